@@ -1,0 +1,28 @@
+"""How a job ends: decided once, by `core.transitions`; everything after only carries it out."""
+
+from dataclasses import dataclass
+
+from service.errors import FailureCode
+from service.messages import Stage, Transcript
+
+
+@dataclass(frozen=True, slots=True)
+class ResultEnding:
+    """The job ends with a result. `silent` marks an empty transcript that the provider reported by a code."""
+
+    transcript: Transcript
+    silent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FailureEnding:
+    """The job ends with a failure. `retryable` says whether publishing it again may help."""
+
+    stage: Stage
+    code: FailureCode
+    message: str
+    provider_code: str | None = None
+    retryable: bool = False
+
+
+Ending = ResultEnding | FailureEnding

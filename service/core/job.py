@@ -1,0 +1,136 @@
+"""A job: the work for one audio file of one request, as immutable data.
+
+Every change of a job is a new `Job` made by `core.transitions`; nothing else makes one, except
+`new_jobs` at accept and `core.entry` at restore. All times are wall-clock milliseconds since the epoch.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from pydantic import JsonValue
+
+from service.core.ending import Ending
+
+
+class State(StrEnum):
+    """Where a job stands; docs/states.md draws the way between them."""
+
+    ACCEPTED = "accepted"
+    """In the journal, to be submitted when the budget allows."""
+    SUBMITTING = "submitting"
+    """The intent is in the journal; the POST may be on the wire."""
+    WAITING = "waiting"
+    """To be submitted again, not before `due_ms`."""
+    RUNNING = "running"
+    """The provider has a task for it."""
+    COLLECTING = "collecting"
+    """The task is finished and its result file is being fetched. Not journalled: a restore looks again."""
+    FINISHING = "finishing"
+    """How it ends is decided; the outcome is on its way to its topic."""
+    DONE = "done"
+    """The outcome is published; what is left is a marker."""
+
+
+class JobKey(NamedTuple):
+    """The identity of a job, and the `ce_id` of its outcome."""
+
+    request_id: str
+    replay: int
+    file_index: int
+
+    def __str__(self) -> str:
+        return f"{self.request_id}/{self.replay}/{self.file_index}"
+
+    @property
+    def request(self) -> tuple[str, int]:
+        """The request the job belongs to: its id and replay number."""
+        return (self.request_id, self.replay)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a record lies in Kafka, and the timestamp it has there."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What all jobs of one request share; `options` are validated and in the contract's form."""
+
+    request_id: str
+    replay: int
+    file_count: int
+    model: str
+    options: Mapping[str, JsonValue]
+    metadata: Mapping[str, JsonValue] | None
+    headers: tuple[tuple[str, str], ...]
+    deadline_ms: int
+    origin: Position
+    digest: str
+    deduplicated: bool
+    accepted_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job at one moment.
+
+    `group` numbers the files of a request that may share a provider task. `sealed_ms` is when the batch
+    with the current intent was closed. `task_files` is how many files the task holds: with more than one,
+    a file's share of the bill is an estimate. The fields below `transcription_url` are set while COLLECTING.
+    """
+
+    spec: Spec
+    file_index: int
+    file_url: str
+    group: int
+    state: State = State.ACCEPTED
+    due_ms: int = 0
+    submit_attempts: int = 0
+    poll_attempts: int = 0
+    fetch_attempts: int = 0
+    cancelled: bool = False
+    sealed_ms: int | None = None
+    task_id: str | None = None
+    task_files: int = 0
+    submitted_ms: int | None = None
+    must_be_result: bool = False
+    completed_ms: int | None = None
+    transcription_url: str | None = None
+    task_billed_seconds: int | None = None
+    provider_times: tuple[str | None, str | None, str | None] = (None, None, None)
+    ending: Ending | None = None
+
+    @property
+    def key(self) -> JobKey:
+        """The job's identity."""
+        return JobKey(self.spec.request_id, self.spec.replay, self.file_index)
+
+
+def new_jobs(spec: Spec, files: Sequence[tuple[int, str]], files_per_task: int) -> tuple[Job, ...]:
+    """The jobs of a freshly accepted request; `files` are (file_index, url) pairs."""
+    groups = plan_groups([url for _, url in files], files_per_task)
+    return tuple(Job(spec, index, url, group) for (index, url), group in zip(files, groups, strict=True))
+
+
+def plan_groups(file_urls: Sequence[str], files_per_task: int) -> list[int]:
+    """Say for each file which provider task of the request it goes into.
+
+    Results are matched by URL, so two files with one URL never share a task.
+    """
+    groups: list[int] = []
+    members: list[set[str]] = []
+    for url in file_urls:
+        fitting = (g for g, urls in enumerate(members) if len(urls) < files_per_task and url not in urls)
+        group = next(fitting, len(members))
+        if group == len(members):
+            members.append(set())
+        members[group].add(url)
+        groups.append(group)
+    return groups

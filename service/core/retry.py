@@ -1,0 +1,24 @@
+"""How long to wait before an attempt is made again.
+
+Full jitter: the wait is drawn evenly between zero and a ceiling that doubles with each attempt, so that
+many jobs that failed together do not come back together. The draw is an argument.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """A doubling ceiling between `first_seconds` and `longest_seconds`."""
+
+    first_seconds: float
+    longest_seconds: float
+
+    def wait_ms(self, attempt: int, draw: float, retry_after_seconds: float | None = None) -> int:
+        """The wait before the attempt after `attempt` (from 1); never shorter than the provider asked for.
+
+        `draw` lies in [0, 1).
+        """
+        ceiling = min(self.longest_seconds, self.first_seconds * 2 ** min(attempt - 1, 32))
+        asked = retry_after_seconds or 0.0
+        return round(1000 * (asked + ceiling * draw))

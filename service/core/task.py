@@ -1,0 +1,102 @@
+"""What the provider told us, as data: the facts every decision about a provider task starts from.
+
+The adapter in `provider/` fills these in and decides nothing; `core.verdicts` and
+`core.transitions` decide and never see HTTP.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class TaskStatus(StrEnum):
+    """The vendor's `task_status` (provider API, query a task); SUSPENDED is read as RUNNING."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELED = "CANCELED"
+    UNKNOWN = "UNKNOWN"
+
+
+TERMINAL = frozenset({TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.CANCELED, TaskStatus.UNKNOWN})
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why a call, a task or a file did not go well.
+
+    `code` is the vendor's own code, or one of ours for what happened below it: `timeout`,
+    `connect_failed`, `connection_lost`, `not_json`, `unexpected_answer`, `fetch_refused`,
+    `fetch_too_large`, `http_error`. `http_status` is None where no answer came. `message` is scrubbed.
+    """
+
+    code: str
+    message: str
+    http_status: int | None = None
+    retry_after_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FileView:
+    """One file of a terminal task: either `transcription_url` or `trouble` is set."""
+
+    file_url: str
+    transcription_url: str | None = None
+    trouble: Trouble | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView:
+    """One look at a provider task.
+
+    `files` is empty until the task is terminal. A FAILED task may hold usable files and a
+    SUCCEEDED one failed files, so `files` counts before `status`. `trouble` is the task-level
+    code of a FAILED task. `billed_seconds` covers the whole task. Times are the vendor's,
+    zone-less, as given.
+    """
+
+    task_id: str
+    status: TaskStatus
+    files: tuple[FileView, ...] = ()
+    trouble: Trouble | None = None
+    billed_seconds: int | None = None
+    submit_time: str | None = None
+    scheduled_time: str | None = None
+    end_time: str | None = None
+
+    @property
+    def is_terminal(self) -> bool:
+        """True when the provider will not change its mind about this task."""
+        return self.status in TERMINAL
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The provider took the submit: a task exists and is billed."""
+
+    task_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The provider answered with an error: no task exists."""
+
+    trouble: Trouble
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The request may have reached the provider and no usable answer came: a task may exist."""
+
+    trouble: Trouble
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """No byte of the request left this machine: no task exists."""
+
+    trouble: Trouble
+
+
+SubmitAnswer = Accepted | Refused | Lost | NotSent

@@ -1,0 +1,117 @@
+"""The closed list of failure codes, and the error tree of the service.
+
+    ServiceError
+        ConfigError        the service refuses to start; exit code 78
+        InvalidRecord      a request record cannot be served; it becomes a failure record
+        PublishError       the broker did not take what we sent
+            RecordTooLarge     it will never take this record: send a smaller one
+        Fenced             another owner wrote to our shard: stop its effects
+        RestoreError       a shard's journal cannot be trusted: the shard is refused
+        IllegalTransition  a bug: no state may meet this event
+
+What the provider answers is not an error of ours: it is data (`core.task.Trouble`) that
+`core.verdicts` decides on. Foreign exceptions stop at their adapter.
+"""
+
+from enum import StrEnum
+
+
+class FailureCode(StrEnum):
+    """Every `code` a failure record can carry. The docstring under each says what to do."""
+
+    INVALID_ENCODING = "invalid_encoding"
+    """The value is not UTF-8. Encode the request as UTF-8 JSON and publish it again."""
+    INVALID_JSON = "invalid_json"
+    """The value is not one JSON document we accept (NaN, duplicate keys, too deep, too long numbers)."""
+    INVALID_REQUEST = "invalid_request"
+    """A field is missing, unknown or of a wrong type or range: the message names it."""
+    INVALID_OPTION = "invalid_option"
+    """An option does not fit the model: the message names both."""
+    UNKNOWN_MODEL = "unknown_model"
+    """No model family we know has this name: the message lists those that exist."""
+    UNSUPPORTED_VERSION = "unsupported_version"
+    """`ce_type` names a version this service does not speak: publish v1 or upgrade the service."""
+    REQUEST_TOO_LARGE = "request_too_large"
+    """The record is over 512 KiB: send fewer files or less metadata."""
+    NOT_ALLOWED = "not_allowed"
+    """The operator's settings do not allow this model or source host."""
+    REQUEST_ID_CONFLICT = "request_id_conflict"
+    """Another request has this id: use a new id, or `replay` to do the same work again."""
+    CANCEL_UNKNOWN_REQUEST = "cancel_unknown_request"
+    """No open request of this partition has the id: was the record's key the request_id?"""
+    DEADLINE_EXCEEDED = "deadline_exceeded"
+    """The deadline passed first: publish again with a later one."""
+    CANCELLED = "cancelled"
+    """A cancel request ended it."""
+    SUBMIT_UNCERTAIN = "submit_uncertain"
+    """The provider's answer to the submit was lost; it may be billed. Replay it if a second bill is fine."""
+    SUBMIT_REJECTED = "submit_rejected"
+    """The provider refused the request as it stands: `provider_code` says why."""
+    AUDIO_UNREACHABLE = "audio_unreachable"
+    """The provider could not download the file: check that the URL is public and fast."""
+    AUDIO_FORBIDDEN = "audio_forbidden"
+    """The file's origin refused the provider: sign a fresh URL and publish again."""
+    AUDIO_NOT_FOUND = "audio_not_found"
+    """The file's origin has no such file."""
+    AUDIO_INVALID_URL = "audio_invalid_url"
+    """The provider does not accept the file's URL: percent-encode spaces and non-ASCII characters."""
+    AUDIO_TOO_LARGE = "audio_too_large"
+    """The file is over the model's size limit: split or compress it."""
+    AUDIO_TOO_LONG = "audio_too_long"
+    """The audio is longer than the model takes: split it."""
+    AUDIO_UNUSABLE = "audio_unusable"
+    """The file holds no audio the provider can decode."""
+    CONTENT_REJECTED = "content_rejected"
+    """The provider's content inspection refused the file."""
+    PROVIDER_ERROR = "provider_error"
+    """The provider failed on this file more often than we retry: replay it later."""
+    TASK_LOST = "task_lost"
+    """The provider no longer knows the task: replay the request."""
+    RESULT_EXPIRED = "result_expired"
+    """The provider's result was gone before it was fetched (24 h): replay the request."""
+    RESULT_REFUSED = "result_refused"
+    """The result's URL is one the fetch guard does not open: see `SCRIBE_FETCH__HOSTS`."""
+    RESULT_UNREADABLE = "result_unreadable"
+    """The result file could not be fetched or is not a transcript."""
+    RESULT_TOO_LARGE = "result_too_large"
+    """No form of the transcript fits the results topic: raise its max.message.bytes, then replay."""
+
+
+class ServiceError(Exception):
+    """Something the service knows how to name went wrong."""
+
+
+class ConfigError(ServiceError):
+    """The settings or the surroundings do not allow a start; the message says what to change."""
+
+
+class InvalidRecord(ServiceError):
+    """A request record cannot be served.
+
+    `message` is safe to publish: it names fields and limits and never repeats a URL's query or a secret.
+    """
+
+    def __init__(self, code: FailureCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class PublishError(ServiceError):
+    """The broker did not take a record; whether to try again is the writer's decision."""
+
+
+class RecordTooLarge(PublishError):
+    """The broker or the client will never take a record of this size."""
+
+
+class Fenced(ServiceError):
+    """Another owner has claimed the shard: its effects must stop at once."""
+
+
+class RestoreError(ServiceError):
+    """A shard's journal cannot be trusted, so the shard is not served; the message names the topic and the way out."""
+
+
+class IllegalTransition(ServiceError):
+    """A job met an event that its state cannot have: a bug in the engine."""

@@ -1,0 +1,1 @@
+"""The Kafka adapter: the only user of aiokafka."""

@@ -1,0 +1,1 @@
+"""Do what core decided: one module per stage of a job."""

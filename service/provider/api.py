@@ -1,0 +1,38 @@
+"""The provider port: what the pipeline may ask of a speech-to-text provider.
+
+Implementations translate wire answers into `core.task` facts. They raise nothing but
+`asyncio.CancelledError`: every trouble is a value, so that deciding stays in `core/`.
+Budgets are the caller's: an implementation never waits for quota and never retries.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from pydantic import JsonValue
+
+from service.core.task import SubmitAnswer, TaskView, Trouble
+
+
+class Provider(Protocol):
+    """One account of one provider."""
+
+    async def submit(self, model: str, file_urls: Sequence[str], options: Mapping[str, JsonValue]) -> SubmitAnswer:
+        """Create one task for these files; billed when `Accepted`, perhaps billed when `Lost`.
+
+        `options` are the validated options of a request in the contract's form (vendor's names;
+        `special_word_filter` an object); wire encoding is the implementation's work. Bounded in total
+        time, so that an answer or `Lost` always comes.
+        """
+        ...
+
+    async def query(self, task_id: str) -> TaskView | Trouble:
+        """Look at a task once."""
+        ...
+
+    async def cancel(self, task_id: str) -> Trouble | None:
+        """Ask the provider to drop a pending task; None when it agreed."""
+        ...
+
+    async def fetch(self, transcription_url: str) -> bytes | Trouble:
+        """Download a result file without credentials, within the fetch guard's limits."""
+        ...
