@@ -1,0 +1,65 @@
+"""The wire contract, v1, whole: what comes in (`read_request`), what goes out (`Result` and `Failure`)."""
+
+from service.options import Notice, NoticeCode
+from service.outcome import (
+    FAILURE_TYPE,
+    RESULT_TYPE,
+    Attempts,
+    Failure,
+    Origin,
+    ProviderTimes,
+    RequestSummary,
+    Result,
+    Stage,
+    Times,
+    Usage,
+    rfc3339,
+)
+from service.reading import (
+    MAX_RECORD_BYTES,
+    REQUEST_TYPE,
+    DecodedRequest,
+    RawFields,
+    RequestLimits,
+    Salvaged,
+    digest,
+    raw_failure_fields,
+    read_request,
+    salvage,
+)
+from service.request import Action, Request
+from service.speech import AudioProperties, Channel, Sentence, Transcript, Word
+
+__all__ = [
+    "FAILURE_TYPE",
+    "MAX_RECORD_BYTES",
+    "REQUEST_TYPE",
+    "RESULT_TYPE",
+    "Action",
+    "Attempts",
+    "AudioProperties",
+    "Channel",
+    "DecodedRequest",
+    "Failure",
+    "Notice",
+    "NoticeCode",
+    "Origin",
+    "ProviderTimes",
+    "RawFields",
+    "Request",
+    "RequestLimits",
+    "RequestSummary",
+    "Result",
+    "Salvaged",
+    "Sentence",
+    "Stage",
+    "Times",
+    "Transcript",
+    "Usage",
+    "Word",
+    "digest",
+    "raw_failure_fields",
+    "read_request",
+    "rfc3339",
+    "salvage",
+]

@@ -1,0 +1,192 @@
+"""The two outcome records, v1: what the service publishes for every file.
+
+Free texts are scrubbed and file URLs lose their query here, whoever builds the record. JSON goes out compact,
+UTF-8, with nulls kept, so that a consumer always finds every field.
+"""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    WithJsonSchema,
+)
+
+from service.errors import FailureCode
+from service.options import Notice
+from service.scrub import scrub, without_query
+from service.speech import Transcript
+
+RESULT_TYPE = "scribe.transcription.result.v1"
+FAILURE_TYPE = "scribe.transcription.failure.v1"
+
+
+def rfc3339(moment: datetime) -> str:
+    """An aware time as the contract writes it: UTC, milliseconds, `Z`."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Instant = Annotated[
+    AwareDatetime,
+    PlainSerializer(rfc3339, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+PublicUrl = Annotated[str, AfterValidator(without_query)]
+PublicText = Annotated[str, AfterValidator(scrub)]
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Stage(StrEnum):
+    """Where a job was when it failed."""
+
+    DECODE = "decode"
+    ACCEPT = "accept"
+    SUBMIT = "submit"
+    POLL = "poll"
+    COLLECT = "collect"
+    PUBLISH = "publish"
+
+
+class Usage(_Wire):
+    """What the provider bills.
+
+    `billed_seconds` is this file's part; `estimated` says that it was divided out of
+    `task_billed_seconds` by speech length, because the task had several files. Tokens only where the
+    model bills tokens.
+    """
+
+    billed_seconds: int | None = None
+    estimated: bool = False
+    task_billed_seconds: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+class ProviderTimes(_Wire):
+    """The provider's own times, zone-less, as given."""
+
+    submit_time: str | None = None
+    scheduled_time: str | None = None
+    end_time: str | None = None
+
+
+class Times(_Wire):
+    """When each stage of this file was reached; `completed_at` is when its task was seen to have ended."""
+
+    requested_at: Instant | None = None
+    accepted_at: Instant | None = None
+    submitted_at: Instant | None = None
+    completed_at: Instant | None = None
+    fetched_at: Instant | None = None
+    published_at: Instant | None = None
+    provider: ProviderTimes = ProviderTimes()
+
+
+class Attempts(_Wire):
+    """Calls made for this file; those of a task shared by several files count for each."""
+
+    submit: int = 0
+    poll: int = 0
+    fetch: int = 0
+
+
+class RequestSummary(_Wire):
+    """Stands in the last outcome of a request; `billed_seconds` is the sum over its files."""
+
+    succeeded: int
+    failed: int
+    billed_seconds: int
+
+
+class Origin(_Wire):
+    """The request record that caused a failure."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: Instant | None = None
+
+
+class _Outcome(_Wire):
+    def to_bytes(self) -> bytes:
+        """The record's value."""
+        return self.model_dump_json().encode()
+
+
+class Result(_Outcome):
+    """The transcript of one file."""
+
+    model_config = ConfigDict(title=RESULT_TYPE)
+
+    request_id: str
+    replay: int
+    file_index: int
+    file_count: int = Field(description="Files of the request, wanted or not.")
+    file_url: PublicUrl = Field(description="As requested, without its query.")
+    model: str
+    task_id: str | None = Field(description="The provider's task; null for models that answer at once.")
+    transcript: Transcript
+    usage: Usage
+    times: Times
+    attempts: Attempts
+    warnings: tuple[Notice, ...] = ()
+    omitted: tuple[str, ...] = Field(
+        default=(), description="Parts left out because the broker takes no larger record: words, sentences."
+    )
+    deduplicated: bool = Field(
+        default=True,
+        description="False where the record's key was not the request_id: repeats are not noticed.",
+    )
+    metadata: dict[str, JsonValue] = {}
+    request_summary: RequestSummary | None = Field(
+        default=None, description="Only in the request's last outcome."
+    )
+
+
+class Failure(_Outcome):
+    """One file, or one record, that got no transcript."""
+
+    model_config = ConfigDict(title=FAILURE_TYPE)
+
+    request_id: str | None = Field(default=None, description="Null where the record's could not be read.")
+    replay: int | None = None
+    file_index: int | None = Field(
+        default=None, description="Null where the failure is that of a whole record."
+    )
+    file_count: int | None = None
+    file_url: PublicUrl | None = None
+    model: str | None = None
+    task_id: str | None = None
+    stage: Stage
+    code: FailureCode
+    provider_code: PublicText | None = None
+    message: PublicText
+    retryable: bool = Field(description="True where the same request may well succeed later.")
+    attempts: Attempts = Attempts()
+    times: Times = Times()
+    origin: Origin
+    original_request: dict[str, JsonValue] | None = None
+    raw: str | None = Field(
+        default=None, description="Base64 of the record's first 256 KiB, if it was no JSON."
+    )
+    raw_bytes: int | None = None
+    raw_sha256: str | None = Field(default=None, description="Hex digest of the whole value.")
+    deduplicated: bool | None = None
+    metadata: dict[str, JsonValue] | None = None
+    request_summary: RequestSummary | None = Field(
+        default=None, description="Only in the request's last outcome."
+    )
+
+    def without_source(self) -> "Failure":
+        """This failure without the request's content, where the broker refuses its size."""
+        return self.model_copy(update={"raw": None, "original_request": None, "metadata": None})

@@ -1,0 +1,186 @@
+"""Reads request records: bytes and headers in, a checked request or one clear refusal out.
+
+Never raises anything but InvalidRecord, never looks at the clock and never keeps state.
+"""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from pydantic import JsonValue, ValidationError
+
+from service import strict_json
+from service.errors import FailureCode, InvalidRecord
+from service.explain import explain
+from service.options import read_options
+from service.request import Action, Request
+from service.scrub import without_query
+
+REQUEST_TYPE = "scribe.transcription.request.v1"
+MAX_RECORD_BYTES = 512 * 1024
+MAX_RAW_BYTES = 256 * 1024
+
+_MAX_SALVAGE_BYTES = 2 * 1024 * 1024
+"""A longer record is not searched for its request_id: parsing it would hold up the loop."""
+
+_FRAME_BYTES = 5
+"""A schema-registry serializer puts 0x00 and a 4-byte schema id before the JSON, which never begins so."""
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:@-]{1,200}")
+_OUR_TYPE = re.compile(r"scribe\.transcription\.request\.v[0-9]{1,4}")
+
+
+@dataclass(frozen=True, slots=True)
+class RequestLimits:
+    """How the operator narrows the contract; None allows all.
+
+    A host is allowed when it equals an entry or ends in one at a label's border
+    (`example.org` allows `media.example.org`, not `badexample.org`).
+    """
+
+    allowed_hosts: frozenset[str] | None = None
+    allowed_models: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedRequest:
+    """A request that can be served; `framed` says that a schema-registry prefix was skipped."""
+
+    request: Request
+    framed: bool
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Salvaged:
+    """What can be told of a record that was refused, so that its sender recognises it."""
+
+    request_id: str | None = None
+    original_request: dict[str, JsonValue] | None = None
+
+
+class RawFields(NamedTuple):
+    """A record's bytes for a failure: base64 of the beginning; length and hex SHA-256 of the whole."""
+
+    raw: str | None
+    raw_bytes: int | None
+    raw_sha256: str | None
+
+
+def read_request(
+    value: bytes | None, headers: Sequence[tuple[str, bytes | None]], limits: RequestLimits
+) -> DecodedRequest:
+    """The request in a record, its options canonical. Raises InvalidRecord with one of the decode codes."""
+    _check_type(headers)
+    document, framed = _document(value, MAX_RECORD_BYTES)
+    request = _request(document)
+    if request.action is Action.TRANSCRIBE:
+        _check_allowed(request, limits)
+        request = request.model_copy(update={"options": read_options(request.model, request.options)})
+    return DecodedRequest(request, framed, digest(request))
+
+
+def digest(request: Request) -> str:
+    """32 hex digits that are equal for requests that ask for the same work.
+
+    BLAKE2b-128 over the JSON array [model, canonical options, URLs without query and fragment], keys sorted,
+    no blanks, ASCII. Metadata, deadlines and file_indexes do not count, nor does a fresh signature of a URL.
+    Digests lie in journals: the recipe must not change between versions.
+    """
+    work = [request.model, request.options, [without_query(url) for url in request.file_urls]]
+    canonical = json.dumps(work, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(canonical.encode("ascii"), digest_size=16).hexdigest()
+
+
+def salvage(value: bytes | None) -> Salvaged:
+    """The request_id and the document of a refused record, as far as they can be read.
+
+    The document is given only where it is a JSON object within the size limit; else publish the raw bytes.
+    """
+    try:
+        document, _ = _document(value, _MAX_SALVAGE_BYTES)
+    except InvalidRecord:
+        return Salvaged()
+    if not isinstance(document, dict):
+        return Salvaged()
+    claimed = document.get("request_id")
+    request_id = claimed if isinstance(claimed, str) and _REQUEST_ID.fullmatch(claimed) else None
+    fits = value is not None and len(value) <= MAX_RECORD_BYTES
+    return Salvaged(request_id, document if fits else None)
+
+
+def raw_failure_fields(value: bytes | None) -> RawFields:
+    """The raw fields of a failure record; all None for a null value."""
+    if value is None:
+        return RawFields(None, None, None)
+    beginning = base64.b64encode(value[:MAX_RAW_BYTES]).decode("ascii")
+    return RawFields(beginning, len(value), hashlib.sha256(value).hexdigest())
+
+
+def _check_type(headers: Sequence[tuple[str, bytes | None]]) -> None:
+    given = next((value for name, value in headers if name == "ce_type"), None)
+    if given is None or given == REQUEST_TYPE.encode():
+        return
+    try:
+        name = given.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidRecord(FailureCode.INVALID_REQUEST, "the header `ce_type` is not UTF-8") from error
+    what = name if _OUR_TYPE.fullmatch(name) else "another type"
+    message = f"the header `ce_type` names {what}; this service reads {REQUEST_TYPE}"
+    raise InvalidRecord(FailureCode.UNSUPPORTED_VERSION, message)
+
+
+def _document(value: bytes | None, limit_bytes: int) -> tuple[JsonValue, bool]:
+    if value is None:
+        raise InvalidRecord(FailureCode.INVALID_REQUEST, "the record has no value (null)")
+    if len(value) > limit_bytes:
+        message = f"the record has {len(value)} bytes; at most {limit_bytes} are allowed"
+        raise InvalidRecord(FailureCode.REQUEST_TOO_LARGE, message)
+    framed = value.startswith(b"\x00")
+    try:
+        text = value[_FRAME_BYTES if framed else 0 :].decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        where = f"the value is not UTF-8 (byte {error.start + (_FRAME_BYTES if framed else 0)})"
+        raise InvalidRecord(FailureCode.INVALID_ENCODING, where + _frame_note(framed)) from error
+    try:
+        return strict_json.loads(text), framed
+    except InvalidRecord as error:
+        raise InvalidRecord(error.code, error.message + _frame_note(framed)) from error
+
+
+def _frame_note(framed: bool) -> str:
+    if not framed:
+        return ""
+    return "; it has a schema-registry prefix, and only JSON is read behind one, not Avro or Protobuf"
+
+
+def _request(document: JsonValue) -> Request:
+    if not isinstance(document, dict):
+        raise InvalidRecord(FailureCode.INVALID_REQUEST, "a request must be a JSON object")
+    # Many serializers write absent fields as null.
+    given = {name: value for name, value in document.items() if value is not None}
+    try:
+        return Request.model_validate(given)
+    except ValidationError as error:
+        raise InvalidRecord(FailureCode.INVALID_REQUEST, explain(error)) from error
+
+
+def _check_allowed(request: Request, limits: RequestLimits) -> None:
+    if limits.allowed_models is not None and request.model not in limits.allowed_models:
+        raise InvalidRecord(FailureCode.NOT_ALLOWED, "this service's settings do not allow this `model`")
+    if limits.allowed_hosts is None:
+        return
+    for index, url in enumerate(request.file_urls):
+        if not _is_allowed_host(urlsplit(url).hostname or "", limits.allowed_hosts):
+            message = f"this service's settings do not allow the host of `file_urls[{index}]`"
+            raise InvalidRecord(FailureCode.NOT_ALLOWED, message)
+
+
+def _is_allowed_host(host: str, allowed: frozenset[str]) -> bool:
+    labels = host.lower().rstrip(".").split(".")
+    return any(".".join(labels[start:]) in allowed for start in range(len(labels)))

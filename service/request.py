@@ -1,0 +1,189 @@
+"""The request record, v1: its fields and the rules that one record can be judged by.
+
+Never looks at the clock, at settings or at other requests; reading bytes is `service.reading`'s work.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StrictInt,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import to_json
+
+from service.explain import refusal
+
+MAX_FILES = 100
+MAX_URL_CHARS = 8_192
+MAX_OPTIONS_BYTES = 32 * 1024
+MAX_METADATA_BYTES = 8 * 1024
+MAX_TTL_SECONDS = 366 * 24 * 3600
+
+URL_PATTERN = r"^([hH][tT][tT][pP][sS]?|[oO][sS][sS])://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?([/?#][!-\[\]-~]*)?$"
+"""http, https or oss; a host without user or password; printable ASCII without spaces and backslashes."""
+
+_URL = re.compile(URL_PATTERN)
+_NOT_IN_A_URL = re.compile(r"[^!-~]|\\")
+_RFC3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})"
+)
+
+
+class Action(StrEnum):
+    """What a request asks for."""
+
+    TRANSCRIBE = "transcribe"
+    CANCEL = "cancel"
+
+
+def _usable_url(url: str) -> str:
+    if len(url) > MAX_URL_CHARS:
+        raise refusal(f"has {len(url)} characters; a URL may have {MAX_URL_CHARS}")
+    if _URL.match(url):
+        return url
+    raise refusal(_url_fault(url))
+
+
+def _url_fault(url: str) -> str:
+    if _NOT_IN_A_URL.search(url):
+        return "must be percent-encoded: it has a space, a backslash, a control or a non-ASCII character"
+    try:
+        parts = urlsplit(url)
+        has_user = "@" in parts.netloc
+    except ValueError:
+        return "is not a valid URL"
+    if parts.scheme not in {"http", "https", "oss"}:
+        return "must be an http, https or oss URL"
+    if has_user:
+        return "must not have a user or password in it"
+    return "has no valid host" if parts.hostname is None else "is not a valid URL"
+
+
+def _rfc3339(value: object) -> object:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
+        raise refusal("must be an RFC 3339 time with a zone, such as 2026-03-02T10:15:00Z")
+    try:
+        return datetime.fromisoformat(value).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise refusal("is not a time that exists") from error
+
+
+FileUrl = Annotated[
+    str,
+    AfterValidator(_usable_url),
+    WithJsonSchema({"type": "string", "maxLength": MAX_URL_CHARS, "pattern": URL_PATTERN}),
+]
+Deadline = Annotated[
+    AwareDatetime, BeforeValidator(_rfc3339), WithJsonSchema({"type": "string", "format": "date-time"})
+]
+
+
+class Request(BaseModel):
+    """One request: one or more audio files for one model, or the cancelling of an earlier request.
+
+    For a cancel `model` is "" and `file_urls` empty unless they were given. `options` are checked against
+    the model by `read_request`, which also puts them in canonical form.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, title="scribe.transcription.request.v1"
+    )
+
+    request_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:@-]{1,200}$")] = Field(
+        description="Yours; also use it as the record's key. The same id with the same content is done once."
+    )
+    file_urls: tuple[FileUrl, ...] = Field(
+        default=(),
+        max_length=MAX_FILES,
+        repr=False,
+        description="1 to 100 URLs that the provider can download.",
+    )
+    model: Annotated[str, StringConstraints(max_length=200)] = Field(
+        default="", description="The provider's model name, such as fun-asr."
+    )
+    options: dict[str, JsonValue] = Field(
+        default_factory=dict,
+        repr=False,
+        description="The provider's own parameters of the model; at most 32 KiB.",
+    )
+    deadline: Deadline | None = Field(
+        default=None, description="When the work is of no use any more; the service has a default."
+    )
+    ttl_seconds: Annotated[StrictInt, Field(ge=1, le=MAX_TTL_SECONDS)] | None = Field(
+        default=None, description="The deadline as seconds from the record's timestamp."
+    )
+    metadata: dict[str, JsonValue] = Field(
+        default_factory=dict, repr=False, description="Returned with every outcome unchanged; at most 8 KiB."
+    )
+    action: Action = Field(
+        default=Action.TRANSCRIBE, description="`cancel` ends the open request of this id."
+    )
+    replay: Annotated[StrictInt, Field(ge=0, le=1_000_000)] = Field(
+        default=0, description="A new number does the same request again, and it is billed again."
+    )
+    file_indexes: tuple[Annotated[StrictInt, Field(ge=0, le=MAX_FILES - 1)], ...] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MAX_FILES,
+        description="Only these of `file_urls`, counted from 0.",
+    )
+
+    @model_validator(mode="after")
+    def _within_limits(self) -> Self:
+        _check_size("options", self.options, MAX_OPTIONS_BYTES)
+        _check_size("metadata", self.metadata, MAX_METADATA_BYTES)
+        if self.deadline is not None and self.ttl_seconds is not None:
+            raise refusal("`deadline` and `ttl_seconds` exclude each other")
+        return self
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.action is Action.CANCEL:
+            if self.file_indexes is not None:
+                raise refusal("`file_indexes` does not go with a cancel, which ends the whole request")
+            return self
+        if not self.file_urls:
+            raise refusal("`file_urls` must have at least 1 entry")
+        if not self.model:
+            raise refusal("`model` is required")
+        indexes = self.file_indexes or ()
+        if len(set(indexes)) != len(indexes):
+            raise refusal("`file_indexes` must not name a file twice")
+        if any(index >= len(self.file_urls) for index in indexes):
+            raise refusal(f"`file_indexes` must be below {len(self.file_urls)}, the number of `file_urls`")
+        return self
+
+    def deadline_at(self, record_time: datetime) -> datetime | None:
+        """The moment this request asks to end by, None where it leaves that to the service."""
+        if self.ttl_seconds is not None:
+            return record_time + timedelta(seconds=self.ttl_seconds)
+        return self.deadline
+
+    def indexes(self) -> tuple[int, ...]:
+        """The positions in `file_urls` that are wanted, in the order given."""
+        return tuple(range(len(self.file_urls))) if self.file_indexes is None else self.file_indexes
+
+    def to_document(self) -> dict[str, JsonValue]:
+        """This request as JSON, with only the fields that were given; `read_request` takes it again."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+def _check_size(name: str, value: dict[str, JsonValue], limit_bytes: int) -> None:
+    size_bytes = len(to_json(value)) if value else 0
+    if size_bytes > limit_bytes:
+        raise refusal(f"`{name}` takes {size_bytes} bytes as JSON; at most {limit_bytes} are allowed")
