@@ -1,0 +1,74 @@
+"""One HTTP call from arrival to answer: picks its fault, lets the endpoint work, writes the ledger.
+It knows no endpoint; what a fault does to an answer is in `damage`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from sandbox.simulator.clock import http_date
+from sandbox.simulator.damage import NoAnswer, broken_reply, deliver, whole
+from sandbox.simulator.ledger import CallEntry, SubmitEntry
+from sandbox.simulator.state import SimulatorState
+from sandbox.simulator.wire import ApiError, Reply, error_reply
+
+BODY_LIMIT_BYTES: Final = 8 * 1024 * 1024
+
+
+@dataclass
+class Call:
+    """One request, read whole. The endpoint fills in `entry` and `submit` for the ledger."""
+
+    request: Request
+    body: bytes
+    entry: CallEntry
+    submit: SubmitEntry | None = None
+
+
+Work = Callable[[Call], Reply]
+
+
+async def run_call(state: SimulatorState, kind: str, request: Request, work: Work) -> Response:
+    """Answer one call, well or badly. Every request that arrived whole is one ledger entry.
+
+    The entry is there before the answer is sent; its status is 0 until then.
+    """
+    try:
+        body = await _read_body(request)
+    except ClientDisconnect:
+        return NoAnswer()
+    entry = CallEntry(kind, state.clock.now(), state.clock.wall(), task_id=request.path_params.get("task_id"))
+    call = Call(request, body, entry)
+    fault = state.faults.take(kind, f"{request.url} {body.decode('utf-8', 'replace')}")
+    reply = (
+        _work(call, work) if fault is None or fault.works_first else broken_reply(fault, kind, entry.task_id)
+    )
+    entry.task_id = entry.task_id or reply.task_id
+    entry.fault = fault.kind if fault else None
+    state.ledger.calls.append(entry)
+    response = whole(reply) if fault is None else await deliver(fault, reply, request, state.closing)
+    entry.status = 0 if isinstance(response, NoAnswer) else response.status_code
+    if call.submit is not None:
+        call.submit.answered = fault is None or (entry.status == reply.status and fault.kind == "slow")
+    response.headers["date"] = http_date(state.clock.now())
+    return response
+
+
+async def _read_body(request: Request) -> bytes:
+    """The body up to one byte more than the limit; the rest is read and dropped."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk[: BODY_LIMIT_BYTES + 1 - len(body)]
+    return bytes(body)
+
+
+def _work(call: Call, work: Work) -> Reply:
+    try:
+        if len(call.body) > BODY_LIMIT_BYTES:
+            raise ApiError(400, "BadRequest.TooLarge", "Payload Too Large")
+        return work(call)
+    except ApiError as error:
+        return error_reply(error)

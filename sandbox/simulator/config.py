@@ -1,0 +1,70 @@
+"""What a simulated provider account looks like: keys, quotas, limits and which of the vendor's
+contradicting behaviours to show. It never changes after start; faults and the clock do.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+EngineName = Literal["scripted", "whisper"]
+AllFailedShape = Literal["succeeded", "failed", "failed_with_results"]
+DEFAULT_KEY = "sk-simulator"
+DAY_SECONDS = 86_400.0
+MIB = 1024 * 1024
+
+
+def vendor_submit_rpm() -> Mapping[str, int | None]:
+    """Submits a minute per model and account in the Singapore region (rate-limit page, 2026)."""
+    return {
+        "fun-asr": 600,
+        "fun-asr-2025-11-07": 600,
+        "fun-asr-2025-08-25": 600,
+        "fun-asr-mtl": 100,
+        "fun-asr-mtl-2025-08-25": 100,
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatorConfig:
+    """Every knob of a simulator; the defaults are the vendor's documented numbers.
+
+    `api_keys` maps a key to the account it belongs to. Quotas of None are off; a model that
+    `submit_rpm` does not name has none. Quotas count wall-clock time unless `quota_clock` says
+    otherwise, so that a client under test with a real clock meets the real limits whatever `speed` is.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    public_origin: str | None = None
+    engine: EngineName = "scripted"
+    api_keys: Mapping[str, str] = field(default_factory=lambda: {DEFAULT_KEY: "account-1"})
+    region: str = "ap-southeast-1"
+
+    speed: float = 1.0
+    virtual: bool = False
+    start_time: float | None = None
+
+    files_per_task: int = 100
+    submit_rpm: Mapping[str, int | None] | None = field(default_factory=vendor_submit_rpm)
+    query_qps: int | None = 20
+    list_qps: int | None = 20
+    cancel_qps: int | None = 20
+    quota_clock: Literal["wall", "simulated"] = "wall"
+
+    retention_seconds: float = DAY_SECONDS
+    result_url_seconds: float = DAY_SECONDS
+    task_limit_seconds: float = 3 * 3_600.0
+    all_failed_shape: AllFailedShape = "succeeded"
+    missing_parameters: Literal["fail", "accept"] = "fail"
+    bad_model_status: Literal[400, 404] = 400
+    list_key: Literal["data", "tasks"] = "data"
+    list_page_limit: int = 100
+    seed: int = 0
+
+    audio_limit_bytes: int = 512 * MIB
+    audio_limit_seconds: float = 2 * 3_600.0
+    download_limit_seconds: float = 60.0
+
+    def accounts(self) -> tuple[str, ...]:
+        """Account names, each once, in the order of their first key."""
+        return tuple(dict.fromkeys(self.api_keys.values()))

@@ -1,0 +1,198 @@
+"""The vendor's endpoints: submit, query, list, cancel and result files. Each turns one call into one
+whole answer; what goes wrong on the way is not its matter.
+"""
+
+import json
+import re
+from typing import Final
+
+from sandbox.simulator import listing
+from sandbox.simulator.calls import Call
+from sandbox.simulator.clock import vendor_time
+from sandbox.simulator.families import read_model, read_submission
+from sandbox.simulator.file_tasks import ResultsView, invalid, metrics, result_document
+from sandbox.simulator.ledger import SubmitEntry
+from sandbox.simulator.recording import Heard, Unusable
+from sandbox.simulator.script import ScriptError
+from sandbox.simulator.state import Engine, SimulatorState
+from sandbox.simulator.tasks import DURING, Submission, Task, TaskFile
+from sandbox.simulator.wire import ApiError, Reply, encode, json_reply, store_error
+
+_BEARER = re.compile(r"Bearer +(\S+)", re.IGNORECASE)
+NO_PARAMETERS: Final = Unusable(
+    "BadRequest.EmptyParameters", 'Required parameter "parameters" missing from request.'
+)
+NOT_PENDING: Final = "Failed to cancel the task, please confirm if the task is in PENDING status."
+
+
+class Endpoints:
+    """The vendor's side of each call, over one simulator's state."""
+
+    def __init__(self, state: SimulatorState, engine: Engine) -> None:
+        self._state = state
+        self._engine = engine
+        self._config = state.config
+        self._view = ResultsView(
+            all_failed_shape=state.config.all_failed_shape, seed=state.config.seed, url_of=self._result_url
+        )
+
+    def submit(self, call: Call) -> Reply:
+        """Accept a task: from here on it is billed."""
+        api_key = self._authorise(call)
+        if call.request.headers.get("x-dashscope-async") != "enable":
+            raise ApiError(403, "AccessDenied", "current user api does not support synchronous calls.")
+        payload = _read_json(call.body)
+        model = call.entry.model = read_model(payload, self._config)
+        self._admit(call, model)
+        resolves_oss = call.request.headers.get("x-dashscope-ossresourceresolve") == "enable"
+        task = self._accept(
+            call, api_key, read_submission(model, payload, self._config, resolves_oss=resolves_oss)
+        )
+        return json_reply(
+            {"output": {"task_status": "PENDING", "task_id": task.task_id}}, task_id=task.task_id
+        )
+
+    def query(self, call: Call) -> Reply:
+        """Show a task; one that the account cannot see (any more) is UNKNOWN with status 200."""
+        self._authorise(call)
+        self._admit(call)
+        task_id = str(call.request.path_params["task_id"])
+        task = self._visible(task_id, call.entry.account)
+        if task is None:
+            return json_reply({"output": {"task_id": task_id, "task_status": "UNKNOWN"}}, task_id=task_id)
+        call.entry.model = task.submission.model
+        return json_reply(self._shown(task), task_id=task_id)
+
+    def list(self, call: Call) -> Reply:
+        """One page of the account's tasks, newest first."""
+        account = self._authorise(call).account
+        self._admit(call)
+        now = self._state.clock.now()
+        asked = listing.read_filter(call.request.query_params, now, self._config.list_page_limit)
+        tasks = [
+            task
+            for task in self._state.tasks.of_account(account)
+            if task.is_visible(now, self._config.retention_seconds)
+        ]
+        return json_reply(listing.page(tasks, asked, self._config, lambda task: self._view.status(task, now)))
+
+    def cancel(self, call: Call) -> Reply:
+        """Cancel a task that still waits; any other, or an unknown one, is a 400."""
+        self._authorise(call)
+        self._admit(call)
+        task_id = str(call.request.path_params["task_id"])
+        task = self._visible(task_id, call.entry.account)
+        now = self._state.clock.now()
+        if task is None or task.state(now) != "PENDING":
+            raise ApiError(400, "UnsupportedOperation", NOT_PENDING)
+        task.cancelled_at = now
+        return json_reply({}, task_id=task_id)
+
+    def result(self, call: Call) -> Reply:
+        """A result file, by its signed URL alone; the path must come as it was given, byte for byte."""
+        raw_path = bytes(call.request.scope["raw_path"]).decode("latin-1").partition("?")[0]
+        query = call.request.url.query
+        call.entry.leaked_key = self._carries_key(call)
+        found = self._state.tasks.by_result(raw_path.rpartition("/")[2])
+        if found is None or found[0].result_path(found[1]) != raw_path:
+            return store_error(404, "NoSuchKey", "The specified key does not exist.")
+        task, file = found
+        call.entry.task_id, call.entry.model = task.task_id, task.submission.model
+        verdict = self._state.signer.check(raw_path, query, self._state.clock.now())
+        if verdict == "expired":
+            return store_error(403, "AccessDenied", "Request has expired.")
+        if verdict == "mismatch":
+            return store_error(
+                403, "SignatureDoesNotMatch", "The request signature we calculated does not match."
+            )
+        if verdict == "unsigned" or not isinstance(file.outcome, Heard):
+            return store_error(403, "AccessDenied", "You have no right to access this object.")
+        return Reply(
+            200, encode(result_document(file.file_url, file.outcome.recording())), "application/json"
+        )
+
+    def _authorise(self, call: Call) -> "_ApiKey":
+        given = _BEARER.fullmatch(call.request.headers.get("authorization", ""))
+        account = self._config.api_keys.get(given[1]) if given else None
+        if given is None or account is None:
+            raise ApiError(401, "InvalidApiKey", "Invalid API-key provided.")
+        call.entry.account = account
+        return _ApiKey(account, str(12_345 + list(self._config.api_keys).index(given[1])))
+
+    def _admit(self, call: Call, model: str = "") -> None:
+        account = call.entry.account or ""
+        if not self._state.quotas.admits(call.entry.kind, account, model, self._state.quota_now()):
+            raise ApiError(
+                429, "Throttling.RateQuota", "Requests rate limit exceeded, please try again later."
+            )
+
+    def _accept(self, call: Call, api_key: "_ApiKey", submission: Submission) -> Task:
+        try:
+            self._engine.check(submission)
+        except ScriptError as error:
+            raise invalid(str(error)) from error
+        now = self._state.clock.now()
+        files = [TaskFile(number, file_url) for number, file_url in enumerate(submission.file_urls, 1)]
+        task = Task(api_key.account, api_key.number, submission, now, files)
+        self._state.tasks.add(task)
+        call.submit = SubmitEntry(task, now, self._state.clock.wall())
+        self._state.ledger.submits.append(call.submit)
+        if submission.parameters is None and self._config.missing_parameters == "fail":
+            task.scheduled_at = task.ended_at = now
+            task.failure = NO_PARAMETERS
+        else:
+            self._engine.begin(task)
+        return task
+
+    def _visible(self, task_id: str, account: str | None) -> Task | None:
+        task = self._state.tasks.get(task_id)
+        if task is None or task.account != account:
+            return None
+        return task if task.is_visible(self._state.clock.now(), self._config.retention_seconds) else None
+
+    def _shown(self, task: Task) -> dict[str, object]:
+        now = self._state.clock.now()
+        status = self._view.status(task, now)
+        output: dict[str, object] = {
+            "task_id": task.task_id,
+            "task_status": status,
+            "submit_time": vendor_time(task.submitted_at),
+        }
+        if task.scheduled_at is not None and now >= task.scheduled_at:
+            output["scheduled_time"] = vendor_time(task.scheduled_at)
+        ended = task.final_at(now)
+        if ended is not None:
+            output["end_time"] = vendor_time(ended)
+        if status in DURING or status == "CANCELED":
+            return {"output": {**output, "task_metrics": metrics(task, ended=False)}}
+        fields, beside = self._view.ending(task)
+        return {"output": {**output, **fields}, **beside}
+
+    def _result_url(self, task: Task, file: TaskFile) -> str:
+        """The same URL at every query: it expires with the clock, not with the asking."""
+        path = task.result_path(file)
+        expires = int((task.ended_at or 0.0) + self._config.result_url_seconds)
+        return f"{self._state.origin}{path}?{self._state.signer.query_for(path, expires)}"
+
+    def _carries_key(self, call: Call) -> bool:
+        request = call.request
+        told = " ".join([request.url.query, *request.headers.values()])
+        return "authorization" in request.headers or any(key in told for key in self._config.api_keys)
+
+
+class _ApiKey:
+    """Whose key a call came with, and the key's number in list answers."""
+
+    def __init__(self, account: str, number: str) -> None:
+        self.account = account
+        self.number = number
+
+
+def _read_json(body: bytes) -> dict[str, object]:
+    try:
+        payload = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise ApiError(400, "BadRequest.IllegalInput", "The input parameter requires json format.") from error
+    if not isinstance(payload, dict):
+        raise ApiError(400, "BadRequest.IllegalInput", "The input parameter requires json format.")
+    return payload

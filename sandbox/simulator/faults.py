@@ -1,0 +1,141 @@
+"""Fault switches: rules that say which call goes wrong and how. It only picks; the call does the damage."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Final
+
+KINDS: Final = (
+    "status",
+    "drop_before",
+    "drop_after",
+    "slow",
+    "garbage",
+    "business_code",
+    "unknown",
+    "truncate",
+    "huge",
+    "hang",
+    "redirect",
+)
+CALLS: Final = ("submit", "query", "list", "cancel", "result")
+_WORKS_FIRST: Final = ("drop_after", "slow", "truncate")
+MIB = 1024 * 1024
+
+
+class BadFault(ValueError):
+    """A rule that cannot be read; the message says which field."""
+
+
+@dataclass(kw_only=True)
+class Fault:
+    """One rule. `times` calls are hit (None: all) whose model, task id, URL or body contains `match`.
+
+    `accept` says whether the call does its work before it goes wrong (a submit is then billed); by
+    default it does for drop_after, slow and truncate. `status` is 500 for kind status and 200 for the
+    others unless given. Times are real seconds.
+    """
+
+    on: str
+    kind: str
+    status: int | None = None
+    code: str = "InternalError"
+    message: str = "An internal error has occured, please try again later or contact service support."
+    retry_after: str | int | float | None = None
+    seconds: float | None = None
+    times: int | None = 1
+    match: str = ""
+    accept: bool | None = None
+    size_bytes: int = 64 * MIB
+    gzip: bool = False
+    location: str = "http://127.0.0.1:1/elsewhere"
+    hits: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        if self.on not in CALLS:
+            raise BadFault(f"on must be one of {', '.join(CALLS)}")
+        if self.kind not in KINDS:
+            raise BadFault(f"kind must be one of {', '.join(KINDS)}")
+        if self.kind == "unknown" and self.on != "query":
+            raise BadFault("kind unknown is for queries")
+
+    @property
+    def works_first(self) -> bool:
+        return self.kind in _WORKS_FIRST if self.accept is None else self.accept
+
+    @property
+    def is_spent(self) -> bool:
+        return self.times is not None and self.hits >= self.times
+
+    def http_status(self) -> int:
+        """The status to answer with."""
+        return self.status or {"status": 500, "redirect": 302}.get(self.kind, 200)
+
+    def headers(self) -> dict[str, str]:
+        """`Retry-After`, where the rule has one."""
+        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+
+
+class FaultBoard:
+    """The rules in force, oldest first; the first that fits takes the call."""
+
+    def __init__(self) -> None:
+        self._rules: list[Fault] = []
+
+    def add(self, fault: Fault) -> None:
+        self._rules.append(fault)
+
+    def clear(self) -> None:
+        self._rules.clear()
+
+    def rules(self) -> tuple[Fault, ...]:
+        return tuple(self._rules)
+
+    def take(self, on: str, subject: str) -> Fault | None:
+        """The rule that hits this call, counted; None when the call goes well."""
+        for rule in self._rules:
+            if rule.on == on and not rule.is_spent and rule.match in subject:
+                rule.hits += 1
+                return rule
+        return None
+
+
+_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
+    "on": (str,),
+    "kind": (str,),
+    "status": (int,),
+    "code": (str,),
+    "message": (str,),
+    "retry_after": (str, int, float),
+    "seconds": (int, float),
+    "times": (int,),
+    "match": (str,),
+    "accept": (bool,),
+    "size_bytes": (int,),
+    "gzip": (bool,),
+    "location": (str,),
+}
+_MAY_BE_NULL: Final = ("status", "retry_after", "seconds", "times", "accept")
+
+
+def read_faults(payload: object) -> list[Fault]:
+    """Read a rule or a list of rules from JSON; BadFault names what is wrong, and then none is made."""
+    rules = payload if isinstance(payload, list) else [payload]
+    return [_read_fault(rule) for rule in rules]
+
+
+def _read_fault(rule: object) -> Fault:
+    if not isinstance(rule, dict):
+        raise BadFault("a rule is a JSON object")
+    for name, value in rule.items():
+        if name not in _TYPES:
+            raise BadFault(f"unknown field {str(name)[:40]!r}")
+        if not (isinstance(value, _TYPES[name]) or (value is None and name in _MAY_BE_NULL)):
+            raise BadFault(f"{name} has the wrong type")
+    if not {"on", "kind"} <= rule.keys():
+        raise BadFault("a rule needs on and kind")
+    return Fault(**rule)
+
+
+def describe(fault: Fault) -> dict[str, object]:
+    """A rule as JSON, with the number of calls that it hit."""
+    return {item.name: getattr(fault, item.name) for item in fields(fault)}

@@ -1,0 +1,113 @@
+"""The list endpoint's filters and its flat page, with epoch milliseconds and `status`. It reads tasks
+and changes nothing.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sandbox.simulator.clock import read_list_stamp
+from sandbox.simulator.config import DAY_SECONDS, SimulatorConfig
+from sandbox.simulator.file_tasks import invalid
+from sandbox.simulator.tasks import Task
+
+STATUSES = ("PENDING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELED")
+
+
+@dataclass(frozen=True)
+class ListFilter:
+    """What was asked for; times are epoch seconds of the tasks' creation, both ends included."""
+
+    start: float
+    end: float
+    model: str | None
+    status: str | None
+    page_no: int
+    page_size: int
+
+
+def read_filter(query: Mapping[str, str], now: float, page_limit: int) -> ListFilter:
+    """Read the query parameters, the last 24 hours by default; ApiError when one makes no sense.
+
+    A larger page than the limit is cut to it: the vendor's maximum and its answer are not documented.
+    """
+    end = _stamp(query, "end_time", now)
+    start = _stamp(query, "start_time", end - DAY_SECONDS)
+    if start > end or end - start > DAY_SECONDS:
+        raise invalid("The time range must not exceed 24 hours.")
+    status = query.get("status") or None
+    if status is not None and status not in STATUSES:
+        raise invalid("status is invalid")
+    page_size = min(_count(query, "page_size", 10), page_limit)
+    return ListFilter(
+        start, end, query.get("model_name") or None, status, _count(query, "page_no", 1), page_size
+    )
+
+
+def page(
+    tasks: Sequence[Task], asked: ListFilter, config: SimulatorConfig, status_of: Callable[[Task], str]
+) -> dict[str, object]:
+    """One page; past the last one it is empty."""
+    found = [task for task in tasks if _fits(task, asked, status_of)]
+    begin = (asked.page_no - 1) * asked.page_size
+    return {
+        "total": len(found),
+        "total_page": -(-len(found) // asked.page_size),
+        "page_no": asked.page_no,
+        "page_size": asked.page_size,
+        config.list_key: [
+            _row(task, status_of(task), config) for task in found[begin : begin + asked.page_size]
+        ],
+    }
+
+
+def _fits(task: Task, asked: ListFilter, status_of: Callable[[Task], str]) -> bool:
+    # A stamp has whole seconds, so a task created within the last one belongs to it.
+    if not asked.start <= task.submitted_at < asked.end + 1:
+        return False
+    if asked.model is not None and task.submission.model != asked.model:
+        return False
+    return asked.status is None or status_of(task) == asked.status
+
+
+def _row(task: Task, status: str, config: SimulatorConfig) -> dict[str, object]:
+    parent = str(10**15 + 1 + config.accounts().index(task.account))
+    row: dict[str, object] = {
+        "task_id": task.task_id,
+        "status": status,
+        "model_name": task.submission.model,
+        "gmt_create": _millis(task.submitted_at),
+    }
+    if task.scheduled_at is not None and status != "PENDING":
+        row["start_time"] = _millis(task.scheduled_at)
+    ended = task.cancelled_at if status == "CANCELED" else task.ended_at
+    if ended is not None and status in ("SUCCEEDED", "FAILED", "CANCELED"):
+        row["end_time"] = _millis(ended)
+    return {
+        **row,
+        "request_id": task.request_id,
+        "region": config.region,
+        "api_key_id": task.api_key_id,
+        "caller_parent_id": parent,
+        "caller_uid": parent,
+        "user_api_unique_key": f"apikey:v1:audio:asr:transcription:{task.submission.model}",
+    }
+
+
+def _millis(epoch_seconds: float) -> int:
+    return round(epoch_seconds * 1000)
+
+
+def _stamp(query: Mapping[str, str], name: str, default: float) -> float:
+    if not query.get(name):
+        return default
+    try:
+        return read_list_stamp(query[name])
+    except ValueError as error:
+        raise invalid(f"{name} must be YYYYMMDDhhmmss") from error
+
+
+def _count(query: Mapping[str, str], name: str, default: int) -> int:
+    text = query.get(name) or str(default)
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
+        raise invalid(f"{name} must be a positive integer")
+    return int(text)
