@@ -1,0 +1,299 @@
+"""What to do about each trouble the provider reports: one closed table, asked from four places.
+
+Rules it keeps:
+
+1. A refusal that would meet every request alike (key, arrears, workspace) holds; one that may depend on
+   the request fails its job. Otherwise one user's odd request would stop everybody.
+2. A look that fails says nothing about the task, so it never ends or resubmits a job.
+3. A submit that may have been billed is never answered with another submit.
+4. A code without a row is judged by its family (`A.B.C`, `A.B`, `A`), then by its HTTP status.
+
+The codes are those of the vendor's error page and of its file-transcription pages (2026), and the codes
+that `core.task.OWN_CODES` lists as ours.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from service.core.task import Trouble
+from service.errors import FailureCode
+
+
+class Action(StrEnum):
+    """What the job does next."""
+
+    RETRY = "retry"
+    """The same call again, later."""
+    RESUBMIT = "resubmit"
+    """A new submit, later: the old task is over and gave nothing."""
+    HOLD = "hold"
+    """Stop submitting for an account reason, keep the job. A look is repeated, a file submitted again."""
+    FAIL = "fail"
+    """End the job with a failure of the verdict's code."""
+    EMPTY = "empty"
+    """End the job with an empty transcript: there was no speech."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer to one trouble.
+
+    `code` is the failure's code if the job ends here or when `max_attempts` is used up. `max_attempts`
+    counts all attempts of the call, the first included (for RESUBMIT: all submits of the job); None lasts
+    until the deadline. `retryable` says whether the same request, published again, may succeed.
+    """
+
+    action: Action
+    code: FailureCode
+    retryable: bool = False
+    max_attempts: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The verdicts on one code where it answers a submit, and where it stands on a file or its task."""
+
+    on_submit: Verdict
+    on_file: Verdict
+
+
+PROVIDER_FAULT_ATTEMPTS = 20
+"""Submits refused with a fault of the provider's own: about a quarter of an hour with a 60 s backoff."""
+FOREIGN_ANSWER_ATTEMPTS = 5
+"""Submits answered by something that is not the API: a proxy's page may pass, a firewall's will not."""
+FILE_ATTEMPTS = 3
+"""Submits of a file that the provider could not fetch or process: each costs a task."""
+UNREADABLE_ATTEMPTS = 3
+"""Fetches of a result that came whole and was not a result, or was forbidden: it will hardly change."""
+
+
+def _fail(code: FailureCode, *, retryable: bool = False) -> Verdict:
+    return Verdict(Action.FAIL, code, retryable)
+
+
+def _retry(max_attempts: int | None, code: FailureCode = FailureCode.PROVIDER_ERROR) -> Verdict:
+    return Verdict(Action.RETRY, code, retryable=True, max_attempts=max_attempts)
+
+
+def _resubmit(max_attempts: int, code: FailureCode) -> Verdict:
+    return Verdict(Action.RESUBMIT, code, retryable=True, max_attempts=max_attempts)
+
+
+def _both(verdict: Verdict) -> Row:
+    return Row(verdict, verdict)
+
+
+_HOLD = Verdict(Action.HOLD, FailureCode.SUBMIT_REJECTED, retryable=True)
+_REJECTED = _fail(FailureCode.SUBMIT_REJECTED)
+_UNCERTAIN = _fail(FailureCode.SUBMIT_UNCERTAIN, retryable=True)
+_FILE_FAULT = _resubmit(FILE_ATTEMPTS, FailureCode.PROVIDER_ERROR)
+_FILE_UNKNOWN = _fail(FailureCode.PROVIDER_ERROR, retryable=True)
+_UNREACHABLE = _resubmit(FILE_ATTEMPTS, FailureCode.AUDIO_UNREACHABLE)
+
+_ACCOUNT = _both(_HOLD)
+_REQUEST = _both(_REJECTED)
+_NO_RIGHT = _both(_fail(FailureCode.SUBMIT_REJECTED, retryable=True))
+_CONTENT = _both(_fail(FailureCode.CONTENT_REJECTED))
+_UNUSABLE = _both(_fail(FailureCode.AUDIO_UNUSABLE))
+_TOO_LARGE = _both(_fail(FailureCode.AUDIO_TOO_LARGE))
+_TOO_LONG = _both(_fail(FailureCode.AUDIO_TOO_LONG))
+_BAD_URL = _both(_fail(FailureCode.AUDIO_INVALID_URL))
+_NO_ANSWER_FROM_ORIGIN = _both(_fail(FailureCode.AUDIO_UNREACHABLE))
+_DOWNLOAD = Row(_retry(FILE_ATTEMPTS, FailureCode.AUDIO_UNREACHABLE), _UNREACHABLE)
+_THROTTLED = Row(_retry(None), _FILE_FAULT)
+_OVERLOAD = Row(_retry(None), _FILE_FAULT)
+_FAULT = Row(_retry(PROVIDER_FAULT_ATTEMPTS), _FILE_FAULT)
+_TIMEOUT = Row(_UNCERTAIN, _resubmit(2, FailureCode.PROVIDER_ERROR))
+_SILENCE = _both(Verdict(Action.EMPTY, FailureCode.AUDIO_UNUSABLE))
+_NOT_SENT = Row(_retry(None), _FILE_UNKNOWN)
+_NO_ANSWER = Row(_UNCERTAIN, _FILE_UNKNOWN)
+_FOREIGN = Row(_retry(FOREIGN_ANSWER_ATTEMPTS, FailureCode.SUBMIT_REJECTED), _FILE_UNKNOWN)
+_FORBIDDEN = _both(_fail(FailureCode.AUDIO_FORBIDDEN))
+_NOT_FOUND = _both(_fail(FailureCode.AUDIO_NOT_FOUND))
+
+TABLE: Mapping[str, Row] = {
+    "InvalidParameter": _REQUEST,
+    "invalid_parameter_error": _REQUEST,
+    "BadRequest": _REQUEST,
+    "BadRequest.EmptyInput": _REQUEST,
+    "BadRequest.EmptyModel": _REQUEST,
+    "BadRequest.EmptyParameters": _REQUEST,
+    "BadRequest.IllegalInput": _REQUEST,
+    "BadRequest.ResourceNotExist": _REQUEST,
+    "InternalError.Algo.InvalidParameter": _REQUEST,
+    "UnsupportedOperation": _REQUEST,
+    "Conflict": _REQUEST,
+    "NotFound": _REQUEST,
+    "ModelNotFound": _REQUEST,
+    "model_not_found": _REQUEST,
+    "model_not_supported": _REQUEST,
+    "AccessDenied": _NO_RIGHT,
+    "access_denied": _NO_RIGHT,
+    "Model.AccessDenied": _NO_RIGHT,
+    "App.AccessDenied": _NO_RIGHT,
+    "InvalidApiKey": _ACCOUNT,
+    "invalid_api_key": _ACCOUNT,
+    "NOT AUTHORIZED": _ACCOUNT,
+    "Arrearage": _ACCOUNT,
+    "AccessDenied.Unpurchased": _ACCOUNT,
+    "Workspace.AccessDenied": _ACCOUNT,
+    "WorkSpaceNotFound": _ACCOUNT,
+    "AllocationQuota.FreeTierOnly": _ACCOUNT,
+    "CommodityNotPurchased": _ACCOUNT,
+    "PrepaidBillOverdue": _ACCOUNT,
+    "PostpaidBillOverdue": _ACCOUNT,
+    "Throttling": _THROTTLED,
+    "Throttling.RateQuota": _THROTTLED,
+    "Throttling.BurstRate": _THROTTLED,
+    "Throttling.Concurrency": _THROTTLED,
+    "Throttling.AllocationQuota": _THROTTLED,
+    "LimitRequests": _THROTTLED,
+    "limit_requests": _THROTTLED,
+    "limit_burst_rate": _THROTTLED,
+    "insufficient_quota": _THROTTLED,
+    "InternalError": _FAULT,
+    "internal_error": _FAULT,
+    "InternalError.Algo": _FAULT,
+    "InternalError.FileUpload": _FAULT,
+    "InternalError.Upload": _FAULT,
+    "SystemError": _FAULT,
+    "ModelServiceFailed": _FAULT,
+    "ModelServingError": _OVERLOAD,
+    "ServiceUnavailable": _OVERLOAD,
+    "ModelUnavailable": _OVERLOAD,
+    "InternalError.Timeout": _TIMEOUT,
+    "RequestTimeOut": _TIMEOUT,
+    "ResponseTimeout": _TIMEOUT,
+    "BadRequest.InputDownloadFailed": _DOWNLOAD,
+    "InvalidURL.Timeout": _DOWNLOAD,
+    "InvalidFile.DownloadFailed": _DOWNLOAD,
+    "FILE_DOWNLOAD_FAILED": _DOWNLOAD,
+    "FILE_SERVER_ERROR": _DOWNLOAD,
+    "InvalidURL.ConnectionRefused": _NO_ANSWER_FROM_ORIGIN,
+    "CONTENT_LENGTH_CHECK_FAILED": _NO_ANSWER_FROM_ORIGIN,
+    "InvalidURL": _BAD_URL,
+    "REQUEST_INVALID_FILE_URL_VALUE": _BAD_URL,
+    "FILE_403_FORBIDDEN": _FORBIDDEN,
+    "FILE_404_NOT_FOUND": _NOT_FOUND,
+    "BadRequest.TooLarge": _TOO_LARGE,
+    "InvalidFile.Size": _TOO_LARGE,
+    "FILE_TOO_LARGE": _TOO_LARGE,
+    "InvalidFile.Duration": _TOO_LONG,
+    "AUDIO_DURATION_TOO_LONG": _TOO_LONG,
+    "InvalidFile": _UNUSABLE,
+    "InvalidFile.AudioLengthError": _UNUSABLE,
+    "InvalidFile.Openerror": _UNUSABLE,
+    "InvalidFile.Format": _UNUSABLE,
+    "BadRequest.UnsupportedFileFormat": _UNUSABLE,
+    "FILE_CHECK_FAILED": _UNUSABLE,
+    "FILE_NORMALIZE_FAILED": _UNUSABLE,
+    "FILE_PARSE_FAILED": _UNUSABLE,
+    "MKV_PARSE_FAILED": _UNUSABLE,
+    "DECODE_ERROR": _UNUSABLE,
+    "UNSUPPORTED_FORMAT": _UNUSABLE,
+    "NO_VALID_AUDIO_ERROR": _UNUSABLE,
+    "NO_INPUT_AUDIO_ERROR": _UNUSABLE,
+    "DataInspectionFailed": _CONTENT,
+    "data_inspection_failed": _CONTENT,
+    "InvalidParameter.DataInspection": _CONTENT,
+    "SUCCESS_WITH_NO_VALID_FRAGMENT": _SILENCE,
+    "ASR_RESPONSE_HAVE_NO_WORDS": _SILENCE,
+    "FILE_TRANS_TASK_EXPIRED": _FAULT,
+    "connect_failed": _NOT_SENT,
+    "intent_too_old": _NOT_SENT,
+    "timeout": _NO_ANSWER,
+    "connection_lost": _NO_ANSWER,
+    "not_json": _NO_ANSWER,
+    "unexpected_answer": _NO_ANSWER,
+    "restored": _NO_ANSWER,
+    "missing_result": _NO_ANSWER,
+    "not_a_transcript": _NO_ANSWER,
+    "http_error": _FOREIGN,
+    "fetch_refused": _FOREIGN,
+    "fetch_too_large": _FOREIGN,
+}
+"""Every code that is judged by name; those from `connect_failed` on are ours (`core.task.OWN_CODES`)."""
+
+
+def is_known(code: str) -> bool:
+    """Whether the table names this very code; others are judged by family or status and worth counting."""
+    return code in TABLE
+
+
+def on_submit(trouble: Trouble) -> Verdict:
+    """What to do about a refused or unsent submit. Never RESUBMIT: no task came of it, so it is a RETRY."""
+    if trouble.code == "InvalidParameter" and trouble.message.startswith("url error"):
+        # Seen in the field (spring-ai-alibaba #2378): the general code with a particular text.
+        return _BAD_URL.on_submit
+    row = _find(trouble.code)
+    if row is None or (row is _FOREIGN and trouble.http_status is not None):
+        return _submit_by_status(trouble.http_status)
+    return row.on_submit
+
+
+def on_query(trouble: Trouble) -> Verdict:
+    """What to do about a look that failed: look again, and hold submits where the account is the reason."""
+    if on_submit(trouble).action is Action.HOLD:
+        return _HOLD
+    return _retry(None, FailureCode.TASK_LOST)
+
+
+def on_file(trouble: Trouble) -> Verdict:
+    """What to do about a failed file, or about a failed task that lists no files. Never RETRY."""
+    row = _find(trouble.code)
+    return _FILE_UNKNOWN if row is None else row.on_file
+
+
+def on_fetch(trouble: Trouble) -> Verdict:
+    """What to do about a result that was not read.
+
+    Whatever may pass is tried until the deadline: the transcript is paid for, and after 24 h the
+    provider's 403 ends it.
+    """
+    match trouble.code:
+        case "fetch_refused":
+            return _fail(FailureCode.RESULT_REFUSED)
+        case "fetch_too_large":
+            return _fail(FailureCode.RESULT_UNREADABLE)
+        case "http_error":
+            return _fetch_by_status(trouble.http_status)
+        case "timeout" | "connect_failed" | "connection_lost":
+            return _retry(None, FailureCode.RESULT_UNREADABLE)
+        case _:
+            return _retry(UNREADABLE_ATTEMPTS, FailureCode.RESULT_UNREADABLE)
+
+
+def _find(code: str) -> Row | None:
+    """The row of the code or of the nearest family that has one."""
+    while code not in TABLE:
+        code, dot, _ = code.rpartition(".")
+        if not dot:
+            return None
+    return TABLE[code]
+
+
+def _submit_by_status(status: int | None) -> Verdict:
+    """The verdict on a refused submit whose code says nothing."""
+    match status:
+        case 401 | 402 | 407:
+            return _HOLD
+        case 429:
+            return _THROTTLED.on_submit
+        case int() if status >= 500:
+            return _FAULT.on_submit
+        case _:
+            return _FOREIGN.on_submit
+
+
+def _fetch_by_status(status: int | None) -> Verdict:
+    """The verdict on a result host's error: object storage says 403 or 404 once the link has expired."""
+    match status:
+        case 403 | 404 | 410:
+            return _retry(UNREADABLE_ATTEMPTS, FailureCode.RESULT_EXPIRED)
+        case int() if 300 <= status < 400:
+            return _fail(FailureCode.RESULT_REFUSED)
+        case int() if status == 429 or status >= 500:
+            return _retry(None, FailureCode.RESULT_UNREADABLE)
+        case _:
+            return _retry(UNREADABLE_ATTEMPTS, FailureCode.RESULT_UNREADABLE)

@@ -1,0 +1,71 @@
+"""Resolves names to addresses that a result may be fetched from; one bad address refuses the name."""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+
+import httpx
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
+"""Addresses of a host for a port; raises OSError where there are none."""
+
+# Beyond what `ipaddress` calls not global: networks that carry an IPv4 address to somewhere else.
+_TUNNELS = tuple(
+    ipaddress.ip_network(network)
+    for network in ("::/96", "64:ff9b::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16", "fec0::/10")
+)
+
+
+class AddressRefused(httpx.ConnectError):
+    """The name leads, or also leads, to an address that is not on the public internet."""
+
+
+def is_public(address: str) -> bool:
+    """Whether the address is an ordinary one of the public internet (RFC 6890 and its registries)."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    if not ip.is_global or ip.is_multicast or ip.is_reserved:
+        return False
+    return ip.version == 4 or not any(ip in network for network in _TUNNELS)
+
+
+async def system_lookup(host: str, port: int) -> Sequence[str]:
+    """What the system's resolver says, in its order."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+    return [str(address[0]) for *_, address in found]
+
+
+class CheckedResolver(AbstractResolver):
+    """aiohttp's resolver for fetches: the connection goes to the very addresses that were checked here.
+
+    `exempt` names the hosts that may lie anywhere. aiohttp does not ask for addresses written as numbers.
+    """
+
+    def __init__(self, exempt: frozenset[str], lookup: Lookup = system_lookup) -> None:
+        self._exempt = exempt
+        self._lookup = lookup
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """The checked addresses of `host`; raises AddressRefused, or OSError where there are none."""
+        addresses = await self._lookup(host, port)
+        if host not in self._exempt and not all(map(is_public, addresses)):
+            raise AddressRefused(f"{host} leads to an address that is not public")
+        return [_result(host, port, address) for address in addresses]
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+def _result(host: str, port: int, address: str) -> ResolveResult:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return ResolveResult(
+        hostname=host, host=address, port=port, family=family, proto=socket.IPPROTO_TCP,
+        flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+    )

@@ -1,0 +1,200 @@
+"""The Provider port on DashScope's HTTP API: calls, and what became of them, as facts.
+
+Never retries, never waits for quota, never decides what a trouble means for a job.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote
+
+import httpx
+from pydantic import JsonValue, SecretStr
+
+from service.clock import Clock, SystemClock
+from service.core.task import Lost, NotSent, SubmitAnswer, TaskView, Trouble
+from service.errors import ConfigError
+from service.provider.answers import Answer, error_in, object_of, trouble_of
+from service.provider.bodies import BodyBroken, BodyTooLarge, read_body
+from service.provider.fetch import FetchGuard, ResultFetcher
+from service.provider.file_tasks import SUBMIT_PATH, read_submit, read_task, submit_body, submit_headers
+from service.provider.transport import AiohttpTransport, submit_transport
+
+MAX_ANSWER_BYTES = 1024**2
+"""A task of 100 files with long URLs answers in a fifth of this."""
+
+_NO_CONNECTION = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+
+@dataclass(frozen=True, slots=True)
+class DashScopeConfig:
+    """One account on one host. `base_url` goes up to `/api/v1`; the key belongs to that host's region.
+
+    `submit_timeout_seconds` is the total time of a submit, whatever it is spent on: when it is over, no byte
+    of it can reach the provider any more. `call_timeout_seconds` is the total time of any other call.
+    """
+
+    base_url: str
+    api_key: SecretStr
+    workspace: str | None = None
+    submit_timeout_seconds: float = 30.0
+    call_timeout_seconds: float = 10.0
+    max_connections: int = 64
+
+    def __post_init__(self) -> None:
+        key = self.api_key.get_secret_value()
+        if not key or not (key.isascii() and key.isprintable()) or " " in key:
+            raise ConfigError("the provider's API key is empty or has characters that no key has")
+        if httpx.URL(self.base_url).scheme not in ("http", "https") or not httpx.URL(self.base_url).host:
+            raise ConfigError("the provider's base URL must begin with https:// (or http://) and a host")
+
+    @property
+    def connect_seconds(self) -> float:
+        """How long a submit may take to begin: a third of its time, the rest is what the kernel gets."""
+        return self.submit_timeout_seconds / 3
+
+
+class _Departure:
+    """Watches one submit leave: whether a byte of the request may have gone out, and never too late.
+
+    httpcore reports each stage of a request before it begins (its `trace` extension); what comes before
+    the request itself is named `connection.*`.
+    """
+
+    def __init__(self, now_seconds: Callable[[], float], latest: float) -> None:
+        self._now_seconds = now_seconds
+        self._latest = latest
+        self.has_begun = False
+        self.is_too_late = False
+
+    async def __call__(self, event: str, info: Mapping[str, object]) -> None:
+        if self.has_begun or event.startswith("connection."):
+            return
+        if self._now_seconds() >= self._latest:
+            # The machine slept while we connected: by now another owner may have taken the job over.
+            self.is_too_late = True
+            raise TimeoutError
+        self.has_begun = True
+
+
+class DashScope:
+    """The provider over HTTP; an async context manager that holds its connections."""
+
+    def __init__(
+        self,
+        config: DashScopeConfig,
+        guard: FetchGuard | None = None,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._config = config
+        self._now_seconds = (clock or SystemClock()).boot_seconds
+        self._base_url = config.base_url.rstrip("/")
+        self._host = httpx.URL(config.base_url).host
+        tls = ssl_context or httpx.create_ssl_context(trust_env=False)
+        connections = config.max_connections
+        self._submits = submit_transport(
+            connections, config.submit_timeout_seconds - config.connect_seconds, tls
+        )
+        self._calls = AiohttpTransport(connections, tls)
+        self._results = ResultFetcher(guard or FetchGuard(), connections, tls)
+        self._open = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await self._open.enter_async_context(self._submits)
+        await self._open.enter_async_context(self._calls)
+        await self._open.enter_async_context(self._results)
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._open.aclose()
+
+    async def submit(
+        self, model: str, file_urls: Sequence[str], options: Mapping[str, JsonValue]
+    ) -> SubmitAnswer:
+        """Create one task, in one POST on a connection of its own; see `Provider.submit`."""
+        total = self._config.submit_timeout_seconds
+        departure = _Departure(self._now_seconds, self._now_seconds() + self._config.connect_seconds)
+        body = submit_body(model, file_urls, options)
+        request = self._request("POST", SUBMIT_PATH, submit_headers(file_urls), body)
+        request.extensions["trace"] = departure
+        connect = self._config.connect_seconds
+        request.extensions["timeout"] = {"pool": connect, "connect": connect}
+        try:
+            async with asyncio.timeout(total):
+                return read_submit(await _answer(self._submits, request), self._host)
+        except (TimeoutError, httpx.HTTPError, BodyBroken) as error:
+            if departure.has_begun:
+                return Lost(self._trouble(error, total))
+            if departure.is_too_late:
+                return NotSent(Trouble("intent_too_old", "the connection took too long to be used any more"))
+            return NotSent(Trouble("connect_failed", f"no connection to {self._host}"))
+
+    async def query(self, task_id: str) -> TaskView | Trouble:
+        """Look at a task once."""
+        answer = await self._call("GET", f"/tasks/{quote(task_id, safe='')}")
+        return answer if isinstance(answer, Trouble) else read_task(answer, task_id, self._host)
+
+    async def cancel(self, task_id: str) -> Trouble | None:
+        """Ask the provider to drop a pending task; None when it agreed."""
+        answer = await self._call("POST", f"/tasks/{quote(task_id, safe='')}/cancel")
+        if isinstance(answer, Trouble):
+            return answer
+        return error_in(object_of(answer.body) or {}) if answer.is_success else trouble_of(answer, self._host)
+
+    async def fetch(self, transcription_url: str) -> bytes | Trouble:
+        """Download a result file; see `ResultFetcher`."""
+        return await self._results.fetch(transcription_url)
+
+    async def _call(self, method: str, path: str) -> Answer | Trouble:
+        total = self._config.call_timeout_seconds
+        try:
+            async with asyncio.timeout(total):
+                return await _answer(self._calls, self._request(method, path, {}, b""))
+        except (TimeoutError, httpx.HTTPError, BodyBroken) as error:
+            return self._trouble(error, total)
+
+    def _request(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes
+    ) -> httpx.Request:
+        common = {
+            "Authorization": f"Bearer {self._config.api_key.get_secret_value()}",
+            "Accept": "application/json; charset=utf-8",
+            "Accept-Encoding": "identity",
+            "User-Agent": "scribe",
+        }
+        if self._config.workspace:
+            common["X-DashScope-WorkSpace"] = self._config.workspace
+        if body:
+            common["Content-Type"] = "application/json"
+        return httpx.Request(method, self._base_url + path, headers={**common, **headers}, content=body)
+
+    def _trouble(self, error: Exception, total_seconds: float) -> Trouble:
+        """What a call that came to no answer is called; foreign texts stay out of it."""
+        if isinstance(error, TimeoutError):
+            return Trouble("timeout", f"{self._host} did not answer within {total_seconds:g} s")
+        if isinstance(error, _NO_CONNECTION):
+            return Trouble("connect_failed", f"no connection to {self._host}")
+        return Trouble("connection_lost", f"the connection to {self._host} was lost")
+
+
+async def _answer(transport: httpx.AsyncBaseTransport, request: httpx.Request) -> Answer:
+    """Send the request and read the answer to its end; a body over the limit counts as none."""
+    response = await transport.handle_async_request(request)
+    try:
+        body = await read_body(response, MAX_ANSWER_BYTES, MAX_ANSWER_BYTES)
+    except BodyTooLarge:
+        body = b""
+    finally:
+        await response.aclose()
+    return Answer(response.status_code, response.headers, body)

@@ -1,0 +1,146 @@
+"""The wire shape of asynchronous file tasks (provider API, sections 1 and 2), as pure functions.
+
+Translates and never decides: what a code means for a job is `core.verdicts`' business.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+from pydantic import JsonValue
+
+from service.core.task import (
+    TERMINAL,
+    Accepted,
+    FileView,
+    Lost,
+    Refused,
+    SubmitAnswer,
+    TaskStatus,
+    TaskView,
+    Trouble,
+)
+from service.provider.answers import Answer, error_in, object_of, part, text, trouble_of
+
+SUBMIT_PATH = "/services/audio/asr/transcription"
+
+TIMEOUT_CODES = frozenset({"RequestTimeOut", "ResponseTimeout", "InternalError.Timeout"})
+"""Codes by which the vendor says that it gave up waiting for itself: the task may exist."""
+
+_TASK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+_STATUSES = {status.value: status for status in TaskStatus}
+_MAX_BILLED_SECONDS = 10**9
+
+
+def submit_headers(file_urls: Sequence[str]) -> dict[str, str]:
+    """The headers that a submit needs besides authorization and content type."""
+    headers = {"X-DashScope-Async": "enable"}
+    if any(url.lower().startswith("oss://") for url in file_urls):
+        headers["X-DashScope-OssResourceResolve"] = "enable"
+    return headers
+
+
+def submit_body(model: str, file_urls: Sequence[str], options: Mapping[str, JsonValue]) -> bytes:
+    """The JSON of a submit; `parameters` is always there, since workspace hosts fail a task without it."""
+    document = {"model": model, "input": {"file_urls": list(file_urls)}, "parameters": _parameters(options)}
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def _parameters(options: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """Options as the vendor wants them: the word filter as a string of JSON, extras merged in as they are."""
+    named = {name: value for name, value in options.items() if name != "extra_parameters"}
+    word_filter = named.get("special_word_filter")
+    if isinstance(word_filter, dict):
+        named["special_word_filter"] = json.dumps(word_filter, separators=(",", ":"), ensure_ascii=False)
+    return {**named, **part(options, "extra_parameters")}
+
+
+def read_submit(answer: Answer, host: str) -> SubmitAnswer:
+    """What a submit came to.
+
+    Refused needs the word of the API itself, or a 3xx or 4xx of whoever stands before it. Anything that
+    could have been said after the task was made - a gateway's time-out, a 5xx page - is Lost.
+    """
+    if answer.is_success:
+        return _read_served(answer)
+    trouble = trouble_of(answer, host)
+    if trouble.code in TIMEOUT_CODES or answer.http_status in (408, 504):
+        return Lost(trouble)
+    if answer.http_status >= 500 and trouble.code == "http_error":
+        return Lost(trouble)
+    return Refused(trouble)
+
+
+def _read_served(answer: Answer) -> SubmitAnswer:
+    document = object_of(answer.body)
+    if document is None:
+        return Lost(Trouble("not_json", "the answer to the submit is not a JSON object", answer.http_status))
+    task_id = text(part(document, "output"), "task_id")
+    if task_id and _TASK_ID.fullmatch(task_id):
+        return Accepted(task_id)
+    business = trouble_of(answer, "the provider")
+    if task_id or business.code == "http_error":
+        return Lost(Trouble("unexpected_answer", "the submit's answer names no task", answer.http_status))
+    return Lost(business) if business.code in TIMEOUT_CODES else Refused(business)
+
+
+def read_task(answer: Answer, task_id: str, host: str) -> TaskView | Trouble:
+    """One look at a task; a status that we do not know counts as RUNNING, so that nobody gives up on it."""
+    if not answer.is_success:
+        return trouble_of(answer, host)
+    document = object_of(answer.body)
+    if document is None:
+        return Trouble("not_json", "the answer to the query is not a JSON object", answer.http_status)
+    output = part(document, "output")
+    word = text(output, "task_status")
+    if word is None:
+        return error_in(document) or Trouble(
+            "unexpected_answer", "the answer to the query has no task_status", answer.http_status
+        )
+    status = _STATUSES.get(word, TaskStatus.RUNNING)
+    return TaskView(
+        task_id=task_id,
+        status=status,
+        files=_files(output) if status in TERMINAL else (),
+        trouble=_task_trouble(output) if status is TaskStatus.FAILED else None,
+        billed_seconds=_billed_seconds(document),
+        submit_time=text(output, "submit_time"),
+        scheduled_time=text(output, "scheduled_time"),
+        end_time=text(output, "end_time"),
+    )
+
+
+def _task_trouble(output: Mapping[str, JsonValue]) -> Trouble:
+    return error_in(output) or Trouble("unexpected_answer", "the task failed without a code")
+
+
+def _files(output: Mapping[str, JsonValue]) -> tuple[FileView, ...]:
+    """The files that the task lists, in the vendor's order, which is not that of the submit."""
+    results = output.get("results")
+    if not isinstance(results, list):
+        return ()
+    return tuple(_file(result) for result in results if isinstance(result, dict) and text(result, "file_url"))
+
+
+def _file(result: Mapping[str, JsonValue]) -> FileView:
+    file_url = text(result, "file_url") or ""
+    transcription_url = text(result, "transcription_url")
+    if transcription_url and text(result, "subtask_status") != TaskStatus.FAILED:
+        return FileView(file_url, transcription_url=transcription_url)
+    unnamed = Trouble("unexpected_answer", "the file has neither a result nor an error code")
+    return FileView(file_url, trouble=error_in(result) or unnamed)
+
+
+def _billed_seconds(document: Mapping[str, JsonValue]) -> int | None:
+    """`usage.duration`, or `usage.seconds` of Qwen-ASR; field reports place usage inside the output too."""
+    output = part(document, "output")
+    holders = (part(document, "usage"), part(output, "usage"), output)
+    found = (_seconds(holder.get(name)) for holder in holders for name in ("duration", "seconds"))
+    return next((seconds for seconds in found if seconds is not None), None)
+
+
+def _seconds(value: JsonValue) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return math.ceil(value) if 0 <= value <= _MAX_BILLED_SECONDS else None

@@ -1,0 +1,141 @@
+"""Two httpx transports: one for submits, where what left the machine matters, one for everything else.
+
+Neither follows redirects, keeps cookies, reads the environment or retries; both map foreign exceptions to
+httpx's. `AiohttpTransport` is ours instead of httpx-aiohttp's because that one decodes `%3A` in a path
+(a signed URL breaks) and reports a connection lost after sending as one that never came about.
+"""
+
+import socket
+import ssl
+import struct
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+import aiohttp
+import httpx
+from aiohttp.abc import AbstractResolver
+from yarl import URL
+
+CHUNK_BYTES = 64 * 1024
+
+_KEEPALIVE_SECONDS = 15.0
+"""Shorter than any gateway's idle time-out that we know of, so that a pooled connection is rarely dead."""
+
+
+def submit_transport(
+    max_connections: int, lifetime_seconds: float, ssl_context: ssl.SSLContext
+) -> httpx.AsyncHTTPTransport:
+    """A transport that makes a connection per request and resets it at the end.
+
+    Nothing written to it can reach the peer more than `lifetime_seconds` after it was sent: the kernel
+    gives up by then (TCP_USER_TIMEOUT), and closing drops what is still queued (SO_LINGER 0 sends RST).
+    A fresh connection per submit also rules out the doubt about one that the peer had just closed.
+    """
+    options: list[tuple[int, int, int] | tuple[int, int, bytes]] = [
+        (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    ]
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux only
+        options.append((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * lifetime_seconds)))
+    return httpx.AsyncHTTPTransport(
+        verify=ssl_context,
+        trust_env=False,
+        limits=httpx.Limits(max_connections=max_connections, max_keepalive_connections=0),
+        retries=0,
+        socket_options=options,
+    )
+
+
+class AiohttpTransport(httpx.AsyncBaseTransport):
+    """httpx on aiohttp's connection pool: a quarter of the CPU of httpx's own, and the URL byte for byte.
+
+    Use it as an async context manager. Time is the caller's to bound. Connections are shared by host name;
+    `resolver` says where they may go.
+    """
+
+    def __init__(
+        self, max_connections: int, ssl_context: ssl.SSLContext, resolver: AbstractResolver | None = None
+    ) -> None:
+        self._max_connections = max_connections
+        self._ssl_context = ssl_context
+        self._resolver = resolver
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> "AiohttpTransport":
+        connector = aiohttp.TCPConnector(
+            limit=self._max_connections,
+            keepalive_timeout=_KEEPALIVE_SECONDS,
+            use_dns_cache=False,
+            resolver=self._resolver,
+            ssl=self._ssl_context,
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request whose body is at hand; its `target` extension, where set, goes out as it is."""
+        assert self._session is not None, "the transport is not open"
+        with _translated():
+            response = await self._session.request(
+                request.method,
+                _url_of(request),
+                headers=request.headers.multi_items(),
+                data=request.content or None,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=None),
+            )
+        return httpx.Response(
+            response.status, headers=response.raw_headers, stream=_Body(response), request=request
+        )
+
+
+class _Body(httpx.AsyncByteStream):
+    """The bytes of an answer as they come from the wire, still compressed."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with _translated():
+            async for chunk in self._response.content.iter_chunked(CHUNK_BYTES):
+                yield chunk
+
+    async def aclose(self) -> None:
+        # aiohttp returns the connection to its pool only if the body was read to its end.
+        self._response.release()
+
+
+def _url_of(request: httpx.Request) -> URL:
+    target: bytes = request.extensions.get("target", request.url.raw_path)
+    origin = f"{request.url.scheme}://{request.url.netloc.decode('ascii')}"
+    return URL(origin + target.decode("ascii"), encoded=True)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """httpx's exceptions for aiohttp's: a ConnectError means that nothing was sent."""
+    try:
+        yield
+    except aiohttp.ClientConnectorError as error:
+        raise httpx.ConnectError("no connection") from error
+    except aiohttp.ClientError as error:
+        raise httpx.ReadError("the connection was lost") from error
