@@ -21,17 +21,16 @@ from service.reading import (
     DecodedRequest,
     RawFields,
     RequestLimits,
-    Salvaged,
     digest,
     raw_failure_fields,
     read_request,
-    salvage,
 )
-from service.request import Action, Request
+from service.request import MAX_FILES, Action, Request
 from service.speech import AudioProperties, Channel, Sentence, Transcript, Word
 
 __all__ = [
     "FAILURE_TYPE",
+    "MAX_FILES",
     "MAX_RECORD_BYTES",
     "REQUEST_TYPE",
     "RESULT_TYPE",
@@ -50,7 +49,6 @@ __all__ = [
     "RequestLimits",
     "RequestSummary",
     "Result",
-    "Salvaged",
     "Sentence",
     "Stage",
     "Times",
@@ -61,5 +59,4 @@ __all__ = [
     "raw_failure_fields",
     "read_request",
     "rfc3339",
-    "salvage",
 ]

@@ -41,6 +41,7 @@ class NoticeCode(StrEnum):
     LANGUAGE_HINT_UNLISTED = "language_hint_unlisted"
     CHANNELS_BILLED_SEPARATELY = "channels_billed_separately"
     DIARIZATION_OVER_ADVISED_LENGTH = "diarization_over_advised_length"
+    NO_SPEECH = "no_speech"
 
 
 class Notice(BaseModel):
@@ -182,29 +183,25 @@ def read_options(model: str, options: Mapping[str, JsonValue]) -> dict[str, Json
     return read.model_dump(exclude_unset=True, exclude_none=True)
 
 
-def warnings_for(model: str, options: Mapping[str, JsonValue]) -> list[Notice]:
-    """What the user should know before any audio is read; `options` are canonical."""
+def warnings_for(
+    model: str, options: Mapping[str, JsonValue], duration_ms: int | None = None
+) -> list[Notice]:
+    """What the user should know about canonical `options`; None = the audio's length is not known."""
+    info = _known(model)
     notices = []
     hints, channels = options.get("language_hints"), options.get("channel_id")
     if isinstance(hints, list) and hints:
-        notices += _hint_warnings(_known(model), model, hints)
+        notices += _hint_warnings(info, model, hints)
     if isinstance(channels, list) and len(channels) > 1:
         text = f"{len(channels)} channels were recognised, and the provider bills each of them."
         notices.append(Notice(code=NoticeCode.CHANNELS_BILLED_SEPARATELY, message=text))
+    advised_ms = info.advised_diarization_seconds * 1000
+    if options.get("diarization_enabled") and (duration_ms or 0) > advised_ms:
+        text = (
+            f"Speakers are told apart reliably in up to {advised_ms // 3_600_000} h of audio; this is more."
+        )
+        notices.append(Notice(code=NoticeCode.DIARIZATION_OVER_ADVISED_LENGTH, message=text))
     return notices
-
-
-def warnings_for_duration(
-    model: str, options: Mapping[str, JsonValue], duration_ms: int | None
-) -> list[Notice]:
-    """What the user should know once the length of the audio is known; None = it is not."""
-    advised_ms = _known(model).advised_diarization_seconds * 1000
-    if not options.get("diarization_enabled") or duration_ms is None or duration_ms <= advised_ms:
-        return []
-    text = (
-        f"Speakers are told apart reliably in audio of up to {advised_ms // 3_600_000} h; this one is longer."
-    )
-    return [Notice(code=NoticeCode.DIARIZATION_OVER_ADVISED_LENGTH, message=text)]
 
 
 def _known(model: str) -> ModelInfo:

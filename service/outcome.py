@@ -147,7 +147,7 @@ class Result(_Outcome):
         default=True,
         description="False where the record's key was not the request_id: repeats are not noticed.",
     )
-    metadata: dict[str, JsonValue] = {}
+    metadata: dict[str, JsonValue] | None = Field(default=None, description="The request's, unchanged.")
     request_summary: RequestSummary | None = Field(
         default=None, description="Only in the request's last outcome."
     )
@@ -174,7 +174,7 @@ class Failure(_Outcome):
     retryable: bool = Field(description="True where the same request may well succeed later.")
     attempts: Attempts = Attempts()
     times: Times = Times()
-    origin: Origin
+    origin: Origin | None = None
     original_request: dict[str, JsonValue] | None = None
     raw: str | None = Field(
         default=None, description="Base64 of the record's first 256 KiB, if it was no JSON."
@@ -186,7 +186,3 @@ class Failure(_Outcome):
     request_summary: RequestSummary | None = Field(
         default=None, description="Only in the request's last outcome."
     )
-
-    def without_source(self) -> "Failure":
-        """This failure without the request's content, where the broker refuses its size."""
-        return self.model_copy(update={"raw": None, "original_request": None, "metadata": None})

@@ -56,14 +56,6 @@ class DecodedRequest:
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
-class Salvaged:
-    """What can be told of a record that was refused, so that its sender recognises it."""
-
-    request_id: str | None = None
-    original_request: dict[str, JsonValue] | None = None
-
-
 class RawFields(NamedTuple):
     """A record's bytes for a failure: base64 of the beginning; length and hex SHA-256 of the whole."""
 
@@ -75,14 +67,14 @@ class RawFields(NamedTuple):
 def read_request(
     value: bytes | None, headers: Sequence[tuple[str, bytes | None]], limits: RequestLimits
 ) -> DecodedRequest:
-    """The request in a record, its options canonical. Raises InvalidRecord with one of the decode codes."""
-    _check_type(headers)
-    document, framed = _document(value, MAX_RECORD_BYTES)
-    request = _request(document)
-    if request.action is Action.TRANSCRIBE:
-        _check_allowed(request, limits)
-        request = request.model_copy(update={"options": read_options(request.model, request.options)})
-    return DecodedRequest(request, framed, digest(request))
+    """The request in a record, its options canonical.
+
+    Raises InvalidRecord with one of the decode codes, and with the request_id where it can be told.
+    """
+    try:
+        return _read(value, headers, limits)
+    except InvalidRecord as error:
+        raise InvalidRecord(error.code, error.message, _claimed_request_id(value)) from error
 
 
 def digest(request: Request) -> str:
@@ -97,29 +89,33 @@ def digest(request: Request) -> str:
     return hashlib.blake2b(canonical.encode("ascii"), digest_size=16).hexdigest()
 
 
-def salvage(value: bytes | None) -> Salvaged:
-    """The request_id and the document of a refused record, as far as they can be read.
-
-    The document is given only where it is a JSON object within the size limit; else publish the raw bytes.
-    """
-    try:
-        document, _ = _document(value, _MAX_SALVAGE_BYTES)
-    except InvalidRecord:
-        return Salvaged()
-    if not isinstance(document, dict):
-        return Salvaged()
-    claimed = document.get("request_id")
-    request_id = claimed if isinstance(claimed, str) and _REQUEST_ID.fullmatch(claimed) else None
-    fits = value is not None and len(value) <= MAX_RECORD_BYTES
-    return Salvaged(request_id, document if fits else None)
-
-
 def raw_failure_fields(value: bytes | None) -> RawFields:
     """The raw fields of a failure record; all None for a null value."""
     if value is None:
         return RawFields(None, None, None)
     beginning = base64.b64encode(value[:MAX_RAW_BYTES]).decode("ascii")
     return RawFields(beginning, len(value), hashlib.sha256(value).hexdigest())
+
+
+def _read(
+    value: bytes | None, headers: Sequence[tuple[str, bytes | None]], limits: RequestLimits
+) -> DecodedRequest:
+    _check_type(headers)
+    document, framed = _document(value, MAX_RECORD_BYTES)
+    request = _request(document)
+    if request.action is Action.TRANSCRIBE:
+        _check_allowed(request, limits)
+        request = request.model_copy(update={"options": read_options(request.model, request.options)})
+    return DecodedRequest(request, framed, digest(request))
+
+
+def _claimed_request_id(value: bytes | None) -> str | None:
+    try:
+        document, _ = _document(value, _MAX_SALVAGE_BYTES)
+    except InvalidRecord:
+        return None
+    claimed = document.get("request_id") if isinstance(document, dict) else None
+    return claimed if isinstance(claimed, str) and _REQUEST_ID.fullmatch(claimed) else None
 
 
 def _check_type(headers: Sequence[tuple[str, bytes | None]]) -> None:

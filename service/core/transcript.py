@@ -17,11 +17,8 @@ from dataclasses import replace
 from pydantic import JsonValue
 
 from service.core.result_file import read_result_file
-from service.messages import AudioProperties, Channel, Result, Transcript
+from service.messages import AudioProperties, Channel, Transcript
 from service.models import Family
-
-OMITTED_WORDS = "words"
-OMITTED_SENTENCES = "sentences"
 
 
 def normalise(document: JsonValue, family: Family) -> Transcript:
@@ -50,17 +47,6 @@ def text_only(transcript: Transcript) -> Transcript:
     channels = tuple(replace(channel, sentences=None, provider_extra=None) for channel in transcript.channels)
     audio = replace(transcript.audio, provider_extra=None)
     return Transcript(audio=audio, channels=channels)
-
-
-def smaller(result: Result) -> Result | None:
-    """The next smaller form of a result that the broker refused, None when there is none."""
-    if OMITTED_SENTENCES in result.omitted:
-        return None
-    if OMITTED_WORDS in result.omitted:
-        transcript, omitted = text_only(result.transcript), OMITTED_SENTENCES
-    else:
-        transcript, omitted = without_words(result.transcript), OMITTED_WORDS
-    return result.model_copy(update={"transcript": transcript, "omitted": (*result.omitted, omitted)})
 
 
 def speech_ms(transcript: Transcript) -> int:
