@@ -4,16 +4,22 @@ Loaded with `pytest_plugins = ["tests.brokers"]`. Each broker starts once per ru
 `TEST_KAFKA=host:port` names a Kafka to use instead of starting one.
 """
 
+import asyncio
 import os
 import re
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from sandbox import kafka
 from sandbox.broker import embedded_broker
+
+_VISIBLE_SECONDS = 10.0
+_LOOK_SECONDS = 0.02
 
 TopicNames = Callable[..., list[str]]
 
@@ -24,25 +30,43 @@ def real_kafka_missing() -> str | None:
 
 
 async def create_topics(
-    bootstrap: str,
-    topics: Mapping[str, int],
-    configs: Mapping[str, str] | None = None,
-    *,
-    replication: int = 1,
+    bootstrap: str, topics: Mapping[str, int], configs: Mapping[str, str] | None = None
 ) -> None:
-    """Create each topic with its number of partitions, all with the same `configs`; fails when refused."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
+    """Create each topic with its number of partitions, all with the same `configs`.
+
+    Returns when the broker serves them: real Kafka answers a creation some 50 ms before its own metadata
+    knows the topic. Fails when one is refused.
+    """
+    wanted = [
+        NewTopic(name, partitions, 1, topic_configs=dict(configs or {}))
+        for name, partitions in topics.items()
+    ]
+    async with admin(bootstrap) as client:
+        answer = await client.create_topics(wanted)
+        refused = [error for error in answer.topic_errors if error[1] != 0]
+        assert not refused, f"the broker refused to create topics: {refused}"
+        async with asyncio.timeout(_VISIBLE_SECONDS):
+            while not _are_served(await client.describe_topics(list(topics)), topics):
+                await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _are_served(described: list[dict[str, Any]], topics: Mapping[str, int]) -> bool:
+    with_leader = {
+        topic["topic"]: sum(partition["leader"] >= 0 for partition in topic["partitions"])
+        for topic in described
+    }
+    return with_leader == dict(topics)
+
+
+@asynccontextmanager
+async def admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A connected admin client, closed at the end of the block."""
+    client = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await client.start()
     try:
-        wanted = [
-            NewTopic(name, partitions, replication, topic_configs=dict(configs or {}))
-            for name, partitions in topics.items()
-        ]
-        answer = await admin.create_topics(wanted, timeout_ms=20_000)
+        yield client
     finally:
-        await admin.close()
-    refused = [error for error in answer.topic_errors if error[1] != 0]
-    assert not refused, f"the broker refused to create topics: {refused}"
+        await client.close()
 
 
 @pytest.fixture(scope="session")
@@ -70,10 +94,27 @@ def kafka_bootstrap() -> Iterator[str]:
 
 
 @pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.needs_java)])
-def bootstrap(request: pytest.FixtureRequest) -> str:
-    """`host:port` of the embedded broker, then of real Kafka: the test runs once on each."""
-    address: str = request.getfixturevalue(f"{request.param}_bootstrap")
+def broker_name(request: pytest.FixtureRequest) -> str:
+    """ "embedded", then "kafka": a test that asks for this, or for `bootstrap`, runs once on each."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def bootstrap(request: pytest.FixtureRequest, broker_name: str) -> str:
+    """`host:port` of the broker that `broker_name` names."""
+    address: str = request.getfixturevalue(f"{broker_name}_bootstrap")
     return address
+
+
+@pytest.fixture
+def session_timeout_ms(broker_name: str) -> int:
+    """A group session that makes joins quick on the broker at hand.
+
+    The embedded one answers a first join after half a session (but a second at least), and a join to a
+    group that was left empty after nearly two; real Kafka at once, and its default minimum is 6 s.
+    """
+    return 2_000 if broker_name == "embedded" else 6_000
 
 
 @pytest.fixture
