@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ def embedded_broker(*, port: int | None = None, log_path: Path | None = None) ->
     Without `port` a free one is taken; without `log_path` the log goes with the broker's folder.
     Call it from a thread that outlives the block (see child.spawn). Raises ServerFailed.
     """
+    if port:
+        child.require_free(port)
     with tempfile.TemporaryDirectory(prefix="scribe-broker-") as name:
         folder = Path(name)
         broker = _start(_binary(folder), folder, port, log_path or folder / "broker.log")
@@ -63,15 +66,18 @@ def main(argv: list[str]) -> int:
 def _start(binary: str, folder: Path, port: int | None, log_path: Path) -> EmbeddedBroker:
     # A free port may be taken between the look and the start: Tansu then ends, and the next one is tried.
     for candidate in [port] if port else child.free_ports(_TRIES):
+        cluster_id = f"scribe-{uuid.uuid4().hex}"
         process = child.spawn(
-            _command(binary, f"tcp://127.0.0.1:{candidate}"),
+            _command(binary, cluster_id, f"tcp://127.0.0.1:{candidate}"),
             name=_NAME,
             folder=folder,
             log_path=log_path,
             env={"PATH": os.defpath},  # Tansu reads listeners and telemetry targets from its environment
         )
         try:
-            answers = probe.await_brokers(candidate, count=1, within_seconds=_READY_SECONDS, process=process)
+            answers = probe.await_brokers(
+                candidate, cluster_id=cluster_id, count=1, within_seconds=_READY_SECONDS, process=process
+            )
         except BaseException:
             child.stop(process, grace_seconds=_STOP_SECONDS)
             raise
@@ -81,10 +87,10 @@ def _start(binary: str, folder: Path, port: int | None, log_path: Path) -> Embed
     raise ServerFailed(f"{_NAME} did not start; its log says: {child.why_it_ended(log_path)}")
 
 
-def _command(binary: str, url: str) -> list[str]:
+def _command(binary: str, cluster_id: str, url: str) -> list[str]:
     # Both URLs: the default listener is every interface of the machine.
     addresses = ["--listener-url", url, "--advertised-listener-url", url]
-    return [binary, "broker", "--cluster-id", "scribe", *addresses, "--storage-engine", "memory://tansu/"]
+    return [binary, "broker", "--cluster-id", cluster_id, *addresses, "--storage-engine", "memory://tansu/"]
 
 
 def _binary(folder: Path) -> str:

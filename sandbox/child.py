@@ -38,11 +38,17 @@ def free_ports(count: int) -> list[int]:
     raise ServerFailed(f"not enough free ports on 127.0.0.1 between {_PORTS[0]} and {_PORTS[-1]}.")
 
 
+def require_free(port: int) -> None:
+    """Raise ServerFailed where something listens at the port that a person asked for."""
+    if not _is_free(port):
+        raise ServerFailed(f"port {port} on 127.0.0.1 is in use, or may not be used.")
+
+
 def _is_free(port: int) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trial:
         try:
             trial.bind(("127.0.0.1", port))
-        except OSError:
+        except (OSError, OverflowError):
             return False
     return True
 

@@ -53,6 +53,8 @@ def real_kafka(
     one is taken. Fetches the jars when they are not there. Call it from a thread that outlives the block
     (see child.spawn). Raises ServerFailed.
     """
+    if port:
+        child.require_free(port)
     jars = fetch_jars()
     with tempfile.TemporaryDirectory(prefix="scribe-kafka-", ignore_cleanup_errors=True) as folder:
         cluster = _start(Path(folder), jars, _Wanted(nodes, port, settings or {}))
@@ -94,8 +96,8 @@ def _formatted(folder: Path, jars: Path, wanted: _Wanted) -> Cluster:
     places = [Place(n + 1, ports[2 * n], ports[2 * n + 1]) for n in range(wanted.nodes)]
     if wanted.first_port:
         places[0] = Place(1, wanted.first_port, places[0].controller_port)
-    nodes = tuple(Node(place, folder / f"node-{place.node_id}", jars) for place in places)
+    nodes = tuple(Node(cluster_id, place, folder / f"node-{place.node_id}", jars) for place in places)
     for node in nodes:
         own = server_settings(node.place, places, node.folder)
-        node.format(cluster_id, {**own, **wanted.settings})
+        node.format({**own, **wanted.settings})
     return Cluster(nodes)

@@ -30,6 +30,7 @@ class Place:
 class Node:
     """A node that can be ended and started again; it keeps its folder, and so its data, until the end."""
 
+    cluster_id: str
     place: Place
     folder: Path
     jars: Path
@@ -50,12 +51,12 @@ class Node:
     def is_running(self) -> bool:
         return bool(self._runs) and self._runs[-1].poll() is None
 
-    def format(self, cluster_id: str, settings: Mapping[str, str]) -> None:
+    def format(self, settings: Mapping[str, str]) -> None:
         """Write the node's settings and its empty storage. Raises ServerFailed."""
         self.folder.mkdir()
         properties = self.folder / "server.properties"
         properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
-        format_storage = ["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(properties)]
+        format_storage = ["kafka.tools.StorageTool", "format", "-t", self.cluster_id, "-c", str(properties)]
         run = subprocess.run(
             self._java(format_storage),
             capture_output=True,
@@ -85,7 +86,11 @@ class Node:
         """Block until this node answers and knows `nodes` live ones; raises ServerFailed."""
         process = self._runs[-1]
         if not probe.await_brokers(
-            self.place.port, count=nodes, within_seconds=within_seconds, process=process
+            self.place.port,
+            cluster_id=self.cluster_id,
+            count=nodes,
+            within_seconds=within_seconds,
+            process=process,
         ):
             words = child.why_it_ended(self.log_path)
             raise ServerFailed(f"Kafka node {self.place.node_id} is not ready; its log says: {words}")

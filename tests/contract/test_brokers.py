@@ -12,7 +12,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import MessageSizeTooLargeError, UnknownError
+from aiokafka.errors import MessageSizeTooLargeError, OutOfOrderSequenceNumber, UnknownError
 from aiokafka.structs import OffsetAndMetadata
 
 from tests.brokers import TopicNames, admin, create_topics
@@ -277,20 +277,36 @@ async def test_real_kafka_takes_20_mib_where_the_topic_allows_it(
 
 
 @needs_java
-@pytest.mark.parametrize("idempotent", [False, True])
 async def test_real_kafka_refuses_a_record_over_the_topics_limit_by_its_own_error(
-    kafka_bootstrap: str, topic_names: TopicNames, idempotent: bool
+    kafka_bootstrap: str, topic_names: TopicNames
 ) -> None:
     (topic,) = topic_names("default-limit")
-    await create_topics(kafka_bootstrap, {topic: 2})
-    async with AIOKafkaProducer(
-        bootstrap_servers=kafka_bootstrap, max_request_size=32 * MIB, enable_idempotence=idempotent
-    ) as producer:
+    await create_topics(kafka_bootstrap, {topic: 1})
+    async with AIOKafkaProducer(bootstrap_servers=kafka_bootstrap, max_request_size=32 * MIB) as producer:
         refused = await producer.send(topic, os.urandom(20 * MIB), partition=0)
         with pytest.raises(MessageSizeTooLargeError) as caught:
             await refused
         assert not caught.value.args, "the refusal of the producer itself has a text, this one has none"
-        assert (await producer.send_and_wait(topic, b"small", partition=1)).offset == 0
+        assert (await producer.send_and_wait(topic, b"small", partition=0)).offset == 0
+
+
+@needs_java
+async def test_a_refused_record_leaves_an_idempotent_producer_useless_for_its_partition(
+    kafka_bootstrap: str, topic_names: TopicNames
+) -> None:
+    (topic,) = topic_names("default-limit")
+    await create_topics(kafka_bootstrap, {topic: 2})
+    options = {"bootstrap_servers": kafka_bootstrap, "max_request_size": 32 * MIB, "enable_idempotence": True}
+    async with AIOKafkaProducer(**options) as producer:
+        await producer.send_and_wait(topic, b"first", partition=0)
+        with pytest.raises(MessageSizeTooLargeError):
+            await producer.send_and_wait(topic, os.urandom(2 * MIB), partition=0)
+        for _ in range(2):
+            with pytest.raises(OutOfOrderSequenceNumber):
+                await producer.send_and_wait(topic, b"small", partition=0)
+        assert (await producer.send_and_wait(topic, b"elsewhere", partition=1)).offset == 0
+    async with AIOKafkaProducer(**options) as successor:
+        assert (await successor.send_and_wait(topic, b"small", partition=0)).offset == 1
 
 
 @needs_java
