@@ -3,8 +3,9 @@
     ServiceError
         ConfigError        the service refuses to start; exit code 78
         InvalidRecord      a request record cannot be served; it becomes a failure record
-        PublishError       the broker did not take what we sent
-            RecordTooLarge     it will never take this record: send a smaller one
+        ClusterError       Kafka did not answer, or refused: it is waited for
+            PublishError       it did not take what we sent; the batch is kept
+                RecordTooLarge     it will never take this record: send a smaller one
         Fenced             another owner wrote to our shard: stop its effects
         RestoreError       a shard's journal cannot be trusted: the shard is refused
         IllegalTransition  a bug: no state may meet this event
@@ -89,15 +90,21 @@ class InvalidRecord(ServiceError):
     """A request record cannot be served.
 
     `message` is safe to publish: it names fields and limits and never repeats a URL's query or a secret.
+    `request_id` is set where the record could be read that far.
     """
 
-    def __init__(self, code: FailureCode, message: str) -> None:
+    def __init__(self, code: FailureCode, message: str, request_id: str | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.request_id = request_id
 
 
-class PublishError(ServiceError):
+class ClusterError(ServiceError):
+    """Kafka did not answer in time, or refused; nothing was lost and the call may be repeated."""
+
+
+class PublishError(ClusterError):
     """The broker did not take a record; whether to try again is the writer's decision."""
 
 

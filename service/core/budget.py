@@ -68,7 +68,7 @@ class Budget:
         self._tokens = min(self._tokens, self._capacity())
 
     def _capacity(self) -> float:
-        return max(1.0, self.share_per_second)
+        return max(1.0, self.share_per_second) if self.share_per_second > 0 else 0.0
 
     def _refill(self, now: float) -> None:
         elapsed = max(0.0, now - self.now)

@@ -13,7 +13,7 @@ from service.messages import Transcript
 
 @dataclass(frozen=True, slots=True)
 class Intended:
-    """The submit stage took the job: its POST follows once this is durable."""
+    """The submit stage took the job and will send its POST once this is durable, not before."""
 
     sealed_ms: int
 
@@ -123,13 +123,6 @@ class QueueSubmit:
 
 
 @dataclass(frozen=True, slots=True)
-class Post:
-    """Send the submit that the intent announced."""
-
-    key: JobKey
-
-
-@dataclass(frozen=True, slots=True)
 class Watch:
     """Look at the task when `due_ms` has come."""
 
@@ -154,17 +147,4 @@ class CancelTask:
     task_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """Stop submitting for an account reason until a probe succeeds."""
-
-    provider_code: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class SlowDown:
-    """The provider throttled a submit: lower the rate for a while."""
-
-
-Step = QueueSubmit | Post | Watch | Fetch | CancelTask | Hold | SlowDown
+Step = QueueSubmit | Watch | Fetch | CancelTask

@@ -5,7 +5,7 @@ Every change of a job is a new `Job` made by `core.transitions`; nothing else ma
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -61,11 +61,16 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What all jobs of one request share; `options` are validated and in the contract's form."""
+    """What all jobs of one request share; `options` are validated and in the contract's form.
+
+    `file_count` counts the request's files, `job_count` those that are transcribed: fewer, where the request
+    names `file_indexes`. `headers` are the ones an outcome repeats, values in latin-1 so that any byte fits.
+    """
 
     request_id: str
     replay: int
     file_count: int
+    job_count: int
     model: str
     options: Mapping[str, JsonValue]
     metadata: Mapping[str, JsonValue] | None
@@ -111,6 +116,10 @@ class Job:
     def key(self) -> JobKey:
         """The job's identity."""
         return JobKey(self.spec.request_id, self.spec.replay, self.file_index)
+
+    def with_spec(self, spec: Spec) -> "Job":
+        """The same job, sharing `spec` with its siblings."""
+        return replace(self, spec=spec)
 
 
 def new_jobs(spec: Spec, files: Sequence[tuple[int, str]], files_per_task: int) -> tuple[Job, ...]:

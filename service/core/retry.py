@@ -19,6 +19,7 @@ class Backoff:
 
         `draw` lies in [0, 1).
         """
-        ceiling = min(self.longest_seconds, self.first_seconds * 2 ** min(attempt - 1, 32))
+        doubled: float = self.first_seconds * 2.0 ** min(attempt - 1, 32)
+        ceiling = min(self.longest_seconds, doubled)
         asked = retry_after_seconds or 0.0
         return round(1000 * (asked + ceiling * draw))

@@ -22,19 +22,42 @@ class TaskStatus(StrEnum):
 TERMINAL = frozenset({TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.CANCELED, TaskStatus.UNKNOWN})
 
 
+OWN_CODES = frozenset(
+    {
+        "timeout",
+        "connect_failed",
+        "connection_lost",
+        "not_json",
+        "unexpected_answer",
+        "fetch_refused",
+        "fetch_too_large",
+        "http_error",
+        "intent_too_old",
+        "missing_result",
+        "not_a_transcript",
+        "restored",
+    }
+)
+"""Codes of ours for what happened below or beside the vendor's own codes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Trouble:
     """Why a call, a task or a file did not go well.
 
-    `code` is the vendor's own code, or one of ours for what happened below it: `timeout`,
-    `connect_failed`, `connection_lost`, `not_json`, `unexpected_answer`, `fetch_refused`,
-    `fetch_too_large`, `http_error`. `http_status` is None where no answer came. `message` is scrubbed.
+    `code` is the vendor's own code or one of `OWN_CODES`. `http_status` is None where no answer came.
+    `message` is scrubbed.
     """
 
     code: str
     message: str
     http_status: int | None = None
     retry_after_seconds: float | None = None
+
+    @property
+    def provider_code(self) -> str | None:
+        """The code where it is the vendor's."""
+        return None if self.code in OWN_CODES else self.code
 
 
 @dataclass(frozen=True, slots=True)

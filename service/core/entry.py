@@ -1,0 +1,203 @@
+"""The journal's entries: how jobs, markers, the cursor and the owner are written down and read back.
+
+Keys: `request_id/replay/file_index` for a job, `~cursor` and `~owner` for the shard itself (no request id
+holds a tilde or a slash). Every record carries a stamp in its header: format version, the owner epoch and
+the batch number of its writer.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from service.core.ending import FailureEnding
+from service.core.job import Job, JobKey, Position, Spec, State
+from service.core.record import Cursor
+from service.errors import FailureCode
+from service.messages import Stage
+
+OWNER_KEY = "~owner"
+CURSOR_KEY = "~cursor"
+STAMP_HEADER = "scribe-stamp"
+FORMAT = 1
+"""The version of the entries' format; a journal written by a newer one is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Who wrote a journal record: the owner epoch and the number of the batch."""
+
+    epoch: int
+    batch: int
+
+    def encode(self) -> bytes:
+        """As the header's value."""
+        return f"{FORMAT}.{self.epoch}.{self.batch}".encode()
+
+    @staticmethod
+    def decode(value: bytes) -> "Stamp":
+        """Read a header's value; raises `ValueError` for another format version."""
+        version, epoch, batch = (int(part) for part in value.split(b"."))
+        if version != FORMAT:
+            raise ValueError(f"journal format {version} is not the {FORMAT} this version of Scribe reads")
+        return Stamp(epoch, batch)
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """What is left of a finished job: enough to know it again, and nothing of its content."""
+
+    key: JobKey
+    digest: str
+    job_count: int
+    succeeded: bool
+    billed_seconds: int | None
+    finished_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A claim: from here on only entries of this epoch, or a later one, count."""
+
+    epoch: int
+    member: str
+
+
+Entry = Job | Marker | Cursor | Owner
+
+
+def _dump(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def encode_job(job: Job) -> bytes:
+    """An open job's entry."""
+    spec = job.spec
+    return _dump(
+        {
+            "state": job.state,
+            "url": job.file_url,
+            "group": job.group,
+            "due": job.due_ms,
+            "submits": job.submit_attempts,
+            "polls": job.poll_attempts,
+            "fetches": job.fetch_attempts,
+            "cancelled": job.cancelled,
+            "sealed": job.sealed_ms,
+            "task": job.task_id,
+            "task_files": job.task_files,
+            "submitted": job.submitted_ms,
+            "result": job.must_be_result,
+            "ending": _ending(job),
+            "spec": {
+                "files": spec.file_count,
+                "jobs": spec.job_count,
+                "model": spec.model,
+                "options": spec.options,
+                "metadata": spec.metadata,
+                "headers": spec.headers,
+                "deadline": spec.deadline_ms,
+                "origin": [
+                    spec.origin.topic,
+                    spec.origin.partition,
+                    spec.origin.offset,
+                    spec.origin.timestamp_ms,
+                ],
+                "digest": spec.digest,
+                "deduplicated": spec.deduplicated,
+                "accepted": spec.accepted_ms,
+            },
+        }
+    )
+
+
+def _ending(job: Job) -> list[object] | None:
+    """A failure whole, of a result only that it is one: its transcript is fetched again after a crash."""
+    if not isinstance(job.ending, FailureEnding):
+        return None
+    end = job.ending
+    return [end.stage, end.code, end.message, end.provider_code, end.retryable]
+
+
+def encode_marker(marker: Marker) -> bytes:
+    """A finished job's entry."""
+    return _dump(
+        {
+            "state": State.DONE,
+            "digest": marker.digest,
+            "jobs": marker.job_count,
+            "ok": marker.succeeded,
+            "billed": marker.billed_seconds,
+            "at": marker.finished_ms,
+        }
+    )
+
+
+def encode_cursor(cursor: Cursor) -> bytes:
+    """The shard's cursor."""
+    return _dump({"next": cursor.next_offset, "timestamp": cursor.timestamp_ms, "crc": cursor.crc})
+
+
+def encode_owner(owner: Owner) -> bytes:
+    """A claim."""
+    return _dump({"epoch": owner.epoch, "member": owner.member})
+
+
+def decode(key: str, value: bytes) -> Entry:
+    """Read one entry back; raises `ValueError`, `KeyError` or `TypeError` for what we did not write."""
+    data = json.loads(value)
+    if key == OWNER_KEY:
+        return Owner(data["epoch"], data["member"])
+    if key == CURSOR_KEY:
+        return Cursor(data["next"], data["timestamp"], data["crc"])
+    job_key = read_key(key)
+    if data["state"] == State.DONE:
+        return Marker(job_key, data["digest"], data["jobs"], data["ok"], data["billed"], data["at"])
+    return _decode_job(job_key, data)
+
+
+def read_key(key: str) -> JobKey:
+    """The job key that `key` spells."""
+    request_id, replay, file_index = key.split("/")
+    return JobKey(request_id, int(replay), int(file_index))
+
+
+def _decode_job(key: JobKey, data: dict[str, Any]) -> Job:
+    ending = data["ending"]
+    return Job(
+        spec=_decode_spec(key, data["spec"]),
+        file_index=key.file_index,
+        file_url=data["url"],
+        group=data["group"],
+        state=State(data["state"]),
+        due_ms=data["due"],
+        submit_attempts=data["submits"],
+        poll_attempts=data["polls"],
+        fetch_attempts=data["fetches"],
+        cancelled=data["cancelled"],
+        sealed_ms=data["sealed"],
+        task_id=data["task"],
+        task_files=data["task_files"],
+        submitted_ms=data["submitted"],
+        must_be_result=data["result"],
+        ending=None
+        if ending is None
+        else FailureEnding(Stage(ending[0]), FailureCode(ending[1]), ending[2], ending[3], ending[4]),
+    )
+
+
+def _decode_spec(key: JobKey, spec: dict[str, Any]) -> Spec:
+    return Spec(
+        request_id=key.request_id,
+        replay=key.replay,
+        file_count=spec["files"],
+        job_count=spec["jobs"],
+        model=spec["model"],
+        options=spec["options"],
+        metadata=spec["metadata"],
+        headers=tuple((name, value) for name, value in spec["headers"]),
+        deadline_ms=spec["deadline"],
+        origin=Position(*spec["origin"]),
+        digest=spec["digest"],
+        deduplicated=spec["deduplicated"],
+        accepted_ms=spec["accepted"],
+    )

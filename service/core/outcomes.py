@@ -1,0 +1,300 @@
+"""The records that users consume: results and failures, built from how a job ended.
+
+Rules this module guarantees:
+
+1. `ce_id` is the job key alone, or the origin of a record that belongs to no job, so that a repeated
+   delivery has the same id, whatever happened between.
+2. No outcome is too large for ever: `shrink` leads from a whole result to one without words, to text alone,
+   to a failure, and from a failure to one without its raw bytes and its request.
+3. A result carries its URL without the query; a failure's `original_request` as the rules say (N9).
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import JsonValue
+
+from service import options
+from service.core.ending import FailureEnding, ResultEnding
+from service.core.job import Job, Position
+from service.core.record import Record
+from service.core.transcript import speech_ms, text_only, without_words
+from service.errors import FailureCode, InvalidRecord
+from service.messages import (
+    FAILURE_TYPE,
+    RESULT_TYPE,
+    Attempts,
+    Failure,
+    Notice,
+    NoticeCode,
+    Origin,
+    ProviderTimes,
+    RequestSummary,
+    Result,
+    Stage,
+    Times,
+    Usage,
+    raw_failure_fields,
+    rfc3339,
+)
+from service.scrub import without_query
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeRules:
+    """What the operator sets about outcomes.
+
+    `original_request` says how much of a request a failure repeats; raw bytes, whose URLs nobody can take
+    the query from, are repeated only with `full`.
+    """
+
+    source: str = "/scribe"
+    original_request: Literal["full", "no_query", "none"] = "full"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One record for the results or the failures topic."""
+
+    id: str
+    key: str
+    body: Result | Failure
+    headers: tuple[tuple[str, bytes], ...]
+
+    @property
+    def is_result(self) -> bool:
+        """Which of the two topics it belongs to."""
+        return isinstance(self.body, Result)
+
+
+def job_outcome(job: Job, summary: RequestSummary | None, now_ms: int, rules: OutcomeRules) -> Outcome:
+    """The outcome of a job whose ending is decided."""
+    if isinstance(job.ending, ResultEnding):
+        body: Result | Failure = _result(job, job.ending, summary, now_ms)
+    else:
+        assert job.ending is not None
+        body = _failure(job, job.ending, summary, now_ms, rules)
+    copied = tuple((name, value.encode("latin-1")) for name, value in job.spec.headers)
+    headers = (*_cloud_headers(str(job.key), job.spec.request_id, body, now_ms, rules), *copied)
+    return Outcome(str(job.key), job.spec.request_id, body, headers)
+
+
+def record_failure(record: Record, error: InvalidRecord, now_ms: int, rules: OutcomeRules) -> Outcome:
+    """The failure of a record that became no job; it holds the record's bytes, or their beginning."""
+    raw, raw_bytes, raw_sha256 = raw_failure_fields(record.value)
+    body = Failure(
+        request_id=error.request_id,
+        stage=Stage.DECODE if error.request_id is None else Stage.ACCEPT,
+        code=error.code,
+        message=error.message,
+        retryable=False,
+        attempts=Attempts(submit=0, poll=0, fetch=0),
+        times=Times(requested_at=_time(record.position.timestamp_ms), published_at=_time(now_ms)),
+        origin=_origin(record.position),
+        raw=raw if rules.original_request == "full" else None,
+        raw_bytes=raw_bytes,
+        raw_sha256=raw_sha256,
+    )
+    key = error.request_id or record.origin_id
+    headers = _cloud_headers(record.origin_id, key, body, now_ms, rules)
+    return Outcome(record.origin_id, key, body, headers)
+
+
+def shrink(outcome: Outcome) -> Outcome | None:
+    """A smaller form of an outcome that the broker refused for its size; None when there is none."""
+    body = outcome.body
+    if isinstance(body, Failure):
+        return _shrink_failure(outcome, body)
+    if not body.omitted:
+        smaller = body.model_copy(
+            update={"transcript": without_words(body.transcript), "omitted": ("words",)}
+        )
+        return replace(outcome, body=smaller)
+    if "sentences" not in body.omitted:
+        smaller = body.model_copy(
+            update={"transcript": text_only(body.transcript), "omitted": (*body.omitted, "sentences")}
+        )
+        return replace(outcome, body=smaller)
+    return _too_large(outcome, body)
+
+
+def _shrink_failure(outcome: Outcome, body: Failure) -> Outcome | None:
+    if body.raw is not None:
+        return replace(outcome, body=body.model_copy(update={"raw": None}))
+    if body.original_request is not None or body.metadata is not None:
+        smaller = body.model_copy(update={"original_request": None, "metadata": None})
+        return replace(outcome, body=smaller)
+    return None
+
+
+def _too_large(outcome: Outcome, body: Result) -> Outcome:
+    failure = Failure(
+        request_id=body.request_id,
+        replay=body.replay,
+        file_index=body.file_index,
+        file_count=body.file_count,
+        file_url=body.file_url,
+        model=body.model,
+        task_id=body.task_id,
+        stage=Stage.PUBLISH,
+        code=FailureCode.RESULT_TOO_LARGE,
+        message="the results topic takes no form of this transcript, not even its text alone",
+        retryable=True,
+        attempts=body.attempts,
+        times=body.times,
+        deduplicated=body.deduplicated,
+        metadata=body.metadata,
+        request_summary=_one_more_failed(body.request_summary),
+    )
+    headers = tuple(
+        (name, FAILURE_TYPE.encode() if name == "ce_type" else value) for name, value in outcome.headers
+    )
+    return replace(outcome, body=failure, headers=headers)
+
+
+def _one_more_failed(summary: RequestSummary | None) -> RequestSummary | None:
+    if summary is None:
+        return None
+    return summary.model_copy(update={"succeeded": summary.succeeded - 1, "failed": summary.failed + 1})
+
+
+def billed_seconds(job: Job) -> int | None:
+    """What this file costs: the task's bill, or its own speech where the task holds several files."""
+    if job.task_files <= 1 or job.task_billed_seconds is None:
+        return job.task_billed_seconds
+    if not isinstance(job.ending, ResultEnding):
+        return 0
+    return math.ceil(speech_ms(job.ending.transcript) / 1000)
+
+
+def _result(job: Job, ending: ResultEnding, summary: RequestSummary | None, now_ms: int) -> Result:
+    spec = job.spec
+    return Result(
+        request_id=spec.request_id,
+        replay=spec.replay,
+        file_index=job.file_index,
+        file_count=spec.file_count,
+        file_url=without_query(job.file_url),
+        model=spec.model,
+        task_id=job.task_id,
+        transcript=ending.transcript,
+        usage=Usage(
+            billed_seconds=billed_seconds(job),
+            estimated=job.task_files > 1,
+            task_billed_seconds=job.task_billed_seconds,
+        ),
+        times=_times(job, now_ms),
+        attempts=_attempts(job),
+        warnings=_warnings(job, ending),
+        omitted=(),
+        deduplicated=spec.deduplicated,
+        metadata=_plain(spec.metadata),
+        request_summary=summary,
+    )
+
+
+def _warnings(job: Job, ending: ResultEnding) -> tuple[Notice, ...]:
+    notices = list(
+        options.warnings_for(job.spec.model, job.spec.options, ending.transcript.audio.duration_ms)
+    )
+    if ending.silent:
+        notices.append(
+            Notice(code=NoticeCode.NO_SPEECH, message="The provider found no speech in this file.")
+        )
+    return tuple(notices)
+
+
+def _failure(
+    job: Job, ending: FailureEnding, summary: RequestSummary | None, now_ms: int, rules: OutcomeRules
+) -> Failure:
+    spec = job.spec
+    return Failure(
+        request_id=spec.request_id,
+        replay=spec.replay,
+        file_index=job.file_index,
+        file_count=spec.file_count,
+        file_url=without_query(job.file_url),
+        model=spec.model,
+        task_id=job.task_id,
+        stage=ending.stage,
+        code=ending.code,
+        provider_code=ending.provider_code,
+        message=ending.message,
+        retryable=ending.retryable,
+        attempts=_attempts(job),
+        times=_times(job, now_ms),
+        origin=_origin(spec.origin),
+        original_request=_original_request(job, rules),
+        deduplicated=spec.deduplicated,
+        metadata=_plain(spec.metadata),
+        request_summary=summary,
+    )
+
+
+def _original_request(job: Job, rules: OutcomeRules) -> dict[str, JsonValue] | None:
+    """The request narrowed to this job's file: published with a new id, it does this file again."""
+    if rules.original_request == "none":
+        return None
+    spec = job.spec
+    url = job.file_url if rules.original_request == "full" else without_query(job.file_url)
+    request: dict[str, JsonValue] = {"request_id": spec.request_id, "file_urls": [url], "model": spec.model}
+    if spec.options:
+        request["options"] = dict(spec.options)
+    if spec.metadata is not None:
+        request["metadata"] = dict(spec.metadata)
+    return request
+
+
+def _plain(metadata: Mapping[str, JsonValue] | None) -> dict[str, JsonValue] | None:
+    return None if metadata is None else dict(metadata)
+
+
+def _attempts(job: Job) -> Attempts:
+    return Attempts(submit=job.submit_attempts, poll=job.poll_attempts, fetch=job.fetch_attempts)
+
+
+def _times(job: Job, now_ms: int) -> Times:
+    submit_time, scheduled_time, end_time = job.provider_times
+    fetched = now_ms if isinstance(job.ending, ResultEnding) and job.fetch_attempts else None
+    return Times(
+        requested_at=_time(job.spec.origin.timestamp_ms),
+        accepted_at=_time(job.spec.accepted_ms),
+        submitted_at=_time(job.submitted_ms),
+        completed_at=_time(job.completed_ms),
+        fetched_at=_time(fetched),
+        published_at=_time(now_ms),
+        provider=ProviderTimes(submit_time=submit_time, scheduled_time=scheduled_time, end_time=end_time),
+    )
+
+
+def _time(epoch_ms: int | None) -> datetime | None:
+    return None if epoch_ms is None else datetime.fromtimestamp(epoch_ms / 1000, UTC)
+
+
+def _origin(position: Position) -> Origin:
+    return Origin(
+        topic=position.topic,
+        partition=position.partition,
+        offset=position.offset,
+        timestamp=_time(position.timestamp_ms),
+    )
+
+
+def _cloud_headers(
+    identity: str, subject: str, body: Result | Failure, now_ms: int, rules: OutcomeRules
+) -> tuple[tuple[str, bytes], ...]:
+    """CloudEvents 1.0 in the Kafka binding's binary mode."""
+    kind = RESULT_TYPE if isinstance(body, Result) else FAILURE_TYPE
+    values = {
+        "ce_specversion": "1.0",
+        "ce_id": identity,
+        "ce_type": kind,
+        "ce_source": rules.source,
+        "ce_time": rfc3339(datetime.fromtimestamp(now_ms / 1000, UTC)),
+        "ce_subject": subject,
+        "content-type": "application/json",
+    }
+    return tuple((name, value.encode()) for name, value in values.items())

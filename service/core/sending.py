@@ -1,0 +1,138 @@
+"""Answers of a job that has no provider task: waiting for its submit, or with its POST out."""
+
+from dataclasses import replace
+
+from service.core import verdicts
+from service.core.ending import FailureEnding
+from service.core.events import (
+    CancelAsked,
+    CancelTask,
+    Intended,
+    QueueSubmit,
+    Restored,
+    SubmitLost,
+    SubmitNotSent,
+    SubmitRefused,
+    Submitted,
+    Watch,
+)
+from service.core.job import Job, State
+from service.core.moment import Moment, Transition, expire, fail, finish, is_overdue, may_try_again
+from service.core.task import Trouble
+from service.core.verdicts import Action
+from service.errors import FailureCode
+from service.messages import Stage
+
+
+def intend(job: Job, event: Intended, moment: Moment) -> Transition:
+    """Take the job for a submit, unless its time is over."""
+    if is_overdue(job, moment):
+        return expire(job, event, moment)
+    attempts = job.submit_attempts + 1
+    taken = replace(
+        job, state=State.SUBMITTING, submit_attempts=attempts, sealed_ms=event.sealed_ms, due_ms=0
+    )
+    return Transition(taken, durable=True)
+
+
+def queue_again(job: Job, _event: Restored, _moment: Moment) -> Transition:
+    """A restored job goes back into the queue with the time it was due at."""
+    return Transition(job, steps=(QueueSubmit(job.key, job.due_ms),))
+
+
+def cancel(job: Job, _event: CancelAsked, _moment: Moment) -> Transition:
+    """End the job, and drop its task at the provider if that is still possible.
+
+    A job whose result may be out already goes on.
+    """
+    if job.must_be_result:
+        return Transition(job)
+    steps = (CancelTask(job.task_id),) if job.task_id else ()
+    stage = Stage.POLL if job.task_id else Stage.SUBMIT
+    return finish(job, FailureEnding(stage, FailureCode.CANCELLED, "cancelled on request"), *steps)
+
+
+def note_cancel(job: Job, _event: CancelAsked, _moment: Moment) -> Transition:
+    """The POST is out: its answer decides whether there is a task to drop."""
+    return Transition(replace(job, cancelled=True), durable=True)
+
+
+def submitted(job: Job, event: Submitted, moment: Moment) -> Transition:
+    """The task id goes into the journal before anything else happens."""
+    running = replace(
+        job,
+        state=State.RUNNING,
+        task_id=event.task_id,
+        task_files=event.task_files,
+        submitted_ms=moment.now_ms,
+        sealed_ms=None,
+    )
+    if job.cancelled:
+        return cancel(running, CancelAsked(), moment)
+    if is_overdue(job, moment):
+        return expire(running, event, moment)
+    due_ms = moment.rules.look_schedule.next_look_ms(moment.now_ms, moment.now_ms)
+    return Transition(running, durable=True, steps=(Watch(job.key, event.task_id, due_ms),))
+
+
+def refused(job: Job, event: SubmitRefused, moment: Moment) -> Transition:
+    """There is no task: hold, try later or fail, as the table says."""
+    over = _over(job, moment)
+    if over:
+        return over
+    verdict = verdicts.on_submit(event.trouble)
+    if verdict.action is Action.HOLD:
+        return _keep(job, moment)
+    if verdict.action is Action.RETRY and may_try_again(job.submit_attempts, verdict):
+        return wait(job, event.trouble, moment)
+    return fail(job, Stage.SUBMIT, event.trouble, verdict)
+
+
+def _keep(job: Job, moment: Moment) -> Transition:
+    """An account reason says nothing about the job, so it costs the job no attempt; the submit stage holds."""
+    kept = replace(job, state=State.ACCEPTED, submit_attempts=job.submit_attempts - 1, sealed_ms=None)
+    return Transition(kept, durable=True, steps=(QueueSubmit(job.key, moment.now_ms),))
+
+
+def not_sent(job: Job, event: SubmitNotSent, moment: Moment) -> Transition:
+    """Nothing was sent: the provider was out of reach, which costs the job no attempt."""
+    over = _over(job, moment)
+    if over:
+        return over
+    waited = wait(job, event.trouble, moment)
+    return replace(waited, job=replace(waited.job, submit_attempts=job.submit_attempts - 1))
+
+
+def _over(job: Job, moment: Moment) -> Transition | None:
+    if job.cancelled:
+        return cancel(job, CancelAsked(), moment)
+    if is_overdue(job, moment):
+        return expire(job, None, moment)
+    return None
+
+
+def wait(job: Job, trouble: Trouble, moment: Moment) -> Transition:
+    """Forget the last attempt's task, if any, and queue the job for another submit."""
+    wait_ms = moment.rules.submit_backoff.wait_ms(
+        job.submit_attempts, moment.draw, trouble.retry_after_seconds
+    )
+    due_ms = moment.now_ms + wait_ms
+    waiting = replace(
+        job, state=State.WAITING, due_ms=due_ms, sealed_ms=None, task_id=None, task_files=0, submitted_ms=None
+    )
+    return Transition(waiting, durable=True, steps=(QueueSubmit(job.key, due_ms),))
+
+
+def lost(job: Job, event: SubmitLost, _moment: Moment) -> Transition:
+    """The answer was lost: a second submit might be billed twice."""
+    return _uncertain(job, f"no usable answer to the submit: {event.trouble.message}")
+
+
+def lost_by_crash(job: Job, _event: Restored, _moment: Moment) -> Transition:
+    """The former owner ended between its intent and writing down the answer."""
+    return _uncertain(job, "the worker ended while the submit was out")
+
+
+def _uncertain(job: Job, message: str) -> Transition:
+    message = f"{message}; the provider may have made, and billed, a task"
+    return finish(job, FailureEnding(Stage.SUBMIT, FailureCode.SUBMIT_UNCERTAIN, message, retryable=True))

@@ -1,0 +1,114 @@
+"""What a job does next: one pure table over (state, event).
+
+Rules this module guarantees:
+
+1. Every pair of `State` and event type is in `TABLE`. A pair that cannot be is `impossible`: a bug, and an error.
+2. A job comes into SUBMITTING only by `Intended`, which the submit stage reports before it posts (N2).
+3. A job that has a `task_id` loses it only when the table of `core.verdicts` says RESUBMIT (N3).
+4. An ending is decided once: FINISHING ignores everything but its own publication (N1).
+5. A late answer changes nothing.
+6. A transition that is not `durable` is one that a restore, by looking at the task again, comes to as well.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from service.core import sending, watching
+from service.core.events import (
+    EVENTS,
+    CancelAsked,
+    DeadlinePassed,
+    Event,
+    Fetched,
+    FetchFailed,
+    Intended,
+    Looked,
+    LookFailed,
+    Published,
+    Restored,
+    SubmitLost,
+    SubmitNotSent,
+    SubmitRefused,
+    Submitted,
+)
+from service.core.job import Job, State
+from service.core.moment import Moment, Transition, expire
+from service.errors import IllegalTransition
+
+Answer = Callable[..., Transition]
+
+
+def advance(job: Job, event: Event, moment: Moment) -> Transition:
+    """Answer `event`; raises `IllegalTransition` for a pair that only a bug can make."""
+    return TABLE[job.state, type(event)](job, event, moment)
+
+
+def ignore(job: Job, _event: Event, _moment: Moment) -> Transition:
+    """Change nothing: the event is late, or the state has its own way to meet it."""
+    return Transition(job)
+
+
+def impossible(job: Job, event: Event, _moment: Moment) -> Transition:
+    """Refuse a pair that only a bug can make."""
+    raise IllegalTransition(f"{job.key} in state {job.state} met {type(event).__name__}")
+
+
+def _done(job: Job, _event: Published, _moment: Moment) -> Transition:
+    return Transition(replace(job, state=State.DONE))
+
+
+_UNSENT: dict[type[Event], Answer] = {
+    Intended: sending.intend,
+    Restored: sending.queue_again,
+    CancelAsked: sending.cancel,
+    DeadlinePassed: expire,
+    # A look that was out when the job went back to waiting for another submit.
+    Looked: ignore,
+    LookFailed: ignore,
+}
+_ROWS: dict[State, dict[type[Event], Answer]] = {
+    State.ACCEPTED: _UNSENT,
+    State.WAITING: _UNSENT,
+    State.SUBMITTING: {
+        Submitted: sending.submitted,
+        SubmitRefused: sending.refused,
+        SubmitLost: sending.lost,
+        SubmitNotSent: sending.not_sent,
+        Restored: sending.lost_by_crash,
+        CancelAsked: sending.note_cancel,
+        # The answer to the POST is bounded in time and checks the deadline when it comes.
+        DeadlinePassed: ignore,
+        Looked: ignore,
+        LookFailed: ignore,
+    },
+    State.RUNNING: {
+        Looked: watching.looked,
+        LookFailed: watching.look_failed,
+        Restored: watching.look_again,
+        CancelAsked: sending.cancel,
+        DeadlinePassed: expire,
+    },
+    State.COLLECTING: {
+        Fetched: watching.fetched,
+        FetchFailed: watching.fetch_failed,
+        CancelAsked: sending.cancel,
+        DeadlinePassed: watching.expire_collecting,
+        Looked: ignore,
+        LookFailed: ignore,
+    },
+    State.FINISHING: {
+        Published: _done,
+        Restored: watching.resume_finish,
+        CancelAsked: ignore,
+        DeadlinePassed: ignore,
+        Looked: ignore,
+        LookFailed: ignore,
+        Fetched: ignore,
+        FetchFailed: ignore,
+    },
+    State.DONE: dict.fromkeys(EVENTS, ignore),
+}
+TABLE: dict[tuple[State, type[Event]], Answer] = {
+    (state, event): row.get(event, impossible) for state, row in _ROWS.items() for event in EVENTS
+}
+"""Every pair, decided."""

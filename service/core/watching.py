@@ -1,0 +1,125 @@
+"""Answers of a job that has a provider task: looking at it, then fetching its result."""
+
+from dataclasses import replace
+
+from service.core import verdicts
+from service.core.ending import FailureEnding, ResultEnding
+from service.core.events import Fetch, Fetched, FetchFailed, Looked, LookFailed, Restored, Watch
+from service.core.job import Job, State
+from service.core.moment import Moment, Transition, expire, fail, finish, is_overdue, may_try_again
+from service.core.sending import wait
+from service.core.task import TaskStatus, TaskView, Trouble
+from service.core.transcript import empty_transcript
+from service.core.verdicts import Action
+from service.errors import FailureCode
+from service.messages import Stage
+
+
+def looked(job: Job, event: Looked, moment: Moment) -> Transition:
+    """Decide per file: the word over the whole task counts only where the task says nothing of this file."""
+    task = event.task
+    seen = replace(job, poll_attempts=job.poll_attempts + 1)
+    if task.status is TaskStatus.UNKNOWN:
+        return _unknown(seen, moment)
+    if not task.is_terminal:
+        return _look_later(seen, moment)
+    seen = _note_end(seen, task, moment)
+    if event.file and event.file.transcription_url:
+        return _collect(replace(seen, transcription_url=event.file.transcription_url), moment.now_ms)
+    if task.status is TaskStatus.CANCELED:
+        ending = FailureEnding(
+            Stage.POLL, FailureCode.CANCELLED, "the task was cancelled at the provider", "CANCELED"
+        )
+        return finish(seen, ending)
+    trouble = (event.file and event.file.trouble) or task.trouble
+    return _file_failed(
+        seen, trouble or Trouble("missing_result", "the finished task does not name this file"), moment
+    )
+
+
+def _note_end(job: Job, task: TaskView, moment: Moment) -> Job:
+    times = (task.submit_time, task.scheduled_time, task.end_time)
+    return replace(
+        job, completed_ms=moment.now_ms, task_billed_seconds=task.billed_seconds, provider_times=times
+    )
+
+
+def _unknown(job: Job, moment: Moment) -> Transition:
+    age_seconds = (moment.now_ms - (job.submitted_ms or 0)) / 1000
+    if age_seconds < moment.rules.unknown_grace_seconds:
+        return _look_later(job, moment)
+    expired = age_seconds >= moment.rules.retention_seconds
+    code = FailureCode.RESULT_EXPIRED if expired else FailureCode.TASK_LOST
+    message = f"the provider does not know the task {round(age_seconds)} s after its submit"
+    return finish(job, FailureEnding(Stage.POLL, code, message, "UNKNOWN", retryable=True))
+
+
+def _file_failed(job: Job, trouble: Trouble, moment: Moment) -> Transition:
+    verdict = verdicts.on_file(trouble)
+    if verdict.action is Action.EMPTY:
+        return finish(job, ResultEnding(empty_transcript(), silent=True))
+    may_resubmit = verdict.action is Action.RESUBMIT and not job.must_be_result
+    if may_resubmit and may_try_again(job.submit_attempts, verdict):
+        return wait(job, trouble, moment)
+    return fail(job, Stage.POLL, trouble, verdict)
+
+
+def look_failed(job: Job, event: LookFailed, moment: Moment) -> Transition:
+    """The task is paid for: go on looking until it is found, expires or the deadline passes."""
+    failed = replace(job, poll_attempts=job.poll_attempts + 1)
+    asked = event.trouble.retry_after_seconds
+    wait_ms = moment.rules.look_backoff.wait_ms(failed.poll_attempts, moment.draw, asked)
+    floor_ms = round(1000 * moment.rules.look_backoff.first_seconds)
+    return _look_at(failed, moment.now_ms + floor_ms + wait_ms)
+
+
+def look_again(job: Job, _event: Restored, moment: Moment) -> Transition:
+    """A restored task is looked at soon, spread over a second so that a shard's tasks do not come at once."""
+    return _look_at(job, moment.now_ms + round(1000 * moment.draw))
+
+
+def _look_later(job: Job, moment: Moment) -> Transition:
+    submitted_ms = job.submitted_ms if job.submitted_ms is not None else moment.now_ms
+    return _look_at(job, moment.rules.look_schedule.next_look_ms(submitted_ms, moment.now_ms))
+
+
+def _look_at(job: Job, due_ms: int) -> Transition:
+    assert job.task_id is not None
+    return Transition(job, steps=(Watch(job.key, job.task_id, due_ms),))
+
+
+def _collect(job: Job, due_ms: int) -> Transition:
+    assert job.transcription_url is not None
+    step = Fetch(job.key, job.transcription_url, due_ms)
+    return Transition(replace(job, state=State.COLLECTING), steps=(step,))
+
+
+def fetched(job: Job, event: Fetched, _moment: Moment) -> Transition:
+    """The transcript is here: that is how the job ends."""
+    return finish(replace(job, fetch_attempts=job.fetch_attempts + 1), ResultEnding(event.transcript))
+
+
+def fetch_failed(job: Job, event: FetchFailed, moment: Moment) -> Transition:
+    """Try again while the table and the number of attempts allow."""
+    failed = replace(job, fetch_attempts=job.fetch_attempts + 1)
+    verdict = verdicts.on_fetch(event.trouble)
+    if is_overdue(failed, moment):
+        return expire(failed, event, moment)
+    if verdict.action is Action.RETRY and may_try_again(failed.fetch_attempts, verdict):
+        asked = event.trouble.retry_after_seconds
+        wait_ms = moment.rules.fetch_backoff.wait_ms(failed.fetch_attempts, moment.draw, asked)
+        return _collect(failed, moment.now_ms + wait_ms)
+    return fail(failed, Stage.COLLECT, event.trouble, verdict)
+
+
+def expire_collecting(job: Job, event: object, moment: Moment) -> Transition:
+    """The work is done and paid for: the first fetch, which is bounded, may still deliver it."""
+    return expire(job, event, moment) if job.fetch_attempts else Transition(job)
+
+
+def resume_finish(job: Job, _event: Restored, moment: Moment) -> Transition:
+    """A restored FINISHING job: a failure is whole in its entry, a result has to be fetched again."""
+    if isinstance(job.ending, FailureEnding):
+        return Transition(job, durable=True)
+    running = replace(job, state=State.RUNNING, must_be_result=True)
+    return look_again(running, Restored(), moment)

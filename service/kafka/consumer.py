@@ -1,0 +1,215 @@
+"""The group consumer of the request topic: who owns which partition, and the records of those that are ready.
+
+A partition is paused from the moment it is assigned until its shard is restored (`release`), and whenever
+its shard has no room. `getmany` is called all the while, or the group would think this member dead.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+
+from service.clock import Clock
+from service.core.record import Record
+from service.errors import ClusterError, ConfigError
+from service.kafka.client import ClusterConfig, translated, unreachable
+from service.kafka.records import to_record
+
+REBALANCE_TIMEOUT_MS = 25_000
+"""Longer than the revocation bound (10 s), shorter than the request timeout that bounds JoinGroup (40 s)."""
+POLL_MS = 200
+RECORDS_PER_POLL = 100
+COMMIT_EVERY_SECONDS = 1.0
+COMMIT_BOUND_SECONDS = 10.0
+RETRY_SECONDS = 1.0
+
+
+class Owner(Protocol):
+    """Who is told about partitions and gets their records."""
+
+    def assigned(self, partitions: Collection[int]) -> None:
+        """These partitions are ours now; `release` each when its shard is restored. Must not wait."""
+        ...
+
+    async def revoked(self, partitions: Collection[int]) -> None:
+        """These partitions are about to be others'; bounded in time."""
+        ...
+
+    def deliver(self, partition: int, records: list[Record]) -> None:
+        """Records of a released partition, in order."""
+        ...
+
+    def has_room(self, partition: int) -> bool:
+        """Whether the partition may deliver more."""
+        ...
+
+    def durable_offsets(self) -> Mapping[int, int]:
+        """The next offset of each shard, as far as it is in the journal."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class GroupConfig:
+    """This member's part in the group."""
+
+    topic: str
+    group_id: str
+    instance_id: str | None
+    session_timeout_ms: int
+    fetch_max_wait_ms: int
+
+
+class RequestConsumer:
+    """One member of the group."""
+
+    def __init__(self, cluster: ClusterConfig, group: GroupConfig, owner: Owner, clock: Clock) -> None:
+        self._cluster = cluster
+        self._group = group
+        self._owner = owner
+        self._clock = clock
+        self._released: set[int] = set()
+        self._paused: set[int] = set()
+        self._committed_at = 0.0
+        self._consumer = AIOKafkaConsumer(
+            **cluster.connection(),
+            group_id=group.group_id,
+            group_instance_id=group.instance_id,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            session_timeout_ms=group.session_timeout_ms,
+            heartbeat_interval_ms=max(100, group.session_timeout_ms // 10),
+            rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
+            max_poll_interval_ms=300_000,
+            fetch_max_wait_ms=group.fetch_max_wait_ms,
+        )
+
+    async def start(self) -> None:
+        """Join the group; raises `ConfigError` when the cluster does not answer."""
+        self._consumer.subscribe([self._group.topic], listener=_Listener(self._on_assigned, self._on_revoked))
+        try:
+            await self._consumer.start()
+        except KafkaError as error:
+            await self._consumer.stop()
+            raise ConfigError(unreachable(self._cluster, error)) from error
+
+    async def stop(self) -> None:
+        """Leave the group (a static member only goes quiet). Revocation is not called: drain first."""
+        try:
+            async with asyncio.timeout(COMMIT_BOUND_SECONDS):
+                await self._consumer.stop()
+        except (KafkaError, TimeoutError):
+            await self._consumer._client.close()  # noqa: SLF001 - aiokafka has no way to give up on a stop
+
+    async def run(self, on_turn: Callable[[], None]) -> None:
+        """Poll until cancelled; a cluster that is away is waited for."""
+        while True:
+            on_turn()
+            try:
+                batches = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=RECORDS_PER_POLL)
+            except KafkaError:
+                await self._clock.sleep(RETRY_SECONDS)
+                continue
+            for partition, records in batches.items():
+                self._owner.deliver(partition.partition, [to_record(record) for record in records])
+            self._balance()
+            await self._commit_sometimes()
+
+    def release(self, partition: int, offset: int) -> None:
+        """Let the partition deliver from `offset` on; ignored when it is not ours any more."""
+        topic_partition = self._topic_partition(partition)
+        if topic_partition not in self._consumer.assignment():
+            return
+        self._consumer.seek(topic_partition, offset)
+        self._released.add(partition)
+        self._consumer.resume(topic_partition)
+
+    def withhold(self, partition: int) -> None:
+        """Stop the partition's delivery until it is released again."""
+        self._released.discard(partition)
+        topic_partition = self._topic_partition(partition)
+        if topic_partition in self._consumer.assignment():
+            self._consumer.pause(topic_partition)
+
+    async def group_offset(self, partition: int) -> int | None:
+        """The group's committed offset, None where there is none."""
+        with translated():
+            async with asyncio.timeout(COMMIT_BOUND_SECONDS):
+                offset: int | None = await self._consumer.committed(self._topic_partition(partition))
+                return offset
+
+    async def is_member(self, partition: int, offset: int) -> bool:
+        """Prove the membership by a commit, which the group refuses to a member of an older generation."""
+        return await self._commit({self._topic_partition(partition): offset})
+
+    async def commit(self) -> bool:
+        """Write the durable offsets to the group: for lag tools, never for a restore."""
+        assigned = self._consumer.assignment()
+        offsets = {self._topic_partition(p): offset for p, offset in self._owner.durable_offsets().items()}
+        return await self._commit({tp: offset for tp, offset in offsets.items() if tp in assigned})
+
+    async def _commit(self, offsets: Mapping[TopicPartition, int]) -> bool:
+        if not offsets:
+            return True
+        try:
+            with translated():
+                async with asyncio.timeout(COMMIT_BOUND_SECONDS):
+                    await self._consumer.commit(dict(offsets))
+        except ClusterError as error:
+            if isinstance(error.__cause__, CommitFailedError | IllegalStateError):
+                return False
+            raise
+        return True
+
+    async def _commit_sometimes(self) -> None:
+        now = self._clock.boot_seconds()
+        if now - self._committed_at < COMMIT_EVERY_SECONDS:
+            return
+        self._committed_at = now
+        try:
+            await self.commit()
+        except ClusterError:
+            # Only lag tools miss it; the next one comes in a second.
+            return
+
+    def _balance(self) -> None:
+        """Pause the released partitions whose shard has no room, resume those that have it again."""
+        full = {partition for partition in self._released if not self._owner.has_room(partition)}
+        for partition in full - self._paused:
+            self._consumer.pause(self._topic_partition(partition))
+        for partition in (self._paused - full) & self._released:
+            self._consumer.resume(self._topic_partition(partition))
+        self._paused = full
+
+    def _topic_partition(self, partition: int) -> TopicPartition:
+        return TopicPartition(self._group.topic, partition)
+
+    def _on_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        self._consumer.pause(*assigned)
+        self._released.clear()
+        self._paused.clear()
+        self._owner.assigned([each.partition for each in assigned])
+
+    async def _on_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        self._released.clear()
+        await self._owner.revoked([each.partition for each in revoked])
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ships no types for it
+    def __init__(
+        self,
+        on_assigned: Callable[[Collection[TopicPartition]], None],
+        on_revoked: Callable[[Collection[TopicPartition]], Awaitable[None]],
+    ) -> None:
+        self._assigned = on_assigned
+        self._revoked = on_revoked
+
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        """Pausing comes first and waits for nothing: records flow before this returns."""
+        self._assigned(assigned)
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        """Hand the shards over; aiokafka waits for this before it rejoins."""
+        await self._revoked(revoked)

@@ -1,0 +1,164 @@
+"""The four topics: their names, how they are created, and what is checked before the service starts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+
+from service.errors import ConfigError
+from service.kafka.client import ClusterConfig, unreachable
+
+DAY_MS = 24 * 3600 * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The topics' names."""
+
+    requests: str = "transcription.requests"
+    results: str = "transcription.results"
+    failures: str = "transcription.failures"
+    journal: str = "transcription.journal"
+
+    def all(self) -> tuple[str, str, str, str]:
+        """The four names."""
+        return (self.requests, self.results, self.failures, self.journal)
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """How missing topics are made."""
+
+    partitions: int = 12
+    replication: int = 3
+    outcome_retention_ms: int = 7 * DAY_MS
+
+
+JOURNAL_CONFIG = {
+    "cleanup.policy": "compact",
+    "segment.bytes": str(32 * 1024 * 1024),
+    "segment.ms": str(3600 * 1000),
+    "min.cleanable.dirty.ratio": "0.1",
+    "min.compaction.lag.ms": str(10 * 60 * 1000),
+    "max.compaction.lag.ms": str(3600 * 1000),
+}
+"""A restore reads the last hour, not weeks: the active segment is never compacted, so it has to roll."""
+
+
+def configs(topics: Topics, creation: Creation) -> dict[str, dict[str, str]]:
+    """The configuration each topic is created with."""
+    retention = str(creation.outcome_retention_ms)
+    return {
+        topics.requests: {"max.message.bytes": str(1024 * 1024)},
+        topics.results: {"max.message.bytes": str(16 * 1024 * 1024), "retention.ms": retention},
+        topics.failures: {"max.message.bytes": str(4 * 1024 * 1024), "retention.ms": retention},
+        topics.journal: JOURNAL_CONFIG,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What was found: the number of request partitions, and sentences an operator should read."""
+
+    partitions: int
+    warnings: tuple[str, ...]
+
+
+async def prepare(cluster: ClusterConfig, topics: Topics, creation: Creation | None) -> Layout:
+    """Create what is missing (unless `creation` is None) and check the journal.
+
+    Raises `ConfigError` when the cluster does not answer, a topic is missing, the partition counts differ,
+    or the journal's cleanup policy would lose jobs.
+    """
+    admin = AIOKafkaAdminClient(**cluster.connection())
+    try:
+        await admin.start()
+        if creation is not None:
+            await _create_missing(admin, topics, creation)
+        return await _check(admin, topics)
+    except KafkaError as error:
+        raise ConfigError(unreachable(cluster, error)) from error
+    finally:
+        await admin.close()
+
+
+async def _create_missing(admin: AIOKafkaAdminClient, topics: Topics, creation: Creation) -> None:
+    existing = set(await admin.list_topics())
+    requested = await _partition_counts(admin, topics) if topics.requests in existing else {}
+    wanted = configs(topics, creation)
+    partitions = requested.get(topics.requests, creation.partitions)
+    new = [
+        NewTopic(name, partitions, creation.replication, topic_configs=wanted[name])
+        for name in topics.all()
+        if name not in existing
+    ]
+    if not new:
+        return
+    try:
+        answer = await admin.create_topics(new)
+    except TopicAlreadyExistsError:
+        return
+    _raise_refusals(answer.topic_errors)
+
+
+def _raise_refusals(topic_errors: list[tuple[str, int, str]]) -> None:
+    already_exists = 36
+    refused = [
+        f"{name} ({message or code})"
+        for name, code, message in topic_errors
+        if code not in (0, already_exists)
+    ]
+    if refused:
+        raise ConfigError(
+            f"the broker did not create {', '.join(refused)}; create it by hand or change SCRIBE_TOPICS__REPLICATION"
+        )
+
+
+async def _partition_counts(admin: AIOKafkaAdminClient, topics: Topics) -> Mapping[str, int]:
+    described = await admin.describe_topics(list(topics.all()))
+    return {topic["topic"]: len(topic["partitions"]) for topic in described if topic["partitions"]}
+
+
+async def _check(admin: AIOKafkaAdminClient, topics: Topics) -> Layout:
+    counts = await _partition_counts(admin, topics)
+    missing = [name for name in topics.all() if name not in counts]
+    if missing:
+        raise ConfigError(f"missing topics: {', '.join(missing)}; `scribe topics --create` makes them")
+    requests, journal = counts[topics.requests], counts[topics.journal]
+    if journal < requests:
+        raise ConfigError(
+            f"{topics.journal} has {journal} partitions and {topics.requests} has {requests}: "
+            "they must be equal; grow the journal first"
+        )
+    settings = await _settings(admin, topics.journal)
+    policy = settings.get("cleanup.policy", "")
+    if policy not in ("", "compact"):
+        raise ConfigError(
+            f"{topics.journal} has cleanup.policy={policy}: it would lose open jobs; set it to `compact`"
+        )
+    return Layout(requests, _journal_warnings(topics.journal, settings))
+
+
+def _journal_warnings(journal: str, settings: Mapping[str, str]) -> tuple[str, ...]:
+    warnings: list[str] = []
+    if not settings.get("cleanup.policy"):
+        warnings.append(
+            f"the broker does not say how {journal} is cleaned up; it must be compacted, never deleted"
+        )
+    if settings.get("min.insync.replicas", "2") == "1":
+        warnings.append(
+            f"{journal} has min.insync.replicas=1: the loss of one broker can lose jobs; set it to 2"
+        )
+    return tuple(warnings)
+
+
+async def _settings(admin: AIOKafkaAdminClient, topic: str) -> dict[str, str]:
+    """The topic's configuration; empty where the broker does not tell."""
+    answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+    found: dict[str, str] = {}
+    for answer in answers:
+        for resource in answer.resources:
+            found.update({entry[0]: entry[1] for entry in resource[-1] if entry[1] is not None})
+    return found

@@ -1,0 +1,25 @@
+"""Expire: tell jobs that their deadline has passed.
+
+Deadlines are days away and most jobs are done long before, so the open jobs are looked over once a second
+instead of queueing every deadline; a jump of the wall clock then needs no care either.
+"""
+
+from collections.abc import Callable, Iterable
+
+from service.clock import Clock
+from service.core.events import DeadlinePassed
+from service.pipeline.publish import OwnedShard
+
+SWEEP_SECONDS = 1.0
+
+
+async def expire(
+    shards: Callable[[], Iterable[OwnedShard]], clock: Clock, on_turn: Callable[[], None]
+) -> None:
+    """Watch the deadlines of all open jobs until cancelled."""
+    while True:
+        on_turn()
+        for shard in list(shards()):
+            for key in shard.state.overdue(clock.now_ms()):
+                shard.apply(key, DeadlinePassed())
+        await clock.sleep(SWEEP_SECONDS)

@@ -1,0 +1,188 @@
+"""One owned shard at work: events in, batches out, steps released once their batch is durable.
+
+Group commit without a timer: a batch goes out when the shard is idle, and what comes meanwhile is the next
+one. Nothing that follows from a change is done before the change is durable (N2).
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from service.clock import Clock
+from service.core.batch import Batch, Committed, without_superseded
+from service.core.events import Event, Step
+from service.core.job import JobKey
+from service.core.moment import Moment, Rules
+from service.core.outcomes import Outcome
+from service.core.record import Cursor
+from service.core.shard import Change, Move, Shard
+from service.kafka.writer import Writer
+
+PENDING_LIMIT = 2_000
+"""From here on the shard takes no more requests until the broker has caught up."""
+RETRY_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A durable batch: where it ends in the journal, and when it was sealed, by both clocks."""
+
+    journal_offset: int
+    sealed_boot_seconds: float
+    sealed_ms: int
+
+
+class Observer(Protocol):
+    """Who counts and logs what a shard does."""
+
+    def committed(self, moves: int, seconds: float) -> None:
+        """A batch became durable."""
+        ...
+
+    def retried(self, partition: int, reason: str) -> None:
+        """A batch was not acknowledged and is sent again."""
+        ...
+
+    def published(self, outcome: Outcome) -> None:
+        """An outcome and its marker are durable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What every shard of the process shares."""
+
+    clock: Clock
+    rules: Rules
+    observer: Observer
+    carry_out: Callable[["OwnedShard", Step], None]
+
+
+class OwnedShard:
+    """A shard this process owns; its methods are called from the event loop only."""
+
+    def __init__(self, state: Shard, writer: Writer, epoch: int, around: Surroundings) -> None:
+        self.state = state
+        self.epoch = epoch
+        self.is_open = True
+        self.takes_work = True
+        """False while the shard is given back: what is open goes on, nothing new begins."""
+        self.calls: set[asyncio.Task[None]] = set()
+        """Submits that are out: a drain waits for their answers."""
+        self._writer = writer
+        self._around = around
+        self._pending: list[Move] = []
+        self._receipt: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._durable_cursor = state.cursor
+        self._batch_number = 0
+
+    @property
+    def partition(self) -> int:
+        """The request partition, and the journal partition, of the shard."""
+        return self.state.partition
+
+    @property
+    def durable_cursor(self) -> Cursor:
+        """How far requests are in the journal."""
+        return self._durable_cursor
+
+    @property
+    def pending_moves(self) -> int:
+        """Moves that wait for a batch."""
+        return len(self._pending)
+
+    def moment(self) -> Moment:
+        """The world as the core is told of it."""
+        return Moment(self._around.clock.now_ms(), self._around.clock.draw(), self._around.rules)
+
+    def apply(self, key: JobKey, event: Event) -> None:
+        """Let a job meet an event; on a closed shard nothing happens."""
+        if self.is_open:
+            self.put(self.state.apply(key, event, self.moment()))
+
+    def put(self, change: Change) -> None:
+        """Queue a change's moves, carry out its free steps."""
+        self._pending.extend(change.moves)
+        self.wake()
+        for step in change.steps:
+            self._around.carry_out(self, step)
+
+    def wake(self) -> None:
+        """Something is to be written: moves, or the cursor alone."""
+        self._idle.clear()
+        self._wake.set()
+
+    def durable(self) -> "asyncio.Future[Receipt]":
+        """Done when what is queued by now is durable; cancelled when the shard closes first."""
+        return self._receipt
+
+    async def run_until_closed(self) -> None:
+        """Commit batches until the shard is closed, or this task is cancelled."""
+        while self.is_open:
+            await self._wake.wait()
+            self._wake.clear()
+            while self.is_open and (self._pending or self.state.cursor != self._durable_cursor):
+                await self._commit()
+            self._idle.set()
+
+    async def rest(self) -> None:
+        """Wait until no call is out and nothing is queued; the caller bounds it."""
+        while self.is_open and (self.calls or self._pending or not self._idle.is_set()):
+            if self.calls:
+                await asyncio.wait(self.calls)
+            self.wake()
+            await self._idle.wait()
+
+    def mend(self, keys: Iterable[str]) -> None:
+        """Write our own state over what a stranger wrote behind our claim."""
+        self.put(Change(self.state.mend(keys)))
+
+    def close(self) -> None:
+        """Stop all effects: what comes later is dropped, and whoever waits is told."""
+        self.is_open = False
+        self._receipt.cancel()
+        self._idle.set()
+        self._wake.set()
+
+    async def _commit(self) -> None:
+        """Seal what is queued into one batch and see it through."""
+        clock = self._around.clock
+        taken, self._pending = self._pending, []
+        receipt, self._receipt = self._receipt, asyncio.get_running_loop().create_future()
+        try:
+            cursor = self.state.cursor
+            moves = (*without_superseded(taken), *self.state.sweep(clock.now_ms()))
+            self._batch_number += 1
+            batch = Batch(self._batch_number, moves, cursor if cursor != self._durable_cursor else None)
+            sealed_boot_seconds, sealed_ms = clock.boot_seconds(), clock.now_ms()
+            committed = await self._append(batch)
+            if committed is None:
+                return
+            self._durable_cursor = cursor
+            self._around.observer.committed(len(moves), clock.boot_seconds() - sealed_boot_seconds)
+            receipt.set_result(Receipt(committed.journal_offset, sealed_boot_seconds, sealed_ms))
+        finally:
+            receipt.cancel()
+        self._release(taken)
+
+    async def _append(self, batch: Batch) -> Committed | None:
+        """Append until it is known to be durable: a batch is kept, not dropped; None when the shard closed."""
+        while self.is_open:
+            answer = await self._writer.append(batch)
+            if isinstance(answer, Committed):
+                return answer
+            self._around.observer.retried(self.partition, answer.reason)
+            await self._around.clock.sleep(RETRY_SECONDS)
+        return None
+
+    def _release(self, moves: list[Move]) -> None:
+        for move in moves:
+            if move.job_key is not None:
+                self.state.settle(move.job_key, self.moment())
+            if move.outcome is not None:
+                self._around.observer.published(move.outcome)
+            for step in move.steps:
+                self._around.carry_out(self, step)
