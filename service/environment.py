@@ -1,0 +1,140 @@
+"""Reads the environment for the settings: which names are ours, how values are written, what is wrong.
+
+Never repeats a variable's value: it may be a secret, or a secret put into the wrong variable.
+"""
+
+import difflib
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, SecretStr, StringConstraints, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode
+
+from service.errors import ConfigError
+
+PREFIX = "SCRIBE_"
+DELIMITER = "__"
+MAX_SECRET_BYTES = 64 * 1024
+"""A larger file is no key or password."""
+
+_SERVICE = re.compile(r"SCRIBE(_[A-Z0-9_]+)?_SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)")
+_PORT = re.compile(r"SCRIBE(_[A-Z0-9_]+)?_PORT(_[0-9]+_(TCP|UDP|SCTP))?(?P<part>_PROTO|_PORT|_ADDR)?")
+_PORT_URL = re.compile(r"(tcp|udp|sctp)://[0-9a-fA-F.:\[\]]+")
+
+
+def _split(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _host(host: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]+\]?", host):
+        raise ValueError("must be host names, separated by commas, without scheme, port or path")
+    return host.lower().rstrip(".")
+
+
+def _base_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.query:
+        raise ValueError("must be an http or https URL without user, password and query")
+    return url.rstrip("/")
+
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
+Topic = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+BaseUrl = Annotated[Text, AfterValidator(_base_url)]
+Names = Annotated[tuple[Text, ...], NoDecode, BeforeValidator(_split)]
+"""Written with commas, not as JSON."""
+Hosts = Annotated[tuple[Annotated[Text, AfterValidator(_host)], ...], NoDecode, BeforeValidator(_split)]
+
+
+class Environment(EnvSettingsSource):
+    """The variables of a given mapping instead of the process's own; an empty one counts as not set."""
+
+    def __init__(self, settings: type[BaseSettings], environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        super().__init__(settings)
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return {name.lower(): value for name, value in self._environ.items() if value}
+
+
+def variable(*path: str) -> str:
+    """The variable of a field, as in `SCRIBE_KAFKA__GROUP_ID`."""
+    return PREFIX + DELIMITER.join(path).upper()
+
+
+def variables(tree: type[BaseModel]) -> tuple[str, ...]:
+    """The names of all variables of a tree of groups of fields, in its order."""
+    return tuple(
+        variable(group, field)
+        for group, info in tree.model_fields.items()
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel)
+        for field in info.annotation.model_fields
+    )
+
+
+def refuse_unknown(environ: Mapping[str, str], known: Collection[str]) -> None:
+    """Raise `ConfigError` for names with our prefix that are no settings, so that a typo is noticed."""
+    unknown = [name for name in sorted(environ) if _is_ours(name) and name not in known]
+    strays = [name for name in unknown if not _is_from_kubernetes(name, environ[name])]
+    if strays:
+        raise ConfigError("; ".join(_unknown(name, known) for name in strays))
+
+
+def read_secret(file: Path | None, name: str) -> SecretStr | None:
+    """The secret in a file, without blanks around it; None without a file. Raises `ConfigError`."""
+    if file is None:
+        return None
+    try:
+        with file.open("rb") as opened:
+            text = opened.read(MAX_SECRET_BYTES).decode().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(f"{name} names a file that cannot be read ({reason})") from None
+    if not text:
+        raise ConfigError(f"{name} names a file that is empty")
+    return SecretStr(text)
+
+
+def complaint(error: ValidationError) -> str:
+    """One sentence for each variable at fault."""
+    details = error.errors(include_url=False, include_input=False, include_context=False)
+    return "; ".join(dict.fromkeys(_sentence(detail) for detail in details))
+
+
+def _is_ours(name: str) -> bool:
+    return name.upper().startswith(PREFIX)
+
+
+def _is_from_kubernetes(name: str, value: str) -> bool:
+    """Whether Kubernetes made this variable for a Service whose name begins with `scribe`.
+
+    Its `..._PORT` holds a URL: a bare number there is a setting that somebody mistyped.
+    """
+    if _SERVICE.fullmatch(name):
+        return True
+    found = _PORT.fullmatch(name)
+    return found is not None and (found["part"] is not None or _PORT_URL.fullmatch(value) is not None)
+
+
+def _unknown(name: str, known: Collection[str]) -> str:
+    nearest = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.0)
+    return f"{name} is not a setting; the nearest one is {nearest[0]}"
+
+
+def _sentence(detail: ErrorDetails) -> str:
+    group, *field = detail["loc"]
+    if not field:  # a rule of a whole group names its variables itself
+        return _reason(detail)
+    return f"{variable(str(group), str(field[0]))} {_reason(detail)}"
+
+
+def _reason(detail: ErrorDetails) -> str:
+    reason = detail["msg"].removeprefix("Value error, ")
+    return re.sub(r"^(Input|Value|String) should ", "must ", reason)

@@ -1,0 +1,271 @@
+"""Every knob in its group: a name with its unit, a bound, a default that is safe in production, a sentence.
+
+Nothing here opens a connection; files of secrets are read when they are asked for, so that a new one counts.
+"""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from service.environment import BaseUrl, Hosts, Names, Text, Topic, read_secret, variable
+from service.errors import ConfigError
+
+VENDOR_KEY = "DASHSCOPE_API_KEY"
+"""The variable that the vendor's own tools read."""
+MIB = 1024**2
+ROLES = ("requests", "results", "failures", "journal")
+"""What the four topics are for."""
+
+
+def _both(group: str, secret: str) -> ValueError:
+    return ValueError(f"{variable(group, secret)} and {variable(group, secret + '_file')} exclude each other")
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class KafkaSettings(_Group):
+    """How to reach Kafka, and this member's part in the group."""
+
+    bootstrap_servers: Text = Field(
+        default="127.0.0.1:9092", description="Brokers to begin with, as host:port,host:port."
+    )
+    client_id: Text = Field(default="scribe", description="The name that the broker's logs and quotas see.")
+    group_id: Text = Field(default="scribe", description="The consumer group; all replicas share it.")
+    group_instance_id: Text | None = Field(
+        default=None,
+        description="A name of its own makes each replica a static member: restarts move no partition.",
+    )
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        default="PLAINTEXT", description="Encryption and login."
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        default="SCRAM-SHA-512", description="How to log in, with a SASL protocol."
+    )
+    sasl_username: Text | None = Field(default=None, description="The user, with a SASL protocol.")
+    sasl_password: SecretStr | None = Field(
+        default=None, description="The user's password; better from a file."
+    )
+    sasl_password_file: Path | None = Field(default=None, description="A file that holds the password.")
+    ca_file: Path | None = Field(
+        default=None, description="PEM file of the authorities to trust; none means the system's."
+    )
+    idempotent: bool = Field(
+        default=True, description="An idempotent producer; false only for brokers that have none."
+    )
+    on_journal_mismatch: Literal["refuse", "start_over"] = Field(
+        default="refuse", description="What to do with a shard whose journal does not fit its request topic."
+    )
+    session_timeout_seconds: float = Field(
+        default=30.0, ge=1, le=1800, description="A member that is silent for this long loses its partitions."
+    )
+    fetch_max_wait_ms: int = Field(
+        default=500,
+        ge=1,
+        le=5000,
+        description="How long a broker may hold a fetch that finds nothing; 20 for the embedded one.",
+    )
+
+    def password(self) -> SecretStr | None:
+        """The password, read from its file where there is one; raises `ConfigError`."""
+        return self.sasl_password or read_secret(
+            self.sasl_password_file, variable("kafka", "sasl_password_file")
+        )
+
+    @model_validator(mode="after")
+    def _can_log_in(self) -> Self:
+        if self.sasl_password and self.sasl_password_file:
+            raise _both("kafka", "sasl_password")
+        has_password = self.sasl_password is not None or self.sasl_password_file is not None
+        if self.security_protocol.startswith("SASL") and not (self.sasl_username and has_password):
+            names = variable("kafka", "sasl_username"), variable("kafka", "sasl_password_file")
+            raise ValueError(
+                f"{variable('kafka', 'security_protocol')} with a login needs {' and '.join(names)}"
+            )
+        return self
+
+
+class TopicSettings(_Group):
+    """The four topics."""
+
+    requests: Topic = Field(default="transcription.requests", description="Where users publish requests.")
+    results: Topic = Field(default="transcription.results", description="Where transcripts go.")
+    failures: Topic = Field(default="transcription.failures", description="Where failures go.")
+    journal: Topic = Field(default="transcription.journal", description="The service's own compacted topic.")
+    create: bool = Field(default=True, description="Create missing topics at the start.")
+    partitions: int = Field(default=12, ge=1, le=1000, description="Partitions of topics that are created.")
+    replication: int = Field(default=3, ge=1, le=10, description="Replicas of topics that are created.")
+    outcome_retention_days: int = Field(
+        default=7,
+        ge=1,
+        le=3650,
+        description="How long results and failures are kept, in topics that are created.",
+    )
+
+    @model_validator(mode="after")
+    def _are_four(self) -> Self:
+        if len({self.requests, self.results, self.failures, self.journal}) < len(ROLES):
+            names = ", ".join(variable("topics", role) for role in ROLES)
+            raise ValueError(f"{names} must name four different topics")
+        return self
+
+
+class ProviderSettings(_Group):
+    """The provider's API and our account on it."""
+
+    base_url: BaseUrl = Field(
+        default="https://dashscope-intl.aliyuncs.com/api/v1",
+        description="The API of the region that the key belongs to.",
+    )
+    api_key: SecretStr | None = Field(
+        default=None,
+        description=f"The API key; better from a file. {VENDOR_KEY} is read when neither is set.",
+    )
+    api_key_file: Path | None = Field(default=None, description="A file that holds the API key.")
+    workspace: Text | None = Field(default=None, description="The workspace's id, for keys that need one.")
+    submit_timeout_seconds: float = Field(
+        default=30.0, ge=1, le=300, description="The whole time of a submit."
+    )
+    call_timeout_seconds: float = Field(
+        default=10.0, ge=0.5, le=120, description="The whole time of any other call."
+    )
+
+    def key(self) -> SecretStr:
+        """The key, read from its file where there is one; raises `ConfigError` also where there is none."""
+        key = self.api_key or read_secret(self.api_key_file, variable("provider", "api_key_file"))
+        if key is None:
+            file, direct = variable("provider", "api_key_file"), variable("provider", "api_key")
+            raise ConfigError(f"the provider's API key is missing; set {file}, {direct} or {VENDOR_KEY}")
+        return key
+
+    @model_validator(mode="after")
+    def _has_one_key(self) -> Self:
+        if self.api_key and self.api_key_file:
+            raise _both("provider", "api_key")
+        return self
+
+
+class QuotaSettings(_Group):
+    """How much of the account's quota the service, all replicas together, may use."""
+
+    part: float = Field(default=0.75, gt=0, le=1, description="The part of the account's quota that is ours.")
+    calls_per_second: float = Field(
+        default=20.0,
+        gt=0,
+        le=10_000,
+        description="The account's quota for queries, lists and cancels, of each.",
+    )
+    submit_per_minute: float | None = Field(
+        default=None,
+        gt=0,
+        le=1_000_000,
+        description="The account's quota for submits; none means the model table's.",
+    )
+
+
+class RequestSettings(_Group):
+    """What requests may ask for, and what is assumed where they say nothing."""
+
+    allowed_hosts: Hosts | None = Field(
+        default=None, description="Hosts that audio may come from, each with those below it."
+    )
+    allowed_models: Names | None = Field(default=None, description="Models that requests may name.")
+    default_ttl_seconds: int = Field(
+        default=604_800,
+        ge=60,
+        le=31_622_400,
+        description="The deadline of requests without one, from their acceptance.",
+    )
+    files_per_task: int = Field(
+        default=100, ge=1, le=100, description="Files of a request that one provider task may hold."
+    )
+    copied_headers: Names = Field(
+        default=("traceparent", "tracestate", "correlation-id", "kafka_correlationId"),
+        description="Headers of the request that its outcomes repeat.",
+    )
+
+
+class OutcomeSettings(_Group):
+    """What results and failures say."""
+
+    source: Text = Field(default="/scribe", description="The CloudEvents `ce_source` of outcomes.")
+    original_request: Literal["full", "no_query", "none"] = Field(
+        default="full",
+        description="How much of the request a failure repeats: URL queries may hold signatures.",
+    )
+
+
+class DeduplicationSettings(_Group):
+    """How long finished jobs are remembered, so that a repeated request is not done twice."""
+
+    window_seconds: int = Field(
+        default=86_400, ge=0, le=31_622_400, description="For this long after the finish."
+    )
+    jobs: int = Field(default=100_000, ge=0, le=10_000_000, description="At most so many, in each shard.")
+
+
+class LimitSettings(_Group):
+    """What bounds memory and connections of one process."""
+
+    open_jobs: int = Field(
+        default=20_000, ge=1, le=1_000_000, description="Open jobs; above it requests wait in Kafka."
+    )
+    posts_in_flight: int = Field(default=32, ge=1, le=1000, description="Submits on the wire at a time.")
+    queries_in_flight: int = Field(default=32, ge=1, le=1000, description="Queries on the wire at a time.")
+    fetches_in_flight: int = Field(
+        default=8, ge=1, le=1000, description="Result files being fetched at a time."
+    )
+
+
+class FetchSettings(_Group):
+    """Where result files may come from, and how large they may be."""
+
+    hosts: Hosts = Field(
+        default=("aliyuncs.com",), description="Hosts reached by https, each with those below it."
+    )
+    plain_http_hosts: Hosts = Field(
+        default=(),
+        description="Exact hosts reached also by http, on any port, private ones too: a simulator's.",
+    )
+    max_compressed_bytes: int = Field(
+        default=64 * MIB, ge=1024, le=1024 * MIB, description="Largest file on the wire."
+    )
+    max_decoded_bytes: int = Field(
+        default=128 * MIB, ge=1024, le=4096 * MIB, description="Largest file after gzip."
+    )
+    timeout_seconds: float = Field(default=120.0, ge=1, le=3600, description="The whole time of one fetch.")
+
+
+class RetrySettings(_Group):
+    """How often a call is made for one job before the job fails."""
+
+    submit_attempts: int = Field(default=8, ge=1, le=1000, description="Submits.")
+    fetch_attempts: int = Field(default=8, ge=1, le=1000, description="Fetches of the result file.")
+
+
+class HttpSettings(_Group):
+    """The port of /livez, /readyz, /metrics and /status."""
+
+    host: Text = Field(default="0.0.0.0", description="The address to listen on.")  # noqa: S104 - probes come from the node
+    port: int = Field(default=8080, ge=0, le=65_535, description="The port; 0 takes any free one.")
+
+
+class LogSettings(_Group):
+    """The log, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least level written."
+    )
+    format: Literal["auto", "json", "pretty"] = Field(
+        default="auto", description="auto is pretty on a terminal, else json."
+    )
+
+
+class ShutdownSettings(_Group):
+    """A clean stop."""
+
+    grace_seconds: float = Field(
+        default=25.0, ge=1, le=600, description="How long a stop may take; below the pod's own."
+    )

@@ -1,0 +1,208 @@
+"""The log: one line for each finished job and each change in the life of the service, as JSON or for people.
+
+Whoever writes, our code or a library's: every text passes the scrubber on its way out (N9). Nothing is
+written about single calls to the provider or to Kafka.
+"""
+
+import logging
+import sys
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, TextIO
+
+import structlog
+from pydantic import SecretStr
+
+from service.messages import Failure, Result, Times
+from service.scrub import scrub
+
+Fields = MutableMapping[str, object]
+
+STAGES = ("queue", "submit", "provider", "collect", "publish", "total")
+"""Published - accepted - submitted - seen to have ended - fetched - outcome built; then the whole way."""
+
+SHORTEST_SECRET = 6
+"""Shorter configured secrets are not looked for: they would be found inside ordinary words."""
+MAX_TRACEBACK_LINES = 60
+MAX_DEPTH = 6
+
+LIBRARIES = ("aiokafka", "aiohttp", "asyncio", "httpcore", "httpx", "kafka", "prometheus_client")
+"""They log at warning and above only: at info, httpx writes whole URLs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """The name of a kind of line and its level; `levels` has other levels by the line's `word`."""
+
+    name: str
+    level: int = logging.INFO
+    levels: Mapping[object, int] = field(default_factory=dict)
+
+
+SERVICE_STARTED = Event("service_started")
+SERVICE_STOPPED = Event("service_stopped")
+TOPICS_WARNING = Event("topics_warning", logging.WARNING)
+DRAINING = Event("draining")
+DRAINED = Event("drained")
+SHARD = Event(
+    "shard",
+    levels={
+        "refused": logging.ERROR,
+        "lost": logging.WARNING,
+        "fenced": logging.WARNING,
+        "retried": logging.WARNING,
+    },
+)
+BATCH_RETRIED = Event("batch_retried", logging.WARNING)
+REQUESTS_LOST = Event("requests_lost", logging.ERROR)
+HOLD_STARTED = Event("hold_started", logging.ERROR)
+HOLD_ENDED = Event("hold_ended")
+LOOP_CRASHED = Event("loop_crashed", logging.CRITICAL)
+HEALTH_FAILED = Event("health_request_failed", logging.WARNING)
+JOB_FINISHED = Event("job_finished")
+
+
+def write(event: Event, **fields: object) -> None:
+    """Write one line; `exc_info=error` adds the traceback."""
+    level = event.levels.get(fields.get("word"), event.level)
+    structlog.get_logger("service").log(level, event.name, **fields)
+
+
+def write_job(job: str, body: Result | Failure) -> None:
+    """Write the one line of a finished job: ids, times and codes, never what was said or where it lay."""
+    failure = body if isinstance(body, Failure) else None
+    write(
+        JOB_FINISHED,
+        job=job,
+        outcome="failure" if failure else "result",
+        code=failure.code.value if failure else None,
+        provider_code=failure.provider_code if failure else None,
+        stage=failure.stage.value if failure else None,
+        model=body.model,
+        task_id=body.task_id,
+        attempts=body.attempts.model_dump(),
+        ms={stage: round(1000 * seconds) for stage, seconds in stage_seconds(body.times).items()},
+        billed_seconds=None if isinstance(body, Failure) else body.usage.billed_seconds,
+    )
+
+
+def stage_seconds(times: Times) -> dict[str, float]:
+    """The seconds of the stages a job went through, by the names in `STAGES`; never negative.
+
+    `queue` and `total` begin with the request record's timestamp, which another machine's clock gave.
+    """
+    way = (
+        ("queue", times.requested_at, times.accepted_at),
+        ("submit", times.accepted_at, times.submitted_at),
+        ("provider", times.submitted_at, times.completed_at),
+        ("collect", times.completed_at, times.fetched_at),
+        ("publish", times.fetched_at, times.published_at),
+        ("total", times.requested_at, times.published_at),
+    )
+    return {name: _seconds(begin, end) for name, begin, end in way if begin and end}
+
+
+def _seconds(begin: datetime, end: datetime) -> float:
+    return max(0.0, (end - begin).total_seconds())
+
+
+def configure(
+    level: str,
+    form: Literal["auto", "json", "pretty"] = "auto",
+    stream: TextIO | None = None,
+    secrets: Sequence[SecretStr] = (),
+) -> None:
+    """Send every line of the process to `stream` (standard error); call it once, at the start.
+
+    `secrets` are never written, whatever they look like. Warnings of Python go to the log as well.
+    """
+    out = sys.stderr if stream is None else stream
+    handler = _Lines(out)
+    handler.setFormatter(
+        _formatter(form == "pretty" or (form == "auto" and out.isatty()), out, _Scrubber(secrets))
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    for library in LIBRARIES:
+        logging.getLogger(library).setLevel(logging.WARNING)
+    logging.captureWarnings(capture=True)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+
+
+def _formatter(is_pretty: bool, out: TextIO, scrubber: "_Scrubber") -> logging.Formatter:
+    if is_pretty:
+        renderer: structlog.typing.Processor = structlog.dev.ConsoleRenderer(
+            colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+    else:
+        renderer = structlog.processors.JSONRenderer()
+    return structlog.stdlib.ProcessorFormatter(
+        processors=[
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.add_logger_name,
+            structlog.processors.TimeStamper("iso", utc=True, key="time"),
+            structlog.processors.format_exc_info,
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            scrubber,
+            renderer,
+        ],
+    )
+
+
+class _Scrubber:
+    """The last processor before the renderer: makes every value of a line safe."""
+
+    def __init__(self, secrets: Sequence[SecretStr]) -> None:
+        values = (secret.get_secret_value() for secret in secrets)
+        self._secrets = tuple(value for value in values if len(value) >= SHORTEST_SECRET)
+
+    def __call__(self, _logger: object, _method: str, line: Fields) -> Fields:
+        trace = line.pop("exception", None)
+        safe: Fields = {self._text(name): self._value(value, MAX_DEPTH) for name, value in line.items()}
+        if trace is not None:
+            safe["exception"] = self._traceback(str(trace))
+        return safe
+
+    def _value(self, value: object, depth: int) -> object:
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        if depth and isinstance(value, Mapping):
+            return {self._text(str(name)): self._value(item, depth - 1) for name, item in value.items()}
+        if depth and isinstance(value, list | tuple | set | frozenset):
+            return [self._value(item, depth - 1) for item in value]
+        return self._text(value if isinstance(value, str) else repr(value))
+
+    def _text(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "*")
+        return scrub(text)
+
+    def _traceback(self, trace: str) -> str:
+        lines = trace.splitlines()[-MAX_TRACEBACK_LINES:]
+        indents = (len(line) - len(line.lstrip()) for line in lines)
+        return "\n".join(" " * indent + self._text(line) for indent, line in zip(indents, lines, strict=True))
+
+
+class _Lines(logging.StreamHandler[TextIO]):
+    """Writes lines; one that cannot be formatted is replaced, for the standard library would print it raw."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the standard library's name
+        """Say that a line was lost, without what it said."""
+        if record.msg != _LOST:
+            lost = logging.LogRecord(
+                record.name, logging.ERROR, record.pathname, record.lineno, _LOST, (), None
+            )
+            self.handle(lost)
+
+
+_LOST = "log_line_lost"

@@ -1,0 +1,259 @@
+"""Every metric of the service; docs/metrics.md is generated from here.
+
+Label sets are closed: a value that is not among those foreseen is counted under `other`, so that nothing
+from outside can make series. The methods are called by the event loop, `page` by any thread.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    GCCollector,
+    Histogram,
+    Info,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from service.clock import Clock, SystemClock
+from service.core.admission import Admitted
+from service.core.job import State
+from service.core.verdicts import TABLE, Action
+from service.errors import FailureCode
+from service.log import STAGES
+from service.models import Family
+from service.status import Status
+
+OTHER = "other"
+CALLS = ("submit", "query", "list", "cancel", "fetch")
+CALL_RESULTS = ("ok", "throttled", "refused", "lost", "not_sent", "error")
+SHARD_EVENTS = ("taken", "refused", "lost", "closed", "fenced", "suspended", "resumed", "retried")
+HOLD_CODES = tuple(sorted(code for code, row in TABLE.items() if row.on_submit.action is Action.HOLD))
+MAX_UNKNOWN_CODES = 50
+
+STAGE_BUCKETS = (0.1, 0.3, 1, 3, 10, 30, 60, 120, 300, 600, 1800, 3600, 14_400, 86_400)
+"""From the delay we add (below a second) over a usual task (minutes) to the vendor's 24 h edge."""
+CALL_BUCKETS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 120)
+"""A simulator answers in 10 ms; 10, 30 and 120 s are the default bounds of a call, a submit and a fetch."""
+BATCH_BUCKETS = (0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 60)
+"""A broker acknowledges in milliseconds; 60 s is the bound of a send."""
+MOVE_BUCKETS = (1, 3, 10, 30, 100, 300, 1000)
+"""Group commit: 1 when idle, many under load."""
+
+
+class Metrics:
+    """All metrics, and the page that shows them. Without a registry it makes one of its own."""
+
+    def __init__(self, registry: CollectorRegistry | None = None, clock: Clock | None = None) -> None:
+        # Else each metric has a second series with the time of its making, which no query of ours needs.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._registry = CollectorRegistry() if registry is None else registry
+        self._turns = _Turns(clock or SystemClock())
+        self._registry.register(self._turns)
+        self._unknown_codes: set[str] = set()
+        self._make_work_metrics()
+        self._make_provider_metrics()
+        self._make_shard_metrics()
+        self._begin_at_zero()
+
+    def _make_work_metrics(self) -> None:
+        self._records = self._counter("scribe_request_records", "Request records taken, by how.", "admitted")
+        self._jobs = self._counter(
+            "scribe_jobs_finished",
+            "Jobs that ended, by the kind of outcome and the failure's code (none for a result).",
+            *("kind", "code", "model_family"),
+        )
+        self._stages = self._histogram(
+            "scribe_job_stage_seconds",
+            "Time of finished jobs in each stage; total goes from the request's timestamp to the outcome.",
+            STAGE_BUCKETS,
+            "stage",
+        )
+        self._lost = self._counter(
+            "scribe_requests_lost", "Request records removed by the topic's retention before they were read."
+        )
+
+    def _make_provider_metrics(self) -> None:
+        self._calls = self._counter(
+            "scribe_provider_calls", "Calls to the provider, by what became of them.", "kind", "result"
+        )
+        self._call_seconds = self._histogram(
+            "scribe_provider_call_seconds", "Time of calls to the provider.", CALL_BUCKETS, "kind"
+        )
+        self._unknown = self._counter(
+            "scribe_provider_unknown_codes",
+            f"Provider codes without a row in the error table, the first {MAX_UNKNOWN_CODES} by name.",
+            "code",
+        )
+
+    def _make_shard_metrics(self) -> None:
+        self._batch_seconds = self._histogram(
+            "scribe_batch_commit_seconds", "Time until a batch was durable.", BATCH_BUCKETS
+        )
+        self._batch_moves = self._histogram("scribe_batch_moves", "Changes in a durable batch.", MOVE_BUCKETS)
+        self._retries = self._counter(
+            "scribe_batch_retries", "Batches sent again, because nobody knew whether they were durable."
+        )
+        self._shard_events = self._counter("scribe_shard_events", "Changes in the life of shards.", "event")
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self._registry)
+
+    def _histogram(self, name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
+        return Histogram(name, text, labels, buckets=buckets, registry=self._registry)
+
+    def _begin_at_zero(self) -> None:
+        """Make the closed series, so that a rate sees the first event of a kind."""
+        for word in Admitted:
+            self._records.labels(word)
+        for family in Family:
+            self._jobs.labels("result", "none", family)
+            for code in FailureCode:
+                self._jobs.labels("failure", code, family)
+        for call in CALLS:
+            for result in CALL_RESULTS:
+                self._calls.labels(call, result)
+        for event in SHARD_EVENTS:
+            self._shard_events.labels(event)
+
+    def describe_process(self, version: str) -> None:
+        """Add the service's version and the metrics of the process, of Python and of its collector."""
+        Info("scribe_build", "The version that runs.", registry=self._registry).info({"version": version})
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+        GCCollector(registry=self._registry)
+
+    def show_status(self, status: Callable[[], Status]) -> None:
+        """Show the numbers of `status()` as gauges; the thread that reads the page calls it."""
+        self._registry.register(_StatusGauges(status))
+
+    def record_admitted(self, word: str) -> None:
+        """A request record was taken; `word` is one of `Admitted`."""
+        self._records.labels(_among(word, tuple(Admitted))).inc()
+
+    def job_finished(
+        self, kind: str, code: str | None, model_family: str, seconds_by_stage: Mapping[str, float]
+    ) -> None:
+        """A job's outcome is durable; `kind` is result or failure, the stages are `log.STAGES`."""
+        kind = _among(kind, ("result", "failure"))
+        code = _among(code, tuple(FailureCode)) if code else "none"
+        self._jobs.labels(kind, code, _among(model_family, tuple(Family))).inc()
+        for stage, seconds in seconds_by_stage.items():
+            self._stages.labels(_among(stage, STAGES)).observe(seconds)
+
+    def provider_call(self, kind: str, result: str, seconds: float) -> None:
+        """A call to the provider ended; `kind` is one of `CALLS`, `result` one of `CALL_RESULTS`."""
+        kind = _among(kind, CALLS)
+        self._calls.labels(kind, _among(result, CALL_RESULTS)).inc()
+        self._call_seconds.labels(kind).observe(seconds)
+
+    def unknown_provider_code(self, code: str) -> None:
+        """The provider gave a code that the error table does not name."""
+        if len(self._unknown_codes) < MAX_UNKNOWN_CODES:
+            self._unknown_codes.add(code)
+        self._unknown.labels(_among(code, self._unknown_codes)).inc()
+
+    def batch_committed(self, moves: int, seconds: float) -> None:
+        """A batch is durable, `seconds` after it was sealed."""
+        self._batch_seconds.observe(seconds)
+        self._batch_moves.observe(moves)
+
+    def batch_retried(self) -> None:
+        """A batch is sent again."""
+        self._retries.inc()
+
+    def shard_event(self, word: str) -> None:
+        """Something happened to a shard; `word` is one of `SHARD_EVENTS`."""
+        self._shard_events.labels(_among(word, SHARD_EVENTS)).inc()
+
+    def requests_lost(self, count: int) -> None:
+        """Request records are gone unread."""
+        self._lost.inc(count)
+
+    def loop_tick(self, name: str) -> None:
+        """The loop of this name (a constant of the code) has turned; the age of one that stalls grows."""
+        self._turns.tick(name)
+
+    def page(self) -> bytes:
+        """The metrics as Prometheus reads them."""
+        return generate_latest(self._registry)
+
+
+def _among(value: str, foreseen: Collection[str]) -> str:
+    return value if value in foreseen else OTHER
+
+
+class _Turns(Collector):
+    """How long ago each named loop turned."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._turned: dict[str, float] = {}
+
+    def tick(self, name: str) -> None:
+        self._turned[name] = self._clock.boot_seconds()
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        family = GaugeMetricFamily("scribe_loop_age_seconds", "Time since the loop turned.", labels=["loop"])
+        now = self._clock.boot_seconds()
+        for name, turned in self._turned.copy().items():
+            family.add_metric([name], max(0.0, now - turned))
+        yield family
+
+
+class _StatusGauges(Collector):
+    """The numbers of the status that was published last."""
+
+    def __init__(self, status: Callable[[], Status]) -> None:
+        self._status = status
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        return iter(())  # registering must not ask for a status yet
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        status = self._status()
+        states = [state for state in State if state is not State.DONE]
+        jobs = [((state.value,), status.jobs.get(state, 0)) for state in states]
+        yield _gauge("scribe_open_jobs", "Open jobs.", ("state",), jobs)
+        age = status.oldest_job_age_seconds or 0.0
+        yield _gauge("scribe_oldest_open_job_age_seconds", "Age of the oldest open job.", (), [((), age)])
+        shards = [shard.state for shard in status.shards]
+        counts = [((state,), shards.count(state)) for state in sorted(set(shards))]
+        yield _gauge("scribe_shards", "Shards of this process.", ("state",), counts)
+        yield from _budgets(status)
+        yield _hold(status)
+        text = "Changes decided and not yet durable."
+        yield _gauge("scribe_pending_moves", text, (), [((), status.pending_moves)])
+
+
+def _budgets(status: Status) -> Iterator[GaugeMetricFamily]:
+    labels = ("kind", "model")
+    named = {(budget.kind, budget.model or ""): budget for budget in status.budgets}
+    rates = [(key, budget.rate_per_second) for key, budget in named.items()]
+    text = "Calls this process may make now: throttling lowers it, then it recovers to the share."
+    yield _gauge("scribe_budget_rate_per_second", text, labels, rates)
+    shares = [(key, budget.share_per_second) for key, budget in named.items()]
+    text = "This process's share of the account's quota."
+    yield _gauge("scribe_budget_share_per_second", text, labels, shares)
+
+
+def _hold(status: Status) -> GaugeMetricFamily:
+    active = None if status.hold is None else _among(status.hold.code, HOLD_CODES)
+    reasons = [((code,), float(code == active)) for code in (*HOLD_CODES, OTHER)]
+    return _gauge(
+        "scribe_hold", "1 while submits are held for this code of the provider.", ("code",), reasons
+    )
+
+
+def _gauge(
+    name: str, text: str, labels: Sequence[str], values: Iterable[tuple[Sequence[str], float]]
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for labelled, value in values:
+        family.add_metric(labelled, value)
+    return family

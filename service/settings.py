@@ -1,0 +1,79 @@
+"""The settings as one frozen tree, read from `SCRIBE_...` variables; docs/configuration.md lists them."""
+
+from collections.abc import Mapping
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from service.environment import DELIMITER, PREFIX, Environment, complaint, refuse_unknown, variable, variables
+from service.errors import ConfigError
+from service.knobs import (
+    VENDOR_KEY,
+    DeduplicationSettings,
+    FetchSettings,
+    HttpSettings,
+    KafkaSettings,
+    LimitSettings,
+    LogSettings,
+    OutcomeSettings,
+    ProviderSettings,
+    QuotaSettings,
+    RequestSettings,
+    RetrySettings,
+    ShutdownSettings,
+    TopicSettings,
+)
+
+
+class Settings(BaseSettings):
+    """All settings; `load` makes it."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix=PREFIX,
+        env_nested_delimiter=DELIMITER,
+        hide_input_in_errors=True,
+    )
+
+    kafka: KafkaSettings = KafkaSettings()
+    topics: TopicSettings = TopicSettings()
+    provider: ProviderSettings = ProviderSettings()
+    quota: QuotaSettings = QuotaSettings()
+    requests: RequestSettings = RequestSettings()
+    outcomes: OutcomeSettings = OutcomeSettings()
+    deduplication: DeduplicationSettings = DeduplicationSettings()
+    limits: LimitSettings = LimitSettings()
+    fetch: FetchSettings = FetchSettings()
+    retry: RetrySettings = RetrySettings()
+    http: HttpSettings = HttpSettings()
+    log: LogSettings = LogSettings()
+    shutdown: ShutdownSettings = ShutdownSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `load` hands over, so that nothing of the process's own environment seeps in."""
+        return (init_settings,)
+
+
+def load(environ: Mapping[str, str]) -> Settings:
+    """The settings that these variables make; raises `ConfigError` with a sentence for each that is wrong."""
+    refuse_unknown(environ, variables(Settings))
+    try:
+        return Settings(**Environment(Settings, _with_vendor_key(environ))())
+    except ValidationError as error:
+        raise ConfigError(complaint(error)) from None
+
+
+def _with_vendor_key(environ: Mapping[str, str]) -> Mapping[str, str]:
+    key, file = variable("provider", "api_key"), variable("provider", "api_key_file")
+    if environ.get(key) or environ.get(file) or not environ.get(VENDOR_KEY):
+        return environ
+    return {**environ, key: environ[VENDOR_KEY]}

@@ -1,0 +1,85 @@
+"""What the process is doing, as one immutable picture: for /status and for the gauges of /metrics.
+
+Ids, codes and numbers alone: no transcript, no URL, nothing of a request but counts.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+
+from service.messages import rfc3339
+from service.scrub import scrub, shown
+
+
+@dataclass(frozen=True, slots=True)
+class ShardStatus:
+    """One shard: `state` is a short word, `detail` says why it does not serve."""
+
+    partition: int
+    state: str
+    open_jobs: int = 0
+    epoch: int | None = None
+    cursor: int | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetStatus:
+    """The calls per second of one kind: the rate in force now, and the share it recovers to.
+
+    `model` is set for submits, which the provider counts by model.
+    """
+
+    kind: str
+    rate_per_second: float
+    share_per_second: float
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HoldStatus:
+    """Submitting has stopped: the provider's code that says why, and since when (epoch milliseconds)."""
+
+    code: str
+    since_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The picture. The loop makes a new one about once a second; any thread may read one."""
+
+    version: str
+    member: str
+    shards: tuple[ShardStatus, ...] = ()
+    jobs: Mapping[str, int] = field(default_factory=dict)
+    """Open jobs by state."""
+    oldest_job_age_seconds: float | None = None
+    budgets: tuple[BudgetStatus, ...] = ()
+    hold: HoldStatus | None = None
+    pending_moves: int = 0
+    """Moves decided and not yet durable."""
+
+    def to_json(self) -> bytes:
+        """The body of /status."""
+        document = {
+            "version": self.version,
+            "member": self.member,
+            "shards": [_shard(shard) for shard in self.shards],
+            "jobs": dict(self.jobs),
+            "oldest_job_age_seconds": self.oldest_job_age_seconds,
+            "budgets": [asdict(budget) for budget in self.budgets],
+            "hold": None if self.hold is None else _hold(self.hold),
+            "pending_moves": self.pending_moves,
+        }
+        return json.dumps(document, indent=2).encode()
+
+
+def _shard(shard: ShardStatus) -> dict[str, object]:
+    detail = None if shard.detail is None else scrub(shard.detail)
+    return {**asdict(shard), "detail": detail}
+
+
+def _hold(hold: HoldStatus) -> dict[str, str]:
+    since = datetime.fromtimestamp(hold.since_ms / 1000, UTC)
+    return {"code": shown(hold.code), "since": rfc3339(since)}
