@@ -24,6 +24,7 @@ STAGES = ("queue", "submit", "provider", "collect", "publish", "total")
 
 SHORTEST_SECRET = 6
 """Shorter configured secrets are not looked for: they would be found inside ordinary words."""
+FIRST_FIELDS = ("time", "level", "event", "logger")
 MAX_TRACEBACK_LINES = 60
 MAX_DEPTH = 6
 
@@ -168,7 +169,10 @@ class _Scrubber:
 
     def __call__(self, _logger: object, _method: str, line: Fields) -> Fields:
         trace = line.pop("exception", None)
-        safe: Fields = {self._text(name): self._value(value, MAX_DEPTH) for name, value in line.items()}
+        first = {name: line.pop(name) for name in FIRST_FIELDS if name in line}
+        safe: Fields = {
+            self._text(name): self._value(value, MAX_DEPTH) for name, value in {**first, **line}.items()
+        }
         if trace is not None:
             safe["exception"] = self._traceback(str(trace))
         return safe

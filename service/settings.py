@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from typing_extensions import override
 
 from service.environment import DELIMITER, PREFIX, Environment, complaint, refuse_unknown, variable, variables
 from service.errors import ConfigError
@@ -51,6 +52,7 @@ class Settings(BaseSettings):
     shutdown: ShutdownSettings = ShutdownSettings()
 
     @classmethod
+    @override
     def settings_customise_sources(
         cls,
         settings_cls: type[BaseSettings],
