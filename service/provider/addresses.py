@@ -57,7 +57,8 @@ class CheckedResolver(AbstractResolver):
         addresses = await self._lookup(host, port)
         if host not in self._exempt and not all(map(is_public, addresses)):
             raise AddressRefused(f"{host} leads to an address that is not public")
-        return [_result(host, port, address) for address in addresses]
+        found = [_result(host, port, address) for address in addresses]
+        return [result for result in found if family in (socket.AF_UNSPEC, result["family"])]
 
     async def close(self) -> None:
         """Nothing is held."""
@@ -66,6 +67,10 @@ class CheckedResolver(AbstractResolver):
 def _result(host: str, port: int, address: str) -> ResolveResult:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     return ResolveResult(
-        hostname=host, host=address, port=port, family=family, proto=socket.IPPROTO_TCP,
+        hostname=host,
+        host=address,
+        port=port,
+        family=family,
+        proto=socket.IPPROTO_TCP,
         flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
     )

@@ -16,7 +16,9 @@ from service.core.task import SubmitAnswer, TaskView, Trouble
 class Provider(Protocol):
     """One account of one provider."""
 
-    async def submit(self, model: str, file_urls: Sequence[str], options: Mapping[str, JsonValue]) -> SubmitAnswer:
+    async def submit(
+        self, model: str, file_urls: Sequence[str], options: Mapping[str, JsonValue]
+    ) -> SubmitAnswer:
         """Create one task for these files; billed when `Accepted`, perhaps billed when `Lost`.
 
         `options` are the validated options of a request in the contract's form (vendor's names;

@@ -71,8 +71,8 @@ class _Departure:
         self.has_begun = False
         self.is_too_late = False
 
-    async def __call__(self, event: str, info: Mapping[str, object]) -> None:
-        if self.has_begun or event.startswith("connection."):
+    async def __call__(self, event: str, _info: Mapping[str, object]) -> None:
+        if self.has_begun or self.is_too_late or event.startswith("connection."):
             return
         if self._now_seconds() >= self._latest:
             # The machine slept while we connected: by now another owner may have taken the job over.
@@ -164,9 +164,7 @@ class DashScope:
         except (TimeoutError, httpx.HTTPError, BodyBroken) as error:
             return self._trouble(error, total)
 
-    def _request(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes
-    ) -> httpx.Request:
+    def _request(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> httpx.Request:
         common = {
             "Authorization": f"Bearer {self._config.api_key.get_secret_value()}",
             "Accept": "application/json; charset=utf-8",

@@ -1,0 +1,354 @@
+"""DashScope over HTTP: what goes out, what each ending of a call is called, and that the key stays inside."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from service.core.task import Accepted, Lost, NotSent, Refused, TaskStatus, TaskView, Trouble
+from service.errors import ConfigError
+from service.provider.dashscope import DashScope, DashScopeConfig
+from service.provider.fetch import FetchGuard
+from tests.unit.provider.certificates import server_and_client_contexts
+from tests.unit.provider.raw_server import RawServer, Reply, answer, raw_server, silence
+
+KEY = "sk-canary-0123456789abcdef"
+FILES = ["https://a.example/x.wav"]
+TASK = "5d0a6c1e-1111-4a3b-9c7d-2f1e0d9c8b7a"
+ACCEPTED = answer(200, json.dumps({"output": {"task_status": "PENDING", "task_id": TASK}, "request_id": "r"}))
+RUNNING = answer(200, json.dumps({"output": {"task_status": "RUNNING", "task_id": TASK}}))
+
+
+class SleepyClock:
+    """A clock on which time passes only between its readings."""
+
+    def __init__(self, *readings: float) -> None:
+        self._readings = list(readings)
+
+    def boot_seconds(self) -> float:
+        return self._readings.pop(0)
+
+    def now_ms(self) -> int:
+        raise AssertionError("the wall clock is not asked")
+
+    def draw(self) -> float:
+        raise AssertionError("nothing is drawn")
+
+    async def sleep(self, seconds: float) -> None:
+        raise AssertionError("nobody sleeps")
+
+
+def config(base_url: str, **rest: Any) -> DashScopeConfig:
+    timeouts = {"submit_timeout_seconds": 3.0, "call_timeout_seconds": 3.0}
+    return DashScopeConfig(base_url, SecretStr(KEY), **{**timeouts, **rest})
+
+
+@asynccontextmanager
+async def dashscope(*replies: Reply, **rest: Any) -> AsyncIterator[tuple[DashScope, RawServer]]:
+    async with (
+        raw_server(*replies) as server,
+        DashScope(config(server.origin + "/api/v1", **rest)) as provider,
+    ):
+        yield provider, server
+
+
+async def refused_port() -> int:
+    async with raw_server(silence) as server:
+        return server.port
+
+
+async def test_a_submit_is_the_documented_post() -> None:
+    async with dashscope(ACCEPTED) as (provider, server):
+        assert await provider.submit("fun-asr", FILES, {"language_hints": ["en"]}) == Accepted(TASK)
+    (request,) = server.requests
+    assert request.line == b"POST /api/v1/services/audio/asr/transcription HTTP/1.1"
+    assert request.header("authorization") == [f"Bearer {KEY}"]
+    assert request.header("content-type") == ["application/json"]
+    assert request.header("x-dashscope-async") == ["enable"]
+    assert request.header("x-dashscope-workspace") == request.header("x-dashscope-ossresourceresolve") == []
+    assert request.header("host") == [f"127.0.0.1:{server.port}"]
+    assert json.loads(request.body) == {
+        "model": "fun-asr",
+        "input": {"file_urls": FILES},
+        "parameters": {"language_hints": ["en"]},
+    }
+
+
+async def test_a_workspace_and_an_oss_url_have_their_headers() -> None:
+    async with dashscope(ACCEPTED, workspace="ws-1") as (provider, server):
+        await provider.submit("fun-asr", ["oss://bucket/x.wav"], {})
+    assert server.requests[0].header("x-dashscope-workspace") == ["ws-1"]
+    assert server.requests[0].header("x-dashscope-ossresourceresolve") == ["enable"]
+
+
+async def test_a_query_is_a_get_and_a_cancel_a_post_without_a_body() -> None:
+    async with dashscope(RUNNING, answer(200, '{"request_id":"r"}')) as (provider, server):
+        view = await provider.query(TASK)
+        assert isinstance(view, TaskView)
+        assert view.status is TaskStatus.RUNNING
+        assert await provider.cancel(TASK) is None
+    query, cancel = server.requests
+    assert query.line == f"GET /api/v1/tasks/{TASK} HTTP/1.1".encode()
+    assert cancel.line == f"POST /api/v1/tasks/{TASK}/cancel HTTP/1.1".encode()
+    for request in server.requests:
+        assert request.header("authorization") == [f"Bearer {KEY}"]
+        assert request.body == b""
+    assert query.header("content-length") == query.header("content-type") == []
+    assert cancel.header("content-length") == ["0"]
+
+
+async def test_a_strange_task_id_stays_inside_its_path_segment() -> None:
+    async with dashscope(RUNNING) as (provider, server):
+        await provider.query("../x?y=1#z")
+    assert server.requests[0].line == b"GET /api/v1/tasks/..%2Fx%3Fy%3D1%23z HTTP/1.1"
+
+
+async def test_no_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    async with dashscope(ACCEPTED, RUNNING) as (provider, server):
+        await provider.submit("fun-asr", FILES, {})
+        await provider.query(TASK)
+    assert len(server.requests) == 2
+
+
+async def test_an_error_in_the_vendors_words_is_a_refusal_with_its_wish_for_delay() -> None:
+    body = '{"code":"Throttling.RateQuota","message":"slow down","request_id":"r"}'
+    async with dashscope(answer(429, body, retry_after="7")) as (provider, server):
+        found = await provider.submit("fun-asr", FILES, {})
+        assert found == Refused(Trouble("Throttling.RateQuota", "slow down", 429, 7.0))
+        assert await provider.query(TASK) == Trouble("Throttling.RateQuota", "slow down", 429, 7.0)
+    assert len(server.requests) == 2
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    async with raw_server(ACCEPTED) as other, dashscope(answer(307, location=other.origin)) as (provider, _):
+        assert isinstance(await provider.submit("fun-asr", FILES, {}), Refused)
+        assert isinstance(await provider.query(TASK), Trouble)
+    assert other.requests == []
+
+
+async def test_a_submit_without_an_answer_is_lost_in_time_and_its_connection_reset() -> None:
+    async with dashscope(silence, submit_timeout_seconds=0.3) as (provider, server):
+        found = await provider.submit("fun-asr", FILES, {})
+        assert isinstance(found, Lost)
+        assert found.trouble.code == "timeout"
+        assert await server.ending() == "reset"
+    assert len(server.requests) == 1
+
+
+async def test_the_deadline_of_a_submit_is_total_so_a_dripping_answer_does_not_move_it() -> None:
+    async def drip(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        while True:
+            writer.write(b" ")
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+    async with dashscope(drip, submit_timeout_seconds=0.3) as (provider, _):
+        found = await provider.submit("fun-asr", FILES, {})
+    assert isinstance(found, Lost)
+    assert found.trouble.code == "timeout"
+
+
+async def cut(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+async def cut_within_the_answer(writer: asyncio.StreamWriter) -> None:
+    writer.write(ACCEPTED[:-20])
+    await writer.drain()
+    writer.close()
+
+
+async def not_http(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"SSH-2.0-OpenSSH\r\n")
+    await writer.drain()
+    writer.close()
+
+
+@pytest.mark.parametrize("reply", [cut, cut_within_the_answer, not_http])
+async def test_a_connection_that_ends_after_the_request_leaves_a_submit_lost_and_is_not_tried_again(
+    reply: Reply,
+) -> None:
+    async with dashscope(reply) as (provider, server):
+        found = await provider.submit("fun-asr", FILES, {})
+        assert isinstance(found, Lost)
+        assert found.trouble.code == "connection_lost"
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "code"),
+    [
+        (answer(504, "<html>"), "http_error"),
+        (answer(502, "<html>"), "http_error"),
+        (answer(500, '{"code":"RequestTimeOut","message":"x"}'), "RequestTimeOut"),
+        (answer(200, "<html>"), "not_json"),
+        (answer(200, "{}"), "unexpected_answer"),
+        (answer(200, b" " * 2_000_000), "not_json"),
+        (answer(200, b"{}", content_encoding="br"), "connection_lost"),
+    ],
+)
+async def test_an_answer_that_leaves_it_open_whether_a_task_was_made_is_lost(reply: bytes, code: str) -> None:
+    async with dashscope(reply) as (provider, _):
+        found = await provider.submit("fun-asr", FILES, {})
+    assert isinstance(found, Lost)
+    assert found.trouble.code == code
+
+
+async def test_a_refusal_with_an_endless_body_is_still_a_refusal() -> None:
+    async with dashscope(answer(400, b" " * 2_000_000)) as (provider, _):
+        assert isinstance(await provider.submit("fun-asr", FILES, {}), Refused)
+
+
+async def test_a_provider_that_is_not_there_was_sent_nothing() -> None:
+    port = await refused_port()
+    async with DashScope(config(f"http://127.0.0.1:{port}/api/v1")) as provider:
+        found = await provider.submit("fun-asr", FILES, {})
+        assert isinstance(found, NotSent)
+        assert found.trouble.code == "connect_failed"
+        looked = await provider.query(TASK)
+        assert isinstance(looked, Trouble)
+        assert looked.code == "connect_failed"
+        cancelled = await provider.cancel(TASK)
+        assert cancelled is not None
+        assert cancelled.code == "connect_failed"
+
+
+async def test_a_name_without_an_address_was_sent_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nothing(*_args: Any, **_kwargs: Any) -> Sequence[Any]:
+        raise OSError("no such name")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", nothing)
+    async with DashScope(config("http://provider.example/api/v1")) as provider:
+        assert isinstance(await provider.submit("fun-asr", FILES, {}), NotSent)
+        looked = await provider.query(TASK)
+        assert isinstance(looked, Trouble)
+        assert looked.code == "connect_failed"
+
+
+async def test_a_tls_handshake_that_hangs_or_fails_was_sent_nothing(tmp_path: Path) -> None:
+    server_tls, client_tls = server_and_client_contexts(tmp_path, "localhost")
+    async with raw_server(silence) as mute, raw_server(ACCEPTED, tls=server_tls) as strange:
+        for server, tls in ((mute, client_tls), (strange, None)):
+            base_url = f"https://localhost:{server.port}/api/v1"
+            async with DashScope(config(base_url, submit_timeout_seconds=1.5), ssl_context=tls) as provider:
+                found = await provider.submit("fun-asr", FILES, {})
+                assert isinstance(found, NotSent)
+                assert found.trouble.code == "connect_failed"
+    assert mute.requests == strange.requests == []
+
+
+async def test_a_submit_works_over_tls(tmp_path: Path) -> None:
+    server_tls, client_tls = server_and_client_contexts(tmp_path, "localhost")
+    async with raw_server(ACCEPTED, RUNNING, tls=server_tls) as server:
+        base_url = f"https://localhost:{server.port}/api/v1"
+        async with DashScope(config(base_url), ssl_context=client_tls) as provider:
+            assert await provider.submit("fun-asr", FILES, {}) == Accepted(TASK)
+            assert isinstance(await provider.query(TASK), TaskView)
+
+
+async def test_a_submit_that_no_connection_is_free_for_was_sent_nothing() -> None:
+    async with dashscope(silence, submit_timeout_seconds=0.9, max_connections=1) as (provider, server):
+        first = asyncio.create_task(provider.submit("fun-asr", FILES, {}))
+        await server.arrival()
+        assert isinstance(await provider.submit("fun-asr", ["https://a.example/y.wav"], {}), NotSent)
+        assert isinstance(await first, Lost)
+    assert len(server.requests) == 1
+
+
+async def test_a_machine_that_slept_while_connecting_does_not_send_any_more() -> None:
+    async with raw_server(ACCEPTED) as server:
+        clock = SleepyClock(1_000.0, 1_001.0)
+        async with DashScope(config(server.origin + "/api/v1"), clock=clock) as provider:
+            found = await provider.submit("fun-asr", FILES, {})
+            assert isinstance(found, NotSent)
+            assert found.trouble.code == "intent_too_old"
+            assert await server.ending() in ("eof", "reset")
+    assert server.requests == []
+
+
+async def test_a_query_without_an_answer_is_a_timeout() -> None:
+    async with dashscope(silence, call_timeout_seconds=0.2) as (provider, _):
+        looked = await provider.query(TASK)
+        assert isinstance(looked, Trouble)
+        assert looked.code == "timeout"
+
+
+@pytest.mark.parametrize("reply", [cut_within_the_answer, not_http])
+async def test_a_query_whose_answer_breaks_off_is_a_lost_connection(reply: Reply) -> None:
+    async with dashscope(reply) as (provider, _):
+        looked = await provider.query(TASK)
+        assert isinstance(looked, Trouble)
+        assert looked.code == "connection_lost"
+
+
+async def test_a_cancel_that_came_too_late_says_so() -> None:
+    body = '{"code":"UnsupportedOperation","message":"Failed to cancel the task."}'
+    async with dashscope(answer(400, body), answer(200, body)) as (provider, _):
+        late = Trouble("UnsupportedOperation", "Failed to cancel the task.", 400)
+        assert await provider.cancel(TASK) == late
+        assert await provider.cancel(TASK) == Trouble(late.code, late.message)
+
+
+async def test_a_stopped_submit_is_cancelled_and_not_swallowed() -> None:
+    async with dashscope(silence) as (provider, server):
+        submit = asyncio.create_task(provider.submit("fun-asr", FILES, {}))
+        await server.arrival()
+        submit.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await submit
+        assert await server.ending() == "reset"
+
+
+async def test_a_fetch_needs_no_key_and_sends_none() -> None:
+    guard = FetchGuard(plain_http_hosts=("127.0.0.1",))
+    async with (
+        raw_server(answer(200, "{}")) as server,
+        DashScope(config(server.origin + "/api/v1"), guard) as provider,
+    ):
+        assert await provider.fetch(server.origin + "/x?Signature=y") == b"{}"
+    assert server.requests[0].header("authorization") == []
+
+
+@pytest.mark.parametrize("key", ["", "sk-a b", "sk-a\nb", "sk-ü", " sk-a"])
+def test_a_key_that_no_header_can_carry_is_refused_without_repeating_it(key: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        DashScopeConfig("https://dashscope-intl.aliyuncs.com/api/v1", SecretStr(key))
+    assert "sk-" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "base_url", ["", "dashscope-intl.aliyuncs.com/api/v1", "ftp://a.example/", "https:///x"]
+)
+def test_a_base_url_without_scheme_or_host_is_refused(base_url: str) -> None:
+    with pytest.raises(ConfigError):
+        DashScopeConfig(base_url, SecretStr(KEY))
+
+
+async def test_the_key_appears_nowhere_but_in_its_header(caplog: pytest.LogCaptureFixture) -> None:
+    """The answers repeat the key in every place where we read a text."""
+    caplog.set_level(logging.DEBUG)
+    echoed = json.dumps({"code": "InvalidApiKey", "message": f"key {KEY} of Bearer {KEY} is not valid"})
+    file = {"file_url": "u", "code": "X", "message": f"with {KEY}", "subtask_status": "FAILED"}
+    failed = {"output": {"task_status": "FAILED", "code": "X", "message": KEY, "results": [file]}}
+    replies = (answer(401, echoed), answer(200, json.dumps(failed)), answer(401, echoed), cut)
+    async with dashscope(*replies) as (provider, server):
+        seen = [
+            await provider.submit("fun-asr", FILES, {}),
+            await provider.query(TASK),
+            await provider.cancel(TASK),
+            await provider.submit("fun-asr", FILES, {}),
+            await provider.fetch(f"https://evil.example/{KEY}?key={KEY}"),
+        ]
+        shown = [repr(seen), str(seen), repr(provider), repr(provider.__dict__), caplog.text]
+        shown += [repr(config(server.origin)), str(config(server.origin))]
+    assert all(KEY not in text for text in shown)
+    assert all(request.header("authorization") == [f"Bearer {KEY}"] for request in server.requests)
