@@ -29,6 +29,7 @@ from service.explain import explain, refusal
 from service.models import Family, ModelInfo, known_models, model_info
 from service.scrub import shown
 
+JsonObject = dict[str, JsonValue]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 LanguageHint = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})?$")]
 ChannelId = Annotated[StrictInt, Field(ge=0, le=255)]
@@ -85,14 +86,33 @@ def _object_or_wire_string(value: object) -> object:
         raise refusal("must be an object, or a string that holds one as JSON") from error
 
 
+def _when(name: str, has: JsonObject, **then: JsonObject) -> JsonObject:
+    """JSON Schema for: where the option `name` is `has`, the other options must be as `then` says."""
+    condition: JsonObject = {"properties": {name: has}, "required": [name]}
+    # Only what must have a value must be there: no list of channels means one channel.
+    needed: list[JsonValue] = [other for other, must in then.items() if "const" in must]
+    return {"if": condition, "then": {"properties": dict(then), "required": needed}}
+
+
 class FunAsrOptions(BaseModel):
     """Options of fun-asr, fun-asr-mtl and their snapshots."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        json_schema_extra={
+            "allOf": [
+                _when("speaker_count", {"type": "integer"}, diarization_enabled={"const": True}),
+                _when("diarization_enabled", {"const": True}, channel_id={"maxItems": 1}),
+            ]
+        },
+    )
 
     channel_id: list[ChannelId] | None = Field(
         default=None,
         min_length=1,
+        json_schema_extra={"uniqueItems": True},
         description="Tracks to recognise, each billed separately (the provider's default: [0]).",
     )
     language_hints: list[LanguageHint] | None = Field(
@@ -102,7 +122,15 @@ class FunAsrOptions(BaseModel):
         default=None,
         description="A hotword list made for this very model; for another it has silently no effect.",
     )
-    special_word_filter: Annotated[SpecialWordFilter, BeforeValidator(_object_or_wire_string)] | None = None
+    special_word_filter: (
+        Annotated[
+            SpecialWordFilter,
+            BeforeValidator(_object_or_wire_string, json_schema_input_type=SpecialWordFilter | str),
+        ]
+        | None
+    ) = Field(
+        default=None, description="Words to mask or remove: an object, or a string that holds its JSON."
+    )
     diarization_enabled: StrictBool | None = Field(
         default=None, description="Adds speaker_id to sentences; one channel only, advised up to 2 h."
     )

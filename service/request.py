@@ -4,7 +4,7 @@ Never looks at the clock, at settings or at other requests; reading bytes is `se
 """
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Self
 from urllib.parse import urlsplit
@@ -52,7 +52,7 @@ class Action(StrEnum):
 def _usable_url(url: str) -> str:
     if len(url) > MAX_URL_CHARS:
         raise refusal(f"has {len(url)} characters; a URL may have {MAX_URL_CHARS}")
-    if _URL.match(url):
+    if _URL.fullmatch(url):
         return url
     raise refusal(_url_fault(url))
 
@@ -96,8 +96,7 @@ Deadline = Annotated[
 class Request(BaseModel):
     """One request: one or more audio files for one model, or the cancelling of an earlier request.
 
-    For a cancel `model` is "" and `file_urls` empty unless they were given. `options` are checked against
-    the model by `read_request`, which also puts them in canonical form.
+    A cancel needs nothing but `request_id`, and `replay` where that was given. Null counts as absent.
     """
 
     model_config = ConfigDict(
@@ -140,6 +139,7 @@ class Request(BaseModel):
         default=None,
         min_length=1,
         max_length=MAX_FILES,
+        json_schema_extra={"uniqueItems": True},
         description="Only these of `file_urls`, counted from 0.",
     )
 
@@ -167,20 +167,6 @@ class Request(BaseModel):
         if any(index >= len(self.file_urls) for index in indexes):
             raise refusal(f"`file_indexes` must be below {len(self.file_urls)}, the number of `file_urls`")
         return self
-
-    def deadline_at(self, record_time: datetime) -> datetime | None:
-        """The moment this request asks to end by, None where it leaves that to the service."""
-        if self.ttl_seconds is not None:
-            return record_time + timedelta(seconds=self.ttl_seconds)
-        return self.deadline
-
-    def indexes(self) -> tuple[int, ...]:
-        """The positions in `file_urls` that are wanted, in the order given."""
-        return tuple(range(len(self.file_urls))) if self.file_indexes is None else self.file_indexes
-
-    def to_document(self) -> dict[str, JsonValue]:
-        """This request as JSON, with only the fields that were given; `read_request` takes it again."""
-        return self.model_dump(mode="json", exclude_unset=True)
 
 
 def _check_size(name: str, value: dict[str, JsonValue], limit_bytes: int) -> None:

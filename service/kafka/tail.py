@@ -64,9 +64,10 @@ class Tail:
             await arrived
         return not followed.fenced
 
-    async def run(self) -> None:
+    async def run(self, on_turn: Callable[[], None]) -> None:
         """Read until cancelled; a cluster that is away is waited for."""
         while True:
+            on_turn()
             if not self._followed:
                 await self._clock.sleep(0.05)
                 continue

@@ -1,6 +1,5 @@
 """This process's budgets: its share, by partitions, of the configured part of the account's quota (N7)."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from service.clock import Clock
@@ -23,17 +22,17 @@ class Budgets:
     share: float = 0.0
     query: Budget = field(init=False)
     cancel: Budget = field(init=False)
-    _submits: dict[str, Budget] = field(default_factory=dict)
+    submits: dict[str, Budget] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         now = self.clock.boot_seconds()
         self.query, self.cancel = Budget(0.0, now), Budget(0.0, now)
 
     def submit(self, model: str) -> Budget:
-        """The budget for submits of a model. Dated snapshots have one each, as in the vendor's quota table."""
-        if model not in self._submits:
-            self._submits[model] = Budget(self._submit_share(model), self.clock.boot_seconds())
-        return self._submits[model]
+        """The budget for submits of a model; dated snapshots have their own, as in the vendor's table."""
+        if model not in self.submits:
+            self.submits[model] = Budget(self._submit_share(model), self.clock.boot_seconds())
+        return self.submits[model]
 
     def set_share(self, share: float) -> None:
         """`share` is the part of all partitions that is ours, as of this rebalance."""
@@ -41,14 +40,8 @@ class Budgets:
         now = self.clock.boot_seconds()
         for budget in (self.query, self.cancel):
             budget.set_share(self.calls_per_second * self.part * share, now)
-        for model, budget in self._submits.items():
+        for model, budget in self.submits.items():
             budget.set_share(self._submit_share(model), now)
-
-    def __iter__(self) -> Iterator[tuple[str, Budget]]:
-        yield "query", self.query
-        yield "cancel", self.cancel
-        for model, budget in self._submits.items():
-            yield f"submit {model}", budget
 
     def _submit_share(self, model: str) -> float:
         info = model_info(model)

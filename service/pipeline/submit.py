@@ -118,17 +118,19 @@ class SubmitStage:
         """Intend at once, so that accept and intent can share a batch; the rest follows in a task."""
         for key in errand.keys:
             errand.shard.apply(key, Intended(self._clock.now_ms()))
-        task = self._desk.spawn(self._submit(errand), name=f"submit {errand.keys[0]}")
+        # Taken before anything can be sealed: this is the batch that holds the intents.
+        receipt = errand.shard.durable()
+        task = self._desk.spawn(self._submit(errand, receipt), name=f"submit {errand.keys[0]}")
         for tasks in (self._out, errand.shard.calls):
             tasks.add(task)
             task.add_done_callback(tasks.discard)
         return task
 
-    async def _submit(self, errand: Errand) -> None:
+    async def _submit(self, errand: Errand, sealed: "asyncio.Future[Receipt]") -> None:
         shard = errand.shard
         jobs = [job for key in errand.keys if (job := shard.state.jobs.get(key))]
         intended = [job for job in jobs if job.state is State.SUBMITTING]
-        receipt = await _durable(shard) if intended else None
+        receipt = await _durable(sealed) if intended else None
         if receipt is None:
             return
         answer = await self._post(shard, receipt, intended)
@@ -175,9 +177,8 @@ def _is_unsent(job: Job) -> bool:
     return job.state in (State.ACCEPTED, State.WAITING)
 
 
-async def _durable(shard: OwnedShard) -> Receipt | None:
+async def _durable(receipt: "asyncio.Future[Receipt]") -> Receipt | None:
     """The receipt of the batch with the intent; None when the shard closed first."""
-    receipt = shard.durable()
     await asyncio.wait({receipt})
     return None if receipt.cancelled() else receipt.result()
 

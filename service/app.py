@@ -1,0 +1,163 @@
+"""Run one process of Scribe: start, work until a signal, come to rest."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+
+from service import __version__, assemble, log, snapshot
+from service.assemble import Parts, Process
+from service.clock import Clock, SystemClock
+from service.health import HealthServer, Heartbeat
+from service.kafka.topics import Layout, prepare
+from service.metrics import Metrics
+from service.observe import Observing
+from service.pipeline.expire import expire
+from service.pipeline.own import Standing, drain
+from service.settings import Settings
+from service.status import Status
+
+BEAT_SECONDS = 1.0
+"""How often the loop shows that it turns, and renews the picture that /status shows."""
+
+Turn = Callable[[], None]
+Loop = Callable[[Turn], Coroutine[None, None, None]]
+
+
+def run(settings: Settings) -> int:
+    """Run the service until SIGTERM or SIGINT; returns the exit code.
+
+    Raises `ServiceError` when it cannot start.
+    """
+    return asyncio.run(Service(settings, SystemClock()).serve())
+
+
+class Service:
+    """One process of Scribe, from its settings to its exit code."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._metrics = Metrics(clock=clock)
+        self._beat = Heartbeat(clock)
+        self._group = asyncio.TaskGroup()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._status = Status(version=__version__, member=assemble.member_of(settings))
+        self._ready = (False, "starting")
+
+    def stop(self) -> None:
+        """Come to rest; a second call skips the wait for what is on the wire."""
+        if self._stopping.is_set():
+            self._hurry.set()
+        self._stopping.set()
+
+    async def serve(self) -> int:
+        """Check the topics, connect, run until stopped, come to rest."""
+        with self._signals(), self._health():
+            layout = await self._prepare_topics()
+            process = Process(
+                self._settings, self._clock, self._metrics, Observing(self._metrics), self._spawn
+            )
+            async with assemble.connected(process, layout) as parts, self._group:
+                await self._work(parts)
+        log.write(log.SERVICE_STOPPED)
+        return 0
+
+    async def _prepare_topics(self) -> Layout:
+        settings = self._settings
+        creation = assemble.creation_of(settings) if settings.topics.create else None
+        layout = await prepare(assemble.cluster_of(settings), assemble.topics_of(settings), creation)
+        for warning in layout.warnings:
+            log.write(log.TOPICS_WARNING, detail=warning)
+        return layout
+
+    async def _work(self, parts: Parts) -> None:
+        """Start every loop; when the signal comes, stop them in the order that loses nothing."""
+        self._start_loop("beat", lambda turn: self._picture(parts, turn))
+        self._start_loop("tail", lambda turn: parts.tail.run(turn))
+        self._start_loop("submit", lambda turn: parts.steps.submit.run(turn))
+        self._start_loop("poll", lambda turn: parts.steps.poll.run(turn))
+        self._start_loop("collect", lambda turn: parts.steps.collect.run(turn))
+        self._start_loop("expire", lambda turn: expire(parts.shards.open_shards, self._clock, turn))
+        await parts.consumer.start()
+        consuming = self._start_loop("consume", lambda turn: parts.consumer.run(turn))
+        log.write(log.SERVICE_STARTED, version=__version__, member=self._status.member)
+        await self._stopping.wait()
+        log.write(log.DRAINING, open_jobs=sum(self._status.jobs.values()))
+        consuming.cancel()
+        await self._drain(parts)
+        await parts.consumer.stop()
+        for task in self._tasks:
+            task.cancel()
+
+    async def _drain(self, parts: Parts) -> None:
+        """Wait for submits on the wire and for what is queued; tasks at the provider wait for the next owner."""
+        grace_seconds = self._settings.shutdown.grace_seconds
+        draining = asyncio.create_task(drain(parts.shards.open_shards(), grace_seconds), name="drain")
+        hurrying = asyncio.create_task(self._hurry.wait(), name="hurry")
+        await asyncio.wait({draining, hurrying}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (draining, hurrying):
+            task.cancel()
+        await asyncio.wait({draining, hurrying})
+        await parts.consumer.commit_last()
+        log.write(log.DRAINED)
+
+    async def _picture(self, parts: Parts, turn: Turn) -> None:
+        while True:
+            turn()
+            self._beat.beat()
+            self._status = snapshot.take(
+                self._status.member, parts.shards, parts.budgets, parts.hold, self._clock
+            )
+            self._ready = _readiness(parts)
+            await self._clock.sleep(BEAT_SECONDS)
+
+    def _start_loop(self, name: str, loop: Loop) -> "asyncio.Task[None]":
+        """Run a loop whose every turn shows in a metric."""
+        return self._spawn(loop(lambda: self._metrics.loop_tick(name)), name=name)
+
+    def _spawn(self, coroutine: Coroutine[None, None, None], *, name: str) -> "asyncio.Task[None]":
+        """Start a task whose crash ends the process."""
+        task = self._group.create_task(coroutine, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        names = (signal.SIGTERM, signal.SIGINT)
+        for each in names:
+            loop.add_signal_handler(each, self.stop)
+        try:
+            yield
+        finally:
+            for each in names:
+                loop.remove_signal_handler(each)
+
+    @contextmanager
+    def _health(self) -> Iterator[None]:
+        """Serve the probes; the thread that does reads only what the loop has published."""
+        self._metrics.describe_process(__version__)
+        self._metrics.show_status(lambda: self._status)
+        http = self._settings.http
+        server = HealthServer(
+            http.host, http.port, lambda: self._status, self._metrics.page, lambda: self._ready, self._beat
+        )
+        server.start()
+        try:
+            yield
+        finally:
+            server.stop()
+
+
+def _readiness(parts: Parts) -> tuple[bool, str]:
+    """Ready once the group has spoken and every shard that is ours has been restored, or refused."""
+    if not parts.shards.assignments:
+        return False, "no assignment yet"
+    waiting = [p for p, tenancy in parts.shards.tenancies.items() if tenancy.standing is Standing.RESTORING]
+    if waiting:
+        return False, f"restoring partitions {', '.join(map(str, sorted(waiting)))}"
+    return True, "ready"

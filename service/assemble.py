@@ -1,0 +1,189 @@
+"""Make the parts of a process out of its settings; nothing is connected and nothing runs yet."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from service.clock import Clock
+from service.core.admission import AdmissionRules
+from service.core.moment import Rules
+from service.core.outcomes import OutcomeRules
+from service.core.shard import Window
+from service.kafka.client import ClusterConfig, reader
+from service.kafka.consumer import GroupConfig, RequestConsumer
+from service.kafka.journal import TAKEOVERS_AT_ONCE, Journal
+from service.kafka.producer import Producer
+from service.kafka.tail import Tail
+from service.kafka.takeover import Takeover
+from service.kafka.topics import DAY_MS, Creation, Layout, Topics
+from service.messages import RequestLimits
+from service.metrics import Metrics
+from service.observe import CountedProvider, Observing
+from service.pipeline.accept import AcceptStage
+from service.pipeline.budgets import Budgets
+from service.pipeline.collect import CollectStage
+from service.pipeline.hold import Hold
+from service.pipeline.own import Ownership, Shards
+from service.pipeline.poll import PollStage
+from service.pipeline.publish import Surroundings
+from service.pipeline.steps import Steps
+from service.pipeline.submit import Desk, Spawn, SubmitStage
+from service.provider.api import Provider
+from service.provider.dashscope import DashScope, DashScopeConfig
+from service.provider.fetch import FetchGuard
+from service.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What runs in one process."""
+
+    shards: Shards
+    consumer: RequestConsumer
+    tail: Tail
+    steps: Steps
+    budgets: Budgets
+    hold: Hold
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What all parts share."""
+
+    settings: Settings
+    clock: Clock
+    metrics: Metrics
+    observing: Observing
+    spawn: Spawn
+
+
+def cluster_of(settings: Settings) -> ClusterConfig:
+    """How to reach Kafka; reads the password's file."""
+    kafka = settings.kafka
+    return ClusterConfig(
+        bootstrap_servers=kafka.bootstrap_servers,
+        client_id=kafka.client_id,
+        security_protocol=kafka.security_protocol,
+        sasl_mechanism=kafka.sasl_mechanism,
+        sasl_username=kafka.sasl_username,
+        sasl_password=kafka.password(),
+        ca_file=None if kafka.ca_file is None else str(kafka.ca_file),
+    )
+
+
+def topics_of(settings: Settings) -> Topics:
+    """The topics' names."""
+    names = settings.topics
+    return Topics(names.requests, names.results, names.failures, names.journal)
+
+
+def creation_of(settings: Settings) -> Creation:
+    """How missing topics are made."""
+    topics = settings.topics
+    return Creation(topics.partitions, topics.replication, topics.outcome_retention_days * DAY_MS)
+
+
+def member_of(settings: Settings) -> str:
+    """The name of this process in claims, logs and /status."""
+    return settings.kafka.group_instance_id or socket.gethostname()
+
+
+def provider_of(settings: Settings) -> DashScope:
+    """The provider's client; reads the key's file."""
+    provider, fetch = settings.provider, settings.fetch
+    config = DashScopeConfig(
+        base_url=str(provider.base_url),
+        api_key=provider.key(),
+        workspace=provider.workspace,
+        submit_timeout_seconds=provider.submit_timeout_seconds,
+        call_timeout_seconds=provider.call_timeout_seconds,
+    )
+    guard = FetchGuard(
+        hosts=tuple(fetch.hosts),
+        plain_http_hosts=tuple(fetch.plain_http_hosts),
+        max_compressed_bytes=fetch.max_compressed_bytes,
+        max_decoded_bytes=fetch.max_decoded_bytes,
+        timeout_seconds=fetch.timeout_seconds,
+    )
+    return DashScope(config, guard)
+
+
+@asynccontextmanager
+async def connected(process: Process, layout: Layout) -> AsyncIterator[Parts]:
+    """The parts, with their connections open; closed again in the reverse order."""
+    settings = process.settings
+    cluster, wait_ms = cluster_of(settings), settings.kafka.fetch_max_wait_ms
+    producer = Producer(cluster, idempotent=settings.kafka.idempotent)
+    async with provider_of(settings) as dashscope, reader(cluster, wait_ms) as consumer:
+        try:
+            await producer.start()
+            tail = Tail(consumer, settings.topics.journal, process.clock)
+            provider = CountedProvider(dashscope, process.metrics, process.clock)
+            yield _parts(process, layout, provider, _journal(settings, cluster, producer, tail))
+        finally:
+            await producer.stop()
+
+
+def _journal(settings: Settings, cluster: ClusterConfig, producer: Producer, tail: Tail) -> Journal:
+    topics = topics_of(settings)
+    takeover = Takeover(topics, producer, member_of(settings), settings.kafka.on_journal_mismatch)
+    places = asyncio.Semaphore(TAKEOVERS_AT_ONCE)
+    return Journal(cluster, topics, producer, tail, takeover, settings.kafka.fetch_max_wait_ms, places)
+
+
+def _parts(process: Process, layout: Layout, provider: Provider, journal: Journal) -> Parts:
+    settings, clock, limits = process.settings, process.clock, process.settings.limits
+    quota = settings.quota
+    budgets = Budgets(clock, quota.part, quota.calls_per_second, quota.submit_per_minute)
+    hold = Hold(clock, process.observing.hold)
+    desk = Desk(provider, journal.tail, process.spawn, limits.posts_in_flight)
+    steps = Steps(
+        SubmitStage(desk, clock, hold, budgets),
+        PollStage(provider, clock, budgets, process.spawn, limits.queries_in_flight),
+        CollectStage(provider, clock, process.spawn, limits.fetches_in_flight),
+    )
+    shards = Shards(_ownership(process, layout, journal, steps, budgets))
+    group = GroupConfig(
+        topic=settings.topics.requests,
+        group_id=settings.kafka.group_id,
+        instance_id=settings.kafka.group_instance_id,
+        session_timeout_ms=round(1000 * settings.kafka.session_timeout_seconds),
+        fetch_max_wait_ms=settings.kafka.fetch_max_wait_ms,
+    )
+    shards.delivery = RequestConsumer(journal.cluster, group, shards, clock)
+    return Parts(shards, shards.delivery, journal.tail, steps, budgets, hold)
+
+
+def _ownership(
+    process: Process, layout: Layout, journal: Journal, steps: Steps, budgets: Budgets
+) -> Ownership:
+    settings, observing = process.settings, process.observing
+    return Ownership(
+        journal=journal,
+        accept=AcceptStage(_limits(settings), _admission(settings), steps.submit, observing.admitted),
+        around=Surroundings(process.clock, Rules(), observing, steps.carry_out),
+        spawn=process.spawn,
+        watcher=observing,
+        window=Window(settings.deduplication.window_seconds, settings.deduplication.jobs),
+        outcomes=OutcomeRules(settings.outcomes.source, settings.outcomes.original_request),
+        open_jobs=settings.limits.open_jobs,
+        on_share=lambda owned: budgets.set_share(owned / layout.partitions),
+    )
+
+
+def _limits(settings: Settings) -> RequestLimits:
+    hosts, models = settings.requests.allowed_hosts, settings.requests.allowed_models
+    return RequestLimits(
+        None if hosts is None else frozenset(hosts), None if models is None else frozenset(models)
+    )
+
+
+def _admission(settings: Settings) -> AdmissionRules:
+    requests = settings.requests
+    return AdmissionRules(
+        default_ttl_seconds=requests.default_ttl_seconds,
+        files_per_task=requests.files_per_task,
+        copied_headers=frozenset(requests.copied_headers),
+    )

@@ -1,0 +1,47 @@
+"""Take the picture that /status and the gauges show; it reads, and changes nothing."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from service import __version__
+from service.clock import Clock
+from service.pipeline.budgets import Budgets
+from service.pipeline.hold import Hold
+from service.pipeline.own import Shards, Tenancy
+from service.status import BudgetStatus, HoldStatus, ShardStatus, Status
+
+
+def take(member: str, shards: Shards, budgets: Budgets, hold: Hold, clock: Clock) -> Status:
+    """The process as it is now; costs a walk over the open jobs."""
+    jobs = [job for shard in shards.open_shards() for job in shard.state.jobs.values()]
+    oldest_ms = min((job.spec.accepted_ms for job in jobs), default=None)
+    held = HoldStatus(hold.code, hold.since_ms) if hold.code and hold.since_ms is not None else None
+    return Status(
+        version=__version__,
+        member=member,
+        shards=tuple(_shard(p, tenancy) for p, tenancy in sorted(shards.tenancies.items())),
+        jobs=dict(Counter(job.state.value for job in jobs)),
+        oldest_job_age_seconds=None if oldest_ms is None else max(0, clock.now_ms() - oldest_ms) / 1000,
+        budgets=tuple(_budgets(budgets)),
+        hold=held,
+        pending_moves=sum(shard.pending_moves for shard in shards.open_shards()),
+    )
+
+
+def _shard(partition: int, tenancy: Tenancy) -> ShardStatus:
+    shard = tenancy.shard
+    return ShardStatus(
+        partition=partition,
+        state=tenancy.standing,
+        open_jobs=len(shard.state.jobs) if shard else 0,
+        epoch=shard.epoch if shard else None,
+        cursor=shard.durable_cursor.next_offset if shard else None,
+        detail=tenancy.detail or None,
+    )
+
+
+def _budgets(budgets: Budgets) -> Iterator[BudgetStatus]:
+    yield BudgetStatus("query", budgets.query.rate_per_second, budgets.query.share_per_second)
+    yield BudgetStatus("cancel", budgets.cancel.rate_per_second, budgets.cancel.share_per_second)
+    for model, budget in budgets.submits.items():
+        yield BudgetStatus("submit", budget.rate_per_second, budget.share_per_second, model)
