@@ -55,6 +55,7 @@ def _config(arguments: argparse.Namespace) -> SimulatorConfig:
         retention_seconds=arguments.retention_hours * 3600,
         result_url_seconds=arguments.result_hours * 3600,
         seed=arguments.seed,
+        load_model_at_start=True,
     )
 
 

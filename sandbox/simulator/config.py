@@ -61,6 +61,7 @@ class SimulatorConfig:
     list_page_limit: int = 100
     seed: int = 0
 
+    load_model_at_start: bool = False
     audio_limit_bytes: int = 512 * MIB
     audio_limit_seconds: float = 2 * 3_600.0
     download_limit_seconds: float = 60.0

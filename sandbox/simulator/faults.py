@@ -47,7 +47,7 @@ class Fault:
     accept: bool | None = None
     size_bytes: int = 64 * MIB
     gzip: bool = False
-    location: str = "http://127.0.0.1:1/elsewhere"
+    location: str = "https://redirect.example/elsewhere"
     hits: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:

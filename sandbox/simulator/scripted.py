@@ -2,17 +2,15 @@
 task at submit time and downloads nothing.
 """
 
-import re
 from collections.abc import Sequence
 from typing import Final
 
 from sandbox.simulator.recording import Channel, Heard, Outcome, Recording, Token, Unusable, sentences_of
 from sandbox.simulator.script import STUCK_STATES, Script, read_script
-from sandbox.simulator.tasks import Submission, Task
+from sandbox.simulator.tasks import Submission, Task, TaskFile
 
 SILENT: Final = "SUCCESS_WITH_NO_VALID_FRAGMENT"
 _MS_PER_WORD = 300
-_NOT_ENCODED = re.compile(r"[^\x21-\x7e]")
 
 
 class ScriptedEngine:
@@ -33,7 +31,7 @@ class ScriptedEngine:
         task.scheduled_at = task.submitted_at + max(script.pending_seconds for script in scripts)
         task.ended_at = task.scheduled_at + max(script.run_seconds for script in scripts)
         for file, script in zip(task.files, scripts, strict=True):
-            file.outcome = _outcome(file.file_url, script, task.submission)
+            file.outcome = _outcome(file, script, task.submission)
         self._write_verdict(task, scripts)
         _write_stuck_state(task, scripts)
 
@@ -54,8 +52,8 @@ def _write_stuck_state(task: Task, scripts: Sequence[Script]) -> None:
         task.scheduled_at = None
 
 
-def _outcome(file_url: str, script: Script, submission: Submission) -> Outcome:
-    if _NOT_ENCODED.search(file_url):
+def _outcome(file: TaskFile, script: Script, submission: Submission) -> Outcome:
+    if not file.has_encoded_url:
         return Unusable("FILE_DOWNLOAD_FAILED", "FILE_DOWNLOAD_FAILED")
     if script.fail:
         return Unusable(script.fail, script.message or script.fail)

@@ -51,13 +51,12 @@ class _Protocol(H11Protocol):
 async def serve(config: SimulatorConfig | None = None) -> AsyncIterator[Simulator]:
     """Serve until the context ends; OSError when the port is taken."""
     config = config or SimulatorConfig()
-    with _listening(config) as listener:
-        host, port = listener.getsockname()[:2]
+    with _listening(config.host, config.port) as listener:
         state = SimulatorState(
             config=config,
             clock=SimulatedClock(speed=config.speed, virtual=config.virtual, start=config.start_time),
             quotas=Quotas(config),
-            origin=config.public_origin or f"http://{host}:{port}",
+            origin=config.public_origin or _origin(listener),
         )
         async with _engine(state) as engine, _http(make_app(state, Endpoints(state, engine)), listener):
             try:
@@ -66,11 +65,25 @@ async def serve(config: SimulatorConfig | None = None) -> AsyncIterator[Simulato
                 state.closing.set()
 
 
+@contextlib.asynccontextmanager
+async def serve_app(app: Starlette, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
+    """Serve any application the same way, for example a host of audio files; gives its origin."""
+    with _listening(host, port) as listener:
+        async with _http(app, listener):
+            yield _origin(listener)
+
+
+def _origin(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://{host}:{port}"
+
+
 @contextlib.contextmanager
-def _listening(config: SimulatorConfig) -> Iterator[socket.socket]:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    # The protocol must be named: asyncio turns Nagle's algorithm off (40 ms an answer) only where it is.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((config.host, config.port))
+        listener.bind((host, port))
         yield listener
 
 

@@ -41,6 +41,11 @@ class TaskFile:
     result_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     @property
+    def has_encoded_url(self) -> bool:
+        """Whether spaces and non-ASCII are percent-escaped; the vendor cannot download others."""
+        return all("!" <= character <= "~" for character in self.file_url)
+
+    @property
     def result_name(self) -> str:
         return f"{self.result_id}-{self.number}.json"
 

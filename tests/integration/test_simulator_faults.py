@@ -1,0 +1,178 @@
+"""Each fault switch over HTTP: what the client sees, and what the ledger says was billed."""
+
+import asyncio
+import gzip
+import time
+
+import httpx
+import pytest
+
+from sandbox.simulator import Fault
+from tests.integration.vendor_client import KEY, SUBMIT, vendor
+
+A = "https://media.example.org/a.wav?run=0"
+
+
+async def test_an_answer_dropped_after_the_submit_is_a_billed_task_that_nobody_knows():
+    async with vendor() as client:
+        await client.fault(on="submit", kind="drop_after")
+        with pytest.raises(httpx.RemoteProtocolError):
+            await client.submit(A)
+        [entry] = client.simulator.ledger().submits
+        [call] = client.simulator.ledger().calls
+        assert (entry.answered, call.status, call.fault) == (False, 0, "drop_after")
+        assert call.task_id == entry.task.task_id
+        [row] = (await client.list()).json()["data"]
+        assert row["task_id"] == entry.task.task_id
+        assert await client.status(entry.task.task_id) == "SUCCEEDED"
+        await client.task(A)
+        assert client.simulator.ledger().submitted_urls() == {A: 2}
+
+
+async def test_a_submit_dropped_before_it_arrived_is_not_billed():
+    async with vendor() as client:
+        await client.fault(on="submit", kind="drop_before", times=2)
+        for _ in range(2):
+            with pytest.raises(httpx.RemoteProtocolError):
+                await client.submit(A)
+        await client.task(A)
+        assert client.simulator.ledger().submitted_urls() == {A: 1}
+
+
+@pytest.mark.parametrize("retry_after", [None, 7, "Mon, 02 Mar 2026 02:16:00 GMT"])
+async def test_a_status_comes_with_its_code_and_perhaps_with_retry_after(retry_after):
+    async with vendor() as client:
+        await client.fault(
+            on="submit",
+            kind="status",
+            status=429,
+            code="Throttling.BurstRate",
+            message="m",
+            retry_after=retry_after,
+        )
+        answer = await client.submit(A)
+        assert (answer.status_code, answer.json()["code"]) == (429, "Throttling.BurstRate")
+        assert answer.headers.get("retry-after") == (None if retry_after is None else str(retry_after))
+        assert client.simulator.ledger().submits == []
+
+
+@pytest.mark.parametrize("call", ["submit", "query", "list", "cancel"])
+async def test_every_call_can_be_hit_by_business_codes_and_by_a_proxys_page(call):
+    async with vendor() as client:
+        task_id = await client.task("https://media.example.org/a.wav?pending=9")
+        calls = {
+            "submit": lambda: client.submit(A),
+            "query": lambda: client.call("GET", f"/tasks/{task_id}"),
+            "list": client.list,
+            "cancel": lambda: client.cancel(task_id),
+        }
+        await client.fault(on=call, kind="business_code", code="InternalError.Algo")
+        answer = await calls[call]()
+        assert (answer.status_code, answer.json()["code"]) == (200, "InternalError.Algo")
+        await client.fault(on=call, kind="garbage", status=502)
+        answer = await calls[call]()
+        assert (answer.status_code, answer.headers["content-type"]) == (502, "text/html; charset=utf-8")
+        assert (await calls[call]()).status_code == 200
+        assert len(client.simulator.ledger().submits) == (2 if call == "submit" else 1)
+
+
+async def test_a_live_task_can_look_unknown_for_a_while():
+    async with vendor() as client:
+        task_id = await client.task(A)
+        await client.fault(on="query", kind="unknown", times=2, match=task_id)
+        assert [await client.status(task_id) for _ in range(3)] == ["UNKNOWN", "UNKNOWN", "SUCCEEDED"]
+
+
+async def test_a_rule_hits_only_what_it_matches():
+    async with vendor() as client:
+        rule = client.simulator.state.add_fault(Fault(on="submit", kind="status", times=None, match="b.wav"))
+        statuses = [
+            (await client.submit(f"https://media.example.org/{name}.wav")).status_code for name in "abab"
+        ]
+        assert (statuses, rule.hits) == ([200, 500, 200, 500], 2)
+        answer = await client.http.get(f"{client.simulator.origin}/_sim/faults")
+        assert [(told["match"], told["hits"]) for told in answer.json()] == [("b.wav", 2)]
+        await client.http.delete(f"{client.simulator.origin}/_sim/faults")
+        assert (await client.submit("https://media.example.org/b.wav")).status_code == 200
+
+
+async def test_a_rule_that_cannot_be_read_is_refused_over_http():
+    async with vendor() as client:
+        for body in (b"{", b'{"on": "submit", "kind": "explode"}'):
+            answer = await client.http.post(f"{client.simulator.origin}/_sim/faults", content=body)
+            assert answer.status_code == 400 and answer.json()["error"]
+
+
+async def test_a_slow_submit_is_billed_even_when_the_client_gives_up():
+    async with vendor() as client:
+        await client.fault(on="submit", kind="slow", seconds=0.05)
+        await client.task(A)
+        await client.fault(on="submit", kind="slow", seconds=30)
+        with pytest.raises(httpx.ReadTimeout):
+            await client.call(
+                "POST",
+                SUBMIT,
+                json={"model": "fun-asr", "input": {"file_urls": [A]}, "parameters": {}},
+                headers={"X-DashScope-Async": "enable"},
+                timeout=0.1,
+            )
+        assert [entry.answered for entry in client.simulator.ledger().submits] == [True, False]
+
+
+async def test_a_hanging_call_ends_with_the_client_or_with_the_simulator():
+    async with vendor() as client:
+        client.simulator.state.add_fault(Fault(on="query", kind="hang", times=None))
+        with pytest.raises(httpx.ReadTimeout):
+            await client.call("GET", "/tasks/x", timeout=0.05)
+        hanging = asyncio.create_task(client.call("GET", "/tasks/x"))
+        async with asyncio.timeout(5):
+            while len(client.simulator.ledger().calls) < 2:
+                await asyncio.sleep(0)
+    with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError, httpx.ReadTimeout, RuntimeError)):
+        await asyncio.wait_for(hanging, 5)
+    assert [call.status for call in client.simulator.ledger().calls] == [0, 0]
+
+
+async def test_a_result_file_can_be_cut_short_late_refused_or_moved():
+    async with vendor() as client:
+        url = await client.result_url(await client.task(A))
+        for rule in (
+            {"kind": "truncate"},
+            {"kind": "drop_before"},
+        ):
+            await client.fault(on="result", **rule)
+            with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
+                await client.http.get(url)
+        await client.fault(on="result", kind="status", status=503, code="SlowDown")
+        refused = await client.http.get(url)
+        assert (refused.status_code, refused.headers["content-type"]) == (503, "application/xml")
+        await client.fault(on="result", kind="redirect", location="https://elsewhere.example/x")
+        moved = await client.http.get(url)
+        assert (moved.status_code, moved.headers["location"]) == (302, "https://elsewhere.example/x")
+        await client.fault(on="result", kind="slow", seconds=0.2)
+        began = time.monotonic()
+        assert (await client.http.get(url)).json()["file_url"] == A
+        assert time.monotonic() - began >= 0.2
+
+
+async def test_a_result_file_can_be_huge_and_huge_only_once_unpacked():
+    async with vendor() as client:
+        url = await client.result_url(await client.task(A))
+        await client.fault(on="result", kind="huge", size_bytes=1_000_000)
+        assert len((await client.http.get(url)).content) == 1_000_000
+        await client.fault(on="result", kind="huge", size_bytes=10_000_000, gzip=True)
+        async with client.http.stream("GET", url) as answer:
+            packed = b"".join([chunk async for chunk in answer.aiter_raw()])
+        assert len(packed) < 20_000
+        assert len(gzip.decompress(packed)) == 10_000_000
+
+
+async def test_a_fault_on_one_call_leaves_its_neighbours_alone():
+    async with vendor() as client:
+        await client.fault(on="submit", kind="hang", times=1)
+        with pytest.raises(httpx.ReadTimeout):
+            await client.http.post(
+                client.simulator.base_url + SUBMIT, headers={"Authorization": f"Bearer {KEY}"}, timeout=0.05
+            )
+        answers = await asyncio.gather(*(client.submit(A) for _ in range(5)))
+        assert [answer.status_code for answer in answers] == [200] * 5
