@@ -9,17 +9,16 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
+
+import av
+import numpy
+from av.container import InputContainer
+from numpy.typing import NDArray
 
 from sandbox.simulator.recording import Channel, Recording, Token, sentences_of
 
-if TYPE_CHECKING:
-    import numpy
-    from av.container import InputContainer
-    from numpy.typing import NDArray
-
-    Samples = NDArray[numpy.int16]
-
+Samples = NDArray[numpy.int16]
 SAMPLING_RATE: Final = 16_000
 """What Whisper takes, in Hz."""
 
@@ -27,7 +26,7 @@ THREADS: Final = 2
 """Of the model: more than the cores of a small machine would only make it slower."""
 
 
-class Unhearable(Exception):
+class UnhearableError(Exception):
     """No transcript can be made; `code` is the vendor's subtask code for it."""
 
     def __init__(self, code: str) -> None:
@@ -35,7 +34,7 @@ class Unhearable(Exception):
         self.code = code
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """`close` was called while a file was being transcribed."""
 
 
@@ -54,7 +53,7 @@ class _Segment(Protocol):
 class _Model(Protocol):
     def transcribe(
         self,
-        audio: "NDArray[numpy.float32]",
+        audio: NDArray[numpy.float32],
         *,
         language: str,
         word_timestamps: bool,
@@ -69,7 +68,7 @@ class _Audio:
 
     audio_format: str
     sampling_rate: int
-    samples: "Samples"
+    samples: Samples
 
 
 class Recogniser:
@@ -81,7 +80,7 @@ class Recogniser:
         self._closing = threading.Event()
 
     def close(self) -> None:
-        """Make a running `transcribe` raise Stopped at its next piece of audio (half a minute of it)."""
+        """Make a running `transcribe` raise StoppedError at its next piece of audio (half a minute of it)."""
         self._closing.set()
 
     def load(self) -> None:
@@ -94,7 +93,7 @@ class Recogniser:
         """Transcribe the channels asked for; one that the file lacks comes back empty.
 
         `speakers` numbers sentences in turn, which for 1 means that everybody is speaker 0: the model
-        cannot tell voices apart. Raises Unhearable for a file that is no usable audio, and for one in
+        cannot tell voices apart. Raises UnhearableError for a file that is no usable audio, and for one in
         which nobody speaks.
         """
         decoded = _decode(audio, self._limit_seconds)
@@ -103,7 +102,7 @@ class Recogniser:
             for channel_id in channel_ids
         )
         if not any(channel.sentences for channel in channels):
-            raise Unhearable("SUCCESS_WITH_NO_VALID_FRAGMENT")
+            raise UnhearableError("SUCCESS_WITH_NO_VALID_FRAGMENT")
         return Recording(
             audio_format=decoded.audio_format,
             sampling_rate=decoded.sampling_rate,
@@ -115,8 +114,6 @@ class Recogniser:
     def _tokens(self, audio: _Audio, channel_id: int) -> list[Token]:
         if channel_id >= audio.samples.shape[0]:
             return []
-        import numpy
-
         sound = audio.samples[channel_id].astype(numpy.float32) / 32_768
         segments, _ = self._loaded().transcribe(
             sound, language="en", word_timestamps=True, vad_filter=True, condition_on_previous_text=False
@@ -124,7 +121,7 @@ class Recogniser:
         tokens: list[Token] = []
         for segment in segments:
             if self._closing.is_set():
-                raise Stopped
+                raise StoppedError
             _add_words(tokens, segment)
         return tokens
 
@@ -154,25 +151,20 @@ def _add_words(tokens: list[Token], segment: _Segment) -> None:
 
 
 def _decode(audio: Path, limit_seconds: float) -> _Audio:
-    import av
-
     try:
         container = av.open(str(audio))
     except (av.FFmpegError, ValueError) as error:
-        raise Unhearable("UNSUPPORTED_FORMAT") from error
+        raise UnhearableError("UNSUPPORTED_FORMAT") from error
     with container:
         if not container.streams.audio:
-            raise Unhearable("NO_VALID_AUDIO_ERROR")
+            raise UnhearableError("NO_VALID_AUDIO_ERROR")
         try:
             return _read_samples(container, limit_seconds)
         except (av.FFmpegError, ValueError) as error:
-            raise Unhearable("DECODE_ERROR") from error
+            raise UnhearableError("DECODE_ERROR") from error
 
 
-def _read_samples(container: "InputContainer", limit_seconds: float) -> _Audio:
-    import av
-    import numpy
-
+def _read_samples(container: InputContainer, limit_seconds: float) -> _Audio:
     stream = container.streams.audio[0]
     resampler = av.AudioResampler(format="s16p", rate=SAMPLING_RATE)
     rows: list[Samples] = []
@@ -182,8 +174,8 @@ def _read_samples(container: "InputContainer", limit_seconds: float) -> _Audio:
             rows.append(piece.to_ndarray().astype("int16", copy=False))
             length += rows[-1].shape[1]
         if length > limit_seconds * SAMPLING_RATE:
-            raise Unhearable("AUDIO_DURATION_TOO_LONG")
+            raise UnhearableError("AUDIO_DURATION_TOO_LONG")
     if not length:
-        raise Unhearable("NO_VALID_AUDIO_ERROR")
+        raise UnhearableError("NO_VALID_AUDIO_ERROR")
     codec = stream.codec_context
     return _Audio(codec.codec.canonical_name, codec.sample_rate, numpy.concatenate(rows, axis=1))

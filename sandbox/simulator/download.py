@@ -16,7 +16,7 @@ _REFUSALS: Final = {
 }
 
 
-class Undownloadable(Exception):
+class DownloadError(Exception):
     """The file did not come; `code` is the vendor's subtask code."""
 
     def __init__(self, code: str) -> None:
@@ -27,30 +27,31 @@ class Undownloadable(Exception):
 async def download(
     client: httpx.AsyncClient, url: str, target: Path, *, limit_bytes: int, limit_seconds: float
 ) -> int:
-    """Write the file to `target` and give its size; Undownloadable when it does not come whole."""
+    """Write the file to `target` and give its size; DownloadError when it does not come whole."""
+    code = "FILE_DOWNLOAD_FAILED"
     try:
         async with asyncio.timeout(limit_seconds), client.stream("GET", url) as answer:
             _check(answer, limit_bytes)
+            # From here on, a broken connection means fewer bytes than the origin promised.
+            code = "CONTENT_LENGTH_CHECK_FAILED"
             with target.open("wb") as file:
                 return await _copy(answer, file, limit_bytes)
     except httpx.RemoteProtocolError as error:
-        # The origin closed before the promised length; before any answer it is just a failed download.
-        code = "CONTENT_LENGTH_CHECK_FAILED" if target.exists() else "FILE_DOWNLOAD_FAILED"
-        raise Undownloadable(code) from error
+        raise DownloadError(code) from error
     except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
-        raise Undownloadable("REQUEST_INVALID_FILE_URL_VALUE") from error
+        raise DownloadError("REQUEST_INVALID_FILE_URL_VALUE") from error
     except (httpx.HTTPError, TimeoutError) as error:
-        raise Undownloadable("FILE_DOWNLOAD_FAILED") from error
+        raise DownloadError("FILE_DOWNLOAD_FAILED") from error
 
 
 def _check(answer: httpx.Response, limit_bytes: int) -> None:
     if answer.status_code >= 500:
-        raise Undownloadable("FILE_SERVER_ERROR")
+        raise DownloadError("FILE_SERVER_ERROR")
     if answer.status_code != 200:
-        raise Undownloadable(_REFUSALS.get(answer.status_code, "FILE_DOWNLOAD_FAILED"))
+        raise DownloadError(_REFUSALS.get(answer.status_code, "FILE_DOWNLOAD_FAILED"))
     promised = answer.headers.get("content-length", "0")
     if promised.isdigit() and int(promised) > limit_bytes:
-        raise Undownloadable("FILE_TOO_LARGE")
+        raise DownloadError("FILE_TOO_LARGE")
 
 
 async def _copy(answer: httpx.Response, file: BinaryIO, limit_bytes: int) -> int:
@@ -58,6 +59,6 @@ async def _copy(answer: httpx.Response, file: BinaryIO, limit_bytes: int) -> int
     async for chunk in answer.aiter_bytes():
         size_bytes += len(chunk)
         if size_bytes > limit_bytes:
-            raise Undownloadable("FILE_TOO_LARGE")
+            raise DownloadError("FILE_TOO_LARGE")
         file.write(chunk)
     return size_bytes

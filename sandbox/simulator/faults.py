@@ -22,7 +22,7 @@ _WORKS_FIRST: Final = ("drop_after", "slow", "truncate")
 MIB = 1024 * 1024
 
 
-class BadFault(ValueError):
+class FaultError(ValueError):
     """A rule that cannot be read; the message says which field."""
 
 
@@ -52,11 +52,11 @@ class Fault:
 
     def __post_init__(self) -> None:
         if self.on not in CALLS:
-            raise BadFault(f"on must be one of {', '.join(CALLS)}")
+            raise FaultError(f"on must be one of {', '.join(CALLS)}")
         if self.kind not in KINDS:
-            raise BadFault(f"kind must be one of {', '.join(KINDS)}")
+            raise FaultError(f"kind must be one of {', '.join(KINDS)}")
         if self.kind == "unknown" and self.on != "query":
-            raise BadFault("kind unknown is for queries")
+            raise FaultError("kind unknown is for queries")
 
     @property
     def works_first(self) -> bool:
@@ -118,21 +118,21 @@ _MAY_BE_NULL: Final = ("status", "retry_after", "seconds", "times", "accept")
 
 
 def read_faults(payload: object) -> list[Fault]:
-    """Read a rule or a list of rules from JSON; BadFault names what is wrong, and then none is made."""
+    """Read a rule or a list of rules from JSON; FaultError names what is wrong, and then none is made."""
     rules = payload if isinstance(payload, list) else [payload]
     return [_read_fault(rule) for rule in rules]
 
 
 def _read_fault(rule: object) -> Fault:
     if not isinstance(rule, dict):
-        raise BadFault("a rule is a JSON object")
+        raise FaultError("a rule is a JSON object")
     for name, value in rule.items():
         if name not in _TYPES:
-            raise BadFault(f"unknown field {str(name)[:40]!r}")
+            raise FaultError(f"unknown field {str(name)[:40]!r}")
         if not (isinstance(value, _TYPES[name]) or (value is None and name in _MAY_BE_NULL)):
-            raise BadFault(f"{name} has the wrong type")
+            raise FaultError(f"{name} has the wrong type")
     if not {"on", "kind"} <= rule.keys():
-        raise BadFault("a rule needs on and kind")
+        raise FaultError("a rule needs on and kind")
     return Fault(**rule)
 
 

@@ -14,8 +14,8 @@ from typing import Final
 
 import httpx
 
-from sandbox.recogniser import Recogniser, Stopped, Unhearable
-from sandbox.simulator.download import Undownloadable, download
+from sandbox.recogniser import Recogniser, StoppedError, UnhearableError
+from sandbox.simulator.download import DownloadError, download
 from sandbox.simulator.ledger import AudioEntry
 from sandbox.simulator.recording import Heard, Outcome, Recording, Unusable
 from sandbox.simulator.state import SimulatorState
@@ -83,9 +83,9 @@ class RecognitionEngine:
             recording = await asyncio.get_running_loop().run_in_executor(
                 self._thread, partial(self._listen, target, task.submission)
             )
-        except (Undownloadable, Unhearable) as error:
+        except (DownloadError, UnhearableError) as error:
             return Unusable(error.code, error.code)
-        except Stopped:
+        except StoppedError:
             return Unusable("InternalError", "InternalError")
         finally:
             target.unlink(missing_ok=True)
@@ -96,7 +96,7 @@ class RecognitionEngine:
         config = self._state.config
         try:
             if not file.has_encoded_url:
-                raise Undownloadable("FILE_DOWNLOAD_FAILED")
+                raise DownloadError("FILE_DOWNLOAD_FAILED")
             size_bytes = await download(
                 self._client,
                 file.file_url,
@@ -104,7 +104,7 @@ class RecognitionEngine:
                 limit_bytes=config.audio_limit_bytes,
                 limit_seconds=config.download_limit_seconds,
             )
-        except Undownloadable as error:
+        except DownloadError as error:
             code = error.code
             raise
         finally:

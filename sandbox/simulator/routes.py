@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from sandbox.simulator.calls import Call, Work, run_call
 from sandbox.simulator.endpoints import Endpoints
-from sandbox.simulator.faults import BadFault, describe, read_faults
+from sandbox.simulator.faults import FaultError, describe, read_faults
 from sandbox.simulator.file_tasks import URL_ERROR, invalid
 from sandbox.simulator.state import SimulatorState
 from sandbox.simulator.wire import Reply
@@ -65,7 +65,7 @@ class _Admin:
         elif request.method == "POST":
             try:
                 rules = read_faults(json.loads(await request.body()))
-            except (ValueError, BadFault) as error:
+            except (ValueError, FaultError) as error:
                 return JSONResponse({"error": str(error)}, 400)
             for rule in rules:
                 self._state.add_fault(rule)

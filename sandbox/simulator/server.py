@@ -4,8 +4,10 @@ an engine behind it. After the context nothing of it is left, no task, no connec
 
 import asyncio
 import contextlib
+import importlib
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from typing import cast
 
 from starlette.applications import Starlette
@@ -93,9 +95,9 @@ async def _engine(state: SimulatorState) -> AsyncIterator[Engine]:
         yield ScriptedEngine(state.config.task_limit_seconds)
         return
     # Whisper and its model are loaded only by those who ask for them.
-    from sandbox.simulator.recognition import recognition_engine
-
-    async with recognition_engine(state) as engine:
+    recognition = importlib.import_module("sandbox.simulator.recognition")
+    engines: Callable[[SimulatorState], AbstractAsyncContextManager[Engine]] = recognition.recognition_engine
+    async with engines(state) as engine:
         yield engine
 
 

@@ -115,7 +115,7 @@ class Task:
 
 
 class TaskStore:
-    """Every task since the start, by id and by result file name. It forgets nothing; asking decides what is seen."""
+    """Every task since the start, by id and by result file name. It forgets nothing."""
 
     def __init__(self) -> None:
         self._tasks: dict[str, Task] = {}

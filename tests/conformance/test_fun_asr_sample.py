@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,9 @@ SAMPLE = Path(__file__).with_name("fun_asr_sample.py")
 KEY = "sk-conformance"
 
 
-async def _run_sample(simulator: Simulator, *file_urls: str, key: str = KEY) -> tuple[int, list[dict], str]:
+async def _run_sample(
+    simulator: Simulator, *file_urls: str, key: str = KEY
+) -> tuple[int, list[dict[str, Any]], str]:
     environment = {
         "PATH": os.environ["PATH"],
         "DASHSCOPE_API_KEY": key,
@@ -39,7 +42,7 @@ async def _run_sample(simulator: Simulator, *file_urls: str, key: str = KEY) -> 
 
 
 @pytest.mark.timeout(60)
-async def test_the_two_calls_of_the_vendors_sample_give_each_files_result():
+async def test_the_two_calls_of_the_vendors_sample_give_each_files_result() -> None:
     files = [
         "https://media.example.org/female.wav?text=Hello+World,+this+is+a+speech+lab.&duration=3.834&run=1",
         "https://media.example.org/male.wav?run=1",
@@ -70,7 +73,7 @@ async def test_the_two_calls_of_the_vendors_sample_give_each_files_result():
 
 
 @pytest.mark.timeout(60)
-async def test_a_failed_file_and_a_refused_key_reach_the_sdks_user():
+async def test_a_failed_file_and_a_refused_key_reach_the_sdks_user() -> None:
     lost = "https://media.example.org/lost.wav?fail=FILE_404_NOT_FOUND"
     kept = "https://media.example.org/kept.wav"
     async with serve(SimulatorConfig(speed=10, api_keys={KEY: "a"})) as simulator:

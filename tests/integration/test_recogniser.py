@@ -9,7 +9,9 @@ import re
 import wave
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import httpx
 import numpy
 import pytest
 from starlette.applications import Starlette
@@ -18,6 +20,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import sandbox
+from sandbox.recogniser import Recogniser
+from sandbox.simulator.recognition import RecognitionEngine
+from sandbox.simulator.recording import Recording
+from sandbox.simulator.server import serve_app
+from sandbox.simulator.tasks import Submission, Task, TaskFile
 from tests.integration.vendor_client import VendorClient, vendor
 
 SPEECH = Path(sandbox.__file__).with_name("speech")
@@ -58,7 +65,6 @@ def _words(text: str) -> list[str]:
 @contextlib.asynccontextmanager
 async def _origin(files: dict[str, bytes]) -> AsyncIterator[str]:
     """A web server that holds some audio files, and some answers that are none."""
-    from sandbox.simulator.server import serve_app
 
     async def answer(request: Request) -> Response:
         name = request.path_params["name"]
@@ -72,12 +78,15 @@ async def _origin(files: dict[str, bytes]) -> AsyncIterator[str]:
         yield origin
 
 
-async def _transcribe(client: VendorClient, *file_urls: str, **parameters: object) -> dict[str, dict]:
+async def _transcribe(
+    client: VendorClient, *file_urls: str, **parameters: object
+) -> dict[str, dict[str, Any]]:
     """The results of one task by file URL; fetched where there is something to fetch."""
     task_id = await client.task(*file_urls, parameters=parameters)
-    async with asyncio.timeout(50):
-        while (await client.status(task_id)) in ("PENDING", "RUNNING"):
-            await asyncio.sleep(0.05)
+    for _ in range(1000):
+        if (await client.status(task_id)) not in ("PENDING", "RUNNING"):
+            break
+        await asyncio.sleep(0.05)
     results = {result["file_url"]: result for result in (await client.query(task_id))["output"]["results"]}
     for result in results.values():
         if "transcription_url" in result:
@@ -86,7 +95,7 @@ async def _transcribe(client: VendorClient, *file_urls: str, **parameters: objec
 
 
 @pytest.mark.timeout(60)
-async def test_real_recordings_come_out_nearly_word_for_word_on_the_channel_they_are_on():
+async def test_real_recordings_come_out_nearly_word_for_word_on_the_channel_they_are_on() -> None:
     first, second = _samples(NAMES[0]), _samples(NAMES[1])
     stereo = numpy.zeros((2, max(len(first), len(second))), "<i2")
     stereo[0, : len(first)], stereo[1, : len(second)] = first, second
@@ -124,7 +133,7 @@ async def test_real_recordings_come_out_nearly_word_for_word_on_the_channel_they
         assert ledger.submits[0].task.billed_seconds() == -(-spoken // 1000)
 
 
-def _check_times(file: dict) -> None:
+def _check_times(file: dict[str, Any]) -> None:
     duration_ms = file["properties"]["original_duration_in_milliseconds"]
     assert file["properties"]["audio_format"] == "pcm_s16le"
     assert file["properties"]["original_sampling_rate"] == 16_000
@@ -136,7 +145,7 @@ def _check_times(file: dict) -> None:
 
 
 @pytest.mark.timeout(60)
-async def test_bad_audio_gets_the_vendors_codes_and_every_download_is_in_the_ledger():
+async def test_bad_audio_gets_the_vendors_codes_and_every_download_is_in_the_ledger() -> None:
     noise = numpy.random.default_rng(1).integers(-20, 20, (1, 16_000))
     files = {
         "text.wav": b"this is no audio at all " * 50,
@@ -171,11 +180,55 @@ async def test_bad_audio_gets_the_vendors_codes_and_every_download_is_in_the_led
 
 
 @pytest.mark.timeout(60)
-async def test_stopping_in_the_middle_of_recognition_leaves_nothing_behind():
+async def test_stopping_in_the_middle_of_recognition_leaves_nothing_behind() -> None:
     before = asyncio.all_tasks()
     files = {"a.wav": (SPEECH / NAMES[0]).read_bytes()}
-    async with _origin(files) as origin:
-        async with vendor(engine="whisper", virtual=False) as client:
-            task_id = await client.task(f"{origin}/a.wav")
-            assert await client.status(task_id) in ("PENDING", "RUNNING")
+    async with _origin(files) as origin, vendor(engine="whisper", virtual=False) as client:
+        task_id = await client.task(f"{origin}/a.wav")
+        assert await client.status(task_id) in ("PENDING", "RUNNING")
     assert asyncio.all_tasks() == before
+
+
+def _names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+class _Crashing(Recogniser):
+    """A recogniser with a bug."""
+
+    def transcribe(
+        self, audio: Path, channel_ids: Sequence[int] = (0,), *, speakers: int | None = None
+    ) -> Recording:
+        raise MemoryError(audio.name)
+
+
+async def test_a_crash_of_the_recogniser_ends_its_task_instead_of_leaving_it_running(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with (
+        _origin({"a.wav": b"x"}) as origin,
+        vendor() as client,
+        httpx.AsyncClient(trust_env=False) as http,
+    ):
+        engine = RecognitionEngine(client.simulator.state, http, _Crashing(), tmp_path)
+        url = f"{origin}/a.wav"
+        task = Task("account", "1", Submission("fun-asr", (url,), {}), 0.0, [TaskFile(1, url)])
+        cancelled = Task(
+            "account", "1", Submission("fun-asr", (url,), {}), 0.0, [TaskFile(1, url)], cancelled_at=0.0
+        )
+        try:
+            engine.begin(task)
+            engine.begin(cancelled)
+            for _ in range(1000):
+                if task.ended_at is not None:
+                    break
+                await asyncio.sleep(0.005)
+        finally:
+            await engine.stop()
+        assert task.state(client.simulator.state.clock.now()) == "FAILED"
+        assert task.failure is not None
+        assert task.failure.code == "InternalError.Algo"
+        assert "the recogniser crashed" in caplog.text
+        assert cancelled.state(1.0) == "CANCELED"
+        assert [entry.url for entry in client.simulator.ledger().audio] == [url]
+        assert _names(tmp_path) == []

@@ -8,16 +8,16 @@ import sys
 import uuid
 
 import pytest
-from tests.integration.vendor_client import SUBMIT, vendor
 
 from sandbox.simulator import SimulatorConfig, serve
+from tests.integration.vendor_client import SUBMIT, vendor
 
 A = "https://media.example.org/a.wav?run=2"
 B = "https://media.example.org/b.wav?run=2&fail=FILE_403_FORBIDDEN"
 ASYNC = {"X-DashScope-Async": "enable"}
 
 
-async def test_a_task_goes_from_submit_to_its_result_file():
+async def test_a_task_goes_from_submit_to_its_result_file() -> None:
     async with vendor() as client:
         answer = await client.submit(A, B)
         assert answer.status_code == 200
@@ -62,7 +62,7 @@ async def test_a_task_goes_from_submit_to_its_result_file():
 @pytest.mark.parametrize(
     "header", [None, "Bearer sk-stranger", "Basic sk-simulator", "sk-simulator", "Bearer"]
 )
-async def test_a_call_without_a_good_key_is_401(header):
+async def test_a_call_without_a_good_key_is_401(header: str | None) -> None:
     async with vendor() as client:
         headers = {"Authorization": header} if header else {}
         for method, path in (
@@ -75,7 +75,7 @@ async def test_a_call_without_a_good_key_is_401(header):
             assert (answer.status_code, answer.json()["code"]) == (401, "InvalidApiKey")
 
 
-async def test_a_synchronous_submit_is_403():
+async def test_a_synchronous_submit_is_403() -> None:
     async with vendor() as client:
         answer = await client.call("POST", SUBMIT, json={})
         assert (answer.status_code, answer.json()["code"]) == (403, "AccessDenied")
@@ -100,7 +100,7 @@ async def test_a_synchronous_submit_is_403():
         ),
     ],
 )
-async def test_a_bad_body_is_400_and_never_billed(body, code, message):
+async def test_a_bad_body_is_400_and_never_billed(body: bytes, code: str, message: str | None) -> None:
     async with vendor() as client:
         answer = await client.call("POST", SUBMIT, content=body, headers=ASYNC)
         assert (answer.status_code, answer.json()["code"]) == (400, code)
@@ -108,7 +108,7 @@ async def test_a_bad_body_is_400_and_never_billed(body, code, message):
         assert client.simulator.ledger().submits == []
 
 
-async def test_the_alternatives_where_the_vendors_pages_disagree():
+async def test_the_alternatives_where_the_vendors_pages_disagree() -> None:
     async with vendor(
         bad_model_status=404, files_per_task=1, missing_parameters="accept", list_key="tasks"
     ) as client:
@@ -121,7 +121,7 @@ async def test_the_alternatives_where_the_vendors_pages_disagree():
         assert [row["task_id"] for row in (await client.list()).json()["tasks"]] == [task_id]
 
 
-async def test_a_submit_without_parameters_is_billed_and_then_fails():
+async def test_a_submit_without_parameters_is_billed_and_then_fails() -> None:
     async with vendor() as client:
         task_id = await client.task(A, parameters=None)
         output = (await client.query(task_id))["output"]
@@ -129,7 +129,7 @@ async def test_a_submit_without_parameters_is_billed_and_then_fails():
         assert len(client.simulator.ledger().submits) == 1
 
 
-async def test_a_script_that_makes_no_sense_is_refused_before_it_is_billed():
+async def test_a_script_that_makes_no_sense_is_refused_before_it_is_billed() -> None:
     async with vendor() as client:
         answer = await client.submit("https://media.example.org/a.wav?run=soon")
         assert (answer.status_code, answer.json()["code"]) == (400, "InvalidParameter")
@@ -137,7 +137,7 @@ async def test_a_script_that_makes_no_sense_is_refused_before_it_is_billed():
         assert client.simulator.ledger().submits == []
 
 
-async def test_oss_urls_pass_with_the_resolve_header_alone():
+async def test_oss_urls_pass_with_the_resolve_header_alone() -> None:
     async with vendor() as client:
         body = {"model": "fun-asr", "input": {"file_urls": ["oss://bucket/a.wav"]}, "parameters": {}}
         resolving = {**ASYNC, "X-DashScope-OssResourceResolve": "enable"}
@@ -146,7 +146,7 @@ async def test_oss_urls_pass_with_the_resolve_header_alone():
         assert (refused.status_code, accepted.status_code) == (400, 200)
 
 
-async def test_lone_surrogates_and_long_urls_survive_the_round_trip():
+async def test_lone_surrogates_and_long_urls_survive_the_round_trip() -> None:
     async with vendor() as client:
         long_url = f"https://media.example.org/{'x' * 65_000}.wav"
         task_id = await client.task(long_url)
@@ -160,14 +160,14 @@ async def test_lone_surrogates_and_long_urls_survive_the_round_trip():
         assert result["code"] == "FILE_DOWNLOAD_FAILED"
 
 
-async def test_a_task_can_be_queried_with_post_as_one_page_has_it():
+async def test_a_task_can_be_queried_with_post_as_one_page_has_it() -> None:
     async with vendor() as client:
         task_id = await client.task(A)
         answer = await client.call("POST", f"/tasks/{task_id}")
         assert answer.json()["output"]["task_status"] == "RUNNING"
 
 
-async def test_a_task_is_unknown_when_missing_foreign_hidden_or_past_its_retention():
+async def test_a_task_is_unknown_when_missing_foreign_hidden_or_past_its_retention() -> None:
     keys = {"sk-simulator": "ours", "sk-second": "ours", "sk-theirs": "theirs"}
     async with vendor(api_keys=keys) as client:
         missing = str(uuid.uuid4())
@@ -191,7 +191,9 @@ async def test_a_task_is_unknown_when_missing_foreign_hidden_or_past_its_retenti
     ("shape", "status", "has_results"),
     [("succeeded", "SUCCEEDED", True), ("failed", "FAILED", False), ("failed_with_results", "FAILED", True)],
 )
-async def test_a_task_without_a_good_file_ends_in_the_shape_that_was_set(shape, status, has_results):
+async def test_a_task_without_a_good_file_ends_in_the_shape_that_was_set(
+    shape: str, status: str, has_results: bool
+) -> None:
     async with vendor(all_failed_shape=shape) as client:
         task_id = await client.task(B)
         client.simulator.state.clock.advance(2)
@@ -203,7 +205,7 @@ async def test_a_task_without_a_good_file_ends_in_the_shape_that_was_set(shape, 
         assert row["status"] == status
 
 
-async def test_a_failed_task_may_hold_usable_results():
+async def test_a_failed_task_may_hold_usable_results() -> None:
     async with vendor() as client:
         task_id = await client.task("https://media.example.org/a.wav?task_fail=InternalError&keep_results=1")
         client.simulator.state.clock.advance(1)
@@ -213,7 +215,7 @@ async def test_a_failed_task_may_hold_usable_results():
         assert answer.json()["transcripts"][0]["text"] == "Transcript of a.wav."
 
 
-async def test_the_list_is_flat_newest_first_and_filtered():
+async def test_the_list_is_flat_newest_first_and_filtered() -> None:
     async with vendor(api_keys={"sk-simulator": "ours", "sk-theirs": "theirs"}) as client:
         first = await client.task(A)
         await client.as_key("sk-theirs").task(A)
@@ -262,13 +264,13 @@ async def test_the_list_is_flat_newest_first_and_filtered():
         {"start_time": "20260228000000", "end_time": "20260302000000"},
     ],
 )
-async def test_a_list_filter_that_makes_no_sense_is_400(query):
+async def test_a_list_filter_that_makes_no_sense_is_400(query: dict[str, object]) -> None:
     async with vendor() as client:
         answer = await client.list(**query)
         assert (answer.status_code, answer.json()["code"]) == (400, "InvalidParameter")
 
 
-async def test_only_a_pending_task_can_be_cancelled():
+async def test_only_a_pending_task_can_be_cancelled() -> None:
     async with vendor(api_keys={"sk-simulator": "ours", "sk-theirs": "theirs"}) as client:
         waiting = await client.task("https://media.example.org/a.wav?pending=5")
         running = await client.task(A)
@@ -284,7 +286,7 @@ async def test_only_a_pending_task_can_be_cancelled():
         assert client.simulator.ledger().submits[0].task.billed_seconds() == 0
 
 
-async def test_a_result_url_works_byte_for_byte_unsigned_by_anyone_else_and_for_a_day():
+async def test_a_result_url_works_byte_for_byte_unsigned_by_anyone_else_and_for_a_day() -> None:
     async with vendor() as client:
         task_id = await client.task(A)
         client.simulator.state.clock.advance(2)
@@ -319,7 +321,7 @@ async def _raw_get(url: str) -> bytes:
         await writer.wait_closed()
 
 
-async def test_a_key_shown_to_the_result_host_is_noted():
+async def test_a_key_shown_to_the_result_host_is_noted() -> None:
     async with vendor() as client:
         task_id = await client.task(A)
         client.simulator.state.clock.advance(2)
@@ -332,7 +334,7 @@ async def test_a_key_shown_to_the_result_host_is_noted():
         assert client.simulator.ledger().leaked_keys() == 3
 
 
-async def test_channels_and_speakers_show_in_the_result_file():
+async def test_channels_and_speakers_show_in_the_result_file() -> None:
     async with vendor() as client:
         url = "https://media.example.org/a.wav?text=One.+Two.&text1=Other+side.&channels=2&speakers=2"
         both = await client.task(url, parameters={"channel_id": [0, 1]})
@@ -352,7 +354,7 @@ async def test_channels_and_speakers_show_in_the_result_file():
         assert results[2]["x_unknown"] == results[2]["properties"]["x_unknown"] == {"kept": True}
 
 
-async def test_calls_over_the_quota_are_429_and_count_for_the_whole_account():
+async def test_calls_over_the_quota_are_429_and_count_for_the_whole_account() -> None:
     keys = {"sk-simulator": "ours", "sk-second": "ours", "sk-theirs": "theirs"}
     async with vendor(
         api_keys=keys, query_qps=2, submit_rpm={"fun-asr": 60}, quota_clock="simulated"
@@ -371,7 +373,7 @@ async def test_calls_over_the_quota_are_429_and_count_for_the_whole_account():
         assert client.simulator.ledger().peak("query", account="ours") >= 2
 
 
-async def test_the_ledger_over_http_tells_every_submit_and_call():
+async def test_the_ledger_over_http_tells_every_submit_and_call() -> None:
     async with vendor() as client:
         task_id = await client.task(A, B, parameters={"channel_id": [0]})
         await client.query(task_id)
@@ -391,24 +393,25 @@ async def test_the_ledger_over_http_tells_every_submit_and_call():
         assert ledger["counts"]["billed_seconds"] == submit["billed_seconds"] == 2
 
 
-async def test_the_clock_is_advanced_over_http():
+async def test_the_clock_is_advanced_over_http() -> None:
     async with vendor() as client:
         task_id = await client.task(A)
         answer = await client.http.post(f"{client.simulator.origin}/_sim/clock", json={"advance_seconds": 2})
         assert answer.json()["now"] == pytest.approx(1_772_417_703.113)
         assert await client.status(task_id) == "SUCCEEDED"
-        for bad in ({}, {"advance_seconds": -1}, {"advance_seconds": "x"}, []):
+        bodies: tuple[object, ...] = ({}, {"advance_seconds": -1}, {"advance_seconds": "x"}, [])
+        for bad in bodies:
             answer = await client.http.post(f"{client.simulator.origin}/_sim/clock", json=bad)
             assert answer.status_code == 400
 
 
-async def test_a_wrong_service_path_is_refused():
+async def test_a_wrong_service_path_is_refused() -> None:
     async with vendor() as client:
         answer = await client.call("POST", "/services/audio/asr/transcribe", json={}, headers=ASYNC)
         assert (answer.status_code, answer.json()["code"]) == (400, "InvalidParameter")
 
 
-async def test_nothing_is_left_after_the_context_and_the_port_can_be_used_again():
+async def test_nothing_is_left_after_the_context_and_the_port_can_be_used_again() -> None:
     before = asyncio.all_tasks()
     async with serve(SimulatorConfig()) as simulator:
         port = int(simulator.origin.rpartition(":")[2])
@@ -420,20 +423,21 @@ async def test_nothing_is_left_after_the_context_and_the_port_can_be_used_again(
         assert probe.connect_ex(("127.0.0.1", port)) != 0
     async with serve(SimulatorConfig(port=port)) as simulator:
         assert simulator.origin.endswith(f":{port}")
-        with pytest.raises(OSError):
+        with pytest.raises(OSError, match="in use"):
             async with serve(SimulatorConfig(port=port)):
                 pass
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
-async def test_the_command_says_where_it_listens_and_stops_on_a_signal(stop):
+async def test_the_command_says_where_it_listens_and_stops_on_a_signal(stop: signal.Signals) -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "sandbox", "simulate", "--speed", "10", "--api-key", "sk-a=one"),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
         ready = json.loads(await asyncio.wait_for(process.stdout.readline(), 20))
         assert ready["base_url"] == f"{ready['origin']}/api/v1"
         port = int(ready["origin"].rpartition(":")[2])

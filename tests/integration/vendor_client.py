@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 
@@ -35,7 +36,7 @@ class VendorClient:
         assert answer.status_code == 200, answer.text
         return str(answer.json()["output"]["task_id"])
 
-    async def query(self, task_id: str) -> dict:
+    async def query(self, task_id: str) -> dict[str, Any]:
         answer = await self.call("GET", f"/tasks/{task_id}")
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
@@ -57,7 +58,7 @@ class VendorClient:
         answer = await self.http.post(f"{self.simulator.origin}/_sim/faults", json=rule)
         assert answer.status_code == 200, answer.text
 
-    async def ledger(self) -> dict:
+    async def ledger(self) -> dict[str, Any]:
         return dict((await self.http.get(f"{self.simulator.origin}/_sim/ledger")).json())
 
 

@@ -19,7 +19,9 @@ class _Wall:
 
 
 @given(speed=st.floats(0.1, 1000), passed=st.floats(0, 1e6), advanced=st.floats(0, 1e6))
-def test_a_fast_clock_runs_in_proportion_and_keeps_what_it_was_advanced(speed, passed, advanced):
+def test_a_fast_clock_runs_in_proportion_and_keeps_what_it_was_advanced(
+    speed: float, passed: float, advanced: float
+) -> None:
     wall = _Wall()
     clock = SimulatedClock(speed=speed, start=NOON_UTC, monotonic=wall)
     clock.advance(advanced)
@@ -29,7 +31,7 @@ def test_a_fast_clock_runs_in_proportion_and_keeps_what_it_was_advanced(speed, p
 
 
 @given(st.lists(st.floats(0, 1e6), max_size=10))
-def test_a_virtual_clock_moves_by_advance_alone_and_never_back(steps):
+def test_a_virtual_clock_moves_by_advance_alone_and_never_back(steps: list[float]) -> None:
     wall = _Wall()
     clock = SimulatedClock(virtual=True, start=NOON_UTC, monotonic=wall)
     seen = [clock.now()]
@@ -41,12 +43,12 @@ def test_a_virtual_clock_moves_by_advance_alone_and_never_back(steps):
 
 
 @pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf")])
-def test_a_clock_cannot_be_advanced_by_nonsense(seconds):
-    with pytest.raises(ValueError):
+def test_a_clock_cannot_be_advanced_by_nonsense(seconds: float) -> None:
+    with pytest.raises(ValueError, match="advance_seconds"):
         SimulatedClock(virtual=True).advance(seconds)
 
 
-def test_vendor_times_are_gmt_plus_8_without_a_zone():
+def test_vendor_times_are_gmt_plus_8_without_a_zone() -> None:
     assert vendor_time(NOON_UTC + 0.113) == "2026-03-02 20:00:00.113"
     assert vendor_time(NOON_UTC + 0.9999) == "2026-03-02 20:00:01.000"
     assert result_folder(NOON_UTC + 15 * 60) == "20260302/20%3A15"
@@ -54,7 +56,7 @@ def test_vendor_times_are_gmt_plus_8_without_a_zone():
 
 
 @given(EPOCHS)
-def test_a_list_stamp_reads_back_to_the_second_it_names(epoch):
+def test_a_list_stamp_reads_back_to_the_second_it_names(epoch: float) -> None:
     stamp = vendor_time(epoch)[:19].translate({ord(mark): None for mark in "-: "})
     assert read_list_stamp(stamp) == pytest.approx(round(epoch * 1000) // 1000)
 
@@ -62,6 +64,6 @@ def test_a_list_stamp_reads_back_to_the_second_it_names(epoch):
 @pytest.mark.parametrize(
     "stamp", ["", "2026-03-02", "20260302", "20261302000000", "２０２６０３０２００００００"]
 )
-def test_other_stamps_are_refused(stamp):
-    with pytest.raises(ValueError):
+def test_other_stamps_are_refused(stamp: str) -> None:
+    with pytest.raises(ValueError, match=r"YYYYMMDDhhmmss|does not match format|unconverted"):
         read_list_stamp(stamp)

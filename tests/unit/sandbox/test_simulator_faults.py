@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox.simulator.faults import BadFault, Fault, FaultBoard, describe, read_faults
+from sandbox.simulator.faults import Fault, FaultBoard, FaultError, describe, read_faults
 from sandbox.simulator.ledger import CallEntry, Ledger
 
 
-def test_the_first_rule_that_fits_takes_the_call_until_it_is_spent():
+def test_the_first_rule_that_fits_takes_the_call_until_it_is_spent() -> None:
     board = FaultBoard()
     board.add(Fault(on="submit", kind="drop_after", times=2, match="fun-asr"))
     board.add(Fault(on="submit", kind="status", times=None))
@@ -19,7 +19,7 @@ def test_the_first_rule_that_fits_takes_the_call_until_it_is_spent():
     assert board.take("submit", "fun-asr") is None
 
 
-def test_a_rule_does_the_work_first_only_where_the_fault_is_in_the_answer():
+def test_a_rule_does_the_work_first_only_where_the_fault_is_in_the_answer() -> None:
     first = {kind: Fault(on="query", kind=kind).works_first for kind in ("drop_after", "slow", "truncate")}
     assert all(first.values())
     assert not any(
@@ -28,7 +28,7 @@ def test_a_rule_does_the_work_first_only_where_the_fault_is_in_the_answer():
     assert Fault(on="submit", kind="hang", accept=True).works_first
 
 
-def test_rules_read_from_json_keep_every_field():
+def test_rules_read_from_json_keep_every_field() -> None:
     given_rule = {
         "on": "result",
         "kind": "status",
@@ -64,13 +64,13 @@ def test_rules_read_from_json_keep_every_field():
         {"on": "submit", "kind": "status", "match": None},
     ],
 )
-def test_a_rule_that_cannot_be_read_is_refused_whole(rule):
-    with pytest.raises(BadFault):
+def test_a_rule_that_cannot_be_read_is_refused_whole(rule: object) -> None:
+    with pytest.raises(FaultError):
         read_faults([{"on": "list", "kind": "hang"}, rule])
 
 
 @given(st.lists(st.floats(0, 20), max_size=60), st.floats(0.1, 5))
-def test_the_ledgers_peak_is_the_most_calls_in_any_span(walls, span):
+def test_the_ledgers_peak_is_the_most_calls_in_any_span(walls: list[float], span: float) -> None:
     ledger = Ledger(calls=[CallEntry("query", 0.0, wall) for wall in walls])
     expected = max((sum(wall - span < other <= wall for other in walls) for wall in walls), default=0)
     assert ledger.peak("query", span) == expected

@@ -10,8 +10,11 @@ GAPS = st.lists(st.floats(0, 0.5), min_size=1, max_size=200)
 
 
 @given(gaps=GAPS, limit=st.integers(1, 20))
-def test_no_span_holds_more_admitted_calls_than_the_limit_and_a_refusal_means_a_full_one(gaps, limit):
-    window, now, admitted = SlidingWindow(limit, 1.0), 0.0, []
+def test_no_span_holds_more_admitted_calls_than_the_limit_and_a_refusal_means_a_full_one(
+    gaps: list[float], limit: int
+) -> None:
+    window, now = SlidingWindow(limit, 1.0), 0.0
+    admitted: list[float] = []
     for gap in gaps:
         now += gap
         recent = [at for at in admitted if at > now - 1.0]
@@ -21,7 +24,7 @@ def test_no_span_holds_more_admitted_calls_than_the_limit_and_a_refusal_means_a_
             admitted.append(now)
 
 
-def test_query_list_and_cancel_count_apart_and_per_account():
+def test_query_list_and_cancel_count_apart_and_per_account() -> None:
     quotas = Quotas(SimulatorConfig(query_qps=2, list_qps=1, cancel_qps=None))
     assert [quotas.admits("query", "a", "", 0.0) for _ in range(3)] == [True, True, False]
     assert quotas.admits("query", "b", "", 0.0)
@@ -30,7 +33,7 @@ def test_query_list_and_cancel_count_apart_and_per_account():
     assert quotas.admits("query", "a", "", 1.0)
 
 
-def test_submits_are_limited_by_the_minute_and_by_the_second_for_each_model():
+def test_submits_are_limited_by_the_minute_and_by_the_second_for_each_model() -> None:
     quotas = Quotas(SimulatorConfig(submit_rpm={"slow": 100, "fast": 6}))
     assert [quotas.admits("submit", "a", "slow", 0.0) for _ in range(3)] == [True, True, False]
     assert quotas.admits("submit", "a", "fast", 0.0)
@@ -40,13 +43,13 @@ def test_submits_are_limited_by_the_minute_and_by_the_second_for_each_model():
     assert quotas.admits("submit", "a", "fast", 60.0)
 
 
-def test_the_default_quotas_are_the_vendors():
+def test_the_default_quotas_are_the_vendors() -> None:
     quotas = Quotas(SimulatorConfig())
     assert [quotas.admits("query", "a", "", 0.0) for _ in range(21)].count(True) == 20
     assert [quotas.admits("submit", "a", "fun-asr", 0.0) for _ in range(11)].count(True) == 10
     assert [quotas.admits("submit", "a", "fun-asr-mtl", 0.0) for _ in range(3)].count(True) == 2
 
 
-def test_quotas_can_be_turned_off():
+def test_quotas_can_be_turned_off() -> None:
     quotas = Quotas(SimulatorConfig(submit_rpm=None, query_qps=None))
     assert all(quotas.admits(kind, "a", "fun-asr", 0.0) for kind in ("submit", "query") for _ in range(1000))

@@ -12,7 +12,7 @@ def _tokens(text: str) -> list[Token]:
     return [Token(word, 100 * index, 100 * index + 80) for index, word in enumerate(text.split())]
 
 
-def test_a_mark_moves_from_the_word_into_its_punctuation_and_takes_the_space_along():
+def test_a_mark_moves_from_the_word_into_its_punctuation_and_takes_the_space_along() -> None:
     first, second = sentences_of(_tokens("Morning, team. Ready when you are."))
     assert (first.text, second.text) == ("Morning, team. ", "Ready when you are.")
     assert first.words == (Word("Morning", ", ", 0, 80), Word("team", ". ", 100, 180))
@@ -26,7 +26,7 @@ def test_a_mark_moves_from_the_word_into_its_punctuation_and_takes_the_space_alo
 
 
 @given(st.lists(WORDS, max_size=30))
-def test_sentences_hold_every_word_once_and_join_to_the_text(words):
+def test_sentences_hold_every_word_once_and_join_to_the_text(words: list[str]) -> None:
     text = " ".join(words)
     sentences = sentences_of(_tokens(text))
     assert "".join(sentence.text for sentence in sentences) == text
@@ -37,7 +37,7 @@ def test_sentences_hold_every_word_once_and_join_to_the_text(words):
 
 
 @given(WORDS)
-def test_splitting_a_mark_loses_nothing_and_leaves_a_word(word):
+def test_splitting_a_mark_loses_nothing_and_leaves_a_word(word: str) -> None:
     text, mark = split_mark(word)
     assert text + mark == word
     assert text
