@@ -81,7 +81,9 @@ def known_models() -> tuple[str, ...]:
 def model_pattern(family: Family) -> str:
     """A regular expression (the common subset of Python and JSON Schema) for the family's names."""
     aliases = [
-        re.escape(alias).replace(r"\-", "-") for alias, info in _ALIASES.items() if info.family is family
+        re.escape(alias).replace(r"\-", "-")
+        for alias, info in _ALIASES.items()
+        if info.family.value == family.value
     ]
     return rf"^({'|'.join(aliases)})(-[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})?$"
 

@@ -35,11 +35,14 @@ MAX_TTL_SECONDS = 366 * 24 * 3600
 URL_PATTERN = r"^([hH][tT][tT][pP][sS]?|[oO][sS][sS])://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?([/?#][!-\[\]-~]*)?$"
 """http, https or oss; a host without user or password; printable ASCII without spaces and backslashes."""
 
+RFC3339_PATTERN = (
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$"
+)
+"""A zone is a must; numbers and dates without a time are not times."""
+
 _URL = re.compile(URL_PATTERN)
 _NOT_IN_A_URL = re.compile(r"[^!-~]|\\")
-_RFC3339 = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})"
-)
+_RFC3339 = re.compile(RFC3339_PATTERN)
 
 
 class Action(StrEnum):
@@ -89,7 +92,9 @@ FileUrl = Annotated[
     WithJsonSchema({"type": "string", "maxLength": MAX_URL_CHARS, "pattern": URL_PATTERN}),
 ]
 Deadline = Annotated[
-    AwareDatetime, BeforeValidator(_rfc3339), WithJsonSchema({"type": "string", "format": "date-time"})
+    AwareDatetime,
+    BeforeValidator(_rfc3339),
+    WithJsonSchema({"type": "string", "format": "date-time", "pattern": RFC3339_PATTERN}),
 ]
 
 

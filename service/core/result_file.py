@@ -83,10 +83,9 @@ def _audio(fields: _Fields) -> AudioProperties:
 
 
 def _audio_properties(fields: _Fields) -> AudioProperties:
-    audio_format = fields.text("audio_format") or fields.text("format")
-    rate_hz = fields.integer("original_sampling_rate")
+    audio_format, rate_hz = fields.text("audio_format"), fields.integer("original_sampling_rate")
     return AudioProperties(
-        format=audio_format,
+        format=fields.text("format") if audio_format is None else audio_format,
         sampling_rate_hz=fields.integer("sample_rate") if rate_hz is None else rate_hz,
         duration_ms=fields.integer("original_duration_in_milliseconds"),
         channels=fields.integers("channels"),
