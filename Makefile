@@ -1,0 +1,78 @@
+# The way in. Needs Python 3.11 or later, pip and make; everything else is installed into .venv, from the hash-locked
+# lists in requirements/. A stamp in .venv says that a list is installed, and is written only when it is.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+# Taken as they were typed: a `$$` in a URL or a file name is not a variable of make. Read by sandbox/demo.
+override AUDIO := $(value AUDIO)
+override URLS := $(value URLS)
+override CONFIRM := $(value CONFIRM)
+override PYTEST_ARGS := $(value PYTEST_ARGS)
+export AUDIO URLS CONFIRM PYTEST_ARGS
+
+VENV := .venv
+BIN := $(VENV)/bin
+CODE := service sandbox tools tests
+
+.PHONY: help
+help: ## say what there is
+	@echo "make TARGET, where TARGET is one of"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r name text; do \
+	  printf '  %-10s %s\n' "$$name" "$$text"; done
+
+.PHONY: demo
+demo: $(VENV)/.demo ## transcribe the bundled recordings end to end; AUDIO="a.wav b.mp3" takes your own
+	@$(BIN)/python -m sandbox demo
+
+.PHONY: test
+test: $(VENV)/.dev ## run the tests that need nothing but Python, in less than 3 minutes; PYTEST_ARGS="-k word" for some
+	@tools/test.sh
+
+.PHONY: test-all
+test-all: $(VENV)/.dev tools ## install Java and Kafka if they are missing, then run every test; a skip is a failure
+	@tools/test.sh --no-skips
+
+.PHONY: tools
+tools: $(VENV)/.demo
+	@tools/install.sh
+
+.PHONY: lint
+lint: $(VENV)/.dev ## check style, types, import directions, sizes, the Dockerfile and the chart
+	@tools/lint.sh
+
+.PHONY: kafka
+kafka: $(VENV)/.demo ## start real Apache Kafka on a free local port until Ctrl-C (needs Java 17 and Maven)
+	@$(BIN)/python -m sandbox kafka
+
+.PHONY: schemas
+schemas: $(VENV)/.runtime ## write schemas/ from the models
+	@$(BIN)/python -m service.schemas
+
+.PHONY: lock
+lock: ## resolve requirements/*.txt anew; UPGRADE=--upgrade takes the newest of everything
+	@PYTHON="$$($(FIND_PYTHON))" tools/lock.sh $(UPGRADE)
+
+.PHONY: clean
+clean: ## remove .venv and what the tools left here
+	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.* dist
+	@find $(CODE) -name __pycache__ -prune -exec rm -rf {} +
+
+# -- set-up ---------------------------------------------------------------------------------------------------------
+
+FIND_PYTHON := tools/find-python.sh
+
+$(VENV)/.python:
+	@python="$$($(FIND_PYTHON))" && "$$python" -m venv --clear $(VENV) && touch $@
+
+$(VENV)/.runtime: requirements/runtime.txt $(VENV)/.python
+	@tools/pip-install.sh $(BIN) requirements/runtime.txt && touch $@
+
+$(VENV)/.demo: requirements/demo.txt pyproject.toml $(VENV)/.runtime
+	@tools/pip-install.sh $(BIN) requirements/demo.txt --editable && touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.demo
+	@tools/pip-install.sh $(BIN) requirements/dev.txt && touch $@

@@ -1,0 +1,44 @@
+"""The graph of a package's imports of itself, with its cycles and its longest chain; it imports nothing."""
+
+import ast
+from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
+
+Graph = Mapping[str, set[str]]
+
+
+def import_graph(sources: Mapping[str, str]) -> dict[str, set[str]]:
+    """Which modules each module imports, wherever in it; `sources` maps dotted names to their text.
+
+    A package's name stands for its `__init__`: an import of a module in it is none of the package.
+    """
+    return {name: _imported(text, sources) - {name} for name, text in sources.items()}
+
+
+def find_cycle(graph: Graph) -> list[str]:
+    """One cycle as the modules in its order, the first again at the end; empty when there is none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        cycle: list[str] = error.args[1]
+        return cycle[::-1]
+    return []
+
+
+def longest_chain(graph: Graph) -> list[str]:
+    """Modules of the longest chain, the importing one first. The graph must have no cycle."""
+    chains: dict[str, list[str]] = {}
+    for name in TopologicalSorter(graph).static_order():
+        chains[name] = [name, *max((chains[other] for other in graph[name]), key=len, default=[])]
+    return max(chains.values(), key=len, default=[])
+
+
+def _imported(text: str, known: Mapping[str, str]) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            members = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= members & known.keys() or {node.module}
+    return names & known.keys()

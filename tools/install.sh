@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Installs what some tests need besides Python: Java 17 and Maven from Debian, then Kafka's jars through Maven.
+set -euo pipefail
+missing=()
+command -v java >/dev/null || missing+=(openjdk-17-jre-headless)
+command -v mvn >/dev/null || missing+=(maven)
+if [ ${#missing[@]} -gt 0 ]; then
+  if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then
+    echo "Missing here: ${missing[*]} (so Debian calls them). Install them, or run this as root on Debian." >&2
+    exit 1
+  fi
+  echo "Installing ${missing[*]} from Debian ..." >&2
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq
+  apt-get install -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+.venv/bin/python -m sandbox kafka --fetch

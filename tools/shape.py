@@ -1,0 +1,162 @@
+"""Measures the numbers 2 to 7, 15 and 25 of the style's checklist over the code; it knows no exemption.
+
+`python -m tools.shape` prints a line for each limit that is broken, then the numbers, and exits 1 if any is.
+"""
+
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from tools.imports import find_cycle, import_graph, longest_chain
+from tools.source import Module, parse
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a package may have. `None` in place of a limit over all its places: none is set."""
+
+    module_lines: int
+    module_lines_median: int | None = None
+    function_lines_p90: int | None = None
+    complexity_p95: int | None = None
+    arguments_p95: int | None = None
+    broad_handlers: int | None = None
+    anys_per_1000: float | None = None
+    silenced_per_1000: float | None = None
+    chain: int | None = None
+
+
+FUNCTION_LINES, COMPLEXITY, NESTING, ARGUMENTS = 50, 10, 3, 8
+PACKAGES = {
+    "service": Limits(
+        module_lines=300,
+        module_lines_median=120,
+        function_lines_p90=30,
+        complexity_p95=6,
+        arguments_p95=5,
+        broad_handlers=2,
+        anys_per_1000=2.0,
+        silenced_per_1000=1.0,
+        chain=7,
+    ),
+    "sandbox": Limits(module_lines=400),
+}
+NEVER_SILENCED = ("service/core/", "service/pipeline/")
+
+
+@dataclass
+class Report:
+    """Broken limits, each a line to print, and the rows (what, measured, limit) of the summary."""
+
+    broken: list[str] = field(default_factory=list)
+    rows: list[tuple[str, float, float | None]] = field(default_factory=list)
+
+    def place(self, where: str, what: str, measured: float, limit: float) -> None:
+        """Take one place's number."""
+        if measured > limit:
+            self.broken.append(f"{where} {what} {measured:g}, at most {limit:g}")
+
+    def total(self, package: str, what: str, measured: float, limit: float | None) -> None:
+        """Take a number of the whole package, and show it in the summary."""
+        self.rows.append((f"{package}: {what}", measured, limit))
+        if limit is not None:
+            self.place(f"{package}:", what, measured, limit)
+
+
+def percentile(numbers: Iterable[int], share: float) -> int:
+    """The least number that at least `share` of them do not exceed; 0 for none."""
+    ordered = sorted(numbers)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else 0
+
+
+def examine(package: str, limits: Limits, sources: Mapping[str, str], report: Report) -> None:
+    """Measure one package; `sources` maps the paths of its modules to their text."""
+    modules = [parse(path, text) for path, text in sorted(sources.items())]
+    _examine_sizes(package, limits, modules, report)
+    _examine_functions(package, limits, modules, report)
+    _examine_escapes(package, limits, modules, report)
+    _examine_imports(package, limits, sources, report)
+
+
+def _examine_sizes(package: str, limits: Limits, modules: Sequence[Module], report: Report) -> None:
+    sizes = [module.lines for module in modules]
+    for module in modules:
+        report.place(f"{module.path}:1", "module lines", module.lines, limits.module_lines)
+    report.total(package, "module lines, median", median(sizes or [0]), limits.module_lines_median)
+    report.total(package, "module lines, most", max(sizes, default=0), None)
+
+
+def _examine_functions(package: str, limits: Limits, modules: Sequence[Module], report: Report) -> None:
+    functions = [function for module in modules for function in module.functions]
+    for module in modules:
+        for function in module.functions:
+            where = f"{module.path}:{function.line} {function.name}:"
+            report.place(where, "function lines", function.lines, FUNCTION_LINES)
+            report.place(where, "complexity", function.complexity, COMPLEXITY)
+            report.place(where, "nesting", function.nesting, NESTING)
+            report.place(where, "arguments", function.arguments, ARGUMENTS)
+    rows: list[tuple[str, list[int], float, int | None]] = [
+        ("function lines, p90", [function.lines for function in functions], 0.9, limits.function_lines_p90),
+        ("complexity, p95", [function.complexity for function in functions], 0.95, limits.complexity_p95),
+        ("nesting, most", [function.nesting for function in functions], 1.0, None),
+        ("arguments, p95", [function.arguments for function in functions], 0.95, limits.arguments_p95),
+    ]
+    for what, numbers, share, limit in rows:
+        report.total(package, what, percentile(numbers, share), limit)
+        if share < 1:
+            report.total(package, f"{what.partition(',')[0]}, most", max(numbers, default=0), None)
+
+
+def _examine_escapes(package: str, limits: Limits, modules: Sequence[Module], report: Report) -> None:
+    """What lets errors or types through: broad handlers, `Any`, comments that silence a check."""
+    thousands = sum(module.lines for module in modules) / 1000 or 1.0
+    broad = [f"{module.path}:{line}" for module in modules for line in module.broad_handlers]
+    anys = [f"{module.path}:{line}" for module in modules for line in module.anys]
+    silenced = [f"{module.path}:{line}" for module in modules for line in module.silenced]
+    escapes: list[tuple[str, list[str], float, float | None]] = [
+        ("handlers of any exception", broad, 1.0, limits.broad_handlers),
+        ("Any per 1,000 lines", anys, thousands, limits.anys_per_1000),
+        ("silenced checks per 1,000 lines", silenced, thousands, limits.silenced_per_1000),
+    ]
+    for what, places, unit, limit in escapes:
+        measured = round(len(places) / unit, 2)
+        report.total(package, what, measured, limit)
+        if limit is not None and measured > limit:
+            report.broken += [f"{place} {what.partition(' per ')[0]}" for place in places]
+    for place in silenced:
+        report.place(place, "silenced checks", place.startswith(NEVER_SILENCED), 0)
+
+
+def _examine_imports(package: str, limits: Limits, sources: Mapping[str, str], report: Report) -> None:
+    graph = import_graph({_dotted(path): text for path, text in sources.items()})
+    cycle = find_cycle(graph)
+    if cycle:
+        report.broken.append(f"{package}: import cycle {' -> '.join(cycle)}, none is allowed")
+        return
+    chain = longest_chain(graph)
+    length = max(0, len(chain) - 1)
+    report.total(package, "imports in the longest chain", length, limits.chain)
+    if limits.chain is not None and length > limits.chain:
+        report.broken.append(f"{package}: that chain is {' -> '.join(chain)}")
+
+
+def _dotted(path: str) -> str:
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def main() -> int:
+    report = Report()
+    for package, limits in PACKAGES.items():
+        sources = {path.as_posix(): path.read_text("utf-8") for path in Path(package).rglob("*.py")}
+        examine(package, limits, sources, report)
+    print(*report.broken, sep="\n", end="\n\n" if report.broken else "")
+    for what, measured, limit in report.rows:
+        print(f"{what:50}{measured:>8g}{'' if limit is None else f'   at most {limit:g}'}")
+    return 1 if report.broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
