@@ -102,10 +102,26 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 data=request.content or None,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=None),
+                middlewares=(_Once(),),
             )
         return httpx.Response(
             response.status, headers=response.raw_headers, stream=_Body(response), request=request
         )
+
+
+class _Once:
+    """Lets one request leave: aiohttp repeats a GET whose pooled connection broke, and no budget knows."""
+
+    def __init__(self) -> None:
+        self._has_left = False
+
+    async def __call__(
+        self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        if self._has_left:
+            raise aiohttp.ServerDisconnectedError
+        self._has_left = True
+        return await send(request)
 
 
 class _Body(httpx.AsyncByteStream):

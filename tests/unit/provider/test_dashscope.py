@@ -290,6 +290,15 @@ async def test_a_query_whose_answer_breaks_off_is_a_lost_connection(reply: Reply
         assert looked.code == "connection_lost"
 
 
+async def test_a_query_is_not_repeated_when_its_pooled_connection_breaks() -> None:
+    async with dashscope(RUNNING, cut, RUNNING) as (provider, server):
+        assert isinstance(await provider.query(TASK), TaskView)
+        looked = await provider.query(TASK)
+        assert isinstance(looked, Trouble)
+        assert looked.code == "connection_lost"
+    assert len(server.requests) == 2
+
+
 async def test_a_cancel_that_came_too_late_says_so() -> None:
     body = '{"code":"UnsupportedOperation","message":"Failed to cancel the task."}'
     async with dashscope(answer(400, body), answer(200, body)) as (provider, _):

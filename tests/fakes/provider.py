@@ -1,0 +1,212 @@
+"""A provider in memory: it does what the Provider port promises, keeps a ledger, and goes wrong on demand.
+
+The contract suite runs on it and on `DashScope` alike.
+"""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from urllib.parse import urlsplit
+
+from pydantic import JsonValue
+
+from service.core.task import (
+    Accepted,
+    FileView,
+    Lost,
+    NotSent,
+    Refused,
+    SubmitAnswer,
+    TaskStatus,
+    TaskView,
+    Trouble,
+)
+
+TIMEOUT = Trouble("timeout", "provider did not answer within 30 s")
+NO_CONNECTION = Trouble("connect_failed", "no connection to provider")
+TOO_LATE_TO_CANCEL = Trouble("UnsupportedOperation", "Failed to cancel the task.", 400)
+
+
+class AfterWork(Enum):
+    """Faults of a submit that was served."""
+
+    LOSE_ANSWER = auto()
+    """The task is made, and billed, and the answer does not arrive."""
+
+
+SubmitFault = Refused | Lost | NotSent | AfterWork
+
+
+@dataclass
+class FakeTask:
+    """One billed submit. `looks` counts its queries; `statuses` is what they see, the last one for ever."""
+
+    task_id: str
+    model: str
+    file_urls: tuple[str, ...]
+    options: dict[str, JsonValue]
+    statuses: tuple[TaskStatus, ...]
+    trouble: Trouble | None = None
+    looks: int = 0
+    is_cancelled: bool = False
+    is_forgotten: bool = False
+
+
+@dataclass
+class FakeProvider:
+    """Scripted beforehand, read afterwards.
+
+    The ledger: `submits` are the tasks that were made (and billed), `calls` the (kind, subject) of every
+    call in order, whatever became of it. The script: `statuses` is what the queries of new tasks see one
+    after the other; `file_troubles` and `task_troubles` say by file URL what fails; `texts` what is heard in
+    a file. An entry of a `next_*` queue takes the next call of that kind, whatever it is about. A cleared
+    gate holds the calls of its kind on the wire until it is set; a submit's task is made before.
+    """
+
+    statuses: tuple[TaskStatus, ...] = (TaskStatus.RUNNING, TaskStatus.SUCCEEDED)
+    file_troubles: dict[str, Trouble] = field(default_factory=dict)
+    task_troubles: dict[str, Trouble] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+    next_submits: deque[SubmitFault] = field(default_factory=deque)
+    next_queries: deque[Trouble | TaskStatus | TaskView] = field(default_factory=deque)
+    next_cancels: deque[Trouble] = field(default_factory=deque)
+    next_fetches: deque[Trouble | bytes] = field(default_factory=deque)
+    submits: list[FakeTask] = field(default_factory=list)
+    calls: list[tuple[str, str]] = field(default_factory=list)
+    submit_gate: asyncio.Event = field(default_factory=asyncio.Event)
+    query_gate: asyncio.Event = field(default_factory=asyncio.Event)
+    fetch_gate: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        for gate in (self.submit_gate, self.query_gate, self.fetch_gate):
+            gate.set()
+
+    async def submit(
+        self, model: str, file_urls: Sequence[str], options: Mapping[str, JsonValue]
+    ) -> SubmitAnswer:
+        """Make a task, unless the next fault says otherwise."""
+        self.calls.append(("submit", " ".join(file_urls)))
+        fault = self.next_submits.popleft() if self.next_submits else None
+        if isinstance(fault, Refused | Lost | NotSent):
+            await self.submit_gate.wait()
+            return fault
+        task = self._make(model, tuple(file_urls), dict(options))
+        await self.submit_gate.wait()
+        return Lost(TIMEOUT) if fault is AfterWork.LOSE_ANSWER else Accepted(task.task_id)
+
+    async def query(self, task_id: str) -> TaskView | Trouble:
+        """The task's next status; UNKNOWN for one that was never made or is forgotten."""
+        self.calls.append(("query", task_id))
+        await self.query_gate.wait()
+        fault = self.next_queries.popleft() if self.next_queries else None
+        if isinstance(fault, Trouble | TaskView):
+            return fault
+        task = self.task(task_id)
+        if task is None or task.is_forgotten:
+            return TaskView(task_id, TaskStatus.UNKNOWN)
+        return self._look(task) if fault is None else self._view(task, fault)
+
+    async def cancel(self, task_id: str) -> Trouble | None:
+        """Agree while the next look would see PENDING."""
+        self.calls.append(("cancel", task_id))
+        if self.next_cancels:
+            return self.next_cancels.popleft()
+        task = self.task(task_id)
+        if task is None or self._status(task) is not TaskStatus.PENDING:
+            return TOO_LATE_TO_CANCEL
+        task.is_cancelled = True
+        return None
+
+    async def fetch(self, transcription_url: str) -> bytes | Trouble:
+        """The result file of a task that was made here; a 403 for any other URL."""
+        self.calls.append(("fetch", transcription_url))
+        await self.fetch_gate.wait()
+        if self.next_fetches:
+            return self.next_fetches.popleft()
+        for task in self.submits:
+            for index, file_url in enumerate(task.file_urls):
+                if transcription_url == _result_url(task, index):
+                    return self._result(file_url)
+        return Trouble("http_error", "the result's host results.example answered 403", 403)
+
+    def task(self, task_id: str) -> FakeTask | None:
+        """The billed submit with this id."""
+        return next((task for task in self.submits if task.task_id == task_id), None)
+
+    def count(self, kind: str) -> int:
+        """How many calls of a kind there were."""
+        return sum(called == kind for called, _ in self.calls)
+
+    def _make(self, model: str, file_urls: tuple[str, ...], options: dict[str, JsonValue]) -> FakeTask:
+        found = (self.task_troubles[url] for url in file_urls if url in self.task_troubles)
+        task_id = f"task-{len(self.submits) + 1}"
+        task = FakeTask(task_id, model, file_urls, options, self.statuses, next(found, None))
+        self.submits.append(task)
+        return task
+
+    def _look(self, task: FakeTask) -> TaskView:
+        status = self._status(task)
+        task.looks += 1
+        return self._view(task, status)
+
+    def _status(self, task: FakeTask) -> TaskStatus:
+        if task.is_cancelled:
+            return TaskStatus.CANCELED
+        status = task.statuses[min(task.looks, len(task.statuses) - 1)]
+        failed = task.trouble is not None and status is TaskStatus.SUCCEEDED
+        return TaskStatus.FAILED if failed else status
+
+    def _view(self, task: FakeTask, status: TaskStatus) -> TaskView:
+        if status is TaskStatus.UNKNOWN:
+            return TaskView(task.task_id, status)
+        is_over = status in (TaskStatus.SUCCEEDED, TaskStatus.FAILED)
+        lists_files = is_over and task.trouble is None
+        # The vendor's order is not that of the submit.
+        files = tuple(reversed([self._file(task, index) for index in range(len(task.file_urls))]))
+        return TaskView(
+            task.task_id,
+            status,
+            files if lists_files else (),
+            (task.trouble or Trouble("unexpected_answer", "it failed"))
+            if status is TaskStatus.FAILED
+            else None,
+            billed_seconds=sum(file.trouble is None for file in files) if lists_files else None,
+            submit_time="2026-03-02 10:15:01.113",
+            scheduled_time=None if status is TaskStatus.PENDING else "2026-03-02 10:15:01.140",
+            end_time="2026-03-02 10:15:08.902" if is_over or status is TaskStatus.CANCELED else None,
+        )
+
+    def _file(self, task: FakeTask, index: int) -> FileView:
+        file_url = task.file_urls[index]
+        trouble = self.file_troubles.get(file_url)
+        if trouble is not None:
+            return FileView(file_url, trouble=trouble)
+        return FileView(file_url, transcription_url=_result_url(task, index))
+
+    def _result(self, file_url: str) -> bytes:
+        text = self.texts.get(file_url, f"Transcript of {urlsplit(file_url).path.rpartition('/')[2]}.")
+        document = {
+            "file_url": file_url,
+            "properties": {
+                "audio_format": "pcm_s16le",
+                "channels": [0],
+                "original_sampling_rate": 16000,
+                "original_duration_in_milliseconds": 1500,
+            },
+            "transcripts": [
+                {
+                    "channel_id": 0,
+                    "content_duration_in_milliseconds": 1000,
+                    "text": text,
+                    "sentences": [{"begin_time": 200, "end_time": 1200, "text": text, "sentence_id": 1}],
+                }
+            ],
+        }
+        return json.dumps(document).encode()
+
+
+def _result_url(task: FakeTask, index: int) -> str:
+    return f"https://results.example/{task.model}/10%3A15/{task.task_id}-{index + 1}.json?Signature=fake"

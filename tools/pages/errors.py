@@ -1,0 +1,143 @@
+"""The text of docs/errors.md, from the list of failure codes and the table of verdicts."""
+
+import ast
+import inspect
+from collections.abc import Iterable, Iterator
+
+from service import errors
+from service.core.task import OWN_CODES, Trouble
+from service.core.verdicts import TABLE, Action, Verdict, on_fetch, on_submit
+from service.errors import FailureCode
+
+INTRODUCTION = """\
+# Errors
+
+This page is written by `python -m tools.generate_docs errors` from `service/errors.py` and
+`service/core/verdicts.py`; a test keeps it in step.
+
+A job that cannot be done ends in one record on the failures topic. Its `code` is one of the first table,
+`provider_code` is the provider's own word where there was one, and `retryable` says whether the same request,
+published again, may succeed.
+"""
+
+VERDICTS = """\
+## What the provider's codes lead to
+
+*Submit*: the code answers our submit, so there is no task. *File*: the code stands on a file of a finished
+task, or on a failed task that lists no files.
+
+- **try again**: the same submit later, so often at most.
+- **submit again**: a new task, so many submits of the job in all.
+- **hold**: stop submitting, keep every job, say so in a metric, an alert and a log line, and go on by itself
+  once a probe succeeds. On a file it means: submit it again after the hold.
+- **empty transcript**: there was no speech; the job ends in a result.
+- anything else is the failure's `code`.
+"""
+
+WITHOUT_A_ROW = """\
+## Codes that the table does not name
+
+A code is first judged by its family: `InternalError.Algo.New` as `InternalError.Algo`. Otherwise a submit is
+judged by its HTTP status, and a file fails as `provider_error`. Each such code is worth a look: the table has
+to learn it.
+"""
+
+FETCH = """\
+## When a finished task's result cannot be fetched
+
+The transcript is paid for, so whatever may pass is tried until the deadline; after 24 h the provider's 403
+ends it.
+"""
+
+LOOK = """\
+## When a task cannot be looked at
+
+A look that fails says nothing about the task: it is repeated until the deadline. Account reasons hold
+submits as well.
+"""
+
+STATUSES = (301, 401, 402, 403, 404, 407, 413, 429, 500, 503)
+FETCH_TROUBLES = (
+    ("the URL is one that the fetch guard does not open", Trouble("fetch_refused", "")),
+    ("the file is over the guard's size", Trouble("fetch_too_large", "")),
+    ("no connection", Trouble("connect_failed", "")),
+    ("no answer in time", Trouble("timeout", "")),
+    ("the connection was lost, or the body is damaged", Trouble("connection_lost", "")),
+    ("a redirect", Trouble("http_error", "", 302)),
+    ("HTTP 403, 404 or 410", Trouble("http_error", "", 403)),
+    ("HTTP 429 or 5xx", Trouble("http_error", "", 503)),
+    ("any other HTTP status", Trouble("http_error", "", 400)),
+    ("the file is not a transcript", Trouble("not_a_transcript", "")),
+)
+
+
+def errors_page() -> str:
+    """The whole page."""
+    return "\n".join(
+        [
+            INTRODUCTION,
+            *_table(("`code`", "what it means and what to do"), _failure_rows()),
+            VERDICTS,
+            *_table(("provider's code", "submit", "file"), _verdict_rows()),
+            WITHOUT_A_ROW,
+            *_table(("HTTP status", "submit"), _status_rows()),
+            LOOK,
+            FETCH,
+            *_table(("what happened", "verdict"), _fetch_rows()),
+        ]
+    )
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    for cells in (head, ("---",) * len(head), *rows):
+        yield f"| {' | '.join(cells)} |"
+    yield ""
+
+
+def _failure_rows() -> Iterator[tuple[str, ...]]:
+    """Each code with the docstring under it, which only the source has."""
+    (definition,) = ast.parse(inspect.getsource(FailureCode)).body
+    assert isinstance(definition, ast.ClassDef)
+    for assigned, described in zip(definition.body, definition.body[1:], strict=False):
+        if isinstance(assigned, ast.Assign) and isinstance(described, ast.Expr):
+            (name,) = assigned.targets
+            assert isinstance(name, ast.Name)
+            yield f"`{getattr(errors.FailureCode, name.id)}`", " ".join(_text(described).split())
+
+
+def _text(described: ast.Expr) -> str:
+    assert isinstance(described.value, ast.Constant)
+    return str(described.value.value)
+
+
+def _verdict_rows() -> Iterator[tuple[str, ...]]:
+    for code, row in TABLE.items():
+        if code not in OWN_CODES:
+            yield f"`{code}`", _verdict(row.on_submit), _verdict(row.on_file)
+
+
+def _status_rows() -> Iterator[tuple[str, ...]]:
+    for status in STATUSES:
+        yield str(status), _verdict(on_submit(Trouble("http_error", "", status)))
+
+
+def _fetch_rows() -> Iterator[tuple[str, ...]]:
+    for happened, trouble in FETCH_TROUBLES:
+        yield happened, _verdict(on_fetch(trouble))
+
+
+def _verdict(verdict: Verdict) -> str:
+    often = "until the deadline" if verdict.max_attempts is None else f"{verdict.max_attempts} in all"
+    match verdict.action:
+        case Action.FAIL:
+            return f"`{verdict.code}`"
+        case Action.RETRY if verdict.max_attempts is None:
+            return f"try again {often}"
+        case Action.RETRY:
+            return f"try again, {often}, then `{verdict.code}`"
+        case Action.RESUBMIT:
+            return f"submit again, {often}, then `{verdict.code}`"
+        case Action.HOLD:
+            return "hold"
+        case Action.EMPTY:
+            return "empty transcript"
