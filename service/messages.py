@@ -10,7 +10,6 @@ from service.outcome import (
     ProviderTimes,
     RequestSummary,
     Result,
-    Stage,
     Times,
     Usage,
     rfc3339,
@@ -27,6 +26,7 @@ from service.reading import (
 )
 from service.request import MAX_FILES, Action, Request
 from service.speech import AudioProperties, Channel, Sentence, Transcript, Word
+from service.stage import Stage
 
 __all__ = [
     "FAILURE_TYPE",

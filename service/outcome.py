@@ -5,7 +5,6 @@ UTF-8, with nulls kept, so that a consumer always finds every field.
 """
 
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Annotated
 
 from pydantic import (
@@ -23,6 +22,7 @@ from service.errors import FailureCode
 from service.options import Notice
 from service.scrub import scrub, without_query
 from service.speech import Transcript
+from service.stage import Stage
 
 RESULT_TYPE = "scribe.transcription.result.v1"
 FAILURE_TYPE = "scribe.transcription.failure.v1"
@@ -44,17 +44,6 @@ PublicText = Annotated[str, AfterValidator(scrub)]
 
 class _Wire(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class Stage(StrEnum):
-    """Where a job was when it failed."""
-
-    DECODE = "decode"
-    ACCEPT = "accept"
-    SUBMIT = "submit"
-    POLL = "poll"
-    COLLECT = "collect"
-    PUBLISH = "publish"
 
 
 class Usage(_Wire):

@@ -65,14 +65,13 @@ def _url_fault(url: str) -> str:
         return "must be percent-encoded: it has a space, a backslash, a control or a non-ASCII character"
     try:
         parts = urlsplit(url)
-        has_user = "@" in parts.netloc
     except ValueError:
         return "is not a valid URL"
     if parts.scheme not in {"http", "https", "oss"}:
         return "must be an http, https or oss URL"
-    if has_user:
+    if "@" in parts.netloc:
         return "must not have a user or password in it"
-    return "has no valid host" if parts.hostname is None else "is not a valid URL"
+    return "is not a valid URL" if parts.hostname else "has no host"
 
 
 def _rfc3339(value: object) -> object:
@@ -163,7 +162,7 @@ class Request(BaseModel):
                 raise refusal("`file_indexes` does not go with a cancel, which ends the whole request")
             return self
         if not self.file_urls:
-            raise refusal("`file_urls` must have at least 1 entry")
+            raise refusal("`file_urls` must have 1 or more entries")
         if not self.model:
             raise refusal("`model` is required")
         indexes = self.file_indexes or ()

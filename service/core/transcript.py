@@ -11,14 +11,14 @@ How a result file is read is `core.result_file`'s work.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from pydantic import JsonValue
 
 from service.core.result_file import read_result_file
-from service.messages import AudioProperties, Channel, Transcript
 from service.models import Family
+from service.speech import AudioProperties, Channel, Transcript, Word
 
 
 def normalise(document: JsonValue, family: Family) -> Transcript:
@@ -83,11 +83,15 @@ def _strings(transcript: Transcript) -> Iterator[str]:
         yield _dumped(channel.text, channel.provider_text, channel.provider_extra)
         for sentence in channel.sentences or ():
             yield _dumped(sentence.text, sentence.language, sentence.emotion, sentence.provider_extra)
-            for word in sentence.words or ():
-                yield word.text
-                yield word.punctuation or ""
-                if word.provider_extra:
-                    yield _dumped(word.provider_extra)
+            yield from _word_strings(sentence.words or ())
+
+
+def _word_strings(words: Iterable[Word]) -> Iterator[str]:
+    for word in words:
+        yield word.text
+        yield word.punctuation or ""
+        if word.provider_extra:
+            yield _dumped(word.provider_extra)
 
 
 def _dumped(*values: JsonValue) -> str:

@@ -64,6 +64,7 @@ def test_a_planted_secret_never_passes(plant: str, before: str, after: str, blan
 @example("x" * 492 + " Bearer abc")
 @example("x" * 495 + " sk-abcdefghijkl")
 @example("x" * 480 + " https://u:p@h/a?b")
+@example("X-OSS-A://'A://@")
 def test_scrubbing_twice_changes_nothing_and_the_result_is_one_short_line(text: str) -> None:
     once = scrub(text)
     assert scrub(once) == once

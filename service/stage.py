@@ -1,0 +1,14 @@
+"""The stages of a job's way, as failures name them."""
+
+from enum import StrEnum
+
+
+class Stage(StrEnum):
+    """Where a job was when it failed."""
+
+    DECODE = "decode"
+    ACCEPT = "accept"
+    SUBMIT = "submit"
+    POLL = "poll"
+    COLLECT = "collect"
+    PUBLISH = "publish"
