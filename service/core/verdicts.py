@@ -28,7 +28,7 @@ class Action(StrEnum):
     RESUBMIT = "resubmit"
     """A new submit, later: the old task is over and gave nothing."""
     HOLD = "hold"
-    """Stop submitting for an account reason, keep the job. A look is repeated, a file submitted again."""
+    """Stop submitting for an account reason and keep the job. A look is repeated meanwhile."""
     FAIL = "fail"
     """End the job with a failure of the verdict's code."""
     EMPTY = "empty"
@@ -91,7 +91,7 @@ _FILE_FAULT = _resubmit(FILE_ATTEMPTS, FailureCode.PROVIDER_ERROR)
 _FILE_UNKNOWN = _fail(FailureCode.PROVIDER_ERROR, retryable=True)
 _UNREACHABLE = _resubmit(FILE_ATTEMPTS, FailureCode.AUDIO_UNREACHABLE)
 
-_ACCOUNT = _both(_HOLD)
+_ACCOUNT = Row(_HOLD, _resubmit(FILE_ATTEMPTS, FailureCode.SUBMIT_REJECTED))  # a second submit would hold
 _REQUEST = _both(_REJECTED)
 _NO_RIGHT = _both(_fail(FailureCode.SUBMIT_REJECTED, retryable=True))
 _CONTENT = _both(_fail(FailureCode.CONTENT_REJECTED))
@@ -240,7 +240,7 @@ def on_query(trouble: Trouble) -> Verdict:
 
 
 def on_file(trouble: Trouble) -> Verdict:
-    """What to do about a failed file, or about a failed task that lists no files. Never RETRY."""
+    """What to do about a failed file, or about a failed task that lists no files. Never RETRY or HOLD."""
     row = _find(trouble.code)
     return _FILE_UNKNOWN if row is None else row.on_file
 

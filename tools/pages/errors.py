@@ -28,8 +28,7 @@ task, or on a failed task that lists no files.
 
 - **try again**: the same submit later, so often at most.
 - **submit again**: a new task, so many submits of the job in all.
-- **hold**: stop submitting, keep every job, say so in a metric, an alert and a log line, and go on by itself
-  once a probe succeeds. On a file it means: submit it again after the hold.
+- **hold**: stop submitting, keep every job, say so, and go on by itself once a probe succeeds.
 - **empty transcript**: there was no speech; the job ends in a result.
 - anything else is the failure's `code`.
 """
@@ -52,8 +51,7 @@ ends it.
 LOOK = """\
 ## When a task cannot be looked at
 
-A look that fails says nothing about the task: it is repeated until the deadline. Account reasons hold
-submits as well.
+A look that fails says nothing about the task: it is repeated until the deadline.
 """
 
 STATUSES = (301, 401, 402, 403, 404, 407, 413, 429, 500, 503)

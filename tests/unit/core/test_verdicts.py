@@ -244,7 +244,7 @@ def test_a_code_is_judged_by_the_nearest_family_that_has_a_row() -> None:
         ("InternalError.Algo.Whatever", Action.RESUBMIT, FailureCode.PROVIDER_ERROR, FILE_ATTEMPTS),
         ("InternalError.Timeout", Action.RESUBMIT, FailureCode.PROVIDER_ERROR, 2),
         ("DataInspectionFailed", Action.FAIL, FailureCode.CONTENT_REJECTED, None),
-        ("Arrearage", Action.HOLD, FailureCode.SUBMIT_REJECTED, None),
+        ("Arrearage", Action.RESUBMIT, FailureCode.SUBMIT_REJECTED, FILE_ATTEMPTS),
         ("NEVER_HEARD_OF", Action.FAIL, FailureCode.PROVIDER_ERROR, None),
         ("missing_result", Action.FAIL, FailureCode.PROVIDER_ERROR, None),
     ],
@@ -309,9 +309,9 @@ def test_a_submit_that_may_be_billed_is_never_answered_with_another(found: Troub
 
 
 @given(TROUBLES)
-def test_a_finished_file_is_never_waited_for_and_never_submitted_without_bound(found: Trouble) -> None:
+def test_a_finished_file_is_never_waited_for_and_never_submitted_again_without_bound(found: Trouble) -> None:
     verdict = on_file(found)
-    assert verdict.action is not Action.RETRY
+    assert verdict.action not in (Action.RETRY, Action.HOLD)
     assert verdict.action is not Action.RESUBMIT or verdict.max_attempts is not None
 
 
