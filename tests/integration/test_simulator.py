@@ -293,6 +293,7 @@ async def test_a_result_url_works_byte_for_byte_unsigned_by_anyone_else_and_for_
         url = await client.result_url(task_id)
         assert f"{client.simulator.origin}/results/prod/fun-asr/20260302/10%3A15/" in url
         assert (await client.http.get(url)).status_code == 200
+        client.simulator.state.clock.advance(3600)
         assert url == await client.result_url(task_id)
 
         decoded = await _raw_get(url.replace("%3A", ":"))
@@ -302,7 +303,7 @@ async def test_a_result_url_works_byte_for_byte_unsigned_by_anyone_else_and_for_
         assert (tampered.status_code, unsigned.status_code) == (403, 403)
         assert "SignatureDoesNotMatch" in tampered.text
 
-        client.simulator.state.clock.advance(86_400)
+        client.simulator.state.clock.advance(86_400 - 3600)
         expired = await client.http.get(url)
         assert (expired.status_code, expired.headers["content-type"]) == (403, "application/xml")
         assert "Request has expired." in expired.text
