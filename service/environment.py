@@ -21,8 +21,10 @@ DELIMITER = "__"
 MAX_SECRET_BYTES = 64 * 1024
 """A larger file is no key or password."""
 
-_SERVICE = re.compile(r"SCRIBE(_[A-Z0-9_]+)?_SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)")
-_PORT = re.compile(r"SCRIBE(_[A-Z0-9_]+)?_PORT(_[0-9]+_(TCP|UDP|SCTP))?(?P<part>_PROTO|_PORT|_ADDR)?")
+_SERVICE = re.compile(
+    r"SCRIBE(_[A-Z0-9_]+)?(_SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
+_PORT = re.compile(r"SCRIBE(_[A-Z0-9_]+)?_PORT")
 _PORT_URL = re.compile(r"(tcp|udp|sctp)://[0-9a-fA-F.:\[\]]+")
 
 
@@ -117,10 +119,9 @@ def _is_from_kubernetes(name: str, value: str) -> bool:
 
     Its `..._PORT` holds a URL: a bare number there is a setting that somebody mistyped.
     """
-    if _SERVICE.fullmatch(name):
+    if _PORT.fullmatch(name) and _PORT_URL.fullmatch(value):
         return True
-    found = _PORT.fullmatch(name)
-    return found is not None and (found["part"] is not None or _PORT_URL.fullmatch(value) is not None)
+    return _SERVICE.fullmatch(name) is not None
 
 
 def _unknown(name: str, known: Collection[str]) -> str:

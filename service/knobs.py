@@ -238,13 +238,6 @@ class FetchSettings(_Group):
     timeout_seconds: float = Field(default=120.0, ge=1, le=3600, description="The whole time of one fetch.")
 
 
-class RetrySettings(_Group):
-    """How often a call is made for one job before the job fails."""
-
-    submit_attempts: int = Field(default=8, ge=1, le=1000, description="Submits.")
-    fetch_attempts: int = Field(default=8, ge=1, le=1000, description="Fetches of the result file.")
-
-
 class HttpSettings(_Group):
     """The port of /livez, /readyz, /metrics and /status."""
 

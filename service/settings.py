@@ -20,7 +20,6 @@ from service.knobs import (
     ProviderSettings,
     QuotaSettings,
     RequestSettings,
-    RetrySettings,
     ShutdownSettings,
     TopicSettings,
 )
@@ -46,7 +45,6 @@ class Settings(BaseSettings):
     deduplication: DeduplicationSettings = DeduplicationSettings()
     limits: LimitSettings = LimitSettings()
     fetch: FetchSettings = FetchSettings()
-    retry: RetrySettings = RetrySettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
     shutdown: ShutdownSettings = ShutdownSettings()

@@ -1,0 +1,36 @@
+"""The picture that /status shows."""
+
+import json
+
+from service.status import BudgetStatus, HoldStatus, ShardStatus, Status
+
+
+def test_a_status_says_everything_as_json() -> None:
+    status = Status(
+        version="1.2.3",
+        member="scribe-0",
+        shards=(ShardStatus(partition=3, state="open", open_jobs=2, epoch=7, cursor=41),),
+        jobs={"running": 2},
+        oldest_job_age_seconds=12.5,
+        budgets=(BudgetStatus("submit", 0.5, 1.0, model="fun-asr"),),
+        hold=HoldStatus("Arrearage", since_ms=1_700_000_000_123),
+        pending_moves=4,
+    )
+    assert json.loads(status.to_json()) == {
+        "version": "1.2.3",
+        "member": "scribe-0",
+        "shards": [
+            {"partition": 3, "state": "open", "open_jobs": 2, "epoch": 7, "cursor": 41, "detail": None}
+        ],
+        "jobs": {"running": 2},
+        "oldest_job_age_seconds": 12.5,
+        "budgets": [{"kind": "submit", "rate_per_second": 0.5, "share_per_second": 1.0, "model": "fun-asr"}],
+        "hold": {"code": "Arrearage", "since": "2023-11-14T22:13:20.123Z"},
+        "pending_moves": 4,
+    }
+
+
+def test_a_signed_url_or_a_key_in_a_detail_does_not_come_out() -> None:
+    detail = "fetching https://h/x?Signature=canary with sk-canary12345"
+    status = Status("1", "m", shards=(ShardStatus(0, "refused", detail=detail),))
+    assert b"canary" not in status.to_json()
