@@ -1,5 +1,6 @@
 """How this process reaches Kafka: the settings every client shares, and foreign errors made ours."""
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -76,6 +77,8 @@ async def reader(cluster: ClusterConfig, fetch_max_wait_ms: int) -> AsyncIterato
     try:
         with translated():
             await consumer.start()
+        # aiokafka's stop() raises CancelledError when its side task never had a turn.
+        await asyncio.sleep(0)
         yield consumer
     finally:
         await consumer.stop()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError, UnknownError
 
 from service.errors import ConfigError, PublishError, RecordTooLarge
 from service.kafka.client import ClusterConfig, unreachable
@@ -45,6 +45,12 @@ class Producer:
         """Connect; raises `ConfigError` when the cluster does not answer."""
         try:
             await self._ready()
+        except UnknownError as error:
+            if not self._idempotent:
+                raise ConfigError(unreachable(self._cluster, error)) from error
+            raise ConfigError(
+                "the broker has no idempotent producer; set SCRIBE_KAFKA__IDEMPOTENT=false if it never will"
+            ) from error
         except (KafkaError, TimeoutError) as error:
             raise ConfigError(unreachable(self._cluster, error)) from error
 
@@ -56,8 +62,13 @@ class Producer:
         try:
             async with asyncio.timeout(self._bound_seconds):
                 producer = await self._ready()
-                answers = [await self._enqueue(producer, record) for record in records]
-                return [await _answer(each) for each in answers]
+                sent = [await self._enqueue(producer, record) for record in records]
+                answers = [await _answer(each) for each in sent]
+                if any(isinstance(answer, RecordTooLarge) for answer in answers):
+                    # A refused batch leaves a gap in an idempotent producer's sequence, and every later
+                    # one of that partition is refused for it: go on with a new producer.
+                    await self.kill()
+                return answers
         except (KafkaError, TimeoutError) as error:
             await self.kill()
             return [PublishError(f"{type(error).__name__}: {error}") for _ in records]

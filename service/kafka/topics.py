@@ -1,5 +1,6 @@
 """The four topics: their names, how they are created, and what is checked before the service starts."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError
 from service.errors import ConfigError
 from service.kafka.client import ClusterConfig, unreachable
 
+SERVED_WITHIN_SECONDS = 15.0
 DAY_MS = 24 * 3600 * 1000
 
 
@@ -78,17 +80,16 @@ async def prepare(cluster: ClusterConfig, topics: Topics, creation: Creation | N
         if creation is not None:
             await _create_missing(admin, topics, creation)
         return await _check(admin, topics)
-    except KafkaError as error:
+    except (KafkaError, TimeoutError) as error:
         raise ConfigError(unreachable(cluster, error)) from error
     finally:
         await admin.close()
 
 
 async def _create_missing(admin: AIOKafkaAdminClient, topics: Topics, creation: Creation) -> None:
-    existing = set(await admin.list_topics())
-    requested = await _partition_counts(admin, topics) if topics.requests in existing else {}
+    existing = await _partition_counts(admin, topics)
     wanted = configs(topics, creation)
-    partitions = requested.get(topics.requests, creation.partitions)
+    partitions = existing.get(topics.requests, creation.partitions)
     new = [
         NewTopic(name, partitions, creation.replication, topic_configs=wanted[name])
         for name in topics.all()
@@ -101,6 +102,14 @@ async def _create_missing(admin: AIOKafkaAdminClient, topics: Topics, creation: 
     except TopicAlreadyExistsError:
         return
     _raise_refusals(answer.topic_errors)
+    await _until_served(admin, topics)
+
+
+async def _until_served(admin: AIOKafkaAdminClient, topics: Topics) -> None:
+    """Kafka answers a creation some 50 ms before its own metadata knows the topic."""
+    async with asyncio.timeout(SERVED_WITHIN_SECONDS):
+        while len(await _partition_counts(admin, topics)) < len(topics.all()):
+            await asyncio.sleep(0.05)
 
 
 def _raise_refusals(topic_errors: list[tuple[str, int, str]]) -> None:
@@ -117,7 +126,9 @@ def _raise_refusals(topic_errors: list[tuple[str, int, str]]) -> None:
 
 
 async def _partition_counts(admin: AIOKafkaAdminClient, topics: Topics) -> Mapping[str, int]:
-    described = await admin.describe_topics(list(topics.all()))
+    """The partitions of those topics that exist; a broker may create a topic that is asked for by name."""
+    existing = set(await admin.list_topics()) & set(topics.all())
+    described = await admin.describe_topics(sorted(existing)) if existing else []
     return {topic["topic"]: len(topic["partitions"]) for topic in described if topic["partitions"]}
 
 

@@ -1,0 +1,181 @@
+"""The main job through real Kafka and the embedded broker: a request in, its outcomes out, the bill right."""
+
+import json
+from datetime import datetime
+
+import pytest
+
+from sandbox.simulator import Fault
+from tests.integration.stack import Stack
+
+HELLO = "http://media.test/hello.wav?text=Hello+world.+This+is+Scribe.&run=0.2&duration=4"
+OTHER = "http://media.test/other.wav?text=Another+file.&run=0.2&duration=3"
+MISSING = "http://media.test/missing.wav?fail=FILE_404_NOT_FOUND&run=0.2"
+SILENT = "http://media.test/silent.wav?silence=1&run=0.2"
+
+
+def request(request_id: str, *urls: str, **fields: object) -> dict[str, object]:
+    """A request as docs/contract.md has it."""
+    return {"request_id": request_id, "file_urls": list(urls), "model": "fun-asr", **fields}
+
+
+async def test_a_request_becomes_a_result_that_holds_all_the_contract_says(stack: Stack) -> None:
+    await stack.start()
+    metadata = {"tenant": "a", "nested": {"n": [1, 2]}}
+    value = json.dumps(request("r-1", HELLO, metadata=metadata, options={"language_hints": ["en", "de"]}))
+    await stack.publish(value.encode(), "r-1", [("traceparent", b"00-aa-bb-01"), ("private", b"stays")])
+    [outcome] = await stack.outcomes(1)
+
+    assert (outcome.kind, outcome.key, outcome.id) == ("result", "r-1", "r-1/0/0")
+    assert outcome.headers["ce_type"] == "scribe.transcription.result.v1"
+    assert outcome.headers["ce_specversion"] == "1.0"
+    assert outcome.headers["ce_source"] == "/scribe"
+    assert outcome.headers["ce_subject"] == "r-1"
+    assert outcome.headers["content-type"] == "application/json"
+    assert outcome.headers["traceparent"] == "00-aa-bb-01"
+    assert "private" not in outcome.headers
+
+    body = outcome.body
+    [submit] = stack.sim.ledger().submits
+    assert body["task_id"] == submit.task.task_id
+    assert body["file_url"] == "http://media.test/hello.wav"
+    assert (body["file_index"], body["file_count"], body["replay"]) == (0, 1, 0)
+    assert body["metadata"] == metadata
+    assert body["deduplicated"] is True
+    assert body["attempts"]["submit"] == 1
+    assert [each["code"] for each in body["warnings"]] == ["only_first_language_hint"]
+    assert body["request_summary"] == {
+        "succeeded": 1,
+        "failed": 0,
+        "billed_seconds": body["usage"]["billed_seconds"],
+    }
+    assert body["usage"]["billed_seconds"] == submit.task.billed_seconds()
+    assert body["usage"]["estimated"] is False
+    [channel] = body["transcript"]["channels"]
+    assert "Hello world" in channel["text"]
+    assert [sentence["sentence_id"] for sentence in channel["sentences"]] == [1, 2]
+    assert all(isinstance(word["begin_ms"], int) for word in channel["sentences"][0]["words"])
+    stages = ["requested_at", "accepted_at", "submitted_at", "completed_at", "fetched_at", "published_at"]
+    times = [datetime.fromisoformat(body["times"][stage]) for stage in stages]
+    assert times == sorted(times)
+    assert body["times"]["provider"]["submit_time"]
+
+
+async def test_files_of_one_request_share_a_task_and_each_ends_by_itself(stack: Stack) -> None:
+    await stack.start()
+    await stack.publish(request("r-2", HELLO, MISSING, SILENT, OTHER))
+    outcomes = await stack.outcomes(4)
+
+    by_index = {outcome.body["file_index"]: outcome for outcome in outcomes}
+    assert {index: outcome.kind for index, outcome in by_index.items()} == {
+        0: "result",
+        1: "failure",
+        2: "result",
+        3: "result",
+    }
+    [submit] = stack.sim.ledger().submits
+    assert len(submit.task.submission.file_urls) == 4
+    assert "Hello world" in by_index[0].body["transcript"]["channels"][0]["text"]
+    assert "Another file" in by_index[3].body["transcript"]["channels"][0]["text"]
+    failure = by_index[1].body
+    assert (failure["code"], failure["provider_code"]) == ("audio_not_found", "FILE_404_NOT_FOUND")
+    assert failure["stage"] == "poll"
+    assert failure["original_request"]["file_urls"] == [MISSING]
+    assert failure["origin"]["topic"] == stack.topics["requests"]
+    silent = by_index[2].body
+    assert silent["transcript"]["channels"] == []
+    assert [each["code"] for each in silent["warnings"]] == ["no_speech"]
+    task_billed = submit.task.billed_seconds()
+    assert by_index[0].body["usage"]["estimated"] is True
+    assert by_index[0].body["usage"]["task_billed_seconds"] == task_billed
+    # Each file's part is rounded up, so the parts make at least the whole.
+    assert sum(by_index[i].body["usage"]["billed_seconds"] for i in (0, 3)) >= task_billed
+    summaries = [outcome.body["request_summary"] for outcome in outcomes]
+    [summary] = [each for each in summaries if each]
+    assert (summary["succeeded"], summary["failed"]) == (3, 1)
+
+
+@pytest.mark.parametrize("broker_name", ["embedded"])
+async def test_one_file_a_task_works_as_well(stack: Stack) -> None:
+    await stack.start(SCRIBE_REQUESTS__FILES_PER_TASK="1")
+    await stack.publish(request("r-3", HELLO, OTHER))
+    outcomes = await stack.outcomes(2)
+    assert {outcome.kind for outcome in outcomes} == {"result"}
+    assert [len(each.task.submission.file_urls) for each in stack.sim.ledger().submits] == [1, 1]
+
+
+@pytest.mark.parametrize("broker_name", ["embedded"])
+async def test_the_same_url_twice_goes_into_two_tasks(stack: Stack) -> None:
+    await stack.start()
+    await stack.publish(request("r-4", HELLO, HELLO, OTHER))
+    outcomes = await stack.outcomes(3)
+    assert sorted(outcome.id for outcome in outcomes) == ["r-4/0/0", "r-4/0/1", "r-4/0/2"]
+    urls = [each.task.submission.file_urls for each in stack.sim.ledger().submits]
+    assert sorted(len(each) for each in urls) == [1, 2]
+
+
+@pytest.mark.parametrize("broker_name", ["embedded"])
+async def test_a_repeated_request_is_done_once_and_another_with_its_id_is_a_conflict(stack: Stack) -> None:
+    await stack.start()
+    await stack.publish(request("r-5", HELLO))
+    await stack.outcomes(1)
+    await stack.publish(request("r-5", HELLO))
+    await stack.publish(request("r-5", OTHER))
+    await stack.publish(request("r-5", HELLO, replay=1))
+    outcomes = await stack.outcomes(3)
+    assert sorted((each.kind, each.body["code"] if each.kind == "failure" else each.id) for each in outcomes) == [
+        ("failure", "request_id_conflict"),
+        ("result", "r-5/0/0"),
+        ("result", "r-5/1/0"),
+    ]
+    assert len(stack.sim.ledger().submits) == 2
+
+
+@pytest.mark.parametrize("broker_name", ["embedded"])
+async def test_a_request_is_cancelled_once_and_an_unknown_cancel_is_told(stack: Stack) -> None:
+    await stack.start()
+    await stack.publish(request("r-6", HELLO + "&status=RUNNING_FOREVER"))
+    await stack.until(lambda: len(stack.sim.ledger().submits) == 1)
+    await stack.publish({"request_id": "r-6", "action": "cancel"})
+    await stack.publish({"request_id": "never-seen", "action": "cancel"})
+    outcomes = await stack.outcomes(2)
+    assert sorted((each.body["request_id"], each.body["code"]) for each in outcomes) == [
+        ("never-seen", "cancel_unknown_request"),
+        ("r-6", "cancelled"),
+    ]
+
+
+@pytest.mark.parametrize("broker_name", ["embedded"])
+async def test_a_lost_answer_to_a_submit_is_a_failure_and_never_a_second_post(stack: Stack) -> None:
+    stack.sim.state.add_fault(Fault(on="submit", kind="drop_after"))
+    await stack.start()
+    await stack.publish(request("r-7", HELLO))
+    [outcome] = await stack.outcomes(1)
+    assert outcome.body["code"] == "submit_uncertain"
+    assert outcome.body["retryable"] is True
+    assert len(stack.sim.ledger().submits) == 1
+
+
+@pytest.mark.parametrize("broker_name", ["embedded"])
+async def test_throttled_calls_are_repeated_until_they_go_through(stack: Stack) -> None:
+    for call in ("submit", "query"):
+        stack.sim.state.add_fault(
+            Fault(on=call, kind="status", status=429, code="Throttling.RateQuota", times=2)
+        )
+    stack.sim.state.add_fault(Fault(on="result", kind="status", status=503, times=2))
+    await stack.start()
+    await stack.publish(request("r-8", HELLO))
+    [outcome] = await stack.outcomes(1, seconds=60)
+    assert outcome.kind == "result"
+    assert outcome.body["attempts"] == {"submit": 3, "poll": 3, "fetch": 3}
+    assert len(stack.sim.ledger().submits) == 1
+
+
+async def test_a_transcript_of_twelve_hours_arrives_whole(stack: Stack) -> None:
+    await stack.start()
+    await stack.publish(request("r-9", "http://media.test/long.wav?words=100000&duration=43200&run=0.2"))
+    [outcome] = await stack.outcomes(1, seconds=60)
+    assert outcome.kind == "result", outcome.body
+    assert outcome.body["omitted"] == []
+    [channel] = outcome.body["transcript"]["channels"]
+    assert sum(len(sentence["words"]) for sentence in channel["sentences"]) == 100_000
