@@ -127,6 +127,7 @@ def _probe(is_well: bool, reason: str) -> Answer:
 class _Server(ThreadingHTTPServer):
     """Bounded in connections and in the time of each."""
 
+    request_queue_size = 2 * MAX_CONNECTIONS
     daemon_threads = True
     block_on_close = False
 
@@ -145,7 +146,7 @@ class _Server(ThreadingHTTPServer):
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
-    def verify_request(self, request: Socket | tuple[bytes, Socket], client_address: object) -> bool:  # noqa: ARG002
+    def verify_request(self, request: Socket | tuple[bytes, Socket], client_address: object) -> bool:
         """Take the connection if there is room for one more."""
         with self._lock:
             if len(self._opened) >= MAX_CONNECTIONS or not isinstance(request, Socket):
@@ -164,10 +165,13 @@ class _Server(ThreadingHTTPServer):
         """Cut off the connections whose time is over."""
         oldest = self._clock.boot_seconds() - CONNECTION_SECONDS
         with self._lock:
-            for request in [each for each, opened in self._opened.items() if opened < oldest]:
-                _cut_off(request)
+            overdue = [request for request, opened in self._opened.items() if opened < oldest]
+            for request in overdue:
+                del self._opened[request]
+        for request in overdue:
+            _cut_off(request)
 
-    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
+    def handle_error(self, request: object, client_address: object) -> None:
         """Log what a page raised; the standard library would print it raw."""
         log.write(log.HEALTH_FAILED, exc_info=True)
 
@@ -204,7 +208,7 @@ class _Page(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    do_HEAD = do_GET  # noqa: N815 - the standard library's name
+    do_HEAD = do_GET
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the standard library's name
+    def log_message(self, format: str, *args: object) -> None:
         """Probes are not worth a line."""

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import TracebackType
 from typing import Literal, TextIO
 
 import structlog
@@ -43,6 +44,7 @@ class Event:
 
 SERVICE_STARTED = Event("service_started")
 SERVICE_STOPPED = Event("service_stopped")
+SERVICE_CRASHED = Event("service_crashed", logging.CRITICAL)
 TOPICS_WARNING = Event("topics_warning", logging.WARNING)
 DRAINING = Event("draining")
 DRAINED = Event("drained")
@@ -68,6 +70,11 @@ def write(event: Event, **fields: object) -> None:
     """Write one line; `exc_info=error` adds the traceback."""
     level = event.levels.get(fields.get("word"), event.level)
     structlog.get_logger("service").log(level, event.name, **fields)
+
+
+def write_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """For `sys.excepthook`, which would print the error unscrubbed."""
+    write(SERVICE_CRASHED, exc_info=(kind, error, trace))
 
 
 def write_job(job: str, body: Result | Failure) -> None:
@@ -200,7 +207,7 @@ class _Scrubber:
 class _Lines(logging.StreamHandler[TextIO]):
     """Writes lines; one that cannot be formatted is replaced, for the standard library would print it raw."""
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the standard library's name
+    def handleError(self, record: logging.LogRecord) -> None:
         """Say that a line was lost, without what it said."""
         if record.msg != _LOST:
             lost = logging.LogRecord(
