@@ -71,7 +71,7 @@ $(VENV)/.python:
 $(VENV)/.runtime: requirements/runtime.txt $(VENV)/.python
 	@tools/pip-install.sh $(BIN) requirements/runtime.txt && touch $@
 
-$(VENV)/.demo: requirements/demo.txt pyproject.toml $(VENV)/.runtime
+$(VENV)/.demo: requirements/demo.txt $(VENV)/.runtime
 	@tools/pip-install.sh $(BIN) requirements/demo.txt --editable && touch $@
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.demo

@@ -1,14 +1,19 @@
 #!/usr/bin/env bash
-# Runs pytest with coverage, then holds the coverage to its floors. PYTEST_ARGS picks tests: then no floor is asked.
-# Arguments go to pytest (--no-skips).
-set -euo pipefail
+# Runs pytest with coverage, then holds the coverage to its floors; the last lines tell what was skipped.
+# PYTEST_ARGS picks tests: then no floor is asked. Arguments go to pytest (--no-skips).
+set -uo pipefail
 python=.venv/bin/python
+skips=$(mktemp -t scribe-skips-XXXXXX)
+trap 'cat "$skips"; rm -f "$skips"' EXIT
 declare -a picked=()
 eval "picked=(${PYTEST_ARGS:-})" # so that -k "one or two" keeps its quotes
 
 rm -f .coverage .coverage.*
-"$python" -m coverage run -m pytest "$@" "${picked[@]}"
+"$python" -m coverage run -m pytest "--skips-to=$skips" "$@" "${picked[@]}"
+code=$?
 "$python" -m coverage combine --quiet
-if [ ${#picked[@]} -eq 0 ]; then
+if [ "$code" -eq 0 ] && [ ${#picked[@]} -eq 0 ]; then
   "$python" -m tools.coverage_floor
+  code=$?
 fi
+exit "$code"

@@ -1,0 +1,112 @@
+"""Skips a test whose tool is missing, and tells at the very end what was skipped and how to get it.
+
+With `--no-skips` a skip, or a test that is expected to fail, makes the run fail.
+"""
+
+import re
+import shutil
+import subprocess
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.brokers import real_kafka_missing
+
+_OLDEST_NODE = 18
+_MARKERS = {
+    "needs_java": "real Apache Kafka: Java 17, and the server's jars",
+    "needs_node": "Node.js 18 or later with npm",
+    "needs_debian(*programs)": "programs that Debian packages",
+}
+_SKIPPED = pytest.StashKey[Counter[str]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--no-skips", action="store_true", help="A skip makes the run fail.")
+    parser.addoption("--skips-to", metavar="FILE", help="Write what was skipped here instead of showing it.")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_SKIPPED] = Counter()
+    for marker, meaning in _MARKERS.items():
+        config.addinivalue_line("markers", f"{marker}: needs {meaning}; skipped where that is missing")
+    config.pluginmanager.register(_Count(config.stash[_SKIPPED]))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers():
+        missing = None
+        if marker.name == "needs_java":
+            missing = _java_missing()
+        elif marker.name == "needs_node":
+            missing = _node_missing()
+        elif marker.name == "needs_debian":
+            missing = _programs_missing(marker.args)
+        if missing:
+            pytest.skip(missing)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    skipped = session.config.stash[_SKIPPED]
+    if skipped and session.config.getoption("--no-skips") and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    lines = [f"Skipped {count}: {reason}" for reason, count in config.stash[_SKIPPED].items()]
+    if lines and config.getoption("--no-skips"):
+        lines.append("Nothing may be skipped in this run, so it failed.")
+    text = "".join(f"{line}\n" for line in lines)
+    target = config.getoption("--skips-to")
+    if target:
+        Path(target).write_text(text)
+    else:
+        print(text, end="")
+
+
+class _Count:
+    """Counts skips by reason, as the reports of tests and of collected modules tell them."""
+
+    def __init__(self, skipped: Counter[str]) -> None:
+        self._skipped = skipped
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.skipped:
+            self._skipped[_reason(report)] += 1
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.skipped:
+            self._skipped[_reason(report)] += 1
+
+
+def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    expected = getattr(report, "wasxfail", None)
+    if expected is not None:
+        return f"expected to fail: {expected or report.nodeid}"
+    told = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return told.removeprefix("Skipped: ")
+
+
+@cache
+def _java_missing() -> str | None:
+    missing = real_kafka_missing()
+    return f"{missing} `make tools` gets both." if missing else None
+
+
+@cache
+def _node_missing() -> str | None:
+    wanted = f"Node.js {_OLDEST_NODE} or later with npm is missing (Debian: apt-get install npm)."
+    if not (shutil.which("node") and shutil.which("npm")):
+        return wanted
+    shown = subprocess.run(["node", "--version"], capture_output=True, text=True, timeout=30, check=False)
+    version = re.match(r"v(\d+)", shown.stdout)
+    return None if version and int(version[1]) >= _OLDEST_NODE else wanted
+
+
+def _programs_missing(programs: tuple[str, ...]) -> str | None:
+    missing = [program for program in programs if not shutil.which(program)]
+    return f"missing here, and packaged by Debian: {', '.join(missing)}." if missing else None
