@@ -214,7 +214,7 @@ class Stack:
 
     def _outcome(self, record: Any) -> Outcome:
         kind = "result" if record.topic == self.topics["results"] else "failure"
-        headers = {name: value.decode() for name, value in record.headers}
+        headers = {name: value.decode("latin-1") for name, value in record.headers}
         key = (record.key or b"").decode()
         return Outcome(kind, key, headers, json.loads(record.value), record.partition, record.offset)
 
