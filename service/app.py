@@ -76,13 +76,13 @@ class Service:
     async def _work(self, parts: Parts) -> None:
         """Start every loop; when the signal comes, stop them in the order that loses nothing."""
         self._start_loop("beat", lambda turn: self._picture(parts, turn))
-        self._start_loop("tail", lambda turn: parts.tail.run(turn))
-        self._start_loop("submit", lambda turn: parts.steps.submit.run(turn))
-        self._start_loop("poll", lambda turn: parts.steps.poll.run(turn))
-        self._start_loop("collect", lambda turn: parts.steps.collect.run(turn))
+        self._start_loop("tail", parts.tail.run)
+        self._start_loop("submit", parts.steps.submit.run)
+        self._start_loop("poll", parts.steps.poll.run)
+        self._start_loop("collect", parts.steps.collect.run)
         self._start_loop("expire", lambda turn: expire(parts.shards.open_shards, self._clock, turn))
         await parts.consumer.start()
-        consuming = self._start_loop("consume", lambda turn: parts.consumer.run(turn))
+        consuming = self._start_loop("consume", parts.consumer.run)
         log.write(log.SERVICE_STARTED, version=__version__, member=self._status.member)
         await self._stopping.wait()
         log.write(log.DRAINING, open_jobs=sum(self._status.jobs.values()))
@@ -93,7 +93,7 @@ class Service:
             task.cancel()
 
     async def _drain(self, parts: Parts) -> None:
-        """Wait for submits on the wire and for what is queued; tasks at the provider wait for the next owner."""
+        """Wait for submits on the wire and what is queued; provider tasks wait for the next owner."""
         grace_seconds = self._settings.shutdown.grace_seconds
         draining = asyncio.create_task(drain(parts.shards.open_shards(), grace_seconds), name="drain")
         hurrying = asyncio.create_task(self._hurry.wait(), name="hurry")

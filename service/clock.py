@@ -34,7 +34,7 @@ class SystemClock:
         return time.time_ns() // 1_000_000
 
     def boot_seconds(self) -> float:
-        """Seconds of CLOCK_BOOTTIME where there is one: CLOCK_MONOTONIC stops while a machine is suspended."""
+        """Seconds of CLOCK_BOOTTIME where there is one: CLOCK_MONOTONIC stops while suspended."""
         return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
     def draw(self) -> float:

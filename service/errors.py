@@ -117,7 +117,7 @@ class Fenced(ServiceError):
 
 
 class RestoreError(ServiceError):
-    """A shard's journal cannot be trusted, so the shard is not served; the message names the topic and the way out."""
+    """A shard's journal cannot be trusted, so it is not served; the message names topic and way out."""
 
 
 class IllegalTransition(ServiceError):

@@ -10,7 +10,6 @@ from service.core import verdicts
 from service.core.admission import Admission
 from service.core.outcomes import Outcome
 from service.core.task import Accepted, Lost, NotSent, Refused, SubmitAnswer, TaskView, Trouble
-
 from service.messages import Failure
 from service.metrics import Metrics
 from service.models import model_info

@@ -18,7 +18,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """All of it is durable. `journal_offset` is that of the batch's last journal record (-1: there was none)."""
+    """All of it is durable. `journal_offset` is its last journal record's (-1: there was none)."""
 
     journal_offset: int
 

@@ -49,7 +49,7 @@ class SubmitNotSent:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """One look at the job's task. `file` is this job's part of a terminal task, None where the task has none."""
+    """One look at the job's task. `file` is this job's part of a terminal task, if it has one."""
 
     task: TaskView
     file: FileView | None

@@ -53,7 +53,7 @@ def finish(job: Job, ending: Ending, *steps: Step) -> Transition:
 
 
 def may_try_again(attempts: int, verdict: Verdict) -> bool:
-    """Whether the verdict allows another attempt after `attempts` were made; without a number the deadline decides."""
+    """Whether the verdict allows more than `attempts`; without a number the deadline decides."""
     return verdict.max_attempts is None or attempts < verdict.max_attempts
 
 

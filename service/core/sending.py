@@ -89,7 +89,7 @@ def refused(job: Job, event: SubmitRefused, moment: Moment) -> Transition:
 
 
 def _keep(job: Job, moment: Moment) -> Transition:
-    """An account reason says nothing about the job, so it costs the job no attempt; the submit stage holds."""
+    """An account reason says nothing about the job, so it costs no attempt; the submit stage holds."""
     kept = replace(job, state=State.ACCEPTED, submit_attempts=job.submit_attempts - 1, sealed_ms=None)
     return Transition(kept, durable=True, steps=(QueueSubmit(job.key, moment.now_ms),))
 

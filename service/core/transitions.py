@@ -2,7 +2,7 @@
 
 Rules this module guarantees:
 
-1. Every pair of `State` and event type is in `TABLE`. A pair that cannot be is `impossible`: a bug, and an error.
+1. Every pair of `State` and event type is in `TABLE`. One that cannot be is `impossible`: a bug, an error.
 2. A job comes into SUBMITTING only by `Intended`, which the submit stage reports before it posts (N2).
 3. A job that has a `task_id` loses it only when the table of `core.verdicts` says RESUBMIT (N3).
 4. An ending is decided once: FINISHING ignores everything but its own publication (N1).
@@ -98,6 +98,8 @@ _ROWS: dict[State, dict[type[Event], Answer]] = {
     },
     State.FINISHING: {
         Published: _done,
+        # Taken for a submit that waited for its budget while a cancel or the deadline ended the job.
+        Intended: ignore,
         Restored: watching.resume_finish,
         CancelAsked: ignore,
         DeadlinePassed: ignore,

@@ -1,4 +1,4 @@
-"""Scribe as its users meet it: a service process, a broker, the simulator, and clients that know only JSON."""
+"""Scribe as its users meet it: a service, a broker, the simulator, and clients that know only JSON."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Bad input through Kafka: each record ends in one failure, nothing is billed for it, and the next one goes on."""
+"""Bad input through Kafka: each record ends in one failure, is not billed, and the next one goes on."""
 
 import base64
 import hashlib
@@ -24,14 +24,26 @@ BAD: Mapping[str, tuple[bytes | None, str]] = {
     "not an object": (b"[1, 2, 3]", "invalid_request"),
     "an unknown field": (with_fields("bad-field", speed=2), "invalid_request"),
     "an unknown family": (with_fields("bad-model", model="whisper-1"), "unknown_model"),
-    "an option of another family": (with_fields("bad-option", options={"enable_itn": True}), "invalid_option"),
+    "an option of another family": (
+        with_fields("bad-option", options={"enable_itn": True}),
+        "invalid_option",
+    ),
     "no file": (with_fields("bad-none", file_urls=[]), "invalid_request"),
-    "101 files": (with_fields("bad-many", file_urls=[f"{HELLO}&n={n}" for n in range(101)]), "invalid_request"),
+    "101 files": (
+        with_fields("bad-many", file_urls=[f"{HELLO}&n={n}" for n in range(101)]),
+        "invalid_request",
+    ),
     "a file: URL": (with_fields("bad-file", file_urls=["file:///etc/passwd"]), "invalid_request"),
     "a data: URL": (with_fields("bad-data", file_urls=["data:audio/wav;base64,AAAA"]), "invalid_request"),
-    "a URL of 64 KB": (with_fields("bad-long", file_urls=["http://a.test/" + "x" * 65536]), "invalid_request"),
+    "a URL of 64 KB": (
+        with_fields("bad-long", file_urls=["http://a.test/" + "x" * 65536]),
+        "invalid_request",
+    ),
     "a URL with spaces": (with_fields("bad-space", file_urls=["http://a.test/a b.wav"]), "invalid_request"),
-    "a password in a URL": (with_fields("bad-login", file_urls=["http://u:p@a.test/a.wav"]), "invalid_request"),
+    "a password in a URL": (
+        with_fields("bad-login", file_urls=["http://u:p@a.test/a.wav"]),
+        "invalid_request",
+    ),
     "900 KB of metadata": (with_fields("bad-meta", metadata={"m": "x" * 900_000}), "request_too_large"),
     "9 KB of metadata": (with_fields("bad-meta-9", metadata={"m": "x" * 9_000}), "invalid_request"),
     "a null value": (None, "invalid_request"),
@@ -40,7 +52,10 @@ BAD: Mapping[str, tuple[bytes | None, str]] = {
         "invalid_json",
     ),
     "100,000 brackets": (b"[" * 100_000, "invalid_json"),
-    "NaN": (with_fields("bad-nan").replace(b'"fun-asr"', b'"fun-asr", "metadata": {"m": NaN}'), "invalid_json"),
+    "NaN": (
+        with_fields("bad-nan").replace(b'"fun-asr"', b'"fun-asr", "metadata": {"m": NaN}'),
+        "invalid_json",
+    ),
     "5,000 digits": (
         with_fields("bad-digits").replace(b'"fun-asr"', b'"fun-asr", "replay": ' + b"9" * 5000),
         "invalid_json",
@@ -99,7 +114,9 @@ async def test_odd_but_good_records_are_served(stack: Stack) -> None:
     await stack.start()
     framed = b"\x00\x00\x00\x00\x07" + json.dumps(request("framed", HELLO)).encode()
     await stack.publish(framed, "framed")
-    await stack.publish(json.dumps(request("header", HELLO)).encode(), "header", [("traceparent", b"\xff\xfe")])
+    await stack.publish(
+        json.dumps(request("header", HELLO)).encode(), "header", [("traceparent", b"\xff\xfe")]
+    )
     await stack.publish(request("late", HELLO, deadline="2020-01-01T00:00:00Z"))
     outcomes = {each.body["request_id"]: each for each in await stack.outcomes(3)}
     assert outcomes["framed"].kind == "result"

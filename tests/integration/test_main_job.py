@@ -6,7 +6,7 @@ from datetime import datetime
 import pytest
 
 from sandbox.simulator import Fault
-from tests.integration.stack import Stack
+from tests.integration.stack import Outcome, Stack
 
 HELLO = "http://media.test/hello.wav?text=Hello+world.+This+is+Scribe.&run=0.2&duration=4"
 OTHER = "http://media.test/other.wav?text=Another+file.&run=0.2&duration=3"
@@ -25,40 +25,56 @@ async def test_a_request_becomes_a_result_that_holds_all_the_contract_says(stack
     value = json.dumps(request("r-1", HELLO, metadata=metadata, options={"language_hints": ["en", "de"]}))
     await stack.publish(value.encode(), "r-1", [("traceparent", b"00-aa-bb-01"), ("private", b"stays")])
     [outcome] = await stack.outcomes(1)
+    [submit] = stack.sim.ledger().submits
 
     assert (outcome.kind, outcome.key, outcome.id) == ("result", "r-1", "r-1/0/0")
-    assert outcome.headers["ce_type"] == "scribe.transcription.result.v1"
-    assert outcome.headers["ce_specversion"] == "1.0"
-    assert outcome.headers["ce_source"] == "/scribe"
-    assert outcome.headers["ce_subject"] == "r-1"
-    assert outcome.headers["content-type"] == "application/json"
-    assert outcome.headers["traceparent"] == "00-aa-bb-01"
+    expected = {
+        "task_id": submit.task.task_id,
+        "file_url": "http://media.test/hello.wav",
+        "file_index": 0,
+        "file_count": 1,
+        "replay": 0,
+        "metadata": metadata,
+        "deduplicated": True,
+        "omitted": [],
+    }
+    assert {name: outcome.body[name] for name in expected} == expected
+    assert outcome.body["attempts"]["submit"] == 1
+    assert [each["code"] for each in outcome.body["warnings"]] == ["only_first_language_hint"]
+    billed = submit.task.billed_seconds()
+    assert outcome.body["usage"]["billed_seconds"] == billed
+    assert outcome.body["usage"]["estimated"] is False
+    assert outcome.body["request_summary"] == {"succeeded": 1, "failed": 0, "billed_seconds": billed}
+    _has_cloud_event_headers(outcome)
+    _has_a_transcript(outcome)
+    _has_times_in_order(outcome)
+
+
+def _has_cloud_event_headers(outcome: Outcome) -> None:
+    expected = {
+        "ce_type": "scribe.transcription.result.v1",
+        "ce_specversion": "1.0",
+        "ce_source": "/scribe",
+        "ce_subject": "r-1",
+        "content-type": "application/json",
+        "traceparent": "00-aa-bb-01",
+    }
+    assert {name: outcome.headers[name] for name in expected} == expected
     assert "private" not in outcome.headers
 
-    body = outcome.body
-    [submit] = stack.sim.ledger().submits
-    assert body["task_id"] == submit.task.task_id
-    assert body["file_url"] == "http://media.test/hello.wav"
-    assert (body["file_index"], body["file_count"], body["replay"]) == (0, 1, 0)
-    assert body["metadata"] == metadata
-    assert body["deduplicated"] is True
-    assert body["attempts"]["submit"] == 1
-    assert [each["code"] for each in body["warnings"]] == ["only_first_language_hint"]
-    assert body["request_summary"] == {
-        "succeeded": 1,
-        "failed": 0,
-        "billed_seconds": body["usage"]["billed_seconds"],
-    }
-    assert body["usage"]["billed_seconds"] == submit.task.billed_seconds()
-    assert body["usage"]["estimated"] is False
-    [channel] = body["transcript"]["channels"]
+
+def _has_a_transcript(outcome: Outcome) -> None:
+    [channel] = outcome.body["transcript"]["channels"]
     assert "Hello world" in channel["text"]
     assert [sentence["sentence_id"] for sentence in channel["sentences"]] == [1, 2]
     assert all(isinstance(word["begin_ms"], int) for word in channel["sentences"][0]["words"])
+
+
+def _has_times_in_order(outcome: Outcome) -> None:
     stages = ["requested_at", "accepted_at", "submitted_at", "completed_at", "fetched_at", "published_at"]
-    times = [datetime.fromisoformat(body["times"][stage]) for stage in stages]
+    times = [datetime.fromisoformat(outcome.body["times"][stage]) for stage in stages]
     assert times == sorted(times)
-    assert body["times"]["provider"]["submit_time"]
+    assert outcome.body["times"]["provider"]["submit_time"]
 
 
 async def test_files_of_one_request_share_a_task_and_each_ends_by_itself(stack: Stack) -> None:
@@ -123,7 +139,9 @@ async def test_a_repeated_request_is_done_once_and_another_with_its_id_is_a_conf
     await stack.publish(request("r-5", OTHER))
     await stack.publish(request("r-5", HELLO, replay=1))
     outcomes = await stack.outcomes(3)
-    assert sorted((each.kind, each.body["code"] if each.kind == "failure" else each.id) for each in outcomes) == [
+    assert sorted(
+        (each.kind, each.body["code"] if each.kind == "failure" else each.id) for each in outcomes
+    ) == [
         ("failure", "request_id_conflict"),
         ("result", "r-5/0/0"),
         ("result", "r-5/1/0"),

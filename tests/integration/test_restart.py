@@ -30,7 +30,9 @@ async def test_a_killed_service_is_resumed_and_nothing_is_submitted_twice(stack:
     assert len(stack.sim.ledger().submits) == 6
 
 
-async def test_a_service_killed_while_its_post_is_out_ends_the_job_and_never_posts_again(stack: Stack) -> None:
+async def test_a_service_killed_while_its_post_is_out_ends_the_job_and_never_posts_again(
+    stack: Stack,
+) -> None:
     stack.sim.state.add_fault(Fault(on="submit", kind="slow", seconds=20))
     first = await stack.start()
     await stack.publish(request("k-post", HELLO))

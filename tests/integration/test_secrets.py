@@ -28,7 +28,9 @@ def faults() -> list[Fault]:
     leaky = f"bad call with {KEY} for {SIGNED}"
     return [
         Fault(on="submit", kind="status", status=500, code="InternalError", message=leaky),
-        Fault(on="submit", kind="status", status=400, code="InvalidParameter", message=leaky, match="refused"),
+        Fault(
+            on="submit", kind="status", status=400, code="InvalidParameter", message=leaky, match="refused"
+        ),
         Fault(on="submit", kind="garbage", status=502),
         Fault(on="query", kind="status", status=500, code="InternalError", message=leaky),
         Fault(on="query", kind="garbage"),
@@ -67,7 +69,7 @@ async def test_no_key_no_signature_and_no_spoken_word_leaves_its_place(stack: St
 
 
 def _keeps_secrets(outcome: Outcome) -> None:
-    """The key is nowhere; the signature only in a failure's copy of the request; speech only in a transcript."""
+    """Keys are nowhere; the signature only in a failure's copy of the request; speech in a transcript."""
     body: dict[str, object] = dict(outcome.body)
     assert KEY not in json.dumps(body)
     assert FOREIGN not in json.dumps(_without(body, "original_request"))
