@@ -31,6 +31,8 @@ _MAX_SALVAGE_BYTES = 2 * 1024 * 1024
 _FRAME_BYTES = 5
 """A schema-registry serializer puts 0x00 and a 4-byte schema id before the JSON, which never begins so."""
 
+_UNREADABLE = frozenset({FailureCode.INVALID_ENCODING, FailureCode.INVALID_JSON})
+
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:@-]{1,200}")
 _OUR_TYPE = re.compile(r"scribe\.transcription\.request\.v[0-9]{1,4}")
 
@@ -74,7 +76,8 @@ def read_request(
     try:
         return _read(value, headers, limits)
     except InvalidRecord as error:
-        raise InvalidRecord(error.code, error.message, _claimed_request_id(value)) from error
+        request_id = None if error.code in _UNREADABLE else _claimed_request_id(value)
+        raise InvalidRecord(error.code, error.message, request_id) from error
 
 
 def digest(request: Request) -> str:
