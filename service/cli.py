@@ -1,0 +1,298 @@
+"""The command `scribe`: runs the service, and speaks its contract for people at a terminal.
+
+Answers go to standard output, everything else to standard error. Exit codes: 0, 1 (a failure, or not in
+time), 2 (wrong usage or request), 78 (settings or surroundings), 130 (Ctrl-C).
+"""
+
+import asyncio
+import functools
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from pydantic import JsonValue
+
+from service import __version__
+from service.errors import ConfigError, InvalidRecord, ServiceError
+from service.settings import Settings, load
+
+if TYPE_CHECKING:
+    from service.core.record import Record
+    from service.showing import SeenOutcome
+    from service.user import Place
+
+WRONG_SETTINGS = 78
+"""EX_CONFIG of sysexits.h: starting again will not help."""
+
+# What needs the Kafka client or the whole service is imported by its command, so that --help is instant.
+# ruff: noqa: PLC0415
+
+app = typer.Typer(
+    name="scribe",
+    help="Speech to text over Kafka. All settings are SCRIBE_... variables: see docs/configuration.md.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Schema(StrEnum):
+    """The records of the contract."""
+
+    REQUEST = "request"
+    RESULT = "result"
+    FAILURE = "failure"
+
+
+Urls = Annotated[list[str], typer.Argument(help="Audio files that the provider can download.", metavar="URL")]
+Options = Annotated[
+    list[str],
+    typer.Option("--option", metavar="NAME=VALUE", help="An option of the model; JSON or text. Repeatable."),
+]
+Metadata = Annotated[
+    list[str],
+    typer.Option("--metadata", metavar="NAME=VALUE", help="Comes back with each outcome. Repeatable."),
+]
+RequestId = Annotated[
+    str | None, typer.Option("--id", metavar="ID", help="The request_id; a made-up one if not given.")
+]
+Deadline = Annotated[
+    str | None,
+    typer.Option(
+        "--deadline",
+        "--ttl-seconds",
+        metavar="TIME|SECONDS",
+        help="When it is of no use any more: a time such as 2026-03-02T10:15:00Z, or seconds from now.",
+    ),
+]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the outcomes and print them.")]
+Timeout = Annotated[float, typer.Option(min=1, metavar="SECONDS", help="How long --wait waits.")]
+Count = Annotated[int | None, typer.Option(min=1, metavar="NUMBER", help="Stop after so many outcomes.")]
+SchemaName = Annotated[
+    Schema | None, typer.Argument(metavar="RECORD", help="request, result or failure; all if not given.")
+]
+
+
+def main() -> None:
+    """Run the command line; ends the process."""
+    app(prog_name="scribe")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"scribe {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _scribe(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """All is said by the commands."""
+
+
+@app.command()
+def run() -> None:
+    """Run the service until SIGTERM or Ctrl-C.
+
+    A second signal skips the wait for calls on the wire; what is open is resumed by the next start.
+    """
+    with _sentences():
+        from service import app as service
+        from service import log
+
+        settings = load(os.environ)
+        secrets = [secret for secret in (settings.provider.key(), settings.kafka.password()) if secret]
+        log.configure(settings.log.level, settings.log.format, secrets=secrets)
+        sys.excepthook = log.write_crash
+        raise typer.Exit(service.run(settings))
+
+
+@app.command()
+def submit(
+    urls: Urls,
+    model: Annotated[str, typer.Option(metavar="NAME", help="The provider's model.")] = "fun-asr",
+    option: Options = [],  # noqa: B006 - typer copies it
+    metadata: Metadata = [],  # noqa: B006
+    request_id: RequestId = None,
+    deadline: Deadline = None,
+    wait: Wait = False,
+    timeout: Timeout = 3600.0,
+) -> None:
+    """Publish a request and print its id, or its transcripts.
+
+    With --wait the transcripts are printed instead of the id, and the exit code is 1 if one is missing.
+    """
+    with _sentences():
+        from service import user
+
+        place = _place(load(os.environ))
+        fields: dict[str, JsonValue] = {
+            "request_id": request_id,
+            "file_urls": [*urls],
+            "model": model,
+            "options": _pairs(option, "--option"),
+            "metadata": _pairs(metadata, "--metadata"),
+            **user.deadline(deadline),
+        }
+        request = user.new_request(fields)
+        if not wait:
+            asyncio.run(user.send(place, request))
+            typer.echo(request["request_id"])
+            return
+        said = f"{request['request_id']}: published; waiting for {len(urls)} file(s)"
+        sent = functools.partial(typer.echo, said, err=True)
+        if not asyncio.run(user.send_and_wait(place, request, timeout, sent, _show)):
+            raise typer.Exit(1)
+
+
+@app.command()
+def cancel(
+    request_id: Annotated[str, typer.Argument(metavar="REQUEST_ID", help="The id of an open request.")],
+    replay: Annotated[int, typer.Option(min=0, metavar="NUMBER", help="The replay that is meant.")] = 0,
+) -> None:
+    """Ask for the end of an open request.
+
+    Each of its files that is not finished becomes a failure.
+    """
+    with _sentences():
+        from service import user
+
+        place = _place(load(os.environ))
+        fields: dict[str, JsonValue] = {
+            "request_id": request_id,
+            "action": "cancel",
+            "replay": replay or None,
+        }
+        asyncio.run(user.send(place, user.new_request(fields)))
+        typer.echo(f"asked to cancel {request_id}", err=True)
+
+
+@app.command()
+def watch(
+    from_beginning: Annotated[
+        bool, typer.Option("--from-beginning", help="Begin with the oldest that Kafka still has.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print each outcome as one line of JSON.")] = False,
+    count: Count = None,
+) -> None:
+    """Follow results and failures, and print each."""
+    with _sentences():
+        from service import user
+
+        place = _place(load(os.environ))
+        topics = " and ".join(place.outcome_topics)
+        asyncio.run(
+            user.watch(
+                place,
+                from_beginning=from_beginning,
+                ready=lambda: typer.echo(f"following {topics}; Ctrl-C ends it", err=True),
+                take=_printer(as_json),
+                count=count,
+            )
+        )
+
+
+@app.command()
+def topics(
+    create: Annotated[
+        bool, typer.Option("--create/--check", help="Create what is missing, or only look.")
+    ] = True,
+) -> None:
+    """Create the missing topics and check all four.
+
+    A journal that would lose jobs is an error.
+    """
+    with _sentences():
+        from service import assemble, user
+
+        settings = load(os.environ)
+        place = _place(settings)
+        creation = assemble.creation_of(settings) if create else None
+        layout = asyncio.run(user.prepare_topics(place, creation))
+        typer.echo(f"{', '.join(place.topics.all())}: {layout.partitions} partitions")
+        for warning in layout.warnings:
+            typer.echo(f"warning: {warning}", err=True)
+
+
+@app.command()
+def schemas(
+    record: SchemaName = None,
+) -> None:
+    """Print the JSON Schemas of request, result and failure."""
+    from service.schemas import rendered
+    from service.schemas import schemas as made
+
+    documents = made()
+    typer.echo(rendered(documents[record] if record else {**documents}), nl=False)
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """Turn what we have a name for into one sentence and an exit code."""
+    try:
+        yield
+    except ServiceError as error:
+        typer.echo(f"scribe: {error}", err=True)
+        raise typer.Exit(_exit_code(error)) from None
+    except TimeoutError:
+        typer.echo(
+            "scribe: the outcomes did not come in time; `scribe watch` shows them when they do", err=True
+        )
+        raise typer.Exit(1) from None
+
+
+def _exit_code(error: ServiceError) -> int:
+    if isinstance(error, ConfigError):
+        return WRONG_SETTINGS
+    return 2 if isinstance(error, InvalidRecord) else 1
+
+
+def _place(settings: Settings) -> "Place":
+    from service import assemble
+    from service.user import Place
+
+    # The client's own lines would stand between ours, and they do not pass the scrubber.
+    logging.getLogger("aiokafka").addHandler(logging.NullHandler())
+    cluster, topics = assemble.cluster_of(settings), assemble.topics_of(settings)
+    return Place(cluster, topics, settings.kafka.fetch_max_wait_ms)
+
+
+def _pairs(words: list[str], option: str) -> dict[str, JsonValue]:
+    from service import user
+
+    try:
+        return user.pairs(words)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
+
+
+def _show(outcome: "SeenOutcome") -> None:
+    from service import showing
+
+    for line in showing.lines(outcome):
+        typer.echo(line, err=outcome.is_failure)
+
+
+def _printer(as_json: bool) -> "Callable[[Record], bool]":
+    """Prints an outcome; says whether the record is one."""
+    from service import showing
+
+    def take(record: "Record") -> bool:
+        outcome = showing.read_outcome(record.value)
+        if outcome is None:
+            typer.echo(f"{record.origin_id} is no outcome", err=True)
+        else:
+            typer.echo(record.value if as_json else "\n".join(showing.lines(outcome)))
+        return outcome is not None
+
+    return take

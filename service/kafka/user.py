@@ -1,0 +1,140 @@
+"""The user's side of Kafka, for the command line: publish one record, follow the outcomes. Joins no group.
+
+Every wait is bounded, and a cluster that does not answer is a `ConfigError` with a sentence.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Coroutine, Iterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError
+
+from service.core.record import Record
+from service.errors import ConfigError
+from service.kafka.client import ClusterConfig, Connection, unreachable
+from service.kafka.records import to_record
+
+REQUEST_TIMEOUT_MS = 10_000
+"""Of one call: somebody sits and waits, unlike the service, which has its own bound."""
+BOUND_SECONDS = 14.0
+"""Of everything that is done before somebody hears of it."""
+STOP_SECONDS = 2.0
+IDLE_SECONDS = 3.0
+"""After so long without a record the cluster is asked whether it is still there."""
+PROBE_SECONDS = 6.0
+"""Of that question: aiokafka goes on trying for as long as it may."""
+POLL_MS = 500
+
+
+async def publish(
+    cluster: ClusterConfig, topic: str, key: bytes, value: bytes, headers: Collection[tuple[str, bytes]] = ()
+) -> None:
+    """Publish one record, acknowledged by all replicas; the key decides its partition, as Java hashes it."""
+    async with AsyncExitStack() as opened:
+        with _bounded(cluster):
+            async with asyncio.timeout(BOUND_SECONDS):
+                await _partitions(cluster, [topic])
+                producer = AIOKafkaProducer(**_connection(cluster), acks="all", max_request_size=1024 * 1024)
+                opened.push_async_callback(_stop, producer.stop, producer.client)
+                await producer.start()
+                await producer.send_and_wait(topic, value, key, headers=list(headers))
+
+
+@asynccontextmanager
+async def following(
+    cluster: ClusterConfig, topics: Collection[str], fetch_max_wait_ms: int, *, from_beginning: bool = False
+) -> AsyncIterator[AsyncIterator[Record]]:
+    """The records of the topics, from their beginning or from what comes after the block was entered.
+
+    The positions are taken before the block begins: whatever is published inside is not missed. The iterator
+    never ends; it raises `ConfigError` when the cluster goes away.
+    """
+    async with AsyncExitStack() as opened:
+        with _bounded(cluster):
+            async with asyncio.timeout(BOUND_SECONDS):
+                partitions = await _partitions(cluster, topics)
+                consumer = AIOKafkaConsumer(
+                    **_connection(cluster),
+                    enable_auto_commit=False,
+                    auto_offset_reset="earliest",
+                    isolation_level="read_committed",
+                    fetch_max_wait_ms=fetch_max_wait_ms,
+                    max_partition_fetch_bytes=8 * 1024 * 1024,
+                )
+                opened.push_async_callback(_stop, consumer.stop, consumer._client)
+                await consumer.start()
+                consumer.assign(partitions)
+                look_up = consumer.beginning_offsets if from_beginning else consumer.end_offsets
+                for partition, offset in (await look_up(partitions)).items():
+                    consumer.seek(partition, offset)
+        yield await opened.enter_async_context(aclosing(_records(consumer, cluster)))
+
+
+async def _records(consumer: AIOKafkaConsumer, cluster: ClusterConfig) -> AsyncGenerator[Record, None]:
+    idle_ms = 0
+    while True:
+        with _bounded(cluster):
+            batches = await consumer.getmany(timeout_ms=POLL_MS)
+        idle_ms = 0 if batches else idle_ms + POLL_MS
+        if idle_ms >= 1000 * IDLE_SECONDS:
+            idle_ms = 0
+            await _probe(consumer, cluster)
+        for records in batches.values():
+            for record in records:
+                yield to_record(record)
+
+
+async def _probe(consumer: AIOKafkaConsumer, cluster: ClusterConfig) -> None:
+    """Raise `ConfigError` if the cluster is not there: aiokafka itself would wait in silence."""
+    with _bounded(cluster):
+        async with asyncio.timeout(PROBE_SECONDS):
+            await consumer.end_offsets(sorted(consumer.assignment())[:1])
+
+
+async def _partitions(cluster: ClusterConfig, topics: Collection[str]) -> list[TopicPartition]:
+    """The partitions of topics that exist. They are listed first: asking for one by name may create it."""
+    admin = AIOKafkaAdminClient(**_connection(cluster))
+    try:
+        await admin.start()
+        missing = sorted(set(topics) - set(await admin.list_topics()))
+        if missing:
+            raise ConfigError(f"missing topics: {', '.join(missing)}; `scribe topics` creates them")
+        described = await admin.describe_topics(list(topics))
+    finally:
+        await admin.close()
+    return [
+        TopicPartition(topic["topic"], partition["partition"])
+        for topic in described
+        for partition in topic["partitions"]
+    ]
+
+
+def _connection(cluster: ClusterConfig) -> Connection:
+    connection = cluster.connection()
+    connection["request_timeout_ms"] = REQUEST_TIMEOUT_MS
+    return connection
+
+
+@contextmanager
+def _bounded(cluster: ClusterConfig) -> Iterator[None]:
+    """Turn what a cluster that is away raises into a sentence."""
+    try:
+        yield
+    except (KafkaError, TimeoutError) as error:
+        raise ConfigError(unreachable(cluster, error)) from error
+
+
+async def _stop(stop: Callable[[], Coroutine[None, None, None]], connection: AIOKafkaClient) -> None:
+    """Stop a client within a bound, whatever its own stop does.
+
+    In a task of its own: with the cluster away, aiokafka's stop ends in a cancellation that nobody asked
+    for (0.14.0, `Fetcher.close`), and then leaves its connections open.
+    """
+    stopping = asyncio.create_task(stop())
+    await asyncio.wait({stopping}, timeout=STOP_SECONDS)
+    stopping.cancel()
+    await asyncio.gather(stopping, return_exceptions=True)
+    await connection.close()

@@ -1,0 +1,125 @@
+"""Outcomes as lines for people: transcripts with their times, failures with their reason.
+
+Reads only the fields it shows, as a consumer should, so that outcomes of later versions can be shown too.
+"""
+
+import unicodedata
+from collections.abc import Iterator
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class _Seen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+
+class SeenSentence(_Seen):
+    """A sentence of a transcript."""
+
+    begin_ms: int
+    end_ms: int
+    text: str
+    speaker_id: int | None = None
+
+
+class SeenChannel(_Seen):
+    """A channel of a transcript."""
+
+    channel_id: int
+    text: str
+    sentences: tuple[SeenSentence, ...] | None = None
+
+
+class SeenTranscript(_Seen):
+    """What was said."""
+
+    channels: tuple[SeenChannel, ...]
+
+
+class SeenNotice(_Seen):
+    """A warning of a result."""
+
+    message: str
+
+
+class SeenOutcome(_Seen):
+    """A result or a failure; `code` and `message` are those of a failure."""
+
+    request_id: str | None = None
+    replay: int | None = None
+    file_index: int | None = None
+    file_url: str | None = None
+    transcript: SeenTranscript | None = None
+    warnings: tuple[SeenNotice, ...] = ()
+    code: str | None = None
+    provider_code: str | None = None
+    message: str | None = None
+    retryable: bool = False
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether there is no transcript."""
+        return self.transcript is None
+
+    @property
+    def ends_request(self) -> bool:
+        """Whether it is the failure of a whole record, after which nothing comes."""
+        return self.is_failure and self.file_index is None
+
+
+def read_outcome(value: bytes | None) -> SeenOutcome | None:
+    """The outcome in a record's value; None where it holds none."""
+    try:
+        return SeenOutcome.model_validate_json(value or b"")
+    except ValidationError:
+        return None
+
+
+def lines(outcome: SeenOutcome) -> Iterator[str]:
+    """The outcome, line by line, safe for a terminal."""
+    name = outcome.request_id or "a record without a readable request_id"
+    if outcome.file_index is not None:
+        name = f"{name}, file {outcome.file_index}: {outcome.file_url}"
+    yield _plain(name)
+    if outcome.transcript is None:
+        yield _plain(f"  {_reason(outcome)}")
+        return
+    yield from (_plain(line) for line in _said(outcome.transcript))
+    for notice in outcome.warnings:
+        yield _plain(f"  note: {notice.message}")
+
+
+def clock_time(time_ms: int) -> str:
+    """Milliseconds as `00:01:02.345`."""
+    seconds, ms = divmod(max(0, time_ms), 1000)
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{ms:03}"
+
+
+def _reason(outcome: SeenOutcome) -> str:
+    code = outcome.code or "no transcript"
+    if outcome.provider_code:
+        code += f" ({outcome.provider_code})"
+    hint = "; the same request may succeed later" if outcome.retryable else ""
+    return f"failed: {code}: {outcome.message or ''}{hint}"
+
+
+def _said(transcript: SeenTranscript) -> Iterator[str]:
+    if not any(channel.text or channel.sentences for channel in transcript.channels):
+        yield "  (no speech)"
+    for channel in transcript.channels:
+        if len(transcript.channels) > 1:
+            yield f"  channel {channel.channel_id}"
+        if channel.sentences is None:
+            yield f"  {channel.text}"
+        for sentence in channel.sentences or ():
+            yield f"  {_sentence(sentence)}"
+
+
+def _sentence(sentence: SeenSentence) -> str:
+    speaker = "" if sentence.speaker_id is None else f"speaker {sentence.speaker_id}: "
+    return f"{clock_time(sentence.begin_ms)} - {clock_time(sentence.end_ms)}  {speaker}{sentence.text}"
+
+
+def _plain(line: str) -> str:
+    """The line without control characters: what others wrote must not drive the terminal."""
+    return "".join(" " if unicodedata.category(char) in ("Cc", "Zl", "Zp", "Cs") else char for char in line)

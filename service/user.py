@@ -1,0 +1,167 @@
+"""The user's side of the contract, for the command line: make requests, publish them, follow their outcomes.
+
+It knows what any client knows - the topics and the records - and nothing of how the service works.
+"""
+
+import asyncio
+import json
+import re
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from service import strict_json
+from service.core.record import Record
+from service.errors import ConfigError, InvalidRecord
+from service.kafka.client import ClusterConfig, unreachable
+from service.kafka.topics import Creation, Layout, Topics, prepare
+from service.kafka.user import following, publish
+from service.messages import RequestLimits, read_request
+from service.showing import SeenOutcome, read_outcome
+
+HEADERS = (("content-type", b"application/json"),)
+TOPICS_SECONDS = 14.0
+Show = Callable[[SeenOutcome], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The cluster and the topics that a user works with."""
+
+    cluster: ClusterConfig
+    topics: Topics
+    fetch_max_wait_ms: int
+
+    @property
+    def outcome_topics(self) -> tuple[str, str]:
+        """Where every job ends."""
+        return (self.topics.results, self.topics.failures)
+
+
+def pairs(words: Sequence[str]) -> dict[str, JsonValue]:
+    """`name=value` words as an object; a value that is JSON counts as such, any other is a string.
+
+    Raises ValueError.
+    """
+    found: dict[str, JsonValue] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not name or not equals:
+            raise ValueError("it is written name=value")
+        if name in found:
+            raise ValueError(f"{name} is given twice")
+        found[name] = _value(value)
+    return found
+
+
+def _value(text: str) -> JsonValue:
+    try:
+        return strict_json.loads(text)
+    except InvalidRecord:
+        return text
+
+
+def deadline(text: str | None) -> dict[str, JsonValue]:
+    """The field of a request for a deadline written as seconds from now, or as a time."""
+    if text is None:
+        return {}
+    return {"ttl_seconds": int(text)} if re.fullmatch("[0-9]{1,12}", text) else {"deadline": text}
+
+
+def new_request(fields: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """A request of these fields, without those that are empty, and with an id of its own where none is given.
+
+    Raises `InvalidRecord` where the service would refuse it.
+    """
+    given = {name: value for name, value in fields.items() if value not in (None, "", [], {})}
+    request: dict[str, JsonValue] = {"request_id": f"cli-{uuid.uuid4()}", **given}
+    read_request(encode(request), (), RequestLimits())
+    return request
+
+
+def encode(request: Mapping[str, JsonValue]) -> bytes:
+    """The record's value."""
+    return json.dumps(request, separators=(",", ":")).encode()
+
+
+async def send(place: Place, request: Mapping[str, JsonValue]) -> None:
+    """Publish the request with its id as the key: repeats and cancels work inside one partition."""
+    key = str(request["request_id"]).encode()
+    await publish(place.cluster, place.topics.requests, key, encode(request), HEADERS)
+
+
+async def send_and_wait(
+    place: Place,
+    request: Mapping[str, JsonValue],
+    timeout_seconds: float,
+    sent: Callable[[], None],
+    show: Show,
+) -> bool:
+    """Publish the request and show the outcome of each file as it comes; whether all have a transcript.
+
+    Raises `TimeoutError` when they are not all there in time.
+    """
+    has_failed = False
+    async with following(place.cluster, place.outcome_topics, place.fetch_max_wait_ms) as records:
+        await send(place, request)
+        sent()
+        async with asyncio.timeout(timeout_seconds):
+            async for outcome in _outcomes_of(request, records):
+                show(outcome)
+                has_failed = has_failed or outcome.is_failure
+    return not has_failed
+
+
+async def _outcomes_of(
+    request: Mapping[str, JsonValue], records: AsyncIterator[Record]
+) -> AsyncIterator[SeenOutcome]:
+    """One outcome for each file of the request, or the one that ends it; repeated deliveries are left out."""
+    urls = request["file_urls"]
+    waiting = set(range(len(urls))) if isinstance(urls, list) else set()
+    key = str(request["request_id"]).encode()
+    async for record in records:
+        outcome = read_outcome(record.value) if record.key == key else None
+        if outcome is None or (outcome.replay or 0) != request.get("replay", 0):
+            continue
+        if outcome.ends_request:
+            yield outcome
+            return
+        if outcome.file_index in waiting:
+            waiting.remove(outcome.file_index)
+            yield outcome
+        if not waiting:
+            return
+
+
+async def watch(
+    place: Place,
+    *,
+    from_beginning: bool,
+    ready: Callable[[], None],
+    take: Callable[[Record], bool],
+    count: int | None,
+) -> None:
+    """Hand the records of results and failures to `take`; `ready` is called before the first may come.
+
+    Ends after `count` that `take` says are outcomes, never without a count.
+    """
+    left = count
+    topics, wait_ms = place.outcome_topics, place.fetch_max_wait_ms
+    async with following(place.cluster, topics, wait_ms, from_beginning=from_beginning) as records:
+        ready()
+        async for record in records:
+            if take(record) and left is not None:
+                left -= 1
+            if left == 0:
+                return
+
+
+async def prepare_topics(place: Place, creation: Creation | None) -> Layout:
+    """Create what is missing (unless `creation` is None) and check the topics; raises `ConfigError`."""
+    try:
+        async with asyncio.timeout(TOPICS_SECONDS):
+            return await prepare(place.cluster, place.topics, creation)
+    except TimeoutError as error:
+        raise ConfigError(unreachable(place.cluster, error)) from error

@@ -1,0 +1,319 @@
+"""The command line against a broker: what users type, what they read, and how it ends."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+import pytest
+import typer.testing
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+
+from sandbox.broker import embedded_broker
+from sandbox.child import free_ports
+from service.cli import app
+from service.errors import ConfigError, FailureCode
+from service.kafka import user
+from service.kafka.client import ClusterConfig
+from service.messages import (
+    Attempts,
+    Failure,
+    RequestLimits,
+    RequestSummary,
+    Result,
+    Stage,
+    Times,
+    Transcript,
+    Usage,
+    read_request,
+)
+from service.request import Action
+from service.speech import AudioProperties, Channel, Sentence
+from tests.brokers import TopicNames, create_topics
+
+pytest_plugins = ["tests.brokers"]
+
+COMMAND_SECONDS = 30
+URL = "https://example.org/a%20b.wav?Signature=urlcanary"
+ROLES = ("requests", "results", "failures", "journal")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A broker with our topics, and the environment that names them."""
+
+    bootstrap: str
+    topics: dict[str, str]
+
+    @property
+    def environ(self) -> dict[str, str]:
+        names = {f"SCRIBE_TOPICS__{role.upper()}": name for role, name in self.topics.items()}
+        return {
+            "PATH": os.defpath,
+            "SCRIBE_KAFKA__BOOTSTRAP_SERVERS": self.bootstrap,
+            "SCRIBE_KAFKA__FETCH_MAX_WAIT_MS": "20",
+            "SCRIBE_TOPICS__REPLICATION": "1",
+            "SCRIBE_TOPICS__PARTITIONS": "2",
+            **names,
+        }
+
+    def run(self, *arguments: str) -> typer.testing.Result:
+        """The command in this process, from its first word to its exit code."""
+        return typer.testing.CliRunner().invoke(app, arguments, env=self.environ)
+
+    @contextmanager
+    def started(self, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+        """The command while it runs; the first line on standard error has been read: it is at work."""
+        with subprocess.Popen(
+            [sys.executable, "-m", "service", *arguments],
+            env=self.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            try:
+                assert process.stderr is not None
+                assert process.stderr.readline(), "it ended before it began"
+                yield process
+            finally:
+                process.kill()
+
+
+@pytest.fixture
+async def setting(embedded_bootstrap: str, topic_names: TopicNames) -> Setting:
+    names = dict(zip(ROLES, topic_names(*ROLES), strict=True))
+    await create_topics(embedded_bootstrap, dict.fromkeys(names.values(), 2))
+    return Setting(embedded_bootstrap, names)
+
+
+async def published(setting: Setting, role: str) -> list[ConsumerRecord]:
+    """All records of a topic."""
+    async with AIOKafkaConsumer(bootstrap_servers=setting.bootstrap, fetch_max_wait_ms=20) as consumer:
+        partitions = [TopicPartition(setting.topics[role], number) for number in range(2)]
+        consumer.assign(partitions)
+        ends = await consumer.end_offsets(partitions)
+        await consumer.seek_to_beginning(*partitions)
+        found: list[ConsumerRecord] = []
+        async with asyncio.timeout(COMMAND_SECONDS):
+            while len(found) < sum(ends.values()):
+                for records in (await consumer.getmany(timeout_ms=200)).values():
+                    found.extend(records)
+        return found
+
+
+@asynccontextmanager
+async def producer(setting: Setting) -> AsyncIterator[AIOKafkaProducer]:
+    async with AIOKafkaProducer(bootstrap_servers=setting.bootstrap) as made:
+        yield made
+
+
+async def answer(setting: Setting, role: str, body: Result | Failure) -> None:
+    """Publish an outcome as the service would."""
+    async with producer(setting) as made:
+        key = (body.request_id or "").encode()
+        await made.send_and_wait(setting.topics[role], body.to_bytes(), key)
+
+
+def result(request_id: str, index: int = 0, text: str = "Hello, world.") -> Result:
+    sentences = (
+        Sentence(sentence_id=1, begin_ms=1230, end_ms=4560, text=text),
+        Sentence(sentence_id=2, begin_ms=3_605_000, end_ms=3_606_000, text="Good bye.", speaker_id=1),
+    )
+    return Result(
+        request_id=request_id,
+        replay=0,
+        file_index=index,
+        file_count=1,
+        file_url=URL,
+        model="fun-asr",
+        task_id="t-1",
+        transcript=Transcript(AudioProperties(), (Channel(0, text, sentences=sentences),)),
+        usage=Usage(),
+        times=Times(),
+        attempts=Attempts(),
+        request_summary=RequestSummary(succeeded=1, failed=0, billed_seconds=4),
+    )
+
+
+def failure(request_id: str, index: int | None = 0) -> Failure:
+    return Failure(
+        request_id=request_id,
+        replay=None if index is None else 0,
+        file_index=index,
+        file_url=None if index is None else URL,
+        stage=Stage.POLL,
+        code=FailureCode.AUDIO_NOT_FOUND,
+        provider_code="FILE_404_NOT_FOUND",
+        message="no such file",
+        retryable=True,
+    )
+
+
+class TestSubmit:
+    async def test_it_publishes_what_the_service_reads_and_prints_the_id(self, setting: Setting) -> None:
+        done = await asyncio.to_thread(
+            setting.run,
+            *("submit", URL, "https://example.org/b.wav", "--id", "my-1"),
+            *("--option", 'language_hints=["en"]', "--option", "diarization_enabled=true"),
+            *("--metadata", "case=007", "--metadata", "note=two words", "--ttl-seconds", "600"),
+        )
+        assert (done.exit_code, done.stdout, done.stderr) == (0, "my-1\n", "")
+        [record] = await published(setting, "requests")
+        assert record.key == b"my-1"
+        request = read_request(record.value, record.headers, RequestLimits()).request
+        assert request.file_urls == (URL, "https://example.org/b.wav")
+        assert request.options == {"language_hints": ["en"], "diarization_enabled": True}
+        assert request.metadata == {"case": "007", "note": "two words"}
+        assert request.ttl_seconds == 600
+
+    async def test_requests_without_an_id_get_one_each(self, setting: Setting) -> None:
+        first = await asyncio.to_thread(setting.run, "submit", URL)
+        second = await asyncio.to_thread(setting.run, "submit", URL)
+        assert first.stdout != second.stdout
+        keys = {record.key.decode() for record in await published(setting, "requests")}
+        assert keys == {first.stdout.strip(), second.stdout.strip()}
+
+    async def test_what_the_service_would_refuse_is_not_published(self, setting: Setting) -> None:
+        done = await asyncio.to_thread(setting.run, "submit", "file:///etc/passwd")
+        assert done.exit_code == 2
+        assert done.stderr == "scribe: `file_urls[0]` must be an http, https or oss URL\n"
+        assert await published(setting, "requests") == []
+
+    async def test_waiting_prints_the_transcript_with_its_times(self, setting: Setting) -> None:
+        await answer(setting, "results", result("my-1", text="From an earlier run."))
+        with setting.started("submit", URL, "--id", "my-1", "--wait", "--timeout", "20") as process:
+            await answer(setting, "failures", failure("of-somebody-else"))
+            await answer(setting, "results", result("my-1"))
+            out, _ = await asyncio.to_thread(process.communicate, timeout=COMMAND_SECONDS)
+        assert process.returncode == 0
+        assert out.splitlines() == [
+            "my-1, file 0: https://example.org/a%20b.wav",
+            "  00:00:01.230 - 00:00:04.560  Hello, world.",
+            "  01:00:05.000 - 01:00:06.000  speaker 1: Good bye.",
+        ]
+
+    async def test_waiting_for_two_files_ends_with_both_and_says_which_failed(self, setting: Setting) -> None:
+        with setting.started("submit", URL, URL, "--id", "my-2", "--wait", "--timeout", "20") as process:
+            await answer(setting, "failures", failure("my-2", 1))
+            await answer(setting, "failures", failure("my-2", 1))
+            await answer(setting, "results", result("my-2", 0))
+            out, err = await asyncio.to_thread(process.communicate, timeout=COMMAND_SECONDS)
+        assert process.returncode == 1
+        assert out.count("Hello, world.") == 1
+        said = (
+            "failed: audio_not_found (FILE_404_NOT_FOUND): no such file; the same request may succeed later\n"
+        )
+        assert err.count(said) == 1
+
+    async def test_a_refused_request_ends_the_waiting(self, setting: Setting) -> None:
+        with setting.started("submit", URL, URL, "--id", "my-3", "--wait") as process:
+            await answer(setting, "failures", failure("my-3", None))
+            await asyncio.to_thread(process.communicate, timeout=COMMAND_SECONDS)
+        assert process.returncode == 1
+
+    async def test_outcomes_that_do_not_come_in_time_are_a_sentence(self, setting: Setting) -> None:
+        done = await asyncio.to_thread(setting.run, "submit", URL, "--wait", "--timeout", "1")
+        assert done.exit_code == 1
+        assert "did not come in time" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+async def test_cancel_publishes_a_cancel_with_the_requests_key(setting: Setting) -> None:
+    done = await asyncio.to_thread(setting.run, "cancel", "my-1", "--replay", "2")
+    assert done.exit_code == 0
+    [record] = await published(setting, "requests")
+    assert record.key == b"my-1"
+    request = read_request(record.value, record.headers, RequestLimits()).request
+    assert (request.action, request.request_id, request.replay) == (Action.CANCEL, "my-1", 2)
+
+
+class TestWatch:
+    async def test_it_prints_results_and_failures_as_they_come(self, setting: Setting) -> None:
+        await answer(setting, "results", result("before"))
+        with setting.started("watch", "--count", "2") as process:
+            await answer(setting, "results", result("my-1"))
+            await answer(setting, "failures", failure("my-2", None))
+            out, _ = await asyncio.to_thread(process.communicate, timeout=COMMAND_SECONDS)
+        assert process.returncode == 0
+        assert "Hello, world." in out
+        assert "my-2\n  failed: audio_not_found" in out
+        assert "before" not in out
+
+    async def test_from_the_beginning_it_shows_the_old_ones_and_skips_what_is_no_outcome(
+        self, setting: Setting
+    ) -> None:
+        async with producer(setting) as made:
+            await made.send_and_wait(setting.topics["results"], b"\xff not ours", partition=0)
+            await made.send_and_wait(setting.topics["results"], result("before").to_bytes(), partition=0)
+        done = await asyncio.to_thread(setting.run, "watch", "--from-beginning", "--json", "--count", "1")
+        assert done.exit_code == 0
+        assert json.loads(done.stdout)["request_id"] == "before"
+        assert "is no outcome" in done.stderr
+
+    async def test_ctrl_c_ends_it_cleanly(self, setting: Setting) -> None:
+        with setting.started("watch") as process:
+            process.send_signal(signal.SIGINT)
+            out, err = await asyncio.to_thread(process.communicate, timeout=COMMAND_SECONDS)
+        assert process.returncode == 130
+        assert (out, err) == ("", "")
+
+    async def test_a_broker_that_goes_away_is_a_sentence(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(user, "IDLE_SECONDS", 0.5)
+        monkeypatch.setattr(user, "PROBE_SECONDS", 0.5)
+        with embedded_broker() as broker:
+            await create_topics(broker.bootstrap, {"results": 1})
+            cluster = ClusterConfig(broker.bootstrap)
+            async with user.following(cluster, ["results"], 20) as records:
+                broker.process.kill()
+                with pytest.raises(ConfigError, match="does not answer"):
+                    await anext(records)
+
+
+class TestTopics:
+    def test_it_creates_what_is_missing_and_then_finds_it(
+        self, embedded_bootstrap: str, topic_names: TopicNames
+    ) -> None:
+        setting = Setting(embedded_bootstrap, dict(zip(ROLES, topic_names(*ROLES), strict=True)))
+        missing = setting.run("topics", "--check")
+        assert missing.exit_code == 78
+        assert "missing topics: " + ", ".join(setting.topics.values()) in missing.stderr
+        created = setting.run("topics")
+        assert created.exit_code == 0
+        assert created.stdout == ", ".join(setting.topics.values()) + ": 2 partitions\n"
+        assert setting.run("topics", "--check").exit_code == 0
+
+    @pytest.mark.parametrize("arguments", [("submit", URL), ("watch",), ("cancel", "x")])
+    def test_missing_topics_are_a_sentence_and_are_not_created_by_accident(
+        self, embedded_bootstrap: str, topic_names: TopicNames, arguments: tuple[str, ...]
+    ) -> None:
+        setting = Setting(embedded_bootstrap, dict(zip(ROLES, topic_names(*ROLES), strict=True)))
+        done = setting.run(*arguments)
+        assert done.exit_code == 78
+        assert "`scribe topics` creates them" in done.stderr
+        assert "missing topics" in setting.run("topics", "--check").stderr
+
+
+@pytest.mark.parametrize("arguments", [("submit", URL), ("submit", URL, "--wait"), ("watch",), ("topics",)])
+def test_a_cluster_that_is_not_there_is_one_sentence(arguments: tuple[str, ...]) -> None:
+    [port] = free_ports(1)
+    done = Setting(f"127.0.0.1:{port}", {}).run(*arguments)
+    assert done.exit_code == 78
+    assert done.stderr.startswith(f"scribe: Kafka at 127.0.0.1:{port} does not answer")
+    assert done.stderr.count("\n") == 1
+
+
+async def test_a_cluster_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(user, "BOUND_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        cluster = ClusterConfig(f"127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(ConfigError, match="does not answer"):
+            await user.publish(cluster, "requests", b"key", b"value")
+        with pytest.raises(ConfigError, match="does not answer"):
+            async with user.following(cluster, ["results"], 20):
+                pytest.fail("it must not begin")

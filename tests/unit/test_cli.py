@@ -1,0 +1,280 @@
+"""The command line without a broker: help, usage, what becomes of errors, and outcomes shown to people."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator, Mapping
+
+import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import JsonValue
+from typer.main import get_command
+from typer.testing import CliRunner, Result
+
+from service import __version__, app, showing, user
+from service.cli import app as scribe
+from service.errors import ConfigError, FailureCode, Fenced, InvalidRecord
+from service.settings import Settings
+
+ENVIRON = {"SCRIBE_PROVIDER__API_KEY": "sk-canary12345", "SCRIBE_KAFKA__GROUP_ID": "mine"}
+COMMANDS = ("run", "submit", "cancel", "watch", "topics", "schemas")
+
+
+def run(*arguments: str, **environ: str) -> Result:
+    return CliRunner().invoke(scribe, arguments, env=environ, prog_name="scribe")
+
+
+@pytest.fixture
+def _own_logging() -> Iterator[None]:
+    """What `run` configures belongs to the whole process: put it back."""
+    root, hook = logging.getLogger(), sys.excepthook
+    handlers, level = root.handlers, root.level
+    yield
+    root.handlers, sys.excepthook = handlers, hook
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
+
+
+class TestHelp:
+    def test_the_overview_says_each_command_in_a_whole_sentence(self) -> None:
+        done = run("--help")
+        assert done.exit_code == 0
+        for command in COMMANDS:
+            [line] = [line for line in done.output.splitlines() if line.strip().startswith(f"{command} ")]
+            assert line.endswith("."), line
+            assert not line.endswith("..."), "cut off"
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_each_option_of_each_command_is_explained_within_80_columns(self, command: str) -> None:
+        done = run(command, "--help")
+        assert done.exit_code == 0
+        assert done.output.startswith(f"Usage: scribe {command}")
+        assert all(len(line) <= 80 for line in done.output.splitlines())
+        for name, parameter in _options(command).items():
+            assert (parameter or "").endswith("."), name
+
+    def test_no_command_shows_the_help(self) -> None:
+        assert "Commands:" in run().output
+
+    def test_the_version_is_one_line(self) -> None:
+        assert run("--version").output == f"scribe {__version__}\n"
+
+
+def _options(command: str) -> dict[str, str | None]:
+    found = get_command(scribe).commands[command]  # type: ignore[attr-defined]
+    return {parameter.name: parameter.help for parameter in found.params if parameter.name != "help"}
+
+
+class TestErrors:
+    @pytest.mark.parametrize("arguments", [("run",), ("submit", "https://h/a"), ("watch",), ("topics",)])
+    def test_wrong_settings_are_one_sentence_and_exit_code_78(self, arguments: tuple[str, ...]) -> None:
+        done = run(*arguments, SCRIBE_HTTP__PORT="many")
+        assert done.exit_code == 78
+        assert done.stderr.startswith("scribe: SCRIBE_HTTP__PORT must be a valid integer")
+        assert done.stderr.count("\n") == 1
+        assert done.stdout == ""
+
+    def test_a_missing_key_stops_run_before_anything_is_started(self) -> None:
+        done = run("run", DASHSCOPE_API_KEY="")
+        assert done.exit_code == 78
+        assert "the provider's API key is missing" in done.stderr
+
+    @pytest.mark.parametrize(
+        ("arguments", "reason"),
+        [
+            (("submit",), "Missing argument 'URL'"),
+            (("submit", "https://h/a", "--option", "novalue"), "--option: it is written name=value"),
+            (("submit", "https://h/a", "--option", "=5"), "--option: it is written name=value"),
+            (
+                ("submit", "https://h/a", "--metadata", "a=1", "--metadata", "a=2"),
+                "--metadata: a is given twice",
+            ),
+            (("submit", "https://h/a", "--timeout", "0"), "--timeout"),
+            (("cancel",), "Missing argument 'REQUEST_ID'"),
+            (("schemas", "nonsense"), "nonsense"),
+            (("fly",), "No such command 'fly'"),
+        ],
+    )
+    def test_wrong_usage_is_named_with_exit_code_2(self, arguments: tuple[str, ...], reason: str) -> None:
+        done = run(*arguments)
+        assert done.exit_code == 2
+        assert reason in done.stderr
+
+    @pytest.mark.parametrize(
+        ("arguments", "reason"),
+        [
+            (("https://h/a", "--model", "gpt"), "`model` is none that this service knows"),
+            (("https://h/a", "--option", "prompt=hi"), "`prompt` is an option of qwen-omni, not of fun-asr"),
+            (("https://h/a", "--id", "no blanks"), "`request_id` must match"),
+            (("https://h/a", "--deadline", "tomorrow"), "`deadline` must be an RFC 3339 time"),
+            (("https://h/a", "--ttl-seconds", "0"), "`ttl_seconds` must be at least 1"),
+            (("https://h/a b",), "must be percent-encoded"),
+        ],
+    )
+    def test_a_request_that_the_service_would_refuse_is_refused_at_once(
+        self, arguments: tuple[str, ...], reason: str
+    ) -> None:
+        done = run("submit", *arguments)
+        assert done.exit_code == 2
+        assert done.stderr.startswith("scribe: ")
+        assert reason in done.stderr
+
+
+@pytest.mark.usefixtures("_own_logging")
+class TestRun:
+    def test_it_hands_over_the_settings_and_returns_the_services_exit_code(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        seen: list[Settings] = []
+
+        def service(settings: Settings) -> int:
+            seen.append(settings)
+            return 3
+
+        monkeypatch.setattr(app, "run", service)
+        assert run("run", **ENVIRON).exit_code == 3
+        assert seen[0].kafka.group_id == "mine"
+
+    @pytest.mark.parametrize(("error", "code"), [(ConfigError("no Kafka"), 78), (Fenced("another one"), 1)])
+    def test_what_has_a_name_is_a_sentence(
+        self, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
+    ) -> None:
+        def service(_settings: Settings) -> int:
+            raise error
+
+        monkeypatch.setattr(app, "run", service)
+        done = run("run", **ENVIRON)
+        assert done.exit_code == code
+        assert done.stderr == f"scribe: {error}\n"
+
+    def test_ctrl_c_is_exit_code_130(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def service(_settings: Settings) -> int:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(app, "run", service)
+        done = run("run", **ENVIRON)
+        assert done.exit_code == 130
+        assert "Traceback" not in done.output
+
+
+class TestSchemas:
+    def test_each_schema_is_printed_as_it_lies_in_the_repository(self) -> None:
+        for name in ("request", "result", "failure"):
+            assert json.loads(run("schemas", name).output)["title"] == f"scribe.transcription.{name}.v1"
+
+    def test_without_a_name_all_three_are_printed(self) -> None:
+        assert set(json.loads(run("schemas").output)) == {"request", "result", "failure"}
+
+
+class TestRequests:
+    def test_values_that_are_json_count_as_such_and_others_as_text(self) -> None:
+        words = ['a=["en"]', "b=true", "c=5", "d=five=5", 'e="5"', "f=", "g=NaN", "h={bad", "i=007", "j=null"]
+        assert user.pairs(words) == {
+            "a": ["en"],
+            "b": True,
+            "c": 5,
+            "d": "five=5",
+            "e": "5",
+            "f": "",
+            "g": "NaN",
+            "h": "{bad",
+            "i": "007",
+            "j": None,
+        }
+
+    @given(st.text(max_size=40))
+    def test_any_text_becomes_a_value_or_is_refused(self, text: str) -> None:
+        try:
+            found = user.pairs([f"name={text}"])
+        except ValueError:
+            pytest.fail("any text may stand behind the sign")
+        assert set(found) == {"name"}
+
+    def test_a_deadline_is_seconds_or_a_time(self) -> None:
+        assert user.deadline(None) == {}
+        assert user.deadline("600") == {"ttl_seconds": 600}
+        assert user.deadline("2026-03-02T10:15:00Z") == {"deadline": "2026-03-02T10:15:00Z"}
+        assert user.deadline("-5") == {"deadline": "-5"}
+
+    def test_a_request_has_an_id_of_its_own_where_none_is_given(self) -> None:
+        fields: dict[str, JsonValue] = {"file_urls": ["https://h/a"], "model": "fun-asr", "request_id": None}
+        first, second = user.new_request(fields), user.new_request(fields)
+        assert first["request_id"] != second["request_id"]
+
+    def test_half_a_surrogate_pair_from_the_terminal_is_refused(self) -> None:
+        fields: dict[str, JsonValue] = {
+            "file_urls": ["https://h/a"],
+            "model": "fun-asr",
+            "metadata": {"name": "\udcff"},
+        }
+        with pytest.raises(InvalidRecord) as caught:
+            user.new_request(fields)
+        assert caught.value.code is FailureCode.INVALID_JSON
+
+
+def outcome(**fields: object) -> showing.SeenOutcome:
+    read = showing.read_outcome(
+        json.dumps({"request_id": "r", "file_index": 0, "file_url": "https://h/a"} | fields).encode()
+    )
+    assert read is not None
+    return read
+
+
+def transcript(*channels: Mapping[str, object]) -> dict[str, object]:
+    return {"audio": {}, "channels": list(channels)}
+
+
+class TestShowing:
+    def test_times_are_hours_minutes_seconds_and_milliseconds(self) -> None:
+        assert showing.clock_time(0) == "00:00:00.000"
+        assert showing.clock_time(3_723_004) == "01:02:03.004"
+        assert showing.clock_time(100 * 3_600_000) == "100:00:00.000"
+
+    def test_several_channels_are_told_apart(self) -> None:
+        said = [{"begin_ms": 0, "end_ms": 1000, "text": "Hi."}]
+        channels = [{"channel_id": number, "text": "Hi.", "sentences": said} for number in (0, 1)]
+        lines = list(showing.lines(outcome(transcript=transcript(*channels))))
+        assert lines[1:] == [
+            "  channel 0",
+            "  00:00:00.000 - 00:00:01.000  Hi.",
+            "  channel 1",
+            "  00:00:00.000 - 00:00:01.000  Hi.",
+        ]
+
+    def test_without_sentences_the_text_is_shown(self) -> None:
+        lines = list(
+            showing.lines(outcome(transcript=transcript({"channel_id": 0, "text": "Hi.", "sentences": None})))
+        )
+        assert lines[1:] == ["  Hi."]
+
+    def test_silence_says_so(self) -> None:
+        assert list(showing.lines(outcome(transcript=transcript())))[1:] == ["  (no speech)"]
+
+    def test_warnings_follow_the_transcript(self) -> None:
+        lines = showing.lines(
+            outcome(transcript=transcript(), warnings=[{"code": "x", "message": "careful"}])
+        )
+        assert list(lines)[-1] == "  note: careful"
+
+    def test_a_failure_without_a_request_id_can_be_shown(self) -> None:
+        lines = list(
+            showing.lines(outcome(request_id=None, file_index=None, code="invalid_json", message="bad"))
+        )
+        assert lines == ["a record without a readable request_id", "  failed: invalid_json: bad"]
+
+    def test_fields_of_later_versions_are_ignored(self) -> None:
+        assert outcome(transcript=transcript(), new_field={"a": 1}).transcript is not None
+
+    @pytest.mark.parametrize(
+        "value", [None, b"", b"\xff", b"[]", b'{"file_index": "one"}', b'{"transcript": 5}']
+    )
+    def test_what_is_no_outcome_is_none(self, value: bytes | None) -> None:
+        assert showing.read_outcome(value) is None
+
+    @given(st.text())
+    def test_no_text_of_others_can_drive_the_terminal(self, text: str) -> None:
+        for line in showing.lines(outcome(code=text, message=f"\x1b[2J{text}", file_url=f"\n{text}\x9b")):
+            assert not set(line) & {*map(chr, range(32)), *map(chr, range(127, 160)), "\u2028", "\u2029"}
