@@ -9,28 +9,25 @@ import functools
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from pydantic import JsonValue
 
-from service import __version__
+from service import __version__, assemble, log, showing, user
+from service import app as process
+from service import schemas as contract
+from service.core.record import Record
 from service.errors import ConfigError, InvalidRecord, ServiceError
 from service.settings import Settings, load
-
-if TYPE_CHECKING:
-    from service.core.record import Record
-    from service.showing import SeenOutcome
-    from service.user import Place
+from service.showing import SeenOutcome
+from service.user import Place
 
 WRONG_SETTINGS = 78
 """EX_CONFIG of sysexits.h: starting again will not help."""
-
-# What needs the Kafka client or the whole service is imported by its command, so that --help is instant.
-# ruff: noqa: PLC0415
 
 app = typer.Typer(
     name="scribe",
@@ -53,11 +50,11 @@ class Schema(StrEnum):
 
 Urls = Annotated[list[str], typer.Argument(help="Audio files that the provider can download.", metavar="URL")]
 Options = Annotated[
-    list[str],
+    list[str] | None,
     typer.Option("--option", metavar="NAME=VALUE", help="An option of the model; JSON or text. Repeatable."),
 ]
 Metadata = Annotated[
-    list[str],
+    list[str] | None,
     typer.Option("--metadata", metavar="NAME=VALUE", help="Comes back with each outcome. Repeatable."),
 ]
 RequestId = Annotated[
@@ -107,22 +104,19 @@ def run() -> None:
     A second signal skips the wait for calls on the wire; what is open is resumed by the next start.
     """
     with _sentences():
-        from service import app as service
-        from service import log
-
         settings = load(os.environ)
         secrets = [secret for secret in (settings.provider.key(), settings.kafka.password()) if secret]
         log.configure(settings.log.level, settings.log.format, secrets=secrets)
         sys.excepthook = log.write_crash
-        raise typer.Exit(service.run(settings))
+        raise typer.Exit(process.run(settings))
 
 
 @app.command()
 def submit(
     urls: Urls,
     model: Annotated[str, typer.Option(metavar="NAME", help="The provider's model.")] = "fun-asr",
-    option: Options = [],  # noqa: B006 - typer copies it
-    metadata: Metadata = [],  # noqa: B006
+    option: Options = None,
+    metadata: Metadata = None,
     request_id: RequestId = None,
     deadline: Deadline = None,
     wait: Wait = False,
@@ -133,8 +127,6 @@ def submit(
     With --wait the transcripts are printed instead of the id, and the exit code is 1 if one is missing.
     """
     with _sentences():
-        from service import user
-
         place = _place(load(os.environ))
         fields: dict[str, JsonValue] = {
             "request_id": request_id,
@@ -151,7 +143,7 @@ def submit(
             return
         said = f"{request['request_id']}: published; waiting for {len(urls)} file(s)"
         sent = functools.partial(typer.echo, said, err=True)
-        if not asyncio.run(user.send_and_wait(place, request, timeout, sent, _show)):
+        if not _in_time(user.send_and_wait(place, request, timeout, sent, _show)):
             raise typer.Exit(1)
 
 
@@ -165,8 +157,6 @@ def cancel(
     Each of its files that is not finished becomes a failure.
     """
     with _sentences():
-        from service import user
-
         place = _place(load(os.environ))
         fields: dict[str, JsonValue] = {
             "request_id": request_id,
@@ -187,8 +177,6 @@ def watch(
 ) -> None:
     """Follow results and failures, and print each."""
     with _sentences():
-        from service import user
-
         place = _place(load(os.environ))
         topics = " and ".join(place.outcome_topics)
         asyncio.run(
@@ -213,8 +201,6 @@ def topics(
     A journal that would lose jobs is an error.
     """
     with _sentences():
-        from service import assemble, user
-
         settings = load(os.environ)
         place = _place(settings)
         creation = assemble.creation_of(settings) if create else None
@@ -229,11 +215,8 @@ def schemas(
     record: SchemaName = None,
 ) -> None:
     """Print the JSON Schemas of request, result and failure."""
-    from service.schemas import rendered
-    from service.schemas import schemas as made
-
-    documents = made()
-    typer.echo(rendered(documents[record] if record else {**documents}), nl=False)
+    documents = contract.schemas()
+    typer.echo(contract.rendered(documents[record] if record else {**documents}), nl=False)
 
 
 @contextmanager
@@ -244,11 +227,15 @@ def _sentences() -> Iterator[None]:
     except ServiceError as error:
         typer.echo(f"scribe: {error}", err=True)
         raise typer.Exit(_exit_code(error)) from None
+
+
+def _in_time(waiting: Coroutine[None, None, bool]) -> bool:
+    try:
+        return asyncio.run(waiting)
     except TimeoutError:
-        typer.echo(
-            "scribe: the outcomes did not come in time; `scribe watch` shows them when they do", err=True
-        )
-        raise typer.Exit(1) from None
+        late = "the outcomes did not come in time; `scribe watch` shows them when they do"
+        typer.echo(f"scribe: {late}", err=True)
+        return False
 
 
 def _exit_code(error: ServiceError) -> int:
@@ -257,37 +244,29 @@ def _exit_code(error: ServiceError) -> int:
     return 2 if isinstance(error, InvalidRecord) else 1
 
 
-def _place(settings: Settings) -> "Place":
-    from service import assemble
-    from service.user import Place
-
+def _place(settings: Settings) -> Place:
     # The client's own lines would stand between ours, and they do not pass the scrubber.
     logging.getLogger("aiokafka").addHandler(logging.NullHandler())
     cluster, topics = assemble.cluster_of(settings), assemble.topics_of(settings)
     return Place(cluster, topics, settings.kafka.fetch_max_wait_ms)
 
 
-def _pairs(words: list[str], option: str) -> dict[str, JsonValue]:
-    from service import user
-
+def _pairs(words: list[str] | None, option: str) -> dict[str, JsonValue]:
     try:
-        return user.pairs(words)
+        return user.pairs(words or ())
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=option) from None
 
 
-def _show(outcome: "SeenOutcome") -> None:
-    from service import showing
-
+def _show(outcome: SeenOutcome) -> None:
     for line in showing.lines(outcome):
         typer.echo(line, err=outcome.is_failure)
 
 
-def _printer(as_json: bool) -> "Callable[[Record], bool]":
+def _printer(as_json: bool) -> Callable[[Record], bool]:
     """Prints an outcome; says whether the record is one."""
-    from service import showing
 
-    def take(record: "Record") -> bool:
+    def take(record: Record) -> bool:
         outcome = showing.read_outcome(record.value)
         if outcome is None:
             typer.echo(f"{record.origin_id} is no outcome", err=True)
