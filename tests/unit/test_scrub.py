@@ -16,6 +16,8 @@ PLANTS = [
     "see (https://media.example.org/a.wav?q='x'&t={})",
     '{{"url":"https:\\/\\/media.example.org\\/a.wav?token={}"}}',
     "media.example.org/a.wav?Signature={}",
+    "media.example.org/a.wav?x=1&y={}",
+    '{{"url":"https:\\/\\/media.example.org\\/a.wav?x={}"}}',
     "https%3A%2F%2Fmedia.example.org%2Fa.wav%3FSignature%3D{}",
     "Authorization: Bearer {}",
     "authorization: bearer  {}",
