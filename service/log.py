@@ -54,7 +54,6 @@ SHARD = Event(
         "refused": logging.ERROR,
         "lost": logging.WARNING,
         "fenced": logging.WARNING,
-        "retried": logging.WARNING,
     },
 )
 BATCH_RETRIED = Event("batch_retried", logging.WARNING)

@@ -8,11 +8,17 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from tools.pages.configuration import configuration_page
 from tools.pages.errors import errors_page
+from tools.pages.metrics import metrics_page
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
-PAGES: Mapping[str, Callable[[], str]] = {"errors": errors_page}
+PAGES: Mapping[str, Callable[[], str]] = {
+    "configuration": configuration_page,
+    "errors": errors_page,
+    "metrics": metrics_page,
+}
 """Each page's name, which is its file's name without `.md`, and what writes it."""
 
 

@@ -1,0 +1,94 @@
+"""The text of docs/metrics.md, from the metrics themselves."""
+
+from collections.abc import Iterator, Mapping
+
+from prometheus_client import CollectorRegistry, Metric
+
+from service.log import STAGES
+from service.metrics import CALLS, MAX_UNKNOWN_CODES, Metrics
+from service.status import BudgetStatus, ShardStatus, Status
+
+INTRODUCTION = """\
+# Metrics
+
+This page is written by `python -m tools.generate_docs metrics` from `service/metrics.py`; a test keeps it in
+step.
+
+`/metrics` shows them to Prometheus. Times are in seconds. Labels are closed: what nobody foresaw is counted
+as `other`, so that no request and no answer can make series.
+
+| metric | kind | labels | what |
+| --- | --- | --- | --- |
+"""
+
+OTHERS = """
+Beside these stand `scribe_build_info` (the version) and the usual ones of the process and of Python
+(`process_...`, `python_...`).
+
+## Buckets
+
+| metric | upper bounds |
+| --- | --- |
+"""
+
+OPEN_LABELS: Mapping[tuple[str, str], str] = {
+    ("scribe_loop_age_seconds", "loop"): "the loops of the process",
+    ("scribe_provider_unknown_codes", "code"): f"at most {MAX_UNKNOWN_CODES} codes",
+    ("scribe_shards", "state"): "as in /status",
+    ("scribe_budget_rate_per_second", "kind"): "the kinds of calls",
+    ("scribe_budget_rate_per_second", "model"): "for submits",
+    ("scribe_budget_share_per_second", "kind"): "the kinds of calls",
+    ("scribe_budget_share_per_second", "model"): "for submits",
+    ("scribe_jobs_finished", "code"): "the codes of errors.md, `none`",
+    ("scribe_hold", "code"): "the codes of errors.md that hold, `other`",
+}
+"""Labels whose values are not listed in the table."""
+
+
+def metrics_page() -> str:
+    """The whole page."""
+    families = _families()
+    rows = "".join(
+        f"| `{_name(each)}` | {each.type} | {_labels(each)} | {each.documentation} |\n" for each in families
+    )
+    buckets = "".join(
+        f"| `{each.name}` | {', '.join(_bounds(each))} |\n" for each in families if each.type == "histogram"
+    )
+    return INTRODUCTION + rows + OTHERS + buckets
+
+
+def _families() -> list[Metric]:
+    """Every family with at least one series, so that its labels can be seen."""
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    status = Status("", "", shards=(ShardStatus(0, "open"),), budgets=(BudgetStatus("query", 1.0, 1.0),))
+    metrics.show_status(lambda: status)
+    metrics.loop_tick("poll")
+    metrics.unknown_provider_code("Code")
+    metrics.job_finished("result", None, "fun-asr", dict.fromkeys(STAGES, 0.0))
+    for kind in CALLS:
+        metrics.provider_call(kind, "ok", 0.0)
+    return sorted(registry.collect(), key=lambda family: family.name)
+
+
+def _name(family: Metric) -> str:
+    return f"{family.name}_total" if family.type == "counter" else family.name
+
+
+def _labels(family: Metric) -> str:
+    names = [name for name in _first_labels(family) if name != "le"]
+    return "; ".join(f"`{name}`: {_values(family, name)}" for name in names) or "none"
+
+
+def _first_labels(family: Metric) -> Iterator[str]:
+    yield from dict.fromkeys(name for sample in family.samples for name in sample.labels)
+
+
+def _values(family: Metric, label: str) -> str:
+    found = dict.fromkeys(sample.labels[label] for sample in family.samples)
+    return OPEN_LABELS.get((family.name, label)) or ", ".join(found)
+
+
+def _bounds(family: Metric) -> list[str]:
+    found = dict.fromkeys(sample.labels["le"] for sample in family.samples if "le" in sample.labels)
+    return [bound.removesuffix(".0") for bound in found if bound != "+Inf"]
