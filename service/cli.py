@@ -225,8 +225,12 @@ def _sentences() -> Iterator[None]:
     try:
         yield
     except ServiceError as error:
-        typer.echo(f"scribe: {error}", err=True)
-        raise typer.Exit(_exit_code(error)) from None
+        raise _exit(error) from None
+    except ExceptionGroup as group:
+        named = _only_one(group)
+        if named is None:
+            raise
+        raise _exit(named) from None
 
 
 def _in_time(waiting: Coroutine[None, None, bool]) -> bool:
@@ -238,10 +242,19 @@ def _in_time(waiting: Coroutine[None, None, bool]) -> bool:
         return False
 
 
-def _exit_code(error: ServiceError) -> int:
+def _only_one(group: ExceptionGroup[Exception]) -> ServiceError | None:
+    """The error that a group of tasks ended with, if it is just one and one of ours."""
+    inner: Exception = group
+    while isinstance(inner, ExceptionGroup) and len(inner.exceptions) == 1:
+        inner = inner.exceptions[0]
+    return inner if isinstance(inner, ServiceError) else None
+
+
+def _exit(error: ServiceError) -> typer.Exit:
+    typer.echo(f"scribe: {error}", err=True)
     if isinstance(error, ConfigError):
-        return WRONG_SETTINGS
-    return 2 if isinstance(error, InvalidRecord) else 1
+        return typer.Exit(WRONG_SETTINGS)
+    return typer.Exit(2 if isinstance(error, InvalidRecord) else 1)
 
 
 def _place(settings: Settings) -> Place:

@@ -72,7 +72,7 @@ class Status:
             "hold": None if self.hold is None else _hold(self.hold),
             "pending_moves": self.pending_moves,
         }
-        return json.dumps(document, indent=2).encode()
+        return (json.dumps(document, indent=2) + "\n").encode()
 
 
 def _shard(shard: ShardStatus) -> dict[str, object]:

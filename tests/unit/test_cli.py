@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 
@@ -138,17 +140,38 @@ class TestRun:
         assert run("run", **ENVIRON).exit_code == 3
         assert seen[0].kafka.group_id == "mine"
 
-    @pytest.mark.parametrize(("error", "code"), [(ConfigError("no Kafka"), 78), (Fenced("another one"), 1)])
-    def test_what_has_a_name_is_a_sentence(
-        self, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
+    @pytest.mark.parametrize(("error", "code"), [(ConfigError("no Kafka"), 78), (Fenced("no Kafka"), 1)])
+    @pytest.mark.parametrize("depth", [0, 1, 2])
+    def test_what_has_a_name_is_a_sentence_however_deep_among_tasks_it_was_raised(
+        self, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int, depth: int
     ) -> None:
         def service(_settings: Settings) -> int:
-            raise error
+            raised = error
+            for _ in range(depth):
+                raised = ExceptionGroup("tasks", [raised])
+            raise raised
 
         monkeypatch.setattr(app, "run", service)
         done = run("run", **ENVIRON)
         assert done.exit_code == code
-        assert done.stderr == f"scribe: {error}\n"
+        assert done.stderr == "scribe: no Kafka\n"
+
+    def test_a_crash_is_a_log_line_without_secrets_and_exit_code_1(self) -> None:
+        crash = "raise ExceptionGroup('tasks', [ValueError('sk-canary12345 Bearer canary'), OSError()])"
+        code = f"from service import app, cli\ndef run(_): {crash}\napp.run = run\ncli.main()"
+        done = subprocess.run(
+            [sys.executable, "-c", code, "run"],
+            env={"PATH": os.defpath, **ENVIRON},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert done.returncode == 1
+        [line] = done.stderr.splitlines()
+        assert json.loads(line)["event"] == "service_crashed"
+        assert "ValueError" in json.loads(line)["exception"]
+        assert "canary" not in line
 
     def test_ctrl_c_is_exit_code_130(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def service(_settings: Settings) -> int:
