@@ -1,0 +1,242 @@
+"""Jobs with a provider task: looks, fetches, and what a restore makes of an ending that was decided."""
+
+import pytest
+
+from service.core.ending import FailureEnding, ResultEnding
+from service.core.events import (
+    CancelAsked,
+    CancelTask,
+    DeadlinePassed,
+    Event,
+    Fetch,
+    Fetched,
+    FetchFailed,
+    Looked,
+    LookFailed,
+    QueueSubmit,
+    Restored,
+    Watch,
+)
+from service.core.job import Job, State
+from service.core.moment import Transition
+from service.core.task import FileView, TaskStatus, TaskView, Trouble
+from service.core.transcript import empty_transcript
+from service.core.transitions import advance
+from service.core.verdicts import FILE_ATTEMPTS, UNREADABLE_ATTEMPTS
+from service.errors import FailureCode
+from service.messages import Stage
+
+from tests.unit.core.samples import DEADLINE_MS, KEY, NOW_MS, URL, job, moment, task, transcript
+
+DAY_MS = 24 * 3600 * 1000
+READY = FileView(URL, transcription_url="https://r.example/1?sig=2")
+SILENT = FileView(URL, trouble=Trouble("ASR_RESPONSE_HAVE_NO_WORDS", "no words"))
+UNREACHABLE = FileView(URL, trouble=Trouble("FILE_DOWNLOAD_FAILED", "no answer"))
+FORBIDDEN = FileView(URL, trouble=Trouble("FILE_403_FORBIDDEN", "403"))
+BUSY = Trouble("http_error", "busy", 503)
+GARBAGE = Trouble("not_a_transcript", "the result file is no transcript")
+REFUSED = Trouble("fetch_refused", "a private address")
+
+
+def look(view: TaskView, file: FileView | None = None, before: Job | None = None, now_ms: int = NOW_MS) -> Transition:
+    """The answer to one look."""
+    return advance(before or job(State.RUNNING), Looked(view, file), moment(now_ms))
+
+
+def failed(answer: Transition) -> FailureEnding:
+    """The failure that the job ends in, durably."""
+    assert answer.job.state is State.FINISHING
+    assert answer.durable
+    assert isinstance(answer.job.ending, FailureEnding)
+    return answer.job.ending
+
+
+@pytest.mark.parametrize("status", [TaskStatus.PENDING, TaskStatus.RUNNING])
+def test_an_unfinished_task_is_looked_at_later(status: TaskStatus) -> None:
+    answer = look(task(status))
+    assert answer.job == job(State.RUNNING, poll_attempts=1)
+    assert not answer.durable
+    assert answer.steps == (Watch(KEY, "t1", NOW_MS + 2_500),)
+
+
+def test_a_task_of_unknown_age_is_looked_at_as_if_it_were_new() -> None:
+    answer = look(task(TaskStatus.RUNNING), before=job(State.RUNNING, submitted_ms=None))
+    assert answer.steps == (Watch(KEY, "t1", NOW_MS + 2_000),)
+
+
+@pytest.mark.parametrize("status", [TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.CANCELED])
+def test_a_usable_file_is_fetched_whatever_the_task_says(status: TaskStatus) -> None:
+    answer = look(task(status, end_time="then"), READY)
+    assert answer.job.state is State.COLLECTING
+    assert (answer.job.completed_ms, answer.job.task_billed_seconds) == (NOW_MS, 9)
+    assert answer.job.provider_times == (None, None, "then")
+    assert not answer.durable
+    assert answer.steps == (Fetch(KEY, "https://r.example/1?sig=2", NOW_MS),)
+
+
+def test_silence_is_a_result() -> None:
+    answer = look(task(), SILENT)
+    assert answer.job.ending == ResultEnding(empty_transcript(), silent=True)
+    assert answer.durable
+
+
+def test_a_failed_file_of_a_successful_task_fails() -> None:
+    ending = failed(look(task(), FORBIDDEN))
+    assert (ending.code, ending.stage) == (FailureCode.AUDIO_FORBIDDEN, Stage.POLL)
+    assert ending.provider_code == "FILE_403_FORBIDDEN"
+
+
+def test_a_file_that_the_provider_could_not_fetch_is_submitted_again() -> None:
+    answer = look(task(), UNREACHABLE)
+    after = answer.job
+    assert (after.state, after.task_id, after.task_files, after.submitted_ms) == (State.WAITING, None, 0, None)
+    assert answer.durable
+    assert answer.steps == (QueueSubmit(KEY, NOW_MS + 500),)
+
+
+def test_a_file_is_submitted_as_often_as_the_table_allows() -> None:
+    ending = failed(look(task(), UNREACHABLE, job(State.RUNNING, submit_attempts=FILE_ATTEMPTS)))
+    assert ending.code is FailureCode.AUDIO_UNREACHABLE
+
+
+def test_a_failed_task_without_files_speaks_for_all_of_them() -> None:
+    view = task(TaskStatus.FAILED, trouble=Trouble("InvalidFile", "no audio"))
+    assert failed(look(view)).code is FailureCode.AUDIO_UNUSABLE
+
+
+def test_a_finished_task_that_does_not_name_the_file_is_a_failure() -> None:
+    ending = failed(look(task()))
+    assert (ending.code, ending.provider_code) == (FailureCode.PROVIDER_ERROR, None)
+
+
+def test_a_task_cancelled_at_the_provider_ends_the_job() -> None:
+    ending = failed(look(task(TaskStatus.CANCELED)))
+    assert (ending.code, ending.provider_code) == (FailureCode.CANCELLED, "CANCELED")
+
+
+@pytest.mark.parametrize(
+    ("age_ms", "code"),
+    [
+        (59_999, None),
+        (60_000, FailureCode.TASK_LOST),
+        (DAY_MS - 1, FailureCode.TASK_LOST),
+        (DAY_MS, FailureCode.RESULT_EXPIRED),
+    ],
+)
+def test_an_unknown_task_is_young_lost_or_expired(age_ms: int, code: FailureCode | None) -> None:
+    answer = look(task(TaskStatus.UNKNOWN), before=job(State.RUNNING, submitted_ms=NOW_MS - age_ms))
+    if code is None:
+        assert answer.job.state is State.RUNNING
+        assert answer.steps
+    else:
+        assert failed(answer).code is code
+
+
+def test_a_look_that_fails_is_repeated_without_end() -> None:
+    before = job(State.RUNNING, poll_attempts=500)
+    answer = advance(before, LookFailed(Trouble("http_error", "busy", 502, 7.0)), moment(draw=0.0))
+    assert answer == Transition(
+        job(State.RUNNING, poll_attempts=501), steps=(Watch(KEY, "t1", NOW_MS + 2_000 + 7_000),)
+    )
+
+
+def test_a_restored_task_is_looked_at_within_a_second() -> None:
+    answer = advance(job(State.RUNNING), Restored(), moment(draw=0.25))
+    assert answer == Transition(job(State.RUNNING), steps=(Watch(KEY, "t1", NOW_MS + 250),))
+
+
+@pytest.mark.parametrize("state", [State.RUNNING, State.COLLECTING])
+def test_a_cancel_ends_the_job_and_drops_its_task(state: State) -> None:
+    answer = advance(job(state), CancelAsked(), moment())
+    assert (failed(answer).code, failed(answer).stage) == (FailureCode.CANCELLED, Stage.POLL)
+    assert answer.steps == (CancelTask("t1"),)
+
+
+def test_the_deadline_ends_a_running_job() -> None:
+    ending = failed(advance(job(State.RUNNING), DeadlinePassed(), moment(DEADLINE_MS)))
+    assert (ending.code, ending.stage) == (FailureCode.DEADLINE_EXCEEDED, Stage.POLL)
+
+
+def test_the_first_fetch_may_outlast_the_deadline() -> None:
+    before = job(State.COLLECTING)
+    assert advance(before, DeadlinePassed(), moment(DEADLINE_MS)) == Transition(before)
+    answer = advance(before, Fetched(transcript()), moment(DEADLINE_MS + 1))
+    assert answer.job.ending == ResultEnding(transcript())
+
+
+@pytest.mark.parametrize("event", [DeadlinePassed(), FetchFailed(BUSY)])
+def test_a_second_fetch_may_not(event: Event) -> None:
+    ending = failed(advance(job(State.COLLECTING, fetch_attempts=1), event, moment(DEADLINE_MS)))
+    assert (ending.code, ending.stage) == (FailureCode.DEADLINE_EXCEEDED, Stage.COLLECT)
+
+
+def test_a_fetched_transcript_ends_the_job() -> None:
+    answer = advance(job(State.COLLECTING, fetch_attempts=1), Fetched(transcript()), moment())
+    assert (answer.job.state, answer.job.fetch_attempts) == (State.FINISHING, 2)
+    assert answer.job.ending == ResultEnding(transcript())
+    assert answer.durable
+
+
+def test_a_busy_result_host_is_tried_again() -> None:
+    answer = advance(job(State.COLLECTING, fetch_attempts=50), FetchFailed(BUSY), moment(draw=0.0))
+    assert answer.job == job(State.COLLECTING, fetch_attempts=51)
+    assert not answer.durable
+    assert answer.steps == (Fetch(KEY, "https://r.example/1", NOW_MS),)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "attempts", "code"),
+    [
+        (REFUSED, 0, FailureCode.RESULT_REFUSED),
+        (GARBAGE, UNREADABLE_ATTEMPTS - 1, FailureCode.RESULT_UNREADABLE),
+        (Trouble("http_error", "expired", 403), UNREADABLE_ATTEMPTS - 1, FailureCode.RESULT_EXPIRED),
+    ],
+)
+def test_a_result_that_cannot_be_read_is_a_failure(trouble: Trouble, attempts: int, code: FailureCode) -> None:
+    ending = failed(advance(job(State.COLLECTING, fetch_attempts=attempts), FetchFailed(trouble), moment()))
+    assert (ending.code, ending.stage) == (code, Stage.COLLECT)
+
+
+def restored_result() -> Job:
+    """A job whose result was decided, and perhaps sent, before a crash."""
+    return advance(job(State.FINISHING, task_id="t1", task_files=1), Restored(), moment()).job
+
+
+def test_a_restored_failure_is_sent_as_it_was() -> None:
+    before = job(State.FINISHING, ending=FailureEnding(Stage.POLL, FailureCode.TASK_LOST, "lost"))
+    assert advance(before, Restored(), moment()) == Transition(before, durable=True)
+
+
+def test_a_restored_result_is_fetched_again() -> None:
+    answer = advance(job(State.FINISHING, task_id="t1"), Restored(), moment(draw=0.0))
+    assert (answer.job.state, answer.job.must_be_result) == (State.RUNNING, True)
+    assert not answer.durable
+    assert answer.steps == (Watch(KEY, "t1", NOW_MS),)
+
+
+@pytest.mark.parametrize("event", [CancelAsked(), DeadlinePassed()])
+def test_a_result_that_may_be_out_is_stopped_by_nobody(event: Event) -> None:
+    before = restored_result()
+    assert advance(before, event, moment(DEADLINE_MS)) == Transition(before)
+    collecting = look(task(), READY, before).job
+    assert advance(collecting, event, moment(DEADLINE_MS)) == Transition(collecting)
+
+
+def test_a_result_that_may_be_out_is_fetched_beyond_its_deadline() -> None:
+    collecting = look(task(), READY, restored_result()).job
+    answer = advance(collecting, FetchFailed(BUSY), moment(DEADLINE_MS + 1, draw=0.0))
+    assert answer.job.state is State.COLLECTING
+    assert answer.steps == (Fetch(KEY, "https://r.example/1?sig=2", DEADLINE_MS + 1),)
+
+
+@pytest.mark.parametrize(
+    ("view", "file"), [(task(), UNREACHABLE), (task(), FORBIDDEN), (task(TaskStatus.CANCELED), None), (task(), None)]
+)
+def test_a_result_that_may_be_out_is_never_submitted_again(view: TaskView, file: FileView | None) -> None:
+    assert failed(look(view, file, restored_result())).code is FailureCode.RESULT_EXPIRED
+
+
+def test_a_result_that_may_be_out_is_expired_once_the_provider_forgets_it() -> None:
+    before = restored_result()
+    answer = look(task(TaskStatus.UNKNOWN), before=before, now_ms=NOW_MS + DAY_MS)
+    assert failed(answer).code is FailureCode.RESULT_EXPIRED
