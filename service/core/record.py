@@ -8,12 +8,16 @@ from service.core.job import Position
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record of the request topic."""
+    """One record of the request topic.
+
+    `damage` says why nothing but its position is known of a record that the client could not read.
+    """
 
     position: Position
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...] = ()
+    damage: str | None = None
 
     @property
     def crc(self) -> int:

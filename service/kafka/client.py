@@ -11,7 +11,8 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from pydantic import SecretStr
 
-from service.errors import ClusterError
+from service.errors import ClusterError, ConfigError
+from service.kafka.closing import close_consumer
 
 REQUEST_TIMEOUT_MS = 40_000
 """Bounds every request, JoinGroup among them: it must be longer than the rebalance timeout (25 s)."""
@@ -44,17 +45,23 @@ class ClusterConfig:
     sasl_username: str | None = None
     sasl_password: SecretStr | None = None
     ca_file: str | None = None
+    request_timeout_ms: int = REQUEST_TIMEOUT_MS
+
+    @property
+    def bound_seconds(self) -> float:
+        """How long a few requests in a row may take: a frozen broker uses up the first one."""
+        return 1.5 * self.request_timeout_ms / 1000
 
     def connection(self) -> Connection:
-        """The arguments for a client."""
+        """The arguments for a client; raises `ConfigError` when `ca_file` holds no certificates."""
         arguments = Connection(
             bootstrap_servers=self.bootstrap_servers,
             client_id=self.client_id,
-            request_timeout_ms=REQUEST_TIMEOUT_MS,
+            request_timeout_ms=self.request_timeout_ms,
             security_protocol=self.security_protocol,
         )
         if self.security_protocol.endswith("SSL"):
-            arguments["ssl_context"] = ssl.create_default_context(cafile=self.ca_file)
+            arguments["ssl_context"] = self._trust()
         if self.security_protocol.startswith("SASL"):
             arguments["sasl_mechanism"] = self.sasl_mechanism
             arguments["sasl_plain_username"] = self.sasl_username or ""
@@ -63,10 +70,19 @@ class ClusterConfig:
             )
         return arguments
 
+    def _trust(self) -> ssl.SSLContext:
+        try:
+            return ssl.create_default_context(cafile=self.ca_file)
+        except OSError as error:
+            raise ConfigError(f"no certificates can be read from {self.ca_file} ({reason(error)})") from error
+
 
 @asynccontextmanager
 async def reader(cluster: ClusterConfig, fetch_max_wait_ms: int) -> AsyncIterator[AIOKafkaConsumer]:
-    """A consumer without a group, for reading partitions by hand; it sees uncommitted records too."""
+    """A consumer without a group, for reading partitions by hand; it sees uncommitted records too.
+
+    Raises `ClusterError` when the cluster does not answer within `cluster.bound_seconds`.
+    """
     consumer = AIOKafkaConsumer(
         **cluster.connection(),
         enable_auto_commit=False,
@@ -76,12 +92,11 @@ async def reader(cluster: ClusterConfig, fetch_max_wait_ms: int) -> AsyncIterato
     )
     try:
         with translated():
-            await consumer.start()
-        # aiokafka's stop() raises CancelledError when its side task never had a turn.
-        await asyncio.sleep(0)
+            async with asyncio.timeout(cluster.bound_seconds):
+                await consumer.start()
         yield consumer
     finally:
-        await consumer.stop()
+        await close_consumer(consumer)
 
 
 @contextmanager
@@ -90,10 +105,20 @@ def translated() -> Iterator[None]:
     try:
         yield
     except (KafkaError, TimeoutError) as error:
-        raise ClusterError(f"{type(error).__name__}: {error}") from error
+        raise ClusterError(reason(error)) from error
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong, in one line; aiokafka's own errors mostly begin with their name."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    name, words = type(error).__name__, str(error)
+    return words if name in words else f"{name}: {words}"
 
 
 def unreachable(cluster: ClusterConfig, error: Exception) -> str:
     """The sentence for a cluster that does not answer."""
-    reason = f"{type(error).__name__}: {error}"
-    return f"Kafka at {cluster.bootstrap_servers} does not answer ({reason}); check SCRIBE_KAFKA__BOOTSTRAP_SERVERS"
+    return (
+        f"Kafka at {cluster.bootstrap_servers} does not answer ({reason(error)}); "
+        "check SCRIBE_KAFKA__BOOTSTRAP_SERVERS"
+    )

@@ -5,7 +5,8 @@ its shard has no room. `getmany` is called all the while, or the group would thi
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,21 +14,18 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from service.clock import Clock
-from service.core.record import Record
 from service.errors import ClusterError, ConfigError
 from service.kafka.client import ClusterConfig, translated, unreachable
-from service.kafka.records import to_record
+from service.kafka.closing import close_consumer, has_died
+from service.kafka.intake import Intake, Taker
 
 REBALANCE_TIMEOUT_MS = 25_000
 """Longer than the revocation bound (10 s), shorter than the request timeout that bounds JoinGroup (40 s)."""
-POLL_MS = 200
-RECORDS_PER_POLL = 100
 COMMIT_EVERY_SECONDS = 1.0
 COMMIT_BOUND_SECONDS = 10.0
-RETRY_SECONDS = 1.0
 
 
-class Owner(Protocol):
+class Owner(Taker, Protocol):
     """Who is told about partitions and gets their records."""
 
     def assigned(self, partitions: Collection[int]) -> None:
@@ -36,14 +34,6 @@ class Owner(Protocol):
 
     async def revoked(self, partitions: Collection[int]) -> None:
         """These partitions are about to be others'; bounded in time."""
-        ...
-
-    def deliver(self, partition: int, records: list[Record]) -> None:
-        """Records of a released partition, in order."""
-        ...
-
-    def has_room(self, partition: int) -> bool:
-        """Whether the partition may deliver more."""
         ...
 
     def durable_offsets(self) -> Mapping[int, int]:
@@ -70,68 +60,62 @@ class RequestConsumer:
         self._group = group
         self._owner = owner
         self._clock = clock
-        self._released: set[int] = set()
-        self._paused: set[int] = set()
+        self._committed: dict[TopicPartition, int] = {}
         self._committed_at = 0.0
+        self._bug: BaseException | None = None
         self._consumer = AIOKafkaConsumer(
             **cluster.connection(),
             group_id=group.group_id,
             group_instance_id=group.instance_id,
             enable_auto_commit=False,
-            auto_offset_reset="earliest",
+            auto_offset_reset="none",
             session_timeout_ms=group.session_timeout_ms,
             heartbeat_interval_ms=max(100, group.session_timeout_ms // 10),
             rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
             max_poll_interval_ms=300_000,
             fetch_max_wait_ms=group.fetch_max_wait_ms,
         )
+        self._intake = Intake(self._consumer, group.topic, owner, clock)
 
     async def start(self) -> None:
-        """Join the group; raises `ConfigError` when the cluster does not answer."""
-        self._consumer.subscribe([self._group.topic], listener=_Listener(self._on_assigned, self._on_revoked))
+        """Connect, and begin to join the group; raises `ConfigError` when the cluster does not answer.
+
+        Returns before there is an assignment: a join may take as long as the group's other members please.
+        """
         try:
-            await self._consumer.start()
-        except KafkaError as error:
-            await self._consumer.stop()
+            async with asyncio.timeout(self._cluster.bound_seconds):
+                await self._consumer.start()
+        except (KafkaError, TimeoutError) as error:
+            await close_consumer(self._consumer)
             raise ConfigError(unreachable(self._cluster, error)) from error
+        self._consumer.subscribe([self._group.topic], listener=_Listener(self._on_assigned, self._on_revoked))
 
     async def stop(self) -> None:
         """Leave the group (a static member only goes quiet). Revocation is not called: drain first."""
-        try:
-            async with asyncio.timeout(COMMIT_BOUND_SECONDS):
-                await self._consumer.stop()
-        except (KafkaError, TimeoutError):
-            await self._consumer._client.close()  # noqa: SLF001 - aiokafka has no way to give up on a stop
+        await close_consumer(self._consumer)
 
     async def run(self, on_turn: Callable[[], None]) -> None:
-        """Poll until cancelled; a cluster that is away is waited for."""
+        """Poll until cancelled; a cluster that is away is waited for.
+
+        Raises `ClusterError` when aiokafka has given up for good, and whatever the owner raised when it was
+        told about partitions: this member would own them and do nothing.
+        """
         while True:
             on_turn()
-            try:
-                batches = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=RECORDS_PER_POLL)
-            except KafkaError:
-                await self._clock.sleep(RETRY_SECONDS)
-                continue
-            for partition, records in batches.items():
-                self._owner.deliver(partition.partition, [to_record(record) for record in records])
-            self._balance()
+            if self._bug is not None:
+                raise self._bug
+            if has_died(self._consumer):
+                raise ClusterError("the group's consumer has stopped working")
+            await self._intake.poll()
             await self._commit_sometimes()
 
     def release(self, partition: int, offset: int) -> None:
         """Let the partition deliver from `offset` on; ignored when it is not ours any more."""
-        topic_partition = self._topic_partition(partition)
-        if topic_partition not in self._consumer.assignment():
-            return
-        self._consumer.seek(topic_partition, offset)
-        self._released.add(partition)
-        self._consumer.resume(topic_partition)
+        self._intake.release(partition, offset)
 
     def withhold(self, partition: int) -> None:
         """Stop the partition's delivery until it is released again."""
-        self._released.discard(partition)
-        topic_partition = self._topic_partition(partition)
-        if topic_partition in self._consumer.assignment():
-            self._consumer.pause(topic_partition)
+        self._intake.withhold(partition)
 
     async def group_offset(self, partition: int) -> int | None:
         """The group's committed offset, None where there is none."""
@@ -154,8 +138,16 @@ class RequestConsumer:
     async def commit(self) -> bool:
         """Write the durable offsets to the group: for lag tools, never for a restore."""
         assigned = self._consumer.assignment()
-        offsets = {self._topic_partition(p): offset for p, offset in self._owner.durable_offsets().items()}
-        return await self._commit({tp: offset for tp, offset in offsets.items() if tp in assigned})
+        durable = {self._topic_partition(p): offset for p, offset in self._owner.durable_offsets().items()}
+        offsets = {
+            each: offset
+            for each, offset in durable.items()
+            if each in assigned and self._committed.get(each) != offset
+        }
+        accepted = await self._commit(offsets)
+        if accepted:
+            self._committed.update(offsets)
+        return accepted
 
     async def _commit(self, offsets: Mapping[TopicPartition, int]) -> bool:
         if not offsets:
@@ -181,27 +173,29 @@ class RequestConsumer:
             # Only lag tools miss it; the next one comes in a second.
             return
 
-    def _balance(self) -> None:
-        """Pause the released partitions whose shard has no room, resume those that have it again."""
-        full = {partition for partition in self._released if not self._owner.has_room(partition)}
-        for partition in full - self._paused:
-            self._consumer.pause(self._topic_partition(partition))
-        for partition in (self._paused - full) & self._released:
-            self._consumer.resume(self._topic_partition(partition))
-        self._paused = full
-
     def _topic_partition(self, partition: int) -> TopicPartition:
         return TopicPartition(self._group.topic, partition)
 
     def _on_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        self._consumer.pause(*assigned)
-        self._released.clear()
-        self._paused.clear()
-        self._owner.assigned([each.partition for each in assigned])
+        with self._noticed():
+            self._intake.begin(list(assigned))
+            self._committed.clear()
+            self._owner.assigned([each.partition for each in assigned])
 
     async def _on_revoked(self, revoked: Collection[TopicPartition]) -> None:
-        self._released.clear()
-        await self._owner.revoked([each.partition for each in revoked])
+        with self._noticed():
+            self._intake.forget()
+            await self._owner.revoked([each.partition for each in revoked])
+
+    @contextmanager
+    def _noticed(self) -> Iterator[None]:
+        """aiokafka logs what a listener raises, and goes on as if nothing had been: `run` raises it again."""
+        try:
+            yield
+        except BaseException as error:
+            if not isinstance(error, asyncio.CancelledError):
+                self._bug = error
+            raise
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ships no types for it

@@ -1,7 +1,7 @@
 """The producer of a process in `at_least_once`: sends records, awaits every answer, and can be thrown away.
 
-aiokafka's `send` and `stop` can wait for ever while the cluster is down (aio-libs/aiokafka #1101), so each
-call here is bounded, and a producer that missed its bound is killed and made anew.
+aiokafka's `start`, `send` and `stop` can wait for ever while the cluster is down (aio-libs/aiokafka #1101),
+so each call here is bounded, and a producer that missed its bound is thrown away and made anew.
 """
 
 import asyncio
@@ -12,11 +12,11 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError, UnknownError
 
 from service.errors import ConfigError, PublishError, RecordTooLarge
-from service.kafka.client import ClusterConfig, unreachable
+from service.kafka.client import ClusterConfig, reason, unreachable
+from service.kafka.closing import destroy_producer, is_spent, stop_producer
 
 LARGEST_REQUEST_BYTES = 32 * 1024 * 1024
 """A transcript of 12 h with its words has some 10 MB before compression."""
-STOP_SECONDS = 5.0
 TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 
@@ -31,6 +31,10 @@ class Outgoing:
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
+Answer = int | PublishError
+"""The offset a record got, or why it has none."""
+
+
 class Producer:
     """One producer for all shards of the process."""
 
@@ -42,9 +46,10 @@ class Producer:
         self._starting = asyncio.Lock()
 
     async def start(self) -> None:
-        """Connect; raises `ConfigError` when the cluster does not answer."""
+        """Connect within the bound; raises `ConfigError` when the cluster does not answer."""
         try:
-            await self._ready()
+            async with asyncio.timeout(self._bound_seconds):
+                await self._ready()
         except UnknownError as error:
             if not self._idempotent:
                 raise ConfigError(unreachable(self._cluster, error)) from error
@@ -54,43 +59,50 @@ class Producer:
         except (KafkaError, TimeoutError) as error:
             raise ConfigError(unreachable(self._cluster, error)) from error
 
-    async def send(self, records: Sequence[Outgoing]) -> list[int | PublishError]:
+    async def send(self, records: Sequence[Outgoing]) -> list[Answer]:
         """Send the records and await every answer: for each its offset, or why it is not there.
 
-        Bounded in time. Records of one partition keep their order.
+        Bounded in time, and never raises for what a broker does. Records of one partition keep their order.
+        A record without an offset may still arrive, now or later.
         """
+        producer: AIOKafkaProducer | None = None
         try:
             async with asyncio.timeout(self._bound_seconds):
                 producer = await self._ready()
-                sent = [await self._enqueue(producer, record) for record in records]
-                answers = [await _answer(each) for each in sent]
-                if any(isinstance(answer, RecordTooLarge) for answer in answers):
-                    # A refused batch leaves a gap in an idempotent producer's sequence, and every later
-                    # one of that partition is refused for it: go on with a new producer.
-                    await self.kill()
-                return answers
+                answers = await _exchange(producer, records)
         except (KafkaError, TimeoutError) as error:
-            await self.kill()
-            return [PublishError(f"{type(error).__name__}: {error}") for _ in records]
+            if producer is not None:
+                # What it still holds would arrive behind our next try, and a long outage would pile it up.
+                self._forget(producer)
+                await destroy_producer(producer)
+            return [PublishError(reason(error)) for _ in records]
+        if any(isinstance(answer, PublishError) for answer in answers):
+            await self._replace_if_broken(producer)
+        return answers
+
+    async def partitions(self, topic: str) -> frozenset[int]:
+        """The partitions a topic has; raises `PublishError` when that cannot be told within the bound."""
+        try:
+            async with asyncio.timeout(self._bound_seconds):
+                producer = await self._ready()
+                return frozenset(await producer.partitions_for(topic))
+        except (KafkaError, TimeoutError) as error:
+            raise PublishError(f"{topic}: {reason(error)}") from error
 
     async def stop(self) -> None:
-        """Flush what is in flight within a bound, then close."""
-        producer, self._producer = self._producer, None
-        if producer is None:
-            return
-        try:
-            async with asyncio.timeout(STOP_SECONDS):
-                await producer.stop()
-        except (KafkaError, TimeoutError):
-            await _destroy(producer)
-
-    async def kill(self) -> None:
-        """Throw the connection away; the next send makes a new one."""
+        """Flush what is in flight within a bound, then close; a later send connects again."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            await _destroy(producer)
+            await stop_producer(producer)
+
+    async def kill(self) -> None:
+        """Throw the connection away with all that is in flight; the next send makes a new one."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await destroy_producer(producer)
 
     async def _ready(self) -> AIOKafkaProducer:
+        """The producer, made anew where there is none; the caller bounds it."""
         async with self._starting:
             if self._producer is None:
                 self._producer = await self._connect()
@@ -108,43 +120,71 @@ class Producer:
         try:
             await producer.start()
         except BaseException:
-            await _destroy(producer)
+            await destroy_producer(producer)
             raise
         return producer
 
-    async def _enqueue(
-        self, producer: AIOKafkaProducer, record: Outgoing
-    ) -> "asyncio.Future[object] | PublishError":
-        try:
-            sent: asyncio.Future[object] = await producer.send(
-                record.topic,
-                value=record.value,
-                key=record.key,
-                partition=record.partition,
-                headers=list(record.headers),
-            )
-            return sent
-        except MessageSizeTooLargeError as error:
-            return RecordTooLarge(str(error))
+    async def _replace_if_broken(self, producer: AIOKafkaProducer) -> None:
+        """Make the next send use a new producer where this one is of no use after a refusal.
+
+        A refused batch leaves a gap in an idempotent producer's sequence, and every later batch of that
+        partition is refused for it. What others have in flight goes its way first.
+        """
+        if self._idempotent or is_spent(producer):
+            self._forget(producer)
+            await stop_producer(producer)
+
+    def _forget(self, producer: AIOKafkaProducer) -> None:
+        """Let the next send make a new producer, unless somebody has done so already."""
+        if self._producer is producer:
+            self._producer = None
 
 
-async def _answer(sent: "asyncio.Future[object] | PublishError") -> int | PublishError:
-    if isinstance(sent, PublishError):
-        return sent
+async def _exchange(producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> list[Answer]:
+    """Hand all records over, then wait for all answers; the caller bounds it."""
+    sent: list[asyncio.Future[object] | PublishError] = []
     try:
-        metadata = await sent
-    except TOO_LARGE as error:
-        return RecordTooLarge(str(error))
+        for record in records:
+            sent += [await _hand_over(producer, record)]
+        waiting = [each for each in sent if isinstance(each, asyncio.Future)]
+        await asyncio.gather(*waiting, return_exceptions=True)
+        return [_answer(each) if isinstance(each, asyncio.Future) else each for each in sent]
+    finally:
+        for each in sent:
+            if isinstance(each, asyncio.Future):
+                # Without an effect on those that are done; an answer that comes later is nobody's.
+                each.cancel()
+
+
+async def _hand_over(producer: AIOKafkaProducer, record: Outgoing) -> "asyncio.Future[object] | PublishError":
+    try:
+        partitions = await producer.partitions_for(record.topic)
+        if record.partition is not None and record.partition not in partitions:
+            return PublishError(f"{record.topic} has no partition {record.partition}")
+        sent: asyncio.Future[object] = await producer.send(
+            record.topic,
+            value=record.value,
+            key=record.key,
+            partition=record.partition,
+            headers=list(record.headers),
+        )
+    except MessageSizeTooLargeError as error:
+        return RecordTooLarge(reason(error))
     except KafkaError as error:
-        return PublishError(f"{type(error).__name__}: {error}")
-    return int(getattr(metadata, "offset", -1))
+        return PublishError(reason(error))
+    return sent
 
 
-async def _destroy(producer: AIOKafkaProducer) -> None:
-    """Close without waiting for the cluster: aiokafka has no public way to give up on a producer."""
-    sender = producer._sender.sender_task  # noqa: SLF001
-    if sender is not None:
-        sender.cancel()
-        await asyncio.wait({sender}, timeout=STOP_SECONDS)
-    await producer.client.close()
-    producer._closed = True  # noqa: SLF001 - else its finaliser warns
+def _answer(sent: "asyncio.Future[object]") -> Answer:
+    error = sent.exception()
+    if isinstance(error, TOO_LARGE):
+        return RecordTooLarge(reason(error))
+    if isinstance(error, KafkaError):
+        return PublishError(reason(error))
+    if error is not None:
+        raise error
+    offset = getattr(sent.result(), "offset", -1)
+    if not isinstance(offset, int) or offset < 0:
+        # A repeat that the broker recognised without remembering where the first one lies.
+        return PublishError("the broker took the record without saying where")
+    return offset

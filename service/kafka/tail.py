@@ -12,21 +12,49 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from service.clock import Clock
-from service.core.entry import OWNER_KEY, STAMP_HEADER, Stamp
+from service.core.entry import STAMP_HEADER, Stamp, read_key
+from service.errors import ClusterError
+from service.kafka.closing import has_died
 
+POLL_MS = 500
+ONE_MS = 50
+"""How long one partition alone is asked, where another one's records cannot be read."""
+RECORDS_PER_POLL = 500
 RETRY_SECONDS = 1.0
+IDLE_SECONDS = 0.05
 
 
 @dataclass(slots=True)
 class Followed:
-    """One shard's partition in the tail."""
+    """One shard's partition in the tail: its claim lies at the first `position`."""
 
     epoch: int
     position: int
     on_fenced: Callable[[], None]
     on_stranger: Callable[[str], None]
     fenced: bool = False
+    since: int = field(init=False)
     waiting: list[tuple[int, "asyncio.Future[None]"]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.since = self.position
+
+    def fence(self) -> None:
+        """The shard is another's; who owns it here is told once."""
+        if not self.fenced:
+            self.fenced = True
+            self.on_fenced()
+
+    def release(self) -> None:
+        """Wake those who wait for what has been read by now, or all when the shard is fenced."""
+        reached = [future for offset, future in self.waiting if self._is_reached(offset)]
+        self.waiting = [(offset, future) for offset, future in self.waiting if not self._is_reached(offset)]
+        for future in reached:
+            if not future.done():
+                future.set_result(None)
+
+    def _is_reached(self, offset: int) -> bool:
+        return self.fenced or self.position > offset
 
 
 class Tail:
@@ -47,7 +75,8 @@ class Tail:
         """Read the partition no more; whoever waits for it is told that the shard is gone."""
         followed = self._followed.pop(partition, None)
         if followed is not None:
-            _release(followed, fenced=True)
+            followed.fenced = True
+            followed.release()
             self._assign()
 
     async def proves(self, partition: int, offset: int) -> bool:
@@ -58,6 +87,9 @@ class Tail:
         followed = self._followed.get(partition)
         if followed is None:
             return False
+        if 0 <= offset < followed.since:
+            # Written before the claim it follows: only a journal that was made anew does that.
+            followed.fence()
         if not followed.fenced and followed.position <= offset:
             arrived = asyncio.get_running_loop().create_future()
             followed.waiting.append((offset, arrived))
@@ -65,24 +97,62 @@ class Tail:
         return not followed.fenced
 
     async def run(self, on_turn: Callable[[], None]) -> None:
-        """Read until cancelled; a cluster that is away is waited for."""
+        """Read until cancelled; a cluster that is away is waited for.
+
+        Raises `ClusterError` when aiokafka has given up for good: nothing could be proven any more.
+        """
         while True:
             on_turn()
             if not self._followed:
-                await self._clock.sleep(0.05)
+                await self._clock.sleep(IDLE_SECONDS)
                 continue
+            if has_died(self._consumer):
+                raise ClusterError("the journal's consumer has stopped working")
+            await self._poll()
+
+    async def _poll(self) -> None:
+        try:
+            batches = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=RECORDS_PER_POLL)
+        except KafkaError:
+            # What the failed poll took of other partitions is lost, a claim perhaps: read it again.
+            self._assign()
+            await self._clock.sleep(RETRY_SECONDS)
+            return
+        except UnicodeDecodeError:
+            self._assign()
+            await self._poll_one_by_one()
+            return
+        for partition, records in batches.items():
+            self._take(partition.partition, records)
+
+    async def _poll_one_by_one(self) -> None:
+        """Get past a record with a header's name that is not UTF-8, which aiokafka cannot read.
+
+        Claims and entries have none such: no fence is overlooked.
+        """
+        for partition in list(self._followed):
+            topic_partition = TopicPartition(self._topic, partition)
             try:
-                batches = await self._consumer.getmany(timeout_ms=500)
+                batches = await self._consumer.getmany(topic_partition, timeout_ms=ONE_MS, max_records=1)
             except KafkaError:
-                await self._clock.sleep(RETRY_SECONDS)
                 continue
-            for partition, records in batches.items():
-                self._take(partition.partition, records)
+            except UnicodeDecodeError:
+                self._skip_one(partition)
+                continue
+            self._take(partition, batches.get(topic_partition, []))
+
+    def _skip_one(self, partition: int) -> None:
+        followed = self._followed.get(partition)
+        if followed is not None:
+            followed.position += 1
+            followed.release()
+            self._assign()
 
     def _assign(self) -> None:
         """aiokafka forgets all positions when the assignment changes, so they are set again."""
         if not self._followed:
-            self._consumer.unsubscribe()
+            # Without any assignment a poll that is out would not come back.
+            self._consumer.pause(*self._consumer.assignment())
             return
         self._consumer.assign([TopicPartition(self._topic, partition) for partition in self._followed])
         for partition, followed in self._followed.items():
@@ -96,7 +166,7 @@ class Tail:
             if record.offset >= followed.position:
                 followed.position = record.offset + 1
                 _meet(followed, record)
-        _release(followed, fenced=followed.fenced)
+        followed.release()
 
 
 def stamp_of(record: ConsumerRecord) -> bytes | None:
@@ -105,22 +175,22 @@ def stamp_of(record: ConsumerRecord) -> bytes | None:
 
 
 def _meet(followed: Followed, record: ConsumerRecord) -> None:
+    """Judge one record; what is none of ours is left for the next restore, which refuses it."""
     try:
         epoch = Stamp.decode(stamp_of(record) or b"").epoch
     except ValueError:
         return
-    key = (record.key or b"").decode()
-    if epoch > followed.epoch and key == OWNER_KEY and not followed.fenced:
-        followed.fenced = True
-        followed.on_fenced()
+    if epoch > followed.epoch:
+        followed.fence()
     elif epoch < followed.epoch:
-        followed.on_stranger(key)
+        key = _job_key(record)
+        if key is not None:
+            followed.on_stranger(key)
 
 
-def _release(followed: Followed, *, fenced: bool) -> None:
-    followed.fenced = fenced
-    reached = [future for offset, future in followed.waiting if fenced or followed.position > offset]
-    followed.waiting = [(o, f) for o, f in followed.waiting if not (fenced or followed.position > o)]
-    for future in reached:
-        if not future.done():
-            future.set_result(None)
+def _job_key(record: ConsumerRecord) -> str | None:
+    """The record's key if it is a job's; the shard's own keys are no stranger's to spoil."""
+    try:
+        return str(read_key((record.key or b"").decode()))
+    except ValueError:
+        return None

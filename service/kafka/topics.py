@@ -1,18 +1,23 @@
 """The four topics: their names, how they are created, and what is checked before the service starts."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+from aiokafka.errors import KafkaError
 
 from service.errors import ConfigError
 from service.kafka.client import ClusterConfig, unreachable
+from service.kafka.closing import close_admin
 
 SERVED_WITHIN_SECONDS = 15.0
 DAY_MS = 24 * 3600 * 1000
+LARGEST_ENTRY_BYTES = 1024 * 1024
+"""A journal must take that much: an entry holds its request's options, and a request has 512 KiB at most."""
+REPLICAS = 3
+"""Fewer, and the loss of two brokers at once loses jobs that are paid for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,7 @@ class Creation:
 
 JOURNAL_CONFIG = {
     "cleanup.policy": "compact",
+    "max.message.bytes": str(2 * 1024 * 1024),
     "segment.bytes": str(32 * 1024 * 1024),
     "segment.ms": str(3600 * 1000),
     "min.cleanable.dirty.ratio": "0.1",
@@ -68,51 +74,60 @@ class Layout:
     warnings: tuple[str, ...]
 
 
-async def prepare(cluster: ClusterConfig, topics: Topics, creation: Creation | None) -> Layout:
-    """Create what is missing (unless `creation` is None) and check the journal.
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How many partitions a topic has, and how many replicas the one with the fewest."""
 
-    Raises `ConfigError` when the cluster does not answer, a topic is missing, the partition counts differ,
-    or the journal's cleanup policy would lose jobs.
+    partitions: int
+    replicas: int
+
+
+async def prepare(cluster: ClusterConfig, topics: Topics, creation: Creation | None) -> Layout:
+    """Create what is missing (unless `creation` is None) and check the journal; may run anywhere at once.
+
+    Raises `ConfigError`, within `cluster.bound_seconds`, when the cluster does not answer, a topic is
+    missing, the partition counts do not fit, or the journal would lose jobs.
     """
     admin = AIOKafkaAdminClient(**cluster.connection())
     try:
-        await admin.start()
-        if creation is not None:
-            await _create_missing(admin, topics, creation)
-        return await _check(admin, topics)
+        async with asyncio.timeout(cluster.bound_seconds):
+            await admin.start()
+            if creation is not None:
+                await _create_missing(admin, topics, creation)
+            return await _check(admin, topics)
     except (KafkaError, TimeoutError) as error:
         raise ConfigError(unreachable(cluster, error)) from error
     finally:
-        await admin.close()
+        await close_admin(admin)
 
 
 async def _create_missing(admin: AIOKafkaAdminClient, topics: Topics, creation: Creation) -> None:
-    existing = await _partition_counts(admin, topics)
+    existing = await _extents(admin, topics)
     wanted = configs(topics, creation)
-    partitions = existing.get(topics.requests, creation.partitions)
+    requests = existing.get(topics.requests)
+    partitions = requests.partitions if requests else creation.partitions
     new = [
         NewTopic(name, partitions, creation.replication, topic_configs=wanted[name])
         for name in topics.all()
         if name not in existing
     ]
-    if not new:
-        return
-    try:
+    if new:
         answer = await admin.create_topics(new)
-    except TopicAlreadyExistsError:
-        return
-    _raise_refusals(answer.topic_errors)
-    await _until_served(admin, topics)
+        _raise_refusals(answer.topic_errors)
+        await _until_served(admin, topics)
 
 
 async def _until_served(admin: AIOKafkaAdminClient, topics: Topics) -> None:
     """Kafka answers a creation some 50 ms before its own metadata knows the topic."""
     async with asyncio.timeout(SERVED_WITHIN_SECONDS):
-        while len(await _partition_counts(admin, topics)) < len(topics.all()):
+        while True:
+            if len(await _extents(admin, topics)) == len(topics.all()):
+                return
             await asyncio.sleep(0.05)
 
 
 def _raise_refusals(topic_errors: list[tuple[str, int, str]]) -> None:
+    """Another process may have been quicker: that a topic exists by now is no refusal."""
     already_exists = 36
     refused = [
         f"{name} ({message or code})"
@@ -121,48 +136,67 @@ def _raise_refusals(topic_errors: list[tuple[str, int, str]]) -> None:
     ]
     if refused:
         raise ConfigError(
-            f"the broker did not create {', '.join(refused)}; create it by hand or change SCRIBE_TOPICS__REPLICATION"
+            f"the broker did not create {', '.join(refused)}; "
+            "create it by hand or change SCRIBE_TOPICS__REPLICATION"
         )
 
 
-async def _partition_counts(admin: AIOKafkaAdminClient, topics: Topics) -> Mapping[str, int]:
-    """The partitions of those topics that exist; a broker may create a topic that is asked for by name."""
+async def _extents(admin: AIOKafkaAdminClient, topics: Topics) -> Mapping[str, Extent]:
+    """The extents of those topics that exist; a broker may create a topic that is asked for by name."""
     existing = set(await admin.list_topics()) & set(topics.all())
     described = await admin.describe_topics(sorted(existing)) if existing else []
-    return {topic["topic"]: len(topic["partitions"]) for topic in described if topic["partitions"]}
+    return {
+        topic["topic"]: Extent(
+            len(topic["partitions"]), min(len(partition["replicas"]) for partition in topic["partitions"])
+        )
+        for topic in described
+        if topic["partitions"]
+    }
 
 
 async def _check(admin: AIOKafkaAdminClient, topics: Topics) -> Layout:
-    counts = await _partition_counts(admin, topics)
-    missing = [name for name in topics.all() if name not in counts]
+    extents = await _extents(admin, topics)
+    missing = [name for name in topics.all() if name not in extents]
     if missing:
-        raise ConfigError(f"missing topics: {', '.join(missing)}; `scribe topics --create` makes them")
-    requests, journal = counts[topics.requests], counts[topics.journal]
-    if journal < requests:
+        raise ConfigError(f"missing topics: {', '.join(missing)}; `scribe topics` makes them")
+    requests, journal = extents[topics.requests], extents[topics.journal]
+    if journal.partitions < requests.partitions:
         raise ConfigError(
-            f"{topics.journal} has {journal} partitions and {topics.requests} has {requests}: "
-            "they must be equal; grow the journal first"
+            f"{topics.journal} has {journal.partitions} partitions and {topics.requests} has "
+            f"{requests.partitions}: they must be equal; grow the journal first"
         )
     settings = await _settings(admin, topics.journal)
+    _require_safe(topics.journal, settings)
+    return Layout(requests.partitions, tuple(_warnings(topics, requests, journal, settings)))
+
+
+def _require_safe(journal: str, settings: Mapping[str, str]) -> None:
+    """Refuse a journal that loses jobs, or cannot take them."""
     policy = settings.get("cleanup.policy", "")
     if policy not in ("", "compact"):
         raise ConfigError(
-            f"{topics.journal} has cleanup.policy={policy}: it would lose open jobs; set it to `compact`"
+            f"{journal} has cleanup.policy={policy}: it would lose open jobs; set it to `compact`"
         )
-    return Layout(requests, _journal_warnings(topics.journal, settings))
+    limit_bytes = settings.get("max.message.bytes", "")
+    if limit_bytes.isdigit() and int(limit_bytes) < LARGEST_ENTRY_BYTES:
+        raise ConfigError(
+            f"{journal} has max.message.bytes={limit_bytes}: some jobs would not fit; "
+            f"set it to {LARGEST_ENTRY_BYTES} or more"
+        )
 
 
-def _journal_warnings(journal: str, settings: Mapping[str, str]) -> tuple[str, ...]:
-    warnings: list[str] = []
+def _warnings(
+    topics: Topics, requests: Extent, journal: Extent, settings: Mapping[str, str]
+) -> Iterator[str]:
+    name = topics.journal
     if not settings.get("cleanup.policy"):
-        warnings.append(
-            f"the broker does not say how {journal} is cleaned up; it must be compacted, never deleted"
-        )
+        yield f"the broker does not say how {name} is cleaned up; it must be compacted, never deleted"
     if settings.get("min.insync.replicas", "2") == "1":
-        warnings.append(
-            f"{journal} has min.insync.replicas=1: the loss of one broker can lose jobs; set it to 2"
-        )
-    return tuple(warnings)
+        yield f"{name} has min.insync.replicas=1: the loss of one broker can lose jobs; set it to 2"
+    if journal.replicas < REPLICAS:
+        yield f"{name} has a replication factor of {journal.replicas}: jobs are safest with {REPLICAS}"
+    if journal.partitions > requests.partitions:
+        yield f"{name} has more partitions than {topics.requests}: what is grown next is {topics.requests}"
 
 
 async def _settings(admin: AIOKafkaAdminClient, topic: str) -> dict[str, str]:

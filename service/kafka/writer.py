@@ -12,7 +12,7 @@ from service.core.batch import Appended, Batch, Committed, Unknown
 from service.core.entry import CURSOR_KEY, STAMP_HEADER, Stamp, encode_cursor
 from service.core.outcomes import Outcome, shrink
 from service.errors import PublishError, RecordTooLarge
-from service.kafka.producer import Outgoing, Producer
+from service.kafka.producer import Answer, Outgoing
 from service.kafka.topics import Topics
 
 
@@ -24,11 +24,19 @@ class Writer(Protocol):
         ...
 
 
+class Sender(Protocol):
+    """What a writer sends through: `Producer` does."""
+
+    async def send(self, records: Sequence[Outgoing]) -> list[Answer]:
+        """Send the records and await every answer: for each its offset, or why it is not there."""
+        ...
+
+
 class AtLeastOnceWriter:
     """Writes one shard's batches through the process's producer."""
 
-    def __init__(self, producer: Producer, topics: Topics, partition: int, epoch: int) -> None:
-        self._producer = producer
+    def __init__(self, sender: Sender, topics: Topics, partition: int, epoch: int) -> None:
+        self._sender = sender
         self._topics = topics
         self._partition = partition
         self._epoch = epoch
@@ -42,40 +50,62 @@ class AtLeastOnceWriter:
         outcomes = [move.outcome for move in moves if move.outcome is not None]
         entries = [self._entry(move.key, move.entry, batch) for move in moves if move.key]
         try:
-            await self._send(finishing)
+            await self._write(finishing)
             await self._publish(outcomes)
-            offset = await self._send(entries)
-            offset = max(offset, await self._send(self._cursor(batch)))
+            offset = await self._write(entries)
+            offset = max(offset, await self._write(self._cursor(batch)))
         except PublishError as error:
             return Unknown(str(error))
         return Committed(offset)
 
-    async def _send(self, records: Sequence[Outgoing]) -> int:
-        answers = await self._producer.send(records) if records else []
-        for answer in answers:
-            if isinstance(answer, PublishError):
-                raise answer
-        return max((answer for answer in answers if isinstance(answer, int)), default=-1)
+    async def _write(self, entries: Sequence[Outgoing]) -> int:
+        """Write to the journal, in order; returns the offset of the last record, -1 where there is none."""
+        offset = -1
+        answers = await self._send_all(entries)
+        is_behind = False
+        for entry, answer in zip(entries, answers, strict=True):
+            # What follows a refused entry is sent again behind it: the last entry of a key counts.
+            is_behind = is_behind or isinstance(answer, PublishError)
+            last = await self._send_alone(entry) if is_behind else answer
+            if isinstance(last, PublishError):
+                raise last
+            offset = max(offset, last)
+        return offset
 
     async def _publish(self, outcomes: Sequence[Outcome]) -> None:
-        answers = await self._producer.send([self._outgoing(each) for each in outcomes]) if outcomes else []
+        answers = await self._send_all([self._outgoing(each) for each in outcomes])
         for outcome, answer in zip(outcomes, answers, strict=True):
-            if isinstance(answer, RecordTooLarge):
+            if isinstance(answer, PublishError):
                 await self._publish_alone(outcome)
-            elif isinstance(answer, PublishError):
-                raise answer
 
     async def _publish_alone(self, outcome: Outcome) -> None:
-        """A record that was refused among others may fit alone; if not, send a smaller form of it."""
+        """What was refused among others may fit alone; if not, send a smaller form of it."""
         form: Outcome | None = outcome
         while form is not None:
-            [answer] = await self._producer.send([self._outgoing(form)])
-            if isinstance(answer, int):
+            answer = await self._send_alone(self._outgoing(form))
+            if not isinstance(answer, PublishError):
                 return
             if not isinstance(answer, RecordTooLarge):
                 raise answer
             form = shrink(form)
         raise PublishError(f"the broker refuses even the smallest form of outcome {outcome.id} for its size")
+
+    async def _send_all(self, records: Sequence[Outgoing]) -> list[Answer]:
+        """Send them together; raises `PublishError` unless all arrived, or some were refused for their size.
+
+        Brokers refuse a whole batch, and after that an idempotent producer's later ones: none of these
+        answers says anything about a record that is small by itself.
+        """
+        answers = await self._sender.send(records) if records else []
+        if not any(isinstance(answer, RecordTooLarge) for answer in answers):
+            for answer in answers:
+                if isinstance(answer, PublishError):
+                    raise answer
+        return answers
+
+    async def _send_alone(self, record: Outgoing) -> Answer:
+        [answer] = await self._sender.send([record])
+        return answer
 
     def _outgoing(self, outcome: Outcome) -> Outgoing:
         topic = self._topics.results if outcome.is_result else self._topics.failures

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from service.core.admission import Admission, AdmissionRules, admit
 from service.core.record import Record
-from service.errors import InvalidRecord
+from service.errors import FailureCode, InvalidRecord
 from service.messages import DecodedRequest, RequestLimits, read_request
 from service.pipeline.publish import OwnedShard
 from service.pipeline.submit import SubmitStage
@@ -31,6 +31,8 @@ class AcceptStage:
             self.on_admitted(admission)
 
     def _read(self, record: Record) -> DecodedRequest | InvalidRecord:
+        if record.damage is not None:
+            return InvalidRecord(FailureCode.INVALID_ENCODING, record.damage)
         try:
             return read_request(record.value, record.headers, self.limits)
         except InvalidRecord as error:

@@ -138,6 +138,12 @@ class Shards:
         if shard is not None and shard.takes_work:
             self.need.accept.accept(shard, records)
 
+    def displaced(self, partition: int) -> None:
+        """Take the shard over again: that judges where requests go on, and counts what is lost."""
+        shard = self._shard(partition)
+        if shard is not None:
+            shard.close()
+
     def has_room(self, partition: int) -> bool:
         """Whether the shard is below its fair part of the limits, with hysteresis."""
         tenancy, shard = self.tenancies.get(partition), self._shard(partition)

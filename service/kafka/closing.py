@@ -1,0 +1,119 @@
+"""Closes aiokafka's clients within a bound, whatever the cluster is doing, and leaves no task behind.
+
+aiokafka's own `stop` waits for answers that may never come (aio-libs/aiokafka #1101), and may raise
+`CancelledError` out of a side task of its own. This is the only module that reaches into its private parts.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Iterator
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import ProducerClosed
+
+STOP_SECONDS = 5.0
+"""How long a client may take to say goodbye: to flush, or to leave its group."""
+LAST_WORDS_SECONDS = 0.5
+"""How long a cancelled task may take to end."""
+
+_LASTING_TASKS = ("_coordination_task", "_reset_committed_task", "_fetch_task")
+_PASSING_TASKS = ("_heartbeat_task", "_commit_refresh_task")
+
+
+async def close_consumer(consumer: AIOKafkaConsumer) -> None:
+    """Close a consumer, started or not; a member of a group leaves it, where the cluster answers."""
+    try:
+        await _attempt(consumer.stop(), STOP_SECONDS)
+    finally:
+        await _end(_tasks(consumer, _LASTING_TASKS + _PASSING_TASKS))
+        await _disconnect(consumer._client)
+
+
+def has_died(consumer: AIOKafkaConsumer) -> bool:
+    """Whether a task ended that a started consumer cannot do without: it would be silent for ever."""
+    return any(task.done() for task in _tasks(consumer, _LASTING_TASKS))
+
+
+async def stop_producer(producer: AIOKafkaProducer) -> None:
+    """Flush what is in flight, then close; what the cluster did not take in time fails."""
+    try:
+        await _attempt(producer.stop(), STOP_SECONDS)
+    finally:
+        await destroy_producer(producer)
+
+
+async def destroy_producer(producer: AIOKafkaProducer) -> None:
+    """Close a producer, started or not, without flushing: who waits for an answer gets `ProducerClosed`."""
+    producer._closed = True  # else its finaliser warns
+    sender = producer._sender.sender_task
+    if sender is not None:
+        sender.cancel()
+        _abort_connections(producer.client)
+        # Cancelled once, it waits for the requests that are out; cancelled again, it cancels them.
+        await asyncio.wait({sender}, timeout=LAST_WORDS_SECONDS)
+        await _end([sender])
+    await _disconnect(producer.client)
+    _fail_pending(producer)
+
+
+def is_spent(producer: AIOKafkaProducer) -> bool:
+    """Whether a started producer's sending task has ended: it would take records and send none."""
+    sender = producer._sender.sender_task
+    return sender is None or bool(sender.done())
+
+
+async def close_admin(admin: AIOKafkaAdminClient) -> None:
+    """Close an admin client, started or not."""
+    await _disconnect(admin._client)
+
+
+def _fail_pending(producer: AIOKafkaProducer) -> None:
+    accumulator = producer._message_accumulator
+    accumulator.fail_all(ProducerClosed())
+    for batches in accumulator._batches.values():
+        for batch in batches:
+            # Nobody looks at these any more, and asyncio would complain about it.
+            batch._drain_waiter.exception()
+
+
+async def _disconnect(client: AIOKafkaClient) -> None:
+    _abort_connections(client)
+    await _attempt(client.close(), LAST_WORDS_SECONDS)
+
+
+def _abort_connections(client: AIOKafkaClient) -> None:
+    """A connection that closes as usual waits until a frozen peer has taken what is in the buffer."""
+    for connection in list(client._conns.values()):
+        if connection._writer is not None:
+            connection._writer.transport.abort()
+
+
+def _tasks(consumer: AIOKafkaConsumer, names: Iterable[str]) -> "Iterator[asyncio.Task[object]]":
+    for part in (consumer._coordinator, consumer._fetcher):
+        for name in names:
+            task = getattr(part, name, None)
+            if isinstance(task, asyncio.Task):
+                yield task
+
+
+async def _attempt(closing: Coroutine[None, None, None], within_seconds: float) -> None:
+    """Let aiokafka close in its own way; that it raises or hangs is no matter, all is ended afterwards."""
+    task = asyncio.create_task(closing)
+    try:
+        await asyncio.wait({task}, timeout=within_seconds)
+    finally:
+        await _end([task])
+
+
+async def _end(tasks: "Iterable[asyncio.Task[object]]") -> None:
+    """Cancel the tasks, and wait a moment until they have ended."""
+    ending = set(tasks)
+    for task in ending:
+        task.cancel()
+    if ending:
+        await asyncio.wait(ending, timeout=LAST_WORDS_SECONDS)
+    for task in ending:
+        if task.done() and not task.cancelled():
+            # Looked at, so that asyncio does not log it as never retrieved.
+            task.exception()

@@ -1,0 +1,67 @@
+"""Reads a span of a partition from its first offset to its last, in slices that let the loop breathe."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+
+from service.errors import RestoreError
+
+READ_BOUND_SECONDS = 30.0
+"""How long a read may go without anything new before it gives up."""
+POLL_MS = 100
+"""Behind a transaction's marker, which is no record, this long is waited for nothing."""
+SLICE_RECORDS = 200
+"""Records handled between two turns of the event loop: a few milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The offsets [begin, end) of a partition."""
+
+    partition: TopicPartition
+    begin: int
+    end: int
+
+    def __str__(self) -> str:
+        return f"{self.partition.topic}, partition {self.partition.partition}"
+
+
+async def read(reader: AIOKafkaConsumer, span: Span, take: Callable[[ConsumerRecord], None]) -> int | None:
+    """Hand every record of the span to `take`, in its order; the partition must be assigned, not paused.
+
+    Stops before a record that aiokafka cannot read (a header's name that is not UTF-8) and returns the first
+    offset it may have; None when the end was reached. Raises `RestoreError` when nothing new arrives in time.
+    """
+    reader.seek(span.partition, span.begin)
+    at_once = SLICE_RECORDS
+    while True:
+        try:
+            records = await _next(reader, span, at_once)
+        except UnicodeDecodeError:
+            if at_once == 1:
+                return int(await reader.position(span.partition))
+            # The failed slice is read again, one record at a time, up to the one that fails.
+            at_once = 1
+            continue
+        if not records:
+            return None
+        for record in records:
+            if record.offset < span.end:
+                take(record)
+        await asyncio.sleep(0)
+
+
+async def _next(reader: AIOKafkaConsumer, span: Span, at_once: int) -> list[ConsumerRecord]:
+    """The next records, within the bound; none when the position has passed the end."""
+    try:
+        async with asyncio.timeout(READ_BOUND_SECONDS):
+            while await reader.position(span.partition) < span.end:
+                batches = await reader.getmany(span.partition, timeout_ms=POLL_MS, max_records=at_once)
+                records: list[ConsumerRecord] = batches.get(span.partition, [])
+                if records:
+                    return records
+    except TimeoutError:
+        raise RestoreError(f"{span} delivers nothing before offset {span.end}") from None
+    return []
