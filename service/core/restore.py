@@ -10,7 +10,7 @@ Rules this module guarantees:
 
 from dataclasses import dataclass, field
 
-from service.core.entry import CURSOR_KEY, Entry, Marker, Stamp, decode
+from service.core.entry import CURSOR_KEY, FORMAT, Entry, Marker, Stamp, decode
 from service.core.job import Job, Spec
 from service.core.record import Cursor
 from service.errors import RestoreError
@@ -36,7 +36,7 @@ class Restore:
             epoch = Stamp.decode(stamp or b"").epoch
             entry = None if value is None else decode(key, value)
         except (ValueError, KeyError, TypeError) as error:
-            raise RestoreError(self._complaint(offset, error)) from error
+            raise RestoreError(self._complaint(offset, stamp, error)) from error
         if epoch < self.epoch:
             self.overwritten.add(key)
             return
@@ -68,6 +68,10 @@ class Restore:
         spec = self._specs.setdefault(job.key.request, job.spec)
         return job if spec != job.spec else job.with_spec(spec)
 
-    def _complaint(self, offset: int, error: Exception) -> str:
+    def _complaint(self, offset: int, stamp: bytes | None, error: Exception) -> str:
+        """A sentence without the error's own words: they may repeat what the record holds."""
         where = f"{self.topic}, partition {self.partition}, offset {offset}"
-        return f"the journal record at {where} cannot be read ({type(error).__name__}: {error})"
+        version = (stamp or b"").partition(b".")[0][:9]
+        if version.isdigit() and int(version) != FORMAT:
+            return f"the journal record at {where} has format {int(version)}, and this Scribe reads {FORMAT}"
+        return f"the journal record at {where} cannot be read ({type(error).__name__})"
