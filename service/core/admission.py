@@ -59,7 +59,11 @@ def admit(
     if tally is None:
         return _open(shard, record, read, rules, moment)
     if tally.digest == read.digest:
-        return Admission(Admitted.DUPLICATE, Change())
+        # Not whole: only some of its jobs became durable before a crash, and the record is read again.
+        is_known = tally.is_whole
+        return (
+            Admission(Admitted.DUPLICATE, Change()) if is_known else _open(shard, record, read, rules, moment)
+        )
     conflict = InvalidRecord(
         FailureCode.REQUEST_ID_CONFLICT,
         "another request with this request_id and replay was accepted before; it goes on untouched",
@@ -96,10 +100,11 @@ def _open(
     spec = _spec(record, read, len(indexes), rules, moment)
     files = [(index, request.file_urls[index]) for index in indexes]
     jobs = new_jobs(spec, files, min(info.files_per_task, rules.files_per_task))
-    change = shard.open_request(jobs)
+    new = shard.unknown(jobs)
+    change = shard.open_request(new)
     if moment.now_ms < spec.deadline_ms:
-        return Admission(Admitted.ACCEPTED, change, jobs)
-    late = [shard.apply(job.key, DeadlinePassed(), moment) for job in jobs]
+        return Admission(Admitted.ACCEPTED, change, new)
+    late = [shard.apply(job.key, DeadlinePassed(), moment) for job in new]
     return Admission(Admitted.ACCEPTED, _together([change, *late]))
 
 

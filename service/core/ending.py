@@ -26,3 +26,11 @@ class FailureEnding:
 
 
 Ending = ResultEnding | FailureEnding
+
+
+@dataclass(frozen=True, slots=True)
+class Tallied:
+    """The job's part in its request's summary, decided with its ending and kept: a restore repeats it."""
+
+    billed_seconds: int | None
+    carries_summary: bool

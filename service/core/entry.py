@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from service.core.ending import FailureEnding
+from service.core.ending import FailureEnding, Tallied
 from service.core.job import Job, JobKey, Position, Spec, State
 from service.core.record import Cursor
 from service.errors import FailureCode
@@ -70,11 +70,11 @@ def _dump(value: object) -> bytes:
 
 
 def encode_job(job: Job) -> bytes:
-    """An open job's entry."""
+    """An open job's entry; one that is COLLECTING is written as RUNNING, since a restore looks again."""
     spec = job.spec
     return _dump(
         {
-            "state": job.state,
+            "state": State.RUNNING if job.state is State.COLLECTING else job.state,
             "url": job.file_url,
             "group": job.group,
             "due": job.due_ms,
@@ -88,6 +88,7 @@ def encode_job(job: Job) -> bytes:
             "submitted": job.submitted_ms,
             "result": job.must_be_result,
             "ending": _ending(job),
+            "tallied": job.tallied and [job.tallied.billed_seconds, job.tallied.carries_summary],
             "spec": {
                 "files": spec.file_count,
                 "jobs": spec.job_count,
@@ -162,7 +163,7 @@ def read_key(key: str) -> JobKey:
 
 
 def _decode_job(key: JobKey, data: dict[str, Any]) -> Job:
-    ending = data["ending"]
+    ending, tallied = data["ending"], data["tallied"]
     return Job(
         spec=_decode_spec(key, data["spec"]),
         file_index=key.file_index,
@@ -179,10 +180,15 @@ def _decode_job(key: JobKey, data: dict[str, Any]) -> Job:
         task_files=data["task_files"],
         submitted_ms=data["submitted"],
         must_be_result=data["result"],
-        ending=None
-        if ending is None
-        else FailureEnding(Stage(ending[0]), FailureCode(ending[1]), ending[2], ending[3], ending[4]),
+        ending=None if ending is None else _decode_ending(*ending),
+        tallied=None if tallied is None else Tallied(*tallied),
     )
+
+
+def _decode_ending(
+    stage: str, code: str, message: str, provider_code: str | None, retryable: bool
+) -> FailureEnding:
+    return FailureEnding(Stage(stage), FailureCode(code), message, provider_code, retryable)
 
 
 def _decode_spec(key: JobKey, spec: dict[str, Any]) -> Spec:

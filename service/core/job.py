@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from pydantic import JsonValue
 
-from service.core.ending import Ending
+from service.core.ending import Ending, Tallied
 
 
 class State(StrEnum):
@@ -88,7 +89,8 @@ class Job:
 
     `group` numbers the files of a request that may share a provider task. `sealed_ms` is when the batch
     with the current intent was closed. `task_files` is how many files the task holds: with more than one,
-    a file's share of the bill is an estimate. The fields below `transcription_url` are set while COLLECTING.
+    a file's share of the bill is an estimate. The fields from `completed_ms` to `provider_times` are set
+    while COLLECTING and not journalled.
     """
 
     spec: Spec
@@ -111,6 +113,7 @@ class Job:
     task_billed_seconds: int | None = None
     provider_times: tuple[str | None, str | None, str | None] = (None, None, None)
     ending: Ending | None = None
+    tallied: Tallied | None = None
 
     @property
     def key(self) -> JobKey:
@@ -131,11 +134,11 @@ def new_jobs(spec: Spec, files: Sequence[tuple[int, str]], files_per_task: int) 
 def plan_groups(file_urls: Sequence[str], files_per_task: int) -> list[int]:
     """Say for each file which provider task of the request it goes into.
 
-    Results are matched by URL, so two files with one URL never share a task.
+    Results are matched by URL, percent escapes aside, so two files with one URL never share a task.
     """
     groups: list[int] = []
     members: list[set[str]] = []
-    for url in file_urls:
+    for url in map(unquote, file_urls):
         fitting = (g for g, urls in enumerate(members) if len(urls) < files_per_task and url not in urls)
         group = next(fitting, len(members))
         if group == len(members):

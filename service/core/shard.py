@@ -11,12 +11,12 @@ Rules this module guarantees:
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from service.core.ending import ResultEnding
-from service.core.entry import Marker, encode_job, encode_marker, read_key
+from service.core.ending import FailureEnding, ResultEnding, Tallied
+from service.core.entry import CURSOR_KEY, Marker, encode_cursor, encode_job, encode_marker, read_key
 from service.core.events import Event, Published, QueueSubmit, Restored, Step
-from service.core.job import Job, JobKey, State
+from service.core.job import Job, JobKey, Spec, State
 from service.core.moment import Moment, Transition
 from service.core.outcomes import Outcome, OutcomeRules, billed_seconds, job_outcome
 from service.core.record import Cursor
@@ -25,6 +25,8 @@ from service.core.transitions import advance
 from service.messages import RequestSummary
 
 RequestKey = tuple[str, int]
+SWEEP_MOVES = 1_000
+"""Tombstones of one batch, give or take a request: a day without work must not end in one huge batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +55,26 @@ class Change:
 
 @dataclass(slots=True)
 class Tally:
-    """How far the jobs of one request have come."""
+    """How far the jobs of one request have come.
+
+    A job is `open` until its outcome is durable, and has `ended` once its ending is decided. One that is
+    neither did not become durable before a crash: its record will be read again.
+    """
 
     digest: str
     job_count: int
     ended: dict[int, Marker] = field(default_factory=dict)
+    open: set[int] = field(default_factory=set)
 
     @property
     def is_complete(self) -> bool:
         """Whether every job's ending is decided."""
         return len(self.ended) >= self.job_count
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every job is known."""
+        return len(self.open | self.ended.keys()) >= self.job_count
 
     def summary(self) -> RequestSummary | None:
         """The request's summary, once complete."""
@@ -95,15 +107,33 @@ class Shard:
     """Finished requests and when they finished, the oldest first."""
     remembered_jobs: int = 0
 
+    def unknown(self, jobs: Iterable[Job]) -> tuple[Job, ...]:
+        """Those of the jobs that are neither open nor remembered."""
+        return tuple(job for job in jobs if not self._knows(job.key))
+
+    def _knows(self, key: JobKey) -> bool:
+        tally = self.tallies.get(key.request)
+        return tally is not None and (key.file_index in tally.open or key.file_index in tally.ended)
+
     def open_request(self, jobs: Iterable[Job]) -> Change:
-        """Take the jobs of a new request."""
+        """Take the jobs of a new request, or those of a known one that were not known yet."""
         moves: list[Move] = []
         for job in jobs:
-            spec = job.spec
-            self.tallies.setdefault(job.key.request, Tally(spec.digest, spec.job_count))
-            self.jobs[job.key] = job
+            self._hold(job)
             moves.append(Move(str(job.key), encode_job(job), steps=(QueueSubmit(job.key, job.due_ms),)))
         return Change(tuple(moves))
+
+    def _tally(self, request: RequestKey, of: Spec | Marker) -> Tally:
+        return self.tallies.setdefault(request, Tally(of.digest, of.job_count))
+
+    def _hold(self, job: Job) -> None:
+        """Take an open job in; a request that has one is not finished."""
+        request = job.key.request
+        tally = self._tally(request, job.spec)
+        self.jobs[job.key] = job
+        tally.open.add(job.file_index)
+        if self.remembered.pop(request, None) is not None:
+            self.remembered_jobs -= tally.job_count
 
     def apply(self, key: JobKey, event: Event, moment: Moment) -> Change:
         """Let one job meet one event; an event for a job that is gone changes nothing."""
@@ -122,18 +152,18 @@ class Shard:
         return Change((Move(str(job.key), encode_job(job), steps=transition.steps),))
 
     def _finish(self, job: Job, steps: tuple[Step, ...], moment: Moment) -> Move:
-        succeeded = isinstance(job.ending, ResultEnding)
-        marker = Marker(
-            job.key, job.spec.digest, job.spec.job_count, succeeded, billed_seconds(job), moment.now_ms
-        )
         tally = self.tallies[job.key.request]
-        tally.ended[job.file_index] = marker
-        outcome = job_outcome(job, tally.summary(), moment.now_ms, self.outcomes)
+        is_last = len(tally.ended.keys() | {job.file_index}) >= tally.job_count
+        tallied = job.tallied or Tallied(billed_seconds(job), carries_summary=is_last)
+        finishing = self.jobs[job.key] = replace(job, tallied=tallied)
+        succeeded = isinstance(job.ending, ResultEnding)
+        marker = tally.ended[job.file_index] = _marker(finishing, tallied, succeeded, moment)
+        summary = tally.summary() if tallied.carries_summary else None
         return Move(
             str(job.key),
             encode_marker(marker),
-            finishing=encode_job(job),
-            outcome=outcome,
+            finishing=encode_job(finishing),
+            outcome=job_outcome(job, summary, moment.now_ms, self.outcomes),
             steps=steps,
             job_key=job.key,
         )
@@ -146,8 +176,8 @@ class Shard:
         advance(job, Published(), moment)
         del self.jobs[key]
         tally = self.tallies[key.request]
-        still_open = any(key._replace(file_index=index) in self.jobs for index in tally.ended)
-        if tally.is_complete and not still_open:
+        tally.open.discard(key.file_index)
+        if not tally.open:
             self._remember(key.request, moment.now_ms)
 
     def _remember(self, request: RequestKey, finished_ms: int) -> None:
@@ -155,49 +185,80 @@ class Shard:
         self.remembered_jobs += self.tallies[request].job_count
 
     def sweep(self, now_ms: int) -> tuple[Move, ...]:
-        """Tombstones for the oldest finished request if it has left the window."""
+        """Tombstones for finished requests that have left the window, the oldest first, a bounded number."""
+        moves: list[Move] = []
+        while len(moves) < SWEEP_MOVES and (request := self._first_outside(now_ms)):
+            tally = self.tallies.pop(request)
+            del self.remembered[request]
+            self.remembered_jobs -= tally.job_count
+            moves.extend(Move(str(JobKey(*request, index))) for index in tally.ended)
+        return tuple(moves)
+
+    def _first_outside(self, now_ms: int) -> RequestKey | None:
         if not self.remembered:
-            return ()
+            return None
         request, finished_ms = next(iter(self.remembered.items()))
         oldest_ms = now_ms - round(1000 * self.window.seconds)
-        if finished_ms >= oldest_ms and self.remembered_jobs <= self.window.jobs:
-            return ()
-        del self.remembered[request]
-        tally = self.tallies.pop(request)
-        self.remembered_jobs -= tally.job_count
-        return tuple(Move(str(JobKey(*request, index))) for index in tally.ended)
+        is_inside = finished_ms >= oldest_ms and self.remembered_jobs <= self.window.jobs
+        return None if is_inside else request
 
     def mend(self, keys: Iterable[str]) -> tuple[Move, ...]:
-        """The shard's own entries for keys that a stranger wrote to behind its claim."""
+        """The shard's own entries for keys that a stranger wrote to behind its claim.
+
+        Not for `~cursor`: how far the cursor is durable is known to the writer of the batches alone.
+        """
         return tuple(self._own_entry(key) for key in keys if not key.startswith("~"))
 
     def _own_entry(self, key: str) -> Move:
         job_key = read_key(key)
         job = self.jobs.get(job_key)
-        if job is not None:
+        if job is not None and job.state is not State.FINISHING:
             return Move(key, encode_job(job))
+        # Of a FINISHING job the marker: this is written behind its outcome, and must not bring it back.
         tally = self.tallies.get(job_key.request)
         marker = tally.ended.get(job_key.file_index) if tally else None
         return Move(key, encode_marker(marker) if marker else None)
 
     def load(self, restored: Restore, moment: Moment) -> Change:
-        """Become what the journal says; the change holds what the open jobs want next."""
-        self.cursor = restored.cursor or self.cursor
-        for marker in restored.markers():
-            tally = self.tallies.setdefault(marker.key.request, Tally(marker.digest, marker.job_count))
-            tally.ended[marker.key.file_index] = marker
-            if tally.is_complete:
-                self._remember(marker.key.request, marker.finished_ms)
-        changes = [self._load_job(job, moment) for job in restored.jobs()]
-        moves = tuple(move for change in changes for move in change.moves)
-        steps = tuple(step for change in changes for step in change.steps)
-        return Change((*moves, *self.mend(restored.overwritten)), steps)
+        """Become what the journal says; the change holds what the open jobs want next.
 
-    def _load_job(self, job: Job, moment: Moment) -> Change:
-        self.tallies.setdefault(job.key.request, Tally(job.spec.digest, job.spec.job_count))
-        self.jobs[job.key] = job
-        return self.apply(job.key, Restored(), moment)
+        The cursor stays as it was given: whether the journal's still holds is for the take-over to judge.
+        """
+        for marker in restored.markers():
+            self._tally(marker.key.request, marker).ended[marker.key.file_index] = marker
+        for job in restored.jobs():
+            self._load_job(job, moment)
+        self._remember_finished()
+        changes = [self.apply(job.key, Restored(), moment) for job in restored.jobs()]
+        moves = [move for change in changes for move in change.moves]
+        moves.extend(self.mend(restored.overwritten))
+        if CURSOR_KEY in restored.overwritten:
+            moves.append(Move(CURSOR_KEY, encode_cursor(self.cursor)))
+        return Change(tuple(moves), tuple(step for change in changes for step in change.steps))
+
+    def _load_job(self, job: Job, moment: Moment) -> None:
+        """An ending that was decided counts for the summary, as it did when it was decided."""
+        self._hold(job)
+        if job.tallied is not None:
+            succeeded = not isinstance(job.ending, FailureEnding)
+            marker = _marker(job, job.tallied, succeeded, moment)
+            self.tallies[job.key.request].ended[job.file_index] = marker
+
+    def _remember_finished(self) -> None:
+        """Requests without an open job, also those whose other jobs are not, or no longer, in the journal."""
+        finished = [
+            (max(marker.finished_ms for marker in tally.ended.values()), request)
+            for request, tally in self.tallies.items()
+            if not tally.open
+        ]
+        for finished_ms, request in sorted(finished):
+            self._remember(request, finished_ms)
 
     def overdue(self, now_ms: int) -> list[JobKey]:
         """Open jobs whose deadline has passed."""
         return [key for key, job in self.jobs.items() if job.spec.deadline_ms <= now_ms]
+
+
+def _marker(job: Job, tallied: Tallied, succeeded: bool, moment: Moment) -> Marker:
+    spec = job.spec
+    return Marker(job.key, spec.digest, spec.job_count, succeeded, tallied.billed_seconds, moment.now_ms)

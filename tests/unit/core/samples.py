@@ -94,9 +94,7 @@ def record(offset: int, value: bytes | None, key: bytes | None = b"k") -> Record
     return Record(Position("transcription.requests", 0, offset, NOW_MS - 500), key, value)
 
 
-def take(
-    shard: Shard, taken: Record, rules: AdmissionRules | None = None, now_ms: int = NOW_MS
-) -> Admission:
+def take(shard: Shard, taken: Record, rules: AdmissionRules | None = None, now_ms: int = NOW_MS) -> Admission:
     """Decode a record and admit it."""
     try:
         read = read_request(taken.value, taken.headers, RequestLimits())

@@ -24,7 +24,6 @@ from service.core.transitions import advance
 from service.core.verdicts import PROVIDER_FAULT_ATTEMPTS
 from service.errors import FailureCode
 from service.messages import Stage
-
 from tests.unit.core.samples import DEADLINE_MS, KEY, NOW_MS, job, moment
 
 THROTTLED = Trouble("Throttling", "slow down", 429, 4.0)

@@ -29,7 +29,6 @@ from service.core.task import TaskStatus
 from service.core.transitions import TABLE, advance
 from service.errors import FailureCode, IllegalTransition
 from service.messages import Stage
-
 from tests.unit.core.samples import NOW_MS, TROUBLE, job, moment, task, transcript
 
 EXAMPLES: dict[type[Event], Event] = {
@@ -51,7 +50,9 @@ ANSWERS_TO_A_POST = (Submitted, SubmitRefused, SubmitLost, SubmitNotSent)
 ANSWERS_TO_A_FETCH = (Fetched, FetchFailed)
 IMPOSSIBLE: set[tuple[State, type[Event]]] = {
     # No POST is out.
-    *product((State.ACCEPTED, State.WAITING, State.RUNNING, State.COLLECTING, State.FINISHING), ANSWERS_TO_A_POST),
+    *product(
+        (State.ACCEPTED, State.WAITING, State.RUNNING, State.COLLECTING, State.FINISHING), ANSWERS_TO_A_POST
+    ),
     # No fetch is out.
     *product((State.ACCEPTED, State.WAITING, State.SUBMITTING, State.RUNNING), ANSWERS_TO_A_FETCH),
     # The submit stage takes only what waits for a submit.
@@ -96,7 +97,9 @@ def test_a_pair_is_answered_unless_it_is_listed_as_impossible(state: State, even
 def test_only_an_intent_leads_into_submitting(state: State, event: type[Event]) -> None:
     if (state, event) not in IMPOSSIBLE and state is not State.SUBMITTING:
         after = advance(sample(state), EXAMPLES[event], moment()).job
-        assert (after.state is State.SUBMITTING) == (event is Intended and state in (State.ACCEPTED, State.WAITING))
+        assert (after.state is State.SUBMITTING) == (
+            event is Intended and state in (State.ACCEPTED, State.WAITING)
+        )
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=name)

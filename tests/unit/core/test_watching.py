@@ -25,7 +25,6 @@ from service.core.transitions import advance
 from service.core.verdicts import FILE_ATTEMPTS, UNREADABLE_ATTEMPTS
 from service.errors import FailureCode
 from service.messages import Stage
-
 from tests.unit.core.samples import DEADLINE_MS, KEY, NOW_MS, URL, job, moment, task, transcript
 
 DAY_MS = 24 * 3600 * 1000
@@ -38,7 +37,9 @@ GARBAGE = Trouble("not_a_transcript", "the result file is no transcript")
 REFUSED = Trouble("fetch_refused", "a private address")
 
 
-def look(view: TaskView, file: FileView | None = None, before: Job | None = None, now_ms: int = NOW_MS) -> Transition:
+def look(
+    view: TaskView, file: FileView | None = None, before: Job | None = None, now_ms: int = NOW_MS
+) -> Transition:
     """The answer to one look."""
     return advance(before or job(State.RUNNING), Looked(view, file), moment(now_ms))
 
@@ -89,7 +90,12 @@ def test_a_failed_file_of_a_successful_task_fails() -> None:
 def test_a_file_that_the_provider_could_not_fetch_is_submitted_again() -> None:
     answer = look(task(), UNREACHABLE)
     after = answer.job
-    assert (after.state, after.task_id, after.task_files, after.submitted_ms) == (State.WAITING, None, 0, None)
+    assert (after.state, after.task_id, after.task_files, after.submitted_ms) == (
+        State.WAITING,
+        None,
+        0,
+        None,
+    )
     assert answer.durable
     assert answer.steps == (QueueSubmit(KEY, NOW_MS + 500),)
 
@@ -192,7 +198,9 @@ def test_a_busy_result_host_is_tried_again() -> None:
         (Trouble("http_error", "expired", 403), UNREADABLE_ATTEMPTS - 1, FailureCode.RESULT_EXPIRED),
     ],
 )
-def test_a_result_that_cannot_be_read_is_a_failure(trouble: Trouble, attempts: int, code: FailureCode) -> None:
+def test_a_result_that_cannot_be_read_is_a_failure(
+    trouble: Trouble, attempts: int, code: FailureCode
+) -> None:
     ending = failed(advance(job(State.COLLECTING, fetch_attempts=attempts), FetchFailed(trouble), moment()))
     assert (ending.code, ending.stage) == (code, Stage.COLLECT)
 
@@ -230,7 +238,8 @@ def test_a_result_that_may_be_out_is_fetched_beyond_its_deadline() -> None:
 
 
 @pytest.mark.parametrize(
-    ("view", "file"), [(task(), UNREACHABLE), (task(), FORBIDDEN), (task(TaskStatus.CANCELED), None), (task(), None)]
+    ("view", "file"),
+    [(task(), UNREACHABLE), (task(), FORBIDDEN), (task(TaskStatus.CANCELED), None), (task(), None)],
 )
 def test_a_result_that_may_be_out_is_never_submitted_again(view: TaskView, file: FileView | None) -> None:
     assert failed(look(view, file, restored_result())).code is FailureCode.RESULT_EXPIRED

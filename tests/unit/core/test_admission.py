@@ -1,0 +1,284 @@
+"""Admission: every record moves the cursor and ends in one word, however often it is read."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import JsonValue
+
+from service.core.admission import AdmissionRules, Admitted
+from service.core.entry import Stamp
+from service.core.events import CancelAsked
+from service.core.job import JobKey, State
+from service.core.record import Cursor, Record, cursor_after
+from service.core.restore import Restore
+from service.core.shard import Move, Shard
+from service.errors import FailureCode
+from service.messages import Failure, RequestSummary, Stage
+from tests.unit.core.samples import DEADLINE_MS, NOW_MS, URL, moment, record, request_record, take
+
+DAY_MS = 24 * 3600 * 1000
+FILES: list[JsonValue] = [f"https://h.example/{n}.wav" for n in range(3)]
+
+
+def failure(moves: tuple[Move, ...]) -> Failure:
+    """The one failure among the moves, which belongs to no job."""
+    [move] = moves
+    assert move.outcome is not None
+    assert move.key is None
+    assert isinstance(move.outcome.body, Failure)
+    return move.outcome.body
+
+
+def test_a_readable_request_opens_a_job_for_each_file() -> None:
+    shard = Shard(0)
+    taken = take(shard, request_record(4, file_urls=FILES, metadata={"n": 1}))
+    assert taken.word is Admitted.ACCEPTED
+    assert [job.key for job in taken.jobs] == [JobKey("r", 0, index) for index in range(3)]
+    assert taken.jobs == tuple(shard.jobs.values())
+    spec = taken.jobs[0].spec
+    assert (spec.file_count, spec.job_count, spec.model) == (3, 3, "fun-asr")
+    assert (spec.metadata, spec.deduplicated, spec.accepted_ms) == ({"n": 1}, True, NOW_MS)
+
+
+def test_only_the_files_that_are_named_are_transcribed() -> None:
+    taken = take(Shard(0), request_record(4, file_urls=FILES, file_indexes=[2, 0], replay=5))
+    assert [job.key for job in taken.jobs] == [JobKey("r", 5, 2), JobKey("r", 5, 0)]
+    assert (taken.jobs[0].spec.file_count, taken.jobs[0].spec.job_count) == (3, 2)
+
+
+def test_a_setting_narrows_the_files_of_a_task() -> None:
+    rules = AdmissionRules(files_per_task=2)
+    assert [job.group for job in take(Shard(0), request_record(4, file_urls=FILES), rules).jobs] == [0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("value", "code", "stage", "request_id"),
+    [
+        (None, FailureCode.INVALID_REQUEST, Stage.DECODE, None),
+        (b"\xff", FailureCode.INVALID_ENCODING, Stage.DECODE, None),
+        (b"{", FailureCode.INVALID_JSON, Stage.DECODE, None),
+        (b'{"request_id": "x"}', FailureCode.INVALID_REQUEST, Stage.ACCEPT, "x"),
+    ],
+)
+def test_an_unreadable_record_is_one_failure(
+    value: bytes | None, code: FailureCode, stage: Stage, request_id: str | None
+) -> None:
+    shard = Shard(0)
+    taken = take(shard, record(4, value))
+    body = failure(taken.change.moves)
+    assert (taken.word, body.code, body.stage, body.request_id) == (Admitted.REFUSED, code, stage, request_id)
+    assert shard.cursor == cursor_after(record(4, value))
+    assert not taken.jobs
+    assert not shard.tallies
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_repeated_request_makes_nothing_new(finished: bool) -> None:
+    shard = Shard(0)
+    take(shard, request_record(4, file_urls=FILES))
+    if finished:
+        for index in range(3):
+            shard.apply(JobKey("r", 0, index), CancelAsked(), moment())
+            shard.settle(JobKey("r", 0, index), moment())
+    again = take(shard, request_record(5, file_urls=FILES, metadata={"other": True}, file_indexes=[1]))
+    assert (again.word, again.jobs, again.change.moves) == (Admitted.DUPLICATE, (), ())
+    assert shard.cursor.next_offset == 6
+
+
+def test_another_request_with_the_same_id_is_refused_and_the_first_goes_on() -> None:
+    shard = Shard(0)
+    take(shard, request_record(4))
+    before = dict(shard.jobs)
+    taken = take(shard, request_record(5, file_urls=FILES))
+    assert taken.word is Admitted.REFUSED
+    assert failure(taken.change.moves).code is FailureCode.REQUEST_ID_CONFLICT
+    assert shard.jobs == before
+
+
+def test_a_replay_is_another_request() -> None:
+    shard = Shard(0)
+    take(shard, request_record(4))
+    assert take(shard, request_record(5, replay=1)).word is Admitted.ACCEPTED
+    assert sorted(shard.jobs) == [JobKey("r", 0, 0), JobKey("r", 1, 0)]
+
+
+def test_a_cancel_ends_every_open_job_of_its_request() -> None:
+    shard = Shard(0)
+    take(shard, request_record(4, file_urls=FILES))
+    take(shard, request_record(5, "other"))
+    taken = take(shard, request_record(6, action="cancel"))
+    assert taken.word is Admitted.CANCEL
+    assert [move.key for move in taken.change.moves] == ["r/0/0", "r/0/1", "r/0/2"]
+    assert shard.jobs[JobKey("other", 0, 0)].state is State.ACCEPTED
+    summaries = [move.outcome.body.request_summary for move in taken.change.moves if move.outcome]
+    assert summaries == [None, None, RequestSummary(succeeded=0, failed=3, billed_seconds=0)]
+
+
+def test_a_cancel_of_a_request_that_is_over_changes_nothing() -> None:
+    shard = Shard(0)
+    take(shard, request_record(4))
+    shard.apply(JobKey("r", 0, 0), CancelAsked(), moment())
+    shard.settle(JobKey("r", 0, 0), moment())
+    taken = take(shard, request_record(5, action="cancel"))
+    assert (taken.word, taken.change.moves) == (Admitted.CANCEL, ())
+
+
+def test_a_cancel_of_an_unknown_request_is_a_failure() -> None:
+    taken = take(Shard(0), request_record(4, action="cancel"))
+    body = failure(taken.change.moves)
+    assert (taken.word, body.code) == (Admitted.REFUSED, FailureCode.CANCEL_UNKNOWN_REQUEST)
+    assert body.request_id == "r"
+
+
+@pytest.mark.parametrize(
+    ("fields", "deadline_ms"),
+    [
+        ({}, NOW_MS + 7 * DAY_MS),
+        ({"ttl_seconds": 60}, NOW_MS - 500 + 60_000),
+        ({"deadline": datetime.fromtimestamp(DEADLINE_MS / 1000, UTC).isoformat()}, DEADLINE_MS),
+    ],
+)
+def test_a_deadline_is_the_users_or_counts_from_the_record_or_the_accept(
+    fields: dict[str, JsonValue], deadline_ms: int
+) -> None:
+    [job] = take(Shard(0), request_record(4, **fields)).jobs
+    assert job.spec.deadline_ms == deadline_ms
+
+
+def test_a_request_that_comes_too_late_fails_unbilled() -> None:
+    shard = Shard(0)
+    taken = take(shard, request_record(4, file_urls=FILES, ttl_seconds=1), now_ms=NOW_MS + 501)
+    # Nobody is to submit them.
+    assert (taken.word, taken.jobs) == (Admitted.ACCEPTED, ())
+    bodies = [move.outcome.body for move in taken.change.moves if move.outcome]
+    assert [body.code for body in bodies if isinstance(body, Failure)] == [FailureCode.DEADLINE_EXCEEDED] * 3
+
+
+def test_named_headers_are_copied_while_there_is_room() -> None:
+    headers = (
+        ("traceparent", b"00-\xff"),
+        ("x-other", b"1"),
+        ("tracestate", b"long" * 9),
+        ("correlation-id", None),
+    )
+    rules = AdmissionRules(
+        copied_headers=frozenset({"traceparent", "tracestate", "correlation-id"}), copied_headers_bytes=40
+    )
+    [job] = take(Shard(0), replace(request_record(4), headers=headers), rules).jobs
+    assert job.spec.headers == (("traceparent", "00-ÿ"), ("correlation-id", ""))
+
+
+def test_a_request_whose_key_is_not_its_id_is_not_deduplicated() -> None:
+    [job] = take(Shard(0), replace(request_record(4), key=b"other")).jobs
+    assert not job.spec.deduplicated
+
+
+def restored(moves: tuple[Move, ...]) -> Shard:
+    """A new owner's shard after these entries, and nothing else, became durable."""
+    restore = Restore("journal", 0)
+    for offset, move in enumerate(moves):
+        restore.add(offset, move.key or "", move.entry, Stamp(1, 1).encode())
+    shard = Shard(0)
+    shard.load(restore, moment())
+    return shard
+
+
+@pytest.mark.parametrize("durable", [[], [0], [1], [0, 2], [1, 2]])
+def test_a_request_of_which_a_crash_left_a_part_is_completed(durable: list[int]) -> None:
+    """At least once, the entries come one by one before the cursor, and a crash may come in between."""
+    whole = take(Shard(0), request_record(4, file_urls=FILES))
+    shard = restored(tuple(whole.change.moves[index] for index in durable))
+    again = take(shard, request_record(4, file_urls=FILES), now_ms=NOW_MS + 1)
+    missing = [index for index in range(3) if index not in durable]
+    assert again.word is Admitted.ACCEPTED
+    assert [job.file_index for job in again.jobs] == missing
+    assert [move.key for move in again.change.moves] == [f"r/0/{index}" for index in missing]
+    assert sorted(shard.jobs) == [JobKey("r", 0, index) for index in range(3)]
+    assert take(shard, request_record(4, file_urls=FILES)).word is Admitted.DUPLICATE
+
+
+def test_a_request_whose_only_durable_job_is_over_is_completed_and_summed_up() -> None:
+    shard = restored(take(Shard(0), request_record(4, file_urls=FILES)).change.moves[:1])
+    shard.apply(JobKey("r", 0, 0), CancelAsked(), moment())
+    shard.settle(JobKey("r", 0, 0), moment())
+    assert shard.remembered_jobs == 3
+    taken = take(shard, request_record(4, file_urls=FILES))
+    assert [job.file_index for job in taken.jobs] == [1, 2]
+    # An open request must not be swept.
+    assert (shard.remembered, shard.remembered_jobs) == ({}, 0)
+    changes = [shard.apply(job.key, CancelAsked(), moment()) for job in taken.jobs]
+    outcomes = [move.outcome for change in changes for move in change.moves if move.outcome]
+    assert [outcome.body.request_summary for outcome in outcomes] == [
+        None,
+        RequestSummary(succeeded=0, failed=3, billed_seconds=0),
+    ]
+
+
+RECORDS = st.lists(
+    st.one_of(
+        st.builds(
+            lambda n: json.dumps({"request_id": f"r{n}", "file_urls": [URL], "model": "fun-asr"}),
+            st.integers(0, 2),
+        ),
+        st.builds(
+            lambda n: json.dumps({"request_id": f"r{n}", "file_urls": FILES, "model": "fun-asr"}),
+            st.integers(0, 2),
+        ),
+        st.builds(lambda n: json.dumps({"request_id": f"r{n}", "action": "cancel"}), st.integers(0, 2)),
+        st.sampled_from(["{", "[]", '{"request_id": 1}', '{"request_id": "r0", "bad": 1}']),
+    ).map(str.encode)
+    | st.none()
+    | st.binary(max_size=8),
+    max_size=12,
+)
+
+
+@given(RECORDS, st.booleans())
+def test_every_record_ends_in_one_word_and_the_cursor_never_goes_back(
+    values: list[bytes | None], settles: bool
+) -> None:
+    shard = Shard(0)
+    first: dict[str, int] = {}
+    for offset, value in enumerate(values):
+        before, opened = shard.cursor, set(shard.tallies)
+        taken = take(shard, record(offset, value))
+        assert shard.cursor.next_offset == offset + 1 > before.next_offset or before == Cursor(0)
+        assert is_one_word(taken.word, value, {name for name, _ in opened}, first, bool(taken.jobs))
+        assert bool(taken.jobs) == (taken.word is Admitted.ACCEPTED)
+        refused = [move for move in taken.change.moves if move.key is None]
+        assert len(refused) == (taken.word is Admitted.REFUSED)
+        if settles:
+            for move in taken.change.moves:
+                if move.job_key is not None:
+                    shard.settle(move.job_key, moment())
+
+
+def is_one_word(
+    word: Admitted, value: bytes | None, known: set[str], first: dict[str, int], has_jobs: bool
+) -> bool:
+    """Whether the word is the one that the record, and those before it, call for."""
+    try:
+        body = json.loads(value or b"")
+        request_id = body["request_id"]
+        is_cancel = body.get("action") == "cancel"
+        files = len(body["file_urls"]) if not is_cancel else 0
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return word is Admitted.REFUSED
+    if is_cancel:
+        return word is (Admitted.CANCEL if request_id in known else Admitted.REFUSED)
+    if request_id not in known:
+        first[request_id] = files
+        return word is Admitted.ACCEPTED and has_jobs
+    return word is (Admitted.DUPLICATE if first[request_id] == files else Admitted.REFUSED)
+
+
+def test_a_record_may_be_admitted_by_a_shard_that_has_read_further() -> None:
+    """The accept stage leaves such records out; the core only promises that the cursor is behind this one."""
+    shard = Shard(0, cursor=Cursor(9))
+    again: Record = request_record(4)
+    take(shard, again)
+    assert shard.cursor == cursor_after(again)
