@@ -73,5 +73,5 @@ class Restore:
         where = f"{self.topic}, partition {self.partition}, offset {offset}"
         version = (stamp or b"").partition(b".")[0][:9]
         if version.isdigit() and int(version) != FORMAT:
-            return f"the journal record at {where} has format {int(version)}, and this Scribe reads {FORMAT}"
+            return f"the journal record at {where} cannot be read: its format is {int(version)}, not {FORMAT}"
         return f"the journal record at {where} cannot be read ({type(error).__name__})"
