@@ -5,6 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
 
 # Taken as they were typed: a `$$` in a URL or a file name is not a variable of make. Read by sandbox/demo.
@@ -37,7 +38,7 @@ test-all: $(VENV)/.dev tools ## install Java and Kafka if they are missing, then
 	@tools/test.sh --no-skips
 
 .PHONY: tools
-tools: $(VENV)/.demo
+tools: $(VENV)/.dev
 	@tools/install.sh
 
 .PHONY: lint
@@ -49,8 +50,12 @@ kafka: $(VENV)/.demo ## start real Apache Kafka on a free local port until Ctrl-
 	@$(BIN)/python -m sandbox kafka
 
 .PHONY: schemas
-schemas: $(VENV)/.runtime ## write schemas/ from the models
+schemas: $(VENV)/.demo ## write schemas/ from the models
 	@$(BIN)/python -m service.schemas
+
+.PHONY: docs
+docs: $(VENV)/.dev ## write the pages of docs/ that come from the code
+	@$(BIN)/python -m tools.generate_docs
 
 .PHONY: lock
 lock: ## resolve requirements/*.txt anew; UPGRADE=--upgrade takes the newest of everything
@@ -68,11 +73,10 @@ FIND_PYTHON := tools/find-python.sh
 $(VENV)/.python:
 	@python="$$($(FIND_PYTHON))" && "$$python" -m venv --clear $(VENV) && touch $@
 
-$(VENV)/.runtime: requirements/runtime.txt $(VENV)/.python
-	@tools/pip-install.sh $(BIN) requirements/runtime.txt && touch $@
+LISTS := requirements/runtime.txt requirements/demo.txt
 
-$(VENV)/.demo: requirements/demo.txt $(VENV)/.runtime
-	@tools/pip-install.sh $(BIN) requirements/demo.txt --editable && touch $@
+$(VENV)/.demo: $(LISTS) $(VENV)/.python
+	@tools/pip-install.sh $(LISTS) && touch $@
 
-$(VENV)/.dev: requirements/dev.txt $(VENV)/.demo
-	@tools/pip-install.sh $(BIN) requirements/dev.txt && touch $@
+$(VENV)/.dev: $(LISTS) requirements/dev.txt $(VENV)/.python
+	@tools/pip-install.sh $(LISTS) requirements/dev.txt && touch $(VENV)/.demo $@

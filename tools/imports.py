@@ -1,10 +1,11 @@
-"""The graph of a package's imports of itself, with its cycles and its longest chain; it imports nothing."""
+"""The graph of a package's imports of itself, with its cycles and its longest chains; it imports nothing."""
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 
 Graph = Mapping[str, set[str]]
+"""From a module's dotted name to those of the modules that it imports."""
 
 
 def import_graph(sources: Mapping[str, str]) -> dict[str, set[str]]:
@@ -31,6 +32,34 @@ def longest_chain(graph: Graph) -> list[str]:
     for name in TopologicalSorter(graph).static_order():
         chains[name] = [name, *max((chains[other] for other in graph[name]), key=len, default=[])]
     return max(chains.values(), key=len, default=[])
+
+
+def longest_visit(graph: Graph) -> list[str]:
+    """Packages that a chain passes through, of the chain that passes through most; no cycle allowed.
+
+    One that it leaves and enters again counts again.
+    """
+    visits: dict[str, list[str]] = {}
+    for name in TopologicalSorter(graph).static_order():
+        seen = (_entered(package_of(name), visits[other]) for other in graph[name])
+        visits[name] = max(seen, key=len, default=[package_of(name)])
+    return max(visits.values(), key=len, default=[])
+
+
+def by_package(graph: Graph) -> Iterator[tuple[str, Graph]]:
+    """Each package with the part of the graph that lies in it alone."""
+    for package in sorted({package_of(name) for name in graph}):
+        members = {name for name in graph if package_of(name) == package}
+        yield package, {name: graph[name] & members for name in members}
+
+
+def package_of(module: str) -> str:
+    """The first two parts of a module's name, or the first where it lies in no package of the first."""
+    return ".".join(module.split(".")[:-1][:2]) or module
+
+
+def _entered(package: str, visited: list[str]) -> list[str]:
+    return visited if visited[0] == package else [package, *visited]
 
 
 def _imported(text: str, known: Mapping[str, str]) -> set[str]:

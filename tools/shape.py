@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from tools.imports import find_cycle, import_graph, longest_chain
+from tools.imports import by_package, find_cycle, import_graph, longest_chain, longest_visit
 from tools.source import Module, parse
 
 
@@ -131,16 +131,20 @@ def _examine_escapes(package: str, limits: Limits, modules: Sequence[Module], re
 
 
 def _examine_imports(package: str, limits: Limits, sources: Mapping[str, str], report: Report) -> None:
+    """Chains within each package and over packages: docs/decisions/0004 says why not over all modules."""
     graph = import_graph({_dotted(path): text for path, text in sources.items()})
     cycle = find_cycle(graph)
     if cycle:
         report.broken.append(f"{package}: import cycle {' -> '.join(cycle)}, none is allowed")
         return
-    chain = longest_chain(graph)
-    length = max(0, len(chain) - 1)
-    report.total(package, "imports in the longest chain", length, limits.chain)
-    if limits.chain is not None and length > limits.chain:
-        report.broken.append(f"{package}: that chain is {' -> '.join(chain)}")
+    chains = [longest_chain(part) for _name, part in by_package(graph)]
+    for chain in chains:
+        where = f"{package}: the import chain {' -> '.join(chain)}:"
+        report.place(where, "modules", len(chain), limits.chain or math.inf)
+    visited = longest_visit(graph)
+    report.total(package, "modules in a chain within a package, most", max(map(len, chains), default=0), None)
+    report.total(package, "packages in a chain, most", len(visited), limits.chain)
+    report.total(package, "modules in a chain over all, most", len(longest_chain(graph)), None)
 
 
 def _dotted(path: str) -> str:
