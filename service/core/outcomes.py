@@ -5,7 +5,8 @@ Rules this module guarantees:
 1. `ce_id` is the job key alone, or the origin of a record that belongs to no job, so that a repeated
    delivery has the same id, whatever happened between.
 2. No outcome is too large for ever: `shrink` leads from a whole result to one without words, to text alone,
-   to a failure, and from a failure to one without its raw bytes and its request.
+   to a failure, and from a failure to one without its raw bytes and its request. A form that would leave
+   out nothing is passed over.
 3. A result carries its URL without the query; a failure's `original_request` as the rules say (N9).
 """
 
@@ -108,16 +109,11 @@ def shrink(outcome: Outcome) -> Outcome | None:
     body = outcome.body
     if isinstance(body, Failure):
         return _shrink_failure(outcome, body)
-    if not body.omitted:
-        smaller = body.model_copy(
-            update={"transcript": without_words(body.transcript), "omitted": ("words",)}
-        )
-        return replace(outcome, body=smaller)
-    if "sentences" not in body.omitted:
-        smaller = body.model_copy(
-            update={"transcript": text_only(body.transcript), "omitted": (*body.omitted, "sentences")}
-        )
-        return replace(outcome, body=smaller)
+    for part, leave_out in (("words", without_words), ("sentences", text_only)):
+        transcript = leave_out(body.transcript)
+        if transcript != body.transcript:
+            smaller = {"transcript": transcript, "omitted": (*body.omitted, part)}
+            return replace(outcome, body=body.model_copy(update=smaller))
     return _too_large(outcome, body)
 
 

@@ -1,0 +1,283 @@
+"""Outcomes: ids that never change, times and bills, what is kept private, and forms that always fit."""
+
+import base64
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.core.ending import FailureEnding, ResultEnding
+from service.core.job import Job, State
+from service.core.outcomes import Outcome, OutcomeRules, billed_seconds, job_outcome, record_failure, shrink
+from service.core.transcript import empty_transcript
+from service.errors import FailureCode, InvalidRecord
+from service.messages import Failure, NoticeCode, RequestSummary, Result, Stage, Transcript
+from service.speech import AudioProperties, Channel, Sentence, Word
+from tests.unit.core.samples import NOW_MS, URL, job, record, spec, transcript
+
+FAILED = FailureEnding(Stage.POLL, FailureCode.AUDIO_FORBIDDEN, "the origin said 403", "FILE_403_FORBIDDEN")
+SUMMARY = RequestSummary(succeeded=1, failed=0, billed_seconds=9)
+
+
+def finished(ending: ResultEnding | FailureEnding | None = None, **fields: Any) -> Job:
+    """A job whose ending is decided."""
+    plain = job(
+        State.FINISHING,
+        task_id="t1",
+        task_files=1,
+        submitted_ms=NOW_MS - 3_000,
+        completed_ms=NOW_MS - 1_000,
+        task_billed_seconds=9,
+        submit_attempts=2,
+        poll_attempts=5,
+        fetch_attempts=1,
+        provider_times=("a", "b", "c"),
+        ending=ending or ResultEnding(transcript()),
+    )
+    return replace(plain, **fields)
+
+
+def outcome(of: Job, summary: RequestSummary | None = None, rules: OutcomeRules | None = None) -> Outcome:
+    """Its outcome."""
+    return job_outcome(of, summary, NOW_MS, rules or OutcomeRules())
+
+
+def result(of: Job, summary: RequestSummary | None = None) -> Result:
+    """Its outcome, a result."""
+    body = outcome(of, summary).body
+    assert isinstance(body, Result)
+    return body
+
+
+def failure(of: Job, rules: OutcomeRules | None = None) -> Failure:
+    """Its outcome, a failure."""
+    body = outcome(of, rules=rules).body
+    assert isinstance(body, Failure)
+    return body
+
+
+def test_a_result_tells_the_whole_story_of_its_file() -> None:
+    body = json.loads(result(finished(), SUMMARY).to_bytes())
+    assert body["file_url"] == "https://h.example/a.wav"
+    assert body["usage"] == {
+        "billed_seconds": 9,
+        "estimated": False,
+        "task_billed_seconds": 9,
+        "input_tokens": None,
+        "output_tokens": None,
+    }
+    assert body["attempts"] == {"submit": 2, "poll": 5, "fetch": 1}
+    assert body["times"] == {
+        "requested_at": "2025-10-09T08:53:19.500Z",
+        "accepted_at": "2025-10-09T08:53:19.900Z",
+        "submitted_at": "2025-10-09T08:53:17.000Z",
+        "completed_at": "2025-10-09T08:53:19.000Z",
+        "fetched_at": "2025-10-09T08:53:20.000Z",
+        "published_at": "2025-10-09T08:53:20.000Z",
+        "provider": {"submit_time": "a", "scheduled_time": "b", "end_time": "c"},
+    }
+    assert body["request_summary"] == {"succeeded": 1, "failed": 0, "billed_seconds": 9}
+    assert body["metadata"] == {"n": 1}
+
+
+def test_an_outcome_is_a_cloud_event_and_repeats_the_requests_headers() -> None:
+    made = outcome(finished(spec=spec(headers=(("traceparent", "00-\xff"),))))
+    assert (made.id, made.key, made.is_result) == ("r/0/0", "r", True)
+    assert dict(made.headers) == {
+        "ce_specversion": b"1.0",
+        "ce_id": b"r/0/0",
+        "ce_type": b"scribe.transcription.result.v1",
+        "ce_source": b"/scribe",
+        "ce_time": b"2025-10-09T08:53:20.000Z",
+        "ce_subject": b"r",
+        "content-type": b"application/json",
+        "traceparent": b"00-\xff",
+    }
+
+
+def test_the_id_is_the_same_whatever_happened() -> None:
+    assert outcome(finished()).id == outcome(finished(FAILED, submit_attempts=9, task_id=None)).id
+
+
+def test_a_failure_says_what_went_wrong_and_where_the_request_lies() -> None:
+    body = failure(finished(FAILED))
+    assert (body.stage, body.code, body.provider_code) == (
+        Stage.POLL,
+        FailureCode.AUDIO_FORBIDDEN,
+        "FILE_403_FORBIDDEN",
+    )
+    assert (body.task_id, body.file_index, body.file_count) == ("t1", 0, 1)
+    assert body.origin is not None
+    assert (body.origin.topic, body.origin.offset) == ("transcription.requests", 7)
+    assert body.times.fetched_at is None
+    assert not outcome(finished(FAILED)).is_result
+
+
+@pytest.mark.parametrize(
+    ("how", "url"), [("full", URL), ("no_query", "https://h.example/a.wav"), ("none", None)]
+)
+def test_a_failure_repeats_as_much_of_its_request_as_the_operator_allows(how: Any, url: str | None) -> None:
+    request = failure(finished(FAILED), OutcomeRules(original_request=how)).original_request
+    whole = {"request_id": "r", "file_urls": [url], "model": "fun-asr", "metadata": {"n": 1}}
+    assert request == (whole if url else None)
+
+
+def test_a_repeated_request_has_its_options_and_no_empty_parts() -> None:
+    plain = finished(FAILED, spec=spec(options={"language_hints": ["en"]}, metadata=None))
+    assert failure(plain).original_request == {
+        "request_id": "r",
+        "file_urls": [URL],
+        "model": "fun-asr",
+        "options": {"language_hints": ["en"]},
+    }
+
+
+def test_silence_is_a_result_with_a_notice() -> None:
+    body = result(finished(ResultEnding(empty_transcript(), silent=True), fetch_attempts=0))
+    assert [notice.code for notice in body.warnings] == [NoticeCode.NO_SPEECH]
+    assert body.transcript.channels == ()
+    assert body.times.fetched_at is None
+
+
+def test_options_that_may_surprise_are_told() -> None:
+    body = result(finished(spec=spec(options={"language_hints": ["en", "zh"]})))
+    assert len(body.warnings) == 1
+
+
+@pytest.mark.parametrize(
+    ("task_files", "task_billed", "ending", "billed"),
+    [
+        (1, 9, ResultEnding(transcript()), 9),
+        (1, 9, FAILED, 9),
+        (1, None, FAILED, None),
+        (0, None, FAILED, None),
+        (3, None, ResultEnding(transcript()), None),
+        (3, 30, ResultEnding(transcript()), 3),
+        (3, 30, FAILED, 0),
+    ],
+)
+def test_a_file_costs_what_its_task_costs_or_its_own_speech(
+    task_files: int, task_billed: int | None, ending: ResultEnding | FailureEnding, billed: int | None
+) -> None:
+    ended = finished(ending, task_files=task_files, task_billed_seconds=task_billed)
+    assert billed_seconds(ended) == billed
+
+
+def test_a_share_of_a_bill_is_called_an_estimate() -> None:
+    assert result(finished(task_files=3)).usage.estimated
+
+
+def refused(value: bytes | None, request_id: str | None = None, rules: OutcomeRules | None = None) -> Outcome:
+    """The outcome of a record that became no job."""
+    error = InvalidRecord(FailureCode.INVALID_JSON, "no JSON", request_id)
+    return record_failure(record(7, value), error, NOW_MS, rules or OutcomeRules())
+
+
+def test_an_unreadable_record_is_called_by_its_place_and_keeps_its_bytes() -> None:
+    made = refused(b"\xff{")
+    assert (made.id, made.key) == ("transcription.requests/0/7", "transcription.requests/0/7")
+    assert isinstance(made.body, Failure)
+    assert base64.b64decode(made.body.raw or "") == b"\xff{"
+    assert (made.body.raw_bytes, made.body.stage) == (2, Stage.DECODE)
+
+
+def test_a_record_that_names_its_request_is_keyed_by_it() -> None:
+    made = refused(b"{}", "r")
+    assert (made.id, made.key) == ("transcription.requests/0/7", "r")
+    assert dict(made.headers)["ce_subject"] == b"r"
+    assert isinstance(made.body, Failure)
+    assert made.body.stage is Stage.ACCEPT
+
+
+@pytest.mark.parametrize("how", ["no_query", "none"])
+def test_bytes_that_may_hold_a_query_are_kept_only_in_full(how: Any) -> None:
+    body = refused(b"x", rules=OutcomeRules(original_request=how)).body
+    assert isinstance(body, Failure)
+    assert (body.raw, body.raw_bytes) == (None, 1)
+
+
+def forms(made: Outcome) -> list[Outcome]:
+    """The outcome and all that it can be shrunk to."""
+    found: list[Outcome] = [made]
+    while (smaller := shrink(found[-1])) is not None:
+        found.append(smaller)
+        assert len(found) < 10
+    return found
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+WORDS = st.none() | st.lists(st.builds(Word, st.just(0), st.just(1), TEXTS), min_size=1, max_size=3).map(
+    tuple
+)
+EXTRAS = st.none() | st.just({"more": "of it"})
+SENTENCES = st.none() | st.lists(
+    st.builds(Sentence, st.just(1), st.just(0), st.just(9), TEXTS, words=WORDS, provider_extra=EXTRAS),
+    min_size=1,
+    max_size=3,
+).map(tuple)
+CHANNELS = st.builds(Channel, st.just(0), TEXTS, TEXTS, st.just(9), SENTENCES, EXTRAS)
+TRANSCRIPTS = st.builds(
+    Transcript, st.builds(AudioProperties, provider_extra=EXTRAS), st.lists(CHANNELS, max_size=3).map(tuple)
+)
+
+
+@given(TRANSCRIPTS, st.booleans())
+def test_a_result_gets_smaller_until_it_is_a_failure_without_anything(
+    made_of: Transcript, sums: bool
+) -> None:
+    found = forms(outcome(finished(ResultEnding(made_of)), SUMMARY if sums else None))
+    sizes = [len(form.body.to_bytes()) for form in found if form.is_result]
+    assert sizes == sorted(set(sizes), reverse=True)
+    assert [form.id for form in found] == ["r/0/0"] * len(found)
+    for form in found:
+        assert dict(form.headers)["ce_type"].decode().split(".")[2] == (
+            "result" if form.is_result else "failure"
+        )
+    last = found[-1].body
+    assert isinstance(last, Failure)
+    assert (last.code, last.original_request, last.metadata) == (FailureCode.RESULT_TOO_LARGE, None, None)
+    assert last.task_id == "t1"
+
+
+def test_a_whole_transcript_loses_words_then_sentences_and_says_so() -> None:
+    found = forms(outcome(finished(), SUMMARY))
+    bodies = [form.body for form in found]
+    assert [body.omitted for body in bodies if isinstance(body, Result)] == [
+        (),
+        ("words",),
+        ("words", "sentences"),
+    ]
+    assert [body.transcript.channels[0].text for body in bodies if isinstance(body, Result)] == ["Hello."] * 3
+    # The request's metadata goes last.
+    assert [body.metadata for body in bodies] == [{"n": 1}] * 4 + [None]
+
+
+def test_a_form_that_would_leave_out_nothing_is_passed_over() -> None:
+    plain = Transcript(AudioProperties(), (Channel(0, "a", sentences=(Sentence(1, 0, 9, "a"),)),))
+    found = forms(outcome(finished(ResultEnding(plain))))
+    assert [form.body.omitted for form in found if isinstance(form.body, Result)] == [(), ("sentences",)]
+
+
+def test_a_result_that_fits_in_no_form_is_one_more_failed() -> None:
+    found = forms(outcome(finished(), SUMMARY))
+    assert found[-1].body.request_summary == RequestSummary(succeeded=0, failed=1, billed_seconds=9)
+    assert forms(outcome(finished()))[-1].body.request_summary is None
+
+
+@given(st.binary(max_size=200) | st.none())
+def test_a_failure_of_a_record_loses_its_bytes_and_keeps_their_digest(value: bytes | None) -> None:
+    found = forms(refused(value))
+    assert len(found) == (2 if value is not None else 1)
+    body = found[-1].body
+    assert isinstance(body, Failure)
+    assert body.raw is None
+    assert (body.raw_sha256 is None) == (value is None)
+
+
+def test_a_failure_of_a_job_loses_its_request() -> None:
+    found = forms(outcome(finished(FAILED)))
+    assert len(found) == 2
+    assert len(found[1].body.to_bytes()) < len(found[0].body.to_bytes())
