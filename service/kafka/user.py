@@ -4,24 +4,23 @@ Every wait is bounded, and a cluster that does not answer is a `ConfigError` wit
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
 from service.core.record import Record
 from service.errors import ConfigError
 from service.kafka.client import ClusterConfig, Connection, unreachable
+from service.kafka.closing import close_admin, close_consumer, stop_producer
 from service.kafka.records import to_record
 
 REQUEST_TIMEOUT_MS = 10_000
 """Of one call: somebody sits and waits, unlike the service, which has its own bound."""
 BOUND_SECONDS = 14.0
 """Of everything that is done before somebody hears of it."""
-STOP_SECONDS = 2.0
 IDLE_SECONDS = 3.0
 """After so long without a record the cluster is asked whether it is still there."""
 PROBE_SECONDS = 6.0
@@ -38,7 +37,7 @@ async def publish(
             async with asyncio.timeout(BOUND_SECONDS):
                 await _partitions(cluster, [topic])
                 producer = AIOKafkaProducer(**_connection(cluster), acks="all", max_request_size=1024 * 1024)
-                opened.push_async_callback(_stop, producer.stop, producer.client)
+                opened.push_async_callback(stop_producer, producer)
                 await producer.start()
                 await producer.send_and_wait(topic, value, key, headers=list(headers))
 
@@ -55,22 +54,31 @@ async def following(
     async with AsyncExitStack() as opened:
         with _bounded(cluster):
             async with asyncio.timeout(BOUND_SECONDS):
-                partitions = await _partitions(cluster, topics)
-                consumer = AIOKafkaConsumer(
-                    **_connection(cluster),
-                    enable_auto_commit=False,
-                    auto_offset_reset="earliest",
-                    isolation_level="read_committed",
-                    fetch_max_wait_ms=fetch_max_wait_ms,
-                    max_partition_fetch_bytes=8 * 1024 * 1024,
-                )
-                opened.push_async_callback(_stop, consumer.stop, consumer._client)
+                consumer = _consumer(cluster, fetch_max_wait_ms)
+                opened.push_async_callback(close_consumer, consumer)
                 await consumer.start()
-                consumer.assign(partitions)
-                look_up = consumer.beginning_offsets if from_beginning else consumer.end_offsets
-                for partition, offset in (await look_up(partitions)).items():
-                    consumer.seek(partition, offset)
+                await _place(consumer, await _partitions(cluster, topics), from_beginning=from_beginning)
         yield await opened.enter_async_context(aclosing(_records(consumer, cluster)))
+
+
+def _consumer(cluster: ClusterConfig, fetch_max_wait_ms: int) -> AIOKafkaConsumer:
+    return AIOKafkaConsumer(
+        **_connection(cluster),
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        fetch_max_wait_ms=fetch_max_wait_ms,
+        max_partition_fetch_bytes=8 * 1024 * 1024,
+    )
+
+
+async def _place(
+    consumer: AIOKafkaConsumer, partitions: list[TopicPartition], *, from_beginning: bool
+) -> None:
+    consumer.assign(partitions)
+    look_up = consumer.beginning_offsets if from_beginning else consumer.end_offsets
+    for partition, offset in (await look_up(partitions)).items():
+        consumer.seek(partition, offset)
 
 
 async def _records(consumer: AIOKafkaConsumer, cluster: ClusterConfig) -> AsyncGenerator[Record, None]:
@@ -104,7 +112,7 @@ async def _partitions(cluster: ClusterConfig, topics: Collection[str]) -> list[T
             raise ConfigError(f"missing topics: {', '.join(missing)}; `scribe topics` creates them")
         described = await admin.describe_topics(list(topics))
     finally:
-        await admin.close()
+        await close_admin(admin)
     return [
         TopicPartition(topic["topic"], partition["partition"])
         for topic in described
@@ -125,16 +133,3 @@ def _bounded(cluster: ClusterConfig) -> Iterator[None]:
         yield
     except (KafkaError, TimeoutError) as error:
         raise ConfigError(unreachable(cluster, error)) from error
-
-
-async def _stop(stop: Callable[[], Coroutine[None, None, None]], connection: AIOKafkaClient) -> None:
-    """Stop a client within a bound, whatever its own stop does.
-
-    In a task of its own: with the cluster away, aiokafka's stop ends in a cancellation that nobody asked
-    for (0.14.0, `Fetcher.close`), and then leaves its connections open.
-    """
-    stopping = asyncio.create_task(stop())
-    await asyncio.wait({stopping}, timeout=STOP_SECONDS)
-    stopping.cancel()
-    await asyncio.gather(stopping, return_exceptions=True)
-    await connection.close()
