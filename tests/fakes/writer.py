@@ -1,0 +1,142 @@
+"""A broker in memory that shards' writers send to: it keeps what they write, and goes wrong on demand.
+
+The contract suite of the writer runs on it, on the embedded broker and on real Kafka alike. The writers are
+the service's own: what is replaced is the broker.
+"""
+
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum, auto
+
+from aiokafka.partitioner import DefaultPartitioner
+
+from service.core.entry import CURSOR_KEY, STAMP_HEADER
+from service.core.job import State
+from service.core.restore import Restore
+from service.errors import PublishError, RecordTooLarge
+from service.kafka.producer import Answer, Outgoing
+from service.kafka.topics import Topics
+from service.kafka.writer import AtLeastOnceWriter
+
+
+class Stage(StrEnum):
+    """The stages of a batch, in their order."""
+
+    FINISHING = "finishing"
+    OUTCOMES = "outcomes"
+    ENTRIES = "entries"
+    CURSOR = "cursor"
+
+
+class Fault(Enum):
+    """What can become of a stage."""
+
+    REFUSE = auto()
+    """Nothing is written, and the writer is told."""
+    LOSE_ANSWER = auto()
+    """All is written, and the writer is told that it may not be."""
+    HANG = auto()
+    """Nothing is written, and no answer comes, not even that there is none."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A record as the broker keeps it."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+
+
+@dataclass
+class MemoryBroker:
+    """Scripted beforehand, read afterwards; `limits` are the topics' `max.message.bytes`."""
+
+    topics: Topics = field(default_factory=Topics)
+    outcome_partitions: int = 3
+    limits: dict[str, int] = field(default_factory=dict)
+    sent: list[tuple[Stage, int]] = field(default_factory=list)
+    """Every send, as its stage and the number of its records, whatever became of it."""
+    partitions: dict[tuple[str, int], list[Kept]] = field(default_factory=lambda: defaultdict(list))
+    _faults: dict[Stage, tuple[Fault, int]] = field(default_factory=dict)
+    _is_dead: bool = False
+    _places: DefaultPartitioner = field(default_factory=DefaultPartitioner)
+
+    def writer(self, partition: int = 0, epoch: int = 1) -> AtLeastOnceWriter:
+        """A shard's writer that sends here."""
+        return AtLeastOnceWriter(self, self.topics, partition, epoch)
+
+    def break_at(self, stage: Stage, fault: Fault = Fault.REFUSE, times: int = 1) -> None:
+        """Let the next `times` sends of that stage go wrong."""
+        self._faults[stage] = (fault, times)
+
+    def kill(self) -> None:
+        """As when the writing process is killed: nothing more is written, and no call returns."""
+        self._is_dead = True
+
+    def journal(self, partition: int = 0) -> list[Kept]:
+        """What is in the journal, by offset."""
+        return self.partitions[self.topics.journal, partition]
+
+    def outcomes(self) -> list[Kept]:
+        """All results, then all failures, in the order of their partitions."""
+        return [
+            record
+            for topic in (self.topics.results, self.topics.failures)
+            for partition in range(self.outcome_partitions)
+            for record in self.partitions[topic, partition]
+        ]
+
+    def restore(self, partition: int = 0) -> Restore:
+        """What a new owner reads back."""
+        restore = Restore(self.topics.journal, partition)
+        for record in self.journal(partition):
+            stamp = dict(record.headers).get(STAMP_HEADER)
+            restore.add(record.offset, record.key.decode(), record.value, stamp)
+        return restore
+
+    async def send(self, records: Sequence[Outgoing]) -> list[Answer]:
+        """As `Producer.send`."""
+        stage = self._stage(records[0])
+        self.sent.append((stage, len(records)))
+        fault = self._next_fault(stage)
+        if self._is_dead or fault is Fault.HANG:
+            await asyncio.get_running_loop().create_future()
+        if fault is Fault.REFUSE:
+            return [PublishError(f"the broker refuses {stage}") for _ in records]
+        answers = [self._keep(record) for record in records]
+        if fault is Fault.LOSE_ANSWER:
+            return [PublishError(f"the answer to {stage} was lost") for _ in records]
+        await asyncio.sleep(0)  # a real broker's answer never comes in the same turn of the loop
+        return answers
+
+    def _next_fault(self, stage: Stage) -> Fault | None:
+        fault, times = self._faults.pop(stage, (None, 0))
+        if fault is not None and times > 1:
+            self._faults[stage] = (fault, times - 1)
+        return fault
+
+    def _stage(self, record: Outgoing) -> Stage:
+        if record.topic != self.topics.journal:
+            return Stage.OUTCOMES
+        if record.key.decode() == CURSOR_KEY:
+            return Stage.CURSOR
+        state = json.loads(record.value)["state"] if record.value else None
+        return Stage.FINISHING if state == State.FINISHING else Stage.ENTRIES
+
+    def _keep(self, record: Outgoing) -> Answer:
+        if len(record.value or b"") > self.limits.get(record.topic, 2**31):
+            return RecordTooLarge(f"{record.topic} takes no record of {len(record.value or b'')} bytes")
+        partition = record.partition
+        if partition is None:
+            every = list(range(self.outcome_partitions))
+            partition = self._places(record.key, every, every)
+        log = self.partitions[record.topic, partition]
+        log.append(Kept(record.topic, partition, len(log), record.key, record.value, record.headers))
+        return len(log) - 1
