@@ -51,7 +51,7 @@ kafka: $(VENV)/.demo ## start real Apache Kafka on a free local port until Ctrl-
 
 .PHONY: schemas
 schemas: $(VENV)/.demo ## write schemas/ from the models
-	@$(BIN)/python -m service.schemas
+	@$(BIN)/python -m service.contract.schemas
 
 .PHONY: docs
 docs: $(VENV)/.dev ## write the pages of docs/ that come from the code

@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers import real_kafka_missing
-
 _OLDEST_NODE = 18
 _MARKERS = {
     "needs_java": "real Apache Kafka: Java 17, and the server's jars",
@@ -93,6 +91,8 @@ def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
 
 @cache
 def _java_missing() -> str | None:
+    from tests.brokers import real_kafka_missing  # noqa: PLC0415 - a run without such tests need not load it
+
     missing = real_kafka_missing()
     return f"{missing} `make tools` gets both." if missing else None
 
