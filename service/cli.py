@@ -19,7 +19,7 @@ from pydantic import JsonValue
 
 from service import __version__, assemble, log, showing, user
 from service import app as process
-from service import schemas as contract
+from service.contract import schemas as contract
 from service.core.record import Record
 from service.errors import ConfigError, InvalidRecord, ServiceError
 from service.settings import Settings, load

@@ -8,20 +8,16 @@ import logging
 import sys
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from types import TracebackType
 from typing import Literal, TextIO
 
 import structlog
 from pydantic import SecretStr
 
-from service.messages import Failure, Result, Times
-from service.scrub import scrub
+from service.contract.scrub import scrub
+from service.messages import Failure, Result, stage_seconds
 
 Fields = MutableMapping[str, object]
-
-STAGES = ("queue", "submit", "provider", "collect", "publish", "total")
-"""Published - accepted - submitted - seen to have ended - fetched - outcome built; then the whole way."""
 
 SHORTEST_SECRET = 6
 """Shorter configured secrets are not looked for: they would be found inside ordinary words."""
@@ -92,26 +88,6 @@ def write_job(job: str, body: Result | Failure) -> None:
         ms={stage: round(1000 * seconds) for stage, seconds in stage_seconds(body.times).items()},
         billed_seconds=None if isinstance(body, Failure) else body.usage.billed_seconds,
     )
-
-
-def stage_seconds(times: Times) -> dict[str, float]:
-    """The seconds of the stages a job went through, by the names in `STAGES`; never negative.
-
-    `queue` and `total` begin with the request record's timestamp, which another machine's clock gave.
-    """
-    way = (
-        ("queue", times.requested_at, times.accepted_at),
-        ("submit", times.accepted_at, times.submitted_at),
-        ("provider", times.submitted_at, times.completed_at),
-        ("collect", times.completed_at, times.fetched_at),
-        ("publish", times.fetched_at, times.published_at),
-        ("total", times.requested_at, times.published_at),
-    )
-    return {name: _seconds(begin, end) for name, begin, end in way if begin and end}
-
-
-def _seconds(begin: datetime, end: datetime) -> float:
-    return max(0.0, (end - begin).total_seconds())
 
 
 def configure(

@@ -1,9 +1,10 @@
 """The wire contract, v1, whole: what comes in (`read_request`), what goes out (`Result` and `Failure`)."""
 
-from service.options import Notice, NoticeCode
-from service.outcome import (
+from service.contract.options import Notice, NoticeCode
+from service.contract.outcome import (
     FAILURE_TYPE,
     RESULT_TYPE,
+    STAGES,
     Attempts,
     Failure,
     Origin,
@@ -13,8 +14,9 @@ from service.outcome import (
     Times,
     Usage,
     rfc3339,
+    stage_seconds,
 )
-from service.reading import (
+from service.contract.reading import (
     MAX_RECORD_BYTES,
     REQUEST_TYPE,
     DecodedRequest,
@@ -24,9 +26,9 @@ from service.reading import (
     raw_failure_fields,
     read_request,
 )
-from service.request import MAX_FILES, Action, Request
-from service.speech import AudioProperties, Channel, Sentence, Transcript, Word
-from service.stage import Stage
+from service.contract.request import MAX_FILES, Action, Request
+from service.contract.speech import AudioProperties, Channel, Sentence, Transcript, Word
+from service.contract.stage import Stage
 
 __all__ = [
     "FAILURE_TYPE",
@@ -34,6 +36,7 @@ __all__ = [
     "MAX_RECORD_BYTES",
     "REQUEST_TYPE",
     "RESULT_TYPE",
+    "STAGES",
     "Action",
     "Attempts",
     "AudioProperties",
@@ -59,4 +62,5 @@ __all__ = [
     "raw_failure_fields",
     "read_request",
     "rfc3339",
+    "stage_seconds",
 ]

@@ -21,12 +21,12 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from service.clock import Clock, SystemClock
+from service.contract.models import Family
 from service.core.admission import Admitted
 from service.core.job import State
 from service.core.verdicts import TABLE, Action
 from service.errors import FailureCode
-from service.log import STAGES
-from service.models import Family
+from service.messages import STAGES
 from service.status import Status
 
 OTHER = "other"
@@ -139,7 +139,7 @@ class Metrics:
     def job_finished(
         self, kind: str, code: str | None, model_family: str, seconds_by_stage: Mapping[str, float]
     ) -> None:
-        """A job's outcome is durable; `kind` is result or failure, the stages are `log.STAGES`."""
+        """A job's outcome is durable; `kind` is result or failure, the stages are `messages.STAGES`."""
         kind = _among(kind, ("result", "failure"))
         code = _among(code, tuple(FailureCode)) if code else "none"
         self._jobs.labels(kind, code, _among(model_family, tuple(Family))).inc()

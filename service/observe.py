@@ -6,13 +6,13 @@ from pydantic import JsonValue
 
 from service import log
 from service.clock import Clock
+from service.contract.models import model_info
 from service.core import verdicts
 from service.core.admission import Admission
 from service.core.outcomes import Outcome
 from service.core.task import Accepted, Lost, NotSent, Refused, SubmitAnswer, TaskView, Trouble
-from service.messages import Failure
+from service.messages import Failure, stage_seconds
 from service.metrics import Metrics
-from service.models import model_info
 from service.provider.api import Provider
 
 
@@ -37,7 +37,7 @@ class Observing:
         code = body.code if isinstance(body, Failure) else ""
         info = model_info(body.model or "")
         self._metrics.job_finished(
-            "failure" if code else "result", code, info.family if info else "", log.stage_seconds(body.times)
+            "failure" if code else "result", code, info.family if info else "", stage_seconds(body.times)
         )
         log.write_job(outcome.id, body)
 

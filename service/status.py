@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
-from service.messages import rfc3339
-from service.scrub import scrub, shown
+from service.contract.outcome import rfc3339
+from service.contract.scrub import scrub, shown
 
 
 @dataclass(frozen=True, slots=True)

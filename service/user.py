@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from service import strict_json
+from service.contract import strict_json
 from service.core.record import Record
 from service.errors import ConfigError, InvalidRecord
 from service.kafka.client import ClusterConfig, unreachable

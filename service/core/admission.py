@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from service.contract.models import model_info
 from service.core.events import CancelAsked, DeadlinePassed
-from service.core.job import Job, JobKey, Spec, new_jobs
+from service.core.identity import JobKey
+from service.core.job import Job, Spec, new_jobs
 from service.core.moment import Moment
 from service.core.outcomes import record_failure
 from service.core.record import Record, cursor_after
 from service.core.shard import Change, Move, Shard
 from service.errors import FailureCode, InvalidRecord
 from service.messages import MAX_FILES, Action, DecodedRequest, Request
-from service.models import model_info
 
 
 class Admitted(StrEnum):

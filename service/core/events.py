@@ -6,7 +6,7 @@ the journal entry that came with them is durable.
 
 from dataclasses import dataclass
 
-from service.core.job import JobKey
+from service.core.identity import JobKey
 from service.core.task import FileView, TaskView, Trouble
 from service.messages import Transcript
 

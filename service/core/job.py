@@ -7,12 +7,12 @@ Every change of a job is a new `Job` made by `core.transitions`; nothing else ma
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import NamedTuple
 from urllib.parse import unquote
 
 from pydantic import JsonValue
 
 from service.core.ending import Ending, Tallied
+from service.core.identity import JobKey, Position
 
 
 class State(StrEnum):
@@ -32,32 +32,6 @@ class State(StrEnum):
     """How it ends is decided; the outcome is on its way to its topic."""
     DONE = "done"
     """The outcome is published; what is left is a marker."""
-
-
-class JobKey(NamedTuple):
-    """The identity of a job, and the `ce_id` of its outcome."""
-
-    request_id: str
-    replay: int
-    file_index: int
-
-    def __str__(self) -> str:
-        return f"{self.request_id}/{self.replay}/{self.file_index}"
-
-    @property
-    def request(self) -> tuple[str, int]:
-        """The request the job belongs to: its id and replay number."""
-        return (self.request_id, self.replay)
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """Where a record lies in Kafka, and the timestamp it has there."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp_ms: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from service.core.ending import Ending, FailureEnding
-from service.core.events import Step
+from service.core.events import QueueSubmit, Step
 from service.core.job import Job, State
 from service.core.retry import Backoff
 from service.core.schedule import LookSchedule
@@ -64,6 +64,18 @@ def fail(job: Job, stage: Stage, trouble: Trouble, verdict: Verdict) -> Transiti
 
 
 STAGE_OF = {State.RUNNING: Stage.POLL, State.COLLECTING: Stage.COLLECT}
+
+
+def wait(job: Job, trouble: Trouble, moment: Moment) -> Transition:
+    """Forget the last attempt's task, if any, and queue the job for another submit."""
+    wait_ms = moment.rules.submit_backoff.wait_ms(
+        job.submit_attempts, moment.draw, trouble.retry_after_seconds
+    )
+    due_ms = moment.now_ms + wait_ms
+    waiting = replace(
+        job, state=State.WAITING, due_ms=due_ms, sealed_ms=None, task_id=None, task_files=0, submitted_ms=None
+    )
+    return Transition(waiting, durable=True, steps=(QueueSubmit(job.key, due_ms),))
 
 
 def is_overdue(job: Job, moment: Moment) -> bool:

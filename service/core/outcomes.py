@@ -18,9 +18,11 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-from service import options
+from service.contract import options
+from service.contract.scrub import without_query
 from service.core.ending import FailureEnding, ResultEnding
-from service.core.job import Job, Position
+from service.core.identity import Position
+from service.core.job import Job
 from service.core.record import Record
 from service.core.transcript import speech_ms, text_only, without_words
 from service.errors import FailureCode, InvalidRecord
@@ -41,7 +43,6 @@ from service.messages import (
     raw_failure_fields,
     rfc3339,
 )
-from service.scrub import without_query
 
 
 @dataclass(frozen=True, slots=True)

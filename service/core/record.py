@@ -3,7 +3,7 @@
 import zlib
 from dataclasses import dataclass
 
-from service.core.job import Position
+from service.core.identity import Position
 
 
 @dataclass(frozen=True, slots=True)

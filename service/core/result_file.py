@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from pydantic import JsonValue
 
-from service.models import Family
-from service.scrub import without_queries
-from service.speech import AudioProperties, Channel, Sentence, Transcript, Word
+from service.contract.models import Family
+from service.contract.scrub import without_queries
+from service.contract.speech import AudioProperties, Channel, Sentence, Transcript, Word
 
 
 class _Fields:

@@ -17,8 +17,7 @@ from service.core.events import (
     Watch,
 )
 from service.core.job import Job, State
-from service.core.moment import Moment, Transition, expire, fail, finish, is_overdue, may_try_again
-from service.core.task import Trouble
+from service.core.moment import Moment, Transition, expire, fail, finish, is_overdue, may_try_again, wait
 from service.core.verdicts import Action
 from service.errors import FailureCode
 from service.messages import Stage
@@ -109,18 +108,6 @@ def _over(job: Job, moment: Moment) -> Transition | None:
     if is_overdue(job, moment):
         return expire(job, None, moment)
     return None
-
-
-def wait(job: Job, trouble: Trouble, moment: Moment) -> Transition:
-    """Forget the last attempt's task, if any, and queue the job for another submit."""
-    wait_ms = moment.rules.submit_backoff.wait_ms(
-        job.submit_attempts, moment.draw, trouble.retry_after_seconds
-    )
-    due_ms = moment.now_ms + wait_ms
-    waiting = replace(
-        job, state=State.WAITING, due_ms=due_ms, sealed_ms=None, task_id=None, task_files=0, submitted_ms=None
-    )
-    return Transition(waiting, durable=True, steps=(QueueSubmit(job.key, due_ms),))
 
 
 def lost(job: Job, event: SubmitLost, _moment: Moment) -> Transition:

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field, replace
 from service.core.ending import FailureEnding, ResultEnding, Tallied
 from service.core.entry import CURSOR_KEY, Marker, encode_cursor, encode_job, encode_marker, read_key
 from service.core.events import Event, Published, QueueSubmit, Restored, Step
-from service.core.job import Job, JobKey, Spec, State
+from service.core.identity import JobKey
+from service.core.job import Job, Spec, State
 from service.core.moment import Moment, Transition
 from service.core.outcomes import Outcome, OutcomeRules, billed_seconds, job_outcome
 from service.core.record import Cursor
@@ -228,6 +229,7 @@ class Shard:
             self._tally(marker.key.request, marker).ended[marker.key.file_index] = marker
         for job in restored.jobs():
             self._load_job(job, moment)
+        self._take_back_summaries()
         self._remember_finished()
         changes = [self.apply(job.key, Restored(), moment) for job in restored.jobs()]
         moves = [move for change in changes for move in change.moves]
@@ -243,6 +245,14 @@ class Shard:
             succeeded = not isinstance(job.ending, FailureEnding)
             marker = _marker(job, job.tallied, succeeded, moment)
             self.tallies[job.key.request].ended[job.file_index] = marker
+
+    def _take_back_summaries(self) -> None:
+        """A job that carries the summary of endings the journal does not know was not sent: it begins anew."""
+        for key, job in self.jobs.items():
+            tally = self.tallies[key.request]
+            if job.tallied is not None and job.tallied.carries_summary and not tally.is_complete:
+                self.jobs[key] = replace(job, tallied=None)
+                del tally.ended[job.file_index]
 
     def _remember_finished(self) -> None:
         """Requests without an open job, also those whose other jobs are not, or no longer, in the journal."""

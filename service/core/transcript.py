@@ -16,9 +16,9 @@ from dataclasses import replace
 
 from pydantic import JsonValue
 
+from service.contract.models import Family
+from service.contract.speech import AudioProperties, Channel, Transcript, Word
 from service.core.result_file import read_result_file
-from service.models import Family
-from service.speech import AudioProperties, Channel, Transcript, Word
 
 
 def normalise(document: JsonValue, family: Family) -> Transcript:

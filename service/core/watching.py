@@ -6,8 +6,7 @@ from service.core import verdicts
 from service.core.ending import FailureEnding, ResultEnding
 from service.core.events import Fetch, Fetched, FetchFailed, Looked, LookFailed, Restored, Watch
 from service.core.job import Job, State
-from service.core.moment import Moment, Transition, expire, fail, finish, is_overdue, may_try_again
-from service.core.sending import wait
+from service.core.moment import Moment, Transition, expire, fail, finish, is_overdue, may_try_again, wait
 from service.core.task import TaskStatus, TaskView, Trouble
 from service.core.transcript import empty_transcript
 from service.core.verdicts import Action

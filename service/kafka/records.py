@@ -2,7 +2,7 @@
 
 from aiokafka import ConsumerRecord
 
-from service.core.job import Position
+from service.core.identity import Position
 from service.core.record import Record
 
 

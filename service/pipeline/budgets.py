@@ -1,10 +1,14 @@
 """This process's budgets: its share, by partitions, of the configured part of the account's quota (N7)."""
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from service.clock import Clock
+from service.contract.models import model_info
 from service.core.budget import Budget
-from service.models import model_info
+
+MAX_MODELS = 64
+"""Requests may name any dated snapshot of a model: the budget asked for longest ago is forgotten."""
 
 
 @dataclass(slots=True)
@@ -22,7 +26,7 @@ class Budgets:
     share: float = 0.0
     query: Budget = field(init=False)
     cancel: Budget = field(init=False)
-    submits: dict[str, Budget] = field(default_factory=dict)
+    submits: OrderedDict[str, Budget] = field(default_factory=OrderedDict)
 
     def __post_init__(self) -> None:
         now = self.clock.boot_seconds()
@@ -32,6 +36,9 @@ class Budgets:
         """The budget for submits of a model; dated snapshots have their own, as in the vendor's table."""
         if model not in self.submits:
             self.submits[model] = Budget(self._submit_share(model), self.clock.boot_seconds())
+        self.submits.move_to_end(model)
+        if len(self.submits) > MAX_MODELS:
+            self.submits.popitem(last=False)
         return self.submits[model]
 
     def set_share(self, share: float) -> None:

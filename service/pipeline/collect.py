@@ -6,14 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from service.clock import Clock
+from service.contract.models import model_info
 from service.core.events import Event, Fetched, FetchFailed
-from service.core.job import JobKey
+from service.core.identity import JobKey
+from service.core.job import Job, State
 from service.core.task import Trouble
 from service.core.transcript import normalise
-from service.models import model_info
 from service.pipeline.due import Due
 from service.pipeline.publish import OwnedShard
-from service.pipeline.submit import Spawn
+from service.pipeline.submit import BEHIND_MS, Spawn
 from service.provider.api import Provider
 
 INLINE_BYTES = 64 * 1024
@@ -28,12 +29,18 @@ class Errand:
     key: JobKey
     transcription_url: str
 
+    def waiting(self) -> Job | None:
+        """The job, if it still waits for this file."""
+        job = self.shard.state.jobs.get(self.key)
+        return job if self.shard.is_open and job is not None and job.state is State.COLLECTING else None
+
 
 class CollectStage:
     """Fetches results."""
 
     def __init__(self, provider: Provider, clock: Clock, spawn: Spawn, in_flight: int) -> None:
         self._provider = provider
+        self._clock = clock
         self._spawn = spawn
         self._in_flight = in_flight
         self._out: set[asyncio.Task[None]] = set()
@@ -48,26 +55,32 @@ class CollectStage:
         while True:
             on_turn()
             errand = await self._due.take()
-            if errand is None or not errand.shard.is_open:
-                continue
-            while len(self._out) >= self._in_flight:
-                on_turn()
-                await asyncio.wait(self._out, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
-            task = self._spawn(self._collect(errand), name=f"collect {errand.key}")
-            self._out.add(task)
-            task.add_done_callback(self._out.discard)
+            if errand is not None:
+                await self._fetch_when_allowed(errand, on_turn)
 
-    async def _collect(self, errand: Errand) -> None:
-        job = errand.shard.state.jobs.get(errand.key)
+    async def _fetch_when_allowed(self, errand: Errand, on_turn: Callable[[], None]) -> None:
+        while len(self._out) >= self._in_flight:
+            on_turn()
+            await asyncio.wait(self._out, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+        job = errand.waiting()
         if job is None:
             return
+        if errand.shard.is_behind:
+            # What is fetched now would wait for the broker in memory (N8).
+            self._due.push(self._clock.now_ms() + BEHIND_MS, errand)
+            return
+        task = self._spawn(self._collect(errand, job.spec.model), name=f"collect {errand.key}")
+        self._out.add(task)
+        task.add_done_callback(self._out.discard)
+
+    async def _collect(self, errand: Errand, model: str) -> None:
         body = await self._provider.fetch(errand.transcription_url)
         if isinstance(body, Trouble):
             event: Event = FetchFailed(body)
         elif len(body) <= INLINE_BYTES:
-            event = read_transcript(body, job.spec.model)
+            event = read_transcript(body, model)
         else:
-            event = await asyncio.to_thread(read_transcript, body, job.spec.model)
+            event = await asyncio.to_thread(read_transcript, body, model)
         errand.shard.apply(errand.key, event)
 
 

@@ -9,6 +9,8 @@ from service.core.schedule import DueQueue
 T = TypeVar("T")
 LONGEST_WAIT_SECONDS = 1.0
 """The queue is looked at this often even when nothing is due, so that a stalled stage shows."""
+SHORTEST_WAIT_SECONDS = 0.001
+"""Times are rounded to milliseconds; a wait that is rounded away would keep the processor busy."""
 
 
 class Due(Generic[T]):
@@ -32,22 +34,28 @@ class Due(Generic[T]):
         self._queue.push(self._boot_ms() + delay_ms, item)
         self._changed.set()
 
-    async def take(self) -> T | None:
-        """The item that has been due for longest; None when a second went by without one."""
-        item = self._queue.pop_due(self._boot_ms())
-        if item is not None:
-            return item
-        await self._wait()
-        return self._queue.pop_due(self._boot_ms())
+    def wake(self) -> None:
+        """End the wait of `take`: there is something else to do."""
+        self._changed.set()
 
-    async def _wait(self) -> None:
+    async def take(self, within_seconds: float = LONGEST_WAIT_SECONDS) -> T | None:
+        """The item that has been due for longest; None when there was none within the time, or on `wake`."""
+        item = self._queue.pop_due(self._boot_ms())
+        if item is None:
+            await self._wait(within_seconds)
+            return self._queue.pop_due(self._boot_ms())
+        # A long queue must not hold up the event loop.
+        await asyncio.sleep(0)
+        return item
+
+    async def _wait(self, within_seconds: float) -> None:
         self._changed.clear()
+        wait_seconds = min(LONGEST_WAIT_SECONDS, within_seconds)
         due_ms = self._queue.next_due_ms()
-        wait_seconds = LONGEST_WAIT_SECONDS
         if due_ms is not None:
-            wait_seconds = min(wait_seconds, max(0.0, (due_ms - self._boot_ms()) / 1000))
+            wait_seconds = min(wait_seconds, (due_ms - self._boot_ms()) / 1000)
         try:
-            async with asyncio.timeout(wait_seconds):
+            async with asyncio.timeout(max(SHORTEST_WAIT_SECONDS, wait_seconds)):
                 await self._changed.wait()
         except TimeoutError:
             return

@@ -8,7 +8,7 @@ from service.core.task import Lost, NotSent, Refused, SubmitAnswer
 from service.core.verdicts import Action
 
 PROBE_SECONDS = 30.0
-"""How long after an account refusal the next submit is tried."""
+"""How long after an account refusal, or after the last probe, the next submit is tried."""
 
 
 class Hold:
@@ -27,6 +27,14 @@ class Hold:
         """Whether submitting is stopped."""
         return self.code is not None
 
+    def wait_seconds(self) -> float:
+        """How long until a submit may go: zero without a hold, else until the probe is due."""
+        return max(0.0, self._probe_at - self._clock.boot_seconds()) if self.is_active else 0.0
+
+    def probe(self) -> None:
+        """A submit goes out; during a hold the next one waits, whatever becomes of this one."""
+        self._probe_at = self._clock.boot_seconds() + PROBE_SECONDS
+
     def judge(self, answer: SubmitAnswer) -> None:
         """Begin, go on or end, as the answer to a submit says; one that never arrived says nothing."""
         if isinstance(answer, Refused) and verdicts.on_submit(answer.trouble).action is Action.HOLD:
@@ -40,9 +48,3 @@ class Hold:
         if code != self.code:
             self.code, self.since_ms = code, self._clock.now_ms()
             self._on_change(code)
-
-    async def wait(self, on_turn: Callable[[], None]) -> None:
-        """Wait until the next submit may go: at once without a hold, else when the probe is due."""
-        while self.is_active and self._clock.boot_seconds() < self._probe_at:
-            on_turn()
-            await self._clock.sleep(min(1.0, max(0.0, self._probe_at - self._clock.boot_seconds())))

@@ -4,16 +4,17 @@ One look serves all jobs of a task. A look that fails costs nothing but a later 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from service.clock import Clock
 from service.core.events import Event, Looked, LookFailed
-from service.core.job import Job, JobKey
+from service.core.identity import JobKey
+from service.core.job import Job, State
 from service.core.task import FileView, TaskView, Trouble
 from service.pipeline.budgets import Budgets
-from service.pipeline.due import Due
+from service.pipeline.due import SHORTEST_WAIT_SECONDS, Due
 from service.pipeline.publish import OwnedShard
 from service.pipeline.submit import TOO_MANY_REQUESTS, Spawn
 from service.provider.api import Provider
@@ -25,6 +26,15 @@ class Watched:
 
     shard: OwnedShard
     keys: set[JobKey] = field(default_factory=set)
+
+    def waiting(self, task_id: str) -> list[Job]:
+        """Its jobs that still wait for the task."""
+        found = (self.shard.state.jobs.get(key) for key in sorted(self.keys))
+        return [job for job in found if job is not None and job.task_id == task_id]
+
+    def is_wanted(self, task_id: str) -> bool:
+        """Whether a look is worth a call."""
+        return self.shard.is_open and any(job.state is State.RUNNING for job in self.waiting(task_id))
 
 
 class PollStage:
@@ -56,9 +66,7 @@ class PollStage:
     def cancel(self, task_id: str) -> None:
         """Ask the provider to drop a pending task; the job is over whatever the answer."""
         if len(self._out) < self._in_flight and self._cancels.try_take(self._clock.boot_seconds()):
-            task = self._spawn(self._drop(task_id), name=f"cancel {task_id}")
-            self._out.add(task)
-            task.add_done_callback(self._out.discard)
+            self._start(self._drop(task_id), name=f"cancel {task_id}")
 
     async def _drop(self, task_id: str) -> None:
         await self._provider.cancel(task_id)
@@ -72,16 +80,19 @@ class PollStage:
                 await self._look_when_allowed(task_id, on_turn)
 
     async def _look_when_allowed(self, task_id: str, on_turn: Callable[[], None]) -> None:
-        watched = self._watched.pop(task_id)
-        if not watched.shard.is_open:
-            return
+        """Wait for a place and the budget; who else asks for the task meanwhile shares the look."""
         while len(self._out) >= self._in_flight:
             on_turn()
             await asyncio.wait(self._out, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
-        while not self._budget.try_take(self._clock.boot_seconds()):
+        while wait_seconds := self._budget.wait_seconds(self._clock.boot_seconds()):
             on_turn()
-            await self._clock.sleep(min(1.0, self._budget.wait_seconds(self._clock.boot_seconds())))
-        task = self._spawn(self._look(task_id, watched), name=f"look {task_id}")
+            await self._clock.sleep(min(1.0, max(SHORTEST_WAIT_SECONDS, wait_seconds)))
+        watched = self._watched.pop(task_id)
+        if watched.is_wanted(task_id) and self._budget.try_take(self._clock.boot_seconds()):
+            self._start(self._look(task_id, watched), name=f"look {task_id}")
+
+    def _start(self, call: Coroutine[None, None, None], *, name: str) -> None:
+        task = self._spawn(call, name=name)
         self._out.add(task)
         task.add_done_callback(self._out.discard)
 
@@ -89,10 +100,8 @@ class PollStage:
         answer = await self._provider.query(task_id)
         if isinstance(answer, Trouble) and answer.http_status == TOO_MANY_REQUESTS:
             self._budget.penalise(self._clock.boot_seconds())
-        for key in sorted(watched.keys):
-            job = watched.shard.state.jobs.get(key)
-            if job is not None and job.task_id == task_id:
-                watched.shard.apply(key, _event(answer, job))
+        for job in watched.waiting(task_id):
+            watched.shard.apply(job.key, _event(answer, job))
 
 
 def _event(answer: TaskView | Trouble, job: Job) -> Event:

@@ -12,7 +12,7 @@ from typing import Protocol
 from service.clock import Clock
 from service.core.batch import Batch, Committed, without_superseded
 from service.core.events import Event, Step
-from service.core.job import JobKey
+from service.core.identity import JobKey
 from service.core.moment import Moment, Rules
 from service.core.outcomes import Outcome
 from service.core.record import Cursor
@@ -22,6 +22,8 @@ from service.kafka.writer import Writer
 PENDING_LIMIT = 2_000
 """From here on the shard takes no more requests until the broker has caught up."""
 RETRY_SECONDS = 1.0
+BEHIND_SECONDS = 2.0
+"""A shard whose batch has been out for longer begins nothing that would only wait for the broker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,8 @@ class OwnedShard:
         self._around = around
         self._pending: list[Move] = []
         self._receipt: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        self._receipt_out: asyncio.Future[Receipt] | None = None
+        self._sealed_boot_seconds: float | None = None
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._durable_cursor = state.cursor
@@ -93,6 +97,12 @@ class OwnedShard:
     def pending_moves(self) -> int:
         """Moves that wait for a batch."""
         return len(self._pending)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the broker keeps a batch waiting: what is begun now would pile up in memory."""
+        sealed = self._sealed_boot_seconds
+        return sealed is not None and self._around.clock.boot_seconds() - sealed > BEHIND_SECONDS
 
     def moment(self) -> Moment:
         """The world as the core is told of it."""
@@ -143,7 +153,9 @@ class OwnedShard:
     def close(self) -> None:
         """Stop all effects: what comes later is dropped, and whoever waits is told."""
         self.is_open = False
-        self._receipt.cancel()
+        for receipt in (self._receipt, self._receipt_out):
+            if receipt is not None:
+                receipt.cancel()
         self._idle.set()
         self._wake.set()
 
@@ -151,21 +163,21 @@ class OwnedShard:
         """Seal what is queued into one batch and see it through."""
         clock = self._around.clock
         taken, self._pending = self._pending, []
-        receipt, self._receipt = self._receipt, asyncio.get_running_loop().create_future()
-        try:
-            cursor = self.state.cursor
-            moves = (*without_superseded(taken), *self.state.sweep(clock.now_ms()))
-            self._batch_number += 1
-            batch = Batch(self._batch_number, moves, cursor if cursor != self._durable_cursor else None)
-            sealed_boot_seconds, sealed_ms = clock.boot_seconds(), clock.now_ms()
-            committed = await self._append(batch)
-            if committed is None:
-                return
-            self._durable_cursor = cursor
-            self._around.observer.committed(len(moves), clock.boot_seconds() - sealed_boot_seconds)
-            receipt.set_result(Receipt(committed.journal_offset, sealed_boot_seconds, sealed_ms))
-        finally:
-            receipt.cancel()
+        self._receipt_out, self._receipt = self._receipt, asyncio.get_running_loop().create_future()
+        cursor = self.state.cursor
+        moves = (*without_superseded(taken), *self.state.sweep(clock.now_ms()))
+        self._batch_number += 1
+        batch = Batch(self._batch_number, moves, cursor if cursor != self._durable_cursor else None)
+        # Read before the batch goes out: a commit that froze on its way must not make an intent look fresh.
+        sealed_ms = clock.now_ms()
+        self._sealed_boot_seconds = sealed_boot_seconds = clock.boot_seconds()
+        committed = await self._append(batch)
+        self._sealed_boot_seconds = None
+        if committed is None:
+            return
+        self._durable_cursor = cursor
+        self._around.observer.committed(len(moves), clock.boot_seconds() - sealed_boot_seconds)
+        self._receipt_out.set_result(Receipt(committed.journal_offset, sealed_boot_seconds, sealed_ms))
         self._release(taken)
 
     async def _append(self, batch: Batch) -> Committed | None:
@@ -173,7 +185,8 @@ class OwnedShard:
         while self.is_open:
             answer = await self._writer.append(batch)
             if isinstance(answer, Committed):
-                return answer
+                # Behind a higher claim it counts for nothing, and the next owner does it all again.
+                return answer if self.is_open else None
             self._around.observer.retried(self.partition, answer.reason)
             await self._around.clock.sleep(RETRY_SECONDS)
         return None

@@ -11,8 +11,8 @@ from email.utils import parsedate_to_datetime
 
 from pydantic import JsonValue
 
+from service.contract.scrub import scrub
 from service.core.task import Trouble
-from service.scrub import scrub
 
 MAX_RETRY_AFTER_SECONDS = 300.0
 """A longer wish is cut: none is documented, and a wrong header must not stop the service for hours."""

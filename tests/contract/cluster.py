@@ -1,10 +1,16 @@
 """What the contract suites of service/kafka share: topics of their own, and an independent look into them."""
 
 import asyncio
-from collections.abc import Mapping
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
+from sandbox.broker import embedded_broker
+from sandbox.kafka import Cluster
 from service.kafka.client import ClusterConfig
 from service.kafka.producer import Producer
 from service.kafka.topics import Topics
@@ -58,3 +64,77 @@ async def records_of(bootstrap: str, topic: str, partitions: int = 1) -> list[Co
                     batches = await consumer.getmany(partition, timeout_ms=200)
                     found += batches.get(partition, [])
     return found
+
+
+class Breakable(Protocol):
+    """A broker of the test's own, to be frozen, thawed, killed and started again at the same address."""
+
+    bootstrap: str
+
+    def freeze(self) -> None:
+        """SIGSTOP: it keeps its connections and answers nobody."""
+        ...
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        ...
+
+
+class BreakableEmbedded:
+    """An embedded broker; started again it has forgotten everything."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._broker = stack.enter_context(embedded_broker())
+        self.bootstrap = self._broker.bootstrap
+
+    def freeze(self) -> None:
+        self._broker.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._broker.process.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        self._broker.process.kill()
+        self._broker.process.wait()
+
+    def restart(self) -> None:
+        port = int(self.bootstrap.rpartition(":")[2])
+        self._broker = self._stack.enter_context(embedded_broker(port=port))
+
+
+class BreakableKafka:
+    """A real Kafka of one node; thawed within its session timeout (9 s) it goes on as if nothing had been."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._node = cluster.nodes[0]
+        self.bootstrap = cluster.bootstrap
+
+    def freeze(self) -> None:
+        self._node.freeze()
+
+    def thaw(self) -> None:
+        self._node.thaw()
+
+
+@contextmanager
+def breakable_embedded() -> Iterator[BreakableEmbedded]:
+    """An embedded broker of the test's own."""
+    with ExitStack() as stack:
+        yield BreakableEmbedded(stack)
+
+
+def new_tasks(before: "set[asyncio.Task[object]]") -> list[str]:
+    """The tasks that run now and did not before, by name and coroutine."""
+    return sorted(repr(task) for task in asyncio.all_tasks() - before if not task.done())
+
+
+def connections_to(bootstrap: str) -> int:
+    """How many sockets of this process are connected to the broker."""
+    port = f":{int(bootstrap.rpartition(':')[2]):04X}"
+    own = set()
+    for descriptor in Path("/proc/self/fd").glob("*"):
+        with suppress(OSError):  # the one that lists this folder is gone by now
+            own.add(str(descriptor.readlink()))
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[2].endswith(port) and f"socket:[{row[9]}]" in own for row in rows)

@@ -18,6 +18,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPa
 from sandbox.broker import embedded_broker
 from sandbox.child import free_ports
 from service.cli import app
+from service.contract.request import Action
+from service.contract.speech import AudioProperties, Channel, Sentence
 from service.errors import ConfigError, FailureCode
 from service.kafka import user
 from service.kafka.client import ClusterConfig
@@ -33,8 +35,6 @@ from service.messages import (
     Usage,
     read_request,
 )
-from service.request import Action
-from service.speech import AudioProperties, Channel, Sentence
 from tests.brokers import TopicNames, create_topics
 
 pytest_plugins = ["tests.brokers"]

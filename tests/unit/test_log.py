@@ -14,9 +14,9 @@ import structlog
 from pydantic import SecretStr
 
 from service import log
+from service.contract.speech import AudioProperties, Channel
 from service.errors import FailureCode
-from service.messages import Attempts, Failure, Result, Stage, Times, Transcript, Usage
-from service.speech import AudioProperties, Channel
+from service.messages import STAGES, Attempts, Failure, Result, Stage, Times, Transcript, Usage, stage_seconds
 
 KEY = "sk-5f2e9a7714d0canary"
 SIGNED = "https://bucket.aliyuncs.com/a/b.wav?Expires=1&Signature=signaturecanary%3D"
@@ -226,14 +226,14 @@ def test_the_stages_of_a_job_add_up_to_the_whole_way() -> None:
         fetched_at=12.25,
         published_at=12.5,
     )
-    stages = log.stage_seconds(way)
-    assert tuple(stages) == log.STAGES
+    stages = stage_seconds(way)
+    assert tuple(stages) == STAGES
     assert stages.pop("total") == sum(stages.values()) == 12.5
 
 
 def test_stages_that_a_job_did_not_reach_are_left_out_and_none_is_negative() -> None:
-    assert log.stage_seconds(times(requested_at=5, accepted_at=4)) == {"queue": 0.0}
-    assert log.stage_seconds(Times()) == {}
+    assert stage_seconds(times(requested_at=5, accepted_at=4)) == {"queue": 0.0}
+    assert stage_seconds(Times()) == {}
 
 
 def test_a_finished_jobs_line_holds_ids_times_and_codes_and_nothing_that_was_said() -> None:

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from service.models import Family, known_models, model_info, model_pattern
+from service.contract.models import Family, known_models, model_info, model_pattern
 
 KNOWN = ["fun-asr", "fun-asr-mtl", "fun-asr-2025-11-07", "fun-asr-2025-08-25", "fun-asr-mtl-2025-08-25"]
 UNKNOWN = [

@@ -5,8 +5,8 @@ import json
 import pytest
 from pydantic import JsonValue
 
+from service.contract.options import NoticeCode, read_options, warnings_for
 from service.errors import FailureCode, InvalidRecord
-from service.options import NoticeCode, read_options, warnings_for
 
 EVERY_OPTION: dict[str, JsonValue] = {
     "channel_id": [0],

@@ -13,9 +13,9 @@ from typing import Any
 import jsonschema
 import pytest
 
+from service.contract.schemas import main, rendered, schemas
 from service.errors import InvalidRecord
 from service.messages import Failure, RequestLimits, Result, read_request
-from service.schemas import main, rendered, schemas
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "schemas" / "v1"

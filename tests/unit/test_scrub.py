@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from service.scrub import MAX_CHARS, scrub, shown, without_queries, without_query
+from service.contract.scrub import MAX_CHARS, scrub, shown, without_queries, without_query
 
 SECRET = "kR7canaryT0k3nX9vQ2w"
 PLANTS = [

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from service.environment import variables
 from service.errors import ConfigError
 from service.settings import Settings, load
+from service.settings.environment import variables
 
 SECRET = "sk-5f2e9a7714d0canary"
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service import strict_json
+from service.contract import strict_json
 from service.errors import FailureCode, InvalidRecord
 
 ENCODABLE = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel, JsonValue, SecretStr
 
-from service.environment import variable, variables
-from service.knobs import VENDOR_KEY
 from service.settings import Settings
+from service.settings.environment import variable, variables
+from service.settings.knobs import VENDOR_KEY
 
 INTRODUCTION = f"""\
 # Configuration

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Metric
 
-from service.log import STAGES
+from service.messages import STAGES
 from service.metrics import CALLS, MAX_UNKNOWN_CODES, Metrics
 from service.status import BudgetStatus, ShardStatus, Status
 

@@ -5,15 +5,16 @@ from dataclasses import replace
 
 from pydantic import JsonValue
 
+from service.contract.speech import AudioProperties, Channel, Sentence, Word
 from service.core.admission import Admission, AdmissionRules, admit
-from service.core.job import Job, JobKey, Position, Spec, State
+from service.core.identity import JobKey, Position
+from service.core.job import Job, Spec, State
 from service.core.moment import Moment
 from service.core.record import Record
 from service.core.shard import Shard
 from service.core.task import TaskStatus, TaskView, Trouble
 from service.errors import InvalidRecord
 from service.messages import RequestLimits, Transcript, read_request
-from service.speech import AudioProperties, Channel, Sentence, Word
 
 NOW_MS = 1_760_000_000_000
 DEADLINE_MS = NOW_MS + 3_600_000

@@ -4,7 +4,8 @@ from hypothesis import strategies as st
 
 from service.core.ending import FailureEnding, Tallied
 from service.core.entry import Marker
-from service.core.job import Job, JobKey, Position, Spec, State
+from service.core.identity import JobKey, Position
+from service.core.job import Job, Spec, State
 from service.core.record import Cursor
 from service.errors import FailureCode
 from service.messages import Stage

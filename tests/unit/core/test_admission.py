@@ -12,7 +12,8 @@ from pydantic import JsonValue
 from service.core.admission import AdmissionRules, Admitted
 from service.core.entry import Stamp
 from service.core.events import CancelAsked
-from service.core.job import JobKey, State
+from service.core.identity import JobKey
+from service.core.job import State
 from service.core.record import Cursor, Record, cursor_after
 from service.core.restore import Restore
 from service.core.shard import Move, Shard

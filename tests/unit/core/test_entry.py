@@ -20,7 +20,8 @@ from service.core.entry import (
     encode_owner,
     read_key,
 )
-from service.core.job import Job, JobKey, State
+from service.core.identity import JobKey
+from service.core.job import Job, State
 from service.core.record import Cursor
 from tests.unit.core.samples import job, transcript
 from tests.unit.core.strategies import CURSORS, JOBS, JSON, KEYS, MARKERS, TEXT, WHOLE

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.contract.speech import AudioProperties, Channel, Sentence, Word
 from service.core.ending import FailureEnding, ResultEnding
 from service.core.job import Job, State
 from service.core.outcomes import Outcome, OutcomeRules, billed_seconds, job_outcome, record_failure, shrink
 from service.core.transcript import empty_transcript
 from service.errors import FailureCode, InvalidRecord
 from service.messages import Failure, NoticeCode, RequestSummary, Result, Stage, Transcript
-from service.speech import AudioProperties, Channel, Sentence, Word
 from tests.unit.core.samples import NOW_MS, URL, job, record, spec, transcript
 
 FAILED = FailureEnding(Stage.POLL, FailureCode.AUDIO_FORBIDDEN, "the origin said 403", "FILE_403_FORBIDDEN")

@@ -15,7 +15,8 @@ from service.core.entry import (
     encode_marker,
     encode_owner,
 )
-from service.core.job import JobKey, State
+from service.core.identity import JobKey
+from service.core.job import State
 from service.core.record import Cursor
 from service.core.restore import Restore
 from service.errors import RestoreError

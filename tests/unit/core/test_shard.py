@@ -18,7 +18,8 @@ from service.core.events import (
     Submitted,
     Watch,
 )
-from service.core.job import Job, JobKey, State
+from service.core.identity import JobKey
+from service.core.job import Job, State
 from service.core.record import Cursor
 from service.core.restore import Restore
 from service.core.shard import SWEEP_MOVES, Change, Move, Shard, Tally, Window
@@ -277,6 +278,20 @@ def test_a_result_that_was_announced_counts_before_it_is_fetched_again() -> None
     # What may be out already carries no summary, so the other one has to.
     assert summary(fail(shard, 1)) == [RequestSummary(succeeded=1, failed=1, billed_seconds=3)]
     assert summary(succeed(shard, 0)) == [None]
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_summary_of_an_ending_that_was_never_announced_is_taken_back(lost: int) -> None:
+    """A broker may take the later of two records and lose the earlier; then no outcome of them was sent."""
+    first, journal = Shard(0), Journal()
+    journal.write(first, opened(first, 2))
+    for index in range(2):
+        journal.write(first, run(first, index, files=2).moves)
+    sent = [fail(first, lost), fail(first, 1 - lost)]
+    journal.announce(sent[1:])
+    shard, change = restored(journal.restored())
+    assert summary(change.moves) == [None]
+    assert summary(fail(shard, lost)) == [RequestSummary(succeeded=0, failed=2, billed_seconds=0)]
 
 
 def test_what_a_request_billed_survives_a_restore_of_its_announced_failure() -> None:

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue, TypeAdapter
 
+from service.contract.models import Family
 from service.core.transcript import empty_transcript, normalise, speech_ms, text_only, without_words
 from service.messages import AudioProperties, Channel, Sentence, Transcript, Word
-from service.models import Family
 
 FUN_ASR: dict[str, Any] = {
     "file_url": "https://h/a.wav?Signature=canary",

@@ -14,12 +14,12 @@ from urllib.parse import urlsplit
 
 from pydantic import JsonValue, ValidationError
 
-from service import strict_json
+from service.contract import strict_json
+from service.contract.explain import explain
+from service.contract.options import read_options
+from service.contract.request import Action, Request
+from service.contract.scrub import without_query
 from service.errors import FailureCode, InvalidRecord
-from service.explain import explain
-from service.options import read_options
-from service.request import Action, Request
-from service.scrub import without_query
 
 REQUEST_TYPE = "scribe.transcription.request.v1"
 MAX_RECORD_BYTES = 512 * 1024

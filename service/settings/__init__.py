@@ -6,9 +6,17 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from typing_extensions import override
 
-from service.environment import DELIMITER, PREFIX, Environment, complaint, refuse_unknown, variable, variables
 from service.errors import ConfigError
-from service.knobs import (
+from service.settings.environment import (
+    DELIMITER,
+    PREFIX,
+    Environment,
+    complaint,
+    refuse_unknown,
+    variable,
+    variables,
+)
+from service.settings.knobs import (
     VENDOR_KEY,
     DeduplicationSettings,
     FetchSettings,

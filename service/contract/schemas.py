@@ -1,4 +1,4 @@
-"""Writes the contract's JSON Schemas from the models: `python -m service.schemas [--check] [FOLDER]`.
+"""Writes the contract's JSON Schemas from the models: `python -m service.contract.schemas [--check] [FOLDER]`.
 
 What users hold in their hands is `schemas/v1/`; this module never reads it to decide what is valid.
 """
@@ -10,9 +10,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, JsonValue
 
-from service.messages import Failure, Request, Result
-from service.models import model_pattern
-from service.options import OPTIONS
+from service.contract.models import model_pattern
+from service.contract.options import OPTIONS
+from service.contract.outcome import Failure, Result
+from service.contract.request import Request
 
 JsonObject = dict[str, JsonValue]
 
@@ -44,7 +45,7 @@ def main(arguments: list[str]) -> int:
         return 0
     stale = [path for path, text in files.items() if not path.exists() or path.read_text("utf-8") != text]
     for path in stale:
-        print(f"{path} is not what the models say: run python -m service.schemas", file=sys.stderr)
+        print(f"{path} is not what the models say: run python -m service.contract.schemas", file=sys.stderr)
     return 1 if stale else 0
 
 

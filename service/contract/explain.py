@@ -6,7 +6,7 @@ from types import MappingProxyType
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from service.scrub import shown
+from service.contract.scrub import shown
 
 _SHOWN_ERRORS = 3
 

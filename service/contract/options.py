@@ -23,11 +23,11 @@ from pydantic import (
     model_validator,
 )
 
-from service import strict_json
+from service.contract import strict_json
+from service.contract.explain import explain, refusal
+from service.contract.models import Family, ModelInfo, known_models, model_info
+from service.contract.scrub import shown
 from service.errors import FailureCode, InvalidRecord
-from service.explain import explain, refusal
-from service.models import Family, ModelInfo, known_models, model_info
-from service.scrub import shown
 
 JsonObject = dict[str, JsonValue]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=200)]

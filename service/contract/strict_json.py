@@ -10,8 +10,8 @@ from collections import Counter
 
 from pydantic import JsonValue
 
+from service.contract.scrub import shown
 from service.errors import FailureCode, InvalidRecord
-from service.scrub import shown
 
 MAX_DEPTH = 64
 """Nested arrays and objects; checked before parsing, because the parser recurses."""

@@ -1,6 +1,6 @@
 """The request record, v1: its fields and the rules that one record can be judged by.
 
-Never looks at the clock, at settings or at other requests; reading bytes is `service.reading`'s work.
+Never looks at the clock, at settings or at other requests; reading bytes is `reading`'s work.
 """
 
 import re
@@ -24,7 +24,7 @@ from pydantic import (
 )
 from pydantic_core import to_json
 
-from service.explain import refusal
+from service.contract.explain import refusal
 
 MAX_FILES = 100
 MAX_URL_CHARS = 8_192

@@ -8,8 +8,8 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from service.environment import BaseUrl, Hosts, Names, Text, Topic, read_secret, variable
 from service.errors import ConfigError
+from service.settings.environment import BaseUrl, Hosts, Names, Text, Topic, read_secret, variable
 
 VENDOR_KEY = "DASHSCOPE_API_KEY"
 """The variable that the vendor's own tools read."""

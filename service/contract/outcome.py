@@ -18,11 +18,11 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from service.contract.options import Notice
+from service.contract.scrub import scrub, without_query
+from service.contract.speech import Transcript
+from service.contract.stage import Stage
 from service.errors import FailureCode
-from service.options import Notice
-from service.scrub import scrub, without_query
-from service.speech import Transcript
-from service.stage import Stage
 
 RESULT_TYPE = "scribe.transcription.result.v1"
 FAILURE_TYPE = "scribe.transcription.failure.v1"
@@ -79,6 +79,30 @@ class Times(_Wire):
     fetched_at: Instant | None = None
     published_at: Instant | None = None
     provider: ProviderTimes = ProviderTimes()
+
+
+STAGES = ("queue", "submit", "provider", "collect", "publish", "total")
+"""Published - accepted - submitted - seen to have ended - fetched - outcome built; then the whole way."""
+
+
+def stage_seconds(times: Times) -> dict[str, float]:
+    """The seconds of the stages a job went through, by the names in `STAGES`; never negative.
+
+    `queue` and `total` begin with the request record's timestamp, which another machine's clock gave.
+    """
+    way = (
+        ("queue", times.requested_at, times.accepted_at),
+        ("submit", times.accepted_at, times.submitted_at),
+        ("provider", times.submitted_at, times.completed_at),
+        ("collect", times.completed_at, times.fetched_at),
+        ("publish", times.fetched_at, times.published_at),
+        ("total", times.requested_at, times.published_at),
+    )
+    return {name: _seconds(begin, end) for name, begin, end in way if begin and end}
+
+
+def _seconds(begin: datetime, end: datetime) -> float:
+    return max(0.0, (end - begin).total_seconds())
 
 
 class Attempts(_Wire):
