@@ -1,7 +1,8 @@
 """How many calls of one kind this process may make now.
 
-A token bucket that holds at most one second's worth. A throttling answer halves the rate; it recovers
-evenly up to the share. Calls per second over any window never exceed the share plus one second's worth.
+A token bucket. The provider counts sliding seconds, so what the bucket holds comes on top of the rate: the
+burst is what the account's quota leaves free beside the share. A throttling answer halves the rate; it
+recovers evenly up to the share.
 """
 
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ class Budget:
 
     share_per_second: float
     now: float
+    burst_seconds: float = 1.0
+    """How many seconds' worth the bucket holds; one call at least, while there is a share."""
     _rate: float = -1.0
     _tokens: float = -1.0
 
@@ -68,7 +71,7 @@ class Budget:
         self._tokens = min(self._tokens, self._capacity())
 
     def _capacity(self) -> float:
-        return max(1.0, self.share_per_second) if self.share_per_second > 0 else 0.0
+        return max(1.0, self.share_per_second * self.burst_seconds) if self.share_per_second > 0 else 0.0
 
     def _refill(self, now: float) -> None:
         elapsed = max(0.0, now - self.now)

@@ -63,7 +63,9 @@ class Job:
 
     `group` numbers the files of a request that may share a provider task. `sealed_ms` is when the batch
     with the current intent was closed. `task_files` is how many files the task holds: with more than one,
-    a file's share of the bill is an estimate. The fields from `completed_ms` to `provider_times` are set
+    a file's share of the bill is an estimate. `refusals` counts the submits that were refused for a reason
+    which the table bounds, `tasks_made` those that were accepted: what may still be tried depends on these,
+    not on `submit_attempts`, which throttling drives up as well. The fields from `completed_ms` to `provider_times` are set
     while COLLECTING and not journalled.
     """
 
@@ -74,6 +76,8 @@ class Job:
     state: State = State.ACCEPTED
     due_ms: int = 0
     submit_attempts: int = 0
+    refusals: int = 0
+    tasks_made: int = 0
     poll_attempts: int = 0
     fetch_attempts: int = 0
     cancelled: bool = False

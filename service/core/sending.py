@@ -63,6 +63,7 @@ def submitted(job: Job, event: Submitted, moment: Moment) -> Transition:
         state=State.RUNNING,
         task_id=event.task_id,
         task_files=event.task_files,
+        tasks_made=job.tasks_made + 1,
         submitted_ms=moment.now_ms,
         sealed_ms=None,
     )
@@ -82,7 +83,9 @@ def refused(job: Job, event: SubmitRefused, moment: Moment) -> Transition:
     verdict = verdicts.on_submit(event.trouble)
     if verdict.action is Action.HOLD:
         return _keep(job, moment)
-    if verdict.action is Action.RETRY and may_try_again(job.submit_attempts, verdict):
+    if verdict.max_attempts is not None:
+        job = replace(job, refusals=job.refusals + 1)
+    if verdict.action is Action.RETRY and may_try_again(job.refusals, verdict):
         return wait(job, event.trouble, moment)
     return fail(job, Stage.SUBMIT, event.trouble, verdict)
 

@@ -232,13 +232,6 @@ def on_submit(trouble: Trouble) -> Verdict:
     return row.on_submit
 
 
-def on_query(trouble: Trouble) -> Verdict:
-    """What to do about a look that failed: look again, and hold submits where the account is the reason."""
-    if on_submit(trouble).action is Action.HOLD:
-        return _HOLD
-    return _retry(None, FailureCode.TASK_LOST)
-
-
 def on_file(trouble: Trouble) -> Verdict:
     """What to do about a failed file, or about a failed task that lists no files. Never RETRY or HOLD."""
     row = _find(trouble.code)

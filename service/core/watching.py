@@ -58,7 +58,7 @@ def _file_failed(job: Job, trouble: Trouble, moment: Moment) -> Transition:
     if verdict.action is Action.EMPTY:
         return finish(job, ResultEnding(empty_transcript(), silent=True))
     may_resubmit = verdict.action is Action.RESUBMIT and not job.must_be_result
-    if may_resubmit and may_try_again(job.submit_attempts, verdict):
+    if may_resubmit and may_try_again(job.tasks_made, verdict):
         return wait(job, trouble, moment)
     return fail(job, Stage.POLL, trouble, verdict)
 

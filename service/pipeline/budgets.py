@@ -30,12 +30,12 @@ class Budgets:
 
     def __post_init__(self) -> None:
         now = self.clock.boot_seconds()
-        self.query, self.cancel = Budget(0.0, now), Budget(0.0, now)
+        self.query, self.cancel = self._budget(0.0, now), self._budget(0.0, now)
 
     def submit(self, model: str) -> Budget:
         """The budget for submits of a model; dated snapshots have their own, as in the vendor's table."""
         if model not in self.submits:
-            self.submits[model] = Budget(self._submit_share(model), self.clock.boot_seconds())
+            self.submits[model] = self._budget(self._submit_share(model), self.clock.boot_seconds())
         self.submits.move_to_end(model)
         if len(self.submits) > MAX_MODELS:
             self.submits.popitem(last=False)
@@ -49,6 +49,10 @@ class Budgets:
             budget.set_share(self.calls_per_second * self.part * share, now)
         for model, budget in self.submits.items():
             budget.set_share(self._submit_share(model), now)
+
+    def _budget(self, share_per_second: float, now: float) -> Budget:
+        """The provider counts sliding seconds: rate and burst together are our part and the part left free."""
+        return Budget(share_per_second, now, burst_seconds=(1 - self.part) / self.part)
 
     def _submit_share(self, model: str) -> float:
         info = model_info(model)

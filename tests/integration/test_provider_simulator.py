@@ -21,7 +21,7 @@ from service.core.task import (
     TaskView,
     Trouble,
 )
-from service.core.verdicts import TABLE, Action, Row, on_fetch, on_file, on_query, on_submit
+from service.core.verdicts import TABLE, Action, Row, on_fetch, on_file, on_submit
 from service.errors import FailureCode
 from service.provider.dashscope import DashScope, DashScopeConfig
 from service.provider.fetch import FetchGuard
@@ -132,7 +132,6 @@ async def test_each_code_of_the_table_gets_its_verdict_from_the_wire(
     looked = await provider.query("some-task")
     assert isinstance(looked, Trouble)
     assert looked.code == code
-    assert (on_query(looked).action is Action.HOLD) == (row.on_submit.action is Action.HOLD)
 
     (file,) = (await finished(provider, f"fail={quote(code)}")).files
     assert file.trouble is not None
@@ -195,7 +194,6 @@ async def test_a_broken_query_is_trouble_and_the_next_one_is_not(stage: Stage, k
     simulator.state.add_fault(Fault(on="query", kind=kind))
     looked = await provider.query(answer.task_id)
     assert isinstance(looked, Trouble)
-    assert on_query(looked).action is Action.RETRY
     assert isinstance(await provider.query(answer.task_id), TaskView)
 
 

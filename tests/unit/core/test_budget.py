@@ -1,4 +1,4 @@
-"""Budgets: whatever happens, no window holds more calls than the share and one second's worth."""
+"""Budgets: whatever happens, no window holds more calls than the share and the burst."""
 
 from dataclasses import dataclass
 
@@ -31,9 +31,9 @@ ACTS = st.lists(
 )
 
 
-def worth(share: float) -> float:
-    """One second's worth, at least one call; nothing without a share."""
-    return max(1.0, share) if share > 0 else 0.0
+def worth(share: float, burst_seconds: float) -> float:
+    """What the bucket holds: at least one call; nothing without a share."""
+    return max(1.0, share * burst_seconds) if share > 0 else 0.0
 
 
 def perform(budget: Budget, act: Act, now: float) -> int:
@@ -52,16 +52,18 @@ def perform(budget: Budget, act: Act, now: float) -> int:
     return 0
 
 
-@given(SHARES, ACTS)
-def test_no_window_holds_more_than_its_shares_and_one_seconds_worth(share: float, acts: list[Act]) -> None:
+@given(SHARES, ACTS, st.floats(0.0, 2.0))
+def test_no_window_holds_more_than_its_shares_and_the_burst(
+    share: float, acts: list[Act], burst_seconds: float
+) -> None:
     """Checked for every window that begins at an act: what the bucket holds and what the share lets in."""
     now = 100.0
-    budget = Budget(share, now)
+    budget = Budget(share, now, burst_seconds)
     windows: list[float] = []
     for act in acts:
         now = max(now, now + act.pause_seconds)
         windows = [left + share * max(0.0, act.pause_seconds) for left in windows]
-        windows.append(worth(share))
+        windows.append(worth(share, burst_seconds))
         granted = perform(budget, act, now - 1.0 if act.pause_seconds < 0 else now)
         windows = [left - granted for left in windows]
         assert min(windows) > -1e-6

@@ -120,10 +120,18 @@ def test_a_throttled_submit_waits_at_least_as_long_as_the_provider_asks() -> Non
 
 
 def test_a_provider_fault_is_tried_as_often_as_the_table_allows() -> None:
-    last = job(State.SUBMITTING, submit_attempts=PROVIDER_FAULT_ATTEMPTS)
-    before_last = job(State.SUBMITTING, submit_attempts=PROVIDER_FAULT_ATTEMPTS - 1)
+    last = job(State.SUBMITTING, refusals=PROVIDER_FAULT_ATTEMPTS - 1)
+    before_last = job(State.SUBMITTING, refusals=PROVIDER_FAULT_ATTEMPTS - 2)
     assert advance(before_last, SubmitRefused(FAULT), moment()).job.state is State.WAITING
     assert ending_of(advance(last, SubmitRefused(FAULT), moment())).code is FailureCode.PROVIDER_ERROR
+
+
+def test_throttling_uses_up_none_of_the_attempts_that_the_table_bounds() -> None:
+    patient = job(State.SUBMITTING, submit_attempts=500)
+    throttled = advance(patient, SubmitRefused(Trouble("Throttling.RateQuota", "slow", 429)), moment()).job
+    assert (throttled.state, throttled.refusals) == (State.WAITING, 0)
+    faulted = advance(patient, SubmitRefused(FAULT), moment()).job
+    assert (faulted.state, faulted.refusals) == (State.WAITING, 1)
 
 
 def test_a_rejected_request_fails_with_the_providers_code() -> None:

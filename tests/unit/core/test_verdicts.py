@@ -15,7 +15,6 @@ from service.core.verdicts import (
     is_known,
     on_fetch,
     on_file,
-    on_query,
     on_submit,
 )
 from service.errors import FailureCode
@@ -155,7 +154,6 @@ def test_a_code_of_a_known_family_is_still_not_known() -> None:
 @pytest.mark.parametrize("code", ACCOUNT_CODES)
 def test_an_account_reason_holds_whatever_its_status(code: str) -> None:
     assert {on_submit(trouble(code, status)).action for status in (400, 401, 403, 404, 429)} == {Action.HOLD}
-    assert on_query(trouble(code, 403)).action is Action.HOLD
 
 
 @pytest.mark.parametrize("code", THROTTLING_CODES)
@@ -285,13 +283,6 @@ CODES = st.one_of(st.sampled_from(sorted(TABLE)), st.text(alphabet="ABab._ ", ma
 TROUBLES = st.builds(
     Trouble, code=CODES, message=st.text(max_size=20), http_status=st.none() | st.integers(100, 599)
 )
-
-
-@given(TROUBLES)
-def test_a_failed_look_never_ends_or_repeats_a_paid_job(found: Trouble) -> None:
-    verdict = on_query(found)
-    assert verdict.action in (Action.RETRY, Action.HOLD)
-    assert verdict.max_attempts is None
 
 
 @given(TROUBLES)

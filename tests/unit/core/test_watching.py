@@ -101,7 +101,10 @@ def test_a_file_that_the_provider_could_not_fetch_is_submitted_again() -> None:
 
 
 def test_a_file_is_submitted_as_often_as_the_table_allows() -> None:
-    ending = failed(look(task(), UNREACHABLE, job(State.RUNNING, submit_attempts=FILE_ATTEMPTS)))
+    """Counted in tasks that were made: submits that were throttled made none."""
+    throttled = job(State.RUNNING, submit_attempts=50, tasks_made=FILE_ATTEMPTS - 1)
+    assert look(task(), UNREACHABLE, throttled).job.state is State.WAITING
+    ending = failed(look(task(), UNREACHABLE, job(State.RUNNING, tasks_made=FILE_ATTEMPTS)))
     assert ending.code is FailureCode.AUDIO_UNREACHABLE
 
 
