@@ -51,8 +51,11 @@ class Budgets:
             budget.set_share(self._submit_share(model), now)
 
     def _budget(self, share_per_second: float, now: float) -> Budget:
-        """The provider counts sliding seconds: rate and burst together are our part and the part left free."""
-        return Budget(share_per_second, now, burst_seconds=(1 - self.part) / self.part)
+        """The provider counts sliding seconds, so the burst comes on top of the rate.
+
+        It takes half of what our part leaves free; the other half is for calls that bunch on their way.
+        """
+        return Budget(share_per_second, now, burst_seconds=(1 - self.part) / self.part / 2)
 
     def _submit_share(self, model: str) -> float:
         info = model_info(model)
