@@ -3,7 +3,8 @@
 import asyncio
 import signal
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import TypeVar
 
 from service import __version__, assemble, log, snapshot
 from service.assemble import Parts, Process
@@ -13,13 +14,18 @@ from service.kafka.topics import Layout, prepare
 from service.metrics import Metrics
 from service.observe import Observing
 from service.pipeline.expire import expire
-from service.pipeline.own import Standing, drain
+from service.pipeline.tenancy import Standing
 from service.settings import Settings
 from service.status import Status
 
 BEAT_SECONDS = 1.0
 """How often the loop shows that it turns, and renews the picture that /status shows."""
+GOODBYE_SECONDS = 5.0
+"""What of the grace is kept for the last commit, for leaving the group and for closing connections."""
+COMMIT_SECONDS = 2.0
+"""The last commit is for lag tools alone: it is not waited for as any other."""
 
+T = TypeVar("T")
 Turn = Callable[[], None]
 Loop = Callable[[Turn], Coroutine[None, None, None]]
 
@@ -56,14 +62,23 @@ class Service:
     async def serve(self) -> int:
         """Check the topics, connect, run until stopped, come to rest."""
         with self._signals(), self._health():
-            layout = await self._prepare_topics()
-            process = Process(
-                self._settings, self._clock, self._metrics, Observing(self._metrics), self._spawn
-            )
-            async with assemble.connected(process, layout) as parts, self._group:
-                await self._work(parts)
+            layout = await _unless(self._stopping, self._prepare_topics())
+            if layout is not None:
+                await self._serve(layout)
         log.write(log.SERVICE_STOPPED)
         return 0
+
+    async def _serve(self, layout: Layout) -> None:
+        process = Process(self._settings, self._clock, self._metrics, Observing(self._metrics), self._spawn)
+        async with assemble.connected(process, layout) as parts, self._group:
+            try:
+                await self._work(parts)
+            finally:
+                # The shards' tasks first: who has left the group must serve nothing.
+                for task in self._tasks:
+                    task.cancel()
+                # Also after a crash: who leaves is replaced at once, not when its session ends.
+                await parts.consumer.stop()
 
     async def _prepare_topics(self) -> Layout:
         settings = self._settings
@@ -88,20 +103,14 @@ class Service:
         log.write(log.DRAINING, open_jobs=sum(self._status.jobs.values()))
         consuming.cancel()
         await self._drain(parts)
-        await parts.consumer.stop()
-        for task in self._tasks:
-            task.cancel()
 
     async def _drain(self, parts: Parts) -> None:
         """Wait for submits on the wire and what is queued; provider tasks wait for the next owner."""
-        grace_seconds = self._settings.shutdown.grace_seconds
-        draining = asyncio.create_task(drain(parts.shards.open_shards(), grace_seconds), name="drain")
-        hurrying = asyncio.create_task(self._hurry.wait(), name="hurry")
-        await asyncio.wait({draining, hurrying}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (draining, hurrying):
-            task.cancel()
-        await asyncio.wait({draining, hurrying})
-        await parts.consumer.commit_last()
+        bound_seconds = max(1.0, self._settings.shutdown.grace_seconds - GOODBYE_SECONDS)
+        await _unless(self._hurry, parts.shards.leave(bound_seconds))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(COMMIT_SECONDS):
+                await parts.consumer.commit_last()
         log.write(log.DRAINED)
 
     async def _picture(self, parts: Parts, turn: Turn) -> None:
@@ -151,6 +160,19 @@ class Service:
             yield
         finally:
             server.stop()
+
+
+async def _unless(event: asyncio.Event, work: Coroutine[None, None, T]) -> T | None:
+    """The result of `work`; None where the event came first, and ended it."""
+    working = asyncio.ensure_future(work)
+    waiting = asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        working.cancel()
+        waiting.cancel()
+        await asyncio.gather(working, waiting, return_exceptions=True)
 
 
 def _readiness(parts: Parts) -> tuple[bool, str]:

@@ -7,7 +7,8 @@ from service import __version__
 from service.clock import Clock
 from service.pipeline.budgets import Budgets
 from service.pipeline.hold import Hold
-from service.pipeline.own import Shards, Tenancy
+from service.pipeline.own import Shards
+from service.pipeline.tenancy import Tenancy
 from service.status import BudgetStatus, HoldStatus, ShardStatus, Status
 
 

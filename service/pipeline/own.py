@@ -5,9 +5,8 @@ fenced while the group still counts us as its owner is taken over again.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Protocol
 
 from service.core.outcomes import OutcomeRules
@@ -15,40 +14,24 @@ from service.core.record import Record
 from service.core.retry import Backoff
 from service.core.shard import Shard, Window
 from service.errors import ClusterError, RestoreError
-from service.kafka.journal import Journal
 from service.kafka.tail import Followed
 from service.kafka.takeover import Taken
+from service.kafka.writer import Writer
 from service.pipeline.accept import AcceptStage
 from service.pipeline.publish import PENDING_LIMIT, OwnedShard, Surroundings
 from service.pipeline.submit import Spawn
+from service.pipeline.tenancy import (
+    ENDING_SECONDS,
+    REVOCATION_SECONDS,
+    Standing,
+    Tenancy,
+    come_to_rest,
+    retire,
+)
 
 RETAKE = Backoff(first_seconds=0.5, longest_seconds=30.0)
-REVOCATION_SECONDS = 10.0
-"""Within this bound a revoked shard waits for its answers and flushes; the group waits for it."""
 RESUME_BELOW = 0.8
 """A full shard takes requests again below this part of its limit: pausing drops what was prefetched."""
-
-
-class Standing(StrEnum):
-    """Where an assigned partition stands."""
-
-    RESTORING = "restoring"
-    READY = "ready"
-    REFUSED = "refused"
-    """It could not be taken over; `detail` says why, and it is tried again."""
-    LOST = "lost"
-    """Another member owns it by the group's word; the next rebalance says so here too."""
-
-
-@dataclass(slots=True)
-class Tenancy:
-    """One assigned partition: how it stands, why, and what serves it."""
-
-    standing: Standing = Standing.RESTORING
-    detail: str = ""
-    shard: OwnedShard | None = None
-    is_full: bool = False
-    task: "asyncio.Task[None] | None" = None
 
 
 class Delivery(Protocol):
@@ -71,6 +54,35 @@ class Delivery(Protocol):
         ...
 
 
+class Follower(Protocol):
+    """What the shards ask of the journal's tail."""
+
+    def follow(self, partition: int, followed: Followed) -> None:
+        """Read the partition from `followed.position` on."""
+        ...
+
+    def leave(self, partition: int) -> None:
+        """Read the partition no more."""
+        ...
+
+
+class ShardJournal(Protocol):
+    """What the shards ask of the journal."""
+
+    @property
+    def tail(self) -> Follower:
+        """Who reads the shards' own partitions back."""
+        ...
+
+    async def take(self, partition: int, group_offset: int | None) -> Taken:
+        """Claim a partition and read it back; raises `RestoreError` or `ClusterError`."""
+        ...
+
+    def writer(self, partition: int, epoch: int) -> Writer:
+        """The writer of a shard that was taken over with this epoch."""
+        ...
+
+
 class Watcher(Protocol):
     """Who counts and logs what becomes of shards."""
 
@@ -87,7 +99,7 @@ class Watcher(Protocol):
 class Ownership:
     """What shards need to be served."""
 
-    journal: Journal
+    journal: ShardJournal
     accept: AcceptStage
     around: Surroundings
     spawn: Spawn
@@ -109,28 +121,37 @@ class Shards:
     tenancies: dict[int, Tenancy] = field(default_factory=dict)
     assignments: int = 0
     """How many assignments there were; zero means that the group has not spoken yet."""
+    is_leaving: bool = False
+    """Whether the process is about to stop: a rebalance on the way out begins nothing."""
 
     def open_shards(self) -> list[OwnedShard]:
         """The shards that are being served."""
         return [t.shard for t in self.tenancies.values() if t.shard is not None and t.shard.is_open]
 
     def assigned(self, partitions: Collection[int]) -> None:
-        """Begin to take each of them over."""
+        """Begin to take each of them over; what was ours before and was never revoked is dropped."""
         self.assignments += 1
-        self.tenancies = {partition: Tenancy() for partition in partitions}
+        for tenancy in self.tenancies.values():
+            tenancy.end()
+        self.tenancies = {} if self.is_leaving else {partition: Tenancy() for partition in partitions}
         for partition, tenancy in self.tenancies.items():
             tenancy.task = self.need.spawn(self._serve(partition, tenancy), name=f"shard {partition}")
-        self.need.on_share(len(partitions))
+        self.need.on_share(len(self.tenancies))
 
     async def revoked(self, partitions: Collection[int]) -> None:
         """Give them back: no new intent, answers on the wire awaited and written down, within the bound."""
         leaving = [self.tenancies.pop(partition) for partition in partitions if partition in self.tenancies]
-        await drain([tenancy.shard for tenancy in leaving if tenancy.shard], REVOCATION_SECONDS)
+        await come_to_rest(leaving, REVOCATION_SECONDS)
+        for tenancy in leaving:
+            tenancy.end()
         tasks = [tenancy.task for tenancy in leaving if tenancy.task]
-        for task in tasks:
-            task.cancel()
         if tasks:
-            await asyncio.wait(tasks, timeout=REVOCATION_SECONDS)
+            await asyncio.wait(tasks, timeout=ENDING_SECONDS)
+
+    async def leave(self, bound_seconds: float) -> None:
+        """Come to rest for good: take nothing over any more, and let what is served finish its writing."""
+        self.is_leaving = True
+        await come_to_rest(list(self.tenancies.values()), bound_seconds)
 
     def deliver(self, partition: int, records: list[Record]) -> None:
         """Hand records to their shard; what comes for a shard that is gone will be read by its next owner."""
@@ -142,7 +163,7 @@ class Shards:
         """Take the shard over again: that judges where requests go on, and counts what is lost."""
         shard = self._shard(partition)
         if shard is not None:
-            shard.close()
+            self.need.spawn(retire(shard), name=f"retire {partition}")
 
     def has_room(self, partition: int) -> bool:
         """Whether the shard is below its fair part of the limits, with hysteresis."""
@@ -163,24 +184,27 @@ class Shards:
         return tenancy.shard if tenancy and tenancy.shard and tenancy.shard.is_open else None
 
     async def _serve(self, partition: int, tenancy: Tenancy) -> None:
-        """Take the shard over and serve it; again after every failure, until cancelled."""
-        attempt = 0
-        while tenancy.standing is not Standing.LOST:
+        """Take the shard over and serve it; again after every failure, until lost or cancelled."""
+        around, attempt = self.need.around, 0
+        while True:
             attempt += 1
             try:
                 await self._take(partition, tenancy)
-                attempt = 0 if tenancy.standing is Standing.READY else attempt
+                taken_at = around.clock.boot_seconds()
                 await self._run(partition, tenancy)
+                # One that is fenced again and again is taken ever more slowly, as one that is refused.
+                attempt = attempt if around.clock.boot_seconds() - taken_at < RETAKE.longest_seconds else 1
             except (RestoreError, ClusterError) as error:
                 tenancy.standing, tenancy.detail = Standing.REFUSED, str(error)
                 self.need.watcher.shard("refused", partition, str(error))
-            around = self.need.around
-            await around.clock.sleep(RETAKE.wait_ms(max(1, attempt), around.clock.draw()) / 1000)
+            if tenancy.standing is Standing.LOST:
+                return
+            await around.clock.sleep(RETAKE.wait_ms(attempt, around.clock.draw()) / 1000)
 
     async def _take(self, partition: int, tenancy: Tenancy) -> None:
         assert self.delivery is not None
         group_offset = await self.delivery.group_offset(partition)
-        if group_offset is not None and not await self.delivery.is_member(partition, group_offset):
+        if not await self.delivery.is_member(partition, group_offset or 0):
             # A member that thawed after its session ended must not fence the rightful owner.
             tenancy.standing = Standing.LOST
             self.need.watcher.shard("lost", partition)
@@ -200,15 +224,20 @@ class Shards:
         followed = Followed(
             taken.epoch,
             taken.claim_offset,
-            shard.close,
+            lambda: self._fenced(shard),
             lambda key: shard.mend([key]) if shard.is_open else None,
         )
         self.need.journal.tail.follow(partition, followed)
         shard.put(state.load(taken.restore, shard.moment()))
         return shard
 
+    def _fenced(self, shard: OwnedShard) -> None:
+        if shard.is_open:
+            self.need.watcher.shard("fenced", shard.partition)
+            shard.close()
+
     async def _run(self, partition: int, tenancy: Tenancy) -> None:
-        """Serve the shard until it is fenced, or this task is cancelled."""
+        """Serve the shard until it is closed, or this task is cancelled."""
         shard = tenancy.shard
         if shard is None:
             return
@@ -216,21 +245,10 @@ class Shards:
             await shard.run_until_closed()
         finally:
             shard.close()
-            self.need.journal.tail.leave(partition)
             tenancy.shard = None
+            if self.tenancies.get(partition, tenancy) is tenancy:
+                self.need.journal.tail.leave(partition)
+            self.need.watcher.shard("closed", partition)
         assert self.delivery is not None
         self.delivery.withhold(partition)
         tenancy.standing = Standing.RESTORING
-        self.need.watcher.shard("fenced", partition)
-
-
-async def drain(shards: Iterable[OwnedShard], bound_seconds: float) -> None:
-    """Let shards come to rest: no new work, answers on the wire awaited, everything written down."""
-    resting = list(shards)
-    for shard in resting:
-        shard.takes_work = False
-    try:
-        async with asyncio.timeout(bound_seconds):
-            await asyncio.gather(*(shard.rest() for shard in resting))
-    except TimeoutError:
-        return

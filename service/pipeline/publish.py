@@ -134,17 +134,21 @@ class OwnedShard:
         while self.is_open:
             await self._wake.wait()
             self._wake.clear()
-            while self.is_open and (self._pending or self.state.cursor != self._durable_cursor):
-                await self._commit()
+            await self._flush()
             self._idle.set()
+
+    async def _flush(self) -> None:
+        while self.is_open and (self._pending or self.state.cursor != self._durable_cursor):
+            await self._commit()
 
     async def rest(self) -> None:
         """Wait until no call is out and nothing is queued; the caller bounds it."""
         while self.is_open and (self.calls or self._pending or not self._idle.is_set()):
             if self.calls:
                 await asyncio.wait(self.calls)
-            self.wake()
-            await self._idle.wait()
+            else:
+                self.wake()
+                await self._idle.wait()
 
     def mend(self, keys: Iterable[str]) -> None:
         """Write our own state over what a stranger wrote behind our claim."""
@@ -173,7 +177,8 @@ class OwnedShard:
         self._sealed_boot_seconds = sealed_boot_seconds = clock.boot_seconds()
         committed = await self._append(batch)
         self._sealed_boot_seconds = None
-        if committed is None:
+        if committed is None or not self.is_open:
+            # Behind a higher claim it counts for nothing, and the next owner does it all again.
             return
         self._durable_cursor = cursor
         self._around.observer.committed(len(moves), clock.boot_seconds() - sealed_boot_seconds)
@@ -181,12 +186,11 @@ class OwnedShard:
         self._release(taken)
 
     async def _append(self, batch: Batch) -> Committed | None:
-        """Append until it is known to be durable: a batch is kept, not dropped; None when the shard closed."""
+        """Append until it is known to be durable: a batch is kept, not dropped; None on a closed shard."""
         while self.is_open:
             answer = await self._writer.append(batch)
             if isinstance(answer, Committed):
-                # Behind a higher claim it counts for nothing, and the next owner does it all again.
-                return answer if self.is_open else None
+                return answer
             self._around.observer.retried(self.partition, answer.reason)
             await self._around.clock.sleep(RETRY_SECONDS)
         return None

@@ -1,0 +1,66 @@
+"""A tenancy: one assigned partition, how it stands and how it comes to rest; it takes nothing over itself."""
+
+import asyncio
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from service.pipeline.publish import OwnedShard
+
+REVOCATION_SECONDS = 10.0
+"""Within this bound a revoked shard waits for its answers and flushes; the group waits for it."""
+ENDING_SECONDS = 5.0
+"""Within this bound a cancelled take-over or shard ends; the rest of the rebalance's 25 s is the group's."""
+
+
+class Standing(StrEnum):
+    """Where an assigned partition stands."""
+
+    RESTORING = "restoring"
+    READY = "ready"
+    REFUSED = "refused"
+    """It could not be taken over; `detail` says why, and it is tried again."""
+    LOST = "lost"
+    """Another member owns it by the group's word; the next rebalance says so here too."""
+
+
+@dataclass(slots=True)
+class Tenancy:
+    """One assigned partition: how it stands, why, and what serves it."""
+
+    standing: Standing = Standing.RESTORING
+    detail: str = ""
+    shard: OwnedShard | None = None
+    is_full: bool = False
+    task: "asyncio.Task[None] | None" = None
+
+    def end(self) -> None:
+        """Stop serving; the task closes the shard."""
+        if self.task is not None:
+            self.task.cancel()
+
+
+async def come_to_rest(tenancies: Collection[Tenancy], bound_seconds: float) -> None:
+    """Stop what is only being taken over: it would begin work. Then drain what is served."""
+    for tenancy in tenancies:
+        if tenancy.shard is None:
+            tenancy.end()
+    await drain([tenancy.shard for tenancy in tenancies if tenancy.shard], bound_seconds)
+
+
+async def retire(shard: OwnedShard) -> None:
+    """Close a shard that is to be taken over again; an answer on the wire is worth the wait."""
+    await drain([shard], REVOCATION_SECONDS)
+    shard.close()
+
+
+async def drain(shards: Iterable[OwnedShard], bound_seconds: float) -> None:
+    """Let shards come to rest: no new work, answers on the wire awaited, everything written down."""
+    resting = list(shards)
+    for shard in resting:
+        shard.takes_work = False
+    try:
+        async with asyncio.timeout(bound_seconds):
+            await asyncio.gather(*(shard.rest() for shard in resting))
+    except TimeoutError:
+        return

@@ -1,0 +1,266 @@
+"""A whole pipeline in one process: every part is the real one, but the broker, the provider and the clock."""
+
+import asyncio
+import json
+from collections import Counter, deque
+from collections.abc import Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from pydantic import JsonValue
+
+from service.core.admission import Admission, AdmissionRules
+from service.core.batch import Appended, Batch, Unknown
+from service.core.identity import JobKey
+from service.core.job import Job, State
+from service.core.moment import Rules
+from service.core.outcomes import Outcome
+from service.core.record import Record
+from service.core.shard import Shard
+from service.core.task import Refused, Trouble
+from service.errors import FailureCode
+from service.kafka.writer import Writer
+from service.messages import Failure, RequestLimits
+from service.pipeline.accept import AcceptStage
+from service.pipeline.budgets import Budgets
+from service.pipeline.collect import CollectStage
+from service.pipeline.expire import expire
+from service.pipeline.hold import Hold
+from service.pipeline.poll import PollStage
+from service.pipeline.publish import OwnedShard, Surroundings
+from service.pipeline.steps import Steps
+from service.pipeline.submit import Desk, SubmitStage
+from tests.fakes.clock import FakeClock, settle
+from tests.fakes.provider import FakeProvider
+from tests.fakes.writer import MemoryBroker
+from tests.unit.core.samples import request_record
+
+ARREARS = Refused(Trouble("Arrearage", "Access denied, account in arrears.", 400))
+THROTTLED = Trouble("Throttling.RateQuota", "Requests rate limit exceeded.", 429)
+URL = "https://h.example/a.wav?Signature=secret"
+PLENTY_PER_MINUTE = 6_000_000.0
+
+
+@dataclass
+class GatedWriter:
+    """A shard's writer with a gate before it: cleared, it holds batches back. `answers` are given instead."""
+
+    inner: Writer
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    answers: deque[Unknown] = field(default_factory=deque)
+    batches: list[Batch] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    async def append(self, batch: Batch) -> Appended:
+        """As the port says."""
+        self.batches.append(batch)
+        await self.gate.wait()
+        return self.answers.popleft() if self.answers else await self.inner.append(batch)
+
+
+@dataclass
+class FakeFence:
+    """Proves what it is asked, unless told otherwise; a cleared gate lets everybody wait."""
+
+    says: bool = True
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: list[tuple[int, int]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    async def proves(self, partition: int, offset: int) -> bool:
+        """As the port says."""
+        self.asked.append((partition, offset))
+        await self.gate.wait()
+        return self.says
+
+
+@dataclass
+class Spawner:
+    """Starts tasks as the service does; one that crashes is found out at the end."""
+
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    crashes: list[BaseException] = field(default_factory=list)
+
+    def __call__(self, coroutine: Coroutine[None, None, None], *, name: str) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(coroutine, name=name)
+        self.tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self.crashes.append(error)
+
+    def named(self, name: str) -> list[asyncio.Task[None]]:
+        """The tasks that run under names that begin so."""
+        return [task for task in self.tasks if task.get_name().startswith(name)]
+
+    async def end(self) -> None:
+        """Cancel what runs, and wait for it."""
+        running = list(self.tasks)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+@dataclass
+class Seen:
+    """What the pipeline tells its observers."""
+
+    commits: list[int] = field(default_factory=list)
+    retries: list[tuple[int, str]] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+    admissions: list[Admission] = field(default_factory=list)
+    shards: list[tuple[str, int]] = field(default_factory=list)
+    details: list[str] = field(default_factory=list)
+    lost: list[tuple[int, int]] = field(default_factory=list)
+    holds: list[str | None] = field(default_factory=list)
+
+    def committed(self, moves: int, seconds: float) -> None:
+        self.commits.append(moves)
+
+    def retried(self, partition: int, reason: str) -> None:
+        self.retries.append((partition, reason))
+
+    def published(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+
+    def shard(self, word: str, partition: int, detail: str = "") -> None:
+        self.shards.append((word, partition))
+        self.details.append(detail)
+
+    def requests_lost(self, partition: int, count: int) -> None:
+        self.lost.append((partition, count))
+
+    def ends(self) -> dict[str, str]:
+        """How each job ended: "result", or the code of its failure."""
+        return {each.id: _end(each) for each in self.outcomes}
+
+
+def _end(outcome: Outcome) -> str:
+    return outcome.body.code.value if isinstance(outcome.body, Failure) else "result"
+
+
+@dataclass
+class Limits:
+    """What the pipeline may do at a time, and how often."""
+
+    posts: int = 32
+    queries: int = 32
+    fetches: int = 8
+    calls_per_second: float = 20.0
+    submits_per_minute: float = PLENTY_PER_MINUTE
+    part: float = 1.0
+    share: float = 1.0
+
+
+@dataclass
+class World:
+    """The stages and their surroundings; `shard` makes shards that run, `run` the stages' loops."""
+
+    limits: Limits = field(default_factory=Limits)
+    admission: AdmissionRules = field(default_factory=AdmissionRules)
+    clock: FakeClock = field(default_factory=FakeClock)
+    provider: FakeProvider = field(default_factory=FakeProvider)
+    broker: MemoryBroker = field(default_factory=MemoryBroker)
+    fence: FakeFence = field(default_factory=FakeFence)
+    seen: Seen = field(default_factory=Seen)
+    spawn: Spawner = field(default_factory=Spawner)
+    turns: Counter[str] = field(default_factory=Counter)
+    writers: dict[int, GatedWriter] = field(default_factory=dict)
+    offsets: Counter[int] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        limits = self.limits
+        self.budgets = Budgets(
+            self.clock, limits.part, limits.calls_per_second, submits_per_minute=limits.submits_per_minute
+        )
+        self.budgets.set_share(limits.share)
+        self.hold = Hold(self.clock, self.seen.holds.append)
+        desk = Desk(self.provider, self.fence, self.spawn, limits.posts)
+        self.submit = SubmitStage(desk, self.clock, self.hold, self.budgets)
+        self.poll = PollStage(self.provider, self.clock, self.budgets, self.spawn, limits.queries)
+        self.collect = CollectStage(self.provider, self.clock, self.spawn, limits.fetches)
+        self.steps = Steps(self.submit, self.poll, self.collect)
+        self.around = Surroundings(self.clock, Rules(), self.seen, self.steps.carry_out)
+        self.accept = AcceptStage(RequestLimits(), self.admission, self.submit, self.seen.admissions.append)
+        self.shards: list[OwnedShard] = []
+
+    def run(self, *stages: str) -> None:
+        """Start the loops of these stages: submit, poll, collect, expire; all without a name."""
+        for name in stages or ("submit", "poll", "collect", "expire"):
+            self.spawn(self._loop(name), name=name)
+
+    def _loop(self, name: str) -> Coroutine[None, None, None]:
+        def on_turn() -> None:
+            self.turns[name] += 1
+
+        match name:
+            case "submit":
+                return self.submit.run(on_turn)
+            case "poll":
+                return self.poll.run(on_turn)
+            case "collect":
+                return self.collect.run(on_turn)
+            case _:
+                return expire(lambda: [each for each in self.shards if each.is_open], self.clock, on_turn)
+
+    def shard(self, partition: int = 0, jobs: Iterable[Job] = (), epoch: int = 1) -> OwnedShard:
+        """An owned shard at work, with these jobs in its state."""
+        shard = OwnedShard(Shard(partition), self.writer(partition, epoch), epoch, self.around)
+        self.shards.append(shard)
+        shard.state.open_request(jobs)
+        self.spawn(shard.run_until_closed(), name=f"shard {partition}")
+        return shard
+
+    def writer(self, partition: int, epoch: int = 1) -> GatedWriter:
+        """A new writer for the partition; `writers` keeps the last one."""
+        self.writers[partition] = GatedWriter(self.broker.writer(partition, epoch))
+        return self.writers[partition]
+
+    async def take(self, shard: OwnedShard, *requests: str, **fields: JsonValue) -> None:
+        """Let requests of these ids be accepted, and everything run that can without time passing."""
+        self.accept.accept(shard, [self.record(shard.partition, each, **fields) for each in requests])
+        await settle()
+
+    def record(self, partition: int, request_id: str, **fields: JsonValue) -> Record:
+        """The next record of the partition."""
+        offset = self.offsets[partition]
+        self.offsets[partition] += 1
+        return request_record(offset, request_id, **fields)
+
+    async def end(self) -> None:
+        """End every task; a crash of one fails the test."""
+        await self.spawn.end()
+        assert self.spawn.crashes == []
+
+
+def state(shard: OwnedShard, request_id: str = "r", index: int = 0) -> State | None:
+    """Where a job stands; None when it is done."""
+    job = shard.state.jobs.get(JobKey(request_id, 0, index))
+    return None if job is None else job.state
+
+
+def job_of(shard: OwnedShard, request_id: str = "r", index: int = 0) -> Job:
+    """An open job."""
+    return shard.state.jobs[JobKey(request_id, 0, index)]
+
+
+def journalled(broker: MemoryBroker, key: str, partition: int = 0) -> list[str]:
+    """The states that a job's journal entries had, in order."""
+    values = [record.value for record in broker.journal(partition) if record.key.decode() == key]
+    return [json.loads(value)["state"] if value else "forgotten" for value in values]
+
+
+def urls(*names: str) -> list[JsonValue]:
+    """URLs of files with these names."""
+    return [f"https://h.example/{name}.wav" for name in names]
+
+
+def codes(failures: Sequence[FailureCode]) -> list[str]:
+    """The failures' codes as text."""
+    return [failure.value for failure in failures]
