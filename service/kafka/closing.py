@@ -48,10 +48,9 @@ async def destroy_producer(producer: AIOKafkaProducer) -> None:
     producer._closed = True  # else its finaliser warns
     sender = producer._sender.sender_task
     if sender is not None:
-        sender.cancel()
-        _abort_connections(producer.client)
         # Cancelled once, it waits for the requests that are out; cancelled again, it cancels them.
-        await asyncio.wait({sender}, timeout=LAST_WORDS_SECONDS)
+        sender.cancel()
+        await asyncio.sleep(0)
         await _end([sender])
     await _disconnect(producer.client)
     _fail_pending(producer)
@@ -70,11 +69,13 @@ async def close_admin(admin: AIOKafkaAdminClient) -> None:
 
 def _fail_pending(producer: AIOKafkaProducer) -> None:
     accumulator = producer._message_accumulator
+    queued = [batch for batches in accumulator._batches.values() for batch in batches]
+    # A batch that failed is taken out of this set, where one that waits for its next try is no more.
+    accumulator._pending_batches.update(queued)
     accumulator.fail_all(ProducerClosed())
-    for batches in accumulator._batches.values():
-        for batch in batches:
-            # Nobody looks at these any more, and asyncio would complain about it.
-            batch._drain_waiter.exception()
+    for batch in queued:
+        # Nobody looks at these any more, and asyncio would complain about it.
+        batch._drain_waiter.exception()
 
 
 async def _disconnect(client: AIOKafkaClient) -> None:

@@ -5,7 +5,9 @@ so each call here is bounded, and a producer that missed its bound is thrown awa
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaProducer
@@ -43,6 +45,7 @@ class Producer:
         self._idempotent = idempotent
         self._bound_seconds = bound_seconds
         self._producer: AIOKafkaProducer | None = None
+        self._users: Counter[AIOKafkaProducer] = Counter()
         self._starting = asyncio.Lock()
 
     async def start(self) -> None:
@@ -65,26 +68,21 @@ class Producer:
         Bounded in time, and never raises for what a broker does. Records of one partition keep their order.
         A record without an offset may still arrive, now or later.
         """
-        producer: AIOKafkaProducer | None = None
         try:
-            async with asyncio.timeout(self._bound_seconds):
-                producer = await self._ready()
+            async with self._using() as producer:
                 answers = await _exchange(producer, records)
+                if any(isinstance(answer, PublishError) for answer in answers) and self._idempotent:
+                    # A refused batch leaves a gap in the sequence, and every later one of that partition is
+                    # refused for it. What others have in flight goes its way.
+                    self._forget(producer)
+                return answers
         except (KafkaError, TimeoutError) as error:
-            if producer is not None:
-                # What it still holds would arrive behind our next try, and a long outage would pile it up.
-                self._forget(producer)
-                await destroy_producer(producer)
             return [PublishError(reason(error)) for _ in records]
-        if any(isinstance(answer, PublishError) for answer in answers):
-            await self._replace_if_broken(producer)
-        return answers
 
     async def partitions(self, topic: str) -> frozenset[int]:
         """The partitions a topic has; raises `PublishError` when that cannot be told within the bound."""
         try:
-            async with asyncio.timeout(self._bound_seconds):
-                producer = await self._ready()
+            async with self._using() as producer:
                 return frozenset(await producer.partitions_for(topic))
         except (KafkaError, TimeoutError) as error:
             raise PublishError(f"{topic}: {reason(error)}") from error
@@ -104,6 +102,8 @@ class Producer:
     async def _ready(self) -> AIOKafkaProducer:
         """The producer, made anew where there is none; the caller bounds it."""
         async with self._starting:
+            if self._producer is not None and is_spent(self._producer):
+                await self.kill()
             if self._producer is None:
                 self._producer = await self._connect()
             return self._producer
@@ -124,15 +124,29 @@ class Producer:
             raise
         return producer
 
-    async def _replace_if_broken(self, producer: AIOKafkaProducer) -> None:
-        """Make the next send use a new producer where this one is of no use after a refusal.
+    @asynccontextmanager
+    async def _using(self) -> AsyncIterator[AIOKafkaProducer]:
+        """The producer, for as long as the bound lasts; the last user of a forgotten one stops it."""
+        async with asyncio.timeout(self._bound_seconds) as bound:
+            producer = await self._ready()
+            self._users[producer] += 1
+            try:
+                yield producer
+            finally:
+                if bound.expired():
+                    # What it still holds would arrive behind our next try, and a long outage pile it up.
+                    self._forget(producer)
+                    await destroy_producer(producer)
+                else:
+                    bound.reschedule(None)
+                await self._leave(producer)
 
-        A refused batch leaves a gap in an idempotent producer's sequence, and every later batch of that
-        partition is refused for it. What others have in flight goes its way first.
-        """
-        if self._idempotent or is_spent(producer):
-            self._forget(producer)
-            await stop_producer(producer)
+    async def _leave(self, producer: AIOKafkaProducer) -> None:
+        self._users[producer] -= 1
+        if not self._users[producer]:
+            del self._users[producer]
+            if producer is not self._producer:
+                await stop_producer(producer)
 
     def _forget(self, producer: AIOKafkaProducer) -> None:
         """Let the next send make a new producer, unless somebody has done so already."""
@@ -157,10 +171,10 @@ async def _exchange(producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> 
 
 
 async def _hand_over(producer: AIOKafkaProducer, record: Outgoing) -> "asyncio.Future[object] | PublishError":
+    partitions = await producer.partitions_for(record.topic)
+    if record.partition is not None and record.partition not in partitions:
+        return PublishError(f"{record.topic} has no partition {record.partition}")
     try:
-        partitions = await producer.partitions_for(record.topic)
-        if record.partition is not None and record.partition not in partitions:
-            return PublishError(f"{record.topic} has no partition {record.partition}")
         sent: asyncio.Future[object] = await producer.send(
             record.topic,
             value=record.value,
@@ -170,8 +184,6 @@ async def _hand_over(producer: AIOKafkaProducer, record: Outgoing) -> "asyncio.F
         )
     except MessageSizeTooLargeError as error:
         return RecordTooLarge(reason(error))
-    except KafkaError as error:
-        return PublishError(reason(error))
     return sent
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +17,7 @@ from service.kafka.topics import Topics
 from tests.brokers import TopicNames, create_topics
 
 WAIT_SECONDS = 20.0
+LOOK_SECONDS = 0.02
 FETCH_WAIT_MS = 20
 OUTCOME_PARTITIONS = 3
 
@@ -64,6 +65,15 @@ async def records_of(bootstrap: str, topic: str, partitions: int = 1) -> list[Co
                     batches = await consumer.getmany(partition, timeout_ms=200)
                     found += batches.get(partition, [])
     return found
+
+
+async def eventually(holds: Callable[[], bool], within_seconds: float = WAIT_SECONDS) -> None:
+    """Return when it holds; fail when it does not come to hold in time."""
+    async with asyncio.timeout(within_seconds):
+        while True:
+            if holds():
+                return
+            await asyncio.sleep(LOOK_SECONDS)
 
 
 class Breakable(Protocol):
