@@ -9,6 +9,9 @@ declare -a picked=()
 eval "picked=(${PYTEST_ARGS:-})" # so that -k "one or two" keeps its quotes
 
 rm -f .coverage .coverage.*
+if [ ${#picked[@]} -eq 0 ]; then
+  set -- --numprocesses=2 --dist=worksteal "$@" # most tests wait for something
+fi
 "$python" -m coverage run -m pytest "--skips-to=$skips" "$@" "${picked[@]}"
 code=$?
 "$python" -m coverage combine --quiet

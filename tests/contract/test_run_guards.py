@@ -139,6 +139,19 @@ def test_a_temporary_folder_left_behind_fails_the_run_and_is_removed(run: Run) -
     assert not Path(made).exists()
 
 
+def test_what_a_worker_of_xdist_leaves_behind_fails_the_run(run: Run) -> None:
+    source = """
+        import tempfile
+
+        def test_folder(): tempfile.mkdtemp(prefix="scribe-left-")
+    """
+    result = run("leftovers", source, "-p", "xdist", "-n", "1")
+    result.assert_outcomes(passed=1)
+    left = [line for line in result.outlines if line.startswith("in the temporary folder: scribe-left-")]
+    assert len(left) == 1
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+
+
 SKIPPING = """
     import pytest
 
@@ -172,6 +185,11 @@ def test_without_skips_a_skip_fails_the_run(run: Run, pytester: pytest.Pytester)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     told = (pytester.path / "told.txt").read_text().splitlines()
     assert told == [*TOLD, "Nothing may be skipped in this run, so it failed."]
+
+
+def test_workers_of_xdist_leave_the_telling_to_the_run(run: Run) -> None:
+    result = run("skips", SKIPPING, "-p", "xdist", "-n", "1")
+    assert [line for line in result.outlines if line.startswith("Skipped ")] == TOLD
 
 
 def test_a_module_that_is_skipped_whole_is_told_as_well(run: Run) -> None:

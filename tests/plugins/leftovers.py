@@ -1,7 +1,8 @@
 """Fails a run that leaves a process, a listening port or a temporary file behind.
 
 The run gets a temporary folder of its own, so that what others do at the same time is not held against it.
-Orphans of its processes become its children (Linux), so that no daemon escapes.
+Orphans of its processes become its children (Linux), so that no daemon escapes. With xdist each worker looks
+after itself, and the run hears of what it found.
 """
 
 import ctypes
@@ -13,12 +14,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 _PR_SET_CHILD_SUBREAPER = 36
 _TCP_LISTEN = "0A"
 _ENDING_SECONDS = 2.0
+_PREFIX = "scribe-tests-"
+_REPORT = "left_behind"
 _OF_PYTHON = "multiprocessing.resource_tracker"  # ends with the process that it serves
 
 
@@ -39,7 +43,7 @@ _WATCH = pytest.StashKey[Watch]()
 def pytest_configure(config: pytest.Config) -> None:
     outer = tempfile.gettempdir()
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", outer)  # pytest keeps its folders of the last runs there
-    folder = Path(tempfile.mkdtemp(prefix="scribe-tests-"))
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     _use_folder(str(folder))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -52,9 +56,17 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     _wait_for_children()
     watch.found += [f"process {pid}: {command}" for pid, command in _children()]
     watch.found += [f"listening port {port}" for port in set(_listening_ports()) - watch.ports]
-    watch.found += [f"in the temporary folder: {path.name}" for path in sorted(watch.folder.iterdir())]
+    watch.found += [f"in the temporary folder: {name}" for name in _names_in(watch.folder)]
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput[_REPORT] = watch.found
     if watch.found and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A worker of xdist has ended; one that crashed tells nothing."""
+    node.config.stash[_WATCH].found += getattr(node, "workeroutput", {}).get(_REPORT, [])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -70,6 +82,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if watch:
         _use_folder(watch.outer)
         shutil.rmtree(watch.folder, ignore_errors=True)
+
+
+def _names_in(folder: Path) -> list[str]:
+    """What lies in the folder; those of workers that are just ending are theirs to remove."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith(_PREFIX))
 
 
 def _use_folder(folder: str) -> None:

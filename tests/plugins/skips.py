@@ -55,6 +55,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):  # of xdist: the run itself hears of each skip and tells them all
+        return
     lines = [f"Skipped {count}: {reason}" for reason, count in config.stash[_SKIPPED].items()]
     if lines and config.getoption("--no-skips"):
         lines.append("Nothing may be skipped in this run, so it failed.")

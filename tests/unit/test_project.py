@@ -236,9 +236,10 @@ def test_each_target_for_people_says_what_it_does() -> None:
 @pytest.mark.parametrize("value", ["a.wav b.mp3", 'it\'s "b" $HOME $(x) #1.wav', "https://h/a?b=1&c=$d;e"])
 @pytest.mark.parametrize("name", ["AUDIO", "URLS", "PYTEST_ARGS"])
 def test_make_hands_on_what_was_typed(name: str, value: str) -> None:
-    show = f"show: ; @printenv {name}"
-    assert output_of("make", "--eval", show, "show", f"{name}={value}") == f"{value}\n"
-    assert output_of("make", "--eval", show, "show", env={**os.environ, name: value}) == f"{value}\n"
+    make = ("make", "--eval", f"show: ; @printenv {name}", "show")
+    alone = {each: text for each, text in os.environ.items() if not each.startswith(("MAKE", "MFLAGS", name))}
+    assert output_of(*make, f"{name}={value}", env=alone) == f"{value}\n"
+    assert output_of(*make, env={**alone, name: value}) == f"{value}\n"
 
 
 def test_a_machine_without_a_fitting_python_gets_a_sentence() -> None:
