@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from service.clock import Clock
-from service.core.entry import STAMP_HEADER, Stamp, read_key
+from service.core.entry import CURSOR_KEY, OWNER_KEY, STAMP_HEADER, Stamp, read_key
 from service.errors import ClusterError
 from service.kafka.closing import has_died
 
@@ -32,6 +32,7 @@ class Followed:
     position: int
     on_fenced: Callable[[], None]
     on_stranger: Callable[[str], None]
+    """Told the key of a job, or `~cursor`, that a stranger wrote to behind the claim."""
     fenced: bool = False
     since: int = field(init=False)
     waiting: list[tuple[int, "asyncio.Future[None]"]] = field(default_factory=list)
@@ -183,14 +184,20 @@ def _meet(followed: Followed, record: ConsumerRecord) -> None:
     if epoch > followed.epoch:
         followed.fence()
     elif epoch < followed.epoch:
-        key = _job_key(record)
+        key = _spoilt(record)
         if key is not None:
             followed.on_stranger(key)
 
 
-def _job_key(record: ConsumerRecord) -> str | None:
-    """The record's key if it is a job's; the shard's own keys are no stranger's to spoil."""
+def _spoilt(record: ConsumerRecord) -> str | None:
+    """The key to be written again: compaction keeps the last entry of a key, whoever wrote it.
+
+    A claim that is gone is as good as a cursor with the claim's epoch.
+    """
+    key = (record.key or b"").decode(errors="replace")
+    if key in (OWNER_KEY, CURSOR_KEY):
+        return CURSOR_KEY
     try:
-        return str(read_key((record.key or b"").decode()))
+        return str(read_key(key))
     except ValueError:
         return None

@@ -2,12 +2,14 @@
 
 import asyncio
 import signal
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.record.util import calc_crc32c
 
 from sandbox.broker import embedded_broker
 from sandbox.kafka import Cluster
@@ -148,3 +150,23 @@ def connections_to(bootstrap: str) -> int:
             own.add(str(descriptor.readlink()))
     rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return sum(row[2].endswith(port) and f"socket:[{row[9]}]" in own for row in rows)
+
+
+async def publish(bootstrap: str, topic: str, *values: bytes | None, partition: int = 0) -> None:
+    """Put records into a partition, as any client would."""
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all") as producer:
+        for value in values:
+            await producer.send_and_wait(topic, value, b"k", partition=partition)
+
+
+async def publish_unreadable(bootstrap: str, topic: str, partition: int = 0) -> None:
+    """A record with a header whose name is not UTF-8: brokers take it, and aiokafka cannot read it."""
+    name = b"unreadable"
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all") as producer:
+        built = producer.create_batch()
+        built.append(key=b"k", value=b"v", timestamp=None, headers=[(name.decode(), b"")])
+        batch = bytearray(built._build().replace(name, b"\xff" * len(name)))
+        crc_at, covered_from = 17, 21  # of Kafka's record batch, version 2
+        struct.pack_into(">I", batch, crc_at, calc_crc32c(bytes(batch[covered_from:])))
+        built._buffer = bytes(batch)
+        await (await producer.send_batch(built, topic, partition=partition))

@@ -1,0 +1,575 @@
+"""Taking a shard over: claims that rise, a journal that is read whole, a request topic that must fit it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import RecordsToDelete
+
+from service.clock import SystemClock
+from service.core.batch import Batch, Committed
+from service.core.entry import (
+    CURSOR_KEY,
+    OWNER_KEY,
+    STAMP_HEADER,
+    Marker,
+    Owner,
+    Stamp,
+    decode,
+    encode_cursor,
+    encode_job,
+    encode_marker,
+)
+from service.core.identity import JobKey, Position
+from service.core.job import Job, Spec, State
+from service.core.moment import Moment
+from service.core.outcomes import OutcomeRules
+from service.core.record import Cursor
+from service.core.shard import Move, Shard, Window
+from service.errors import ClusterError, RestoreError
+from service.kafka import reading
+from service.kafka.client import ClusterConfig, reader
+from service.kafka.journal import Journal
+from service.kafka.producer import Answer, Outgoing, Producer
+from service.kafka.tail import Followed, Tail
+from service.kafka.takeover import OnMismatch, Taken, Takeover
+from service.kafka.topics import Topics
+from tests.brokers import TopicNames, admin
+from tests.contract.cluster import (
+    FETCH_WAIT_MS,
+    BreakableEmbedded,
+    breakable_embedded,
+    eventually,
+    make_topics,
+    new_tasks,
+    producer_for,
+    publish,
+    publish_unreadable,
+    records_of,
+)
+
+pytestmark = pytest.mark.timeout(60)
+needs_java = pytest.mark.needs_java
+NOW_MS = 1_760_000_000_000
+FAR_SECONDS = 8.0
+
+
+@dataclass
+class World:
+    """A shard's journal and requests, and members who take it over."""
+
+    bootstrap: str
+    topics: Topics
+    producer: Producer
+    tail: Tail
+    places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4))
+
+    async def take(
+        self,
+        *,
+        member: str = "a",
+        partition: int = 0,
+        group_offset: int | None = None,
+        on_mismatch: OnMismatch = "refuse",
+        producer: Producer | None = None,
+        cluster: ClusterConfig | None = None,
+    ) -> Taken:
+        producer = producer or self.producer
+        journal = Journal(
+            cluster or ClusterConfig(self.bootstrap),
+            self.topics,
+            producer,
+            self.tail,
+            Takeover(self.topics, producer, member, on_mismatch),
+            FETCH_WAIT_MS,
+            self.places,
+        )
+        return await journal.take(partition, group_offset)
+
+    async def write(self, epoch: int, *moves: Move, cursor: Cursor | None = None, number: int = 1) -> None:
+        """Append a batch as the owner with that epoch."""
+        journal = Journal(
+            ClusterConfig(self.bootstrap),
+            self.topics,
+            self.producer,
+            self.tail,
+            Takeover(self.topics, self.producer, "w", "refuse"),
+            FETCH_WAIT_MS,
+            self.places,
+        )
+        answer = await journal.writer(0, epoch).append(Batch(number, moves, cursor))
+        assert isinstance(answer, Committed), answer
+
+    async def put(self, key: bytes, value: bytes | None, stamp: bytes | None) -> int:
+        """Put any record into the journal; returns its offset."""
+        headers = () if stamp is None else ((STAMP_HEADER, stamp),)
+        [offset] = await self.producer.send([Outgoing(self.topics.journal, key, value, 0, headers)])
+        assert isinstance(offset, int), offset
+        return offset
+
+    async def journal(self) -> list[Any]:
+        return await records_of(self.bootstrap, self.topics.journal)
+
+    async def proven(self, taken: Taken) -> bool:
+        """Whether the tail lets the owner with that claim act."""
+        clock = SystemClock()
+        async with reader(ClusterConfig(self.bootstrap), FETCH_WAIT_MS) as consumer:
+            tail = Tail(consumer, self.topics.journal, clock)
+            tail.follow(0, Followed(taken.epoch, taken.claim_offset, lambda: None, lambda _: None))
+            running = asyncio.gather(tail.run(lambda: None))
+            end = len(await self.journal())
+            async with asyncio.timeout(FAR_SECONDS):
+                is_proven = await tail.proves(0, end - 1)
+            running.cancel()
+            return is_proven
+
+
+@pytest.fixture
+async def world(bootstrap: str, broker_name: str, topic_names: TopicNames) -> AsyncIterator[World]:
+    topics = await make_topics(bootstrap, topic_names)
+    async for made in _world(bootstrap, topics, producer_for(bootstrap, broker_name)):
+        yield made
+
+
+@pytest.fixture
+async def kafka_world(kafka_bootstrap: str, topic_names: TopicNames) -> AsyncIterator[World]:
+    topics = await make_topics(kafka_bootstrap, topic_names)
+    async for made in _world(kafka_bootstrap, topics, producer_for(kafka_bootstrap, "kafka")):
+        yield made
+
+
+async def _world(bootstrap: str, topics: Topics, producer: Producer) -> AsyncIterator[World]:
+    async with reader(ClusterConfig(bootstrap), FETCH_WAIT_MS) as consumer:
+        yield World(bootstrap, topics, producer, Tail(consumer, topics.journal, SystemClock()))
+    await producer.kill()
+
+
+def a_job(request_id: str = "r", file_index: int = 0, state: State = State.ACCEPTED) -> Job:
+    spec = Spec(
+        request_id=request_id,
+        replay=0,
+        file_count=1,
+        job_count=1,
+        model="fun-asr",
+        options={"language_hints": ["en"]},
+        metadata={"n": 1},
+        headers=(("traceparent", "00-1"),),
+        deadline_ms=NOW_MS + 1_000,
+        origin=Position("requests", 0, 7, NOW_MS),
+        digest="d",
+        deduplicated=True,
+        accepted_ms=NOW_MS,
+    )
+    return Job(spec, file_index, "https://h.example/a.wav", 0, state=state)
+
+
+def a_marker(request_id: str) -> Marker:
+    return Marker(JobKey(request_id, 0, 0), "d", 1, succeeded=True, billed_seconds=3, finished_ms=NOW_MS)
+
+
+def open_job(request_id: str, state: State = State.ACCEPTED) -> Move:
+    job = a_job(request_id, state=state)
+    return Move(str(job.key), encode_job(job))
+
+
+def done_job(request_id: str) -> Move:
+    return Move(f"{request_id}/0/0", encode_marker(a_marker(request_id)))
+
+
+# -- claims and what a restore reads --------------------------------------------------------------------
+
+
+async def test_each_takeover_claims_a_higher_epoch_in_the_journal(world: World) -> None:
+    taken = [await world.take(member=name) for name in ("a", "b", "c")]
+    assert [each.epoch for each in taken] == [1, 2, 3]
+    journal = await world.journal()
+    claims = {record.offset: record for record in journal if record.key.decode() == OWNER_KEY}
+    assert list(claims) == [each.claim_offset for each in taken]
+    owners = [decode(OWNER_KEY, record.value) for record in claims.values()]
+    assert owners == [Owner(1, "a"), Owner(2, "b"), Owner(3, "c")]
+    stamps = [dict(record.headers)[STAMP_HEADER] for record in claims.values()]
+    assert stamps == [Stamp(epoch, 0).encode() for epoch in (1, 2, 3)]
+
+
+async def test_the_first_takeover_begins_with_the_first_request_and_says_so_in_the_journal(
+    world: World,
+) -> None:
+    await publish(world.bootstrap, world.topics.requests, b"one", b"two")
+    taken = await world.take()
+    assert (taken.cursor, taken.restore.cursor, taken.lost_requests) == (Cursor(0), Cursor(0), 0)
+    assert (await world.take(group_offset=2)).cursor == Cursor(0)
+
+
+async def test_a_restore_is_what_was_written_last(world: World) -> None:
+    await publish(world.bootstrap, world.topics.requests, *[b"request"] * 9)
+    before = await world.take()
+    await world.write(before.epoch, open_job("a"), open_job("b"), open_job("gone"), cursor=Cursor(5))
+    await world.write(before.epoch, open_job("a", State.SUBMITTING), Move("gone/0/0"), number=2)
+    await world.write(before.epoch, done_job("b"), cursor=Cursor(9), number=3)
+    taken = await world.take(member="b")
+    assert taken.restore.entries == {"a/0/0": a_job("a", state=State.SUBMITTING), "b/0/0": a_marker("b")}
+    assert (taken.restore.jobs(), taken.restore.markers()) == (
+        [a_job("a", state=State.SUBMITTING)],
+        [a_marker("b")],
+    )
+    assert (taken.cursor, taken.restore.cursor) == (Cursor(9), Cursor(9))
+    assert taken.restore.overwritten == set()
+
+
+async def test_what_an_old_owner_writes_behind_a_claim_is_ignored_and_written_again(world: World) -> None:
+    await publish(world.bootstrap, world.topics.requests, *[b"request"] * 9)
+    old = await world.take(member="old")
+    await world.write(old.epoch, open_job("a"), cursor=Cursor(1))
+    new = await world.take(member="new")
+    await world.write(new.epoch, done_job("a"), cursor=Cursor(2))
+    await world.write(old.epoch, open_job("a", State.SUBMITTING), open_job("z"), cursor=Cursor(8), number=2)
+    third = await world.take(member="third")
+    assert third.restore.entries == {"a/0/0": a_marker("a")}
+    assert third.cursor == Cursor(2)
+    assert third.restore.overwritten == {"a/0/0", "z/0/0", CURSOR_KEY}
+
+    shard = Shard(0, Window(), OutcomeRules(), third.cursor)
+    mended = shard.load(third.restore, Moment(NOW_MS, 0.5))
+    await world.write(third.epoch, *mended.moves, number=1)
+    last: dict[str, Any] = {record.key.decode(): record.value for record in await world.journal()}
+    assert decode("a/0/0", last["a/0/0"]) == a_marker("a")
+    assert (last["z/0/0"], decode(CURSOR_KEY, last[CURSOR_KEY])) == (None, Cursor(2))
+    assert (await world.take(member="fourth")).restore.overwritten == set()
+
+
+class Together(Producer):
+    """A producer whose claims wait for each other: all have read the journal before any claim is in it."""
+
+    def __init__(self, cluster: ClusterConfig, *, idempotent: bool, barrier: asyncio.Barrier) -> None:
+        super().__init__(cluster, idempotent=idempotent)
+        self.barrier = barrier
+        self.claims = 0
+
+    async def send(self, records: Sequence[Outgoing]) -> list[Answer]:
+        if records[0].key.decode() == OWNER_KEY:
+            self.claims += 1
+            if self.claims == 1:
+                await self.barrier.wait()
+        return await super().send(records)
+
+
+async def test_of_rivals_that_claim_at_the_same_moment_the_tail_proves_exactly_one(
+    world: World, broker_name: str
+) -> None:
+    await world.take(member="before")
+    barrier = asyncio.Barrier(3)
+    cluster = ClusterConfig(world.bootstrap)
+    rivals = [Together(cluster, idempotent=broker_name == "kafka", barrier=barrier) for _ in range(3)]
+    async with asyncio.timeout(FAR_SECONDS):
+        taken = await asyncio.gather(
+            *(world.take(member=f"rival {n}", producer=rival) for n, rival in enumerate(rivals))
+        )
+    assert sum(rival.claims for rival in rivals) > 3  # they did meet
+    assert len({each.epoch for each in taken}) == 3
+    highest = max(taken, key=lambda each: each.epoch)
+    assert [await world.proven(each) for each in taken] == [each is highest for each in taken]
+    for rival in rivals:
+        await rival.kill()
+
+
+async def test_a_claim_counts_what_comes_between_the_reading_and_the_claim(
+    world: World, broker_name: str
+) -> None:
+    """An owner that is fenced only by this claim may write until it is in the journal."""
+    await publish(world.bootstrap, world.topics.requests, *[b"request"] * 3)
+    owner = await world.take(member="owner")
+    barrier = asyncio.Barrier(2)
+    slow = Together(ClusterConfig(world.bootstrap), idempotent=broker_name == "kafka", barrier=barrier)
+    taking = asyncio.gather(world.take(member="next", producer=slow))
+    async with asyncio.timeout(FAR_SECONDS):
+        await eventually(lambda: slow.claims == 1)  # it has read
+        await world.write(owner.epoch, open_job("late"), cursor=Cursor(3))
+        await barrier.wait()
+        [taken] = await taking
+    assert taken.restore.entries == {"late/0/0": a_job("late")}
+    assert taken.cursor == Cursor(3)
+    await slow.kill()
+
+
+async def test_twenty_thousand_entries_are_restored_in_slices(
+    world: World, record_property: Callable[[str, object], None]
+) -> None:
+    """How long the loop was blocked is measured, not judged: see the property `longest_block_ms`."""
+    loop = asyncio.get_running_loop()
+    first = await world.take()
+    for batch in range(20):
+        moves = [open_job(f"r{batch}-{n}") for n in range(1_000)]
+        await world.write(first.epoch, *moves, number=batch + 1)
+    turns: list[float] = []
+
+    async def tick() -> None:
+        while True:
+            turns.append(loop.time())
+            await asyncio.sleep(0)
+
+    ticking = asyncio.gather(tick())
+    began = loop.time()
+    taken = await world.take()
+    seconds = loop.time() - began
+    ticking.cancel()
+    gaps = [later - earlier for earlier, later in pairwise(turns)]
+    record_property("seconds", round(seconds, 2))
+    record_property("longest_block_ms", round(1000 * max(gaps), 1))
+    assert len(taken.restore.jobs()) == 20_000
+    assert len(turns) > 20_000 / reading.SLICE_RECORDS
+
+
+# -- a request topic that does not fit ------------------------------------------------------------------
+
+START_OVER = "SCRIBE_KAFKA__ON_JOURNAL_MISMATCH=start_over"
+
+
+async def has_read(world: World, cursor: Cursor) -> None:
+    """Let the journal say how far requests have been read."""
+    taken = await world.take()
+    await world.write(taken.epoch, open_job("a"), cursor=cursor)
+
+
+async def refusal(world: World, group_offset: int | None = None) -> str:
+    with pytest.raises(RestoreError) as error:
+        await world.take(group_offset=group_offset)
+    return str(error.value)
+
+
+async def assert_start_over(world: World, group_offset: int | None = None) -> None:
+    """Starting over reads on from the beginning, keeps the jobs, and is done once."""
+    over = await world.take(on_mismatch="start_over", group_offset=group_offset)
+    assert (over.cursor, over.restore.cursor, over.lost_requests) == (Cursor(0), Cursor(0), 0)
+    again = await world.take(group_offset=group_offset)
+    assert again.cursor == Cursor(0)
+    assert again.restore.entries == over.restore.entries
+
+
+async def test_a_cursor_behind_the_end_of_the_requests_is_refused_until_told_to_start_over(
+    world: World,
+) -> None:
+    await publish(world.bootstrap, world.topics.requests, b"one")
+    await has_read(world, Cursor(5, NOW_MS, 1))
+    words = await refusal(world)
+    assert f"has read {world.topics.requests}, partition 0 up to 5, but it ends at 1" in words
+    assert START_OVER in words
+    await assert_start_over(world)
+
+
+async def test_a_cursor_behind_another_record_is_refused_until_told_to_start_over(world: World) -> None:
+    await publish(world.bootstrap, world.topics.requests, b"another", b"one")
+    await has_read(world, Cursor(1, NOW_MS, 12345))
+    words = await refusal(world)
+    assert f"the record before offset 1 of {world.topics.requests}, partition 0 is not the one" in words
+    assert START_OVER in words
+    await assert_start_over(world)
+
+
+async def test_a_lost_journal_is_refused_until_told_to_start_over(world: World) -> None:
+    await publish(world.bootstrap, world.topics.requests, b"one", b"two")
+    words = await refusal(world, group_offset=2)
+    assert f"{world.topics.journal} knows nothing of {world.topics.requests}, partition 0" in words
+    assert START_OVER in words
+    await assert_start_over(world, group_offset=2)
+
+
+async def test_a_group_that_has_read_nothing_has_lost_nothing(world: World) -> None:
+    await publish(world.bootstrap, world.topics.requests, b"one")
+    assert (await world.take(group_offset=0)).cursor == Cursor(0)
+
+
+async def test_a_cursor_that_fits_is_kept_with_what_it_knows(world: World) -> None:
+    await publish(world.bootstrap, world.topics.requests, b"one", b"two")
+    [first, _] = await records_of(world.bootstrap, world.topics.requests)
+    fitting = Cursor(1, first.timestamp, 0x7A6C86F1)  # zlib.crc32(b"one")
+    await has_read(world, fitting)
+    assert (await world.take(group_offset=0)).cursor == fitting
+
+
+async def test_a_request_that_cannot_be_read_does_not_make_the_topic_another_one(world: World) -> None:
+    await publish_unreadable(world.bootstrap, world.topics.requests)
+    await has_read(world, Cursor(1, NOW_MS, 99))
+    assert (await world.take()).cursor == Cursor(1, NOW_MS, 99)
+
+
+@needs_java
+async def test_requests_that_retention_removed_unread_are_counted_once(kafka_world: World) -> None:
+    world = kafka_world
+    await publish(world.bootstrap, world.topics.requests, *[b"request"] * 10)
+    await has_read(world, Cursor(3, NOW_MS, 1))
+    async with admin(world.bootstrap) as client:
+        await client.delete_records({TopicPartition(world.topics.requests, 0): RecordsToDelete(7)})
+    taken = await world.take()
+    assert (taken.lost_requests, taken.cursor, taken.restore.cursor) == (4, Cursor(7), Cursor(7))
+    assert (await world.take()).lost_requests == 0
+
+
+@needs_java
+async def test_requests_that_were_read_before_retention_removed_them_are_not_lost(kafka_world: World) -> None:
+    world = kafka_world
+    await publish(world.bootstrap, world.topics.requests, *[b"request"] * 10)
+    await has_read(world, Cursor(7, NOW_MS, 1))
+    async with admin(world.bootstrap) as client:
+        await client.delete_records({TopicPartition(world.topics.requests, 0): RecordsToDelete(7)})
+    taken = await world.take()
+    assert (taken.lost_requests, taken.cursor) == (0, Cursor(7, NOW_MS, 1))
+
+
+# -- a journal that cannot be trusted -------------------------------------------------------------------
+
+SECRET = "hunter2"
+OURS = Stamp(1, 1).encode()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "stamp"),
+    [
+        pytest.param(b"a/0/0", encode_job(a_job("a")), None, id="no stamp"),
+        pytest.param(b"a/0/0", encode_job(a_job("a")), SECRET.encode(), id="another stamp"),
+        pytest.param(b"a/0/0", SECRET.encode(), OURS, id="not JSON"),
+        pytest.param(b"a/0/0", b'{"state":"%s"}' % SECRET.encode(), OURS, id="another state"),
+        pytest.param(SECRET.encode(), encode_job(a_job("a")), OURS, id="another key"),
+        pytest.param(b"a/%s/0" % SECRET.encode(), encode_job(a_job("a")), OURS, id="a key like ours"),
+        pytest.param(b"\xff/0/0" + SECRET.encode(), b"{}", OURS, id="a key that is no text"),
+        pytest.param(b"a/0/0", b'"%s"' % SECRET.encode(), OURS, id="a string"),
+    ],
+)
+async def test_a_foreign_journal_record_is_named_by_its_place_and_not_by_its_content(
+    world: World, key: bytes, value: bytes, stamp: bytes | None
+) -> None:
+    await world.take()
+    offset = await world.put(key, value, stamp)
+    words = await refusal(world)
+    assert f"{world.topics.journal}, partition 0, offset {offset}" in words
+    assert SECRET not in words
+
+
+async def test_a_journal_record_that_the_client_cannot_read_is_named_by_its_place(world: World) -> None:
+    taken = await world.take()
+    await world.write(taken.epoch, *[open_job(f"r{n}") for n in range(5)])
+    await publish_unreadable(world.bootstrap, world.topics.journal)
+    assert f"{world.topics.journal}, partition 0, offset 7 cannot be read" in await refusal(world)
+
+
+async def test_a_newer_format_is_named(world: World) -> None:
+    await world.put(b"a/0/0", b"{}", b"2.1.1")
+    assert "its format is 2" in await refusal(world)
+
+
+async def test_a_partition_without_a_journal_is_refused_with_what_to_do(world: World) -> None:
+    with pytest.raises(RestoreError, match=f"{world.topics.journal} has no partition 3; give it as many"):
+        await world.take(partition=3)
+
+
+@needs_java
+@pytest.mark.parametrize("ends", ["commit", "abort"])
+async def test_transactions_of_others_do_not_hang_a_restore(kafka_world: World, ends: str) -> None:
+    """Their markers take offsets and are no records: the last offset of the journal is never delivered."""
+    world = kafka_world
+    taken = await world.take()
+    async with AIOKafkaProducer(
+        bootstrap_servers=world.bootstrap, transactional_id=world.topics.journal
+    ) as transactional:
+        await transactional.begin_transaction()
+        job = a_job("t")
+        await transactional.send_and_wait(
+            world.topics.journal,
+            encode_job(job),
+            str(job.key).encode(),
+            partition=0,
+            headers=[(STAMP_HEADER, Stamp(taken.epoch, 1).encode())],
+        )
+        await (transactional.commit_transaction() if ends == "commit" else transactional.abort_transaction())
+    async with asyncio.timeout(FAR_SECONDS):
+        again = await world.take()
+    assert again.epoch == 2
+    assert (await world.take()).epoch == 3
+    assert await world.proven(again) is False
+
+
+# -- a cluster that is away -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def embedded() -> Iterator[BreakableEmbedded]:
+    with breakable_embedded() as broker:
+        yield broker
+        broker.thaw()
+
+
+async def test_a_takeover_from_a_frozen_broker_fails_in_time_and_leaves_nothing(
+    embedded: BreakableEmbedded, topic_names: TopicNames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topics = await make_topics(embedded.bootstrap, topic_names)
+    cluster = ClusterConfig(embedded.bootstrap, request_timeout_ms=700)
+    monkeypatch.setattr(reading, "READ_BOUND_SECONDS", 1.0)
+    producer = Producer(cluster, idempotent=False, bound_seconds=1.0)
+    async for world in _world(embedded.bootstrap, topics, producer):
+        await world.take(cluster=cluster)
+        before = asyncio.all_tasks()
+        embedded.freeze()
+        async with asyncio.timeout(FAR_SECONDS):
+            with pytest.raises(ClusterError):
+                await world.take(cluster=cluster)
+        assert [task for task in new_tasks(before) if "take" in task or "reader" in task] == []
+        embedded.thaw()
+        async with asyncio.timeout(FAR_SECONDS):
+            while True:
+                try:
+                    taken = await world.take(cluster=cluster)
+                    break
+                except (ClusterError, RestoreError):
+                    continue
+        assert taken.epoch >= 2
+
+
+async def test_a_journal_that_stops_delivering_is_given_up_in_time(
+    embedded: BreakableEmbedded, topic_names: TopicNames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topics = await make_topics(embedded.bootstrap, topic_names)
+    await publish(embedded.bootstrap, topics.journal, b"v")
+    monkeypatch.setattr(reading, "READ_BOUND_SECONDS", 0.5)
+    partition = TopicPartition(topics.journal, 0)
+    async with reader(ClusterConfig(embedded.bootstrap), FETCH_WAIT_MS) as consumer:
+        consumer.assign([partition])
+        embedded.freeze()
+        async with asyncio.timeout(FAR_SECONDS):
+            with pytest.raises(RestoreError, match=f"{topics.journal}, partition 0 delivers nothing"):
+                await reading.read(consumer, reading.Span(partition, 0, 1), lambda _: None)
+
+
+async def test_a_reader_that_is_closed_at_once_raises_nothing_and_leaves_nothing(bootstrap: str) -> None:
+    """aiokafka's own stop raises CancelledError there: the shard's task would end without a word."""
+    before = asyncio.all_tasks()
+    for _ in range(5):
+        async with reader(ClusterConfig(bootstrap), FETCH_WAIT_MS):
+            pass
+    assert new_tasks(before) == []
+
+
+async def test_a_takeover_that_is_cancelled_leaves_nothing(world: World) -> None:
+    await world.take()
+    for turns in range(0, 60, 6):
+        before = asyncio.all_tasks()
+        taking = asyncio.gather(world.take())
+        for _ in range(turns):
+            await asyncio.sleep(0.001)
+        taking.cancel()
+        await asyncio.wait({taking}, timeout=FAR_SECONDS)
+        assert taking.done()
+        assert new_tasks(before) == []
+
+
+async def test_against_nothing_a_reader_fails_with_a_reason() -> None:
+    async with asyncio.timeout(FAR_SECONDS):
+        with pytest.raises(ClusterError, match="KafkaConnectionError"):
+            async with reader(ClusterConfig("127.0.0.1:1"), FETCH_WAIT_MS):
+                pytest.fail("nothing is there to read from")
+
+
+def test_the_cursor_of_the_tests_is_what_the_service_writes() -> None:
+    assert decode(CURSOR_KEY, encode_cursor(Cursor(3, 2, 1))) == Cursor(3, 2, 1)
