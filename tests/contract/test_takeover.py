@@ -1,6 +1,7 @@
 """Taking a shard over: claims that rise, a journal that is read whole, a request topic that must fit it."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -38,7 +39,7 @@ from service.kafka.producer import Answer, Outgoing, Producer
 from service.kafka.tail import Followed, Tail
 from service.kafka.takeover import OnMismatch, Taken, Takeover
 from service.kafka.topics import Topics
-from tests.brokers import TopicNames, admin
+from tests.brokers import TopicNames, admin, create_topics
 from tests.contract.cluster import (
     FETCH_WAIT_MS,
     BreakableEmbedded,
@@ -320,7 +321,31 @@ async def test_twenty_thousand_entries_are_restored_in_slices(
     record_property("seconds", round(seconds, 2))
     record_property("longest_block_ms", round(1000 * max(gaps), 1))
     assert len(taken.restore.jobs()) == 20_000
-    assert len(turns) > 20_000 / reading.SLICE_RECORDS
+
+
+async def test_between_two_slices_the_loop_has_its_turn(bootstrap: str, topic_names: TopicNames) -> None:
+    (topic,) = topic_names("topic")
+    await create_topics(bootstrap, {topic: 1})
+    partition = TopicPartition(topic, 0)
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap) as producer:
+        sent = [await producer.send(topic, b"v", partition=0) for _ in range(1_000)]
+        await asyncio.gather(*sent)
+    turns = 0
+    taken: list[int] = []
+
+    async def tick() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    ticking = asyncio.gather(tick())
+    async with reader(ClusterConfig(bootstrap), FETCH_WAIT_MS) as consumer:
+        consumer.assign([partition])
+        await reading.read(consumer, reading.Span(partition, 0, 1_000), lambda _: taken.append(turns))
+    ticking.cancel()
+    assert len(taken) == 1_000
+    assert max(Counter(taken).values()) == reading.SLICE_RECORDS
 
 
 # -- a request topic that does not fit ------------------------------------------------------------------
