@@ -147,14 +147,14 @@ def _end(outcome: Outcome) -> str:
 
 @dataclass
 class Limits:
-    """What the pipeline may do at a time, and how often."""
+    """What the pipeline may do at a time, and how often; half of each quota is ours."""
 
     posts: int = 32
     queries: int = 32
     fetches: int = 8
-    calls_per_second: float = 20.0
+    calls_per_second: float = 40.0
     submits_per_minute: float = PLENTY_PER_MINUTE
-    part: float = 1.0
+    part: float = 0.5
     share: float = 1.0
 
 

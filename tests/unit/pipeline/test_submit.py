@@ -1,0 +1,693 @@
+"""Submit: the intent before the POST, only while it is worth it, and never more than may be."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from service.core.batch import Unknown
+from service.core.events import CancelAsked, DeadlinePassed
+from service.core.identity import JobKey
+from service.core.job import Job, State
+from service.core.task import Lost, NotSent, Refused, Trouble
+from service.pipeline.hold import PROBE_SECONDS
+from service.pipeline.submit import INTENT_SECONDS, RECEIPT_SECONDS, due_together
+from tests.fakes.clock import settle
+from tests.fakes.provider import NO_CONNECTION, TIMEOUT, AfterWork
+from tests.fakes.writer import Fault, Stage
+from tests.unit.core.samples import KEY, job
+from tests.unit.pipeline.world import (
+    ARREARS,
+    THROTTLED,
+    Limits,
+    World,
+    job_of,
+    journalled,
+    state,
+    urls,
+)
+
+LONG = 300.0
+few_a_minute = pytest.mark.parametrize("limits", [Limits(submits_per_minute=12.0)])
+one_place = pytest.mark.parametrize("limits", [Limits(posts=1)])
+
+
+def posted(world: World) -> list[str]:
+    """What was posted, as the file URLs of each call."""
+    return [subject for kind, subject in world.provider.calls if kind == "submit"]
+
+
+# The intent comes first (N2).
+
+
+async def test_a_submit_is_posted_once_its_intent_is_durable(world: World) -> None:
+    shard = world.shard()
+    world.writers[0].gate.clear()
+    await world.take(shard, "r")
+    await world.clock.sleep(1.0)
+    assert posted(world) == []
+    world.writers[0].gate.set()
+    await settle()
+    assert len(posted(world)) == 1
+    assert journalled(world.broker, "r/0/0") == ["submitting", "running"]
+    assert job_of(shard).task_id == "task-1"
+
+
+async def test_nothing_is_posted_while_nobody_knows_whether_the_intent_is_durable(world: World) -> None:
+    shard = world.shard()
+    world.writers[0].answers.extend([Unknown("no answer")] * 60)
+    await world.take(shard, "r")
+    await world.clock.sleep(50)
+    assert posted(world) == []
+
+
+@pytest.mark.parametrize("fault", list(Fault))
+async def test_nothing_is_posted_when_the_broker_does_not_take_the_intent(world: World, fault: Fault) -> None:
+    shard = world.shard()
+    world.broker.break_at(Stage.ENTRIES, fault, times=1000)
+    await world.take(shard, "r")
+    await world.clock.sleep(LONG)
+    assert posted(world) == []
+
+
+async def test_a_queued_submit_too_is_posted_only_once_its_intent_is_durable(world: World) -> None:
+    world.run("submit")
+    shard = world.shard(jobs=[job()])
+    world.writers[0].gate.clear()
+    world.submit.queue(shard, KEY, world.clock.now_ms())
+    await settle()
+    assert (state(shard), posted(world)) == (State.SUBMITTING, [])
+    world.writers[0].gate.set()
+    await settle()
+    assert (state(shard), len(posted(world))) == (State.RUNNING, 1)
+
+
+async def test_accept_and_intent_share_a_batch_where_the_budget_allows(world: World) -> None:
+    shard = world.shard()
+    await world.take(shard, "r")
+    [accepted, *_] = world.writers[0].batches
+    assert [move.key for move in accepted.moves] == ["r/0/0"]
+    assert accepted.cursor is not None
+    assert journalled(world.broker, "r/0/0") == ["submitting", "running"]
+
+
+@pytest.mark.parametrize("limits", [Limits(share=0.0)])
+async def test_what_finds_no_budget_is_accepted_and_waits(world: World) -> None:
+    world.run("submit")
+    shard = world.shard()
+    await world.take(shard, "r")
+    await world.clock.sleep(LONG)
+    assert journalled(world.broker, "r/0/0") == ["accepted"]
+    assert posted(world) == []
+    world.budgets.set_share(1.0)
+    await world.clock.sleep(2)
+    assert len(posted(world)) == 1
+
+
+async def test_the_proof_is_asked_for_the_batch_that_holds_the_intent(world: World) -> None:
+    """The receipt was once taken too late: that of a batch which might never come."""
+    shard = world.shard(partition=3)
+    await world.take(shard, "a")
+    await world.take(shard, "b")
+    journal = world.broker.journal(3)
+    keys = [(partition, journal[offset].key) for partition, offset in world.fence.asked]
+    assert keys == [(3, b"~cursor"), (3, b"~cursor")]
+    for request_id, (_, offset) in zip("ab", world.fence.asked, strict=True):
+        intent = next(record for record in journal if record.key == f"{request_id}/0/0".encode())
+        assert offset == intent.offset + 1
+        assert b'"submitting"' in (intent.value or b"")
+
+
+async def test_an_intent_that_is_queued_behind_a_batch_on_its_way_waits_for_its_own(world: World) -> None:
+    shard = world.shard()
+    world.writers[0].gate.clear()
+    await world.take(shard, "a")
+    await world.take(shard, "b")
+    world.writers[0].gate.set()
+    world.broker.break_at(Stage.ENTRIES, Fault.LOSE_ANSWER)
+    await settle()
+    assert posted(world) == []
+    await world.clock.sleep(1.5)
+    assert len(posted(world)) == 2
+
+
+# What an intent is worth.
+
+
+async def test_an_intent_that_no_fence_proves_is_not_posted_and_costs_no_attempt(world: World) -> None:
+    world.fence.says = False
+    shard = world.shard()
+    await world.take(shard, "r")
+    assert posted(world) == []
+    assert (job_of(shard).state, job_of(shard).submit_attempts) == (State.WAITING, 0)
+    assert journalled(world.broker, "r/0/0") == ["submitting", "waiting"]
+
+
+async def test_a_fence_that_does_not_answer_in_time_proves_nothing(world: World) -> None:
+    world.fence.gate.clear()
+    shard = world.shard()
+    await world.take(shard, "r")
+    await world.clock.sleep(INTENT_SECONDS - 0.1)
+    assert state(shard) is State.SUBMITTING
+    await world.clock.sleep(0.2)
+    assert (job_of(shard).state, job_of(shard).submit_attempts) == (State.WAITING, 0)
+    world.fence.gate.set()
+    await settle()
+    assert posted(world) == []
+
+
+async def test_what_was_not_sent_is_tried_again(world: World) -> None:
+    world.run("submit")
+    world.fence.says = False
+    shard = world.shard()
+    await world.take(shard, "r")
+    world.fence.says = True
+    await world.clock.sleep(2)
+    assert len(posted(world)) == 1
+    assert (job_of(shard).state, job_of(shard).submit_attempts) == (State.RUNNING, 1)
+
+
+@pytest.mark.parametrize("age_seconds", [INTENT_SECONDS - 0.5, INTENT_SECONDS + 0.1])
+async def test_an_intent_is_posted_up_to_two_seconds_after_its_sealing(
+    world: World, age_seconds: float
+) -> None:
+    shard = world.shard()
+    world.writers[0].gate.clear()
+    await world.take(shard, "r")
+    await world.clock.sleep(age_seconds)
+    world.writers[0].gate.set()
+    await settle()
+    assert len(posted(world)) == (1 if age_seconds <= INTENT_SECONDS else 0)
+
+
+async def test_an_intent_that_aged_while_the_machine_slept_is_not_posted(world: World) -> None:
+    """The boot clock shows it, although the process has not noticed any time go by."""
+    world.fence.gate.clear()
+    shard = world.shard()
+    await world.take(shard, "r")
+    world.clock.suspend(60)
+    world.clock.jump(-60)
+    world.fence.gate.set()
+    await settle()
+    assert (posted(world), state(shard)) == ([], State.WAITING)
+
+
+async def test_an_intent_that_is_old_by_the_wall_clock_alone_is_not_posted(world: World) -> None:
+    """Where there is no boot clock, a suspended machine shows on the wall clock."""
+    world.fence.gate.clear()
+    shard = world.shard()
+    await world.take(shard, "r")
+    world.clock.jump(60)
+    world.fence.gate.set()
+    await settle()
+    assert (posted(world), state(shard)) == ([], State.WAITING)
+
+
+async def test_a_receipt_that_came_late_is_as_old_as_its_sealing(world: World) -> None:
+    """A batch that froze on its way is acknowledged in the end, after another may have taken over."""
+    shard = world.shard()
+    world.writers[0].gate.clear()
+    await world.take(shard, "r")
+    world.clock.suspend(60)
+    world.writers[0].gate.set()
+    await settle()
+    assert (posted(world), state(shard)) == ([], State.WAITING)
+
+
+async def test_nothing_is_posted_for_a_shard_that_was_closed_before_its_batch_came_back(world: World) -> None:
+    shard = world.shard()
+    world.writers[0].gate.clear()
+    await world.take(shard, "r")
+    shard.close()
+    world.writers[0].gate.set()
+    await world.clock.sleep(LONG)
+    assert posted(world) == []
+    assert world.spawn.named("submit") == []
+
+
+async def test_nothing_is_posted_for_a_shard_that_was_closed_while_the_proof_was_out(world: World) -> None:
+    world.fence.gate.clear()
+    shard = world.shard()
+    await world.take(shard, "r")
+    shard.close()
+    world.fence.gate.set()
+    await settle()
+    assert posted(world) == []
+
+
+async def test_nothing_is_posted_for_a_shard_that_is_being_given_back(world: World) -> None:
+    world.fence.gate.clear()
+    shard = world.shard()
+    await world.take(shard, "r")
+    shard.takes_work = False
+    world.fence.gate.set()
+    await settle()
+    assert posted(world) == []
+    assert journalled(world.broker, "r/0/0") == ["submitting", "waiting"]
+
+
+async def test_no_intent_is_begun_on_a_shard_that_is_being_given_back(world: World) -> None:
+    world.run("submit")
+    shard = world.shard(jobs=[job()])
+    shard.takes_work = False
+    world.submit.queue(shard, KEY, world.clock.now_ms())
+    await world.clock.sleep(LONG)
+    assert (state(shard), world.broker.journal()) == (State.ACCEPTED, [])
+
+
+@few_a_minute
+async def test_a_job_that_waited_for_budget_is_not_begun_on_a_shard_given_back_meanwhile(
+    world: World,
+) -> None:
+    world.run("submit")
+    shard = world.shard()
+    await world.take(shard, "a", "b")
+    await settle()
+    shard.takes_work = False
+    await world.clock.sleep(LONG)
+    assert state(shard, "b") is State.ACCEPTED
+    assert len(posted(world)) == 1
+
+
+# What becomes of the answer.
+
+
+async def test_a_lost_answer_ends_the_job_and_is_never_posted_again(world: World) -> None:
+    world.run()
+    world.provider.next_submits.append(AfterWork.LOSE_ANSWER)
+    shard = world.shard()
+    await world.take(shard, "r")
+    await world.clock.sleep(LONG)
+    assert world.seen.ends() == {"r/0/0": "submit_uncertain"}
+    assert len(posted(world)) == 1
+
+
+async def test_an_answer_for_a_closed_shard_is_dropped(world: World) -> None:
+    world.provider.submit_gate.clear()
+    shard = world.shard()
+    await world.take(shard, "r")
+    shard.close()
+    world.provider.submit_gate.set()
+    await settle()
+    assert state(shard) is State.SUBMITTING
+    assert journalled(world.broker, "r/0/0") == ["submitting"]
+
+
+async def test_no_connection_costs_no_attempt(world: World) -> None:
+    world.run("submit")
+    world.provider.next_submits.extend([NotSent(NO_CONNECTION)] * 5)
+    shard = world.shard()
+    await world.take(shard, "r")
+    await world.clock.sleep(30)
+    assert len(posted(world)) == 6
+    assert job_of(shard).submit_attempts == 1
+
+
+async def test_a_throttled_submit_halves_the_budget_of_its_model(world: World) -> None:
+    world.provider.next_submits.append(Refused(THROTTLED))
+    shard = world.shard()
+    await world.take(shard, "r")
+    budget = world.budgets.submit("fun-asr")
+    assert budget.rate_per_second == pytest.approx(budget.share_per_second / 2)
+    assert state(shard) is State.WAITING
+    other = world.budgets.submit("fun-asr-mtl")
+    assert other.rate_per_second == other.share_per_second
+
+
+async def test_a_refusal_for_the_request_fails_its_job(world: World) -> None:
+    world.provider.next_submits.append(Refused(Trouble("InvalidParameter", "x", 400)))
+    shard = world.shard()
+    await world.take(shard, "r")
+    await settle()
+    assert world.seen.ends() == {"r/0/0": "submit_rejected"}
+
+
+# Files that share a task.
+
+
+async def test_the_files_of_a_request_share_a_post(world: World) -> None:
+    shard = world.shard()
+    await world.take(shard, "r", file_urls=urls("a", "b", "c"))
+    assert [task.file_urls for task in world.provider.submits] == [tuple(urls("a", "b", "c"))]
+    assert [job_of(shard, index=index).task_id for index in range(3)] == ["task-1"] * 3
+    assert [job_of(shard, index=index).task_files for index in range(3)] == [3] * 3
+
+
+async def test_the_same_url_twice_goes_into_two_posts(world: World) -> None:
+    shard = world.shard()
+    await world.take(shard, "r", file_urls=urls("a", "a", "b"))
+    assert [task.file_urls for task in world.provider.submits] == [tuple(urls("a", "b")), tuple(urls("a"))]
+
+
+async def test_files_of_two_requests_never_share_a_post(world: World) -> None:
+    shard = world.shard()
+    await world.take(shard, "r", "s")
+    assert len(posted(world)) == 2
+
+
+@few_a_minute
+async def test_queued_siblings_share_a_post_and_one_budget(world: World) -> None:
+    world.run("submit")
+    shard = world.shard()
+    await world.take(shard, "first")
+    await world.take(shard, "r", file_urls=urls("a", "b", "c"))
+    await world.clock.sleep(11)
+    assert posted(world)[1:] == [" ".join(map(str, urls("a", "b", "c")))]
+
+
+async def test_a_sibling_that_is_not_due_yet_is_left_for_later(world: World) -> None:
+    shard = world.shard(jobs=siblings())
+    shard.state.jobs[JobKey("r", 0, 1)] = replace(
+        job_of(shard, index=1), state=State.WAITING, due_ms=world.clock.now_ms() + 5_000
+    )
+    errand = due_together(shard, KEY, world.clock.now_ms())
+    assert errand is not None
+    assert [key.file_index for key in errand.keys] == [0, 2]
+    errand = due_together(shard, KEY, world.clock.now_ms() + 5_000)
+    assert errand is not None
+    assert [key.file_index for key in errand.keys] == [0, 1, 2]
+
+
+async def test_a_sibling_of_another_group_or_with_a_task_is_left_out(world: World) -> None:
+    shard = world.shard(jobs=siblings())
+    shard.state.jobs[JobKey("r", 0, 0)] = replace(job_of(shard), state=State.RUNNING, task_id="t")
+    shard.state.jobs[JobKey("r", 0, 2)] = replace(job_of(shard, index=2), group=1)
+    assert due_together(shard, KEY, world.clock.now_ms()) is None
+    errand = due_together(shard, JobKey("r", 0, 1), world.clock.now_ms())
+    assert errand is not None
+    assert [key.file_index for key in errand.keys] == [1]
+
+
+async def test_a_file_that_is_cancelled_while_its_intent_is_on_its_way_is_not_posted(world: World) -> None:
+    world.fence.gate.clear()
+    shard = world.shard()
+    await world.take(shard, "r", file_urls=urls("a", "b", "c"))
+    shard.apply(JobKey("r", 0, 1), CancelAsked())
+    world.fence.gate.set()
+    await settle()
+    assert [task.file_urls for task in world.provider.submits] == [tuple(urls("a", "c"))]
+    assert world.seen.ends() == {"r/0/1": "cancelled"}
+    assert [job_of(shard, index=index).task_files for index in (0, 2)] == [2, 2]
+
+
+async def test_a_request_that_is_cancelled_while_its_intent_is_on_its_way_is_not_posted(world: World) -> None:
+    world.fence.gate.clear()
+    shard = world.shard()
+    await world.take(shard, "r")
+    await world.take(shard, "r", action="cancel")
+    world.fence.gate.set()
+    await settle()
+    assert posted(world) == []
+    assert world.seen.ends() == {"r/0/0": "cancelled"}
+
+
+async def test_a_request_that_is_cancelled_while_its_post_is_out_drops_its_task(world: World) -> None:
+    world.provider.submit_gate.clear()
+    shard = world.shard()
+    await world.take(shard, "r")
+    await world.clock.sleep(1)
+    await world.take(shard, "r", action="cancel")
+    world.provider.submit_gate.set()
+    await settle()
+    assert world.provider.calls[-1] == ("cancel", "task-1")
+    assert world.seen.ends() == {"r/0/0": "cancelled"}
+
+
+@few_a_minute
+async def test_a_file_that_is_cancelled_in_the_queue_is_left_out(world: World) -> None:
+    world.run("submit")
+    shard = world.shard()
+    await world.take(shard, "first")
+    await world.take(shard, "r", file_urls=urls("a", "b"))
+    shard.apply(JobKey("r", 0, 0), CancelAsked())
+    await world.clock.sleep(11)
+    assert posted(world)[1:] == [urls("b")[0]]
+
+
+async def test_a_job_whose_deadline_passes_before_its_intent_is_not_posted(world: World) -> None:
+    world.run("submit")
+    shard = world.shard(jobs=[job(spec=replace(job().spec, deadline_ms=world.clock.now_ms() + 1_000))])
+    world.submit.queue(shard, KEY, world.clock.now_ms() + 2_000)
+    await world.clock.sleep(3)
+    assert posted(world) == []
+    assert world.seen.ends() == {"r/0/0": "deadline_exceeded"}
+
+
+async def test_a_job_that_ended_while_it_was_queued_is_passed_over(world: World) -> None:
+    world.run("submit")
+    shard = world.shard(jobs=[job()])
+    world.submit.queue(shard, KEY, world.clock.now_ms() + 2_000)
+    world.clock.jump(4 * 3600)
+    shard.apply(KEY, DeadlinePassed())
+    await world.clock.sleep(5)
+    assert (posted(world), state(shard)) == ([], None)
+
+
+# Budgets and places.
+
+
+@few_a_minute
+async def test_submits_keep_to_the_budget(world: World) -> None:
+    world.run("submit")
+    shard = world.shard()
+    await world.take(shard, *(f"r{number}" for number in range(20)))
+    await world.clock.sleep(59)
+    assert 5 <= len(posted(world)) <= 7
+    await world.clock.sleep(LONG)
+    assert len(posted(world)) == 20
+
+
+@few_a_minute
+async def test_jobs_go_in_the_order_of_their_coming(world: World) -> None:
+    world.run("submit")
+    shard = world.shard()
+    for number in range(5):
+        await world.take(shard, f"r{number}", file_urls=urls(f"file{number}"))
+        await world.clock.sleep(1)
+    await world.clock.sleep(60)
+    assert posted(world) == [urls(f"file{number}")[0] for number in range(5)]
+
+
+@few_a_minute
+async def test_a_fresh_job_does_not_overtake_one_that_waits(world: World) -> None:
+    world.run("submit")
+    shard = world.shard()
+    await world.take(shard, "a", file_urls=urls("a"))
+    await world.take(shard, "b", file_urls=urls("b"))
+    world.clock.suspend(10)
+    await world.take(shard, "c", file_urls=urls("c"))
+    await world.clock.sleep(30)
+    assert posted(world) == [urls(name)[0] for name in "abc"]
+
+
+@few_a_minute
+async def test_a_model_without_budget_holds_up_no_other(world: World) -> None:
+    world.run("submit")
+    shard = world.shard()
+    await world.take(shard, "a", "b", "c", file_urls=urls("slow"))
+    await world.clock.sleep(1)
+    await world.take(shard, "d", model="fun-asr-mtl", file_urls=urls("other"))
+    await world.take(shard, "e", model="fun-asr-2025-11-07", file_urls=urls("third"))
+    assert posted(world) == [str(url) for url in urls("slow", "other", "third")]
+
+
+@one_place
+async def test_no_more_posts_are_out_than_there_are_places(world: World) -> None:
+    world.run("submit")
+    world.provider.submit_gate.clear()
+    shard = world.shard()
+    await world.take(shard, "a", "b", "c")
+    await world.clock.sleep(LONG)
+    assert len(posted(world)) == 1
+    world.provider.submit_gate.set()
+    await settle()
+    assert len(posted(world)) == 3
+
+
+@one_place
+async def test_a_place_that_is_free_again_is_used_at_once(world: World) -> None:
+    world.run("submit")
+    world.provider.submit_gate.clear()
+    shard = world.shard()
+    await world.take(shard, "a", "b")
+    await world.clock.sleep(0.3)
+    began = world.clock.boot_seconds()
+    world.provider.submit_gate.set()
+    await settle()
+    assert len(posted(world)) == 2
+    assert world.clock.boot_seconds() - began < 0.01
+
+
+@one_place
+async def test_models_take_turns_where_places_are_short(world: World) -> None:
+    world.run("submit")
+    shard = world.shard()
+    world.provider.submit_gate.clear()
+    await world.take(shard, "a0", "a1", "a2", file_urls=urls("a"))
+    await world.take(shard, "b0", "b1", model="fun-asr-mtl", file_urls=urls("b"))
+    await world.clock.sleep(2)
+    for _ in range(5):
+        world.provider.submit_gate.set()
+        await asyncio.sleep(0)
+        world.provider.submit_gate.clear()
+        await settle()
+    assert sorted(posted(world)[1:3]) == [str(url) for url in urls("a", "b")]
+
+
+@one_place
+async def test_a_shard_whose_batch_hangs_gives_its_place_back(world: World) -> None:
+    world.run("submit")
+    stuck, healthy = world.shard(0), world.shard(1)
+    world.writers[0].gate.clear()
+    await world.take(stuck, "a")
+    await world.take(healthy, "b", file_urls=urls("b"))
+    await world.clock.sleep(RECEIPT_SECONDS + 0.5)
+    assert posted(world) == [urls("b")[0]]
+
+
+async def test_no_intent_is_begun_on_a_shard_that_cannot_write(world: World) -> None:
+    world.run("submit")
+    shard = world.shard()
+    world.writers[0].gate.clear()
+    await world.take(shard, "a")
+    await world.clock.sleep(20)
+    await world.take(shard, "b")
+    await world.clock.sleep(20)
+    assert [state(shard, each) for each in "ab"] == [State.WAITING, State.ACCEPTED]
+    assert posted(world) == []
+    world.writers[0].gate.set()
+    await world.clock.sleep(5)
+    assert [state(shard, each) for each in "ab"] == [State.RUNNING, State.RUNNING]
+    assert len(posted(world)) == 2
+
+
+# The hold.
+
+
+async def test_during_a_hold_jobs_are_kept_and_nothing_else_is_submitted(world: World) -> None:
+    world.run("submit")
+    world.provider.next_submits.append(ARREARS)
+    shard = world.shard()
+    await world.take(shard, "a")
+    await world.take(shard, "b", "c")
+    await world.clock.sleep(PROBE_SECONDS - 1)
+    assert len(posted(world)) == 1
+    assert [state(shard, each) for each in "abc"] == [State.ACCEPTED] * 3
+    assert job_of(shard, "a").submit_attempts == 0
+    assert world.seen.holds == ["Arrearage"]
+
+
+async def test_a_hold_is_probed_once_in_half_a_minute(world: World) -> None:
+    world.run("submit")
+    world.provider.next_submits.extend([ARREARS] * 1000)
+    shard = world.shard()
+    for number in range(50):
+        await world.take(shard, f"r{number}")
+    await world.clock.sleep(10 * PROBE_SECONDS + 5)
+    assert len(posted(world)) == 11
+    assert {state(shard, f"r{number}") for number in range(50)} == {State.ACCEPTED}
+
+
+async def test_a_probe_that_never_arrived_is_followed_by_another_half_a_minute_later(world: World) -> None:
+    world.run("submit")
+    world.provider.next_submits.extend([ARREARS, *[NotSent(NO_CONNECTION)] * 1000])
+    shard = world.shard()
+    await world.take(shard, "a", "b", "c")
+    await world.clock.sleep(10 * PROBE_SECONDS + 5)
+    assert len(posted(world)) == 11
+    assert world.hold.is_active
+
+
+async def test_a_lost_probe_does_not_end_the_hold(world: World) -> None:
+    world.run("submit")
+    world.provider.next_submits.extend([ARREARS, Lost(TIMEOUT)])
+    shard = world.shard()
+    await world.take(shard, "a", "b")
+    await world.clock.sleep(PROBE_SECONDS + 1)
+    assert (len(posted(world)), world.hold.is_active) == (2, True)
+
+
+async def test_a_probe_that_goes_through_ends_the_hold_for_all(world: World) -> None:
+    world.run("submit")
+    world.provider.next_submits.append(ARREARS)
+    shard = world.shard()
+    for number in range(20):
+        await world.take(shard, f"r{number}")
+    await world.clock.sleep(PROBE_SECONDS + 1)
+    assert len(posted(world)) == 21
+    assert world.seen.holds == ["Arrearage", None]
+    assert {state(shard, f"r{number}") for number in range(20)} == {State.RUNNING}
+
+
+async def test_a_hold_begins_for_every_model(world: World) -> None:
+    world.run("submit")
+    world.provider.next_submits.append(ARREARS)
+    shard = world.shard()
+    await world.take(shard, "a")
+    await world.take(shard, "b", model="fun-asr-mtl")
+    await world.clock.sleep(PROBE_SECONDS - 1)
+    assert len(posted(world)) == 1
+
+
+async def test_a_submit_that_waited_for_budget_when_the_hold_began_waits_on(world: World) -> None:
+    world.run("submit")
+    world.provider.submit_gate.clear()
+    world.provider.next_submits.append(ARREARS)
+    shard = world.shard()
+    await world.take(shard, "a")
+    world.budgets.submit("fun-asr").penalise(world.clock.boot_seconds())
+    world.budgets.submit("fun-asr").set_share(0.1, world.clock.boot_seconds())
+    await world.take(shard, "b")
+    await world.clock.sleep(1)
+    world.provider.submit_gate.set()
+    await world.clock.sleep(PROBE_SECONDS - 2)
+    assert (len(posted(world)), world.hold.is_active) == (1, True)
+
+
+async def test_an_intent_on_its_way_when_the_hold_began_is_not_posted(world: World) -> None:
+    world.provider.submit_gate.clear()
+    world.provider.next_submits.append(ARREARS)
+    shard = world.shard()
+    await world.take(shard, "a")
+    world.fence.gate.clear()
+    await world.take(shard, "b")
+    world.provider.submit_gate.set()
+    await settle()
+    world.fence.gate.set()
+    await settle()
+    assert len(posted(world)) == 1
+    assert (job_of(shard, "b").state, job_of(shard, "b").submit_attempts) == (State.WAITING, 0)
+
+
+async def test_a_probe_of_many_files_leaves_no_more_in_the_queue_than_there_are_jobs(world: World) -> None:
+    world.run("submit")
+    world.provider.next_submits.extend([ARREARS] * 1000)
+    shard = world.shard()
+    await world.take(shard, "r", file_urls=urls(*(f"f{number}" for number in range(100))))
+    await world.clock.sleep(100 * PROBE_SECONDS)
+    assert len(posted(world)) == 101
+    assert waiting(world) <= 100
+
+
+async def test_a_hold_does_not_keep_shards_that_went_meanwhile(world: World) -> None:
+    world.run("submit")
+    world.provider.next_submits.append(ARREARS)
+    shard = world.shard()
+    await world.take(shard, "a", "b", "c")
+    await world.clock.sleep(2)
+    assert waiting(world) == 3
+    shard.close()
+    await world.clock.sleep(2)
+    assert waiting(world) == 0
+
+
+def waiting(world: World) -> int:
+    """How many entries the submit stage keeps."""
+    stage = world.submit
+    return len(stage._due) + sum(len(lane) for lane in stage._ready.values())
+
+
+def siblings() -> list[Job]:
+    """Three jobs of a request in one group."""
+    spec = replace(job().spec, file_count=3, job_count=3)
+    return [job(spec=spec, file_index=index, file_url=str(urls("abc"[index])[0])) for index in range(3)]
