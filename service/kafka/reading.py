@@ -12,7 +12,7 @@ READ_BOUND_SECONDS = 30.0
 """How long a read may go without anything new before it gives up."""
 POLL_MS = 100
 """Behind a transaction's marker, which is no record, this long is waited for nothing."""
-SLICE_RECORDS = 200
+SLICE_RECORDS = 100
 """Records handled between two turns of the event loop: a few milliseconds."""
 
 

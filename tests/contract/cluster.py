@@ -8,9 +8,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
+import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.record.util import calc_crc32c
 
+from sandbox import child
 from sandbox.broker import embedded_broker
 from sandbox.kafka import Cluster
 from service.kafka.client import ClusterConfig
@@ -111,8 +113,11 @@ class BreakableEmbedded:
         self._broker.process.wait()
 
     def restart(self) -> None:
+        """Return when it serves again, at the port where its old connections may still linger."""
         port = int(self.bootstrap.rpartition(":")[2])
-        self._broker = self._stack.enter_context(embedded_broker(port=port))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(child, "require_free", lambda _: None)
+            self._broker = self._stack.enter_context(embedded_broker(port=port))
 
 
 class BreakableKafka:
