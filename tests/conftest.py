@@ -5,6 +5,7 @@ pytest_plugins = [
     "tests.plugins.environment",
     "tests.plugins.leftovers",
     "tests.plugins.loopback",
+    "tests.plugins.measured",
     "tests.plugins.skips",
     "pytester",
 ]
