@@ -11,6 +11,7 @@ from pathlib import Path
 from tools.pages.configuration import configuration_page
 from tools.pages.errors import errors_page
 from tools.pages.metrics import metrics_page
+from tools.pages.states import states_page
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
@@ -18,6 +19,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "configuration": configuration_page,
     "errors": errors_page,
     "metrics": metrics_page,
+    "states": states_page,
 }
 """Each page's name, which is its file's name without `.md`, and what writes it."""
 

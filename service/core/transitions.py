@@ -53,7 +53,8 @@ def impossible(job: Job, event: Event, _moment: Moment) -> Transition:
     raise IllegalTransition(f"{job.key} in state {job.state} met {type(event).__name__}")
 
 
-def _done(job: Job, _event: Published, _moment: Moment) -> Transition:
+def done(job: Job, _event: Published, _moment: Moment) -> Transition:
+    """Nothing is left but the marker."""
     return Transition(replace(job, state=State.DONE))
 
 
@@ -97,7 +98,7 @@ _ROWS: dict[State, dict[type[Event], Answer]] = {
         LookFailed: ignore,
     },
     State.FINISHING: {
-        Published: _done,
+        Published: done,
         # Taken for a submit that waited for its budget while a cancel or the deadline ended the job.
         Intended: ignore,
         Restored: watching.resume_finish,
