@@ -19,8 +19,8 @@ INTRODUCTION = """\
 # The states of a job
 
 This page is written by `python -m tools.generate_docs states` from `service/core/transitions.py`; a test
-keeps it in step. The diagram shows the ways that the table took when it was asked with one event of each kind that
-makes a difference; arrows to a state itself are left out.
+keeps it in step. The diagram shows the ways that the table took when it was asked with one event of each
+kind that makes a difference; arrows to a state itself are left out.
 
 """
 
