@@ -1,0 +1,129 @@
+"""Expire: the deadline is told to every open job, in whatever state it is."""
+
+import pytest
+
+from service.core.task import TaskStatus
+from tests.fakes.clock import settle
+from tests.unit.pipeline.world import ARREARS, Limits, World, state
+
+TTL = 60
+LATE = "deadline_exceeded"
+
+
+async def test_a_job_that_waits_for_budget_ends_at_its_deadline(world: World) -> None:
+    world.budgets.set_share(0.0)
+    world.run()
+    shard = world.shard()
+    await world.take(shard, "r", ttl_seconds=TTL)
+    await world.clock.sleep(TTL - 2)
+    assert world.seen.ends() == {}
+    await world.clock.sleep(3)
+    assert world.seen.ends() == {"r/0/0": LATE}
+    assert world.provider.calls == []
+
+
+async def test_a_job_that_is_held_ends_at_its_deadline(world: World) -> None:
+    world.provider.next_submits.extend([ARREARS] * 100)
+    world.run()
+    shard = world.shard()
+    await world.take(shard, "r", ttl_seconds=TTL)
+    await world.clock.sleep(TTL + 2)
+    assert world.seen.ends() == {"r/0/0": LATE}
+
+
+async def test_a_job_whose_task_runs_ends_at_its_deadline(world: World) -> None:
+    world.provider.statuses = (TaskStatus.RUNNING,)
+    world.run()
+    shard = world.shard()
+    await world.take(shard, "r", ttl_seconds=TTL)
+    await world.clock.sleep(TTL + 2)
+    assert world.seen.ends() == {"r/0/0": LATE}
+
+
+async def test_a_job_whose_post_is_out_ends_when_its_answer_comes(world: World) -> None:
+    world.provider.submit_gate.clear()
+    world.run()
+    shard = world.shard()
+    await world.take(shard, "r", ttl_seconds=TTL)
+    await world.clock.sleep(TTL + 10)
+    assert world.seen.ends() == {}
+    world.provider.submit_gate.set()
+    await settle()
+    assert world.seen.ends() == {"r/0/0": LATE}
+
+
+async def test_a_result_that_is_being_fetched_is_not_thrown_away(world: World) -> None:
+    world.provider.statuses = (TaskStatus.SUCCEEDED,)
+    world.provider.fetch_gate.clear()
+    world.run()
+    shard = world.shard()
+    await world.take(shard, "r", ttl_seconds=TTL)
+    await world.clock.sleep(TTL + 10)
+    assert world.seen.ends() == {}
+    world.provider.fetch_gate.set()
+    await settle()
+    assert world.seen.ends() == {"r/0/0": "result"}
+
+
+async def test_an_outcome_that_waits_for_the_broker_is_not_decided_again(world: World) -> None:
+    world.run()
+    shard = world.shard()
+    await world.take(shard, "r", ttl_seconds=TTL)
+    await world.clock.sleep(1)
+    world.writers[0].gate.clear()
+    await world.clock.sleep(TTL + 10)
+    world.writers[0].gate.set()
+    await settle()
+    assert len(world.seen.outcomes) == 1
+    assert len(world.broker.outcomes()) == 1
+
+
+async def test_jobs_before_their_deadline_are_left_alone(world: World) -> None:
+    world.provider.statuses = (TaskStatus.RUNNING,)
+    world.run()
+    shard = world.shard()
+    await world.take(shard, "early", ttl_seconds=TTL)
+    await world.take(shard, "late", ttl_seconds=3600)
+    await world.clock.sleep(TTL + 2)
+    assert world.seen.ends() == {"early/0/0": LATE}
+    assert state(shard, "late") is not None
+
+
+async def test_a_wall_clock_that_jumps_over_the_deadline_is_noticed_within_a_second(world: World) -> None:
+    world.provider.statuses = (TaskStatus.RUNNING,)
+    world.run()
+    shard = world.shard()
+    await world.take(shard, "r", ttl_seconds=3600)
+    world.clock.jump(3700)
+    await world.clock.sleep(1.1)
+    assert world.seen.ends() == {"r/0/0": LATE}
+
+
+async def test_a_wall_clock_that_is_set_back_gives_the_job_its_time(world: World) -> None:
+    world.provider.statuses = (TaskStatus.RUNNING,)
+    world.run()
+    shard = world.shard()
+    await world.take(shard, "r", ttl_seconds=TTL)
+    world.clock.jump(-600)
+    await world.clock.sleep(600)
+    assert world.seen.ends() == {}
+    await world.clock.sleep(TTL + 2)
+    assert world.seen.ends() == {"r/0/0": LATE}
+
+
+async def test_every_open_shard_is_looked_over_and_no_closed_one(world: World) -> None:
+    world.provider.statuses = (TaskStatus.RUNNING,)
+    world.run()
+    shards = [world.shard(partition) for partition in range(3)]
+    for shard, request_id in zip(shards, "abc", strict=True):
+        await world.take(shard, request_id, ttl_seconds=TTL)
+    shards[1].close()
+    await world.clock.sleep(TTL + 2)
+    assert set(world.seen.ends()) == {"a/0/0", "c/0/0"}
+
+
+@pytest.mark.parametrize("limits", [Limits(share=0.0)])
+async def test_the_loop_turns_once_a_second(world: World) -> None:
+    world.run("expire")
+    await world.clock.sleep(60.5)
+    assert 60 <= world.turns["expire"] <= 62

@@ -1,0 +1,631 @@
+"""Own: shards are taken over when they are assigned, served, given back, and never served by two."""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import pytest
+
+from service.core.batch import Batch
+from service.core.events import Intended
+from service.core.job import Spec, State
+from service.core.outcomes import OutcomeRules
+from service.core.record import Cursor, Record
+from service.core.shard import Shard, Window
+from service.errors import ClusterError, RestoreError
+from service.kafka.tail import Followed
+from service.kafka.takeover import Taken
+from service.kafka.writer import Writer
+from service.pipeline.own import RETAKE, Ownership, Shards
+from service.pipeline.publish import PENDING_LIMIT, OwnedShard
+from service.pipeline.tenancy import ENDING_SECONDS, REVOCATION_SECONDS, Standing
+from tests.fakes.clock import settle
+from tests.unit.core.samples import job, spec
+from tests.unit.pipeline.world import Limits, World, journalled, state
+
+OPEN_JOBS = 40
+
+
+@dataclass
+class FakeDelivery:
+    """The group consumer as the shards see it."""
+
+    offsets: dict[int, int] = field(default_factory=dict)
+    is_owner: bool = True
+    trouble: deque[ClusterError] = field(default_factory=deque)
+    released: list[tuple[int, int]] = field(default_factory=list)
+    withheld: list[int] = field(default_factory=list)
+    proofs: list[tuple[int, int]] = field(default_factory=list)
+
+    def release(self, partition: int, offset: int) -> None:
+        self.released.append((partition, offset))
+
+    def withhold(self, partition: int) -> None:
+        self.withheld.append(partition)
+
+    async def group_offset(self, partition: int) -> int | None:
+        await asyncio.sleep(0.01)
+        return self.offsets.get(partition)
+
+    async def is_member(self, partition: int, offset: int) -> bool:
+        self.proofs.append((partition, offset))
+        await asyncio.sleep(0.01)
+        if self.trouble:
+            raise self.trouble.popleft()
+        return self.is_owner
+
+
+@dataclass
+class FakeTail:
+    """The journal's tail: the test is the stranger."""
+
+    followed: dict[int, Followed] = field(default_factory=dict)
+    left: list[int] = field(default_factory=list)
+
+    def follow(self, partition: int, followed: Followed) -> None:
+        self.followed[partition] = followed
+
+    def leave(self, partition: int) -> None:
+        self.followed.pop(partition, None)
+        self.left.append(partition)
+
+
+@dataclass
+class FakeJournal:
+    """Take-overs of the journal in memory; `refusals` come first."""
+
+    world: World
+    tail: FakeTail = field(default_factory=FakeTail)
+    gates: dict[int, asyncio.Event] = field(default_factory=dict)
+    refusals: deque[RestoreError | ClusterError] = field(default_factory=deque)
+    taken: list[tuple[int, float]] = field(default_factory=list)
+    lost_requests: int = 0
+
+    def hang(self, partition: int) -> asyncio.Event:
+        """Let take-overs of the partition wait for this event."""
+        self.gates[partition] = asyncio.Event()
+        return self.gates[partition]
+
+    async def take(self, partition: int, group_offset: int | None) -> Taken:
+        self.taken.append((partition, self.world.clock.boot_seconds()))
+        if partition in self.gates:
+            await self.gates[partition].wait()
+        if self.refusals:
+            raise self.refusals.popleft()
+        restore = self.world.broker.restore(partition)
+        epoch = restore.epoch + 1
+        claim_offset = len(self.world.broker.journal(partition))
+        return Taken(restore, epoch, claim_offset, restore.cursor or Cursor(0), self.lost_requests)
+
+    def writer(self, partition: int, epoch: int) -> Writer:
+        return self.world.writer(partition, epoch)
+
+
+@dataclass
+class Member:
+    """A process's shards, and what surrounds them."""
+
+    world: World
+    delivery: FakeDelivery = field(default_factory=FakeDelivery)
+    shares: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.journal = FakeJournal(self.world)
+        world = self.world
+        self.shards = Shards(
+            Ownership(
+                journal=self.journal,
+                accept=world.accept,
+                around=world.around,
+                spawn=world.spawn,
+                watcher=world.seen,
+                window=Window(),
+                outcomes=OutcomeRules(),
+                open_jobs=OPEN_JOBS,
+                on_share=self.shares.append,
+            ),
+            self.delivery,
+        )
+
+    async def own(self, *partitions: int) -> list[OwnedShard]:
+        """Be assigned partitions, and have taken them over."""
+        self.shards.assigned(partitions)
+        await self.world.clock.sleep(0.1)
+        return self.shards.open_shards()
+
+    def shard(self, partition: int = 0) -> OwnedShard:
+        found = self.shards.tenancies[partition].shard
+        assert found is not None
+        return found
+
+    def standing(self, partition: int = 0) -> Standing:
+        return self.shards.tenancies[partition].standing
+
+    def deliver(self, partition: int, *requests: str) -> list[Record]:
+        records = [self.world.record(partition, each) for each in requests]
+        self.shards.deliver(partition, records)
+        return records
+
+    def words(self, partition: int = 0) -> list[str]:
+        """What became of a shard."""
+        return [word for word, of in self.world.seen.shards if of == partition]
+
+
+@pytest.fixture
+async def member(world: World) -> Member:
+    world.run("submit")
+    return Member(world)
+
+
+# Taking over.
+
+
+async def test_an_assigned_partition_is_taken_over_and_then_delivers(member: Member) -> None:
+    member.shards.assigned([0, 1])
+    assert [member.standing(0), member.standing(1)] == [Standing.RESTORING] * 2
+    assert member.delivery.released == []
+    await member.world.clock.sleep(0.1)
+    assert [member.standing(0), member.standing(1)] == [Standing.READY] * 2
+    assert sorted(member.delivery.released) == [(0, 0), (1, 0)]
+    assert (member.words(0), member.shares) == (["taken"], [2])
+    assert {shard.partition for shard in member.shards.open_shards()} == {0, 1}
+
+
+async def test_being_assigned_waits_for_nothing(member: Member) -> None:
+    member.journal.hang(0)
+    member.shards.assigned([0])
+    await member.world.clock.sleep(60)
+    assert (member.standing(), member.shards.open_shards()) == (Standing.RESTORING, [])
+    assert not member.shards.has_room(0)
+
+
+async def test_an_assignment_of_nothing_is_one_too(member: Member) -> None:
+    member.shards.assigned([])
+    assert (member.shards.assignments, member.shares) == (1, [0])
+
+
+async def test_delivery_begins_at_the_cursor_whatever_the_group_says(member: Member) -> None:
+    member.delivery.offsets[0] = 1
+    [shard] = await member.own(0)
+    member.deliver(0, "a", "b", "c")
+    await settle()
+    await member.shards.revoked([0])
+    await member.own(0)
+    assert member.delivery.released == [(0, 0), (0, 3)]
+    assert member.shard().state.cursor == shard.state.cursor
+
+
+async def test_open_jobs_are_resumed_by_their_tasks(member: Member) -> None:
+    await member.own(0)
+    member.deliver(0, "r")
+    await settle()
+    await member.shards.revoked([0])
+    [shard] = await member.own(0)
+    assert state(shard) is State.RUNNING
+    member.world.run("poll", "collect")
+    await member.world.clock.sleep(30)
+    assert member.world.seen.ends() == {"r/0/0": "result"}
+    assert member.world.provider.count("submit") == 1
+
+
+async def test_requests_that_were_lost_to_retention_are_said(member: Member) -> None:
+    member.journal.lost_requests = 7
+    await member.own(0)
+    assert member.world.seen.lost == [(0, 7)]
+
+
+async def test_the_membership_is_proven_before_the_claim(member: Member) -> None:
+    member.delivery.offsets[0] = 5
+    await member.own(0, 1)
+    assert sorted(member.delivery.proofs) == [(0, 5), (1, 0)]
+
+
+@pytest.mark.parametrize("offset", [None, 5])
+async def test_a_stranger_that_thawed_does_not_claim(member: Member, offset: int | None) -> None:
+    if offset is not None:
+        member.delivery.offsets[0] = offset
+    member.delivery.is_owner = False
+    member.shards.assigned([0])
+    await member.world.clock.sleep(600)
+    assert (member.standing(), member.words()) == (Standing.LOST, ["lost"])
+    assert (member.journal.taken, member.delivery.released) == ([], [])
+    assert not member.shards.has_room(0)
+
+
+async def test_one_that_was_lost_is_served_again_after_the_next_assignment(member: Member) -> None:
+    member.delivery.is_owner = False
+    member.shards.assigned([0])
+    await member.world.clock.sleep(1)
+    member.delivery.is_owner = True
+    await member.shards.revoked([0])
+    await member.own(0)
+    assert member.standing() is Standing.READY
+
+
+@pytest.mark.parametrize("error", [RestoreError("the journal is not this topic's"), ClusterError("away")])
+async def test_a_shard_that_is_refused_says_why_and_is_tried_ever_more_slowly(
+    member: Member, error: RestoreError | ClusterError
+) -> None:
+    member.world.clock.draw_always = 1.0
+    member.journal.refusals.extend([error] * 9)
+    member.shards.assigned([0])
+    await member.world.clock.sleep(0.1)
+    assert (member.standing(), member.shards.tenancies[0].detail) == (Standing.REFUSED, str(error))
+    await member.world.clock.sleep(180)
+    tries = [at for _, at in member.journal.taken]
+    gaps = [later - earlier for earlier, later in pairwise(tries)]
+    assert [round(gap, 0) for gap in gaps[:4]] == [1.0, 1.0, 2.0, 4.0]
+    assert max(gaps) == pytest.approx(RETAKE.longest_seconds, abs=0.1)
+    assert member.standing() is Standing.READY
+    assert member.shards.tenancies[0].detail == ""
+    assert member.words() == [*["refused"] * 9, "taken"]
+
+
+async def test_a_group_that_does_not_answer_refuses_the_shard_for_now(member: Member) -> None:
+    member.delivery.trouble.append(ClusterError("no answer in time"))
+    member.shards.assigned([0])
+    await member.world.clock.sleep(5)
+    assert (member.words(), member.standing()) == (["refused", "taken"], Standing.READY)
+
+
+async def test_a_refused_shard_stops_no_other(member: Member) -> None:
+    member.journal.refusals.append(RestoreError("x"))
+    member.shards.assigned([0, 1])
+    await member.world.clock.sleep(0.05)
+    assert {member.standing(0), member.standing(1)} == {Standing.REFUSED, Standing.READY}
+
+
+async def test_what_a_crash_left_on_the_wire_is_told_and_not_submitted_again(member: Member) -> None:
+    left = member.world.shard(jobs=[job()])
+    left.apply(job().key, _intended(member.world))
+    await settle()
+    left.close()
+    await member.own(0)
+    assert member.world.seen.ends() == {"r/0/0": "submit_uncertain"}
+    assert member.world.provider.calls == []
+
+
+# Serving.
+
+
+async def test_records_reach_their_shard(member: Member) -> None:
+    shards = await member.own(0, 1)
+    member.deliver(1, "r")
+    assert [len(shard.state.jobs) for shard in shards] == [0, 1]
+
+
+async def test_records_for_a_shard_that_is_not_there_are_ignored(member: Member) -> None:
+    await member.own(0)
+    member.deliver(5, "r")
+    member.shard().close()
+    member.deliver(0, "r")
+    await settle()
+    assert member.world.seen.admissions == []
+
+
+async def test_a_shard_is_full_at_its_part_of_the_limit_and_takes_again_well_below(member: Member) -> None:
+    shard, _ = await member.own(0, 1)
+    for number in range(OPEN_JOBS // 2 - 1):
+        member.deliver(0, f"r{number}")
+    assert member.shards.has_room(0)
+    member.deliver(0, "last")
+    assert not member.shards.has_room(0)
+    assert member.shards.has_room(1)
+    keys = list(shard.state.jobs)
+    room = []
+    for key in keys[:5]:
+        del shard.state.jobs[key]
+        room.append(member.shards.has_room(0))
+    assert room == [False, False, False, False, True]
+
+
+async def test_a_shard_whose_writes_pile_up_takes_no_more(member: Member) -> None:
+    [shard] = await member.own(0)
+    member.world.writers[0].gate.clear()
+    member.deliver(0, "r")
+    await settle()
+    shard.mend(f"x{number}/0/0" for number in range(PENDING_LIMIT - 1))
+    assert member.shards.has_room(0)
+    shard.mend(["y/0/0"])
+    assert not member.shards.has_room(0)
+    member.world.writers[0].gate.set()
+    await member.world.clock.sleep(1)
+    assert member.shards.has_room(0)
+
+
+async def test_even_one_open_job_is_room_where_the_limit_is_tiny(member: Member) -> None:
+    await member.own(*range(OPEN_JOBS + 10))
+    assert all(member.shards.has_room(partition) for partition in range(OPEN_JOBS + 10))
+
+
+async def test_the_offsets_for_the_group_are_those_in_the_journal(member: Member) -> None:
+    await member.own(0, 1)
+    member.deliver(0, "a", "b")
+    await settle()
+    member.world.writers[0].gate.clear()
+    member.deliver(0, "c")
+    await settle()
+    assert member.shards.durable_offsets() == {0: 2, 1: 0}
+    member.shard(1).close()
+    assert member.shards.durable_offsets() == {0: 2}
+
+
+async def test_what_a_stranger_wrote_behind_the_claim_is_mended(member: Member) -> None:
+    await member.own(0)
+    member.deliver(0, "r")
+    await settle()
+    member.journal.tail.followed[0].on_stranger("r/0/0")
+    await settle()
+    assert journalled(member.world.broker, "r/0/0") == ["submitting", "running", "running"]
+
+
+# Being fenced.
+
+
+async def test_a_fenced_shard_stops_at_once_and_is_taken_again(member: Member) -> None:
+    member.world.clock.draw_always = 1.0
+    [shard] = await member.own(0)
+    member.journal.tail.followed[0].fence()
+    assert not shard.is_open
+    assert not member.shards.has_room(0)
+    await settle()
+    assert member.delivery.withheld == [0]
+    assert (member.standing(), member.journal.tail.left) == (Standing.RESTORING, [0])
+    await member.world.clock.sleep(1)
+    assert member.words() == ["taken", "fenced", "closed", "taken"]
+    assert member.shard() is not shard
+    assert member.delivery.released == [(0, 0), (0, 0)]
+
+
+async def test_a_fenced_shard_whose_member_the_group_has_dropped_is_lost(member: Member) -> None:
+    await member.own(0)
+    member.delivery.is_owner = False
+    member.journal.tail.followed[0].fence()
+    await member.world.clock.sleep(60)
+    assert member.words() == ["taken", "fenced", "closed", "lost"]
+    assert len(member.journal.taken) == 1
+
+
+async def test_a_shard_that_is_fenced_again_and_again_is_taken_ever_more_slowly(member: Member) -> None:
+    member.world.clock.draw_always = 1.0
+    member.shards.assigned([0])
+    for _ in range(8):
+        while 0 not in member.journal.tail.followed:
+            await member.world.clock.sleep(0.1)
+        member.journal.tail.followed[0].fence()
+        await settle()
+    tries = [at for _, at in member.journal.taken]
+    gaps = [later - earlier for earlier, later in pairwise(tries)]
+    assert gaps[-1] > 20
+    assert gaps == sorted(gaps)
+
+
+async def test_a_shard_that_was_served_for_long_is_taken_again_soon(member: Member) -> None:
+    member.world.clock.draw_always = 1.0
+    await member.own(0)
+    for _ in range(6):
+        await member.world.clock.sleep(RETAKE.longest_seconds + 1)
+        member.journal.tail.followed[0].fence()
+        await member.world.clock.sleep(1)
+        assert member.standing() is Standing.READY
+
+
+async def test_a_stranger_is_not_mended_on_a_closed_shard(member: Member) -> None:
+    [shard] = await member.own(0)
+    followed = member.journal.tail.followed[0]
+    shard.close()
+    followed.on_stranger("r/0/0")
+    followed.fence()
+    assert shard.pending_moves == 0
+    assert "fenced" not in member.words()
+
+
+# Giving back.
+
+
+async def test_a_revoked_shard_is_closed(member: Member) -> None:
+    [shard] = await member.own(0)
+    await member.shards.revoked([0])
+    assert not shard.is_open
+    assert (member.shards.tenancies, member.words()) == ({}, ["taken", "closed"])
+    assert member.world.spawn.named("shard") == []
+    assert member.journal.tail.followed == {}
+
+
+async def test_only_what_is_revoked_goes(member: Member) -> None:
+    first, second = await member.own(0, 1)
+    await member.shards.revoked([0, 7])
+    assert (first.is_open, second.is_open) == (False, True)
+
+
+async def test_an_answer_on_the_wire_is_awaited_and_written_down(member: Member) -> None:
+    member.world.provider.submit_gate.clear()
+    await member.own(0)
+    member.deliver(0, "r")
+    await member.world.clock.sleep(1)
+    revoking = asyncio.create_task(member.shards.revoked([0]))
+    await member.world.clock.sleep(REVOCATION_SECONDS - 1)
+    assert not revoking.done()
+    member.world.provider.submit_gate.set()
+    await revoking
+    assert journalled(member.world.broker, "r/0/0") == ["submitting", "running"]
+
+
+async def test_an_answer_that_never_comes_is_awaited_within_a_bound(member: Member) -> None:
+    member.world.provider.submit_gate.clear()
+    [shard] = await member.own(0)
+    member.deliver(0, "r")
+    await member.world.clock.sleep(1)
+    began = member.world.clock.boot_seconds()
+    await member.shards.revoked([0])
+    assert member.world.clock.boot_seconds() - began == pytest.approx(REVOCATION_SECONDS, abs=0.1)
+    assert not shard.is_open
+    member.world.provider.submit_gate.set()
+    await settle()
+    assert journalled(member.world.broker, "r/0/0") == ["submitting"]
+
+
+async def test_a_broker_that_is_away_does_not_hold_up_the_group(member: Member) -> None:
+    await member.own(0)
+    member.world.writers[0].gate.clear()
+    member.deliver(0, "r")
+    await member.world.clock.sleep(1)
+    began = member.world.clock.boot_seconds()
+    await member.shards.revoked([0])
+    assert member.world.clock.boot_seconds() - began <= REVOCATION_SECONDS + ENDING_SECONDS
+
+
+async def test_no_intent_is_begun_while_a_shard_is_given_back(member: Member) -> None:
+    member.world.provider.submit_gate.clear()
+    [shard] = await member.own(0)
+    member.deliver(0, "a")
+    await member.world.clock.sleep(1)
+    revoking = asyncio.create_task(member.shards.revoked([0]))
+    await settle()
+    member.deliver(0, "b")
+    shard.put(shard.state.open_request([job(spec=_spec("c"))]))
+    await revoking
+    assert member.world.provider.count("submit") == 1
+    assert (state(shard, "b"), state(shard, "c")) == (None, State.ACCEPTED)
+
+
+async def test_a_shard_that_is_still_being_restored_is_given_back_without_beginning_anything(
+    member: Member,
+) -> None:
+    left = Shard(1).open_request([job()])
+    await member.world.broker.writer(1).append(Batch(1, left.moves))
+    member.world.provider.submit_gate.clear()
+    gate = member.journal.hang(1)
+    await member.own(0, 1)
+    member.deliver(0, "a")
+    await member.world.clock.sleep(1)
+    revoking = asyncio.create_task(member.shards.revoked([0, 1]))
+    await settle()
+    gate.set()
+    await revoking
+    assert member.words(1) == []
+    assert member.world.provider.count("submit") == 1
+
+
+async def test_records_that_come_after_the_revocation_are_left_to_the_next_owner(member: Member) -> None:
+    [shard] = await member.own(0)
+    await member.shards.revoked([0])
+    member.deliver(0, "r")
+    assert member.world.seen.admissions == []
+    assert shard.state.cursor == Cursor(0)
+
+
+async def test_an_assignment_without_a_revocation_before_it_drops_what_was_served(member: Member) -> None:
+    first, second = await member.own(0, 1)
+    [again] = await member.own(1)
+    assert (first.is_open, second.is_open, again.is_open) == (False, False, True)
+    assert member.journal.tail.followed.keys() == {1}
+    assert len(member.world.spawn.named("shard")) == 1
+
+
+# A cursor that has nothing behind it any more.
+
+
+async def test_a_displaced_shard_is_taken_over_again(member: Member) -> None:
+    [shard] = await member.own(0)
+    member.shards.displaced(0)
+    await member.world.clock.sleep(2)
+    assert (shard.is_open, member.standing()) == (False, Standing.READY)
+    assert member.words() == ["taken", "closed", "taken"]
+
+
+async def test_a_displaced_shard_waits_for_the_answer_on_its_wire(member: Member) -> None:
+    """What is dropped here would be a paid task that nobody knows of."""
+    member.world.provider.submit_gate.clear()
+    await member.own(0)
+    member.deliver(0, "r")
+    await member.world.clock.sleep(1)
+    member.shards.displaced(0)
+    await member.world.clock.sleep(1)
+    member.world.provider.submit_gate.set()
+    await member.world.clock.sleep(2)
+    assert journalled(member.world.broker, "r/0/0") == ["submitting", "running"]
+    assert state(member.shard()) is State.RUNNING
+
+
+async def test_a_partition_that_is_not_served_cannot_be_displaced(member: Member) -> None:
+    member.shards.displaced(3)
+    await member.own(0)
+    member.shard().close()
+    member.shards.displaced(0)
+    assert member.world.spawn.named("retire") == []
+
+
+# Stopping for good.
+
+
+async def test_leaving_writes_everything_and_keeps_the_shards_for_the_last_commit(member: Member) -> None:
+    member.world.provider.submit_gate.clear()
+    [shard] = await member.own(0)
+    member.deliver(0, "r")
+    await settle()
+    leaving = asyncio.create_task(member.shards.leave(20.0))
+    await member.world.clock.sleep(5)
+    assert not leaving.done()
+    member.world.provider.submit_gate.set()
+    await leaving
+    assert shard.is_open
+    assert journalled(member.world.broker, "r/0/0")[-1] == "running"
+    assert member.shards.durable_offsets() == {0: 1}
+
+
+async def test_leaving_is_bounded(member: Member) -> None:
+    member.world.provider.submit_gate.clear()
+    await member.own(0)
+    member.deliver(0, "r")
+    await member.world.clock.sleep(1)
+    began = member.world.clock.boot_seconds()
+    await member.shards.leave(20.0)
+    assert member.world.clock.boot_seconds() - began == pytest.approx(20.0, abs=0.1)
+
+
+async def test_a_shard_that_is_still_being_restored_is_not_begun_on_the_way_out(member: Member) -> None:
+    gate = member.journal.hang(0)
+    member.shards.assigned([0])
+    await member.world.clock.sleep(1)
+    await member.shards.leave(20.0)
+    gate.set()
+    await member.world.clock.sleep(60)
+    assert member.words() == []
+
+
+async def test_a_rebalance_on_the_way_out_begins_nothing(member: Member) -> None:
+    await member.own(0)
+    await member.shards.leave(20.0)
+    await member.shards.revoked([0])
+    member.shards.assigned([0, 1])
+    await member.world.clock.sleep(60)
+    assert (member.shards.tenancies, member.shares[-1]) == ({}, 0)
+    assert len(member.journal.taken) == 1
+
+
+@pytest.mark.parametrize("limits", [Limits(share=0.0)])
+async def test_a_bug_in_a_shard_ends_its_task_with_the_error(member: Member) -> None:
+    await member.own(0)
+    [serving] = member.world.spawn.named("shard")
+    member.world.seen.committed = _broken  # type: ignore[method-assign]
+    member.deliver(0, "r")
+    await settle()
+    assert isinstance(serving.exception(), ZeroDivisionError)
+    assert not member.shards.open_shards()
+    [crash] = member.world.spawn.crashes
+    member.world.spawn.crashes.clear()
+    assert isinstance(crash, ZeroDivisionError)
+
+
+def _broken(moves: int, seconds: float) -> None:
+    raise ZeroDivisionError
+
+
+def _intended(world: World) -> Intended:
+    return Intended(world.clock.now_ms())
+
+
+def _spec(request_id: str) -> Spec:
+    return spec(request_id=request_id)
