@@ -7,7 +7,7 @@ import importlib
 import os
 from collections.abc import Callable, Mapping
 
-from sandbox.demo.ending import Ending
+from sandbox.demo.ending import Ending, Interrupted
 
 _HELP = """\
 usage: make demo [AUDIO="..."] [URLS="..." CONFIRM=1], or the same variables before `python -m sandbox demo`
@@ -31,8 +31,8 @@ def main(argv: list[str]) -> int:
         return 0 if argv in (["-h"], ["--help"]) else 2
     with Ending() as ending:
         try:
-            # Imported only here, so that a Ctrl-C at any time is ours to answer.
+            # Imported only here, for the signals that come meanwhile.
             run: Callable[[Mapping[str, str], Ending], int] = importlib.import_module("sandbox.demo.run").run
             return run(os.environ, ending)
-        except KeyboardInterrupt:
+        except Interrupted:
             return ending.exit_code

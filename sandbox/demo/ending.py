@@ -12,41 +12,53 @@ from typing import Any, Self
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+class Interrupted(BaseException):
+    """A person, or the machine, wants an end. Raised only where `check` is called."""
+
+
 class Ending:
-    """Inside the block, the first signal raises KeyboardInterrupt, and later ones do nothing."""
+    """Inside the block signals are noted, the first one for good, and raise nothing.
+
+    An exception out of nowhere could hit a callback of any library, and of Python itself, and be swallowed.
+    """
 
     def __init__(self) -> None:
-        self.exit_code = 128 + signal.SIGINT
+        self.exit_code = 0
         self._cancel: Callable[[], object] | None = None
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
         for number in _SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup wants to outlive its terminal
-                self._before[number] = signal.signal(number, self._end)
+                self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, before in self._before.items():
             signal.signal(number, before)
 
+    def check(self) -> None:
+        """Raise Interrupted if a signal has come."""
+        if self.exit_code:
+            raise Interrupted
+
     @contextmanager
     def calling(self, cancel: Callable[[], object]) -> Iterator[None]:
-        """Inside this block the signal calls `cancel` instead of raising.
-
-        For event loops: an exception out of nowhere could hit any library's callback, and be swallowed.
-        """
+        """Inside this block a signal calls `cancel`; raises Interrupted if one has come before."""
         self._cancel = cancel
         try:
+            self.check()
             yield
         finally:
             self._cancel = None
 
-    def _end(self, number: int, _frame: FrameType | None) -> None:
-        for each in self._before:  # for good: even an interpreter that is ending must not be cut short
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        # For good: even an interpreter that is ending must not be cut short. Another may come amid this.
+        noted, self._before = self._before, {}
+        for each in noted:
             signal.signal(each, signal.SIG_IGN)
-        self._before.clear()
+        if self.exit_code:
+            return
         self.exit_code = 128 + number
-        if self._cancel is None:
-            raise KeyboardInterrupt
-        self._cancel()
+        if self._cancel is not None:
+            self._cancel()

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from sandbox.child import ServerStartError
-from sandbox.demo.ending import Ending
+from sandbox.demo.ending import Ending, Interrupted
 from sandbox.demo.log import log_file
 from sandbox.demo.plan import DemoError, Plan, read_plan
 from sandbox.demo.screen import Screen
@@ -27,6 +27,7 @@ def run(environ: Mapping[str, str], ending: Ending) -> int:
         plan = read_plan(environ)
         if plan.is_live and not _is_agreed(plan, screen):
             return 2
+        ending.check()
         for note in plan.notes:
             screen.say(note, "yellow")
         screen.say(_introduction(plan))
@@ -61,7 +62,7 @@ def _demonstrate(plan: Plan, log_path: Path, screen: Screen, ending: Ending) -> 
         failed = _transcribe(plan, log_path, screen, ending)
     except (DemoError, ServerStartError) as error:
         screen.complain(f"make demo: {error}")
-    except KeyboardInterrupt:
+    except Interrupted:
         with suppress(OSError):  # the terminal may be gone
             screen.complain("Stopped; nothing is left running.")
             if plan.is_live:
@@ -84,6 +85,7 @@ def _transcribe(plan: Plan, log_path: Path, screen: Screen, ending: Ending) -> i
         screen.working("Starting a broker, a provider and the service") as status,
         running(Path(folder), log_path, plan.provider_settings) as servers,
     ):
+        ending.check()
         from sandbox.demo import session
 
         failed = session.run(session.Session(plan, servers, screen, status), ending)

@@ -8,7 +8,7 @@ from aiokafka.errors import KafkaError
 from rich.status import Status
 
 from sandbox.demo import exchange
-from sandbox.demo.ending import Ending
+from sandbox.demo.ending import Ending, Interrupted
 from sandbox.demo.exchange import Outcome
 from sandbox.demo.files import file_server
 from sandbox.demo.plan import MODEL, DemoError, Plan
@@ -20,7 +20,7 @@ _LOOK_SECONDS = 0.05
 
 
 def run(session: "Session", ending: Ending) -> int:
-    """Run the session; KeyboardInterrupt once it has cleaned up after a signal."""
+    """Run the session; Interrupted once it has cleaned up after a signal."""
 
     async def interruptible() -> int:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
@@ -31,7 +31,7 @@ def run(session: "Session", ending: Ending) -> int:
     try:
         return asyncio.run(interruptible())
     except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
+        raise Interrupted from None
 
 
 class Session:

@@ -1,0 +1,68 @@
+"""What a signal does to the demo: it is noted at once, and raises nothing where nobody expects it."""
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from sandbox.demo.ending import Ending, Interrupted
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@pytest.fixture(autouse=True)
+def _handlers() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_the_first_signal_raises_where_asked_for_and_decides_the_exit_code(
+    number: signal.Signals,
+) -> None:
+    with Ending() as ending:
+        ending.check()
+        os.kill(os.getpid(), number)
+        for later in SIGNALS:
+            os.kill(os.getpid(), later)
+        with pytest.raises(Interrupted):
+            ending.check()
+        assert ending.exit_code == 128 + number
+    os.kill(os.getpid(), number)  # even after the block: the interpreter may still be cleaning up
+
+
+def test_inside_a_loop_it_calls_what_it_was_told_once() -> None:
+    calls: list[None] = []
+    with Ending() as ending:
+        with ending.calling(lambda: calls.append(None)):
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert len(calls) == 1
+
+
+def test_a_signal_that_came_before_the_loop_ends_it_at_once() -> None:
+    with Ending() as ending:
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(Interrupted), ending.calling(lambda: pytest.fail("too late")):
+            pytest.fail("it must not begin")
+
+
+def test_without_a_signal_everything_is_as_before_and_nohup_stays_in_force() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with Ending() as ending:
+        os.kill(os.getpid(), signal.SIGHUP)
+        ending.check()
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_a_second_signal_amid_the_handling_of_the_first_changes_nothing() -> None:
+    with Ending() as ending:
+        handler = signal.getsignal(signal.SIGTERM)
+        assert callable(handler)
+        with ending.calling(lambda: handler(signal.SIGTERM, None)):
+            handler(signal.SIGINT, None)
+        assert ending.exit_code == 130
