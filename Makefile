@@ -45,6 +45,10 @@ tools: $(VENV)/.dev
 lint: $(VENV)/.dev ## check style, types, import directions, sizes, the Dockerfile and the chart
 	@tools/lint.sh
 
+.PHONY: mutants
+mutants: $(VENV)/.dev ## take each protection away and show that its test turns red
+	@$(BIN)/python -m tools.mutants
+
 .PHONY: kafka
 kafka: $(VENV)/.demo ## start real Apache Kafka on a free local port until Ctrl-C (needs Java 17 and Maven)
 	@$(BIN)/python -m sandbox kafka
