@@ -19,5 +19,5 @@ def test_a_mutant_fits_the_code_and_names_tests_that_exist(mutant: Mutant) -> No
 
 def test_a_mutant_whose_lines_are_gone_is_told() -> None:
     mutant = Mutant("gone", "x.py", "no such line", "", ("tests",))
-    with pytest.raises(StaleMutantError, match="gone: its lines stand 0 times in x.py"):
+    with pytest.raises(StaleMutantError, match="stand 0 times"):
         mutate("some code", mutant)
