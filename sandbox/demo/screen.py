@@ -3,6 +3,8 @@
 Text of others is shown without control characters, so that it cannot drive the terminal.
 """
 
+import io
+import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -19,6 +21,9 @@ class Screen:
     """Standard output for what was asked for, standard error for what went wrong."""
 
     def __init__(self) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a terminal may know fewer signs than a transcript has
+                stream.reconfigure(errors="replace")
         self._out = Console(highlight=False, emoji=False)
         self._err = Console(highlight=False, emoji=False, stderr=True)
 

@@ -1,5 +1,6 @@
 """How outcomes look on the screen, and where the log goes."""
 
+import io
 import logging
 from pathlib import Path
 
@@ -91,6 +92,13 @@ def test_what_others_wrote_cannot_drive_the_terminal(capsys: pytest.CaptureFixtu
 def test_a_line_that_is_not_for_a_terminal_stays_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     Screen().show("a.wav", [("[0.0 - 9.0]", "word " * 100)])
     assert capsys.readouterr().out.count("\n") == 2
+
+
+def test_signs_that_the_terminal_does_not_know_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="ascii", write_through=True))
+    Screen().show("caf\u00e9.wav", [("", "na\u00efve")])
+    assert written.getvalue() == b"caf?.wav\n  na?ve\n"
 
 
 class TestLog:
