@@ -561,6 +561,23 @@ async def test_no_intent_is_begun_on_a_shard_that_cannot_write(world: World) -> 
     assert len(posted(world)) == 2
 
 
+@few_a_minute
+async def test_a_job_that_waited_for_budget_is_not_begun_while_its_shard_cannot_write(world: World) -> None:
+    world.run("submit")
+    stuck, healthy = world.shard(0), world.shard(1)
+    await world.take(stuck, "a", "b", file_urls=urls("stuck"))
+    await world.clock.sleep(1)
+    world.writers[0].gate.clear()
+    await world.take(stuck, "c")
+    await world.take(healthy, "d", file_urls=urls("healthy"))
+    await world.clock.sleep(30)
+    assert posted(world) == [str(url) for url in urls("stuck", "healthy")]
+    assert state(stuck, "b") is State.ACCEPTED
+    world.writers[0].gate.set()
+    await world.clock.sleep(30)
+    assert state(stuck, "b") is State.RUNNING
+
+
 # The hold.
 
 

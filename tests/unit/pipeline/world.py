@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter, deque
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass, field
 
 from pydantic import JsonValue
@@ -17,7 +17,6 @@ from service.core.outcomes import Outcome
 from service.core.record import Record
 from service.core.shard import Shard
 from service.core.task import Refused, Trouble
-from service.errors import FailureCode
 from service.kafka.writer import Writer
 from service.messages import Failure, RequestLimits
 from service.pipeline.accept import AcceptStage
@@ -119,8 +118,12 @@ class Seen:
     details: list[str] = field(default_factory=list)
     lost: list[tuple[int, int]] = field(default_factory=list)
     holds: list[str | None] = field(default_factory=list)
+    bug: Exception | None = None
+    """Raised when the next batch is told of."""
 
     def committed(self, moves: int, seconds: float) -> None:
+        if self.bug is not None:
+            raise self.bug
         self.commits.append(moves)
 
     def retried(self, partition: int, reason: str) -> None:
@@ -259,8 +262,3 @@ def journalled(broker: MemoryBroker, key: str, partition: int = 0) -> list[str]:
 def urls(*names: str) -> list[JsonValue]:
     """URLs of files with these names."""
     return [f"https://h.example/{name}.wav" for name in names]
-
-
-def codes(failures: Sequence[FailureCode]) -> list[str]:
-    """The failures' codes as text."""
-    return [failure.value for failure in failures]

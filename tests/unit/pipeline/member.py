@@ -1,0 +1,147 @@
+"""A member of the group: its shards, on a consumer and a journal that the test plays."""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+
+from service.core.outcomes import OutcomeRules
+from service.core.record import Cursor, Record
+from service.core.shard import Window
+from service.errors import ClusterError, RestoreError
+from service.kafka.tail import Followed
+from service.kafka.takeover import Taken
+from service.kafka.writer import Writer
+from service.pipeline.own import Ownership, Shards
+from service.pipeline.publish import OwnedShard
+from service.pipeline.submit import Spawn
+from service.pipeline.tenancy import Standing
+from tests.unit.pipeline.world import World
+
+OPEN_JOBS = 40
+
+
+@dataclass
+class FakeDelivery:
+    """The group consumer as the shards see it."""
+
+    offsets: dict[int, int] = field(default_factory=dict)
+    is_owner: bool = True
+    trouble: deque[ClusterError] = field(default_factory=deque)
+    released: list[tuple[int, int]] = field(default_factory=list)
+    withheld: list[int] = field(default_factory=list)
+    proofs: list[tuple[int, int]] = field(default_factory=list)
+
+    def release(self, partition: int, offset: int) -> None:
+        self.released.append((partition, offset))
+
+    def withhold(self, partition: int) -> None:
+        self.withheld.append(partition)
+
+    async def group_offset(self, partition: int) -> int | None:
+        await asyncio.sleep(0.01)
+        return self.offsets.get(partition)
+
+    async def is_member(self, partition: int, offset: int) -> bool:
+        self.proofs.append((partition, offset))
+        await asyncio.sleep(0.01)
+        if self.trouble:
+            raise self.trouble.popleft()
+        return self.is_owner
+
+
+@dataclass
+class FakeTail:
+    """The journal's tail: the test is the stranger."""
+
+    followed: dict[int, Followed] = field(default_factory=dict)
+    left: list[int] = field(default_factory=list)
+
+    def follow(self, partition: int, followed: Followed) -> None:
+        self.followed[partition] = followed
+
+    def leave(self, partition: int) -> None:
+        self.followed.pop(partition, None)
+        self.left.append(partition)
+
+
+@dataclass
+class FakeJournal:
+    """Take-overs of the journal in memory; `refusals` come first."""
+
+    world: World
+    tail: FakeTail = field(default_factory=FakeTail)
+    gates: dict[int, asyncio.Event] = field(default_factory=dict)
+    refusals: deque[RestoreError | ClusterError] = field(default_factory=deque)
+    taken: list[tuple[int, float]] = field(default_factory=list)
+    lost_requests: int = 0
+
+    def hang(self, partition: int) -> asyncio.Event:
+        """Let take-overs of the partition wait for this event."""
+        self.gates[partition] = asyncio.Event()
+        return self.gates[partition]
+
+    async def take(self, partition: int, group_offset: int | None) -> Taken:
+        self.taken.append((partition, self.world.clock.boot_seconds()))
+        if partition in self.gates:
+            await self.gates[partition].wait()
+        if self.refusals:
+            raise self.refusals.popleft()
+        restore = self.world.broker.restore(partition)
+        epoch = restore.epoch + 1
+        claim_offset = len(self.world.broker.journal(partition))
+        return Taken(restore, epoch, claim_offset, restore.cursor or Cursor(0), self.lost_requests)
+
+    def writer(self, partition: int, epoch: int) -> Writer:
+        return self.world.writer(partition, epoch)
+
+
+@dataclass
+class Member:
+    """A process's shards, and what surrounds them."""
+
+    world: World
+    delivery: FakeDelivery = field(default_factory=FakeDelivery)
+    shares: list[int] = field(default_factory=list)
+    spawn: Spawn | None = None
+    """Who starts tasks; the world does unless told otherwise."""
+
+    def __post_init__(self) -> None:
+        self.journal = FakeJournal(self.world)
+        world = self.world
+        self.shards = Shards(
+            Ownership(
+                journal=self.journal,
+                accept=world.accept,
+                around=world.around,
+                spawn=self.spawn or world.spawn,
+                watcher=world.seen,
+                window=Window(),
+                outcomes=OutcomeRules(),
+                open_jobs=OPEN_JOBS,
+                on_share=self.shares.append,
+            ),
+            self.delivery,
+        )
+
+    async def own(self, *partitions: int) -> list[OwnedShard]:
+        """Be assigned partitions, and have taken them over."""
+        self.shards.assigned(partitions)
+        await self.world.clock.sleep(0.1)
+        return self.shards.open_shards()
+
+    def shard(self, partition: int = 0) -> OwnedShard:
+        found = self.shards.tenancies[partition].shard
+        assert found is not None
+        return found
+
+    def standing(self, partition: int = 0) -> Standing:
+        return self.shards.tenancies[partition].standing
+
+    def deliver(self, partition: int, *requests: str) -> list[Record]:
+        records = [self.world.record(partition, each) for each in requests]
+        self.shards.deliver(partition, records)
+        return records
+
+    def words(self, partition: int = 0) -> list[str]:
+        """What became of a shard."""
+        return [word for word, of in self.world.seen.shards if of == partition]

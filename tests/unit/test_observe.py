@@ -1,0 +1,247 @@
+"""What operators see: the counts and lines that each happening leaves, and none of a user's words."""
+
+from collections.abc import Iterator
+
+import pytest
+import structlog
+from prometheus_client.parser import text_string_to_metric_families
+
+from service.core.admission import Admission, Admitted
+from service.core.ending import FailureEnding, ResultEnding
+from service.core.job import State
+from service.core.outcomes import Outcome, OutcomeRules, job_outcome
+from service.core.shard import Change
+from service.core.task import FileView, Lost, NotSent, Refused, SubmitAnswer, TaskStatus, TaskView, Trouble
+from service.errors import FailureCode
+from service.messages import Stage
+from service.metrics import Metrics
+from service.observe import CountedProvider, Observing
+from service.provider.api import Provider
+from tests.fakes.clock import FakeClock
+from tests.fakes.provider import NO_CONNECTION, TIMEOUT, FakeProvider
+from tests.unit.core.samples import NOW_MS, job, transcript
+
+SECRET = "the word nobody may read"
+Lines = list[structlog.typing.EventDict]
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics(clock=FakeClock())
+
+
+@pytest.fixture
+def lines() -> Iterator[Lines]:
+    with structlog.testing.capture_logs() as captured:
+        yield captured
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float:
+    """A sample's value; zero where there is no such series."""
+    found = [
+        sample.value
+        for family in text_string_to_metric_families(metrics.page().decode())
+        for sample in family.samples
+        if sample.name == name and labels.items() <= sample.labels.items()
+    ]
+    return sum(found)
+
+
+def a_result() -> Outcome:
+    ended = job(State.FINISHING, ending=ResultEnding(transcript(SECRET)), task_id="t1", submitted_ms=NOW_MS)
+    return job_outcome(ended, None, NOW_MS + 4_000, OutcomeRules())
+
+
+def a_failure() -> Outcome:
+    ending = FailureEnding(Stage.POLL, FailureCode.AUDIO_NOT_FOUND, "no such file", "FILE_404_NOT_FOUND")
+    return job_outcome(job(State.FINISHING, ending=ending), None, NOW_MS, OutcomeRules())
+
+
+def test_a_batch_is_counted_with_its_moves_and_its_time(metrics: Metrics) -> None:
+    Observing(metrics).committed(3, 0.25)
+    assert value(metrics, "scribe_batch_moves_sum") == 3
+    assert value(metrics, "scribe_batch_commit_seconds_sum") == 0.25
+
+
+def test_a_batch_that_is_sent_again_is_counted_and_says_why(metrics: Metrics, lines: Lines) -> None:
+    Observing(metrics).retried(4, "no answer in time")
+    assert value(metrics, "scribe_batch_retries_total") == 1
+    [line] = lines
+    assert (line["event"], line["partition"], line["reason"]) == ("batch_retried", 4, "no answer in time")
+
+
+def test_a_result_is_counted_with_its_stages_and_leaves_one_line_without_its_words(
+    metrics: Metrics, lines: Lines
+) -> None:
+    Observing(metrics).published(a_result())
+    labels = {"kind": "result", "code": "none", "model_family": "fun-asr"}
+    assert value(metrics, "scribe_jobs_finished_total", **labels) == 1
+    assert value(metrics, "scribe_job_stage_seconds_sum", stage="total") == pytest.approx(4.5)
+    [line] = lines
+    assert (line["event"], line["job"], line["outcome"]) == ("job_finished", "r/0/0", "result")
+    assert SECRET not in str(lines)
+    assert "Signature" not in str(lines)
+
+
+def test_a_failure_is_counted_by_its_code(metrics: Metrics, lines: Lines) -> None:
+    Observing(metrics).published(a_failure())
+    labels = {"kind": "failure", "code": "audio_not_found", "model_family": "fun-asr"}
+    assert value(metrics, "scribe_jobs_finished_total", **labels) == 1
+    [line] = lines
+    assert (line["outcome"], line["code"], line["stage"]) == ("failure", "audio_not_found", "poll")
+
+
+@pytest.mark.parametrize("word", list(Admitted))
+def test_a_record_is_counted_by_how_it_was_taken(metrics: Metrics, word: Admitted) -> None:
+    Observing(metrics).admitted(Admission(word, Change()))
+    assert value(metrics, "scribe_request_records_total", admitted=word.value) == 1
+
+
+@pytest.mark.parametrize(
+    ("word", "level"),
+    [
+        ("taken", "info"),
+        ("refused", "error"),
+        ("lost", "warning"),
+        ("fenced", "warning"),
+        ("closed", "info"),
+    ],
+)
+def test_what_becomes_of_a_shard_is_counted_and_said(
+    metrics: Metrics, lines: Lines, word: str, level: str
+) -> None:
+    Observing(metrics).shard(word, 2, "why")
+    assert value(metrics, "scribe_shard_events_total", event=word) == 1
+    [line] = lines
+    assert (line["word"], line["partition"], line["detail"]) == (word, 2, "why")
+    assert line["log_level"] == level
+
+
+def test_requests_lost_to_retention_are_counted_and_said(metrics: Metrics, lines: Lines) -> None:
+    Observing(metrics).requests_lost(2, 7)
+    assert value(metrics, "scribe_requests_lost_total") == 7
+    [line] = lines
+    assert (line["event"], line["count"], line["log_level"]) == ("requests_lost", 7, "error")
+
+
+def test_a_hold_is_said_when_it_begins_and_when_it_ends(metrics: Metrics, lines: Lines) -> None:
+    observing = Observing(metrics)
+    observing.hold("Arrearage")
+    observing.hold(None)
+    assert [(line["event"], line["provider_code"]) for line in lines] == [
+        ("hold_started", "Arrearage"),
+        ("hold_ended", None),
+    ]
+
+
+# Calls to the provider.
+
+
+class Counted:
+    """A provider whose calls are counted, each of which takes two seconds."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.fake = FakeProvider()
+        self.clock = FakeClock()
+        self.provider: Provider = CountedProvider(_Slow(self.fake, self.clock), metrics, self.clock)
+
+    async def submit(self) -> SubmitAnswer:
+        return await self.provider.submit("fun-asr", ["https://h/a"], {})
+
+
+class _Slow:
+    def __init__(self, fake: FakeProvider, clock: FakeClock) -> None:
+        self._fake = fake
+        self._clock = clock
+
+    async def submit(self, *given: object) -> SubmitAnswer:
+        self._clock.suspend(2)
+        return await self._fake.submit(*given)  # type: ignore[arg-type]
+
+    async def query(self, task_id: str) -> TaskView | Trouble:
+        self._clock.suspend(2)
+        return await self._fake.query(task_id)
+
+    async def cancel(self, task_id: str) -> Trouble | None:
+        self._clock.suspend(2)
+        return await self._fake.cancel(task_id)
+
+    async def fetch(self, transcription_url: str) -> bytes | Trouble:
+        self._clock.suspend(2)
+        return await self._fake.fetch(transcription_url)
+
+
+@pytest.fixture
+def counted(metrics: Metrics) -> Counted:
+    return Counted(metrics)
+
+
+def calls(metrics: Metrics, kind: str) -> dict[str, float]:
+    """How often a kind of call had each result."""
+    results = ("ok", "throttled", "refused", "lost", "not_sent", "error")
+    found = {each: value(metrics, "scribe_provider_calls_total", kind=kind, result=each) for each in results}
+    return {result: count for result, count in found.items() if count}
+
+
+@pytest.mark.parametrize(
+    ("answer", "result"),
+    [
+        (Lost(TIMEOUT), "lost"),
+        (NotSent(NO_CONNECTION), "not_sent"),
+        (Refused(Trouble("Throttling", "x", 429)), "throttled"),
+        (Refused(Trouble("InvalidParameter", "x", 400)), "refused"),
+        (Refused(Trouble("InternalError", "x", 500)), "error"),
+        (Refused(Trouble("unexpected_answer", "x")), "error"),
+    ],
+)
+async def test_a_submit_is_counted_by_what_became_of_it(
+    counted: Counted, metrics: Metrics, answer: Refused | Lost | NotSent, result: str
+) -> None:
+    counted.fake.next_submits.append(answer)
+    assert await counted.submit() == answer
+    assert calls(metrics, "submit") == {result: 1}
+
+
+async def test_a_call_that_goes_well_is_counted_and_timed(counted: Counted, metrics: Metrics) -> None:
+    await counted.submit()
+    counted.fake.statuses = (TaskStatus.PENDING,)
+    [task] = counted.fake.submits
+    await counted.provider.query(task.task_id)
+    await counted.provider.cancel("unknown")
+    await counted.provider.fetch("https://nowhere")
+    assert calls(metrics, "submit") == {"ok": 1}
+    assert calls(metrics, "query") == {"ok": 1}
+    assert calls(metrics, "cancel") == {"refused": 1}
+    assert calls(metrics, "fetch") == {"refused": 1}
+    for kind in ("submit", "query", "cancel", "fetch"):
+        assert value(metrics, "scribe_provider_call_seconds_sum", kind=kind) == pytest.approx(2)
+
+
+async def test_answers_are_handed_on_as_they_are(counted: Counted) -> None:
+    counted.fake.next_fetches.append(b"body")
+    assert await counted.provider.fetch("https://nowhere") == b"body"
+    counted.fake.next_queries.append(TIMEOUT)
+    assert await counted.provider.query("t") is TIMEOUT
+    counted.fake.next_cancels.append(TIMEOUT)
+    assert await counted.provider.cancel("t") is TIMEOUT
+
+
+async def test_a_cancel_that_was_agreed_to_is_ok(counted: Counted, metrics: Metrics) -> None:
+    counted.fake.statuses = (TaskStatus.PENDING,)
+    await counted.submit()
+    assert await counted.provider.cancel("task-1") is None
+    assert calls(metrics, "cancel") == {"ok": 1}
+
+
+async def test_codes_that_the_table_does_not_name_are_counted_wherever_they_stand(
+    counted: Counted, metrics: Metrics
+) -> None:
+    known, of_task, of_file = Trouble("InternalError", "x"), Trouble("NewTask", "x"), Trouble("NewFile", "x")
+    files = (FileView("https://h/a", trouble=of_file), FileView("https://h/b", trouble=known))
+    counted.fake.next_queries.append(TaskView("t", TaskStatus.FAILED, files, of_task))
+    await counted.provider.query("t")
+    counted.fake.next_submits.append(Refused(Trouble("NewSubmit", "x", 400)))
+    await counted.submit()
+    for code in ("NewTask", "NewFile", "NewSubmit"):
+        assert value(metrics, "scribe_provider_unknown_codes_total", code=code) == 1
+    assert value(metrics, "scribe_provider_unknown_codes_total") == 3

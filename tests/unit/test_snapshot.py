@@ -1,0 +1,148 @@
+"""The picture of the process: what is open, where each shard stands, what may be called and what is held."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+
+from service import __version__, snapshot
+from service.errors import RestoreError
+from service.status import BudgetStatus, HoldStatus, Status
+from tests.fakes.clock import LeapingLoop
+from tests.unit.pipeline.member import Member
+from tests.unit.pipeline.world import ARREARS, World, urls
+
+
+def play(scene: Callable[[Member], Coroutine[None, None, None]]) -> None:
+    """Run a scene with a member of the group."""
+
+    async def act() -> None:
+        world = World()
+        try:
+            await scene(Member(world))
+        finally:
+            await world.end()
+
+    with asyncio.Runner(loop_factory=LeapingLoop) as runner:
+        runner.run(act())
+
+
+def picture(member: Member) -> Status:
+    world = member.world
+    return snapshot.take("scribe-7", member.shards, world.budgets, world.hold, world.clock)
+
+
+def test_without_an_assignment_there_is_nothing_to_see() -> None:
+    async def scene(member: Member) -> None:
+        seen = picture(member)
+        assert (seen.version, seen.member) == (__version__, "scribe-7")
+        assert (seen.shards, seen.jobs, seen.oldest_job_age_seconds) == ((), {}, None)
+        assert (seen.hold, seen.pending_moves) == (None, 0)
+
+    play(scene)
+
+
+def test_open_jobs_are_counted_by_state_and_the_oldest_tells_its_age() -> None:
+    async def scene(member: Member) -> None:
+        await member.own(0, 1)
+        member.deliver(0, "old")
+        await member.world.clock.sleep(30)
+        member.world.budgets.set_share(0.0)
+        member.world.budgets.submit("fun-asr").penalise(member.world.clock.boot_seconds())
+        member.deliver(1, "a", "b")
+        await member.world.clock.sleep(1)
+        seen = picture(member)
+        assert seen.jobs == {"running": 1, "accepted": 2}
+        assert seen.oldest_job_age_seconds is not None
+        assert round(seen.oldest_job_age_seconds) == 31
+
+    play(scene)
+
+
+def test_an_age_is_never_negative() -> None:
+    async def scene(member: Member) -> None:
+        await member.own(0)
+        member.deliver(0, "r")
+        member.world.clock.jump(-3600)
+        assert picture(member).oldest_job_age_seconds == 0
+
+    play(scene)
+
+
+def test_each_shard_tells_where_it_stands_in_the_order_of_the_partitions() -> None:
+    async def scene(member: Member) -> None:
+        member.journal.hang(0)
+        member.journal.refusals.append(RestoreError("not this topic's"))
+        member.shards.assigned([2])
+        await member.world.clock.sleep(0.05)
+        refused = member.shards.tenancies[2]
+        await member.own(1, 0)
+        member.shards.tenancies[2] = refused
+        member.deliver(1, "a", "b")
+        await member.world.clock.sleep(0.1)
+        shards = picture(member).shards
+        assert [(each.partition, each.state, each.detail) for each in shards] == [
+            (0, "restoring", None),
+            (1, "ready", None),
+            (2, "refused", "not this topic's"),
+        ]
+        assert [(each.open_jobs, each.epoch, each.cursor) for each in shards] == [
+            (0, None, None),
+            (2, 1, 2),
+            (0, None, None),
+        ]
+
+    play(scene)
+
+
+def test_the_cursor_that_is_shown_is_the_durable_one_and_what_waits_is_counted() -> None:
+    async def scene(member: Member) -> None:
+        await member.own(0)
+        member.world.writers[0].gate.clear()
+        member.deliver(0, "a")
+        await member.world.clock.sleep(0.1)
+        member.deliver(0, "b", "c")
+        seen = picture(member)
+        assert seen.shards[0].cursor == 0
+        assert seen.pending_moves == 4
+
+    play(scene)
+
+
+def test_budgets_are_shown_with_their_rate_and_their_share() -> None:
+    async def scene(member: Member) -> None:
+        await member.own(0)
+        member.deliver(0, "r")
+        member.world.budgets.query.penalise(member.world.clock.boot_seconds())
+        assert picture(member).budgets == (
+            BudgetStatus("query", 10.0, 20.0),
+            BudgetStatus("cancel", 20.0, 20.0),
+            BudgetStatus("submit", 50_000.0, 50_000.0, "fun-asr"),
+        )
+
+    play(scene)
+
+
+def test_a_hold_is_shown_with_its_beginning_while_it_lasts() -> None:
+    async def scene(member: Member) -> None:
+        member.world.provider.next_submits.append(ARREARS)
+        await member.own(0)
+        began_ms = member.world.clock.now_ms()
+        member.deliver(0, "r")
+        await member.world.clock.sleep(10)
+        assert picture(member).hold == HoldStatus("Arrearage", began_ms)
+        member.world.run("submit")
+        await member.world.clock.sleep(30)
+        assert picture(member).hold is None
+
+    play(scene)
+
+
+def test_nothing_of_a_request_is_shown() -> None:
+    async def scene(member: Member) -> None:
+        await member.own(0)
+        shard = member.shard()
+        await member.world.take(shard, "r-canary", file_urls=urls("canary"), metadata={"k": "canary"})
+        shown = picture(member).to_json().decode()
+        assert "canary" not in shown
+        assert '"running": 1' in shown
+
+    play(scene)
