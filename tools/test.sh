@@ -10,7 +10,7 @@ eval "picked=(${PYTEST_ARGS:-})" # so that -k "one or two" keeps its quotes
 
 rm -f .coverage .coverage.*
 if [ ${#picked[@]} -eq 0 ]; then
-  set -- --numprocesses=2 --dist=worksteal "$@" # most tests wait for something
+  set -- --numprocesses=3 --dist=worksteal "$@" # more than the cores of a small machine: most tests wait
 fi
 "$python" -m coverage run -m pytest "--skips-to=$skips" "$@" "${picked[@]}"
 code=$?
