@@ -8,7 +8,7 @@ RUN /opt/scribe/bin/pip install --require-hashes --requirement requirements/runt
 # The build backend is in the demo's list with its hashes; nothing else of that list is wanted here.
 RUN sed -n '/^flit-core==/,/[^\\]$/p' requirements/demo.txt > build.txt \
     && pip install --require-hashes --requirement build.txt
-COPY pyproject.toml LICENSE ./
+COPY pyproject.toml README.md LICENSE ./
 COPY service ./service
 RUN pip wheel --no-deps --no-index --no-build-isolation --wheel-dir wheels . \
     && /opt/scribe/bin/pip install --no-deps --no-index wheels/*.whl
