@@ -152,7 +152,7 @@ class Tail:
     def _assign(self) -> None:
         """aiokafka forgets all positions when the assignment changes, so they are set again."""
         if not self._followed:
-            # Without any assignment a poll that is out would not come back.
+            # Unsubscribed, aiokafka would ask for the metadata of all the cluster's topics.
             self._consumer.pause(*self._consumer.assignment())
             return
         self._consumer.assign([TopicPartition(self._topic, partition) for partition in self._followed])

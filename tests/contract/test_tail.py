@@ -264,28 +264,64 @@ async def test_a_batch_without_a_journal_record_needs_no_reading(world: World) -
     assert await world.proves(-1)
 
 
+@pytest.mark.parametrize(
+    "error", [CorruptRecordException(), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")]
+)
 async def test_a_poll_that_fails_is_repeated_from_where_the_tail_stood(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     """aiokafka may raise for one partition after it has taken records of another: a claim would be missed."""
-    consumer = world.tail._consumer
-    poll = consumer.getmany
-    failures = 0
+    poll = world.tail._consumer.getmany
+    armed, failed = asyncio.Event(), asyncio.Event()
 
     async def take_and_fail(*partitions: object, **options: object) -> object:
-        nonlocal failures
         taken = await poll(*partitions, **options)
-        if taken and not failures:
-            failures += 1
-            raise CorruptRecordException
+        if taken and armed.is_set() and not failed.is_set():
+            failed.set()
+            raise error
         return taken
 
-    monkeypatch.setattr(consumer, "getmany", take_and_fail)
+    monkeypatch.setattr(world.tail._consumer, "getmany", take_and_fail)
     ear = await world.own(1)
-    await eventually(lambda: failures == 1)
+    assert await world.proves(await world.write(1))
+    armed.set()
     await world.claim(2)
+    async with asyncio.timeout(FAR_SECONDS):
+        await failed.wait()
     assert not await world.proves(await world.write(1))
     assert ear.fenced == 1
+
+
+async def test_records_from_before_the_claim_are_not_judged(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aiokafka goes back to the beginning where its position is not there any more."""
+    await world.write(1)
+    await world.claim(9)
+    ear = await world.own(5)  # such a journal is none of ours, but the tail cannot know
+    monkeypatch.setattr(world.tail._consumer, "seek", lambda *_: None)
+    world.tail._assign()
+    assert await world.proves(await world.write(5))
+    assert (ear.fenced, ear.strangers) == (0, [])
+
+
+async def test_a_tail_without_shards_goes_on_turning(world: World) -> None:
+    """Who watches its turns must not take it for stuck."""
+    turns = 0
+
+    def turn() -> None:
+        nonlocal turns
+        turns += 1
+
+    world.running.cancel()
+    running = asyncio.create_task(world.tail.run(turn))
+    await world.own(1)
+    assert await world.proves(await world.write(1))
+    world.tail.leave(0)
+    await asyncio.sleep(SHORT_SECONDS * 2)  # longer than a poll
+    before = turns
+    await eventually(lambda: turns > before)
+    running.cancel()
 
 
 async def test_a_tail_whose_client_has_died_ends_with_a_reason(world: World) -> None:
