@@ -31,7 +31,7 @@ class Connection(Protocol):
 class NoAnswer(Response):
     """Closes the connection instead of answering."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  the point of it
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         cast(Connection, scope["state"][CONNECTION]).abort()
         while (await receive())["type"] != "http.disconnect":
             pass

@@ -1,4 +1,4 @@
-"""Writes the contract's JSON Schemas from the models: `python -m service.contract.schemas [--check] [FOLDER]`.
+"""Writes the contract's JSON Schemas: `python -m service.contract.schemas [--check] [FOLDER]`.
 
 What users hold in their hands is `schemas/v1/`; this module never reads it to decide what is valid.
 """

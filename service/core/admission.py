@@ -9,8 +9,9 @@ from enum import StrEnum
 
 from service.contract.models import model_info
 from service.core.events import CancelAsked, DeadlinePassed
+from service.core.grouping import new_jobs
 from service.core.identity import JobKey
-from service.core.job import Job, Spec, new_jobs
+from service.core.job import Job, Spec
 from service.core.moment import Moment
 from service.core.outcomes import record_failure
 from service.core.record import Record, cursor_after

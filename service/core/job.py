@@ -1,13 +1,12 @@
 """A job: the work for one audio file of one request, as immutable data.
 
 Every change of a job is a new `Job` made by `core.transitions`; nothing else makes one, except
-`new_jobs` at accept and `core.entry` at restore. All times are wall-clock milliseconds since the epoch.
+`core.grouping` at accept and `core.entry` at restore. All times are wall-clock milliseconds since the epoch.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from urllib.parse import unquote
 
 from pydantic import JsonValue
 
@@ -65,8 +64,8 @@ class Job:
     with the current intent was closed. `task_files` is how many files the task holds: with more than one,
     a file's share of the bill is an estimate. `refusals` counts the submits that were refused for a reason
     which the table bounds, `tasks_made` those that were accepted: what may still be tried depends on these,
-    not on `submit_attempts`, which throttling drives up as well. The fields from `completed_ms` to `provider_times` are set
-    while COLLECTING and not journalled.
+    not on `submit_attempts`, which throttling drives up as well. The fields from `completed_ms` to
+    `provider_times` are set while COLLECTING and not journalled.
     """
 
     spec: Spec
@@ -101,26 +100,3 @@ class Job:
     def with_spec(self, spec: Spec) -> "Job":
         """The same job, sharing `spec` with its siblings."""
         return replace(self, spec=spec)
-
-
-def new_jobs(spec: Spec, files: Sequence[tuple[int, str]], files_per_task: int) -> tuple[Job, ...]:
-    """The jobs of a freshly accepted request; `files` are (file_index, url) pairs."""
-    groups = plan_groups([url for _, url in files], files_per_task)
-    return tuple(Job(spec, index, url, group) for (index, url), group in zip(files, groups, strict=True))
-
-
-def plan_groups(file_urls: Sequence[str], files_per_task: int) -> list[int]:
-    """Say for each file which provider task of the request it goes into.
-
-    Results are matched by URL, percent escapes aside, so two files with one URL never share a task.
-    """
-    groups: list[int] = []
-    members: list[set[str]] = []
-    for url in map(unquote, file_urls):
-        fitting = (g for g, urls in enumerate(members) if len(urls) < files_per_task and url not in urls)
-        group = next(fitting, len(members))
-        if group == len(members):
-            members.append(set())
-        members[group].add(url)
-        groups.append(group)
-    return groups

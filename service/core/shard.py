@@ -26,6 +26,9 @@ from service.core.transitions import advance
 from service.messages import RequestSummary
 
 RequestKey = tuple[str, int]
+RESTORED_SECONDS = 600.0
+"""What a restore finds is remembered at least so long, however old it is: the first records after the cursor
+may have been accepted, and even finished, before a crash kept the cursor from moving."""
 SWEEP_MOVES = 1_000
 """Tombstones of one batch, give or take a request: a day without work must not end in one huge batch."""
 
@@ -230,7 +233,7 @@ class Shard:
         for job in restored.jobs():
             self._load_job(job, moment)
         self._take_back_summaries()
-        self._remember_finished()
+        self._remember_finished(moment)
         changes = [self.apply(job.key, Restored(), moment) for job in restored.jobs()]
         moves = [move for change in changes for move in change.moves]
         moves.extend(self.mend(restored.overwritten))
@@ -247,22 +250,23 @@ class Shard:
             self.tallies[job.key.request].ended[job.file_index] = marker
 
     def _take_back_summaries(self) -> None:
-        """A job that carries the summary of endings the journal does not know was not sent: it begins anew."""
+        """A job that carries the summary of endings the journal does not know was not sent: begin anew."""
         for key, job in self.jobs.items():
             tally = self.tallies[key.request]
             if job.tallied is not None and job.tallied.carries_summary and not tally.is_complete:
                 self.jobs[key] = replace(job, tallied=None)
                 del tally.ended[job.file_index]
 
-    def _remember_finished(self) -> None:
+    def _remember_finished(self, moment: Moment) -> None:
         """Requests without an open job, also those whose other jobs are not, or no longer, in the journal."""
+        earliest_ms = moment.now_ms - round(1000 * (self.window.seconds - RESTORED_SECONDS))
         finished = [
             (max(marker.finished_ms for marker in tally.ended.values()), request)
             for request, tally in self.tallies.items()
             if not tally.open
         ]
         for finished_ms, request in sorted(finished):
-            self._remember(request, finished_ms)
+            self._remember(request, max(finished_ms, earliest_ms))
 
     def overdue(self, now_ms: int) -> list[JobKey]:
         """Open jobs whose deadline has passed."""

@@ -57,11 +57,10 @@ async def _next(reader: AIOKafkaConsumer, span: Span, at_once: int) -> list[Cons
     """The next records, within the bound; none when the position has passed the end."""
     try:
         async with asyncio.timeout(READ_BOUND_SECONDS):
-            while await reader.position(span.partition) < span.end:
+            records: list[ConsumerRecord] = []
+            while not records and await reader.position(span.partition) < span.end:
                 batches = await reader.getmany(span.partition, timeout_ms=POLL_MS, max_records=at_once)
-                records: list[ConsumerRecord] = batches.get(span.partition, [])
-                if records:
-                    return records
+                records = batches.get(span.partition, [])
+            return records
     except TimeoutError:
         raise RestoreError(f"{span} delivers nothing before offset {span.end}") from None
-    return []

@@ -6,8 +6,8 @@ from urllib.parse import unquote
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.core.grouping import new_jobs, plan_groups
 from service.core.identity import JobKey
-from service.core.job import new_jobs, plan_groups
 from tests.unit.core.samples import job, spec
 
 URLS = st.lists(st.sampled_from([f"https://h/{n}" for n in range(6)] + ["https://h/%30"]), max_size=20)

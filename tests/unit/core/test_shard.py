@@ -22,13 +22,14 @@ from service.core.identity import JobKey
 from service.core.job import Job, State
 from service.core.record import Cursor
 from service.core.restore import Restore
-from service.core.shard import SWEEP_MOVES, Change, Move, Shard, Tally, Window
+from service.core.shard import RESTORED_SECONDS, SWEEP_MOVES, Change, Move, Shard, Tally, Window
 from service.core.task import FileView, TaskStatus, TaskView, Trouble
 from service.errors import FailureCode, IllegalTransition
 from service.messages import Failure, RequestSummary, Stage
 from tests.unit.core.samples import NOW_MS, URL, job, moment, request_record, spec, take, transcript
 
 URLS: list[str] = ["https://h.example/0.wav", "https://h.example/1.wav", "https://h.example/2.wav"]
+RESTORED_MS = round(1000 * RESTORED_SECONDS)
 FAILED = FailureEnding(Stage.POLL, FailureCode.TASK_LOST, "lost")
 
 
@@ -312,7 +313,7 @@ def test_markers_are_remembered_in_the_order_of_their_finish() -> None:
         marker = Marker(JobKey(request_id, 0, 0), "d", 1, True, None, finished_ms)
         journal.records.append((str(marker.key), encode_marker(marker)))
     shard, _ = restored(journal.restored())
-    assert list(shard.remembered.items()) == [(("c", 0), 10), (("a", 0), 20), (("b", 0), 30)]
+    assert [request_id for request_id, _ in shard.remembered] == ["c", "a", "b"]
     assert shard.remembered_jobs == 3
 
 
@@ -321,9 +322,21 @@ def test_a_request_half_swept_before_a_crash_is_forgotten_too() -> None:
     marker = Marker(JobKey("r", 0, 1), "d", 3, True, None, 10)
     journal.records.append((str(marker.key), encode_marker(marker)))
     shard, _ = restored(journal.restored(), Window(seconds=1.0))
-    assert shard.sweep(NOW_MS) == (Move("r/0/1"),)
+    assert shard.sweep(NOW_MS + 1_000 + RESTORED_MS) == (Move("r/0/1"),)
     assert not shard.tallies
     assert shard.remembered_jobs == 0
+
+
+def test_what_a_restore_finds_outlives_the_reading_of_the_records_after_the_cursor() -> None:
+    """They may be those that made it, while the cursor did not become durable; a day may have gone by."""
+    journal = Journal()
+    for request_id, finished_ms in (("old", 10), ("new", NOW_MS)):
+        marker = Marker(JobKey(request_id, 0, 0), "d", 1, True, None, finished_ms)
+        journal.records.append((str(marker.key), encode_marker(marker)))
+    shard, _ = restored(journal.restored())
+    assert shard.sweep(NOW_MS + RESTORED_MS) == ()
+    assert shard.sweep(NOW_MS + RESTORED_MS + 1) == (Move("old/0/0"),)
+    assert shard.sweep(NOW_MS + RESTORED_MS + 1) == ()
 
 
 @pytest.mark.parametrize("state", [State.ACCEPTED, State.WAITING, State.SUBMITTING, State.RUNNING])

@@ -1,0 +1,146 @@
+"""The journal partition and the outcome topics of the simulation, with rules of their own.
+
+Nothing here uses `core.restore` or `core.entry`: what counts is decided a second time, so that the two can
+be compared.
+"""
+
+import json
+import random
+from dataclasses import dataclass, field
+
+from service.kafka.producer import Outgoing
+
+STAMP = "scribe-stamp"
+OWNER, CURSOR = "~owner", "~cursor"
+
+
+class Violation(AssertionError):
+    """A rule that must hold did not; the message begins with its number or name."""
+
+
+def check(holds: bool, rule: str) -> None:
+    """Raise `Violation` unless `holds`."""
+    if not holds:
+        raise Violation(rule)
+
+
+@dataclass(frozen=True, slots=True)
+class JournalRecord:
+    """One record as it lies in the partition."""
+
+    offset: int
+    key: str
+    value: bytes | None
+    stamp: bytes
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of its writer."""
+        return int(self.stamp.split(b".")[1])
+
+
+@dataclass(slots=True)
+class JournalModel:
+    """A compacted partition, and what its whole history means."""
+
+    log: list[JournalRecord] = field(default_factory=list)
+    end: int = 0
+    claims: list[JournalRecord] = field(default_factory=list)
+    effective: dict[str, bytes] = field(default_factory=dict)
+    """The last entry of each key that is no stranger's."""
+    ever: set[str] = field(default_factory=set)
+    """Keys that once had an entry that counts."""
+    intents: dict[tuple[str, int, int], int] = field(default_factory=dict)
+    """(key, epoch, attempt) of each SUBMITTING entry and its offset."""
+    announced: dict[tuple[str, int], bool] = field(default_factory=dict)
+    """(key, epoch) of each FINISHING entry, and whether it counts."""
+    done: dict[str, JournalRecord] = field(default_factory=dict)
+    """The first marker that counts of each finished job."""
+    highest: int = 0
+
+    def append(self, record: Outgoing) -> int:
+        """Take a record; returns its offset."""
+        entry = JournalRecord(self.end, record.key.decode(), record.value, dict(record.headers)[STAMP])
+        self.log.append(entry)
+        self.end += 1
+        counts = entry.epoch >= self.highest
+        if counts:
+            self._take(entry)
+        self._note(entry, counts)
+        return entry.offset
+
+    def _take(self, entry: JournalRecord) -> None:
+        self.highest = entry.epoch
+        self.ever.add(entry.key)
+        if entry.key == OWNER:
+            self.claims.append(entry)
+        if entry.value is None:
+            self.effective.pop(entry.key, None)
+            self.done.pop(entry.key, None)
+        else:
+            self.effective[entry.key] = entry.value
+            self._note_done(entry, entry.value)
+
+    def _note_done(self, entry: JournalRecord, value: bytes) -> None:
+        if b'"state":"done"' in value:
+            self.done.setdefault(entry.key, entry)
+        elif entry.key in self.done and self.done[entry.key].stamp == entry.stamp:
+            # The same batch once more, because nobody acknowledged it: its outcome goes out again too.
+            del self.done[entry.key]
+
+    def _note(self, entry: JournalRecord, counts: bool) -> None:
+        if entry.value is None or entry.key.startswith("~"):
+            return
+        if b'"state":"submitting"' in entry.value:
+            attempt = json.loads(entry.value)["submits"]
+            self.intents.setdefault((entry.key, entry.epoch, attempt), entry.offset)
+        elif b'"state":"finishing"' in entry.value:
+            self.announced[entry.key, entry.epoch] = (
+                self.announced.get((entry.key, entry.epoch), False) or counts
+            )
+
+    def has_intent(self, key: str, epoch: int, attempt: int) -> bool:
+        """Whether the intent is durable and lies before every higher claim."""
+        offset = self.intents.get((key, epoch, attempt))
+        return offset is not None and not any(
+            claim.epoch > epoch and claim.offset < offset for claim in self.claims
+        )
+
+    def compact(self, rng: random.Random, *, drop_tombstones: bool) -> None:
+        """Compact up to a random offset; tombstones in there may go altogether."""
+        border = rng.randint(0, self.end)
+        last = {entry.key: entry.offset for entry in self.log if entry.offset < border}
+        self.log = [
+            entry
+            for entry in self.log
+            if entry.offset >= border
+            or (last[entry.key] == entry.offset and not (entry.value is None and drop_tombstones))
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One outcome record as a consumer sees it. `fenced` is false for one that only a stale owner decided."""
+
+    id: str
+    is_result: bool
+    body: dict[str, object]
+    fenced: bool
+    at_ms: int
+
+    @property
+    def summary(self) -> dict[str, int] | None:
+        """Its `request_summary`."""
+        found = self.body["request_summary"]
+        return found if isinstance(found, dict) else None
+
+    @property
+    def code(self) -> str | None:
+        """A failure's code."""
+        return None if self.is_result else str(self.body["code"])
+
+    @property
+    def billed_seconds(self) -> int:
+        """What a result says that its file cost; failures do not say."""
+        usage = self.body.get("usage")
+        return int(usage["billed_seconds"] or 0) if isinstance(usage, dict) else 0

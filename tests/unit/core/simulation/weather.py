@@ -1,0 +1,19 @@
+"""How often which trouble comes: a world has its own, drawn from its seed, unless a test asks for another."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Weather:
+    """Shares of what could go wrong that does."""
+
+    disturbed: float = 0.02
+    """Of the steps: crashes, freezes, compactions, jumps of the clock."""
+    strange: float = 0.15
+    """Of the steps, while there are strangers: one of them acts."""
+    unacknowledged: float = 0.01
+    """Of the records sent: half of them are durable nevertheless."""
+    unfetched: float = 0.2
+    """Of the fetches: for a reason that may pass."""
+    hurried: float = 0.35
+    """Of the requests: they have a deadline, mostly a short one."""
