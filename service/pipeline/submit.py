@@ -94,7 +94,7 @@ class SubmitStage:
         for group in sorted({job.group for job in jobs}):
             keys = tuple(job.key for job in jobs if job.group == group)
             model = jobs[0].spec.model
-            is_free = not (self._hold.is_active or shard.is_behind or model in self._ready)
+            is_free = not shard.is_behind and model not in self._ready
             if is_free and not self._wait_seconds(model):
                 self._send(Errand(shard, model, keys))
 
@@ -142,8 +142,6 @@ class SubmitStage:
             if errand is not None and shard.is_behind:
                 self._due.push(self._clock.now_ms() + BEHIND_MS, (shard, key))
             elif errand is not None:
-                for sent in errand.keys:
-                    lane.pop((shard, sent), None)
                 self._send(errand)
                 # The next place is another model's, where places are short.
                 self._ready.move_to_end(model)

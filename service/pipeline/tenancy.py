@@ -35,7 +35,9 @@ class Tenancy:
     task: "asyncio.Task[None] | None" = None
 
     def end(self) -> None:
-        """Stop serving; the task closes the shard."""
+        """Stop all effects at once, and serving as soon as the task has noticed."""
+        if self.shard is not None:
+            self.shard.close()
         if self.task is not None:
             self.task.cancel()
 

@@ -344,6 +344,31 @@ async def test_a_broker_that_is_away_does_not_hold_up_the_group(member: Member) 
     assert member.world.clock.boot_seconds() - began <= REVOCATION_SECONDS + ENDING_SECONDS
 
 
+async def test_a_shard_whose_writer_does_not_let_go_is_closed_all_the_same(member: Member) -> None:
+    [shard] = await member.own(0)
+    member.world.writers[0].gate.clear()
+    member.world.writers[0].ending_seconds = 60
+    member.deliver(0, "r")
+    await member.world.clock.sleep(1)
+    began = member.world.clock.boot_seconds()
+    await member.shards.revoked([0])
+    assert member.world.clock.boot_seconds() - began <= REVOCATION_SECONDS + ENDING_SECONDS + 0.1
+    assert not shard.is_open
+
+
+async def test_an_old_tenancy_that_ends_late_does_not_disturb_the_new_one(member: Member) -> None:
+    await member.own(0)
+    member.world.writers[0].gate.clear()
+    member.world.writers[0].ending_seconds = 60
+    member.deliver(0, "r")
+    await member.world.clock.sleep(1)
+    await member.shards.revoked([0])
+    [again] = await member.own(0)
+    await member.world.clock.sleep(60)
+    assert member.journal.tail.followed.keys() == {0}
+    assert again.is_open
+
+
 async def test_no_intent_is_begun_while_a_shard_is_given_back(member: Member) -> None:
     member.world.provider.submit_gate.clear()
     [shard] = await member.own(0)
@@ -441,6 +466,14 @@ async def test_leaving_writes_everything_and_keeps_the_shards_for_the_last_commi
     assert shard.is_open
     assert journalled(member.world.broker, "r/0/0")[-1] == "running"
     assert member.shards.durable_offsets() == {0: 1}
+
+
+async def test_records_that_come_on_the_way_out_are_left_to_the_next_owner(member: Member) -> None:
+    [shard] = await member.own(0)
+    await member.shards.leave(20.0)
+    member.deliver(0, "r")
+    assert member.world.seen.admissions == []
+    assert shard.state.cursor == Cursor(0)
 
 
 async def test_leaving_is_bounded(member: Member) -> None:

@@ -365,6 +365,18 @@ async def test_rest_ends_when_the_shard_is_closed(world: World) -> None:
     await resting
 
 
+async def test_rest_ends_when_a_shard_is_closed_whose_call_waits_for_its_batch(world: World) -> None:
+    world.budgets.set_share(1.0)
+    shard = world.shard()
+    world.writers[0].gate.clear()
+    await world.take(shard, "a")
+    assert len(shard.calls) == 1
+    resting = asyncio.create_task(shard.rest())
+    await settle()
+    shard.close()
+    await resting
+
+
 async def test_a_drain_gives_up_at_its_bound(world: World) -> None:
     shards = [world.shard(partition) for partition in (0, 1)]
     world.writers[1].gate.clear()

@@ -382,9 +382,11 @@ async def test_a_file_that_is_cancelled_while_its_intent_is_on_its_way_is_not_po
     world.fence.gate.clear()
     shard = world.shard()
     await world.take(shard, "r", file_urls=urls("a", "b", "c"))
+    await world.clock.sleep(1)
     shard.apply(JobKey("r", 0, 1), CancelAsked())
     world.fence.gate.set()
     await settle()
+    assert world.provider.count("cancel") == 0, "the others' task must go on"
     assert [task.file_urls for task in world.provider.submits] == [tuple(urls("a", "c"))]
     assert world.seen.ends() == {"r/0/1": "cancelled"}
     assert [job_of(shard, index=index).task_files for index in (0, 2)] == [2, 2]
@@ -430,6 +432,18 @@ async def test_a_job_whose_deadline_passes_before_its_intent_is_not_posted(world
     world.submit.queue(shard, KEY, world.clock.now_ms() + 2_000)
     await world.clock.sleep(3)
     assert posted(world) == []
+    assert world.seen.ends() == {"r/0/0": "deadline_exceeded"}
+
+
+async def test_a_job_that_ended_while_its_batch_hangs_is_left_alone(world: World) -> None:
+    world.run("submit")
+    shard = world.shard(jobs=[job(spec=replace(job().spec, deadline_ms=world.clock.now_ms() + 1_000))])
+    world.submit.queue(shard, KEY, world.clock.now_ms() + 2_000)
+    world.writers[0].gate.clear()
+    await world.clock.sleep(2 * RECEIPT_SECONDS)
+    assert state(shard) is State.FINISHING
+    world.writers[0].gate.set()
+    await settle()
     assert world.seen.ends() == {"r/0/0": "deadline_exceeded"}
 
 
@@ -489,6 +503,17 @@ async def test_a_model_without_budget_holds_up_no_other(world: World) -> None:
     await world.take(shard, "d", model="fun-asr-mtl", file_urls=urls("other"))
     await world.take(shard, "e", model="fun-asr-2025-11-07", file_urls=urls("third"))
     assert posted(world) == [str(url) for url in urls("slow", "other", "third")]
+
+
+@few_a_minute
+async def test_a_queue_without_budget_holds_up_no_other_queue(world: World) -> None:
+    world.run("submit")
+    shard = world.shard()
+    await world.take(shard, "a", "b", "c", file_urls=urls("slow"))
+    other = replace(job(), spec=replace(job().spec, request_id="other", model="fun-asr-mtl"))
+    shard.put(shard.state.open_request([other]))
+    await world.clock.sleep(2)
+    assert posted(world) == [str(urls("slow")[0]), job().file_url]
 
 
 @one_place

@@ -41,12 +41,16 @@ PLENTY_PER_MINUTE = 6_000_000.0
 
 @dataclass
 class GatedWriter:
-    """A shard's writer with a gate before it: cleared, it holds batches back. `answers` are given instead."""
+    """A shard's writer with a gate before it: cleared, it holds batches back. `answers` are given instead.
+
+    It may take its time to notice that nobody wants the batch any more.
+    """
 
     inner: Writer
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     answers: deque[Unknown] = field(default_factory=deque)
     batches: list[Batch] = field(default_factory=list)
+    ending_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         self.gate.set()
@@ -54,7 +58,11 @@ class GatedWriter:
     async def append(self, batch: Batch) -> Appended:
         """As the port says."""
         self.batches.append(batch)
-        await self.gate.wait()
+        try:
+            await self.gate.wait()
+        except asyncio.CancelledError:
+            await asyncio.sleep(self.ending_seconds)
+            raise
         return self.answers.popleft() if self.answers else await self.inner.append(batch)
 
 
