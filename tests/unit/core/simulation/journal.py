@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from service.kafka.producer import Outgoing
 
 STAMP = "scribe-stamp"
+LAG_MS = 5_000
+"""Stands for min.compaction.lag.ms: what counts is that it is longer than an intent is worth a POST. Else
+a claim could be compacted away between an intent and the look at what lies before it."""
 OWNER, CURSOR = "~owner", "~cursor"
 
 
@@ -32,6 +35,7 @@ class JournalRecord:
     key: str
     value: bytes | None
     stamp: bytes
+    at_ms: int
 
     @property
     def epoch(self) -> int:
@@ -58,9 +62,10 @@ class JournalModel:
     """The first marker that counts of each finished job."""
     highest: int = 0
 
-    def append(self, record: Outgoing) -> int:
+    def append(self, record: Outgoing, now_ms: int) -> int:
         """Take a record; returns its offset."""
-        entry = JournalRecord(self.end, record.key.decode(), record.value, dict(record.headers)[STAMP])
+        stamp = dict(record.headers)[STAMP]
+        entry = JournalRecord(self.end, record.key.decode(), record.value, stamp, now_ms)
         self.log.append(entry)
         self.end += 1
         counts = entry.epoch >= self.highest
@@ -106,9 +111,10 @@ class JournalModel:
             claim.epoch > epoch and claim.offset < offset for claim in self.claims
         )
 
-    def compact(self, rng: random.Random, *, drop_tombstones: bool) -> None:
-        """Compact up to a random offset; tombstones in there may go altogether."""
-        border = rng.randint(0, self.end)
+    def compact(self, rng: random.Random, now_ms: int, *, drop_tombstones: bool) -> None:
+        """Compact up to a random offset, behind the lag; tombstones in there may go altogether."""
+        young = (entry.offset for entry in self.log if entry.at_ms > now_ms - LAG_MS)
+        border = rng.randint(0, next(young, self.end))
         last = {entry.key: entry.offset for entry in self.log if entry.offset < border}
         self.log = [
             entry

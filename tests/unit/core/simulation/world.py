@@ -145,7 +145,7 @@ class World:
             self.count("compaction")
             # Tombstones stay for a day (delete.retention.ms): no take-over lasts that long.
             reads = any(isinstance(stranger, Taking) for stranger in self.strangers)
-            self.journal.compact(self.rng, drop_tombstones=not reads and self.rng.random() < 0.5)
+            self.journal.compact(self.rng, self.now_ms, drop_tombstones=not reads and self.rng.random() < 0.5)
 
     def _owner_acts(self, owner: Owner) -> bool:
         actions = owner.actions()
@@ -207,7 +207,8 @@ class World:
             claim = encode_owner(Claim(epoch, f"member {epoch}"))
             stamp = Stamp(epoch, 0).encode()
             before = self.journal.highest
-            offset = self.journal.append(journal_record(TOPICS.journal, 0, OWNER_KEY, claim, stamp))
+            record = journal_record(TOPICS.journal, 0, OWNER_KEY, claim, stamp)
+            offset = self.journal.append(record, self.now_ms)
             self._read(taking)
             if before < epoch:
                 return self._open(taking, epoch, offset)
@@ -247,7 +248,7 @@ class World:
     def deliver(self, record: Outgoing, epoch: int) -> int:
         """Take one record into its topic and judge it."""
         if record.topic == TOPICS.journal:
-            offset = self.journal.append(record)
+            offset = self.journal.append(record, self.now_ms)
             if record.key == CURSOR.encode() and epoch == self.journal.highest and record.value:
                 self._judge_cursor(json.loads(record.value)["next"])
             return offset
