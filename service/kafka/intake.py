@@ -114,6 +114,7 @@ class Intake:
                 self._deliver_damaged(partition)
                 return
             except KafkaError:
+                self._rewind()
                 continue
             self._deliver(partition, batches.get(topic_partition, []))
 

@@ -136,6 +136,7 @@ class Tail:
             try:
                 batches = await self._consumer.getmany(topic_partition, timeout_ms=ONE_MS, max_records=1)
             except KafkaError:
+                self._assign()
                 continue
             except UnicodeDecodeError:
                 self._skip_one(partition)

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import struct
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -104,6 +105,7 @@ class BreakableEmbedded:
 
     def freeze(self) -> None:
         self._broker.process.send_signal(signal.SIGSTOP)
+        _await_stopped(self._broker.process.pid)
 
     def thaw(self) -> None:
         self._broker.process.send_signal(signal.SIGCONT)
@@ -129,9 +131,19 @@ class BreakableKafka:
 
     def freeze(self) -> None:
         self._node.freeze()
+        _await_stopped(self._node.pid)
 
     def thaw(self) -> None:
         self._node.thaw()
+
+
+def _await_stopped(pid: int) -> None:
+    """Until then some of its threads may still answer."""
+    end = time.monotonic() + WAIT_SECONDS
+    threads = Path(f"/proc/{pid}/task")
+    while any("(stopped)" not in (each / "status").read_text() for each in threads.iterdir()):
+        assert time.monotonic() < end, "the broker does not stop"
+        time.sleep(0.001)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
@@ -90,11 +91,12 @@ class World:
 async def world(bootstrap: str, broker_name: str, topic_names: TopicNames) -> AsyncIterator[World]:
     (topic,) = topic_names("journal")
     await create_topics(bootstrap, {topic: PARTITIONS})
-    async for made in _world(bootstrap, topic, producer_for(bootstrap, broker_name)):
+    async with a_world(bootstrap, topic, producer_for(bootstrap, broker_name)) as made:
         yield made
 
 
-async def _world(bootstrap: str, topic: str, producer: Producer) -> AsyncIterator[World]:
+@asynccontextmanager
+async def a_world(bootstrap: str, topic: str, producer: Producer) -> AsyncIterator[World]:
     async with reader(ClusterConfig(bootstrap), FETCH_WAIT_MS) as consumer:
         tail = Tail(consumer, topic, QuickClock())
         running = asyncio.create_task(tail.run(lambda: None))
@@ -344,7 +346,7 @@ def embedded() -> Iterator[BreakableEmbedded]:
 async def test_a_frozen_broker_is_waited_for(embedded: BreakableEmbedded, topic_names: TopicNames) -> None:
     (topic,) = topic_names("journal")
     await create_topics(embedded.bootstrap, {topic: PARTITIONS})
-    async for world in _world(embedded.bootstrap, topic, producer_for(embedded.bootstrap, "embedded")):
+    async with a_world(embedded.bootstrap, topic, producer_for(embedded.bootstrap, "embedded")) as world:
         ear = await world.own(1)
         await world.claim(2)
         embedded.freeze()
@@ -362,7 +364,7 @@ async def test_a_broker_that_is_started_again_is_read_on(
     (topic,) = topic_names("journal")
     await create_topics(embedded.bootstrap, {topic: PARTITIONS})
     producer = producer_for(embedded.bootstrap, "embedded", bound_seconds=2.0)
-    async for world in _world(embedded.bootstrap, topic, producer):
+    async with a_world(embedded.bootstrap, topic, producer) as world:
         await world.own(1)
         embedded.kill()
         await asyncio.sleep(SHORT_SECONDS)

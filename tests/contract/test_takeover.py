@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -132,18 +133,19 @@ class World:
 @pytest.fixture
 async def world(bootstrap: str, broker_name: str, topic_names: TopicNames) -> AsyncIterator[World]:
     topics = await make_topics(bootstrap, topic_names)
-    async for made in _world(bootstrap, topics, producer_for(bootstrap, broker_name)):
+    async with a_world(bootstrap, topics, producer_for(bootstrap, broker_name)) as made:
         yield made
 
 
 @pytest.fixture
 async def kafka_world(kafka_bootstrap: str, topic_names: TopicNames) -> AsyncIterator[World]:
     topics = await make_topics(kafka_bootstrap, topic_names)
-    async for made in _world(kafka_bootstrap, topics, producer_for(kafka_bootstrap, "kafka")):
+    async with a_world(kafka_bootstrap, topics, producer_for(kafka_bootstrap, "kafka")) as made:
         yield made
 
 
-async def _world(bootstrap: str, topics: Topics, producer: Producer) -> AsyncIterator[World]:
+@asynccontextmanager
+async def a_world(bootstrap: str, topics: Topics, producer: Producer) -> AsyncIterator[World]:
     async with reader(ClusterConfig(bootstrap), FETCH_WAIT_MS) as consumer:
         yield World(bootstrap, topics, producer, Tail(consumer, topics.journal, SystemClock()))
     await producer.kill()
@@ -296,10 +298,19 @@ async def test_a_claim_counts_what_comes_between_the_reading_and_the_claim(
     await slow.kill()
 
 
-async def test_twenty_thousand_entries_are_restored_in_slices(
-    world: World, record_property: Callable[[str, object], None]
+async def test_twenty_thousand_entries_are_restored(
+    embedded: BreakableEmbedded,
+    topic_names: TopicNames,
+    record_property: Callable[[str, object], None],
 ) -> None:
     """How long the loop was blocked is measured, not judged: see the property `longest_block_ms`."""
+    topics = await make_topics(embedded.bootstrap, topic_names)
+    producer = producer_for(embedded.bootstrap, "embedded")
+    async with a_world(embedded.bootstrap, topics, producer) as world:
+        await restore_twenty_thousand(world, record_property)
+
+
+async def restore_twenty_thousand(world: World, record_property: Callable[[str, object], None]) -> None:
     loop = asyncio.get_running_loop()
     first = await world.take()
     for batch in range(20):
@@ -533,7 +544,7 @@ async def test_a_takeover_from_a_frozen_broker_fails_in_time_and_leaves_nothing(
     cluster = ClusterConfig(embedded.bootstrap, request_timeout_ms=700)
     monkeypatch.setattr(reading, "READ_BOUND_SECONDS", 1.0)
     producer = Producer(cluster, idempotent=False, bound_seconds=1.0)
-    async for world in _world(embedded.bootstrap, topics, producer):
+    async with a_world(embedded.bootstrap, topics, producer) as world:
         await world.take(cluster=cluster)
         before = asyncio.all_tasks()
         embedded.freeze()

@@ -1,0 +1,314 @@
+"""The group consumer: nothing before its release, nothing after its revocation, nothing lost in between."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import pytest
+from aiokafka import TopicPartition
+
+from service.clock import SystemClock
+from service.errors import ClusterError, ConfigError
+from service.kafka import closing, consumer
+from service.kafka.client import ClusterConfig
+from service.kafka.consumer import GroupConfig, RequestConsumer
+from tests.brokers import TopicNames, create_topics
+from tests.contract.cluster import (
+    FETCH_WAIT_MS,
+    BreakableEmbedded,
+    breakable_embedded,
+    connections_to,
+    eventually,
+    new_tasks,
+    publish,
+)
+from tests.fakes.owner import FakeOwner
+
+pytestmark = pytest.mark.timeout(60)
+FAR_SECONDS = 15.0
+SHORT_SECONDS = 0.3
+PARTITIONS = 4
+
+
+class QuickClock(SystemClock):
+    """A clock that waits a tenth of the time: for the pauses between two tries."""
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds / 10)
+
+
+@dataclass
+class Member:
+    """One member of the group, running."""
+
+    owner: FakeOwner
+    requests: RequestConsumer
+    running: "asyncio.Task[None]"
+
+    async def owns(self, count: int) -> None:
+        """Wait until it owns so many partitions."""
+        await eventually(lambda: len(self.owner.partitions) == count, FAR_SECONDS)
+
+    def release_all(self, offset: int = 0) -> None:
+        for partition in self.owner.partitions:
+            self.requests.release(partition, offset)
+
+    async def leave(self) -> None:
+        self.running.cancel()
+        await asyncio.wait({self.running}, timeout=FAR_SECONDS)
+        await self.requests.stop()
+
+
+class Join(Protocol):
+    async def __call__(self, *, owner: FakeOwner | None = ..., instance_id: str | None = ...) -> Member: ...
+
+
+@dataclass
+class Group:
+    """A topic of four partitions, and members that join its group; all leave at the end."""
+
+    bootstrap: str
+    topic: str
+    session_timeout_ms: int
+    request_timeout_ms: int = 40_000
+    members: list[Member] = field(default_factory=list)
+
+    async def join(self, owner: FakeOwner | None = None, instance_id: str | None = None) -> Member:
+        owner = owner or FakeOwner()
+        cluster = ClusterConfig(self.bootstrap, request_timeout_ms=self.request_timeout_ms)
+        config = GroupConfig(
+            self.topic, f"group-{self.topic}", instance_id, self.session_timeout_ms, FETCH_WAIT_MS
+        )
+        requests = RequestConsumer(cluster, config, owner, QuickClock())
+        await requests.start()
+        member = Member(owner, requests, asyncio.create_task(requests.run(lambda: None)))
+        self.members.append(member)
+        return member
+
+    async def publish(self, count: int, partition: int = 0) -> None:
+        await publish(self.bootstrap, self.topic, *[b"v%d" % n for n in range(count)], partition=partition)
+
+    async def end(self) -> None:
+        await asyncio.gather(*(member.leave() for member in self.members))
+
+
+@pytest.fixture
+async def group(bootstrap: str, topic_names: TopicNames, session_timeout_ms: int) -> AsyncIterator[Group]:
+    (topic,) = topic_names("requests")
+    await create_topics(bootstrap, {topic: PARTITIONS})
+    made = Group(bootstrap, topic, session_timeout_ms)
+    yield made
+    await made.end()
+
+
+@pytest.fixture
+def embedded() -> Iterator[BreakableEmbedded]:
+    with breakable_embedded() as broker:
+        yield broker
+        broker.thaw()
+
+
+@pytest.fixture
+async def fragile(embedded: BreakableEmbedded, topic_names: TopicNames) -> AsyncIterator[Group]:
+    """A group on a broker that will break."""
+    (topic,) = topic_names("requests")
+    await create_topics(embedded.bootstrap, {topic: PARTITIONS})
+    made = Group(embedded.bootstrap, topic, session_timeout_ms=2_000, request_timeout_ms=2_000)
+    yield made
+    await made.end()
+
+
+# -- one member -----------------------------------------------------------------------------------------
+
+
+async def test_start_returns_before_there_is_an_assignment(group: Group) -> None:
+    """A join may take as long as the other members please, and SIGTERM must be heard meanwhile."""
+    member = await group.join()
+    assert member.owner.assignments == []
+    await member.owns(PARTITIONS)
+
+
+async def test_nothing_is_delivered_before_the_release_and_then_all_from_the_given_offset(
+    group: Group,
+) -> None:
+    """Wherever the group's own offset may be."""
+    await group.publish(5)
+    member = await group.join()
+    await member.owns(PARTITIONS)
+    assert await member.requests.is_member(0, 4)
+    await asyncio.sleep(SHORT_SECONDS)
+    assert member.owner.delivered == []
+    member.requests.release(0, 2)
+    await eventually(lambda: member.owner.offsets(0) == [2, 3, 4])
+    first = member.owner.delivered[0]
+    assert (first.key, first.value, first.position.topic) == (b"k", b"v2", group.topic)
+    member.requests.withhold(0)
+    await group.publish(2)
+    await asyncio.sleep(SHORT_SECONDS)
+    assert member.owner.offsets(0) == [2, 3, 4]
+
+
+async def test_durable_offsets_are_committed_when_they_have_moved(
+    group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For lag tools alone."""
+    member = await group.join()
+    await member.owns(PARTITIONS)
+    sent: list[dict[TopicPartition, int]] = []
+    commit = member.requests._consumer.commit
+
+    async def counted(offsets: dict[TopicPartition, int]) -> None:
+        sent.append(offsets)
+        await commit(offsets)
+
+    monkeypatch.setattr(member.requests._consumer, "commit", counted)
+    assert await member.requests.group_offset(2) is None
+    member.owner.durable = {2: 7, PARTITIONS + 1: 9}
+    await eventually(lambda: bool(sent))  # the loop does it, once a second
+    member.owner.durable = {2: 8, PARTITIONS + 1: 9}
+    await member.requests.commit_last()
+    assert await member.requests.commit()
+    assert await member.requests.group_offset(2) == 8
+    assert sent == [{TopicPartition(group.topic, 2): offset} for offset in (7, 8)]
+    assert not await member.requests.is_member(PARTITIONS + 1, 0)
+
+
+# -- two members ----------------------------------------------------------------------------------------
+
+
+async def test_partitions_move_only_when_their_owner_has_handed_them_over(group: Group) -> None:
+    first = await group.join()
+    await first.owns(PARTITIONS)
+    first.release_all()
+    await group.publish(1)
+    await eventually(lambda: first.owner.offsets(0) == [0])
+    first.owner.may_leave.clear()
+    second = await group.join()
+    async with asyncio.timeout(FAR_SECONDS):
+        await first.owner.revoking.wait()
+    for partition in range(PARTITIONS):
+        await group.publish(3, partition)
+    await asyncio.sleep(SHORT_SECONDS)
+    assert second.owner.partitions == set()
+    assert first.owner.events[-1] == "revoking"  # nothing was delivered since
+    first.owner.may_leave.set()
+    await eventually(lambda: len(first.owner.partitions) == len(second.owner.partitions) == 2, FAR_SECONDS)
+    assert first.owner.partitions | second.owner.partitions == set(range(PARTITIONS))
+    delivered = len(first.owner.delivered)
+    await asyncio.sleep(SHORT_SECONDS)
+    assert len(first.owner.delivered) == delivered  # what comes back is to be released anew
+    for member in (first, second):
+        member.release_all()
+    both = (first.owner, second.owner)
+    await eventually(lambda: all(len(o.offsets(p)) >= 3 for o in both for p in o.partitions))
+    await second.leave()
+    await first.owns(PARTITIONS)
+
+
+@pytest.mark.needs_java
+async def test_a_member_that_the_group_has_given_up_is_told_so(
+    kafka_bootstrap: str, topic_names: TopicNames
+) -> None:
+    """Its heart stops, as in a long freeze, and another one takes all."""
+    (topic,) = topic_names("requests")
+    await create_topics(kafka_bootstrap, {topic: PARTITIONS})
+    group = Group(kafka_bootstrap, topic, session_timeout_ms=6_000)
+    first = await group.join()
+    await first.owns(PARTITIONS)
+    first.requests._consumer._coordinator._heartbeat_task.cancel()
+    assert await first.requests.is_member(0, 0)
+    second = await group.join()
+    await second.owns(PARTITIONS)
+    assert not await first.requests.is_member(0, 0)
+    await group.end()
+
+
+# -- a cluster that is away -----------------------------------------------------------------------------
+
+
+async def test_against_nothing_the_start_says_what_to_check() -> None:
+    config = GroupConfig("t", "g", None, 6_000, FETCH_WAIT_MS)
+    requests = RequestConsumer(ClusterConfig("127.0.0.1:1"), config, FakeOwner(), SystemClock())
+    before = asyncio.all_tasks()
+    async with asyncio.timeout(FAR_SECONDS):
+        with pytest.raises(ConfigError, match=r"Kafka at 127\.0\.0\.1:1 does not answer"):
+            await requests.start()
+    assert new_tasks(before) == []
+
+
+async def test_against_a_frozen_broker_the_start_is_bounded(embedded: BreakableEmbedded) -> None:
+    embedded.freeze()
+    cluster = ClusterConfig(embedded.bootstrap, request_timeout_ms=500)
+    config = GroupConfig("t", "g", None, 6_000, FETCH_WAIT_MS)
+    requests = RequestConsumer(cluster, config, FakeOwner(), SystemClock())
+    async with asyncio.timeout(FAR_SECONDS):
+        with pytest.raises(ConfigError, match="does not answer"):
+            await requests.start()
+
+
+@pytest.mark.parametrize("when", ["before the first assignment", "when it owns partitions"])
+async def test_a_stop_while_the_broker_is_frozen_is_bounded_and_leaves_nothing(
+    fragile: Group, embedded: BreakableEmbedded, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(closing, "STOP_SECONDS", 0.5)
+    before = asyncio.all_tasks()
+    member = await fragile.join()
+    if when == "when it owns partitions":
+        await member.owns(PARTITIONS)
+    embedded.freeze()
+    async with asyncio.timeout(5.0):
+        await member.leave()
+    assert new_tasks(before) == []
+    assert connections_to(embedded.bootstrap) == 0
+
+
+async def test_calls_to_a_frozen_broker_are_bounded(
+    fragile: Group, embedded: BreakableEmbedded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer, "COMMIT_BOUND_SECONDS", 0.2)
+    member = await fragile.join()
+    await member.owns(PARTITIONS)
+    embedded.freeze()
+    member.owner.durable = {0: 1}
+    async with asyncio.timeout(5.0):
+        with pytest.raises(ClusterError, match="no answer in time"):
+            await member.requests.group_offset(0)
+        with pytest.raises(ClusterError, match="no answer in time"):
+            await member.requests.is_member(0, 0)
+        await member.requests.commit_last()
+
+
+async def test_a_frozen_broker_is_waited_for_and_nothing_is_lost(
+    fragile: Group, embedded: BreakableEmbedded
+) -> None:
+    member = await fragile.join()
+    await member.owns(PARTITIONS)
+    member.release_all()
+    await fragile.publish(2)
+    await eventually(lambda: member.owner.offsets(0) == [0, 1])
+    embedded.freeze()
+    await asyncio.sleep(2.5)  # longer than requests may take
+    assert not member.running.done()
+    embedded.thaw()
+    await fragile.publish(2)
+    await eventually(lambda: member.owner.partitions == set(range(PARTITIONS)), FAR_SECONDS)
+    member.release_all(2)
+    await eventually(lambda: member.owner.offsets(0)[-2:] == [2, 3], FAR_SECONDS)
+
+
+async def test_a_broker_that_is_started_again_is_joined_again(
+    fragile: Group, embedded: BreakableEmbedded
+) -> None:
+    member = await fragile.join()
+    await member.owns(PARTITIONS)
+    member.release_all()
+    embedded.kill()
+    await asyncio.sleep(SHORT_SECONDS)
+    assert not member.running.done()
+    embedded.restart()
+    await create_topics(embedded.bootstrap, {fragile.topic: PARTITIONS})
+    await eventually(lambda: len(member.owner.assignments) == 2, FAR_SECONDS)
+    member.release_all()
+    await fragile.publish(2)
+    await eventually(lambda: member.owner.offsets(0) == [0, 1], FAR_SECONDS)

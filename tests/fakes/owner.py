@@ -1,0 +1,59 @@
+"""An owner of partitions that writes down what it is told, and has room as it is told to."""
+
+import asyncio
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from service.core.record import Record
+
+
+@dataclass
+class FakeOwner:
+    """Writes down what it is told; has room as it is told to."""
+
+    partitions: set[int] = field(default_factory=set)
+    assignments: list[set[int]] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)
+    delivered: list[Record] = field(default_factory=list)
+    full: set[int] = field(default_factory=set)
+    durable: dict[int, int] = field(default_factory=dict)
+    displacements: list[int] = field(default_factory=list)
+    revoking: asyncio.Event = field(default_factory=asyncio.Event)
+    may_leave: asyncio.Event = field(default_factory=asyncio.Event)
+    bug: Exception | None = None
+
+    def __post_init__(self) -> None:
+        self.may_leave.set()
+
+    def assigned(self, partitions: Collection[int]) -> None:
+        self.partitions = set(partitions)
+        self.assignments.append(set(partitions))
+        self.events.append("assigned")
+        if self.bug is not None:
+            raise self.bug
+
+    async def revoked(self, partitions: Collection[int]) -> None:
+        if partitions:
+            self.revoking.set()
+            self.events.append("revoking")
+            await self.may_leave.wait()
+            self.events.append("revoked")
+        self.partitions -= set(partitions)
+
+    def deliver(self, partition: int, records: list[Record]) -> None:
+        assert partition in self.partitions
+        self.events.append(f"delivered {partition}")
+        self.delivered += records
+
+    def displaced(self, partition: int) -> None:
+        self.displacements.append(partition)
+
+    def has_room(self, partition: int) -> bool:
+        return partition not in self.full
+
+    def durable_offsets(self) -> Mapping[int, int]:
+        return self.durable
+
+    def offsets(self, partition: int) -> list[int]:
+        """The offsets that were delivered of the partition, in their order."""
+        return [r.position.offset for r in self.delivered if r.position.partition == partition]
