@@ -245,6 +245,13 @@ def test_what_is_no_transcript_is_a_trouble_that_repeats_nothing_of_it(body: byt
     assert len(event.trouble.message) <= 300
 
 
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b'{"a": NaN1}'])
+def test_what_is_no_json_is_called_just_that(body: bytes) -> None:
+    event = read_transcript(body, "fun-asr")
+    assert isinstance(event, FetchFailed)
+    assert event.trouble.message == "the result file is no transcript: not JSON"
+
+
 async def test_what_is_no_transcript_fails_its_job_after_a_few_fetches(world: World) -> None:
     world.provider.next_fetches.extend([SECRET.encode()] * 10)
     shard = await collecting(world, "r")

@@ -54,6 +54,12 @@ async def test_a_turn_may_be_shorter(clock: FakeClock) -> None:
     assert now() == 0.25
 
 
+async def test_a_turn_is_never_longer(clock: FakeClock) -> None:
+    due: Due[str] = Due(clock)
+    assert await due.take(60.0) is None
+    assert now() == LONGEST_WAIT_SECONDS
+
+
 async def test_a_wait_of_nothing_still_lets_time_pass(clock: FakeClock) -> None:
     due: Due[str] = Due(clock)
     before = clock.boot_seconds()
