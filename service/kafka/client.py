@@ -113,6 +113,8 @@ def reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
     name, words = type(error).__name__, str(error)
+    if not words:
+        return name
     return words if name in words else f"{name}: {words}"
 
 

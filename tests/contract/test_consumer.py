@@ -239,12 +239,14 @@ async def test_against_nothing_the_start_says_what_to_check() -> None:
 
 async def test_against_a_frozen_broker_the_start_is_bounded(embedded: BreakableEmbedded) -> None:
     embedded.freeze()
-    cluster = ClusterConfig(embedded.bootstrap, request_timeout_ms=500)
+    cluster = ClusterConfig(",".join(4 * [embedded.bootstrap]), request_timeout_ms=500)
     config = GroupConfig("t", "g", None, 6_000, FETCH_WAIT_MS)
     requests = RequestConsumer(cluster, config, FakeOwner(), SystemClock())
+    before = asyncio.all_tasks()
     async with asyncio.timeout(FAR_SECONDS):
-        with pytest.raises(ConfigError, match="does not answer"):
+        with pytest.raises(ConfigError, match="does not answer .no answer in time"):
             await requests.start()
+    assert new_tasks(before) == []
 
 
 @pytest.mark.parametrize("when", ["before the first assignment", "when it owns partitions"])

@@ -607,5 +607,14 @@ async def test_against_nothing_a_reader_fails_with_a_reason() -> None:
                 pytest.fail("nothing is there to read from")
 
 
+async def test_against_frozen_brokers_a_reader_fails_in_time(embedded: BreakableEmbedded) -> None:
+    cluster = ClusterConfig(",".join(4 * [embedded.bootstrap]), request_timeout_ms=500)
+    embedded.freeze()
+    async with asyncio.timeout(FAR_SECONDS):
+        with pytest.raises(ClusterError, match="no answer in time"):
+            async with reader(cluster, FETCH_WAIT_MS):
+                pytest.fail("nobody answered")
+
+
 def test_the_cursor_of_the_tests_is_what_the_service_writes() -> None:
     assert decode(CURSOR_KEY, encode_cursor(Cursor(3, 2, 1))) == Cursor(3, 2, 1)
