@@ -279,7 +279,7 @@ class TestEnding:
         running.process.kill()
         async with asyncio.timeout(DEMO_SECONDS):
             await running.process.communicate()
-            while any(map(_is_alive, children)):  # noqa: ASYNC110 - no event tells of a stranger's end
+            while any(map(_is_alive, children)):
                 await asyncio.sleep(LOOK_SECONDS)
         shutil.rmtree(demo.folder / "tmp")  # nobody is left to do it
 
