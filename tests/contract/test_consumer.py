@@ -254,6 +254,7 @@ async def test_a_stop_while_the_broker_is_frozen_is_bounded_and_leaves_nothing(
     fragile: Group, embedded: BreakableEmbedded, when: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(closing, "STOP_SECONDS", 0.5)
+    fragile.request_timeout_ms = 40_000
     before = asyncio.all_tasks()
     member = await fragile.join()
     if when == "when it owns partitions":
@@ -282,13 +283,15 @@ async def test_calls_to_a_frozen_broker_are_bounded(
 
 
 async def test_a_frozen_broker_is_waited_for_and_nothing_is_lost(
-    fragile: Group, embedded: BreakableEmbedded
+    fragile: Group, embedded: BreakableEmbedded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(consumer, "COMMIT_BOUND_SECONDS", 0.2)
     member = await fragile.join()
     await member.owns(PARTITIONS)
     member.release_all()
     await fragile.publish(2)
     await eventually(lambda: member.owner.offsets(0) == [0, 1])
+    member.owner.durable = {0: 2}
     embedded.freeze()
     await asyncio.sleep(2.5)  # longer than requests may take
     assert not member.running.done()
