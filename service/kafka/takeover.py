@@ -56,7 +56,9 @@ class Takeover:
         journal = TopicPartition(self.topics.journal, partition)
         requests = TopicPartition(self.topics.requests, partition)
         await self._find(journal)
-        reader.assign([journal])
+        # Both at once: aiokafka takes a tenth of a second to learn of a topic that it is asked about alone.
+        reader.assign([journal, requests])
+        reader.pause(requests)
         restore = Restore(self.topics.journal, partition)
         held = await _held(reader, journal)
         await _fold(reader, held, restore)
@@ -140,7 +142,7 @@ async def _complaint(reader: AIOKafkaConsumer, requests: Span, cursor: Cursor) -
 async def _record_at(reader: AIOKafkaConsumer, requests: TopicPartition, offset: int) -> Record | None:
     """The record, None where there is none any more, or none that can be read."""
     found: list[Record] = []
-    reader.assign([requests])
+    reader.resume(requests)
     await read(reader, Span(requests, offset, offset + 1), lambda record: found.append(to_record(record)))
     return next(iter(found), None)
 

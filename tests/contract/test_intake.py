@@ -11,6 +11,7 @@ from aiokafka.admin import RecordsToDelete
 from aiokafka.errors import CorruptRecordException
 
 from service.clock import SystemClock
+from service.kafka import intake
 from service.kafka.intake import Intake
 from tests.brokers import TopicNames, admin, create_topics
 from tests.contract.cluster import FETCH_WAIT_MS, eventually, publish, publish_unreadable
@@ -18,7 +19,8 @@ from tests.fakes.owner import FakeOwner
 
 pytestmark = pytest.mark.timeout(60)
 needs_java = pytest.mark.needs_java
-SHORT_SECONDS = 0.3
+SHORT_SECONDS = 0.12
+"""Longer than two polls."""
 PARTITIONS = 4
 
 
@@ -47,6 +49,11 @@ class Desk:
         await publish(self.bootstrap, self.topic, *[b"v%d" % n for n in range(count)], partition=partition)
 
 
+@pytest.fixture(autouse=True)
+def quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "POLL_MS", 40)
+
+
 @pytest.fixture
 async def desk(bootstrap: str, topic_names: TopicNames) -> AsyncIterator[Desk]:
     (topic,) = topic_names("requests")
@@ -66,15 +73,15 @@ async def a_desk(bootstrap: str, topic: str) -> AsyncIterator[Desk]:
         partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
         consumer.assign(partitions)
         taker = FakeOwner(set(range(PARTITIONS)))
-        intake = Intake(consumer, topic, taker, QuickClock())
-        intake.begin(partitions)
+        polled = Intake(consumer, topic, taker, QuickClock())
+        polled.begin(partitions)
 
         async def poll() -> None:
             while True:
-                await intake.poll()
+                await polled.poll()
 
         polling = asyncio.create_task(poll())
-        yield Desk(bootstrap, topic, consumer, intake, taker)
+        yield Desk(bootstrap, topic, consumer, polled, taker)
         assert not polling.done(), polling
         polling.cancel()
         await asyncio.wait({polling})

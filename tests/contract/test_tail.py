@@ -11,6 +11,7 @@ from aiokafka.errors import CorruptRecordException
 from service.clock import SystemClock
 from service.core.entry import CURSOR_KEY, OWNER_KEY, STAMP_HEADER, Owner, Stamp, encode_owner
 from service.errors import ClusterError
+from service.kafka import tail
 from service.kafka.client import ClusterConfig, reader
 from service.kafka.producer import Outgoing, Producer
 from service.kafka.tail import Followed, Tail
@@ -26,7 +27,7 @@ from tests.contract.cluster import (
 
 pytestmark = pytest.mark.timeout(60)
 FAR_SECONDS = 10.0
-SHORT_SECONDS = 0.3
+SHORT_SECONDS = 0.15
 PARTITIONS = 4
 
 
@@ -98,9 +99,9 @@ async def world(bootstrap: str, broker_name: str, topic_names: TopicNames) -> As
 @asynccontextmanager
 async def a_world(bootstrap: str, topic: str, producer: Producer) -> AsyncIterator[World]:
     async with reader(ClusterConfig(bootstrap), FETCH_WAIT_MS) as consumer:
-        tail = Tail(consumer, topic, QuickClock())
-        running = asyncio.create_task(tail.run(lambda: None))
-        yield World(bootstrap, topic, producer, tail, running)
+        made = Tail(consumer, topic, QuickClock())
+        running = asyncio.create_task(made.run(lambda: None))
+        yield World(bootstrap, topic, producer, made, running)
         running.cancel()
         await asyncio.wait({running}, timeout=FAR_SECONDS)
     await producer.kill()
@@ -307,8 +308,9 @@ async def test_records_from_before_the_claim_are_not_judged(
     assert (ear.fenced, ear.strangers) == (0, [])
 
 
-async def test_a_tail_without_shards_goes_on_turning(world: World) -> None:
+async def test_a_tail_without_shards_goes_on_turning(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who watches its turns must not take it for stuck."""
+    monkeypatch.setattr(tail, "POLL_MS", 50)
     turns = 0
 
     def turn() -> None:
@@ -320,7 +322,7 @@ async def test_a_tail_without_shards_goes_on_turning(world: World) -> None:
     await world.own(1)
     assert await world.proves(await world.write(1))
     world.tail.leave(0)
-    await asyncio.sleep(SHORT_SECONDS * 2)  # longer than a poll
+    await asyncio.sleep(SHORT_SECONDS)  # longer than a poll
     before = turns
     await eventually(lambda: turns > before)
     running.cancel()

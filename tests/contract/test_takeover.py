@@ -587,17 +587,17 @@ async def test_a_reader_that_is_closed_at_once_raises_nothing_and_leaves_nothing
     assert new_tasks(before) == []
 
 
-async def test_a_takeover_that_is_cancelled_leaves_nothing(world: World) -> None:
+@pytest.mark.parametrize("after_ms", range(0, 36, 9))
+async def test_a_takeover_that_is_cancelled_leaves_nothing(world: World, after_ms: int) -> None:
     await world.take()
-    for turns in range(0, 60, 6):
-        before = asyncio.all_tasks()
-        taking = asyncio.gather(world.take())
-        for _ in range(turns):
-            await asyncio.sleep(0.001)
-        taking.cancel()
-        await asyncio.wait({taking}, timeout=FAR_SECONDS)
-        assert taking.done()
-        assert new_tasks(before) == []
+    before = asyncio.all_tasks()
+    taking = asyncio.gather(world.take())
+    await asyncio.sleep(after_ms / 1000)
+    taking.cancel()
+    await asyncio.wait({taking}, timeout=FAR_SECONDS)
+    assert taking.done()
+    # What it has handed to the producer may still be on its way.
+    await eventually(lambda: not new_tasks(before))
 
 
 async def test_against_nothing_a_reader_fails_with_a_reason() -> None:
@@ -608,7 +608,7 @@ async def test_against_nothing_a_reader_fails_with_a_reason() -> None:
 
 
 async def test_against_frozen_brokers_a_reader_fails_in_time(embedded: BreakableEmbedded) -> None:
-    cluster = ClusterConfig(",".join(4 * [embedded.bootstrap]), request_timeout_ms=500)
+    cluster = ClusterConfig(",".join(4 * [embedded.bootstrap]), request_timeout_ms=300)
     embedded.freeze()
     async with asyncio.timeout(FAR_SECONDS):
         with pytest.raises(ClusterError, match="no answer in time"):

@@ -226,7 +226,7 @@ async def test_against_frozen_brokers_it_is_bounded_and_leaves_nothing(
 ) -> None:
     """However many there are: aiokafka waits for each."""
     before = asyncio.all_tasks()
-    cluster = ClusterConfig(",".join(4 * [embedded.bootstrap]), request_timeout_ms=500)
+    cluster = ClusterConfig(",".join(4 * [embedded.bootstrap]), request_timeout_ms=300)
     embedded.freeze()
     async with asyncio.timeout(FAR_SECONDS):
         with pytest.raises(ConfigError, match=r"does not answer \(no answer in time"):
@@ -238,7 +238,7 @@ async def test_against_frozen_brokers_it_is_bounded_and_leaves_nothing(
 async def test_a_broker_that_freezes_in_between_is_bounded_too(
     embedded: BreakableEmbedded, topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cluster = ClusterConfig(embedded.bootstrap, request_timeout_ms=500)
+    cluster = ClusterConfig(embedded.bootstrap, request_timeout_ms=300)
 
     def freeze(*_: object) -> dict[str, dict[str, str]]:
         embedded.freeze()
