@@ -1,9 +1,8 @@
 """Starts and stops Apache Kafka nodes in a temporary folder; what a node holds is gone with the cluster."""
 
-import base64
+import secrets
 import tempfile
 import time
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -91,9 +90,14 @@ def _start(folder: Path, wanted: _Wanted) -> Cluster:
     raise AssertionError("the last try returns or raises")
 
 
+def new_cluster_id() -> str:
+    """16 random bytes as Kafka writes them; one that begins with a dash its tools would take for an option."""
+    return "S" + secrets.token_urlsafe(16)[1:]
+
+
 def _formatted(folder: Path, wanted: _Wanted) -> Cluster:
     folder.mkdir()
-    cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    cluster_id = new_cluster_id()
     ports = child.free_ports(2 * wanted.nodes)
     places = [Place(n + 1, ports[2 * n], ports[2 * n + 1]) for n in range(wanted.nodes)]
     if wanted.first_port:
