@@ -5,7 +5,7 @@ fenced while the group still counts us as its owner is taken over again.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -78,8 +78,8 @@ class ShardJournal(Protocol):
         """Claim a partition and read it back; raises `RestoreError` or `ClusterError`."""
         ...
 
-    def writer(self, partition: int, epoch: int) -> Writer:
-        """The writer of a shard that was taken over with this epoch."""
+    def writer(self, partition: int, taken: Taken, is_owner: Callable[[], Awaitable[bool]]) -> Writer:
+        """The writer of a shard that was taken over; `is_owner` asks the group."""
         ...
 
 
@@ -219,7 +219,12 @@ class Shards:
 
     def _open(self, partition: int, taken: Taken) -> OwnedShard:
         state = Shard(partition, self.need.window, self.need.outcomes, taken.cursor)
-        writer = self.need.journal.writer(partition, taken.epoch)
+
+        async def is_owner() -> bool:
+            assert self.delivery is not None
+            return await self.delivery.is_member(partition, shard.durable_cursor.next_offset)
+
+        writer = self.need.journal.writer(partition, taken, is_owner)
         shard = OwnedShard(state, writer, taken.epoch, self.need.around)
         followed = Followed(
             taken.epoch,
@@ -248,6 +253,7 @@ class Shards:
             tenancy.shard = None
             if self.tenancies.get(partition, tenancy) is tenancy:
                 self.need.journal.tail.leave(partition)
+            await shard.writer.close()
             self.need.watcher.shard("closed", partition)
         assert self.delivery is not None
         self.delivery.withhold(partition)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from service.clock import Clock
-from service.core.batch import Batch, Committed, without_superseded
+from service.core.batch import Batch, Committed, Refused, without_superseded
 from service.core.events import Event, Step
 from service.core.identity import JobKey
 from service.core.moment import Moment, Rules
@@ -46,6 +46,10 @@ class Observer(Protocol):
         """A batch was not acknowledged and is sent again."""
         ...
 
+    def fenced(self, partition: int, reason: str) -> None:
+        """The shard is another's: its effects end here."""
+        ...
+
     def published(self, outcome: Outcome) -> None:
         """An outcome and its marker are durable."""
         ...
@@ -72,7 +76,7 @@ class OwnedShard:
         """False while the shard is given back: what is open goes on, nothing new begins."""
         self.calls: set[asyncio.Task[None]] = set()
         """Submits that are out: a drain waits for their answers."""
-        self._writer = writer
+        self.writer = writer
         self._around = around
         self._pending: list[Move] = []
         self._receipt: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
@@ -188,9 +192,13 @@ class OwnedShard:
     async def _append(self, batch: Batch) -> Committed | None:
         """Append until it is known to be durable: a batch is kept, not dropped; None on a closed shard."""
         while self.is_open:
-            answer = await self._writer.append(batch)
+            answer = await self.writer.append(batch)
             if isinstance(answer, Committed):
                 return answer
+            if isinstance(answer, Refused):
+                self._around.observer.fenced(self.partition, answer.reason)
+                self.close()
+                return None
             self._around.observer.retried(self.partition, answer.reason)
             await self._around.clock.sleep(RETRY_SECONDS)
         return None

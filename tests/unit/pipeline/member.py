@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from service.core.outcomes import OutcomeRules
@@ -74,6 +75,7 @@ class FakeJournal:
     refusals: deque[RestoreError | ClusterError] = field(default_factory=deque)
     taken: list[tuple[int, float]] = field(default_factory=list)
     lost_requests: int = 0
+    asks_group: dict[int, Callable[[], Awaitable[bool]]] = field(default_factory=dict)
 
     def hang(self, partition: int) -> asyncio.Event:
         """Let take-overs of the partition wait for this event."""
@@ -89,10 +91,12 @@ class FakeJournal:
         restore = self.world.broker.restore(partition)
         epoch = restore.epoch + 1
         claim_offset = len(self.world.broker.journal(partition))
-        return Taken(restore, epoch, claim_offset, restore.cursor or Cursor(0), self.lost_requests)
+        cursor = restore.cursor or Cursor(0)
+        return Taken(restore, epoch, claim_offset, cursor, self.lost_requests, self.world.broker)
 
-    def writer(self, partition: int, epoch: int) -> Writer:
-        return self.world.writer(partition, epoch)
+    def writer(self, partition: int, taken: Taken, is_owner: Callable[[], Awaitable[bool]]) -> Writer:
+        self.asks_group[partition] = is_owner
+        return self.world.writer(partition, taken.epoch)
 
 
 @dataclass
