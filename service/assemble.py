@@ -25,7 +25,8 @@ from service.pipeline.accept import AcceptStage
 from service.pipeline.budgets import Budgets
 from service.pipeline.collect import CollectStage
 from service.pipeline.hold import Hold
-from service.pipeline.own import Ownership, Shards
+from service.pipeline.own import Shards
+from service.pipeline.ownership import Ownership
 from service.pipeline.poll import PollStage
 from service.pipeline.publish import Surroundings
 from service.pipeline.steps import Steps

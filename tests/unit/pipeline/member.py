@@ -12,7 +12,8 @@ from service.errors import ClusterError, RestoreError
 from service.kafka.tail import Followed
 from service.kafka.takeover import Taken
 from service.kafka.writer import Writer
-from service.pipeline.own import Ownership, Shards
+from service.pipeline.own import Shards
+from service.pipeline.ownership import Ownership
 from service.pipeline.publish import OwnedShard
 from service.pipeline.submit import Spawn
 from service.pipeline.tenancy import Standing
@@ -56,6 +57,7 @@ class FakeTail:
 
     followed: dict[int, Followed] = field(default_factory=dict)
     left: list[int] = field(default_factory=list)
+    says: bool = True
 
     def follow(self, partition: int, followed: Followed) -> None:
         self.followed[partition] = followed
@@ -63,6 +65,9 @@ class FakeTail:
     def leave(self, partition: int) -> None:
         self.followed.pop(partition, None)
         self.left.append(partition)
+
+    async def proves(self, partition: int, offset: int) -> bool:
+        return self.says and partition in self.followed
 
 
 @dataclass
