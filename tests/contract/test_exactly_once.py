@@ -437,3 +437,17 @@ async def test_an_id_the_broker_has_forgotten_is_begun_anew(fragile: World) -> N
             answer = await writer.append(second)
             assert not isinstance(answer, Refused)
     assert await fragile.journal() == ["a/0/0", "b/0/0"]
+
+
+@needs_java
+async def test_a_claim_that_is_found_in_the_journal_ends_a_writer_in_doubt(world: World) -> None:
+    """The group may still count it in: a stranger's claim counts all the same."""
+    writer = await world.own()
+    stranger = Transactions(world.cluster, f"{world.topics.journal}.0", world.topics)
+    await stranger.open()
+    claim = Addressed(world.topics, 0, world.taken[-1].epoch + 1, "stranger").claim()
+    assert isinstance((await stranger.send([claim]))[0], int)
+    assert isinstance(await writer.append(WHOLE), Unknown)
+    assert isinstance(await writer.append(WHOLE), Refused)
+    assert await world.outcomes() == []
+    await stranger.kill()
