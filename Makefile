@@ -17,7 +17,7 @@ export AUDIO URLS CONFIRM PYTEST_ARGS
 
 VENV := .venv
 BIN := $(VENV)/bin
-CODE := service sandbox tools tests
+CODE := service sandbox tools tests benchmarks
 
 .PHONY: help
 help: ## say what there is

@@ -66,7 +66,7 @@ class Restore:
     def _share_spec(self, job: Job) -> Job:
         """Let the jobs of a request share one spec: a hundred files would hold it a hundred times."""
         spec = self._specs.setdefault(job.key.request, job.spec)
-        return job if spec != job.spec else job.with_spec(spec)
+        return job if spec is job.spec or spec != job.spec else job.with_spec(spec)
 
     def _complaint(self, offset: int, stamp: bytes | None, error: Exception) -> str:
         """A sentence without the error's own words: they may repeat what the record holds."""

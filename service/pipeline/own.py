@@ -15,14 +15,17 @@ from service.core.shard import Shard
 from service.errors import ClusterError, RestoreError
 from service.kafka.tail import Followed
 from service.kafka.takeover import Taken
+from service.pipeline.garbage import GarbageCollector
 from service.pipeline.ownership import Delivery, Ownership
 from service.pipeline.publish import PENDING_LIMIT, OwnedShard
 from service.pipeline.tenancy import (
     ENDING_SECONDS,
+    INLINE_ENTRIES,
     REVOCATION_SECONDS,
     Standing,
     Tenancy,
     come_to_rest,
+    load,
     retire,
     suspend,
 )
@@ -46,6 +49,7 @@ class Shards:
     """How many assignments there were; zero means that the group has not spoken yet."""
     suspended: dict[int, Tenancy] = field(default_factory=dict)
     """What the last rebalance took away; the next assignment gives it back, or ends it."""
+    collector: GarbageCollector = field(default_factory=GarbageCollector)
     is_leaving: bool = False
     """Whether the process is about to stop: a rebalance on the way out begins nothing."""
 
@@ -152,10 +156,13 @@ class Shards:
             tenancy.standing = Standing.LOST
             self.need.watcher.shard("lost", partition)
             return
-        taken = await self.need.journal.take(partition, group_offset)
-        if taken.lost_requests:
-            self.need.watcher.requests_lost(partition, taken.lost_requests)
-        tenancy.shard = self._open(partition, taken)
+        with self.collector.paused():
+            taken = await self.need.journal.take(partition, group_offset)
+            if taken.lost_requests:
+                self.need.watcher.requests_lost(partition, taken.lost_requests)
+            tenancy.shard = await self._open(partition, taken)
+            if len(taken.restore.entries) > INLINE_ENTRIES:
+                self.collector.forget()
         tenancy.standing, tenancy.detail = Standing.READY, ""
         self.need.watcher.shard("taken", partition)
         self.delivery.release(partition, taken.cursor.next_offset)
@@ -190,7 +197,7 @@ class Shards:
         except TimeoutError:
             return False
 
-    def _open(self, partition: int, taken: Taken) -> OwnedShard:
+    async def _open(self, partition: int, taken: Taken) -> OwnedShard:
         state = Shard(partition, self.need.window, self.need.outcomes, taken.cursor)
 
         async def is_owner() -> bool:
@@ -205,8 +212,13 @@ class Shards:
             lambda: self._fenced(shard),
             lambda key: shard.mend([key]) if shard.is_open else None,
         )
+        try:
+            await load(shard, taken.restore)
+        except BaseException:
+            shard.close()
+            await writer.close()
+            raise
         self.need.journal.tail.follow(partition, followed)
-        shard.put(state.load(taken.restore, shard.moment()))
         return shard
 
     def _fenced(self, shard: OwnedShard) -> None:

@@ -5,12 +5,20 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from service.core.restore import Restore
+from service.core.shard import Change
 from service.pipeline.publish import OwnedShard
 
 REVOCATION_SECONDS = 10.0
 """Within this bound a revoked shard waits for its answers and flushes; the group waits for it."""
 ENDING_SECONDS = 5.0
 """Within this bound a cancelled take-over or shard ends; the rest of the rebalance's 25 s is the group's."""
+
+
+INLINE_ENTRIES = 1_000
+"""A larger journal becomes a shard in a thread: a hundred thousand jobs hold up the loop for seconds."""
+SLICE_STEPS = 200
+"""Steps of a restored shard between two turns of the event loop."""
 
 
 class Standing(StrEnum):
@@ -45,6 +53,19 @@ class Tenancy:
             self.shard.close()
         if self.task is not None:
             self.task.cancel()
+
+
+async def load(shard: OwnedShard, restore: Restore) -> None:
+    """Let the shard become what its journal says, and leave the event loop its turns meanwhile."""
+    moment = shard.moment()
+    if len(restore.entries) <= INLINE_ENTRIES:
+        change = shard.state.load(restore, moment)
+    else:
+        change = await asyncio.to_thread(shard.state.load, restore, moment)
+    for start in range(0, len(change.steps), SLICE_STEPS):
+        shard.put(Change(steps=change.steps[start : start + SLICE_STEPS]))
+        await asyncio.sleep(0)
+    shard.put(Change(change.moves))
 
 
 async def come_to_rest(tenancies: Collection[Tenancy], bound_seconds: float) -> None:

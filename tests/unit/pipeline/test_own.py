@@ -1,6 +1,7 @@
 """Own: shards are taken over when they are assigned, served, given back, and never served by two."""
 
 import asyncio
+import gc
 from itertools import pairwise
 
 import pytest
@@ -9,12 +10,13 @@ from service.core.batch import Batch, Refused, Unknown
 from service.core.events import Intended
 from service.core.job import Spec, State
 from service.core.record import Cursor
-from service.core.shard import Shard
+from service.core.shard import Change, Shard
 from service.core.task import Refused as TaskRefused
 from service.core.task import Trouble
 from service.errors import ClusterError, RestoreError
+from service.pipeline import own, tenancy
 from service.pipeline.own import RESUME_SECONDS, RETAKE
-from service.pipeline.publish import PENDING_LIMIT
+from service.pipeline.publish import PENDING_LIMIT, OwnedShard
 from service.pipeline.tenancy import ENDING_SECONDS, REVOCATION_SECONDS, Standing
 from tests.fakes.clock import settle
 from tests.unit.core.samples import job, spec
@@ -64,6 +66,36 @@ async def test_delivery_begins_at_the_cursor_whatever_the_group_says(member: Mem
     await member.own(0)
     assert member.delivery.released == [(0, 0), (0, 3)]
     assert member.shard().state.cursor == shard.state.cursor
+
+
+async def test_a_large_journal_leaves_the_loop_its_turns(
+    member: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It becomes a shard in a thread, and its steps go out in slices; the collector stands still."""
+    monkeypatch.setattr(tenancy, "INLINE_ENTRIES", 10)
+    monkeypatch.setattr(own, "INLINE_ENTRIES", 10)
+    monkeypatch.setattr(tenancy, "SLICE_STEPS", 7)
+    jobs = [job(spec=spec(request_id=f"r{n}")) for n in range(20)]
+    await member.world.broker.writer().append(Batch(1, Shard(0).open_request(jobs).moves))
+    frozen = gc.get_freeze_count()
+    slices: list[tuple[int, bool]] = []
+    proper = OwnedShard.put
+
+    def put(shard: OwnedShard, change: Change) -> None:
+        if change.steps:
+            slices.append((len(change.steps), gc.isenabled()))
+        proper(shard, change)
+
+    monkeypatch.setattr(OwnedShard, "put", put)
+    member.shards.assigned([0])
+    while member.standing() is not Standing.READY:
+        await member.world.clock.sleep(0.1)
+        await asyncio.sleep(0.001)  # the thread's own time
+    assert slices == [(7, False), (7, False), (6, False)]
+    assert len(member.shard().state.jobs) == 20
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > frozen
+    gc.unfreeze()
 
 
 async def test_open_jobs_are_resumed_by_their_tasks(member: Member) -> None:
