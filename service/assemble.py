@@ -147,11 +147,7 @@ async def _producer(settings: Settings, cluster: ClusterConfig) -> Producer | No
         await require_transactions(cluster, topics_of(settings))
         return None
     producer = Producer(cluster, idempotent=settings.kafka.idempotent)
-    try:
-        await producer.start()
-    except BaseException:
-        await producer.stop()
-        raise
+    await producer.start()
     return producer
 
 

@@ -1,6 +1,5 @@
 """How this process reaches Kafka: the settings every client shares, and foreign errors made ours."""
 
-import asyncio
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -13,6 +12,7 @@ from pydantic import SecretStr
 
 from service.errors import ClusterError, ConfigError
 from service.kafka.closing import close_consumer
+from service.kafka.opening import start
 
 REQUEST_TIMEOUT_MS = 40_000
 """Bounds every request, JoinGroup among them: it must be longer than the rebalance timeout (25 s)."""
@@ -97,8 +97,7 @@ async def reader(
     )
     try:
         with translated():
-            async with asyncio.timeout(cluster.bound_seconds):
-                await consumer.start()
+            await start(consumer.start(), cluster.bound_seconds)
         yield consumer
     finally:
         await close_consumer(consumer)

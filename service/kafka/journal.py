@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -73,12 +73,11 @@ class Journal:
             return
         # Named for what it protects, not for the group: a renamed group fences the old one all the same.
         sender = Transactions(self.cluster, f"{self.topics.journal}.{partition}", self.topics)
-        try:
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(sender.kill)
             await sender.open()
             yield sender
-        except BaseException:
-            await sender.kill()
-            raise
+            undo.pop_all()
 
     async def _look_up(self, partition: int, start: int, mine: Stamp) -> int | None:
         """The last offset, from `start` on, of a record with this stamp; None when there is none.

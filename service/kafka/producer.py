@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooL
 from service.errors import ConfigError, PublishError, RecordTooLarge
 from service.kafka.client import ClusterConfig, reason, unreachable
 from service.kafka.closing import destroy_producer, is_spent, stop_producer
+from service.kafka.opening import start
 
 LARGEST_REQUEST_BYTES = 32 * 1024 * 1024
 """A transcript of 12 h with its words has some 10 MB before compression."""
@@ -120,7 +121,7 @@ class Producer:
             max_batch_size=MAX_BATCH_BYTES,
         )
         try:
-            await producer.start()
+            await start(producer.start(), self._bound_seconds)
         except BaseException:
             await destroy_producer(producer)
             raise

@@ -8,6 +8,7 @@ journal to say.
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaProducer
@@ -16,6 +17,7 @@ from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, UnknownError
 from service.errors import ClusterError, ConfigError, PublishError
 from service.kafka.client import ClusterConfig, reason, unreachable
 from service.kafka.closing import destroy_producer, is_spent, trouble_of
+from service.kafka.opening import start
 from service.kafka.producer import LARGEST_REQUEST_BYTES, MAX_BATCH_BYTES, Answer, Outgoing, exchange
 from service.kafka.topics import Topics
 
@@ -51,15 +53,14 @@ class Transactions:
         """
         await self.kill()
         producer = self._new_producer()
-        try:
-            async with asyncio.timeout(self.open_seconds):
-                await producer.start()
-        except BaseException as error:
-            await destroy_producer(producer)
-            if isinstance(error, KafkaError | TimeoutError):
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(destroy_producer, producer)
+            try:
+                await start(producer.start(), self.open_seconds)
+            except (KafkaError, TimeoutError) as error:
                 complaint = f"no transaction can begin as {self.transactional_id}"
                 raise ClusterError(f"{complaint}: {reason(error)}") from error
-            raise
+            undo.pop_all()
         self._producer = producer
 
     async def send(self, records: Sequence[Outgoing]) -> list[Answer]:

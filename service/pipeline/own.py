@@ -6,6 +6,7 @@ fenced while the group still counts us as its owner is taken over again.
 
 import asyncio
 from collections.abc import Collection, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 from service.core.batch import Committed
@@ -212,12 +213,11 @@ class Shards:
             lambda: self._fenced(shard),
             lambda key: shard.mend([key]) if shard.is_open else None,
         )
-        try:
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(writer.close)
+            undo.callback(shard.close)
             await load(shard, taken.restore)
-        except BaseException:
-            shard.close()
-            await writer.close()
-            raise
+            undo.pop_all()
         self.need.journal.tail.follow(partition, followed)
         return shard
 
