@@ -33,7 +33,7 @@ def edge_ms(job: Job) -> int:
 
 
 def rank(edge: int, now_ms: int) -> Rank:
-    """Near the edge the oldest goes first; behind it the youngest, which is the likeliest to be there still."""
+    """Near the edge the oldest goes first; behind it the youngest, the likeliest to be there still."""
     if edge - now_ms > NEAR_MS:
         return Rank(CAN_WAIT)
     return Rank(NEAR, edge) if edge > now_ms else Rank(PAST, -edge)
