@@ -95,6 +95,10 @@ class Gate:
             case Refused(trouble) if trouble.http_status == TOO_MANY_REQUESTS:
                 self.budgets.submit(leave.model).penalise(now)
 
+    def is_out(self, model: str) -> bool:
+        """Whether the model's submits wait for a probe."""
+        return self._health(model).outage.is_on
+
     def _note(self, model: str, health: Health) -> None:
         if health.outage.is_on != (health.since_ms is not None):
             health.since_ms = self.clock.now_ms() if health.outage.is_on else None

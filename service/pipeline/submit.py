@@ -174,8 +174,9 @@ class SubmitStage:
         is_stopped = not (shard.is_open and shard.takes_work and self._gate.may_post(leave))
         answer = await self._post(wanted) if wanted and is_proven and not is_stopped else TOO_LATE
         self._gate.judge(answer, leave)
+        event = _event(answer, len(wanted), in_outage=self._gate.is_out(leave.model))
         for job in jobs:
-            shard.apply(job.key, _event(TOO_LATE if job.cancelled else answer, len(wanted)))
+            shard.apply(job.key, SubmitNotSent(TOO_LATE.trouble) if job.cancelled else event)
 
     async def _post(self, jobs: Sequence[Job]) -> SubmitAnswer:
         spec = jobs[0].spec
@@ -220,12 +221,12 @@ async def _durable(sealed: "asyncio.Future[Receipt]") -> Receipt | None:
     return sealed.result() if sealed.done() and not sealed.cancelled() else None
 
 
-def _event(answer: SubmitAnswer, task_files: int) -> Event:
+def _event(answer: SubmitAnswer, task_files: int, *, in_outage: bool) -> Event:
     match answer:
         case Accepted(task_id):
             return Submitted(task_id, task_files)
         case Refused(trouble):
-            return SubmitRefused(trouble)
+            return SubmitRefused(trouble, in_outage)
         case Lost(trouble):
             return SubmitLost(trouble)
         case NotSent(trouble):

@@ -88,9 +88,7 @@ async def test_a_dead_key_met_by_a_look_stops_submits_and_keeps_jobs(stack: Stac
     await stack.publish(request("before", HELLO + "&status=RUNNING_FOREVER"))
     await stack.until(lambda: len(stack.sim.ledger().submits) == 1)
     for call in ("query", "submit"):
-        stack.sim.state.add_fault(
-            Fault(on=call, kind="status", status=401, code="InvalidApiKey", times=None)
-        )
+        stack.sim.state.add_fault(Fault(on=call, kind="status", status=401, code="InvalidApiKey", times=None))
     hold = await status_until(scribe, "hold")
     assert hold["code"] == "InvalidApiKey"
     await stack.publish(request("after", HELLO))

@@ -1,17 +1,20 @@
 """The gate in an outage: few writes, no failures, and a return at a bounded rate."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import pytest
+from pydantic import JsonValue
 
 from service.core.job import State
 from service.core.retry_budget import CAPACITY, FLOOR_PER_SECOND
-from service.core.task import Lost, NotSent, Refused, Trouble
+from service.core.task import Lost, NotSent, Refused, SubmitAnswer, Trouble
+from service.core.verdicts import PROVIDER_FAULT_ATTEMPTS
 from service.pipeline.budgets import MAX_MODELS
 from service.pipeline.gate import Lane
 from service.pipeline.publish import OwnedShard
 from service.pipeline.submit import INTENT_SECONDS
-from tests.fakes.provider import NO_CONNECTION, TIMEOUT, SubmitFault
+from tests.fakes.provider import NO_CONNECTION, TIMEOUT, FakeProvider, SubmitFault
 from tests.unit.pipeline.world import THROTTLED, Limits, World, state, urls
 
 OUTAGE_SECONDS = 600
@@ -59,6 +62,42 @@ async def test_in_an_outage_of_minutes_the_journal_stays_quiet_and_no_job_fails(
     assert len(shard.state.jobs) == 200
     assert posted(world) <= 40
     assert batches(world) <= 3 * posted(world) + 5
+
+
+async def test_an_outage_of_hours_costs_few_jobs_no_attempt_and_no_failure(world: World) -> None:
+    """Each of them meets many more refusals than the table allows a job."""
+    world.run("submit", "expire")
+    shard = world.shard()
+    forever(world, FAULT)
+    await world.take(shard, "a", "b")
+    await world.clock.sleep(3 * 3600)
+    assert posted(world) > 4 * PROVIDER_FAULT_ATTEMPTS
+    assert world.seen.ends() == {}
+    world.provider.next_submits.clear()
+    await world.clock.sleep(120)
+    assert states(shard) == {State.RUNNING: 2}
+
+
+class Poisoned(FakeProvider):
+    """A provider that one file's submits always break."""
+
+    async def submit(
+        self, model: str, file_urls: Sequence[str], options: Mapping[str, JsonValue]
+    ) -> SubmitAnswer:
+        return FAULT if "poison" in file_urls[0] else await super().submit(model, file_urls, options)
+
+
+async def test_a_job_that_fails_between_the_successes_of_others_is_no_outage_and_ends() -> None:
+    world = World(provider=Poisoned())
+    world.run("submit")
+    shard = world.shard()
+    await world.take(shard, "r", file_urls=urls("poison"))
+    for number in range(200):
+        await world.take(shard, f"good{number}", file_urls=urls(f"good{number}"))
+        await world.clock.sleep(10)
+    assert world.seen.ends() == {"r/0/0": "provider_error"}
+    assert states(shard) == {State.RUNNING: 200}
+    await world.end()
 
 
 @slow_days
