@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from service.core import verdicts
 from service.core.retry import Backoff
-from service.core.task import Accepted, Lost, NotSent, Refused, SubmitAnswer
+from service.core.task import Accepted, NotSent, Refused, SubmitAnswer
 from service.core.verdicts import Action
 from service.errors import FailureCode
 
@@ -63,13 +63,9 @@ class Outage:
 
 def shows_outage(answer: SubmitAnswer) -> bool:
     """Whether no provider at work gave this answer; one that throttles is at work."""
-    match answer:
-        case Accepted():
-            return False
-        case Lost() | NotSent():
-            return True
-        case Refused(trouble):
-            verdict = verdicts.on_submit(trouble)
-            is_about_audio = verdict.code is FailureCode.AUDIO_UNREACHABLE
-            is_throttled = trouble.http_status == TOO_MANY_REQUESTS
-            return verdict.action is Action.RETRY and not is_about_audio and not is_throttled
+    if not isinstance(answer, Refused):
+        return not isinstance(answer, Accepted)
+    verdict = verdicts.on_submit(answer.trouble)
+    is_about_audio = verdict.code is FailureCode.AUDIO_UNREACHABLE
+    is_throttled = answer.trouble.http_status == TOO_MANY_REQUESTS
+    return verdict.action is Action.RETRY and not is_about_audio and not is_throttled

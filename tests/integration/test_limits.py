@@ -1,4 +1,4 @@
-"""Deadlines, expired results, outages, dead keys, spent days and repeated requests, as a person meets them."""
+"""Deadlines, expired results, outages, dead keys, spent days, repeated requests: as a person meets them."""
 
 import asyncio
 import signal
