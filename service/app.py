@@ -117,9 +117,7 @@ class Service:
         while True:
             turn()
             self._beat.beat()
-            self._status = snapshot.take(
-                self._status.member, parts.shards, parts.budgets, parts.hold, self._clock
-            )
+            self._status = snapshot.take(self._status.member, parts.shards, parts.gate, self._clock)
             self._ready = _readiness(parts)
             await self._clock.sleep(BEAT_SECONDS)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -11,6 +11,7 @@ from service.core.admission import AdmissionRules
 from service.core.moment import Rules
 from service.core.outcomes import OutcomeRules
 from service.core.shard import Window
+from service.core.spend import DaySpend, SpendRules
 from service.kafka.client import ClusterConfig, reader
 from service.kafka.consumer import GroupConfig, RequestConsumer
 from service.kafka.journal import TAKEOVERS_AT_ONCE, Journal
@@ -22,12 +23,14 @@ from service.messages import RequestLimits
 from service.metrics import Metrics
 from service.observe import CountedProvider, Observing
 from service.pipeline.accept import AcceptStage
+from service.pipeline.brake import Brake
 from service.pipeline.budgets import Budgets
 from service.pipeline.collect import CollectStage
+from service.pipeline.gate import Gate
 from service.pipeline.hold import Hold
 from service.pipeline.own import Shards
 from service.pipeline.ownership import Ownership
-from service.pipeline.poll import PollStage
+from service.pipeline.poll import Lookout, PollStage
 from service.pipeline.publish import Surroundings
 from service.pipeline.steps import Steps
 from service.pipeline.submit import Desk, Spawn, SubmitStage
@@ -45,8 +48,7 @@ class Parts:
     consumer: RequestConsumer
     tail: Tail
     steps: Steps
-    budgets: Budgets
-    hold: Hold
+    gate: Gate
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,17 +154,10 @@ async def _producer(settings: Settings, cluster: ClusterConfig) -> Producer | No
 
 
 def _parts(process: Process, layout: Layout, provider: Provider, journal: Journal) -> Parts:
-    settings, clock, limits = process.settings, process.clock, process.settings.limits
-    quota = settings.quota
-    budgets = Budgets(clock, quota.part, quota.calls_per_second, quota.submit_per_minute)
-    hold = Hold(clock, process.observing.hold)
-    desk = Desk(provider, journal.tail, process.spawn, limits.posts_in_flight)
-    steps = Steps(
-        SubmitStage(desk, clock, hold, budgets),
-        PollStage(provider, clock, budgets, process.spawn, limits.queries_in_flight),
-        CollectStage(provider, clock, process.spawn, limits.fetches_in_flight),
-    )
-    shards = Shards(_ownership(process, layout, journal, steps, budgets))
+    settings = process.settings
+    gate = _gate(process, layout, lambda: [shard.state.spend for shard in shards.open_shards()])
+    steps = _steps(process, gate, provider, journal)
+    shards = Shards(_ownership(process, layout, journal, steps, gate.budgets))
     group = GroupConfig(
         topic=settings.topics.requests,
         group_id=settings.kafka.group_id,
@@ -170,8 +165,28 @@ def _parts(process: Process, layout: Layout, provider: Provider, journal: Journa
         session_timeout_ms=round(1000 * settings.kafka.session_timeout_seconds),
         fetch_max_wait_ms=settings.kafka.fetch_max_wait_ms,
     )
-    shards.delivery = RequestConsumer(journal.cluster, group, shards, clock)
-    return Parts(shards, shards.delivery, journal.tail, steps, budgets, hold)
+    shards.delivery = RequestConsumer(journal.cluster, group, shards, process.clock)
+    return Parts(shards, shards.delivery, journal.tail, steps, gate)
+
+
+def _gate(process: Process, layout: Layout, spends: Callable[[], list[DaySpend]]) -> Gate:
+    clock, quota, observing = process.clock, process.settings.quota, process.observing
+    budgets = Budgets(clock, quota.part, quota.calls_per_second, quota.submit_per_minute)
+    limit = SpendRules(process.settings.spend.seconds_per_day, layout.partitions)
+    brake = Brake(clock, limit, spends, observing.brake)
+    return Gate(clock, budgets, Hold(clock, observing.hold), brake, observing.outage)
+
+
+def _steps(process: Process, gate: Gate, provider: Provider, journal: Journal) -> Steps:
+    clock, spawn, limits = process.clock, process.spawn, process.settings.limits
+    dropped = process.observing.cancel_dropped
+    desk = Desk(provider, journal.tail, spawn, limits.posts_in_flight)
+    lookout = Lookout(provider, gate.budgets, gate.hold, spawn, limits.queries_in_flight, dropped)
+    return Steps(
+        SubmitStage(desk, clock, gate),
+        PollStage(lookout, clock),
+        CollectStage(provider, clock, spawn, limits.fetches_in_flight),
+    )
 
 
 def _ownership(

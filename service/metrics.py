@@ -24,6 +24,7 @@ from service.clock import Clock, SystemClock
 from service.contract.models import Family
 from service.core.admission import Admitted
 from service.core.job import State
+from service.core.spend import SPEND_LIMIT
 from service.core.verdicts import TABLE, Action
 from service.errors import FailureCode
 from service.messages import STAGES
@@ -33,7 +34,10 @@ OTHER = "other"
 CALLS = ("submit", "query", "list", "cancel", "fetch")
 CALL_RESULTS = ("ok", "throttled", "refused", "lost", "not_sent", "error")
 SHARD_EVENTS = ("taken", "resumed", "refused", "lost", "fenced", "closed")
-HOLD_CODES = tuple(sorted(code for code, row in TABLE.items() if row.on_submit.action is Action.HOLD))
+HOLD_CODES = (
+    *sorted(code for code, row in TABLE.items() if row.on_submit.action is Action.HOLD),
+    SPEND_LIMIT,
+)
 MAX_UNKNOWN_CODES = 50
 
 STAGE_BUCKETS = (0.1, 0.3, 1, 3, 10, 30, 60, 120, 300, 600, 1800, 3600, 14_400, 86_400)
@@ -89,6 +93,9 @@ class Metrics:
             "scribe_provider_unknown_codes",
             f"Provider codes without a row in the error table, the first {MAX_UNKNOWN_CODES} by name.",
             "code",
+        )
+        self._cancels_dropped = self._counter(
+            "scribe_cancels_dropped", "Tasks of cancelled jobs left to finish, as too many cancels waited."
         )
 
     def _make_shard_metrics(self) -> None:
@@ -158,6 +165,10 @@ class Metrics:
             self._unknown_codes.add(code)
         self._unknown.labels(_among(code, self._unknown_codes)).inc()
 
+    def cancel_dropped(self) -> None:
+        """A cancel is not sent."""
+        self._cancels_dropped.inc()
+
     def batch_committed(self, moves: int, seconds: float) -> None:
         """A batch is durable, `seconds` after it was sealed."""
         self._batch_seconds.observe(seconds)
@@ -226,6 +237,7 @@ class _StatusGauges(Collector):
         counts = [((state,), shards.count(state)) for state in sorted(set(shards))]
         yield _gauge("scribe_shards", "Shards of this process.", ("state",), counts)
         yield from _budgets(status)
+        yield from _submits(status)
         yield _hold(status)
         text = "Changes decided and not yet durable."
         yield _gauge("scribe_pending_moves", text, (), [((), status.pending_moves)])
@@ -242,12 +254,22 @@ def _budgets(status: Status) -> Iterator[GaugeMetricFamily]:
     yield _gauge("scribe_budget_share_per_second", text, labels, shares)
 
 
+def _submits(status: Status) -> Iterator[GaugeMetricFamily]:
+    left = [((each.model,), each.retries_left) for each in status.submits]
+    text = "Submits that may be repeated at once: successes add, repetitions take."
+    yield _gauge("scribe_retry_budget", text, ("model",), left)
+    text = "1 while submits of the model wait for a probe."
+    outages = [((each.model,), float(each.outage_since_ms is not None)) for each in status.submits]
+    yield _gauge("scribe_provider_outage", text, ("model",), outages)
+    text = "Billed seconds of jobs that ended on this UTC day, of the shards of this process."
+    yield _gauge("scribe_spent_seconds", text, (), [((), status.spent_seconds)])
+
+
 def _hold(status: Status) -> GaugeMetricFamily:
     active = None if status.hold is None else _among(status.hold.code, HOLD_CODES)
     reasons = [((code,), float(code == active)) for code in (*HOLD_CODES, OTHER)]
-    return _gauge(
-        "scribe_hold", "1 while submits are held for this code of the provider.", ("code",), reasons
-    )
+    text = "1 while submits are held for this code, the provider's or spend_limit."
+    return _gauge("scribe_hold", text, ("code",), reasons)
 
 
 def _gauge(

@@ -10,6 +10,7 @@ from service.contract.models import model_info
 from service.core import verdicts
 from service.core.admission import Admission
 from service.core.outcomes import Outcome
+from service.core.spend import SPEND_LIMIT
 from service.core.task import Accepted, Lost, NotSent, Refused, SubmitAnswer, TaskView, Trouble
 from service.messages import Failure, stage_seconds
 from service.metrics import Metrics
@@ -62,6 +63,18 @@ class Observing:
     def hold(self, code: str | None) -> None:
         """A hold began for the provider's `code`, or ended (None)."""
         log.write(log.HOLD_STARTED if code else log.HOLD_ENDED, provider_code=code)
+
+    def brake(self, code: str | None) -> None:
+        """The day's limit was reached, under a code of ours, or there is room again (None)."""
+        log.write(log.HOLD_STARTED if code else log.HOLD_ENDED, code=SPEND_LIMIT)
+
+    def outage(self, model: str, is_on: bool) -> None:
+        """Submits of a model wait for a probe, or no longer."""
+        log.write(log.OUTAGE_STARTED if is_on else log.OUTAGE_ENDED, model=model)
+
+    def cancel_dropped(self) -> None:
+        """Too many cancels waited already: this one is not sent, and its task finishes unseen."""
+        self._metrics.cancel_dropped()
 
 
 class CountedProvider:

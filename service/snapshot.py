@@ -6,25 +6,26 @@ from collections.abc import Iterator
 from service import __version__
 from service.clock import Clock
 from service.pipeline.budgets import Budgets
-from service.pipeline.hold import Hold
+from service.pipeline.gate import Gate
 from service.pipeline.own import Shards
 from service.pipeline.tenancy import Tenancy
-from service.status import BudgetStatus, HoldStatus, ShardStatus, Status
+from service.status import BudgetStatus, HoldStatus, ShardStatus, Status, SubmitStatus
 
 
-def take(member: str, shards: Shards, budgets: Budgets, hold: Hold, clock: Clock) -> Status:
+def take(member: str, shards: Shards, gate: Gate, clock: Clock) -> Status:
     """The process as it is now; costs a walk over the open jobs."""
     jobs = [job for shard in shards.open_shards() for job in shard.state.jobs.values()]
     oldest_ms = min((job.spec.accepted_ms for job in jobs), default=None)
-    held = HoldStatus(hold.code, hold.since_ms) if hold.code and hold.since_ms is not None else None
     return Status(
         version=__version__,
         member=member,
         shards=tuple(_shard(p, tenancy) for p, tenancy in sorted(shards.tenancies.items())),
         jobs=dict(Counter(job.state.value for job in jobs)),
         oldest_job_age_seconds=None if oldest_ms is None else max(0, clock.now_ms() - oldest_ms) / 1000,
-        budgets=tuple(_budgets(budgets)),
-        hold=held,
+        budgets=tuple(_budgets(gate.budgets)),
+        submits=tuple(_submits(gate)),
+        hold=_held(gate),
+        spent_seconds=sum(shard.state.spend.on(clock.now_ms()) for shard in shards.open_shards()),
         pending_moves=sum(shard.pending_moves for shard in shards.open_shards()),
     )
 
@@ -46,3 +47,16 @@ def _budgets(budgets: Budgets) -> Iterator[BudgetStatus]:
     yield BudgetStatus("cancel", budgets.cancel.rate_per_second, budgets.cancel.share_per_second)
     for model, budget in budgets.submits.items():
         yield BudgetStatus("submit", budget.rate_per_second, budget.share_per_second, model)
+
+
+def _submits(gate: Gate) -> Iterator[SubmitStatus]:
+    for model, health in gate.health.items():
+        yield SubmitStatus(model, health.retries.tokens, health.since_ms)
+
+
+def _held(gate: Gate) -> HoldStatus | None:
+    """The provider's reason, where there are both: ours ends by itself."""
+    for held in (gate.hold, gate.brake):
+        if held.code is not None and held.since_ms is not None:
+            return HoldStatus(held.code, held.since_ms)
+    return None

@@ -39,10 +39,22 @@ class BudgetStatus:
 
 @dataclass(frozen=True, slots=True)
 class HoldStatus:
-    """Submitting has stopped: the provider's code that says why, and since when (epoch milliseconds)."""
+    """Submitting has stopped: the code that says why, and since when (epoch milliseconds).
+
+    The code is the provider's, or `spend_limit`.
+    """
 
     code: str
     since_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitStatus:
+    """How a model's submits fare: how many may be repeated at once now, and since when it is out of reach."""
+
+    model: str
+    retries_left: float
+    outage_since_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +68,10 @@ class Status:
     """Open jobs by state."""
     oldest_job_age_seconds: float | None = None
     budgets: tuple[BudgetStatus, ...] = ()
+    submits: tuple[SubmitStatus, ...] = ()
     hold: HoldStatus | None = None
+    spent_seconds: int = 0
+    """Billed seconds of this UTC day, of the shards that are ours."""
     pending_moves: int = 0
     """Moves decided and not yet durable."""
 
@@ -69,6 +84,8 @@ class Status:
             "jobs": dict(self.jobs),
             "oldest_job_age_seconds": self.oldest_job_age_seconds,
             "budgets": [asdict(budget) for budget in self.budgets],
+            "submits": [_submits(each) for each in self.submits],
+            "spent_seconds": self.spent_seconds,
             "hold": None if self.hold is None else _hold(self.hold),
             "pending_moves": self.pending_moves,
         }
@@ -81,5 +98,17 @@ def _shard(shard: ShardStatus) -> dict[str, object]:
 
 
 def _hold(hold: HoldStatus) -> dict[str, str]:
-    since = datetime.fromtimestamp(hold.since_ms / 1000, UTC)
-    return {"code": shown(hold.code), "since": rfc3339(since)}
+    return {"code": shown(hold.code), "since": _time(hold.since_ms)}
+
+
+def _submits(submits: SubmitStatus) -> dict[str, object]:
+    since_ms = submits.outage_since_ms
+    return {
+        "model": submits.model,
+        "retries_left": round(submits.retries_left, 1),
+        "outage_since": None if since_ms is None else _time(since_ms),
+    }
+
+
+def _time(epoch_ms: int) -> str:
+    return rfc3339(datetime.fromtimestamp(epoch_ms / 1000, UTC))

@@ -52,10 +52,6 @@ class Budget:
             return float("inf")
         return (1.0 - self._tokens) / self._rate
 
-    def give_back(self) -> None:
-        """Return a call that was taken and not made."""
-        self._tokens = min(self._capacity(), self._tokens + 1.0)
-
     def penalise(self, now: float) -> None:
         """The provider throttled: halve the rate and spend what is saved."""
         self._refill(now)

@@ -28,9 +28,13 @@ class Submitted:
 
 @dataclass(frozen=True, slots=True)
 class SubmitRefused:
-    """The provider answered the submit with an error: there is no task."""
+    """The provider answered the submit with an error: there is no task.
+
+    `in_outage` says that others met the same: then it is no word about this job.
+    """
 
     trouble: Trouble
+    in_outage: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,8 +64,9 @@ class Job:
     with the current intent was closed. `task_files` is how many files the task holds: with more than one,
     a file's share of the bill is an estimate. `refusals` counts the submits that were refused for a reason
     which the table bounds, `tasks_made` those that were accepted: what may still be tried depends on these,
-    not on `submit_attempts`, which throttling drives up as well. The fields from `completed_ms` to
-    `provider_times` are set while COLLECTING and not journalled.
+    not on `submit_attempts`, which throttling drives up as well. `unfinished_ms` is when a look last found
+    the task at work, `url_looks` how often its result's URL was asked for anew; neither is journalled, nor
+    are the fields from `completed_ms` to `provider_times`, which are set while COLLECTING.
     """
 
     spec: Spec
@@ -85,6 +86,8 @@ class Job:
     task_files: int = 0
     submitted_ms: int | None = None
     must_be_result: bool = False
+    unfinished_ms: int | None = None
+    url_looks: int = 0
     completed_ms: int | None = None
     transcription_url: str | None = None
     task_billed_seconds: int | None = None

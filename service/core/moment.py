@@ -23,8 +23,6 @@ class Rules:
     look_schedule: LookSchedule = LookSchedule()
     unknown_grace_seconds: float = 60.0
     """A task may be invisible for a moment after its submit; UNKNOWN counts only after this."""
-    retention_seconds: float = 24 * 3600.0
-    """The vendor keeps a finished task for 24 h; UNKNOWN later than that after the submit means expired."""
 
 
 @dataclass(frozen=True, slots=True)

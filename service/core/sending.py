@@ -83,7 +83,7 @@ def refused(job: Job, event: SubmitRefused, moment: Moment) -> Transition:
     verdict = verdicts.on_submit(event.trouble)
     if verdict.action is Action.HOLD:
         return _keep(job, moment)
-    if verdict.max_attempts is not None:
+    if verdict.max_attempts is not None and not event.in_outage:
         job = replace(job, refusals=job.refusals + 1)
     if verdict.action is Action.RETRY and may_try_again(job.refusals, verdict):
         return wait(job, event.trouble, moment)

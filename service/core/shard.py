@@ -22,6 +22,7 @@ from service.core.moment import Moment, Transition
 from service.core.outcomes import Outcome, OutcomeRules, billed_seconds, job_outcome
 from service.core.record import Cursor
 from service.core.restore import Restore
+from service.core.spend import DaySpend
 from service.core.transitions import advance
 from service.messages import RequestSummary
 
@@ -110,6 +111,7 @@ class Shard:
     remembered: OrderedDict[RequestKey, int] = field(default_factory=OrderedDict)
     """Finished requests and when they finished, the oldest first."""
     remembered_jobs: int = 0
+    spend: DaySpend = field(default_factory=DaySpend)
 
     def unknown(self, jobs: Iterable[Job]) -> tuple[Job, ...]:
         """Those of the jobs that are neither open nor remembered."""
@@ -162,6 +164,7 @@ class Shard:
         finishing = self.jobs[job.key] = replace(job, tallied=tallied)
         succeeded = isinstance(job.ending, ResultEnding)
         marker = tally.ended[job.file_index] = _marker(finishing, tallied, succeeded, moment)
+        self.spend.add(marker.finished_ms, marker.billed_seconds)
         summary = tally.summary() if tallied.carries_summary else None
         return Move(
             str(job.key),
@@ -230,6 +233,7 @@ class Shard:
         """
         for marker in restored.markers():
             self._tally(marker.key.request, marker).ended[marker.key.file_index] = marker
+            self.spend.add(marker.finished_ms, marker.billed_seconds)
         for job in restored.jobs():
             self._load_job(job, moment)
         self._take_back_summaries()

@@ -58,6 +58,8 @@ def done(job: Job, _event: Published, _moment: Moment) -> Transition:
     return Transition(replace(job, state=State.DONE))
 
 
+_LATE_FETCH: dict[type[Event], Answer] = {Fetched: ignore, FetchFailed: ignore}
+"""Of a result whose URL was asked for anew meanwhile."""
 _UNSENT: dict[type[Event], Answer] = {
     Intended: sending.intend,
     Restored: sending.queue_again,
@@ -66,6 +68,7 @@ _UNSENT: dict[type[Event], Answer] = {
     # A look that was out when the job went back to waiting for another submit.
     Looked: ignore,
     LookFailed: ignore,
+    **_LATE_FETCH,
 }
 _ROWS: dict[State, dict[type[Event], Answer]] = {
     State.ACCEPTED: _UNSENT,
@@ -81,6 +84,7 @@ _ROWS: dict[State, dict[type[Event], Answer]] = {
         DeadlinePassed: ignore,
         Looked: ignore,
         LookFailed: ignore,
+        **_LATE_FETCH,
     },
     State.RUNNING: {
         Looked: watching.looked,
@@ -88,6 +92,7 @@ _ROWS: dict[State, dict[type[Event], Answer]] = {
         Restored: watching.look_again,
         CancelAsked: sending.cancel,
         DeadlinePassed: expire,
+        **_LATE_FETCH,
     },
     State.COLLECTING: {
         Fetched: watching.fetched,

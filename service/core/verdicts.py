@@ -27,6 +27,8 @@ class Action(StrEnum):
     """The same call again, later."""
     RESUBMIT = "resubmit"
     """A new submit, later: the old task is over and gave nothing."""
+    LOOK = "look"
+    """Another look at the task, which may give a fresh URL for its result."""
     HOLD = "hold"
     """Stop submitting for an account reason and keep the job. A look is repeated meanwhile."""
     FAIL = "fail"
@@ -40,8 +42,9 @@ class Verdict:
     """The answer to one trouble.
 
     `code` is the failure's code if the job ends here or when `max_attempts` is used up. `max_attempts`
-    counts all attempts of the call, the first included (for RESUBMIT: all submits of the job); None lasts
-    until the deadline. `retryable` says whether the same request, published again, may succeed.
+    counts all attempts of the call, the first included (for RESUBMIT all submits of the job, for LOOK the
+    looks for a fresh URL); None lasts until the deadline. `retryable` says whether the same request,
+    published again, may succeed.
     """
 
     action: Action
@@ -65,7 +68,7 @@ FOREIGN_ANSWER_ATTEMPTS = 5
 FILE_ATTEMPTS = 3
 """Submits of a file that the provider could not fetch or process: each costs a task."""
 UNREADABLE_ATTEMPTS = 3
-"""Fetches of a result that came whole and was not a result, or was forbidden: it will hardly change."""
+"""Fetches of a result that came whole and was not a result: it will hardly change."""
 
 
 def _fail(code: FailureCode, *, retryable: bool = False) -> Verdict:
@@ -109,6 +112,7 @@ _SILENCE = _both(Verdict(Action.EMPTY, FailureCode.AUDIO_UNUSABLE))
 _NOT_SENT = Row(_retry(None), _FILE_UNKNOWN)
 _NO_ANSWER = Row(_UNCERTAIN, _FILE_UNKNOWN)
 _FOREIGN = Row(_retry(FOREIGN_ANSWER_ATTEMPTS, FailureCode.SUBMIT_REJECTED), _FILE_UNKNOWN)
+_STALE_URL = Verdict(Action.LOOK, FailureCode.RESULT_EXPIRED, retryable=True, max_attempts=1)
 _FORBIDDEN = _both(_fail(FailureCode.AUDIO_FORBIDDEN))
 _NOT_FOUND = _both(_fail(FailureCode.AUDIO_NOT_FOUND))
 
@@ -283,7 +287,7 @@ def _fetch_by_status(status: int | None) -> Verdict:
     """The verdict on a result host's error: object storage says 403 or 404 once the link has expired."""
     match status:
         case 403 | 404 | 410:
-            return _retry(UNREADABLE_ATTEMPTS, FailureCode.RESULT_EXPIRED)
+            return _STALE_URL
         case int() if 300 <= status < 400:
             return _fail(FailureCode.RESULT_REFUSED)
         case int() if status == 429 or status >= 500:

@@ -9,6 +9,7 @@ from service.core.job import Job, State
 from service.core.moment import Moment, Transition, expire, fail, finish, is_overdue, may_try_again, wait
 from service.core.task import TaskStatus, TaskView, Trouble
 from service.core.transcript import empty_transcript
+from service.core.urgency import edge_ms
 from service.core.verdicts import Action
 from service.errors import FailureCode
 from service.messages import Stage
@@ -21,7 +22,7 @@ def looked(job: Job, event: Looked, moment: Moment) -> Transition:
     if task.status is TaskStatus.UNKNOWN:
         return _unknown(seen, moment)
     if not task.is_terminal:
-        return _look_later(seen, moment)
+        return _look_later(replace(seen, unfinished_ms=moment.now_ms), moment)
     seen = _note_end(seen, task, moment)
     if event.file and event.file.transcription_url:
         return _collect(replace(seen, transcription_url=event.file.transcription_url), moment.now_ms)
@@ -47,8 +48,7 @@ def _unknown(job: Job, moment: Moment) -> Transition:
     age_seconds = (moment.now_ms - (job.submitted_ms or 0)) / 1000
     if age_seconds < moment.rules.unknown_grace_seconds:
         return _look_later(job, moment)
-    expired = age_seconds >= moment.rules.retention_seconds
-    code = FailureCode.RESULT_EXPIRED if expired else FailureCode.TASK_LOST
+    code = FailureCode.RESULT_EXPIRED if moment.now_ms >= edge_ms(job) else FailureCode.TASK_LOST
     message = f"the provider does not know the task {round(age_seconds)} s after its submit"
     return finish(job, FailureEnding(Stage.POLL, code, message, "UNKNOWN", retryable=True))
 
@@ -108,7 +108,16 @@ def fetch_failed(job: Job, event: FetchFailed, moment: Moment) -> Transition:
         asked = event.trouble.retry_after_seconds
         wait_ms = moment.rules.fetch_backoff.wait_ms(failed.fetch_attempts, moment.draw, asked)
         return _collect(failed, moment.now_ms + wait_ms)
+    if verdict.action is Action.LOOK and may_try_again(failed.url_looks, verdict):
+        return _ask_for_url(failed, moment)
     return fail(failed, Stage.COLLECT, event.trouble, verdict)
+
+
+def _ask_for_url(job: Job, moment: Moment) -> Transition:
+    """The host turned the URL down: the task may still be there, and give another."""
+    running = replace(job, state=State.RUNNING, url_looks=job.url_looks + 1)
+    wait_ms = moment.rules.fetch_backoff.wait_ms(job.fetch_attempts, moment.draw)
+    return _look_at(running, moment.now_ms + wait_ms)
 
 
 def expire_collecting(job: Job, event: object, moment: Moment) -> Transition:

@@ -119,9 +119,15 @@ class Intake:
             self._deliver(partition, batches.get(topic_partition, []))
 
     def _deliver(self, partition: int, records: list[ConsumerRecord]) -> None:
-        if partition in self._next and records:
-            self._next[partition] = records[-1].offset + 1
-            self._taker.deliver(partition, [to_record(record) for record in records])
+        """Deliver as far as there is room, which each record may fill; the rest will be fetched again."""
+        for record in records:
+            if partition not in self._next:
+                return
+            if not self._taker.has_room(partition):
+                self._consumer.seek(TopicPartition(self._topic, partition), self._next[partition])
+                return
+            self._next[partition] = record.offset + 1
+            self._taker.deliver(partition, [to_record(record)])
 
     def _deliver_damaged(self, partition: int) -> None:
         """Deliver what can be said of a record that aiokafka cannot read, and go on behind it."""

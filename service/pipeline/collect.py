@@ -1,9 +1,14 @@
-"""Collect: fetch result files and read them into transcripts, a bounded number at a time (N8)."""
+"""Collect: fetch result files and read them into transcripts, a bounded number at a time (N8).
+
+Where places are short, what may be gone first is fetched first, and no host takes them all.
+"""
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from service.clock import Clock
 from service.contract.models import model_info
@@ -12,6 +17,7 @@ from service.core.identity import JobKey
 from service.core.job import Job, State
 from service.core.task import Trouble
 from service.core.transcript import normalise
+from service.core.urgency import Line, edge_ms, rank
 from service.pipeline.due import Due
 from service.pipeline.publish import OwnedShard
 from service.pipeline.submit import BEHIND_MS, Spawn
@@ -29,6 +35,14 @@ class Errand:
     key: JobKey
     transcription_url: str
 
+    @property
+    def host(self) -> str:
+        """The result's host; a URL that nobody can read has none, and its fetch will say so."""
+        try:
+            return urlsplit(self.transcription_url).hostname or ""
+        except ValueError:
+            return ""
+
     def waiting(self) -> Job | None:
         """The job, if it still waits for this file."""
         job = self.shard.state.jobs.get(self.key)
@@ -43,8 +57,12 @@ class CollectStage:
         self._clock = clock
         self._spawn = spawn
         self._in_flight = in_flight
-        self._out: set[asyncio.Task[None]] = set()
+        # A slow host holds each place for as long as a fetch may take: a quarter is left to the others.
+        self._in_flight_per_host = max(1, in_flight - max(1, in_flight // 4))
+        self._out: Counter[str] = Counter()
         self._due: Due[Errand] = Due(clock)
+        self._lines: dict[str, Line[Errand]] = {}
+        """What is due and waits for a place, by host."""
 
     def queue(self, errand: Errand, due_ms: int) -> None:
         """Fetch the file when it is due."""
@@ -56,12 +74,30 @@ class CollectStage:
             on_turn()
             errand = await self._due.take()
             if errand is not None:
-                await self._fetch_when_allowed(errand, on_turn)
+                self._line_up(errand)
+            while (errand := self._next()) is not None:
+                self._fetch(errand)
 
-    async def _fetch_when_allowed(self, errand: Errand, on_turn: Callable[[], None]) -> None:
-        while len(self._out) >= self._in_flight:
-            on_turn()
-            await asyncio.wait(self._out, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+    def _line_up(self, errand: Errand) -> None:
+        job = errand.waiting()
+        if job is not None:
+            line = self._lines.setdefault(errand.host, Line())
+            line.push(rank(edge_ms(job), self._clock.now_ms()), errand)
+
+    def _next(self) -> Errand | None:
+        """The errand that goes next, of the hosts that have a place left."""
+        if self._out.total() >= self._in_flight:
+            return None
+        free = [host for host in self._lines if self._out[host] < self._in_flight_per_host]
+        if not free:
+            return None
+        host = min(free, key=lambda host: self._lines[host].first[0])
+        errand = self._lines[host].pop()
+        if not self._lines[host]:
+            del self._lines[host]
+        return errand
+
+    def _fetch(self, errand: Errand) -> None:
         job = errand.waiting()
         if job is None:
             return
@@ -69,9 +105,15 @@ class CollectStage:
             # What is fetched now would wait for the broker in memory (N8).
             self._due.push(self._clock.now_ms() + BEHIND_MS, errand)
             return
+        self._out[errand.host] += 1
         task = self._spawn(self._collect(errand, job.spec.model), name=f"collect {errand.key}")
-        self._out.add(task)
-        task.add_done_callback(self._out.discard)
+        task.add_done_callback(lambda _task: self._free(errand.host))
+
+    def _free(self, host: str) -> None:
+        self._out[host] -= 1
+        if not self._out[host]:
+            del self._out[host]
+        self._due.wake()
 
     async def _collect(self, errand: Errand, model: str) -> None:
         body = await self._provider.fetch(errand.transcription_url)

@@ -1,14 +1,18 @@
-"""The hold: submitting stopped for an account reason, with one slow probe at a time until it ends."""
+"""The hold: submitting stopped for an account reason, with one slow probe at a time until it ends.
+
+A look that meets such a reason holds as well, and looks become probes then: each call with a dead key counts
+against the quota and tells nothing.
+"""
 
 from collections.abc import Callable
 
 from service.clock import Clock
 from service.core import verdicts
-from service.core.task import Lost, NotSent, Refused, SubmitAnswer
+from service.core.task import Lost, NotSent, Refused, SubmitAnswer, TaskView, Trouble
 from service.core.verdicts import Action
 
 PROBE_SECONDS = 30.0
-"""How long after an account refusal, or after the last probe, the next submit is tried."""
+"""How long after an account refusal, or after the last probe, the next call of its kind is tried."""
 
 
 class Hold:
@@ -18,6 +22,9 @@ class Hold:
         self._clock = clock
         self._on_change = on_change
         self._probe_at = 0.0
+        self._look_at = 0.0
+        self._looks_held = False
+        self._is_of_looks = False
         self.code: str | None = None
         """The provider's code for the reason, None while there is no hold."""
         self.since_ms: int | None = None
@@ -37,14 +44,44 @@ class Hold:
 
     def judge(self, answer: SubmitAnswer) -> None:
         """Begin, go on or end, as the answer to a submit says; one that never arrived says nothing."""
-        if isinstance(answer, Refused) and verdicts.on_submit(answer.trouble).action is Action.HOLD:
+        if isinstance(answer, Refused) and _is_for_account(answer.trouble):
+            self._is_of_looks = False
             self._begin(answer.trouble.code)
-        elif self.is_active and not isinstance(answer, Lost | NotSent):
-            self.code, self.since_ms = None, None
-            self._on_change(None)
+        elif not isinstance(answer, Lost | NotSent):
+            self._end()
+
+    def look_wait_seconds(self) -> float:
+        """How long until a task may be looked at: zero unless the last look was refused."""
+        return max(0.0, self._look_at - self._clock.boot_seconds()) if self._looks_held else 0.0
+
+    def look(self) -> None:
+        """A look goes out; while looks are refused the next one waits."""
+        self._look_at = self._clock.boot_seconds() + PROBE_SECONDS
+
+    def judge_look(self, answer: TaskView | Trouble) -> None:
+        """Begin, or end what a look began; whether a submit would be taken, a look cannot tell."""
+        if isinstance(answer, Trouble) and _is_for_account(answer):
+            self._looks_held = True
+            if not self.is_active:
+                self._is_of_looks = True
+                self._begin(answer.code)
+        elif isinstance(answer, TaskView):
+            self._looks_held = False
+            if self._is_of_looks:
+                self._end()
 
     def _begin(self, code: str) -> None:
         self._probe_at = self._clock.boot_seconds() + PROBE_SECONDS
         if code != self.code:
             self.code, self.since_ms = code, self._clock.now_ms()
             self._on_change(code)
+
+    def _end(self) -> None:
+        self._looks_held = self._is_of_looks = False
+        if self.is_active:
+            self.code, self.since_ms = None, None
+            self._on_change(None)
+
+
+def _is_for_account(trouble: Trouble) -> bool:
+    return verdicts.on_submit(trouble).action is Action.HOLD

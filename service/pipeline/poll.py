@@ -1,9 +1,11 @@
 """Poll: look at provider tasks when they are due, within the account's query budget.
 
-One look serves all jobs of a task. A look that fails costs nothing but a later look.
+One look serves all jobs of a task. A look that fails costs nothing but a later look. Where the budget does
+not reach for all that is due, what may be gone first is looked at first.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from urllib.parse import unquote
@@ -12,12 +14,30 @@ from service.clock import Clock
 from service.core.events import Event, Looked, LookFailed
 from service.core.identity import JobKey
 from service.core.job import Job, State
+from service.core.outage import TOO_MANY_REQUESTS
 from service.core.task import FileView, TaskView, Trouble
+from service.core.urgency import Line, edge_ms, rank
 from service.pipeline.budgets import Budgets
-from service.pipeline.due import SHORTEST_WAIT_SECONDS, Due
+from service.pipeline.due import LONGEST_WAIT_SECONDS, Due
+from service.pipeline.hold import Hold
 from service.pipeline.publish import OwnedShard
-from service.pipeline.submit import BEHIND_MS, TOO_MANY_REQUESTS, Spawn
+from service.pipeline.submit import BEHIND_MS, Spawn
 from service.provider.api import Provider
+
+CANCELS_WAITING = 1_000
+"""A minute's worth of the account's whole quota: later than that a task has hardly stayed pending."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lookout:
+    """What a look needs: who is asked, what bounds it, and who is told of a cancel that found no place."""
+
+    provider: Provider
+    budgets: Budgets
+    hold: Hold
+    spawn: Spawn
+    in_flight: int
+    on_cancel_dropped: Callable[[], None]
 
 
 @dataclass(slots=True)
@@ -45,18 +65,16 @@ class Watched:
 class PollStage:
     """Looks at tasks."""
 
-    def __init__(
-        self, provider: Provider, clock: Clock, budgets: Budgets, spawn: Spawn, in_flight: int
-    ) -> None:
-        self._provider = provider
+    def __init__(self, lookout: Lookout, clock: Clock) -> None:
+        self._lookout = lookout
         self._clock = clock
-        self._budget = budgets.query
-        self._cancels = budgets.cancel
-        self._spawn = spawn
-        self._in_flight = in_flight
+        self._budget = lookout.budgets.query
         self._out: set[asyncio.Task[None]] = set()
         self._due: Due[str] = Due(clock)
+        self._line: Line[str] = Line()
+        """What is due and waits for a place or for budget."""
         self._watched: dict[str, Watched] = {}
+        self._cancels: deque[str] = deque()
 
     def watch(self, shard: OwnedShard, key: JobKey, task_id: str, due_ms: int) -> None:
         """Look at the task when it is due; the first time asked for counts for all its jobs."""
@@ -70,42 +88,86 @@ class PollStage:
 
     def cancel(self, task_id: str) -> None:
         """Ask the provider to drop a pending task; the job is over whatever the answer."""
-        if len(self._out) < self._in_flight and self._cancels.try_take(self._clock.boot_seconds()):
-            self._start(self._drop(task_id), name=f"cancel {task_id}")
-
-    async def _drop(self, task_id: str) -> None:
-        await self._provider.cancel(task_id)
+        if len(self._cancels) >= CANCELS_WAITING:
+            self._lookout.on_cancel_dropped()
+            return
+        self._cancels.append(task_id)
+        self._cancel_ready()
+        # What found no place or budget must not wait until something else ends the loop's wait.
+        self._due.wake()
 
     async def run(self, on_turn: Callable[[], None]) -> None:
-        """Look until cancelled."""
+        """Look, and cancel, until cancelled."""
+        wait_seconds = LONGEST_WAIT_SECONDS
         while True:
             on_turn()
-            task_id = await self._due.take()
+            task_id = await self._due.take(wait_seconds)
             if task_id is not None:
-                await self._look_when_allowed(task_id, on_turn)
+                self._line_up(task_id)
+            wait_seconds = min(self._cancel_ready(), self._look_ready())
 
-    async def _look_when_allowed(self, task_id: str, on_turn: Callable[[], None]) -> None:
-        """Wait for a place and the budget; who else asks for the task meanwhile shares the look."""
-        while len(self._out) >= self._in_flight:
-            on_turn()
-            await asyncio.wait(self._out, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
-        while wait_seconds := self._budget.wait_seconds(self._clock.boot_seconds()):
-            on_turn()
-            await self._clock.sleep(min(1.0, max(SHORTEST_WAIT_SECONDS, wait_seconds)))
+    def _line_up(self, task_id: str) -> None:
+        now_ms = self._clock.now_ms()
         if self._watched[task_id].is_suspended:
-            self._due.push(self._clock.now_ms() + BEHIND_MS, task_id)
+            self._due.push(now_ms + BEHIND_MS, task_id)
             return
-        watched = self._watched.pop(task_id)
-        if watched.is_wanted(task_id) and self._budget.try_take(self._clock.boot_seconds()):
-            self._start(self._look(task_id, watched), name=f"look {task_id}")
+        edges = [edge_ms(job) for job in self._watched[task_id].waiting(task_id)]
+        self._line.push(rank(min(edges, default=now_ms), now_ms), task_id)
+
+    def _look_ready(self) -> float:
+        """Look at what may be looked at; returns how long until more may.
+
+        Who asks for a task while it waits shares its look.
+        """
+        while self._line:
+            _, task_id = self._line.first
+            if self._watched[task_id].is_suspended:
+                self._due.push(self._clock.now_ms() + BEHIND_MS, self._line.pop())
+                continue
+            is_wanted = self._watched[task_id].is_wanted(task_id)
+            wait_seconds = self._wait_seconds() if is_wanted else 0.0
+            if wait_seconds > 0:
+                return wait_seconds
+            watched = self._watched.pop(self._line.pop())
+            if is_wanted:
+                self._budget.try_take(self._clock.boot_seconds())
+                self._lookout.hold.look()
+                self._start(self._look(task_id, watched), name=f"look {task_id}")
+        return LONGEST_WAIT_SECONDS
+
+    def _wait_seconds(self) -> float:
+        """How long until a look may go; who gives a place back wakes the loop."""
+        if self._is_full:
+            return LONGEST_WAIT_SECONDS
+        budget_seconds = self._budget.wait_seconds(self._clock.boot_seconds())
+        return max(budget_seconds, self._lookout.hold.look_wait_seconds())
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._out) >= self._lookout.in_flight
+
+    def _cancel_ready(self) -> float:
+        """Send the cancels that may go; returns how long until more may."""
+        budget = self._lookout.budgets.cancel
+        while self._cancels and not self._is_full:
+            if not budget.try_take(self._clock.boot_seconds()):
+                return budget.wait_seconds(self._clock.boot_seconds())
+            task_id = self._cancels.popleft()
+            self._start(self._drop(task_id), name=f"cancel {task_id}")
+        return LONGEST_WAIT_SECONDS
+
+    async def _drop(self, task_id: str) -> None:
+        await self._lookout.provider.cancel(task_id)
 
     def _start(self, call: Coroutine[None, None, None], *, name: str) -> None:
-        task = self._spawn(call, name=name)
+        task = self._lookout.spawn(call, name=name)
         self._out.add(task)
         task.add_done_callback(self._out.discard)
+        task.add_done_callback(lambda _task: self._due.wake())
 
     async def _look(self, task_id: str, watched: Watched) -> None:
-        answer = await self._provider.query(task_id)
+        answer = await self._lookout.provider.query(task_id)
+        self._lookout.hold.judge_look(answer)
         if isinstance(answer, Trouble) and answer.http_status == TOO_MANY_REQUESTS:
             self._budget.penalise(self._clock.boot_seconds())
         for job in watched.waiting(task_id):

@@ -15,13 +15,11 @@ from service.core.events import Event, Intended, SubmitLost, SubmitNotSent, Subm
 from service.core.identity import JobKey
 from service.core.job import Job, State
 from service.core.task import Accepted, Lost, NotSent, Refused, SubmitAnswer, Trouble
-from service.pipeline.budgets import Budgets
 from service.pipeline.due import LONGEST_WAIT_SECONDS, Due
-from service.pipeline.hold import Hold
+from service.pipeline.gate import Gate, Lane, Leave
 from service.pipeline.publish import OwnedShard, Receipt
 from service.provider.api import Provider
 
-TOO_MANY_REQUESTS = 429
 INTENT_SECONDS = 2.0
 """How long an intent is worth a POST, counted from the sealing of its batch."""
 RECEIPT_SECONDS = 10.0
@@ -62,7 +60,6 @@ class Errand:
     """Jobs of one request that share a submit."""
 
     shard: OwnedShard
-    model: str
     keys: tuple[JobKey, ...]
 
 
@@ -70,17 +67,16 @@ Queued = tuple[OwnedShard, JobKey]
 
 
 class SubmitStage:
-    """Submits what is due, within the budget of each model; a model that must wait holds up no other."""
+    """Submits what is due, as its gate allows; a lane that must wait holds up no other."""
 
-    def __init__(self, desk: Desk, clock: Clock, hold: Hold, budgets: Budgets) -> None:
+    def __init__(self, desk: Desk, clock: Clock, gate: Gate) -> None:
         self._desk = desk
         self._clock = clock
-        self._hold = hold
-        self._budgets = budgets
+        self._gate = gate
         self._out: set[asyncio.Task[None]] = set()
         self._due: Due[Queued] = Due(clock)
-        self._ready: OrderedDict[str, OrderedDict[Queued, None]] = OrderedDict()
-        """What is due and waits for budget, a place or the hold's end, by model; each job once."""
+        self._ready: OrderedDict[Lane, OrderedDict[Queued, None]] = OrderedDict()
+        """What is due and waits for a place or at the gate; each job once."""
 
     def queue(self, shard: OwnedShard, key: JobKey, due_ms: int) -> None:
         """Submit the job when it is due."""
@@ -93,16 +89,17 @@ class SubmitStage:
         """
         for group in sorted({job.group for job in jobs}):
             keys = tuple(job.key for job in jobs if job.group == group)
-            model = jobs[0].spec.model
-            is_free = not shard.is_behind and model not in self._ready
-            if is_free and not self._wait_seconds(model):
-                self._send(Errand(shard, model, keys))
+            lane = Lane(jobs[0].spec.model)
+            is_free = not shard.is_behind and lane not in self._ready
+            if is_free and not self._wait_seconds(lane):
+                self._send(Errand(shard, keys), lane)
 
     async def run(self, on_turn: Callable[[], None]) -> None:
         """Submit until cancelled."""
         wait_seconds = LONGEST_WAIT_SECONDS
         while True:
             on_turn()
+            self._gate.brake.wait_seconds()  # also with nothing to submit, operators see it begin and end
             queued = await self._due.take(wait_seconds)
             if queued is None:
                 self._forget_closed()
@@ -114,7 +111,8 @@ class SubmitStage:
         shard, key = queued
         job = shard.state.jobs.get(key)
         if job is not None:
-            self._ready.setdefault(job.spec.model, OrderedDict())[queued] = None
+            lane = Lane(job.spec.model, is_retry=job.state is State.WAITING)
+            self._ready.setdefault(lane, OrderedDict())[queued] = None
 
     def _forget_closed(self) -> None:
         """A hold may last for days: what waits for its end must not keep shards that went meanwhile."""
@@ -123,73 +121,66 @@ class SubmitStage:
                 del lane[queued]
 
     def _send_ready(self) -> float:
-        """Send what may go of every model; returns how long until more may."""
+        """Send what may go of every lane; returns how long until more may."""
         wait_seconds = LONGEST_WAIT_SECONDS
-        for model in list(self._ready):
-            wait_seconds = min(wait_seconds, self._send_lane(model))
-            if not self._ready[model]:
-                del self._ready[model]
+        for lane in list(self._ready):
+            wait_seconds = min(wait_seconds, self._send_lane(lane))
+            if not self._ready[lane]:
+                del self._ready[lane]
         return wait_seconds
 
-    def _send_lane(self, model: str) -> float:
-        lane = self._ready[model]
-        while lane:
-            wait_seconds = self._wait_seconds(model)
+    def _send_lane(self, lane: Lane) -> float:
+        waiting = self._ready[lane]
+        while waiting:
+            wait_seconds = self._wait_seconds(lane)
             if wait_seconds > 0:
                 return wait_seconds
-            (shard, key), _ = lane.popitem(last=False)
+            (shard, key), _ = waiting.popitem(last=False)
             errand = due_together(shard, key, self._clock.now_ms())
             if errand is not None and shard.is_behind:
                 self._due.push(self._clock.now_ms() + BEHIND_MS, (shard, key))
             elif errand is not None:
-                self._send(errand)
-                # The next place is another model's, where places are short.
-                self._ready.move_to_end(model)
+                self._send(errand, lane)
+                # The next place is another lane's, where places are short.
+                self._ready.move_to_end(lane)
         return LONGEST_WAIT_SECONDS
 
-    def _wait_seconds(self, model: str) -> float:
-        """How long until a submit of the model may go; who gives a place back wakes the loop."""
+    def _wait_seconds(self, lane: Lane) -> float:
+        """How long until a submit of the lane may go; who gives a place back wakes the loop."""
         if len(self._out) >= self._desk.in_flight:
             return LONGEST_WAIT_SECONDS
-        budget_seconds = self._budgets.submit(model).wait_seconds(self._clock.boot_seconds())
-        return max(budget_seconds, self._hold.wait_seconds())
+        return self._gate.wait_seconds(lane)
 
-    def _send(self, errand: Errand) -> None:
+    def _send(self, errand: Errand, lane: Lane) -> None:
         """Intend at once, so that accept and intent can share a batch; the rest follows in a task."""
-        self._budgets.submit(errand.model).try_take(self._clock.boot_seconds())
-        is_probe = self._hold.is_active
-        self._hold.probe()
+        leave = self._gate.enter(lane)
         for key in errand.keys:
             errand.shard.apply(key, Intended(self._clock.now_ms()))
         # Taken before anything can be sealed: this is the batch that holds the intents.
         sealed = errand.shard.durable()
-        task = self._desk.spawn(self._submit(errand, sealed, is_probe), name=f"submit {errand.keys[0]}")
+        task = self._desk.spawn(self._submit(errand, sealed, leave), name=f"submit {errand.keys[0]}")
         for tasks in (self._out, errand.shard.calls):
             tasks.add(task)
             task.add_done_callback(tasks.discard)
         task.add_done_callback(lambda _task: self._due.wake())
 
-    async def _submit(self, errand: Errand, sealed: "asyncio.Future[Receipt]", is_probe: bool) -> None:
+    async def _submit(self, errand: Errand, sealed: "asyncio.Future[Receipt]", leave: Leave) -> None:
         shard = errand.shard
         receipt = await _durable(sealed)
         is_proven = receipt is not None and await self._is_proven(shard, receipt) and self._is_fresh(receipt)
         # From here on nothing is waited for until the POST: what is true now is true when it goes out.
         jobs = [job for key in errand.keys if (job := shard.state.jobs.get(key)) and _is_intended(job)]
         wanted = [job for job in jobs if not job.cancelled]
-        is_stopped = not (shard.is_open and shard.takes_work) or (self._hold.is_active and not is_probe)
+        is_stopped = not (shard.is_open and shard.takes_work and self._gate.may_post(leave))
         answer = await self._post(wanted) if wanted and is_proven and not is_stopped else TOO_LATE
-        self._judge(answer, errand.model)
+        self._gate.judge(answer, leave)
+        event = _event(answer, len(wanted), in_outage=self._gate.is_out(leave.model))
         for job in jobs:
-            shard.apply(job.key, _event(TOO_LATE if job.cancelled else answer, len(wanted)))
+            shard.apply(job.key, SubmitNotSent(TOO_LATE.trouble) if job.cancelled else event)
 
     async def _post(self, jobs: Sequence[Job]) -> SubmitAnswer:
         spec = jobs[0].spec
         return await self._desk.provider.submit(spec.model, [job.file_url for job in jobs], spec.options)
-
-    def _judge(self, answer: SubmitAnswer, model: str) -> None:
-        self._hold.judge(answer)
-        if isinstance(answer, Refused) and answer.trouble.http_status == TOO_MANY_REQUESTS:
-            self._budgets.submit(model).penalise(self._clock.boot_seconds())
 
     async def _is_proven(self, shard: OwnedShard, receipt: Receipt) -> bool:
         try:
@@ -213,7 +204,7 @@ def due_together(shard: OwnedShard, key: JobKey, now_ms: int) -> Errand | None:
     siblings = (shard.state.jobs.get(JobKey(*key.request, index)) for index in range(job.spec.file_count))
     due = [each for each in siblings if each and each.group == job.group and _is_unsent(each)]
     keys = tuple(each.key for each in due if each.due_ms <= now_ms or each.key == key)
-    return Errand(shard, job.spec.model, keys)
+    return Errand(shard, keys)
 
 
 def _is_unsent(job: Job) -> bool:
@@ -230,12 +221,12 @@ async def _durable(sealed: "asyncio.Future[Receipt]") -> Receipt | None:
     return sealed.result() if sealed.done() and not sealed.cancelled() else None
 
 
-def _event(answer: SubmitAnswer, task_files: int) -> Event:
+def _event(answer: SubmitAnswer, task_files: int, *, in_outage: bool) -> Event:
     match answer:
         case Accepted(task_id):
             return Submitted(task_id, task_files)
         case Refused(trouble):
-            return SubmitRefused(trouble)
+            return SubmitRefused(trouble, in_outage)
         case Lost(trouble):
             return SubmitLost(trouble)
         case NotSent(trouble):

@@ -29,6 +29,7 @@ from service.settings.knobs import (
     QuotaSettings,
     RequestSettings,
     ShutdownSettings,
+    SpendSettings,
     TopicSettings,
 )
 
@@ -48,6 +49,7 @@ class Settings(BaseSettings):
     topics: TopicSettings = TopicSettings()
     provider: ProviderSettings = ProviderSettings()
     quota: QuotaSettings = QuotaSettings()
+    spend: SpendSettings = SpendSettings()
     requests: RequestSettings = RequestSettings()
     outcomes: OutcomeSettings = OutcomeSettings()
     deduplication: DeduplicationSettings = DeduplicationSettings()

@@ -170,6 +170,17 @@ class QuotaSettings(_Group):
     )
 
 
+class SpendSettings(_Group):
+    """A brake on what a day may cost."""
+
+    seconds_per_day: int | None = Field(
+        default=None,
+        ge=1,
+        le=10_000_000_000,
+        description="Billed seconds a UTC day, all replicas together; then submits wait for midnight.",
+    )
+
+
 class RequestSettings(_Group):
     """What requests may ask for, and what is assumed where they say nothing."""
 

@@ -144,6 +144,20 @@ async def test_without_room_delivery_waits_and_nothing_is_lost(desk: Desk) -> No
     assert desk.taker.offsets(0) == list(range(303))
 
 
+async def test_no_more_records_of_a_poll_are_taken_than_there_is_room_for(desk: Desk) -> None:
+    """Each record may open a hundred jobs: a poll's worth of them would pass any limit."""
+    desk.taker.places = 3
+    await desk.publish(20)
+    await desk.publish(2, partition=1)
+    desk.release_all()
+    await eventually(lambda: len(desk.taker.offsets(0)) >= 3 and len(desk.taker.offsets(1)) == 2)
+    await asyncio.sleep(SHORT_SECONDS)
+    assert desk.taker.offsets(0) == [0, 1, 2]
+    desk.taker.places = None
+    await eventually(lambda: len(desk.taker.offsets(0)) == 20)
+    assert desk.taker.offsets(0) == list(range(20))
+
+
 async def test_a_partition_that_was_withheld_while_full_is_paused_again_when_full(desk: Desk) -> None:
     desk.taker.full.add(0)
     desk.intake.release(0, 0)

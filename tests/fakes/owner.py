@@ -16,6 +16,8 @@ class FakeOwner:
     events: list[str] = field(default_factory=list)
     delivered: list[Record] = field(default_factory=list)
     full: set[int] = field(default_factory=set)
+    places: int | None = None
+    """So many records fill each partition."""
     durable: dict[int, int] = field(default_factory=dict)
     displacements: list[int] = field(default_factory=list)
     revoking: asyncio.Event = field(default_factory=asyncio.Event)
@@ -49,7 +51,8 @@ class FakeOwner:
         self.displacements.append(partition)
 
     def has_room(self, partition: int) -> bool:
-        return partition not in self.full
+        is_full = self.places is not None and len(self.offsets(partition)) >= self.places
+        return partition not in self.full and not is_full
 
     def durable_offsets(self) -> Mapping[int, int]:
         return self.durable

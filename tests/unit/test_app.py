@@ -139,8 +139,7 @@ class Stage:
                 consumer,
                 cast("Tail", FakeTail()),
                 world.steps,
-                world.budgets,
-                world.hold,
+                world.gate,
             )
         finally:
             self.notes.append("connections closed")

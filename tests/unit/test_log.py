@@ -112,7 +112,7 @@ def from_an_exception() -> None:
     try:
         raise ValueError(f"{KEY}\n{SIGNED}\nAuthorization: Bearer abcdefcanary\n{PASSWORD}")
     except ValueError as error:
-        log.write(log.LOOP_CRASHED, exc_info=error)
+        log.write(log.SERVICE_CRASHED, exc_info=error)
 
 
 def from_a_chain_of_exceptions() -> None:

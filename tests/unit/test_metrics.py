@@ -10,7 +10,7 @@ from service.core.admission import Admitted
 from service.core.verdicts import TABLE, Action
 from service.errors import FailureCode
 from service.metrics import CALL_RESULTS, CALLS, HOLD_CODES, MAX_UNKNOWN_CODES, SHARD_EVENTS, Metrics
-from service.status import BudgetStatus, HoldStatus, ShardStatus, Status
+from service.status import BudgetStatus, HoldStatus, ShardStatus, Status, SubmitStatus
 
 
 class StillClock:
@@ -39,7 +39,9 @@ FULL = Status(
     jobs={"running": 3, "waiting": 1},
     oldest_job_age_seconds=12.5,
     budgets=(BudgetStatus("query", 7.5, 15.0), BudgetStatus("submit", 1.0, 2.0, model="fun-asr")),
+    submits=(SubmitStatus("fun-asr", 7.5), SubmitStatus("fun-asr-mtl", 0.0, outage_since_ms=1)),
     hold=HoldStatus("Arrearage", 1),
+    spent_seconds=77,
     pending_moves=4,
 )
 
@@ -154,6 +156,10 @@ def test_the_gauges_show_the_status_that_was_published_last(metrics: Metrics) ->
     assert value(metrics, "scribe_budget_share_per_second", kind="submit", model="fun-asr") == 2.0
     assert value(metrics, "scribe_hold", code="Arrearage") == 1
     assert value(metrics, "scribe_hold", code="other") == 0
+    assert value(metrics, "scribe_retry_budget", model="fun-asr") == 7.5
+    assert value(metrics, "scribe_provider_outage", model="fun-asr") == 0
+    assert value(metrics, "scribe_provider_outage", model="fun-asr-mtl") == 1
+    assert value(metrics, "scribe_spent_seconds") == 77
     assert value(metrics, "scribe_pending_moves") == 4
 
 
@@ -167,7 +173,7 @@ def test_every_code_that_holds_has_its_series() -> None:
     holding = {
         code for code, row in TABLE.items() if Action.HOLD in (row.on_submit.action, row.on_file.action)
     }
-    assert set(HOLD_CODES) == holding
+    assert set(HOLD_CODES) == {*holding, "spend_limit"}
 
 
 def test_closed_series_begin_at_zero_so_that_a_rate_sees_the_first(metrics: Metrics) -> None:

@@ -134,6 +134,31 @@ def test_a_hold_is_said_when_it_begins_and_when_it_ends(metrics: Metrics, lines:
     ]
 
 
+def test_a_day_that_is_spent_is_said_and_so_is_its_end(metrics: Metrics, lines: Lines) -> None:
+    observing = Observing(metrics)
+    observing.brake("spend_limit")
+    observing.brake(None)
+    assert [(line["event"], line["code"], line["log_level"]) for line in lines] == [
+        ("hold_started", "spend_limit", "error"),
+        ("hold_ended", "spend_limit", "info"),
+    ]
+
+
+def test_an_outage_is_said_when_it_begins_and_when_it_ends(metrics: Metrics, lines: Lines) -> None:
+    observing = Observing(metrics)
+    observing.outage("fun-asr", True)
+    observing.outage("fun-asr", False)
+    assert [(line["event"], line["model"], line["log_level"]) for line in lines] == [
+        ("outage_started", "fun-asr", "error"),
+        ("outage_ended", "fun-asr", "info"),
+    ]
+
+
+def test_a_cancel_that_is_not_sent_is_counted(metrics: Metrics, lines: Lines) -> None:
+    Observing(metrics).cancel_dropped()
+    assert value(metrics, "scribe_cancels_dropped_total") == 1
+
+
 # Calls to the provider.
 
 

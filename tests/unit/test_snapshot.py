@@ -4,18 +4,20 @@ import asyncio
 from collections.abc import Callable, Coroutine
 
 from service import __version__, snapshot
+from service.core.task import NotSent
 from service.errors import RestoreError
-from service.status import BudgetStatus, HoldStatus, Status
+from service.status import BudgetStatus, HoldStatus, Status, SubmitStatus
 from tests.fakes.clock import LeapingLoop
+from tests.fakes.provider import NO_CONNECTION
 from tests.unit.pipeline.member import Member
-from tests.unit.pipeline.world import ARREARS, World, urls
+from tests.unit.pipeline.world import ARREARS, Limits, World, urls
 
 
-def play(scene: Callable[[Member], Coroutine[None, None, None]]) -> None:
+def play(scene: Callable[[Member], Coroutine[None, None, None]], limits: Limits | None = None) -> None:
     """Run a scene with a member of the group."""
 
     async def act() -> None:
-        world = World()
+        world = World(limits or Limits())
         try:
             await scene(Member(world))
         finally:
@@ -27,7 +29,7 @@ def play(scene: Callable[[Member], Coroutine[None, None, None]]) -> None:
 
 def picture(member: Member) -> Status:
     world = member.world
-    return snapshot.take("scribe-7", member.shards, world.budgets, world.hold, world.clock)
+    return snapshot.take("scribe-7", member.shards, world.gate, world.clock)
 
 
 def test_without_an_assignment_there_is_nothing_to_see() -> None:
@@ -144,5 +146,37 @@ def test_nothing_of_a_request_is_shown() -> None:
         shown = picture(member).to_json().decode()
         assert "canary" not in shown
         assert '"running": 1' in shown
+
+    play(scene)
+
+
+def test_a_spent_day_shows_as_a_hold_of_ours_unless_the_provider_has_a_reason() -> None:
+    async def scene(member: Member) -> None:
+        world = member.world
+        [shard] = await member.own(0)
+        world.shards.append(shard)
+        shard.state.spend.add(world.clock.now_ms(), 10)
+        began_ms = world.clock.now_ms()
+        world.run("submit")
+        await world.clock.sleep(2)
+        assert picture(member).hold == HoldStatus("spend_limit", began_ms)
+        assert picture(member).spent_seconds == 10
+        world.hold.judge(ARREARS)
+        held = picture(member).hold
+        assert held is not None
+        assert held.code == "Arrearage"
+
+    play(scene, Limits(spend_per_day=10))
+
+
+def test_an_outage_and_what_may_be_repeated_are_shown_by_model() -> None:
+    async def scene(member: Member) -> None:
+        world = member.world
+        world.provider.next_submits.extend([NotSent(NO_CONNECTION)] * 3)
+        await member.own(0)
+        began_ms = world.clock.now_ms()
+        member.deliver(0, "a", "b", "c")
+        await world.clock.sleep(0.01)
+        assert picture(member).submits == (SubmitStatus("fun-asr", 20.0, began_ms),)
 
     play(scene)

@@ -2,7 +2,7 @@
 
 import json
 
-from service.status import BudgetStatus, HoldStatus, ShardStatus, Status
+from service.status import BudgetStatus, HoldStatus, ShardStatus, Status, SubmitStatus
 
 
 def test_a_status_says_everything_as_json() -> None:
@@ -13,6 +13,8 @@ def test_a_status_says_everything_as_json() -> None:
         jobs={"running": 2},
         oldest_job_age_seconds=12.5,
         budgets=(BudgetStatus("submit", 0.5, 1.0, model="fun-asr"),),
+        submits=(SubmitStatus("fun-asr", 7.25, 1_700_000_000_123), SubmitStatus("fun-asr-mtl", 20.0)),
+        spent_seconds=12,
         hold=HoldStatus("Arrearage", since_ms=1_700_000_000_123),
         pending_moves=4,
     )
@@ -25,6 +27,11 @@ def test_a_status_says_everything_as_json() -> None:
         "jobs": {"running": 2},
         "oldest_job_age_seconds": 12.5,
         "budgets": [{"kind": "submit", "rate_per_second": 0.5, "share_per_second": 1.0, "model": "fun-asr"}],
+        "submits": [
+            {"model": "fun-asr", "retries_left": 7.2, "outage_since": "2023-11-14T22:13:20.123Z"},
+            {"model": "fun-asr-mtl", "retries_left": 20.0, "outage_since": None},
+        ],
+        "spent_seconds": 12,
         "hold": {"code": "Arrearage", "since": "2023-11-14T22:13:20.123Z"},
         "pending_moves": 4,
     }

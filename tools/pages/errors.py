@@ -51,7 +51,8 @@ ends it.
 LOOK = """\
 ## When a task cannot be looked at
 
-A look that fails says nothing about the task: it is repeated until the deadline.
+A look that fails says nothing about the task: it is repeated until the deadline. One that meets a reason of
+the account (a *hold* above) stops submitting as well, and looks become slow probes.
 """
 
 STATUSES = (301, 401, 402, 403, 404, 407, 413, 429, 500, 503)
@@ -129,6 +130,8 @@ def _verdict(verdict: Verdict) -> str:
     match verdict.action:
         case Action.FAIL:
             return f"`{verdict.code}`"
+        case Action.LOOK:
+            return f"look at the task again for a fresh URL, once, then `{verdict.code}`"
         case Action.RETRY if verdict.max_attempts is None:
             return f"try again {often}"
         case Action.RETRY:

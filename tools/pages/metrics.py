@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Metric
 
 from service.messages import STAGES
 from service.metrics import CALLS, MAX_UNKNOWN_CODES, Metrics
-from service.status import BudgetStatus, ShardStatus, Status
+from service.status import BudgetStatus, ShardStatus, Status, SubmitStatus
 
 INTRODUCTION = """\
 # Metrics
@@ -39,8 +39,10 @@ OPEN_LABELS: Mapping[tuple[str, str], str] = {
     ("scribe_budget_rate_per_second", "model"): "for submits",
     ("scribe_budget_share_per_second", "kind"): "the kinds of calls",
     ("scribe_budget_share_per_second", "model"): "for submits",
+    ("scribe_provider_outage", "model"): "those submitted lately",
+    ("scribe_retry_budget", "model"): "those submitted lately",
     ("scribe_jobs_finished", "code"): "the codes of errors.md, `none`",
-    ("scribe_hold", "code"): "the codes of errors.md that hold, `other`",
+    ("scribe_hold", "code"): "the codes of errors.md that hold, `spend_limit`, `other`",
 }
 """Labels whose values are not listed in the table."""
 
@@ -61,7 +63,13 @@ def _families() -> list[Metric]:
     """Every family with at least one series, so that its labels can be seen."""
     registry = CollectorRegistry()
     metrics = Metrics(registry)
-    status = Status("", "", shards=(ShardStatus(0, "open"),), budgets=(BudgetStatus("query", 1.0, 1.0),))
+    status = Status(
+        version="",
+        member="",
+        shards=(ShardStatus(0, "open"),),
+        budgets=(BudgetStatus("query", 1.0, 1.0),),
+        submits=(SubmitStatus("fun-asr", 1.0),),
+    )
     metrics.show_status(lambda: status)
     metrics.loop_tick("poll")
     metrics.unknown_provider_code("Code")

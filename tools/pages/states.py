@@ -96,6 +96,7 @@ def _sample_events() -> Iterator[Event]:
         yield from (events.SubmitRefused(trouble), events.SubmitLost(trouble), events.SubmitNotSent(trouble))
         yield from (events.LookFailed(trouble), events.FetchFailed(trouble))
         yield events.Looked(TaskView("t", TaskStatus.SUCCEEDED), FileView(URL, None, trouble))
+    yield events.FetchFailed(Trouble("http_error", "", 403))
     yield events.Looked(TaskView("t", TaskStatus.RUNNING), None)
     yield events.Looked(TaskView("t", TaskStatus.SUCCEEDED), FileView(URL, URL))
 

@@ -107,6 +107,24 @@ def test_a_replay_is_another_request() -> None:
     assert sorted(shard.jobs) == [JobKey("r", 0, 0), JobKey("r", 1, 0)]
 
 
+def test_the_next_owner_knows_a_finished_request_its_digest_and_its_replay() -> None:
+    shard = Shard(0)
+    restore = Restore("journal", 0)
+    moves = list(take(shard, request_record(4, file_urls=FILES)).change.moves)
+    for index in range(3):
+        moves += shard.apply(JobKey("r", 0, index), CancelAsked(), moment()).moves
+    for offset, move in enumerate(moves):
+        restore.add(offset, move.key or "", move.entry, Stamp(1, 1).encode())
+    owner = Shard(0)
+    owner.load(restore, moment())
+    assert take(owner, request_record(5, file_urls=FILES)).word is Admitted.DUPLICATE
+    conflict = take(owner, request_record(6, file_urls=FILES[:2]))
+    assert failure(conflict.change.moves).code is FailureCode.REQUEST_ID_CONFLICT
+    again = take(owner, request_record(7, file_urls=FILES, replay=1, file_indexes=[1]))
+    assert [job.key for job in again.jobs] == [JobKey("r", 1, 1)]
+    assert take(owner, request_record(8, file_urls=FILES, replay=1)).word is Admitted.DUPLICATE
+
+
 def test_a_cancel_ends_every_open_job_of_its_request() -> None:
     shard = Shard(0)
     take(shard, request_record(4, file_urls=FILES))

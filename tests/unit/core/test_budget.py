@@ -25,7 +25,6 @@ ACTS = st.lists(
     st.builds(Act, PAUSES, st.just("take"), st.integers(1, 60).map(float))
     | st.builds(Act, PAUSES, st.just("penalise"))
     | st.builds(Act, PAUSES, st.just("share"), SHARES)
-    | st.builds(Act, PAUSES, st.just("unused"))
     | st.builds(Act, st.just(-3.0), st.just("take"), st.just(5.0)),
     max_size=30,
 )
@@ -41,10 +40,6 @@ def perform(budget: Budget, act: Act, now: float) -> int:
     match act.what:
         case "take":
             return sum(budget.try_take(now) for _ in range(int(act.value)))
-        case "unused":
-            # Taken and given back at once: no call was made.
-            if budget.try_take(now):
-                budget.give_back()
         case "penalise":
             budget.penalise(now)
         case "share":
@@ -128,13 +123,3 @@ def test_a_share_that_comes_back_begins_with_an_empty_bucket() -> None:
     budget.set_share(10.0, 5.0)
     assert not budget.try_take(5.0)
     assert budget.try_take(5.2)
-
-
-def test_a_call_given_back_can_be_taken_again_and_fills_nothing_over() -> None:
-    budget = Budget(1.0, 0.0)
-    assert budget.try_take(0.0)
-    assert not budget.try_take(0.0)
-    budget.give_back()
-    budget.give_back()
-    assert budget.try_take(0.0)
-    assert not budget.try_take(0.0)

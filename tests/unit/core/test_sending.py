@@ -158,3 +158,11 @@ def test_a_submit_whose_answer_is_lost_is_never_made_again(event: Event, before:
     assert (ending.code, ending.stage) == (FailureCode.SUBMIT_UNCERTAIN, Stage.SUBMIT)
     assert ending.retryable
     assert not answer.steps
+
+
+def test_a_refusal_in_an_outage_is_no_word_about_the_job() -> None:
+    before = job(State.SUBMITTING, refusals=PROVIDER_FAULT_ATTEMPTS - 1)
+    fault = Trouble("InternalError", "x", 500)
+    kept = advance(before, SubmitRefused(fault, in_outage=True), moment()).job
+    assert (kept.state, kept.refusals) == (State.WAITING, before.refusals)
+    assert advance(before, SubmitRefused(fault), moment()).job.state is State.FINISHING

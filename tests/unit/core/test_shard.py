@@ -23,6 +23,7 @@ from service.core.job import Job, State
 from service.core.record import Cursor
 from service.core.restore import Restore
 from service.core.shard import RESTORED_SECONDS, SWEEP_MOVES, Change, Move, Shard, Tally, Window
+from service.core.spend import DAY_MS
 from service.core.task import FileView, TaskStatus, TaskView, Trouble
 from service.errors import FailureCode, IllegalTransition
 from service.messages import Failure, RequestSummary, Stage
@@ -416,3 +417,41 @@ def test_a_settled_job_met_its_publication() -> None:
     shard.apply(JobKey("r", 0, 0), CancelAsked(), moment())
     assert shard.apply(JobKey("r", 0, 0), Published(), moment()) == Change()
     assert shard.jobs[JobKey("r", 0, 0)].state is State.DONE
+
+
+# What the day has cost.
+
+
+def test_each_ending_counts_once_for_the_day() -> None:
+    shard, journal = Shard(0), Journal()
+    journal.write(shard, opened(shard))
+    for index in range(3):
+        journal.write(shard, run(shard, index, files=1).moves)
+    for index in range(2):
+        journal.write(shard, [succeed(shard, index)])
+    journal.write(shard, [fail(shard, 2)])
+    assert shard.spend.on(NOW_MS) == 90
+    again, _ = restored(journal.restored())
+    assert again.spend.on(NOW_MS) == 90
+
+
+def test_an_ending_that_was_announced_before_a_crash_counts_once() -> None:
+    shard, journal = Shard(0), Journal()
+    journal.write(shard, opened(shard, 1))
+    journal.write(shard, run(shard, 0, files=1).moves)
+    journal.announce([fail(shard, 0)])
+    again, change = restored(journal.restored())
+    assert again.spend.on(NOW_MS) == 30
+    journal.write(again, change.moves)
+    last, _ = restored(journal.restored())
+    assert last.spend.on(NOW_MS) == 30
+
+
+def test_what_markers_of_yesterday_cost_is_not_counted() -> None:
+    shard = Shard(0)
+    restore = Restore("journal", 0)
+    for number, age_ms in enumerate((DAY_MS, 0)):
+        marker = Marker(JobKey(f"r{number}", 0, 0), "d", 1, True, 30, NOW_MS - age_ms)
+        restore.add(number, str(marker.key), encode_marker(marker), Stamp(1, 1).encode())
+    shard.load(restore, moment())
+    assert shard.spend.on(NOW_MS) == 30

@@ -47,14 +47,11 @@ EXAMPLES: dict[type[Event], Event] = {
     Published: Published(),
 }
 ANSWERS_TO_A_POST = (Submitted, SubmitRefused, SubmitLost, SubmitNotSent)
-ANSWERS_TO_A_FETCH = (Fetched, FetchFailed)
 IMPOSSIBLE: set[tuple[State, type[Event]]] = {
     # No POST is out.
     *product(
         (State.ACCEPTED, State.WAITING, State.RUNNING, State.COLLECTING, State.FINISHING), ANSWERS_TO_A_POST
     ),
-    # No fetch is out.
-    *product((State.ACCEPTED, State.WAITING, State.SUBMITTING, State.RUNNING), ANSWERS_TO_A_FETCH),
     # The submit stage takes only what waits for a submit.
     *product((State.SUBMITTING, State.RUNNING, State.COLLECTING), (Intended,)),
     # No outcome is on its way.

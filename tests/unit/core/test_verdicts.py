@@ -260,8 +260,8 @@ def test_a_failed_file_is_judged_by_its_code(
         ("fetch_refused", None, Action.FAIL, FailureCode.RESULT_REFUSED, False),
         ("fetch_too_large", None, Action.FAIL, FailureCode.RESULT_UNREADABLE, False),
         ("http_error", 302, Action.FAIL, FailureCode.RESULT_REFUSED, False),
-        ("http_error", 403, Action.RETRY, FailureCode.RESULT_EXPIRED, True),
-        ("http_error", 404, Action.RETRY, FailureCode.RESULT_EXPIRED, True),
+        ("http_error", 403, Action.LOOK, FailureCode.RESULT_EXPIRED, True),
+        ("http_error", 404, Action.LOOK, FailureCode.RESULT_EXPIRED, True),
         ("http_error", 429, Action.RETRY, FailureCode.RESULT_UNREADABLE, False),
         ("http_error", 503, Action.RETRY, FailureCode.RESULT_UNREADABLE, False),
         ("http_error", 400, Action.RETRY, FailureCode.RESULT_UNREADABLE, True),
@@ -308,7 +308,7 @@ def test_a_finished_file_is_never_waited_for_and_never_submitted_again_without_b
 
 @given(TROUBLES)
 def test_a_result_is_fetched_or_given_up_and_nothing_else(found: Trouble) -> None:
-    assert on_fetch(found).action in (Action.RETRY, Action.FAIL)
+    assert on_fetch(found).action in (Action.RETRY, Action.LOOK, Action.FAIL)
 
 
 def test_a_verdict_that_tries_again_says_that_trying_again_may_help() -> None:

@@ -55,7 +55,7 @@ def failed(answer: Transition) -> FailureEnding:
 @pytest.mark.parametrize("status", [TaskStatus.PENDING, TaskStatus.RUNNING])
 def test_an_unfinished_task_is_looked_at_later(status: TaskStatus) -> None:
     answer = look(task(status))
-    assert answer.job == job(State.RUNNING, poll_attempts=1)
+    assert answer.job == job(State.RUNNING, poll_attempts=1, unfinished_ms=NOW_MS)
     assert not answer.durable
     assert answer.steps == (Watch(KEY, "t1", NOW_MS + 2_500),)
 
@@ -198,7 +198,6 @@ def test_a_busy_result_host_is_tried_again() -> None:
     [
         (REFUSED, 0, FailureCode.RESULT_REFUSED),
         (GARBAGE, UNREADABLE_ATTEMPTS - 1, FailureCode.RESULT_UNREADABLE),
-        (Trouble("http_error", "expired", 403), UNREADABLE_ATTEMPTS - 1, FailureCode.RESULT_EXPIRED),
     ],
 )
 def test_a_result_that_cannot_be_read_is_a_failure(
@@ -206,6 +205,25 @@ def test_a_result_that_cannot_be_read_is_a_failure(
 ) -> None:
     ending = failed(advance(job(State.COLLECTING, fetch_attempts=attempts), FetchFailed(trouble), moment()))
     assert (ending.code, ending.stage) == (code, Stage.COLLECT)
+
+
+@pytest.mark.parametrize("status", [403, 404, 410])
+def test_a_url_that_is_turned_down_is_asked_for_anew_once(status: int) -> None:
+    stale = FetchFailed(Trouble("http_error", "turned down", status))
+    asked = advance(job(State.COLLECTING, fetch_attempts=50), stale, moment(draw=0.0))
+    assert (asked.job.state, asked.job.url_looks, asked.durable) == (State.RUNNING, 1, False)
+    assert asked.steps == (Watch(KEY, "t1", NOW_MS),)
+    again = look(task(), READY, asked.job)
+    assert (again.job.state, again.job.transcription_url) == (State.COLLECTING, READY.transcription_url)
+    ending = failed(advance(again.job, stale, moment()))
+    assert (ending.code, ending.stage) == (FailureCode.RESULT_EXPIRED, Stage.COLLECT)
+
+
+def test_a_task_that_was_at_work_within_the_day_is_lost_not_expired() -> None:
+    long_ago = job(State.RUNNING, submitted_ms=NOW_MS - 2 * DAY_MS, unfinished_ms=NOW_MS - DAY_MS + 1)
+    assert failed(look(task(TaskStatus.UNKNOWN), before=long_ago)).code is FailureCode.TASK_LOST
+    later = look(task(TaskStatus.UNKNOWN), before=long_ago, now_ms=NOW_MS + 1)
+    assert failed(later).code is FailureCode.RESULT_EXPIRED
 
 
 def restored_result() -> Job:

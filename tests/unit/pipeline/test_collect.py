@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -15,10 +16,13 @@ from service.pipeline import collect
 from service.pipeline.collect import INLINE_BYTES, Errand, read_transcript
 from service.pipeline.publish import BEHIND_SECONDS, OwnedShard
 from tests.fakes.clock import settle
-from tests.unit.core.samples import KEY
+from tests.unit.core.samples import KEY, job
 from tests.unit.pipeline.world import Limits, World, job_of, state
 
 LONG = 120.0
+ONE_HOSTS_PLACES = 6
+"""Of eight."""
+STALE = Trouble("http_error", "the result's host answered 403", 403)
 SECRET = "the word nobody may read"
 
 
@@ -49,11 +53,77 @@ async def test_no_more_files_are_fetched_at_a_time_than_there_are_places(world: 
     world.provider.fetch_gate.clear()
     await collecting(world, *(f"r{number}" for number in range(20)))
     await world.clock.sleep(LONG)
-    assert fetched(world) == world.limits.fetches
+    assert fetched(world) == ONE_HOSTS_PLACES
     assert world.turns["collect"] > 100
     world.provider.fetch_gate.set()
     await world.clock.sleep(2)
     assert len(world.seen.ends()) == 20
+
+
+def queued(world: World, count: int, host: str, shard: OwnedShard, age_hours: int = 0) -> None:
+    """Results on a host, of jobs submitted so long ago, that are due."""
+    begin = len(shard.state.jobs)
+    now_ms = world.clock.now_ms()
+    submitted_ms = now_ms - age_hours * 3_600_000
+    for number in range(begin, begin + count):
+        spec = replace(job().spec, request_id=f"{host}-{number}")
+        finished = job(State.COLLECTING, spec=spec, submitted_ms=submitted_ms)
+        shard.state.open_request([finished])
+        world.collect.queue(Errand(shard, finished.key, f"https://{host}/{number}"), now_ms)
+
+
+def hosts(world: World) -> list[str]:
+    """The hosts that were asked, in order."""
+    return [subject.split("/")[2] for kind, subject in world.provider.calls if kind == "fetch"]
+
+
+async def test_a_slow_host_leaves_places_to_the_others(world: World) -> None:
+    world.provider.fetch_gate.clear()
+    shard = world.shard()
+    queued(world, 20, "slow.example", shard)
+    world.run("collect")
+    await world.clock.sleep(5)
+    queued(world, 1, "other.example", shard)
+    await world.clock.sleep(1)
+    assert hosts(world) == ["slow.example"] * ONE_HOSTS_PLACES + ["other.example"]
+
+
+async def test_hosts_together_have_no_more_than_all_places(world: World) -> None:
+    world.provider.fetch_gate.clear()
+    shard = world.shard()
+    for host in ("a.example", "b.example", "c.example", "[broken"):
+        queued(world, 5, host, shard)
+    world.run("collect")
+    await world.clock.sleep(5)
+    assert len(hosts(world)) == world.limits.fetches
+
+
+@pytest.mark.parametrize("limits", [Limits(fetches=1)])
+async def test_the_result_that_may_be_gone_first_is_fetched_first(world: World) -> None:
+    world.provider.fetch_gate.clear()
+    shard = world.shard()
+    for host, age_hours in (("new", 0), ("gone", 30), ("old", 20), ("oldest", 23)):
+        queued(world, 2, host, shard, age_hours)
+    world.run("collect")
+    await world.clock.sleep(1)
+    world.provider.fetch_gate.set()
+    await world.clock.sleep(1)
+    assert hosts(world) == ["new", "oldest", "oldest", "old", "old", "gone", "gone", "new"]
+
+
+async def test_a_fresh_url_is_asked_for_once_before_a_result_is_given_up(world: World) -> None:
+    world.provider.next_fetches.extend([STALE] * 10)
+    await collecting(world, "r")
+    await world.clock.sleep(LONG)
+    assert world.seen.ends() == {"r/0/0": "result_expired"}
+    assert (fetched(world), world.provider.count("query")) == (2, 2)
+
+
+async def test_a_fresh_url_brings_the_result(world: World) -> None:
+    world.provider.next_fetches.append(STALE)
+    await collecting(world, "r")
+    await world.clock.sleep(LONG)
+    assert world.seen.ends() == {"r/0/0": "result"}
 
 
 async def test_a_fetch_that_fails_is_repeated_later(world: World) -> None:

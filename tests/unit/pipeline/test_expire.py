@@ -2,8 +2,10 @@
 
 import pytest
 
-from service.core.task import TaskStatus
+from service.core.job import State
+from service.core.task import NotSent, Refused, TaskStatus, Trouble
 from tests.fakes.clock import settle
+from tests.fakes.provider import NO_CONNECTION
 from tests.unit.pipeline.world import ARREARS, Limits, World, state
 
 TTL = 60
@@ -24,6 +26,45 @@ async def test_a_job_that_waits_for_budget_ends_at_its_deadline(world: World) ->
 
 async def test_a_job_that_is_held_ends_at_its_deadline(world: World) -> None:
     world.provider.next_submits.extend([ARREARS] * 100)
+    world.run()
+    shard = world.shard()
+    await world.take(shard, "r", ttl_seconds=TTL)
+    await world.clock.sleep(TTL + 2)
+    assert world.seen.ends() == {"r/0/0": LATE}
+
+
+async def test_a_job_that_waits_for_its_repetition_ends_at_its_deadline(world: World) -> None:
+    world.provider.next_submits.extend([Refused(Trouble("Throttling", "x", 429, 3600.0))] * 100)
+    world.run()
+    shard = world.shard()
+    await world.take(shard, "r", ttl_seconds=TTL)
+    assert state(shard) is State.WAITING
+    await world.clock.sleep(TTL + 2)
+    assert world.seen.ends() == {"r/0/0": LATE}
+
+
+async def test_a_job_ends_at_its_deadline_while_the_provider_is_out_of_reach(world: World) -> None:
+    world.provider.next_submits.extend([NotSent(NO_CONNECTION)] * 1000)
+    world.run()
+    shard = world.shard()
+    await world.take(shard, "a", "b", "c", "d", ttl_seconds=TTL)
+    await world.clock.sleep(TTL + 2)
+    assert set(world.seen.ends().values()) == {LATE}
+    assert len(world.seen.ends()) == 4
+
+
+async def test_a_job_whose_key_died_while_its_task_ran_ends_at_its_deadline(world: World) -> None:
+    world.provider.next_queries.extend([Trouble("InvalidApiKey", "x", 401)] * 1000)
+    world.run()
+    shard = world.shard()
+    await world.take(shard, "r", ttl_seconds=TTL)
+    await world.clock.sleep(TTL + 2)
+    assert world.seen.ends() == {"r/0/0": LATE}
+
+
+async def test_a_result_that_could_not_be_fetched_once_ends_at_the_deadline(world: World) -> None:
+    world.provider.statuses = (TaskStatus.SUCCEEDED,)
+    world.provider.next_fetches.extend([Trouble("http_error", "x", 503)] * 1000)
     world.run()
     shard = world.shard()
     await world.take(shard, "r", ttl_seconds=TTL)

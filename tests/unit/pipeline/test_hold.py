@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.core.task import Accepted, Lost, NotSent, Refused, SubmitAnswer, Trouble
+from service.core.task import Accepted, Lost, NotSent, Refused, SubmitAnswer, TaskStatus, TaskView, Trouble
 from service.pipeline.hold import PROBE_SECONDS, Hold
 from tests.fakes.clock import FakeClock
 from tests.fakes.provider import NO_CONNECTION, TIMEOUT
@@ -83,3 +83,67 @@ async def test_a_clock_that_is_set_neither_hastens_nor_delays_the_probe(held: He
     held.hold.judge(ARREARS)
     held.clock.jump(3600)
     assert held.hold.wait_seconds() == PROBE_SECONDS
+
+
+# Looks.
+
+DEAD_KEY = Trouble("InvalidApiKey", "Invalid API-key provided.", 401)
+SEEN = TaskView("t", TaskStatus.RUNNING)
+
+
+async def test_a_look_that_is_refused_for_the_account_begins_a_hold_and_slows_looks(held: Held) -> None:
+    held.hold.look()
+    held.hold.judge_look(DEAD_KEY)
+    assert (held.hold.code, held.said) == ("InvalidApiKey", ["InvalidApiKey"])
+    assert (held.hold.wait_seconds(), held.hold.look_wait_seconds()) == (PROBE_SECONDS, PROBE_SECONDS)
+
+
+@pytest.mark.parametrize(
+    "answer", [SEEN, TIMEOUT, Trouble("InternalError", "x", 500), Trouble("AccessDenied", "x", 403)]
+)
+async def test_no_other_look_begins_a_hold(held: Held, answer: TaskView | Trouble) -> None:
+    held.hold.look()
+    held.hold.judge_look(answer)
+    assert (held.hold.is_active, held.hold.look_wait_seconds(), held.said) == (False, 0.0, [])
+
+
+async def test_a_look_ends_the_hold_that_looks_began(held: Held) -> None:
+    held.hold.judge_look(DEAD_KEY)
+    held.hold.judge_look(SEEN)
+    assert (held.hold.is_active, held.hold.look_wait_seconds()) == (False, 0.0)
+    assert held.said == ["InvalidApiKey", None]
+
+
+async def test_a_look_does_not_end_the_hold_that_a_submit_began_or_confirmed(held: Held) -> None:
+    held.hold.judge(ARREARS)
+    held.hold.judge_look(SEEN)
+    assert held.hold.is_active
+    held.hold.judge(Accepted("t"))
+    held.hold.judge_look(DEAD_KEY)
+    held.hold.judge(NO_KEY)
+    held.hold.judge_look(SEEN)
+    assert held.hold.is_active
+    assert held.hold.look_wait_seconds() == 0.0
+
+
+async def test_a_look_that_never_arrived_ends_nothing(held: Held) -> None:
+    held.hold.look()
+    held.hold.judge_look(DEAD_KEY)
+    held.hold.judge_look(TIMEOUT)
+    assert held.hold.is_active
+    assert held.hold.look_wait_seconds() == PROBE_SECONDS
+
+
+async def test_a_submit_that_is_taken_lets_looks_go_again(held: Held) -> None:
+    held.hold.look()
+    held.hold.judge_look(DEAD_KEY)
+    held.hold.judge(Accepted("t"))
+    assert (held.hold.is_active, held.hold.look_wait_seconds()) == (False, 0.0)
+
+
+async def test_during_a_hold_by_submits_a_refused_look_slows_looks_alone(held: Held) -> None:
+    held.hold.judge(ARREARS)
+    held.hold.look()
+    held.hold.judge_look(DEAD_KEY)
+    assert held.said == ["Arrearage"]
+    assert held.hold.look_wait_seconds() == PROBE_SECONDS

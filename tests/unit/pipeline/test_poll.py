@@ -7,12 +7,13 @@ import pytest
 from service.core.events import CancelAsked, Submitted
 from service.core.identity import JobKey
 from service.core.job import Job, State
-from service.core.task import FileView, TaskStatus, TaskView, Trouble
-from service.pipeline.poll import file_of
+from service.core.task import FileView, Refused, TaskStatus, TaskView, Trouble
+from service.pipeline.hold import PROBE_SECONDS
+from service.pipeline.poll import CANCELS_WAITING, file_of
 from service.pipeline.publish import OwnedShard
 from tests.fakes.clock import settle
 from tests.fakes.provider import TIMEOUT, FakeTask
-from tests.unit.core.samples import KEY, job
+from tests.unit.core.samples import KEY, URL, job
 from tests.unit.pipeline.world import THROTTLED, Limits, World, job_of, state, urls
 
 LONG = 120.0
@@ -257,19 +258,26 @@ async def test_a_cancel_that_the_provider_refuses_changes_nothing(world: World) 
 
 
 @pytest.mark.parametrize("limits", [Limits(posts=100, calls_per_second=8.0)])
-async def test_cancels_keep_to_their_budget_and_are_not_made_up_for(world: World) -> None:
+async def test_cancels_wait_for_their_budget_and_are_all_made(world: World) -> None:
+    world.run("poll")
+    runs_for_ever(world)
     shard = world.shard()
     await submitted(world, shard, *(f"r{number}" for number in range(50)))
     await world.clock.sleep(10)
     for number in range(50):
         shard.apply(JobKey(f"r{number}", 0, 0), CancelAsked())
-    await world.clock.sleep(LONG)
+    await settle()
     assert 1 <= world.provider.count("cancel") <= 5
     assert set(world.seen.ends().values()) == {"cancelled"}
+    await world.clock.sleep(5)
+    assert world.provider.count("cancel") <= 5 * 4 + 5
+    await world.clock.sleep(LONG)
+    assert world.provider.count("cancel") == 50
+    assert world.seen.cancels_dropped == 0
 
 
 @pytest.mark.parametrize("limits", [Limits(queries=2)])
-async def test_a_cancel_without_a_place_is_left_out(world: World) -> None:
+async def test_a_cancel_waits_for_a_place(world: World) -> None:
     world.run("poll")
     world.provider.query_gate.clear()
     shard = world.shard()
@@ -280,6 +288,143 @@ async def test_a_cancel_without_a_place_is_left_out(world: World) -> None:
     await settle()
     assert world.provider.count("cancel") == 0
     assert world.seen.ends() == {"a/0/0": "cancelled"}
+    world.provider.query_gate.set()
+    await settle()
+    assert world.provider.count("cancel") == 1
+
+
+@pytest.mark.parametrize("limits", [Limits(share=0.0)])
+async def test_cancels_beyond_the_bound_are_dropped_and_counted(world: World) -> None:
+    for number in range(CANCELS_WAITING + 7):
+        world.poll.cancel(f"t{number}")
+    assert world.seen.cancels_dropped == 7
+    world.budgets.set_share(1.0)
+    world.run("poll")
+    await world.clock.sleep(CANCELS_WAITING / 10)
+    assert world.provider.count("cancel") == CANCELS_WAITING
+
+
+# What may be gone first.
+
+
+def restored(world: World, shard: OwnedShard, age_hours: float) -> str:
+    """A task submitted so long ago that is to be looked at now; returns its id."""
+    task_id = f"t{age_hours:g}"
+    now_ms = world.clock.now_ms()
+    running = job(
+        State.RUNNING,
+        spec=replace(job().spec, request_id=task_id, deadline_ms=now_ms + 10**9),
+        task_id=task_id,
+        submitted_ms=now_ms - round(age_hours * 3_600_000),
+    )
+    shard.state.open_request([running])
+    world.poll.watch(shard, running.key, task_id, now_ms + 1_000)
+    return task_id
+
+
+one_a_second = pytest.mark.parametrize("limits", [Limits(calls_per_second=2.0)])
+
+
+@one_a_second
+async def test_after_an_outage_what_can_still_be_read_is_looked_at_in_the_order_of_its_edge(
+    world: World,
+) -> None:
+    """Fifty tasks, some dead by now, one look a second: chance would look at the dead as soon."""
+    world.run("poll")
+    world.provider.query_gate.clear()
+    shard = world.shard()
+    ages = [1, 23.9, 30, 23.5, 25, 20, 2, 48, 23, 19, 3]
+    ids = {age: restored(world, shard, age) for age in ages}
+    await world.clock.sleep(60)
+    [first, *others] = looked(world)
+    order = [23.9, 23.5, 23, 20, 19, 25, 30, 48, 1, 2, 3]
+    assert first in ids.values()
+    assert others == [ids[age] for age in order if ids[age] != first]
+
+
+@one_a_second
+async def test_what_died_unseen_is_expired_with_its_task_and_the_rest_comes_home(world: World) -> None:
+    world.run("poll", "collect")
+    shard = world.shard()
+    for age in (23.9, 30, 25):
+        restored(world, shard, age)
+    world.provider.submits.append(
+        FakeTask("t23.9", "fun-asr", (URL,), {}, (TaskStatus.SUCCEEDED,)),
+    )
+    await world.clock.sleep(10)
+    assert world.seen.ends() == {
+        "t23.9/0/0": "result",
+        "t25/0/0": "result_expired",
+        "t30/0/0": "result_expired",
+    }
+    assert {outcome.body.task_id for outcome in world.seen.outcomes} == {"t23.9", "t25", "t30"}
+
+
+@pytest.mark.parametrize("limits", [Limits(posts=100, calls_per_second=2.0)])
+async def test_a_task_near_its_edge_is_not_kept_waiting_by_those_that_run(world: World) -> None:
+    world.run("poll")
+    runs_for_ever(world)
+    shard = world.shard()
+    await submitted(world, shard, *(f"r{number}" for number in range(100)))
+    await world.clock.sleep(30)
+    urgent = restored(world, shard, 23.9)
+    await world.clock.sleep(3.5)
+    assert urgent in looked(world)
+
+
+@one_a_second
+async def test_old_tasks_that_still_run_leave_looks_to_the_others(world: World) -> None:
+    """A look that finds a task at work gives it another day: it is urgent no longer."""
+    world.run("poll")
+    runs_for_ever(world)
+    shard = world.shard()
+    ids = [restored(world, shard, age) for age in (23.9, 23.8, 23.7, 30)]
+    world.provider.submits.extend(FakeTask(each, "m", (URL,), {}, (TaskStatus.RUNNING,)) for each in ids)
+    await world.clock.sleep(10)
+    await submitted_anew(world, shard)
+    await world.clock.sleep(30)
+    assert "task-5" in looked(world)
+
+
+async def submitted_anew(world: World, shard: OwnedShard) -> None:
+    await world.take(shard, "fresh")
+    assert job_of(shard, "fresh").task_id == "task-5"
+
+
+# An account reason met by a look.
+
+
+NO_KEY = Trouble("InvalidApiKey", "Invalid API-key provided.", 401)
+
+
+async def test_a_dead_key_met_by_a_look_stops_submits_and_slows_looks(world: World) -> None:
+    world.run("submit", "poll")
+    runs_for_ever(world)
+    shard = world.shard()
+    await submitted(world, shard, *(f"r{number}" for number in range(30)))
+    world.provider.next_queries.extend([NO_KEY] * 10_000)
+    world.provider.next_submits.extend([Refused(NO_KEY)] * 10_000)
+    await world.clock.sleep(5)
+    assert world.seen.holds == ["InvalidApiKey"]
+    before = len(looked(world))
+    await world.take(shard, "fresh")
+    await world.clock.sleep(20 * PROBE_SECONDS)
+    assert 15 <= len(looked(world)) - before <= 21
+    assert world.provider.count("submit") <= 30 + 21
+    assert world.seen.ends() == {}
+
+
+async def test_looks_and_submits_go_on_once_a_look_is_answered(world: World) -> None:
+    world.run("submit", "poll")
+    shard = world.shard()
+    await submitted(world, shard, "a", "b", "c")
+    world.provider.next_queries.append(NO_KEY)
+    await world.clock.sleep(3)
+    assert world.hold.is_active
+    await world.clock.sleep(2 * PROBE_SECONDS)
+    assert world.seen.holds == ["InvalidApiKey", None]
+    await world.clock.sleep(LONG)
+    assert {job.state for job in shard.state.jobs.values()} == {State.COLLECTING}
 
 
 # Which part of a task is the job's.
@@ -355,5 +500,5 @@ async def test_an_answer_to_a_submit_is_watched_with_the_number_of_its_files(wor
 
 
 def kept(world: World) -> int:
-    """How many tasks the poll stage keeps, in its queue and beside it."""
-    return len(world.poll._watched) + len(world.poll._due)
+    """How many tasks the poll stage keeps, in its queues and beside them."""
+    return len(world.poll._watched) + len(world.poll._due) + len(world.poll._line)

@@ -16,15 +16,18 @@ from service.core.moment import Rules
 from service.core.outcomes import Outcome
 from service.core.record import Record
 from service.core.shard import Shard
+from service.core.spend import DaySpend, SpendRules
 from service.core.task import Refused, Trouble
 from service.kafka.writer import Writer
 from service.messages import Failure, RequestLimits
 from service.pipeline.accept import AcceptStage
+from service.pipeline.brake import Brake
 from service.pipeline.budgets import Budgets
 from service.pipeline.collect import CollectStage
 from service.pipeline.expire import expire
+from service.pipeline.gate import Gate
 from service.pipeline.hold import Hold
-from service.pipeline.poll import PollStage
+from service.pipeline.poll import Lookout, PollStage
 from service.pipeline.publish import OwnedShard, Surroundings
 from service.pipeline.steps import Steps
 from service.pipeline.submit import Desk, SubmitStage
@@ -136,6 +139,8 @@ class Seen:
     details: list[str] = field(default_factory=list)
     lost: list[tuple[int, int]] = field(default_factory=list)
     holds: list[str | None] = field(default_factory=list)
+    outages: list[tuple[str, bool]] = field(default_factory=list)
+    cancels_dropped: int = 0
     bug: Exception | None = None
     """Raised when the next batch is told of."""
 
@@ -160,6 +165,12 @@ class Seen:
     def requests_lost(self, partition: int, count: int) -> None:
         self.lost.append((partition, count))
 
+    def outage(self, model: str, is_on: bool) -> None:
+        self.outages.append((model, is_on))
+
+    def cancel_dropped(self) -> None:
+        self.cancels_dropped += 1
+
     def ends(self) -> dict[str, str]:
         """How each job ended: "result", or the code of its failure."""
         return {each.id: _end(each) for each in self.outcomes}
@@ -180,6 +191,8 @@ class Limits:
     submits_per_minute: float = PLENTY_PER_MINUTE
     part: float = 0.5
     share: float = 1.0
+    spend_per_day: int | None = None
+    partitions: int = 1
 
 
 @dataclass
@@ -200,19 +213,29 @@ class World:
 
     def __post_init__(self) -> None:
         limits = self.limits
+        self.shards: list[OwnedShard] = []
         self.budgets = Budgets(
             self.clock, limits.part, limits.calls_per_second, submits_per_minute=limits.submits_per_minute
         )
         self.budgets.set_share(limits.share)
         self.hold = Hold(self.clock, self.seen.holds.append)
+        rules = SpendRules(limits.spend_per_day, limits.partitions)
+        self.brake = Brake(self.clock, rules, self.spends, self.seen.holds.append)
+        self.gate = Gate(self.clock, self.budgets, self.hold, self.brake, self.seen.outage)
         desk = Desk(self.provider, self.fence, self.spawn, limits.posts)
-        self.submit = SubmitStage(desk, self.clock, self.hold, self.budgets)
-        self.poll = PollStage(self.provider, self.clock, self.budgets, self.spawn, limits.queries)
+        self.submit = SubmitStage(desk, self.clock, self.gate)
+        lookout = Lookout(
+            self.provider, self.budgets, self.hold, self.spawn, limits.queries, self.seen.cancel_dropped
+        )
+        self.poll = PollStage(lookout, self.clock)
         self.collect = CollectStage(self.provider, self.clock, self.spawn, limits.fetches)
         self.steps = Steps(self.submit, self.poll, self.collect)
         self.around = Surroundings(self.clock, Rules(), self.seen, self.steps.carry_out)
         self.accept = AcceptStage(RequestLimits(), self.admission, self.submit, self.seen.admissions.append)
-        self.shards: list[OwnedShard] = []
+
+    def spends(self) -> list[DaySpend]:
+        """What each open shard's day has cost."""
+        return [shard.state.spend for shard in self.shards if shard.is_open]
 
     def run(self, *stages: str) -> None:
         """Start the loops of these stages: submit, poll, collect, expire; all without a name."""

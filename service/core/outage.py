@@ -1,0 +1,71 @@
+"""Whether the provider is out of reach for submits, judged by their answers in a row.
+
+Every try costs two writes to the journal, and some cost the job an attempt. So after a few submits in a row
+that failed for a reason that is not theirs, the others wait: one probe at a time goes out, ever more slowly,
+and the first answer of a provider at work ends the outage. Jobs are kept, and so is the failures topic.
+"""
+
+from dataclasses import dataclass
+
+from service.core import verdicts
+from service.core.retry import Backoff
+from service.core.task import Accepted, NotSent, Refused, SubmitAnswer
+from service.core.verdicts import Action
+from service.errors import FailureCode
+
+FAILURES_IN_A_ROW = 3
+"""So many make an outage: one may be chance, and a second its repetition."""
+PROBE = Backoff(first_seconds=2.0, longest_seconds=60.0)
+TOO_MANY_REQUESTS = 429
+INTENT_TOO_OLD = "intent_too_old"
+"""Nothing was tried: our own slowness says nothing about the provider."""
+
+
+@dataclass(slots=True)
+class Outage:
+    """One model's outage, or none; `now` is any monotonic clock in seconds, `draw` lies in [0, 1)."""
+
+    failures: int = 0
+    probes: int = 0
+    probe_at: float = 0.0
+
+    @property
+    def is_on(self) -> bool:
+        """Whether submits wait for a probe."""
+        return self.failures >= FAILURES_IN_A_ROW
+
+    def wait_seconds(self, now: float) -> float:
+        """How long until a submit may go: zero without an outage, else until the next probe is due."""
+        return max(0.0, self.probe_at - now) if self.is_on else 0.0
+
+    def probe(self, now: float, draw: float) -> None:
+        """A submit goes out; during an outage the next one waits, whatever becomes of this one."""
+        if self.is_on:
+            self.probes += 1
+            self._wait(now, draw)
+
+    def judge(self, answer: SubmitAnswer, now: float, draw: float) -> None:
+        """Count or forget, as the answer to a submit says."""
+        if isinstance(answer, NotSent) and answer.trouble.code == INTENT_TOO_OLD:
+            return
+        if not shows_outage(answer):
+            self.failures = self.probes = 0
+            return
+        self.failures += 1
+        # Those that were out together when it began are one outage, not many probes.
+        if self.failures == FAILURES_IN_A_ROW:
+            self._wait(now, draw)
+
+    def _wait(self, now: float, draw: float) -> None:
+        """Half of the wait at least, so that probes stay rare; the other half keeps replicas apart."""
+        self.probe_at = now + PROBE.wait_ms(self.probes + 1, (1 + draw) / 2) / 1000
+
+
+def shows_outage(answer: SubmitAnswer) -> bool:
+    """Whether no provider at work gave this answer; one that throttles is at work."""
+    if not isinstance(answer, Refused):
+        return not isinstance(answer, Accepted)
+    verdict = verdicts.on_submit(answer.trouble)
+    is_about_audio = verdict.code is FailureCode.AUDIO_UNREACHABLE
+    is_throttled = answer.trouble.http_status == TOO_MANY_REQUESTS
+    return verdict.action is Action.RETRY and not is_about_audio and not is_throttled

@@ -1,0 +1,114 @@
+"""The gate: whether a submit may go now, and what its answer says about the next ones.
+
+Four things may stand in the way: the quota's budget, an account reason (hold, brake), the provider's outage
+and, for a repeated submit, the retry budget.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from service.clock import Clock
+from service.core.outage import INTENT_TOO_OLD, TOO_MANY_REQUESTS, Outage
+from service.core.retry_budget import RetryBudget
+from service.core.task import Accepted, NotSent, Refused, SubmitAnswer
+from service.pipeline.brake import Brake
+from service.pipeline.budgets import MAX_MODELS, Budgets
+from service.pipeline.hold import Hold
+
+
+class Lane(NamedTuple):
+    """Submits that wait for the same: those of one model, repeated ones apart from first ones."""
+
+    model: str
+    is_retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Leave for one submit: what was paid for it, and whether it is the hold's probe."""
+
+    model: str
+    paid: float
+    is_probe: bool
+
+
+@dataclass(slots=True)
+class Health:
+    """What the answers to a model's submits have come to; `since_ms` is when its outage began."""
+
+    retries: RetryBudget
+    outage: Outage
+    since_ms: int | None = None
+
+
+@dataclass(slots=True)
+class Gate:
+    """Where every submit passes."""
+
+    clock: Clock
+    budgets: Budgets
+    hold: Hold
+    brake: Brake
+    on_outage: Callable[[str, bool], None]
+    health: OrderedDict[str, Health] = field(default_factory=OrderedDict)
+
+    def wait_seconds(self, lane: Lane) -> float:
+        """How long until a submit of the lane may go."""
+        now = self.clock.boot_seconds()
+        health = self._health(lane.model)
+        return max(
+            self.budgets.submit(lane.model).wait_seconds(now),
+            self.hold.wait_seconds(),
+            self.brake.wait_seconds(),
+            health.outage.wait_seconds(now),
+            health.retries.wait_seconds(now) if lane.is_retry else 0.0,
+        )
+
+    def enter(self, lane: Lane) -> Leave:
+        """Take what a submit costs; `wait_seconds` has said that it may go."""
+        now = self.clock.boot_seconds()
+        health = self._health(lane.model)
+        leave = Leave(lane.model, health.retries.take(now) if lane.is_retry else 0.0, self.hold.is_active)
+        self.budgets.submit(lane.model).try_take(now)
+        self.hold.probe()
+        health.outage.probe(now, self.clock.draw())
+        return leave
+
+    def may_post(self, leave: Leave) -> bool:
+        """Whether no hold has begun since the leave was given."""
+        return leave.is_probe or not self.hold.is_active
+
+    def judge(self, answer: SubmitAnswer, leave: Leave) -> None:
+        """Learn from the answer."""
+        now = self.clock.boot_seconds()
+        health = self._health(leave.model)
+        self.hold.judge(answer)
+        health.outage.judge(answer, now, self.clock.draw())
+        self._note(leave.model, health)
+        match answer:
+            case Accepted():
+                health.retries.succeed(leave.paid)
+            case NotSent(trouble) if trouble.code == INTENT_TOO_OLD:
+                health.retries.refund(leave.paid)
+            case Refused(trouble) if trouble.http_status == TOO_MANY_REQUESTS:
+                self.budgets.submit(leave.model).penalise(now)
+
+    def is_out(self, model: str) -> bool:
+        """Whether the model's submits wait for a probe."""
+        return self._health(model).outage.is_on
+
+    def _note(self, model: str, health: Health) -> None:
+        if health.outage.is_on != (health.since_ms is not None):
+            health.since_ms = self.clock.now_ms() if health.outage.is_on else None
+            self.on_outage(model, health.outage.is_on)
+
+    def _health(self, model: str) -> Health:
+        """As with budgets, the model asked for longest ago is forgotten when there are too many."""
+        if model not in self.health:
+            self.health[model] = Health(RetryBudget(self.clock.boot_seconds()), Outage())
+        self.health.move_to_end(model)
+        if len(self.health) > MAX_MODELS:
+            self.health.popitem(last=False)
+        return self.health[model]

@@ -1,0 +1,142 @@
+"""Deadlines, expired results, outages, dead keys, spent days, repeated requests: as a person meets them."""
+
+import asyncio
+import signal
+from typing import Any
+
+import pytest
+
+from sandbox.simulator import Fault, SimulatorConfig
+from tests.integration.stack import Scribe, Stack
+from tests.integration.test_main_job import HELLO, OTHER, request
+
+pytestmark = pytest.mark.parametrize("broker_name", ["embedded"])
+OUTAGE_JOBS = 40
+
+
+async def status_until(scribe: Scribe, name: str, seconds: float = 20.0) -> Any:
+    """What /status says under a name, once it says anything there; it is renewed every second."""
+    async with asyncio.timeout(seconds):
+        while not (shown := (await scribe.get("status")).json()[name]):
+            await asyncio.sleep(0.1)
+        return shown
+
+
+async def test_a_task_that_never_ends_ends_by_its_deadline(stack: Stack) -> None:
+    await stack.start()
+    await stack.publish(request("never", HELLO + "&status=RUNNING_FOREVER", ttl_seconds=4))
+    [outcome] = await stack.outcomes(1)
+    assert (outcome.body["code"], outcome.body["stage"]) == ("deadline_exceeded", "poll")
+    assert outcome.body["task_id"] == stack.sim.ledger().submits[0].task.task_id
+
+
+async def test_a_pending_task_is_cancelled_at_the_provider(stack: Stack) -> None:
+    await stack.start()
+    await stack.publish(request("pending", HELLO + "&status=PENDING_FOREVER"))
+    await stack.until(lambda: len(stack.sim.ledger().submits) == 1)
+    await stack.publish({"request_id": "pending", "action": "cancel"})
+    [outcome] = await stack.outcomes(1)
+    assert outcome.body["code"] == "cancelled"
+    await stack.until(lambda: [call.status for call in stack.sim.ledger().calls_of("cancel")] == [200])
+
+
+async def test_a_result_url_that_is_turned_down_once_is_asked_for_anew(stack: Stack) -> None:
+    stack.sim.state.add_fault(Fault(on="result", kind="status", status=403))
+    await stack.start()
+    await stack.publish(request("stale", HELLO))
+    [outcome] = await stack.outcomes(1)
+    assert outcome.kind == "result"
+    assert outcome.body["attempts"]["fetch"] == 2
+    assert len(stack.sim.ledger().submits) == 1
+
+
+class TestExpiredResults:
+    """Result URLs of this simulator live for no time at all."""
+
+    @pytest.fixture
+    def sim_config(self) -> SimulatorConfig:
+        return SimulatorConfig(speed=10, result_url_seconds=0.0)
+
+    async def test_a_result_that_is_gone_is_a_failure_that_names_its_task(self, stack: Stack) -> None:
+        await stack.start()
+        await stack.publish(request("gone", HELLO))
+        [outcome] = await stack.outcomes(1)
+        assert (outcome.body["code"], outcome.body["retryable"]) == ("result_expired", True)
+        assert outcome.body["task_id"] == stack.sim.ledger().submits[0].task.task_id
+        assert [call.status for call in stack.sim.ledger().calls_of("result")] == [403, 403]
+
+
+async def test_in_an_outage_jobs_are_kept_and_afterwards_each_is_done_once(stack: Stack) -> None:
+    stack.sim.state.add_fault(Fault(on="submit", kind="status", status=503, times=None))
+    scribe = await stack.start()
+    requests = [(request(f"o-{n}", f"{HELLO}&n={n}"), f"o-{n}", ()) for n in range(OUTAGE_JOBS)]
+    await stack.publish_all(requests)
+    async with asyncio.timeout(20):
+        while not any(each["outage_since"] for each in await status_until(scribe, "submits")):
+            await asyncio.sleep(0.1)
+    assert 'scribe_provider_outage{model="fun-asr"} 1.0' in (await scribe.get("metrics")).text
+    stack.sim.state.faults.clear()
+    outcomes = await stack.outcomes(OUTAGE_JOBS, seconds=60)
+    assert {outcome.kind for outcome in outcomes} == {"result"}
+    assert len(stack.sim.ledger().submits) == OUTAGE_JOBS
+    assert "outage_started" in stack.logs()
+    assert "outage_ended" in stack.logs()
+
+
+async def test_a_dead_key_met_by_a_look_stops_submits_and_keeps_jobs(stack: Stack) -> None:
+    scribe = await stack.start()
+    await stack.publish(request("before", HELLO + "&status=RUNNING_FOREVER"))
+    await stack.until(lambda: len(stack.sim.ledger().submits) == 1)
+    for call in ("query", "submit"):
+        stack.sim.state.add_fault(Fault(on=call, kind="status", status=401, code="InvalidApiKey", times=None))
+    hold = await status_until(scribe, "hold")
+    assert hold["code"] == "InvalidApiKey"
+    await stack.publish(request("after", HELLO))
+    async with asyncio.timeout(20):
+        while "accepted" not in await status_until(scribe, "jobs"):
+            await asyncio.sleep(0.1)
+    assert len(stack.sim.ledger().submits) == 1
+    assert await stack.all_outcomes() == []
+
+
+async def test_a_day_that_is_spent_keeps_its_jobs_and_a_restart_does_not_forget_it(stack: Stack) -> None:
+    first = await stack.start(SCRIBE_SPEND__SECONDS_PER_DAY="4")
+    await stack.publish(request("paid", HELLO))
+    [outcome] = await stack.outcomes(1)
+    assert outcome.body["usage"]["billed_seconds"] >= 4
+    assert (await status_until(first, "hold"))["code"] == "spend_limit"
+    await stack.publish(request("kept", OTHER))
+    await status_until(first, "jobs")
+    assert 'scribe_hold{code="spend_limit"} 1.0' in (await first.get("metrics")).text
+    await first.end(signal.SIGKILL)
+
+    second = await stack.start(SCRIBE_SPEND__SECONDS_PER_DAY="4")
+    assert (await status_until(second, "hold"))["code"] == "spend_limit"
+    assert (await status_until(second, "jobs")) == {"accepted": 1}
+    assert len(stack.sim.ledger().submits) == 1
+    await second.end()
+
+    await stack.start(SCRIBE_SPEND__SECONDS_PER_DAY="1000")
+    assert {each.id for each in await stack.outcomes(2)} == {"paid/0/0", "kept/0/0"}
+
+
+async def test_what_was_done_is_known_again_after_a_restart_and_by_another_member(stack: Stack) -> None:
+    first = await stack.start()
+    done = [f"d-{n}" for n in range(6)]
+    for request_id in done:
+        await stack.publish(request(request_id, HELLO, OTHER))
+    await stack.outcomes(12)
+    await first.end(signal.SIGKILL)
+    await stack.start()
+    await stack.start()
+    for request_id in done:
+        await stack.publish(request(request_id, HELLO, OTHER))
+    await stack.publish(request("d-0", OTHER))
+    await stack.publish(request("d-1", HELLO, OTHER, replay=1, file_indexes=[1]))
+    await stack.publish(request("last", HELLO))
+    outcomes = await stack.outcomes(15)
+    again = [each for each in outcomes if each.id not in {f"d-{n}/0/{i}" for n in range(6) for i in (0, 1)}]
+    found = sorted((each.kind, each.body["request_id"], each.body["file_index"]) for each in again)
+    assert found == [("failure", "d-0", None), ("result", "d-1", 1), ("result", "last", 0)]
+    assert len(outcomes) == 15
+    assert len(stack.sim.ledger().submits) == 8

@@ -1,0 +1,55 @@
+"""Spend: what a UTC day has cost, and when it has cost enough."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.core.spend import DAY_MS, DaySpend, SpendRules, is_spent
+
+NOON_MS = 20_000 * DAY_MS + DAY_MS // 2
+LIMIT = SpendRules(seconds_per_day=1000, shards=4)
+
+
+def spent(seconds: int, at_ms: int = NOON_MS) -> DaySpend:
+    spend = DaySpend()
+    spend.add(at_ms, seconds)
+    return spend
+
+
+def test_a_day_ends_at_midnight_utc() -> None:
+    spend = spent(7)
+    spend.add(NOON_MS + 1000, 5)
+    spend.add(NOON_MS + 2000, None)
+    last_ms = 20_001 * DAY_MS - 1
+    assert [spend.on(ms) for ms in (NOON_MS, last_ms, last_ms + 1)] == [12, 12, 0]
+    spend.add(last_ms + 1, 3)
+    assert (spend.on(last_ms + 1), spend.on(last_ms)) == (3, 0)
+
+
+def test_what_ended_on_an_earlier_day_is_passed_over() -> None:
+    spend = spent(7)
+    spend.add(NOON_MS - DAY_MS, 100)
+    assert spend.on(NOON_MS) == 7
+
+
+def test_without_a_limit_or_a_shard_nothing_is_spent() -> None:
+    assert not is_spent([spent(10**9)], SpendRules(), NOON_MS)
+    assert not is_spent([], LIMIT, NOON_MS)
+
+
+def test_a_process_has_the_part_of_its_shards() -> None:
+    assert not is_spent([spent(249)], LIMIT, NOON_MS)
+    assert is_spent([spent(250)], LIMIT, NOON_MS)
+    assert not is_spent([spent(250), spent(249)], LIMIT, NOON_MS)
+    assert is_spent([spent(400), spent(100)], LIMIT, NOON_MS)
+
+
+def test_the_next_day_has_room_again() -> None:
+    assert not is_spent([spent(10**6)], LIMIT, NOON_MS + DAY_MS)
+
+
+@given(st.lists(st.integers(0, 10_000), min_size=1, max_size=12), st.integers(1, 5))
+def test_parts_that_are_not_spent_are_together_below_the_limit(seconds: list[int], members: int) -> None:
+    rules = SpendRules(10_000, len(seconds))
+    parts = [[spent(each) for each in seconds[member::members]] for member in range(members)]
+    if not any(is_spent(part, rules, NOON_MS) for part in parts):
+        assert sum(seconds) < 10_000

@@ -1,0 +1,121 @@
+"""The brake: the day's limit stops submitting, keeps the jobs, and ends by itself."""
+
+import pytest
+
+from service.core.job import State
+from service.core.spend import DAY_MS
+from service.core.task import TaskStatus
+from service.pipeline.publish import OwnedShard
+from tests.unit.pipeline.member import Member
+from tests.unit.pipeline.world import ARREARS, Limits, World, state
+
+limited = pytest.mark.parametrize("limits", [Limits(spend_per_day=3)])
+"""Each job costs a second."""
+
+
+async def spending(world: World, count: int = 3) -> OwnedShard:
+    """A shard whose jobs have cost so much, and every stage at work."""
+    world.provider.statuses = (TaskStatus.SUCCEEDED,)
+    world.run()
+    shard = world.shard()
+    await world.take(shard, *(f"paid{number}" for number in range(count)))
+    await world.clock.sleep(5)
+    assert set(world.seen.ends().values()) == {"result"}
+    return shard
+
+
+async def until_midnight(world: World) -> None:
+    """By the wall clock alone: a day of the loop's time is too long for a test."""
+    world.clock.jump((DAY_MS - world.clock.now_ms() % DAY_MS) / 1000)
+
+
+@limited
+async def test_what_comes_after_the_limit_is_kept_and_not_submitted(world: World) -> None:
+    shard = await spending(world)
+    await world.take(shard, "r")
+    await world.clock.sleep(60)
+    assert (world.provider.count("submit"), state(shard)) == (3, State.ACCEPTED)
+    assert world.seen.holds == ["spend_limit"]
+    assert world.brake.code == "spend_limit"
+
+
+@limited
+async def test_below_the_limit_nothing_is_held(world: World) -> None:
+    shard = await spending(world, count=2)
+    await world.take(shard, "r")
+    assert world.provider.count("submit") == 3
+    assert world.seen.holds == []
+
+
+async def test_without_a_setting_there_is_no_limit(world: World) -> None:
+    shard = await spending(world, count=30)
+    await world.take(shard, "r")
+    assert world.provider.count("submit") == 31
+
+
+@limited
+async def test_it_ends_at_midnight_utc(world: World) -> None:
+    shard = await spending(world)
+    await world.take(shard, "r")
+    await until_midnight(world)
+    await world.clock.sleep(2)
+    assert world.provider.count("submit") == 4
+    assert world.seen.holds == ["spend_limit", None]
+    assert (world.brake.code, world.brake.since_ms) == (None, None)
+
+
+@limited
+async def test_it_is_said_also_where_nothing_waits(world: World) -> None:
+    await spending(world)
+    began_ms = world.brake.since_ms
+    await world.clock.sleep(30)
+    assert (world.seen.holds, world.brake.since_ms) == (["spend_limit"], began_ms)
+
+
+@limited
+async def test_no_probe_goes_through_it(world: World) -> None:
+    shard = await spending(world)
+    world.provider.next_submits.append(ARREARS)
+    await world.take(shard, "a", "b")
+    await world.clock.sleep(600)
+    assert world.provider.count("submit") == 3
+
+
+@limited
+async def test_a_deadline_passes_during_it(world: World) -> None:
+    shard = await spending(world)
+    await world.take(shard, "r", ttl_seconds=60)
+    await world.clock.sleep(65)
+    assert world.seen.ends()["r/0/0"] == "deadline_exceeded"
+
+
+@pytest.mark.parametrize("limits", [Limits(spend_per_day=6, partitions=2)])
+async def test_it_ends_when_the_share_grows(world: World) -> None:
+    shard = await spending(world)
+    await world.take(shard, "r")
+    await world.clock.sleep(5)
+    assert world.provider.count("submit") == 3
+    world.shard(partition=1)
+    await world.clock.sleep(2)
+    assert world.provider.count("submit") == 4
+
+
+@limited
+async def test_the_next_owner_counts_what_the_day_has_cost(world: World) -> None:
+    world.provider.statuses = (TaskStatus.SUCCEEDED,)
+    world.run()
+    member = Member(world)
+    [first] = await member.own(0)
+    world.shards.append(first)
+    member.deliver(0, "a", "b", "c")
+    await world.clock.sleep(5)
+    assert len(world.seen.ends()) == 3
+    [second] = await member.own(0)
+    world.shards[:] = [second]
+    member.deliver(0, "d")
+    await world.clock.sleep(60)
+    assert second.state.spend.on(world.clock.now_ms()) == 3
+    assert (world.provider.count("submit"), state(second, "d")) == (3, State.ACCEPTED)
+    await until_midnight(world)
+    await world.clock.sleep(2)
+    assert world.provider.count("submit") == 4
