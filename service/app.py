@@ -10,6 +10,7 @@ from service import __version__, assemble, log, snapshot
 from service.assemble import Parts, Process
 from service.clock import Clock, SystemClock
 from service.health import HealthServer, Heartbeat
+from service.kafka.rights import require_rights
 from service.kafka.topics import Layout, prepare
 from service.metrics import Metrics
 from service.observe import Observing
@@ -83,7 +84,9 @@ class Service:
     async def _prepare_topics(self) -> Layout:
         settings = self._settings
         creation = assemble.creation_of(settings) if settings.topics.create else None
-        layout = await prepare(assemble.cluster_of(settings), assemble.topics_of(settings), creation)
+        cluster, topics = assemble.cluster_of(settings), assemble.topics_of(settings)
+        await require_rights(cluster, topics)
+        layout = await prepare(cluster, topics, creation)
         for warning in layout.warnings:
             log.write(log.TOPICS_WARNING, detail=warning)
         return layout

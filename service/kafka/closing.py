@@ -10,6 +10,7 @@ from collections.abc import Coroutine, Iterable, Iterator
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import ProducerClosed
 
 STOP_SECONDS = 5.0
@@ -67,6 +68,12 @@ async def close_admin(admin: AIOKafkaAdminClient) -> None:
     await _disconnect(admin._client)
 
 
+def close_connection(connection: AIOKafkaConnection) -> None:
+    """Close a single connection at once."""
+    _abort(connection)
+    connection.close()
+
+
 def _fail_pending(producer: AIOKafkaProducer) -> None:
     accumulator = producer._message_accumulator
     queued = [batch for batches in accumulator._batches.values() for batch in batches]
@@ -84,10 +91,14 @@ async def _disconnect(client: AIOKafkaClient) -> None:
 
 
 def _abort_connections(client: AIOKafkaClient) -> None:
-    """A connection that closes as usual waits until a frozen peer has taken what is in the buffer."""
     for connection in list(client._conns.values()):
-        if connection._writer is not None:
-            connection._writer.transport.abort()
+        _abort(connection)
+
+
+def _abort(connection: AIOKafkaConnection) -> None:
+    """A connection that closes as usual waits until a frozen peer has taken what is in the buffer."""
+    if connection._writer is not None:
+        connection._writer.transport.abort()
 
 
 def _tasks(consumer: AIOKafkaConsumer, names: Iterable[str]) -> "Iterator[asyncio.Task[object]]":

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError
 
 from service.errors import ConfigError
-from service.kafka.client import ClusterConfig, unreachable
+from service.kafka.client import ClusterConfig, reaching
 from service.kafka.closing import close_admin
+from service.kafka.refusal import PAGE
 
 SERVED_WITHIN_SECONDS = 15.0
+NOT_AUTHORIZED = 29
+"""Kafka's code for a topic that this user may not use, or for one that it may not know of."""
 DAY_MS = 24 * 3600 * 1000
 LARGEST_ENTRY_BYTES = 1024 * 1024
 """A journal must take that much: an entry holds its request's options, and a request has 512 KiB at most."""
@@ -90,13 +92,11 @@ async def prepare(cluster: ClusterConfig, topics: Topics, creation: Creation | N
     """
     admin = AIOKafkaAdminClient(**cluster.connection())
     try:
-        async with asyncio.timeout(cluster.bound_seconds):
+        async with reaching(cluster), asyncio.timeout(cluster.bound_seconds):
             await admin.start()
             if creation is not None:
                 await _create_missing(admin, topics, creation)
             return await _check(admin, topics)
-    except (KafkaError, TimeoutError) as error:
-        raise ConfigError(unreachable(cluster, error)) from error
     finally:
         await close_admin(admin)
 
@@ -118,17 +118,34 @@ async def _create_missing(admin: AIOKafkaAdminClient, topics: Topics, creation: 
 
 
 async def _until_served(admin: AIOKafkaAdminClient, topics: Topics) -> None:
-    """Kafka answers a creation some 50 ms before its own metadata knows the topic."""
-    async with asyncio.timeout(SERVED_WITHIN_SECONDS):
-        while True:
-            if len(await _extents(admin, topics)) == len(topics.all()):
-                return
-            await asyncio.sleep(0.05)
+    """Kafka answers a creation some 50 ms before its own metadata knows the topic.
+
+    Raises `ConfigError` for one that is there and not shown to us.
+    """
+    hidden: set[str] = set()
+    try:
+        async with asyncio.timeout(SERVED_WITHIN_SECONDS):
+            while True:
+                hidden = set(topics.all()) - (await _extents(admin, topics)).keys()
+                if not hidden:
+                    return
+                await asyncio.sleep(0.05)
+    except TimeoutError as error:
+        names = ", ".join(sorted(hidden))
+        raise ConfigError(
+            f"the broker has {names}, but does not show it: is there a permission? ({PAGE})"
+        ) from error
 
 
 def _raise_refusals(topic_errors: list[tuple[str, int, str]]) -> None:
     """Another process may have been quicker: that a topic exists by now is no refusal."""
     already_exists = 36
+    hidden = [name for name, code, _ in topic_errors if code == NOT_AUTHORIZED]
+    if hidden:
+        raise ConfigError(
+            f"no permission to see, or to create, {', '.join(hidden)}; grant Create, or, where it exists, "
+            f"what is needed of it ({PAGE})"
+        )
     refused = [
         f"{name} ({message or code})"
         for name, code, message in topic_errors
@@ -158,7 +175,10 @@ async def _check(admin: AIOKafkaAdminClient, topics: Topics) -> Layout:
     extents = await _extents(admin, topics)
     missing = [name for name in topics.all() if name not in extents]
     if missing:
-        raise ConfigError(f"missing topics: {', '.join(missing)}; `scribe topics` makes them")
+        raise ConfigError(
+            f"missing topics: {', '.join(missing)}; `scribe topics` makes them (or is there no permission to "
+            f"see them? {PAGE})"
+        )
     requests, journal = extents[topics.requests], extents[topics.journal]
     if journal.partitions < requests.partitions:
         raise ConfigError(
@@ -205,5 +225,7 @@ async def _settings(admin: AIOKafkaAdminClient, topic: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for answer in answers:
         for resource in answer.resources:
+            if resource[0] == NOT_AUTHORIZED:
+                raise ConfigError(f"no permission for DescribeConfigs on topic {topic} ({PAGE})")
             found.update({entry[0]: entry[1] for entry in resource[-1] if entry[1] is not None})
     return found
