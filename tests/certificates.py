@@ -1,4 +1,4 @@
-"""Certificates that a test's broker shows, from an authority made on the spot; nothing of it outlives a test."""
+"""Certificates that a test's broker shows, signed by an authority that is made on the spot."""
 
 import datetime
 import ipaddress

@@ -119,5 +119,6 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     passwords = {f"user{number}": secrets.token_urlsafe(12) for number in range(USERS)}
     security = Security(signer.key_store(folder / "broker.pem"), passwords)
     with kafka.real_kafka(security=security) as cluster:
-        admin = AdminClient({"bootstrap.servers": cluster.bootstrap})
+        # Silent: it would lament the cluster's end on standard error.
+        admin = AdminClient({"bootstrap.servers": cluster.bootstrap, "log_level": 0})
         yield Secured(cluster, signer.file, passwords, iter(passwords), admin)

@@ -58,8 +58,9 @@ def real_kafka(
     """Start a cluster that serves requests when the block is entered and is gone when it is left.
 
     `settings` are added to every node's server.properties. `port` is the first node's; without it a free
-    one is taken. `security` adds listeners with TLS and logins, and an authorizer. Fetches the jars when they are not there. Call it from a thread that outlives the block
-    (see child.spawn). Raises ServerStartError.
+    one is taken. `security` adds listeners with TLS and logins, and an authorizer. Fetches the jars when
+    they are not there. Call it from a thread that outlives the block (see child.spawn). Raises
+    ServerStartError.
     """
     if port:
         child.require_free(port)
@@ -101,7 +102,7 @@ def _start(folder: Path, wanted: _Wanted) -> Cluster:
 
 
 def new_cluster_id() -> str:
-    """16 random bytes as Kafka writes them; one that begins with a dash its tools would take for an option."""
+    """16 random bytes as Kafka writes them; its tools would take one with a dash in front for an option."""
     return "S" + secrets.token_urlsafe(16)[1:]
 
 

@@ -120,7 +120,7 @@ class RightsRequest(Request[_RightsRequestV8]):  # type: ignore[misc] # aiokafka
 
     def build(self, request_struct_class: type[_RightsRequestV8]) -> _RightsRequestV8:
         """The request as it goes over the wire; it creates no topic."""
-        return request_struct_class(self._topics, False, False, True)  # noqa: FBT003 - aiokafka's order
+        return request_struct_class(self._topics, False, False, True)
 
 
 def missing(needs: Needs, answer: Response) -> Iterator[str]:

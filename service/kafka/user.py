@@ -31,14 +31,13 @@ async def publish(
     cluster: ClusterConfig, topic: str, key: bytes, value: bytes, headers: Collection[tuple[str, bytes]] = ()
 ) -> None:
     """Publish one record, acknowledged by all replicas; the key decides its partition, as Java hashes it."""
-    async with AsyncExitStack() as opened:
-        async with reaching(cluster):
-            async with asyncio.timeout(BOUND_SECONDS):
-                await _partitions(cluster, [topic])
-                producer = AIOKafkaProducer(**_connection(cluster), acks="all", max_request_size=1024 * 1024)
-                opened.push_async_callback(stop_producer, producer)
-                await producer.start()
-                await producer.send_and_wait(topic, value, key, headers=list(headers))
+    async with AsyncExitStack() as opened, reaching(cluster):
+        async with asyncio.timeout(BOUND_SECONDS):
+            await _partitions(cluster, [topic])
+            producer = AIOKafkaProducer(**_connection(cluster), acks="all", max_request_size=1024 * 1024)
+            opened.push_async_callback(stop_producer, producer)
+            await producer.start()
+            await producer.send_and_wait(topic, value, key, headers=list(headers))
 
 
 @asynccontextmanager

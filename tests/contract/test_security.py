@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import UnsupportedSaslMechanismError
+from aiokafka.errors import TransactionalIdAuthorizationFailed, UnsupportedSaslMechanismError
 from pydantic import SecretStr
 
 from service.clock import SystemClock
 from service.errors import ConfigError
 from service.kafka import user
-from service.kafka.client import ClusterConfig, SecurityProtocol, reader, unreachable
+from service.kafka.client import ClusterConfig, SecurityProtocol, reader, reason, unreachable
 from service.kafka.consumer import GroupConfig, RequestConsumer
 from service.kafka.producer import Outgoing, Producer
 from service.kafka.rights import require_rights
@@ -118,6 +118,18 @@ async def commit_a_transaction(cluster: ClusterConfig, topics: Topics) -> None:
         await producer.send_and_wait(topics.results, b"outcome", partition=0)
         await producer.send_and_wait(topics.journal, b"entry", b"k", partition=0)
         await producer.send_offsets_to_transaction({TopicPartition(topics.requests, 0): 1}, topics.requests)
+
+
+async def test_a_transactional_id_that_is_not_granted_is_named(secured: Secured, topics: Topics) -> None:
+    name = secured.user()
+    await prepare(ClusterConfig(secured.bootstrap), topics, SMALL)
+    prefix = topics.requests.rpartition(".")[0]
+    secured.grant(name, [Grant("All", kind, prefix, is_prefix=True) for kind in ("topic", "group")])
+    with pytest.raises(TransactionalIdAuthorizationFailed) as error:
+        await commit_a_transaction(secured.config("SASL_SSL", name), topics)
+    assert reason(error.value).startswith(
+        f"no permission for transactional id {topics.journal}.0; grant Write on it"
+    )
 
 
 # -- who does not get in ---------------------------------------------------------------------------------
