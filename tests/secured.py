@@ -1,12 +1,13 @@
 """A real Kafka with TLS, logins and an authorizer, and the permissions that its administrator hands out."""
 
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
-from confluent_kafka.admin import (
+from confluent_kafka.admin import (  # type: ignore[attr-defined] # its __all__ is short
     AclBinding,
     AclBindingFilter,
     AclOperation,
@@ -21,6 +22,8 @@ from sandbox import kafka
 from sandbox.kafka import Cluster, Security
 from service.kafka.client import ClusterConfig, SecurityProtocol
 from tests.certificates import authority
+
+T = TypeVar("T")
 
 WAIT_SECONDS = 20.0
 USERS = 16
@@ -91,9 +94,7 @@ class Secured:
             assert len(answer.result(WAIT_SECONDS)) == 1, f"{user} had no {grant}"
 
 
-def _binding(
-    kind: type[AclBinding] | type[AclBindingFilter], user: str, grant: Grant
-) -> AclBinding | AclBindingFilter:
+def _binding(kind: Callable[..., T], user: str, grant: Grant) -> T:
     resource = {
         "topic": ResourceType.TOPIC,
         "group": ResourceType.GROUP,

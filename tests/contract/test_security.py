@@ -17,6 +17,7 @@ from service.clock import SystemClock
 from service.errors import ConfigError
 from service.kafka import user
 from service.kafka.client import ClusterConfig, SecurityProtocol, reader, reason, unreachable
+from service.kafka.closing import stop_producer
 from service.kafka.consumer import GroupConfig, RequestConsumer
 from service.kafka.producer import Outgoing, Producer
 from service.kafka.rights import require_rights
@@ -108,16 +109,17 @@ def group_of(topics: Topics) -> GroupConfig:
 
 async def commit_a_transaction(cluster: ClusterConfig, topics: Topics) -> None:
     """One as `exactly_once` will write it: an outcome, an entry and the group's offset, or none of them."""
-    async with (
-        AIOKafkaProducer(
-            **cluster.connection(), acks="all", transactional_id=f"{topics.journal}.0"
-        ) as producer,
-        asyncio.timeout(FAR_SECONDS),
-        producer.transaction(),
-    ):
-        await producer.send_and_wait(topics.results, b"outcome", partition=0)
-        await producer.send_and_wait(topics.journal, b"entry", b"k", partition=0)
-        await producer.send_offsets_to_transaction({TopicPartition(topics.requests, 0): 1}, topics.requests)
+    producer = AIOKafkaProducer(**cluster.connection(), acks="all", transactional_id=f"{topics.journal}.0")
+    try:
+        async with asyncio.timeout(FAR_SECONDS):
+            await producer.start()
+            async with producer.transaction():
+                await producer.send_and_wait(topics.results, b"outcome", partition=0)
+                await producer.send_and_wait(topics.journal, b"entry", b"k", partition=0)
+                offsets = {TopicPartition(topics.requests, 0): 1}
+                await producer.send_offsets_to_transaction(offsets, topics.requests)
+    finally:
+        await stop_producer(producer)
 
 
 async def test_a_transactional_id_that_is_not_granted_is_named(secured: Secured, topics: Topics) -> None:
