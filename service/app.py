@@ -21,7 +21,7 @@ from service.status import Status
 
 BEAT_SECONDS = 1.0
 """How often the loop shows that it turns, and renews the picture that /status shows."""
-GOODBYE_SECONDS = 5.0
+GOODBYE_SECONDS = 7.0
 """What of the grace is kept for the last commit, for leaving the group and for closing connections."""
 COMMIT_SECONDS = 2.0
 """The last commit is for lag tools alone: it is not waited for as any other."""

@@ -83,8 +83,8 @@ class Secured:
 
     def grant(self, user: str, grants: Iterable[Grant]) -> None:
         """Allow it; returns when the broker has said so, which is a moment before it does so."""
-        answers = self.admin.create_acls([_binding(AclBinding, user, grant) for grant in grants])
-        for answer in answers.values():
+        bindings = [_binding(AclBinding, user, grant) for grant in grants]
+        for answer in (self.admin.create_acls(bindings) if bindings else {}).values():
             answer.result(WAIT_SECONDS)
 
     def withdraw(self, user: str, grant: Grant) -> None:

@@ -13,8 +13,12 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import ProducerClosed
 
-STOP_SECONDS = 5.0
-"""How long a client may take to say goodbye: to flush, or to leave its group."""
+STOP_SECONDS = 1.5
+"""How long a client may take to say goodbye: to flush, or to leave its group.
+
+A service that stops closes three of them, one after the other, within its grace; whom a group misses it
+replaces when the session ends.
+"""
 LAST_WORDS_SECONDS = 0.5
 """How long a cancelled task may take to end."""
 

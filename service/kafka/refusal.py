@@ -67,7 +67,7 @@ class HungUp(KafkaConnectionError):  # type: ignore[misc] # aiokafka ships no ty
 
 def _about_tls(kafka: str, error: ssl.SSLError) -> str:
     if not isinstance(error, ssl.SSLCertVerificationError):
-        return f"{kafka} does not speak TLS with us ({error.reason}); check SCRIBE_KAFKA__SECURITY_PROTOCOL"
+        return f"{kafka} does not speak TLS with us ({reason(error)}); check SCRIBE_KAFKA__SECURITY_PROTOCOL"
     why = error.verify_message.rstrip(".")
     if error.verify_code in _ANOTHER_NAME:
         return f"{kafka} is certified for another name ({why}); check SCRIBE_KAFKA__BOOTSTRAP_SERVERS"

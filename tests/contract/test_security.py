@@ -134,6 +134,42 @@ async def test_a_transactional_id_that_is_not_granted_is_named(secured: Secured,
     )
 
 
+# -- topics that are guarded -----------------------------------------------------------------------------
+
+
+async def denied(secured: Secured, topics: Topics, creation: Creation | None, *granted: str) -> str:
+    """What the preparation of topics that are there says to a user with these permissions."""
+    await prepare(ClusterConfig(secured.bootstrap), topics, SMALL)
+    name = secured.user()
+    prefix = topics.requests.rpartition(".")[0]
+    secured.grant(name, [Grant(operation, "topic", prefix, is_prefix=True) for operation in granted])
+    with pytest.raises(ConfigError) as error:
+        await prepare(secured.config("SASL_SSL", name), topics, creation)
+    return str(error.value)
+
+
+async def test_topics_that_are_not_shown_may_be_there(secured: Secured, topics: Topics) -> None:
+    words = await denied(secured, topics, None)
+    assert words.startswith(f"missing topics: {topics.requests}")
+    assert "is there no permission to see them?" in words
+
+
+async def test_topics_that_are_there_and_not_shown_are_not_waited_for_in_vain(
+    secured: Secured, topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.kafka.topics.SERVED_WITHIN_SECONDS", 0.5)
+    words = await denied(secured, topics, SMALL, "Create")
+    assert topics.journal in words
+    assert "but does not show it" in words
+
+
+async def test_a_journal_whose_settings_are_not_shown_is_not_trusted(
+    secured: Secured, topics: Topics
+) -> None:
+    words = await denied(secured, topics, None, "Read", "Write")
+    assert words.startswith(f"no permission for DescribeConfigs on topic {topics.journal}")
+
+
 # -- who does not get in ---------------------------------------------------------------------------------
 
 

@@ -1,4 +1,4 @@
-"""Brokers that are killed under a running service: nothing lost, nothing paid for twice, nothing that hangs."""
+"""Brokers killed under a running service: nothing is lost, nothing is paid for twice, nothing hangs."""
 
 import asyncio
 import json
@@ -44,9 +44,9 @@ def trio() -> Iterator[Cluster]:
         yield cluster
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def single() -> Iterator[Cluster]:
-    """One broker of the test's own."""
+    """One broker alone."""
     with kafka.real_kafka(settings=QUICK) as cluster:
         yield cluster
 
@@ -208,16 +208,16 @@ async def start_all_again(cluster: Cluster) -> None:
 
 
 async def test_a_service_ends_in_time_without_any_broker_and_the_next_one_goes_on(
-    trio: Cluster, delivery: str, topic_names: TopicNames, tmp_path: Path
+    single: Cluster, delivery: str, topic_names: TopicNames, tmp_path: Path
 ) -> None:
-    async with stack_on(trio, delivery, topic_names, tmp_path) as stack:
+    async with stack_on(single, delivery, topic_names, tmp_path) as stack:
         scribe = await stack.start()
         async with traffic(stack) as flowing:
             await flowing.goes_on(15)
-            trio.kill()
+            single.kill()
             async with asyncio.timeout(GRACE_SECONDS + MARGIN_SECONDS):
                 assert await scribe.end() == 0
-            await start_all_again(trio)
+            await start_all_again(single)
             await flowing.goes_on()
         next_one = await stack.start()
         await all_end_well(stack, flowing.published, delivery)

@@ -12,11 +12,12 @@ import pytest
 import structlog
 
 from service import app, assemble
-from service.app import COMMIT_SECONDS, Service
+from service.app import COMMIT_SECONDS, GOODBYE_SECONDS, Service
 from service.assemble import Parts, Process
 from service.core.job import State
 from service.errors import ConfigError, RestoreError
 from service.health import Heartbeat
+from service.kafka.closing import STOP_SECONDS
 from service.kafka.consumer import RequestConsumer
 from service.kafka.tail import Tail
 from service.kafka.topics import Layout
@@ -279,6 +280,11 @@ def test_a_stop_ends_within_the_grace_whatever_is_on_the_wire(play: Play) -> Non
         assert 15 < stage.clock.boot_seconds() - began <= GRACE_SECONDS
 
     assert play(scene).notes[-1] == "health stopped"
+
+
+def test_what_is_kept_of_the_grace_is_enough_for_every_goodbye() -> None:
+    """The last commit, then the group's consumer, the producer and the tail, each for as long as it may."""
+    assert COMMIT_SECONDS + 3 * STOP_SECONDS <= GOODBYE_SECONDS
 
 
 def test_a_second_signal_skips_the_wait(play: Play) -> None:
