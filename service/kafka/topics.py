@@ -122,19 +122,26 @@ async def _until_served(admin: AIOKafkaAdminClient, topics: Topics) -> None:
 
     Raises `ConfigError` for one that is there and not shown to us.
     """
-    hidden: set[str] = set()
     try:
         async with asyncio.timeout(SERVED_WITHIN_SECONDS):
-            while True:
-                hidden = set(topics.all()) - (await _extents(admin, topics)).keys()
-                if not hidden:
-                    return
-                await asyncio.sleep(0.05)
+            await _until_shown(admin, topics)
     except TimeoutError as error:
-        names = ", ".join(sorted(hidden))
+        names = ", ".join(await _hidden(admin, topics))
         raise ConfigError(
             f"the broker has {names}, but does not show it: is there a permission? ({PAGE})"
         ) from error
+
+
+async def _until_shown(admin: AIOKafkaAdminClient, topics: Topics) -> None:
+    while True:
+        if not await _hidden(admin, topics):
+            return
+        await asyncio.sleep(0.05)
+
+
+async def _hidden(admin: AIOKafkaAdminClient, topics: Topics) -> list[str]:
+    shown = await _extents(admin, topics)
+    return [name for name in topics.all() if name not in shown]
 
 
 def _raise_refusals(topic_errors: list[tuple[str, int, str]]) -> None:

@@ -238,6 +238,22 @@ async def test_asking_for_rights_where_nothing_answers_is_left_to_the_preparatio
     assert new_tasks(before) == []
 
 
+async def test_a_broker_that_hangs_up_at_our_first_words_is_told_apart(topics: Topics) -> None:
+    """It wants TLS or a login; aiokafka's own error is the same as for a broker that is not there."""
+
+    async def hang_up(_heard: asyncio.StreamReader, said: asyncio.StreamWriter) -> None:
+        said.close()
+        await said.wait_closed()
+
+    before = asyncio.all_tasks()
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server, asyncio.timeout(FAR_SECONDS):
+        port = server.sockets[0].getsockname()[1]
+        words = await refusal(f"127.0.0.1:{port}", topics, SMALL)
+    assert "does not speak to us" in words
+    assert "SCRIBE_KAFKA__SECURITY_PROTOCOL" in words
+    assert new_tasks(before) == []
+
+
 async def test_against_frozen_brokers_it_is_bounded_and_leaves_nothing(
     embedded: BreakableEmbedded, topics: Topics
 ) -> None:

@@ -15,8 +15,7 @@ def told(topics: Sequence[tuple[int, str, int]]) -> list[str]:
     """What is missing by a broker's answer: for each topic its error, name and rights."""
     [request_class] = RightsRequest._CLASSES
     answer = request_class.RESPONSE_TYPE
-    partition = (0, 0, 1, 0, [1], [1], [])
-    rows = [(error, name, False, [partition], rights) for error, name, rights in topics]
+    rows = [(error, name, False, [(0, 0, 1, 0, [1], [1], [1])], rights) for error, name, rights in topics]
     wire = answer(0, [(1, "a", 9092, None)], "cluster", 1, rows, NOT_TOLD).encode()
     return list(missing(NEEDS, answer.decode(wire)))
 
