@@ -5,16 +5,18 @@ import json
 import os
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 
 from sandbox import kafka
 from sandbox.kafka import Cluster, Node
 from sandbox.simulator import SimulatorConfig, serve
+from service.kafka.closing import stop_producer
 from tests.brokers import TopicNames, admin
 from tests.integration.deliveries import DELIVERIES
 from tests.integration.stack import ROLES, Stack, settings_for, standing
@@ -67,22 +69,28 @@ class Traffic:
     ending: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
-        """Publish until it is to end; while no broker takes a request, it waits."""
-        producer = AIOKafkaProducer(
-            bootstrap_servers=self.stack.bootstrap, acks="all", enable_idempotence=True
-        )
-        await producer.start()
-        try:
-            while not self.ending.is_set():
-                number = len(self.published)
-                self.published.append(f"f-{number}")
-                value = request(f"f-{number}", f"{LONG if number % 3 else HELLO}&n={number}")
-                await producer.send_and_wait(
-                    self.stack.topics["requests"], json.dumps(value).encode(), key=f"f-{number}".encode()
-                )
-                await asyncio.sleep(PAUSE_SECONDS)
-        finally:
-            await producer.stop()
+        """Publish until it is to end; while no broker takes a request, it is tried again."""
+        while not self.ending.is_set():
+            producer = AIOKafkaProducer(
+                bootstrap_servers=self.stack.bootstrap, acks="all", enable_idempotence=True
+            )
+            try:
+                # A partition without a leader for 40 s makes aiokafka give up; a repeat is recognised.
+                with suppress(KafkaError):
+                    await producer.start()
+                    await self._publish(producer)
+            finally:
+                await stop_producer(producer)
+
+    async def _publish(self, producer: AIOKafkaProducer) -> None:
+        while not self.ending.is_set():
+            name = f"f-{len(self.published)}"
+            value = request(name, f"{LONG if len(self.published) % 3 else HELLO}&n={len(self.published)}")
+            await producer.send_and_wait(
+                self.stack.topics["requests"], json.dumps(value).encode(), key=name.encode()
+            )
+            self.published.append(name)
+            await asyncio.sleep(PAUSE_SECONDS)
 
     async def goes_on(self, count: int = 8) -> None:
         """Wait until so many more have been published."""
@@ -92,7 +100,7 @@ class Traffic:
 
 @asynccontextmanager
 async def traffic(stack: Stack) -> AsyncIterator[Traffic]:
-    """Requests for as long as the block lasts; all that were begun have arrived when it is left."""
+    """Requests for as long as the block lasts; the last one has arrived when it is left."""
     flowing = Traffic(stack)
     async with asyncio.timeout(4 * BACK_SECONDS + OUTAGE_SECONDS), asyncio.TaskGroup() as group:
         group.create_task(flowing.run())
