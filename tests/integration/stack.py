@@ -89,11 +89,14 @@ class Stack:
     async def start(self, **settings: str) -> Scribe:
         """Start a service process and wait until it is ready."""
         scribe = await self.launch(**settings)
-        async with asyncio.timeout(READY_SECONDS):
-            while not await scribe.is_ready():
-                log_path, ended = scribe.log_path, scribe.process.returncode is not None
-                assert not ended, f"the service ended at its start:\n{log_path.read_text()}"
-                await asyncio.sleep(LOOK_SECONDS)
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                while not await scribe.is_ready():
+                    ended = scribe.process.returncode is not None
+                    assert not ended, f"the service ended at its start:\n{scribe.log_path.read_text()}"
+                    await asyncio.sleep(LOOK_SECONDS)
+        except TimeoutError:
+            raise AssertionError(f"the service is not ready:\n{scribe.log_path.read_text()}") from None
         return scribe
 
     async def launch(self, **settings: str) -> Scribe:

@@ -133,11 +133,12 @@ async def start_again(node: Node, cluster: Cluster) -> None:
     await asyncio.to_thread(cluster.await_ready, within_seconds=BACK_SECONDS)
 
 
-async def all_end_well(stack: Stack, published: list[str], delivery: str) -> None:
-    """Every request has one outcome id and was paid for once."""
+async def all_end_well(stack: Stack, published: list[str], delivery: str, *codes: str) -> None:
+    """Every request has one outcome id and was paid for once; `codes` are those that a failure may have."""
     await outcome_ids(stack, set(published))
     outcomes = await stack.all_outcomes()
-    assert {outcome.kind for outcome in outcomes} == {"result"}, stack.describe(outcomes)
+    failed = {outcome.body["code"] for outcome in outcomes if outcome.kind == "failure"}
+    assert failed <= set(codes), stack.describe(outcomes)
     counts = Counter(outcome.id for outcome in outcomes)
     assert counts.keys() == {f"{name}/0/0" for name in published}
     if delivery == "exactly_once":
@@ -228,7 +229,8 @@ async def test_a_service_ends_in_time_without_any_broker_and_the_next_one_goes_o
             await start_all_again(single)
             await flowing.goes_on()
         next_one = await stack.start()
-        await all_end_well(stack, flowing.published, delivery)
+        # An answer that no broker could take down went with the process: that is told, and not paid again.
+        await all_end_well(stack, flowing.published, delivery, "submit_uncertain")
         assert await next_one.end() == 0
 
 
