@@ -10,6 +10,7 @@ from service import __version__, assemble, log, snapshot
 from service.assemble import Parts, Process
 from service.clock import Clock, SystemClock
 from service.health import HealthServer, Heartbeat
+from service.kafka.rights import require_rights
 from service.kafka.topics import Layout, prepare
 from service.metrics import Metrics
 from service.observe import Observing
@@ -20,7 +21,7 @@ from service.status import Status
 
 BEAT_SECONDS = 1.0
 """How often the loop shows that it turns, and renews the picture that /status shows."""
-GOODBYE_SECONDS = 5.0
+GOODBYE_SECONDS = 7.0
 """What of the grace is kept for the last commit, for leaving the group and for closing connections."""
 COMMIT_SECONDS = 2.0
 """The last commit is for lag tools alone: it is not waited for as any other."""
@@ -83,7 +84,9 @@ class Service:
     async def _prepare_topics(self) -> Layout:
         settings = self._settings
         creation = assemble.creation_of(settings) if settings.topics.create else None
-        layout = await prepare(assemble.cluster_of(settings), assemble.topics_of(settings), creation)
+        cluster, topics = assemble.cluster_of(settings), assemble.topics_of(settings)
+        await require_rights(cluster, topics)
+        layout = await prepare(cluster, topics, creation)
         for warning in layout.warnings:
             log.write(log.TOPICS_WARNING, detail=warning)
         return layout

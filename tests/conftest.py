@@ -2,6 +2,7 @@
 
 pytest_plugins = [
     "tests.brokers",
+    "tests.secured",
     "tests.plugins.environment",
     "tests.plugins.leftovers",
     "tests.plugins.loopback",

@@ -8,8 +8,9 @@ from sandbox.child import ServerStartError
 from sandbox.kafka.cluster import Cluster, real_kafka
 from sandbox.kafka.jars import DOWNLOAD_MB, fetch_jars, jars_folder, missing
 from sandbox.kafka.node import Node
+from sandbox.kafka.security import Security
 
-__all__ = ["Cluster", "Node", "fetch_jars", "main", "missing", "real_kafka"]
+__all__ = ["Cluster", "Node", "Security", "fetch_jars", "main", "missing", "real_kafka"]
 
 
 def main(argv: list[str]) -> int:

@@ -5,13 +5,14 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sandbox import child
 from sandbox.child import ServerStartError
 from sandbox.kafka.jars import fetch_jars, find_java
 from sandbox.kafka.node import Node, Place, server_settings
+from sandbox.kafka.security import SECURE_PROTOCOLS, Security
 
 _READY_SECONDS = 60.0
 _TRIES = 3
@@ -26,6 +27,10 @@ class Cluster:
     @property
     def bootstrap(self) -> str:
         return ",".join(node.address for node in self.nodes)
+
+    def secure_bootstrap(self, protocol: str) -> str:
+        """What clients connect to with this security protocol; only a cluster with `security` has any."""
+        return ",".join(f"127.0.0.1:{node.place.secure_ports[protocol]}" for node in self.nodes)
 
     def is_running(self) -> bool:
         return all(node.is_running() for node in self.nodes)
@@ -44,17 +49,22 @@ class Cluster:
 
 @contextmanager
 def real_kafka(
-    *, nodes: int = 1, port: int | None = None, settings: Mapping[str, str] | None = None
+    *,
+    nodes: int = 1,
+    port: int | None = None,
+    settings: Mapping[str, str] | None = None,
+    security: Security | None = None,
 ) -> Iterator[Cluster]:
     """Start a cluster that serves requests when the block is entered and is gone when it is left.
 
     `settings` are added to every node's server.properties. `port` is the first node's; without it a free
-    one is taken. Fetches the jars when they are not there. Call it from a thread that outlives the block
-    (see child.spawn). Raises ServerStartError.
+    one is taken. `security` adds listeners with TLS and logins, and an authorizer. Fetches the jars when
+    they are not there. Call it from a thread that outlives the block (see child.spawn). Raises
+    ServerStartError.
     """
     if port:
         child.require_free(port)
-    wanted = _Wanted(nodes, port, settings or {}, Path(find_java()), fetch_jars())
+    wanted = _Wanted(nodes, port, settings or {}, security, Path(find_java()), fetch_jars())
     with tempfile.TemporaryDirectory(prefix="scribe-kafka-", ignore_cleanup_errors=True) as folder:
         cluster = _start(Path(folder), wanted)
         try:
@@ -68,6 +78,7 @@ class _Wanted:
     nodes: int
     first_port: int | None
     settings: Mapping[str, str]
+    security: Security | None
     java: Path
     jars: Path
 
@@ -98,15 +109,27 @@ def new_cluster_id() -> str:
 def _formatted(folder: Path, wanted: _Wanted) -> Cluster:
     folder.mkdir()
     cluster_id = new_cluster_id()
-    ports = child.free_ports(2 * wanted.nodes)
-    places = [Place(n + 1, ports[2 * n], ports[2 * n + 1]) for n in range(wanted.nodes)]
-    if wanted.first_port:
-        places[0] = Place(1, wanted.first_port, places[0].controller_port)
+    places = _places(wanted)
     nodes = tuple(
         Node(cluster_id, place, folder / f"node-{place.node_id}", wanted.java, wanted.jars)
         for place in places
     )
+    secured = wanted.security.settings() if wanted.security else {}
+    options = wanted.security.format_options() if wanted.security else ()
     for node in nodes:
         own = server_settings(node.place, places, node.folder)
-        node.format({**own, **wanted.settings})
+        node.format({**own, **secured, **wanted.settings}, options)
     return Cluster(nodes)
+
+
+def _places(wanted: _Wanted) -> list[Place]:
+    secure = SECURE_PROTOCOLS if wanted.security else ()
+    per_node = 2 + len(secure)
+    ports = iter(child.free_ports(per_node * wanted.nodes))
+    places = [
+        Place(number + 1, next(ports), next(ports), {protocol: next(ports) for protocol in secure})
+        for number in range(wanted.nodes)
+    ]
+    if wanted.first_port:
+        places[0] = replace(places[0], port=wanted.first_port)
+    return places

@@ -3,7 +3,7 @@
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,11 +18,21 @@ _JVM_OPTIONS = ("-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLev
 
 @dataclass(frozen=True)
 class Place:
-    """Where a node listens: clients at `port`, the other controllers at `controller_port`, on 127.0.0.1."""
+    """Where a node listens: clients at `port`, the other controllers at `controller_port`, on 127.0.0.1.
+
+    `secure_ports` are those of further listeners, by their security protocol.
+    """
 
     node_id: int
     port: int
     controller_port: int
+    secure_ports: Mapping[str, int] = field(default_factory=dict)
+
+    def listeners(self) -> Iterator[str]:
+        """Every address for clients, as Kafka writes it."""
+        yield f"PLAINTEXT://127.0.0.1:{self.port}"
+        for protocol, port in self.secure_ports.items():
+            yield f"{protocol}://127.0.0.1:{port}"
 
 
 @dataclass
@@ -51,14 +61,14 @@ class Node:
     def is_running(self) -> bool:
         return bool(self._runs) and self._runs[-1].poll() is None
 
-    def format(self, settings: Mapping[str, str]) -> None:
-        """Write the node's settings and its empty storage. Raises ServerStartError."""
+    def format(self, settings: Mapping[str, str], options: Sequence[str] = ()) -> None:
+        """Write the node's settings and its empty storage, made with `options`. Raises ServerStartError."""
         self.folder.mkdir()
         properties = self.folder / "server.properties"
         properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         format_storage = ["kafka.tools.StorageTool", "format", "-t", self.cluster_id, "-c", str(properties)]
         run = subprocess.run(
-            self._java(format_storage),
+            self._java([*format_storage, *options]),
             capture_output=True,
             text=True,
             env=_environment(),
@@ -117,15 +127,17 @@ def server_settings(place: Place, cluster: Sequence[Place], folder: Path) -> dic
     """server.properties of one node: Kafka's defaults, but for the addresses and what makes a start quick."""
     copies = str(min(3, len(cluster)))
     enough = str(min(2, len(cluster)))
-    client, controller = f"127.0.0.1:{place.port}", f"127.0.0.1:{place.controller_port}"
+    clients, protocols = ",".join(place.listeners()), ("PLAINTEXT", *place.secure_ports)
     return {
         "process.roles": "broker,controller",
         "node.id": str(place.node_id),
         "controller.quorum.voters": ",".join(f"{n.node_id}@127.0.0.1:{n.controller_port}" for n in cluster),
-        "listeners": f"PLAINTEXT://{client},CONTROLLER://{controller}",
-        "advertised.listeners": f"PLAINTEXT://{client}",
+        "listeners": f"{clients},CONTROLLER://127.0.0.1:{place.controller_port}",
+        "advertised.listeners": clients,
         "controller.listener.names": "CONTROLLER",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "listener.security.protocol.map": ",".join(
+            ("CONTROLLER:PLAINTEXT", *(f"{protocol}:{protocol}" for protocol in protocols))
+        ),
         "log.dirs": str(folder / "data"),
         "default.replication.factor": copies,
         "min.insync.replicas": enough,

@@ -7,12 +7,25 @@ from dataclasses import dataclass
 from typing import Literal, TypedDict
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from pydantic import SecretStr
 
 from service.errors import ClusterError, ConfigError
 from service.kafka.closing import close_consumer
 from service.kafka.opening import start
+from service.kafka.probe import why_unreachable
+from service.kafka.refusal import reason, sentence
+
+__all__ = [
+    "REQUEST_TIMEOUT_MS",
+    "ClusterConfig",
+    "Connection",
+    "reaching",
+    "reader",
+    "reason",
+    "translated",
+    "unreachable",
+]
 
 REQUEST_TIMEOUT_MS = 40_000
 """Bounds every request, JoinGroup among them: it must be longer than the rebalance timeout (25 s)."""
@@ -112,19 +125,19 @@ def translated() -> Iterator[None]:
         raise ClusterError(reason(error)) from error
 
 
-def reason(error: BaseException) -> str:
-    """What went wrong, in one line; aiokafka's own errors mostly begin with their name."""
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    name, words = type(error).__name__, str(error)
-    if not words:
-        return name
-    return words if name in words else f"{name}: {words}"
-
-
 def unreachable(cluster: ClusterConfig, error: Exception) -> str:
-    """The sentence for a cluster that does not answer."""
-    return (
-        f"Kafka at {cluster.bootstrap_servers} does not answer ({reason(error)}); "
-        "check SCRIBE_KAFKA__BOOTSTRAP_SERVERS"
-    )
+    """The sentence for a cluster that no client can be connected to, with the setting to check."""
+    return sentence(cluster.bootstrap_servers, error, cluster.sasl_username, cluster.sasl_mechanism)
+
+
+@asynccontextmanager
+async def reaching(cluster: ClusterConfig) -> AsyncIterator[None]:
+    """Turn what keeps a client from the cluster into a `ConfigError` with that sentence.
+
+    aiokafka's own error for a failed start says only that it failed, so a broker is asked once more.
+    """
+    try:
+        yield
+    except (KafkaError, TimeoutError) as error:
+        why = await why_unreachable(cluster.connection()) if type(error) is KafkaConnectionError else None
+        raise ConfigError(unreachable(cluster, why or error)) from error

@@ -10,10 +10,15 @@ from collections.abc import Coroutine, Iterable, Iterator
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import ProducerClosed
 
-STOP_SECONDS = 5.0
-"""How long a client may take to say goodbye: to flush, or to leave its group."""
+STOP_SECONDS = 1.5
+"""How long a client may take to say goodbye: to flush, or to leave its group.
+
+A service that stops closes three of them, one after the other, within its grace; whom a group misses it
+replaces when the session ends.
+"""
 LAST_WORDS_SECONDS = 0.5
 """How long a cancelled task may take to end."""
 
@@ -79,6 +84,12 @@ async def close_admin(admin: AIOKafkaAdminClient) -> None:
     await _disconnect(admin._client)
 
 
+def close_connection(connection: AIOKafkaConnection) -> None:
+    """Close a single connection at once."""
+    _abort(connection)
+    connection.close()
+
+
 def _fail_pending(producer: AIOKafkaProducer) -> None:
     accumulator = producer._message_accumulator
     queued = [batch for batches in accumulator._batches.values() for batch in batches]
@@ -96,10 +107,14 @@ async def _disconnect(client: AIOKafkaClient) -> None:
 
 
 def _abort_connections(client: AIOKafkaClient) -> None:
-    """A connection that closes as usual waits until a frozen peer has taken what is in the buffer."""
     for connection in list(client._conns.values()):
-        if connection._writer is not None:
-            connection._writer.transport.abort()
+        _abort(connection)
+
+
+def _abort(connection: AIOKafkaConnection) -> None:
+    """A connection that closes as usual waits until a frozen peer has taken what is in the buffer."""
+    if connection._writer is not None:
+        connection._writer.transport.abort()
 
 
 def _tasks(consumer: AIOKafkaConsumer, names: Iterable[str]) -> "Iterator[asyncio.Task[object]]":

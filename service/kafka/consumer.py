@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import CommitFailedError, IllegalStateError
 
 from service.clock import Clock
 from service.errors import ClusterError, ConfigError
-from service.kafka.client import ClusterConfig, translated, unreachable
+from service.kafka.client import ClusterConfig, reaching, translated
 from service.kafka.closing import close_consumer, has_died
 from service.kafka.intake import Intake, Taker
 
@@ -79,16 +79,16 @@ class RequestConsumer:
         self._intake = Intake(self._consumer, group.topic, owner, clock)
 
     async def start(self) -> None:
-        """Connect, and begin to join the group; raises `ConfigError` when the cluster does not answer.
+        """Connect, and begin to join the group; raises `ConfigError` when the cluster does not take us.
 
         Returns before there is an assignment: a join may take as long as the group's other members please.
         """
         try:
-            async with asyncio.timeout(self._cluster.bound_seconds):
+            async with reaching(self._cluster), asyncio.timeout(self._cluster.bound_seconds):
                 await self._consumer.start()
-        except (KafkaError, TimeoutError) as error:
+        except ConfigError:
             await close_consumer(self._consumer)
-            raise ConfigError(unreachable(self._cluster, error)) from error
+            raise
         self._consumer.subscribe([self._group.topic], listener=_Listener(self._on_assigned, self._on_revoked))
 
     async def stop(self) -> None:
@@ -98,8 +98,9 @@ class RequestConsumer:
     async def run(self, on_turn: Callable[[], None]) -> None:
         """Poll until cancelled; a cluster that is away is waited for.
 
-        Raises `ClusterError` when aiokafka has given up for good, and whatever the owner raised when it was
-        told about partitions: this member would own them and do nothing.
+        Raises `ClusterError` when aiokafka has given up for good, `ConfigError` when the group may not be
+        joined, and whatever the owner raised when it was told about partitions: this member would own them
+        and do nothing.
         """
         while True:
             on_turn()

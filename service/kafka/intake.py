@@ -7,11 +7,13 @@ raises in between, it goes on behind what was delivered last.
 from typing import Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import GroupAuthorizationFailedError, KafkaError, OffsetOutOfRangeError
 
 from service.clock import Clock
 from service.core.record import Record
+from service.errors import ConfigError
 from service.kafka.records import damaged_record, to_record
+from service.kafka.refusal import reason
 
 POLL_MS = 200
 RECORDS_PER_POLL = 100
@@ -82,7 +84,8 @@ class Intake:
         """Deliver what has come, and pause or resume whatever has no room or has it again.
 
         aiokafka returns records without a pause between taking and returning them, so that no rebalance can
-        come between a record and its delivery.
+        come between a record and its delivery. Raises `ConfigError` when the group is not ours to join: no
+        partition would ever come, and nobody would hear why.
         """
         try:
             batches = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=RECORDS_PER_POLL)
@@ -92,6 +95,8 @@ class Intake:
         except UnicodeDecodeError:
             self._rewind()
             await self._poll_one_by_one()
+        except GroupAuthorizationFailedError as error:
+            raise ConfigError(reason(error)) from error
         except KafkaError:
             self._rewind()
             await self._clock.sleep(RETRY_SECONDS)

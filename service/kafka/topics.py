@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError
 
 from service.errors import ConfigError
-from service.kafka.client import ClusterConfig, unreachable
+from service.kafka.client import ClusterConfig, reaching
 from service.kafka.closing import close_admin
+from service.kafka.refusal import PAGE
 
 SERVED_WITHIN_SECONDS = 15.0
+NOT_AUTHORIZED = 29
+"""Kafka's code for a topic that this user may not use, or for one that it may not know of."""
 DAY_MS = 24 * 3600 * 1000
 LARGEST_ENTRY_BYTES = 1024 * 1024
 """A journal must take that much: an entry holds its request's options, and a request has 512 KiB at most."""
@@ -94,13 +96,11 @@ async def prepare(cluster: ClusterConfig, topics: Topics, creation: Creation | N
     """
     admin = AIOKafkaAdminClient(**cluster.connection())
     try:
-        async with asyncio.timeout(cluster.bound_seconds):
+        async with reaching(cluster), asyncio.timeout(cluster.bound_seconds):
             await admin.start()
             if creation is not None:
                 await _create_missing(admin, topics, creation)
             return await _check(admin, topics)
-    except (KafkaError, TimeoutError) as error:
-        raise ConfigError(unreachable(cluster, error)) from error
     finally:
         await close_admin(admin)
 
@@ -122,17 +122,41 @@ async def _create_missing(admin: AIOKafkaAdminClient, topics: Topics, creation: 
 
 
 async def _until_served(admin: AIOKafkaAdminClient, topics: Topics) -> None:
-    """Kafka answers a creation some 50 ms before its own metadata knows the topic."""
-    async with asyncio.timeout(SERVED_WITHIN_SECONDS):
-        while True:
-            if len(await _extents(admin, topics)) == len(topics.all()):
-                return
-            await asyncio.sleep(0.05)
+    """Kafka answers a creation some 50 ms before its own metadata knows the topic.
+
+    Raises `ConfigError` for one that is there and not shown to us.
+    """
+    try:
+        async with asyncio.timeout(SERVED_WITHIN_SECONDS):
+            await _until_shown(admin, topics)
+    except TimeoutError as error:
+        names = ", ".join(await _hidden(admin, topics))
+        raise ConfigError(
+            f"the broker has {names}, but does not show it: is there a permission? ({PAGE})"
+        ) from error
+
+
+async def _until_shown(admin: AIOKafkaAdminClient, topics: Topics) -> None:
+    while True:
+        if not await _hidden(admin, topics):
+            return
+        await asyncio.sleep(0.05)
+
+
+async def _hidden(admin: AIOKafkaAdminClient, topics: Topics) -> list[str]:
+    shown = await _extents(admin, topics)
+    return [name for name in topics.all() if name not in shown]
 
 
 def _raise_refusals(topic_errors: list[tuple[str, int, str]]) -> None:
     """Another process may have been quicker: that a topic exists by now is no refusal."""
     already_exists = 36
+    hidden = [name for name, code, _ in topic_errors if code == NOT_AUTHORIZED]
+    if hidden:
+        raise ConfigError(
+            f"no permission to see, or to create, {', '.join(hidden)}; grant Create, or, where it exists, "
+            f"what is needed of it ({PAGE})"
+        )
     refused = [
         f"{name} ({message or code})"
         for name, code, message in topic_errors
@@ -162,7 +186,10 @@ async def _check(admin: AIOKafkaAdminClient, topics: Topics) -> Layout:
     extents = await _extents(admin, topics)
     missing = [name for name in topics.all() if name not in extents]
     if missing:
-        raise ConfigError(f"missing topics: {', '.join(missing)}; `scribe topics` makes them")
+        raise ConfigError(
+            f"missing topics: {', '.join(missing)}; `scribe topics` makes them (or is there no permission to "
+            f"see them? {PAGE})"
+        )
     requests, journal = extents[topics.requests], extents[topics.journal]
     if journal.partitions < requests.partitions:
         raise ConfigError(
@@ -170,6 +197,8 @@ async def _check(admin: AIOKafkaAdminClient, topics: Topics) -> Layout:
             f"{requests.partitions}: they must be equal; grow the journal first"
         )
     settings = await _settings(admin, topics.journal)
+    if settings is None:
+        raise ConfigError(f"no permission for DescribeConfigs on topic {topics.journal} ({PAGE})")
     _require_safe(topics.journal, settings)
     limits = {name: await _limit_bytes(admin, name) for name in (topics.results, topics.failures)}
     known = {name: limit for name, limit in limits.items() if limit is not None}
@@ -177,7 +206,8 @@ async def _check(admin: AIOKafkaAdminClient, topics: Topics) -> Layout:
 
 
 async def _limit_bytes(admin: AIOKafkaAdminClient, topic: str) -> int | None:
-    limit = (await _settings(admin, topic)).get("max.message.bytes", "")
+    """The topic's limit, where we are told; without it a refusal tells, at the cost of a producer."""
+    limit = (await _settings(admin, topic) or {}).get("max.message.bytes", "")
     return int(limit) if limit.isdigit() else None
 
 
@@ -210,11 +240,13 @@ def _warnings(
         yield f"{name} has more partitions than {topics.requests}: what is grown next is {topics.requests}"
 
 
-async def _settings(admin: AIOKafkaAdminClient, topic: str) -> dict[str, str]:
-    """The topic's configuration; empty where the broker does not tell."""
+async def _settings(admin: AIOKafkaAdminClient, topic: str) -> dict[str, str] | None:
+    """The topic's configuration; empty where the broker does not tell, None where we may not know."""
     answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
     found: dict[str, str] = {}
     for answer in answers:
         for resource in answer.resources:
+            if resource[0] == NOT_AUTHORIZED:
+                return None
             found.update({entry[0]: entry[1] for entry in resource[-1] if entry[1] is not None})
     return found

@@ -134,6 +134,7 @@ async def require_transactions(cluster: ClusterConfig, topics: Topics) -> None:
             raise ConfigError(
                 "the broker has no transactions; SCRIBE_KAFKA__DELIVERY=at_least_once does without them"
             ) from error
-        raise ConfigError(unreachable(cluster, error)) from error
+        cause = error.__cause__
+        raise ConfigError(unreachable(cluster, cause if isinstance(cause, Exception) else error)) from error
     finally:
         await probe.kill()

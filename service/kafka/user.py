@@ -4,16 +4,15 @@ Every wait is bounded, and a cluster that does not answer is a `ConfigError` wit
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
 
 from service.core.record import Record
 from service.errors import ConfigError
-from service.kafka.client import ClusterConfig, Connection, unreachable
+from service.kafka.client import ClusterConfig, Connection, reaching
 from service.kafka.closing import close_admin, close_consumer, stop_producer
 from service.kafka.records import to_record
 
@@ -32,14 +31,13 @@ async def publish(
     cluster: ClusterConfig, topic: str, key: bytes, value: bytes, headers: Collection[tuple[str, bytes]] = ()
 ) -> None:
     """Publish one record, acknowledged by all replicas; the key decides its partition, as Java hashes it."""
-    async with AsyncExitStack() as opened:
-        with _bounded(cluster):
-            async with asyncio.timeout(BOUND_SECONDS):
-                await _partitions(cluster, [topic])
-                producer = AIOKafkaProducer(**_connection(cluster), acks="all", max_request_size=1024 * 1024)
-                opened.push_async_callback(stop_producer, producer)
-                await producer.start()
-                await producer.send_and_wait(topic, value, key, headers=list(headers))
+    async with AsyncExitStack() as opened, reaching(cluster):
+        async with asyncio.timeout(BOUND_SECONDS):
+            await _partitions(cluster, [topic])
+            producer = AIOKafkaProducer(**_connection(cluster), acks="all", max_request_size=1024 * 1024)
+            opened.push_async_callback(stop_producer, producer)
+            await producer.start()
+            await producer.send_and_wait(topic, value, key, headers=list(headers))
 
 
 @asynccontextmanager
@@ -52,7 +50,7 @@ async def following(
     never ends; it raises `ConfigError` when the cluster goes away.
     """
     async with AsyncExitStack() as opened:
-        with _bounded(cluster):
+        async with reaching(cluster):
             async with asyncio.timeout(BOUND_SECONDS):
                 consumer = _consumer(cluster, fetch_max_wait_ms)
                 opened.push_async_callback(close_consumer, consumer)
@@ -84,7 +82,7 @@ async def _place(
 async def _records(consumer: AIOKafkaConsumer, cluster: ClusterConfig) -> AsyncGenerator[Record, None]:
     idle_ms = 0
     while True:
-        with _bounded(cluster):
+        async with reaching(cluster):
             batches = await consumer.getmany(timeout_ms=POLL_MS)
         idle_ms = 0 if batches else idle_ms + POLL_MS
         if idle_ms >= 1000 * IDLE_SECONDS:
@@ -97,7 +95,7 @@ async def _records(consumer: AIOKafkaConsumer, cluster: ClusterConfig) -> AsyncG
 
 async def _probe(consumer: AIOKafkaConsumer, cluster: ClusterConfig) -> None:
     """Raise `ConfigError` if the cluster is not there: aiokafka itself would wait in silence."""
-    with _bounded(cluster):
+    async with reaching(cluster):
         async with asyncio.timeout(PROBE_SECONDS):
             await consumer.end_offsets(sorted(consumer.assignment())[:1])
 
@@ -124,12 +122,3 @@ def _connection(cluster: ClusterConfig) -> Connection:
     connection = cluster.connection()
     connection["request_timeout_ms"] = REQUEST_TIMEOUT_MS
     return connection
-
-
-@contextmanager
-def _bounded(cluster: ClusterConfig) -> Iterator[None]:
-    """Turn what a cluster that is away raises into a sentence."""
-    try:
-        yield
-    except (KafkaError, TimeoutError) as error:
-        raise ConfigError(unreachable(cluster, error)) from error

@@ -12,6 +12,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from service.errors import ConfigError
 from service.kafka.client import ClusterConfig
+from service.kafka.rights import require_rights
 from service.kafka.topics import JOURNAL_CONFIG, Creation, Topics, configs, prepare
 from tests.brokers import TopicNames, admin, create_topics
 from tests.contract.cluster import BreakableEmbedded, breakable_embedded, connections_to, new_tasks
@@ -209,6 +210,15 @@ async def test_requests_that_were_grown_alone_are_noticed(kafka_bootstrap: str, 
     assert "grow the journal first" in await refusal(kafka_bootstrap, topics, SMALL)
 
 
+async def test_asking_for_rights_makes_no_topic_and_misses_none_where_nothing_is_guarded(
+    bootstrap: str, topics: Topics
+) -> None:
+    await require_rights(ClusterConfig(bootstrap), topics)
+    assert await partitions_of(bootstrap, topics) == {}
+    await prepare(ClusterConfig(bootstrap), topics, SMALL)
+    await require_rights(ClusterConfig(bootstrap), topics)
+
+
 # -- a cluster that is away -----------------------------------------------------------------------------
 
 
@@ -218,6 +228,29 @@ async def test_against_nothing_it_says_what_to_check(topics: Topics) -> None:
         words = await refusal("127.0.0.1:1", topics, SMALL)
     assert "Kafka at 127.0.0.1:1 does not answer" in words
     assert "SCRIBE_KAFKA__BOOTSTRAP_SERVERS" in words
+    assert new_tasks(before) == []
+
+
+async def test_asking_for_rights_where_nothing_answers_is_left_to_the_preparation(topics: Topics) -> None:
+    before = asyncio.all_tasks()
+    async with asyncio.timeout(FAR_SECONDS):
+        await require_rights(ClusterConfig("127.0.0.1:1"), topics)
+    assert new_tasks(before) == []
+
+
+async def test_a_broker_that_hangs_up_at_our_first_words_is_told_apart(topics: Topics) -> None:
+    """It wants TLS or a login; aiokafka's own error is the same as for a broker that is not there."""
+
+    async def hang_up(_heard: asyncio.StreamReader, said: asyncio.StreamWriter) -> None:
+        said.close()
+        await said.wait_closed()
+
+    before = asyncio.all_tasks()
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server, asyncio.timeout(FAR_SECONDS):
+        port = server.sockets[0].getsockname()[1]
+        words = await refusal(f"127.0.0.1:{port}", topics, SMALL)
+    assert "does not speak to us" in words
+    assert "SCRIBE_KAFKA__SECURITY_PROTOCOL" in words
     assert new_tasks(before) == []
 
 

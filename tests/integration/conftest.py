@@ -7,7 +7,7 @@ import pytest
 
 from sandbox.simulator import SimulatorConfig, serve
 from tests.brokers import TopicNames
-from tests.integration.stack import ROLES, Stack, settings_for
+from tests.integration.stack import ROLES, Stack, settings_for, standing
 
 
 @pytest.fixture
@@ -31,11 +31,5 @@ async def stack(
         settings = settings_for(
             bootstrap, topics, sim, session_timeout_ms, transactions=broker_name == "kafka"
         )
-        stack = Stack(bootstrap, topics, sim, tmp_path, settings)
-        try:
+        async with standing(Stack(bootstrap, topics, sim, tmp_path, settings)) as stack:
             yield stack
-        finally:
-            for scribe in stack.scribes:
-                if scribe.process.returncode is None:
-                    scribe.process.kill()
-                await scribe.process.wait()

@@ -67,6 +67,10 @@ class Scribe:
         """Signal the process and wait for its exit code; fails when it does not come."""
         if self.process.returncode is None:
             self.process.send_signal(how)
+        return await self.ended()
+
+    async def ended(self) -> int:
+        """The exit code of a process that ends by itself; fails when it does not come."""
         async with asyncio.timeout(EXIT_SECONDS):
             return await self.process.wait()
 
@@ -84,8 +88,21 @@ class Stack:
 
     async def start(self, **settings: str) -> Scribe:
         """Start a service process and wait until it is ready."""
+        scribe = await self.launch(**settings)
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                while not await scribe.is_ready():
+                    ended = scribe.process.returncode is not None
+                    assert not ended, f"the service ended at its start:\n{scribe.log_path.read_text()}"
+                    await asyncio.sleep(LOOK_SECONDS)
+        except TimeoutError:
+            raise AssertionError(f"the service is not ready:\n{scribe.log_path.read_text()}") from None
+        return scribe
+
+    async def launch(self, **settings: str) -> Scribe:
+        """Start a service process, and wait for nothing."""
         [port] = free_ports(1)
-        log_path = self.folder / f"scribe-{len(self.scribes)}.log"
+        log_path = self.folder / f"scribe-{port}.log"
         environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
@@ -98,13 +115,8 @@ class Stack:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "service", "run", env=environment, stdout=log, stderr=log
             )
-        scribe = Scribe(process, port, log_path)
-        self.scribes.append(scribe)
-        async with asyncio.timeout(READY_SECONDS):
-            while not await scribe.is_ready():
-                assert process.returncode is None, f"the service ended at its start:\n{log_path.read_text()}"
-                await asyncio.sleep(LOOK_SECONDS)
-        return scribe
+        self.scribes.append(Scribe(process, port, log_path))
+        return self.scribes[-1]
 
     async def publish(
         self,
@@ -218,6 +230,18 @@ class Stack:
         headers = {name: value.decode("latin-1") for name, value in record.headers}
         key = (record.key or b"").decode()
         return Outcome(kind, key, headers, json.loads(record.value), record.partition, record.offset)
+
+
+@asynccontextmanager
+async def standing(stack: Stack) -> AsyncIterator[Stack]:
+    """The stack for a block; service processes that are left then are killed."""
+    try:
+        yield stack
+    finally:
+        for scribe in stack.scribes:
+            if scribe.process.returncode is None:
+                scribe.process.kill()
+            await scribe.process.wait()
 
 
 def settings_for(

@@ -20,7 +20,7 @@ async def test_a_killed_service_is_resumed_and_nothing_is_submitted_twice(stack:
     await stack.until(lambda: len(stack.sim.ledger().submits) == 6)
     await stack.until(lambda: all(each.answered for each in stack.sim.ledger().submits))
     # The answers are with the service; give it the moment in which it writes them down.
-    await _until_running(stack, 6)
+    await until_running(stack, 6)
     await first.end(signal.SIGKILL)
 
     await stack.start()
@@ -49,7 +49,7 @@ async def test_sigterm_ends_a_busy_service_with_success_and_the_next_one_goes_on
     first = await stack.start()
     for number in range(6):
         await stack.publish(request(f"t-{number}", SLOW))
-    await _until_running(stack, 6)
+    await until_running(stack, 6)
     assert await first.end(signal.SIGTERM) == 0
 
     await stack.start()
@@ -72,7 +72,7 @@ async def test_a_second_member_takes_its_part_and_everything_is_done_once(stack:
     await stack.start()
     for number in range(6):
         await stack.publish(request(f"m-{number}", SLOW))
-    await _until_running(stack, 6)
+    await until_running(stack, 6)
     await stack.start()
     for number in range(6, 12):
         await stack.publish(request(f"m-{number}", HELLO))
@@ -82,7 +82,7 @@ async def test_a_second_member_takes_its_part_and_everything_is_done_once(stack:
     assert len(stack.sim.ledger().submits) == 12
 
 
-async def _until_running(stack: Stack, count: int) -> None:
+async def until_running(stack: Stack, count: int) -> None:
     """Wait until the service's own picture, which it renews every second, shows so many running jobs."""
     scribe = stack.scribes[-1]
     async with asyncio.timeout(20):

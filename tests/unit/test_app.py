@@ -12,11 +12,12 @@ import pytest
 import structlog
 
 from service import app, assemble
-from service.app import COMMIT_SECONDS, Service
+from service.app import COMMIT_SECONDS, GOODBYE_SECONDS, Service
 from service.assemble import Parts, Process
 from service.core.job import State
 from service.errors import ConfigError, RestoreError
 from service.health import Heartbeat
+from service.kafka.closing import STOP_SECONDS
 from service.kafka.consumer import RequestConsumer
 from service.kafka.tail import Tail
 from service.kafka.topics import Layout
@@ -109,6 +110,7 @@ class Stage:
     layout: Layout = field(default_factory=lambda: Layout(4, ()))
     prepared: asyncio.Event = field(default_factory=asyncio.Event)
     refusal: ConfigError | None = None
+    lacking: ConfigError | None = None
 
     def __post_init__(self) -> None:
         self.prepared.set()
@@ -116,6 +118,10 @@ class Stage:
         self.consumer = FakeConsumer(self)
         self.health = FakeHealth(self)
         self.service = Service(settings(), self.clock)
+
+    async def require_rights(self, *_given: object) -> None:
+        if self.lacking is not None:
+            raise self.lacking
 
     async def prepare(self, *_given: object) -> Layout:
         try:
@@ -177,6 +183,7 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Callable[[Scene], "Stage"]:
         async def act() -> None:
             stage = Stage()
             stages.append(stage)
+            monkeypatch.setattr(app, "require_rights", stage.require_rights)
             monkeypatch.setattr(app, "prepare", stage.prepare)
             monkeypatch.setattr(assemble, "connected", stage.connected)
             monkeypatch.setattr(app, "HealthServer", stage.health)
@@ -274,6 +281,11 @@ def test_a_stop_ends_within_the_grace_whatever_is_on_the_wire(play: Play) -> Non
     assert play(scene).notes[-1] == "health stopped"
 
 
+def test_what_is_kept_of_the_grace_is_enough_for_every_goodbye() -> None:
+    """The last commit, then the group's consumer, the producer and the tail, each for as long as it may."""
+    assert COMMIT_SECONDS + 3 * STOP_SECONDS <= GOODBYE_SECONDS
+
+
 def test_a_second_signal_skips_the_wait(play: Play) -> None:
     async def scene(stage: Stage) -> None:
         serving = await stage.start()
@@ -359,6 +371,16 @@ def test_signals_are_nobodys_after_the_end(play: Play) -> None:
 
 
 # A start that fails, and a crash.
+
+
+def test_a_service_without_its_permissions_makes_no_topics(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.lacking = ConfigError("no permission for Write on topic t")
+        stage.refusal = ConfigError("prepared all the same")
+        with pytest.raises(ConfigError, match="no permission for Write"):
+            await stage.service.serve()
+
+    assert play(scene).notes == ["health started", "health stopped"]
 
 
 def test_a_start_that_is_refused_says_why(play: Play) -> None:
@@ -552,5 +574,9 @@ def test_a_run_gives_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
         await asyncio.Event().wait()
         raise AssertionError
 
+    async def require_rights(*_given: object) -> None:
+        return
+
+    monkeypatch.setattr(app, "require_rights", require_rights)
     monkeypatch.setattr(app, "prepare", prepare)
     assert app.run(settings()) == 0
