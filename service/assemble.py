@@ -15,6 +15,7 @@ from service.kafka.client import ClusterConfig, reader
 from service.kafka.consumer import GroupConfig, RequestConsumer
 from service.kafka.journal import TAKEOVERS_AT_ONCE, Journal
 from service.kafka.producer import Producer
+from service.kafka.survey import JournalSurveyor
 from service.kafka.tail import Tail
 from service.kafka.takeover import Takeover
 from service.kafka.topics import DAY_MS, Creation, Layout, Topics
@@ -28,6 +29,7 @@ from service.pipeline.hold import Hold
 from service.pipeline.own import Ownership, Shards
 from service.pipeline.poll import PollStage
 from service.pipeline.publish import Surroundings
+from service.pipeline.reconcile import ReconcileStage, Surveyor
 from service.pipeline.steps import Steps
 from service.pipeline.submit import Desk, Spawn, SubmitStage
 from service.provider.api import Provider
@@ -110,6 +112,15 @@ def provider_of(settings: Settings) -> DashScope:
     return DashScope(config, guard)
 
 
+def rules_of(settings: Settings) -> Rules:
+    """The numbers that the core works with."""
+    return Rules(
+        uncertain=settings.submit.on_uncertain,
+        submit_seconds=settings.provider.submit_timeout_seconds,
+        settle_seconds=settings.submit.settle_seconds,
+    )
+
+
 @asynccontextmanager
 async def connected(process: Process, layout: Layout) -> AsyncIterator[Parts]:
     """The parts, with their connections open; closed again in the reverse order."""
@@ -121,7 +132,9 @@ async def connected(process: Process, layout: Layout) -> AsyncIterator[Parts]:
             await producer.start()
             tail = Tail(consumer, settings.topics.journal, process.clock)
             provider = CountedProvider(dashscope, process.metrics, process.clock)
-            yield _parts(process, layout, provider, _journal(settings, cluster, producer, tail))
+            journal = _journal(settings, cluster, producer, tail)
+            surveyor = JournalSurveyor(cluster, settings.topics.journal, producer, wait_ms)
+            yield _parts(process, layout, provider, journal, surveyor)
         finally:
             await producer.stop()
 
@@ -133,7 +146,9 @@ def _journal(settings: Settings, cluster: ClusterConfig, producer: Producer, tai
     return Journal(cluster, topics, producer, tail, takeover, settings.kafka.fetch_max_wait_ms, places)
 
 
-def _parts(process: Process, layout: Layout, provider: Provider, journal: Journal) -> Parts:
+def _parts(
+    process: Process, layout: Layout, provider: Provider, journal: Journal, surveyor: Surveyor
+) -> Parts:
     settings, clock, limits = process.settings, process.clock, process.settings.limits
     quota = settings.quota
     budgets = Budgets(clock, quota.part, quota.calls_per_second, quota.submit_per_minute)
@@ -143,6 +158,7 @@ def _parts(process: Process, layout: Layout, provider: Provider, journal: Journa
         SubmitStage(desk, clock, hold, budgets),
         PollStage(provider, clock, budgets, process.spawn, limits.queries_in_flight),
         CollectStage(provider, clock, process.spawn, limits.fetches_in_flight),
+        ReconcileStage(provider, surveyor, clock, budgets, rules_of(settings)),
     )
     shards = Shards(_ownership(process, layout, journal, steps, budgets))
     group = GroupConfig(
@@ -163,7 +179,7 @@ def _ownership(
     return Ownership(
         journal=journal,
         accept=AcceptStage(_limits(settings), _admission(settings), steps.submit, observing.admitted),
-        around=Surroundings(process.clock, Rules(), observing, steps.carry_out),
+        around=Surroundings(process.clock, rules_of(settings), observing, steps.carry_out),
         spawn=process.spawn,
         watcher=observing,
         window=Window(settings.deduplication.window_seconds, settings.deduplication.jobs),

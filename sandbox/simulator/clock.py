@@ -56,7 +56,7 @@ def vendor_time(epoch_seconds: float, zone_hours: float = ZONE_HOURS) -> str:
 
 
 def read_list_stamp(stamp: str, zone_hours: float = ZONE_HOURS) -> float:
-    """Epoch seconds of a list filter's `YYYYMMDDhhmmss` (GMT+8, unless told); ValueError when it is not one."""
+    """Epoch seconds of a list filter's `YYYYMMDDhhmmss`, GMT+8 unless told; ValueError for anything else."""
     if len(stamp) != 14 or not (stamp.isascii() and stamp.isdigit()):
         raise ValueError(f"not YYYYMMDDhhmmss: {stamp[:40]!r}")
     return (

@@ -47,6 +47,7 @@ class Submit:
     sealed_ms: int
     window: Span
     is_out: bool = False
+    partition: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +76,10 @@ def submits_of(jobs: Iterable[Job], offset_ms: int | None, rules: Rules) -> list
 
     `offset_ms` is how far the vendor's clock is ahead of ours now, for intents that do not say it.
     """
-    groups: dict[tuple[tuple[str, int], int, int | None], list[Job]] = {}
+    groups: dict[tuple[object, ...], list[Job]] = {}
     for job in sorted(jobs, key=lambda job: job.key):
-        groups.setdefault((job.key.request, job.group, job.sealed_ms), []).append(job)
+        place = (job.spec.origin.partition, job.key.request, job.group, job.sealed_ms)
+        groups.setdefault(place, []).append(job)
     return [_submit(group, offset_ms, rules) for group in groups.values()]
 
 
@@ -89,7 +91,15 @@ def _submit(jobs: Sequence[Job], offset_ms: int | None, rules: Rules) -> Submit:
         sealed_ms=jobs[0].sealed_ms or 0,
         window=window_of(jobs[0], offset_ms, rules),
         is_out=any(job.state is State.SUBMITTING for job in jobs),
+        partition=jobs[0].spec.origin.partition,
     )
+
+
+def witness_of(job: Job, offset_ms: int, rules: Rules) -> Span:
+    """When the job's task was made, for sure, by the vendor's clock: hours off are noticed, minutes not."""
+    made_ms = (job.submitted_ms or 0) + offset_ms
+    slack_ms = 1000 * (rules.submit_seconds + rules.settle_seconds + rules.unknown_skew_seconds)
+    return (made_ms - slack_ms, made_ms + slack_ms)
 
 
 def window_of(job: Job, offset_ms: int | None, rules: Rules) -> Span:

@@ -31,6 +31,7 @@ class Connection(TypedDict, total=False):
     ssl_context: ssl.SSLContext
 
 
+Isolation = Literal["read_uncommitted", "read_committed"]
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 
 
@@ -78,8 +79,10 @@ class ClusterConfig:
 
 
 @asynccontextmanager
-async def reader(cluster: ClusterConfig, fetch_max_wait_ms: int) -> AsyncIterator[AIOKafkaConsumer]:
-    """A consumer without a group, for reading partitions by hand; it sees uncommitted records too.
+async def reader(
+    cluster: ClusterConfig, fetch_max_wait_ms: int, isolation: Isolation = "read_uncommitted"
+) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer without a group, for reading partitions by hand; it sees uncommitted records unless told.
 
     Raises `ClusterError` when the cluster does not answer within `cluster.bound_seconds`.
     """
@@ -88,6 +91,7 @@ async def reader(cluster: ClusterConfig, fetch_max_wait_ms: int) -> AsyncIterato
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         fetch_max_wait_ms=fetch_max_wait_ms,
+        isolation_level=isolation,
         max_partition_fetch_bytes=8 * 1024 * 1024,
     )
     try:

@@ -29,6 +29,7 @@ from service.settings.knobs import (
     QuotaSettings,
     RequestSettings,
     ShutdownSettings,
+    SubmitSettings,
     TopicSettings,
 )
 
@@ -49,6 +50,7 @@ class Settings(BaseSettings):
     provider: ProviderSettings = ProviderSettings()
     quota: QuotaSettings = QuotaSettings()
     requests: RequestSettings = RequestSettings()
+    submit: SubmitSettings = SubmitSettings()
     outcomes: OutcomeSettings = OutcomeSettings()
     deduplication: DeduplicationSettings = DeduplicationSettings()
     limits: LimitSettings = LimitSettings()
