@@ -166,12 +166,10 @@ class FakeProvider:
         """The task with this id."""
         return next((task for task in (*self.submits, *self.strangers) if task.task_id == task_id), None)
 
-    def stranger(
-        self, *file_urls: str, statuses: tuple[TaskStatus, ...] = (TaskStatus.SUCCEEDED,)
-    ) -> FakeTask:
+    def stranger(self, *file_urls: str, status: TaskStatus = TaskStatus.SUCCEEDED) -> FakeTask:
         """A task that somebody else made in the account, just now."""
-        task_id = f"stranger-{len(self.strangers) + 1}"
-        task = FakeTask(task_id, "fun-asr-2025-11-07", file_urls, {}, statuses, created_ms=self._vendor_now())
+        task = FakeTask(f"stranger-{len(self.strangers) + 1}", "fun-asr-2025-11-07", file_urls, {}, (status,))
+        task.created_ms = self._vendor_now()
         self.strangers.append(task)
         return task
 

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+import httpx
 import pytest
 
 from sandbox.simulator import Fault, SimulatorConfig
@@ -55,9 +56,9 @@ def billed(stack: Stack) -> Counter[str]:
 
 async def strange(stack: Stack, *urls: str) -> None:
     """Let strangers submit these files, each in a task of its own."""
-    async with VendorClient(stack.sim.base_url, STRANGER) as stranger:
+    async with httpx.AsyncClient(trust_env=False) as http:
         for url in urls:
-            await stranger.submit(url)
+            await VendorClient(stack.sim, http, STRANGER).task(url)
 
 
 async def doubts(scribe: Scribe) -> dict[str, int]:
@@ -76,9 +77,9 @@ async def until_read(stack: Stack) -> None:
 
 
 async def test_a_lost_answer_is_adopted(stack: Stack) -> None:
+    await strange(stack, OTHER, "http://media.test/busy.wav?status=RUNNING_FOREVER")
     lose(stack, "drop_after")
     spoil(stack, "rename")
-    await strange(stack, OTHER, "http://media.test/busy.wav?status=RUNNING_FOREVER")
     scribe = await stack.start(**QUICK)
     await stack.publish(request("u-1", HELLO))
     [outcome] = await stack.outcomes(1, SECONDS)
@@ -89,8 +90,8 @@ async def test_a_lost_answer_is_adopted(stack: Stack) -> None:
 
 
 async def test_a_submit_that_never_arrived_is_made_again(stack: Stack) -> None:
-    lose(stack, "drop_before")
     await strange(stack, OTHER)
+    lose(stack, "drop_before")
     scribe = await stack.start(**QUICK)
     await stack.publish(request("u-2", HELLO))
     [outcome] = await stack.outcomes(1, SECONDS)

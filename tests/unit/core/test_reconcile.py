@@ -1,6 +1,7 @@
 """Which task an uncertain submit has made: matched by its files, or not there, or not certain yet."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,7 @@ from service.core.reconcile import (
     decide,
     submits_of,
     window_of,
+    witness_of,
 )
 from tests.unit.core.samples import NOW_MS, job, spec
 
@@ -248,3 +250,16 @@ def test_two_complete_readings_apart_are_evidence() -> None:
     assert second == Evidence(15, 10)
     assert second.after(16, is_complete=False, apart_ms=5) == Evidence(15)
     assert second.after(30, is_complete=True, apart_ms=5) == Evidence(30, 15)
+
+
+def test_submits_of_two_shards_are_two_though_their_ids_are_one() -> None:
+    other = spec(origin=replace(spec().origin, partition=1))
+    found = submits_of([job(State.UNCERTAIN), job(State.UNCERTAIN, spec=other)], 0, RULES)
+    assert [each.partition for each in found] == [0, 1]
+
+
+def test_a_witness_was_made_about_when_we_submitted_it() -> None:
+    slack_ms = 1000 * (30 + 60 + 900)
+    made_ms = NOW_MS - 10_000 + 7
+    assert list(witness_of(job(State.RUNNING), 7, RULES)) == [made_ms - slack_ms, made_ms + slack_ms]
+    assert witness_of(job(State.RUNNING, submitted_ms=None), 0, RULES)[1] == slack_ms

@@ -297,7 +297,7 @@ async def test_jobs_that_share_a_post_are_intended_at_one_moment_with_the_vendor
 
 @pytest.mark.parametrize("is_by_the_wall_clock", [True, False])
 async def test_an_intent_that_was_sealed_late_is_not_posted(world: World, is_by_the_wall_clock: bool) -> None:
-    """A later owner looks for the task from the intent on, and would not find one that was made much later."""
+    """A later owner looks for the task from the intent on, and would not find one made much later."""
     shard = world.shard()
     world.writers[0].gate.clear()
     shard.wake()
