@@ -27,11 +27,16 @@ Found = Adopted | NotFound | OutOfReach
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A task that no journal knows; `urls` are its files', percent escapes aside, None while nobody knows."""
+    """A task that no journal knows; `urls` are its files', percent escapes aside, None while nobody knows.
+
+    One that jobs of a `request` have may still be that of their siblings, and of nobody else: the answer to a
+    submit is written down job by job, and a crash may come between two.
+    """
 
     task_id: str
     created_ms: int
     urls: frozenset[str] | None = None
+    request: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,7 @@ class Submit:
     """Jobs that shared a POST: those that are still open of the `files` it was meant for.
 
     `window` is when its task can have been made, by the vendor's clock. `is_out`: its answer is awaited.
+    `had` are earlier tasks of the jobs, which this submit cannot have made.
     """
 
     keys: tuple[JobKey, ...]
@@ -48,6 +54,7 @@ class Submit:
     window: Span
     is_out: bool = False
     partition: int = 0
+    had: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +99,7 @@ def _submit(jobs: Sequence[Job], offset_ms: int | None, rules: Rules) -> Submit:
         window=window_of(jobs[0], offset_ms, rules),
         is_out=any(job.state is State.SUBMITTING for job in jobs),
         partition=jobs[0].spec.origin.partition,
+        had=frozenset(task_id for job in jobs for task_id in job.task_ids),
     )
 
 
@@ -130,7 +138,9 @@ def decide(
     unclear, clear = _sort_out(submits, candidates)
     matched = _match(asking, clear)
     answers: dict[Submit, Found] = {
-        submit: Adopted(task.task_id, len(task.urls or ())) for submit, task in matched.items()
+        # With fewer files than jobs a file is still found by its URL alone.
+        submit: Adopted(task.task_id, max(len(task.urls or ()), len(submit.urls)))
+        for submit, task in matched.items()
     }
     for submit in asking:
         is_open = any(_may_be_of(task, submit) for task in unclear)
@@ -166,16 +176,20 @@ def _sort_out(
 
 
 def _may_be_of(task: Candidate, submit: Submit) -> bool:
-    is_its = task.urls is None or _shares(task.urls, submit)
-    return is_its and is_within(task.created_ms, (submit.window,))
+    return _can_be(task, submit, _shares)
 
 
-def _same(urls: frozenset[str], submit: Submit) -> bool:
-    return urls == submit.urls
+def _is_whole(urls: frozenset[str], submit: Submit) -> bool:
+    return urls == submit.urls and len(urls) == submit.files
 
 
-def _holds(urls: frozenset[str], submit: Submit) -> bool:
-    """With files of jobs that ended meanwhile."""
+def _has_ended_ones(urls: frozenset[str], submit: Submit) -> bool:
+    """With the files of jobs that ended meanwhile."""
+    return urls >= submit.urls and len(urls) == submit.files
+
+
+def _has_fewer(urls: frozenset[str], submit: Submit) -> bool:
+    """Without files that were intended, and then not posted any more."""
     return urls >= submit.urls and len(urls) <= submit.files
 
 
@@ -184,12 +198,15 @@ def _shares(urls: frozenset[str], submit: Submit) -> bool:
     return bool(urls & submit.urls) and len(urls) <= submit.files
 
 
+FITS: tuple[Fit, ...] = (_is_whole, _has_ended_ones, _has_fewer, _shares)
+"""The better ones first."""
+
+
 def _match(submits: Sequence[Submit], tasks: Sequence[Candidate]) -> dict[Submit, Candidate]:
     """As many pairs as there can be: of those that can have made a task, the one whose window ends first."""
     pairs: dict[Submit, Candidate] = {}
     left = sorted(submits, key=lambda submit: (submit.window[1], submit.sealed_ms, submit.keys))
-    fits: tuple[Fit, ...] = (_same, _holds, _shares)
-    for fit in fits:
+    for fit in FITS:
         taken = {task.task_id for task in pairs.values()}
         for task in (task for task in tasks if task.task_id not in taken):
             able = (submit for submit in left if _can_be(task, submit, fit))
@@ -201,4 +218,7 @@ def _match(submits: Sequence[Submit], tasks: Sequence[Candidate]) -> dict[Submit
 
 
 def _can_be(task: Candidate, submit: Submit, fit: Fit) -> bool:
-    return is_within(task.created_ms, (submit.window,)) and fit(task.urls or frozenset(), submit)
+    """Whether it was made in time, and its files, as far as they are known, fit."""
+    if task.task_id in submit.had or task.request not in (None, submit.keys[0].request):
+        return False
+    return is_within(task.created_ms, (submit.window,)) and (task.urls is None or fit(task.urls, submit))

@@ -278,6 +278,15 @@ class Shard:
         for finished_ms, request in sorted(finished):
             self._remember(request, max(finished_ms, earliest_ms))
 
+    def tasks_of(self, request: RequestKey) -> set[str]:
+        """Every task that some job of the request is known to have had."""
+        tally = self.tallies.get(request)
+        if tally is None:
+            return set()
+        found = {task_id for marker in tally.ended.values() for task_id in marker.task_ids}
+        jobs = (self.jobs.get(JobKey(*request, index)) for index in tally.open)
+        return found | {task_id for job in jobs if job is not None for task_id in job.task_ids}
+
     def overdue(self, now_ms: int) -> list[JobKey]:
         """Open jobs whose deadline has passed."""
         return [key for key, job in self.jobs.items() if job.spec.deadline_ms <= now_ms]

@@ -2,7 +2,7 @@
 known of each. Rule: a task that was seen once is not forgotten while it may be somebody's.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
@@ -21,6 +21,8 @@ class Sightings:
     tasks: dict[str, ListedTask] = field(default_factory=dict)
     _known: set[str] = field(default_factory=set)
     """Those that are some job's."""
+    _shared: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """Those that may be more jobs' of the same request."""
     _urls: dict[str, frozenset[str]] = field(default_factory=dict)
     """The files of those that are over, percent escapes aside."""
 
@@ -35,6 +37,10 @@ class Sightings:
         """These are some job's."""
         self._known.update(self.tasks.keys() & set(task_ids))
 
+    def note_shared(self, requests: Mapping[str, tuple[str, int]]) -> None:
+        """These are tasks of requests that have an uncertain job too."""
+        self._shared = {each: request for each, request in requests.items() if each in self.tasks}
+
     def note_look(self, task: TaskView) -> None:
         """One that is over names its files, and nothing about it changes any more."""
         if task.status in OVER:
@@ -47,6 +53,10 @@ class Sightings:
 
     def candidates(self) -> list[Candidate]:
         """Tasks that may be a submit's; one that is over without a file cannot succeed any more."""
-        unknown = (task for each, task in sorted(self.tasks.items()) if each not in self._known)
-        found = (Candidate(task.task_id, task.created_ms, self._urls.get(task.task_id)) for task in unknown)
+        nobodys = [each for each in self.tasks if each not in self._known or each in self._shared]
+        found = [self._candidate(self.tasks[each]) for each in sorted(nobodys)]
         return [each for each in found if each.urls != frozenset()]
+
+    def _candidate(self, task: ListedTask) -> Candidate:
+        urls, request = self._urls.get(task.task_id), self._shared.get(task.task_id)
+        return Candidate(task.task_id, task.created_ms, urls, request)

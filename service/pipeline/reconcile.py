@@ -108,6 +108,7 @@ class ReconcileStage:
         apart_ms = round(1000 * self._rules.readings_apart_seconds)
         self._evidence = self._evidence.after(begun_ms, is_complete=reading.is_complete, apart_ms=apart_ms)
         self._sightings.take(reading, self._spans())
+        self._sightings.note_shared(self._shared())
         surveys = await self._survey()
         if surveys is None:
             return
@@ -156,6 +157,11 @@ class ReconcileStage:
             is_listed = job.state is State.RUNNING and oldest_ms <= (job.submitted_ms or 0) <= youngest_ms
             if is_listed and offset_ms is not None and job.task_id is not None:
                 yield job.task_id, witness_of(job, offset_ms, self._rules)
+
+    def _shared(self) -> dict[str, tuple[str, int]]:
+        """Tasks of requests that have an uncertain job."""
+        requests = {(shard, key.request) for shard, key in self._asked}
+        return {each: request for shard, request in requests for each in shard.state.tasks_of(request)}
 
     def _latest_ms(self) -> float:
         offset_ms = self._provider.clock_offset_ms()

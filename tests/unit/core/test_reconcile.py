@@ -120,14 +120,37 @@ def test_files_of_jobs_that_ended_meanwhile_may_be_in_the_task() -> None:
     assert decided([submit("r", B, files=1)], [task("t", A, B)]) == {"r": NotFound()}
 
 
-def test_a_task_that_names_a_part_of_its_files_is_adopted_as_well() -> None:
-    assert decided([submit("r", A, B)], [task("t", A)]) == {"r": Adopted("t", 1)}
+def test_a_task_that_names_a_part_of_its_files_is_adopted_as_one_of_all() -> None:
+    """A job takes the only file of a task for its own where the task has one file alone."""
+    assert decided([submit("r", A, B)], [task("t", A)]) == {"r": Adopted("t", 2)}
+
+
+def test_a_task_of_the_request_may_be_a_siblings_and_of_nobody_else() -> None:
+    """Of one answer a crash has left one job with the task, and the other uncertain."""
+    theirs = replace(task("t", A, B), request=("r", 0))
+    assert decided([submit("r", B, files=2)], [theirs]) == {"r": Adopted("t", 2)}
+    assert decided([submit("x", B, files=2)], [theirs]) == {"x": NotFound()}
+    undecided = replace(unknown("t"), request=("r", 0))
+    assert decided([submit("r", B), submit("x", B)], [undecided]) == {"x": NotFound()}
+
+
+def test_a_task_that_a_job_has_given_up_is_not_adopted_again() -> None:
+    assert decided([submit("r", A, had=frozenset({"t"}))], [task("t", A)]) == {"r": NotFound()}
 
 
 def test_the_task_that_fits_best_is_taken_first() -> None:
     submits = [submit("r1", A, files=2), submit("r2", A, B)]
     found = decided(submits, [task("t1", A, B), task("t2", A)])
     assert found == {"r1": Adopted("t2", 1), "r2": Adopted("t1", 2)}
+
+
+def test_a_task_of_as_many_files_as_were_meant_is_taken_before_a_smaller_one() -> None:
+    submits = [submit("r1", A, files=2), submit("r2", A)]
+    assert decided(submits, [task("t", A)]) == {"r1": NotFound(), "r2": Adopted("t", 1)}
+    assert decided(submits, [task("t", A), task("u", A, B)]) == {
+        "r1": Adopted("u", 2),
+        "r2": Adopted("t", 1),
+    }
 
 
 def test_an_equal_submit_whose_answer_is_awaited_may_have_made_the_task() -> None:

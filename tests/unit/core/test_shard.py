@@ -416,3 +416,15 @@ def test_a_settled_job_met_its_publication() -> None:
     shard.apply(JobKey("r", 0, 0), CancelAsked(), moment())
     assert shard.apply(JobKey("r", 0, 0), Published(), moment()) == Change()
     assert shard.jobs[JobKey("r", 0, 0)].state is State.DONE
+
+
+def test_every_task_of_a_request_is_known_by_its_jobs_and_its_markers() -> None:
+    shard = Shard(0)
+    opened(shard, 3)
+    run(shard, 0, files=1)
+    succeed(shard, 0)
+    shard.settle(JobKey("r", 0, 0), moment())
+    assert shard.tasks_of(("r", 0)) == {"t1"}
+    shard.jobs[JobKey("r", 0, 1)] = replace(shard.jobs[JobKey("r", 0, 1)], former_tasks=("t7",), task_id="t8")
+    assert shard.tasks_of(("r", 0)) == {"t1", "t7", "t8"}
+    assert shard.tasks_of(("unknown", 0)) == set()

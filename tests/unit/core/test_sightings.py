@@ -74,3 +74,12 @@ def test_a_task_that_the_query_does_not_show_as_over_may_be_anybodys(status: Tas
     sightings.note_look(look("t1", status=status))
     assert sightings.candidates() == [Candidate("t1", 10)]
     assert sightings.to_look_at() == ["t1"]
+
+
+def test_a_task_of_a_request_with_an_uncertain_job_is_a_candidate_though_it_is_known() -> None:
+    sightings = seen(listed("t1"), listed("t2"))
+    sightings.note_known(["t1", "t2"])
+    sightings.note_shared({"t1": ("r", 0), "never seen": ("r", 0)})
+    assert sightings.candidates() == [Candidate("t1", 10, request=("r", 0))]
+    sightings.note_shared({})
+    assert sightings.candidates() == []

@@ -221,6 +221,26 @@ async def test_a_job_of_ours_that_ended_since_its_journal_was_read_may_have_the_
     assert state(shard) is State.UNCERTAIN
 
 
+async def test_of_an_answer_that_a_crash_left_half_written_down_the_other_job_gets_its_task(
+    world: World,
+) -> None:
+    """The entries of a batch become durable one after the other."""
+    world.provider.offset_ms = 0
+    world.provider.statuses = (TaskStatus.SUCCEEDED,)
+    former = world.shard()
+    await world.take(former, "r", file_urls=urls("a", "b"))
+    former.close()
+    journal = world.broker.journal()
+    last = max(at for at, each in enumerate(journal) if each.key == b"r/0/1")
+    del journal[last]
+    world.run()
+    restored(world)
+    await world.clock.sleep(LONG)
+    assert world.seen.ends() == {"r/0/0": "result", "r/0/1": "result"}
+    assert world.seen.doubts == [Doubt.BEGUN, Doubt.ADOPTED]
+    assert posted(world) == 1
+
+
 # The list is not to be relied on.
 
 
