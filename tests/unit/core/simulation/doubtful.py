@@ -92,7 +92,7 @@ class Doubtful:
         """Read the journal, look at tasks that nobody knows, decide."""
         around, self.is_read = self.owner.around, False
         survey = Survey(0, {each.task_id for each in self.sightings.candidates()})
-        for entry in around.journal.log:
+        for entry in around.journal.log if survey.wanted else ():
             survey.add(entry.offset, entry.key, entry.value, entry.stamp)
         self.sightings.note_known(survey.known())
         for task_id in self.sightings.to_look_at():
