@@ -29,8 +29,8 @@ from service.core.moment import (
     finish,
     is_overdue,
     submit_again,
+    with_task,
 )
-from service.core.sending import cancel, with_task
 from service.errors import FailureCode
 from service.messages import Stage
 
@@ -75,9 +75,10 @@ def out_of_reach(job: Job, _event: OutOfReach, _moment: Moment) -> Transition:
     return _fail(job, "the submit was never answered, and is too old to be found in the provider's list")
 
 
-def cancel_uncertain(job: Job, event: CancelAsked, moment: Moment) -> Transition:
+def cancel_uncertain(job: Job, _event: CancelAsked, _moment: Moment) -> Transition:
     """End the job; there is no task id to cancel at the provider."""
-    return _end_in_doubt(cancel(job, event, moment), Doubt.CANCELLED)
+    ending = FailureEnding(Stage.SUBMIT, FailureCode.CANCELLED, "cancelled on request")
+    return _end_in_doubt(finish(job, ending), Doubt.CANCELLED)
 
 
 def expire_uncertain(job: Job, event: object, moment: Moment) -> Transition:

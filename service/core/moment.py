@@ -127,6 +127,18 @@ def without_intent(job: Job) -> Job:
     return replace(job, sealed_ms=None, vendor_offset_ms=None, task_files=0)
 
 
+def with_task(job: Job, task_id: str, task_files: int, submitted_ms: int) -> Job:
+    """The job, running."""
+    return replace(
+        without_intent(job),
+        state=State.RUNNING,
+        task_id=task_id,
+        task_files=task_files,
+        tasks_made=job.tasks_made + 1,
+        submitted_ms=submitted_ms,
+    )
+
+
 def is_overdue(job: Job, moment: Moment) -> bool:
     """Whether the job's deadline has passed."""
     return moment.now_ms >= job.spec.deadline_ms

@@ -25,6 +25,7 @@ from service.core.moment import (
     is_overdue,
     may_try_again,
     wait,
+    with_task,
     without_intent,
 )
 from service.core.verdicts import Action
@@ -79,18 +80,6 @@ def submitted(job: Job, event: Submitted, moment: Moment) -> Transition:
         return expire(running, event, moment)
     due_ms = moment.rules.look_schedule.next_look_ms(moment.now_ms, moment.now_ms)
     return Transition(running, durable=True, steps=(Watch(job.key, event.task_id, due_ms),))
-
-
-def with_task(job: Job, task_id: str, task_files: int, submitted_ms: int) -> Job:
-    """The job, running."""
-    return replace(
-        without_intent(job),
-        state=State.RUNNING,
-        task_id=task_id,
-        task_files=task_files,
-        tasks_made=job.tasks_made + 1,
-        submitted_ms=submitted_ms,
-    )
 
 
 def refused(job: Job, event: SubmitRefused, moment: Moment) -> Transition:
