@@ -6,16 +6,14 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from service.core import doubting, grouping, sending, verdicts, watching
+from service.core import grouping, sending, verdicts, watching
 from service.core import shard as shard_module
 from service.core.batch import Appended, Batch, Committed, Unknown
 from service.core.entry import encode_job, read_key
-from service.core.events import Adopted, Event, FetchFailed, Intended, Restored, SubmitLost
+from service.core.events import Event, FetchFailed, Intended, Restored, SubmitLost
 from service.core.identity import JobKey
 from service.core.job import Job, State
-from service.core.listing import Reading
 from service.core.moment import Moment, Transition, expire, wait
-from service.core.reconcile import Evidence
 from service.core.restore import Restore
 from service.core.shard import Move, Shard, Tally
 from service.core.sightings import Sightings
@@ -24,7 +22,6 @@ from service.core.transitions import TABLE, Answer, ignore, impossible
 from service.core.verdicts import Action, Verdict
 from service.errors import FailureCode, PublishError
 from service.kafka.writer import AtLeastOnceWriter
-from tests.unit.core.simulation.doubtful import Doubtful
 from tests.unit.core.simulation.owner import Owner
 from tests.unit.core.simulation.weather import Weather
 from tests.unit.core.simulation.world import DRAWN, World
@@ -277,37 +274,6 @@ def late_intent_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     _answer(monkeypatch, State.FINISHING, Intended, impossible)
 
 
-def one_reading(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What one reading does not show is not there."""
-
-    def after(self: Evidence, begun_ms: int, *, is_complete: bool, apart_ms: int) -> Evidence:
-        return Evidence(begun_ms, begun_ms if is_complete else None)
-
-    monkeypatch.setattr(Evidence, "after", after)
-
-
-def any_reading(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reading that broke off shows all there is."""
-    monkeypatch.setattr(Reading, "is_complete", property(lambda self: True))
-
-
-def unsettled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A submit is settled as soon as it is uncertain."""
-    ask = Doubtful.ask
-    monkeypatch.setattr(Doubtful, "ask", lambda self, key, due_ms, settled_ms: ask(self, key, due_ms, 0))
-
-
-def running_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A task whose files nobody knows yet is nobody's."""
-    candidates = Sightings.candidates
-    monkeypatch.setattr(
-        Sightings, "candidates", lambda self: [each for each in candidates(self) if each.urls is not None]
-    )
-    monkeypatch.setattr(
-        Sightings, "to_look_at", lambda self: [each.task_id for each in candidates(self) if each.urls is None]
-    )
-
-
 def siblings_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     """A task that one job of a POST is known to have is no other's."""
     monkeypatch.setattr(Sightings, "note_shared", lambda self, requests: None)
@@ -316,16 +282,6 @@ def siblings_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
 def sealed_late(monkeypatch: pytest.MonkeyPatch) -> None:
     """An intent is posted however long it waited for its sealing."""
     monkeypatch.setattr("tests.unit.core.simulation.owner.LATEST_MS", 10**12)
-
-
-def only_file_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A task that names one file of many is adopted as one of one file."""
-    adopted = doubting.adopted
-
-    def alone(job: Job, event: Adopted, moment: Moment) -> Transition:
-        return adopted(job, Adopted(event.task_id, 1), moment)
-
-    _answer(monkeypatch, State.UNCERTAIN, Adopted, alone)
 
 
 CRASHES = Weather(disturbed=0.06)
@@ -358,13 +314,8 @@ MUTANTS = [
     Mutant("markers are swept too slowly", one_swept, "N8: .* are remembered"),
     Mutant("half swept requests stay", half_swept_kept, "N8: .* never be forgotten", BROKER),
     Mutant("an intent that comes too late", late_intent_refused, "state finishing met Intended"),
-    Mutant("one reading of the list", one_reading, "N4: |N3: "),
-    Mutant("a reading that broke off", any_reading, "N3: |N4: |N10: "),
-    Mutant("nothing has to settle", unsettled, "N3: |N10: ", CRASHES),
-    Mutant("a running task is nobody's", running_ignored, "N3: |N10: "),
     Mutant("a sibling's task is no other's", siblings_ignored, "N3: |N10: ", BROKER),
     Mutant("an intent that was sealed late", sealed_late, "N3: |N10: ", CRASHES),
-    Mutant("the only file of a task", only_file_taken, "N3: |no result at the provider|text", CRASHES),
     Mutant("fetch stuck at the deadline", stuck_fetch, "N1: nothing will ever happen", HURRY),
 ]
 
