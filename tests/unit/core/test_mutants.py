@@ -279,11 +279,6 @@ def siblings_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Sightings, "note_shared", lambda self, requests: None)
 
 
-def sealed_late(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An intent is posted however long it waited for its sealing."""
-    monkeypatch.setattr("tests.unit.core.simulation.owner.LATEST_MS", 10**12)
-
-
 CRASHES = Weather(disturbed=0.06)
 STRANGERS = Weather(disturbed=0.06, strange=0.25)
 HURRY = Weather(disturbed=0.05, hurried=1.0, unfetched=0.8)
@@ -315,7 +310,6 @@ MUTANTS = [
     Mutant("half swept requests stay", half_swept_kept, "N8: .* never be forgotten", BROKER),
     Mutant("an intent that comes too late", late_intent_refused, "state finishing met Intended"),
     Mutant("a sibling's task is no other's", siblings_ignored, "N3: |N10: ", BROKER),
-    Mutant("an intent that was sealed late", sealed_late, "N3: |N10: ", CRASHES),
     Mutant("fetch stuck at the deadline", stuck_fetch, "N1: nothing will ever happen", HURRY),
 ]
 

@@ -124,9 +124,12 @@ class ProviderModel:
         return not redone and not self._is_nobodys(task, url, now_ms)
 
     def _is_nobodys(self, task: Task, url: str, now_ms: int) -> bool:
-        """Whose answer was lost, and which the provider has lost, or which ended without naming the file."""
-        is_hopeless = task.is_lost or (task.is_over(now_ms) and not task.names(url))
-        return task.id not in self.watched and is_hopeless
+        """Whose answer was lost, and which the provider has lost; or which ended without naming the file.
+
+        Of the latter nothing can come for the file, and nobody can tell that it was its task.
+        """
+        is_gone = task.is_lost and task.id not in self.watched
+        return is_gone or (task.is_over(now_ms) and not task.names(url))
 
     def submit(self, files: dict[str, str], now_ms: int) -> SubmitAnswer:
         """Take a submit of job keys and their URLs."""
