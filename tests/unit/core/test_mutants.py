@@ -296,7 +296,7 @@ MUTANTS = [
     Mutant("restored intent submitted again", submitting_resubmitted, "N3: "),
     Mutant("lost POST made again", lost_resubmitted, "N3: |N10: "),
     Mutant("failed files submitted again", everything_resubmitted, "N3: "),
-    Mutant("duplicate check off", no_duplicates, "N3: |N1: "),
+    Mutant("duplicate check off", no_duplicates, "N3: |N1: |N2: "),
     Mutant("half an accept is a duplicate", no_completion, "N5: |N1: nothing ever came", CRASHES),
     Mutant("nothing is mended", no_mending, "N6: "),
     Mutant("the cursor is not mended", no_cursor_mending, "N6: the cursor", STRANGERS),
