@@ -16,6 +16,7 @@ from service.kafka.client import ClusterConfig, reader
 from service.kafka.consumer import GroupConfig, RequestConsumer
 from service.kafka.journal import TAKEOVERS_AT_ONCE, Journal
 from service.kafka.producer import Producer
+from service.kafka.survey import JournalSurveyor
 from service.kafka.tail import Tail
 from service.kafka.topics import DAY_MS, Creation, Layout, Topics
 from service.kafka.transactions import require_transactions
@@ -32,6 +33,7 @@ from service.pipeline.own import Shards
 from service.pipeline.ownership import Ownership
 from service.pipeline.poll import Lookout, PollStage
 from service.pipeline.publish import Surroundings
+from service.pipeline.reconcile import ReconcileStage, Surveyor
 from service.pipeline.steps import Steps
 from service.pipeline.submit import Desk, Spawn, SubmitStage
 from service.provider.api import Provider
@@ -113,6 +115,15 @@ def provider_of(settings: Settings) -> DashScope:
     return DashScope(config, guard)
 
 
+def rules_of(settings: Settings) -> Rules:
+    """The numbers that the core works with."""
+    return Rules(
+        uncertain=settings.submit.on_uncertain,
+        submit_seconds=settings.provider.submit_timeout_seconds,
+        settle_seconds=settings.submit.settle_seconds,
+    )
+
+
 @asynccontextmanager
 async def connected(process: Process, layout: Layout) -> AsyncIterator[Parts]:
     """The parts, with their connections open; closed again in the reverse order."""
@@ -137,7 +148,8 @@ async def connected(process: Process, layout: Layout) -> AsyncIterator[Parts]:
                 places=asyncio.Semaphore(TAKEOVERS_AT_ONCE),
             )
             provider = CountedProvider(dashscope, process.metrics, process.clock)
-            yield _parts(process, layout, provider, journal)
+            surveyor = JournalSurveyor(cluster, settings.topics.journal, consumer, wait_ms)
+            yield _parts(process, layout, provider, journal, surveyor)
         finally:
             if producer is not None:
                 await producer.stop()
@@ -153,10 +165,12 @@ async def _producer(settings: Settings, cluster: ClusterConfig) -> Producer | No
     return producer
 
 
-def _parts(process: Process, layout: Layout, provider: Provider, journal: Journal) -> Parts:
+def _parts(
+    process: Process, layout: Layout, provider: Provider, journal: Journal, surveyor: Surveyor
+) -> Parts:
     settings = process.settings
     gate = _gate(process, layout, lambda: [shard.state.spend for shard in shards.open_shards()])
-    steps = _steps(process, gate, provider, journal)
+    steps = _steps(process, gate, provider, journal, surveyor)
     shards = Shards(_ownership(process, layout, journal, steps, gate.budgets))
     group = GroupConfig(
         topic=settings.topics.requests,
@@ -177,7 +191,7 @@ def _gate(process: Process, layout: Layout, spends: Callable[[], list[DaySpend]]
     return Gate(clock, budgets, Hold(clock, observing.hold), brake, observing.outage)
 
 
-def _steps(process: Process, gate: Gate, provider: Provider, journal: Journal) -> Steps:
+def _steps(process: Process, gate: Gate, provider: Provider, journal: Journal, surveyor: Surveyor) -> Steps:
     clock, spawn, limits = process.clock, process.spawn, process.settings.limits
     dropped = process.observing.cancel_dropped
     desk = Desk(provider, journal.tail, spawn, limits.posts_in_flight)
@@ -186,6 +200,7 @@ def _steps(process: Process, gate: Gate, provider: Provider, journal: Journal) -
         SubmitStage(desk, clock, gate),
         PollStage(lookout, clock),
         CollectStage(provider, clock, spawn, limits.fetches_in_flight),
+        ReconcileStage(provider, surveyor, clock, gate.budgets, rules_of(process.settings)),
     )
 
 
@@ -196,7 +211,7 @@ def _ownership(
     return Ownership(
         journal=journal,
         accept=AcceptStage(_limits(settings), _admission(settings), steps.submit, observing.admitted),
-        around=Surroundings(process.clock, Rules(), observing, steps.carry_out),
+        around=Surroundings(process.clock, rules_of(settings), observing, steps.carry_out),
         spawn=process.spawn,
         watcher=observing,
         window=Window(settings.deduplication.window_seconds, settings.deduplication.jobs),

@@ -45,7 +45,7 @@ class FailureCode(StrEnum):
     CANCELLED = "cancelled"
     """A cancel request ended it."""
     SUBMIT_UNCERTAIN = "submit_uncertain"
-    """The provider's answer to the submit was lost; it may be billed. Replay it if a second bill is fine."""
+    """Nobody could find out whether the submit made a task; it may be billed. Replay it if that is fine."""
     SUBMIT_REJECTED = "submit_rejected"
     """The provider refused the request as it stands: `provider_code` says why."""
     AUDIO_UNREACHABLE = "audio_unreachable"

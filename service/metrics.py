@@ -24,6 +24,7 @@ from service.clock import Clock, SystemClock
 from service.contract.models import Family
 from service.core.admission import Admitted
 from service.core.job import State
+from service.core.moment import Doubt
 from service.core.spend import SPEND_LIMIT
 from service.core.verdicts import TABLE, Action
 from service.errors import FailureCode
@@ -82,6 +83,12 @@ class Metrics:
             "scribe_requests_lost", "Request records removed by the topic's retention before they were read."
         )
 
+        self._doubts = self._counter(
+            "scribe_uncertain_submits",
+            "Jobs whose submit may have made a task, when that began and how it ended.",
+            "event",
+        )
+
     def _make_provider_metrics(self) -> None:
         self._calls = self._counter(
             "scribe_provider_calls", "Calls to the provider, by what became of them.", "kind", "result"
@@ -125,6 +132,8 @@ class Metrics:
         for call in CALLS:
             for result in CALL_RESULTS:
                 self._calls.labels(call, result)
+        for doubt in Doubt:
+            self._doubts.labels(doubt)
         for event in SHARD_EVENTS:
             self._shard_events.labels(event)
 
@@ -181,6 +190,10 @@ class Metrics:
     def shard_event(self, word: str) -> None:
         """Something happened to a shard; `word` is one of `SHARD_EVENTS`."""
         self._shard_events.labels(_among(word, SHARD_EVENTS)).inc()
+
+    def submit_doubted(self, word: str) -> None:
+        """A job's submit is uncertain, or no longer; `word` is one of `Doubt`."""
+        self._doubts.labels(_among(word, tuple(Doubt))).inc()
 
     def requests_lost(self, count: int) -> None:
         """Request records are gone unread."""

@@ -9,9 +9,10 @@ from service.clock import Clock
 from service.contract.models import model_info
 from service.core import verdicts
 from service.core.admission import Admission
+from service.core.moment import Doubt
 from service.core.outcomes import Outcome
 from service.core.spend import SPEND_LIMIT
-from service.core.task import Accepted, Lost, NotSent, Refused, SubmitAnswer, TaskView, Trouble
+from service.core.task import Accepted, Lost, NotSent, Refused, SubmitAnswer, TaskPage, TaskView, Trouble
 from service.messages import Failure, stage_seconds
 from service.metrics import Metrics
 from service.provider.api import Provider
@@ -54,6 +55,10 @@ class Observing:
         """A shard was taken, refused, fenced or closed."""
         self._metrics.shard_event(word)
         log.write(log.SHARD, word=word, partition=partition, detail=detail)
+
+    def doubted(self, word: Doubt) -> None:
+        """A job's submit became uncertain, or how that ended."""
+        self._metrics.submit_doubted(word)
 
     def requests_lost(self, partition: int, count: int) -> None:
         """The request topic's retention removed requests that nobody had read."""
@@ -103,6 +108,17 @@ class CountedProvider:
         if isinstance(answer, TaskView):
             self._note_codes(answer)
         return answer
+
+    async def list_tasks(self, page_no: int) -> TaskPage | Trouble:
+        """As the port says."""
+        started = self._clock.boot_seconds()
+        answer = await self._provider.list_tasks(page_no)
+        self._count("list", started, answer if isinstance(answer, Trouble) else None)
+        return answer
+
+    def clock_offset_ms(self) -> int | None:
+        """As the port says."""
+        return self._provider.clock_offset_ms()
 
     async def cancel(self, task_id: str) -> Trouble | None:
         """As the port says."""

@@ -44,6 +44,7 @@ def _shard(partition: int, tenancy: Tenancy) -> ShardStatus:
 
 def _budgets(budgets: Budgets) -> Iterator[BudgetStatus]:
     yield BudgetStatus("query", budgets.query.rate_per_second, budgets.query.share_per_second)
+    yield BudgetStatus("list", budgets.listing.rate_per_second, budgets.listing.share_per_second)
     yield BudgetStatus("cancel", budgets.cancel.rate_per_second, budgets.cancel.share_per_second)
     for model, budget in budgets.submits.items():
         yield BudgetStatus("submit", budget.rate_per_second, budget.share_per_second, model)

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from sandbox.simulator.clock import http_date
 from sandbox.simulator.damage import NoAnswer, broken_reply, deliver, whole
+from sandbox.simulator.faults import Fault
 from sandbox.simulator.ledger import CallEntry, SubmitEntry
 from sandbox.simulator.state import SimulatorState
 from sandbox.simulator.wire import ApiError, Reply, error_reply
@@ -26,6 +27,8 @@ class Call:
     body: bytes
     entry: CallEntry
     submit: SubmitEntry | None = None
+    fault: Fault | None = None
+    """The rule that hits the call: the list heeds what concerns its rows."""
 
 
 Work = Callable[[Call], Reply]
@@ -42,7 +45,7 @@ async def run_call(state: SimulatorState, kind: str, request: Request, work: Wor
         return NoAnswer()
     entry = CallEntry(kind, state.clock.now(), state.clock.wall(), task_id=request.path_params.get("task_id"))
     call = Call(request, body, entry)
-    fault = state.faults.take(kind, f"{request.url} {body.decode('utf-8', 'replace')}")
+    fault = call.fault = state.faults.take(kind, f"{request.url} {body.decode('utf-8', 'replace')}")
     reply = (
         _work(call, work) if fault is None or fault.works_first else broken_reply(fault, kind, entry.task_id)
     )

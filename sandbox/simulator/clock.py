@@ -7,7 +7,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import formatdate
 
-VENDOR_ZONE = timezone(timedelta(hours=8))
+ZONE_HOURS = 8.0
+VENDOR_ZONE = timezone(timedelta(hours=ZONE_HOURS))
 _LIST_STAMP = "%Y%m%d%H%M%S"
 
 
@@ -46,18 +47,23 @@ class SimulatedClock:
         return self.now()
 
 
-def vendor_time(epoch_seconds: float) -> str:
-    """`YYYY-MM-DD HH:MM:SS.mmm` in GMT+8 without a zone, as task answers carry it."""
+def vendor_time(epoch_seconds: float, zone_hours: float = ZONE_HOURS) -> str:
+    """`YYYY-MM-DD HH:MM:SS.mmm` without a zone, in GMT+8 unless told, as task answers carry it."""
     millis = round(epoch_seconds * 1000)
-    moment = datetime.fromtimestamp(millis // 1000, UTC).astimezone(VENDOR_ZONE)
+    zone = timezone(timedelta(hours=zone_hours))
+    moment = datetime.fromtimestamp(millis // 1000, UTC).astimezone(zone)
     return f"{moment:%Y-%m-%d %H:%M:%S}.{millis % 1000:03d}"
 
 
-def read_list_stamp(stamp: str) -> float:
-    """Epoch seconds of a list filter's `YYYYMMDDhhmmss` (GMT+8); ValueError when it is not one."""
+def read_list_stamp(stamp: str, zone_hours: float = ZONE_HOURS) -> float:
+    """Epoch seconds of a list filter's `YYYYMMDDhhmmss`, GMT+8 unless told; ValueError for anything else."""
     if len(stamp) != 14 or not (stamp.isascii() and stamp.isdigit()):
         raise ValueError(f"not YYYYMMDDhhmmss: {stamp[:40]!r}")
-    return datetime.strptime(stamp, _LIST_STAMP).replace(tzinfo=VENDOR_ZONE).timestamp()
+    return (
+        datetime.strptime(stamp, _LIST_STAMP)
+        .replace(tzinfo=timezone(timedelta(hours=zone_hours)))
+        .timestamp()
+    )
 
 
 def result_folder(epoch_seconds: float) -> str:

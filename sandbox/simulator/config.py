@@ -43,6 +43,8 @@ class SimulatorConfig:
     speed: float = 1.0
     virtual: bool = False
     start_time: float | None = None
+    zone_hours: float = 8.0
+    """The zone of times that come, and are asked for, without one."""
 
     files_per_task: int = 100
     submit_rpm: Mapping[str, int | None] | None = field(default_factory=vendor_submit_rpm)

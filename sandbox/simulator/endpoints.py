@@ -68,13 +68,14 @@ class Endpoints:
         account = self._authorise(call).account
         self._admit(call)
         now = self._state.clock.now()
-        asked = listing.read_filter(call.request.query_params, now, self._config.list_page_limit)
+        asked = listing.read_filter(call.request.query_params, now, self._config)
         tasks = [
             task
             for task in self._state.tasks.of_account(account)
             if task.is_visible(now, self._config.retention_seconds)
         ]
-        return json_reply(listing.page(tasks, asked, self._config, lambda task: self._view.status(task, now)))
+        view = listing.RowView(self._config, lambda task: self._view.status(task, now), now, call.fault)
+        return json_reply(listing.page(tasks, asked, view))
 
     def cancel(self, call: Call) -> Reply:
         """Cancel a task that still waits; any other, or an unknown one, is a 400."""
@@ -152,17 +153,17 @@ class Endpoints:
 
     def _shown(self, task: Task) -> dict[str, object]:
         now = self._state.clock.now()
-        status = self._view.status(task, now)
+        status, zone = self._view.status(task, now), self._config.zone_hours
         output: dict[str, object] = {
             "task_id": task.task_id,
             "task_status": status,
-            "submit_time": vendor_time(task.submitted_at),
+            "submit_time": vendor_time(task.submitted_at, zone),
         }
         if task.scheduled_at is not None and now >= task.scheduled_at:
-            output["scheduled_time"] = vendor_time(task.scheduled_at)
+            output["scheduled_time"] = vendor_time(task.scheduled_at, zone)
         ended = task.final_at(now)
         if ended is not None:
-            output["end_time"] = vendor_time(ended)
+            output["end_time"] = vendor_time(ended, zone)
         if status in DURING or status == "CANCELED":
             return {"output": {**output, "task_metrics": metrics(task, ended=False)}}
         fields, beside = self._view.ending(task)

@@ -16,9 +16,15 @@ KINDS: Final = (
     "huge",
     "hang",
     "redirect",
+    "lag",
+    "shuffle",
+    "misdate",
+    "rename",
 )
 CALLS: Final = ("submit", "query", "list", "cancel", "result")
-_WORKS_FIRST: Final = ("drop_after", "slow", "truncate")
+LIST_KINDS: Final = ("lag", "shuffle", "misdate", "rename")
+"""What the list says that is not so."""
+_WORKS_FIRST: Final = ("drop_after", "slow", "truncate", *LIST_KINDS)
 MIB = 1024 * 1024
 
 
@@ -32,7 +38,7 @@ class Fault:
 
     `accept` says whether the call does its work before it goes wrong (a submit is then billed); by
     default it does for drop_after, slow and truncate. `status` is 500 for kind status and 200 for the
-    others unless given. Times are real seconds.
+    others unless given. Times are real seconds, but `seconds` of lag and misdate are the simulator's own.
     """
 
     on: str
@@ -57,6 +63,8 @@ class Fault:
             raise FaultError(f"kind must be one of {', '.join(KINDS)}")
         if self.kind == "unknown" and self.on != "query":
             raise FaultError("kind unknown is for queries")
+        if self.kind in LIST_KINDS and self.on != "list":
+            raise FaultError(f"kind {self.kind} is for lists")
 
     @property
     def works_first(self) -> bool:

@@ -3,7 +3,6 @@
 Every record moves the cursor, whatever it holds, and ends in exactly one of the `Admitted` words (N1).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -15,7 +14,7 @@ from service.core.job import Job, Spec
 from service.core.moment import Moment
 from service.core.outcomes import record_failure
 from service.core.record import Record, cursor_after
-from service.core.shard import Change, Move, Shard
+from service.core.shard import Change, Move, Shard, together
 from service.errors import FailureCode, InvalidRecord
 from service.messages import MAX_FILES, Action, DecodedRequest, Request
 
@@ -89,7 +88,7 @@ def _cancel(shard: Shard, record: Record, request: Request, moment: Moment) -> A
         )
         return _refuse(shard, record, unknown, moment)
     keys = [JobKey(request.request_id, request.replay, index) for index in range(MAX_FILES)]
-    return Admission(Admitted.CANCEL, _together([shard.apply(key, CancelAsked(), moment) for key in keys]))
+    return Admission(Admitted.CANCEL, together([shard.apply(key, CancelAsked(), moment) for key in keys]))
 
 
 def _open(
@@ -107,12 +106,7 @@ def _open(
     if moment.now_ms < spec.deadline_ms:
         return Admission(Admitted.ACCEPTED, change, new)
     late = [shard.apply(job.key, DeadlinePassed(), moment) for job in new]
-    return Admission(Admitted.ACCEPTED, _together([change, *late]))
-
-
-def _together(changes: Sequence[Change]) -> Change:
-    moves = tuple(move for change in changes for move in change.moves)
-    return Change(moves, tuple(step for change in changes for step in change.steps))
+    return Admission(Admitted.ACCEPTED, together([change, *late]))
 
 
 def _spec(

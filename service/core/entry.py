@@ -45,7 +45,7 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """What is left of a finished job: enough to know it again, and nothing of its content."""
+    """What is left of a finished job: enough to know it, and its tasks, again, and nothing of its content."""
 
     key: JobKey
     digest: str
@@ -53,6 +53,7 @@ class Marker:
     succeeded: bool
     billed_seconds: int | None
     finished_ms: int
+    task_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +87,10 @@ def encode_job(job: Job) -> bytes:
             "fetches": job.fetch_attempts,
             "cancelled": job.cancelled,
             "sealed": job.sealed_ms,
+            "offset": job.vendor_offset_ms,
             "task": job.task_id,
             "task_files": job.task_files,
+            "former": job.former_tasks,
             "submitted": job.submitted_ms,
             "result": job.must_be_result,
             "ending": _ending(job),
@@ -132,6 +135,7 @@ def encode_marker(marker: Marker) -> bytes:
             "ok": marker.succeeded,
             "billed": marker.billed_seconds,
             "at": marker.finished_ms,
+            "tasks": marker.task_ids,
         }
     )
 
@@ -154,15 +158,19 @@ def decode(key: str, value: bytes) -> Entry:
     if key == CURSOR_KEY:
         return Cursor(data["next"], data["timestamp"], data["crc"])
     job_key = read_key(key)
-    if data["state"] == State.DONE:
-        return Marker(job_key, data["digest"], data["jobs"], data["ok"], data["billed"], data["at"])
-    return _decode_job(job_key, data)
+    return _decode_marker(job_key, data) if data["state"] == State.DONE else _decode_job(job_key, data)
 
 
 def read_key(key: str) -> JobKey:
     """The job key that `key` spells."""
     request_id, replay, file_index = key.split("/")
     return JobKey(request_id, int(replay), int(file_index))
+
+
+def _decode_marker(key: JobKey, data: dict[str, Any]) -> Marker:
+    return Marker(
+        key, data["digest"], data["jobs"], data["ok"], data["billed"], data["at"], tuple(data["tasks"])
+    )
 
 
 def _decode_job(key: JobKey, data: dict[str, Any]) -> Job:
@@ -181,8 +189,10 @@ def _decode_job(key: JobKey, data: dict[str, Any]) -> Job:
         fetch_attempts=data["fetches"],
         cancelled=data["cancelled"],
         sealed_ms=data["sealed"],
+        vendor_offset_ms=data["offset"],
         task_id=data["task"],
         task_files=data["task_files"],
+        former_tasks=tuple(data["former"]),
         submitted_ms=data["submitted"],
         must_be_result=data["result"],
         ending=None if ending is None else _decode_ending(*ending),

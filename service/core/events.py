@@ -13,9 +13,14 @@ from service.messages import Transcript
 
 @dataclass(frozen=True, slots=True)
 class Intended:
-    """The submit stage took the job and will send its POST once this is durable, not before."""
+    """The submit stage took the job and will send its POST once this is durable, not before.
+
+    The POST is for `files` files; `vendor_offset_ms` is how far the vendor's clock is ahead of ours.
+    """
 
     sealed_ms: int
+    files: int = 1
+    vendor_offset_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,24 @@ class SubmitNotSent:
     """Nothing left this machine: no connection, or the intent had become too old to be posted."""
 
     trouble: Trouble
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """An uncertain submit did make a task, of `task_files` files: here it is."""
+
+    task_id: str
+    task_files: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotFound:
+    """An uncertain submit made no task: all that could be its task is another's."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfReach:
+    """The provider's list does not reach back to the uncertain submit any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +129,9 @@ Event = (
     | SubmitRefused
     | SubmitLost
     | SubmitNotSent
+    | Adopted
+    | NotFound
+    | OutOfReach
     | Looked
     | LookFailed
     | Fetched
@@ -124,6 +150,18 @@ class QueueSubmit:
 
     key: JobKey
     due_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reconcile:
+    """Find out whether the job's submit made a task, from `due_ms` on.
+
+    Before `settled_ms` a task that cannot be found may still be on its way.
+    """
+
+    key: JobKey
+    due_ms: int
+    settled_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,4 +189,4 @@ class CancelTask:
     task_id: str
 
 
-Step = QueueSubmit | Watch | Fetch | CancelTask
+Step = QueueSubmit | Reconcile | Watch | Fetch | CancelTask

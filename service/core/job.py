@@ -21,6 +21,8 @@ class State(StrEnum):
     """In the journal, to be submitted when the budget allows."""
     SUBMITTING = "submitting"
     """The intent is in the journal; the POST may be on the wire."""
+    UNCERTAIN = "uncertain"
+    """The POST's answer is lost, so there may be a task: it is looked for, from `due_ms` on."""
     WAITING = "waiting"
     """To be submitted again, not before `due_ms`."""
     RUNNING = "running"
@@ -61,8 +63,10 @@ class Job:
     """One job at one moment.
 
     `group` numbers the files of a request that may share a provider task. `sealed_ms` is when the batch
-    with the current intent was closed. `task_files` is how many files the task holds: with more than one,
-    a file's share of the bill is an estimate. `refusals` counts the submits that were refused for a reason
+    with the current intent was closed, `vendor_offset_ms` how far the vendor's clock was ahead of ours then,
+    as far as it was known. `task_files` is how many files the task holds, or the intent is for: with more
+    than one, a file's share of the bill is an estimate. `former_tasks` are the tasks it had and gave up.
+    `refusals` counts the submits that were refused for a reason
     which the table bounds, `tasks_made` those that were accepted: what may still be tried depends on these,
     not on `submit_attempts`, which throttling drives up as well. `unfinished_ms` is when a look last found
     the task at work, `url_looks` how often its result's URL was asked for anew; neither is journalled, nor
@@ -82,8 +86,10 @@ class Job:
     fetch_attempts: int = 0
     cancelled: bool = False
     sealed_ms: int | None = None
+    vendor_offset_ms: int | None = None
     task_id: str | None = None
     task_files: int = 0
+    former_tasks: tuple[str, ...] = ()
     submitted_ms: int | None = None
     must_be_result: bool = False
     unfinished_ms: int | None = None
@@ -99,6 +105,11 @@ class Job:
     def key(self) -> JobKey:
         """The job's identity."""
         return JobKey(self.spec.request_id, self.spec.replay, self.file_index)
+
+    @property
+    def task_ids(self) -> tuple[str, ...]:
+        """Every task that was made for it, as far as we know."""
+        return self.former_tasks if self.task_id is None else (*self.former_tasks, self.task_id)
 
     def with_spec(self, spec: Spec) -> "Job":
         """The same job, sharing `spec` with its siblings."""

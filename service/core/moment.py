@@ -1,6 +1,8 @@
 """What a transition is told about the world, and the form of its answer."""
 
 from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Literal
 
 from service.core.ending import Ending, FailureEnding
 from service.core.events import QueueSubmit, Step
@@ -12,11 +14,43 @@ from service.core.verdicts import Verdict
 from service.errors import FailureCode
 from service.messages import Stage
 
+INTENT_SECONDS = 2.0
+"""How long an intent is worth a POST, counted from the sealing of its batch."""
+RECEIPT_SECONDS = 10.0
+"""How long after its making an intent's batch may be sealed and durable and still be worth a POST."""
+
+OnUncertain = Literal["reconcile", "resubmit", "fail"]
+
+
+class Doubt(StrEnum):
+    """What becomes of uncertain submits; the label of the metric that counts their jobs."""
+
+    BEGUN = "begun"
+    ADOPTED = "adopted"
+    RESUBMITTED = "resubmitted"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
     """The numbers the table works with."""
 
+    uncertain: OnUncertain = "reconcile"
+    """What to do with a job whose submit may have made a task."""
+    submit_seconds: float = 30.0
+    """The whole time of a POST: no byte of it arrives later."""
+    settle_seconds: float = 60.0
+    """How long after its POST a task may take to be made and to be listed."""
+    skew_seconds: float = 5.0
+    """What the vendor's clock may differ from what an intent says of it: `Date` has whole seconds."""
+    unknown_skew_seconds: float = 900.0
+    """The same where the intent says nothing of it, and only this process's own reading is at hand."""
+    readings_apart_seconds: float = 5.0
+    """Between the two readings of the list without which no task counts as not there."""
+    list_reach_seconds: float = 23 * 3600.0
+    """The list shows tasks of the last 24 h; a submit that is older than this may have left it."""
     submit_backoff: Backoff = Backoff(1.0, 60.0)
     look_backoff: Backoff = Backoff(2.0, 60.0)
     fetch_backoff: Backoff = Backoff(1.0, 30.0)
@@ -36,11 +70,15 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """The job as it is now, whether its entry must be durable before the steps run, and the steps."""
+    """The job as it is now, whether its entry must be durable before the steps run, and the steps.
+
+    `doubts` says what became of an uncertain submit.
+    """
 
     job: Job
     durable: bool = False
     steps: tuple[Step, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
 
 
 def finish(job: Job, ending: Ending, *steps: Step) -> Transition:
@@ -65,15 +103,38 @@ STAGE_OF = {State.RUNNING: Stage.POLL, State.COLLECTING: Stage.COLLECT}
 
 
 def wait(job: Job, trouble: Trouble, moment: Moment) -> Transition:
-    """Forget the last attempt's task, if any, and queue the job for another submit."""
+    """Give up the last attempt's task, if any, and queue the job for another submit."""
     wait_ms = moment.rules.submit_backoff.wait_ms(
         job.submit_attempts, moment.draw, trouble.retry_after_seconds
     )
-    due_ms = moment.now_ms + wait_ms
+    return submit_again(job, moment.now_ms + wait_ms)
+
+
+def submit_again(job: Job, due_ms: int) -> Transition:
+    """Queue the job for another submit; its tasks are remembered, so that none is taken for another's."""
     waiting = replace(
-        job, state=State.WAITING, due_ms=due_ms, sealed_ms=None, task_id=None, task_files=0, submitted_ms=None
+        without_intent(job), state=State.WAITING, due_ms=due_ms, task_id=None, former_tasks=job.task_ids
     )
-    return Transition(waiting, durable=True, steps=(QueueSubmit(job.key, due_ms),))
+    return Transition(
+        replace(waiting, submitted_ms=None), durable=True, steps=(QueueSubmit(job.key, due_ms),)
+    )
+
+
+def without_intent(job: Job) -> Job:
+    """The job with nothing left of its last intent."""
+    return replace(job, sealed_ms=None, vendor_offset_ms=None, task_files=0)
+
+
+def with_task(job: Job, task_id: str, task_files: int, submitted_ms: int) -> Job:
+    """The job, running."""
+    return replace(
+        without_intent(job),
+        state=State.RUNNING,
+        task_id=task_id,
+        task_files=task_files,
+        tasks_made=job.tasks_made + 1,
+        submitted_ms=submitted_ms,
+    )
 
 
 def is_overdue(job: Job, moment: Moment) -> bool:

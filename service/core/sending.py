@@ -10,14 +10,24 @@ from service.core.events import (
     Intended,
     QueueSubmit,
     Restored,
-    SubmitLost,
     SubmitNotSent,
     SubmitRefused,
     Submitted,
     Watch,
 )
 from service.core.job import Job, State
-from service.core.moment import Moment, Transition, expire, fail, finish, is_overdue, may_try_again, wait
+from service.core.moment import (
+    Moment,
+    Transition,
+    expire,
+    fail,
+    finish,
+    is_overdue,
+    may_try_again,
+    wait,
+    with_task,
+    without_intent,
+)
 from service.core.verdicts import Action
 from service.errors import FailureCode
 from service.messages import Stage
@@ -27,9 +37,14 @@ def intend(job: Job, event: Intended, moment: Moment) -> Transition:
     """Take the job for a submit, unless its time is over."""
     if is_overdue(job, moment):
         return expire(job, event, moment)
-    attempts = job.submit_attempts + 1
     taken = replace(
-        job, state=State.SUBMITTING, submit_attempts=attempts, sealed_ms=event.sealed_ms, due_ms=0
+        job,
+        state=State.SUBMITTING,
+        submit_attempts=job.submit_attempts + 1,
+        sealed_ms=event.sealed_ms,
+        vendor_offset_ms=event.vendor_offset_ms,
+        task_files=event.files,
+        due_ms=0,
     )
     return Transition(taken, durable=True)
 
@@ -58,15 +73,7 @@ def note_cancel(job: Job, _event: CancelAsked, _moment: Moment) -> Transition:
 
 def submitted(job: Job, event: Submitted, moment: Moment) -> Transition:
     """The task id goes into the journal before anything else happens."""
-    running = replace(
-        job,
-        state=State.RUNNING,
-        task_id=event.task_id,
-        task_files=event.task_files,
-        tasks_made=job.tasks_made + 1,
-        submitted_ms=moment.now_ms,
-        sealed_ms=None,
-    )
+    running = with_task(job, event.task_id, event.task_files, moment.now_ms)
     if job.cancelled:
         return cancel(running, CancelAsked(), moment)
     if is_overdue(job, moment):
@@ -92,7 +99,7 @@ def refused(job: Job, event: SubmitRefused, moment: Moment) -> Transition:
 
 def _keep(job: Job, moment: Moment) -> Transition:
     """An account reason says nothing about the job, so it costs no attempt; the submit stage holds."""
-    kept = replace(job, state=State.ACCEPTED, submit_attempts=job.submit_attempts - 1, sealed_ms=None)
+    kept = replace(without_intent(job), state=State.ACCEPTED, submit_attempts=job.submit_attempts - 1)
     return Transition(kept, durable=True, steps=(QueueSubmit(job.key, moment.now_ms),))
 
 
@@ -111,18 +118,3 @@ def _over(job: Job, moment: Moment) -> Transition | None:
     if is_overdue(job, moment):
         return expire(job, None, moment)
     return None
-
-
-def lost(job: Job, event: SubmitLost, _moment: Moment) -> Transition:
-    """The answer was lost: a second submit might be billed twice."""
-    return _uncertain(job, f"no usable answer to the submit: {event.trouble.message}")
-
-
-def lost_by_crash(job: Job, _event: Restored, _moment: Moment) -> Transition:
-    """The former owner ended between its intent and writing down the answer."""
-    return _uncertain(job, "the worker ended while the submit was out")
-
-
-def _uncertain(job: Job, message: str) -> Transition:
-    message = f"{message}; the provider may have made, and billed, a task"
-    return finish(job, FailureEnding(Stage.SUBMIT, FailureCode.SUBMIT_UNCERTAIN, message, retryable=True))

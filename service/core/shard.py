@@ -10,7 +10,7 @@ Rules this module guarantees:
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from service.core.ending import FailureEnding, ResultEnding, Tallied
@@ -18,7 +18,7 @@ from service.core.entry import CURSOR_KEY, Marker, encode_cursor, encode_job, en
 from service.core.events import Event, Published, QueueSubmit, Restored, Step
 from service.core.identity import JobKey
 from service.core.job import Job, Spec, State
-from service.core.moment import Moment, Transition
+from service.core.moment import Doubt, Moment, Transition
 from service.core.outcomes import Outcome, OutcomeRules, billed_seconds, job_outcome
 from service.core.record import Cursor
 from service.core.restore import Restore
@@ -52,10 +52,20 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What an event came to: moves for the next batch, steps for now."""
+    """What an event came to: moves for the next batch, steps for now, words on uncertain submits."""
 
     moves: tuple[Move, ...] = ()
     steps: tuple[Step, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
+
+
+def together(changes: Sequence[Change]) -> Change:
+    """All of them as one."""
+    return Change(
+        tuple(move for change in changes for move in change.moves),
+        tuple(step for change in changes for step in change.steps),
+        tuple(word for change in changes for word in change.doubts),
+    )
 
 
 @dataclass(slots=True)
@@ -154,8 +164,9 @@ class Shard:
         if not transition.durable:
             return Change(steps=transition.steps)
         if job.state is State.FINISHING:
-            return Change((self._finish(job, transition.steps, moment),))
-        return Change((Move(str(job.key), encode_job(job), steps=transition.steps),))
+            return Change((self._finish(job, transition.steps, moment),), doubts=transition.doubts)
+        move = Move(str(job.key), encode_job(job), steps=transition.steps)
+        return Change((move,), doubts=transition.doubts)
 
     def _finish(self, job: Job, steps: tuple[Step, ...], moment: Moment) -> Move:
         tally = self.tallies[job.key.request]
@@ -239,11 +250,10 @@ class Shard:
         self._take_back_summaries()
         self._remember_finished(moment)
         changes = [self.apply(job.key, Restored(), moment) for job in restored.jobs()]
-        moves = [move for change in changes for move in change.moves]
-        moves.extend(self.mend(restored.overwritten))
+        changes.append(Change(self.mend(restored.overwritten)))
         if CURSOR_KEY in restored.overwritten:
-            moves.append(Move(CURSOR_KEY, encode_cursor(self.cursor)))
-        return Change(tuple(moves), tuple(step for change in changes for step in change.steps))
+            changes.append(Change((Move(CURSOR_KEY, encode_cursor(self.cursor)),)))
+        return together(changes)
 
     def _load_job(self, job: Job, moment: Moment) -> None:
         """An ending that was decided counts for the summary, as it did when it was decided."""
@@ -272,6 +282,15 @@ class Shard:
         for finished_ms, request in sorted(finished):
             self._remember(request, max(finished_ms, earliest_ms))
 
+    def tasks_of(self, request: RequestKey) -> set[str]:
+        """Every task that some job of the request is known to have had."""
+        tally = self.tallies.get(request)
+        if tally is None:
+            return set()
+        found = {task_id for marker in tally.ended.values() for task_id in marker.task_ids}
+        jobs = (self.jobs.get(JobKey(*request, index)) for index in tally.open)
+        return found | {task_id for job in jobs if job is not None for task_id in job.task_ids}
+
     def overdue(self, now_ms: int) -> list[JobKey]:
         """Open jobs whose deadline has passed."""
         return [key for key, job in self.jobs.items() if job.spec.deadline_ms <= now_ms]
@@ -279,4 +298,5 @@ class Shard:
 
 def _marker(job: Job, tallied: Tallied, succeeded: bool, moment: Moment) -> Marker:
     spec = job.spec
-    return Marker(job.key, spec.digest, spec.job_count, succeeded, tallied.billed_seconds, moment.now_ms)
+    billed, task_ids = tallied.billed_seconds, job.task_ids
+    return Marker(job.key, spec.digest, spec.job_count, succeeded, billed, moment.now_ms, task_ids)

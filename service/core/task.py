@@ -95,6 +95,26 @@ class TaskView:
 
 
 @dataclass(frozen=True, slots=True)
+class ListedTask:
+    """A task as the account's list shows it: neither its files nor a model's name that can be relied on.
+
+    `created_ms` is the vendor's clock.
+    """
+
+    task_id: str
+    status: TaskStatus
+    created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPage:
+    """One page of the account's list; `total` is what the answer says that all pages hold."""
+
+    tasks: tuple[ListedTask, ...]
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
     """The provider took the submit: a task exists and is billed."""
 

@@ -13,9 +13,10 @@ Rules this module guarantees:
 from collections.abc import Callable
 from dataclasses import replace
 
-from service.core import sending, watching
+from service.core import doubting, sending, watching
 from service.core.events import (
     EVENTS,
+    Adopted,
     CancelAsked,
     DeadlinePassed,
     Event,
@@ -24,6 +25,8 @@ from service.core.events import (
     Intended,
     Looked,
     LookFailed,
+    NotFound,
+    OutOfReach,
     Published,
     Restored,
     SubmitLost,
@@ -76,15 +79,26 @@ _ROWS: dict[State, dict[type[Event], Answer]] = {
     State.SUBMITTING: {
         Submitted: sending.submitted,
         SubmitRefused: sending.refused,
-        SubmitLost: sending.lost,
+        SubmitLost: doubting.lost,
         SubmitNotSent: sending.not_sent,
-        Restored: sending.lost_by_crash,
+        Restored: doubting.lost_by_crash,
         CancelAsked: sending.note_cancel,
         # The answer to the POST is bounded in time and checks the deadline when it comes.
         DeadlinePassed: ignore,
         Looked: ignore,
         LookFailed: ignore,
         **_LATE_FETCH,
+    },
+    State.UNCERTAIN: {
+        Adopted: doubting.adopted,
+        NotFound: doubting.not_found,
+        OutOfReach: doubting.out_of_reach,
+        **_LATE_FETCH,
+        Restored: doubting.doubt_again,
+        CancelAsked: doubting.cancel_uncertain,
+        DeadlinePassed: doubting.expire_uncertain,
+        Looked: ignore,
+        LookFailed: ignore,
     },
     State.RUNNING: {
         Looked: watching.looked,
@@ -106,6 +120,10 @@ _ROWS: dict[State, dict[type[Event], Answer]] = {
         Published: done,
         # Taken for a submit that waited for its budget while a cancel or the deadline ended the job.
         Intended: ignore,
+        # A pass over the list that was under way meanwhile.
+        Adopted: ignore,
+        NotFound: ignore,
+        OutOfReach: ignore,
         Restored: watching.resume_finish,
         CancelAsked: ignore,
         DeadlinePassed: ignore,

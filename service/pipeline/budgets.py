@@ -13,7 +13,7 @@ MAX_MODELS = 64
 
 @dataclass(slots=True)
 class Budgets:
-    """One budget for queries, one for cancels, and one for the submits of each model.
+    """One budget for queries, one for lists, one for cancels, and one for the submits of each model.
 
     `calls_per_second` and `submits_per_minute` are the account's quota times the part we may use; without
     the latter the model table's number counts.
@@ -25,12 +25,13 @@ class Budgets:
     submits_per_minute: float | None
     share: float = 0.0
     query: Budget = field(init=False)
+    listing: Budget = field(init=False)
     cancel: Budget = field(init=False)
     submits: OrderedDict[str, Budget] = field(default_factory=OrderedDict)
 
     def __post_init__(self) -> None:
         now = self.clock.boot_seconds()
-        self.query, self.cancel = self._budget(0.0, now), self._budget(0.0, now)
+        self.query, self.listing, self.cancel = (self._budget(0.0, now) for _ in range(3))
 
     def submit(self, model: str) -> Budget:
         """The budget for submits of a model; dated snapshots have their own, as in the vendor's table."""
@@ -45,7 +46,7 @@ class Budgets:
         """`share` is the part of all partitions that is ours, as of this rebalance."""
         self.share = share
         now = self.clock.boot_seconds()
-        for budget in (self.query, self.cancel):
+        for budget in (self.query, self.listing, self.cancel):
             budget.set_share(self.calls_per_second * self.part * share, now)
         for model, budget in self.submits.items():
             budget.set_share(self._submit_share(model), now)

@@ -13,7 +13,7 @@ from service.clock import Clock
 from service.core.batch import Appended, Batch, Committed, Refused, without_superseded
 from service.core.events import Event, Step, SubmitNotSent, Submitted
 from service.core.identity import JobKey
-from service.core.moment import Moment, Rules
+from service.core.moment import Doubt, Moment, Rules
 from service.core.outcomes import Outcome
 from service.core.record import Cursor
 from service.core.shard import Change, Move, Shard
@@ -52,6 +52,10 @@ class Observer(Protocol):
 
     def published(self, outcome: Outcome) -> None:
         """An outcome and its marker are durable."""
+        ...
+
+    def doubted(self, word: Doubt) -> None:
+        """A job's submit became uncertain, or how that ended."""
         ...
 
 
@@ -149,6 +153,8 @@ class OwnedShard:
         """Queue a change's moves, carry out its free steps."""
         self._pending.extend(change.moves)
         self.wake()
+        for word in change.doubts:
+            self._around.observer.doubted(word)
         for step in change.steps:
             self._around.carry_out(self, step)
 

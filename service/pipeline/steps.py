@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
-from service.core.events import CancelTask, Fetch, QueueSubmit, Step, Watch
+from service.core.events import CancelTask, Fetch, QueueSubmit, Reconcile, Step, Watch
 from service.pipeline.collect import CollectStage, Errand
 from service.pipeline.poll import PollStage
 from service.pipeline.publish import OwnedShard
+from service.pipeline.reconcile import ReconcileStage
 from service.pipeline.submit import SubmitStage
 
 
@@ -16,12 +17,15 @@ class Steps:
     submit: SubmitStage
     poll: PollStage
     collect: CollectStage
+    reconcile: ReconcileStage
 
     def carry_out(self, shard: OwnedShard, step: Step) -> None:
         """Queue the step at its stage; the stage drops it if the shard has closed meanwhile."""
         match step:
             case QueueSubmit(key, due_ms):
                 self.submit.queue(shard, key, due_ms)
+            case Reconcile(key, due_ms, settled_ms):
+                self.reconcile.queue(shard, key, due_ms, settled_ms)
             case Watch(key, task_id, due_ms):
                 self.poll.watch(shard, key, task_id, due_ms)
             case Fetch(key, url, due_ms):

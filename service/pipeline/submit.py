@@ -7,23 +7,20 @@ read back past it without a higher claim, on a shard that is still ours. What co
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from service.clock import Clock
 from service.core.events import Event, Intended, SubmitLost, SubmitNotSent, SubmitRefused, Submitted
 from service.core.identity import JobKey
 from service.core.job import Job, State
+from service.core.moment import INTENT_SECONDS, RECEIPT_SECONDS
 from service.core.task import Accepted, Lost, NotSent, Refused, SubmitAnswer, Trouble
 from service.pipeline.due import LONGEST_WAIT_SECONDS, Due
 from service.pipeline.gate import Gate, Lane, Leave
 from service.pipeline.publish import OwnedShard, Receipt
 from service.provider.api import Provider
 
-INTENT_SECONDS = 2.0
-"""How long an intent is worth a POST, counted from the sealing of its batch."""
-RECEIPT_SECONDS = 10.0
-"""A shard whose batch hangs gives its places back after this: other shards have work too."""
 BEHIND_MS = 1_000
 """How long a job waits that belongs to a shard which cannot write at the moment."""
 TOO_LATE = NotSent(Trouble("intent_too_old", "the submit could not go out while its intent was worth it"))
@@ -61,6 +58,8 @@ class Errand:
 
     shard: OwnedShard
     keys: tuple[JobKey, ...]
+    intended_ms: int = 0
+    intended_boot_seconds: float = 0.0
 
 
 Queued = tuple[OwnedShard, JobKey]
@@ -154,8 +153,12 @@ class SubmitStage:
     def _send(self, errand: Errand, lane: Lane) -> None:
         """Intend at once, so that accept and intent can share a batch; the rest follows in a task."""
         leave = self._gate.enter(lane)
+        # One moment for all: by it a later owner knows which jobs shared a submit.
+        now_ms, boot_seconds = self._clock.now_ms(), self._clock.boot_seconds()
+        intended = Intended(now_ms, len(errand.keys), self._desk.provider.clock_offset_ms())
+        errand = replace(errand, intended_ms=now_ms, intended_boot_seconds=boot_seconds)
         for key in errand.keys:
-            errand.shard.apply(key, Intended(self._clock.now_ms()))
+            errand.shard.apply(key, intended)
         # Taken before anything can be sealed: this is the batch that holds the intents.
         sealed = errand.shard.durable()
         task = self._desk.spawn(self._submit(errand, sealed, leave), name=f"submit {errand.keys[0]}")
@@ -172,6 +175,7 @@ class SubmitStage:
         jobs = [job for key in errand.keys if (job := shard.state.jobs.get(key)) and _is_intended(job)]
         wanted = [job for job in jobs if not job.cancelled]
         is_stopped = not (shard.is_open and shard.takes_work and self._gate.may_post(leave))
+        is_stopped |= self._is_stale(errand)
         answer = await self._post(wanted) if wanted and is_proven and not is_stopped else TOO_LATE
         self._gate.judge(answer, leave)
         event = _event(answer, len(wanted), in_outage=self._gate.is_out(leave.model))
@@ -188,6 +192,13 @@ class SubmitStage:
                 return await self._desk.fence.proves(shard.partition, receipt.journal_offset)
         except TimeoutError:
             return False
+
+    def _is_stale(self, errand: Errand) -> bool:
+        """Where a later owner would look for the task counts from the intent, however late it was sealed."""
+        longest_seconds = RECEIPT_SECONDS + INTENT_SECONDS
+        boot_age_seconds = self._clock.boot_seconds() - errand.intended_boot_seconds
+        wall_age_seconds = (self._clock.now_ms() - errand.intended_ms) / 1000
+        return max(boot_age_seconds, wall_age_seconds) > longest_seconds
 
     def _is_fresh(self, receipt: Receipt) -> bool:
         """By the boot clock, which runs while a machine is suspended, and by the wall clock."""

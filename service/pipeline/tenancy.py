@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from service.core.restore import Restore
@@ -65,7 +65,7 @@ async def load(shard: OwnedShard, restore: Restore) -> None:
     for start in range(0, len(change.steps), SLICE_STEPS):
         shard.put(Change(steps=change.steps[start : start + SLICE_STEPS]))
         await asyncio.sleep(0)
-    shard.put(Change(change.moves))
+    shard.put(replace(change, steps=()))
 
 
 async def come_to_rest(tenancies: Collection[Tenancy], bound_seconds: float) -> None:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from pydantic import JsonValue
 
-from service.core.task import SubmitAnswer, TaskView, Trouble
+from service.core.task import SubmitAnswer, TaskPage, TaskView, Trouble
 
 
 class Provider(Protocol):
@@ -29,6 +29,14 @@ class Provider(Protocol):
 
     async def query(self, task_id: str) -> TaskView | Trouble:
         """Look at a task once."""
+        ...
+
+    async def list_tasks(self, page_no: int) -> TaskPage | Trouble:
+        """One page, from 1, of all the account's tasks of the last day; the page behind the last is empty."""
+        ...
+
+    def clock_offset_ms(self) -> int | None:
+        """How far the vendor's clock is ahead of ours, give or take 1.5 s; None before any answer came."""
         ...
 
     async def cancel(self, task_id: str) -> Trouble | None:

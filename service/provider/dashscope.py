@@ -16,13 +16,15 @@ import httpx
 from pydantic import JsonValue, SecretStr
 
 from service.clock import Clock, SystemClock
-from service.core.task import Lost, NotSent, SubmitAnswer, TaskView, Trouble
+from service.core.task import Lost, NotSent, SubmitAnswer, TaskPage, TaskView, Trouble
 from service.errors import ConfigError
 from service.provider.answers import Answer, error_in, object_of, trouble_of
 from service.provider.bodies import BodyBroken, BodyTooLarge, read_body
 from service.provider.fetch import FetchGuard, ResultFetcher
 from service.provider.file_tasks import SUBMIT_PATH, read_submit, read_task, submit_body, submit_headers
+from service.provider.task_list import list_path, read_page
 from service.provider.transport import AiohttpTransport, submit_transport
+from service.provider.vendor_clock import VendorClock
 
 MAX_ANSWER_BYTES = 1024**2
 """A task of 100 files with long URLs answers in a fifth of this."""
@@ -93,7 +95,9 @@ class DashScope:
         clock: Clock | None = None,
     ) -> None:
         self._config = config
-        self._now_seconds = (clock or SystemClock()).boot_seconds
+        clock = clock or SystemClock()
+        self._now_seconds = clock.boot_seconds
+        self._vendor_clock = VendorClock(clock)
         self._base_url = config.base_url.rstrip("/")
         self._host = httpx.URL(config.base_url).host
         tls = ssl_context or httpx.create_ssl_context(trust_env=False)
@@ -132,7 +136,7 @@ class DashScope:
         request.extensions["timeout"] = {"pool": connect, "connect": connect}
         try:
             async with asyncio.timeout(total):
-                return read_submit(await _answer(self._submits, request), self._host)
+                return read_submit(await self._answer(self._submits, request), self._host)
         except (TimeoutError, httpx.HTTPError, BodyBroken) as error:
             if departure.has_begun:
                 return Lost(self._trouble(error, total))
@@ -144,6 +148,15 @@ class DashScope:
         """Look at a task once."""
         answer = await self._call("GET", f"/tasks/{quote(task_id, safe='')}")
         return answer if isinstance(answer, Trouble) else read_task(answer, task_id, self._host)
+
+    async def list_tasks(self, page_no: int) -> TaskPage | Trouble:
+        """One page of the account's tasks."""
+        answer = await self._call("GET", list_path(page_no))
+        return answer if isinstance(answer, Trouble) else read_page(answer, self._host)
+
+    def clock_offset_ms(self) -> int | None:
+        """How far the vendor's clock is ahead of ours, as its answers say."""
+        return self._vendor_clock.offset_ms()
 
     async def cancel(self, task_id: str) -> Trouble | None:
         """Ask the provider to drop a pending task; None when it agreed."""
@@ -160,9 +173,15 @@ class DashScope:
         total = self._config.call_timeout_seconds
         try:
             async with asyncio.timeout(total):
-                return await _answer(self._calls, self._request(method, path, {}, b""))
+                return await self._answer(self._calls, self._request(method, path, {}, b""))
         except (TimeoutError, httpx.HTTPError, BodyBroken) as error:
             return self._trouble(error, total)
+
+    async def _answer(self, transport: httpx.AsyncBaseTransport, request: httpx.Request) -> Answer:
+        asked_at = self._now_seconds()
+        answer = await _answer(transport, request)
+        self._vendor_clock.learn(answer.headers.get("date"), asked_at)
+        return answer
 
     def _request(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> httpx.Request:
         common = {

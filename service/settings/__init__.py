@@ -30,6 +30,7 @@ from service.settings.knobs import (
     RequestSettings,
     ShutdownSettings,
     SpendSettings,
+    SubmitSettings,
     TopicSettings,
 )
 
@@ -51,6 +52,7 @@ class Settings(BaseSettings):
     quota: QuotaSettings = QuotaSettings()
     spend: SpendSettings = SpendSettings()
     requests: RequestSettings = RequestSettings()
+    submit: SubmitSettings = SubmitSettings()
     outcomes: OutcomeSettings = OutcomeSettings()
     deduplication: DeduplicationSettings = DeduplicationSettings()
     limits: LimitSettings = LimitSettings()

@@ -203,6 +203,21 @@ class RequestSettings(_Group):
     )
 
 
+class SubmitSettings(_Group):
+    """What to do with a submit whose answer was lost: the provider may have made, and billed, a task."""
+
+    on_uncertain: Literal["reconcile", "resubmit", "fail"] = Field(
+        default="reconcile",
+        description="Look for its task in the account's list; or submit again, perhaps paid twice; or fail.",
+    )
+    settle_seconds: float = Field(
+        default=60.0,
+        ge=1,
+        le=3600,
+        description="A task is made and listed within this after its submit; later it counts as not there.",
+    )
+
+
 class OutcomeSettings(_Group):
     """What results and failures say."""
 

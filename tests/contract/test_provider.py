@@ -14,9 +14,11 @@ from sandbox.simulator import Fault, Simulator, SimulatorConfig, serve
 from service.core.task import (
     Accepted,
     FileView,
+    ListedTask,
     Lost,
     NotSent,
     Refused,
+    TaskPage,
     TaskStatus,
     TaskView,
     Trouble,
@@ -27,6 +29,8 @@ from service.provider.fetch import FetchGuard
 from tests.fakes.provider import NO_CONNECTION, TOO_LATE_TO_CANCEL, AfterWork, FakeProvider
 
 A = "https://media.example/a.wav"
+LIST_PAGE = 2
+"""Tasks on a page of the list, whatever is asked for."""
 
 
 class Stage(Protocol):
@@ -54,6 +58,10 @@ class Stage(Protocol):
 
     def break_fetch(self, status: int) -> None:
         """Answer the next fetch with an error."""
+        ...
+
+    def break_list(self, status: int, code: str) -> None:
+        """Answer the next list call with an error."""
         ...
 
     def billed(self) -> Counter[str]:
@@ -95,6 +103,9 @@ class SimulatorStage:
     def break_query(self, status: int, code: str) -> None:
         self._add(Fault(on="query", kind="status", status=status, code=code, message="no"))
 
+    def break_list(self, status: int, code: str) -> None:
+        self._add(Fault(on="list", kind="status", status=status, code=code, message="no"))
+
     def break_fetch(self, status: int) -> None:
         self._add(Fault(on="result", kind="status", status=status))
 
@@ -109,7 +120,7 @@ class FakeStage:
     """The fake, scripted."""
 
     def __init__(self) -> None:
-        self.fake = FakeProvider()
+        self.fake = FakeProvider(page_size=LIST_PAGE)
         self.provider: Provider = self.fake
 
     def file(
@@ -135,6 +146,9 @@ class FakeStage:
     def break_query(self, status: int, code: str) -> None:
         self.fake.next_queries.append(Trouble(code, "no", status))
 
+    def break_list(self, status: int, code: str) -> None:
+        self.fake.next_lists.append(Trouble(code, "no", status))
+
     def break_fetch(self, status: int) -> None:
         self.fake.next_fetches.append(Trouble("http_error", f"it answered {status}", status))
 
@@ -144,7 +158,8 @@ class FakeStage:
 
 @asynccontextmanager
 async def simulator_stage() -> AsyncIterator[Stage]:
-    async with serve(SimulatorConfig(speed=50.0, query_qps=None, cancel_qps=None)) as simulator:
+    config = SimulatorConfig(speed=50.0, query_qps=None, cancel_qps=None, list_page_limit=LIST_PAGE)
+    async with serve(config) as simulator:
         account = DashScopeConfig(simulator.base_url, SecretStr("sk-simulator"), submit_timeout_seconds=5.0)
         async with DashScope(account, FetchGuard(plain_http_hosts=("127.0.0.1",))) as provider:
             yield SimulatorStage(simulator, provider)
@@ -290,6 +305,43 @@ async def test_a_result_that_is_not_given_out_is_trouble_with_its_status(stage: 
     assert isinstance(found, Trouble)
     assert (found.code, found.http_status) == ("http_error", 403)
     assert isinstance(await stage.provider.fetch(file.transcription_url), bytes)
+
+
+async def listed(provider: Provider) -> list[ListedTask]:
+    """All pages of the list, in their order."""
+    found: list[ListedTask] = []
+    for page_no in range(1, 20):
+        page = await provider.list_tasks(page_no)
+        assert isinstance(page, TaskPage)
+        if not page.tasks:
+            return found
+        assert page.total == 5
+        found.extend(page.tasks)
+    raise AssertionError("the list has no end")
+
+
+async def test_the_list_shows_every_task_once_and_ends_with_an_empty_page(stage: Stage) -> None:
+    made = [await submitted(stage, stage.file(f"l{number}")) for number in range(5)]
+    tasks = await listed(stage.provider)
+    assert sorted(task.task_id for task in tasks) == sorted(made)
+    created = [task.created_ms for task in tasks]
+    assert created == sorted(created, reverse=True)
+
+
+async def test_the_list_says_when_a_task_is_over(stage: Stage) -> None:
+    task_id = await submitted(stage, stage.file("a"))
+    await until_over(stage.provider, task_id)
+    page = await stage.provider.list_tasks(1)
+    assert isinstance(page, TaskPage)
+    assert [(task.task_id, task.status) for task in page.tasks] == [(task_id, TaskStatus.SUCCEEDED)]
+
+
+async def test_a_list_that_is_refused_is_a_trouble_and_the_next_one_works(stage: Stage) -> None:
+    stage.break_list(429, "Throttling.RateQuota")
+    refused = await stage.provider.list_tasks(1)
+    assert isinstance(refused, Trouble)
+    assert (refused.code, refused.http_status) == ("Throttling.RateQuota", 429)
+    assert isinstance(await stage.provider.list_tasks(1), TaskPage)
 
 
 async def test_a_provider_that_cannot_be_reached_was_sent_nothing() -> None:

@@ -6,7 +6,7 @@ The contract suite runs on it and on `DashScope` alike.
 import asyncio
 import json
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from urllib.parse import urlsplit
@@ -16,10 +16,12 @@ from pydantic import JsonValue
 from service.core.task import (
     Accepted,
     FileView,
+    ListedTask,
     Lost,
     NotSent,
     Refused,
     SubmitAnswer,
+    TaskPage,
     TaskStatus,
     TaskView,
     Trouble,
@@ -42,7 +44,9 @@ SubmitFault = Refused | Lost | NotSent | AfterWork
 
 @dataclass
 class FakeTask:
-    """One billed submit. `looks` counts its queries; `statuses` is what they see, the last one for ever."""
+    """One billed submit, or a stranger's. `looks` counts its queries; `statuses` is what they see, the last
+    one for ever.
+    """
 
     task_id: str
     model: str
@@ -53,6 +57,8 @@ class FakeTask:
     looks: int = 0
     is_cancelled: bool = False
     is_forgotten: bool = False
+    created_ms: int = 0
+    is_unlisted: bool = False
 
 
 @dataclass
@@ -63,7 +69,8 @@ class FakeProvider:
     call in order, whatever became of it. The script: `statuses` is what the queries of new tasks see one
     after the other; `file_troubles` and `task_troubles` say by file URL what fails; `texts` what is heard in
     a file. An entry of a `next_*` queue takes the next call of that kind, whatever it is about. A cleared
-    gate holds the calls of its kind on the wire until it is set; a submit's task is made before.
+    gate holds the calls of its kind on the wire until it is set; a submit's task is made before. The list
+    shows the newest first, what strangers made among them; the vendor's clock is `vendor_ahead_ms` ahead.
     """
 
     statuses: tuple[TaskStatus, ...] = (TaskStatus.RUNNING, TaskStatus.SUCCEEDED)
@@ -72,9 +79,16 @@ class FakeProvider:
     texts: dict[str, str] = field(default_factory=dict)
     next_submits: deque[SubmitFault] = field(default_factory=deque)
     next_queries: deque[Trouble | TaskStatus | TaskView] = field(default_factory=deque)
+    next_lists: deque[Trouble | TaskPage] = field(default_factory=deque)
     next_cancels: deque[Trouble] = field(default_factory=deque)
     next_fetches: deque[Trouble | bytes] = field(default_factory=deque)
     submits: list[FakeTask] = field(default_factory=list)
+    strangers: list[FakeTask] = field(default_factory=list)
+    page_size: int = 100
+    now_ms: Callable[[], int] = lambda: 0
+    vendor_ahead_ms: int = 0
+    offset_ms: int | None = None
+    """What the service knows of that."""
     calls: list[tuple[str, str]] = field(default_factory=list)
     submit_gate: asyncio.Event = field(default_factory=asyncio.Event)
     query_gate: asyncio.Event = field(default_factory=asyncio.Event)
@@ -109,6 +123,22 @@ class FakeProvider:
             return TaskView(task_id, TaskStatus.UNKNOWN)
         return self._look(task) if fault is None else self._view(task, fault)
 
+    async def list_tasks(self, page_no: int) -> TaskPage | Trouble:
+        """A page of all tasks that are listed."""
+        self.calls.append(("list", str(page_no)))
+        await asyncio.sleep(0)
+        if self.next_lists:
+            return self.next_lists.popleft()
+        made = [each for each in (*self.submits, *self.strangers) if not each.is_unlisted]
+        made.sort(key=lambda each: each.created_ms, reverse=True)
+        page = made[(page_no - 1) * self.page_size : page_no * self.page_size]
+        rows = (ListedTask(each.task_id, self._status(each), each.created_ms) for each in page)
+        return TaskPage(tuple(rows), len(made))
+
+    def clock_offset_ms(self) -> int | None:
+        """What was told beforehand."""
+        return self.offset_ms
+
     async def cancel(self, task_id: str) -> Trouble | None:
         """Agree while the next look would see PENDING."""
         self.calls.append(("cancel", task_id))
@@ -133,8 +163,18 @@ class FakeProvider:
         return Trouble("http_error", "the result's host results.example answered 403", 403)
 
     def task(self, task_id: str) -> FakeTask | None:
-        """The billed submit with this id."""
-        return next((task for task in self.submits if task.task_id == task_id), None)
+        """The task with this id."""
+        return next((task for task in (*self.submits, *self.strangers) if task.task_id == task_id), None)
+
+    def stranger(self, *file_urls: str, status: TaskStatus = TaskStatus.SUCCEEDED) -> FakeTask:
+        """A task that somebody else made in the account, just now."""
+        task = FakeTask(f"stranger-{len(self.strangers) + 1}", "fun-asr-2025-11-07", file_urls, {}, (status,))
+        task.created_ms = self._vendor_now()
+        self.strangers.append(task)
+        return task
+
+    def _vendor_now(self) -> int:
+        return self.now_ms() + self.vendor_ahead_ms
 
     def count(self, kind: str) -> int:
         """How many calls of a kind there were."""
@@ -144,6 +184,7 @@ class FakeProvider:
         found = (self.task_troubles[url] for url in file_urls if url in self.task_troubles)
         task_id = f"task-{len(self.submits) + 1}"
         task = FakeTask(task_id, model, file_urls, options, self.statuses, next(found, None))
+        task.created_ms = self._vendor_now()
         self.submits.append(task)
         return task
 

@@ -164,9 +164,9 @@ async def test_a_request_is_cancelled_once_and_an_unknown_cancel_is_told(stack: 
 
 
 @pytest.mark.parametrize("broker_name", ["embedded"])
-async def test_a_lost_answer_to_a_submit_is_a_failure_and_never_a_second_post(stack: Stack) -> None:
+async def test_a_lost_answer_is_a_failure_where_the_policy_says_so(stack: Stack) -> None:
     stack.sim.state.add_fault(Fault(on="submit", kind="drop_after"))
-    await stack.start()
+    await stack.start(SCRIBE_SUBMIT__ON_UNCERTAIN="fail")
     await stack.publish(request("r-7", HELLO))
     [outcome] = await stack.outcomes(1)
     assert outcome.body["code"] == "submit_uncertain"

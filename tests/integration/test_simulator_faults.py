@@ -4,12 +4,13 @@ import asyncio
 import gzip
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import httpx
 import pytest
 
 from sandbox.simulator import Fault
-from tests.integration.vendor_client import KEY, SUBMIT, vendor
+from tests.integration.vendor_client import KEY, SUBMIT, VendorClient, vendor
 
 A = "https://media.example.org/a.wav?run=0"
 
@@ -179,3 +180,44 @@ async def test_a_fault_on_one_call_leaves_its_neighbours_alone() -> None:
             )
         answers = await asyncio.gather(*(client.submit(A) for _ in range(5)))
         assert [answer.status_code for answer in answers] == [200] * 5
+
+
+async def test_a_list_may_lag_come_in_no_order_and_show_other_times_and_names() -> None:
+    async with vendor() as client:
+        first = await client.task("https://h.example/a.wav")
+        client.simulator.state.clock.advance(10)
+        others = [await client.task(f"https://h.example/{number}.wav") for number in range(5)]
+        [newest, *_, oldest] = await _rows(client)
+        assert (oldest["task_id"], newest["task_id"]) == (first, others[-1])
+
+        await client.fault(on="list", kind="lag", seconds=5)
+        assert [row["task_id"] for row in await _rows(client)] == [first]
+        await client.fault(on="list", kind="shuffle", times=2)
+        pages = [row["task_id"] for page_no in (1, 2) for row in await _rows(client, page_no, 3)]
+        assert pages != [*reversed(others), first]
+        await client.fault(on="list", kind="misdate", seconds=-3_600)
+        assert (await _rows(client))[0]["gmt_create"] == newest["gmt_create"] - 3_600_000
+        await client.fault(on="list", kind="rename")
+        assert {row["model_name"] for row in await _rows(client)} == {"fun-asr-2025-11-07"}
+        assert {row["model_name"] for row in await _rows(client)} == {"fun-asr"}
+
+
+async def _rows(client: VendorClient, page_no: int = 1, page_size: int = 100) -> list[dict[str, Any]]:
+    return list((await client.list(page_no=page_no, page_size=page_size)).json()["data"])
+
+
+async def test_a_strangers_key_in_the_account_shows_in_the_list() -> None:
+    keys = {"sk-simulator": "account-1", "sk-stranger": "account-1"}
+    async with vendor(api_keys=keys) as client:
+        ours, theirs = (
+            await client.task("https://h/a.wav"),
+            await client.as_key("sk-stranger").task("https://h/b.wav"),
+        )
+        rows = {row["task_id"]: row["api_key_id"] for row in await _rows(client)}
+        assert rows == {ours: "12345", theirs: "12346"}
+
+
+async def test_times_without_a_zone_follow_the_zone_that_is_set() -> None:
+    async with vendor(zone_hours=-3.5) as client:
+        task_id = await client.task("https://h/a.wav")
+        assert (await client.query(task_id))["output"]["submit_time"] == "2026-03-01 22:45:01.113"

@@ -9,9 +9,20 @@ from prometheus_client.parser import text_string_to_metric_families
 from service.core.admission import Admission, Admitted
 from service.core.ending import FailureEnding, ResultEnding
 from service.core.job import State
+from service.core.moment import Doubt
 from service.core.outcomes import Outcome, OutcomeRules, job_outcome
 from service.core.shard import Change
-from service.core.task import FileView, Lost, NotSent, Refused, SubmitAnswer, TaskStatus, TaskView, Trouble
+from service.core.task import (
+    FileView,
+    Lost,
+    NotSent,
+    Refused,
+    SubmitAnswer,
+    TaskPage,
+    TaskStatus,
+    TaskView,
+    Trouble,
+)
 from service.errors import FailureCode
 from service.messages import Stage
 from service.metrics import Metrics
@@ -187,6 +198,13 @@ class _Slow:
         self._clock.suspend(2)
         return await self._fake.query(task_id)
 
+    async def list_tasks(self, page_no: int) -> TaskPage | Trouble:
+        self._clock.suspend(2)
+        return await self._fake.list_tasks(page_no)
+
+    def clock_offset_ms(self) -> int | None:
+        return self._fake.clock_offset_ms()
+
     async def cancel(self, task_id: str) -> Trouble | None:
         self._clock.suspend(2)
         return await self._fake.cancel(task_id)
@@ -232,13 +250,15 @@ async def test_a_call_that_goes_well_is_counted_and_timed(counted: Counted, metr
     counted.fake.statuses = (TaskStatus.PENDING,)
     [task] = counted.fake.submits
     await counted.provider.query(task.task_id)
+    await counted.provider.list_tasks(1)
     await counted.provider.cancel("unknown")
     await counted.provider.fetch("https://nowhere")
     assert calls(metrics, "submit") == {"ok": 1}
     assert calls(metrics, "query") == {"ok": 1}
+    assert calls(metrics, "list") == {"ok": 1}
     assert calls(metrics, "cancel") == {"refused": 1}
     assert calls(metrics, "fetch") == {"refused": 1}
-    for kind in ("submit", "query", "cancel", "fetch"):
+    for kind in ("submit", "query", "list", "cancel", "fetch"):
         assert value(metrics, "scribe_provider_call_seconds_sum", kind=kind) == pytest.approx(2)
 
 
@@ -249,6 +269,17 @@ async def test_answers_are_handed_on_as_they_are(counted: Counted) -> None:
     assert await counted.provider.query("t") is TIMEOUT
     counted.fake.next_cancels.append(TIMEOUT)
     assert await counted.provider.cancel("t") is TIMEOUT
+    counted.fake.next_lists.append(TIMEOUT)
+    assert await counted.provider.list_tasks(1) is TIMEOUT
+    counted.fake.offset_ms = 7
+    assert counted.provider.clock_offset_ms() == 7
+
+
+def test_every_uncertain_submit_is_counted_and_how_it_ended(metrics: Metrics) -> None:
+    for word in (Doubt.BEGUN, Doubt.BEGUN, Doubt.ADOPTED):
+        Observing(metrics).doubted(word)
+    counts = {word: value(metrics, "scribe_uncertain_submits_total", event=word) for word in Doubt}
+    assert {word: count for word, count in counts.items() if count} == {Doubt.BEGUN: 2, Doubt.ADOPTED: 1}
 
 
 async def test_a_cancel_that_was_agreed_to_is_ok(counted: Counted, metrics: Metrics) -> None:

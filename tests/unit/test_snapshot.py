@@ -116,6 +116,7 @@ def test_budgets_are_shown_with_their_rate_and_their_share() -> None:
         member.world.budgets.query.penalise(member.world.clock.boot_seconds())
         assert picture(member).budgets == (
             BudgetStatus("query", 10.0, 20.0),
+            BudgetStatus("list", 20.0, 20.0),
             BudgetStatus("cancel", 20.0, 20.0),
             BudgetStatus("submit", 50_000.0, 50_000.0, "fun-asr"),
         )

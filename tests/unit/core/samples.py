@@ -9,7 +9,7 @@ from service.contract.speech import AudioProperties, Channel, Sentence, Word
 from service.core.admission import Admission, AdmissionRules, admit
 from service.core.identity import JobKey, Position
 from service.core.job import Job, Spec, State
-from service.core.moment import Moment
+from service.core.moment import Moment, Rules
 from service.core.record import Record
 from service.core.shard import Shard
 from service.core.task import TaskStatus, TaskView, Trouble
@@ -45,6 +45,7 @@ def spec(**fields: object) -> Spec:
 
 def job(state: State = State.ACCEPTED, **fields: object) -> Job:
     """A job in a state, with what a job has when it has come there."""
+    has_intent = state in (State.SUBMITTING, State.UNCERTAIN)
     has_task = state in (State.RUNNING, State.COLLECTING)
     plain = Job(
         spec(),
@@ -53,18 +54,18 @@ def job(state: State = State.ACCEPTED, **fields: object) -> Job:
         0,
         state=state,
         submit_attempts=0 if state is State.ACCEPTED else 1,
-        sealed_ms=NOW_MS - 50 if state is State.SUBMITTING else None,
+        sealed_ms=NOW_MS - 50 if has_intent else None,
         task_id="t1" if has_task else None,
-        task_files=1 if has_task else 0,
+        task_files=1 if has_task or has_intent else 0,
         submitted_ms=NOW_MS - 10_000 if has_task else None,
         transcription_url="https://r.example/1" if state is State.COLLECTING else None,
     )
     return replace(plain, **fields)  # type: ignore[arg-type]
 
 
-def moment(now_ms: int = NOW_MS, draw: float = 0.5) -> Moment:
-    """A moment with the default rules."""
-    return Moment(now_ms, draw)
+def moment(now_ms: int = NOW_MS, draw: float = 0.5, rules: Rules | None = None) -> Moment:
+    """A moment, with the default rules unless others are given."""
+    return Moment(now_ms, draw, rules or Rules())
 
 
 def task(status: TaskStatus = TaskStatus.SUCCEEDED, **fields: object) -> TaskView:

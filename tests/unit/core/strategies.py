@@ -60,12 +60,23 @@ JOBS = st.builds(
     fetch_attempts=WHOLE,
     cancelled=st.booleans(),
     sealed_ms=st.none() | WHOLE,
+    vendor_offset_ms=st.none() | st.integers(-(2**40), 2**40),
     task_id=st.none() | TEXT,
     task_files=WHOLE,
+    former_tasks=st.lists(TEXT, max_size=3).map(tuple),
     submitted_ms=st.none() | WHOLE,
     must_be_result=st.booleans(),
     ending=st.none() | FAILURES,
     tallied=st.none() | st.builds(Tallied, st.none() | WHOLE, st.booleans()),
 )
-MARKERS = st.builds(Marker, KEYS, TEXT, st.integers(1, 100), st.booleans(), st.none() | WHOLE, WHOLE)
+MARKERS = st.builds(
+    Marker,
+    KEYS,
+    TEXT,
+    st.integers(1, 100),
+    st.booleans(),
+    st.none() | WHOLE,
+    WHOLE,
+    st.lists(TEXT, max_size=3).map(tuple),
+)
 CURSORS = st.builds(Cursor, WHOLE, st.none() | WHOLE, st.none() | st.integers(0, 2**32 - 1))

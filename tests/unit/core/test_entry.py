@@ -81,7 +81,7 @@ def test_a_result_leaves_no_transcript_in_the_journal() -> None:
 
 def test_a_marker_holds_neither_url_nor_metadata() -> None:
     entry = encode_marker(Marker(JobKey("r", 0, 0), "d", 1, True, 9, 5))
-    assert set(json.loads(entry)) == {"state", "digest", "jobs", "ok", "billed", "at"}
+    assert set(json.loads(entry)) == {"state", "digest", "jobs", "ok", "billed", "at", "tasks"}
 
 
 @given(st.sampled_from(["r/0/0", CURSOR_KEY, OWNER_KEY, "r", "r/x/0", "~new"]), st.binary(max_size=40) | JSON)

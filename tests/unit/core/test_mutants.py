@@ -16,6 +16,7 @@ from service.core.job import Job, State
 from service.core.moment import Moment, Transition, expire, wait
 from service.core.restore import Restore
 from service.core.shard import Move, Shard, Tally
+from service.core.sightings import Sightings
 from service.core.task import Trouble
 from service.core.transitions import TABLE, Answer, ignore, impossible
 from service.core.verdicts import Action, Verdict
@@ -273,6 +274,11 @@ def late_intent_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     _answer(monkeypatch, State.FINISHING, Intended, impossible)
 
 
+def siblings_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task that one job of a POST is known to have is no other's."""
+    monkeypatch.setattr(Sightings, "note_shared", lambda self, requests: None)
+
+
 CRASHES = Weather(disturbed=0.06)
 STRANGERS = Weather(disturbed=0.06, strange=0.25)
 HURRY = Weather(disturbed=0.05, hurried=1.0, unfetched=0.8)
@@ -290,7 +296,7 @@ MUTANTS = [
     Mutant("restored intent submitted again", submitting_resubmitted, "N3: "),
     Mutant("lost POST made again", lost_resubmitted, "N3: |N10: "),
     Mutant("failed files submitted again", everything_resubmitted, "N3: "),
-    Mutant("duplicate check off", no_duplicates, "N3: |N1: "),
+    Mutant("duplicate check off", no_duplicates, "N3: |N1: |N2: "),
     Mutant("half an accept is a duplicate", no_completion, "N5: |N1: nothing ever came", CRASHES),
     Mutant("nothing is mended", no_mending, "N6: "),
     Mutant("the cursor is not mended", no_cursor_mending, "N6: the cursor", STRANGERS),
@@ -303,6 +309,7 @@ MUTANTS = [
     Mutant("markers are swept too slowly", one_swept, "N8: .* are remembered"),
     Mutant("half swept requests stay", half_swept_kept, "N8: .* never be forgotten", BROKER),
     Mutant("an intent that comes too late", late_intent_refused, "state finishing met Intended"),
+    Mutant("a sibling's task is no other's", siblings_ignored, "N3: |N10: ", BROKER),
     Mutant("fetch stuck at the deadline", stuck_fetch, "N1: nothing will ever happen", HURRY),
 ]
 

@@ -1,4 +1,4 @@
-"""Jobs without a provider task: intents, the answers to a POST, and what a crash between them means."""
+"""Jobs without a provider task: intents, and the answers to a POST."""
 
 import pytest
 
@@ -11,13 +11,12 @@ from service.core.events import (
     Intended,
     QueueSubmit,
     Restored,
-    SubmitLost,
     SubmitNotSent,
     SubmitRefused,
     Submitted,
     Watch,
 )
-from service.core.job import Job, State
+from service.core.job import State
 from service.core.moment import Transition
 from service.core.task import Trouble
 from service.core.transitions import advance
@@ -43,9 +42,11 @@ def ending_of(answer: Transition) -> FailureEnding:
 
 @pytest.mark.parametrize("state", [State.ACCEPTED, State.WAITING])
 def test_an_intent_is_durable_and_counts_an_attempt(state: State) -> None:
-    answer = advance(job(state, submit_attempts=2, due_ms=5), Intended(NOW_MS), moment())
+    answer = advance(job(state, submit_attempts=2, due_ms=5), Intended(NOW_MS, 4, -7), moment())
     assert answer == Transition(
-        job(State.SUBMITTING, submit_attempts=3, sealed_ms=NOW_MS), durable=True, steps=()
+        job(State.SUBMITTING, submit_attempts=3, sealed_ms=NOW_MS, task_files=4, vendor_offset_ms=-7),
+        durable=True,
+        steps=(),
     )
 
 
@@ -143,21 +144,6 @@ def test_what_was_never_sent_costs_no_attempt() -> None:
     answer = advance(job(State.SUBMITTING, submit_attempts=3), SubmitNotSent(NO_ROUTE), moment(draw=0.0))
     assert (answer.job.state, answer.job.submit_attempts) == (State.WAITING, 2)
     assert answer.durable
-
-
-def restored_or_lost() -> list[Event]:
-    """The two ways to lose the answer to a POST."""
-    return [SubmitLost(Trouble("timeout", "no answer")), Restored()]
-
-
-@pytest.mark.parametrize("event", restored_or_lost())
-@pytest.mark.parametrize("before", [job(State.SUBMITTING), job(State.SUBMITTING, cancelled=True)])
-def test_a_submit_whose_answer_is_lost_is_never_made_again(event: Event, before: Job) -> None:
-    answer = advance(before, event, moment(DEADLINE_MS + 1))
-    ending = ending_of(answer)
-    assert (ending.code, ending.stage) == (FailureCode.SUBMIT_UNCERTAIN, Stage.SUBMIT)
-    assert ending.retryable
-    assert not answer.steps
 
 
 def test_a_refusal_in_an_outage_is_no_word_about_the_job() -> None:

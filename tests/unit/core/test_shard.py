@@ -154,7 +154,7 @@ def test_a_finish_announces_sends_and_marks_in_one_move() -> None:
     assert move.outcome is not None
     assert move.outcome.is_result
     assert decode("r/0/0", move.entry or b"") == Marker(
-        JobKey("r", 0, 0), shard.tallies["r", 0].digest, 1, True, 30, NOW_MS
+        JobKey("r", 0, 0), shard.tallies["r", 0].digest, 1, True, 30, NOW_MS, ("t1",)
     )
 
 
@@ -455,3 +455,15 @@ def test_what_markers_of_yesterday_cost_is_not_counted() -> None:
         restore.add(number, str(marker.key), encode_marker(marker), Stamp(1, 1).encode())
     shard.load(restore, moment())
     assert shard.spend.on(NOW_MS) == 30
+
+
+def test_every_task_of_a_request_is_known_by_its_jobs_and_its_markers() -> None:
+    shard = Shard(0)
+    opened(shard, 3)
+    run(shard, 0, files=1)
+    succeed(shard, 0)
+    shard.settle(JobKey("r", 0, 0), moment())
+    assert shard.tasks_of(("r", 0)) == {"t1"}
+    shard.jobs[JobKey("r", 0, 1)] = replace(shard.jobs[JobKey("r", 0, 1)], former_tasks=("t7",), task_id="t8")
+    assert shard.tasks_of(("r", 0)) == {"t1", "t7", "t8"}
+    assert shard.tasks_of(("unknown", 0)) == set()

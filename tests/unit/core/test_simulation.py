@@ -39,6 +39,10 @@ SITUATIONS = {
     "record cancel",
     "record refused",
     "billed and lost",
+    "uncertain: Adopted",
+    "uncertain: NotFound",
+    "uncertain: OutOfReach",
+    "uncertain, made again",
     "result expired",
 }
 """What must have happened for the run to prove anything."""

@@ -8,6 +8,7 @@ from service.core import transitions
 from service.core.ending import FailureEnding, ResultEnding
 from service.core.events import (
     EVENTS,
+    Adopted,
     CancelAsked,
     DeadlinePassed,
     Event,
@@ -16,6 +17,8 @@ from service.core.events import (
     Intended,
     Looked,
     LookFailed,
+    NotFound,
+    OutOfReach,
     Published,
     Restored,
     SubmitLost,
@@ -37,6 +40,9 @@ EXAMPLES: dict[type[Event], Event] = {
     SubmitRefused: SubmitRefused(TROUBLE),
     SubmitLost: SubmitLost(TROUBLE),
     SubmitNotSent: SubmitNotSent(TROUBLE),
+    Adopted: Adopted("t1", 1),
+    NotFound: NotFound(),
+    OutOfReach: OutOfReach(),
     Looked: Looked(task(TaskStatus.RUNNING), None),
     LookFailed: LookFailed(TROUBLE),
     Fetched: Fetched(transcript()),
@@ -47,16 +53,37 @@ EXAMPLES: dict[type[Event], Event] = {
     Published: Published(),
 }
 ANSWERS_TO_A_POST = (Submitted, SubmitRefused, SubmitLost, SubmitNotSent)
+ANSWERS_TO_A_PASS = (Adopted, NotFound, OutOfReach)
 IMPOSSIBLE: set[tuple[State, type[Event]]] = {
     # No POST is out.
     *product(
-        (State.ACCEPTED, State.WAITING, State.RUNNING, State.COLLECTING, State.FINISHING), ANSWERS_TO_A_POST
+        (
+            State.ACCEPTED,
+            State.WAITING,
+            State.UNCERTAIN,
+            State.RUNNING,
+            State.COLLECTING,
+            State.FINISHING,
+        ),
+        ANSWERS_TO_A_POST,
+    ),
+    # Nothing is looked for in the list.
+    *product(
+        (State.ACCEPTED, State.WAITING, State.SUBMITTING, State.RUNNING, State.COLLECTING), ANSWERS_TO_A_PASS
     ),
     # The submit stage takes only what waits for a submit.
-    *product((State.SUBMITTING, State.RUNNING, State.COLLECTING), (Intended,)),
+    *product((State.SUBMITTING, State.UNCERTAIN, State.RUNNING, State.COLLECTING), (Intended,)),
     # No outcome is on its way.
     *product(
-        (State.ACCEPTED, State.WAITING, State.SUBMITTING, State.RUNNING, State.COLLECTING), (Published,)
+        (
+            State.ACCEPTED,
+            State.WAITING,
+            State.SUBMITTING,
+            State.UNCERTAIN,
+            State.RUNNING,
+            State.COLLECTING,
+        ),
+        (Published,),
     ),
     # Not journalled.
     (State.COLLECTING, Restored),

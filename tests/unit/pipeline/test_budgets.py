@@ -16,7 +16,7 @@ def taken_in(budget: Budget, clock: FakeClock, seconds: int) -> int:
 
 async def test_without_an_assignment_nothing_may_be_called(clock: FakeClock) -> None:
     budgets = Budgets(clock, 0.75, 20.0, None)
-    for budget in (budgets.query, budgets.cancel, budgets.submit("fun-asr")):
+    for budget in (budgets.query, budgets.listing, budgets.cancel, budgets.submit("fun-asr")):
         assert taken_in(budget, clock, 60) == 0
         assert budget.wait_seconds(clock.boot_seconds()) == float("inf")
 
@@ -25,6 +25,7 @@ async def test_the_share_is_that_of_the_partitions(clock: FakeClock) -> None:
     budgets = Budgets(clock, 0.5, 20.0, 120.0)
     budgets.set_share(0.25)
     assert budgets.query.share_per_second == 0.5 * 20.0 * 0.25
+    assert budgets.listing.share_per_second == 0.5 * 20.0 * 0.25
     assert budgets.cancel.share_per_second == 0.5 * 20.0 * 0.25
     assert budgets.submit("fun-asr").share_per_second == 0.5 * 2.0 * 0.25
 

@@ -7,13 +7,13 @@ import pytest
 from pydantic import JsonValue
 
 from service.core.job import State
+from service.core.moment import INTENT_SECONDS
 from service.core.retry_budget import CAPACITY, FLOOR_PER_SECOND
 from service.core.task import Lost, NotSent, Refused, SubmitAnswer, Trouble
 from service.core.verdicts import PROVIDER_FAULT_ATTEMPTS
 from service.pipeline.budgets import MAX_MODELS
 from service.pipeline.gate import Lane
 from service.pipeline.publish import OwnedShard
-from service.pipeline.submit import INTENT_SECONDS
 from tests.fakes.provider import NO_CONNECTION, TIMEOUT, FakeProvider, SubmitFault
 from tests.unit.pipeline.world import THROTTLED, Limits, World, state, urls
 

@@ -9,6 +9,7 @@ import pytest
 from service.core.batch import Batch, Refused, Unknown
 from service.core.events import Intended
 from service.core.job import Spec, State
+from service.core.moment import Doubt
 from service.core.record import Cursor
 from service.core.shard import Change, Shard
 from service.core.task import Refused as TaskRefused
@@ -178,13 +179,14 @@ async def test_a_refused_shard_stops_no_other(member: Member) -> None:
     assert {member.standing(0), member.standing(1)} == {Standing.REFUSED, Standing.READY}
 
 
-async def test_what_a_crash_left_on_the_wire_is_told_and_not_submitted_again(member: Member) -> None:
+async def test_what_a_crash_left_on_the_wire_is_uncertain_and_not_submitted_again(member: Member) -> None:
     left = member.world.shard(jobs=[job()])
     left.apply(job().key, _intended(member.world))
     await settle()
     left.close()
-    await member.own(0)
-    assert member.world.seen.ends() == {"r/0/0": "submit_uncertain"}
+    [shard] = await member.own(0)
+    assert state(shard) is State.UNCERTAIN
+    assert member.world.seen.doubts == [Doubt.BEGUN]
     assert member.world.provider.calls == []
 
 

@@ -9,9 +9,10 @@ from service.core.batch import Unknown
 from service.core.events import CancelAsked, DeadlinePassed
 from service.core.identity import JobKey
 from service.core.job import Job, State
+from service.core.moment import INTENT_SECONDS, RECEIPT_SECONDS
 from service.core.task import Lost, NotSent, Refused, Trouble
 from service.pipeline.hold import PROBE_SECONDS
-from service.pipeline.submit import INTENT_SECONDS, RECEIPT_SECONDS, due_together
+from service.pipeline.submit import due_together
 from tests.fakes.clock import settle
 from tests.fakes.provider import NO_CONNECTION, TIMEOUT, AfterWork
 from tests.fakes.writer import Fault, Stage
@@ -272,14 +273,43 @@ async def test_a_job_that_waited_for_budget_is_not_begun_on_a_shard_given_back_m
 # What becomes of the answer.
 
 
-async def test_a_lost_answer_ends_the_job_and_is_never_posted_again(world: World) -> None:
-    world.run()
+async def test_a_lost_answer_leaves_the_job_uncertain_and_it_is_not_posted_again(world: World) -> None:
+    world.run("submit", "poll", "collect", "expire")
     world.provider.next_submits.append(AfterWork.LOSE_ANSWER)
     shard = world.shard()
     await world.take(shard, "r")
     await world.clock.sleep(LONG)
-    assert world.seen.ends() == {"r/0/0": "submit_uncertain"}
+    assert state(shard) is State.UNCERTAIN
+    assert journalled(world.broker, "r/0/0") == ["submitting", "uncertain"]
     assert len(posted(world)) == 1
+
+
+async def test_jobs_that_share_a_post_are_intended_at_one_moment_with_the_vendors_clock(world: World) -> None:
+    world.provider.submit_gate.clear()
+    world.provider.offset_ms = -7
+    shard = world.shard()
+    await world.take(shard, "r", file_urls=urls("a", "b"))
+    jobs = [job_of(shard, index=index) for index in (0, 1)]
+    assert {(each.sealed_ms, each.task_files, each.vendor_offset_ms) for each in jobs} == {
+        (world.clock.now_ms(), 2, -7)
+    }
+
+
+@pytest.mark.parametrize("is_by_the_wall_clock", [True, False])
+async def test_an_intent_that_was_sealed_late_is_not_posted(world: World, is_by_the_wall_clock: bool) -> None:
+    """A later owner looks for the task from the intent on, and would not find one made much later."""
+    shard = world.shard()
+    world.writers[0].gate.clear()
+    shard.wake()
+    shard.mend(["x/0/0"])
+    await settle()
+    await world.take(shard, "r")
+    seconds = RECEIPT_SECONDS + INTENT_SECONDS
+    (world.clock.jump if is_by_the_wall_clock else world.clock.suspend)(seconds + 0.1)
+    world.writers[0].gate.set()
+    await settle()
+    assert posted(world) == []
+    assert state(shard) is State.WAITING
 
 
 async def test_an_answer_for_a_closed_shard_is_dropped(world: World) -> None:

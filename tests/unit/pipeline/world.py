@@ -3,21 +3,24 @@
 import asyncio
 import json
 from collections import Counter, deque
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Sequence, Set
 from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
 from service.core.admission import Admission, AdmissionRules
 from service.core.batch import Appended, Batch
+from service.core.entry import STAMP_HEADER
 from service.core.identity import JobKey
 from service.core.job import Job, State
-from service.core.moment import Rules
+from service.core.moment import Doubt, Rules
 from service.core.outcomes import Outcome
 from service.core.record import Record
 from service.core.shard import Shard
 from service.core.spend import DaySpend, SpendRules
+from service.core.survey import Survey
 from service.core.task import Refused, Trouble
+from service.errors import ServiceError
 from service.kafka.writer import Writer
 from service.messages import Failure, RequestLimits
 from service.pipeline.accept import AcceptStage
@@ -29,6 +32,7 @@ from service.pipeline.gate import Gate
 from service.pipeline.hold import Hold
 from service.pipeline.poll import Lookout, PollStage
 from service.pipeline.publish import OwnedShard, Surroundings
+from service.pipeline.reconcile import ReconcileStage
 from service.pipeline.steps import Steps
 from service.pipeline.submit import Desk, SubmitStage
 from tests.fakes.clock import FakeClock, settle
@@ -98,6 +102,32 @@ class FakeFence:
 
 
 @dataclass
+class FakeSurveyor:
+    """Reads every journal partition of the broker in memory; `troubles` come first."""
+
+    broker: MemoryBroker
+    troubles: deque[ServiceError] = field(default_factory=deque)
+    asked: list[Set[str]] = field(default_factory=list)
+
+    async def survey(self, wanted: Set[str]) -> Sequence[Survey]:
+        """As the port says."""
+        self.asked.append(wanted)
+        await asyncio.sleep(0)
+        if self.troubles:
+            raise self.troubles.popleft()
+        topic = self.broker.topics.journal
+        numbers = sorted(number for name, number in self.broker.partitions if name == topic)
+        return [self._survey(number, wanted) for number in numbers]
+
+    def _survey(self, number: int, wanted: Set[str]) -> Survey:
+        survey = Survey(number, wanted)
+        for record in self.broker.journal(number):
+            stamp = dict(record.headers).get(STAMP_HEADER)
+            survey.add(record.offset, record.key.decode(), record.value, stamp)
+        return survey
+
+
+@dataclass
 class Spawner:
     """Starts tasks as the service does; one that crashes is found out at the end."""
 
@@ -141,6 +171,7 @@ class Seen:
     holds: list[str | None] = field(default_factory=list)
     outages: list[tuple[str, bool]] = field(default_factory=list)
     cancels_dropped: int = 0
+    doubts: list[Doubt] = field(default_factory=list)
     bug: Exception | None = None
     """Raised when the next batch is told of."""
 
@@ -157,6 +188,9 @@ class Seen:
 
     def published(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
+
+    def doubted(self, word: Doubt) -> None:
+        self.doubts.append(word)
 
     def shard(self, word: str, partition: int, detail: str = "") -> None:
         self.shards.append((word, partition))
@@ -205,6 +239,8 @@ class World:
     provider: FakeProvider = field(default_factory=FakeProvider)
     broker: MemoryBroker = field(default_factory=MemoryBroker)
     fence: FakeFence = field(default_factory=FakeFence)
+    rules: Rules = field(default_factory=Rules)
+    surveyor: FakeSurveyor = field(init=False)
     seen: Seen = field(default_factory=Seen)
     spawn: Spawner = field(default_factory=Spawner)
     turns: Counter[str] = field(default_factory=Counter)
@@ -214,6 +250,7 @@ class World:
     def __post_init__(self) -> None:
         limits = self.limits
         self.shards: list[OwnedShard] = []
+        self.surveyor = FakeSurveyor(self.broker)
         self.budgets = Budgets(
             self.clock, limits.part, limits.calls_per_second, submits_per_minute=limits.submits_per_minute
         )
@@ -229,8 +266,10 @@ class World:
         )
         self.poll = PollStage(lookout, self.clock)
         self.collect = CollectStage(self.provider, self.clock, self.spawn, limits.fetches)
-        self.steps = Steps(self.submit, self.poll, self.collect)
-        self.around = Surroundings(self.clock, Rules(), self.seen, self.steps.carry_out)
+        self.provider.now_ms = self.clock.now_ms
+        self.reconcile = ReconcileStage(self.provider, self.surveyor, self.clock, self.budgets, self.rules)
+        self.steps = Steps(self.submit, self.poll, self.collect, self.reconcile)
+        self.around = Surroundings(self.clock, self.rules, self.seen, self.steps.carry_out)
         self.accept = AcceptStage(RequestLimits(), self.admission, self.submit, self.seen.admissions.append)
 
     def spends(self) -> list[DaySpend]:
@@ -238,8 +277,8 @@ class World:
         return [shard.state.spend for shard in self.shards if shard.is_open]
 
     def run(self, *stages: str) -> None:
-        """Start the loops of these stages: submit, poll, collect, expire; all without a name."""
-        for name in stages or ("submit", "poll", "collect", "expire"):
+        """Start the loops of these stages: submit, poll, collect, reconcile, expire; all without a name."""
+        for name in stages or ("submit", "poll", "collect", "reconcile", "expire"):
             self.spawn(self._loop(name), name=name)
 
     def _loop(self, name: str) -> Coroutine[None, None, None]:
@@ -253,8 +292,14 @@ class World:
                 return self.poll.run(on_turn)
             case "collect":
                 return self.collect.run(on_turn)
+            case "reconcile":
+                return self.reconcile.run(self.open_shards, on_turn)
             case _:
-                return expire(lambda: [each for each in self.shards if each.is_open], self.clock, on_turn)
+                return expire(self.open_shards, self.clock, on_turn)
+
+    def open_shards(self) -> list[OwnedShard]:
+        """The shards that are served."""
+        return [each for each in self.shards if each.is_open]
 
     def shard(self, partition: int = 0, jobs: Iterable[Job] = (), epoch: int = 1) -> OwnedShard:
         """An owned shard at work, with these jobs in its state."""

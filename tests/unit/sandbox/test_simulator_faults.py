@@ -26,6 +26,13 @@ def test_a_rule_does_the_work_first_only_where_the_fault_is_in_the_answer() -> N
         Fault(on="query", kind=kind).works_first for kind in ("drop_before", "hang", "status", "garbage")
     )
     assert Fault(on="submit", kind="hang", accept=True).works_first
+    assert Fault(on="list", kind="lag").works_first
+
+
+@pytest.mark.parametrize("kind", ["lag", "shuffle", "misdate", "rename"])
+def test_what_a_list_may_say_is_for_lists(kind: str) -> None:
+    with pytest.raises(FaultError, match=f"kind {kind} is for lists"):
+        Fault(on="query", kind=kind)
 
 
 def test_rules_read_from_json_keep_every_field() -> None:

@@ -56,11 +56,15 @@ class JournalModel:
     """Keys that once had an entry that counts."""
     intents: dict[tuple[str, int, int], int] = field(default_factory=dict)
     """(key, epoch, attempt) of each SUBMITTING entry and its offset."""
+    intended_ms: dict[tuple[str, int, int], int] = field(default_factory=dict)
+    """The same, and when it was written."""
     announced: dict[tuple[str, int], bool] = field(default_factory=dict)
     """(key, epoch) of each FINISHING entry, and whether it counts."""
     done: dict[str, JournalRecord] = field(default_factory=dict)
     """The first marker that counts of each finished job."""
     highest: int = 0
+    let_go: list[tuple[str, int]] = field(default_factory=list)
+    """(key, time) of each uncertain job that is to be submitted again."""
 
     def append(self, record: Outgoing, now_ms: int) -> int:
         """Take a record; returns its offset."""
@@ -83,6 +87,9 @@ class JournalModel:
             self.effective.pop(entry.key, None)
             self.done.pop(entry.key, None)
         else:
+            before = self.effective.get(entry.key, b"")
+            if b'"state":"uncertain"' in before and b'"state":"waiting"' in entry.value:
+                self.let_go.append((entry.key, entry.at_ms))
             self.effective[entry.key] = entry.value
             self._note_done(entry, entry.value)
 
@@ -99,6 +106,7 @@ class JournalModel:
         if b'"state":"submitting"' in entry.value:
             attempt = json.loads(entry.value)["submits"]
             self.intents.setdefault((entry.key, entry.epoch, attempt), entry.offset)
+            self.intended_ms.setdefault((entry.key, entry.epoch, attempt), entry.at_ms)
         elif b'"state":"finishing"' in entry.value:
             self.announced[entry.key, entry.epoch] = (
                 self.announced.get((entry.key, entry.epoch), False) or counts

@@ -71,7 +71,8 @@ def _judge_result(key: str, url: str, provider: ProviderModel, body: dict[str, o
     assert isinstance(transcript, dict)
     texts = [channel["text"] for channel in transcript["channels"]]
     check(texts == ([] if nature == "silent" else [text_of(url)]), f"{key} has another file's text")
-    check(any(task.id == body["task_id"] for task in provider.by_key[key]), f"{key} names a foreign task")
+    task = provider.tasks.get(str(body["task_id"]))
+    check(task is not None and url in task.files.values(), f"{key} names a foreign task")
 
 
 def _judge_summary(asked: Asked, by_id: dict[str, list[Delivery]]) -> None:

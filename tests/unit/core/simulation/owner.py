@@ -21,6 +21,7 @@ from service.core.events import (
     Looked,
     LookFailed,
     QueueSubmit,
+    Reconcile,
     Step,
     SubmitLost,
     SubmitNotSent,
@@ -44,6 +45,7 @@ from service.kafka.writer import AtLeastOnceWriter
 from service.messages import DecodedRequest, RequestLimits, read_request
 from service.pipeline.collect import read_transcript
 from service.pipeline.poll import file_of
+from tests.unit.core.simulation.doubtful import Doubtful
 from tests.unit.core.simulation.journal import CURSOR, JournalModel, check
 from tests.unit.core.simulation.plan import Plan
 from tests.unit.core.simulation.provider import ProviderModel
@@ -52,6 +54,8 @@ from tests.unit.core.simulation.weather import Weather
 TOPICS = Topics()
 RULES = Rules()
 INTENT_MS = 2_000
+LATEST_MS = 12_000
+"""From the intent to its POST, however late it was sealed."""
 Answers = list[int | PublishError]
 
 
@@ -118,6 +122,7 @@ class Errand:
 
     keys: list[JobKey]
     batch: int
+    intended_ms: int
     sealed_ms: int = -1
     journal_offset: int = -1
 
@@ -152,6 +157,7 @@ class Owner:
         self.fetches: DueQueue[tuple[JobKey, str]] = DueQueue()
         self.taken: list[JobKey] = []
         """Taken for a submit that waits for its budget."""
+        self.doubtful = Doubtful(self)
         self.errands: list[Errand] = []
         self.wire: list[Answer] = []
 
@@ -165,7 +171,7 @@ class Owner:
     def check_awake(self) -> None:
         """Something is queued, or on its way, for each open job: nothing else would ever wake it."""
         awake = {*self.submits, *self.taken, *(key for key, _ in self.fetches)}
-        awake.update(*self.watched.values(), *(errand.keys for errand in self.errands))
+        awake.update(self.doubtful.asked, *self.watched.values(), *(errand.keys for errand in self.errands))
         awake.update(*(answer.keys for answer in self.wire))
         moves = (*self.pending, *(self.flight.taken if self.flight else ()))
         asleep = {str(key) for key in self.shard.jobs.keys() - awake} - {move.key for move in moves}
@@ -185,7 +191,7 @@ class Owner:
     def next_due_ms(self) -> int | None:
         """When the next thing happens by itself."""
         times = [self.submits.next_due_ms(), self.looks.next_due_ms(), self.fetches.next_due_ms()]
-        times += [answer.due_ms for answer in self.wire]
+        times += [answer.due_ms for answer in self.wire] + self.doubtful.due_ms()
         return min((time for time in times if time is not None), default=None)
 
     def actions(self) -> list[Callable[[], None]]:
@@ -214,6 +220,7 @@ class Owner:
             found.append(self.look)
         if _is_due(self.fetches, now_ms):
             found.append(self.fetch)
+        found += self.doubtful.actions()
         if any(answer.due_ms <= now_ms for answer in self.wire):
             found += [self.receive] * 2
         return found
@@ -249,6 +256,8 @@ class Owner:
         match step:
             case QueueSubmit(key, due_ms):
                 self.submits.push(due_ms, key)
+            case Reconcile(key, due_ms, settled_ms):
+                self.doubtful.ask(key, due_ms, settled_ms)
             case Watch(key, task_id, due_ms):
                 if task_id not in self.watched:
                     self.watched[task_id] = set()
@@ -257,6 +266,7 @@ class Owner:
             case Fetch(key, url, due_ms):
                 self.fetches.push(due_ms, (key, url))
             case CancelTask(task_id):
+                self.around.provider.watched.add(task_id)
                 if self.around.rng.random() < 0.8:
                     self.around.provider.cancel(task_id, self.around.now_ms)
 
@@ -355,12 +365,13 @@ class Owner:
 
     def intend(self, keys: list[JobKey]) -> None:
         """Write the intent down; the errand waits for its batch."""
+        offset_ms = self.around.rng.choice((None, self.around.provider.ahead_ms))
         for key in keys:
-            self.apply(key, Intended(self.around.now_ms))
+            self.apply(key, Intended(self.around.now_ms, len(keys), offset_ms))
         jobs = [job for key in keys if (job := self.shard.jobs.get(key))]
         intended = [job.key for job in jobs if job.state is State.SUBMITTING]
         if intended:
-            self.errands.append(Errand(intended, self.batches + 1))
+            self.errands.append(Errand(intended, self.batches + 1, self.around.now_ms))
 
     def post(self) -> None:
         """Send a POST whose intent is durable, if the journal and the clock allow."""
@@ -371,7 +382,8 @@ class Owner:
         if not self.is_open:
             self.around.count("fenced before its POST")
             return
-        if self.around.now_ms - errand.sealed_ms > INTENT_MS:
+        now_ms = self.around.now_ms
+        if now_ms - errand.sealed_ms > INTENT_MS or now_ms - errand.intended_ms > LATEST_MS:
             answer: SubmitAnswer = NotSent(Trouble("intent_too_old", "too old"))
         else:
             answer = self.submit(errand.keys)
@@ -392,7 +404,7 @@ class Owner:
         task_id = self.looks.pop_due(self.around.now_ms)
         assert task_id is not None
         keys = sorted(self.watched.pop(task_id))
-        answer = self.around.provider.query(task_id, self.around.now_ms)
+        answer = self.around.provider.look(task_id, self.around.now_ms)
         for _ in range(self._copies()):
             self._later(keys, lambda: self._looked(task_id, keys, answer))
 

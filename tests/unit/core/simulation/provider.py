@@ -2,16 +2,18 @@
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from service.core.task import (
     Accepted,
     FileView,
+    ListedTask,
     Lost,
     NotSent,
     Refused,
     SubmitAnswer,
+    TaskPage,
     TaskStatus,
     TaskView,
     Trouble,
@@ -37,6 +39,7 @@ LOOK_TROUBLES = (
     Trouble("http_error", "bad gateway", 502),
 )
 MOST_SUBMITS = 3
+LIST_PAGE = 7
 
 
 @dataclass(slots=True)
@@ -65,6 +68,10 @@ class Task:
         """Whether nothing changes any more."""
         return self.cancelled or now_ms >= self.ends_ms
 
+    def names(self, url: str) -> bool:
+        """Whether it names the file in the end."""
+        return self.trouble is None and "/missing/" not in url
+
     def is_expired(self, now_ms: int) -> bool:
         """Whether the result is gone."""
         return now_ms > self.ends_ms + DAY_MS
@@ -80,16 +87,49 @@ class ProviderModel:
     tasks: dict[str, Task] = field(default_factory=dict)
     by_key: dict[str, list[Task]] = field(default_factory=dict)
     lost_after_accept: int = 0
+    ahead_ms: int = field(init=False)
+    """How far its clock is ahead."""
+    watched: set[str] = field(default_factory=set)
+    """Tasks that some owner has known as its own."""
+    readings: list[int] = field(default_factory=list)
+    """When the list was read whole."""
 
-    def check_submit(self, keys: Sequence[str], now_ms: int) -> None:
-        """N3 and N10: no earlier task of the jobs may still succeed, and the number is bounded."""
-        for key in keys:
-            earlier = self.by_key.get(key, [])
-            check(len(earlier) < MOST_SUBMITS, f"N10: {key} is billed more often than the table allows")
-            for task in earlier:
-                trouble = task.trouble_of(task.files[key])
-                redone = task.is_over(now_ms) and trouble is not None and trouble.code in REDONE
-                check(redone, f"N3: {key} is submitted again, and {task.id} may still succeed")
+    def __post_init__(self) -> None:
+        self.ahead_ms = self.rng.choice((0, 420_000, -90_000))
+
+    def check_submit(self, files: Mapping[str, str], jobs_of_url: Mapping[str, int], now_ms: int) -> None:
+        """N3 and N10: no earlier task of the jobs may still succeed, and the number is bounded.
+
+        Tasks of equal files are as good as each other: it counts how many of them may still succeed.
+        """
+        for key, url in files.items():
+            billed = [task for task in self.by_key.get(key, []) if not self._is_nobodys(task, url, now_ms)]
+            check(len(billed) < MOST_SUBMITS, f"N10: {key} is billed more often than the table allows")
+            alive = [task.id for task in self._tasks_of(url) if self._may_succeed(task, url, now_ms)]
+            told = f"N3: {key} is submitted again, and one of {alive} may still succeed"
+            check(len(alive) < jobs_of_url[url], told)
+
+    def judge_bill(self, jobs_of_url: Mapping[str, int], now_ms: int) -> None:
+        """N10, at the end: for each file one bill, and one more for each that the table allows."""
+        for url, jobs in jobs_of_url.items():
+            excess = sum(self._may_succeed(task, url, now_ms) for task in self._tasks_of(url)) - jobs
+            check(excess <= 0, f"N10: {url} is billed {excess} times too often")
+
+    def _tasks_of(self, url: str) -> list[Task]:
+        return [task for task in self.tasks.values() if url in task.files.values()]
+
+    def _may_succeed(self, task: Task, url: str, now_ms: int) -> bool:
+        trouble = task.trouble_of(url)
+        redone = task.is_over(now_ms) and trouble is not None and trouble.code in REDONE
+        return not redone and not self._is_nobodys(task, url, now_ms)
+
+    def _is_nobodys(self, task: Task, url: str, now_ms: int) -> bool:
+        """Whose answer was lost, and which the provider has lost; or which ended without naming the file.
+
+        Of the latter nothing can come for the file, and nobody can tell that it was its task.
+        """
+        is_gone = task.is_lost and task.id not in self.watched
+        return is_gone or (task.is_over(now_ms) and not task.names(url))
 
     def submit(self, files: dict[str, str], now_ms: int) -> SubmitAnswer:
         """Take a submit of job keys and their URLs."""
@@ -136,8 +176,38 @@ class ProviderModel:
             return DOWNLOAD_FAILED if len(self.by_key.get(key, [])) < int(nature[5:]) else None
         return {"forbidden": FORBIDDEN, "silent": SILENT}.get(nature)
 
+    def list(self, page_no: int, now_ms: int) -> TaskPage | Trouble:
+        """A page of the tasks of the last day, the newest first."""
+        if not self.calm and self.rng.random() < 0.1:
+            return self.rng.choice(LOOK_TROUBLES)
+        begin_ms = now_ms - DAY_MS
+        shown = [
+            task
+            for task in reversed(self.tasks.values())
+            if not task.is_lost and task.visible_ms <= now_ms and task.created_ms >= begin_ms
+        ]
+        page = shown[(page_no - 1) * LIST_PAGE : page_no * LIST_PAGE]
+        rows = (
+            ListedTask(each.id, self._status(each, now_ms), each.created_ms + self.ahead_ms) for each in page
+        )
+        if not page:
+            self.readings.append(now_ms)
+        return TaskPage(tuple(rows), len(shown))
+
+    def _status(self, task: Task, now_ms: int) -> TaskStatus:
+        if task.cancelled:
+            return TaskStatus.CANCELED
+        if now_ms < task.ends_ms:
+            return TaskStatus.PENDING if now_ms < task.starts_ms else TaskStatus.RUNNING
+        return TaskStatus.FAILED if task.is_failed else TaskStatus.SUCCEEDED
+
+    def look(self, task_id: str, now_ms: int) -> TaskView | Trouble:
+        """One look at a task that is one's own."""
+        self.watched.add(task_id)
+        return self.query(task_id, now_ms)
+
     def query(self, task_id: str, now_ms: int) -> TaskView | Trouble:
-        """One look at a task."""
+        """One look at any task."""
         if not self.calm and self.rng.random() < 0.06:
             return self.rng.choice(LOOK_TROUBLES)
         task = self.tasks[task_id]

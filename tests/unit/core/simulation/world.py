@@ -245,7 +245,10 @@ class World:
     def deliver(self, record: Outgoing, epoch: int) -> int:
         """Take one record into its topic and judge it."""
         if record.topic == TOPICS.journal:
+            let_go = len(self.journal.let_go)
             offset = self.journal.append(record, self.now_ms)
+            for key, _ in self.journal.let_go[let_go:]:
+                self._judge_let_go(key)
             if record.key == CURSOR.encode() and epoch == self.journal.highest and record.value:
                 self._judge_cursor(json.loads(record.value)["next"])
             return offset
@@ -273,6 +276,13 @@ class World:
         self.delivered.add(identity)
         return len(self.deliveries)
 
+    def _judge_let_go(self, key: str) -> None:
+        """N4: the list was read twice since the intent."""
+        sealed_ms = max(at_ms for (of, _, _), at_ms in self.journal.intended_ms.items() if of == key)
+        read = sum(sealed_ms <= at_ms <= self.now_ms for at_ms in self.provider.readings)
+        check(read >= 2, f"N4: {key} is to be submitted again, and the list was read {read} times")
+        self.count("uncertain, made again")
+
     def _judge_cursor(self, next_offset: int) -> None:
         judge_cursor(
             self.plan,
@@ -287,7 +297,8 @@ class World:
         for key, attempt in zip(keys, attempts, strict=True):
             intended = self.journal.has_intent(str(key), epoch, attempt)
             check(intended, f"N2: {key} is posted, and its intent is not durable")
-        self.provider.check_submit([str(key) for key in keys], self.now_ms)
+        files = {str(key): self.plan.owner_of_key[str(key)].urls[str(key)] for key in keys}
+        self.provider.check_submit(files, self.plan.jobs_of_url, self.now_ms)
         self.count("POST")
         if epoch < self.journal.highest:
             self.count("POST of an owner that has been replaced")
@@ -325,6 +336,7 @@ class World:
     def _judge_end(self, last: Owner) -> None:
         shard = last.shard
         judge_outcomes(self.plan, self.provider, self.deliveries)
+        self.provider.judge_bill(self.plan.jobs_of_url, self.now_ms)
         shard.sweep(self.now_ms)
         check(shard.remembered_jobs <= self.window.jobs, f"N8: {shard.remembered_jobs} jobs are remembered")
         forgotten = set(shard.tallies) - set(shard.remembered)

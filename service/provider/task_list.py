@@ -1,0 +1,52 @@
+"""The wire shape of the account's list of tasks (provider API, section 3.1), as pure functions.
+
+No filter is sent: times in it have no zone, and a model has an alias and a dated name. The vendor then shows
+the last 24 hours.
+"""
+
+from pydantic import JsonValue
+
+from service.core.task import ListedTask, TaskPage, TaskStatus, Trouble
+from service.provider.answers import Answer, error_in, object_of, text, trouble_of
+
+PAGE_SIZE = 100
+"""The largest is not documented; a smaller one that the vendor chooses instead does no harm."""
+_STATUSES = {status.value: status for status in TaskStatus}
+_UNREADABLE = Trouble("unexpected_answer", "the answer to the list is not a page of tasks")
+
+
+def list_path(page_no: int) -> str:
+    """The path and query of a page."""
+    return f"/tasks/?page_no={page_no}&page_size={PAGE_SIZE}"
+
+
+def read_page(answer: Answer, host: str) -> TaskPage | Trouble:
+    """A page, whole: with a row that cannot be read it counts as none, since that may be the one."""
+    if not answer.is_success:
+        return trouble_of(answer, host)
+    document = object_of(answer.body)
+    if document is None:
+        return Trouble("not_json", "the answer to the list is not a JSON object", answer.http_status)
+    # The vendor's page says `data`, its SDK reads `tasks`.
+    rows = document.get("data", document.get("tasks"))
+    if not isinstance(rows, list):
+        return error_in(document) or _UNREADABLE
+    tasks = [task for row in rows if (task := _read_row(row)) is not None]
+    if len(tasks) < len(rows):
+        return _UNREADABLE
+    return TaskPage(tuple(tasks), _whole(document.get("total")))
+
+
+def _read_row(row: JsonValue) -> ListedTask | None:
+    """A status that we do not know counts as RUNNING: the task may still become anything."""
+    if not isinstance(row, dict):
+        return None
+    task_id, created_ms = text(row, "task_id"), _whole(row.get("gmt_create"))
+    if task_id is None or created_ms is None:
+        return None
+    status = _STATUSES.get(text(row, "status") or "", TaskStatus.RUNNING)
+    return ListedTask(task_id, status, created_ms)
+
+
+def _whole(value: JsonValue) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -1,0 +1,70 @@
+"""The wire shape of the account's list: a page is read whole, or it counts as none."""
+
+import json
+
+import pytest
+
+from service.core.task import ListedTask, TaskPage, TaskStatus, Trouble
+from service.provider.answers import Answer
+from service.provider.task_list import list_path, read_page
+
+HOST = "dashscope-intl.aliyuncs.com"
+ROW = {"task_id": "t1", "status": "SUCCEEDED", "model_name": "fun-asr", "gmt_create": 1_772_417_701_113}
+
+
+def page(document: object, status: int = 200) -> TaskPage | Trouble:
+    return read_page(Answer(status, {}, json.dumps(document).encode()), HOST)
+
+
+@pytest.mark.parametrize("key", ["data", "tasks"])
+def test_a_page_is_read_by_either_of_its_names(key: str) -> None:
+    read = page({"total": 7, "total_page": 1, "page_no": 1, key: [ROW]})
+    assert read == TaskPage((ListedTask("t1", TaskStatus.SUCCEEDED, 1_772_417_701_113),), 7)
+
+
+@pytest.mark.parametrize("total", [None, "7", -1, True, 7.5])
+def test_a_total_that_is_none_is_left_out(total: object) -> None:
+    assert page({"total": total, "data": []}) == TaskPage((), None)
+
+
+@pytest.mark.parametrize("status", ["SUSPENDED", "NEW", "", None, 3])
+def test_a_status_that_nobody_knows_may_still_become_anything(status: object) -> None:
+    read = page({"data": [{**ROW, "status": status}]})
+    assert isinstance(read, TaskPage)
+    assert read.tasks[0].status is TaskStatus.RUNNING
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        None,
+        [],
+        "t1",
+        {**ROW, "task_id": ""},
+        {**ROW, "gmt_create": "2026-03-02"},
+        {**ROW, "gmt_create": None},
+    ],
+)
+def test_a_page_with_a_row_that_cannot_be_read_counts_as_none(row: object) -> None:
+    read = page({"data": [ROW, row]})
+    assert isinstance(read, Trouble)
+    assert read.code == "unexpected_answer"
+
+
+@pytest.mark.parametrize(
+    ("document", "status", "code"),
+    [
+        ({"code": "Throttling.RateQuota", "message": "slow"}, 429, "Throttling.RateQuota"),
+        ({"code": "InternalError", "message": "oops"}, 200, "InternalError"),
+        ({"output": {}}, 200, "unexpected_answer"),
+        ([], 200, "not_json"),
+    ],
+)
+def test_what_is_no_page_is_a_trouble(document: object, status: int, code: str) -> None:
+    read = page(document, status)
+    assert isinstance(read, Trouble)
+    assert read.code == code
+
+
+def test_the_list_is_asked_for_without_any_filter() -> None:
+    assert list_path(3) == "/tasks/?page_no=3&page_size=100"
