@@ -53,7 +53,8 @@ class Scribe:
 
     async def get(self, page: str) -> httpx.Response:
         """One of the pages of the health server."""
-        async with httpx.AsyncClient(trust_env=False) as client:
+        # A context of certificates takes longer to load than the answer to come.
+        async with httpx.AsyncClient(trust_env=False, verify=False) as client:
             return await client.get(f"http://127.0.0.1:{self.port}/{page}", timeout=5)
 
     async def is_ready(self) -> bool:
@@ -80,10 +81,22 @@ class Stack:
     sim: Simulator
     folder: Path
     settings: Mapping[str, str]
+    module: str = "service"
+    """What `python -m MODULE run` starts a service."""
     scribes: list[Scribe] = field(default_factory=list)
 
     async def start(self, **settings: str) -> Scribe:
         """Start a service process and wait until it is ready."""
+        scribe = await self.launch(**settings)
+        async with asyncio.timeout(READY_SECONDS):
+            while not await scribe.is_ready():
+                ended = scribe.process.returncode is not None
+                assert not ended, f"the service ended at its start:\n{scribe.log_path.read_text()}"
+                await asyncio.sleep(LOOK_SECONDS)
+        return scribe
+
+    async def launch(self, **settings: str) -> Scribe:
+        """Start a service process and wait for nothing."""
         [port] = free_ports(1)
         log_path = self.folder / f"scribe-{len(self.scribes)}.log"
         environment = {
@@ -96,14 +109,10 @@ class Stack:
         }
         with log_path.open("wb") as log:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "service", "run", env=environment, stdout=log, stderr=log
+                sys.executable, "-m", self.module, "run", env=environment, stdout=log, stderr=log
             )
         scribe = Scribe(process, port, log_path)
         self.scribes.append(scribe)
-        async with asyncio.timeout(READY_SECONDS):
-            while not await scribe.is_ready():
-                assert process.returncode is None, f"the service ended at its start:\n{log_path.read_text()}"
-                await asyncio.sleep(LOOK_SECONDS)
         return scribe
 
     async def publish(
@@ -120,8 +129,8 @@ class Stack:
     ) -> None:
         """Publish records in their order."""
         producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, max_request_size=4 * 1024 * 1024)
-        await producer.start()
         try:
+            await producer.start()
             for value, key, headers in records:
                 payload = json.dumps(value).encode() if isinstance(value, Mapping) else value
                 name = key or (str(value["request_id"]) if isinstance(value, Mapping) else "no-key")
@@ -192,6 +201,7 @@ class Stack:
             bootstrap_servers=self.bootstrap,
             fetch_max_wait_ms=20,
             auto_offset_reset="earliest",
+            isolation_level="read_committed",
             max_partition_fetch_bytes=32 * 1024 * 1024,
         )
         await consumer.start()

@@ -1,0 +1,41 @@
+"""The brokers on which the chaos tests run, in each delivery mode that the broker can do."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.brokers import TopicNames
+from tests.chaos.fleet import Fleet, Setting, fleet
+from tests.chaos.oracle import Mode
+
+SESSION_SECONDS = 2.0
+
+
+@pytest.fixture
+def mode() -> Mode:
+    """The delivery mode of `chaos`; a test overrides it by its parameter."""
+    return "at_least_once"
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where workers keep what Python compiled."""
+    return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture
+async def chaos(
+    bootstrap: str, broker_name: str, mode: Mode, topic_names: TopicNames, tmp_path: Path, compiled: Path
+) -> AsyncIterator[Fleet]:
+    """A fleet without workers on topics of its own; its session is short, so that a take-over is quick."""
+    setting = Setting(
+        "kafka" if broker_name == "kafka" else "embedded",
+        bootstrap,
+        mode,
+        session_seconds=SESSION_SECONDS,
+        compiled=compiled,
+    )
+    [name] = topic_names("chaos")
+    async with fleet(setting, name, tmp_path) as made:
+        yield made
