@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
+from sandbox.child import ServerStartError
 from tests.chaos.brokers import own_broker
 from tests.chaos.fleet import Setting, fleet
 from tests.chaos.oracle import Mode, Rules, Verdict
@@ -26,7 +27,11 @@ def main(argv: Sequence[str]) -> int:
     """Run one storm; the exit code."""
     options = _options(argv)
     folder = Path(tempfile.mkdtemp(prefix="scribe-chaos-"))
-    verdict = _run(options, folder)
+    try:
+        verdict = _run(options, folder)
+    except ServerStartError as error:
+        print(f"chaos: {error}", file=sys.stderr)
+        return 2
     for complaint in verdict.complaints:
         print(f"chaos: {complaint}", file=sys.stderr)
     print(verdict.line(options.seed), flush=True)

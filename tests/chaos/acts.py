@@ -44,6 +44,7 @@ class Stage:
         self.shifting += 1
         try:
             await doing[act.name](act)
+            await self.start_members(FEWEST_MEMBERS - len(self.fleet.alive()))
         finally:
             self.shifting -= 1
 
@@ -65,9 +66,9 @@ class Stage:
         await self._replace(act)
 
     async def _replace(self, act: Act) -> None:
-        """As an orchestrator does, after a while; every other time the fleet stays smaller."""
+        """As an orchestrator does, after a while; every other time the fleet stays smaller, down to two."""
         await asyncio.sleep(act.seconds)
-        if act.step % 2 or len(self.fleet.alive()) < FEWEST_MEMBERS:
+        if act.step % 2:
             await self.fleet.launch()
 
     async def _join(self, act: Act) -> None:

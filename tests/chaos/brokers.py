@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from sandbox import kafka
@@ -17,6 +17,7 @@ from tests.chaos.reading import BrokerName
 
 STRANGER_SECONDS = 20.0
 READY_SECONDS = 60.0
+GROUP_SECONDS = 30.0
 
 
 class Broker(Protocol):
@@ -57,8 +58,10 @@ class OneKafka:
     async def forget_group(self, group: str) -> None:
         """As an operator does, or the retention of offsets."""
         admin = AdminClient({"bootstrap.servers": self.bootstrap})
-        [deleting] = admin.delete_consumer_groups([group], request_timeout=20).values()
-        await asyncio.to_thread(deleting.result, 30)
+        async with asyncio.timeout(GROUP_SECONDS):
+            while not await asyncio.to_thread(_forgets, admin, group):
+                # Members that were killed count until their session ends.
+                await asyncio.sleep(1.0)
 
     async def hold_transaction(self, topic: str, partition: int, seconds: float, *, commit: bool) -> None:
         """The record is a cursor of epoch 0: a restore must not believe it, committed or not."""
@@ -78,6 +81,15 @@ class OneKafka:
         await asyncio.sleep(seconds)
         end = producer.commit_transaction if commit else producer.abort_transaction
         await asyncio.to_thread(end, STRANGER_SECONDS)
+
+
+def _forgets(admin: AdminClient, group: str) -> bool:
+    [deleting] = admin.delete_consumer_groups([group], request_timeout=10).values()
+    try:
+        deleting.result(15)
+    except KafkaException as error:
+        return bool(error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND)
+    return True
 
 
 class OneEmbedded:

@@ -1,5 +1,6 @@
 """The brokers on which the chaos tests run, in each delivery mode that the broker can do."""
 
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -20,8 +21,9 @@ def mode() -> Mode:
 
 @pytest.fixture(scope="session")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where workers keep what Python compiled."""
-    return tmp_path_factory.mktemp("compiled")
+    """Where workers keep what Python compiled; the processes of xdist share it."""
+    folder = tmp_path_factory.getbasetemp()
+    return (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "compiled"
 
 
 @pytest.fixture
