@@ -38,17 +38,29 @@ class Door:
         self._passing.add(task)
         try:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._to_port)
-            try:
-                async with asyncio.TaskGroup() as both:
-                    both.create_task(_copy(reader, far_writer))
-                    both.create_task(_copy(far_reader, writer))
-            finally:
-                far_writer.transport.abort()
+            await _exchange((reader, far_writer), (far_reader, writer))
         except (OSError, asyncio.CancelledError):
-            return  # who is behind either end sees a connection that ended
+            # Who is at the near end sees a connection that was cut.
+            writer.transport.abort()
         finally:
             self._passing.discard(task)
+
+
+async def _exchange(*ways: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:
+    """Copy both ways until one ends: then both do, so that nobody waits for who is gone."""
+    copying = [asyncio.create_task(_copy(*way)) for way in ways]
+    try:
+        await asyncio.wait(copying, return_when=asyncio.FIRST_COMPLETED)
+    except asyncio.CancelledError:
+        for _, writer in ways:
             writer.transport.abort()
+        raise
+    finally:
+        for each in copying:
+            each.cancel()
+        await asyncio.gather(*copying, return_exceptions=True)
+        for _, writer in ways:
+            writer.close()  # what is in its buffer still goes out
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -56,8 +68,6 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         while chunk := await reader.read(CHUNK_BYTES):
             writer.write(chunk)
             await writer.drain()
-        if writer.can_write_eof():
-            writer.write_eof()
 
 
 @asynccontextmanager

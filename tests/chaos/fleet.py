@@ -34,8 +34,9 @@ COMPLAINTS = ("Traceback", "never retrieved", "was destroyed", "Unclosed", "neve
 STARTED = "service_started"
 NO_BROKER = ("does not answer", "Unable to bootstrap")
 """What a service says that begins while there is no broker."""
-TOLERATED = "_do_commit_offsets"
-"""aiokafka shields its commit: one that was given up and is refused later has nobody to tell (0.14)."""
+TOLERATED = ("_do_commit_offsets", "health_request_failed")
+"""aiokafka shields its commit: one that was given up and is refused later has nobody to tell (0.14). A probe
+that is given up breaks its connection to the health server."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,11 @@ class Fleet:
             self.killed.add(worker.process.pid)
         return worker
 
-    async def start(self) -> Scribe:
-        """Start a worker and wait until it is ready."""
-        return await self.stack.start()
+    async def until_ready(self, within_seconds: float) -> None:
+        """Wait until every worker that runs is ready."""
+        async with asyncio.timeout(within_seconds):
+            while not all([await worker.is_ready() for worker in self.alive()]):
+                await asyncio.sleep(1.0)
 
     def alive(self) -> list[Scribe]:
         """The workers that run, or are frozen, in the order of their start."""
@@ -176,7 +179,7 @@ class Fleet:
             f"worker {worker.log_path.name} wrote: {line[:300]}"
             for worker in self.stack.scribes
             for line in worker.log_path.read_text(errors="replace").splitlines()
-            if TOLERATED not in line and any(word in line for word in COMPLAINTS)
+            if any(word in line for word in COMPLAINTS) and not any(word in line for word in TOLERATED)
         ]
 
     async def follow(self) -> None:
@@ -190,7 +193,10 @@ class Fleet:
 
 
 def _did_not_start(worker: Scribe) -> bool:
-    """Told to stop before it heard signals, or begun while there was no broker: who runs it starts it again."""
+    """Told to stop before it heard signals, or begun while there was no broker.
+
+    Whoever runs it starts it again.
+    """
     said = worker.log_path.read_text()
     is_told = worker.process.returncode == -signal.SIGTERM or any(words in said for words in NO_BROKER)
     return STARTED not in said and is_told

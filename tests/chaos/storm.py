@@ -20,6 +20,7 @@ RUN_SECONDS = (0.2, 0.2, 20.0, 100.0)
 """Of the simulator's clock, which runs twenty times as fast."""
 PUBLISH_EVERY_SECONDS = 1.0
 PUBLISH_BOUND_SECONDS = 20.0
+START_SECONDS = 300.0
 CALM_SECONDS = 240.0
 """How long the fleet may take to finish once the acts are over: longer than the probes' bounds."""
 
@@ -45,6 +46,7 @@ async def rage(storm: Storm, fleet: Fleet, broker: Broker, rules: Rules) -> Verd
     )
     async with _burning(storm.burners):
         await stage.start_members(storm.members)
+        await fleet.until_ready(START_SECONDS)
         async with asyncio.TaskGroup() as group:
             probing = group.create_task(watch(stage, watching))
             async with asyncio.TaskGroup() as raging:
