@@ -16,8 +16,8 @@ from service.kafka.consumer import GroupConfig, RequestConsumer
 from service.kafka.journal import TAKEOVERS_AT_ONCE, Journal
 from service.kafka.producer import Producer
 from service.kafka.tail import Tail
-from service.kafka.takeover import Takeover
 from service.kafka.topics import DAY_MS, Creation, Layout, Topics
+from service.kafka.transactions import require_transactions
 from service.messages import RequestLimits
 from service.metrics import Metrics
 from service.observe import CountedProvider, Observing
@@ -25,7 +25,8 @@ from service.pipeline.accept import AcceptStage
 from service.pipeline.budgets import Budgets
 from service.pipeline.collect import CollectStage
 from service.pipeline.hold import Hold
-from service.pipeline.own import Ownership, Shards
+from service.pipeline.own import Shards
+from service.pipeline.ownership import Ownership
 from service.pipeline.poll import PollStage
 from service.pipeline.publish import Surroundings
 from service.pipeline.steps import Steps
@@ -115,22 +116,43 @@ async def connected(process: Process, layout: Layout) -> AsyncIterator[Parts]:
     """The parts, with their connections open; closed again in the reverse order."""
     settings = process.settings
     cluster, wait_ms = cluster_of(settings), settings.kafka.fetch_max_wait_ms
-    producer = Producer(cluster, idempotent=settings.kafka.idempotent)
-    async with provider_of(settings) as dashscope, reader(cluster, wait_ms) as consumer:
+    producer = await _producer(settings, cluster)
+    async with (
+        provider_of(settings) as dashscope,
+        reader(cluster, wait_ms, "read_uncommitted") as consumer,
+    ):
         try:
-            await producer.start()
-            tail = Tail(consumer, settings.topics.journal, process.clock)
+            journal = Journal(
+                cluster=cluster,
+                topics=topics_of(settings),
+                producer=producer,
+                watermarks=consumer,
+                tail=Tail(consumer, settings.topics.journal, process.clock),
+                member=member_of(settings),
+                on_mismatch=settings.kafka.on_journal_mismatch,
+                limits=layout.limits,
+                fetch_max_wait_ms=wait_ms,
+                places=asyncio.Semaphore(TAKEOVERS_AT_ONCE),
+            )
             provider = CountedProvider(dashscope, process.metrics, process.clock)
-            yield _parts(process, layout, provider, _journal(settings, cluster, producer, tail))
+            yield _parts(process, layout, provider, journal)
         finally:
-            await producer.stop()
+            if producer is not None:
+                await producer.stop()
 
 
-def _journal(settings: Settings, cluster: ClusterConfig, producer: Producer, tail: Tail) -> Journal:
-    topics = topics_of(settings)
-    takeover = Takeover(topics, producer, member_of(settings), settings.kafka.on_journal_mismatch)
-    places = asyncio.Semaphore(TAKEOVERS_AT_ONCE)
-    return Journal(cluster, topics, producer, tail, takeover, settings.kafka.fetch_max_wait_ms, places)
+async def _producer(settings: Settings, cluster: ClusterConfig) -> Producer | None:
+    """The producer that all shards share in `at_least_once`; the other mode has one for each shard."""
+    if settings.kafka.delivery == "exactly_once":
+        await require_transactions(cluster, topics_of(settings))
+        return None
+    producer = Producer(cluster, idempotent=settings.kafka.idempotent)
+    try:
+        await producer.start()
+    except BaseException:
+        await producer.stop()
+        raise
+    return producer
 
 
 def _parts(process: Process, layout: Layout, provider: Provider, journal: Journal) -> Parts:

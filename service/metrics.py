@@ -32,7 +32,7 @@ from service.status import Status
 OTHER = "other"
 CALLS = ("submit", "query", "list", "cancel", "fetch")
 CALL_RESULTS = ("ok", "throttled", "refused", "lost", "not_sent", "error")
-SHARD_EVENTS = ("taken", "refused", "lost", "fenced", "closed")
+SHARD_EVENTS = ("taken", "resumed", "refused", "lost", "fenced", "closed")
 HOLD_CODES = tuple(sorted(code for code, row in TABLE.items() if row.on_submit.action is Action.HOLD))
 MAX_UNKNOWN_CODES = 50
 

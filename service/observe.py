@@ -31,6 +31,10 @@ class Observing:
         self._metrics.batch_retried()
         log.write(log.BATCH_RETRIED, partition=partition, reason=reason)
 
+    def fenced(self, partition: int, reason: str) -> None:
+        """The shard is another's: its effects end here."""
+        self.shard("fenced", partition, reason)
+
     def published(self, outcome: Outcome) -> None:
         """An outcome and its marker are durable."""
         body = outcome.body

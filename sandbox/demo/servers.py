@@ -118,6 +118,7 @@ def _settings(bootstrap: str) -> dict[str, str]:
     """What any service needs on the embedded broker; the rest are the defaults."""
     return {
         "SCRIBE_KAFKA__BOOTSTRAP_SERVERS": bootstrap,
+        "SCRIBE_KAFKA__DELIVERY": "at_least_once",
         "SCRIBE_KAFKA__IDEMPOTENT": "false",
         "SCRIBE_KAFKA__FETCH_MAX_WAIT_MS": "20",
         "SCRIBE_KAFKA__SESSION_TIMEOUT_SECONDS": "2",

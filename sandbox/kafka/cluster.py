@@ -91,7 +91,7 @@ def _start(folder: Path, wanted: _Wanted) -> Cluster:
 
 
 def new_cluster_id() -> str:
-    """16 random bytes as Kafka writes them; one that begins with a dash its tools would take for an option."""
+    """16 random bytes as Kafka writes them; one that began with a dash would read as an option."""
     return "S" + secrets.token_urlsafe(16)[1:]
 
 

@@ -1,8 +1,9 @@
-"""What goes to the broker in one piece, and the three ways that can end."""
+"""What goes to the broker in one piece, and the ways that can end."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from service.core.outcomes import shrink
 from service.core.record import Cursor
 from service.core.shard import Move
 
@@ -25,12 +26,31 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Nobody can say; appending the batch again is safe, since records of one id are one outcome."""
+    """Nobody can say yet. The same batch, appended again, is written once, or again with the same ids."""
 
     reason: str
 
 
-Appended = Committed | Unknown
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The shard is another's: nothing of it is durable, and nothing of this owner will be any more."""
+
+    reason: str
+
+
+Appended = Committed | Unknown | Refused
+
+
+def one_by_one(batch: Batch) -> tuple[Batch, ...]:
+    """The batch in pieces that cannot be divided, in their order: each move, then the cursor."""
+    pieces = tuple(replace(batch, moves=(move,), cursor=None) for move in batch.moves)
+    return (*pieces, replace(batch, moves=())) if batch.cursor else pieces
+
+
+def smaller(batch: Batch) -> Batch | None:
+    """A batch of one move, with a smaller form of its outcome; None where there is none."""
+    form = next((shrink(move.outcome) for move in batch.moves if move.outcome), None)
+    return replace(batch, moves=(replace(batch.moves[0], outcome=form),)) if form else None
 
 
 def without_superseded(moves: Iterable[Move]) -> tuple[Move, ...]:

@@ -31,6 +31,7 @@ class Connection(TypedDict, total=False):
     ssl_context: ssl.SSLContext
 
 
+Isolation = Literal["read_committed", "read_uncommitted"]
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 
 
@@ -78,15 +79,19 @@ class ClusterConfig:
 
 
 @asynccontextmanager
-async def reader(cluster: ClusterConfig, fetch_max_wait_ms: int) -> AsyncIterator[AIOKafkaConsumer]:
-    """A consumer without a group, for reading partitions by hand; it sees uncommitted records too.
+async def reader(
+    cluster: ClusterConfig, fetch_max_wait_ms: int, isolation: Isolation = "read_committed"
+) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer without a group, for reading partitions by hand.
 
-    Raises `ClusterError` when the cluster does not answer within `cluster.bound_seconds`.
+    The `end_offsets` of a `read_committed` one stop before the first open transaction. Raises `ClusterError`
+    when the cluster does not answer within `cluster.bound_seconds`.
     """
     consumer = AIOKafkaConsumer(
         **cluster.connection(),
         enable_auto_commit=False,
         auto_offset_reset="earliest",
+        isolation_level=isolation,
         fetch_max_wait_ms=fetch_max_wait_ms,
         max_partition_fetch_bytes=8 * 1024 * 1024,
     )

@@ -54,6 +54,18 @@ async def destroy_producer(producer: AIOKafkaProducer) -> None:
         await _end([sender])
     await _disconnect(producer.client)
     _fail_pending(producer)
+    # Looked at, so that asyncio does not log it as never retrieved.
+    trouble_of(producer)
+
+
+def trouble_of(producer: AIOKafkaProducer) -> BaseException | None:
+    """What is wrong with the transaction that the producer is in, if the broker has said: no right, a fence.
+
+    aiokafka tells it to who commits; who still waits for a send would wait for ever.
+    """
+    transaction = producer._txn_manager and producer._txn_manager._transaction_waiter
+    is_over = transaction is not None and transaction.done() and not transaction.cancelled()
+    return transaction.exception() if is_over else None
 
 
 def is_spent(producer: AIOKafkaProducer) -> bool:

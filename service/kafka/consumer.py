@@ -69,6 +69,7 @@ class RequestConsumer:
             group_instance_id=group.instance_id,
             enable_auto_commit=False,
             auto_offset_reset="none",
+            isolation_level="read_committed",  # what a user's transaction took back was never asked for
             session_timeout_ms=group.session_timeout_ms,
             heartbeat_interval_ms=max(100, group.session_timeout_ms // 10),
             rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,

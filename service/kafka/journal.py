@@ -1,13 +1,23 @@
-"""The journal as the pipeline sees it: take a shard over, write to it, follow it."""
+"""The journal as the pipeline sees it, in either mode: take a shard over, write to it, follow it."""
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+
+from service.core.entry import Stamp
+from service.errors import ClusterError, Fenced, RestoreError
+from service.kafka.addressed import Addressed
 from service.kafka.client import ClusterConfig, reader, translated
+from service.kafka.exactly_once import ExactlyOnceWriter
 from service.kafka.producer import Producer
-from service.kafka.tail import Tail
-from service.kafka.takeover import Taken, Takeover
+from service.kafka.reading import Span, read
+from service.kafka.tail import Tail, stamp_of
+from service.kafka.takeover import Claimant, OnMismatch, Taken, Takeover
 from service.kafka.topics import Topics
+from service.kafka.transactions import Transactions
 from service.kafka.writer import AtLeastOnceWriter, Writer
 
 TAKEOVERS_AT_ONCE = 4
@@ -16,22 +26,91 @@ TAKEOVERS_AT_ONCE = 4
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """One process's access to the journal topic."""
+    """One process's access to the journal topic; without a `producer` each shard has a transactional one.
+
+    `limits` are the outcome topics' `max.message.bytes`, where the broker tells. `watermarks` sees
+    uncommitted records: it tells where a partition really ends.
+    """
 
     cluster: ClusterConfig
     topics: Topics
-    producer: Producer
+    producer: Producer | None
+    watermarks: AIOKafkaConsumer
     tail: Tail
-    takeover: Takeover
+    member: str
+    on_mismatch: OnMismatch
+    limits: Mapping[str, int]
     fetch_max_wait_ms: int
     places: asyncio.Semaphore
 
     async def take(self, partition: int, group_offset: int | None) -> Taken:
         """Claim a partition and read it back; raises `RestoreError` or `ClusterError`."""
-        async with self.places, reader(self.cluster, self.fetch_max_wait_ms) as consumer:
+        async with (
+            self.places,
+            reader(self.cluster, self.fetch_max_wait_ms) as consumer,
+            self._sender(partition) as sender,
+        ):
+            takeover = Takeover(self.topics, sender, consumer, self.watermarks, self.member, self.on_mismatch)
             with translated():
-                return await self.takeover.take(consumer, partition, group_offset)
+                return await takeover.take(partition, group_offset)
 
-    def writer(self, partition: int, epoch: int) -> Writer:
-        """The writer of a shard that was taken over with this epoch."""
-        return AtLeastOnceWriter(self.producer, self.topics, partition, epoch)
+    def writer(self, partition: int, taken: Taken, is_owner: Callable[[], Awaitable[bool]]) -> Writer:
+        """The writer of a shard that was taken over; `is_owner` asks the group."""
+        addressed = Addressed(self.topics, partition, taken.epoch, self.member)
+        if not isinstance(taken.sender, Transactions):
+            return AtLeastOnceWriter(taken.sender, addressed)
+
+        async def look_up(start: int, mine: Stamp) -> int | None:
+            return await self._look_up(partition, start, mine)
+
+        return ExactlyOnceWriter(taken.sender, addressed, look_up, is_owner, self.limits, taken.claim_offset)
+
+    @asynccontextmanager
+    async def _sender(self, partition: int) -> AsyncIterator[Claimant]:
+        """What a take-over sends through; thrown away again if that fails."""
+        if self.producer is not None:
+            yield self.producer
+            return
+        # Named for what it protects, not for the group: a renamed group fences the old one all the same.
+        sender = Transactions(self.cluster, f"{self.topics.journal}.{partition}", self.topics)
+        try:
+            await sender.open()
+            yield sender
+        except BaseException:
+            await sender.kill()
+            raise
+
+    async def _look_up(self, partition: int, start: int, mine: Stamp) -> int | None:
+        """The last offset, from `start` on, of a record with this stamp; None when there is none.
+
+        Raises `Fenced` when a higher claim lies there.
+        """
+        journal = TopicPartition(self.topics.journal, partition)
+        found: list[int] = []
+
+        def take(record: ConsumerRecord) -> None:
+            stamp = _stamp(record)
+            if stamp.epoch > mine.epoch:
+                raise Fenced(f"{journal.topic}, partition {partition} was claimed by another member")
+            if stamp == mine:
+                found.append(record.offset)
+
+        async with reader(self.cluster, self.fetch_max_wait_ms) as consumer:
+            with translated():
+                end: int = (await self.watermarks.end_offsets([journal]))[journal]
+                consumer.assign([journal])
+                try:
+                    unreadable = await read(consumer, Span(journal, start, end), take)
+                except RestoreError as error:
+                    raise ClusterError(str(error)) from error
+        if unreadable is not None:
+            raise ClusterError(f"{journal.topic}, partition {partition} cannot be read to its end")
+        return max(found, default=None)
+
+
+def _stamp(record: ConsumerRecord) -> Stamp:
+    """The record's stamp; a stranger's without one is nobody's: the next restore complains about it."""
+    try:
+        return Stamp.decode(stamp_of(record) or b"")
+    except ValueError:
+        return Stamp(-1, -1)

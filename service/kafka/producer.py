@@ -19,6 +19,8 @@ from service.kafka.closing import destroy_producer, is_spent, stop_producer
 
 LARGEST_REQUEST_BYTES = 32 * 1024 * 1024
 """A transcript of 12 h with its words has some 10 MB before compression."""
+MAX_BATCH_BYTES = 256 * 1024
+"""Of what goes into a partition in one piece: the default asks for a round trip for every 16 KiB."""
 TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 
@@ -70,7 +72,7 @@ class Producer:
         """
         try:
             async with self._using() as producer:
-                answers = await _exchange(producer, records)
+                answers = await exchange(producer, records)
                 if any(isinstance(answer, PublishError) for answer in answers) and self._idempotent:
                     # A refused batch leaves a gap in the sequence, and every later one of that partition is
                     # refused for it. What others have in flight goes its way.
@@ -115,7 +117,7 @@ class Producer:
             compression_type="gzip",
             enable_idempotence=self._idempotent,
             max_request_size=LARGEST_REQUEST_BYTES,
-            max_batch_size=256 * 1024,
+            max_batch_size=MAX_BATCH_BYTES,
         )
         try:
             await producer.start()
@@ -154,8 +156,8 @@ class Producer:
             self._producer = None
 
 
-async def _exchange(producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> list[Answer]:
-    """Hand all records over, then wait for all answers; the caller bounds it."""
+async def exchange(producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> list[Answer]:
+    """Hand all records over, then wait for all answers, each looked at; the caller bounds it."""
     sent: list[asyncio.Future[object] | PublishError] = []
     try:
         for record in records:

@@ -10,7 +10,7 @@ from service.errors import RestoreError
 
 READ_BOUND_SECONDS = 30.0
 """How long a read may go without anything new before it gives up."""
-POLL_MS = 100
+POLL_MS = 10
 """Behind a transaction's marker, which is no record, this long is waited for nothing."""
 SLICE_RECORDS = 100
 """Records handled between two turns of the event loop: a few milliseconds."""
@@ -63,4 +63,7 @@ async def _next(reader: AIOKafkaConsumer, span: Span, at_once: int) -> list[Cons
                 records = batches.get(span.partition, [])
             return records
     except TimeoutError:
-        raise RestoreError(f"{span} delivers nothing before offset {span.end}") from None
+        raise RestoreError(
+            f"{span} delivers nothing before offset {span.end}; if a stranger's transaction is open there, "
+            "`kafka-transactions.sh find-hanging` names it"
+        ) from None

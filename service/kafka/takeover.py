@@ -5,7 +5,7 @@ checked against the request topic, since a cursor that does not fit means a topi
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
@@ -13,22 +13,30 @@ from service.core.entry import CURSOR_KEY, OWNER_KEY, Owner, Stamp, encode_curso
 from service.core.record import Cursor, Record
 from service.core.restore import Restore
 from service.errors import PublishError, RestoreError
-from service.kafka.producer import Producer
+from service.kafka.addressed import journal_record
 from service.kafka.reading import Span, read
 from service.kafka.records import to_record
 from service.kafka.tail import stamp_of
 from service.kafka.topics import Topics
-from service.kafka.writer import journal_record
+from service.kafka.writer import Sender
 
 OnMismatch = Literal["refuse", "start_over"]
+
+
+class Claimant(Sender, Protocol):
+    """What a take-over sends through, and asks for a topic's partitions."""
+
+    async def partitions(self, topic: str) -> frozenset[int]:
+        """The partitions a topic has; raises `PublishError` when that cannot be told in time."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
     """A shard that was taken over: what its journal says, our epoch, and where our claim lies.
 
-    `cursor` is where requests are read on, and `restore.cursor` the same. `lost_requests` counts requests
-    that the topic's retention removed before anybody read them.
+    `sender` is what the claim was sent through. `cursor` is where requests are read on, and `restore.cursor`
+    the same. `lost_requests` counts requests that the topic's retention removed before anybody read them.
     """
 
     restore: Restore
@@ -36,50 +44,57 @@ class Taken:
     claim_offset: int
     cursor: Cursor
     lost_requests: int
+    sender: Sender
 
 
 @dataclass(frozen=True, slots=True)
 class Takeover:
-    """How shards are taken over by this member."""
+    """One member takes one shard over.
+
+    `sender` fences earlier owners where the broker can do that, and then it has done so. `reader` reads what
+    is committed and serves nobody else. `watermarks` tells where a partition really ends: a `read_committed`
+    end lies before the first open transaction, and what is behind it would be missed.
+    """
 
     topics: Topics
-    producer: Producer
+    sender: Claimant
+    reader: AIOKafkaConsumer
+    watermarks: AIOKafkaConsumer
     member: str
     on_mismatch: OnMismatch
 
-    async def take(self, reader: AIOKafkaConsumer, partition: int, group_offset: int | None) -> Taken:
+    async def take(self, partition: int, group_offset: int | None) -> Taken:
         """Claim the partition and read it back.
 
-        `reader` serves nobody else. Raises `RestoreError` when the journal is not there, cannot be
+        Raises `RestoreError` when the journal is not there, cannot be
         read or does not fit the request topic, and `PublishError` when the broker does not take the claim.
         """
         journal = TopicPartition(self.topics.journal, partition)
         requests = TopicPartition(self.topics.requests, partition)
         await self._find(journal)
         # Both at once: aiokafka takes a tenth of a second to learn of a topic that it is asked about alone.
-        reader.assign([journal, requests])
-        reader.pause(requests)
+        self.reader.assign([journal, requests])
+        self.reader.pause(requests)
         restore = Restore(self.topics.journal, partition)
-        held = await _held(reader, journal)
-        await _fold(reader, held, restore)
-        claim_offset = await self._claim(reader, held, restore)
-        held = await _held(reader, requests)
-        cursor, lost = await self._judge(reader, held, restore.cursor, group_offset)
+        held = await self._held(journal)
+        await self._fold(held, restore)
+        claim_offset = await self._claim(held, restore)
+        cursor, lost = await self._judge(await self._held(requests), restore.cursor, group_offset)
         if cursor != restore.cursor:
             await self._append(partition, CURSOR_KEY, encode_cursor(cursor), restore.epoch)
             restore.cursor = cursor
-        return Taken(restore, restore.epoch, claim_offset, cursor, lost)
+        return Taken(restore, restore.epoch, claim_offset, cursor, lost, self.sender)
 
     async def _find(self, journal: TopicPartition) -> None:
         """Refuse a shard without a journal, as where the request topic was grown alone."""
-        partitions = await self.producer.partitions(journal.topic)
+        partitions = await self.sender.partitions(journal.topic)
         if journal.partition not in partitions:
             raise RestoreError(
                 f"{journal.topic} has no partition {journal.partition}; "
                 f"give it as many partitions as {self.topics.requests} has"
             )
 
-    async def _claim(self, reader: AIOKafkaConsumer, held: Span, restore: Restore) -> int:
+    async def _claim(self, held: Span, restore: Restore) -> int:
         """Append claims until one is the highest at its own offset: another member may claim meanwhile.
 
         Returns the claim's offset; `restore` has then read up to it, and is of its epoch.
@@ -89,28 +104,28 @@ class Takeover:
             epoch = restore.epoch + 1
             owner = encode_owner(Owner(epoch, self.member))
             offset = await self._append(journal.partition, OWNER_KEY, owner, epoch)
-            await _fold(reader, Span(journal, start, offset), restore)
+            await self._fold(Span(journal, start, offset), restore)
             highest_before = restore.epoch
-            await _fold(reader, Span(journal, offset, offset + 1), restore)
+            await self._fold(Span(journal, offset, offset + 1), restore)
             if highest_before < epoch:
                 return offset
             start = offset + 1
 
     async def _append(self, partition: int, key: str, value: bytes, epoch: int) -> int:
-        record = journal_record(self.topics.journal, partition, key, value, Stamp(epoch, 0).encode())
-        [answer] = await self.producer.send([record])
+        record = journal_record(self.topics.journal, partition, key, value, Stamp(epoch, 0))
+        [answer] = await self.sender.send([record])
         if isinstance(answer, PublishError):
             raise answer
         return answer
 
     async def _judge(
-        self, reader: AIOKafkaConsumer, requests: Span, cursor: Cursor | None, group_offset: int | None
+        self, requests: Span, cursor: Cursor | None, group_offset: int | None
     ) -> tuple[Cursor, int]:
         """Where to go on reading requests, and how many are gone unread."""
         if cursor is None:
             complaint = self._complaint_without_cursor(requests, group_offset)
         else:
-            complaint = await _complaint(reader, requests, cursor)
+            complaint = await self._complaint(requests, cursor)
         if complaint and self.on_mismatch == "refuse":
             raise RestoreError(
                 f"{complaint}; SCRIBE_KAFKA__ON_JOURNAL_MISMATCH=start_over reads it from its beginning"
@@ -126,42 +141,42 @@ class Takeover:
         journal = self.topics.journal
         return f"{journal} knows nothing of {requests}, which the group has read up to {group_offset}"
 
+    async def _complaint(self, requests: Span, cursor: Cursor) -> str | None:
+        """Why the request topic is not the one that the journal has read, if it is not."""
+        if cursor.next_offset > requests.end:
+            return (
+                f"the journal has read {requests} up to {cursor.next_offset}, but it ends at {requests.end}"
+            )
+        if cursor.crc is None or cursor.next_offset <= requests.begin:
+            return None
+        last = await self._record_at(requests.partition, cursor.next_offset - 1)
+        if last is None or last.crc == cursor.crc:
+            return None
+        where = f"offset {cursor.next_offset} of {requests}"
+        return f"the record before {where} is not the one the journal has read"
 
-async def _complaint(reader: AIOKafkaConsumer, requests: Span, cursor: Cursor) -> str | None:
-    """Why the request topic is not the one that the journal has read, if it is not."""
-    if cursor.next_offset > requests.end:
-        return f"the journal has read {requests} up to {cursor.next_offset}, but it ends at {requests.end}"
-    if cursor.crc is None or cursor.next_offset <= requests.begin:
-        return None
-    last = await _record_at(reader, requests.partition, cursor.next_offset - 1)
-    if last is None or last.crc == cursor.crc:
-        return None
-    return f"the record before offset {cursor.next_offset} of {requests} is not the one the journal has read"
+    async def _record_at(self, requests: TopicPartition, offset: int) -> Record | None:
+        """The record, None where there is none any more, or none that can be read."""
+        found: list[Record] = []
+        self.reader.resume(requests)
+        span = Span(requests, offset, offset + 1)
+        await read(self.reader, span, lambda record: found.append(to_record(record)))
+        return next(iter(found), None)
 
+    async def _held(self, partition: TopicPartition) -> Span:
+        """What the partition holds: its first offset that is still there, and its high watermark."""
+        begin: int = (await self.watermarks.beginning_offsets([partition]))[partition]
+        end: int = (await self.watermarks.end_offsets([partition]))[partition]
+        return Span(partition, begin, end)
 
-async def _record_at(reader: AIOKafkaConsumer, requests: TopicPartition, offset: int) -> Record | None:
-    """The record, None where there is none any more, or none that can be read."""
-    found: list[Record] = []
-    reader.resume(requests)
-    await read(reader, Span(requests, offset, offset + 1), lambda record: found.append(to_record(record)))
-    return next(iter(found), None)
+    async def _fold(self, journal: Span, restore: Restore) -> None:
+        """Let `restore` take what the journal holds there; raises `RestoreError` for what is not ours."""
 
+        def take(record: ConsumerRecord) -> None:
+            # Half a character in a key is no key of ours, and `add` says so.
+            key = (record.key or b"").decode(errors="replace")
+            restore.add(record.offset, key, record.value, stamp_of(record))
 
-async def _held(reader: AIOKafkaConsumer, partition: TopicPartition) -> Span:
-    """What the partition holds: its first offset that is still there, and its high watermark."""
-    begin: int = (await reader.beginning_offsets([partition]))[partition]
-    end: int = (await reader.end_offsets([partition]))[partition]
-    return Span(partition, begin, end)
-
-
-async def _fold(reader: AIOKafkaConsumer, journal: Span, restore: Restore) -> None:
-    """Let `restore` take what the journal holds there; raises `RestoreError` for what is not ours."""
-
-    def take(record: ConsumerRecord) -> None:
-        # Half a character in a key is no key of ours, and `add` says so.
-        key = (record.key or b"").decode(errors="replace")
-        restore.add(record.offset, key, record.value, stamp_of(record))
-
-    unreadable = await read(reader, journal, take)
-    if unreadable is not None:
-        raise RestoreError(f"the journal record at {journal}, offset {unreadable} cannot be read")
+        unreadable = await read(self.reader, journal, take)
+        if unreadable is not None:
+            raise RestoreError(f"the journal record at {journal}, offset {unreadable} cannot be read")

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -68,10 +68,14 @@ def configs(topics: Topics, creation: Creation) -> dict[str, dict[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What was found: the number of request partitions, and sentences an operator should read."""
+    """What was found: the number of request partitions, and sentences an operator should read.
+
+    `limits` are the `max.message.bytes` of the outcome topics, where the broker tells.
+    """
 
     partitions: int
     warnings: tuple[str, ...]
+    limits: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +171,14 @@ async def _check(admin: AIOKafkaAdminClient, topics: Topics) -> Layout:
         )
     settings = await _settings(admin, topics.journal)
     _require_safe(topics.journal, settings)
-    return Layout(requests.partitions, tuple(_warnings(topics, requests, journal, settings)))
+    limits = {name: await _limit_bytes(admin, name) for name in (topics.results, topics.failures)}
+    known = {name: limit for name, limit in limits.items() if limit is not None}
+    return Layout(requests.partitions, tuple(_warnings(topics, requests, journal, settings)), known)
+
+
+async def _limit_bytes(admin: AIOKafkaAdminClient, topic: str) -> int | None:
+    limit = (await _settings(admin, topic)).get("max.message.bytes", "")
+    return int(limit) if limit.isdigit() else None
 
 
 def _require_safe(journal: str, settings: Mapping[str, str]) -> None:

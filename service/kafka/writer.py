@@ -1,31 +1,41 @@
-"""The shard's writer: makes a batch durable, in the order that loses nothing.
+"""The shard's writers: both make a batch durable in a way that loses nothing, behind one port.
 
-`at_least_once`: FINISHING entries, then outcomes, then the jobs' entries, then the cursor, each stage
-acknowledged before the next begins. A crash between two stages repeats an outcome with the same id and
-never loses one (N1), and the cursor never passes a record whose jobs are not in the journal (N5).
+`at_least_once` goes stage by stage: FINISHING entries, then outcomes, then the jobs' entries, then the
+cursor, each acknowledged before the next begins. A crash between two stages repeats an outcome with the same
+id and never loses one (N1), and the cursor never passes a record whose jobs are not in the journal (N5).
 """
 
 from collections.abc import Sequence
 from typing import Protocol
 
 from service.core.batch import Appended, Batch, Committed, Unknown
-from service.core.entry import CURSOR_KEY, STAMP_HEADER, Stamp, encode_cursor
 from service.core.outcomes import Outcome, shrink
 from service.errors import PublishError, RecordTooLarge
+from service.kafka.addressed import Addressed
 from service.kafka.producer import Answer, Outgoing
-from service.kafka.topics import Topics
 
 
 class Writer(Protocol):
-    """The port: one call that makes a batch durable, or says that nobody knows."""
+    """The port: makes a batch durable, or says that nobody knows. One call at a time."""
 
     async def append(self, batch: Batch) -> Appended:
-        """Write the batch. Bounded in time; never raises for what a broker does."""
+        """Write the batch. Bounded in time; never raises for what a broker does.
+
+        After `Unknown` the same batch comes again, the very object, until it is `Committed` or `Refused`.
+        """
+        ...
+
+    async def prove(self) -> Appended:
+        """Write the owner's claim again, with its own epoch: proof that no other has fenced this writer."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of what is held; what is out may or may not arrive. Bounded, and may be called twice."""
         ...
 
 
 class Sender(Protocol):
-    """What a writer sends through: `Producer` does."""
+    """What a writer sends through: `Producer` does, and `Transactions`."""
 
     async def send(self, records: Sequence[Outgoing]) -> list[Answer]:
         """Send the records and await every answer: for each its offset, or why it is not there."""
@@ -35,28 +45,31 @@ class Sender(Protocol):
 class AtLeastOnceWriter:
     """Writes one shard's batches through the process's producer."""
 
-    def __init__(self, sender: Sender, topics: Topics, partition: int, epoch: int) -> None:
+    def __init__(self, sender: Sender, addressed: Addressed) -> None:
         self._sender = sender
-        self._topics = topics
-        self._partition = partition
-        self._epoch = epoch
+        self._addressed = addressed
 
     async def append(self, batch: Batch) -> Appended:
         """Write the batch stage by stage; `Unknown` as soon as one is not acknowledged."""
-        moves = batch.moves
-        finishing = [
-            self._entry(move.key, move.finishing, batch) for move in moves if move.finishing and move.key
-        ]
-        outcomes = [move.outcome for move in moves if move.outcome is not None]
-        entries = [self._entry(move.key, move.entry, batch) for move in moves if move.key]
+        outcomes = [move.outcome for move in batch.moves if move.outcome is not None]
         try:
-            await self._write(finishing)
+            await self._write(self._addressed.finishing(batch))
             await self._publish(outcomes)
-            offset = await self._write(entries)
-            offset = max(offset, await self._write(self._cursor(batch)))
+            offset = await self._write(self._addressed.entries(batch))
+            offset = max(offset, await self._write(self._addressed.cursor(batch)))
         except PublishError as error:
             return Unknown(str(error))
         return Committed(offset)
+
+    async def prove(self) -> Appended:
+        """Write the claim again; that no higher one precedes it is for the tail to say."""
+        try:
+            return Committed(await self._write([self._addressed.claim()]))
+        except PublishError as error:
+            return Unknown(str(error))
+
+    async def close(self) -> None:
+        """The producer is the process's: nothing to let go of."""
 
     async def _write(self, entries: Sequence[Outgoing]) -> int:
         """Write to the journal, in order; returns the offset of the last record, -1 where there is none."""
@@ -73,7 +86,7 @@ class AtLeastOnceWriter:
         return offset
 
     async def _publish(self, outcomes: Sequence[Outcome]) -> None:
-        answers = await self._send_all([self._outgoing(each) for each in outcomes])
+        answers = await self._send_all([self._addressed.outcome(each) for each in outcomes])
         for outcome, answer in zip(outcomes, answers, strict=True):
             if isinstance(answer, PublishError):
                 await self._publish_alone(outcome)
@@ -82,7 +95,7 @@ class AtLeastOnceWriter:
         """What was refused among others may fit alone; if not, send a smaller form of it."""
         form: Outcome | None = outcome
         while form is not None:
-            answer = await self._send_alone(self._outgoing(form))
+            answer = await self._send_alone(self._addressed.outcome(form))
             if not isinstance(answer, PublishError):
                 return
             if not isinstance(answer, RecordTooLarge):
@@ -106,21 +119,3 @@ class AtLeastOnceWriter:
     async def _send_alone(self, record: Outgoing) -> Answer:
         [answer] = await self._sender.send([record])
         return answer
-
-    def _outgoing(self, outcome: Outcome) -> Outgoing:
-        topic = self._topics.results if outcome.is_result else self._topics.failures
-        return Outgoing(topic, outcome.key.encode(), outcome.body.to_bytes(), None, outcome.headers)
-
-    def _cursor(self, batch: Batch) -> list[Outgoing]:
-        if batch.cursor is None:
-            return []
-        return [self._entry(CURSOR_KEY, encode_cursor(batch.cursor), batch)]
-
-    def _entry(self, key: str | None, value: bytes | None, batch: Batch) -> Outgoing:
-        stamp = Stamp(self._epoch, batch.number).encode()
-        return journal_record(self._topics.journal, self._partition, key or "", value, stamp)
-
-
-def journal_record(topic: str, partition: int, key: str, value: bytes | None, stamp: bytes) -> Outgoing:
-    """One journal record, addressed to the shard's own partition."""
-    return Outgoing(topic, key.encode(), value, partition, ((STAMP_HEADER, stamp),))

@@ -5,21 +5,18 @@ fenced while the group still counts us as its owner is taken over again.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from service.core.outcomes import OutcomeRules
+from service.core.batch import Committed
 from service.core.record import Record
 from service.core.retry import Backoff
-from service.core.shard import Shard, Window
+from service.core.shard import Shard
 from service.errors import ClusterError, RestoreError
 from service.kafka.tail import Followed
 from service.kafka.takeover import Taken
-from service.kafka.writer import Writer
-from service.pipeline.accept import AcceptStage
-from service.pipeline.publish import PENDING_LIMIT, OwnedShard, Surroundings
-from service.pipeline.submit import Spawn
+from service.pipeline.ownership import Delivery, Ownership
+from service.pipeline.publish import PENDING_LIMIT, OwnedShard
 from service.pipeline.tenancy import (
     ENDING_SECONDS,
     REVOCATION_SECONDS,
@@ -27,88 +24,14 @@ from service.pipeline.tenancy import (
     Tenancy,
     come_to_rest,
     retire,
+    suspend,
 )
 
 RETAKE = Backoff(first_seconds=0.5, longest_seconds=30.0)
+RESUME_SECONDS = 10.0
+"""Within this bound a suspended shard shows that it is still ours; else it is taken over again."""
 RESUME_BELOW = 0.8
 """A full shard takes requests again below this part of its limit: pausing drops what was prefetched."""
-
-
-class Delivery(Protocol):
-    """What the shards ask of the group consumer."""
-
-    def release(self, partition: int, offset: int) -> None:
-        """Deliver the partition's records from `offset` on."""
-        ...
-
-    def withhold(self, partition: int) -> None:
-        """Stop delivering until the next release."""
-        ...
-
-    async def group_offset(self, partition: int) -> int | None:
-        """The group's committed offset."""
-        ...
-
-    async def is_member(self, partition: int, offset: int) -> bool:
-        """Whether the group takes a commit from us."""
-        ...
-
-
-class Follower(Protocol):
-    """What the shards ask of the journal's tail."""
-
-    def follow(self, partition: int, followed: Followed) -> None:
-        """Read the partition from `followed.position` on."""
-        ...
-
-    def leave(self, partition: int) -> None:
-        """Read the partition no more."""
-        ...
-
-
-class ShardJournal(Protocol):
-    """What the shards ask of the journal."""
-
-    @property
-    def tail(self) -> Follower:
-        """Who reads the shards' own partitions back."""
-        ...
-
-    async def take(self, partition: int, group_offset: int | None) -> Taken:
-        """Claim a partition and read it back; raises `RestoreError` or `ClusterError`."""
-        ...
-
-    def writer(self, partition: int, epoch: int) -> Writer:
-        """The writer of a shard that was taken over with this epoch."""
-        ...
-
-
-class Watcher(Protocol):
-    """Who counts and logs what becomes of shards."""
-
-    def shard(self, word: str, partition: int, detail: str = "") -> None:
-        """A shard was taken, refused, fenced or closed."""
-        ...
-
-    def requests_lost(self, partition: int, count: int) -> None:
-        """The request topic's retention removed requests that nobody had read."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Ownership:
-    """What shards need to be served."""
-
-    journal: ShardJournal
-    accept: AcceptStage
-    around: Surroundings
-    spawn: Spawn
-    watcher: Watcher
-    window: Window
-    outcomes: OutcomeRules
-    open_jobs: int
-    on_share: Callable[[int], None]
-    """Told how many partitions are ours whenever that changes."""
 
 
 @dataclass(slots=True)
@@ -121,6 +44,8 @@ class Shards:
     tenancies: dict[int, Tenancy] = field(default_factory=dict)
     assignments: int = 0
     """How many assignments there were; zero means that the group has not spoken yet."""
+    suspended: dict[int, Tenancy] = field(default_factory=dict)
+    """What the last rebalance took away; the next assignment gives it back, or ends it."""
     is_leaving: bool = False
     """Whether the process is about to stop: a rebalance on the way out begins nothing."""
 
@@ -129,29 +54,47 @@ class Shards:
         return [t.shard for t in self.tenancies.values() if t.shard is not None and t.shard.is_open]
 
     def assigned(self, partitions: Collection[int]) -> None:
-        """Begin to take each of them over; what was ours before and was never revoked is dropped."""
+        """Go on with those that were only suspended, take the others over, end what is gone.
+
+        What was ours before and was never revoked is dropped.
+        """
         self.assignments += 1
-        for tenancy in self.tenancies.values():
+        suspended, self.suspended = self.suspended, {}
+        mine = [] if self.is_leaving else partitions
+        back = {each: suspended.pop(each) for each in mine if each in suspended and suspended[each].is_served}
+        for tenancy in (*self.tenancies.values(), *suspended.values()):
             tenancy.end()
-        self.tenancies = {} if self.is_leaving else {partition: Tenancy() for partition in partitions}
-        for partition, tenancy in self.tenancies.items():
-            tenancy.task = self.need.spawn(self._serve(partition, tenancy), name=f"shard {partition}")
+        self.tenancies = {each: back[each] if each in back else self._begin(each) for each in mine}
+        for partition, tenancy in back.items():
+            self.need.spawn(self._resume(partition, tenancy), name=f"resume {partition}")
         self.need.on_share(len(self.tenancies))
 
+    def _begin(self, partition: int) -> Tenancy:
+        """Take the partition over from the top."""
+        tenancy = Tenancy()
+        tenancy.task = self.need.spawn(self._serve(partition, tenancy), name=f"shard {partition}")
+        return tenancy
+
     async def revoked(self, partitions: Collection[int]) -> None:
-        """Give them back: no new intent, answers on the wire awaited and written down, within the bound."""
-        leaving = [self.tenancies.pop(partition) for partition in partitions if partition in self.tenancies]
-        await come_to_rest(leaving, REVOCATION_SECONDS)
-        for tenancy in leaving:
+        """Suspend them: no new intent, and everything written down that is known, within the bound.
+
+        Every rebalance takes everything away and gives most of it back: calls on the wire go on. What was
+        only being taken over is ended.
+        """
+        leaving = {each: self.tenancies.pop(each) for each in partitions if each in self.tenancies}
+        self.suspended.update({each: tenancy for each, tenancy in leaving.items() if tenancy.is_served})
+        ending = [tenancy for tenancy in leaving.values() if not tenancy.is_served]
+        for tenancy in ending:
             tenancy.end()
-        tasks = [tenancy.task for tenancy in leaving if tenancy.task]
+        await suspend([each.shard for each in leaving.values() if each.shard], REVOCATION_SECONDS)
+        tasks = [tenancy.task for tenancy in ending if tenancy.task]
         if tasks:
             await asyncio.wait(tasks, timeout=ENDING_SECONDS)
 
     async def leave(self, bound_seconds: float) -> None:
         """Come to rest for good: take nothing over any more, and let what is served finish its writing."""
         self.is_leaving = True
-        await come_to_rest(list(self.tenancies.values()), bound_seconds)
+        await come_to_rest([*self.tenancies.values(), *self.suspended.values()], bound_seconds)
 
     def deliver(self, partition: int, records: list[Record]) -> None:
         """Hand records to their shard; what comes for a shard that is gone will be read by its next owner."""
@@ -197,7 +140,7 @@ class Shards:
             except (RestoreError, ClusterError) as error:
                 tenancy.standing, tenancy.detail = Standing.REFUSED, str(error)
                 self.need.watcher.shard("refused", partition, str(error))
-            if tenancy.standing is Standing.LOST:
+            if tenancy.standing is Standing.LOST or self.suspended.get(partition) is tenancy:
                 return
             await around.clock.sleep(RETAKE.wait_ms(attempt, around.clock.draw()) / 1000)
 
@@ -217,9 +160,44 @@ class Shards:
         self.need.watcher.shard("taken", partition)
         self.delivery.release(partition, taken.cursor.next_offset)
 
+    async def _resume(self, partition: int, tenancy: Tenancy) -> None:
+        """Go on where the shard was suspended, if one more commit shows that nobody else had it meanwhile.
+
+        If it does not, the partition is taken over from the top.
+        """
+        shard = tenancy.shard
+        is_ours = shard is not None and await self._is_still_ours(shard)
+        if self.tenancies.get(partition) is not tenancy:
+            # Revoked once more meanwhile: the next assignment asks again.
+            return
+        if shard is None or not (is_ours and shard.is_open):
+            tenancy.end()
+            self.tenancies[partition] = self._begin(partition)
+            return
+        shard.resume()
+        assert self.delivery is not None
+        self.need.watcher.shard("resumed", partition)
+        self.delivery.release(partition, shard.state.cursor.next_offset)
+
+    async def _is_still_ours(self, shard: OwnedShard) -> bool:
+        try:
+            async with asyncio.timeout(RESUME_SECONDS):
+                await shard.written()
+                proof = await shard.prove()
+                return isinstance(proof, Committed) and await self.need.journal.tail.proves(
+                    shard.partition, proof.journal_offset
+                )
+        except TimeoutError:
+            return False
+
     def _open(self, partition: int, taken: Taken) -> OwnedShard:
         state = Shard(partition, self.need.window, self.need.outcomes, taken.cursor)
-        writer = self.need.journal.writer(partition, taken.epoch)
+
+        async def is_owner() -> bool:
+            assert self.delivery is not None
+            return await self.delivery.is_member(partition, shard.durable_cursor.next_offset)
+
+        writer = self.need.journal.writer(partition, taken, is_owner)
         shard = OwnedShard(state, writer, taken.epoch, self.need.around)
         followed = Followed(
             taken.epoch,
@@ -248,6 +226,7 @@ class Shards:
             tenancy.shard = None
             if self.tenancies.get(partition, tenancy) is tenancy:
                 self.need.journal.tail.leave(partition)
+            await shard.writer.close()
             self.need.watcher.shard("closed", partition)
         assert self.delivery is not None
         self.delivery.withhold(partition)

@@ -16,7 +16,7 @@ from service.core.task import FileView, TaskView, Trouble
 from service.pipeline.budgets import Budgets
 from service.pipeline.due import SHORTEST_WAIT_SECONDS, Due
 from service.pipeline.publish import OwnedShard
-from service.pipeline.submit import TOO_MANY_REQUESTS, Spawn
+from service.pipeline.submit import BEHIND_MS, TOO_MANY_REQUESTS, Spawn
 from service.provider.api import Provider
 
 
@@ -31,6 +31,11 @@ class Watched:
         """Its jobs that still wait for the task."""
         found = (self.shard.state.jobs.get(key) for key in sorted(self.keys))
         return [job for job in found if job is not None and job.task_id == task_id]
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether another member may be about to look."""
+        return self.shard.is_open and self.shard.is_suspended
 
     def is_wanted(self, task_id: str) -> bool:
         """Whether a look is worth a call."""
@@ -87,6 +92,9 @@ class PollStage:
         while wait_seconds := self._budget.wait_seconds(self._clock.boot_seconds()):
             on_turn()
             await self._clock.sleep(min(1.0, max(SHORTEST_WAIT_SECONDS, wait_seconds)))
+        if self._watched[task_id].is_suspended:
+            self._due.push(self._clock.now_ms() + BEHIND_MS, task_id)
+            return
         watched = self._watched.pop(task_id)
         if watched.is_wanted(task_id) and self._budget.try_take(self._clock.boot_seconds()):
             self._start(self._look(task_id, watched), name=f"look {task_id}")

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from service.clock import Clock
-from service.core.batch import Batch, Committed, without_superseded
-from service.core.events import Event, Step
+from service.core.batch import Appended, Batch, Committed, Refused, without_superseded
+from service.core.events import Event, Step, SubmitNotSent, Submitted
 from service.core.identity import JobKey
 from service.core.moment import Moment, Rules
 from service.core.outcomes import Outcome
@@ -46,6 +46,10 @@ class Observer(Protocol):
         """A batch was not acknowledged and is sent again."""
         ...
 
+    def fenced(self, partition: int, reason: str) -> None:
+        """The shard is another's: its effects end here."""
+        ...
+
     def published(self, outcome: Outcome) -> None:
         """An outcome and its marker are durable."""
         ...
@@ -70,18 +74,24 @@ class OwnedShard:
         self.is_open = True
         self.takes_work = True
         """False while the shard is given back: what is open goes on, nothing new begins."""
+        self.is_suspended = False
+        """Whether the group has taken the partition away for now, and may well give it back."""
         self.calls: set[asyncio.Task[None]] = set()
         """Submits that are out: a drain waits for their answers."""
-        self._writer = writer
+        self.writer = writer
         self._around = around
         self._pending: list[Move] = []
         self._receipt: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         self._receipt_out: asyncio.Future[Receipt] | None = None
         self._sealed_boot_seconds: float | None = None
+        self._writing = asyncio.Lock()
+        """A writer takes one call at a time."""
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._durable_cursor = state.cursor
         self._batch_number = 0
+        self._held: list[tuple[JobKey, Event]] = []
+        """What came while suspended: at most one event for each call that was out."""
 
     @property
     def partition(self) -> int:
@@ -100,7 +110,12 @@ class OwnedShard:
 
     @property
     def is_behind(self) -> bool:
-        """Whether the broker keeps a batch waiting: what is begun now would pile up in memory."""
+        """Whether nothing may begin for now: the shard is given back, or the broker keeps a batch waiting.
+
+        What is begun then would pile up in memory.
+        """
+        if not self.takes_work:
+            return True
         sealed = self._sealed_boot_seconds
         return sealed is not None and self._around.clock.boot_seconds() - sealed > BEHIND_SECONDS
 
@@ -109,9 +124,26 @@ class OwnedShard:
         return Moment(self._around.clock.now_ms(), self._around.clock.draw(), self._around.rules)
 
     def apply(self, key: JobKey, event: Event) -> None:
-        """Let a job meet an event; on a closed shard nothing happens."""
-        if self.is_open:
+        """Let a job meet an event; on a closed shard nothing happens.
+
+        While the shard is suspended another member may own it: a task id is written down, since it was paid
+        for and counts for nothing behind a higher claim; what would end a job waits for `resume`.
+        """
+        if self.is_suspended and not isinstance(event, Submitted | SubmitNotSent):
+            self._held.append((key, event))
+        elif self.is_open:
             self.put(self.state.apply(key, event, self.moment()))
+
+    def suspend(self) -> None:
+        """Begin nothing and end nothing until `resume`; calls on the wire go on."""
+        self.takes_work, self.is_suspended = False, True
+
+    def resume(self) -> None:
+        """Go on: the shard is ours again and nobody had it meanwhile."""
+        self.takes_work, self.is_suspended = True, False
+        held, self._held = self._held, []
+        for key, event in held:
+            self.apply(key, event)
 
     def put(self, change: Change) -> None:
         """Queue a change's moves, carry out its free steps."""
@@ -143,12 +175,21 @@ class OwnedShard:
 
     async def rest(self) -> None:
         """Wait until no call is out and nothing is queued; the caller bounds it."""
-        while self.is_open and (self.calls or self._pending or not self._idle.is_set()):
+        while self.is_open and (self.calls or self._is_writing):
             if self.calls:
                 await asyncio.wait(self.calls)
             else:
-                self.wake()
-                await self._idle.wait()
+                await self.written()
+
+    async def written(self) -> None:
+        """Wait until nothing is queued; the caller bounds it."""
+        while self.is_open and self._is_writing:
+            self.wake()
+            await self._idle.wait()
+
+    @property
+    def _is_writing(self) -> bool:
+        return bool(self._pending) or not self._idle.is_set()
 
     def mend(self, keys: Iterable[str]) -> None:
         """Write our own state over what a stranger wrote behind our claim."""
@@ -187,10 +228,23 @@ class OwnedShard:
 
     async def _append(self, batch: Batch) -> Committed | None:
         """Append until it is known to be durable: a batch is kept, not dropped; None on a closed shard."""
+        async with self._writing:
+            return await self._append_until_known(batch)
+
+    async def prove(self) -> Appended:
+        """Show by one more commit that the writer has not been fenced; the caller bounds it."""
+        async with self._writing:
+            return await self.writer.prove()
+
+    async def _append_until_known(self, batch: Batch) -> Committed | None:
         while self.is_open:
-            answer = await self._writer.append(batch)
+            answer = await self.writer.append(batch)
             if isinstance(answer, Committed):
                 return answer
+            if isinstance(answer, Refused):
+                self._around.observer.fenced(self.partition, answer.reason)
+                self.close()
+                return None
             self._around.observer.retried(self.partition, answer.reason)
             await self._around.clock.sleep(RETRY_SECONDS)
         return None

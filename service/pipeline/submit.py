@@ -208,7 +208,7 @@ class SubmitStage:
 def due_together(shard: OwnedShard, key: JobKey, now_ms: int) -> Errand | None:
     """The job and those of its request that may share its submit and are due too; None when it may not go."""
     job = shard.state.jobs.get(key)
-    if job is None or not shard.takes_work or not shard.is_open or not _is_unsent(job):
+    if job is None or not shard.is_open or not _is_unsent(job):
         return None
     siblings = (shard.state.jobs.get(JobKey(*key.request, index)) for index in range(job.spec.file_count))
     due = [each for each in siblings if each and each.group == job.group and _is_unsent(each)]

@@ -34,6 +34,11 @@ class Tenancy:
     is_full: bool = False
     task: "asyncio.Task[None] | None" = None
 
+    @property
+    def is_served(self) -> bool:
+        """Whether its shard is open."""
+        return self.shard is not None and self.shard.is_open
+
     def end(self) -> None:
         """Stop all effects at once, and serving as soon as the task has noticed."""
         if self.shard is not None:
@@ -48,6 +53,18 @@ async def come_to_rest(tenancies: Collection[Tenancy], bound_seconds: float) -> 
         if tenancy.shard is None:
             tenancy.end()
     await drain([tenancy.shard for tenancy in tenancies if tenancy.shard], bound_seconds)
+
+
+async def suspend(shards: Iterable[OwnedShard], bound_seconds: float) -> None:
+    """Let shards begin nothing and write down what they have; calls on the wire go on."""
+    resting = list(shards)
+    for shard in resting:
+        shard.suspend()
+    try:
+        async with asyncio.timeout(bound_seconds):
+            await asyncio.gather(*(shard.written() for shard in resting))
+    except TimeoutError:
+        return
 
 
 async def retire(shard: OwnedShard) -> None:

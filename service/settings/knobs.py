@@ -52,8 +52,13 @@ class KafkaSettings(_Group):
     ca_file: Path | None = Field(
         default=None, description="PEM file of the authorities to trust; none means the system's."
     )
+    delivery: Literal["exactly_once", "at_least_once"] = Field(
+        default="exactly_once",
+        description="exactly_once needs a broker with transactions; at_least_once repeats outcomes at times.",
+    )
     idempotent: bool = Field(
-        default=True, description="An idempotent producer; false only for brokers that have none."
+        default=True,
+        description="An idempotent producer in at_least_once; false only for brokers that have none.",
     )
     on_journal_mismatch: Literal["refuse", "start_over"] = Field(
         default="refuse", description="What to do with a shard whose journal does not fit its request topic."

@@ -66,7 +66,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="a random one without it")
     parser.add_argument("--minutes", type=float, default=10.0, help="how long the acts go on")
-    parser.add_argument("--mode", choices=get_args(Mode), default="at_least_once", help="the delivery")
+    parser.add_argument("--mode", choices=get_args(Mode), help="the delivery; else what the broker can do")
     parser.add_argument("--broker", choices=get_args(BrokerName), default="kafka")
     parser.add_argument("--nodes", type=int, choices=(1, 3), default=1, help="of Kafka; with 3, leaders move")
     parser.add_argument("--members", type=int, default=3, help="workers at the start")
@@ -77,7 +77,9 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
         default=True,
         help="accept that an uncertain submit ends as failure; goes away with reconciling",
     )
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    options.mode = options.mode or ("exactly_once" if options.broker == "kafka" else "at_least_once")
+    return options
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ SESSION_SECONDS = 2.0
 
 @pytest.fixture
 def mode() -> Mode:
-    """The delivery mode of `chaos`; a test overrides it by its parameter."""
-    return "at_least_once"
+    """The delivery mode of `chaos`, where a test has no parameter of this name."""
+    return "exactly_once"
 
 
 @pytest.fixture(scope="session")

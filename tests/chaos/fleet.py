@@ -15,7 +15,6 @@ from sandbox.simulator import Simulator, SimulatorConfig, serve
 from service.core.entry import STAMP_HEADER, Stamp
 from service.kafka.client import ClusterConfig
 from service.kafka.topics import DAY_MS, Creation, Topics, prepare
-from service.settings.knobs import KafkaSettings
 from tests.chaos.door import Door, door
 from tests.chaos.load import Request
 from tests.chaos.oracle import Asked, Delivery, Entry, Evidence, Mode
@@ -55,15 +54,14 @@ class Setting:
     def variables(self) -> Mapping[str, str]:
         """The service's settings that come of it."""
         variables = {
+            "SCRIBE_KAFKA__DELIVERY": self.mode,
+            "SCRIBE_KAFKA__IDEMPOTENT": str(self.broker == "kafka").lower(),
             "SCRIBE_TOPICS__PARTITIONS": str(self.partitions),
             "SCRIBE_TOPICS__REPLICATION": str(self.replication),
             "SCRIBE_LOG__FORMAT": "json",
         }
         if self.compiled is not None:
             variables |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(self.compiled)}
-        if "delivery" in KafkaSettings.model_fields:
-            return {**variables, "SCRIBE_KAFKA__DELIVERY": self.mode}
-        assert self.mode == "at_least_once", "this version of the service has no other delivery"
         return variables
 
 
@@ -253,7 +251,9 @@ async def fleet(setting: Setting, name: str, folder: Path) -> AsyncIterator[Flee
 
 def _stack(setting: Setting, topics: Mapping[str, str], sim: Simulator, folder: Path) -> Stack:
     session_ms = round(1000 * setting.session_seconds)
-    settings = settings_for(setting.bootstrap, topics, sim, session_ms, idempotent=setting.broker == "kafka")
+    settings = settings_for(
+        setting.bootstrap, topics, sim, session_ms, transactions=setting.mode == "exactly_once"
+    )
     return Stack(
         setting.bootstrap, topics, sim, folder, {**settings, **setting.variables()}, "tests.chaos.worker"
     )

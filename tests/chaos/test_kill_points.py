@@ -15,17 +15,22 @@ from tests.chaos.oracle import Rules, judge, judge_cursor
 from tests.chaos.trap import Action, KillPoint
 
 DONE_SECONDS = 180.0
-UNCERTAIN = {"accept.after", "intent.after", "submit.before", "submit.out", "submit.after", "running.before"}
-"""Here an intent is durable and its answer is not (accept and intent share a batch): reconciling will end
-this set."""
+UNCERTAIN = {
+    "accept.after",  # accept and intent share a batch
+    "commit.intent.out",
+    "commit.intent.after",
+    "submit.before",
+    "submit.out",
+    "submit.after",
+    "running.before",
+}
+"""Here an intent is durable and its answer is not: reconciling will end this set."""
 
-POINTS: Sequence[str] = (
+STEPS: Sequence[str] = (
     "take.before",
     "send.claim",
     "take.after",
     "accept.before",
-    "send.intent",
-    "send.cursor",
     "accept.after",
     "submit.before",
     "submit.out",
@@ -37,25 +42,58 @@ POINTS: Sequence[str] = (
     "fetch.before",
     "fetch.after",
     "finish.before",
-    "send.finishing",
-    "send.outcome",
-    "send.done",
     "finish.after",
 )
+"""What a job passes in either mode."""
+STAGES: Sequence[str] = ("send.intent", "send.cursor", "send.finishing", "send.outcome", "send.done")
+"""Between the stages of a batch of `at_least_once`."""
+TRANSACTION: Sequence[str] = (
+    "commit.claim.out",
+    "send.intent",
+    "commit.intent.before",
+    "commit.intent.out",
+    "commit.intent.after",
+    "commit.running.out",
+    "send.outcome",
+    "commit.outcome.before",
+    "commit.outcome.out",
+    "commit.outcome.after",
+)
+"""Within, and around the end of, a transaction."""
+
+actions = pytest.mark.parametrize("action", ["kill", "stop"])
+on_kafka = pytest.mark.parametrize("broker_name", [pytest.param("kafka", marks=pytest.mark.needs_java)])
+on_the_embedded_broker = pytest.mark.parametrize("broker_name", ["embedded"])
+exactly_once = pytest.mark.parametrize("mode", ["exactly_once"])
+at_least_once = pytest.mark.parametrize("mode", ["at_least_once"])
+bounded = pytest.mark.timeout(600)
 
 
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("broker_name", [pytest.param("kafka", marks=pytest.mark.needs_java)])
-@pytest.mark.parametrize("action", ["kill", "stop"])
-@pytest.mark.parametrize("name", POINTS)
+@bounded
+@on_kafka
+@exactly_once
+@actions
+@pytest.mark.parametrize("name", [*STEPS, *TRANSACTION])
 async def test_whatever_happens_to_a_worker_each_file_has_one_outcome_and_one_bill(
     chaos: Fleet, name: str, action: Action
 ) -> None:
     await crash_and_take_over(chaos, KillPoint(name, 1, action))
 
 
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("broker_name", ["embedded"])
+@bounded
+@on_kafka
+@at_least_once
+@actions
+@pytest.mark.parametrize("name", STAGES)
+async def test_between_the_stages_of_a_batch_nothing_is_lost_and_a_repeat_has_the_same_id(
+    chaos: Fleet, name: str, action: Action
+) -> None:
+    await crash_and_take_over(chaos, KillPoint(name, 1, action))
+
+
+@bounded
+@on_the_embedded_broker
+@at_least_once
 @pytest.mark.parametrize(
     ("name", "action"), [("send.intent", "kill"), ("submit.out", "stop"), ("send.done", "kill")]
 )

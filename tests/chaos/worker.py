@@ -14,18 +14,21 @@ The kill points, in the order in which one job passes them (docs of each: where 
 `fetch.before` `fetch.after`                 around the fetch of the result file
 `finish.before` `finish.after`               around the batch that holds the outcome
 `send.LABEL`                                 a record leaves: claim, finishing, outcome, done, cursor ...
-`commit.before` `commit.out` `commit.after`  around a transaction's commit; `out`: EndTxn is on the wire
+`commit.LABEL.before` `.out` `.after`        around the commit of a transaction that holds such a record;
+                                             `out`: EndTxn is on the wire, its answer is kept from us
 """
 
 import asyncio
 import json
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import httpx
 from aiokafka import AIOKafkaProducer
 from aiokafka.conn import AIOKafkaConnection
+from aiokafka.protocol.transaction import EndTxnRequest
 from pydantic import JsonValue
 
 from service import assemble, cli
@@ -81,9 +84,9 @@ class TrappedJournal:
         self._trap.at("take.after")
         return taken
 
-    def writer(self, partition: int, epoch: int) -> TrappedWriter:
+    def writer(self, *parts: Any) -> TrappedWriter:
         """The shard's writer, trapped."""
-        return TrappedWriter(self._journal.writer(partition, epoch), self._trap)
+        return TrappedWriter(self._journal.writer(*parts), self._trap)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._journal, name)
@@ -166,64 +169,84 @@ def label_of_record(key: bytes | None, value: bytes | None, headers: Sequence[tu
 
 def arm(trap: Trap) -> None:
     """Wrap the ports where they are made; done before the service starts, and never undone."""
-    make_journal, make_provider = assemble._journal, CountedProvider
 
-    def journal(*parts: Any) -> TrappedJournal:
-        return TrappedJournal(make_journal(*parts), trap)
+    def journal(**parts: Any) -> TrappedJournal:
+        return TrappedJournal(Journal(**parts), trap)
 
     def provider(*parts: Any) -> TrappedProvider:
-        return TrappedProvider(make_provider(*parts), trap, os.environ["SCRIBE_PROVIDER__BASE_URL"])
+        return TrappedProvider(CountedProvider(*parts), trap, os.environ["SCRIBE_PROVIDER__BASE_URL"])
 
-    _replace(assemble, "_journal", journal)
+    _replace(assemble, "Journal", journal)
     _replace(assemble, "CountedProvider", provider)
-    _arm_producer(trap)
-    _arm_connection(trap)
+    transactions = TransactionTraps(trap)
+    transactions.arm_producer()
+    transactions.arm_connection()
 
 
-def _arm_producer(trap: Trap) -> None:
-    send, commit = AIOKafkaProducer.send, AIOKafkaProducer.commit_transaction
+class TransactionTraps:
+    """Traps in aiokafka's producers, which know what each open transaction holds."""
 
-    async def trapped_send(
-        producer: AIOKafkaProducer,
-        topic: str,
-        value: bytes | None = None,
-        key: bytes | None = None,
-        **rest: Any,
-    ) -> Any:
-        trap.at(f"send.{label_of_record(key, value, rest.get('headers') or ())}")
-        return await send(producer, topic, value=value, key=key, **rest)
+    def __init__(self, trap: Trap) -> None:
+        self._trap = trap
+        self._labels: dict[str, set[str]] = defaultdict(set)
+        """What has been sent since the last commit, by `transactional.id`."""
 
-    async def trapped_commit(producer: AIOKafkaProducer) -> Any:
-        trap.at("commit.before")
-        committed = await commit(producer)
-        trap.at("commit.after")
-        return committed
+    def arm_producer(self) -> None:
+        """Wrap `send` and `commit_transaction`."""
+        send, commit = AIOKafkaProducer.send, AIOKafkaProducer.commit_transaction
 
-    _replace(AIOKafkaProducer, "send", trapped_send)
-    _replace(AIOKafkaProducer, "commit_transaction", trapped_commit)
+        async def trapped_send(
+            producer: AIOKafkaProducer,
+            topic: str,
+            value: bytes | None = None,
+            key: bytes | None = None,
+            **rest: Any,
+        ) -> Any:
+            label = label_of_record(key, value, rest.get("headers") or ())
+            self._trap.at(f"send.{label}")
+            self._labels[_id_of(producer)].add(label)
+            return await send(producer, topic, value=value, key=key, **rest)
+
+        async def trapped_commit(producer: AIOKafkaProducer) -> Any:
+            self._pass(_id_of(producer), "before")
+            committed = await commit(producer)
+            self._pass(_id_of(producer), "after")
+            self._labels.pop(_id_of(producer), None)
+            return committed
+
+        _replace(AIOKafkaProducer, "send", trapped_send)
+        _replace(AIOKafkaProducer, "commit_transaction", trapped_commit)
+
+    def arm_connection(self) -> None:
+        """EndTxn leaves through a connection; its answer is held back until the trap is passed."""
+        send: Callable[..., Any] = AIOKafkaConnection.send
+
+        def trapped(connection: AIOKafkaConnection, request: Any, **rest: Any) -> Any:
+            answer = send(connection, request, **rest)
+            if not isinstance(request, EndTxnRequest):
+                return answer
+            return asyncio.ensure_future(self._held(answer, request._transactional_id))
+
+        _replace(AIOKafkaConnection, "send", trapped)
+
+    async def _held(self, answer: Any, transactional_id: str) -> Any:
+        if any(self._trap.waits_for(f"commit.{label}.out") for label in self._labels[transactional_id]):
+            await asyncio.sleep(ON_THE_WIRE_SECONDS)
+        self._pass(transactional_id, "out")
+        return await answer
+
+    def _pass(self, transactional_id: str, where: str) -> None:
+        for label in sorted(self._labels[transactional_id]):
+            self._trap.at(f"commit.{label}.{where}")
 
 
-def _arm_connection(trap: Trap) -> None:
-    """EndTxn leaves through a connection; its answer is kept from the producer until the trap is passed."""
-    send: Callable[..., Any] = AIOKafkaConnection.send
-
-    def trapped(connection: AIOKafkaConnection, request: Any, **rest: Any) -> Any:
-        answer = send(connection, request, **rest)
-        if not (type(request).__name__.startswith("EndTxn") and trap.waits_for("commit.out")):
-            return answer
-        return asyncio.ensure_future(_held(answer, trap))
-
-    _replace(AIOKafkaConnection, "send", trapped)
+def _id_of(producer: AIOKafkaProducer) -> str:
+    manager = producer._txn_manager
+    return str(manager.transactional_id) if manager else ""
 
 
 def _replace(owner: object, name: str, by: object) -> None:
     setattr(owner, name, by)
-
-
-async def _held(answer: Any, trap: Trap) -> Any:
-    await asyncio.sleep(ON_THE_WIRE_SECONDS)
-    trap.at("commit.out")
-    return await answer
 
 
 def main() -> None:

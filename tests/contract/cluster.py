@@ -54,11 +54,14 @@ def producer_for(bootstrap: str, broker_name: str, bound_seconds: float = 20.0) 
 
 
 async def records_of(bootstrap: str, topic: str, partitions: int = 1) -> list[ConsumerRecord]:
-    """Everything in the topic, partition by partition."""
+    """Everything in the topic that is committed, partition by partition."""
     found: list[ConsumerRecord] = []
     wanted = [TopicPartition(topic, number) for number in range(partitions)]
     async with AIOKafkaConsumer(
-        bootstrap_servers=bootstrap, enable_auto_commit=False, fetch_max_wait_ms=FETCH_WAIT_MS
+        bootstrap_servers=bootstrap,
+        enable_auto_commit=False,
+        fetch_max_wait_ms=FETCH_WAIT_MS,
+        isolation_level="read_committed",
     ) as consumer:
         consumer.assign(wanted)
         ends = await consumer.end_offsets(wanted)

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import RecordsToDelete
 
 from service.clock import SystemClock
@@ -34,12 +34,15 @@ from service.core.record import Cursor
 from service.core.shard import Move, Shard, Window
 from service.errors import ClusterError, RestoreError
 from service.kafka import reading
+from service.kafka.addressed import Addressed
 from service.kafka.client import ClusterConfig, reader
 from service.kafka.journal import Journal
 from service.kafka.producer import Answer, Outgoing, Producer
 from service.kafka.tail import Followed, Tail
-from service.kafka.takeover import OnMismatch, Taken, Takeover
+from service.kafka.takeover import OnMismatch, Taken
 from service.kafka.topics import Topics
+from service.kafka.transactions import Transactions
+from service.kafka.writer import AtLeastOnceWriter
 from tests.brokers import TopicNames, admin, create_topics
 from tests.contract.cluster import (
     FETCH_WAIT_MS,
@@ -67,8 +70,10 @@ class World:
     bootstrap: str
     topics: Topics
     producer: Producer
-    tail: Tail
+    watermarks: AIOKafkaConsumer
+    is_transactional: bool = False
     places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4))
+    senders: list[object] = field(default_factory=list)
 
     async def take(
         self,
@@ -80,30 +85,38 @@ class World:
         producer: Producer | None = None,
         cluster: ClusterConfig | None = None,
     ) -> Taken:
-        producer = producer or self.producer
-        journal = Journal(
-            cluster or ClusterConfig(self.bootstrap),
-            self.topics,
-            producer,
-            self.tail,
-            Takeover(self.topics, producer, member, on_mismatch),
-            FETCH_WAIT_MS,
-            self.places,
+        cluster = cluster or ClusterConfig(self.bootstrap)
+        shared = None if self.is_transactional else producer or self.producer
+        taken = await self._journal(cluster, shared, member, on_mismatch).take(partition, group_offset)
+        self.senders.append(taken.sender)
+        return taken
+
+    def _journal(
+        self, cluster: ClusterConfig, producer: Producer | None, member: str, on_mismatch: OnMismatch
+    ) -> Journal:
+        return Journal(
+            cluster=cluster,
+            topics=self.topics,
+            producer=producer,
+            watermarks=self.watermarks,
+            tail=Tail(self.watermarks, self.topics.journal, SystemClock()),
+            member=member,
+            on_mismatch=on_mismatch,
+            limits={},
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+            places=self.places,
         )
-        return await journal.take(partition, group_offset)
+
+    async def let_go(self) -> None:
+        """Close what the owners would close."""
+        for sender in self.senders:
+            if isinstance(sender, Transactions):
+                await sender.kill()
 
     async def write(self, epoch: int, *moves: Move, cursor: Cursor | None = None, number: int = 1) -> None:
         """Append a batch as the owner with that epoch."""
-        journal = Journal(
-            ClusterConfig(self.bootstrap),
-            self.topics,
-            self.producer,
-            self.tail,
-            Takeover(self.topics, self.producer, "w", "refuse"),
-            FETCH_WAIT_MS,
-            self.places,
-        )
-        answer = await journal.writer(0, epoch).append(Batch(number, moves, cursor))
+        writer = AtLeastOnceWriter(self.producer, Addressed(self.topics, 0, epoch, "w"))
+        answer = await writer.append(Batch(number, moves, cursor))
         assert isinstance(answer, Committed), answer
 
     async def put(self, key: bytes, value: bytes | None, stamp: bytes | None) -> int:
@@ -130,8 +143,26 @@ class World:
             return is_proven
 
 
+@pytest.fixture(
+    params=[
+        "embedded",
+        pytest.param("kafka", marks=needs_java),
+        pytest.param("transactions", marks=needs_java),
+    ]
+)
+async def world(request: pytest.FixtureRequest, topic_names: TopicNames) -> AsyncIterator[World]:
+    """Owners that share a producer, on either broker, and owners with a transactional one."""
+    broker_name = "embedded" if request.param == "embedded" else "kafka"
+    bootstrap = request.getfixturevalue(f"{broker_name}_bootstrap")
+    topics = await make_topics(bootstrap, topic_names)
+    async with a_world(bootstrap, topics, producer_for(bootstrap, broker_name)) as made:
+        made.is_transactional = request.param == "transactions"
+        yield made
+
+
 @pytest.fixture
-async def world(bootstrap: str, broker_name: str, topic_names: TopicNames) -> AsyncIterator[World]:
+async def rivals_world(bootstrap: str, broker_name: str, topic_names: TopicNames) -> AsyncIterator[World]:
+    """Owners whom nothing fences but the claim."""
     topics = await make_topics(bootstrap, topic_names)
     async with a_world(bootstrap, topics, producer_for(bootstrap, broker_name)) as made:
         yield made
@@ -146,8 +177,10 @@ async def kafka_world(kafka_bootstrap: str, topic_names: TopicNames) -> AsyncIte
 
 @asynccontextmanager
 async def a_world(bootstrap: str, topics: Topics, producer: Producer) -> AsyncIterator[World]:
-    async with reader(ClusterConfig(bootstrap), FETCH_WAIT_MS) as consumer:
-        yield World(bootstrap, topics, producer, Tail(consumer, topics.journal, SystemClock()))
+    async with reader(ClusterConfig(bootstrap), FETCH_WAIT_MS, "read_uncommitted") as watermarks:
+        made = World(bootstrap, topics, producer, watermarks)
+        yield made
+        await made.let_go()
     await producer.kill()
 
 
@@ -261,8 +294,9 @@ class Together(Producer):
 
 
 async def test_of_rivals_that_claim_at_the_same_moment_the_tail_proves_exactly_one(
-    world: World, broker_name: str
+    rivals_world: World, broker_name: str
 ) -> None:
+    world = rivals_world
     await world.take(member="before")
     barrier = asyncio.Barrier(3)
     cluster = ClusterConfig(world.bootstrap)
@@ -280,9 +314,10 @@ async def test_of_rivals_that_claim_at_the_same_moment_the_tail_proves_exactly_o
 
 
 async def test_a_claim_counts_what_comes_between_the_reading_and_the_claim(
-    world: World, broker_name: str
+    rivals_world: World, broker_name: str
 ) -> None:
     """An owner that is fenced only by this claim may write until it is in the journal."""
+    world = rivals_world
     await publish(world.bootstrap, world.topics.requests, *[b"request"] * 3)
     owner = await world.take(member="owner")
     barrier = asyncio.Barrier(2)
@@ -488,7 +523,8 @@ async def test_a_journal_record_that_the_client_cannot_read_is_named_by_its_plac
     taken = await world.take()
     await world.write(taken.epoch, *[open_job(f"r{n}") for n in range(5)])
     await publish_unreadable(world.bootstrap, world.topics.journal)
-    assert f"{world.topics.journal}, partition 0, offset 7 cannot be read" in await refusal(world)
+    offset = 7 + 2 * world.is_transactional  # the claim's marker, and the cursor's
+    assert f"{world.topics.journal}, partition 0, offset {offset} cannot be read" in await refusal(world)
 
 
 async def test_a_newer_format_is_named(world: World) -> None:
@@ -596,6 +632,7 @@ async def test_a_takeover_that_is_cancelled_leaves_nothing(world: World, after_m
     taking.cancel()
     await asyncio.wait({taking}, timeout=FAR_SECONDS)
     assert taking.done()
+    await world.let_go()
     # What it has handed to the producer may still be on its way.
     await eventually(lambda: not new_tasks(before))
 

@@ -9,25 +9,34 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 
+from service.clock import SystemClock
 from service.contract.speech import AudioProperties, Channel, Sentence, Transcript, Word
 from service.core.batch import Batch, Committed, Unknown
 from service.core.ending import FailureEnding, ResultEnding
-from service.core.entry import CURSOR_KEY, STAMP_HEADER, Stamp, decode, encode_job, encode_marker
+from service.core.entry import CURSOR_KEY, OWNER_KEY, STAMP_HEADER, Stamp, decode, encode_job, encode_marker
 from service.core.entry import Marker as DoneMarker
 from service.core.identity import Position
 from service.core.job import Job, Spec, State
 from service.core.outcomes import Outcome, OutcomeRules, job_outcome, record_failure, shrink
 from service.core.record import Cursor, Record
+from service.core.restore import Restore
 from service.core.shard import Move
 from service.errors import FailureCode, InvalidRecord, RecordTooLarge
+from service.kafka.addressed import Addressed
+from service.kafka.client import ClusterConfig, reader
+from service.kafka.journal import Journal
 from service.kafka.producer import Answer, Outgoing, Producer
+from service.kafka.tail import Tail
+from service.kafka.takeover import Taken
 from service.kafka.topics import Creation, Topics, configs
+from service.kafka.transactions import Transactions
 from service.kafka.writer import AtLeastOnceWriter, Writer
 from service.messages import Stage as JobStage
 from tests.brokers import TopicNames
-from tests.contract.cluster import OUTCOME_PARTITIONS, make_topics, producer_for, records_of
-from tests.fakes.writer import Fault, MemoryBroker, Stage
+from tests.contract.cluster import FETCH_WAIT_MS, OUTCOME_PARTITIONS, make_topics, producer_for, records_of
+from tests.fakes.writer import Fault, MemoryBroker, MemoryTransactions, Stage
 
 pytestmark = pytest.mark.timeout(60)
 needs_java = pytest.mark.needs_java
@@ -100,6 +109,13 @@ class MemoryRig:
         return [_seen(record) for record in self.broker.outcomes()]
 
 
+class MemoryTransactionsRig(MemoryRig):
+    """In memory, in transactions."""
+
+    def writer(self, epoch: int = 1) -> Writer:
+        return self.broker.transactional_writer(MemoryTransactions(self.broker), epoch)
+
+
 class BrokerRig:
     """On a broker; its topics are made when first needed, so that a test may limit them before."""
 
@@ -113,7 +129,7 @@ class BrokerRig:
         return len(gzip.compress(value))
 
     def writer(self, epoch: int = 1) -> Writer:
-        return AtLeastOnceWriter(self.producer, self.topics, 0, epoch)
+        return AtLeastOnceWriter(self.producer, Addressed(self.topics, 0, epoch, "a"))
 
     async def limit(self, **limits: int) -> None:
         configured = {role: {"max.message.bytes": str(limit)} for role, limit in limits.items()}
@@ -131,13 +147,63 @@ class BrokerRig:
         return [_seen(record) for record in found]
 
 
+class TransactionsRig(BrokerRig):
+    """On real Kafka, in transactions; `knows_limits` is whether the writer was told the topics' limits."""
+
+    def __init__(
+        self, bootstrap: str, watermarks: AIOKafkaConsumer, topic_names: TopicNames, *, knows_limits: bool
+    ) -> None:
+        cluster = ClusterConfig(bootstrap)
+        super().__init__(bootstrap, Producer(cluster, idempotent=True), topic_names)
+        self._cluster = cluster
+        self._watermarks = watermarks
+        self._knows_limits = knows_limits
+        self._limits: dict[str, int] = {}
+        self._writers: list[Writer] = []
+
+    async def limit(self, **limits: int) -> None:
+        await super().limit(**limits)
+        if self._knows_limits:
+            self._limits = {getattr(self.topics, role): limit for role, limit in limits.items()}
+
+    def writer(self, epoch: int = 1) -> Writer:
+        sender = Transactions(self._cluster, f"{self.topics.journal}.0", self.topics)
+        journal = Journal(
+            cluster=self._cluster,
+            topics=self.topics,
+            producer=None,
+            watermarks=self._watermarks,
+            tail=Tail(self._watermarks, self.topics.journal, SystemClock()),
+            member="a",
+            on_mismatch="refuse",
+            limits=self._limits,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+            places=asyncio.Semaphore(1),
+        )
+        taken = Taken(Restore(self.topics.journal, 0), epoch, -1, Cursor(0), 0, sender)
+        self._writers.append(journal.writer(0, taken, _always))
+        return self._writers[-1]
+
+    async def close(self) -> None:
+        for writer in self._writers:
+            await writer.close()
+
+
+async def _always() -> bool:
+    return True
+
+
 def _seen(record: Any) -> Seen:
     return Seen(record.topic, record.partition, record.offset, record.key, record.value, dict(record.headers))
 
 
 async def _rig(request: pytest.FixtureRequest, kind: str) -> AsyncIterator[Rig]:
-    if kind == "memory":
-        yield MemoryRig()
+    if kind.startswith("memory"):
+        yield MemoryRig() if kind == "memory" else MemoryTransactionsRig()
+        return
+    if kind.startswith("transactions"):
+        async for made in _transactions_rig(request, knows_limits=kind == "transactions"):
+            yield made
         return
     bootstrap = request.getfixturevalue(f"{kind}_bootstrap")
     producer = producer_for(bootstrap, kind)
@@ -146,25 +212,49 @@ async def _rig(request: pytest.FixtureRequest, kind: str) -> AsyncIterator[Rig]:
     await producer.stop()
 
 
-@pytest.fixture(params=["memory", "embedded", pytest.param("kafka", marks=needs_java)])
+async def _transactions_rig(request: pytest.FixtureRequest, *, knows_limits: bool) -> AsyncIterator[Rig]:
+    bootstrap = request.getfixturevalue("kafka_bootstrap")
+    async with reader(ClusterConfig(bootstrap), FETCH_WAIT_MS, "read_uncommitted") as watermarks:
+        names = request.getfixturevalue("topic_names")
+        rig = TransactionsRig(bootstrap, watermarks, names, knows_limits=knows_limits)
+        yield rig
+        await rig.close()
+
+
+ON_KAFKA = [pytest.param(kind, marks=needs_java) for kind in ("kafka", "transactions")]
+SHARED = ["memory", "embedded", pytest.param("kafka", marks=needs_java)]
+
+
+@pytest.fixture(params=[*SHARED, "memory-transactions", ON_KAFKA[1]])
 async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
-    """Each of the three, with topics without limits."""
+    """Either writer wherever it works, with topics without limits."""
     async for made in _rig(request, request.param):
         await made.limit()
         yield made
 
 
-@pytest.fixture(params=["memory", pytest.param("kafka", marks=needs_java)])
+@pytest.fixture(params=SHARED)
+async def shared(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
+    """The writers that share a producer."""
+    async for made in _rig(request, request.param):
+        await made.limit()
+        yield made
+
+
+UNTOLD = pytest.param("transactions-untold", marks=needs_java)
+
+
+@pytest.fixture(params=["memory", "memory-transactions", *ON_KAFKA, UNTOLD])
 async def limited(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
     """Those that know size limits; the test sets them first."""
     async for made in _rig(request, request.param):
         yield made
 
 
-@pytest.fixture
+@pytest.fixture(params=[*ON_KAFKA, UNTOLD])
 async def on_kafka(request: pytest.FixtureRequest) -> AsyncIterator[BrokerRig]:
     """Real Kafka, whose limits count the batch and not the record; the test sets them first."""
-    async for made in _rig(request, "kafka"):
+    async for made in _rig(request, request.param):
         assert isinstance(made, BrokerRig)
         yield made
 
@@ -249,11 +339,11 @@ def keys(records: Sequence[Seen]) -> list[str]:
 # -- what every broker must do --------------------------------------------------------------------------
 
 
-async def test_the_stages_of_a_batch_lie_in_the_journal_in_their_order(rig: Rig) -> None:
-    answer = await rig.writer().append(
+async def test_the_stages_of_a_batch_lie_in_the_journal_in_their_order(shared: Rig) -> None:
+    answer = await shared.writer().append(
         batch(accepted("new"), finished(a_result("done")), accepted("new", 1), cursor=CURSOR)
     )
-    journal = await rig.journal()
+    journal = await shared.journal()
     assert keys(journal) == ["done/0/0", "new/0/0", "done/0/0", "new/0/1", CURSOR_KEY]
     assert [record.offset for record in journal] == [0, 1, 2, 3, 4]
     states = [record.body.get("state") for record in journal]
@@ -322,35 +412,44 @@ async def test_an_outcome_of_no_job_leaves_nothing_but_the_cursor_in_the_journal
 
 async def test_a_forgotten_job_becomes_a_tombstone(rig: Rig) -> None:
     await rig.writer().append(batch(accepted()))
-    assert await rig.writer().append(batch(Move("r/0/0"), number=2)) == Committed(1)
+    answer = await rig.writer().append(batch(Move("r/0/0"), number=2))
     last = (await rig.journal())[-1]
     assert (last.key, last.value) == (b"r/0/0", None)
+    assert answer == Committed(last.offset)
 
 
-async def test_appended_again_a_batch_repeats_ids_and_adds_none(rig: Rig) -> None:
-    writer = rig.writer()
+async def test_appended_again_a_batch_repeats_ids_and_adds_none(shared: Rig) -> None:
+    writer = shared.writer()
     again = batch(finished(a_result("r", 0)), finished(a_failure("r", 1)), cursor=CURSOR)
     first = await writer.append(again)
     second = await writer.append(again)
     assert isinstance(first, Committed)
     assert isinstance(second, Committed)
     assert second.journal_offset > first.journal_offset
-    outcomes = await rig.outcomes()
+    outcomes = await shared.outcomes()
     assert sorted(record.id for record in outcomes) == ["r/0/0", "r/0/0", "r/0/1", "r/0/1"]
     assert len({(record.id, record.value) for record in outcomes}) == 2
-    journal = await rig.journal()
+    journal = await shared.journal()
     assert [(r.key, r.value) for r in journal[:5]] == [(r.key, r.value) for r in journal[5:]]
 
 
-async def test_batches_of_two_shards_at_once_do_not_mix(rig: Rig) -> None:
-    one, two = rig.writer(epoch=1), rig.writer(epoch=1)
+async def test_batches_of_two_shards_at_once_do_not_mix(shared: Rig) -> None:
+    one, two = shared.writer(epoch=1), shared.writer(epoch=1)
     answers = await asyncio.gather(
         *(one.append(batch(accepted("one", n), number=n)) for n in range(3)),
         *(two.append(batch(finished(a_result("two", n)), number=n)) for n in range(3)),
     )
     assert all(isinstance(answer, Committed) for answer in answers)
-    assert len(await rig.journal()) == 3 + 2 * 3
-    assert len(await rig.outcomes()) == 3
+    assert len(await shared.journal()) == 3 + 2 * 3
+    assert len(await shared.outcomes()) == 3
+
+
+async def test_the_claim_is_written_again_with_its_own_epoch(rig: Rig) -> None:
+    answer = await rig.writer(epoch=4).prove()
+    [record] = await rig.journal()
+    assert answer == Committed(record.offset)
+    assert (record.key.decode(), record.body) == (OWNER_KEY, {"epoch": 4, "member": "a"})
+    assert record.headers[STAMP_HEADER] == Stamp(4, 0).encode()
 
 
 # -- a broker that takes no record of that size ---------------------------------------------------------
@@ -375,7 +474,8 @@ async def test_a_result_that_is_refused_for_its_size_goes_without_words(limited:
     result = a_result(transcript=a_transcript(6_000))
     whole, without_words, *_ = smaller_forms(result)
     await limited.limit(results=limit_between(limited, whole, without_words))
-    assert await limited.writer().append(batch(finished(result), cursor=CURSOR)) == Committed(2)
+    answer = await limited.writer().append(batch(finished(result), cursor=CURSOR))
+    assert answer == Committed((await limited.journal())[-1].offset)
     [record] = await limited.outcomes()
     assert (record.id, record.body["omitted"]) == ("r/0/0", ["words"])
     assert record.value == without_words.body.to_bytes()
@@ -418,7 +518,7 @@ async def test_an_outcome_that_no_topic_takes_is_unknown_and_says_why(limited: R
     answer = await limited.writer().append(batch(finished(a_result()), cursor=CURSOR))
     assert isinstance(answer, Unknown)
     assert "r/0/0" in answer.reason
-    assert keys(await limited.journal()) == ["r/0/0"]
+    assert all(record.body.get("state") == "finishing" for record in await limited.journal())
 
 
 async def test_a_poison_outcome_stops_none_of_its_batch_nor_of_the_next(limited: Rig) -> None:
@@ -443,7 +543,7 @@ async def test_a_poison_outcome_stops_none_of_its_batch_nor_of_the_next(limited:
 async def test_small_outcomes_that_are_too_large_together_go_one_by_one(on_kafka: BrokerRig) -> None:
     small = [a_result("r", index, a_transcript(600, seed=index)) for index in range(3)]
     each = max(on_kafka.measure(result.body.to_bytes()) for result in small)
-    await on_kafka.limit(results=each + 2_000)
+    await on_kafka.limit(results=each + 5_000)
     assert isinstance(await on_kafka.writer().append(batch(*map(finished, small))), Committed)
     outcomes = await on_kafka.outcomes()
     assert [record.id for record in outcomes] == ["r/0/0", "r/0/1", "r/0/2"]

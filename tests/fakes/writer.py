@@ -13,13 +13,15 @@ from enum import Enum, StrEnum, auto
 
 from aiokafka.partitioner import DefaultPartitioner
 
-from service.core.entry import CURSOR_KEY, STAMP_HEADER
+from service.core.entry import CURSOR_KEY, STAMP_HEADER, Stamp
 from service.core.job import State
 from service.core.restore import Restore
-from service.errors import PublishError, RecordTooLarge
+from service.errors import Fenced, PublishError, RecordTooLarge
+from service.kafka.addressed import Addressed
+from service.kafka.exactly_once import ExactlyOnceWriter
 from service.kafka.producer import Answer, Outgoing
 from service.kafka.topics import Topics
-from service.kafka.writer import AtLeastOnceWriter
+from service.kafka.writer import AtLeastOnceWriter, Writer
 
 
 class Stage(StrEnum):
@@ -68,9 +70,23 @@ class MemoryBroker:
     _is_dead: bool = False
     _places: DefaultPartitioner = field(default_factory=DefaultPartitioner)
 
-    def writer(self, partition: int = 0, epoch: int = 1) -> AtLeastOnceWriter:
-        """A shard's writer that sends here."""
-        return AtLeastOnceWriter(self, self.topics, partition, epoch)
+    def writer(self, partition: int = 0, epoch: int = 1) -> Writer:
+        """A shard's `at_least_once` writer that sends here."""
+        return AtLeastOnceWriter(self, Addressed(self.topics, partition, epoch, "a"))
+
+    def transactional_writer(self, member: "MemoryTransactions", epoch: int = 1) -> ExactlyOnceWriter:
+        """A shard's `exactly_once` writer that sends here."""
+        addressed = Addressed(self.topics, 0, epoch, "a")
+        return ExactlyOnceWriter(member, addressed, self._look_up, member.asks_group, self.limits, -1)
+
+    async def _look_up(self, start: int, mine: Stamp) -> int | None:
+        found = None
+        for record in self.journal()[start:]:
+            stamp = Stamp.decode(dict(record.headers)[STAMP_HEADER])
+            if stamp.epoch > mine.epoch:
+                raise Fenced("claimed by another member")
+            found = record.offset if stamp == mine else found
+        return found
 
     def break_at(self, stage: Stage, fault: Fault = Fault.REFUSE, times: int = 1) -> None:
         """Let the next `times` sends of that stage go wrong."""
@@ -110,7 +126,7 @@ class MemoryBroker:
             await asyncio.get_running_loop().create_future()
         if fault is Fault.REFUSE:
             return [PublishError(f"the broker refuses {stage}") for _ in records]
-        answers = [self._keep(record) for record in records]
+        answers = [self.keep(record) for record in records]
         if fault is Fault.LOSE_ANSWER:
             return [PublishError(f"the answer to {stage} was lost") for _ in records]
         await asyncio.sleep(0)  # a real broker's answer never comes in the same turn of the loop
@@ -127,11 +143,16 @@ class MemoryBroker:
             return Stage.OUTCOMES
         if record.key.decode() == CURSOR_KEY:
             return Stage.CURSOR
-        state = json.loads(record.value)["state"] if record.value else None
+        state = json.loads(record.value).get("state") if record.value else None
         return Stage.FINISHING if state == State.FINISHING else Stage.ENTRIES
 
-    def _keep(self, record: Outgoing) -> Answer:
-        if len(record.value or b"") > self.limits.get(record.topic, 2**31):
+    def is_too_large(self, record: Outgoing) -> bool:
+        """Whether its topic refuses it."""
+        return len(record.value or b"") > self.limits.get(record.topic, 2**31)
+
+    def keep(self, record: Outgoing) -> Answer:
+        """Take one record, or say that it is too large."""
+        if self.is_too_large(record):
             return RecordTooLarge(f"{record.topic} takes no record of {len(record.value or b'')} bytes")
         partition = record.partition
         if partition is None:
@@ -140,3 +161,45 @@ class MemoryBroker:
         log = self.partitions[record.topic, partition]
         log.append(Kept(record.topic, partition, len(log), record.key, record.value, record.headers))
         return len(log) - 1
+
+
+@dataclass
+class MemoryTransactions:
+    """A shard's transactional producer on the broker in memory."""
+
+    broker: MemoryBroker
+    faults: list[Fault] = field(default_factory=list)
+    """What becomes of the next transactions."""
+    is_member: bool = True
+    is_open: bool = False
+    opened: int = 0
+
+    async def asks_group(self) -> bool:
+        """Whether the group still counts us in."""
+        return self.is_member
+
+    async def open(self) -> None:
+        """As `Transactions.open`."""
+        self.is_open = True
+        self.opened += 1
+
+    async def kill(self) -> None:
+        """As `Transactions.kill`."""
+        self.is_open = False
+
+    async def send(self, records: Sequence[Outgoing]) -> list[Answer]:
+        """As `Transactions.send`: all of them, or none."""
+        assert self.is_open, "sent through a producer that was given up"
+        fault = self.faults.pop(0) if self.faults else None
+        if fault is Fault.HANG:
+            await asyncio.get_running_loop().create_future()
+        large = [self.broker.is_too_large(record) for record in records]
+        if any(large) or fault is Fault.REFUSE:
+            self.is_open = False
+            return [RecordTooLarge("no") if each else PublishError("refused") for each in large]
+        answers = [self.broker.keep(record) for record in records]
+        await asyncio.sleep(0)
+        if fault is Fault.LOSE_ANSWER:
+            self.is_open = False
+            return [PublishError("the answer to the commit was lost") for _ in records]
+        return answers

@@ -28,7 +28,9 @@ async def stack(
     """The stack; service processes that the test started and left are killed at its end."""
     topics = dict(zip(ROLES, topic_names(*ROLES), strict=True))
     async with serve(sim_config) as sim:
-        settings = settings_for(bootstrap, topics, sim, session_timeout_ms, idempotent=broker_name == "kafka")
+        settings = settings_for(
+            bootstrap, topics, sim, session_timeout_ms, transactions=broker_name == "kafka"
+        )
         stack = Stack(bootstrap, topics, sim, tmp_path, settings)
         try:
             yield stack

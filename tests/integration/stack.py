@@ -230,13 +230,14 @@ class Stack:
 
 
 def settings_for(
-    bootstrap: str, topics: Mapping[str, str], sim: Simulator, session_timeout_ms: int, *, idempotent: bool
+    bootstrap: str, topics: Mapping[str, str], sim: Simulator, session_timeout_ms: int, *, transactions: bool
 ) -> dict[str, str]:
-    """The environment of a service on this broker and this simulator."""
+    """The environment of a service on this broker and this simulator, in the mode the broker allows."""
     return {
         "SCRIBE_KAFKA__BOOTSTRAP_SERVERS": bootstrap,
         "SCRIBE_KAFKA__GROUP_ID": topics["requests"],
-        "SCRIBE_KAFKA__IDEMPOTENT": str(idempotent).lower(),
+        "SCRIBE_KAFKA__DELIVERY": "exactly_once" if transactions else "at_least_once",
+        "SCRIBE_KAFKA__IDEMPOTENT": str(transactions).lower(),
         "SCRIBE_KAFKA__FETCH_MAX_WAIT_MS": "20",
         "SCRIBE_KAFKA__SESSION_TIMEOUT_SECONDS": str(session_timeout_ms / 1000),
         **{f"SCRIBE_TOPICS__{role.upper()}": topics[role] for role in ROLES},

@@ -49,12 +49,12 @@ def _writer(monkeypatch: pytest.MonkeyPatch, *stages: str) -> None:
     """A writer whose stages come in this order, or not at all."""
 
     async def append(self: AtLeastOnceWriter, batch: Batch) -> Appended:
-        moves = batch.moves
+        addressed = self._addressed
         records = {
-            "finishing": [self._entry(m.key, m.finishing, batch) for m in moves if m.finishing],
-            "outcomes": [self._outgoing(m.outcome) for m in moves if m.outcome],
-            "entries": [self._entry(m.key, m.entry, batch) for m in moves if m.key],
-            "cursor": self._cursor(batch),
+            "finishing": addressed.finishing(batch),
+            "outcomes": [addressed.outcome(move.outcome) for move in batch.moves if move.outcome],
+            "entries": addressed.entries(batch),
+            "cursor": addressed.cursor(batch),
         }
         offsets = [-1]
         for stage in stages:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from service.core.outcomes import OutcomeRules
@@ -11,7 +12,8 @@ from service.errors import ClusterError, RestoreError
 from service.kafka.tail import Followed
 from service.kafka.takeover import Taken
 from service.kafka.writer import Writer
-from service.pipeline.own import Ownership, Shards
+from service.pipeline.own import Shards
+from service.pipeline.ownership import Ownership
 from service.pipeline.publish import OwnedShard
 from service.pipeline.submit import Spawn
 from service.pipeline.tenancy import Standing
@@ -55,6 +57,7 @@ class FakeTail:
 
     followed: dict[int, Followed] = field(default_factory=dict)
     left: list[int] = field(default_factory=list)
+    says: bool = True
 
     def follow(self, partition: int, followed: Followed) -> None:
         self.followed[partition] = followed
@@ -62,6 +65,9 @@ class FakeTail:
     def leave(self, partition: int) -> None:
         self.followed.pop(partition, None)
         self.left.append(partition)
+
+    async def proves(self, partition: int, offset: int) -> bool:
+        return self.says and partition in self.followed
 
 
 @dataclass
@@ -74,6 +80,7 @@ class FakeJournal:
     refusals: deque[RestoreError | ClusterError] = field(default_factory=deque)
     taken: list[tuple[int, float]] = field(default_factory=list)
     lost_requests: int = 0
+    asks_group: dict[int, Callable[[], Awaitable[bool]]] = field(default_factory=dict)
 
     def hang(self, partition: int) -> asyncio.Event:
         """Let take-overs of the partition wait for this event."""
@@ -89,10 +96,12 @@ class FakeJournal:
         restore = self.world.broker.restore(partition)
         epoch = restore.epoch + 1
         claim_offset = len(self.world.broker.journal(partition))
-        return Taken(restore, epoch, claim_offset, restore.cursor or Cursor(0), self.lost_requests)
+        cursor = restore.cursor or Cursor(0)
+        return Taken(restore, epoch, claim_offset, cursor, self.lost_requests, self.world.broker)
 
-    def writer(self, partition: int, epoch: int) -> Writer:
-        return self.world.writer(partition, epoch)
+    def writer(self, partition: int, taken: Taken, is_owner: Callable[[], Awaitable[bool]]) -> Writer:
+        self.asks_group[partition] = is_owner
+        return self.world.writer(partition, taken.epoch)
 
 
 @dataclass

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pydantic import JsonValue
 
 from service.core.admission import Admission, AdmissionRules
-from service.core.batch import Appended, Batch, Unknown
+from service.core.batch import Appended, Batch
 from service.core.identity import JobKey
 from service.core.job import Job, State
 from service.core.moment import Rules
@@ -48,9 +48,10 @@ class GatedWriter:
 
     inner: Writer
     gate: asyncio.Event = field(default_factory=asyncio.Event)
-    answers: deque[Unknown] = field(default_factory=deque)
+    answers: deque[Appended] = field(default_factory=deque)
     batches: list[Batch] = field(default_factory=list)
     ending_seconds: float = 0.0
+    is_closed: bool = False
 
     def __post_init__(self) -> None:
         self.gate.set()
@@ -64,6 +65,15 @@ class GatedWriter:
             await asyncio.sleep(self.ending_seconds)
             raise
         return self.answers.popleft() if self.answers else await self.inner.append(batch)
+
+    async def prove(self) -> Appended:
+        """As the port says."""
+        await self.gate.wait()
+        return self.answers.popleft() if self.answers else await self.inner.prove()
+
+    async def close(self) -> None:
+        """As the port says."""
+        self.is_closed = True
 
 
 @dataclass
@@ -136,6 +146,9 @@ class Seen:
 
     def retried(self, partition: int, reason: str) -> None:
         self.retries.append((partition, reason))
+
+    def fenced(self, partition: int, reason: str) -> None:
+        self.shard("fenced", partition, reason)
 
     def published(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)

@@ -37,6 +37,7 @@ from service.core.schedule import DueQueue
 from service.core.shard import Change, Move, Shard
 from service.core.task import Accepted, Lost, NotSent, Refused, SubmitAnswer, TaskView, Trouble
 from service.errors import InvalidRecord, PublishError
+from service.kafka.addressed import Addressed
 from service.kafka.producer import Outgoing
 from service.kafka.topics import Topics
 from service.kafka.writer import AtLeastOnceWriter
@@ -144,7 +145,7 @@ class Owner:
         self.durable_cursor = shard.cursor
         self.cursor_written_over = False
         self.batches = 0
-        self.writer = AtLeastOnceWriter(SteppedProducer(), TOPICS, 0, epoch)
+        self.writer = AtLeastOnceWriter(SteppedProducer(), Addressed(TOPICS, 0, epoch, f"member {epoch}"))
         self.submits: DueQueue[JobKey] = DueQueue()
         self.looks: DueQueue[str] = DueQueue()
         self.watched: dict[str, set[JobKey]] = {}

@@ -7,15 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from service.core.admission import AdmissionRules
-from service.core.entry import OWNER_KEY, Marker, Stamp, decode, encode_owner
-from service.core.entry import Owner as Claim
+from service.core.entry import Marker, decode
 from service.core.identity import JobKey
 from service.core.outcomes import OutcomeRules
 from service.core.record import Cursor
 from service.core.restore import Restore
 from service.core.shard import Shard, Window
+from service.kafka.addressed import Addressed
 from service.kafka.producer import Outgoing
-from service.kafka.writer import journal_record
 from tests.unit.core.simulation.journal import CURSOR, OWNER, Delivery, JournalModel, Violation, check
 from tests.unit.core.simulation.oracle import judge_cursor, judge_outcomes
 from tests.unit.core.simulation.owner import TOPICS, Owner
@@ -204,11 +203,9 @@ class World:
         """Claim until the claim is the highest at its own offset, then become what the journal says."""
         while True:
             epoch = taking.restore.epoch + 1
-            claim = encode_owner(Claim(epoch, f"member {epoch}"))
-            stamp = Stamp(epoch, 0).encode()
             before = self.journal.highest
-            record = journal_record(TOPICS.journal, 0, OWNER_KEY, claim, stamp)
-            offset = self.journal.append(record, self.now_ms)
+            claim = Addressed(TOPICS, 0, epoch, f"member {epoch}").claim()
+            offset = self.journal.append(claim, self.now_ms)
             self._read(taking)
             if before < epoch:
                 return self._open(taking, epoch, offset)

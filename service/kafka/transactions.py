@@ -1,0 +1,138 @@
+"""One shard's transactional producer: the records of a call become visible together, or none of them does.
+
+To open it is to fence every earlier producer of the same id. aiokafka's transactions can hang without a
+bound, and commit although a send failed; so each step here is bounded, every send is awaited before the
+commit, and a producer that met any trouble is thrown away: what became of its last transaction is for the
+journal to say.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, UnknownError
+
+from service.errors import ClusterError, ConfigError, PublishError
+from service.kafka.client import ClusterConfig, reason, unreachable
+from service.kafka.closing import destroy_producer, is_spent, trouble_of
+from service.kafka.producer import LARGEST_REQUEST_BYTES, MAX_BATCH_BYTES, Answer, Outgoing, exchange
+from service.kafka.topics import Topics
+
+TRANSACTION_TIMEOUT_MS = 15_000
+"""A dead owner's open transaction holds back `read_committed` readers of the outcomes for so long."""
+RETRY_BACKOFF_MS = 20
+"""After each transaction the broker is busy with its markers: aiokafka asks again, else after 100 ms."""
+
+
+@dataclass(slots=True)
+class Transactions:
+    """The producer of one `transactional.id`; what is sent in one call is one transaction."""
+
+    cluster: ClusterConfig
+    transactional_id: str
+    topics: Topics
+    open_seconds: float = 60.0
+    send_seconds: float = TRANSACTION_TIMEOUT_MS / 1000
+    """Longer, and the broker has ended the transaction by itself."""
+    commit_seconds: float = 30.0
+    """How long the answer to a commit is waited for; after that a new producer finds out."""
+    _producer: AIOKafkaProducer | None = field(default=None, init=False)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the last call went well; if not, what became of it is unknown until `open` returns."""
+        return self._producer is not None and not is_spent(self._producer)
+
+    async def open(self) -> None:
+        """Make the producer anew, within a bound: transactions of earlier ones are over when this returns.
+
+        Raises `ClusterError` when the broker does not answer, or has no transactions.
+        """
+        await self.kill()
+        producer = self._new_producer()
+        try:
+            async with asyncio.timeout(self.open_seconds):
+                await producer.start()
+        except BaseException as error:
+            await destroy_producer(producer)
+            if isinstance(error, KafkaError | TimeoutError):
+                complaint = f"no transaction can begin as {self.transactional_id}"
+                raise ClusterError(f"{complaint}: {reason(error)}") from error
+            raise
+        self._producer = producer
+
+    async def send(self, records: Sequence[Outgoing]) -> list[Answer]:
+        """Write the records in one transaction: for each its offset, or for all why that is not known.
+
+        Where one was refused for its size, its answer is `RecordTooLarge` and none of them is there. Bounded
+        in time; never raises for what a broker does. After any trouble `open` comes next.
+        """
+        producer, is_done = self._producer, False
+        if producer is None:
+            return [PublishError("the producer was given up")] * len(records)
+        try:
+            answers = await self._transact(producer, records)
+            is_done = not any(isinstance(answer, PublishError) for answer in answers)
+            return answers
+        except (KafkaError, TimeoutError, AssertionError) as error:
+            # Out of step with the broker, aiokafka trips over the assertions of its own bookkeeping.
+            return [PublishError(reason(trouble_of(producer) or error))] * len(records)
+        finally:
+            if not is_done:
+                await self.kill()
+
+    async def partitions(self, topic: str) -> frozenset[int]:
+        """The partitions a topic has; raises `PublishError` when that cannot be told within the bound."""
+        assert self._producer is not None, "asked after `open`"
+        try:
+            async with asyncio.timeout(self.send_seconds):
+                return frozenset(await self._producer.partitions_for(topic))
+        except (KafkaError, TimeoutError) as error:
+            raise PublishError(f"{topic}: {reason(error)}") from error
+
+    async def kill(self) -> None:
+        """Throw the producer away with what it has in flight; whether that was committed is not known."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await destroy_producer(producer)
+
+    async def _transact(self, producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> list[Answer]:
+        async with asyncio.timeout(self.send_seconds):
+            await producer.begin_transaction()
+            answers = await exchange(producer, records)
+        if not any(isinstance(answer, PublishError) for answer in answers):
+            # Only now: aiokafka commits also what has lost a record on its way.
+            async with asyncio.timeout(self.commit_seconds):
+                await producer.commit_transaction()
+        return answers
+
+    def _new_producer(self) -> AIOKafkaProducer:
+        producer = AIOKafkaProducer(
+            **self.cluster.connection(),
+            transactional_id=self.transactional_id,
+            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+            retry_backoff_ms=RETRY_BACKOFF_MS,
+            acks="all",
+            compression_type="gzip",
+            max_request_size=LARGEST_REQUEST_BYTES,
+            max_batch_size=MAX_BATCH_BYTES,
+        )
+        # Named beforehand: a producer without topics keeps the metadata of all that the cluster has.
+        producer.client.set_topics([self.topics.journal, self.topics.results, self.topics.failures])
+        return producer
+
+
+async def require_transactions(cluster: ClusterConfig, topics: Topics) -> None:
+    """Raise `ConfigError` where the broker has no transactions, or does not answer."""
+    probe = Transactions(cluster, f"{topics.journal}.probe", topics)
+    try:
+        await probe.open()
+    except ClusterError as error:
+        if isinstance(error.__cause__, UnknownError | IncompatibleBrokerVersion):
+            raise ConfigError(
+                "the broker has no transactions; SCRIBE_KAFKA__DELIVERY=at_least_once does without them"
+            ) from error
+        raise ConfigError(unreachable(cluster, error)) from error
+    finally:
+        await probe.kill()
