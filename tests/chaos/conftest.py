@@ -10,7 +10,8 @@ from tests.brokers import TopicNames
 from tests.chaos.fleet import Fleet, Setting, fleet
 from tests.chaos.oracle import Mode
 
-SESSION_SECONDS = 2.0
+SESSION_SECONDS = 4.0
+"""A busy machine keeps a worker from its heartbeats for a second or two."""
 
 
 @pytest.fixture
