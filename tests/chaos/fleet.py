@@ -203,7 +203,7 @@ def _did_not_start(worker: Scribe) -> bool:
 
 def is_frozen(pid: int) -> bool:
     """Whether the process is stopped by a signal."""
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, ProcessLookupError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
     return False
 
