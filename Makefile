@@ -19,6 +19,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 CODE := service sandbox tools tests benchmarks
 
+upper = $(shell echo $(1) | tr a-z A-Z)
+option = $(if $($(call upper,$(1))),--$(1) $($(call upper,$(1))))
+
 .PHONY: help
 help: ## say what there is
 	@echo "make TARGET, where TARGET is one of"
@@ -48,6 +51,10 @@ lint: $(VENV)/.dev ## check style, types, import directions, sizes, the Dockerfi
 .PHONY: mutants
 mutants: $(VENV)/.dev ## take each protection away and show that its test turns red
 	@$(BIN)/python -m tools.mutants
+
+.PHONY: chaos
+chaos: $(VENV)/.dev ## crash workers for MINUTES=10 by a schedule from SEED=n; MODE=at_least_once BROKER=kafka NODES=1
+	@$(BIN)/python -m tests.chaos $(foreach name,seed minutes mode broker nodes members burners,$(call option,$(name)))
 
 .PHONY: kafka
 kafka: $(VENV)/.demo ## start real Apache Kafka on a free local port until Ctrl-C (needs Java 17 and Maven)

@@ -47,8 +47,9 @@ class Journal:
         """Claim a partition and read it back; raises `RestoreError` or `ClusterError`."""
         async with (
             self.places,
-            reader(self.cluster, self.fetch_max_wait_ms) as consumer,
+            # Around the reader: whoever is cancelled while that closes has taken nothing over.
             self._sender(partition) as sender,
+            reader(self.cluster, self.fetch_max_wait_ms) as consumer,
         ):
             takeover = Takeover(self.topics, sender, consumer, self.watermarks, self.member, self.on_mismatch)
             with translated():

@@ -33,7 +33,7 @@ from service.core.outcomes import OutcomeRules
 from service.core.record import Cursor
 from service.core.shard import Move, Shard, Window
 from service.errors import ClusterError, RestoreError
-from service.kafka import reading
+from service.kafka import journal, reading
 from service.kafka.addressed import Addressed
 from service.kafka.client import ClusterConfig, reader
 from service.kafka.journal import Journal
@@ -634,6 +634,30 @@ async def test_a_takeover_that_is_cancelled_leaves_nothing(world: World, after_m
     assert taking.done()
     await world.let_go()
     # What it has handed to the producer may still be on its way.
+    await eventually(lambda: not new_tasks(before))
+
+
+async def test_a_takeover_that_is_cancelled_while_its_reader_closes_keeps_no_producer(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closing = asyncio.Event()
+
+    @asynccontextmanager
+    async def slow_to_close(*parts: Any) -> AsyncIterator[AIOKafkaConsumer]:
+        async with reader(*parts) as consumer:
+            yield consumer
+            closing.set()
+            await asyncio.Event().wait()
+
+    await world.take()
+    before = asyncio.all_tasks()
+    monkeypatch.setattr(journal, "reader", slow_to_close)
+    taking = asyncio.gather(world.take())
+    async with asyncio.timeout(FAR_SECONDS):
+        await closing.wait()
+    taking.cancel()
+    await asyncio.wait({taking}, timeout=FAR_SECONDS)
+    assert taking.done()
     await eventually(lambda: not new_tasks(before))
 
 

@@ -53,7 +53,8 @@ class Scribe:
 
     async def get(self, page: str) -> httpx.Response:
         """One of the pages of the health server."""
-        async with httpx.AsyncClient(trust_env=False) as client:
+        # A context of certificates takes longer to load than the answer to come.
+        async with httpx.AsyncClient(trust_env=False, verify=False) as client:
             return await client.get(f"http://127.0.0.1:{self.port}/{page}", timeout=5)
 
     async def is_ready(self) -> bool:
@@ -84,6 +85,8 @@ class Stack:
     sim: Simulator
     folder: Path
     settings: Mapping[str, str]
+    module: str = "service"
+    """What `python -m MODULE run` starts a service."""
     scribes: list[Scribe] = field(default_factory=list)
 
     async def start(self, **settings: str) -> Scribe:
@@ -113,7 +116,7 @@ class Stack:
         }
         with log_path.open("wb") as log:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "service", "run", env=environment, stdout=log, stderr=log
+                sys.executable, "-m", self.module, "run", env=environment, stdout=log, stderr=log
             )
         self.scribes.append(Scribe(process, port, log_path))
         return self.scribes[-1]
@@ -132,8 +135,8 @@ class Stack:
     ) -> None:
         """Publish records in their order."""
         producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, max_request_size=4 * 1024 * 1024)
-        await producer.start()
         try:
+            await producer.start()
             for value, key, headers in records:
                 payload = json.dumps(value).encode() if isinstance(value, Mapping) else value
                 name = key or (str(value["request_id"]) if isinstance(value, Mapping) else "no-key")

@@ -1,0 +1,44 @@
+"""The brokers on which the chaos tests run, in each delivery mode that the broker can do."""
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.brokers import TopicNames
+from tests.chaos.fleet import Fleet, Setting, fleet
+from tests.chaos.oracle import Mode
+
+SESSION_SECONDS = 4.0
+"""A busy machine keeps a worker from its heartbeats for a second or two."""
+
+
+@pytest.fixture
+def mode() -> Mode:
+    """The delivery mode of `chaos`, where a test has no parameter of this name."""
+    return "exactly_once"
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where workers keep what Python compiled; the processes of xdist share it."""
+    folder = tmp_path_factory.getbasetemp()
+    return (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "compiled"
+
+
+@pytest.fixture
+async def chaos(
+    bootstrap: str, broker_name: str, mode: Mode, topic_names: TopicNames, tmp_path: Path, compiled: Path
+) -> AsyncIterator[Fleet]:
+    """A fleet without workers on topics of its own; its session is short, so that a take-over is quick."""
+    setting = Setting(
+        "kafka" if broker_name == "kafka" else "embedded",
+        bootstrap,
+        mode,
+        session_seconds=SESSION_SECONDS,
+        compiled=compiled,
+    )
+    [name] = topic_names("chaos")
+    async with fleet(setting, name, tmp_path) as made:
+        yield made

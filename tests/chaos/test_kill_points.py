@@ -1,0 +1,115 @@
+"""A worker that is killed, or frozen for longer than its session, at each step of a job's way.
+
+What must hold then is in docs/guarantees.md; the oracle knows nothing of the step. All steps run on real
+Kafka, a few on the embedded broker, so that a machine without Java sees them too.
+"""
+
+import signal
+from collections.abc import Sequence
+
+import pytest
+
+from tests.chaos.fleet import Fleet
+from tests.chaos.load import make_requests, one_request
+from tests.chaos.oracle import Rules, judge, judge_cursor
+from tests.chaos.trap import Action, KillPoint
+
+DONE_SECONDS = 180.0
+MAY_BE_UNCERTAIN = True
+"""An intent that is durable without its answer ends as failure `submit_uncertain` until reconciling is there:
+in the worker that reaches its point, and in any other that a busy machine keeps from its heartbeats."""
+
+STEPS: Sequence[str] = (
+    "take.before",
+    "send.claim",
+    "take.after",
+    "accept.before",
+    "accept.after",
+    "submit.before",
+    "submit.out",
+    "submit.after",
+    "running.before",
+    "running.after",
+    "query.before",
+    "query.after",
+    "fetch.before",
+    "fetch.after",
+    "finish.before",
+    "finish.after",
+)
+"""What a job passes in either mode."""
+STAGES: Sequence[str] = ("send.intent", "send.cursor", "send.finishing", "send.outcome", "send.done")
+"""Between the stages of a batch of `at_least_once`."""
+TRANSACTION: Sequence[str] = (
+    "commit.claim.out",
+    "send.intent",
+    "commit.intent.before",
+    "commit.intent.out",
+    "commit.intent.after",
+    "commit.running.out",
+    "send.outcome",
+    "commit.outcome.before",
+    "commit.outcome.out",
+    "commit.outcome.after",
+)
+"""Within, and around the end of, a transaction."""
+
+actions = pytest.mark.parametrize("action", ["kill", "stop"])
+on_kafka = pytest.mark.parametrize("broker_name", [pytest.param("kafka", marks=pytest.mark.needs_java)])
+on_the_embedded_broker = pytest.mark.parametrize("broker_name", ["embedded"])
+exactly_once = pytest.mark.parametrize("mode", ["exactly_once"])
+at_least_once = pytest.mark.parametrize("mode", ["at_least_once"])
+bounded = pytest.mark.timeout(600)
+
+
+@bounded
+@on_kafka
+@exactly_once
+@actions
+@pytest.mark.parametrize("name", [*STEPS, *TRANSACTION])
+async def test_whatever_happens_to_a_worker_each_file_has_one_outcome_and_one_bill(
+    chaos: Fleet, name: str, action: Action
+) -> None:
+    await crash_and_take_over(chaos, KillPoint(name, 1, action))
+
+
+@bounded
+@on_kafka
+@at_least_once
+@actions
+@pytest.mark.parametrize("name", STAGES)
+async def test_between_the_stages_of_a_batch_nothing_is_lost_and_a_repeat_has_the_same_id(
+    chaos: Fleet, name: str, action: Action
+) -> None:
+    await crash_and_take_over(chaos, KillPoint(name, 1, action))
+
+
+@bounded
+@on_the_embedded_broker
+@at_least_once
+@pytest.mark.parametrize(
+    ("name", "action"), [("send.intent", "kill"), ("submit.out", "stop"), ("send.done", "kill")]
+)
+async def test_the_same_holds_on_a_broker_without_transactions(
+    chaos: Fleet, name: str, action: Action
+) -> None:
+    await crash_and_take_over(chaos, KillPoint(name, 1, action))
+
+
+async def crash_and_take_over(chaos: Fleet, point: KillPoint) -> None:
+    """One worker comes to the point, another finishes its work; the frozen one thaws and works on."""
+    rules = Rules(mode=chaos.setting.mode, may_be_uncertain=MAY_BE_UNCERTAIN)
+    first = await chaos.launch(point)
+    await chaos.publish([one_request("before", files=2)])
+    await chaos.until_reached(first, point)
+    assert not list(judge_cursor(await chaos.evidence())), "the cursor that the worker left"
+
+    await chaos.launch()
+    await chaos.until_done(DONE_SECONDS)
+    if point.action == "stop":
+        first.process.send_signal(signal.SIGCONT)
+        await chaos.publish(make_requests("thawed", 4, run_seconds=(0.2,)))
+        await chaos.until_done(DONE_SECONDS)
+    await chaos.end()
+    verdict = judge(await chaos.evidence(), rules)
+    assert not verdict.complaints, f"{verdict.complaints}\n{chaos.stack.logs()}"
