@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _run(options: argparse.Namespace, folder: Path) -> Verdict:
     storm = Storm(options.seed, 60 * options.minutes, options.members, burners=options.burners)
-    rules = Rules(mode=options.mode, may_be_uncertain=options.may_be_uncertain)
+    rules = Rules(mode=options.mode)
     with own_broker(options.broker, options.nodes) as broker:
 
         async def run() -> Verdict:
@@ -71,12 +71,6 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--nodes", type=int, choices=(1, 3), default=1, help="of Kafka; with 3, leaders move")
     parser.add_argument("--members", type=int, default=3, help="workers at the start")
     parser.add_argument("--burners", type=int, default=0, help="processes that only use a processor up")
-    parser.add_argument(
-        "--may-be-uncertain",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="accept that an uncertain submit ends as failure; goes away with reconciling",
-    )
     options = parser.parse_args(argv)
     options.mode = options.mode or ("exactly_once" if options.broker == "kafka" else "at_least_once")
     return options

@@ -15,7 +15,6 @@ from tests.chaos.load import File
 Mode = Literal["at_least_once", "exactly_once"]
 SPAN_SECONDS = 5.0
 """Over this span a rate is counted: calls that a busy machine delivers in a bunch do not decide."""
-UNCERTAIN = "submit_uncertain"
 
 
 @dataclass(frozen=True)
@@ -51,15 +50,13 @@ class Rules:
     """What the run allows.
 
     `resubmissions` is how many files may be in more than one billed submit by the table of the provider's
-    codes, or by a hole that docs/guarantees.md names. `may_be_uncertain` accepts that an uncertain submit
-    ends as failure; it goes away with reconciling.
+    codes, or by a hole that docs/guarantees.md names.
     """
 
     mode: Mode = "at_least_once"
     submits_per_second: float = 10.0
     calls_per_second: float = 20.0
     resubmissions: int = 0
-    may_be_uncertain: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,7 +120,7 @@ def judge(evidence: Evidence, rules: Rules) -> Verdict:
         outcomes=len(by_id),
         lost=[f"N1: nothing came of {file.id}" for file in evidence.files if file.id not in by_id],
         duplicates=list(_duplicates(by_id, rules.mode)),
-        wrong=list(_wrong(evidence.files, by_id, rules)),
+        wrong=list(_wrong(evidence.files, by_id)),
         billed=list(_billed_twice(evidence.billed_urls, rules.resubmissions)),
         quota=list(_too_fast(evidence.calls, rules)),
         cursor=list(judge_cursor(evidence)),
@@ -142,14 +139,12 @@ def _duplicates(by_id: Mapping[str, Sequence[Delivery]], mode: Mode) -> Iterator
             yield f"N1: a read_committed reader sees {identity} {len(found)} times"
 
 
-def _wrong(files: Sequence[File], by_id: Mapping[str, Sequence[Delivery]], rules: Rules) -> Iterator[str]:
+def _wrong(files: Sequence[File], by_id: Mapping[str, Sequence[Delivery]]) -> Iterator[str]:
     texts = {file.id: file.text for file in files}
     for identity in by_id.keys() - texts.keys():
         yield f"N1: nobody asked for {identity}"
     for identity, text in texts.items():
         for delivery in by_id.get(identity, ()):
-            if delivery.code == UNCERTAIN and rules.may_be_uncertain:
-                continue
             if delivery.code:
                 yield f"{identity} failed: {delivery.code}"
             elif delivery.text != text:

@@ -15,9 +15,8 @@ from tests.chaos.oracle import Rules, judge, judge_cursor
 from tests.chaos.trap import Action, KillPoint
 
 DONE_SECONDS = 180.0
-MAY_BE_UNCERTAIN = True
-"""An intent that is durable without its answer ends as failure `submit_uncertain` until reconciling is there:
-in the worker that reaches its point, and in any other that a busy machine keeps from its heartbeats."""
+LATE_POST = KillPoint("submit.before", 1, "stop")
+"""The one hole: frozen behind its last check, a worker posts when it thaws, whoever has posted meanwhile."""
 
 STEPS: Sequence[str] = (
     "take.before",
@@ -98,7 +97,7 @@ async def test_the_same_holds_on_a_broker_without_transactions(
 
 async def crash_and_take_over(chaos: Fleet, point: KillPoint) -> None:
     """One worker comes to the point, another finishes its work; the frozen one thaws and works on."""
-    rules = Rules(mode=chaos.setting.mode, may_be_uncertain=MAY_BE_UNCERTAIN)
+    rules = Rules(mode=chaos.setting.mode, resubmissions=2 if point == LATE_POST else 0)
     first = await chaos.launch(point)
     await chaos.publish([one_request("before", files=2)])
     await chaos.until_reached(first, point)

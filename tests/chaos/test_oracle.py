@@ -57,7 +57,7 @@ def test_a_repeat_of_the_same_kind_is_one_only_where_delivery_is_exactly_once() 
 
 def test_a_repeat_of_another_kind_is_a_second_outcome() -> None:
     evidence = replace(CLEAN, deliveries=[*CLEAN.deliveries, Delivery(FIRST.id, "submit_uncertain", "")])
-    assert counts(judge(evidence, Rules(may_be_uncertain=True))) == {"duplicates": 1}
+    assert counts(judge(evidence, Rules())) == {"duplicates": 1, "wrong": 1}
 
 
 @pytest.mark.parametrize(
@@ -70,11 +70,6 @@ def test_a_repeat_of_another_kind_is_a_second_outcome() -> None:
 )
 def test_a_failure_or_another_files_text_is_wrong(delivery: Delivery) -> None:
     assert counts(judge(replace(CLEAN, deliveries=[delivery, CLEAN.deliveries[1]]), Rules())) == {"wrong": 1}
-
-
-def test_an_uncertain_submit_may_fail_where_the_run_says_so() -> None:
-    deliveries = [Delivery(FIRST.id, "submit_uncertain", ""), CLEAN.deliveries[1]]
-    assert judge(replace(CLEAN, deliveries=deliveries), Rules(may_be_uncertain=True)).complaints == []
 
 
 def test_an_outcome_that_nobody_asked_for_is_wrong() -> None:

@@ -24,5 +24,5 @@ async def test_a_fleet_in_a_storm_loses_nothing_and_pays_once(
     with own_broker(broker_name, nodes=1) as broker:
         setting = Setting(broker_name, broker.bootstrap, "exactly_once", PARTITIONS, compiled=compiled)
         async with fleet(setting, "storm", tmp_path) as made:
-            verdict = await rage(Storm(seed, SECONDS), made, broker, Rules(may_be_uncertain=True))
+            verdict = await rage(Storm(seed, SECONDS), made, broker, Rules())
     assert not verdict.complaints, f"{verdict.complaints}\n{verdict.line(seed)}"
