@@ -34,7 +34,7 @@ demo: $(VENV)/.demo ## transcribe the bundled recordings end to end; AUDIO="a.wa
 
 .PHONY: test
 test: $(VENV)/.dev ## run the tests that need nothing but Python, in less than 3 minutes; PYTEST_ARGS="-k word" for some
-	@tools/test.sh
+	@tools/test.sh $(if $(PYTEST_ARGS),,--python-only)
 
 .PHONY: test-all
 test-all: $(VENV)/.dev tools ## install Java and Kafka if they are missing, then run every test; a skip is a failure

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs pytest with coverage, then holds the coverage to its floors; the last lines tell what was skipped.
-# PYTEST_ARGS picks tests: then no floor is asked. Arguments go to pytest (--no-skips).
+# PYTEST_ARGS picks tests: then no floor is asked. Arguments go to pytest (--no-skips, --python-only).
 set -uo pipefail
 python=.venv/bin/python
 skips=$(mktemp -t scribe-skips-XXXXXX)

@@ -187,6 +187,15 @@ def test_without_skips_a_skip_fails_the_run(run: Run, pytester: pytest.Pytester)
     assert told == [*TOLD, "Nothing may be skipped in this run, so it failed."]
 
 
+def test_a_run_for_python_only_skips_what_needs_more_though_it_be_here(run: Run) -> None:
+    """It stays short on every machine; `make test-all` is the one that runs everything."""
+    source = "import pytest\n@pytest.mark.needs_debian('sh')\ndef test_with_a_tool(): pass\n"
+    run("skips", source).assert_outcomes(passed=1)
+    result = run("skips", source, "--python-only")
+    result.assert_outcomes(skipped=1)
+    assert "`make test-all`" in result.outlines[-1]
+
+
 def test_workers_of_xdist_leave_the_telling_to_the_run(run: Run) -> None:
     result = run("skips", SKIPPING, "-p", "xdist", "-n", "1")
     assert [line for line in result.outlines if line.startswith("Skipped ")] == TOLD

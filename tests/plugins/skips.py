@@ -18,11 +18,13 @@ _MARKERS = {
     "needs_node": "Node.js 18 or later with npm",
     "needs_debian(*programs)": "programs that Debian packages",
 }
+_MORE_THAN_PYTHON = "tests that need more than Python: `make test-all` installs what they need and runs them."
 _SKIPPED = pytest.StashKey[Counter[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skips", action="store_true", help="A skip makes the run fail.")
+    parser.addoption("--python-only", action="store_true", help="Skip what needs more than Python.")
     parser.addoption("--skips-to", metavar="FILE", help="Write what was skipped here instead of showing it.")
 
 
@@ -34,16 +36,24 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    python_only = item.config.getoption("--python-only")
     for marker in item.iter_markers():
-        missing = None
-        if marker.name == "needs_java":
-            missing = _java_missing()
-        elif marker.name == "needs_node":
-            missing = _node_missing()
-        elif marker.name == "needs_debian":
-            missing = _programs_missing(marker.args)
+        if not marker.name.startswith("needs_"):
+            continue
+        missing = _MORE_THAN_PYTHON if python_only else _missing(marker)
         if missing:
             pytest.skip(missing)
+
+
+def _missing(marker: pytest.Mark) -> str | None:
+    """What the marked test needs and is not here, with how to get it."""
+    match marker.name:
+        case "needs_java":
+            return _java_missing()
+        case "needs_node":
+            return _node_missing()
+        case _:
+            return _programs_missing(marker.args)
 
 
 @pytest.hookimpl(trylast=True)
