@@ -19,7 +19,7 @@ from service.kafka.producer import Producer
 from service.kafka.survey import JournalSurveyor
 from service.kafka.tail import Tail
 from service.kafka.topics import DAY_MS, Creation, Layout, Topics
-from service.kafka.transactions import require_transactions
+from service.kafka.transactions import MOST_TRANSACTIONAL, require_transactions
 from service.messages import RequestLimits
 from service.metrics import Metrics
 from service.observe import CountedProvider, Observing
@@ -217,6 +217,7 @@ def _ownership(
         window=Window(settings.deduplication.window_seconds, settings.deduplication.jobs),
         outcomes=OutcomeRules(settings.outcomes.source, settings.outcomes.original_request),
         open_jobs=settings.limits.open_jobs,
+        most_shards=MOST_TRANSACTIONAL if journal.producer is None else layout.partitions,
         on_share=lambda owned: budgets.set_share(owned / layout.partitions),
     )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tools.pages.configuration import configuration_page
 from tools.pages.errors import errors_page
+from tools.pages.guarantees import guarantees_page
 from tools.pages.metrics import metrics_page
 from tools.pages.states import states_page
 
@@ -18,6 +19,7 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGES: Mapping[str, Callable[[], str]] = {
     "configuration": configuration_page,
     "errors": errors_page,
+    "guarantees": guarantees_page,
     "metrics": metrics_page,
     "states": states_page,
 }

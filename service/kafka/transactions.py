@@ -23,6 +23,8 @@ from service.kafka.topics import Topics
 
 TRANSACTION_TIMEOUT_MS = 15_000
 """A dead owner's open transaction holds back `read_committed` readers of the outcomes for so long."""
+MOST_TRANSACTIONAL = 200
+"""Producers in one process: each has up to five connections, and a take-over of its own."""
 RETRY_BACKOFF_MS = 20
 """After each transaction the broker is busy with its markers: aiokafka asks again, else after 100 ms."""
 

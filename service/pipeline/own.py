@@ -69,10 +69,19 @@ class Shards:
         back = {each: suspended.pop(each) for each in mine if each in suspended and suspended[each].is_served}
         for tenancy in (*self.tenancies.values(), *suspended.values()):
             tenancy.end()
-        self.tenancies = {each: back[each] if each in back else self._begin(each) for each in mine}
+        others = [each for each in mine if each not in back]
+        room = max(0, self.need.most_shards - len(back))
+        self.tenancies = back | {each: self._begin(each) for each in others[:room]}
+        self.tenancies |= {each: self._leave_out(each) for each in others[room:]}
         for partition, tenancy in back.items():
             self.need.spawn(self._resume(partition, tenancy), name=f"resume {partition}")
         self.need.on_share(len(self.tenancies))
+
+    def _leave_out(self, partition: int) -> Tenancy:
+        """Serve it not at all: it waits in Kafka until the group has more members."""
+        detail = f"this process serves {self.need.most_shards} shards already: add members to the group"
+        self.need.watcher.shard("refused", partition, detail)
+        return Tenancy(Standing.REFUSED, detail)
 
     def _begin(self, partition: int) -> Tenancy:
         """Take the partition over from the top."""

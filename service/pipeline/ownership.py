@@ -91,5 +91,6 @@ class Ownership:
     window: Window
     outcomes: OutcomeRules
     open_jobs: int
+    most_shards: int
     on_share: Callable[[int], None]
     """Told how many partitions are ours whenever that changes."""

@@ -111,6 +111,7 @@ class Member:
     world: World
     delivery: FakeDelivery = field(default_factory=FakeDelivery)
     shares: list[int] = field(default_factory=list)
+    most_shards: int = 200
     spawn: Spawn | None = None
     """Who starts tasks; the world does unless told otherwise."""
 
@@ -127,6 +128,7 @@ class Member:
                 window=Window(),
                 outcomes=OutcomeRules(),
                 open_jobs=OPEN_JOBS,
+                most_shards=self.most_shards,
                 on_share=self.shares.append,
             ),
             self.delivery,

@@ -53,6 +53,20 @@ async def test_being_assigned_waits_for_nothing(member: Member) -> None:
     assert not member.shards.has_room(0)
 
 
+async def test_what_is_assigned_beyond_the_bound_waits_and_says_so(world: World) -> None:
+    member = Member(world, most_shards=2)
+    await member.own(0, 1)
+    await member.shards.revoked([0, 1])
+    await member.own(2, 1, 0)
+    assert [member.standing(each) for each in range(3)] == [Standing.READY, Standing.READY, Standing.REFUSED]
+    assert "add members to the group" in member.shards.tenancies[2].detail
+    assert len(member.shards.open_shards()) == 2
+    assert not member.shards.has_room(2)
+    await member.shards.revoked([0, 1, 2])
+    await member.own(2)
+    assert member.standing(2) is Standing.READY
+
+
 async def test_an_assignment_of_nothing_is_one_too(member: Member) -> None:
     member.shards.assigned([])
     assert (member.shards.assignments, member.shares) == (1, [0])
