@@ -32,7 +32,7 @@ from service.kafka.tail import Tail
 from service.kafka.topics import Creation, Topics, prepare
 from service.pipeline.garbage import GarbageCollector
 from service.pipeline.publish import OwnedShard, Surroundings
-from service.pipeline.tenancy import drain, load
+from service.pipeline.tenancy import drain, go_on, load
 
 BATCH_JOBS = 1_000
 NOISE_SECONDS = 2.0
@@ -178,7 +178,7 @@ async def _take(journal: Journal) -> OwnedShard:
     state = Shard(0, Window(), OutcomeRules(), Cursor(0))
     around = Surroundings(SystemClock(), Rules(), Silent(), lambda _shard, _step: None)  # type: ignore[arg-type]
     shard = OwnedShard(state, journal.writer(0, taken, _is_owner), taken.epoch, around)
-    await load(shard, taken.restore)
+    await go_on(shard, await load(shard, taken.restore))
     return shard
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from service.core.batch import Committed
 from service.core.record import Record
 from service.core.retry import Backoff
-from service.core.shard import Shard
+from service.core.shard import Change, Shard
 from service.errors import ClusterError, RestoreError
 from service.kafka.tail import Followed
 from service.kafka.takeover import Taken
@@ -26,6 +26,7 @@ from service.pipeline.tenancy import (
     Standing,
     Tenancy,
     come_to_rest,
+    go_on,
     load,
     retire,
     suspend,
@@ -146,9 +147,9 @@ class Shards:
         while True:
             attempt += 1
             try:
-                await self._take(partition, tenancy)
+                change = await self._take(partition, tenancy)
                 taken_at = around.clock.boot_seconds()
-                await self._run(partition, tenancy)
+                await self._run(partition, tenancy, change)
                 # One that is fenced again and again is taken ever more slowly, as one that is refused.
                 attempt = attempt if around.clock.boot_seconds() - taken_at < RETAKE.longest_seconds else 1
             except (RestoreError, ClusterError) as error:
@@ -158,24 +159,25 @@ class Shards:
                 return
             await around.clock.sleep(RETAKE.wait_ms(attempt, around.clock.draw()) / 1000)
 
-    async def _take(self, partition: int, tenancy: Tenancy) -> None:
+    async def _take(self, partition: int, tenancy: Tenancy) -> Change:
         assert self.delivery is not None
         group_offset = await self.delivery.group_offset(partition)
         if not await self.delivery.is_member(partition, group_offset or 0):
             # A member that thawed after its session ended must not fence the rightful owner.
             tenancy.standing = Standing.LOST
             self.need.watcher.shard("lost", partition)
-            return
+            return Change()
         with self.collector.paused():
             taken = await self.need.journal.take(partition, group_offset)
             if taken.lost_requests:
                 self.need.watcher.requests_lost(partition, taken.lost_requests)
-            tenancy.shard = await self._open(partition, taken)
+            tenancy.shard, change = await self._open(partition, taken)
             if len(taken.restore.entries) > INLINE_ENTRIES:
                 self.collector.forget()
         tenancy.standing, tenancy.detail = Standing.READY, ""
         self.need.watcher.shard("taken", partition)
         self.delivery.release(partition, taken.cursor.next_offset)
+        return change
 
     async def _resume(self, partition: int, tenancy: Tenancy) -> None:
         """Go on where the shard was suspended, if one more commit shows that nobody else had it meanwhile.
@@ -207,7 +209,7 @@ class Shards:
         except TimeoutError:
             return False
 
-    async def _open(self, partition: int, taken: Taken) -> OwnedShard:
+    async def _open(self, partition: int, taken: Taken) -> tuple[OwnedShard, Change]:
         state = Shard(partition, self.need.window, self.need.outcomes, taken.cursor)
 
         async def is_owner() -> bool:
@@ -225,22 +227,24 @@ class Shards:
         async with AsyncExitStack() as undo:
             undo.push_async_callback(writer.close)
             undo.callback(shard.close)
-            await load(shard, taken.restore)
+            change = await load(shard, taken.restore)
             undo.pop_all()
         self.need.journal.tail.follow(partition, followed)
-        return shard
+        return shard, change
 
     def _fenced(self, shard: OwnedShard) -> None:
         if shard.is_open:
             self.need.watcher.shard("fenced", shard.partition)
             shard.close()
 
-    async def _run(self, partition: int, tenancy: Tenancy) -> None:
+    async def _run(self, partition: int, tenancy: Tenancy, change: Change) -> None:
         """Serve the shard until it is closed, or this task is cancelled."""
         shard = tenancy.shard
         if shard is None:
             return
         try:
+            # Only now, when the shard is one of the open ones: its share of budgets and limits counts.
+            await go_on(shard, change)
             await shard.run_until_closed()
         finally:
             shard.close()

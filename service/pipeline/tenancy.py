@@ -55,13 +55,16 @@ class Tenancy:
             self.task.cancel()
 
 
-async def load(shard: OwnedShard, restore: Restore) -> None:
-    """Let the shard become what its journal says, and leave the event loop its turns meanwhile."""
+async def load(shard: OwnedShard, restore: Restore) -> Change:
+    """Let the shard become what its journal says; the change is what its open jobs want next."""
     moment = shard.moment()
     if len(restore.entries) <= INLINE_ENTRIES:
-        change = shard.state.load(restore, moment)
-    else:
-        change = await asyncio.to_thread(shard.state.load, restore, moment)
+        return shard.state.load(restore, moment)
+    return await asyncio.to_thread(shard.state.load, restore, moment)
+
+
+async def go_on(shard: OwnedShard, change: Change) -> None:
+    """Begin what the restored jobs want, and leave the event loop its turns meanwhile."""
     for start in range(0, len(change.steps), SLICE_STEPS):
         shard.put(Change(steps=change.steps[start : start + SLICE_STEPS]))
         await asyncio.sleep(0)

@@ -28,8 +28,15 @@ SUBMIT_SECONDS, SETTLE_SECONDS = "4", "4"
 """So that what is uncertain is settled within seconds; the simulator's clock has to run as ours does."""
 CALL_KINDS = ("submit", "query", "list", "cancel")
 """What the account's quota counts."""
-COMPLAINTS = ("Traceback", "never retrieved", "was destroyed", "Unclosed", "never awaited", "Illegal")
-"""What Python and our own code write about tasks, connections and rules that came to a bad end."""
+COMPLAINTS = (
+    "Traceback",
+    "never retrieved",
+    "was destroyed",
+    "Unclosed",
+    "never awaited",
+    "IllegalTransition",
+)
+"""What Python writes about tasks, connections and rules of the core that came to a bad end."""
 STARTED = "service_started"
 NO_BROKER = ("does not answer", "Unable to bootstrap")
 """What a service says that begins while there is no broker."""

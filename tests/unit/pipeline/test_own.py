@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import threading
 from itertools import pairwise
 
 import pytest
@@ -9,8 +10,9 @@ import pytest
 from service.core.batch import Batch, Refused, Unknown
 from service.core.events import Intended
 from service.core.job import Spec, State
-from service.core.moment import Doubt
+from service.core.moment import Doubt, Moment
 from service.core.record import Cursor
+from service.core.restore import Restore
 from service.core.shard import Change, Shard
 from service.core.task import Refused as TaskRefused
 from service.core.task import Trouble
@@ -93,20 +95,27 @@ async def test_a_large_journal_leaves_the_loop_its_turns(
     jobs = [job(spec=spec(request_id=f"r{n}")) for n in range(20)]
     await member.world.broker.writer().append(Batch(1, Shard(0).open_request(jobs).moves))
     frozen = gc.get_freeze_count()
-    slices: list[tuple[int, bool]] = []
-    proper = OwnedShard.put
+    slices: list[int] = []
+    proper, proper_load = OwnedShard.put, Shard.load
 
     def put(shard: OwnedShard, change: Change) -> None:
         if change.steps:
-            slices.append((len(change.steps), gc.isenabled()))
+            slices.append(len(change.steps))
         proper(shard, change)
 
+    def load(shard: Shard, restored: Restore, at: Moment) -> Change:
+        assert not gc.isenabled()
+        assert threading.current_thread() is not threading.main_thread()
+        return proper_load(shard, restored, at)
+
     monkeypatch.setattr(OwnedShard, "put", put)
+    monkeypatch.setattr(Shard, "load", load)
     member.shards.assigned([0])
     while member.standing() is not Standing.READY:
         await member.world.clock.sleep(0.1)
         await asyncio.sleep(0.001)  # the thread's own time
-    assert slices == [(7, False), (7, False), (6, False)]
+    await settle()
+    assert slices == [7, 7, 6]
     assert len(member.shard().state.jobs) == 20
     assert gc.isenabled()
     assert gc.get_freeze_count() > frozen
