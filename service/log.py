@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from service.contract.scrub import scrub
 from service.messages import Failure, Result, stage_seconds
+from service.repeats import Repeats
 
 Fields = MutableMapping[str, object]
 
@@ -25,6 +26,8 @@ FIRST_FIELDS = ("time", "level", "event", "logger")
 MAX_TRACEBACK_LINES = 60
 MAX_DEPTH = 6
 
+OWN = "service"
+"""The logger of our own lines."""
 LIBRARIES = ("aiokafka", "aiohttp", "asyncio", "httpcore", "httpx", "kafka", "prometheus_client")
 """They log at warning and above only: at info, httpx writes whole URLs."""
 
@@ -65,7 +68,7 @@ JOB_FINISHED = Event("job_finished")
 def write(event: Event, **fields: object) -> None:
     """Write one line; `exc_info=error` adds the traceback."""
     level = event.levels.get(fields.get("word"), event.level)
-    structlog.get_logger("service").log(level, event.name, **fields)
+    structlog.get_logger(OWN).log(level, event.name, **fields)
 
 
 def write_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -106,6 +109,7 @@ def configure(
     handler.setFormatter(
         _formatter(form == "pretty" or (form == "auto" and out.isatty()), out, _Scrubber(secrets))
     )
+    handler.addFilter(Repeats(OWN))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())

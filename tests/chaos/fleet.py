@@ -40,10 +40,9 @@ COMPLAINTS = (
 STARTED = "service_started"
 NO_BROKER = ("does not answer", "Unable to bootstrap")
 """What a service says that begins while there is no broker."""
-TOLERATED = ("_do_commit_offsets", "health_request_failed", "AIOKafkaConnection")
+TOLERATED = ("_do_commit_offsets", "health_request_failed")
 """aiokafka shields its commit: one that was given up and is refused later has nobody to tell (0.14). A probe
-that is given up breaks its connection to the health server. A client whose start is cancelled between its
-connecting and the first answer leaves that connection to the garbage collector."""
+that is given up breaks its connection to the health server."""
 
 
 @dataclass(frozen=True)

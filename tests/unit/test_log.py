@@ -88,6 +88,13 @@ def test_libraries_come_through_at_warning_and_above() -> None:
     assert lines()[0]["logger"] == "aiokafka.consumer"
 
 
+def test_a_library_that_repeats_itself_does_not_fill_the_log() -> None:
+    _, lines = configured()
+    for number in range(100):
+        logging.getLogger("aiokafka").error("Unable connect to node with id %s", number)
+    assert [line["event"] for line in lines()] == ["Unable connect to node with id 0"]
+
+
 def test_warnings_of_python_go_to_the_log() -> None:
     _, lines = configured()
     with warnings.catch_warnings():
