@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from service.core.batch import Batch
 from service.core.entry import CURSOR_KEY, OWNER_KEY, STAMP_HEADER, Owner, Stamp, encode_cursor, encode_owner
 from service.core.outcomes import Outcome
-from service.kafka.producer import Outgoing
+from service.kafka.outgoing import Outgoing
 from service.kafka.topics import Topics
 
 

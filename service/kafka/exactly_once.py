@@ -15,8 +15,7 @@ from service.core.entry import Stamp
 from service.core.outcomes import Outcome, shrink
 from service.errors import ClusterError, Fenced, PublishError, RecordTooLarge
 from service.kafka.addressed import Addressed
-from service.kafka.producer import Outgoing
-from service.kafka.writer import Sender
+from service.kafka.outgoing import Outgoing, Sender
 
 ROOM_BYTES = 4096
 """What a topic's limit must leave for the key, the headers and the frame around a value."""

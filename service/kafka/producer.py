@@ -8,7 +8,6 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError, UnknownError
@@ -17,27 +16,13 @@ from service.errors import ConfigError, PublishError, RecordTooLarge
 from service.kafka.client import ClusterConfig, reason, unreachable
 from service.kafka.closing import destroy_producer, is_spent, stop_producer
 from service.kafka.opening import start
+from service.kafka.outgoing import Answer, Outgoing
 
 LARGEST_REQUEST_BYTES = 32 * 1024 * 1024
 """A transcript of 12 h with its words has some 10 MB before compression."""
 MAX_BATCH_BYTES = 256 * 1024
 """Of what goes into a partition in one piece: the default asks for a round trip for every 16 KiB."""
 TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """One record to send; without a partition the key decides, hashed as Java does."""
-
-    topic: str
-    key: bytes
-    value: bytes | None
-    partition: int | None = None
-    headers: tuple[tuple[str, bytes], ...] = ()
-
-
-Answer = int | PublishError
-"""The offset a record got, or why it has none."""
 
 
 class Producer:

@@ -14,11 +14,11 @@ from service.core.record import Cursor, Record
 from service.core.restore import Restore
 from service.errors import PublishError, RestoreError
 from service.kafka.addressed import journal_record
+from service.kafka.outgoing import Sender
 from service.kafka.reading import Span, read
 from service.kafka.records import to_record
 from service.kafka.tail import stamp_of
 from service.kafka.topics import Topics
-from service.kafka.writer import Sender
 
 OnMismatch = Literal["refuse", "start_over"]
 

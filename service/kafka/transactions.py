@@ -18,7 +18,8 @@ from service.errors import ClusterError, ConfigError, PublishError
 from service.kafka.client import ClusterConfig, reason, unreachable
 from service.kafka.closing import destroy_producer, is_spent, trouble_of
 from service.kafka.opening import start
-from service.kafka.producer import LARGEST_REQUEST_BYTES, MAX_BATCH_BYTES, Answer, Outgoing, exchange
+from service.kafka.outgoing import Answer, Outgoing
+from service.kafka.producer import LARGEST_REQUEST_BYTES, MAX_BATCH_BYTES, exchange
 from service.kafka.topics import Topics
 
 TRANSACTION_TIMEOUT_MS = 15_000

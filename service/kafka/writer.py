@@ -12,7 +12,7 @@ from service.core.batch import Appended, Batch, Committed, Unknown
 from service.core.outcomes import Outcome, shrink
 from service.errors import PublishError, RecordTooLarge
 from service.kafka.addressed import Addressed
-from service.kafka.producer import Answer, Outgoing
+from service.kafka.outgoing import Answer, Outgoing, Sender
 
 
 class Writer(Protocol):
@@ -31,14 +31,6 @@ class Writer(Protocol):
 
     async def close(self) -> None:
         """Let go of what is held; what is out may or may not arrive. Bounded, and may be called twice."""
-        ...
-
-
-class Sender(Protocol):
-    """What a writer sends through: `Producer` does, and `Transactions`."""
-
-    async def send(self, records: Sequence[Outgoing]) -> list[Answer]:
-        """Send the records and await every answer: for each its offset, or why it is not there."""
         ...
 
 

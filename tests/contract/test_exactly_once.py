@@ -22,7 +22,7 @@ from service.kafka.addressed import Addressed
 from service.kafka.client import ClusterConfig, reader
 from service.kafka.exactly_once import ExactlyOnceWriter
 from service.kafka.journal import Journal
-from service.kafka.producer import Outgoing
+from service.kafka.outgoing import Outgoing
 from service.kafka.tail import Tail
 from service.kafka.takeover import Taken
 from service.kafka.topics import Topics

@@ -13,7 +13,8 @@ from sandbox.child import free_ports
 from service.errors import ConfigError, PublishError, RecordTooLarge
 from service.kafka import closing
 from service.kafka.client import ClusterConfig
-from service.kafka.producer import Outgoing, Producer
+from service.kafka.outgoing import Outgoing
+from service.kafka.producer import Producer
 from tests.brokers import TopicNames, create_topics
 from tests.contract.cluster import (
     Breakable,

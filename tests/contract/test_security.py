@@ -19,7 +19,8 @@ from service.kafka import user
 from service.kafka.client import ClusterConfig, SecurityProtocol, reader, reason, unreachable
 from service.kafka.closing import stop_producer
 from service.kafka.consumer import GroupConfig, RequestConsumer
-from service.kafka.producer import Outgoing, Producer
+from service.kafka.outgoing import Outgoing
+from service.kafka.producer import Producer
 from service.kafka.rights import require_rights
 from service.kafka.topics import Creation, Topics, prepare
 from tests.brokers import TopicNames

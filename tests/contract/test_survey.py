@@ -10,7 +10,8 @@ from service.core.entry import STAMP_HEADER, Stamp, encode_job
 from service.core.job import Job, State
 from service.errors import RestoreError
 from service.kafka.client import ClusterConfig, reader
-from service.kafka.producer import Outgoing, Producer
+from service.kafka.outgoing import Outgoing
+from service.kafka.producer import Producer
 from service.kafka.survey import JournalSurveyor
 from service.kafka.topics import Topics
 from tests.brokers import TopicNames

@@ -13,7 +13,8 @@ from service.core.entry import CURSOR_KEY, OWNER_KEY, STAMP_HEADER, Owner, Stamp
 from service.errors import ClusterError
 from service.kafka import tail
 from service.kafka.client import ClusterConfig, reader
-from service.kafka.producer import Outgoing, Producer
+from service.kafka.outgoing import Outgoing
+from service.kafka.producer import Producer
 from service.kafka.tail import Followed, Tail
 from tests.brokers import TopicNames, create_topics
 from tests.contract.cluster import (

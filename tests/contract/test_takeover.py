@@ -37,7 +37,8 @@ from service.kafka import journal, reading
 from service.kafka.addressed import Addressed
 from service.kafka.client import ClusterConfig, reader
 from service.kafka.journal import Journal
-from service.kafka.producer import Answer, Outgoing, Producer
+from service.kafka.outgoing import Answer, Outgoing
+from service.kafka.producer import Producer
 from service.kafka.tail import Followed, Tail
 from service.kafka.takeover import OnMismatch, Taken
 from service.kafka.topics import Topics

@@ -27,7 +27,8 @@ from service.errors import FailureCode, InvalidRecord, RecordTooLarge
 from service.kafka.addressed import Addressed
 from service.kafka.client import ClusterConfig, reader
 from service.kafka.journal import Journal
-from service.kafka.producer import Answer, Outgoing, Producer
+from service.kafka.outgoing import Answer, Outgoing
+from service.kafka.producer import Producer
 from service.kafka.tail import Tail
 from service.kafka.takeover import Taken
 from service.kafka.topics import Creation, Topics, configs

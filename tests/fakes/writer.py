@@ -19,7 +19,7 @@ from service.core.restore import Restore
 from service.errors import Fenced, PublishError, RecordTooLarge
 from service.kafka.addressed import Addressed
 from service.kafka.exactly_once import ExactlyOnceWriter
-from service.kafka.producer import Answer, Outgoing
+from service.kafka.outgoing import Answer, Outgoing
 from service.kafka.topics import Topics
 from service.kafka.writer import AtLeastOnceWriter, Writer
 

@@ -15,8 +15,9 @@ from service.core.identity import JobKey
 from service.core.job import Job, State
 from service.core.moment import Moment, Transition, expire, wait
 from service.core.restore import Restore
-from service.core.shard import Move, Shard, Tally
+from service.core.shard import Move, Shard
 from service.core.sightings import Sightings
+from service.core.tally import Tally
 from service.core.task import Trouble
 from service.core.transitions import TABLE, Answer, ignore, impossible
 from service.core.verdicts import Action, Verdict

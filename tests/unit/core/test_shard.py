@@ -22,8 +22,9 @@ from service.core.identity import JobKey
 from service.core.job import Job, State
 from service.core.record import Cursor
 from service.core.restore import Restore
-from service.core.shard import RESTORED_SECONDS, SWEEP_MOVES, Change, Move, Shard, Tally, Window
+from service.core.shard import RESTORED_SECONDS, SWEEP_MOVES, Change, Move, Shard, Window
 from service.core.spend import DAY_MS
+from service.core.tally import Tally
 from service.core.task import FileView, TaskStatus, TaskView, Trouble
 from service.errors import FailureCode, IllegalTransition
 from service.messages import Failure, RequestSummary, Stage

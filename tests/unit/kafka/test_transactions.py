@@ -11,7 +11,7 @@ from aiokafka.structs import RecordMetadata, TopicPartition
 from service.errors import ClusterError, ConfigError, PublishError, RecordTooLarge
 from service.kafka import transactions
 from service.kafka.client import ClusterConfig
-from service.kafka.producer import Outgoing
+from service.kafka.outgoing import Outgoing
 from service.kafka.topics import Topics
 from service.kafka.transactions import Transactions, require_transactions
 

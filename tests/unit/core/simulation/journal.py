@@ -8,7 +8,7 @@ import json
 import random
 from dataclasses import dataclass, field
 
-from service.kafka.producer import Outgoing
+from service.kafka.outgoing import Outgoing
 
 STAMP = "scribe-stamp"
 LAG_MS = 5_000

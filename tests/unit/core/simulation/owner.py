@@ -39,7 +39,7 @@ from service.core.shard import Change, Move, Shard
 from service.core.task import Accepted, Lost, NotSent, Refused, SubmitAnswer, TaskView, Trouble
 from service.errors import InvalidRecord, PublishError
 from service.kafka.addressed import Addressed
-from service.kafka.producer import Outgoing
+from service.kafka.outgoing import Outgoing
 from service.kafka.topics import Topics
 from service.kafka.writer import AtLeastOnceWriter
 from service.messages import DecodedRequest, RequestLimits, read_request

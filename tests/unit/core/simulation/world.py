@@ -14,7 +14,7 @@ from service.core.record import Cursor
 from service.core.restore import Restore
 from service.core.shard import Shard, Window
 from service.kafka.addressed import Addressed
-from service.kafka.producer import Outgoing
+from service.kafka.outgoing import Outgoing
 from tests.unit.core.simulation.journal import CURSOR, OWNER, Delivery, JournalModel, Violation, check
 from tests.unit.core.simulation.oracle import judge_cursor, judge_outcomes
 from tests.unit.core.simulation.owner import TOPICS, Owner

@@ -1,0 +1,38 @@
+"""How far one request has come: which of its jobs are open, how the others ended, and the sum of it."""
+
+from dataclasses import dataclass, field
+
+from service.core.entry import Marker
+from service.messages import RequestSummary
+
+
+@dataclass(slots=True)
+class Tally:
+    """How far the jobs of one request have come.
+
+    A job is `open` until its outcome is durable, and has `ended` once its ending is decided. One that is
+    neither did not become durable before a crash: its record will be read again.
+    """
+
+    digest: str
+    job_count: int
+    ended: dict[int, Marker] = field(default_factory=dict)
+    open: set[int] = field(default_factory=set)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every job's ending is decided."""
+        return len(self.ended) >= self.job_count
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every job is known."""
+        return len(self.open | self.ended.keys()) >= self.job_count
+
+    def summary(self) -> RequestSummary | None:
+        """The request's summary, once complete."""
+        if not self.is_complete:
+            return None
+        succeeded = sum(marker.succeeded for marker in self.ended.values())
+        billed = sum(marker.billed_seconds or 0 for marker in self.ended.values())
+        return RequestSummary(succeeded=succeeded, failed=len(self.ended) - succeeded, billed_seconds=billed)
