@@ -14,11 +14,12 @@ import pytest
 
 _OLDEST_NODE = 18
 _MARKERS = {
+    "needs_minutes": "minutes of processor time",
     "needs_java": "real Apache Kafka: Java 17, and the server's jars",
     "needs_node": "Node.js 18 or later with npm",
     "needs_debian(*programs)": "programs that Debian packages",
 }
-_MORE_THAN_PYTHON = "tests that need more than Python: `make test-all` installs what they need and runs them."
+_MORE_THAN_PYTHON = "tests that need more than Python or take long: `make test-all` installs and runs it all."
 _SKIPPED = pytest.StashKey[Counter[str]]()
 
 
@@ -48,6 +49,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def _missing(marker: pytest.Mark) -> str | None:
     """What the marked test needs and is not here, with how to get it."""
     match marker.name:
+        case "needs_minutes":
+            return None
         case "needs_java":
             return _java_missing()
         case "needs_node":
