@@ -38,8 +38,8 @@ def named(number: int) -> dict[str, str]:
 
 
 async def started(stack: Stack, *members: dict[str, str]) -> list[Scribe]:
-    """Members of a group that has come to rest."""
-    scribes = [await stack.start(**each) for each in members]
+    """Members that begin at once, in a group that has come to rest."""
+    scribes = await asyncio.gather(*(stack.start(**each) for each in members))
     await settled(*scribes)
     return scribes
 
@@ -163,7 +163,8 @@ async def test_a_member_whose_restore_outlasts_its_session_is_not_thrown_out(sta
 async def test_no_member_opens_more_jobs_than_its_limit_while_another_joins_and_leaves(stack: Stack) -> None:
     limit = {"SCRIBE_LIMITS__OPEN_JOBS": str(OPEN_JOBS)}
     first = await stack.start(**limit)
-    names = [f"b-{number}" for number in range(26)]
+    # Their hashes give each partition a part of each burst.
+    names = [f"l-{number}" for number in range(26)]
     async with peaks(stack) as peak:
         await ask(stack, names[:8])
         await stack.until(lambda: peak[first.port] >= OPEN_JOBS)
