@@ -64,6 +64,14 @@ class Scribe:
         except httpx.HTTPError:
             return False
 
+    async def counted(self, counter: str) -> dict[str, int]:
+        """What a counter with one label says, by the label's value; zeros are left out."""
+        found: dict[str, int] = {}
+        for line in (await self.get("metrics")).text.splitlines():
+            if line.startswith(f"{counter}{{") and not line.endswith(" 0.0"):
+                found[line.split('"')[1]] = round(float(line.rpartition(" ")[2]))
+        return found
+
     async def end(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Signal the process and wait for its exit code; fails when it does not come."""
         if self.process.returncode is None:

@@ -63,11 +63,7 @@ async def strange(stack: Stack, *urls: str) -> None:
 
 async def doubts(scribe: Scribe) -> dict[str, int]:
     """What the metric says of uncertain submits."""
-    found: dict[str, int] = {}
-    for line in (await scribe.get("metrics")).text.splitlines():
-        if line.startswith("scribe_uncertain_submits_total{") and not line.endswith(" 0.0"):
-            found[line.split('"')[1]] = round(float(line.rpartition(" ")[2]))
-    return found
+    return await scribe.counted("scribe_uncertain_submits_total")
 
 
 async def until_read(stack: Stack) -> None:

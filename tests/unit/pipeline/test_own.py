@@ -426,6 +426,25 @@ async def test_a_writer_that_hangs_does_not_keep_a_shard_from_being_taken_over(m
     assert member.shard().is_open
 
 
+async def test_a_batch_on_its_way_is_awaited_before_a_shard_is_given_back(member: Member) -> None:
+    """And an intent in it begins nothing once the shard is suspended."""
+    [shard] = await member.own(0)
+    member.world.writers[0].gate.clear()
+    member.deliver(0, "r")
+    await member.world.clock.sleep(1)
+    revoking = asyncio.create_task(member.shards.revoked([0]))
+    await settle()
+    assert (revoking.done(), shard.takes_work, shard.durable_cursor.next_offset) == (False, False, 0)
+    member.world.writers[0].gate.set()
+    await revoking
+    assert (shard.is_open, shard.durable_cursor.next_offset) == (True, 1)
+    await member.world.clock.sleep(30)
+    assert member.world.provider.count("submit") == 0
+    assert await member.own(0) == [shard]
+    await member.world.clock.sleep(1)
+    assert member.world.provider.count("submit") == 1
+
+
 async def test_a_rebalance_during_the_proof_leaves_the_decision_to_the_next(member: Member) -> None:
     [shard] = await member.own(0)
     await member.shards.revoked([0])
