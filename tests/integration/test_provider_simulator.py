@@ -197,11 +197,18 @@ async def test_a_broken_query_is_trouble_and_the_next_one_is_not(stage: Stage, k
     assert isinstance(await provider.query(answer.task_id), TaskView)
 
 
+def action_for(kind: str, status: int | None, code: str) -> Action:
+    """A link that may have expired is asked for anew; what can never be read fails; the rest may pass."""
+    if code == "fetch_too_large" or kind == "redirect":
+        return Action.FAIL
+    return Action.LOOK if status == 403 else Action.RETRY
+
+
 RESULT_FAULTS: list[tuple[Fault, str, Action, FailureCode]] = [
     (
         Fault(on="result", kind=kind, status=status, size_bytes=size_bytes, gzip=gzip, seconds=30.0),
         code,
-        Action.FAIL if code == "fetch_too_large" or kind == "redirect" else Action.RETRY,
+        action_for(kind, status, code),
         failure,
     )
     for kind, status, size_bytes, gzip, code, failure in (

@@ -42,7 +42,8 @@ def faults() -> list[Fault]:
 
 @pytest.mark.parametrize("broker_name", ["embedded"])
 async def test_no_key_no_signature_and_no_spoken_word_leaves_its_place(stack: Stack) -> None:
-    scribe = await stack.start(SCRIBE_PROVIDER__API_KEY=KEY, SCRIBE_LOG__LEVEL="debug")
+    quick = {"SCRIBE_PROVIDER__SUBMIT_TIMEOUT_SECONDS": "3", "SCRIBE_SUBMIT__SETTLE_SECONDS": "2"}
+    scribe = await stack.start(SCRIBE_PROVIDER__API_KEY=KEY, SCRIBE_LOG__LEVEL="debug", **quick)
     for fault in faults():
         stack.sim.state.add_fault(fault)
     await stack.publish(request("spoken", f"{SIGNED}&text={SPOKEN}+words"))

@@ -72,6 +72,7 @@ def run_all(seeds: Iterable[int], steps: int) -> Counter[str]:
     return seen
 
 
+@pytest.mark.timeout(300)
 def test_no_crash_no_stale_owner_and_no_fault_breaks_a_rule() -> None:
     seen = run_all(range(1_000), STEPS)
     assert seen["step"] >= STEPS
