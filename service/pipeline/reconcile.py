@@ -4,10 +4,11 @@ One pass at a time serves all uncertain jobs of the process: read the list, read
 look at tasks that nobody knows, then decide. Whatever goes wrong on the way leaves the jobs uncertain.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import islice
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from service.clock import Clock
 from service.core.budget import Budget
@@ -36,6 +37,7 @@ MAX_LOOKS = 200
 """Unknown tasks looked at in one pass; the rest waits for the next."""
 MAX_WITNESSES = 1_000
 
+T = TypeVar("T")
 OpenShards = Callable[[], Iterable[OwnedShard]]
 OnTurn = Callable[[], None]
 
@@ -109,7 +111,7 @@ class ReconcileStage:
         self._evidence = self._evidence.after(begun_ms, is_complete=reading.is_complete, apart_ms=apart_ms)
         self._sightings.take(reading, self._spans())
         self._sightings.note_shared(self._shared())
-        surveys = await self._survey()
+        surveys = await _turning(self._survey(), on_turn)
         if surveys is None:
             return
         await self._look_at_unknown(on_turn)
@@ -239,6 +241,19 @@ class ReconcileStage:
 
     def _boot_ms(self) -> int:
         return round(1000 * self._clock.boot_seconds())
+
+
+async def _turning(work: Coroutine[None, None, T], on_turn: OnTurn) -> T:
+    """See a wait through that is bounded by itself, and show each second that the loop is not stuck."""
+    task = asyncio.ensure_future(work)
+    try:
+        while not task.done():
+            on_turn()
+            await asyncio.wait({task}, timeout=1.0)
+        return task.result()
+    finally:
+        if task.cancel():
+            await asyncio.wait({task})
 
 
 def _is_uncertain(shard: OwnedShard, key: JobKey) -> bool:
