@@ -36,6 +36,7 @@ MAX_PAGES = 20_000
 MAX_LOOKS = 200
 """Unknown tasks looked at in one pass; the rest waits for the next."""
 MAX_WITNESSES = 1_000
+TURN_SECONDS = 1.0
 
 T = TypeVar("T")
 OpenShards = Callable[[], Iterable[OwnedShard]]
@@ -249,7 +250,7 @@ async def _turning(work: Coroutine[None, None, T], on_turn: OnTurn) -> T:
     try:
         while not task.done():
             on_turn()
-            await asyncio.wait({task}, timeout=1.0)
+            await asyncio.wait({task}, timeout=TURN_SECONDS)
         return task.result()
     finally:
         if task.cancel():

@@ -1,5 +1,6 @@
 """Reconcile: what becomes of a submit whose answer was lost, whatever the list and the journals are like."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -347,6 +348,25 @@ async def test_without_the_vendors_clock_a_task_is_adopted_but_none_counts_as_lo
 
 
 # The journals.
+
+
+async def test_while_the_journals_are_read_the_loop_turns(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker that is away keeps a reader waiting within its bounds; nobody must take that for a stall."""
+    monkeypatch.setattr(reconcile, "TURN_SECONDS", 0.001)
+    world.surveyor.gate.clear()
+    await lost(world, "r")
+    while not world.surveyor.asked:
+        await world.clock.sleep(1)
+    turns = world.turns["reconcile"]
+    async with asyncio.timeout(10):
+        while world.turns["reconcile"] < turns + 5:
+            await asyncio.sleep(0.001)
+    world.surveyor.gate.set()
+    while world.seen.ends() != {"r/0/0": "result"}:
+        await world.clock.sleep(1)
+        await asyncio.sleep(0.001)
 
 
 async def test_while_a_journal_cannot_be_read_nothing_is_decided(world: World) -> None:

@@ -108,10 +108,15 @@ class FakeSurveyor:
     broker: MemoryBroker
     troubles: deque[ServiceError] = field(default_factory=deque)
     asked: list[Set[str]] = field(default_factory=list)
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.gate.set()
 
     async def survey(self, wanted: Set[str]) -> Sequence[Survey]:
         """As the port says."""
         self.asked.append(wanted)
+        await self.gate.wait()
         await asyncio.sleep(0)
         if self.troubles:
             raise self.troubles.popleft()
