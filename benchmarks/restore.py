@@ -143,7 +143,7 @@ async def measure(bootstrap: str, jobs: int, *, is_real: bool) -> None:
         )
         serving = asyncio.ensure_future(shard.run_until_closed())
         began = time.perf_counter()
-        await drain([shard], 10.0)
+        await drain([shard], 10.0, 0.0)
         shard.close()
         await serving
         await shard.writer.close()

@@ -111,7 +111,8 @@ class Service:
     async def _drain(self, parts: Parts) -> None:
         """Wait for submits on the wire and what is queued; provider tasks wait for the next owner."""
         bound_seconds = max(1.0, self._settings.shutdown.grace_seconds - GOODBYE_SECONDS)
-        await _unless(self._hurry, parts.shards.leave(bound_seconds))
+        answer_seconds = self._settings.shutdown.answer_seconds
+        await _unless(self._hurry, parts.shards.leave(bound_seconds, answer_seconds))
         with suppress(TimeoutError):
             async with asyncio.timeout(COMMIT_SECONDS):
                 await parts.consumer.commit_last()

@@ -104,6 +104,7 @@ def provider_of(settings: Settings) -> DashScope:
         workspace=provider.workspace,
         submit_timeout_seconds=provider.submit_timeout_seconds,
         call_timeout_seconds=provider.call_timeout_seconds,
+        data_inspection=provider.data_inspection,
     )
     guard = FetchGuard(
         hosts=tuple(fetch.hosts),
@@ -194,8 +195,8 @@ def _gate(process: Process, layout: Layout, spends: Callable[[], list[DaySpend]]
 def _steps(process: Process, gate: Gate, provider: Provider, journal: Journal, surveyor: Surveyor) -> Steps:
     clock, spawn, limits = process.clock, process.spawn, process.settings.limits
     dropped = process.observing.cancel_dropped
-    desk = Desk(provider, journal.tail, spawn, limits.posts_in_flight)
-    lookout = Lookout(provider, gate.budgets, gate.hold, spawn, limits.queries_in_flight, dropped)
+    desk = Desk(provider, journal.tail, spawn, limits.calls_in_flight)
+    lookout = Lookout(provider, gate.budgets, gate.hold, spawn, limits.calls_in_flight, dropped)
     return Steps(
         SubmitStage(desk, clock, gate),
         PollStage(lookout, clock),

@@ -12,7 +12,17 @@ from service.core.admission import Admission
 from service.core.moment import Doubt
 from service.core.outcomes import Outcome
 from service.core.spend import SPEND_LIMIT
-from service.core.task import Accepted, Lost, NotSent, Refused, SubmitAnswer, TaskPage, TaskView, Trouble
+from service.core.task import (
+    Accepted,
+    Answered,
+    Lost,
+    NotSent,
+    Refused,
+    SubmitAnswer,
+    TaskPage,
+    TaskView,
+    Trouble,
+)
 from service.messages import Failure, stage_seconds
 from service.metrics import Metrics
 from service.provider.api import Provider
@@ -96,7 +106,7 @@ class CountedProvider:
         """As the port says."""
         started = self._clock.boot_seconds()
         answer = await self._provider.submit(model, file_urls, options)
-        trouble = None if isinstance(answer, Accepted) else answer.trouble
+        trouble = None if isinstance(answer, Accepted | Answered) else answer.trouble
         self._count("submit", started, trouble, _submit_result(answer))
         return answer
 

@@ -3,9 +3,12 @@
 from urllib.parse import urlsplit
 
 from sandbox.demo.plan import KEY, MODEL, DemoError, Plan
-from service.contract.models import model_info
+from service.contract.models import MODELS
 from service.errors import ConfigError
 from service.settings import load
+
+USD_PER_SPEECH_SECOND = 0.000035
+"""The international list price of the demo's model (2026)."""
 
 
 def estimate(plan: Plan) -> tuple[str, ...]:
@@ -13,16 +16,15 @@ def estimate(plan: Plan) -> tuple[str, ...]:
 
     Raises DemoError where the service would refuse the plan's settings.
     """
-    info = model_info(MODEL)
-    assert info is not None
     count = len(plan.urls)
-    per_hour = 3600 * info.usd_per_speech_second
-    most = info.max_audio_seconds * info.usd_per_speech_second * count
+    per_hour = 3600 * USD_PER_SPEECH_SECOND
+    longest_seconds = MODELS[MODEL].max_audio_seconds
+    most = longest_seconds * USD_PER_SPEECH_SECOND * count
     return (
         f"{count} file{'s' if count > 1 else ''} for {_place(plan)}, model {MODEL}, billed to {KEY}.",
         f"Estimated cost: USD {per_hour:.3f} for each hour of speech that the provider finds in the audio"
         " (list price; yours may differ). How long the audio is cannot be seen from here; a file may have"
-        f" at most {info.max_audio_seconds // 3600} h, so the bill cannot exceed USD {most:.2f}.",
+        f" at most {longest_seconds // 3600} h, so the bill cannot exceed USD {most:.2f}.",
     )
 
 

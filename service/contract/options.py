@@ -1,47 +1,35 @@
-"""The options of each model family: validates them, names strays, and warns of the vendor's silent traps.
+"""The options of a request against its model: the canonical form, refusals, and warnings of silent traps.
 
-Names and meanings are the vendor's, so that what works on the vendor's page works here. Nothing is added:
-an option that was not given is not sent.
+Nothing is added: an option that was not given is not sent.
 """
 
 from collections.abc import Mapping
 from enum import StrEnum
-from types import MappingProxyType
-from typing import Annotated, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    JsonValue,
-    StrictBool,
-    StrictInt,
-    StringConstraints,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
-from service.contract import strict_json
-from service.contract.explain import explain, refusal
-from service.contract.models import Family, ModelInfo, known_models, model_info
+from service.contract.explain import explain
+from service.contract.family_options import OPTIONS
+from service.contract.hotwords import Hotword, fault_of
+from service.contract.models import MODELS, ModelInfo, is_listed, known_models, model_info
 from service.contract.scrub import shown
 from service.errors import FailureCode, InvalidRecord
 
-JsonObject = dict[str, JsonValue]
-Word = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-LanguageHint = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})?$")]
-ChannelId = Annotated[StrictInt, Field(ge=0, le=255)]
+KEPT_ROUNDS = 5
+KEPT_CHARS = 400
+"""Of context messages: the vendor cuts what is beyond silently (provider API, section 1.5)."""
 
 
 class NoticeCode(StrEnum):
     """Warnings a result can carry; later versions may add some."""
 
     ONLY_FIRST_LANGUAGE_HINT = "only_first_language_hint"
+    LANGUAGE_HINTS_CUT = "language_hints_cut"
     LANGUAGE_HINT_UNLISTED = "language_hint_unlisted"
     CHANNELS_BILLED_SEPARATELY = "channels_billed_separately"
     DIARIZATION_OVER_ADVISED_LENGTH = "diarization_over_advised_length"
+    CONTEXT_CUT = "context_cut"
+    MODEL_UNLISTED = "model_unlisted"
     NO_SPEECH = "no_speech"
 
 
@@ -54,143 +42,13 @@ class Notice(BaseModel):
     message: str
 
 
-class WordList(BaseModel):
-    """Words of one filter."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    word_list: list[Word]
-
-
-class SpecialWordFilter(BaseModel):
-    """Words to mask or remove; on the vendor's wire this is a string that holds JSON."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    filter_with_signed: WordList | None = Field(
-        default=None, description="Words replaced by the same number of asterisks."
-    )
-    filter_with_empty: WordList | None = Field(default=None, description="Words removed.")
-    system_reserved_filter: StrictBool | None = Field(
-        default=None, description="Also mask the provider's own list of words (the provider's default: true)."
-    )
-
-
-def _object_or_wire_string(value: object) -> object:
-    # The vendor's samples give this parameter as a string of JSON: copying one must work.
-    if not isinstance(value, str):
-        return value
-    try:
-        return strict_json.loads(value)
-    except InvalidRecord as error:
-        raise refusal("must be an object, or a string that holds one as JSON") from error
-
-
-def _when(name: str, has: JsonObject, **then: JsonObject) -> JsonObject:
-    """JSON Schema for: where the option `name` is `has`, the other options must be as `then` says."""
-    condition: JsonObject = {"properties": {name: has}, "required": [name]}
-    # Only what must have a value must be there: no list of channels means one channel.
-    needed: list[JsonValue] = [other for other, must in then.items() if "const" in must]
-    return {"if": condition, "then": {"properties": dict(then), "required": needed}}
-
-
-class FunAsrOptions(BaseModel):
-    """Options of fun-asr, fun-asr-mtl and their snapshots."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        hide_input_in_errors=True,
-        json_schema_extra={
-            "allOf": [
-                _when("speaker_count", {"type": "integer"}, diarization_enabled={"const": True}),
-                _when("diarization_enabled", {"const": True}, channel_id={"maxItems": 1}),
-            ]
-        },
-    )
-
-    channel_id: list[ChannelId] | None = Field(
-        default=None,
-        min_length=1,
-        json_schema_extra={"uniqueItems": True},
-        description="Tracks to recognise, each billed separately (the provider's default: [0]).",
-    )
-    language_hints: list[LanguageHint] | None = Field(
-        default=None, min_length=1, description="Language codes; this family uses only the first."
-    )
-    vocabulary_id: Word | None = Field(
-        default=None,
-        description="A hotword list made for this very model; for another it has silently no effect.",
-    )
-    special_word_filter: (
-        Annotated[
-            SpecialWordFilter,
-            BeforeValidator(_object_or_wire_string, json_schema_input_type=SpecialWordFilter | str),
-        ]
-        | None
-    ) = Field(
-        default=None, description="Words to mask or remove: an object, or a string that holds its JSON."
-    )
-    diarization_enabled: StrictBool | None = Field(
-        default=None, description="Adds speaker_id to sentences; one channel only, advised up to 2 h."
-    )
-    speaker_count: Annotated[StrictInt, Field(ge=2, le=100)] | None = Field(
-        default=None, description="How many speakers to look for, a hint; needs diarization_enabled."
-    )
-    extra_parameters: dict[str, JsonValue] | None = Field(
-        default=None, description="Sent to the provider verbatim; may not name an option listed here."
-    )
-
-    @field_validator("channel_id")
-    @classmethod
-    def _unique_channels(cls, channels: list[int] | None) -> list[int] | None:
-        if channels is not None and len(set(channels)) != len(channels):
-            raise refusal("must not name a channel twice")
-        return channels
-
-    @field_validator("extra_parameters")
-    @classmethod
-    def _undocumented(cls, extra: dict[str, JsonValue] | None) -> dict[str, JsonValue] | None:
-        for name in extra or {}:
-            if name in cls.model_fields:
-                raise refusal(f"must not name `{name}`: that is an option of its own")
-        return extra
-
-    @model_validator(mode="after")
-    def _fit_together(self) -> Self:
-        if self.speaker_count is not None and not self.diarization_enabled:
-            raise refusal(
-                "`options.speaker_count` needs `diarization_enabled` true: without it, it has no effect"
-            )
-        if self.diarization_enabled and self.channel_id is not None and len(self.channel_id) > 1:
-            raise refusal("`options.diarization_enabled` needs a single channel in `channel_id`")
-        return self
-
-
-OPTIONS: Mapping[Family, type[BaseModel]] = MappingProxyType({Family.FUN_ASR: FunAsrOptions})
-"""The options model of each family."""
-
-_ELSEWHERE: Mapping[str, str] = MappingProxyType(
-    {
-        "disfluency_removal_enabled": "paraformer",
-        "timestamp_alignment_enabled": "paraformer",
-        "phrase_id": "paraformer-v1",
-        "resources": "paraformer-v1",
-        "audio_event_detection_enabled": "sensevoice-v1",
-        "vocabulary": "qwen-audio-3.x-asr-flash-filetrans",
-        "context": "qwen-audio-3.x-asr-flash-filetrans",
-        "language": "qwen3-asr-flash-filetrans",
-        "enable_itn": "qwen3-asr-flash-filetrans",
-        "enable_words": "qwen3-asr-flash-filetrans",
-        "asr_options": "qwen3-asr-flash",
-        "enable_lid": "qwen3-asr-flash",
-        "format": "qwen-audio-3.x-asr-flash",
-        "sample_rate": "qwen-audio-3.x-asr-flash",
-        "prompt": "qwen-omni",
-        "modalities": "qwen-omni",
-    }
-)
-"""Options of families that have no model here yet, so that a stray one can be told where it belongs."""
+_NOT_SERVED: Mapping[str, str] = {
+    "phrase_id": "of an older way to give hotwords: use `hotwords`",
+    "resources": "of an older way to give hotwords: use `hotwords`",
+    "audio_event_detection_enabled": "of sensevoice-v1, which this service does not know",
+    "modalities": "set by this service: it takes text alone",
+}
+"""Options on the vendor's pages that no model has here."""
 
 
 def read_options(model: str, options: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
@@ -198,16 +56,18 @@ def read_options(model: str, options: Mapping[str, JsonValue]) -> dict[str, Json
 
     Raises InvalidRecord: UNKNOWN_MODEL, or INVALID_OPTION with the option and the reason.
     """
-    family = _known(model).family
+    info = _known(model)
     given = {name: value for name, value in options.items() if value is not None}
-    expected = OPTIONS[family]
     for name in given:
-        if name not in expected.model_fields:
-            raise InvalidRecord(FailureCode.INVALID_OPTION, _stray(name, model, family))
+        if not _has(info, name):
+            raise InvalidRecord(FailureCode.INVALID_OPTION, _stray(name, model, info))
     try:
-        read = expected.model_validate(given)
+        read = OPTIONS[info.family].model_validate(given)
     except ValidationError as error:
         raise InvalidRecord(FailureCode.INVALID_OPTION, explain(error, prefix="options")) from error
+    fault = _list_fault(getattr(read, "hotwords", None), model, info)
+    if fault is not None:
+        raise InvalidRecord(FailureCode.INVALID_OPTION, fault)
     return read.model_dump(exclude_unset=True, exclude_none=True)
 
 
@@ -217,9 +77,12 @@ def warnings_for(
     """What the user should know about canonical `options`; None = the audio's length is not known."""
     info = _known(model)
     notices = []
-    hints, channels = options.get("language_hints"), options.get("channel_id")
-    if isinstance(hints, list) and hints:
-        notices += _hint_warnings(info, model, hints)
+    if not is_listed(model):
+        text = f"{model} is not among the models this service knows; it was taken for one like its namesakes."
+        notices.append(Notice(code=NoticeCode.MODEL_UNLISTED, message=text))
+    notices += _hint_warnings(info, model, _hints(options))
+    notices += _context_warnings(options.get("context"))
+    channels = options.get("channel_id")
     if isinstance(channels, list) and len(channels) > 1:
         text = f"{len(channels)} channels were recognised, and the provider bills each of them."
         notices.append(Notice(code=NoticeCode.CHANNELS_BILLED_SEPARATELY, message=text))
@@ -241,24 +104,66 @@ def _known(model: str) -> ModelInfo:
     return info
 
 
-def _stray(name: str, model: str, family: Family) -> str:
-    others = [other.value for other, options in OPTIONS.items() if name in options.model_fields]
-    owner = others[0] if others else _ELSEWHERE.get(name)
-    if owner is not None:
-        return f"`{name}` is an option of {owner}, not of {model}"
-    known = ", ".join(OPTIONS[family].model_fields)
+def _has(info: ModelInfo, name: str) -> bool:
+    return name in OPTIONS[info.family].model_fields and name not in info.lacks
+
+
+def _list_fault(hotwords: list[Hotword] | None, model: str, info: ModelInfo) -> str | None:
+    if hotwords is None:
+        return None
+    return fault_of(hotwords, model, info.hotwords_per_list, knows_super=model.startswith("qwen-audio-"))
+
+
+def _stray(name: str, model: str, info: ModelInfo) -> str:
+    owners = [other for other in known_models() if _has(MODELS[other], name)]
+    if owners:
+        return f"`{name}` is not an option of {model}; models that have it: {', '.join(owners)}"
+    if name in _NOT_SERVED:
+        return f"`{name}` is not an option of {model}: it is {_NOT_SERVED[name]}"
+    known = ", ".join(sorted(each for each in OPTIONS[info.family].model_fields if _has(info, each)))
     return (
         f"`{shown(name)}` is not an option of {model} (those are {known}); "
         "a parameter that only the provider knows goes into `extra_parameters`"
     )
 
 
+def _hints(options: Mapping[str, JsonValue]) -> list[JsonValue]:
+    """The languages that a request names, however its family calls them."""
+    asr_options = options.get("asr_options")
+    language = asr_options.get("language") if isinstance(asr_options, dict) else options.get("language")
+    hints = options.get("language_hints")
+    return hints if isinstance(hints, list) else [] if language is None else [language]
+
+
 def _hint_warnings(info: ModelInfo, model: str, hints: list[JsonValue]) -> list[Notice]:
     notices = []
-    if len(hints) > 1:
-        text = f"{model} uses only the first of the {len(hints)} language hints."
-        notices.append(Notice(code=NoticeCode.ONLY_FIRST_LANGUAGE_HINT, message=text))
-    if hints[0] not in info.languages:
-        text = f"The first language hint is not among the documented languages of {model}."
+    used = hints[: info.hints_used]
+    if len(hints) > len(used):
+        is_one = info.hints_used == 1
+        code = NoticeCode.ONLY_FIRST_LANGUAGE_HINT if is_one else NoticeCode.LANGUAGE_HINTS_CUT
+        part = "the first" if is_one else f"the first {info.hints_used}"
+        text = f"{model} uses only {part} of the {len(hints)} language hints."
+        notices.append(Notice(code=code, message=text))
+    if any(hint not in info.languages for hint in used):
+        which = "The first language hint is" if info.hints_used == 1 else "A language hint is"
+        text = f"{which} not among the documented languages of {model}."
         notices.append(Notice(code=NoticeCode.LANGUAGE_HINT_UNLISTED, message=text))
     return notices
+
+
+def _context_warnings(context: JsonValue) -> list[Notice]:
+    """The vendor keeps the last rounds, a round being a user's message, and the beginning of each."""
+    if not isinstance(context, list):
+        return []
+    messages = [message for message in context if isinstance(message, dict)]
+    rounds = sum(message.get("role") == "user" for message in messages)
+    if rounds <= KEPT_ROUNDS and all(_chars(message) <= KEPT_CHARS for message in messages):
+        return []
+    text = f"Of the context, {KEPT_ROUNDS} rounds of {KEPT_CHARS} characters count; this was more."
+    return [Notice(code=NoticeCode.CONTEXT_CUT, message=text)]
+
+
+def _chars(message: Mapping[str, JsonValue]) -> int:
+    content = message.get("content")
+    parts = content if isinstance(content, list) else []
+    return sum(len(str(part.get("text", ""))) for part in parts if isinstance(part, dict))

@@ -50,8 +50,8 @@ class Usage(_Wire):
     """What the provider bills.
 
     `billed_seconds` is this file's part; `estimated` says that it was divided out of
-    `task_billed_seconds` by speech length, because the task had several files. Tokens only where the
-    model bills tokens.
+    `task_billed_seconds` by speech length, because the task had several files, or worked out from audio
+    tokens. Tokens only where the model bills tokens.
     """
 
     billed_seconds: int | None = None

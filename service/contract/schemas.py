@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, JsonValue
 
+from service.contract.family_options import OPTIONS
 from service.contract.models import model_pattern
-from service.contract.options import OPTIONS
 from service.contract.outcome import Failure, Result
 from service.contract.request import Request
 

@@ -58,7 +58,8 @@ class Channel:
     """One recognised track.
 
     `text` is joined from the sentences where there are some, `provider_text` is the provider's own
-    whole text, `content_duration_ms` is speech only.
+    whole text, `content_duration_ms` is speech only. `language` and `emotion` are those of the whole
+    channel, of models that tell them without sentences.
     """
 
     channel_id: int
@@ -67,6 +68,8 @@ class Channel:
     content_duration_ms: int | None = None
     sentences: tuple[Sentence, ...] | None = None
     provider_extra: Extra = None
+    language: str | None = None
+    emotion: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,14 @@
 
 Rules this module guarantees:
 
-1. With the policy `reconcile` such a job is submitted again only by `NotFound` (N4).
-2. What ends it meanwhile, a cancel or its deadline, says that a task may have been billed.
+1. With the policy `reconcile` such a job of an asynchronous model is submitted again only by `NotFound` (N4).
+2. A synchronous model leaves nothing to look for: its call is made again, at most `MOST_LOST_CALLS` in all.
+3. What ends it meanwhile, a cancel or its deadline, says that a task may have been billed.
 """
 
 from dataclasses import replace
 
+from service.core import verdicts
 from service.core.ending import FailureEnding
 from service.core.events import (
     Adopted,
@@ -26,19 +28,31 @@ from service.core.moment import (
     Moment,
     Transition,
     expire,
+    fail,
     finish,
     is_overdue,
     submit_again,
     with_task,
 )
+from service.core.verdicts import Action
 from service.errors import FailureCode
 from service.messages import Stage
 
+MOST_LOST_CALLS = 3
+"""Calls of a synchronous model that one job may lose, by crashes or on the way: each is paid."""
 MAY_BE_BILLED = "the provider may have made, and billed, a task"
 
 
 def lost(job: Job, event: SubmitLost, moment: Moment) -> Transition:
     """The answer was lost: a second submit might be billed twice. The POST is over, so one may look soon."""
+    verdict = verdicts.on_submit(event.trouble)
+    if (
+        job.is_synchronous
+        and verdict.action is Action.FAIL
+        and verdict.code is not FailureCode.SUBMIT_UNCERTAIN
+    ):
+        # The stream broke off with an error that another call would meet as well.
+        return fail(job, Stage.SUBMIT, event.trouble, verdict)
     first_ms = moment.rules.look_schedule.next_look_ms(moment.now_ms, moment.now_ms)
     return _doubt(job, f"no usable answer to the submit: {event.trouble.message}", first_ms, 0, moment)
 
@@ -47,6 +61,12 @@ def lost_by_crash(job: Job, _event: Restored, moment: Moment) -> Transition:
     """The former owner ended, or was replaced, between its intent and writing down the answer."""
     out_ms = _out_ms(moment)
     return _doubt(job, "the worker ended while the submit was out", moment.now_ms + out_ms, out_ms, moment)
+
+
+def result_lost(job: Job, moment: Moment) -> Transition:
+    """The crash took a transcript whose outcome may be out: it is called for again, under the same id."""
+    lost = replace(job, ending=None, must_be_result=True)
+    return _doubt(lost, "the worker ended with the transcript at hand", 0, 0, moment)
 
 
 def doubt_again(job: Job, _event: Restored, moment: Moment) -> Transition:
@@ -98,9 +118,20 @@ def _decide(job: Job, message: str, first_ms: int, out_ms: int, moment: Moment) 
         return _fail(job, message)
     if is_overdue(job, moment):
         return expire_uncertain(job, None, moment)
+    if job.is_synchronous:
+        return _call_again(job, message, moment)
     if moment.rules.uncertain == "resubmit":
         return not_found(job, NotFound(), moment)
     return _reconcile(job, first_ms, out_ms, moment)
+
+
+def _call_again(job: Job, message: str, moment: Moment) -> Transition:
+    lost_calls = job.lost_calls + 1
+    if lost_calls >= MOST_LOST_CALLS:
+        return _fail(job, f"{message}, {lost_calls} times")
+    wait_ms = moment.rules.submit_backoff.wait_ms(job.submit_attempts, moment.draw)
+    again = submit_again(replace(job, lost_calls=lost_calls), moment.now_ms + wait_ms)
+    return replace(again, doubts=(Doubt.RESUBMITTED,))
 
 
 def _reconcile(job: Job, first_ms: int, out_ms: int, moment: Moment) -> Transition:

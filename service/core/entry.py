@@ -93,6 +93,7 @@ def encode_job(job: Job) -> bytes:
             "former": job.former_tasks,
             "submitted": job.submitted_ms,
             "result": job.must_be_result,
+            "lost": job.lost_calls,
             "ending": _ending(job),
             "tallied": job.tallied and [job.tallied.billed_seconds, job.tallied.carries_summary],
             "spec": {
@@ -195,6 +196,7 @@ def _decode_job(key: JobKey, data: dict[str, Any]) -> Job:
         former_tasks=tuple(data["former"]),
         submitted_ms=data["submitted"],
         must_be_result=data["result"],
+        lost_calls=data.get("lost", 0),
         ending=None if ending is None else _decode_ending(*ending),
         tallied=None if tallied is None else Tallied(*tallied),
     )

@@ -7,7 +7,7 @@ the journal entry that came with them is durable.
 from dataclasses import dataclass
 
 from service.core.identity import JobKey
-from service.core.task import FileView, TaskView, Trouble
+from service.core.task import Bill, FileView, TaskView, Trouble
 from service.messages import Transcript
 
 
@@ -32,8 +32,16 @@ class Submitted:
 
 
 @dataclass(frozen=True, slots=True)
+class Transcribed:
+    """A synchronous model answered with the transcript; `bill` is what it says that this costs."""
+
+    transcript: Transcript
+    bill: Bill = Bill()
+
+
+@dataclass(frozen=True, slots=True)
 class SubmitRefused:
-    """The provider answered the submit with an error: there is no task.
+    """The provider answered the submit with an error, or with what is no transcript: there is no task.
 
     `in_outage` says that others met the same: then it is no word about this job.
     """
@@ -126,6 +134,7 @@ class Published:
 Event = (
     Intended
     | Submitted
+    | Transcribed
     | SubmitRefused
     | SubmitLost
     | SubmitNotSent

@@ -10,8 +10,10 @@ from enum import StrEnum
 
 from pydantic import JsonValue
 
+from service.contract.models import model_info
 from service.core.ending import Ending, Tallied
 from service.core.identity import JobKey, Position
+from service.core.task import Bill
 
 
 class State(StrEnum):
@@ -68,9 +70,10 @@ class Job:
     than one, a file's share of the bill is an estimate. `former_tasks` are the tasks it had and gave up.
     `refusals` counts the submits that were refused for a reason
     which the table bounds, `tasks_made` those that were accepted: what may still be tried depends on these,
-    not on `submit_attempts`, which throttling drives up as well. `unfinished_ms` is when a look last found
-    the task at work, `url_looks` how often its result's URL was asked for anew; neither is journalled, nor
-    are the fields from `completed_ms` to `provider_times`, which are set while COLLECTING.
+    not on `submit_attempts`, which throttling drives up as well. `lost_calls` counts the calls of a
+    synchronous model whose answers were lost. `unfinished_ms` is when a look last found the task at work,
+    `url_looks` how often its result's URL was asked for anew; neither is journalled, nor are the fields from
+    `completed_ms` to `bill` (of a synchronous model), which are set when the provider has finished.
     """
 
     spec: Spec
@@ -92,12 +95,14 @@ class Job:
     former_tasks: tuple[str, ...] = ()
     submitted_ms: int | None = None
     must_be_result: bool = False
+    lost_calls: int = 0
     unfinished_ms: int | None = None
     url_looks: int = 0
     completed_ms: int | None = None
     transcription_url: str | None = None
     task_billed_seconds: int | None = None
     provider_times: tuple[str | None, str | None, str | None] = (None, None, None)
+    bill: Bill = Bill()
     ending: Ending | None = None
     tallied: Tallied | None = None
 
@@ -105,6 +110,12 @@ class Job:
     def key(self) -> JobKey:
         """The job's identity."""
         return JobKey(self.spec.request_id, self.spec.replay, self.file_index)
+
+    @property
+    def is_synchronous(self) -> bool:
+        """Whether its model answers a submit with the transcript."""
+        info = model_info(self.spec.model)
+        return info is not None and info.is_synchronous
 
     @property
     def task_ids(self) -> tuple[str, ...]:

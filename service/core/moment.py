@@ -138,8 +138,8 @@ def with_task(job: Job, task_id: str, task_files: int, submitted_ms: int) -> Job
 
 
 def is_overdue(job: Job, moment: Moment) -> bool:
-    """Whether the job's deadline has passed."""
-    return moment.now_ms >= job.spec.deadline_ms
+    """Whether the job's deadline has passed, and may end it: one whose result may be out already goes on."""
+    return not job.must_be_result and moment.now_ms >= job.spec.deadline_ms
 
 
 def expire(job: Job, _event: object, _moment: Moment) -> Transition:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from service.core import verdicts
 from service.core.retry import Backoff
-from service.core.task import Accepted, NotSent, Refused, SubmitAnswer
+from service.core.task import Accepted, Answered, NotSent, Refused, SubmitAnswer
 from service.core.verdicts import Action
 from service.errors import FailureCode
 
@@ -64,7 +64,7 @@ class Outage:
 def shows_outage(answer: SubmitAnswer) -> bool:
     """Whether no provider at work gave this answer; one that throttles is at work."""
     if not isinstance(answer, Refused):
-        return not isinstance(answer, Accepted)
+        return not isinstance(answer, Accepted | Answered)
     verdict = verdicts.on_submit(answer.trouble)
     is_about_audio = verdict.code is FailureCode.AUDIO_UNREACHABLE
     is_throttled = answer.trouble.http_status == TOO_MANY_REQUESTS

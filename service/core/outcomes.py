@@ -180,8 +180,10 @@ def _result(job: Job, ending: ResultEnding, summary: RequestSummary | None, now_
         transcript=ending.transcript,
         usage=Usage(
             billed_seconds=billed_seconds(job),
-            estimated=job.task_files > 1,
+            estimated=job.task_files > 1 or job.bill.is_estimated,
             task_billed_seconds=job.task_billed_seconds,
+            input_tokens=job.bill.input_tokens,
+            output_tokens=job.bill.output_tokens,
         ),
         times=_times(job, now_ms),
         attempts=_attempts(job),

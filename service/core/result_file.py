@@ -12,7 +12,7 @@ from service.contract.scrub import without_queries
 from service.contract.speech import AudioProperties, Channel, Sentence, Transcript, Word
 
 
-class _Fields:
+class Fields:
     """A vendor object whose known fields are taken out one by one; what is left is its extra.
 
     A known field of an unexpected form is not taken, so it ends in the extra.
@@ -22,6 +22,7 @@ class _Fields:
         self._left = dict(raw)
 
     def text(self, name: str) -> str | None:
+        """The string under `name`, None where it is null or not there."""
         value = self._left.get(name)
         if value is None or isinstance(value, str):
             self.drop(name)
@@ -29,6 +30,7 @@ class _Fields:
         return None
 
     def integer(self, name: str) -> int | None:
+        """The whole number under `name`."""
         value = self._left.get(name)
         number = _integer(value)
         if value is None or number is not None:
@@ -36,6 +38,7 @@ class _Fields:
         return number
 
     def integers(self, name: str) -> tuple[int, ...] | None:
+        """The list of whole numbers under `name`."""
         value = self._left.get(name)
         if not isinstance(value, list):
             return None
@@ -46,12 +49,15 @@ class _Fields:
         return numbers
 
     def peek(self, name: str) -> JsonValue:
+        """What is under `name`, left there."""
         return self._left.get(name)
 
     def drop(self, name: str) -> None:
+        """Take `name` out."""
         self._left.pop(name, None)
 
     def extra(self) -> dict[str, JsonValue] | None:
+        """What is left, queries of URLs cut; None where nothing is."""
         return {name: without_queries(value) for name, value in self._left.items()} or None
 
 
@@ -59,7 +65,7 @@ def read_result_file(document: JsonValue, family: Family) -> Transcript:
     """The file's content in the contract's form. Raises ValueError when it is no transcript."""
     if not isinstance(document, dict):
         raise ValueError(f"the {family} result file is not a JSON object")
-    fields = _Fields(document)
+    fields = Fields(document)
     transcripts = fields.peek("transcripts")
     if not isinstance(transcripts, list):
         raise ValueError(f"the {family} result file has no list `transcripts`")
@@ -72,17 +78,17 @@ def read_result_file(document: JsonValue, family: Family) -> Transcript:
     )
 
 
-def _audio(fields: _Fields) -> AudioProperties:
+def _audio(fields: Fields) -> AudioProperties:
     # Fun-ASR and Paraformer call it `properties`, Qwen-ASR `audio_info` with other names inside.
     for name in ("properties", "audio_info"):
         raw = fields.peek(name)
         if isinstance(raw, dict):
             fields.drop(name)
-            return _audio_properties(_Fields(raw))
+            return _audio_properties(Fields(raw))
     return AudioProperties()
 
 
-def _audio_properties(fields: _Fields) -> AudioProperties:
+def _audio_properties(fields: Fields) -> AudioProperties:
     audio_format, rate_hz = fields.text("audio_format"), fields.integer("original_sampling_rate")
     return AudioProperties(
         format=fields.text("format") if audio_format is None else audio_format,
@@ -96,10 +102,10 @@ def _audio_properties(fields: _Fields) -> AudioProperties:
 def _channel(raw: JsonValue, position: int) -> Channel:
     if not isinstance(raw, dict):
         raise ValueError(f"transcripts[{position}] is not an object")
-    fields = _Fields(raw)
+    fields = Fields(raw)
     provider_text = fields.text("text")
     given = fields.peek("sentences")
-    sentences = _sentences(given)
+    sentences = read_sentences(given)
     if sentences is not None:
         fields.drop("sentences")
     elif provider_text is None:
@@ -107,7 +113,7 @@ def _channel(raw: JsonValue, position: int) -> Channel:
     channel_id = fields.integer("channel_id")
     return Channel(
         channel_id=position if channel_id is None else channel_id,
-        text=_joined(sentences) if sentences else provider_text or "",
+        text=joined(sentences) if sentences else provider_text or "",
         provider_text=provider_text,
         content_duration_ms=fields.integer("content_duration_in_milliseconds"),
         sentences=sentences,
@@ -115,7 +121,7 @@ def _channel(raw: JsonValue, position: int) -> Channel:
     )
 
 
-def _sentences(given: JsonValue) -> tuple[Sentence, ...] | None:
+def read_sentences(given: JsonValue) -> tuple[Sentence, ...] | None:
     """All of them, or None where one cannot be read: then the raw list stays the channel's extra."""
     if not isinstance(given, list):
         return None
@@ -131,7 +137,7 @@ def _sentences(given: JsonValue) -> tuple[Sentence, ...] | None:
 
 
 def _sentence(raw: dict[str, JsonValue], sentence_id: int, expected_id: int | None) -> Sentence | None:
-    fields = _Fields(raw)
+    fields = Fields(raw)
     begin_ms, end_ms = fields.integer("begin_time"), fields.integer("end_time")
     if begin_ms is None or end_ms is None:
         return None
@@ -177,10 +183,10 @@ def _word(raw: JsonValue) -> Word | None:
         and len(raw) == 4
     ):
         return Word(begin_ms, end_ms, text, mark)
-    return _unusual_word(_Fields(raw))
+    return _unusual_word(Fields(raw))
 
 
-def _unusual_word(fields: _Fields) -> Word | None:
+def _unusual_word(fields: Fields) -> Word | None:
     begin_ms, end_ms = fields.integer("begin_time"), fields.integer("end_time")
     if begin_ms is None or end_ms is None:
         return None
@@ -199,7 +205,8 @@ def _integer(value: JsonValue) -> int | None:
     return round(value) if isinstance(value, float) and abs(value) < 2**63 else None
 
 
-def _joined(sentences: Sequence[Sentence]) -> str:
+def joined(sentences: Sequence[Sentence]) -> str:
+    """The text of all sentences, with spaces where the language puts them."""
     parts: list[str] = []
     for sentence in sentences:
         if parts and sentence.text and _needs_space(parts[-1][-1], sentence.text[0]):

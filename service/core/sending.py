@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from service.core import verdicts
-from service.core.ending import FailureEnding
+from service.core.ending import FailureEnding, ResultEnding
 from service.core.events import (
     CancelAsked,
     CancelTask,
@@ -13,6 +13,7 @@ from service.core.events import (
     SubmitNotSent,
     SubmitRefused,
     Submitted,
+    Transcribed,
     Watch,
 )
 from service.core.job import Job, State
@@ -28,6 +29,7 @@ from service.core.moment import (
     with_task,
     without_intent,
 )
+from service.core.transcript import empty_transcript
 from service.core.verdicts import Action
 from service.errors import FailureCode
 from service.messages import Stage
@@ -67,7 +69,12 @@ def cancel(job: Job, _event: CancelAsked, _moment: Moment) -> Transition:
 
 
 def note_cancel(job: Job, _event: CancelAsked, _moment: Moment) -> Transition:
-    """The POST is out: its answer decides whether there is a task to drop."""
+    """The POST is out: its answer decides whether there is a task to drop.
+
+    A job whose result may be out already goes on.
+    """
+    if job.must_be_result:
+        return Transition(job)
     return Transition(replace(job, cancelled=True), durable=True)
 
 
@@ -82,6 +89,23 @@ def submitted(job: Job, event: Submitted, moment: Moment) -> Transition:
     return Transition(running, durable=True, steps=(Watch(job.key, event.task_id, due_ms),))
 
 
+def transcribed(job: Job, event: Transcribed, moment: Moment) -> Transition:
+    """The transcript is here, and paid for: that is how the job ends, whatever its deadline says."""
+    bill = event.bill
+    heard = replace(
+        without_intent(job),
+        tasks_made=job.tasks_made + 1,
+        submitted_ms=job.sealed_ms,
+        completed_ms=moment.now_ms,
+        task_billed_seconds=bill.seconds,
+        bill=bill,
+    )
+    if job.cancelled:
+        return cancel(heard, CancelAsked(), moment)
+    is_silent = not any(channel.text for channel in event.transcript.channels)
+    return finish(heard, ResultEnding(event.transcript, silent=is_silent))
+
+
 def refused(job: Job, event: SubmitRefused, moment: Moment) -> Transition:
     """There is no task: hold, try later or fail, as the table says."""
     over = _over(job, moment)
@@ -94,6 +118,8 @@ def refused(job: Job, event: SubmitRefused, moment: Moment) -> Transition:
         job = replace(job, refusals=job.refusals + 1)
     if verdict.action is Action.RETRY and may_try_again(job.refusals, verdict):
         return wait(job, event.trouble, moment)
+    if verdict.action is Action.EMPTY:
+        return finish(job, ResultEnding(empty_transcript(), silent=True))
     return fail(job, Stage.SUBMIT, event.trouble, verdict)
 
 

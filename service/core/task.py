@@ -7,6 +7,8 @@ The adapter in `provider/` fills these in and decides nothing; `core.verdicts` a
 from dataclasses import dataclass
 from enum import StrEnum
 
+from pydantic import JsonValue
+
 
 class TaskStatus(StrEnum):
     """The vendor's `task_status` (provider API, query a task); SUSPENDED is read as RUNNING."""
@@ -122,6 +124,30 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
+class Bill:
+    """What the provider says that one call of a synchronous model costs.
+
+    `is_estimated`: the seconds were worked out from audio tokens.
+    """
+
+    seconds: int | None = None
+    is_estimated: bool = False
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A synchronous model answered with what it heard: there is no task, and it is billed.
+
+    `document` is the vendor's transcript in the form of the model's family.
+    """
+
+    document: JsonValue
+    bill: Bill = Bill()
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """The provider answered with an error: no task exists."""
 
@@ -130,7 +156,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The request may have reached the provider and no usable answer came: a task may exist."""
+    """The request may have reached the provider and no usable answer came: a task, or a bill, may exist."""
 
     trouble: Trouble
 
@@ -142,4 +168,4 @@ class NotSent:
     trouble: Trouble
 
 
-SubmitAnswer = Accepted | Refused | Lost | NotSent
+SubmitAnswer = Accepted | Answered | Refused | Lost | NotSent

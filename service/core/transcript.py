@@ -7,7 +7,8 @@ Rules it guarantees:
 2. Text comes from the sentences, never from words; the channel's own text is kept beside it.
 3. Whatever comes out can be encoded as UTF-8.
 
-How a result file is read is `core.result_file`'s work.
+How a result file is read is `core.result_file`'s work, how the answer of a synchronous model is,
+`core.short_result`'s.
 """
 
 import json
@@ -19,17 +20,17 @@ from pydantic import JsonValue
 from service.contract.models import Family
 from service.contract.speech import AudioProperties, Channel, Transcript, Word
 from service.core.result_file import read_result_file
+from service.core.short_result import SHORT_FAMILIES, read_short_result
 
 
 def normalise(document: JsonValue, family: Family) -> Transcript:
-    """The transcript in a parsed result file of `family`.
+    """The transcript in a parsed result file, or answer, of `family`.
 
     Raises ValueError, with a message free of the file's content, when it is no transcript.
     """
-    transcript = read_result_file(document, family)
-    if _is_encodable(transcript):
-        return transcript
-    return read_result_file(_encodable(document), family)
+    read = read_short_result if family in SHORT_FAMILIES else read_result_file
+    transcript = read(document, family)
+    return transcript if _is_encodable(transcript) else read(_encodable(document), family)
 
 
 def empty_transcript() -> Transcript:
@@ -80,7 +81,8 @@ def _is_encodable(transcript: Transcript) -> bool:
 def _strings(transcript: Transcript) -> Iterator[str]:
     yield _dumped(transcript.provider_extra, transcript.audio.provider_extra, transcript.audio.format)
     for channel in transcript.channels:
-        yield _dumped(channel.text, channel.provider_text, channel.provider_extra)
+        yield _dumped(channel.text, channel.provider_text, channel.language, channel.emotion)
+        yield _dumped(channel.provider_extra)
         for sentence in channel.sentences or ():
             yield _dumped(sentence.text, sentence.language, sentence.emotion, sentence.provider_extra)
             yield from _word_strings(sentence.words or ())

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from service.core import doubting, sending, watching
+from service.core.ending import FailureEnding
 from service.core.events import (
     EVENTS,
     Adopted,
@@ -33,6 +34,7 @@ from service.core.events import (
     SubmitNotSent,
     SubmitRefused,
     Submitted,
+    Transcribed,
 )
 from service.core.job import Job, State
 from service.core.moment import Moment, Transition, expire
@@ -54,6 +56,13 @@ def ignore(job: Job, _event: Event, _moment: Moment) -> Transition:
 def impossible(job: Job, event: Event, _moment: Moment) -> Transition:
     """Refuse a pair that only a bug can make."""
     raise IllegalTransition(f"{job.key} in state {job.state} met {type(event).__name__}")
+
+
+def resume_finish(job: Job, event: Restored, moment: Moment) -> Transition:
+    """Send the outcome again; a result's transcript is fetched, or called for, once more."""
+    if job.is_synchronous and not isinstance(job.ending, FailureEnding):
+        return doubting.result_lost(job, moment)
+    return watching.resume_finish(job, event, moment)
 
 
 def done(job: Job, _event: Published, _moment: Moment) -> Transition:
@@ -78,6 +87,7 @@ _ROWS: dict[State, dict[type[Event], Answer]] = {
     State.WAITING: _UNSENT,
     State.SUBMITTING: {
         Submitted: sending.submitted,
+        Transcribed: sending.transcribed,
         SubmitRefused: sending.refused,
         SubmitLost: doubting.lost,
         SubmitNotSent: sending.not_sent,
@@ -124,7 +134,7 @@ _ROWS: dict[State, dict[type[Event], Answer]] = {
         Adopted: ignore,
         NotFound: ignore,
         OutOfReach: ignore,
-        Restored: watching.resume_finish,
+        Restored: resume_finish,
         CancelAsked: ignore,
         DeadlinePassed: ignore,
         Looked: ignore,

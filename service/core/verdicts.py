@@ -111,6 +111,7 @@ _TIMEOUT = Row(_UNCERTAIN, _resubmit(2, FailureCode.PROVIDER_ERROR))
 _SILENCE = _both(Verdict(Action.EMPTY, FailureCode.AUDIO_UNUSABLE))
 _NOT_SENT = Row(_retry(None), _FILE_UNKNOWN)
 _NO_ANSWER = Row(_UNCERTAIN, _FILE_UNKNOWN)
+_UNREADABLE = Row(_fail(FailureCode.RESULT_UNREADABLE, retryable=True), _FILE_UNKNOWN)
 _FOREIGN = Row(_retry(FOREIGN_ANSWER_ATTEMPTS, FailureCode.SUBMIT_REJECTED), _FILE_UNKNOWN)
 _STALE_URL = Verdict(Action.LOOK, FailureCode.RESULT_EXPIRED, retryable=True, max_attempts=1)
 _FORBIDDEN = _both(_fail(FailureCode.AUDIO_FORBIDDEN))
@@ -212,7 +213,7 @@ TABLE: Mapping[str, Row] = {
     "unexpected_answer": _NO_ANSWER,
     "restored": _NO_ANSWER,
     "missing_result": _NO_ANSWER,
-    "not_a_transcript": _NO_ANSWER,
+    "not_a_transcript": _UNREADABLE,
     "http_error": _FOREIGN,
     "fetch_refused": _FOREIGN,
     "fetch_too_large": _FOREIGN,

@@ -102,7 +102,7 @@ def fetch_failed(job: Job, event: FetchFailed, moment: Moment) -> Transition:
     """Try again while the table and the number of attempts allow."""
     failed = replace(job, fetch_attempts=job.fetch_attempts + 1)
     verdict = verdicts.on_fetch(event.trouble)
-    if is_overdue(failed, moment) and not failed.must_be_result:
+    if is_overdue(failed, moment):
         return expire(failed, event, moment)
     if verdict.action is Action.RETRY and may_try_again(failed.fetch_attempts, verdict):
         asked = event.trouble.retry_after_seconds

@@ -3,28 +3,22 @@
 Where places are short, what may be gone first is fetched first, and no host takes them all.
 """
 
-import asyncio
-import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from service.clock import Clock
-from service.contract.models import model_info
-from service.core.events import Event, Fetched, FetchFailed
+from service.core.events import FetchFailed
 from service.core.identity import JobKey
 from service.core.job import Job, State
 from service.core.task import Trouble
-from service.core.transcript import normalise
 from service.core.urgency import Line, edge_ms, rank
+from service.pipeline import transcripts
 from service.pipeline.due import Due
 from service.pipeline.publish import OwnedShard
 from service.pipeline.submit import BEHIND_MS, Spawn
 from service.provider.api import Provider
-
-INLINE_BYTES = 64 * 1024
-"""A larger file is parsed in a thread: ten megabytes would hold up the event loop for half a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,21 +111,5 @@ class CollectStage:
 
     async def _collect(self, errand: Errand, model: str) -> None:
         body = await self._provider.fetch(errand.transcription_url)
-        if isinstance(body, Trouble):
-            event: Event = FetchFailed(body)
-        elif len(body) <= INLINE_BYTES:
-            event = read_transcript(body, model)
-        else:
-            event = await asyncio.to_thread(read_transcript, body, model)
+        event = FetchFailed(body) if isinstance(body, Trouble) else await transcripts.fetched(body, model)
         errand.shard.apply(errand.key, event)
-
-
-def read_transcript(body: bytes, model: str) -> Event:
-    """The result file as an event; what is no transcript is a trouble that names no text of it."""
-    info = model_info(model)
-    assert info is not None, "a job's model was checked at its accept"
-    try:
-        return Fetched(normalise(json.loads(body), info.family))
-    except (ValueError, RecursionError) as error:
-        reason = "not JSON" if isinstance(error, json.JSONDecodeError | UnicodeDecodeError) else str(error)
-        return FetchFailed(Trouble("not_a_transcript", f"the result file is no transcript: {reason}"[:300]))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from service.clock import Clock
 from service.core.outage import INTENT_TOO_OLD, TOO_MANY_REQUESTS, Outage
 from service.core.retry_budget import RetryBudget
-from service.core.task import Accepted, NotSent, Refused, SubmitAnswer
+from service.core.task import Accepted, Answered, NotSent, Refused, SubmitAnswer
 from service.pipeline.brake import Brake
 from service.pipeline.budgets import MAX_MODELS, Budgets
 from service.pipeline.hold import Hold
@@ -88,7 +88,7 @@ class Gate:
         health.outage.judge(answer, now, self.clock.draw())
         self._note(leave.model, health)
         match answer:
-            case Accepted():
+            case Accepted() | Answered():
                 health.retries.succeed(leave.paid)
             case NotSent(trouble) if trouble.code == INTENT_TOO_OLD:
                 health.retries.refund(leave.paid)

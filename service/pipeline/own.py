@@ -20,6 +20,7 @@ from service.pipeline.garbage import GarbageCollector
 from service.pipeline.ownership import Delivery, Ownership
 from service.pipeline.publish import PENDING_LIMIT, OwnedShard
 from service.pipeline.tenancy import (
+    ANSWER_SECONDS,
     ENDING_SECONDS,
     INLINE_ENTRIES,
     REVOCATION_SECONDS,
@@ -101,15 +102,17 @@ class Shards:
         ending = [tenancy for tenancy in leaving.values() if not tenancy.is_served]
         for tenancy in ending:
             tenancy.end()
-        await suspend([each.shard for each in leaving.values() if each.shard], REVOCATION_SECONDS)
+        shards = [each.shard for each in leaving.values() if each.shard]
+        await suspend(shards, REVOCATION_SECONDS, ANSWER_SECONDS)
         tasks = [tenancy.task for tenancy in ending if tenancy.task]
         if tasks:
             await asyncio.wait(tasks, timeout=ENDING_SECONDS)
 
-    async def leave(self, bound_seconds: float) -> None:
+    async def leave(self, bound_seconds: float, answer_seconds: float) -> None:
         """Come to rest for good: take nothing over any more, and let what is served finish its writing."""
         self.is_leaving = True
-        await come_to_rest([*self.tenancies.values(), *self.suspended.values()], bound_seconds)
+        tenancies = [*self.tenancies.values(), *self.suspended.values()]
+        await come_to_rest(tenancies, bound_seconds, answer_seconds)
 
     def deliver(self, partition: int, records: list[Record]) -> None:
         """Hand records to their shard; what comes for a shard that is gone will be read by its next owner."""

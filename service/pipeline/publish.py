@@ -82,6 +82,9 @@ class OwnedShard:
         """Whether the group has taken the partition away for now, and may well give it back."""
         self.calls: set[asyncio.Task[None]] = set()
         """Submits that are out: a drain waits for their answers."""
+        self.long_calls: set[asyncio.Task[None]] = set()
+        """Those of synchronous models, whose answers are the work itself: whoever gives the shard back gives
+        them a time of their own."""
         self.writer = writer
         self._around = around
         self._pending: list[Move] = []

@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from service.clock import Clock
+from service.contract.models import model_info
 from service.core.events import Event, Intended, SubmitLost, SubmitNotSent, SubmitRefused, Submitted
 from service.core.identity import JobKey
 from service.core.job import Job, State
 from service.core.moment import INTENT_SECONDS, RECEIPT_SECONDS
-from service.core.task import Accepted, Lost, NotSent, Refused, SubmitAnswer, Trouble
+from service.core.task import Accepted, Answered, Lost, NotSent, Refused, SubmitAnswer, Trouble
+from service.pipeline import transcripts
 from service.pipeline.due import LONGEST_WAIT_SECONDS, Due
 from service.pipeline.gate import Gate, Lane, Leave
 from service.pipeline.publish import OwnedShard, Receipt
@@ -50,6 +52,7 @@ class Desk:
     fence: Fence
     spawn: Spawn
     in_flight: int
+    """As many again of synchronous models, whose submits take as long as the work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ class SubmitStage:
         self._clock = clock
         self._gate = gate
         self._out: set[asyncio.Task[None]] = set()
+        self._calls_out: set[asyncio.Task[None]] = set()
         self._due: Due[Queued] = Due(clock)
         self._ready: OrderedDict[Lane, OrderedDict[Queued, None]] = OrderedDict()
         """What is due and waits for a place or at the gate; each job once."""
@@ -146,9 +150,13 @@ class SubmitStage:
 
     def _wait_seconds(self, lane: Lane) -> float:
         """How long until a submit of the lane may go; who gives a place back wakes the loop."""
-        if len(self._out) >= self._desk.in_flight:
+        if len(self._places(lane)) >= self._desk.in_flight:
             return LONGEST_WAIT_SECONDS
         return self._gate.wait_seconds(lane)
+
+    def _places(self, lane: Lane) -> set[asyncio.Task[None]]:
+        """What is out of the lane's way."""
+        return self._calls_out if is_synchronous(lane.model) else self._out
 
     def _send(self, errand: Errand, lane: Lane) -> None:
         """Intend at once, so that accept and intent can share a batch; the rest follows in a task."""
@@ -162,7 +170,8 @@ class SubmitStage:
         # Taken before anything can be sealed: this is the batch that holds the intents.
         sealed = errand.shard.durable()
         task = self._desk.spawn(self._submit(errand, sealed, leave), name=f"submit {errand.keys[0]}")
-        for tasks in (self._out, errand.shard.calls):
+        calls = errand.shard.long_calls if is_synchronous(lane.model) else errand.shard.calls
+        for tasks in (self._places(lane), calls):
             tasks.add(task)
             task.add_done_callback(tasks.discard)
         task.add_done_callback(lambda _task: self._due.wake())
@@ -178,7 +187,7 @@ class SubmitStage:
         is_stopped |= self._is_stale(errand)
         answer = await self._post(wanted) if wanted and is_proven and not is_stopped else TOO_LATE
         self._gate.judge(answer, leave)
-        event = _event(answer, len(wanted), in_outage=self._gate.is_out(leave.model))
+        event = _event(answer, len(wanted), leave.model, in_outage=self._gate.is_out(leave.model))
         for job in jobs:
             shard.apply(job.key, SubmitNotSent(TOO_LATE.trouble) if job.cancelled else event)
 
@@ -218,6 +227,12 @@ def due_together(shard: OwnedShard, key: JobKey, now_ms: int) -> Errand | None:
     return Errand(shard, keys)
 
 
+def is_synchronous(model: str) -> bool:
+    """Whether a submit of the model answers with the transcript."""
+    info = model_info(model)
+    return info is not None and info.is_synchronous
+
+
 def _is_unsent(job: Job) -> bool:
     return job.state in (State.ACCEPTED, State.WAITING)
 
@@ -232,10 +247,12 @@ async def _durable(sealed: "asyncio.Future[Receipt]") -> Receipt | None:
     return sealed.result() if sealed.done() and not sealed.cancelled() else None
 
 
-def _event(answer: SubmitAnswer, task_files: int, *, in_outage: bool) -> Event:
+def _event(answer: SubmitAnswer, task_files: int, model: str, *, in_outage: bool) -> Event:
     match answer:
         case Accepted(task_id):
             return Submitted(task_id, task_files)
+        case Answered():
+            return transcripts.heard(answer, model)
         case Refused(trouble):
             return SubmitRefused(trouble, in_outage)
         case Lost(trouble):

@@ -12,9 +12,10 @@ from service.pipeline.publish import OwnedShard
 REVOCATION_SECONDS = 10.0
 """Within this bound a revoked shard waits for its answers and flushes; the group waits for it."""
 ENDING_SECONDS = 5.0
-"""Within this bound a cancelled take-over or shard ends; the rest of the rebalance's 25 s is the group's."""
-
-
+"""Within this bound a cancelled take-over or shard ends."""
+ANSWER_SECONDS = 8.0
+"""Within this bound a revoked shard waits for calls of synchronous models: we own it until we have said so.
+All three bounds together stay below the rebalance's 25 s."""
 INLINE_ENTRIES = 1_000
 """A larger journal becomes a shard in a thread: a hundred thousand jobs hold up the loop for seconds."""
 SLICE_STEPS = 200
@@ -71,17 +72,21 @@ async def go_on(shard: OwnedShard, change: Change) -> None:
     shard.put(replace(change, steps=()))
 
 
-async def come_to_rest(tenancies: Collection[Tenancy], bound_seconds: float) -> None:
+async def come_to_rest(tenancies: Collection[Tenancy], bound_seconds: float, answer_seconds: float) -> None:
     """Stop what is only being taken over: it would begin work. Then drain what is served."""
     for tenancy in tenancies:
         if tenancy.shard is None:
             tenancy.end()
-    await drain([tenancy.shard for tenancy in tenancies if tenancy.shard], bound_seconds)
+    await drain([tenancy.shard for tenancy in tenancies if tenancy.shard], bound_seconds, answer_seconds)
 
 
-async def suspend(shards: Iterable[OwnedShard], bound_seconds: float) -> None:
-    """Let shards begin nothing and write down what they have; calls on the wire go on."""
+async def suspend(shards: Iterable[OwnedShard], bound_seconds: float, answer_seconds: float) -> None:
+    """Let shards begin nothing and write down what they have; calls on the wire go on.
+
+    Answers of synchronous models, which are paid for and nowhere else, get `answer_seconds` before that.
+    """
     resting = list(shards)
+    await _answered(resting, answer_seconds)
     for shard in resting:
         shard.suspend()
     try:
@@ -93,17 +98,25 @@ async def suspend(shards: Iterable[OwnedShard], bound_seconds: float) -> None:
 
 async def retire(shard: OwnedShard) -> None:
     """Close a shard that is to be taken over again; an answer on the wire is worth the wait."""
-    await drain([shard], REVOCATION_SECONDS)
+    await drain([shard], REVOCATION_SECONDS, ANSWER_SECONDS)
     shard.close()
 
 
-async def drain(shards: Iterable[OwnedShard], bound_seconds: float) -> None:
+async def drain(shards: Iterable[OwnedShard], bound_seconds: float, answer_seconds: float) -> None:
     """Let shards come to rest: no new work, answers on the wire awaited, everything written down."""
     resting = list(shards)
-    for shard in resting:
-        shard.takes_work = False
+    await _answered(resting, answer_seconds)
     try:
         async with asyncio.timeout(bound_seconds):
             await asyncio.gather(*(shard.rest() for shard in resting))
     except TimeoutError:
         return
+
+
+async def _answered(shards: Collection[OwnedShard], bound_seconds: float) -> None:
+    """Let shards begin nothing, and wait for calls of synchronous models."""
+    for shard in shards:
+        shard.takes_work = False
+    calls = {call for shard in shards for call in shard.long_calls}
+    if calls:
+        await asyncio.wait(calls, timeout=bound_seconds)

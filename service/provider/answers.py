@@ -4,6 +4,7 @@ Decides nothing about a job and never raises on odd input.
 """
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,12 +13,15 @@ from email.utils import parsedate_to_datetime
 from pydantic import JsonValue
 
 from service.contract.scrub import scrub
-from service.core.task import Trouble
+from service.core.task import Lost, Refused, Trouble
 
+TIMEOUT_CODES = frozenset({"RequestTimeOut", "ResponseTimeout", "InternalError.Timeout"})
+"""Codes by which the vendor says that it gave up waiting for itself: the work may be done, and billed."""
 MAX_RETRY_AFTER_SECONDS = 300.0
 """A longer wish is cut: none is documented, and a wrong header must not stop the service for hours."""
 
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_. -]{0,99}")
+_MAX_COUNT = 10**9
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -85,6 +89,40 @@ def trouble_of(answer: Answer, host: str) -> Trouble:
         # Keys belong to one region, and the vendor says the same for a wrong key and a wrong region.
         message = f"key not valid for host {host}: {message}"
     return Trouble(code, scrub(message), answer.http_status, retry_after_seconds(answer.headers))
+
+
+def not_served(answer: Answer, host: str) -> Refused | Lost:
+    """What a submit that was not served came to.
+
+    Refused needs the word of the API itself, or a 3xx or 4xx of whoever stands before it. Anything that
+    could have been said after the work was taken on - a gateway's time-out, a 5xx page - is Lost.
+    """
+    trouble = trouble_of(answer, host)
+    if trouble.code in TIMEOUT_CODES or answer.http_status in (408, 504):
+        return Lost(trouble)
+    if answer.http_status >= 500 and trouble.code == "http_error":
+        return Lost(trouble)
+    return Refused(trouble)
+
+
+def not_as_said(answer: Answer, host: str) -> Refused | Lost:
+    """What a submit came to that was served, by its status, and whose body is not what it should be."""
+    if object_of(answer.body) is None:
+        return Lost(Trouble("not_json", "the answer to the submit is not a JSON object", answer.http_status))
+    business = trouble_of(answer, host)
+    if business.code == "http_error":
+        return Lost(
+            Trouble("unexpected_answer", "the submit's answer says nothing of use", answer.http_status)
+        )
+    return Lost(business) if business.code in TIMEOUT_CODES else Refused(business)
+
+
+def number_in(document: Mapping[str, JsonValue], name: str) -> int | None:
+    """The whole number under `name`, fractions rounded up; None for what is none, or absurd."""
+    value = document.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return math.ceil(value) if 0 <= value <= _MAX_COUNT else None
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:

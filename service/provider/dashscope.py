@@ -16,12 +16,14 @@ import httpx
 from pydantic import JsonValue, SecretStr
 
 from service.clock import Clock, SystemClock
+from service.contract.models import Way, model_info
 from service.core.task import Lost, NotSent, SubmitAnswer, TaskPage, TaskView, Trouble
 from service.errors import ConfigError
-from service.provider.answers import Answer, error_in, object_of, trouble_of
+from service.provider import file_tasks, omni, short_audio
+from service.provider.answers import Answer, error_in, not_as_said, not_served, object_of, trouble_of
 from service.provider.bodies import BodyBroken, BodyTooLarge, read_body
 from service.provider.fetch import FetchGuard, ResultFetcher
-from service.provider.file_tasks import SUBMIT_PATH, read_submit, read_task, submit_body, submit_headers
+from service.provider.regions import compatible_url, with_regions
 from service.provider.task_list import list_path, read_page
 from service.provider.transport import AiohttpTransport, submit_transport
 from service.provider.vendor_clock import VendorClock
@@ -37,7 +39,9 @@ class DashScopeConfig:
     """One account on one host. `base_url` goes up to `/api/v1`; the key belongs to that host's region.
 
     `submit_timeout_seconds` is the total time of a submit, whatever it is spent on: when it is over, no byte
-    of it can reach the provider any more. `call_timeout_seconds` is the total time of any other call.
+    of it can reach the provider any more. `answer_timeout_seconds` is the same for synchronous models, whose
+    answer takes as long as their work (the vendor gives short audio 300 s). `call_timeout_seconds` is the
+    total time of any other call.
     """
 
     base_url: str
@@ -45,6 +49,8 @@ class DashScopeConfig:
     workspace: str | None = None
     submit_timeout_seconds: float = 30.0
     call_timeout_seconds: float = 10.0
+    answer_timeout_seconds: float = 600.0
+    data_inspection: str | None = None
     max_connections: int = 64
 
     def __post_init__(self) -> None:
@@ -126,28 +132,69 @@ class DashScope:
     async def submit(
         self, model: str, file_urls: Sequence[str], options: Mapping[str, JsonValue]
     ) -> SubmitAnswer:
-        """Create one task, in one POST on a connection of its own; see `Provider.submit`."""
-        total = self._config.submit_timeout_seconds
-        departure = _Departure(self._now_seconds, self._now_seconds() + self._config.connect_seconds)
-        body = submit_body(model, file_urls, options)
-        request = self._request("POST", SUBMIT_PATH, submit_headers(file_urls), body)
+        """Ask for the work, in one POST on a connection of its own; see `Provider.submit`."""
+        info = model_info(model)
+        way = Way.FILE_TASK if info is None else info.way
+        config = self._config
+        total = config.submit_timeout_seconds if way is Way.FILE_TASK else config.answer_timeout_seconds
+        departure = _Departure(self._now_seconds, self._now_seconds() + config.connect_seconds)
+        request = self._submission(way, model, file_urls, options)
         request.extensions["trace"] = departure
         connect = self._config.connect_seconds
         request.extensions["timeout"] = {"pool": connect, "connect": connect}
         try:
             async with asyncio.timeout(total):
-                return read_submit(await self._answer(self._submits, request), self._host)
-        except (TimeoutError, httpx.HTTPError, BodyBroken) as error:
+                return with_regions(await self._submitted(way, model, request), model, self._host)
+        except (TimeoutError, httpx.HTTPError, BodyBroken, BodyTooLarge) as error:
             if departure.has_begun:
                 return Lost(self._trouble(error, total))
             if departure.is_too_late:
                 return NotSent(Trouble("intent_too_old", "the connection took too long to be used any more"))
             return NotSent(Trouble("connect_failed", f"no connection to {self._host}"))
 
+    def _submission(
+        self, way: Way, model: str, file_urls: Sequence[str], options: Mapping[str, JsonValue]
+    ) -> httpx.Request:
+        match way:
+            case Way.FILE_TASK:
+                path, body = file_tasks.SUBMIT_PATH, file_tasks.submit_body(model, file_urls, options)
+                return self._request("POST", path, file_tasks.submit_headers(file_urls), body)
+            case Way.SHORT_AUDIO:
+                path, body = short_audio.CALL_PATH, short_audio.call_body(model, file_urls[0], options)
+                return self._request("POST", path, file_tasks.resolve_headers(file_urls), body)
+            case Way.OMNI:
+                url = compatible_url(self._base_url) + omni.CALL_PATH
+                headers = {**file_tasks.resolve_headers(file_urls), "Accept": "text/event-stream"}
+                return self._request("POST", url, headers, omni.call_body(model, file_urls[0], options))
+
+    async def _submitted(self, way: Way, model: str, request: httpx.Request) -> SubmitAnswer:
+        if way is Way.OMNI:
+            return await self._streamed(model, request)
+        answer = await self._answer(self._submits, request)
+        read = file_tasks.read_submit if way is Way.FILE_TASK else short_audio.read_call
+        return read(answer, self._host)
+
+    async def _streamed(self, model: str, request: httpx.Request) -> SubmitAnswer:
+        """Put a stream together as it comes; anything else than a stream is an error's answer."""
+        response = await self._submits.handle_async_request(request)
+        try:
+            if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                body = await read_body(response, MAX_ANSWER_BYTES, MAX_ANSWER_BYTES)
+                answer = Answer(response.status_code, response.headers, body)
+                read = not_as_said if answer.is_success else not_served
+                return read(answer, self._host)
+            stream = omni.Stream(model)
+            async for chunk in response.aiter_raw():
+                if not stream.feed(chunk):
+                    break
+            return stream.result()
+        finally:
+            await response.aclose()
+
     async def query(self, task_id: str) -> TaskView | Trouble:
         """Look at a task once."""
         answer = await self._call("GET", f"/tasks/{quote(task_id, safe='')}")
-        return answer if isinstance(answer, Trouble) else read_task(answer, task_id, self._host)
+        return answer if isinstance(answer, Trouble) else file_tasks.read_task(answer, task_id, self._host)
 
     async def list_tasks(self, page_no: int) -> TaskPage | Trouble:
         """One page of the account's tasks."""
@@ -192,9 +239,12 @@ class DashScope:
         }
         if self._config.workspace:
             common["X-DashScope-WorkSpace"] = self._config.workspace
+        if self._config.data_inspection:
+            common["X-DashScope-DataInspection"] = self._config.data_inspection
         if body:
             common["Content-Type"] = "application/json"
-        return httpx.Request(method, self._base_url + path, headers={**common, **headers}, content=body)
+        url = self._base_url + path if path.startswith("/") else path
+        return httpx.Request(method, url, headers={**common, **headers}, content=body)
 
     def _trouble(self, error: Exception, total_seconds: float) -> Trouble:
         """What a call that came to no answer is called; foreign texts stay out of it."""

@@ -4,85 +4,81 @@ Translates and never decides: what a code means for a job is `core.verdicts`' bu
 """
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 
 from pydantic import JsonValue
 
+from service.contract.models import Family, model_info
 from service.core.task import (
     TERMINAL,
     Accepted,
     FileView,
     Lost,
     Refused,
-    SubmitAnswer,
     TaskStatus,
     TaskView,
     Trouble,
 )
-from service.provider.answers import Answer, error_in, object_of, part, text, trouble_of
+from service.provider.answers import (
+    Answer,
+    error_in,
+    not_as_said,
+    not_served,
+    number_in,
+    object_of,
+    part,
+    text,
+    trouble_of,
+)
 
 SUBMIT_PATH = "/services/audio/asr/transcription"
 
-TIMEOUT_CODES = frozenset({"RequestTimeOut", "ResponseTimeout", "InternalError.Timeout"})
-"""Codes by which the vendor says that it gave up waiting for itself: the task may exist."""
-
 _TASK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _STATUSES = {status.value: status for status in TaskStatus}
-_MAX_BILLED_SECONDS = 10**9
+
+
+def resolve_headers(file_urls: Sequence[str]) -> dict[str, str]:
+    """The header that any body with an `oss://` URL needs."""
+    has_oss = any(url.lower().startswith("oss://") for url in file_urls)
+    return {"X-DashScope-OssResourceResolve": "enable"} if has_oss else {}
 
 
 def submit_headers(file_urls: Sequence[str]) -> dict[str, str]:
     """The headers that a submit needs besides authorization and content type."""
-    headers = {"X-DashScope-Async": "enable"}
-    if any(url.lower().startswith("oss://") for url in file_urls):
-        headers["X-DashScope-OssResourceResolve"] = "enable"
-    return headers
+    return {"X-DashScope-Async": "enable", **resolve_headers(file_urls)}
 
 
 def submit_body(model: str, file_urls: Sequence[str], options: Mapping[str, JsonValue]) -> bytes:
     """The JSON of a submit; `parameters` is always there, since workspace hosts fail a task without it."""
-    document = {"model": model, "input": {"file_urls": list(file_urls)}, "parameters": _parameters(options)}
+    info = model_info(model)
+    takes_one = info is not None and info.family is Family.QWEN_ASR_FILES
+    audio: dict[str, JsonValue] = {"file_url": file_urls[0]} if takes_one else {"file_urls": list(file_urls)}
+    if "context" in options:
+        audio["context"] = options["context"]
+    document = {"model": model, "input": audio, "parameters": _parameters(options)}
     return json.dumps(document, separators=(",", ":")).encode()
 
 
 def _parameters(options: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     """Options as the vendor wants them: the word filter as a string of JSON, extras merged in as they are."""
-    named = {name: value for name, value in options.items() if name != "extra_parameters"}
+    named = {name: value for name, value in options.items() if name not in ("extra_parameters", "context")}
     word_filter = named.get("special_word_filter")
     if isinstance(word_filter, dict):
         named["special_word_filter"] = json.dumps(word_filter, separators=(",", ":"), ensure_ascii=False)
     return {**named, **part(options, "extra_parameters")}
 
 
-def read_submit(answer: Answer, host: str) -> SubmitAnswer:
-    """What a submit came to.
-
-    Refused needs the word of the API itself, or a 3xx or 4xx of whoever stands before it. Anything that
-    could have been said after the task was made - a gateway's time-out, a 5xx page - is Lost.
-    """
-    if answer.is_success:
-        return _read_served(answer)
-    trouble = trouble_of(answer, host)
-    if trouble.code in TIMEOUT_CODES or answer.http_status in (408, 504):
-        return Lost(trouble)
-    if answer.http_status >= 500 and trouble.code == "http_error":
-        return Lost(trouble)
-    return Refused(trouble)
-
-
-def _read_served(answer: Answer) -> SubmitAnswer:
-    document = object_of(answer.body)
-    if document is None:
-        return Lost(Trouble("not_json", "the answer to the submit is not a JSON object", answer.http_status))
-    task_id = text(part(document, "output"), "task_id")
-    if task_id and _TASK_ID.fullmatch(task_id):
+def read_submit(answer: Answer, host: str) -> Accepted | Refused | Lost:
+    """What a submit came to: a task, no task, or nobody knows; see `answers.not_served`."""
+    if not answer.is_success:
+        return not_served(answer, host)
+    task_id = text(part(object_of(answer.body) or {}, "output"), "task_id")
+    if task_id is None:
+        return not_as_said(answer, host)
+    if _TASK_ID.fullmatch(task_id):
         return Accepted(task_id)
-    business = trouble_of(answer, "the provider")
-    if task_id or business.code == "http_error":
-        return Lost(Trouble("unexpected_answer", "the submit's answer names no task", answer.http_status))
-    return Lost(business) if business.code in TIMEOUT_CODES else Refused(business)
+    return Lost(Trouble("unexpected_answer", "the submit's answer names no task", answer.http_status))
 
 
 def read_task(answer: Answer, task_id: str, host: str) -> TaskView | Trouble:
@@ -116,7 +112,13 @@ def _task_trouble(output: Mapping[str, JsonValue]) -> Trouble:
 
 
 def _files(output: Mapping[str, JsonValue]) -> tuple[FileView, ...]:
-    """The files that the task lists, in the vendor's order, which is not that of the submit."""
+    """The files that the task lists, in the vendor's order, which is not that of the submit.
+
+    Qwen-ASR has one file, `result`, and does not say which: its URL is in the result file alone.
+    """
+    transcription_url = text(part(output, "result"), "transcription_url")
+    if transcription_url:
+        return (FileView("", transcription_url=transcription_url),)
     results = output.get("results")
     if not isinstance(results, list):
         return ()
@@ -136,11 +138,5 @@ def _billed_seconds(document: Mapping[str, JsonValue]) -> int | None:
     """`usage.duration`, or `usage.seconds` of Qwen-ASR; field reports place usage inside the output too."""
     output = part(document, "output")
     holders = (part(document, "usage"), part(output, "usage"), output)
-    found = (_seconds(holder.get(name)) for holder in holders for name in ("duration", "seconds"))
+    found = (number_in(holder, name) for holder in holders for name in ("duration", "seconds"))
     return next((seconds for seconds in found if seconds is not None), None)
-
-
-def _seconds(value: JsonValue) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return math.ceil(value) if 0 <= value <= _MAX_BILLED_SECONDS else None

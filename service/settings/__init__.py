@@ -17,21 +17,23 @@ from service.settings.environment import (
     variables,
 )
 from service.settings.knobs import (
-    VENDOR_KEY,
     DeduplicationSettings,
-    FetchSettings,
     HttpSettings,
     KafkaSettings,
     LimitSettings,
     LogSettings,
     OutcomeSettings,
-    ProviderSettings,
-    QuotaSettings,
     RequestSettings,
     ShutdownSettings,
-    SpendSettings,
     SubmitSettings,
     TopicSettings,
+)
+from service.settings.provider_knobs import (
+    VENDOR_KEY,
+    FetchSettings,
+    ProviderSettings,
+    QuotaSettings,
+    SpendSettings,
 )
 
 

@@ -6,27 +6,16 @@ Nothing here opens a connection; files of secrets are read when they are asked f
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
-from service.errors import ConfigError
-from service.settings.environment import BaseUrl, Hosts, Names, Text, Topic, read_secret, variable
+from service.settings.environment import Hosts, Names, Text, Topic, read_secret, variable
+from service.settings.group import Group, exclusive
 
-VENDOR_KEY = "DASHSCOPE_API_KEY"
-"""The variable that the vendor's own tools read."""
-MIB = 1024**2
 ROLES = ("requests", "results", "failures", "journal")
 """What the four topics are for."""
 
 
-def _both(group: str, secret: str) -> ValueError:
-    return ValueError(f"{variable(group, secret)} and {variable(group, secret + '_file')} exclude each other")
-
-
-class _Group(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class KafkaSettings(_Group):
+class KafkaSettings(Group):
     """How to reach Kafka, and this member's part in the group."""
 
     bootstrap_servers: Text = Field(
@@ -82,7 +71,7 @@ class KafkaSettings(_Group):
     @model_validator(mode="after")
     def _can_log_in(self) -> Self:
         if self.sasl_password and self.sasl_password_file:
-            raise _both("kafka", "sasl_password")
+            raise exclusive("kafka", "sasl_password")
         has_password = self.sasl_password is not None or self.sasl_password_file is not None
         if self.security_protocol.startswith("SASL") and not (self.sasl_username and has_password):
             names = variable("kafka", "sasl_username"), variable("kafka", "sasl_password_file")
@@ -92,7 +81,7 @@ class KafkaSettings(_Group):
         return self
 
 
-class TopicSettings(_Group):
+class TopicSettings(Group):
     """The four topics."""
 
     requests: Topic = Field(default="transcription.requests", description="Where users publish requests.")
@@ -117,71 +106,7 @@ class TopicSettings(_Group):
         return self
 
 
-class ProviderSettings(_Group):
-    """The provider's API and our account on it."""
-
-    base_url: BaseUrl = Field(
-        default="https://dashscope-intl.aliyuncs.com/api/v1",
-        description="The API of the region that the key belongs to.",
-    )
-    api_key: SecretStr | None = Field(
-        default=None,
-        description=f"The API key; better from a file. {VENDOR_KEY} is read when neither is set.",
-    )
-    api_key_file: Path | None = Field(default=None, description="A file that holds the API key.")
-    workspace: Text | None = Field(default=None, description="The workspace's id, for keys that need one.")
-    submit_timeout_seconds: float = Field(
-        default=30.0, ge=1, le=300, description="The whole time of a submit."
-    )
-    call_timeout_seconds: float = Field(
-        default=10.0, ge=0.5, le=120, description="The whole time of any other call."
-    )
-
-    def key(self) -> SecretStr:
-        """The key, read from its file where there is one; raises `ConfigError` also where there is none."""
-        key = self.api_key or read_secret(self.api_key_file, variable("provider", "api_key_file"))
-        if key is None:
-            file, direct = variable("provider", "api_key_file"), variable("provider", "api_key")
-            raise ConfigError(f"the provider's API key is missing; set {file}, {direct} or {VENDOR_KEY}")
-        return key
-
-    @model_validator(mode="after")
-    def _has_one_key(self) -> Self:
-        if self.api_key and self.api_key_file:
-            raise _both("provider", "api_key")
-        return self
-
-
-class QuotaSettings(_Group):
-    """How much of the account's quota the service, all replicas together, may use."""
-
-    part: float = Field(default=0.75, gt=0, le=1, description="The part of the account's quota that is ours.")
-    calls_per_second: float = Field(
-        default=20.0,
-        gt=0,
-        le=10_000,
-        description="The account's quota for queries, lists and cancels, of each.",
-    )
-    submit_per_minute: float | None = Field(
-        default=None,
-        gt=0,
-        le=1_000_000,
-        description="The account's quota for submits; none means the model table's.",
-    )
-
-
-class SpendSettings(_Group):
-    """A brake on what a day may cost."""
-
-    seconds_per_day: int | None = Field(
-        default=None,
-        ge=1,
-        le=10_000_000_000,
-        description="Billed seconds a UTC day, all replicas together; then submits wait for midnight.",
-    )
-
-
-class RequestSettings(_Group):
+class RequestSettings(Group):
     """What requests may ask for, and what is assumed where they say nothing."""
 
     allowed_hosts: Hosts | None = Field(
@@ -203,7 +128,7 @@ class RequestSettings(_Group):
     )
 
 
-class SubmitSettings(_Group):
+class SubmitSettings(Group):
     """What to do with a submit whose answer was lost: the provider may have made, and billed, a task."""
 
     on_uncertain: Literal["reconcile", "resubmit", "fail"] = Field(
@@ -218,7 +143,7 @@ class SubmitSettings(_Group):
     )
 
 
-class OutcomeSettings(_Group):
+class OutcomeSettings(Group):
     """What results and failures say."""
 
     source: Text = Field(default="/scribe", description="The CloudEvents `ce_source` of outcomes.")
@@ -228,7 +153,7 @@ class OutcomeSettings(_Group):
     )
 
 
-class DeduplicationSettings(_Group):
+class DeduplicationSettings(Group):
     """How long finished jobs are remembered, so that a repeated request is not done twice."""
 
     window_seconds: int = Field(
@@ -237,46 +162,31 @@ class DeduplicationSettings(_Group):
     jobs: int = Field(default=100_000, ge=0, le=10_000_000, description="At most so many, in each shard.")
 
 
-class LimitSettings(_Group):
+class LimitSettings(Group):
     """What bounds memory and connections of one process."""
 
     open_jobs: int = Field(
         default=20_000, ge=1, le=1_000_000, description="Open jobs; above it requests wait in Kafka."
     )
-    posts_in_flight: int = Field(default=32, ge=1, le=1000, description="Submits on the wire at a time.")
-    queries_in_flight: int = Field(default=32, ge=1, le=1000, description="Queries on the wire at a time.")
+    calls_in_flight: int = Field(
+        default=32,
+        ge=1,
+        le=1000,
+        description="Submits, queries, and calls of synchronous models on the wire at a time, of each.",
+    )
     fetches_in_flight: int = Field(
         default=8, ge=1, le=1000, description="Result files being fetched at a time."
     )
 
 
-class FetchSettings(_Group):
-    """Where result files may come from, and how large they may be."""
-
-    hosts: Hosts = Field(
-        default=("aliyuncs.com",), description="Hosts reached by https, each with those below it."
-    )
-    plain_http_hosts: Hosts = Field(
-        default=(),
-        description="Exact hosts reached also by http, on any port, private ones too: a simulator's.",
-    )
-    max_compressed_bytes: int = Field(
-        default=64 * MIB, ge=1024, le=1024 * MIB, description="Largest file on the wire."
-    )
-    max_decoded_bytes: int = Field(
-        default=128 * MIB, ge=1024, le=4096 * MIB, description="Largest file after gzip."
-    )
-    timeout_seconds: float = Field(default=120.0, ge=1, le=3600, description="The whole time of one fetch.")
-
-
-class HttpSettings(_Group):
+class HttpSettings(Group):
     """The port of /livez, /readyz, /metrics and /status."""
 
     host: Text = Field(default="0.0.0.0", description="The address to listen on.")  # noqa: S104 - probes come from the node
     port: int = Field(default=8080, ge=0, le=65_535, description="The port; 0 takes any free one.")
 
 
-class LogSettings(_Group):
+class LogSettings(Group):
     """The log, on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(
@@ -287,9 +197,15 @@ class LogSettings(_Group):
     )
 
 
-class ShutdownSettings(_Group):
+class ShutdownSettings(Group):
     """A clean stop."""
 
     grace_seconds: float = Field(
         default=25.0, ge=1, le=600, description="How long a stop may take; below the pod's own."
+    )
+    answer_seconds: float = Field(
+        default=30.0,
+        ge=0,
+        le=600,
+        description="How long a stop waits, before that, for answers of synchronous models, which are paid.",
     )

@@ -13,8 +13,11 @@ from urllib.parse import urlsplit
 
 from pydantic import JsonValue
 
+from service.contract.models import model_info
 from service.core.task import (
     Accepted,
+    Answered,
+    Bill,
     FileView,
     ListedTask,
     Lost,
@@ -109,7 +112,11 @@ class FakeProvider:
             return fault
         task = self._make(model, tuple(file_urls), dict(options))
         await self.submit_gate.wait()
-        return Lost(TIMEOUT) if fault is AfterWork.LOSE_ANSWER else Accepted(task.task_id)
+        if fault is AfterWork.LOSE_ANSWER:
+            return Lost(TIMEOUT)
+        info = model_info(model)
+        is_synchronous = info is not None and info.is_synchronous
+        return self._answered(task) if is_synchronous else Accepted(task.task_id)
 
     async def query(self, task_id: str) -> TaskView | Trouble:
         """The task's next status; UNKNOWN for one that was never made or is forgotten."""
@@ -188,6 +195,19 @@ class FakeProvider:
         self.submits.append(task)
         return task
 
+    def _answered(self, task: FakeTask) -> Answered:
+        """What a synchronous model of the qwen3-asr-flash kind answers."""
+        task.is_unlisted = True
+        message: dict[str, JsonValue] = {
+            "role": "assistant",
+            "content": [{"text": self._text(task.file_urls[0])}],
+            "annotations": [{"type": "audio_info", "language": "en", "emotion": "neutral"}],
+        }
+        return Answered({"choices": [{"finish_reason": "stop", "message": message}]}, Bill(seconds=3))
+
+    def _text(self, file_url: str) -> str:
+        return self.texts.get(file_url, f"Transcript of {urlsplit(file_url).path.rpartition('/')[2]}.")
+
     def _look(self, task: FakeTask) -> TaskView:
         status = self._status(task)
         task.looks += 1
@@ -228,7 +248,7 @@ class FakeProvider:
         return FileView(file_url, transcription_url=_result_url(task, index))
 
     def _result(self, file_url: str) -> bytes:
-        text = self.texts.get(file_url, f"Transcript of {urlsplit(file_url).path.rpartition('/')[2]}.")
+        text = self._text(file_url)
         document = {
             "file_url": file_url,
             "properties": {

@@ -23,9 +23,9 @@ from service.core.task import (
 )
 from service.core.verdicts import TABLE, Action, Row, on_fetch, on_file, on_submit
 from service.errors import FailureCode
+from service.provider.answers import TIMEOUT_CODES
 from service.provider.dashscope import DashScope, DashScopeConfig
 from service.provider.fetch import FetchGuard
-from service.provider.file_tasks import TIMEOUT_CODES
 
 KEY = "sk-canary-0123456789abcdef"
 VENDOR_ROWS = [(code, row) for code, row in TABLE.items() if code not in OWN_CODES]

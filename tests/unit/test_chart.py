@@ -75,7 +75,8 @@ def test_the_pod_has_no_rights_and_the_time_to_stop() -> None:
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
-    assert spec["terminationGracePeriodSeconds"] > settings.Settings().shutdown.grace_seconds
+    shutdown = settings.Settings().shutdown
+    assert spec["terminationGracePeriodSeconds"] > shutdown.grace_seconds + shutdown.answer_seconds
 
 
 def test_probes_and_scrapes_find_the_port_by_its_name() -> None:

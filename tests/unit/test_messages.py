@@ -339,7 +339,7 @@ def test_the_name_of_an_unknown_field_is_scrubbed() -> None:
 
 def test_options_and_models_have_their_own_codes() -> None:
     assert refused(encoded(options={"enable_itn": True})).code is FailureCode.INVALID_OPTION
-    assert refused(encoded(model="paraformer-v9")).code is FailureCode.UNKNOWN_MODEL
+    assert refused(encoded(model="whisper-1")).code is FailureCode.UNKNOWN_MODEL
 
 
 @pytest.mark.parametrize(

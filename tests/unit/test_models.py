@@ -4,7 +4,16 @@ import re
 
 import pytest
 
-from service.contract.models import Family, known_models, model_info, model_pattern
+from service.contract.models import (
+    MODELS,
+    VIRGINIA,
+    Family,
+    is_listed,
+    known_models,
+    model_info,
+    model_pattern,
+    models_of,
+)
 
 KNOWN = ["fun-asr", "fun-asr-mtl", "fun-asr-2025-11-07", "fun-asr-2025-08-25", "fun-asr-mtl-2025-08-25"]
 UNKNOWN = [
@@ -12,14 +21,16 @@ UNKNOWN = [
     "FUN-ASR",
     "fun-asr ",
     "fun-asr\n",
-    "fun-asr-flash-2026-06-15",
     "fun-asr-2025-13-01",
     "fun-asr-2025-02-30",
     "fun-asr-20251107",
     "fun-asr-2025-11-07-2025-11-07",
     "fun-asr-２０２５-11-07",
-    "paraformer-v2",
-    "qwen3-asr-flash-filetrans",
+    "paraformer",
+    "sensevoice-v1",
+    "qwen3-omni-flash-realtime",
+    "qwen3-asr-flash-us-2025-09-08",
+    "qwen3.5.1-omni-plus",
 ]
 
 
@@ -46,3 +57,41 @@ def test_a_snapshot_has_the_limits_of_its_alias_unless_the_table_says_otherwise(
 
 def test_every_known_model_has_a_row() -> None:
     assert all(model_info(name) for name in known_models())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_pattern_of_its_family_and_of_no_other_fits_a_listed_model(name: str) -> None:
+    fitting = [family for family in Family if re.search(model_pattern(family), name)]
+    assert fitting == [MODELS[name].family]
+
+
+@pytest.mark.parametrize(
+    ("name", "like"),
+    [
+        ("paraformer-v3", "paraformer-v2"),
+        ("qwen-audio-3.2-asr-flash-filetrans", "qwen-audio-3.1-asr-flash-filetrans"),
+        ("qwen4-asr-flash-filetrans-2027-01-01", "qwen3-asr-flash-filetrans"),
+        ("qwen3-asr-flash-2027-01-01", "qwen3-asr-flash"),
+        ("qwen3-asr-flash-2027-01-01-us", "qwen3-asr-flash-us"),
+        ("qwen3.6-omni-flash", "qwen3.5-omni-flash"),
+        ("qwen3-omni-flash-2025-12-01", "qwen3-omni-flash"),
+    ],
+)
+def test_a_later_version_is_taken_for_its_namesake_and_is_not_listed(name: str, like: str) -> None:
+    assert model_info(name) == MODELS[like]
+    assert not is_listed(name)
+    assert re.search(model_pattern(MODELS[like].family), name)
+
+
+def test_every_family_has_models_and_every_model_is_one_way_only() -> None:
+    for family in Family:
+        rows = [MODELS[name] for name in models_of(family)]
+        assert len({row.way for row in rows}) == 1
+        assert all(row.files_per_task == 1 for row in rows if row.is_synchronous)
+
+
+def test_only_the_us_names_are_served_in_virginia() -> None:
+    assert {name for name, row in MODELS.items() if VIRGINIA in row.regions} == {
+        "qwen3-asr-flash-us",
+        "qwen3-asr-flash-2025-09-08-us",
+    }

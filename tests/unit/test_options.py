@@ -78,8 +78,19 @@ def test_the_word_filter_may_be_the_string_of_the_vendors_samples() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"enable_itn": True}, "`enable_itn` is an option of qwen3-asr-flash-filetrans, not of fun-asr"),
-        ({"phrase_id": "x"}, "`phrase_id` is an option of paraformer-v1, not of fun-asr"),
+        (
+            {"enable_itn": True},
+            "`enable_itn` is not an option of fun-asr; models that have it: qwen3-asr-flash-filetrans",
+        ),
+        (
+            {"disfluency_removal_enabled": True},
+            "`disfluency_removal_enabled` is not an option of fun-asr; models that have it: paraformer-v2, "
+            "paraformer-8k-v2, paraformer-v1, paraformer-8k-v1, paraformer-mtl-v1",
+        ),
+        (
+            {"phrase_id": "x"},
+            "`phrase_id` is not an option of fun-asr: it is of an older way to give hotwords: use `hotwords`",
+        ),
         ({"speaker_count": 2}, NEEDS_DIARIZATION),
         ({"speaker_count": 2, "diarization_enabled": False}, NEEDS_DIARIZATION),
         ({"diarization_enabled": True, "channel_id": [0, 1]}, NEEDS_ONE_CHANNEL),
@@ -122,7 +133,8 @@ def test_the_name_of_an_unknown_option_is_scrubbed() -> None:
 def test_an_unknown_model_is_told_which_there_are() -> None:
     error = refused({}, model="whisper-1")
     assert error.code is FailureCode.UNKNOWN_MODEL
-    assert "fun-asr, fun-asr-mtl and their dated snapshots" in error.message
+    assert "fun-asr, fun-asr-mtl, paraformer-v2, " in error.message
+    assert error.message.endswith("qwen-omni-turbo and their dated snapshots")
     assert "whisper" not in error.message
 
 

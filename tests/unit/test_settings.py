@@ -67,8 +67,7 @@ def test_every_time_and_size_has_its_unit_in_its_name() -> None:
         "jobs",
         "open_jobs",
         "port",
-        "posts_in_flight",
-        "queries_in_flight",
+        "calls_in_flight",
         "fetches_in_flight",
     }
     for group in groups().values():

@@ -6,13 +6,13 @@ from pydantic import BaseModel, JsonValue, SecretStr
 
 from service.settings import Settings
 from service.settings.environment import variable, variables
-from service.settings.knobs import VENDOR_KEY
+from service.settings.provider_knobs import VENDOR_KEY
 
 INTRODUCTION = f"""\
 # Configuration
 
-This page is written by `python -m tools.generate_docs configuration` from `service/knobs.py`; a test keeps it
-in step.
+This page is written by `python -m tools.generate_docs configuration` from `service/settings/`; a test keeps
+it in step.
 
 Everything is set by environment variables; every one has a default. At the start the service checks them all
 and, where something is wrong, says which and why in one line and exits with code 78.

@@ -84,6 +84,8 @@ def _sample_jobs(state: State) -> Iterator[Job]:
         accepted_ms=0,
     )
     base = Job(spec, 0, URL, 0, state)
+    if state in (State.SUBMITTING, State.FINISHING):
+        yield replace(base, spec=replace(spec, model="qwen3-asr-flash"))
     has_task = state in (State.RUNNING, State.COLLECTING, State.FINISHING)
     yield replace(base, task_id="t", submitted_ms=0, transcription_url=URL) if has_task else base
 
@@ -91,6 +93,7 @@ def _sample_jobs(state: State) -> Iterator[Job]:
 def _sample_events() -> Iterator[Event]:
     yield from (events.Intended(0), events.Submitted("t", 1), events.CancelAsked(), events.DeadlinePassed())
     yield from (events.Restored(), events.Published(), events.Fetched(empty_transcript()))
+    yield events.Transcribed(empty_transcript())
     for code in CODES:
         trouble = Trouble(code, code, 429)
         yield from (events.SubmitRefused(trouble), events.SubmitLost(trouble), events.SubmitNotSent(trouble))

@@ -25,6 +25,7 @@ from service.core.events import (
     SubmitNotSent,
     SubmitRefused,
     Submitted,
+    Transcribed,
 )
 from service.core.job import Job, State
 from service.core.moment import Transition
@@ -37,6 +38,7 @@ from tests.unit.core.samples import NOW_MS, TROUBLE, job, moment, task, transcri
 EXAMPLES: dict[type[Event], Event] = {
     Intended: Intended(NOW_MS),
     Submitted: Submitted("t1", 1),
+    Transcribed: Transcribed(transcript()),
     SubmitRefused: SubmitRefused(TROUBLE),
     SubmitLost: SubmitLost(TROUBLE),
     SubmitNotSent: SubmitNotSent(TROUBLE),
@@ -52,7 +54,7 @@ EXAMPLES: dict[type[Event], Event] = {
     Restored: Restored(),
     Published: Published(),
 }
-ANSWERS_TO_A_POST = (Submitted, SubmitRefused, SubmitLost, SubmitNotSent)
+ANSWERS_TO_A_POST = (Submitted, Transcribed, SubmitRefused, SubmitLost, SubmitNotSent)
 ANSWERS_TO_A_PASS = (Adopted, NotFound, OutOfReach)
 IMPOSSIBLE: set[tuple[State, type[Event]]] = {
     # No POST is out.

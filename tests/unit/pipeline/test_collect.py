@@ -12,9 +12,10 @@ from service.core.events import CancelAsked, Event, Fetched, FetchFailed
 from service.core.job import State
 from service.core.task import TaskStatus, Trouble
 from service.messages import Result
-from service.pipeline import collect
-from service.pipeline.collect import INLINE_BYTES, Errand, read_transcript
+from service.pipeline import transcripts
+from service.pipeline.collect import Errand
 from service.pipeline.publish import BEHIND_SECONDS, OwnedShard
+from service.pipeline.transcripts import INLINE_BYTES, read_transcript
 from tests.fakes.clock import settle
 from tests.unit.core.samples import KEY, job
 from tests.unit.pipeline.world import Limits, World, job_of, state
@@ -244,7 +245,7 @@ def result_file(text: str = SECRET, padding: int = 0) -> bytes:
 
 def watched_threads(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Tells of each reading whether it was on the loop's own thread."""
-    read: Callable[[bytes, str], Event] = collect.read_transcript
+    read: Callable[[bytes, str], Event] = transcripts.read_transcript
     seen: list[bool] = []
     main = threading.current_thread()
 
@@ -252,7 +253,7 @@ def watched_threads(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
         seen.append(threading.current_thread() is main)
         return read(body, model)
 
-    monkeypatch.setattr(collect, "read_transcript", reading)
+    monkeypatch.setattr(transcripts, "read_transcript", reading)
     return seen
 
 
@@ -274,13 +275,13 @@ async def test_a_shard_that_closes_while_a_thread_reads_gets_nothing(
     world.provider.next_fetches.append(result_file(padding=INLINE_BYTES))
     closing: list[OwnedShard] = []
     loop = asyncio.get_running_loop()
-    read: Callable[[bytes, str], Event] = collect.read_transcript
+    read: Callable[[bytes, str], Event] = transcripts.read_transcript
 
     def reading(body: bytes, model: str) -> Event:
         loop.call_soon_threadsafe(closing[0].close)
         return read(body, model)
 
-    monkeypatch.setattr(collect, "read_transcript", reading)
+    monkeypatch.setattr(transcripts, "read_transcript", reading)
     world.provider.fetch_gate.clear()
     shard = await collecting(world, "r")
     closing.append(shard)

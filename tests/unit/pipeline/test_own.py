@@ -537,7 +537,7 @@ async def test_leaving_waits_for_suspended_shards_too(member: Member) -> None:
     member.deliver(0, "r")
     await member.world.clock.sleep(1)
     await member.shards.revoked([0])
-    leaving = asyncio.create_task(member.shards.leave(20.0))
+    leaving = asyncio.create_task(member.shards.leave(20.0, 20.0))
     await member.world.clock.sleep(1)
     assert not leaving.done()
     member.world.provider.submit_gate.set()
@@ -634,7 +634,7 @@ async def test_leaving_writes_everything_and_keeps_the_shards_for_the_last_commi
     [shard] = await member.own(0)
     member.deliver(0, "r")
     await settle()
-    leaving = asyncio.create_task(member.shards.leave(20.0))
+    leaving = asyncio.create_task(member.shards.leave(20.0, 20.0))
     await member.world.clock.sleep(5)
     assert not leaving.done()
     member.world.provider.submit_gate.set()
@@ -646,7 +646,7 @@ async def test_leaving_writes_everything_and_keeps_the_shards_for_the_last_commi
 
 async def test_records_that_come_on_the_way_out_are_left_to_the_next_owner(member: Member) -> None:
     [shard] = await member.own(0)
-    await member.shards.leave(20.0)
+    await member.shards.leave(20.0, 20.0)
     member.deliver(0, "r")
     assert member.world.seen.admissions == []
     assert shard.state.cursor == Cursor(0)
@@ -658,7 +658,7 @@ async def test_leaving_is_bounded(member: Member) -> None:
     member.deliver(0, "r")
     await member.world.clock.sleep(1)
     began = member.world.clock.boot_seconds()
-    await member.shards.leave(20.0)
+    await member.shards.leave(20.0, 20.0)
     assert member.world.clock.boot_seconds() - began == pytest.approx(20.0, abs=0.1)
 
 
@@ -666,7 +666,7 @@ async def test_a_shard_that_is_still_being_restored_is_not_begun_on_the_way_out(
     gate = member.journal.hang(0)
     member.shards.assigned([0])
     await member.world.clock.sleep(1)
-    await member.shards.leave(20.0)
+    await member.shards.leave(20.0, 20.0)
     gate.set()
     await member.world.clock.sleep(60)
     assert member.words() == []
@@ -674,7 +674,7 @@ async def test_a_shard_that_is_still_being_restored_is_not_begun_on_the_way_out(
 
 async def test_a_rebalance_on_the_way_out_begins_nothing(member: Member) -> None:
     await member.own(0)
-    await member.shards.leave(20.0)
+    await member.shards.leave(20.0, 20.0)
     await member.shards.revoked([0])
     member.shards.assigned([0, 1])
     await member.world.clock.sleep(60)

@@ -383,7 +383,7 @@ async def test_a_drain_gives_up_at_its_bound(world: World) -> None:
     for shard in shards:
         await world.take(shard, "a")
     began = world.clock.boot_seconds()
-    await drain(shards, 10.0)
+    await drain(shards, 10.0, 0.0)
     assert world.clock.boot_seconds() - began == pytest.approx(10.0, abs=0.01)
     assert [shard.takes_work for shard in shards] == [False, False]
     assert [shard.is_open for shard in shards] == [True, True]

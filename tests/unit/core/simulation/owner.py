@@ -36,15 +36,15 @@ from service.core.moment import Moment, Rules
 from service.core.record import Cursor
 from service.core.schedule import DueQueue
 from service.core.shard import Change, Move, Shard
-from service.core.task import Accepted, Lost, NotSent, Refused, SubmitAnswer, TaskView, Trouble
+from service.core.task import Accepted, Answered, Lost, NotSent, Refused, SubmitAnswer, TaskView, Trouble
 from service.errors import InvalidRecord, PublishError
 from service.kafka.addressed import Addressed
 from service.kafka.outgoing import Outgoing
 from service.kafka.topics import Topics
 from service.kafka.writer import AtLeastOnceWriter
 from service.messages import DecodedRequest, RequestLimits, read_request
-from service.pipeline.collect import read_transcript
 from service.pipeline.poll import file_of
+from service.pipeline.transcripts import read_transcript
 from tests.unit.core.simulation.doubtful import Doubtful
 from tests.unit.core.simulation.journal import CURSOR, JournalModel, check
 from tests.unit.core.simulation.plan import Plan
@@ -476,6 +476,8 @@ def _event(answer: SubmitAnswer, task_files: int) -> Event:
     match answer:
         case Accepted(task_id):
             return Submitted(task_id, task_files)
+        case Answered():
+            raise AssertionError("the simulation has no synchronous model")
         case Refused(trouble):
             return SubmitRefused(trouble)
         case Lost(trouble):

@@ -1,0 +1,233 @@
+"""The options of each model family: names, types, and what of one request cannot go together.
+
+Names and meanings are the vendor's, so that what works on the vendor's page works here; `hotwords`, `prompt`
+and `context` of synchronous models are ours. What depends on the model's row is judged by `options`.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Self
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    StrictBool,
+    StrictInt,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
+
+from service.contract.explain import refusal
+from service.contract.hotwords import Hotword
+from service.contract.models import Family
+from service.contract.option_fields import (
+    SPEAKER_RULES,
+    VOCABULARIES,
+    Frozen,
+    InstantWeight,
+    LanguageCode,
+    Options,
+    SpecialWordFilter,
+    Text,
+    WithChannels,
+    Word,
+    at_most_one,
+    object_or_wire_string,
+    rules,
+)
+
+
+class FunAsrOptions(WithChannels):
+    """Options of fun-asr, fun-asr-mtl and their snapshots."""
+
+    model_config = rules(*SPEAKER_RULES, *at_most_one("vocabulary_id", "hotwords"))
+
+    language_hints: list[LanguageCode] | None = Field(
+        default=None, min_length=1, description="Language codes; this family uses only the first."
+    )
+    vocabulary_id: Word | None = Field(
+        default=None,
+        description="A hotword list of yours, made for this very model; for another it is refused.",
+    )
+    hotwords: list[Hotword] | None = Field(
+        default=None, min_length=1, description="Words to prefer; the service makes and keeps the list."
+    )
+    special_word_filter: (
+        Annotated[
+            SpecialWordFilter,
+            BeforeValidator(object_or_wire_string, json_schema_input_type=SpecialWordFilter | str),
+        ]
+        | None
+    ) = Field(
+        default=None, description="Words to mask or remove: an object, or a string that holds its JSON."
+    )
+    diarization_enabled: StrictBool | None = Field(
+        default=None, description="Adds speaker_id to sentences; one channel only, advised up to 2 h."
+    )
+    speaker_count: Annotated[StrictInt, Field(ge=2, le=100)] | None = Field(
+        default=None, description="How many speakers to look for, a hint; needs diarization_enabled."
+    )
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.speaker_count is not None and not self.diarization_enabled:
+            raise refusal(
+                "`options.speaker_count` needs `diarization_enabled` true: without it, it has no effect"
+            )
+        if self.diarization_enabled and self.channel_id is not None and len(self.channel_id) > 1:
+            raise refusal("`options.diarization_enabled` needs a single channel in `channel_id`")
+        return self
+
+
+class ParaformerOptions(FunAsrOptions):
+    """Options of the paraformer models; hints, vocabulary_id and hotwords only of some."""
+
+    model_config = rules(*SPEAKER_RULES, *at_most_one("vocabulary_id", "hotwords"))
+
+    language_hints: list[LanguageCode] | None = Field(
+        default=None, min_length=1, description="Language codes that may be spoken, of paraformer-v2 alone."
+    )
+    disfluency_removal_enabled: StrictBool | None = Field(default=None, description="Drops filler words.")
+    timestamp_alignment_enabled: StrictBool | None = Field(
+        default=None, description="Aligns times more exactly."
+    )
+
+
+class ContextPart(Frozen):
+    """A piece of a context message's content, as the vendor writes it."""
+
+    type: str = Field(pattern=r"^(input_text|text)$")
+    text: Text
+
+
+class ContextMessage(Frozen):
+    """A message that tells what the recording is about."""
+
+    role: str = Field(pattern=r"^(user|assistant)$")
+    content: list[ContextPart] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _typed(self) -> Self:
+        expected = "input_text" if self.role == "user" else "text"
+        if any(part.type != expected for part in self.content):
+            raise refusal(f"the content of role `{self.role}` must be of type `{expected}`")
+        return self
+
+
+class QwenAudioFilesOptions(FunAsrOptions):
+    """Options of the qwen-audio filetrans models."""
+
+    model_config = rules(*SPEAKER_RULES, *at_most_one(*VOCABULARIES))
+
+    language_hints: list[LanguageCode] | None = Field(
+        default=None, min_length=1, description="Language codes that may be spoken; the first four count."
+    )
+    vocabulary: dict[Word, InstantWeight] | None = Field(
+        default=None,
+        min_length=1,
+        description="Words and their weights, 1 to 5 or 50, for this file alone: needs no list.",
+    )
+    context: list[ContextMessage] | None = Field(
+        default=None,
+        min_length=1,
+        description="Messages that tell the topic; 5 rounds of 400 characters count.",
+    )
+
+    @field_validator("vocabulary")
+    @classmethod
+    def _weights(cls, vocabulary: dict[str, int] | None) -> dict[str, int] | None:
+        if any(5 < weight < 50 for weight in (vocabulary or {}).values()):
+            raise refusal("must have weights of 1 to 5, or 50")
+        return vocabulary
+
+
+class QwenAsrFilesOptions(WithChannels):
+    """Options of qwen3-asr-flash-filetrans."""
+
+    language: LanguageCode | None = Field(
+        default=None, description="The one language spoken; leave it out when unsure or mixed."
+    )
+    enable_itn: StrictBool | None = Field(
+        default=None, description="Numbers and dates as digits, in Chinese and English."
+    )
+    enable_words: StrictBool | None = Field(
+        default=None, description="Adds words with times, and splits sentences also by punctuation."
+    )
+
+
+class AsrOptions(Frozen):
+    """The vendor's `asr_options`."""
+
+    language: LanguageCode | None = Field(
+        default=None, description="The one language spoken; leave it out when unsure or mixed."
+    )
+    enable_itn: StrictBool | None = Field(
+        default=None, description="Numbers and dates as digits, in Chinese and English."
+    )
+    enable_lid: StrictBool | None = Field(default=None, description="Tell the language that was heard.")
+
+
+class QwenAsrOptions(Options):
+    """Options of qwen3-asr-flash, which answers at once."""
+
+    reserved = frozenset({"incremental_output"})
+
+    asr_options: AsrOptions | None = Field(default=None, description="Language and form of the text.")
+    context: Text | None = Field(
+        default=None, description="A text that tells the topic: names, terms, what was said before."
+    )
+
+
+class ShortAudioOptions(Options):
+    """Options of the models for short audio that give times."""
+
+    model_config = rules(*at_most_one(*VOCABULARIES))
+
+    format: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{2,8}$")] | None = Field(
+        default=None, description="The audio's format; without it, what the URL's ending says, else wav."
+    )
+    sample_rate: Annotated[StrictInt, Field(ge=4_000, le=384_000)] | None = Field(
+        default=None, description="Samples a second of the audio, in Hz."
+    )
+    language_hints: list[LanguageCode] | None = Field(
+        default=None, min_length=1, description="Language codes that may be spoken; the first four count."
+    )
+    vocabulary_id: Word | None = Field(
+        default=None, description="A hotword list of yours, made for this very model."
+    )
+    hotwords: list[Hotword] | None = Field(
+        default=None, min_length=1, description="Words to prefer; the service makes and keeps the list."
+    )
+    vocabulary: dict[Word, InstantWeight] | None = Field(
+        default=None, min_length=1, description="Words and their weights for this file alone."
+    )
+
+
+class OmniOptions(Options):
+    """Options of the Omni models, which write down what a prompt asks for."""
+
+    reserved = frozenset(
+        {"model", "messages", "stream", "stream_options", "modalities", "audio", "n", "tools", "functions"}
+    )
+
+    prompt: Text | None = Field(
+        default=None, description="What to do with the audio; without it: write down every word."
+    )
+    format: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{2,8}$")] | None = Field(
+        default=None, description="The audio's format; without it, what the URL's ending says."
+    )
+
+
+OPTIONS: Mapping[Family, type[Options]] = MappingProxyType(
+    {
+        Family.FUN_ASR: FunAsrOptions,
+        Family.PARAFORMER: ParaformerOptions,
+        Family.QWEN_AUDIO_FILES: QwenAudioFilesOptions,
+        Family.QWEN_ASR_FILES: QwenAsrFilesOptions,
+        Family.QWEN_ASR: QwenAsrOptions,
+        Family.SHORT_AUDIO: ShortAudioOptions,
+        Family.OMNI: OmniOptions,
+    }
+)
+"""The options model of each family."""

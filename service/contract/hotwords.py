@@ -1,0 +1,63 @@
+"""Hotwords in requests: words that a model should rather hear, by the vendor's limits for one list.
+
+Limits: the vendor's hotword pages (provider API, section 9); how many a list may hold is in the model table.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StringConstraints, model_validator
+
+from service.contract.explain import refusal
+
+MAX_CHARS = 15
+"""Of a word that has any character beyond ASCII."""
+MAX_PARTS = 7
+"""Parts between spaces of a word in ASCII."""
+USUAL_WEIGHT = 4
+SUPER_WEIGHT = 50
+"""Only the qwen-audio models know it, for at most `MAX_SUPER` words of a list."""
+MAX_SUPER = 50
+
+HotwordLanguage = Literal["zh", "en", "ja", "yue", "ko", "de", "fr", "ru"]
+
+
+class Hotword(BaseModel):
+    """One word of a list."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    text: Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)] = Field(
+        description="At most 15 characters; at most 7 words where all of it is ASCII."
+    )
+    weight: StrictInt = Field(
+        default=USUAL_WEIGHT, description="1 to 5; 50 for up to 50 words of qwen-audio models."
+    )
+    language: HotwordLanguage | None = Field(
+        default=None, description="The word's language; leave it out where it is mixed."
+    )
+
+    @model_validator(mode="after")
+    def _within_limits(self) -> Self:
+        if not 1 <= self.weight <= 5 and self.weight != SUPER_WEIGHT:
+            raise refusal("`weight` must be 1 to 5, or 50 with a qwen-audio model")
+        if not self.text.isascii() and len(self.text) > MAX_CHARS:
+            raise refusal(f"`text` may have {MAX_CHARS} characters where any is beyond ASCII")
+        if self.text.isascii() and len(self.text.split()) > MAX_PARTS:
+            raise refusal(f"`text` may have {MAX_PARTS} parts between spaces")
+        return self
+
+
+def fault_of(hotwords: Sequence[Hotword], model: str, most: int, *, knows_super: bool) -> str | None:
+    """What the model's limits say against the list as a whole; None where nothing does."""
+    if len(hotwords) > most:
+        return f"`options.hotwords` has {len(hotwords)} words; a list for {model} may have {most}"
+    texts = [word.text for word in hotwords]
+    if len(set(texts)) != len(texts):
+        return "`options.hotwords` must not name a word twice"
+    heaviest = sum(word.weight == SUPER_WEIGHT for word in hotwords)
+    if heaviest and not knows_super:
+        return f"`options.hotwords`: {model} knows weights 1 to 5; 50 is for qwen-audio models"
+    if heaviest > MAX_SUPER:
+        return f"`options.hotwords` has {heaviest} words of weight 50; a list may have {MAX_SUPER}"
+    return None

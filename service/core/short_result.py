@@ -1,0 +1,145 @@
+"""Reads the transcript in a synchronous model's answer; part of `core.transcript`, which states the rules.
+
+Known forms: a chat message with annotations (qwen3-asr-flash), sentences with times (the models for short
+audio), and prose (Omni, as `provider.omni` puts a stream together).
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from pydantic import JsonValue
+
+from service.contract.models import Family
+from service.contract.speech import AudioProperties, Channel, Transcript
+from service.core.result_file import Fields, joined, read_sentences
+
+CUT_OFF = "length"
+"""The `finish_reason` of a text that ended because the model may write no more."""
+
+
+def read_short_result(document: JsonValue, family: Family) -> Transcript:
+    """The answer's transcript in the contract's form. Raises ValueError when it is none."""
+    if not isinstance(document, dict):
+        raise ValueError(f"the answer of {family} is not a JSON object")
+    return _READERS[family](document)
+
+
+def is_cut_off(transcript: Transcript) -> bool:
+    """Whether the model stopped writing before its text was whole."""
+    return (transcript.provider_extra or {}).get("finish_reason") == CUT_OFF
+
+
+def _chat(document: dict[str, JsonValue]) -> Transcript:
+    """`choices[0].message`: pieces of text, and annotations that tell language and emotion."""
+    output = Fields(document)
+    choices = output.peek("choices")
+    choice = Fields(_first(choices, "the answer has no list `choices`"))
+    output.drop("choices")
+    message = choice.peek("message")
+    if not isinstance(message, dict):
+        raise ValueError("the answer's choice has no message")
+    choice.drop("message")
+    said = Fields(message)
+    text = _pieces(said.peek("content"))
+    said.drop("content")
+    said.drop("role")
+    annotation = _annotation(said)
+    if choice.peek("finish_reason") == "stop":
+        choice.drop("finish_reason")
+    channel = Channel(
+        channel_id=0,
+        text=text.strip(),
+        provider_text=text,
+        language=annotation.text("language"),
+        emotion=annotation.text("emotion"),
+        provider_extra=_merged(said.extra(), annotation.extra()),
+    )
+    return _of(channel, _merged(output.extra(), choice.extra()))
+
+
+def _annotation(said: Fields) -> Fields:
+    """The one `audio_info`; annotations of another form stay where they are."""
+    annotations = said.peek("annotations")
+    if isinstance(annotations, list) and len(annotations) == 1 and isinstance(annotations[0], dict):
+        said.drop("annotations")
+        found = Fields(annotations[0])
+        found.drop("type")
+        return found
+    return Fields({})
+
+
+def _timed(document: dict[str, JsonValue]) -> Transcript:
+    """`sentence`, one or a list of them, and `text`; one source shows both nested once more in `output`."""
+    nested = document.get("output")
+    output = Fields(nested if isinstance(nested, dict) else document)
+    given = output.peek("sentence")
+    raw = given if isinstance(given, list) else [given] if isinstance(given, dict) else []
+    plain = [_without_marks(each) for each in raw]
+    sentences = read_sentences(plain)
+    text = output.text("text")
+    if sentences is None or not (raw or text is not None):
+        raise ValueError("the answer has neither a text nor readable sentences")
+    output.drop("sentence")
+    channel = Channel(0, joined(sentences) if sentences else text or "", text, sentences=sentences)
+    return _of(channel, output.extra())
+
+
+def _without_marks(sentence: JsonValue) -> JsonValue:
+    """What tells pieces of a real-time stream apart says nothing of a whole one."""
+    if not isinstance(sentence, dict):
+        return sentence
+    marks = ("sentence_end", "channel_id")
+    kept = {name: value for name, value in sentence.items() if name not in marks}
+    words = kept.get("words")
+    if isinstance(words, list):
+        kept["words"] = [_without_fixed(word) for word in words]
+    return kept
+
+
+def _without_fixed(word: JsonValue) -> JsonValue:
+    if not isinstance(word, dict):
+        return word
+    return {name: value for name, value in word.items() if name != "fixed"}
+
+
+def _prose(document: dict[str, JsonValue]) -> Transcript:
+    output = Fields(document)
+    text = output.text("text")
+    if text is None:
+        raise ValueError("the answer has no text")
+    if output.peek("finish_reason") == "stop":
+        output.drop("finish_reason")
+    return _of(Channel(0, text.strip(), text), output.extra())
+
+
+def _of(channel: Channel, extra: dict[str, JsonValue] | None) -> Transcript:
+    return Transcript(AudioProperties(), (channel,), extra)
+
+
+def _first(items: JsonValue, complaint: str) -> dict[str, JsonValue]:
+    if not isinstance(items, list) or not items or not isinstance(items[0], dict):
+        raise ValueError(complaint)
+    return items[0]
+
+
+def _pieces(content: JsonValue) -> str:
+    """The text of a message, a string or a list of pieces; an empty list is silence."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        raise ValueError("the answer's message has no content")
+    texts = (piece.get("text") for piece in content if isinstance(piece, dict))
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+def _merged(
+    first: dict[str, JsonValue] | None, second: dict[str, JsonValue] | None
+) -> dict[str, JsonValue] | None:
+    return {**(first or {}), **(second or {})} or None
+
+
+_READERS: Mapping[Family, Callable[[dict[str, JsonValue]], Transcript]] = MappingProxyType(
+    {Family.QWEN_ASR: _chat, Family.SHORT_AUDIO: _timed, Family.OMNI: _prose}
+)
+SHORT_FAMILIES = frozenset(_READERS)
+"""Families whose models answer at once."""

@@ -1,0 +1,49 @@
+"""Transcripts: turn what the provider heard into the event that says so; large ones in a thread."""
+
+import asyncio
+import json
+from functools import partial
+
+from pydantic import JsonValue
+
+from service.contract.models import model_info
+from service.core.events import Event, Fetched, FetchFailed, SubmitRefused, Transcribed
+from service.core.task import Answered, Trouble
+from service.core.transcript import normalise
+from service.messages import Transcript
+
+INLINE_BYTES = 64 * 1024
+"""A larger file is parsed in a thread: ten megabytes would hold up the event loop for half a second."""
+
+
+async def fetched(body: bytes, model: str) -> Event:
+    """A result file as an event."""
+    read = partial(read_transcript, body, model)
+    return read() if len(body) <= INLINE_BYTES else await asyncio.to_thread(read)
+
+
+def read_transcript(body: bytes, model: str) -> Event:
+    """The result file as an event; what is no transcript is a trouble that names no text of it."""
+    try:
+        return Fetched(_normal(json.loads(body), model))
+    except (ValueError, RecursionError) as error:
+        reason = "not JSON" if isinstance(error, json.JSONDecodeError | UnicodeDecodeError) else str(error)
+        return FetchFailed(_no_transcript("the result file", reason))
+
+
+def heard(answer: Answered, model: str) -> Event:
+    """The answer of a synchronous model as an event."""
+    try:
+        return Transcribed(_normal(answer.document, model), answer.bill)
+    except (ValueError, RecursionError) as error:
+        return SubmitRefused(_no_transcript("the answer", str(error)))
+
+
+def _normal(document: JsonValue, model: str) -> Transcript:
+    info = model_info(model)
+    assert info is not None, "a job's model was checked at its accept"
+    return normalise(document, info.family)
+
+
+def _no_transcript(what: str, reason: str) -> Trouble:
+    return Trouble("not_a_transcript", f"{what} is no transcript: {reason}"[:300])

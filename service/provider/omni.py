@@ -1,0 +1,118 @@
+"""The wire shape of Omni: a prompted chat that answers with a stream (provider API, section 5).
+
+The stream is put together as it comes, so that only its text is held. A stream without a finish has told
+nothing that can be relied on, and is billed nevertheless: that is Lost.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+
+from pydantic import JsonValue
+
+from service.contract.models import model_info
+from service.core.task import Answered, Bill, Lost, Refused, Trouble
+from service.provider.answers import error_in, number_in, object_of, part, text
+from service.provider.short_audio import format_of
+
+CALL_PATH = "/chat/completions"
+
+PROMPT = (
+    "Write down every word that is spoken in this recording, in the language in which it is spoken. "
+    "Write only the words: no title, no comment, no translation, no description of sounds."
+)
+"""What is asked for where the user asks for nothing."""
+MAX_TEXT_CHARS = 4_000_000
+"""Three hours of fast speech have a tenth of this."""
+MAX_LINE_BYTES = 1024**2
+_DATA = b"data:"
+
+
+def call_body(model: str, file_url: str, options: Mapping[str, JsonValue]) -> bytes:
+    """The JSON of a call; the model is asked for text alone, and for what it bills."""
+    audio: dict[str, JsonValue] = {"data": file_url}
+    audio_format = options.get("format") or format_of(file_url)
+    if audio_format:
+        audio["format"] = audio_format
+    content: list[JsonValue] = [
+        {"type": "input_audio", "input_audio": audio},
+        {"type": "text", "text": options.get("prompt") or PROMPT},
+    ]
+    document: dict[str, JsonValue] = {
+        **part(options, "extra_parameters"),
+        "model": model,
+        "messages": [{"role": "user", "content": content}],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "modalities": ["text"],
+    }
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+class Stream:
+    """Puts one stream together: `feed` it what comes, then ask what it came to."""
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._rest = b""
+        self._texts: list[str] = []
+        self._chars = 0
+        self._finish_reason: str | None = None
+        self._usage: Mapping[str, JsonValue] = {}
+        self._trouble: Trouble | None = None
+        self._is_odd = False
+
+    def feed(self, chunk: bytes) -> bool:
+        """Take the next bytes; False when there is no use in more of them."""
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        for line in lines:
+            self._take(line.strip())
+        if len(self._rest) > MAX_LINE_BYTES or self._chars > MAX_TEXT_CHARS:
+            self._is_odd = True
+        return self._trouble is None and not self._is_odd
+
+    def _take(self, line: bytes) -> None:
+        if not line.startswith(_DATA) or line == b"data: [DONE]":
+            return
+        event = object_of(line.removeprefix(_DATA))
+        if event is None:
+            self._is_odd = True
+            return
+        self._trouble = self._trouble or error_in(event)
+        choices = event.get("choices")
+        choice = choices[0] if isinstance(choices, list) and choices else None
+        if isinstance(choice, dict):
+            self._add(part(choice, "delta").get("content"))
+            self._finish_reason = text(choice, "finish_reason") or self._finish_reason
+        # The usage comes in a chunk of its own, without choices; null in all others.
+        self._usage = part(event, "usage") or self._usage
+
+    def _add(self, piece: JsonValue) -> None:
+        if isinstance(piece, str):
+            self._texts.append(piece)
+            self._chars += len(piece)
+
+    def result(self) -> Answered | Refused | Lost:
+        """What the call came to, once the stream is over."""
+        if self._trouble is not None:
+            # Before a word was said nothing was billed.
+            return Lost(self._trouble) if self._chars else Refused(self._trouble)
+        if self._is_odd:
+            return Lost(Trouble("unexpected_answer", "the stream is not one of chat completions"))
+        if self._finish_reason is None:
+            return Lost(Trouble("connection_lost", "the stream broke off before its end"))
+        document: JsonValue = {"text": "".join(self._texts), "finish_reason": self._finish_reason}
+        return Answered(document, self._bill())
+
+    def _bill(self) -> Bill:
+        """Tokens are billed; the seconds of audio follow from the audio tokens, for the spend limit."""
+        audio_tokens = number_in(part(self._usage, "prompt_tokens_details"), "audio_tokens")
+        info = model_info(self._model)
+        rate = None if info is None else info.audio_tokens_per_second
+        seconds = None if audio_tokens is None or not rate else math.ceil(audio_tokens / rate)
+        return Bill(
+            seconds=seconds,
+            is_estimated=seconds is not None,
+            input_tokens=number_in(self._usage, "prompt_tokens"),
+            output_tokens=number_in(self._usage, "completion_tokens"),
+        )

@@ -1,0 +1,32 @@
+"""What to say when a model is not there: the vendor's words do not tell a wrong name from a wrong region."""
+
+from dataclasses import replace
+from urllib.parse import urlsplit, urlunsplit
+
+from service.contract.models import model_info
+from service.core.task import Refused, SubmitAnswer, Trouble
+
+_NO_MODEL = frozenset({"ModelNotFound", "model_not_found", "model_not_supported"})
+_NATIVE, _COMPATIBLE = "/api/v1", "/compatible-mode/v1"
+
+
+def compatible_url(base_url: str) -> str:
+    """The base of the OpenAI-compatible API on the host of the native one."""
+    if base_url.endswith(_NATIVE):
+        return base_url.removesuffix(_NATIVE) + _COMPATIBLE
+    parts = urlsplit(base_url)
+    return urlunsplit((parts.scheme, parts.netloc, _COMPATIBLE, "", ""))
+
+
+def with_regions(answer: SubmitAnswer, model: str, host: str) -> SubmitAnswer:
+    """The answer; a refusal for want of the model also says where the model is offered."""
+    info = model_info(model)
+    if not isinstance(answer, Refused) or info is None or not _is_about_model(answer.trouble):
+        return answer
+    where = " and ".join(info.regions)
+    message = f"{answer.trouble.message} ({model} is offered in {where}; the host asked is {host})"
+    return Refused(replace(answer.trouble, message=message))
+
+
+def _is_about_model(trouble: Trouble) -> bool:
+    return trouble.code in _NO_MODEL or trouble.message.startswith("Model not exist")

@@ -1,0 +1,73 @@
+"""The wire shape of synchronous models for short audio (provider API, 4.2 and 4.4), as pure functions.
+
+One native endpoint, two bodies: chat messages for qwen3-asr-flash, one `input_audio` for the others.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from urllib.parse import urlsplit
+
+from pydantic import JsonValue
+
+from service.contract.models import Family, model_info
+from service.core.task import Answered, Bill, Lost, Refused
+from service.provider.answers import Answer, not_as_said, not_served, number_in, object_of, part
+
+CALL_PATH = "/services/aigc/multimodal-generation/generation"
+
+USUAL_FORMAT = "wav"
+"""What a file without a telling name is taken for: these models ask for a format."""
+_OURS = frozenset({"extra_parameters", "context"})
+
+
+def call_body(model: str, file_url: str, options: Mapping[str, JsonValue]) -> bytes:
+    """The JSON of a call."""
+    info = model_info(model)
+    is_chat = info is not None and info.family is Family.QWEN_ASR
+    parameters = {name: value for name, value in options.items() if name not in _OURS}
+    if not is_chat:
+        parameters = {"format": format_of(file_url) or USUAL_FORMAT, **parameters}
+    messages = _chat(file_url, options) if is_chat else _audio(file_url)
+    document = {
+        "model": model,
+        "input": {"messages": messages},
+        "parameters": {**parameters, **part(options, "extra_parameters")},
+    }
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def _chat(file_url: str, options: Mapping[str, JsonValue]) -> list[JsonValue]:
+    user: JsonValue = {"role": "user", "content": [{"audio": file_url}]}
+    context = options.get("context")
+    return [{"role": "system", "content": [{"text": context}]}, user] if context else [user]
+
+
+def _audio(file_url: str) -> list[JsonValue]:
+    piece: JsonValue = {"type": "input_audio", "input_audio": {"data": file_url}}
+    return [{"role": "user", "content": [piece]}]
+
+
+def format_of(file_url: str) -> str | None:
+    """The format that the URL's path ends in, None where it does not tell."""
+    ending = PurePosixPath(urlsplit(file_url).path).suffix.removeprefix(".").lower()
+    return ending if ending.isalnum() and 2 <= len(ending) <= 8 else None
+
+
+def read_call(answer: Answer, host: str) -> Answered | Refused | Lost:
+    """What a call came to: a transcript, none, or nobody knows and it may be billed."""
+    if not answer.is_success:
+        return not_served(answer, host)
+    document = object_of(answer.body) or {}
+    output = part(document, "output")
+    if not output:
+        return not_as_said(answer, host)
+    return Answered(dict(output), Bill(_billed_seconds(document)))
+
+
+def _billed_seconds(document: Mapping[str, JsonValue]) -> int | None:
+    """`usage.seconds` of qwen3-asr-flash, `usage.duration` of the others; the nested form nests both."""
+    output = part(document, "output")
+    holders = (part(document, "usage"), part(output, "usage"))
+    found = (number_in(holder, name) for holder in holders for name in ("seconds", "duration"))
+    return next((seconds for seconds in found if seconds is not None), None)

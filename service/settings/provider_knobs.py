@@ -1,0 +1,100 @@
+"""The knobs of the provider's side: its API, our account's quota, what a day may cost, its result files."""
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, SecretStr, model_validator
+
+from service.errors import ConfigError
+from service.settings.environment import BaseUrl, Hosts, Text, read_secret, variable
+from service.settings.group import Group, exclusive
+
+VENDOR_KEY = "DASHSCOPE_API_KEY"
+"""The variable that the vendor's own tools read."""
+MIB = 1024**2
+
+
+class ProviderSettings(Group):
+    """The provider's API and our account on it."""
+
+    base_url: BaseUrl = Field(
+        default="https://dashscope-intl.aliyuncs.com/api/v1",
+        description="The API of the region that the key belongs to.",
+    )
+    api_key: SecretStr | None = Field(
+        default=None,
+        description=f"The API key; better from a file. {VENDOR_KEY} is read when neither is set.",
+    )
+    api_key_file: Path | None = Field(default=None, description="A file that holds the API key.")
+    workspace: Text | None = Field(default=None, description="The workspace's id, for keys that need one.")
+    submit_timeout_seconds: float = Field(
+        default=30.0, ge=1, le=300, description="The whole time of a submit."
+    )
+    call_timeout_seconds: float = Field(
+        default=10.0, ge=0.5, le=120, description="The whole time of any other call."
+    )
+    data_inspection: Text | None = Field(
+        default=None, description="The vendor's `X-DashScope-DataInspection` header, such as enable."
+    )
+
+    def key(self) -> SecretStr:
+        """The key, read from its file where there is one; raises `ConfigError` also where there is none."""
+        key = self.api_key or read_secret(self.api_key_file, variable("provider", "api_key_file"))
+        if key is None:
+            file, direct = variable("provider", "api_key_file"), variable("provider", "api_key")
+            raise ConfigError(f"the provider's API key is missing; set {file}, {direct} or {VENDOR_KEY}")
+        return key
+
+    @model_validator(mode="after")
+    def _has_one_key(self) -> Self:
+        if self.api_key and self.api_key_file:
+            raise exclusive("provider", "api_key")
+        return self
+
+
+class QuotaSettings(Group):
+    """How much of the account's quota the service, all replicas together, may use."""
+
+    part: float = Field(default=0.75, gt=0, le=1, description="The part of the account's quota that is ours.")
+    calls_per_second: float = Field(
+        default=20.0,
+        gt=0,
+        le=10_000,
+        description="The account's quota for queries, lists and cancels, of each.",
+    )
+    submit_per_minute: float | None = Field(
+        default=None,
+        gt=0,
+        le=1_000_000,
+        description="The account's quota for submits; none means the model table's.",
+    )
+
+
+class SpendSettings(Group):
+    """A brake on what a day may cost."""
+
+    seconds_per_day: int | None = Field(
+        default=None,
+        ge=1,
+        le=10_000_000_000,
+        description="Billed seconds a UTC day, all replicas together; then submits wait for midnight.",
+    )
+
+
+class FetchSettings(Group):
+    """Where result files may come from, and how large they may be."""
+
+    hosts: Hosts = Field(
+        default=("aliyuncs.com",), description="Hosts reached by https, each with those below it."
+    )
+    plain_http_hosts: Hosts = Field(
+        default=(),
+        description="Exact hosts reached also by http, on any port, private ones too: a simulator's.",
+    )
+    max_compressed_bytes: int = Field(
+        default=64 * MIB, ge=1024, le=1024 * MIB, description="Largest file on the wire."
+    )
+    max_decoded_bytes: int = Field(
+        default=128 * MIB, ge=1024, le=4096 * MIB, description="Largest file after gzip."
+    )
+    timeout_seconds: float = Field(default=120.0, ge=1, le=3600, description="The whole time of one fetch.")

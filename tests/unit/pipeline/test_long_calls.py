@@ -1,0 +1,102 @@
+"""Calls of synchronous models: a bound of their own, and time of their own when a shard is given back."""
+
+import asyncio
+
+import pytest
+
+from service.core.job import State
+from service.core.moment import Doubt
+from service.messages import Result
+from service.pipeline.tenancy import drain, suspend
+from tests.fakes.clock import settle
+from tests.fakes.provider import AfterWork
+from tests.unit.pipeline.world import Limits, World, state
+
+MODEL = "qwen3-asr-flash"
+
+
+async def test_the_answer_is_published_in_one_go(world: World) -> None:
+    shard = world.shard()
+    await world.take(shard, "r", model=MODEL)
+    assert world.seen.ends() == {"r/0/0": "result"}
+    assert [kind for kind, _ in world.provider.calls] == ["submit"]
+    body = world.seen.outcomes[0].body
+    assert isinstance(body, Result)
+    assert body.transcript.channels[0].text.startswith("Transcript of ")
+    assert body.transcript.channels[0].emotion == "neutral"
+    assert body.usage.billed_seconds == 3
+
+
+@pytest.mark.parametrize("limits", [Limits(posts=1)])
+async def test_long_calls_take_no_place_from_submits(world: World) -> None:
+    world.run("submit")
+    shard = world.shard()
+    world.provider.submit_gate.clear()
+    await world.take(shard, "a", "b", model=MODEL)
+    assert world.provider.count("submit") == 1
+    await world.take(shard, "c")
+    assert world.provider.count("submit") == 2
+    world.provider.submit_gate.set()
+    await world.clock.sleep(1)
+    assert world.provider.count("submit") == 3
+    assert world.seen.ends() == {"a/0/0": "result", "b/0/0": "result"}
+
+
+async def test_a_drain_gives_long_calls_their_own_time(world: World) -> None:
+    shard = world.shard()
+    world.provider.submit_gate.clear()
+    await world.take(shard, "r", model=MODEL)
+    draining = asyncio.create_task(drain([shard], 1.0, 30.0))
+    await world.clock.sleep(20)
+    assert not draining.done()
+    world.provider.submit_gate.set()
+    await draining
+    assert world.seen.ends() == {"r/0/0": "result"}
+
+
+async def test_a_drain_waits_for_long_calls_no_longer_than_its_bound(world: World) -> None:
+    shard = world.shard()
+    world.provider.submit_gate.clear()
+    await world.take(shard, "r", model=MODEL)
+    began = world.clock.boot_seconds()
+    await drain([shard], 1.0, 30.0)
+    assert 30 <= world.clock.boot_seconds() - began < 32
+    assert state(shard) is State.SUBMITTING
+
+
+async def test_a_revoked_shard_publishes_what_is_answered_before_it_is_given_back(world: World) -> None:
+    shard = world.shard()
+    world.provider.submit_gate.clear()
+    await world.take(shard, "r", model=MODEL)
+    suspending = asyncio.create_task(suspend([shard], 10.0, 8.0))
+    await world.clock.sleep(3)
+    world.provider.submit_gate.set()
+    await suspending
+    assert world.seen.ends() == {"r/0/0": "result"}
+    assert shard.is_suspended
+
+
+async def test_an_answer_that_comes_too_late_waits_for_the_shard_to_come_back(world: World) -> None:
+    shard = world.shard()
+    world.provider.submit_gate.clear()
+    await world.take(shard, "r", model=MODEL)
+    await suspend([shard], 10.0, 8.0)
+    world.provider.submit_gate.set()
+    await settle()
+    assert world.seen.ends() == {}
+    shard.resume()
+    await settle()
+    assert world.seen.ends() == {"r/0/0": "result"}
+
+
+async def test_a_lost_call_is_made_again_and_counted(world: World) -> None:
+    world.run("submit")
+    shard = world.shard()
+    world.provider.next_submits.append(AfterWork.LOSE_ANSWER)
+    await world.take(shard, "r", model=MODEL)
+    assert state(shard) is State.WAITING
+    await world.clock.sleep(5)
+    assert world.seen.ends() == {"r/0/0": "result"}
+    assert len(world.provider.submits) == 2
+    assert world.seen.doubts == [Doubt.BEGUN, Doubt.RESUBMITTED]
+    assert world.provider.count("list") == 0

@@ -1,0 +1,136 @@
+"""What each family takes beside what the others take, and how the request's language reaches its option."""
+
+import pytest
+from pydantic import JsonValue
+
+from service.contract.hotwords import Hotword, fault_of
+from service.contract.models import MODELS
+from service.contract.options import NoticeCode, read_options, warnings_for
+from service.errors import FailureCode, InvalidRecord
+
+FILES = "qwen-audio-3.1-asr-flash-filetrans"
+USER: JsonValue = {"role": "user", "content": [{"type": "input_text", "text": "A call about a router."}]}
+ACCEPTED: list[tuple[str, dict[str, JsonValue]]] = [
+    ("paraformer-v2", {"disfluency_removal_enabled": True, "timestamp_alignment_enabled": False}),
+    ("paraformer-v2", {"language_hints": ["zh", "en"], "hotwords": [{"text": "Kafka", "language": "en"}]}),
+    ("paraformer-8k-v1", {"channel_id": [0, 1], "disfluency_removal_enabled": True}),
+    (FILES, {"context": [USER], "vocabulary": {"Kafka": 5, "etcd": 50}, "language_hints": ["zh", "en"]}),
+    ("qwen3-asr-flash-filetrans", {"language": "en", "enable_itn": True, "enable_words": True}),
+    ("qwen3-asr-flash", {"asr_options": {"language": "en", "enable_lid": True}, "context": "Kafka, etcd"}),
+    ("qwen3-asr-flash-us", {"asr_options": {"enable_itn": False}}),
+    ("fun-asr-flash", {"format": "wav", "sample_rate": 16000, "hotwords": [{"text": "Kafka"}]}),
+    ("qwen-audio-3.0-asr-flash", {"vocabulary": {"Kafka": 4}, "language_hints": ["en"]}),
+    ("qwen3.5-omni-flash", {"prompt": "Who speaks?", "format": "mp3", "extra_parameters": {"seed": 1}}),
+]
+
+
+def refusal_of(model: str, options: dict[str, JsonValue]) -> str:
+    with pytest.raises(InvalidRecord) as caught:
+        read_options(model, options)
+    assert caught.value.code is FailureCode.INVALID_OPTION
+    return caught.value.message
+
+
+def notices(model: str, options: dict[str, JsonValue]) -> list[str]:
+    return [notice.code for notice in warnings_for(model, options)]
+
+
+@pytest.mark.parametrize(("model", "options"), ACCEPTED)
+def test_what_a_family_takes_comes_back_as_given(model: str, options: dict[str, JsonValue]) -> None:
+    assert read_options(model, options) == options
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "words"),
+    [
+        (
+            "paraformer-v1",
+            {"language_hints": ["zh"]},
+            "models that have it: fun-asr, fun-asr-mtl, paraformer-v2",
+        ),
+        (
+            "paraformer-mtl-v1",
+            {"hotwords": [{"text": "a"}]},
+            "`hotwords` is not an option of paraformer-mtl-v1",
+        ),
+        ("qwen3-asr-flash-filetrans", {"diarization_enabled": True}, "models that have it: fun-asr"),
+        ("qwen3-asr-flash", {"channel_id": [0]}, "is not an option of qwen3-asr-flash"),
+        ("fun-asr", {"vocabulary": {"a": 1}}, f"models that have it: {FILES}"),
+        ("fun-asr", {"prompt": "x"}, "models that have it: qwen3.5-omni-plus"),
+        ("qwen3.5-omni-plus", {"modalities": ["audio"]}, "it takes text alone"),
+        ("qwen3.5-omni-plus", {"extra_parameters": {"stream": False}}, "must not name `stream`"),
+        (FILES, {"vocabulary": {"a": 6}}, "must have weights of 1 to 5, or 50"),
+        (FILES, {"vocabulary": {"a": 1}, "hotwords": [{"text": "b"}]}, "exclude each other"),
+        (FILES, {"vocabulary_id": "v", "vocabulary": {"a": 1}}, "exclude each other"),
+        (FILES, {"context": [{"role": "user", "content": [{"type": "text", "text": "x"}]}]}, "`input_text`"),
+        (FILES, {"context": [{"role": "system", "content": []}]}, "`options.context[0].role`"),
+        ("fun-asr-flash", {"format": "WAV!"}, "`options.format`"),
+    ],
+)
+def test_what_a_family_does_not_take_is_refused_with_a_way_out(
+    model: str, options: dict[str, JsonValue], words: str
+) -> None:
+    assert words in refusal_of(model, options)
+
+
+def test_every_model_of_the_table_reads_no_options() -> None:
+    for model in MODELS:
+        assert read_options(model, {}) == {}
+        assert notices(model, {}) == []
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "expected"),
+    [
+        ("fun-asr", {"language_hints": ["en", "zh"]}, [NoticeCode.ONLY_FIRST_LANGUAGE_HINT]),
+        ("paraformer-v2", {"language_hints": ["zh", "en", "ja"]}, []),
+        ("paraformer-v2", {"language_hints": ["zh", "sw"]}, [NoticeCode.LANGUAGE_HINT_UNLISTED]),
+        (FILES, {"language_hints": ["zh", "en", "ja", "ko", "de"]}, [NoticeCode.LANGUAGE_HINTS_CUT]),
+        ("qwen3-asr-flash-filetrans", {"language": "sw"}, [NoticeCode.LANGUAGE_HINT_UNLISTED]),
+        ("qwen3-asr-flash", {"asr_options": {"language": "sw"}}, [NoticeCode.LANGUAGE_HINT_UNLISTED]),
+        ("qwen3-asr-flash", {"asr_options": {"enable_itn": True}}, []),
+        ("qwen4-asr-flash", {}, [NoticeCode.MODEL_UNLISTED]),
+        ("fun-asr-2031-01-31", {}, [NoticeCode.MODEL_UNLISTED]),
+        (FILES, {"context": [USER] * 5}, []),
+        (FILES, {"context": [USER] * 6}, [NoticeCode.CONTEXT_CUT]),
+        (FILES, {"context": [{"role": "user", "content": [{"text": "x" * 401}]}]}, [NoticeCode.CONTEXT_CUT]),
+    ],
+)
+def test_what_the_provider_would_pass_over_silently_is_told(
+    model: str, options: dict[str, JsonValue], expected: list[NoticeCode]
+) -> None:
+    assert notices(model, options) == expected
+
+
+@pytest.mark.parametrize(
+    ("word", "words"),
+    [
+        ({"text": "a", "weight": 6}, "`weight` must be 1 to 5"),
+        ({"text": "a", "weight": 0}, "`weight` must be 1 to 5"),
+        ({"text": "ö" * 16}, "15 characters"),
+        ({"text": "one two three four five six seven eight"}, "7 parts"),
+        ({"text": "  "}, "1 or more characters"),
+        ({"text": "a", "language": "sw"}, "`options.hotwords[0].language`"),
+        ({"text": "a", "lang": "en"}, "is not a known field"),
+    ],
+)
+def test_a_hotword_beyond_the_vendors_limits_is_refused(word: dict[str, JsonValue], words: str) -> None:
+    assert words in refusal_of("fun-asr", {"hotwords": [word]})
+
+
+def test_hotwords_at_their_limits_are_taken() -> None:
+    hotwords: JsonValue = [{"text": "ö" * 15}, {"text": "one two three four five six seven", "weight": 5}]
+    assert read_options("fun-asr", {"hotwords": hotwords}) == {"hotwords": hotwords}
+    heavy: JsonValue = [{"text": "etcd", "weight": 50}]
+    assert read_options(FILES, {"hotwords": heavy}) == {"hotwords": heavy}
+
+
+def test_a_list_as_a_whole_is_judged_by_its_model() -> None:
+    assert "50 is for qwen-audio models" in refusal_of("fun-asr", {"hotwords": [{"text": "a", "weight": 50}]})
+    assert "name a word twice" in refusal_of("fun-asr", {"hotwords": [{"text": "a"}, {"text": " a"}]})
+    many = [Hotword(text=f"w{number}") for number in range(501)]
+    assert "has 501 words; a list for fun-asr may have 500" in str(
+        fault_of(many, "fun-asr", 500, knows_super=False)
+    )
+    heavy = [Hotword(text=f"w{number}", weight=50) for number in range(51)]
+    assert "51 words of weight 50" in str(fault_of(heavy, FILES, 2000, knows_super=True))
