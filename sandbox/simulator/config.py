@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from sandbox.simulator.models import SINGAPORE, submits_per_minute
+
 EngineName = Literal["scripted", "whisper"]
 AllFailedShape = Literal["succeeded", "failed", "failed_with_results"]
 DEFAULT_KEY = "sk-simulator"
@@ -13,15 +15,9 @@ DAY_SECONDS = 86_400.0
 MIB = 1024 * 1024
 
 
-def vendor_submit_rpm() -> Mapping[str, int | None]:
-    """Submits a minute per model and account in the Singapore region (rate-limit page, 2026)."""
-    return {
-        "fun-asr": 600,
-        "fun-asr-2025-11-07": 600,
-        "fun-asr-2025-08-25": 600,
-        "fun-asr-mtl": 100,
-        "fun-asr-mtl-2025-08-25": 100,
-    }
+def vendor_submit_rpm(region: str = SINGAPORE) -> Mapping[str, int | None]:
+    """Submits a minute per model and account (rate-limit page, 2026); None where no number is known."""
+    return submits_per_minute(region)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +34,8 @@ class SimulatorConfig:
     public_origin: str | None = None
     engine: EngineName = "scripted"
     api_keys: Mapping[str, str] = field(default_factory=lambda: {DEFAULT_KEY: "account-1"})
-    region: str = "ap-southeast-1"
+    region: str = SINGAPORE
+    """Decides which models there are: `cn-beijing` has every asynchronous one."""
 
     speed: float = 1.0
     virtual: bool = False

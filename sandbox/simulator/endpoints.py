@@ -9,14 +9,15 @@ from typing import Final
 from sandbox.simulator import listing
 from sandbox.simulator.calls import Call
 from sandbox.simulator.clock import vendor_time
-from sandbox.simulator.families import read_model, read_submission
-from sandbox.simulator.file_tasks import ResultsView, invalid, metrics, result_document
+from sandbox.simulator.families import Views, read_model, read_submission
+from sandbox.simulator.file_tasks import metrics
 from sandbox.simulator.ledger import SubmitEntry
+from sandbox.simulator.models import FILE_MODELS
 from sandbox.simulator.recording import Heard, Unusable
 from sandbox.simulator.script import ScriptError
 from sandbox.simulator.state import Engine, SimulatorState
 from sandbox.simulator.tasks import DURING, Submission, Task, TaskFile
-from sandbox.simulator.wire import ApiError, Reply, encode, json_reply, store_error
+from sandbox.simulator.wire import ApiError, Reply, encode, invalid, json_reply, store_error
 
 _BEARER = re.compile(r"Bearer +(\S+)", re.IGNORECASE)
 NO_PARAMETERS: Final = Unusable(
@@ -32,9 +33,7 @@ class Endpoints:
         self._state = state
         self._engine = engine
         self._config = state.config
-        self._view = ResultsView(
-            all_failed_shape=state.config.all_failed_shape, seed=state.config.seed, url_of=self._result_url
-        )
+        self._views = Views(state.config, self._result_url)
 
     def submit(self, call: Call) -> Reply:
         """Accept a task: from here on it is billed."""
@@ -74,7 +73,9 @@ class Endpoints:
             for task in self._state.tasks.of_account(account)
             if task.is_visible(now, self._config.retention_seconds)
         ]
-        view = listing.RowView(self._config, lambda task: self._view.status(task, now), now, call.fault)
+        view = listing.RowView(
+            self._config, lambda task: self._views.of(task).status(task, now), now, call.fault
+        )
         return json_reply(listing.page(tasks, asked, view))
 
     def cancel(self, call: Call) -> Reply:
@@ -108,9 +109,8 @@ class Endpoints:
             )
         if verdict == "unsigned" or not isinstance(file.outcome, Heard):
             return store_error(403, "AccessDenied", "You have no right to access this object.")
-        return Reply(
-            200, encode(result_document(file.file_url, file.outcome.recording())), "application/json"
-        )
+        document = self._views.of(task).document(task, file, file.outcome.recording())
+        return Reply(200, encode(document), "application/json")
 
     def _authorise(self, call: Call) -> "_ApiKey":
         given = _BEARER.fullmatch(call.request.headers.get("authorization", ""))
@@ -132,18 +132,34 @@ class Endpoints:
             self._engine.check(submission)
         except ScriptError as error:
             raise invalid(str(error)) from error
+        self._check_running(api_key.account, submission.model)
         now = self._state.clock.now()
         files = [TaskFile(number, file_url) for number, file_url in enumerate(submission.file_urls, 1)]
         task = Task(api_key.account, api_key.number, submission, now, files)
         self._state.tasks.add(task)
         call.submit = SubmitEntry(task, now, self._state.clock.wall())
         self._state.ledger.submits.append(call.submit)
-        if submission.parameters is None and self._config.missing_parameters == "fail":
+        no_parameters = submission.parameters is None and self._config.missing_parameters == "fail"
+        doom = submission.doom or (NO_PARAMETERS if no_parameters else None)
+        if doom is not None:
             task.scheduled_at = task.ended_at = now
-            task.failure = NO_PARAMETERS
+            task.failure = doom
         else:
             self._engine.begin(task)
         return task
+
+    def _check_running(self, account: str, model: str) -> None:
+        """Some models have a limit of tasks that have not ended; it is off when submits have no quota."""
+        limit = FILE_MODELS[model].running_tasks
+        if limit is None or self._config.submit_rpm is None:
+            return
+        now = self._state.clock.now()
+        tasks = self._state.tasks.of_account(account)
+        running = [task for task in tasks if task.submission.model == model and task.final_at(now) is None]
+        if len(running) >= limit:
+            raise ApiError(
+                429, "Throttling.Concurrency", "Too many concurrent tasks, please try again later."
+            )
 
     def _visible(self, task_id: str, account: str | None) -> Task | None:
         task = self._state.tasks.get(task_id)
@@ -153,7 +169,8 @@ class Endpoints:
 
     def _shown(self, task: Task) -> dict[str, object]:
         now = self._state.clock.now()
-        status, zone = self._view.status(task, now), self._config.zone_hours
+        view, zone = self._views.of(task), self._config.zone_hours
+        status = view.status(task, now)
         output: dict[str, object] = {
             "task_id": task.task_id,
             "task_status": status,
@@ -166,7 +183,7 @@ class Endpoints:
             output["end_time"] = vendor_time(ended, zone)
         if status in DURING or status == "CANCELED":
             return {"output": {**output, "task_metrics": metrics(task, ended=False)}}
-        fields, beside = self._view.ending(task)
+        fields, beside = view.ending(task)
         return {"output": {**output, **fields}, **beside}
 
     def _result_url(self, task: Task, file: TaskFile) -> str:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from sandbox.simulator.clock import read_list_stamp
 from sandbox.simulator.config import DAY_SECONDS, SimulatorConfig
 from sandbox.simulator.faults import Fault
-from sandbox.simulator.file_tasks import invalid
 from sandbox.simulator.tasks import Task
+from sandbox.simulator.wire import invalid
 
 STATUSES = ("PENDING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELED")
 

@@ -13,9 +13,9 @@ from starlette.routing import Route
 from sandbox.simulator.calls import Call, Work, run_call
 from sandbox.simulator.endpoints import Endpoints
 from sandbox.simulator.faults import FaultError, describe, read_faults
-from sandbox.simulator.file_tasks import URL_ERROR, invalid
+from sandbox.simulator.file_tasks import URL_ERROR
 from sandbox.simulator.state import SimulatorState
-from sandbox.simulator.wire import Reply
+from sandbox.simulator.wire import Reply, invalid
 
 SUBMIT_PATH: Final = "/api/v1/services/audio/asr/transcription"
 
