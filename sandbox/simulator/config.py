@@ -48,6 +48,8 @@ class SimulatorConfig:
     query_qps: int | None = 20
     list_qps: int | None = 20
     cancel_qps: int | None = 20
+    hotwords_qps: int | None = None
+    """Calls a second on hotword lists; no limit is documented."""
     quota_clock: Literal["wall", "simulated"] = "wall"
 
     retention_seconds: float = DAY_SECONDS
@@ -59,6 +61,15 @@ class SimulatorConfig:
     list_key: Literal["data", "tasks"] = "data"
     list_page_limit: int = 100
     seed: int = 0
+
+    hotword_lists: int = 10
+    """Of an account, across all models."""
+    words_per_list: int | None = None
+    """None: by the model, as newer pages have it (older ones: 500 for all)."""
+    hotword_deploy_seconds: float = 0.0
+    """How long a list is UNDEPLOYED, and without effect, after it was made or changed."""
+    unknown_vocabulary: Literal["ignored", "not_found"] = "ignored"
+    """What a submit that names a list nobody has is answered with: 200, or 404."""
 
     load_model_at_start: bool = False
     audio_limit_bytes: int = 512 * MIB

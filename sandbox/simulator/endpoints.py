@@ -1,9 +1,10 @@
-"""The vendor's endpoints: submit, query, list, cancel and result files. Each turns one call into one
-whole answer; what goes wrong on the way is not its matter.
+"""The vendor's endpoints: submit, query, list, cancel, hotword lists and result files. Each turns one call
+into one whole answer; what goes wrong on the way is not its matter.
 """
 
 import json
 import re
+from dataclasses import replace
 from typing import Final
 
 from sandbox.simulator import listing
@@ -11,6 +12,7 @@ from sandbox.simulator.calls import Call
 from sandbox.simulator.clock import vendor_time
 from sandbox.simulator.families import Views, read_model, read_submission
 from sandbox.simulator.file_tasks import metrics
+from sandbox.simulator.hotwords import SERVICE
 from sandbox.simulator.ledger import SubmitEntry
 from sandbox.simulator.models import FILE_MODELS
 from sandbox.simulator.recording import Heard, Unusable
@@ -44,9 +46,8 @@ class Endpoints:
         model = call.entry.model = read_model(payload, self._config)
         self._admit(call, model)
         resolves_oss = call.request.headers.get("x-dashscope-ossresourceresolve") == "enable"
-        task = self._accept(
-            call, api_key, read_submission(model, payload, self._config, resolves_oss=resolves_oss)
-        )
+        submission = read_submission(model, payload, self._config, resolves_oss=resolves_oss)
+        task = self._accept(call, api_key, self._with_hotwords(api_key.account, submission))
         return json_reply(
             {"output": {"task_status": "PENDING", "task_id": task.task_id}}, task_id=task.task_id
         )
@@ -89,6 +90,18 @@ class Endpoints:
             raise ApiError(400, "UnsupportedOperation", NOT_PENDING)
         task.cancelled_at = now
         return json_reply({}, task_id=task_id)
+
+    def hotwords(self, call: Call) -> Reply:
+        """One action on the account's hotword lists."""
+        account = self._authorise(call).account
+        if "x-dashscope-async" in call.request.headers:
+            raise ApiError(403, "AccessDenied", "current user api does not support asynchronous calls.")
+        payload = _read_json(call.body)
+        call.entry.model = SERVICE
+        given = payload.get("input")
+        call.entry.action = str(given.get("action"))[:40] if isinstance(given, dict) else None
+        self._admit(call)
+        return json_reply(self._state.hotwords.answer(account, payload))
 
     def result(self, call: Call) -> Reply:
         """A result file, by its signed URL alone; the path must come as it was given, byte for byte."""
@@ -147,6 +160,13 @@ class Endpoints:
         else:
             self._engine.begin(task)
         return task
+
+    def _with_hotwords(self, account: str, submission: Submission) -> Submission:
+        """The words are those of the moment of the submit; a list and an instant one are merged."""
+        listed = self._state.hotwords.in_force(account, submission.model, submission.asked("vocabulary_id"))
+        instant = submission.asked("vocabulary")
+        sent = {word.casefold() for word in instant} if isinstance(instant, dict) else set()
+        return replace(submission, hotwords=listed | sent)
 
     def _check_running(self, account: str, model: str) -> None:
         """Some models have a limit of tasks that have not ended; it is off when submits have no quota."""

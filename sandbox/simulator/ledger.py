@@ -39,7 +39,7 @@ class CallEntry:
     """One HTTP call, refused or not. `status` 0 means that no answer was sent, or none yet.
 
     `at` is the simulator's epoch time, `wall` real seconds since its start. `leaked_key` marks a result
-    download that carried credentials.
+    download that carried credentials; `action` is what a call on hotword lists asked for.
     """
 
     kind: str
@@ -51,6 +51,7 @@ class CallEntry:
     model: str | None = None
     fault: str | None = None
     leaked_key: bool = False
+    action: str | None = None
 
 
 @dataclass(frozen=True)

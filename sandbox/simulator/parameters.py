@@ -8,6 +8,9 @@ from typing import Final
 
 from sandbox.simulator.wire import JsonObject, invalid
 
+SUPER_WEIGHT: Final = 50
+"""Of a hotword that must be heard, beside 1 to 5."""
+
 _ROLES: Final = {"user": "input_text", "assistant": "text"}
 """Who may speak in a context, and the type of what they say."""
 
@@ -44,8 +47,8 @@ def _is_json_text(value: object) -> bool:
 
 
 def is_weight(value: object) -> bool:
-    """Whether a hotword may have this weight: 1 to 5, or 50, which some models call super."""
-    return isinstance(value, int) and not isinstance(value, bool) and (1 <= value <= 5 or value == 50)
+    """Whether a hotword may have this weight."""
+    return _is_whole(value) and value in (1, 2, 3, 4, 5, SUPER_WEIGHT)
 
 
 def _is_weighted(value: object) -> bool:

@@ -30,12 +30,17 @@ class SlidingWindow:
 class Quotas:
     """The windows of all accounts, made on first use.
 
-    Query, list and cancel: calls a second per account, whatever the model. Submit: calls a minute per
-    account and model, and, as the vendor enforces it, RPM/60 (rounded up) in any second.
+    Query, list, cancel and hotwords: calls a second per account, whatever the model. Submit: calls a minute
+    per account and model, and, as the vendor enforces it, RPM/60 (rounded up) in any second.
     """
 
     def __init__(self, config: SimulatorConfig) -> None:
-        self._qps = {"query": config.query_qps, "list": config.list_qps, "cancel": config.cancel_qps}
+        self._qps = {
+            "query": config.query_qps,
+            "list": config.list_qps,
+            "cancel": config.cancel_qps,
+            "hotwords": config.hotwords_qps,
+        }
         self._rpm = config.submit_rpm or {}
         self._windows: dict[tuple[str, str, str], tuple[SlidingWindow, ...]] = {}
 

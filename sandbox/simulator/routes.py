@@ -19,6 +19,8 @@ from sandbox.simulator.wire import Reply, invalid
 
 SUBMIT_PATH: Final = "/api/v1/services/audio/asr/transcription"
 
+HOTWORDS_PATH: Final = "/api/v1/services/audio/asr/customization"
+
 
 def make_app(state: SimulatorState, endpoints: Endpoints) -> Starlette:
     """The ASGI application of one simulator."""
@@ -30,6 +32,7 @@ def make_app(state: SimulatorState, endpoints: Endpoints) -> Starlette:
             _route(state, "/api/v1/tasks/{task_id}", ["GET", "POST"], "query", endpoints.query),
             _route(state, "/api/v1/tasks/{task_id}/cancel", ["POST"], "cancel", endpoints.cancel),
             _route(state, SUBMIT_PATH, ["POST"], "submit", endpoints.submit),
+            _route(state, HOTWORDS_PATH, ["POST"], "hotwords", endpoints.hotwords),
             _route(state, "/api/v1/services/{rest:path}", ["POST"], "submit", _no_such_service),
             _route(state, "/results/{rest:path}", ["GET"], "result", endpoints.result),
             Route("/_sim/ledger", admin.ledger, methods=["GET"]),

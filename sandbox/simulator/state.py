@@ -7,6 +7,7 @@ from typing import Protocol
 from sandbox.simulator.clock import SimulatedClock
 from sandbox.simulator.config import SimulatorConfig
 from sandbox.simulator.faults import Fault, FaultBoard
+from sandbox.simulator.hotwords import HotwordLists
 from sandbox.simulator.ledger import Ledger
 from sandbox.simulator.quota import Quotas
 from sandbox.simulator.signing import UrlSigner
@@ -37,7 +38,11 @@ class SimulatorState:
     ledger: Ledger = field(default_factory=Ledger)
     tasks: TaskStore = field(default_factory=TaskStore)
     signer: UrlSigner = field(default_factory=UrlSigner)
+    hotwords: HotwordLists = field(init=False)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.hotwords = HotwordLists(self.config, self.clock)
 
     def add_fault(self, fault: Fault) -> Fault:
         """Put a rule in force behind those that are there, and give it back (its `hits` count)."""
