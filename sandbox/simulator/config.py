@@ -59,6 +59,7 @@ class SimulatorConfig:
     missing_parameters: Literal["fail", "accept"] = "fail"
     bad_model_status: Literal[400, 404] = 400
     list_key: Literal["data", "tasks"] = "data"
+    """As the vendor's page has it, or as its newest client reads it, which also wants `end_time` as text."""
     list_page_limit: int = 100
     seed: int = 0
 
