@@ -50,6 +50,8 @@ class SimulatorConfig:
     cancel_qps: int | None = 20
     hotwords_qps: int | None = None
     """Calls a second on hotword lists; no limit is documented."""
+    policy_qps: int | None = 100
+    """Leaves to upload a second, per account and model."""
     quota_clock: Literal["wall", "simulated"] = "wall"
 
     retention_seconds: float = DAY_SECONDS
@@ -72,6 +74,8 @@ class SimulatorConfig:
     unknown_vocabulary: Literal["ignored", "not_found"] = "ignored"
     """What a submit that names a list nobody has is answered with: 200, or 404."""
 
+    upload_limit_bytes: int = 64 * MIB
+    """Of an uploaded file, kept in memory (the vendor takes 1 GB)."""
     load_model_at_start: bool = False
     audio_limit_bytes: int = 512 * MIB
     audio_limit_seconds: float = 2 * 3_600.0

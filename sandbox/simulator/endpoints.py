@@ -12,6 +12,7 @@ from sandbox.simulator.calls import Call
 from sandbox.simulator.clock import vendor_time
 from sandbox.simulator.families import Views, read_model, read_submission
 from sandbox.simulator.file_tasks import metrics
+from sandbox.simulator.forms import read_form
 from sandbox.simulator.hotwords import SERVICE
 from sandbox.simulator.ledger import SubmitEntry
 from sandbox.simulator.models import FILE_MODELS
@@ -19,6 +20,7 @@ from sandbox.simulator.recording import Heard, Unusable
 from sandbox.simulator.script import ScriptError
 from sandbox.simulator.state import Engine, SimulatorState
 from sandbox.simulator.tasks import DURING, Submission, Task, TaskFile
+from sandbox.simulator.uploads import SCHEME
 from sandbox.simulator.wire import ApiError, Reply, encode, invalid, json_reply, store_error
 
 _BEARER = re.compile(r"Bearer +(\S+)", re.IGNORECASE)
@@ -103,6 +105,22 @@ class Endpoints:
         self._admit(call)
         return json_reply(self._state.hotwords.answer(account, payload))
 
+    def policy(self, call: Call) -> Reply:
+        """Leave to upload a file for one model."""
+        account = self._authorise(call).account
+        asked = call.request.query_params
+        if asked.get("action") != "getPolicy" or not asked.get("model"):
+            raise invalid("action must be getPolicy, with a model")
+        call.entry.model = asked["model"]
+        self._admit(call, asked["model"])
+        return json_reply({"data": self._state.uploads.grant(account, asked["model"])})
+
+    def upload(self, call: Call) -> Reply:
+        """The object store's side: a form with a policy in it, and no key."""
+        call.entry.leaked_key = self._carries_key(call)
+        fields, content = read_form(call.body, call.request.headers.get("content-type", ""))
+        return self._state.uploads.take(fields, content)
+
     def result(self, call: Call) -> Reply:
         """A result file, by its signed URL alone; the path must come as it was given, byte for byte."""
         raw_path = bytes(call.request.scope["raw_path"]).decode("latin-1").partition("?")[0]
@@ -147,7 +165,9 @@ class Endpoints:
             raise invalid(str(error)) from error
         self._check_running(api_key.account, submission.model)
         now = self._state.clock.now()
-        files = [TaskFile(number, file_url) for number, file_url in enumerate(submission.file_urls, 1)]
+        files = [
+            self._file(api_key.account, submission, number) for number in range(len(submission.file_urls))
+        ]
         task = Task(api_key.account, api_key.number, submission, now, files)
         self._state.tasks.add(task)
         call.submit = SubmitEntry(task, now, self._state.clock.wall())
@@ -160,6 +180,14 @@ class Endpoints:
         else:
             self._engine.begin(task)
         return task
+
+    def _file(self, account: str, submission: Submission, index: int) -> TaskFile:
+        """A file of a task; an uploaded one is read at once, so that its 48 hours may end while it waits."""
+        file = TaskFile(index + 1, submission.file_urls[index])
+        if file.file_url.startswith(SCHEME):
+            found = self._state.uploads.read(account, submission.model, file.file_url)
+            file.stored, file.lost = (found, None) if isinstance(found, bytes) else (None, found)
+        return file
 
     def _with_hotwords(self, account: str, submission: Submission) -> Submission:
         """The words are those of the moment of the submit; a list and an instant one are merged."""

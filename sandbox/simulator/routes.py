@@ -34,6 +34,8 @@ def make_app(state: SimulatorState, endpoints: Endpoints) -> Starlette:
             _route(state, SUBMIT_PATH, ["POST"], "submit", endpoints.submit),
             _route(state, HOTWORDS_PATH, ["POST"], "hotwords", endpoints.hotwords),
             _route(state, "/api/v1/services/{rest:path}", ["POST"], "submit", _no_such_service),
+            _route(state, "/api/v1/uploads", ["GET"], "policy", endpoints.policy),
+            _route(state, "/uploads", ["POST"], "upload", endpoints.upload),
             _route(state, "/results/{rest:path}", ["GET"], "result", endpoints.result),
             Route("/_sim/ledger", admin.ledger, methods=["GET"]),
             Route("/_sim/faults", admin.faults, methods=["GET", "POST", "DELETE"]),

@@ -56,6 +56,8 @@ def _write_stuck_state(task: Task, scripts: Sequence[Script]) -> None:
 def _outcome(file: TaskFile, script: Script, submission: Submission) -> Outcome:
     if not file.has_encoded_url:
         return Unusable("FILE_DOWNLOAD_FAILED", "FILE_DOWNLOAD_FAILED")
+    if file.lost:
+        return Unusable(file.lost, file.lost)
     if script.fail:
         return Unusable(script.fail, script.message or script.fail)
     if script.silence:

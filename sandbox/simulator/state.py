@@ -12,6 +12,7 @@ from sandbox.simulator.ledger import Ledger
 from sandbox.simulator.quota import Quotas
 from sandbox.simulator.signing import UrlSigner
 from sandbox.simulator.tasks import Submission, Task, TaskStore
+from sandbox.simulator.uploads import UploadStore
 
 
 class Engine(Protocol):
@@ -39,10 +40,12 @@ class SimulatorState:
     tasks: TaskStore = field(default_factory=TaskStore)
     signer: UrlSigner = field(default_factory=UrlSigner)
     hotwords: HotwordLists = field(init=False)
+    uploads: UploadStore = field(init=False)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.hotwords = HotwordLists(self.config, self.clock)
+        self.uploads = UploadStore(self.config, self.clock, self.origin)
 
     def add_fault(self, fault: Fault) -> Fault:
         """Put a rule in force behind those that are there, and give it back (its `hits` count)."""

@@ -45,11 +45,16 @@ class Submission:
 
 @dataclass
 class TaskFile:
-    """One file of a task; `outcome` is None until the engine knows it."""
+    """One file of a task; `outcome` is None until the engine knows it.
+
+    `stored` is what an `oss://` URL stood for when the task was accepted, `lost` why it stood for nothing.
+    """
 
     number: int
     file_url: str
     outcome: Outcome | None = None
+    stored: bytes | None = None
+    lost: str | None = None
     result_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     @property

@@ -1,6 +1,8 @@
 """The vendor's SDK, in both of its generations, against the asynchronous families of the simulator: file
-tasks, their list and their end, and hotword lists.
+tasks, their list and their end, uploaded files and hotword lists.
 """
+
+from pathlib import Path
 
 import pytest
 
@@ -121,3 +123,17 @@ async def test_the_new_client_transcribes_with_hotwords_lists_and_cancels(list_k
         assert again["error"]["code"] == "UnsupportedOperation"
         assert (failed["error"]["code"], failed["error"]["message"]) == ("DECODE_ERROR", "DECODE_ERROR")
         assert set(simulator.ledger().submitted_urls().values()) == {1}
+
+
+async def test_the_sdk_uploads_a_local_file_that_a_task_then_reads(tmp_path: Path) -> None:
+    recording = tmp_path / "a.wav"
+    recording.write_bytes(bytes(range(256)) * 100 + b"\r\n--\r\n")
+    async with serve(SimulatorConfig(speed=10, api_keys={KEY: "a"})) as simulator:
+        code, answers, errors = await run_sample("upload_sample.py", simulator, str(recording))
+        assert (code, errors) == (0, "")
+        [answer] = answers
+        [result] = answer["results"]
+        assert (result["file_url"], result["subtask_status"]) == (answer["file_url"], "SUCCEEDED")
+        assert answer["file_url"].startswith("oss://")
+        [entry] = simulator.ledger().submits
+        assert entry.task.files[0].stored == recording.read_bytes()
