@@ -186,7 +186,7 @@ class Endpoints:
         file = TaskFile(index + 1, submission.file_urls[index])
         if file.file_url.startswith(SCHEME):
             found = self._state.uploads.read(account, submission.model, file.file_url)
-            file.stored, file.lost = (found, None) if isinstance(found, bytes) else (None, found)
+            file.content, file.lost = (found, None) if isinstance(found, bytes) else (None, found)
         return file
 
     def _with_hotwords(self, account: str, submission: Submission) -> Submission:

@@ -99,8 +99,8 @@ class RecognitionEngine:
                 raise DownloadError("FILE_DOWNLOAD_FAILED")
             if file.lost is not None:
                 raise DownloadError(file.lost)
-            if file.stored is not None:
-                size_bytes = await asyncio.to_thread(target.write_bytes, file.stored)
+            if file.content is not None:
+                size_bytes = await asyncio.to_thread(target.write_bytes, file.content)
                 return
             size_bytes = await download(
                 self._client,

@@ -45,16 +45,17 @@ class Submission:
 
 @dataclass
 class TaskFile:
-    """One file of a task; `outcome` is None until the engine knows it.
-
-    `stored` is what an `oss://` URL stood for when the task was accepted, `lost` why it stood for nothing.
-    """
+    """One file of a task; `outcome` is None until the engine knows it."""
 
     number: int
     file_url: str
     outcome: Outcome | None = None
-    stored: bytes | None = None
     lost: str | None = None
+    """The subtask code of an `oss://` URL that stood for nothing when the task was accepted."""
+
+    content: bytes | None = None
+    """The audio itself, where it was uploaded."""
+
     result_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     @property

@@ -136,4 +136,4 @@ async def test_the_sdk_uploads_a_local_file_that_a_task_then_reads(tmp_path: Pat
         assert (result["file_url"], result["subtask_status"]) == (answer["file_url"], "SUCCEEDED")
         assert answer["file_url"].startswith("oss://")
         [entry] = simulator.ledger().submits
-        assert entry.task.files[0].stored == recording.read_bytes()
+        assert entry.task.files[0].content == recording.read_bytes()
