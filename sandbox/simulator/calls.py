@@ -17,6 +17,8 @@ from sandbox.simulator.state import SimulatorState
 from sandbox.simulator.wire import ApiError, Reply, error_reply
 
 BODY_LIMIT_BYTES: Final = 8 * 1024 * 1024
+_FORM_BYTES: Final = 65_536
+"""What an upload may have around its file."""
 
 
 @dataclass
@@ -39,15 +41,18 @@ async def run_call(state: SimulatorState, kind: str, request: Request, work: Wor
 
     The entry is there before the answer is sent; its status is 0 until then.
     """
+    limit = state.config.upload_limit_bytes + _FORM_BYTES if kind == "upload" else BODY_LIMIT_BYTES
     try:
-        body = await _read_body(request)
+        body = await _read_body(request, limit)
     except ClientDisconnect:
         return NoAnswer()
     entry = CallEntry(kind, state.clock.now(), state.clock.wall(), task_id=request.path_params.get("task_id"))
     call = Call(request, body, entry)
     fault = call.fault = state.faults.take(kind, f"{request.url} {body.decode('utf-8', 'replace')}")
     reply = (
-        _work(call, work) if fault is None or fault.works_first else broken_reply(fault, kind, entry.task_id)
+        _work(call, work, limit)
+        if fault is None or fault.works_first
+        else broken_reply(fault, kind, entry.task_id)
     )
     entry.task_id = entry.task_id or reply.task_id
     entry.fault = fault.kind if fault else None
@@ -60,17 +65,17 @@ async def run_call(state: SimulatorState, kind: str, request: Request, work: Wor
     return response
 
 
-async def _read_body(request: Request) -> bytes:
+async def _read_body(request: Request, limit: int) -> bytes:
     """The body up to one byte more than the limit; the rest is read and dropped."""
     body = bytearray()
     async for chunk in request.stream():
-        body += chunk[: BODY_LIMIT_BYTES + 1 - len(body)]
+        body += chunk[: limit + 1 - len(body)]
     return bytes(body)
 
 
-def _work(call: Call, work: Work) -> Reply:
+def _work(call: Call, work: Work, limit: int) -> Reply:
     try:
-        if len(call.body) > BODY_LIMIT_BYTES:
+        if len(call.body) > limit:
             raise ApiError(400, "BadRequest.TooLarge", "Payload Too Large")
         return work(call)
     except ApiError as error:

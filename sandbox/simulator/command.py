@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from sandbox.simulator.config import DEFAULT_KEY, SimulatorConfig, vendor_submit_rpm
+from sandbox.simulator.models import SINGAPORE
 from sandbox.simulator.server import serve
 
 
@@ -34,13 +35,14 @@ async def _run(config: SimulatorConfig) -> None:
 
 def _config(arguments: argparse.Namespace) -> SimulatorConfig:
     quota: dict[str, int | None] = dict.fromkeys(("query_qps", "list_qps", "cancel_qps"), arguments.qps)
-    rpm = vendor_submit_rpm()
+    rpm = vendor_submit_rpm(arguments.region)
     if arguments.submit_rpm is not None:
         rpm = dict.fromkeys(rpm, arguments.submit_rpm)
     keys = [text.partition("=") for text in arguments.api_key or [DEFAULT_KEY]]
     return SimulatorConfig(
         port=arguments.port,
         engine=arguments.engine,
+        region=arguments.region,
         speed=arguments.speed,
         virtual=arguments.virtual,
         api_keys={key: account or "account-1" for key, _, account in keys},
@@ -80,6 +82,9 @@ def _add_clock(parser: argparse.ArgumentParser) -> None:
 def _add_account(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--api-key", action="append", metavar="KEY[=ACCOUNT]", help="repeatable; sk-simulator"
+    )
+    parser.add_argument(
+        "--region", default=SINGAPORE, help="decides which models there are; cn-beijing has Paraformer too"
     )
     parser.add_argument("--submit-rpm", type=int, help="submits a minute, for every model")
     parser.add_argument("--qps", type=int, default=20, help="query, list and cancel calls a second, each")

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from sandbox.simulator.models import SINGAPORE, submits_per_minute
+
 EngineName = Literal["scripted", "whisper"]
 AllFailedShape = Literal["succeeded", "failed", "failed_with_results"]
 DEFAULT_KEY = "sk-simulator"
@@ -13,15 +15,9 @@ DAY_SECONDS = 86_400.0
 MIB = 1024 * 1024
 
 
-def vendor_submit_rpm() -> Mapping[str, int | None]:
-    """Submits a minute per model and account in the Singapore region (rate-limit page, 2026)."""
-    return {
-        "fun-asr": 600,
-        "fun-asr-2025-11-07": 600,
-        "fun-asr-2025-08-25": 600,
-        "fun-asr-mtl": 100,
-        "fun-asr-mtl-2025-08-25": 100,
-    }
+def vendor_submit_rpm(region: str = SINGAPORE) -> Mapping[str, int | None]:
+    """Submits a minute per model and account (rate-limit page, 2026); None where no number is known."""
+    return submits_per_minute(region)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +34,8 @@ class SimulatorConfig:
     public_origin: str | None = None
     engine: EngineName = "scripted"
     api_keys: Mapping[str, str] = field(default_factory=lambda: {DEFAULT_KEY: "account-1"})
-    region: str = "ap-southeast-1"
+    region: str = SINGAPORE
+    """Decides which models there are: `cn-beijing` has every asynchronous one."""
 
     speed: float = 1.0
     virtual: bool = False
@@ -51,6 +48,10 @@ class SimulatorConfig:
     query_qps: int | None = 20
     list_qps: int | None = 20
     cancel_qps: int | None = 20
+    hotwords_qps: int | None = None
+    """Calls a second on hotword lists; no limit is documented."""
+    policy_qps: int | None = 100
+    """Leaves to upload a second, per account and model."""
     quota_clock: Literal["wall", "simulated"] = "wall"
 
     retention_seconds: float = DAY_SECONDS
@@ -60,9 +61,21 @@ class SimulatorConfig:
     missing_parameters: Literal["fail", "accept"] = "fail"
     bad_model_status: Literal[400, 404] = 400
     list_key: Literal["data", "tasks"] = "data"
+    """As the vendor's page has it, or as its newest client reads it, which also wants `end_time` as text."""
     list_page_limit: int = 100
     seed: int = 0
 
+    hotword_lists: int = 10
+    """Of an account, across all models."""
+    words_per_list: int | None = None
+    """None: by the model, as newer pages have it (older ones: 500 for all)."""
+    hotword_deploy_seconds: float = 0.0
+    """How long a list is UNDEPLOYED, and without effect, after it was made or changed."""
+    unknown_vocabulary: Literal["ignored", "not_found"] = "ignored"
+    """What a submit that names a list nobody has is answered with: 200, or 404."""
+
+    upload_limit_bytes: int = 64 * MIB
+    """Of an uploaded file, kept in memory (the vendor takes 1 GB)."""
     load_model_at_start: bool = False
     audio_limit_bytes: int = 512 * MIB
     audio_limit_seconds: float = 2 * 3_600.0

@@ -1,22 +1,27 @@
-"""The vendor's endpoints: submit, query, list, cancel and result files. Each turns one call into one
-whole answer; what goes wrong on the way is not its matter.
+"""The vendor's endpoints: submit, query, list, cancel, hotword lists and result files. Each turns one call
+into one whole answer; what goes wrong on the way is not its matter.
 """
 
 import json
 import re
+from dataclasses import replace
 from typing import Final
 
 from sandbox.simulator import listing
 from sandbox.simulator.calls import Call
 from sandbox.simulator.clock import vendor_time
-from sandbox.simulator.families import read_model, read_submission
-from sandbox.simulator.file_tasks import ResultsView, invalid, metrics, result_document
+from sandbox.simulator.families import Views, read_model, read_submission
+from sandbox.simulator.file_tasks import metrics
+from sandbox.simulator.forms import read_form
+from sandbox.simulator.hotwords import SERVICE
 from sandbox.simulator.ledger import SubmitEntry
+from sandbox.simulator.models import FILE_MODELS
 from sandbox.simulator.recording import Heard, Unusable
 from sandbox.simulator.script import ScriptError
 from sandbox.simulator.state import Engine, SimulatorState
 from sandbox.simulator.tasks import DURING, Submission, Task, TaskFile
-from sandbox.simulator.wire import ApiError, Reply, encode, json_reply, store_error
+from sandbox.simulator.uploads import SCHEME
+from sandbox.simulator.wire import ApiError, Reply, encode, invalid, json_reply, store_error
 
 _BEARER = re.compile(r"Bearer +(\S+)", re.IGNORECASE)
 NO_PARAMETERS: Final = Unusable(
@@ -32,9 +37,7 @@ class Endpoints:
         self._state = state
         self._engine = engine
         self._config = state.config
-        self._view = ResultsView(
-            all_failed_shape=state.config.all_failed_shape, seed=state.config.seed, url_of=self._result_url
-        )
+        self._views = Views(state.config, self._result_url)
 
     def submit(self, call: Call) -> Reply:
         """Accept a task: from here on it is billed."""
@@ -45,9 +48,8 @@ class Endpoints:
         model = call.entry.model = read_model(payload, self._config)
         self._admit(call, model)
         resolves_oss = call.request.headers.get("x-dashscope-ossresourceresolve") == "enable"
-        task = self._accept(
-            call, api_key, read_submission(model, payload, self._config, resolves_oss=resolves_oss)
-        )
+        submission = read_submission(model, payload, self._config, resolves_oss=resolves_oss)
+        task = self._accept(call, api_key, self._with_hotwords(api_key.account, submission))
         return json_reply(
             {"output": {"task_status": "PENDING", "task_id": task.task_id}}, task_id=task.task_id
         )
@@ -74,7 +76,9 @@ class Endpoints:
             for task in self._state.tasks.of_account(account)
             if task.is_visible(now, self._config.retention_seconds)
         ]
-        view = listing.RowView(self._config, lambda task: self._view.status(task, now), now, call.fault)
+        view = listing.RowView(
+            self._config, lambda task: self._views.of(task).status(task, now), now, call.fault
+        )
         return json_reply(listing.page(tasks, asked, view))
 
     def cancel(self, call: Call) -> Reply:
@@ -88,6 +92,34 @@ class Endpoints:
             raise ApiError(400, "UnsupportedOperation", NOT_PENDING)
         task.cancelled_at = now
         return json_reply({}, task_id=task_id)
+
+    def hotwords(self, call: Call) -> Reply:
+        """One action on the account's hotword lists."""
+        account = self._authorise(call).account
+        if "x-dashscope-async" in call.request.headers:
+            raise ApiError(403, "AccessDenied", "current user api does not support asynchronous calls.")
+        payload = _read_json(call.body)
+        call.entry.model = SERVICE
+        given = payload.get("input")
+        call.entry.action = str(given.get("action"))[:40] if isinstance(given, dict) else None
+        self._admit(call)
+        return json_reply(self._state.hotwords.answer(account, payload))
+
+    def policy(self, call: Call) -> Reply:
+        """Leave to upload a file for one model."""
+        account = self._authorise(call).account
+        asked = call.request.query_params
+        if asked.get("action") != "getPolicy" or not asked.get("model"):
+            raise invalid("action must be getPolicy, with a model")
+        call.entry.model = asked["model"]
+        self._admit(call, asked["model"])
+        return json_reply({"data": self._state.uploads.grant(account, asked["model"])})
+
+    def upload(self, call: Call) -> Reply:
+        """The object store's side: a form with a policy in it, and no key."""
+        call.entry.leaked_key = self._carries_key(call)
+        fields, content = read_form(call.body, call.request.headers.get("content-type", ""))
+        return self._state.uploads.take(fields, content)
 
     def result(self, call: Call) -> Reply:
         """A result file, by its signed URL alone; the path must come as it was given, byte for byte."""
@@ -108,9 +140,8 @@ class Endpoints:
             )
         if verdict == "unsigned" or not isinstance(file.outcome, Heard):
             return store_error(403, "AccessDenied", "You have no right to access this object.")
-        return Reply(
-            200, encode(result_document(file.file_url, file.outcome.recording())), "application/json"
-        )
+        document = self._views.of(task).document(task, file, file.outcome.recording())
+        return Reply(200, encode(document), "application/json")
 
     def _authorise(self, call: Call) -> "_ApiKey":
         given = _BEARER.fullmatch(call.request.headers.get("authorization", ""))
@@ -132,18 +163,51 @@ class Endpoints:
             self._engine.check(submission)
         except ScriptError as error:
             raise invalid(str(error)) from error
+        self._check_running(api_key.account, submission.model)
         now = self._state.clock.now()
-        files = [TaskFile(number, file_url) for number, file_url in enumerate(submission.file_urls, 1)]
+        files = [
+            self._file(api_key.account, submission, number) for number in range(len(submission.file_urls))
+        ]
         task = Task(api_key.account, api_key.number, submission, now, files)
         self._state.tasks.add(task)
         call.submit = SubmitEntry(task, now, self._state.clock.wall())
         self._state.ledger.submits.append(call.submit)
-        if submission.parameters is None and self._config.missing_parameters == "fail":
+        no_parameters = submission.parameters is None and self._config.missing_parameters == "fail"
+        doom = submission.doom or (NO_PARAMETERS if no_parameters else None)
+        if doom is not None:
             task.scheduled_at = task.ended_at = now
-            task.failure = NO_PARAMETERS
+            task.failure = doom
         else:
             self._engine.begin(task)
         return task
+
+    def _file(self, account: str, submission: Submission, index: int) -> TaskFile:
+        """A file of a task; an uploaded one is read at once, so that its 48 hours may end while it waits."""
+        file = TaskFile(index + 1, submission.file_urls[index])
+        if file.file_url.startswith(SCHEME):
+            found = self._state.uploads.read(account, submission.model, file.file_url)
+            file.content, file.lost = (found, None) if isinstance(found, bytes) else (None, found)
+        return file
+
+    def _with_hotwords(self, account: str, submission: Submission) -> Submission:
+        """The words are those of the moment of the submit; a list and an instant one are merged."""
+        listed = self._state.hotwords.in_force(account, submission.model, submission.asked("vocabulary_id"))
+        instant = submission.asked("vocabulary")
+        sent = {word.casefold() for word in instant} if isinstance(instant, dict) else set()
+        return replace(submission, hotwords=listed | sent)
+
+    def _check_running(self, account: str, model: str) -> None:
+        """Some models have a limit of tasks that have not ended; it is off when submits have no quota."""
+        limit = FILE_MODELS[model].running_tasks
+        if limit is None or self._config.submit_rpm is None:
+            return
+        now = self._state.clock.now()
+        tasks = self._state.tasks.of_account(account)
+        running = [task for task in tasks if task.submission.model == model and task.final_at(now) is None]
+        if len(running) >= limit:
+            raise ApiError(
+                429, "Throttling.Concurrency", "Too many concurrent tasks, please try again later."
+            )
 
     def _visible(self, task_id: str, account: str | None) -> Task | None:
         task = self._state.tasks.get(task_id)
@@ -153,7 +217,8 @@ class Endpoints:
 
     def _shown(self, task: Task) -> dict[str, object]:
         now = self._state.clock.now()
-        status, zone = self._view.status(task, now), self._config.zone_hours
+        view, zone = self._views.of(task), self._config.zone_hours
+        status = view.status(task, now)
         output: dict[str, object] = {
             "task_id": task.task_id,
             "task_status": status,
@@ -166,7 +231,7 @@ class Endpoints:
             output["end_time"] = vendor_time(ended, zone)
         if status in DURING or status == "CANCELED":
             return {"output": {**output, "task_metrics": metrics(task, ended=False)}}
-        fields, beside = self._view.ending(task)
+        fields, beside = view.ending(task)
         return {"output": {**output, **fields}, **beside}
 
     def _result_url(self, task: Task, file: TaskFile) -> str:

@@ -1,32 +1,52 @@
-"""The models that the simulator serves, and how a submit of each is read. Another family is another
-row here and another wire shape beside `file_tasks`.
+"""How a submit of each model is read and its task shown: which wire shape serves which row of `models`.
+Another family is another row there, or another wire shape beside `file_tasks`.
 """
 
-from typing import Final
+from collections.abc import Callable
+from typing import Protocol
 
-from sandbox.simulator import file_tasks
+from sandbox.simulator import file_tasks, one_file_tasks
 from sandbox.simulator.config import SimulatorConfig
-from sandbox.simulator.tasks import Submission
-from sandbox.simulator.wire import ApiError, JsonObject
+from sandbox.simulator.models import FILE_MODELS, Shape, is_served
+from sandbox.simulator.recording import Recording
+from sandbox.simulator.tasks import Submission, Task, TaskFile
+from sandbox.simulator.wire import ApiError, JsonObject, invalid
 
-FUN_ASR: Final = (
-    "fun-asr",
-    "fun-asr-2025-11-07",
-    "fun-asr-2025-08-25",
-    "fun-asr-mtl",
-    "fun-asr-mtl-2025-08-25",
-)
+
+class View(Protocol):
+    """How a wire shape shows a task."""
+
+    def status(self, task: Task, now: float) -> str: ...
+
+    def ending(self, task: Task) -> tuple[JsonObject, JsonObject]: ...
+
+    def document(self, task: Task, file: TaskFile, recording: Recording) -> JsonObject: ...
+
+
+class Views:
+    """The view of each task."""
+
+    def __init__(self, config: SimulatorConfig, url_of: Callable[[Task, TaskFile], str]) -> None:
+        self._of_shape: dict[Shape, View] = {
+            "file_urls": file_tasks.ResultsView(
+                all_failed_shape=config.all_failed_shape, seed=config.seed, url_of=url_of
+            ),
+            "file_url": one_file_tasks.ResultView(url_of=url_of),
+        }
+
+    def of(self, task: Task) -> View:
+        return self._of_shape[FILE_MODELS[task.submission.model].shape]
 
 
 def read_model(payload: JsonObject, config: SimulatorConfig) -> str:
-    """The name of a model that is served, or ApiError."""
+    """The name of a model that the region serves, or ApiError."""
     model = payload.get("model")
     if not isinstance(model, str) or not model:
         raise ApiError(400, "BadRequest.EmptyModel", 'Required parameter "model" missing from request.')
-    if model not in FUN_ASR:
+    if not is_served(model, config.region):
         if config.bad_model_status == 404:
             raise ApiError(404, "ModelNotFound", f"The model `{model[:100]}` does not exist.")
-        raise ApiError(400, "InvalidParameter", "Model not exist.")
+        raise invalid("Model not exist.")
     return model
 
 
@@ -37,10 +57,9 @@ def read_submission(
     given = payload.get("input")
     if not isinstance(given, dict):
         raise ApiError(400, "BadRequest.EmptyInput", 'Required parameter "input" missing from request.')
+    parameters = payload.get("parameters")
+    if FILE_MODELS[model].shape == "file_url":
+        return one_file_tasks.read_submit(model, given, parameters, resolves_oss=resolves_oss)
     return file_tasks.read_submit(
-        model,
-        given,
-        payload.get("parameters"),
-        files_per_task=config.files_per_task,
-        resolves_oss=resolves_oss,
+        model, given, parameters, files_per_task=config.files_per_task, resolves_oss=resolves_oss
     )

@@ -21,7 +21,7 @@ KINDS: Final = (
     "misdate",
     "rename",
 )
-CALLS: Final = ("submit", "query", "list", "cancel", "result")
+CALLS: Final = ("submit", "query", "list", "cancel", "result", "hotwords", "policy", "upload")
 LIST_KINDS: Final = ("lag", "shuffle", "misdate", "rename")
 """What the list says that is not so."""
 _WORKS_FIRST: Final = ("drop_after", "slow", "truncate", *LIST_KINDS)

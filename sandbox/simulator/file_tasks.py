@@ -1,105 +1,50 @@
-"""The wire shape of models that take `file_urls` and answer `results[]` (Fun-ASR): reading a submit,
-showing a task, writing a result file. One module per wire shape; it knows no HTTP.
+"""The wire shape of models that take `file_urls` and answer `results[]` (Fun-ASR, Paraformer, Qwen-Audio):
+reading a submit, showing a task, writing a result file. One module per wire shape; it knows no HTTP.
 """
 
-import json
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
 
 from sandbox.simulator.config import AllFailedShape
-from sandbox.simulator.recording import Channel, Heard, Recording, Sentence, Unusable
+from sandbox.simulator.models import FILE_MODELS
+from sandbox.simulator.parameters import check_context, read_parameters
+from sandbox.simulator.recording import Channel, Heard, Recording, Sentence, Unusable, Word
 from sandbox.simulator.tasks import Submission, Task, TaskFile
-from sandbox.simulator.wire import ApiError, JsonObject
+from sandbox.simulator.wire import JsonObject, invalid
 
 URL_ERROR: Final = "url error, please check url！"
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _is_flag(value: object) -> bool:
-    return isinstance(value, bool)
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_channels(value: object) -> bool:
-    return (
-        isinstance(value, list) and bool(value) and all(_is_whole(item) and 0 <= item < 32 for item in value)
-    )
-
-
-def _is_texts(value: object) -> bool:
-    return isinstance(value, list) and all(_is_text(item) for item in value)
-
-
-def _is_json_text(value: object) -> bool:
-    if not isinstance(value, str):
-        return False
-    try:
-        return isinstance(json.loads(value), dict)
-    except ValueError:
-        return False
-
-
-_PARAMETERS: Final[Mapping[str, tuple[Callable[[object], bool], str]]] = {
-    "channel_id": (_is_channels, "an array of integers"),
-    "language_hints": (_is_texts, "an array of strings"),
-    "vocabulary_id": (_is_text, "a string"),
-    "special_word_filter": (_is_json_text, "a string that holds a JSON object"),
-    "diarization_enabled": (_is_flag, "a boolean"),
-    "speaker_count": (_is_whole, "an integer"),
-}
-
-
-def invalid(message: str) -> ApiError:
-    """The 400 that most bad bodies get."""
-    return ApiError(400, "InvalidParameter", message)
 
 
 def read_submit(
     model: str, given: JsonObject, parameters: object, *, files_per_task: int, resolves_oss: bool
 ) -> Submission:
-    """Validate `input` and `parameters` as the vendor does, or raise ApiError.
-
-    Names of parameters that it does not know pass, as they seem to at the vendor; the wording of the
-    type errors is ours, as none is documented.
-    """
+    """Validate `input` and `parameters` as the vendor does, or raise ApiError."""
+    row = FILE_MODELS[model]
     file_urls = given.get("file_urls")
     if not isinstance(file_urls, list) or not file_urls:
         raise invalid("input must contain file_urls")
-    if len(file_urls) > files_per_task:
-        raise invalid(f"input.file_urls must not hold more than {files_per_task} urls")
-    schemes = ("http", "https", "oss") if resolves_oss else ("http", "https")
-    if not all(_has_scheme(file_url, schemes) for file_url in file_urls):
+    most = min(row.files or files_per_task, files_per_task)
+    if len(file_urls) > most:
+        raise invalid(f"input.file_urls must not hold more than {most} urls")
+    if not all(is_url(file_url, resolves_oss=resolves_oss) for file_url in file_urls):
         raise invalid(URL_ERROR)
-    return Submission(model, tuple(file_urls), _read_parameters(parameters))
+    if row.takes_context and given.get("context") is not None:
+        check_context(given["context"])
+    return Submission(model, tuple(file_urls), read_parameters(parameters, row.parameters))
 
 
-def _has_scheme(file_url: object, schemes: tuple[str, ...]) -> bool:
+def is_url(file_url: object, *, resolves_oss: bool) -> bool:
+    """Whether the vendor would try to fetch it; `oss://` needs the header that resolves it."""
     if not isinstance(file_url, str):
         return False
     try:
         parts = urlsplit(file_url)
     except ValueError:
         return False
+    schemes = ("http", "https", "oss") if resolves_oss else ("http", "https")
     return parts.scheme in schemes and bool(parts.netloc)
-
-
-def _read_parameters(parameters: object) -> JsonObject | None:
-    if parameters is None:
-        return None
-    if not isinstance(parameters, dict):
-        raise invalid("parameters must be an object")
-    for name, (is_valid, expected) in _PARAMETERS.items():
-        if name in parameters and not is_valid(parameters[name]):
-            raise invalid(f"parameters.{name} must be {expected}")
-    return parameters
 
 
 class ResultsView:
@@ -131,6 +76,10 @@ class ResultsView:
             output["results"] = self._results(task)
         output["task_metrics"] = metrics(task)
         return output, {} if failure is not None else {"usage": {"duration": task.billed_seconds()}}
+
+    def document(self, task: Task, file: TaskFile, recording: Recording) -> JsonObject:
+        """The JSON behind a `transcription_url`."""
+        return result_document(file.file_url, recording)
 
     def _fails_whole(self, task: Task) -> bool:
         return self._all_failed != "succeeded" and not any(task.heard())
@@ -204,14 +153,15 @@ def _sentence(sentence: Sentence, number: int, extra: JsonObject) -> JsonObject:
         "text": sentence.text,
         "sentence_id": number,
         **speaker,
-        "words": [
-            {
-                "begin_time": word.begin_ms,
-                "end_time": word.end_ms,
-                "text": word.text,
-                "punctuation": word.punctuation,
-                **extra,
-            }
-            for word in sentence.words
-        ],
+        "words": [{**shown_word(word), **extra} for word in sentence.words],
+    }
+
+
+def shown_word(word: Word) -> JsonObject:
+    """A word as every wire shape has it."""
+    return {
+        "begin_time": word.begin_ms,
+        "end_time": word.end_ms,
+        "text": word.text,
+        "punctuation": word.punctuation,
     }

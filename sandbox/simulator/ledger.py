@@ -38,8 +38,8 @@ class SubmitEntry:
 class CallEntry:
     """One HTTP call, refused or not. `status` 0 means that no answer was sent, or none yet.
 
-    `at` is the simulator's epoch time, `wall` real seconds since its start. `leaked_key` marks a result
-    download that carried credentials.
+    `at` is the simulator's epoch time, `wall` real seconds since its start, `action` what a call on hotword
+    lists asked for. `leaked_key` marks a result download or an upload that carried credentials.
     """
 
     kind: str
@@ -49,6 +49,7 @@ class CallEntry:
     task_id: str | None = None
     account: str | None = None
     model: str | None = None
+    action: str | None = None
     fault: str | None = None
     leaked_key: bool = False
 

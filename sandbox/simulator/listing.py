@@ -7,11 +7,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sandbox.simulator.clock import read_list_stamp
+from sandbox.simulator.clock import read_list_stamp, vendor_time
 from sandbox.simulator.config import DAY_SECONDS, SimulatorConfig
 from sandbox.simulator.faults import Fault
-from sandbox.simulator.file_tasks import invalid
 from sandbox.simulator.tasks import Task
+from sandbox.simulator.wire import invalid
 
 STATUSES = ("PENDING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELED")
 
@@ -101,7 +101,9 @@ def _row(task: Task, view: RowView) -> dict[str, object]:
         row["start_time"] = _millis(task.scheduled_at)
     ended = task.cancelled_at if status == "CANCELED" else task.ended_at
     if ended is not None and status in ("SUCCEEDED", "FAILED", "CANCELED"):
-        row["end_time"] = _millis(ended)
+        # Its newest client reads `tasks`, and this as text: it cannot read the page's milliseconds at all.
+        as_text = config.list_key == "tasks"
+        row["end_time"] = vendor_time(ended, config.zone_hours) if as_text else _millis(ended)
     return {
         **row,
         "request_id": task.request_id,

@@ -30,18 +30,25 @@ class SlidingWindow:
 class Quotas:
     """The windows of all accounts, made on first use.
 
-    Query, list and cancel: calls a second per account, whatever the model. Submit: calls a minute per
-    account and model, and, as the vendor enforces it, RPM/60 (rounded up) in any second.
+    Query, list, cancel and hotwords: calls a second per account, whatever the model. Policy (leave to
+    upload): calls a second per account and model. Submit: calls a minute per account and model, and, as the
+    vendor enforces it, RPM/60 (rounded up) in any second.
     """
 
     def __init__(self, config: SimulatorConfig) -> None:
-        self._qps = {"query": config.query_qps, "list": config.list_qps, "cancel": config.cancel_qps}
+        self._qps = {
+            "query": config.query_qps,
+            "list": config.list_qps,
+            "cancel": config.cancel_qps,
+            "hotwords": config.hotwords_qps,
+            "policy": config.policy_qps,
+        }
         self._rpm = config.submit_rpm or {}
         self._windows: dict[tuple[str, str, str], tuple[SlidingWindow, ...]] = {}
 
     def admits(self, kind: str, account: str, model: str, now: float) -> bool:
         """Count one call and say True, or say False when a window of its quota is full."""
-        key = (kind, account, model if kind == "submit" else "")
+        key = (kind, account, model if kind in ("submit", "policy") else "")
         windows = self._windows.get(key)
         if windows is None:
             windows = self._windows[key] = self._windows_of(kind, model)

@@ -97,6 +97,11 @@ class RecognitionEngine:
         try:
             if not file.has_encoded_url:
                 raise DownloadError("FILE_DOWNLOAD_FAILED")
+            if file.lost is not None:
+                raise DownloadError(file.lost)
+            if file.content is not None:
+                size_bytes = await asyncio.to_thread(target.write_bytes, file.content)
+                return
             size_bytes = await download(
                 self._client,
                 file.file_url,

@@ -53,7 +53,10 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One file's transcript. `channels_in_file` counts the source's channels, `channels` those asked for."""
+    """One file's transcript. `channels_in_file` counts the source's channels, `channels` those asked for.
+
+    `language` and `emotions` (which sentences have in turn) are for the models that tell them.
+    """
 
     audio_format: str
     sampling_rate: int
@@ -61,6 +64,8 @@ class Recording:
     channels_in_file: int
     channels: tuple[Channel, ...]
     unknown_fields: bool = False
+    language: str = "en"
+    emotions: tuple[str, ...] = ("neutral",)
 
 
 @dataclass(frozen=True, slots=True)

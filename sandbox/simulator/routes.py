@@ -13,11 +13,13 @@ from starlette.routing import Route
 from sandbox.simulator.calls import Call, Work, run_call
 from sandbox.simulator.endpoints import Endpoints
 from sandbox.simulator.faults import FaultError, describe, read_faults
-from sandbox.simulator.file_tasks import URL_ERROR, invalid
+from sandbox.simulator.file_tasks import URL_ERROR
 from sandbox.simulator.state import SimulatorState
-from sandbox.simulator.wire import Reply
+from sandbox.simulator.wire import Reply, invalid
 
 SUBMIT_PATH: Final = "/api/v1/services/audio/asr/transcription"
+
+HOTWORDS_PATH: Final = "/api/v1/services/audio/asr/customization"
 
 
 def make_app(state: SimulatorState, endpoints: Endpoints) -> Starlette:
@@ -30,7 +32,10 @@ def make_app(state: SimulatorState, endpoints: Endpoints) -> Starlette:
             _route(state, "/api/v1/tasks/{task_id}", ["GET", "POST"], "query", endpoints.query),
             _route(state, "/api/v1/tasks/{task_id}/cancel", ["POST"], "cancel", endpoints.cancel),
             _route(state, SUBMIT_PATH, ["POST"], "submit", endpoints.submit),
+            _route(state, HOTWORDS_PATH, ["POST"], "hotwords", endpoints.hotwords),
             _route(state, "/api/v1/services/{rest:path}", ["POST"], "submit", _no_such_service),
+            _route(state, "/api/v1/uploads", ["GET"], "policy", endpoints.policy),
+            _route(state, "/uploads", ["POST"], "upload", endpoints.upload),
             _route(state, "/results/{rest:path}", ["GET"], "result", endpoints.result),
             Route("/_sim/ledger", admin.ledger, methods=["GET"]),
             Route("/_sim/faults", admin.faults, methods=["GET", "POST", "DELETE"]),

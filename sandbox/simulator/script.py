@@ -13,6 +13,7 @@ STUCK_STATES: Final = {
     "SUSPENDED": "SUSPENDED",
     "UNKNOWN": "UNKNOWN",
 }
+EMOTIONS: Final = frozenset({"surprised", "neutral", "happy", "sad", "disgusted", "angry", "fearful"})
 
 N = TypeVar("N", int, float)
 
@@ -44,6 +45,9 @@ class Script:
     task_fail: str | None = None
     keep_results: bool = False
     status: str | None = None
+    misheard: tuple[tuple[str, str], ...] = ()
+    emotions: tuple[str, ...] = ("neutral",)
+    language: str = "en"
 
     def text_of(self, channel_id: int) -> str:
         """What is said on a channel. Unless the script gives it, it names the file and the channel."""
@@ -86,7 +90,25 @@ def read_script(file_url: str) -> Script:
         task_fail=fields.get("task_fail"),
         keep_results=_flag(fields, "keep_results"),
         status=_status(fields),
+        misheard=_misheard(fields),
+        emotions=_emotions(fields),
+        language=fields.get("language", "en"),
     )
+
+
+def _misheard(fields: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Pairs of the word that is said, casefolded, and the one that is heard in its place."""
+    pairs = [pair.partition(":") for pair in fields.get("misheard", "").split(",") if pair]
+    if not all(said and heard and len((said + heard).split()) == 1 for said, _, heard in pairs):
+        raise ScriptError("script: misheard must be said:heard, single words, more after commas")
+    return tuple((said.casefold(), heard) for said, _, heard in pairs)
+
+
+def _emotions(fields: Mapping[str, str]) -> tuple[str, ...]:
+    emotions = tuple(fields.get("emotion", "neutral").split(","))
+    if not EMOTIONS.issuperset(emotions):
+        raise ScriptError(f"script: emotion must be of {', '.join(sorted(EMOTIONS))}")
+    return emotions
 
 
 def _channel_texts(fields: Mapping[str, str]) -> tuple[tuple[int, str], ...]:

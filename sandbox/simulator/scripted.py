@@ -5,6 +5,7 @@ task at submit time and downloads nothing.
 from collections.abc import Sequence
 from typing import Final
 
+from sandbox.simulator.hearing import hear
 from sandbox.simulator.recording import Channel, Heard, Outcome, Recording, Token, Unusable, sentences_of
 from sandbox.simulator.script import STUCK_STATES, Script, read_script
 from sandbox.simulator.tasks import Submission, Task, TaskFile
@@ -55,18 +56,20 @@ def _write_stuck_state(task: Task, scripts: Sequence[Script]) -> None:
 def _outcome(file: TaskFile, script: Script, submission: Submission) -> Outcome:
     if not file.has_encoded_url:
         return Unusable("FILE_DOWNLOAD_FAILED", "FILE_DOWNLOAD_FAILED")
+    if file.lost:
+        return Unusable(file.lost, file.lost)
     if script.fail:
         return Unusable(script.fail, script.message or script.fail)
     if script.silence:
         return Unusable(SILENT, SILENT)
-    speech_ms = sum(_span(script, channel_id)[2] for channel_id in submission.channel_ids())
+    speech_ms = sum(_span(script, channel_id, submission)[2] for channel_id in submission.channel_ids())
     return Heard(speech_ms, lambda: _recording(script, submission))
 
 
 def _recording(script: Script, submission: Submission) -> Recording:
     speakers = script.speakers if submission.wants_speakers() else None
     channels = tuple(
-        Channel(channel_id, sentences_of(_tokens(script, channel_id), speakers))
+        Channel(channel_id, sentences_of(_tokens(script, channel_id, submission), speakers))
         for channel_id in submission.channel_ids()
     )
     return Recording(
@@ -76,20 +79,23 @@ def _recording(script: Script, submission: Submission) -> Recording:
         channels_in_file=script.channels,
         channels=channels,
         unknown_fields=script.unknown_fields,
+        language=str(submission.asked("language") or script.language),
+        emotions=script.emotions,
     )
 
 
-def _tokens(script: Script, channel_id: int) -> list[Token]:
+def _tokens(script: Script, channel_id: int, submission: Submission) -> list[Token]:
     """The channel's words, evenly timed between a lead-in and a lead-out of silence."""
-    words, begin_ms, span_ms = _span(script, channel_id)
+    words, begin_ms, span_ms = _span(script, channel_id, submission)
     count = len(words)
     times = [begin_ms + span_ms * index // count for index in range(count + 1)] if words else []
     return [Token(word, times[index], times[index + 1]) for index, word in enumerate(words)]
 
 
-def _span(script: Script, channel_id: int) -> tuple[list[str], int, int]:
+def _span(script: Script, channel_id: int, submission: Submission) -> tuple[list[str], int, int]:
     """Words, where they begin and how long they last; a channel that the file lacks is silent."""
-    words = script.text_of(channel_id).split() if channel_id < script.channels else []
+    said = script.text_of(channel_id).split() if channel_id < script.channels else []
+    words = hear(said, script, submission)
     duration_ms = _duration_ms(script)
     lead_ms = min(400, duration_ms // 10)
     return words, lead_ms, duration_ms - 2 * lead_ms if words else 0

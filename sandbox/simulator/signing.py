@@ -38,5 +38,9 @@ class UrlSigner:
         return "valid" if good and key_id == ACCESS_KEY_ID else "mismatch"
 
     def _signature(self, raw_path: str, expires: str) -> str:
-        text = f"GET\n\n\n{expires}\n{raw_path}"
-        return base64.b64encode(hmac.new(self._secret, text.encode(), hashlib.sha1).digest()).decode()
+        return signature_of(f"GET\n\n\n{expires}\n{raw_path}", self._secret)
+
+
+def signature_of(text: str, secret: bytes) -> str:
+    """The store's HMAC-SHA1 of a text, in base64."""
+    return base64.b64encode(hmac.new(secret, text.encode(), hashlib.sha1).digest()).decode()

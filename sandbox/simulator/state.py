@@ -7,10 +7,12 @@ from typing import Protocol
 from sandbox.simulator.clock import SimulatedClock
 from sandbox.simulator.config import SimulatorConfig
 from sandbox.simulator.faults import Fault, FaultBoard
+from sandbox.simulator.hotwords import HotwordLists
 from sandbox.simulator.ledger import Ledger
 from sandbox.simulator.quota import Quotas
 from sandbox.simulator.signing import UrlSigner
 from sandbox.simulator.tasks import Submission, Task, TaskStore
+from sandbox.simulator.uploads import UploadStore
 
 
 class Engine(Protocol):
@@ -37,7 +39,13 @@ class SimulatorState:
     ledger: Ledger = field(default_factory=Ledger)
     tasks: TaskStore = field(default_factory=TaskStore)
     signer: UrlSigner = field(default_factory=UrlSigner)
+    hotwords: HotwordLists = field(init=False)
+    uploads: UploadStore = field(init=False)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.hotwords = HotwordLists(self.config, self.clock)
+        self.uploads = UploadStore(self.config, self.clock, self.origin)
 
     def add_fault(self, fault: Fault) -> Fault:
         """Put a rule in force behind those that are there, and give it back (its `hits` count)."""

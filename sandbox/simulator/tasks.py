@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sandbox.simulator.clock import result_folder
+from sandbox.simulator.models import FILE_MODELS
 from sandbox.simulator.recording import Heard, Outcome, Unusable
 from sandbox.simulator.wire import JsonObject
 
@@ -15,20 +16,31 @@ DURING = frozenset({"PENDING", "RUNNING", "SUSPENDED"})
 
 @dataclass(frozen=True)
 class Submission:
-    """A submit that passed validation; `parameters` is None when the body had none."""
+    """A submit that passed validation; `parameters` is None when the body had none.
+
+    `doom` is what its task fails with as soon as it is accepted; `hotwords`, casefolded, are in force.
+    """
 
     model: str
     file_urls: tuple[str, ...]
     parameters: JsonObject | None
+    doom: Unusable | None = None
+    hotwords: frozenset[str] = frozenset()
+
+    def asked(self, name: str) -> object:
+        """A parameter as sent; None where it was not, or where the model heeds none of that name."""
+        row = FILE_MODELS.get(self.model)
+        heeded = row is None or name in row.parameters
+        return (self.parameters or {}).get(name) if heeded else None
 
     def channel_ids(self) -> tuple[int, ...]:
         """The channels to recognise, `[0]` unless asked otherwise."""
-        asked = (self.parameters or {}).get("channel_id")
+        asked = self.asked("channel_id")
         return tuple(asked) if isinstance(asked, list) else (0,)
 
     def wants_speakers(self) -> bool:
         """Diarization works on single-channel jobs alone."""
-        return (self.parameters or {}).get("diarization_enabled") is True and len(self.channel_ids()) == 1
+        return self.asked("diarization_enabled") is True and len(self.channel_ids()) == 1
 
 
 @dataclass
@@ -38,6 +50,12 @@ class TaskFile:
     number: int
     file_url: str
     outcome: Outcome | None = None
+    lost: str | None = None
+    """The subtask code of an `oss://` URL that stood for nothing when the task was accepted."""
+
+    content: bytes | None = None
+    """The audio itself, where it was uploaded."""
+
     result_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     @property

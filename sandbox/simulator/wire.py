@@ -33,6 +33,11 @@ class ApiError(Exception):
         self.message = message
 
 
+def invalid(message: str) -> ApiError:
+    """The 400 that most bad bodies get."""
+    return ApiError(400, "InvalidParameter", message)
+
+
 def json_reply(content: JsonObject, *, status: int = 200, task_id: str | None = None) -> Reply:
     """`content` behind a fresh `request_id`, which the `x-request-id` header repeats."""
     request_id = str(uuid.uuid4())

@@ -1,44 +1,11 @@
 """The vendor's SDK, unchanged, must work against the simulator as its page says it does."""
 
-import asyncio
-import json
-import os
-import sys
-from pathlib import Path
-from typing import Any
-
 import pytest
 
-from sandbox.simulator import Simulator, SimulatorConfig, serve
+from sandbox.simulator import SimulatorConfig, serve
+from tests.conformance.running import KEY, run_sample
 
-SAMPLE = Path(__file__).with_name("fun_asr_sample.py")
-KEY = "sk-conformance"
-
-
-async def _run_sample(
-    simulator: Simulator, *file_urls: str, key: str = KEY
-) -> tuple[int, list[dict[str, Any]], str]:
-    environment = {
-        "PATH": os.environ["PATH"],
-        "DASHSCOPE_API_KEY": key,
-        "DASHSCOPE_HTTP_BASE_URL": simulator.base_url,
-    }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(SAMPLE),
-        *file_urls,
-        env=environment,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        out, err = await asyncio.wait_for(process.communicate(), 30)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode is not None
-    return process.returncode, [json.loads(line) for line in out.splitlines()], err.decode()
+SAMPLE = "fun_asr_sample.py"
 
 
 @pytest.mark.timeout(60)
@@ -48,7 +15,7 @@ async def test_the_two_calls_of_the_vendors_sample_give_each_files_result() -> N
         "https://media.example.org/male.wav?run=1",
     ]
     async with serve(SimulatorConfig(speed=10, api_keys={KEY: "a"})) as simulator:
-        code, results, errors = await _run_sample(simulator, *files)
+        code, results, errors = await run_sample(SAMPLE, simulator, *files)
 
         assert (code, errors) == (0, "")
         assert [result["file_url"] for result in results] == files
@@ -77,12 +44,12 @@ async def test_a_failed_file_and_a_refused_key_reach_the_sdks_user() -> None:
     lost = "https://media.example.org/lost.wav?fail=FILE_404_NOT_FOUND"
     kept = "https://media.example.org/kept.wav"
     async with serve(SimulatorConfig(speed=10, api_keys={KEY: "a"})) as simulator:
-        code, results, _ = await _run_sample(simulator, lost, kept)
+        code, results, _ = await run_sample(SAMPLE, simulator, lost, kept)
         assert code == 1
         assert results[0] == {"file_url": lost, "code": "FILE_404_NOT_FOUND"}
         assert results[1]["transcripts"][0]["text"] == "Transcript of kept.wav."
 
-        code, results, errors = await _run_sample(simulator, kept, key="sk-stranger")
+        code, results, errors = await run_sample(SAMPLE, simulator, kept, key="sk-stranger")
         assert (code, results) == (1, [])
         assert "401 InvalidApiKey" in errors
         assert len(simulator.ledger().submits) == 1

@@ -1,0 +1,39 @@
+"""Runs a program that uses the vendor's SDK against a simulator, as a process that knows nothing else."""
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from sandbox.simulator import Simulator
+
+KEY = "sk-conformance"
+
+
+async def run_sample(
+    name: str, simulator: Simulator, *arguments: str, key: str = KEY
+) -> tuple[int, list[dict[str, Any]], str]:
+    """The exit code, the lines of JSON that it printed, and its complaints."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "DASHSCOPE_API_KEY": key,
+        "DASHSCOPE_HTTP_BASE_URL": simulator.base_url,
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(Path(__file__).with_name(name)),
+        *arguments,
+        env=environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        out, err = await asyncio.wait_for(process.communicate(), 30)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode is not None
+    return process.returncode, [json.loads(line) for line in out.splitlines()], err.decode()
