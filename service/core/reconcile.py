@@ -82,10 +82,12 @@ class Evidence:
 def submits_of(jobs: Iterable[Job], offset_ms: int | None, rules: Rules) -> list[Submit]:
     """The submits behind jobs that are SUBMITTING or UNCERTAIN.
 
-    `offset_ms` is how far the vendor's clock is ahead of ours now, for intents that do not say it.
+    `offset_ms` is how far the vendor's clock is ahead of ours now, for intents that do not say it. Calls of
+    synchronous models make no task.
     """
     groups: dict[tuple[object, ...], list[Job]] = {}
-    for job in sorted(jobs, key=lambda job: job.key):
+    made = (job for job in jobs if not job.is_synchronous)
+    for job in sorted(made, key=lambda job: job.key):
         place = (job.spec.origin.partition, job.key.request, job.group, job.sealed_ms)
         groups.setdefault(place, []).append(job)
     return [_submit(group, offset_ms, rules) for group in groups.values()]

@@ -6,7 +6,7 @@ look at tasks that nobody knows, then decide. Whatever goes wrong on the way lea
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol, TypeVar
 
@@ -21,8 +21,9 @@ from service.core.reconcile import Evidence, Submit, decide, submits_of, window_
 from service.core.retry import Backoff
 from service.core.sightings import Sightings
 from service.core.survey import IN_DOUBT, Survey
-from service.core.task import TaskPage, Trouble
+from service.core.task import TaskPage, TaskView, Trouble
 from service.errors import ServiceError
+from service.pipeline import transcripts
 from service.pipeline.budgets import Budgets
 from service.pipeline.due import SHORTEST_WAIT_SECONDS, Due
 from service.pipeline.publish import OwnedShard
@@ -195,8 +196,25 @@ class ReconcileStage:
             task = await self._provider.query(task_id)
             if isinstance(task, Trouble):
                 self._heed(task, self._budgets.query)
-            else:
-                self._sightings.note_look(task)
+            elif (named := await _turning(self._named(task), on_turn)) is not None:
+                self._sightings.note_look(named)
+
+    async def _named(self, task: TaskView) -> TaskView | None:
+        """The task with its files' URLs: a Qwen-ASR task tells its own in the result file alone.
+
+        None where the file cannot be read for now: the task stays one that may be anybody's.
+        """
+        files = []
+        for file in task.files:
+            file_url = file.file_url or await self._url_in(file.transcription_url or "")
+            if file_url is None:
+                return None
+            files.append(replace(file, file_url=file_url))
+        return replace(task, files=tuple(files))
+
+    async def _url_in(self, transcription_url: str) -> str | None:
+        body = await self._provider.fetch(transcription_url)
+        return None if isinstance(body, Trouble) else await transcripts.file_url_in(body)
 
     # The decision; nothing is waited for from here on.
 

@@ -31,6 +31,20 @@ def read_transcript(body: bytes, model: str) -> Event:
         return FetchFailed(_no_transcript("the result file", reason))
 
 
+async def file_url_in(body: bytes) -> str | None:
+    """The URL of the file that a result file is about, where it tells."""
+    return _file_url(body) if len(body) <= INLINE_BYTES else await asyncio.to_thread(_file_url, body)
+
+
+def _file_url(body: bytes) -> str | None:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    found = document.get("file_url") if isinstance(document, dict) else None
+    return found if isinstance(found, str) and found else None
+
+
 def heard(answer: Answered, model: str) -> Event:
     """The answer of a synchronous model as an event."""
     try:

@@ -245,7 +245,9 @@ class FakeProvider:
         trouble = self.file_troubles.get(file_url)
         if trouble is not None:
             return FileView(file_url, trouble=trouble)
-        return FileView(file_url, transcription_url=_result_url(task, index))
+        # Qwen-ASR names its file in the result alone.
+        named = "" if task.model.startswith("qwen3-asr-flash-filetrans") else file_url
+        return FileView(named, transcription_url=_result_url(task, index))
 
     def _result(self, file_url: str) -> bytes:
         text = self._text(file_url)

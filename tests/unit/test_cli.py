@@ -109,7 +109,10 @@ class TestErrors:
         ("arguments", "reason"),
         [
             (("https://h/a", "--model", "gpt"), "`model` is none that this service knows"),
-            (("https://h/a", "--option", "prompt=hi"), "`prompt` is not an option of fun-asr; models that have it: qwen3.5-omni-plus"),
+            (
+                ("https://h/a", "--option", "prompt=hi"),
+                "`prompt` is not an option of fun-asr; models that have it: qwen3.5-omni-plus",
+            ),
             (("https://h/a", "--id", "no blanks"), "`request_id` must match"),
             (("https://h/a", "--deadline", "tomorrow"), "`deadline` must be an RFC 3339 time"),
             (("https://h/a", "--ttl-seconds", "0"), "`ttl_seconds` must be at least 1"),

@@ -83,6 +83,32 @@ async def test_files_that_shared_the_submit_share_the_task(world: World) -> None
     assert posted(world) == 1
 
 
+FILETRANS = "qwen3-asr-flash-filetrans"
+
+
+async def test_a_task_that_names_its_file_in_the_result_alone_is_adopted(world: World) -> None:
+    await lost(world, "a", "b", file_urls=urls("same"), model=FILETRANS)
+    world.provider.stranger("https://h.example/other.wav").model = FILETRANS
+    await world.clock.sleep(LONG)
+    assert world.seen.ends() == {"a/0/0": "result", "b/0/0": "result"}
+    assert posted(world) == 2
+
+
+@pytest.mark.parametrize("body", [Trouble("http_error", "gone", 404), b"{", b"[]", b"{}", b'{"file_url":7}'])
+async def test_a_task_whose_result_does_not_tell_its_file_may_be_anybodys(
+    world: World, body: Trouble | bytes
+) -> None:
+    shard = await lost(world, "r", model=FILETRANS)
+    world.provider.next_fetches.extend([body] * 50)
+    await world.clock.sleep(LONG)
+    assert state(shard) is State.UNCERTAIN
+    assert posted(world) == 1
+    world.provider.next_fetches.clear()
+    await world.clock.sleep(LONG)
+    assert world.seen.ends() == {"r/0/0": "result"}
+    assert posted(world) == 1
+
+
 async def test_of_two_equal_submits_and_one_task_one_is_adopted(world: World) -> None:
     shard = await lost(world, "a")
     world.provider.next_submits.append(Lost(TIMEOUT))
@@ -198,6 +224,16 @@ def foreign(world: World, theirs: Job, partition: int = 7) -> None:
 
 async def _append(writer: Writer, batch: Batch) -> None:
     await writer.append(batch)
+
+
+async def test_a_synchronous_call_of_another_member_cannot_have_made_the_task(world: World) -> None:
+    """Its URL is the same and its answer is awaited; it does not keep the job from its own task."""
+    await lost(world, "r")
+    call = job(State.SUBMITTING, sealed_ms=world.clock.now_ms(), file_url=URL)
+    foreign(world, call.with_spec(replace(call.spec, model="qwen3-asr-flash")))
+    await world.clock.sleep(LONG)
+    assert world.seen.ends() == {"r/0/0": "result"}
+    assert posted(world) == 1
 
 
 async def test_a_task_of_ours_whose_id_is_not_written_down_yet_is_known(world: World) -> None:
