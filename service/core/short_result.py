@@ -80,7 +80,8 @@ def _timed(document: dict[str, JsonValue]) -> Transcript:
     if sentences is None or not (raw or text is not None):
         raise ValueError("the answer has neither a text nor readable sentences")
     output.drop("sentence")
-    channel = Channel(0, joined(sentences) if sentences else text or "", text, sentences=sentences)
+    said = joined(sentences) if sentences else text or ""
+    channel = Channel(0, said, text, sentences=None if said and not sentences else sentences)
     return _of(channel, output.extra())
 
 

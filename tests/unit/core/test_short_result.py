@@ -1,0 +1,130 @@
+"""Answers of synchronous models as transcripts: chat, sentences with times, prose."""
+
+import pytest
+from pydantic import JsonValue
+
+from service.contract.models import Family
+from service.contract.speech import AudioProperties, Channel, Sentence, Transcript, Word
+from service.core.short_result import is_cut_off
+from service.core.transcript import normalise
+
+AUDIO_INFO: JsonValue = {"type": "audio_info", "language": "en", "emotion": "neutral"}
+
+
+def chat(content: JsonValue, annotations: JsonValue = None, **more: JsonValue) -> JsonValue:
+    message: dict[str, JsonValue] = {"role": "assistant", "content": content}
+    if annotations is not None:
+        message["annotations"] = annotations
+    return {"choices": [{"finish_reason": "stop", "message": message, **more}]}
+
+
+def channel_of(document: JsonValue, family: Family = Family.QWEN_ASR) -> Channel:
+    [channel] = normalise(document, family).channels
+    return channel
+
+
+def test_a_chat_answer_gives_text_language_and_emotion_and_no_times() -> None:
+    assert normalise(chat([{"text": "Hello from the clip."}], [AUDIO_INFO]), Family.QWEN_ASR) == Transcript(
+        AudioProperties(),
+        (Channel(0, "Hello from the clip.", "Hello from the clip.", language="en", emotion="neutral"),),
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [([{"text": "a "}, {"text": "b"}, {"image": 1}, 7], "a b"), ("plain", "plain"), ([], ""), ("", "")],
+)
+def test_the_pieces_of_a_chat_answer_are_joined_and_none_are_silence(content: JsonValue, text: str) -> None:
+    assert channel_of(chat(content)).text == text
+
+
+def test_what_has_no_place_is_kept() -> None:
+    document = chat([{"text": "a"}], [AUDIO_INFO, {"type": "odd"}], index=0)
+    assert isinstance(document, dict)
+    transcript = normalise({**document, "x": 1}, Family.QWEN_ASR)
+    assert transcript.provider_extra == {"x": 1, "index": 0}
+    assert transcript.channels[0].provider_extra == {"annotations": [AUDIO_INFO, {"type": "odd"}]}
+    told: JsonValue = {"type": "audio_info", "language": "en", "loudness": 3}
+    assert channel_of(chat("a", [told])).provider_extra == {"loudness": 3}
+
+
+SENTENCE: JsonValue = {
+    "sentence_id": 1,
+    "sentence_end": True,
+    "begin_time": 100,
+    "end_time": 900,
+    "channel_id": 0,
+    "text": "Hello there.",
+    "words": [
+        {"text": "Hello", "begin_time": 100, "end_time": 400, "punctuation": "", "fixed": True},
+        {"text": " there", "begin_time": 400, "end_time": 900, "punctuation": ".", "fixed": True},
+    ],
+}
+TIMED = Sentence(
+    1, 100, 900, "Hello there.", words=(Word(100, 400, "Hello", ""), Word(400, 900, " there", "."))
+)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"sentence": SENTENCE, "text": "Hello there."},
+        {"sentence": [SENTENCE], "text": "Hello there."},
+        {"output": {"sentence": SENTENCE, "text": "Hello there."}},
+    ],
+)
+def test_a_sentence_keeps_its_times_in_both_nestings(document: JsonValue) -> None:
+    expected = Channel(0, "Hello there.", "Hello there.", sentences=(TIMED,))
+    assert channel_of(document, Family.SHORT_AUDIO) == expected
+
+
+def test_an_answer_of_text_alone_has_no_times() -> None:
+    channel = channel_of({"text": "Hello"}, Family.SHORT_AUDIO)
+    assert (channel.text, channel.sentences) == ("Hello", None)
+    silent = channel_of({"text": ""}, Family.SHORT_AUDIO)
+    assert (silent.text, silent.sentences) == ("", ())
+
+
+def test_a_sentence_with_odd_words_keeps_them_as_they_came() -> None:
+    odd: JsonValue = {"begin_time": 0, "end_time": 1, "text": "x", "words": [7]}
+    [sentence] = channel_of({"sentence": odd}, Family.SHORT_AUDIO).sentences or ()
+    assert sentence.provider_extra == {"words": [7]}
+
+
+def test_prose_is_one_text() -> None:
+    document: JsonValue = {"text": " Good morning. ", "finish_reason": "stop"}
+    transcript = normalise(document, Family.OMNI)
+    assert transcript == Transcript(AudioProperties(), (Channel(0, "Good morning.", " Good morning. "),))
+    assert not is_cut_off(transcript)
+
+
+def test_prose_that_was_cut_off_says_so() -> None:
+    assert is_cut_off(normalise({"text": "Good", "finish_reason": "length"}, Family.OMNI))
+
+
+@pytest.mark.parametrize(
+    ("family", "document"),
+    [
+        (Family.QWEN_ASR, []),
+        (Family.QWEN_ASR, {}),
+        (Family.QWEN_ASR, {"choices": []}),
+        (Family.QWEN_ASR, {"choices": [7]}),
+        (Family.QWEN_ASR, {"choices": [{}]}),
+        (Family.QWEN_ASR, chat(7)),
+        (Family.SHORT_AUDIO, {}),
+        (Family.SHORT_AUDIO, {"output": {}}),
+        (Family.SHORT_AUDIO, {"sentence": {"text": "no times"}}),
+        (Family.SHORT_AUDIO, {"sentence": ["x"], "text": "a"}),
+        (Family.OMNI, {}),
+        (Family.OMNI, {"text": 7}),
+    ],
+)
+def test_what_is_no_transcript_is_told_without_its_text(family: Family, document: JsonValue) -> None:
+    with pytest.raises(ValueError, match="the answer") as caught:
+        normalise(document, family)
+    assert "no times" not in str(caught.value)
+
+
+def test_halves_of_surrogate_pairs_are_replaced() -> None:
+    assert channel_of(chat([{"text": "a\ud83d"}])).text == "a\ufffd"
+    assert channel_of(chat("a", [{"language": "\udc00"}])).language == "\ufffd"

@@ -1,0 +1,137 @@
+"""The wire of Omni: the body, and streams that end well, badly, or not at all."""
+
+import itertools
+import json
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import JsonValue
+
+from service.core.task import Answered, Bill, Lost, Refused, SubmitAnswer
+from service.provider import omni
+from service.provider.omni import PROMPT, Stream, call_body
+
+MODEL = "qwen3.5-omni-flash"
+URL = "https://media.example.org/clip.wav"
+USAGE: JsonValue = {
+    "prompt_tokens": 52,
+    "completion_tokens": 4,
+    "prompt_tokens_details": {"audio_tokens": 30, "text_tokens": 22},
+}
+
+
+def event(document: JsonValue) -> bytes:
+    return b"data: " + json.dumps(document).encode() + b"\n\n"
+
+
+def said(content: str, finish_reason: str | None = None) -> bytes:
+    choice: JsonValue = {"index": 0, "delta": {"content": content}, "finish_reason": finish_reason}
+    return event({"choices": [choice], "usage": None})
+
+
+WHOLE = said("") + said("Good ") + said("morning") + said("", "stop") + event({"choices": [], "usage": USAGE})
+DONE = b"data: [DONE]\n\n"
+
+
+def heard(chunks: Iterable[bytes], model: str = MODEL) -> SubmitAnswer:
+    stream = Stream(model)
+    for chunk in chunks:
+        if not stream.feed(chunk):
+            break
+    return stream.result()
+
+
+def test_the_model_is_asked_for_text_in_a_stream_with_its_usage() -> None:
+    assert json.loads(call_body(MODEL, URL, {})) == {
+        "model": MODEL,
+        "messages": [
+            {
+                "role": "user",
+                "content": [
+                    {"type": "input_audio", "input_audio": {"data": URL, "format": "wav"}},
+                    {"type": "text", "text": PROMPT},
+                ],
+            }
+        ],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "modalities": ["text"],
+    }
+
+
+def test_the_users_prompt_and_format_count_and_extras_override_nothing_of_ours() -> None:
+    options: dict[str, JsonValue] = {"prompt": "Who speaks?", "format": "mp3"}
+    body = json.loads(call_body(MODEL, URL, {**options, "extra_parameters": {"seed": 1, "stream": False}}))
+    assert body["messages"][0]["content"][1]["text"] == "Who speaks?"
+    assert body["messages"][0]["content"][0]["input_audio"]["format"] == "mp3"
+    assert (body["seed"], body["stream"]) == (1, True)
+    nameless = json.loads(call_body(MODEL, "https://h/a", {}))
+    assert nameless["messages"][0]["content"][0]["input_audio"] == {"data": "https://h/a"}
+
+
+ANSWER = Answered(
+    {"text": "Good morning", "finish_reason": "stop"},
+    Bill(seconds=5, is_estimated=True, input_tokens=52, output_tokens=4),
+)
+
+
+@pytest.mark.parametrize("end", [DONE, b"", b": comment\n\nevent: x\nid: 7\n\n" + DONE])
+def test_a_stream_that_ends_is_an_answer_with_what_it_bills(end: bytes) -> None:
+    assert heard([WHOLE, end]) == ANSWER
+
+
+@given(st.lists(st.integers(0, len(WHOLE)), max_size=8))
+def test_it_does_not_matter_where_the_stream_is_cut(cuts: list[int]) -> None:
+    edges = sorted({0, len(WHOLE), *cuts})
+    assert heard(WHOLE[a:b] for a, b in itertools.pairwise(edges)) == ANSWER
+
+
+def test_without_a_usage_the_bill_is_unknown() -> None:
+    answer = heard([said("a", "stop"), DONE])
+    assert answer == Answered({"text": "a", "finish_reason": "stop"}, Bill())
+
+
+def test_a_sign_that_two_chunks_share_is_kept_for_the_reader() -> None:
+    answer = heard([said("\ud83d"), said("\ude00", "stop")])
+    assert isinstance(answer, Answered)
+    assert isinstance(answer.document, dict)
+    assert answer.document["text"] == "\ud83d\ude00"
+
+
+ERROR: JsonValue = {"error": {"message": "too fast", "type": "x", "param": None, "code": "limit_requests"}}
+
+
+def test_an_error_before_the_first_word_is_a_refusal() -> None:
+    answer = heard([said(""), event(ERROR)])
+    assert isinstance(answer, Refused)
+    assert answer.trouble.code == "limit_requests"
+
+
+def test_an_error_amid_the_text_may_be_billed() -> None:
+    answer = heard([said("Good "), event(ERROR), said("morning", "stop")])
+    assert isinstance(answer, Lost)
+    assert answer.trouble.code == "limit_requests"
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [],
+        [said("Good ")],
+        [said("Good "), DONE],
+        [b"data: {\n\n", WHOLE],
+        [b"data: []\n\n", WHOLE],
+        [b"x" * (omni.MAX_LINE_BYTES + 1), WHOLE],
+        [said("x" * (omni.MAX_TEXT_CHARS + 1)), WHOLE],
+    ],
+)
+def test_a_stream_without_an_end_or_of_another_kind_is_lost(chunks: list[bytes]) -> None:
+    assert isinstance(heard(chunks), Lost)
+
+
+def test_no_more_is_read_than_is_of_use() -> None:
+    assert Stream(MODEL).feed(said("a"))
+    assert not Stream(MODEL).feed(event(ERROR))
+    assert not Stream(MODEL).feed(b"x" * (omni.MAX_LINE_BYTES + 1))

@@ -1,0 +1,107 @@
+"""The wire of synchronous models for short audio: bodies, and what an answer came to."""
+
+import json
+
+import pytest
+from pydantic import JsonValue
+
+from service.core.task import Answered, Bill, Lost, Refused
+from service.provider.answers import Answer
+from service.provider.short_audio import call_body, format_of, read_call
+
+HOST = "dashscope-intl.aliyuncs.com"
+URL = "https://media.example.org/clip.mp3?Signature=a%2Bb"
+
+
+def served(document: JsonValue, status: int = 200) -> Answer:
+    return Answer(status, {}, json.dumps(document).encode())
+
+
+def body(model: str, **options: JsonValue) -> JsonValue:
+    document: JsonValue = json.loads(call_body(model, URL, options))
+    return document
+
+
+def test_qwen_asr_is_sent_as_a_chat_with_its_context_first() -> None:
+    assert body("qwen3-asr-flash", context="Kafka", asr_options={"language": "en"}) == {
+        "model": "qwen3-asr-flash",
+        "input": {
+            "messages": [
+                {"role": "system", "content": [{"text": "Kafka"}]},
+                {"role": "user", "content": [{"audio": URL}]},
+            ]
+        },
+        "parameters": {"asr_options": {"language": "en"}},
+    }
+    assert body("qwen3-asr-flash-us") == {
+        "model": "qwen3-asr-flash-us",
+        "input": {"messages": [{"role": "user", "content": [{"audio": URL}]}]},
+        "parameters": {},
+    }
+
+
+def test_the_other_short_models_are_told_the_audios_format() -> None:
+    assert body("fun-asr-flash", vocabulary_id="v", extra_parameters={"x": 1}) == {
+        "model": "fun-asr-flash",
+        "input": {
+            "messages": [
+                {"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": URL}}]},
+            ]
+        },
+        "parameters": {"format": "mp3", "vocabulary_id": "v", "x": 1},
+    }
+    told = body("qwen-audio-3.1-asr-flash", format="opus")
+    assert isinstance(told, dict)
+    assert told["parameters"] == {"format": "opus"}
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        (URL, "mp3"),
+        ("https://h/A.WAV", "wav"),
+        ("https://h/a", None),
+        ("https://h/a.", None),
+        ("https://h/a.%20x", None),
+        ("https://h.wav", None),
+        ("oss://b/c.flac", "flac"),
+    ],
+)
+def test_the_format_is_what_the_path_ends_in(url: str, expected: str | None) -> None:
+    assert format_of(url) == expected
+
+
+@pytest.mark.parametrize(
+    ("document", "seconds"),
+    [
+        ({"output": {"choices": []}, "usage": {"seconds": 3}}, 3),
+        ({"output": {"text": "a"}, "usage": {"duration": 2.1}}, 3),
+        ({"output": {"output": {"text": "a"}, "usage": {"duration": 4}}}, 4),
+        ({"output": {"text": "a"}, "usage": {"seconds": True}}, None),
+    ],
+)
+def test_an_answer_is_its_output_and_its_bill(document: dict[str, JsonValue], seconds: int | None) -> None:
+    assert read_call(served(document), HOST) == Answered(document["output"], Bill(seconds))
+
+
+@pytest.mark.parametrize("code", ["Throttling.RateQuota", "The odd one"])
+@pytest.mark.parametrize("status", [200, 400, 429, 500])
+def test_an_error_in_the_vendors_words_is_refused(code: str, status: int) -> None:
+    answer = read_call(served({"code": code, "message": "no"}, status), HOST)
+    assert isinstance(answer, Refused)
+    assert answer.trouble.code == code
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(200, {}, b"<html>"),
+        Answer(200, {}, b"{}"),
+        Answer(200, {}, b'{"output":null}'),
+        Answer(502, {}, b"<html>"),
+        Answer(504, {}, b'{"code":"InternalError"}'),
+        served({"code": "RequestTimeOut", "message": "300 s"}, 500),
+    ],
+)
+def test_what_may_have_been_billed_is_lost(answer: Answer) -> None:
+    assert isinstance(read_call(answer, HOST), Lost)
