@@ -70,7 +70,8 @@ class Service:
         return 0
 
     async def _serve(self, layout: Layout) -> None:
-        process = Process(self._settings, self._clock, self._metrics, Observing(self._metrics), self._spawn)
+        observing = Observing(self._metrics, self._settings.spend.prices)
+        process = Process(self._settings, self._clock, self._metrics, observing, self._spawn)
         async with assemble.connected(process, layout) as parts, self._group:
             try:
                 await self._work(parts)

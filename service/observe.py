@@ -11,6 +11,7 @@ from service.core import verdicts
 from service.core.admission import Admission
 from service.core.moment import Doubt
 from service.core.outcomes import Outcome
+from service.core.price import Price, cost_of
 from service.core.spend import SPEND_LIMIT
 from service.core.task import (
     Accepted,
@@ -23,7 +24,7 @@ from service.core.task import (
     TaskView,
     Trouble,
 )
-from service.messages import Failure, stage_seconds
+from service.messages import Failure, Result, stage_seconds
 from service.metrics import Metrics
 from service.provider.api import Provider
 
@@ -31,8 +32,10 @@ from service.provider.api import Provider
 class Observing:
     """Counts and logs; it decides nothing and raises nothing."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, prices: Mapping[str, Price] | None = None) -> None:
         self._metrics = metrics
+        self._prices = prices or {}
+        metrics.show_costs(self._prices)
 
     def committed(self, moves: int, seconds: float) -> None:
         """A batch became durable."""
@@ -55,6 +58,8 @@ class Observing:
         self._metrics.job_finished(
             "failure" if code else "result", code, info.family if info else "", stage_seconds(body.times)
         )
+        if isinstance(body, Result) and (price := self._prices.get(body.model)):
+            self._metrics.result_cost(body.model, cost_of(body.usage, price))
         log.write_job(outcome.id, body)
 
     def admitted(self, admission: Admission) -> None:

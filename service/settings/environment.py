@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, SecretStr, Stri
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode
 
+from service.core.price import Price
 from service.errors import ConfigError
 
 PREFIX = "SCRIBE_"
@@ -29,8 +30,10 @@ _PORT_URL = re.compile(r"(tcp|udp|sctp)://[0-9a-fA-F.:\[\]]+")
 
 
 def _split(value: object) -> object:
-    if not isinstance(value, str):
-        return value
+    return _parts(value) if isinstance(value, str) else value
+
+
+def _parts(value: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
@@ -53,6 +56,27 @@ BaseUrl = Annotated[Text, AfterValidator(_base_url)]
 Names = Annotated[tuple[Text, ...], NoDecode, BeforeValidator(_split)]
 """Written with commas, not as JSON."""
 Hosts = Annotated[tuple[Annotated[Text, AfterValidator(_host)], ...], NoDecode, BeforeValidator(_split)]
+
+
+def _prices(value: object) -> object:
+    return dict(map(_price, _parts(value))) if isinstance(value, str) else value
+
+
+def _price(entry: str) -> tuple[str, Price]:
+    """`model=second`, or `model=input token/output token`."""
+    name, _, numbers = entry.partition("=")
+    try:
+        amounts = [float(number) for number in numbers.split("/")]
+        if not name or len(amounts) > 2 or not all(0 <= amount < 1000 for amount in amounts):
+            raise ValueError
+    except ValueError:
+        told = "must be model=price of a second, or model=price of an input token/of an output token"
+        raise ValueError(f"{told}, separated by commas") from None
+    return name.strip(), Price(amounts[0]) if len(amounts) == 1 else Price(0.0, *amounts)
+
+
+Prices = Annotated[dict[str, Price], NoDecode, BeforeValidator(_prices)]
+"""Written as `fun-asr=0.000035,qwen3.5-omni-flash=0.0000004/0.000003`."""
 
 
 class Environment(EnvSettingsSource):

@@ -6,7 +6,7 @@ from typing import Self
 from pydantic import Field, SecretStr, model_validator
 
 from service.errors import ConfigError
-from service.settings.environment import BaseUrl, Hosts, Text, read_secret, variable
+from service.settings.environment import BaseUrl, Hosts, Prices, Text, read_secret, variable
 from service.settings.group import Group, exclusive
 
 VENDOR_KEY = "DASHSCOPE_API_KEY"
@@ -78,6 +78,10 @@ class SpendSettings(Group):
         ge=1,
         le=10_000_000_000,
         description="Billed seconds a UTC day, all replicas together; then submits wait for midnight.",
+    )
+    prices: Prices = Field(
+        default={},
+        description="Prices of models, a second, or an input and an output token; they make the cost metric.",
     )
 
 

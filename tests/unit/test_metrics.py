@@ -9,7 +9,8 @@ from prometheus_client.samples import Sample
 from service.core.admission import Admitted
 from service.core.verdicts import TABLE, Action
 from service.errors import FailureCode
-from service.metrics import CALL_RESULTS, CALLS, HOLD_CODES, MAX_UNKNOWN_CODES, SHARD_EVENTS, Metrics
+from service.metrics import CALL_RESULTS, CALLS, MAX_UNKNOWN_CODES, SHARD_EVENTS, Metrics
+from service.metrics.gauges import HOLD_CODES
 from service.status import BudgetStatus, HoldStatus, ShardStatus, Status, SubmitStatus
 
 

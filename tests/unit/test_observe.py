@@ -1,6 +1,7 @@
 """What operators see: the counts and lines that each happening leaves, and none of a user's words."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import structlog
@@ -11,6 +12,7 @@ from service.core.ending import FailureEnding, ResultEnding
 from service.core.job import State
 from service.core.moment import Doubt
 from service.core.outcomes import Outcome, OutcomeRules, job_outcome
+from service.core.price import Price
 from service.core.shard import Change
 from service.core.task import (
     FileView,
@@ -301,3 +303,20 @@ async def test_codes_that_the_table_does_not_name_are_counted_wherever_they_stan
     for code in ("NewTask", "NewFile", "NewSubmit"):
         assert value(metrics, "scribe_provider_unknown_codes_total", code=code) == 1
     assert value(metrics, "scribe_provider_unknown_codes_total") == 3
+
+
+def priced(model: str, prices: dict[str, Price]) -> Metrics:
+    metrics = Metrics(clock=FakeClock())
+    heard = job(State.FINISHING, task_billed_seconds=8, ending=ResultEnding(transcript()))
+    heard = heard.with_spec(replace(heard.spec, model=model))
+    Observing(metrics, prices).published(job_outcome(heard, None, NOW_MS, OutcomeRules()))
+    return metrics
+
+
+def test_a_result_counts_its_cost_where_its_model_has_a_price() -> None:
+    assert value(priced("fun-asr", {"fun-asr": Price(0.5)}), "scribe_cost_total", model="fun-asr") == 4.0
+    assert value(priced("fun-asr-mtl", {"fun-asr": Price(0.5)}), "scribe_cost_total") == 0.0
+
+
+def test_without_prices_there_is_no_cost_metric() -> None:
+    assert b"scribe_cost" not in priced("fun-asr", {}).page()

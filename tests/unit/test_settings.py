@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
+from service.core.price import Price
 from service.errors import ConfigError
 from service.settings import Settings, load
 from service.settings.environment import variables
@@ -82,6 +83,17 @@ def test_a_list_is_written_with_commas() -> None:
     )
     assert settings.fetch.hosts == ("aliyuncs.com", "example.org")
     assert settings.requests.allowed_models == ("a", "b")
+
+
+def test_prices_are_written_with_commas_by_the_second_or_by_the_token() -> None:
+    prices = load({"SCRIBE_SPEND__PRICES": "fun-asr=0.5, qwen3.5-omni-flash=0.25/4"}).spend.prices
+    assert prices == {"fun-asr": Price(0.5), "qwen3.5-omni-flash": Price(0.0, 0.25, 4.0)}
+
+
+@pytest.mark.parametrize("value", ["fun-asr", "=1", "fun-asr=x", "fun-asr=-1", "a=1/2/3", "a=nan", "a=1001"])
+def test_a_price_that_is_none_is_told(value: str) -> None:
+    with pytest.raises(ConfigError, match="SCRIBE_SPEND__PRICES must be model=price of a second"):
+        load({"SCRIBE_SPEND__PRICES": value})
 
 
 def test_an_empty_variable_counts_as_not_set() -> None:

@@ -82,6 +82,8 @@ def _default(value: object) -> str:
     match value:
         case None | () | SecretStr():
             return "none"
+        case dict():
+            return "none"
         case bool():
             return f"`{value}`".lower()
         case tuple():
@@ -110,6 +112,8 @@ def _form(form: Mapping[str, JsonValue]) -> str:
             return "`true`, `false`"
         case "array":
             return "names with commas"
+        case "object":
+            return "`model=second` or `model=input/output token`, with commas"
         case _:
             return _text(form)
 

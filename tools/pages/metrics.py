@@ -11,7 +11,7 @@ from service.status import BudgetStatus, ShardStatus, Status, SubmitStatus
 INTRODUCTION = """\
 # Metrics
 
-This page is written by `python -m tools.generate_docs metrics` from `service/metrics.py`; a test keeps it in
+This page is written by `python -m tools.generate_docs metrics` from `service/metrics/`; a test keeps it in
 step.
 
 `/metrics` shows them to Prometheus. Times are in seconds. Labels are closed: what nobody foresaw is counted
@@ -42,6 +42,7 @@ OPEN_LABELS: Mapping[tuple[str, str], str] = {
     ("scribe_provider_outage", "model"): "those submitted lately",
     ("scribe_retry_budget", "model"): "those submitted lately",
     ("scribe_jobs_finished", "code"): "the codes of errors.md, `none`",
+    ("scribe_cost", "model"): "the models that have a price in `SCRIBE_SPEND__PRICES`; none, no such metric",
     ("scribe_hold", "code"): "the codes of errors.md that hold, `spend_limit`, `other`",
 }
 """Labels whose values are not listed in the table."""
@@ -74,6 +75,7 @@ def _families() -> list[Metric]:
     metrics.loop_tick("poll")
     metrics.unknown_provider_code("Code")
     metrics.job_finished("result", None, "fun-asr", dict.fromkeys(STAGES, 0.0))
+    metrics.show_costs(["fun-asr"])
     for kind in CALLS:
         metrics.provider_call(kind, "ok", 0.0)
     return sorted(registry.collect(), key=lambda family: family.name)

@@ -4,7 +4,7 @@ Label sets are closed: a value that is not among those foreseen is counted under
 from outside can make series. The methods are called by the event loop, `page` by any thread.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from prometheus_client import (
     CollectorRegistry,
@@ -17,28 +17,19 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
 
 from service.clock import Clock, SystemClock
 from service.contract.models import Family
 from service.core.admission import Admitted
-from service.core.job import State
 from service.core.moment import Doubt
-from service.core.spend import SPEND_LIMIT
-from service.core.verdicts import TABLE, Action
 from service.errors import FailureCode
 from service.messages import STAGES
+from service.metrics.gauges import StatusGauges, Turns, among
 from service.status import Status
 
-OTHER = "other"
 CALLS = ("submit", "query", "list", "cancel", "fetch")
 CALL_RESULTS = ("ok", "throttled", "refused", "lost", "not_sent", "error")
 SHARD_EVENTS = ("taken", "resumed", "refused", "lost", "fenced", "closed")
-HOLD_CODES = (
-    *sorted(code for code, row in TABLE.items() if row.on_submit.action is Action.HOLD),
-    SPEND_LIMIT,
-)
 MAX_UNKNOWN_CODES = 50
 
 STAGE_BUCKETS = (0.1, 0.3, 1, 3, 10, 30, 60, 120, 300, 600, 1800, 3600, 14_400, 86_400)
@@ -58,12 +49,13 @@ class Metrics:
         # Else each metric has a second series with the time of its making, which no query of ours needs.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry() if registry is None else registry
-        self._turns = _Turns(clock or SystemClock())
+        self._turns = Turns(clock or SystemClock())
         self._registry.register(self._turns)
         self._unknown_codes: set[str] = set()
         self._make_work_metrics()
         self._make_provider_metrics()
         self._make_shard_metrics()
+        self._costs: Counter | None = None
         self._begin_at_zero()
 
     def _make_work_metrics(self) -> None:
@@ -144,35 +136,49 @@ class Metrics:
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)
 
+    def show_costs(self, models: Collection[str]) -> None:
+        """Count what results of these models cost; without a price there is no such metric."""
+        if models:
+            self._costs = self._counter(
+                "scribe_cost", "What results cost, by the prices that are set.", "model"
+            )
+            for model in models:
+                self._costs.labels(model)
+
+    def result_cost(self, model: str, cost: float) -> None:
+        """A result of a model that has a price is durable."""
+        if self._costs is not None:
+            self._costs.labels(model).inc(cost)
+
     def show_status(self, status: Callable[[], Status]) -> None:
         """Show the numbers of `status()` as gauges; the thread that reads the page calls it."""
-        self._registry.register(_StatusGauges(status))
+        self._registry.register(StatusGauges(status))
 
     def record_admitted(self, word: str) -> None:
         """A request record was taken; `word` is one of `Admitted`."""
-        self._records.labels(_among(word, tuple(Admitted))).inc()
+        self._records.labels(among(word, tuple(Admitted))).inc()
 
     def job_finished(
         self, kind: str, code: str | None, model_family: str, seconds_by_stage: Mapping[str, float]
     ) -> None:
         """A job's outcome is durable; `kind` is result or failure, the stages are `messages.STAGES`."""
-        kind = _among(kind, ("result", "failure"))
-        code = _among(code, tuple(FailureCode)) if code else "none"
-        self._jobs.labels(kind, code, _among(model_family, tuple(Family))).inc()
+        kind = among(kind, ("result", "failure"))
+        code = among(code, tuple(FailureCode)) if code else "none"
+        self._jobs.labels(kind, code, among(model_family, tuple(Family))).inc()
         for stage, seconds in seconds_by_stage.items():
-            self._stages.labels(_among(stage, STAGES)).observe(seconds)
+            self._stages.labels(among(stage, STAGES)).observe(seconds)
 
     def provider_call(self, kind: str, result: str, seconds: float) -> None:
         """A call to the provider ended; `kind` is one of `CALLS`, `result` one of `CALL_RESULTS`."""
-        kind = _among(kind, CALLS)
-        self._calls.labels(kind, _among(result, CALL_RESULTS)).inc()
+        kind = among(kind, CALLS)
+        self._calls.labels(kind, among(result, CALL_RESULTS)).inc()
         self._call_seconds.labels(kind).observe(seconds)
 
     def unknown_provider_code(self, code: str) -> None:
         """The provider gave a code that the error table does not name."""
         if len(self._unknown_codes) < MAX_UNKNOWN_CODES:
             self._unknown_codes.add(code)
-        self._unknown.labels(_among(code, self._unknown_codes)).inc()
+        self._unknown.labels(among(code, self._unknown_codes)).inc()
 
     def cancel_dropped(self) -> None:
         """A cancel is not sent."""
@@ -189,11 +195,11 @@ class Metrics:
 
     def shard_event(self, word: str) -> None:
         """Something happened to a shard; `word` is one of `SHARD_EVENTS`."""
-        self._shard_events.labels(_among(word, SHARD_EVENTS)).inc()
+        self._shard_events.labels(among(word, SHARD_EVENTS)).inc()
 
     def submit_doubted(self, word: str) -> None:
         """A job's submit is uncertain, or no longer; `word` is one of `Doubt`."""
-        self._doubts.labels(_among(word, tuple(Doubt))).inc()
+        self._doubts.labels(among(word, tuple(Doubt))).inc()
 
     def requests_lost(self, count: int) -> None:
         """Request records are gone unread."""
@@ -206,89 +212,3 @@ class Metrics:
     def page(self) -> bytes:
         """The metrics as Prometheus reads them."""
         return generate_latest(self._registry)
-
-
-def _among(value: str, foreseen: Collection[str]) -> str:
-    return value if value in foreseen else OTHER
-
-
-class _Turns(Collector):
-    """How long ago each named loop turned."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._turned: dict[str, float] = {}
-
-    def tick(self, name: str) -> None:
-        self._turned[name] = self._clock.boot_seconds()
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        family = GaugeMetricFamily("scribe_loop_age_seconds", "Time since the loop turned.", labels=["loop"])
-        now = self._clock.boot_seconds()
-        for name, turned in self._turned.copy().items():
-            family.add_metric([name], max(0.0, now - turned))
-        yield family
-
-
-class _StatusGauges(Collector):
-    """The numbers of the status that was published last."""
-
-    def __init__(self, status: Callable[[], Status]) -> None:
-        self._status = status
-
-    def describe(self) -> Iterator[GaugeMetricFamily]:
-        return iter(())  # registering must not ask for a status yet
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        status = self._status()
-        states = [state for state in State if state is not State.DONE]
-        jobs = [((state.value,), status.jobs.get(state, 0)) for state in states]
-        yield _gauge("scribe_open_jobs", "Open jobs.", ("state",), jobs)
-        age = status.oldest_job_age_seconds or 0.0
-        yield _gauge("scribe_oldest_open_job_age_seconds", "Age of the oldest open job.", (), [((), age)])
-        shards = [shard.state for shard in status.shards]
-        counts = [((state,), shards.count(state)) for state in sorted(set(shards))]
-        yield _gauge("scribe_shards", "Shards of this process.", ("state",), counts)
-        yield from _budgets(status)
-        yield from _submits(status)
-        yield _hold(status)
-        text = "Changes decided and not yet durable."
-        yield _gauge("scribe_pending_moves", text, (), [((), status.pending_moves)])
-
-
-def _budgets(status: Status) -> Iterator[GaugeMetricFamily]:
-    labels = ("kind", "model")
-    named = {(budget.kind, budget.model or ""): budget for budget in status.budgets}
-    rates = [(key, budget.rate_per_second) for key, budget in named.items()]
-    text = "Calls this process may make now: throttling lowers it, then it recovers to the share."
-    yield _gauge("scribe_budget_rate_per_second", text, labels, rates)
-    shares = [(key, budget.share_per_second) for key, budget in named.items()]
-    text = "This process's share of the account's quota."
-    yield _gauge("scribe_budget_share_per_second", text, labels, shares)
-
-
-def _submits(status: Status) -> Iterator[GaugeMetricFamily]:
-    left = [((each.model,), each.retries_left) for each in status.submits]
-    text = "Submits that may be repeated at once: successes add, repetitions take."
-    yield _gauge("scribe_retry_budget", text, ("model",), left)
-    text = "1 while submits of the model wait for a probe."
-    outages = [((each.model,), float(each.outage_since_ms is not None)) for each in status.submits]
-    yield _gauge("scribe_provider_outage", text, ("model",), outages)
-    text = "Billed seconds of jobs that ended on this UTC day, of the shards of this process."
-    yield _gauge("scribe_spent_seconds", text, (), [((), status.spent_seconds)])
-
-
-def _hold(status: Status) -> GaugeMetricFamily:
-    active = None if status.hold is None else _among(status.hold.code, HOLD_CODES)
-    reasons = [((code,), float(code == active)) for code in (*HOLD_CODES, OTHER)]
-    text = "1 while submits are held for this code, the provider's or spend_limit."
-    return _gauge("scribe_hold", text, ("code",), reasons)
-
-
-def _gauge(
-    name: str, text: str, labels: Sequence[str], values: Iterable[tuple[Sequence[str], float]]
-) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(name, text, labels=labels)
-    for labelled, value in values:
-        family.add_metric(labelled, value)
-    return family
