@@ -12,6 +12,7 @@ from tools.pages.configuration import configuration_page
 from tools.pages.errors import errors_page
 from tools.pages.guarantees import guarantees_page
 from tools.pages.metrics import metrics_page
+from tools.pages.models import models_page
 from tools.pages.states import states_page
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -21,6 +22,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "errors": errors_page,
     "guarantees": guarantees_page,
     "metrics": metrics_page,
+    "models": models_page,
     "states": states_page,
 }
 """Each page's name, which is its file's name without `.md`, and what writes it."""
