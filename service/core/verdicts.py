@@ -221,6 +221,10 @@ TABLE: Mapping[str, Row] = {
 """Every code that is judged by name; those from `connect_failed` on are ours (`core.task.OWN_CODES`)."""
 
 
+_TEXTS = {"url error": _BAD_URL, "audio is empty": _UNUSABLE, "limit on max bytes": _TOO_LARGE}
+"""What general codes say in particular (provider API, section 7.2; the first: spring-ai-alibaba #2378)."""
+
+
 def is_known(code: str) -> bool:
     """Whether the table names this very code; others are judged by family or status and worth counting."""
     return code in TABLE
@@ -228,10 +232,9 @@ def is_known(code: str) -> bool:
 
 def on_submit(trouble: Trouble) -> Verdict:
     """What to do about a refused or unsent submit. Never RESUBMIT: no task came of it, so it is a RETRY."""
-    if trouble.code == "InvalidParameter" and trouble.message.startswith("url error"):
-        # Seen in the field (spring-ai-alibaba #2378): the general code with a particular text.
-        return _BAD_URL.on_submit
     row = _find(trouble.code)
+    if row is _REQUEST:
+        row = next((told for text, told in _TEXTS.items() if text in trouble.message), row)
     if row is None or (row is _FOREIGN and trouble.http_status is not None):
         return _submit_by_status(trouble.http_status)
     return row.on_submit

@@ -63,8 +63,12 @@ def text(document: Mapping[str, JsonValue], name: str) -> str | None:
 
 
 def code_of(document: Mapping[str, JsonValue]) -> str | None:
-    """The vendor's error code, where the object has one that looks like a code and not like prose."""
-    code = text(document, "code") or text(part(document, "error"), "code")
+    """The vendor's error code, where the object has one that looks like a code and not like prose.
+
+    An OpenAI-shaped error may have a type alone.
+    """
+    error = part(document, "error")
+    code = text(document, "code") or text(error, "code") or text(error, "type")
     return code if code and _CODE.fullmatch(code) else None
 
 

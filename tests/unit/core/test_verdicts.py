@@ -318,3 +318,18 @@ def test_a_verdict_that_tries_again_says_that_trying_again_may_help() -> None:
     ]
     assert again
     assert all(verdict.retryable for verdict in again)
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        ("The audio is empty. Reason: too short", FailureCode.AUDIO_UNUSABLE),
+        ("Exceeded limit on max bytes per data-uri item : 10485760", FailureCode.AUDIO_TOO_LARGE),
+        ("Model not exist.", FailureCode.SUBMIT_REJECTED),
+    ],
+)
+@pytest.mark.parametrize("named", ["InternalError.Algo.InvalidParameter", "invalid_parameter_error"])
+def test_a_general_code_with_a_particular_text_is_judged_by_the_text(
+    named: str, message: str, code: FailureCode
+) -> None:
+    assert on_submit(trouble(named, 400, message)).code is code

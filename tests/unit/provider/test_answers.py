@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import JsonValue
 
 from service.provider.answers import Answer, code_of, object_of, retry_after_seconds, trouble_of
 
@@ -86,3 +87,18 @@ def test_no_header_makes_the_delay_unbounded(value: str, date: str) -> None:
 @pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' + b"9" * 5_000 + b"}", b"{", b"NaN"])
 def test_json_that_a_parser_chokes_on_is_no_object(body: bytes) -> None:
     assert object_of(body) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        ({"message": "m", "type": "invalid_request_error", "code": "invalid_api_key"}, "invalid_api_key"),
+        ({"message": "m", "type": "invalid_request_error", "code": None}, "invalid_request_error"),
+        ({"message": "m", "type": None, "code": None}, "http_error"),
+    ],
+)
+def test_an_openai_shaped_error_is_called_by_its_code_or_its_type(
+    error: dict[str, JsonValue], code: str
+) -> None:
+    answer = Answer(400, {}, json.dumps({"error": error}).encode())
+    assert trouble_of(answer, "host.example").code == code
