@@ -61,7 +61,9 @@ def _outcome(file: TaskFile, script: Script, submission: Submission) -> Outcome:
     if script.fail:
         return Unusable(script.fail, script.message or script.fail)
     if script.silence:
-        return Unusable(SILENT, SILENT)
+        return Unusable(SILENT, SILENT, _duration_ms(script))
+    if file.limit_bytes is not None and (script.size_bytes or 0) > file.limit_bytes:
+        return Unusable("FILE_TOO_LARGE", "FILE_TOO_LARGE")
     speech_ms = sum(_span(script, channel_id, submission)[2] for channel_id in submission.channel_ids())
     return Heard(speech_ms, lambda: _recording(script, submission))
 
