@@ -19,7 +19,6 @@ from sandbox.simulator.recording import Heard, Unusable
 from sandbox.simulator.script import ScriptError
 from sandbox.simulator.state import Engine, SimulatorState
 from sandbox.simulator.tasks import DURING, Submission, Task, TaskFile
-from sandbox.simulator.uploads import SCHEME
 from sandbox.simulator.wire import ApiError, Reply, encode, invalid, json_reply, store_error
 
 NO_PARAMETERS: Final = Unusable(
@@ -173,9 +172,7 @@ class Endpoints:
     def _file(self, account: str, submission: Submission, index: int) -> TaskFile:
         """A file of a task; an uploaded one is read at once, so that its 48 hours may end while it waits."""
         file = TaskFile(index + 1, submission.file_urls[index])
-        if file.file_url.startswith(SCHEME):
-            found = self._state.uploads.read(account, submission.model, file.file_url)
-            file.content, file.lost = (found, None) if isinstance(found, bytes) else (None, found)
+        self._state.uploads.attach(file, account, submission.model)
         return file
 
     def _with_hotwords(self, account: str, submission: Submission) -> Submission:

@@ -59,7 +59,7 @@ class CallEntry:
 
 @dataclass(frozen=True)
 class AudioEntry:
-    """One download of an audio file by the recogniser; `code` is the subtask code when it failed."""
+    """One audio file that the recogniser fetched, or had at hand; `code` is the subtask code if it failed."""
 
     url: str
     at: float

@@ -94,9 +94,6 @@ class RecognitionEngine:
         return Heard(sum(channel.speech_ms for channel in recording.channels), lambda: recording)
 
     async def _fetch(self, file: TaskFile, target: Path) -> None:
-        if file.content is not None:
-            await asyncio.to_thread(target.write_bytes, file.content)
-            return
         at, size_bytes, code = self._state.clock.now(), 0, None
         config = self._state.config
         try:

@@ -94,8 +94,12 @@ class SyncCalls:
 
     def _begin(self, call: Call, question: Question) -> Task:
         call.entry.prompt, call.entry.context = question.prompt, question.context
+        account = question.api_key.account
+        listed = self._state.hotwords.in_force(
+            account, question.model, question.parameters.get("vocabulary_id")
+        )
         submission = Submission(
-            question.model, (question.audio.url,), question.parameters, hotwords=question.hotwords()
+            question.model, (question.audio.url,), question.parameters, hotwords=question.hotwords() | listed
         )
         try:
             self._engine.check(submission)
@@ -105,7 +109,8 @@ class SyncCalls:
             1, question.audio.url, content=question.audio.content, limit_bytes=question.row.limit_bytes
         )
         now = self._state.clock.now()
-        task = Task(question.api_key.account, question.api_key.number, submission, now, [file])
+        self._state.uploads.attach(file, account, question.model)
+        task = Task(account, question.api_key.number, submission, now, [file])
         call.entry.task_id = task.task_id
         self._engine.begin(task)
         if self._is_sure(task):

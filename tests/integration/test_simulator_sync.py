@@ -232,11 +232,53 @@ async def test_headers_decide_who_may_call_and_how() -> None:
         assert answer.json()["message"].endswith("does not support asynchronous calls.")
         answer = await native(client.as_key("sk-stranger"), qwen_body(A))
         assert (answer.status_code, answer.json()["code"]) == (401, "InvalidApiKey")
-        oss = qwen_body("oss://bucket/a.wav?run=0")
-        answer = await native(client, oss, **{"X-DashScope-OssResourceResolve": "enable"})
-        assert answer.status_code == 200
         answer = await client.submit(A, model="qwen3-asr-flash")
         assert (answer.status_code, answer.json()["code"]) == (403, "AccessDenied")
+
+
+async def test_an_uploaded_file_is_read_with_the_resolve_header_and_for_its_model_alone() -> None:
+    resolving = {"X-DashScope-OssResourceResolve": "enable"}
+    async with vendor() as client:
+        url = "oss://" + await _uploaded(client, "qwen3-asr-flash") + "?run=0&text=From+the+store."
+        answer = await native(client, qwen_body(url), **resolving)
+        assert _choice(answer.json())["message"]["content"] == [{"text": "From the store."}]
+        assert (await native(client, qwen_body(url))).json()["code"] == "InvalidParameter"
+        other = await native(client, short_body(url), **resolving)
+        assert (other.status_code, other.json()["code"]) == (400, "BadRequest.InputDownloadFailed")
+        assert client.simulator.ledger().submitted_urls() == {url: 1}
+
+
+async def _uploaded(client: VendorClient, model: str) -> str:
+    """The key of a small file in the temporary store."""
+    policy = await client.call("GET", "/uploads", params={"action": "getPolicy", "model": model})
+    leave = policy.json()["data"]
+    key = f"{leave['upload_dir']}/a.wav"
+    form = {
+        "OSSAccessKeyId": leave["oss_access_key_id"],
+        "Signature": leave["signature"],
+        "policy": leave["policy"],
+        "key": key,
+        "success_action_status": "200",
+    }
+    stored = await client.http.post(leave["upload_host"], data=form, files={"file": b"sound"})
+    assert stored.status_code == 200
+    return key
+
+
+async def test_a_hotword_list_helps_the_short_model_that_it_is_for() -> None:
+    said = "https://h.example/a.wav?run=0&text=Kubernetes+pods.&misheard=kubernetes:communities"
+    words = [{"text": "Kubernetes", "weight": 4}]
+    order = {"action": "create_vocabulary", "prefix": "a", "vocabulary": words}
+    async with vendor() as client:
+        texts = []
+        for target in ("fun-asr-flash", "fun-asr"):
+            body = {"model": "speech-biasing", "input": {**order, "target_model": target}}
+            made = await client.call("POST", "/services/audio/asr/customization", json=body)
+            vocabulary_id = made.json()["output"]["vocabulary_id"]
+            client.simulator.state.clock.advance(60)
+            answer = await native(client, short_body(said, vocabulary_id=vocabulary_id))
+            texts.append(answer.json()["output"]["text"])
+        assert texts == ["Kubernetes pods.", "communities pods."]
 
 
 async def test_a_format_is_required_of_the_short_models() -> None:
