@@ -31,11 +31,12 @@ unless the environment forbids it before they are imported."""
 
 
 class UnhearableError(Exception):
-    """No transcript can be made; `code` is the vendor's subtask code for it."""
+    """No transcript can be made; `code` is the vendor's subtask code for it, the length is 0 if unknown."""
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: str, duration_ms: int = 0) -> None:
         super().__init__(code)
         self.code = code
+        self.duration_ms = duration_ms
 
 
 class StoppedError(Exception):
@@ -105,12 +106,13 @@ class Recogniser:
             Channel(channel_id, sentences_of(self._tokens(decoded, channel_id), speakers))
             for channel_id in channel_ids
         )
+        duration_ms = decoded.samples.shape[1] * 1000 // SAMPLING_RATE
         if not any(channel.sentences for channel in channels):
-            raise UnhearableError("SUCCESS_WITH_NO_VALID_FRAGMENT")
+            raise UnhearableError("SUCCESS_WITH_NO_VALID_FRAGMENT", duration_ms)
         return Recording(
             audio_format=decoded.audio_format,
             sampling_rate=decoded.sampling_rate,
-            duration_ms=decoded.samples.shape[1] * 1000 // SAMPLING_RATE,
+            duration_ms=duration_ms,
             channels_in_file=decoded.samples.shape[0],
             channels=channels,
         )

@@ -43,7 +43,7 @@ async def run_call(state: SimulatorState, kind: str, request: Request, work: Wor
     """
     limit = state.config.upload_limit_bytes + _FORM_BYTES if kind == "upload" else BODY_LIMIT_BYTES
     try:
-        body = await _read_body(request, limit)
+        body = await read_body(request, limit)
     except ClientDisconnect:
         return NoAnswer()
     entry = CallEntry(kind, state.clock.now(), state.clock.wall(), task_id=request.path_params.get("task_id"))
@@ -65,11 +65,11 @@ async def run_call(state: SimulatorState, kind: str, request: Request, work: Wor
     return response
 
 
-async def _read_body(request: Request, limit: int) -> bytes:
+async def read_body(request: Request, limit_bytes: int) -> bytes:
     """The body up to one byte more than the limit; the rest is read and dropped."""
     body = bytearray()
     async for chunk in request.stream():
-        body += chunk[: limit + 1 - len(body)]
+        body += chunk[: limit_bytes + 1 - len(body)]
     return bytes(body)
 
 

@@ -2,6 +2,7 @@
 vendor's zone-less GMT+8 times. It never sleeps.
 """
 
+import math
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
@@ -38,6 +39,13 @@ class SimulatedClock:
     def wall(self) -> float:
         """Real seconds since the simulator started; quotas and rates count with these."""
         return self._monotonic() - self._origin
+
+    def real_seconds_until(self, moment: float) -> float:
+        """How long `moment` is away on the wall if nobody advances; infinite when the clock stands still."""
+        remaining = moment - self.now()
+        if remaining <= 0:
+            return 0.0
+        return remaining / self._factor if self._factor else math.inf
 
     def advance(self, seconds: float) -> float:
         """Move forward (in any mode) and give the new time; going back raises ValueError."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from sandbox.simulator.models import SINGAPORE, submits_per_minute
+from sandbox.simulator.sync_models import sync_submits_per_minute
 
 EngineName = Literal["scripted", "whisper"]
 AllFailedShape = Literal["succeeded", "failed", "failed_with_results"]
@@ -17,7 +18,7 @@ MIB = 1024 * 1024
 
 def vendor_submit_rpm(region: str = SINGAPORE) -> Mapping[str, int | None]:
     """Submits a minute per model and account (rate-limit page, 2026); None where no number is known."""
-    return submits_per_minute(region)
+    return {**submits_per_minute(region), **sync_submits_per_minute(region)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,11 @@ class SimulatorConfig:
     """As the vendor's page has it, or as its newest client reads it, which also wants `end_time` as text."""
     list_page_limit: int = 100
     seed: int = 0
+    short_audio_nesting: Literal[1, 2] = 1
+    """How deep `sentence` and `text` of the short models lie: `output`, or `output.output`."""
+
+    call_limit_seconds: float = 300.0
+    """How long a synchronous call may take before it is RequestTimeOut."""
 
     hotword_lists: int = 10
     """Of an account, across all models."""

@@ -124,16 +124,17 @@ async def _squeezed(size_bytes: int) -> AsyncIterator[bytes]:
 
 async def _wait(request: Request, closing: asyncio.Event, seconds: float | None) -> bool:
     """True when the time passed (None: never), False when the client or the simulator went first."""
-    gone = asyncio.create_task(_gone(request))
+    left = asyncio.create_task(gone(request))
     stopped = asyncio.create_task(closing.wait())
     try:
-        done, _ = await asyncio.wait((gone, stopped), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait((left, stopped), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         return not done
     finally:
-        gone.cancel()
+        left.cancel()
         stopped.cancel()
 
 
-async def _gone(request: Request) -> None:
+async def gone(request: Request) -> None:
+    """Returns when the client has gone; the request's body must have been read."""
     while (await request.receive())["type"] != "http.disconnect":
         pass

@@ -2,12 +2,11 @@
 into one whole answer; what goes wrong on the way is not its matter.
 """
 
-import json
-import re
 from dataclasses import replace
 from typing import Final
 
 from sandbox.simulator import listing
+from sandbox.simulator.admission import ApiKey, admit, authorise, read_json
 from sandbox.simulator.calls import Call
 from sandbox.simulator.clock import vendor_time
 from sandbox.simulator.families import Views, read_model, read_submission
@@ -20,10 +19,8 @@ from sandbox.simulator.recording import Heard, Unusable
 from sandbox.simulator.script import ScriptError
 from sandbox.simulator.state import Engine, SimulatorState
 from sandbox.simulator.tasks import DURING, Submission, Task, TaskFile
-from sandbox.simulator.uploads import SCHEME
 from sandbox.simulator.wire import ApiError, Reply, encode, invalid, json_reply, store_error
 
-_BEARER = re.compile(r"Bearer +(\S+)", re.IGNORECASE)
 NO_PARAMETERS: Final = Unusable(
     "BadRequest.EmptyParameters", 'Required parameter "parameters" missing from request.'
 )
@@ -44,7 +41,7 @@ class Endpoints:
         api_key = self._authorise(call)
         if call.request.headers.get("x-dashscope-async") != "enable":
             raise ApiError(403, "AccessDenied", "current user api does not support synchronous calls.")
-        payload = _read_json(call.body)
+        payload = read_json(call.body)
         model = call.entry.model = read_model(payload, self._config)
         self._admit(call, model)
         resolves_oss = call.request.headers.get("x-dashscope-ossresourceresolve") == "enable"
@@ -98,7 +95,7 @@ class Endpoints:
         account = self._authorise(call).account
         if "x-dashscope-async" in call.request.headers:
             raise ApiError(403, "AccessDenied", "current user api does not support asynchronous calls.")
-        payload = _read_json(call.body)
+        payload = read_json(call.body)
         call.entry.model = SERVICE
         given = payload.get("input")
         call.entry.action = str(given.get("action"))[:40] if isinstance(given, dict) else None
@@ -143,22 +140,13 @@ class Endpoints:
         document = self._views.of(task).document(task, file, file.outcome.recording())
         return Reply(200, encode(document), "application/json")
 
-    def _authorise(self, call: Call) -> "_ApiKey":
-        given = _BEARER.fullmatch(call.request.headers.get("authorization", ""))
-        account = self._config.api_keys.get(given[1]) if given else None
-        if given is None or account is None:
-            raise ApiError(401, "InvalidApiKey", "Invalid API-key provided.")
-        call.entry.account = account
-        return _ApiKey(account, str(12_345 + list(self._config.api_keys).index(given[1])))
+    def _authorise(self, call: Call) -> ApiKey:
+        return authorise(call, self._config)
 
     def _admit(self, call: Call, model: str = "") -> None:
-        account = call.entry.account or ""
-        if not self._state.quotas.admits(call.entry.kind, account, model, self._state.quota_now()):
-            raise ApiError(
-                429, "Throttling.RateQuota", "Requests rate limit exceeded, please try again later."
-            )
+        admit(call, self._state, call.entry.kind, model)
 
-    def _accept(self, call: Call, api_key: "_ApiKey", submission: Submission) -> Task:
+    def _accept(self, call: Call, api_key: ApiKey, submission: Submission) -> Task:
         try:
             self._engine.check(submission)
         except ScriptError as error:
@@ -184,9 +172,7 @@ class Endpoints:
     def _file(self, account: str, submission: Submission, index: int) -> TaskFile:
         """A file of a task; an uploaded one is read at once, so that its 48 hours may end while it waits."""
         file = TaskFile(index + 1, submission.file_urls[index])
-        if file.file_url.startswith(SCHEME):
-            found = self._state.uploads.read(account, submission.model, file.file_url)
-            file.content, file.lost = (found, None) if isinstance(found, bytes) else (None, found)
+        self._state.uploads.attach(file, account, submission.model)
         return file
 
     def _with_hotwords(self, account: str, submission: Submission) -> Submission:
@@ -244,21 +230,3 @@ class Endpoints:
         request = call.request
         told = " ".join([request.url.query, *request.headers.values()])
         return "authorization" in request.headers or any(key in told for key in self._config.api_keys)
-
-
-class _ApiKey:
-    """Whose key a call came with, and the key's number in list answers."""
-
-    def __init__(self, account: str, number: str) -> None:
-        self.account = account
-        self.number = number
-
-
-def _read_json(body: bytes) -> dict[str, object]:
-    try:
-        payload = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise ApiError(400, "BadRequest.IllegalInput", "The input parameter requires json format.") from error
-    if not isinstance(payload, dict):
-        raise ApiError(400, "BadRequest.IllegalInput", "The input parameter requires json format.")
-    return payload

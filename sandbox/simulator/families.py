@@ -9,6 +9,7 @@ from sandbox.simulator import file_tasks, one_file_tasks
 from sandbox.simulator.config import SimulatorConfig
 from sandbox.simulator.models import FILE_MODELS, Shape, is_served
 from sandbox.simulator.recording import Recording
+from sandbox.simulator.sync_models import sync_model
 from sandbox.simulator.tasks import Submission, Task, TaskFile
 from sandbox.simulator.wire import ApiError, JsonObject, invalid
 
@@ -40,14 +41,27 @@ class Views:
 
 def read_model(payload: JsonObject, config: SimulatorConfig) -> str:
     """The name of a model that the region serves, or ApiError."""
+    model = model_name(payload)
+    if not is_served(model, config.region):
+        if sync_model(model) is not None:
+            raise ApiError(403, "AccessDenied", "current user api does not support asynchronous calls.")
+        raise no_such_model(model, config)
+    return model
+
+
+def model_name(payload: JsonObject) -> str:
+    """What the body calls its model, or ApiError."""
     model = payload.get("model")
     if not isinstance(model, str) or not model:
         raise ApiError(400, "BadRequest.EmptyModel", 'Required parameter "model" missing from request.')
-    if not is_served(model, config.region):
-        if config.bad_model_status == 404:
-            raise ApiError(404, "ModelNotFound", f"The model `{model[:100]}` does not exist.")
-        raise invalid("Model not exist.")
     return model
+
+
+def no_such_model(model: str, config: SimulatorConfig) -> ApiError:
+    """One of the two refusals that the vendor's pages have for a name."""
+    if config.bad_model_status == 404:
+        return ApiError(404, "ModelNotFound", f"The model `{model[:100]}` does not exist.")
+    return invalid("Model not exist.")
 
 
 def read_submission(

@@ -20,11 +20,16 @@ KINDS: Final = (
     "shuffle",
     "misdate",
     "rename",
+    "break_stream",
+    "end_stream",
+    "stream_error",
 )
-CALLS: Final = ("submit", "query", "list", "cancel", "result", "hotwords", "policy", "upload")
+CALLS: Final = ("submit", "query", "list", "cancel", "result", "hotwords", "policy", "upload", "transcribe")
 LIST_KINDS: Final = ("lag", "shuffle", "misdate", "rename")
 """What the list says that is not so."""
-_WORKS_FIRST: Final = ("drop_after", "slow", "truncate", *LIST_KINDS)
+STREAM_KINDS: Final = ("break_stream", "end_stream", "stream_error")
+"""What goes wrong in the middle of a stream; to an answer in one piece they do the same to the whole."""
+_WORKS_FIRST: Final = ("drop_after", "slow", "truncate", *LIST_KINDS, *STREAM_KINDS)
 MIB = 1024 * 1024
 
 
@@ -37,8 +42,9 @@ class Fault:
     """One rule. `times` calls are hit (None: all) whose model, task id, URL or body contains `match`.
 
     `accept` says whether the call does its work before it goes wrong (a submit is then billed); by
-    default it does for drop_after, slow and truncate. `status` is 500 for kind status and 200 for the
-    others unless given. Times are real seconds, but `seconds` of lag and misdate are the simulator's own.
+    default it does for drop_after, slow, truncate and for what breaks a stream, behind `chunks` events of
+    it. `status` is 500 for kind status and 200 for the others unless given. Times are real seconds, but
+    `seconds` of lag and misdate are the simulator's own.
     """
 
     on: str
@@ -54,6 +60,7 @@ class Fault:
     size_bytes: int = 64 * MIB
     gzip: bool = False
     location: str = "https://redirect.example/elsewhere"
+    chunks: int = 1
     hits: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
@@ -65,6 +72,8 @@ class Fault:
             raise FaultError("kind unknown is for queries")
         if self.kind in LIST_KINDS and self.on != "list":
             raise FaultError(f"kind {self.kind} is for lists")
+        if self.kind in STREAM_KINDS and self.on != "transcribe":
+            raise FaultError(f"kind {self.kind} is for transcribe calls")
 
     @property
     def works_first(self) -> bool:
@@ -121,6 +130,7 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "size_bytes": (int,),
     "gzip": (bool,),
     "location": (str,),
+    "chunks": (int,),
 }
 _MAY_BE_NULL: Final = ("status", "retry_after", "seconds", "times", "accept")
 

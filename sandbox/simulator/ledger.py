@@ -39,7 +39,8 @@ class CallEntry:
     """One HTTP call, refused or not. `status` 0 means that no answer was sent, or none yet.
 
     `at` is the simulator's epoch time, `wall` real seconds since its start, `action` what a call on hotword
-    lists asked for. `leaked_key` marks a result download or an upload that carried credentials.
+    lists asked for. `leaked_key` marks a result download or an upload that carried credentials. `prompt` is
+    what the user wrote beside the audio of a synchronous call, `context` what the system message says.
     """
 
     kind: str
@@ -52,11 +53,13 @@ class CallEntry:
     action: str | None = None
     fault: str | None = None
     leaked_key: bool = False
+    prompt: str | None = None
+    context: str | None = None
 
 
 @dataclass(frozen=True)
 class AudioEntry:
-    """One download of an audio file by the recogniser; `code` is the subtask code when it failed."""
+    """One audio file that the recogniser fetched, or had at hand; `code` is the subtask code if it failed."""
 
     url: str
     at: float

@@ -83,8 +83,10 @@ class RecognitionEngine:
             recording = await asyncio.get_running_loop().run_in_executor(
                 self._thread, partial(self._listen, target, task.submission)
             )
-        except (DownloadError, UnhearableError) as error:
+        except DownloadError as error:
             return Unusable(error.code, error.code)
+        except UnhearableError as error:
+            return Unusable(error.code, error.code, error.duration_ms)
         except StoppedError:
             return Unusable("InternalError", "InternalError")
         finally:
@@ -106,7 +108,7 @@ class RecognitionEngine:
                 self._client,
                 file.file_url,
                 target,
-                limit_bytes=config.audio_limit_bytes,
+                limit_bytes=min(config.audio_limit_bytes, file.limit_bytes or config.audio_limit_bytes),
                 limit_seconds=config.download_limit_seconds,
             )
         except DownloadError as error:

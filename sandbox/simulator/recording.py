@@ -4,7 +4,7 @@ punctuation rules for them. It never knows a wire format.
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _MARK = re.compile(r"^(.+?)([.,!?;:\u2026]+)$", re.DOTALL)
 _ENDS_SENTENCE = (".", "!", "?", "\u2026")
@@ -78,10 +78,11 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Unusable:
-    """A file that was not; `code` is a subtask code of the vendor."""
+    """A file that was not; `code` is a subtask code of the vendor. A silent one has a length all the same."""
 
     code: str
     message: str
+    duration_ms: int = field(default=0, compare=False)
 
 
 Outcome = Heard | Unusable

@@ -11,18 +11,22 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sandbox.simulator.calls import Call, Work, run_call
+from sandbox.simulator.chat import ChatDoor
 from sandbox.simulator.endpoints import Endpoints
 from sandbox.simulator.faults import FaultError, describe, read_faults
 from sandbox.simulator.file_tasks import URL_ERROR
+from sandbox.simulator.native import NativeDoor
 from sandbox.simulator.state import SimulatorState
+from sandbox.simulator.sync_calls import SyncCalls
 from sandbox.simulator.wire import Reply, invalid
 
+CHAT_PATH: Final = "/compatible-mode/v1/chat/completions"
+GENERATION_PATH: Final = "/api/v1/services/aigc/multimodal-generation/generation"
 SUBMIT_PATH: Final = "/api/v1/services/audio/asr/transcription"
-
 HOTWORDS_PATH: Final = "/api/v1/services/audio/asr/customization"
 
 
-def make_app(state: SimulatorState, endpoints: Endpoints) -> Starlette:
+def make_app(state: SimulatorState, endpoints: Endpoints, sync_calls: SyncCalls) -> Starlette:
     """The ASGI application of one simulator."""
     admin = _Admin(state)
     return Starlette(
@@ -33,6 +37,8 @@ def make_app(state: SimulatorState, endpoints: Endpoints) -> Starlette:
             _route(state, "/api/v1/tasks/{task_id}/cancel", ["POST"], "cancel", endpoints.cancel),
             _route(state, SUBMIT_PATH, ["POST"], "submit", endpoints.submit),
             _route(state, HOTWORDS_PATH, ["POST"], "hotwords", endpoints.hotwords),
+            Route(GENERATION_PATH, sync_calls.through(NativeDoor(state)), methods=["POST"]),
+            Route(CHAT_PATH, sync_calls.through(ChatDoor(state)), methods=["POST"]),
             _route(state, "/api/v1/services/{rest:path}", ["POST"], "submit", _no_such_service),
             _route(state, "/api/v1/uploads", ["GET"], "policy", endpoints.policy),
             _route(state, "/uploads", ["POST"], "upload", endpoints.upload),

@@ -31,6 +31,7 @@ class Script:
     channel_texts: tuple[tuple[int, str], ...] = ()
     words: int | None = None
     duration_seconds: float | None = None
+    size_bytes: int | None = None
     channels: int = 1
     speakers: int = 1
     silence: bool = False
@@ -76,6 +77,7 @@ def read_script(file_url: str) -> Script:
         channel_texts=_channel_texts(fields),
         words=_number(fields, "words", int, 0, 1_000_000),
         duration_seconds=_number(fields, "duration", float, 0, 1e6),
+        size_bytes=_number(fields, "size", int, 0, 10**13),
         channels=_number(fields, "channels", int, 1, 32) or 1,
         speakers=_number(fields, "speakers", int, 1, 100) or 1,
         silence=_flag(fields, "silence"),

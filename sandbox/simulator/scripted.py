@@ -61,9 +61,15 @@ def _outcome(file: TaskFile, script: Script, submission: Submission) -> Outcome:
     if script.fail:
         return Unusable(script.fail, script.message or script.fail)
     if script.silence:
-        return Unusable(SILENT, SILENT)
+        return Unusable(SILENT, SILENT, _duration_ms(script))
+    if file.limit_bytes is not None and _size_bytes(file, script) > file.limit_bytes:
+        return Unusable("FILE_TOO_LARGE", "FILE_TOO_LARGE")
     speech_ms = sum(_span(script, channel_id, submission)[2] for channel_id in submission.channel_ids())
     return Heard(speech_ms, lambda: _recording(script, submission))
+
+
+def _size_bytes(file: TaskFile, script: Script) -> int:
+    return script.size_bytes if script.size_bytes is not None else len(file.content or b"")
 
 
 def _recording(script: Script, submission: Submission) -> Recording:

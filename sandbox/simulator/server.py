@@ -24,6 +24,7 @@ from sandbox.simulator.quota import Quotas
 from sandbox.simulator.routes import make_app
 from sandbox.simulator.scripted import ScriptedEngine
 from sandbox.simulator.state import Engine, SimulatorState
+from sandbox.simulator.sync_calls import SyncCalls
 
 _BACKLOG = 1024
 
@@ -35,6 +36,7 @@ class Simulator:
         self.state = state
         self.origin = state.origin
         self.base_url = f"{state.origin}/api/v1"
+        self.chat_base_url = f"{state.origin}/compatible-mode/v1"
 
     def ledger(self) -> Ledger:
         """The live ledger, the same data as `GET /_sim/ledger`."""
@@ -60,7 +62,7 @@ async def serve(config: SimulatorConfig | None = None) -> AsyncIterator[Simulato
             quotas=Quotas(config),
             origin=config.public_origin or _origin(listener),
         )
-        async with _engine(state) as engine, _http(make_app(state, Endpoints(state, engine)), listener):
+        async with _engine(state) as engine, _http(_app(state, engine), listener):
             try:
                 yield Simulator(state)
             finally:
@@ -73,6 +75,10 @@ async def serve_app(app: Starlette, *, host: str = "127.0.0.1", port: int = 0) -
     with _listening(host, port) as listener:
         async with _http(app, listener):
             yield _origin(listener)
+
+
+def _app(state: SimulatorState, engine: Engine) -> Starlette:
+    return make_app(state, Endpoints(state, engine), SyncCalls(state, engine))
 
 
 def _origin(listener: socket.socket) -> str:

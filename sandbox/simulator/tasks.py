@@ -54,7 +54,10 @@ class TaskFile:
     """The subtask code of an `oss://` URL that stood for nothing when the task was accepted."""
 
     content: bytes | None = None
-    """The audio itself, where it was uploaded."""
+    """The audio itself, where it was uploaded or came in the call."""
+
+    limit_bytes: int | None = None
+    """Of the model, where it has a limit of its own."""
 
     result_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
@@ -86,6 +89,8 @@ class Task:
     keeps_results: bool = False
     stuck_state: str | None = None
     cancelled_at: float | None = None
+    charged_seconds: int | None = None
+    """What a synchronous call costs: the length of the file, not of the speech in it."""
 
     def state(self, now: float) -> str:
         """The status word, without regard to visibility and retention."""
@@ -119,6 +124,8 @@ class Task:
 
     def billed_seconds(self) -> int | None:
         """Speech seconds, rounded up once for the task; None until the engine knows, 0 when cancelled."""
+        if self.charged_seconds is not None:
+            return self.charged_seconds
         if self.cancelled_at is not None or self.stuck_state is not None:
             return 0
         if self.failure is None and any(file.outcome is None for file in self.files):

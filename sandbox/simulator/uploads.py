@@ -15,6 +15,7 @@ from typing import Final
 from sandbox.simulator.clock import SimulatedClock
 from sandbox.simulator.config import MIB, SimulatorConfig
 from sandbox.simulator.signing import ACCESS_KEY_ID, signature_of
+from sandbox.simulator.tasks import TaskFile
 from sandbox.simulator.wire import JsonObject, Reply, store_error
 
 POLICY_SECONDS: Final = 300
@@ -101,6 +102,12 @@ class UploadStore:
         self._objects[key] = StoredObject(grant, content, self._clock.now())
         status = fields.get("success_action_status", "204")
         return Reply(int(status) if status in ("200", "201") else 204, b"", "application/xml")
+
+    def attach(self, file: TaskFile, account: str, model: str) -> None:
+        """Give a file under `oss://` its content, or the code of why it has none; others stay as they are."""
+        if file.file_url.startswith(SCHEME):
+            found = self.read(account, model, file.file_url)
+            file.content, file.lost = (found, None) if isinstance(found, bytes) else (None, found)
 
     def read(self, account: str, model: str, url: str) -> bytes | str:
         """What is stored under an `oss://` URL, or the subtask code of a file that cannot be read.

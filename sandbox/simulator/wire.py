@@ -14,13 +14,17 @@ XML_TYPE = "application/xml"
 
 @dataclass(frozen=True)
 class Reply:
-    """A whole answer, before any fault touches it. `task_id` is for the ledger."""
+    """A whole answer, before any fault touches it. `task_id` is for the ledger.
+
+    `events` are the pieces of a body that is sent as a stream; of others there are none.
+    """
 
     status: int
     body: bytes
     content_type: str = JSON_TYPE
     headers: Mapping[str, str] = field(default_factory=dict)
     task_id: str | None = None
+    events: tuple[bytes, ...] = ()
 
 
 class ApiError(Exception):

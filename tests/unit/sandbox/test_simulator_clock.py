@@ -1,5 +1,7 @@
 """The simulator's time and the vendor's way of writing it."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,3 +69,14 @@ def test_a_list_stamp_reads_back_to_the_second_it_names(epoch: float) -> None:
 def test_other_stamps_are_refused(stamp: str) -> None:
     with pytest.raises(ValueError, match=r"YYYYMMDDhhmmss|does not match format|unconverted"):
         read_list_stamp(stamp)
+
+
+def test_the_way_to_a_moment_is_told_in_real_seconds() -> None:
+    wall = [0.0]
+    fast = SimulatedClock(speed=10, start=100.0, monotonic=lambda: wall[0])
+    still = SimulatedClock(virtual=True, start=100.0, monotonic=lambda: wall[0])
+    assert (fast.real_seconds_until(150.0), still.real_seconds_until(150.0)) == (5.0, math.inf)
+    wall[0] = 4.0
+    assert fast.real_seconds_until(150.0) == 1.0
+    still.advance(50)
+    assert (fast.real_seconds_until(140.0), still.real_seconds_until(150.0)) == (0.0, 0.0)

@@ -35,6 +35,13 @@ def test_what_a_list_may_say_is_for_lists(kind: str) -> None:
         Fault(on="query", kind=kind)
 
 
+@pytest.mark.parametrize("kind", ["break_stream", "end_stream", "stream_error"])
+def test_what_breaks_a_stream_is_for_synchronous_calls(kind: str) -> None:
+    with pytest.raises(FaultError, match=f"kind {kind} is for transcribe calls"):
+        Fault(on="submit", kind=kind)
+    assert Fault(on="transcribe", kind=kind).works_first
+
+
 def test_rules_read_from_json_keep_every_field() -> None:
     given_rule = {
         "on": "result",
@@ -50,6 +57,7 @@ def test_rules_read_from_json_keep_every_field() -> None:
         "size_bytes": 10,
         "gzip": True,
         "location": "http://x",
+        "chunks": 3,
     }
     [rule] = read_faults([given_rule])
     assert describe(rule) == {**given_rule, "hits": 0}
