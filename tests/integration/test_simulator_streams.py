@@ -83,6 +83,14 @@ async def test_a_stream_comes_in_time_with_the_work() -> None:
         assert submit.answered
 
 
+async def test_a_clock_that_stands_still_holds_no_call_for_ever() -> None:
+    async with vendor(call_patience_seconds=0.01) as client:
+        answer = await native(client, qwen_body(SLOW))
+        assert (answer.status_code, answer.json()["code"]) == (500, "RequestTimeOut")
+        assert (await chat(client, omni_body(SLOW))).text.endswith("[DONE]\n\n")
+        assert [entry.answered for entry in client.simulator.ledger().submits] == [False, True]
+
+
 async def test_a_call_that_its_client_left_is_billed_unless_it_would_have_failed() -> None:
     async with vendor(submit_rpm=None) as client:
         stuck = "https://h.example/stuck.wav?status=RUNNING_FOREVER"
