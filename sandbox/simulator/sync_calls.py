@@ -14,7 +14,7 @@ from starlette.responses import Response
 from sandbox.simulator.calls import Call, read_body
 from sandbox.simulator.clock import http_date
 from sandbox.simulator.damage import NoAnswer, broken_reply, deliver, gone, whole
-from sandbox.simulator.faults import STREAM_KINDS, Fault
+from sandbox.simulator.faults import ANSWER_KINDS, STREAM_KINDS, Fault
 from sandbox.simulator.ledger import CallEntry, SubmitEntry
 from sandbox.simulator.questions import Question
 from sandbox.simulator.recording import Heard, Outcome, Unusable
@@ -71,6 +71,8 @@ class SyncCalls:
             reply: Reply | None = _broken_reply(door, fault)
         else:
             reply = await self._work(door, call)
+            if reply is not None and fault is not None and fault.kind in ANSWER_KINDS:
+                reply = _broken_reply(door, fault)
         response = NoAnswer() if reply is None else await self._respond(door, call, reply)
         call.entry.status = 0 if isinstance(response, NoAnswer) else response.status_code
         response.headers["date"] = http_date(self._state.clock.now())

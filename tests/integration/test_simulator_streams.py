@@ -210,6 +210,14 @@ async def test_a_business_code_comes_with_status_200() -> None:
         assert client.simulator.ledger().submits == []
 
 
+async def test_the_work_may_be_done_and_billed_before_an_error_is_answered() -> None:
+    async with vendor(submit_rpm=None) as client:
+        await client.fault(on="transcribe", kind="status", status=504, accept=True, times=2)
+        assert (await native(client, qwen_body(A))).status_code == 504
+        assert (await chat(client, omni_body(A))).json()["error"]["code"] == "internal_error"
+        assert [entry.answered for entry in client.simulator.ledger().submits] == [False, False]
+
+
 async def test_the_faults_of_other_calls_hit_these_too() -> None:
     async with vendor(submit_rpm=None) as client:
         await client.fault(on="transcribe", kind="garbage", status=502)
