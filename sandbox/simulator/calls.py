@@ -3,7 +3,8 @@ It knows no endpoint; what a fault does to an answer is in `damage`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from starlette.requests import ClientDisconnect, Request
@@ -11,7 +12,7 @@ from starlette.responses import Response
 
 from sandbox.simulator.clock import http_date
 from sandbox.simulator.damage import NoAnswer, broken_reply, deliver, whole
-from sandbox.simulator.faults import Fault
+from sandbox.simulator.faults import ANSWER_KINDS, Fault
 from sandbox.simulator.ledger import CallEntry, SubmitEntry
 from sandbox.simulator.state import SimulatorState
 from sandbox.simulator.wire import ApiError, Reply, error_reply
@@ -49,11 +50,7 @@ async def run_call(state: SimulatorState, kind: str, request: Request, work: Wor
     entry = CallEntry(kind, state.clock.now(), state.clock.wall(), task_id=request.path_params.get("task_id"))
     call = Call(request, body, entry)
     fault = call.fault = state.faults.take(kind, f"{request.url} {body.decode('utf-8', 'replace')}")
-    reply = (
-        _work(call, work, limit)
-        if fault is None or fault.works_first
-        else broken_reply(fault, kind, entry.task_id)
-    )
+    reply = _reply(call, fault, partial(_work, call, work, limit))
     entry.task_id = entry.task_id or reply.task_id
     entry.fault = fault.kind if fault else None
     state.ledger.calls.append(entry)
@@ -71,6 +68,17 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
     async for chunk in request.stream():
         body += chunk[: limit_bytes + 1 - len(body)]
     return bytes(body)
+
+
+def _reply(call: Call, fault: Fault | None, work: Callable[[], Reply]) -> Reply:
+    """What there is to send: the endpoint's answer, or the fault's own, with or without the work done."""
+    if fault is None:
+        return work()
+    done = work() if fault.works_first else None
+    if done is not None and fault.kind not in ANSWER_KINDS:
+        return done
+    task_id = call.entry.task_id or (done.task_id if done is not None else None)
+    return replace(broken_reply(fault, call.entry.kind, task_id), task_id=task_id)
 
 
 def _work(call: Call, work: Work, limit: int) -> Reply:

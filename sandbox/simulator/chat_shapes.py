@@ -17,7 +17,9 @@ def completion(question: Question, spoken: Spoken, call_id: str, created: int) -
         "object": "chat.completion",
         "created": created,
         "model": question.model,
-        "choices": [{"index": 0, "finish_reason": "stop", "message": message, **unknown(spoken)}],
+        "choices": [
+            {"index": 0, "finish_reason": spoken.finish_reason, "message": message, **unknown(spoken)}
+        ],
         "usage": _usage(question, spoken),
         **unknown(spoken),
     }
@@ -38,7 +40,7 @@ def chunks(question: Question, spoken: Spoken, call_id: str, created: int) -> It
     for delta in deltas:
         yield {**frame, "choices": [_choice(delta, None)], "usage": None}
     last = {"content": "", **_told_beside(question, spoken)}
-    yield {**frame, "choices": [_choice(last, "stop")], "usage": None}
+    yield {**frame, "choices": [_choice(last, spoken.finish_reason)], "usage": None}
     if question.include_usage:
         yield {**frame, "choices": [], "usage": _usage(question, spoken)}
 

@@ -71,6 +71,9 @@ class SimulatorConfig:
     call_limit_seconds: float = 300.0
     """How long a synchronous call may take before it is RequestTimeOut."""
 
+    call_patience_seconds: float = 600.0
+    """Real time after which nothing more is waited for in a call: the clock may stand still."""
+
     hotword_lists: int = 10
     """Of an account, across all models."""
     words_per_list: int | None = None

@@ -27,6 +27,8 @@ KINDS: Final = (
 CALLS: Final = ("submit", "query", "list", "cancel", "result", "hotwords", "policy", "upload", "transcribe")
 LIST_KINDS: Final = ("lag", "shuffle", "misdate", "rename")
 """What the list says that is not so."""
+ANSWER_KINDS: Final = ("status", "business_code", "garbage", "redirect", "unknown")
+"""What is answered in place of the truth, whether the work was done or not."""
 STREAM_KINDS: Final = ("break_stream", "end_stream", "stream_error")
 """What goes wrong in the middle of a stream; to an answer in one piece they do the same to the whole."""
 _WORKS_FIRST: Final = ("drop_after", "slow", "truncate", *LIST_KINDS, *STREAM_KINDS)

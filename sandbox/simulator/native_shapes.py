@@ -36,7 +36,7 @@ def qwen_shapes(question: Question, spoken: Spoken) -> Iterator[Shape]:
         yield _qwen_shape(question, spoken, [{"text": text}], told)
     last = "" if question.streams and question.incremental else spoken.text
     content = [{"text": last}] if spoken.sentences else []
-    yield _qwen_shape(question, spoken, content, words_of(spoken.text), "stop")
+    yield _qwen_shape(question, spoken, content, words_of(spoken.text), spoken.finish_reason)
 
 
 def _qwen_shape(

@@ -55,7 +55,8 @@ class Channel:
 class Recording:
     """One file's transcript. `channels_in_file` counts the source's channels, `channels` those asked for.
 
-    `language` and `emotions` (which sentences have in turn) are for the models that tell them.
+    `language` and `emotions` (which sentences have in turn) are for the models that tell them, like
+    `finish_reason`, which is `length` where a model stopped before its text was whole.
     """
 
     audio_format: str
@@ -66,6 +67,7 @@ class Recording:
     unknown_fields: bool = False
     language: str = "en"
     emotions: tuple[str, ...] = ("neutral",)
+    finish_reason: str = "stop"
 
 
 @dataclass(frozen=True, slots=True)

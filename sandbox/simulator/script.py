@@ -49,6 +49,7 @@ class Script:
     misheard: tuple[tuple[str, str], ...] = ()
     emotions: tuple[str, ...] = ("neutral",)
     language: str = "en"
+    finish_reason: str = "stop"
 
     def text_of(self, channel_id: int) -> str:
         """What is said on a channel. Unless the script gives it, it names the file and the channel."""
@@ -95,6 +96,7 @@ def read_script(file_url: str) -> Script:
         misheard=_misheard(fields),
         emotions=_emotions(fields),
         language=fields.get("language", "en"),
+        finish_reason=fields.get("finish", "stop"),
     )
 
 

@@ -87,6 +87,7 @@ def _recording(script: Script, submission: Submission) -> Recording:
         unknown_fields=script.unknown_fields,
         language=str(submission.asked("language") or script.language),
         emotions=script.emotions,
+        finish_reason=script.finish_reason,
     )
 
 

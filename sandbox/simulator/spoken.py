@@ -26,6 +26,7 @@ class Spoken:
     language: str = "en"
     emotion: str = "neutral"
     unknown_fields: bool = False
+    finish_reason: str = "stop"
 
     @property
     def text(self) -> str:
@@ -70,6 +71,7 @@ def _spoken(outcome: Outcome | None) -> Spoken:
         recording.language,
         recording.emotions[0],
         recording.unknown_fields,
+        recording.finish_reason,
     )
 
 

@@ -4,7 +4,7 @@ break. It knows no wire shape.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import cast
 
 from starlette.responses import Response, StreamingResponse
@@ -12,8 +12,8 @@ from starlette.types import Receive, Scope, Send
 
 from sandbox.simulator.damage import CONNECTION, Connection
 from sandbox.simulator.faults import Fault
+from sandbox.simulator.ledger import SubmitEntry
 from sandbox.simulator.state import SimulatorState
-from sandbox.simulator.tasks import Task
 from sandbox.simulator.wire import Reply
 
 EVENT_STREAM = "text/event-stream"
@@ -30,28 +30,33 @@ def sse_stream(events: Sequence[bytes], request_id: str) -> Reply:
 class Pace:
     """When the events of a stream are due: spread over the work, the last one at its end.
 
-    `on_last` is called before the last event is handed out: the client cannot have it any earlier.
+    The submit counts as answered before the last event is handed out: the client cannot have it any earlier.
     """
 
-    def __init__(self, state: SimulatorState, task: Task, on_last: Callable[[], None]) -> None:
+    def __init__(self, state: SimulatorState, submit: SubmitEntry) -> None:
         self._clock = state.clock
         self._closing = state.closing
+        self._patient_until = submit.wall + state.config.call_patience_seconds
+        self._submit = submit
+        task = submit.task
         self._begin = task.submitted_at if task.scheduled_at is None else task.scheduled_at
         self._end = task.ended_at or self._begin
-        self._on_last = on_last
 
     async def send(self, events: Sequence[bytes]) -> AsyncIterator[bytes]:
         """Hand out each event when it is due."""
         for number, event in enumerate(events, 1):
             await self._until(self._begin + (self._end - self._begin) * number / len(events))
             if number == len(events):
-                self._on_last()
+                self._submit.answered = True
             yield event
 
     async def _until(self, moment: float) -> None:
-        while not self._closing.is_set() and (seconds := self._clock.real_seconds_until(moment)) > 0:
+        while not self._is_over() and (seconds := self._clock.real_seconds_until(moment)) > 0:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), min(seconds, _POLL_SECONDS))
+
+    def _is_over(self) -> bool:
+        return self._closing.is_set() or self._clock.wall() >= self._patient_until
 
 
 class _Broken(Response):

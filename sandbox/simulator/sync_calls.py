@@ -14,7 +14,7 @@ from starlette.responses import Response
 from sandbox.simulator.calls import Call, read_body
 from sandbox.simulator.clock import http_date
 from sandbox.simulator.damage import NoAnswer, broken_reply, deliver, gone, whole
-from sandbox.simulator.faults import STREAM_KINDS, Fault
+from sandbox.simulator.faults import ANSWER_KINDS, STREAM_KINDS, Fault
 from sandbox.simulator.ledger import CallEntry, SubmitEntry
 from sandbox.simulator.questions import Question
 from sandbox.simulator.recording import Heard, Outcome, Unusable
@@ -28,9 +28,6 @@ from sandbox.simulator.wire import ApiError, Reply, invalid
 
 KIND: Final = "transcribe"
 BODY_LIMIT_BYTES: Final = 16 * 1024 * 1024
-PATIENCE_SECONDS: Final = 600.0
-"""Real time after which a call is given up whatever the simulator's clock says: it may stand still."""
-
 _POLL_SECONDS: Final = 0.05
 
 
@@ -74,6 +71,8 @@ class SyncCalls:
             reply: Reply | None = _broken_reply(door, fault)
         else:
             reply = await self._work(door, call)
+            if reply is not None and fault is not None and fault.kind in ANSWER_KINDS:
+                reply = _broken_reply(door, fault)
         response = NoAnswer() if reply is None else await self._respond(door, call, reply)
         call.entry.status = 0 if isinstance(response, NoAnswer) else response.status_code
         response.headers["date"] = http_date(self._state.clock.now())
@@ -88,7 +87,7 @@ class SyncCalls:
             task = self._begin(call, question)
             if not await self._wait(call, task, streams=question.streams):
                 return None
-            return door.answer(question, self._settle(call, task, question))
+            return door.answer(question, self._heard(call, task, question))
         except ApiError as error:
             return door.error(error)
 
@@ -115,7 +114,7 @@ class SyncCalls:
         self._engine.begin(task)
         if self._is_sure(task):
             with contextlib.suppress(ApiError):
-                self._settle(call, task, question)
+                self._charge(call, task, question)
         return task
 
     async def _wait(self, call: Call, task: Task, *, streams: bool) -> bool:
@@ -138,7 +137,8 @@ class SyncCalls:
             stopped.cancel()
 
     def _seconds_left(self, call: Call, task: Task, *, streams: bool) -> float:
-        if self._state.clock.wall() - call.entry.wall > PATIENCE_SECONDS or (streams and self._is_sure(task)):
+        is_patient = self._state.clock.wall() < call.entry.wall + self._state.config.call_patience_seconds
+        if not is_patient or (streams and self._is_sure(task)):
             return 0.0
         end = self._limit(task) if task.ended_at is None or task.stuck_state else task.ended_at
         return self._state.clock.real_seconds_until(min(end, self._limit(task)))
@@ -152,11 +152,16 @@ class SyncCalls:
             return False
         return _is_usable(task.files[0].outcome) and task.ended_at <= self._limit(task)
 
-    def _settle(self, call: Call, task: Task, question: Question) -> Spoken:
-        """What was heard, which is then billed; ApiError, and no bill, for what could not be."""
-        if task.stuck_state is not None or task.ended_at is None or task.ended_at > self._limit(task):
+    def _heard(self, call: Call, task: Task, question: Question) -> Spoken:
+        """What there is to answer when the waiting is over, or ApiError."""
+        due = None if task.stuck_state or task.ended_at is None else task.ended_at
+        if due is None or due > self._limit(task) or not (question.streams or self._state.clock.now() >= due):
             task.cancelled_at = self._state.clock.now()
             raise ApiError(500, "RequestTimeOut", "Request timed out, please try again later.")
+        return self._charge(call, task, question)
+
+    def _charge(self, call: Call, task: Task, question: Question) -> Spoken:
+        """What was heard, which is billed; ApiError, and no bill, for what could not be."""
         spoken = spoken_of(task, question.row.limit_seconds)
         task.charged_seconds = spoken.seconds
         self._enter(call, task)
@@ -183,12 +188,12 @@ class SyncCalls:
         if submit is None or not reply.events or not is_whole:
             response = whole(reply) if fault is None else await self._deliver(fault, reply, call)
             if submit is not None:
-                submit.answered = is_whole and not isinstance(response, NoAnswer)
+                submit.answered = is_whole and reply.status == 200 and not isinstance(response, NoAnswer)
             return response
         if fault is not None:
             submit.answered = True
             return trickling(reply, 1.0 if fault.seconds is None else fault.seconds)
-        return paced(reply, Pace(self._state, submit.task, lambda: _mark_answered(submit)))
+        return paced(reply, Pace(self._state, submit))
 
     async def _break(self, door: Door, call: Call, reply: Reply, fault: Fault) -> Response:
         """A stream that breaks; an answer in one piece is cut short or is the error itself."""
@@ -205,10 +210,6 @@ class SyncCalls:
 
 def _is_usable(outcome: Outcome | None) -> bool:
     return isinstance(outcome, Heard) or (isinstance(outcome, Unusable) and outcome.code == SILENT)
-
-
-def _mark_answered(submit: SubmitEntry) -> None:
-    submit.answered = True
 
 
 def _broken_reply(door: Door, fault: Fault) -> Reply:

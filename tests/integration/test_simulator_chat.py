@@ -119,6 +119,15 @@ async def test_each_model_counts_tokens_and_seconds_of_its_own(model: str, token
                 assert answer.json()["error"]["code"] == "InvalidFile.Duration"
 
 
+async def test_a_model_may_stop_before_its_text_is_whole() -> None:
+    async with vendor() as client:
+        cut = f"{A}&finish=length"
+        chunks = [event.data for event in read_events((await chat(client, omni_body(cut))).text)[:-1]]
+        assert chunks[-1]["choices"][0]["finish_reason"] == "length"
+        whole = (await chat(client, chat_body(cut))).json()
+        assert whole["choices"][0]["finish_reason"] == "length"
+
+
 async def test_audio_in_the_call_needs_its_prefix_but_no_type() -> None:
     async with vendor(virtual=False, speed=1000) as client:
         assert (await chat(client, omni_body(data_uri(b"sound", mime="")))).status_code == 200

@@ -78,6 +78,18 @@ async def test_every_call_can_be_hit_by_business_codes_and_by_a_proxys_page(call
         assert len(client.simulator.ledger().submits) == (2 if call == "submit" else 1)
 
 
+@pytest.mark.parametrize("kind", ["status", "business_code", "garbage", "redirect"])
+async def test_a_submit_may_be_accepted_and_answered_as_if_it_were_not(kind: str) -> None:
+    async with vendor() as client:
+        await client.fault(on="submit", kind=kind, accept=True)
+        answer = await client.submit(A)
+        assert "task_id" not in answer.text
+        assert answer.status_code == {"status": 500, "redirect": 302}.get(kind, 200)
+        [entry] = client.simulator.ledger().submits
+        [call] = client.simulator.ledger().calls
+        assert (entry.answered, call.task_id) == (False, entry.task.task_id)
+
+
 async def test_a_live_task_can_look_unknown_for_a_while() -> None:
     async with vendor() as client:
         task_id = await client.task(A)

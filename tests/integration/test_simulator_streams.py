@@ -83,6 +83,14 @@ async def test_a_stream_comes_in_time_with_the_work() -> None:
         assert submit.answered
 
 
+async def test_a_clock_that_stands_still_holds_no_call_for_ever() -> None:
+    async with vendor(call_patience_seconds=0.01) as client:
+        answer = await native(client, qwen_body(SLOW))
+        assert (answer.status_code, answer.json()["code"]) == (500, "RequestTimeOut")
+        assert (await chat(client, omni_body(SLOW))).text.endswith("[DONE]\n\n")
+        assert [entry.answered for entry in client.simulator.ledger().submits] == [False, True]
+
+
 async def test_a_call_that_its_client_left_is_billed_unless_it_would_have_failed() -> None:
     async with vendor(submit_rpm=None) as client:
         stuck = "https://h.example/stuck.wav?status=RUNNING_FOREVER"
@@ -200,6 +208,14 @@ async def test_a_business_code_comes_with_status_200() -> None:
         answer = await chat(client, chat_body(A))
         assert (answer.status_code, answer.json()["error"]["code"]) == (200, "internal_error")
         assert client.simulator.ledger().submits == []
+
+
+async def test_the_work_may_be_done_and_billed_before_an_error_is_answered() -> None:
+    async with vendor(submit_rpm=None) as client:
+        await client.fault(on="transcribe", kind="status", status=504, accept=True, times=2)
+        assert (await native(client, qwen_body(A))).status_code == 504
+        assert (await chat(client, omni_body(A))).json()["error"]["code"] == "internal_error"
+        assert [entry.answered for entry in client.simulator.ledger().submits] == [False, False]
 
 
 async def test_the_faults_of_other_calls_hit_these_too() -> None:
