@@ -1,0 +1,125 @@
+"""The table of verdicts again, from the answers of synchronous models: the native wire and OpenAI's shape."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from pydantic import SecretStr
+
+from sandbox.simulator import Fault, Simulator, SimulatorConfig, serve
+from service.core.task import Answered, Bill, Lost, NotSent, Refused, SubmitAnswer
+from service.core.verdicts import Action, on_submit
+from service.errors import FailureCode
+from service.provider.answers import TIMEOUT_CODES
+from service.provider.dashscope import DashScope, DashScopeConfig
+from tests.integration.test_provider_simulator import KEY, VENDOR_ROWS, Stage, status_of
+
+NATIVE, STREAMED = "qwen3-asr-flash", "qwen3.5-omni-flash"
+both_wires = pytest.mark.parametrize("model", [NATIVE, STREAMED])
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    config = SimulatorConfig(api_keys={KEY: "account"}, submit_rpm=None)
+    async with serve(config) as simulator:
+        account = DashScopeConfig(simulator.base_url, SecretStr(KEY), answer_timeout_seconds=1.5)
+        async with DashScope(account) as provider:
+            yield provider, simulator
+
+
+async def call(provider: DashScope, model: str, script: str = "") -> SubmitAnswer:
+    return await provider.submit(model, [f"https://media.example/a.wav?run=0&text=Hello+there.&{script}"], {})
+
+
+def fault(simulator: Simulator, kind: str, **fields: object) -> None:
+    simulator.state.add_fault(Fault(on="transcribe", kind=kind, **fields))  # type: ignore[arg-type]
+
+
+@both_wires
+async def test_each_code_of_the_table_gets_its_verdict_on_both_wires(stage: Stage, model: str) -> None:
+    provider, simulator = stage
+    for code, row in VENDOR_ROWS:
+        status = status_of(code)
+        fault(simulator, "status", status=status, code=code, message="no")
+        answer = await call(provider, model)
+        assert isinstance(answer, Lost if code in TIMEOUT_CODES else Refused), code
+        assert answer.trouble.http_status == status
+        # In OpenAI's shape some codes have another name, and the same row.
+        assert model == STREAMED or answer.trouble.code == code
+        assert on_submit(answer.trouble) == row.on_submit, code
+    assert simulator.ledger().submits == []
+
+
+@both_wires
+async def test_a_200_that_carries_a_business_code_is_refused(stage: Stage, model: str) -> None:
+    provider, simulator = stage
+    fault(simulator, "business_code", code="DataInspectionFailed", message="not allowed")
+    answer = await call(provider, model)
+    assert isinstance(answer, Refused)
+    assert on_submit(answer.trouble).code is FailureCode.CONTENT_REJECTED
+
+
+@both_wires
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("garbage", {"status": 502}),
+        ("garbage", {"status": 200}),
+        ("drop_before", {}),
+        ("drop_after", {}),
+        ("slow", {"seconds": 4}),
+    ],
+)
+async def test_what_may_have_been_billed_is_lost(
+    stage: Stage, model: str, kind: str, fields: dict[str, object]
+) -> None:
+    provider, simulator = stage
+    fault(simulator, kind, **fields)
+    assert isinstance(await call(provider, model), Lost)
+
+
+@both_wires
+async def test_a_foreign_page_with_a_client_error_is_refused(stage: Stage, model: str) -> None:
+    provider, simulator = stage
+    fault(simulator, "garbage", status=403)
+    answer = await call(provider, model)
+    assert isinstance(answer, Refused)
+    assert answer.trouble.code == "http_error"
+
+
+@pytest.mark.parametrize("kind", ["break_stream", "end_stream", "stream_error"])
+async def test_a_stream_that_goes_wrong_amid_its_text_is_lost(stage: Stage, kind: str) -> None:
+    provider, simulator = stage
+    fault(simulator, kind, chunks=2, code="internal_error")
+    answer = await call(provider, STREAMED)
+    assert isinstance(answer, Lost)
+    assert answer.trouble.code == ("internal_error" if kind == "stream_error" else "connection_lost")
+    assert "Hello" not in answer.trouble.message
+
+
+async def test_an_answer_of_each_wire_is_its_text_and_its_bill(stage: Stage) -> None:
+    provider, _ = stage
+    native = await call(provider, NATIVE, "duration=3")
+    assert isinstance(native, Answered)
+    assert native.bill == Bill(seconds=3)
+    streamed = await call(provider, STREAMED, "duration=3")
+    assert isinstance(streamed, Answered)
+    assert streamed.document == {"text": "Hello there.", "finish_reason": "stop"}
+    assert (streamed.bill.seconds, streamed.bill.is_estimated) == (3, True)
+
+
+@both_wires
+async def test_a_wrong_key_holds_and_names_the_host_and_never_itself(model: str) -> None:
+    async with serve(SimulatorConfig(api_keys={KEY: "account"})) as simulator:
+        wrong = SecretStr("sk-another-region-0123456789")
+        async with DashScope(DashScopeConfig(simulator.base_url, wrong)) as provider:
+            answer = await call(provider, model)
+    assert isinstance(answer, Refused)
+    assert on_submit(answer.trouble).action is Action.HOLD
+    assert "key not valid for host 127.0.0.1" in answer.trouble.message
+    assert "another-region" not in answer.trouble.message
+
+
+@both_wires
+async def test_a_provider_that_is_not_there_was_sent_nothing(model: str) -> None:
+    async with DashScope(DashScopeConfig("http://127.0.0.1:9/api/v1", SecretStr(KEY))) as nowhere:
+        assert isinstance(await call(nowhere, model), NotSent)
