@@ -102,8 +102,9 @@ def transcribed(job: Job, event: Transcribed, moment: Moment) -> Transition:
     )
     if job.cancelled:
         return cancel(heard, CancelAsked(), moment)
-    is_silent = not any(channel.text for channel in event.transcript.channels)
-    return finish(heard, ResultEnding(event.transcript, silent=is_silent))
+    if any(channel.text for channel in event.transcript.channels):
+        return finish(heard, ResultEnding(event.transcript))
+    return finish(heard, ResultEnding(replace(event.transcript, channels=()), silent=True))
 
 
 def refused(job: Job, event: SubmitRefused, moment: Moment) -> Transition:

@@ -73,7 +73,7 @@ def test_an_answer_that_is_paid_for_is_delivered_after_the_deadline() -> None:
 
 def test_an_answer_without_a_word_is_silence() -> None:
     answer = advance(calling(), Transcribed(transcript("")), moment())
-    assert answer.job.ending == ResultEnding(transcript(""), silent=True)
+    assert answer.job.ending == ResultEnding(replace(transcript(""), channels=()), silent=True)
 
 
 def test_a_cancelled_job_ends_cancelled_and_its_bill_is_told() -> None:
