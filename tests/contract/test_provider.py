@@ -11,8 +11,10 @@ import pytest
 from pydantic import SecretStr
 
 from sandbox.simulator import Fault, Simulator, SimulatorConfig, serve
+from service.contract.models import Family
 from service.core.task import (
     Accepted,
+    Answered,
     FileView,
     ListedTask,
     Lost,
@@ -23,6 +25,7 @@ from service.core.task import (
     TaskView,
     Trouble,
 )
+from service.core.transcript import normalise
 from service.provider.api import Provider
 from service.provider.dashscope import DashScope, DashScopeConfig
 from service.provider.fetch import FetchGuard
@@ -95,10 +98,12 @@ class SimulatorStage:
         return f"https://media.example/{name}.wav?run=0.5&{script}"
 
     def refuse_submit(self, status: int, code: str) -> None:
-        self._add(Fault(on="submit", kind="status", status=status, code=code, message="no"))
+        for call in ("submit", "transcribe"):
+            self._add(Fault(on=call, kind="status", status=status, code=code, message="no"))
 
     def lose_answer(self) -> None:
-        self._add(Fault(on="submit", kind="drop_after"))
+        for call in ("submit", "transcribe"):
+            self._add(Fault(on=call, kind="drop_after"))
 
     def break_query(self, status: int, code: str) -> None:
         self._add(Fault(on="query", kind="status", status=status, code=code, message="no"))
@@ -261,6 +266,51 @@ async def test_a_submit_whose_answer_was_lost_is_billed_once_and_told_as_lost(st
     stage.lose_answer()
     assert isinstance(await stage.provider.submit("fun-asr", [A], {}), Lost)
     assert stage.billed() == {A: 1}
+
+
+# Models that answer a submit with the transcript.
+
+SHORT = "qwen3-asr-flash"
+
+
+async def test_a_synchronous_model_answers_with_what_it_heard_and_makes_no_task(stage: Stage) -> None:
+    url = stage.file("a", text="Hello.")
+    answer = await stage.provider.submit(SHORT, [url], {})
+    assert isinstance(answer, Answered)
+    assert normalise(answer.document, Family.QWEN_ASR).channels[0].text == "Hello."
+    assert answer.bill.seconds is not None
+    assert stage.billed() == {url: 1}
+    page = await stage.provider.list_tasks(1)
+    assert isinstance(page, TaskPage)
+    assert page.tasks == ()
+
+
+async def test_a_synchronous_call_that_is_refused_is_not_billed(stage: Stage) -> None:
+    stage.refuse_submit(400, "InvalidURL")
+    answer = await stage.provider.submit(SHORT, [stage.file("a")], {})
+    assert isinstance(answer, Refused)
+    assert (answer.trouble.code, answer.trouble.http_status) == ("InvalidURL", 400)
+    assert stage.billed() == {}
+
+
+async def test_a_synchronous_call_whose_answer_was_lost_is_billed_and_told_as_lost(stage: Stage) -> None:
+    stage.lose_answer()
+    url = stage.file("a")
+    assert isinstance(await stage.provider.submit(SHORT, [url], {}), Lost)
+    assert stage.billed() == {url: 1}
+
+
+async def test_a_qwen_asr_task_has_one_file_that_only_its_result_names(stage: Stage) -> None:
+    url = stage.file("a", text="Hello.")
+    answer = await stage.provider.submit("qwen3-asr-flash-filetrans", [url], {})
+    assert isinstance(answer, Accepted)
+    view = await until_over(stage.provider, answer.task_id)
+    [file] = view.files
+    assert file.file_url == ""
+    body = await stage.provider.fetch(file.transcription_url or "")
+    assert isinstance(body, bytes)
+    assert json.loads(body)["file_url"] == url
+    assert view.billed_seconds is not None
 
 
 async def test_a_task_nobody_knows_is_unknown(stage: Stage) -> None:

@@ -87,6 +87,12 @@ async def test_a_workspace_and_an_oss_url_have_their_headers() -> None:
     assert server.requests[0].header("x-dashscope-ossresourceresolve") == ["enable"]
 
 
+async def test_content_inspection_is_asked_for_where_it_is_set() -> None:
+    async with dashscope(ACCEPTED, data_inspection="enable") as (provider, server):
+        await provider.submit("fun-asr", FILES, {})
+    assert server.requests[0].header("x-dashscope-datainspection") == ["enable"]
+
+
 async def test_a_query_is_a_get_and_a_cancel_a_post_without_a_body() -> None:
     async with dashscope(RUNNING, answer(200, '{"request_id":"r"}')) as (provider, server):
         view = await provider.query(TASK)
