@@ -1,4 +1,4 @@
-"""Calls of synchronous models through a kill, a stop and a rebalance, on both brokers, counted at the ledger."""
+"""Synchronous calls through a kill, a stop and a rebalance, on both brokers, counted at the ledger."""
 
 import signal
 
