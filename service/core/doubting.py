@@ -34,7 +34,7 @@ from service.core.moment import (
     submit_again,
     with_task,
 )
-from service.core.verdicts import Action
+from service.core.verdict import Action
 from service.errors import FailureCode
 from service.messages import Stage
 

@@ -10,7 +10,7 @@ from service.core.job import Job, State
 from service.core.retry import Backoff
 from service.core.schedule import LookSchedule
 from service.core.task import Trouble
-from service.core.verdicts import Verdict
+from service.core.verdict import Verdict
 from service.errors import FailureCode
 from service.messages import Stage
 

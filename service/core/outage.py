@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from service.core import verdicts
 from service.core.retry import Backoff
 from service.core.task import Accepted, Answered, NotSent, Refused, SubmitAnswer
-from service.core.verdicts import Action
+from service.core.verdict import Action
 from service.errors import FailureCode
 
 FAILURES_IN_A_ROW = 3

@@ -30,7 +30,7 @@ from service.core.moment import (
     without_intent,
 )
 from service.core.transcript import empty_transcript
-from service.core.verdicts import Action
+from service.core.verdict import Action
 from service.errors import FailureCode
 from service.messages import Stage
 

@@ -13,53 +13,10 @@ that `core.task.OWN_CODES` lists as ours.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 
 from service.core.task import Trouble
+from service.core.verdict import Action, Row, Verdict
 from service.errors import FailureCode
-
-
-class Action(StrEnum):
-    """What the job does next."""
-
-    RETRY = "retry"
-    """The same call again, later."""
-    RESUBMIT = "resubmit"
-    """A new submit, later: the old task is over and gave nothing."""
-    LOOK = "look"
-    """Another look at the task, which may give a fresh URL for its result."""
-    HOLD = "hold"
-    """Stop submitting for an account reason and keep the job. A look is repeated meanwhile."""
-    FAIL = "fail"
-    """End the job with a failure of the verdict's code."""
-    EMPTY = "empty"
-    """End the job with an empty transcript: there was no speech."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The answer to one trouble.
-
-    `code` is the failure's code if the job ends here or when `max_attempts` is used up. `max_attempts`
-    counts all attempts of the call, the first included (for RESUBMIT all submits of the job, for LOOK the
-    looks for a fresh URL); None lasts until the deadline. `retryable` says whether the same request,
-    published again, may succeed.
-    """
-
-    action: Action
-    code: FailureCode
-    retryable: bool = False
-    max_attempts: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """The verdicts on one code where it answers a submit, and where it stands on a file or its task."""
-
-    on_submit: Verdict
-    on_file: Verdict
-
 
 PROVIDER_FAULT_ATTEMPTS = 20
 """Submits refused with a fault of the provider's own: about a quarter of an hour with a 60 s backoff."""

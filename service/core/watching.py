@@ -10,7 +10,7 @@ from service.core.moment import Moment, Transition, expire, fail, finish, is_ove
 from service.core.task import TaskStatus, TaskView, Trouble
 from service.core.transcript import empty_transcript
 from service.core.urgency import edge_ms
-from service.core.verdicts import Action
+from service.core.verdict import Action
 from service.errors import FailureCode
 from service.messages import Stage
 

@@ -8,7 +8,8 @@ from prometheus_client.registry import Collector
 from service.clock import Clock
 from service.core.job import State
 from service.core.spend import SPEND_LIMIT
-from service.core.verdicts import TABLE, Action
+from service.core.verdict import Action
+from service.core.verdicts import TABLE
 from service.status import Status
 
 OTHER = "other"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from service.clock import Clock
 from service.core import verdicts
 from service.core.task import Lost, NotSent, Refused, SubmitAnswer, TaskView, Trouble
-from service.core.verdicts import Action
+from service.core.verdict import Action
 
 PROBE_SECONDS = 30.0
 """How long after an account refusal, or after the last probe, the next call of its kind is tried."""

@@ -21,7 +21,8 @@ from service.core.task import (
     TaskView,
     Trouble,
 )
-from service.core.verdicts import TABLE, Action, Row, on_fetch, on_file, on_submit
+from service.core.verdict import Action, Row
+from service.core.verdicts import TABLE, on_fetch, on_file, on_submit
 from service.errors import FailureCode
 from service.provider.answers import TIMEOUT_CODES
 from service.provider.dashscope import DashScope, DashScopeConfig

@@ -7,7 +7,8 @@ from pydantic import SecretStr
 
 from sandbox.simulator import Fault, Simulator, SimulatorConfig, serve
 from service.core.task import Answered, Bill, Lost, NotSent, Refused, SubmitAnswer
-from service.core.verdicts import Action, on_submit
+from service.core.verdict import Action
+from service.core.verdicts import on_submit
 from service.errors import FailureCode
 from service.provider.answers import TIMEOUT_CODES
 from service.provider.dashscope import DashScope, DashScopeConfig

@@ -7,7 +7,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from service.core.admission import Admitted
-from service.core.verdicts import TABLE, Action
+from service.core.verdict import Action
+from service.core.verdicts import TABLE
 from service.errors import FailureCode
 from service.metrics import CALL_RESULTS, CALLS, MAX_UNKNOWN_CODES, SHARD_EVENTS, Metrics
 from service.metrics.gauges import HOLD_CODES

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from service import errors
 from service.core.task import OWN_CODES, Trouble
-from service.core.verdicts import TABLE, Action, Verdict, on_fetch, on_submit
+from service.core.verdict import Action, Verdict
+from service.core.verdicts import TABLE, on_fetch, on_submit
 from service.errors import FailureCode
 
 INTRODUCTION = """\

@@ -20,7 +20,7 @@ from service.core.sightings import Sightings
 from service.core.tally import Tally
 from service.core.task import Trouble
 from service.core.transitions import TABLE, Answer, ignore, impossible
-from service.core.verdicts import Action, Verdict
+from service.core.verdict import Action, Verdict
 from service.errors import FailureCode, PublishError
 from service.kafka.writer import AtLeastOnceWriter
 from tests.unit.core.simulation.owner import Owner

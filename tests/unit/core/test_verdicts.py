@@ -5,13 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.core.task import OWN_CODES, Trouble
+from service.core.verdict import Action, Verdict
 from service.core.verdicts import (
     FILE_ATTEMPTS,
     FOREIGN_ANSWER_ATTEMPTS,
     PROVIDER_FAULT_ATTEMPTS,
     TABLE,
-    Action,
-    Verdict,
     is_known,
     on_fetch,
     on_file,
