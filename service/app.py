@@ -97,6 +97,7 @@ class Service:
         self._start_loop("beat", lambda turn: self._picture(parts, turn))
         self._start_loop("tail", parts.tail.run)
         self._start_loop("submit", parts.steps.submit.run)
+        self._start_loop("vocabulary", parts.steps.vocabulary.run)
         self._start_loop("poll", parts.steps.poll.run)
         self._start_loop("collect", parts.steps.collect.run)
         self._start_loop("reconcile", lambda turn: parts.steps.reconcile.run(parts.shards.open_shards, turn))

@@ -22,7 +22,8 @@ from service.kafka.topics import DAY_MS, Creation, Layout, Topics
 from service.kafka.transactions import MOST_TRANSACTIONAL, require_transactions
 from service.messages import RequestLimits
 from service.metrics import Metrics
-from service.observe import CountedProvider, Observing
+from service.observe import Observing
+from service.observe_provider import CountedProvider, CountedVocabularies
 from service.pipeline.accept import AcceptStage
 from service.pipeline.brake import Brake
 from service.pipeline.budgets import Budgets
@@ -36,7 +37,8 @@ from service.pipeline.publish import Surroundings
 from service.pipeline.reconcile import ReconcileStage, Surveyor
 from service.pipeline.steps import Steps
 from service.pipeline.submit import Desk, Spawn, SubmitStage
-from service.provider.api import Provider
+from service.pipeline.vocabulary import VocabularyStage
+from service.provider.api import Provider, Vocabularies
 from service.provider.dashscope import DashScope, DashScopeConfig
 from service.provider.fetch import FetchGuard
 from service.settings import Settings
@@ -51,6 +53,14 @@ class Parts:
     tail: Tail
     steps: Steps
     gate: Gate
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Our account at the provider: its work, and its hotword lists."""
+
+    provider: Provider
+    vocabularies: Vocabularies
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +158,12 @@ async def connected(process: Process, layout: Layout) -> AsyncIterator[Parts]:
                 fetch_max_wait_ms=wait_ms,
                 places=asyncio.Semaphore(TAKEOVERS_AT_ONCE),
             )
-            provider = CountedProvider(dashscope, process.metrics, process.clock)
+            account = Account(
+                CountedProvider(dashscope, process.metrics, process.clock),
+                CountedVocabularies(dashscope.vocabularies, process.metrics, process.clock),
+            )
             surveyor = JournalSurveyor(cluster, settings.topics.journal, consumer, wait_ms)
-            yield _parts(process, layout, provider, journal, surveyor)
+            yield _parts(process, layout, account, journal, surveyor)
         finally:
             if producer is not None:
                 await producer.stop()
@@ -166,12 +179,10 @@ async def _producer(settings: Settings, cluster: ClusterConfig) -> Producer | No
     return producer
 
 
-def _parts(
-    process: Process, layout: Layout, provider: Provider, journal: Journal, surveyor: Surveyor
-) -> Parts:
+def _parts(process: Process, layout: Layout, account: Account, journal: Journal, surveyor: Surveyor) -> Parts:
     settings = process.settings
     gate = _gate(process, layout, lambda: [shard.state.spend for shard in shards.open_shards()])
-    steps = _steps(process, gate, provider, journal, surveyor)
+    steps = _steps(process, gate, account, journal, surveyor)
     shards = Shards(_ownership(process, layout, journal, steps, gate.budgets))
     group = GroupConfig(
         topic=settings.topics.requests,
@@ -192,16 +203,19 @@ def _gate(process: Process, layout: Layout, spends: Callable[[], list[DaySpend]]
     return Gate(clock, budgets, Hold(clock, observing.hold), brake, observing.outage)
 
 
-def _steps(process: Process, gate: Gate, provider: Provider, journal: Journal, surveyor: Surveyor) -> Steps:
+def _steps(process: Process, gate: Gate, account: Account, journal: Journal, surveyor: Surveyor) -> Steps:
+    provider = account.provider
     clock, spawn, limits = process.clock, process.spawn, process.settings.limits
     dropped = process.observing.cancel_dropped
-    desk = Desk(provider, journal.tail, spawn, limits.calls_in_flight)
+    vocabulary = VocabularyStage(account.vocabularies, clock, gate.hold, provider.clock_offset_ms)
+    desk = Desk(provider, journal.tail, spawn, vocabulary, limits.calls_in_flight)
     lookout = Lookout(provider, gate.budgets, gate.hold, spawn, limits.calls_in_flight, dropped)
     return Steps(
         SubmitStage(desk, clock, gate),
         PollStage(lookout, clock),
         CollectStage(provider, clock, spawn, limits.fetches_in_flight),
         ReconcileStage(provider, surveyor, clock, gate.budgets, rules_of(process.settings)),
+        vocabulary,
     )
 
 

@@ -1,32 +1,16 @@
 """What operators see of the work: every count and every log line of the pipeline is made here."""
 
-from collections.abc import Mapping, Sequence
-
-from pydantic import JsonValue
+from collections.abc import Mapping
 
 from service import log
-from service.clock import Clock
 from service.contract.models import model_info
-from service.core import verdicts
 from service.core.admission import Admission
 from service.core.moment import Doubt
 from service.core.outcomes import Outcome
 from service.core.price import Price, cost_of
 from service.core.spend import SPEND_LIMIT
-from service.core.task import (
-    Accepted,
-    Answered,
-    Lost,
-    NotSent,
-    Refused,
-    SubmitAnswer,
-    TaskPage,
-    TaskView,
-    Trouble,
-)
 from service.messages import Failure, Result, stage_seconds
 from service.metrics import Metrics
-from service.provider.api import Provider
 
 
 class Observing:
@@ -95,91 +79,3 @@ class Observing:
     def cancel_dropped(self) -> None:
         """Too many cancels waited already: this one is not sent, and its task finishes unseen."""
         self._metrics.cancel_dropped()
-
-
-class CountedProvider:
-    """A provider whose calls are counted and timed."""
-
-    def __init__(self, provider: Provider, metrics: Metrics, clock: Clock) -> None:
-        self._provider = provider
-        self._metrics = metrics
-        self._clock = clock
-
-    async def submit(
-        self, model: str, file_urls: Sequence[str], options: Mapping[str, JsonValue]
-    ) -> SubmitAnswer:
-        """As the port says."""
-        started = self._clock.boot_seconds()
-        answer = await self._provider.submit(model, file_urls, options)
-        trouble = None if isinstance(answer, Accepted | Answered) else answer.trouble
-        self._count("submit", started, trouble, _submit_result(answer))
-        return answer
-
-    async def query(self, task_id: str) -> TaskView | Trouble:
-        """As the port says."""
-        started = self._clock.boot_seconds()
-        answer = await self._provider.query(task_id)
-        self._count("query", started, answer if isinstance(answer, Trouble) else None)
-        if isinstance(answer, TaskView):
-            self._note_codes(answer)
-        return answer
-
-    async def list_tasks(self, page_no: int) -> TaskPage | Trouble:
-        """As the port says."""
-        started = self._clock.boot_seconds()
-        answer = await self._provider.list_tasks(page_no)
-        self._count("list", started, answer if isinstance(answer, Trouble) else None)
-        return answer
-
-    def clock_offset_ms(self) -> int | None:
-        """As the port says."""
-        return self._provider.clock_offset_ms()
-
-    async def cancel(self, task_id: str) -> Trouble | None:
-        """As the port says."""
-        started = self._clock.boot_seconds()
-        answer = await self._provider.cancel(task_id)
-        self._count("cancel", started, answer)
-        return answer
-
-    async def fetch(self, transcription_url: str) -> bytes | Trouble:
-        """As the port says."""
-        started = self._clock.boot_seconds()
-        answer = await self._provider.fetch(transcription_url)
-        self._count("fetch", started, answer if isinstance(answer, Trouble) else None)
-        return answer
-
-    def _count(self, kind: str, started: float, trouble: Trouble | None, result: str = "") -> None:
-        seconds = self._clock.boot_seconds() - started
-        self._metrics.provider_call(kind, result or _call_result(trouble), seconds)
-        if trouble is not None:
-            self._note_code(trouble)
-
-    def _note_codes(self, task: TaskView) -> None:
-        for trouble in (task.trouble, *(file.trouble for file in task.files)):
-            if trouble is not None:
-                self._note_code(trouble)
-
-    def _note_code(self, trouble: Trouble) -> None:
-        if not verdicts.is_known(trouble.code):
-            self._metrics.unknown_provider_code(trouble.code)
-
-
-def _submit_result(answer: SubmitAnswer) -> str:
-    match answer:
-        case Lost():
-            return "lost"
-        case NotSent():
-            return "not_sent"
-        case Refused(trouble):
-            return _call_result(trouble)
-        case _:
-            return "ok"
-
-
-def _call_result(trouble: Trouble | None) -> str:
-    if trouble is None:
-        return "ok"
-    if trouble.http_status == 429:
-        return "throttled"
-    return "error" if trouble.http_status is None or trouble.http_status >= 500 else "refused"

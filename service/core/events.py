@@ -24,6 +24,13 @@ class Intended:
 
 
 @dataclass(frozen=True, slots=True)
+class VocabularyRefused:
+    """The hotword list that the job needs before its submit cannot be had."""
+
+    trouble: Trouble
+
+
+@dataclass(frozen=True, slots=True)
 class Submitted:
     """The provider made a task of `task_files` files, this job's among them."""
 
@@ -133,6 +140,7 @@ class Published:
 
 Event = (
     Intended
+    | VocabularyRefused
     | Submitted
     | Transcribed
     | SubmitRefused

@@ -14,6 +14,7 @@ from service.core.events import (
     SubmitRefused,
     Submitted,
     Transcribed,
+    VocabularyRefused,
     Watch,
 )
 from service.core.job import Job, State
@@ -49,6 +50,11 @@ def intend(job: Job, event: Intended, moment: Moment) -> Transition:
         due_ms=0,
     )
     return Transition(taken, durable=True)
+
+
+def vocabulary_refused(job: Job, event: VocabularyRefused, _moment: Moment) -> Transition:
+    """Without its list the job would be heard worse than was asked for, and billed: end it before."""
+    return fail(job, Stage.SUBMIT, event.trouble, verdicts.on_vocabulary(event.trouble))
 
 
 def queue_again(job: Job, _event: Restored, _moment: Moment) -> Transition:

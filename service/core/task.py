@@ -38,6 +38,8 @@ OWN_CODES = frozenset(
         "missing_result",
         "not_a_transcript",
         "restored",
+        "vocabulary_other_model",
+        "vocabulary_not_ready",
     }
 )
 """Codes of ours for what happened below or beside the vendor's own codes."""

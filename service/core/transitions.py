@@ -35,6 +35,7 @@ from service.core.events import (
     SubmitRefused,
     Submitted,
     Transcribed,
+    VocabularyRefused,
 )
 from service.core.job import Job, State
 from service.core.moment import Moment, Transition, expire
@@ -70,10 +71,13 @@ def done(job: Job, _event: Published, _moment: Moment) -> Transition:
     return Transition(replace(job, state=State.DONE))
 
 
+_LATE_LIST: dict[type[Event], Answer] = {VocabularyRefused: ignore}
+"""Of a job that has gone on meanwhile."""
 _LATE_FETCH: dict[type[Event], Answer] = {Fetched: ignore, FetchFailed: ignore}
 """Of a result whose URL was asked for anew meanwhile."""
 _UNSENT: dict[type[Event], Answer] = {
     Intended: sending.intend,
+    VocabularyRefused: sending.vocabulary_refused,
     Restored: sending.queue_again,
     CancelAsked: sending.cancel,
     DeadlinePassed: expire,
@@ -86,6 +90,7 @@ _ROWS: dict[State, dict[type[Event], Answer]] = {
     State.ACCEPTED: _UNSENT,
     State.WAITING: _UNSENT,
     State.SUBMITTING: {
+        **_LATE_LIST,
         Submitted: sending.submitted,
         Transcribed: sending.transcribed,
         SubmitRefused: sending.refused,
@@ -100,6 +105,7 @@ _ROWS: dict[State, dict[type[Event], Answer]] = {
         **_LATE_FETCH,
     },
     State.UNCERTAIN: {
+        **_LATE_LIST,
         Adopted: doubting.adopted,
         NotFound: doubting.not_found,
         OutOfReach: doubting.out_of_reach,
@@ -111,6 +117,7 @@ _ROWS: dict[State, dict[type[Event], Answer]] = {
         LookFailed: ignore,
     },
     State.RUNNING: {
+        **_LATE_LIST,
         Looked: watching.looked,
         LookFailed: watching.look_failed,
         Restored: watching.look_again,
@@ -119,6 +126,7 @@ _ROWS: dict[State, dict[type[Event], Answer]] = {
         **_LATE_FETCH,
     },
     State.COLLECTING: {
+        **_LATE_LIST,
         Fetched: watching.fetched,
         FetchFailed: watching.fetch_failed,
         CancelAsked: sending.cancel,
@@ -127,6 +135,7 @@ _ROWS: dict[State, dict[type[Event], Answer]] = {
         LookFailed: ignore,
     },
     State.FINISHING: {
+        **_LATE_LIST,
         Published: done,
         # Taken for a submit that waited for its budget while a cancel or the deadline ended the job.
         Intended: ignore,

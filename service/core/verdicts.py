@@ -24,6 +24,8 @@ FOREIGN_ANSWER_ATTEMPTS = 5
 """Submits answered by something that is not the API: a proxy's page may pass, a firewall's will not."""
 FILE_ATTEMPTS = 3
 """Submits of a file that the provider could not fetch or process: each costs a task."""
+LIST_ATTEMPTS = 20
+"""Tries for a hotword list that others may free or finish: a quarter of an hour with a 60 s backoff."""
 UNREADABLE_ATTEMPTS = 3
 """Fetches of a result that came whole and was not a result: it will hardly change."""
 
@@ -69,6 +71,7 @@ _SILENCE = _both(Verdict(Action.EMPTY, FailureCode.AUDIO_UNUSABLE))
 _NOT_SENT = Row(_retry(None), _FILE_UNKNOWN)
 _NO_ANSWER = Row(_UNCERTAIN, _FILE_UNKNOWN)
 _UNREADABLE = Row(_fail(FailureCode.RESULT_UNREADABLE, retryable=True), _FILE_UNKNOWN)
+_NO_LIST = _both(_fail(FailureCode.VOCABULARY_UNUSABLE))
 _FOREIGN = Row(_retry(FOREIGN_ANSWER_ATTEMPTS, FailureCode.SUBMIT_REJECTED), _FILE_UNKNOWN)
 _STALE_URL = Verdict(Action.LOOK, FailureCode.RESULT_EXPIRED, retryable=True, max_attempts=1)
 _FORBIDDEN = _both(_fail(FailureCode.AUDIO_FORBIDDEN))
@@ -171,6 +174,8 @@ TABLE: Mapping[str, Row] = {
     "restored": _NO_ANSWER,
     "missing_result": _NO_ANSWER,
     "not_a_transcript": _UNREADABLE,
+    "vocabulary_other_model": _NO_LIST,
+    "vocabulary_not_ready": _NO_LIST,
     "http_error": _FOREIGN,
     "fetch_refused": _FOREIGN,
     "fetch_too_large": _FOREIGN,
@@ -195,6 +200,20 @@ def on_submit(trouble: Trouble) -> Verdict:
     if row is None or (row is _FOREIGN and trouble.http_status is not None):
         return _submit_by_status(trouble.http_status)
     return row.on_submit
+
+
+def on_vocabulary(trouble: Trouble) -> Verdict:
+    """What to do about a hotword list that could not be had; the same call is free, so it is made again."""
+    match trouble.code:
+        case "Throttling.AllocationQuota" if trouble.http_status != 429:
+            return _retry(LIST_ATTEMPTS, FailureCode.VOCABULARY_QUOTA)
+        case "vocabulary_not_ready":
+            return _retry(LIST_ATTEMPTS, FailureCode.VOCABULARY_UNUSABLE)
+        case "NotFound":
+            return _NO_LIST.on_submit
+    verdict = on_submit(trouble)
+    is_unanswered = verdict.code is FailureCode.SUBMIT_UNCERTAIN
+    return _retry(None) if is_unanswered else verdict
 
 
 def on_file(trouble: Trouble) -> Verdict:

@@ -27,7 +27,7 @@ from service.messages import STAGES
 from service.metrics.gauges import StatusGauges, Turns, among
 from service.status import Status
 
-CALLS = ("submit", "query", "list", "cancel", "fetch")
+CALLS = ("submit", "query", "list", "cancel", "fetch", "vocabulary")
 CALL_RESULTS = ("ok", "throttled", "refused", "lost", "not_sent", "error")
 SHARD_EVENTS = ("taken", "resumed", "refused", "lost", "fenced", "closed")
 MAX_UNKNOWN_CODES = 50

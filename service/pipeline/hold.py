@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from service.clock import Clock
 from service.core import verdicts
-from service.core.task import Lost, NotSent, Refused, SubmitAnswer, TaskView, Trouble
+from service.core.task import Lost, NotSent, Refused, SubmitAnswer, Trouble
 from service.core.verdict import Action
 
 PROBE_SECONDS = 30.0
@@ -58,14 +58,17 @@ class Hold:
         """A look goes out; while looks are refused the next one waits."""
         self._look_at = self._clock.boot_seconds() + PROBE_SECONDS
 
-    def judge_look(self, answer: TaskView | Trouble) -> None:
-        """Begin, or end what a look began; whether a submit would be taken, a look cannot tell."""
+    def judge_look(self, answer: object) -> None:
+        """Begin, or end what a look began; whether a submit would be taken, a look cannot tell.
+
+        A call about hotword lists counts as a look: it is free, and works for an account in arrears.
+        """
         if isinstance(answer, Trouble) and _is_for_account(answer):
             self._looks_held = True
             if not self.is_active:
                 self._is_of_looks = True
                 self._begin(answer.code)
-        elif isinstance(answer, TaskView):
+        elif not isinstance(answer, Trouble):
             self._looks_held = False
             if self._is_of_looks:
                 self._end()

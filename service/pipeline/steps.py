@@ -8,6 +8,7 @@ from service.pipeline.poll import PollStage
 from service.pipeline.publish import OwnedShard
 from service.pipeline.reconcile import ReconcileStage
 from service.pipeline.submit import SubmitStage
+from service.pipeline.vocabulary import VocabularyStage
 
 
 @dataclass(slots=True)
@@ -18,6 +19,7 @@ class Steps:
     poll: PollStage
     collect: CollectStage
     reconcile: ReconcileStage
+    vocabulary: VocabularyStage
 
     def carry_out(self, shard: OwnedShard, step: Step) -> None:
         """Queue the step at its stage; the stage drops it if the shard has closed meanwhile."""

@@ -21,6 +21,7 @@ from service.pipeline import transcripts
 from service.pipeline.due import LONGEST_WAIT_SECONDS, Due
 from service.pipeline.gate import Gate, Lane, Leave
 from service.pipeline.publish import OwnedShard, Receipt
+from service.pipeline.vocabulary import VocabularyStage
 from service.provider.api import Provider
 
 BEHIND_MS = 1_000
@@ -51,6 +52,7 @@ class Desk:
     provider: Provider
     fence: Fence
     spawn: Spawn
+    vocabularies: VocabularyStage
     in_flight: int
     """As many again of synchronous models, whose submits take as long as the work."""
 
@@ -93,7 +95,7 @@ class SubmitStage:
         for group in sorted({job.group for job in jobs}):
             keys = tuple(job.key for job in jobs if job.group == group)
             lane = Lane(jobs[0].spec.model)
-            is_free = not shard.is_behind and lane not in self._ready
+            is_free = not shard.is_behind and lane not in self._ready and self._has_list(jobs[0])
             if is_free and not self._wait_seconds(lane):
                 self._send(Errand(shard, keys), lane)
 
@@ -113,9 +115,16 @@ class SubmitStage:
     def _make_ready(self, queued: Queued) -> None:
         shard, key = queued
         job = shard.state.jobs.get(key)
-        if job is not None:
+        if job is None:
+            return
+        if self._has_list(job):
             lane = Lane(job.spec.model, is_retry=job.state is State.WAITING)
             self._ready.setdefault(lane, OrderedDict())[queued] = None
+        elif shard.is_open and _is_unsent(job):
+            self._desk.vocabularies.want(shard, job, lambda: self._due.push(self._clock.now_ms(), queued))
+
+    def _has_list(self, job: Job) -> bool:
+        return self._desk.vocabularies.is_at_hand(job.spec.model, job.spec.options)
 
     def _forget_closed(self) -> None:
         """A hold may last for days: what waits for its end must not keep shards that went meanwhile."""
@@ -193,7 +202,10 @@ class SubmitStage:
 
     async def _post(self, jobs: Sequence[Job]) -> SubmitAnswer:
         spec = jobs[0].spec
-        return await self._desk.provider.submit(spec.model, [job.file_url for job in jobs], spec.options)
+        options = self._desk.vocabularies.as_sent(spec.model, spec.options)
+        if options is None:
+            return TOO_LATE
+        return await self._desk.provider.submit(spec.model, [job.file_url for job in jobs], options)
 
     async def _is_proven(self, shard: OwnedShard, receipt: Receipt) -> bool:
         try:

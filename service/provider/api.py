@@ -11,6 +11,7 @@ from typing import Protocol
 from pydantic import JsonValue
 
 from service.core.task import SubmitAnswer, TaskPage, TaskView, Trouble
+from service.core.vocabulary import ListedVocabulary, Vocabulary, VocabularyWord
 
 
 class Provider(Protocol):
@@ -45,4 +46,28 @@ class Provider(Protocol):
 
     async def fetch(self, transcription_url: str) -> bytes | Trouble:
         """Download a result file without credentials, within the fetch guard's limits."""
+        ...
+
+
+class Vocabularies(Protocol):
+    """The account's hotword lists; they cost nothing, and their number is small."""
+
+    async def list_all(self) -> tuple[ListedVocabulary, ...] | Trouble:
+        """Every list, other people's too."""
+        ...
+
+    async def query(self, vocabulary_id: str) -> Vocabulary | Trouble:
+        """Look at a list once; `NotFound` where there is none."""
+        ...
+
+    async def create(self, model: str, prefix: str, words: Sequence[VocabularyWord]) -> str | Trouble:
+        """Make a list for exactly this model; its id, which holds the prefix."""
+        ...
+
+    async def update(self, vocabulary_id: str, words: Sequence[VocabularyWord]) -> Trouble | None:
+        """Replace the words of a list; None when it was done."""
+        ...
+
+    async def delete(self, vocabulary_id: str) -> Trouble | None:
+        """Delete a list; None when it was done."""
         ...

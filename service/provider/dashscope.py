@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote
@@ -19,10 +20,11 @@ from service.clock import Clock, SystemClock
 from service.contract.models import Way, model_info
 from service.core.task import Lost, NotSent, SubmitAnswer, TaskPage, TaskView, Trouble
 from service.errors import ConfigError
-from service.provider import file_tasks, omni, short_audio
+from service.provider import file_tasks, hotwords, omni, short_audio
 from service.provider.answers import Answer, error_in, not_as_said, not_served, object_of, trouble_of
 from service.provider.bodies import BodyBroken, BodyTooLarge, read_body
 from service.provider.fetch import FetchGuard, ResultFetcher
+from service.provider.hotword_lists import HotwordLists
 from service.provider.regions import compatible_url, with_regions
 from service.provider.task_list import list_path, read_page
 from service.provider.transport import AiohttpTransport, submit_transport
@@ -114,6 +116,8 @@ class DashScope:
         self._calls = AiohttpTransport(connections, tls)
         self._results = ResultFetcher(guard or FetchGuard(), connections, tls)
         self._open = AsyncExitStack()
+        self.vocabularies = HotwordLists(partial(self._call, "POST", hotwords.PATH), self._host)
+        """The account's hotword lists."""
 
     async def __aenter__(self) -> Self:
         await self._open.enter_async_context(self._submits)
@@ -216,11 +220,11 @@ class DashScope:
         """Download a result file; see `ResultFetcher`."""
         return await self._results.fetch(transcription_url)
 
-    async def _call(self, method: str, path: str) -> Answer | Trouble:
+    async def _call(self, method: str, path: str, body: bytes = b"") -> Answer | Trouble:
         total = self._config.call_timeout_seconds
         try:
             async with asyncio.timeout(total):
-                return await self._answer(self._calls, self._request(method, path, {}, b""))
+                return await self._answer(self._calls, self._request(method, path, {}, body))
         except (TimeoutError, httpx.HTTPError, BodyBroken) as error:
             return self._trouble(error, total)
 

@@ -38,7 +38,7 @@ from service.core.task import SubmitAnswer, TaskView, Trouble
 from service.kafka.journal import Journal
 from service.kafka.takeover import Taken
 from service.kafka.writer import Writer
-from service.observe import CountedProvider
+from service.observe_provider import CountedProvider
 from service.provider.api import Provider
 from tests.chaos.trap import VARIABLE, KillPoint, Trap
 

@@ -28,7 +28,8 @@ from service.core.task import (
 from service.errors import FailureCode
 from service.messages import Stage
 from service.metrics import Metrics
-from service.observe import CountedProvider, Observing
+from service.observe import Observing
+from service.observe_provider import CountedProvider
 from service.provider.api import Provider
 from tests.fakes.clock import FakeClock
 from tests.fakes.provider import NO_CONNECTION, TIMEOUT, FakeProvider

@@ -94,6 +94,7 @@ def _sample_events() -> Iterator[Event]:
     yield from (events.Intended(0), events.Submitted("t", 1), events.CancelAsked(), events.DeadlinePassed())
     yield from (events.Restored(), events.Published(), events.Fetched(empty_transcript()))
     yield events.Transcribed(empty_transcript())
+    yield events.VocabularyRefused(Trouble("NotFound", "", 404))
     for code in CODES:
         trouble = Trouble(code, code, 429)
         yield from (events.SubmitRefused(trouble), events.SubmitLost(trouble), events.SubmitNotSent(trouble))

@@ -26,6 +26,7 @@ from service.core.events import (
     SubmitRefused,
     Submitted,
     Transcribed,
+    VocabularyRefused,
 )
 from service.core.job import Job, State
 from service.core.moment import Transition
@@ -38,6 +39,7 @@ from tests.unit.core.samples import NOW_MS, TROUBLE, job, moment, task, transcri
 EXAMPLES: dict[type[Event], Event] = {
     Intended: Intended(NOW_MS),
     Submitted: Submitted("t1", 1),
+    VocabularyRefused: VocabularyRefused(TROUBLE),
     Transcribed: Transcribed(transcript()),
     SubmitRefused: SubmitRefused(TROUBLE),
     SubmitLost: SubmitLost(TROUBLE),

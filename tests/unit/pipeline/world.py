@@ -35,8 +35,10 @@ from service.pipeline.publish import OwnedShard, Surroundings
 from service.pipeline.reconcile import ReconcileStage
 from service.pipeline.steps import Steps
 from service.pipeline.submit import Desk, SubmitStage
+from service.pipeline.vocabulary import VocabularyStage
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.provider import FakeProvider
+from tests.fakes.vocabularies import FakeVocabularies
 from tests.fakes.writer import MemoryBroker
 from tests.unit.core.samples import request_record
 
@@ -264,7 +266,11 @@ class World:
         rules = SpendRules(limits.spend_per_day, limits.partitions)
         self.brake = Brake(self.clock, rules, self.spends, self.seen.holds.append)
         self.gate = Gate(self.clock, self.budgets, self.hold, self.brake, self.seen.outage)
-        desk = Desk(self.provider, self.fence, self.spawn, limits.posts)
+        self.vocabularies = FakeVocabularies(self.clock.now_ms)
+        self.vocabulary = VocabularyStage(
+            self.vocabularies, self.clock, self.hold, self.provider.clock_offset_ms
+        )
+        desk = Desk(self.provider, self.fence, self.spawn, self.vocabulary, limits.posts)
         self.submit = SubmitStage(desk, self.clock, self.gate)
         lookout = Lookout(
             self.provider, self.budgets, self.hold, self.spawn, limits.queries, self.seen.cancel_dropped
@@ -273,7 +279,7 @@ class World:
         self.collect = CollectStage(self.provider, self.clock, self.spawn, limits.fetches)
         self.provider.now_ms = self.clock.now_ms
         self.reconcile = ReconcileStage(self.provider, self.surveyor, self.clock, self.budgets, self.rules)
-        self.steps = Steps(self.submit, self.poll, self.collect, self.reconcile)
+        self.steps = Steps(self.submit, self.poll, self.collect, self.reconcile, self.vocabulary)
         self.around = Surroundings(self.clock, self.rules, self.seen, self.steps.carry_out)
         self.accept = AcceptStage(RequestLimits(), self.admission, self.submit, self.seen.admissions.append)
 
@@ -282,8 +288,8 @@ class World:
         return [shard.state.spend for shard in self.shards if shard.is_open]
 
     def run(self, *stages: str) -> None:
-        """Start the loops of these stages: submit, poll, collect, reconcile, expire; all without a name."""
-        for name in stages or ("submit", "poll", "collect", "reconcile", "expire"):
+        """Start the loops of these stages: submit, vocabulary, poll, collect, reconcile, expire; or all."""
+        for name in stages or ("submit", "vocabulary", "poll", "collect", "reconcile", "expire"):
             self.spawn(self._loop(name), name=name)
 
     def _loop(self, name: str) -> Coroutine[None, None, None]:
@@ -293,6 +299,8 @@ class World:
         match name:
             case "submit":
                 return self.submit.run(on_turn)
+            case "vocabulary":
+                return self.vocabulary.run(on_turn)
             case "poll":
                 return self.poll.run(on_turn)
             case "collect":

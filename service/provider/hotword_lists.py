@@ -1,0 +1,64 @@
+"""The account's hotword lists over HTTP: calls, and what became of them, as facts."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from service.core.task import Trouble
+from service.core.vocabulary import ListedVocabulary, Vocabulary, VocabularyWord
+from service.provider import hotwords
+from service.provider.answers import Answer
+
+MAX_PAGES = 100
+"""A thousand lists: what has more pages than that has no end."""
+
+Ask = Callable[[bytes], Awaitable[Answer | Trouble]]
+"""One POST to the hotword endpoint, bounded in time."""
+
+
+class HotwordLists:
+    """The `Vocabularies` port on DashScope's HTTP API."""
+
+    def __init__(self, ask: Ask, host: str) -> None:
+        self._ask = ask
+        self._host = host
+
+    async def list_all(self) -> tuple[ListedVocabulary, ...] | Trouble:
+        """Every list of the account, other people's too; page by page."""
+        found: list[ListedVocabulary] = []
+        for page_index in range(MAX_PAGES):
+            asked = hotwords.body("list_vocabulary", page_index=page_index, page_size=hotwords.PAGE_SIZE)
+            answer = await self._ask(asked)
+            page = answer if isinstance(answer, Trouble) else hotwords.read_page(answer, self._host)
+            if isinstance(page, Trouble):
+                return page
+            found += page
+            if len(page) < hotwords.PAGE_SIZE:
+                break
+        return tuple(found)
+
+    async def query(self, vocabulary_id: str) -> Vocabulary | Trouble:
+        """One list."""
+        answer = await self._ask(hotwords.body("query_vocabulary", vocabulary_id=vocabulary_id))
+        if isinstance(answer, Trouble):
+            return answer
+        return hotwords.read_vocabulary(answer, vocabulary_id, self._host)
+
+    async def create(self, model: str, prefix: str, words: Sequence[VocabularyWord]) -> str | Trouble:
+        """Make a list; its id. One whose answer was lost may have been made all the same."""
+        on_wire = hotwords.words_on_wire(words)
+        answer = await self._ask(
+            hotwords.body("create_vocabulary", target_model=model, prefix=prefix, vocabulary=on_wire)
+        )
+        return answer if isinstance(answer, Trouble) else hotwords.read_created(answer, self._host)
+
+    async def update(self, vocabulary_id: str, words: Sequence[VocabularyWord]) -> Trouble | None:
+        """Replace the words of a list."""
+        on_wire = hotwords.words_on_wire(words)
+        answer = await self._ask(
+            hotwords.body("update_vocabulary", vocabulary_id=vocabulary_id, vocabulary=on_wire)
+        )
+        return answer if isinstance(answer, Trouble) else hotwords.read_done(answer, self._host)
+
+    async def delete(self, vocabulary_id: str) -> Trouble | None:
+        """Delete a list."""
+        answer = await self._ask(hotwords.body("delete_vocabulary", vocabulary_id=vocabulary_id))
+        return answer if isinstance(answer, Trouble) else hotwords.read_done(answer, self._host)

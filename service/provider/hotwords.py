@@ -1,0 +1,77 @@
+"""The wire shape of hotword lists (provider API, section 9): one endpoint, five actions, pure functions."""
+
+import json
+from collections.abc import Sequence
+
+from pydantic import JsonValue
+
+from service.core.task import Trouble
+from service.core.vocabulary import ListedVocabulary, Vocabulary, VocabularyWord
+from service.provider.answers import Answer, error_in, number_in, object_of, part, text, trouble_of
+
+PATH = "/services/audio/asr/customization"
+PAGE_SIZE = 10
+"""The vendor's default; an account has ten lists unless it was given more."""
+_READY = "OK"
+
+
+def body(action: str, **fields: JsonValue) -> bytes:
+    """The JSON of one action."""
+    document = {"model": "speech-biasing", "input": {"action": action, **fields}}
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def words_on_wire(words: Sequence[VocabularyWord]) -> list[JsonValue]:
+    """Words as the vendor writes them; a language that was not given is not sent."""
+    return [
+        {"text": word.text, "weight": word.weight, **({"lang": word.language} if word.language else {})}
+        for word in words
+    ]
+
+
+def read_done(answer: Answer, host: str) -> Trouble | None:
+    """Whether an action was done."""
+    if not answer.is_success:
+        return trouble_of(answer, host)
+    document = object_of(answer.body)
+    if document is None:
+        return Trouble("not_json", "the answer about hotword lists is not a JSON object", answer.http_status)
+    return error_in(document)
+
+
+def read_created(answer: Answer, host: str) -> str | Trouble:
+    """The id of a list that was made."""
+    trouble = read_done(answer, host)
+    made = text(part(object_of(answer.body) or {}, "output"), "vocabulary_id")
+    return trouble or made or Trouble("unexpected_answer", "the answer names no hotword list")
+
+
+def read_page(answer: Answer, host: str) -> tuple[ListedVocabulary, ...] | Trouble:
+    """One page of the account's lists."""
+    trouble = read_done(answer, host)
+    rows = part(object_of(answer.body) or {}, "output").get("vocabulary_list")
+    if trouble is not None:
+        return trouble
+    if not isinstance(rows, list):
+        return Trouble("unexpected_answer", "the answer has no list of hotword lists")
+    return tuple(
+        ListedVocabulary(named, text(row, "gmt_create") or "", text(row, "gmt_modified") or "")
+        for row in rows
+        if isinstance(row, dict) and (named := text(row, "vocabulary_id"))
+    )
+
+
+def read_vocabulary(answer: Answer, vocabulary_id: str, host: str) -> Vocabulary | Trouble:
+    """One list, with its words."""
+    trouble = read_done(answer, host)
+    if trouble is not None:
+        return trouble
+    output = part(object_of(answer.body) or {}, "output")
+    rows = output.get("vocabulary")
+    words = tuple(
+        VocabularyWord(named, number_in(row, "weight") or 0, text(row, "lang"))
+        for row in (rows if isinstance(rows, list) else [])
+        if isinstance(row, dict) and (named := text(row, "text"))
+    )
+    is_ready = text(output, "status") == _READY
+    return Vocabulary(vocabulary_id, text(output, "target_model"), is_ready, words)

@@ -1,0 +1,113 @@
+"""Hotword lists in memory: they do what the Vocabularies port promises, and go wrong on demand.
+
+The contract suite runs on them and on `HotwordLists` alike.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from service.core.task import Trouble
+from service.core.vocabulary import ZONE_SECONDS, ListedVocabulary, Vocabulary, VocabularyWord
+
+NO_LIST = Trouble("NotFound", "The vocabulary does not exist.", 404)
+FULL = Trouble("Throttling.AllocationQuota", "Too many vocabularies.", 400)
+LISTS = 10
+
+
+@dataclass
+class FakeVocabularies:
+    """Scripted beforehand, read afterwards.
+
+    `lists` are those of the account, `calls` the (action, id) of every call in order. An entry of `troubles`
+    takes the next call, whatever it asks; with `hides` the directory shows no list made since.
+    """
+
+    now_ms: Callable[[], int] = lambda: 0
+    most: int = LISTS
+    lists: dict[str, tuple[ListedVocabulary, Vocabulary]] = field(default_factory=dict)
+    calls: list[tuple[str, str]] = field(default_factory=list)
+    troubles: deque[Trouble] = field(default_factory=deque)
+    hides: bool = False
+    before_create: Callable[[], object] = lambda: None
+    """What happens at the provider just before a list is made."""
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    made: int = 0
+    _shown: tuple[ListedVocabulary, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    async def list_all(self) -> tuple[ListedVocabulary, ...] | Trouble:
+        """All of them, the newest first."""
+        trouble = await self._begin("list", "")
+        if not self.hides:
+            self._shown = tuple(listed for listed, _ in reversed(self.lists.values()))
+        return trouble or self._shown
+
+    async def query(self, vocabulary_id: str) -> Vocabulary | Trouble:
+        """The list with its words."""
+        trouble = await self._begin("query", vocabulary_id)
+        if trouble or vocabulary_id not in self.lists:
+            return trouble or NO_LIST
+        return self.lists[vocabulary_id][1]
+
+    async def create(self, model: str, prefix: str, words: Sequence[VocabularyWord]) -> str | Trouble:
+        """A new list, unless the account is full."""
+        self.before_create()
+        trouble = await self._begin("create", prefix)
+        if trouble or len(self.lists) >= self.most:
+            return trouble or FULL
+        return self.add(model, prefix, words)
+
+    async def update(self, vocabulary_id: str, words: Sequence[VocabularyWord]) -> Trouble | None:
+        """New words, and a new time."""
+        trouble = await self._begin("update", vocabulary_id)
+        if trouble or vocabulary_id not in self.lists:
+            return trouble or NO_LIST
+        listed, found = self.lists[vocabulary_id]
+        self.lists[vocabulary_id] = (
+            replace(listed, modified=self._time(0.0)),
+            replace(found, words=tuple(words)),
+        )
+        return None
+
+    async def delete(self, vocabulary_id: str) -> Trouble | None:
+        """One less."""
+        trouble = await self._begin("delete", vocabulary_id)
+        if trouble or vocabulary_id not in self.lists:
+            return trouble or NO_LIST
+        del self.lists[vocabulary_id]
+        return None
+
+    def add(
+        self,
+        model: str,
+        prefix: str,
+        words: Sequence[VocabularyWord] = (),
+        *,
+        age_hours: float = 0.0,
+        is_ready: bool = True,
+    ) -> str:
+        """A list that is there; its id."""
+        self.made += 1
+        vocabulary_id = f"vocab-{prefix}-{self.made:08x}"
+        time = self._time(age_hours)
+        listed = ListedVocabulary(vocabulary_id, time, time)
+        self.lists[vocabulary_id] = (listed, Vocabulary(vocabulary_id, model, is_ready, tuple(words)))
+        return vocabulary_id
+
+    def count(self, action: str) -> int:
+        """How many calls of a kind there were."""
+        return sum(called == action for called, _ in self.calls)
+
+    async def _begin(self, action: str, subject: str) -> Trouble | None:
+        self.calls.append((action, subject))
+        await self.gate.wait()
+        return self.troubles.popleft() if self.troubles else None
+
+    def _time(self, age_hours: float) -> str:
+        seconds = self.now_ms() / 1000 + ZONE_SECONDS - 3600 * age_hours
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
