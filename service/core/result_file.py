@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from service.contract.models import Family
 from service.contract.scrub import without_queries
 from service.contract.speech import AudioProperties, Channel, Sentence, Transcript, Word
+from service.core.lines import needs_space
 
 
 class Fields:
@@ -209,23 +210,8 @@ def joined(sentences: Sequence[Sentence]) -> str:
     """The text of all sentences, with spaces where the language puts them."""
     parts: list[str] = []
     for sentence in sentences:
-        if parts and sentence.text and _needs_space(parts[-1][-1], sentence.text[0]):
+        if parts and sentence.text and needs_space(parts[-1][-1], sentence.text[0]):
             parts.append(" ")
         if sentence.text:
             parts.append(sentence.text)
     return "".join(parts).strip()
-
-
-def _needs_space(left: str, right: str) -> bool:
-    return not (left.isspace() or right.isspace() or _is_unspaced(left) or _is_unspaced(right))
-
-
-def _is_unspaced(char: str) -> bool:
-    """Chinese and Japanese signs and their full-width marks; Korean puts spaces between sentences."""
-    return (
-        "\u3000" <= char <= "\u30ff"
-        or "\u3400" <= char <= "\u9fff"
-        or "\uf900" <= char <= "\ufaff"
-        or "\uff00" <= char <= "\uffef"
-        or char >= "\U00020000"
-    )
