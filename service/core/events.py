@@ -4,6 +4,7 @@ Events are facts, in the past tense. Steps are wishes: the pipeline carries them
 the journal entry that came with them is durable.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from service.core.identity import JobKey
@@ -99,9 +100,10 @@ class LookFailed:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """The result file was read."""
+    """The result file was read; `renderings` as in the ending that comes of it."""
 
     transcript: Transcript
+    renderings: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

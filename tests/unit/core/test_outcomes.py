@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from service.contract.speech import AudioProperties, Channel, Sentence, Word
 from service.core.ending import FailureEnding, ResultEnding
 from service.core.job import Job, State
-from service.core.outcomes import Outcome, OutcomeRules, billed_seconds, job_outcome, record_failure, shrink
+from service.core.outcomes import Outcome, OutcomeRules, billed_seconds, job_outcome, record_failure
+from service.core.smaller import shrink
 from service.core.transcript import empty_transcript
 from service.errors import FailureCode, InvalidRecord
 from service.messages import Failure, NoticeCode, RequestSummary, Result, Stage, Transcript
