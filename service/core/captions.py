@@ -165,7 +165,7 @@ def _span(sentence: Sentence) -> tuple[int, int]:
 
 def _timed(parts: Sequence[Piece], sentence: Sentence) -> _Timed:
     begin_ms, end_ms = _span(sentence)
-    words = _usable_words(sentence) or (Word(begin_ms, end_ms, "-"),)
+    words = _usable_words(sentence) or (Word(begin_ms, end_ms, "x"),)
     begins, finishes = [], []
     last_ms = begin_ms
     for given_begin_ms, given_end_ms in _spoken(parts, words):
@@ -176,7 +176,7 @@ def _timed(parts: Sequence[Piece], sentence: Sentence) -> _Timed:
 
 def _usable_words(sentence: Sentence) -> Sequence[Word]:
     """The sentence's words, or none where their times are in no order or in no touch with the sentence's."""
-    words = sentence.words or ()
+    words = [word for word in sentence.words or () if _letters(word.text)]
     if not words or words[0].begin_ms >= sentence.end_ms or words[-1].end_ms <= sentence.begin_ms:
         return ()
     if any(word.end_ms < word.begin_ms for word in words):
@@ -185,13 +185,15 @@ def _usable_words(sentence: Sentence) -> Sequence[Word]:
 
 
 def _spoken(parts: Sequence[Piece], words: Sequence[Word]) -> Iterator[tuple[int, int]]:
-    """When each piece is spoken: the characters of text and words are laid side by side.
+    """When each piece is spoken: the letters of text and words are laid side by side.
 
-    Words do not rebuild the text, so their characters are stretched to as many as the text has: nothing but
-    the order is taken for granted, and where they do agree, the times are the words' own.
+    Words do not rebuild the text, and not all have its marks, so only letters and digits count, and those of
+    the words are stretched to as many as the text has: nothing but the order is taken for granted, and where
+    they do agree, the times are the words' own.
     """
-    in_text = sum(len(part.text) for part in parts)
-    lengths = [_length(word) * in_text for word in words]
+    sizes = [_letters(part.text) for part in parts]
+    in_text = sum(sizes) or 1
+    lengths = [_letters(word.text) * in_text for word in words]
     marks = [0, *accumulate(lengths)]
     stretch = marks[-1] // in_text
 
@@ -200,11 +202,12 @@ def _spoken(parts: Sequence[Piece], words: Sequence[Word]) -> Iterator[tuple[int
         return spoken.begin_ms + (position - marks[word]) * (spoken.end_ms - spoken.begin_ms) // lengths[word]
 
     end = 0
-    for part in parts:
-        begin, end = end, end + len(part.text) * stretch
-        yield at(bisect_right(marks, begin) - 1, begin), at(bisect_left(marks, end) - 1, end)
+    for size in sizes:
+        begin, end = end, end + size * stretch
+        # A mark that stands alone takes no time: it is where the letters beside it are.
+        first, last = min(bisect_right(marks, begin), len(words)), max(bisect_left(marks, end), 1)
+        yield at(first - 1, begin), at(last - 1, end)
 
 
-def _length(word: Word) -> int:
-    """Characters without spaces; a word of none still takes its time."""
-    return max(1, len("".join(f"{word.text}{word.punctuation or ''}".split())))
+def _letters(text: str) -> int:
+    return sum(map(str.isalnum, text))

@@ -100,10 +100,11 @@ class LookFailed:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """The result file was read; `renderings` as in the ending that comes of it."""
+    """The result file was read."""
 
     transcript: Transcript
     renderings: Mapping[str, str] | None = None
+    """As in the ending that comes of it."""
 
 
 @dataclass(frozen=True, slots=True)

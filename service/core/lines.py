@@ -22,7 +22,6 @@ _CLOSING = (
     "\u3099\u309a\ufe00-\ufe0f\U000e0100-\U000e01ef"
 )
 _PIECE = re.compile(f"[{_OPENING}]*(?:[{_UNSPACED}]|[^{_UNSPACED}]+)[{_CLOSING}]*")
-_IS_UNSPACED = re.compile(f"[{_UNSPACED}]")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]+")
 
 _SENTENCE_ENDS, _CLAUSE_ENDS = frozenset(".?!。？！…"), frozenset(",;:，、；：")
@@ -63,11 +62,6 @@ def joined(parts: Iterable[Piece]) -> str:
 def ends(parts: Sequence[Piece]) -> list[int]:
     """Columns up to the end of each piece, with the spaces before it: `ends[j] - ends[i]` over a range."""
     return [0, *accumulate(part.columns + part.after_space for part in parts)]
-
-
-def needs_space(left: str, right: str) -> bool:
-    """Whether a space belongs between two characters that end and begin sentences."""
-    return not (left.isspace() or right.isspace() or _is_unspaced(left) or _is_unspaced(right))
 
 
 def fit(parts: Sequence[Piece]) -> bool:
@@ -140,7 +134,3 @@ def _before_marks(part: str, begin: int, at: int) -> int:
 
 def _columns(char: str) -> int:
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
-
-
-def _is_unspaced(char: str) -> bool:
-    return _IS_UNSPACED.match(char) is not None

@@ -10,7 +10,6 @@ from pydantic import JsonValue
 from service.contract.models import Family
 from service.contract.scrub import without_queries
 from service.contract.speech import AudioProperties, Channel, Sentence, Transcript, Word
-from service.core.lines import needs_space
 
 
 class Fields:
@@ -215,3 +214,19 @@ def joined(sentences: Sequence[Sentence]) -> str:
         if sentence.text:
             parts.append(sentence.text)
     return "".join(parts).strip()
+
+
+def needs_space(left: str, right: str) -> bool:
+    """Whether a space belongs between two characters that end and begin sentences."""
+    return not (left.isspace() or right.isspace() or _is_unspaced(left) or _is_unspaced(right))
+
+
+def _is_unspaced(char: str) -> bool:
+    """Chinese and Japanese signs and their full-width marks; Korean puts spaces between sentences."""
+    return (
+        "\u3000" <= char <= "\u30ff"
+        or "\u3400" <= char <= "\u9fff"
+        or "\uf900" <= char <= "\ufaff"
+        or "\uff00" <= char <= "\uffef"
+        or char >= "\U00020000"
+    )

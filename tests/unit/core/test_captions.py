@@ -36,9 +36,9 @@ def test_a_long_sentence_is_cut_where_it_is_best() -> None:
     ]
 
 
-def test_without_words_the_time_is_shared_out_by_characters() -> None:
+def test_without_words_the_time_is_shared_out_by_letters() -> None:
     [first, second] = shown(said(sentence(0, 6_000, LONG)))
-    assert (first.begin_ms, first.end_ms, second.begin_ms, second.end_ms) == (0, 3_111, 3_111, 6_000)
+    assert (first.begin_ms, first.end_ms, second.begin_ms, second.end_ms) == (0, 3_113, 3_113, 6_000)
 
 
 def words_of(text: str, each_ms: int, pause_ms: int = 0) -> tuple[Word, ...]:
@@ -78,10 +78,21 @@ def test_times_of_words_that_cannot_be_are_not_used(words: tuple[Word, ...]) -> 
     assert shown(said(sentence(100, 6_000, LONG, None, *words))) == shown(said(sentence(100, 6_000, LONG)))
 
 
+def test_words_without_the_marks_of_the_text_time_it_to_the_millisecond() -> None:
+    words = (Word(0, 900, "One"), Word(19_000, 20_000, " two"))
+    cut = shown(said(sentence(0, 20_000, "— “One…” — two!", None, *words)))
+    assert [(caption.begin_ms, caption.end_ms) for caption in cut] == [(0, 1_000), (19_000, 20_000)]
+
+
+def test_text_without_letters_is_shown_for_its_time() -> None:
+    cut = shown(said(sentence(0, 9_000, "♪ " * 60, None, Word(0, 10, "♪"))))
+    assert (cut[0].begin_ms, len(cut)) == (0, 2)
+
+
 def test_words_without_characters_and_beyond_the_sentence_do_no_harm() -> None:
-    words = (Word(-50, 0, ""), Word(0, 3_000, " ", ""), Word(3_000, 99_000, "x"))
-    [first, *_rest, last] = shown(said(sentence(100, 6_000, LONG, None, *words)))
-    assert (first.begin_ms, last.end_ms) == (100, 6_000)
+    words = (Word(-50, 0, ""), Word(-40, 5_000, "a"), Word(5_000, 5_000, " ", ","), Word(5_000, 99_000, "x"))
+    [first, last] = shown(said(sentence(100, 6_000, LONG, None, *words)))
+    assert (first.begin_ms, last.begin_ms, last.end_ms) == (100, 6_000, 6_000 + MIN_MS)
 
 
 def test_a_caption_is_cut_at_a_pause() -> None:
