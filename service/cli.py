@@ -17,13 +17,13 @@ from typing import Annotated
 import typer
 from pydantic import JsonValue
 
-from service import __version__, assemble, log, showing, user
+from service import __version__, assemble, log, printing, user
 from service import app as process
+from service.arguments import asking
 from service.contract import schemas as contract
-from service.core.record import Record
 from service.errors import ConfigError, InvalidRecord, ServiceError
+from service.printing import Form
 from service.settings import Settings, load
-from service.showing import SeenOutcome
 from service.user import Place
 
 WRONG_SETTINGS = 78
@@ -48,29 +48,12 @@ class Schema(StrEnum):
     FAILURE = "failure"
 
 
-Urls = Annotated[list[str], typer.Argument(help="Audio files that the provider can download.", metavar="URL")]
-Options = Annotated[
-    list[str] | None,
-    typer.Option("--option", metavar="NAME=VALUE", help="An option of the model; JSON or text. Repeatable."),
-]
-Metadata = Annotated[
-    list[str] | None,
-    typer.Option("--metadata", metavar="NAME=VALUE", help="Comes back with each outcome. Repeatable."),
-]
-RequestId = Annotated[
-    str | None, typer.Option("--id", metavar="ID", help="The request_id; a made-up one if not given.")
-]
-Deadline = Annotated[
-    str | None,
-    typer.Option(
-        "--deadline",
-        "--ttl-seconds",
-        metavar="TIME|SECONDS",
-        help="When it is of no use any more: a time such as 2026-03-02T10:15:00Z, or seconds from now.",
-    ),
-]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the outcomes and print them.")]
 Timeout = Annotated[float, typer.Option(min=1, metavar="SECONDS", help="How long --wait waits.")]
+Shape = Annotated[
+    Form | None,
+    typer.Option("--format", help="Print transcripts as this, not as lines with their times."),
+]
 Count = Annotated[int | None, typer.Option(min=1, metavar="NUMBER", help="Stop after so many outcomes.")]
 SchemaName = Annotated[
     Schema | None, typer.Argument(metavar="RECORD", help="request, result or failure; all if not given.")
@@ -112,38 +95,32 @@ def run() -> None:
 
 
 @app.command()
+@asking
 def submit(
-    urls: Urls,
-    model: Annotated[str, typer.Option(metavar="NAME", help="The provider's model.")] = "fun-asr",
-    option: Options = None,
-    metadata: Metadata = None,
-    request_id: RequestId = None,
-    deadline: Deadline = None,
+    make: Callable[[], dict[str, JsonValue]],
     wait: Wait = False,
     timeout: Timeout = 3600.0,
+    form: Shape = None,
 ) -> None:
     """Publish a request and print its id, or its transcripts.
 
     With --wait the transcripts are printed instead of the id, and the exit code is 1 if one is missing.
     """
+    if form and not wait:
+        raise typer.BadParameter("it goes with --wait", param_hint="--format")
     with _sentences():
         place = _place(load(os.environ))
-        fields: dict[str, JsonValue] = {
-            "request_id": request_id,
-            "file_urls": [*urls],
-            "model": model,
-            "options": _pairs(option, "--option"),
-            "metadata": _pairs(metadata, "--metadata"),
-            **user.deadline(deadline),
-        }
-        request = user.new_request(fields)
+        request = make()
         if not wait:
             asyncio.run(user.send(place, request))
             typer.echo(request["request_id"])
             return
-        said = f"{request['request_id']}: published; waiting for {len(urls)} file(s)"
+        urls = request["file_urls"]
+        count = len(urls) if isinstance(urls, list) else 0
+        said = f"{request['request_id']}: published; waiting for {count} file(s)"
         sent = functools.partial(typer.echo, said, err=True)
-        if not _in_time(user.send_and_wait(place, request, timeout, sent, _show)):
+        show = functools.partial(printing.show, form=form)
+        if not _in_time(user.send_and_wait(place, request, timeout, sent, show)):
             raise typer.Exit(1)
 
 
@@ -172,7 +149,8 @@ def watch(
     from_beginning: Annotated[
         bool, typer.Option("--from-beginning", help="Begin with the oldest that Kafka still has.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print each outcome as one line of JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    form: Shape = None,
     count: Count = None,
 ) -> None:
     """Follow results and failures, and print each."""
@@ -184,7 +162,7 @@ def watch(
                 place,
                 from_beginning=from_beginning,
                 ready=lambda: typer.echo(f"following {topics}; Ctrl-C ends it", err=True),
-                take=_printer(as_json),
+                take=printing.follower(form or (Form.JSON if as_json else None)),
                 count=count,
             )
         )
@@ -262,29 +240,3 @@ def _place(settings: Settings) -> Place:
     logging.getLogger("aiokafka").addHandler(logging.NullHandler())
     cluster, topics = assemble.cluster_of(settings), assemble.topics_of(settings)
     return Place(cluster, topics, settings.kafka.fetch_max_wait_ms)
-
-
-def _pairs(words: list[str] | None, option: str) -> dict[str, JsonValue]:
-    try:
-        return user.pairs(words or ())
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint=option) from None
-
-
-def _show(outcome: SeenOutcome) -> None:
-    for line in showing.lines(outcome):
-        typer.echo(line, err=outcome.is_failure)
-
-
-def _printer(as_json: bool) -> Callable[[Record], bool]:
-    """Prints an outcome; says whether the record is one."""
-
-    def take(record: Record) -> bool:
-        outcome = showing.read_outcome(record.value)
-        if outcome is None:
-            typer.echo(f"{record.origin_id} is no outcome", err=True)
-        else:
-            typer.echo(record.value if as_json else "\n".join(showing.lines(outcome)))
-        return outcome is not None
-
-    return take

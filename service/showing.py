@@ -1,4 +1,4 @@
-"""Outcomes as lines for people: transcripts with their times, failures with their reason.
+"""Outcomes for people: transcripts as lines with their times or as a rendering, failures with their reason.
 
 Reads only the fields it shows, as a consumer should, so that outcomes of later versions can be shown too.
 """
@@ -8,9 +8,22 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from service.contract.output import OutputFormat
+from service.contract.speech import AudioProperties, Channel, Sentence, Transcript, Word
+from service.core.rendering import render
+
 
 class _Seen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+
+class SeenWord(_Seen):
+    """When a word was said."""
+
+    begin_ms: int
+    end_ms: int
+    text: str
+    punctuation: str | None = None
 
 
 class SeenSentence(_Seen):
@@ -20,6 +33,7 @@ class SeenSentence(_Seen):
     end_ms: int
     text: str
     speaker_id: int | None = None
+    words: tuple[SeenWord, ...] | None = None
 
 
 class SeenChannel(_Seen):
@@ -77,16 +91,39 @@ def read_outcome(value: bytes | None) -> SeenOutcome | None:
 
 def lines(outcome: SeenOutcome) -> Iterator[str]:
     """The outcome, line by line, safe for a terminal."""
-    name = outcome.request_id or "a record without a readable request_id"
-    if outcome.file_index is not None:
-        name = f"{name}, file {outcome.file_index}: {outcome.file_url}"
-    yield _plain(name)
+    yield name(outcome)
     if outcome.transcript is None:
         yield _plain(f"  {_reason(outcome)}")
         return
     yield from (_plain(line) for line in _said(outcome.transcript))
     for notice in outcome.warnings:
         yield _plain(f"  note: {notice.message}")
+
+
+def name(outcome: SeenOutcome) -> str:
+    """Which file of which request it is."""
+    request = outcome.request_id or "a record without a readable request_id"
+    is_file = outcome.file_index is not None
+    return _plain(f"{request}, file {outcome.file_index}: {outcome.file_url}" if is_file else request)
+
+
+def rendering(outcome: SeenOutcome, form: OutputFormat) -> str | None:
+    """The transcript in this form; None where there is none, or no times that the form needs."""
+    if outcome.transcript is None:
+        return None
+    channels = tuple(_channel(channel) for channel in outcome.transcript.channels)
+    return render(Transcript(AudioProperties(), channels), (form,)).get(form)
+
+
+def _channel(seen: SeenChannel) -> Channel:
+    numbered = enumerate(seen.sentences or (), 1)
+    sentences = tuple(_spoken(number, sentence) for number, sentence in numbered)
+    return Channel(seen.channel_id, seen.text, sentences=sentences)
+
+
+def _spoken(number: int, seen: SeenSentence) -> Sentence:
+    words = tuple(Word(word.begin_ms, word.end_ms, word.text, word.punctuation) for word in seen.words or ())
+    return Sentence(number, seen.begin_ms, seen.end_ms, seen.text, seen.speaker_id, words=words)
 
 
 def clock_time(time_ms: int) -> str:

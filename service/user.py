@@ -23,7 +23,8 @@ from service.showing import SeenOutcome, read_outcome
 
 HEADERS = (("content-type", b"application/json"),)
 TOPICS_SECONDS = 14.0
-Show = Callable[[SeenOutcome], None]
+Show = Callable[[Record, SeenOutcome], bool]
+"""Shows an outcome; whether its transcript is shown as asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,24 +100,23 @@ async def send_and_wait(
     sent: Callable[[], None],
     show: Show,
 ) -> bool:
-    """Publish the request and show the outcome of each file as it comes; whether all have a transcript.
+    """Publish the request and show the outcome of each file as it comes; whether all are shown as asked.
 
     Raises `TimeoutError` when they are not all there in time.
     """
-    has_failed = False
+    is_whole = True
     async with following(place.cluster, place.outcome_topics, place.fetch_max_wait_ms) as records:
         await send(place, request)
         sent()
         async with asyncio.timeout(timeout_seconds):
-            async for outcome in _outcomes_of(request, records):
-                show(outcome)
-                has_failed = has_failed or outcome.is_failure
-    return not has_failed
+            async for record, outcome in _outcomes_of(request, records):
+                is_whole = show(record, outcome) and is_whole
+    return is_whole
 
 
 async def _outcomes_of(
     request: Mapping[str, JsonValue], records: AsyncIterator[Record]
-) -> AsyncIterator[SeenOutcome]:
+) -> AsyncIterator[tuple[Record, SeenOutcome]]:
     """One outcome for each file of the request, or the one that ends it; repeated deliveries are left out."""
     urls = request["file_urls"]
     waiting = set(range(len(urls))) if isinstance(urls, list) else set()
@@ -126,11 +126,11 @@ async def _outcomes_of(
         if outcome is None or (outcome.replay or 0) != request.get("replay", 0):
             continue
         if outcome.ends_request:
-            yield outcome
+            yield record, outcome
             return
         if outcome.file_index in waiting:
             waiting.remove(outcome.file_index)
-            yield outcome
+            yield record, outcome
         if not waiting:
             return
 

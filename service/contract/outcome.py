@@ -154,7 +154,12 @@ class Result(_Outcome):
     attempts: Attempts
     warnings: tuple[Notice, ...] = ()
     omitted: tuple[str, ...] = Field(
-        default=(), description="Parts left out because the broker takes no larger record: words, sentences."
+        default=(),
+        description="Parts left out because the broker takes no larger record: words, renderings, sentences.",
+    )
+    renderings: dict[str, str] | None = Field(
+        default=None,
+        description="The transcript in the forms that `output.formats` asked for, by name; null if in none.",
     )
     deduplicated: bool = Field(
         default=True,

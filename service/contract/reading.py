@@ -83,11 +83,15 @@ def read_request(
 def digest(request: Request) -> str:
     """32 hex digits that are equal for requests that ask for the same work.
 
-    BLAKE2b-128 over the JSON array [model, canonical options, URLs without query and fragment], keys sorted,
-    no blanks, ASCII. Metadata, deadlines and file_indexes do not count, nor does a fresh signature of a URL.
+    BLAKE2b-128 over the JSON array [model, canonical options, URLs without query and fragment, and the
+    output formats if there are any], keys sorted, no blanks, ASCII. Metadata, deadlines and file_indexes do
+    not count, nor does a fresh signature of a URL. Formats do: whoever asks for others would wait in vain.
     Digests lie in journals: the recipe must not change between versions.
     """
-    work = [request.model, request.options, [without_query(url) for url in request.file_urls]]
+    work: list[JsonValue] = [request.model, request.options]
+    work.append([without_query(url) for url in request.file_urls])
+    if request.formats:
+        work.append([*request.formats])
     canonical = json.dumps(work, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(canonical.encode("ascii"), digest_size=16).hexdigest()
 

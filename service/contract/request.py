@@ -25,6 +25,7 @@ from pydantic import (
 from pydantic_core import to_json
 
 from service.contract.explain import refusal
+from service.contract.output import Output, OutputFormat
 
 MAX_FILES = 100
 MAX_URL_CHARS = 8_192
@@ -146,6 +147,12 @@ class Request(BaseModel):
         json_schema_extra={"uniqueItems": True},
         description="Only these of `file_urls`, counted from 0.",
     )
+    output: Output = Field(default_factory=Output, description="Forms of the transcript that are wanted too.")
+
+    @property
+    def formats(self) -> tuple[OutputFormat, ...]:
+        """The renderings that are wanted, in an order of ours."""
+        return tuple(sorted(self.output.formats or ()))
 
     @model_validator(mode="after")
     def _within_limits(self) -> Self:

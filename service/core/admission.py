@@ -127,6 +127,7 @@ def _spec(
         digest=read.digest,
         deduplicated=record.key == request.request_id.encode(),
         accepted_ms=moment.now_ms,
+        formats=request.formats,
     )
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from service.core.outcomes import shrink
 from service.core.record import Cursor
 from service.core.shard import Move
+from service.core.smaller import shrink
 
 
 @dataclass(frozen=True, slots=True)

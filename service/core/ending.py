@@ -1,5 +1,6 @@
 """How a job ends: decided once, by `core.transitions`; everything after only carries it out."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from service.errors import FailureCode
@@ -8,10 +9,14 @@ from service.messages import Stage, Transcript
 
 @dataclass(frozen=True, slots=True)
 class ResultEnding:
-    """The job ends with a result. `silent` marks an empty transcript that the provider reported by a code."""
+    """The job ends with a result. `silent` marks an empty transcript that the provider reported by a code.
+
+    `renderings` are those that were made where the transcript was read; None leaves them to the outcome.
+    """
 
     transcript: Transcript
     silent: bool = False
+    renderings: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from service.contract.output import OutputFormat
 from service.core.ending import FailureEnding, Tallied
 from service.core.identity import JobKey, Position
 from service.core.job import Job, Spec, State
@@ -113,6 +114,7 @@ def encode_job(job: Job) -> bytes:
                 "digest": spec.digest,
                 "deduplicated": spec.deduplicated,
                 "accepted": spec.accepted_ms,
+                "formats": spec.formats,
             },
         }
     )
@@ -223,4 +225,6 @@ def _decode_spec(key: JobKey, spec: dict[str, Any]) -> Spec:
         digest=spec["digest"],
         deduplicated=spec["deduplicated"],
         accepted_ms=spec["accepted"],
+        # Journals of before there were renderings have none.
+        formats=tuple(OutputFormat(name) for name in spec.get("formats", ())),
     )

@@ -4,6 +4,7 @@ Events are facts, in the past tense. Steps are wishes: the pipeline carries them
 the journal entry that came with them is durable.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from service.core.identity import JobKey
@@ -109,6 +110,8 @@ class Fetched:
     """The result file was read."""
 
     transcript: Transcript
+    renderings: Mapping[str, str] | None = None
+    """As in the ending that comes of it."""
 
 
 @dataclass(frozen=True, slots=True)

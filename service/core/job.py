@@ -11,6 +11,7 @@ from enum import StrEnum
 from pydantic import JsonValue
 
 from service.contract.models import model_info
+from service.contract.output import OutputFormat
 from service.core.ending import Ending, Tallied
 from service.core.identity import JobKey, Position
 from service.core.task import Bill
@@ -58,6 +59,8 @@ class Spec:
     digest: str
     deduplicated: bool
     accepted_ms: int
+    formats: tuple[OutputFormat, ...] = ()
+    """The renderings that a result carries."""
 
 
 @dataclass(frozen=True, slots=True)

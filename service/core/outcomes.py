@@ -4,15 +4,14 @@ Rules this module guarantees:
 
 1. `ce_id` is the job key alone, or the origin of a record that belongs to no job, so that a repeated
    delivery has the same id, whatever happened between.
-2. No outcome is too large for ever: `shrink` leads from a whole result to one without words, to text alone,
-   to a failure, and from a failure to one without its raw bytes and its request. A form that would leave
-   out nothing is passed over.
+2. A result has every rendering that was asked for, or says that its transcript has no times for it; a
+   failure has none.
 3. A result carries its URL without the query; a failure's `original_request` as the rules say (N9).
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -24,8 +23,9 @@ from service.core.ending import FailureEnding, ResultEnding
 from service.core.identity import Position
 from service.core.job import Job
 from service.core.record import Record
-from service.core.transcript import speech_ms, text_only, without_words
-from service.errors import FailureCode, InvalidRecord
+from service.core.rendering import missing, render
+from service.core.transcript import speech_ms
+from service.errors import InvalidRecord
 from service.messages import (
     FAILURE_TYPE,
     RESULT_TYPE,
@@ -105,59 +105,6 @@ def record_failure(record: Record, error: InvalidRecord, now_ms: int, rules: Out
     return Outcome(record.origin_id, key, body, headers)
 
 
-def shrink(outcome: Outcome) -> Outcome | None:
-    """A smaller form of an outcome that the broker refused for its size; None when there is none."""
-    body = outcome.body
-    if isinstance(body, Failure):
-        return _shrink_failure(outcome, body)
-    for part, leave_out in (("words", without_words), ("sentences", text_only)):
-        transcript = leave_out(body.transcript)
-        if transcript != body.transcript:
-            smaller = {"transcript": transcript, "omitted": (*body.omitted, part)}
-            return replace(outcome, body=body.model_copy(update=smaller))
-    return _too_large(outcome, body)
-
-
-def _shrink_failure(outcome: Outcome, body: Failure) -> Outcome | None:
-    if body.raw is not None:
-        return replace(outcome, body=body.model_copy(update={"raw": None}))
-    if body.original_request is not None or body.metadata is not None:
-        smaller = body.model_copy(update={"original_request": None, "metadata": None})
-        return replace(outcome, body=smaller)
-    return None
-
-
-def _too_large(outcome: Outcome, body: Result) -> Outcome:
-    failure = Failure(
-        request_id=body.request_id,
-        replay=body.replay,
-        file_index=body.file_index,
-        file_count=body.file_count,
-        file_url=body.file_url,
-        model=body.model,
-        task_id=body.task_id,
-        stage=Stage.PUBLISH,
-        code=FailureCode.RESULT_TOO_LARGE,
-        message="the results topic takes no form of this transcript, not even its text alone",
-        retryable=True,
-        attempts=body.attempts,
-        times=body.times,
-        deduplicated=body.deduplicated,
-        metadata=body.metadata,
-        request_summary=_one_more_failed(body.request_summary),
-    )
-    headers = tuple(
-        (name, FAILURE_TYPE.encode() if name == "ce_type" else value) for name, value in outcome.headers
-    )
-    return replace(outcome, body=failure, headers=headers)
-
-
-def _one_more_failed(summary: RequestSummary | None) -> RequestSummary | None:
-    if summary is None:
-        return None
-    return summary.model_copy(update={"succeeded": summary.succeeded - 1, "failed": summary.failed + 1})
-
-
 def billed_seconds(job: Job) -> int | None:
     """What this file costs: the task's bill, or its own speech where the task holds several files."""
     if job.task_files <= 1 or job.task_billed_seconds is None:
@@ -189,10 +136,18 @@ def _result(job: Job, ending: ResultEnding, summary: RequestSummary | None, now_
         attempts=_attempts(job),
         warnings=_warnings(job, ending),
         omitted=(),
+        renderings=_renderings(job, ending),
         deduplicated=spec.deduplicated,
         metadata=_plain(spec.metadata),
         request_summary=summary,
     )
+
+
+def _renderings(job: Job, ending: ResultEnding) -> dict[str, str] | None:
+    if not job.spec.formats:
+        return None
+    made = ending.renderings
+    return render(ending.transcript, job.spec.formats) if made is None else dict(made)
 
 
 def _warnings(job: Job, ending: ResultEnding) -> tuple[Notice, ...]:
@@ -203,6 +158,9 @@ def _warnings(job: Job, ending: ResultEnding) -> tuple[Notice, ...]:
         notices.append(
             Notice(code=NoticeCode.NO_SPEECH, message="The provider found no speech in this file.")
         )
+    if lacking := missing(ending.transcript, job.spec.formats):
+        text = f"The model gave no times for this file, so there is no {' and no '.join(lacking)}."
+        notices.append(Notice(code=NoticeCode.NO_TIMES, message=text))
     return tuple(notices)
 
 
@@ -242,6 +200,8 @@ def _original_request(job: Job, rules: OutcomeRules) -> dict[str, JsonValue] | N
     request: dict[str, JsonValue] = {"request_id": spec.request_id, "file_urls": [url], "model": spec.model}
     if spec.options:
         request["options"] = dict(spec.options)
+    if spec.formats:
+        request["output"] = {"formats": [*spec.formats]}
     if spec.metadata is not None:
         request["metadata"] = dict(spec.metadata)
     return request

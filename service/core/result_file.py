@@ -209,14 +209,15 @@ def joined(sentences: Sequence[Sentence]) -> str:
     """The text of all sentences, with spaces where the language puts them."""
     parts: list[str] = []
     for sentence in sentences:
-        if parts and sentence.text and _needs_space(parts[-1][-1], sentence.text[0]):
+        if parts and sentence.text and needs_space(parts[-1][-1], sentence.text[0]):
             parts.append(" ")
         if sentence.text:
             parts.append(sentence.text)
     return "".join(parts).strip()
 
 
-def _needs_space(left: str, right: str) -> bool:
+def needs_space(left: str, right: str) -> bool:
+    """Whether a space belongs between two characters that end and begin sentences."""
     return not (left.isspace() or right.isspace() or _is_unspaced(left) or _is_unspaced(right))
 
 

@@ -95,7 +95,8 @@ def _collect(job: Job, due_ms: int) -> Transition:
 
 def fetched(job: Job, event: Fetched, _moment: Moment) -> Transition:
     """The transcript is here: that is how the job ends."""
-    return finish(replace(job, fetch_attempts=job.fetch_attempts + 1), ResultEnding(event.transcript))
+    ending = ResultEnding(event.transcript, renderings=event.renderings)
+    return finish(replace(job, fetch_attempts=job.fetch_attempts + 1), ending)
 
 
 def fetch_failed(job: Job, event: FetchFailed, moment: Moment) -> Transition:

@@ -12,7 +12,8 @@ from typing import Protocol
 
 from service.core.batch import Appended, Batch, Committed, Refused, Unknown, one_by_one, smaller
 from service.core.entry import Stamp
-from service.core.outcomes import Outcome, shrink
+from service.core.outcomes import Outcome
+from service.core.smaller import shrink
 from service.errors import ClusterError, Fenced, PublishError, RecordTooLarge
 from service.kafka.addressed import Addressed
 from service.kafka.outgoing import Outgoing, Sender

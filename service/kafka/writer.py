@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from service.core.batch import Appended, Batch, Committed, Unknown
-from service.core.outcomes import Outcome, shrink
+from service.core.outcomes import Outcome
+from service.core.smaller import shrink
 from service.errors import PublishError, RecordTooLarge
 from service.kafka.addressed import Addressed
 from service.kafka.outgoing import Answer, Outgoing, Sender

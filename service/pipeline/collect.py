@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from service.clock import Clock
-from service.core.events import FetchFailed
+from service.core.events import Event, FetchFailed
 from service.core.identity import JobKey
-from service.core.job import Job, State
+from service.core.job import Job, Spec, State
 from service.core.task import Trouble
 from service.core.urgency import Line, edge_ms, rank
 from service.pipeline import transcripts
 from service.pipeline.due import Due
 from service.pipeline.publish import OwnedShard
+from service.pipeline.render import rendered
 from service.pipeline.submit import BEHIND_MS, Spawn
 from service.provider.api import Provider
 
@@ -100,7 +101,7 @@ class CollectStage:
             self._due.push(self._clock.now_ms() + BEHIND_MS, errand)
             return
         self._out[errand.host] += 1
-        task = self._spawn(self._collect(errand, job.spec.model), name=f"collect {errand.key}")
+        task = self._spawn(self._collect(errand, job.spec), name=f"collect {errand.key}")
         task.add_done_callback(lambda _task: self._free(errand.host))
 
     def _free(self, host: str) -> None:
@@ -109,7 +110,10 @@ class CollectStage:
             del self._out[host]
         self._due.wake()
 
-    async def _collect(self, errand: Errand, model: str) -> None:
+    async def _collect(self, errand: Errand, spec: Spec) -> None:
         body = await self._provider.fetch(errand.transcription_url)
-        event = FetchFailed(body) if isinstance(body, Trouble) else await transcripts.fetched(body, model)
+        if isinstance(body, Trouble):
+            event: Event = FetchFailed(body)
+        else:
+            event = await rendered(await transcripts.fetched(body, spec.model), spec.formats)
         errand.shard.apply(errand.key, event)

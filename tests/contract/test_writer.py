@@ -19,10 +19,11 @@ from service.core.entry import CURSOR_KEY, OWNER_KEY, STAMP_HEADER, Stamp, decod
 from service.core.entry import Marker as DoneMarker
 from service.core.identity import Position
 from service.core.job import Job, Spec, State
-from service.core.outcomes import Outcome, OutcomeRules, job_outcome, record_failure, shrink
+from service.core.outcomes import Outcome, OutcomeRules, job_outcome, record_failure
 from service.core.record import Cursor, Record
 from service.core.restore import Restore
 from service.core.shard import Move
+from service.core.smaller import shrink
 from service.errors import FailureCode, InvalidRecord, RecordTooLarge
 from service.kafka.addressed import Addressed
 from service.kafka.client import ClusterConfig, reader

@@ -225,6 +225,30 @@ class TestSubmit:
         assert "did not come in time" in done.stderr
         assert "Traceback" not in done.stderr
 
+    async def test_waiting_prints_the_transcripts_in_the_form_that_is_asked_for(
+        self, setting: Setting
+    ) -> None:
+        arguments = ("submit", URL, URL, "--id", "my-4", "--wait", "--timeout", "20", "--format", "srt")
+        with setting.started(*arguments) as process:
+            await answer(setting, "results", result("my-4", 0))
+            await answer(setting, "failures", failure("my-4", 1))
+            out, err = await asyncio.to_thread(process.communicate, timeout=COMMAND_SECONDS)
+        assert process.returncode == 1
+        assert out == (
+            "1\n00:00:01,230 --> 00:00:04,560\nUnknown speaker: Hello, world.\n\n"
+            "2\n01:00:05,000 --> 01:00:06,000\nSpeaker 1: Good bye.\n\n"
+        )
+        assert "my-4, file 0: https://example.org/a%20b.wav\n" in err
+        assert "failed: audio_not_found" in err
+
+    async def test_waiting_prints_json_where_it_is_asked_for(self, setting: Setting) -> None:
+        arguments = ("submit", URL, "--id", "my-5", "--wait", "--timeout", "20", "--format", "json")
+        with setting.started(*arguments) as process:
+            await answer(setting, "results", result("my-5"))
+            out, _ = await asyncio.to_thread(process.communicate, timeout=COMMAND_SECONDS)
+        assert process.returncode == 0
+        assert out == result("my-5").to_bytes().decode() + "\n"
+
 
 async def test_cancel_publishes_a_cancel_with_the_requests_key(setting: Setting) -> None:
     done = await asyncio.to_thread(setting.run, "cancel", "my-1", "--replay", "2")
@@ -257,6 +281,17 @@ class TestWatch:
         assert done.exit_code == 0
         assert json.loads(done.stdout)["request_id"] == "before"
         assert "is no outcome" in done.stderr
+
+    async def test_it_prints_transcripts_as_text_and_the_rest_on_standard_error(
+        self, setting: Setting
+    ) -> None:
+        await answer(setting, "results", result("my-1"))
+        done = await asyncio.to_thread(
+            setting.run, "watch", "--from-beginning", "--format", "text", "--count", "1"
+        )
+        assert done.exit_code == 0
+        assert done.stdout == "Unknown speaker: Hello, world.\nSpeaker 1: Good bye.\n\n"
+        assert "my-1, file 0" in done.stderr
 
     async def test_ctrl_c_ends_it_cleanly(self, setting: Setting) -> None:
         with setting.started("watch") as process:

@@ -3,6 +3,7 @@
 import json
 from datetime import datetime
 
+import pysubs2
 import pytest
 
 from sandbox.simulator import Fault
@@ -75,6 +76,31 @@ def _has_times_in_order(outcome: Outcome) -> None:
     times = [datetime.fromisoformat(outcome.body["times"][stage]) for stage in stages]
     assert times == sorted(times)
     assert outcome.body["times"]["provider"]["submit_time"]
+
+
+@pytest.mark.parametrize("broker_name", ["embedded"])
+async def test_a_request_gets_the_renderings_it_asks_for_and_no_more(stack: Stack) -> None:
+    await stack.start()
+    wanted = {"formats": ["vtt", "srt"]}
+    await stack.publish(request("r-10", HELLO, SILENT, MISSING, output=wanted))
+    await stack.publish(request("r-11", OTHER))
+    outcomes = {outcome.id: outcome for outcome in await stack.outcomes(4)}
+
+    made = outcomes["r-10/0/0"].body["renderings"]
+    assert set(made) == {"srt", "vtt"}
+    sentences = outcomes["r-10/0/0"].body["transcript"]["channels"][0]["sentences"]
+    for form, text in made.items():
+        cues = pysubs2.SSAFile.from_string(text, format_=form).events
+        assert [cue.plaintext for cue in cues] == [sentence["text"].strip() for sentence in sentences]
+        assert [cue.start for cue in cues] == [sentence["begin_ms"] for sentence in sentences]
+    assert outcomes["r-10/0/1"].body["renderings"] == {"srt": "", "vtt": "WEBVTT\n"}
+    assert "renderings" not in outcomes["r-10/0/2"].body
+    assert outcomes["r-10/0/2"].body["original_request"]["output"] == {"formats": ["srt", "vtt"]}
+    assert outcomes["r-11/0/0"].body["renderings"] is None
+
+    await stack.publish(request("r-11", OTHER, output=wanted))
+    codes = [outcome.body.get("code") for outcome in await stack.outcomes(5)]
+    assert sorted(filter(None, codes)) == ["audio_not_found", "request_id_conflict"]
 
 
 async def test_files_of_one_request_share_a_task_and_each_ends_by_itself(stack: Stack) -> None:

@@ -15,9 +15,13 @@ from pydantic import JsonValue
 from typer.main import get_command
 from typer.testing import CliRunner, Result
 
-from service import __version__, app, showing, user
+from service import __version__, app, printing, showing, user
 from service.cli import app as scribe
+from service.contract.output import OutputFormat
+from service.core.identity import Position
+from service.core.record import Record
 from service.errors import ConfigError, FailureCode, Fenced, InvalidRecord
+from service.printing import Form
 from service.settings import Settings
 
 ENVIRON = {"SCRIBE_PROVIDER__API_KEY": "sk-canary12345", "SCRIBE_KAFKA__GROUP_ID": "mine"}
@@ -95,6 +99,8 @@ class TestErrors:
                 "--metadata: a is given twice",
             ),
             (("submit", "https://h/a", "--timeout", "0"), "--timeout"),
+            (("submit", "https://h/a", "--format", "srt"), "--format: it goes with --wait"),
+            (("watch", "--format", "docx"), "--format"),
             (("cancel",), "Missing argument 'REQUEST_ID'"),
             (("schemas", "nonsense"), "nonsense"),
             (("fly",), "No such command 'fly'"),
@@ -251,6 +257,58 @@ def outcome(**fields: object) -> showing.SeenOutcome:
 
 def transcript(*channels: Mapping[str, object]) -> dict[str, object]:
     return {"audio": {}, "channels": list(channels)}
+
+
+SPOKEN = {
+    "begin_ms": 0,
+    "end_ms": 20_000,
+    "text": "One. Two.",
+    "words": [
+        {"begin_ms": 0, "end_ms": 900, "text": "One", "punctuation": "."},
+        {"begin_ms": 19_000, "end_ms": 20_000, "text": "Two", "confidence": 1},
+    ],
+}
+
+
+class TestForms:
+    def test_a_rendering_takes_its_times_from_the_words(self) -> None:
+        seen = outcome(transcript=transcript({"channel_id": 0, "text": "x", "sentences": [SPOKEN]}))
+        assert showing.rendering(seen, OutputFormat.SRT) == (
+            "1\n00:00:00,000 --> 00:00:01,000\nOne.\n\n2\n00:00:19,000 --> 00:00:20,000\nTwo.\n"
+        )
+
+    def test_a_failure_and_a_transcript_without_times_have_no_captions(self) -> None:
+        untimed = outcome(transcript=transcript({"channel_id": 0, "text": "Hi.", "sentences": None}))
+        assert showing.rendering(untimed, OutputFormat.VTT) is None
+        assert showing.rendering(untimed, OutputFormat.TEXT) == "Hi.\n"
+        assert showing.rendering(outcome(code="cancelled"), OutputFormat.TEXT) is None
+
+    @pytest.mark.parametrize("form", [None, *Form])
+    @pytest.mark.parametrize("has_times", [True, False])
+    def test_what_cannot_be_shown_as_asked_is_told_on_standard_error(
+        self, capsys: pytest.CaptureFixture[str], form: Form | None, has_times: bool
+    ) -> None:
+        said = {"channel_id": 0, "text": "Hi.", "sentences": [SPOKEN] if has_times else None}
+        value = json.dumps({"request_id": "r", "file_index": 0, "transcript": transcript(said)}).encode()
+        record = Record(Position("results", 0, 0, 0), b"r", value)
+        seen = showing.read_outcome(value)
+        assert seen is not None
+        can_be = has_times or form not in (Form.SRT, Form.VTT)
+        assert printing.show(record, seen, form) is can_be
+        shown = capsys.readouterr()
+        assert bool(shown.out) is can_be
+        assert ("there is no " in shown.err) is not can_be
+
+    @pytest.mark.parametrize("form", [None, *Form])
+    def test_a_failure_is_never_shown_as_asked(
+        self, capsys: pytest.CaptureFixture[str], form: Form | None
+    ) -> None:
+        value = b'{"request_id": "r", "file_index": 0, "code": "cancelled"}'
+        record = Record(Position("failures", 0, 0, 0), b"r", value)
+        assert printing.show(record, outcome(code="cancelled"), form) is False
+        shown = capsys.readouterr()
+        assert shown.out == (value.decode() + "\n" if form is Form.JSON else "")
+        assert ("failed: cancelled" in shown.err) is (form is not Form.JSON)
 
 
 class TestShowing:

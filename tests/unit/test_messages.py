@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
+from service.contract.output import OutputFormat
 from service.errors import FailureCode, InvalidRecord
 from service.messages import (
     REQUEST_TYPE,
@@ -76,6 +77,45 @@ def test_every_field_is_read() -> None:
     assert (request.replay, request.file_indexes) == (2, (0,))
 
 
+@pytest.mark.parametrize("output", [None, {}, {"formats": None}, {"formats": []}])
+def test_a_request_may_want_no_renderings(output: JsonValue) -> None:
+    request = read(encoded(output=output)).request
+    assert request.formats == ()
+    assert digest(request) == digest(read(encoded()).request)
+
+
+def test_wanted_renderings_are_read_in_an_order_of_ours() -> None:
+    first, second = (
+        read(encoded(output={"formats": [*formats]}))
+        for formats in (["vtt", "text", "srt"], ["srt", "text", "vtt"])
+    )
+    assert first.request.formats == (OutputFormat.SRT, OutputFormat.TEXT, OutputFormat.VTT)
+    assert first.digest == second.digest
+
+
+def test_other_renderings_are_other_work() -> None:
+    digests = {
+        read(encoded(output={"formats": [*each]})).digest for each in ([], ["srt"], ["vtt"], ["srt", "vtt"])
+    }
+    assert len(digests) == 4
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ({"formats": ["docx"]}, "`output.formats[0]` must be one of 'srt', 'vtt' or 'text'"),
+        ({"formats": ["SRT"]}, "`output.formats[0]` must be one of 'srt', 'vtt' or 'text'"),
+        ({"formats": ["srt", "text", "srt"]}, "`output.formats` must not name a format twice"),
+        ({"formats": "srt"}, "`output.formats` must be an array"),
+        ({"format": ["srt"]}, "`output.format` is not a known field"),
+        (["srt"], "`output` must be an object"),
+    ],
+)
+def test_an_output_that_cannot_be_is_refused_with_the_reason(output: JsonValue, message: str) -> None:
+    error = refused(encoded(output=output))
+    assert (error.code, error.message) == (FailureCode.INVALID_REQUEST, message)
+
+
 def test_a_cancel_needs_only_the_id() -> None:
     request = read(b'{"request_id":"call-17","action":"cancel"}').request
     assert (request.action, request.file_urls, request.model) == (Action.CANCEL, (), "")
@@ -87,7 +127,7 @@ def test_a_cancel_may_repeat_the_request_it_ends() -> None:
 
 def test_null_counts_as_absent() -> None:
     nulls: dict[str, JsonValue] = dict.fromkeys(
-        ["options", "deadline", "ttl_seconds", "metadata", "action", "replay", "file_indexes"]
+        ["options", "deadline", "ttl_seconds", "metadata", "action", "replay", "file_indexes", "output"]
     )
     assert read(encoded(**nulls)) == read(encoded())
 

@@ -2,6 +2,7 @@
 
 from hypothesis import strategies as st
 
+from service.contract.output import OutputFormat
 from service.core.ending import FailureEnding, Tallied
 from service.core.entry import Marker
 from service.core.identity import JobKey, Position
@@ -41,6 +42,7 @@ SPECS = st.builds(
     digest=TEXT,
     deduplicated=st.booleans(),
     accepted_ms=WHOLE,
+    formats=st.lists(st.sampled_from(OutputFormat), unique=True).map(tuple),
 )
 FAILURES = st.builds(
     FailureEnding, st.sampled_from(Stage), st.sampled_from(FailureCode), TEXT, st.none() | TEXT, st.booleans()

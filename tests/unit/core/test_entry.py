@@ -79,6 +79,12 @@ def test_a_result_leaves_no_transcript_in_the_journal() -> None:
     assert decode("r/0/0", entry) == job(State.FINISHING, task_id="t1")
 
 
+def test_an_entry_of_before_there_were_renderings_is_of_a_job_that_wants_none() -> None:
+    entry = json.loads(encode_job(job(State.RUNNING)))
+    assert entry["spec"].pop("formats") == []
+    assert decode("r/0/0", json.dumps(entry).encode()) == job(State.RUNNING)
+
+
 def test_a_marker_holds_neither_url_nor_metadata() -> None:
     entry = encode_marker(Marker(JobKey("r", 0, 0), "d", 1, True, 9, 5))
     assert set(json.loads(entry)) == {"state", "digest", "jobs", "ok", "billed", "at", "tasks"}

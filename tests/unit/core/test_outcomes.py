@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.contract.output import OutputFormat
 from service.contract.speech import AudioProperties, Channel, Sentence, Word
 from service.core.ending import FailureEnding, ResultEnding
 from service.core.job import Job, State
-from service.core.outcomes import Outcome, OutcomeRules, billed_seconds, job_outcome, record_failure, shrink
+from service.core.outcomes import Outcome, OutcomeRules, billed_seconds, job_outcome, record_failure
+from service.core.smaller import shrink
 from service.core.transcript import empty_transcript
 from service.errors import FailureCode, InvalidRecord
 from service.messages import Failure, NoticeCode, RequestSummary, Result, Stage, Transcript
@@ -170,6 +172,43 @@ def test_a_share_of_a_bill_is_called_an_estimate() -> None:
     assert result(finished(task_files=3)).usage.estimated
 
 
+WANTED = spec(formats=(OutputFormat.SRT, OutputFormat.TEXT))
+
+
+def test_a_result_carries_the_renderings_that_were_asked_for() -> None:
+    assert result(finished(spec=WANTED)).renderings == {
+        "srt": "1\n00:00:00,000 --> 00:00:03,000\nHello.\n",
+        "text": "Hello.\n",
+    }
+    assert result(finished()).renderings is None
+
+
+def test_renderings_that_were_made_where_the_transcript_was_read_are_not_made_again() -> None:
+    ending = ResultEnding(transcript(), renderings={"text": "made before"})
+    assert result(finished(ending, spec=WANTED)).renderings == {"text": "made before"}
+
+
+def test_a_rendering_that_needs_times_is_absent_where_there_are_none_and_a_notice_says_so() -> None:
+    untimed = Transcript(AudioProperties(), (Channel(0, "Hello."),))
+    body = result(finished(ResultEnding(untimed), spec=spec(formats=tuple(OutputFormat))))
+    assert body.renderings == {"text": "Hello.\n"}
+    [notice] = body.warnings
+    assert notice.code == NoticeCode.NO_TIMES
+    assert notice.message == "The model gave no times for this file, so there is no srt and no vtt."
+
+
+def test_silence_has_the_renderings_that_were_asked_for() -> None:
+    body = result(finished(ResultEnding(empty_transcript(), silent=True), spec=WANTED))
+    assert body.renderings == {"srt": "", "text": ""}
+    assert [notice.code for notice in body.warnings] == [NoticeCode.NO_SPEECH]
+
+
+def test_a_failure_has_no_renderings_but_asks_for_them_again() -> None:
+    body = failure(finished(FAILED, spec=WANTED))
+    assert "renderings" not in json.loads(body.to_bytes())
+    assert (body.original_request or {})["output"] == {"formats": ["srt", "text"]}
+
+
 def refused(value: bytes | None, request_id: str | None = None, rules: OutcomeRules | None = None) -> Outcome:
     """The outcome of a record that became no job."""
     error = InvalidRecord(FailureCode.INVALID_JSON, "no JSON", request_id)
@@ -224,11 +263,12 @@ TRANSCRIPTS = st.builds(
 )
 
 
-@given(TRANSCRIPTS, st.booleans())
+@given(TRANSCRIPTS, st.booleans(), st.sampled_from([(), tuple(OutputFormat)]))
 def test_a_result_gets_smaller_until_it_is_a_failure_without_anything(
-    made_of: Transcript, sums: bool
+    made_of: Transcript, sums: bool, formats: tuple[OutputFormat, ...]
 ) -> None:
-    found = forms(outcome(finished(ResultEnding(made_of)), SUMMARY if sums else None))
+    ended = finished(ResultEnding(made_of), spec=spec(formats=formats))
+    found = forms(outcome(ended, SUMMARY if sums else None))
     sizes = [len(form.body.to_bytes()) for form in found if form.is_result]
     assert sizes == sorted(set(sizes), reverse=True)
     assert [form.id for form in found] == ["r/0/0"] * len(found)
@@ -253,6 +293,19 @@ def test_a_whole_transcript_loses_words_then_sentences_and_says_so() -> None:
     assert [body.transcript.channels[0].text for body in bodies if isinstance(body, Result)] == ["Hello."] * 3
     # The request's metadata goes last.
     assert [body.metadata for body in bodies] == [{"n": 1}] * 4 + [None]
+
+
+def test_renderings_go_after_the_words_and_before_the_sentences() -> None:
+    found = forms(outcome(finished(spec=WANTED)))
+    results = [form.body for form in found if isinstance(form.body, Result)]
+    assert [body.omitted for body in results] == [
+        (),
+        ("words",),
+        ("words", "renderings"),
+        ("words", "renderings", "sentences"),
+    ]
+    assert [body.renderings is not None for body in results] == [True, True, False, False]
+    assert len(found) > len(results), "then comes a failure, which has none"
 
 
 def test_a_form_that_would_leave_out_nothing_is_passed_over() -> None:

@@ -1,0 +1,232 @@
+"""Renderings, read back by a library that is not ours: nothing is lost or taken for a sign of the format."""
+
+import html
+import re
+
+import pysubs2
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from service.contract.output import OutputFormat
+from service.core.captions import MAX_MS
+from service.core.rendering import missing, render
+from service.core.transcript import empty_transcript
+from service.messages import AudioProperties, Channel, Sentence, Transcript, Word
+
+ALL = tuple(OutputFormat)
+SIMILAR = str.maketrans("<>{}\\", "‹›()/")
+"""What SubRip, which has no escapes, holds in place of a sign."""
+
+PARTS = st.sampled_from(
+    [
+        "Hello,",
+        "world.",
+        "-->",
+        "<i>",
+        "</b>",
+        "&amp;",
+        "&",
+        "{\\an8}",
+        "C:\\Name",
+        "WEBVTT",
+        "NOTE",
+        "\r\n\r\n",
+        "\x1b[2J",
+        "\u2028",
+        "今天我们讨论",
+        "。",
+        "「はい」",
+        "안녕",
+        "e\u0301",
+        "x" * 60,
+        "5 < 6",
+        "\N{WAVING HAND SIGN}",
+    ]
+)
+PHRASES = st.lists(PARTS, max_size=12)
+SPOKEN = PHRASES.map(" ".join) | PHRASES.map("".join)
+MS = st.integers(-2_000, 60_000)
+WORDS = st.none() | st.lists(
+    st.builds(Word, MS, MS, PARTS, st.sampled_from(["", ", ", None])), max_size=3
+).map(tuple)
+SENTENCES = st.lists(
+    st.builds(Sentence, st.just(1), MS, MS, SPOKEN, st.none() | st.integers(0, 2), words=WORDS),
+    min_size=1,
+    max_size=4,
+).map(tuple)
+CHANNELS = st.lists(SENTENCES, max_size=2).map(
+    lambda said: tuple(Channel(at, "x", sentences=each) for at, each in enumerate(said))
+)
+TRANSCRIPTS = CHANNELS.map(lambda channels: Transcript(AudioProperties(), channels))
+LABEL = re.compile(
+    r"^(Channel \d+, unknown speaker|Channel \d+, speaker \d+|Channel \d+|Speaker \d+|Unknown speaker): ?"
+)
+
+
+def made(transcript: Transcript) -> dict[str, str]:
+    return render(transcript, ALL)
+
+
+def events(text: str, form: str) -> list[pysubs2.SSAEvent]:
+    """The cues as the library reads them, tags and all."""
+    return pysubs2.SSAFile.from_string(text, format_=form, keep_html_tags=True).events
+
+
+def lines(event: pysubs2.SSAEvent) -> list[str]:
+    return event.text.split("\\N")
+
+
+def squeezed(text: str) -> str:
+    """The text without white space and control characters, which separate and say nothing."""
+    return "".join(re.sub("[\x00-\x1f\x7f-\x9f]+", " ", text).split())
+
+
+@given(TRANSCRIPTS)
+def test_srt_is_read_back_with_every_word_in_order(transcript: Transcript) -> None:
+    found = events(made(transcript)["srt"], "srt")
+    assert _spoken([lines(event) for event in found]) == _expected(transcript, SIMILAR)
+    for event in found:
+        assert event.plaintext == event.text.replace("\\N", "\n"), "a sign was taken for a tag"
+
+
+@given(TRANSCRIPTS)
+@example(Transcript(AudioProperties(), (Channel(0, "x", sentences=(Sentence(1, 0, 9, "C:\\Name"),)),)))
+def test_webvtt_is_read_back_with_every_word_in_order(transcript: Transcript) -> None:
+    found = events(made(transcript)["vtt"], "vtt")
+    for event in found:
+        assert not re.search(r"[<>]|&(?!(?:amp|lt|gt);)", event.text)
+    # A backslash means nothing in WebVTT, but the library itself takes `\N` for a line's end.
+    expected = {label: text.replace("\\N", "") for label, text in _expected(transcript).items()}
+    assert _spoken([[html.unescape(line) for line in lines(event)] for event in found]) == expected
+
+
+@given(TRANSCRIPTS)
+def test_cues_are_in_order_and_readable(transcript: Transcript) -> None:
+    found = events(made(transcript)["srt"], "srt")
+    begins = [event.start for event in found]
+    assert begins == sorted(begins)
+    for event in found:
+        assert 0 <= event.start < event.end <= event.start + MAX_MS
+        assert 1 <= len(lines(event)) <= 2
+        assert all(0 < len(line) <= 42 for line in lines(event))
+    vtt = events(made(transcript)["vtt"], "vtt")
+    assert [(event.start, event.end) for event in vtt] == [(event.start, event.end) for event in found]
+
+
+@given(TRANSCRIPTS)
+def test_text_has_every_word_and_a_line_for_each_paragraph(transcript: Transcript) -> None:
+    text = made(transcript)["text"]
+    assert _spoken([[line] for line in text.splitlines()]) == _expected(transcript)
+    assert all(line.strip() for line in text.splitlines())
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028]", text)
+
+
+def _spoken(cues: list[list[str]]) -> dict[str, str]:
+    """What each voice says, without white space."""
+    voices: dict[str, str] = {}
+    label = ""
+    for cue in cues:
+        text = " ".join(cue)
+        named = LABEL.match(text)
+        if named:
+            label, text = named.group(1), text[named.end() :]
+        voices[label] = voices.get(label, "") + squeezed(text)
+    return voices
+
+
+def _expected(transcript: Transcript, signs: dict[int, int] | None = None) -> dict[str, str]:
+    voices: dict[str, str] = {}
+    said = [(channel, each) for channel in transcript.channels for each in channel.sentences or ()]
+    for channel, sentence in sorted(said, key=lambda each: each[1].begin_ms):
+        text = squeezed(sentence.text).translate(signs or {})
+        label = _label(transcript, channel, sentence)
+        if text:
+            voices[label] = voices.get(label, "") + text
+    return voices
+
+
+def _label(transcript: Transcript, channel: Channel, sentence: Sentence) -> str:
+    parts = [f"channel {channel.channel_id}"] if len(transcript.channels) > 1 else []
+    if any(each.speaker_id is not None for each in channel.sentences or ()):
+        unknown = sentence.speaker_id is None
+        parts.append("unknown speaker" if unknown else f"speaker {sentence.speaker_id}")
+    return ", ".join(parts).capitalize()
+
+
+def said(*sentences: Sentence, channel_id: int = 0) -> Channel:
+    return Channel(channel_id, "what was said", sentences=sentences)
+
+
+TEAM = Transcript(
+    AudioProperties(),
+    (
+        said(
+            Sentence(1, 400, 1_500, "Morning, team. ", 0),
+            Sentence(2, 2_100, 4_900, "Ready when you are.", 1),
+            Sentence(3, 3_605_000, 3_606_000, "<Good> & -->\r\n\r\nbye.", 1),
+        ),
+    ),
+)
+
+
+def test_srt_looks_like_this() -> None:
+    assert made(TEAM)["srt"] == (
+        "1\n00:00:00,400 --> 00:00:01,500\nSpeaker 0: Morning, team.\n\n"
+        "2\n00:00:02,100 --> 00:00:04,900\nSpeaker 1: Ready when you are.\n\n"
+        "3\n01:00:05,000 --> 01:00:06,000\n‹Good› & --› bye.\n"
+    )
+
+
+def test_webvtt_looks_like_this() -> None:
+    assert made(TEAM)["vtt"] == (
+        "WEBVTT\n\n"
+        "1\n00:00:00.400 --> 00:00:01.500\nSpeaker 0: Morning, team.\n\n"
+        "2\n00:00:02.100 --> 00:00:04.900\nSpeaker 1: Ready when you are.\n\n"
+        "3\n01:00:05.000 --> 01:00:06.000\n&lt;Good&gt; &amp; --&gt; bye.\n"
+    )
+
+
+def test_text_begins_a_line_with_each_turn_and_behind_each_pause() -> None:
+    assert made(TEAM)["text"] == (
+        "Speaker 0: Morning, team.\nSpeaker 1: Ready when you are.\nSpeaker 1: <Good> & --> bye.\n"
+    )
+
+
+def test_text_of_one_voice_is_joined_as_its_language_is() -> None:
+    english = said(
+        Sentence(1, 0, 900, " One."), Sentence(2, 900, 1_000, " "), Sentence(3, 1_000, 1_900, "Two.")
+    )
+    chinese = said(Sentence(1, 0, 900, "你好。"), Sentence(2, 1_000, 1_900, "再见。"))
+    assert made(Transcript(AudioProperties(), (english,)))["text"] == "One. Two.\n"
+    assert made(Transcript(AudioProperties(), (chinese,)))["text"] == "你好。再见。\n"
+
+
+def test_a_year_at_the_end_of_a_line_is_no_number_of_a_cue() -> None:
+    sentences = [
+        Sentence(at, at * 1_000, at * 1_000 + 900, text) for at, text in enumerate(["1984", "Then.", "1985."])
+    ]
+    for form in ("srt", "vtt"):
+        found = events(made(Transcript(AudioProperties(), (said(*sentences),)))[form], form)
+        assert [event.text for event in found] == ["1984", "Then.", "1985."]
+
+
+def test_only_what_is_wanted_is_made() -> None:
+    assert set(render(TEAM, ())) == set()
+    assert set(render(TEAM, (OutputFormat.VTT,))) == {"vtt"}
+    assert set(made(TEAM)) == {"srt", "vtt", "text"}
+    assert missing(TEAM, ALL) == []
+
+
+@pytest.mark.parametrize("sentences", [None, ()])
+def test_without_times_there_is_text_alone(sentences: tuple[Sentence, ...] | None) -> None:
+    untimed = Channel(1, "Only\ttext. ", sentences=sentences)
+    assert made(Transcript(AudioProperties(), (untimed,))) == {"text": "Only text.\n"}
+    both = Transcript(AudioProperties(), (untimed, said(Sentence(1, 0, 9, "Timed."), channel_id=2)))
+    assert made(both) == {"text": "Channel 2: Timed.\nChannel 1: Only text.\n"}
+    assert missing(both, (OutputFormat.SRT, OutputFormat.TEXT)) == ["srt"]
+
+
+def test_silence_has_renderings_without_cues() -> None:
+    assert made(empty_transcript()) == {"srt": "", "vtt": "WEBVTT\n", "text": ""}
+    assert missing(empty_transcript(), ALL) == []
