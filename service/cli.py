@@ -19,6 +19,7 @@ from pydantic import JsonValue
 
 from service import __version__, assemble, log, printing, user
 from service import app as process
+from service import hotwords as account
 from service.arguments import asking
 from service.contract import schemas as contract
 from service.errors import ConfigError, InvalidRecord, ServiceError
@@ -38,6 +39,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+hotwords = typer.Typer(help="The account's hotword lists.", no_args_is_help=True)
+app.add_typer(hotwords, name="hotwords")
 
 
 class Schema(StrEnum):
@@ -195,6 +199,37 @@ def schemas(
     """Print the JSON Schemas of request, result and failure."""
     documents = contract.schemas()
     typer.echo(contract.rendered(documents[record] if record else {**documents}), nl=False)
+
+
+@hotwords.command("list")
+def list_hotwords() -> None:
+    """Print every hotword list of the account, and which of them this service made."""
+    with _sentences():
+        settings = load(os.environ)
+
+        async def listing() -> list[str]:
+            async with account.lists_of(settings) as lists:
+                return await account.table(lists)
+
+        for line in asyncio.run(listing()):
+            typer.echo(line)
+
+
+@hotwords.command("delete")
+def delete_hotwords(
+    ids: Annotated[list[str], typer.Argument(metavar="LIST", help="Names of lists.")],
+    foreign: Annotated[bool, typer.Option("--foreign", help="Also lists that others made.")] = False,
+) -> None:
+    """Delete hotword lists; one that requests still name is made again."""
+    with _sentences():
+        settings = load(os.environ)
+
+        async def deleting() -> None:
+            async with account.lists_of(settings) as lists:
+                await account.delete(lists, ids, foreign=foreign)
+
+        asyncio.run(deleting())
+        typer.echo(f"deleted {', '.join(ids)}", err=True)
 
 
 @contextmanager

@@ -6,6 +6,7 @@
         ClusterError       Kafka did not answer, or refused: it is waited for
             PublishError       it did not take what we sent; the batch is kept
                 RecordTooLarge     it will never take this record: send a smaller one
+        ProviderRefused    the provider did not do what a person asked for at a terminal
         Fenced             another owner wrote to our shard: stop its effects
         RestoreError       a shard's journal cannot be trusted: the shard is refused
         IllegalTransition  a bug: no state may meet this event
@@ -114,6 +115,10 @@ class PublishError(ClusterError):
 
 class RecordTooLarge(PublishError):
     """The broker or the client will never take a record of this size."""
+
+
+class ProviderRefused(ServiceError):
+    """The provider did not do what a person asked for; the message holds its word."""
 
 
 class Fenced(ServiceError):

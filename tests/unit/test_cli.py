@@ -25,7 +25,8 @@ from service.printing import Form
 from service.settings import Settings
 
 ENVIRON = {"SCRIBE_PROVIDER__API_KEY": "sk-canary12345", "SCRIBE_KAFKA__GROUP_ID": "mine"}
-COMMANDS = ("run", "submit", "cancel", "watch", "topics", "schemas")
+COMMANDS = ("run", "submit", "cancel", "watch", "topics", "schemas", "hotwords")
+GROUPS = {"hotwords": ("list", "delete")}
 
 
 def run(*arguments: str, **environ: str) -> Result:
@@ -61,6 +62,13 @@ class TestHelp:
         assert all(len(line) <= 80 for line in done.output.splitlines())
         for name, parameter in _options(command).items():
             assert (parameter or "").endswith("."), name
+
+    @pytest.mark.parametrize(("group", "command"), [(g, c) for g, names in GROUPS.items() for c in names])
+    def test_a_command_of_a_group_is_explained_likewise(self, group: str, command: str) -> None:
+        done = run(group, command, "--help")
+        assert done.exit_code == 0
+        assert done.output.startswith(f"Usage: scribe {group} {command}")
+        assert all(len(line) <= 80 for line in done.output.splitlines())
 
     def test_no_command_shows_the_help(self) -> None:
         assert "Commands:" in run().output

@@ -1,0 +1,73 @@
+"""`scribe hotwords` against the simulator: what there is, and deleting only what is ours unless told to."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+
+import pytest
+from pydantic import SecretStr
+
+from sandbox.simulator import Simulator, SimulatorConfig, serve
+from service.core.vocabulary import Need, VocabularyWord
+from service.provider.dashscope import DashScope, DashScopeConfig
+from tests.integration.vendor_client import KEY
+
+NEED = Need("fun-asr", words=(VocabularyWord("etcd"),))
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    async with serve(SimulatorConfig()) as ready:
+        yield ready
+
+
+async def scribe(simulator: Simulator, *arguments: str, key: str = KEY) -> "subprocess.CompletedProcess[str]":
+    """The command as people run it."""
+    environ = {"SCRIBE_PROVIDER__BASE_URL": simulator.base_url, "SCRIBE_PROVIDER__API_KEY": key}
+    command = [sys.executable, "-m", "service", "hotwords", *arguments]
+    return await asyncio.to_thread(
+        subprocess.run, command, env=environ, capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+async def made(simulator: Simulator, prefix: str) -> str:
+    config = DashScopeConfig(simulator.base_url, SecretStr(KEY))
+    async with DashScope(config) as provider:
+        vocabulary_id = await provider.vocabularies.create(NEED.model, prefix, NEED.words)
+    assert isinstance(vocabulary_id, str)
+    return vocabulary_id
+
+
+async def test_the_list_shows_each_with_its_model_and_whether_it_is_ours(simulator: Simulator) -> None:
+    theirs, ours = await made(simulator, "demo"), await made(simulator, NEED.prefix)
+    done = await scribe(simulator, "list")
+    assert (done.returncode, done.stderr) == (0, "")
+    head, *rows = [line.split() for line in done.stdout.splitlines()]
+    assert head == ["LIST", "MADE", "FOR", "WORDS", "CREATED", "TOUCHED", "READY", "OURS"]
+    assert {row[0]: (row[1], row[2], row[-2], row[-1]) for row in rows} == {
+        theirs: ("fun-asr", "1", "yes", "no"),
+        ours: ("fun-asr", "1", "yes", "yes"),
+    }
+
+
+async def test_only_a_list_of_ours_is_deleted_unless_told_to(simulator: Simulator) -> None:
+    theirs, ours = await made(simulator, "demo"), await made(simulator, NEED.prefix)
+    refused = await scribe(simulator, "delete", ours, theirs)
+    assert refused.returncode == 1
+    assert f"{theirs} was not made by this service; --foreign deletes it all the same" in refused.stderr
+    assert ours in (await scribe(simulator, "list")).stdout
+
+    done = await scribe(simulator, "delete", ours)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", f"deleted {ours}\n")
+    assert (await scribe(simulator, "delete", "--foreign", theirs)).returncode == 0
+    assert len((await scribe(simulator, "list")).stdout.splitlines()) == 1
+
+
+async def test_what_the_provider_refuses_is_one_sentence(simulator: Simulator) -> None:
+    gone = await scribe(simulator, "delete", f"vocab-{NEED.prefix}-01")
+    assert (gone.returncode, gone.stderr.splitlines()[0][:36]) == (1, "scribe: the provider says NotFound: ")
+    wrong = await scribe(simulator, "list", key="sk-another-region-01234")
+    assert wrong.returncode == 1
+    assert "key not valid for host 127.0.0.1" in wrong.stderr
+    assert "another-region" not in wrong.stderr
