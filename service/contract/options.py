@@ -31,6 +31,7 @@ class NoticeCode(StrEnum):
     CONTEXT_CUT = "context_cut"
     MODEL_UNLISTED = "model_unlisted"
     NO_SPEECH = "no_speech"
+    TEXT_CUT = "text_cut"
     NO_TIMES = "no_times"
 
 

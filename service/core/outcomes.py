@@ -24,6 +24,7 @@ from service.core.identity import Position
 from service.core.job import Job
 from service.core.record import Record
 from service.core.rendering import missing, render
+from service.core.short_result import is_cut_off
 from service.core.transcript import speech_ms
 from service.errors import InvalidRecord
 from service.messages import (
@@ -158,6 +159,9 @@ def _warnings(job: Job, ending: ResultEnding) -> tuple[Notice, ...]:
         notices.append(
             Notice(code=NoticeCode.NO_SPEECH, message="The provider found no speech in this file.")
         )
+    if is_cut_off(ending.transcript):
+        text = "The model stopped writing before the text was whole: split the file, or ask for less."
+        notices.append(Notice(code=NoticeCode.TEXT_CUT, message=text))
     if lacking := missing(ending.transcript, job.spec.formats):
         text = f"The model gave no times for this file, so there is no {' and no '.join(lacking)}."
         notices.append(Notice(code=NoticeCode.NO_TIMES, message=text))

@@ -172,6 +172,12 @@ async def test_omni_writes_what_the_prompt_asks_for_and_bills_tokens(stack: Stac
     assert "every word" in (prompts[models[1]] or "")
 
 
+async def test_a_text_that_the_model_did_not_finish_says_so(stack: Stack) -> None:
+    await stack.start()
+    found = await results(stack, request("qwen3-omni-flash", f"{SAID}&finish=length"))
+    assert [each["code"] for each in found["qwen3-omni-flash"]["warnings"]] == ["text_cut"]
+
+
 async def test_an_error_amid_an_omni_stream_is_called_for_again(stack: Stack) -> None:
     scribe = await stack.start()
     stack.sim.state.add_fault(Fault(on="transcribe", kind="break_stream"))
