@@ -13,12 +13,17 @@ from service.core.transcript import text_only, without_words
 from service.errors import FailureCode
 from service.messages import FAILURE_TYPE, Failure, RequestSummary, Result, Stage
 
+_NAMING_CHARS = 20
+"""To say that shorter renderings are left out takes more room than they do."""
+
 
 def _no_words(body: Result) -> Result:
     return body.model_copy(update={"transcript": without_words(body.transcript)})
 
 
 def _no_renderings(body: Result) -> Result:
+    if sum(map(len, (body.renderings or {}).values())) < _NAMING_CHARS:
+        return body
     return body.model_copy(update={"renderings": None})
 
 

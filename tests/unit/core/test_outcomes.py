@@ -308,6 +308,13 @@ def test_renderings_go_after_the_words_and_before_the_sentences() -> None:
     assert len(found) > len(results), "then comes a failure, which has none"
 
 
+def test_renderings_that_are_shorter_than_their_name_are_not_left_out() -> None:
+    silent = finished(ResultEnding(empty_transcript()), spec=WANTED)
+    [whole, *rest] = forms(outcome(silent))
+    assert isinstance(whole.body, Result)
+    assert not any(isinstance(form.body, Result) for form in rest)
+
+
 def test_a_form_that_would_leave_out_nothing_is_passed_over() -> None:
     plain = Transcript(AudioProperties(), (Channel(0, "a", sentences=(Sentence(1, 0, 9, "a"),)),))
     found = forms(outcome(finished(ResultEnding(plain))))
