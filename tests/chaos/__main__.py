@@ -54,7 +54,6 @@ def _run(options: argparse.Namespace, folder: Path) -> Verdict:
                 options.mode,
                 PARTITIONS,
                 replication=options.nodes,
-                compiled=folder / "compiled",
             )
             async with fleet(setting, "chaos", folder) as made:
                 return await rage(storm, made, broker, rules)

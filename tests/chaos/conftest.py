@@ -1,6 +1,5 @@
 """The brokers on which the chaos tests run, in each delivery mode that the broker can do."""
 
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -20,16 +19,9 @@ def mode() -> Mode:
     return "exactly_once"
 
 
-@pytest.fixture(scope="session")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where workers keep what Python compiled; the processes of xdist share it."""
-    folder = tmp_path_factory.getbasetemp()
-    return (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "compiled"
-
-
 @pytest.fixture
 async def chaos(
-    bootstrap: str, broker_name: str, mode: Mode, topic_names: TopicNames, tmp_path: Path, compiled: Path
+    bootstrap: str, broker_name: str, mode: Mode, topic_names: TopicNames, tmp_path: Path
 ) -> AsyncIterator[Fleet]:
     """A fleet without workers on topics of its own; its session is short, so that a take-over is quick."""
     setting = Setting(
@@ -37,7 +29,6 @@ async def chaos(
         bootstrap,
         mode,
         session_seconds=SESSION_SECONDS,
-        compiled=compiled,
     )
     [name] = topic_names("chaos")
     async with fleet(setting, name, tmp_path) as made:

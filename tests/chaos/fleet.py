@@ -55,12 +55,10 @@ class Setting:
     partitions: int = 3
     replication: int = 1
     session_seconds: float = 4.0
-    compiled: Path | None = None
-    """Where Python keeps what it compiled: without it each worker compiles all its packages anew."""
 
     def variables(self) -> Mapping[str, str]:
         """The service's settings that come of it."""
-        variables = {
+        return {
             "SCRIBE_KAFKA__DELIVERY": self.mode,
             "SCRIBE_KAFKA__IDEMPOTENT": str(self.broker == "kafka").lower(),
             "SCRIBE_TOPICS__PARTITIONS": str(self.partitions),
@@ -69,9 +67,6 @@ class Setting:
             "SCRIBE_PROVIDER__SUBMIT_TIMEOUT_SECONDS": SUBMIT_SECONDS,
             "SCRIBE_SUBMIT__SETTLE_SECONDS": SETTLE_SECONDS,
         }
-        if self.compiled is not None:
-            variables |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(self.compiled)}
-        return variables
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """A worker that is killed, or frozen for longer than its session, at each step of a job's way.
 
 What must hold then is in docs/guarantees.md; the oracle knows nothing of the step. All steps run on real
-Kafka, a few on the embedded broker, so that a machine without Java sees them too.
+Kafka, a few on the embedded broker, so that the mutants of a machine without Java meet them too.
 """
 
 import signal
@@ -84,6 +84,7 @@ async def test_between_the_stages_of_a_batch_nothing_is_lost_and_a_repeat_has_th
 
 
 @bounded
+@pytest.mark.needs_minutes
 @on_the_embedded_broker
 @at_least_once
 @pytest.mark.parametrize(

@@ -16,11 +16,15 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from sandbox.child import free_ports
 from sandbox.simulator import Simulator
+from tests.plugins.environment import NO_TRUST
 
 READY_SECONDS = 40.0
 OUTCOME_SECONDS = 30.0
 EXIT_SECONDS = 30.0
 LOOK_SECONDS = 0.05
+FETCH_WAIT_MS = 60
+"""The embedded broker answers a fetch that finds nothing after so long, not when a record comes. Each costs
+both sides processor time, and many services that wait make a lot of it."""
 ROLES = ("requests", "results", "failures", "journal")
 
 Record = Mapping[str, Any]
@@ -117,7 +121,7 @@ class Stack:
         environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-            "PYTHONDONTWRITEBYTECODE": "1",
+            **NO_TRUST,
             **self.settings,
             "SCRIBE_HTTP__PORT": str(port),
             **settings,
@@ -213,7 +217,7 @@ class Stack:
     async def _reader(self, *roles: str) -> AsyncIterator[tuple[AIOKafkaConsumer, list[TopicPartition]]]:
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self.bootstrap,
-            fetch_max_wait_ms=20,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
             auto_offset_reset="earliest",
             isolation_level="read_committed",
             max_partition_fetch_bytes=32 * 1024 * 1024,
@@ -264,7 +268,7 @@ def settings_for(
         "SCRIBE_KAFKA__GROUP_ID": topics["requests"],
         "SCRIBE_KAFKA__DELIVERY": "exactly_once" if transactions else "at_least_once",
         "SCRIBE_KAFKA__IDEMPOTENT": str(transactions).lower(),
-        "SCRIBE_KAFKA__FETCH_MAX_WAIT_MS": "20",
+        "SCRIBE_KAFKA__FETCH_MAX_WAIT_MS": str(FETCH_WAIT_MS),
         "SCRIBE_KAFKA__SESSION_TIMEOUT_SECONDS": str(session_timeout_ms / 1000),
         **{f"SCRIBE_TOPICS__{role.upper()}": topics[role] for role in ROLES},
         "SCRIBE_TOPICS__REPLICATION": "1",

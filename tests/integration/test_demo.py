@@ -265,8 +265,7 @@ class TestEnding:
         self, demo: Start, number: signal.Signals, code: int, moment: str
     ) -> None:
         running = await demo()
-        await running.until(lambda: moment in running.log)
-        assert len(running.children()) == 3
+        await running.until(lambda: moment in running.log and len(running.children()) == 3)
         running.process.send_signal(number)
         running.process.send_signal(number)
         ended = await running.end()
@@ -285,7 +284,7 @@ class TestEnding:
 
     async def test_a_server_that_dies_is_named_with_the_log(self, demo: Start) -> None:
         running = await demo()
-        await running.until(lambda: '"base_url"' in running.log)
+        await running.until(lambda: '"base_url"' in running.log and len(running.children()) == 3)
         [victim] = [pid for pid, line in running.children().items() if "tansu" in line]
         os.kill(victim, signal.SIGKILL)
         ended = await running.end()

@@ -215,6 +215,7 @@ async def test_throttled_calls_are_repeated_until_they_go_through(stack: Stack) 
     assert len(stack.sim.ledger().submits) == 1
 
 
+@pytest.mark.needs_minutes
 async def test_a_transcript_of_twelve_hours_arrives_whole(stack: Stack) -> None:
     await stack.start()
     await stack.publish(request("r-9", "http://media.test/long.wav?words=100000&duration=43200&run=0.2"))

@@ -18,6 +18,7 @@ def sim_config() -> SimulatorConfig:
     return SimulatorConfig(speed=10, submit_rpm=None, query_qps=None)
 
 
+@pytest.mark.needs_minutes
 @pytest.mark.parametrize("broker_name", ["embedded"])
 async def test_two_members_together_stay_within_the_accounts_quota(stack: Stack) -> None:
     await stack.start()

@@ -95,6 +95,7 @@ async def _transcribe(
 
 
 @pytest.mark.timeout(60)
+@pytest.mark.needs_minutes
 async def test_real_recordings_come_out_nearly_word_for_word_on_the_channel_they_are_on() -> None:
     first, second = _samples(NAMES[0]), _samples(NAMES[1])
     stereo = numpy.zeros((2, max(len(first), len(second))), "<i2")

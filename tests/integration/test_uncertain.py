@@ -147,6 +147,7 @@ def behind(stack: Stack) -> None:
     spoil(stack, "lag", seconds=3_600)
 
 
+@pytest.mark.needs_minutes
 @pytest.mark.parametrize("spoilt", [down, out_of_order, hours_off, behind])
 async def test_a_list_that_cannot_be_relied_on_leads_to_no_second_submit(stack: Stack, spoilt: Spoil) -> None:
     """A task of ours that runs tells that the list has the wrong hour, or shows too little."""

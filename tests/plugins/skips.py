@@ -14,7 +14,7 @@ import pytest
 
 _OLDEST_NODE = 18
 _MARKERS = {
-    "needs_minutes": "minutes of processor time",
+    "needs_minutes": "more time than `make test` has for one test",
     "needs_java": "real Apache Kafka: Java 17, and the server's jars",
     "needs_node": "Node.js 18 or later with npm",
     "needs_debian(*programs)": "programs that Debian packages",

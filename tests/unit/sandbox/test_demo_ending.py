@@ -2,18 +2,25 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import FrameType
 
 import pytest
 
 from sandbox.demo.ending import Ending, Interrupted
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+DISPOSITIONS: dict[signal.Signals, Callable[[int, FrameType | None], object] | signal.Handlers] = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
+}
+"""What a process has that was started at a terminal; `nohup` and a shell's `&` leave some of them ignored."""
+SIGNALS = tuple(DISPOSITIONS)
 
 
 @pytest.fixture(autouse=True)
 def _handlers() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: signal.signal(number, usual) for number, usual in DISPOSITIONS.items()}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
