@@ -16,8 +16,8 @@ _UNREADABLE = Trouble("unexpected_answer", "the answer to the list is not a page
 
 
 def list_path(page_no: int) -> str:
-    """The path and query of a page."""
-    return f"/tasks/?page_no={page_no}&page_size={PAGE_SIZE}"
+    """The path and query of a page. The vendor's page ends the path in a slash; its clients send none."""
+    return f"/tasks?page_no={page_no}&page_size={PAGE_SIZE}"
 
 
 def read_page(answer: Answer, host: str) -> TaskPage | Trouble:

@@ -7,29 +7,34 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
-
-from sandbox.simulator import Simulator
+from typing import Any, Protocol
 
 KEY = "sk-conformance"
 
 
+class Door(Protocol):
+    """What stands where the vendor would: a simulator, or what is in front of one."""
+
+    base_url: str
+    chat_base_url: str
+
+
 async def run_sample(
-    name: str, simulator: Simulator, *arguments: str, key: str = KEY
+    name: str, door: Door, *arguments: str, key: str = KEY
 ) -> tuple[int, list[dict[str, Any]], str]:
     """The exit code, the lines of JSON that it printed, and its complaints."""
-    code, out, err = await run_program(simulator, str(Path(__file__).with_name(name)), *arguments, key=key)
+    code, out, err = await run_program(door, str(Path(__file__).with_name(name)), *arguments, key=key)
     return code, [json.loads(line) for line in out.splitlines()], err
 
 
-async def run_program(simulator: Simulator, *arguments: str, key: str = KEY) -> tuple[int, str, str]:
+async def run_program(door: Door, *arguments: str, key: str = KEY) -> tuple[int, str, str]:
     """Run Python with these arguments: the exit code and what it wrote to its two outputs."""
     environment = {
         "PATH": os.environ["PATH"],
         "DASHSCOPE_API_KEY": key,
-        "DASHSCOPE_HTTP_BASE_URL": simulator.base_url,
+        "DASHSCOPE_HTTP_BASE_URL": door.base_url,
         "OPENAI_API_KEY": key,
-        "OPENAI_BASE_URL": simulator.chat_base_url,
+        "OPENAI_BASE_URL": door.chat_base_url,
         "PYTHONIOENCODING": "utf-8",
     }
     process = await asyncio.create_subprocess_exec(

@@ -67,4 +67,4 @@ def test_what_is_no_page_is_a_trouble(document: object, status: int, code: str) 
 
 
 def test_the_list_is_asked_for_without_any_filter() -> None:
-    assert list_path(3) == "/tasks/?page_no=3&page_size=100"
+    assert list_path(3) == "/tasks?page_no=3&page_size=100"
