@@ -49,7 +49,7 @@ lint: $(VENV)/.dev ## check style, types, import directions, sizes, the Dockerfi
 	@tools/lint.sh
 
 .PHONY: mutants
-mutants: $(VENV)/.dev ## take each protection away and show that its test turns red
+mutants: $(VENV)/.dev tools ## take each protection away and show that its test turns red
 	@$(BIN)/python -m tools.mutants
 
 .PHONY: chaos

@@ -10,7 +10,7 @@ Rules this module guarantees:
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from service.core.ending import FailureEnding, ResultEnding, Tallied
@@ -59,13 +59,16 @@ class Change:
     doubts: tuple[Doubt, ...] = ()
 
 
-def together(changes: Sequence[Change]) -> Change:
+def together(changes: Iterable[Change]) -> Change:
     """All of them as one."""
-    return Change(
-        tuple(move for change in changes for move in change.moves),
-        tuple(step for change in changes for step in change.steps),
-        tuple(word for change in changes for word in change.doubts),
-    )
+    moves: list[Move] = []
+    steps: list[Step] = []
+    doubts: list[Doubt] = []
+    for change in changes:
+        moves += change.moves
+        steps += change.steps
+        doubts += change.doubts
+    return Change(tuple(moves), tuple(steps), tuple(doubts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,11 +220,15 @@ class Shard:
             self._load_job(job, moment)
         self._take_back_summaries()
         self._remember_finished(moment)
-        changes = [self.apply(job.key, Restored(), moment) for job in restored.jobs()]
-        changes.append(Change(self.mend(restored.overwritten)))
+        return together(self._go_on(restored, moment))
+
+    def _go_on(self, restored: Restore, moment: Moment) -> Iterator[Change]:
+        """What the open jobs want next, then what a stranger's entries have to give way to."""
+        for job in restored.jobs():
+            yield self.apply(job.key, Restored(), moment)
+        yield Change(self.mend(restored.overwritten))
         if CURSOR_KEY in restored.overwritten:
-            changes.append(Change((Move(CURSOR_KEY, encode_cursor(self.cursor)),)))
-        return together(changes)
+            yield Change((Move(CURSOR_KEY, encode_cursor(self.cursor)),))
 
     def _load_job(self, job: Job, moment: Moment) -> None:
         """An ending that was decided counts for the summary, as it did when it was decided."""

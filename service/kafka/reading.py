@@ -12,8 +12,9 @@ READ_BOUND_SECONDS = 30.0
 """How long a read may go without anything new before it gives up."""
 POLL_MS = 10
 """Behind a transaction's marker, which is no record, this long is waited for nothing."""
-SLICE_RECORDS = 100
-"""Records handled between two turns of the event loop: a few milliseconds."""
+SLICE_RECORDS = 50
+"""Records handled between two turns of the event loop: three milliseconds, and ten where the table of all
+entries has to grow meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,8 +174,9 @@ class Shards:
             taken = await self.need.journal.take(partition, group_offset)
             if taken.lost_requests:
                 self.need.watcher.requests_lost(partition, taken.lost_requests)
+            is_large = len(taken.restore.entries) > INLINE_ENTRIES
             tenancy.shard, change = await self._open(partition, taken)
-            if len(taken.restore.entries) > INLINE_ENTRIES:
+            if is_large:
                 self.collector.forget()
         tenancy.standing, tenancy.detail = Standing.READY, ""
         self.need.watcher.shard("taken", partition)
@@ -248,6 +249,7 @@ class Shards:
         try:
             # Only now, when the shard is one of the open ones: its share of budgets and limits counts.
             await go_on(shard, change)
+            del change  # of a hundred thousand jobs, as long as the shard is served
             await shard.run_until_closed()
         finally:
             shard.close()

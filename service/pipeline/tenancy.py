@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from service.core.moment import Moment
 from service.core.restore import Restore
 from service.core.shard import Change
 from service.pipeline.publish import OwnedShard
@@ -61,7 +62,13 @@ async def load(shard: OwnedShard, restore: Restore) -> Change:
     moment = shard.moment()
     if len(restore.entries) <= INLINE_ENTRIES:
         return shard.state.load(restore, moment)
-    return await asyncio.to_thread(shard.state.load, restore, moment)
+    return await asyncio.to_thread(_load_and_release, shard, restore, moment)
+
+
+def _load_and_release(shard: OwnedShard, restore: Restore, moment: Moment) -> Change:
+    change = shard.state.load(restore, moment)
+    restore.release()
+    return change
 
 
 async def go_on(shard: OwnedShard, change: Change) -> None:

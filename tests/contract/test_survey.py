@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaProducer
 from service.core.entry import STAMP_HEADER, Stamp, encode_job
 from service.core.job import Job, State
 from service.errors import RestoreError
+from service.kafka import reading
 from service.kafka.client import ClusterConfig, reader
 from service.kafka.outgoing import Outgoing
 from service.kafka.producer import Producer
@@ -105,3 +106,23 @@ async def test_what_was_never_committed_says_nothing(kafka_bootstrap: str, topic
         surveyor = JournalSurveyor(cluster, topics.journal, watermarks, FETCH_WAIT_MS)
         [survey] = await surveyor.survey(WANTED)
     assert survey.known() == set()
+
+
+@pytest.mark.needs_java
+@pytest.mark.parametrize("broker_name", ["kafka"])
+async def test_an_open_transaction_is_an_error_and_afterwards_what_lies_behind_it_is_read(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A survey that ended at the last stable offset would not know the task, and it would be made again."""
+    monkeypatch.setattr(reading, "READ_BOUND_SECONDS", 1.0)
+    async with AIOKafkaProducer(
+        bootstrap_servers=world.bootstrap, transactional_id=f"{world.topics.journal}.stranger"
+    ) as stranger:
+        await stranger.begin_transaction()
+        await stranger.send_and_wait(world.topics.journal, b"{}", b"x/0/0", partition=0)
+        await world.write(0, of("a", State.RUNNING, "t1"))
+        with pytest.raises(RestoreError, match=r"partition 0 delivers.*find-hanging"):
+            await world.surveyor.survey(WANTED)
+        await stranger.abort_transaction()
+    surveys = await world.surveyor.survey(WANTED)
+    assert set().union(*(survey.known() for survey in surveys)) == {"t1"}

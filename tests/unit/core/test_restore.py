@@ -116,16 +116,25 @@ def test_markers_come_in_the_order_of_their_finish() -> None:
 def test_the_jobs_of_a_request_share_one_spec() -> None:
     log = Log()
     for index in range(3):
-        log.add(f"r/0/{index}", encode_job(job(file_index=index)))
+        log.add(f"r/0/{index}", encode_job(job(file_index=index, spec=spec(job_count=3))))
     first, *others = log.restore.jobs()
     assert all(other.spec is first.spec for other in others)
 
 
 def test_a_job_that_was_accepted_apart_keeps_its_own_spec() -> None:
     log = Log()
+    for index, accepted_ms in enumerate((2, 1)):
+        apart = spec(accepted_ms=accepted_ms, job_count=2)
+        log.add(f"r/0/{index}", encode_job(job(file_index=index, spec=apart)))
+    assert [each.spec.accepted_ms for each in log.restore.jobs()] == [2, 1]
+
+
+def test_what_has_been_loaded_is_released() -> None:
+    log = Log()
     log.add("r/0/0", encode_job(job()))
-    log.add("r/0/1", encode_job(job(file_index=1, spec=spec(accepted_ms=1))))
-    assert [each.spec.accepted_ms for each in log.restore.jobs()] == [job().spec.accepted_ms, 1]
+    log.add("s/0/0", encode_marker(MARKER))
+    log.restore.release()
+    assert not log.restore.entries
 
 
 @pytest.mark.parametrize(

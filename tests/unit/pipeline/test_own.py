@@ -96,6 +96,7 @@ async def test_a_large_journal_leaves_the_loop_its_turns(
     await member.world.broker.writer().append(Batch(1, Shard(0).open_request(jobs).moves))
     frozen = gc.get_freeze_count()
     slices: list[int] = []
+    released: list[object] = []
     proper, proper_load = OwnedShard.put, Shard.load
 
     def put(shard: OwnedShard, change: Change) -> None:
@@ -106,6 +107,7 @@ async def test_a_large_journal_leaves_the_loop_its_turns(
     def load(shard: Shard, restored: Restore, at: Moment) -> Change:
         assert not gc.isenabled()
         assert threading.current_thread() is not threading.main_thread()
+        released.append(restored.entries)
         return proper_load(shard, restored, at)
 
     monkeypatch.setattr(OwnedShard, "put", put)
@@ -115,7 +117,7 @@ async def test_a_large_journal_leaves_the_loop_its_turns(
         await member.world.clock.sleep(0.1)
         await asyncio.sleep(0.001)  # the thread's own time
     await settle()
-    assert slices == [7, 7, 6]
+    assert (slices, released) == ([7, 7, 6], [{}])
     assert len(member.shard().state.jobs) == 20
     assert gc.isenabled()
     assert gc.get_freeze_count() > frozen

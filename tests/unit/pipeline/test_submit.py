@@ -168,6 +168,10 @@ async def test_what_was_not_sent_is_tried_again(world: World) -> None:
     assert (job_of(shard).state, job_of(shard).submit_attempts) == (State.RUNNING, 1)
 
 
+SLEPT_SECONDS = INTENT_SECONDS + 0.5
+"""Too long for a sealed intent; too short for an errand to count as stale whenever it was sealed."""
+
+
 @pytest.mark.parametrize("age_seconds", [INTENT_SECONDS - 0.5, INTENT_SECONDS + 0.1])
 async def test_an_intent_is_posted_up_to_two_seconds_after_its_sealing(
     world: World, age_seconds: float
@@ -186,8 +190,8 @@ async def test_an_intent_that_aged_while_the_machine_slept_is_not_posted(world: 
     world.fence.gate.clear()
     shard = world.shard()
     await world.take(shard, "r")
-    world.clock.suspend(60)
-    world.clock.jump(-60)
+    world.clock.suspend(SLEPT_SECONDS)
+    world.clock.jump(-SLEPT_SECONDS)
     world.fence.gate.set()
     await settle()
     assert (posted(world), state(shard)) == ([], State.WAITING)
@@ -198,7 +202,7 @@ async def test_an_intent_that_is_old_by_the_wall_clock_alone_is_not_posted(world
     world.fence.gate.clear()
     shard = world.shard()
     await world.take(shard, "r")
-    world.clock.jump(60)
+    world.clock.jump(SLEPT_SECONDS)
     world.fence.gate.set()
     await settle()
     assert (posted(world), state(shard)) == ([], State.WAITING)
