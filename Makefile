@@ -33,7 +33,7 @@ demo: $(VENV)/.demo ## transcribe the bundled recordings end to end; AUDIO="a.wa
 	@$(BIN)/python -m sandbox demo
 
 .PHONY: test
-test: $(VENV)/.dev ## run the tests that need nothing but Python, in about 3 minutes on 2 idle cores; PYTEST_ARGS="-k word" for some
+test: $(VENV)/.dev ## run the tests that need nothing but Python, in 3 to 4 minutes on 2 idle cores; PYTEST_ARGS="-k word" for some
 	@tools/test.sh $(if $(PYTEST_ARGS),,--python-only)
 
 .PHONY: test-all
