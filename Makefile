@@ -8,12 +8,16 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
 
-# Taken as they were typed: a `$$` in a URL or a file name is not a variable of make. Read by sandbox/demo.
+# Taken as they were typed: a `$$` in a URL or a file name is not a variable of make. Read by sandbox/demo and tools/live.
 override AUDIO := $(value AUDIO)
 override URLS := $(value URLS)
 override CONFIRM := $(value CONFIRM)
 override PYTEST_ARGS := $(value PYTEST_ARGS)
-export AUDIO URLS CONFIRM PYTEST_ARGS
+override KEY_FILE := $(value KEY_FILE)
+override BASE_URL := $(value BASE_URL)
+override REGION := $(value REGION)
+override OUT := $(value OUT)
+export AUDIO URLS CONFIRM PYTEST_ARGS KEY_FILE BASE_URL REGION OUT
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -55,6 +59,10 @@ mutants: $(VENV)/.dev tools ## take each protection away and show that its test 
 .PHONY: chaos
 chaos: $(VENV)/.dev ## crash workers for MINUTES=10 by a schedule from SEED=n; MODE=at_least_once BROKER=kafka NODES=1
 	@$(BIN)/python -m tests.chaos $(foreach name,seed minutes mode broker nodes members burners,$(call option,$(name)))
+
+.PHONY: live
+live: $(VENV)/.demo ## ask the real provider what its documents leave open, for cents: KEY_FILE=path CONFIRM=yes OUT=table.md
+	@$(BIN)/python -m tools.live
 
 .PHONY: kafka
 kafka: $(VENV)/.demo ## start real Apache Kafka on a free local port until Ctrl-C (needs Java 17 and Maven)

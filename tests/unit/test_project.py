@@ -234,7 +234,7 @@ def test_each_target_for_people_says_what_it_does() -> None:
 
 
 @pytest.mark.parametrize("value", ["a.wav b.mp3", 'it\'s "b" $HOME $(x) #1.wav', "https://h/a?b=1&c=$d;e"])
-@pytest.mark.parametrize("name", ["AUDIO", "URLS", "PYTEST_ARGS"])
+@pytest.mark.parametrize("name", ["AUDIO", "URLS", "PYTEST_ARGS", "KEY_FILE"])
 def test_make_hands_on_what_was_typed(name: str, value: str) -> None:
     make = ("make", "--eval", f"show: ; @printenv {name}", "show")
     alone = {each: text for each, text in os.environ.items() if not each.startswith(("MAKE", "MFLAGS", name))}

@@ -1,0 +1,177 @@
+"""How the questions about file tasks and the calls around them are put; see `inquiries` for all of them.
+
+An ask yields answers as it comes by them and may stop, or raise, at any point: the rest has no answer then.
+"""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from pydantic import JsonValue
+
+from service.contract.models import Family
+from service.core.task import FileView, TaskView, Trouble
+from service.core.transcript import normalise
+from service.provider.answers import number_in, part
+from tools.live import questions as q
+from tools.live.account import Account, called
+from tools.live.questions import Question, Seen
+
+Answers = AsyncIterator[tuple[Question, Seen]]
+
+NO_TASK = "00000000-0000-4000-8000-00000000dead"
+ECHOED = "?scribe=%7Ea%2fb"
+"""Behind a URL: what a careful server leaves alone, and what another tidies up."""
+DATA = "data:audio/wav;base64,UklGRg=="
+
+
+async def lists(account: Account) -> Answers:
+    """Two pages of the list."""
+    provider = account.provider
+    page = await provider.list_tasks(1)
+    document = provider.document()
+    keys = [key for key in ("data", "tasks") if key in document]
+    if isinstance(page, Trouble) or not keys:
+        yield q.LIST_KEY, Seen(called(page) if isinstance(page, Trouble) else "neither")
+        return
+    yield q.LIST_KEY, Seen(keys[0])
+    size = number_in(document, "page_size") or 0
+    yield q.PAGE_SIZE, Seen("smaller" if 0 < size < 100 else str(size), f"{size}, {len(page.tasks)} rows")
+    last = await provider.list_tasks(99_999)
+    if isinstance(last, Trouble):
+        yield q.LAST_PAGE, Seen(called(last))
+    else:
+        yield q.LAST_PAGE, Seen("a page with rows" if last.tasks else "an empty page")
+
+
+async def two_files(account: Account) -> Answers:
+    """The plain way of two files, looked at closely."""
+    urls = [account.samples.female, account.samples.male + ECHOED]
+    view = await account.ended(urls)
+    if isinstance(view, Trouble):
+        yield q.TWO_FILES, Seen("refused", called(view))
+        urls = urls[1:]
+        view = await account.ended(urls)
+    else:
+        yield q.TWO_FILES, Seen(q.YES if len(view.files) == 2 else "with other results", str(len(view.files)))
+    if isinstance(view, Trouble):
+        yield q.QUERY, Seen(called(view))
+        return
+    yield q.QUERY, Seen(q.YES)
+    document = account.provider.document()
+    output = part(document, "output")
+    yield q.USAGE, Seen("usage.duration" if "duration" in part(document, "usage") else "elsewhere")
+    yield q.ZONE, Seen(_zone(output.get("submit_time"), account.provider.last.headers.get("date")))
+    yield q.ECHO, Seen(q.YES if sorted(file.file_url for file in view.files) == sorted(urls) else q.NO)
+    async for answer in _results(account, view):
+        yield answer
+
+
+async def _results(account: Account, view: TaskView) -> Answers:
+    file = next((file for file in view.files if file.transcription_url), None)
+    if file is None:
+        yield (
+            q.RESULT_FILE,
+            Seen("every file fails", ", ".join(f.trouble.code for f in view.files if f.trouble)),
+        )
+        return
+    again = await account.provider.query(view.task_id)
+    if isinstance(again, TaskView):
+        urls = [file.transcription_url for file in again.files]
+        yield q.SIGNED_AGAIN, Seen(q.NO if file.transcription_url in urls else q.YES)
+    body = await account.provider.fetch(file.transcription_url or "")
+    if isinstance(body, Trouble):
+        yield q.RESULT_HOST, Seen(q.NO, f"{body.code}: {body.message}")
+        return
+    yield q.RESULT_HOST, Seen(q.YES)
+    yield q.RESULT_FILE, Seen(q.YES if _text_of(body) else "without text")
+
+
+async def missing_file(account: Account) -> Answers:
+    """A task that cannot come to anything."""
+    view = await account.ended([account.samples.missing])
+    if isinstance(view, Trouble):
+        yield q.ALL_FAILED, Seen("refused", called(view))
+        return
+    has_results = "results" in part(account.provider.document(), "output")
+    yield q.ALL_FAILED, Seen(str(view.status) + " with results" * (view.status == "FAILED" and has_results))
+    trouble = next((file.trouble for file in view.files if file.trouble), view.trouble)
+    yield q.MISSING_FILE, Seen(trouble.code if trouble else "there is none")
+
+
+async def odd_submit(
+    question: Question, options: Mapping[str, JsonValue], account: Account, *, url: str | None = None
+) -> Answers:
+    """One file with options, or of a kind, that make no sense."""
+    yield question, await _outcome(account, await account.ended([url or account.samples.female], options))
+
+
+async def one_url_twice(account: Account) -> Answers:
+    """The same file two times in one submit."""
+    view = await account.ended([account.samples.female] * 2)
+    if isinstance(view, Trouble):
+        yield q.TWICE, Seen("refused", called(view))
+    else:
+        yield q.TWICE, Seen(str(len(view.files)))
+
+
+async def bad_model(account: Account) -> Answers:
+    """A submit to no model."""
+    view = await account.ended([account.samples.female], model="fun-asr-no-such")
+    yield q.BAD_MODEL, Seen(called(view) if isinstance(view, Trouble) else "it is accepted")
+
+
+async def no_task(account: Account) -> Answers:
+    """The calls on a task that is none."""
+    trouble = await account.provider.cancel(NO_TASK)
+    yield q.CANCEL_UNKNOWN, Seen(called(trouble) if trouble else "it is agreed to")
+    looked = await account.provider.query(NO_TASK)
+    yield q.QUERY_UNKNOWN, Seen(called(looked) if isinstance(looked, Trouble) else str(looked.status))
+
+
+async def hotword_lists(account: Account) -> Answers:
+    """The directory of hotword lists."""
+    found = await account.provider.vocabularies.list_all()
+    if isinstance(found, Trouble):
+        yield q.HOTWORD_LISTS, Seen(called(found))
+    else:
+        yield q.HOTWORD_LISTS, Seen(q.YES, f"{len(found)} lists")
+
+
+async def one_result(account: Account) -> Answers:
+    """The model whose task has one file."""
+    view = await account.ended([account.samples.female], model="qwen3-asr-flash-filetrans")
+    output = part(account.provider.document(), "output")
+    if isinstance(view, Trouble) or view.trouble is not None:
+        trouble = view if isinstance(view, Trouble) else view.trouble
+        yield q.ONE_RESULT, Seen(called(trouble) if trouble else "nowhere")
+    else:
+        yield q.ONE_RESULT, Seen(next((key for key in ("result", "results") if key in output), "nowhere"))
+
+
+async def _outcome(account: Account, view: TaskView | Trouble) -> Seen:
+    """What a submit of one file came to."""
+    if isinstance(view, Trouble):
+        return Seen("refused", called(view))
+    file = view.files[0] if view.files else FileView("", trouble=view.trouble)
+    if file.trouble is not None:
+        return Seen("the file fails", file.trouble.code)
+    body = await account.provider.fetch(file.transcription_url or "")
+    if isinstance(body, Trouble):
+        return Seen("accepted", f"its result was not read: {body.code}")
+    return Seen("accepted", "with text" if _text_of(body) else "without text")
+
+
+def _text_of(body: bytes) -> str:
+    transcript = normalise(json.loads(body), Family.FUN_ASR)
+    return "".join(channel.text for channel in transcript.channels).strip()
+
+
+def _zone(local_time: JsonValue, date: str | None) -> str:
+    """The zone in which it was just now this time."""
+    if not isinstance(local_time, str) or date is None:
+        return "not told"
+    local = datetime.fromisoformat(local_time).replace(tzinfo=UTC)
+    quarters = round((local - parsedate_to_datetime(date)).total_seconds() / 900)
+    return f"GMT{quarters / 4:+g}"

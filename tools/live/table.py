@@ -1,0 +1,47 @@
+"""The table of answers, as Markdown without anything that must not be shown."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from service.contract.scrub import scrub
+from tools.live.inquiries import Row
+from tools.live.questions import Verdict
+
+NOT_ASKED = (
+    "Not answered by calls like these: what a 429 carries (none is provoked), how many tasks may run at once,"
+    " how long hotword lists may be, what expires after a day and how, how silence comes back"
+    " from a file task, uploads, events, other regions, and whether a dated model has a quota of its own."
+)
+
+
+def markdown(rows: Sequence[Row], host: str, day: str) -> str:
+    """The whole page."""
+    lines = [
+        f"# What {host} answered on {day}",
+        "",
+        "| # | question | answer | Scribe takes for granted | |",
+        "| --- | --- | --- | --- | --- |",
+        *(_line(row) for row in rows),
+        "",
+        summary(rows),
+        "",
+        NOT_ASKED,
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def summary(rows: Sequence[Row]) -> str:
+    """How many rows came to what."""
+    counted = Counter(row.verdict for row in rows)
+    told = ", ".join(f"{counted[verdict]} {verdict.value}" for verdict in Verdict if counted[verdict])
+    return f"{len(rows)} questions: {told}."
+
+
+def _line(row: Row) -> str:
+    cells = (row.question.source, row.question.text, str(row.seen), row.question.assumed, row.verdict.value)
+    return f"| {' | '.join(_cell(cell) for cell in cells)} |"
+
+
+def _cell(text: str) -> str:
+    return re.sub(r"([|<>`\\])", r"\\\1", scrub(text))
