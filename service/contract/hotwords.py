@@ -31,7 +31,9 @@ class Hotword(BaseModel):
         description="At most 15 characters; at most 7 words where all of it is ASCII."
     )
     weight: StrictInt = Field(
-        default=USUAL_WEIGHT, description="1 to 5; 50 for up to 50 words of qwen-audio models."
+        default=USUAL_WEIGHT,
+        json_schema_extra={"anyOf": [{"minimum": 1, "maximum": 5}, {"const": SUPER_WEIGHT}]},
+        description="1 to 5; 50 for up to 50 words of qwen-audio models.",
     )
     language: HotwordLanguage | None = Field(
         default=None, description="The word's language; leave it out where it is mixed."

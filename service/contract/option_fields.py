@@ -23,7 +23,9 @@ Word = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 LanguageCode = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})?$")]
 ChannelId = Annotated[StrictInt, Field(ge=0, le=255)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=10_000)]
-InstantWeight = Annotated[StrictInt, Field(ge=1, le=50)]
+InstantWeight = Annotated[
+    StrictInt, Field(ge=1, le=50, json_schema_extra={"anyOf": [{"maximum": 5}, {"const": 50}]})
+]
 
 
 class Frozen(BaseModel):

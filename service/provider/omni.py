@@ -22,8 +22,8 @@ PROMPT = (
     "Write only the words: no title, no comment, no translation, no description of sounds."
 )
 """What is asked for where the user asks for nothing."""
-MAX_TEXT_CHARS = 4_000_000
-"""Three hours of fast speech have a tenth of this."""
+MAX_TEXT_CHARS = 1_000_000
+"""Three hours of fast speech have a third of this."""
 MAX_LINE_BYTES = 1024**2
 _DATA = b"data:"
 
