@@ -30,6 +30,7 @@ from service.pipeline.budgets import Budgets
 from service.pipeline.collect import CollectStage
 from service.pipeline.gate import Gate
 from service.pipeline.hold import Hold
+from service.pipeline.lists import ListFinder
 from service.pipeline.own import Shards
 from service.pipeline.ownership import Ownership
 from service.pipeline.poll import Lookout, PollStage
@@ -115,6 +116,8 @@ def provider_of(settings: Settings) -> DashScope:
         submit_timeout_seconds=provider.submit_timeout_seconds,
         call_timeout_seconds=provider.call_timeout_seconds,
         data_inspection=provider.data_inspection,
+        # Each kind of call may take all its places at a time.
+        max_connections=max(64, 2 * settings.limits.calls_in_flight),
     )
     guard = FetchGuard(
         hosts=tuple(fetch.hosts),
@@ -207,7 +210,8 @@ def _steps(process: Process, gate: Gate, account: Account, journal: Journal, sur
     provider = account.provider
     clock, spawn, limits = process.clock, process.spawn, process.settings.limits
     dropped = process.observing.cancel_dropped
-    vocabulary = VocabularyStage(account.vocabularies, clock, gate.hold, provider.clock_offset_ms)
+    finder = ListFinder(account.vocabularies, clock, gate.hold, provider.clock_offset_ms)
+    vocabulary = VocabularyStage(finder, clock, gate.hold)
     desk = Desk(provider, journal.tail, spawn, vocabulary, limits.calls_in_flight)
     lookout = Lookout(provider, gate.budgets, gate.hold, spawn, limits.calls_in_flight, dropped)
     return Steps(

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from service import assemble
 from service.core.task import Trouble
-from service.core.vocabulary import ListedVocabulary, Vocabulary
+from service.core.vocabulary import ListedVocabulary, Vocabulary, is_ours
 from service.errors import ProviderRefused
 from service.provider.api import Vocabularies
 from service.settings import Settings
@@ -34,8 +34,8 @@ async def delete(lists: Vocabularies, ids: Sequence[str], *, foreign: bool) -> N
 
     Raises `ProviderRefused`; then those before it in `ids` are gone.
     """
-    for vocabulary_id in ids:
-        if not foreign and ListedVocabulary(vocabulary_id).prefix is None:
+    for vocabulary_id in () if foreign else ids:
+        if not is_ours(_had(await lists.query(vocabulary_id))):
             told = f"{vocabulary_id} was not made by this service; --foreign deletes it all the same"
             raise ProviderRefused(told)
     for vocabulary_id in ids:
@@ -50,7 +50,7 @@ def _row(listed: ListedVocabulary, found: Vocabulary) -> tuple[str, ...]:
         listed.created,
         listed.modified,
         "yes" if found.is_ready else "no",
-        "yes" if listed.prefix else "no",
+        "yes" if is_ours(found) else "no",
     )
 
 

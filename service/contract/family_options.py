@@ -10,11 +10,12 @@ from typing import Annotated, Self
 
 from pydantic import (
     BeforeValidator,
+    ConfigDict,
     Field,
+    JsonValue,
     StrictBool,
     StrictInt,
     StringConstraints,
-    field_validator,
     model_validator,
 )
 
@@ -94,6 +95,11 @@ class ParaformerOptions(FunAsrOptions):
     )
 
 
+def _content_of(kind: str) -> JsonValue:
+    """JSON Schema for: every part of the content is of this type."""
+    return {"properties": {"content": {"items": {"properties": {"type": {"const": kind}}}}}}
+
+
 class ContextPart(Frozen):
     """A piece of a context message's content, as the vendor writes it."""
 
@@ -103,6 +109,14 @@ class ContextPart(Frozen):
 
 class ContextMessage(Frozen):
     """A message that tells what the recording is about."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"properties": {"role": {"const": "assistant"}}},
+            "then": _content_of("text"),
+            "else": _content_of("input_text"),
+        }
+    )
 
     role: str = Field(pattern=r"^(user|assistant)$")
     content: list[ContextPart] = Field(min_length=1)
@@ -133,13 +147,6 @@ class QwenAudioFilesOptions(FunAsrOptions):
         min_length=1,
         description="Messages that tell the topic; 5 rounds of 400 characters count.",
     )
-
-    @field_validator("vocabulary")
-    @classmethod
-    def _weights(cls, vocabulary: dict[str, int] | None) -> dict[str, int] | None:
-        if any(5 < weight < 50 for weight in (vocabulary or {}).values()):
-            raise refusal("must have weights of 1 to 5, or 50")
-        return vocabulary
 
 
 class QwenAsrFilesOptions(WithChannels):

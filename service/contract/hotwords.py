@@ -3,7 +3,7 @@
 Limits: the vendor's hotword pages (provider API, section 9); how many a list may hold is in the model table.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StringConstraints, model_validator
@@ -27,9 +27,9 @@ class Hotword(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    text: Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)] = Field(
-        description="At most 15 characters; at most 7 words where all of it is ASCII."
-    )
+    text: Annotated[
+        str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True, pattern=r"\S")
+    ] = Field(description="At most 15 characters; at most 7 words where all of it is ASCII.")
     weight: StrictInt = Field(
         default=USUAL_WEIGHT,
         json_schema_extra={"anyOf": [{"minimum": 1, "maximum": 5}, {"const": SUPER_WEIGHT}]},
@@ -50,13 +50,18 @@ class Hotword(BaseModel):
         return self
 
 
-def fault_of(hotwords: Sequence[Hotword], model: str, most: int, *, knows_super: bool) -> str | None:
+def fault_of(
+    hotwords: Sequence[Hotword], model: str, most: int, languages: Collection[str], *, knows_super: bool
+) -> str | None:
     """What the model's limits say against the list as a whole; None where nothing does."""
     if len(hotwords) > most:
         return f"`options.hotwords` has {len(hotwords)} words; a list for {model} may have {most}"
     texts = [word.text for word in hotwords]
     if len(set(texts)) != len(texts):
         return "`options.hotwords` must not name a word twice"
+    strange = next((w.language for w in hotwords if w.language and w.language not in languages), None)
+    if strange:
+        return f"`options.hotwords`: {model} knows words of {', '.join(sorted(languages))}, not of {strange}"
     heaviest = sum(word.weight == SUPER_WEIGHT for word in hotwords)
     if heaviest and not knows_super:
         return f"`options.hotwords`: {model} knows weights 1 to 5; 50 is for qwen-audio models"

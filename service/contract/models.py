@@ -47,6 +47,8 @@ class Gives(StrEnum):
 
 
 BEIJING, SINGAPORE, VIRGINIA = "cn-beijing", "ap-southeast-1", "us-east-1"
+UNKNOWN_RATE = 60
+"""Submits a minute where the vendor documents none: ours."""
 _MIB = 1024**2
 _HOUR = 3600
 
@@ -57,7 +59,8 @@ class ModelInfo:
 
     `files_per_task` is the most that one submit takes (sources disagree between 1 and 100: a setting
     lowers it). `languages` are the documented hints, empty where a model takes none; others may work.
-    `hints_used` is how many of several hints count. `hotwords_per_list` is 0 for models without vocabularies.
+    `hints_used` is how many of several hints count. `hotwords_per_list` is 0 for models without
+    vocabularies, `hotword_languages` are those that a word may name.
     `lacks` names options of the family that this model does not have.
     """
 
@@ -73,6 +76,7 @@ class ModelInfo:
     max_audio_seconds: int = 12 * _HOUR
     hints_used: int = 1
     hotwords_per_list: int = 0
+    hotword_languages: frozenset[str] = frozenset({"zh", "en", "ja"})
     advised_diarization_seconds: int = 2 * _HOUR
     audio_tokens_per_second: float | None = None
     lacks: frozenset[str] = field(default=frozenset())
@@ -93,6 +97,7 @@ _THIRTY = _languages(
 _QWEN_ASR_LANGUAGES = _languages(
     "zh yue en ja de ko ru fr pt ar it es hi id th tr uk vi cs da fil fi is ms no pl sv"
 )
+_EIGHT = _languages("zh en ja yue ko de fr ru")
 _BOTH = (BEIJING, SINGAPORE)
 _SPEAKERS = frozenset({Gives.TIMES, Gives.WORDS, Gives.SPEAKERS, Gives.CHANNELS})
 
@@ -114,8 +119,9 @@ _PARAFORMER_V2 = replace(
     good_for="Chinese and seven more languages without filler words, with aligned times",
     submits_per_minute=1_200,
     regions=(BEIJING,),
-    languages=_languages("zh en ja yue ko de fr ru"),
+    languages=_EIGHT,
     hints_used=8,
+    hotword_languages=_EIGHT,
 )
 _PARAFORMER_8K_V2 = replace(
     _PARAFORMER_V2,
@@ -126,7 +132,7 @@ _PARAFORMER_8K_V2 = replace(
 _PARAFORMER_V1 = replace(
     _PARAFORMER_V2,
     good_for="an older paraformer: paraformer-v2 replaces it",
-    submits_per_minute=600,
+    submits_per_minute=UNKNOWN_RATE,
     languages=frozenset(),
     hotwords_per_list=0,
     lacks=frozenset({"language_hints", "vocabulary_id", "hotwords"}),
@@ -138,6 +144,7 @@ _QWEN_AUDIO_FILES = replace(
     files_per_task=1,
     hints_used=4,
     hotwords_per_list=2_000,
+    hotword_languages=_EIGHT,
 )
 _QWEN_ASR_FILES = ModelInfo(
     family=Family.QWEN_ASR_FILES,
@@ -172,11 +179,14 @@ _SHORT_AUDIO = ModelInfo(
     hints_used=4,
     hotwords_per_list=500,
 )
+_QWEN_SHORT = replace(
+    _SHORT_AUDIO, submits_per_minute=UNKNOWN_RATE, hotwords_per_list=2_000, hotword_languages=_EIGHT
+)
 _OMNI = ModelInfo(
     family=Family.OMNI,
     way=Way.OMNI,
     good_for="audio that you ask something about: prose after your own prompt, billed by tokens",
-    submits_per_minute=60,
+    submits_per_minute=UNKNOWN_RATE,
     regions=_BOTH,
     gives=frozenset(),
     max_audio_seconds=3 * _HOUR,
@@ -193,7 +203,7 @@ MODELS: Mapping[str, ModelInfo] = MappingProxyType(
         "paraformer-v2": _PARAFORMER_V2,
         "paraformer-8k-v2": _PARAFORMER_8K_V2,
         "paraformer-v1": _PARAFORMER_V1,
-        "paraformer-8k-v1": _PARAFORMER_V1,
+        "paraformer-8k-v1": replace(_PARAFORMER_V1, submits_per_minute=600),
         "paraformer-mtl-v1": _PARAFORMER_V1,
         "qwen-audio-3.1-asr-flash-filetrans": _QWEN_AUDIO_FILES,
         "qwen-audio-3.0-asr-flash-filetrans": _QWEN_AUDIO_FILES,
@@ -204,8 +214,8 @@ MODELS: Mapping[str, ModelInfo] = MappingProxyType(
         "qwen3-asr-flash-2026-02-10": _QWEN_ASR,
         "qwen3-asr-flash-us": replace(_QWEN_ASR, regions=(VIRGINIA,)),
         "qwen3-asr-flash-2025-09-08-us": replace(_QWEN_ASR, regions=(VIRGINIA,)),
-        "qwen-audio-3.1-asr-flash": replace(_SHORT_AUDIO, hotwords_per_list=2_000),
-        "qwen-audio-3.0-asr-flash": replace(_SHORT_AUDIO, hotwords_per_list=2_000),
+        "qwen-audio-3.1-asr-flash": _QWEN_SHORT,
+        "qwen-audio-3.0-asr-flash": _QWEN_SHORT,
         "fun-asr-flash": _SHORT_AUDIO,
         "fun-asr-flash-2026-06-15": _SHORT_AUDIO,
         "qwen3.5-omni-plus": _OMNI,
@@ -218,7 +228,7 @@ MODELS: Mapping[str, ModelInfo] = MappingProxyType(
         ),
     }
 )
-"""Every name that the vendor's pages list; the rate of Omni is ours, as none is documented."""
+"""Every name that the vendor's pages list."""
 
 _DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _VERSION = "[0-9]{1,2}([.][0-9]{1,2})?"

@@ -3,6 +3,7 @@
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -23,8 +24,18 @@ Word = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 LanguageCode = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})?$")]
 ChannelId = Annotated[StrictInt, Field(ge=0, le=255)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=10_000)]
+
+
+def _weight(weight: int) -> int:
+    if 5 < weight < 50:
+        raise refusal("must be 1 to 5, or 50")
+    return weight
+
+
 InstantWeight = Annotated[
-    StrictInt, Field(ge=1, le=50, json_schema_extra={"anyOf": [{"maximum": 5}, {"const": 50}]})
+    StrictInt,
+    Field(ge=1, le=50, json_schema_extra={"anyOf": [{"maximum": 5}, {"const": 50}]}),
+    AfterValidator(_weight),
 ]
 
 

@@ -113,7 +113,9 @@ def _has(info: ModelInfo, name: str) -> bool:
 def _list_fault(hotwords: list[Hotword] | None, model: str, info: ModelInfo) -> str | None:
     if hotwords is None:
         return None
-    return fault_of(hotwords, model, info.hotwords_per_list, knows_super=model.startswith("qwen-audio-"))
+    knows_super = model.startswith("qwen-audio-")
+    most, languages = info.hotwords_per_list, info.hotword_languages
+    return fault_of(hotwords, model, most, languages, knows_super=knows_super)
 
 
 def _stray(name: str, model: str, info: ModelInfo) -> str:

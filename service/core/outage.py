@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from service.core import verdicts
 from service.core.retry import Backoff
-from service.core.task import Accepted, Answered, NotSent, Refused, SubmitAnswer
+from service.core.task import Accepted, Answered, Lost, NotSent, SubmitAnswer
 from service.core.verdict import Action
 from service.errors import FailureCode
 
@@ -63,9 +63,14 @@ class Outage:
 
 def shows_outage(answer: SubmitAnswer) -> bool:
     """Whether no provider at work gave this answer; one that throttles is at work."""
-    if not isinstance(answer, Refused):
-        return not isinstance(answer, Accepted | Answered)
+    if isinstance(answer, Accepted | Answered):
+        return False
     verdict = verdicts.on_submit(answer.trouble)
+    if isinstance(answer, Lost):
+        # A stream may break off with a word about its audio.
+        return verdict.action is not Action.FAIL or verdict.code is FailureCode.SUBMIT_UNCERTAIN
+    if isinstance(answer, NotSent):
+        return True
     is_about_audio = verdict.code is FailureCode.AUDIO_UNREACHABLE
     is_throttled = answer.trouble.http_status == TOO_MANY_REQUESTS
     return verdict.action is Action.RETRY and not is_about_audio and not is_throttled

@@ -147,7 +147,9 @@ def decide(
     }
     for submit in asking:
         is_open = any(_may_be_of(task, submit) for task in unclear)
-        if submit not in matched and not is_open and (answer := _lost(submit, evidence, settled_ms, moment)):
+        answer = _lost(submit, evidence, settled_ms, moment)
+        # What the list does not reach any more nobody can find out, whatever else may be its task.
+        if submit not in matched and answer and (not is_open or isinstance(answer, OutOfReach)):
             answers[submit] = answer
     return answers
 

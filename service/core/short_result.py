@@ -73,13 +73,14 @@ def _timed(document: dict[str, JsonValue]) -> Transcript:
     nested = document.get("output")
     output = Fields(nested if isinstance(nested, dict) else document)
     given = output.peek("sentence")
-    raw = given if isinstance(given, list) else [given] if isinstance(given, dict) else []
-    plain = [_without_marks(each) for each in raw]
+    raw = [given] if isinstance(given, dict) else [] if given is None else given
+    plain = [_without_marks(each) for each in raw] if isinstance(raw, list) else None
     sentences = read_sentences(plain)
     text = output.text("text")
-    if sentences is None or not (raw or text is not None):
+    if text is None and not sentences:
         raise ValueError("the answer has neither a text nor readable sentences")
-    output.drop("sentence")
+    if sentences is not None:
+        output.drop("sentence")
     said = joined(sentences) if sentences else text or ""
     channel = Channel(0, said, text, sentences=None if said and not sentences else sentences)
     return _of(channel, output.extra())

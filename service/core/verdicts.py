@@ -5,7 +5,7 @@ Rules it keeps:
 1. A refusal that would meet every request alike (key, arrears, workspace) holds; one that may depend on
    the request fails its job. Otherwise one user's odd request would stop everybody.
 2. A look that fails says nothing about the task, so it never ends or resubmits a job.
-3. A submit that may have been billed is never answered with another submit.
+3. A submit that may have made a task is never answered with another submit.
 4. A code without a row is judged by its family (`A.B.C`, `A.B`, `A`), then by its HTTP status.
 
 The codes are those of the vendor's error page and of its file-transcription pages (2026), and the codes
@@ -24,6 +24,8 @@ FOREIGN_ANSWER_ATTEMPTS = 5
 """Submits answered by something that is not the API: a proxy's page may pass, a firewall's will not."""
 FILE_ATTEMPTS = 3
 """Submits of a file that the provider could not fetch or process: each costs a task."""
+DEAD_KEY = frozenset({"InvalidApiKey", "invalid_api_key", "NOT AUTHORIZED"})
+"""The key itself is refused: every call meets the same."""
 LIST_ATTEMPTS = 20
 """Tries for a hotword list that others may free or finish: a quarter of an hour with a 60 s backoff."""
 UNREADABLE_ATTEMPTS = 3
@@ -212,8 +214,12 @@ def on_vocabulary(trouble: Trouble) -> Verdict:
         case "NotFound":
             return _NO_LIST.on_submit
     verdict = on_submit(trouble)
+    if verdict.action is Action.HOLD and trouble.code not in DEAD_KEY:
+        # Accounts that have no hotwords may be told so in the words of a debt; their other work goes on.
+        return _retry(LIST_ATTEMPTS, FailureCode.VOCABULARY_UNUSABLE)
+    is_down = verdict.action is Action.RETRY and (trouble.http_status or 500) >= 500
     is_unanswered = verdict.code is FailureCode.SUBMIT_UNCERTAIN
-    return _retry(None) if is_unanswered else verdict
+    return _retry(None) if is_down or is_unanswered else verdict
 
 
 def on_file(trouble: Trouble) -> Verdict:

@@ -77,6 +77,11 @@ class Need:
     words: tuple[VocabularyWord, ...] = ()
 
     @property
+    def name(self) -> str:
+        """What tells it from all other needs."""
+        return f"{self.model} {self.vocabulary_id or self.prefix}"
+
+    @property
     def prefix(self) -> str:
         """What the list's name begins with: the order of the words does not count."""
         words = sorted((word.text, word.weight, word.language or "") for word in self.words)
@@ -85,14 +90,18 @@ class Need:
         return OURS + "".join(_DIGITS[number // 36**place % 36] for place in range(DIGEST_CHARS))
 
 
-def need_of(model: str, options: Mapping[str, JsonValue]) -> Need | None:
-    """What canonical `options` need before a submit; None where they name no list."""
+def needs_list(options: Mapping[str, JsonValue]) -> bool:
+    """Whether canonical `options` name a list, or words for one."""
+    return "hotwords" in options or "vocabulary_id" in options
+
+
+def need_of(model: str, options: Mapping[str, JsonValue]) -> Need:
+    """What options that need a list need before a submit."""
     vocabulary_id = options.get("vocabulary_id")
     if isinstance(vocabulary_id, str):
         return Need(model, vocabulary_id)
-    hotwords = options.get("hotwords")
-    if not isinstance(hotwords, list):
-        return None
+    hotwords = options["hotwords"]
+    assert isinstance(hotwords, list)
     return Need(model, words=tuple(_word(word) for word in hotwords if isinstance(word, dict)))
 
 
@@ -124,11 +133,17 @@ def needs_touch(listed: ListedVocabulary, vendor_ms: int) -> bool:
     return age_seconds is not None and age_seconds >= TOUCH_SECONDS
 
 
-def unused(lists: Sequence[ListedVocabulary], vendor_ms: int) -> ListedVocabulary | None:
-    """The list of ours that may go because nobody uses it any more: the one that was touched longest ago."""
+def unused(lists: Sequence[ListedVocabulary], vendor_ms: int) -> list[ListedVocabulary]:
+    """Lists with names as ours that nobody uses any more, the one that was touched longest ago first."""
     aged = [(age, each) for each in lists if each.prefix and (age := _age_seconds(each, vendor_ms))]
     old = [(age, each) for age, each in aged if age >= UNUSED_SECONDS]
-    return max(old, key=lambda pair: (pair[0], pair[1].vocabulary_id))[1] if old else None
+    return [each for _, each in sorted(old, key=lambda pair: (-pair[0], pair[1].vocabulary_id))]
+
+
+def is_ours(found: Vocabulary) -> bool:
+    """Whether its name says what it holds: somebody's prefix may look like one of ours by chance."""
+    named = ListedVocabulary(found.vocabulary_id).prefix
+    return named is not None and named == Need(found.target_model or "", words=found.words).prefix
 
 
 def _age_seconds(listed: ListedVocabulary, vendor_ms: int) -> float | None:

@@ -37,6 +37,8 @@ MAX_PAGES = 20_000
 MAX_LOOKS = 200
 """Unknown tasks looked at in one pass; the rest waits for the next."""
 MAX_WITNESSES = 1_000
+MAX_NAMES = 20
+"""Result files read in one pass for the name of a task's file alone."""
 TURN_SECONDS = 1.0
 
 T = TypeVar("T")
@@ -76,6 +78,7 @@ class ReconcileStage:
         self._asked: dict[tuple[OwnedShard, JobKey], Asked] = {}
         self._sightings = Sightings()
         self._evidence = Evidence()
+        self._names_left = MAX_NAMES
 
     def queue(self, shard: OwnedShard, key: JobKey, due_ms: int, settled_ms: int) -> None:
         """Look for the job's task from `due_ms` on; before `settled_ms` it may be on its way."""
@@ -190,6 +193,7 @@ class ReconcileStage:
 
     async def _look_at_unknown(self, on_turn: OnTurn) -> None:
         """One look is enough for a task that is over: its files are remembered."""
+        self._names_left = MAX_NAMES
         for task_id in self._sightings.to_look_at()[:MAX_LOOKS]:
             if not await self._is_allowed(self._budgets.query, on_turn):
                 return
@@ -213,6 +217,9 @@ class ReconcileStage:
         return replace(task, files=tuple(files))
 
     async def _url_in(self, transcription_url: str) -> str | None:
+        if not self._names_left:
+            return None
+        self._names_left -= 1
         body = await self._provider.fetch(transcription_url)
         return None if isinstance(body, Trouble) else await transcripts.file_url_in(body)
 

@@ -92,10 +92,12 @@ class SubmitStage:
 
         Their intents then share a batch with their accept. What finds no budget stays queued.
         """
+        if not jobs or not self._has_list(jobs[0]):
+            return
+        lane = Lane(jobs[0].spec.model)
         for group in sorted({job.group for job in jobs}):
             keys = tuple(job.key for job in jobs if job.group == group)
-            lane = Lane(jobs[0].spec.model)
-            is_free = not shard.is_behind and lane not in self._ready and self._has_list(jobs[0])
+            is_free = not shard.is_behind and lane not in self._ready
             if is_free and not self._wait_seconds(lane):
                 self._send(Errand(shard, keys), lane)
 
@@ -124,7 +126,7 @@ class SubmitStage:
             self._desk.vocabularies.want(shard, job, lambda: self._due.push(self._clock.now_ms(), queued))
 
     def _has_list(self, job: Job) -> bool:
-        return self._desk.vocabularies.is_at_hand(job.spec.model, job.spec.options)
+        return self._desk.vocabularies.is_at_hand(job.spec)
 
     def _forget_closed(self) -> None:
         """A hold may last for days: what waits for its end must not keep shards that went meanwhile."""
@@ -147,10 +149,14 @@ class SubmitStage:
             wait_seconds = self._wait_seconds(lane)
             if wait_seconds > 0:
                 return wait_seconds
-            (shard, key), _ = waiting.popitem(last=False)
+            queued, _ = waiting.popitem(last=False)
+            shard, key = queued
             errand = due_together(shard, key, self._clock.now_ms())
             if errand is not None and shard.is_behind:
-                self._due.push(self._clock.now_ms() + BEHIND_MS, (shard, key))
+                self._due.push(self._clock.now_ms() + BEHIND_MS, queued)
+            elif errand is not None and not self._has_list(shard.state.jobs[key]):
+                # It waited for longer than what was found of its list is believed.
+                self._make_ready(queued)
             elif errand is not None:
                 self._send(errand, lane)
                 # The next place is another lane's, where places are short.
@@ -202,7 +208,7 @@ class SubmitStage:
 
     async def _post(self, jobs: Sequence[Job]) -> SubmitAnswer:
         spec = jobs[0].spec
-        options = self._desk.vocabularies.as_sent(spec.model, spec.options)
+        options = self._desk.vocabularies.as_sent(spec)
         if options is None:
             return TOO_LATE
         return await self._desk.provider.submit(spec.model, [job.file_url for job in jobs], options)

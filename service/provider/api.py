@@ -20,7 +20,9 @@ class Provider(Protocol):
     async def submit(
         self, model: str, file_urls: Sequence[str], options: Mapping[str, JsonValue]
     ) -> SubmitAnswer:
-        """Create one task for these files; billed when `Accepted`, perhaps billed when `Lost`.
+        """Ask for the work on these files: one task, or of a synchronous model the transcript at once.
+
+        Billed when `Accepted` or `Answered`, perhaps billed when `Lost`.
 
         `options` are the validated options of a request in the contract's form (vendor's names;
         `special_word_filter` an object); wire encoding is the implementation's work. Bounded in total

@@ -182,16 +182,13 @@ class DashScope:
         """Put a stream together as it comes; anything else than a stream is an error's answer."""
         response = await self._submits.handle_async_request(request)
         try:
-            if not response.headers.get("content-type", "").startswith("text/event-stream"):
+            is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
+            if not (is_stream and response.is_success):
                 body = await read_body(response, MAX_ANSWER_BYTES, MAX_ANSWER_BYTES)
                 answer = Answer(response.status_code, response.headers, body)
                 read = not_as_said if answer.is_success else not_served
                 return read(answer, self._host)
-            stream = omni.Stream(model)
-            async for chunk in response.aiter_raw():
-                if not stream.feed(chunk):
-                    break
-            return stream.result()
+            return await _put_together(omni.Stream(model), response)
         finally:
             await response.aclose()
 
@@ -269,3 +266,15 @@ async def _answer(transport: httpx.AsyncBaseTransport, request: httpx.Request) -
     finally:
         await response.aclose()
     return Answer(response.status_code, response.headers, body)
+
+
+async def _put_together(stream: omni.Stream, response: httpx.Response) -> SubmitAnswer:
+    """Feed the stream until its end; one that breaks off behind the text's end has told all."""
+    try:
+        async for chunk in response.aiter_raw():
+            if not stream.feed(chunk):
+                break
+    except httpx.HTTPError:
+        if not stream.is_whole:
+            raise
+    return stream.result()

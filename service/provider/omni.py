@@ -72,9 +72,10 @@ class Stream:
         return self._trouble is None and not self._is_odd
 
     def _take(self, line: bytes) -> None:
-        if not line.startswith(_DATA) or line == b"data: [DONE]":
+        payload = line.removeprefix(_DATA).strip()
+        if not line.startswith(_DATA) or payload in (b"", b"[DONE]"):
             return
-        event = object_of(line.removeprefix(_DATA))
+        event = object_of(payload)
         if event is None:
             self._is_odd = True
             return
@@ -91,6 +92,11 @@ class Stream:
         if isinstance(piece, str):
             self._texts.append(piece)
             self._chars += len(piece)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the text has its end, whatever comes behind."""
+        return self._finish_reason is not None and self._trouble is None
 
     def result(self) -> Answered | Refused | Lost:
         """What the call came to, once the stream is over."""

@@ -16,6 +16,30 @@ from service.provider.answers import Answer, not_as_said, not_served, number_in,
 
 CALL_PATH = "/services/aigc/multimodal-generation/generation"
 
+FORMATS = frozenset(
+    [
+        "3gp",
+        "3gpp",
+        "aac",
+        "aiff",
+        "amr",
+        "avi",
+        "flac",
+        "flv",
+        "m4a",
+        "mkv",
+        "mp3",
+        "mp4",
+        "mpeg",
+        "ogg",
+        "opus",
+        "wav",
+        "webm",
+        "wma",
+        "wmv",
+    ]
+)
+"""Endings that the vendor's pages name; any other is a script's, or a date."""
 USUAL_FORMAT = "wav"
 """What a file without a telling name is taken for: these models ask for a format."""
 _OURS = frozenset({"extra_parameters", "context"})
@@ -51,7 +75,7 @@ def _audio(file_url: str) -> list[JsonValue]:
 def format_of(file_url: str) -> str | None:
     """The format that the URL's path ends in, None where it does not tell."""
     ending = PurePosixPath(urlsplit(file_url).path).suffix.removeprefix(".").lower()
-    return ending if ending.isalnum() and 2 <= len(ending) <= 8 else None
+    return ending if ending in FORMATS else None
 
 
 def read_call(answer: Answer, host: str) -> Answered | Refused | Lost:

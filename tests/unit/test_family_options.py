@@ -59,12 +59,14 @@ def test_what_a_family_takes_comes_back_as_given(model: str, options: dict[str, 
         ("fun-asr", {"prompt": "x"}, "models that have it: qwen3.5-omni-plus"),
         ("qwen3.5-omni-plus", {"modalities": ["audio"]}, "it takes text alone"),
         ("qwen3.5-omni-plus", {"extra_parameters": {"stream": False}}, "must not name `stream`"),
-        (FILES, {"vocabulary": {"a": 6}}, "must have weights of 1 to 5, or 50"),
+        (FILES, {"vocabulary": {"a": 6}}, "must be 1 to 5, or 50"),
         (FILES, {"vocabulary": {"a": 1}, "hotwords": [{"text": "b"}]}, "exclude each other"),
         (FILES, {"vocabulary_id": "v", "vocabulary": {"a": 1}}, "exclude each other"),
         (FILES, {"context": [{"role": "user", "content": [{"type": "text", "text": "x"}]}]}, "`input_text`"),
         (FILES, {"context": [{"role": "system", "content": []}]}, "`options.context[0].role`"),
         ("fun-asr-flash", {"format": "WAV!"}, "`options.format`"),
+        ("fun-asr-flash", {"vocabulary": {"a": 20}}, "must be 1 to 5, or 50"),
+        ("fun-asr", {"hotwords": [{"text": "a", "language": "ko"}]}, "knows words of en, ja, zh, not of ko"),
     ],
 )
 def test_what_a_family_does_not_take_is_refused_with_a_way_out(
@@ -109,7 +111,7 @@ def test_what_the_provider_would_pass_over_silently_is_told(
         ({"text": "a", "weight": 0}, "`weight` must be 1 to 5"),
         ({"text": "ö" * 16}, "15 characters"),
         ({"text": "one two three four five six seven eight"}, "7 parts"),
-        ({"text": "  "}, "1 or more characters"),
+        ({"text": "  "}, "`options.hotwords[0].text`"),
         ({"text": "a", "language": "sw"}, "`options.hotwords[0].language`"),
         ({"text": "a", "lang": "en"}, "is not a known field"),
     ],
@@ -130,7 +132,7 @@ def test_a_list_as_a_whole_is_judged_by_its_model() -> None:
     assert "name a word twice" in refusal_of("fun-asr", {"hotwords": [{"text": "a"}, {"text": " a"}]})
     many = [Hotword(text=f"w{number}") for number in range(501)]
     assert "has 501 words; a list for fun-asr may have 500" in str(
-        fault_of(many, "fun-asr", 500, knows_super=False)
+        fault_of(many, "fun-asr", 500, (), knows_super=False)
     )
     heavy = [Hotword(text=f"w{number}", weight=50) for number in range(51)]
-    assert "51 words of weight 50" in str(fault_of(heavy, FILES, 2000, knows_super=True))
+    assert "51 words of weight 50" in str(fault_of(heavy, FILES, 2000, (), knows_super=True))

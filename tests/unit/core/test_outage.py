@@ -3,7 +3,7 @@
 import pytest
 
 from service.core.outage import FAILURES_IN_A_ROW, PROBE, Outage, shows_outage
-from service.core.task import Accepted, Lost, NotSent, Refused, SubmitAnswer, Trouble
+from service.core.task import Accepted, Answered, Lost, NotSent, Refused, SubmitAnswer, Trouble
 
 NO_CONNECTION = NotSent(Trouble("connect_failed", "x"))
 TIMEOUT = Lost(Trouble("timeout", "x"))
@@ -99,3 +99,11 @@ def test_without_an_outage_a_submit_is_no_probe() -> None:
     outage = Outage()
     outage.probe(0.0, 0.5)
     assert (outage.probes, outage.wait_seconds(0.0)) == (0, 0.0)
+
+
+def test_a_lost_answer_that_is_a_word_about_the_audio_is_no_outage() -> None:
+    assert not shows_outage(Lost(Trouble("DataInspectionFailed", "not allowed")))
+    assert shows_outage(Lost(Trouble("timeout", "no answer")))
+    assert shows_outage(Lost(Trouble("internal_error", "oops")))
+    assert not shows_outage(Answered({}))
+    assert shows_outage(NotSent(Trouble("connect_failed", "no route")))

@@ -100,7 +100,9 @@ def test_a_submit_that_the_list_may_not_show_any_more_is_out_of_reach() -> None:
     assert decided(old, [], now_ms=almost_ms) == {}
     assert decided(old, [], now_ms=over_ms) == {"r": OutOfReach()}
     assert decided(old, [], Evidence(), now_ms=over_ms) == {"r": OutOfReach()}
-    assert decided(old, [unknown("u")], now_ms=over_ms) == {}
+    # A task of which nobody can ever tell whose it is must not keep the job in doubt for ever.
+    assert decided(old, [unknown("u")], now_ms=over_ms) == {"r": OutOfReach()}
+    assert decided(old, [unknown("u")], now_ms=almost_ms) == {}
 
 
 def test_of_two_equal_submits_and_one_task_one_is_adopted_and_one_made_again() -> None:

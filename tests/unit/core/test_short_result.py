@@ -91,6 +91,14 @@ def test_a_sentence_with_odd_words_keeps_them_as_they_came() -> None:
     assert sentence.provider_extra == {"words": [7]}
 
 
+@pytest.mark.parametrize("sentence", [["x"], {"begin_time": 0, "end_time": None, "text": "a"}, {}, "a"])
+def test_a_text_is_kept_whatever_its_sentence_is_like(sentence: JsonValue) -> None:
+    transcript = normalise({"sentence": sentence, "text": "a"}, Family.SHORT_AUDIO)
+    assert transcript.channels[0].text == "a"
+    assert transcript.channels[0].sentences is None
+    assert transcript.provider_extra == {"sentence": sentence}
+
+
 def test_prose_is_one_text() -> None:
     document: JsonValue = {"text": " Good morning. ", "finish_reason": "stop"}
     transcript = normalise(document, Family.OMNI)
@@ -114,7 +122,6 @@ def test_prose_that_was_cut_off_says_so() -> None:
         (Family.SHORT_AUDIO, {}),
         (Family.SHORT_AUDIO, {"output": {}}),
         (Family.SHORT_AUDIO, {"sentence": {"text": "no times"}}),
-        (Family.SHORT_AUDIO, {"sentence": ["x"], "text": "a"}),
         (Family.OMNI, {}),
         (Family.OMNI, {"text": 7}),
     ],

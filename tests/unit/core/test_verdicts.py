@@ -9,12 +9,14 @@ from service.core.verdict import Action, Verdict
 from service.core.verdicts import (
     FILE_ATTEMPTS,
     FOREIGN_ANSWER_ATTEMPTS,
+    LIST_ATTEMPTS,
     PROVIDER_FAULT_ATTEMPTS,
     TABLE,
     is_known,
     on_fetch,
     on_file,
     on_submit,
+    on_vocabulary,
 )
 from service.errors import FailureCode
 
@@ -317,6 +319,31 @@ def test_a_verdict_that_tries_again_says_that_trying_again_may_help() -> None:
     ]
     assert again
     assert all(verdict.retryable for verdict in again)
+
+
+@pytest.mark.parametrize(
+    ("named", "status", "action", "attempts"),
+    [
+        ("Throttling.AllocationQuota", 400, Action.RETRY, LIST_ATTEMPTS),
+        ("Throttling.AllocationQuota", 429, Action.RETRY, None),
+        ("vocabulary_not_ready", None, Action.RETRY, LIST_ATTEMPTS),
+        ("vocabulary_other_model", None, Action.FAIL, None),
+        ("NotFound", 404, Action.FAIL, None),
+        ("InvalidParameter", 400, Action.FAIL, None),
+        ("InvalidApiKey", 401, Action.HOLD, None),
+        ("Workspace.AccessDenied", 403, Action.RETRY, LIST_ATTEMPTS),
+        ("InternalError", 500, Action.RETRY, None),
+        ("http_error", 502, Action.RETRY, None),
+        ("http_error", 403, Action.RETRY, FOREIGN_ANSWER_ATTEMPTS),
+        ("timeout", None, Action.RETRY, None),
+        ("connect_failed", None, Action.RETRY, None),
+    ],
+)
+def test_a_hotword_list_that_cannot_be_had_is_waited_for_where_that_may_help(
+    named: str, status: int | None, action: Action, attempts: int | None
+) -> None:
+    verdict = on_vocabulary(trouble(named, status))
+    assert (verdict.action, verdict.max_attempts) == (action, attempts)
 
 
 @pytest.mark.parametrize(

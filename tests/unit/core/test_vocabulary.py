@@ -1,6 +1,7 @@
 """Hotword lists: whose name is what, which of several counts, and which may go."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -12,9 +13,12 @@ from service.core.vocabulary import (
     UNUSED_SECONDS,
     ListedVocabulary,
     Need,
+    Vocabulary,
     VocabularyWord,
     chosen,
+    is_ours,
     need_of,
+    needs_list,
     needs_touch,
     unused,
     with_list,
@@ -72,7 +76,7 @@ def test_another_model_or_content_has_another_name(other: Need) -> None:
 
 
 def test_what_options_need() -> None:
-    assert need_of("fun-asr", {"channel_id": [0]}) is None
+    assert not needs_list({"channel_id": [0]})
     assert need_of("fun-asr", {"vocabulary_id": "vocab-mine-1"}) == Need("fun-asr", "vocab-mine-1")
     hotwords: JsonValue = [{"text": "etcd", "language": "en"}, {"text": "Kafka", "weight": 5}]
     assert need_of("fun-asr", {"hotwords": hotwords}) == Need(
@@ -111,9 +115,8 @@ def test_only_ours_and_only_the_longest_unused_may_go() -> None:
         listed(4, modified=at(47)),
         listed(5, modified="odd"),
     ]
-    assert unused([stale, *others, older], NOON_MS) == older
-    assert unused(others, NOON_MS) is None
-    assert unused([], NOON_MS) is None
+    assert unused([stale, *others, older], NOON_MS) == [older, stale]
+    assert unused(others, NOON_MS) == []
 
 
 def test_a_time_that_cannot_be_read_makes_nothing_old() -> None:
@@ -122,3 +125,19 @@ def test_a_time_that_cannot_be_read_makes_nothing_old() -> None:
 
 def test_a_day_lies_between_the_last_touch_and_the_end_of_a_list() -> None:
     assert UNUSED_SECONDS - TOUCH_SECONDS >= 24 * 3600 - 1
+
+
+def test_a_list_is_ours_where_its_name_says_what_it_holds() -> None:
+    need = Need("fun-asr", words=(A, B))
+    ours = Vocabulary(f"vocab-{need.prefix}-01", "fun-asr", is_ready=True, words=(B, A))
+    assert is_ours(ours)
+    assert not is_ours(replace(ours, words=(A,)))
+    assert not is_ours(replace(ours, target_model="fun-asr-mtl"))
+    assert not is_ours(replace(ours, target_model=None))
+    assert not is_ours(replace(ours, vocabulary_id="vocab-scheduling-01"))
+    assert not is_ours(replace(ours, vocabulary_id="vocab-demo-01"))
+
+
+def test_a_need_has_a_name_of_its_own() -> None:
+    needs = [Need("a", "v"), Need("b", "v"), Need("a", "w"), Need("a", words=(A,)), Need("a", words=(B,))]
+    assert len({need.name for need in needs}) == len(needs)

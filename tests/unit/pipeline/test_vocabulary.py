@@ -6,13 +6,14 @@ from pydantic import JsonValue
 from service.core.events import CancelAsked
 from service.core.identity import JobKey
 from service.core.job import State
-from service.core.task import Trouble
+from service.core.task import Refused, Trouble
 from service.core.vocabulary import Need, VocabularyWord
 from service.errors import FailureCode
 from service.messages import Failure
-from service.pipeline.vocabulary import BELIEVED_SECONDS, MOST_RESOLVED
+from service.pipeline import vocabulary
+from service.pipeline.vocabulary import BELIEVED_SECONDS
 from tests.fakes.clock import settle
-from tests.fakes.vocabularies import FULL, NO_LIST
+from tests.fakes.vocabularies import FULL
 from tests.unit.pipeline.world import World, state
 
 WORDS: JsonValue = [{"text": "etcd", "language": "en"}, {"text": "Kafka"}]
@@ -134,7 +135,8 @@ async def test_a_full_account_makes_room_by_what_is_ours_and_unused(running: Wor
     lists = running.vocabularies
     foreign = [lists.add("fun-asr", "demo", age_hours=900) for _ in range(7)]
     fresh = lists.add("fun-asr", "sc00000001", age_hours=47)
-    stale = [lists.add("fun-asr", f"sc0000000{n}", age_hours=50 + n) for n in (2, 3)]
+    old = [Need("fun-asr", words=(VocabularyWord(f"old {n}"),)) for n in (2, 3)]
+    stale = [lists.add("fun-asr", need.prefix, need.words, age_hours=50 + n) for n, need in enumerate(old)]
     await running.take(running.shard(), "r", options=HOTWORDS)
     await running.clock.sleep(MINUTES)
     [submitted] = sent(running)
@@ -286,9 +288,10 @@ async def test_nobody_waits_for_the_list_of_a_closed_shard(running: World) -> No
     assert len(running.vocabularies.calls) <= calls + 1
 
 
-async def test_what_is_resolved_is_bounded(running: World) -> None:
+async def test_what_is_remembered_is_bounded(running: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vocabulary, "MOST_REMEMBERED", 3)
     shard = running.shard()
-    mine = [running.vocabularies.add("fun-asr", "mine") for _ in range(MOST_RESOLVED + 1)]
+    mine = [running.vocabularies.add("fun-asr", "mine") for _ in range(4)]
     for number, vocabulary_id in enumerate(mine):
         await running.take(shard, f"r{number}", options={"vocabulary_id": vocabulary_id})
     calls = len(running.vocabularies.calls)
@@ -296,4 +299,80 @@ async def test_what_is_resolved_is_bounded(running: World) -> None:
     assert len(running.vocabularies.calls) == calls
     await running.take(shard, "first", options={"vocabulary_id": mine[0]})
     assert len(running.vocabularies.calls) == calls + 1
-    assert NO_LIST.code == "NotFound"
+
+
+async def test_troubles_that_pass_do_not_count_towards_those_that_end_a_job(running: World) -> None:
+    lists = running.vocabularies
+    lists.troubles.extend([DOWN] * 30)
+    for _ in range(10):
+        lists.add("fun-asr", "demo")
+    shard = running.shard()
+    await running.take(shard, "r", options=HOTWORDS)
+    await running.clock.sleep(16 * MINUTES)
+    assert state(shard) is State.ACCEPTED
+    await running.clock.sleep(60 * MINUTES)
+    assert failure(running).code is FailureCode.VOCABULARY_QUOTA
+
+
+async def test_who_joins_late_waits_as_long_as_the_others(running: World) -> None:
+    for _ in range(10):
+        running.vocabularies.add("fun-asr", "demo")
+    shard = running.shard()
+    await running.take(shard, "early", options=HOTWORDS)
+    await running.clock.sleep(6 * MINUTES)
+    await running.take(shard, "late", options=HOTWORDS)
+    for _ in range(200):
+        if "early/0/0" in running.seen.ends():
+            break
+        await running.clock.sleep(10)
+    assert state(shard, "late") is State.ACCEPTED
+    await running.clock.sleep(30 * MINUTES)
+    assert running.seen.ends() == dict.fromkeys(("early/0/0", "late/0/0"), "vocabulary_quota")
+
+
+@pytest.mark.parametrize(
+    "code", ["Workspace.AccessDenied", "AccessDenied.Unpurchased", "CommodityNotPurchased"]
+)
+async def test_an_account_without_hotwords_holds_up_nobody_else(running: World, code: str) -> None:
+    running.vocabularies.troubles.extend([Trouble(code, "no hotwords here", 403)] * 100)
+    shard = running.shard()
+    await running.take(shard, "r", options=HOTWORDS)
+    await running.take(shard, "plain")
+    assert len(sent(running)) == 1
+    await running.clock.sleep(40 * MINUTES)
+    assert running.seen.holds == []
+    assert failure(running).code is FailureCode.VOCABULARY_UNUSABLE
+
+
+async def test_a_list_that_only_looks_like_ours_is_not_deleted(running: World) -> None:
+    lists, old = running.vocabularies, Need("fun-asr", words=(VocabularyWord("old"),))
+    theirs = [lists.add("fun-asr", "scheduling", NEED.words, age_hours=900 + n) for n in range(9)]
+    ours = lists.add("fun-asr", old.prefix, old.words, age_hours=60)
+    await running.take(running.shard(), "r", options=HOTWORDS)
+    await running.clock.sleep(MINUTES)
+    assert set(theirs) < set(lists.lists)
+    assert ours not in lists.lists
+    assert len(sent(running)) == 1
+
+
+async def test_a_job_that_waited_long_has_its_list_looked_at_again(running: World) -> None:
+    shard = running.shard()
+    mine = running.vocabularies.add("fun-asr", "mine")
+    running.provider.next_submits.append(Refused(NO_KEY))
+    await running.take(shard, "plain")
+    await running.take(shard, "r", options={"vocabulary_id": mine})
+    running.provider.next_submits.extend([Refused(NO_KEY)] * 300)
+    del running.vocabularies.lists[mine]
+    await running.clock.sleep(2 * BELIEVED_SECONDS)
+    assert running.seen.ends() == {"r/0/0": "vocabulary_unusable"}
+    assert all("vocabulary_id" not in task.options for task in running.provider.submits)
+
+
+async def test_nothing_is_made_for_a_job_that_has_ended(running: World) -> None:
+    shard = running.shard()
+    running.vocabularies.troubles.extend([DOWN] * 2)
+    await running.take(shard, "r", options=HOTWORDS)
+    shard.apply(JobKey("r", 0, 0), CancelAsked())
+    await running.clock.sleep(30 * MINUTES)
+    assert running.vocabularies.count("create") == 0
+    assert len(running.vocabularies.calls) <= 2

@@ -30,6 +30,7 @@ from service.pipeline.collect import CollectStage
 from service.pipeline.expire import expire
 from service.pipeline.gate import Gate
 from service.pipeline.hold import Hold
+from service.pipeline.lists import ListFinder
 from service.pipeline.poll import Lookout, PollStage
 from service.pipeline.publish import OwnedShard, Surroundings
 from service.pipeline.reconcile import ReconcileStage
@@ -267,9 +268,8 @@ class World:
         self.brake = Brake(self.clock, rules, self.spends, self.seen.holds.append)
         self.gate = Gate(self.clock, self.budgets, self.hold, self.brake, self.seen.outage)
         self.vocabularies = FakeVocabularies(self.clock.now_ms)
-        self.vocabulary = VocabularyStage(
-            self.vocabularies, self.clock, self.hold, self.provider.clock_offset_ms
-        )
+        finder = ListFinder(self.vocabularies, self.clock, self.hold, self.provider.clock_offset_ms)
+        self.vocabulary = VocabularyStage(finder, self.clock, self.hold)
         desk = Desk(self.provider, self.fence, self.spawn, self.vocabulary, limits.posts)
         self.submit = SubmitStage(desk, self.clock, self.gate)
         lookout = Lookout(

@@ -77,7 +77,9 @@ ANSWER = Answered(
 )
 
 
-@pytest.mark.parametrize("end", [DONE, b"", b": comment\n\nevent: x\nid: 7\n\n" + DONE])
+@pytest.mark.parametrize(
+    "end", [DONE, b"", b"data:[DONE]\n\n", b"data:\n\n", b": comment\n\nevent: x\nid: 7\n\n" + DONE]
+)
 def test_a_stream_that_ends_is_an_answer_with_what_it_bills(end: bytes) -> None:
     assert heard([WHOLE, end]) == ANSWER
 

@@ -61,6 +61,8 @@ def test_the_other_short_models_are_told_the_audios_format() -> None:
         (URL, "mp3"),
         ("https://h/A.WAV", "wav"),
         ("https://h/a", None),
+        ("https://h/download.php?id=7", None),
+        ("https://h/rec.20240101", None),
         ("https://h/a.", None),
         ("https://h/a.%20x", None),
         ("https://h.wav", None),
