@@ -49,8 +49,7 @@ class Gives(StrEnum):
 BEIJING, SINGAPORE, VIRGINIA = "cn-beijing", "ap-southeast-1", "us-east-1"
 UNKNOWN_RATE = 60
 """Submits a minute where the vendor documents none: ours."""
-_MIB = 1024**2
-_HOUR = 3600
+_MIB, _HOUR = 1024**2, 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +59,8 @@ class ModelInfo:
     `files_per_task` is the most that one submit takes (sources disagree between 1 and 100: a setting
     lowers it). `languages` are the documented hints, empty where a model takes none; others may work.
     `hints_used` is how many of several hints count. `hotwords_per_list` is 0 for models without
-    vocabularies, `hotword_languages` are those that a word may name.
-    `lacks` names options of the family that this model does not have.
+    vocabularies, `hotword_languages` are those that a word may name. `lacks` names options of the family
+    that this model does not have.
     """
 
     family: Family
@@ -251,12 +250,8 @@ def _pattern(names: Collection[str]) -> str:
     return rf"^{dated[0]}$" if len(dated) == 1 else rf"^({'|'.join(dated)})$"
 
 
-def _undated() -> tuple[str, ...]:
-    return tuple(name for name in MODELS if not _DATED.search(name))
-
-
 _LIKES: Mapping[str, "re.Pattern[str]"] = MappingProxyType(
-    {name: re.compile(_pattern([name])) for name in _undated()}
+    {name: re.compile(_pattern([name])) for name in MODELS if not _DATED.search(name)}
 )
 
 
@@ -281,12 +276,12 @@ def is_listed(name: str) -> bool:
 
 def known_models() -> tuple[str, ...]:
     """The names without a date, for messages and help."""
-    return _undated()
+    return tuple(_LIKES)
 
 
 def models_of(family: Family) -> tuple[str, ...]:
     """The family's names without a date."""
-    return tuple(name for name in _undated() if MODELS[name].family == family)
+    return tuple(name for name in _LIKES if MODELS[name].family == family)
 
 
 def model_pattern(family: Family) -> str:

@@ -40,7 +40,7 @@ from service.messages import Stage
 
 MOST_LOST_CALLS = 3
 """Calls of a synchronous model that one job may lose, by crashes or on the way: each is paid."""
-MAY_BE_BILLED = "the provider may have made, and billed, a task"
+MAY_BE_BILLED = "the provider may have done the work, and billed it"
 
 
 def lost(job: Job, event: SubmitLost, moment: Moment) -> Transition:

@@ -9,7 +9,7 @@ from service.messages import Stage, Transcript
 
 @dataclass(frozen=True, slots=True)
 class ResultEnding:
-    """The job ends with a result. `silent` marks an empty transcript that the provider reported by a code.
+    """The job ends with a result. `silent`: the provider found no speech.
 
     `renderings` are those that were made where the transcript was read; None leaves them to the outcome.
     """

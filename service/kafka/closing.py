@@ -52,15 +52,18 @@ async def destroy_producer(producer: AIOKafkaProducer) -> None:
     """Close a producer, started or not, without flushing: who waits for an answer gets `ProducerClosed`."""
     producer._closed = True  # else its finaliser warns
     sender = producer._sender.sender_task
-    if sender is not None:
-        # Cancelled once, it waits for the requests that are out; cancelled again, it cancels them.
-        sender.cancel()
-        await asyncio.sleep(0)
-        await _end([sender])
-    await _disconnect(producer.client)
-    _fail_pending(producer)
-    # Looked at, so that asyncio does not log it as never retrieved.
-    trouble_of(producer)
+    try:
+        if sender is not None:
+            # Cancelled once, it waits for the requests that are out; cancelled again, it cancels them.
+            sender.cancel()
+            await asyncio.sleep(0)
+            await _end([sender])
+        await _disconnect(producer.client)
+    finally:
+        # Also where we are cancelled ourselves, as a stop does that meets a take-over under way.
+        _fail_pending(producer)
+        # Looked at, so that asyncio does not log it as never retrieved.
+        trouble_of(producer)
 
 
 def trouble_of(producer: AIOKafkaProducer) -> BaseException | None:
@@ -138,10 +141,13 @@ async def _end(tasks: "Iterable[asyncio.Task[object]]") -> None:
     """Cancel the tasks, and wait a moment until they have ended."""
     ending = set(tasks)
     for task in ending:
+        task.add_done_callback(look_at)
         task.cancel()
     if ending:
         await asyncio.wait(ending, timeout=LAST_WORDS_SECONDS)
-    for task in ending:
-        if task.done() and not task.cancelled():
-            # Looked at, so that asyncio does not log it as never retrieved.
-            task.exception()
+
+
+def look_at(task: "asyncio.Task[object]") -> None:
+    """Look at what a task nobody waits for came to, so that asyncio does not log it as never retrieved."""
+    if not task.cancelled():
+        task.exception()

@@ -6,6 +6,8 @@ Cancelled while it waits for the first metadata, aiokafka forgets the connection
 import asyncio
 from collections.abc import Coroutine
 
+from service.kafka.closing import look_at
+
 LAST_WORDS_SECONDS = 0.5
 """How long a start that is not wanted any more may still take to come to its end."""
 
@@ -16,6 +18,8 @@ async def start(starting: Coroutine[None, None, None], within_seconds: float) ->
     The caller closes the client, whatever comes of this.
     """
     task = asyncio.ensure_future(starting)
+    # Who is cancelled twice does not see its end.
+    task.add_done_callback(look_at)
     try:
         await asyncio.wait({task}, timeout=within_seconds)
         if not task.done():

@@ -129,7 +129,7 @@ class RequestSettings(Group):
 
 
 class SubmitSettings(Group):
-    """What to do with a submit whose answer was lost: the provider may have made, and billed, a task."""
+    """What to do with a submit whose answer was lost: the provider may have done the work, and billed it."""
 
     on_uncertain: Literal["reconcile", "resubmit", "fail"] = Field(
         default="reconcile",

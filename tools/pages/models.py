@@ -3,7 +3,16 @@
 from collections.abc import Iterator, Sequence
 
 from service.contract.family_options import OPTIONS
-from service.contract.models import MODELS, Family, Gives, ModelInfo, Way, known_models, models_of
+from service.contract.models import (
+    MODELS,
+    UNKNOWN_RATE,
+    Family,
+    Gives,
+    ModelInfo,
+    Way,
+    known_models,
+    models_of,
+)
 
 INTRODUCTION = """\
 # Models
@@ -27,15 +36,16 @@ than the model's the provider says that the model is not there; the failure then
 ## What they take and give
 """
 
-AFTER = """\
+AFTER = f"""\
 
+- *Hotwords*: the vendor's limit for one list; what fits into the 32 KiB of `options` is some 700 words.
 - *Speakers* come with `diarization_enabled`, *words* of qwen-asr-filetrans with `enable_words`.
 - *Asked by* **file task**: a submit makes a task that is polled, and that survives a crash of ours without a
   second bill. **short audio** and **omni**: one call answers with the transcript. Such a call cannot be taken
   up again: one that a crash or a broken connection loses is made, and billed, again, at most twice more for a
   file, and counted by `scribe_uncertain_submits_total`.
 - Omni is billed by tokens; `billed_seconds` is worked out from the audio tokens and marked `estimated`.
-- Submits a minute are the account's. Where the vendor documents none, 60 is ours.
+- Submits a minute are the account's. Where the vendor documents none, {UNKNOWN_RATE} is ours.
 
 ## Options
 

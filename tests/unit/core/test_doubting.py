@@ -40,7 +40,7 @@ def ending_of(answer: Transition) -> FailureEnding:
     assert answer.durable
     assert not answer.steps
     assert isinstance(answer.job.ending, FailureEnding)
-    assert answer.job.ending.message.endswith("the provider may have made, and billed, a task")
+    assert answer.job.ending.message.endswith("the provider may have done the work, and billed it")
     return answer.job.ending
 
 
