@@ -83,7 +83,11 @@ async def test_every_client_of_the_service_gets_in(
 
     assert await delivered(cluster, topics) == [b"request"]
     await commit_a_transaction(cluster, topics)
-    assert [record.value for record in await records_of(secured.bootstrap, topics.results)] == [b"outcome"]
+    async with asyncio.timeout(FAR_SECONDS):
+        # A commit is answered before its markers are in the topics.
+        while not (found := await records_of(secured.bootstrap, topics.results)):
+            await asyncio.sleep(0.05)
+    assert [record.value for record in found] == [b"outcome"]
 
 
 async def delivered(cluster: ClusterConfig, topics: Topics) -> list[bytes | None]:
