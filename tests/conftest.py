@@ -1,5 +1,11 @@
 """For every test: no outer environment, no foreign address, nothing left behind, no silent skip."""
 
+from hypothesis import settings
+
+# Timings never decide a test: on a busy machine any example may take a while.
+settings.register_profile("scribe", deadline=None)
+settings.load_profile("scribe")
+
 pytest_plugins = [
     "tests.brokers",
     "tests.secured",

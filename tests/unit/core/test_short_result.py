@@ -135,3 +135,9 @@ def test_what_is_no_transcript_is_told_without_its_text(family: Family, document
 def test_halves_of_surrogate_pairs_are_replaced() -> None:
     assert channel_of(chat([{"text": "a\ud83d"}])).text == "a\ufffd"
     assert channel_of(chat("a", [{"language": "\udc00"}])).language == "\ufffd"
+
+
+def test_a_chat_answer_that_was_cut_off_says_so() -> None:
+    transcript = normalise(chat("Good", finish_reason="length"), Family.QWEN_ASR)
+    assert is_cut_off(transcript)
+    assert transcript.channels[0].text == "Good"

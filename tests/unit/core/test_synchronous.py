@@ -185,3 +185,10 @@ def test_its_outcome_is_a_failure_with_the_models_name_when_it_fails() -> None:
     assert outcome is not None
     assert isinstance(outcome.body, Failure)
     assert (outcome.body.code, outcome.body.model) == (FailureCode.AUDIO_TOO_LARGE, "qwen3-asr-flash")
+
+
+def test_a_text_that_the_model_did_not_finish_carries_a_warning() -> None:
+    cut = replace(transcript("Hello."), provider_extra={"finish_reason": "length"})
+    body = job_outcome(advance(calling(), Transcribed(cut), moment()).job, None, NOW_MS, OutcomeRules()).body
+    assert isinstance(body, Result)
+    assert [notice.code for notice in body.warnings] == ["text_cut"]
