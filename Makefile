@@ -60,6 +60,10 @@ mutants: $(VENV)/.dev tools ## take each protection away and show that its test 
 chaos: $(VENV)/.dev ## crash workers for MINUTES=10 by a schedule from SEED=n; MODE=at_least_once BROKER=kafka NODES=1
 	@$(BIN)/python -m tests.chaos $(foreach name,seed minutes mode broker nodes members burners,$(call option,$(name)))
 
+.PHONY: hostile
+hostile: $(VENV)/.dev tools ## send N=2000 hostile records, and N hostile answers, through a service on real Kafka; SEED=n
+	@$(BIN)/python -m tests.hostile $(foreach name,n seed,$(call option,$(name)))
+
 .PHONY: live
 live: $(VENV)/.demo ## ask the real provider what its documents leave open, for cents: KEY_FILE=path CONFIRM=yes OUT=table.md
 	@$(BIN)/python -m tools.live

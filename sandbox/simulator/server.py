@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import cast
 
 from starlette.applications import Starlette
+from starlette.types import ASGIApp
 from uvicorn import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
@@ -52,8 +53,13 @@ class _Protocol(H11Protocol):
 
 
 @contextlib.asynccontextmanager
-async def serve(config: SimulatorConfig | None = None) -> AsyncIterator[Simulator]:
-    """Serve until the context ends; OSError when the port is taken."""
+async def serve(
+    config: SimulatorConfig | None = None, wrap: Callable[[ASGIApp], ASGIApp] | None = None
+) -> AsyncIterator[Simulator]:
+    """Serve until the context ends; OSError when the port is taken.
+
+    `wrap` puts an application of the caller's around the simulator's, which then sees every call.
+    """
     config = config or SimulatorConfig()
     with _listening(config.host, config.port) as listener:
         state = SimulatorState(
@@ -62,11 +68,13 @@ async def serve(config: SimulatorConfig | None = None) -> AsyncIterator[Simulato
             quotas=Quotas(config),
             origin=config.public_origin or _origin(listener),
         )
-        async with _engine(state) as engine, _http(_app(state, engine), listener):
-            try:
-                yield Simulator(state)
-            finally:
-                state.closing.set()
+        async with _engine(state) as engine:
+            app = _app(state, engine)
+            async with _http(wrap(app) if wrap else app, listener):
+                try:
+                    yield Simulator(state)
+                finally:
+                    state.closing.set()
 
 
 @contextlib.asynccontextmanager
@@ -108,7 +116,7 @@ async def _engine(state: SimulatorState) -> AsyncIterator[Engine]:
 
 
 @contextlib.asynccontextmanager
-async def _http(app: Starlette, listener: socket.socket) -> AsyncIterator[None]:
+async def _http(app: ASGIApp, listener: socket.socket) -> AsyncIterator[None]:
     """Serve an application on a socket with uvicorn's protocol but without its process-wide server,
     which takes over signals and needs a quarter of a second to stop."""
     settings = Config(app, lifespan="off", access_log=False, log_config=None, ws="none", date_header=False)
