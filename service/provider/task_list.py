@@ -6,6 +6,7 @@ the last 24 hours.
 
 from pydantic import JsonValue
 
+from service.contract import untrusted
 from service.core.task import ListedTask, TaskPage, TaskStatus, Trouble
 from service.provider.answers import Answer, error_in, object_of, text, trouble_of
 
@@ -34,19 +35,15 @@ def read_page(answer: Answer, host: str) -> TaskPage | Trouble:
     tasks = [task for row in rows if (task := _read_row(row)) is not None]
     if len(tasks) < len(rows):
         return _UNREADABLE
-    return TaskPage(tuple(tasks), _whole(document.get("total")))
+    return TaskPage(tuple(tasks), untrusted.row_count(document.get("total")))
 
 
 def _read_row(row: JsonValue) -> ListedTask | None:
     """A status that we do not know counts as RUNNING: the task may still become anything."""
     if not isinstance(row, dict):
         return None
-    task_id, created_ms = text(row, "task_id"), _whole(row.get("gmt_create"))
+    task_id, created_ms = text(row, "task_id"), untrusted.epoch_ms(row.get("gmt_create"))
     if task_id is None or created_ms is None:
         return None
     status = _STATUSES.get(text(row, "status") or "", TaskStatus.RUNNING)
     return ListedTask(task_id, status, created_ms)
-
-
-def _whole(value: JsonValue) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
