@@ -22,7 +22,7 @@ def list_path(page_no: int) -> str:
 
 
 def read_page(answer: Answer, host: str) -> TaskPage | Trouble:
-    """A page, whole: with a row that cannot be read it counts as none, since that may be the one."""
+    """A page; a row that cannot be read is counted, since that may be the one that is looked for."""
     if not answer.is_success:
         return trouble_of(answer, host)
     document = object_of(answer.body)
@@ -33,9 +33,9 @@ def read_page(answer: Answer, host: str) -> TaskPage | Trouble:
     if not isinstance(rows, list):
         return error_in(document) or _UNREADABLE
     tasks = [task for row in rows if (task := _read_row(row)) is not None]
-    if len(tasks) < len(rows):
+    if rows and not tasks:
         return _UNREADABLE
-    return TaskPage(tuple(tasks), untrusted.row_count(document.get("total")))
+    return TaskPage(tuple(tasks), untrusted.row_count(document.get("total")), len(rows) - len(tasks))
 
 
 def _read_row(row: JsonValue) -> ListedTask | None:
