@@ -79,6 +79,8 @@ class FailureCode(StrEnum):
     """The result's URL is one the fetch guard does not open: see `SCRIBE_FETCH__HOSTS`."""
     RESULT_UNREADABLE = "result_unreadable"
     """The result file could not be fetched or is not a transcript."""
+    INTERNAL_ERROR = "internal_error"
+    """A fault of Scribe itself; it may be billed. Report the log's `internal_error` line, then replay it."""
     RESULT_TOO_LARGE = "result_too_large"
     """No form of the transcript fits the results topic: raise its max.message.bytes, then replay."""
 

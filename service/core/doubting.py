@@ -14,6 +14,7 @@ from service.core.ending import FailureEnding
 from service.core.events import (
     Adopted,
     CancelAsked,
+    HandlingFailed,
     NotFound,
     OutOfReach,
     Reconcile,
@@ -27,6 +28,7 @@ from service.core.moment import (
     Doubt,
     Moment,
     Transition,
+    end_internally,
     expire,
     fail,
     finish,
@@ -104,6 +106,11 @@ def cancel_uncertain(job: Job, _event: CancelAsked, _moment: Moment) -> Transiti
 def expire_uncertain(job: Job, event: object, moment: Moment) -> Transition:
     """End the job because its deadline has passed."""
     return _end_in_doubt(expire(job, event, moment), Doubt.EXPIRED)
+
+
+def end_uncertain_internally(job: Job, event: HandlingFailed, moment: Moment) -> Transition:
+    """End the job for a fault of ours."""
+    return _end_in_doubt(end_internally(job, event, moment), Doubt.FAILED)
 
 
 def _doubt(job: Job, message: str, first_ms: int, out_ms: int, moment: Moment) -> Transition:

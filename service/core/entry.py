@@ -155,7 +155,10 @@ def encode_owner(owner: Owner) -> bytes:
 
 def decode(key: str, value: bytes) -> Entry:
     """Read one entry back; raises `ValueError`, `KeyError` or `TypeError` for what we did not write."""
-    data = json.loads(value)
+    try:
+        data = json.loads(value)
+    except RecursionError as error:
+        raise ValueError("nested too deep to be ours") from error
     if key == OWNER_KEY:
         return Owner(data["epoch"], data["member"])
     if key == CURSOR_KEY:

@@ -132,6 +132,13 @@ class DeadlinePassed:
 
 
 @dataclass(frozen=True, slots=True)
+class HandlingFailed:
+    """A fault of ours kept another event of the job from being handled, again and again."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Restored:
     """The job was read back from the journal by a new owner."""
 
@@ -158,6 +165,7 @@ Event = (
     | FetchFailed
     | CancelAsked
     | DeadlinePassed
+    | HandlingFailed
     | Restored
     | Published
 )

@@ -2,9 +2,9 @@
 
 Rules this module guarantees:
 
-1. A reading that may have missed a task is not complete: a page failed, its order shows that rows moved
-   between two pages, it holds fewer rows than it says, it shows tasks of the future, or it does not show a
-   task of ours that must be there, at the time at which it was made.
+1. A reading that may have missed a task is not complete: a page failed, a row could not be read, its order
+   shows that rows moved between two pages, it holds fewer rows than it says, it shows tasks of the future,
+   or it does not show a task of ours that must be there, at the time at which it was made.
 2. A reading that is not complete is still worth what it shows.
 """
 
@@ -52,6 +52,7 @@ class Reading:
 
     def add(self, page: TaskPage, latest_ms: float) -> None:
         """Take the next page; `latest_ms` is what the vendor's clock says by now, at the most."""
+        self._is_broken |= page.unreadable > 0
         if not page.tasks:
             self.is_over = True
             return

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Literal
 
 from service.core.ending import Ending, FailureEnding
-from service.core.events import QueueSubmit, Step
+from service.core.events import HandlingFailed, QueueSubmit, Step
 from service.core.job import Job, State
 from service.core.retry import Backoff
 from service.core.schedule import LookSchedule
@@ -82,8 +82,9 @@ class Transition:
 
 
 def finish(job: Job, ending: Ending, *steps: Step) -> Transition:
-    """Decide how the job ends."""
-    if job.must_be_result and isinstance(ending, FailureEnding):
+    """Decide how the job ends; a fault of ours keeps its name, whatever may be out already."""
+    is_ours = isinstance(ending, FailureEnding) and ending.code is FailureCode.INTERNAL_ERROR
+    if job.must_be_result and isinstance(ending, FailureEnding) and not is_ours:
         ending = replace(ending, code=FailureCode.RESULT_EXPIRED)
     return Transition(replace(job, state=State.FINISHING, ending=ending), durable=True, steps=steps)
 
@@ -149,3 +150,9 @@ def expire(job: Job, _event: object, _moment: Moment) -> Transition:
     stage = STAGE_OF.get(job.state, Stage.SUBMIT)
     message = f"the deadline passed while the job was {job.state}"
     return finish(job, FailureEnding(stage, FailureCode.DEADLINE_EXCEEDED, message, retryable=True))
+
+
+def end_internally(job: Job, event: HandlingFailed, _moment: object) -> Transition:
+    """End the job for a fault of ours; a task that it has goes on, and the failure names it."""
+    stage = STAGE_OF.get(job.state, Stage.SUBMIT)
+    return finish(job, FailureEnding(stage, FailureCode.INTERNAL_ERROR, event.message, retryable=True))

@@ -11,7 +11,7 @@ Rules this module guarantees:
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -60,12 +60,20 @@ class OutcomeRules:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One record for the results or the failures topic."""
+    """One record for the results or the failures topic.
+
+    What cannot be encoded is no outcome: it raises here, where the job is at hand, and not while publishing.
+    """
 
     id: str
     key: str
     body: Result | Failure
     headers: tuple[tuple[str, bytes], ...]
+    value: bytes = field(init=False, repr=False, compare=False)
+    """The body as it is published."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "value", self.body.to_bytes())
 
     @property
     def is_result(self) -> bool:

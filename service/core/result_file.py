@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from pydantic import JsonValue
 
+from service.contract import untrusted
 from service.contract.models import Family
 from service.contract.scrub import without_queries
 from service.contract.speech import AudioProperties, Channel, Sentence, Transcript, Word
@@ -32,7 +33,7 @@ class Fields:
     def integer(self, name: str) -> int | None:
         """The whole number under `name`."""
         value = self._left.get(name)
-        number = _integer(value)
+        number = untrusted.whole_number(value)
         if value is None or number is not None:
             self.drop(name)
         return number
@@ -42,7 +43,7 @@ class Fields:
         value = self._left.get(name)
         if not isinstance(value, list):
             return None
-        numbers = tuple(number for item in value if (number := _integer(item)) is not None)
+        numbers = tuple(number for item in value if (number := untrusted.whole_number(item)) is not None)
         if len(numbers) != len(value):
             return None
         self.drop(name)
@@ -126,7 +127,9 @@ def read_sentences(given: JsonValue) -> tuple[Sentence, ...] | None:
     if not isinstance(given, list):
         return None
     sentences = []
-    first_id = _integer(given[0].get("sentence_id")) if given and isinstance(given[0], dict) else None
+    first_id = (
+        untrusted.whole_number(given[0].get("sentence_id")) if given and isinstance(given[0], dict) else None
+    )
     for position, raw in enumerate(given):
         expected_id = first_id + position if first_id in (0, 1) else None
         sentence = _sentence(raw, position + 1, expected_id) if isinstance(raw, dict) else None
@@ -178,6 +181,8 @@ def _word(raw: JsonValue) -> Word | None:
     if (
         type(begin_ms) is int
         and type(end_ms) is int
+        and 0 <= begin_ms <= untrusted.MAX_WHOLE
+        and 0 <= end_ms <= untrusted.MAX_WHOLE
         and type(text) is str
         and type(mark) is str
         and len(raw) == 4
@@ -192,17 +197,6 @@ def _unusual_word(fields: Fields) -> Word | None:
         return None
     text, mark = fields.text("text") or "", fields.text("punctuation")
     return Word(begin_ms, end_ms, text, mark, fields.extra())
-
-
-def _integer(value: JsonValue) -> int | None:
-    """Whole numbers as they are, fractions rounded, digits in a string read; None for all else."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        return value
-    if isinstance(value, str):
-        return int(value) if value.isascii() and value.isdigit() and len(value) <= 18 else None
-    return round(value) if isinstance(value, float) and abs(value) < 2**63 else None
 
 
 def joined(sentences: Sequence[Sentence]) -> str:

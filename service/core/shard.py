@@ -104,11 +104,11 @@ class Shard:
 
     def open_request(self, jobs: Iterable[Job]) -> Change:
         """Take the jobs of a new request, or those of a known one that were not known yet."""
-        moves: list[Move] = []
-        for job in jobs:
+        new = [(job, QueueSubmit(job.key, job.due_ms)) for job in jobs]
+        moves = tuple(Move(str(job.key), encode_job(job), steps=(step,)) for job, step in new)
+        for job, _ in new:
             self._hold(job)
-            moves.append(Move(str(job.key), encode_job(job), steps=(QueueSubmit(job.key, job.due_ms),)))
-        return Change(tuple(moves))
+        return Change(moves)
 
     def _tally(self, request: RequestKey, of: Spec | Marker) -> Tally:
         return self.tallies.setdefault(request, Tally(of.digest, of.job_count))
@@ -123,7 +123,10 @@ class Shard:
             self.remembered_jobs -= tally.job_count
 
     def apply(self, key: JobKey, event: Event, moment: Moment) -> Change:
-        """Let one job meet one event; an event for a job that is gone changes nothing."""
+        """Let one job meet one event; an event for a job that is gone changes nothing.
+
+        Where this raises, nothing has changed.
+        """
         job = self.jobs.get(key)
         if job is None:
             return Change()
@@ -131,24 +134,24 @@ class Shard:
 
     def _record(self, transition: Transition, moment: Moment) -> Change:
         job = transition.job
-        self.jobs[job.key] = job
-        if not transition.durable:
-            return Change(steps=transition.steps)
-        if job.state is State.FINISHING:
+        if transition.durable and job.state is State.FINISHING:
             return Change((self._finish(job, transition.steps, moment),), doubts=transition.doubts)
-        move = Move(str(job.key), encode_job(job), steps=transition.steps)
-        return Change((move,), doubts=transition.doubts)
+        if transition.durable:
+            move = Move(str(job.key), encode_job(job), steps=transition.steps)
+            change = Change((move,), doubts=transition.doubts)
+        else:
+            change = Change(steps=transition.steps)
+        self.jobs[job.key] = job
+        return change
 
     def _finish(self, job: Job, steps: tuple[Step, ...], moment: Moment) -> Move:
         tally = self.tallies[job.key.request]
         is_last = len(tally.ended.keys() | {job.file_index}) >= tally.job_count
         tallied = job.tallied or Tallied(billed_seconds(job), carries_summary=is_last)
-        finishing = self.jobs[job.key] = replace(job, tallied=tallied)
-        succeeded = isinstance(job.ending, ResultEnding)
-        marker = tally.ended[job.file_index] = _marker(finishing, tallied, succeeded, moment)
-        self.spend.add(marker.finished_ms, marker.billed_seconds)
-        summary = tally.summary() if tallied.carries_summary else None
-        return Move(
+        finishing = replace(job, tallied=tallied)
+        marker = _marker(finishing, tallied, isinstance(job.ending, ResultEnding), moment)
+        summary = tally.summary_with(marker) if tallied.carries_summary else None
+        move = Move(
             str(job.key),
             encode_marker(marker),
             finishing=encode_job(finishing),
@@ -156,6 +159,11 @@ class Shard:
             steps=steps,
             job_key=job.key,
         )
+        # Nothing raises from here on: an outcome that cannot be made has changed nothing.
+        self.jobs[job.key] = finishing
+        tally.ended[job.file_index] = marker
+        self.spend.add(marker.finished_ms, marker.billed_seconds)
+        return move
 
     def settle(self, key: JobKey, moment: Moment) -> None:
         """Forget a job whose outcome and marker are durable; its marker stays for the window."""
@@ -163,8 +171,8 @@ class Shard:
         if job is None:
             return
         advance(job, Published(), moment)
-        del self.jobs[key]
         tally = self.tallies[key.request]
+        del self.jobs[key]
         tally.open.discard(key.file_index)
         if not tally.open:
             self._remember(key.request, moment.now_ms)

@@ -1,6 +1,6 @@
 """How far one request has come: which of its jobs are open, how the others ended, and the sum of it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from service.core.entry import Marker
 from service.messages import RequestSummary
@@ -29,10 +29,15 @@ class Tally:
         """Whether every job is known."""
         return len(self.open | self.ended.keys()) >= self.job_count
 
-    def summary(self) -> RequestSummary | None:
-        """The request's summary, once complete."""
-        if not self.is_complete:
+    def summary_with(self, last: Marker) -> RequestSummary | None:
+        """The request's summary, if this ending completes it."""
+        ended = {**self.ended, last.key.file_index: last}.values()
+        if len(ended) < self.job_count:
             return None
-        succeeded = sum(marker.succeeded for marker in self.ended.values())
-        billed = sum(marker.billed_seconds or 0 for marker in self.ended.values())
-        return RequestSummary(succeeded=succeeded, failed=len(self.ended) - succeeded, billed_seconds=billed)
+        succeeded = sum(marker.succeeded for marker in ended)
+        billed = sum(marker.billed_seconds or 0 for marker in ended)
+        return RequestSummary(succeeded=succeeded, failed=len(ended) - succeeded, billed_seconds=billed)
+
+    def copy(self) -> "Tally":
+        """One that goes its own way."""
+        return replace(self, ended=dict(self.ended), open=set(self.open))

@@ -112,10 +112,14 @@ class ListedTask:
 
 @dataclass(frozen=True, slots=True)
 class TaskPage:
-    """One page of the account's list; `total` is what the answer says that all pages hold."""
+    """One page of the account's list; `total` is what the answer says that all pages hold.
+
+    `unreadable` is how many of its rows cannot be read: each may be any task.
+    """
 
     tasks: tuple[ListedTask, ...]
     total: int | None = None
+    unreadable: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from service.core.events import (
     Event,
     Fetched,
     FetchFailed,
+    HandlingFailed,
     Intended,
     Looked,
     LookFailed,
@@ -38,7 +39,7 @@ from service.core.events import (
     VocabularyRefused,
 )
 from service.core.job import Job, State
-from service.core.moment import Moment, Transition, expire
+from service.core.moment import Moment, Transition, end_internally, expire
 from service.errors import IllegalTransition
 
 Answer = Callable[..., Transition]
@@ -81,6 +82,7 @@ _UNSENT: dict[type[Event], Answer] = {
     Restored: sending.queue_again,
     CancelAsked: sending.cancel,
     DeadlinePassed: expire,
+    HandlingFailed: end_internally,
     # A look that was out when the job went back to waiting for another submit.
     Looked: ignore,
     LookFailed: ignore,
@@ -100,6 +102,7 @@ _ROWS: dict[State, dict[type[Event], Answer]] = {
         CancelAsked: sending.note_cancel,
         # The answer to the POST is bounded in time and checks the deadline when it comes.
         DeadlinePassed: ignore,
+        HandlingFailed: end_internally,
         Looked: ignore,
         LookFailed: ignore,
         **_LATE_FETCH,
@@ -113,6 +116,7 @@ _ROWS: dict[State, dict[type[Event], Answer]] = {
         Restored: doubting.doubt_again,
         CancelAsked: doubting.cancel_uncertain,
         DeadlinePassed: doubting.expire_uncertain,
+        HandlingFailed: doubting.end_uncertain_internally,
         Looked: ignore,
         LookFailed: ignore,
     },
@@ -123,6 +127,7 @@ _ROWS: dict[State, dict[type[Event], Answer]] = {
         Restored: watching.look_again,
         CancelAsked: sending.cancel,
         DeadlinePassed: expire,
+        HandlingFailed: end_internally,
         **_LATE_FETCH,
     },
     State.COLLECTING: {
@@ -131,6 +136,7 @@ _ROWS: dict[State, dict[type[Event], Answer]] = {
         FetchFailed: watching.fetch_failed,
         CancelAsked: sending.cancel,
         DeadlinePassed: watching.expire_collecting,
+        HandlingFailed: end_internally,
         Looked: ignore,
         LookFailed: ignore,
     },
@@ -146,6 +152,7 @@ _ROWS: dict[State, dict[type[Event], Answer]] = {
         Restored: resume_finish,
         CancelAsked: ignore,
         DeadlinePassed: ignore,
+        HandlingFailed: ignore,
         Looked: ignore,
         LookFailed: ignore,
         Fetched: ignore,

@@ -22,7 +22,7 @@ class Addressed:
     def outcome(self, outcome: Outcome) -> Outgoing:
         """A result or a failure; its key decides the partition."""
         topic = self.topics.results if outcome.is_result else self.topics.failures
-        return Outgoing(topic, outcome.key.encode(), outcome.body.to_bytes(), None, outcome.headers)
+        return Outgoing(topic, outcome.key.encode(), outcome.value, None, outcome.headers)
 
     def finishing(self, batch: Batch) -> list[Outgoing]:
         """The entries that announce the batch's outcomes."""

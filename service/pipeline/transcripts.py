@@ -1,11 +1,12 @@
 """Transcripts: turn what the provider heard into the event that says so; large ones in a thread."""
 
 import asyncio
-import json
 from functools import partial
+from json import JSONDecodeError
 
 from pydantic import JsonValue
 
+from service.contract import untrusted
 from service.contract.models import model_info
 from service.core.events import Event, Fetched, FetchFailed, SubmitRefused, Transcribed
 from service.core.task import Answered, Trouble
@@ -25,9 +26,9 @@ async def fetched(body: bytes, model: str) -> Event:
 def read_transcript(body: bytes, model: str) -> Event:
     """The result file as an event; what is no transcript is a trouble that names no text of it."""
     try:
-        return Fetched(_normal(json.loads(body), model))
-    except (ValueError, RecursionError) as error:
-        reason = "not JSON" if isinstance(error, json.JSONDecodeError | UnicodeDecodeError) else str(error)
+        return Fetched(_normal(untrusted.parse_json(body), model))
+    except ValueError as error:
+        reason = "not JSON" if isinstance(error, JSONDecodeError | UnicodeDecodeError) else str(error)
         return FetchFailed(_no_transcript("the result file", reason))
 
 
@@ -38,8 +39,8 @@ async def file_url_in(body: bytes) -> str | None:
 
 def _file_url(body: bytes) -> str | None:
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
+        document = untrusted.parse_json(body)
+    except ValueError:
         return None
     found = document.get("file_url") if isinstance(document, dict) else None
     return found if isinstance(found, str) and found else None
@@ -49,7 +50,7 @@ def heard(answer: Answered, model: str) -> Event:
     """The answer of a synchronous model as an event."""
     try:
         return Transcribed(_normal(answer.document, model), answer.bill)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         return SubmitRefused(_no_transcript("the answer", str(error)))
 
 

@@ -3,8 +3,6 @@
 Decides nothing about a job and never raises on odd input.
 """
 
-import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,16 +10,18 @@ from email.utils import parsedate_to_datetime
 
 from pydantic import JsonValue
 
+from service.contract import untrusted
 from service.contract.scrub import scrub
 from service.core.task import Lost, Refused, Trouble
 
 TIMEOUT_CODES = frozenset({"RequestTimeOut", "ResponseTimeout", "InternalError.Timeout"})
 """Codes by which the vendor says that it gave up waiting for itself: the work may be done, and billed."""
 MAX_RETRY_AFTER_SECONDS = 300.0
-"""A longer wish is cut: none is documented, and a wrong header must not stop the service for hours."""
+"""A longer wish counts as none: no page documents one, and a wrong header must not stop us for hours."""
 
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_. -]{0,99}")
-_MAX_COUNT = 10**9
+_YEARS = range(2020, 2100)
+"""A `Date` of another year is no time of day that a server could mean."""
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -40,10 +40,10 @@ class Answer:
 
 
 def object_of(body: bytes) -> dict[str, JsonValue] | None:
-    """The JSON object in `body`, None if it is anything else; invalid UTF-8 is replaced."""
+    """The JSON object in `body`, None if it is anything else or too deep; invalid UTF-8 is replaced."""
     try:
-        document = json.loads(body.decode("utf-8", "replace"))
-    except (ValueError, RecursionError):
+        document = untrusted.parse_json(body.decode("utf-8", "replace"))
+    except ValueError:
         return None
     return document if isinstance(document, dict) else None
 
@@ -121,16 +121,8 @@ def not_as_said(answer: Answer, host: str) -> Refused | Lost:
     return Lost(business) if business.code in TIMEOUT_CODES else Refused(business)
 
 
-def number_in(document: Mapping[str, JsonValue], name: str) -> int | None:
-    """The whole number under `name`, fractions rounded up; None for what is none, or absurd."""
-    value = document.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return math.ceil(value) if 0 <= value <= _MAX_COUNT else None
-
-
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """The delay that the answer asks for, 0 to 300 s; `retry-after-ms` counts before `retry-after`.
+    """The delay that the answer asks for, None unless it is 0 to 300 s; `retry-after-ms` counts first.
 
     A date counts from the answer's own `Date`, so that our clock does not matter. Neither header is
     documented; the vendor's SDK v2 honours both.
@@ -139,15 +131,22 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
     seconds = asked / 1000 if asked is not None else _number(headers.get("retry-after"))
     if seconds is None:
         seconds = _seconds_between(headers.get("date"), headers.get("retry-after"))
-    return None if seconds is None else min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
+    return seconds if seconds is not None and 0 <= seconds <= MAX_RETRY_AFTER_SECONDS else None
 
 
 def _number(value: str | None) -> float | None:
     return float(value) if value and re.fullmatch(r"[0-9]{1,15}(\.[0-9]{1,9})?", value, re.ASCII) else None
 
 
-def _seconds_between(start: str | None, end: str | None) -> float | None:
+def http_date(value: str | None) -> float | None:
+    """A date header in seconds since 1970; None for what is no date of our time."""
     try:
-        return (parsedate_to_datetime(end or "") - parsedate_to_datetime(start or "")).total_seconds()
+        moment = parsedate_to_datetime(value or "")
+        return moment.timestamp() if moment.tzinfo and moment.year in _YEARS else None
     except (ValueError, TypeError, OverflowError):
         return None
+
+
+def _seconds_between(start: str | None, end: str | None) -> float | None:
+    begin_seconds, end_seconds = http_date(start), http_date(end)
+    return None if begin_seconds is None or end_seconds is None else end_seconds - begin_seconds

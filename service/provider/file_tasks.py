@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import JsonValue
 
+from service.contract import untrusted
 from service.contract.models import Family, model_info
 from service.core.task import (
     TERMINAL,
@@ -25,7 +26,6 @@ from service.provider.answers import (
     error_in,
     not_as_said,
     not_served,
-    number_in,
     object_of,
     part,
     text,
@@ -138,5 +138,7 @@ def _billed_seconds(document: Mapping[str, JsonValue]) -> int | None:
     """`usage.duration`, or `usage.seconds` of Qwen-ASR; field reports place usage inside the output too."""
     output = part(document, "output")
     holders = (part(document, "usage"), part(output, "usage"), output)
-    found = (number_in(holder, name) for holder in holders for name in ("duration", "seconds"))
+    found = (
+        untrusted.billed_seconds(holder.get(name)) for holder in holders for name in ("duration", "seconds")
+    )
     return next((seconds for seconds in found if seconds is not None), None)

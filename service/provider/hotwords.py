@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 from pydantic import JsonValue
 
+from service.contract import untrusted
 from service.core.task import Trouble
 from service.core.vocabulary import ListedVocabulary, Vocabulary, VocabularyWord
-from service.provider.answers import Answer, error_in, number_in, object_of, part, text, trouble_of
+from service.provider.answers import Answer, error_in, object_of, part, text, trouble_of
 
 PATH = "/services/audio/asr/customization"
 PAGE_SIZE = 10
@@ -69,7 +70,7 @@ def read_vocabulary(answer: Answer, vocabulary_id: str, host: str) -> Vocabulary
     output = part(object_of(answer.body) or {}, "output")
     rows = output.get("vocabulary")
     words = tuple(
-        VocabularyWord(named, number_in(row, "weight") or 0, text(row, "lang"))
+        VocabularyWord(named, untrusted.token_count(row.get("weight")) or 0, text(row, "lang"))
         for row in (rows if isinstance(rows, list) else [])
         if isinstance(row, dict) and (named := text(row, "text"))
     )

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 
 from pydantic import JsonValue
 
+from service.contract import untrusted
 from service.contract.models import model_info
 from service.core.task import Answered, Bill, Lost, Refused, Trouble
-from service.provider.answers import error_in, number_in, object_of, part, text
+from service.provider.answers import error_in, object_of, part, text
 from service.provider.short_audio import format_of
 
 CALL_PATH = "/chat/completions"
@@ -112,13 +113,13 @@ class Stream:
 
     def _bill(self) -> Bill:
         """Tokens are billed; the seconds of audio follow from the audio tokens, for the spend limit."""
-        audio_tokens = number_in(part(self._usage, "prompt_tokens_details"), "audio_tokens")
+        audio_tokens = untrusted.token_count(part(self._usage, "prompt_tokens_details").get("audio_tokens"))
         info = model_info(self._model)
         rate = None if info is None else info.audio_tokens_per_second
         seconds = None if audio_tokens is None or not rate else math.ceil(audio_tokens / rate)
         return Bill(
             seconds=seconds,
             is_estimated=seconds is not None,
-            input_tokens=number_in(self._usage, "prompt_tokens"),
-            output_tokens=number_in(self._usage, "completion_tokens"),
+            input_tokens=untrusted.token_count(self._usage.get("prompt_tokens")),
+            output_tokens=untrusted.token_count(self._usage.get("completion_tokens")),
         )

@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 
 from pydantic import JsonValue
 
+from service.contract import untrusted
 from service.contract.models import Family, model_info
 from service.core.task import Answered, Bill, Lost, Refused
-from service.provider.answers import Answer, not_as_said, not_served, number_in, object_of, part
+from service.provider.answers import Answer, not_as_said, not_served, object_of, part
 
 CALL_PATH = "/services/aigc/multimodal-generation/generation"
 
@@ -93,5 +94,7 @@ def _billed_seconds(document: Mapping[str, JsonValue]) -> int | None:
     """`usage.seconds` of qwen3-asr-flash, `usage.duration` of the others; the nested form nests both."""
     output = part(document, "output")
     holders = (part(document, "usage"), part(output, "usage"))
-    found = (number_in(holder, name) for holder in holders for name in ("seconds", "duration"))
+    found = (
+        untrusted.billed_seconds(holder.get(name)) for holder in holders for name in ("seconds", "duration")
+    )
     return next((seconds for seconds in found if seconds is not None), None)

@@ -6,6 +6,7 @@ the last 24 hours.
 
 from pydantic import JsonValue
 
+from service.contract import untrusted
 from service.core.task import ListedTask, TaskPage, TaskStatus, Trouble
 from service.provider.answers import Answer, error_in, object_of, text, trouble_of
 
@@ -21,7 +22,7 @@ def list_path(page_no: int) -> str:
 
 
 def read_page(answer: Answer, host: str) -> TaskPage | Trouble:
-    """A page, whole: with a row that cannot be read it counts as none, since that may be the one."""
+    """A page; a row that cannot be read is counted, since that may be the one that is looked for."""
     if not answer.is_success:
         return trouble_of(answer, host)
     document = object_of(answer.body)
@@ -32,21 +33,17 @@ def read_page(answer: Answer, host: str) -> TaskPage | Trouble:
     if not isinstance(rows, list):
         return error_in(document) or _UNREADABLE
     tasks = [task for row in rows if (task := _read_row(row)) is not None]
-    if len(tasks) < len(rows):
+    if rows and not tasks:
         return _UNREADABLE
-    return TaskPage(tuple(tasks), _whole(document.get("total")))
+    return TaskPage(tuple(tasks), untrusted.row_count(document.get("total")), len(rows) - len(tasks))
 
 
 def _read_row(row: JsonValue) -> ListedTask | None:
     """A status that we do not know counts as RUNNING: the task may still become anything."""
     if not isinstance(row, dict):
         return None
-    task_id, created_ms = text(row, "task_id"), _whole(row.get("gmt_create"))
+    task_id, created_ms = text(row, "task_id"), untrusted.epoch_ms(row.get("gmt_create"))
     if task_id is None or created_ms is None:
         return None
     status = _STATUSES.get(text(row, "status") or "", TaskStatus.RUNNING)
     return ListedTask(task_id, status, created_ms)
-
-
-def _whole(value: JsonValue) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -10,10 +10,11 @@ from email.utils import parsedate_to_datetime
 
 from pydantic import JsonValue
 
+from service.contract import untrusted
 from service.contract.models import Family
 from service.core.task import FileView, TaskView, Trouble
 from service.core.transcript import normalise
-from service.provider.answers import number_in, part
+from service.provider.answers import part
 from tools.live import questions as q
 from tools.live.account import Account, called
 from tools.live.questions import Question, Seen
@@ -36,7 +37,7 @@ async def lists(account: Account) -> Answers:
         yield q.LIST_KEY, Seen(called(page) if isinstance(page, Trouble) else "neither")
         return
     yield q.LIST_KEY, Seen(keys[0])
-    size = number_in(document, "page_size") or 0
+    size = untrusted.token_count(document.get("page_size")) or 0
     yield q.PAGE_SIZE, Seen("smaller" if 0 < size < 100 else str(size), f"{size}, {len(page.tasks)} rows")
     last = await provider.list_tasks(99_999)
     if isinstance(last, Trouble):

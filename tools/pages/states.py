@@ -92,6 +92,7 @@ def _sample_jobs(state: State) -> Iterator[Job]:
 
 def _sample_events() -> Iterator[Event]:
     yield from (events.Intended(0), events.Submitted("t", 1), events.CancelAsked(), events.DeadlinePassed())
+    yield events.HandlingFailed("")
     yield from (events.Restored(), events.Published(), events.Fetched(empty_transcript()))
     yield events.Transcribed(empty_transcript())
     yield events.VocabularyRefused(Trouble("NotFound", "", 404))

@@ -141,3 +141,12 @@ def test_a_complete_reading_has_missed_nothing_whatever_comes_and_goes(
 @given(st.floats(0, 9), st.lists(st.tuples(st.floats(0, 9), st.floats(0, 9)), max_size=3))
 def test_a_moment_is_within_when_one_span_holds_it(at: float, spans: list[tuple[float, float]]) -> None:
     assert is_within(at, spans) == bool([span for span in spans if span[0] <= at <= span[1]])
+
+
+def test_a_row_that_cannot_be_read_may_be_any_task_and_the_others_still_count() -> None:
+    reading = Reading(ALL, {})
+    reading.add(TaskPage(tasks(9, 8), 3, unreadable=1), NOW)
+    reading.add(TaskPage((), 3), NOW)
+    assert set(reading.found) == {"t9", "t8"}
+    assert reading.is_over
+    assert not reading.is_complete

@@ -171,7 +171,7 @@ def test_only_the_last_outcome_of_a_request_carries_its_summary() -> None:
 
 
 def test_a_request_that_is_not_complete_has_no_summary() -> None:
-    assert Tally("d", 2).summary() is None
+    assert Tally("d", 2).summary_with(Marker(JobKey("r", 0, 0), "d", 2, True, 1, 0)) is None
 
 
 def test_a_settled_job_leaves_its_marker_and_is_gone() -> None:

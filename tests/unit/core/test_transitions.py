@@ -14,6 +14,7 @@ from service.core.events import (
     Event,
     Fetched,
     FetchFailed,
+    HandlingFailed,
     Intended,
     Looked,
     LookFailed,
@@ -53,6 +54,7 @@ EXAMPLES: dict[type[Event], Event] = {
     FetchFailed: FetchFailed(TROUBLE),
     CancelAsked: CancelAsked(),
     DeadlinePassed: DeadlinePassed(),
+    HandlingFailed: HandlingFailed("a fault of Scribe itself (KeyError)"),
     Restored: Restored(),
     Published: Published(),
 }

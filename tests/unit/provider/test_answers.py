@@ -60,9 +60,10 @@ def test_a_message_is_scrubbed() -> None:
         ({"retry-after": "7"}, 7.0),
         ({"retry-after": "1.5"}, 1.5),
         ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
-        ({"retry-after": "86400"}, 300.0),
+        ({"retry-after": "300"}, 300.0),
+        ({"retry-after": "86400"}, None),
         ({"retry-after": "Tue, 24 Nov 2026 03:00:20 GMT", "date": "Tue, 24 Nov 2026 03:00:00 GMT"}, 20.0),
-        ({"retry-after": "Tue, 24 Nov 2026 03:00:00 GMT", "date": "Tue, 24 Nov 2026 03:00:20 GMT"}, 0.0),
+        ({"retry-after": "Tue, 24 Nov 2026 03:00:00 GMT", "date": "Tue, 24 Nov 2026 03:00:20 GMT"}, None),
         ({"retry-after": "Tue, 24 Nov 2026 03:00:20 GMT"}, None),
         ({"retry-after": "Tue, 24 Nov 2026 03:00:20", "date": "Tue, 24 Nov 2026 03:00:00 GMT"}, None),
         ({"retry-after": "soon", "date": "Tue, 24 Nov 2026 03:00:00 GMT"}, None),
@@ -84,7 +85,7 @@ def test_no_header_makes_the_delay_unbounded(value: str, date: str) -> None:
     assert seconds is None or 0 <= seconds <= 300
 
 
-@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' + b"9" * 5_000 + b"}", b"{", b"NaN"])
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' + b"[" * 64 + b"]" * 64 + b"}", b"{", b"NaN"])
 def test_json_that_a_parser_chokes_on_is_no_object(body: bytes) -> None:
     assert object_of(body) is None
 

@@ -1,4 +1,4 @@
-"""The wire shape of the account's list: a page is read whole, or it counts as none."""
+"""The wire shape of the account's list: what cannot be read of a page is counted."""
 
 import json
 
@@ -43,10 +43,18 @@ def test_a_status_that_nobody_knows_may_still_become_anything(status: object) ->
         {**ROW, "task_id": ""},
         {**ROW, "gmt_create": "2026-03-02"},
         {**ROW, "gmt_create": None},
+        {**ROW, "gmt_create": -1},
+        {**ROW, "gmt_create": 1.5},
+        {**ROW, "gmt_create": 10**40},
     ],
 )
-def test_a_page_with_a_row_that_cannot_be_read_counts_as_none(row: object) -> None:
+def test_a_row_that_cannot_be_read_does_not_void_its_page(row: object) -> None:
     read = page({"data": [ROW, row]})
+    assert read == TaskPage((ListedTask("t1", TaskStatus.SUCCEEDED, 1_772_417_701_113),), None, unreadable=1)
+
+
+def test_a_page_without_one_row_that_can_be_read_counts_as_none() -> None:
+    read = page({"data": [{"task_id": "t1"}, 7]})
     assert isinstance(read, Trouble)
     assert read.code == "unexpected_answer"
 

@@ -1,0 +1,108 @@
+"""Reads JSON and numbers that others wrote, within bounds; what lies outside of them is unknown, never bent.
+
+`strict_json` refuses a request for one odd number. An answer that is paid for is not thrown away for one:
+the number is null, and the rest counts.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable
+
+from pydantic import JsonValue
+
+from service.contract.strict_json import MAX_DEPTH, MAX_NUMBER_CHARS
+
+MAX_WHOLE = 2**31 - 1
+"""Milliseconds, rates, ids: 24 days, and what consumers in other languages can hold."""
+MAX_TOKENS = 10**9
+MAX_BILLED_SECONDS = 10_000_000
+"""A hundred files of 24 h: a larger bill is a fault, and would stop a day's spending."""
+MAX_EPOCH_MS = 4_102_444_800_000
+"""The year 2100."""
+
+_DIGITS = re.compile(r"[0-9]{1,18}", re.ASCII)
+
+
+def parse_json(text: str | bytes) -> JsonValue:
+    """The document; numbers that are not finite, or have too many digits, are null.
+
+    Raises ValueError for what is not JSON, or nested more than `MAX_DEPTH` deep.
+    """
+    try:
+        document: JsonValue = json.loads(text, parse_int=_int, parse_float=_float, parse_constant=_null)
+    except RecursionError:
+        raise _too_deep() from None
+    if _is_too_deep(document):
+        raise _too_deep()
+    return document
+
+
+def whole_number(value: JsonValue) -> int | None:
+    """Milliseconds, a rate or an id: 0 to `MAX_WHOLE`; fractions are rounded, digits in a string read."""
+    is_text = isinstance(value, str) and _DIGITS.fullmatch(value)
+    return _whole(int(str(value)) if is_text else value, MAX_WHOLE, round)
+
+
+def token_count(value: JsonValue) -> int | None:
+    """Tokens that the provider bills, or a weight: 0 to `MAX_TOKENS`, begun ones in full."""
+    return _whole(value, MAX_TOKENS, math.ceil)
+
+
+def billed_seconds(value: JsonValue) -> int | None:
+    """Seconds that the provider bills: 0 to `MAX_BILLED_SECONDS`, begun ones in full."""
+    return _whole(value, MAX_BILLED_SECONDS, math.ceil)
+
+
+def epoch_ms(value: JsonValue) -> int | None:
+    """A moment in milliseconds since 1970, up to `MAX_EPOCH_MS`; nothing is rounded."""
+    return _whole(value, MAX_EPOCH_MS, _exactly)
+
+
+def row_count(value: JsonValue) -> int | None:
+    """How many rows a list has: 0 to `MAX_WHOLE`; nothing is rounded."""
+    return _whole(value, MAX_WHOLE, _exactly)
+
+
+def _whole(value: JsonValue, most: int, rounded: Callable[[float], int | None]) -> int | None:
+    """The number if it is one and within bounds, which NaN is not; True is no number."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
+        return None
+    return rounded(value)
+
+
+def _exactly(number: float) -> int | None:
+    return int(number) if number == int(number) else None
+
+
+def _int(literal: str) -> int | None:
+    return int(literal) if len(literal) <= MAX_NUMBER_CHARS else None
+
+
+def _float(literal: str) -> float | None:
+    number = float(literal)
+    return number if math.isfinite(number) else None
+
+
+def _null(_name: str) -> None:
+    return None
+
+
+def _is_too_deep(document: JsonValue) -> bool:
+    """Level by level, since a walk down would meet the interpreter's own bound."""
+    level = [document]
+    for _ in range(MAX_DEPTH):
+        level = [item for each in level for item in _inside(each) if isinstance(item, list | dict)]
+        if not level:
+            return False
+    return True
+
+
+def _inside(value: JsonValue) -> list[JsonValue]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
+
+
+def _too_deep() -> ValueError:
+    return ValueError(f"its arrays and objects are nested more than {MAX_DEPTH} deep")
