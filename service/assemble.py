@@ -12,9 +12,10 @@ from service.core.moment import Rules
 from service.core.outcomes import OutcomeRules
 from service.core.shard import Window
 from service.core.spend import DaySpend, SpendRules
-from service.kafka.client import ClusterConfig, reader
+from service.kafka.client import ClusterConfig
 from service.kafka.consumer import GroupConfig, RequestConsumer
 from service.kafka.journal import TAKEOVERS_AT_ONCE, Journal
+from service.kafka.lasting import LastingReader
 from service.kafka.producer import Producer
 from service.kafka.survey import JournalSurveyor
 from service.kafka.tail import Tail
@@ -146,15 +147,15 @@ async def connected(process: Process, layout: Layout) -> AsyncIterator[Parts]:
     producer = await _producer(settings, cluster)
     async with (
         provider_of(settings) as dashscope,
-        reader(cluster, wait_ms, "read_uncommitted") as consumer,
+        LastingReader(cluster, wait_ms, "read_uncommitted") as watermarks,
     ):
         try:
             journal = Journal(
                 cluster=cluster,
                 topics=topics_of(settings),
                 producer=producer,
-                watermarks=consumer,
-                tail=Tail(consumer, settings.topics.journal, process.clock),
+                watermarks=watermarks,
+                tail=Tail(watermarks, settings.topics.journal, process.clock),
                 member=member_of(settings),
                 on_mismatch=settings.kafka.on_journal_mismatch,
                 limits=layout.limits,
@@ -165,7 +166,7 @@ async def connected(process: Process, layout: Layout) -> AsyncIterator[Parts]:
                 CountedProvider(dashscope, process.metrics, process.clock),
                 CountedVocabularies(dashscope.vocabularies, process.metrics, process.clock),
             )
-            surveyor = JournalSurveyor(cluster, settings.topics.journal, consumer, wait_ms)
+            surveyor = JournalSurveyor(cluster, settings.topics.journal, watermarks, wait_ms)
             yield _parts(process, layout, account, journal, surveyor)
         finally:
             if producer is not None:

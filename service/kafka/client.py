@@ -1,13 +1,13 @@
-"""How this process reaches Kafka: the settings every client shares, and foreign errors made ours."""
+"""How this process reaches Kafka: the settings every client shares, and why a client cannot start."""
 
 import ssl
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import KafkaConnectionError
 from pydantic import SecretStr
 
 from service.errors import ClusterError, ConfigError
@@ -15,15 +15,16 @@ from service.kafka.closing import close_consumer
 from service.kafka.opening import start
 from service.kafka.probe import why_unreachable
 from service.kafka.refusal import reason, sentence
+from service.kafka.translation import translated
 
 __all__ = [
     "REQUEST_TIMEOUT_MS",
     "ClusterConfig",
     "Connection",
+    "cause_of",
     "reaching",
     "reader",
     "reason",
-    "translated",
     "unreachable",
 ]
 
@@ -116,16 +117,12 @@ async def reader(
         await close_consumer(consumer)
 
 
-@contextmanager
-def translated() -> Iterator[None]:
-    """Turn what aiokafka raises, and a bound that was missed, into `ClusterError`."""
-    try:
-        yield
-    except (KafkaError, TimeoutError) as error:
-        raise ClusterError(reason(error)) from error
+def cause_of(error: ClusterError) -> BaseException:
+    """What aiokafka raised, where it was that."""
+    return error.__cause__ or error
 
 
-def unreachable(cluster: ClusterConfig, error: Exception) -> str:
+def unreachable(cluster: ClusterConfig, error: BaseException) -> str:
     """The sentence for a cluster that no client can be connected to, with the setting to check."""
     return sentence(cluster.bootstrap_servers, error, cluster.sasl_username, cluster.sasl_mechanism)
 
@@ -137,7 +134,9 @@ async def reaching(cluster: ClusterConfig) -> AsyncIterator[None]:
     aiokafka's own error for a failed start says only that it failed, so a broker is asked once more.
     """
     try:
-        yield
-    except (KafkaError, TimeoutError) as error:
-        why = await why_unreachable(cluster.connection()) if type(error) is KafkaConnectionError else None
-        raise ConfigError(unreachable(cluster, why or error)) from error
+        with translated():
+            yield
+    except ClusterError as error:
+        cause = cause_of(error)
+        why = await why_unreachable(cluster.connection()) if type(cause) is KafkaConnectionError else None
+        raise ConfigError(unreachable(cluster, why or cause)) from cause

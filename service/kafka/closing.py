@@ -37,7 +37,14 @@ async def close_consumer(consumer: AIOKafkaConsumer) -> None:
 
 def has_died(consumer: AIOKafkaConsumer) -> bool:
     """Whether a task ended that a started consumer cannot do without: it would be silent for ever."""
-    return any(task.done() for task in _tasks(consumer, _LASTING_TASKS))
+    return _is_blind(consumer._client) or any(task.done() for task in _tasks(consumer, _LASTING_TASKS))
+
+
+def look_at_commits() -> None:
+    """Look, when they end, at commits that nobody waits for any more: aiokafka shields them from us."""
+    for task in asyncio.all_tasks():
+        if getattr(task.get_coro(), "__name__", "") == "_do_commit_offsets":
+            task.add_done_callback(look_at)
 
 
 async def stop_producer(producer: AIOKafkaProducer) -> None:
@@ -77,9 +84,9 @@ def trouble_of(producer: AIOKafkaProducer) -> BaseException | None:
 
 
 def is_spent(producer: AIOKafkaProducer) -> bool:
-    """Whether a started producer's sending task has ended: it would take records and send none."""
+    """Whether a task of a started producer has ended: it would take records and send none."""
     sender = producer._sender.sender_task
-    return sender is None or bool(sender.done())
+    return sender is None or bool(sender.done()) or _is_blind(producer.client)
 
 
 async def close_admin(admin: AIOKafkaAdminClient) -> None:
@@ -118,6 +125,11 @@ def _abort(connection: AIOKafkaConnection) -> None:
     """A connection that closes as usual waits until a frozen peer has taken what is in the buffer."""
     if connection._writer is not None:
         connection._writer.transport.abort()
+
+
+def _is_blind(client: AIOKafkaClient) -> bool:
+    """Whether a started client learns no more which brokers there are: who asks it would wait for ever."""
+    return client._sync_task is not None and bool(client._sync_task.done())
 
 
 def _tasks(consumer: AIOKafkaConsumer, names: Iterable[str]) -> "Iterator[asyncio.Task[object]]":

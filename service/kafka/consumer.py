@@ -6,7 +6,7 @@ its shard has no room. `getmany` is called all the while, or the group would thi
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,9 +15,11 @@ from aiokafka.errors import CommitFailedError, IllegalStateError
 
 from service.clock import Clock
 from service.errors import ClusterError, ConfigError
-from service.kafka.client import ClusterConfig, reaching, translated
-from service.kafka.closing import close_consumer, has_died
-from service.kafka.intake import Intake, Taker
+from service.kafka.client import ClusterConfig, reaching
+from service.kafka.closing import close_consumer, has_died, look_at_commits
+from service.kafka.intake import RETRY_SECONDS, Intake, Taker
+from service.kafka.opening import start
+from service.kafka.translation import translated
 
 REBALANCE_TIMEOUT_MS = 25_000
 """Longer than the revocation bound (10 s), shorter than the request timeout that bounds JoinGroup (40 s)."""
@@ -53,7 +55,7 @@ class GroupConfig:
 
 
 class RequestConsumer:
-    """One member of the group."""
+    """One member of the group; its client is made anew where aiokafka's has stopped working."""
 
     def __init__(self, cluster: ClusterConfig, group: GroupConfig, owner: Owner, clock: Clock) -> None:
         self._cluster = cluster
@@ -62,9 +64,65 @@ class RequestConsumer:
         self._clock = clock
         self._committed: dict[TopicPartition, int] = {}
         self._committed_at = 0.0
-        self._bug: BaseException | None = None
-        self._consumer = AIOKafkaConsumer(
-            **cluster.connection(),
+        self._failure: BaseException | None = None
+        """What kept a partition from being handed over, or taken back, as it should."""
+        self._assigned: frozenset[int] = frozenset()
+        self._consumer, self._intake = self._new_client()
+
+    async def start(self) -> None:
+        """Connect, and begin to join the group; raises `ConfigError` when the cluster does not take us.
+
+        Returns before there is an assignment: a join may take as long as the group's other members please.
+        """
+        try:
+            async with reaching(self._cluster):
+                await start(self._consumer.start(), self._cluster.bound_seconds)
+                listener = _Listener(self._on_assigned, self._on_revoked)
+                self._consumer.subscribe([self._group.topic], listener=listener)
+        except ConfigError:
+            await close_consumer(self._consumer)
+            raise
+
+    async def stop(self) -> None:
+        """Leave the group (a static member only goes quiet). Revocation is not called: drain first."""
+        await close_consumer(self._consumer)
+
+    async def run(self, on_turn: Callable[[], None]) -> None:
+        """Poll until cancelled; a cluster that is away is waited for.
+
+        Raises `ConfigError` when the group may not be joined, and whatever the owner raised when it was told
+        about partitions: this member would own them and do nothing.
+        """
+        while True:
+            on_turn()
+            try:
+                if self._failure is not None:
+                    raise self._failure
+                if has_died(self._consumer):
+                    raise ClusterError("the group's consumer has stopped working")
+                await self._intake.poll()
+                await self._commit_sometimes()
+            except ClusterError:
+                await self._renew(on_turn)
+
+    async def _renew(self, on_turn: Callable[[], None]) -> None:
+        """Begin with a new client; what was ours is suspended until the group has spoken again."""
+        await self._owner.revoked(self._assigned)
+        await close_consumer(self._consumer)
+        self._assigned, self._failure = frozenset(), None
+        while True:
+            on_turn()
+            self._consumer, self._intake = self._new_client()
+            try:
+                return await self.start()
+            except ConfigError:
+                # It was well before: the cluster is away.
+                await self._clock.sleep(RETRY_SECONDS)
+
+    def _new_client(self) -> tuple[AIOKafkaConsumer, Intake]:
+        group = self._group
+        consumer = AIOKafkaConsumer(
+            **self._cluster.connection(),
             group_id=group.group_id,
             group_instance_id=group.instance_id,
             enable_auto_commit=False,
@@ -76,48 +134,17 @@ class RequestConsumer:
             max_poll_interval_ms=300_000,
             fetch_max_wait_ms=group.fetch_max_wait_ms,
         )
-        self._intake = Intake(self._consumer, group.topic, owner, clock)
-
-    async def start(self) -> None:
-        """Connect, and begin to join the group; raises `ConfigError` when the cluster does not take us.
-
-        Returns before there is an assignment: a join may take as long as the group's other members please.
-        """
-        try:
-            async with reaching(self._cluster), asyncio.timeout(self._cluster.bound_seconds):
-                await self._consumer.start()
-        except ConfigError:
-            await close_consumer(self._consumer)
-            raise
-        self._consumer.subscribe([self._group.topic], listener=_Listener(self._on_assigned, self._on_revoked))
-
-    async def stop(self) -> None:
-        """Leave the group (a static member only goes quiet). Revocation is not called: drain first."""
-        await close_consumer(self._consumer)
-
-    async def run(self, on_turn: Callable[[], None]) -> None:
-        """Poll until cancelled; a cluster that is away is waited for.
-
-        Raises `ClusterError` when aiokafka has given up for good, `ConfigError` when the group may not be
-        joined, and whatever the owner raised when it was told about partitions: this member would own them
-        and do nothing.
-        """
-        while True:
-            on_turn()
-            if self._bug is not None:
-                raise self._bug
-            if has_died(self._consumer):
-                raise ClusterError("the group's consumer has stopped working")
-            await self._intake.poll()
-            await self._commit_sometimes()
+        return consumer, Intake(consumer, group.topic, self._owner, self._clock)
 
     def release(self, partition: int, offset: int) -> None:
         """Let the partition deliver from `offset` on; ignored when it is not ours any more."""
-        self._intake.release(partition, offset)
+        with suppress(ClusterError), self._noticed():
+            self._intake.release(partition, offset)
 
     def withhold(self, partition: int) -> None:
         """Stop the partition's delivery until it is released again."""
-        self._intake.withhold(partition)
+        with suppress(ClusterError), self._noticed():
+            self._intake.withhold(partition)
 
     async def group_offset(self, partition: int) -> int | None:
         """The group's committed offset, None where there is none."""
@@ -139,7 +166,8 @@ class RequestConsumer:
 
     async def commit(self) -> bool:
         """Write the durable offsets to the group: for lag tools, never for a restore."""
-        assigned = self._consumer.assignment()
+        with translated():
+            assigned = self._consumer.assignment()
         durable = {self._topic_partition(p): offset for p, offset in self._owner.durable_offsets().items()}
         offsets = {
             each: offset
@@ -162,6 +190,8 @@ class RequestConsumer:
             if isinstance(error.__cause__, CommitFailedError | IllegalStateError):
                 return False
             raise
+        finally:
+            look_at_commits()
         return True
 
     async def _commit_sometimes(self) -> None:
@@ -182,11 +212,13 @@ class RequestConsumer:
         with self._noticed():
             self._intake.begin(list(assigned))
             self._committed.clear()
-            self._owner.assigned([each.partition for each in assigned])
+            self._assigned = frozenset(each.partition for each in assigned)
+            self._owner.assigned(sorted(self._assigned))
 
     async def _on_revoked(self, revoked: Collection[TopicPartition]) -> None:
         with self._noticed():
             self._intake.forget()
+            self._assigned = frozenset()
             await self._owner.revoked([each.partition for each in revoked])
 
     @contextmanager
@@ -196,7 +228,7 @@ class RequestConsumer:
             yield
         except BaseException as error:
             if not isinstance(error, asyncio.CancelledError):
-                self._bug = error
+                self._failure = error
             raise
 
 

@@ -7,13 +7,14 @@ raises in between, it goes on behind what was delivered last.
 from typing import Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import GroupAuthorizationFailedError, KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import GroupAuthorizationFailedError, OffsetOutOfRangeError
 
 from service.clock import Clock
 from service.core.record import Record
-from service.errors import ConfigError
+from service.errors import ClusterError, ConfigError
 from service.kafka.records import damaged_record, to_record
 from service.kafka.refusal import reason
+from service.kafka.translation import translated
 
 POLL_MS = 200
 RECORDS_PER_POLL = 100
@@ -53,11 +54,12 @@ class Intake:
 
     def begin(self, assigned: list[TopicPartition]) -> None:
         """Forget what was; deliver nothing of the newly assigned partitions yet. Waits for nothing."""
-        self._consumer.pause(*assigned)
-        self.forget()
-        for each in assigned:
-            # Any position will do, and keeps aiokafka from looking for one; `release` sets the true one.
-            self._consumer.seek(each, 0)
+        with translated():
+            self._consumer.pause(*assigned)
+            self.forget()
+            for each in assigned:
+                # Any position will do, and keeps aiokafka from looking for one; `release` sets the true one.
+                self._consumer.seek(each, 0)
 
     def forget(self) -> None:
         """Deliver nothing any more of any partition."""
@@ -67,28 +69,31 @@ class Intake:
     def release(self, partition: int, offset: int) -> None:
         """Let the partition deliver from `offset` on; ignored when it is not assigned any more."""
         topic_partition = TopicPartition(self._topic, partition)
-        if topic_partition in self._consumer.assignment():
-            self._next[partition] = offset
-            self._full.discard(partition)
-            self._consumer.seek(topic_partition, offset)
-            self._consumer.resume(topic_partition)
+        with translated():
+            if topic_partition in self._consumer.assignment():
+                self._next[partition] = offset
+                self._full.discard(partition)
+                self._consumer.seek(topic_partition, offset)
+                self._consumer.resume(topic_partition)
 
     def withhold(self, partition: int) -> None:
         """Stop the partition's delivery until it is released again."""
         self._next.pop(partition, None)
         topic_partition = TopicPartition(self._topic, partition)
-        if topic_partition in self._consumer.assignment():
-            self._consumer.pause(topic_partition)
+        with translated():
+            if topic_partition in self._consumer.assignment():
+                self._consumer.pause(topic_partition)
 
     async def poll(self) -> None:
         """Deliver what has come, and pause or resume whatever has no room or has it again.
 
         aiokafka returns records without a pause between taking and returning them, so that no rebalance can
         come between a record and its delivery. Raises `ConfigError` when the group is not ours to join: no
-        partition would ever come, and nobody would hear why.
+        partition would ever come, and nobody would hear why; `ClusterError` when the client is out of step.
         """
         try:
-            batches = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=RECORDS_PER_POLL)
+            with translated(OffsetOutOfRangeError, UnicodeDecodeError, GroupAuthorizationFailedError):
+                batches = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=RECORDS_PER_POLL)
         except OffsetOutOfRangeError as error:
             self._rewind()
             self._displace(error)
@@ -97,7 +102,7 @@ class Intake:
             await self._poll_one_by_one()
         except GroupAuthorizationFailedError as error:
             raise ConfigError(reason(error)) from error
-        except KafkaError:
+        except ClusterError:
             self._rewind()
             await self._clock.sleep(RETRY_SECONDS)
             await self._poll_one_by_one()
@@ -114,11 +119,12 @@ class Intake:
         for partition in list(self._next):
             topic_partition = TopicPartition(self._topic, partition)
             try:
-                batches = await self._consumer.getmany(topic_partition, timeout_ms=POLL_MS, max_records=1)
+                with translated(UnicodeDecodeError):
+                    batches = await self._consumer.getmany(topic_partition, timeout_ms=POLL_MS, max_records=1)
             except UnicodeDecodeError:
                 self._deliver_damaged(partition)
                 return
-            except KafkaError:
+            except ClusterError:
                 self._rewind()
                 continue
             self._deliver(partition, batches.get(topic_partition, []))
@@ -129,7 +135,7 @@ class Intake:
             if partition not in self._next:
                 return
             if not self._taker.has_room(partition):
-                self._consumer.seek(TopicPartition(self._topic, partition), self._next[partition])
+                self._seek(partition, self._next[partition])
                 return
             self._next[partition] = record.offset + 1
             self._taker.deliver(partition, [to_record(record)])
@@ -146,6 +152,10 @@ class Intake:
     def _rewind(self) -> None:
         """Go back to what was delivered last: what a failed poll took of other partitions is lost."""
         for partition, offset in self._next.items():
+            self._seek(partition, offset)
+
+    def _seek(self, partition: int, offset: int) -> None:
+        with translated():
             self._consumer.seek(TopicPartition(self._topic, partition), offset)
 
     def _displace(self, error: OffsetOutOfRangeError) -> None:
@@ -156,8 +166,9 @@ class Intake:
 
     def _balance(self) -> None:
         full = {partition for partition in self._next if not self._taker.has_room(partition)}
-        for partition in full - self._full:
-            self._consumer.pause(TopicPartition(self._topic, partition))
-        for partition in (self._full - full) & self._next.keys():
-            self._consumer.resume(TopicPartition(self._topic, partition))
+        with translated():
+            for partition in full - self._full:
+                self._consumer.pause(TopicPartition(self._topic, partition))
+            for partition in (self._full - full) & self._next.keys():
+                self._consumer.resume(TopicPartition(self._topic, partition))
         self._full = full

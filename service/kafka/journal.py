@@ -5,19 +5,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import ConsumerRecord, TopicPartition
 
 from service.core.entry import Stamp
 from service.errors import ClusterError, Fenced, RestoreError
 from service.kafka.addressed import Addressed
-from service.kafka.client import ClusterConfig, reader, translated
+from service.kafka.client import ClusterConfig, reader
 from service.kafka.exactly_once import ExactlyOnceWriter
+from service.kafka.lasting import LastingReader
 from service.kafka.producer import Producer
 from service.kafka.reading import Span, read
 from service.kafka.tail import Tail, stamp_of
 from service.kafka.takeover import Claimant, OnMismatch, Taken, Takeover
 from service.kafka.topics import Topics
 from service.kafka.transactions import Transactions
+from service.kafka.translation import translated
 from service.kafka.writer import AtLeastOnceWriter, Writer
 
 TAKEOVERS_AT_ONCE = 4
@@ -35,7 +37,7 @@ class Journal:
     cluster: ClusterConfig
     topics: Topics
     producer: Producer | None
-    watermarks: AIOKafkaConsumer
+    watermarks: LastingReader
     tail: Tail
     member: str
     on_mismatch: OnMismatch
@@ -52,8 +54,7 @@ class Journal:
             reader(self.cluster, self.fetch_max_wait_ms) as consumer,
         ):
             takeover = Takeover(self.topics, sender, consumer, self.watermarks, self.member, self.on_mismatch)
-            with translated():
-                return await takeover.take(partition, group_offset)
+            return await takeover.take(partition, group_offset)
 
     def writer(self, partition: int, taken: Taken, is_owner: Callable[[], Awaitable[bool]]) -> Writer:
         """The writer of a shard that was taken over; `is_owner` asks the group."""
@@ -96,13 +97,13 @@ class Journal:
                 found.append(record.offset)
 
         async with reader(self.cluster, self.fetch_max_wait_ms) as consumer:
+            end = await self.watermarks.end_offset(journal)
             with translated():
-                end: int = (await self.watermarks.end_offsets([journal]))[journal]
                 consumer.assign([journal])
-                try:
-                    unreadable = await read(consumer, Span(journal, start, end), take)
-                except RestoreError as error:
-                    raise ClusterError(str(error)) from error
+            try:
+                unreadable = await read(consumer, Span(journal, start, end), take)
+            except RestoreError as error:
+                raise ClusterError(str(error)) from error
         if unreadable is not None:
             raise ClusterError(f"{journal.topic}, partition {partition} cannot be read to its end")
         return max(found, default=None)

@@ -10,14 +10,16 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.protocol.api import Request, Response
 from aiokafka.protocol.metadata import MetadataRequest
 
+from service.errors import ClusterError
 from service.kafka.closing import close_connection
 from service.kafka.refusal import HungUp
+from service.kafka.translation import translated
 
 BOUND_SECONDS = 5.0
 """So much later, at most, hears somebody why a client could not start."""
 
 
-async def why_unreachable(connection: Mapping[str, Any]) -> Exception | None:
+async def why_unreachable(connection: Mapping[str, Any]) -> BaseException | None:
     """What keeps us from the brokers named first, where one of them says more than that it is not there.
 
     `connection` are the arguments of a client. aiokafka writes the reason to its log and raises another.
@@ -28,27 +30,31 @@ async def why_unreachable(connection: Mapping[str, Any]) -> Exception | None:
 
 
 async def ask(request: Request[Any], connection: Mapping[str, Any]) -> Response:
-    """The answer of the first broker that gives one; raises KafkaError, OSError or NotImplementedError."""
-    error: Exception = KafkaConnectionError("no broker answers")
+    """The answer of the first broker that gives one; raises `ClusterError`."""
+    error = ClusterError("no broker answers")
     for host, port, _ in collect_hosts(connection["bootstrap_servers"]):
         try:
-            async with _connected(host, port, connection) as broker:
-                return await broker.send(request)
-        except (KafkaError, OSError) as refused:
+            with translated():
+                async with _connected(host, port, connection) as broker:
+                    return await broker.send(request)
+        except ClusterError as refused:
             error = refused
     raise error
 
 
-async def _refusal(host: str, port: int, connection: Mapping[str, Any]) -> Exception | None:
+async def _refusal(host: str, port: int, connection: Mapping[str, Any]) -> BaseException | None:
     try:
-        async with asyncio.timeout(BOUND_SECONDS), _connected(host, port, connection) as broker:
-            await broker.send(MetadataRequest([]))
+        with translated(KafkaError, OSError):
+            async with asyncio.timeout(BOUND_SECONDS), _connected(host, port, connection) as broker:
+                await broker.send(MetadataRequest([]))
     except (ConnectionRefusedError, TimeoutError):
         return None
     except (KafkaConnectionError, ConnectionError) as error:
         return HungUp(*error.args[-1:])
     except (KafkaError, OSError) as error:
         return error
+    except ClusterError as error:
+        return error.__cause__
     return None
 
 

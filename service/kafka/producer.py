@@ -12,11 +12,12 @@ from contextlib import asynccontextmanager
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError, UnknownError
 
-from service.errors import ConfigError, PublishError, RecordTooLarge
-from service.kafka.client import ClusterConfig, reason, unreachable
+from service.errors import ClusterError, ConfigError, PublishError, RecordTooLarge
+from service.kafka.client import ClusterConfig, cause_of, reason, unreachable
 from service.kafka.closing import destroy_producer, is_spent, stop_producer
 from service.kafka.opening import start
 from service.kafka.outgoing import Answer, Outgoing
+from service.kafka.translation import translated
 
 LARGEST_REQUEST_BYTES = 32 * 1024 * 1024
 """A transcript of 12 h with its words has some 10 MB before compression."""
@@ -39,16 +40,16 @@ class Producer:
     async def start(self) -> None:
         """Connect within the bound; raises `ConfigError` when the cluster does not answer."""
         try:
-            async with asyncio.timeout(self._bound_seconds):
-                await self._ready()
-        except UnknownError as error:
-            if not self._idempotent:
-                raise ConfigError(unreachable(self._cluster, error)) from error
+            with translated():
+                async with asyncio.timeout(self._bound_seconds):
+                    await self._ready()
+        except ClusterError as error:
+            cause = cause_of(error)
+            if not (self._idempotent and isinstance(cause, UnknownError)):
+                raise ConfigError(unreachable(self._cluster, cause)) from cause
             raise ConfigError(
                 "the broker has no idempotent producer; set SCRIBE_KAFKA__IDEMPOTENT=false if it never will"
-            ) from error
-        except (KafkaError, TimeoutError) as error:
-            raise ConfigError(unreachable(self._cluster, error)) from error
+            ) from cause
 
     async def send(self, records: Sequence[Outgoing]) -> list[Answer]:
         """Send the records and await every answer: for each its offset, or why it is not there.
@@ -57,23 +58,25 @@ class Producer:
         A record without an offset may still arrive, now or later.
         """
         try:
-            async with self._using() as producer:
-                answers = await exchange(producer, records)
-                if any(isinstance(answer, PublishError) for answer in answers) and self._idempotent:
-                    # A refused batch leaves a gap in the sequence, and every later one of that partition is
-                    # refused for it. What others have in flight goes its way.
-                    self._forget(producer)
-                return answers
-        except (KafkaError, TimeoutError) as error:
-            return [PublishError(reason(error)) for _ in records]
+            with translated():
+                async with self._using() as producer:
+                    answers = await exchange(producer, records)
+                    if any(isinstance(answer, PublishError) for answer in answers) and self._idempotent:
+                        # A refused batch leaves a gap in the sequence, and every later one of that partition
+                        # is refused for it. What others have in flight goes its way.
+                        self._forget(producer)
+                    return answers
+        except ClusterError as error:
+            return [PublishError(str(error)) for _ in records]
 
     async def partitions(self, topic: str) -> frozenset[int]:
         """The partitions a topic has; raises `PublishError` when that cannot be told within the bound."""
         try:
-            async with self._using() as producer:
-                return frozenset(await producer.partitions_for(topic))
-        except (KafkaError, TimeoutError) as error:
-            raise PublishError(f"{topic}: {reason(error)}") from error
+            with translated():
+                async with self._using() as producer:
+                    return frozenset(await producer.partitions_for(topic))
+        except ClusterError as error:
+            raise PublishError(f"{topic}: {error}") from error
 
     async def stop(self) -> None:
         """Flush what is in flight within a bound, then close; a later send connects again."""

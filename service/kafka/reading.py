@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from service.errors import RestoreError
+from service.kafka.translation import translated
 
 READ_BOUND_SECONDS = 30.0
 """How long a read may go without anything new before it gives up."""
@@ -33,16 +34,19 @@ async def read(reader: AIOKafkaConsumer, span: Span, take: Callable[[ConsumerRec
     """Hand every record of the span to `take`, in its order; the partition must be assigned, not paused.
 
     Stops before a record that aiokafka cannot read (a header's name that is not UTF-8) and returns the first
-    offset it may have; None when the end was reached. Raises `RestoreError` when nothing new arrives in time.
+    offset it may have; None when the end was reached. Raises `RestoreError` when nothing new arrives in time,
+    and `ClusterError`.
     """
-    reader.seek(span.partition, span.begin)
+    with translated():
+        reader.seek(span.partition, span.begin)
     at_once = SLICE_RECORDS
     while True:
         try:
             records = await _next(reader, span, at_once)
         except UnicodeDecodeError:
             if at_once == 1:
-                return int(await reader.position(span.partition))
+                with translated():
+                    return int(await reader.position(span.partition))
             # The failed slice is read again, one record at a time, up to the one that fails.
             at_once = 1
             continue
@@ -57,12 +61,13 @@ async def read(reader: AIOKafkaConsumer, span: Span, take: Callable[[ConsumerRec
 async def _next(reader: AIOKafkaConsumer, span: Span, at_once: int) -> list[ConsumerRecord]:
     """The next records, within the bound; none when the position has passed the end."""
     try:
-        async with asyncio.timeout(READ_BOUND_SECONDS):
-            records: list[ConsumerRecord] = []
-            while not records and await reader.position(span.partition) < span.end:
-                batches = await reader.getmany(span.partition, timeout_ms=POLL_MS, max_records=at_once)
-                records = batches.get(span.partition, [])
-            return records
+        with translated(UnicodeDecodeError, TimeoutError):
+            async with asyncio.timeout(READ_BOUND_SECONDS):
+                records: list[ConsumerRecord] = []
+                while not records and await reader.position(span.partition) < span.end:
+                    batches = await reader.getmany(span.partition, timeout_ms=POLL_MS, max_records=at_once)
+                    records = batches.get(span.partition, [])
+                return records
     except TimeoutError:
         raise RestoreError(
             f"{span} delivers nothing before offset {span.end}; if a stranger's transaction is open there, "

@@ -8,11 +8,10 @@ import asyncio
 from collections.abc import Collection, Iterator, Mapping
 from enum import IntEnum
 
-from aiokafka.errors import KafkaError
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
-from service.errors import ConfigError
+from service.errors import ClusterError, ConfigError
 from service.kafka.client import ClusterConfig
 from service.kafka.probe import BOUND_SECONDS, ask
 from service.kafka.refusal import PAGE
@@ -48,7 +47,7 @@ async def require_rights(cluster: ClusterConfig, topics: Topics) -> None:
     try:
         async with asyncio.timeout(BOUND_SECONDS):
             answer = await ask(RightsRequest(needs), cluster.connection())
-    except (KafkaError, OSError, TimeoutError, NotImplementedError):
+    except (ClusterError, TimeoutError):
         return
     lacking = ", ".join(missing(needs, answer))
     if lacking:

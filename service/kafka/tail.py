@@ -9,12 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
 
 from service.clock import Clock
 from service.core.entry import CURSOR_KEY, OWNER_KEY, STAMP_HEADER, Stamp, read_key
 from service.errors import ClusterError
-from service.kafka.closing import has_died
+from service.kafka.lasting import LastingReader
+from service.kafka.translation import translated
 
 POLL_MS = 500
 ONE_MS = 50
@@ -61,16 +61,18 @@ class Followed:
 class Tail:
     """Follows the journal partitions of the shards this process owns."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, topic: str, clock: Clock) -> None:
-        self._consumer = consumer
+    def __init__(self, reader: LastingReader, topic: str, clock: Clock) -> None:
+        self._reader = reader
         self._topic = topic
         self._clock = clock
         self._followed: dict[int, Followed] = {}
+        self._consumer: AIOKafkaConsumer | None = None
+        """The one that was assigned what is followed; None where the next turn has to do it."""
 
     def follow(self, partition: int, followed: Followed) -> None:
         """Read the partition from `followed.position` on."""
         self._followed[partition] = followed
-        self._assign()
+        self._reassign()
 
     def leave(self, partition: int) -> None:
         """Read the partition no more; whoever waits for it is told that the shard is gone."""
@@ -78,7 +80,7 @@ class Tail:
         if followed is not None:
             followed.fenced = True
             followed.release()
-            self._assign()
+            self._reassign()
 
     async def proves(self, partition: int, offset: int) -> bool:
         """Wait until the tail has read past `offset`; False when a higher claim came first.
@@ -98,35 +100,34 @@ class Tail:
         return not followed.fenced
 
     async def run(self, on_turn: Callable[[], None]) -> None:
-        """Read until cancelled; a cluster that is away is waited for.
-
-        Raises `ClusterError` when aiokafka has given up for good: nothing could be proven any more.
-        """
+        """Read until cancelled; a cluster that is away is waited for."""
         while True:
             on_turn()
             if not self._followed:
                 await self._clock.sleep(IDLE_SECONDS)
                 continue
-            if has_died(self._consumer):
-                raise ClusterError("the journal's consumer has stopped working")
-            await self._poll()
+            try:
+                consumer = await self._reader.consumer()
+                if consumer is not self._consumer:
+                    self._assign(consumer)
+                await self._poll(consumer)
+            except ClusterError:
+                # What the failed poll took of other partitions is lost, a claim perhaps: read it again.
+                self._consumer = None
+                await self._clock.sleep(RETRY_SECONDS)
 
-    async def _poll(self) -> None:
+    async def _poll(self, consumer: AIOKafkaConsumer) -> None:
         try:
-            batches = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=RECORDS_PER_POLL)
-        except KafkaError:
-            # What the failed poll took of other partitions is lost, a claim perhaps: read it again.
-            self._assign()
-            await self._clock.sleep(RETRY_SECONDS)
-            return
+            with translated(UnicodeDecodeError):
+                batches = await consumer.getmany(timeout_ms=POLL_MS, max_records=RECORDS_PER_POLL)
         except UnicodeDecodeError:
-            self._assign()
-            await self._poll_one_by_one()
+            self._assign(consumer)
+            await self._poll_one_by_one(consumer)
             return
         for partition, records in batches.items():
             self._take(partition.partition, records)
 
-    async def _poll_one_by_one(self) -> None:
+    async def _poll_one_by_one(self, consumer: AIOKafkaConsumer) -> None:
         """Get past a record with a header's name that is not UTF-8, which aiokafka cannot read.
 
         Claims and entries have none such: no fence is overlooked.
@@ -134,9 +135,10 @@ class Tail:
         for partition in list(self._followed):
             topic_partition = TopicPartition(self._topic, partition)
             try:
-                batches = await self._consumer.getmany(topic_partition, timeout_ms=ONE_MS, max_records=1)
-            except KafkaError:
-                self._assign()
+                with translated(UnicodeDecodeError):
+                    batches = await consumer.getmany(topic_partition, timeout_ms=ONE_MS, max_records=1)
+            except ClusterError:
+                self._assign(consumer)
                 continue
             except UnicodeDecodeError:
                 self._skip_one(partition)
@@ -148,17 +150,27 @@ class Tail:
         if followed is not None:
             followed.position += 1
             followed.release()
-            self._assign()
+            self._reassign()
 
-    def _assign(self) -> None:
+    def _reassign(self) -> None:
+        """Let what is followed count at once; where that fails, from the next turn on."""
+        try:
+            if self._consumer is not None:
+                self._assign(self._consumer)
+        except ClusterError:
+            self._consumer = None
+
+    def _assign(self, consumer: AIOKafkaConsumer) -> None:
         """aiokafka forgets all positions when the assignment changes, so they are set again."""
-        if not self._followed:
-            # Unsubscribed, aiokafka would ask for the metadata of all the cluster's topics.
-            self._consumer.pause(*self._consumer.assignment())
-            return
-        self._consumer.assign([TopicPartition(self._topic, partition) for partition in self._followed])
-        for partition, followed in self._followed.items():
-            self._consumer.seek(TopicPartition(self._topic, partition), followed.position)
+        with translated():
+            if self._followed:
+                consumer.assign([TopicPartition(self._topic, partition) for partition in self._followed])
+            else:
+                # Unsubscribed, aiokafka would ask for the metadata of all the cluster's topics.
+                consumer.pause(*consumer.assignment())
+            for partition, followed in self._followed.items():
+                consumer.seek(TopicPartition(self._topic, partition), followed.position)
+        self._consumer = consumer
 
     def _take(self, partition: int, records: list[ConsumerRecord]) -> None:
         followed = self._followed.get(partition)

@@ -14,11 +14,13 @@ from service.core.record import Cursor, Record
 from service.core.restore import Restore
 from service.errors import PublishError, RestoreError
 from service.kafka.addressed import journal_record
+from service.kafka.lasting import LastingReader
 from service.kafka.outgoing import Sender
 from service.kafka.reading import Span, read
 from service.kafka.records import to_record
 from service.kafka.tail import stamp_of
 from service.kafka.topics import Topics
+from service.kafka.translation import translated
 
 OnMismatch = Literal["refuse", "start_over"]
 
@@ -59,22 +61,23 @@ class Takeover:
     topics: Topics
     sender: Claimant
     reader: AIOKafkaConsumer
-    watermarks: AIOKafkaConsumer
+    watermarks: LastingReader
     member: str
     on_mismatch: OnMismatch
 
     async def take(self, partition: int, group_offset: int | None) -> Taken:
         """Claim the partition and read it back.
 
-        Raises `RestoreError` when the journal is not there, cannot be
-        read or does not fit the request topic, and `PublishError` when the broker does not take the claim.
+        Raises `RestoreError` when the journal is not there, cannot be read or does not fit the request topic,
+        and `ClusterError` when the broker does not answer or take the claim.
         """
         journal = TopicPartition(self.topics.journal, partition)
         requests = TopicPartition(self.topics.requests, partition)
         await self._find(journal)
         # Both at once: aiokafka takes a tenth of a second to learn of a topic that it is asked about alone.
-        self.reader.assign([journal, requests])
-        self.reader.pause(requests)
+        with translated():
+            self.reader.assign([journal, requests])
+            self.reader.pause(requests)
         restore = Restore(self.topics.journal, partition)
         held = await self._held(journal)
         await self._fold(held, restore)
@@ -158,16 +161,16 @@ class Takeover:
     async def _record_at(self, requests: TopicPartition, offset: int) -> Record | None:
         """The record, None where there is none any more, or none that can be read."""
         found: list[Record] = []
-        self.reader.resume(requests)
+        with translated():
+            self.reader.resume(requests)
         span = Span(requests, offset, offset + 1)
         await read(self.reader, span, lambda record: found.append(to_record(record)))
         return next(iter(found), None)
 
     async def _held(self, partition: TopicPartition) -> Span:
         """What the partition holds: its first offset that is still there, and its high watermark."""
-        begin: int = (await self.watermarks.beginning_offsets([partition]))[partition]
-        end: int = (await self.watermarks.end_offsets([partition]))[partition]
-        return Span(partition, begin, end)
+        begin = await self.watermarks.begin_offset(partition)
+        return Span(partition, begin, await self.watermarks.end_offset(partition))
 
     async def _fold(self, journal: Span, restore: Restore) -> None:
         """Let `restore` take what the journal holds there; raises `RestoreError` for what is not ours."""

@@ -12,15 +12,16 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, UnknownError
+from aiokafka.errors import IncompatibleBrokerVersion, UnknownError
 
 from service.errors import ClusterError, ConfigError, PublishError
-from service.kafka.client import ClusterConfig, reason, unreachable
+from service.kafka.client import ClusterConfig, cause_of, reason, unreachable
 from service.kafka.closing import destroy_producer, is_spent, trouble_of
 from service.kafka.opening import start
 from service.kafka.outgoing import Answer, Outgoing
 from service.kafka.producer import LARGEST_REQUEST_BYTES, MAX_BATCH_BYTES, exchange
 from service.kafka.topics import Topics
+from service.kafka.translation import translated
 
 TRANSACTION_TIMEOUT_MS = 15_000
 """A dead owner's open transaction holds back `read_committed` readers of the outcomes for so long."""
@@ -59,10 +60,11 @@ class Transactions:
         async with AsyncExitStack() as undo:
             undo.push_async_callback(destroy_producer, producer)
             try:
-                await start(producer.start(), self.open_seconds)
-            except (KafkaError, TimeoutError) as error:
+                with translated():
+                    await start(producer.start(), self.open_seconds)
+            except ClusterError as error:
                 complaint = f"no transaction can begin as {self.transactional_id}"
-                raise ClusterError(f"{complaint}: {reason(error)}") from error
+                raise ClusterError(f"{complaint}: {error}") from cause_of(error)
             undo.pop_all()
         self._producer = producer
 
@@ -76,12 +78,12 @@ class Transactions:
         if producer is None:
             return [PublishError("the producer was given up")] * len(records)
         try:
-            answers = await self._transact(producer, records)
+            with translated():
+                answers = await self._transact(producer, records)
             is_done = not any(isinstance(answer, PublishError) for answer in answers)
             return answers
-        except (KafkaError, TimeoutError, AssertionError) as error:
-            # Out of step with the broker, aiokafka trips over the assertions of its own bookkeeping.
-            return [PublishError(reason(trouble_of(producer) or error))] * len(records)
+        except ClusterError as error:
+            return [PublishError(reason(trouble_of(producer) or cause_of(error)))] * len(records)
         finally:
             if not is_done:
                 await self.kill()
@@ -90,10 +92,11 @@ class Transactions:
         """The partitions a topic has; raises `PublishError` when that cannot be told within the bound."""
         assert self._producer is not None, "asked after `open`"
         try:
-            async with asyncio.timeout(self.send_seconds):
-                return frozenset(await self._producer.partitions_for(topic))
-        except (KafkaError, TimeoutError) as error:
-            raise PublishError(f"{topic}: {reason(error)}") from error
+            with translated():
+                async with asyncio.timeout(self.send_seconds):
+                    return frozenset(await self._producer.partitions_for(topic))
+        except ClusterError as error:
+            raise PublishError(f"{topic}: {error}") from error
 
     async def kill(self) -> None:
         """Throw the producer away with what it has in flight; whether that was committed is not known."""
@@ -137,7 +140,6 @@ async def require_transactions(cluster: ClusterConfig, topics: Topics) -> None:
             raise ConfigError(
                 "the broker has no transactions; SCRIBE_KAFKA__DELIVERY=at_least_once does without them"
             ) from error
-        cause = error.__cause__
-        raise ConfigError(unreachable(cluster, cause if isinstance(cause, Exception) else error)) from error
+        raise ConfigError(unreachable(cluster, cause_of(error))) from error
     finally:
         await probe.kill()

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Protocol
 
 import pytest
@@ -168,6 +169,25 @@ async def test_durable_offsets_are_committed_when_they_have_moved(
     assert await member.requests.group_offset(2) == 8
     assert sent == [{TopicPartition(group.topic, 2): offset} for offset in (7, 8)]
     assert not await member.requests.is_member(PARTITIONS + 1, 0)
+
+
+@pytest.mark.parametrize(
+    "part", ["_coordinator._coordination_task", "_fetcher._fetch_task", "_client._sync_task"]
+)
+async def test_a_client_that_has_died_is_replaced_and_nothing_is_lost(group: Group, part: str) -> None:
+    """aiokafka's tasks end of errors that it did not expect, as while a cluster starts again."""
+    member = await group.join()
+    await member.owns(PARTITIONS)
+    member.release_all()
+    await group.publish(2)
+    await eventually(lambda: member.owner.offsets(0) == [0, 1])
+    attrgetter(part)(member.requests._consumer).cancel()
+    await eventually(lambda: len(member.owner.assignments) == 2)
+    assert member.owner.events[-1] == "assigned"
+    assert "revoked" in member.owner.events
+    member.release_all(2)
+    await group.publish(1)
+    await eventually(lambda: member.owner.offsets(0) == [0, 1, 2])
 
 
 # -- two members ----------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from service.kafka.addressed import Addressed
 from service.kafka.client import ClusterConfig, reader
 from service.kafka.exactly_once import ExactlyOnceWriter
 from service.kafka.journal import Journal
+from service.kafka.lasting import LastingReader
 from service.kafka.outgoing import Outgoing
 from service.kafka.tail import Tail
 from service.kafka.takeover import Taken
@@ -126,7 +127,7 @@ class World:
 
     bootstrap: str
     topics: Topics
-    watermarks: AIOKafkaConsumer
+    watermarks: LastingReader
     is_member: bool = True
     writers: list[Writer] = field(default_factory=list)
     taken: list[Taken] = field(default_factory=list)
@@ -180,7 +181,7 @@ def producer_of(writer: Writer) -> AIOKafkaProducer:
 
 @asynccontextmanager
 async def a_world(bootstrap: str, topics: Topics) -> AsyncIterator[World]:
-    async with reader(ClusterConfig(bootstrap), FETCH_WAIT_MS, "read_uncommitted") as watermarks:
+    async with LastingReader(ClusterConfig(bootstrap), FETCH_WAIT_MS, "read_uncommitted") as watermarks:
         world = World(bootstrap, topics, watermarks)
         yield world
         for writer in world.writers:
@@ -293,7 +294,9 @@ async def test_a_transaction_the_broker_has_timed_out_is_written_anew(
         seen = TopicPartition(world.topics.journal, 0)
         async with reader(world.cluster, FETCH_WAIT_MS) as committed:
             # Until then the open transaction holds the last stable offset back.
-            while await _last_stable(committed, seen) < await _last_stable(world.watermarks, seen):
+            while await _last_stable(committed, seen) < await _last_stable(
+                await world.watermarks.consumer(), seen
+            ):
                 await asyncio.sleep(0.1)
         await commit()
 

@@ -10,7 +10,8 @@ from service.core.entry import STAMP_HEADER, Stamp, encode_job
 from service.core.job import Job, State
 from service.errors import RestoreError
 from service.kafka import reading
-from service.kafka.client import ClusterConfig, reader
+from service.kafka.client import ClusterConfig
+from service.kafka.lasting import LastingReader
 from service.kafka.outgoing import Outgoing
 from service.kafka.producer import Producer
 from service.kafka.survey import JournalSurveyor
@@ -48,7 +49,7 @@ async def world(bootstrap: str, broker_name: str, topic_names: TopicNames) -> As
     topics = await make_topics(bootstrap, topic_names, partitions=3)
     producer = producer_for(bootstrap, broker_name)
     cluster = ClusterConfig(bootstrap)
-    async with reader(cluster, FETCH_WAIT_MS, "read_uncommitted") as watermarks:
+    async with LastingReader(cluster, FETCH_WAIT_MS, "read_uncommitted") as watermarks:
         surveyor = JournalSurveyor(cluster, topics.journal, watermarks, FETCH_WAIT_MS)
         yield World(bootstrap, topics, producer, surveyor)
     await producer.kill()
@@ -102,7 +103,7 @@ async def test_what_was_never_committed_says_nothing(kafka_bootstrap: str, topic
     await writer.abort_transaction()
     await writer.stop()
     cluster = ClusterConfig(kafka_bootstrap)
-    async with reader(cluster, FETCH_WAIT_MS, "read_uncommitted") as watermarks:
+    async with LastingReader(cluster, FETCH_WAIT_MS, "read_uncommitted") as watermarks:
         surveyor = JournalSurveyor(cluster, topics.journal, watermarks, FETCH_WAIT_MS)
         [survey] = await surveyor.survey(WANTED)
     assert survey.known() == set()

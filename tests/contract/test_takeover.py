@@ -37,6 +37,7 @@ from service.kafka import journal, reading
 from service.kafka.addressed import Addressed
 from service.kafka.client import ClusterConfig, reader
 from service.kafka.journal import Journal
+from service.kafka.lasting import LastingReader
 from service.kafka.outgoing import Answer, Outgoing
 from service.kafka.producer import Producer
 from service.kafka.tail import Followed, Tail
@@ -71,7 +72,7 @@ class World:
     bootstrap: str
     topics: Topics
     producer: Producer
-    watermarks: AIOKafkaConsumer
+    watermarks: LastingReader
     is_transactional: bool = False
     places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4))
     senders: list[object] = field(default_factory=list)
@@ -133,8 +134,8 @@ class World:
     async def proven(self, taken: Taken) -> bool:
         """Whether the tail lets the owner with that claim act."""
         clock = SystemClock()
-        async with reader(ClusterConfig(self.bootstrap), FETCH_WAIT_MS) as consumer:
-            tail = Tail(consumer, self.topics.journal, clock)
+        async with LastingReader(ClusterConfig(self.bootstrap), FETCH_WAIT_MS, "read_committed") as lasting:
+            tail = Tail(lasting, self.topics.journal, clock)
             tail.follow(0, Followed(taken.epoch, taken.claim_offset, lambda: None, lambda _: None))
             running = asyncio.gather(tail.run(lambda: None))
             end = len(await self.journal())
@@ -178,7 +179,7 @@ async def kafka_world(kafka_bootstrap: str, topic_names: TopicNames) -> AsyncIte
 
 @asynccontextmanager
 async def a_world(bootstrap: str, topics: Topics, producer: Producer) -> AsyncIterator[World]:
-    async with reader(ClusterConfig(bootstrap), FETCH_WAIT_MS, "read_uncommitted") as watermarks:
+    async with LastingReader(ClusterConfig(bootstrap), FETCH_WAIT_MS, "read_uncommitted") as watermarks:
         made = World(bootstrap, topics, producer, watermarks)
         yield made
         await made.let_go()

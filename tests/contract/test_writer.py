@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import pytest
-from aiokafka import AIOKafkaConsumer
 
 from service.clock import SystemClock
 from service.contract.speech import AudioProperties, Channel, Sentence, Transcript, Word
@@ -26,8 +25,9 @@ from service.core.shard import Move
 from service.core.smaller import shrink
 from service.errors import FailureCode, InvalidRecord, RecordTooLarge
 from service.kafka.addressed import Addressed
-from service.kafka.client import ClusterConfig, reader
+from service.kafka.client import ClusterConfig
 from service.kafka.journal import Journal
+from service.kafka.lasting import LastingReader
 from service.kafka.outgoing import Answer, Outgoing
 from service.kafka.producer import Producer
 from service.kafka.tail import Tail
@@ -153,7 +153,7 @@ class TransactionsRig(BrokerRig):
     """On real Kafka, in transactions; `knows_limits` is whether the writer was told the topics' limits."""
 
     def __init__(
-        self, bootstrap: str, watermarks: AIOKafkaConsumer, topic_names: TopicNames, *, knows_limits: bool
+        self, bootstrap: str, watermarks: LastingReader, topic_names: TopicNames, *, knows_limits: bool
     ) -> None:
         cluster = ClusterConfig(bootstrap)
         super().__init__(bootstrap, Producer(cluster, idempotent=True), topic_names)
@@ -216,7 +216,7 @@ async def _rig(request: pytest.FixtureRequest, kind: str) -> AsyncIterator[Rig]:
 
 async def _transactions_rig(request: pytest.FixtureRequest, *, knows_limits: bool) -> AsyncIterator[Rig]:
     bootstrap = request.getfixturevalue("kafka_bootstrap")
-    async with reader(ClusterConfig(bootstrap), FETCH_WAIT_MS, "read_uncommitted") as watermarks:
+    async with LastingReader(ClusterConfig(bootstrap), FETCH_WAIT_MS, "read_uncommitted") as watermarks:
         names = request.getfixturevalue("topic_names")
         rig = TransactionsRig(bootstrap, watermarks, names, knows_limits=knows_limits)
         yield rig

@@ -26,6 +26,9 @@ pytestmark = [pytest.mark.needs_java, pytest.mark.timeout(420)]
 
 OUTAGE_SECONDS = float(os.environ.get("TEST_OUTAGE_SECONDS", "20"))
 """How long all brokers are away; 120 was run by hand."""
+FROZEN_SECONDS = 9.0
+"""Longer than the session of a broker, and that of a member of the group."""
+FREEZES = 2
 GRACE_SECONDS = 10.0
 MARGIN_SECONDS = 10.0
 """What a busy machine may take on top of the grace."""
@@ -224,6 +227,23 @@ async def test_a_single_broker_may_be_killed_and_started_again(
 ) -> None:
     async with stack_on(single, delivery, topic_names, tmp_path) as stack:
         await outlive_an_outage(stack, single, delivery, seconds=0)
+
+
+async def test_a_broker_that_freezes_for_longer_than_any_session_ends_no_process(
+    single: Cluster, delivery: str, topic_names: TopicNames, tmp_path: Path
+) -> None:
+    """Thawed, it is fenced by its own controller and names no broker at all: aiokafka knows no such thing."""
+    async with stack_on(single, delivery, topic_names, tmp_path) as stack:
+        scribes = [await stack.start(), await stack.start()]
+        async with traffic(stack) as flowing:
+            await flowing.goes_on(15)
+            for _ in range(FREEZES):
+                single.nodes[0].freeze()
+                await asyncio.sleep(FROZEN_SECONDS)
+                single.nodes[0].thaw()
+                await flowing.goes_on()
+        await all_end_well(stack, flowing.published, delivery, "submit_uncertain")
+        assert [await scribe.end() for scribe in scribes] == [0, 0], stack.logs()[-6000:]
 
 
 async def outlive_an_outage(stack: Stack, cluster: Cluster, delivery: str, seconds: float) -> None:

@@ -1,6 +1,5 @@
 """How clients are told to connect, and how their troubles read."""
 
-import asyncio
 import ssl
 from pathlib import Path
 
@@ -8,8 +7,8 @@ import pytest
 from aiokafka.errors import KafkaConnectionError, RequestTimedOutError
 from pydantic import SecretStr
 
-from service.errors import ClusterError, ConfigError
-from service.kafka.client import REQUEST_TIMEOUT_MS, ClusterConfig, reason, translated, unreachable
+from service.errors import ConfigError
+from service.kafka.client import REQUEST_TIMEOUT_MS, ClusterConfig, reason, unreachable
 from service.kafka.consumer import COMMIT_BOUND_SECONDS, REBALANCE_TIMEOUT_MS
 
 
@@ -77,14 +76,3 @@ def test_an_unreachable_cluster_is_a_sentence_with_the_setting_to_check() -> Non
     assert unreachable(ClusterConfig("a:1"), TimeoutError()) == (
         "Kafka at a:1 does not answer (no answer in time); check SCRIBE_KAFKA__BOOTSTRAP_SERVERS"
     )
-
-
-def test_foreign_errors_become_ours_and_keep_their_cause() -> None:
-    cause = KafkaConnectionError("refused")
-    with pytest.raises(ClusterError) as error, translated():
-        raise cause
-    assert error.value.__cause__ is cause
-    with pytest.raises(ClusterError, match="no answer in time"), translated():
-        raise TimeoutError
-    with pytest.raises(asyncio.CancelledError), translated():
-        raise asyncio.CancelledError

@@ -1,18 +1,24 @@
 """What the group's consumer makes of trouble inside its client; without a broker."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.errors import IllegalStateError
 
 from service.clock import SystemClock
 from service.errors import ClusterError
+from service.kafka import consumer
 from service.kafka.client import ClusterConfig
-from service.kafka.consumer import GroupConfig, RequestConsumer
+from service.kafka.consumer import GroupConfig, RequestConsumer, _Listener
+from tests.fakes.clock import FakeClock
 from tests.fakes.owner import FakeOwner
 
 NOWHERE = ClusterConfig("127.0.0.1:1")
+ZERO = TopicPartition("requests", 0)
 GROUP = GroupConfig("requests", "group", None, 6_000, 500)
 
 
@@ -40,23 +46,124 @@ async def test_a_revocation_that_is_cancelled_is_no_bug(requests: RequestConsume
     await asyncio.sleep(0)
     revoking.cancel()
     await asyncio.wait({revoking})
-    assert requests._bug is None
+    assert requests._failure is None
 
 
-class DeadFetcher:
-    """As aiokafka's after an error it did not expect."""
+@dataclass
+class StubClient:
+    """aiokafka's consumer, as far as a member of a group needs it; `errors` are those of its starts."""
 
-    def __init__(self, task: "asyncio.Task[None]") -> None:
-        self._fetch_task = task
+    errors: list[Exception] = field(default_factory=list)
+    is_dead: bool = False
+    is_closed: bool = False
+    listener: _Listener | None = None
+    seek_error: Exception | None = None
+
+    async def start(self) -> None:
+        if self.errors:
+            raise self.errors.pop(0)
+
+    def subscribe(self, _topics: list[str], listener: _Listener) -> None:
+        self.listener = listener
+
+    async def getmany(self, **_asked: object) -> dict[TopicPartition, list[object]]:
+        await asyncio.sleep(0)
+        return {}
+
+    def assignment(self) -> set[TopicPartition]:
+        return {ZERO}
+
+    def pause(self, *_: TopicPartition) -> None:
+        pass
+
+    def resume(self, *_: TopicPartition) -> None:
+        pass
+
+    def seek(self, _partition: TopicPartition, _offset: int) -> None:
+        if self.seek_error is not None:
+            raise self.seek_error
 
 
-async def test_a_client_whose_task_has_ended_ends_the_loop(
-    requests: RequestConsumer, monkeypatch: pytest.MonkeyPatch
+@dataclass
+class Clients:
+    """The clients of one member, in their order."""
+
+    made: list[StubClient] = field(default_factory=list)
+    errors: list[Exception] = field(default_factory=list)
+
+    def make(self, **_settings: object) -> StubClient:
+        self.made.append(StubClient(self.errors))
+        return self.made[-1]
+
+
+@pytest.fixture
+def clients(monkeypatch: pytest.MonkeyPatch) -> Clients:
+    made = Clients()
+
+    async def close(client: StubClient) -> None:
+        client.is_closed = True
+
+    monkeypatch.setattr(consumer, "AIOKafkaConsumer", made.make)
+    monkeypatch.setattr(consumer, "close_consumer", close)
+    monkeypatch.setattr(consumer, "has_died", lambda client: client.is_dead)
+    return made
+
+
+@asynccontextmanager
+async def serving(clients: Clients, owner: FakeOwner) -> AsyncIterator[RequestConsumer]:
+    """A member of the group that has one partition, and a loop that runs."""
+    made = RequestConsumer(NOWHERE, GROUP, owner, FakeClock())
+    await made.start()
+    running = asyncio.create_task(made.run(lambda: None))
+    await give(clients.made[0])
+    yield made
+    assert not running.done()
+    running.cancel()
+    await asyncio.wait({running})
+
+
+async def give(client: StubClient) -> None:
+    assert client.listener is not None
+    await client.listener.on_partitions_assigned([ZERO])
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not holds():
+            await asyncio.sleep(0)
+
+
+async def test_a_client_whose_task_has_ended_is_replaced_and_its_partitions_come_back(
+    clients: Clients,
 ) -> None:
-    """It would return nothing, for ever."""
-    task = asyncio.create_task(asyncio.sleep(0))
-    await task
-    monkeypatch.setattr(requests._consumer, "_fetcher", DeadFetcher(task))
-    with pytest.raises(ClusterError, match="has stopped working"):
-        await requests.run(lambda: None)
-    monkeypatch.undo()
+    """It would return nothing, for ever; and nothing that a broker does may end the process."""
+    owner = FakeOwner()
+    async with serving(clients, owner):
+        clients.made[0].is_dead = True
+        await until(lambda: len(clients.made) == 2 and clients.made[1].listener is not None)
+        assert clients.made[0].is_closed
+        assert owner.events == ["assigned", "revoking", "revoked"]
+        await give(clients.made[1])
+        assert owner.partitions == {0}
+
+
+async def test_a_client_is_made_anew_until_the_cluster_takes_one(clients: Clients) -> None:
+    async with serving(clients, FakeOwner()):
+        clients.errors += [AssertionError("Did we not perform bootstrap?"), OSError("refused")]
+        clients.made[0].is_dead = True
+        await until(lambda: len(clients.made) == 4 and clients.made[3].listener is not None)
+        assert [each.is_closed for each in clients.made] == [True, True, True, False]
+
+
+@pytest.mark.parametrize("error", [IllegalStateError("not assigned"), AssertionError()], ids=repr)
+async def test_a_partition_that_cannot_be_released_or_begun_costs_a_client_and_no_more(
+    clients: Clients, error: Exception
+) -> None:
+    async with serving(clients, FakeOwner()) as member:
+        clients.made[0].seek_error = error
+        member.release(0, 5)
+        await until(lambda: len(clients.made) == 2 and clients.made[1].listener is not None)
+        clients.made[1].seek_error = error
+        with pytest.raises(ClusterError):
+            await give(clients.made[1])
+        await until(lambda: len(clients.made) == 3 and clients.made[2].listener is not None)
