@@ -1,6 +1,6 @@
 """Keeps Python's sockets on this machine. A test that reaches out fails, even where its error was swallowed.
 
-Sockets of C libraries (uvloop, librdkafka) and of child processes are not seen.
+Sockets of C libraries (librdkafka) and of child processes are not seen.
 """
 
 import ipaddress
