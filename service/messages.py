@@ -15,6 +15,7 @@ from service.contract.outcome import (
     Usage,
     rfc3339,
     stage_seconds,
+    utc_time,
 )
 from service.contract.reading import (
     MAX_RECORD_BYTES,
@@ -63,4 +64,5 @@ __all__ = [
     "read_request",
     "rfc3339",
     "stage_seconds",
+    "utc_time",
 ]

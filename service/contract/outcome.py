@@ -4,7 +4,7 @@ Free texts are scrubbed and file URLs lose their query here, whoever builds the 
 UTF-8, with nulls kept, so that a consumer always finds every field.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from pydantic import (
@@ -32,6 +32,20 @@ def rfc3339(moment: datetime) -> str:
     """An aware time as the contract writes it: UTC, milliseconds, `Z`."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
+
+def utc_time(epoch_ms: int | None) -> datetime | None:
+    """The time so many milliseconds after 1970; None for one beyond the calendar.
+
+    Never raises: a time from outside must not keep an outcome from being written.
+    """
+    if epoch_ms is None or not _FIRST_MS <= epoch_ms <= _LAST_MS:
+        return None
+    return _EPOCH + timedelta(milliseconds=epoch_ms)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_MS = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
+_LAST_MS = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
 
 Instant = Annotated[
     AwareDatetime,

@@ -129,7 +129,8 @@ class Request(BaseModel):
         default=None, description="When the work is of no use any more; the service has a default."
     )
     ttl_seconds: Annotated[StrictInt, Field(ge=1, le=MAX_TTL_SECONDS)] | None = Field(
-        default=None, description="The deadline as seconds from the record's timestamp."
+        default=None,
+        description="The deadline as seconds from the record's timestamp, or its acceptance if earlier.",
     )
     metadata: dict[str, JsonValue] = Field(
         default_factory=dict, repr=False, description="Returned with every outcome unchanged; at most 8 KiB."

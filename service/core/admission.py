@@ -136,7 +136,10 @@ def _deadline_ms(record: Record, request: Request, rules: AdmissionRules, moment
     if request.deadline is not None:
         return round(1000 * request.deadline.timestamp())
     if request.ttl_seconds is not None:
-        return record.position.timestamp_ms + 1000 * request.ttl_seconds
+        made_ms = record.position.timestamp_ms
+        # A producer's clock that is ahead must not keep a request alive for years.
+        begin_ms = moment.now_ms if made_ms is None else min(made_ms, moment.now_ms)
+        return begin_ms + 1000 * request.ttl_seconds
     return moment.now_ms + round(1000 * rules.default_ttl_seconds)
 
 

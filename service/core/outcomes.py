@@ -12,7 +12,6 @@ Rules this module guarantees:
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Literal
 
 from pydantic import JsonValue
@@ -43,6 +42,7 @@ from service.messages import (
     Usage,
     raw_failure_fields,
     rfc3339,
+    utc_time,
 )
 
 
@@ -95,7 +95,7 @@ def record_failure(record: Record, error: InvalidRecord, now_ms: int, rules: Out
         message=error.message,
         retryable=False,
         attempts=Attempts(submit=0, poll=0, fetch=0),
-        times=Times(requested_at=_time(record.position.timestamp_ms), published_at=_time(now_ms)),
+        times=Times(requested_at=utc_time(record.position.timestamp_ms), published_at=utc_time(now_ms)),
         origin=_origin(record.position),
         raw=raw if rules.original_request == "full" else None,
         raw_bytes=raw_bytes,
@@ -159,6 +159,9 @@ def _warnings(job: Job, ending: ResultEnding) -> tuple[Notice, ...]:
         notices.append(
             Notice(code=NoticeCode.NO_SPEECH, message="The provider found no speech in this file.")
         )
+    if utc_time(job.spec.origin.timestamp_ms) is None:
+        text = "The record has no time that can be used: a `ttl_seconds` counts from the acceptance."
+        notices.append(Notice(code=NoticeCode.RECORD_TIME_UNUSABLE, message=text))
     if is_cut_off(ending.transcript):
         text = "The model stopped writing before the text was whole: split the file, or ask for less."
         notices.append(Notice(code=NoticeCode.TEXT_CUT, message=text))
@@ -223,18 +226,14 @@ def _times(job: Job, now_ms: int) -> Times:
     submit_time, scheduled_time, end_time = job.provider_times
     fetched = now_ms if isinstance(job.ending, ResultEnding) and job.fetch_attempts else None
     return Times(
-        requested_at=_time(job.spec.origin.timestamp_ms),
-        accepted_at=_time(job.spec.accepted_ms),
-        submitted_at=_time(job.submitted_ms),
-        completed_at=_time(job.completed_ms),
-        fetched_at=_time(fetched),
-        published_at=_time(now_ms),
+        requested_at=utc_time(job.spec.origin.timestamp_ms),
+        accepted_at=utc_time(job.spec.accepted_ms),
+        submitted_at=utc_time(job.submitted_ms),
+        completed_at=utc_time(job.completed_ms),
+        fetched_at=utc_time(fetched),
+        published_at=utc_time(now_ms),
         provider=ProviderTimes(submit_time=submit_time, scheduled_time=scheduled_time, end_time=end_time),
     )
-
-
-def _time(epoch_ms: int | None) -> datetime | None:
-    return None if epoch_ms is None else datetime.fromtimestamp(epoch_ms / 1000, UTC)
 
 
 def _origin(position: Position) -> Origin:
@@ -242,7 +241,7 @@ def _origin(position: Position) -> Origin:
         topic=position.topic,
         partition=position.partition,
         offset=position.offset,
-        timestamp=_time(position.timestamp_ms),
+        timestamp=utc_time(position.timestamp_ms),
     )
 
 
@@ -251,13 +250,14 @@ def _cloud_headers(
 ) -> tuple[tuple[str, bytes], ...]:
     """CloudEvents 1.0 in the Kafka binding's binary mode."""
     kind = RESULT_TYPE if isinstance(body, Result) else FAILURE_TYPE
+    now = utc_time(now_ms)
     values = {
         "ce_specversion": "1.0",
         "ce_id": identity,
         "ce_type": kind,
         "ce_source": rules.source,
-        "ce_time": rfc3339(datetime.fromtimestamp(now_ms / 1000, UTC)),
+        "ce_time": now and rfc3339(now),
         "ce_subject": subject,
         "content-type": "application/json",
     }
-    return tuple((name, value.encode()) for name, value in values.items())
+    return tuple((name, value.encode()) for name, value in values.items() if value)
