@@ -175,9 +175,9 @@ class Result(_Outcome):
         default=None,
         description="The transcript in the forms that `output.formats` asked for, by name; null if in none.",
     )
-    deduplicated: bool = Field(
+    duplicates_detected: bool = Field(
         default=True,
-        description="False where the record's key was not the request_id: repeats are not noticed.",
+        description="Whether a repeat would be noticed: false where the record's key was not the request_id.",
     )
     metadata: dict[str, JsonValue] | None = Field(default=None, description="The request's, unchanged.")
     request_summary: RequestSummary | None = Field(
@@ -213,7 +213,7 @@ class Failure(_Outcome):
     )
     raw_bytes: int | None = None
     raw_sha256: str | None = Field(default=None, description="Hex digest of the whole value.")
-    deduplicated: bool | None = None
+    duplicates_detected: bool | None = None
     metadata: dict[str, JsonValue] | None = None
     request_summary: RequestSummary | None = Field(
         default=None, description="Only in the request's last outcome."

@@ -125,7 +125,7 @@ def _spec(
         deadline_ms=_deadline_ms(record, request, rules, moment),
         origin=record.position,
         digest=read.digest,
-        deduplicated=record.key == request.request_id.encode(),
+        duplicates_detected=record.key == request.request_id.encode(),
         accepted_ms=moment.now_ms,
         formats=request.formats,
     )

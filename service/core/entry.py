@@ -112,7 +112,7 @@ def encode_job(job: Job) -> bytes:
                     spec.origin.timestamp_ms,
                 ],
                 "digest": spec.digest,
-                "deduplicated": spec.deduplicated,
+                "deduplicated": spec.duplicates_detected,
                 "accepted": spec.accepted_ms,
                 "formats": spec.formats,
             },
@@ -223,7 +223,7 @@ def _decode_spec(key: JobKey, spec: dict[str, Any]) -> Spec:
         deadline_ms=spec["deadline"],
         origin=Position(*spec["origin"]),
         digest=spec["digest"],
-        deduplicated=spec["deduplicated"],
+        duplicates_detected=spec["deduplicated"],
         accepted_ms=spec["accepted"],
         # Journals of before there were renderings have none.
         formats=tuple(OutputFormat(name) for name in spec.get("formats", ())),

@@ -57,7 +57,7 @@ class Spec:
     deadline_ms: int
     origin: Position
     digest: str
-    deduplicated: bool
+    duplicates_detected: bool
     accepted_ms: int
     formats: tuple[OutputFormat, ...] = ()
     """The renderings that a result carries."""

@@ -138,7 +138,7 @@ def _result(job: Job, ending: ResultEnding, summary: RequestSummary | None, now_
         warnings=_warnings(job, ending),
         omitted=(),
         renderings=_renderings(job, ending),
-        deduplicated=spec.deduplicated,
+        duplicates_detected=spec.duplicates_detected,
         metadata=_plain(spec.metadata),
         request_summary=summary,
     )
@@ -192,7 +192,7 @@ def _failure(
         times=_times(job, now_ms),
         origin=_origin(spec.origin),
         original_request=_original_request(job, rules),
-        deduplicated=spec.deduplicated,
+        duplicates_detected=spec.duplicates_detected,
         metadata=_plain(spec.metadata),
         request_summary=summary,
     )

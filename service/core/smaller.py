@@ -71,7 +71,7 @@ def _too_large(outcome: Outcome, body: Result) -> Outcome:
         retryable=True,
         attempts=body.attempts,
         times=body.times,
-        deduplicated=body.deduplicated,
+        duplicates_detected=body.duplicates_detected,
         metadata=body.metadata,
         request_summary=_one_more_failed(body.request_summary),
     )

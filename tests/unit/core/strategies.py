@@ -40,7 +40,7 @@ SPECS = st.builds(
     deadline_ms=WHOLE,
     origin=st.builds(Position, TEXT, st.integers(0, 10**4), WHOLE, WHOLE),
     digest=TEXT,
-    deduplicated=st.booleans(),
+    duplicates_detected=st.booleans(),
     accepted_ms=WHOLE,
     formats=st.lists(st.sampled_from(OutputFormat), unique=True).map(tuple),
 )

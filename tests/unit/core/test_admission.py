@@ -42,7 +42,7 @@ def test_a_readable_request_opens_a_job_for_each_file() -> None:
     assert taken.jobs == tuple(shard.jobs.values())
     spec = taken.jobs[0].spec
     assert (spec.file_count, spec.job_count, spec.model) == (3, 3, "fun-asr")
-    assert (spec.metadata, spec.deduplicated, spec.accepted_ms) == ({"n": 1}, True, NOW_MS)
+    assert (spec.metadata, spec.duplicates_detected, spec.accepted_ms) == ({"n": 1}, True, NOW_MS)
 
 
 def test_only_the_files_that_are_named_are_transcribed() -> None:
@@ -191,9 +191,9 @@ def test_named_headers_are_copied_while_there_is_room() -> None:
     assert job.spec.headers == (("traceparent", "00-ÿ"), ("correlation-id", ""))
 
 
-def test_a_request_whose_key_is_not_its_id_is_not_deduplicated() -> None:
+def test_a_request_whose_key_is_not_its_id_says_that_repeats_are_not_noticed() -> None:
     [job] = take(Shard(0), replace(request_record(4), key=b"other")).jobs
-    assert not job.spec.deduplicated
+    assert not job.spec.duplicates_detected
 
 
 def restored(moves: tuple[Move, ...]) -> Shard:
