@@ -203,13 +203,15 @@ class Failure(_Outcome):
     code: FailureCode
     provider_code: PublicText | None = None
     message: PublicText
-    retryable: bool = Field(description="True where the same request may well succeed later.")
+    retryable: bool = Field(
+        description="True where the same work may succeed under the next unused `replay` number."
+    )
     attempts: Attempts = Attempts()
     times: Times = Times()
     origin: Origin | None = None
     original_request: dict[str, JsonValue] | None = None
     raw: str | None = Field(
-        default=None, description="Base64 of the record's first 256 KiB, if it was no JSON."
+        default=None, description="Base64 of the record's first 256 KiB, if it became no work."
     )
     raw_bytes: int | None = None
     raw_sha256: str | None = Field(default=None, description="Hex digest of the whole value.")

@@ -28,6 +28,7 @@ from service.contract.explain import refusal
 from service.contract.output import Output, OutputFormat
 
 MAX_FILES = 100
+MAX_REPLAY = 1_000_000
 MAX_URL_CHARS = 8_192
 MAX_OPTIONS_BYTES = 32 * 1024
 MAX_METADATA_BYTES = 8 * 1024
@@ -138,8 +139,8 @@ class Request(BaseModel):
     action: Action = Field(
         default=Action.TRANSCRIBE, description="`cancel` ends the open request of this id."
     )
-    replay: Annotated[StrictInt, Field(ge=0, le=1_000_000)] = Field(
-        default=0, description="A new number does the same request again, and it is billed again."
+    replay: Annotated[StrictInt, Field(ge=0, le=MAX_REPLAY)] = Field(
+        default=0, description="A number not used yet does the request again, and it is billed again."
     )
     file_indexes: tuple[Annotated[StrictInt, Field(ge=0, le=MAX_FILES - 1)], ...] | None = Field(
         default=None,

@@ -61,6 +61,8 @@ class Spec:
     accepted_ms: int
     formats: tuple[OutputFormat, ...] = ()
     """The renderings that a result carries."""
+    has_fixed_deadline: bool = False
+    """Whether the deadline is a time that the request names: the same request has the same one again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,8 @@ class Outcome:
     key: str
     body: Result | Failure
     headers: tuple[tuple[str, bytes], ...]
+    may_succeed: bool = True
+    """Whether the same work, published again, may come to a result at all."""
 
     @property
     def is_result(self) -> bool:
@@ -82,7 +84,7 @@ def job_outcome(job: Job, summary: RequestSummary | None, now_ms: int, rules: Ou
         body = _failure(job, job.ending, summary, now_ms, rules)
     copied = tuple((name, value.encode("latin-1")) for name, value in job.spec.headers)
     headers = (*_cloud_headers(str(job.key), job.spec.request_id, body, now_ms, rules), *copied)
-    return Outcome(str(job.key), job.spec.request_id, body, headers)
+    return Outcome(str(job.key), job.spec.request_id, body, headers, _may_succeed(job, now_ms))
 
 
 def record_failure(record: Record, error: InvalidRecord, now_ms: int, rules: OutcomeRules) -> Outcome:
@@ -90,6 +92,8 @@ def record_failure(record: Record, error: InvalidRecord, now_ms: int, rules: Out
     raw, raw_bytes, raw_sha256 = raw_failure_fields(record.value)
     body = Failure(
         request_id=error.request_id,
+        replay=error.replay,
+        model=error.model,
         stage=Stage.DECODE if error.request_id is None else Stage.ACCEPT,
         code=error.code,
         message=error.message,
@@ -100,10 +104,16 @@ def record_failure(record: Record, error: InvalidRecord, now_ms: int, rules: Out
         raw=raw if rules.original_request == "full" else None,
         raw_bytes=raw_bytes,
         raw_sha256=raw_sha256,
+        metadata=_plain(error.metadata),
     )
     key = error.request_id or record.origin_id
     headers = _cloud_headers(record.origin_id, key, body, now_ms, rules)
     return Outcome(record.origin_id, key, body, headers)
+
+
+def _may_succeed(job: Job, now_ms: int) -> bool:
+    """Whether the same request has time left: a deadline that is a time does not move."""
+    return not job.spec.has_fixed_deadline or now_ms < job.spec.deadline_ms
 
 
 def billed_seconds(job: Job) -> int | None:
@@ -187,7 +197,7 @@ def _failure(
         code=ending.code,
         provider_code=ending.provider_code,
         message=ending.message,
-        retryable=ending.retryable,
+        retryable=ending.retryable and _may_succeed(job, now_ms),
         attempts=_attempts(job),
         times=_times(job, now_ms),
         origin=_origin(spec.origin),

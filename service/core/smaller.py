@@ -68,7 +68,7 @@ def _too_large(outcome: Outcome, body: Result) -> Outcome:
         stage=Stage.PUBLISH,
         code=FailureCode.RESULT_TOO_LARGE,
         message="the results topic takes no form of this transcript, not even its text alone",
-        retryable=True,
+        retryable=outcome.may_succeed,
         attempts=body.attempts,
         times=body.times,
         duplicates_detected=body.duplicates_detected,
