@@ -86,7 +86,7 @@ def running_job(number: int) -> Job:
         deadline_ms=now_ms + 7 * 24 * 3600 * 1000,
         origin=Position("transcription.requests", 0, number, now_ms),
         digest=f"{number:064x}",
-        deduplicated=True,
+        duplicates_detected=True,
         accepted_ms=now_ms,
     )
     return Job(

@@ -31,6 +31,10 @@ Deadline = Annotated[
         help="When it is of no use any more: a time such as 2026-03-02T10:15:00Z, or seconds from now.",
     ),
 ]
+Replay = Annotated[
+    int,
+    typer.Option("--replay", min=0, metavar="NUMBER", help="A number not used yet does the request again."),
+]
 
 
 def _request(
@@ -40,6 +44,7 @@ def _request(
     metadata: Metadata = None,
     request_id: RequestId = None,
     deadline: Deadline = None,
+    replay: Replay = 0,
 ) -> dict[str, JsonValue]:
     fields: dict[str, JsonValue] = {
         "request_id": request_id,
@@ -47,6 +52,7 @@ def _request(
         "model": model,
         "options": _pairs(option, "--option"),
         "metadata": _pairs(metadata, "--metadata"),
+        "replay": replay or None,
         **user.deadline(deadline),
     }
     return user.new_request(fields)

@@ -15,7 +15,10 @@ What the provider answers is not an error of ours: it is data (`core.task.Troubl
 `core.verdicts` decides on. Foreign exceptions stop at their adapter.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
+
+from pydantic import JsonValue
 
 
 class FailureCode(StrEnum):
@@ -38,39 +41,41 @@ class FailureCode(StrEnum):
     NOT_ALLOWED = "not_allowed"
     """The operator's settings do not allow this model or source host."""
     REQUEST_ID_CONFLICT = "request_id_conflict"
-    """Another request has this id: use a new id, or `replay` to do the same work again."""
+    """Another request has this id and `replay`: use a new id, or the number that the message names."""
     CANCEL_UNKNOWN_REQUEST = "cancel_unknown_request"
-    """No open request of this partition has the id: was the record's key the request_id?"""
+    """This partition knows no request of this id and `replay`: was the record's key the request_id?"""
+    ALREADY_FINISHED = "already_finished"
+    """The request has ended, as the message says: to do it again use the `replay` number that it names."""
     DEADLINE_EXCEEDED = "deadline_exceeded"
-    """The deadline passed first: publish again with a later one."""
+    """The deadline passed first: publish again with a later one, under the next unused `replay` number."""
     CANCELLED = "cancelled"
     """A cancel request ended it."""
     SUBMIT_UNCERTAIN = "submit_uncertain"
-    """Nobody could find out whether the submit made a task; it may be billed. Replay it if that is fine."""
+    """Nobody knows whether the submit made a task, which would be billed: if that is fine, replay."""
     SUBMIT_REJECTED = "submit_rejected"
     """The provider refused the request as it stands: `provider_code` says why."""
     VOCABULARY_QUOTA = "vocabulary_quota"
-    """The account has no place for another hotword list: delete some (`scribe hotwords`), or use fewer."""
+    """The account has no place for one more hotword list: delete some (`scribe hotwords`), then replay."""
     VOCABULARY_UNUSABLE = "vocabulary_unusable"
     """The hotword list is not there, not ready, or was made for another model: the message says which."""
     AUDIO_UNREACHABLE = "audio_unreachable"
-    """The provider could not download the file: check that the URL is public and fast."""
+    """The provider could not download the file: make its URL public and fast, then replay the request."""
     AUDIO_FORBIDDEN = "audio_forbidden"
-    """The file's origin refused the provider: sign a fresh URL and publish again."""
+    """The file's origin refused the provider: sign a fresh URL and replay the request with it."""
     AUDIO_NOT_FOUND = "audio_not_found"
-    """The file's origin has no such file."""
+    """The file's origin has no such file: put it there, then replay the request."""
     AUDIO_INVALID_URL = "audio_invalid_url"
-    """The provider does not accept the file's URL: percent-encode spaces and non-ASCII characters."""
+    """The provider does not accept the file's URL: percent-encode it and publish it with a new id."""
     AUDIO_TOO_LARGE = "audio_too_large"
-    """The file is over the model's size limit: split or compress it."""
+    """The file is over the model's size limit: split or compress it, and publish that with a new id."""
     AUDIO_TOO_LONG = "audio_too_long"
-    """The audio is longer than the model takes: split it."""
+    """The audio is longer than the model takes: split it, and publish the parts with a new id."""
     AUDIO_UNUSABLE = "audio_unusable"
     """The file holds no audio the provider can decode."""
     CONTENT_REJECTED = "content_rejected"
     """The provider's content inspection refused the file."""
     PROVIDER_ERROR = "provider_error"
-    """The provider failed on this file more often than we retry: replay it later."""
+    """The provider failed on this file more often than we retry: replay the request later."""
     TASK_LOST = "task_lost"
     """The provider no longer knows the task: replay the request."""
     RESULT_EXPIRED = "result_expired"
@@ -97,14 +102,26 @@ class InvalidRecord(ServiceError):
     """A request record cannot be served.
 
     `message` is safe to publish: it names fields and limits and never repeats a URL's query or a secret.
-    `request_id` is set where the record could be read that far.
+    `request_id`, `replay`, `model` and `metadata` are set where the record could be read that far.
     """
 
-    def __init__(self, code: FailureCode, message: str, request_id: str | None = None) -> None:
+    def __init__(
+        self,
+        code: FailureCode,
+        message: str,
+        request_id: str | None = None,
+        *,
+        replay: int | None = None,
+        model: str | None = None,
+        metadata: Mapping[str, JsonValue] | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.request_id = request_id
+        self.replay = replay
+        self.model = model
+        self.metadata = metadata
 
 
 class ClusterError(ServiceError):

@@ -63,6 +63,7 @@ OUTAGE_STARTED = Event("outage_started", logging.ERROR)
 OUTAGE_ENDED = Event("outage_ended")
 HEALTH_FAILED = Event("health_request_failed", logging.WARNING)
 JOB_FINISHED = Event("job_finished")
+REQUEST_REPEATED = Event("request_repeated", logging.DEBUG)
 
 
 def write(event: Event, **fields: object) -> None:

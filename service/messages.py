@@ -15,6 +15,7 @@ from service.contract.outcome import (
     Usage,
     rfc3339,
     stage_seconds,
+    utc_time,
 )
 from service.contract.reading import (
     MAX_RECORD_BYTES,
@@ -26,7 +27,7 @@ from service.contract.reading import (
     raw_failure_fields,
     read_request,
 )
-from service.contract.request import MAX_FILES, Action, Request
+from service.contract.request import MAX_FILES, MAX_REPLAY, Action, Request
 from service.contract.speech import AudioProperties, Channel, Sentence, Transcript, Word
 from service.contract.stage import Stage
 
@@ -34,6 +35,7 @@ __all__ = [
     "FAILURE_TYPE",
     "MAX_FILES",
     "MAX_RECORD_BYTES",
+    "MAX_REPLAY",
     "REQUEST_TYPE",
     "RESULT_TYPE",
     "STAGES",
@@ -63,4 +65,5 @@ __all__ = [
     "read_request",
     "rfc3339",
     "stage_seconds",
+    "utc_time",
 ]

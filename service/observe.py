@@ -9,6 +9,7 @@ from service.core.moment import Doubt
 from service.core.outcomes import Outcome
 from service.core.price import Price, cost_of
 from service.core.spend import SPEND_LIMIT
+from service.errors import FailureCode
 from service.messages import Failure, Result, stage_seconds
 from service.metrics import Metrics
 
@@ -35,9 +36,11 @@ class Observing:
         self.shard("fenced", partition, reason)
 
     def published(self, outcome: Outcome) -> None:
-        """An outcome and its marker are durable."""
+        """An outcome and its marker are durable. That a request has ended before is the end of no job."""
         body = outcome.body
         code = body.code if isinstance(body, Failure) else ""
+        if code == FailureCode.ALREADY_FINISHED:
+            return
         info = model_info(body.model or "")
         self._metrics.job_finished(
             "failure" if code else "result", code, info.family if info else "", stage_seconds(body.times)
@@ -49,6 +52,9 @@ class Observing:
     def admitted(self, admission: Admission) -> None:
         """A request record was taken."""
         self._metrics.record_admitted(admission.word)
+        if admission.repeats is not None:
+            request_id, replay = admission.repeats
+            log.write(log.REQUEST_REPEATED, request_id=request_id, replay=replay, word=admission.word)
 
     def shard(self, word: str, partition: int, detail: str = "") -> None:
         """A shard was taken, refused, fenced or closed."""

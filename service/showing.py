@@ -56,6 +56,18 @@ class SeenNotice(_Seen):
     message: str
 
 
+class SeenOrigin(_Seen):
+    """Where the request's record lies."""
+
+    partition: int
+    offset: int
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Both."""
+        return (self.partition, self.offset)
+
+
 class SeenOutcome(_Seen):
     """A result or a failure; `code` and `message` are those of a failure."""
 
@@ -69,6 +81,7 @@ class SeenOutcome(_Seen):
     provider_code: str | None = None
     message: str | None = None
     retryable: bool = False
+    origin: SeenOrigin | None = None
 
     @property
     def is_failure(self) -> bool:
@@ -136,7 +149,7 @@ def _reason(outcome: SeenOutcome) -> str:
     code = outcome.code or "no transcript"
     if outcome.provider_code:
         code += f" ({outcome.provider_code})"
-    hint = "; the same request may succeed later" if outcome.retryable else ""
+    hint = "; the same work may succeed under the next unused replay number" if outcome.retryable else ""
     return f"failed: {code}: {outcome.message or ''}{hint}"
 
 

@@ -6,9 +6,8 @@ Ids, codes and numbers alone: no transcript, no URL, nothing of a request but co
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 
-from service.contract.outcome import rfc3339
+from service.contract.outcome import rfc3339, utc_time
 from service.contract.scrub import scrub, shown
 
 
@@ -111,4 +110,5 @@ def _submits(submits: SubmitStatus) -> dict[str, object]:
 
 
 def _time(epoch_ms: int) -> str:
-    return rfc3339(datetime.fromtimestamp(epoch_ms / 1000, UTC))
+    moment = utc_time(epoch_ms)
+    return "unknown" if moment is None else rfc3339(moment)

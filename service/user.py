@@ -87,10 +87,13 @@ def encode(request: Mapping[str, JsonValue]) -> bytes:
     return json.dumps(request, separators=(",", ":")).encode()
 
 
-async def send(place: Place, request: Mapping[str, JsonValue]) -> None:
-    """Publish the request with its id as the key: repeats and cancels work inside one partition."""
+async def send(place: Place, request: Mapping[str, JsonValue]) -> tuple[int, int]:
+    """Publish the request with its id as the key: repeats and cancels work inside one partition.
+
+    Returns the record's partition and offset.
+    """
     key = str(request["request_id"]).encode()
-    await publish(place.cluster, place.topics.requests, key, encode(request), HEADERS)
+    return await publish(place.cluster, place.topics.requests, key, encode(request), HEADERS)
 
 
 async def send_and_wait(
@@ -106,16 +109,16 @@ async def send_and_wait(
     """
     is_whole = True
     async with following(place.cluster, place.outcome_topics, place.fetch_max_wait_ms) as records:
-        await send(place, request)
+        placed = await send(place, request)
         sent()
         async with asyncio.timeout(timeout_seconds):
-            async for record, outcome in _outcomes_of(request, records):
+            async for record, outcome in _outcomes_of(request, placed, records):
                 is_whole = show(record, outcome) and is_whole
     return is_whole
 
 
 async def _outcomes_of(
-    request: Mapping[str, JsonValue], records: AsyncIterator[Record]
+    request: Mapping[str, JsonValue], placed: tuple[int, int], records: AsyncIterator[Record]
 ) -> AsyncIterator[tuple[Record, SeenOutcome]]:
     """One outcome for each file of the request, or the one that ends it; repeated deliveries are left out."""
     urls = request["file_urls"]
@@ -123,9 +126,11 @@ async def _outcomes_of(
     key = str(request["request_id"]).encode()
     async for record in records:
         outcome = read_outcome(record.value) if record.key == key else None
-        if outcome is None or (outcome.replay or 0) != request.get("replay", 0):
+        # A record that could not be read whole may not tell its replay number.
+        if outcome is None or outcome.replay not in (None, request.get("replay", 0)):
             continue
-        if outcome.ends_request:
+        if outcome.ends_request and (outcome.origin is None or outcome.origin.place == placed):
+            # Not the answer to a repeat, or a cancel, of somebody else.
             yield record, outcome
             return
         if outcome.file_index in waiting:

@@ -33,6 +33,7 @@ class NoticeCode(StrEnum):
     NO_SPEECH = "no_speech"
     TEXT_CUT = "text_cut"
     NO_TIMES = "no_times"
+    RECORD_TIME_UNUSABLE = "record_time_unusable"
 
 
 class Notice(BaseModel):

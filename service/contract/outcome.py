@@ -4,7 +4,7 @@ Free texts are scrubbed and file URLs lose their query here, whoever builds the 
 UTF-8, with nulls kept, so that a consumer always finds every field.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from pydantic import (
@@ -32,6 +32,20 @@ def rfc3339(moment: datetime) -> str:
     """An aware time as the contract writes it: UTC, milliseconds, `Z`."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
+
+def utc_time(epoch_ms: int | None) -> datetime | None:
+    """The time so many milliseconds after 1970; None for one beyond the calendar.
+
+    Never raises: a time from outside must not keep an outcome from being written.
+    """
+    if epoch_ms is None or not _FIRST_MS <= epoch_ms <= _LAST_MS:
+        return None
+    return _EPOCH + timedelta(milliseconds=epoch_ms)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_MS = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
+_LAST_MS = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
 
 Instant = Annotated[
     AwareDatetime,
@@ -161,9 +175,9 @@ class Result(_Outcome):
         default=None,
         description="The transcript in the forms that `output.formats` asked for, by name; null if in none.",
     )
-    deduplicated: bool = Field(
+    duplicates_detected: bool = Field(
         default=True,
-        description="False where the record's key was not the request_id: repeats are not noticed.",
+        description="Whether a repeat would be noticed: false where the record's key was not the request_id.",
     )
     metadata: dict[str, JsonValue] | None = Field(default=None, description="The request's, unchanged.")
     request_summary: RequestSummary | None = Field(
@@ -189,17 +203,19 @@ class Failure(_Outcome):
     code: FailureCode
     provider_code: PublicText | None = None
     message: PublicText
-    retryable: bool = Field(description="True where the same request may well succeed later.")
+    retryable: bool = Field(
+        description="True where the same work may succeed under the next unused `replay` number."
+    )
     attempts: Attempts = Attempts()
     times: Times = Times()
     origin: Origin | None = None
     original_request: dict[str, JsonValue] | None = None
     raw: str | None = Field(
-        default=None, description="Base64 of the record's first 256 KiB, if it was no JSON."
+        default=None, description="Base64 of the record's first 256 KiB, if it became no work."
     )
     raw_bytes: int | None = None
     raw_sha256: str | None = Field(default=None, description="Hex digest of the whole value.")
-    deduplicated: bool | None = None
+    duplicates_detected: bool | None = None
     metadata: dict[str, JsonValue] | None = None
     request_summary: RequestSummary | None = Field(
         default=None, description="Only in the request's last outcome."

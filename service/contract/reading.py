@@ -13,11 +13,12 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import JsonValue, ValidationError
+from pydantic_core import to_json
 
 from service.contract import strict_json
 from service.contract.explain import explain
 from service.contract.options import read_options
-from service.contract.request import Action, Request
+from service.contract.request import MAX_METADATA_BYTES, MAX_REPLAY, Action, Request
 from service.contract.scrub import without_query
 from service.errors import FailureCode, InvalidRecord
 
@@ -34,6 +35,7 @@ _FRAME_BYTES = 5
 _UNREADABLE = frozenset({FailureCode.INVALID_ENCODING, FailureCode.INVALID_JSON})
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:@-]{1,200}")
+_MODEL = re.compile(r"[A-Za-z0-9._:-]{1,200}")
 _OUR_TYPE = re.compile(r"scribe\.transcription\.request\.v[0-9]{1,4}")
 
 
@@ -71,27 +73,33 @@ def read_request(
 ) -> DecodedRequest:
     """The request in a record, its options canonical.
 
-    Raises InvalidRecord with one of the decode codes, and with the request_id where it can be told.
+    Raises InvalidRecord with one of the decode codes, and with what the record says of itself where that can
+    be told.
     """
     try:
         return _read(value, headers, limits)
     except InvalidRecord as error:
-        request_id = None if error.code in _UNREADABLE else _claimed_request_id(value)
-        raise InvalidRecord(error.code, error.message, request_id) from error
+        if error.code in _UNREADABLE:
+            raise
+        raise _with_claims(error, value) from error
 
 
 def digest(request: Request) -> str:
     """32 hex digits that are equal for requests that ask for the same work.
 
-    BLAKE2b-128 over the JSON array [model, canonical options, URLs without query and fragment, and the
-    output formats if there are any], keys sorted, no blanks, ASCII. Metadata, deadlines and file_indexes do
-    not count, nor does a fresh signature of a URL. Formats do: whoever asks for others would wait in vain.
-    Digests lie in journals: the recipe must not change between versions.
+    BLAKE2b-128 over the JSON array [model, canonical options, URLs without query and fragment, the output
+    formats if there are any, {"file_indexes": in their order} if not all files are wanted], keys sorted, no
+    blanks, ASCII. Metadata and deadlines do not count, nor does a fresh signature of a URL. Formats and files
+    do: whoever asks for others would wait in vain. Digests lie in journals: the recipe must not change
+    between versions.
     """
     work: list[JsonValue] = [request.model, request.options]
     work.append([without_query(url) for url in request.file_urls])
     if request.formats:
         work.append([*request.formats])
+    indexes = sorted(request.file_indexes or ())
+    if indexes and len(indexes) < len(request.file_urls):
+        work.append({"file_indexes": [*indexes]})
     canonical = json.dumps(work, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(canonical.encode("ascii"), digest_size=16).hexdigest()
 
@@ -116,13 +124,28 @@ def _read(
     return DecodedRequest(request, framed, digest(request))
 
 
-def _claimed_request_id(value: bytes | None) -> str | None:
+def _with_claims(error: InvalidRecord, value: bytes | None) -> InvalidRecord:
+    """The refusal, with those fields of the record that are as a request's must be."""
     try:
         document, _ = _document(value, _MAX_SALVAGE_BYTES)
     except InvalidRecord:
+        return error
+    said = document if isinstance(document, dict) else {}
+    request_id, replay, model = said.get("request_id"), said.get("replay"), said.get("model")
+    return InvalidRecord(
+        error.code,
+        error.message,
+        request_id if isinstance(request_id, str) and _REQUEST_ID.fullmatch(request_id) else None,
+        replay=replay if type(replay) is int and 0 <= replay <= MAX_REPLAY else None,
+        model=model if isinstance(model, str) and _MODEL.fullmatch(model) else None,
+        metadata=_claimed_metadata(said.get("metadata")),
+    )
+
+
+def _claimed_metadata(metadata: JsonValue) -> dict[str, JsonValue] | None:
+    if not isinstance(metadata, dict) or len(to_json(metadata)) > MAX_METADATA_BYTES:
         return None
-    claimed = document.get("request_id") if isinstance(document, dict) else None
-    return claimed if isinstance(claimed, str) and _REQUEST_ID.fullmatch(claimed) else None
+    return metadata or None
 
 
 def _check_type(headers: Sequence[tuple[str, bytes | None]]) -> None:

@@ -28,6 +28,7 @@ from service.contract.explain import refusal
 from service.contract.output import Output, OutputFormat
 
 MAX_FILES = 100
+MAX_REPLAY = 1_000_000
 MAX_URL_CHARS = 8_192
 MAX_OPTIONS_BYTES = 32 * 1024
 MAX_METADATA_BYTES = 8 * 1024
@@ -129,7 +130,8 @@ class Request(BaseModel):
         default=None, description="When the work is of no use any more; the service has a default."
     )
     ttl_seconds: Annotated[StrictInt, Field(ge=1, le=MAX_TTL_SECONDS)] | None = Field(
-        default=None, description="The deadline as seconds from the record's timestamp."
+        default=None,
+        description="The deadline as seconds from the record's timestamp, or its acceptance if earlier.",
     )
     metadata: dict[str, JsonValue] = Field(
         default_factory=dict, repr=False, description="Returned with every outcome unchanged; at most 8 KiB."
@@ -137,8 +139,8 @@ class Request(BaseModel):
     action: Action = Field(
         default=Action.TRANSCRIBE, description="`cancel` ends the open request of this id."
     )
-    replay: Annotated[StrictInt, Field(ge=0, le=1_000_000)] = Field(
-        default=0, description="A new number does the same request again, and it is billed again."
+    replay: Annotated[StrictInt, Field(ge=0, le=MAX_REPLAY)] = Field(
+        default=0, description="A number not used yet does the request again, and it is billed again."
     )
     file_indexes: tuple[Annotated[StrictInt, Field(ge=0, le=MAX_FILES - 1)], ...] | None = Field(
         default=None,

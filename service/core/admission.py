@@ -3,12 +3,13 @@
 Every record moves the cursor, whatever it holds, and ends in exactly one of the `Admitted` words (N1).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from service.contract.models import model_info
 from service.core.draft import adopt, draft_of
 from service.core.events import CancelAsked, DeadlinePassed
+from service.core.finished import already_finished, conflict, may_answer, unknown
 from service.core.grouping import new_jobs
 from service.core.identity import JobKey
 from service.core.job import Job, Spec
@@ -16,7 +17,8 @@ from service.core.moment import Moment
 from service.core.outcomes import record_failure
 from service.core.record import Record, cursor_after
 from service.core.shard import Change, Move, Shard, together
-from service.errors import FailureCode, InvalidRecord
+from service.core.tally import Tally
+from service.errors import InvalidRecord
 from service.messages import MAX_FILES, Action, DecodedRequest, Request
 
 
@@ -25,17 +27,22 @@ class Admitted(StrEnum):
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
+    FINISHED = "already_finished"
     CANCEL = "cancel"
     REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """The word for the record, what is to be written, and the new jobs."""
+    """The word for the record, what is to be written, and the new jobs.
+
+    `repeats` names the request, and its replay, that the record asks for once more.
+    """
 
     word: Admitted
     change: Change
     jobs: tuple[Job, ...] = ()
+    repeats: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,23 +72,24 @@ def _admit(
 ) -> Admission:
     if isinstance(read, InvalidRecord):
         return _refuse(shard, record, read, moment)
-    if read.request.action is Action.CANCEL:
-        return _cancel(shard, record, read.request, moment)
-    tally = shard.tallies.get((read.request.request_id, read.request.replay))
+    request = read.request
+    tally = shard.tallies.get(_key(request))
+    if request.action is Action.CANCEL:
+        return _cancel(shard, record, request, tally, moment)
     if tally is None:
         return _open(shard, record, read, rules, moment)
-    if tally.digest == read.digest:
-        # Not whole: only some of its jobs became durable before a crash, and the record is read again.
-        is_known = tally.is_whole
-        return (
-            Admission(Admitted.DUPLICATE, Change()) if is_known else _open(shard, record, read, rules, moment)
-        )
-    conflict = InvalidRecord(
-        FailureCode.REQUEST_ID_CONFLICT,
-        "another request with this request_id and replay was accepted before; it goes on untouched",
-        request_id=read.request.request_id,
-    )
-    return _refuse(shard, record, conflict, moment)
+    if tally.digest != read.digest:
+        return _refuse(shard, record, conflict(request, shard.tallies), moment)
+    if not tally.is_whole:
+        # Only some of its jobs became durable before a crash, and the record is read again.
+        return _open(shard, record, read, rules, moment)
+    if tally.has_ended and tally.origin_offset != record.position.offset:
+        return _answer(shard, record, request, tally, moment)
+    return Admission(Admitted.DUPLICATE, Change(), repeats=_key(request))
+
+
+def _key(request: Request) -> tuple[str, int]:
+    return (request.request_id, request.replay)
 
 
 def _refuse(shard: Shard, record: Record, error: InvalidRecord, moment: Moment) -> Admission:
@@ -89,15 +97,20 @@ def _refuse(shard: Shard, record: Record, error: InvalidRecord, moment: Moment) 
     return Admission(Admitted.REFUSED, Change((Move(outcome=outcome),)))
 
 
-def _cancel(shard: Shard, record: Record, request: Request, moment: Moment) -> Admission:
-    tally = shard.tallies.get((request.request_id, request.replay))
+def _answer(shard: Shard, record: Record, request: Request, tally: Tally, moment: Moment) -> Admission:
+    """Say that the request has ended, at most once in a while: else the record is a silent duplicate."""
+    if not may_answer(tally, request.action, moment.now_ms):
+        return Admission(Admitted.DUPLICATE, Change(), repeats=_key(request))
+    refused = _refuse(shard, record, already_finished(request, tally, shard.tallies), moment)
+    tally.answered_ms[request.action] = moment.now_ms
+    return replace(refused, word=Admitted.FINISHED, repeats=_key(request))
+
+
+def _cancel(shard: Shard, record: Record, request: Request, tally: Tally | None, moment: Moment) -> Admission:
     if tally is None:
-        unknown = InvalidRecord(
-            FailureCode.CANCEL_UNKNOWN_REQUEST,
-            "no request with this request_id and replay is known to this partition",
-            request_id=request.request_id,
-        )
-        return _refuse(shard, record, unknown, moment)
+        return _refuse(shard, record, unknown(request), moment)
+    if tally.has_ended:
+        return _answer(shard, record, request, tally, moment)
     keys = [JobKey(request.request_id, request.replay, index) for index in range(MAX_FILES)]
     return Admission(Admitted.CANCEL, together([shard.apply(key, CancelAsked(), moment) for key in keys]))
 
@@ -136,9 +149,10 @@ def _spec(
         deadline_ms=_deadline_ms(record, request, rules, moment),
         origin=record.position,
         digest=read.digest,
-        deduplicated=record.key == request.request_id.encode(),
+        duplicates_detected=record.key == request.request_id.encode(),
         accepted_ms=moment.now_ms,
         formats=request.formats,
+        has_fixed_deadline=request.deadline is not None,
     )
 
 
@@ -147,7 +161,10 @@ def _deadline_ms(record: Record, request: Request, rules: AdmissionRules, moment
     if request.deadline is not None:
         return round(1000 * request.deadline.timestamp())
     if request.ttl_seconds is not None:
-        return record.position.timestamp_ms + 1000 * request.ttl_seconds
+        made_ms = record.position.timestamp_ms
+        # A producer's clock that is ahead must not keep a request alive for years.
+        begin_ms = moment.now_ms if made_ms is None else min(made_ms, moment.now_ms)
+        return begin_ms + 1000 * request.ttl_seconds
     return moment.now_ms + round(1000 * rules.default_ttl_seconds)
 
 

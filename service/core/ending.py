@@ -21,7 +21,7 @@ class ResultEnding:
 
 @dataclass(frozen=True, slots=True)
 class FailureEnding:
-    """The job ends with a failure. `retryable` says whether publishing it again may help."""
+    """The job ends with a failure. `retryable` says whether the same work may succeed when it is replayed."""
 
     stage: Stage
     code: FailureCode

@@ -55,6 +55,8 @@ class Marker:
     billed_seconds: int | None
     finished_ms: int
     task_ids: tuple[str, ...] = ()
+    origin_offset: int | None = None
+    """Where its request's record lies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +114,10 @@ def encode_job(job: Job) -> bytes:
                     spec.origin.timestamp_ms,
                 ],
                 "digest": spec.digest,
-                "deduplicated": spec.deduplicated,
+                "deduplicated": spec.duplicates_detected,
                 "accepted": spec.accepted_ms,
                 "formats": spec.formats,
+                "fixed": spec.has_fixed_deadline,
             },
         }
     )
@@ -139,6 +142,7 @@ def encode_marker(marker: Marker) -> bytes:
             "billed": marker.billed_seconds,
             "at": marker.finished_ms,
             "tasks": marker.task_ids,
+            "origin": marker.origin_offset,
         }
     )
 
@@ -175,7 +179,15 @@ def read_key(key: str) -> JobKey:
 
 def _decode_marker(key: JobKey, data: dict[str, Any]) -> Marker:
     return Marker(
-        key, data["digest"], data["jobs"], data["ok"], data["billed"], data["at"], tuple(data["tasks"])
+        key,
+        digest=data["digest"],
+        job_count=data["jobs"],
+        succeeded=data["ok"],
+        billed_seconds=data["billed"],
+        finished_ms=data["at"],
+        task_ids=tuple(data["tasks"]),
+        # Markers of before finished requests were answered have none.
+        origin_offset=data.get("origin"),
     )
 
 
@@ -226,8 +238,9 @@ def _decode_spec(key: JobKey, spec: dict[str, Any]) -> Spec:
         deadline_ms=spec["deadline"],
         origin=Position(*spec["origin"]),
         digest=spec["digest"],
-        deduplicated=spec["deduplicated"],
+        duplicates_detected=spec["deduplicated"],
         accepted_ms=spec["accepted"],
         # Journals of before there were renderings have none.
         formats=tuple(OutputFormat(name) for name in spec.get("formats", ())),
+        has_fixed_deadline=spec.get("fixed", False),
     )

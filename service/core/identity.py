@@ -22,9 +22,9 @@ class JobKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a record lies in Kafka, and the timestamp it has there."""
+    """Where a record lies in Kafka, and its timestamp there; None where it has none that can be used."""
 
     topic: str
     partition: int
     offset: int
-    timestamp_ms: int
+    timestamp_ms: int | None

@@ -57,10 +57,12 @@ class Spec:
     deadline_ms: int
     origin: Position
     digest: str
-    deduplicated: bool
+    duplicates_detected: bool
     accepted_ms: int
     formats: tuple[OutputFormat, ...] = ()
     """The renderings that a result carries."""
+    has_fixed_deadline: bool = False
+    """Whether the deadline is a time that the request names: the same request has the same one again."""
 
 
 @dataclass(frozen=True, slots=True)

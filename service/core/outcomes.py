@@ -12,7 +12,6 @@ Rules this module guarantees:
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Literal
 
 from pydantic import JsonValue
@@ -43,6 +42,7 @@ from service.messages import (
     Usage,
     raw_failure_fields,
     rfc3339,
+    utc_time,
 )
 
 
@@ -69,6 +69,8 @@ class Outcome:
     key: str
     body: Result | Failure
     headers: tuple[tuple[str, bytes], ...]
+    may_succeed: bool = True
+    """Whether the same work, published again, may come to a result at all."""
     value: bytes = field(init=False, repr=False, compare=False)
     """The body as it is published."""
 
@@ -90,7 +92,7 @@ def job_outcome(job: Job, summary: RequestSummary | None, now_ms: int, rules: Ou
         body = _failure(job, job.ending, summary, now_ms, rules)
     copied = tuple((name, value.encode("latin-1")) for name, value in job.spec.headers)
     headers = (*_cloud_headers(str(job.key), job.spec.request_id, body, now_ms, rules), *copied)
-    return Outcome(str(job.key), job.spec.request_id, body, headers)
+    return Outcome(str(job.key), job.spec.request_id, body, headers, _may_succeed(job, now_ms))
 
 
 def record_failure(record: Record, error: InvalidRecord, now_ms: int, rules: OutcomeRules) -> Outcome:
@@ -98,20 +100,28 @@ def record_failure(record: Record, error: InvalidRecord, now_ms: int, rules: Out
     raw, raw_bytes, raw_sha256 = raw_failure_fields(record.value)
     body = Failure(
         request_id=error.request_id,
+        replay=error.replay,
+        model=error.model,
         stage=Stage.DECODE if error.request_id is None else Stage.ACCEPT,
         code=error.code,
         message=error.message,
         retryable=False,
         attempts=Attempts(submit=0, poll=0, fetch=0),
-        times=Times(requested_at=_time(record.position.timestamp_ms), published_at=_time(now_ms)),
+        times=Times(requested_at=utc_time(record.position.timestamp_ms), published_at=utc_time(now_ms)),
         origin=_origin(record.position),
         raw=raw if rules.original_request == "full" else None,
         raw_bytes=raw_bytes,
         raw_sha256=raw_sha256,
+        metadata=_plain(error.metadata),
     )
     key = error.request_id or record.origin_id
     headers = _cloud_headers(record.origin_id, key, body, now_ms, rules)
     return Outcome(record.origin_id, key, body, headers)
+
+
+def _may_succeed(job: Job, now_ms: int) -> bool:
+    """Whether the same request has time left: a deadline that is a time does not move."""
+    return not job.spec.has_fixed_deadline or now_ms < job.spec.deadline_ms
 
 
 def billed_seconds(job: Job) -> int | None:
@@ -146,7 +156,7 @@ def _result(job: Job, ending: ResultEnding, summary: RequestSummary | None, now_
         warnings=_warnings(job, ending),
         omitted=(),
         renderings=_renderings(job, ending),
-        deduplicated=spec.deduplicated,
+        duplicates_detected=spec.duplicates_detected,
         metadata=_plain(spec.metadata),
         request_summary=summary,
     )
@@ -167,6 +177,9 @@ def _warnings(job: Job, ending: ResultEnding) -> tuple[Notice, ...]:
         notices.append(
             Notice(code=NoticeCode.NO_SPEECH, message="The provider found no speech in this file.")
         )
+    if utc_time(job.spec.origin.timestamp_ms) is None:
+        text = "The record has no time that can be used: a `ttl_seconds` counts from the acceptance."
+        notices.append(Notice(code=NoticeCode.RECORD_TIME_UNUSABLE, message=text))
     if is_cut_off(ending.transcript):
         text = "The model stopped writing before the text was whole: split the file, or ask for less."
         notices.append(Notice(code=NoticeCode.TEXT_CUT, message=text))
@@ -192,12 +205,12 @@ def _failure(
         code=ending.code,
         provider_code=ending.provider_code,
         message=ending.message,
-        retryable=ending.retryable,
+        retryable=ending.retryable and _may_succeed(job, now_ms),
         attempts=_attempts(job),
         times=_times(job, now_ms),
         origin=_origin(spec.origin),
         original_request=_original_request(job, rules),
-        deduplicated=spec.deduplicated,
+        duplicates_detected=spec.duplicates_detected,
         metadata=_plain(spec.metadata),
         request_summary=summary,
     )
@@ -231,18 +244,14 @@ def _times(job: Job, now_ms: int) -> Times:
     submit_time, scheduled_time, end_time = job.provider_times
     fetched = now_ms if isinstance(job.ending, ResultEnding) and job.fetch_attempts else None
     return Times(
-        requested_at=_time(job.spec.origin.timestamp_ms),
-        accepted_at=_time(job.spec.accepted_ms),
-        submitted_at=_time(job.submitted_ms),
-        completed_at=_time(job.completed_ms),
-        fetched_at=_time(fetched),
-        published_at=_time(now_ms),
+        requested_at=utc_time(job.spec.origin.timestamp_ms),
+        accepted_at=utc_time(job.spec.accepted_ms),
+        submitted_at=utc_time(job.submitted_ms),
+        completed_at=utc_time(job.completed_ms),
+        fetched_at=utc_time(fetched),
+        published_at=utc_time(now_ms),
         provider=ProviderTimes(submit_time=submit_time, scheduled_time=scheduled_time, end_time=end_time),
     )
-
-
-def _time(epoch_ms: int | None) -> datetime | None:
-    return None if epoch_ms is None else datetime.fromtimestamp(epoch_ms / 1000, UTC)
 
 
 def _origin(position: Position) -> Origin:
@@ -250,7 +259,7 @@ def _origin(position: Position) -> Origin:
         topic=position.topic,
         partition=position.partition,
         offset=position.offset,
-        timestamp=_time(position.timestamp_ms),
+        timestamp=utc_time(position.timestamp_ms),
     )
 
 
@@ -259,13 +268,14 @@ def _cloud_headers(
 ) -> tuple[tuple[str, bytes], ...]:
     """CloudEvents 1.0 in the Kafka binding's binary mode."""
     kind = RESULT_TYPE if isinstance(body, Result) else FAILURE_TYPE
+    now = utc_time(now_ms)
     values = {
         "ce_specversion": "1.0",
         "ce_id": identity,
         "ce_type": kind,
         "ce_source": rules.source,
-        "ce_time": rfc3339(datetime.fromtimestamp(now_ms / 1000, UTC)),
+        "ce_time": now and rfc3339(now),
         "ce_subject": subject,
         "content-type": "application/json",
     }
-    return tuple((name, value.encode()) for name, value in values.items())
+    return tuple((name, value.encode()) for name, value in values.items() if value)

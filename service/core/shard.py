@@ -111,7 +111,8 @@ class Shard:
         return Change(moves)
 
     def _tally(self, request: RequestKey, of: Spec | Marker) -> Tally:
-        return self.tallies.setdefault(request, Tally(of.digest, of.job_count))
+        origin_offset = of.origin.offset if isinstance(of, Spec) else of.origin_offset
+        return self.tallies.setdefault(request, Tally(of.digest, of.job_count, origin_offset))
 
     def _hold(self, job: Job) -> None:
         """Take an open job in; a request that has one is not finished."""
@@ -281,5 +282,13 @@ class Shard:
 
 def _marker(job: Job, tallied: Tallied, succeeded: bool, moment: Moment) -> Marker:
     spec = job.spec
-    billed, task_ids = tallied.billed_seconds, job.task_ids
-    return Marker(job.key, spec.digest, spec.job_count, succeeded, billed, moment.now_ms, task_ids)
+    return Marker(
+        job.key,
+        digest=spec.digest,
+        job_count=spec.job_count,
+        succeeded=succeeded,
+        billed_seconds=tallied.billed_seconds,
+        finished_ms=moment.now_ms,
+        task_ids=job.task_ids,
+        origin_offset=spec.origin.offset,
+    )

@@ -68,10 +68,10 @@ def _too_large(outcome: Outcome, body: Result) -> Outcome:
         stage=Stage.PUBLISH,
         code=FailureCode.RESULT_TOO_LARGE,
         message="the results topic takes no form of this transcript, not even its text alone",
-        retryable=True,
+        retryable=outcome.may_succeed,
         attempts=body.attempts,
         times=body.times,
-        deduplicated=body.deduplicated,
+        duplicates_detected=body.duplicates_detected,
         metadata=body.metadata,
         request_summary=_one_more_failed(body.request_summary),
     )

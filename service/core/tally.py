@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from service.core.entry import Marker
-from service.messages import RequestSummary
+from service.messages import Action, RequestSummary
 
 
 @dataclass(slots=True)
@@ -16,8 +16,12 @@ class Tally:
 
     digest: str
     job_count: int
+    origin_offset: int | None = None
+    """Where the record lies that opened it: read again after a crash, it is no repeat."""
     ended: dict[int, Marker] = field(default_factory=dict)
     open: set[int] = field(default_factory=set)
+    answered_ms: dict[Action, int] = field(default_factory=dict)
+    """When a repeat, or a cancel, was last told that the request has ended."""
 
     @property
     def is_complete(self) -> bool:
@@ -28,6 +32,16 @@ class Tally:
     def is_whole(self) -> bool:
         """Whether every job is known."""
         return len(self.open | self.ended.keys()) >= self.job_count
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether every job's outcome is durable."""
+        return self.is_complete and not self.open
+
+    @property
+    def finished_ms(self) -> int | None:
+        """When the last ending so far was decided."""
+        return max((marker.finished_ms for marker in self.ended.values()), default=None)
 
     def summary_with(self, last: Marker) -> RequestSummary | None:
         """The request's summary, if this ending completes it."""
@@ -40,4 +54,4 @@ class Tally:
 
     def copy(self) -> "Tally":
         """One that goes its own way."""
-        return replace(self, ended=dict(self.ended), open=set(self.open))
+        return replace(self, ended=dict(self.ended), open=set(self.open), answered_ms=dict(self.answered_ms))

@@ -29,8 +29,8 @@ class Verdict:
 
     `code` is the failure's code if the job ends here or when `max_attempts` is used up. `max_attempts`
     counts all attempts of the call, the first included (for RESUBMIT all submits of the job, for LOOK the
-    looks for a fresh URL); None lasts until the deadline. `retryable` says whether the same request,
-    published again, may succeed.
+    looks for a fresh URL); None lasts until the deadline. `retryable` says whether the same work
+    may succeed when it is replayed.
     """
 
     action: Action

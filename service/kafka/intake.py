@@ -147,7 +147,7 @@ class Intake:
             return
         self._next[partition] = offset + 1
         self._rewind()
-        self._taker.deliver(partition, [damaged_record(self._topic, partition, offset, self._clock.now_ms())])
+        self._taker.deliver(partition, [damaged_record(self._topic, partition, offset)])
 
     def _rewind(self) -> None:
         """Go back to what was delivered last: what a failed poll took of other partitions is lost."""

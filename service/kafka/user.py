@@ -29,15 +29,19 @@ POLL_MS = 500
 
 async def publish(
     cluster: ClusterConfig, topic: str, key: bytes, value: bytes, headers: Collection[tuple[str, bytes]] = ()
-) -> None:
-    """Publish one record, acknowledged by all replicas; the key decides its partition, as Java hashes it."""
+) -> tuple[int, int]:
+    """Publish one record, acknowledged by all replicas; the key decides its partition, as Java hashes it.
+
+    Returns its partition and its offset.
+    """
     async with AsyncExitStack() as opened, reaching(cluster):
         async with asyncio.timeout(BOUND_SECONDS):
             await _partitions(cluster, [topic])
             producer = AIOKafkaProducer(**_connection(cluster), acks="all", max_request_size=1024 * 1024)
             opened.push_async_callback(stop_producer, producer)
             await producer.start()
-            await producer.send_and_wait(topic, value, key, headers=list(headers))
+            placed = await producer.send_and_wait(topic, value, key, headers=list(headers))
+            return (placed.partition, placed.offset)
 
 
 @asynccontextmanager

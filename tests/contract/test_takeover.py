@@ -199,7 +199,7 @@ def a_job(request_id: str = "r", file_index: int = 0, state: State = State.ACCEP
         deadline_ms=NOW_MS + 1_000,
         origin=Position("requests", 0, 7, NOW_MS),
         digest="d",
-        deduplicated=True,
+        duplicates_detected=True,
         accepted_ms=NOW_MS,
     )
     return Job(spec, file_index, "https://h.example/a.wav", 0, state=state)

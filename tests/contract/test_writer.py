@@ -277,7 +277,7 @@ def a_job(request_id: str = "r", file_index: int = 0, **fields: Any) -> Job:
         deadline_ms=NOW_MS + 1_000,
         origin=Position("requests", 0, 7, NOW_MS),
         digest="d",
-        deduplicated=True,
+        duplicates_detected=True,
         accepted_ms=NOW_MS,
     )
     return Job(spec, file_index, f"https://h.example/{file_index}.wav", 0, **fields)

@@ -85,7 +85,7 @@ async def test_each_bad_record_ends_in_one_failure_and_the_next_one_goes_on(stac
     assert got == {name: code for name, (_, code) in BAD.items()}
     [good] = [each for each in outcomes if each.kind == "result"]
     assert good.id == "good/0/0"
-    assert good.body["deduplicated"] is False
+    assert good.body["duplicates_detected"] is False
     assert len(stack.sim.ledger().submits) == 1
     for (value, _), failure in zip(BAD.values(), failures, strict=True):
         _holds_the_record(value, failure)

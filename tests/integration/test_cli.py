@@ -26,6 +26,7 @@ from service.kafka.client import ClusterConfig
 from service.messages import (
     Attempts,
     Failure,
+    Origin,
     RequestLimits,
     RequestSummary,
     Result,
@@ -209,7 +210,8 @@ class TestSubmit:
         assert process.returncode == 1
         assert out.count("Hello, world.") == 1
         said = (
-            "failed: audio_not_found (FILE_404_NOT_FOUND): no such file; the same request may succeed later\n"
+            "failed: audio_not_found (FILE_404_NOT_FOUND): no such file; "
+            "the same work may succeed under the next unused replay number\n"
         )
         assert err.count(said) == 1
 
@@ -218,6 +220,38 @@ class TestSubmit:
             await answer(setting, "failures", failure("my-3", None))
             await asyncio.to_thread(process.communicate, timeout=COMMAND_SECONDS)
         assert process.returncode == 1
+
+    async def test_a_request_that_has_ended_before_ends_the_waiting_with_the_advice(
+        self, setting: Setting
+    ) -> None:
+        arguments = ("submit", URL, "--id", "my-6", "--replay", "2", "--wait", "--timeout", "20")
+        with setting.started(*arguments) as process:
+            [asked] = await published(setting, "requests")
+            for code, offset in (("of a cancel", asked.offset + 1), ("of this record", asked.offset)):
+                ended = Failure(
+                    request_id="my-6",
+                    replay=2,
+                    stage=Stage.ACCEPT,
+                    code=FailureCode.ALREADY_FINISHED,
+                    message=f'{code}: publish it with "replay": 3',
+                    retryable=False,
+                    origin=Origin(topic=asked.topic, partition=asked.partition, offset=offset),
+                )
+                await answer(setting, "failures", ended)
+            out, err = await asyncio.to_thread(process.communicate, timeout=COMMAND_SECONDS)
+        assert (process.returncode, out) == (1, "")
+        assert 'failed: already_finished: of this record: publish it with "replay": 3' in err
+        assert "of a cancel" not in err
+
+    async def test_a_replay_is_waited_for_by_its_number(self, setting: Setting) -> None:
+        arguments = ("submit", URL, "--id", "my-7", "--replay", "1", "--wait", "--timeout", "20")
+        with setting.started(*arguments) as process:
+            await answer(setting, "results", result("my-7", text="Of replay 0."))
+            await answer(setting, "results", result("my-7").model_copy(update={"replay": 1}))
+            out, _ = await asyncio.to_thread(process.communicate, timeout=COMMAND_SECONDS)
+        assert process.returncode == 0
+        assert "Hello, world." in out
+        assert "Of replay 0." not in out
 
     async def test_outcomes_that_do_not_come_in_time_are_a_sentence(self, setting: Setting) -> None:
         done = await asyncio.to_thread(setting.run, "submit", URL, "--wait", "--timeout", "1")

@@ -36,7 +36,7 @@ async def test_a_request_becomes_a_result_that_holds_all_the_contract_says(stack
         "file_count": 1,
         "replay": 0,
         "metadata": metadata,
-        "deduplicated": True,
+        "duplicates_detected": True,
         "omitted": [],
     }
     assert {name: outcome.body[name] for name in expected} == expected

@@ -11,7 +11,7 @@ from service.core.admission import Admission, Admitted
 from service.core.ending import FailureEnding, ResultEnding
 from service.core.job import State
 from service.core.moment import Doubt
-from service.core.outcomes import Outcome, OutcomeRules, job_outcome
+from service.core.outcomes import Outcome, OutcomeRules, job_outcome, record_failure
 from service.core.price import Price
 from service.core.shard import Change
 from service.core.task import (
@@ -25,7 +25,7 @@ from service.core.task import (
     TaskView,
     Trouble,
 )
-from service.errors import FailureCode
+from service.errors import FailureCode, InvalidRecord
 from service.messages import Stage
 from service.metrics import Metrics
 from service.observe import Observing
@@ -33,7 +33,7 @@ from service.observe_provider import CountedProvider
 from service.provider.api import Provider
 from tests.fakes.clock import FakeClock
 from tests.fakes.provider import NO_CONNECTION, TIMEOUT, FakeProvider
-from tests.unit.core.samples import NOW_MS, job, transcript
+from tests.unit.core.samples import NOW_MS, job, record, transcript
 
 SECRET = "the word nobody may read"
 Lines = list[structlog.typing.EventDict]
@@ -103,6 +103,22 @@ def test_a_failure_is_counted_by_its_code(metrics: Metrics, lines: Lines) -> Non
     assert value(metrics, "scribe_jobs_finished_total", **labels) == 1
     [line] = lines
     assert (line["outcome"], line["code"], line["stage"]) == ("failure", "audio_not_found", "poll")
+
+
+def test_an_answer_to_a_repeat_counts_as_no_jobs_failure(metrics: Metrics, lines: Lines) -> None:
+    ended = InvalidRecord(FailureCode.ALREADY_FINISHED, "all of it had ended", "r", replay=0, model="fun-asr")
+    Observing(metrics).published(record_failure(record(7, b"{}"), ended, NOW_MS, OutcomeRules()))
+    labels = {"kind": "failure", "code": "already_finished", "model_family": "fun-asr"}
+    assert value(metrics, "scribe_jobs_finished_total", **labels) == 0
+    assert list(lines) == []
+
+
+@pytest.mark.parametrize("word", [Admitted.DUPLICATE, Admitted.FINISHED])
+def test_a_repeat_leaves_one_debug_line(metrics: Metrics, lines: Lines, word: Admitted) -> None:
+    Observing(metrics).admitted(Admission(word, Change(), repeats=("r", 3)))
+    [line] = lines
+    assert (line["event"], line["log_level"]) == ("request_repeated", "debug")
+    assert (line["request_id"], line["replay"], line["word"]) == ("r", 3, word)
 
 
 @pytest.mark.parametrize("word", list(Admitted))

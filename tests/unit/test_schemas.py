@@ -2,9 +2,8 @@
 
 import ast
 import copy
+import hashlib
 import json
-import shutil
-import subprocess
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +18,7 @@ from service.messages import Failure, RequestLimits, Result, read_request
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "schemas" / "v1"
+BASELINE = ROOT / "tests" / "unit" / "baseline"
 VALID = sorted((FOLDER / "valid").glob("*.json"))
 INVALID = sorted((FOLDER / "invalid").glob("*.json"))
 NAMES = ["request", "result", "failure"]
@@ -103,29 +103,31 @@ def _key_is_additive(key: str, old: dict[str, Any], new: dict[str, Any], is_inpu
     return key in old and key in new and is_additive(old[key], new[key], is_input=is_input)
 
 
-def git(*arguments: str) -> str | None:
-    """What git prints; None where there is no git, no checkout, or no such thing."""
-    if shutil.which("git") is None:
-        return None
-    done = subprocess.run(
-        ["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
-    )
-    return done.stdout if done.returncode == 0 else None
-
-
-def released(name: str) -> list[Any]:
-    """The schema as it lies there, as it was last committed, and as it was in the last tagged release."""
-    path = f"schemas/v1/{name}.json"
-    tag = git("describe", "--tags", "--abbrev=0")
-    revisions = ["HEAD"] if tag is None else ["HEAD", tag.strip()]
-    texts = [(ROOT / path).read_text("utf-8"), *(git("show", f"{revision}:{path}") for revision in revisions)]
-    return [json.loads(text) for text in texts if text is not None]
+def baseline(name: str) -> Any:
+    """The schema that v1 is held to; `python -m service.contract.schemas tests/unit/baseline` resets it."""
+    return json.loads((BASELINE / f"{name}.json").read_bytes())
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_models_only_add_to_the_released_schema(name: str) -> None:
-    new = schemas()[name]
-    assert all(is_additive(old, new, is_input=name == "request") for old in released(name))
+def test_the_models_only_add_to_the_committed_baseline(name: str) -> None:
+    assert is_additive(baseline(name), schemas()[name], is_input=name == "request")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_field_that_goes_or_changes_its_type_is_noticed(name: str) -> None:
+    schema: Any = schemas()[name]
+    for field in schema["properties"]:
+        gone, changed = copy.deepcopy(schema), copy.deepcopy(schema)
+        del gone["properties"][field]
+        changed["properties"][field] = {"type": "boolean", "const": True}
+        assert not is_additive(baseline(name), gone, is_input=name == "request")
+        assert not is_additive(baseline(name), changed, is_input=name == "request")
+
+
+def test_the_baseline_is_not_reset_without_a_line_in_the_changelog() -> None:
+    digest = hashlib.sha256(b"".join((BASELINE / f"{name}.json").read_bytes() for name in NAMES)).hexdigest()
+    line = f"contract baseline {digest[:12]}"
+    assert line in (ROOT / "CHANGELOG.md").read_text("utf-8"), f"say what changed, and name the {line}"
 
 
 SMALL: dict[str, Any] = {

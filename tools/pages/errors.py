@@ -17,8 +17,9 @@ This page is written by `python -m tools.generate_docs errors` from `service/err
 `service/core/verdicts.py`; a test keeps it in step.
 
 A job that cannot be done ends in one record on the failures topic. Its `code` is one of the first table,
-`provider_code` is the provider's own word where there was one, and `retryable` says whether the same request,
-published again, may succeed.
+`provider_code` is the provider's own word where there was one, and `retryable` says whether the same work may
+succeed when it is replayed. To *replay* a request is to publish it once more with the next unused `replay`
+number (1 the first time): without one, a request that has ended is not done again.
 """
 
 VERDICTS = """\

@@ -80,7 +80,7 @@ def _sample_jobs(state: State) -> Iterator[Job]:
         deadline_ms=2 * HOUR_MS,
         origin=Position("requests", 0, 0, 0),
         digest="",
-        deduplicated=True,
+        duplicates_detected=True,
         accepted_ms=0,
     )
     base = Job(spec, 0, URL, 0, state)

@@ -37,7 +37,7 @@ def spec(**fields: object) -> Spec:
         deadline_ms=DEADLINE_MS,
         origin=Position("transcription.requests", 0, 7, NOW_MS - 500),
         digest="d",
-        deduplicated=True,
+        duplicates_detected=True,
         accepted_ms=NOW_MS - 100,
     )
     return replace(plain, **fields)  # type: ignore[arg-type]

@@ -38,11 +38,12 @@ SPECS = st.builds(
     metadata=st.none() | OBJECTS,
     headers=st.lists(st.tuples(TEXT, LATIN), max_size=3).map(tuple),
     deadline_ms=WHOLE,
-    origin=st.builds(Position, TEXT, st.integers(0, 10**4), WHOLE, WHOLE),
+    origin=st.builds(Position, TEXT, st.integers(0, 10**4), WHOLE, st.none() | WHOLE),
     digest=TEXT,
-    deduplicated=st.booleans(),
+    duplicates_detected=st.booleans(),
     accepted_ms=WHOLE,
     formats=st.lists(st.sampled_from(OutputFormat), unique=True).map(tuple),
+    has_fixed_deadline=st.booleans(),
 )
 FAILURES = st.builds(
     FailureEnding, st.sampled_from(Stage), st.sampled_from(FailureCode), TEXT, st.none() | TEXT, st.booleans()
@@ -80,5 +81,6 @@ MARKERS = st.builds(
     st.none() | WHOLE,
     WHOLE,
     st.lists(TEXT, max_size=3).map(tuple),
+    st.none() | WHOLE,
 )
 CURSORS = st.builds(Cursor, WHOLE, st.none() | WHOLE, st.none() | st.integers(0, 2**32 - 1))

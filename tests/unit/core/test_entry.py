@@ -1,6 +1,7 @@
 """The journal's entries: whatever is written is read back as it was, and what is not ours is refused."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -85,9 +86,22 @@ def test_an_entry_of_before_there_were_renderings_is_of_a_job_that_wants_none() 
     assert decode("r/0/0", json.dumps(entry).encode()) == job(State.RUNNING)
 
 
+def test_a_job_of_before_deadlines_were_told_apart_is_one_whose_deadline_moves() -> None:
+    entry = json.loads(encode_job(job(State.RUNNING)))
+    assert entry["spec"].pop("fixed") is False
+    assert decode("r/0/0", json.dumps(entry).encode()) == job(State.RUNNING)
+
+
+def test_a_marker_of_before_repeats_were_answered_has_no_origin() -> None:
+    marker = Marker(JobKey("r", 0, 0), "d", 1, True, 9, 5, origin_offset=7)
+    entry = json.loads(encode_marker(marker))
+    assert entry.pop("origin") == 7
+    assert decode("r/0/0", json.dumps(entry).encode()) == replace(marker, origin_offset=None)
+
+
 def test_a_marker_holds_neither_url_nor_metadata() -> None:
     entry = encode_marker(Marker(JobKey("r", 0, 0), "d", 1, True, 9, 5))
-    assert set(json.loads(entry)) == {"state", "digest", "jobs", "ok", "billed", "at", "tasks"}
+    assert set(json.loads(entry)) == {"state", "digest", "jobs", "ok", "billed", "at", "tasks", "origin"}
 
 
 @given(st.sampled_from(["r/0/0", CURSOR_KEY, OWNER_KEY, "r", "r/x/0", "~new"]), st.binary(max_size=40) | JSON)

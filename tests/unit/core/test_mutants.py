@@ -182,6 +182,11 @@ def no_completion(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Tally, "is_whole", property(lambda self: True))
 
 
+def no_origin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody knows a request's own record again when a crash lets it be read twice."""
+    monkeypatch.setattr(Tally, "origin_offset", property(lambda self: None, lambda self, value: None))
+
+
 def no_mending(monkeypatch: pytest.MonkeyPatch) -> None:
     """Strangers' entries are left to the compaction."""
     monkeypatch.setattr(Shard, "mend", lambda self, keys: ())
@@ -302,6 +307,7 @@ MUTANTS = [
     Mutant("failed files submitted again", everything_resubmitted, "N3: "),
     Mutant("duplicate check off", no_duplicates, "N3: |N1: |N2: "),
     Mutant("half an accept is a duplicate", no_completion, "N5: |N1: nothing ever came", CRASHES),
+    Mutant("a record that is read again is a repeat", no_origin, "N1: nobody asked for", CRASHES),
     Mutant("nothing is mended", no_mending, "N6: "),
     Mutant("the cursor is not mended", no_cursor_mending, "N6: the cursor", STRANGERS),
     Mutant("mended behind its marker", finishing_mended, "N1: .* was done by an owner before", STRANGERS),

@@ -85,6 +85,34 @@ def test_a_result_tells_the_whole_story_of_its_file() -> None:
     assert body["metadata"] == {"n": 1}
 
 
+@pytest.mark.parametrize(
+    ("fixed", "deadline_ms", "retryable"),
+    [
+        (True, NOW_MS, False),
+        (True, NOW_MS - 1, False),
+        (True, NOW_MS + 1, True),
+        (False, NOW_MS - 1, True),
+        (False, NOW_MS + 1, True),
+    ],
+)
+def test_what_can_never_be_in_time_again_is_not_retryable(
+    fixed: bool, deadline_ms: int, retryable: bool
+) -> None:
+    """A deadline that is a time stays where it is; one that counts from the record moves with it."""
+    asked = spec(has_fixed_deadline=fixed, deadline_ms=deadline_ms)
+    for code in (FailureCode.DEADLINE_EXCEEDED, FailureCode.PROVIDER_ERROR):
+        ending = FailureEnding(Stage.SUBMIT, code, "too late", retryable=True)
+        assert failure(finished(ending, spec=asked)).retryable is retryable
+    hopeless = FailureEnding(Stage.POLL, FailureCode.AUDIO_UNUSABLE, "no audio", retryable=False)
+    assert failure(finished(hopeless, spec=asked)).retryable is False
+    smallest: Outcome | None = outcome(finished(spec=asked))
+    while smallest is not None and isinstance(smallest.body, Result):
+        smallest = shrink(smallest)
+    assert smallest is not None
+    assert isinstance(smallest.body, Failure)
+    assert smallest.body.retryable is retryable
+
+
 def test_an_outcome_is_a_cloud_event_and_repeats_the_requests_headers() -> None:
     made = outcome(finished(spec=spec(headers=(("traceparent", "00-\xff"),))))
     assert (made.id, made.key, made.is_result) == ("r/0/0", "r", True)

@@ -155,7 +155,7 @@ def test_a_finish_announces_sends_and_marks_in_one_move() -> None:
     assert move.outcome is not None
     assert move.outcome.is_result
     assert decode("r/0/0", move.entry or b"") == Marker(
-        JobKey("r", 0, 0), shard.tallies["r", 0].digest, 1, True, 30, NOW_MS, ("t1",)
+        JobKey("r", 0, 0), shard.tallies["r", 0].digest, 1, True, 30, NOW_MS, ("t1",), 0
     )
 
 

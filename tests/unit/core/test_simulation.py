@@ -39,6 +39,7 @@ SITUATIONS = {
     "record accepted",
     "record completed",
     "record duplicate",
+    "record already_finished",
     "record cancel",
     "record refused",
     "billed and lost",

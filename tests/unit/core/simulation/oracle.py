@@ -31,7 +31,10 @@ def judge_outcomes(plan: Plan, provider: ProviderModel, deliveries: list[Deliver
         if asked is not None:
             _judge_job(identity, asked, provider, found)
         else:
-            check(len({d.code for d in found}) == 1, f"N1: {identity} fails in more than one way")
+            codes = {delivery.code for delivery in found}
+            # A cancel that is read again after a crash may find its request forgotten meanwhile.
+            is_one = len(codes) == 1 or codes == {"already_finished", "cancel_unknown_request"}
+            check(is_one, f"N1: {identity} fails in more than one way")
     for asked in plan.asked.values():
         _judge_summary(asked, by_id)
 

@@ -88,14 +88,20 @@ class Plan:
         if not self.repeats or self.rng.random() < 0.4:
             asked.cancelled = True
             cancel = json.dumps({"request_id": asked.request_id, "action": "cancel"}).encode()
-            # A request that has left the window is not known any more.
-            self._append(now_ms, cancel, key, Meaning.SERVED if self.repeats else Meaning.MAY_FAIL)
+            # A request that has ended says so; one that has left the window is not known any more.
+            self._append(now_ms, cancel, key, Meaning.MAY_FAIL)
         elif self.rng.random() < 0.5:
             repeat = {**asked.body, "metadata": {"n": 1}}
-            self._append(now_ms, json.dumps(repeat).encode(), key, Meaning.SERVED)
+            self._append(now_ms, json.dumps(repeat).encode(), key, Meaning.MAY_FAIL)
         else:
-            conflict = {**asked.body, "file_urls": ["https://h.example/good/other.wav"], "file_indexes": None}
+            conflict = {**asked.body, **self._other_work(asked)}
             self._append(now_ms, json.dumps(conflict).encode(), key, Meaning.FAILS)
+
+    def _other_work(self, asked: Asked) -> dict[str, object]:
+        """Another file, or other files of the same."""
+        if len(asked.urls) > 1 and len(self.records) % 2:
+            return {"file_indexes": [int(next(iter(asked.urls)).rpartition("/")[2])]}
+        return {"file_urls": ["https://h.example/good/other.wav"], "file_indexes": None}
 
     def _publish_new(self, now_ms: int) -> None:
         rng = self.rng

@@ -1,0 +1,77 @@
+"""What a record is told that repeats, or cancels, a request whose work has ended.
+
+A request has ended when the last of its outcomes is durable. Until then a repeat is silent: the outcomes that
+are missing will come, and those that came are in the topics.
+"""
+
+from collections.abc import Container
+
+from service.core.tally import Tally
+from service.errors import FailureCode, InvalidRecord
+from service.messages import MAX_REPLAY, Action, Request, rfc3339, utc_time
+
+ANSWER_EVERY_MS = 60_000
+"""A topic that is published anew must not flood the failures topic."""
+MOST_LOOKED_AT = 1_000
+"""Replay numbers that are tried for one that is unused; who has used so many takes another id."""
+
+
+def may_answer(tally: Tally, action: Action, now_ms: int) -> bool:
+    """Whether the last answer to such a record is long ago; a clock that was set back counts as long."""
+    last_ms = tally.answered_ms.get(action)
+    return last_ms is None or not 0 <= now_ms - last_ms < ANSWER_EVERY_MS
+
+
+def already_finished(request: Request, tally: Tally, known: Container[tuple[str, int]]) -> InvalidRecord:
+    """The refusal that says what came of the request, and how to have it done again."""
+    ended = f"all of this request had ended by {_when(tally)}: {_what(tally)}"
+    if request.action is Action.CANCEL:
+        message = f"nothing is left to cancel: {ended}"
+    else:
+        message = f"{ended}. To do it again, and be billed again, {advice(request, known)}"
+    return refused(request, FailureCode.ALREADY_FINISHED, message)
+
+
+def conflict(request: Request, known: Container[tuple[str, int]]) -> InvalidRecord:
+    """The refusal of other work under an id and a replay number that are taken."""
+    taken = "another request with this request_id and replay was accepted before and is untouched"
+    return refused(
+        request, FailureCode.REQUEST_ID_CONFLICT, f"{taken}. To have this one done, {advice(request, known)}"
+    )
+
+
+def unknown(request: Request) -> InvalidRecord:
+    """The refusal of a cancel for which there is no request."""
+    message = "no request with this request_id and replay is known to this partition"
+    return refused(request, FailureCode.CANCEL_UNKNOWN_REQUEST, message)
+
+
+def refused(request: Request, code: FailureCode, message: str) -> InvalidRecord:
+    """A refusal of a request that could be read whole."""
+    return InvalidRecord(
+        code,
+        message,
+        request_id=request.request_id,
+        replay=request.replay,
+        model=request.model or None,
+        metadata=request.metadata or None,
+    )
+
+
+def advice(request: Request, known: Container[tuple[str, int]]) -> str:
+    """How to publish the request so that it is new work: under the next unused replay number."""
+    numbers = range(request.replay + 1, min(request.replay + MOST_LOOKED_AT, MAX_REPLAY) + 1)
+    unused = next((number for number in numbers if (request.request_id, number) not in known), None)
+    if unused is None:
+        return "publish it with a new request_id"
+    return f'publish it with "replay": {unused}, or a new request_id'
+
+
+def _when(tally: Tally) -> str:
+    moment = utc_time(tally.finished_ms)
+    return "a time that is not known" if moment is None else rfc3339(moment)
+
+
+def _what(tally: Tally) -> str:
+    succeeded = sum(marker.succeeded for marker in tally.ended.values())
+    return f"{succeeded} succeeded, {len(tally.ended) - succeeded} failed"
