@@ -134,6 +134,7 @@ TABLE: Mapping[str, Row] = {
     "ResponseTimeout": _TIMEOUT,
     "BadRequest.InputDownloadFailed": _DOWNLOAD,
     "InvalidURL.Timeout": _DOWNLOAD,
+    "GatewayTimeout.InputDownload": _DOWNLOAD,
     "InvalidFile.DownloadFailed": _DOWNLOAD,
     "FILE_DOWNLOAD_FAILED": _DOWNLOAD,
     "FILE_SERVER_ERROR": _DOWNLOAD,

@@ -34,6 +34,7 @@ HTTP_CODES = [
     "InvalidURL",
     "InvalidURL.ConnectionRefused",
     "InvalidURL.Timeout",
+    "GatewayTimeout.InputDownload",
     "InvalidFile.DownloadFailed",
     "InvalidFile.AudioLengthError",
     "InvalidFile.Openerror",
@@ -177,6 +178,7 @@ def test_throttling_is_tried_again_until_the_deadline(code: str) -> None:
         ("connect_failed", None, Action.RETRY, FailureCode.PROVIDER_ERROR),
         ("intent_too_old", None, Action.RETRY, FailureCode.PROVIDER_ERROR),
         ("timeout", None, Action.FAIL, FailureCode.SUBMIT_UNCERTAIN),
+        ("GatewayTimeout.InputDownload", 504, Action.RETRY, FailureCode.AUDIO_UNREACHABLE),
         ("restored", None, Action.FAIL, FailureCode.SUBMIT_UNCERTAIN),
     ],
 )
