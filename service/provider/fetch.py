@@ -14,25 +14,28 @@ from types import TracebackType
 from typing import Self
 
 import httpx
+from aiohttp.abc import AbstractResolver
 
 from service.core.task import Trouble
-from service.provider.addresses import AddressRefused, CheckedResolver, Lookup, system_lookup
+from service.provider.addresses import AddressRefused, CheckedResolver
 from service.provider.answers import retry_after_seconds
 from service.provider.bodies import BodyBroken, BodyTooLarge, read_body
 from service.provider.transport import AiohttpTransport
 
 # No user:password, no fragment, no blank, no control or non-ASCII character, no backslash.
 _URL = re.compile(
-    r"(?P<scheme>https?)://(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
+    r"(?P<scheme>https?)://(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{0,5}))?"
     r"(?P<target>/[!\"$-\[\]-~]*)",
     re.IGNORECASE | re.ASCII,
 )
+_USUAL_PORTS = {"http": 80, "https": 443}
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "scribe"}
 
 
 @dataclass(frozen=True, slots=True)
 class FetchGuard:
-    """What a fetch may do. `hosts` are suffixes of whole labels, reached by https on its usual port.
+    """What a fetch may do. `hosts` are suffixes of whole labels, reached by https on its usual port, also
+    where the URL says http: the vendor's links do, and their signatures do not cover the scheme.
 
     `plain_http_hosts` are exact names or addresses that may also be reached by http, on any port, and may
     be private (a simulator's). The byte limits count the body on the wire and after gzip.
@@ -75,14 +78,14 @@ def place_of(url: str, guard: FetchGuard) -> Place | Trouble:
     if found is None:
         return _refused("it is not a plain http or https URL")
     scheme, host = found["scheme"].lower(), found["host"].lower().strip("[]")
-    port = int(found["port"] or (443 if scheme == "https" else 80))
+    port = int(found["port"] or _USUAL_PORTS[scheme])
     if host in _lowered(guard.plain_http_hosts):
         return Place(scheme, host, port, found["target"]) if 0 < port < 65536 else _refused("its port")
     if not _is_below(host, guard.hosts):
         return _refused(f"its host {host} is not among those allowed")
-    if scheme != "https" or port != 443:
-        return _refused(f"{host} may be reached by https on port 443 only")
-    return Place(scheme, host, port, found["target"])
+    if port != _USUAL_PORTS[scheme]:
+        return _refused(f"{host} may be reached on the usual port only")
+    return Place("https", host, _USUAL_PORTS["https"], found["target"])
 
 
 def _lowered(hosts: tuple[str, ...]) -> frozenset[str]:
@@ -105,18 +108,21 @@ def _is_address(host: str) -> bool:
 
 
 class ResultFetcher:
-    """An async context manager that holds the connections to the result hosts."""
+    """An async context manager that holds the connections to the result hosts.
+
+    A `resolver` of the caller's takes the place of the one that checks addresses.
+    """
 
     def __init__(
         self,
         guard: FetchGuard,
         max_connections: int,
         ssl_context: ssl.SSLContext,
-        lookup: Lookup = system_lookup,
+        resolver: AbstractResolver | None = None,
     ) -> None:
         self._guard = guard
-        resolver = CheckedResolver(_lowered(guard.plain_http_hosts), lookup)
-        self._transport = AiohttpTransport(max_connections, ssl_context, resolver)
+        checked = resolver or CheckedResolver(_lowered(guard.plain_http_hosts))
+        self._transport = AiohttpTransport(max_connections, ssl_context, checked)
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:

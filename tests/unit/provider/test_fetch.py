@@ -2,17 +2,21 @@
 
 import asyncio
 import gzip
+import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp.abc import ResolveResult
 
 from service.core.task import Trouble
-from service.provider.addresses import Lookup
+from service.provider.addresses import CheckedResolver, Lookup
 from service.provider.fetch import FetchGuard, Place, ResultFetcher, place_of
-from tests.unit.provider.raw_server import answer, raw_server, silence
+from tests.unit.provider.certificates import server_and_client_contexts
+from tests.unit.provider.raw_server import RawServer, answer, raw_server, silence
 
 GUARD = FetchGuard(plain_http_hosts=("127.0.0.1", "simulator"))
 SIGNED = "/prod/fun-asr/20260302/10%3A15/7c1d%2f-1.json?Expires=1&Signature=a%2Bb%2F%3D&x='|%27"
@@ -25,7 +29,8 @@ async def loopback(_host: str, _port: int) -> Sequence[str]:
 @asynccontextmanager
 async def fetcher(lookup: Lookup = loopback, **limits: Any) -> AsyncIterator[ResultFetcher]:
     guard = FetchGuard(**{"plain_http_hosts": GUARD.plain_http_hosts, "timeout_seconds": 5.0, **limits})
-    async with ResultFetcher(guard, 4, ssl.create_default_context(), lookup) as opened:
+    resolver = CheckedResolver(frozenset(guard.plain_http_hosts), lookup)
+    async with ResultFetcher(guard, 4, ssl.create_default_context(), resolver) as opened:
         yield opened
 
 
@@ -51,7 +56,21 @@ def test_an_https_url_below_an_allowed_suffix_is_opened(url: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "http://a.aliyuncs.com/x",
+        "http://a.aliyuncs.com:443/x",
+        "http://a.aliyuncs.com:8080/x",
+        "http://a.aliyuncs.com:0/x",
+        "http://a.aliyuncs.com:99999/x",
+        "http://evil-aliyuncs.com/x",
+        "http://aliyuncs.com.evil.com/x",
+        "http://a.aliyuncs.com@evil.com/x",
+        "http://evil.com@a.aliyuncs.com/x",
+        "http://93.184.216.34/x",
+        "http://[2606:2800:220:1::1]/x",
+        "http://localhost/x",
+        "http:/a.aliyuncs.com/x",
+        "http://a.aliyuncs.com",
+        "http://a.aliyuncs.com/x#fragment",
+        "ws://a.aliyuncs.com/x",
         "https://evil-aliyuncs.com/x",
         "https://aliyuncs.com.evil.com/x",
         "https://evil.com/aliyuncs.com",
@@ -100,6 +119,90 @@ async def test_any_other_url_is_refused_without_a_connection(url: str) -> None:
     async with fetcher(lookup) as results:
         refused = trouble(await results.fetch(url))
     assert refused.code == "fetch_refused"
+
+
+class Redirecting(CheckedResolver):
+    """Checks public addresses, then sends every connection to a server of the test instead."""
+
+    def __init__(self, port: int, *addresses: str) -> None:
+        async def lookup(_host: str, _port: int) -> Sequence[str]:
+            return addresses or ["93.184.216.34"]
+
+        super().__init__(frozenset(), lookup)
+        self._port = port
+        self.asked: list[tuple[str, int]] = []
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        self.asked.append((host, port))
+        found = await super().resolve(host, port, family)
+        return [{**each, "host": "127.0.0.1", "port": self._port} for each in found[:1]]
+
+
+VENDOR = "dashscope-result-bj.oss-cn-beijing.aliyuncs.com"
+
+
+@asynccontextmanager
+async def vendor(
+    tmp_path: Path, *addresses: str, certified: str = VENDOR
+) -> AsyncIterator[tuple[RawServer, ResultFetcher, Redirecting]]:
+    """The result host: a TLS server of ours, which a fetcher that trusts it takes for port 443 of it."""
+    serving, trusting = server_and_client_contexts(tmp_path, certified)
+    async with raw_server(answer(200, "{}"), tls=serving) as server:
+        resolver = Redirecting(server.port, *addresses)
+        async with ResultFetcher(FetchGuard(timeout_seconds=5.0), 4, trusting, resolver) as results:
+            yield server, results, resolver
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        f"http://{VENDOR}",
+        f"http://{VENDOR}:80",
+        f"http://{VENDOR}:",
+        f"http://{VENDOR}:0080",
+        f"HTTP://{VENDOR.upper()}",
+        f"https://{VENDOR}",
+        f"https://{VENDOR}:443",
+        f"https://{VENDOR}:",
+    ],
+)
+async def test_a_result_behind_an_http_url_is_fetched_by_https_with_the_path_unchanged(
+    tmp_path: Path, origin: str
+) -> None:
+    async with vendor(tmp_path) as (server, results, resolver):
+        assert await results.fetch(origin + SIGNED) == b"{}"
+    assert resolver.asked == [(VENDOR, 443)]
+    assert server.requests[0].line == f"GET {SIGNED} HTTP/1.1".encode()
+    assert server.requests[0].header("host") == [VENDOR]
+
+
+async def test_an_http_url_does_not_go_to_a_host_whose_certificate_is_anothers(tmp_path: Path) -> None:
+    async with vendor(tmp_path, certified="other.aliyuncs.com") as (server, results, _):
+        assert trouble(await results.fetch(f"http://{VENDOR}/x")).code == "connect_failed"
+        assert server.requests == []
+
+
+async def test_a_result_behind_nat64_is_fetched(tmp_path: Path) -> None:
+    async with vendor(tmp_path, "64:ff9b::5db8:d822") as (server, results, _):
+        assert await results.fetch(f"https://{VENDOR}/x") == b"{}"
+    assert server.connections == 1
+
+
+async def test_an_http_url_leads_no_more_inside_than_an_https_one(tmp_path: Path) -> None:
+    async with vendor(tmp_path, "198.18.3.4") as (server, results, _):
+        refused = trouble(await results.fetch(f"http://{VENDOR}/x"))
+        assert server.connections == 0
+    assert refused.code == "fetch_refused"
+    assert "198.18.3.4" in refused.message
+    assert "SCRIBE_FETCH__PLAIN_HTTP_HOSTS" in refused.message
+
+
+def test_a_simulators_own_host_is_still_reached_as_its_url_says() -> None:
+    guard = FetchGuard(hosts=("example.org",), plain_http_hosts=("sim.example.org",))
+    assert place_of("http://sim.example.org/x", guard) == Place("http", "sim.example.org", 80, "/x")
+    assert place_of("http://sim.example.org:81/x", guard) == Place("http", "sim.example.org", 81, "/x")
 
 
 def test_a_refusal_does_not_repeat_the_url() -> None:
