@@ -33,6 +33,7 @@ OWN_CODES = frozenset(
         "unexpected_answer",
         "fetch_refused",
         "fetch_too_large",
+        "fetch_unreadable",
         "http_error",
         "intent_too_old",
         "missing_result",

@@ -182,6 +182,7 @@ TABLE: Mapping[str, Row] = {
     "http_error": _FOREIGN,
     "fetch_refused": _FOREIGN,
     "fetch_too_large": _FOREIGN,
+    "fetch_unreadable": _FOREIGN,
 }
 """Every code that is judged by name; those from `connect_failed` on are ours (`core.task.OWN_CODES`)."""
 

@@ -19,8 +19,8 @@ from aiohttp.abc import AbstractResolver
 from service.core.task import Trouble
 from service.provider.addresses import AddressRefused, CheckedResolver
 from service.provider.answers import retry_after_seconds
-from service.provider.bodies import BodyBroken, BodyTooLarge, read_body
-from service.provider.transport import AiohttpTransport
+from service.provider.bodies import BodyBroken, BodyCutShort, BodyTooLarge, read_body
+from service.provider.transport import AiohttpTransport, HeadTooLarge
 
 # No user:password, no fragment, no blank, no control or non-ASCII character, no backslash.
 _URL = re.compile(
@@ -145,18 +145,27 @@ class ResultFetcher:
         try:
             async with asyncio.timeout(self._guard.timeout_seconds):
                 return await self._get(place)
-        except TimeoutError:
-            return Trouble("timeout", f"the result did not come within {self._guard.timeout_seconds:g} s")
-        except AddressRefused as error:
-            return _refused(str(error))
-        except httpx.ConnectError:
-            return Trouble("connect_failed", f"no connection to the result's host {place.host}")
-        except httpx.HTTPError:
-            return Trouble("connection_lost", f"the connection to the result's host {place.host} was lost")
-        except BodyTooLarge as error:
-            return Trouble("fetch_too_large", f"the result is too large: {error}")
-        except BodyBroken as error:
-            return Trouble("connection_lost", f"the result is damaged: {error}")
+        except (TimeoutError, httpx.HTTPError, BodyTooLarge, BodyBroken) as error:
+            return self._trouble(error, place.host)
+
+    def _trouble(self, error: Exception, host: str) -> Trouble:
+        """What a fetch that came to no body is called; the texts of other libraries stay out of it."""
+        match error:
+            case TimeoutError():
+                said = f"the result did not come within {self._guard.timeout_seconds:g} s"
+                return Trouble("timeout", said)
+            case AddressRefused():
+                return _refused(str(error))
+            case httpx.ConnectError():
+                return Trouble("connect_failed", f"no connection to the result's host {host}")
+            case BodyTooLarge():
+                return Trouble("fetch_too_large", f"the result is too large: {error}")
+            case BodyCutShort():
+                return Trouble("connection_lost", f"the result is not whole: {error}")
+            case BodyBroken() | HeadTooLarge():
+                return Trouble("fetch_unreadable", f"the result cannot be read: {error}")
+            case _:
+                return Trouble("connection_lost", f"the connection to the result's host {host} was lost")
 
     async def _get(self, place: Place) -> bytes | Trouble:
         # The transport is called directly: httpx's client would log the URL with its signature.

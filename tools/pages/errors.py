@@ -62,11 +62,12 @@ FETCH_TROUBLES = (
     ("the file is over the guard's size", Trouble("fetch_too_large", "")),
     ("no connection", Trouble("connect_failed", "")),
     ("no answer in time", Trouble("timeout", "")),
-    ("the connection was lost, or the body is damaged", Trouble("connection_lost", "")),
+    ("the connection was lost, or the body is cut short", Trouble("connection_lost", "")),
     ("a redirect", Trouble("http_error", "", 302)),
     ("HTTP 403, 404 or 410", Trouble("http_error", "", 403)),
     ("HTTP 429 or 5xx", Trouble("http_error", "", 503)),
     ("any other HTTP status", Trouble("http_error", "", 400)),
+    ("an unknown content encoding, a damaged body, or headers over a limit", Trouble("fetch_unreadable", "")),
     ("the file is not a transcript", Trouble("not_a_transcript", "")),
 )
 

@@ -262,6 +262,7 @@ def test_a_failed_file_is_judged_by_its_code(
     [
         ("fetch_refused", None, Action.FAIL, FailureCode.RESULT_REFUSED, False),
         ("fetch_too_large", None, Action.FAIL, FailureCode.RESULT_UNREADABLE, False),
+        ("fetch_unreadable", None, Action.RETRY, FailureCode.RESULT_UNREADABLE, True),
         ("http_error", 302, Action.FAIL, FailureCode.RESULT_REFUSED, False),
         ("http_error", 403, Action.LOOK, FailureCode.RESULT_EXPIRED, True),
         ("http_error", 404, Action.LOOK, FailureCode.RESULT_EXPIRED, True),

@@ -4,17 +4,26 @@ import asyncio
 import gzip
 import socket
 import ssl
-from collections.abc import AsyncIterator, Sequence
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from aiohttp.abc import ResolveResult
+from hypothesis import given
+from hypothesis import strategies as st
 
+from service.core import verdicts
 from service.core.task import Trouble
+from service.core.verdicts import UNREADABLE_ATTEMPTS
+from service.errors import FailureCode
 from service.provider.addresses import CheckedResolver, Lookup
+from service.provider.bodies import MAX_MEMBERS, BodyTooLarge, read_body
 from service.provider.fetch import FetchGuard, Place, ResultFetcher, place_of
+from service.provider.transport import MAX_FIELD_BYTES, MAX_HEADERS
 from tests.unit.provider.certificates import server_and_client_contexts
 from tests.unit.provider.raw_server import RawServer, answer, raw_server, silence
 
@@ -295,18 +304,177 @@ async def test_a_body_that_never_ends_stops_at_the_limit() -> None:
         assert trouble(await results.fetch(server.origin + "/x")).code == "fetch_too_large"
 
 
-@pytest.mark.parametrize("encoding", ["br", "deflate", "gzip, gzip", "zstd"])
-async def test_an_encoding_we_did_not_ask_for_is_not_guessed_at(encoding: str) -> None:
+DOCUMENT = b'{"transcripts":[' + b'{"text":"x"},' * 20_000 + b"{}]}"
+
+
+def members(*parts: bytes) -> bytes:
+    return b"".join(map(gzip.compress, parts))
+
+
+def bare(body: bytes) -> bytes:
+    deflating = zlib.compressobj(wbits=-15)
+    return deflating.compress(body) + deflating.flush()
+
+
+def in_chunks(body: bytes, size: int, encoding: str) -> Callable[[asyncio.StreamWriter], Awaitable[None]]:
+    """An answer whose body comes in pieces of this size."""
+
+    async def write(writer: asyncio.StreamWriter) -> None:
+        head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\nContent-Length: {len(body)}\r\n\r\n"
+        writer.write(head.encode())
+        for start in range(0, len(body), size):
+            writer.write(body[start : start + size])
+            await writer.drain()
+
+    return write
+
+
+HALVES = members(DOCUMENT[:1000], DOCUMENT[1000:])
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("gzip", gzip.compress(DOCUMENT)),
+        ("gzip", HALVES),
+        ("gzip", members(*(DOCUMENT[at : at + 100] for at in range(0, len(DOCUMENT), 100)))),
+        ("gzip", members(b"", DOCUMENT, b"", b"")),
+        ("gzip", gzip.compress(DOCUMENT) + bytes(1000)),
+        ("gzip", members(DOCUMENT[:9]) + bytes(7) + members(DOCUMENT[9:]) + bytes(1)),
+        ("gzip", HALVES + b"trailing"),
+        ("deflate", zlib.compress(DOCUMENT) + b"trailing"),
+        ("x-gzip", HALVES),
+        ("GZip", HALVES),
+        ("gzip, identity", HALVES),
+        ("identity,gzip", HALVES),
+        ("deflate", zlib.compress(DOCUMENT)),
+        ("deflate", zlib.compress(DOCUMENT, 1)),
+        ("deflate", bare(DOCUMENT)),
+        ("identity", DOCUMENT),
+        ("", DOCUMENT),
+        (" , identity ", DOCUMENT),
+    ],
+)
+async def test_a_body_is_not_cut_whatever_usual_encoding_it_has(encoding: str, body: bytes) -> None:
+    async with raw_server(answer(200, body, content_encoding=encoding)) as server, fetcher() as results:
+        assert await results.fetch(server.origin + "/x") == DOCUMENT
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 500])
+@pytest.mark.parametrize("encode", [members, zlib.compress, bare])
+async def test_where_the_pieces_of_a_body_end_does_not_matter(
+    size: int, encode: Callable[[bytes], bytes]
+) -> None:
+    body = encode(b'{"transcripts":[]}') + (bytes(3) + members(b" ") if encode is members else b"")
+    encoding = "gzip" if encode is members else "deflate"
+    async with raw_server(in_chunks(body, size, encoding)) as server, fetcher() as results:
+        found = await results.fetch(server.origin + "/x")
+    assert isinstance(found, bytes)
+    assert found.strip() == b'{"transcripts":[]}'
+
+
+@given(st.lists(st.binary(max_size=200), min_size=1, max_size=6), st.integers(1, 50), st.integers(0, 1000))
+async def test_a_body_of_many_members_is_read_whole_and_never_over_the_limit(
+    parts: list[bytes], size: int, limit: int
+) -> None:
+    whole, wire = b"".join(parts), members(*parts)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for start in range(0, len(wire), size):
+            yield wire[start : start + size]
+
+    response = httpx.Response(200, headers={"content-encoding": "gzip"}, content=pieces())
+    try:
+        assert await read_body(response, len(wire), limit) == whole
+    except BodyTooLarge:
+        assert len(whole) > limit
+
+
+@pytest.mark.parametrize(
+    "body", [members(*[b" "] * (MAX_MEMBERS + 1)), members(b" " * 5_000_000, b" " * 5_000_000, b" ")]
+)
+async def test_members_together_are_bounded_in_number_and_in_bytes(body: bytes) -> None:
+    async with (
+        raw_server(answer(200, body, content_encoding="gzip")) as server,
+        fetcher(max_decoded_bytes=10_000_000) as results,
+    ):
+        found = trouble(await results.fetch(server.origin + "/x"))
+    assert found.code in ("fetch_unreadable", "fetch_too_large")
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    ["br", "zstd", "compress", "aws-chunked", "gzip, gzip", "deflate, gzip", "base64", "utf-8", "?"],
+)
+async def test_an_encoding_that_we_cannot_undo_is_not_fetched_until_the_deadline(encoding: str) -> None:
     async with raw_server(answer(200, b"{}", content_encoding=encoding)) as server, fetcher() as results:
-        assert trouble(await results.fetch(server.origin + "/x")).code == "connection_lost"
+        found = trouble(await results.fetch(server.origin + "/x"))
+    assert (found.code, verdicts.on_fetch(found).code) == ("fetch_unreadable", FailureCode.RESULT_UNREADABLE)
+    assert verdicts.on_fetch(found).max_attempts == UNREADABLE_ATTEMPTS
 
 
-@pytest.mark.parametrize("cut", [0, 1, 10])
-async def test_a_damaged_or_shortened_gzip_body_is_not_taken_for_whole(cut: int) -> None:
-    body = gzip.compress(b'{"transcripts":[]}')[: cut or None]
-    body = body if cut else b"\x00" + body
+@pytest.mark.parametrize("cut", [1, 5, 10, 30, len(HALVES) - 1])
+async def test_a_shortened_gzip_body_is_not_taken_for_whole(cut: int) -> None:
+    body = HALVES[:cut]
     async with raw_server(answer(200, body, content_encoding="gzip")) as server, fetcher() as results:
         assert trouble(await results.fetch(server.origin + "/x")).code == "connection_lost"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("gzip", b"\x00" + members(DOCUMENT)),
+        ("gzip", b"{}"),
+        ("gzip", members(DOCUMENT)[:-8] + bytes(8)),
+        ("gzip", members(DOCUMENT) + b"\x1f\x8btrailing"),
+        ("x-gzip", zlib.compress(DOCUMENT)),
+        ("deflate", zlib.compress(DOCUMENT)[:-4] + bytes(4)),
+        ("deflate", b"\xff" * 20),
+    ],
+)
+async def test_a_damaged_body_is_neither_taken_for_whole_nor_fetched_for_ever(
+    encoding: str, body: bytes
+) -> None:
+    async with raw_server(answer(200, body, content_encoding=encoding)) as server, fetcher() as results:
+        assert trouble(await results.fetch(server.origin + "/x")).code == "fetch_unreadable"
+
+
+def with_headers(*fields: str) -> bytes:
+    return "\r\n".join(("HTTP/1.1 200 OK", "Content-Length: 2", *fields, "", "{}")).encode()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [f"x-oss-meta: {'x' * 8_190}"],
+        [f"x-oss-meta: {'x' * 60_000}"],
+        [f"{'x' * 8_190}: 1"],
+        [f"x-{number}: {number}" for number in range(101)],
+        [f"x-{number}: {number}" for number in range(200)],
+        ["Set-Cookie: a=b"] * 150,
+    ],
+)
+async def test_a_result_with_large_or_many_headers_is_fetched(fields: list[str]) -> None:
+    async with raw_server(with_headers(*fields)) as server, fetcher() as results:
+        assert await results.fetch(server.origin + "/x") == b"{}"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [f"x: {'x' * (MAX_FIELD_BYTES + 1)}"],
+        [f"{'x' * (MAX_FIELD_BYTES + 1)}: 1"],
+        [f"x-{number}: {number}" for number in range(MAX_HEADERS + 1)],
+    ],
+)
+async def test_headers_over_the_limits_are_not_a_lost_connection_until_the_deadline(
+    fields: list[str],
+) -> None:
+    async with raw_server(with_headers(*fields)) as server, fetcher() as results:
+        found = trouble(await results.fetch(server.origin + "/x"))
+    assert found.code == "fetch_unreadable"
+    assert "headers" in found.message
+    assert verdicts.on_fetch(found).max_attempts == UNREADABLE_ATTEMPTS
 
 
 async def test_a_body_shorter_than_announced_is_a_lost_connection() -> None:
@@ -320,7 +488,7 @@ async def test_a_body_shorter_than_announced_is_a_lost_connection() -> None:
 
 
 @pytest.mark.parametrize(
-    "noise", [b"", b"\x16\x03\x01", b"HTTP/9 what\r\n\r\n", b"HTTP/1.1 200 OK\r\nA: " + b"x" * 99_999]
+    "noise", [b"", b"\x16\x03\x01", b"HTTP/9 what\r\n\r\n", b"HTTP/1.1 200 OK\r\nA: " + b"x" * 9_999]
 )
 async def test_something_that_is_not_http_is_a_lost_connection(noise: bytes) -> None:
     async def hang_up(writer: Any) -> None:
