@@ -201,8 +201,9 @@ def _parts(process: Process, layout: Layout, account: Account, journal: Journal,
 def _gate(process: Process, layout: Layout, spends: Callable[[], list[DaySpend]]) -> Gate:
     clock, quota, observing = process.clock, process.settings.quota, process.observing
     budgets = Budgets(clock, quota.part, quota.calls_per_second, quota.submit_per_minute)
-    limit = SpendRules(process.settings.spend.seconds_per_day, layout.partitions)
-    brake = Brake(clock, limit, spends, observing.brake)
+    spend = process.settings.spend
+    limits = SpendRules(spend.seconds_per_day, layout.partitions, spend.cost_per_day)
+    brake = Brake(clock, limits, spends, observing.brake)
     return Gate(clock, budgets, Hold(clock, observing.hold), brake, observing.outage)
 
 
@@ -235,6 +236,7 @@ def _ownership(
         watcher=observing,
         window=Window(settings.deduplication.window_seconds, settings.deduplication.jobs),
         outcomes=OutcomeRules(settings.outcomes.source, settings.outcomes.original_request),
+        prices=settings.spend.prices,
         open_jobs=settings.limits.open_jobs,
         most_shards=MOST_TRANSACTIONAL if journal.producer is None else layout.partitions,
         on_share=lambda owned: budgets.set_share(owned / layout.partitions),

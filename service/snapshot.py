@@ -26,6 +26,7 @@ def take(member: str, shards: Shards, gate: Gate, clock: Clock) -> Status:
         submits=tuple(_submits(gate)),
         hold=_held(gate),
         spent_seconds=sum(shard.state.spend.on(clock.now_ms()) for shard in shards.open_shards()),
+        spent_cost=sum(shard.state.spend.cost_on(clock.now_ms()) for shard in shards.open_shards()),
         pending_moves=sum(shard.pending_moves for shard in shards.open_shards()),
     )
 

@@ -72,6 +72,8 @@ class Status:
     hold: HoldStatus | None = None
     spent_seconds: int = 0
     """Billed seconds of this UTC day, of the shards that are ours."""
+    spent_cost: float = 0.0
+    """The same by the prices that are set."""
     pending_moves: int = 0
     """Moves decided and not yet durable."""
 
@@ -86,6 +88,7 @@ class Status:
             "budgets": [asdict(budget) for budget in self.budgets],
             "submits": [_submits(each) for each in self.submits],
             "spent_seconds": self.spent_seconds,
+            "spent_cost": round(self.spent_cost, 6),
             "hold": None if self.hold is None else _hold(self.hold),
             "pending_moves": self.pending_moves,
         }

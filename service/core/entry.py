@@ -55,6 +55,7 @@ class Marker:
     billed_seconds: int | None
     finished_ms: int
     task_ids: tuple[str, ...] = ()
+    cost: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ def encode_job(job: Job) -> bytes:
             "result": job.must_be_result,
             "lost": job.lost_calls,
             "ending": _ending(job),
-            "tallied": job.tallied and [job.tallied.billed_seconds, job.tallied.carries_summary],
+            "tallied": _tallied(job),
             "spec": {
                 "files": spec.file_count,
                 "jobs": spec.job_count,
@@ -128,6 +129,11 @@ def _ending(job: Job) -> list[object] | None:
     return [end.stage, end.code, end.message, end.provider_code, end.retryable]
 
 
+def _tallied(job: Job) -> list[object] | None:
+    tallied = job.tallied
+    return None if tallied is None else [tallied.billed_seconds, tallied.carries_summary, tallied.cost]
+
+
 def encode_marker(marker: Marker) -> bytes:
     """A finished job's entry."""
     return _dump(
@@ -140,6 +146,7 @@ def encode_marker(marker: Marker) -> bytes:
             "at": marker.finished_ms,
             "tasks": marker.task_ids,
         }
+        | ({"cost": marker.cost} if marker.cost else {})
     )
 
 
@@ -171,9 +178,9 @@ def read_key(key: str) -> JobKey:
 
 
 def _decode_marker(key: JobKey, data: dict[str, Any]) -> Marker:
-    return Marker(
-        key, data["digest"], data["jobs"], data["ok"], data["billed"], data["at"], tuple(data["tasks"])
-    )
+    cost = float(data.get("cost", 0.0))
+    billed, task_ids = data["billed"], tuple(data["tasks"])
+    return Marker(key, data["digest"], data["jobs"], data["ok"], billed, data["at"], task_ids, cost)
 
 
 def _decode_job(key: JobKey, data: dict[str, Any]) -> Job:

@@ -10,7 +10,7 @@ Rules this module guarantees:
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from service.core.ending import FailureEnding, ResultEnding, Tallied
@@ -19,7 +19,8 @@ from service.core.events import Event, Published, QueueSubmit, Restored, Step
 from service.core.identity import JobKey
 from service.core.job import Job, Spec, State
 from service.core.moment import Doubt, Moment, Transition
-from service.core.outcomes import Outcome, OutcomeRules, billed_seconds, job_outcome
+from service.core.outcomes import Outcome, OutcomeRules, billed_seconds, job_outcome, usage_of
+from service.core.price import Price, cost_of
 from service.core.record import Cursor
 from service.core.restore import Restore
 from service.core.spend import DaySpend
@@ -93,6 +94,7 @@ class Shard:
     """Finished requests and when they finished, the oldest first."""
     remembered_jobs: int = 0
     spend: DaySpend = field(default_factory=DaySpend)
+    prices: Mapping[str, Price] = field(default_factory=dict)
 
     def unknown(self, jobs: Iterable[Job]) -> tuple[Job, ...]:
         """Those of the jobs that are neither open nor remembered."""
@@ -142,11 +144,11 @@ class Shard:
     def _finish(self, job: Job, steps: tuple[Step, ...], moment: Moment) -> Move:
         tally = self.tallies[job.key.request]
         is_last = len(tally.ended.keys() | {job.file_index}) >= tally.job_count
-        tallied = job.tallied or Tallied(billed_seconds(job), carries_summary=is_last)
+        tallied = job.tallied or self._tallied(job, is_last)
         finishing = self.jobs[job.key] = replace(job, tallied=tallied)
         succeeded = isinstance(job.ending, ResultEnding)
         marker = tally.ended[job.file_index] = _marker(finishing, tallied, succeeded, moment)
-        self.spend.add(marker.finished_ms, marker.billed_seconds)
+        self.spend.add(marker.finished_ms, marker.billed_seconds, marker.cost)
         summary = tally.summary() if tallied.carries_summary else None
         return Move(
             str(job.key),
@@ -156,6 +158,11 @@ class Shard:
             steps=steps,
             job_key=job.key,
         )
+
+    def _tallied(self, job: Job, is_last: bool) -> Tallied:
+        price = self.prices.get(job.spec.model)
+        cost = cost_of(usage_of(job), price) if price else 0.0
+        return Tallied(billed_seconds(job), is_last, cost)
 
     def settle(self, key: JobKey, moment: Moment) -> None:
         """Forget a job whose outcome and marker are durable; its marker stays for the window."""
@@ -215,7 +222,7 @@ class Shard:
         """
         for marker in restored.markers():
             self._tally(marker.key.request, marker).ended[marker.key.file_index] = marker
-            self.spend.add(marker.finished_ms, marker.billed_seconds)
+            self.spend.add(marker.finished_ms, marker.billed_seconds, marker.cost)
         for job in restored.jobs():
             self._load_job(job, moment)
         self._take_back_summaries()
@@ -274,4 +281,6 @@ class Shard:
 def _marker(job: Job, tallied: Tallied, succeeded: bool, moment: Moment) -> Marker:
     spec = job.spec
     billed, task_ids = tallied.billed_seconds, job.task_ids
-    return Marker(job.key, spec.digest, spec.job_count, succeeded, billed, moment.now_ms, task_ids)
+    return Marker(
+        job.key, spec.digest, spec.job_count, succeeded, billed, moment.now_ms, task_ids, tallied.cost
+    )

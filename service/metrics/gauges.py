@@ -89,6 +89,8 @@ def _submits(status: Status) -> Iterator[GaugeMetricFamily]:
     yield _gauge("scribe_provider_outage", text, ("model",), outages)
     text = "Billed seconds of jobs that ended on this UTC day, of the shards of this process."
     yield _gauge("scribe_spent_seconds", text, (), [((), status.spent_seconds)])
+    text = "The cost of the same, and of tokens, by the prices that are set."
+    yield _gauge("scribe_spent_cost", text, (), [((), status.spent_cost)])
 
 
 def _hold(status: Status) -> GaugeMetricFamily:

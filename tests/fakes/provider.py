@@ -80,6 +80,8 @@ class FakeProvider:
     file_troubles: dict[str, Trouble] = field(default_factory=dict)
     task_troubles: dict[str, Trouble] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
+    bill: Bill = Bill(seconds=3)
+    """What a call of a synchronous model costs."""
     next_submits: deque[SubmitFault] = field(default_factory=deque)
     next_queries: deque[Trouble | TaskStatus | TaskView] = field(default_factory=deque)
     next_lists: deque[Trouble | TaskPage] = field(default_factory=deque)
@@ -203,7 +205,7 @@ class FakeProvider:
             "content": [{"text": self._text(task.file_urls[0])}],
             "annotations": [{"type": "audio_info", "language": "en", "emotion": "neutral"}],
         }
-        return Answered({"choices": [{"finish_reason": "stop", "message": message}]}, Bill(seconds=3))
+        return Answered({"choices": [{"finish_reason": "stop", "message": message}]}, self.bill)
 
     def _text(self, file_url: str) -> str:
         return self.texts.get(file_url, f"Transcript of {urlsplit(file_url).path.rpartition('/')[2]}.")

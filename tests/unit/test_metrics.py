@@ -44,6 +44,7 @@ FULL = Status(
     submits=(SubmitStatus("fun-asr", 7.5), SubmitStatus("fun-asr-mtl", 0.0, outage_since_ms=1)),
     hold=HoldStatus("Arrearage", 1),
     spent_seconds=77,
+    spent_cost=0.25,
     pending_moves=4,
 )
 
@@ -162,6 +163,7 @@ def test_the_gauges_show_the_status_that_was_published_last(metrics: Metrics) ->
     assert value(metrics, "scribe_provider_outage", model="fun-asr") == 0
     assert value(metrics, "scribe_provider_outage", model="fun-asr-mtl") == 1
     assert value(metrics, "scribe_spent_seconds") == 77
+    assert value(metrics, "scribe_spent_cost") == 0.25
     assert value(metrics, "scribe_pending_moves") == 4
 
 

@@ -15,6 +15,7 @@ def test_a_status_says_everything_as_json() -> None:
         budgets=(BudgetStatus("submit", 0.5, 1.0, model="fun-asr"),),
         submits=(SubmitStatus("fun-asr", 7.25, 1_700_000_000_123), SubmitStatus("fun-asr-mtl", 20.0)),
         spent_seconds=12,
+        spent_cost=0.1 + 0.2,
         hold=HoldStatus("Arrearage", since_ms=1_700_000_000_123),
         pending_moves=4,
     )
@@ -32,6 +33,7 @@ def test_a_status_says_everything_as_json() -> None:
             {"model": "fun-asr-mtl", "retries_left": 20.0, "outage_since": None},
         ],
         "spent_seconds": 12,
+        "spent_cost": 0.3,
         "hold": {"code": "Arrearage", "since": "2023-11-14T22:13:20.123Z"},
         "pending_moves": 4,
     }

@@ -1,12 +1,13 @@
 """The journal's entries: whatever is written is read back as it was, and what is not ours is refused."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.ending import ResultEnding
+from service.core.ending import ResultEnding, Tallied
 from service.core.entry import (
     CURSOR_KEY,
     OWNER_KEY,
@@ -83,6 +84,24 @@ def test_an_entry_of_before_there_were_renderings_is_of_a_job_that_wants_none() 
     entry = json.loads(encode_job(job(State.RUNNING)))
     assert entry["spec"].pop("formats") == []
     assert decode("r/0/0", json.dumps(entry).encode()) == job(State.RUNNING)
+
+
+def test_entries_of_before_there_were_costs_have_none() -> None:
+    marker = Marker(JobKey("r", 0, 0), "d", 1, True, 9, 5, ("t",), 0.5)
+    entry = json.loads(encode_marker(marker))
+    assert entry.pop("cost") == 0.5
+    assert decode("r/0/0", json.dumps(entry).encode()) == replace(marker, cost=0.0)
+    before = job(State.FINISHING, tallied=Tallied(9, True, 0.5))
+    entry = json.loads(encode_job(before))
+    assert entry["tallied"].pop() == 0.5
+    assert decode("r/0/0", json.dumps(entry).encode()) == replace(before, tallied=Tallied(9, True))
+
+
+@pytest.mark.parametrize("cost", ["x", None, [], {}])
+def test_a_marker_with_a_foreign_cost_is_refused(cost: object) -> None:
+    entry = json.loads(encode_marker(Marker(JobKey("r", 0, 0), "d", 1, True, 9, 5)))
+    with pytest.raises((ValueError, TypeError)):
+        decode("r/0/0", json.dumps({**entry, "cost": cost}).encode())
 
 
 def test_a_marker_holds_neither_url_nor_metadata() -> None:

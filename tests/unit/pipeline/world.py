@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter, deque
-from collections.abc import Coroutine, Iterable, Sequence, Set
+from collections.abc import Coroutine, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from pydantic import JsonValue
@@ -15,6 +15,7 @@ from service.core.identity import JobKey
 from service.core.job import Job, State
 from service.core.moment import Doubt, Rules
 from service.core.outcomes import Outcome
+from service.core.price import Price
 from service.core.record import Record
 from service.core.shard import Shard
 from service.core.spend import DaySpend, SpendRules
@@ -234,6 +235,8 @@ class Limits:
     part: float = 0.5
     share: float = 1.0
     spend_per_day: int | None = None
+    cost_per_day: float | None = None
+    prices: Mapping[str, Price] = field(default_factory=dict)
     partitions: int = 1
 
 
@@ -264,7 +267,7 @@ class World:
         )
         self.budgets.set_share(limits.share)
         self.hold = Hold(self.clock, self.seen.holds.append)
-        rules = SpendRules(limits.spend_per_day, limits.partitions)
+        rules = SpendRules(limits.spend_per_day, limits.partitions, limits.cost_per_day)
         self.brake = Brake(self.clock, rules, self.spends, self.seen.holds.append)
         self.gate = Gate(self.clock, self.budgets, self.hold, self.brake, self.seen.outage)
         self.vocabularies = FakeVocabularies(self.clock.now_ms)
@@ -316,7 +319,8 @@ class World:
 
     def shard(self, partition: int = 0, jobs: Iterable[Job] = (), epoch: int = 1) -> OwnedShard:
         """An owned shard at work, with these jobs in its state."""
-        shard = OwnedShard(Shard(partition), self.writer(partition, epoch), epoch, self.around)
+        state = Shard(partition, prices=self.limits.prices)
+        shard = OwnedShard(state, self.writer(partition, epoch), epoch, self.around)
         self.shards.append(shard)
         shard.state.open_request(jobs)
         self.spawn(shard.run_until_closed(), name=f"shard {partition}")
