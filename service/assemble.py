@@ -36,6 +36,7 @@ from service.pipeline.ownership import Ownership
 from service.pipeline.poll import Lookout, PollStage
 from service.pipeline.publish import Surroundings
 from service.pipeline.reconcile import ReconcileStage, Surveyor
+from service.pipeline.result_holds import ResultHolds
 from service.pipeline.steps import Steps
 from service.pipeline.submit import Desk, Spawn, SubmitStage
 from service.pipeline.vocabulary import VocabularyStage
@@ -204,7 +205,8 @@ def _gate(process: Process, layout: Layout, spends: Callable[[], list[DaySpend]]
     spend = process.settings.spend
     limits = SpendRules(spend.seconds_per_day, layout.partitions, spend.cost_per_day)
     brake = Brake(clock, limits, spends, observing.brake)
-    return Gate(clock, budgets, Hold(clock, observing.hold), brake, observing.outage)
+    hold, results = Hold(clock, observing.hold), ResultHolds(clock, observing.result_host)
+    return Gate(clock, budgets, hold, brake, observing.outage, results)
 
 
 def _steps(process: Process, gate: Gate, account: Account, journal: Journal, surveyor: Surveyor) -> Steps:
@@ -218,7 +220,7 @@ def _steps(process: Process, gate: Gate, account: Account, journal: Journal, sur
     return Steps(
         SubmitStage(desk, clock, gate),
         PollStage(lookout, clock),
-        CollectStage(provider, clock, spawn, limits.fetches_in_flight),
+        CollectStage(provider, clock, spawn, limits.fetches_in_flight, gate.results),
         ReconcileStage(provider, surveyor, clock, gate.budgets, rules_of(process.settings)),
         vocabulary,
     )

@@ -61,6 +61,7 @@ HOLD_STARTED = Event("hold_started", logging.ERROR)
 HOLD_ENDED = Event("hold_ended")
 OUTAGE_STARTED = Event("outage_started", logging.ERROR)
 OUTAGE_ENDED = Event("outage_ended")
+RESULT_HOST = Event("result_host", levels={"refused": logging.WARNING, "stopped": logging.ERROR})
 HEALTH_FAILED = Event("health_request_failed", logging.WARNING)
 JOB_FINISHED = Event("job_finished")
 

@@ -65,6 +65,9 @@ class StatusGauges(Collector):
         yield from _budgets(status)
         yield from _submits(status)
         yield _hold(status)
+        waiting = sum(each.jobs for each in status.result_holds)
+        text = "Finished results that wait, as their host is not below SCRIBE_FETCH__HOSTS."
+        yield _gauge("scribe_results_held", text, (), [((), waiting)])
         text = "Changes decided and not yet durable."
         yield _gauge("scribe_pending_moves", text, (), [((), status.pending_moves)])
 

@@ -16,7 +16,7 @@ from typing import Self
 import httpx
 from aiohttp.abc import AbstractResolver
 
-from service.core.task import Trouble
+from service.core.task import HOST_REFUSED, Trouble
 from service.provider.addresses import AddressRefused, CheckedResolver
 from service.provider.answers import retry_after_seconds
 from service.provider.bodies import BodyBroken, BodyCutShort, BodyTooLarge, read_body
@@ -27,6 +27,11 @@ _URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{0,5}))?"
     r"(?P<target>/[!\"$-\[\]-~]*)",
     re.IGNORECASE | re.ASCII,
+)
+# A host name of two labels or more, the last of which no resolver takes for a part of an address.
+_NAME = re.compile(
+    r"(?=.{3,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+(?!0x)(?=[a-z0-9-]*[a-z])[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?",
+    re.ASCII,
 )
 _USUAL_PORTS = {"http": 80, "https": 443}
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "scribe"}
@@ -72,6 +77,13 @@ def _refused(reason: str) -> Trouble:
     return Trouble("fetch_refused", f"the result's URL is refused: {reason}")
 
 
+def _refused_host(host: str, *, is_usual: bool) -> Trouble:
+    """A host that the settings could allow is told apart from what no setting does."""
+    if is_usual and _NAME.fullmatch(host):
+        return Trouble(HOST_REFUSED, f"the result's host {host} is not below SCRIBE_FETCH__HOSTS")
+    return _refused(f"its host {host} is not among those allowed")
+
+
 def place_of(url: str, guard: FetchGuard) -> Place | Trouble:
     """The URL taken apart if its text alone does not forbid it; its addresses are judged at connecting."""
     found = _URL.fullmatch(url)
@@ -82,7 +94,7 @@ def place_of(url: str, guard: FetchGuard) -> Place | Trouble:
     if host in _lowered(guard.plain_http_hosts):
         return Place(scheme, host, port, found["target"]) if 0 < port < 65536 else _refused("its port")
     if not _is_below(host, guard.hosts):
-        return _refused(f"its host {host} is not among those allowed")
+        return _refused_host(host, is_usual=scheme == "https" and port == _USUAL_PORTS[scheme])
     if port != _USUAL_PORTS[scheme]:
         return _refused(f"{host} may be reached on the usual port only")
     return Place("https", host, _USUAL_PORTS["https"], found["target"])

@@ -2,7 +2,7 @@
 
 import json
 
-from service.status import BudgetStatus, HoldStatus, ShardStatus, Status, SubmitStatus
+from service.status import BudgetStatus, HoldStatus, ResultHoldStatus, ShardStatus, Status, SubmitStatus
 
 
 def test_a_status_says_everything_as_json() -> None:
@@ -17,6 +17,10 @@ def test_a_status_says_everything_as_json() -> None:
         spent_seconds=12,
         spent_cost=0.1 + 0.2,
         hold=HoldStatus("Arrearage", since_ms=1_700_000_000_123),
+        result_holds=(
+            ResultHoldStatus("fun-asr", "r.example", "SCRIBE_FETCH__HOSTS", 3, 1_700_000_000_123),
+            ResultHoldStatus("fun-asr-mtl", "r.example", "SCRIBE_FETCH__HOSTS", 1),
+        ),
         pending_moves=4,
     )
     assert json.loads(status.to_json()) == {
@@ -35,6 +39,22 @@ def test_a_status_says_everything_as_json() -> None:
         "spent_seconds": 12,
         "spent_cost": 0.3,
         "hold": {"code": "Arrearage", "since": "2023-11-14T22:13:20.123Z"},
+        "result_holds": [
+            {
+                "model": "fun-asr",
+                "host": "r.example",
+                "setting": "SCRIBE_FETCH__HOSTS",
+                "jobs": 3,
+                "submits_stopped_since": "2023-11-14T22:13:20.123Z",
+            },
+            {
+                "model": "fun-asr-mtl",
+                "host": "r.example",
+                "setting": "SCRIBE_FETCH__HOSTS",
+                "jobs": 1,
+                "submits_stopped_since": None,
+            },
+        ],
         "pending_moves": 4,
     }
 

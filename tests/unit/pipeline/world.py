@@ -35,6 +35,7 @@ from service.pipeline.lists import ListFinder
 from service.pipeline.poll import Lookout, PollStage
 from service.pipeline.publish import OwnedShard, Surroundings
 from service.pipeline.reconcile import ReconcileStage
+from service.pipeline.result_holds import ResultHolds
 from service.pipeline.steps import Steps
 from service.pipeline.submit import Desk, SubmitStage
 from service.pipeline.vocabulary import VocabularyStage
@@ -179,6 +180,7 @@ class Seen:
     lost: list[tuple[int, int]] = field(default_factory=list)
     holds: list[str | None] = field(default_factory=list)
     outages: list[tuple[str, bool]] = field(default_factory=list)
+    result_hosts: list[tuple[str, str, str]] = field(default_factory=list)
     cancels_dropped: int = 0
     doubts: list[Doubt] = field(default_factory=list)
     bug: Exception | None = None
@@ -210,6 +212,9 @@ class Seen:
 
     def outage(self, model: str, is_on: bool) -> None:
         self.outages.append((model, is_on))
+
+    def result_host(self, model: str, host: str, word: str) -> None:
+        self.result_hosts.append((model, host, word))
 
     def cancel_dropped(self) -> None:
         self.cancels_dropped += 1
@@ -269,7 +274,8 @@ class World:
         self.hold = Hold(self.clock, self.seen.holds.append)
         rules = SpendRules(limits.spend_per_day, limits.partitions, limits.cost_per_day)
         self.brake = Brake(self.clock, rules, self.spends, self.seen.holds.append)
-        self.gate = Gate(self.clock, self.budgets, self.hold, self.brake, self.seen.outage)
+        self.results = ResultHolds(self.clock, self.seen.result_host)
+        self.gate = Gate(self.clock, self.budgets, self.hold, self.brake, self.seen.outage, self.results)
         self.vocabularies = FakeVocabularies(self.clock.now_ms)
         finder = ListFinder(self.vocabularies, self.clock, self.hold, self.provider.clock_offset_ms)
         self.vocabulary = VocabularyStage(finder, self.clock, self.hold)
@@ -279,7 +285,7 @@ class World:
             self.provider, self.budgets, self.hold, self.spawn, limits.queries, self.seen.cancel_dropped
         )
         self.poll = PollStage(lookout, self.clock)
-        self.collect = CollectStage(self.provider, self.clock, self.spawn, limits.fetches)
+        self.collect = CollectStage(self.provider, self.clock, self.spawn, limits.fetches, self.results)
         self.provider.now_ms = self.clock.now_ms
         self.reconcile = ReconcileStage(self.provider, self.surveyor, self.clock, self.budgets, self.rules)
         self.steps = Steps(self.submit, self.poll, self.collect, self.reconcile, self.vocabulary)
