@@ -37,6 +37,7 @@ from service.pipeline.ownership import Ownership
 from service.pipeline.poll import Lookout, PollStage
 from service.pipeline.publish import Surroundings
 from service.pipeline.reconcile import ReconcileStage, Surveyor
+from service.pipeline.result_holds import ResultHolds
 from service.pipeline.steps import Steps
 from service.pipeline.submit import Desk, Spawn, SubmitStage
 from service.pipeline.vocabulary import VocabularyStage
@@ -202,9 +203,11 @@ def _parts(process: Process, layout: Layout, account: Account, journal: Journal,
 def _gate(process: Process, layout: Layout, spends: Callable[[], list[DaySpend]]) -> Gate:
     clock, quota, observing = process.clock, process.settings.quota, process.observing
     budgets = Budgets(clock, quota.part, quota.calls_per_second, quota.submit_per_minute)
-    limit = SpendRules(process.settings.spend.seconds_per_day, layout.partitions)
-    brake = Brake(clock, limit, spends, observing.brake)
-    return Gate(clock, budgets, Hold(clock, observing.hold), brake, observing.outage)
+    spend = process.settings.spend
+    limits = SpendRules(spend.seconds_per_day, layout.partitions, spend.cost_per_day)
+    brake = Brake(clock, limits, spends, observing.brake)
+    hold, results = Hold(clock, observing.hold), ResultHolds(clock, observing.result_host)
+    return Gate(clock, budgets, hold, brake, observing.outage, results)
 
 
 def _steps(process: Process, gate: Gate, account: Account, journal: Journal, surveyor: Surveyor) -> Steps:
@@ -218,7 +221,7 @@ def _steps(process: Process, gate: Gate, account: Account, journal: Journal, sur
     return Steps(
         SubmitStage(desk, clock, gate),
         PollStage(lookout, clock),
-        CollectStage(provider, clock, spawn, limits.fetches_in_flight),
+        CollectStage(provider, clock, spawn, limits.fetches_in_flight, gate.results),
         ReconcileStage(provider, surveyor, clock, gate.budgets, rules_of(process.settings)),
         vocabulary,
     )
@@ -236,6 +239,7 @@ def _ownership(
         watcher=observing,
         window=Window(settings.deduplication.window_seconds, settings.deduplication.jobs),
         outcomes=OutcomeRules(settings.outcomes.source, settings.outcomes.original_request),
+        prices=settings.spend.prices,
         open_jobs=settings.limits.open_jobs,
         most_shards=MOST_TRANSACTIONAL if journal.producer is None else layout.partitions,
         on_share=lambda owned: budgets.set_share(owned / layout.partitions),

@@ -82,6 +82,10 @@ class Observing:
         """Submits of a model wait for a probe, or no longer."""
         log.write(log.OUTAGE_STARTED if is_on else log.OUTAGE_ENDED, model=model)
 
+    def result_host(self, model: str, host: str, word: str) -> None:
+        """A result lies on a host that is not allowed; submits of the model stop for it, or go on."""
+        log.write(log.RESULT_HOST, word=word, model=model, host=host, setting="SCRIBE_FETCH__HOSTS")
+
     def cancel_dropped(self) -> None:
         """Too many cancels waited already: this one is not sent, and its task finishes unseen."""
         self._metrics.cancel_dropped()

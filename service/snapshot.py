@@ -9,7 +9,7 @@ from service.pipeline.budgets import Budgets
 from service.pipeline.gate import Gate
 from service.pipeline.own import Shards
 from service.pipeline.tenancy import Tenancy
-from service.status import BudgetStatus, HoldStatus, ShardStatus, Status, SubmitStatus
+from service.status import BudgetStatus, HoldStatus, ResultHoldStatus, ShardStatus, Status, SubmitStatus
 
 
 def take(member: str, shards: Shards, gate: Gate, clock: Clock) -> Status:
@@ -25,7 +25,9 @@ def take(member: str, shards: Shards, gate: Gate, clock: Clock) -> Status:
         budgets=tuple(_budgets(gate.budgets)),
         submits=tuple(_submits(gate)),
         hold=_held(gate),
+        result_holds=tuple(_result_holds(gate)),
         spent_seconds=sum(shard.state.spend.on(clock.now_ms()) for shard in shards.open_shards()),
+        spent_cost=sum(shard.state.spend.cost_on(clock.now_ms()) for shard in shards.open_shards()),
         pending_moves=sum(shard.pending_moves for shard in shards.open_shards()),
     )
 
@@ -53,6 +55,11 @@ def _budgets(budgets: Budgets) -> Iterator[BudgetStatus]:
 def _submits(gate: Gate) -> Iterator[SubmitStatus]:
     for model, health in gate.health.items():
         yield SubmitStatus(model, health.retries.tokens, health.since_ms)
+
+
+def _result_holds(gate: Gate) -> Iterator[ResultHoldStatus]:
+    for held in gate.results.held():
+        yield ResultHoldStatus(held.model, held.host, "SCRIBE_FETCH__HOSTS", held.jobs, held.since_ms)
 
 
 def _held(gate: Gate) -> HoldStatus | None:

@@ -57,6 +57,20 @@ class SubmitStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ResultHoldStatus:
+    """Finished results of a model that wait, as their host is not below `setting`.
+
+    `since_ms` is when that stopped the model's submits, None while they go on.
+    """
+
+    model: str
+    host: str
+    setting: str
+    jobs: int
+    since_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """The picture. The loop makes a new one about once a second; any thread may read one."""
 
@@ -69,8 +83,11 @@ class Status:
     budgets: tuple[BudgetStatus, ...] = ()
     submits: tuple[SubmitStatus, ...] = ()
     hold: HoldStatus | None = None
+    result_holds: tuple[ResultHoldStatus, ...] = ()
     spent_seconds: int = 0
     """Billed seconds of this UTC day, of the shards that are ours."""
+    spent_cost: float = 0.0
+    """The same by the prices that are set."""
     pending_moves: int = 0
     """Moves decided and not yet durable."""
 
@@ -85,7 +102,9 @@ class Status:
             "budgets": [asdict(budget) for budget in self.budgets],
             "submits": [_submits(each) for each in self.submits],
             "spent_seconds": self.spent_seconds,
+            "spent_cost": round(self.spent_cost, 6),
             "hold": None if self.hold is None else _hold(self.hold),
+            "result_holds": [_result_hold(each) for each in self.result_holds],
             "pending_moves": self.pending_moves,
         }
         return (json.dumps(document, indent=2) + "\n").encode()
@@ -98,6 +117,16 @@ def _shard(shard: ShardStatus) -> dict[str, object]:
 
 def _hold(hold: HoldStatus) -> dict[str, str]:
     return {"code": shown(hold.code), "since": _time(hold.since_ms)}
+
+
+def _result_hold(held: ResultHoldStatus) -> dict[str, object]:
+    return {
+        "model": held.model,
+        "host": shown(held.host),
+        "setting": held.setting,
+        "jobs": held.jobs,
+        "submits_stopped_since": None if held.since_ms is None else _time(held.since_ms),
+    }
 
 
 def _submits(submits: SubmitStatus) -> dict[str, object]:

@@ -39,3 +39,5 @@ class Tallied:
 
     billed_seconds: int | None
     carries_summary: bool
+    cost: float = 0.0
+    """By the prices in force then."""

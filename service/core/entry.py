@@ -57,6 +57,7 @@ class Marker:
     task_ids: tuple[str, ...] = ()
     origin_offset: int | None = None
     """Where its request's record lies."""
+    cost: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ def encode_job(job: Job) -> bytes:
             "result": job.must_be_result,
             "lost": job.lost_calls,
             "ending": _ending(job),
-            "tallied": job.tallied and [job.tallied.billed_seconds, job.tallied.carries_summary],
+            "tallied": _tallied(job),
             "spec": {
                 "files": spec.file_count,
                 "jobs": spec.job_count,
@@ -131,6 +132,11 @@ def _ending(job: Job) -> list[object] | None:
     return [end.stage, end.code, end.message, end.provider_code, end.retryable]
 
 
+def _tallied(job: Job) -> list[object] | None:
+    tallied = job.tallied
+    return None if tallied is None else [tallied.billed_seconds, tallied.carries_summary, tallied.cost]
+
+
 def encode_marker(marker: Marker) -> bytes:
     """A finished job's entry."""
     return _dump(
@@ -144,6 +150,7 @@ def encode_marker(marker: Marker) -> bytes:
             "tasks": marker.task_ids,
             "origin": marker.origin_offset,
         }
+        | ({"cost": marker.cost} if marker.cost else {})
     )
 
 
@@ -188,6 +195,7 @@ def _decode_marker(key: JobKey, data: dict[str, Any]) -> Marker:
         task_ids=tuple(data["tasks"]),
         # Markers of before finished requests were answered have none.
         origin_offset=data.get("origin"),
+        cost=float(data.get("cost", 0.0)),
     )
 
 

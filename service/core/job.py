@@ -14,7 +14,7 @@ from service.contract.models import model_info
 from service.contract.output import OutputFormat
 from service.core.ending import Ending, Tallied
 from service.core.identity import JobKey, Position
-from service.core.task import Bill
+from service.core.task import Bill, Trouble
 
 
 class State(StrEnum):
@@ -78,7 +78,8 @@ class Job:
     not on `submit_attempts`, which throttling drives up as well. `lost_calls` counts the calls of a
     synchronous model whose answers were lost. `unfinished_ms` is when a look last found the task at work,
     `url_looks` how often its result's URL was asked for anew; neither is journalled, nor are the fields from
-    `completed_ms` to `bill` (of a synchronous model), which are set when the provider has finished.
+    `completed_ms` to `bill` (of a synchronous model), which are set when the provider has finished. `held` is
+    why its result waits for the operator.
     """
 
     spec: Spec
@@ -105,6 +106,7 @@ class Job:
     url_looks: int = 0
     completed_ms: int | None = None
     transcription_url: str | None = None
+    held: Trouble | None = None
     task_billed_seconds: int | None = None
     provider_times: tuple[str | None, str | None, str | None] = (None, None, None)
     bill: Bill = Bill()

@@ -133,6 +133,17 @@ def billed_seconds(job: Job) -> int | None:
     return math.ceil(speech_ms(job.ending.transcript) / 1000)
 
 
+def usage_of(job: Job) -> Usage:
+    """What the provider bills for this file, as far as it tells."""
+    return Usage(
+        billed_seconds=billed_seconds(job),
+        estimated=job.task_files > 1 or job.bill.is_estimated,
+        task_billed_seconds=job.task_billed_seconds,
+        input_tokens=job.bill.input_tokens,
+        output_tokens=job.bill.output_tokens,
+    )
+
+
 def _result(job: Job, ending: ResultEnding, summary: RequestSummary | None, now_ms: int) -> Result:
     spec = job.spec
     return Result(
@@ -144,13 +155,7 @@ def _result(job: Job, ending: ResultEnding, summary: RequestSummary | None, now_
         model=spec.model,
         task_id=job.task_id,
         transcript=ending.transcript,
-        usage=Usage(
-            billed_seconds=billed_seconds(job),
-            estimated=job.task_files > 1 or job.bill.is_estimated,
-            task_billed_seconds=job.task_billed_seconds,
-            input_tokens=job.bill.input_tokens,
-            output_tokens=job.bill.output_tokens,
-        ),
+        usage=usage_of(job),
         times=_times(job, now_ms),
         attempts=_attempts(job),
         warnings=_warnings(job, ending),

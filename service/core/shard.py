@@ -10,7 +10,7 @@ Rules this module guarantees:
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from service.core.ending import FailureEnding, ResultEnding, Tallied
@@ -19,7 +19,8 @@ from service.core.events import Event, Published, QueueSubmit, Restored, Step
 from service.core.identity import JobKey
 from service.core.job import Job, Spec, State
 from service.core.moment import Doubt, Moment, Transition
-from service.core.outcomes import Outcome, OutcomeRules, billed_seconds, job_outcome
+from service.core.outcomes import Outcome, OutcomeRules, billed_seconds, job_outcome, usage_of
+from service.core.price import Price, cost_of
 from service.core.record import Cursor
 from service.core.restore import Restore
 from service.core.spend import DaySpend
@@ -93,6 +94,7 @@ class Shard:
     """Finished requests and when they finished, the oldest first."""
     remembered_jobs: int = 0
     spend: DaySpend = field(default_factory=DaySpend)
+    prices: Mapping[str, Price] = field(default_factory=dict)
 
     def unknown(self, jobs: Iterable[Job]) -> tuple[Job, ...]:
         """Those of the jobs that are neither open nor remembered."""
@@ -148,7 +150,7 @@ class Shard:
     def _finish(self, job: Job, steps: tuple[Step, ...], moment: Moment) -> Move:
         tally = self.tallies[job.key.request]
         is_last = len(tally.ended.keys() | {job.file_index}) >= tally.job_count
-        tallied = job.tallied or Tallied(billed_seconds(job), carries_summary=is_last)
+        tallied = job.tallied or self._tallied(job, is_last)
         finishing = replace(job, tallied=tallied)
         marker = _marker(finishing, tallied, isinstance(job.ending, ResultEnding), moment)
         summary = tally.summary_with(marker) if tallied.carries_summary else None
@@ -163,8 +165,13 @@ class Shard:
         # Nothing raises from here on: an outcome that cannot be made has changed nothing.
         self.jobs[job.key] = finishing
         tally.ended[job.file_index] = marker
-        self.spend.add(marker.finished_ms, marker.billed_seconds)
+        self.spend.add(marker.finished_ms, marker.billed_seconds, marker.cost)
         return move
+
+    def _tallied(self, job: Job, is_last: bool) -> Tallied:
+        price = self.prices.get(job.spec.model)
+        cost = cost_of(usage_of(job), price) if price else 0.0
+        return Tallied(billed_seconds(job), is_last, cost)
 
     def settle(self, key: JobKey, moment: Moment) -> None:
         """Forget a job whose outcome and marker are durable; its marker stays for the window."""
@@ -224,7 +231,7 @@ class Shard:
         """
         for marker in restored.markers():
             self._tally(marker.key.request, marker).ended[marker.key.file_index] = marker
-            self.spend.add(marker.finished_ms, marker.billed_seconds)
+            self.spend.add(marker.finished_ms, marker.billed_seconds, marker.cost)
         for job in restored.jobs():
             self._load_job(job, moment)
         self._take_back_summaries()
@@ -291,4 +298,5 @@ def _marker(job: Job, tallied: Tallied, succeeded: bool, moment: Moment) -> Mark
         finished_ms=moment.now_ms,
         task_ids=job.task_ids,
         origin_offset=spec.origin.offset,
+        cost=tallied.cost,
     )

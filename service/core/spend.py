@@ -1,9 +1,10 @@
-"""What a day has cost, in seconds of audio, and whether more may be spent.
+"""What a day has cost, in seconds of audio and by the prices that are set, and whether more may be spent.
 
 A shard counts its own jobs, when their ending is decided, by the UTC day. The markers in its journal say the
 same after a restart and to its next owner, so what the owners have spent together stays known.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -14,36 +15,52 @@ SPEND_LIMIT = "spend_limit"
 
 @dataclass(slots=True)
 class DaySpend:
-    """Billed seconds of the last day that anything was billed on."""
+    """What was billed on the last day that anything was: seconds, and their cost and that of tokens."""
 
     day: int = 0
     seconds: int = 0
+    cost: float = 0.0
 
-    def add(self, finished_ms: int, billed_seconds: int | None) -> None:
+    def add(self, finished_ms: int, billed_seconds: int | None, cost: float = 0.0) -> None:
         """A job ended; what belongs to an earlier day is passed over."""
         day = finished_ms // DAY_MS
         if day > self.day:
-            self.day, self.seconds = day, 0
+            self.day, self.seconds, self.cost = day, 0, 0.0
         if day == self.day:
             self.seconds += billed_seconds or 0
+            self.cost += cost
 
     def on(self, now_ms: int) -> int:
         """The seconds billed on the day of `now_ms`."""
         return self.seconds if now_ms // DAY_MS == self.day else 0
 
+    def cost_on(self, now_ms: int) -> float:
+        """What was billed on the day of `now_ms` costs, by the prices in force when it was."""
+        return self.cost if now_ms // DAY_MS == self.day else 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class SpendRules:
-    """The limit over all replicas, None for none, and the number of shards there are."""
+    """The limits over all replicas, None for none, and the number of shards there are."""
 
     seconds_per_day: int | None = None
     shards: int = 1
+    cost_per_day: float | None = None
 
 
 def is_spent(spends: Iterable[DaySpend], rules: SpendRules, now_ms: int) -> bool:
-    """Whether shards have used up their part of the day; without a shard nothing can be submitted anyway."""
-    if rules.seconds_per_day is None:
-        return False
+    """Whether shards have used up their part of either limit of the day.
+
+    Without a shard nothing can be submitted anyway.
+    """
     ours = list(spends)
-    spent_seconds = sum(spend.on(now_ms) for spend in ours)
-    return bool(ours) and spent_seconds >= rules.seconds_per_day * len(ours) / rules.shards
+    part = len(ours) / rules.shards
+    seconds = sum(spend.on(now_ms) for spend in ours)
+    cost = math.fsum(spend.cost_on(now_ms) for spend in ours)
+    return bool(ours) and (
+        _is_over(seconds, rules.seconds_per_day, part) or _is_over(cost, rules.cost_per_day, part)
+    )
+
+
+def _is_over(spent: float, limit: float | None, part: float) -> bool:
+    return limit is not None and spent >= limit * part

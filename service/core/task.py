@@ -24,6 +24,8 @@ class TaskStatus(StrEnum):
 TERMINAL = frozenset({TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.CANCELED, TaskStatus.UNKNOWN})
 
 
+HOST_REFUSED = "fetch_host_refused"
+"""The one code of a fetch that concerns the other results of a model too."""
 OWN_CODES = frozenset(
     {
         "timeout",
@@ -32,7 +34,9 @@ OWN_CODES = frozenset(
         "not_json",
         "unexpected_answer",
         "fetch_refused",
+        HOST_REFUSED,
         "fetch_too_large",
+        "fetch_unreadable",
         "http_error",
         "intent_too_old",
         "missing_result",

@@ -16,7 +16,7 @@ class Action(StrEnum):
     LOOK = "look"
     """Another look at the task, which may give a fresh URL for its result."""
     HOLD = "hold"
-    """Stop submitting for an account reason and keep the job. A look is repeated meanwhile."""
+    """Stop submitting for a reason that others meet as well, and keep the job; a look is repeated."""
     FAIL = "fail"
     """End the job with a failure of the verdict's code."""
     EMPTY = "empty"

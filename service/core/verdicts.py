@@ -14,7 +14,8 @@ that `core.task.OWN_CODES` lists as ours.
 
 from collections.abc import Mapping
 
-from service.core.task import Trouble
+from service.core import task
+from service.core.task import HOST_REFUSED, Trouble
 from service.core.verdict import Action, Row, Verdict
 from service.errors import FailureCode
 
@@ -76,6 +77,7 @@ _UNREADABLE = Row(_fail(FailureCode.RESULT_UNREADABLE, retryable=True), _FILE_UN
 _NO_LIST = _both(_fail(FailureCode.VOCABULARY_UNUSABLE))
 _FOREIGN = Row(_retry(FOREIGN_ANSWER_ATTEMPTS, FailureCode.SUBMIT_REJECTED), _FILE_UNKNOWN)
 _STALE_URL = Verdict(Action.LOOK, FailureCode.RESULT_EXPIRED, retryable=True, max_attempts=1)
+_HOST_REFUSED = Verdict(Action.HOLD, FailureCode.RESULT_REFUSED, retryable=True)
 _FORBIDDEN = _both(_fail(FailureCode.AUDIO_FORBIDDEN))
 _NOT_FOUND = _both(_fail(FailureCode.AUDIO_NOT_FOUND))
 
@@ -134,6 +136,7 @@ TABLE: Mapping[str, Row] = {
     "ResponseTimeout": _TIMEOUT,
     "BadRequest.InputDownloadFailed": _DOWNLOAD,
     "InvalidURL.Timeout": _DOWNLOAD,
+    "GatewayTimeout.InputDownload": _DOWNLOAD,
     "InvalidFile.DownloadFailed": _DOWNLOAD,
     "FILE_DOWNLOAD_FAILED": _DOWNLOAD,
     "FILE_SERVER_ERROR": _DOWNLOAD,
@@ -180,7 +183,9 @@ TABLE: Mapping[str, Row] = {
     "vocabulary_not_ready": _NO_LIST,
     "http_error": _FOREIGN,
     "fetch_refused": _FOREIGN,
+    HOST_REFUSED: _FOREIGN,
     "fetch_too_large": _FOREIGN,
+    "fetch_unreadable": _FOREIGN,
 }
 """Every code that is judged by name; those from `connect_failed` on are ours (`core.task.OWN_CODES`)."""
 
@@ -235,6 +240,8 @@ def on_fetch(trouble: Trouble) -> Verdict:
     provider's 403 ends it.
     """
     match trouble.code:
+        case task.HOST_REFUSED:
+            return _HOST_REFUSED
         case "fetch_refused":
             return _fail(FailureCode.RESULT_REFUSED)
         case "fetch_too_large":

@@ -14,6 +14,9 @@ from service.core.verdict import Action
 from service.errors import FailureCode
 from service.messages import Stage
 
+HELD_MS = 300_000
+"""How often a result that is held is tried again."""
+
 
 def looked(job: Job, event: Looked, moment: Moment) -> Transition:
     """Decide per file: the word over the whole task counts only where the task says nothing of this file."""
@@ -25,7 +28,8 @@ def looked(job: Job, event: Looked, moment: Moment) -> Transition:
         return _look_later(replace(seen, unfinished_ms=moment.now_ms), moment)
     seen = _note_end(seen, task, moment)
     if event.file and event.file.transcription_url:
-        return _collect(replace(seen, transcription_url=event.file.transcription_url), moment.now_ms)
+        found = replace(seen, transcription_url=event.file.transcription_url, held=None)
+        return _collect(found, moment.now_ms)
     if task.status is TaskStatus.CANCELED:
         ending = FailureEnding(
             Stage.POLL, FailureCode.CANCELLED, "the task was cancelled at the provider", "CANCELED"
@@ -101,8 +105,10 @@ def fetched(job: Job, event: Fetched, _moment: Moment) -> Transition:
 
 def fetch_failed(job: Job, event: FetchFailed, moment: Moment) -> Transition:
     """Try again while the table and the number of attempts allow."""
-    failed = replace(job, fetch_attempts=job.fetch_attempts + 1)
     verdict = verdicts.on_fetch(event.trouble)
+    if verdict.action is Action.HOLD:
+        return _hold(job, event.trouble, moment)
+    failed = replace(job, fetch_attempts=job.fetch_attempts + 1)
     if is_overdue(failed, moment):
         return expire(failed, event, moment)
     if verdict.action is Action.RETRY and may_try_again(failed.fetch_attempts, verdict):
@@ -114,6 +120,21 @@ def fetch_failed(job: Job, event: FetchFailed, moment: Moment) -> Transition:
     return fail(failed, Stage.COLLECT, event.trouble, verdict)
 
 
+def _hold(job: Job, trouble: Trouble, moment: Moment) -> Transition:
+    """Keep the paid result until another process has the right setting, the deadline or the 24 h edge.
+
+    Trying again makes no call. It is bounded in time so that no shard that has gone is kept in a queue.
+    """
+    held = job if job.held else replace(job, held=trouble, fetch_attempts=job.fetch_attempts + 1)
+    if is_overdue(held, moment):
+        return fail(held, Stage.COLLECT, trouble, verdicts.on_fetch(trouble))
+    if moment.now_ms >= edge_ms(held):
+        message = f"{trouble.message}, and the provider keeps no result for longer than 24 h"
+        ending = FailureEnding(Stage.COLLECT, FailureCode.RESULT_EXPIRED, message, retryable=True)
+        return finish(held, ending)
+    return _collect(held, min(moment.now_ms + HELD_MS, edge_ms(held)))
+
+
 def _ask_for_url(job: Job, moment: Moment) -> Transition:
     """The host turned the URL down: the task may still be there, and give another."""
     running = replace(job, state=State.RUNNING, url_looks=job.url_looks + 1)
@@ -123,6 +144,8 @@ def _ask_for_url(job: Job, moment: Moment) -> Transition:
 
 def expire_collecting(job: Job, event: object, moment: Moment) -> Transition:
     """The work is done and paid for: the first fetch, which is bounded, may still deliver it."""
+    if job.held and not job.must_be_result:
+        return fail(job, Stage.COLLECT, job.held, verdicts.on_fetch(job.held))
     return expire(job, event, moment) if job.fetch_attempts else Transition(job)
 
 

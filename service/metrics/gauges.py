@@ -65,6 +65,9 @@ class StatusGauges(Collector):
         yield from _budgets(status)
         yield from _submits(status)
         yield _hold(status)
+        waiting = sum(each.jobs for each in status.result_holds)
+        text = "Finished results that wait, as their host is not below SCRIBE_FETCH__HOSTS."
+        yield _gauge("scribe_results_held", text, (), [((), waiting)])
         text = "Changes decided and not yet durable."
         yield _gauge("scribe_pending_moves", text, (), [((), status.pending_moves)])
 
@@ -89,6 +92,8 @@ def _submits(status: Status) -> Iterator[GaugeMetricFamily]:
     yield _gauge("scribe_provider_outage", text, ("model",), outages)
     text = "Billed seconds of jobs that ended on this UTC day, of the shards of this process."
     yield _gauge("scribe_spent_seconds", text, (), [((), status.spent_seconds)])
+    text = "The cost of the same, and of tokens, by the prices that are set."
+    yield _gauge("scribe_spent_cost", text, (), [((), status.spent_cost)])
 
 
 def _hold(status: Status) -> GaugeMetricFamily:

@@ -1,4 +1,4 @@
-"""The brake: submitting stops for the rest of the UTC day once its limit of billed seconds is reached."""
+"""The brake: submitting stops for the rest of the UTC day once a limit of it, seconds or cost, is reached."""
 
 from collections.abc import Callable, Iterable
 

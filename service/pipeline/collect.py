@@ -12,12 +12,13 @@ from service.clock import Clock
 from service.core.events import Event, FetchFailed
 from service.core.identity import JobKey
 from service.core.job import Job, Spec, State
-from service.core.task import Trouble
+from service.core.task import HOST_REFUSED, Trouble
 from service.core.urgency import Line, edge_ms, rank
 from service.pipeline import transcripts
 from service.pipeline.due import Due
 from service.pipeline.publish import OwnedShard
 from service.pipeline.render import rendered
+from service.pipeline.result_holds import ResultHolds
 from service.pipeline.submit import BEHIND_MS, Spawn
 from service.provider.api import Provider
 
@@ -47,8 +48,11 @@ class Errand:
 class CollectStage:
     """Fetches results."""
 
-    def __init__(self, provider: Provider, clock: Clock, spawn: Spawn, in_flight: int) -> None:
+    def __init__(
+        self, provider: Provider, clock: Clock, spawn: Spawn, in_flight: int, holds: ResultHolds
+    ) -> None:
         self._provider = provider
+        self._holds = holds
         self._clock = clock
         self._spawn = spawn
         self._in_flight = in_flight
@@ -67,6 +71,7 @@ class CollectStage:
         """Fetch until cancelled."""
         while True:
             on_turn()
+            self._holds.look()
             errand = await self._due.take()
             if errand is not None:
                 self._line_up(errand)
@@ -115,5 +120,8 @@ class CollectStage:
         if isinstance(body, Trouble):
             event: Event = FetchFailed(body)
         else:
+            self._holds.fetched(spec.model)
             event = await rendered(await transcripts.fetched(body, spec.model), spec.formats)
         errand.shard.apply(errand.key, event)
+        if isinstance(body, Trouble) and body.code == HOST_REFUSED:
+            self._holds.refused(errand.shard, errand.key, errand.host)

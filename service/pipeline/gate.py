@@ -1,7 +1,7 @@
 """The gate: whether a submit may go now, and what its answer says about the next ones.
 
-Four things may stand in the way: the quota's budget, an account reason (hold, brake), the provider's outage
-and, for a repeated submit, the retry budget.
+Five things may stand in the way: the quota's budget, an account reason (hold, brake), results on a host that
+is not allowed, the provider's outage and, for a repeated submit, the retry budget.
 """
 
 from collections import OrderedDict
@@ -16,6 +16,7 @@ from service.core.task import Accepted, Answered, NotSent, Refused, SubmitAnswer
 from service.pipeline.brake import Brake
 from service.pipeline.budgets import MAX_MODELS, Budgets
 from service.pipeline.hold import Hold
+from service.pipeline.result_holds import ResultHolds
 
 
 class Lane(NamedTuple):
@@ -52,6 +53,7 @@ class Gate:
     hold: Hold
     brake: Brake
     on_outage: Callable[[str, bool], None]
+    results: ResultHolds
     health: OrderedDict[str, Health] = field(default_factory=OrderedDict)
 
     def wait_seconds(self, lane: Lane) -> float:
@@ -62,6 +64,7 @@ class Gate:
             self.budgets.submit(lane.model).wait_seconds(now),
             self.hold.wait_seconds(),
             self.brake.wait_seconds(),
+            self.results.wait_seconds(lane.model),
             health.outage.wait_seconds(now),
             health.retries.wait_seconds(now) if lane.is_retry else 0.0,
         )
@@ -78,7 +81,7 @@ class Gate:
 
     def may_post(self, leave: Leave) -> bool:
         """Whether no hold has begun since the leave was given."""
-        return leave.is_probe or not self.hold.is_active
+        return (leave.is_probe or not self.hold.is_active) and not self.results.is_held(leave.model)
 
     def judge(self, answer: SubmitAnswer, leave: Leave) -> None:
         """Learn from the answer."""

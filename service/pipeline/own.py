@@ -214,7 +214,8 @@ class Shards:
             return False
 
     async def _open(self, partition: int, taken: Taken) -> tuple[OwnedShard, Change]:
-        state = Shard(partition, self.need.window, self.need.outcomes, taken.cursor)
+        need = self.need
+        state = Shard(partition, need.window, need.outcomes, taken.cursor, prices=need.prices)
 
         async def is_owner() -> bool:
             assert self.delivery is not None

@@ -1,10 +1,11 @@
 """What shards need to be served: the ports of the group, the journal and its tail, and who watches."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from service.core.outcomes import OutcomeRules
+from service.core.price import Price
 from service.core.shard import Window
 from service.kafka.tail import Followed
 from service.kafka.takeover import Taken
@@ -90,6 +91,7 @@ class Ownership:
     watcher: Watcher
     window: Window
     outcomes: OutcomeRules
+    prices: Mapping[str, Price]
     open_jobs: int
     most_shards: int
     on_share: Callable[[int], None]

@@ -206,10 +206,11 @@ class ReconcileStage:
     async def _named(self, task: TaskView) -> TaskView | None:
         """The task with its files' URLs: a Qwen-ASR task tells its own in the result file alone.
 
-        None where the file cannot be read for now: the task stays one that may be anybody's.
+        None where the file cannot be read for now: the task stays one that may be anybody's. A file that
+        failed without a name never tells it, and is nobody's.
         """
         files = []
-        for file in task.files:
+        for file in (each for each in task.files if each.file_url or each.transcription_url):
             file_url = file.file_url or await self._url_in(file.transcription_url or "")
             if file_url is None:
                 return None

@@ -14,8 +14,12 @@ Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
 # Beyond what `ipaddress` calls not global: networks that carry an IPv4 address to somewhere else.
 _TUNNELS = tuple(
     ipaddress.ip_network(network)
-    for network in ("::/96", "64:ff9b::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16", "fec0::/10")
+    for network in ("::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16", "fec0::/10")
 )
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+"""Leads to the IPv4 address in its last 32 bits (RFC 6052): in networks without IPv4, every host does so."""
+_FAKE = ipaddress.ip_network("198.18.0.0/15")
+"""For benchmarks, by RFC 2544; proxies make addresses of it up and answer with them for every name."""
 
 
 class AddressRefused(httpx.ConnectError):
@@ -24,10 +28,11 @@ class AddressRefused(httpx.ConnectError):
 
 def is_public(address: str) -> bool:
     """Whether the address is an ordinary one of the public internet (RFC 6890 and its registries)."""
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
+    ip = _ip(address)
+    if ip is None:
         return False
+    if ip in _NAT64:
+        ip = ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)
     if not ip.is_global or ip.is_multicast or ip.is_reserved:
         return False
     return ip.version == 4 or not any(ip in network for network in _TUNNELS)
@@ -55,13 +60,32 @@ class CheckedResolver(AbstractResolver):
     ) -> list[ResolveResult]:
         """The checked addresses of `host`; raises AddressRefused, or OSError where there are none."""
         addresses = await self._lookup(host, port)
-        if host not in self._exempt and not all(map(is_public, addresses)):
-            raise AddressRefused(f"{host} leads to an address that is not public")
+        refused = [] if host in self._exempt else [each for each in addresses if not is_public(each)]
+        if refused:
+            raise AddressRefused(_refusal(host, refused[0]))
         found = [_result(host, port, address) for address in addresses]
         return [result for result in found if family in (socket.AF_UNSPEC, result["family"])]
 
     async def close(self) -> None:
         """Nothing is held."""
+
+
+def _ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(address)
+    except ValueError:
+        return None
+
+
+def _refusal(host: str, address: str) -> str:
+    """A sentence with the address, and with the setting for whoever wants to reach it."""
+    ip = _ip(address)
+    is_fake = ip is not None and ip in _FAKE
+    cause = ", as names do behind a proxy that answers with made-up addresses" if is_fake else ""
+    return (
+        f"{host} leads to {address}, which is not a public address{cause};"
+        " let it resolve to a public one, or name it in SCRIBE_FETCH__PLAIN_HTTP_HOSTS"
+    )
 
 
 def _result(host: str, port: int, address: str) -> ResolveResult:

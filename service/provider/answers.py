@@ -16,6 +16,8 @@ from service.core.task import Lost, Refused, Trouble
 
 TIMEOUT_CODES = frozenset({"RequestTimeOut", "ResponseTimeout", "InternalError.Timeout"})
 """Codes by which the vendor says that it gave up waiting for itself: the work may be done, and billed."""
+SOURCE_CODES = frozenset({"GatewayTimeout.InputDownload"})
+"""Codes by which a gateway says that it gave up waiting for the file's own host: no work was begun."""
 MAX_RETRY_AFTER_SECONDS = 300.0
 """A longer wish counts as none: no page documents one, and a wrong header must not stop us for hours."""
 
@@ -102,11 +104,17 @@ def not_served(answer: Answer, host: str) -> Refused | Lost:
     could have been said after the work was taken on - a gateway's time-out, a 5xx page - is Lost.
     """
     trouble = trouble_of(answer, host)
+    if _is_of_source(trouble.code):
+        return Refused(trouble)
     if trouble.code in TIMEOUT_CODES or answer.http_status in (408, 504):
         return Lost(trouble)
     if answer.http_status >= 500 and trouble.code == "http_error":
         return Lost(trouble)
     return Refused(trouble)
+
+
+def _is_of_source(code: str) -> bool:
+    return any(code == known or code.startswith(known + ".") for known in SOURCE_CODES)
 
 
 def not_as_said(answer: Answer, host: str) -> Refused | Lost:

@@ -14,25 +14,33 @@ from types import TracebackType
 from typing import Self
 
 import httpx
+from aiohttp.abc import AbstractResolver
 
-from service.core.task import Trouble
-from service.provider.addresses import AddressRefused, CheckedResolver, Lookup, system_lookup
+from service.core.task import HOST_REFUSED, Trouble
+from service.provider.addresses import AddressRefused, CheckedResolver
 from service.provider.answers import retry_after_seconds
-from service.provider.bodies import BodyBroken, BodyTooLarge, read_body
-from service.provider.transport import AiohttpTransport
+from service.provider.bodies import BodyBroken, BodyCutShort, BodyTooLarge, read_body
+from service.provider.transport import AiohttpTransport, HeadTooLarge
 
 # No user:password, no fragment, no blank, no control or non-ASCII character, no backslash.
 _URL = re.compile(
-    r"(?P<scheme>https?)://(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
+    r"(?P<scheme>https?)://(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{0,5}))?"
     r"(?P<target>/[!\"$-\[\]-~]*)",
     re.IGNORECASE | re.ASCII,
 )
+# A host name of two labels or more, the last of which no resolver takes for a part of an address.
+_NAME = re.compile(
+    r"(?=.{3,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+(?!0x)(?=[a-z0-9-]*[a-z])[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?",
+    re.ASCII,
+)
+_USUAL_PORTS = {"http": 80, "https": 443}
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "scribe"}
 
 
 @dataclass(frozen=True, slots=True)
 class FetchGuard:
-    """What a fetch may do. `hosts` are suffixes of whole labels, reached by https on its usual port.
+    """What a fetch may do. `hosts` are suffixes of whole labels, reached by https on its usual port, also
+    where the URL says http: the vendor's links do, and their signatures do not cover the scheme.
 
     `plain_http_hosts` are exact names or addresses that may also be reached by http, on any port, and may
     be private (a simulator's). The byte limits count the body on the wire and after gzip.
@@ -69,20 +77,27 @@ def _refused(reason: str) -> Trouble:
     return Trouble("fetch_refused", f"the result's URL is refused: {reason}")
 
 
+def _refused_host(host: str, *, is_usual: bool) -> Trouble:
+    """A host that the settings could allow is told apart from what no setting does."""
+    if is_usual and _NAME.fullmatch(host):
+        return Trouble(HOST_REFUSED, f"the result's host {host} is not below SCRIBE_FETCH__HOSTS")
+    return _refused(f"its host {host} is not among those allowed")
+
+
 def place_of(url: str, guard: FetchGuard) -> Place | Trouble:
     """The URL taken apart if its text alone does not forbid it; its addresses are judged at connecting."""
     found = _URL.fullmatch(url)
     if found is None:
         return _refused("it is not a plain http or https URL")
     scheme, host = found["scheme"].lower(), found["host"].lower().strip("[]")
-    port = int(found["port"] or (443 if scheme == "https" else 80))
+    port = int(found["port"] or _USUAL_PORTS[scheme])
     if host in _lowered(guard.plain_http_hosts):
         return Place(scheme, host, port, found["target"]) if 0 < port < 65536 else _refused("its port")
     if not _is_below(host, guard.hosts):
-        return _refused(f"its host {host} is not among those allowed")
-    if scheme != "https" or port != 443:
-        return _refused(f"{host} may be reached by https on port 443 only")
-    return Place(scheme, host, port, found["target"])
+        return _refused_host(host, is_usual=scheme == "https" and port == _USUAL_PORTS[scheme])
+    if port != _USUAL_PORTS[scheme]:
+        return _refused(f"{host} may be reached on the usual port only")
+    return Place("https", host, _USUAL_PORTS["https"], found["target"])
 
 
 def _lowered(hosts: tuple[str, ...]) -> frozenset[str]:
@@ -105,18 +120,21 @@ def _is_address(host: str) -> bool:
 
 
 class ResultFetcher:
-    """An async context manager that holds the connections to the result hosts."""
+    """An async context manager that holds the connections to the result hosts.
+
+    A `resolver` of the caller's takes the place of the one that checks addresses.
+    """
 
     def __init__(
         self,
         guard: FetchGuard,
         max_connections: int,
         ssl_context: ssl.SSLContext,
-        lookup: Lookup = system_lookup,
+        resolver: AbstractResolver | None = None,
     ) -> None:
         self._guard = guard
-        resolver = CheckedResolver(_lowered(guard.plain_http_hosts), lookup)
-        self._transport = AiohttpTransport(max_connections, ssl_context, resolver)
+        checked = resolver or CheckedResolver(_lowered(guard.plain_http_hosts))
+        self._transport = AiohttpTransport(max_connections, ssl_context, checked)
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -139,18 +157,27 @@ class ResultFetcher:
         try:
             async with asyncio.timeout(self._guard.timeout_seconds):
                 return await self._get(place)
-        except TimeoutError:
-            return Trouble("timeout", f"the result did not come within {self._guard.timeout_seconds:g} s")
-        except AddressRefused as error:
-            return _refused(str(error))
-        except httpx.ConnectError:
-            return Trouble("connect_failed", f"no connection to the result's host {place.host}")
-        except httpx.HTTPError:
-            return Trouble("connection_lost", f"the connection to the result's host {place.host} was lost")
-        except BodyTooLarge as error:
-            return Trouble("fetch_too_large", f"the result is too large: {error}")
-        except BodyBroken as error:
-            return Trouble("connection_lost", f"the result is damaged: {error}")
+        except (TimeoutError, httpx.HTTPError, BodyTooLarge, BodyBroken) as error:
+            return self._trouble(error, place.host)
+
+    def _trouble(self, error: Exception, host: str) -> Trouble:
+        """What a fetch that came to no body is called; the texts of other libraries stay out of it."""
+        match error:
+            case TimeoutError():
+                said = f"the result did not come within {self._guard.timeout_seconds:g} s"
+                return Trouble("timeout", said)
+            case AddressRefused():
+                return _refused(str(error))
+            case httpx.ConnectError():
+                return Trouble("connect_failed", f"no connection to the result's host {host}")
+            case BodyTooLarge():
+                return Trouble("fetch_too_large", f"the result is too large: {error}")
+            case BodyCutShort():
+                return Trouble("connection_lost", f"the result is not whole: {error}")
+            case BodyBroken() | HeadTooLarge():
+                return Trouble("fetch_unreadable", f"the result cannot be read: {error}")
+            case _:
+                return Trouble("connection_lost", f"the connection to the result's host {host} was lost")
 
     async def _get(self, place: Place) -> bytes | Trouble:
         # The transport is called directly: httpx's client would log the URL with its signature.

@@ -35,6 +35,7 @@ from service.provider.answers import (
 SUBMIT_PATH = "/services/audio/asr/transcription"
 
 _TASK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+_UNNAMED = Trouble("unexpected_answer", "the file has neither a result nor an error code")
 _STATUSES = {status.value: status for status in TaskStatus}
 
 
@@ -114,7 +115,8 @@ def _task_trouble(output: Mapping[str, JsonValue]) -> Trouble:
 def _files(output: Mapping[str, JsonValue]) -> tuple[FileView, ...]:
     """The files that the task lists, in the vendor's order, which is not that of the submit.
 
-    Qwen-ASR has one file, `result`, and does not say which: its URL is in the result file alone.
+    Qwen-ASR has one file, `result`, and does not say which: its URL is in the result file alone. A row of
+    `results` that does not say which is kept as well, where it says anything: a task may have one file.
     """
     transcription_url = text(part(output, "result"), "transcription_url")
     if transcription_url:
@@ -122,7 +124,8 @@ def _files(output: Mapping[str, JsonValue]) -> tuple[FileView, ...]:
     results = output.get("results")
     if not isinstance(results, list):
         return ()
-    return tuple(_file(result) for result in results if isinstance(result, dict) and text(result, "file_url"))
+    files = (_file(result) for result in results if isinstance(result, dict))
+    return tuple(file for file in files if file.file_url or file.trouble != _UNNAMED)
 
 
 def _file(result: Mapping[str, JsonValue]) -> FileView:
@@ -130,8 +133,7 @@ def _file(result: Mapping[str, JsonValue]) -> FileView:
     transcription_url = text(result, "transcription_url")
     if transcription_url and text(result, "subtask_status") != TaskStatus.FAILED:
         return FileView(file_url, transcription_url=transcription_url)
-    unnamed = Trouble("unexpected_answer", "the file has neither a result nor an error code")
-    return FileView(file_url, trouble=error_in(result) or unnamed)
+    return FileView(file_url, trouble=error_in(result) or _UNNAMED)
 
 
 def _billed_seconds(document: Mapping[str, JsonValue]) -> int | None:

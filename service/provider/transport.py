@@ -15,12 +15,21 @@ from types import TracebackType
 import aiohttp
 import httpx
 from aiohttp.abc import AbstractResolver
+from aiohttp.http_exceptions import LineTooLong
 from yarl import URL
 
 CHUNK_BYTES = 64 * 1024
 
 _KEEPALIVE_SECONDS = 15.0
 """Shorter than any gateway's idle time-out that we know of, so that a pooled connection is rarely dead."""
+
+MAX_FIELD_BYTES = 64 * 1024
+"""Of one header: object storages allow 8 KB of metadata, proxies add policies of some KB."""
+MAX_HEADERS = 256
+
+
+class HeadTooLarge(httpx.RemoteProtocolError):
+    """The answer's headers are over a limit: it would be the same at the next try."""
 
 
 def submit_transport(
@@ -73,6 +82,9 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
+            max_line_size=MAX_FIELD_BYTES,
+            max_field_size=MAX_FIELD_BYTES,
+            max_headers=MAX_HEADERS,
             trust_env=False,
             skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
         )
@@ -153,5 +165,18 @@ def _translated() -> Iterator[None]:
         yield
     except aiohttp.ClientConnectorError as error:
         raise httpx.ConnectError("no connection") from error
+    except aiohttp.ClientResponseError as error:
+        if _is_too_large(error):
+            told = f"its headers are over {MAX_FIELD_BYTES} bytes each, or more than {MAX_HEADERS}"
+            raise HeadTooLarge(told) from error
+        raise httpx.ReadError("the answer is not HTTP") from error
     except aiohttp.ClientError as error:
         raise httpx.ReadError("the connection was lost") from error
+
+
+def _is_too_large(error: aiohttp.ClientResponseError) -> bool:
+    """Whether the parser stopped at one of our limits; aiohttp tells one by a class, the other in words."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, LineTooLong):
+        cause = cause.__cause__
+    return cause is not None or "Too many headers" in error.message

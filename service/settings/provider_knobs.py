@@ -71,7 +71,8 @@ class QuotaSettings(Group):
 
 
 class SpendSettings(Group):
-    """A brake on what a day may cost."""
+    """Limits on what a day may cost. Each sees what it is told: seconds only of results that have a
+    duration, cost only of models that have a price."""
 
     seconds_per_day: int | None = Field(
         default=None,
@@ -79,10 +80,26 @@ class SpendSettings(Group):
         le=10_000_000_000,
         description="Billed seconds a UTC day, all replicas together; then submits wait for midnight.",
     )
+    cost_per_day: float | None = Field(
+        default=None,
+        gt=0,
+        le=1e12,
+        description=(
+            "The same in the currency of the prices: it sees the models that have one, also those billed by"
+            " tokens."
+        ),
+    )
     prices: Prices = Field(
         default={},
         description="Prices of models, a second, or an input and an output token; they make the cost metric.",
     )
+
+    @model_validator(mode="after")
+    def _has_prices(self) -> Self:
+        if self.cost_per_day is not None and not self.prices:
+            limit, prices = variable("spend", "cost_per_day"), variable("spend", "prices")
+            raise ValueError(f"{limit} needs {prices}: without a price nothing costs anything")
+        return self
 
 
 class FetchSettings(Group):

@@ -15,6 +15,7 @@ from pydantic import JsonValue
 
 from service.contract.models import model_info
 from service.core.task import (
+    HOST_REFUSED,
     Accepted,
     Answered,
     Bill,
@@ -62,6 +63,7 @@ class FakeTask:
     is_forgotten: bool = False
     created_ms: int = 0
     is_unlisted: bool = False
+    result_host: str = "results.example"
 
 
 @dataclass
@@ -80,6 +82,12 @@ class FakeProvider:
     file_troubles: dict[str, Trouble] = field(default_factory=dict)
     task_troubles: dict[str, Trouble] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
+    result_host: str = "results.example"
+    """Where results of tasks lie that are made from now on."""
+    refused_hosts: set[str] = field(default_factory=set)
+    """Hosts that the fetch guard does not allow."""
+    bill: Bill = Bill(seconds=3)
+    """What a call of a synchronous model costs."""
     next_submits: deque[SubmitFault] = field(default_factory=deque)
     next_queries: deque[Trouble | TaskStatus | TaskView] = field(default_factory=deque)
     next_lists: deque[Trouble | TaskPage] = field(default_factory=deque)
@@ -163,6 +171,9 @@ class FakeProvider:
         await self.fetch_gate.wait()
         if self.next_fetches:
             return self.next_fetches.popleft()
+        host = urlsplit(transcription_url).hostname
+        if host in self.refused_hosts:
+            return Trouble(HOST_REFUSED, f"the result's host {host} is not below SCRIBE_FETCH__HOSTS")
         for task in self.submits:
             for index, file_url in enumerate(task.file_urls):
                 if transcription_url == _result_url(task, index):
@@ -191,7 +202,7 @@ class FakeProvider:
         found = (self.task_troubles[url] for url in file_urls if url in self.task_troubles)
         task_id = f"task-{len(self.submits) + 1}"
         task = FakeTask(task_id, model, file_urls, options, self.statuses, next(found, None))
-        task.created_ms = self._vendor_now()
+        task.created_ms, task.result_host = self._vendor_now(), self.result_host
         self.submits.append(task)
         return task
 
@@ -203,7 +214,7 @@ class FakeProvider:
             "content": [{"text": self._text(task.file_urls[0])}],
             "annotations": [{"type": "audio_info", "language": "en", "emotion": "neutral"}],
         }
-        return Answered({"choices": [{"finish_reason": "stop", "message": message}]}, Bill(seconds=3))
+        return Answered({"choices": [{"finish_reason": "stop", "message": message}]}, self.bill)
 
     def _text(self, file_url: str) -> str:
         return self.texts.get(file_url, f"Transcript of {urlsplit(file_url).path.rpartition('/')[2]}.")
@@ -272,4 +283,4 @@ class FakeProvider:
 
 
 def _result_url(task: FakeTask, index: int) -> str:
-    return f"https://results.example/{task.model}/10%3A15/{task.task_id}-{index + 1}.json?Signature=fake"
+    return f"https://{task.result_host}/{task.model}/10%3A15/{task.task_id}-{index + 1}.json?Signature=fake"

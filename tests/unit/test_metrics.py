@@ -12,7 +12,7 @@ from service.core.verdicts import TABLE
 from service.errors import FailureCode
 from service.metrics import CALL_RESULTS, CALLS, MAX_UNKNOWN_CODES, SHARD_EVENTS, Metrics
 from service.metrics.gauges import HOLD_CODES
-from service.status import BudgetStatus, HoldStatus, ShardStatus, Status, SubmitStatus
+from service.status import BudgetStatus, HoldStatus, ResultHoldStatus, ShardStatus, Status, SubmitStatus
 
 
 class StillClock:
@@ -43,7 +43,9 @@ FULL = Status(
     budgets=(BudgetStatus("query", 7.5, 15.0), BudgetStatus("submit", 1.0, 2.0, model="fun-asr")),
     submits=(SubmitStatus("fun-asr", 7.5), SubmitStatus("fun-asr-mtl", 0.0, outage_since_ms=1)),
     hold=HoldStatus("Arrearage", 1),
+    result_holds=(ResultHoldStatus("fun-asr", "h", "S", 3, 1), ResultHoldStatus("fun-asr-mtl", "h", "S", 4)),
     spent_seconds=77,
+    spent_cost=0.25,
     pending_moves=4,
 )
 
@@ -162,6 +164,8 @@ def test_the_gauges_show_the_status_that_was_published_last(metrics: Metrics) ->
     assert value(metrics, "scribe_provider_outage", model="fun-asr") == 0
     assert value(metrics, "scribe_provider_outage", model="fun-asr-mtl") == 1
     assert value(metrics, "scribe_spent_seconds") == 77
+    assert value(metrics, "scribe_results_held") == 7
+    assert value(metrics, "scribe_spent_cost") == 0.25
     assert value(metrics, "scribe_pending_moves") == 4
 
 

@@ -174,6 +174,20 @@ def test_a_day_that_is_spent_is_said_and_so_is_its_end(metrics: Metrics, lines: 
     ]
 
 
+def test_a_host_that_is_not_allowed_is_said_with_the_setting(metrics: Metrics, lines: Lines) -> None:
+    observing = Observing(metrics)
+    for word in ("refused", "stopped", "resumed"):
+        observing.result_host("fun-asr", "r.example", word)
+    assert [(line["event"], line["word"], line["log_level"]) for line in lines] == [
+        ("result_host", "refused", "warning"),
+        ("result_host", "stopped", "error"),
+        ("result_host", "resumed", "info"),
+    ]
+    assert {(line["model"], line["host"], line["setting"]) for line in lines} == {
+        ("fun-asr", "r.example", "SCRIBE_FETCH__HOSTS")
+    }
+
+
 def test_an_outage_is_said_when_it_begins_and_when_it_ends(metrics: Metrics, lines: Lines) -> None:
     observing = Observing(metrics)
     observing.outage("fun-asr", True)

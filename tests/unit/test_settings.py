@@ -41,10 +41,10 @@ def test_an_empty_environment_gives_the_production_defaults() -> None:
     assert settings.topics.replication == 3
 
 
-def test_there_are_at_most_sixty_knobs_each_with_a_sentence() -> None:
+def test_there_are_at_most_eighty_five_knobs_each_with_a_sentence() -> None:
     assert set(groups()) == set(Settings.model_fields)
     knobs = [(name, field) for group in groups().values() for name, field in group.model_fields.items()]
-    assert len(knobs) <= 60
+    assert len(knobs) <= 85
     for name, field in knobs:
         assert (field.description or "").endswith("."), name
 
@@ -94,6 +94,19 @@ def test_prices_are_written_with_commas_by_the_second_or_by_the_token() -> None:
 def test_a_price_that_is_none_is_told(value: str) -> None:
     with pytest.raises(ConfigError, match="SCRIBE_SPEND__PRICES must be model=price of a second"):
         load({"SCRIBE_SPEND__PRICES": value})
+
+
+def test_a_limit_of_cost_needs_prices() -> None:
+    prices = {"SCRIBE_SPEND__PRICES": "qwen3.5-omni-flash=0.25/4"}
+    assert load({"SCRIBE_SPEND__COST_PER_DAY": "12.5", **prices}).spend.cost_per_day == 12.5
+    with pytest.raises(ConfigError, match="SCRIBE_SPEND__COST_PER_DAY needs SCRIBE_SPEND__PRICES"):
+        load({"SCRIBE_SPEND__COST_PER_DAY": "12.5"})
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "1e13", "a", "1,5"])
+def test_a_limit_of_cost_that_is_none_is_told(value: str) -> None:
+    with pytest.raises(ConfigError, match="SCRIBE_SPEND__COST_PER_DAY must be"):
+        load({"SCRIBE_SPEND__COST_PER_DAY": value, "SCRIBE_SPEND__PRICES": "fun-asr=1"})
 
 
 def test_an_empty_variable_counts_as_not_set() -> None:

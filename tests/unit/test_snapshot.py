@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable, Coroutine
 
 from service import __version__, snapshot
-from service.core.task import NotSent
+from service.core.task import NotSent, TaskStatus
 from service.errors import RestoreError
-from service.status import BudgetStatus, HoldStatus, Status, SubmitStatus
+from service.status import BudgetStatus, HoldStatus, ResultHoldStatus, Status, SubmitStatus
 from tests.fakes.clock import LeapingLoop
 from tests.fakes.provider import NO_CONNECTION
 from tests.unit.pipeline.member import Member
@@ -168,6 +168,25 @@ def test_a_spent_day_shows_as_a_hold_of_ours_unless_the_provider_has_a_reason() 
         assert held.code == "Arrearage"
 
     play(scene, Limits(spend_per_day=10))
+
+
+def test_results_that_wait_for_a_setting_are_shown_with_host_and_setting() -> None:
+    async def scene(member: Member) -> None:
+        world = member.world
+        world.provider.statuses = (TaskStatus.SUCCEEDED,)
+        world.provider.refused_hosts = {"results.example"}
+        world.run()
+        await member.own(0)
+        member.deliver(0, "a")
+        await world.clock.sleep(5)
+        waiting = ResultHoldStatus("fun-asr", "results.example", "SCRIBE_FETCH__HOSTS", 1, None)
+        assert picture(member).result_holds == (waiting,)
+        member.deliver(0, "b")
+        await world.clock.sleep(5)
+        [held] = picture(member).result_holds
+        assert (held.jobs, held.since_ms is None, picture(member).hold) == (2, False, None)
+
+    play(scene)
 
 
 def test_an_outage_and_what_may_be_repeated_are_shown_by_model() -> None:

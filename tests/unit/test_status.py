@@ -2,7 +2,7 @@
 
 import json
 
-from service.status import BudgetStatus, HoldStatus, ShardStatus, Status, SubmitStatus
+from service.status import BudgetStatus, HoldStatus, ResultHoldStatus, ShardStatus, Status, SubmitStatus
 
 
 def test_a_status_says_everything_as_json() -> None:
@@ -15,7 +15,12 @@ def test_a_status_says_everything_as_json() -> None:
         budgets=(BudgetStatus("submit", 0.5, 1.0, model="fun-asr"),),
         submits=(SubmitStatus("fun-asr", 7.25, 1_700_000_000_123), SubmitStatus("fun-asr-mtl", 20.0)),
         spent_seconds=12,
+        spent_cost=0.1 + 0.2,
         hold=HoldStatus("Arrearage", since_ms=1_700_000_000_123),
+        result_holds=(
+            ResultHoldStatus("fun-asr", "r.example", "SCRIBE_FETCH__HOSTS", 3, 1_700_000_000_123),
+            ResultHoldStatus("fun-asr-mtl", "r.example", "SCRIBE_FETCH__HOSTS", 1),
+        ),
         pending_moves=4,
     )
     assert json.loads(status.to_json()) == {
@@ -32,7 +37,24 @@ def test_a_status_says_everything_as_json() -> None:
             {"model": "fun-asr-mtl", "retries_left": 20.0, "outage_since": None},
         ],
         "spent_seconds": 12,
+        "spent_cost": 0.3,
         "hold": {"code": "Arrearage", "since": "2023-11-14T22:13:20.123Z"},
+        "result_holds": [
+            {
+                "model": "fun-asr",
+                "host": "r.example",
+                "setting": "SCRIBE_FETCH__HOSTS",
+                "jobs": 3,
+                "submits_stopped_since": "2023-11-14T22:13:20.123Z",
+            },
+            {
+                "model": "fun-asr-mtl",
+                "host": "r.example",
+                "setting": "SCRIBE_FETCH__HOSTS",
+                "jobs": 1,
+                "submits_stopped_since": None,
+            },
+        ],
         "pending_moves": 4,
     }
 

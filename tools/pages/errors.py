@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Iterable, Iterator
 
 from service import errors
-from service.core.task import OWN_CODES, Trouble
+from service.core.task import HOST_REFUSED, OWN_CODES, Trouble
 from service.core.verdict import Action, Verdict
 from service.core.verdicts import TABLE, on_fetch, on_submit
 from service.errors import FailureCode
@@ -47,7 +47,9 @@ FETCH = """\
 ## When a finished task's result cannot be fetched
 
 The transcript is paid for, so whatever may pass is tried until the deadline; after 24 h the provider's 403
-ends it.
+ends it. A result on a host that the settings do not allow is held: its job waits for a restart with the right
+setting, and ends at its deadline as `result_refused`, which may be retried, or after 24 h as
+`result_expired`. While two tasks of a model in a row wait so, submits of that model stop.
 """
 
 LOOK = """\
@@ -60,14 +62,16 @@ the account (a *hold* above) stops submitting as well, and looks become slow pro
 STATUSES = (301, 401, 402, 403, 404, 407, 413, 429, 500, 503)
 FETCH_TROUBLES = (
     ("the URL is one that the fetch guard does not open", Trouble("fetch_refused", "")),
+    ("the URL is an https one, of a host that is not below `SCRIBE_FETCH__HOSTS`", Trouble(HOST_REFUSED, "")),
     ("the file is over the guard's size", Trouble("fetch_too_large", "")),
     ("no connection", Trouble("connect_failed", "")),
     ("no answer in time", Trouble("timeout", "")),
-    ("the connection was lost, or the body is damaged", Trouble("connection_lost", "")),
+    ("the connection was lost, or the body is cut short", Trouble("connection_lost", "")),
     ("a redirect", Trouble("http_error", "", 302)),
     ("HTTP 403, 404 or 410", Trouble("http_error", "", 403)),
     ("HTTP 429 or 5xx", Trouble("http_error", "", 503)),
     ("any other HTTP status", Trouble("http_error", "", 400)),
+    ("an unknown content encoding, a damaged body, or headers over a limit", Trouble("fetch_unreadable", "")),
     ("the file is not a transcript", Trouble("not_a_transcript", "")),
 )
 

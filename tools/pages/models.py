@@ -45,6 +45,10 @@ AFTER = f"""\
   up again: one that a crash or a broken connection loses is made, and billed, again, at most twice more for a
   file, and counted by `scribe_uncertain_submits_total`.
 - Omni is billed by tokens; `billed_seconds` is worked out from the audio tokens and marked `estimated`.
+- *What a day may cost*: `SCRIBE_SPEND__SECONDS_PER_DAY` sees results with `billed_seconds`: file tasks,
+  short audio, and Omni where it tells its audio tokens. What is billed by tokens alone, as the 3.1 models,
+  counts 0 there. `SCRIBE_SPEND__COST_PER_DAY` sees every model with a price in `SCRIBE_SPEND__PRICES`, by the
+  second or by the token, and none without. Whoever uses both kinds sets both.
 - Submits a minute are the account's. Where the vendor documents none, {UNKNOWN_RATE} is ours.
 
 ## Options

@@ -24,6 +24,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=8,
 )
+COSTS = st.floats(0, 1e12)
 OBJECTS = st.dictionaries(TEXT, JSON, max_size=4)
 
 KEYS = st.builds(JobKey, REQUEST_IDS, st.integers(0, 10**6), st.integers(0, 99))
@@ -70,7 +71,7 @@ JOBS = st.builds(
     submitted_ms=st.none() | WHOLE,
     must_be_result=st.booleans(),
     ending=st.none() | FAILURES,
-    tallied=st.none() | st.builds(Tallied, st.none() | WHOLE, st.booleans()),
+    tallied=st.none() | st.builds(Tallied, st.none() | WHOLE, st.booleans(), COSTS),
 )
 MARKERS = st.builds(
     Marker,
@@ -82,5 +83,6 @@ MARKERS = st.builds(
     WHOLE,
     st.lists(TEXT, max_size=3).map(tuple),
     st.none() | WHOLE,
+    COSTS,
 )
 CURSORS = st.builds(Cursor, WHOLE, st.none() | WHOLE, st.none() | st.integers(0, 2**32 - 1))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.ending import ResultEnding
+from service.core.ending import ResultEnding, Tallied
 from service.core.entry import (
     CURSOR_KEY,
     OWNER_KEY,
@@ -97,6 +97,24 @@ def test_a_marker_of_before_repeats_were_answered_has_no_origin() -> None:
     entry = json.loads(encode_marker(marker))
     assert entry.pop("origin") == 7
     assert decode("r/0/0", json.dumps(entry).encode()) == replace(marker, origin_offset=None)
+
+
+def test_entries_of_before_there_were_costs_have_none() -> None:
+    marker = Marker(JobKey("r", 0, 0), "d", 1, True, 9, 5, ("t",), cost=0.5)
+    entry = json.loads(encode_marker(marker))
+    assert entry.pop("cost") == 0.5
+    assert decode("r/0/0", json.dumps(entry).encode()) == replace(marker, cost=0.0)
+    before = job(State.FINISHING, tallied=Tallied(9, True, 0.5))
+    entry = json.loads(encode_job(before))
+    assert entry["tallied"].pop() == 0.5
+    assert decode("r/0/0", json.dumps(entry).encode()) == replace(before, tallied=Tallied(9, True))
+
+
+@pytest.mark.parametrize("cost", ["x", None, [], {}])
+def test_a_marker_with_a_foreign_cost_is_refused(cost: object) -> None:
+    entry = json.loads(encode_marker(Marker(JobKey("r", 0, 0), "d", 1, True, 9, 5)))
+    with pytest.raises((ValueError, TypeError)):
+        decode("r/0/0", json.dumps({**entry, "cost": cost}).encode())
 
 
 def test_a_marker_holds_neither_url_nor_metadata() -> None:

@@ -36,6 +36,7 @@ def begun() -> Outage:
         (refused("InvalidParameter", 400), False),
         (refused("Arrearage", 400), False),
         (refused("BadRequest.InputDownloadFailed", 400), False),
+        (refused("GatewayTimeout.InputDownload", 504), False),
     ],
 )
 def test_only_what_no_provider_at_work_would_answer_shows_an_outage(

@@ -20,6 +20,7 @@ from service.core.events import (
 )
 from service.core.identity import JobKey
 from service.core.job import Job, State
+from service.core.price import Price
 from service.core.record import Cursor
 from service.core.restore import Restore
 from service.core.shard import RESTORED_SECONDS, SWEEP_MOVES, Change, Move, Shard, Window
@@ -446,6 +447,37 @@ def test_an_ending_that_was_announced_before_a_crash_counts_once() -> None:
     journal.write(again, change.moves)
     last, _ = restored(journal.restored())
     assert last.spend.on(NOW_MS) == 30
+
+
+def test_what_each_ending_costs_is_known_to_the_next_owner_whatever_its_prices_are() -> None:
+    shard, journal = Shard(0, prices={"fun-asr": Price(per_second=0.5)}), Journal()
+    journal.write(shard, opened(shard))
+    for index in range(3):
+        journal.write(shard, run(shard, index, files=1).moves)
+    journal.write(shard, [succeed(shard, 0), fail(shard, 1)])
+    assert shard.spend.cost_on(NOW_MS) == 30.0
+    again, _ = restored(journal.restored())
+    assert again.spend.cost_on(NOW_MS) == 30.0
+
+
+def test_the_cost_of_an_ending_that_was_announced_before_a_crash_counts_once() -> None:
+    shard, journal = Shard(0, prices={"fun-asr": Price(per_second=0.5)}), Journal()
+    journal.write(shard, opened(shard, 1))
+    journal.write(shard, run(shard, 0, files=1).moves)
+    journal.announce([fail(shard, 0)])
+    again, change = restored(journal.restored())
+    assert again.spend.cost_on(NOW_MS) == 15.0
+    journal.write(again, change.moves)
+    last, _ = restored(journal.restored())
+    assert last.spend.cost_on(NOW_MS) == 15.0
+
+
+def test_a_model_without_a_price_costs_nothing() -> None:
+    shard, journal = Shard(0, prices={"fun-asr-mtl": Price(per_second=0.5)}), Journal()
+    journal.write(shard, opened(shard, 1))
+    journal.write(shard, run(shard, 0, files=1).moves)
+    journal.write(shard, [succeed(shard, 0)])
+    assert (shard.spend.on(NOW_MS), shard.spend.cost_on(NOW_MS)) == (30, 0.0)
 
 
 def test_what_markers_of_yesterday_cost_is_not_counted() -> None:

@@ -31,6 +31,35 @@ def test_what_ended_on_an_earlier_day_is_passed_over() -> None:
     assert spend.on(NOON_MS) == 7
 
 
+def paid(cost: float, at_ms: int = NOON_MS) -> DaySpend:
+    spend = DaySpend()
+    spend.add(at_ms, None, cost)
+    return spend
+
+
+def test_what_has_no_seconds_but_a_cost_reaches_the_limit_of_cost() -> None:
+    rules = SpendRules(seconds_per_day=1, shards=4, cost_per_day=2.0)
+    assert not is_spent([paid(0.49)], rules, NOON_MS)
+    assert is_spent([paid(0.5)], rules, NOON_MS)
+    assert not is_spent([paid(0.5), paid(0.25)], rules, NOON_MS)
+    assert not is_spent([paid(10.0)], rules, NOON_MS + DAY_MS)
+    assert not is_spent([paid(10.0)], LIMIT, NOON_MS)
+
+
+def test_either_limit_ends_the_day() -> None:
+    rules = SpendRules(seconds_per_day=1000, shards=4, cost_per_day=2.0)
+    assert is_spent([spent(250)], rules, NOON_MS)
+    assert is_spent([paid(0.5)], rules, NOON_MS)
+    assert not is_spent([spent(249), paid(0.49)], rules, NOON_MS)
+
+
+def test_a_new_day_costs_nothing_yet() -> None:
+    spend = paid(3.0)
+    assert (spend.cost_on(NOON_MS), spend.cost_on(NOON_MS + DAY_MS)) == (3.0, 0.0)
+    spend.add(NOON_MS + DAY_MS, 7)
+    assert (spend.on(NOON_MS + DAY_MS), spend.cost_on(NOON_MS + DAY_MS)) == (7, 0.0)
+
+
 def test_without_a_limit_or_a_shard_nothing_is_spent() -> None:
     assert not is_spent([spent(10**9)], SpendRules(), NOON_MS)
     assert not is_spent([], LIMIT, NOON_MS)

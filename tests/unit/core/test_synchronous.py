@@ -6,7 +6,7 @@ import pytest
 
 from service.core.doubting import MOST_LOST_CALLS
 from service.core.ending import FailureEnding, ResultEnding
-from service.core.entry import decode, encode_job
+from service.core.entry import Marker, decode, encode_job
 from service.core.events import (
     CancelAsked,
     DeadlinePassed,
@@ -21,6 +21,7 @@ from service.core.events import (
 from service.core.job import Job, State
 from service.core.moment import Doubt, Rules, Transition
 from service.core.outcomes import OutcomeRules, job_outcome
+from service.core.price import Price
 from service.core.shard import Shard
 from service.core.task import Bill, Trouble
 from service.core.transitions import advance
@@ -174,6 +175,18 @@ def test_what_cannot_be_heard_again_ends_as_an_expired_result() -> None:
     refused = SubmitRefused(Trouble("InvalidURL", "gone", 400))
     ending = ending_of(advance(intended, refused, moment()))
     assert ending.code is FailureCode.RESULT_EXPIRED
+
+
+def test_tokens_without_seconds_cost_what_their_price_says() -> None:
+    shard = Shard(0, prices={"qwen3-asr-flash": Price(per_input_token=0.5, per_output_token=2.0)})
+    shard.open_request([job(spec=SPEC)])
+    shard.apply(KEY, Intended(NOW_MS), moment())
+    heard = Transcribed(transcript("Hello."), Bill(input_tokens=10, output_tokens=3))
+    [move] = shard.apply(KEY, heard, moment()).moves
+    assert (shard.spend.on(NOW_MS), shard.spend.cost_on(NOW_MS)) == (0, 11.0)
+    marker = decode(str(KEY), move.entry or b"")
+    assert isinstance(marker, Marker)
+    assert (marker.billed_seconds, marker.cost) == (None, 11.0)
 
 
 def test_its_outcome_is_a_failure_with_the_models_name_when_it_fails() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.task import OWN_CODES, Trouble
+from service.core.task import HOST_REFUSED, OWN_CODES, Trouble
 from service.core.verdict import Action, Verdict
 from service.core.verdicts import (
     FILE_ATTEMPTS,
@@ -34,6 +34,7 @@ HTTP_CODES = [
     "InvalidURL",
     "InvalidURL.ConnectionRefused",
     "InvalidURL.Timeout",
+    "GatewayTimeout.InputDownload",
     "InvalidFile.DownloadFailed",
     "InvalidFile.AudioLengthError",
     "InvalidFile.Openerror",
@@ -177,6 +178,7 @@ def test_throttling_is_tried_again_until_the_deadline(code: str) -> None:
         ("connect_failed", None, Action.RETRY, FailureCode.PROVIDER_ERROR),
         ("intent_too_old", None, Action.RETRY, FailureCode.PROVIDER_ERROR),
         ("timeout", None, Action.FAIL, FailureCode.SUBMIT_UNCERTAIN),
+        ("GatewayTimeout.InputDownload", 504, Action.RETRY, FailureCode.AUDIO_UNREACHABLE),
         ("restored", None, Action.FAIL, FailureCode.SUBMIT_UNCERTAIN),
     ],
 )
@@ -259,7 +261,9 @@ def test_a_failed_file_is_judged_by_its_code(
     ("code", "status", "action", "failure", "is_bounded"),
     [
         ("fetch_refused", None, Action.FAIL, FailureCode.RESULT_REFUSED, False),
+        ("fetch_host_refused", None, Action.HOLD, FailureCode.RESULT_REFUSED, False),
         ("fetch_too_large", None, Action.FAIL, FailureCode.RESULT_UNREADABLE, False),
+        ("fetch_unreadable", None, Action.RETRY, FailureCode.RESULT_UNREADABLE, True),
         ("http_error", 302, Action.FAIL, FailureCode.RESULT_REFUSED, False),
         ("http_error", 403, Action.LOOK, FailureCode.RESULT_EXPIRED, True),
         ("http_error", 404, Action.LOOK, FailureCode.RESULT_EXPIRED, True),
@@ -308,8 +312,10 @@ def test_a_finished_file_is_never_waited_for_and_never_submitted_again_without_b
 
 
 @given(TROUBLES)
-def test_a_result_is_fetched_or_given_up_and_nothing_else(found: Trouble) -> None:
-    assert on_fetch(found).action in (Action.RETRY, Action.LOOK, Action.FAIL)
+def test_a_result_is_fetched_or_given_up_and_only_a_strange_host_holds_it(found: Trouble) -> None:
+    action = on_fetch(found).action
+    assert action in (Action.RETRY, Action.LOOK, Action.FAIL, Action.HOLD)
+    assert (action is Action.HOLD) is (found.code == HOST_REFUSED)
 
 
 def test_a_verdict_that_tries_again_says_that_trying_again_may_help() -> None:

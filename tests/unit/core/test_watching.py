@@ -19,13 +19,14 @@ from service.core.events import (
 )
 from service.core.job import Job, State
 from service.core.moment import Transition
-from service.core.task import FileView, TaskStatus, TaskView, Trouble
+from service.core.task import HOST_REFUSED, FileView, TaskStatus, TaskView, Trouble
 from service.core.transcript import empty_transcript
 from service.core.transitions import advance
 from service.core.verdicts import FILE_ATTEMPTS, UNREADABLE_ATTEMPTS
+from service.core.watching import HELD_MS
 from service.errors import FailureCode
 from service.messages import Stage
-from tests.unit.core.samples import DEADLINE_MS, KEY, NOW_MS, URL, job, moment, task, transcript
+from tests.unit.core.samples import DEADLINE_MS, KEY, NOW_MS, URL, job, moment, spec, task, transcript
 
 DAY_MS = 24 * 3600 * 1000
 READY = FileView(URL, transcription_url="https://r.example/1?sig=2")
@@ -177,6 +178,71 @@ def test_the_first_fetch_may_outlast_the_deadline() -> None:
 def test_a_second_fetch_may_not(event: Event) -> None:
     ending = failed(advance(job(State.COLLECTING, fetch_attempts=1), event, moment(DEADLINE_MS)))
     assert (ending.code, ending.stage) == (FailureCode.DEADLINE_EXCEEDED, Stage.COLLECT)
+
+
+# A result whose host the settings do not allow.
+
+HOST = Trouble(HOST_REFUSED, "the result's host r.example is not below SCRIBE_FETCH__HOSTS")
+
+
+def held(now_ms: int = NOW_MS, **fields: object) -> Transition:
+    return advance(job(State.COLLECTING, **fields), FetchFailed(HOST), moment(now_ms))
+
+
+def test_a_result_on_a_host_that_is_not_allowed_is_kept_and_tried_again_later() -> None:
+    answer = held()
+    assert answer.job == job(State.COLLECTING, fetch_attempts=1, held=HOST)
+    assert not answer.durable
+    assert answer.steps == (Fetch(KEY, "https://r.example/1", NOW_MS + HELD_MS),)
+    again = advance(answer.job, FetchFailed(HOST), moment(NOW_MS + HELD_MS))
+    assert again.job == answer.job
+    assert again.steps == (Fetch(KEY, "https://r.example/1", NOW_MS + 2 * HELD_MS),)
+
+
+def test_a_held_result_ends_at_the_deadline_as_refused_and_may_be_retried() -> None:
+    kept = held().job
+    for answer in (
+        advance(kept, DeadlinePassed(), moment(DEADLINE_MS)),
+        advance(kept, FetchFailed(HOST), moment(DEADLINE_MS)),
+        held(DEADLINE_MS),
+    ):
+        ending = failed(answer)
+        assert (ending.stage, ending.code) == (Stage.COLLECT, FailureCode.RESULT_REFUSED)
+        assert ending.retryable
+        assert ending.message == HOST.message
+        assert ending.provider_code is None
+
+
+def test_a_held_result_ends_at_the_edge_of_24_hours_as_expired() -> None:
+    patient = spec(deadline_ms=NOW_MS + 3 * DAY_MS)
+    edge = NOW_MS - 10_000 + DAY_MS
+    near = held(edge - 1, spec=patient)
+    assert near.steps == (Fetch(KEY, "https://r.example/1", edge),)
+    ending = failed(advance(near.job, FetchFailed(HOST), moment(edge)))
+    assert (ending.stage, ending.code) == (Stage.COLLECT, FailureCode.RESULT_EXPIRED)
+    assert ending.retryable
+    assert "r.example" in ending.message
+
+
+def test_the_edge_of_a_held_result_counts_from_when_its_task_was_last_at_work() -> None:
+    worked = {"spec": spec(deadline_ms=NOW_MS + 3 * DAY_MS), "unfinished_ms": NOW_MS}
+    assert held(NOW_MS + DAY_MS - 1, **worked).job.state is State.COLLECTING
+    assert failed(held(NOW_MS + DAY_MS, **worked)).code is FailureCode.RESULT_EXPIRED
+
+
+def test_a_held_result_that_may_be_out_already_outlasts_its_deadline_and_ends_at_the_edge() -> None:
+    kept = held(DEADLINE_MS, must_be_result=True).job
+    assert advance(kept, DeadlinePassed(), moment(DEADLINE_MS)).job == kept
+    ending = failed(advance(kept, FetchFailed(HOST), moment(NOW_MS + DAY_MS)))
+    assert ending.code is FailureCode.RESULT_EXPIRED
+
+
+def test_a_held_result_is_not_taken_for_one_that_is_fetched() -> None:
+    kept = held().job
+    assert isinstance(advance(kept, Fetched(transcript()), moment()).job.ending, ResultEnding)
+    assert failed(advance(kept, CancelAsked(), moment())).code is FailureCode.CANCELLED
+    busy = advance(kept, FetchFailed(BUSY), moment(draw=0.0)).job
+    assert (busy.state, busy.fetch_attempts) == (State.COLLECTING, 2)
 
 
 def test_a_fetched_transcript_ends_the_job() -> None:

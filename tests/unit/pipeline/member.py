@@ -127,6 +127,7 @@ class Member:
                 watcher=world.seen,
                 window=Window(),
                 outcomes=OutcomeRules(),
+                prices=world.limits.prices,
                 open_jobs=OPEN_JOBS,
                 most_shards=self.most_shards,
                 on_share=self.shares.append,

@@ -3,14 +3,19 @@
 import pytest
 
 from service.core.job import State
+from service.core.price import Price
 from service.core.spend import DAY_MS
-from service.core.task import TaskStatus
+from service.core.task import Bill, TaskStatus
 from service.pipeline.publish import OwnedShard
 from tests.unit.pipeline.member import Member
 from tests.unit.pipeline.world import ARREARS, Limits, World, state
 
 limited = pytest.mark.parametrize("limits", [Limits(spend_per_day=3)])
 """Each job costs a second."""
+
+
+PRICED = Limits(cost_per_day=0.75, prices={"fun-asr": Price(per_second=0.25)})
+"""Three jobs make the day's cost; no limit of seconds is set."""
 
 
 async def spending(world: World, count: int = 3) -> OwnedShard:
@@ -20,7 +25,8 @@ async def spending(world: World, count: int = 3) -> OwnedShard:
     shard = world.shard()
     await world.take(shard, *(f"paid{number}" for number in range(count)))
     await world.clock.sleep(5)
-    assert set(world.seen.ends().values()) == {"result"}
+    assert set(world.seen.ends().values()) <= {"result"}
+    assert len(world.seen.ends()) == count
     return shard
 
 
@@ -119,3 +125,72 @@ async def test_the_next_owner_counts_what_the_day_has_cost(world: World) -> None
     await until_midnight(world)
     await world.clock.sleep(2)
     assert world.provider.count("submit") == 4
+
+
+@pytest.mark.parametrize("limits", [PRICED])
+async def test_a_day_that_has_cost_enough_keeps_its_jobs_until_midnight(world: World) -> None:
+    shard = await spending(world)
+    await world.take(shard, "r")
+    await world.clock.sleep(60)
+    assert (world.provider.count("submit"), state(shard)) == (3, State.ACCEPTED)
+    assert world.brake.code == "spend_limit"
+    await until_midnight(world)
+    await world.clock.sleep(2)
+    assert world.provider.count("submit") == 4
+    assert world.seen.holds == ["spend_limit", None]
+
+
+@pytest.mark.parametrize("limits", [PRICED])
+async def test_below_the_limit_of_cost_nothing_is_held(world: World) -> None:
+    shard = await spending(world, count=2)
+    await world.take(shard, "r")
+    assert (world.provider.count("submit"), world.seen.holds) == (3, [])
+
+
+@pytest.mark.parametrize("limits", [PRICED])
+async def test_a_model_without_a_price_is_seen_by_no_limit_of_cost_and_stopped_by_it(world: World) -> None:
+    shard = await spending(world, count=0)
+    for number in range(9):
+        await world.take(shard, f"free{number}", model="fun-asr-mtl")
+    await world.clock.sleep(5)
+    assert (len(world.seen.ends()), world.brake.code) == (9, None)
+    await world.take(shard, "a", "b", "c")
+    await world.clock.sleep(5)
+    await world.take(shard, "r", model="fun-asr-mtl")
+    assert (world.provider.count("submit"), world.brake.code) == (12, "spend_limit")
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        Limits(
+            cost_per_day=1.0, prices={"qwen3-asr-flash": Price(per_input_token=0.001, per_output_token=0.1)}
+        )
+    ],
+)
+async def test_what_is_billed_by_tokens_alone_reaches_the_limit_of_cost(world: World) -> None:
+    world.provider.bill = Bill(input_tokens=300, output_tokens=2)
+    shard = await spending(world, count=0)
+    await world.take(shard, "a", "b", model="qwen3-asr-flash")
+    await world.clock.sleep(5)
+    await world.take(shard, "r", model="qwen3-asr-flash")
+    await world.clock.sleep(5)
+    assert (world.provider.count("submit"), state(shard)) == (2, State.ACCEPTED)
+    assert shard.state.spend.on(world.clock.now_ms()) == 0
+
+
+@pytest.mark.parametrize("limits", [PRICED])
+async def test_the_next_owner_counts_what_the_day_has_cost_in_money_too(world: World) -> None:
+    world.provider.statuses = (TaskStatus.SUCCEEDED,)
+    world.run()
+    member = Member(world)
+    [first] = await member.own(0)
+    world.shards.append(first)
+    member.deliver(0, "a", "b", "c")
+    await world.clock.sleep(5)
+    [second] = await member.own(0)
+    world.shards[:] = [second]
+    member.deliver(0, "d")
+    await world.clock.sleep(60)
+    assert second.state.spend.cost_on(world.clock.now_ms()) == 0.75
+    assert (world.provider.count("submit"), state(second, "d")) == (3, State.ACCEPTED)

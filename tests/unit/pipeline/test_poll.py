@@ -470,6 +470,12 @@ def test_the_only_part_of_a_task_of_one_file_needs_no_match() -> None:
     assert part(viewed("https://cdn/other"), "https://h/a", task_files=1) == "https://cdn/other"
 
 
+def test_the_only_part_of_a_task_of_one_file_needs_no_name() -> None:
+    assert part(viewed(""), "https://h/a", task_files=1) == ""
+    assert part(viewed(""), "https://h/a", task_files=2) is None
+    assert part(viewed("", "https://h/a"), "https://h/a", task_files=1) == "https://h/a"
+
+
 def test_two_parts_of_a_task_of_one_file_are_matched_all_the_same() -> None:
     assert part(viewed("https://h/x", "https://h/y"), "https://h/a", task_files=1) is None
 

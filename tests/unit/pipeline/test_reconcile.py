@@ -109,6 +109,16 @@ async def test_a_task_whose_result_does_not_tell_its_file_may_be_anybodys(
     assert posted(world) == 1
 
 
+async def test_a_strangers_file_that_failed_without_a_name_keeps_nobody_uncertain(world: World) -> None:
+    await lost(world, "r")
+    stranger = world.provider.stranger("", status=TaskStatus.FAILED)
+    world.provider.file_troubles[""] = Trouble("FILE_DOWNLOAD_FAILED", "no")
+    await world.clock.sleep(LONG)
+    assert ("query", stranger.task_id) in world.provider.calls
+    assert world.seen.ends() == {"r/0/0": "result"}
+    assert (posted(world), world.provider.count("fetch")) == (1, 1)
+
+
 async def test_of_two_equal_submits_and_one_task_one_is_adopted(world: World) -> None:
     shard = await lost(world, "a")
     world.provider.next_submits.append(Lost(TIMEOUT))

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter, deque
-from collections.abc import Coroutine, Iterable, Sequence, Set
+from collections.abc import Coroutine, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from pydantic import JsonValue
@@ -15,6 +15,7 @@ from service.core.identity import JobKey
 from service.core.job import Job, State
 from service.core.moment import Doubt, Rules
 from service.core.outcomes import Outcome
+from service.core.price import Price
 from service.core.record import Record
 from service.core.shard import Shard
 from service.core.spend import DaySpend, SpendRules
@@ -34,6 +35,7 @@ from service.pipeline.lists import ListFinder
 from service.pipeline.poll import Lookout, PollStage
 from service.pipeline.publish import OwnedShard, Surroundings
 from service.pipeline.reconcile import ReconcileStage
+from service.pipeline.result_holds import ResultHolds
 from service.pipeline.steps import Steps
 from service.pipeline.submit import Desk, SubmitStage
 from service.pipeline.vocabulary import VocabularyStage
@@ -178,6 +180,7 @@ class Seen:
     lost: list[tuple[int, int]] = field(default_factory=list)
     holds: list[str | None] = field(default_factory=list)
     outages: list[tuple[str, bool]] = field(default_factory=list)
+    result_hosts: list[tuple[str, str, str]] = field(default_factory=list)
     cancels_dropped: int = 0
     doubts: list[Doubt] = field(default_factory=list)
     bug: Exception | None = None
@@ -210,6 +213,9 @@ class Seen:
     def outage(self, model: str, is_on: bool) -> None:
         self.outages.append((model, is_on))
 
+    def result_host(self, model: str, host: str, word: str) -> None:
+        self.result_hosts.append((model, host, word))
+
     def cancel_dropped(self) -> None:
         self.cancels_dropped += 1
 
@@ -234,6 +240,8 @@ class Limits:
     part: float = 0.5
     share: float = 1.0
     spend_per_day: int | None = None
+    cost_per_day: float | None = None
+    prices: Mapping[str, Price] = field(default_factory=dict)
     partitions: int = 1
 
 
@@ -264,9 +272,10 @@ class World:
         )
         self.budgets.set_share(limits.share)
         self.hold = Hold(self.clock, self.seen.holds.append)
-        rules = SpendRules(limits.spend_per_day, limits.partitions)
+        rules = SpendRules(limits.spend_per_day, limits.partitions, limits.cost_per_day)
         self.brake = Brake(self.clock, rules, self.spends, self.seen.holds.append)
-        self.gate = Gate(self.clock, self.budgets, self.hold, self.brake, self.seen.outage)
+        self.results = ResultHolds(self.clock, self.seen.result_host)
+        self.gate = Gate(self.clock, self.budgets, self.hold, self.brake, self.seen.outage, self.results)
         self.vocabularies = FakeVocabularies(self.clock.now_ms)
         finder = ListFinder(self.vocabularies, self.clock, self.hold, self.provider.clock_offset_ms)
         self.vocabulary = VocabularyStage(finder, self.clock, self.hold)
@@ -276,7 +285,7 @@ class World:
             self.provider, self.budgets, self.hold, self.spawn, limits.queries, self.seen.cancel_dropped
         )
         self.poll = PollStage(lookout, self.clock)
-        self.collect = CollectStage(self.provider, self.clock, self.spawn, limits.fetches)
+        self.collect = CollectStage(self.provider, self.clock, self.spawn, limits.fetches, self.results)
         self.provider.now_ms = self.clock.now_ms
         self.reconcile = ReconcileStage(self.provider, self.surveyor, self.clock, self.budgets, self.rules)
         self.steps = Steps(self.submit, self.poll, self.collect, self.reconcile, self.vocabulary)
@@ -316,7 +325,8 @@ class World:
 
     def shard(self, partition: int = 0, jobs: Iterable[Job] = (), epoch: int = 1) -> OwnedShard:
         """An owned shard at work, with these jobs in its state."""
-        shard = OwnedShard(Shard(partition), self.writer(partition, epoch), epoch, self.around)
+        state = Shard(partition, prices=self.limits.prices)
+        shard = OwnedShard(state, self.writer(partition, epoch), epoch, self.around)
         self.shards.append(shard)
         shard.state.open_request(jobs)
         self.spawn(shard.run_until_closed(), name=f"shard {partition}")

@@ -2,17 +2,30 @@
 
 import asyncio
 import gzip
+import socket
 import ssl
-from collections.abc import AsyncIterator, Sequence
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from aiohttp.abc import ResolveResult
+from hypothesis import given
+from hypothesis import strategies as st
 
+from service.core import verdicts
 from service.core.task import Trouble
-from service.provider.addresses import Lookup
+from service.core.verdicts import UNREADABLE_ATTEMPTS
+from service.errors import FailureCode
+from service.provider.addresses import CheckedResolver, Lookup
+from service.provider.bodies import MAX_MEMBERS, BodyTooLarge, read_body
 from service.provider.fetch import FetchGuard, Place, ResultFetcher, place_of
-from tests.unit.provider.raw_server import answer, raw_server, silence
+from service.provider.transport import MAX_FIELD_BYTES, MAX_HEADERS
+from tests.unit.provider.certificates import server_and_client_contexts
+from tests.unit.provider.raw_server import RawServer, answer, raw_server, silence
 
 GUARD = FetchGuard(plain_http_hosts=("127.0.0.1", "simulator"))
 SIGNED = "/prod/fun-asr/20260302/10%3A15/7c1d%2f-1.json?Expires=1&Signature=a%2Bb%2F%3D&x='|%27"
@@ -25,7 +38,8 @@ async def loopback(_host: str, _port: int) -> Sequence[str]:
 @asynccontextmanager
 async def fetcher(lookup: Lookup = loopback, **limits: Any) -> AsyncIterator[ResultFetcher]:
     guard = FetchGuard(**{"plain_http_hosts": GUARD.plain_http_hosts, "timeout_seconds": 5.0, **limits})
-    async with ResultFetcher(guard, 4, ssl.create_default_context(), lookup) as opened:
+    resolver = CheckedResolver(frozenset(guard.plain_http_hosts), lookup)
+    async with ResultFetcher(guard, 4, ssl.create_default_context(), resolver) as opened:
         yield opened
 
 
@@ -51,10 +65,21 @@ def test_an_https_url_below_an_allowed_suffix_is_opened(url: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "http://a.aliyuncs.com/x",
-        "https://evil-aliyuncs.com/x",
-        "https://aliyuncs.com.evil.com/x",
-        "https://evil.com/aliyuncs.com",
+        "http://a.aliyuncs.com:443/x",
+        "http://a.aliyuncs.com:8080/x",
+        "http://a.aliyuncs.com:0/x",
+        "http://a.aliyuncs.com:99999/x",
+        "http://evil-aliyuncs.com/x",
+        "http://aliyuncs.com.evil.com/x",
+        "http://a.aliyuncs.com@evil.com/x",
+        "http://evil.com@a.aliyuncs.com/x",
+        "http://93.184.216.34/x",
+        "http://[2606:2800:220:1::1]/x",
+        "http://localhost/x",
+        "http:/a.aliyuncs.com/x",
+        "http://a.aliyuncs.com",
+        "http://a.aliyuncs.com/x#fragment",
+        "ws://a.aliyuncs.com/x",
         "https://a.aliyuncs.com@evil.com/x",
         "https://evil.com@a.aliyuncs.com/x",
         "https://a.aliyuncs.com:pw@evil.com/x",
@@ -74,6 +99,21 @@ def test_an_https_url_below_an_allowed_suffix_is_opened(url: str) -> None:
         "https://2130706433/x",
         "https://0x7f.1/x",
         "https://localhost/x",
+        "https://results/x",
+        "https://127.0.0.0x1/x",
+        "https://1.2.3/x",
+        "https://a.7/x",
+        "https://-a.example/x",
+        "https://a-.example/x",
+        "https://a.example-/x",
+        "https://a..example/x",
+        "https://a.example./x",
+        f"https://{'a' * 64}.example/x",
+        f"https://{'a.' * 130}example/x",
+        "https://results.example:8443/x",
+        "https://results.example:80/x",
+        "http://results.example/x",
+        "http://results.example:443/x",
         "http://127.0.0.2/x",
         "http://127.1/x",
         "https://a.aliyuncs.com:8443/x",
@@ -102,8 +142,121 @@ async def test_any_other_url_is_refused_without_a_connection(url: str) -> None:
     assert refused.code == "fetch_refused"
 
 
-def test_a_refusal_does_not_repeat_the_url() -> None:
-    refused = place_of("https://evil.com/x?Signature=abc", GUARD)
+class Redirecting(CheckedResolver):
+    """Checks public addresses, then sends every connection to a server of the test instead."""
+
+    def __init__(self, port: int, *addresses: str) -> None:
+        async def lookup(_host: str, _port: int) -> Sequence[str]:
+            return addresses or ["93.184.216.34"]
+
+        super().__init__(frozenset(), lookup)
+        self._port = port
+        self.asked: list[tuple[str, int]] = []
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        self.asked.append((host, port))
+        found = await super().resolve(host, port, family)
+        return [{**each, "host": "127.0.0.1", "port": self._port} for each in found[:1]]
+
+
+VENDOR = "dashscope-result-bj.oss-cn-beijing.aliyuncs.com"
+
+
+@asynccontextmanager
+async def vendor(
+    tmp_path: Path, *addresses: str, certified: str = VENDOR
+) -> AsyncIterator[tuple[RawServer, ResultFetcher, Redirecting]]:
+    """The result host: a TLS server of ours, which a fetcher that trusts it takes for port 443 of it."""
+    serving, trusting = server_and_client_contexts(tmp_path, certified)
+    async with raw_server(answer(200, "{}"), tls=serving) as server:
+        resolver = Redirecting(server.port, *addresses)
+        async with ResultFetcher(FetchGuard(timeout_seconds=5.0), 4, trusting, resolver) as results:
+            yield server, results, resolver
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        f"http://{VENDOR}",
+        f"http://{VENDOR}:80",
+        f"http://{VENDOR}:",
+        f"http://{VENDOR}:0080",
+        f"HTTP://{VENDOR.upper()}",
+        f"https://{VENDOR}",
+        f"https://{VENDOR}:443",
+        f"https://{VENDOR}:",
+    ],
+)
+async def test_a_result_behind_an_http_url_is_fetched_by_https_with_the_path_unchanged(
+    tmp_path: Path, origin: str
+) -> None:
+    async with vendor(tmp_path) as (server, results, resolver):
+        assert await results.fetch(origin + SIGNED) == b"{}"
+    assert resolver.asked == [(VENDOR, 443)]
+    assert server.requests[0].line == f"GET {SIGNED} HTTP/1.1".encode()
+    assert server.requests[0].header("host") == [VENDOR]
+
+
+async def test_an_http_url_does_not_go_to_a_host_whose_certificate_is_anothers(tmp_path: Path) -> None:
+    async with vendor(tmp_path, certified="other.aliyuncs.com") as (server, results, _):
+        assert trouble(await results.fetch(f"http://{VENDOR}/x")).code == "connect_failed"
+        assert server.requests == []
+
+
+async def test_a_result_behind_nat64_is_fetched(tmp_path: Path) -> None:
+    async with vendor(tmp_path, "64:ff9b::5db8:d822") as (server, results, _):
+        assert await results.fetch(f"https://{VENDOR}/x") == b"{}"
+    assert server.connections == 1
+
+
+async def test_an_http_url_leads_no_more_inside_than_an_https_one(tmp_path: Path) -> None:
+    async with vendor(tmp_path, "198.18.3.4") as (server, results, _):
+        refused = trouble(await results.fetch(f"http://{VENDOR}/x"))
+        assert server.connections == 0
+    assert refused.code == "fetch_refused"
+    assert "198.18.3.4" in refused.message
+    assert "SCRIBE_FETCH__PLAIN_HTTP_HOSTS" in refused.message
+
+
+def test_a_simulators_own_host_is_still_reached_as_its_url_says() -> None:
+    guard = FetchGuard(hosts=("example.org",), plain_http_hosts=("sim.example.org",))
+    assert place_of("http://sim.example.org/x", guard) == Place("http", "sim.example.org", 80, "/x")
+    assert place_of("http://sim.example.org:81/x", guard) == Place("http", "sim.example.org", 81, "/x")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil-aliyuncs.com",
+        "aliyuncs.com.evil.com",
+        "evil.com",
+        "dashscope-result-sgp.oss-ap-southeast-1.example.net",
+        "a.b",
+        "x_y.example",
+        "1.2.3.example",
+        "results.xn--p1ai",
+        f"{'a' * 63}.example",
+    ],
+)
+@pytest.mark.parametrize("form", ["https://{}/x?Signature=abc", "HTTPS://{}:443/aliyuncs.com?Signature=abc"])
+async def test_an_https_name_that_the_settings_could_allow_is_told_apart_with_its_setting(
+    form: str, host: str
+) -> None:
+    async def lookup(host: str, _port: int) -> Sequence[str]:
+        raise AssertionError(f"{host} was looked up")
+
+    async with fetcher(lookup) as results:
+        refused = trouble(await results.fetch(form.format(host)))
+    assert refused == Trouble(
+        "fetch_host_refused", f"the result's host {host} is not below SCRIBE_FETCH__HOSTS"
+    )
+
+
+@pytest.mark.parametrize("url", ["https://evil.com/x?Signature=abc", "https://evil/x?Signature=abc"])
+def test_a_refusal_does_not_repeat_the_url(url: str) -> None:
+    refused = place_of(url, GUARD)
     assert isinstance(refused, Trouble)
     assert "Signature" not in refused.message
 
@@ -192,18 +345,177 @@ async def test_a_body_that_never_ends_stops_at_the_limit() -> None:
         assert trouble(await results.fetch(server.origin + "/x")).code == "fetch_too_large"
 
 
-@pytest.mark.parametrize("encoding", ["br", "deflate", "gzip, gzip", "zstd"])
-async def test_an_encoding_we_did_not_ask_for_is_not_guessed_at(encoding: str) -> None:
+DOCUMENT = b'{"transcripts":[' + b'{"text":"x"},' * 20_000 + b"{}]}"
+
+
+def members(*parts: bytes) -> bytes:
+    return b"".join(map(gzip.compress, parts))
+
+
+def bare(body: bytes) -> bytes:
+    deflating = zlib.compressobj(wbits=-15)
+    return deflating.compress(body) + deflating.flush()
+
+
+def in_chunks(body: bytes, size: int, encoding: str) -> Callable[[asyncio.StreamWriter], Awaitable[None]]:
+    """An answer whose body comes in pieces of this size."""
+
+    async def write(writer: asyncio.StreamWriter) -> None:
+        head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\nContent-Length: {len(body)}\r\n\r\n"
+        writer.write(head.encode())
+        for start in range(0, len(body), size):
+            writer.write(body[start : start + size])
+            await writer.drain()
+
+    return write
+
+
+HALVES = members(DOCUMENT[:1000], DOCUMENT[1000:])
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("gzip", gzip.compress(DOCUMENT)),
+        ("gzip", HALVES),
+        ("gzip", members(*(DOCUMENT[at : at + 100] for at in range(0, len(DOCUMENT), 100)))),
+        ("gzip", members(b"", DOCUMENT, b"", b"")),
+        ("gzip", gzip.compress(DOCUMENT) + bytes(1000)),
+        ("gzip", members(DOCUMENT[:9]) + bytes(7) + members(DOCUMENT[9:]) + bytes(1)),
+        ("gzip", HALVES + b"trailing"),
+        ("deflate", zlib.compress(DOCUMENT) + b"trailing"),
+        ("x-gzip", HALVES),
+        ("GZip", HALVES),
+        ("gzip, identity", HALVES),
+        ("identity,gzip", HALVES),
+        ("deflate", zlib.compress(DOCUMENT)),
+        ("deflate", zlib.compress(DOCUMENT, 1)),
+        ("deflate", bare(DOCUMENT)),
+        ("identity", DOCUMENT),
+        ("", DOCUMENT),
+        (" , identity ", DOCUMENT),
+    ],
+)
+async def test_a_body_is_not_cut_whatever_usual_encoding_it_has(encoding: str, body: bytes) -> None:
+    async with raw_server(answer(200, body, content_encoding=encoding)) as server, fetcher() as results:
+        assert await results.fetch(server.origin + "/x") == DOCUMENT
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 500])
+@pytest.mark.parametrize("encode", [members, zlib.compress, bare])
+async def test_where_the_pieces_of_a_body_end_does_not_matter(
+    size: int, encode: Callable[[bytes], bytes]
+) -> None:
+    body = encode(b'{"transcripts":[]}') + (bytes(3) + members(b" ") if encode is members else b"")
+    encoding = "gzip" if encode is members else "deflate"
+    async with raw_server(in_chunks(body, size, encoding)) as server, fetcher() as results:
+        found = await results.fetch(server.origin + "/x")
+    assert isinstance(found, bytes)
+    assert found.strip() == b'{"transcripts":[]}'
+
+
+@given(st.lists(st.binary(max_size=200), min_size=1, max_size=6), st.integers(1, 50), st.integers(0, 1000))
+async def test_a_body_of_many_members_is_read_whole_and_never_over_the_limit(
+    parts: list[bytes], size: int, limit: int
+) -> None:
+    whole, wire = b"".join(parts), members(*parts)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for start in range(0, len(wire), size):
+            yield wire[start : start + size]
+
+    response = httpx.Response(200, headers={"content-encoding": "gzip"}, content=pieces())
+    try:
+        assert await read_body(response, len(wire), limit) == whole
+    except BodyTooLarge:
+        assert len(whole) > limit
+
+
+@pytest.mark.parametrize(
+    "body", [members(*[b" "] * (MAX_MEMBERS + 1)), members(b" " * 5_000_000, b" " * 5_000_000, b" ")]
+)
+async def test_members_together_are_bounded_in_number_and_in_bytes(body: bytes) -> None:
+    async with (
+        raw_server(answer(200, body, content_encoding="gzip")) as server,
+        fetcher(max_decoded_bytes=10_000_000) as results,
+    ):
+        found = trouble(await results.fetch(server.origin + "/x"))
+    assert found.code in ("fetch_unreadable", "fetch_too_large")
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    ["br", "zstd", "compress", "aws-chunked", "gzip, gzip", "deflate, gzip", "base64", "utf-8", "?"],
+)
+async def test_an_encoding_that_we_cannot_undo_is_not_fetched_until_the_deadline(encoding: str) -> None:
     async with raw_server(answer(200, b"{}", content_encoding=encoding)) as server, fetcher() as results:
-        assert trouble(await results.fetch(server.origin + "/x")).code == "connection_lost"
+        found = trouble(await results.fetch(server.origin + "/x"))
+    assert (found.code, verdicts.on_fetch(found).code) == ("fetch_unreadable", FailureCode.RESULT_UNREADABLE)
+    assert verdicts.on_fetch(found).max_attempts == UNREADABLE_ATTEMPTS
 
 
-@pytest.mark.parametrize("cut", [0, 1, 10])
-async def test_a_damaged_or_shortened_gzip_body_is_not_taken_for_whole(cut: int) -> None:
-    body = gzip.compress(b'{"transcripts":[]}')[: cut or None]
-    body = body if cut else b"\x00" + body
+@pytest.mark.parametrize("cut", [1, 5, 10, 30, len(HALVES) - 1])
+async def test_a_shortened_gzip_body_is_not_taken_for_whole(cut: int) -> None:
+    body = HALVES[:cut]
     async with raw_server(answer(200, body, content_encoding="gzip")) as server, fetcher() as results:
         assert trouble(await results.fetch(server.origin + "/x")).code == "connection_lost"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("gzip", b"\x00" + members(DOCUMENT)),
+        ("gzip", b"{}"),
+        ("gzip", members(DOCUMENT)[:-8] + bytes(8)),
+        ("gzip", members(DOCUMENT) + b"\x1f\x8btrailing"),
+        ("x-gzip", zlib.compress(DOCUMENT)),
+        ("deflate", zlib.compress(DOCUMENT)[:-4] + bytes(4)),
+        ("deflate", b"\xff" * 20),
+    ],
+)
+async def test_a_damaged_body_is_neither_taken_for_whole_nor_fetched_for_ever(
+    encoding: str, body: bytes
+) -> None:
+    async with raw_server(answer(200, body, content_encoding=encoding)) as server, fetcher() as results:
+        assert trouble(await results.fetch(server.origin + "/x")).code == "fetch_unreadable"
+
+
+def with_headers(*fields: str) -> bytes:
+    return "\r\n".join(("HTTP/1.1 200 OK", "Content-Length: 2", *fields, "", "{}")).encode()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [f"x-oss-meta: {'x' * 8_190}"],
+        [f"x-oss-meta: {'x' * 60_000}"],
+        [f"{'x' * 8_190}: 1"],
+        [f"x-{number}: {number}" for number in range(101)],
+        [f"x-{number}: {number}" for number in range(200)],
+        ["Set-Cookie: a=b"] * 150,
+    ],
+)
+async def test_a_result_with_large_or_many_headers_is_fetched(fields: list[str]) -> None:
+    async with raw_server(with_headers(*fields)) as server, fetcher() as results:
+        assert await results.fetch(server.origin + "/x") == b"{}"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [f"x: {'x' * (MAX_FIELD_BYTES + 1)}"],
+        [f"{'x' * (MAX_FIELD_BYTES + 1)}: 1"],
+        [f"x-{number}: {number}" for number in range(MAX_HEADERS + 1)],
+    ],
+)
+async def test_headers_over_the_limits_are_not_a_lost_connection_until_the_deadline(
+    fields: list[str],
+) -> None:
+    async with raw_server(with_headers(*fields)) as server, fetcher() as results:
+        found = trouble(await results.fetch(server.origin + "/x"))
+    assert found.code == "fetch_unreadable"
+    assert "headers" in found.message
+    assert verdicts.on_fetch(found).max_attempts == UNREADABLE_ATTEMPTS
 
 
 async def test_a_body_shorter_than_announced_is_a_lost_connection() -> None:
@@ -217,7 +529,7 @@ async def test_a_body_shorter_than_announced_is_a_lost_connection() -> None:
 
 
 @pytest.mark.parametrize(
-    "noise", [b"", b"\x16\x03\x01", b"HTTP/9 what\r\n\r\n", b"HTTP/1.1 200 OK\r\nA: " + b"x" * 99_999]
+    "noise", [b"", b"\x16\x03\x01", b"HTTP/9 what\r\n\r\n", b"HTTP/1.1 200 OK\r\nA: " + b"x" * 9_999]
 )
 async def test_something_that_is_not_http_is_a_lost_connection(noise: bytes) -> None:
     async def hang_up(writer: Any) -> None:

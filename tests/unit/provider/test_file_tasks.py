@@ -107,6 +107,18 @@ def test_a_timeout_by_status_is_lost_even_in_the_vendors_words(status: int) -> N
     assert isinstance(read_submit(served({"code": "InternalError", "message": "x"}, status), HOST), Lost)
 
 
+@pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
+@pytest.mark.parametrize("code", ["GatewayTimeout.InputDownload", "GatewayTimeout.InputDownload.New"])
+def test_a_source_that_was_too_slow_does_not_make_the_submit_uncertain(code: str, status: int) -> None:
+    answer = read_submit(served({"code": code, "message": "x"}, status), HOST)
+    assert answer == Refused(Trouble(code, "x", status))
+
+
+@pytest.mark.parametrize("code", ["GatewayTimeout", "GatewayTimeout.InputDownloads", "GatewayTimeout.Other"])
+def test_any_other_timeout_of_the_gateway_is_still_lost(code: str) -> None:
+    assert isinstance(read_submit(served({"code": code, "message": "x"}, 504), HOST), Lost)
+
+
 def test_a_business_code_in_a_200_is_refused_unless_there_is_a_task() -> None:
     answer = read_submit(served({"code": "Throttling", "message": "x"}), HOST)
     assert isinstance(answer, Refused)
@@ -213,6 +225,25 @@ def test_a_subtask_that_failed_is_failed_even_with_a_url() -> None:
     (file,) = seen({"task_status": "SUCCEEDED", "results": [result]}).files
     assert file.transcription_url is None
     assert file.trouble is not None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [{}, {"file_url": None}, {"file_url": ""}, {"file_url": 7}, {"file_url": ["https://a.example/a.wav"]}],
+)
+def test_a_row_that_does_not_name_its_file_is_not_thrown_away(name: dict[str, JsonValue]) -> None:
+    row = {"transcription_url": "https://r.example/1.json", "subtask_status": "SUCCEEDED", **name}
+    view = seen({"task_status": "SUCCEEDED", "results": [row]})
+    assert view.files == (FileView("", transcription_url="https://r.example/1.json"),)
+    failed = {"code": "FILE_DOWNLOAD_FAILED", "message": "no", "subtask_status": "FAILED", **name}
+    view = seen({"task_status": "FAILED", "results": [failed]})
+    assert view.files == (FileView("", trouble=Trouble("FILE_DOWNLOAD_FAILED", "no")),)
+
+
+@pytest.mark.parametrize("row", [{}, {"subtask_status": "FAILED"}, {"file_url": None}, {"new": 1}, None, "x"])
+def test_a_row_that_says_nothing_does_not_hide_the_tasks_own_word(row: JsonValue) -> None:
+    view = seen({"task_status": "FAILED", "code": "FILE_PARSE_FAILED", "message": "no", "results": [row]})
+    assert (view.files, view.trouble) == ((), Trouble("FILE_PARSE_FAILED", "no"))
 
 
 @pytest.mark.parametrize(
