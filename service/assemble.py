@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from service.clock import Clock
 from service.core.admission import AdmissionRules
+from service.core.job import Job
 from service.core.moment import Rules
 from service.core.outcomes import OutcomeRules
 from service.core.shard import Window
@@ -28,6 +29,7 @@ from service.pipeline.accept import AcceptStage
 from service.pipeline.brake import Brake
 from service.pipeline.budgets import Budgets
 from service.pipeline.collect import CollectStage
+from service.pipeline.expire import reason
 from service.pipeline.gate import Gate
 from service.pipeline.hold import Hold
 from service.pipeline.lists import ListFinder
@@ -54,6 +56,10 @@ class Parts:
     tail: Tail
     steps: Steps
     gate: Gate
+
+    def reason(self, job: Job) -> str:
+        """What keeps the job from going on, in words."""
+        return reason(job, self.gate, self.steps.poll)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +190,12 @@ async def _producer(settings: Settings, cluster: ClusterConfig) -> Producer | No
 
 def _parts(process: Process, layout: Layout, account: Account, journal: Journal, surveyor: Surveyor) -> Parts:
     settings = process.settings
-    gate = _gate(process, layout, lambda: [shard.state.spend for shard in shards.open_shards()])
+    gate = _gate(
+        process,
+        layout,
+        lambda: [shard.state.spend for shard in shards.open_shards()],
+        lambda: sum(shard.state.jobs_without_task() for shard in shards.open_shards()),
+    )
     steps = _steps(process, gate, account, journal, surveyor)
     shards = Shards(_ownership(process, layout, journal, steps, gate.budgets))
     group = GroupConfig(
@@ -198,12 +209,15 @@ def _parts(process: Process, layout: Layout, account: Account, journal: Journal,
     return Parts(shards, shards.delivery, journal.tail, steps, gate)
 
 
-def _gate(process: Process, layout: Layout, spends: Callable[[], list[DaySpend]]) -> Gate:
+def _gate(
+    process: Process, layout: Layout, spends: Callable[[], list[DaySpend]], waiting: Callable[[], int]
+) -> Gate:
     clock, quota, observing = process.clock, process.settings.quota, process.observing
     budgets = Budgets(clock, quota.part, quota.calls_per_second, quota.submit_per_minute)
     limit = SpendRules(process.settings.spend.seconds_per_day, layout.partitions)
     brake = Brake(clock, limit, spends, observing.brake)
-    return Gate(clock, budgets, Hold(clock, observing.hold), brake, observing.outage)
+    hold = Hold(clock, lambda held: observing.hold(held, waiting()))
+    return Gate(clock, budgets, hold, brake, observing.outage)
 
 
 def _steps(process: Process, gate: Gate, account: Account, journal: Journal, surveyor: Surveyor) -> Steps:

@@ -19,6 +19,7 @@ from service.core.task import Trouble
 from service.provider.addresses import AddressRefused, CheckedResolver, Lookup, system_lookup
 from service.provider.answers import retry_after_seconds
 from service.provider.bodies import BodyBroken, BodyTooLarge, read_body
+from service.provider.causes import Peer, no_answer
 from service.provider.transport import AiohttpTransport
 
 # No user:password, no fragment, no blank, no control or non-ASCII character, no backslash.
@@ -143,10 +144,9 @@ class ResultFetcher:
             return Trouble("timeout", f"the result did not come within {self._guard.timeout_seconds:g} s")
         except AddressRefused as error:
             return _refused(str(error))
-        except httpx.ConnectError:
-            return Trouble("connect_failed", f"no connection to the result's host {place.host}")
-        except httpx.HTTPError:
-            return Trouble("connection_lost", f"the connection to the result's host {place.host} was lost")
+        except httpx.HTTPError as error:
+            peer = Peer(place.host, place.port, f"the result's host {place.host}")
+            return no_answer(error, peer, self._guard.timeout_seconds)
         except BodyTooLarge as error:
             return Trouble("fetch_too_large", f"the result is too large: {error}")
         except BodyBroken as error:

@@ -153,5 +153,7 @@ def _translated() -> Iterator[None]:
         yield
     except aiohttp.ClientConnectorError as error:
         raise httpx.ConnectError("no connection") from error
+    except aiohttp.ClientResponseError as error:
+        raise httpx.RemoteProtocolError("the answer is not HTTP") from error
     except aiohttp.ClientError as error:
         raise httpx.ReadError("the connection was lost") from error
