@@ -101,7 +101,9 @@ class Service:
         self._start_loop("poll", parts.steps.poll.run)
         self._start_loop("collect", parts.steps.collect.run)
         self._start_loop("reconcile", lambda turn: parts.steps.reconcile.run(parts.shards.open_shards, turn))
-        self._start_loop("expire", lambda turn: expire(parts.shards.open_shards, self._clock, turn))
+        self._start_loop(
+            "expire", lambda turn: expire(parts.shards.open_shards, self._clock, turn, parts.reason)
+        )
         await parts.consumer.start()
         consuming = self._start_loop("consume", parts.consumer.run)
         log.write(log.SERVICE_STARTED, version=__version__, member=self._status.member)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from service.clock import Clock
 from service.core.admission import AdmissionRules
+from service.core.job import Job
 from service.core.moment import Rules
 from service.core.outcomes import OutcomeRules
 from service.core.shard import Window
@@ -29,6 +30,7 @@ from service.pipeline.accept import AcceptStage
 from service.pipeline.brake import Brake
 from service.pipeline.budgets import Budgets
 from service.pipeline.collect import CollectStage
+from service.pipeline.expire import reason
 from service.pipeline.gate import Gate
 from service.pipeline.hold import Hold
 from service.pipeline.lists import ListFinder
@@ -56,6 +58,10 @@ class Parts:
     tail: Tail
     steps: Steps
     gate: Gate
+
+    def reason(self, job: Job) -> str:
+        """What keeps the job from going on, in words."""
+        return reason(job, self.gate, self.steps.poll)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +192,12 @@ async def _producer(settings: Settings, cluster: ClusterConfig) -> Producer | No
 
 def _parts(process: Process, layout: Layout, account: Account, journal: Journal, surveyor: Surveyor) -> Parts:
     settings = process.settings
-    gate = _gate(process, layout, lambda: [shard.state.spend for shard in shards.open_shards()])
+    gate = _gate(
+        process,
+        layout,
+        lambda: [shard.state.spend for shard in shards.open_shards()],
+        lambda: sum(shard.state.jobs_without_task() for shard in shards.open_shards()),
+    )
     steps = _steps(process, gate, account, journal, surveyor)
     shards = Shards(_ownership(process, layout, journal, steps, gate.budgets))
     group = GroupConfig(
@@ -200,14 +211,16 @@ def _parts(process: Process, layout: Layout, account: Account, journal: Journal,
     return Parts(shards, shards.delivery, journal.tail, steps, gate)
 
 
-def _gate(process: Process, layout: Layout, spends: Callable[[], list[DaySpend]]) -> Gate:
+def _gate(
+    process: Process, layout: Layout, spends: Callable[[], list[DaySpend]], waiting: Callable[[], int]
+) -> Gate:
     clock, quota, observing = process.clock, process.settings.quota, process.observing
     budgets = Budgets(clock, quota.part, quota.calls_per_second, quota.submit_per_minute)
     spend = process.settings.spend
     limits = SpendRules(spend.seconds_per_day, layout.partitions, spend.cost_per_day)
     brake = Brake(clock, limits, spends, observing.brake)
-    hold, results = Hold(clock, observing.hold), ResultHolds(clock, observing.result_host)
-    return Gate(clock, budgets, hold, brake, observing.outage, results)
+    hold = Hold(clock, lambda held: observing.hold(held, waiting()))
+    return Gate(clock, budgets, hold, brake, observing.outage, ResultHolds(clock, observing.result_host))
 
 
 def _steps(process: Process, gate: Gate, account: Account, journal: Journal, surveyor: Surveyor) -> Steps:

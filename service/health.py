@@ -5,8 +5,11 @@ for. What it calls is called from those threads: hand it functions that only rea
 """
 
 import socket
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
@@ -22,8 +25,10 @@ from service.status import Status
 
 STUCK_AFTER_SECONDS = 30.0
 """A loop that has not beaten for so long is stuck: nothing of ours may hold it for even a tenth of that."""
-MAX_CONNECTIONS = 8
-"""Probes and scrapes come one or two at a time."""
+MAX_CONNECTIONS = 32
+"""Probes and scrapes come one or two at a time. Beyond this, whoever has been silent for longest must go."""
+ROOM_SECONDS = 0.5
+"""How long a newcomer waits for the place of one that was cut off: its thread has but to notice."""
 CONNECTION_SECONDS = 10.0
 """The whole time of a connection, so that slow clients cannot keep probes out."""
 POLL_SECONDS = 0.1
@@ -124,10 +129,22 @@ def _probe(is_well: bool, reason: str) -> Answer:
     return status, "text/plain; charset=utf-8", f"{reason}\n".encode()
 
 
-class _Server(ThreadingHTTPServer):
-    """Bounded in connections and in the time of each."""
+@dataclass(slots=True)
+class _Connection:
+    """When it was opened, and whether its request has come: one that waits for it is idle."""
 
-    request_queue_size = 2 * MAX_CONNECTIONS
+    opened: float
+    is_idle: bool = True
+
+
+class _Server(ThreadingHTTPServer):
+    """Bounded in connections and in the time of each.
+
+    A newcomer is always taken: where there is no place left, the oldest idle connection is cut off, or the
+    oldest of all where none is idle. So clients that hold connections open shut nobody out.
+    """
+
+    request_queue_size = socket.SOMAXCONN
     daemon_threads = True
     block_on_close = False
 
@@ -136,8 +153,10 @@ class _Server(ThreadingHTTPServer):
     ) -> None:
         self.pages = pages
         self._clock = clock
-        self._opened: dict[Socket, float] = {}
-        self._lock = threading.Lock()
+        self._opened: dict[Socket, _Connection] = {}
+        """In the order of their coming; what is cut off stays until its thread has closed it."""
+        self._cut: set[Socket] = set()
+        self._freed = threading.Condition()
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, _Page)
 
@@ -147,40 +166,56 @@ class _Server(ThreadingHTTPServer):
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
     def verify_request(self, request: Socket | tuple[bytes, Socket], client_address: object) -> bool:
-        """Take the connection if there is room for one more."""
-        with self._lock:
+        """Take the connection, in the place of another where there is none free."""
+        with self._freed:
+            if len(self._opened) >= MAX_CONNECTIONS:
+                self._cut_off(self._least_wanted())
+                self._freed.wait_for(lambda: len(self._opened) < MAX_CONNECTIONS, ROOM_SECONDS)
             if len(self._opened) >= MAX_CONNECTIONS or not isinstance(request, Socket):
                 return False
-            self._opened[request] = self._clock.boot_seconds()
+            self._opened[request] = _Connection(self._clock.boot_seconds())
             return True
 
+    def _least_wanted(self) -> list[Socket]:
+        """The oldest idle connection, else the oldest; none while the last one is still on its way out."""
+        wanted = [each for each in self._opened if each not in self._cut]
+        idle = [each for each in wanted if self._opened[each].is_idle]
+        return (idle or wanted)[:1]
+
+    def _cut_off(self, requests: Iterable[Socket]) -> None:
+        """End what its thread waits for: it closes the connection, and frees its place."""
+        for request in requests:
+            self._cut.add(request)
+            with suppress(OSError):
+                request.shutdown(socket.SHUT_RDWR)
+
+    def begin(self, request: Socket) -> None:
+        """The request of the connection has come: it is served now."""
+        with self._freed:
+            if request in self._opened:
+                self._opened[request].is_idle = False
+
     def shutdown_request(self, request: Socket | tuple[bytes, Socket]) -> None:
-        """Close the connection."""
-        if isinstance(request, Socket):
-            with self._lock:
-                self._opened.pop(request, None)
+        """Close the connection, then free its place."""
         super().shutdown_request(request)
+        if isinstance(request, Socket):
+            with self._freed:
+                self._opened.pop(request, None)
+                self._cut.discard(request)
+                self._freed.notify()
 
     def service_actions(self) -> None:
         """Cut off the connections whose time is over."""
         oldest = self._clock.boot_seconds() - CONNECTION_SECONDS
-        with self._lock:
-            overdue = [request for request, opened in self._opened.items() if opened < oldest]
-            for request in overdue:
-                del self._opened[request]
-        for request in overdue:
-            _cut_off(request)
+        with self._freed:
+            self._cut_off(
+                [each for each, at in self._opened.items() if at.opened < oldest and each not in self._cut]
+            )
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Log what a page raised; the standard library would print it raw."""
-        log.write(log.HEALTH_FAILED, exc_info=True)
-
-
-def _cut_off(request: Socket) -> None:
-    try:
-        request.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return
+        """Log what a page raised, which the standard library would print raw; a client may go at any time."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            log.write(log.HEALTH_FAILED, exc_info=True)
 
 
 class _Page(BaseHTTPRequestHandler):
@@ -195,6 +230,7 @@ class _Page(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Send the page."""
+        self.server.begin(self.connection)
         page = self.server.pages.get(self.path.partition("?")[0])
         if page is None:
             self.send_error(HTTPStatus.NOT_FOUND, "There are " + ", ".join(self.server.pages))

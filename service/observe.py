@@ -4,11 +4,13 @@ from collections.abc import Mapping
 
 from service import log
 from service.contract.models import model_info
+from service.core.account import SPEND_ADVICE, SPENT, Held
 from service.core.admission import Admission
 from service.core.moment import Doubt
 from service.core.outcomes import Outcome
 from service.core.price import Price, cost_of
 from service.core.spend import SPEND_LIMIT
+from service.core.task import Trouble
 from service.errors import FailureCode
 from service.messages import Failure, Result, stage_seconds
 from service.metrics import Metrics
@@ -70,17 +72,42 @@ class Observing:
         self._metrics.requests_lost(count)
         log.write(log.REQUESTS_LOST, partition=partition, count=count)
 
-    def hold(self, code: str | None) -> None:
-        """A hold began for the provider's `code`, or ended (None)."""
-        log.write(log.HOLD_STARTED if code else log.HOLD_ENDED, provider_code=code)
+    def hold(self, held: Held | None, jobs_waiting: int = 0) -> None:
+        """A hold began, for a reason of the provider's, or ended (None); so many jobs have no task yet."""
+        if held is None:
+            log.write(log.HOLD_ENDED, jobs_waiting=jobs_waiting)
+            return
+        log.write(
+            log.HOLD_STARTED,
+            provider_code=held.trouble.code,
+            model=held.model,
+            host=held.trouble.host,
+            reason=held.trouble.message,
+            jobs_waiting=jobs_waiting,
+            advice=held.advice,
+        )
 
     def brake(self, code: str | None) -> None:
         """The day's limit was reached, under a code of ours, or there is room again (None)."""
-        log.write(log.HOLD_STARTED if code else log.HOLD_ENDED, code=SPEND_LIMIT)
+        if code is None:
+            log.write(log.HOLD_ENDED, code=SPEND_LIMIT)
+        else:
+            log.write(log.HOLD_STARTED, code=SPEND_LIMIT, reason=SPENT, advice=SPEND_ADVICE)
 
-    def outage(self, model: str, is_on: bool) -> None:
-        """Submits of a model wait for a probe, or no longer."""
-        log.write(log.OUTAGE_STARTED if is_on else log.OUTAGE_ENDED, model=model)
+    def outage(self, model: str, trouble: Trouble | None) -> None:
+        """Submits of a model wait for a probe, for the trouble that the last one met; or no longer (None)."""
+        if trouble is None:
+            log.write(log.OUTAGE_ENDED, model=model)
+            return
+        log.write(
+            log.OUTAGE_STARTED,
+            model=model,
+            cause=trouble.kind.value,
+            host=trouble.host,
+            http_status=trouble.http_status,
+            provider_code=trouble.provider_code,
+            reason=trouble.message,
+        )
 
     def result_host(self, model: str, host: str, word: str) -> None:
         """A result lies on a host that is not allowed; submits of the model stop for it, or go on."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from service import __version__
 from service.clock import Clock
+from service.core.account import SPEND_ADVICE, SPENT
 from service.pipeline.budgets import Budgets
 from service.pipeline.gate import Gate
 from service.pipeline.own import Shards
@@ -26,6 +27,7 @@ def take(member: str, shards: Shards, gate: Gate, clock: Clock) -> Status:
         submits=tuple(_submits(gate)),
         hold=_held(gate),
         result_holds=tuple(_result_holds(gate)),
+        account_hold=gate.hold.knowledge,
         spent_seconds=sum(shard.state.spend.on(clock.now_ms()) for shard in shards.open_shards()),
         spent_cost=sum(shard.state.spend.cost_on(clock.now_ms()) for shard in shards.open_shards()),
         pending_moves=sum(shard.pending_moves for shard in shards.open_shards()),
@@ -54,7 +56,8 @@ def _budgets(budgets: Budgets) -> Iterator[BudgetStatus]:
 
 def _submits(gate: Gate) -> Iterator[SubmitStatus]:
     for model, health in gate.health.items():
-        yield SubmitStatus(model, health.retries.tokens, health.since_ms)
+        trouble = None if health.since_ms is None else health.outage.last
+        yield SubmitStatus(model, health.retries.tokens, health.since_ms, trouble)
 
 
 def _result_holds(gate: Gate) -> Iterator[ResultHoldStatus]:
@@ -64,7 +67,10 @@ def _result_holds(gate: Gate) -> Iterator[ResultHoldStatus]:
 
 def _held(gate: Gate) -> HoldStatus | None:
     """The provider's reason, where there are both: ours ends by itself."""
-    for held in (gate.hold, gate.brake):
-        if held.code is not None and held.since_ms is not None:
-            return HoldStatus(held.code, held.since_ms)
+    hold, brake = gate.hold, gate.brake
+    if hold.held is not None and hold.since_ms is not None:
+        held = hold.held
+        return HoldStatus(held.trouble.code, hold.since_ms, held.trouble.message, held.model, held.advice)
+    if brake.code is not None and brake.since_ms is not None:
+        return HoldStatus(brake.code, brake.since_ms, SPENT, advice=SPEND_ADVICE)
     return None

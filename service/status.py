@@ -1,14 +1,17 @@
 """What the process is doing, as one immutable picture: for /status and for the gauges of /metrics.
 
-Ids, codes and numbers alone: no transcript, no URL, nothing of a request but counts.
+Ids, codes, numbers and the provider's own words: no transcript, no URL, nothing of a request but counts.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Literal
 
 from service.contract.outcome import rfc3339, utc_time
 from service.contract.scrub import scrub, shown
+from service.core.job import WITHOUT_TASK
+from service.core.task import Trouble
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +43,28 @@ class BudgetStatus:
 class HoldStatus:
     """Submitting has stopped: the code that says why, and since when (epoch milliseconds).
 
-    The code is the provider's, or `spend_limit`.
+    The code is the provider's, or `spend_limit`. `reason` is the provider's message, `model` set where it
+    concerns one alone, `advice` says what to do.
     """
 
     code: str
     since_ms: int
+    reason: str = ""
+    model: str | None = None
+    advice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SubmitStatus:
-    """How a model's submits fare: how many may be repeated at once now, and since when it is out of reach."""
+    """How a model's submits fare: how many may be repeated at once now, and since when it is out of reach.
+
+    `outage` is what the last submit of the outage met.
+    """
 
     model: str
     retries_left: float
     outage_since_ms: int | None = None
+    outage: Trouble | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +95,19 @@ class Status:
     submits: tuple[SubmitStatus, ...] = ()
     hold: HoldStatus | None = None
     result_holds: tuple[ResultHoldStatus, ...] = ()
+    account_hold: Literal["held", "none", "unknown"] = "unknown"
+    """Whether the provider holds the account, as far as this process knows: who submits nothing does not."""
     spent_seconds: int = 0
     """Billed seconds of this UTC day, of the shards that are ours."""
     spent_cost: float = 0.0
     """The same by the prices that are set."""
     pending_moves: int = 0
     """Moves decided and not yet durable."""
+
+    @property
+    def jobs_waiting(self) -> int:
+        """Jobs that a hold keeps from their submit."""
+        return sum(self.jobs.get(state, 0) for state in WITHOUT_TASK)
 
     def to_json(self) -> bytes:
         """The body of /status."""
@@ -103,7 +121,8 @@ class Status:
             "submits": [_submits(each) for each in self.submits],
             "spent_seconds": self.spent_seconds,
             "spent_cost": round(self.spent_cost, 6),
-            "hold": None if self.hold is None else _hold(self.hold),
+            "hold": None if self.hold is None else {**_hold(self.hold), "jobs_waiting": self.jobs_waiting},
+            "account_hold": self.account_hold,
             "result_holds": [_result_hold(each) for each in self.result_holds],
             "pending_moves": self.pending_moves,
         }
@@ -115,8 +134,14 @@ def _shard(shard: ShardStatus) -> dict[str, object]:
     return {**asdict(shard), "detail": detail}
 
 
-def _hold(hold: HoldStatus) -> dict[str, str]:
-    return {"code": shown(hold.code), "since": _time(hold.since_ms)}
+def _hold(hold: HoldStatus) -> dict[str, object]:
+    return {
+        "code": shown(hold.code),
+        "since": _time(hold.since_ms),
+        "reason": scrub(hold.reason),
+        "model": hold.model,
+        "advice": hold.advice,
+    }
 
 
 def _result_hold(held: ResultHoldStatus) -> dict[str, object]:
@@ -135,6 +160,18 @@ def _submits(submits: SubmitStatus) -> dict[str, object]:
         "model": submits.model,
         "retries_left": round(submits.retries_left, 1),
         "outage_since": None if since_ms is None else _time(since_ms),
+        "outage": None if submits.outage is None else _trouble(submits.outage),
+    }
+
+
+def _trouble(trouble: Trouble) -> dict[str, object]:
+    code = trouble.provider_code
+    return {
+        "cause": trouble.kind.value,
+        "host": trouble.host,
+        "http_status": trouble.http_status,
+        "provider_code": None if code is None else shown(code),
+        "reason": scrub(trouble.message),
     }
 
 

@@ -14,6 +14,7 @@ from service.core.ending import FailureEnding
 from service.core.events import (
     Adopted,
     CancelAsked,
+    DeadlinePassed,
     HandlingFailed,
     NotFound,
     OutOfReach,
@@ -124,7 +125,7 @@ def _decide(job: Job, message: str, first_ms: int, out_ms: int, moment: Moment) 
     if moment.rules.uncertain == "fail":
         return _fail(job, message)
     if is_overdue(job, moment):
-        return expire_uncertain(job, None, moment)
+        return expire_uncertain(job, DeadlinePassed(message), moment)
     if job.is_synchronous:
         return _call_again(job, message, moment)
     if moment.rules.uncertain == "resubmit":

@@ -128,7 +128,9 @@ class CancelAsked:
 
 @dataclass(frozen=True, slots=True)
 class DeadlinePassed:
-    """The job's deadline is over."""
+    """The job's deadline is over; `reason`, where there is one, says what the job had to wait for."""
+
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

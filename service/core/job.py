@@ -38,6 +38,10 @@ class State(StrEnum):
     """The outcome is published; what is left is a marker."""
 
 
+WITHOUT_TASK = (State.ACCEPTED, State.SUBMITTING, State.WAITING)
+"""What a hold keeps waiting."""
+
+
 @dataclass(frozen=True, slots=True)
 class Spec:
     """What all jobs of one request share; `options` are validated and in the contract's form.

@@ -5,7 +5,15 @@ from enum import StrEnum
 from typing import Literal
 
 from service.core.ending import Ending, FailureEnding
-from service.core.events import HandlingFailed, QueueSubmit, Step
+from service.core.events import (
+    DeadlinePassed,
+    FetchFailed,
+    HandlingFailed,
+    QueueSubmit,
+    Step,
+    SubmitNotSent,
+    SubmitRefused,
+)
 from service.core.job import Job, State
 from service.core.retry import Backoff
 from service.core.schedule import LookSchedule
@@ -143,12 +151,13 @@ def is_overdue(job: Job, moment: Moment) -> bool:
     return not job.must_be_result and moment.now_ms >= job.spec.deadline_ms
 
 
-def expire(job: Job, _event: object, _moment: Moment) -> Transition:
+def expire(job: Job, event: object, _moment: Moment) -> Transition:
     """End the job because its deadline has passed; one whose result may be out already goes on."""
     if job.must_be_result:
         return Transition(job)
     stage = STAGE_OF.get(job.state, Stage.SUBMIT)
-    message = f"the deadline passed while the job was {job.state}"
+    reason = _reason(event)
+    message = f"the deadline passed while the job was {job.state}" + (f": {reason}" if reason else "")
     return finish(job, FailureEnding(stage, FailureCode.DEADLINE_EXCEEDED, message, retryable=True))
 
 
@@ -156,3 +165,14 @@ def end_internally(job: Job, event: HandlingFailed, _moment: object) -> Transiti
     """End the job for a fault of ours; a task that it has goes on, and the failure names it."""
     stage = STAGE_OF.get(job.state, Stage.SUBMIT)
     return finish(job, FailureEnding(stage, FailureCode.INTERNAL_ERROR, event.message, retryable=True))
+
+
+def _reason(event: object) -> str:
+    """What stood in the way last, as the event that met the deadline tells it."""
+    match event:
+        case DeadlinePassed(reason):
+            return reason
+        case SubmitRefused(trouble) | SubmitNotSent(trouble) | FetchFailed(trouble):
+            return trouble.message
+        case _:
+            return ""

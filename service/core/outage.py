@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from service.core import verdicts
 from service.core.retry import Backoff
-from service.core.task import Accepted, Answered, Lost, NotSent, SubmitAnswer
+from service.core.task import Accepted, Answered, Lost, NotSent, SubmitAnswer, Trouble
 from service.core.verdict import Action
 from service.errors import FailureCode
 
@@ -28,6 +28,8 @@ class Outage:
     failures: int = 0
     probes: int = 0
     probe_at: float = 0.0
+    last: Trouble | None = None
+    """What the last of the failures was."""
 
     @property
     def is_on(self) -> bool:
@@ -48,10 +50,12 @@ class Outage:
         """Count or forget, as the answer to a submit says."""
         if isinstance(answer, NotSent) and answer.trouble.code == INTENT_TOO_OLD:
             return
-        if not shows_outage(answer):
+        if isinstance(answer, Accepted | Answered) or not shows_outage(answer):
             self.failures = self.probes = 0
+            self.last = None
             return
         self.failures += 1
+        self.last = answer.trouble
         # Those that were out together when it began are one outage, not many probes.
         if self.failures == FAILURES_IN_A_ROW:
             self._wait(now, draw)

@@ -115,7 +115,7 @@ def transcribed(job: Job, event: Transcribed, moment: Moment) -> Transition:
 
 def refused(job: Job, event: SubmitRefused, moment: Moment) -> Transition:
     """There is no task: hold, try later or fail, as the table says."""
-    over = _over(job, moment)
+    over = _over(job, event, moment)
     if over:
         return over
     verdict = verdicts.on_submit(event.trouble)
@@ -138,16 +138,16 @@ def _keep(job: Job, moment: Moment) -> Transition:
 
 def not_sent(job: Job, event: SubmitNotSent, moment: Moment) -> Transition:
     """Nothing was sent: the provider was out of reach, which costs the job no attempt."""
-    over = _over(job, moment)
+    over = _over(job, event, moment)
     if over:
         return over
     waited = wait(job, event.trouble, moment)
     return replace(waited, job=replace(waited.job, submit_attempts=job.submit_attempts - 1))
 
 
-def _over(job: Job, moment: Moment) -> Transition | None:
+def _over(job: Job, event: SubmitRefused | SubmitNotSent, moment: Moment) -> Transition | None:
     if job.cancelled:
         return cancel(job, CancelAsked(), moment)
     if is_overdue(job, moment):
-        return expire(job, None, moment)
+        return expire(job, event, moment)
     return None

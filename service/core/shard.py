@@ -17,7 +17,7 @@ from service.core.ending import FailureEnding, ResultEnding, Tallied
 from service.core.entry import CURSOR_KEY, Marker, encode_cursor, encode_job, encode_marker, read_key
 from service.core.events import Event, Published, QueueSubmit, Restored, Step
 from service.core.identity import JobKey
-from service.core.job import Job, Spec, State
+from service.core.job import WITHOUT_TASK, Job, Spec, State
 from service.core.moment import Doubt, Moment, Transition
 from service.core.outcomes import Outcome, OutcomeRules, billed_seconds, job_outcome, usage_of
 from service.core.price import Price, cost_of
@@ -281,6 +281,10 @@ class Shard:
         found = {task_id for marker in tally.ended.values() for task_id in marker.task_ids}
         jobs = (self.jobs.get(JobKey(*request, index)) for index in tally.open)
         return found | {task_id for job in jobs if job is not None for task_id in job.task_ids}
+
+    def jobs_without_task(self) -> int:
+        """How many open jobs wait for a submit, or for its answer."""
+        return sum(job.state in WITHOUT_TASK for job in self.jobs.values())
 
     def overdue(self, now_ms: int) -> list[JobKey]:
         """Open jobs whose deadline has passed."""

@@ -4,10 +4,12 @@ The adapter in `provider/` fills these in and decides nothing; `core.verdicts` a
 `core.transitions` decide and never see HTTP.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pydantic import JsonValue
+
+from service.core.cause import Cause
 
 
 class TaskStatus(StrEnum):
@@ -48,19 +50,37 @@ OWN_CODES = frozenset(
 )
 """Codes of ours for what happened below or beside the vendor's own codes."""
 
+_CAUSES = {
+    "timeout": Cause.TIMEOUT,
+    "connect_failed": Cause.UNREACHABLE,
+    "connection_lost": Cause.CONNECTION_LOST,
+    "not_json": Cause.WRONG_ANSWER,
+    "unexpected_answer": Cause.WRONG_ANSWER,
+    "http_error": Cause.HTTP_ERROR,
+}
+"""What a code says of the cause where nobody knows more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
     """Why a call, a task or a file did not go well.
 
     `code` is the vendor's own code or one of `OWN_CODES`. `http_status` is None where no answer came.
-    `message` is scrubbed.
+    `message` is scrubbed. `cause` and `host`, where known, say for operators where it went wrong; two
+    troubles that differ in them alone are the same.
     """
 
     code: str
     message: str
     http_status: int | None = None
     retry_after_seconds: float | None = None
+    cause: Cause | None = field(default=None, compare=False)
+    host: str | None = field(default=None, compare=False)
+
+    @property
+    def kind(self) -> Cause:
+        """The cause, else what the code says of it."""
+        return self.cause or _CAUSES.get(self.code, Cause.PROVIDER_ERROR)
 
     @property
     def provider_code(self) -> str | None:

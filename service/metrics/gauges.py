@@ -68,6 +68,9 @@ class StatusGauges(Collector):
         waiting = sum(each.jobs for each in status.result_holds)
         text = "Finished results that wait, as their host is not below SCRIBE_FETCH__HOSTS."
         yield _gauge("scribe_results_held", text, (), [((), waiting)])
+        text = "1 while this process knows whether the provider holds the account: its submits tell."
+        is_known = float(status.account_hold != "unknown")
+        yield _gauge("scribe_account_known", text, (), [((), is_known)])
         text = "Changes decided and not yet durable."
         yield _gauge("scribe_pending_moves", text, (), [((), status.pending_moves)])
 
@@ -90,6 +93,9 @@ def _submits(status: Status) -> Iterator[GaugeMetricFamily]:
     text = "1 while submits of the model wait for a probe."
     outages = [((each.model,), float(each.outage_since_ms is not None)) for each in status.submits]
     yield _gauge("scribe_provider_outage", text, ("model",), outages)
+    text = "1 for what the last submit of an outage met; only during one."
+    causes = [((each.model, each.outage.kind.value), 1.0) for each in status.submits if each.outage]
+    yield _gauge("scribe_provider_outage_cause", text, ("model", "cause"), causes)
     text = "Billed seconds of jobs that ended on this UTC day, of the shards of this process."
     yield _gauge("scribe_spent_seconds", text, (), [((), status.spent_seconds)])
     text = "The cost of the same, and of tokens, by the prices that are set."

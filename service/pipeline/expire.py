@@ -8,18 +8,35 @@ from collections.abc import Callable, Iterable
 
 from service.clock import Clock
 from service.core.events import DeadlinePassed
+from service.core.job import Job, State
+from service.pipeline.gate import Gate
+from service.pipeline.poll import PollStage
 from service.pipeline.publish import OwnedShard
 
 SWEEP_SECONDS = 1.0
 
 
 async def expire(
-    shards: Callable[[], Iterable[OwnedShard]], clock: Clock, on_turn: Callable[[], None]
+    shards: Callable[[], Iterable[OwnedShard]],
+    clock: Clock,
+    on_turn: Callable[[], None],
+    why: Callable[[Job], str],
 ) -> None:
-    """Watch the deadlines of all open jobs until cancelled."""
+    """Watch the deadlines of all open jobs until cancelled; `why` says what a job had to wait for."""
     while True:
         on_turn()
         for shard in list(shards()):
             for key in shard.state.overdue(clock.now_ms()):
-                shard.apply(key, DeadlinePassed())
+                shard.apply(key, DeadlinePassed(why(shard.state.jobs[key])))
         await clock.sleep(SWEEP_SECONDS)
+
+
+def reason(job: Job, gate: Gate, poll: PollStage) -> str:
+    """What keeps the job from going on: what looks at tasks meet, or what its submit waits for."""
+    match job.state:
+        case State.RUNNING:
+            return poll.reason()
+        case State.ACCEPTED | State.WAITING | State.UNCERTAIN:
+            return gate.reason(job.spec.model)
+        case _:
+            return ""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from service.clock import Clock
 from service.core.outage import INTENT_TOO_OLD, TOO_MANY_REQUESTS, Outage
 from service.core.retry_budget import RetryBudget
-from service.core.task import Accepted, Answered, NotSent, Refused, SubmitAnswer
+from service.core.task import Accepted, Answered, NotSent, Refused, SubmitAnswer, Trouble
 from service.pipeline.brake import Brake
 from service.pipeline.budgets import MAX_MODELS, Budgets
 from service.pipeline.hold import Hold
@@ -42,6 +42,8 @@ class Health:
     retries: RetryBudget
     outage: Outage
     since_ms: int | None = None
+    throttle: Trouble | None = None
+    """What the last submit met that was throttled, until one is taken."""
 
 
 @dataclass(slots=True)
@@ -52,7 +54,8 @@ class Gate:
     budgets: Budgets
     hold: Hold
     brake: Brake
-    on_outage: Callable[[str, bool], None]
+    on_outage: Callable[[str, Trouble | None], None]
+    """Told of a model's outage: what its last failure was, None at its end."""
     results: ResultHolds
     health: OrderedDict[str, Health] = field(default_factory=OrderedDict)
 
@@ -87,16 +90,28 @@ class Gate:
         """Learn from the answer."""
         now = self.clock.boot_seconds()
         health = self._health(leave.model)
-        self.hold.judge(answer)
+        self.hold.judge(answer, leave.model)
         health.outage.judge(answer, now, self.clock.draw())
         self._note(leave.model, health)
         match answer:
             case Accepted() | Answered():
                 health.retries.succeed(leave.paid)
+                health.throttle = None
             case NotSent(trouble) if trouble.code == INTENT_TOO_OLD:
                 health.retries.refund(leave.paid)
             case Refused(trouble) if trouble.http_status == TOO_MANY_REQUESTS:
                 self.budgets.submit(leave.model).penalise(now)
+                health.throttle = trouble
+
+    def reason(self, model: str) -> str:
+        """Why submits of the model wait, in words; empty where nothing but the quota holds them up."""
+        if self.hold.held is not None:
+            return f"submits are held ({self.hold.code}): {self.hold.held.trouble.message}"
+        health = self._health(model)
+        last = health.outage.last or health.throttle
+        if last is not None:
+            return f"the last submit of the model failed: {last.message}"
+        return f"the limit of the day is reached ({self.brake.code})" if self.brake.code else ""
 
     def is_out(self, model: str) -> bool:
         """Whether the model's submits wait for a probe."""
@@ -105,7 +120,7 @@ class Gate:
     def _note(self, model: str, health: Health) -> None:
         if health.outage.is_on != (health.since_ms is not None):
             health.since_ms = self.clock.now_ms() if health.outage.is_on else None
-            self.on_outage(model, health.outage.is_on)
+            self.on_outage(model, health.outage.last)
 
     def _health(self, model: str) -> Health:
         """As with budgets, the model asked for longest ago is forgotten when there are too many."""

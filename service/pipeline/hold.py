@@ -5,34 +5,55 @@ against the quota and tells nothing.
 """
 
 from collections.abc import Callable
+from typing import Literal
 
 from service.clock import Clock
 from service.core import verdicts
+from service.core.account import Held, HoldReason, held_for
 from service.core.task import Lost, NotSent, Refused, SubmitAnswer, Trouble
 from service.core.verdict import Action
 
 PROBE_SECONDS = 30.0
 """How long after an account refusal, or after the last probe, the next call of its kind is tried."""
+KNOWN_SECONDS = 600.0
+"""For so long the last answer about the account counts: another process may have met a hold since."""
 
 
 class Hold:
     """Whether submits may go; one for the account."""
 
-    def __init__(self, clock: Clock, on_change: Callable[[str | None], None]) -> None:
+    def __init__(self, clock: Clock, on_change: Callable[[Held | None], None]) -> None:
         self._clock = clock
         self._on_change = on_change
         self._probe_at = 0.0
         self._look_at = 0.0
         self._looks_held = False
         self._is_of_looks = False
-        self.code: str | None = None
-        """The provider's code for the reason, None while there is no hold."""
+        self._said: set[tuple[HoldReason, str | None]] = set()
+        """Reasons of this hold that were told: each is told once, however often they take turns."""
+        self._known_at: float | None = None
+        self.held: Held | None = None
+        """The reason, None while there is no hold."""
         self.since_ms: int | None = None
+
+    @property
+    def code(self) -> str | None:
+        """The provider's code for the reason, None while there is no hold."""
+        return None if self.held is None else self.held.trouble.code
 
     @property
     def is_active(self) -> bool:
         """Whether submitting is stopped."""
-        return self.code is not None
+        return self.held is not None
+
+    @property
+    def knowledge(self) -> Literal["held", "none", "unknown"]:
+        """Whether the account is held, as far as this process knows: only the answer to a submit tells."""
+        if self.is_active:
+            return "held"
+        if self._known_at is None or self._clock.boot_seconds() - self._known_at > KNOWN_SECONDS:
+            return "unknown"
+        return "none"
 
     def wait_seconds(self) -> float:
         """How long until a submit may go: zero without a hold, else until the probe is due."""
@@ -42,12 +63,17 @@ class Hold:
         """A submit goes out; during a hold the next one waits, whatever becomes of this one."""
         self._probe_at = self._clock.boot_seconds() + PROBE_SECONDS
 
-    def judge(self, answer: SubmitAnswer) -> None:
-        """Begin, go on or end, as the answer to a submit says; one that never arrived says nothing."""
-        if isinstance(answer, Refused) and _is_for_account(answer.trouble):
+    def judge(self, answer: SubmitAnswer, model: str | None = None) -> None:
+        """Begin, go on or end, as the answer to a submit of the model says.
+
+        One that never arrived says nothing about the account, nor does a fault or a throttle.
+        """
+        action = verdicts.on_submit(answer.trouble).action if isinstance(answer, Refused) else None
+        if isinstance(answer, Refused) and action is Action.HOLD:
             self._is_of_looks = False
-            self._begin(answer.trouble.code)
-        elif not isinstance(answer, Lost | NotSent):
+            self._begin(held_for(answer.trouble, model))
+        elif not isinstance(answer, Lost | NotSent) and action is not Action.RETRY:
+            self._known_at = self._clock.boot_seconds()
             self._end()
 
     def look_wait_seconds(self) -> float:
@@ -67,22 +93,26 @@ class Hold:
             self._looks_held = True
             if not self.is_active:
                 self._is_of_looks = True
-                self._begin(answer.code)
+                self._begin(held_for(answer, None))
         elif not isinstance(answer, Trouble):
             self._looks_held = False
             if self._is_of_looks:
                 self._end()
 
-    def _begin(self, code: str) -> None:
+    def _begin(self, held: Held) -> None:
         self._probe_at = self._clock.boot_seconds() + PROBE_SECONDS
-        if code != self.code:
-            self.code, self.since_ms = code, self._clock.now_ms()
-            self._on_change(code)
+        reason = (held.reason, held.model)
+        if self.held is None or (self.held.reason, self.held.model) != reason:
+            self.held, self.since_ms = held, self._clock.now_ms()
+        if reason not in self._said:
+            self._said.add(reason)
+            self._on_change(held)
 
     def _end(self) -> None:
         self._looks_held = self._is_of_looks = False
         if self.is_active:
-            self.code, self.since_ms = None, None
+            self.held, self.since_ms = None, None
+            self._said.clear()
             self._on_change(None)
 
 

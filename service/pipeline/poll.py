@@ -75,6 +75,12 @@ class PollStage:
         """What is due and waits for a place or for budget."""
         self._watched: dict[str, Watched] = {}
         self._cancels: deque[str] = deque()
+        self._trouble: Trouble | None = None
+        """What the last look met, None where it was answered."""
+
+    def reason(self) -> str:
+        """Why looks come to nothing at the moment; empty where they do not."""
+        return "" if self._trouble is None else f"the last look at a task failed: {self._trouble.message}"
 
     def watch(self, shard: OwnedShard, key: JobKey, task_id: str, due_ms: int) -> None:
         """Look at the task when it is due; the first time asked for counts for all its jobs."""
@@ -168,6 +174,7 @@ class PollStage:
     async def _look(self, task_id: str, watched: Watched) -> None:
         answer = await self._lookout.provider.query(task_id)
         self._lookout.hold.judge_look(answer)
+        self._trouble = answer if isinstance(answer, Trouble) else None
         if isinstance(answer, Trouble) and answer.http_status == TOO_MANY_REQUESTS:
             self._budget.penalise(self._clock.boot_seconds())
         for job in watched.waiting(task_id):

@@ -24,6 +24,8 @@ MAX_RETRY_AFTER_SECONDS = 300.0
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_. -]{0,99}")
 _YEARS = range(2020, 2100)
 """A `Date` of another year is no time of day that a server could mean."""
+_MEDIA_TYPE = re.compile(r"[a-z]{1,20}/[a-z0-9.+-]{1,60}")
+_BASE_URL = "SCRIBE_PROVIDER__BASE_URL"
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -90,11 +92,41 @@ def trouble_of(answer: Answer, host: str) -> Trouble:
     """The trouble in an answer that did not serve the call; `http_error` where the vendor names no code."""
     document = object_of(answer.body) or {}
     code = code_of(document) or "http_error"
-    message = message_of(document) or f"{host} answered {answer.http_status} without a message"
+    message = message_of(document) or f"{host} answered {answer.http_status} {_without_message(answer)}"
     if answer.http_status == 401:
         # Keys belong to one region, and the vendor says the same for a wrong key and a wrong region.
         message = f"key not valid for host {host}: {message}"
-    return Trouble(code, scrub(message), answer.http_status, retry_after_seconds(answer.headers))
+    after_seconds = retry_after_seconds(answer.headers)
+    return Trouble(code, scrub(message), answer.http_status, after_seconds, host=host)
+
+
+def _without_message(answer: Answer) -> str:
+    """What an error without the vendor's words shows: whoever sent it, a wrong path is the usual reason."""
+    told = "without a message"
+    if 300 <= answer.http_status < 400:
+        return f"{told}: a redirect, which is not followed; look at {_BASE_URL}"
+    if answer.http_status in (404, 405):
+        return f"{told}: there is no such path; look at {_BASE_URL}"
+    return f"{told}, with {shape_of(answer)}" if shape_of(answer) == "a web page" else told
+
+
+def shape_of(answer: Answer) -> str:
+    """What a body is that is no JSON object: a web page, a media type, or nothing to name."""
+    if not answer.body.strip():
+        return "an empty body"
+    media_type = _MEDIA_TYPE.match(answer.headers.get("content-type", "").lower())
+    if answer.body.lstrip()[:1] == b"<" or (media_type and media_type[0] == "text/html"):
+        return "a web page"
+    return media_type[0] if media_type else "a body of no known type"
+
+
+def not_json(answer: Answer, host: str) -> Trouble:
+    """The trouble of an answer whose status is fine and whose body is no JSON object."""
+    words = (
+        f"{host} answered {answer.http_status} with {shape_of(answer)} that is no JSON object;"
+        f" is {_BASE_URL} right?"
+    )
+    return Trouble("not_json", words, answer.http_status, host=host)
 
 
 def not_served(answer: Answer, host: str) -> Refused | Lost:
@@ -120,12 +152,11 @@ def _is_of_source(code: str) -> bool:
 def not_as_said(answer: Answer, host: str) -> Refused | Lost:
     """What a submit came to that was served, by its status, and whose body is not what it should be."""
     if object_of(answer.body) is None:
-        return Lost(Trouble("not_json", "the answer to the submit is not a JSON object", answer.http_status))
+        return Lost(not_json(answer, host))
     business = trouble_of(answer, host)
     if business.code == "http_error":
-        return Lost(
-            Trouble("unexpected_answer", "the submit's answer says nothing of use", answer.http_status)
-        )
+        words = f"the answer of {host} to the submit says nothing of use"
+        return Lost(Trouble("unexpected_answer", words, answer.http_status))
     return Lost(business) if business.code in TIMEOUT_CODES else Refused(business)
 
 

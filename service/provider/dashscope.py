@@ -7,7 +7,7 @@ import asyncio
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -18,11 +18,12 @@ from pydantic import JsonValue, SecretStr
 
 from service.clock import Clock, SystemClock
 from service.contract.models import Way, model_info
-from service.core.task import Lost, NotSent, SubmitAnswer, TaskPage, TaskView, Trouble
+from service.core.task import Accepted, Answered, Lost, NotSent, SubmitAnswer, TaskPage, TaskView, Trouble
 from service.errors import ConfigError
 from service.provider import file_tasks, hotwords, omni, short_audio
 from service.provider.answers import Answer, error_in, not_as_said, not_served, object_of, trouble_of
 from service.provider.bodies import BodyBroken, BodyTooLarge, read_body
+from service.provider.causes import Peer, no_answer, no_connection
 from service.provider.fetch import FetchGuard, ResultFetcher
 from service.provider.hotword_lists import HotwordLists
 from service.provider.regions import compatible_url, with_regions
@@ -33,7 +34,8 @@ from service.provider.vendor_clock import VendorClock
 MAX_ANSWER_BYTES = 1024**2
 """A task of 100 files with long URLs answers in a fifth of this."""
 
-_NO_CONNECTION = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_FAILURES = (TimeoutError, httpx.HTTPError, BodyBroken, UnicodeError)
+"""What a call may raise; a name that cannot be a host's is a UnicodeError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +82,10 @@ class _Departure:
         self._latest = latest
         self.has_begun = False
         self.is_too_late = False
+        self.is_in_handshake = False
 
     async def __call__(self, event: str, _info: Mapping[str, object]) -> None:
+        self.is_in_handshake |= event == "connection.start_tls.started"
         if self.has_begun or self.is_too_late or event.startswith("connection."):
             return
         if self._now_seconds() >= self._latest:
@@ -107,7 +111,8 @@ class DashScope:
         self._now_seconds = clock.boot_seconds
         self._vendor_clock = VendorClock(clock)
         self._base_url = config.base_url.rstrip("/")
-        self._host = httpx.URL(config.base_url).host
+        self._peer = Peer.of(httpx.URL(config.base_url))
+        self._host = self._peer.host
         tls = ssl_context or httpx.create_ssl_context(trust_env=False)
         connections = config.max_connections
         self._submits = submit_transport(
@@ -148,13 +153,21 @@ class DashScope:
         request.extensions["timeout"] = {"pool": connect, "connect": connect}
         try:
             async with asyncio.timeout(total):
-                return with_regions(await self._submitted(way, model, request), model, self._host)
-        except (TimeoutError, httpx.HTTPError, BodyBroken, BodyTooLarge) as error:
+                answer = with_regions(await self._submitted(way, model, request), model, self._host)
+                return self._located(answer)
+        except (*_FAILURES, BodyTooLarge) as error:
             if departure.has_begun:
-                return Lost(self._trouble(error, total))
+                return Lost(no_answer(error, self._peer, total))
             if departure.is_too_late:
                 return NotSent(Trouble("intent_too_old", "the connection took too long to be used any more"))
-            return NotSent(Trouble("connect_failed", f"no connection to {self._host}"))
+            in_handshake = departure.is_in_handshake
+            return NotSent(no_connection(error, self._peer, connect, in_handshake=in_handshake))
+
+    def _located(self, answer: SubmitAnswer) -> SubmitAnswer:
+        """The answer, its trouble with our host where its reader did not know it."""
+        if isinstance(answer, Accepted | Answered) or answer.trouble.host is not None:
+            return answer
+        return replace(answer, trouble=replace(answer.trouble, host=self._host))
 
     def _submission(
         self, way: Way, model: str, file_urls: Sequence[str], options: Mapping[str, JsonValue]
@@ -222,8 +235,8 @@ class DashScope:
         try:
             async with asyncio.timeout(total):
                 return await self._answer(self._calls, self._request(method, path, {}, body))
-        except (TimeoutError, httpx.HTTPError, BodyBroken) as error:
-            return self._trouble(error, total)
+        except _FAILURES as error:
+            return no_answer(error, self._peer, total)
 
     async def _answer(self, transport: httpx.AsyncBaseTransport, request: httpx.Request) -> Answer:
         asked_at = self._now_seconds()
@@ -246,14 +259,6 @@ class DashScope:
             common["Content-Type"] = "application/json"
         url = self._base_url + path if path.startswith("/") else path
         return httpx.Request(method, url, headers={**common, **headers}, content=body)
-
-    def _trouble(self, error: Exception, total_seconds: float) -> Trouble:
-        """What a call that came to no answer is called; foreign texts stay out of it."""
-        if isinstance(error, TimeoutError):
-            return Trouble("timeout", f"{self._host} did not answer within {total_seconds:g} s")
-        if isinstance(error, _NO_CONNECTION):
-            return Trouble("connect_failed", f"no connection to {self._host}")
-        return Trouble("connection_lost", f"the connection to {self._host} was lost")
 
 
 async def _answer(transport: httpx.AsyncBaseTransport, request: httpx.Request) -> Answer:

@@ -20,6 +20,7 @@ from service.core.task import HOST_REFUSED, Trouble
 from service.provider.addresses import AddressRefused, CheckedResolver
 from service.provider.answers import retry_after_seconds
 from service.provider.bodies import BodyBroken, BodyCutShort, BodyTooLarge, read_body
+from service.provider.causes import Peer, no_answer
 from service.provider.transport import AiohttpTransport, HeadTooLarge
 
 # No user:password, no fragment, no blank, no control or non-ASCII character, no backslash.
@@ -158,18 +159,13 @@ class ResultFetcher:
             async with asyncio.timeout(self._guard.timeout_seconds):
                 return await self._get(place)
         except (TimeoutError, httpx.HTTPError, BodyTooLarge, BodyBroken) as error:
-            return self._trouble(error, place.host)
+            return self._trouble(error, place)
 
-    def _trouble(self, error: Exception, host: str) -> Trouble:
+    def _trouble(self, error: Exception, place: Place) -> Trouble:
         """What a fetch that came to no body is called; the texts of other libraries stay out of it."""
         match error:
-            case TimeoutError():
-                said = f"the result did not come within {self._guard.timeout_seconds:g} s"
-                return Trouble("timeout", said)
             case AddressRefused():
                 return _refused(str(error))
-            case httpx.ConnectError():
-                return Trouble("connect_failed", f"no connection to the result's host {host}")
             case BodyTooLarge():
                 return Trouble("fetch_too_large", f"the result is too large: {error}")
             case BodyCutShort():
@@ -177,7 +173,8 @@ class ResultFetcher:
             case BodyBroken() | HeadTooLarge():
                 return Trouble("fetch_unreadable", f"the result cannot be read: {error}")
             case _:
-                return Trouble("connection_lost", f"the connection to the result's host {host} was lost")
+                peer = Peer(place.host, place.port, f"the result's host {place.host}")
+                return no_answer(error, peer, self._guard.timeout_seconds)
 
     async def _get(self, place: Place) -> bytes | Trouble:
         # The transport is called directly: httpx's client would log the URL with its signature.

@@ -25,6 +25,7 @@ from service.provider.answers import (
     Answer,
     error_in,
     not_as_said,
+    not_json,
     not_served,
     object_of,
     part,
@@ -88,7 +89,7 @@ def read_task(answer: Answer, task_id: str, host: str) -> TaskView | Trouble:
         return trouble_of(answer, host)
     document = object_of(answer.body)
     if document is None:
-        return Trouble("not_json", "the answer to the query is not a JSON object", answer.http_status)
+        return not_json(answer, host)
     output = part(document, "output")
     word = text(output, "task_status")
     if word is None:

@@ -8,7 +8,7 @@ from pydantic import JsonValue
 from service.contract import untrusted
 from service.core.task import Trouble
 from service.core.vocabulary import ListedVocabulary, Vocabulary, VocabularyWord
-from service.provider.answers import Answer, error_in, object_of, part, text, trouble_of
+from service.provider.answers import Answer, error_in, not_json, object_of, part, text, trouble_of
 
 PATH = "/services/audio/asr/customization"
 PAGE_SIZE = 10
@@ -36,7 +36,7 @@ def read_done(answer: Answer, host: str) -> Trouble | None:
         return trouble_of(answer, host)
     document = object_of(answer.body)
     if document is None:
-        return Trouble("not_json", "the answer about hotword lists is not a JSON object", answer.http_status)
+        return not_json(answer, host)
     return error_in(document)
 
 

@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from service.contract import untrusted
 from service.core.task import ListedTask, TaskPage, TaskStatus, Trouble
-from service.provider.answers import Answer, error_in, object_of, text, trouble_of
+from service.provider.answers import Answer, error_in, not_json, object_of, text, trouble_of
 
 PAGE_SIZE = 100
 """The largest is not documented; a smaller one that the vendor chooses instead does no harm."""
@@ -27,7 +27,7 @@ def read_page(answer: Answer, host: str) -> TaskPage | Trouble:
         return trouble_of(answer, host)
     document = object_of(answer.body)
     if document is None:
-        return Trouble("not_json", "the answer to the list is not a JSON object", answer.http_status)
+        return not_json(answer, host)
     # The vendor's page says `data`, its SDK reads `tasks`.
     rows = document.get("data", document.get("tasks"))
     if not isinstance(rows, list):

@@ -169,7 +169,7 @@ def _translated() -> Iterator[None]:
         if _is_too_large(error):
             told = f"its headers are over {MAX_FIELD_BYTES} bytes each, or more than {MAX_HEADERS}"
             raise HeadTooLarge(told) from error
-        raise httpx.ReadError("the answer is not HTTP") from error
+        raise httpx.RemoteProtocolError("the answer is not HTTP") from error
     except aiohttp.ClientError as error:
         raise httpx.ReadError("the connection was lost") from error
 

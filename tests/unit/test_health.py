@@ -6,7 +6,9 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 import structlog
@@ -195,16 +197,164 @@ def open_connections(port: int, count: int) -> list[socket.socket]:
     return [socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_SECONDS) for _ in range(count)]
 
 
-def test_clients_that_say_nothing_are_bounded_in_number_and_in_time(service: Service) -> None:
-    silent = open_connections(service.server.port, health.MAX_CONNECTIONS)
+IDLE = 200
+BEGINNINGS = [
+    b"",
+    b"G",
+    b"GET",
+    b"GET /livez",
+    b"GET /livez HTTP/1.1",
+    b"GET /livez HTTP/1.1\r\n",
+    b"GET /livez HTTP/1.1\r\nHost: x",
+    b"GET /livez HTTP/1.1\r\nHost: x\r\nX-A: " + b"a" * 2_000,
+    b"GET /" + b"a" * 10_000,
+    b"POST /livez HTTP/1.1\r\nContent-Length: 10",
+    b"PRI * HTTP/2.0\r\n",
+    b"\x16\x03\x01\x02\x00\x01",
+    b"\x00" * 100,
+    b"\r\n",
+]
+"""What a client may send that never ends its request."""
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def closed(connections: list[socket.socket]) -> bool:
+    """Whether the server ends each of them; an error page or a reset is an end as well."""
+    for each in connections:
+        try:
+            while each.recv(65536):
+                pass
+        except ConnectionError:
+            pass
+        except TimeoutError:
+            return False
+    return True
+
+
+@pytest.mark.parametrize("beginning", BEGINNINGS)
+def test_two_hundred_connections_that_never_ask_do_not_shut_out_a_probe(
+    service: Service, beginning: bytes
+) -> None:
+    with structlog.testing.capture_logs() as lines:
+        silent = open_connections(service.server.port, IDLE)
+        try:
+            for each in silent:
+                with suppress(ConnectionError):
+                    each.sendall(beginning)
+            for path in ("/livez", "/readyz", "/metrics", "/status"):
+                assert service.get(path)[0] == 200
+            assert closed(silent[: IDLE - health.MAX_CONNECTIONS]), "the oldest have made place"
+        finally:
+            for each in silent:
+                each.close()
+    assert lines == [], "whoever goes away is no news"
+
+
+def test_the_number_of_open_descriptors_is_bounded(service: Service) -> None:
+    before = descriptors()
+    silent = open_connections(service.server.port, IDLE)
     try:
-        with pytest.raises(ConnectionError):
-            service.get("/livez")  # no room: turned away at once
-        service.clock.seconds += health.CONNECTION_SECONDS + 1
-        for each in silent:
-            assert each.recv(1) == b"", "the server hangs up when the time is over"
-        service.beat.beat()
         assert service.get("/livez")[0] == 200
+        of_server = descriptors() - before - IDLE
+        assert of_server <= health.MAX_CONNECTIONS + 4
+        assert threading.active_count() <= health.MAX_CONNECTIONS + 10
     finally:
         for each in silent:
             each.close()
+
+
+async def test_idle_connections_and_a_blocked_loop_together_keep_no_probe_waiting(service: Service) -> None:
+    silent = open_connections(service.server.port, IDLE)
+    answers: list[int] = []
+
+    def probe() -> None:
+        service.clock.seconds += health.STUCK_AFTER_SECONDS + 1
+        answers.extend(service.get(path)[0] for path in ("/livez", "/metrics"))
+
+    prober = threading.Thread(target=probe)
+    prober.start()
+    while prober.is_alive():
+        sum(range(100_000))  # the loop is stuck here, and the interpreter is busy
+    for each in silent:
+        each.close()
+    assert answers == [503, 200]
+
+
+def test_a_silent_client_is_cut_off_when_its_time_is_over(service: Service) -> None:
+    silent = open_connections(service.server.port, 4)
+    try:
+        assert service.get("/livez")[0] == 200  # those before it have been taken
+        service.clock.seconds += health.CONNECTION_SECONDS + 1
+        assert closed(silent)
+    finally:
+        for each in silent:
+            each.close()
+
+
+def test_a_client_that_drips_its_request_is_cut_off_in_time(service: Service) -> None:
+    with socket.create_connection(("127.0.0.1", service.server.port), timeout=TIMEOUT_SECONDS) as dripping:
+        dripping.sendall(b"GET /livez HTTP/1.1\r\n")
+        assert service.get("/livez")[0] == 200
+        service.clock.seconds += health.CONNECTION_SECONDS / 2
+        dripping.sendall(b"X-A: b\r\n")
+        service.clock.seconds += health.CONNECTION_SECONDS / 2 + 1
+        assert closed([dripping])
+
+
+@dataclass
+class SlowPage:
+    """A page that is not done before it is told so."""
+
+    release: threading.Event = field(default_factory=threading.Event)
+    asked: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+
+    def __call__(self) -> bytes:
+        self.asked.release()
+        self.release.wait(TIMEOUT_SECONDS)
+        return b"whole\n"
+
+
+@pytest.fixture
+def slow() -> Iterator[tuple[Service, SlowPage]]:
+    made, page = Service(), SlowPage()
+    made.server = HealthServer("127.0.0.1", 0, lambda: made.status, page, lambda: made.ready, made.beat)
+    with made.server:
+        yield made, page
+
+
+def ask(port: int, path: str) -> socket.socket:
+    asking = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_SECONDS)
+    asking.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+    return asking
+
+
+def test_a_scrape_that_is_being_served_is_not_cut_off_for_idle_newcomers(
+    slow: tuple[Service, SlowPage],
+) -> None:
+    service, page = slow
+    with ask(service.server.port, "/metrics") as scrape:
+        assert page.asked.acquire(timeout=TIMEOUT_SECONDS)
+        silent = open_connections(service.server.port, IDLE)
+        assert service.get("/livez")[0] == 200
+        page.release.set()
+        with scrape.makefile("rb") as answer:
+            assert answer.read().endswith(b"whole\n")
+        for each in silent:
+            each.close()
+
+
+def test_pages_that_hang_take_every_place_for_their_time_alone(slow: tuple[Service, SlowPage]) -> None:
+    service, page = slow
+    scrapes = [ask(service.server.port, "/metrics") for _ in range(health.MAX_CONNECTIONS)]
+    for _ in scrapes:
+        assert page.asked.acquire(timeout=TIMEOUT_SECONDS)
+    with pytest.raises(ConnectionError):
+        service.get("/livez")
+    page.release.set()
+    assert closed(scrapes)
+    assert service.get("/livez")[0] == 200
+    for each in scrapes:
+        each.close()

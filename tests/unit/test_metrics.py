@@ -7,6 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from service.core.admission import Admitted
+from service.core.task import Trouble
 from service.core.verdict import Action
 from service.core.verdicts import TABLE
 from service.errors import FailureCode
@@ -41,9 +42,10 @@ FULL = Status(
     jobs={"running": 3, "waiting": 1},
     oldest_job_age_seconds=12.5,
     budgets=(BudgetStatus("query", 7.5, 15.0), BudgetStatus("submit", 1.0, 2.0, model="fun-asr")),
-    submits=(SubmitStatus("fun-asr", 7.5), SubmitStatus("fun-asr-mtl", 0.0, outage_since_ms=1)),
+    submits=(SubmitStatus("fun-asr", 7.5), SubmitStatus("fun-asr-mtl", 0.0, 1, Trouble("timeout", "x"))),
     hold=HoldStatus("Arrearage", 1),
     result_holds=(ResultHoldStatus("fun-asr", "h", "S", 3, 1), ResultHoldStatus("fun-asr-mtl", "h", "S", 4)),
+    account_hold="held",
     spent_seconds=77,
     spent_cost=0.25,
     pending_moves=4,
@@ -152,6 +154,7 @@ def test_the_gauges_show_the_status_that_was_published_last(metrics: Metrics) ->
     assert value(metrics, "scribe_open_jobs", state="running") == 0
     assert value(metrics, "scribe_oldest_open_job_age_seconds") == 0
     assert value(metrics, "scribe_hold", code="Arrearage") == 0
+    assert value(metrics, "scribe_account_known") == 0
     published.append(FULL)
     assert value(metrics, "scribe_open_jobs", state="running") == 3
     assert value(metrics, "scribe_oldest_open_job_age_seconds") == 12.5
@@ -163,6 +166,9 @@ def test_the_gauges_show_the_status_that_was_published_last(metrics: Metrics) ->
     assert value(metrics, "scribe_retry_budget", model="fun-asr") == 7.5
     assert value(metrics, "scribe_provider_outage", model="fun-asr") == 0
     assert value(metrics, "scribe_provider_outage", model="fun-asr-mtl") == 1
+    causes = [each.labels for each in samples(metrics) if each.name == "scribe_provider_outage_cause"]
+    assert causes == [{"model": "fun-asr-mtl", "cause": "timeout"}]
+    assert value(metrics, "scribe_account_known") == 1
     assert value(metrics, "scribe_spent_seconds") == 77
     assert value(metrics, "scribe_results_held") == 7
     assert value(metrics, "scribe_spent_cost") == 0.25

@@ -7,7 +7,9 @@ import pytest
 import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
+from service.core.account import held_for
 from service.core.admission import Admission, Admitted
+from service.core.cause import Cause
 from service.core.ending import FailureEnding, ResultEnding
 from service.core.job import State
 from service.core.moment import Doubt
@@ -36,6 +38,9 @@ from tests.fakes.provider import NO_CONNECTION, TIMEOUT, FakeProvider
 from tests.unit.core.samples import NOW_MS, job, record, transcript
 
 SECRET = "the word nobody may read"
+UNTRUSTED = Trouble(
+    "connect_failed", "the certificate of host h is not trusted", cause=Cause.CERTIFICATE, host="h"
+)
 Lines = list[structlog.typing.EventDict]
 
 
@@ -156,12 +161,20 @@ def test_requests_lost_to_retention_are_counted_and_said(metrics: Metrics, lines
 
 def test_a_hold_is_said_when_it_begins_and_when_it_ends(metrics: Metrics, lines: Lines) -> None:
     observing = Observing(metrics)
-    observing.hold("Arrearage")
-    observing.hold(None)
-    assert [(line["event"], line["provider_code"]) for line in lines] == [
-        ("hold_started", "Arrearage"),
-        ("hold_ended", None),
-    ]
+    observing.hold(held_for(Trouble("Arrearage", "Your account is in arrears.", 400, host="h"), "fun-asr"), 7)
+    observing.hold(None, 7)
+    started, ended = lines
+    assert (started["event"], started["log_level"]) == ("hold_started", "error")
+    assert (started["provider_code"], started["model"], started["host"]) == ("Arrearage", None, "h")
+    assert (started["reason"], started["jobs_waiting"]) == ("Your account is in arrears.", 7)
+    assert started["advice"].startswith("Settle the account's bills")
+    assert (ended["event"], ended["jobs_waiting"]) == ("hold_ended", 7)
+
+
+def test_a_hold_that_concerns_one_model_names_it(metrics: Metrics, lines: Lines) -> None:
+    trouble = Trouble("AllocationQuota.FreeTierOnly", "The free tier is used up.", 403)
+    Observing(metrics).hold(held_for(trouble, "fun-asr"), 1)
+    assert lines[0]["model"] == "fun-asr"
 
 
 def test_a_day_that_is_spent_is_said_and_so_is_its_end(metrics: Metrics, lines: Lines) -> None:
@@ -172,6 +185,7 @@ def test_a_day_that_is_spent_is_said_and_so_is_its_end(metrics: Metrics, lines: 
         ("hold_started", "spend_limit", "error"),
         ("hold_ended", "spend_limit", "info"),
     ]
+    assert "SCRIBE_SPEND__SECONDS_PER_DAY" in lines[0]["advice"]
 
 
 def test_a_host_that_is_not_allowed_is_said_with_the_setting(metrics: Metrics, lines: Lines) -> None:
@@ -190,12 +204,20 @@ def test_a_host_that_is_not_allowed_is_said_with_the_setting(metrics: Metrics, l
 
 def test_an_outage_is_said_when_it_begins_and_when_it_ends(metrics: Metrics, lines: Lines) -> None:
     observing = Observing(metrics)
-    observing.outage("fun-asr", True)
-    observing.outage("fun-asr", False)
+    observing.outage("fun-asr", UNTRUSTED)
+    observing.outage("fun-asr", None)
     assert [(line["event"], line["model"], line["log_level"]) for line in lines] == [
         ("outage_started", "fun-asr", "error"),
         ("outage_ended", "fun-asr", "info"),
     ]
+
+
+def test_an_outage_says_why(metrics: Metrics, lines: Lines) -> None:
+    Observing(metrics).outage("fun-asr", UNTRUSTED)
+    Observing(metrics).outage("fun-asr", Trouble("InternalError", "oops", 500, host="h"))
+    shown = [(line["cause"], line["host"], line["http_status"], line["provider_code"]) for line in lines]
+    assert shown == [("certificate", "h", None, None), ("provider_error", "h", 500, "InternalError")]
+    assert [line["reason"] for line in lines] == [UNTRUSTED.message, "oops"]
 
 
 def test_a_cancel_that_is_not_sent_is_counted(metrics: Metrics, lines: Lines) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from service import __version__, snapshot
 from service.core.task import NotSent, TaskStatus
 from service.errors import RestoreError
-from service.status import BudgetStatus, HoldStatus, ResultHoldStatus, Status, SubmitStatus
+from service.status import BudgetStatus, ResultHoldStatus, Status, SubmitStatus
 from tests.fakes.clock import LeapingLoop
 from tests.fakes.provider import NO_CONNECTION
 from tests.unit.pipeline.member import Member
@@ -37,7 +37,7 @@ def test_without_an_assignment_there_is_nothing_to_see() -> None:
         seen = picture(member)
         assert (seen.version, seen.member) == (__version__, "scribe-7")
         assert (seen.shards, seen.jobs, seen.oldest_job_age_seconds) == ((), {}, None)
-        assert (seen.hold, seen.pending_moves) == (None, 0)
+        assert (seen.hold, seen.account_hold, seen.pending_moves) == (None, "unknown", 0)
 
     play(scene)
 
@@ -131,10 +131,15 @@ def test_a_hold_is_shown_with_its_beginning_while_it_lasts() -> None:
         began_ms = member.world.clock.now_ms()
         member.deliver(0, "r")
         await member.world.clock.sleep(10)
-        assert picture(member).hold == HoldStatus("Arrearage", began_ms)
+        held = picture(member).hold
+        assert held is not None
+        assert (held.code, held.since_ms) == ("Arrearage", began_ms)
+        assert (held.reason, held.model) == ("Access denied, account in arrears.", None)
+        assert "bills" in held.advice
+        assert (picture(member).account_hold, picture(member).jobs_waiting) == ("held", 1)
         member.world.run("submit")
         await member.world.clock.sleep(30)
-        assert picture(member).hold is None
+        assert (picture(member).hold, picture(member).account_hold) == (None, "none")
 
     play(scene)
 
@@ -160,7 +165,10 @@ def test_a_spent_day_shows_as_a_hold_of_ours_unless_the_provider_has_a_reason() 
         began_ms = world.clock.now_ms()
         world.run("submit")
         await world.clock.sleep(2)
-        assert picture(member).hold == HoldStatus("spend_limit", began_ms)
+        held = picture(member).hold
+        assert held is not None
+        assert (held.code, held.since_ms) == ("spend_limit", began_ms)
+        assert picture(member).account_hold == "unknown"
         assert picture(member).spent_seconds == 10
         world.hold.judge(ARREARS)
         held = picture(member).hold
@@ -197,6 +205,6 @@ def test_an_outage_and_what_may_be_repeated_are_shown_by_model() -> None:
         began_ms = world.clock.now_ms()
         member.deliver(0, "a", "b", "c")
         await world.clock.sleep(0.01)
-        assert picture(member).submits == (SubmitStatus("fun-asr", 20.0, began_ms),)
+        assert picture(member).submits == (SubmitStatus("fun-asr", 20.0, began_ms, NO_CONNECTION),)
 
     play(scene)

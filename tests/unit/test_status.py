@@ -2,7 +2,11 @@
 
 import json
 
+from service.core.cause import Cause
+from service.core.task import Trouble
 from service.status import BudgetStatus, HoldStatus, ResultHoldStatus, ShardStatus, Status, SubmitStatus
+
+REFUSED = Trouble("connect_failed", "host h refuses connections on port 443", cause=Cause.REFUSED, host="h")
 
 
 def test_a_status_says_everything_as_json() -> None:
@@ -10,13 +14,17 @@ def test_a_status_says_everything_as_json() -> None:
         version="1.2.3",
         member="scribe-0",
         shards=(ShardStatus(partition=3, state="open", open_jobs=2, epoch=7, cursor=41),),
-        jobs={"running": 2},
+        jobs={"running": 2, "accepted": 1, "waiting": 2},
         oldest_job_age_seconds=12.5,
         budgets=(BudgetStatus("submit", 0.5, 1.0, model="fun-asr"),),
-        submits=(SubmitStatus("fun-asr", 7.25, 1_700_000_000_123), SubmitStatus("fun-asr-mtl", 20.0)),
+        submits=(
+            SubmitStatus("fun-asr", 7.25, 1_700_000_000_123, REFUSED),
+            SubmitStatus("fun-asr-mtl", 20.0),
+        ),
         spent_seconds=12,
         spent_cost=0.1 + 0.2,
-        hold=HoldStatus("Arrearage", since_ms=1_700_000_000_123),
+        hold=HoldStatus("Arrearage", 1_700_000_000_123, "Your account is in arrears.", advice="Pay."),
+        account_hold="held",
         result_holds=(
             ResultHoldStatus("fun-asr", "r.example", "SCRIBE_FETCH__HOSTS", 3, 1_700_000_000_123),
             ResultHoldStatus("fun-asr-mtl", "r.example", "SCRIBE_FETCH__HOSTS", 1),
@@ -29,16 +37,35 @@ def test_a_status_says_everything_as_json() -> None:
         "shards": [
             {"partition": 3, "state": "open", "open_jobs": 2, "epoch": 7, "cursor": 41, "detail": None}
         ],
-        "jobs": {"running": 2},
+        "jobs": {"running": 2, "accepted": 1, "waiting": 2},
         "oldest_job_age_seconds": 12.5,
         "budgets": [{"kind": "submit", "rate_per_second": 0.5, "share_per_second": 1.0, "model": "fun-asr"}],
         "submits": [
-            {"model": "fun-asr", "retries_left": 7.2, "outage_since": "2023-11-14T22:13:20.123Z"},
-            {"model": "fun-asr-mtl", "retries_left": 20.0, "outage_since": None},
+            {
+                "model": "fun-asr",
+                "retries_left": 7.2,
+                "outage_since": "2023-11-14T22:13:20.123Z",
+                "outage": {
+                    "cause": "refused",
+                    "host": "h",
+                    "http_status": None,
+                    "provider_code": None,
+                    "reason": "host h refuses connections on port 443",
+                },
+            },
+            {"model": "fun-asr-mtl", "retries_left": 20.0, "outage_since": None, "outage": None},
         ],
         "spent_seconds": 12,
         "spent_cost": 0.3,
-        "hold": {"code": "Arrearage", "since": "2023-11-14T22:13:20.123Z"},
+        "hold": {
+            "code": "Arrearage",
+            "since": "2023-11-14T22:13:20.123Z",
+            "reason": "Your account is in arrears.",
+            "model": None,
+            "advice": "Pay.",
+            "jobs_waiting": 3,
+        },
+        "account_hold": "held",
         "result_holds": [
             {
                 "model": "fun-asr",
@@ -63,3 +90,20 @@ def test_a_signed_url_or_a_key_in_a_detail_does_not_come_out() -> None:
     detail = "fetching https://h/x?Signature=canary with sk-canary12345"
     status = Status("1", "m", shards=(ShardStatus(0, "refused", detail=detail),))
     assert b"canary" not in status.to_json()
+
+
+def test_a_signed_url_or_a_key_in_the_providers_words_does_not_come_out() -> None:
+    words = "see https://u:canary@h/x?Signature=canary with Bearer canary and sk-canary12345"
+    outage = Trouble("Odd code canary? no", words, 500)
+    status = Status(
+        *("1", "m"),
+        submits=(SubmitStatus("fun-asr", 1.0, 1, outage),),
+        hold=HoldStatus("Arrearage", 1, words),
+    )
+    shown = status.to_json().decode().replace("Odd code canary? no", "")
+    assert "canary" not in shown
+
+
+def test_a_process_that_has_submitted_nothing_does_not_know_of_a_hold() -> None:
+    shown = json.loads(Status("1", "m").to_json())
+    assert (shown["hold"], shown["account_hold"]) == (None, "unknown")

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Metric
 
+from service.core.cause import Cause
+from service.core.task import Trouble
 from service.messages import STAGES
 from service.metrics import CALLS, MAX_UNKNOWN_CODES, Metrics
 from service.status import BudgetStatus, ShardStatus, Status, SubmitStatus
@@ -40,6 +42,8 @@ OPEN_LABELS: Mapping[tuple[str, str], str] = {
     ("scribe_budget_share_per_second", "kind"): "the kinds of calls",
     ("scribe_budget_share_per_second", "model"): "for submits",
     ("scribe_provider_outage", "model"): "those submitted lately",
+    ("scribe_provider_outage_cause", "model"): "those whose outage lasts",
+    ("scribe_provider_outage_cause", "cause"): ", ".join(f"`{cause}`" for cause in Cause),
     ("scribe_retry_budget", "model"): "those submitted lately",
     ("scribe_jobs_finished", "code"): "the codes of errors.md, `none`",
     ("scribe_cost", "model"): "the models that have a price in `SCRIBE_SPEND__PRICES`; none, no such metric",
@@ -69,7 +73,7 @@ def _families() -> list[Metric]:
         member="",
         shards=(ShardStatus(0, "open"),),
         budgets=(BudgetStatus("query", 1.0, 1.0),),
-        submits=(SubmitStatus("fun-asr", 1.0),),
+        submits=(SubmitStatus("fun-asr", 1.0, 1, Trouble("timeout", "")),),
     )
     metrics.show_status(lambda: status)
     metrics.loop_tick("poll")

@@ -2,6 +2,7 @@
 
 import pytest
 
+from service.core.cause import Cause
 from service.core.outage import FAILURES_IN_A_ROW, PROBE, Outage, shows_outage
 from service.core.task import Accepted, Answered, Lost, NotSent, Refused, SubmitAnswer, Trouble
 
@@ -108,3 +109,27 @@ def test_a_lost_answer_that_is_a_word_about_the_audio_is_no_outage() -> None:
     assert shows_outage(Lost(Trouble("internal_error", "oops")))
     assert not shows_outage(Answered({}))
     assert shows_outage(NotSent(Trouble("connect_failed", "no route")))
+
+
+def test_the_last_failure_is_kept_until_a_provider_at_work_answers() -> None:
+    outage = begun()
+    assert outage.last == NO_CONNECTION.trouble
+    outage.judge(TIMEOUT, 101.0, 0.5)
+    outage.judge(TOO_OLD, 101.0, 0.5)
+    assert outage.last == TIMEOUT.trouble
+    outage.judge(Accepted("t"), 102.0, 0.5)
+    assert outage.last is None
+
+
+def test_a_code_of_ours_tells_its_cause_where_nobody_knows_more() -> None:
+    kinds = {
+        code: Trouble(code, "x").kind for code in ("timeout", "connect_failed", "not_json", "http_error")
+    }
+    assert kinds == {
+        "timeout": Cause.TIMEOUT,
+        "connect_failed": Cause.UNREACHABLE,
+        "not_json": Cause.WRONG_ANSWER,
+        "http_error": Cause.HTTP_ERROR,
+    }
+    assert Trouble("InternalError", "x", 500).kind is Cause.PROVIDER_ERROR
+    assert Trouble("connect_failed", "x", cause=Cause.TLS).kind is Cause.TLS

@@ -390,6 +390,12 @@ def test_a_restore_writes_over_what_strangers_wrote() -> None:
     assert change.moves[-1].key == CURSOR_KEY
 
 
+def test_jobs_that_wait_for_a_submit_or_its_answer_are_counted() -> None:
+    shard = Shard(0)
+    shard.open_request(replace(job(state), file_index=index) for index, state in enumerate(State))
+    assert shard.jobs_without_task() == 3
+
+
 def test_overdue_jobs_are_those_whose_deadline_has_come() -> None:
     shard = Shard(0)
     shard.open_request([job(), job(file_index=1, spec=spec(deadline_ms=NOW_MS))])

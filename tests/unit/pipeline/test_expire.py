@@ -2,8 +2,10 @@
 
 import pytest
 
+from service.core.cause import Cause
 from service.core.job import State
-from service.core.task import NotSent, Refused, TaskStatus, Trouble
+from service.core.task import Lost, NotSent, Refused, SubmitAnswer, TaskStatus, Trouble
+from service.messages import Failure
 from tests.fakes.clock import settle
 from tests.fakes.provider import NO_CONNECTION
 from tests.unit.pipeline.world import ARREARS, Limits, World, state
@@ -168,3 +170,81 @@ async def test_the_loop_turns_once_a_second(world: World) -> None:
     world.run("expire")
     await world.clock.sleep(60.5)
     assert 60 <= world.turns["expire"] <= 62
+
+
+def messages(world: World) -> set[str]:
+    """What the failures say."""
+    return {each.body.message for each in world.seen.outcomes if isinstance(each.body, Failure)}
+
+
+CERTIFICATE = Trouble(
+    "connect_failed", "the certificate of host h is not trusted: self-signed", cause=Cause.CERTIFICATE
+)
+OUTAGES: dict[str, SubmitAnswer] = {
+    "certificate": NotSent(CERTIFICATE),
+    "closed port": NotSent(Trouble("connect_failed", "host h refuses connections on port 443")),
+    "unknown host": NotSent(Trouble("connect_failed", "the name of host h has no address")),
+    "fault": Refused(Trouble("InternalError", "an internal error", 500)),
+    "gateway": Refused(Trouble("ServiceUnavailable", "no server is free", 503)),
+    "wrong path": Refused(Trouble("http_error", "h answered 404: there is no such path", 404)),
+    "throttle": Refused(Trouble("Throttling", "too many requests", 429, 3600.0)),
+    "key": Refused(Trouble("InvalidApiKey", "Invalid API-key provided.", 401)),
+    "debt": ARREARS,
+}
+
+
+@pytest.mark.parametrize("answer", OUTAGES.values(), ids=OUTAGES)
+async def test_a_job_whose_deadline_passes_in_an_outage_or_a_hold_says_why_it_waited(
+    world: World, answer: SubmitAnswer
+) -> None:
+    assert isinstance(answer, Refused | NotSent)
+    world.provider.next_submits.extend([answer] * 10_000)
+    world.run()
+    shard = world.shard()
+    await world.take(shard, "a", "b", "c", "d", ttl_seconds=TTL)
+    await world.clock.sleep(2 * TTL)
+    assert set(world.seen.ends().values()) == {LATE}
+    assert all(answer.trouble.message in message for message in messages(world))
+
+
+async def test_a_job_whose_task_cannot_be_looked_at_says_why(world: World) -> None:
+    world.provider.next_queries.extend([CERTIFICATE] * 1000)
+    world.run()
+    shard = world.shard()
+    await world.take(shard, "r", ttl_seconds=TTL)
+    await world.clock.sleep(TTL + 2)
+    [message] = messages(world)
+    assert CERTIFICATE.message in message
+
+
+async def test_a_job_whose_lost_submit_cannot_be_looked_for_says_why(world: World) -> None:
+    world.provider.next_submits.extend([Lost(Trouble("timeout", "host h did not answer within 30 s"))] * 100)
+    world.provider.next_lists.extend([CERTIFICATE] * 1000)
+    world.run()
+    shard = world.shard()
+    await world.take(shard, "r", ttl_seconds=TTL)
+    await world.clock.sleep(TTL + 2)
+    [message] = messages(world)
+    assert "host h did not answer within 30 s" in message
+    assert "billed" in message
+
+
+async def test_a_job_whose_day_is_spent_says_so() -> None:
+    world = World(Limits(spend_per_day=10))
+    shard = world.shard()
+    shard.state.spend.add(world.clock.now_ms(), 10)
+    world.run()
+    await world.take(shard, "r", ttl_seconds=TTL)
+    await world.clock.sleep(TTL + 2)
+    [message] = messages(world)
+    assert "spend_limit" in message
+    await world.end()
+
+
+async def test_a_job_that_only_takes_long_blames_nobody(world: World) -> None:
+    world.provider.statuses = (TaskStatus.RUNNING,)
+    world.run()
+    shard = world.shard()
+    await world.take(shard, "r", ttl_seconds=TTL)
+    await world.clock.sleep(TTL + 2)
+    assert messages(world) == {"the deadline passed while the job was running"}

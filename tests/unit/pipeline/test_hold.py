@@ -2,8 +2,11 @@
 
 import pytest
 
+from service.core.account import held_for
 from service.core.task import Accepted, Lost, NotSent, Refused, SubmitAnswer, TaskStatus, TaskView, Trouble
-from service.pipeline.hold import PROBE_SECONDS, Hold
+from service.core.verdict import Action
+from service.core.verdicts import TABLE
+from service.pipeline.hold import KNOWN_SECONDS, PROBE_SECONDS, Hold
 from tests.fakes.clock import FakeClock
 from tests.fakes.provider import NO_CONNECTION, TIMEOUT
 from tests.unit.pipeline.world import ARREARS
@@ -18,7 +21,7 @@ class Held:
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
         self.said: list[str | None] = []
-        self.hold = Hold(clock, self.said.append)
+        self.hold = Hold(clock, lambda held: self.said.append(None if held is None else held.trouble.code))
 
 
 @pytest.fixture
@@ -147,3 +150,96 @@ async def test_during_a_hold_by_submits_a_refused_look_slows_looks_alone(held: H
     held.hold.judge_look(DEAD_KEY)
     assert held.said == ["Arrearage"]
     assert held.hold.look_wait_seconds() == PROBE_SECONDS
+
+
+# What is said, and what is known.
+
+OPENAI_NO_KEY = Refused(Trouble("invalid_api_key", "Incorrect API key provided.", 401))
+FREE_TIER = Refused(Trouble("AllocationQuota.FreeTierOnly", "The free tier of the model is used up.", 403))
+SAME_REASON = [
+    ("InvalidApiKey", "invalid_api_key"),
+    ("invalid_api_key", "InvalidApiKey"),
+    ("InvalidApiKey", "NOT AUTHORIZED"),
+    ("Arrearage", "PostpaidBillOverdue"),
+    ("PrepaidBillOverdue", "Arrearage"),
+    ("WorkSpaceNotFound", "Workspace.AccessDenied"),
+    ("AccessDenied.Unpurchased", "CommodityNotPurchased"),
+    ("http_error", "AnotherCode"),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), SAME_REASON)
+async def test_two_shapes_of_api_that_say_the_same_are_one_hold_and_one_line(
+    held: Held, one: str, other: str
+) -> None:
+    for code in (one, other, one, other):
+        held.hold.judge(Refused(Trouble(code, "x", 401)))
+        await held.clock.sleep(PROBE_SECONDS)
+    assert (held.said, held.hold.code) == ([one], one)
+
+
+async def test_a_look_and_a_submit_that_say_the_same_are_one_line(held: Held) -> None:
+    held.hold.judge_look(DEAD_KEY)
+    held.hold.judge(OPENAI_NO_KEY)
+    assert held.said == ["InvalidApiKey"]
+
+
+async def test_two_reasons_that_take_turns_are_said_once_each(held: Held) -> None:
+    for answer in (ARREARS, NO_KEY) * 5:
+        held.hold.judge(answer)
+    assert held.said == ["Arrearage", "InvalidApiKey"]
+    held.hold.judge(Accepted("t"))
+    held.hold.judge(ARREARS)
+    assert held.said[2:] == [None, "Arrearage"]
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        Trouble("Throttling.RateQuota", "slow down", 429),
+        Trouble("InternalError", "oops", 500),
+        Trouble("ServiceUnavailable", "x", 503),
+        Trouble("http_error", "x", 502),
+        Trouble("http_error", "x", 404),
+    ],
+)
+async def test_a_throttle_or_a_fault_between_two_probes_does_not_end_a_hold(
+    held: Held, trouble: Trouble
+) -> None:
+    held.hold.judge(ARREARS)
+    held.hold.judge(Refused(trouble))
+    held.hold.judge(ARREARS)
+    assert held.said == ["Arrearage"]
+
+
+async def test_only_what_concerns_one_model_names_it(held: Held) -> None:
+    held.hold.judge(ARREARS, "fun-asr")
+    assert (held.hold.held and held.hold.held.model) is None
+    held.hold.judge(FREE_TIER, "fun-asr")
+    assert (held.hold.held and held.hold.held.model) == "fun-asr"
+    held.hold.judge(FREE_TIER, "fun-asr-mtl")
+    assert (held.hold.held and held.hold.held.model) == "fun-asr-mtl"
+    assert held.said == ["Arrearage", "AllocationQuota.FreeTierOnly", "AllocationQuota.FreeTierOnly"]
+
+
+async def test_whether_the_account_is_held_is_unknown_until_a_submit_was_answered_and_again_later(
+    held: Held,
+) -> None:
+    known: list[str] = [held.hold.knowledge]
+    held.hold.judge(Lost(TIMEOUT))
+    held.hold.judge_look(SEEN)
+    known.append(held.hold.knowledge)
+    held.hold.judge(Accepted("t"))
+    known.append(held.hold.knowledge)
+    await held.clock.sleep(KNOWN_SECONDS + 1)
+    known.append(held.hold.knowledge)
+    held.hold.judge(ARREARS)
+    await held.clock.sleep(KNOWN_SECONDS + 1)
+    known.append(held.hold.knowledge)
+    assert known == ["unknown", "unknown", "none", "unknown", "held"]
+
+
+def test_every_code_that_holds_has_advice_that_names_what_to_do() -> None:
+    holding = [code for code, row in TABLE.items() if row.on_submit.action is Action.HOLD]
+    for code in (*holding, "http_error", "BudgetLimitExceeded"):
+        assert len(held_for(Trouble(code, "x", 401), "m").advice) > 100

@@ -5,9 +5,11 @@ import json
 from collections import Counter, deque
 from collections.abc import Coroutine, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import partial
 
 from pydantic import JsonValue
 
+from service.core.account import Held
 from service.core.admission import Admission, AdmissionRules
 from service.core.batch import Appended, Batch
 from service.core.entry import STAMP_HEADER
@@ -28,7 +30,7 @@ from service.pipeline.accept import AcceptStage
 from service.pipeline.brake import Brake
 from service.pipeline.budgets import Budgets
 from service.pipeline.collect import CollectStage
-from service.pipeline.expire import expire
+from service.pipeline.expire import expire, reason
 from service.pipeline.gate import Gate
 from service.pipeline.hold import Hold
 from service.pipeline.lists import ListFinder
@@ -181,6 +183,7 @@ class Seen:
     holds: list[str | None] = field(default_factory=list)
     outages: list[tuple[str, bool]] = field(default_factory=list)
     result_hosts: list[tuple[str, str, str]] = field(default_factory=list)
+    outage_troubles: list[Trouble] = field(default_factory=list)
     cancels_dropped: int = 0
     doubts: list[Doubt] = field(default_factory=list)
     bug: Exception | None = None
@@ -210,8 +213,12 @@ class Seen:
     def requests_lost(self, partition: int, count: int) -> None:
         self.lost.append((partition, count))
 
-    def outage(self, model: str, is_on: bool) -> None:
-        self.outages.append((model, is_on))
+    def hold(self, held: Held | None) -> None:
+        self.holds.append(None if held is None else held.trouble.code)
+
+    def outage(self, model: str, trouble: Trouble | None) -> None:
+        self.outages.append((model, trouble is not None))
+        self.outage_troubles += [] if trouble is None else [trouble]
 
     def result_host(self, model: str, host: str, word: str) -> None:
         self.result_hosts.append((model, host, word))
@@ -271,7 +278,7 @@ class World:
             self.clock, limits.part, limits.calls_per_second, submits_per_minute=limits.submits_per_minute
         )
         self.budgets.set_share(limits.share)
-        self.hold = Hold(self.clock, self.seen.holds.append)
+        self.hold = Hold(self.clock, self.seen.hold)
         rules = SpendRules(limits.spend_per_day, limits.partitions, limits.cost_per_day)
         self.brake = Brake(self.clock, rules, self.spends, self.seen.holds.append)
         self.results = ResultHolds(self.clock, self.seen.result_host)
@@ -317,7 +324,8 @@ class World:
             case "reconcile":
                 return self.reconcile.run(self.open_shards, on_turn)
             case _:
-                return expire(self.open_shards, self.clock, on_turn)
+                why = partial(reason, gate=self.gate, poll=self.poll)
+                return expire(self.open_shards, self.clock, on_turn, why)
 
     def open_shards(self) -> list[OwnedShard]:
         """The shards that are served."""

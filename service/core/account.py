@@ -1,0 +1,79 @@
+"""What an account reason means: which of the provider's codes say the same, whom it concerns, what to do.
+
+Two shapes of the API have two codes for one reason; a hold is told by its reason. Whether a code holds at all
+is the business of `core.verdicts`.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from service.core.task import Trouble
+
+
+class HoldReason(StrEnum):
+    """Why the account, or one of its models, is held."""
+
+    KEY = "key"
+    DEBT = "debt"
+    FREE_TIER = "free_tier"
+    BUDGET = "budget"
+    NOT_ACTIVATED = "not_activated"
+    WORKSPACE = "workspace"
+    OTHER = "other"
+
+
+_REASONS = {
+    "InvalidApiKey": HoldReason.KEY,
+    "invalid_api_key": HoldReason.KEY,
+    "NOT AUTHORIZED": HoldReason.KEY,
+    "Arrearage": HoldReason.DEBT,
+    "PrepaidBillOverdue": HoldReason.DEBT,
+    "PostpaidBillOverdue": HoldReason.DEBT,
+    "AllocationQuota.FreeTierOnly": HoldReason.FREE_TIER,
+    "BudgetLimitExceeded": HoldReason.BUDGET,
+    "AccessDenied.Unpurchased": HoldReason.NOT_ACTIVATED,
+    "CommodityNotPurchased": HoldReason.NOT_ACTIVATED,
+    "Workspace.AccessDenied": HoldReason.WORKSPACE,
+    "WorkSpaceNotFound": HoldReason.WORKSPACE,
+}
+_OF_ONE_MODEL = frozenset({HoldReason.FREE_TIER, HoldReason.NOT_ACTIVATED})
+"""Other models of the account may be fine."""
+_ADVICE = {
+    HoldReason.KEY: (
+        "Give a key of this provider's region that is enabled: look at SCRIBE_PROVIDER__API_KEY_FILE and"
+        " SCRIBE_PROVIDER__BASE_URL, and start again."
+    ),
+    HoldReason.DEBT: "Settle the account's bills at the provider.",
+    HoldReason.FREE_TIER: "Allow paid use of the model in the provider's console: its free quota is used up.",
+    HoldReason.BUDGET: "Raise the budget limit that is set for the account at the provider.",
+    HoldReason.NOT_ACTIVATED: "Activate the provider's service for this model in its console.",
+    HoldReason.WORKSPACE: "Look at SCRIBE_PROVIDER__WORKSPACE and at the key's rights in that workspace.",
+    HoldReason.OTHER: "Look at the account, its key and its bills at the provider, and at proxies before it.",
+}
+SPENT = "the limit of billed seconds for this UTC day is reached"
+SPEND_ADVICE = "Raise SCRIBE_SPEND__SECONDS_PER_DAY, or wait: submits go on by themselves at midnight UTC."
+_GOES_ON = "Jobs are kept; submits go on by themselves, within half a minute, once the provider takes one."
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A hold for a reason of the account: what the provider said; `model` where it concerns one alone."""
+
+    trouble: Trouble
+    model: str | None = None
+
+    @property
+    def reason(self) -> HoldReason:
+        """What the provider's code means."""
+        return _REASONS.get(self.trouble.code, HoldReason.OTHER)
+
+    @property
+    def advice(self) -> str:
+        """What an operator can do, and what happens then."""
+        return f"{_ADVICE[self.reason]} {_GOES_ON}"
+
+
+def held_for(trouble: Trouble, model: str | None) -> Held:
+    """The hold that a refusal of the model's submit begins; a look knows no model."""
+    held = Held(trouble, model)
+    return held if held.reason in _OF_ONE_MODEL else Held(trouble)
