@@ -56,7 +56,7 @@ class FailureCode(StrEnum):
     AUDIO_UNREACHABLE = "audio_unreachable"
     """The provider could not download the file: check that the URL is public and fast."""
     AUDIO_FORBIDDEN = "audio_forbidden"
-    """The file's origin refused the provider: sign a fresh URL and publish again."""
+    """The file's origin refused the provider (`DashScopeUserBot`): sign a fresh URL and publish again."""
     AUDIO_NOT_FOUND = "audio_not_found"
     """The file's origin has no such file."""
     AUDIO_INVALID_URL = "audio_invalid_url"

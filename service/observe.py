@@ -76,6 +76,10 @@ class Observing:
         """Submits of a model wait for a probe, or no longer."""
         log.write(log.OUTAGE_STARTED if is_on else log.OUTAGE_ENDED, model=model)
 
+    def fewer_files(self, model: str, files: int) -> None:
+        """A submit was refused for the number of its files: fewer go together now."""
+        log.write(log.FEWER_FILES, model=model, files_per_task=files)
+
     def cancel_dropped(self) -> None:
         """Too many cancels waited already: this one is not sent, and its task finishes unseen."""
         self._metrics.cancel_dropped()

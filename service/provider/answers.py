@@ -6,7 +6,7 @@ Decides nothing about a job and never raises on odd input.
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
@@ -127,6 +127,12 @@ def number_in(document: Mapping[str, JsonValue], name: str) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return math.ceil(value) if 0 <= value <= _MAX_COUNT else None
+
+
+def first_number(holders: Iterable[Mapping[str, JsonValue]], *names: str) -> int | None:
+    """The first whole number that one of the objects has under one of the names."""
+    found = (number_in(holder, name) for holder in holders for name in names)
+    return next((number for number in found if number is not None), None)
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:

@@ -41,10 +41,10 @@ def test_an_empty_environment_gives_the_production_defaults() -> None:
     assert settings.topics.replication == 3
 
 
-def test_there_are_at_most_sixty_knobs_each_with_a_sentence() -> None:
+def test_there_are_at_most_sixty_five_knobs_each_with_a_sentence() -> None:
     assert set(groups()) == set(Settings.model_fields)
     knobs = [(name, field) for group in groups().values() for name, field in group.model_fields.items()]
-    assert len(knobs) <= 60
+    assert len(knobs) <= 65
     for name, field in knobs:
         assert (field.description or "").endswith("."), name
 

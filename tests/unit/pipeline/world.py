@@ -242,7 +242,7 @@ class World:
     """The stages and their surroundings; `shard` makes shards that run, `run` the stages' loops."""
 
     limits: Limits = field(default_factory=Limits)
-    admission: AdmissionRules = field(default_factory=AdmissionRules)
+    admission: AdmissionRules = field(default_factory=lambda: AdmissionRules(files_per_task=100))
     clock: FakeClock = field(default_factory=FakeClock)
     provider: FakeProvider = field(default_factory=FakeProvider)
     broker: MemoryBroker = field(default_factory=MemoryBroker)
