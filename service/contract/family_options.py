@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from service.contract.explain import refusal
-from service.contract.hotwords import Hotword
+from service.contract.hotwords import Hotword, Vocabulary
 from service.contract.models import Family
 from service.contract.option_fields import (
     SPEAKER_RULES,
@@ -31,7 +31,6 @@ from service.contract.option_fields import (
     SampleRate,
     SpecialWordFilter,
     Text,
-    Vocabulary,
     WithChannels,
     Word,
     at_most_one,

@@ -3,7 +3,6 @@
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -18,7 +17,6 @@ from pydantic import (
 
 from service.contract import strict_json
 from service.contract.explain import refusal
-from service.contract.hotwords import MAX_SUPER, SUPER_WEIGHT
 from service.errors import InvalidRecord
 
 JsonObject = dict[str, JsonValue]
@@ -28,19 +26,6 @@ ChannelId = Annotated[StrictInt, Field(ge=0, le=255)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=10_000)]
 
 
-def _weight(weight: int) -> int:
-    if 5 < weight < SUPER_WEIGHT:
-        raise refusal("must be 1 to 5, or 50")
-    return weight
-
-
-InstantWeight = Annotated[
-    StrictInt,
-    Field(ge=1, le=SUPER_WEIGHT, json_schema_extra={"anyOf": [{"maximum": 5}, {"const": SUPER_WEIGHT}]}),
-    AfterValidator(_weight),
-]
-
-
 def _number_or_wire_string(value: object) -> object:
     """The number that a string of digits spells; anything else as it is."""
     # On the vendor's page it is a string, in some of its samples a number: copying either must work.
@@ -48,20 +33,6 @@ def _number_or_wire_string(value: object) -> object:
     return int(str(value)) if is_number else value
 
 
-MAX_INSTANT = 2_000
-"""Words of one request's vocabulary: of more the vendor takes some at random."""
-
-
-def _within_limits(weights: dict[str, int]) -> dict[str, int]:
-    heaviest = sum(weight == SUPER_WEIGHT for weight in weights.values())
-    if len(weights) > MAX_INSTANT:
-        raise refusal(f"must have at most {MAX_INSTANT} entries")
-    if heaviest > MAX_SUPER:
-        raise refusal(f"has {heaviest} words of weight {SUPER_WEIGHT}; it may have {MAX_SUPER}")
-    return weights
-
-
-Vocabulary = Annotated[dict[Word, InstantWeight], Field(min_length=1), AfterValidator(_within_limits)]
 Hertz = Annotated[StrictInt, Field(ge=4_000, le=384_000)]
 SampleRate = Annotated[
     Hertz | None,

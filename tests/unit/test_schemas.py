@@ -162,7 +162,7 @@ Change = Callable[[dict[str, Any], dict[str, Any], dict[str, Any]], object]
         (lambda s, p, b: b["enum"].clear(), False, False),
         (lambda s, p, b: b["anyOf"].append({"type": "integer"}), False, True),
         (lambda s, p, b: b["anyOf"].pop(), False, False),
-        (lambda s, p, b: b["anyOf"].reverse(), False, False),
+        (lambda s, p, b: b["anyOf"].reverse(), False, True),
         (lambda s, p, b: s.update(additionalProperties=False), False, False),
     ],
 )
