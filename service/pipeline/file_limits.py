@@ -14,7 +14,7 @@ class FileLimits:
     """The numbers, by model; `on_lowered` is told of each change."""
 
     def __init__(self, on_lowered: Callable[[str, int], None] = _tell_nobody) -> None:
-        self._on_lowered = on_lowered
+        self.on_lowered = on_lowered
         self._most: dict[str, int] = {}
 
     def most(self, model: str) -> int | None:
@@ -23,6 +23,7 @@ class FileLimits:
 
     def learn(self, answer: SubmitAnswer, model: str, files: int) -> None:
         """Halve a number of files that was refused."""
-        if isinstance(answer, Refused) and files > 1 and is_about_number(answer.trouble):
-            self._most[model] = min(files // 2, self._most.get(model, files))
-            self._on_lowered(model, self._most[model])
+        is_news = files > 1 and files // 2 < self._most.get(model, files)
+        if isinstance(answer, Refused) and is_news and is_about_number(answer.trouble):
+            self._most[model] = files // 2
+            self.on_lowered(model, files // 2)

@@ -28,6 +28,7 @@ from service.pipeline.brake import Brake
 from service.pipeline.budgets import Budgets
 from service.pipeline.collect import CollectStage
 from service.pipeline.expire import expire
+from service.pipeline.file_limits import FileLimits
 from service.pipeline.gate import Gate
 from service.pipeline.hold import Hold
 from service.pipeline.lists import ListFinder
@@ -270,7 +271,8 @@ class World:
         self.vocabularies = FakeVocabularies(self.clock.now_ms)
         finder = ListFinder(self.vocabularies, self.clock, self.hold, self.provider.clock_offset_ms)
         self.vocabulary = VocabularyStage(finder, self.clock, self.hold)
-        desk = Desk(self.provider, self.fence, self.spawn, self.vocabulary, limits.posts)
+        self.files = FileLimits()
+        desk = Desk(self.provider, self.fence, self.spawn, self.vocabulary, limits.posts, self.files)
         self.submit = SubmitStage(desk, self.clock, self.gate)
         lookout = Lookout(
             self.provider, self.budgets, self.hold, self.spawn, limits.queries, self.seen.cancel_dropped
