@@ -16,8 +16,9 @@ override PYTEST_ARGS := $(value PYTEST_ARGS)
 override KEY_FILE := $(value KEY_FILE)
 override BASE_URL := $(value BASE_URL)
 override REGION := $(value REGION)
+override WORKSPACE := $(value WORKSPACE)
 override OUT := $(value OUT)
-export AUDIO URLS CONFIRM PYTEST_ARGS KEY_FILE BASE_URL REGION OUT
+export AUDIO URLS CONFIRM PYTEST_ARGS KEY_FILE BASE_URL REGION WORKSPACE OUT
 
 VENV := .venv
 BIN := $(VENV)/bin

@@ -31,6 +31,7 @@ from service.pipeline.brake import Brake
 from service.pipeline.budgets import Budgets
 from service.pipeline.collect import CollectStage
 from service.pipeline.expire import reason
+from service.pipeline.file_limits import FileLimits
 from service.pipeline.gate import Gate
 from service.pipeline.hold import Hold
 from service.pipeline.lists import ListFinder
@@ -118,9 +119,9 @@ def provider_of(settings: Settings) -> DashScope:
     """The provider's client; reads the key's file."""
     provider, fetch = settings.provider, settings.fetch
     config = DashScopeConfig(
-        base_url=str(provider.base_url),
+        base_url=provider.url,
         api_key=provider.key(),
-        workspace=provider.workspace,
+        workspace=provider.workspace_header,
         submit_timeout_seconds=provider.submit_timeout_seconds,
         call_timeout_seconds=provider.call_timeout_seconds,
         data_inspection=provider.data_inspection,
@@ -229,7 +230,8 @@ def _steps(process: Process, gate: Gate, account: Account, journal: Journal, sur
     dropped = process.observing.cancel_dropped
     finder = ListFinder(account.vocabularies, clock, gate.hold, provider.clock_offset_ms)
     vocabulary = VocabularyStage(finder, clock, gate.hold)
-    desk = Desk(provider, journal.tail, spawn, vocabulary, limits.calls_in_flight)
+    files = FileLimits(process.observing.fewer_files)
+    desk = Desk(provider, journal.tail, spawn, vocabulary, limits.calls_in_flight, files)
     lookout = Lookout(provider, gate.budgets, gate.hold, spawn, limits.calls_in_flight, dropped)
     return Steps(
         SubmitStage(desk, clock, gate),

@@ -61,7 +61,7 @@ class FailureCode(StrEnum):
     AUDIO_UNREACHABLE = "audio_unreachable"
     """The provider could not download the file: make its URL public and fast, then replay the request."""
     AUDIO_FORBIDDEN = "audio_forbidden"
-    """The file's origin refused the provider: sign a fresh URL and replay the request with it."""
+    """The origin refused the provider (`DashScopeUserBot`): sign a fresh URL, and replay with it."""
     AUDIO_NOT_FOUND = "audio_not_found"
     """The file's origin has no such file: put it there, then replay the request."""
     AUDIO_INVALID_URL = "audio_invalid_url"

@@ -113,6 +113,10 @@ class Observing:
         """A result lies on a host that is not allowed; submits of the model stop for it, or go on."""
         log.write(log.RESULT_HOST, word=word, model=model, host=host, setting="SCRIBE_FETCH__HOSTS")
 
+    def fewer_files(self, model: str, files: int) -> None:
+        """A submit was refused for the number of its files: fewer go together now."""
+        log.write(log.FEWER_FILES, model=model, files_per_task=files)
+
     def cancel_dropped(self) -> None:
         """Too many cancels waited already: this one is not sent, and its task finishes unseen."""
         self._metrics.cancel_dropped()

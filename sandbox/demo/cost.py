@@ -19,6 +19,7 @@ def estimate(plan: Plan) -> tuple[str, ...]:
     count = len(plan.urls)
     per_hour = 3600 * USD_PER_SPEECH_SECOND
     longest_seconds = MODELS[MODEL].max_audio_seconds
+    assert longest_seconds is not None, "the vendor documents it for the demo's model"
     most = longest_seconds * USD_PER_SPEECH_SECOND * count
     return (
         f"{count} file{'s' if count > 1 else ''} for {_place(plan)}, model {MODEL}, billed to {KEY}.",
@@ -30,7 +31,7 @@ def estimate(plan: Plan) -> tuple[str, ...]:
 
 def _place(plan: Plan) -> str:
     try:
-        base_url = load(plan.provider_settings or {}).provider.base_url
+        base_url = load(plan.provider_settings or {}).provider.url
     except ConfigError as error:
         raise DemoError(f"{error}.", 2) from None
-    return urlsplit(str(base_url)).netloc
+    return urlsplit(base_url).netloc

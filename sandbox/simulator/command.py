@@ -92,7 +92,7 @@ def _add_account(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_behaviour(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--files-per-task", type=int, default=100)
+    parser.add_argument("--files-per-task", type=int, default=1)
     parser.add_argument(
         "--all-failed", choices=("succeeded", "failed", "failed_with_results"), default="succeeded"
     )

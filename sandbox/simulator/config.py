@@ -44,7 +44,8 @@ class SimulatorConfig:
     zone_hours: float = 8.0
     """The zone of times that come, and are asked for, without one."""
 
-    files_per_task: int = 100
+    files_per_task: int = 1
+    """URLs of one submit: every page of 2026 says one, older ones up to 100."""
     submit_rpm: Mapping[str, int | None] | None = field(default_factory=vendor_submit_rpm)
     query_qps: int | None = 20
     list_qps: int | None = 20

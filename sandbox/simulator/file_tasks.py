@@ -3,7 +3,7 @@ reading a submit, showing a task, writing a result file. One module per wire sha
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -25,9 +25,8 @@ def read_submit(
     file_urls = given.get("file_urls")
     if not isinstance(file_urls, list) or not file_urls:
         raise invalid("input must contain file_urls")
-    most = min(row.files or files_per_task, files_per_task)
-    if len(file_urls) > most:
-        raise invalid(f"input.file_urls must not hold more than {most} urls")
+    if len(file_urls) > files_per_task:
+        raise invalid(f"input.file_urls must not hold more than {files_per_task} urls")
     if not all(is_url(file_url, resolves_oss=resolves_oss) for file_url in file_urls):
         raise invalid(URL_ERROR)
     if row.takes_context and given.get("context") is not None:
@@ -75,7 +74,7 @@ class ResultsView:
         ):
             output["results"] = self._results(task)
         output["task_metrics"] = metrics(task)
-        return output, {} if failure is not None else {"usage": {"duration": task.billed_seconds()}}
+        return output, {} if failure is not None else {"usage": usage(task)}
 
     def document(self, task: Task, file: TaskFile, recording: Recording) -> JsonObject:
         """The JSON behind a `transcription_url`."""
@@ -108,6 +107,19 @@ class ResultsView:
             (file.outcome.code, file.outcome.message) if file.outcome else ("InternalError", "InternalError")
         )
         return {"file_url": file.file_url, "code": code, "message": message, "subtask_status": "FAILED"}
+
+
+def usage(task: Task) -> JsonObject:
+    """What is billed; the names of the tokens are a client's, as no page of the vendor's has any."""
+    seconds = task.billed_seconds() or 0
+    if not FILE_MODELS[task.submission.model].bills_tokens:
+        return {"duration": seconds}
+    words = [word for heard in task.heard() for sentence in _sentences(heard) for word in sentence.words]
+    return {"duration": seconds, "input_tokens": seconds * 25, "output_tokens": len(words)}
+
+
+def _sentences(heard: Heard) -> Iterator[Sentence]:
+    return (sentence for channel in heard.recording().channels for sentence in channel.sentences)
 
 
 def metrics(task: Task, *, ended: bool = True) -> JsonObject:

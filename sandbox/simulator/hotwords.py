@@ -25,7 +25,7 @@ ACTIONS: Final = (
     "delete_vocabulary",
 )
 _SHORT_MODELS: Final = {
-    "fun-asr-flash": 500,
+    "fun-asr-flash": 2000,
     "fun-asr-flash-2026-06-15": 500,
     "qwen-audio-3.0-asr-flash": 2000,
     "qwen-audio-3.1-asr-flash": 2000,

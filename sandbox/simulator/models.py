@@ -16,18 +16,18 @@ Shape = Literal["file_urls", "file_url"]
 class FileModel:
     """One model. `submits_per_minute` names each region that serves it, with None where no number is known.
 
-    `parameters` are those it heeds; the others pass without effect. `files` limits a task below the
-    account's limit, `running_tasks` the tasks of the account that have not ended. `words_per_list` is the
-    most that a hotword list for it may hold; None: it takes no hotwords.
+    `parameters` are those it heeds; the others pass without effect. `running_tasks` limits the tasks of the
+    account that have not ended. `words_per_list` is the most that a hotword list for it may hold; None: it
+    takes no hotwords.
     """
 
     shape: Shape = "file_urls"
     submits_per_minute: Mapping[str, int | None]
     parameters: frozenset[str]
-    files: int | None = None
     running_tasks: int | None = None
     words_per_list: int | None = None
     takes_context: bool = False
+    bills_tokens: bool = False
 
 
 _SHARED: Final = frozenset({"channel_id", "special_word_filter", "diarization_enabled", "speaker_count"})
@@ -36,13 +36,16 @@ _FUN_ASR: Final = FileModel(
     parameters=_SHARED | {"language_hints", "vocabulary_id"},
     words_per_list=2000,
 )
-_FUN_ASR_MTL: Final = replace(_FUN_ASR, submits_per_minute={BEIJING: 600, SINGAPORE: 100}, words_per_list=500)
-_QWEN_AUDIO: Final = FileModel(
+_FUN_ASR_DATED: Final = replace(_FUN_ASR, words_per_list=500)
+_FUN_ASR_MTL: Final = replace(_FUN_ASR_DATED, submits_per_minute={BEIJING: 600, SINGAPORE: 100})
+_QWEN_AUDIO_30: Final = FileModel(
     submits_per_minute={BEIJING: 600, SINGAPORE: 600},
     parameters=_SHARED | {"language_hints", "vocabulary_id", "vocabulary"},
-    files=1,
     words_per_list=2000,
     takes_context=True,
+)
+_QWEN_AUDIO_31: Final = replace(
+    _QWEN_AUDIO_30, parameters=_QWEN_AUDIO_30.parameters | {"keep_dialect"}, bills_tokens=True
 )
 _QWEN3_ASR: Final = FileModel(
     shape="file_url",
@@ -50,7 +53,7 @@ _QWEN3_ASR: Final = FileModel(
     parameters=frozenset({"channel_id", "language", "enable_itn", "enable_words"}),
 )
 _PARAFORMER_V1: Final = FileModel(
-    submits_per_minute={BEIJING: None},
+    submits_per_minute={BEIJING: 600},
     parameters=_SHARED | {"disfluency_removal_enabled", "timestamp_alignment_enabled"},
 )
 _PARAFORMER_V2: Final = replace(
@@ -62,12 +65,12 @@ _PARAFORMER_V2: Final = replace(
 
 FILE_MODELS: Final[Mapping[str, FileModel]] = {
     "fun-asr": _FUN_ASR,
-    "fun-asr-2025-11-07": _FUN_ASR,
-    "fun-asr-2025-08-25": replace(_FUN_ASR, words_per_list=500),
+    "fun-asr-2025-11-07": _FUN_ASR_DATED,
+    "fun-asr-2025-08-25": _FUN_ASR_DATED,
     "fun-asr-mtl": _FUN_ASR_MTL,
     "fun-asr-mtl-2025-08-25": _FUN_ASR_MTL,
-    "qwen-audio-3.0-asr-flash-filetrans": _QWEN_AUDIO,
-    "qwen-audio-3.1-asr-flash-filetrans": _QWEN_AUDIO,
+    "qwen-audio-3.0-asr-flash-filetrans": _QWEN_AUDIO_30,
+    "qwen-audio-3.1-asr-flash-filetrans": _QWEN_AUDIO_31,
     "qwen3-asr-flash-filetrans": _QWEN3_ASR,
     "qwen3-asr-flash-filetrans-2025-11-17": _QWEN3_ASR,
     "paraformer-v2": _PARAFORMER_V2,
@@ -76,7 +79,7 @@ FILE_MODELS: Final[Mapping[str, FileModel]] = {
         _PARAFORMER_V2, parameters=_PARAFORMER_V1.parameters | {"vocabulary_id"}, running_tasks=100
     ),
     "paraformer-v1": _PARAFORMER_V1,
-    "paraformer-8k-v1": replace(_PARAFORMER_V1, submits_per_minute={BEIJING: 600}),
+    "paraformer-8k-v1": replace(_PARAFORMER_V1, running_tasks=500),
     "paraformer-mtl-v1": _PARAFORMER_V1,
 }
 

@@ -4,6 +4,7 @@ answer, its stream and its errors look. Two families come through it with bodies
 
 import uuid
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
 from sandbox.simulator.admission import admit, authorise, read_json
@@ -12,7 +13,16 @@ from sandbox.simulator.families import model_name, no_such_model
 from sandbox.simulator.file_tasks import URL_ERROR
 from sandbox.simulator.models import FILE_MODELS
 from sandbox.simulator.native_shapes import Shape, qwen_shapes, short_shapes
-from sandbox.simulator.questions import Part, Question, input_audio, read_asr_options, read_audio, read_turns
+from sandbox.simulator.parameters import read_parameters
+from sandbox.simulator.questions import (
+    Part,
+    Question,
+    input_audio,
+    read_asr_options,
+    read_audio,
+    read_context,
+    read_turns,
+)
 from sandbox.simulator.spoken import Spoken
 from sandbox.simulator.state import SimulatorState
 from sandbox.simulator.streams import sse_stream
@@ -41,7 +51,10 @@ class NativeDoor:
         row = self._row(model)
         admit(call, self._state, "submit", model)
         given, parameters = _sections(payload)
-        turns = read_turns(given.get("messages"), _audio if row.family == "qwen_asr" else input_audio)
+        is_chat = row.family == "qwen_asr"
+        turns = read_turns(given.get("messages"), _audio if is_chat else input_audio)
+        if not is_chat:
+            turns = replace(turns, prompt="", context=read_context(given.get("messages")))
         resolves_oss = headers.get("x-dashscope-ossresourceresolve") == "enable"
         return Question(
             api_key=api_key,
@@ -114,4 +127,5 @@ def _options(row: SyncModel, parameters: JsonObject) -> JsonObject:
         return {**parameters, **read_asr_options(parameters.get("asr_options"))}
     if not isinstance(parameters.get("format"), str) or not parameters["format"]:
         raise invalid("parameters.format is required")
+    read_parameters(parameters, row.parameters)
     return parameters

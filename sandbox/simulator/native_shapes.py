@@ -2,6 +2,7 @@
 answer; of a stream each event is one, and the last is what an answer in one piece would be.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
@@ -59,19 +60,44 @@ def _qwen_shape(
 def short_shapes(question: Question, spoken: Spoken, *, nesting: int) -> Iterator[Shape]:
     """A stream brings sentence by sentence, and all the text so far; one piece is a single sentence."""
     if not question.streams or len(spoken.sentences) < 2:
-        yield _short_shape(spoken, _sentence(1, spoken.sentences), spoken.text, nesting)
+        yield _short_shape(question, spoken, _sentence(1, spoken.sentences), spoken.text, nesting)
         return
     text = ""
     for number, sentence in enumerate(spoken.sentences, 1):
         text += sentence.text
-        yield _short_shape(spoken, _sentence(number, (sentence,)), text, nesting)
+        yield _short_shape(question, spoken, _sentence(number, (sentence,)), text, nesting)
 
 
-def _short_shape(spoken: Spoken, sentence: JsonObject, text: str, nesting: int) -> Shape:
-    output: JsonObject = {"sentence": {**sentence, **unknown(spoken)}, "text": text, **unknown(spoken)}
+def _short_shape(question: Question, spoken: Spoken, sentence: JsonObject, text: str, nesting: int) -> Shape:
+    """Where speakers are told apart, `sentences` holds every sentence with its own."""
+    every: JsonObject = {}
+    if question.asks("speaker_diarization_enabled"):
+        every = {
+            "sentences": [_spoken_by(n % 2, _sentence(n + 1, (s,))) for n, s in enumerate(spoken.sentences)]
+        }
+    output: JsonObject = {
+        "sentence": {**sentence, **unknown(spoken)},
+        "text": text,
+        **every,
+        **unknown(spoken),
+    }
     for _ in range(nesting - 1):
         output = {"output": output}
-    return {"output": output, "usage": {"duration": spoken.seconds}}
+    return {"output": output, "usage": {"duration": spoken.seconds, **_tokens(question, spoken, text)}}
+
+
+def _tokens(question: Question, spoken: Spoken, text: str) -> JsonObject:
+    if not question.row.bills_tokens:
+        return {}
+    told = math.ceil(spoken.seconds * question.row.audio_tokens_per_second) + words_of(question.context)
+    return {"input_tokens": told, "output_tokens": words_of(text), "total_tokens": told + words_of(text)}
+
+
+def _spoken_by(speaker: int, sentence: JsonObject) -> JsonObject:
+    """Two people who take turns."""
+    words = sentence["words"]
+    assert isinstance(words, list)
+    return {**sentence, "speaker_id": speaker, "words": [{**word, "speaker_id": speaker} for word in words]}
 
 
 def _sentence(number: int, parts: tuple[Sentence, ...]) -> JsonObject:

@@ -68,6 +68,8 @@ _TYPES: Final[Mapping[str, tuple[Callable[[object], bool], str]]] = {
     "language": (_is_text, "a string"),
     "enable_itn": (_is_flag, "a boolean"),
     "enable_words": (_is_flag, "a boolean"),
+    "keep_dialect": (_is_flag, "a boolean"),
+    "speaker_diarization_enabled": (_is_flag, "a boolean"),
 }
 
 
@@ -83,10 +85,10 @@ def read_parameters(parameters: object, heeded: frozenset[str]) -> JsonObject | 
     return parameters
 
 
-def check_context(context: object) -> None:
+def check_context(context: object, where: str = "input.context") -> None:
     """Messages of user and assistant, or ApiError; what is too much of them is cut without a word."""
     if not isinstance(context, list) or not all(_is_message(message) for message in context):
-        raise invalid("input.context must be an array of messages")
+        raise invalid(f"{where} must be an array of messages")
 
 
 def _is_message(message: object) -> bool:

@@ -11,6 +11,7 @@ from typing import Final
 
 from sandbox.simulator.admission import ApiKey
 from sandbox.simulator.file_tasks import URL_ERROR, is_url
+from sandbox.simulator.parameters import check_context
 from sandbox.simulator.sync_models import DATA_URI_LIMIT_BYTES, SyncModel
 from sandbox.simulator.wire import JsonObject, invalid
 
@@ -43,6 +44,10 @@ class Question:
     streams: bool = False
     incremental: bool = False
     include_usage: bool = False
+
+    def asks(self, option: str) -> bool:
+        """Whether an option that the model heeds is on."""
+        return option in self.row.parameters and self.parameters.get(option) is True
 
     def hotwords(self) -> frozenset[str]:
         """What the recogniser is told to expect: the words of the context and of an instant vocabulary."""
@@ -81,6 +86,13 @@ def read_turns(messages: object, audio_of: Callable[[Part], object]) -> Turns:
     return Turns(
         audios[0], "\n".join(_texts([part for parts in users for part in parts])), "\n".join(context)
     )
+
+
+def read_context(messages: object) -> str:
+    """What the messages before the audio tell of its topic, or ApiError where the audio is not the last."""
+    earlier = messages[:-1] if isinstance(messages, list) else []
+    check_context(earlier, "input.messages before the audio")
+    return "\n".join(text for message in earlier for text in _texts(_parts(message)))
 
 
 def input_audio(part: Part) -> object:

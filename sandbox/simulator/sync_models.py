@@ -10,6 +10,7 @@ from typing import Final, Literal
 from sandbox.simulator.models import BEIJING, SINGAPORE
 
 VIRGINIA: Final = "us-east-1"
+_SIX: Final = (BEIJING, SINGAPORE, VIRGINIA, "cn-hongkong", "ap-northeast-1", "eu-central-1")
 DATA_URI_LIMIT_BYTES: Final = 10 * 1024 * 1024
 """Of a whole `data:` URI, counted as it is sent, encoded."""
 
@@ -22,7 +23,8 @@ Door = Literal["native", "chat"]
 class SyncModel:
     """One model. `submits_per_minute` names each region that serves it, with None where no number is known.
 
-    `doors` are the endpoints that take it. The limits are those of one audio file.
+    `doors` are the endpoints that take it. The limits are those of one audio file. `parameters` are those
+    that not every model of its family heeds.
     """
 
     family: Family
@@ -31,12 +33,14 @@ class SyncModel:
     limit_bytes: int
     limit_seconds: float
     audio_tokens_per_second: float = 25.0
+    bills_tokens: bool = False
+    parameters: frozenset[str] = frozenset()
 
 
 _QWEN3_ASR: Final = SyncModel(
     family="qwen_asr",
     doors=frozenset({"native", "chat"}),
-    submits_per_minute={BEIJING: 100, SINGAPORE: 100},
+    submits_per_minute={BEIJING: 100, SINGAPORE: 100, VIRGINIA: 100},
     limit_bytes=10 * _MIB,
     limit_seconds=300.0,
 )
@@ -48,11 +52,16 @@ _FUN_ASR_FLASH: Final = SyncModel(
     limit_bytes=10 * _MIB,
     limit_seconds=300.0,
 )
-_QWEN_AUDIO: Final = replace(_FUN_ASR_FLASH, submits_per_minute={BEIJING: None, SINGAPORE: None})
+_QWEN_AUDIO_31: Final = replace(
+    _FUN_ASR_FLASH,
+    limit_bytes=2048 * _MIB,
+    bills_tokens=True,
+    parameters=frozenset({"keep_dialect", "speaker_diarization_enabled"}),
+)
 _OMNI_35: Final = SyncModel(
     family="omni",
     doors=frozenset({"chat"}),
-    submits_per_minute={BEIJING: None, SINGAPORE: None},
+    submits_per_minute={BEIJING: 60, SINGAPORE: 60},
     limit_bytes=2048 * _MIB,
     limit_seconds=3 * 3_600.0,
     audio_tokens_per_second=7.0,
@@ -61,13 +70,15 @@ _OMNI_35: Final = SyncModel(
 SYNC_MODELS: Final[Mapping[str, SyncModel]] = {
     "qwen3-asr-flash": _QWEN3_ASR,
     "qwen3-asr-flash-2025-09-08": _QWEN3_ASR,
-    "qwen3-asr-flash-2026-02-10": _QWEN3_ASR,
+    "qwen3-asr-flash-2026-02-10": replace(_QWEN3_ASR, submits_per_minute={BEIJING: 100, SINGAPORE: 100}),
     "qwen3-asr-flash-us": _QWEN3_ASR_US,
     "qwen3-asr-flash-2025-09-08-us": _QWEN3_ASR_US,
-    "qwen-audio-3.0-asr-flash": _QWEN_AUDIO,
-    "qwen-audio-3.1-asr-flash": _QWEN_AUDIO,
+    "qwen-audio-3.0-asr-flash": _FUN_ASR_FLASH,
+    "qwen-audio-3.1-asr-flash": _QWEN_AUDIO_31,
     "fun-asr-flash": _FUN_ASR_FLASH,
     "fun-asr-flash-2026-06-15": _FUN_ASR_FLASH,
+    # What one audio may be, and its tokens, are documented nowhere: those of its predecessor.
+    "qwen3.8-omni-flash": replace(_OMNI_35, submits_per_minute=dict.fromkeys(_SIX, 30_000)),
     "qwen3.5-omni-plus": _OMNI_35,
     "qwen3.5-omni-flash": _OMNI_35,
     "qwen3-omni-flash": replace(

@@ -20,15 +20,15 @@ from pydantic import (
 )
 
 from service.contract.explain import refusal
-from service.contract.hotwords import Hotword
+from service.contract.hotwords import Hotword, Vocabulary
 from service.contract.models import Family
 from service.contract.option_fields import (
     SPEAKER_RULES,
     VOCABULARIES,
     Frozen,
-    InstantWeight,
     LanguageCode,
     Options,
+    SampleRate,
     SpecialWordFilter,
     Text,
     WithChannels,
@@ -129,6 +129,14 @@ class ContextMessage(Frozen):
         return self
 
 
+Context = Annotated[list[ContextMessage], Field(min_length=1)]
+_CONTEXT = (
+    "Messages that tell the topic; the last 5 rounds count, and of each 400 characters, which a user's "
+    "message and the assistant's answer share."
+)
+_KEEP_DIALECT = "Dialect as it is spoken; false, the provider's default, writes it as Mandarin."
+
+
 class QwenAudioFilesOptions(FunAsrOptions):
     """Options of the qwen-audio filetrans models."""
 
@@ -137,16 +145,12 @@ class QwenAudioFilesOptions(FunAsrOptions):
     language_hints: list[LanguageCode] | None = Field(
         default=None, min_length=1, description="Language codes that may be spoken; the first four count."
     )
-    vocabulary: dict[Word, InstantWeight] | None = Field(
+    vocabulary: Vocabulary | None = Field(
         default=None,
-        min_length=1,
         description="Words and their weights, 1 to 5 or 50, for this file alone: needs no list.",
     )
-    context: list[ContextMessage] | None = Field(
-        default=None,
-        min_length=1,
-        description="Messages that tell the topic; 5 rounds of 400 characters count.",
-    )
+    context: Context | None = Field(default=None, description=_CONTEXT)
+    keep_dialect: StrictBool | None = Field(default=None, description=_KEEP_DIALECT)
 
 
 class QwenAsrFilesOptions(WithChannels):
@@ -194,11 +198,11 @@ class ShortAudioOptions(Options):
     format: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{2,8}$")] | None = Field(
         default=None, description="The audio's format; without it, what the URL's ending says, else wav."
     )
-    sample_rate: Annotated[StrictInt, Field(ge=4_000, le=384_000)] | None = Field(
-        default=None, description="Samples a second of the audio, in Hz."
-    )
+    sample_rate: SampleRate = Field(default=None, description="Samples a second of the audio, in Hz.")
     language_hints: list[LanguageCode] | None = Field(
-        default=None, min_length=1, description="Language codes that may be spoken; the first four count."
+        default=None,
+        min_length=1,
+        description="Language codes that may be spoken; the first four count, of fun-asr-flash the first.",
     )
     vocabulary_id: Word | None = Field(
         default=None, description="A hotword list of yours, made for this very model."
@@ -206,8 +210,14 @@ class ShortAudioOptions(Options):
     hotwords: list[Hotword] | None = Field(
         default=None, min_length=1, description="Words to prefer; the service makes and keeps the list."
     )
-    vocabulary: dict[Word, InstantWeight] | None = Field(
-        default=None, min_length=1, description="Words and their weights for this file alone."
+    vocabulary: Vocabulary | None = Field(
+        default=None, description="Words and their weights, 1 to 5 or 50, for this file alone."
+    )
+    context: Context | None = Field(default=None, description=_CONTEXT)
+    keep_dialect: StrictBool | None = Field(default=None, description=_KEEP_DIALECT)
+    speaker_diarization_enabled: StrictBool | None = Field(
+        default=None,
+        description="Adds speaker_id to sentences; `keep_dialect` and `language_hints` then do nothing.",
     )
 
 

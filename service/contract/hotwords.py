@@ -6,7 +6,15 @@ Limits: the vendor's hotword pages (provider API, section 9); how many a list ma
 from collections.abc import Collection, Sequence
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StringConstraints,
+    model_validator,
+)
 
 from service.contract.explain import refusal
 
@@ -18,6 +26,9 @@ USUAL_WEIGHT = 4
 SUPER_WEIGHT = 50
 """Only the qwen-audio models know it, for at most `MAX_SUPER` words of a list."""
 MAX_SUPER = 50
+
+MAX_INSTANT = 2_000
+"""Words of one request's vocabulary: of more the vendor takes some at random."""
 
 HotwordLanguage = Literal["zh", "en", "ja", "yue", "ko", "de", "fr", "ru"]
 
@@ -48,6 +59,34 @@ class Hotword(BaseModel):
         if self.text.isascii() and len(self.text.split()) > MAX_PARTS:
             raise refusal(f"`text` may have {MAX_PARTS} parts between spaces")
         return self
+
+
+def _weight(weight: int) -> int:
+    if 5 < weight < SUPER_WEIGHT:
+        raise refusal("must be 1 to 5, or 50")
+    return weight
+
+
+def _within_limits(weights: dict[str, int]) -> dict[str, int]:
+    heaviest = sum(weight == SUPER_WEIGHT for weight in weights.values())
+    if len(weights) > MAX_INSTANT:
+        raise refusal(f"must have at most {MAX_INSTANT} entries")
+    if heaviest > MAX_SUPER:
+        raise refusal(f"has {heaviest} words of weight {SUPER_WEIGHT}; it may have {MAX_SUPER}")
+    return weights
+
+
+InstantWeight = Annotated[
+    StrictInt,
+    Field(ge=1, le=SUPER_WEIGHT, json_schema_extra={"anyOf": [{"maximum": 5}, {"const": SUPER_WEIGHT}]}),
+    AfterValidator(_weight),
+]
+Vocabulary = Annotated[
+    dict[Annotated[str, StringConstraints(min_length=1, max_length=200)], InstantWeight],
+    Field(min_length=1),
+    AfterValidator(_within_limits),
+]
+"""Words and their weights for one file alone: they need no list."""
 
 
 def fault_of(

@@ -3,8 +3,8 @@
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
@@ -26,16 +26,22 @@ ChannelId = Annotated[StrictInt, Field(ge=0, le=255)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=10_000)]
 
 
-def _weight(weight: int) -> int:
-    if 5 < weight < 50:
-        raise refusal("must be 1 to 5, or 50")
-    return weight
+def _number_or_wire_string(value: object) -> object:
+    """The number that a string of digits spells; anything else as it is."""
+    # On the vendor's page it is a string, in some of its samples a number: copying either must work.
+    is_number = isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 6
+    return int(str(value)) if is_number else value
 
 
-InstantWeight = Annotated[
-    StrictInt,
-    Field(ge=1, le=50, json_schema_extra={"anyOf": [{"maximum": 5}, {"const": 50}]}),
-    AfterValidator(_weight),
+Hertz = Annotated[StrictInt, Field(ge=4_000, le=384_000)]
+SampleRate = Annotated[
+    Hertz | None,
+    BeforeValidator(
+        _number_or_wire_string,
+        json_schema_input_type=Hertz
+        | None
+        | Annotated[str, StringConstraints(pattern=r"^([4-9][0-9]{3}|[1-9][0-9]{4,5})$")],
+    ),
 ]
 
 

@@ -5,6 +5,7 @@ Nothing is added: an option that was not given is not sent.
 
 from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
@@ -17,7 +18,8 @@ from service.errors import FailureCode, InvalidRecord
 
 KEPT_ROUNDS = 5
 KEPT_CHARS = 400
-"""Of context messages: the vendor cuts what is beyond silently (provider API, section 1.5)."""
+"""Of context messages: the vendor cuts what is beyond silently. A round is a user's message and the
+assistant's answer to it, and its characters are both of theirs."""
 
 
 class NoticeCode(StrEnum):
@@ -31,6 +33,7 @@ class NoticeCode(StrEnum):
     CONTEXT_CUT = "context_cut"
     MODEL_UNLISTED = "model_unlisted"
     NO_SPEECH = "no_speech"
+    OPTIONS_WITHOUT_EFFECT = "options_without_effect"
     TEXT_CUT = "text_cut"
     NO_TIMES = "no_times"
     RECORD_TIME_UNUSABLE = "record_time_unusable"
@@ -52,6 +55,15 @@ _NOT_SERVED: Mapping[str, str] = {
     "modalities": "set by this service: it takes text alone",
 }
 """Options on the vendor's pages that no model has here."""
+_NAMESAKES: Mapping[str, str] = MappingProxyType(
+    {
+        "diarization_enabled": "speaker_diarization_enabled",
+        "speaker_diarization_enabled": "diarization_enabled",
+    }
+)
+"""One thing that has two names, by the model: the vendor passes over the wrong one silently."""
+_OVERRULED = ("keep_dialect", "language_hints")
+"""What does nothing while speakers are told apart in short audio."""
 
 
 def read_options(model: str, options: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
@@ -80,10 +92,9 @@ def warnings_for(
     """What the user should know about canonical `options`; None = the audio's length is not known."""
     info = _known(model)
     notices = []
-    if not is_listed(model):
-        text = f"{model} is not among the models this service knows; it was taken for one like its namesakes."
-        notices.append(Notice(code=NoticeCode.MODEL_UNLISTED, message=text))
+    notices += _name_warnings(model)
     notices += _hint_warnings(info, model, _hints(options))
+    notices += _speaker_warnings(options)
     notices += _context_warnings(options.get("context"))
     channels = options.get("channel_id")
     if isinstance(channels, list) and len(channels) > 1:
@@ -120,6 +131,9 @@ def _list_fault(hotwords: list[Hotword] | None, model: str, info: ModelInfo) -> 
 
 
 def _stray(name: str, model: str, info: ModelInfo) -> str:
+    namesake = _NAMESAKES.get(name)
+    if namesake is not None and _has(info, namesake):
+        return f"`{name}` is not an option of {model}: there it is called `{namesake}`"
     owners = [other for other in known_models() if _has(MODELS[other], name)]
     if owners:
         return f"`{name}` is not an option of {model}; models that have it: {', '.join(owners)}"
@@ -140,6 +154,23 @@ def _hints(options: Mapping[str, JsonValue]) -> list[JsonValue]:
     return hints if isinstance(hints, list) else [] if language is None else [language]
 
 
+def _name_warnings(model: str) -> list[Notice]:
+    if is_listed(model):
+        return []
+    text = f"{model} is not among the models this service knows; it was taken for one like its namesakes."
+    if model in MODELS:
+        text = f"{model} is not, or no longer, among the names that the provider lists; it was sent as it is."
+    return [Notice(code=NoticeCode.MODEL_UNLISTED, message=text)]
+
+
+def _speaker_warnings(options: Mapping[str, JsonValue]) -> list[Notice]:
+    idle = [f"`{name}`" for name in _OVERRULED if name in options]
+    if not idle or not options.get("speaker_diarization_enabled"):
+        return []
+    text = f"With `speaker_diarization_enabled`, {' and '.join(idle)} did nothing."
+    return [Notice(code=NoticeCode.OPTIONS_WITHOUT_EFFECT, message=text)]
+
+
 def _hint_warnings(info: ModelInfo, model: str, hints: list[JsonValue]) -> list[Notice]:
     notices = []
     used = hints[: info.hints_used]
@@ -157,15 +188,25 @@ def _hint_warnings(info: ModelInfo, model: str, hints: list[JsonValue]) -> list[
 
 
 def _context_warnings(context: JsonValue) -> list[Notice]:
-    """The vendor keeps the last rounds, a round being a user's message, and the beginning of each."""
-    if not isinstance(context, list):
+    """The vendor keeps the last rounds, and the beginning of each."""
+    rounds = _rounds(context)
+    if len(rounds) <= KEPT_ROUNDS and all(chars <= KEPT_CHARS for chars in rounds):
         return []
-    messages = [message for message in context if isinstance(message, dict)]
-    rounds = sum(message.get("role") == "user" for message in messages)
-    if rounds <= KEPT_ROUNDS and all(_chars(message) <= KEPT_CHARS for message in messages):
-        return []
-    text = f"Of the context, {KEPT_ROUNDS} rounds of {KEPT_CHARS} characters count; this was more."
+    text = (
+        f"Of the context, the last {KEPT_ROUNDS} rounds of {KEPT_CHARS} characters each count; this was more."
+    )
     return [Notice(code=NoticeCode.CONTEXT_CUT, message=text)]
+
+
+def _rounds(context: JsonValue) -> list[int]:
+    """The characters of each round: one begins with a user's message, and an answer belongs to it."""
+    messages = [each for each in context if isinstance(each, dict)] if isinstance(context, list) else []
+    rounds: list[int] = []
+    for message in messages:
+        if message.get("role") == "user" or not rounds:
+            rounds.append(0)
+        rounds[-1] += _chars(message)
+    return rounds
 
 
 def _chars(message: Mapping[str, JsonValue]) -> int:

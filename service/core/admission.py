@@ -10,7 +10,7 @@ from service.contract.models import model_info
 from service.core.draft import adopt, draft_of
 from service.core.events import CancelAsked, DeadlinePassed
 from service.core.finished import already_finished, conflict, may_answer, unknown
-from service.core.grouping import new_jobs
+from service.core.grouping import files_per_task, new_jobs
 from service.core.identity import JobKey
 from service.core.job import Job, Spec
 from service.core.moment import Moment
@@ -50,7 +50,8 @@ class AdmissionRules:
     """What the operator sets about accepting requests."""
 
     default_ttl_seconds: float = 7 * 24 * 3600.0
-    files_per_task: int = 100
+    files_per_task: int | None = None
+    """None means the model table's number."""
     copied_headers: frozenset[str] = frozenset()
     copied_headers_bytes: int = 4096
 
@@ -124,7 +125,7 @@ def _open(
     assert info is not None, "read_request refuses models that are not in the table"
     spec = _spec(record, read, len(indexes), rules, moment)
     files = [(index, request.file_urls[index]) for index in indexes]
-    jobs = new_jobs(spec, files, min(info.files_per_task, rules.files_per_task))
+    jobs = new_jobs(spec, files, files_per_task(info, rules.files_per_task))
     new = shard.unknown(jobs)
     change = shard.open_request(new)
     if moment.now_ms < spec.deadline_ms:

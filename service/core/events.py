@@ -16,12 +16,14 @@ from service.messages import Transcript
 class Intended:
     """The submit stage took the job and will send its POST once this is durable, not before.
 
-    The POST is for `files` files; `vendor_offset_ms` is how far the vendor's clock is ahead of ours.
+    The POST is for `files` files; `vendor_offset_ms` is how far the vendor's clock is ahead of ours. With
+    a `group` the job leaves its own: the POST takes fewer files than that has.
     """
 
     sealed_ms: int
     files: int = 1
     vendor_offset_ms: int | None = None
+    group: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

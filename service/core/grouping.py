@@ -3,7 +3,13 @@
 from collections.abc import Sequence
 from urllib.parse import unquote
 
+from service.contract.models import ModelInfo
 from service.core.job import Job, Spec
+
+
+def files_per_task(info: ModelInfo, asked: int | None) -> int:
+    """How many files one task may hold: as many as were asked for, where its submit has room for several."""
+    return (asked or info.files_per_task) if info.takes_several_files else 1
 
 
 def new_jobs(spec: Spec, files: Sequence[tuple[int, str]], files_per_task: int) -> tuple[Job, ...]:

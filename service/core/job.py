@@ -82,8 +82,8 @@ class Job:
     not on `submit_attempts`, which throttling drives up as well. `lost_calls` counts the calls of a
     synchronous model whose answers were lost. `unfinished_ms` is when a look last found the task at work,
     `url_looks` how often its result's URL was asked for anew; neither is journalled, nor are the fields from
-    `completed_ms` to `bill` (of a synchronous model), which are set when the provider has finished. `held` is
-    why its result waits for the operator.
+    `completed_ms` to `bill` (of a synchronous model; of a task only its tokens), which are set when the
+    provider has finished. `held` is why its result waits for the operator.
     """
 
     spec: Spec

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from service.core import verdicts
+from service.core.division import group_alone, is_about_number, may_be_about_one
 from service.core.ending import FailureEnding, ResultEnding
 from service.core.events import (
     CancelAsked,
@@ -47,6 +48,7 @@ def intend(job: Job, event: Intended, moment: Moment) -> Transition:
         sealed_ms=event.sealed_ms,
         vendor_offset_ms=event.vendor_offset_ms,
         task_files=event.files,
+        group=job.group if event.group is None else event.group,
         due_ms=0,
     )
     return Transition(taken, durable=True)
@@ -121,6 +123,10 @@ def refused(job: Job, event: SubmitRefused, moment: Moment) -> Transition:
     verdict = verdicts.on_submit(event.trouble)
     if verdict.action is Action.HOLD:
         return _keep(job, moment)
+    if job.task_files > 1 and is_about_number(event.trouble):
+        return _keep(job, moment)
+    if job.task_files > 1 and may_be_about_one(event.trouble):
+        return _keep(replace(job, group=group_alone(job.file_index)), moment)
     if verdict.max_attempts is not None and not event.in_outage:
         job = replace(job, refusals=job.refusals + 1)
     if verdict.action is Action.RETRY and may_try_again(job.refusals, verdict):
@@ -131,7 +137,8 @@ def refused(job: Job, event: SubmitRefused, moment: Moment) -> Transition:
 
 
 def _keep(job: Job, moment: Moment) -> Transition:
-    """An account reason says nothing about the job, so it costs no attempt; the submit stage holds."""
+    """The reason says nothing about the job, so it costs no attempt: it is the account's, for which the
+    submit stage holds, or that of a submit of several files, of which fewer go together next."""
     kept = replace(without_intent(job), state=State.ACCEPTED, submit_attempts=job.submit_attempts - 1)
     return Transition(kept, durable=True, steps=(QueueSubmit(job.key, moment.now_ms),))
 

@@ -69,10 +69,14 @@ def _annotation(said: Fields) -> Fields:
 
 
 def _timed(document: dict[str, JsonValue]) -> Transcript:
-    """`sentence`, one or a list of them, and `text`; one source shows both nested once more in `output`."""
+    """`sentence`, one or a list of them, and `text`; one source shows both nested once more in `output`.
+
+    Where speakers are told apart all of them are in `sentences`, and `sentence` is the last.
+    """
     nested = document.get("output")
     output = Fields(nested if isinstance(nested, dict) else document)
-    given = output.peek("sentence")
+    every = output.peek("sentences")
+    given = every if isinstance(every, list) and every else output.peek("sentence")
     raw = [given] if isinstance(given, dict) else [] if given is None else given
     plain = [_without_marks(each) for each in raw] if isinstance(raw, list) else None
     sentences = read_sentences(plain)
@@ -81,27 +85,31 @@ def _timed(document: dict[str, JsonValue]) -> Transcript:
         raise ValueError("the answer has neither a text nor readable sentences")
     if sentences is not None:
         output.drop("sentence")
+        if given is every:
+            output.drop("sentences")
     said = joined(sentences) if sentences else text or ""
     channel = Channel(0, said, text, sentences=None if said and not sentences else sentences)
     return _of(channel, output.extra())
 
 
 def _without_marks(sentence: JsonValue) -> JsonValue:
-    """What tells pieces of a real-time stream apart says nothing of a whole one."""
+    """What tells pieces of a real-time stream apart says nothing of a whole one, nor a word's speaker who is
+    the sentence's."""
     if not isinstance(sentence, dict):
         return sentence
     marks = ("sentence_end", "channel_id")
     kept = {name: value for name, value in sentence.items() if name not in marks}
     words = kept.get("words")
     if isinstance(words, list):
-        kept["words"] = [_without_fixed(word) for word in words]
+        kept["words"] = [_without_fixed(word, sentence.get("speaker_id")) for word in words]
     return kept
 
 
-def _without_fixed(word: JsonValue) -> JsonValue:
+def _without_fixed(word: JsonValue, speaker: JsonValue) -> JsonValue:
     if not isinstance(word, dict):
         return word
-    return {name: value for name, value in word.items() if name != "fixed"}
+    dropped = ("fixed", "speaker_id") if word.get("speaker_id") in (None, speaker) else ("fixed",)
+    return {name: value for name, value in word.items() if name not in dropped}
 
 
 def _prose(document: dict[str, JsonValue]) -> Transcript:

@@ -103,8 +103,8 @@ class TaskView:
 
     `files` is empty until the task is terminal. A FAILED task may hold usable files and a
     SUCCEEDED one failed files, so `files` counts before `status`. `trouble` is the task-level
-    code of a FAILED task. `billed_seconds` covers the whole task. Times are the vendor's,
-    zone-less, as given.
+    code of a FAILED task. `billed_seconds` and the tokens cover the whole task. Times are the
+    vendor's, zone-less, as given.
     """
 
     task_id: str
@@ -112,6 +112,8 @@ class TaskView:
     files: tuple[FileView, ...] = ()
     trouble: Trouble | None = None
     billed_seconds: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
     submit_time: str | None = None
     scheduled_time: str | None = None
     end_time: str | None = None
@@ -155,7 +157,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """What the provider says that one call of a synchronous model costs.
+    """What the provider says that one call of a synchronous model costs, or of a task in tokens.
 
     `is_estimated`: the seconds were worked out from audio tokens.
     """

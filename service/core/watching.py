@@ -1,5 +1,6 @@
 """Answers of a job that has a provider task: looking at it, then fetching its result."""
 
+import math
 from dataclasses import replace
 
 from service.core import verdicts
@@ -7,7 +8,7 @@ from service.core.ending import FailureEnding, ResultEnding
 from service.core.events import Fetch, Fetched, FetchFailed, Looked, LookFailed, Restored, Watch
 from service.core.job import Job, State
 from service.core.moment import Moment, Transition, expire, fail, finish, is_overdue, may_try_again, wait
-from service.core.task import TaskStatus, TaskView, Trouble
+from service.core.task import Bill, TaskStatus, TaskView, Trouble
 from service.core.transcript import empty_transcript
 from service.core.urgency import edge_ms
 from service.core.verdict import Action
@@ -44,8 +45,24 @@ def looked(job: Job, event: Looked, moment: Moment) -> Transition:
 def _note_end(job: Job, task: TaskView, moment: Moment) -> Job:
     times = (task.submit_time, task.scheduled_time, task.end_time)
     return replace(
-        job, completed_ms=moment.now_ms, task_billed_seconds=task.billed_seconds, provider_times=times
+        job,
+        completed_ms=moment.now_ms,
+        task_billed_seconds=task.billed_seconds,
+        bill=_tokens_of(job, task),
+        provider_times=times,
     )
+
+
+def _tokens_of(job: Job, task: TaskView) -> Bill:
+    """This file's tokens; of a task with several files an equal share, since nobody says which are whose."""
+    files = max(1, job.task_files)
+    return Bill(
+        input_tokens=_share(task.input_tokens, files), output_tokens=_share(task.output_tokens, files)
+    )
+
+
+def _share(tokens: int | None, files: int) -> int | None:
+    return None if tokens is None else math.ceil(tokens / files)
 
 
 def _unknown(job: Job, moment: Moment) -> Transition:

@@ -7,11 +7,12 @@ read back past it without a higher claim, on a shard that is still ours. What co
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from service.clock import Clock
 from service.contract.models import model_info
+from service.core.division import group_alone
 from service.core.events import Event, Intended, SubmitLost, SubmitNotSent, SubmitRefused, Submitted
 from service.core.identity import JobKey
 from service.core.job import Job, State
@@ -19,6 +20,7 @@ from service.core.moment import INTENT_SECONDS, RECEIPT_SECONDS
 from service.core.task import Accepted, Answered, Lost, NotSent, Refused, SubmitAnswer, Trouble
 from service.pipeline import transcripts
 from service.pipeline.due import LONGEST_WAIT_SECONDS, Due
+from service.pipeline.file_limits import FileLimits
 from service.pipeline.gate import Gate, Lane, Leave
 from service.pipeline.publish import OwnedShard, Receipt
 from service.pipeline.vocabulary import VocabularyStage
@@ -55,6 +57,7 @@ class Desk:
     vocabularies: VocabularyStage
     in_flight: int
     """As many again of synchronous models, whose submits take as long as the work."""
+    files: FileLimits = field(default_factory=FileLimits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,8 @@ class Errand:
 
     shard: OwnedShard
     keys: tuple[JobKey, ...]
+    group: int | None = None
+    """That they get, where they are not all of their group."""
     intended_ms: int = 0
     intended_boot_seconds: float = 0.0
 
@@ -96,10 +101,13 @@ class SubmitStage:
             return
         lane = Lane(jobs[0].spec.model)
         for group in sorted({job.group for job in jobs}):
-            keys = tuple(job.key for job in jobs if job.group == group)
-            is_free = not shard.is_behind and lane not in self._ready
-            if is_free and not self._wait_seconds(lane):
-                self._send(Errand(shard, keys), lane)
+            keys = [job.key for job in jobs if job.group == group]
+            most = self._desk.files.most(lane.model) or len(keys)
+            for first in range(0, len(keys), most):
+                errand = _errand(shard, keys[first : first + most], of=len(keys))
+                is_free = not shard.is_behind and lane not in self._ready
+                if is_free and not self._wait_seconds(lane):
+                    self._send(errand, lane)
 
     async def run(self, on_turn: Callable[[], None]) -> None:
         """Submit until cancelled."""
@@ -151,7 +159,7 @@ class SubmitStage:
                 return wait_seconds
             queued, _ = waiting.popitem(last=False)
             shard, key = queued
-            errand = due_together(shard, key, self._clock.now_ms())
+            errand = due_together(shard, key, self._clock.now_ms(), self._desk.files.most(lane.model))
             if errand is not None and shard.is_behind:
                 self._due.push(self._clock.now_ms() + BEHIND_MS, queued)
             elif errand is not None and not self._has_list(shard.state.jobs[key]):
@@ -178,7 +186,8 @@ class SubmitStage:
         leave = self._gate.enter(lane)
         # One moment for all: by it a later owner knows which jobs shared a submit.
         now_ms, boot_seconds = self._clock.now_ms(), self._clock.boot_seconds()
-        intended = Intended(now_ms, len(errand.keys), self._desk.provider.clock_offset_ms())
+        offset_ms = self._desk.provider.clock_offset_ms()
+        intended = Intended(now_ms, len(errand.keys), offset_ms, errand.group)
         errand = replace(errand, intended_ms=now_ms, intended_boot_seconds=boot_seconds)
         for key in errand.keys:
             errand.shard.apply(key, intended)
@@ -202,6 +211,7 @@ class SubmitStage:
         is_stopped |= self._is_stale(errand)
         answer = await self._post(wanted) if wanted and is_proven and not is_stopped else TOO_LATE
         self._gate.judge(answer, leave)
+        self._desk.files.learn(answer, leave.model, len(wanted))
         event = _event(answer, len(wanted), leave.model, in_outage=self._gate.is_out(leave.model))
         for job in jobs:
             shard.apply(job.key, SubmitNotSent(TOO_LATE.trouble) if job.cancelled else event)
@@ -234,15 +244,23 @@ class SubmitStage:
         return boot_age_seconds <= INTENT_SECONDS and wall_age_seconds <= INTENT_SECONDS
 
 
-def due_together(shard: OwnedShard, key: JobKey, now_ms: int) -> Errand | None:
-    """The job and those of its request that may share its submit and are due too; None when it may not go."""
+def due_together(shard: OwnedShard, key: JobKey, now_ms: int, most: int | None = None) -> Errand | None:
+    """The job and those of its request that may share its submit and are due too, `most` of them at most;
+    None when it may not go."""
     job = shard.state.jobs.get(key)
     if job is None or not shard.is_open or not _is_unsent(job):
         return None
     siblings = (shard.state.jobs.get(JobKey(*key.request, index)) for index in range(job.spec.file_count))
     due = [each for each in siblings if each and each.group == job.group and _is_unsent(each)]
-    keys = tuple(each.key for each in due if each.due_ms <= now_ms or each.key == key)
-    return Errand(shard, keys)
+    others = [each.key for each in due if each.due_ms <= now_ms and each.key != key]
+    together = sorted([key, *others[: None if most is None else most - 1]])
+    return _errand(shard, together, of=1 + len(others))
+
+
+def _errand(shard: OwnedShard, keys: Sequence[JobKey], *, of: int) -> Errand:
+    """The errand for some `of` so many jobs; a part gets a group of its own, so that it is known again."""
+    group = group_alone(keys[0].file_index) if len(keys) < of else None
+    return Errand(shard, tuple(keys), group)
 
 
 def is_synchronous(model: str) -> bool:

@@ -4,7 +4,7 @@ Decides nothing about a job and never raises on odd input.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
@@ -158,6 +158,14 @@ def not_as_said(answer: Answer, host: str) -> Refused | Lost:
         words = f"the answer of {host} to the submit says nothing of use"
         return Lost(Trouble("unexpected_answer", words, answer.http_status))
     return Lost(business) if business.code in TIMEOUT_CODES else Refused(business)
+
+
+def first_number(
+    read: Callable[[JsonValue], int | None], holders: Iterable[Mapping[str, JsonValue]], *names: str
+) -> int | None:
+    """The first number that one of the objects has under one of the names, and that `read` takes."""
+    found = (read(holder.get(name)) for holder in holders for name in names)
+    return next((number for number in found if number is not None), None)
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:

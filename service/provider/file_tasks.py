@@ -24,6 +24,7 @@ from service.core.task import (
 from service.provider.answers import (
     Answer,
     error_in,
+    first_number,
     not_as_said,
     not_json,
     not_served,
@@ -97,12 +98,16 @@ def read_task(answer: Answer, task_id: str, host: str) -> TaskView | Trouble:
             "unexpected_answer", "the answer to the query has no task_status", answer.http_status
         )
     status = _STATUSES.get(word, TaskStatus.RUNNING)
+    usages = _usages(document)
     return TaskView(
         task_id=task_id,
         status=status,
         files=_files(output) if status in TERMINAL else (),
         trouble=_task_trouble(output) if status is TaskStatus.FAILED else None,
-        billed_seconds=_billed_seconds(document),
+        # `seconds` is Qwen-ASR's; tokens come of models that bill them.
+        billed_seconds=first_number(untrusted.billed_seconds, usages, "duration", "seconds"),
+        input_tokens=first_number(untrusted.token_count, usages, "input_tokens"),
+        output_tokens=first_number(untrusted.token_count, usages, "output_tokens"),
         submit_time=text(output, "submit_time"),
         scheduled_time=text(output, "scheduled_time"),
         end_time=text(output, "end_time"),
@@ -137,11 +142,7 @@ def _file(result: Mapping[str, JsonValue]) -> FileView:
     return FileView(file_url, trouble=error_in(result) or _UNNAMED)
 
 
-def _billed_seconds(document: Mapping[str, JsonValue]) -> int | None:
-    """`usage.duration`, or `usage.seconds` of Qwen-ASR; field reports place usage inside the output too."""
+def _usages(document: Mapping[str, JsonValue]) -> tuple[Mapping[str, JsonValue], ...]:
+    """Where the bill may be; field reports place usage inside the output too."""
     output = part(document, "output")
-    holders = (part(document, "usage"), part(output, "usage"), output)
-    found = (
-        untrusted.billed_seconds(holder.get(name)) for holder in holders for name in ("duration", "seconds")
-    )
-    return next((seconds for seconds in found if seconds is not None), None)
+    return (part(document, "usage"), part(output, "usage"), output)

@@ -1,21 +1,18 @@
 """What to say when a model is not there: the vendor's words do not tell a wrong name from a wrong region."""
 
 from dataclasses import replace
-from urllib.parse import urlsplit, urlunsplit
 
 from service.contract.models import model_info
+from service.contract.regions import API_PATH
 from service.core.task import Refused, SubmitAnswer, Trouble
 
 _NO_MODEL = frozenset({"ModelNotFound", "model_not_found", "model_not_supported"})
-_NATIVE, _COMPATIBLE = "/api/v1", "/compatible-mode/v1"
+_COMPATIBLE = "/compatible-mode/v1"
 
 
 def compatible_url(base_url: str) -> str:
     """The base of the OpenAI-compatible API on the host of the native one."""
-    if base_url.endswith(_NATIVE):
-        return base_url.removesuffix(_NATIVE) + _COMPATIBLE
-    parts = urlsplit(base_url)
-    return urlunsplit((parts.scheme, parts.netloc, _COMPATIBLE, "", ""))
+    return base_url.removesuffix(API_PATH) + _COMPATIBLE
 
 
 def with_regions(answer: SubmitAnswer, model: str, host: str) -> SubmitAnswer:

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from service.contract import untrusted
 from service.contract.models import Family, model_info
 from service.core.task import Answered, Bill, Lost, Refused
-from service.provider.answers import Answer, not_as_said, not_served, object_of, part
+from service.provider.answers import Answer, first_number, not_as_said, not_served, object_of, part
 
 CALL_PATH = "/services/aigc/multimodal-generation/generation"
 
@@ -52,8 +52,8 @@ def call_body(model: str, file_url: str, options: Mapping[str, JsonValue]) -> by
     is_chat = info is not None and info.family is Family.QWEN_ASR
     parameters = {name: value for name, value in options.items() if name not in _OURS}
     if not is_chat:
-        parameters = {"format": format_of(file_url) or USUAL_FORMAT, **parameters}
-    messages = _chat(file_url, options) if is_chat else _audio(file_url)
+        parameters = {"format": format_of(file_url) or USUAL_FORMAT, **_as_on_wire(parameters)}
+    messages = _chat(file_url, options) if is_chat else _audio(file_url, options)
     document = {
         "model": model,
         "input": {"messages": messages},
@@ -68,9 +68,18 @@ def _chat(file_url: str, options: Mapping[str, JsonValue]) -> list[JsonValue]:
     return [{"role": "system", "content": [{"text": context}]}, user] if context else [user]
 
 
-def _audio(file_url: str) -> list[JsonValue]:
+def _as_on_wire(parameters: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """The vendor's type of a sample rate is a string."""
+    rate = parameters.get("sample_rate")
+    return {**parameters, "sample_rate": str(rate)} if isinstance(rate, int) else dict(parameters)
+
+
+def _audio(file_url: str, options: Mapping[str, JsonValue]) -> list[JsonValue]:
+    """The audio comes last, behind the messages that tell its topic."""
     piece: JsonValue = {"type": "input_audio", "input_audio": {"data": file_url}}
-    return [{"role": "user", "content": [piece]}]
+    context = options.get("context")
+    told = context if isinstance(context, list) else []
+    return [*told, {"role": "user", "content": [piece]}]
 
 
 def format_of(file_url: str) -> str | None:
@@ -87,14 +96,15 @@ def read_call(answer: Answer, host: str) -> Answered | Refused | Lost:
     output = part(document, "output")
     if not output:
         return not_as_said(answer, host)
-    return Answered(dict(output), Bill(_billed_seconds(document)))
+    return Answered(dict(output), _bill(document))
 
 
-def _billed_seconds(document: Mapping[str, JsonValue]) -> int | None:
-    """`usage.seconds` of qwen3-asr-flash, `usage.duration` of the others; the nested form nests both."""
-    output = part(document, "output")
-    holders = (part(document, "usage"), part(output, "usage"))
-    found = (
-        untrusted.billed_seconds(holder.get(name)) for holder in holders for name in ("seconds", "duration")
+def _bill(document: Mapping[str, JsonValue]) -> Bill:
+    """`usage.seconds` of qwen3-asr-flash, `usage.duration` of the others, and the tokens of those that bill
+    them; the nested form nests all of it."""
+    usages = (part(document, "usage"), part(part(document, "output"), "usage"))
+    return Bill(
+        first_number(untrusted.billed_seconds, usages, "seconds", "duration"),
+        input_tokens=first_number(untrusted.token_count, usages, "input_tokens"),
+        output_tokens=first_number(untrusted.token_count, usages, "output_tokens"),
     )
-    return next((seconds for seconds in found if seconds is not None), None)

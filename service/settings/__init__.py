@@ -1,12 +1,14 @@
 """The settings as one frozen tree, read from `SCRIBE_...` variables; docs/configuration.md lists them."""
 
 from collections.abc import Mapping
+from typing import Self
 
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from typing_extensions import override
 
 from service.errors import ConfigError
+from service.settings.base_url import is_in_the_clear
 from service.settings.environment import (
     DELIMITER,
     PREFIX,
@@ -62,6 +64,13 @@ class Settings(BaseSettings):
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
+
+    @model_validator(mode="after")
+    def _keeps_the_key_secret(self) -> Self:
+        if is_in_the_clear(self.provider.url, self.fetch.plain_http_hosts):
+            url, hosts = variable("provider", "base_url"), variable("fetch", "plain_http_hosts")
+            raise ValueError(f"{url} would send the key in the clear: use https, or name the host in {hosts}")
+        return self
 
     @classmethod
     @override

@@ -8,7 +8,6 @@ import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, SecretStr, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
@@ -43,16 +42,8 @@ def _host(host: str) -> str:
     return host.lower().rstrip(".")
 
 
-def _base_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.query:
-        raise ValueError("must be an http or https URL without user, password and query")
-    return url.rstrip("/")
-
-
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
 Topic = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
-BaseUrl = Annotated[Text, AfterValidator(_base_url)]
 Names = Annotated[tuple[Text, ...], NoDecode, BeforeValidator(_split)]
 """Written with commas, not as JSON."""
 Hosts = Annotated[tuple[Annotated[Text, AfterValidator(_host)], ...], NoDecode, BeforeValidator(_split)]
@@ -154,10 +145,10 @@ def _unknown(name: str, known: Collection[str]) -> str:
 
 
 def _sentence(detail: ErrorDetails) -> str:
-    group, *field = detail["loc"]
-    if not field:  # a rule of a whole group names its variables itself
+    if len(detail["loc"]) < 2:  # a rule of a whole group, or of several, names its variables itself
         return _reason(detail)
-    return f"{variable(str(group), str(field[0]))} {_reason(detail)}"
+    group, field, *_ = detail["loc"]
+    return f"{variable(str(group), str(field))} {_reason(detail)}"
 
 
 def _reason(detail: ErrorDetails) -> str:

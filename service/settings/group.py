@@ -5,9 +5,9 @@ from pydantic import BaseModel, ConfigDict
 from service.settings.environment import variable
 
 
-def exclusive(group: str, secret: str) -> ValueError:
-    """A secret was given both ways."""
-    return ValueError(f"{variable(group, secret)} and {variable(group, secret + '_file')} exclude each other")
+def exclusive(group: str, first: str, second: str) -> ValueError:
+    """Two variables were given for one thing."""
+    return ValueError(f"{variable(group, first)} and {variable(group, second)} exclude each other")
 
 
 class Group(BaseModel):

@@ -71,7 +71,7 @@ class KafkaSettings(Group):
     @model_validator(mode="after")
     def _can_log_in(self) -> Self:
         if self.sasl_password and self.sasl_password_file:
-            raise exclusive("kafka", "sasl_password")
+            raise exclusive("kafka", "sasl_password", "sasl_password_file")
         has_password = self.sasl_password is not None or self.sasl_password_file is not None
         if self.security_protocol.startswith("SASL") and not (self.sasl_username and has_password):
             names = variable("kafka", "sasl_username"), variable("kafka", "sasl_password_file")
@@ -119,8 +119,11 @@ class RequestSettings(Group):
         le=31_622_400,
         description="The deadline of requests without one, from their acceptance.",
     )
-    files_per_task: int = Field(
-        default=100, ge=1, le=100, description="Files of a request that one provider task may hold."
+    files_per_task: int | None = Field(
+        default=None,
+        ge=1,
+        le=100,
+        description="Files of a request that one provider task may hold; none means the model table's.",
     )
     copied_headers: Names = Field(
         default=("traceparent", "tracestate", "correlation-id", "kafka_correlationId"),

@@ -1,17 +1,20 @@
 """The knobs of the provider's side: its API, our account's quota, what a day may cost, its result files."""
 
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
+from service.contract.regions import base_url_of
 from service.errors import ConfigError
-from service.settings.environment import BaseUrl, Hosts, Prices, Text, read_secret, variable
+from service.settings.base_url import BaseUrl
+from service.settings.environment import Hosts, Prices, Text, read_secret, variable
 from service.settings.group import Group, exclusive
 
 VENDOR_KEY = "DASHSCOPE_API_KEY"
 """The variable that the vendor's own tools read."""
 MIB = 1024**2
+Region = Literal["cn-beijing", "ap-southeast-1", "us-east-1", "cn-hongkong", "ap-northeast-1", "eu-central-1"]
 
 
 class ProviderSettings(Group):
@@ -19,14 +22,20 @@ class ProviderSettings(Group):
 
     base_url: BaseUrl = Field(
         default="https://dashscope-intl.aliyuncs.com/api/v1",
-        description="The API of the region that the key belongs to.",
+        description="The API of the region that the key belongs to; ends in /api/v1.",
+    )
+    region: Region | None = Field(
+        default=None, description="The key's region, in place of the URL; with a workspace, its own host."
     )
     api_key: SecretStr | None = Field(
         default=None,
         description=f"The API key; better from a file. {VENDOR_KEY} is read when neither is set.",
     )
     api_key_file: Path | None = Field(default=None, description="A file that holds the API key.")
-    workspace: Text | None = Field(default=None, description="The workspace's id, for keys that need one.")
+    workspace: Text | None = Field(
+        default=None,
+        description="The workspace's id: a header, for keys that need one; with a region, its own host.",
+    )
     submit_timeout_seconds: float = Field(
         default=30.0, ge=1, le=300, description="The whole time of a submit."
     )
@@ -45,10 +54,32 @@ class ProviderSettings(Group):
             raise ConfigError(f"the provider's API key is missing; set {file}, {direct} or {VENDOR_KEY}")
         return key
 
+    @property
+    def url(self) -> str:
+        """Where the API begins."""
+        return str(self.base_url) if self.region is None else base_url_of(self.region, self.workspace)
+
+    @property
+    def workspace_header(self) -> str | None:
+        """The workspace to name in each call: a host of its own says it already."""
+        return self.workspace if self.region is None else None
+
     @model_validator(mode="after")
     def _has_one_key(self) -> Self:
         if self.api_key and self.api_key_file:
-            raise exclusive("provider", "api_key")
+            raise exclusive("provider", "api_key", "api_key_file")
+        return self
+
+    @model_validator(mode="after")
+    def _has_one_place(self) -> Self:
+        if self.region is None:
+            return self
+        if "base_url" in self.model_fields_set:
+            raise exclusive("provider", "base_url", "region")
+        try:
+            base_url_of(self.region, self.workspace)
+        except ValueError as error:
+            raise ValueError(f"{variable('provider', 'workspace')} must fit: {error}") from None
         return self
 
 
@@ -110,7 +141,8 @@ class FetchSettings(Group):
     )
     plain_http_hosts: Hosts = Field(
         default=(),
-        description="Exact hosts reached also by http, on any port, private ones too: a simulator's.",
+        description="Exact hosts reached also by http, on any port, private ones too, also as the API: a "
+        "simulator's.",
     )
     max_compressed_bytes: int = Field(
         default=64 * MIB, ge=1024, le=1024 * MIB, description="Largest file on the wire."

@@ -34,6 +34,7 @@ from service.core.task import (
 TIMEOUT = Trouble("timeout", "provider did not answer within 30 s")
 NO_CONNECTION = Trouble("connect_failed", "no connection to provider")
 TOO_LATE_TO_CANCEL = Trouble("UnsupportedOperation", "Failed to cancel the task.", 400)
+TOO_MANY = Trouble("InvalidParameter", "input.file_urls must not hold more than 1 urls", 400)
 
 
 class AfterWork(Enum):
@@ -96,6 +97,9 @@ class FakeProvider:
     submits: list[FakeTask] = field(default_factory=list)
     strangers: list[FakeTask] = field(default_factory=list)
     page_size: int = 100
+    most_files: int = 100
+    too_many: Trouble = TOO_MANY
+    """What a submit of more files than that is refused with."""
     now_ms: Callable[[], int] = lambda: 0
     vendor_ahead_ms: int = 0
     offset_ms: int | None = None
@@ -118,6 +122,8 @@ class FakeProvider:
         if isinstance(fault, Refused | Lost | NotSent):
             await self.submit_gate.wait()
             return fault
+        if len(file_urls) > self.most_files:
+            return Refused(self.too_many)
         task = self._make(model, tuple(file_urls), dict(options))
         await self.submit_gate.wait()
         if fault is AfterWork.LOSE_ANSWER:

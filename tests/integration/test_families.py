@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from sandbox.simulator import Fault, SimulatorConfig
-from service.contract.models import MODELS, VIRGINIA
+from service.contract.models import MODELS
+from service.contract.regions import VIRGINIA
 from tests.integration.stack import Outcome, Stack
 
 pytestmark = pytest.mark.parametrize("broker_name", ["embedded"])

@@ -92,6 +92,9 @@ def _key_is_additive(key: str, old: dict[str, Any], new: dict[str, Any], is_inpu
         return now <= was if is_input else was <= now
     if key == "enum" and is_input and key in old:
         return set(old[key]) <= set(new.get(key, old[key]))
+    if key == "anyOf" and is_input and key in old and key in new:
+        # In whatever order: what was accepted still is.
+        return all(any(is_additive(a, b, is_input=True) for b in new[key]) for a in old[key])
     if key in {"anyOf", "allOf"} and key in old and key in new:
         # More alternatives accept more; the conditions of a further model family concern only its models.
         may_grow = is_input
@@ -161,7 +164,7 @@ Change = Callable[[dict[str, Any], dict[str, Any], dict[str, Any]], object]
         (lambda s, p, b: b["enum"].clear(), False, False),
         (lambda s, p, b: b["anyOf"].append({"type": "integer"}), False, True),
         (lambda s, p, b: b["anyOf"].pop(), False, False),
-        (lambda s, p, b: b["anyOf"].reverse(), False, False),
+        (lambda s, p, b: b["anyOf"].reverse(), False, True),
         (lambda s, p, b: s.update(additionalProperties=False), False, False),
     ],
 )

@@ -51,7 +51,7 @@ async def two_files(account: Account) -> Answers:
     urls = [account.samples.female, account.samples.male + ECHOED]
     view = await account.ended(urls)
     if isinstance(view, Trouble):
-        yield q.TWO_FILES, Seen("refused", called(view))
+        yield q.TWO_FILES, Seen("refused", f"{called(view)}: {view.message}")
         urls = urls[1:]
         view = await account.ended(urls)
     else:
@@ -149,6 +149,16 @@ async def one_result(account: Account) -> Answers:
         yield q.ONE_RESULT, Seen(called(trouble) if trouble else "nowhere")
     else:
         yield q.ONE_RESULT, Seen(next((key for key in ("result", "results") if key in output), "nowhere"))
+
+
+async def tokens(account: Account) -> Answers:
+    """The model whose tasks are billed by tokens."""
+    view = await account.ended([account.samples.female], model="qwen-audio-3.1-asr-flash-filetrans")
+    if isinstance(view, Trouble):
+        yield q.TASK_TOKENS, Seen(called(view))
+    else:
+        usage = part(account.provider.document(), "usage")
+        yield q.TASK_TOKENS, Seen(", ".join(f"usage.{name}" for name in sorted(usage)) or "nowhere")
 
 
 async def _outcome(account: Account, view: TaskView | Trouble) -> Seen:

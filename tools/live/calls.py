@@ -11,13 +11,15 @@ from tools.live.account import Account, called, refusal
 from tools.live.asking import Answers
 from tools.live.questions import Seen
 
+SHORT = "fun-asr-flash-2026-06-15"
+
 
 async def short_audio(account: Account) -> Answers:
     """A short model with the options of its own."""
-    answer = await account.provider.submit("fun-asr-flash", [account.samples.female], {"sample_rate": 16000})
+    answer = await account.provider.submit(SHORT, [account.samples.female], {"sample_rate": 16000})
     if not isinstance(answer, Answered):
         yield q.SAMPLE_RATE, Seen(q.NO, called(refusal(answer)))
-        answer = await account.provider.submit("fun-asr-flash", [account.samples.female], {})
+        answer = await account.provider.submit(SHORT, [account.samples.female], {})
     else:
         yield q.SAMPLE_RATE, Seen(q.YES)
     if not isinstance(answer, Answered):
@@ -25,6 +27,18 @@ async def short_audio(account: Account) -> Answers:
     output = part(account.provider.document(), "output")
     nested = "output.output" if "sentence" in part(output, "output") else "nowhere"
     yield q.NESTING, Seen("output" if "sentence" in output else nested)
+
+
+async def speakers(account: Account) -> Answers:
+    """A short model that tells speakers apart and is billed by tokens."""
+    told = {"speaker_diarization_enabled": True}
+    answer = await account.provider.submit("qwen-audio-3.1-asr-flash", [account.samples.female], told)
+    if not isinstance(answer, Answered):
+        yield q.SHORT_TOKENS, Seen(q.NO, called(refusal(answer)))
+        return
+    yield q.SHORT_TOKENS, Seen(q.YES if answer.bill.output_tokens is not None else q.NO)
+    output = part(account.provider.document(), "output")
+    yield q.SPEAKERS, Seen(next((key for key in ("sentences", "sentence") if key in output), "nowhere"))
 
 
 async def qwen(account: Account) -> Answers:

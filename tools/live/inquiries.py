@@ -69,7 +69,9 @@ INQUIRIES = (
         for question, options in _ODD_OPTIONS.items()
     ),
     Inquiry(asking.one_result, (q.ONE_RESULT,), 1, ("qwen3-asr-flash-filetrans",)),
-    Inquiry(calls.short_audio, (q.SAMPLE_RATE, q.NESTING), 1, ("fun-asr-flash",)),
+    Inquiry(asking.tokens, (q.TASK_TOKENS,), 1, ("qwen-audio-3.1-asr-flash-filetrans",)),
+    Inquiry(calls.short_audio, (q.SAMPLE_RATE, q.NESTING), 1, (calls.SHORT,)),
+    Inquiry(calls.speakers, (q.SHORT_TOKENS, q.SPEAKERS), 1, ("qwen-audio-3.1-asr-flash",)),
     Inquiry(calls.qwen, (q.SHORT_ANSWER, q.SILENCE), 2, ("qwen3-asr-flash",)),
     Inquiry(calls.omni, (q.OMNI_USAGE,), 1, ("qwen3.5-omni-flash",)),
 )

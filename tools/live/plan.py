@@ -6,18 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from service.contract.models import BEIJING, SINGAPORE, VIRGINIA
+from service.contract.regions import REGIONS, SINGAPORE
 from service.errors import ConfigError
 from service.provider.dashscope import DashScopeConfig
-from service.settings.environment import read_secret
+from service.settings import load
+from service.settings.environment import read_secret, variable
 from tools.live.account import Samples
 from tools.live.inquiries import INQUIRIES
 
-HOSTS = {
-    SINGAPORE: "dashscope-intl.aliyuncs.com",
-    BEIJING: "dashscope.aliyuncs.com",
-    VIRGINIA: "dashscope-us.aliyuncs.com",
-}
 _WEB = "https://dashscope.oss-cn-beijing.aliyuncs.com/samples/audio/"
 SAMPLES = Samples(
     f"{_WEB}hello_world_female2.wav", f"{_WEB}hello_world_male2.wav", f"{_WEB}scribe_no_such_file.wav"
@@ -46,16 +42,21 @@ class Plan:
 def read_plan(environ: Mapping[str, str]) -> Plan:
     """The plan; raises `ConfigError` with a sentence."""
     given = {
-        name: environ.get(name, "").strip() for name in ("KEY_FILE", "BASE_URL", "REGION", "OUT", "CONFIRM")
+        name: environ.get(name, "").strip()
+        for name in ("KEY_FILE", "BASE_URL", "REGION", "WORKSPACE", "OUT", "CONFIRM")
     }
     key = read_secret(Path(given["KEY_FILE"]) if given["KEY_FILE"] else None, "KEY_FILE")
     if key is None:
         raise ConfigError("name the file that holds the key: KEY_FILE=path")
     region = given["REGION"] or SINGAPORE
-    if region not in HOSTS:
-        raise ConfigError(f"REGION is one of {', '.join(HOSTS)}")
-    base_url = given["BASE_URL"] or f"https://{HOSTS[region]}/api/v1"
-    config = DashScopeConfig(base_url, key, answer_timeout_seconds=CALL_SECONDS)
+    if region not in REGIONS:
+        raise ConfigError(f"REGION is one of {', '.join(REGIONS)}")
+    place = {"base_url": given["BASE_URL"]} if given["BASE_URL"] else {"region": region}
+    asked = {**place, "workspace": given["WORKSPACE"]}
+    provider = load({variable("provider", name): value for name, value in asked.items()}).provider
+    config = DashScopeConfig(
+        provider.url, key, provider.workspace_header, answer_timeout_seconds=CALL_SECONDS
+    )
     out = Path(given["OUT"]) if given["OUT"] else None
     return Plan(config, region, out, given["CONFIRM"] == "yes")
 

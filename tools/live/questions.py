@@ -57,7 +57,10 @@ class Question:
 YES, NO = "yes", "no"
 
 TWO_FILES = Question(
-    "1.1", "Does one submit of fun-asr take two URLs? (If not: SCRIBE_REQUESTS__FILES_PER_TASK=1.)", (YES,)
+    "1.1",
+    "Does one submit of fun-asr take two URLs? (If so, SCRIBE_REQUESTS__FILES_PER_TASK may be set.)",
+    ("refused",),
+    (YES,),
 )
 ALL_FAILED = Question(
     "1.2",
@@ -76,7 +79,9 @@ BAD_MODEL = Question(
     "1.8", "What is said of a model that does not exist?", ("400 InvalidParameter",), ("404 ModelNotFound",)
 )
 LIST_KEY = Question("1.9", "Under which key are the list's rows?", ("data",), ("tasks",))
-NESTING = Question("1.10", "Where is the sentence of fun-asr-flash?", ("output",), ("output.output",))
+NESTING = Question(
+    "1.10", "Where is the sentence of fun-asr-flash-2026-06-15?", ("output",), ("output.output",)
+)
 DATA_URL = Question("1.11", "What becomes of a data: URL in a file task?", ("refused",), ("the file fails",))
 RATE_HEADERS = Question("2.1", "Which headers speak of rates or retries?", ("none",))
 PAGE_SIZE = Question("2.3", "How large is a page of the list when 100 are asked for?", ("100",), ("smaller",))
@@ -98,5 +103,10 @@ RESULT_FILE = Question("-", "Does the result of fun-asr read as a transcript?", 
 USAGE = Question("-", "Where does fun-asr say what it billed?", ("usage.duration",), ("elsewhere",))
 ONE_RESULT = Question("-", "Where is the result of qwen3-asr-flash-filetrans?", ("result",), ("results",))
 SHORT_ANSWER = Question("-", "Does qwen3-asr-flash answer with text and usage.seconds?", (YES,))
-SAMPLE_RATE = Question("-", "Does fun-asr-flash take sample_rate as a number, not a text?", (YES,))
+SAMPLE_RATE = Question("-", "Does fun-asr-flash-2026-06-15 take sample_rate as a text?", (YES,))
+TASK_TOKENS = Question("-", "Where does qwen-audio-3.1-asr-flash-filetrans tell its bill?")
+SHORT_TOKENS = Question("-", "Does qwen-audio-3.1-asr-flash answer with its tokens?", (YES,))
+SPEAKERS = Question(
+    "-", "Where are the speakers of qwen-audio-3.1-asr-flash?", ("sentences",), ("sentence", "nowhere")
+)
 HOTWORD_LISTS = Question("-", "Does the key list the account's hotword lists?", (YES,))

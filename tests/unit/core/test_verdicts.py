@@ -88,6 +88,16 @@ HTTP_CODES = [
     "ServiceUnavailable",
     "ModelUnavailable",
     "NOT AUTHORIZED",
+    "BudgetLimitExceeded",
+    "isv.OUT_OF_SERVICE",
+    "Throttling.ServiceOverloaded",
+    "Throttling.ResourceExhausted",
+    "ResourceExhausted",
+    "Endpoint.AccessDenied",
+    "IPInfringementSuspect",
+    "CustomRoleBlocked",
+    "FaqRuleBlocked",
+    "Contain.Forbidden.Label.Error",
 ]
 """Every code of the vendor's HTTP-level table (provider API, section 7.2)."""
 
@@ -129,10 +139,12 @@ ACCOUNT_CODES = [
     "PrepaidBillOverdue",
     "PostpaidBillOverdue",
     "NOT AUTHORIZED",
+    "BudgetLimitExceeded",
+    "isv.OUT_OF_SERVICE",
 ]
 
 THROTTLING_CODES = [
-    code for code in TABLE if code.startswith(("Throttling", "Limit", "limit", "insufficient"))
+    code for code in TABLE if code.startswith(("Throttling", "Limit", "limit", "insufficient", "Resource"))
 ]
 
 
@@ -171,7 +183,13 @@ def test_throttling_is_tried_again_until_the_deadline(code: str) -> None:
         ("ModelNotFound", 404, Action.FAIL, FailureCode.SUBMIT_REJECTED),
         ("AccessDenied", 403, Action.FAIL, FailureCode.SUBMIT_REJECTED),
         ("Model.AccessDenied", 403, Action.FAIL, FailureCode.SUBMIT_REJECTED),
+        ("Endpoint.AccessDenied", 403, Action.FAIL, FailureCode.SUBMIT_REJECTED),
         ("DataInspectionFailed", 400, Action.FAIL, FailureCode.CONTENT_REJECTED),
+        ("IPInfringementSuspect", 400, Action.FAIL, FailureCode.CONTENT_REJECTED),
+        ("CustomRoleBlocked", 400, Action.FAIL, FailureCode.CONTENT_REJECTED),
+        ("FaqRuleBlocked", 400, Action.FAIL, FailureCode.CONTENT_REJECTED),
+        ("Contain.Forbidden.Label.Error", 400, Action.FAIL, FailureCode.CONTENT_REJECTED),
+        ("InternalError.DataInspection", 500, Action.RETRY, FailureCode.PROVIDER_ERROR),
         ("InternalError", 500, Action.RETRY, FailureCode.PROVIDER_ERROR),
         ("InternalError.Timeout", 500, Action.FAIL, FailureCode.SUBMIT_UNCERTAIN),
         ("ServiceUnavailable", 503, Action.RETRY, FailureCode.PROVIDER_ERROR),

@@ -31,6 +31,7 @@ from service.pipeline.brake import Brake
 from service.pipeline.budgets import Budgets
 from service.pipeline.collect import CollectStage
 from service.pipeline.expire import expire, reason
+from service.pipeline.file_limits import FileLimits
 from service.pipeline.gate import Gate
 from service.pipeline.hold import Hold
 from service.pipeline.lists import ListFinder
@@ -257,7 +258,7 @@ class World:
     """The stages and their surroundings; `shard` makes shards that run, `run` the stages' loops."""
 
     limits: Limits = field(default_factory=Limits)
-    admission: AdmissionRules = field(default_factory=AdmissionRules)
+    admission: AdmissionRules = field(default_factory=lambda: AdmissionRules(files_per_task=100))
     clock: FakeClock = field(default_factory=FakeClock)
     provider: FakeProvider = field(default_factory=FakeProvider)
     broker: MemoryBroker = field(default_factory=MemoryBroker)
@@ -286,7 +287,8 @@ class World:
         self.vocabularies = FakeVocabularies(self.clock.now_ms)
         finder = ListFinder(self.vocabularies, self.clock, self.hold, self.provider.clock_offset_ms)
         self.vocabulary = VocabularyStage(finder, self.clock, self.hold)
-        desk = Desk(self.provider, self.fence, self.spawn, self.vocabulary, limits.posts)
+        self.files = FileLimits()
+        desk = Desk(self.provider, self.fence, self.spawn, self.vocabulary, limits.posts, self.files)
         self.submit = SubmitStage(desk, self.clock, self.gate)
         lookout = Lookout(
             self.provider, self.budgets, self.hold, self.spawn, limits.queries, self.seen.cancel_dropped

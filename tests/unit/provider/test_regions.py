@@ -38,7 +38,7 @@ def test_any_other_answer_stays_as_it_is(answer: SubmitAnswer) -> None:
             "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
         ),
         ("https://gateway.example/vendor/api/v1", "https://gateway.example/vendor/compatible-mode/v1"),
-        ("http://127.0.0.1:8000/odd", "http://127.0.0.1:8000/compatible-mode/v1"),
+        ("http://127.0.0.1:8000/api/v1", "http://127.0.0.1:8000/compatible-mode/v1"),
     ],
 )
 def test_the_compatible_api_lies_beside_the_native_one(base: str, expected: str) -> None:

@@ -20,7 +20,7 @@ def test_the_limits_are_those_of_each_region() -> None:
     assert (beijing["paraformer-v2"], beijing["paraformer-8k-v1"], beijing["paraformer-v1"]) == (
         1200,
         600,
-        None,
+        600,
     )
 
 

@@ -1,0 +1,68 @@
+"""The provider's base URL as an operator may give it: where the API begins, and never a key in the clear.
+
+Never repeats more of a wrong value than its host and what comes before a path that the vendor documents.
+"""
+
+import ipaddress
+import re
+from collections.abc import Collection
+from typing import Annotated
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import AfterValidator
+
+from service.contract.regions import API_PATH
+from service.settings.environment import Text
+
+_OTHER_API = re.compile(r"(?P<before>.*?)(/api/v1|/compatible-mode(/v1)?|/api-openai(/v1)?)(/.*)?")
+"""A longer path than ours, or another of the vendor's APIs on the same host."""
+
+
+def _base_url(url: str) -> str:
+    parts = _parts(url)
+    if parts is None:
+        raise ValueError("must be an http or https URL without user, password, query and fragment")
+    if not parts.path.rstrip("/").endswith(API_PATH):
+        known = _OTHER_API.fullmatch(parts.path)
+        right = f"{parts.scheme}://{parts.netloc}{known['before'] if known else ''}{API_PATH}"
+        raise ValueError(f"must end in {API_PATH}: {right}")
+    return url.rstrip("/")
+
+
+def _parts(url: str) -> SplitResult | None:
+    """The URL's parts, None where it has too many, or too few, or is none."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0
+    is_odd = "@" in parts.netloc or "?" in url or "#" in url or not re.fullmatch(r"[!-~]+", url)
+    return parts if is_url and not is_odd else None
+
+
+BaseUrl = Annotated[Text, AfterValidator(_base_url)]
+
+
+def is_in_the_clear(base_url: str, plain_http_hosts: Collection[str]) -> bool:
+    """Whether a key would cross a network unencrypted that nobody has called safe.
+
+    Plain HTTP is for addresses that the public internet does not carry, for this machine, and for the hosts
+    that the operator names.
+    """
+    parts = urlsplit(base_url)
+    host = (parts.hostname or "").rstrip(".")
+    named = {each.strip("[]") for each in plain_http_hosts}
+    return parts.scheme == "http" and host not in named and host != "localhost" and not _is_local(host)
+
+
+def _is_local(host: str) -> bool:
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.teredo is not None or ip.sixtofour is not None:
+            return False  # they carry an IPv4 address across the internet
+        ip = ip.ipv4_mapped or ip
+    return not ip.is_global and not ip.is_multicast
