@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
@@ -23,6 +24,8 @@ from tests.hostile.values import (
 RESULT = "result"
 ALWAYS = 10**9
 TTL_SECONDS = 120
+SHARED = 40
+"""Answers that are about many files are harmed at the beginning only: one void page makes a reading void."""
 SHORT_TTL_SECONDS = 12
 _CASE = re.compile(rb"case=(\d+)x")
 
@@ -89,20 +92,15 @@ class HostileAnswer:
             "ttl_seconds": self.rule.ttl_seconds,
         }
 
-    def harm(self, answer: HttpAnswer) -> None:
-        """Harm the next answer, if it is still one of those to be harmed; the same for the same seed."""
-        if self.left > 0:
-            self.left -= 1
-            self.rule.harm(Random(f"{self.seed}:{self.left}"), answer)
-
 
 MODELS = {
-    **dict.fromkeys(("submit", "query", "result"), "fun-asr"),
+    **dict.fromkeys(("submit", "query", "result", "hotwords"), "fun-asr"),
     "call": "qwen3-asr-flash",
     "short": "fun-asr-flash-2026-06-15",
     "stream": "qwen3.5-omni-flash",
 }
 """The model whose calls bring answers of each source."""
+SOURCES = ("submit", "query", "result", "hotwords", "list", "call", "short", "stream")
 
 
 @dataclass
@@ -111,13 +109,15 @@ class Answers:
 
     rng: Random
     drawn: list[HostileAnswer] = field(default_factory=list)
-    lists_left: int = 40
-    """Pages of the account's list that are still to be harmed."""
+    harmed: Counter[str] = field(default_factory=Counter)
+    """How many answers of each source were harmed."""
+    seen: Counter[str] = field(default_factory=Counter)
+    """How many answers that are about many files there were."""
 
     def draw(self) -> HostileAnswer:
         """The next file."""
         number = len(self.drawn)
-        weights = [1 if rule.source == "submit" else 4 for rule in RULES]
+        weights = [1 if rule.source in ("submit", "hotwords") else 4 for rule in RULES]
         rule = RULES[number] if number < len(RULES) else self.rng.choices(RULES, weights)[0]
         self.drawn.append(HostileAnswer(number, rule, f"{self.rng.random()}", rule.times))
         return self.drawn[-1]
@@ -127,13 +127,20 @@ class Answers:
         found = _CASE.search(body)
         return self.drawn[int(found[1])] if found else None
 
-    def harm_list(self, answer: HttpAnswer) -> None:
-        """Harm a page of the list, one in two as long as some are left to be harmed."""
-        if self.lists_left > 0:
-            self.lists_left -= 1
-            if self.lists_left % 2:
-                rng = Random(f"list:{self.lists_left}")
-                rng.choice(_LIST_HARMS)(rng, answer)
+    def harm(self, case: HostileAnswer, answer: HttpAnswer) -> None:
+        """Harm an answer that is about one file, if it is still one of those to be harmed."""
+        if case.left > 0:
+            case.left -= 1
+            self.harmed[case.rule.source] += 1
+            case.rule.harm(Random(f"{case.seed}:{case.left}"), answer)
+
+    def harm_shared(self, source: str, answer: HttpAnswer) -> None:
+        """Harm an answer that is about many files, each second one of the first `SHARED`."""
+        self.seen[source] += 1
+        if self.seen[source] <= SHARED and self.seen[source] % 2:
+            self.harmed[source] += 1
+            rng = Random(f"{source}:{self.seen[source]}")
+            rng.choice(_SHARED_HARMS)(rng, answer)
 
 
 # -- harms --
@@ -171,6 +178,10 @@ def _deep(rng: Random, answer: HttpAnswer) -> None:
 
 def _garbage(rng: Random, answer: HttpAnswer) -> None:
     answer.body = garbage(rng, answer.body)
+
+
+def _none(_rng: Random, _answer: HttpAnswer) -> None:
+    """What is harmed is shared with other files."""
 
 
 def _page(_rng: Random, answer: HttpAnswer) -> None:
@@ -311,6 +322,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("task: usage of another kind", "query", _put(_ANY, _at("usage")), _OK),
     Rule("task: odd headers", "query", _odd_headers, _OK),
+    Rule("hotwords: any answer", "hotwords", _none, _OK, options={"hotwords": [{"text": "etcd"}]}),
     Rule("submit: an answer that is a gateway's", "submit", _page, _OK, times=1),
     Rule("submit: an answer that is garbage", "submit", _garbage, _OK, times=1),
     Rule("submit: an unknown field", "submit", _put(_ANY, _unknown), _OK),
@@ -357,7 +369,7 @@ RULES: tuple[Rule, ...] = (
     ),
 )
 
-_LIST_HARMS: tuple[Harm, ...] = (
+_SHARED_HARMS: tuple[Harm, ...] = (
     _garbage,
     _page,
     _refusal,

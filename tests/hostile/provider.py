@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sandbox.simulator.routes import CHAT_PATH, GENERATION_PATH, SUBMIT_PATH
+from sandbox.simulator.routes import CHAT_PATH, GENERATION_PATH, HOTWORDS_PATH, SUBMIT_PATH
 from tests.hostile.answers import Answers, HostileAnswer, HttpAnswer
 
 _LIST = re.compile(r"/api/v1/tasks/?")
@@ -41,12 +41,13 @@ class HostileProvider:
         await send({"type": "http.response.body", "body": answer.body})
 
     def _harm(self, path: str, body: bytes, answer: HttpAnswer) -> None:
-        if _LIST.fullmatch(path):
-            self.answers.harm_list(answer)
+        shared = "list" if _LIST.fullmatch(path) else "hotwords" if path == HOTWORDS_PATH else None
+        if shared:
+            self.answers.harm_shared(shared, answer)
             return
         case, source = self._case(path, body, answer)
         if case is not None and source == ("call" if path in _CALLS else case.rule.source):
-            case.harm(answer)
+            self.answers.harm(case, answer)
 
     def _case(self, path: str, body: bytes, answer: HttpAnswer) -> tuple[HostileAnswer | None, str]:
         """The file that the call is about, and what kind of answer it gets."""

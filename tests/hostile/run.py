@@ -17,7 +17,7 @@ from aiokafka.structs import ConsumerRecord, RecordMetadata
 from sandbox.simulator import Simulator, SimulatorConfig, serve
 from sandbox.simulator.models import FILE_MODELS
 from tests.brokers import create_topics
-from tests.hostile.answers import RESULT, Answers, HostileAnswer
+from tests.hostile.answers import RESULT, SOURCES, Answers, HostileAnswer
 from tests.hostile.provider import HostileProvider
 from tests.hostile.records import HostileRecord, Records
 from tests.integration.stack import ROLES, Scribe, Stack, settings_for, standing
@@ -198,6 +198,9 @@ class _Run:
         self.report.complaints += [f"{id_}: nobody asked for it ({came})" for id_, came in self.came.items()]
         await self._judge_process()
         self._judge_bills(sim)
+        unharmed = {*SOURCES} - self.answers.harmed.keys()
+        if unharmed:
+            self.report.complaints.append(f"no answer was harmed of {sorted(unharmed)}")
         return self.report
 
     def _judge(self, id_: str, expected: HostileRecord | HostileAnswer, came: Sequence[Came]) -> None:
