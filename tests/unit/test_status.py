@@ -41,3 +41,9 @@ def test_a_signed_url_or_a_key_in_a_detail_does_not_come_out() -> None:
     detail = "fetching https://h/x?Signature=canary with sk-canary12345"
     status = Status("1", "m", shards=(ShardStatus(0, "refused", detail=detail),))
     assert b"canary" not in status.to_json()
+
+
+def test_a_time_that_is_none_keeps_no_status_from_being_shown() -> None:
+    for since_ms in (-62_135_596_800_001, 253_402_300_800_000, 2**63):
+        status = Status(version="1", member="m", hold=HoldStatus("Arrearage", since_ms=since_ms))
+        assert json.loads(status.to_json())["hold"]["since"] == "unknown"
