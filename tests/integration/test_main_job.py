@@ -180,7 +180,7 @@ async def test_a_repeated_request_is_done_once_and_told_how_to_be_done_again(sta
         '1 succeeded, 0 failed. To do it again, and be billed again, publish it with "replay": 1'
         in (repeat["message"])
     )
-    assert cancel["message"].startswith("nothing is left to cancel: all of this request had ended by 20")
+    assert cancel["message"].startswith("nothing is left to cancel: the request ended at 20")
     assert (repeat["metadata"], repeat["model"], repeat["replay"]) == ({"try": 2}, "fun-asr", 0)
     assert {each["retryable"] for each in (repeat, cancel, conflict)} == {False}
     assert {each.id for each in outcomes if each.kind == "result"} == {"r-5/0/0", "r-5/1/0"}
