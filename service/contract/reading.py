@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import JsonValue, ValidationError
 from pydantic_core import to_json
 
-from service.contract import strict_json
+from service.contract import sniff, strict_json
 from service.contract.explain import explain
 from service.contract.options import read_options
 from service.contract.request import MAX_METADATA_BYTES, MAX_REPLAY, Action, Request
@@ -172,17 +172,28 @@ def _document(value: bytes | None, limit_bytes: int) -> tuple[JsonValue, bool]:
         text = value[_FRAME_BYTES if framed else 0 :].decode("utf-8-sig")
     except UnicodeDecodeError as error:
         where = f"the value is not UTF-8 (byte {error.start + (_FRAME_BYTES if framed else 0)})"
-        raise InvalidRecord(FailureCode.INVALID_ENCODING, where + _frame_note(framed)) from error
+        raise InvalidRecord(FailureCode.INVALID_ENCODING, where + _note(value)) from error
+    if not text or text.isspace():
+        empty = "the value is empty" if not value else "the value holds nothing"
+        raise InvalidRecord(FailureCode.INVALID_JSON, empty + (_note(value) if framed else ""))
     try:
         return strict_json.loads(text), framed
     except InvalidRecord as error:
-        raise InvalidRecord(error.code, error.message + _frame_note(framed)) from error
+        if sniff.wide_encoding(value):
+            message = "the value is not UTF-8" + _note(value)
+            raise InvalidRecord(FailureCode.INVALID_ENCODING, message) from error
+        raise InvalidRecord(error.code, error.message + _note(value)) from error
 
 
-def _frame_note(framed: bool) -> str:
+def _note(value: bytes) -> str:
+    """What the value, or what is behind a schema-registry prefix, looks like."""
+    framed = value.startswith(b"\x00") and not sniff.wide_encoding(value)
+    kind = sniff.looks_like(value[_FRAME_BYTES:] if framed else value)
+    seems = f"; it looks like {kind}" if kind else ""
     if not framed:
-        return ""
-    return "; it has a schema-registry prefix, and only JSON is read behind one, not Avro or Protobuf"
+        return seems
+    note = "; it has a schema-registry prefix, and only JSON is read behind one, not Avro or Protobuf"
+    return seems + note
 
 
 def _request(document: JsonValue) -> Request:

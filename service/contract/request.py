@@ -7,10 +7,8 @@ import re
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Self
-from urllib.parse import urlsplit
 
 from pydantic import (
-    AfterValidator,
     AwareDatetime,
     BaseModel,
     BeforeValidator,
@@ -25,25 +23,20 @@ from pydantic import (
 from pydantic_core import to_json
 
 from service.contract.explain import refusal
+from service.contract.file_url import FileUrl
 from service.contract.output import Output, OutputFormat
 
 MAX_FILES = 100
 MAX_REPLAY = 1_000_000
-MAX_URL_CHARS = 8_192
 MAX_OPTIONS_BYTES = 32 * 1024
 MAX_METADATA_BYTES = 8 * 1024
 MAX_TTL_SECONDS = 366 * 24 * 3600
-
-URL_PATTERN = r"^([hH][tT][tT][pP][sS]?|[oO][sS][sS])://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?([/?#][!-\[\]-~]*)?$"
-"""http, https or oss; a host without user or password; printable ASCII without spaces and backslashes."""
 
 RFC3339_PATTERN = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$"
 )
 """A zone is a must; numbers and dates without a time are not times."""
 
-_URL = re.compile(URL_PATTERN)
-_NOT_IN_A_URL = re.compile(r"[^!-~]|\\")
 _RFC3339 = re.compile(RFC3339_PATTERN)
 
 
@@ -52,28 +45,6 @@ class Action(StrEnum):
 
     TRANSCRIBE = "transcribe"
     CANCEL = "cancel"
-
-
-def _usable_url(url: str) -> str:
-    if len(url) > MAX_URL_CHARS:
-        raise refusal(f"has {len(url)} characters; a URL may have {MAX_URL_CHARS}")
-    if _URL.fullmatch(url):
-        return url
-    raise refusal(_url_fault(url))
-
-
-def _url_fault(url: str) -> str:
-    if _NOT_IN_A_URL.search(url):
-        return "must be percent-encoded: it has a space, a backslash, a control or a non-ASCII character"
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "is not a valid URL"
-    if parts.scheme not in {"http", "https", "oss"}:
-        return "must be an http, https or oss URL"
-    if "@" in parts.netloc:
-        return "must not have a user or password in it"
-    return "is not a valid URL" if parts.hostname else "has no host"
 
 
 def _rfc3339(value: object) -> object:
@@ -87,11 +58,6 @@ def _rfc3339(value: object) -> object:
         raise refusal("is not a time that exists") from error
 
 
-FileUrl = Annotated[
-    str,
-    AfterValidator(_usable_url),
-    WithJsonSchema({"type": "string", "maxLength": MAX_URL_CHARS, "pattern": URL_PATTERN}),
-]
 Deadline = Annotated[
     AwareDatetime,
     BeforeValidator(_rfc3339),

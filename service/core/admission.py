@@ -103,7 +103,7 @@ def _answer(shard: Shard, record: Record, request: Request, tally: Tally, moment
     if not may_answer(tally, request.action, moment.now_ms):
         return Admission(Admitted.DUPLICATE, Change(), repeats=_key(request))
     refused = _refuse(shard, record, already_finished(request, tally, shard.tallies), moment)
-    tally.answered_ms[request.action] = moment.now_ms
+    tally.answered_ms = {**(tally.answered_ms or {}), request.action: moment.now_ms}
     return replace(refused, word=Admitted.FINISHED, repeats=_key(request))
 
 

@@ -18,13 +18,13 @@ MOST_LOOKED_AT = 1_000
 
 def may_answer(tally: Tally, action: Action, now_ms: int) -> bool:
     """Whether the last answer to such a record is long ago; a clock that was set back counts as long."""
-    last_ms = tally.answered_ms.get(action)
+    last_ms = (tally.answered_ms or {}).get(action)
     return last_ms is None or not 0 <= now_ms - last_ms < ANSWER_EVERY_MS
 
 
 def already_finished(request: Request, tally: Tally, known: Container[tuple[str, int]]) -> InvalidRecord:
     """The refusal that says what came of the request, and how to have it done again."""
-    ended = f"all of this request had ended by {_when(tally)}: {_what(tally)}"
+    ended = f"the request ended at {_when(tally)}: {_what(tally)}"
     if request.action is Action.CANCEL:
         message = f"nothing is left to cancel: {ended}"
     else:

@@ -20,8 +20,8 @@ class Tally:
     """Where the record lies that opened it: read again after a crash, it is no repeat."""
     ended: dict[int, Marker] = field(default_factory=dict)
     open: set[int] = field(default_factory=set)
-    answered_ms: dict[Action, int] = field(default_factory=dict)
-    """When a repeat, or a cancel, was last told that the request has ended."""
+    answered_ms: dict[Action, int] | None = None
+    """When a repeat, or a cancel, was last told that the request has ended; most never are."""
 
     @property
     def is_complete(self) -> bool:
@@ -54,4 +54,4 @@ class Tally:
 
     def copy(self) -> "Tally":
         """One that goes its own way."""
-        return replace(self, ended=dict(self.ended), open=set(self.open), answered_ms=dict(self.answered_ms))
+        return replace(self, ended=dict(self.ended), open=set(self.open))

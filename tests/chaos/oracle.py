@@ -13,6 +13,7 @@ from service.core.entry import CURSOR_KEY, decode
 from tests.chaos.load import File
 
 Mode = Literal["at_least_once", "exactly_once"]
+ALREADY_FINISHED = "already_finished"
 SPAN_SECONDS = 5.0
 """Over this span a rate is counted: calls that a busy machine delivers in a bunch do not decide."""
 
@@ -120,7 +121,7 @@ def judge(evidence: Evidence, rules: Rules) -> Verdict:
         outcomes=len(by_id),
         lost=[f"N1: nothing came of {file.id}" for file in evidence.files if file.id not in by_id],
         duplicates=list(_duplicates(by_id, rules.mode)),
-        wrong=list(_wrong(evidence.files, by_id)),
+        wrong=list(_wrong(evidence, by_id)),
         billed=list(_billed_twice(evidence.billed_urls, rules.resubmissions)),
         quota=list(_too_fast(evidence.calls, rules)),
         cursor=list(judge_cursor(evidence)),
@@ -139,16 +140,30 @@ def _duplicates(by_id: Mapping[str, Sequence[Delivery]], mode: Mode) -> Iterator
             yield f"N1: a read_committed reader sees {identity} {len(found)} times"
 
 
-def _wrong(files: Sequence[File], by_id: Mapping[str, Sequence[Delivery]]) -> Iterator[str]:
-    texts = {file.id: file.text for file in files}
+def _wrong(evidence: Evidence, by_id: Mapping[str, Sequence[Delivery]]) -> Iterator[str]:
+    texts = {file.id: file.text for file in evidence.files}
+    repeats = _repeats(evidence.asked)
     for identity in by_id.keys() - texts.keys():
-        yield f"N1: nobody asked for {identity}"
+        is_answer = {delivery.code for delivery in by_id[identity]} == {ALREADY_FINISHED}
+        if not is_answer or identity.partition("/")[2] not in repeats:
+            yield f"N1: nobody asked for {identity}"
     for identity, text in texts.items():
         for delivery in by_id.get(identity, ()):
             if delivery.code:
                 yield f"{identity} failed: {delivery.code}"
             elif delivery.text != text:
                 yield f"{identity} has another file's text: {delivery.text!r}"
+
+
+def _repeats(asked: Iterable[Asked]) -> set[str]:
+    """Where the records lie that ask for a request once more."""
+    seen: set[tuple[str, ...]] = set()
+    repeats = set()
+    for record in sorted(asked, key=lambda each: (each.partition, each.offset)):
+        if record.keys in seen:
+            repeats.add(f"{record.partition}/{record.offset}")
+        seen.add(record.keys)
+    return repeats
 
 
 def _billed_twice(urls: Sequence[str], allowed: int) -> Iterator[str]:

@@ -77,6 +77,14 @@ def test_an_outcome_that_nobody_asked_for_is_wrong() -> None:
     assert counts(judge(evidence, Rules())) == {"wrong": 1}
 
 
+def test_only_a_record_that_asks_once_more_may_be_told_that_it_has_ended() -> None:
+    again = Asked(0, 1, (FIRST.id, SECOND.id))
+    for offset, wrong in ((1, {}), (0, {"wrong": 1}), (2, {"wrong": 1})):
+        told = Delivery(f"requests/0/{offset}", "already_finished", "")
+        evidence = replace(CLEAN, asked=[*CLEAN.asked, again], deliveries=[*CLEAN.deliveries, told])
+        assert counts(judge(evidence, Rules())) == wrong
+
+
 def test_each_bill_beyond_the_first_and_what_is_allowed_counts() -> None:
     evidence = replace(CLEAN, billed_urls=[FIRST.url, FIRST.url, FIRST.url, SECOND.url])
     assert counts(judge(evidence, Rules())) == {"billed": 2}

@@ -123,6 +123,7 @@ async def test_odd_but_good_records_are_served(stack: Stack) -> None:
     assert outcomes["header"].kind == "result"
     assert outcomes["header"].headers["traceparent"].encode("latin-1") == b"\xff\xfe"
     assert outcomes["late"].body["code"] == "deadline_exceeded"
+    assert outcomes["late"].body["retryable"] is False
     assert len(stack.sim.ledger().submits) == 2
 
 

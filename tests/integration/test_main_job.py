@@ -156,23 +156,45 @@ async def test_the_same_url_twice_goes_into_two_tasks(stack: Stack) -> None:
     assert sorted(len(each) for each in urls) == [1, 2]
 
 
-@pytest.mark.parametrize("broker_name", ["embedded"])
-async def test_a_repeated_request_is_done_once_and_another_with_its_id_is_a_conflict(stack: Stack) -> None:
-    await stack.start()
+async def test_a_repeated_request_is_done_once_and_told_how_to_be_done_again(stack: Stack) -> None:
+    """The repeat, a cancel and other work get one record each; the advice of the first leads to a result."""
+    scribe = await stack.start()
     await stack.publish(request("r-5", HELLO))
     await stack.outcomes(1)
+    # The outcome may be read before the service has heard that it is durable.
+    await stack.until(lambda: "job_finished" in stack.logs())
+    await stack.publish(request("r-5", HELLO, metadata={"try": 2}))
     await stack.publish(request("r-5", HELLO))
+    await stack.publish({"request_id": "r-5", "action": "cancel"})
     await stack.publish(request("r-5", OTHER))
     await stack.publish(request("r-5", HELLO, replay=1))
-    outcomes = await stack.outcomes(3)
-    assert sorted(
-        (each.kind, each.body["code"] if each.kind == "failure" else each.id) for each in outcomes
-    ) == [
-        ("failure", "request_id_conflict"),
-        ("result", "r-5/0/0"),
-        ("result", "r-5/1/0"),
+    outcomes = await stack.outcomes(5)
+    failures = [each for each in outcomes if each.kind == "failure"]
+    assert [each.body["code"] for each in sorted(failures, key=_offset)] == [
+        "already_finished",
+        "already_finished",
+        "request_id_conflict",
     ]
+    repeat, cancel, conflict = (each.body for each in sorted(failures, key=_offset))
+    assert (
+        '1 succeeded, 0 failed. To do it again, and be billed again, publish it with "replay": 1'
+        in (repeat["message"])
+    )
+    assert cancel["message"].startswith("nothing is left to cancel: the request ended at 20")
+    assert (repeat["metadata"], repeat["model"], repeat["replay"]) == ({"try": 2}, "fun-asr", 0)
+    assert {each["retryable"] for each in (repeat, cancel, conflict)} == {False}
+    assert {each.id for each in outcomes if each.kind == "result"} == {"r-5/0/0", "r-5/1/0"}
     assert len(stack.sim.ledger().submits) == 2
+    assert await scribe.counted("scribe_request_records_total") == {
+        "accepted": 2,
+        "already_finished": 2,
+        "duplicate": 1,
+        "refused": 1,
+    }
+
+
+def _offset(outcome: Outcome) -> int:
+    return int(outcome.body["origin"]["offset"])
 
 
 @pytest.mark.parametrize("broker_name", ["embedded"])

@@ -162,6 +162,39 @@ def test_the_same_url_may_stand_twice() -> None:
     assert read(encoded(file_urls=[URL, URL])).request.file_urls == (URL, URL)
 
 
+def test_a_refusal_keeps_what_could_be_read_of_the_record() -> None:
+    bad = refused(encoded(replay=3, metadata={"n": [1]}, priority=1))
+    assert (bad.request_id, bad.replay, bad.model, bad.metadata) == ("call-17", 3, "fun-asr", {"n": [1]})
+    large = refused(encoded(replay=3, metadata={"n": 1}, options={"x": "y" * 600_000}))
+    assert (large.code, large.replay, large.metadata) == (FailureCode.REQUEST_TOO_LARGE, 3, {"n": 1})
+
+
+@pytest.mark.parametrize(
+    ("fields", "kept"),
+    [
+        ({"replay": -1}, "replay"),
+        ({"replay": True}, "replay"),
+        ({"replay": 1_000_001}, "replay"),
+        ({"replay": 1.0}, "replay"),
+        ({"replay": "1"}, "replay"),
+        ({"model": 3}, "model"),
+        ({"model": "a b"}, "model"),
+        ({"model": "x" * 201}, "model"),
+        ({"model": "sk-\u00fc"}, "model"),
+        ({"metadata": []}, "metadata"),
+        ({"metadata": "x"}, "metadata"),
+        ({"metadata": {}}, "metadata"),
+        ({"metadata": {"n": "x" * 8_200}}, "metadata"),
+        ({"request_id": "a/b"}, "request_id"),
+        ({"request_id": 7}, "request_id"),
+    ],
+)
+def test_a_refusal_repeats_no_field_that_a_request_could_not_have(
+    fields: dict[str, JsonValue], kept: str
+) -> None:
+    assert getattr(refused(encoded(**fields, unknown=1)), kept) is None
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -206,7 +239,6 @@ def test_a_null_value_is_refused() -> None:
 @pytest.mark.parametrize(
     ("value", "why"),
     [
-        (b"", "Expecting value (line 1, column 1)"),
         (b"hello", "Expecting value (line 1, column 1)"),
         (encoded()[:-1], "Expecting ',' delimiter"),
         (b'{"a":NaN}', "NaN is not a JSON number"),
@@ -302,7 +334,7 @@ BAD_FIELDS: list[tuple[dict[str, JsonValue], str]] = [
     ({"file_urls": [URL + "?" + "x" * 65_536]}, "`file_urls[0]` has 65574 characters; a URL may have 8192"),
     ({"file_urls": ["https:///a.wav?x=canary"]}, "`file_urls[0]` has no host"),
     ({"file_urls": ["https://"]}, "`file_urls[0]` has no host"),
-    ({"file_urls": ["https://h:99999999/a"]}, "`file_urls[0]` is not a valid URL"),
+    ({"file_urls": ["https://h:99999999/a"]}, "`file_urls[0]` has a port that is not between 1 and 65535"),
     ({"file_urls": ["https://[::1/a"]}, "`file_urls[0]` is not a valid URL"),
     ({"file_urls": ["https://h%41/a"]}, "`file_urls[0]` is not a valid URL"),
     ({"model": ""}, "`model` is required"),

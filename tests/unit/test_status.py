@@ -107,3 +107,9 @@ def test_a_signed_url_or_a_key_in_the_providers_words_does_not_come_out() -> Non
 def test_a_process_that_has_submitted_nothing_does_not_know_of_a_hold() -> None:
     shown = json.loads(Status("1", "m").to_json())
     assert (shown["hold"], shown["account_hold"]) == (None, "unknown")
+
+
+def test_a_time_that_is_none_keeps_no_status_from_being_shown() -> None:
+    for since_ms in (-62_135_596_800_001, 253_402_300_800_000, 2**63):
+        status = Status(version="1", member="m", hold=HoldStatus("Arrearage", since_ms=since_ms))
+        assert json.loads(status.to_json())["hold"]["since"] == "unknown"

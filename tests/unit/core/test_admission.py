@@ -124,7 +124,7 @@ def test_a_repeat_of_a_request_that_has_ended_is_told_what_came_of_it() -> None:
     assert (body.request_id, body.replay, body.model, body.file_index) == ("r", 0, "fun-asr", None)
     assert (body.metadata, body.request_summary) == ({"n": 2}, None)
     assert body.message == (
-        "all of this request had ended by 2025-10-09T08:53:21.234Z: 0 succeeded, 3 failed. "
+        "the request ended at 2025-10-09T08:53:21.234Z: 0 succeeded, 3 failed. "
         'To do it again, and be billed again, publish it with "replay": 1, or a new request_id'
     )
     [move] = again.change.moves
@@ -143,14 +143,14 @@ def test_what_was_finished_counts_results_and_failures() -> None:
         restore.add(index, str(marker.key), encode_marker(marker), Stamp(1, 1).encode())
     shard.load(restore, moment())
     told = failure(take(shard, request_record(5, file_urls=FILES)).change.moves).message
-    assert "had ended by 2025-10-09T08:53:20.002Z: 2 succeeded, 1 failed. " in told
+    assert "ended at 2025-10-09T08:53:20.002Z: 2 succeeded, 1 failed. " in told
 
 
 @pytest.mark.parametrize("at_ms", [-(2**63), 2**63, 10**400])
 def test_a_time_in_a_journal_that_is_none_keeps_no_answer_back(at_ms: int) -> None:
     tally = Tally("d", 1, ended={0: Marker(JobKey("r", 0, 0), "d", 1, True, 1, at_ms)})
     request = Request(request_id="r", file_urls=(URL,), model="fun-asr")
-    assert "by a time that is not known: 1 succeeded" in already_finished(request, tally, ()).message
+    assert "at a time that is not known: 1 succeeded" in already_finished(request, tally, ()).message
 
 
 def test_the_advice_names_the_next_replay_number_that_is_unused() -> None:
@@ -310,8 +310,7 @@ def test_a_cancel_of_a_request_that_is_over_is_answered() -> None:
     assert (taken.word, body.code) == (Admitted.FINISHED, FailureCode.ALREADY_FINISHED)
     assert (body.request_id, body.replay, body.model, body.metadata) == ("r", 0, None, {"n": 3})
     assert body.message == (
-        "nothing is left to cancel: all of this request had ended by 2025-10-09T08:53:20.000Z: "
-        "0 succeeded, 3 failed"
+        "nothing is left to cancel: the request ended at 2025-10-09T08:53:20.000Z: 0 succeeded, 3 failed"
     )
 
 

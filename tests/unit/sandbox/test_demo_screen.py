@@ -64,7 +64,7 @@ def test_a_failure_tells_code_message_and_advice() -> None:
     body = {"code": "audio_not_found", "provider_code": "FILE_404_NOT_FOUND", "message": "gone"}
     assert list(failure_lines(body)) == [
         ("", "failed: audio_not_found (FILE_404_NOT_FOUND): gone"),
-        ("", "The file's origin has no such file."),
+        ("", "The file's origin has no such file: put it there, then replay the request."),
     ]
     bare = {"code": "task_lost", "provider_code": None, "message": "gone"}
     assert next(failure_lines(bare)) == ("", "failed: task_lost: gone")
