@@ -15,6 +15,7 @@ import structlog
 from pydantic import SecretStr
 
 from service.contract.scrub import scrub
+from service.guard import never_raises
 from service.messages import Failure, Result, stage_seconds
 from service.repeats import Repeats
 
@@ -61,10 +62,12 @@ HOLD_STARTED = Event("hold_started", logging.ERROR)
 HOLD_ENDED = Event("hold_ended")
 OUTAGE_STARTED = Event("outage_started", logging.ERROR)
 OUTAGE_ENDED = Event("outage_ended")
+INTERNAL_ERROR = Event("internal_error", logging.ERROR)
 HEALTH_FAILED = Event("health_request_failed", logging.WARNING)
 JOB_FINISHED = Event("job_finished")
 
 
+@never_raises
 def write(event: Event, **fields: object) -> None:
     """Write one line; `exc_info=error` adds the traceback."""
     level = event.levels.get(fields.get("word"), event.level)

@@ -16,10 +16,11 @@ SWEEP_SECONDS = 1.0
 async def expire(
     shards: Callable[[], Iterable[OwnedShard]], clock: Clock, on_turn: Callable[[], None]
 ) -> None:
-    """Watch the deadlines of all open jobs until cancelled."""
+    """Watch the deadlines of all open jobs, and what is to be tried again, until cancelled."""
     while True:
         on_turn()
         for shard in list(shards()):
+            shard.border.try_again()
             for key in shard.state.overdue(clock.now_ms()):
                 shard.apply(key, DeadlinePassed())
         await clock.sleep(SWEEP_SECONDS)

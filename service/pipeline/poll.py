@@ -8,6 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import partial
 from urllib.parse import unquote
 
 from service.clock import Clock
@@ -171,7 +172,9 @@ class PollStage:
         if isinstance(answer, Trouble) and answer.http_status == TOO_MANY_REQUESTS:
             self._budget.penalise(self._clock.boot_seconds())
         for job in watched.waiting(task_id):
-            watched.shard.apply(job.key, _event(answer, job))
+            again = partial(self.watch, watched.shard, job.key, task_id, self._clock.now_ms())
+            with watched.shard.border.around(job.key, again):
+                watched.shard.apply(job.key, _event(answer, job))
 
 
 def _event(answer: TaskView | Trouble, job: Job) -> Event:
