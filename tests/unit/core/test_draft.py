@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import JsonValue
 
 from service.core.admission import Admission, AdmissionRules, admit
 from service.core.draft import adopt, draft_of
@@ -20,7 +21,7 @@ from service.errors import FailureCode, InvalidRecord
 from service.messages import DecodedRequest, RequestLimits, read_request
 from tests.unit.core.samples import NOW_MS, job, moment, record, request_record
 
-URLS = ["https://h.example/a.wav", "https://h.example/b.wav"]
+URLS: list[JsonValue] = ["https://h.example/a.wav", "https://h.example/b.wav"]
 
 
 def decoded(taken: Record) -> DecodedRequest | InvalidRecord:
