@@ -104,7 +104,12 @@ class PollStage:
             on_turn()
             task_id = await self._due.take(wait_seconds)
             if task_id is not None:
-                self._line_up(task_id)
+                watched, again = (
+                    self._watched[task_id],
+                    partial(self._due.push, self._clock.now_ms(), task_id),
+                )
+                with watched.shard.border.around(min(watched.keys), again):
+                    self._line_up(task_id)
             wait_seconds = min(self._cancel_ready(), self._look_ready())
 
     def _line_up(self, task_id: str) -> None:

@@ -275,14 +275,23 @@ async def test_a_fault_before_a_post_lets_nothing_leave_and_is_made_up_for(
     assert world.seen.faults == [("job", "r/0/0", "OurFault")] * 2
 
 
-@pytest.mark.parametrize("name", ["_make_ready", "_send_queued"])
-async def test_a_fault_in_the_queue_puts_the_job_back_into_it(
-    world: World, monkeypatch: pytest.MonkeyPatch, name: str
+@pytest.mark.parametrize(
+    ("stage", "name"),
+    [
+        (submit.SubmitStage, "_make_ready"),
+        (submit.SubmitStage, "_send_queued"),
+        (poll.PollStage, "_line_up"),
+        (collect.CollectStage, "_line_up"),
+    ],
+    ids=_ids,
+)
+async def test_a_fault_in_a_queue_puts_the_job_back_into_it(
+    world: World, monkeypatch: pytest.MonkeyPatch, stage: object, name: str
 ) -> None:
     world.gate.hold.judge(ARREARS)
     world.run()
     shard = world.shard()
-    spoil(monkeypatch, submit.SubmitStage, name, fails(2))
+    spoil(monkeypatch, stage, name, fails(2))
     await world.take(shard, "a", "b")
     await world.clock.sleep(10 * MINUTE)
     assert world.seen.ends() == {"a/0/0": "result", "b/0/0": "result"}
