@@ -170,9 +170,10 @@ async def connected(process: Process, layout: Layout) -> AsyncIterator[Parts]:
                 fetch_max_wait_ms=wait_ms,
                 places=asyncio.Semaphore(TAKEOVERS_AT_ONCE),
             )
+            counted = (process.metrics, process.clock, process.observing)
             account = Account(
-                CountedProvider(dashscope, process.metrics, process.clock),
-                CountedVocabularies(dashscope.vocabularies, process.metrics, process.clock),
+                CountedProvider(dashscope, *counted),
+                CountedVocabularies(dashscope.vocabularies, *counted),
             )
             surveyor = JournalSurveyor(cluster, settings.topics.journal, watermarks, wait_ms)
             yield _parts(process, layout, account, journal, surveyor)
@@ -227,17 +228,18 @@ def _gate(
 def _steps(process: Process, gate: Gate, account: Account, journal: Journal, surveyor: Surveyor) -> Steps:
     provider = account.provider
     clock, spawn, limits = process.clock, process.spawn, process.settings.limits
-    dropped = process.observing.cancel_dropped
+    observing, rules = process.observing, rules_of(process.settings)
+    dropped = observing.cancel_dropped
     finder = ListFinder(account.vocabularies, clock, gate.hold, provider.clock_offset_ms)
-    vocabulary = VocabularyStage(finder, clock, gate.hold)
-    files = FileLimits(process.observing.fewer_files)
+    vocabulary = VocabularyStage(finder, clock, gate.hold, observing)
+    files = FileLimits(observing.fewer_files)
     desk = Desk(provider, journal.tail, spawn, vocabulary, limits.calls_in_flight, files)
     lookout = Lookout(provider, gate.budgets, gate.hold, spawn, limits.calls_in_flight, dropped)
     return Steps(
         SubmitStage(desk, clock, gate),
         PollStage(lookout, clock),
         CollectStage(provider, clock, spawn, limits.fetches_in_flight, gate.results),
-        ReconcileStage(provider, surveyor, clock, gate.budgets, rules_of(process.settings)),
+        ReconcileStage(provider, surveyor, clock, gate.budgets, rules, observing),
         vocabulary,
     )
 
@@ -248,7 +250,7 @@ def _ownership(
     settings, observing = process.settings, process.observing
     return Ownership(
         journal=journal,
-        accept=AcceptStage(_limits(settings), _admission(settings), steps.submit, observing.admitted),
+        accept=AcceptStage(_limits(settings), _admission(settings), steps.submit, observing),
         around=Surroundings(process.clock, rules_of(settings), observing, steps.carry_out),
         spawn=process.spawn,
         watcher=observing,

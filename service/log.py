@@ -15,6 +15,7 @@ import structlog
 from pydantic import SecretStr
 
 from service.contract.scrub import scrub
+from service.guard import never_raises
 from service.messages import Failure, Result, stage_seconds
 from service.repeats import Repeats
 
@@ -63,11 +64,13 @@ OUTAGE_STARTED = Event("outage_started", logging.ERROR)
 FEWER_FILES = Event("files_per_task_lowered", logging.WARNING)
 OUTAGE_ENDED = Event("outage_ended")
 RESULT_HOST = Event("result_host", levels={"refused": logging.WARNING, "stopped": logging.ERROR})
+INTERNAL_ERROR = Event("internal_error", logging.ERROR)
 HEALTH_FAILED = Event("health_request_failed", logging.WARNING)
 JOB_FINISHED = Event("job_finished")
 REQUEST_REPEATED = Event("request_repeated", logging.DEBUG)
 
 
+@never_raises
 def write(event: Event, **fields: object) -> None:
     """Write one line; `exc_info=error` adds the traceback."""
     level = event.levels.get(fields.get("word"), event.level)

@@ -12,10 +12,12 @@ from service.core.price import Price, cost_of
 from service.core.spend import SPEND_LIMIT
 from service.core.task import Trouble
 from service.errors import FailureCode
+from service.guard import watches
 from service.messages import Failure, Result, stage_seconds
 from service.metrics import Metrics
 
 
+@watches
 class Observing:
     """Counts and logs; it decides nothing and raises nothing."""
 
@@ -57,6 +59,11 @@ class Observing:
         if admission.repeats is not None:
             request_id, replay = admission.repeats
             log.write(log.REQUEST_REPEATED, request_id=request_id, replay=replay, word=admission.word)
+
+    def internal_error(self, border: str, subject: str, error: Exception) -> None:
+        """A border kept a fault of our own inside; `subject` is a job, a record or a kind of call."""
+        self._metrics.internal_error(border)
+        log.write(log.INTERNAL_ERROR, border=border, subject=subject, exc_info=error)
 
     def shard(self, word: str, partition: int, detail: str = "") -> None:
         """A shard was taken, refused, fenced or closed."""

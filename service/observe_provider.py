@@ -1,6 +1,7 @@
-"""Counts and times every call to the provider, around the ports; it changes no answer."""
+"""Counts and times every call to the provider, around the ports; an answer that raises has not come."""
 
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
 from pydantic import JsonValue
@@ -20,7 +21,9 @@ from service.core.task import (
 )
 from service.core.vocabulary import ListedVocabulary, Vocabulary, VocabularyWord
 from service.metrics import Metrics
+from service.pipeline.observer import Faults
 from service.provider.api import Provider, Vocabularies
+from service.provider.isolation import UNREAD, answer_of
 
 T = TypeVar("T")
 
@@ -28,17 +31,20 @@ T = TypeVar("T")
 class CountedProvider:
     """A provider whose calls are counted and timed."""
 
-    def __init__(self, provider: Provider, metrics: Metrics, clock: Clock) -> None:
+    def __init__(self, provider: Provider, metrics: Metrics, clock: Clock, faults: Faults) -> None:
         self._provider = provider
         self._metrics = metrics
         self._clock = clock
+        self._faults = faults
 
     async def submit(
         self, model: str, file_urls: Sequence[str], options: Mapping[str, JsonValue]
     ) -> SubmitAnswer:
         """As the port says."""
         started = self._clock.boot_seconds()
-        answer = await self._provider.submit(model, file_urls, options)
+        call = self._provider.submit(model, file_urls, options)
+        # A byte of it may have left: whatever is raised, there may be a task, or a bill.
+        answer = await answer_of(call, Lost(UNREAD), self._report("submit"))
         trouble = None if isinstance(answer, Accepted | Answered) else answer.trouble
         self._count("submit", started, trouble, _submit_result(answer))
         return answer
@@ -46,7 +52,7 @@ class CountedProvider:
     async def query(self, task_id: str) -> TaskView | Trouble:
         """As the port says."""
         started = self._clock.boot_seconds()
-        answer = await self._provider.query(task_id)
+        answer = await answer_of(self._provider.query(task_id), UNREAD, self._report("query"))
         self._count("query", started, answer if isinstance(answer, Trouble) else None)
         if isinstance(answer, TaskView):
             self._note_codes(answer)
@@ -55,7 +61,7 @@ class CountedProvider:
     async def list_tasks(self, page_no: int) -> TaskPage | Trouble:
         """As the port says."""
         started = self._clock.boot_seconds()
-        answer = await self._provider.list_tasks(page_no)
+        answer = await answer_of(self._provider.list_tasks(page_no), UNREAD, self._report("list"))
         self._count("list", started, answer if isinstance(answer, Trouble) else None)
         return answer
 
@@ -66,16 +72,19 @@ class CountedProvider:
     async def cancel(self, task_id: str) -> Trouble | None:
         """As the port says."""
         started = self._clock.boot_seconds()
-        answer = await self._provider.cancel(task_id)
+        answer = await answer_of(self._provider.cancel(task_id), UNREAD, self._report("cancel"))
         self._count("cancel", started, answer)
         return answer
 
     async def fetch(self, transcription_url: str) -> bytes | Trouble:
         """As the port says."""
         started = self._clock.boot_seconds()
-        answer = await self._provider.fetch(transcription_url)
+        answer = await answer_of(self._provider.fetch(transcription_url), UNREAD, self._report("fetch"))
         self._count("fetch", started, answer if isinstance(answer, Trouble) else None)
         return answer
+
+    def _report(self, kind: str) -> Callable[[Exception], None]:
+        return partial(self._faults.internal_error, "answer", kind)
 
     def _count(self, kind: str, started: float, trouble: Trouble | None, result: str = "") -> None:
         _count(self._metrics, kind, self._clock.boot_seconds() - started, trouble, result)
@@ -89,10 +98,11 @@ class CountedProvider:
 class CountedVocabularies:
     """Hotword lists whose calls are counted and timed."""
 
-    def __init__(self, vocabularies: Vocabularies, metrics: Metrics, clock: Clock) -> None:
+    def __init__(self, vocabularies: Vocabularies, metrics: Metrics, clock: Clock, faults: Faults) -> None:
         self._vocabularies = vocabularies
         self._metrics = metrics
         self._clock = clock
+        self._report = partial(faults.internal_error, "answer", "vocabulary")
 
     async def list_all(self) -> tuple[ListedVocabulary, ...] | Trouble:
         """As the port says."""
@@ -114,9 +124,9 @@ class CountedVocabularies:
         """As the port says."""
         return await self._counted(self._vocabularies.delete(vocabulary_id))
 
-    async def _counted(self, call: Coroutine[None, None, T]) -> T:
+    async def _counted(self, call: Coroutine[None, None, T | Trouble]) -> T | Trouble:
         started = self._clock.boot_seconds()
-        answer = await call
+        answer = await answer_of(call, UNREAD, self._report)
         trouble = answer if isinstance(answer, Trouble) else None
         _count(self._metrics, "vocabulary", self._clock.boot_seconds() - started, trouble)
         return answer

@@ -98,8 +98,14 @@ def _arguments(function: FunctionNode, *, is_method: bool) -> int:
 
 
 def _is_broad(node: ast.AST) -> bool:
-    """`except:`, `except Exception`, also within a tuple, and `suppress(Exception)`."""
+    """`except:`, `except Exception`, also within a tuple, and `suppress(Exception)`.
+
+    A handler that ends by raising the same again hides nothing.
+    """
     if isinstance(node, ast.ExceptHandler):
+        last = node.body[-1]
+        if isinstance(last, ast.Raise) and last.exc is None:
+            return False
         return node.type is None or _names_broad(node.type)
     if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "suppress":
         return any(_names_broad(argument) for argument in node.args)

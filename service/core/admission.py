@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from service.contract.models import model_info
-from service.core.draft import adopt, draft_of
 from service.core.events import CancelAsked, DeadlinePassed
 from service.core.finished import already_finished, conflict, may_answer, unknown
 from service.core.grouping import files_per_task, new_jobs
@@ -59,18 +58,8 @@ class AdmissionRules:
 def admit(
     shard: Shard, record: Record, read: DecodedRequest | InvalidRecord, rules: AdmissionRules, moment: Moment
 ) -> Admission:
-    """Take one record into the shard; where this raises, the shard is as it was."""
-    request = None if isinstance(read, InvalidRecord) else (read.request.request_id, read.request.replay)
-    draft = draft_of(shard, request)
-    draft.cursor = cursor_after(record)
-    admission = _admit(draft, record, read, rules, moment)
-    adopt(shard, draft)
-    return admission
-
-
-def _admit(
-    shard: Shard, record: Record, read: DecodedRequest | InvalidRecord, rules: AdmissionRules, moment: Moment
-) -> Admission:
+    """Take one record into the shard, or into its draft: where this raises, it is left half-way."""
+    shard.cursor = cursor_after(record)
     if isinstance(read, InvalidRecord):
         return _refuse(shard, record, read, moment)
     request = read.request

@@ -4,11 +4,14 @@ from collections import OrderedDict
 from dataclasses import replace
 
 from service.core.identity import JobKey
-from service.core.shard import RequestKey, Shard
+from service.core.shard import Shard
+from service.errors import InvalidRecord
+from service.messages import DecodedRequest
 
 
-def draft_of(shard: Shard, request: RequestKey | None) -> Shard:
+def draft_of(shard: Shard, read: DecodedRequest | InvalidRecord) -> Shard:
     """A copy that knows this request alone; nothing that happens to it happens to the shard."""
+    request = None if isinstance(read, InvalidRecord) else (read.request.request_id, read.request.replay)
     draft = replace(
         shard, jobs={}, tallies={}, remembered=OrderedDict(), remembered_jobs=0, spend=replace(shard.spend)
     )

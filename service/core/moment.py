@@ -1,5 +1,7 @@
 """What a transition is told about the world, and the form of its answer."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal
@@ -7,6 +9,7 @@ from typing import Literal
 from service.core.ending import Ending, FailureEnding
 from service.core.events import (
     DeadlinePassed,
+    Event,
     FetchFailed,
     HandlingFailed,
     QueueSubmit,
@@ -14,6 +17,7 @@ from service.core.events import (
     SubmitNotSent,
     SubmitRefused,
 )
+from service.core.identity import JobKey
 from service.core.job import Job, State
 from service.core.retry import Backoff
 from service.core.schedule import LookSchedule
@@ -87,6 +91,15 @@ class Transition:
     durable: bool = False
     steps: tuple[Step, ...] = ()
     doubts: tuple[Doubt, ...] = ()
+
+
+Border = Callable[[JobKey, Event], AbstractContextManager[None]]
+"""What keeps an error inside while a job meets an event."""
+
+
+def without_border(_key: JobKey, _event: Event) -> AbstractContextManager[None]:
+    """Keeps nothing inside."""
+    return nullcontext()
 
 
 def finish(job: Job, ending: Ending, *steps: Step) -> Transition:

@@ -18,7 +18,7 @@ from service.core.entry import CURSOR_KEY, Marker, encode_cursor, encode_job, en
 from service.core.events import Event, Published, QueueSubmit, Restored, Step
 from service.core.identity import JobKey
 from service.core.job import WITHOUT_TASK, Job, Spec, State
-from service.core.moment import Doubt, Moment, Transition
+from service.core.moment import Border, Doubt, Moment, Transition, without_border
 from service.core.outcomes import Outcome, OutcomeRules, billed_seconds, job_outcome, usage_of
 from service.core.price import Price, cost_of
 from service.core.record import Cursor
@@ -224,9 +224,10 @@ class Shard:
         marker = tally.ended.get(job_key.file_index) if tally else None
         return Move(key, encode_marker(marker) if marker else None)
 
-    def load(self, restored: Restore, moment: Moment) -> Change:
+    def load(self, restored: Restore, moment: Moment, border: Border = without_border) -> Change:
         """Become what the journal says; the change holds what the open jobs want next.
 
+        `border` is put around what happens to each open job.
         The cursor stays as it was given: whether the journal's still holds is for the take-over to judge.
         """
         for marker in restored.markers():
@@ -236,12 +237,15 @@ class Shard:
             self._load_job(job, moment)
         self._take_back_summaries()
         self._remember_finished(moment)
-        return together(self._go_on(restored, moment))
+        return together(self._go_on(restored, moment, border))
 
-    def _go_on(self, restored: Restore, moment: Moment) -> Iterator[Change]:
+    def _go_on(self, restored: Restore, moment: Moment, border: Border) -> Iterator[Change]:
         """What the open jobs want next, then what a stranger's entries have to give way to."""
         for job in restored.jobs():
-            yield self.apply(job.key, Restored(), moment)
+            change = Change()
+            with border(job.key, Restored()):
+                change = self.apply(job.key, Restored(), moment)
+            yield change
         yield Change(self.mend(sorted(restored.overwritten)))
         if CURSOR_KEY in restored.overwritten:
             yield Change((Move(CURSOR_KEY, encode_cursor(self.cursor)),))

@@ -23,12 +23,14 @@ from service.contract.models import Family
 from service.core.admission import Admitted
 from service.core.moment import Doubt
 from service.errors import FailureCode
+from service.guard import watches
 from service.messages import STAGES
 from service.metrics.gauges import StatusGauges, Turns, among
 from service.status import Status
 
 CALLS = ("submit", "query", "list", "cancel", "fetch", "vocabulary")
 CALL_RESULTS = ("ok", "throttled", "refused", "lost", "not_sent", "error")
+BORDERS = ("record", "job", "answer")
 SHARD_EVENTS = ("taken", "resumed", "refused", "lost", "fenced", "closed")
 MAX_UNKNOWN_CODES = 50
 
@@ -42,6 +44,7 @@ MOVE_BUCKETS = (1, 3, 10, 30, 100, 300, 1000)
 """Group commit: 1 when idle, many under load."""
 
 
+@watches
 class Metrics:
     """All metrics, and the page that shows them. Without a registry it makes one of its own."""
 
@@ -105,6 +108,9 @@ class Metrics:
         self._retries = self._counter(
             "scribe_batch_retries", "Batches sent again, because nobody knew whether they were durable."
         )
+        self._internal_errors = self._counter(
+            "scribe_internal_errors", "Faults of Scribe itself, by what they were kept inside of.", "border"
+        )
         self._shard_events = self._counter("scribe_shard_events", "Changes in the life of shards.", "event")
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
@@ -126,6 +132,8 @@ class Metrics:
                 self._calls.labels(call, result)
         for doubt in Doubt:
             self._doubts.labels(doubt)
+        for border in BORDERS:
+            self._internal_errors.labels(border)
         for event in SHARD_EVENTS:
             self._shard_events.labels(event)
 
@@ -196,6 +204,10 @@ class Metrics:
     def shard_event(self, word: str) -> None:
         """Something happened to a shard; `word` is one of `SHARD_EVENTS`."""
         self._shard_events.labels(among(word, SHARD_EVENTS)).inc()
+
+    def internal_error(self, border: str) -> None:
+        """A fault of ours was kept inside a border; it is one of `BORDERS`."""
+        self._internal_errors.labels(among(border, BORDERS)).inc()
 
     def submit_doubted(self, word: str) -> None:
         """A job's submit is uncertain, or no longer; `word` is one of `Doubt`."""

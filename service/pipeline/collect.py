@@ -5,6 +5,7 @@ Where places are short, what may be gone first is fetched first, and no host tak
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -74,9 +75,14 @@ class CollectStage:
             self._holds.look()
             errand = await self._due.take()
             if errand is not None:
-                self._line_up(errand)
+                with self._border(errand):
+                    self._line_up(errand)
             while (errand := self._next()) is not None:
                 self._fetch(errand)
+
+    def _border(self, errand: Errand) -> AbstractContextManager[None]:
+        """A result that cannot be handled is fetched again."""
+        return errand.shard.border.around(errand.key, lambda: self.queue(errand, self._clock.now_ms()))
 
     def _line_up(self, errand: Errand) -> None:
         job = errand.waiting()
@@ -116,12 +122,13 @@ class CollectStage:
         self._due.wake()
 
     async def _collect(self, errand: Errand, spec: Spec) -> None:
-        body = await self._provider.fetch(errand.transcription_url)
-        if isinstance(body, Trouble):
-            event: Event = FetchFailed(body)
-        else:
-            self._holds.fetched(spec.model)
-            event = await rendered(await transcripts.fetched(body, spec.model), spec.formats)
-        errand.shard.apply(errand.key, event)
-        if isinstance(body, Trouble) and body.code == HOST_REFUSED:
-            self._holds.refused(errand.shard, errand.key, errand.host)
+        with self._border(errand):
+            body = await self._provider.fetch(errand.transcription_url)
+            if isinstance(body, Trouble):
+                event: Event = FetchFailed(body)
+            else:
+                self._holds.fetched(spec.model)
+                event = await rendered(await transcripts.fetched(body, spec.model), spec.formats)
+            errand.shard.apply(errand.key, event)
+            if isinstance(body, Trouble) and body.code == HOST_REFUSED:
+                self._holds.refused(errand.shard, errand.key, errand.host)

@@ -22,10 +22,14 @@ async def expire(
     on_turn: Callable[[], None],
     why: Callable[[Job], str],
 ) -> None:
-    """Watch the deadlines of all open jobs until cancelled; `why` says what a job had to wait for."""
+    """Watch the deadlines of all open jobs, and what is to be tried again, until cancelled.
+
+    `why` says what a job had to wait for.
+    """
     while True:
         on_turn()
         for shard in list(shards()):
+            shard.border.try_again()
             for key in shard.state.overdue(clock.now_ms()):
                 shard.apply(key, DeadlinePassed(why(shard.state.jobs[key])))
         await clock.sleep(SWEEP_SECONDS)

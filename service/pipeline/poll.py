@@ -8,6 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import partial
 from urllib.parse import unquote
 
 from service.clock import Clock
@@ -109,7 +110,12 @@ class PollStage:
             on_turn()
             task_id = await self._due.take(wait_seconds)
             if task_id is not None:
-                self._line_up(task_id)
+                watched, again = (
+                    self._watched[task_id],
+                    partial(self._due.push, self._clock.now_ms(), task_id),
+                )
+                with watched.shard.border.around(min(watched.keys), again):
+                    self._line_up(task_id)
             wait_seconds = min(self._cancel_ready(), self._look_ready())
 
     def _line_up(self, task_id: str) -> None:
@@ -178,7 +184,9 @@ class PollStage:
         if isinstance(answer, Trouble) and answer.http_status == TOO_MANY_REQUESTS:
             self._budget.penalise(self._clock.boot_seconds())
         for job in watched.waiting(task_id):
-            watched.shard.apply(job.key, _event(answer, job))
+            again = partial(self.watch, watched.shard, job.key, task_id, self._clock.now_ms())
+            with watched.shard.border.around(job.key, again):
+                watched.shard.apply(job.key, _event(answer, job))
 
 
 def _event(answer: TaskView | Trouble, job: Job) -> Event:

@@ -6,18 +6,29 @@ one. Nothing that follows from a change is done before the change is durable (N2
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
 
 from service.clock import Clock
 from service.core.batch import Appended, Batch, Committed, Refused, without_superseded
-from service.core.events import Event, Step, SubmitNotSent, Submitted
+from service.core.events import (
+    CancelTask,
+    Event,
+    HandlingFailed,
+    Intended,
+    QueueSubmit,
+    Step,
+    SubmitNotSent,
+    Submitted,
+)
 from service.core.identity import JobKey
-from service.core.moment import Doubt, Moment, Rules
-from service.core.outcomes import Outcome
+from service.core.moment import Moment, Rules
 from service.core.record import Cursor
 from service.core.shard import Change, Move, Shard
 from service.kafka.writer import Writer
+from service.pipeline.isolation import JobBorder
+from service.pipeline.observer import Observer
 
 PENDING_LIMIT = 2_000
 """From here on the shard takes no more requests until the broker has caught up."""
@@ -33,30 +44,6 @@ class Receipt:
     journal_offset: int
     sealed_boot_seconds: float
     sealed_ms: int
-
-
-class Observer(Protocol):
-    """Who counts and logs what a shard does."""
-
-    def committed(self, moves: int, seconds: float) -> None:
-        """A batch became durable."""
-        ...
-
-    def retried(self, partition: int, reason: str) -> None:
-        """A batch was not acknowledged and is sent again."""
-        ...
-
-    def fenced(self, partition: int, reason: str) -> None:
-        """The shard is another's: its effects end here."""
-        ...
-
-    def published(self, outcome: Outcome) -> None:
-        """An outcome and its marker are durable."""
-        ...
-
-    def doubted(self, word: Doubt) -> None:
-        """A job's submit became uncertain, or how that ended."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +73,9 @@ class OwnedShard:
         """Those of synchronous models, whose answers are the work itself: whoever gives the shard back gives
         them a time of their own."""
         self.writer = writer
+        self.border = JobBorder(
+            around.clock, partial(around.observer.internal_error, "job"), self._is_at_work, self._end
+        )
         self._around = around
         self._pending: list[Move] = []
         self._receipt: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
@@ -138,8 +128,35 @@ class OwnedShard:
         """
         if self.is_suspended and not isinstance(event, Submitted | SubmitNotSent):
             self._held.append((key, event))
-        elif self.is_open:
-            self.put(self.state.apply(key, event, self.moment()))
+        elif self.is_open and not self.border.has_given_up(key):
+            with self.around(key, event):
+                self.put(self.state.apply(key, event, self.moment()))
+
+    def around(self, key: JobKey, event: Event) -> AbstractContextManager[None]:
+        """The border around a job that meets an event; one that cannot be handled is met again."""
+        return self.border.around(key, self._later(key, event))
+
+    def _later(self, key: JobKey, event: Event) -> Callable[[], None]:
+        """Meet an event that could not be handled again, if the job still stands where it stood."""
+        before = self.state.jobs.get(key)
+
+        def again() -> None:
+            job = self.state.jobs.get(key)
+            if job is None or before is None or (job.state, job.task_id) != (before.state, before.task_id):
+                return
+            if isinstance(event, Intended):
+                # Its POST is not made without it: the job is as due as it was.
+                self._carry_out(QueueSubmit(key, self._around.clock.now_ms()))
+            else:
+                self.apply(key, event)
+
+        return again
+
+    def _is_at_work(self) -> bool:
+        return self.is_open and self.takes_work
+
+    def _end(self, key: JobKey, event: HandlingFailed) -> None:
+        self.put(self.state.apply(key, event, self.moment()))
 
     def suspend(self) -> None:
         """Begin nothing and end nothing until `resume`; calls on the wire go on."""
@@ -159,6 +176,14 @@ class OwnedShard:
         for word in change.doubts:
             self._around.observer.doubted(word)
         for step in change.steps:
+            self._carry_out(step)
+
+    def _carry_out(self, step: Step) -> None:
+        """A task that is to be cancelled is nobody's any more; any other step is a job's."""
+        if isinstance(step, CancelTask):
+            self._around.carry_out(self, step)
+            return
+        with self.border.around(step.key, partial(self._carry_out, step)):
             self._around.carry_out(self, step)
 
     def wake(self) -> None:
@@ -261,8 +286,13 @@ class OwnedShard:
     def _release(self, moves: list[Move]) -> None:
         for move in moves:
             if move.job_key is not None:
-                self.state.settle(move.job_key, self.moment())
+                self._settle(move.job_key)
             if move.outcome is not None:
                 self._around.observer.published(move.outcome)
             for step in move.steps:
-                self._around.carry_out(self, step)
+                self._carry_out(step)
+
+    def _settle(self, key: JobKey) -> None:
+        with self.border.around(key, partial(self._settle, key)):
+            self.state.settle(key, self.moment())
+            self.border.forget(key)

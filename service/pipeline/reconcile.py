@@ -4,11 +4,11 @@ One pass at a time serves all uncertain jobs of the process: read the list, read
 look at tasks that nobody knows, then decide. Whatever goes wrong on the way leaves the jobs uncertain.
 """
 
-import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from service.clock import Clock
 from service.core.budget import Budget
@@ -25,9 +25,11 @@ from service.core.task import TaskPage, TaskView, Trouble
 from service.errors import ServiceError
 from service.pipeline import transcripts
 from service.pipeline.budgets import Budgets
-from service.pipeline.due import SHORTEST_WAIT_SECONDS, Due
+from service.pipeline.due import SHORTEST_WAIT_SECONDS, Due, OnTurn, turning
+from service.pipeline.observer import Faults
 from service.pipeline.publish import OwnedShard
 from service.provider.api import Provider
+from service.provider.isolation import answer_of
 
 PAGE_ATTEMPTS = 3
 """A list of thousands of pages must not begin anew for one answer that was lost."""
@@ -39,11 +41,8 @@ MAX_LOOKS = 200
 MAX_WITNESSES = 1_000
 MAX_NAMES = 20
 """Result files read in one pass for the name of a task's file alone."""
-TURN_SECONDS = 1.0
 
-T = TypeVar("T")
 OpenShards = Callable[[], Iterable[OwnedShard]]
-OnTurn = Callable[[], None]
 
 
 class Surveyor(Protocol):
@@ -67,13 +66,20 @@ class ReconcileStage:
     """Looks for the tasks of uncertain submits."""
 
     def __init__(
-        self, provider: Provider, surveyor: Surveyor, clock: Clock, budgets: Budgets, rules: Rules
+        self,
+        provider: Provider,
+        surveyor: Surveyor,
+        clock: Clock,
+        budgets: Budgets,
+        rules: Rules,
+        faults: Faults,
     ) -> None:
         self._provider = provider
         self._surveyor = surveyor
         self._clock = clock
         self._budgets = budgets
         self._rules = rules
+        self._report = partial(faults.internal_error, "answer", "list")
         self._alarm: Due[None] = Due(clock)
         self._asked: dict[tuple[OwnedShard, JobKey], Asked] = {}
         self._sightings = Sightings()
@@ -93,7 +99,7 @@ class ReconcileStage:
             await self._alarm.take()
             self._forget_settled()
             if any(asked.due_ms <= self._boot_ms() for asked in self._asked.values()):
-                await self._pass(shards, on_turn)
+                await answer_of(self._pass(shards, on_turn), None, self._report)
                 self._look_again()
 
     def _forget_settled(self) -> None:
@@ -116,7 +122,7 @@ class ReconcileStage:
         self._evidence = self._evidence.after(begun_ms, is_complete=reading.is_complete, apart_ms=apart_ms)
         self._sightings.take(reading, self._spans())
         self._sightings.note_shared(self._shared())
-        surveys = await _turning(self._survey(), on_turn)
+        surveys = await turning(self._survey(), on_turn)
         if surveys is None:
             return
         await self._look_at_unknown(on_turn)
@@ -200,7 +206,7 @@ class ReconcileStage:
             task = await self._provider.query(task_id)
             if isinstance(task, Trouble):
                 self._heed(task, self._budgets.query)
-            elif (named := await _turning(self._named(task), on_turn)) is not None:
+            elif (named := await turning(self._named(task), on_turn)) is not None:
                 self._sightings.note_look(named)
 
     async def _named(self, task: TaskView) -> TaskView | None:
@@ -268,19 +274,6 @@ class ReconcileStage:
 
     def _boot_ms(self) -> int:
         return round(1000 * self._clock.boot_seconds())
-
-
-async def _turning(work: Coroutine[None, None, T], on_turn: OnTurn) -> T:
-    """See a wait through that is bounded by itself, and show each second that the loop is not stuck."""
-    task = asyncio.ensure_future(work)
-    try:
-        while not task.done():
-            on_turn()
-            await asyncio.wait({task}, timeout=TURN_SECONDS)
-        return task.result()
-    finally:
-        if task.cancel():
-            await asyncio.wait({task})
 
 
 def _is_uncertain(shard: OwnedShard, key: JobKey) -> bool:

@@ -7,12 +7,12 @@ read back past it without a higher claim, on a shard that is still ours. What co
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol
 
 from service.clock import Clock
-from service.contract.models import model_info
-from service.core.division import group_alone
 from service.core.events import Event, Intended, SubmitLost, SubmitNotSent, SubmitRefused, Submitted
 from service.core.identity import JobKey
 from service.core.job import Job, State
@@ -20,6 +20,7 @@ from service.core.moment import INTENT_SECONDS, RECEIPT_SECONDS
 from service.core.task import Accepted, Answered, Lost, NotSent, Refused, SubmitAnswer, Trouble
 from service.pipeline import transcripts
 from service.pipeline.due import LONGEST_WAIT_SECONDS, Due
+from service.pipeline.errand import Errand, due_together, errand_of, intended, is_synchronous, is_unsent
 from service.pipeline.file_limits import FileLimits
 from service.pipeline.gate import Gate, Lane, Leave
 from service.pipeline.publish import OwnedShard, Receipt
@@ -60,18 +61,6 @@ class Desk:
     files: FileLimits = field(default_factory=FileLimits)
 
 
-@dataclass(frozen=True, slots=True)
-class Errand:
-    """Jobs of one request that share a submit."""
-
-    shard: OwnedShard
-    keys: tuple[JobKey, ...]
-    group: int | None = None
-    """That they get, where they are not all of their group."""
-    intended_ms: int = 0
-    intended_boot_seconds: float = 0.0
-
-
 Queued = tuple[OwnedShard, JobKey]
 
 
@@ -97,14 +86,20 @@ class SubmitStage:
 
         Their intents then share a batch with their accept. What finds no budget stays queued.
         """
-        if not jobs or not self._has_list(jobs[0]):
+        if jobs:
+            # What is not started here is queued once it is durable.
+            with shard.border.around(jobs[0].key, _nothing):
+                self._start_now(shard, jobs)
+
+    def _start_now(self, shard: OwnedShard, jobs: Sequence[Job]) -> None:
+        if not self._has_list(jobs[0]):
             return
         lane = Lane(jobs[0].spec.model)
         for group in sorted({job.group for job in jobs}):
             keys = [job.key for job in jobs if job.group == group]
             most = self._desk.files.most(lane.model) or len(keys)
             for first in range(0, len(keys), most):
-                errand = _errand(shard, keys[first : first + most], of=len(keys))
+                errand = errand_of(shard, keys[first : first + most], of=len(keys))
                 is_free = not shard.is_behind and lane not in self._ready
                 if is_free and not self._wait_seconds(lane):
                     self._send(errand, lane)
@@ -119,8 +114,14 @@ class SubmitStage:
             if queued is None:
                 self._forget_closed()
             else:
-                self._make_ready(queued)
+                with self._border(queued):
+                    self._make_ready(queued)
             wait_seconds = self._send_ready()
+
+    def _border(self, queued: Queued) -> AbstractContextManager[None]:
+        """A job that cannot be handled goes back into the queue."""
+        shard, key = queued
+        return shard.border.around(key, lambda: self._due.push(self._clock.now_ms(), queued))
 
     def _make_ready(self, queued: Queued) -> None:
         shard, key = queued
@@ -130,7 +131,7 @@ class SubmitStage:
         if self._has_list(job):
             lane = Lane(job.spec.model, is_retry=job.state is State.WAITING)
             self._ready.setdefault(lane, OrderedDict())[queued] = None
-        elif shard.is_open and _is_unsent(job):
+        elif shard.is_open and is_unsent(job):
             self._desk.vocabularies.want(shard, job, lambda: self._due.push(self._clock.now_ms(), queued))
 
     def _has_list(self, job: Job) -> bool:
@@ -158,18 +159,22 @@ class SubmitStage:
             if wait_seconds > 0:
                 return wait_seconds
             queued, _ = waiting.popitem(last=False)
-            shard, key = queued
-            errand = due_together(shard, key, self._clock.now_ms(), self._desk.files.most(lane.model))
-            if errand is not None and shard.is_behind:
-                self._due.push(self._clock.now_ms() + BEHIND_MS, queued)
-            elif errand is not None and not self._has_list(shard.state.jobs[key]):
-                # It waited for longer than what was found of its list is believed.
-                self._make_ready(queued)
-            elif errand is not None:
-                self._send(errand, lane)
-                # The next place is another lane's, where places are short.
-                self._ready.move_to_end(lane)
+            with self._border(queued):
+                self._send_queued(queued, lane)
         return LONGEST_WAIT_SECONDS
+
+    def _send_queued(self, queued: Queued, lane: Lane) -> None:
+        shard, key = queued
+        errand = due_together(shard, key, self._clock.now_ms(), self._desk.files.most(lane.model))
+        if errand is not None and shard.is_behind:
+            self._due.push(self._clock.now_ms() + BEHIND_MS, queued)
+        elif errand is not None and not self._has_list(shard.state.jobs[key]):
+            # It waited for longer than what was found of its list is believed.
+            self._make_ready(queued)
+        elif errand is not None:
+            self._send(errand, lane)
+            # The next place is another lane's, where places are short.
+            self._ready.move_to_end(lane)
 
     def _wait_seconds(self, lane: Lane) -> float:
         """How long until a submit of the lane may go; who gives a place back wakes the loop."""
@@ -201,20 +206,33 @@ class SubmitStage:
         task.add_done_callback(lambda _task: self._due.wake())
 
     async def _submit(self, errand: Errand, sealed: "asyncio.Future[Receipt]", leave: Leave) -> None:
+        shard, key = errand.shard, errand.keys[0]
+        jobs: list[Job] = intended(errand)
+        answer: SubmitAnswer = TOO_LATE
+        with shard.border.around(key, _nothing):
+            # What is raised in here has let nothing leave: a provider raises nothing once a byte may have.
+            jobs, answer = await self._posted(errand, sealed, leave)
+        files = sum(not job.cancelled for job in jobs)
+        with shard.border.around(key, _nothing):
+            self._gate.judge(answer, leave)
+            self._desk.files.learn(answer, leave.model, files)
+        told = partial(_event, answer, files, leave.model, in_outage=self._gate.is_out(leave.model))
+        for job in jobs:
+            _tell(shard, job.key, partial(SubmitNotSent, TOO_LATE.trouble) if job.cancelled else told)
+
+    async def _posted(
+        self, errand: Errand, sealed: "asyncio.Future[Receipt]", leave: Leave
+    ) -> tuple[list[Job], SubmitAnswer]:
+        """The errand's jobs as they are when the POST goes out, or would have, and its answer."""
         shard = errand.shard
         receipt = await _durable(sealed)
         is_proven = receipt is not None and await self._is_proven(shard, receipt) and self._is_fresh(receipt)
         # From here on nothing is waited for until the POST: what is true now is true when it goes out.
-        jobs = [job for key in errand.keys if (job := shard.state.jobs.get(key)) and _is_intended(job)]
+        jobs = intended(errand)
         wanted = [job for job in jobs if not job.cancelled]
         is_stopped = not (shard.is_open and shard.takes_work and self._gate.may_post(leave))
         is_stopped |= self._is_stale(errand)
-        answer = await self._post(wanted) if wanted and is_proven and not is_stopped else TOO_LATE
-        self._gate.judge(answer, leave)
-        self._desk.files.learn(answer, leave.model, len(wanted))
-        event = _event(answer, len(wanted), leave.model, in_outage=self._gate.is_out(leave.model))
-        for job in jobs:
-            shard.apply(job.key, SubmitNotSent(TOO_LATE.trouble) if job.cancelled else event)
+        return jobs, await self._post(wanted) if wanted and is_proven and not is_stopped else TOO_LATE
 
     async def _post(self, jobs: Sequence[Job]) -> SubmitAnswer:
         spec = jobs[0].spec
@@ -244,37 +262,14 @@ class SubmitStage:
         return boot_age_seconds <= INTENT_SECONDS and wall_age_seconds <= INTENT_SECONDS
 
 
-def due_together(shard: OwnedShard, key: JobKey, now_ms: int, most: int | None = None) -> Errand | None:
-    """The job and those of its request that may share its submit and are due too, `most` of them at most;
-    None when it may not go."""
-    job = shard.state.jobs.get(key)
-    if job is None or not shard.is_open or not _is_unsent(job):
-        return None
-    siblings = (shard.state.jobs.get(JobKey(*key.request, index)) for index in range(job.spec.file_count))
-    due = [each for each in siblings if each and each.group == job.group and _is_unsent(each)]
-    others = [each.key for each in due if each.due_ms <= now_ms and each.key != key]
-    together = sorted([key, *others[: None if most is None else most - 1]])
-    return _errand(shard, together, of=1 + len(others))
+def _tell(shard: OwnedShard, key: JobKey, told: Callable[[], Event]) -> None:
+    """Let the job meet what became of its POST; an answer that cannot be read is read again later."""
+    with shard.border.around(key, partial(_tell, shard, key, told)):
+        shard.apply(key, told())
 
 
-def _errand(shard: OwnedShard, keys: Sequence[JobKey], *, of: int) -> Errand:
-    """The errand for some `of` so many jobs; a part gets a group of its own, so that it is known again."""
-    group = group_alone(keys[0].file_index) if len(keys) < of else None
-    return Errand(shard, tuple(keys), group)
-
-
-def is_synchronous(model: str) -> bool:
-    """Whether a submit of the model answers with the transcript."""
-    info = model_info(model)
-    return info is not None and info.is_synchronous
-
-
-def _is_unsent(job: Job) -> bool:
-    return job.state in (State.ACCEPTED, State.WAITING)
-
-
-def _is_intended(job: Job) -> bool:
-    return job.state is State.SUBMITTING
+def _nothing() -> None:
+    """What follows goes on all the same."""
 
 
 async def _durable(sealed: "asyncio.Future[Receipt]") -> Receipt | None:

@@ -61,12 +61,12 @@ async def load(shard: OwnedShard, restore: Restore) -> Change:
     """Let the shard become what its journal says; the change is what its open jobs want next."""
     moment = shard.moment()
     if len(restore.entries) <= INLINE_ENTRIES:
-        return shard.state.load(restore, moment)
+        return shard.state.load(restore, moment, shard.around)
     return await asyncio.to_thread(_load_and_release, shard, restore, moment)
 
 
 def _load_and_release(shard: OwnedShard, restore: Restore, moment: Moment) -> Change:
-    change = shard.state.load(restore, moment)
+    change = shard.state.load(restore, moment, shard.around)
     restore.release()
     return change
 

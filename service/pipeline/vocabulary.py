@@ -7,6 +7,7 @@ believed for an hour. Jobs that need a list wait here, before their intent, and 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from pydantic import JsonValue
@@ -25,7 +26,9 @@ from service.errors import FailureCode
 from service.pipeline.due import Due
 from service.pipeline.hold import Hold
 from service.pipeline.lists import ListFinder
+from service.pipeline.observer import Faults
 from service.pipeline.publish import OwnedShard
+from service.provider.isolation import UNREAD, answer_of
 
 BELIEVED_SECONDS = 3600.0
 """After this a list is looked at again: its user may have deleted it, and ours must be touched."""
@@ -65,10 +68,11 @@ class Wanted:
 class VocabularyStage:
     """Keeps what is at hand, and has the rest found."""
 
-    def __init__(self, finder: ListFinder, clock: Clock, hold: Hold) -> None:
+    def __init__(self, finder: ListFinder, clock: Clock, hold: Hold, faults: Faults) -> None:
         self._finder = finder
         self._clock = clock
         self._hold = hold
+        self._report = partial(faults.internal_error, "answer", "vocabulary")
         self._names: OrderedDict[str, str] = OrderedDict()
         """The names of needs by their requests' digests: a long list takes a millisecond to name."""
         self._found: OrderedDict[str, tuple[str, float]] = OrderedDict()
@@ -118,7 +122,7 @@ class VocabularyStage:
             self._again(name, wait_seconds)
         else:
             self._hold.look()
-            found = await self._finder.find(wanted.need)
+            found = await answer_of(self._finder.find(wanted.need), UNREAD, self._report)
             if isinstance(found, Trouble):
                 self._not_had(name, wanted, found)
             else:

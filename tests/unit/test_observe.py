@@ -234,7 +234,9 @@ class Counted:
     def __init__(self, metrics: Metrics) -> None:
         self.fake = FakeProvider()
         self.clock = FakeClock()
-        self.provider: Provider = CountedProvider(_Slow(self.fake, self.clock), metrics, self.clock)
+        self.provider: Provider = CountedProvider(
+            _Slow(self.fake, self.clock), metrics, self.clock, Observing(metrics)
+        )
 
     async def submit(self) -> SubmitAnswer:
         return await self.provider.submit("fun-asr", ["https://h/a"], {})

@@ -143,6 +143,7 @@ def test_what_has_been_loaded_is_released() -> None:
         ("r/0/0", b"{}", b"1.1.1"),
         ("r/0/0", b"not json", b"1.1.1"),
         ("r/0/0", b"[]", b"1.1.1"),
+        ("r/0/0", b"[" * 100_000, b"1.1.1"),
         ("r", encode_job(job()), b"1.1.1"),
         ("r/0/0", encode_job(job()), None),
         ("r/0/0", encode_job(job()), b"2.1.1"),

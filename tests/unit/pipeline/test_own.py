@@ -10,7 +10,7 @@ import pytest
 from service.core.batch import Batch, Refused, Unknown
 from service.core.events import Intended
 from service.core.job import Spec, State
-from service.core.moment import Doubt, Moment
+from service.core.moment import Border, Doubt, Moment
 from service.core.record import Cursor
 from service.core.restore import Restore
 from service.core.shard import Change, Shard
@@ -104,11 +104,11 @@ async def test_a_large_journal_leaves_the_loop_its_turns(
             slices.append(len(change.steps))
         proper(shard, change)
 
-    def load(shard: Shard, restored: Restore, at: Moment) -> Change:
+    def load(shard: Shard, restored: Restore, at: Moment, border: Border) -> Change:
         assert not gc.isenabled()
         assert threading.current_thread() is not threading.main_thread()
         released.append(restored.entries)
-        return proper_load(shard, restored, at)
+        return proper_load(shard, restored, at, border)
 
     monkeypatch.setattr(OwnedShard, "put", put)
     monkeypatch.setattr(Shard, "load", load)

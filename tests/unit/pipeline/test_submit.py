@@ -11,8 +11,8 @@ from service.core.identity import JobKey
 from service.core.job import Job, State
 from service.core.moment import INTENT_SECONDS, RECEIPT_SECONDS
 from service.core.task import Lost, NotSent, Refused, Trouble
+from service.pipeline.errand import due_together
 from service.pipeline.hold import PROBE_SECONDS
-from service.pipeline.submit import due_together
 from tests.fakes.clock import settle
 from tests.fakes.provider import NO_CONNECTION, TIMEOUT, AfterWork
 from tests.fakes.writer import Fault, Stage

@@ -26,6 +26,8 @@ from service.core.task import Refused, Trouble
 from service.errors import ServiceError
 from service.kafka.writer import Writer
 from service.messages import Failure, RequestLimits
+from service.metrics import Metrics
+from service.observe_provider import CountedProvider, CountedVocabularies
 from service.pipeline.accept import AcceptStage
 from service.pipeline.brake import Brake
 from service.pipeline.budgets import Budgets
@@ -187,6 +189,7 @@ class Seen:
     outage_troubles: list[Trouble] = field(default_factory=list)
     cancels_dropped: int = 0
     doubts: list[Doubt] = field(default_factory=list)
+    faults: list[tuple[str, str, str]] = field(default_factory=list)
     bug: Exception | None = None
     """Raised when the next batch is told of."""
 
@@ -194,6 +197,12 @@ class Seen:
         if self.bug is not None:
             raise self.bug
         self.commits.append(moves)
+
+    def admitted(self, admission: Admission) -> None:
+        self.admissions.append(admission)
+
+    def internal_error(self, border: str, subject: str, error: Exception) -> None:
+        self.faults.append((border, subject, type(error).__name__))
 
     def retried(self, partition: int, reason: str) -> None:
         self.retries.append((partition, reason))
@@ -285,21 +294,26 @@ class World:
         self.results = ResultHolds(self.clock, self.seen.result_host)
         self.gate = Gate(self.clock, self.budgets, self.hold, self.brake, self.seen.outage, self.results)
         self.vocabularies = FakeVocabularies(self.clock.now_ms)
-        finder = ListFinder(self.vocabularies, self.clock, self.hold, self.provider.clock_offset_ms)
-        self.vocabulary = VocabularyStage(finder, self.clock, self.hold)
+        metrics = Metrics(clock=self.clock)
+        provider = CountedProvider(self.provider, metrics, self.clock, self.seen)
+        lists = CountedVocabularies(self.vocabularies, metrics, self.clock, self.seen)
+        finder = ListFinder(lists, self.clock, self.hold, provider.clock_offset_ms)
+        self.vocabulary = VocabularyStage(finder, self.clock, self.hold, self.seen)
         self.files = FileLimits()
-        desk = Desk(self.provider, self.fence, self.spawn, self.vocabulary, limits.posts, self.files)
+        desk = Desk(provider, self.fence, self.spawn, self.vocabulary, limits.posts, self.files)
         self.submit = SubmitStage(desk, self.clock, self.gate)
         lookout = Lookout(
-            self.provider, self.budgets, self.hold, self.spawn, limits.queries, self.seen.cancel_dropped
+            provider, self.budgets, self.hold, self.spawn, limits.queries, self.seen.cancel_dropped
         )
         self.poll = PollStage(lookout, self.clock)
-        self.collect = CollectStage(self.provider, self.clock, self.spawn, limits.fetches, self.results)
+        self.collect = CollectStage(provider, self.clock, self.spawn, limits.fetches, self.results)
         self.provider.now_ms = self.clock.now_ms
-        self.reconcile = ReconcileStage(self.provider, self.surveyor, self.clock, self.budgets, self.rules)
+        self.reconcile = ReconcileStage(
+            provider, self.surveyor, self.clock, self.budgets, self.rules, self.seen
+        )
         self.steps = Steps(self.submit, self.poll, self.collect, self.reconcile, self.vocabulary)
         self.around = Surroundings(self.clock, self.rules, self.seen, self.steps.carry_out)
-        self.accept = AcceptStage(RequestLimits(), self.admission, self.submit, self.seen.admissions.append)
+        self.accept = AcceptStage(RequestLimits(), self.admission, self.submit, self.seen)
 
     def spends(self) -> list[DaySpend]:
         """What each open shard's day has cost."""

@@ -1,0 +1,109 @@
+"""What is decided on a draft and adopted is what would have been decided on the shard itself."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import JsonValue
+
+from service.core.admission import Admission, AdmissionRules, admit
+from service.core.draft import adopt, draft_of
+from service.core.ending import FailureEnding
+from service.core.events import HandlingFailed
+from service.core.identity import JobKey
+from service.core.job import State
+from service.core.moment import Doubt
+from service.core.record import Record
+from service.core.shard import Shard
+from service.core.transitions import advance
+from service.errors import FailureCode, InvalidRecord
+from service.messages import DecodedRequest, RequestLimits, read_request
+from tests.unit.core.samples import NOW_MS, job, moment, record, request_record
+
+URLS: list[JsonValue] = ["https://h.example/a.wav", "https://h.example/b.wav"]
+
+
+def decoded(taken: Record) -> DecodedRequest | InvalidRecord:
+    try:
+        return read_request(taken.value, taken.headers, RequestLimits())
+    except InvalidRecord as error:
+        return error
+
+
+def directly(shard: Shard, taken: Record) -> Admission:
+    return admit(shard, taken, decoded(taken), AdmissionRules(), moment())
+
+
+def on_a_draft(shard: Shard, taken: Record) -> Admission:
+    draft = draft_of(shard, decoded(taken))
+    admission = admit(draft, taken, decoded(taken), AdmissionRules(), moment())
+    adopt(shard, draft)
+    return admission
+
+
+def a_record(offset: int, request_id: str, kind: str) -> Record:
+    match kind:
+        case "cancel":
+            return request_record(offset, request_id, action="cancel")
+        case "damaged":
+            return record(offset, b"{")
+        case "late":
+            return request_record(offset, request_id, file_urls=URLS, ttl_seconds=1, replay=1)
+        case "some":
+            return request_record(offset, request_id, file_urls=URLS, file_indexes=[1])
+        case _:
+            return request_record(offset, request_id, file_urls=URLS)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("ab"),
+            st.sampled_from(["all", "some", "cancel", "damaged", "late"]),
+            st.sampled_from(["", "settle", "lose"]),
+        ),
+        max_size=12,
+    )
+)
+def test_records_admitted_on_drafts_leave_the_shard_that_they_leave_directly(
+    steps: list[tuple[str, str, str]],
+) -> None:
+    plain, drafted = Shard(0), Shard(0)
+    for offset, (request_id, kind, then) in enumerate(steps):
+        taken = a_record(offset, request_id, kind)
+        if kind == "late":
+            taken = replace(taken, position=replace(taken.position, timestamp_ms=NOW_MS - 10_000))
+        assert directly(plain, taken) == on_a_draft(drafted, taken)
+        for shard in (plain, drafted):
+            for key, each in list(shard.jobs.items()):
+                if then == "settle" and each.state is State.FINISHING:
+                    shard.settle(key, moment())
+                if then == "lose" and key.file_index == 0:
+                    # As after a crash: a job that never became durable, whose record is read again.
+                    del shard.jobs[key]
+                    shard.tallies[key.request].open.discard(0)
+                    shard.tallies[key.request].ended.pop(0, None)
+        assert plain == drafted
+
+
+def test_a_draft_that_is_not_adopted_changes_nothing() -> None:
+    shard = Shard(0)
+    directly(shard, request_record(0, "r", file_urls=URLS))
+    before = (dict(shard.jobs), shard.tallies["r", 0].copy(), shard.cursor, replace(shard.spend))
+    cancel = request_record(1, "r", action="cancel")
+    admit(draft_of(shard, decoded(cancel)), cancel, decoded(cancel), AdmissionRules(), moment())
+    assert (shard.jobs, shard.tallies["r", 0], shard.cursor, shard.spend) == before
+
+
+@pytest.mark.parametrize("state", [each for each in State if each not in (State.FINISHING, State.DONE)])
+@pytest.mark.parametrize("must_be_result", [False, True])
+def test_a_fault_of_ours_ends_a_job_under_its_own_name(state: State, must_be_result: bool) -> None:
+    before = job(state, must_be_result=must_be_result)
+    answer = advance(before, HandlingFailed("a fault"), moment())
+    ending = answer.job.ending
+    assert isinstance(ending, FailureEnding)
+    assert (ending.code, ending.retryable) == (FailureCode.INTERNAL_ERROR, True)
+    assert (answer.job.state, answer.job.task_id) == (State.FINISHING, before.task_id)
+    assert answer.doubts == ((Doubt.FAILED,) if state is State.UNCERTAIN else ())
+    assert before.key == JobKey("r", 0, 0)
