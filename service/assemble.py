@@ -27,7 +27,8 @@ from service.observe_provider import CountedProvider, CountedVocabularies
 from service.pipeline.accept import AcceptStage
 from service.pipeline.brake import Brake
 from service.pipeline.budgets import Budgets
-from service.pipeline.collect import CollectStage
+from service.pipeline.collect import CollectDeps, CollectStage
+from service.pipeline.fetch_memory import FetchMemory, MemoryLimits
 from service.pipeline.gate import Gate
 from service.pipeline.hold import Hold
 from service.pipeline.lists import ListFinder
@@ -217,11 +218,14 @@ def _steps(process: Process, gate: Gate, account: Account, journal: Journal, sur
     vocabulary = VocabularyStage(finder, clock, gate.hold)
     desk = Desk(provider, journal.tail, spawn, vocabulary, limits.calls_in_flight)
     lookout = Lookout(provider, gate.budgets, gate.hold, spawn, limits.calls_in_flight, dropped)
+    fetch = process.settings.fetch
+    memory = FetchMemory(MemoryLimits(fetch.memory_bytes, fetch.max_decoded_bytes, limits.fetches_in_flight))
+    collecting = CollectDeps(provider, spawn, memory, gate.results, limits.fetches_in_flight)
     return Steps(
         SubmitStage(desk, clock, gate),
         PollStage(lookout, clock),
-        CollectStage(provider, clock, spawn, limits.fetches_in_flight, gate.results),
-        ReconcileStage(provider, surveyor, clock, gate.budgets, rules_of(process.settings)),
+        CollectStage(collecting, clock),
+        ReconcileStage(provider, surveyor, clock, gate.budgets, rules_of(process.settings), memory),
         vocabulary,
     )
 

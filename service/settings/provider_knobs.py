@@ -116,6 +116,22 @@ class FetchSettings(Group):
         default=64 * MIB, ge=1024, le=1024 * MIB, description="Largest file on the wire."
     )
     max_decoded_bytes: int = Field(
-        default=128 * MIB, ge=1024, le=4096 * MIB, description="Largest file after gzip."
+        default=64 * MIB, ge=1024, le=4096 * MIB, description="Largest file after gzip."
+    )
+    memory_bytes: int = Field(
+        default=512 * MIB,
+        ge=16 * MIB,
+        le=65_536 * MIB,
+        description=(
+            "Memory that result files may take together while they are fetched and read: half of the pod's."
+            " Reading takes some ten times a file's size."
+        ),
     )
     timeout_seconds: float = Field(default=120.0, ge=1, le=3600, description="The whole time of one fetch.")
+
+    @model_validator(mode="after")
+    def _has_memory(self) -> Self:
+        if self.memory_bytes < 2 * self.max_decoded_bytes:
+            memory, largest = variable("fetch", "memory_bytes"), variable("fetch", "max_decoded_bytes")
+            raise ValueError(f"{memory} must be at least twice {largest}")
+        return self
