@@ -106,7 +106,8 @@ class FetchSettings(Group):
     """Where result files may come from, and how large they may be."""
 
     hosts: Hosts = Field(
-        default=("aliyuncs.com",), description="Hosts reached by https, each with those below it."
+        default=("aliyuncs.com",),
+        description="Hosts of results, reached by https, each with those below it; others are held.",
     )
     plain_http_hosts: Hosts = Field(
         default=(),
