@@ -6,7 +6,7 @@ Where places are short, what may be gone first is fetched first, and no host tak
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -125,16 +125,22 @@ class CollectStage:
 
     async def _collect(self, errand: Errand, spec: Spec) -> None:
         async with AsyncExitStack() as held:
-            try:
-                errand.shard.apply(errand.key, await self._event(errand, spec, held))
-            finally:
-                self._free(errand.host)
+            with ExitStack() as place:
+                place.callback(self._free, errand.host)
+                event = await self._event(errand, spec, held, place.close)
+                errand.shard.apply(errand.key, event)
+                del event
             await _written(errand.shard)
 
-    async def _event(self, errand: Errand, spec: Spec, held: AsyncExitStack) -> Event:
-        """What the fetch came to; the memory of a transcript is given back when `held` ends."""
+    async def _event(
+        self, errand: Errand, spec: Spec, held: AsyncExitStack, free: Callable[[], None]
+    ) -> Event:
+        """What the fetch came to; the memory of a transcript is given back when `held` ends.
+
+        A large file waits for others like it, without the place that small ones need.
+        """
         deps = self._deps
-        async with deps.memory.fetched(deps.provider, errand.transcription_url) as body:
+        async with deps.memory.fetched(deps.provider, errand.transcription_url, free) as body:
             if isinstance(body, Trouble):
                 if body.code == HOST_REFUSED:
                     deps.holds.refused(errand.shard, errand.key, errand.host)

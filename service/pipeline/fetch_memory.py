@@ -7,7 +7,7 @@ what that takes. Nobody who holds room waits for more of its kind, so nobody wai
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -44,6 +44,10 @@ class MemoryLimits:
         return self.total_bytes - self.small_files * SMALL_BYTES - self.largest_bytes
 
 
+def _nothing() -> None:
+    return
+
+
 class FetchMemory:
     """Who may download and read now; one for the process."""
 
@@ -54,13 +58,19 @@ class FetchMemory:
         self._room = Room(limits.reading_bytes)
 
     @asynccontextmanager
-    async def fetched(self, provider: Provider, url: str) -> AsyncIterator[bytes | Trouble]:
-        """The file behind `url`; its bytes may be kept until the end of the context."""
+    async def fetched(
+        self, provider: Provider, url: str, on_large: Callable[[], None] = _nothing
+    ) -> AsyncIterator[bytes | Trouble]:
+        """The file behind `url`; its bytes may be kept until the end of the context.
+
+        `on_large` is called before a large one waits for the others of its size.
+        """
         async with self._small:
             body = await provider.fetch(url, None if self._is_one_size else SMALL_BYTES)
             if self._is_one_size or not _is_larger(body):
                 yield body
                 return
+        on_large()
         async with self._large:
             yield await provider.fetch(url)
 

@@ -71,8 +71,7 @@ class QuotaSettings(Group):
 
 
 class SpendSettings(Group):
-    """Limits on what a day may cost. Each sees what it is told: seconds only of results that have a
-    duration, cost only of models that have a price."""
+    """Limits on what a day may cost: seconds of results that tell them, cost of models that have a price."""
 
     seconds_per_day: int | None = Field(
         default=None,

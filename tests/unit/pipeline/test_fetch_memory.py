@@ -186,6 +186,22 @@ async def test_only_one_large_file_is_in_memory_at_a_time_and_small_ones_pass_it
     await world.end()
 
 
+@pytest.mark.parametrize("limits", [Limits(fetches=1)])
+async def test_large_files_that_wait_for_each_other_take_no_place_from_small_ones(world: World) -> None:
+    shard = world.shard()
+    world.provider.next_fetches.extend([file(SMALL_BYTES + 1)] * 2)
+    async with world.collect._deps.memory._large:
+        world.provider.statuses = (TaskStatus.SUCCEEDED,)
+        world.run()
+        await world.take(shard, "large", "larger")
+        await world.clock.sleep(5)
+        await world.take(shard, "small")
+        await world.clock.sleep(5)
+        assert world.seen.ends() == {"small/0/0": "result"}
+    await world.clock.sleep(5)
+    assert len(world.seen.ends()) == 3
+
+
 @pytest.mark.parametrize("limits", [Limits(memory=MemoryLimits(16 * MIB, SMALL_BYTES))])
 async def test_where_no_file_may_be_large_none_is_fetched_twice(world: World) -> None:
     world.provider.next_fetches.append(Trouble("fetch_too_large", "over the guard's limit"))
