@@ -29,8 +29,9 @@ from service.observe_provider import CountedProvider, CountedVocabularies
 from service.pipeline.accept import AcceptStage
 from service.pipeline.brake import Brake
 from service.pipeline.budgets import Budgets
-from service.pipeline.collect import CollectStage
+from service.pipeline.collect import CollectDeps, CollectStage
 from service.pipeline.expire import reason
+from service.pipeline.fetch_memory import FetchMemory, MemoryLimits
 from service.pipeline.file_limits import FileLimits
 from service.pipeline.gate import Gate
 from service.pipeline.hold import Hold
@@ -235,11 +236,14 @@ def _steps(process: Process, gate: Gate, account: Account, journal: Journal, sur
     files = FileLimits(observing.fewer_files)
     desk = Desk(provider, journal.tail, spawn, vocabulary, limits.calls_in_flight, files)
     lookout = Lookout(provider, gate.budgets, gate.hold, spawn, limits.calls_in_flight, dropped)
+    fetch = process.settings.fetch
+    memory = FetchMemory(MemoryLimits(fetch.memory_bytes, fetch.max_decoded_bytes, limits.fetches_in_flight))
+    collecting = CollectDeps(provider, spawn, memory, gate.results, limits.fetches_in_flight)
     return Steps(
         SubmitStage(desk, clock, gate),
         PollStage(lookout, clock),
-        CollectStage(provider, clock, spawn, limits.fetches_in_flight, gate.results),
-        ReconcileStage(provider, surveyor, clock, gate.budgets, rules, observing),
+        CollectStage(collecting, clock),
+        ReconcileStage(provider, surveyor, clock, gate.budgets, rules, memory, observing),
         vocabulary,
     )
 

@@ -76,10 +76,11 @@ class CountedProvider:
         self._count("cancel", started, answer)
         return answer
 
-    async def fetch(self, transcription_url: str) -> bytes | Trouble:
+    async def fetch(self, transcription_url: str, max_bytes: int | None = None) -> bytes | Trouble:
         """As the port says."""
         started = self._clock.boot_seconds()
-        answer = await answer_of(self._provider.fetch(transcription_url), UNREAD, self._report("fetch"))
+        fetching = self._provider.fetch(transcription_url, max_bytes)
+        answer = await answer_of(fetching, UNREAD, self._report("fetch"))
         self._count("fetch", started, answer if isinstance(answer, Trouble) else None)
         return answer
 

@@ -1,11 +1,12 @@
-"""Collect: fetch result files and read them into transcripts, a bounded number at a time (N8).
+"""Collect: fetch result files and read them into transcripts, bounded in number and in bytes (N8).
 
 Where places are short, what may be gone first is fetched first, and no host takes them all.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from service.core.task import HOST_REFUSED, Trouble
 from service.core.urgency import Line, edge_ms, rank
 from service.pipeline import transcripts
 from service.pipeline.due import Due
+from service.pipeline.fetch_memory import TOO_LARGE, FetchMemory
 from service.pipeline.publish import OwnedShard
 from service.pipeline.render import rendered
 from service.pipeline.result_holds import ResultHolds
@@ -46,19 +48,25 @@ class Errand:
         return job if self.shard.is_open and job is not None and job.state is State.COLLECTING else None
 
 
+@dataclass(frozen=True, slots=True)
+class CollectDeps:
+    """What a fetch needs: who is asked, what bounds it, and who is told where results lie."""
+
+    provider: Provider
+    spawn: Spawn
+    memory: FetchMemory
+    holds: ResultHolds
+    in_flight: int
+
+
 class CollectStage:
     """Fetches results."""
 
-    def __init__(
-        self, provider: Provider, clock: Clock, spawn: Spawn, in_flight: int, holds: ResultHolds
-    ) -> None:
-        self._provider = provider
-        self._holds = holds
+    def __init__(self, deps: CollectDeps, clock: Clock) -> None:
+        self._deps = deps
         self._clock = clock
-        self._spawn = spawn
-        self._in_flight = in_flight
         # A slow host holds each place for as long as a fetch may take: a quarter is left to the others.
-        self._in_flight_per_host = max(1, in_flight - max(1, in_flight // 4))
+        self._in_flight_per_host = max(1, deps.in_flight - max(1, deps.in_flight // 4))
         self._out: Counter[str] = Counter()
         self._due: Due[Errand] = Due(clock)
         self._lines: dict[str, Line[Errand]] = {}
@@ -72,7 +80,7 @@ class CollectStage:
         """Fetch until cancelled."""
         while True:
             on_turn()
-            self._holds.look()
+            self._deps.holds.look()
             errand = await self._due.take()
             if errand is not None:
                 with self._border(errand):
@@ -92,7 +100,7 @@ class CollectStage:
 
     def _next(self) -> Errand | None:
         """The errand that goes next, of the hosts that have a place left."""
-        if self._out.total() >= self._in_flight:
+        if self._out.total() >= self._deps.in_flight:
             return None
         free = [host for host in self._lines if self._out[host] < self._in_flight_per_host]
         if not free:
@@ -112,8 +120,7 @@ class CollectStage:
             self._due.push(self._clock.now_ms() + BEHIND_MS, errand)
             return
         self._out[errand.host] += 1
-        task = self._spawn(self._collect(errand, job.spec), name=f"collect {errand.key}")
-        task.add_done_callback(lambda _task: self._free(errand.host))
+        self._deps.spawn(self._collect(errand, job.spec), name=f"collect {errand.key}")
 
     def _free(self, host: str) -> None:
         self._out[host] -= 1
@@ -122,13 +129,37 @@ class CollectStage:
         self._due.wake()
 
     async def _collect(self, errand: Errand, spec: Spec) -> None:
-        with self._border(errand):
-            body = await self._provider.fetch(errand.transcription_url)
+        async with AsyncExitStack() as held:
+            held.enter_context(self._border(errand))
+            with ExitStack() as place:
+                place.callback(self._free, errand.host)
+                event = await self._event(errand, spec, held, place.close)
+                errand.shard.apply(errand.key, event)
+                del event
+            await _written(errand.shard)
+
+    async def _event(
+        self, errand: Errand, spec: Spec, held: AsyncExitStack, free: Callable[[], None]
+    ) -> Event:
+        """What the fetch came to; the memory of a transcript is given back when `held` ends.
+
+        A large file waits for others like it, without the place that small ones need.
+        """
+        deps = self._deps
+        async with deps.memory.fetched(deps.provider, errand.transcription_url, free) as body:
             if isinstance(body, Trouble):
-                event: Event = FetchFailed(body)
-            else:
-                self._holds.fetched(spec.model)
-                event = await rendered(await transcripts.fetched(body, spec.model), spec.formats)
-            errand.shard.apply(errand.key, event)
-            if isinstance(body, Trouble) and body.code == HOST_REFUSED:
-                self._holds.refused(errand.shard, errand.key, errand.host)
+                if body.code == HOST_REFUSED:
+                    deps.holds.refused(errand.shard, errand.key, errand.host)
+                return FetchFailed(body)
+            deps.holds.fetched(spec.model)
+            room = await deps.memory.room_for(body, is_rendered=bool(spec.formats))
+            if room is None:
+                return FetchFailed(TOO_LARGE)
+            await held.enter_async_context(room)
+            return await rendered(await transcripts.fetched(body, spec.model), spec.formats)
+
+
+async def _written(shard: OwnedShard) -> None:
+    """Wait until what is queued is durable, or nobody's any more: till then it is in memory."""
+    if shard.pending_moves:
+        await asyncio.wait({shard.durable()})

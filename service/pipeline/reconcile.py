@@ -26,6 +26,7 @@ from service.errors import ServiceError
 from service.pipeline import transcripts
 from service.pipeline.budgets import Budgets
 from service.pipeline.due import SHORTEST_WAIT_SECONDS, Due, OnTurn, turning
+from service.pipeline.fetch_memory import FetchMemory
 from service.pipeline.observer import Faults
 from service.pipeline.publish import OwnedShard
 from service.provider.api import Provider
@@ -72,9 +73,11 @@ class ReconcileStage:
         clock: Clock,
         budgets: Budgets,
         rules: Rules,
+        memory: FetchMemory,
         faults: Faults,
     ) -> None:
         self._provider = provider
+        self._memory = memory
         self._surveyor = surveyor
         self._clock = clock
         self._budgets = budgets
@@ -227,8 +230,12 @@ class ReconcileStage:
         if not self._names_left:
             return None
         self._names_left -= 1
-        body = await self._provider.fetch(transcription_url)
-        return None if isinstance(body, Trouble) else await transcripts.file_url_in(body)
+        async with self._memory.fetched(self._provider, transcription_url) as body:
+            room = None if isinstance(body, Trouble) else await self._memory.room_for(body, is_rendered=False)
+            if isinstance(body, Trouble) or room is None:
+                return None
+            async with room:
+                return await transcripts.file_url_in(body)
 
     # The decision; nothing is waited for from here on.
 

@@ -46,8 +46,11 @@ class Provider(Protocol):
         """Ask the provider to drop a pending task; None when it agreed."""
         ...
 
-    async def fetch(self, transcription_url: str) -> bytes | Trouble:
-        """Download a result file without credentials, within the fetch guard's limits."""
+    async def fetch(self, transcription_url: str, max_bytes: int | None = None) -> bytes | Trouble:
+        """Download a result file without credentials, within the fetch guard's limits.
+
+        One of more than `max_bytes` is the trouble `fetch_too_large`, and no more of it is held.
+        """
         ...
 
 

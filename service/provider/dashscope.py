@@ -226,9 +226,9 @@ class DashScope:
             return answer
         return error_in(object_of(answer.body) or {}) if answer.is_success else trouble_of(answer, self._host)
 
-    async def fetch(self, transcription_url: str) -> bytes | Trouble:
+    async def fetch(self, transcription_url: str, max_bytes: int | None = None) -> bytes | Trouble:
         """Download a result file; see `ResultFetcher`."""
-        return await self._results.fetch(transcription_url)
+        return await self._results.fetch(transcription_url, max_bytes)
 
     async def _call(self, method: str, path: str, body: bytes = b"") -> Answer | Trouble:
         total = self._config.call_timeout_seconds

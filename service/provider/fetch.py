@@ -50,7 +50,7 @@ class FetchGuard:
     hosts: tuple[str, ...] = ("aliyuncs.com",)
     plain_http_hosts: tuple[str, ...] = ()
     max_compressed_bytes: int = 64 * 1024**2
-    max_decoded_bytes: int = 128 * 1024**2
+    max_decoded_bytes: int = 64 * 1024**2
     timeout_seconds: float = 120.0
 
 
@@ -150,14 +150,14 @@ class ResultFetcher:
     ) -> None:
         await self._open.aclose()
 
-    async def fetch(self, transcription_url: str) -> bytes | Trouble:
-        """The decoded bytes of the result file, in at most the guard's total time."""
+    async def fetch(self, transcription_url: str, max_bytes: int | None = None) -> bytes | Trouble:
+        """The decoded bytes of the result file, at most so many, in at most the guard's total time."""
         place = place_of(transcription_url, self._guard)
         if isinstance(place, Trouble):
             return place
         try:
             async with asyncio.timeout(self._guard.timeout_seconds):
-                return await self._get(place)
+                return await self._get(place, max_bytes)
         except (TimeoutError, httpx.HTTPError, BodyTooLarge, BodyBroken) as error:
             return self._trouble(error, place)
 
@@ -176,13 +176,14 @@ class ResultFetcher:
                 peer = Peer(place.host, place.port, f"the result's host {place.host}")
                 return no_answer(error, peer, self._guard.timeout_seconds)
 
-    async def _get(self, place: Place) -> bytes | Trouble:
+    async def _get(self, place: Place, max_bytes: int | None) -> bytes | Trouble:
         # The transport is called directly: httpx's client would log the URL with its signature.
         guard = self._guard
+        most_bytes = guard.max_decoded_bytes if max_bytes is None else min(max_bytes, guard.max_decoded_bytes)
         response = await self._transport.handle_async_request(place.request())
         try:
             if response.status_code == 200:
-                return await read_body(response, guard.max_compressed_bytes, guard.max_decoded_bytes)
+                return await read_body(response, guard.max_compressed_bytes, most_bytes)
             return Trouble(
                 "http_error",
                 f"the result's host {place.host} answered {response.status_code}",

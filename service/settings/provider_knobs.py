@@ -102,8 +102,7 @@ class QuotaSettings(Group):
 
 
 class SpendSettings(Group):
-    """Limits on what a day may cost. Each sees what it is told: seconds only of results that have a
-    duration, cost only of models that have a price."""
+    """Limits on what a day may cost: seconds of results that tell them, cost of models that have a price."""
 
     seconds_per_day: int | None = Field(
         default=None,
@@ -137,7 +136,8 @@ class FetchSettings(Group):
     """Where result files may come from, and how large they may be."""
 
     hosts: Hosts = Field(
-        default=("aliyuncs.com",), description="Hosts reached by https, each with those below it."
+        default=("aliyuncs.com",),
+        description="Hosts of results, reached by https, each with those below it; others are held.",
     )
     plain_http_hosts: Hosts = Field(
         default=(),
@@ -148,6 +148,22 @@ class FetchSettings(Group):
         default=64 * MIB, ge=1024, le=1024 * MIB, description="Largest file on the wire."
     )
     max_decoded_bytes: int = Field(
-        default=128 * MIB, ge=1024, le=4096 * MIB, description="Largest file after gzip."
+        default=64 * MIB, ge=1024, le=4096 * MIB, description="Largest file after gzip."
+    )
+    memory_bytes: int = Field(
+        default=512 * MIB,
+        ge=16 * MIB,
+        le=65_536 * MIB,
+        description=(
+            "Memory that result files may take together while they are fetched and read: half of the pod's."
+            " Reading takes some ten times a file's size."
+        ),
     )
     timeout_seconds: float = Field(default=120.0, ge=1, le=3600, description="The whole time of one fetch.")
+
+    @model_validator(mode="after")
+    def _has_memory(self) -> Self:
+        if self.memory_bytes < 2 * self.max_decoded_bytes:
+            memory, largest = variable("fetch", "memory_bytes"), variable("fetch", "max_decoded_bytes")
+            raise ValueError(f"{memory} must be at least twice {largest}")
+        return self

@@ -123,10 +123,10 @@ class TrappedProvider:
         self._trap.at("query.after")
         return answer
 
-    async def fetch(self, transcription_url: str) -> bytes | Trouble:
+    async def fetch(self, transcription_url: str, max_bytes: int | None = None) -> bytes | Trouble:
         """Fetch a result file."""
         self._trap.at("fetch.before")
-        answer = await self._provider.fetch(transcription_url)
+        answer = await self._provider.fetch(transcription_url, max_bytes)
         self._trap.at("fetch.after")
         return answer
 

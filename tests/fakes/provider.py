@@ -171,13 +171,19 @@ class FakeProvider:
         task.is_cancelled = True
         return None
 
-    async def fetch(self, transcription_url: str) -> bytes | Trouble:
+    async def fetch(self, transcription_url: str, max_bytes: int | None = None) -> bytes | Trouble:
         """The result file of a task that was made here; a 403 for any other URL."""
         self.calls.append(("fetch", transcription_url))
         await self.fetch_gate.wait()
+        body = self._fetched(transcription_url)
+        if isinstance(body, bytes) and max_bytes is not None and len(body) > max_bytes:
+            return Trouble("fetch_too_large", f"the result is too large: over {max_bytes} bytes")
+        return body
+
+    def _fetched(self, transcription_url: str) -> bytes | Trouble:
+        host = urlsplit(transcription_url).hostname
         if self.next_fetches:
             return self.next_fetches.popleft()
-        host = urlsplit(transcription_url).hostname
         if host in self.refused_hosts:
             return Trouble(HOST_REFUSED, f"the result's host {host} is not below SCRIBE_FETCH__HOSTS")
         for task in self.submits:

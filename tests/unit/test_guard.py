@@ -14,6 +14,7 @@ from service.core.moment import Doubt
 from service.core.outcomes import Outcome, OutcomeRules, job_outcome
 from service.core.price import Price
 from service.core.shard import Change
+from service.core.task import Trouble
 from service.guard import never_raises, watches
 from service.metrics import Metrics
 from service.observe import Observing
@@ -31,9 +32,9 @@ TELLINGS: dict[str, Callable[[Observing], None]] = {
     "shard": lambda observing: observing.shard("taken", 0),
     "doubted": lambda observing: observing.doubted(Doubt.BEGUN),
     "requests_lost": lambda observing: observing.requests_lost(0, -1),
-    "hold": lambda observing: observing.hold("Arrearage"),
+    "hold": lambda observing: observing.hold(None),
     "brake": lambda observing: observing.brake(None),
-    "outage": lambda observing: observing.outage("fun-asr", is_on=True),
+    "outage": lambda observing: observing.outage("fun-asr", Trouble("timeout", "no answer")),
     "cancel_dropped": lambda observing: observing.cancel_dropped(),
 }
 

@@ -266,9 +266,9 @@ class _Slow:
         self._clock.suspend(2)
         return await self._fake.cancel(task_id)
 
-    async def fetch(self, transcription_url: str) -> bytes | Trouble:
+    async def fetch(self, transcription_url: str, max_bytes: int | None = None) -> bytes | Trouble:
         self._clock.suspend(2)
-        return await self._fake.fetch(transcription_url)
+        return await self._fake.fetch(transcription_url, max_bytes)
 
 
 @pytest.fixture

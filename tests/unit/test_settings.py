@@ -109,6 +109,12 @@ def test_a_limit_of_cost_that_is_none_is_told(value: str) -> None:
         load({"SCRIBE_SPEND__COST_PER_DAY": value, "SCRIBE_SPEND__PRICES": "fun-asr=1"})
 
 
+def test_the_largest_result_file_must_fit_into_the_memory_of_result_files() -> None:
+    load({"SCRIBE_FETCH__MAX_DECODED_BYTES": "16777216", "SCRIBE_FETCH__MEMORY_BYTES": "33554432"})
+    with pytest.raises(ConfigError, match="MEMORY_BYTES must be at least twice SCRIBE_FETCH__MAX_DECODED"):
+        load({"SCRIBE_FETCH__MAX_DECODED_BYTES": "16777217", "SCRIBE_FETCH__MEMORY_BYTES": "33554432"})
+
+
 def test_an_empty_variable_counts_as_not_set() -> None:
     settings = load({"SCRIBE_REQUESTS__ALLOWED_HOSTS": "", "SCRIBE_HTTP__PORT": ""})
     assert settings.requests.allowed_hosts is None

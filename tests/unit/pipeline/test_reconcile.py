@@ -16,6 +16,7 @@ from service.core.task import Lost, TaskPage, TaskStatus, Trouble
 from service.errors import ClusterError
 from service.kafka.writer import Writer
 from service.pipeline import due, reconcile
+from service.pipeline.fetch_memory import SMALL_BYTES, MemoryLimits
 from service.pipeline.publish import OwnedShard
 from tests.fakes.clock import settle
 from tests.fakes.provider import TIMEOUT, AfterWork, FakeProvider
@@ -107,6 +108,14 @@ async def test_a_task_whose_result_does_not_tell_its_file_may_be_anybodys(
     await world.clock.sleep(LONG)
     assert world.seen.ends() == {"r/0/0": "result"}
     assert posted(world) == 1
+
+
+@pytest.mark.parametrize("limits", [Limits(memory=MemoryLimits(16 * 1024**2, SMALL_BYTES))])
+async def test_a_result_that_takes_more_memory_than_there_is_is_not_read_for_its_name(world: World) -> None:
+    shard = await lost(world, "r", model=FILETRANS)
+    world.provider.next_fetches.extend([b"[" * 100_000] * 50)
+    await world.clock.sleep(LONG)
+    assert (state(shard), posted(world)) == (State.UNCERTAIN, 1)
 
 
 async def test_a_strangers_file_that_failed_without_a_name_keeps_nobody_uncertain(world: World) -> None:

@@ -31,8 +31,9 @@ from service.observe_provider import CountedProvider, CountedVocabularies
 from service.pipeline.accept import AcceptStage
 from service.pipeline.brake import Brake
 from service.pipeline.budgets import Budgets
-from service.pipeline.collect import CollectStage
+from service.pipeline.collect import CollectDeps, CollectStage
 from service.pipeline.expire import expire, reason
+from service.pipeline.fetch_memory import FetchMemory, MemoryLimits
 from service.pipeline.file_limits import FileLimits
 from service.pipeline.gate import Gate
 from service.pipeline.hold import Hold
@@ -254,6 +255,7 @@ class Limits:
     fetches: int = 8
     calls_per_second: float = 40.0
     submits_per_minute: float = PLENTY_PER_MINUTE
+    memory: MemoryLimits = MemoryLimits()
     part: float = 0.5
     share: float = 1.0
     spend_per_day: int | None = None
@@ -306,10 +308,12 @@ class World:
             provider, self.budgets, self.hold, self.spawn, limits.queries, self.seen.cancel_dropped
         )
         self.poll = PollStage(lookout, self.clock)
-        self.collect = CollectStage(provider, self.clock, self.spawn, limits.fetches, self.results)
+        memory = FetchMemory(limits.memory)
+        deps = CollectDeps(provider, self.spawn, memory, self.results, limits.fetches)
+        self.collect = CollectStage(deps, self.clock)
         self.provider.now_ms = self.clock.now_ms
         self.reconcile = ReconcileStage(
-            provider, self.surveyor, self.clock, self.budgets, self.rules, self.seen
+            provider, self.surveyor, self.clock, self.budgets, self.rules, memory, self.seen
         )
         self.steps = Steps(self.submit, self.poll, self.collect, self.reconcile, self.vocabulary)
         self.around = Surroundings(self.clock, self.rules, self.seen, self.steps.carry_out)

@@ -21,7 +21,7 @@ from service.core.task import Trouble
 from service.core.verdicts import UNREADABLE_ATTEMPTS
 from service.errors import FailureCode
 from service.provider.addresses import CheckedResolver, Lookup
-from service.provider.bodies import MAX_MEMBERS, BodyTooLarge, read_body
+from service.provider.bodies import MAX_MEMBERS, BodyCutShort, BodyTooLarge, read_body
 from service.provider.fetch import FetchGuard, Place, ResultFetcher, place_of
 from service.provider.transport import MAX_FIELD_BYTES, MAX_HEADERS
 from tests.unit.provider.certificates import server_and_client_contexts
@@ -414,19 +414,34 @@ async def test_where_the_pieces_of_a_body_end_does_not_matter(
     assert found.strip() == b'{"transcripts":[]}'
 
 
-@given(st.lists(st.binary(max_size=200), min_size=1, max_size=6), st.integers(1, 50), st.integers(0, 1000))
-async def test_a_body_of_many_members_is_read_whole_and_never_over_the_limit(
-    parts: list[bytes], size: int, limit: int
-) -> None:
-    whole, wire = b"".join(parts), members(*parts)
+async def decoded(wire: bytes, size: int, encoding: str, limit: int = 10**6) -> bytes:
+    """What a body decodes to that comes in pieces of this size, whatever a socket would make of them."""
 
     async def pieces() -> AsyncIterator[bytes]:
         for start in range(0, len(wire), size):
             yield wire[start : start + size]
 
-    response = httpx.Response(200, headers={"content-encoding": "gzip"}, content=pieces())
+    response = httpx.Response(200, headers={"content-encoding": encoding}, content=pieces())
+    return await read_body(response, len(wire), limit)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("encode", [zlib.compress, bare])
+async def test_the_first_byte_of_a_deflated_body_may_come_alone(
+    size: int, encode: Callable[[bytes], bytes]
+) -> None:
+    assert await decoded(encode(b"{}"), size, "deflate") == b"{}"
+    with pytest.raises(BodyCutShort):
+        await decoded(encode(b"{}")[:1], size, "deflate")
+
+
+@given(st.lists(st.binary(max_size=200), min_size=1, max_size=6), st.integers(1, 50), st.integers(0, 1000))
+async def test_a_body_of_many_members_is_read_whole_and_never_over_the_limit(
+    parts: list[bytes], size: int, limit: int
+) -> None:
+    whole, wire = b"".join(parts), members(*parts)
     try:
-        assert await read_body(response, len(wire), limit) == whole
+        assert await decoded(wire, size, "gzip", limit) == whole
     except BodyTooLarge:
         assert len(whole) > limit
 

@@ -1,0 +1,120 @@
+"""The memory of result files: bounds in bytes what is being downloaded, and what is being read, together.
+
+A file is downloaded in one of a few places for small ones. One that turns out larger is downloaded again in
+the one place for large ones, so that small ones never wait behind it. Then it is read once there is room for
+what that takes. Nobody who holds room waits for more of its kind, so nobody waits for ever.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from service.core.parse_memory import parse_bytes
+from service.core.task import Trouble
+from service.pipeline.transcripts import INLINE_BYTES
+from service.provider.api import Provider
+
+SMALL_BYTES = 4 * 1024**2
+"""Of a small file: two hours of speech with the times of its words."""
+TOO_LARGE = Trouble("fetch_too_large", "the result is too large to be read within SCRIBE_FETCH__MEMORY_BYTES")
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryLimits:
+    """What result files may take together, the largest one by itself, and how many are fetched at a time.
+
+    `total_bytes` is at least twice `largest_bytes`.
+    """
+
+    total_bytes: int = 512 * 1024**2
+    largest_bytes: int = 64 * 1024**2
+    in_flight: int = 8
+
+    @property
+    def small_files(self) -> int:
+        """How many small files may be in memory: a quarter of the whole is theirs."""
+        return max(1, min(self.in_flight, self.total_bytes // 4 // SMALL_BYTES))
+
+    @property
+    def reading_bytes(self) -> int:
+        """What is left for reading."""
+        return self.total_bytes - self.small_files * SMALL_BYTES - self.largest_bytes
+
+
+def _nothing() -> None:
+    return
+
+
+class FetchMemory:
+    """Who may download and read now; one for the process."""
+
+    def __init__(self, limits: MemoryLimits) -> None:
+        self._small = asyncio.Semaphore(limits.small_files)
+        self._large = asyncio.Lock()
+        self._is_one_size = limits.largest_bytes <= SMALL_BYTES
+        self._room = Room(limits.reading_bytes)
+
+    @asynccontextmanager
+    async def fetched(
+        self, provider: Provider, url: str, on_large: Callable[[], None] = _nothing
+    ) -> AsyncIterator[bytes | Trouble]:
+        """The file behind `url`; its bytes may be kept until the end of the context.
+
+        `on_large` is called before a large one waits for the others of its size.
+        """
+        async with self._small:
+            body = await provider.fetch(url, None if self._is_one_size else SMALL_BYTES)
+            if self._is_one_size or not _is_larger(body):
+                yield body
+                return
+        on_large()
+        async with self._large:
+            yield await provider.fetch(url)
+
+    async def room_for(self, body: bytes, *, is_rendered: bool) -> AbstractAsyncContextManager[None] | None:
+        """Room for reading the file, which its context waits for; None where there can be none."""
+        need = partial(parse_bytes, body, is_rendered=is_rendered)
+        need_bytes = need() if len(body) <= INLINE_BYTES else await asyncio.to_thread(need)
+        return self._room.taken(need_bytes) if need_bytes <= self._room.total_bytes else None
+
+
+def _is_larger(body: bytes | Trouble) -> bool:
+    return isinstance(body, Trouble) and body.code == "fetch_too_large"
+
+
+class Room:
+    """A number of bytes that are given out in the order in which they are asked for."""
+
+    def __init__(self, total_bytes: int) -> None:
+        self.total_bytes = total_bytes
+        self._free_bytes = total_bytes
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    @asynccontextmanager
+    async def taken(self, size_bytes: int) -> AsyncIterator[None]:
+        """Hold so many bytes, at most all, once they are free."""
+        granted = asyncio.get_running_loop().create_future()
+        self._waiting.append((size_bytes, granted))
+        self._grant()
+        try:
+            await granted
+            yield
+        finally:
+            if granted.done() and not granted.cancelled():
+                self._free_bytes += size_bytes
+            self._grant()
+
+    def _grant(self) -> None:
+        while self._waiting:
+            size_bytes, granted = self._waiting[0]
+            if granted.cancelled():
+                self._waiting.popleft()
+                continue
+            if size_bytes > self._free_bytes:
+                return
+            self._waiting.popleft()
+            self._free_bytes -= size_bytes
+            granted.set_result(None)

@@ -1,0 +1,126 @@
+"""`python -m tests.integration.fetching_worker ORIGIN NAME...`: fetch and read files, with the defaults.
+
+All of it is the service's own but the broker: records are encoded and dropped. The last line of its output is
+JSON: how each job ended, and the most memory that the process ever had.
+"""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from service.clock import SystemClock
+from service.contract.output import OutputFormat
+from service.core.batch import Appended, Batch, Committed
+from service.core.events import Step
+from service.core.job import Job, State
+from service.core.moment import Doubt, Rules
+from service.core.outcomes import Outcome
+from service.core.shard import Shard
+from service.messages import Failure
+from service.pipeline.collect import CollectDeps, CollectStage, Errand
+from service.pipeline.fetch_memory import FetchMemory, MemoryLimits
+from service.pipeline.publish import OwnedShard, Surroundings
+from service.pipeline.result_holds import ResultHolds
+from service.provider.dashscope import DashScope, DashScopeConfig
+from service.provider.fetch import FetchGuard
+from service.settings.knobs import LimitSettings
+from service.settings.provider_knobs import FetchSettings
+from tests.unit.core.samples import job, spec
+from tests.unit.pipeline.world import Spawner
+
+
+class Dropping:
+    """A writer that encodes every record, as Kafka's does, and keeps none."""
+
+    async def append(self, batch: Batch) -> Appended:
+        for move in batch.moves:
+            if move.outcome is not None:
+                await asyncio.sleep(0)
+                move.outcome.body.to_bytes()
+        return Committed(batch.number)
+
+    async def prove(self) -> Appended:
+        return Committed(0)
+
+    async def close(self) -> None:
+        return
+
+
+class Ends:
+    """How jobs ended; `all_over` once there are as many as expected."""
+
+    def __init__(self, expected: int) -> None:
+        self.ends: dict[str, str] = {}
+        self.all_over = asyncio.Event()
+        self._expected = expected
+
+    def published(self, outcome: Outcome) -> None:
+        body = outcome.body
+        self.ends[body.request_id or ""] = str(body.code) if isinstance(body, Failure) else "result"
+        if len(self.ends) == self._expected:
+            self.all_over.set()
+
+    def committed(self, moves: int, seconds: float) -> None:
+        """As the port says."""
+
+    def retried(self, partition: int, reason: str) -> None:
+        """As the port says."""
+
+    def fenced(self, partition: int, reason: str) -> None:
+        """As the port says."""
+
+    def doubted(self, word: Doubt) -> None:
+        """As the port says."""
+
+    def internal_error(self, border: str, subject: str, error: Exception) -> None:
+        """As the port says."""
+
+
+def peak_bytes() -> int:
+    """The most memory of this process (VmHWM, as a container counts what is resident)."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    [line] = [line for line in lines if line.startswith("VmHWM:")]
+    return 1024 * int(line.split()[1])
+
+
+def finished(name: str) -> Job:
+    """A job whose task has finished, that wants every rendering."""
+    now_ms = SystemClock().now_ms()
+    wanted = spec(request_id=name, formats=tuple(OutputFormat), deadline_ms=now_ms + 3_600_000)
+    return job(State.COLLECTING, spec=wanted, submitted_ms=now_ms)
+
+
+async def run(origin: str, names: list[str]) -> dict[str, object]:
+    """Let all files be fetched at once, as far as the defaults allow."""
+    fetch, in_flight = FetchSettings(), LimitSettings().fetches_in_flight
+    guard = FetchGuard(
+        plain_http_hosts=("127.0.0.1",),
+        max_compressed_bytes=fetch.max_compressed_bytes,
+        max_decoded_bytes=fetch.max_decoded_bytes,
+    )
+    clock, spawn, ends = SystemClock(), Spawner(), Ends(len(names))
+    async with DashScope(DashScopeConfig(origin + "/api/v1", SecretStr("sk-test")), guard) as provider:
+        memory = FetchMemory(MemoryLimits(fetch.memory_bytes, fetch.max_decoded_bytes, in_flight))
+        holds = ResultHolds(clock, lambda _model, _host, _word: None)
+        stage = CollectStage(CollectDeps(provider, spawn, memory, holds, in_flight), clock)
+
+        def carry_out(_shard: OwnedShard, step: Step) -> None:
+            raise AssertionError(f"nothing is left to be done, least of all {step}")
+
+        shard = OwnedShard(Shard(0), Dropping(), 1, Surroundings(clock, Rules(), ends, carry_out))
+        jobs = [finished(name) for name in names]
+        shard.state.open_request(jobs)
+        spawn(shard.run_until_closed(), name="shard")
+        spawn(stage.run(lambda: None), name="stage")
+        for each in jobs:
+            stage.queue(Errand(shard, each.key, f"{origin}/{each.spec.request_id}"), clock.now_ms())
+        await ends.all_over.wait()
+        await spawn.end()
+    return {"ends": ends.ends, "peak_bytes": peak_bytes()}
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(run(sys.argv[1], sys.argv[2:]))))
