@@ -64,6 +64,10 @@ class Observing:
         self._metrics.requests_lost(count)
         log.write(log.REQUESTS_LOST, partition=partition, count=count)
 
+    def twin(self, detail: str) -> None:
+        """Another process has our name in the group."""
+        log.write(log.TWIN, detail=detail)
+
     def hold(self, code: str | None) -> None:
         """A hold began for the provider's `code`, or ended (None)."""
         log.write(log.HOLD_STARTED if code else log.HOLD_ENDED, provider_code=code)

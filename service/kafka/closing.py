@@ -40,6 +40,12 @@ def has_died(consumer: AIOKafkaConsumer) -> bool:
     return _is_blind(consumer._client) or any(task.done() for task in _tasks(consumer, _LASTING_TASKS))
 
 
+def member_id_of(consumer: AIOKafkaConsumer) -> str:
+    """Under which id the group knows a consumer; "" where it does not."""
+    coordinator = consumer._coordinator
+    return str(getattr(coordinator, "member_id", ""))
+
+
 def look_at_commits() -> None:
     """Look, when they end, at commits that nobody waits for any more: aiokafka shields them from us."""
     for task in asyncio.all_tasks():
