@@ -6,6 +6,7 @@ Never repeats a variable's value: it may be a secret, or a secret put into the w
 import difflib
 import re
 from collections.abc import Collection, Mapping
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -43,6 +44,39 @@ def _host(host: str) -> str:
     return host.lower().rstrip(".")
 
 
+def _brokers(value: str) -> str:
+    addresses = [part.strip() for part in value.split(",")]
+    if not all(map(_is_address, addresses)):
+        raise ValueError(
+            "must be host:port, separated by commas: host names or addresses (IPv6 in brackets) and ports "
+            "from 1 to 65535, without scheme, path, quotes or JSON"
+        )
+    return ",".join(addresses)
+
+
+def _is_address(text: str) -> bool:
+    """Whether aiokafka can read this as the address of a broker; without a port it takes 9092."""
+    found = re.fullmatch(
+        r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]{1,253}))(?::(?P<port>[0-9]+))?", text
+    )
+    if found is None:
+        return False
+    port, name = found["port"], found["name"]
+    if port is not None and (len(port) > 5 or not 1 <= int(port) <= 65_535):
+        return False
+    if name is None:
+        return _is_ipv6(found["six"])
+    return all(1 <= len(label) <= 63 for label in name.removesuffix(".").split("."))
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _base_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.query:
@@ -52,6 +86,7 @@ def _base_url(url: str) -> str:
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
 Topic = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+Brokers = Annotated[Text, AfterValidator(_brokers)]
 BaseUrl = Annotated[Text, AfterValidator(_base_url)]
 Names = Annotated[tuple[Text, ...], NoDecode, BeforeValidator(_split)]
 """Written with commas, not as JSON."""

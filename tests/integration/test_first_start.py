@@ -1,4 +1,4 @@
-"""The first start on a new cluster of one broker: what is wrong is said once, and what is right is no error."""
+"""The first start on a new cluster of one broker: a reason is said once, and what is normal is no error."""
 
 import json
 from collections.abc import AsyncIterator, Iterator
