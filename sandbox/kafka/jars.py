@@ -1,4 +1,4 @@
-"""Finds Java and keeps the jars of Kafka and its console tools in the user's cache folder, fetched by Maven."""
+"""Finds Java and keeps the jars of Kafka and its tools in the user's cache folder, fetched by Maven."""
 
 import hashlib
 import os
