@@ -70,7 +70,7 @@ live: $(VENV)/.demo ## ask the real provider what its documents leave open, for 
 	@$(BIN)/python -m tools.live
 
 .PHONY: kafka
-kafka: $(VENV)/.demo ## start real Apache Kafka on a free local port until Ctrl-C (needs Java 17 and Maven)
+kafka: $(VENV)/.demo ## start real Apache Kafka on a free local port until Ctrl-C, and say how to look into a topic (needs Java 17 and Maven)
 	@$(BIN)/python -m sandbox kafka
 
 .PHONY: schemas

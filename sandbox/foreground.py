@@ -3,6 +3,7 @@
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import FrameType
 from typing import Protocol
@@ -20,13 +21,18 @@ class Server(Protocol):
     def is_running(self) -> bool: ...
 
 
-def run(server: AbstractContextManager[Server]) -> int:
-    """Enter the block, print `bootstrap: ...`, wait for the end; the exit code, 0 when a person ended it."""
+def run(server: AbstractContextManager[Server], advice: Callable[[str], str] | None = None) -> int:
+    """Enter the block, print `bootstrap: ...`, wait for the end; the exit code, 0 when a person ended it.
+
+    `advice` makes a second line out of the bootstrap address.
+    """
     for number in _ENDINGS:
         signal.signal(number, _end)
     try:
         with server as running:
             print(f"bootstrap: {running.bootstrap}", flush=True)
+            if advice is not None:
+                print(advice(running.bootstrap), flush=True)
             while running.is_running():
                 time.sleep(_LOOK_SECONDS)
         print("the server ended by itself.", file=sys.stderr)

@@ -66,7 +66,7 @@ class Service:
             layout = await _unless(self._stopping, self._prepare_topics())
             if layout is not None:
                 await self._serve(layout)
-        log.write(log.SERVICE_STOPPED)
+        log.write(log.SERVICE_STOPPED, member=self._status.member)
         return 0
 
     async def _serve(self, layout: Layout) -> None:
@@ -106,9 +106,10 @@ class Service:
         )
         await parts.consumer.start()
         consuming = self._start_loop("consume", parts.consumer.run)
-        log.write(log.SERVICE_STARTED, version=__version__, member=self._status.member)
+        log.write(log.SERVICE_STARTED, version=__version__, **assemble.about(self._settings))
         await self._stopping.wait()
-        log.write(log.DRAINING, open_jobs=sum(self._status.jobs.values()))
+        log.write(log.DRAINING, member=self._status.member, open_jobs=sum(self._status.jobs.values()))
+        parts.consumer.leave()
         consuming.cancel()
         await self._drain(parts)
 

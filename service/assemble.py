@@ -1,10 +1,12 @@
 """Make the parts of a process out of its settings; nothing is connected and nothing runs yet."""
 
 import asyncio
+import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from service.clock import Clock
 from service.core.admission import AdmissionRules
@@ -49,6 +51,7 @@ from service.provider.api import Provider, Vocabularies
 from service.provider.dashscope import DashScope, DashScopeConfig
 from service.provider.fetch import FetchGuard
 from service.settings import Settings
+from service.settings.knobs import ROLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +115,20 @@ def creation_of(settings: Settings) -> Creation:
 
 
 def member_of(settings: Settings) -> str:
-    """The name of this process in claims, logs and /status."""
-    return settings.kafka.group_instance_id or socket.gethostname()
+    """The name of this process in claims, logs and /status: another one for each replica on a host."""
+    return settings.kafka.group_instance_id or f"{socket.gethostname()}-{os.getpid()}"
+
+
+def about(settings: Settings) -> Mapping[str, object]:
+    """What this process works with, as its first line in the log says it."""
+    return {
+        "member": member_of(settings),
+        "brokers": settings.kafka.bootstrap_servers,
+        "group": settings.kafka.group_id,
+        "topics": {role: getattr(settings.topics, role) for role in ROLES},
+        "delivery": settings.kafka.delivery,
+        "provider": urlsplit(str(settings.provider.base_url)).netloc,
+    }
 
 
 def provider_of(settings: Settings) -> DashScope:

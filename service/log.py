@@ -29,7 +29,8 @@ MAX_DEPTH = 6
 
 OWN = "service"
 """The logger of our own lines."""
-LIBRARIES = ("aiokafka", "aiohttp", "asyncio", "httpcore", "httpx", "kafka", "prometheus_client")
+KAFKA_CLIENT = "aiokafka"
+LIBRARIES = (KAFKA_CLIENT, "aiohttp", "asyncio", "httpcore", "httpx", "kafka", "prometheus_client")
 """They log at warning and above only: at info, httpx writes whole URLs."""
 
 
@@ -58,6 +59,7 @@ SHARD = Event(
 )
 BATCH_RETRIED = Event("batch_retried", logging.WARNING)
 REQUESTS_LOST = Event("requests_lost", logging.ERROR)
+TWIN = Event("static_twin", logging.ERROR)
 HOLD_STARTED = Event("hold_started", logging.ERROR)
 HOLD_ENDED = Event("hold_ended")
 OUTAGE_STARTED = Event("outage_started", logging.ERROR)
@@ -115,6 +117,7 @@ def configure(
     handler.setFormatter(
         _formatter(form == "pretty" or (form == "auto" and out.isatty()), out, _Scrubber(secrets))
     )
+    handler.addFilter(_calmed)
     handler.addFilter(Repeats(OWN))
     root = logging.getLogger()
     root.handlers = [handler]
@@ -188,6 +191,17 @@ class _Scrubber:
         lines = trace.splitlines()[-MAX_TRACEBACK_LINES:]
         indents = (len(line) - len(line.lstrip()) for line in lines)
         return "\n".join(" " * indent + self._text(line) for indent, line in zip(indents, lines, strict=True))
+
+
+def _calmed(record: logging.LogRecord) -> bool:
+    """Lower to a warning what aiokafka calls an error and tries again; whether the line is still written.
+
+    It says so of the first steps of any group. What it cannot get over it raises, and we say it ourselves.
+    """
+    is_retried = record.name.partition(".")[0] == KAFKA_CLIENT and not record.exc_info
+    if is_retried and record.levelno == logging.ERROR:
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+    return record.levelno >= logging.getLogger().level
 
 
 class _Lines(logging.StreamHandler[TextIO]):

@@ -79,6 +79,10 @@ class Observing:
         self._metrics.requests_lost(count)
         log.write(log.REQUESTS_LOST, partition=partition, count=count)
 
+    def twin(self, detail: str) -> None:
+        """Another process has our name in the group."""
+        log.write(log.TWIN, detail=detail)
+
     def hold(self, held: Held | None, jobs_waiting: int = 0) -> None:
         """A hold began, for a reason of the provider's, or ended (None); so many jobs have no task yet."""
         if held is None:

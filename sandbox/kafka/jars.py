@@ -1,8 +1,9 @@
-"""Finds Java and keeps the Kafka server's jars in the user's cache folder, fetched by Maven on demand."""
+"""Finds Java and keeps the jars of Kafka and its tools in the user's cache folder, fetched by Maven."""
 
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -12,7 +13,7 @@ from sandbox.child import ServerStartError
 
 POM = Path(__file__).with_name("pom.xml")
 JAVA_PACKAGE = "openjdk-17-jre-headless"
-DOWNLOAD_MB = 43
+DOWNLOAD_MB = 54
 """Size of the jars of Kafka 4.1.1, to tell before fetching them (Maven's own plugins come on top)."""
 
 _MIN_JAVA = 17
@@ -38,6 +39,12 @@ def missing() -> str | None:
     if not jars_folder().is_dir():
         return "the Kafka server's jars are not here: run `python -m sandbox kafka --fetch`."
     return None
+
+
+def console_consumer(bootstrap: str, topic: str) -> str:
+    """How to call Kafka's console consumer in a shell, to see what is in a topic."""
+    program = [find_java(), "-cp", f"{jars_folder()}/*", "org.apache.kafka.tools.consumer.ConsoleConsumer"]
+    return shlex.join([*program, "--bootstrap-server", bootstrap, "--from-beginning", "--topic", topic])
 
 
 def find_java() -> str:

@@ -26,18 +26,45 @@ _LASTING_TASKS = ("_coordination_task", "_reset_committed_task", "_fetch_task")
 _PASSING_TASKS = ("_heartbeat_task", "_commit_refresh_task")
 
 
+async def see_through(cleaning: Coroutine[None, None, None]) -> None:
+    """Run to its end what cleans up, and is bounded in time; who is cancelled meanwhile hears it afterwards.
+
+    A stop that meets a take-over under way cancels it twice: cut short, the cleaning would leave connections.
+    """
+    task = asyncio.ensure_future(cleaning)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        look_at(task)
+        raise cancelled
+    task.result()
+
+
 async def close_consumer(consumer: AIOKafkaConsumer) -> None:
     """Close a consumer, started or not; a member of a group leaves it, where the cluster answers."""
-    try:
-        await _attempt(consumer.stop(), STOP_SECONDS)
-    finally:
-        await _end(_tasks(consumer, _LASTING_TASKS + _PASSING_TASKS))
-        await _disconnect(consumer._client)
+    await see_through(_close_consumer(consumer))
+
+
+async def _close_consumer(consumer: AIOKafkaConsumer) -> None:
+    await _attempt(consumer.stop(), STOP_SECONDS)
+    await _end(_tasks(consumer, _LASTING_TASKS + _PASSING_TASKS))
+    await _end(_tasks_of(consumer._coordinator, consumer._fetcher, consumer._client))
+    await _disconnect(consumer._client)
 
 
 def has_died(consumer: AIOKafkaConsumer) -> bool:
     """Whether a task ended that a started consumer cannot do without: it would be silent for ever."""
     return _is_blind(consumer._client) or any(task.done() for task in _tasks(consumer, _LASTING_TASKS))
+
+
+def member_id_of(consumer: AIOKafkaConsumer) -> str:
+    """Under which id the group knows a consumer; "" where it does not."""
+    coordinator = consumer._coordinator
+    return str(getattr(coordinator, "member_id", ""))
 
 
 def look_at_commits() -> None:
@@ -49,28 +76,32 @@ def look_at_commits() -> None:
 
 async def stop_producer(producer: AIOKafkaProducer) -> None:
     """Flush what is in flight, then close; what the cluster did not take in time fails."""
-    try:
-        await _attempt(producer.stop(), STOP_SECONDS)
-    finally:
-        await destroy_producer(producer)
+    await see_through(_stop_producer(producer))
+
+
+async def _stop_producer(producer: AIOKafkaProducer) -> None:
+    await _attempt(producer.stop(), STOP_SECONDS)
+    await _destroy_producer(producer)
 
 
 async def destroy_producer(producer: AIOKafkaProducer) -> None:
     """Close a producer, started or not, without flushing: who waits for an answer gets `ProducerClosed`."""
+    await see_through(_destroy_producer(producer))
+
+
+async def _destroy_producer(producer: AIOKafkaProducer) -> None:
     producer._closed = True  # else its finaliser warns
     sender = producer._sender.sender_task
-    try:
-        if sender is not None:
-            # Cancelled once, it waits for the requests that are out; cancelled again, it cancels them.
-            sender.cancel()
-            await asyncio.sleep(0)
-            await _end([sender])
-        await _disconnect(producer.client)
-    finally:
-        # Also where we are cancelled ourselves, as a stop does that meets a take-over under way.
-        _fail_pending(producer)
-        # Looked at, so that asyncio does not log it as never retrieved.
-        trouble_of(producer)
+    if sender is not None:
+        # Cancelled once, it waits for the requests that are out; cancelled again, for all but one of them.
+        sender.cancel()
+        await asyncio.sleep(0)
+        await _end([sender])
+    await _end(_tasks_of(producer._sender, producer.client))
+    await _disconnect(producer.client)
+    _fail_pending(producer)
+    # Looked at, so that asyncio does not log it as never retrieved.
+    trouble_of(producer)
 
 
 def trouble_of(producer: AIOKafkaProducer) -> BaseException | None:
@@ -91,13 +122,50 @@ def is_spent(producer: AIOKafkaProducer) -> bool:
 
 async def close_admin(admin: AIOKafkaAdminClient) -> None:
     """Close an admin client, started or not."""
-    await _disconnect(admin._client)
+    await see_through(_disconnect(admin._client))
+
+
+async def give_up_start(task: "asyncio.Task[None]", within_seconds: float) -> None:
+    """End a client's `start` that is not wanted any more.
+
+    Cancelled while it waits for the first metadata, aiokafka forgets the connection it has opened for them.
+    So it is left a moment to come to its end, and after that its connection is taken out of its hands.
+    """
+    await asyncio.wait({task}, timeout=within_seconds)
+    opened = list(_connections_held_by(task))
+    await _end([task])
+    for connection in opened:
+        close_connection(connection)
 
 
 def close_connection(connection: AIOKafkaConnection) -> None:
     """Close a single connection at once."""
     _abort(connection)
     connection.close()
+
+
+def _tasks_of(*owners: object) -> "list[asyncio.Task[object]]":
+    """The tasks that run a method of one of the owners, but for ours: of some aiokafka keeps no record."""
+    return [
+        task
+        for task in asyncio.all_tasks() - {asyncio.current_task()}
+        if any(_local_of(task.get_coro(), "self") is owner for owner in owners if owner is not None)
+    ]
+
+
+def _connections_held_by(task: "asyncio.Task[None]") -> Iterator[AIOKafkaConnection]:
+    """The connection that is known to a suspended `bootstrap` alone."""
+    waiting: object = task.get_coro()
+    while waiting is not None:
+        connection = _local_of(waiting, "bootstrap_conn")
+        if isinstance(connection, AIOKafkaConnection):
+            yield connection
+        waiting = getattr(waiting, "cr_await", None)
+
+
+def _local_of(coroutine: object, name: str) -> object:
+    frame = getattr(coroutine, "cr_frame", None)
+    return None if frame is None else frame.f_locals.get(name)
 
 
 def _fail_pending(producer: AIOKafkaProducer) -> None:
@@ -143,10 +211,8 @@ def _tasks(consumer: AIOKafkaConsumer, names: Iterable[str]) -> "Iterator[asynci
 async def _attempt(closing: Coroutine[None, None, None], within_seconds: float) -> None:
     """Let aiokafka close in its own way; that it raises or hangs is no matter, all is ended afterwards."""
     task = asyncio.create_task(closing)
-    try:
-        await asyncio.wait({task}, timeout=within_seconds)
-    finally:
-        await _end([task])
+    await asyncio.wait({task}, timeout=within_seconds)
+    await _end([task])
 
 
 async def _end(tasks: "Iterable[asyncio.Task[object]]") -> None:

@@ -11,15 +11,17 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import CommitFailedError, IllegalStateError
 
 from service.clock import Clock
 from service.errors import ClusterError, ConfigError
 from service.kafka.client import ClusterConfig, reaching
-from service.kafka.closing import close_consumer, has_died, look_at_commits
+from service.kafka.closing import close_consumer, has_died, look_at_commits, member_id_of
 from service.kafka.intake import RETRY_SECONDS, Intake, Taker
 from service.kafka.opening import start
 from service.kafka.translation import translated
+from service.kafka.twins import Twins
 
 REBALANCE_TIMEOUT_MS = 25_000
 """Longer than the revocation bound (10 s), shorter than the request timeout that bounds JoinGroup (40 s)."""
@@ -40,6 +42,10 @@ class Owner(Taker, Protocol):
 
     def durable_offsets(self) -> Mapping[int, int]:
         """The next offset of each shard, as far as it is in the journal."""
+        ...
+
+    def twin(self, sentence: str) -> None:
+        """A process that began after us has our name in the group; the sentence says what to change."""
         ...
 
 
@@ -67,6 +73,12 @@ class RequestConsumer:
         self._failure: BaseException | None = None
         """What kept a partition from being handed over, or taken back, as it should."""
         self._assigned: frozenset[int] = frozenset()
+        self._is_leaving = False
+        self._twins = (
+            Twins(cluster, group.group_id, group.instance_id, clock, owner.twin)
+            if group.instance_id
+            else None
+        )
         self._consumer, self._intake = self._new_client()
 
     async def start(self) -> None:
@@ -83,6 +95,10 @@ class RequestConsumer:
             await close_consumer(self._consumer)
             raise
 
+    def leave(self) -> None:
+        """Give a static member's name up to whoever takes it: the next process, while this one drains."""
+        self._is_leaving = True
+
     async def stop(self) -> None:
         """Leave the group (a static member only goes quiet). Revocation is not called: drain first."""
         await close_consumer(self._consumer)
@@ -90,8 +106,9 @@ class RequestConsumer:
     async def run(self, on_turn: Callable[[], None]) -> None:
         """Poll until cancelled; a cluster that is away is waited for.
 
-        Raises `ConfigError` when the group may not be joined, and whatever the owner raised when it was told
-        about partitions: this member would own them and do nothing.
+        Raises `ConfigError` when the group may not be joined, or a process that began before us has our name
+        in it, and whatever the owner raised when it was told about partitions: this member would own them and
+        do nothing.
         """
         while True:
             on_turn()
@@ -100,6 +117,8 @@ class RequestConsumer:
                     raise self._failure
                 if has_died(self._consumer):
                     raise ClusterError("the group's consumer has stopped working")
+                if self._twins is not None:
+                    await self._twins.look(member_id_of(self._consumer))
                 await self._intake.poll()
                 await self._commit_sometimes()
             except ClusterError:
@@ -125,6 +144,9 @@ class RequestConsumer:
             **self._cluster.connection(),
             group_id=group.group_id,
             group_instance_id=group.instance_id,
+            partition_assignment_strategy=(
+                self._twins.assignor() if self._twins else RoundRobinPartitionAssignor,
+            ),
             enable_auto_commit=False,
             auto_offset_reset="none",
             isolation_level="read_committed",  # what a user's transaction took back was never asked for
@@ -220,6 +242,9 @@ class RequestConsumer:
             self._intake.forget()
             self._assigned = frozenset()
             await self._owner.revoked([each.partition for each in revoked])
+            if self._is_leaving and self._twins is not None and not member_id_of(self._consumer):
+                # Our name is another's by now. aiokafka would take it back: it waits here until `stop`.
+                await asyncio.get_running_loop().create_future()
 
     @contextmanager
     def _noticed(self) -> Iterator[None]:

@@ -1,12 +1,9 @@
-"""Starts aiokafka's clients within a bound, and leaves no connection behind where that fails.
-
-Cancelled while it waits for the first metadata, aiokafka forgets the connection it has opened for them.
-"""
+"""Starts aiokafka's clients within a bound, and leaves no connection behind where that fails."""
 
 import asyncio
 from collections.abc import Coroutine
 
-from service.kafka.closing import look_at
+from service.kafka.closing import give_up_start, look_at, see_through
 
 LAST_WORDS_SECONDS = 0.5
 """How long a start that is not wanted any more may still take to come to its end."""
@@ -18,7 +15,6 @@ async def start(starting: Coroutine[None, None, None], within_seconds: float) ->
     The caller closes the client, whatever comes of this.
     """
     task = asyncio.ensure_future(starting)
-    # Who is cancelled twice does not see its end.
     task.add_done_callback(look_at)
     try:
         await asyncio.wait({task}, timeout=within_seconds)
@@ -27,6 +23,4 @@ async def start(starting: Coroutine[None, None, None], within_seconds: float) ->
         task.result()
     finally:
         if not task.done():
-            await asyncio.wait({task}, timeout=LAST_WORDS_SECONDS)
-            task.cancel()
-            await asyncio.wait({task}, timeout=LAST_WORDS_SECONDS)
+            await see_through(give_up_start(task, LAST_WORDS_SECONDS))

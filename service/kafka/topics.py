@@ -157,14 +157,16 @@ def _raise_refusals(topic_errors: list[tuple[str, int, str]]) -> None:
             f"no permission to see, or to create, {', '.join(hidden)}; grant Create, or, where it exists, "
             f"what is needed of it ({PAGE})"
         )
-    refused = [
-        f"{name} ({message or code})"
-        for name, code, message in topic_errors
-        if code not in (0, already_exists)
-    ]
+    refused: dict[str, list[str]] = {}
+    for name, code, message in topic_errors:
+        if code not in (0, already_exists):
+            # Brokers write the topic's name into some reasons: without it they are one and the same.
+            why = (message or str(code)).replace(name, "the topic").rstrip(".")
+            refused.setdefault(why, []).append(name)
     if refused:
+        sentences = [f"{', '.join(names)} ({why})" for why, names in refused.items()]
         raise ConfigError(
-            f"the broker did not create {', '.join(refused)}; "
+            f"the broker did not create {'; '.join(sentences)}; "
             "create it by hand or change SCRIBE_TOPICS__REPLICATION"
         )
 

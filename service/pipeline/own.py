@@ -140,6 +140,10 @@ class Shards:
         """The next offset of each shard, as far as it is in the journal."""
         return {shard.partition: shard.durable_cursor.next_offset for shard in self.open_shards()}
 
+    def twin(self, sentence: str) -> None:
+        """Say that a process which began after us has our name in the group."""
+        self.need.watcher.twin(sentence)
+
     def _shard(self, partition: int) -> OwnedShard | None:
         tenancy = self.tenancies.get(partition)
         return tenancy.shard if tenancy and tenancy.shard and tenancy.shard.is_open else None

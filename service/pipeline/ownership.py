@@ -79,6 +79,10 @@ class Watcher(Protocol):
         """The request topic's retention removed requests that nobody had read."""
         ...
 
+    def twin(self, detail: str) -> None:
+        """Another process has our name in the group."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Ownership:

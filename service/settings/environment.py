@@ -6,6 +6,7 @@ Never repeats a variable's value: it may be a secret, or a secret put into the w
 import difflib
 import re
 from collections.abc import Collection, Mapping
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Annotated
 
@@ -42,8 +43,42 @@ def _host(host: str) -> str:
     return host.lower().rstrip(".")
 
 
+def _brokers(value: str) -> str:
+    addresses = [part.strip() for part in value.split(",")]
+    if not all(map(_is_address, addresses)):
+        raise ValueError(
+            "must be host:port, separated by commas: host names or addresses (IPv6 in brackets) and ports "
+            "from 1 to 65535, without scheme, path, quotes or JSON"
+        )
+    return ",".join(addresses)
+
+
+def _is_address(text: str) -> bool:
+    """Whether aiokafka can read this as the address of a broker; without a port it takes 9092."""
+    found = re.fullmatch(
+        r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]{1,253}))(?::(?P<port>[0-9]+))?", text
+    )
+    if found is None:
+        return False
+    port, name = found["port"], found["name"]
+    if port is not None and (len(port) > 5 or not 1 <= int(port) <= 65_535):
+        return False
+    if name is None:
+        return _is_ipv6(found["six"])
+    return all(1 <= len(label) <= 63 for label in name.removesuffix(".").split("."))
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
 Topic = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+Brokers = Annotated[Text, AfterValidator(_brokers)]
 Names = Annotated[tuple[Text, ...], NoDecode, BeforeValidator(_split)]
 """Written with commas, not as JSON."""
 Hosts = Annotated[tuple[Annotated[Text, AfterValidator(_host)], ...], NoDecode, BeforeValidator(_split)]

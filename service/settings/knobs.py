@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from service.settings.environment import Hosts, Names, Text, Topic, read_secret, variable
+from service.settings.environment import Brokers, Hosts, Names, Text, Topic, read_secret, variable
 from service.settings.group import Group, exclusive
 
 ROLES = ("requests", "results", "failures", "journal")
@@ -18,7 +18,7 @@ ROLES = ("requests", "results", "failures", "journal")
 class KafkaSettings(Group):
     """How to reach Kafka, and this member's part in the group."""
 
-    bootstrap_servers: Text = Field(
+    bootstrap_servers: Brokers = Field(
         default="127.0.0.1:9092", description="Brokers to begin with, as host:port,host:port."
     )
     client_id: Text = Field(default="scribe", description="The name that the broker's logs and quotas see.")

@@ -223,6 +223,37 @@ async def test_partitions_move_only_when_their_owner_has_handed_them_over(group:
 
 
 @pytest.mark.needs_java
+@pytest.mark.needs_java
+@pytest.mark.parametrize("broker_name", ["kafka"])  # the embedded one does not know static members
+async def test_a_static_member_that_leaves_does_not_take_its_name_back(group: Group) -> None:
+    """While it drains, the next process is a member already: they would drive each other out."""
+    old = await group.join(instance_id="scribe-0")
+    await old.owns(PARTITIONS)
+    old.requests.leave()
+    new = await group.join(instance_id="scribe-0")
+    await new.owns(PARTITIONS)
+    await eventually(lambda: old.owner.events[-1] == "revoked")
+    for _ in range(20):  # aiokafka joins again within a tenth of a second
+        await asyncio.sleep(SHORT_SECONDS / 3)
+        assert await new.requests.is_member(0, 0)
+    assert len(new.owner.assignments) == 1
+    assert len(old.owner.assignments) == 1
+
+
+@pytest.mark.needs_java
+@pytest.mark.parametrize("broker_name", ["kafka"])
+async def test_of_two_members_of_one_name_only_the_later_ends(group: Group) -> None:
+    earlier = await group.join(instance_id="scribe-0")
+    await earlier.owns(PARTITIONS)
+    later = await group.join(instance_id="scribe-0")
+    async with asyncio.timeout(FAR_SECONDS):
+        with pytest.raises(ConfigError, match="SCRIBE_KAFKA__GROUP_INSTANCE_ID=scribe-0"):
+            await later.running
+    await later.requests.stop()
+    await earlier.owns(PARTITIONS)
+    assert not earlier.running.done()
+
+
 async def test_a_member_that_the_group_has_given_up_is_told_so(
     kafka_bootstrap: str, topic_names: TopicNames
 ) -> None:

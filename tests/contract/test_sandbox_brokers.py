@@ -1,5 +1,6 @@
 """The brokers that the sandbox starts: they end with whoever started them, and failures are sentences."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -70,6 +71,24 @@ def test_a_broker_in_the_foreground_leaves_nothing_when_it_is_ended(
         assert program.wait(10) == 0
     assert not is_listening(port)
     assert list(tmp_path.glob("scribe-*")) == []
+
+
+@pytest.mark.needs_java
+async def test_the_command_that_is_printed_shows_what_is_in_a_topic(tmp_path: Path) -> None:
+    with started("kafka", environment(tmp_path)) as (program, port):
+        assert program.stdout is not None
+        _, _, command = program.stdout.readline().partition("console consumer: ")
+        async with admin(f"127.0.0.1:{port}") as client:
+            await client.create_topics([NewTopic("transcription.results", 1, 1)])
+        async with AIOKafkaProducer(bootstrap_servers=f"127.0.0.1:{port}") as producer:
+            await producer.send_and_wait("transcription.results", "an odd – value".encode())
+        shown = await asyncio.create_subprocess_shell(
+            f"{command.strip()} --max-messages 1 --timeout-ms 30000",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        out, err = await asyncio.wait_for(shown.communicate(), 60)
+    assert (shown.returncode, out.decode()) == (0, "an odd – value\n"), err.decode()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,8 +1,9 @@
 """Taking a shard over: claims that rise, a journal that is read whole, a request topic that must fit it."""
 
 import asyncio
+import gc
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import RecordsToDelete
+from aiokafka.conn import AIOKafkaConnection
 
 from service.clock import SystemClock
 from service.core.batch import Batch, Committed
@@ -50,6 +52,7 @@ from tests.contract.cluster import (
     FETCH_WAIT_MS,
     BreakableEmbedded,
     breakable_embedded,
+    connections_to,
     eventually,
     make_topics,
     new_tasks,
@@ -637,6 +640,58 @@ async def test_a_takeover_that_is_cancelled_leaves_nothing(world: World, after_m
     await world.let_go()
     # What it has handed to the producer may still be on its way.
     await eventually(lambda: not new_tasks(before))
+
+
+CALLS = (
+    "ApiVersionRequest",
+    "MetadataRequest",
+    "FindCoordinatorRequest",
+    "InitProducerIdRequest",
+    "OffsetRequest",
+    "FetchRequest",
+    "AddPartitionsToTxnRequest",
+    "ProduceRequest",
+    "EndTxnRequest",
+)
+
+
+@needs_java
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("again_seconds", [0.0, 0.2], ids=["twice at once", "again while it closes"])
+async def test_a_takeover_that_is_cancelled_twice_amid_any_call_leaves_nothing(
+    kafka_world: World, monkeypatch: pytest.MonkeyPatch, call: str, again_seconds: float
+) -> None:
+    """A stop meets take-overs under way, each waiting for a broker that is busy, and cancels them twice."""
+    world = kafka_world
+    world.is_transactional = True
+    await world.take()
+    gc.collect()
+    before, connected = asyncio.all_tasks(), connections_to(world.bootstrap)
+    reached = asyncio.Event()
+    send = AIOKafkaConnection.send
+
+    def busy(
+        connection: AIOKafkaConnection, request: object, expect_response: bool = True
+    ) -> Awaitable[object]:
+        if type(request).__name__ != call:
+            answer: Awaitable[object] = send(connection, request, expect_response)
+            return answer
+        reached.set()
+        return asyncio.sleep(3600)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AIOKafkaConnection, "send", busy)
+        taking = asyncio.create_task(world.take())
+        async with asyncio.timeout(FAR_SECONDS):
+            await reached.wait()
+        taking.cancel()
+        await asyncio.sleep(again_seconds)
+        taking.cancel()
+        await asyncio.wait({taking}, timeout=FAR_SECONDS)
+        assert taking.cancelled()
+        assert new_tasks(before) == []
+    gc.collect()  # warnings of what was not closed are errors
+    await eventually(lambda: connections_to(world.bootstrap) == connected)
 
 
 async def test_a_takeover_that_is_cancelled_while_its_reader_closes_keeps_no_producer(

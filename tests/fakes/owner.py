@@ -20,6 +20,7 @@ class FakeOwner:
     """So many records fill each partition."""
     durable: dict[int, int] = field(default_factory=dict)
     displacements: list[int] = field(default_factory=list)
+    twins: list[str] = field(default_factory=list)
     revoking: asyncio.Event = field(default_factory=asyncio.Event)
     may_leave: asyncio.Event = field(default_factory=asyncio.Event)
     bug: Exception | None = None
@@ -56,6 +57,9 @@ class FakeOwner:
 
     def durable_offsets(self) -> Mapping[int, int]:
         return self.durable
+
+    def twin(self, sentence: str) -> None:
+        self.twins.append(sentence)
 
     def offsets(self, partition: int) -> list[int]:
         """The offsets that were delivered of the partition, in their order."""

@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import cast
+from urllib.parse import urlsplit
 
 import pytest
 import structlog
 
-from service import app, assemble
+from service import __version__, app, assemble
 from service.app import COMMIT_SECONDS, GOODBYE_SECONDS, Service
 from service.assemble import Parts, Process
 from service.core.job import State
@@ -38,6 +39,10 @@ class FakeConsumer:
     stage: "Stage"
     break_at: str = ""
     hang_at: str = ""
+    is_leaving: bool = False
+
+    def leave(self) -> None:
+        self.is_leaving = True
 
     async def start(self) -> None:
         await self._note("consumer started")
@@ -222,6 +227,7 @@ def test_a_signal_stops_everything_in_the_order_that_loses_nothing(play: Play) -
         assert journalled(stage.world.broker, "r/0/0") == ["submitting", "running"]
 
     stage = play(scene)
+    assert stage.consumer.is_leaving
     assert stage.notes == [
         "health started",
         "consumer started",
@@ -250,7 +256,43 @@ def test_the_log_tells_of_start_and_stop(play: Play) -> None:
         "drained",
         "service_stopped",
     ]
-    assert (lines[0]["detail"], lines[1]["member"]) == ("replication is 1", "scribe-7")
+    assert lines[0]["detail"] == "replication is 1"
+    assert [line["member"] for line in lines if "member" in line] == ["scribe-7"] * 3
+
+
+def test_the_first_line_says_what_the_process_works_with(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        serving = await stage.start()
+        terminate()
+        await serving
+
+    with structlog.testing.capture_logs() as lines:
+        play(scene)
+    [started] = [line for line in lines if line["event"] == "service_started"]
+    assert started == {
+        "event": "service_started",
+        "log_level": "info",
+        "version": __version__,
+        "member": "scribe-7",
+        "brokers": "127.0.0.1:9092",
+        "group": "scribe",
+        "topics": {
+            "requests": "transcription.requests",
+            "results": "transcription.results",
+            "failures": "transcription.failures",
+            "journal": "transcription.journal",
+        },
+        "delivery": "exactly_once",
+        "provider": urlsplit(str(settings().provider.base_url)).netloc,
+    }
+    assert "sk-not-a-real-one" not in repr(lines)
+
+
+def test_two_processes_on_one_host_have_different_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = assemble.member_of(load({"SCRIBE_PROVIDER__API_KEY": "k"}))
+    assert mine == assemble.member_of(load({"SCRIBE_PROVIDER__API_KEY": "k"}))
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    assert mine != assemble.member_of(load({"SCRIBE_PROVIDER__API_KEY": "k"}))
 
 
 @pytest.mark.parametrize("each", [signal.SIGTERM, signal.SIGINT])

@@ -88,6 +88,38 @@ def test_libraries_come_through_at_warning_and_above() -> None:
     assert lines()[0]["logger"] == "aiokafka.consumer"
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Group Coordinator Request failed: [Error 15] GroupCoordinatorNotAvailableError",
+        "Unable connect to node with id 1: refused",
+        "Topic requests not found in cluster metadata",
+        "Heartbeat session expired - marking coordinator dead",
+    ],
+)
+def test_what_kafkas_client_tries_again_is_no_error(line: str) -> None:
+    """The first start of any group meets some of it."""
+    _, lines = configured()
+    logging.getLogger("aiokafka.consumer.group_coordinator").error(line)
+    assert [(each["level"], each["event"]) for each in lines()] == [("warning", line)]
+
+
+def test_what_kafkas_client_did_not_expect_stays_an_error() -> None:
+    _, lines = configured()
+    try:
+        raise AssertionError("Did we not perform bootstrap?")
+    except AssertionError:
+        logging.getLogger("aiokafka.consumer.group_coordinator").exception("Unexpected error")
+    logging.getLogger("aiokafkaesque").error("of another library")
+    assert [each["level"] for each in lines()] == ["error", "error"]
+
+
+def test_what_was_lowered_is_not_written_where_only_errors_are() -> None:
+    stream, _ = configured(level="error")
+    logging.getLogger("aiokafka").error("Unable connect to node with id 1")
+    assert stream.getvalue() == ""
+
+
 def test_a_library_that_repeats_itself_does_not_fill_the_log() -> None:
     _, lines = configured()
     for number in range(100):

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from aiokafka.conn import collect_hosts
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
@@ -39,6 +40,79 @@ def test_an_empty_environment_gives_the_production_defaults() -> None:
     assert settings.fetch.hosts == ("aliyuncs.com",)
     assert settings.fetch.plain_http_hosts == ()
     assert settings.topics.replication == 3
+
+
+WRONG_BROKERS = (
+    "a:port",
+    "a:",
+    ":9092",
+    "a:0",
+    "a:-1",
+    "a:+9092",
+    "a:65536",
+    "host:90920",
+    "host:9092000000000000000000",
+    "host:9 092",
+    "host:٩٠٩٢",
+    "host:9092/",
+    "host/9092",
+    "kafka://host:9092",
+    "PLAINTEXT://host:9092",
+    '["a:9092","b:9092"]',
+    "[a:9092]",
+    '"a:9092"',
+    "a:9092;b:9092",
+    "a:9092 b:9092",
+    "a:9092,",
+    "a:9092,,b:9092",
+    ",",
+    "a:9092:9092",
+    "user:secret@host:9092",
+    "host\n:9092",
+    "hôst:9092",
+    "a..b:9092",
+    f"{'a' * 64}:9092",
+    "::1",
+    "[::1",
+    "::1]:9092",
+    "[::g]:9092",
+    "[127.0.0.1]:9092",
+    "[]:9092",
+)
+
+
+@pytest.mark.parametrize("value", WRONG_BROKERS)
+def test_brokers_of_a_wrong_form_are_one_sentence_and_no_traceback(value: str) -> None:
+    sentence = refusal({"SCRIBE_KAFKA__BOOTSTRAP_SERVERS": value})
+    assert sentence.startswith("SCRIBE_KAFKA__BOOTSTRAP_SERVERS must be host:port, separated by commas")
+    assert "secret" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        ("a:9092", "a:9092"),
+        (" a:9092 , b-1.example_x.com.:1,c:65535 ", "a:9092,b-1.example_x.com.:1,c:65535"),
+        ("kafka", "kafka"),
+        ("10.0.0.7:9092", "10.0.0.7:9092"),
+        ("[::1]:9092,[2001:db8::7]", "[::1]:9092,[2001:db8::7]"),
+        ("[::ffff:10.0.0.7]:9092", "[::ffff:10.0.0.7]:9092"),
+    ],
+)
+def test_brokers_are_read_as_the_client_reads_them(value: str, read: str) -> None:
+    servers = load({"SCRIBE_KAFKA__BOOTSTRAP_SERVERS": value}).kafka.bootstrap_servers
+    assert servers == read
+    assert len(collect_hosts(servers, randomize=False)) == read.count(",") + 1
+
+
+@given(st.text(max_size=60))
+def test_whatever_is_named_as_brokers_is_refused_or_can_be_read_by_the_client(value: str) -> None:
+    try:
+        servers = load({"SCRIBE_KAFKA__BOOTSTRAP_SERVERS": value}).kafka.bootstrap_servers
+    except ConfigError as error:
+        assert str(error).startswith("SCRIBE_KAFKA__BOOTSTRAP_SERVERS must ")
+        return
+    assert all(host and 0 < port < 65_536 for host, port, _ in collect_hosts(servers, randomize=False))
 
 
 def test_there_are_at_most_eighty_five_knobs_each_with_a_sentence() -> None:

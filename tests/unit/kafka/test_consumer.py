@@ -104,6 +104,7 @@ def clients(monkeypatch: pytest.MonkeyPatch) -> Clients:
         client.is_closed = True
 
     monkeypatch.setattr(consumer, "AIOKafkaConsumer", made.make)
+    monkeypatch.setattr(consumer, "RETRY_SECONDS", 0.01)
     monkeypatch.setattr(consumer, "close_consumer", close)
     monkeypatch.setattr(consumer, "has_died", lambda client: client.is_dead)
     return made

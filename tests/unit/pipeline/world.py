@@ -221,6 +221,9 @@ class Seen:
         self.shards.append((word, partition))
         self.details.append(detail)
 
+    def twin(self, detail: str) -> None:
+        """Another process has our name in the group."""
+
     def requests_lost(self, partition: int, count: int) -> None:
         self.lost.append((partition, count))
 

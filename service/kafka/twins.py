@@ -1,0 +1,154 @@
+"""Static twins: two processes under one `group.instance.id`, each of which takes the other's place for ever.
+
+A broker tells the one whose place was taken only that it does not know it. So a process writes into its
+membership when it began, and one that has lost its place asks the group who has it now. The name of a process
+that has ended is taken over once, and never comes back: a hand-over is no twin.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.coordinator.protocol import ConsumerProtocol, ConsumerProtocolMemberMetadata
+
+from service.clock import Clock
+from service.errors import ClusterError, ConfigError
+from service.kafka.client import ClusterConfig
+from service.kafka.closing import close_admin
+from service.kafka.translation import translated
+
+MEETINGS = 3
+"""So often another process takes our place back before it is a twin: one that ends does so once at most."""
+SUSPICION_SECONDS = 120.0
+"""For so long after our place was taken the group is asked who has it."""
+ASK_EVERY_SECONDS = 0.5
+ASK_SECONDS = 5.0
+UUID_LENGTH = 36
+"""A broker names a static member by its name, a dash, and one of these, which is new whenever it joins."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Birth:
+    """When a process began, by its own clock, and something to tell it from any other."""
+
+    began_ms: int
+    token: str
+
+    def encode(self) -> bytes:
+        """As it stands in a membership."""
+        return f"{self.began_ms} {self.token}".encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Birth":
+        """Of another membership; what says nothing we understand has begun before us."""
+        began, _, token = data.decode(errors="replace").partition(" ")
+        return cls(int(began), token) if began.isascii() and began.isdecimal() else cls(0, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who has a name in the group."""
+
+    member_id: str
+    host: str
+    birth: Birth
+
+
+class Twins:
+    """Watches over the name of one static member."""
+
+    def __init__(
+        self,
+        cluster: ClusterConfig,
+        group_id: str,
+        instance_id: str,
+        clock: Clock,
+        on_later_twin: Callable[[str], None],
+    ) -> None:
+        self._cluster = cluster
+        self._group_id = group_id
+        self._instance_id = instance_id
+        self._clock = clock
+        self._on_later_twin = on_later_twin
+        self._birth = Birth(clock.now_ms(), secrets.token_hex(8))
+        self._member_id = ""
+        self._suspected_until = float("-inf")
+        self._asked_at = float("-inf")
+        self._met: dict[Birth, set[str]] = {}
+
+    def assignor(self) -> type[RoundRobinPartitionAssignor]:
+        """aiokafka's own way to share out partitions, with a membership that says when we began."""
+        return _stamped(self._birth.encode())
+
+    async def look(self, member_id: str) -> None:
+        """Told at every turn under which id the group knows us, "" for none.
+
+        Raises `ConfigError` when a process that began before us has our name too. One that began later is
+        told to `on_later_twin`, once: it will end.
+        """
+        now = self._clock.boot_seconds()
+        if self._member_id and member_id != self._member_id:
+            self._suspected_until = now + SUSPICION_SECONDS
+        self._member_id = member_id
+        if now > self._suspected_until:
+            self._met.clear()
+        elif now - self._asked_at >= ASK_EVERY_SECONDS:
+            self._asked_at = now
+            self._meet(await self._holders())
+
+    def _meet(self, holders: Iterable[Holder]) -> None:
+        for holder in holders:
+            if holder.birth == self._birth:
+                continue
+            ids = self._met.setdefault(holder.birth, set())
+            is_new = holder.member_id not in ids
+            ids.add(holder.member_id)
+            if is_new and len(ids) == MEETINGS:
+                self._tell(holder)
+
+    def _tell(self, holder: Holder) -> None:
+        which = "before" if holder.birth < self._birth else "after"
+        sentence = (
+            f"another process, at {holder.host} and started {which} this one, is a member of group "
+            f"{self._group_id} under the same name, SCRIBE_KAFKA__GROUP_INSTANCE_ID={self._instance_id}: "
+            "give each process a name of its own"
+        )
+        if holder.birth < self._birth:
+            raise ConfigError(sentence)
+        self._on_later_twin(sentence)
+
+    async def _holders(self) -> list[Holder]:
+        """Who has our name in the group; nobody where that cannot be told."""
+        admin = AIOKafkaAdminClient(**self._cluster.connection())
+        try:
+            with translated():
+                async with asyncio.timeout(ASK_SECONDS):
+                    await admin.start()
+                    [answer] = await admin.describe_consumer_groups([self._group_id])
+                    return [
+                        Holder(member["member_id"], member["client_host"].lstrip("/"), _birth_of(member))
+                        for group in answer.to_object()["groups"]
+                        for member in group["members"]
+                        if member["member_id"][: -UUID_LENGTH - 1] == self._instance_id
+                    ]
+        except ClusterError:
+            return []
+        finally:
+            await close_admin(admin)
+
+
+def _birth_of(member: dict[str, bytes]) -> Birth:
+    return Birth.decode(ConsumerProtocol.METADATA.decode(member["member_metadata"]).user_data or b"")
+
+
+def _stamped(stamp: bytes) -> type[RoundRobinPartitionAssignor]:
+    class Stamped(RoundRobinPartitionAssignor):  # type: ignore[misc] # aiokafka ships no types for it
+        @classmethod
+        def metadata(cls, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
+            """What a membership says: the topics, and when the process began."""
+            return ConsumerProtocolMemberMetadata(cls.version, list(topics), stamp)
+
+    return Stamped

@@ -1,0 +1,233 @@
+"""Who has our name in the group: a process that comes back again and again is a twin, and one has to end."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import pytest
+from aiokafka.coordinator.protocol import ConsumerProtocol, ConsumerProtocolMemberMetadata
+from aiokafka.errors import GroupAuthorizationFailedError, KafkaConnectionError
+
+from service.errors import ConfigError
+from service.kafka import twins
+from service.kafka.client import ClusterConfig
+from service.kafka.twins import MEETINGS, SUSPICION_SECONDS, Birth, Holder, Twins
+from tests.fakes.clock import BEGIN_MS, FakeClock
+
+OLDER = Birth(BEGIN_MS - 60_000, "older")
+NEWER = Birth(BEGIN_MS + 60_000, "newer")
+UNKNOWN = Birth.decode(b"")
+"""Of a version that writes nothing into its membership, or of another client."""
+
+
+@dataclass
+class World:
+    """One static member, on a group that the test plays."""
+
+    twins: Twins
+    clock: FakeClock
+    told: list[str] = field(default_factory=list)
+    holders: list[Holder] = field(default_factory=list)
+    asked: int = 0
+
+    async def lose(self, *births: Birth) -> None:
+        """Our place is taken by these processes, one after the other, and each time we take it back."""
+        for birth in births:
+            await self.turn("", [holder(birth)])
+            await self.turn(f"ours-{uuid4()}", [self.ours()])
+
+    async def turn(self, member_id: str, holders: Sequence[Holder] = (), seconds: float = 1.0) -> None:
+        self.holders = list(holders)
+        self.clock.suspend(seconds)
+        await self.twins.look(member_id)
+
+    def ours(self) -> Holder:
+        return holder(self.twins._birth)
+
+
+def holder(birth: Birth, member_id: str = "") -> Holder:
+    return Holder(member_id or f"scribe-0-{uuid4()}", "10.0.0.7", birth)
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    clock, told = FakeClock(), list[str]()
+    made = World(Twins(ClusterConfig("h:1"), "g", "scribe-0", clock, told.append), clock, told)
+
+    async def holders() -> list[Holder]:
+        made.asked += 1
+        return made.holders
+
+    monkeypatch.setattr(made.twins, "_holders", holders)
+    return made
+
+
+async def test_a_twin_that_began_earlier_ends_us_with_the_variable_to_change(world: World) -> None:
+    await world.turn("first")
+    await world.lose(*[OLDER] * (MEETINGS - 1))
+    with pytest.raises(ConfigError) as raised:
+        await world.lose(OLDER)
+    assert str(raised.value) == (
+        "another process, at 10.0.0.7 and started before this one, is a member of group g under the same "
+        "name, SCRIBE_KAFKA__GROUP_INSTANCE_ID=scribe-0: give each process a name of its own"
+    )
+
+
+async def test_a_twin_that_began_later_is_told_of_once_and_does_not_end_us(world: World) -> None:
+    await world.turn("first")
+    await world.lose(*[NEWER] * 20)
+    [sentence] = world.told
+    assert "started after this one" in sentence
+
+
+async def test_one_that_does_not_say_when_it_began_counts_as_earlier(world: World) -> None:
+    await world.turn("first")
+    with pytest.raises(ConfigError):
+        await world.lose(*[UNKNOWN] * MEETINGS)
+
+
+async def test_exactly_one_of_two_that_began_in_the_same_millisecond_ends(world: World) -> None:
+    same = [Birth(world.twins._birth.began_ms, token) for token in ("", "zzzz")]
+    assert same[0] < world.twins._birth < same[1]
+    await world.turn("first")
+    await world.lose(*[same[1]] * 9)
+    with pytest.raises(ConfigError):
+        await world.lose(*[same[0]] * MEETINGS)
+
+
+NO_TWINS: dict[str, Sequence[Birth]] = {
+    "nobody": (),
+    "a predecessor once": (OLDER,),
+    "a predecessor that came back once": (OLDER, OLDER),
+    "a successor once": (NEWER,),
+    "a successor that came back once": (NEWER, NEWER),
+    "one of another version once": (UNKNOWN,),
+    "one of another version twice": (UNKNOWN, UNKNOWN),
+    "a predecessor and a successor": (OLDER, NEWER),
+    "both twice": (OLDER, NEWER, OLDER, NEWER),
+    "many processes once each": tuple(Birth(BEGIN_MS - n, f"p{n}") for n in range(1, 12)),
+    "many processes twice each": tuple(Birth(BEGIN_MS - n // 2, f"p{n // 2}") for n in range(2, 24)),
+}
+
+
+@pytest.mark.parametrize("births", NO_TWINS.values(), ids=NO_TWINS)
+async def test_a_hand_over_is_no_twin(world: World, births: Sequence[Birth]) -> None:
+    await world.turn("first")
+    await world.lose(*births)
+    assert world.told == []
+
+
+async def test_our_own_id_may_change_as_often_as_it_likes(world: World) -> None:
+    """A member whose session ended, or that was late for a rebalance, gets a new one."""
+    for number in range(50):
+        await world.turn(f"ours-{number}", [world.ours()])
+    assert world.told == []
+
+
+async def test_one_place_taken_for_long_is_one_meeting(world: World) -> None:
+    await world.turn("first")
+    for _ in range(20):
+        await world.turn("", [holder(OLDER, "the-same")])
+    assert world.told == []
+
+
+async def test_meetings_that_lie_far_apart_do_not_add_up(world: World) -> None:
+    """Each is a hand-over of its own: a restart of the other's, and of ours."""
+    await world.turn("first")
+    for _ in range(10):
+        await world.lose(OLDER)
+        await world.turn("ours", [world.ours()], SUSPICION_SECONDS + 1)
+        await world.turn("ours", [world.ours()], SUSPICION_SECONDS + 1)
+    assert world.told == []
+
+
+async def test_the_group_is_not_asked_while_nobody_takes_our_place(world: World) -> None:
+    await world.turn("", seconds=0)
+    for _ in range(10):
+        await world.turn("first", [holder(OLDER)])
+    assert world.asked == 0
+    for _ in range(10):
+        await world.turn("second", [world.ours()], seconds=0.1)
+    assert world.asked == 2  # not at every turn
+
+
+# -- what the group says ------------------------------------------------------------------------------------
+
+
+@dataclass
+class StubAdmin:
+    """aiokafka's admin client, of a group with these members."""
+
+    members: list[dict[str, object]]
+    error: Exception | None = None
+
+    async def start(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+    async def describe_consumer_groups(self, groups: list[str]) -> list["StubAdmin"]:
+        assert groups == ["g"]
+        return [self]
+
+    def to_object(self) -> dict[str, object]:
+        return {"groups": [{"members": self.members}]}
+
+
+def member(name: str, topics: Iterable[str] = ("requests",), stamp: bytes = b"") -> dict[str, object]:
+    metadata = ConsumerProtocolMemberMetadata(0, list(topics), stamp).encode()
+    return {"member_id": f"{name}-{uuid4()}", "client_host": "/10.0.0.7", "member_metadata": metadata}
+
+
+@pytest.fixture
+def admin(monkeypatch: pytest.MonkeyPatch) -> StubAdmin:
+    made = StubAdmin([])
+
+    async def close(_client: object) -> None:
+        """Nothing is open."""
+
+    monkeypatch.setattr(twins, "AIOKafkaAdminClient", lambda **_: made)
+    monkeypatch.setattr(twins, "close_admin", close)
+    return made
+
+
+async def holders_in(admin: StubAdmin) -> list[Holder]:
+    return await Twins(ClusterConfig("h:1"), "g", "scribe-0", FakeClock(), lambda _: None)._holders()
+
+
+async def test_only_members_of_our_name_are_looked_at(admin: StubAdmin) -> None:
+    stamp = OLDER.encode()
+    others = [member(name, stamp=stamp) for name in ("scribe", "scribe-00", "scribe-0-0", "scribe-1", "x")]
+    admin.members = [*others, member("scribe-0", stamp=stamp)]
+    [found] = await holders_in(admin)
+    assert (found.host, found.birth) == ("10.0.0.7", OLDER)
+
+
+@pytest.mark.parametrize(
+    "stamp", [b"", b"\xff\xfe", b"soon", b" token", b"-5 x", "٣ x".encode(), b"1e9 x"], ids=repr
+)
+async def test_a_membership_that_says_nothing_we_understand_is_of_an_unknown_birth(
+    admin: StubAdmin, stamp: bytes
+) -> None:
+    admin.members = [member("scribe-0", stamp=stamp)]
+    [found] = await holders_in(admin)
+    assert found.birth == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "error", [KafkaConnectionError(), GroupAuthorizationFailedError("g"), AssertionError()]
+)
+async def test_a_group_that_cannot_be_asked_has_no_twins(admin: StubAdmin, error: Exception) -> None:
+    admin.error = error
+    assert await holders_in(admin) == []
+
+
+async def test_a_membership_that_cannot_be_read_has_no_twins(admin: StubAdmin) -> None:
+    admin.members = [{**member("scribe-0"), "member_metadata": b"\x00"}]
+    assert await holders_in(admin) == []
+
+
+def test_a_membership_says_when_the_process_began() -> None:
+    made = Twins(ClusterConfig("h:1"), "g", "scribe-0", FakeClock(), lambda _: None)
+    encoded = made.assignor().metadata({"requests"}).encode()
+    assert Birth.decode(ConsumerProtocol.METADATA.decode(encoded).user_data) == made._birth
+    assert made._birth.began_ms == BEGIN_MS
