@@ -33,6 +33,8 @@ class NoticeCode(StrEnum):
     NO_SPEECH = "no_speech"
     TEXT_CUT = "text_cut"
     NO_TIMES = "no_times"
+    SENTENCES_INCOMPLETE = "sentences_incomplete"
+    TIMES_INCOMPLETE = "times_incomplete"
 
 
 class Notice(BaseModel):

@@ -10,7 +10,7 @@ Rules this module guarantees:
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -25,7 +25,8 @@ from service.core.job import Job
 from service.core.record import Record
 from service.core.rendering import missing, render
 from service.core.short_result import is_cut_off
-from service.core.transcript import speech_ms
+from service.core.times import borrowed_times, speech_ms
+from service.core.whole_text import is_incomplete
 from service.errors import InvalidRecord
 from service.messages import (
     FAILURE_TYPE,
@@ -40,6 +41,7 @@ from service.messages import (
     Result,
     Stage,
     Times,
+    Transcript,
     Usage,
     raw_failure_fields,
     rfc3339,
@@ -162,10 +164,20 @@ def _warnings(job: Job, ending: ResultEnding) -> tuple[Notice, ...]:
     if is_cut_off(ending.transcript):
         text = "The model stopped writing before the text was whole: split the file, or ask for less."
         notices.append(Notice(code=NoticeCode.TEXT_CUT, message=text))
+    notices += _transcript_warnings(ending.transcript)
     if lacking := missing(ending.transcript, job.spec.formats):
-        text = f"The model gave no times for this file, so there is no {' and no '.join(lacking)}."
+        text = f"The model gave no usable times for this file, so there is no {' and no '.join(lacking)}."
         notices.append(Notice(code=NoticeCode.NO_TIMES, message=text))
     return tuple(notices)
+
+
+def _transcript_warnings(transcript: Transcript) -> Iterator[Notice]:
+    if any(map(is_incomplete, transcript.channels)):
+        text = "The provider's sentences lack a part of the text: `text` or `provider_text` has all of it."
+        yield Notice(code=NoticeCode.SENTENCES_INCOMPLETE, message=text)
+    if borrowed := borrowed_times(transcript):
+        text = f"The provider left out times ({borrowed} of sentences or words); they were taken from beside."
+        yield Notice(code=NoticeCode.TIMES_INCOMPLETE, message=text)
 
 
 def _failure(

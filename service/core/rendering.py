@@ -12,7 +12,7 @@ from service.contract.output import OutputFormat
 from service.contract.speech import Transcript
 from service.core.captions import Caption, captions, has_times, track, turns
 from service.core.lines import plain
-from service.core.result_file import needs_space
+from service.core.whole_text import needs_space
 
 PARAGRAPH_PAUSE_MS = 2_000
 """So long a silence begins a new paragraph of plain text."""

@@ -11,7 +11,8 @@ from pydantic import JsonValue
 
 from service.contract.models import Family
 from service.contract.speech import AudioProperties, Channel, Transcript
-from service.core.result_file import Fields, joined, read_sentences
+from service.core.result_file import Fields, read_sentences
+from service.core.whole_text import visible
 
 CUT_OFF = "length"
 """The `finish_reason` of a text that ended because the model may write no more."""
@@ -75,15 +76,16 @@ def _timed(document: dict[str, JsonValue]) -> Transcript:
     given = output.peek("sentence")
     raw = [given] if isinstance(given, dict) else [] if given is None else given
     plain = [_without_marks(each) for each in raw] if isinstance(raw, list) else None
-    sentences = read_sentences(plain)
-    text = output.text("text")
-    if text is None and not sentences:
+    said = read_sentences(plain)
+    provider_text = output.text("text")
+    if provider_text is None and not said.timed and not any(map(visible, said.untimed)):
         raise ValueError("the answer has neither a text nor readable sentences")
-    if sentences is not None:
+    if said.timed is not None:
         output.drop("sentence")
-    said = joined(sentences) if sentences else text or ""
-    channel = Channel(0, said, text, sentences=None if said and not sentences else sentences)
-    return _of(channel, output.extra())
+    text = said.text(provider_text)
+    odd = Fields({"sentences": said.odd} if said.odd else {}).extra()
+    sentences = None if text and not said.timed else said.timed
+    return _of(Channel(0, text, provider_text, sentences=sentences, provider_extra=odd), output.extra())
 
 
 def _without_marks(sentence: JsonValue) -> JsonValue:

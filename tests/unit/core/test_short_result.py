@@ -91,12 +91,24 @@ def test_a_sentence_with_odd_words_keeps_them_as_they_came() -> None:
     assert sentence.provider_extra == {"words": [7]}
 
 
-@pytest.mark.parametrize("sentence", [["x"], {"begin_time": 0, "end_time": None, "text": "a"}, {}, "a"])
+@pytest.mark.parametrize("sentence", [["x"], {"begin_time": None, "text": "a"}, {}, "a"])
 def test_a_text_is_kept_whatever_its_sentence_is_like(sentence: JsonValue) -> None:
     transcript = normalise({"sentence": sentence, "text": "a"}, Family.SHORT_AUDIO)
     assert transcript.channels[0].text == "a"
     assert transcript.channels[0].sentences is None
     assert transcript.provider_extra == {"sentence": sentence}
+
+
+def test_a_sentence_with_a_null_time_keeps_the_other() -> None:
+    given: JsonValue = [{"begin_time": 5, "end_time": None, "text": "a"}, 7]
+    channel = channel_of({"sentence": given, "text": "a"}, Family.SHORT_AUDIO)
+    assert channel.sentences == (Sentence(1, 5, 5, "a", provider_extra={"end_time": None}),)
+    assert channel.provider_extra == {"sentences": [7]}
+
+
+def test_the_text_of_a_sentence_without_any_time_is_kept() -> None:
+    channel = channel_of({"sentence": {"text": "no times"}}, Family.SHORT_AUDIO)
+    assert (channel.text, channel.sentences) == ("no times", None)
 
 
 def test_prose_is_one_text() -> None:
@@ -121,7 +133,9 @@ def test_prose_that_was_cut_off_says_so() -> None:
         (Family.QWEN_ASR, chat(7)),
         (Family.SHORT_AUDIO, {}),
         (Family.SHORT_AUDIO, {"output": {}}),
-        (Family.SHORT_AUDIO, {"sentence": {"text": "no times"}}),
+        (Family.SHORT_AUDIO, {"sentence": []}),
+        (Family.SHORT_AUDIO, {"sentence": ["no times"]}),
+        (Family.SHORT_AUDIO, {"sentence": {"text": " "}}),
         (Family.OMNI, {}),
         (Family.OMNI, {"text": 7}),
     ],
