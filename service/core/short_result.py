@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from service.contract.models import Family
 from service.contract.speech import AudioProperties, Channel, Transcript
+from service.core.chat_content import text_and_rest
 from service.core.result_file import Fields, read_sentences
 from service.core.whole_text import visible
 
@@ -36,13 +37,14 @@ def _chat(document: dict[str, JsonValue]) -> Transcript:
     choices = output.peek("choices")
     choice = Fields(_first(choices, "the answer has no list `choices`"))
     output.drop("choices")
+    if isinstance(choices, list) and choices[1:]:
+        output.keep("choices", choices[1:])
     message = choice.peek("message")
     if not isinstance(message, dict):
         raise ValueError("the answer's choice has no message")
     choice.drop("message")
     said = Fields(message)
-    text = _pieces(said.peek("content"))
-    said.drop("content")
+    text = _content(said)
     said.drop("role")
     annotation = _annotation(said)
     if choice.peek("finish_reason") == "stop":
@@ -126,14 +128,16 @@ def _first(items: JsonValue, complaint: str) -> dict[str, JsonValue]:
     return items[0]
 
 
-def _pieces(content: JsonValue) -> str:
-    """The text of a message, a string or a list of pieces; an empty list is silence."""
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
+def _content(said: Fields) -> str:
+    """The text of a message's content; an empty list is silence, and what is no text stays."""
+    content = said.peek("content")
+    text, rest = text_and_rest(content)
+    if not text and not isinstance(content, str | list):
         raise ValueError("the answer's message has no content")
-    texts = (piece.get("text") for piece in content if isinstance(piece, dict))
-    return "".join(text for text in texts if isinstance(text, str))
+    said.drop("content")
+    if rest:
+        said.keep("content", rest)
+    return text
 
 
 def _merged(

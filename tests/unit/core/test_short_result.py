@@ -32,10 +32,28 @@ def test_a_chat_answer_gives_text_language_and_emotion_and_no_times() -> None:
 
 @pytest.mark.parametrize(
     ("content", "text"),
-    [([{"text": "a "}, {"text": "b"}, {"image": 1}, 7], "a b"), ("plain", "plain"), ([], ""), ("", "")],
+    [
+        ([{"text": "a "}, {"text": "b"}, {"image": 1}, 7], "a b"),
+        (["a ", {"type": "text", "text": {"value": "b"}}, None], "a b"),
+        ({"text": "a"}, "a"),
+        ("plain", "plain"),
+        ([], ""),
+        ("", ""),
+    ],
 )
 def test_the_pieces_of_a_chat_answer_are_joined_and_none_are_silence(content: JsonValue, text: str) -> None:
     assert channel_of(chat(content)).text == text
+
+
+def test_what_is_no_text_in_a_message_and_further_choices_are_kept() -> None:
+    document = chat(["a", {"image": 1}, 7, [8]])
+    assert isinstance(document, dict)
+    assert isinstance(document["choices"], list)
+    transcript = normalise(
+        {"choices": [*document["choices"], {"message": {"content": "b"}}]}, Family.QWEN_ASR
+    )
+    assert transcript.channels[0].provider_extra == {"content": [{"image": 1}, 7, [8]]}
+    assert transcript.provider_extra == {"choices": [{"message": {"content": "b"}}]}
 
 
 def test_what_has_no_place_is_kept() -> None:
