@@ -10,7 +10,7 @@ Rules this module guarantees:
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -23,7 +23,7 @@ from service.core.ending import FailureEnding, ResultEnding
 from service.core.identity import Position
 from service.core.job import Job
 from service.core.record import Record
-from service.core.rendering import missing, render
+from service.core.rendering import render
 from service.core.short_result import is_cut_off
 from service.core.times import borrowed_times, speech_ms
 from service.core.whole_text import is_incomplete
@@ -118,7 +118,7 @@ def billed_seconds(job: Job) -> int | None:
 
 
 def _result(job: Job, ending: ResultEnding, summary: RequestSummary | None, now_ms: int) -> Result:
-    spec = job.spec
+    spec, renderings = job.spec, _renderings(job, ending)
     return Result(
         request_id=spec.request_id,
         replay=spec.replay,
@@ -137,9 +137,9 @@ def _result(job: Job, ending: ResultEnding, summary: RequestSummary | None, now_
         ),
         times=_times(job, now_ms),
         attempts=_attempts(job),
-        warnings=_warnings(job, ending),
+        warnings=_warnings(job, ending, renderings or {}),
         omitted=(),
-        renderings=_renderings(job, ending),
+        renderings=renderings,
         deduplicated=spec.deduplicated,
         metadata=_plain(spec.metadata),
         request_summary=summary,
@@ -153,7 +153,7 @@ def _renderings(job: Job, ending: ResultEnding) -> dict[str, str] | None:
     return render(ending.transcript, job.spec.formats) if made is None else dict(made)
 
 
-def _warnings(job: Job, ending: ResultEnding) -> tuple[Notice, ...]:
+def _warnings(job: Job, ending: ResultEnding, renderings: Collection[str]) -> tuple[Notice, ...]:
     notices = list(
         options.warnings_for(job.spec.model, job.spec.options, ending.transcript.audio.duration_ms)
     )
@@ -165,7 +165,7 @@ def _warnings(job: Job, ending: ResultEnding) -> tuple[Notice, ...]:
         text = "The model stopped writing before the text was whole: split the file, or ask for less."
         notices.append(Notice(code=NoticeCode.TEXT_CUT, message=text))
     notices += _transcript_warnings(ending.transcript)
-    if lacking := missing(ending.transcript, job.spec.formats):
+    if lacking := [name.value for name in job.spec.formats if name.value not in renderings]:
         text = f"The model gave no usable times for this file, so there is no {' and no '.join(lacking)}."
         notices.append(Notice(code=NoticeCode.NO_TIMES, message=text))
     return tuple(notices)

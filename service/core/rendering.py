@@ -30,11 +30,6 @@ def render(transcript: Transcript, formats: Collection[OutputFormat]) -> dict[st
     return made | ({OutputFormat.TEXT.value: _text(transcript)} if OutputFormat.TEXT in formats else {})
 
 
-def missing(transcript: Transcript, formats: Collection[OutputFormat]) -> list[str]:
-    """The wanted renderings that cannot be made of this transcript, by name."""
-    return [] if has_times(transcript) else [name.value for name in formats if name in _TIMED]
-
-
 def _srt(shown: Sequence[Caption]) -> str:
     return "\n".join(_cues(shown, ",", _SRT_SIGNS))
 

@@ -13,8 +13,8 @@ from unicode_segmentation_rs import graphemes, text_width
 
 from service.contract.output import OutputFormat
 from service.contract.speech import empty_transcript
-from service.core.captions import MAX_MS
-from service.core.rendering import missing, render
+from service.core.captions import MAX_MS, has_times
+from service.core.rendering import render
 from service.core.whole_text import joined
 from service.messages import AudioProperties, Channel, Sentence, Transcript, Word
 
@@ -75,7 +75,7 @@ CHANNELS = st.lists(SENTENCES, max_size=2).map(
     lambda channels: tuple(said(*each, channel_id=at) for at, each in enumerate(channels))
 )
 TRANSCRIPTS = CHANNELS.map(lambda channels: Transcript(AudioProperties(), channels))
-TIMED = TRANSCRIPTS.filter(lambda transcript: not missing(transcript, ALL))
+TIMED = TRANSCRIPTS.filter(has_times)
 LABEL = re.compile(
     r"^(Channel \d+, unknown speaker|Channel \d+, speaker \d+|Channel \d+|Speaker \d+|Unknown speaker): ?"
 )
@@ -240,7 +240,6 @@ def test_only_what_is_wanted_is_made() -> None:
     assert set(render(TEAM, ())) == set()
     assert set(render(TEAM, (OutputFormat.VTT,))) == {"vtt"}
     assert set(made(TEAM)) == {"srt", "vtt", "text"}
-    assert missing(TEAM, ALL) == []
 
 
 @pytest.mark.parametrize("sentences", [None, ()])
@@ -249,12 +248,10 @@ def test_without_times_there_is_text_alone(sentences: tuple[Sentence, ...] | Non
     assert made(Transcript(AudioProperties(), (untimed,))) == {"text": "Only text.\n"}
     both = Transcript(AudioProperties(), (untimed, said(Sentence(1, 0, 9, "Timed."), channel_id=2)))
     assert made(both) == {"text": "Channel 2: Timed.\nChannel 1: Only text.\n"}
-    assert missing(both, (OutputFormat.SRT, OutputFormat.TEXT)) == ["srt"]
 
 
 def test_silence_has_renderings_without_cues() -> None:
     assert made(empty_transcript()) == {"srt": "", "vtt": "WEBVTT\n", "text": ""}
-    assert missing(empty_transcript(), ALL) == []
 
 
 SPACED_THAI = "วันนี้ เรา จะ พูด ถึง ตัวเลข ของ ปี ที่ แล้ว และ สิ่ง ที่ มัน หมาย ถึง สำหรับ เรา ทุก คน ใน ห้อง นี้"

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from service.contract.models import Family
 from service.contract.output import OutputFormat
 from service.core.captions import captions
-from service.core.rendering import missing, render
+from service.core.rendering import render
 from service.core.transcript import normalise
 from service.core.whole_text import is_incomplete, said_in, visible
 from service.messages import AudioProperties, Channel, Sentence, Transcript
@@ -69,7 +69,7 @@ def test_no_character_of_a_channels_text_is_lost(given_file: tuple[str, list[Jso
     transcript = Transcript(AudioProperties(), (channel,))
     made = render(transcript, (OutputFormat.TEXT, OutputFormat.VTT))
     assert holds(visible(made["text"]), visible(text))
-    assert sentences == [] or missing(transcript, (OutputFormat.VTT,)) == []
+    assert sentences == [] or "vtt" in made
     if "vtt" in made:
         # Captions stand in the order of their times: where these overlap, the order may differ.
         assert Counter(visible(text)) <= Counter(html.unescape(signs_of(made["vtt"])))
