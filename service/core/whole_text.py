@@ -57,7 +57,8 @@ def said_in(channel: Channel) -> Sequence[Sentence]:
     if not sentences or joined(sentence.text for sentence in sentences) == channel.text:
         return sentences
     worded = [replace(sentence, text=text_of(sentence)) for sentence in sentences]
-    if _holds(visible("".join(sentence.text for sentence in worded)), visible(channel.text)):
+    own, given = visible("".join(sentence.text for sentence in worded)), visible(channel.text)
+    if len(own) >= len(given):
         return worded
     return _woven(worded, channel.text)
 
