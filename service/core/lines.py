@@ -50,10 +50,11 @@ def pieces(text: str, words: Iterable[str] = ()) -> list[Piece]:
     `words` are those of the text in their order; what they have no part in is broken without them.
     """
     found: list[Piece] = []
-    after_space = True
-    for unit in _units(plain(text), words):
+    shown, after_space = plain(text), True
+    is_ascii = shown.isascii()
+    for unit in _units(shown, words):
         part = unit.rstrip(" ")
-        columns = columns_of(part)
+        columns = len(part) if is_ascii else text_width(part)
         if columns <= LINE_COLUMNS:
             found.append(Piece(part, columns, after_space))
         else:
@@ -64,6 +65,9 @@ def pieces(text: str, words: Iterable[str] = ()) -> list[Piece]:
 
 def plain(text: str) -> str:
     """The text in one line, with single spaces and without control characters."""
+    # Most texts: nothing printable is white space but the space itself.
+    if text.isprintable() and "  " not in text:
+        return text.strip(" ")
     return _GAP.sub(_space, text).strip()
 
 
@@ -122,15 +126,14 @@ def _space(gap: re.Match[str]) -> str:
     return gap[0] if gap[0] in _NO_BREAK_SPACES else " "
 
 
-def _units(text: str, words: Iterable[str]) -> Iterator[str]:
+def _units(text: str, words: Iterable[str]) -> Iterable[str]:
     """The parts of plain text between which a line may end, each with the space behind it."""
     # By Unicode's tailoring for Korean that is written with spaces, Hangul breaks as letters do.
     units = line_break_units(_HANGUL.sub("x", text))
-    word_edges = _word_edges(text, words) if _UNSPACED_WORDS.search(text) else frozenset[int]()
-    end = 0
-    for unit in units:
-        begin, end = end, end + len(unit)
-        yield from _between_words(text, begin, end, word_edges) if word_edges else (text[begin:end],)
+    edges = [0, *accumulate(map(len, units))]
+    if _UNSPACED_WORDS.search(text):
+        edges = _with_words(text, edges, _word_edges(text, words))
+    return (text[begin:end] for begin, end in pairwise(edges))
 
 
 def _word_edges(text: str, words: Iterable[str]) -> frozenset[int]:
@@ -143,12 +146,11 @@ def _word_edges(text: str, words: Iterable[str]) -> frozenset[int]:
     return frozenset(edges)
 
 
-def _between_words(text: str, begin: int, end: int, word_edges: frozenset[int]) -> Iterator[str]:
-    """A unit in its words, where its script writes no spaces between them."""
-    clusters = accumulate(map(len, graphemes(text[begin:end], is_extended=True)), initial=begin)
-    cuts = [at for at in clusters if begin < at < end and at in word_edges and _is_within_script(text, at)]
-    for first, last in pairwise([begin, *cuts, end]):
-        yield text[first:last]
+def _with_words(text: str, edges: Iterable[int], word_edges: frozenset[int]) -> list[int]:
+    """The edges, and those of words between characters of a script that writes no spaces there."""
+    clusters = accumulate(map(len, graphemes(text, is_extended=True)))
+    within = (at for at in clusters if at in word_edges and at < len(text) and _is_within_script(text, at))
+    return sorted({*edges, *within})
 
 
 def _is_within_script(text: str, at: int) -> bool:

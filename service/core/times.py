@@ -104,7 +104,7 @@ def has_times(channel: Channel, said: Sequence[Sentence]) -> bool:
 
     Times are none where they are all the same: nobody says several sentences at once, nor one in no time.
     """
-    spans = [_own_span(sentence) for sentence in said if plain(sentence.text)]
+    spans = _spans([sentence for sentence in said if plain(sentence.text)])
     if not spans:
         return not plain(channel.text)
     return len(set(spans)) > 1 or (len(spans) == 1 and spans[0][0] < spans[0][1])
@@ -116,15 +116,17 @@ def with_extent(said: Sequence[Sentence]) -> list[Sentence]:
     One that takes none is given the time of its words, else that until the next one of its channel begins:
     not less than a glance, and not more than its text takes to be read.
     """
-    begins = sorted(_own_span(sentence)[0] for sentence in said)
+    spans = _spans(said)
+    begins = sorted(begin_ms for begin_ms, _ in spans)
     return [
-        sentence if 0 <= sentence.begin_ms < sentence.end_ms else _with_extent(sentence, begins)
-        for sentence in said
+        sentence
+        if 0 <= begin_ms < end_ms and (begin_ms, end_ms) == (sentence.begin_ms, sentence.end_ms)
+        else _with_extent(sentence, max(0, begin_ms), max(0, end_ms), begins)
+        for sentence, (begin_ms, end_ms) in zip(said, spans, strict=True)
     ]
 
 
-def _with_extent(sentence: Sentence, begins: Sequence[int]) -> Sentence:
-    begin_ms, end_ms = (max(0, moment) for moment in _own_span(sentence))
+def _with_extent(sentence: Sentence, begin_ms: int, end_ms: int, begins: Sequence[int]) -> Sentence:
     if begin_ms == end_ms:
         most_ms = max(MIN_MS, READING_MS * columns_of(plain(sentence.text)))
         following = bisect_right(begins, begin_ms)
@@ -133,11 +135,22 @@ def _with_extent(sentence: Sentence, begins: Sequence[int]) -> Sentence:
     return replace(sentence, begin_ms=begin_ms, end_ms=end_ms)
 
 
-def _own_span(sentence: Sentence) -> Span:
-    """The sentence's own times, or its words' where it takes none by its own."""
-    if sentence.begin_ms < sentence.end_ms:
-        return sentence.begin_ms, sentence.end_ms
-    spoken = [word for word in sentence.words or () if word.begin_ms < word.end_ms]
-    if not spoken:
-        return sentence.begin_ms, sentence.begin_ms
-    return min(word.begin_ms for word in spoken), max(word.end_ms for word in spoken)
+def _spans(said: Sequence[Sentence]) -> list[Span]:
+    """The times of sentences, or of their words where they take none or all have the same; none goes back."""
+    are_none = len(said) > 1 and len({(sentence.begin_ms, sentence.end_ms) for sentence in said}) == 1
+    return [
+        _word_span(sentence)
+        if are_none or sentence.begin_ms >= sentence.end_ms
+        else (sentence.begin_ms, sentence.end_ms)
+        for sentence in said
+    ]
+
+
+def _word_span(sentence: Sentence) -> Span:
+    begin_ms = min((word.begin_ms for word in sentence.words or ()), default=sentence.begin_ms)
+    end_ms = max((word.end_ms for word in sentence.words or ()), default=sentence.end_ms)
+    return (
+        (begin_ms, end_ms)
+        if begin_ms < end_ms
+        else (sentence.begin_ms, max(sentence.begin_ms, sentence.end_ms))
+    )

@@ -118,6 +118,8 @@ ONE_TO_NINE = Word(1_000, 9_000, "Hello there")
         ([at(0, 0, "Hello there.", ONE_TO_NINE)], True),
         ([at(0, 0, "Hello there.", Word(0, 0, "Hello"), Word(0, 0, "there"))], False),
         ([at(-9, -1)], True),
+        ([at(0, 9_000, "One.", Word(0, 900, "One")), at(0, 9_000, "Two.", Word(2_000, 2_900, "Two"))], True),
+        ([at(0, 0, "One two.", Word(0, 0, "One"), Word(900, 900, "two"))], True),
     ],
 )
 def test_times_that_are_all_the_same_are_none(sentences: list[Sentence], expected: bool) -> None:
@@ -137,6 +139,8 @@ def test_times_that_are_all_the_same_are_none(sentences: list[Sentence], expecte
         ([at(3_000, 2_000)], [(3_000, 3_000 + MIN_MS)]),
         ([at(0, 0, "Hello there.", ONE_TO_NINE)], [(1_000, 9_000)]),
         ([at(-500, 700)], [(0, 700)]),
+        ([at(0, 9_000, "a", Word(0, 900, "a")), at(0, 9_000, "b", Word(20, 29, "b"))], [(0, 900), (20, 29)]),
+        ([at(0, 0, "a b", Word(0, 0, "a"), Word(900, 900, "b"))], [(0, 900)]),
         ([at(-500, -100)], [(0, MIN_MS)]),
     ],
 )
