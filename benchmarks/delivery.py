@@ -16,6 +16,7 @@ from statistics import median
 from benchmarks.restore import WAIT_MS, running_job
 from sandbox import kafka
 from service.clock import SystemClock
+from service.contract.speech import empty_transcript
 from service.core.batch import Batch, Committed
 from service.core.ending import ResultEnding
 from service.core.entry import Marker, encode_job, encode_marker
@@ -23,7 +24,6 @@ from service.core.job import Job, State
 from service.core.outcomes import OutcomeRules, job_outcome
 from service.core.record import Cursor
 from service.core.shard import Move
-from service.core.transcript import empty_transcript
 from service.kafka.client import ClusterConfig, reader
 from service.kafka.journal import Journal
 from service.kafka.producer import Producer

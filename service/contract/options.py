@@ -37,6 +37,8 @@ class NoticeCode(StrEnum):
     TEXT_CUT = "text_cut"
     NO_TIMES = "no_times"
     RECORD_TIME_UNUSABLE = "record_time_unusable"
+    SENTENCES_INCOMPLETE = "sentences_incomplete"
+    TIMES_INCOMPLETE = "times_incomplete"
 
 
 class Notice(BaseModel):

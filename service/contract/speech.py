@@ -90,3 +90,8 @@ class Transcript:
     audio: AudioProperties
     channels: tuple[Channel, ...]
     provider_extra: Extra = None
+
+
+def empty_transcript() -> Transcript:
+    """What silence becomes."""
+    return Transcript(audio=AudioProperties(), channels=())

@@ -1,32 +1,38 @@
 """How text is broken into lines: where it may be, how wide it is, and where it is best.
 
-A line has at most `LINE_COLUMNS` columns. Signs of Chinese, Japanese and Korean take two, so that theirs are
-half as many; between Chinese and Japanese ones, which have no spaces, a line may end anywhere but before a
-closing mark and behind an opening one.
+Unicode's rules say where a line may end (UAX 14), what is one character to a reader (UAX 29), and how many
+columns it takes. Two of its own tailorings are used: Korean is broken at its spaces, and scripts that write
+no spaces between words (Thai, Lao, Khmer, Burmese) are broken between the words that the provider heard.
+What is still wider than a line is broken between the characters that a reader sees.
+
+A line has at most `LINE_COLUMNS` columns. Characters of Chinese, Japanese and Korean take two.
 """
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import NamedTuple
+
+from unicode_segmentation_rs import graphemes, line_break_units, text_width
 
 LINE_COLUMNS = 42
 """What subtitle guidelines agree on for Latin script, and what a small screen shows in one line."""
 
-_UNSPACED = "\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0010ffff"
-"""Chinese and Japanese signs and their full-width marks; Korean puts spaces between words."""
-_OPENING = "「『（［｛〈《【〔“‘"
-_CLOSING = (
-    "、。，．：；？！」』）］｝〉》】〕”’…‥・ー々ぁぃぅぇぉっゃゅょァィゥェォッャュョ"
-    "\u3099\u309a\ufe00-\ufe0f\U000e0100-\U000e01ef"
+_GAP = re.compile("[\\s\x00-\x1f\x7f-\x9f]+")
+_NO_BREAK_SPACES = frozenset("\u00a0\u2007\u202f")
+_HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff\uffa0-\uffdc]")
+_UNSPACED_WORDS = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\ua9e0-\ua9ff\uaa60-\uaadf]"
 )
-_PIECE = re.compile(f"[{_OPENING}]*(?:[{_UNSPACED}]|[^{_UNSPACED}]+)[{_CLOSING}]*")
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]+")
+"""The scripts of Unicode's line breaking class SA: their words have no spaces between them."""
+_WORD_REACH = 64
+"""So many characters behind the last word the next one is looked for."""
+_CODE_POINTS = LINE_COLUMNS // 3
+"""So many code points fit into a line whatever they are: none takes more than three columns."""
 
-_SENTENCE_ENDS, _CLAUSE_ENDS = frozenset(".?!。？！…"), frozenset(",;:，、；：")
-_SENTENCE_BONUS, _CLAUSE_BONUS = 0.6, 0.4
-"""How much imbalance, as a part of the whole, a break behind such a mark is worth."""
+_SENTENCE_ENDS, _CLAUSE_ENDS = frozenset(".?!。？！…؟۔।"), frozenset(",;:，、；：،؛")
+_SENTENCE_BONUS, _CLAUSE_BONUS, _SPACE_BONUS = 0.6, 0.4, 0.2
+"""How much imbalance, as a part of the whole, a break at such a place is worth."""
 
 
 class Piece(NamedTuple):
@@ -38,20 +44,36 @@ class Piece(NamedTuple):
     """Whether a space stands before it, unless it begins a line."""
 
 
-def pieces(text: str) -> list[Piece]:
-    """The text between its possible breaks; white space and control characters only separate."""
+def pieces(text: str, words: Iterable[str] = ()) -> list[Piece]:
+    """The text between its possible breaks; white space and control characters only separate.
+
+    `words` are those of the text in their order; what they have no part in is broken without them.
+    """
     found: list[Piece] = []
-    for word in _words(text):
-        if word.isascii() and len(word) <= LINE_COLUMNS:
-            found.append(Piece(word, len(word), True))
+    shown, after_space = plain(text), True
+    is_ascii = shown.isascii()
+    for unit in _units(shown, words):
+        part = unit.rstrip(" ")
+        columns = len(part) if is_ascii else text_width(part)
+        if columns <= LINE_COLUMNS:
+            found.append(Piece(part, columns, after_space))
         else:
-            found.extend(_parts(word))
+            found.extend(_narrow(part, after_space))
+        after_space = len(part) < len(unit)
     return found
 
 
 def plain(text: str) -> str:
     """The text in one line, with single spaces and without control characters."""
-    return " ".join(_words(text))
+    # Most texts: nothing printable is white space but the space itself.
+    if text.isprintable() and "  " not in text:
+        return text.strip(" ")
+    return _GAP.sub(_space, text).strip()
+
+
+def columns_of(text: str) -> int:
+    """How many columns plain text takes."""
+    return len(text) if text.isascii() else text_width(text)
 
 
 def joined(parts: Iterable[Piece]) -> str:
@@ -85,7 +107,9 @@ def imbalance(parts: Sequence[Piece], upto: Sequence[int], first: int, last: int
     before, behind = upto[at] - upto[first], upto[last] - upto[at]
     mark = parts[at - 1].text[-1]
     bonus = _SENTENCE_BONUS if mark in _SENTENCE_ENDS else _CLAUSE_BONUS if mark in _CLAUSE_ENDS else 0.0
-    return abs(before - behind) / (before + behind) - bonus
+    if parts[at].after_space:
+        bonus += _SPACE_BONUS
+    return abs(before - behind) / max(1, before + behind) - bonus
 
 
 def _breaks(parts: Sequence[Piece], upto: Sequence[int]) -> list[int]:
@@ -98,39 +122,56 @@ def _breaks(parts: Sequence[Piece], upto: Sequence[int]) -> list[int]:
     ]
 
 
-def _words(text: str) -> list[str]:
-    return _CONTROL.sub(" ", text).split()
+def _space(gap: re.Match[str]) -> str:
+    return gap[0] if gap[0] in _NO_BREAK_SPACES else " "
 
 
-def _parts(word: str) -> Iterator[Piece]:
-    after_space = True
-    for match in _PIECE.finditer(word):
-        for part, columns in _cut(match.group()):
-            yield Piece(part, columns, after_space)
-            after_space = False
+def _units(text: str, words: Iterable[str]) -> Iterable[str]:
+    """The parts of plain text between which a line may end, each with the space behind it."""
+    # By Unicode's tailoring for Korean that is written with spaces, Hangul breaks as letters do.
+    units = line_break_units(_HANGUL.sub("x", text))
+    edges = [0, *accumulate(map(len, units))]
+    if _UNSPACED_WORDS.search(text):
+        edges = _with_words(text, edges, _word_edges(text, words))
+    return (text[begin:end] for begin, end in pairwise(edges))
 
 
-def _cut(part: str) -> Iterator[tuple[str, int]]:
-    """The part itself, or slices of it where it is wider than a line."""
-    begin = columns = 0
-    for at, char in enumerate(part):
-        wide = _columns(char)
-        if columns + wide > LINE_COLUMNS:
-            cut = _before_marks(part, begin, at)
-            yield part[begin:cut], sum(map(_columns, part[begin:cut]))
-            columns = sum(map(_columns, part[cut:at]))
-            begin = cut
-        columns += wide
-    yield part[begin:], columns
+def _word_edges(text: str, words: Iterable[str]) -> frozenset[int]:
+    edges, at = set[int](), 0
+    for word in map(plain, words):
+        found = text.find(word, at, at + len(word) + _WORD_REACH)
+        if word and found >= 0:
+            at = found + len(word)
+            edges.update((found, at))
+    return frozenset(edges)
 
 
-def _before_marks(part: str, begin: int, at: int) -> int:
-    """Where to cut so that an accent or vowel sign stays with its letter, if it has one near."""
-    for cut in range(at, max(begin, at - 8), -1):
-        if not unicodedata.category(part[cut]).startswith("M"):
-            return cut
-    return at
+def _with_words(text: str, edges: Iterable[int], word_edges: frozenset[int]) -> list[int]:
+    """The edges, and those of words between characters of a script that writes no spaces there."""
+    clusters = accumulate(map(len, graphemes(text, is_extended=True)))
+    within = (at for at in clusters if at in word_edges and at < len(text) and _is_within_script(text, at))
+    return sorted({*edges, *within})
 
 
-def _columns(char: str) -> int:
-    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+def _is_within_script(text: str, at: int) -> bool:
+    return bool(_UNSPACED_WORDS.match(text, at - 1) and _UNSPACED_WORDS.match(text, at))
+
+
+def _narrow(part: str, after_space: bool) -> Iterator[Piece]:
+    """Pieces of what is wider than a line: its words, or the characters of a word that is too wide itself."""
+    for word in part.split():
+        whole = columns_of(word) <= LINE_COLUMNS
+        for character in (word,) if whole else graphemes(word, is_extended=True):
+            for text in _narrowed(character):
+                yield Piece(text, columns_of(text), after_space)
+                after_space = False
+        after_space = True
+
+
+def _narrowed(character: str) -> Iterator[str]:
+    """The character itself, or its code points where so many are joined that no line could hold it."""
+    if columns_of(character) <= LINE_COLUMNS:
+        yield character
+        return
+    for at in range(0, len(character), _CODE_POINTS):
+        yield character[at : at + _CODE_POINTS]

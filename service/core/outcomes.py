@@ -10,7 +10,7 @@ Rules this module guarantees:
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -22,9 +22,10 @@ from service.core.ending import FailureEnding, ResultEnding
 from service.core.identity import Position
 from service.core.job import Job
 from service.core.record import Record
-from service.core.rendering import missing, render
+from service.core.rendering import render
 from service.core.short_result import is_cut_off
-from service.core.transcript import speech_ms
+from service.core.times import borrowed_times, speech_ms
+from service.core.whole_text import is_incomplete
 from service.errors import InvalidRecord
 from service.messages import (
     FAILURE_TYPE,
@@ -39,6 +40,7 @@ from service.messages import (
     Result,
     Stage,
     Times,
+    Transcript,
     Usage,
     raw_failure_fields,
     rfc3339,
@@ -145,7 +147,7 @@ def usage_of(job: Job) -> Usage:
 
 
 def _result(job: Job, ending: ResultEnding, summary: RequestSummary | None, now_ms: int) -> Result:
-    spec = job.spec
+    spec, renderings = job.spec, _renderings(job, ending)
     return Result(
         request_id=spec.request_id,
         replay=spec.replay,
@@ -158,9 +160,9 @@ def _result(job: Job, ending: ResultEnding, summary: RequestSummary | None, now_
         usage=usage_of(job),
         times=_times(job, now_ms),
         attempts=_attempts(job),
-        warnings=_warnings(job, ending),
+        warnings=_warnings(job, ending, renderings or {}),
         omitted=(),
-        renderings=_renderings(job, ending),
+        renderings=renderings,
         duplicates_detected=spec.duplicates_detected,
         metadata=_plain(spec.metadata),
         request_summary=summary,
@@ -174,7 +176,7 @@ def _renderings(job: Job, ending: ResultEnding) -> dict[str, str] | None:
     return render(ending.transcript, job.spec.formats) if made is None else dict(made)
 
 
-def _warnings(job: Job, ending: ResultEnding) -> tuple[Notice, ...]:
+def _warnings(job: Job, ending: ResultEnding, renderings: Collection[str]) -> tuple[Notice, ...]:
     notices = list(
         options.warnings_for(job.spec.model, job.spec.options, ending.transcript.audio.duration_ms)
     )
@@ -188,10 +190,20 @@ def _warnings(job: Job, ending: ResultEnding) -> tuple[Notice, ...]:
     if is_cut_off(ending.transcript):
         text = "The model stopped writing before the text was whole: split the file, or ask for less."
         notices.append(Notice(code=NoticeCode.TEXT_CUT, message=text))
-    if lacking := missing(ending.transcript, job.spec.formats):
-        text = f"The model gave no times for this file, so there is no {' and no '.join(lacking)}."
+    notices += _transcript_warnings(ending.transcript)
+    if lacking := [name.value for name in job.spec.formats if name.value not in renderings]:
+        text = f"The model gave no usable times for this file, so there is no {' and no '.join(lacking)}."
         notices.append(Notice(code=NoticeCode.NO_TIMES, message=text))
     return tuple(notices)
+
+
+def _transcript_warnings(transcript: Transcript) -> Iterator[Notice]:
+    if any(map(is_incomplete, transcript.channels)):
+        text = "The provider's sentences lack a part of the text: `text` or `provider_text` has all of it."
+        yield Notice(code=NoticeCode.SENTENCES_INCOMPLETE, message=text)
+    if borrowed := borrowed_times(transcript):
+        text = f"The provider left out times ({borrowed} of sentences or words); they were taken from beside."
+        yield Notice(code=NoticeCode.TIMES_INCOMPLETE, message=text)
 
 
 def _failure(

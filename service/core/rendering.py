@@ -12,7 +12,7 @@ from service.contract.output import OutputFormat
 from service.contract.speech import Transcript
 from service.core.captions import Caption, captions, has_times, track, turns
 from service.core.lines import plain
-from service.core.result_file import needs_space
+from service.core.whole_text import needs_space
 
 PARAGRAPH_PAUSE_MS = 2_000
 """So long a silence begins a new paragraph of plain text."""
@@ -28,11 +28,6 @@ def render(transcript: Transcript, formats: Collection[OutputFormat]) -> dict[st
     shown = captions(transcript) if timed else []
     made = {name.value: _TIMED[name](shown) for name in timed}
     return made | ({OutputFormat.TEXT.value: _text(transcript)} if OutputFormat.TEXT in formats else {})
-
-
-def missing(transcript: Transcript, formats: Collection[OutputFormat]) -> list[str]:
-    """The wanted renderings that cannot be made of this transcript, by name."""
-    return [] if has_times(transcript) else [name.value for name in formats if name in _TIMED]
 
 
 def _srt(shown: Sequence[Caption]) -> str:

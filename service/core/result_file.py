@@ -3,7 +3,8 @@
 Known forms: Fun-ASR and Paraformer (`properties`), Qwen-ASR (`audio_info`, ids from 0).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
@@ -11,6 +12,8 @@ from service.contract import untrusted
 from service.contract.models import Family
 from service.contract.scrub import without_queries
 from service.contract.speech import AudioProperties, Channel, Sentence, Transcript, Word
+from service.core.times import GivenSpan, Span, borrowed
+from service.core.whole_text import joined, visible, whole_text
 
 
 class Fields:
@@ -38,6 +41,11 @@ class Fields:
             self.drop(name)
         return number
 
+    def take_moment(self, name: str) -> None:
+        """Take out the time under `name`; what is none stays, null too: ours is a borrowed one then."""
+        if untrusted.whole_number(self._left.setdefault(name, None)) is not None:
+            self.drop(name)
+
     def integers(self, name: str) -> tuple[int, ...] | None:
         """The list of whole numbers under `name`."""
         value = self._left.get(name)
@@ -56,6 +64,10 @@ class Fields:
     def drop(self, name: str) -> None:
         """Take `name` out."""
         self._left.pop(name, None)
+
+    def keep(self, name: str, value: JsonValue) -> None:
+        """Leave `value` under `name`."""
+        self._left[name] = value
 
     def extra(self) -> dict[str, JsonValue] | None:
         """What is left, queries of URLs cut; None where nothing is."""
@@ -105,56 +117,110 @@ def _channel(raw: JsonValue, position: int) -> Channel:
         raise ValueError(f"transcripts[{position}] is not an object")
     fields = Fields(raw)
     provider_text = fields.text("text")
-    given = fields.peek("sentences")
-    sentences = read_sentences(given)
-    if sentences is not None:
+    said = read_sentences(fields.peek("sentences"))
+    if said.timed is not None:
         fields.drop("sentences")
-    elif provider_text is None:
+    elif provider_text is None and not any(map(visible, said.untimed)):
         raise ValueError(f"transcripts[{position}] has neither a text nor readable sentences")
+    if said.odd:
+        fields.keep("sentences", said.odd)
     channel_id = fields.integer("channel_id")
     return Channel(
         channel_id=position if channel_id is None else channel_id,
-        text=joined(sentences) if sentences else provider_text or "",
+        text=said.text(provider_text),
         provider_text=provider_text,
         content_duration_ms=fields.integer("content_duration_in_milliseconds"),
-        sentences=sentences,
+        sentences=said.timed,
         provider_extra=fields.extra(),
     )
 
 
-def read_sentences(given: JsonValue) -> tuple[Sentence, ...] | None:
-    """All of them, or None where one cannot be read: then the raw list stays the channel's extra."""
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a list of sentences holds; without a single time, or if it is no list, `timed` is None.
+
+    `untimed` are the texts of sentences without times, `odd` what a list with times has besides sentences.
+    """
+
+    timed: tuple[Sentence, ...] | None
+    untimed: Sequence[str] = ()
+    odd: list[JsonValue] = field(default_factory=list)
+
+    def text(self, provider_text: str | None) -> str:
+        """All that was said, be it told by the sentences or by the provider's own text of the whole."""
+        if self.timed:
+            return whole_text(self.timed, provider_text)
+        said, own = joined(self.untimed), provider_text or ""
+        return said if len(visible(said)) > len(visible(own)) else own
+
+
+def read_sentences(given: JsonValue) -> Said:
+    """The sentences in a list, in its order; a time that is missing is borrowed from what stands beside."""
     if not isinstance(given, list):
-        return None
-    sentences = []
-    first_id = (
-        untrusted.whole_number(given[0].get("sentence_id")) if given and isinstance(given[0], dict) else None
+        return Said(None)
+    readable = [raw for raw in given if isinstance(raw, dict)]
+    texts = [_raw_text(raw) for raw in readable]
+    spans = borrowed([_given_span(raw) for raw in readable], list(map(len, texts)), 0, None)
+    if not spans:
+        return Said(None if given else (), texts)
+    first_id = untrusted.whole_number(readable[0].get("sentence_id"))
+    numbered = enumerate(zip(readable, spans, texts, strict=True))
+    timed = tuple(
+        _sentence(raw, place + 1, first_id + place if first_id in (0, 1) else None, span, text)
+        for place, (raw, span, text) in numbered
     )
-    for position, raw in enumerate(given):
-        expected_id = first_id + position if first_id in (0, 1) else None
-        sentence = _sentence(raw, position + 1, expected_id) if isinstance(raw, dict) else None
-        if sentence is None:
-            return None
-        sentences.append(sentence)
-    return tuple(sentences)
+    return Said(timed, odd=[raw for raw in given if not isinstance(raw, dict)])
 
 
-def _sentence(raw: dict[str, JsonValue], sentence_id: int, expected_id: int | None) -> Sentence | None:
+def _raw_text(raw: Mapping[str, JsonValue]) -> str:
+    """The text of a sentence, or of its words where it has none."""
+    text, words = raw.get("text"), raw.get("words")
+    if (isinstance(text, str) and visible(text)) or not isinstance(words, list):
+        return text if isinstance(text, str) else ""
+    return joined(map(_raw_word_text, words))
+
+
+def _raw_word_text(raw: JsonValue) -> str:
+    parts = [raw.get("text"), raw.get("punctuation")] if isinstance(raw, dict) else [raw]
+    return "".join(part for part in parts if isinstance(part, str))
+
+
+def _given_span(raw: Mapping[str, JsonValue]) -> GivenSpan:
+    """A sentence's begin and end, or those of its words where it has none."""
+    begin_ms, end_ms = (
+        untrusted.whole_number(raw.get("begin_time")),
+        untrusted.whole_number(raw.get("end_time")),
+    )
+    words = raw.get("words")
+    if (begin_ms is not None and end_ms is not None) or not isinstance(words, list):
+        return begin_ms, end_ms
+    spans = [_given_span(word) for word in words if isinstance(word, dict)]
+    if begin_ms is None:
+        begin_ms = min((begin for begin, _ in spans if begin is not None), default=None)
+    if end_ms is None:
+        end_ms = max((end for _, end in spans if end is not None), default=None)
+    return begin_ms, end_ms
+
+
+def _sentence(
+    raw: dict[str, JsonValue], sentence_id: int, expected_id: int | None, span: Span, text: str
+) -> Sentence:
     fields = Fields(raw)
-    begin_ms, end_ms = fields.integer("begin_time"), fields.integer("end_time")
-    if begin_ms is None or end_ms is None:
-        return None
-    words = _words(fields.peek("words"))
+    begin_ms, end_ms = span
+    fields.take_moment("begin_time")
+    fields.take_moment("end_time")
+    words = _words(fields.peek("words"), span)
     if words is not None:
         fields.drop("words")
     # Some families count from 0: only a number that the position does not tell is worth keeping.
     if expected_id is not None and fields.peek("sentence_id") == expected_id:
         fields.drop("sentence_id")
+    own_text = fields.text("text") or ""
     return Sentence(
         sentence_id=sentence_id,
         begin_ms=begin_ms,
         end_ms=end_ms,
-        text=fields.text("text") or "",
+        text=text if words is None else own_text,
         speaker_id=fields.integer("speaker_id"),
         language=fields.text("language"),
         emotion=fields.text("emotion"),
@@ -163,19 +229,19 @@ def _sentence(raw: dict[str, JsonValue], sentence_id: int, expected_id: int | No
     )
 
 
-def _words(given: JsonValue) -> tuple[Word, ...] | None:
+def _words(given: JsonValue, span: Span) -> tuple[Word, ...] | None:
     """All of them, or None where one cannot be read: then the raw list stays the sentence's extra."""
     if not isinstance(given, list):
         return None
-    words = [_word(raw) for raw in given]
+    words = [_documented_word(raw) for raw in given]
     readable = tuple(word for word in words if word is not None)
-    return readable if len(readable) == len(given) else None
+    return readable if len(readable) == len(given) else _unusual_words(given, span)
 
 
-def _word(raw: JsonValue) -> Word | None:
-    if not isinstance(raw, dict):
+def _documented_word(raw: JsonValue) -> Word | None:
+    """The documented form, read without detours: a long transcript has 100,000 of them."""
+    if not isinstance(raw, dict) or len(raw) != 4:
         return None
-    # The documented form first and without detours: a long transcript has 100,000 of them.
     begin_ms, end_ms = raw.get("begin_time"), raw.get("end_time")
     text, mark = raw.get("text"), raw.get("punctuation")
     if (
@@ -185,42 +251,22 @@ def _word(raw: JsonValue) -> Word | None:
         and 0 <= end_ms <= untrusted.MAX_WHOLE
         and type(text) is str
         and type(mark) is str
-        and len(raw) == 4
     ):
         return Word(begin_ms, end_ms, text, mark)
-    return _unusual_word(Fields(raw))
+    return None
 
 
-def _unusual_word(fields: Fields) -> Word | None:
-    begin_ms, end_ms = fields.integer("begin_time"), fields.integer("end_time")
-    if begin_ms is None or end_ms is None:
+def _unusual_words(given: Sequence[JsonValue], span: Span) -> tuple[Word, ...] | None:
+    raws = [raw for raw in given if isinstance(raw, dict)]
+    sizes = [len(_raw_word_text(raw)) for raw in raws]
+    spans = borrowed([_given_span(raw) for raw in raws], sizes, *span)
+    if spans is None or len(raws) < len(given):
         return None
+    return tuple(_unusual_word(Fields(raw), *times) for raw, times in zip(raws, spans, strict=True))
+
+
+def _unusual_word(fields: Fields, begin_ms: int, end_ms: int) -> Word:
+    fields.take_moment("begin_time")
+    fields.take_moment("end_time")
     text, mark = fields.text("text") or "", fields.text("punctuation")
     return Word(begin_ms, end_ms, text, mark, fields.extra())
-
-
-def joined(sentences: Sequence[Sentence]) -> str:
-    """The text of all sentences, with spaces where the language puts them."""
-    parts: list[str] = []
-    for sentence in sentences:
-        if parts and sentence.text and needs_space(parts[-1][-1], sentence.text[0]):
-            parts.append(" ")
-        if sentence.text:
-            parts.append(sentence.text)
-    return "".join(parts).strip()
-
-
-def needs_space(left: str, right: str) -> bool:
-    """Whether a space belongs between two characters that end and begin sentences."""
-    return not (left.isspace() or right.isspace() or _is_unspaced(left) or _is_unspaced(right))
-
-
-def _is_unspaced(char: str) -> bool:
-    """Chinese and Japanese signs and their full-width marks; Korean puts spaces between sentences."""
-    return (
-        "\u3000" <= char <= "\u30ff"
-        or "\u3400" <= char <= "\u9fff"
-        or "\uf900" <= char <= "\ufaff"
-        or "\uff00" <= char <= "\uffef"
-        or char >= "\U00020000"
-    )

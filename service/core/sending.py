@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from service.contract.speech import empty_transcript
 from service.core import verdicts
 from service.core.division import group_alone, is_about_number, may_be_about_one
 from service.core.ending import FailureEnding, ResultEnding
@@ -31,7 +32,6 @@ from service.core.moment import (
     with_task,
     without_intent,
 )
-from service.core.transcript import empty_transcript
 from service.core.verdict import Action
 from service.errors import FailureCode
 from service.messages import Stage

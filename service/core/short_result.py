@@ -11,7 +11,9 @@ from pydantic import JsonValue
 
 from service.contract.models import Family
 from service.contract.speech import AudioProperties, Channel, Transcript
-from service.core.result_file import Fields, joined, read_sentences
+from service.core.chat_content import text_and_rest
+from service.core.result_file import Fields, read_sentences
+from service.core.whole_text import visible
 
 CUT_OFF = "length"
 """The `finish_reason` of a text that ended because the model may write no more."""
@@ -35,13 +37,14 @@ def _chat(document: dict[str, JsonValue]) -> Transcript:
     choices = output.peek("choices")
     choice = Fields(_first(choices, "the answer has no list `choices`"))
     output.drop("choices")
+    if isinstance(choices, list) and choices[1:]:
+        output.keep("choices", choices[1:])
     message = choice.peek("message")
     if not isinstance(message, dict):
         raise ValueError("the answer's choice has no message")
     choice.drop("message")
     said = Fields(message)
-    text = _pieces(said.peek("content"))
-    said.drop("content")
+    text = _content(said)
     said.drop("role")
     annotation = _annotation(said)
     if choice.peek("finish_reason") == "stop":
@@ -79,17 +82,18 @@ def _timed(document: dict[str, JsonValue]) -> Transcript:
     given = every if isinstance(every, list) and every else output.peek("sentence")
     raw = [given] if isinstance(given, dict) else [] if given is None else given
     plain = [_without_marks(each) for each in raw] if isinstance(raw, list) else None
-    sentences = read_sentences(plain)
-    text = output.text("text")
-    if text is None and not sentences:
+    said = read_sentences(plain)
+    provider_text = output.text("text")
+    if provider_text is None and not said.timed and not any(map(visible, said.untimed)):
         raise ValueError("the answer has neither a text nor readable sentences")
-    if sentences is not None:
+    if said.timed is not None:
         output.drop("sentence")
         if given is every:
             output.drop("sentences")
-    said = joined(sentences) if sentences else text or ""
-    channel = Channel(0, said, text, sentences=None if said and not sentences else sentences)
-    return _of(channel, output.extra())
+    text = said.text(provider_text)
+    odd = Fields({"sentences": said.odd} if said.odd else {}).extra()
+    sentences = None if text and not said.timed else said.timed
+    return _of(Channel(0, text, provider_text, sentences=sentences, provider_extra=odd), output.extra())
 
 
 def _without_marks(sentence: JsonValue) -> JsonValue:
@@ -132,14 +136,16 @@ def _first(items: JsonValue, complaint: str) -> dict[str, JsonValue]:
     return items[0]
 
 
-def _pieces(content: JsonValue) -> str:
-    """The text of a message, a string or a list of pieces; an empty list is silence."""
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
+def _content(said: Fields) -> str:
+    """The text of a message's content; an empty list is silence, and what is no text stays."""
+    content = said.peek("content")
+    text, rest = text_and_rest(content)
+    if not text and not isinstance(content, str | list):
         raise ValueError("the answer's message has no content")
-    texts = (piece.get("text") for piece in content if isinstance(piece, dict))
-    return "".join(text for text in texts if isinstance(text, str))
+    said.drop("content")
+    if rest:
+        said.keep("content", rest)
+    return text
 
 
 def _merged(

@@ -18,7 +18,7 @@ from dataclasses import replace
 from pydantic import JsonValue
 
 from service.contract.models import Family
-from service.contract.speech import AudioProperties, Channel, Transcript, Word
+from service.contract.speech import Channel, Transcript, Word
 from service.core.result_file import read_result_file
 from service.core.short_result import SHORT_FAMILIES, read_short_result
 
@@ -33,11 +33,6 @@ def normalise(document: JsonValue, family: Family) -> Transcript:
     return transcript if _is_encodable(transcript) else read(_encodable(document), family)
 
 
-def empty_transcript() -> Transcript:
-    """What silence becomes."""
-    return Transcript(audio=AudioProperties(), channels=())
-
-
 def without_words(transcript: Transcript) -> Transcript:
     """The transcript with sentences and their times, but no words."""
     return replace(transcript, channels=tuple(_without_words(channel) for channel in transcript.channels))
@@ -48,20 +43,6 @@ def text_only(transcript: Transcript) -> Transcript:
     channels = tuple(replace(channel, sentences=None, provider_extra=None) for channel in transcript.channels)
     audio = replace(transcript.audio, provider_extra=None)
     return Transcript(audio=audio, channels=channels)
-
-
-def speech_ms(transcript: Transcript) -> int:
-    """Milliseconds of speech over all channels, the basis of a file's part of the bill.
-
-    The provider's own figure where it gives one, else the length of the sentences.
-    """
-    return sum(_speech_ms(channel) for channel in transcript.channels)
-
-
-def _speech_ms(channel: Channel) -> int:
-    if channel.content_duration_ms is not None:
-        return channel.content_duration_ms
-    return sum(max(0, sentence.end_ms - sentence.begin_ms) for sentence in channel.sentences or ())
 
 
 def _without_words(channel: Channel) -> Channel:

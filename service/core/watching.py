@@ -3,13 +3,13 @@
 import math
 from dataclasses import replace
 
+from service.contract.speech import empty_transcript
 from service.core import verdicts
 from service.core.ending import FailureEnding, ResultEnding
 from service.core.events import Fetch, Fetched, FetchFailed, Looked, LookFailed, Restored, Watch
 from service.core.job import Job, State
 from service.core.moment import Moment, Transition, expire, fail, finish, is_overdue, may_try_again, wait
 from service.core.task import Bill, TaskStatus, TaskView, Trouble
-from service.core.transcript import empty_transcript
 from service.core.urgency import edge_ms
 from service.core.verdict import Action
 from service.errors import FailureCode

@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 from service.contract import untrusted
 from service.contract.models import model_info
+from service.core.chat_content import text_and_rest
 from service.core.task import Answered, Bill, Lost, Refused, Trouble
 from service.provider.answers import error_in, object_of, part, text
 from service.provider.short_audio import format_of
@@ -27,6 +28,8 @@ MAX_TEXT_CHARS = 1_000_000
 """Three hours of fast speech have a third of this."""
 MAX_LINE_BYTES = 1024**2
 _DATA = b"data:"
+_NO_FINISH = frozenset({"", "null", "none", "nil", "undefined"})
+"""What stands for no finish where it comes as text: the vendor's native streams say "null" until the end."""
 
 
 def call_body(model: str, file_url: str, options: Mapping[str, JsonValue]) -> bytes:
@@ -57,6 +60,7 @@ class Stream:
         self._model = model
         self._rest = b""
         self._texts: list[str] = []
+        self._odd: list[JsonValue] = []
         self._chars = 0
         self._finish_reason: str | None = None
         self._usage: Mapping[str, JsonValue] = {}
@@ -84,15 +88,16 @@ class Stream:
         choices = event.get("choices")
         choice = choices[0] if isinstance(choices, list) and choices else None
         if isinstance(choice, dict):
-            self._add(part(choice, "delta").get("content"))
-            self._finish_reason = text(choice, "finish_reason") or self._finish_reason
+            self._add(part(choice, "delta").get("content"), len(payload))
+            self._finish_reason = _finish_in(choice) or self._finish_reason
         # The usage comes in a chunk of its own, without choices; null in all others.
         self._usage = part(event, "usage") or self._usage
 
-    def _add(self, piece: JsonValue) -> None:
-        if isinstance(piece, str):
-            self._texts.append(piece)
-            self._chars += len(piece)
+    def _add(self, content: JsonValue, size: int) -> None:
+        said, odd = text_and_rest(content)
+        self._texts.append(said)
+        self._odd += odd
+        self._chars += size if odd else len(said)
 
     @property
     def is_whole(self) -> bool:
@@ -108,7 +113,12 @@ class Stream:
             return Lost(Trouble("unexpected_answer", "the stream is not one of chat completions"))
         if self._finish_reason is None:
             return Lost(Trouble("connection_lost", "the stream broke off before its end"))
-        document: JsonValue = {"text": "".join(self._texts), "finish_reason": self._finish_reason}
+        document: dict[str, JsonValue] = {
+            "text": "".join(self._texts),
+            "finish_reason": self._finish_reason,
+        }
+        if self._odd:
+            document["content"] = self._odd
         return Answered(document, self._bill())
 
     def _bill(self) -> Bill:
@@ -123,3 +133,9 @@ class Stream:
             input_tokens=untrusted.token_count(self._usage.get("prompt_tokens")),
             output_tokens=untrusted.token_count(self._usage.get("completion_tokens")),
         )
+
+
+def _finish_in(choice: Mapping[str, JsonValue]) -> str | None:
+    """Why the text ends, None while it goes on."""
+    reason = (text(choice, "finish_reason") or "").strip()
+    return None if reason.lower() in _NO_FINISH else reason

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from service.messages import NoticeCode
+
 PAGES = sorted([Path("README.md"), *Path("docs").rglob("*.md")])
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
@@ -27,3 +29,8 @@ def test_every_invariant_names_a_proof_or_says_that_it_has_none() -> None:
     rows = dict(INVARIANT.findall(Path("docs/architecture.md").read_text()))
     assert list(rows) == [f"N{number}" for number in range(1, 11)]
     assert all(TEST.search(proof) or "not built yet" in proof for proof in rows.values())
+
+
+def test_the_contract_tells_of_every_warning() -> None:
+    page = Path("docs/contract.md").read_text()
+    assert [code.value for code in NoticeCode if f"`{code.value}`" not in page] == []

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from service.contract.speech import empty_transcript
 from service.core import events, job, transitions
 from service.core.events import EVENTS, Event
 from service.core.identity import Position
 from service.core.job import Job, Spec, State
 from service.core.moment import Moment
 from service.core.task import FileView, TaskStatus, TaskView, Trouble
-from service.core.transcript import empty_transcript
 from service.errors import IllegalTransition
 
 INTRODUCTION = """\

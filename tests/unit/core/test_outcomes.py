@@ -8,14 +8,16 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import JsonValue
 
+from service.contract.models import Family
 from service.contract.output import OutputFormat
-from service.contract.speech import AudioProperties, Channel, Sentence, Word
+from service.contract.speech import AudioProperties, Channel, Sentence, Word, empty_transcript
 from service.core.ending import FailureEnding, ResultEnding
 from service.core.job import Job, State
 from service.core.outcomes import Outcome, OutcomeRules, billed_seconds, job_outcome, record_failure
 from service.core.smaller import shrink
-from service.core.transcript import empty_transcript
+from service.core.transcript import normalise
 from service.errors import FailureCode, InvalidRecord
 from service.messages import Failure, NoticeCode, RequestSummary, Result, Stage, Transcript
 from tests.unit.core.samples import NOW_MS, URL, job, record, spec, transcript
@@ -222,7 +224,38 @@ def test_a_rendering_that_needs_times_is_absent_where_there_are_none_and_a_notic
     assert body.renderings == {"text": "Hello.\n"}
     [notice] = body.warnings
     assert notice.code == NoticeCode.NO_TIMES
-    assert notice.message == "The model gave no times for this file, so there is no srt and no vtt."
+    assert notice.message == "The model gave no usable times for this file, so there is no srt and no vtt."
+
+
+def read_channel(**channel: JsonValue) -> Transcript:
+    return normalise({"transcripts": [channel]}, Family.FUN_ASR)
+
+
+HEARD: dict[str, JsonValue] = {"begin_time": 0, "end_time": 900, "text": "One."}
+UNTIMED: dict[str, JsonValue] = {"begin_time": None, "end_time": None, "text": "Two."}
+
+
+@pytest.mark.parametrize(
+    ("read", "codes"),
+    [
+        (read_channel(text="One.", sentences=[HEARD]), []),
+        (read_channel(text="One. Two.", sentences=[HEARD]), ["sentences_incomplete"]),
+        (read_channel(text="One.", sentences=[{**HEARD, "text": None}]), ["sentences_incomplete"]),
+        (read_channel(text="One. Two.", sentences=[HEARD, UNTIMED]), ["times_incomplete"]),
+        (read_channel(text="Two.", sentences=[{**UNTIMED, "end_time": 9}]), ["times_incomplete"]),
+        (
+            read_channel(text="One. Two. 3", sentences=[HEARD, UNTIMED]),
+            ["sentences_incomplete", "times_incomplete"],
+        ),
+        (read_channel(text="One. One.", sentences=[{**HEARD, "end_time": 0}] * 2), ["no_times"]),
+        (read_channel(text="Two.", sentences=[UNTIMED]), ["no_times"]),
+    ],
+)
+def test_a_transcript_that_lacks_text_or_times_says_so(read: Transcript, codes: list[str]) -> None:
+    body = result(finished(ResultEnding(read), spec=spec(formats=tuple(OutputFormat))))
+    assert [notice.code for notice in body.warnings] == codes
+    assert set(codes) <= {code.value for code in NoticeCode}
+    assert all("One" not in notice.message for notice in body.warnings)
 
 
 def test_silence_has_the_renderings_that_were_asked_for() -> None:

@@ -32,10 +32,28 @@ def test_a_chat_answer_gives_text_language_and_emotion_and_no_times() -> None:
 
 @pytest.mark.parametrize(
     ("content", "text"),
-    [([{"text": "a "}, {"text": "b"}, {"image": 1}, 7], "a b"), ("plain", "plain"), ([], ""), ("", "")],
+    [
+        ([{"text": "a "}, {"text": "b"}, {"image": 1}, 7], "a b"),
+        (["a ", {"type": "text", "text": {"value": "b"}}, None], "a b"),
+        ({"text": "a"}, "a"),
+        ("plain", "plain"),
+        ([], ""),
+        ("", ""),
+    ],
 )
 def test_the_pieces_of_a_chat_answer_are_joined_and_none_are_silence(content: JsonValue, text: str) -> None:
     assert channel_of(chat(content)).text == text
+
+
+def test_what_is_no_text_in_a_message_and_further_choices_are_kept() -> None:
+    document = chat(["a", {"image": 1}, 7, [8]])
+    assert isinstance(document, dict)
+    assert isinstance(document["choices"], list)
+    transcript = normalise(
+        {"choices": [*document["choices"], {"message": {"content": "b"}}]}, Family.QWEN_ASR
+    )
+    assert transcript.channels[0].provider_extra == {"content": [{"image": 1}, 7, [8]]}
+    assert transcript.provider_extra == {"choices": [{"message": {"content": "b"}}]}
 
 
 def test_what_has_no_place_is_kept() -> None:
@@ -91,12 +109,24 @@ def test_a_sentence_with_odd_words_keeps_them_as_they_came() -> None:
     assert sentence.provider_extra == {"words": [7]}
 
 
-@pytest.mark.parametrize("sentence", [["x"], {"begin_time": 0, "end_time": None, "text": "a"}, {}, "a"])
+@pytest.mark.parametrize("sentence", [["x"], {"begin_time": None, "text": "a"}, {}, "a"])
 def test_a_text_is_kept_whatever_its_sentence_is_like(sentence: JsonValue) -> None:
     transcript = normalise({"sentence": sentence, "text": "a"}, Family.SHORT_AUDIO)
     assert transcript.channels[0].text == "a"
     assert transcript.channels[0].sentences is None
     assert transcript.provider_extra == {"sentence": sentence}
+
+
+def test_a_sentence_with_a_null_time_keeps_the_other() -> None:
+    given: JsonValue = [{"begin_time": 5, "end_time": None, "text": "a"}, 7]
+    channel = channel_of({"sentence": given, "text": "a"}, Family.SHORT_AUDIO)
+    assert channel.sentences == (Sentence(1, 5, 5, "a", provider_extra={"end_time": None}),)
+    assert channel.provider_extra == {"sentences": [7]}
+
+
+def test_the_text_of_a_sentence_without_any_time_is_kept() -> None:
+    channel = channel_of({"sentence": {"text": "no times"}}, Family.SHORT_AUDIO)
+    assert (channel.text, channel.sentences) == ("no times", None)
 
 
 def test_prose_is_one_text() -> None:
@@ -121,7 +151,9 @@ def test_prose_that_was_cut_off_says_so() -> None:
         (Family.QWEN_ASR, chat(7)),
         (Family.SHORT_AUDIO, {}),
         (Family.SHORT_AUDIO, {"output": {}}),
-        (Family.SHORT_AUDIO, {"sentence": {"text": "no times"}}),
+        (Family.SHORT_AUDIO, {"sentence": []}),
+        (Family.SHORT_AUDIO, {"sentence": ["no times"]}),
+        (Family.SHORT_AUDIO, {"sentence": {"text": " "}}),
         (Family.OMNI, {}),
         (Family.OMNI, {"text": 7}),
     ],

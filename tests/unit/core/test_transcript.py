@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from pydantic import JsonValue, TypeAdapter
 
 from service.contract.models import Family
-from service.core.transcript import empty_transcript, normalise, speech_ms, text_only, without_words
+from service.contract.speech import empty_transcript
+from service.core.times import speech_ms
+from service.core.transcript import normalise, text_only, without_words
 from service.messages import AudioProperties, Channel, Sentence, Transcript, Word
 
 FUN_ASR: dict[str, Any] = {
@@ -155,14 +157,61 @@ def test_sentences_are_joined_as_their_language_writes_them(sentences: list[str]
     assert text_of(*sentences) == text
 
 
-def test_text_is_never_rebuilt_from_words() -> None:
-    word = {"begin_time": 0, "end_time": 1, "text": "other", "punctuation": ""}
-    assert (
-        channel_of(
-            text="x", sentences=[{"begin_time": 0, "end_time": 1, "text": "said", "words": [word]}]
-        ).text
-        == "said"
-    )
+def test_text_is_not_rebuilt_from_words_where_a_sentence_has_one() -> None:
+    word: JsonValue = {"begin_time": 0, "end_time": 1, "text": "other", "punctuation": ""}
+    given: JsonValue = [{"begin_time": 0, "end_time": 1, "text": "said", "words": [word]}]
+    assert channel_of(text="said", sentences=given).text == "said"
+
+
+def wordy(*words: str, **fields: JsonValue) -> dict[str, JsonValue]:
+    """A sentence with words, each of a second, and without a text."""
+    spoken: list[JsonValue] = [
+        {"begin_time": at * 1_000, "end_time": (at + 1) * 1_000, "text": word, "punctuation": ""}
+        for at, word in enumerate(words)
+    ]
+    return {"begin_time": 0, "end_time": len(words) * 1_000, "words": spoken, **fields}
+
+
+A, B, C = (
+    {"begin_time": at, "end_time": at + 9, "text": text} for at, text in ((0, "A."), (10, "B."), (20, "C."))
+)
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"text": "A. B. C.", "sentences": [A, C]}, "A. B. C."),
+        ({"text": "A. B. C.", "sentences": [B]}, "A. B. C."),
+        ({"text": " A. B.\n", "sentences": [A, {**B, "text": None}]}, "A. B."),
+        ({"text": "A. B.", "sentences": [A, {**B, "text": " "}]}, "A. B."),
+        ({"text": "A. B.", "sentences": [A, {**B, "text": ["B."]}]}, "A. B."),
+        ({"text": "A. B.", "sentences": [A, "B."]}, "A. B."),
+        ({"text": "A. B.", "sentences": [{**A, "text": ""}]}, "A. B."),
+        ({"text": "A. B.", "sentences": []}, "A. B."),
+        ({"text": "Hello World", "sentences": [wordy("Hello", " World")]}, "Hello World"),
+        ({"text": "你好世界", "sentences": [wordy("你好", "世界", text="")]}, "你好世界"),
+        ({"text": "", "sentences": [wordy("Hello", " World")]}, "Hello World"),
+        ({"sentences": [wordy("Hello", "World")]}, "Hello World"),
+        ({"sentences": [wordy("你好", "世界")]}, "你好世界"),
+        ({"sentences": [A, wordy("B.")]}, "A. B."),
+        ({"sentences": [{**A, "text": None, "words": ["A", "b"]}]}, "A b"),
+        ({"sentences": [{"text": "A."}, {"text": "B."}]}, "A. B."),
+        ({"sentences": [{"words": [{"text": "A", "punctuation": "."}, {"text": "b"}]}]}, "A. b"),
+        ({"text": "A.", "sentences": [{"text": "A."}, {"text": "B."}]}, "A. B."),
+        ({"text": "A. B.", "sentences": [{"text": "A."}]}, "A. B."),
+        ({"text": "A", "sentences": [A, B]}, "A. B."),
+        ({"text": "totally else", "sentences": [A, B]}, "totally else"),
+        ({"text": "x", "sentences": [A, B]}, "A. B."),
+    ],
+)
+def test_the_text_is_the_fuller_of_sentences_and_channel(fields: dict[str, Any], text: str) -> None:
+    assert channel_of(**fields).text == text
+
+
+def test_what_is_no_sentence_among_sentences_is_kept_beside_them() -> None:
+    channel = channel_of(text="A.", sentences=[A, None, "B."])
+    assert [sentence.text for sentence in channel.sentences or ()] == ["A."]
+    assert channel.provider_extra == {"sentences": [None, "B."]}
 
 
 # Unusual forms
@@ -197,24 +246,84 @@ def test_times_as_fractions_or_digits_become_integers() -> None:
     assert (sentence.begin_ms, sentence.end_ms) == (760, 1980)
 
 
-@pytest.mark.parametrize(
-    "bad", [None, "soon", "-5", "٣", True, [], float("nan"), float("inf"), 1e300, "9" * 19]
-)
-def test_sentences_with_unreadable_times_are_kept_as_given_beside_the_text(bad: JsonValue) -> None:
-    given: JsonValue = [{"begin_time": bad, "end_time": 9, "text": "a"}]
+NO_TIMES: list[JsonValue] = [None, "soon", "-5", "٣", True, [], float("nan"), float("inf"), 1e300, "9" * 19]
+
+
+@pytest.mark.parametrize("bad", NO_TIMES)
+def test_sentences_without_a_readable_time_are_kept_as_given_beside_the_text(bad: JsonValue) -> None:
+    given: JsonValue = [{"begin_time": bad, "text": "a"}, {"end_time": bad, "text": "b"}]
     channel = channel_of(text="whole", sentences=given)
     assert (channel.text, channel.sentences) == ("whole", None)
     assert channel.provider_extra is not None
     assert channel.provider_extra["sentences"] is not None
 
 
+@pytest.mark.parametrize("bad", NO_TIMES)
+@pytest.mark.parametrize("name", ["begin_time", "end_time"])
+def test_one_sentence_without_a_time_does_not_take_those_of_the_others(name: str, bad: JsonValue) -> None:
+    """What stood in its place is kept, so that all can see which times are borrowed."""
+    given: list[Any] = [
+        {"begin_time": 0, "end_time": 900, "text": "a"},
+        {"begin_time": 1_000, "end_time": 2_000, "text": "b", name: bad},
+        {"begin_time": 2_100, "end_time": 3_000, "text": "c"},
+    ]
+    first, second, third = channel_of(text="a b c", sentences=given).sentences or ()
+    assert (first.begin_ms, first.end_ms, third.begin_ms, third.end_ms) == (0, 900, 2_100, 3_000)
+    borrowed = (900, 2_000) if name == "begin_time" else (1_000, 2_100)
+    assert (second.begin_ms, second.end_ms) == borrowed
+    assert repr(second.provider_extra) == repr({name: bad})
+    assert first.provider_extra is third.provider_extra is None
+
+
+def test_a_time_that_is_not_there_is_borrowed_from_the_words() -> None:
+    words = [
+        {"begin_time": 100, "end_time": 400, "text": "Hello", "punctuation": ""},
+        {"begin_time": 400, "end_time": 900, "text": " there", "punctuation": "."},
+    ]
+    [sentence] = channel_of(sentences=[{"text": "Hello there.", "words": words}]).sentences or ()
+    assert (sentence.begin_ms, sentence.end_ms) == (100, 900)
+    assert sentence.provider_extra == {"begin_time": None, "end_time": None}
+
+
+def test_sentences_without_times_share_what_is_between_their_neighbours_by_length() -> None:
+    texts = ["first", "ab", "abcdef", "last"]
+    given: list[Any] = [{"text": text} for text in texts]
+    given[0] |= {"begin_time": 0, "end_time": 1_000}
+    given[3] |= {"begin_time": 9_000, "end_time": 9_500}
+    sentences = channel_of(sentences=given).sentences or ()
+    assert [(each.begin_ms, each.end_ms) for each in sentences] == [
+        (0, 1_000),
+        (1_000, 3_000),
+        (3_000, 9_000),
+        (9_000, 9_500),
+    ]
+
+
 @pytest.mark.parametrize(
-    "words", ["a b", [{"begin_time": 0, "text": "a"}], [{"begin_time": 0, "end_time": 1}, 3]]
+    "words", ["a b", [{"begin_time": 0, "end_time": 1}, 3], [None], {"begin_time": 0, "end_time": 1}]
 )
 def test_unreadable_words_are_kept_as_given_in_their_sentence(words: JsonValue) -> None:
     sentence = sentence_of(words=words)
     assert sentence.words is None
     assert sentence.provider_extra == {"words": words}
+
+
+def test_one_word_without_a_time_does_not_take_those_of_the_others() -> None:
+    words: list[Any] = [
+        {"begin_time": 0, "end_time": 3, "text": "a", "punctuation": ""},
+        {"begin_time": None, "end_time": None, "text": "b", "punctuation": ""},
+        {"text": "c"},
+        {"begin_time": 7, "end_time": 9, "text": "d", "punctuation": ""},
+    ]
+    assert sentence_of(words=words).words == (
+        Word(0, 3, "a", ""),
+        Word(3, 5, "b", "", {"begin_time": None, "end_time": None}),
+        Word(5, 7, "c", None, {"begin_time": None, "end_time": None}),
+        Word(7, 9, "d", ""),
+    )
+    untimed: JsonValue = [{"text": "ab"}, {"text": "c"}]
+    spread = sentence_of(words=untimed).words or ()
+    assert [(word.begin_ms, word.end_ms) for word in spread] == [(0, 6), (6, 9)]
 
 
 def test_known_fields_of_another_type_are_kept_as_given() -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from service.contract.speech import empty_transcript
 from service.core.ending import FailureEnding, ResultEnding
 from service.core.events import (
     CancelAsked,
@@ -20,7 +21,6 @@ from service.core.events import (
 from service.core.job import Job, State
 from service.core.moment import Transition
 from service.core.task import HOST_REFUSED, FileView, TaskStatus, TaskView, Trouble
-from service.core.transcript import empty_transcript
 from service.core.transitions import advance
 from service.core.verdicts import FILE_ATTEMPTS, UNREADABLE_ATTEMPTS
 from service.core.watching import HELD_MS

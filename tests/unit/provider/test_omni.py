@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -71,8 +72,9 @@ def test_the_users_prompt_and_format_count_and_extras_override_nothing_of_ours()
     assert nameless["messages"][0]["content"][0]["input_audio"] == {"data": "https://h/a"}
 
 
+DOCUMENT: dict[str, JsonValue] = {"text": "Good morning", "finish_reason": "stop"}
 ANSWER = Answered(
-    {"text": "Good morning", "finish_reason": "stop"},
+    DOCUMENT,
     Bill(seconds=5, is_estimated=True, input_tokens=52, output_tokens=4),
 )
 
@@ -131,6 +133,92 @@ def test_an_error_amid_the_text_may_be_billed() -> None:
 )
 def test_a_stream_without_an_end_or_of_another_kind_is_lost(chunks: list[bytes]) -> None:
     assert isinstance(heard(chunks), Lost)
+
+
+@pytest.mark.parametrize("none", ["null", "NULL", " null ", "none", "None", "nil", "undefined", "", " "])
+def test_a_finish_that_is_none_as_text_does_not_make_a_broken_stream_whole(none: str) -> None:
+    assert isinstance(heard([said("Good "), said("morn", none)]), Lost)
+    stream = Stream(MODEL)
+    stream.feed(said("Good ", none))
+    assert not stream.is_whole
+    assert heard([said("Good ", none), WHOLE]) == replace(
+        ANSWER, document={**DOCUMENT, "text": "Good Good morning"}
+    )
+    assert heard([WHOLE, said("", none)]) == ANSWER
+
+
+@pytest.mark.parametrize("finish", ["stop", "length", "content_filter", "tool_calls", "eos", "nullify"])
+def test_any_other_finish_ends_the_stream(finish: str) -> None:
+    assert heard([said("Good", finish)]) == Answered({"text": "Good", "finish_reason": finish}, Bill())
+
+
+def parts_of(content: JsonValue) -> bytes:
+    return event({"choices": [{"index": 0, "delta": {"content": content}}]})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "Good ",
+        ["Good "],
+        ["Go", "od "],
+        [{"text": "Good "}],
+        [{"type": "text", "text": "Good "}],
+        [{"type": "output_text", "text": "Go"}, {"text": "od "}],
+        [{"type": "text", "text": "Go"}, "od ", None],
+        {"text": "Good "},
+        {"type": "text", "content": "Good "},
+        [{"type": "text", "text": {"value": "Good "}}],
+        [{"type": "text", "text": None, "value": "Good "}],
+        [["Good "]],
+        [{"content": [{"text": "Good "}]}],
+        {"content": ["Good "]},
+        ["", "Good "],
+        [{"text": ""}, {"text": "Good "}],
+        [[], "Good "],
+        [{"text": ["Go", "od "]}],
+        {"value": "Good "},
+        [None, {"text": "Good ", "annotations": []}],
+    ],
+)
+def test_text_in_a_content_of_any_form_is_not_dropped(content: JsonValue) -> None:
+    answer = heard([parts_of(content), said("morning", "stop")])
+    assert answer == Answered({"text": "Good morning", "finish_reason": "stop"}, Bill())
+
+
+@pytest.mark.parametrize("content", [7, {"image": "x"}, [{"audio": 1}], [["a", 7]], True, [[[[[["deep"]]]]]]])
+def test_content_that_is_no_text_is_kept_and_bounded(content: JsonValue) -> None:
+    answer = heard([parts_of(content), said("a", "stop")])
+    rest: list[JsonValue] = content if isinstance(content, list) else [content]
+    assert answer == Answered({"text": "a", "finish_reason": "stop", "content": rest}, Bill())
+
+
+def test_content_that_is_no_text_is_bounded() -> None:
+    odd = parts_of([{"audio": "x" * 600_000}])
+    assert isinstance(heard([odd, odd, said("", "stop")]), Lost)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from(["text", "content", "value", "type"]), inner, max_size=3)
+        ),
+    )
+)
+def test_any_content_is_text_or_kept(content: JsonValue) -> None:
+    answer = heard([parts_of(content), said("", "stop")])
+    assert isinstance(answer, Answered)
+    assert isinstance(answer.document, dict)
+    kept = json.dumps(answer.document, ensure_ascii=False)
+    parts = content if isinstance(content, list) else [content]
+    for part in parts:
+        leaf = part.get("text") if isinstance(part, dict) else part
+        if isinstance(leaf, str):
+            assert json.dumps(leaf, ensure_ascii=False)[1:-1] in kept
+        elif part is not None and not isinstance(part, dict | list):
+            assert json.dumps(part) in kept
 
 
 def test_no_more_is_read_than_is_of_use() -> None:
