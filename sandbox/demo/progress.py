@@ -46,12 +46,14 @@ class Progress:
         self._offset += len(whole + newline)
         for line in whole.splitlines():
             if line.startswith(_BEGINNING):
-                with suppress(
-                    ValueError, KeyError, TypeError
-                ):  # others write to this log too, in the middle of a line
-                    said = json.loads(line)
-                    if said["heard"] in self._names:
-                        self._heard[said["heard"]] = (int(said["seconds"]), int(said["of"]))
+                self._note(line)
+
+    def _note(self, line: bytes) -> None:
+        """Others write to this log too, and may break a line."""
+        with suppress(ValueError, KeyError, TypeError):
+            said = json.loads(line)
+            if said["heard"] in self._names:
+                self._heard[said["heard"]] = (int(said["seconds"]), int(said["of"]))
 
 
 def _clock(seconds: float) -> str:

@@ -9,7 +9,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service.core.account import held_for
 from service.core.admission import Admission, Admitted
-from service.core.cause import Cause
 from service.core.ending import FailureEnding, ResultEnding
 from service.core.job import State
 from service.core.moment import Doubt
@@ -17,6 +16,7 @@ from service.core.outcomes import Outcome, OutcomeRules, job_outcome
 from service.core.price import Price
 from service.core.shard import Change
 from service.core.task import (
+    Cause,
     FileView,
     Lost,
     NotSent,

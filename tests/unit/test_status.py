@@ -2,8 +2,7 @@
 
 import json
 
-from service.core.cause import Cause
-from service.core.task import Trouble
+from service.core.task import Cause, Trouble
 from service.status import BudgetStatus, HoldStatus, ShardStatus, Status, SubmitStatus
 
 REFUSED = Trouble("connect_failed", "host h refuses connections on port 443", cause=Cause.REFUSED, host="h")

@@ -2,9 +2,8 @@
 
 import pytest
 
-from service.core.cause import Cause
 from service.core.job import State
-from service.core.task import Lost, NotSent, Refused, SubmitAnswer, TaskStatus, Trouble
+from service.core.task import Cause, Lost, NotSent, Refused, SubmitAnswer, TaskStatus, Trouble
 from service.messages import Failure
 from tests.fakes.clock import settle
 from tests.fakes.provider import NO_CONNECTION

@@ -15,8 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.cause import Cause
-from service.core.task import Lost, NotSent, Refused, SubmitAnswer, Trouble
+from service.core.task import Cause, Lost, NotSent, Refused, SubmitAnswer, Trouble
 from service.provider.bodies import BodyBroken
 from service.provider.causes import Peer, no_answer, no_connection
 from service.provider.dashscope import DashScope
