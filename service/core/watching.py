@@ -4,7 +4,16 @@ from dataclasses import replace
 
 from service.core import verdicts
 from service.core.ending import FailureEnding, ResultEnding
-from service.core.events import Fetch, Fetched, FetchFailed, Looked, LookFailed, Restored, Watch
+from service.core.events import (
+    DeadlinePassed,
+    Fetch,
+    Fetched,
+    FetchFailed,
+    Looked,
+    LookFailed,
+    Restored,
+    Watch,
+)
 from service.core.job import Job, State
 from service.core.moment import Moment, Transition, expire, fail, finish, is_overdue, may_try_again, wait
 from service.core.task import TaskStatus, TaskView, Trouble
@@ -101,7 +110,7 @@ def fetched(job: Job, event: Fetched, _moment: Moment) -> Transition:
 
 def fetch_failed(job: Job, event: FetchFailed, moment: Moment) -> Transition:
     """Try again while the table and the number of attempts allow."""
-    failed = replace(job, fetch_attempts=job.fetch_attempts + 1)
+    failed = replace(job, fetch_attempts=job.fetch_attempts + 1, fetch_trouble=event.trouble.message)
     verdict = verdicts.on_fetch(event.trouble)
     if is_overdue(failed, moment):
         return expire(failed, event, moment)
@@ -121,9 +130,9 @@ def _ask_for_url(job: Job, moment: Moment) -> Transition:
     return _look_at(running, moment.now_ms + wait_ms)
 
 
-def expire_collecting(job: Job, event: object, moment: Moment) -> Transition:
+def expire_collecting(job: Job, _event: DeadlinePassed, moment: Moment) -> Transition:
     """The work is done and paid for: the first fetch, which is bounded, may still deliver it."""
-    return expire(job, event, moment) if job.fetch_attempts else Transition(job)
+    return expire(job, DeadlinePassed(job.fetch_trouble), moment) if job.fetch_attempts else Transition(job)
 
 
 def resume_finish(job: Job, _event: Restored, moment: Moment) -> Transition:

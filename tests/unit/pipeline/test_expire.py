@@ -228,6 +228,17 @@ async def test_a_job_whose_lost_submit_cannot_be_looked_for_says_why(world: Worl
     assert "billed" in message
 
 
+async def test_a_job_whose_result_cannot_be_fetched_says_why(world: World) -> None:
+    world.provider.statuses = (TaskStatus.SUCCEEDED,)
+    world.provider.next_fetches.extend([CERTIFICATE] * 1000)
+    world.run()
+    shard = world.shard()
+    await world.take(shard, "r", ttl_seconds=TTL)
+    await world.clock.sleep(TTL + 40)
+    [message] = messages(world)
+    assert CERTIFICATE.message in message
+
+
 async def test_a_job_whose_day_is_spent_says_so() -> None:
     world = World(Limits(spend_per_day=10))
     shard = world.shard()
