@@ -59,7 +59,7 @@ class Parts:
 
     def reason(self, job: Job) -> str:
         """What keeps the job from going on, in words."""
-        return reason(job, self.gate, self.steps.poll)
+        return reason(job, self.gate, self.steps.poll, self.steps.vocabulary)
 
 
 @dataclass(frozen=True, slots=True)

@@ -315,7 +315,7 @@ class World:
             case "reconcile":
                 return self.reconcile.run(self.open_shards, on_turn)
             case _:
-                why = partial(reason, gate=self.gate, poll=self.poll)
+                why = partial(reason, gate=self.gate, poll=self.poll, vocabulary=self.vocabulary)
                 return expire(self.open_shards, self.clock, on_turn, why)
 
     def open_shards(self) -> list[OwnedShard]:
