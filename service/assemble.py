@@ -194,7 +194,7 @@ def _parts(process: Process, layout: Layout, account: Account, journal: Journal,
         process,
         layout,
         lambda: [shard.state.spend for shard in shards.open_shards()],
-        lambda: sum(shard.state.jobs_without_task() for shard in shards.open_shards()),
+        lambda model: sum(shard.state.jobs_without_task(model) for shard in shards.open_shards()),
     )
     steps = _steps(process, gate, account, journal, surveyor)
     shards = Shards(_ownership(process, layout, journal, steps, gate.budgets))
@@ -210,13 +210,16 @@ def _parts(process: Process, layout: Layout, account: Account, journal: Journal,
 
 
 def _gate(
-    process: Process, layout: Layout, spends: Callable[[], list[DaySpend]], waiting: Callable[[], int]
+    process: Process,
+    layout: Layout,
+    spends: Callable[[], list[DaySpend]],
+    waiting: Callable[[str | None], int],
 ) -> Gate:
     clock, quota, observing = process.clock, process.settings.quota, process.observing
     budgets = Budgets(clock, quota.part, quota.calls_per_second, quota.submit_per_minute)
     limit = SpendRules(process.settings.spend.seconds_per_day, layout.partitions)
     brake = Brake(clock, limit, spends, observing.brake)
-    hold = Hold(clock, lambda held: observing.hold(held, waiting()))
+    hold = Hold(clock, lambda held: observing.hold(held, waiting(None if held is None else held.model)))
     return Gate(clock, budgets, hold, brake, observing.outage)
 
 

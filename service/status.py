@@ -11,7 +11,6 @@ from typing import Literal
 
 from service.contract.outcome import rfc3339
 from service.contract.scrub import scrub, shown
-from service.core.job import WITHOUT_TASK
 from service.core.task import Trouble
 
 
@@ -53,6 +52,7 @@ class HoldStatus:
     reason: str = ""
     model: str | None = None
     advice: str = ""
+    jobs_waiting: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +88,6 @@ class Status:
     pending_moves: int = 0
     """Moves decided and not yet durable."""
 
-    @property
-    def jobs_waiting(self) -> int:
-        """Jobs that a hold keeps from their submit."""
-        return sum(self.jobs.get(state, 0) for state in WITHOUT_TASK)
-
     def to_json(self) -> bytes:
         """The body of /status."""
         document = {
@@ -104,7 +99,7 @@ class Status:
             "budgets": [asdict(budget) for budget in self.budgets],
             "submits": [_submits(each) for each in self.submits],
             "spent_seconds": self.spent_seconds,
-            "hold": None if self.hold is None else {**_hold(self.hold), "jobs_waiting": self.jobs_waiting},
+            "hold": None if self.hold is None else _hold(self.hold),
             "account_hold": self.account_hold,
             "pending_moves": self.pending_moves,
         }
@@ -122,6 +117,7 @@ def _hold(hold: HoldStatus) -> dict[str, object]:
         "since": _time(hold.since_ms),
         "reason": scrub(hold.reason),
         "model": hold.model,
+        "jobs_waiting": hold.jobs_waiting,
         "advice": hold.advice,
     }
 

@@ -20,7 +20,7 @@ KNOWN_SECONDS = 600.0
 
 
 class Hold:
-    """Whether submits may go; one for the account."""
+    """Whether submits may go; one for the account, and one for each model that it may concern alone."""
 
     def __init__(self, clock: Clock, on_change: Callable[[Held | None], None]) -> None:
         self._clock = clock
@@ -54,6 +54,10 @@ class Hold:
         if self._known_at is None or self._clock.boot_seconds() - self._known_at > KNOWN_SECONDS:
             return "unknown"
         return "none"
+
+    def for_model(self) -> "Hold":
+        """The hold of a model, beside the account's; who hears of this one hears of it too."""
+        return Hold(self._clock, self._on_change)
 
     def wait_seconds(self) -> float:
         """How long until a submit may go: zero without a hold, else until the probe is due."""

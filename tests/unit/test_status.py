@@ -21,7 +21,7 @@ def test_a_status_says_everything_as_json() -> None:
             SubmitStatus("fun-asr-mtl", 20.0),
         ),
         spent_seconds=12,
-        hold=HoldStatus("Arrearage", 1_700_000_000_123, "Your account is in arrears.", advice="Pay."),
+        hold=HoldStatus("Arrearage", 1_700_000_000_123, "Your account is in arrears.", None, "Pay.", 3),
         account_hold="held",
         pending_moves=4,
     )
