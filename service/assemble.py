@@ -219,7 +219,7 @@ def _gate(
     budgets = Budgets(clock, quota.part, quota.calls_per_second, quota.submit_per_minute)
     limit = SpendRules(process.settings.spend.seconds_per_day, layout.partitions)
     brake = Brake(clock, limit, spends, observing.brake)
-    hold = Hold(clock, lambda held: observing.hold(held, waiting(None if held is None else held.model)))
+    hold = Hold(clock, lambda held, is_on: observing.hold(held, is_on, waiting(held.model)))
     return Gate(clock, budgets, hold, brake, observing.outage)
 
 

@@ -210,8 +210,8 @@ class Seen:
     def requests_lost(self, partition: int, count: int) -> None:
         self.lost.append((partition, count))
 
-    def hold(self, held: Held | None) -> None:
-        self.holds.append(None if held is None else held.trouble.code)
+    def hold(self, held: Held, is_on: bool) -> None:
+        self.holds.append(held.trouble.code if is_on else None)
 
     def outage(self, model: str, trouble: Trouble | None) -> None:
         self.outages.append((model, trouble is not None))
