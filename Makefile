@@ -35,7 +35,7 @@ help: ## say what there is
 
 .PHONY: demo
 demo: $(VENV)/.demo ## transcribe the bundled recordings end to end; AUDIO="a.wav b.mp3" takes your own
-	@$(BIN)/python -m sandbox demo
+	@tools/demo.sh $(BIN)/python
 
 .PHONY: test
 test: $(VENV)/.dev ## run the tests that need nothing but Python, in 3 to 4 minutes on 2 idle cores; PYTEST_ARGS="-k word" for some

@@ -6,8 +6,9 @@ import importlib
 import itertools
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 
 from sandbox.simulator.recording import Channel, Recording, Token, sentences_of
 
+Progress = Callable[[float, float], None]
+"""Told how many seconds of sound have been heard, and of how many."""
 Samples = NDArray[numpy.int16]
 SAMPLING_RATE: Final = 16_000
 """What Whisper takes, in Hz."""
@@ -52,6 +55,7 @@ class _Word(Protocol):
 
 
 class _Segment(Protocol):
+    end: float
     words: Sequence[_Word] | None
 
 
@@ -93,18 +97,33 @@ class Recogniser:
         self._loaded()
 
     def transcribe(
-        self, audio: Path, channel_ids: Sequence[int] = (0,), *, speakers: int | None = None
+        self,
+        audio: Path,
+        channel_ids: Sequence[int] = (0,),
+        *,
+        speakers: int | None = None,
+        on_progress: Progress = lambda _heard, _all: None,
     ) -> Recording:
         """Transcribe the channels asked for; one that the file lacks comes back empty.
 
+        `on_progress` is called as the file is heard, by the thread that calls this.
         `speakers` numbers sentences in turn, which for 1 means that everybody is speaker 0: the model
         cannot tell voices apart. Raises UnhearableError for a file that is no usable audio, and for one in
         which nobody speaks.
         """
         decoded = _decode(audio, self._limit_seconds)
+        length_seconds = decoded.samples.shape[1] / SAMPLING_RATE
+
+        def heard(place: int, seconds: float) -> None:
+            on_progress(place * length_seconds + seconds, len(channel_ids) * length_seconds)
+
+        tokens = [
+            self._tokens(decoded, channel_id, partial(heard, place))
+            for place, channel_id in enumerate(channel_ids)
+        ]
         channels = tuple(
-            Channel(channel_id, sentences_of(self._tokens(decoded, channel_id), speakers))
-            for channel_id in channel_ids
+            Channel(channel_id, sentences_of(said, speakers))
+            for channel_id, said in zip(channel_ids, tokens, strict=True)
         )
         duration_ms = decoded.samples.shape[1] * 1000 // SAMPLING_RATE
         if not any(channel.sentences for channel in channels):
@@ -117,7 +136,7 @@ class Recogniser:
             channels=channels,
         )
 
-    def _tokens(self, audio: _Audio, channel_id: int) -> list[Token]:
+    def _tokens(self, audio: _Audio, channel_id: int, heard: Callable[[float], None]) -> list[Token]:
         if channel_id >= audio.samples.shape[0]:
             return []
         sound = audio.samples[channel_id].astype(numpy.float32) / 32_768
@@ -129,6 +148,7 @@ class Recogniser:
             if self._closing.is_set():
                 raise StoppedError
             _add_words(tokens, segment)
+            heard(segment.end)
         return tokens
 
     def _loaded(self) -> _Model:

@@ -66,7 +66,7 @@ class Parts:
 
     def reason(self, job: Job) -> str:
         """What keeps the job from going on, in words."""
-        return reason(job, self.gate, self.steps.poll)
+        return reason(job, self.gate, self.steps.poll, self.steps.vocabulary)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +214,7 @@ def _parts(process: Process, layout: Layout, account: Account, journal: Journal,
         process,
         layout,
         lambda: [shard.state.spend for shard in shards.open_shards()],
-        lambda: sum(shard.state.jobs_without_task() for shard in shards.open_shards()),
+        lambda model: sum(shard.state.jobs_without_task(model) for shard in shards.open_shards()),
     )
     steps = _steps(process, gate, account, journal, surveyor)
     shards = Shards(_ownership(process, layout, journal, steps, gate.budgets))
@@ -230,14 +230,17 @@ def _parts(process: Process, layout: Layout, account: Account, journal: Journal,
 
 
 def _gate(
-    process: Process, layout: Layout, spends: Callable[[], list[DaySpend]], waiting: Callable[[], int]
+    process: Process,
+    layout: Layout,
+    spends: Callable[[], list[DaySpend]],
+    waiting: Callable[[str | None], int],
 ) -> Gate:
     clock, quota, observing = process.clock, process.settings.quota, process.observing
     budgets = Budgets(clock, quota.part, quota.calls_per_second, quota.submit_per_minute)
     spend = process.settings.spend
     limits = SpendRules(spend.seconds_per_day, layout.partitions, spend.cost_per_day)
     brake = Brake(clock, limits, spends, observing.brake)
-    hold = Hold(clock, lambda held: observing.hold(held, waiting()))
+    hold = Hold(clock, lambda held, is_on: observing.hold(held, is_on, waiting(held.model)))
     return Gate(clock, budgets, hold, brake, observing.outage, ResultHolds(clock, observing.result_host))
 
 

@@ -83,10 +83,11 @@ class Observing:
         """Another process has our name in the group."""
         log.write(log.TWIN, detail=detail)
 
-    def hold(self, held: Held | None, jobs_waiting: int = 0) -> None:
-        """A hold began, for a reason of the provider's, or ended (None); so many jobs have no task yet."""
-        if held is None:
-            log.write(log.HOLD_ENDED, jobs_waiting=jobs_waiting)
+    def hold(self, held: Held, is_on: bool, jobs_waiting: int = 0) -> None:
+        """A hold began, for a reason of the provider's, or ended; so many jobs have no task yet."""
+        if not is_on:
+            code = held.trouble.code
+            log.write(log.HOLD_ENDED, provider_code=code, model=held.model, jobs_waiting=jobs_waiting)
             return
         log.write(
             log.HOLD_STARTED,

@@ -25,7 +25,7 @@ def take(member: str, shards: Shards, gate: Gate, clock: Clock) -> Status:
         oldest_job_age_seconds=None if oldest_ms is None else max(0, clock.now_ms() - oldest_ms) / 1000,
         budgets=tuple(_budgets(gate.budgets)),
         submits=tuple(_submits(gate)),
-        hold=_held(gate),
+        hold=_held(gate, shards),
         result_holds=tuple(_result_holds(gate)),
         account_hold=gate.hold.knowledge,
         spent_seconds=sum(shard.state.spend.on(clock.now_ms()) for shard in shards.open_shards()),
@@ -65,12 +65,18 @@ def _result_holds(gate: Gate) -> Iterator[ResultHoldStatus]:
         yield ResultHoldStatus(held.model, held.host, "SCRIBE_FETCH__HOSTS", held.jobs, held.since_ms)
 
 
-def _held(gate: Gate) -> HoldStatus | None:
-    """The provider's reason, where there are both: ours ends by itself."""
-    hold, brake = gate.hold, gate.brake
-    if hold.held is not None and hold.since_ms is not None:
-        held = hold.held
-        return HoldStatus(held.trouble.code, hold.since_ms, held.trouble.message, held.model, held.advice)
+def _held(gate: Gate, shards: Shards) -> HoldStatus | None:
+    """The account's reason, else a model's, else ours, which ends by itself."""
+    for hold in (gate.hold, *(health.hold for health in gate.health.values())):
+        if hold.held is not None and hold.since_ms is not None:
+            said, model = hold.held.trouble, hold.held.model
+            waiting = _waiting(shards, model)
+            return HoldStatus(said.code, hold.since_ms, said.message, model, hold.held.advice, waiting)
+    brake = gate.brake
     if brake.code is not None and brake.since_ms is not None:
-        return HoldStatus(brake.code, brake.since_ms, SPENT, advice=SPEND_ADVICE)
+        return HoldStatus(brake.code, brake.since_ms, SPENT, None, SPEND_ADVICE, _waiting(shards, None))
     return None
+
+
+def _waiting(shards: Shards, model: str | None) -> int:
+    return sum(shard.state.jobs_without_task(model) for shard in shards.open_shards())

@@ -10,7 +10,6 @@ from typing import Literal
 
 from service.contract.outcome import rfc3339, utc_time
 from service.contract.scrub import scrub, shown
-from service.core.job import WITHOUT_TASK
 from service.core.task import Trouble
 
 
@@ -52,6 +51,7 @@ class HoldStatus:
     reason: str = ""
     model: str | None = None
     advice: str = ""
+    jobs_waiting: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +104,6 @@ class Status:
     pending_moves: int = 0
     """Moves decided and not yet durable."""
 
-    @property
-    def jobs_waiting(self) -> int:
-        """Jobs that a hold keeps from their submit."""
-        return sum(self.jobs.get(state, 0) for state in WITHOUT_TASK)
-
     def to_json(self) -> bytes:
         """The body of /status."""
         document = {
@@ -121,7 +116,7 @@ class Status:
             "submits": [_submits(each) for each in self.submits],
             "spent_seconds": self.spent_seconds,
             "spent_cost": round(self.spent_cost, 6),
-            "hold": None if self.hold is None else {**_hold(self.hold), "jobs_waiting": self.jobs_waiting},
+            "hold": None if self.hold is None else _hold(self.hold),
             "account_hold": self.account_hold,
             "result_holds": [_result_hold(each) for each in self.result_holds],
             "pending_moves": self.pending_moves,
@@ -140,6 +135,7 @@ def _hold(hold: HoldStatus) -> dict[str, object]:
         "since": _time(hold.since_ms),
         "reason": scrub(hold.reason),
         "model": hold.model,
+        "jobs_waiting": hold.jobs_waiting,
         "advice": hold.advice,
     }
 

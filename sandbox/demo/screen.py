@@ -5,6 +5,7 @@ Text of others is shown without control characters, so that it cannot drive the 
 
 import io
 import sys
+import time
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -16,6 +17,9 @@ from rich.text import Text
 
 from sandbox.demo.advice import advice
 
+PROGRESS_SECONDS = 15.0
+"""Between two lines about what goes on, where there is no terminal."""
+
 
 class Screen:
     """Standard output for what was asked for, standard error for what went wrong."""
@@ -26,6 +30,7 @@ class Screen:
                 stream.reconfigure(errors="replace")
         self._out = Console(highlight=False, emoji=False)
         self._err = Console(highlight=False, emoji=False, stderr=True)
+        self._told_at = time.monotonic()
 
     def say(self, text: str = "", style: str = "") -> None:
         """One line, which a terminal may break between words."""
@@ -38,6 +43,14 @@ class Screen:
     def working(self, text: str) -> Status:
         """A context: a sign of life with this text, on terminals alone; `update` changes the text."""
         return self._out.status(Text(text, "dim"))
+
+    def progress(self, status: Status, text: str) -> None:
+        """What goes on: under the sign of life, or, where there is no terminal, as a line now and then."""
+        if self._out.is_terminal:
+            status.update(Text(plain(text), "dim"))
+        elif time.monotonic() - self._told_at >= PROGRESS_SECONDS:
+            self._told_at = time.monotonic()
+            self.say(text)
 
     def show(self, name: str, lines: Iterable[tuple[str, str]], style: str = "bold") -> None:
         """A heading and what stands under it, each line as (times or nothing, text)."""

@@ -1,9 +1,11 @@
 """The client's part of the demo: offers the files, publishes the requests and shows what comes back."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from rich.status import Status
 
@@ -12,6 +14,7 @@ from sandbox.demo.ending import Ending, Interrupted
 from sandbox.demo.exchange import Outcome
 from sandbox.demo.files import file_server
 from sandbox.demo.plan import MODEL, DemoError, Plan
+from sandbox.demo.progress import Progress
 from sandbox.demo.screen import Screen, failure_lines, transcript_lines
 from sandbox.demo.servers import Servers
 
@@ -61,22 +64,28 @@ class Session:
                     request_ids = await exchange.publish(servers.bootstrap, MODEL, urls)
             except TimeoutError:
                 raise DemoError(f"the servers were not ready after {_START_SECONDS:.0f} s.") from None
-            return await self._follow(exchange.outcomes(consumer, request_ids, servers.check))
+            return await self._follow(consumer, request_ids, urls)
 
     async def _await_simulator(self) -> None:
         while not self._servers.has_simulator_started():
             self._servers.check()
             await asyncio.sleep(_LOOK_SECONDS)
 
-    async def _follow(self, outcomes: AsyncIterator[Outcome]) -> int:
-        names = self._plan.names
-        came = failed = 0
+    async def _follow(
+        self, consumer: AIOKafkaConsumer, request_ids: Sequence[str], urls: Sequence[str]
+    ) -> int:
+        names, failed = self._plan.names, 0
+        named = dict(zip(urls, names, strict=True))
+        progress = Progress(self._servers.log_path, named, time.monotonic)
+
+        def look() -> None:
+            self._servers.check()
+            self._screen.progress(self._status, progress.words())
+
         self._screen.say(f"Requests published to {exchange.REQUESTS}; {exchange.RESULTS} answers:", "dim")
-        self._status.update(f"Transcribing (0 of {len(names)} done)")
-        async for outcome in outcomes:
-            came += 1
+        async for outcome in exchange.outcomes(consumer, request_ids, look):
             failed += outcome.is_failure
-            self._status.update(f"Transcribing ({came} of {len(names)} done)")
+            progress.finish(urls[outcome.index])
             self._show(names[outcome.index], outcome)
         return failed
 

@@ -58,7 +58,14 @@ def _config(arguments: argparse.Namespace) -> SimulatorConfig:
         result_url_seconds=arguments.result_hours * 3600,
         seed=arguments.seed,
         load_model_at_start=True,
+        on_heard=_print_heard,
     )
+
+
+def _print_heard(url: str, heard_seconds: float, all_seconds: float) -> None:
+    """One JSON line; a URL's query may be a signature."""
+    heard = {"heard": url.partition("?")[0], "seconds": round(heard_seconds), "of": round(all_seconds)}
+    print(json.dumps(heard), flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,7 +2,7 @@
 contradicting behaviours to show. It never changes after start; faults and the clock do.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -87,6 +87,8 @@ class SimulatorConfig:
     upload_limit_bytes: int = 64 * MIB
     """Of an uploaded file, kept in memory (the vendor takes 1 GB)."""
     load_model_at_start: bool = False
+    on_heard: Callable[[str, float, float], None] | None = None
+    """Told of the recogniser's way through a long file: its URL, seconds heard, and of how many."""
     audio_limit_bytes: int = 512 * MIB
     audio_limit_seconds: float = 2 * 3_600.0
     download_limit_seconds: float = 60.0

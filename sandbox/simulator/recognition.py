@@ -14,7 +14,7 @@ from typing import Final
 
 import httpx
 
-from sandbox.recogniser import Recogniser, StoppedError, UnhearableError
+from sandbox.recogniser import Progress, Recogniser, StoppedError, UnhearableError
 from sandbox.simulator.download import DownloadError, download
 from sandbox.simulator.ledger import AudioEntry
 from sandbox.simulator.recording import Heard, Outcome, Recording, Unusable
@@ -23,6 +23,8 @@ from sandbox.simulator.tasks import Submission, Task, TaskFile
 
 _LOG = logging.getLogger(__name__)
 _DOWNLOADS: Final = 4
+_STEP_SECONDS: Final = 15.0
+"""Of sound, between two words about the way through a file; a short one needs none."""
 
 
 class RecognitionEngine:
@@ -81,7 +83,7 @@ class RecognitionEngine:
         try:
             await self._fetch(file, target)
             recording = await asyncio.get_running_loop().run_in_executor(
-                self._thread, partial(self._listen, target, task.submission)
+                self._thread, partial(self._listen, target, task.submission, file.file_url)
             )
         except DownloadError as error:
             return Unusable(error.code, error.code)
@@ -117,9 +119,26 @@ class RecognitionEngine:
         finally:
             self._state.ledger.audio.append(AudioEntry(file.file_url, at, size_bytes, code))
 
-    def _listen(self, target: Path, submission: Submission) -> Recording:
+    def _listen(self, target: Path, submission: Submission, url: str) -> Recording:
         speakers = 1 if submission.wants_speakers() else None
-        return self._recogniser.transcribe(target, submission.channel_ids(), speakers=speakers)
+        told = self._state.config.on_heard
+        heard = ProgressSteps(partial(told, url) if told else lambda _heard, _all: None)
+        return self._recogniser.transcribe(
+            target, submission.channel_ids(), speakers=speakers, on_progress=heard
+        )
+
+
+class ProgressSteps:
+    """Passes on the way through one file, in steps."""
+
+    def __init__(self, tell: Progress) -> None:
+        self._tell = tell
+        self._last_seconds = 0.0
+
+    def __call__(self, heard_seconds: float, all_seconds: float) -> None:
+        if heard_seconds >= self._last_seconds + _STEP_SECONDS:
+            self._last_seconds = heard_seconds
+            self._tell(heard_seconds, all_seconds)
 
 
 @contextlib.asynccontextmanager

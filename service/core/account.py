@@ -73,7 +73,11 @@ class Held:
         return f"{_ADVICE[self.reason]} {_GOES_ON}"
 
 
+def concerns_one_model(trouble: Trouble) -> bool:
+    """Whether other models of the account may be fine."""
+    return Held(trouble).reason in _OF_ONE_MODEL
+
+
 def held_for(trouble: Trouble, model: str | None) -> Held:
     """The hold that a refusal of the model's submit begins; a look knows no model."""
-    held = Held(trouble, model)
-    return held if held.reason in _OF_ONE_MODEL else Held(trouble)
+    return Held(trouble, model if concerns_one_model(trouble) else None)

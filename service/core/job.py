@@ -5,7 +5,7 @@ Every change of a job is a new `Job` made by `core.transitions`; nothing else ma
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from pydantic import JsonValue
@@ -116,6 +116,8 @@ class Job:
     bill: Bill = Bill()
     ending: Ending | None = None
     tallied: Tallied | None = None
+    fetch_trouble: str = field(default="", compare=False)
+    """What the last fetch of its result met, in words; not journalled."""
 
     @property
     def key(self) -> JobKey:

@@ -286,9 +286,10 @@ class Shard:
         jobs = (self.jobs.get(JobKey(*request, index)) for index in tally.open)
         return found | {task_id for job in jobs if job is not None for task_id in job.task_ids}
 
-    def jobs_without_task(self) -> int:
-        """How many open jobs wait for a submit, or for its answer."""
-        return sum(job.state in WITHOUT_TASK for job in self.jobs.values())
+    def jobs_without_task(self, model: str | None = None) -> int:
+        """How many open jobs, or those of a model, wait for a submit, or for its answer."""
+        waiting = (job for job in self.jobs.values() if job.state in WITHOUT_TASK)
+        return sum(model in (None, job.spec.model) for job in waiting)
 
     def overdue(self, now_ms: int) -> list[JobKey]:
         """Open jobs whose deadline has passed."""

@@ -6,7 +6,16 @@ from dataclasses import replace
 from service.contract.speech import empty_transcript
 from service.core import verdicts
 from service.core.ending import FailureEnding, ResultEnding
-from service.core.events import Fetch, Fetched, FetchFailed, Looked, LookFailed, Restored, Watch
+from service.core.events import (
+    DeadlinePassed,
+    Fetch,
+    Fetched,
+    FetchFailed,
+    Looked,
+    LookFailed,
+    Restored,
+    Watch,
+)
 from service.core.job import Job, State
 from service.core.moment import Moment, Transition, expire, fail, finish, is_overdue, may_try_again, wait
 from service.core.task import Bill, TaskStatus, TaskView, Trouble
@@ -125,7 +134,7 @@ def fetch_failed(job: Job, event: FetchFailed, moment: Moment) -> Transition:
     verdict = verdicts.on_fetch(event.trouble)
     if verdict.action is Action.HOLD:
         return _hold(job, event.trouble, moment)
-    failed = replace(job, fetch_attempts=job.fetch_attempts + 1)
+    failed = replace(job, fetch_attempts=job.fetch_attempts + 1, fetch_trouble=event.trouble.message)
     if is_overdue(failed, moment):
         return expire(failed, event, moment)
     if verdict.action is Action.RETRY and may_try_again(failed.fetch_attempts, verdict):
@@ -159,11 +168,11 @@ def _ask_for_url(job: Job, moment: Moment) -> Transition:
     return _look_at(running, moment.now_ms + wait_ms)
 
 
-def expire_collecting(job: Job, event: object, moment: Moment) -> Transition:
+def expire_collecting(job: Job, _event: DeadlinePassed, moment: Moment) -> Transition:
     """The work is done and paid for: the first fetch, which is bounded, may still deliver it."""
     if job.held and not job.must_be_result:
         return fail(job, Stage.COLLECT, job.held, verdicts.on_fetch(job.held))
-    return expire(job, event, moment) if job.fetch_attempts else Transition(job)
+    return expire(job, DeadlinePassed(job.fetch_trouble), moment) if job.fetch_attempts else Transition(job)
 
 
 def resume_finish(job: Job, _event: Restored, moment: Moment) -> Transition:

@@ -12,6 +12,7 @@ from service.core.job import Job, State
 from service.pipeline.gate import Gate
 from service.pipeline.poll import PollStage
 from service.pipeline.publish import OwnedShard
+from service.pipeline.vocabulary import VocabularyStage
 
 SWEEP_SECONDS = 1.0
 
@@ -35,12 +36,12 @@ async def expire(
         await clock.sleep(SWEEP_SECONDS)
 
 
-def reason(job: Job, gate: Gate, poll: PollStage) -> str:
+def reason(job: Job, gate: Gate, poll: PollStage, vocabulary: VocabularyStage) -> str:
     """What keeps the job from going on: what looks at tasks meet, or what its submit waits for."""
     match job.state:
         case State.RUNNING:
             return poll.reason()
         case State.ACCEPTED | State.WAITING | State.UNCERTAIN:
-            return gate.reason(job.spec.model)
+            return vocabulary.reason(job.spec) or gate.reason(job.spec.model)
         case _:
             return ""

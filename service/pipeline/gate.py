@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from service.clock import Clock
+from service.core.account import concerns_one_model
 from service.core.outage import INTENT_TOO_OLD, TOO_MANY_REQUESTS, Outage
 from service.core.retry_budget import RetryBudget
 from service.core.task import Accepted, Answered, NotSent, Refused, SubmitAnswer, Trouble
@@ -41,6 +42,8 @@ class Health:
 
     retries: RetryBudget
     outage: Outage
+    hold: Hold
+    """For reasons that concern this model alone."""
     since_ms: int | None = None
     throttle: Trouble | None = None
     """What the last submit met that was throttled, until one is taken."""
@@ -66,6 +69,7 @@ class Gate:
         return max(
             self.budgets.submit(lane.model).wait_seconds(now),
             self.hold.wait_seconds(),
+            health.hold.wait_seconds(),
             self.brake.wait_seconds(),
             self.results.wait_seconds(lane.model),
             health.outage.wait_seconds(now),
@@ -76,21 +80,25 @@ class Gate:
         """Take what a submit costs; `wait_seconds` has said that it may go."""
         now = self.clock.boot_seconds()
         health = self._health(lane.model)
-        leave = Leave(lane.model, health.retries.take(now) if lane.is_retry else 0.0, self.hold.is_active)
+        is_probe = self.hold.is_active or health.hold.is_active
+        leave = Leave(lane.model, health.retries.take(now) if lane.is_retry else 0.0, is_probe)
         self.budgets.submit(lane.model).try_take(now)
         self.hold.probe()
+        health.hold.probe()
         health.outage.probe(now, self.clock.draw())
         return leave
 
     def may_post(self, leave: Leave) -> bool:
         """Whether no hold has begun since the leave was given."""
-        return (leave.is_probe or not self.hold.is_active) and not self.results.is_held(leave.model)
+        health = self._health(leave.model)
+        is_held = self.hold.is_active or health.hold.is_active
+        return (leave.is_probe or not is_held) and not self.results.is_held(leave.model)
 
     def judge(self, answer: SubmitAnswer, leave: Leave) -> None:
         """Learn from the answer."""
         now = self.clock.boot_seconds()
         health = self._health(leave.model)
-        self.hold.judge(answer, leave.model)
+        self._judge_holds(answer, leave.model, health)
         health.outage.judge(answer, now, self.clock.draw())
         self._note(leave.model, health)
         match answer:
@@ -105,9 +113,10 @@ class Gate:
 
     def reason(self, model: str) -> str:
         """Why submits of the model wait, in words; empty where nothing but the quota holds them up."""
-        if self.hold.held is not None:
-            return f"submits are held ({self.hold.code}): {self.hold.held.trouble.message}"
         health = self._health(model)
+        held = self.hold.held or health.hold.held
+        if held is not None:
+            return f"submits are held ({held.trouble.code}): {held.trouble.message}"
         last = health.outage.last or health.throttle
         if last is not None:
             return f"the last submit of the model failed: {last.message}"
@@ -117,6 +126,15 @@ class Gate:
         """Whether the model's submits wait for a probe."""
         return self._health(model).outage.is_on
 
+    def _judge_holds(self, answer: SubmitAnswer, model: str, health: Health) -> None:
+        """What concerns a model alone neither begins nor ends the account's hold."""
+        if isinstance(answer, Refused) and concerns_one_model(answer.trouble):
+            health.hold.judge(answer, model)
+            return
+        self.hold.judge(answer, model)
+        if not self.hold.is_active:
+            health.hold.judge(answer, model)
+
     def _note(self, model: str, health: Health) -> None:
         if health.outage.is_on != (health.since_ms is not None):
             health.since_ms = self.clock.now_ms() if health.outage.is_on else None
@@ -125,7 +143,9 @@ class Gate:
     def _health(self, model: str) -> Health:
         """As with budgets, the model asked for longest ago is forgotten when there are too many."""
         if model not in self.health:
-            self.health[model] = Health(RetryBudget(self.clock.boot_seconds()), Outage())
+            self.health[model] = Health(
+                RetryBudget(self.clock.boot_seconds()), Outage(), self.hold.for_model()
+            )
         self.health.move_to_end(model)
         if len(self.health) > MAX_MODELS:
             self.health.popitem(last=False)

@@ -20,9 +20,9 @@ KNOWN_SECONDS = 600.0
 
 
 class Hold:
-    """Whether submits may go; one for the account."""
+    """Whether submits may go; one for the account, and one for each model that it may concern alone."""
 
-    def __init__(self, clock: Clock, on_change: Callable[[Held | None], None]) -> None:
+    def __init__(self, clock: Clock, on_change: Callable[[Held, bool], None]) -> None:
         self._clock = clock
         self._on_change = on_change
         self._probe_at = 0.0
@@ -54,6 +54,10 @@ class Hold:
         if self._known_at is None or self._clock.boot_seconds() - self._known_at > KNOWN_SECONDS:
             return "unknown"
         return "none"
+
+    def for_model(self) -> "Hold":
+        """The hold of a model, beside the account's; who hears of this one hears of it too."""
+        return Hold(self._clock, self._on_change)
 
     def wait_seconds(self) -> float:
         """How long until a submit may go: zero without a hold, else until the probe is due."""
@@ -106,14 +110,14 @@ class Hold:
             self.held, self.since_ms = held, self._clock.now_ms()
         if reason not in self._said:
             self._said.add(reason)
-            self._on_change(held)
+            self._on_change(held, True)
 
     def _end(self) -> None:
         self._looks_held = self._is_of_looks = False
-        if self.is_active:
-            self.held, self.since_ms = None, None
+        if self.held is not None:
+            ended, self.held, self.since_ms = self.held, None, None
             self._said.clear()
-            self._on_change(None)
+            self._on_change(ended, False)
 
 
 def _is_for_account(trouble: Trouble) -> bool:

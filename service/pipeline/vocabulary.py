@@ -58,11 +58,12 @@ class Waiter:
 
 @dataclass(slots=True)
 class Wanted:
-    """A list that jobs wait for, and how often it could not be had."""
+    """A list that jobs wait for, how often it could not be had, and why it could not the last time."""
 
     need: Need
     jobs: dict[Waiting, Waiter] = field(default_factory=dict)
     attempts: int = 0
+    trouble: Trouble | None = None
 
 
 class VocabularyStage:
@@ -92,6 +93,13 @@ class VocabularyStage:
             return spec.options
         found = self._found.get(self._name(spec))
         return None if found is None else with_list(spec.options, found[0])
+
+    def reason(self, spec: Spec) -> str:
+        """Why the list of such a job could not be had so far, in words; empty where nothing is known."""
+        wanted = self._wanted.get(self._name(spec)) if needs_list(spec.options) else None
+        if wanted is None or wanted.trouble is None:
+            return ""
+        return f"its hotword list could not be had: {wanted.trouble.message}"
 
     def want(self, shard: OwnedShard, job: Job, go_on: Callable[[], None]) -> None:
         """Have the job's list found, then let it go on; or end the job, if its list cannot be had."""
@@ -144,6 +152,7 @@ class VocabularyStage:
             del self._wanted[name]
             return
         wanted.attempts += 1
+        wanted.trouble = trouble
         wait_ms = BACKOFF.wait_ms(wanted.attempts, self._clock.draw(), trouble.retry_after_seconds)
         self._again(name, wait_ms / 1000)
 

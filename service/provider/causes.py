@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import httpx
 
 from service.contract.scrub import scrub
-from service.core.cause import Cause
-from service.core.task import Trouble
+from service.core.task import Cause, Trouble
 
 _NO_CONNECTION = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _UNREACHABLE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})

@@ -271,6 +271,40 @@ class TestEnding:
         ended = await running.end()
         assert (ended.code, ended.err) == (code, "Stopped; nothing is left running.\n")
 
+    @pytest.mark.parametrize("moment_seconds", [0.0, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2])
+    async def test_ctrl_c_in_its_first_moments_prints_no_traceback_and_leaves_nothing(
+        self, tmp_path: Path, moment_seconds: float
+    ) -> None:
+        """As a terminal does it: the signal goes to the shell and to all that it has started."""
+        process = await asyncio.create_subprocess_exec(
+            *(ROOT / "tools" / "demo.sh", sys.executable),
+            cwd=tmp_path,
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        await asyncio.sleep(moment_seconds)
+        children = dict(_children(process.pid))
+        os.killpg(process.pid, signal.SIGINT)
+        async with asyncio.timeout(DEMO_SECONDS):
+            out, err = await process.communicate()
+        assert b"Traceback" not in out + err
+        assert b"KeyboardInterrupt" not in out + err
+        assert process.returncode in (130, -signal.SIGINT)
+        assert [line for pid, line in children.items() if _is_alive(pid)] == []
+
+    async def test_the_demo_by_its_script_ends_with_the_demos_own_code(self, tmp_path: Path) -> None:
+        process = await asyncio.create_subprocess_exec(
+            *(ROOT / "tools" / "demo.sh", sys.executable),
+            cwd=tmp_path,
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "AUDIO": "no.wav"},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, err = await process.communicate()
+        assert (process.returncode, b"there is no file" in err) == (2, True)
+
     async def test_a_demo_that_is_killed_takes_its_servers_with_it(self, demo: Start) -> None:
         running = await demo()
         await running.until(lambda: len(running.children()) == 3)

@@ -20,8 +20,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import sandbox
-from sandbox.recogniser import Recogniser
-from sandbox.simulator.recognition import RecognitionEngine
+from sandbox.recogniser import Progress, Recogniser
+from sandbox.simulator.recognition import ProgressSteps, RecognitionEngine
 from sandbox.simulator.recording import Recording
 from sandbox.simulator.server import serve_app
 from sandbox.simulator.tasks import Submission, Task, TaskFile
@@ -180,6 +180,27 @@ async def test_bad_audio_gets_the_vendors_codes_and_every_download_is_in_the_led
         assert client.simulator.ledger().submits[0].task.billed_seconds() == 0
 
 
+def test_the_way_through_a_file_is_told_over_all_its_channels() -> None:
+    told: list[tuple[float, float]] = []
+    path = SPEECH / NAMES[0]
+    recording = Recogniser().transcribe(path, (0, 0), on_progress=lambda *way: told.append(way))
+    length = recording.duration_ms / 1000
+    assert {round(of, 2) for _, of in told} == {round(2 * length, 2)}
+    assert [heard for heard, _ in told] == sorted(heard for heard, _ in told)
+    assert length < told[-1][0] <= 2 * length + 1
+
+
+def test_the_way_through_a_file_is_told_in_steps_and_of_a_short_one_not_at_all() -> None:
+    told: list[tuple[float, float]] = []
+    steps = ProgressSteps(lambda *way: told.append(way))
+    for second in range(14):
+        steps(float(second), 14.0)
+    assert told == []
+    for second in range(14, 61):
+        steps(float(second), 60.0)
+    assert [heard for heard, _ in told] == [15, 30, 45, 60]
+
+
 @pytest.mark.timeout(60)
 async def test_stopping_in_the_middle_of_recognition_leaves_nothing_behind() -> None:
     before = asyncio.all_tasks()
@@ -198,7 +219,12 @@ class _Crashing(Recogniser):
     """A recogniser with a bug."""
 
     def transcribe(
-        self, audio: Path, channel_ids: Sequence[int] = (0,), *, speakers: int | None = None
+        self,
+        audio: Path,
+        channel_ids: Sequence[int] = (0,),
+        *,
+        speakers: int | None = None,
+        on_progress: Progress = lambda _heard, _all: None,
     ) -> Recording:
         raise MemoryError(audio.name)
 

@@ -21,6 +21,7 @@ from service.observe import Observing
 from tests.fakes.clock import FakeClock
 from tests.unit.core.samples import NOW_MS, job, transcript
 
+HELD = Held(Trouble("Arrearage", "pay"), None, "arrears", "Pay.")
 SECRET = "the word nobody may read"
 TELLINGS: dict[str, Callable[[Observing], None]] = {
     "committed": lambda observing: observing.committed(1, 0.1),
@@ -32,7 +33,7 @@ TELLINGS: dict[str, Callable[[Observing], None]] = {
     "shard": lambda observing: observing.shard("taken", 0),
     "doubted": lambda observing: observing.doubted(Doubt.BEGUN),
     "requests_lost": lambda observing: observing.requests_lost(0, -1),
-    "hold": lambda observing: observing.hold(None),
+    "hold": lambda observing: observing.hold(HELD, is_on=True),
     "brake": lambda observing: observing.brake(None),
     "outage": lambda observing: observing.outage("fun-asr", Trouble("timeout", "no answer")),
     "cancel_dropped": lambda observing: observing.cancel_dropped(),

@@ -9,7 +9,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service.core.account import held_for
 from service.core.admission import Admission, Admitted
-from service.core.cause import Cause
 from service.core.ending import FailureEnding, ResultEnding
 from service.core.job import State
 from service.core.moment import Doubt
@@ -17,6 +16,7 @@ from service.core.outcomes import Outcome, OutcomeRules, job_outcome, record_fai
 from service.core.price import Price
 from service.core.shard import Change
 from service.core.task import (
+    Cause,
     FileView,
     Lost,
     NotSent,
@@ -161,20 +161,22 @@ def test_requests_lost_to_retention_are_counted_and_said(metrics: Metrics, lines
 
 def test_a_hold_is_said_when_it_begins_and_when_it_ends(metrics: Metrics, lines: Lines) -> None:
     observing = Observing(metrics)
-    observing.hold(held_for(Trouble("Arrearage", "Your account is in arrears.", 400, host="h"), "fun-asr"), 7)
-    observing.hold(None, 7)
+    held = held_for(Trouble("Arrearage", "Your account is in arrears.", 400, host="h"), "fun-asr")
+    observing.hold(held, True, 7)
+    observing.hold(held, False, 7)
     started, ended = lines
     assert (started["event"], started["log_level"]) == ("hold_started", "error")
     assert (started["provider_code"], started["model"], started["host"]) == ("Arrearage", None, "h")
     assert (started["reason"], started["jobs_waiting"]) == ("Your account is in arrears.", 7)
     assert started["advice"].startswith("Settle the account's bills")
-    assert (ended["event"], ended["jobs_waiting"]) == ("hold_ended", 7)
+    assert (ended["event"], ended["provider_code"], ended["jobs_waiting"]) == ("hold_ended", "Arrearage", 7)
 
 
 def test_a_hold_that_concerns_one_model_names_it(metrics: Metrics, lines: Lines) -> None:
     trouble = Trouble("AllocationQuota.FreeTierOnly", "The free tier is used up.", 403)
-    Observing(metrics).hold(held_for(trouble, "fun-asr"), 1)
-    assert lines[0]["model"] == "fun-asr"
+    for is_on in (True, False):
+        Observing(metrics).hold(held_for(trouble, "fun-asr"), is_on, 1)
+    assert [line["model"] for line in lines] == ["fun-asr", "fun-asr"]
 
 
 def test_a_day_that_is_spent_is_said_and_so_is_its_end(metrics: Metrics, lines: Lines) -> None:

@@ -136,7 +136,7 @@ def test_a_hold_is_shown_with_its_beginning_while_it_lasts() -> None:
         assert (held.code, held.since_ms) == ("Arrearage", began_ms)
         assert (held.reason, held.model) == ("Access denied, account in arrears.", None)
         assert "bills" in held.advice
-        assert (picture(member).account_hold, picture(member).jobs_waiting) == ("held", 1)
+        assert (picture(member).account_hold, held.jobs_waiting) == ("held", 1)
         member.world.run("submit")
         await member.world.clock.sleep(30)
         assert (picture(member).hold, picture(member).account_hold) == (None, "none")

@@ -2,8 +2,7 @@
 
 import json
 
-from service.core.cause import Cause
-from service.core.task import Trouble
+from service.core.task import Cause, Trouble
 from service.status import BudgetStatus, HoldStatus, ResultHoldStatus, ShardStatus, Status, SubmitStatus
 
 REFUSED = Trouble("connect_failed", "host h refuses connections on port 443", cause=Cause.REFUSED, host="h")
@@ -23,7 +22,7 @@ def test_a_status_says_everything_as_json() -> None:
         ),
         spent_seconds=12,
         spent_cost=0.1 + 0.2,
-        hold=HoldStatus("Arrearage", 1_700_000_000_123, "Your account is in arrears.", advice="Pay."),
+        hold=HoldStatus("Arrearage", 1_700_000_000_123, "Your account is in arrears.", None, "Pay.", 3),
         account_hold="held",
         result_holds=(
             ResultHoldStatus("fun-asr", "r.example", "SCRIBE_FETCH__HOSTS", 3, 1_700_000_000_123),

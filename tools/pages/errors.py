@@ -30,7 +30,8 @@ task, or on a failed task that lists no files.
 
 - **try again**: the same submit later, so often at most.
 - **submit again**: a new task, so many submits of the job in all.
-- **hold**: stop submitting, keep every job, say so, and go on by itself once a probe succeeds.
+- **hold**: stop submitting (one model alone, where the reason is that model's), keep every job, say so,
+  and go on by itself once a probe succeeds.
 - **empty transcript**: there was no speech; the job ends in a result.
 - anything else is the failure's `code`.
 """

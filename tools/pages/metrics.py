@@ -4,8 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Metric
 
-from service.core.cause import Cause
-from service.core.task import Trouble
+from service.core.task import Cause, Trouble
 from service.messages import STAGES
 from service.metrics import CALLS, MAX_UNKNOWN_CODES, Metrics
 from service.status import BudgetStatus, ShardStatus, Status, SubmitStatus

@@ -2,9 +2,8 @@
 
 import pytest
 
-from service.core.cause import Cause
 from service.core.outage import FAILURES_IN_A_ROW, PROBE, Outage, shows_outage
-from service.core.task import Accepted, Answered, Lost, NotSent, Refused, SubmitAnswer, Trouble
+from service.core.task import Accepted, Answered, Cause, Lost, NotSent, Refused, SubmitAnswer, Trouble
 
 NO_CONNECTION = NotSent(Trouble("connect_failed", "x"))
 TIMEOUT = Lost(Trouble("timeout", "x"))

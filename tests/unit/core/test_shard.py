@@ -393,7 +393,8 @@ def test_a_restore_writes_over_what_strangers_wrote() -> None:
 def test_jobs_that_wait_for_a_submit_or_its_answer_are_counted() -> None:
     shard = Shard(0)
     shard.open_request(replace(job(state), file_index=index) for index, state in enumerate(State))
-    assert shard.jobs_without_task() == 3
+    assert shard.jobs_without_task() == shard.jobs_without_task("fun-asr") == 3
+    assert shard.jobs_without_task("fun-asr-mtl") == 0
 
 
 def test_overdue_jobs_are_those_whose_deadline_has_come() -> None:

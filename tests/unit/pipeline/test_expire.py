@@ -1,10 +1,10 @@
 """Expire: the deadline is told to every open job, in whatever state it is."""
 
 import pytest
+from pydantic import JsonValue
 
-from service.core.cause import Cause
 from service.core.job import State
-from service.core.task import Lost, NotSent, Refused, SubmitAnswer, TaskStatus, Trouble
+from service.core.task import Cause, Lost, NotSent, Refused, SubmitAnswer, TaskStatus, Trouble
 from service.messages import Failure
 from tests.fakes.clock import settle
 from tests.fakes.provider import NO_CONNECTION
@@ -227,6 +227,29 @@ async def test_a_job_whose_lost_submit_cannot_be_looked_for_says_why(world: Worl
     [message] = messages(world)
     assert "host h did not answer within 30 s" in message
     assert "billed" in message
+
+
+async def test_a_job_whose_result_cannot_be_fetched_says_why(world: World) -> None:
+    world.provider.statuses = (TaskStatus.SUCCEEDED,)
+    world.provider.next_fetches.extend([CERTIFICATE] * 1000)
+    world.run()
+    shard = world.shard()
+    await world.take(shard, "r", ttl_seconds=TTL)
+    await world.clock.sleep(TTL + 40)
+    [message] = messages(world)
+    assert CERTIFICATE.message in message
+
+
+async def test_a_job_whose_hotword_list_cannot_be_had_says_why(world: World) -> None:
+    world.vocabularies.troubles.extend([CERTIFICATE] * 1000)
+    world.run()
+    shard = world.shard()
+    words: JsonValue = {"hotwords": [{"text": "Scribe", "weight": 4}]}
+    await world.take(shard, "r", ttl_seconds=TTL, options=words)
+    await world.clock.sleep(TTL + 2)
+    [message] = messages(world)
+    assert CERTIFICATE.message in message
+    assert "hotword list" in message
 
 
 async def test_a_job_whose_day_is_spent_says_so() -> None:

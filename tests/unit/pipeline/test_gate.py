@@ -15,7 +15,7 @@ from service.pipeline.budgets import MAX_MODELS
 from service.pipeline.gate import Lane
 from service.pipeline.publish import OwnedShard
 from tests.fakes.provider import NO_CONNECTION, TIMEOUT, FakeProvider, SubmitFault
-from tests.unit.pipeline.world import THROTTLED, Limits, World, state, urls
+from tests.unit.pipeline.world import ARREARS, THROTTLED, Limits, World, state, urls
 
 OUTAGE_SECONDS = 600
 FAULT = Refused(Trouble("InternalError", "An internal error has occurred.", 500))
@@ -205,3 +205,56 @@ async def test_names_that_requests_make_up_are_not_kept_for_ever(world: World) -
         world.gate.wait_seconds(Lane(f"fun-asr-{number}"))
     assert len(world.gate.health) == MAX_MODELS
     assert "fun-asr" in world.gate.health
+
+
+# A hold that concerns one model.
+
+FREE_TIER = Refused(Trouble("AllocationQuota.FreeTierOnly", "The free tier is used up.", 403))
+
+
+class OneHeld(FakeProvider):
+    """A provider that holds one model, and says so until it is told to stop."""
+
+    is_held = True
+
+    async def submit(
+        self, model: str, file_urls: Sequence[str], options: Mapping[str, JsonValue]
+    ) -> SubmitAnswer:
+        if self.is_held and model == "fun-asr":
+            return FREE_TIER
+        return await super().submit(model, file_urls, options)
+
+
+async def test_a_hold_of_one_model_holds_up_no_other_and_is_said_once_each_way() -> None:
+    provider = OneHeld()
+    world = World(provider=provider)
+    world.run("submit")
+    shard = world.shard()
+    await world.take(shard, "held", file_urls=urls("held"))
+    for number in range(20):
+        await world.take(shard, f"good{number}", model="fun-asr-mtl", file_urls=urls(f"good{number}"))
+        await world.clock.sleep(20)
+    assert states(shard) == {State.ACCEPTED: 1, State.RUNNING: 20}
+    assert world.seen.holds == ["AllocationQuota.FreeTierOnly"]
+    assert not world.hold.is_active
+    assert "free tier" in world.gate.reason("fun-asr")
+    assert world.gate.reason("fun-asr-mtl") == ""
+    provider.is_held = False
+    await world.clock.sleep(60)
+    assert states(shard) == {State.RUNNING: 21}
+    assert world.seen.holds == ["AllocationQuota.FreeTierOnly", None]
+    await world.end()
+
+
+async def test_the_accounts_hold_stands_above_a_models(world: World) -> None:
+    world.run("submit")
+    shard = world.shard()
+    world.provider.next_submits.extend([FREE_TIER, ARREARS])
+    await world.take(shard, "a")
+    await world.take(shard, "b", model="fun-asr-mtl", file_urls=urls("b"))
+    assert world.seen.holds == ["AllocationQuota.FreeTierOnly", "Arrearage"]
+    assert "arrears" in world.gate.reason("fun-asr")
+    assert world.gate.wait_seconds(Lane("fun-asr-realtime")) > 0
+    await world.clock.sleep(120)
+    assert states(shard) == {State.RUNNING: 2}
+    assert world.seen.holds[2:] == [None, None]

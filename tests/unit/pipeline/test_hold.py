@@ -21,7 +21,7 @@ class Held:
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
         self.said: list[str | None] = []
-        self.hold = Hold(clock, lambda held: self.said.append(None if held is None else held.trouble.code))
+        self.hold = Hold(clock, lambda held, is_on: self.said.append(held.trouble.code if is_on else None))
 
 
 @pytest.fixture

@@ -227,8 +227,8 @@ class Seen:
     def requests_lost(self, partition: int, count: int) -> None:
         self.lost.append((partition, count))
 
-    def hold(self, held: Held | None) -> None:
-        self.holds.append(None if held is None else held.trouble.code)
+    def hold(self, held: Held, is_on: bool) -> None:
+        self.holds.append(held.trouble.code if is_on else None)
 
     def outage(self, model: str, trouble: Trouble | None) -> None:
         self.outages.append((model, trouble is not None))
@@ -347,7 +347,7 @@ class World:
             case "reconcile":
                 return self.reconcile.run(self.open_shards, on_turn)
             case _:
-                why = partial(reason, gate=self.gate, poll=self.poll)
+                why = partial(reason, gate=self.gate, poll=self.poll, vocabulary=self.vocabulary)
                 return expire(self.open_shards, self.clock, on_turn, why)
 
     def open_shards(self) -> list[OwnedShard]:

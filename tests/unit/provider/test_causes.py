@@ -7,16 +7,16 @@ import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
-from service.core.cause import Cause
-from service.core.task import Lost, NotSent, Refused, SubmitAnswer, Trouble
+from service.core.task import Cause, Lost, NotSent, Refused, SubmitAnswer, Trouble
 from service.provider.bodies import BodyBroken
 from service.provider.causes import Peer, no_answer, no_connection
 from service.provider.dashscope import DashScope
@@ -299,6 +299,23 @@ async def test_an_answer_of_no_use_says_who_gave_it_and_what_it_was(odd: Odd) ->
         assert odd.words in trouble.message
         assert "canary" not in trouble.message
     assert submitted.host == "127.0.0.1"
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 403, 500, 502])
+async def test_a_key_of_any_form_that_an_error_quotes_does_not_come_out(status: int) -> None:
+    key = "0123abcd-canary-4567"
+    quoted = answer(status, f'{{"code": "Odd", "message": "cannot take key {key} here"}}')
+    async with raw_server(quoted) as server:
+        made = replace(config(server.origin + "/api/v1"), api_key=SecretStr(key))
+        async with DashScope(made) as provider:
+            submitted = await provider.submit("fun-asr", FILES, {})
+            queried = await provider.query(TASK)
+            listed = await provider.list_tasks(1)
+    assert isinstance(submitted, Refused | Lost)
+    for trouble in (submitted.trouble, queried, listed):
+        assert isinstance(trouble, Trouble)
+        assert "canary" not in trouble.message
+        assert "cannot take key" in trouble.message
 
 
 # Results.

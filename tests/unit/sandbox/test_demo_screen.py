@@ -101,6 +101,19 @@ def test_signs_that_the_terminal_does_not_know_are_replaced(monkeypatch: pytest.
     assert written.getvalue() == b"caf?.wav\n  na?ve\n"
 
 
+def test_without_a_terminal_what_goes_on_is_a_line_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    screen = Screen()
+    status = screen.working("Starting")
+    for _ in range(100):
+        now[0] += 0.5
+        screen.progress(status, f"at {now[0]}")
+    assert capsys.readouterr().out == "at 115.0\nat 130.0\nat 145.0\n"
+
+
 class TestLog:
     @pytest.fixture(autouse=True)
     def _folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
