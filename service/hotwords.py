@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from service import assemble
 from service.core.task import Trouble
-from service.core.vocabulary import ListedVocabulary, Vocabulary, is_ours
+from service.core.vocabulary import ListedVocabulary, Vocabulary, in_utc, is_ours
 from service.errors import ProviderRefused
 from service.provider.api import Vocabularies
 from service.settings import Settings
@@ -47,8 +47,8 @@ def _row(listed: ListedVocabulary, found: Vocabulary) -> tuple[str, ...]:
         listed.vocabulary_id,
         found.target_model or "?",
         str(len(found.words)),
-        listed.created,
-        listed.modified,
+        in_utc(listed.created),
+        in_utc(listed.modified),
         "yes" if found.is_ready else "no",
         "yes" if is_ours(found) else "no",
     )

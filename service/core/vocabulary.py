@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from pydantic import JsonValue
 
@@ -148,8 +148,18 @@ def is_ours(found: Vocabulary) -> bool:
 
 def _age_seconds(listed: ListedVocabulary, vendor_ms: int) -> float | None:
     """Since its last change; None where its time cannot be read, so that nobody takes it for old."""
+    modified = _instant(listed.modified or listed.created)
+    return None if modified is None else vendor_ms / 1000 - modified.timestamp()
+
+
+def in_utc(vendor_time: str) -> str:
+    """A time of the vendor's directory in UTC; one that cannot be read as it was given."""
+    instant = _instant(vendor_time)
+    return vendor_time if instant is None else f"{instant:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _instant(vendor_time: str) -> datetime | None:
     try:
-        modified = datetime.strptime(listed.modified or listed.created, _TIME).replace(tzinfo=UTC)
-    except ValueError:
+        return datetime.strptime(vendor_time, _TIME).replace(tzinfo=UTC) - timedelta(seconds=ZONE_SECONDS)
+    except (ValueError, OverflowError):
         return None
-    return vendor_ms / 1000 + ZONE_SECONDS - modified.timestamp()

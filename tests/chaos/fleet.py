@@ -64,6 +64,7 @@ class Setting:
             "SCRIBE_TOPICS__PARTITIONS": str(self.partitions),
             "SCRIBE_TOPICS__REPLICATION": str(self.replication),
             "SCRIBE_LOG__FORMAT": "json",
+            "SCRIBE_REQUESTS__FILES_PER_TASK": "100",
             "SCRIBE_PROVIDER__SUBMIT_TIMEOUT_SECONDS": SUBMIT_SECONDS,
             "SCRIBE_SUBMIT__SETTLE_SECONDS": SETTLE_SECONDS,
         }
@@ -232,6 +233,7 @@ async def fleet(setting: Setting, name: str, folder: Path) -> AsyncIterator[Flee
         submit_rpm=None,
         query_qps=None,
         list_qps=None,
+        files_per_task=100,
     )
     async with serve(config) as sim, door(port, inner_port) as way_in:
         made = Fleet(setting, _stack(setting, topics, sim, folder), way_in)

@@ -14,7 +14,7 @@ async def test_the_two_calls_of_the_vendors_sample_give_each_files_result() -> N
         "https://media.example.org/female.wav?text=Hello+World,+this+is+a+speech+lab.&duration=3.834&run=1",
         "https://media.example.org/male.wav?run=1",
     ]
-    async with serve(SimulatorConfig(speed=10, api_keys={KEY: "a"})) as simulator:
+    async with serve(SimulatorConfig(speed=10, api_keys={KEY: "a"}, files_per_task=100)) as simulator:
         code, results, errors = await run_sample(SAMPLE, simulator, *files)
 
         assert (code, errors) == (0, "")
@@ -43,7 +43,7 @@ async def test_the_two_calls_of_the_vendors_sample_give_each_files_result() -> N
 async def test_a_failed_file_and_a_refused_key_reach_the_sdks_user() -> None:
     lost = "https://media.example.org/lost.wav?fail=FILE_404_NOT_FOUND"
     kept = "https://media.example.org/kept.wav"
-    async with serve(SimulatorConfig(speed=10, api_keys={KEY: "a"})) as simulator:
+    async with serve(SimulatorConfig(speed=10, api_keys={KEY: "a"}, files_per_task=100)) as simulator:
         code, results, _ = await run_sample(SAMPLE, simulator, lost, kept)
         assert code == 1
         assert results[0] == {"file_url": lost, "code": "FILE_404_NOT_FOUND"}

@@ -73,7 +73,6 @@ ACCEPTED = (
         "body.parameters", "object", ABSENT, "empty; the newer SDK leaves it out", "VocabularyService.*"
     ),
     Accepted("header x-dashscope-sse", "enable", ABSENT, "we take the answer in one piece", STREAMED.call),
-    Accepted("body.parameters.sample_rate", "16000", 16000, "a number says the same", STREAMED.call),
 )
 
 

@@ -20,7 +20,7 @@ FUN, PARAFORMER, CONTEXT = "fun-asr", "paraformer-v2", "qwen-audio-3.1-asr-flash
 QWEN_FILES, QWEN, SHORT, OMNI = (
     "qwen3-asr-flash-filetrans",
     "qwen3-asr-flash",
-    "fun-asr-flash",
+    "fun-asr-flash-2026-06-15",
     "qwen3.5-omni-flash",
 )
 WORD_FILTER = {
@@ -36,7 +36,11 @@ PARAFORMER_OPTIONS = {
     "disfluency_removal_enabled": True,
     "timestamp_alignment_enabled": True,
 }
-CONTEXT_OPTIONS = {"vocabulary": {"Kubernetes": 50, "etcd": 4}, "language_hints": ["de"]}
+CONTEXT_OPTIONS = {
+    "vocabulary": {"Kubernetes": 50, "etcd": 4},
+    "language_hints": ["de"],
+    "keep_dialect": True,
+}
 TOPIC = [
     {"role": "user", "content": [{"type": "input_text", "text": "Wartung der Anlage"}]},
     {"role": "assistant", "content": [{"type": "text", "text": "Verstanden."}]},
@@ -214,8 +218,24 @@ CALLS_AT_ONCE = (
     Case(
         "short audio",
         _TALK,
-        {"model": SHORT, "messages": _audio(B), "format": "wav", "sample_rate": 16000},
+        {"model": SHORT, "messages": _audio(B), "format": "wav", "sample_rate": "16000"},
         _submit(SHORT, [B], {"sample_rate": 16000}),
+    ),
+    Case(
+        "short audio with its topic, speakers and dialect",
+        _TALK,
+        {
+            "model": "qwen-audio-3.1-asr-flash",
+            "messages": [*TOPIC, *_audio(B)],
+            "format": "wav",
+            "keep_dialect": True,
+            "speaker_diarization_enabled": True,
+        },
+        _submit(
+            "qwen-audio-3.1-asr-flash",
+            [B],
+            {"context": TOPIC, "keep_dialect": True, "speaker_diarization_enabled": True},
+        ),
     ),
     Case(
         "omni",

@@ -163,7 +163,9 @@ class FakeStage:
 
 @asynccontextmanager
 async def simulator_stage() -> AsyncIterator[Stage]:
-    config = SimulatorConfig(speed=50.0, query_qps=None, cancel_qps=None, list_page_limit=LIST_PAGE)
+    config = SimulatorConfig(
+        speed=50.0, query_qps=None, cancel_qps=None, list_page_limit=LIST_PAGE, files_per_task=100
+    )
     async with serve(config) as simulator:
         account = DashScopeConfig(simulator.base_url, SecretStr("sk-simulator"), submit_timeout_seconds=5.0)
         async with DashScope(account, FetchGuard(plain_http_hosts=("127.0.0.1",))) as provider:

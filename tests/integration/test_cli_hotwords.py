@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from pydantic import SecretStr
@@ -49,6 +50,10 @@ async def test_the_list_shows_each_with_its_model_and_whether_it_is_ours(simulat
         theirs: ("fun-asr", "1", "yes", "no"),
         ours: ("fun-asr", "1", "yes", "yes"),
     }
+    # The vendor's times carry no zone; here is a clock's time in UTC, however it is set.
+    for time in [time for row in rows for time in row[3:5]]:
+        age = datetime.now(UTC) - datetime.strptime(time, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        assert timedelta(seconds=-2) < age < timedelta(minutes=5)
 
 
 async def test_only_a_list_of_ours_is_deleted_unless_told_to(simulator: Simulator) -> None:

@@ -159,4 +159,4 @@ async def test_what_was_done_is_known_again_after_a_restart_and_by_another_membe
     )
     assert found == [("failure", "d-0", None), ("result", "d-1", 1), ("result", "last", 0)]
     assert len(outcomes) == 21
-    assert len(stack.sim.ledger().submits) == 8
+    assert len(stack.sim.ledger().submits) == 14

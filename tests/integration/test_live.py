@@ -21,9 +21,13 @@ pytestmark = pytest.mark.timeout(60)
 
 LIST_KEY, BAD_MODEL, NESTING, ALL_FAILED, NO_VOCABULARY, TWO_FILES = "1.9", "1.8", "1.10", "1.2", "2.7", "1.1"
 
+ONE_FILE = "input.file_urls must not hold more than 1 urls"
+
 
 def config(**changes: Any) -> SimulatorConfig:
-    return SimulatorConfig(speed=50, api_keys={KEY: "a"}, submit_rpm=None, query_qps=None, **changes)
+    """A vendor that takes several files, so that everything can be asked about them."""
+    given = {"files_per_task": 100, **changes}
+    return SimulatorConfig(speed=50, api_keys={KEY: "a"}, submit_rpm=None, query_qps=None, **given)
 
 
 async def table(
@@ -50,7 +54,8 @@ async def test_every_question_has_an_answer_and_none_is_different(
         code, rows = await table(simulator, tmp_path)
         ledger = simulator.ledger()
         assert len(rows) == sum(len(inquiry.questions) for inquiry in INQUIRIES) + 1
-        assert {cells[4] for cells in rows} == {"same", "any is fine"}
+        assert {cells[4] for cells in rows} == {"same", "any is fine", "other, allowed for"}
+        assert [cells[0] for cells in rows if cells[4] == "other, allowed for"] == [TWO_FILES]
         assert code == 0
         assert ledger.leaked_keys() == 0
         billed = sum(ledger.submitted_urls().values()) - ledger.submitted_urls()[LOST.missing]
@@ -69,7 +74,7 @@ async def test_every_question_has_an_answer_and_none_is_different(
         ({"all_failed_shape": "failed"}, ALL_FAILED, ["FAILED", "other, allowed for"]),
         ({"unknown_vocabulary": "not_found"}, NO_VOCABULARY, ["refused (404 NotFound)", "any is fine"]),
         ({"zone_hours": 0.0}, "2.4", ["GMT+0", "DIFFERENT"]),
-        ({"files_per_task": 1}, TWO_FILES, ["refused (400 InvalidParameter)", "DIFFERENT"]),
+        ({"files_per_task": 1}, TWO_FILES, [f"refused (400 InvalidParameter: {ONE_FILE})", "same"]),
         ({"list_page_limit": 50}, "2.3", ["smaller (50, 0 rows)", "other, allowed for"]),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
@@ -90,7 +95,7 @@ async def test_a_call_that_fails_is_a_row_and_says_nothing_of_its_question(tmp_p
         code, rows = await table(simulator, tmp_path)
     assert row(rows, LIST_KEY) == ["503 ServiceUnavailable", "no answer"]
     assert [cells[2] for cells in rows if cells[1] == HOTWORD_LISTS.text] == ["connection_lost"]
-    assert row(rows, TWO_FILES) == ["yes (2)", "same"]
+    assert row(rows, TWO_FILES) == ["yes (2)", "other, allowed for"]
     assert code == 0
 
 
@@ -122,9 +127,9 @@ async def test_a_key_that_is_none_gives_no_answer_to_anything(tmp_path: Path) ->
 
 async def test_a_region_without_a_model_is_not_asked_about_it(tmp_path: Path) -> None:
     async with serve(config()) as simulator:
-        _, rows = await table(simulator, tmp_path, REGION="us-east-1")
+        _, rows = await table(simulator, tmp_path, REGION="cn-hongkong")
         assert simulator.ledger().submits == []
-    assert row(rows, TWO_FILES) == ["not offered in us-east-1", "no answer"]
+    assert row(rows, TWO_FILES) == ["not offered in cn-hongkong", "no answer"]
     assert row(rows, LIST_KEY) == ["data", "same"]
 
 
@@ -132,7 +137,12 @@ async def test_a_table_that_cannot_be_written_is_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "key").write_text(KEY)
-    given = {"KEY_FILE": str(tmp_path / "key"), "CONFIRM": "yes", "REGION": "us-east-1", "OUT": str(tmp_path)}
+    given = {
+        "KEY_FILE": str(tmp_path / "key"),
+        "CONFIRM": "yes",
+        "REGION": "cn-hongkong",
+        "OUT": str(tmp_path),
+    }
     async with serve(config()) as simulator:
         await asyncio.to_thread(main, {**given, "BASE_URL": simulator.base_url}, LOST, FAST)
     told = capsys.readouterr()

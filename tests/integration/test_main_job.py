@@ -6,13 +6,15 @@ from datetime import datetime
 import pysubs2
 import pytest
 
-from sandbox.simulator import Fault
+from sandbox.simulator import Fault, SimulatorConfig
 from tests.integration.stack import Outcome, Stack
 
 HELLO = "http://media.test/hello.wav?text=Hello+world.+This+is+Scribe.&run=0.2&duration=4"
 OTHER = "http://media.test/other.wav?text=Another+file.&run=0.2&duration=3"
 MISSING = "http://media.test/missing.wav?fail=FILE_404_NOT_FOUND&run=0.2"
 SILENT = "http://media.test/silent.wav?silence=1&run=0.2"
+
+takes_several = pytest.mark.parametrize("sim_config", [SimulatorConfig(speed=10, files_per_task=100)])
 
 
 def request(request_id: str, *urls: str, **fields: object) -> dict[str, object]:
@@ -103,8 +105,9 @@ async def test_a_request_gets_the_renderings_it_asks_for_and_no_more(stack: Stac
     assert sorted(filter(None, codes)) == ["audio_not_found", "request_id_conflict"]
 
 
+@takes_several
 async def test_files_of_one_request_share_a_task_and_each_ends_by_itself(stack: Stack) -> None:
-    await stack.start()
+    await stack.start(SCRIBE_REQUESTS__FILES_PER_TASK="100")
     await stack.publish(request("r-2", HELLO, MISSING, SILENT, OTHER))
     outcomes = await stack.outcomes(4)
 
@@ -138,8 +141,8 @@ async def test_files_of_one_request_share_a_task_and_each_ends_by_itself(stack: 
 
 
 @pytest.mark.parametrize("broker_name", ["embedded"])
-async def test_one_file_a_task_works_as_well(stack: Stack) -> None:
-    await stack.start(SCRIBE_REQUESTS__FILES_PER_TASK="1")
+async def test_a_task_has_one_file_unless_another_number_is_set(stack: Stack) -> None:
+    await stack.start()
     await stack.publish(request("r-3", HELLO, OTHER))
     outcomes = await stack.outcomes(2)
     assert {outcome.kind for outcome in outcomes} == {"result"}
@@ -147,8 +150,31 @@ async def test_one_file_a_task_works_as_well(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("broker_name", ["embedded"])
+@pytest.mark.parametrize("sim_config", [SimulatorConfig(speed=10, files_per_task=n) for n in (1, 2)])
+async def test_a_number_that_the_vendor_refuses_costs_nobody_a_failure(
+    stack: Stack, sim_config: SimulatorConfig
+) -> None:
+    await stack.start(SCRIBE_REQUESTS__FILES_PER_TASK="100")
+    urls = [HELLO.replace("hello.wav", f"{n}.wav") for n in range(5)]
+    await stack.publish(request("r-3", *urls))
+    await stack.outcomes(5)
+    await stack.publish(request("r-4", *urls))
+    outcomes = await stack.outcomes(10)
+    assert {outcome.kind for outcome in outcomes} == {"result"}
+    assert {outcome.body["attempts"]["submit"] for outcome in outcomes} == {1}
+    ledger = stack.sim.ledger()
+    assert max(len(each.task.submission.file_urls) for each in ledger.submits) == sim_config.files_per_task
+    assert set(ledger.submitted_urls().values()) == {2}
+    refused = [call for call in ledger.calls if (call.kind, call.status) == ("submit", 400)]
+    # Five files, then halves; what comes later has learnt it.
+    assert 1 <= len(refused) <= 4
+    assert stack.logs().count("files_per_task_lowered") in (1, 2)
+
+
+@pytest.mark.parametrize("broker_name", ["embedded"])
+@takes_several
 async def test_the_same_url_twice_goes_into_two_tasks(stack: Stack) -> None:
-    await stack.start()
+    await stack.start(SCRIBE_REQUESTS__FILES_PER_TASK="100")
     await stack.publish(request("r-4", HELLO, HELLO, OTHER))
     outcomes = await stack.outcomes(3)
     assert sorted(outcome.id for outcome in outcomes) == ["r-4/0/0", "r-4/0/1", "r-4/0/2"]

@@ -18,7 +18,7 @@ ASYNC = {"X-DashScope-Async": "enable"}
 
 
 async def test_a_task_goes_from_submit_to_its_result_file() -> None:
-    async with vendor() as client:
+    async with vendor(files_per_task=100) as client:
         answer = await client.submit(A, B)
         assert answer.status_code == 200
         task_id = answer.json()["output"]["task_id"]
@@ -375,7 +375,7 @@ async def test_calls_over_the_quota_are_429_and_count_for_the_whole_account() ->
 
 
 async def test_the_ledger_over_http_tells_every_submit_and_call() -> None:
-    async with vendor() as client:
+    async with vendor(files_per_task=100) as client:
         task_id = await client.task(A, B, parameters={"channel_id": [0]})
         await client.query(task_id)
         await client.http.post(f"{client.simulator.base_url}{SUBMIT}")

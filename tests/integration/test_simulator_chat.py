@@ -129,7 +129,7 @@ async def test_a_model_may_stop_before_its_text_is_whole() -> None:
 
 
 async def test_audio_in_the_call_needs_its_prefix_but_no_type() -> None:
-    async with vendor(virtual=False, speed=1000) as client:
+    async with vendor(virtual=False, speed=1000, submit_rpm=None) as client:
         assert (await chat(client, omni_body(data_uri(b"sound", mime="")))).status_code == 200
         answer = await chat(client, omni_body("c291bmQ="))
         assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_parameter_error")

@@ -292,7 +292,8 @@ async def test_virginia_has_its_own_models_alone() -> None:
         for model, status in (
             ("qwen3-asr-flash-us", 200),
             ("qwen3-asr-flash-2025-09-08-us", 200),
-            ("qwen3-asr-flash", 400),
+            ("qwen3-asr-flash", 200),
+            ("qwen3-asr-flash-2026-02-10", 400),
             ("fun-asr-flash", 400),
         ):
             assert (await native(client, {**qwen_body(A), "model": model})).status_code == status

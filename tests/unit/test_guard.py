@@ -7,6 +7,7 @@ import pytest
 import structlog
 
 from service import log
+from service.core.account import Held
 from service.core.admission import Admission, Admitted
 from service.core.ending import ResultEnding
 from service.core.job import State
@@ -21,7 +22,7 @@ from service.observe import Observing
 from tests.fakes.clock import FakeClock
 from tests.unit.core.samples import NOW_MS, job, transcript
 
-HELD = Held(Trouble("Arrearage", "pay"), None, "arrears", "Pay.")
+HELD = Held(Trouble("Arrearage", "pay"))
 SECRET = "the word nobody may read"
 TELLINGS: dict[str, Callable[[Observing], None]] = {
     "committed": lambda observing: observing.committed(1, 0.1),

@@ -96,6 +96,44 @@ def test_a_sentence_keeps_its_times_in_both_nestings(document: JsonValue) -> Non
     assert channel_of(document, Family.SHORT_AUDIO) == expected
 
 
+def test_the_sentences_of_several_speakers_are_all_read_and_the_last_one_not_twice() -> None:
+    def said(number: int, speaker: int | None, begin_ms: int) -> JsonValue:
+        word: JsonValue = {
+            "text": "Yes",
+            "begin_time": begin_ms,
+            "end_time": begin_ms + 9,
+            "punctuation": ".",
+        }
+        times: dict[str, JsonValue] = {"begin_time": begin_ms, "end_time": begin_ms + 9}
+        word = {**word, "speaker_id": speaker, "fixed": True} if isinstance(word, dict) else word
+        return {"sentence_id": number, "text": "Yes.", "speaker_id": speaker, **times, "words": [word]}
+
+    both = [said(1, 0, 100), said(2, 1, 200)]
+    document: JsonValue = {"sentences": both, "sentence": both[-1], "text": "Yes.Yes."}
+    transcript = normalise(document, Family.SHORT_AUDIO)
+    assert transcript.provider_extra is None
+    sentences = transcript.channels[0].sentences or ()
+    assert [(each.speaker_id, each.begin_ms) for each in sentences] == [(0, 100), (1, 200)]
+    assert [word.provider_extra for each in sentences for word in each.words or ()] == [None, None]
+    [alone] = channel_of({"sentence": said(1, None, 100), "text": "Yes."}, Family.SHORT_AUDIO).sentences or ()
+    assert (alone.speaker_id, (alone.words or ())[0].provider_extra) == (None, None)
+
+
+@pytest.mark.parametrize("every", [None, [], {}, 7, "x"])
+def test_a_list_of_sentences_that_is_none_leaves_the_one_sentence(every: JsonValue) -> None:
+    channel = channel_of(
+        {"sentences": every, "sentence": SENTENCE, "text": "Hello there."}, Family.SHORT_AUDIO
+    )
+    assert channel.sentences == (TIMED,)
+
+
+def test_a_word_of_another_speaker_than_its_sentences_keeps_it() -> None:
+    word: JsonValue = {"text": "a", "begin_time": 0, "end_time": 1, "punctuation": "", "speaker_id": 1}
+    sentence: JsonValue = {"begin_time": 0, "end_time": 1, "text": "a", "speaker_id": 0, "words": [word]}
+    [read] = channel_of({"sentence": sentence}, Family.SHORT_AUDIO).sentences or ()
+    assert [word.provider_extra for word in read.words or ()] == [{"speaker_id": 1}]
+
+
 def test_an_answer_of_text_alone_has_no_times() -> None:
     channel = channel_of({"text": "Hello"}, Family.SHORT_AUDIO)
     assert (channel.text, channel.sentences) == ("Hello", None)

@@ -16,6 +16,7 @@ from service.core.vocabulary import (
     Vocabulary,
     VocabularyWord,
     chosen,
+    in_utc,
     is_ours,
     need_of,
     needs_list,
@@ -121,6 +122,26 @@ def test_only_ours_and_only_the_longest_unused_may_go() -> None:
 
 def test_a_time_that_cannot_be_read_makes_nothing_old() -> None:
     assert not needs_touch(listed(1, modified="yesterday"), NOON_MS)
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("2026-11-29 08:00:00", "2026-11-29T00:00:00Z"),
+        ("2026-11-29 07:59:59", "2026-11-28T23:59:59Z"),
+        ("2026-03-01 00:00:00", "2026-02-28T16:00:00Z"),
+        ("2028-03-01 07:00:00", "2028-02-29T23:00:00Z"),
+        ("2026-01-01 00:30:00", "2025-12-31T16:30:00Z"),
+        ("", ""),
+        ("soon", "soon"),
+        ("2026-11-29", "2026-11-29"),
+        ("2026-11-29T08:00:00Z", "2026-11-29T08:00:00Z"),
+        ("2026-13-29 08:00:00", "2026-13-29 08:00:00"),
+        ("0001-01-01 00:00:00", "0001-01-01 00:00:00"),
+    ],
+)
+def test_a_time_without_a_zone_is_not_shown_as_if_it_were_ours(given: str, shown: str) -> None:
+    assert in_utc(given) == shown
 
 
 def test_a_day_lies_between_the_last_touch_and_the_end_of_a_list() -> None:

@@ -76,6 +76,26 @@ def test_a_usable_file_is_fetched_whatever_the_task_says(status: TaskStatus) -> 
     assert answer.steps == (Fetch(KEY, "https://r.example/1?sig=2", NOW_MS),)
 
 
+@pytest.mark.parametrize(
+    ("files", "told", "kept"),
+    [
+        (1, (225, 41), (225, 41)),
+        (1, (225, None), (225, None)),
+        (1, (None, None), (None, None)),
+        (0, (225, 41), (225, 41)),
+        (4, (225, 41), (57, 11)),
+        (2, (0, 1), (0, 1)),
+    ],
+)
+def test_the_tokens_of_a_task_are_not_dropped_and_those_of_several_files_are_shared(
+    files: int, told: tuple[int | None, int | None], kept: tuple[int | None, int | None]
+) -> None:
+    before = job(State.RUNNING, task_files=files)
+    seen = look(task(input_tokens=told[0], output_tokens=told[1]), READY, before=before).job
+    assert (seen.bill.input_tokens, seen.bill.output_tokens) == kept
+    assert (seen.bill.seconds, seen.bill.is_estimated) == (None, False)
+
+
 def test_silence_is_a_result() -> None:
     answer = look(task(), SILENT)
     assert answer.job.ending == ResultEnding(empty_transcript(), silent=True)

@@ -265,6 +265,22 @@ def test_billed_seconds_are_read_where_they_make_sense(rest: dict[str, Any], sec
     assert seen({"task_status": "SUCCEEDED"}, **rest).billed_seconds == seconds
 
 
+@pytest.mark.parametrize(
+    ("rest", "tokens"),
+    [
+        ({"usage": {"duration": 9, "input_tokens": 225, "output_tokens": 40}}, (225, 40)),
+        ({"usage": {"input_tokens": 225}}, (225, None)),
+        ({"usage": {"input_tokens": -1, "output_tokens": "7"}}, (None, None)),
+        ({"usage": None}, (None, None)),
+    ],
+)
+def test_the_tokens_of_a_task_are_read_where_they_make_sense(
+    rest: dict[str, Any], tokens: tuple[int | None, int | None]
+) -> None:
+    view = seen({"task_status": "SUCCEEDED"}, **rest)
+    assert (view.input_tokens, view.output_tokens) == tokens
+
+
 def test_billed_seconds_are_found_inside_the_output_too() -> None:
     assert seen({"task_status": "SUCCEEDED", "usage": {"duration": 4}}).billed_seconds == 4
     assert seen({"task_status": "SUCCEEDED", "duration": 5}).billed_seconds == 5

@@ -50,9 +50,20 @@ def test_the_other_short_models_are_told_the_audios_format() -> None:
         },
         "parameters": {"format": "mp3", "vocabulary_id": "v", "x": 1},
     }
-    told = body("qwen-audio-3.1-asr-flash", format="opus")
+    told = body("qwen-audio-3.1-asr-flash", format="opus", sample_rate=16000, keep_dialect=True)
     assert isinstance(told, dict)
-    assert told["parameters"] == {"format": "opus"}
+    assert told["parameters"] == {"format": "opus", "sample_rate": "16000", "keep_dialect": True}
+
+
+def test_context_messages_come_before_the_audio_and_are_no_parameter() -> None:
+    user: JsonValue = {"role": "user", "content": [{"type": "input_text", "text": "Kafka"}]}
+    assistant: JsonValue = {"role": "assistant", "content": [{"type": "text", "text": "Yes?"}]}
+    audio: JsonValue = {"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": URL}}]}
+    assert body("fun-asr-flash-2026-06-15", context=[user, assistant]) == {
+        "model": "fun-asr-flash-2026-06-15",
+        "input": {"messages": [user, assistant, audio]},
+        "parameters": {"format": "mp3"},
+    }
 
 
 @pytest.mark.parametrize(
@@ -84,6 +95,28 @@ def test_the_format_is_what_the_path_ends_in(url: str, expected: str | None) -> 
 )
 def test_an_answer_is_its_output_and_its_bill(document: dict[str, JsonValue], seconds: int | None) -> None:
     assert read_call(served(document), HOST) == Answered(document["output"], Bill(seconds))
+
+
+@pytest.mark.parametrize(
+    ("usage", "tokens"),
+    [
+        ({"duration": 3, "input_tokens": 75, "output_tokens": 6, "total_tokens": 81}, (75, 6)),
+        ({"duration": 3, "input_tokens": 0, "output_tokens": 6.5}, (0, 7)),
+        ({"duration": 3, "input_tokens": "75", "output_tokens": -6}, (None, None)),
+        ({"duration": 3, "input_tokens": True, "output_tokens": 1e300}, (None, None)),
+        ({"duration": 3, "input_tokens_details": {"text_tokens": 8}}, (None, None)),
+    ],
+)
+def test_the_tokens_of_a_call_are_read_where_they_make_sense(
+    usage: dict[str, JsonValue], tokens: tuple[int | None, int | None]
+) -> None:
+    outer: JsonValue = {"output": {"text": "a"}, "usage": usage}
+    inner: JsonValue = {"output": {"text": "a", "usage": usage}}
+    for document in (outer, inner):
+        answer = read_call(served(document), HOST)
+        assert isinstance(answer, Answered)
+        assert (answer.bill.input_tokens, answer.bill.output_tokens) == tokens
+        assert answer.bill.seconds == 3
 
 
 @pytest.mark.parametrize("code", ["Throttling.RateQuota", "The odd one"])
