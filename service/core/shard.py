@@ -226,7 +226,7 @@ class Shard:
         """What the open jobs want next, then what a stranger's entries have to give way to."""
         for job in restored.jobs():
             yield self.apply(job.key, Restored(), moment)
-        yield Change(self.mend(restored.overwritten))
+        yield Change(self.mend(sorted(restored.overwritten)))
         if CURSOR_KEY in restored.overwritten:
             yield Change((Move(CURSOR_KEY, encode_cursor(self.cursor)),))
 

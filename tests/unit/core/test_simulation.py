@@ -5,6 +5,8 @@ provider's ledger and the topics alone. `TEST_SIMULATION_SEEDS=1000-2000` runs o
 """
 
 import os
+import subprocess
+import sys
 import traceback
 from collections import Counter
 from collections.abc import Iterable
@@ -90,6 +92,30 @@ def test_a_seed_tells_everything() -> None:
     assert first.steps == second.steps
     assert first.seen == second.seen
     assert first.deliveries == second.deliveries
+
+
+TELL = """
+from tests.unit.core.simulation.weather import Weather
+from tests.unit.core.simulation.world import World
+world = World(6, Weather(disturbed=0.06, strange=0.25))
+world.run()
+print(world.steps, sorted(world.seen.items()), world.deliveries)
+"""
+
+
+def test_a_seed_tells_the_same_in_every_process() -> None:
+    """Python orders a set of texts anew in each."""
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", TELL],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("0", "1")
+    }
+    assert len(told) == 1
 
 
 def chosen() -> list[range]:
