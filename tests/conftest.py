@@ -13,6 +13,7 @@ pytest_plugins = [
     "tests.plugins.leftovers",
     "tests.plugins.loopback",
     "tests.plugins.measured",
+    "tests.plugins.passed",
     "tests.plugins.skips",
     "pytester",
 ]

@@ -329,6 +329,7 @@ def first_red(weather: Weather, first_seed: int) -> str | None:
 
 
 @pytest.mark.needs_minutes
+@pytest.mark.computes
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_without_a_protection_the_oracle_turns_red(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
