@@ -24,7 +24,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
     def run_inner(guard: str, source: str, *arguments: str) -> pytest.RunResult:
         pytester.makepyfile(source)
         plugin = f"tests.plugins.{guard}"
-        return pytester.runpytest_subprocess("-p", plugin, "-p", "no:cacheprovider", *arguments, timeout=50)
+        return pytester.runpytest_subprocess("-p", plugin, "-p", "no:cacheprovider", *arguments, timeout=150)
 
     return run_inner
 

@@ -25,6 +25,11 @@ def write(name: str, text: str) -> Callable[[Path], object]:
     return lambda tree: (tree / name).write_text(text)
 
 
+def link(tree: Path) -> None:
+    (tree / "a.py").unlink()
+    (tree / "a.py").symlink_to("one")
+
+
 CHANGES: dict[str, Callable[[Path], object]] = {
     "other content": write("a.py", "two"),
     "no content": write("a.py", ""),
@@ -33,7 +38,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "another name": lambda tree: (tree / "a.py").rename(tree / "c.py"),
     "content that moves to a name": lambda tree: (tree / "a.py").rename(tree / "a.pyone"),
     "a program": lambda tree: (tree / "a.py").chmod(0o755),
-    "a link in its place": lambda tree: [(tree / "a.py").unlink(), (tree / "a.py").symlink_to("one")],
+    "a link in its place": link,
     "what git ignores": write(".gitignore", "*.log\n#"),
 }
 
