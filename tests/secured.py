@@ -25,7 +25,7 @@ from tests.certificates import authority
 
 T = TypeVar("T")
 
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0
 USERS = 40
 """So many tests can have a user of their own: users are made with the cluster."""
 

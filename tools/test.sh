@@ -1,43 +1,54 @@
 #!/usr/bin/env bash
 # Runs pytest; the last lines tell what was skipped. Arguments go to pytest (--no-skips, --python-only).
-# PYTEST_ARGS picks tests. Only a run of all tests (--no-skips) is measured, and its coverage held to the floors:
-# what needs more than Python has a part in them, and measuring makes every process slower by a third.
-# A few tests that fail beside the others are run once more by themselves, and the run says so: what starts a
-# dozen processes on a small machine may miss a bound that no user would meet. One that fails alone has failed.
+# PYTEST_ARGS picks tests. A test that fails has failed: none is run again.
+# Only a run of all tests (--no-skips) is measured, and its coverage held to the floors: what needs more than Python
+# has a part in them, and measuring makes every process slower by a third.
+# A run of many tests writes which passed. With EACH_TEST_ONCE=yes (.ci/run) both are measured, and the run of all
+# leaves out what has just passed, if no file and no package has changed since.
 set -uo pipefail
 python=.venv/bin/python
-skips=$(mktemp -t scribe-skips-XXXXXX)
-trap 'cat "$skips"; rm -f "$skips"' EXIT
+told=$(mktemp -d -t scribe-told-XXXXXX)
+trap 'cat "$told"/*.txt 2>/dev/null; rm -rf "$told"' EXIT
 declare -a picked=()
 eval "picked=(${PYTEST_ARGS:-})" # so that -k "one or two" keeps its quotes
-most_again=12
 # Set in many containers, so that images stay small; here it would let each of some hundred processes compile all
 # its packages anew, which takes three times as long as to start.
 unset PYTHONDONTWRITEBYTECODE
 
-is_measured=
-[[ ${#picked[@]} -eq 0 && " $* " == *" --no-skips "* ]] && is_measured=yes
+is_all= is_measured= failed=0
+[[ ${#picked[@]} -eq 0 && " $* " == *" --no-skips "* ]] && is_all=yes is_measured=yes
+[[ ${#picked[@]} -eq 0 && ${EACH_TEST_ONCE:-} ]] && is_measured=yes
 
-run() { "$python" ${is_measured:+-m coverage run} -m pytest "$@"; }
+run() { # NAME ARGUMENTS...: of pytest
+  "$python" ${is_measured:+-m coverage run} -m pytest "--skips-to=$told/$1.txt" "${@:2}" || failed=1
+}
 
-rm -rf .coverage .coverage.* .pytest_cache/v/cache/lastfailed
+state() { # what the tests run on, in one word
+  "$python" -m tools.tree_state 2>/dev/null || echo unknown
+}
+
 if [ ${#picked[@]} -gt 0 ]; then
-  run "--skips-to=$skips" "$@" "${picked[@]}"
-  code=$?
+  run picked "$@" "${picked[@]}"
+  exit "$failed"
+fi
+
+before=$(state)
+passed=.pytest_cache/passed-$before${is_measured:+-measured}
+if [[ $is_all && ${EACH_TEST_ONCE:-} && $before != unknown && -f $passed ]]; then
+  set -- "--leave-out=$passed" "$@"
 else
-  # More than the cores of a small machine: most tests wait.
-  run "--skips-to=$skips" --numprocesses=4 --dist=worksteal "$@"
-  code=$?
-  failed=$("$python" -m tools.last_failed)
-  if [ "$code" -eq 1 ] && [ "$failed" -gt 0 ] && [ "$failed" -le "$most_again" ]; then
-    echo "$failed tests failed beside the others; once more, by themselves:"
-    run "--skips-to=/dev/null" --last-failed --last-failed-no-failures=none "$@"
-    code=$?
-  fi
+  rm -rf .coverage .coverage.* .pytest_cache/passed-*
 fi
-[ -z "$is_measured" ] || "$python" -m coverage combine --quiet
-if [ "$code" -eq 0 ] && [ "$is_measured" ]; then
-  "$python" -m tools.coverage_floor
-  code=$?
+
+# More than the cores of a small machine: most tests wait. Those that only compute would keep them from their cores.
+run waiting --numprocesses=6 --dist=worksteal -m "not computes" "--passed-to=$told/passed" "$@"
+[ -z "$is_all" ] || run computing --numprocesses=2 -m computes "$@"
+if [[ -f $told/passed && $before != unknown && $(state) == "$before" ]]; then
+  mkdir -p .pytest_cache && mv "$told/passed" "$passed"
 fi
-exit "$code"
+
+[ -z "$is_all" ] || "$python" -m coverage combine --quiet
+if [[ $is_all && $failed -eq 0 ]]; then
+  "$python" -m tools.coverage_floor || failed=1
+fi
+exit "$failed"

@@ -14,7 +14,6 @@ MEDIA = "https://media.example.org"
 SPOKEN = f"{MEDIA}/a.wav?run=0&text=Um,+hello+there.+Good+bye.&speakers=2"
 WAITING = f"{MEDIA}/b.wav?pending=9999"
 NOT_PENDING = "Failed to cancel the task, please confirm if the task is in PENDING status."
-pytestmark = pytest.mark.timeout(60)
 
 
 @pytest.mark.parametrize(

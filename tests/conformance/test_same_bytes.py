@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
 
-import pytest
 from pydantic import SecretStr
 
 from sandbox.simulator import SimulatorConfig, serve
@@ -76,7 +75,6 @@ ACCEPTED = (
 )
 
 
-@pytest.mark.timeout(60)
 async def test_scribe_sends_what_the_vendors_sdk_sends() -> None:
     async with serve(_config()) as simulator, capturing(simulator) as door:
         calls = json.dumps([[case.call, case.given] for case in CASES])
@@ -89,7 +87,6 @@ async def test_scribe_sends_what_the_vendors_sdk_sends() -> None:
     }
 
 
-@pytest.mark.timeout(60)
 async def test_scribe_sends_what_the_vendors_sample_for_short_audio_sends(tmp_path: Path) -> None:
     async with serve(_config()) as simulator, capturing(simulator) as door:
         audio = ("--url", STREAMED.given["url"], "--model", STREAMED.given["model"])

@@ -6,8 +6,6 @@ import base64
 from pathlib import Path
 from typing import Any, cast
 
-import pytest
-
 import sandbox
 from sandbox.simulator import Fault, SimulatorConfig, serve
 from tests.conformance.running import KEY, run_program, run_sample
@@ -25,7 +23,6 @@ def _config(**changes: Any) -> SimulatorConfig:
     return SimulatorConfig(speed=10, api_keys={KEY: "a"}, submit_rpm=None, **changes)
 
 
-@pytest.mark.timeout(60)
 async def test_the_vendors_sdk_reads_answers_streams_silence_and_errors_of_qwen() -> None:
     inline = "data:audio/wav;base64," + base64.b64encode(SPEECH.read_bytes()[:20_000]).decode()
     async with serve(_config()) as simulator:
@@ -62,7 +59,6 @@ def _check_ways(whole: list[Any], repeating: list[Any], adding: list[Any]) -> No
     assert whole[0]["text"] == repeating[-1]["text"] == "".join(answer["text"] for answer in adding) == TEXT
 
 
-@pytest.mark.timeout(60)
 async def test_the_vendors_sdk_hands_the_short_models_output_through() -> None:
     async with serve(_config()) as simulator:
         code, [told], errors = await run_sample("short_audio_sample.py", simulator, "fun-asr-flash", A)
@@ -71,7 +67,6 @@ async def test_the_vendors_sdk_hands_the_short_models_output_through() -> None:
         assert told["usage"]["duration"] == 4
 
 
-@pytest.mark.timeout(60)
 async def test_the_sample_programs_in_the_vendors_package_run_as_they_are(tmp_path: Path) -> None:
     async with serve(_config()) as simulator:
         conversation = f"{EXAMPLES}.legacy_1x.multimodal_conversation.asr"
@@ -92,7 +87,6 @@ async def test_the_sample_programs_in_the_vendors_package_run_as_they_are(tmp_pa
         assert all(entry.answered for entry in simulator.ledger().submits)
 
 
-@pytest.mark.timeout(60)
 async def test_the_openai_package_reads_text_end_and_usage() -> None:
     calls = {
         "plain:qwen3-asr-flash": 100,
@@ -115,7 +109,6 @@ async def test_the_openai_package_reads_text_end_and_usage() -> None:
         assert simulator.ledger().submitted_urls() == {A: 4}
 
 
-@pytest.mark.timeout(60)
 async def test_the_openai_package_raises_what_went_wrong_by_its_class() -> None:
     rules: list[dict[str, Any]] = [
         {"kind": "stream_error", "chunks": 2},

@@ -21,7 +21,7 @@ from service.kafka.producer import Producer
 from service.kafka.topics import Topics
 from tests.brokers import TopicNames, create_topics
 
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0
 LOOK_SECONDS = 0.02
 FETCH_WAIT_MS = 20
 OUTCOME_PARTITIONS = 3

@@ -17,7 +17,6 @@ from aiokafka.structs import OffsetAndMetadata
 
 from tests.brokers import TopicNames, admin, create_topics
 
-pytestmark = pytest.mark.timeout(60)
 needs_java = pytest.mark.needs_java
 
 MIB = 1024 * 1024
@@ -32,7 +31,7 @@ async def read_to_end(bootstrap: str, partition: TopicPartition, **options: Any)
         end = (await consumer.end_offsets([partition]))[partition]
         consumer.seek(partition, 0)
         records: list[ConsumerRecord] = []
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while await consumer.position(partition) < end:
                 for fetched in (await consumer.getmany(partition, timeout_ms=1_000)).values():
                     records += fetched
@@ -194,7 +193,7 @@ async def test_an_empty_partition_has_equal_ends_and_an_empty_poll(
         assert await consumer.beginning_offsets([partition]) == {partition: 0}
         assert await consumer.end_offsets([partition]) == {partition: 0}
         consumer.seek(partition, 0)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert await consumer.getmany(partition, timeout_ms=50) == {}
 
 
@@ -382,7 +381,7 @@ async def test_embedded_refuses_idempotent_and_transactional_producers_at_their_
 ) -> None:
     producer = AIOKafkaProducer(bootstrap_servers=embedded_bootstrap, **options)
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             with pytest.raises(UnknownError):
                 await producer.start()
     finally:

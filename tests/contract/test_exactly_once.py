@@ -43,7 +43,6 @@ from tests.contract.cluster import (
 from tests.contract.test_writer import a_failure, a_result, accepted, batch, finished
 from tests.fakes.writer import Fault, MemoryBroker, MemoryTransactions
 
-pytestmark = pytest.mark.timeout(90)
 needs_java = pytest.mark.needs_java
 CURSOR = Cursor(8, 1_760_000_000_000, 77)
 WHOLE = batch(finished(a_result("r", 0)), finished(a_failure("r", 1)), accepted("new"), cursor=CURSOR)

@@ -17,7 +17,6 @@ from tests.brokers import TopicNames, admin, create_topics
 from tests.contract.cluster import FETCH_WAIT_MS, eventually, publish, publish_unreadable
 from tests.fakes.owner import FakeOwner
 
-pytestmark = pytest.mark.timeout(60)
 needs_java = pytest.mark.needs_java
 SHORT_SECONDS = 0.12
 """Longer than two polls."""

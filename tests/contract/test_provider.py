@@ -74,7 +74,7 @@ class Stage(Protocol):
 
 async def until_over(provider: Provider, task_id: str) -> TaskView:
     """Look at the task until it is over."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             view = await provider.query(task_id)
             assert isinstance(view, TaskView)

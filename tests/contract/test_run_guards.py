@@ -24,7 +24,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
     def run_inner(guard: str, source: str, *arguments: str) -> pytest.RunResult:
         pytester.makepyfile(source)
         plugin = f"tests.plugins.{guard}"
-        return pytester.runpytest_subprocess("-p", plugin, "-p", "no:cacheprovider", *arguments, timeout=50)
+        return pytester.runpytest_subprocess("-p", plugin, "-p", "no:cacheprovider", *arguments, timeout=150)
 
     return run_inner
 
@@ -225,3 +225,63 @@ def test_keys_proxies_and_settings_of_the_outer_environment_are_gone(
         """,
     )
     result.assert_outcomes(passed=2)
+
+
+HALF_PASSED = """
+    import pytest
+
+    def ran(name):
+        with open("ran.txt", "a") as file: file.write(name + chr(10))
+
+    @pytest.fixture
+    def torn(): yield; TORN
+
+    @pytest.mark.parametrize("n", [1, 2])
+    def test_good(n): ran(f"good {n}")
+
+    def test_good_also_with_more(torn): ran("torn")
+
+    def test_skipped(): pytest.skip("no Java")
+
+    @pytest.mark.xfail(reason="a bug", strict=True)
+    def test_expected_to_fail(): raise AssertionError
+"""
+
+
+@pytest.mark.parametrize("workers", [(), ("-p", "xdist", "-n", "2")], ids=["alone", "xdist"])
+def test_what_passed_is_left_out_of_the_next_run_and_nothing_else(
+    run: Run, pytester: pytest.Pytester, workers: tuple[str, ...]
+) -> None:
+    source = HALF_PASSED.replace("TORN", "")
+    run("passed", source, "--passed-to=passed.txt", *workers).assert_outcomes(passed=3, skipped=1, xfailed=1)
+    named = (pytester.path / "passed.txt").read_text().splitlines()
+    assert [name.partition("::")[2] for name in named] == [
+        "test_good[1]",
+        "test_good[2]",
+        "test_good_also_with_more",
+    ]
+    (pytester.path / "passed.txt").write_text(f"{named[0]}\n")
+    (pytester.path / "ran.txt").unlink()
+    again = run("passed", source, "--leave-out=passed.txt", *workers)
+    again.assert_outcomes(passed=2, skipped=1, xfailed=1, deselected=0 if workers else 1)
+    assert sorted((pytester.path / "ran.txt").read_text().splitlines()) == ["good 2", "torn"]
+    assert "Left out 1 tests that have just passed." in again.outlines
+
+
+@pytest.mark.parametrize("broken", ["raise RuntimeError", "assert False"])
+def test_a_run_that_failed_leaves_no_word_of_what_passed(
+    run: Run, pytester: pytest.Pytester, broken: str
+) -> None:
+    result = run("passed", HALF_PASSED.replace("TORN", broken), "--passed-to=passed.txt")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert not (pytester.path / "passed.txt").exists()
+
+
+def test_a_run_that_left_something_behind_leaves_no_word_of_what_passed(
+    run: Run, pytester: pytest.Pytester
+) -> None:
+    source = "import tempfile\ndef test_folder(): tempfile.mkdtemp(prefix='scribe-left-')\n"
+    result = run("passed", source, "-p", "tests.plugins.leftovers", "--passed-to=passed.txt")
+    result.assert_outcomes(passed=1)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert not (pytester.path / "passed.txt").exists()

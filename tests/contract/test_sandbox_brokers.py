@@ -20,7 +20,6 @@ from sandbox.broker import embedded_broker
 from sandbox.child import ServerStartError, free_ports
 from tests.brokers import admin
 
-pytestmark = pytest.mark.timeout(90)
 ROOT = Path(__file__).parents[2]
 KINDS = ["broker", pytest.param("kafka", marks=pytest.mark.needs_java)]
 
@@ -96,7 +95,7 @@ def test_a_broker_dies_with_a_parent_that_is_killed(kind: str, tmp_path: Path) -
     with started(kind, environment(tmp_path)) as (program, port):
         program.kill()
         program.wait(10)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while is_listening(port):
             assert time.monotonic() < deadline, "the broker outlived its parent"
 

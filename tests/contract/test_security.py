@@ -29,8 +29,8 @@ from tests.contract.cluster import FETCH_WAIT_MS, eventually, new_tasks, records
 from tests.fakes.owner import FakeOwner
 from tests.secured import Grant, Secured
 
-pytestmark = [pytest.mark.needs_java, pytest.mark.timeout(60)]
-FAR_SECONDS = 15.0
+pytestmark = pytest.mark.needs_java
+FAR_SECONDS = 30.0
 SMALL = Creation(partitions=1, replication=1)
 WAYS: list[tuple[SecurityProtocol, str]] = [
     ("SSL", ""),

@@ -20,7 +20,6 @@ from tests.brokers import TopicNames
 from tests.contract.cluster import FETCH_WAIT_MS, make_topics, producer_for, publish_unreadable
 from tests.unit.core.samples import job, spec
 
-pytestmark = pytest.mark.timeout(60)
 WANTED = frozenset({"t1", "t2", "t3"})
 
 

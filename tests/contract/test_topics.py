@@ -17,9 +17,8 @@ from service.kafka.topics import JOURNAL_CONFIG, Creation, Topics, configs, prep
 from tests.brokers import TopicNames, admin, create_topics
 from tests.contract.cluster import BreakableEmbedded, breakable_embedded, connections_to, new_tasks
 
-pytestmark = pytest.mark.timeout(60)
 needs_java = pytest.mark.needs_java
-FAR_SECONDS = 8.0
+FAR_SECONDS = 30.0
 SMALL = Creation(partitions=3, replication=1)
 ROOT = Path(__file__).parents[2]
 

@@ -95,7 +95,7 @@ async def test_a_deleted_list_is_not_found_by_any_action(lists: Vocabularies) ->
 
 async def test_trouble_on_the_wire_is_a_value() -> None:
     async with serve(SimulatorConfig()) as simulator:
-        account = DashScopeConfig(simulator.base_url, SecretStr("sk-simulator"), call_timeout_seconds=1.0)
+        account = DashScopeConfig(simulator.base_url, SecretStr("sk-simulator"), call_timeout_seconds=3.0)
         async with DashScope(account) as provider:
             for kind, code in (
                 ("status", "InternalError"),

@@ -40,7 +40,6 @@ from tests.brokers import TopicNames
 from tests.contract.cluster import FETCH_WAIT_MS, OUTCOME_PARTITIONS, make_topics, producer_for, records_of
 from tests.fakes.writer import Fault, MemoryBroker, MemoryTransactions, Stage
 
-pytestmark = pytest.mark.timeout(60)
 needs_java = pytest.mark.needs_java
 
 NOW_MS = 1_760_000_000_000
@@ -649,6 +648,8 @@ async def test_a_stage_begins_only_when_the_one_before_is_acknowledged(stage: St
     broker = MemoryBroker()
     broker.break_at(stage, Fault.HANG)
     appending = asyncio.create_task(broker.writer().append(WHOLE))
+    while len(broker.sent) <= STAGES.index(stage):
+        await asyncio.sleep(0)
     done, _ = await asyncio.wait({appending}, timeout=0.05)
     assert not done
     assert [sent for sent, _ in broker.sent] == STAGES[: STAGES.index(stage) + 1]

@@ -18,9 +18,9 @@ from sandbox.child import free_ports
 from sandbox.simulator import Simulator
 from tests.plugins.environment import NO_TRUST
 
-READY_SECONDS = 40.0
-OUTCOME_SECONDS = 30.0
-EXIT_SECONDS = 30.0
+READY_SECONDS = 120.0
+OUTCOME_SECONDS = 120.0
+EXIT_SECONDS = 90.0
 LOOK_SECONDS = 0.05
 FETCH_WAIT_MS = 60
 """The embedded broker answers a fetch that finds nothing after so long, not when a record comes. Each costs
@@ -59,7 +59,7 @@ class Scribe:
         """One of the pages of the health server."""
         # A context of certificates takes longer to load than the answer to come.
         async with httpx.AsyncClient(trust_env=False, verify=False) as client:
-            return await client.get(f"http://127.0.0.1:{self.port}/{page}", timeout=5)
+            return await client.get(f"http://127.0.0.1:{self.port}/{page}", timeout=30)
 
     async def is_ready(self) -> bool:
         """Whether /readyz says so."""
@@ -193,7 +193,7 @@ class Stack:
                         found += records
             return found
 
-    async def until(self, condition: Any, seconds: float = 20.0) -> None:
+    async def until(self, condition: Any, seconds: float = 60.0) -> None:
         """Wait until `condition()` holds; fails when it does not."""
         async with asyncio.timeout(seconds):
             while not condition():

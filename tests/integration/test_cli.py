@@ -40,7 +40,7 @@ from tests.brokers import TopicNames, create_topics
 
 pytest_plugins = ["tests.brokers"]
 
-COMMAND_SECONDS = 30
+COMMAND_SECONDS = 90
 URL = "https://example.org/a%20b.wav?Signature=urlcanary"
 ROLES = ("requests", "results", "failures", "journal")
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import sys
+import wave
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ SPEECH = ROOT / "sandbox" / "speech"
 TEXTS = dict(line.split("\t") for line in (SPEECH / "texts.tsv").read_text().splitlines())
 KEY = "sk-demo-canary-0123456789"
 LIVE = {"DASHSCOPE_API_KEY": KEY, "URLS": "https://a.example/1.wav", "CONFIRM": "1"}
-DEMO_SECONDS = 40.0
+DEMO_SECONDS = 120.0
 LOOK_SECONDS = 0.02
 
 
@@ -249,6 +250,17 @@ class TestProvider:
         assert "canary" not in ended.out + ended.err + ended.log
 
 
+def long_recording(folder: Path) -> str:
+    """AUDIO that keeps the recogniser busy for minutes, so that no demo ends before the test ends it."""
+    with (
+        wave.open(str(SPEECH / "austen-0890.wav")) as said,
+        wave.open(str(folder / "long.wav"), "wb") as long,
+    ):
+        long.setparams(said.getparams())
+        long.writeframes(said.readframes(said.getnframes()) * 40)
+    return "long.wav"
+
+
 class TestEnding:
     async def test_ctrl_c_while_the_servers_start_leaves_nothing(self, demo: Start) -> None:
         running = await demo()
@@ -264,7 +276,7 @@ class TestEnding:
     async def test_a_signal_amid_the_work_leaves_nothing_even_when_repeated(
         self, demo: Start, number: signal.Signals, code: int, moment: str
     ) -> None:
-        running = await demo()
+        running = await demo(AUDIO=long_recording(demo.folder))
         await running.until(lambda: moment in running.log and len(running.children()) == 3)
         running.process.send_signal(number)
         running.process.send_signal(number)
@@ -306,7 +318,7 @@ class TestEnding:
         assert (process.returncode, b"there is no file" in err) == (2, True)
 
     async def test_a_demo_that_is_killed_takes_its_servers_with_it(self, demo: Start) -> None:
-        running = await demo()
+        running = await demo(AUDIO=long_recording(demo.folder))
         await running.until(lambda: len(running.children()) == 3)
         children = running.children()
         running.process.kill()
@@ -317,7 +329,7 @@ class TestEnding:
         shutil.rmtree(demo.folder / "tmp")  # nobody is left to do it
 
     async def test_a_server_that_dies_is_named_with_the_log(self, demo: Start) -> None:
-        running = await demo()
+        running = await demo(AUDIO=long_recording(demo.folder))
         await running.until(lambda: '"base_url"' in running.log and len(running.children()) == 3)
         [victim] = [pid for pid, line in running.children().items() if "tansu" in line]
         os.kill(victim, signal.SIGKILL)

@@ -17,7 +17,6 @@ from tools.live.questions import HOTWORD_LISTS, RESULT_FILE
 KEY = "sk-live-0123456789"
 LOST = replace(SAMPLES, missing=f"{SAMPLES.missing}?fail=FILE_404_NOT_FOUND")
 FAST = Pace(look_seconds=0.01)
-pytestmark = pytest.mark.timeout(60)
 
 LIST_KEY, BAD_MODEL, NESTING, ALL_FAILED, NO_VOCABULARY, TWO_FILES = "1.9", "1.8", "1.10", "1.2", "2.7", "1.1"
 

@@ -18,10 +18,9 @@ from tests.integration.test_restart import SLOW, until_running
 from tests.permissions import listed, needed
 from tests.secured import Grant, Secured
 
-pytestmark = pytest.mark.timeout(120)
 needs_java = pytest.mark.needs_java
 WRONG_SURROUNDINGS = 78
-SOON_SECONDS = 20.0
+SOON_SECONDS = 60.0
 
 
 @pytest.fixture(params=DELIVERIES)

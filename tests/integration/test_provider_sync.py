@@ -12,7 +12,7 @@ from service.core.verdicts import on_submit
 from service.errors import FailureCode
 from service.provider.answers import TIMEOUT_CODES
 from service.provider.dashscope import DashScope, DashScopeConfig
-from tests.integration.test_provider_simulator import KEY, VENDOR_ROWS, Stage, status_of
+from tests.integration.test_provider_simulator import HASTE_SECONDS, KEY, VENDOR_ROWS, Stage, status_of
 
 NATIVE, STREAMED = "qwen3-asr-flash", "qwen3.5-omni-flash"
 both_wires = pytest.mark.parametrize("model", [NATIVE, STREAMED])
@@ -22,7 +22,7 @@ both_wires = pytest.mark.parametrize("model", [NATIVE, STREAMED])
 async def stage() -> AsyncIterator[Stage]:
     config = SimulatorConfig(api_keys={KEY: "account"}, submit_rpm=None)
     async with serve(config) as simulator:
-        account = DashScopeConfig(simulator.base_url, SecretStr(KEY), answer_timeout_seconds=1.5)
+        account = DashScopeConfig(simulator.base_url, SecretStr(KEY), answer_timeout_seconds=HASTE_SECONDS)
         async with DashScope(account) as provider:
             yield provider, simulator
 
@@ -67,7 +67,7 @@ async def test_a_200_that_carries_a_business_code_is_refused(stage: Stage, model
         ("garbage", {"status": 200}),
         ("drop_before", {}),
         ("drop_after", {}),
-        ("slow", {"seconds": 4}),
+        ("slow", {"seconds": 30}),
     ],
 )
 async def test_what_may_have_been_billed_is_lost(

@@ -37,7 +37,6 @@ def _is_heard(text: str) -> bool:
     return len(said & set(re.findall(r"[a-z]+", text.lower()))) >= 0.7 * len(said)
 
 
-@pytest.mark.timeout(90)
 @pytest.mark.parametrize("broker_name", ["embedded"])
 async def test_each_family_hears_a_recording(stack: Stack) -> None:
     async with serve_app(Starlette(routes=[Route(f"/{NAME}", _recording)])) as origin:

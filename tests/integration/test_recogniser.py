@@ -94,7 +94,6 @@ async def _transcribe(
     return results
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.needs_minutes
 async def test_real_recordings_come_out_nearly_word_for_word_on_the_channel_they_are_on() -> None:
     first, second = _samples(NAMES[0]), _samples(NAMES[1])
@@ -145,7 +144,6 @@ def _check_times(file: dict[str, Any]) -> None:
         assert 0 <= sentence["begin_time"] == edges[0] <= edges[-1] == sentence["end_time"] <= duration_ms
 
 
-@pytest.mark.timeout(60)
 async def test_bad_audio_gets_the_vendors_codes_and_every_download_is_in_the_ledger() -> None:
     noise = numpy.random.default_rng(1).integers(-20, 20, (1, 16_000))
     files = {
@@ -201,7 +199,6 @@ def test_the_way_through_a_file_is_told_in_steps_and_of_a_short_one_not_at_all()
     assert [heard for heard, _ in told] == [15, 30, 45, 60]
 
 
-@pytest.mark.timeout(60)
 async def test_stopping_in_the_middle_of_recognition_leaves_nothing_behind() -> None:
     before = asyncio.all_tasks()
     files = {"a.wav": (SPEECH / NAMES[0]).read_bytes()}

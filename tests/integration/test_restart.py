@@ -86,6 +86,6 @@ async def test_a_second_member_takes_its_part_and_everything_is_done_once(stack:
 async def until_running(stack: Stack, count: int) -> None:
     """Wait until the service's own picture, which it renews every second, shows so many running jobs."""
     scribe = stack.scribes[-1]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await scribe.get("status")).json()["jobs"].get("running", 0) < count:
             await asyncio.sleep(0.1)

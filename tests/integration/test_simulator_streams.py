@@ -26,7 +26,7 @@ SLOW = "https://media.example.org/slow.wav?run=10&words=40"
 
 
 async def _until_calls(client: VendorClient, number: int) -> None:
-    for _ in range(1000):
+    for _ in range(10_000):
         if len(client.simulator.ledger().calls) == number:
             return
         await asyncio.sleep(0.005)
@@ -100,7 +100,7 @@ async def test_a_call_that_its_client_left_is_billed_unless_it_would_have_failed
             await _until_calls(client, number)
             calling.cancel()
         ledger = client.simulator.ledger()
-        for _ in range(1000):
+        for _ in range(10_000):
             if len(ledger.submits) == 2:
                 break
             await asyncio.sleep(0.005)
@@ -114,7 +114,7 @@ async def test_a_call_in_progress_ends_with_the_simulator() -> None:
         calling = asyncio.create_task(native(client, qwen_body(SLOW)))
         await _until_calls(client, 1)
     with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError, RuntimeError)):
-        await asyncio.wait_for(calling, 5)
+        await asyncio.wait_for(calling, 60)
 
 
 async def test_an_answer_that_was_lost_is_billed_and_one_that_never_began_is_not() -> None:

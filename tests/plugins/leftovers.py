@@ -20,7 +20,7 @@ import pytest
 
 _PR_SET_CHILD_SUBREAPER = 36
 _TCP_LISTEN = "0A"
-_ENDING_SECONDS = 2.0
+_ENDING_SECONDS = 20.0
 _PREFIX = "scribe-tests-"
 _REPORT = "left_behind"
 _OF_PYTHON = "multiprocessing.resource_tracker"  # ends with the process that it serves

@@ -19,7 +19,7 @@ from service.health import HealthServer, Heartbeat
 from service.metrics import Metrics
 from service.status import ShardStatus, Status
 
-TIMEOUT_SECONDS = 5
+TIMEOUT_SECONDS = 30
 
 
 @dataclass

@@ -23,7 +23,9 @@ LISTS = ("runtime", "demo", "dev")
 
 
 def output_of(*command: str, env: dict[str, str] | None = None) -> str:
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=150, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -146,7 +148,7 @@ def test_the_service_needs_the_runtime_list_and_nothing_else() -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=150,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -248,7 +250,7 @@ def test_a_machine_without_a_fitting_python_gets_a_sentence() -> None:
         env={**os.environ, "PYTHON": "/nowhere/python3"},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=150,
         check=False,
     )
     assert done.returncode == 1
@@ -266,7 +268,7 @@ def test_a_set_up_that_failed_is_done_again(tmp_path: Path) -> None:
     (tmp_path / ".venv/.python").touch()
     for _time in range(2):
         done = subprocess.run(
-            ["make", ".venv/.dev"], cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False
+            ["make", ".venv/.dev"], cwd=tmp_path, capture_output=True, text=True, timeout=150, check=False
         )
         assert done.returncode != 0
         assert "MB to fetch" in done.stderr

@@ -79,7 +79,7 @@ def run_all(seeds: Iterable[int], steps: int) -> Counter[str]:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("first_seed", "steps"),
-    [(0, STEPS), pytest.param(5_000, MANY_STEPS, marks=pytest.mark.needs_minutes)],
+    [(0, STEPS), pytest.param(5_000, MANY_STEPS, marks=[pytest.mark.needs_minutes, pytest.mark.computes])],
 )
 def test_no_crash_no_stale_owner_and_no_fault_breaks_a_rule(first_seed: int, steps: int) -> None:
     seen = run_all(range(first_seed, first_seed + 1_000), steps)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-WAIT_SECONDS = 5.0
+WAIT_SECONDS = 30.0
 
 
 @dataclass(frozen=True)

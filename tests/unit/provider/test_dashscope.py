@@ -141,7 +141,7 @@ async def test_a_redirect_is_not_followed() -> None:
 
 
 async def test_a_submit_without_an_answer_is_lost_in_time_and_its_connection_reset() -> None:
-    async with dashscope(silence, submit_timeout_seconds=0.3) as (provider, server):
+    async with dashscope(silence, submit_timeout_seconds=1.5) as (provider, server):
         found = await provider.submit("fun-asr", FILES, {})
         assert isinstance(found, Lost)
         assert found.trouble.code == "timeout"
@@ -157,7 +157,7 @@ async def test_the_deadline_of_a_submit_is_total_so_a_dripping_answer_does_not_m
             await writer.drain()
             await asyncio.sleep(0.02)
 
-    async with dashscope(drip, submit_timeout_seconds=0.3) as (provider, _):
+    async with dashscope(drip, submit_timeout_seconds=1.5) as (provider, _):
         found = await provider.submit("fun-asr", FILES, {})
     assert isinstance(found, Lost)
     assert found.trouble.code == "timeout"
@@ -243,9 +243,11 @@ async def test_a_name_without_an_address_was_sent_nothing(monkeypatch: pytest.Mo
 async def test_a_tls_handshake_that_hangs_or_fails_was_sent_nothing(tmp_path: Path) -> None:
     server_tls, client_tls = server_and_client_contexts(tmp_path, "localhost")
     async with raw_server(silence) as mute, raw_server(ACCEPTED, tls=server_tls) as strange:
-        for server, tls in ((mute, client_tls), (strange, None)):
+        for server, tls, seconds in ((mute, client_tls, 1.5), (strange, None, 60.0)):
             base_url = f"https://localhost:{server.port}/api/v1"
-            async with DashScope(config(base_url, submit_timeout_seconds=1.5), ssl_context=tls) as provider:
+            async with DashScope(
+                config(base_url, submit_timeout_seconds=seconds), ssl_context=tls
+            ) as provider:
                 found = await provider.submit("fun-asr", FILES, {})
                 assert isinstance(found, NotSent)
                 assert found.trouble.code == "connect_failed"
@@ -262,7 +264,7 @@ async def test_a_submit_works_over_tls(tmp_path: Path) -> None:
 
 
 async def test_a_submit_that_no_connection_is_free_for_was_sent_nothing() -> None:
-    async with dashscope(silence, submit_timeout_seconds=0.9, max_connections=1) as (provider, server):
+    async with dashscope(silence, submit_timeout_seconds=2.0, max_connections=1) as (provider, server):
         first = asyncio.create_task(provider.submit("fun-asr", FILES, {}))
         await server.arrival()
         assert isinstance(await provider.submit("fun-asr", ["https://a.example/y.wav"], {}), NotSent)
@@ -282,7 +284,7 @@ async def test_a_machine_that_slept_while_connecting_does_not_send_any_more() ->
 
 
 async def test_a_query_without_an_answer_is_a_timeout() -> None:
-    async with dashscope(silence, call_timeout_seconds=0.2) as (provider, _):
+    async with dashscope(silence, call_timeout_seconds=1.0) as (provider, _):
         looked = await provider.query(TASK)
         assert isinstance(looked, Trouble)
         assert looked.code == "timeout"

@@ -564,13 +564,13 @@ async def test_a_result_that_drips_is_bounded_by_the_total_time() -> None:
             await writer.drain()
             await asyncio.sleep(0.02)
 
-    async with raw_server(drip) as server, fetcher(timeout_seconds=0.3) as results:
+    async with raw_server(drip) as server, fetcher(timeout_seconds=1.5) as results:
         assert trouble(await results.fetch(server.origin + "/x")).code == "timeout"
         assert await server.ending() == "reset"
 
 
 async def test_a_host_that_does_not_answer_is_a_timeout() -> None:
-    async with raw_server(silence) as server, fetcher(timeout_seconds=0.2) as results:
+    async with raw_server(silence) as server, fetcher(timeout_seconds=1.0) as results:
         assert trouble(await results.fetch(server.origin + "/x")).code == "timeout"
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+from collections.abc import Awaitable
 from pathlib import Path
 
 import httpx
@@ -10,15 +11,20 @@ import pytest
 
 from service.provider.transport import AiohttpTransport, submit_transport
 from tests.unit.provider.certificates import server_and_client_contexts
-from tests.unit.provider.raw_server import answer, raw_server, silence
+from tests.unit.provider.raw_server import WAIT_SECONDS, answer, raw_server, silence
 
 TLS = ssl.create_default_context()
 
 
-async def give_up(transport: httpx.AsyncBaseTransport, request: httpx.Request, seconds: float) -> None:
-    """Wait so long for an answer that does not come."""
-    async with asyncio.timeout(seconds):
-        await transport.handle_async_request(request)
+async def give_up(
+    transport: httpx.AsyncBaseTransport, request: httpx.Request, arrived: Awaitable[object]
+) -> None:
+    """Wait for an answer that does not come until the request has arrived."""
+    sending = asyncio.create_task(transport.handle_async_request(request))
+    await asyncio.wait_for(arrived, WAIT_SECONDS)
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
 
 
 async def test_the_kernel_gives_up_on_a_submit_after_its_lifetime() -> None:
@@ -32,8 +38,7 @@ async def test_the_kernel_gives_up_on_a_submit_after_its_lifetime() -> None:
 
 async def test_a_submit_that_is_given_up_resets_its_connection() -> None:
     async with raw_server(silence) as server, submit_transport(1, 20.0, TLS) as transport:
-        with pytest.raises(TimeoutError):
-            await give_up(transport, httpx.Request("POST", server.origin, content=b"x"), 0.2)
+        await give_up(transport, httpx.Request("POST", server.origin, content=b"x"), server.arrival())
         assert await server.ending() == "reset"
 
 
@@ -44,8 +49,7 @@ async def test_a_submit_that_is_given_up_resets_its_connection_over_tls(tmp_path
         submit_transport(1, 20.0, client_tls) as transport,
     ):
         request = httpx.Request("POST", f"https://localhost:{server.port}/", content=b"x")
-        with pytest.raises(TimeoutError):
-            await give_up(transport, request, 1.0)
+        await give_up(transport, request, server.arrival())
         assert await server.ending() == "reset"
         assert len(server.requests) == 1
 
@@ -53,9 +57,11 @@ async def test_a_submit_that_is_given_up_resets_its_connection_over_tls(tmp_path
 async def test_what_was_not_yet_taken_by_the_kernel_is_dropped_too() -> None:
     """A peer that stops reading must not get the rest of the body after the submit was given up."""
     arrived = bytearray()
-    began, ended = asyncio.Event(), asyncio.Event()
+    reached, began, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def read_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        arrived.extend(await reader.read(1))
+        reached.set()
         await began.wait()
         try:
             while chunk := await reader.read(65536):
@@ -71,10 +77,9 @@ async def test_what_was_not_yet_taken_by_the_kernel_is_dropped_too() -> None:
     body = b"x" * 30_000_000
     async with listener, submit_transport(1, 20.0, TLS) as transport:
         request = httpx.Request("POST", f"http://127.0.0.1:{port}", content=body)
-        with pytest.raises(TimeoutError):
-            await give_up(transport, request, 0.5)
+        await give_up(transport, request, reached.wait())
         began.set()
-        await asyncio.wait_for(ended.wait(), 5)
+        await asyncio.wait_for(ended.wait(), WAIT_SECONDS)
     assert arrived.endswith(b"<reset>")
     assert len(arrived) < len(body)
 
