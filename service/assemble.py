@@ -246,15 +246,14 @@ def _gate(
 
 def _steps(process: Process, gate: Gate, account: Account, journal: Journal, surveyor: Surveyor) -> Steps:
     provider = account.provider
-    clock, spawn, limits = process.clock, process.spawn, process.settings.limits
-    observing, rules = process.observing, rules_of(process.settings)
+    clock, spawn, observing, settings = process.clock, process.spawn, process.observing, process.settings
+    limits, fetch, rules = settings.limits, settings.fetch, rules_of(settings)
     dropped = observing.cancel_dropped
     finder = ListFinder(account.vocabularies, clock, gate.hold, provider.clock_offset_ms)
     vocabulary = VocabularyStage(finder, clock, gate.hold, observing)
     files = FileLimits(observing.fewer_files)
     desk = Desk(provider, journal.tail, spawn, vocabulary, limits.calls_in_flight, files)
     lookout = Lookout(provider, gate.budgets, gate.hold, spawn, limits.calls_in_flight, dropped)
-    fetch = process.settings.fetch
     memory = FetchMemory(MemoryLimits(fetch.memory_bytes, fetch.max_decoded_bytes, limits.fetches_in_flight))
     collecting = CollectDeps(provider, spawn, memory, gate.results, limits.fetches_in_flight)
     return Steps(

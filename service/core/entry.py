@@ -60,6 +60,23 @@ class Marker:
     cost: float = 0.0
 
 
+def marker_of(job: Job, tallied: Tallied, finished_ms: int) -> Marker:
+    """What is left of the job, whose ending counts as `tallied` says."""
+    spec = job.spec
+    return Marker(
+        job.key,
+        digest=spec.digest,
+        job_count=spec.job_count,
+        # The journal keeps no transcript: what is no failure is a result, to be fetched again.
+        succeeded=not isinstance(job.ending, FailureEnding),
+        billed_seconds=tallied.billed_seconds,
+        finished_ms=finished_ms,
+        task_ids=job.task_ids,
+        origin_offset=spec.origin.offset,
+        cost=tallied.cost,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Owner:
     """A claim: from here on only entries of this epoch, or a later one, count."""

@@ -13,8 +13,16 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from service.core.ending import FailureEnding, ResultEnding, Tallied
-from service.core.entry import CURSOR_KEY, Marker, encode_cursor, encode_job, encode_marker, read_key
+from service.core.ending import Tallied
+from service.core.entry import (
+    CURSOR_KEY,
+    Marker,
+    encode_cursor,
+    encode_job,
+    encode_marker,
+    marker_of,
+    read_key,
+)
 from service.core.events import Event, Published, QueueSubmit, Restored, Step
 from service.core.identity import JobKey
 from service.core.job import WITHOUT_TASK, Job, Spec, State
@@ -62,14 +70,10 @@ class Change:
 
 def together(changes: Iterable[Change]) -> Change:
     """All of them as one."""
-    moves: list[Move] = []
-    steps: list[Step] = []
-    doubts: list[Doubt] = []
-    for change in changes:
-        moves += change.moves
-        steps += change.steps
-        doubts += change.doubts
-    return Change(tuple(moves), tuple(steps), tuple(doubts))
+    every = tuple(changes)
+    moves = tuple(move for change in every for move in change.moves)
+    steps = tuple(step for change in every for step in change.steps)
+    return Change(moves, steps, tuple(doubt for change in every for doubt in change.doubts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +156,7 @@ class Shard:
         is_last = len(tally.ended.keys() | {job.file_index}) >= tally.job_count
         tallied = job.tallied or self._tallied(job, is_last)
         finishing = replace(job, tallied=tallied)
-        marker = _marker(finishing, tallied, isinstance(job.ending, ResultEnding), moment)
+        marker = marker_of(finishing, tallied, moment.now_ms)
         summary = tally.summary_with(marker) if tallied.carries_summary else None
         move = Move(
             str(job.key),
@@ -254,8 +258,7 @@ class Shard:
         """An ending that was decided counts for the summary, as it did when it was decided."""
         self._hold(job)
         if job.tallied is not None:
-            succeeded = not isinstance(job.ending, FailureEnding)
-            marker = _marker(job, job.tallied, succeeded, moment)
+            marker = marker_of(job, job.tallied, moment.now_ms)
             self.tallies[job.key.request].ended[job.file_index] = marker
 
     def _take_back_summaries(self) -> None:
@@ -294,18 +297,3 @@ class Shard:
     def overdue(self, now_ms: int) -> list[JobKey]:
         """Open jobs whose deadline has passed."""
         return [key for key, job in self.jobs.items() if job.spec.deadline_ms <= now_ms]
-
-
-def _marker(job: Job, tallied: Tallied, succeeded: bool, moment: Moment) -> Marker:
-    spec = job.spec
-    return Marker(
-        job.key,
-        digest=spec.digest,
-        job_count=spec.job_count,
-        succeeded=succeeded,
-        billed_seconds=tallied.billed_seconds,
-        finished_ms=moment.now_ms,
-        task_ids=job.task_ids,
-        origin_offset=spec.origin.offset,
-        cost=tallied.cost,
-    )
