@@ -118,6 +118,9 @@ async def test_a_number_of_a_result_file_costs_nobody_a_transcript(
     for each in results:
         assert each.transcript.channels[0].text.startswith(("Hello.", "Transcript"))
         assert 0 <= (each.usage.billed_seconds or 0) < 100
+        sentences = each.transcript.channels[0].sentences or ()
+        units = [*sentences, *(word for sentence in sentences for word in sentence.words or ())]
+        assert all(0 <= time < 2**31 for unit in units for time in (unit.begin_ms, unit.end_ms))
 
 
 DEPTHS = [1, 40, 60, 61, 62, 63, 64, 100, 200, 249, 255, 260, 1_000, 10_000, 200_000]
