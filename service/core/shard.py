@@ -10,7 +10,7 @@ Rules this module guarantees:
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, field, replace
 
 from service.core.ending import FailureEnding, ResultEnding, Tallied
@@ -88,7 +88,7 @@ class Shard:
     outcomes: OutcomeRules = OutcomeRules()
     cursor: Cursor = Cursor(0)
     jobs: dict[JobKey, Job] = field(default_factory=dict)
-    tallies: dict[RequestKey, Tally] = field(default_factory=dict)
+    tallies: MutableMapping[RequestKey, Tally] = field(default_factory=dict)
     remembered: OrderedDict[RequestKey, int] = field(default_factory=OrderedDict)
     """Finished requests and when they finished, the oldest first."""
     remembered_jobs: int = 0
