@@ -10,7 +10,7 @@ Rules this module guarantees:
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 
 from service.core.ending import Tallied
@@ -93,7 +93,7 @@ class Shard:
     outcomes: OutcomeRules = OutcomeRules()
     cursor: Cursor = Cursor(0)
     jobs: dict[JobKey, Job] = field(default_factory=dict)
-    tallies: dict[RequestKey, Tally] = field(default_factory=dict)
+    tallies: MutableMapping[RequestKey, Tally] = field(default_factory=dict)
     remembered: OrderedDict[RequestKey, int] = field(default_factory=OrderedDict)
     """Finished requests and when they finished, the oldest first."""
     remembered_jobs: int = 0

@@ -50,7 +50,7 @@ class AcceptStage:
     def _admit(self, shard: OwnedShard, record: Record, read: DecodedRequest | InvalidRecord) -> Admission:
         """All of it or nothing: on a draft, which counts only once it is whole."""
         draft = draft_of(shard.state, read)
-        admission = admit(draft, record, read, self.rules, shard.moment())
+        admission = admit(draft.shard, record, read, self.rules, shard.moment())
         adopt(shard.state, draft)
         return admission
 

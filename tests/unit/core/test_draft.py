@@ -37,7 +37,7 @@ def directly(shard: Shard, taken: Record) -> Admission:
 
 def on_a_draft(shard: Shard, taken: Record) -> Admission:
     draft = draft_of(shard, decoded(taken))
-    admission = admit(draft, taken, decoded(taken), AdmissionRules(), moment())
+    admission = admit(draft.shard, taken, decoded(taken), AdmissionRules(), moment())
     adopt(shard, draft)
     return admission
 
@@ -92,7 +92,7 @@ def test_a_draft_that_is_not_adopted_changes_nothing() -> None:
     directly(shard, request_record(0, "r", file_urls=URLS))
     before = (dict(shard.jobs), shard.tallies["r", 0].copy(), shard.cursor, replace(shard.spend))
     cancel = request_record(1, "r", action="cancel")
-    admit(draft_of(shard, decoded(cancel)), cancel, decoded(cancel), AdmissionRules(), moment())
+    admit(draft_of(shard, decoded(cancel)).shard, cancel, decoded(cancel), AdmissionRules(), moment())
     assert (shard.jobs, shard.tallies["r", 0], shard.cursor, shard.spend) == before
 
 
@@ -107,3 +107,14 @@ def test_a_fault_of_ours_ends_a_job_under_its_own_name(state: State, must_be_res
     assert (answer.job.state, answer.job.task_id) == (State.FINISHING, before.task_id)
     assert answer.doubts == ((Doubt.FAILED,) if state is State.UNCERTAIN else ())
     assert before.key == JobKey("r", 0, 0)
+
+
+def test_a_draft_knows_of_every_other_request_how_far_it_is() -> None:
+    shard = Shard(0)
+    directly(shard, request_record(0, "r"))
+    directly(shard, request_record(1, "r", replay=1))
+    draft = draft_of(shard, decoded(request_record(2, "r", replay=2)))
+    assert {("r", 0), ("r", 1)} <= draft.shard.tallies.keys()
+    assert draft.shard.tallies["r", 1] == shard.tallies["r", 1]
+    adopt(shard, draft)
+    assert isinstance(shard.tallies, dict)

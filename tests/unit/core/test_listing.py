@@ -145,8 +145,8 @@ def test_a_moment_is_within_when_one_span_holds_it(at: float, spans: list[tuple[
 
 def test_a_row_that_cannot_be_read_may_be_any_task_and_the_others_still_count() -> None:
     reading = Reading(ALL, {})
-    reading.add(TaskPage(tasks(9, 8), 3, unreadable=1), NOW)
-    reading.add(TaskPage((), 3), NOW)
+    reading.add(TaskPage(tasks(9, 8), None, unreadable=1), NOW)
+    reading.add(TaskPage((), None), NOW)
     assert set(reading.found) == {"t9", "t8"}
     assert reading.is_over
     assert not reading.is_complete

@@ -118,6 +118,11 @@ async def test_a_number_of_a_result_file_costs_nobody_a_transcript(
     for each in results:
         assert each.transcript.channels[0].text.startswith(("Hello.", "Transcript"))
         assert 0 <= (each.usage.billed_seconds or 0) < 100
+        sentences = each.transcript.channels[0].sentences or ()
+        times = [time for each in sentences for time in (each.begin_ms, each.end_ms)]
+        words = [word for each in sentences for word in each.words or ()]
+        times += [time for word in words for time in (word.begin_ms, word.end_ms)]
+        assert all(0 <= time < 2**31 for time in times)
 
 
 DEPTHS = [1, 40, 60, 61, 62, 63, 64, 100, 200, 249, 255, 260, 1_000, 10_000, 200_000]
