@@ -65,7 +65,7 @@ class Usage(_Wire):
 
     `billed_seconds` is this file's part; `estimated` says that it was divided out of
     `task_billed_seconds` by speech length, because the task had several files, or worked out from audio
-    tokens. Tokens only where the model bills tokens.
+    tokens. Tokens are there where the provider tells them, of a task of several files an equal share.
     """
 
     billed_seconds: int | None = None

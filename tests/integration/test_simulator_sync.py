@@ -287,6 +287,38 @@ async def test_a_format_is_required_of_the_short_models() -> None:
         assert answer.json()["message"] == "parameters.format is required"
 
 
+async def test_the_newest_short_model_tells_speakers_apart_and_bills_tokens() -> None:
+    async with vendor() as client:
+        newest = {**short_body(A, speaker_diarization_enabled=True), "model": "qwen-audio-3.1-asr-flash"}
+        answer = (await native(client, newest)).json()
+        sentences = answer["output"]["sentences"]
+        assert [each["speaker_id"] for each in sentences] == [0, 1]
+        assert {word["speaker_id"] for word in sentences[1]["words"]} == {1}
+        assert "".join(each["text"] for each in sentences) == answer["output"]["text"]
+        assert set(answer["usage"]) == {"duration", "input_tokens", "output_tokens", "total_tokens"}
+        older = (await native(client, {**newest, "model": "qwen-audio-3.0-asr-flash"})).json()
+        assert ("sentences" in older["output"], set(older["usage"])) == (False, {"duration"})
+        odd = {**short_body(A, keep_dialect="yes"), "model": "qwen-audio-3.1-asr-flash"}
+        assert (await native(client, odd)).json()["message"] == "parameters.keep_dialect must be a boolean"
+
+
+async def test_what_tells_the_topic_comes_before_the_audio() -> None:
+    told = {"role": "user", "content": [{"type": "input_text", "text": "Kafka"}]}
+    async with vendor(submit_rpm=None) as client:
+        body = short_body(A)
+        [audio] = body["input"]["messages"]
+        for messages, status in (
+            ([told, audio], 200),
+            ([audio, told], 400),
+            ([{**told, "role": "assistant"}, audio], 400),
+            ([{"role": "system", "content": [{"text": "Kafka"}]}, audio], 400),
+        ):
+            answer = await native(client, {**body, "input": {"messages": messages}})
+            assert answer.status_code == status, messages
+        ledger = client.simulator.ledger()
+        assert [(call.prompt, call.context) for call in ledger.calls if call.status == 200] == [("", "Kafka")]
+
+
 async def test_virginia_has_its_own_models_alone() -> None:
     async with vendor(region="us-east-1") as client:
         for model, status in (

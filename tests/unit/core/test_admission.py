@@ -61,9 +61,23 @@ def test_only_the_files_that_are_named_are_transcribed() -> None:
     assert (taken.jobs[0].spec.file_count, taken.jobs[0].spec.job_count) == (3, 2)
 
 
-def test_a_setting_narrows_the_files_of_a_task() -> None:
-    rules = AdmissionRules(files_per_task=2)
-    assert [job.group for job in take(Shard(0), request_record(4, file_urls=FILES), rules).jobs] == [0, 0, 1]
+@pytest.mark.parametrize(
+    ("asked", "model", "groups"),
+    [
+        (None, "fun-asr", [0, 1, 2]),
+        (1, "fun-asr", [0, 1, 2]),
+        (2, "fun-asr", [0, 0, 1]),
+        (100, "fun-asr", [0, 0, 0]),
+        (100, "qwen3-asr-flash-filetrans", [0, 1, 2]),
+        (100, "qwen3-asr-flash", [0, 1, 2]),
+    ],
+)
+def test_a_task_holds_the_tables_number_of_files_unless_another_is_set(
+    asked: int | None, model: str, groups: list[int]
+) -> None:
+    rules = AdmissionRules(files_per_task=asked)
+    taken = take(Shard(0), request_record(4, file_urls=FILES, model=model), rules)
+    assert [job.group for job in taken.jobs] == groups
 
 
 @pytest.mark.parametrize(
