@@ -1,14 +1,17 @@
 """Waiting for the next thing that is due: the loop under every stage."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from typing import Generic, TypeVar
 
 from service.clock import Clock
 from service.core.schedule import DueQueue
 
 T = TypeVar("T")
+OnTurn = Callable[[], None]
 LONGEST_WAIT_SECONDS = 1.0
 """The queue is looked at this often even when nothing is due, so that a stalled stage shows."""
+TURN_SECONDS = 1.0
 SHORTEST_WAIT_SECONDS = 0.001
 """Times are rounded to milliseconds; a wait that is rounded away would keep the processor busy."""
 
@@ -62,3 +65,16 @@ class Due(Generic[T]):
 
     def _boot_ms(self) -> int:
         return round(1000 * self._clock.boot_seconds())
+
+
+async def turning(work: Coroutine[None, None, T], on_turn: OnTurn) -> T:
+    """See a wait through that is bounded by itself, and show each second that the loop is not stuck."""
+    task = asyncio.ensure_future(work)
+    try:
+        while not task.done():
+            on_turn()
+            await asyncio.wait({task}, timeout=TURN_SECONDS)
+        return task.result()
+    finally:
+        if task.cancel():
+            await asyncio.wait({task})

@@ -4,11 +4,10 @@ One pass at a time serves all uncertain jobs of the process: read the list, read
 look at tasks that nobody knows, then decide. Whatever goes wrong on the way leaves the jobs uncertain.
 """
 
-import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from service.clock import Clock
 from service.core.budget import Budget
@@ -23,9 +22,8 @@ from service.core.sightings import Sightings
 from service.core.survey import IN_DOUBT, Survey
 from service.core.task import TaskPage, TaskView, Trouble
 from service.errors import ServiceError
-from service.pipeline import transcripts
 from service.pipeline.budgets import Budgets
-from service.pipeline.due import SHORTEST_WAIT_SECONDS, Due
+from service.pipeline.due import SHORTEST_WAIT_SECONDS, Due, OnTurn, turning
 from service.pipeline.fetch_memory import FetchMemory
 from service.pipeline.publish import OwnedShard
 from service.provider.api import Provider
@@ -40,11 +38,8 @@ MAX_LOOKS = 200
 MAX_WITNESSES = 1_000
 MAX_NAMES = 20
 """Result files read in one pass for the name of a task's file alone."""
-TURN_SECONDS = 1.0
 
-T = TypeVar("T")
 OpenShards = Callable[[], Iterable[OwnedShard]]
-OnTurn = Callable[[], None]
 
 
 class Surveyor(Protocol):
@@ -124,7 +119,7 @@ class ReconcileStage:
         self._evidence = self._evidence.after(begun_ms, is_complete=reading.is_complete, apart_ms=apart_ms)
         self._sightings.take(reading, self._spans())
         self._sightings.note_shared(self._shared())
-        surveys = await _turning(self._survey(), on_turn)
+        surveys = await turning(self._survey(), on_turn)
         if surveys is None:
             return
         await self._look_at_unknown(on_turn)
@@ -208,7 +203,7 @@ class ReconcileStage:
             task = await self._provider.query(task_id)
             if isinstance(task, Trouble):
                 self._heed(task, self._budgets.query)
-            elif (named := await _turning(self._named(task), on_turn)) is not None:
+            elif (named := await turning(self._named(task), on_turn)) is not None:
                 self._sightings.note_look(named)
 
     async def _named(self, task: TaskView) -> TaskView | None:
@@ -229,12 +224,7 @@ class ReconcileStage:
         if not self._names_left:
             return None
         self._names_left -= 1
-        async with self._memory.fetched(self._provider, transcription_url) as body:
-            room = None if isinstance(body, Trouble) else await self._memory.room_for(body, is_rendered=False)
-            if isinstance(body, Trouble) or room is None:
-                return None
-            async with room:
-                return await transcripts.file_url_in(body)
+        return await self._memory.file_url_in(self._provider, transcription_url)
 
     # The decision; nothing is waited for from here on.
 
@@ -280,19 +270,6 @@ class ReconcileStage:
 
     def _boot_ms(self) -> int:
         return round(1000 * self._clock.boot_seconds())
-
-
-async def _turning(work: Coroutine[None, None, T], on_turn: OnTurn) -> T:
-    """See a wait through that is bounded by itself, and show each second that the loop is not stuck."""
-    task = asyncio.ensure_future(work)
-    try:
-        while not task.done():
-            on_turn()
-            await asyncio.wait({task}, timeout=TURN_SECONDS)
-        return task.result()
-    finally:
-        if task.cancel():
-            await asyncio.wait({task})
 
 
 def _is_uncertain(shard: OwnedShard, key: JobKey) -> bool:

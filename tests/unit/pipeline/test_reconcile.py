@@ -15,7 +15,7 @@ from service.core.shard import Move, Shard
 from service.core.task import Lost, TaskPage, TaskStatus, Trouble
 from service.errors import ClusterError
 from service.kafka.writer import Writer
-from service.pipeline import reconcile
+from service.pipeline import due, reconcile
 from service.pipeline.fetch_memory import SMALL_BYTES, MemoryLimits
 from service.pipeline.publish import OwnedShard
 from tests.fakes.clock import settle
@@ -409,7 +409,7 @@ async def test_while_the_journals_are_read_the_loop_turns(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A broker that is away keeps a reader waiting within its bounds; nobody must take that for a stall."""
-    monkeypatch.setattr(reconcile, "TURN_SECONDS", 0.001)
+    monkeypatch.setattr(due, "TURN_SECONDS", 0.001)
     world.surveyor.gate.clear()
     await lost(world, "r")
     while not world.surveyor.asked:
