@@ -14,6 +14,7 @@ from functools import partial
 
 from service.core.parse_memory import parse_bytes
 from service.core.task import Trouble
+from service.pipeline import transcripts
 from service.pipeline.transcripts import INLINE_BYTES
 from service.provider.api import Provider
 
@@ -73,6 +74,17 @@ class FetchMemory:
         on_large()
         async with self._large:
             yield await provider.fetch(url)
+
+    async def file_url_in(self, provider: Provider, url: str) -> str | None:
+        """The URL of the file that a result file is about, where it can be read and tells."""
+        async with self.fetched(provider, url) as body:
+            if isinstance(body, Trouble):
+                return None
+            room = await self.room_for(body, is_rendered=False)
+            if room is None:
+                return None
+            async with room:
+                return await transcripts.file_url_in(body)
 
     async def room_for(self, body: bytes, *, is_rendered: bool) -> AbstractAsyncContextManager[None] | None:
         """Room for reading the file, which its context waits for; None where there can be none."""

@@ -23,7 +23,6 @@ from service.core.sightings import Sightings
 from service.core.survey import IN_DOUBT, Survey
 from service.core.task import TaskPage, TaskView, Trouble
 from service.errors import ServiceError
-from service.pipeline import transcripts
 from service.pipeline.budgets import Budgets
 from service.pipeline.due import SHORTEST_WAIT_SECONDS, Due, OnTurn, turning
 from service.pipeline.fetch_memory import FetchMemory
@@ -230,12 +229,7 @@ class ReconcileStage:
         if not self._names_left:
             return None
         self._names_left -= 1
-        async with self._memory.fetched(self._provider, transcription_url) as body:
-            room = None if isinstance(body, Trouble) else await self._memory.room_for(body, is_rendered=False)
-            if isinstance(body, Trouble) or room is None:
-                return None
-            async with room:
-                return await transcripts.file_url_in(body)
+        return await self._memory.file_url_in(self._provider, transcription_url)
 
     # The decision; nothing is waited for from here on.
 
