@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ BEYOND_JSON_SCHEMA = {
 """Invalid examples that a schema cannot refuse, or must not: later versions add model families."""
 
 
+@cache
 def validator(name: str) -> jsonschema.protocols.Validator:
     schema = schemas()[name]
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -108,7 +110,7 @@ def git(*arguments: str) -> str | None:
     if shutil.which("git") is None:
         return None
     done = subprocess.run(
-        ["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+        ["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )
     return done.stdout if done.returncode == 0 else None
 
