@@ -50,7 +50,9 @@ def started(kind: str, env: dict[str, str]) -> Iterator[tuple[subprocess.Popen[s
 
 def run(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "sandbox", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 def is_listening(port: int) -> bool:

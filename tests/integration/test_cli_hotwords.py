@@ -28,7 +28,7 @@ async def scribe(simulator: Simulator, *arguments: str, key: str = KEY) -> "subp
     environ = {"SCRIBE_PROVIDER__BASE_URL": simulator.base_url, "SCRIBE_PROVIDER__API_KEY": key}
     command = [sys.executable, "-m", "service", "hotwords", *arguments]
     return await asyncio.to_thread(
-        subprocess.run, command, env=environ, capture_output=True, text=True, timeout=30, check=False
+        subprocess.run, command, env=environ, capture_output=True, text=True, timeout=120, check=False
     )
 
 

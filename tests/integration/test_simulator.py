@@ -316,7 +316,7 @@ async def _raw_get(url: str) -> bytes:
     reader, writer = await asyncio.open_connection(name, int(port))
     try:
         writer.write(f"GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-        return await asyncio.wait_for(reader.read(), 5)
+        return await asyncio.wait_for(reader.read(), 60)
     finally:
         writer.close()
         await writer.wait_closed()
@@ -417,7 +417,7 @@ async def test_nothing_is_left_after_the_context_and_the_port_can_be_used_again(
     async with serve(SimulatorConfig()) as simulator:
         port = int(simulator.origin.rpartition(":")[2])
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    assert await asyncio.wait_for(reader.read(), 5) == b""
+    assert await asyncio.wait_for(reader.read(), 60) == b""
     writer.close()
     assert asyncio.all_tasks() == before
     with socket.socket() as probe:
@@ -439,17 +439,17 @@ async def test_the_command_says_where_it_listens_and_stops_on_a_signal(stop: sig
     try:
         assert process.stdout is not None
         assert process.stderr is not None
-        ready = json.loads(await asyncio.wait_for(process.stdout.readline(), 20))
+        ready = json.loads(await asyncio.wait_for(process.stdout.readline(), 60))
         assert ready["base_url"] == f"{ready['origin']}/api/v1"
         port = int(ready["origin"].rpartition(":")[2])
         taken = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "sandbox", "simulate", "--port", str(port)),
             stderr=asyncio.subprocess.PIPE,
         )
-        _, errors = await asyncio.wait_for(taken.communicate(), 20)
+        _, errors = await asyncio.wait_for(taken.communicate(), 60)
         assert (taken.returncode, errors.count(b"\n")) == (1, 1)
         process.send_signal(stop)
-        assert await asyncio.wait_for(process.wait(), 10) == 0
+        assert await asyncio.wait_for(process.wait(), 60) == 0
         assert await process.stderr.read() == b""
     finally:
         if process.returncode is None:

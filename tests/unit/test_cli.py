@@ -181,7 +181,7 @@ class TestRun:
             env={"PATH": os.defpath, **ENVIRON},
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=120,
             check=False,
         )
         assert done.returncode == 1

@@ -5,6 +5,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ BEYOND_JSON_SCHEMA = {
 """Invalid examples that a schema cannot refuse, or must not: later versions add model families."""
 
 
+@cache
 def validator(name: str) -> jsonschema.protocols.Validator:
     schema = schemas()[name]
     jsonschema.Draft202012Validator.check_schema(schema)

@@ -58,7 +58,7 @@ def complexity_by_ruff(source: str, folder: Path) -> dict[str, int]:
     path.write_text(source)
     command = [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "--select", "C901"]
     command += ["--config", "lint.mccabe.max-complexity=0", "--output-format", "json", str(path)]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     messages = [finding["message"] for finding in json.loads(shown.stdout)]
     return {text.split("`")[1]: int(text.split("(")[1].split(" ")[0]) for text in messages}
 

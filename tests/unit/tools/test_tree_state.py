@@ -16,8 +16,8 @@ def tree(tmp_path: Path) -> Path:
     (tmp_path / "a.py").write_text("one")
     (tmp_path / ".gitignore").write_text("*.log\n")
     (tmp_path / "b.log").write_text("1")
-    subprocess.run(["git", "init", "-q", tmp_path], check=True, timeout=30)
-    subprocess.run(["git", "-C", tmp_path, "add", "."], check=True, timeout=30)
+    subprocess.run(["git", "init", "-q", tmp_path], check=True, timeout=120)
+    subprocess.run(["git", "-C", tmp_path, "add", "."], check=True, timeout=120)
     return tmp_path
 
 
@@ -54,7 +54,7 @@ def test_nothing_changed_and_what_git_ignores_make_the_same_state(tree: Path) ->
     before = digest_of(tree)
     (tree / "b.log").write_text("2")
     os.utime(tree / "a.py", (0, 0))
-    subprocess.run(["git", "-C", tree, "rm", "-q", "--cached", "a.py"], check=True, timeout=30)
+    subprocess.run(["git", "-C", tree, "rm", "-q", "--cached", "a.py"], check=True, timeout=120)
     assert digest_of(tree) == before
 
 
