@@ -37,6 +37,9 @@ TELLINGS: dict[str, Callable[[Observing], None]] = {
     "hold": lambda observing: observing.hold(HELD, is_on=True),
     "brake": lambda observing: observing.brake(None),
     "outage": lambda observing: observing.outage("fun-asr", Trouble("timeout", "no answer")),
+    "twin": lambda observing: observing.twin("why"),
+    "fewer_files": lambda observing: observing.fewer_files("fun-asr", 1),
+    "result_host": lambda observing: observing.result_host("fun-asr", "r.example", "refused"),
     "cancel_dropped": lambda observing: observing.cancel_dropped(),
 }
 

@@ -127,7 +127,7 @@ JOBS: list[tuple[FailureCode, Case]] = [
     (
         FailureCode.AUDIO_FORBIDDEN,
         Case(
-            "sign a fresh URL and replay the request with it",
+            "sign a fresh URL, and replay with it",
             of_file("FILE_403_FORBIDDEN"),
             again={"file_urls": FRESH},
         ),

@@ -404,7 +404,10 @@ class Owner:
         task_id = self.looks.pop_due(self.around.now_ms)
         assert task_id is not None
         keys = sorted(self.watched.pop(task_id))
-        answer = self.around.provider.look(task_id, self.around.now_ms)
+        # What a stale owner knows of a task, its journal's readers will never learn.
+        is_rightful = self.epoch >= self.around.journal.highest
+        ask = self.around.provider.look if is_rightful else self.around.provider.query
+        answer = ask(task_id, self.around.now_ms)
         for _ in range(self._copies()):
             self._later(keys, lambda: self._looked(task_id, keys, answer))
 
