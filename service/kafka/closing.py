@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import AIOKafkaConnection
-from aiokafka.errors import ProducerClosed
+from aiokafka.errors import KafkaError, ProducerClosed
 
 STOP_SECONDS = 1.5
 """How long a client may take to say goodbye: to flush, or to leave its group.
@@ -65,6 +65,11 @@ def member_id_of(consumer: AIOKafkaConsumer) -> str:
     """Under which id the group knows a consumer; "" where it does not."""
     coordinator = consumer._coordinator
     return str(getattr(coordinator, "member_id", ""))
+
+
+def wake(consumer: AIOKafkaConsumer) -> None:
+    """Let a `getmany` that waits for the end of a rebalance raise: it would wait as long as that lasts."""
+    consumer._subscription.abort_waiters(KafkaError("the rebalance will not end"))
 
 
 def look_at_commits() -> None:

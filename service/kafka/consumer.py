@@ -17,7 +17,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError
 from service.clock import Clock
 from service.errors import ClusterError, ConfigError
 from service.kafka.client import ClusterConfig, reaching
-from service.kafka.closing import close_consumer, has_died, look_at_commits, member_id_of
+from service.kafka.closing import close_consumer, has_died, look_at_commits, member_id_of, wake
 from service.kafka.intake import RETRY_SECONDS, Intake, Taker
 from service.kafka.opening import start
 from service.kafka.translation import translated
@@ -117,8 +117,6 @@ class RequestConsumer:
                     raise self._failure
                 if has_died(self._consumer):
                     raise ClusterError("the group's consumer has stopped working")
-                if self._twins is not None:
-                    await self._twins.look(member_id_of(self._consumer))
                 await self._intake.poll()
                 await self._commit_sometimes()
             except ClusterError:
@@ -242,9 +240,21 @@ class RequestConsumer:
             self._intake.forget()
             self._assigned = frozenset()
             await self._owner.revoked([each.partition for each in revoked])
-            if self._is_leaving and self._twins is not None and not member_id_of(self._consumer):
-                # Our name is another's by now. aiokafka would take it back: it waits here until `stop`.
+            twins = None if member_id_of(self._consumer) else self._twins
+            if twins is not None and await self._has_to_go(twins):
+                # aiokafka would take the name back: it waits here until `stop`.
                 await asyncio.get_running_loop().create_future()
+
+    async def _has_to_go(self, twins: Twins) -> bool:
+        """Whether whoever took our name may keep it: we leave anyway, or were the later of two."""
+        if self._is_leaving:
+            return True
+        try:
+            await twins.meet()
+        except ConfigError as error:
+            self._failure = error
+            wake(self._consumer)
+        return self._failure is not None
 
     @contextmanager
     def _noticed(self) -> Iterator[None]:

@@ -10,10 +10,8 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.protocol.api import Request, Response
 from aiokafka.protocol.metadata import MetadataRequest
 
-from service.errors import ClusterError
 from service.kafka.closing import close_connection
 from service.kafka.refusal import HungUp
-from service.kafka.translation import translated
 
 BOUND_SECONDS = 5.0
 """So much later, at most, hears somebody why a client could not start."""
@@ -25,36 +23,33 @@ async def why_unreachable(connection: Mapping[str, Any]) -> BaseException | None
     `connection` are the arguments of a client. aiokafka writes the reason to its log and raises another.
     """
     hosts = collect_hosts(connection["bootstrap_servers"], randomize=False)
-    found = await asyncio.gather(*(_refusal(host, port, connection) for host, port, _ in hosts))
-    return next((error for error in found if error is not None), None)
+    asking = (_refusal(host, port, connection) for host, port, _ in hosts)
+    found = await asyncio.gather(*asking, return_exceptions=True)
+    return next((error for error in found if isinstance(error, Exception)), None)
 
 
 async def ask(request: Request[Any], connection: Mapping[str, Any]) -> Response:
-    """The answer of the first broker that gives one; raises `ClusterError`."""
-    error = ClusterError("no broker answers")
+    """The answer of the first broker that gives one; raises what aiokafka raises."""
+    error: Exception = KafkaConnectionError("no broker answers")
     for host, port, _ in collect_hosts(connection["bootstrap_servers"]):
         try:
-            with translated():
-                async with _connected(host, port, connection) as broker:
-                    return await broker.send(request)
-        except ClusterError as refused:
+            async with _connected(host, port, connection) as broker:
+                return await broker.send(request)
+        except (KafkaError, OSError) as refused:
             error = refused
     raise error
 
 
 async def _refusal(host: str, port: int, connection: Mapping[str, Any]) -> BaseException | None:
     try:
-        with translated(KafkaError, OSError):
-            async with asyncio.timeout(BOUND_SECONDS), _connected(host, port, connection) as broker:
-                await broker.send(MetadataRequest([]))
+        async with asyncio.timeout(BOUND_SECONDS), _connected(host, port, connection) as broker:
+            await broker.send(MetadataRequest([]))
     except (ConnectionRefusedError, TimeoutError):
         return None
     except (KafkaConnectionError, ConnectionError) as error:
         return HungUp(*error.args[-1:])
     except (KafkaError, OSError) as error:
         return error
-    except ClusterError as error:
-        return error.__cause__
     return None
 
 

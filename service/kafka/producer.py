@@ -7,7 +7,7 @@ so each call here is bounded, and a producer that missed its bound is thrown awa
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError, UnknownError
@@ -59,15 +59,18 @@ class Producer:
         """
         try:
             with translated():
-                async with self._using() as producer:
-                    answers = await exchange(producer, records)
-                    if any(isinstance(answer, PublishError) for answer in answers) and self._idempotent:
-                        # A refused batch leaves a gap in the sequence, and every later one of that partition
-                        # is refused for it. What others have in flight goes its way.
-                        self._forget(producer)
-                    return answers
+                return await self._send(records)
         except ClusterError as error:
             return [PublishError(str(error)) for _ in records]
+
+    async def _send(self, records: Sequence[Outgoing]) -> list[Answer]:
+        async with self._using() as producer:
+            answers = await exchange(producer, records)
+            if any(isinstance(answer, PublishError) for answer in answers) and self._idempotent:
+                # A refused batch leaves a gap in the sequence, and every later one of that partition is
+                # refused for it. What others have in flight goes its way.
+                self._forget(producer)
+            return answers
 
     async def partitions(self, topic: str) -> frozenset[int]:
         """The partitions a topic has; raises `PublishError` when that cannot be told within the bound."""
@@ -108,11 +111,10 @@ class Producer:
             max_request_size=LARGEST_REQUEST_BYTES,
             max_batch_size=MAX_BATCH_BYTES,
         )
-        try:
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(destroy_producer, producer)
             await start(producer.start(), self._bound_seconds)
-        except BaseException:
-            await destroy_producer(producer)
-            raise
+            undo.pop_all()
         return producer
 
     @asynccontextmanager

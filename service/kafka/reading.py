@@ -45,8 +45,7 @@ async def read(reader: AIOKafkaConsumer, span: Span, take: Callable[[ConsumerRec
             records = await _next(reader, span, at_once)
         except UnicodeDecodeError:
             if at_once == 1:
-                with translated():
-                    return int(await reader.position(span.partition))
+                return await _position(reader, span.partition)
             # The failed slice is read again, one record at a time, up to the one that fails.
             at_once = 1
             continue
@@ -61,15 +60,25 @@ async def read(reader: AIOKafkaConsumer, span: Span, take: Callable[[ConsumerRec
 async def _next(reader: AIOKafkaConsumer, span: Span, at_once: int) -> list[ConsumerRecord]:
     """The next records, within the bound; none when the position has passed the end."""
     try:
-        with translated(UnicodeDecodeError, TimeoutError):
-            async with asyncio.timeout(READ_BOUND_SECONDS):
-                records: list[ConsumerRecord] = []
-                while not records and await reader.position(span.partition) < span.end:
-                    batches = await reader.getmany(span.partition, timeout_ms=POLL_MS, max_records=at_once)
-                    records = batches.get(span.partition, [])
-                return records
+        async with asyncio.timeout(READ_BOUND_SECONDS):
+            records: list[ConsumerRecord] = []
+            while not records and await _position(reader, span.partition) < span.end:
+                records = await _fetched(reader, span.partition, at_once)
+            return records
     except TimeoutError:
         raise RestoreError(
             f"{span} delivers nothing before offset {span.end}; if a stranger's transaction is open there, "
             "`kafka-transactions.sh find-hanging` names it"
         ) from None
+
+
+async def _position(reader: AIOKafkaConsumer, partition: TopicPartition) -> int:
+    with translated():
+        return int(await reader.position(partition))
+
+
+async def _fetched(reader: AIOKafkaConsumer, partition: TopicPartition, at_once: int) -> list[ConsumerRecord]:
+    with translated(UnicodeDecodeError):
+        batches = await reader.getmany(partition, timeout_ms=POLL_MS, max_records=at_once)
+    found: list[ConsumerRecord] = batches.get(partition, [])
+    return found

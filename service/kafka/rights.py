@@ -16,6 +16,7 @@ from service.kafka.client import ClusterConfig
 from service.kafka.probe import BOUND_SECONDS, ask
 from service.kafka.refusal import PAGE
 from service.kafka.topics import NOT_AUTHORIZED, Topics
+from service.kafka.translation import translated
 
 
 class Operation(IntEnum):
@@ -45,9 +46,10 @@ async def require_rights(cluster: ClusterConfig, topics: Topics) -> None:
     """
     needs = needs_of(topics)
     try:
-        async with asyncio.timeout(BOUND_SECONDS):
-            answer = await ask(RightsRequest(needs), cluster.connection())
-    except (ClusterError, TimeoutError):
+        with translated():
+            async with asyncio.timeout(BOUND_SECONDS):
+                answer = await ask(RightsRequest(needs), cluster.connection())
+    except ClusterError:
         return
     lacking = ", ".join(missing(needs, answer))
     if lacking:

@@ -21,10 +21,9 @@ from service.kafka.closing import close_admin
 from service.kafka.translation import translated
 
 MEETINGS = 3
-"""So often another process takes our place back before it is a twin: one that ends does so once at most."""
-SUSPICION_SECONDS = 120.0
-"""For so long after our place was taken the group is asked who has it."""
-ASK_EVERY_SECONDS = 0.5
+"""So often another process takes our place before it is a twin: one that ends does so once or twice."""
+MEMORY_SECONDS = 120.0
+"""Meetings that lie further back are those of another hand-over."""
 ASK_SECONDS = 5.0
 UUID_LENGTH = 36
 """A broker names a static member by its name, a dash, and one of these, which is new whenever it joins."""
@@ -74,39 +73,26 @@ class Twins:
         self._clock = clock
         self._on_later_twin = on_later_twin
         self._birth = Birth(clock.now_ms(), secrets.token_hex(8))
-        self._member_id = ""
-        self._suspected_until = float("-inf")
-        self._asked_at = float("-inf")
-        self._met: dict[Birth, set[str]] = {}
+        self._met: dict[tuple[Birth, str], float] = {}
 
     def assignor(self) -> type[RoundRobinPartitionAssignor]:
         """aiokafka's own way to share out partitions, with a membership that says when we began."""
         return _stamped(self._birth.encode())
 
-    async def look(self, member_id: str) -> None:
-        """Told at every turn under which id the group knows us, "" for none.
+    async def meet(self) -> None:
+        """Called when the group does not know us any more, and before we join again: see who has our name.
 
-        Raises `ConfigError` when a process that began before us has our name too. One that began later is
-        told to `on_later_twin`, once: it will end.
+        Raises `ConfigError` when a process that began before us has taken it again and again. One that began
+        later is told to `on_later_twin`, once: it will end.
         """
         now = self._clock.boot_seconds()
-        if self._member_id and member_id != self._member_id:
-            self._suspected_until = now + SUSPICION_SECONDS
-        self._member_id = member_id
-        if now > self._suspected_until:
-            self._met.clear()
-        elif now - self._asked_at >= ASK_EVERY_SECONDS:
-            self._asked_at = now
-            self._meet(await self._holders())
-
-    def _meet(self, holders: Iterable[Holder]) -> None:
-        for holder in holders:
-            if holder.birth == self._birth:
+        self._met = {who: at for who, at in self._met.items() if now - at < MEMORY_SECONDS}
+        for holder in await self._holders():
+            who = holder.birth, holder.member_id
+            if holder.birth == self._birth or who in self._met:
                 continue
-            ids = self._met.setdefault(holder.birth, set())
-            is_new = holder.member_id not in ids
-            ids.add(holder.member_id)
-            if is_new and len(ids) == MEETINGS:
+            self._met[who] = now
+            if sum(birth == holder.birth for birth, _ in self._met) == MEETINGS:
                 self._tell(holder)
 
     def _tell(self, holder: Holder) -> None:

@@ -1,6 +1,7 @@
 """The group consumer: nothing before its release, nothing after its revocation, nothing lost in between."""
 
 import asyncio
+import gc
 import os
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from service.errors import ClusterError, ConfigError
 from service.kafka import closing, consumer
 from service.kafka.client import ClusterConfig
 from service.kafka.consumer import GroupConfig, RequestConsumer
+from service.kafka.twins import Holder, Twins
 from tests.brokers import TopicNames, create_topics
 from tests.contract.cluster import (
     FETCH_WAIT_MS,
@@ -241,7 +243,18 @@ async def test_a_static_member_that_leaves_does_not_take_its_name_back(group: Gr
 
 @pytest.mark.needs_java
 @pytest.mark.parametrize("broker_name", ["kafka"])
-async def test_of_two_members_of_one_name_only_the_later_ends(group: Group) -> None:
+@pytest.mark.parametrize("asking_seconds", [0, 3 * SHORT_SECONDS])
+async def test_of_two_members_of_one_name_only_the_later_ends(
+    group: Group, monkeypatch: pytest.MonkeyPatch, asking_seconds: float
+) -> None:
+    """However long the group takes to say who has the name: records are polled for meanwhile."""
+    holders = Twins._holders
+
+    async def slow(twins: Twins) -> list[Holder]:
+        await asyncio.sleep(asking_seconds)
+        return await holders(twins)
+
+    monkeypatch.setattr(Twins, "_holders", slow)
     earlier = await group.join(instance_id="scribe-0")
     await earlier.owns(PARTITIONS)
     later = await group.join(instance_id="scribe-0")
@@ -337,6 +350,24 @@ async def test_a_frozen_broker_is_waited_for_with_every_call_bounded_and_nothing
     await eventually(lambda: member.owner.partitions == set(range(PARTITIONS)), FAR_SECONDS)
     member.release_all(2)
     await eventually(lambda: member.owner.offsets(0)[-2:] == [2, 3], FAR_SECONDS)
+
+
+async def test_a_commit_that_is_given_up_is_no_noise_later(
+    fragile: Group,
+    embedded: BreakableEmbedded,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """aiokafka shields its commits from us, and asyncio complains about those that nobody looks at."""
+    monkeypatch.setattr(consumer, "COMMIT_BOUND_SECONDS", 0.2)
+    member = await fragile.join()
+    await member.owns(PARTITIONS)
+    embedded.freeze()
+    with pytest.raises(ClusterError):
+        await member.requests.is_member(0, 1)
+    await eventually(lambda: not any("_do_commit_offsets" in repr(task) for task in asyncio.all_tasks()))
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 async def test_a_broker_that_is_started_again_is_joined_again(

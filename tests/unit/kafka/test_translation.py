@@ -44,7 +44,8 @@ from service.kafka.lasting import LastingReader
 from service.kafka.outgoing import Outgoing
 from service.kafka.producer import Producer
 from service.kafka.reading import Span, read
-from service.kafka.rights import RightsRequest, require_rights
+from service.kafka.refusal import HungUp
+from service.kafka.rights import require_rights
 from service.kafka.survey import JournalSurveyor
 from service.kafka.tail import Followed, Tail
 from service.kafka.takeover import Claimant, Takeover
@@ -86,7 +87,7 @@ ERRORS: tuple[BaseException, ...] = (
     TypeError("cannot unpack non-iterable NoneType object"),
     ValueError("Server nonce, did not start with client nonce!"),
     asyncio.CancelledError(),
-    asyncio.IncompleteReadError(b"", 4),
+    asyncio.QueueFull(),
     asyncio.InvalidStateError("invalid state"),
     ssl.SSLError(1, "wrong version number"),
     struct.error("unpack requires a buffer of 4 bytes"),
@@ -335,10 +336,6 @@ async def balance_intake_again(stub: Stub) -> None:
     intake._balance()
 
 
-async def ask_a_broker(_: Stub) -> None:
-    await probe.ask(RightsRequest(["requests"]), NOWHERE.connection())
-
-
 Call = Callable[[Stub], Awaitable[None]]
 RETRIED: tuple[tuple[Call, str], ...] = (
     (open_reader, "start"),
@@ -374,7 +371,6 @@ RETRIED: tuple[tuple[Call, str], ...] = (
     (withhold_intake, "pause"),
     (balance_intake, "pause"),
     (balance_intake_again, "resume"),
-    (ask_a_broker, "send"),
 )
 
 
@@ -385,8 +381,6 @@ async def test_no_call_into_aiokafka_raises_an_error_that_is_not_ours(
     monkeypatch.setattr("service.kafka.reading.READ_BOUND_SECONDS", 0.01)
     for error in ERRORS:
         stub.fails, stub.error = fails, error
-        if fails in ("position", "getmany") and isinstance(error, TimeoutError):
-            continue  # the bound of a read has a sentence of its own
         with pytest.raises(ClusterError):
             await call(stub)
 
@@ -432,6 +426,13 @@ async def test_missing_rights_are_not_asked_for_where_nobody_answers(stub: Stub)
     for error in ERRORS:
         stub.fails, stub.error = "send", error
         await require_rights(NOWHERE, TOPICS)
+
+
+async def test_why_nobody_can_be_reached_is_told_whatever_is_raised(stub: Stub) -> None:
+    for error in ERRORS:
+        stub.fails, stub.error = "send", error
+        why = await probe.why_unreachable(NOWHERE.connection())
+        assert why is None or isinstance(why, type(error) | HungUp), error
 
 
 # -- a start -------------------------------------------------------------------------------------------------

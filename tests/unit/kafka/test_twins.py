@@ -11,7 +11,7 @@ from aiokafka.errors import GroupAuthorizationFailedError, KafkaConnectionError
 from service.errors import ConfigError
 from service.kafka import twins
 from service.kafka.client import ClusterConfig
-from service.kafka.twins import MEETINGS, SUSPICION_SECONDS, Birth, Holder, Twins
+from service.kafka.twins import MEETINGS, MEMORY_SECONDS, Birth, Holder, Twins
 from tests.fakes.clock import BEGIN_MS, FakeClock
 
 OLDER = Birth(BEGIN_MS - 60_000, "older")
@@ -28,18 +28,16 @@ class World:
     clock: FakeClock
     told: list[str] = field(default_factory=list)
     holders: list[Holder] = field(default_factory=list)
-    asked: int = 0
 
     async def lose(self, *births: Birth) -> None:
         """Our place is taken by these processes, one after the other, and each time we take it back."""
         for birth in births:
-            await self.turn("", [holder(birth)])
-            await self.turn(f"ours-{uuid4()}", [self.ours()])
+            await self.meet(holder(birth))
 
-    async def turn(self, member_id: str, holders: Sequence[Holder] = (), seconds: float = 1.0) -> None:
+    async def meet(self, *holders: Holder, seconds: float = 1.0) -> None:
         self.holders = list(holders)
         self.clock.suspend(seconds)
-        await self.twins.look(member_id)
+        await self.twins.meet()
 
     def ours(self) -> Holder:
         return holder(self.twins._birth)
@@ -55,7 +53,6 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     made = World(Twins(ClusterConfig("h:1"), "g", "scribe-0", clock, told.append), clock, told)
 
     async def holders() -> list[Holder]:
-        made.asked += 1
         return made.holders
 
     monkeypatch.setattr(made.twins, "_holders", holders)
@@ -63,7 +60,6 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 async def test_a_twin_that_began_earlier_ends_us_with_the_variable_to_change(world: World) -> None:
-    await world.turn("first")
     await world.lose(*[OLDER] * (MEETINGS - 1))
     with pytest.raises(ConfigError) as raised:
         await world.lose(OLDER)
@@ -74,14 +70,12 @@ async def test_a_twin_that_began_earlier_ends_us_with_the_variable_to_change(wor
 
 
 async def test_a_twin_that_began_later_is_told_of_once_and_does_not_end_us(world: World) -> None:
-    await world.turn("first")
     await world.lose(*[NEWER] * 20)
     [sentence] = world.told
     assert "started after this one" in sentence
 
 
 async def test_one_that_does_not_say_when_it_began_counts_as_earlier(world: World) -> None:
-    await world.turn("first")
     with pytest.raises(ConfigError):
         await world.lose(*[UNKNOWN] * MEETINGS)
 
@@ -89,7 +83,6 @@ async def test_one_that_does_not_say_when_it_began_counts_as_earlier(world: Worl
 async def test_exactly_one_of_two_that_began_in_the_same_millisecond_ends(world: World) -> None:
     same = [Birth(world.twins._birth.began_ms, token) for token in ("", "zzzz")]
     assert same[0] < world.twins._birth < same[1]
-    await world.turn("first")
     await world.lose(*[same[1]] * 9)
     with pytest.raises(ConfigError):
         await world.lose(*[same[0]] * MEETINGS)
@@ -112,43 +105,29 @@ NO_TWINS: dict[str, Sequence[Birth]] = {
 
 @pytest.mark.parametrize("births", NO_TWINS.values(), ids=NO_TWINS)
 async def test_a_hand_over_is_no_twin(world: World, births: Sequence[Birth]) -> None:
-    await world.turn("first")
     await world.lose(*births)
     assert world.told == []
 
 
 async def test_our_own_id_may_change_as_often_as_it_likes(world: World) -> None:
     """A member whose session ended, or that was late for a rebalance, gets a new one."""
-    for number in range(50):
-        await world.turn(f"ours-{number}", [world.ours()])
+    for _ in range(50):
+        await world.meet(world.ours())
+        await world.meet()
     assert world.told == []
 
 
 async def test_one_place_taken_for_long_is_one_meeting(world: World) -> None:
-    await world.turn("first")
     for _ in range(20):
-        await world.turn("", [holder(OLDER, "the-same")])
+        await world.meet(holder(OLDER, "the-same"))
     assert world.told == []
 
 
 async def test_meetings_that_lie_far_apart_do_not_add_up(world: World) -> None:
     """Each is a hand-over of its own: a restart of the other's, and of ours."""
-    await world.turn("first")
-    for _ in range(10):
-        await world.lose(OLDER)
-        await world.turn("ours", [world.ours()], SUSPICION_SECONDS + 1)
-        await world.turn("ours", [world.ours()], SUSPICION_SECONDS + 1)
+    for _ in range(20):
+        await world.meet(holder(OLDER), seconds=MEMORY_SECONDS / 2)
     assert world.told == []
-
-
-async def test_the_group_is_not_asked_while_nobody_takes_our_place(world: World) -> None:
-    await world.turn("", seconds=0)
-    for _ in range(10):
-        await world.turn("first", [holder(OLDER)])
-    assert world.asked == 0
-    for _ in range(10):
-        await world.turn("second", [world.ours()], seconds=0.1)
-    assert world.asked == 2  # not at every turn
 
 
 # -- what the group says ------------------------------------------------------------------------------------
