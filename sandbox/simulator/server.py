@@ -68,13 +68,11 @@ async def serve(
             quotas=Quotas(config),
             origin=config.public_origin or _origin(listener),
         )
-        async with _engine(state) as engine:
-            app = _app(state, engine)
-            async with _http(wrap(app) if wrap else app, listener):
-                try:
-                    yield Simulator(state)
-                finally:
-                    state.closing.set()
+        async with _engine(state) as engine, _http(_app(state, engine, wrap), listener):
+            try:
+                yield Simulator(state)
+            finally:
+                state.closing.set()
 
 
 @contextlib.asynccontextmanager
@@ -85,8 +83,9 @@ async def serve_app(app: Starlette, *, host: str = "127.0.0.1", port: int = 0) -
             yield _origin(listener)
 
 
-def _app(state: SimulatorState, engine: Engine) -> Starlette:
-    return make_app(state, Endpoints(state, engine), SyncCalls(state, engine))
+def _app(state: SimulatorState, engine: Engine, wrap: Callable[[ASGIApp], ASGIApp] | None) -> ASGIApp:
+    app = make_app(state, Endpoints(state, engine), SyncCalls(state, engine))
+    return wrap(app) if wrap else app
 
 
 def _origin(listener: socket.socket) -> str:

@@ -8,12 +8,12 @@ process changes the setting: the next process, with the right one, fetches what 
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from service.clock import Clock
 from service.core.identity import JobKey
 from service.core.job import Job, State
-from service.pipeline.publish import OwnedShard
+from service.core.shard import Shard
 
 TASKS_IN_A_ROW = 2
 """So many tasks of a model, none fetched between, begin the hold: one alone may be the vendor's odd one."""
@@ -21,6 +21,13 @@ LOOK_SECONDS = 1.0
 """How often it is looked whether somebody still waits, and a submit asks again."""
 
 Word = Literal["refused", "stopped", "resumed"]
+
+
+class Holder(Protocol):
+    """The owned shard of a job, as far as it matters here."""
+
+    state: Shard
+    is_open: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +66,14 @@ class ResultHolds:
     def __init__(self, clock: Clock, on_change: Callable[[str, str, Word], None]) -> None:
         self._clock = clock
         self._on_change = on_change
-        self._waiting: dict[tuple[OwnedShard, JobKey], Waiting] = {}
+        self._waiting: dict[tuple[Holder, JobKey], Waiting] = {}
         self._said: set[tuple[str, str]] = set()
         """Models and hosts that somebody is known to wait for."""
         self._refused: dict[tuple[str, str], Refused] = {}
         """By model and host."""
         self._looked_at = clock.boot_seconds()
 
-    def refused(self, shard: OwnedShard, key: JobKey, host: str) -> None:
+    def refused(self, shard: Holder, key: JobKey, host: str) -> None:
         """The host of the job's result is refused; that of one that waits already says nothing new."""
         job = _waiting(shard, key)
         if job is None or job.task_id is None or (shard, key) in self._waiting:
@@ -120,7 +127,7 @@ class ResultHolds:
             self._on_change(*at, "resumed")
 
 
-def _waiting(shard: OwnedShard, key: JobKey) -> Job | None:
+def _waiting(shard: Holder, key: JobKey) -> Job | None:
     job = shard.state.jobs.get(key)
     is_waiting = shard.is_open and job is not None and job.state is State.COLLECTING
     return job if is_waiting else None
