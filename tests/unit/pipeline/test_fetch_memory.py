@@ -227,7 +227,7 @@ async def test_a_file_that_takes_more_memory_than_all_is_not_read_and_names_the_
 
 @one_at_a_time
 async def test_a_file_is_read_only_when_what_others_take_leaves_room(world: World) -> None:
-    text = "word " * 90_000
+    text = "word " * 40_000
     assert 8 * MIB < 2 * parse_bytes(file(0, text), is_rendered=False) < 16 * MIB
     world.provider.next_fetches.extend([file(0, text)] * 2)
     world.provider.fetch_gate.clear()
@@ -253,7 +253,7 @@ async def settle_threads(world: World) -> None:
 
 @one_at_a_time
 async def test_a_shard_that_closes_gives_the_memory_back(world: World) -> None:
-    text = "word " * 90_000
+    text = "word " * 40_000
     world.provider.next_fetches.append(file(0, text))
     world.provider.fetch_gate.clear()
     shard = await collecting(world, "a")
