@@ -169,7 +169,7 @@ async def test_bad_audio_gets_the_vendors_codes_and_every_download_is_in_the_led
     limits = {"audio_limit_seconds": 10, "audio_limit_bytes": 1_000_000}
     async with (
         _origin(files) as origin,
-        vendor(engine="whisper", virtual=False, query_qps=None, **limits) as client,
+        vendor(engine="whisper", virtual=False, query_qps=None, files_per_task=100, **limits) as client,
     ):
         results = await _transcribe(client, *(f"{origin}/{name}" for name in expected))
         codes = {url.rpartition("/")[2]: result["code"] for url, result in results.items()}
