@@ -25,7 +25,8 @@ class KafkaSettings(Group):
     group_id: Text = Field(default="scribe", description="The consumer group; all replicas share it.")
     group_instance_id: Text | None = Field(
         default=None,
-        description="A name of its own makes each replica a static member: restarts move no partition.",
+        description="A name of its own makes each replica a static member: restarts move no partition. "
+        "Of two processes with one name the later ends.",
     )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         default="PLAINTEXT", description="Encryption and login."
