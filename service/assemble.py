@@ -127,7 +127,7 @@ def about(settings: Settings) -> Mapping[str, object]:
         "group": settings.kafka.group_id,
         "topics": {role: getattr(settings.topics, role) for role in ROLES},
         "delivery": settings.kafka.delivery,
-        "provider": urlsplit(str(settings.provider.base_url)).netloc,
+        "provider": urlsplit(settings.provider.url).netloc,
     }
 
 
