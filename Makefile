@@ -62,7 +62,7 @@ chaos: $(VENV)/.dev ## crash workers for MINUTES=10 by a schedule from SEED=n; M
 	@$(BIN)/python -m tests.chaos $(foreach name,seed minutes mode broker nodes members burners,$(call option,$(name)))
 
 .PHONY: hostile
-hostile: $(VENV)/.dev tools ## send N=2000 hostile records, and N hostile answers, through a service on real Kafka; SEED=n
+hostile: $(VENV)/.dev tools ## send N=4000 hostile inputs, half of them records, half answers, through a service on real Kafka; SEED=n
 	@$(BIN)/python -m tests.hostile $(foreach name,n seed,$(call option,$(name)))
 
 .PHONY: live

@@ -21,12 +21,12 @@ MOST_SHOWN = 50
 def main(argv: Sequence[str]) -> int:
     """One run; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.hostile", description=__doc__)
-    parser.add_argument("--n", type=int, default=2_000, help="so many records, and so many answers")
+    parser.add_argument("--n", type=int, default=4_000, help="half of them records, half of them answers")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="a random one without it")
     options = parser.parse_args(argv)
     folder = Path(tempfile.mkdtemp(prefix="scribe-hostile-"))
     with real_kafka() as cluster:
-        report = asyncio.run(run(cluster.bootstrap, ROLES, folder, options.n, options.seed))
+        report = asyncio.run(run(cluster.bootstrap, ROLES, folder, options.n // 2, options.seed))
     for complaint in report.complaints[:MOST_SHOWN]:
         print(f"hostile: {complaint}", file=sys.stderr)
     print(f"seed {options.seed}: {report.line()}", flush=True)
