@@ -65,6 +65,11 @@ chaos: $(VENV)/.dev ## crash workers for MINUTES=10 by a schedule from SEED=n; M
 hostile: $(VENV)/.dev tools ## send N=4000 hostile inputs, half of them records, half answers, through a service on real Kafka; SEED=n
 	@$(BIN)/python -m tests.hostile $(foreach name,n seed,$(call option,$(name)))
 
+.PHONY: bench
+bench: $(VENV)/.dev tools ## measure what a job costs beside bare loops, and what open jobs cost; some 8 minutes
+	@$(BIN)/python -m benchmarks.overhead
+	@$(BIN)/python -m benchmarks.inflight
+
 .PHONY: live
 live: $(VENV)/.demo ## ask the real provider what its documents leave open, for cents: KEY_FILE=path CONFIRM=yes OUT=table.md
 	@$(BIN)/python -m tools.live

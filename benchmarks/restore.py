@@ -10,7 +10,7 @@ had to wait. The same is measured without any work, as the machine's own noise.
 import argparse
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
@@ -130,7 +130,7 @@ async def measure(bootstrap: str, jobs: int, *, is_real: bool) -> None:
         tail = Tail(consumer, topics.journal, SystemClock())
         places = asyncio.Semaphore(1)
         journal = Journal(cluster, topics, producer, consumer, tail, "m", "refuse", {}, WAIT_MS, places)
-        await fill(journal, jobs)
+        await fill(journal, [running_job(number) for number in range(jobs)])
         async with watched() as noise:
             await asyncio.sleep(NOISE_SECONDS)
         print(f"nothing to do, {NOISE_SECONDS:g} s: {noise.line()}")
@@ -152,13 +152,12 @@ async def measure(bootstrap: str, jobs: int, *, is_real: bool) -> None:
         await producer.stop()
 
 
-async def fill(journal: Journal, jobs: int) -> None:
+async def fill(journal: Journal, jobs: Sequence[Job], partition: int = 0) -> None:
     """Write the jobs as their owner would."""
-    taken = await journal.take(0, None)
-    writer = journal.writer(0, taken, _is_owner)
-    for number, start in enumerate(range(0, jobs, BATCH_JOBS), start=1):
-        batch = [running_job(n) for n in range(start, min(jobs, start + BATCH_JOBS))]
-        moves = tuple(Move(str(job.key), encode_job(job)) for job in batch)
+    taken = await journal.take(partition, None)
+    writer = journal.writer(partition, taken, _is_owner)
+    for number, start in enumerate(range(0, len(jobs), BATCH_JOBS), start=1):
+        moves = tuple(Move(str(job.key), encode_job(job)) for job in jobs[start : start + BATCH_JOBS])
         answer = await writer.append(Batch(number, moves))
         assert isinstance(answer, Committed), answer
     await writer.close()

@@ -1,0 +1,52 @@
+"""The benchmarks of the whole service run at their smallest size; no test judges what they measure."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from benchmarks import inflight, overhead
+from benchmarks.report import Row
+
+pytestmark = [pytest.mark.needs_java, pytest.mark.needs_minutes]
+
+
+def columns(rows: Sequence[Row]) -> list[str]:
+    """The names of all rows, which are the same."""
+    [names] = {tuple(row) for row in rows}
+    return list(names)
+
+
+def figures(row: Row) -> list[float]:
+    """What was measured."""
+    return [value for value in row.values() if not isinstance(value, str)]
+
+
+async def test_overhead_compares_both_modes_with_every_bare_loop(
+    kafka_bootstrap: str, tmp_path: Path
+) -> None:
+    rows = await overhead.measure(kafka_bootstrap, jobs=3, rounds=1, folder=tmp_path)
+    bare = ["bare aiohttp", "bare httpx on aiohttp", "bare httpx"]
+    assert [row["contender"] for row in rows] == ["exactly_once", "at_least_once", *bare]
+    ratios = ["cpu to aiohttp", "cpu to httpx on aiohttp", "cpu to httpx"]
+    assert columns(rows) == ["contender", "cpu_ms", *ratios, "wall_ms", "wall to aiohttp", "provider calls"]
+    assert all(figure > 0 for row in rows for figure in figures(row))
+    assert rows[2]["cpu to aiohttp"] == rows[2]["wall to aiohttp"] == 1
+    assert {row["provider calls"] for row in rows} == {3}, "a submit, a query and a fetch: the same for all"
+
+
+async def test_inflight_keeps_the_jobs_open_and_polls_them(kafka_bootstrap: str, tmp_path: Path) -> None:
+    first, some = await inflight.measure(kafka_bootstrap, sizes=[0, 13], seconds=1.0, folder=tmp_path)
+    names = ["cpu_percent_of_a_core", "polls_per_second", "resident_mib", "start_seconds", "bytes_per_job"]
+    assert columns([first, some]) == ["open jobs", *names]
+    assert (first["open jobs"], some["open jobs"]) == ("0", "13")
+    assert first["polls_per_second"] == first["bytes_per_job"] == 0
+    assert float(some["resident_mib"]) > 0
+    assert float(some["cpu_percent_of_a_core"]) > 0
+
+
+async def test_inflight_counts_what_the_journal_takes_of_a_job(kafka_bootstrap: str, tmp_path: Path) -> None:
+    rows = await inflight.written(kafka_bootstrap, jobs=3, folder=tmp_path)
+    assert columns(rows) == ["bytes_per_job_in", "mean"]
+    request, until_running, until_end = (float(row["mean"]) for row in rows)
+    assert 0 < request < until_running < until_end
