@@ -22,6 +22,7 @@ from service.kafka.topics import Topics
 from tests.brokers import TopicNames, create_topics
 
 WAIT_SECONDS = 60.0
+MARKER_LOOKS = 100
 LOOK_SECONDS = 0.02
 FETCH_WAIT_MS = 20
 OUTCOME_PARTITIONS = 3
@@ -64,7 +65,7 @@ async def records_of(bootstrap: str, topic: str, partitions: int = 1) -> list[Co
         isolation_level="read_committed",
     ) as consumer:
         consumer.assign(wanted)
-        ends = await consumer.end_offsets(wanted)
+        ends = await _ends(bootstrap, consumer, wanted)
         for partition in wanted:
             consumer.seek(partition, 0)
         async with asyncio.timeout(WAIT_SECONDS):
@@ -73,6 +74,23 @@ async def records_of(bootstrap: str, topic: str, partitions: int = 1) -> list[Co
                     batches = await consumer.getmany(partition, timeout_ms=200)
                     found += batches.get(partition, [])
     return found
+
+
+async def _ends(
+    bootstrap: str, consumer: AIOKafkaConsumer, wanted: list[TopicPartition]
+) -> dict[TopicPartition, int]:
+    """Where what is committed ends. A commit is answered before its markers are in the topics: they are
+    waited for, but not for long, since a test may leave a transaction open on purpose."""
+    async with AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False) as every:
+        every.assign(wanted)
+        high = await every.end_offsets(wanted)
+    ends: dict[TopicPartition, int] = await consumer.end_offsets(wanted)
+    for _ in range(MARKER_LOOKS):
+        if ends == high:
+            break
+        await asyncio.sleep(LOOK_SECONDS)
+        ends = await consumer.end_offsets(wanted)
+    return ends
 
 
 async def eventually(holds: Callable[[], bool], within_seconds: float = WAIT_SECONDS) -> None:
