@@ -5,7 +5,7 @@ be compared.
 """
 
 import json
-import random
+import re
 from dataclasses import dataclass, field
 
 from service.kafka.outgoing import Outgoing
@@ -14,6 +14,7 @@ STAMP = "scribe-stamp"
 LAG_MS = 5_000
 """Stands for min.compaction.lag.ms: what counts is that it is longer than an intent is worth a POST. Else
 a claim could be compacted away between an intent and the look at what lies before it."""
+TASK_ID = re.compile(rb'"(t\d+)"')
 OWNER, CURSOR = "~owner", "~cursor"
 
 
@@ -62,6 +63,8 @@ class JournalModel:
     """(key, epoch) of each FINISHING entry, and whether it counts."""
     done: dict[str, JournalRecord] = field(default_factory=dict)
     """The first marker that counts of each finished job."""
+    tasks: set[str] = field(default_factory=set)
+    """Provider tasks that a record that counts names."""
     highest: int = 0
     let_go: list[tuple[str, int]] = field(default_factory=list)
     """(key, time) of each uncertain job that is to be submitted again."""
@@ -91,6 +94,7 @@ class JournalModel:
             if b'"state":"uncertain"' in before and b'"state":"waiting"' in entry.value:
                 self.let_go.append((entry.key, entry.at_ms))
             self.effective[entry.key] = entry.value
+            self.tasks.update(task_id.decode() for task_id in TASK_ID.findall(entry.value))
             self._note_done(entry, entry.value)
 
     def _note_done(self, entry: JournalRecord, value: bytes) -> None:
@@ -119,10 +123,12 @@ class JournalModel:
             claim.epoch > epoch and claim.offset < offset for claim in self.claims
         )
 
-    def compact(self, rng: random.Random, now_ms: int, *, drop_tombstones: bool) -> None:
-        """Compact up to a random offset, behind the lag; tombstones in there may go altogether."""
-        young = (entry.offset for entry in self.log if entry.at_ms > now_ms - LAG_MS)
-        border = rng.randint(0, next(young, self.end))
+    def may_compact_to(self, now_ms: int) -> int:
+        """The first offset that the lag keeps from compaction."""
+        return next((entry.offset for entry in self.log if entry.at_ms > now_ms - LAG_MS), self.end)
+
+    def compact(self, border: int, *, drop_tombstones: bool) -> None:
+        """Compact up to an offset; tombstones in there may go altogether."""
         last = {entry.key: entry.offset for entry in self.log if entry.offset < border}
         self.log = [
             entry
