@@ -48,9 +48,10 @@ from service.pipeline.poll import file_of
 from service.pipeline.transcripts import read_transcript
 from tests.unit.core.simulation.chance import Chance
 from tests.unit.core.simulation.doubtful import Doubtful
-from tests.unit.core.simulation.journal import CURSOR, JournalModel, check
+from tests.unit.core.simulation.journal import JournalModel, check
 from tests.unit.core.simulation.plan import Plan
 from tests.unit.core.simulation.provider import ProviderModel
+from tests.unit.core.simulation.records import CURSOR
 from tests.unit.core.simulation.weather import Weather
 
 TOPICS = Topics()
@@ -192,6 +193,24 @@ class Owner:
         """Whether all it decided is durable and all it may have to mend is read."""
         is_written = not (self.pending or self.flight or self.cursor_written_over)
         return is_written and self.tail == self.around.journal.end
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is open and all of it is durable."""
+        return self.is_idle and not self.shard.jobs
+
+    def told_states(self) -> dict[str, str]:
+        """What it has open, for a message."""
+        return {str(key): str(job.state) for key, job in self.shard.jobs.items()}
+
+    def judge_memory(self) -> None:
+        """N8: with nothing open, it remembers no more than the window holds."""
+        shard = self.shard
+        shard.sweep(self.around.now_ms)
+        remembered = shard.remembered_jobs
+        check(remembered <= shard.window.jobs, f"N8: {remembered} jobs are remembered")
+        forgotten = set(shard.tallies) - set(shard.remembered)
+        check(not forgotten, f"N8: {forgotten} will never be forgotten")
 
     def next_due_ms(self) -> int | None:
         """When the next thing happens by itself."""

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import cast
 
 from tests.unit.core.simulation.chance import Recorded, Scripted
+from tests.unit.core.simulation.engine import Taking
 from tests.unit.core.simulation.journal import Violation
 from tests.unit.core.simulation.owner import Owner
 from tests.unit.core.simulation.plan import Meaning, Plan
-from tests.unit.core.simulation.stage import START_MS, Settings, Stage, Taking
+from tests.unit.core.simulation.stage import START_MS, Settings, Stage
 from tests.unit.core.simulation.weather import Weather
 
 CATCH_UP = 200
@@ -124,8 +125,7 @@ class Replay(Stage):
                 last.check_awake()
                 self.now_ms = max(self.now_ms + 1, last.next_due_ms() or self.now_ms + 1_000)
                 self.act(last, "expire")
-        states = {str(key): str(job.state) for key, job in last.shard.jobs.items()}
-        raise Violation(f"N1: still open after {QUIET_STEPS} quiet steps: {states}")
+        raise Violation(f"N1: still open after {QUIET_STEPS} quiet steps: {last.told_states()}")
 
 
 def bytes_of(told: str | None) -> bytes | None:

@@ -10,20 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.core.admission import AdmissionRules
-from service.core.entry import Marker, decode
 from service.core.identity import JobKey
-from service.core.outcomes import OutcomeRules
-from service.core.record import Cursor
-from service.core.restore import Restore
-from service.core.shard import Shard, Window
-from service.kafka.addressed import Addressed
 from service.kafka.outgoing import Outgoing
 from tests.unit.core.simulation.chance import Chance, Json
-from tests.unit.core.simulation.journal import CURSOR, OWNER, Delivery, JournalModel, check
+from tests.unit.core.simulation.engine import Taking, claim_of
+from tests.unit.core.simulation.journal import Delivery, JournalModel, check
 from tests.unit.core.simulation.oracle import judge_cursor, judge_outcomes
 from tests.unit.core.simulation.owner import TOPICS, Owner
 from tests.unit.core.simulation.plan import Headers, Meaning, Plan
 from tests.unit.core.simulation.provider import ProviderModel
+from tests.unit.core.simulation.records import OWNER, cursor_in
 from tests.unit.core.simulation.weather import Weather
 
 START_MS = 1_760_000_000_000
@@ -42,15 +38,6 @@ class Settings:
     """How far the vendor's clock is ahead."""
 
 
-@dataclass(slots=True)
-class Taking:
-    """A take-over on its way; whoever does it may freeze between any two of its steps."""
-
-    number: int
-    restore: Restore
-    read_to: int = 0
-
-
 class Stage:
     """One run: what there is, what may happen, and what is judged as it happens."""
 
@@ -63,7 +50,6 @@ class Stage:
         self.admission = AdmissionRules(
             files_per_task=settings.files_per_task, copied_headers=frozenset({"traceparent"})
         )
-        self.window = Window(1e9, settings.remembered_jobs)
         self.room = settings.room
         self.owner: Owner | None = None
         self.taking: Taking | None = None
@@ -143,8 +129,8 @@ class Stage:
         """The first half of a take-over: the journal is read."""
         self.chance.begin(self.now_ms, "restore")
         self.takings += 1
-        self.taking = Taking(self.takings, Restore(TOPICS.journal, 0))
-        self._read(self.taking)
+        self.taking = Taking(self.takings)
+        self.taking.read(self.journal)
 
     def claim(self, taking: Taking) -> Owner:
         """The second half: it claims and opens. Who thaws for that makes a stranger of the owner."""
@@ -161,52 +147,17 @@ class Stage:
 
     # Taking over
 
-    def _read(self, taking: Taking) -> None:
-        for entry in self.journal.log:
-            if entry.offset >= taking.read_to:
-                taking.restore.add(entry.offset, entry.key, entry.value, entry.stamp)
-        taking.read_to = self.journal.end
-
     def _claim(self, taking: Taking) -> Owner:
         """Claim until the claim is the highest at its own offset, then become what the journal says."""
         while True:
-            epoch = taking.restore.epoch + 1
+            epoch = taking.epoch + 1
             before = self.journal.highest
-            claim = Addressed(TOPICS, 0, epoch, f"member {epoch}").claim()
-            offset = self.journal.append(claim, self.now_ms)
-            self._read(taking)
+            offset = self.journal.append(claim_of(epoch), self.now_ms)
+            taking.read(self.journal)
             if before < epoch:
-                return self._open(taking, epoch, offset)
+                taking.judge(self.journal)
+                return taking.opened(self, self.settings.remembered_jobs, epoch, offset)
             self.count("claimed again")
-
-    def _open(self, taking: Taking, epoch: int, offset: int) -> Owner:
-        restore = taking.restore
-        self._judge_restore(restore)
-        cursor = restore.cursor or Cursor(0)
-        shard = Shard(0, self.window, OutcomeRules(), cursor)
-        owner = Owner(self, shard, epoch, offset + 1)
-        change = shard.load(restore, owner.moment())
-        self.count("restored")
-        if any(isinstance(entry, Marker) for entry in restore.entries.values()):
-            self.count("restored with markers")
-        for job in shard.jobs.values():
-            if job.must_be_result:
-                self.count("result to be fetched again")
-        for move in change.moves:
-            if move.outcome is not None:
-                self.count("outcome decided by a restore")
-        owner.put(change)
-        return owner
-
-    def _judge_restore(self, restore: Restore) -> None:
-        """N6: what is restored is what the rightful owners wrote, compaction or not."""
-        effective = self.journal.effective
-        wanted = {key for key in effective if not key.startswith("~")}
-        check(set(restore.entries) == wanted, f"N6: restored other keys: {set(restore.entries) ^ wanted}")
-        for key, entry in restore.entries.items():
-            check(entry == decode(key, effective[key]), f"N6: {key} is restored as {entry}")
-        cursor = decode(CURSOR, effective[CURSOR]) if CURSOR in effective else None
-        check(restore.cursor == cursor, f"N6: the cursor is restored as {restore.cursor}, not {cursor}")
 
     # What owners do to the world
 
@@ -217,8 +168,9 @@ class Stage:
             offset = self.journal.append(record, self.now_ms)
             for key, _ in self.journal.let_go[let_go:]:
                 self._judge_let_go(key)
-            if record.key == CURSOR.encode() and epoch == self.journal.highest and record.value:
-                self._judge_cursor(json.loads(record.value)["next"])
+            next_offset = cursor_in(record.key.decode(), record.value)
+            if next_offset is not None and epoch == self.journal.highest:
+                self._judge_cursor(next_offset)
             return offset
         headers = dict(record.headers)
         identity = headers["ce_id"].decode()
@@ -289,17 +241,13 @@ class Stage:
     def is_at_rest(self, owner: Owner) -> bool:
         """Whether everything has come to its end."""
         is_read = owner.durable_cursor.next_offset == len(self.plan.records)
-        return is_read and owner.is_idle and not owner.shard.jobs
+        return is_read and owner.is_done
 
     def judge_end(self, last: Owner) -> None:
         """What must be true when everything has come to its end."""
-        shard = last.shard
         judge_outcomes(self.plan, self.provider, self.deliveries)
         self.provider.judge_bill(self.plan.jobs_of_url, self.now_ms)
-        shard.sweep(self.now_ms)
-        check(shard.remembered_jobs <= self.window.jobs, f"N8: {shard.remembered_jobs} jobs are remembered")
-        forgotten = set(shard.tallies) - set(shard.remembered)
-        check(not forgotten, f"N8: {forgotten} will never be forgotten")
+        last.judge_memory()
         assert OWNER in self.journal.effective
         self.seen["billed and lost"] += self.provider.lost_after_accept
         self.seen["result expired"] += sum(each.code == "result_expired" for each in self.deliveries)

@@ -4,11 +4,12 @@ import random
 from collections.abc import Callable
 
 from tests.unit.core.simulation.chance import Drawn
+from tests.unit.core.simulation.engine import Taking
 from tests.unit.core.simulation.journal import Violation
 from tests.unit.core.simulation.owner import Owner
 from tests.unit.core.simulation.plan import Plan, Producer
 from tests.unit.core.simulation.provider import DAY_MS
-from tests.unit.core.simulation.stage import Settings, Stage, Taking
+from tests.unit.core.simulation.stage import Settings, Stage
 from tests.unit.core.simulation.weather import Weather
 
 DRAWN = Weather()
@@ -136,8 +137,7 @@ class World(Stage):
                 return last
             if not self._owner_acts(last):
                 self._pass_time(last)
-        states = {str(key): str(job.state) for key, job in last.shard.jobs.items()}
-        raise Violation(f"N1: still open after {QUIET_STEPS} quiet steps: {states}")
+        raise Violation(f"N1: still open after {QUIET_STEPS} quiet steps: {last.told_states()}")
 
 
 def _writes(owner: Owner) -> bool:
