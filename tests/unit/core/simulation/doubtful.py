@@ -3,7 +3,6 @@
 Between reading the list and deciding anything may happen.
 """
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from service.core.identity import JobKey
@@ -43,13 +42,13 @@ class Doubtful:
         self._forget()
         return [self.next_ms] if self.asked and self.next_ms is not None else []
 
-    def actions(self) -> list[Callable[[], None]]:
+    def actions(self) -> list[str]:
         """What could be done now."""
         self._forget()
         if self.is_read:
-            return [self.conclude]
+            return ["conclude"]
         is_due = bool(self.asked) and self.next_ms is not None and self.next_ms <= self.owner.around.now_ms
-        return [self.read] if is_due else []
+        return ["read"] if is_due else []
 
     def _forget(self) -> None:
         jobs = self.owner.shard.jobs

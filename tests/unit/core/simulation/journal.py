@@ -4,17 +4,15 @@ Nothing here uses `core.restore` or `core.entry`: what counts is decided a secon
 be compared.
 """
 
-import json
-import random
 from dataclasses import dataclass, field
 
 from service.kafka.outgoing import Outgoing
+from tests.unit.core.simulation.records import OWNER, Word, said, tasks_in
 
 STAMP = "scribe-stamp"
 LAG_MS = 5_000
 """Stands for min.compaction.lag.ms: what counts is that it is longer than an intent is worth a POST. Else
 a claim could be compacted away between an intent and the look at what lies before it."""
-OWNER, CURSOR = "~owner", "~cursor"
 
 
 class Violation(AssertionError):
@@ -62,6 +60,8 @@ class JournalModel:
     """(key, epoch) of each FINISHING entry, and whether it counts."""
     done: dict[str, JournalRecord] = field(default_factory=dict)
     """The first marker that counts of each finished job."""
+    tasks: set[str] = field(default_factory=set)
+    """Provider tasks that a record that counts names."""
     highest: int = 0
     let_go: list[tuple[str, int]] = field(default_factory=list)
     """(key, time) of each uncertain job that is to be submitted again."""
@@ -87,30 +87,31 @@ class JournalModel:
             self.effective.pop(entry.key, None)
             self.done.pop(entry.key, None)
         else:
-            before = self.effective.get(entry.key, b"")
-            if b'"state":"uncertain"' in before and b'"state":"waiting"' in entry.value:
-                self.let_go.append((entry.key, entry.at_ms))
+            before = self.effective.get(entry.key)
+            doubted = {each.job for each in said(entry.key, before) if each.word is Word.UNCERTAIN}
+            again = {each.job for each in said(entry.key, entry.value) if each.word is Word.AGAIN}
+            self.let_go += [(job, entry.at_ms) for job in sorted(doubted & again)]
             self.effective[entry.key] = entry.value
-            self._note_done(entry, entry.value)
+            self.tasks |= tasks_in(entry.value)
+            self._note_done(entry)
 
-    def _note_done(self, entry: JournalRecord, value: bytes) -> None:
-        if b'"state":"done"' in value:
-            self.done.setdefault(entry.key, entry)
-        elif entry.key in self.done and self.done[entry.key].stamp == entry.stamp:
-            # The same batch once more, because nobody acknowledged it: its outcome goes out again too.
-            del self.done[entry.key]
+    def _note_done(self, entry: JournalRecord) -> None:
+        for each in said(entry.key, entry.value):
+            if each.word is Word.DONE:
+                self.done.setdefault(each.job, entry)
+            elif each.job in self.done and self.done[each.job].stamp == entry.stamp:
+                # The same batch once more, because nobody acknowledged it: its outcome goes out again too.
+                del self.done[each.job]
 
     def _note(self, entry: JournalRecord, counts: bool) -> None:
-        if entry.value is None or entry.key.startswith("~"):
-            return
-        if b'"state":"submitting"' in entry.value:
-            attempt = json.loads(entry.value)["submits"]
-            self.intents.setdefault((entry.key, entry.epoch, attempt), entry.offset)
-            self.intended_ms.setdefault((entry.key, entry.epoch, attempt), entry.at_ms)
-        elif b'"state":"finishing"' in entry.value:
-            self.announced[entry.key, entry.epoch] = (
-                self.announced.get((entry.key, entry.epoch), False) or counts
-            )
+        for each in said(entry.key, entry.value):
+            if each.word is Word.INTENT:
+                attempt = (each.job, entry.epoch, each.attempt)
+                self.intents.setdefault(attempt, entry.offset)
+                self.intended_ms.setdefault(attempt, entry.at_ms)
+            elif each.word is Word.ANNOUNCED:
+                announced = (each.job, entry.epoch)
+                self.announced[announced] = self.announced.get(announced, False) or counts
 
     def has_intent(self, key: str, epoch: int, attempt: int) -> bool:
         """Whether the intent is durable and lies before every higher claim."""
@@ -119,10 +120,12 @@ class JournalModel:
             claim.epoch > epoch and claim.offset < offset for claim in self.claims
         )
 
-    def compact(self, rng: random.Random, now_ms: int, *, drop_tombstones: bool) -> None:
-        """Compact up to a random offset, behind the lag; tombstones in there may go altogether."""
-        young = (entry.offset for entry in self.log if entry.at_ms > now_ms - LAG_MS)
-        border = rng.randint(0, next(young, self.end))
+    def may_compact_to(self, now_ms: int) -> int:
+        """The first offset that the lag keeps from compaction."""
+        return next((entry.offset for entry in self.log if entry.at_ms > now_ms - LAG_MS), self.end)
+
+    def compact(self, border: int, *, drop_tombstones: bool) -> None:
+        """Compact up to an offset; tombstones in there may go altogether."""
         last = {entry.key: entry.offset for entry in self.log if entry.offset < border}
         self.log = [
             entry

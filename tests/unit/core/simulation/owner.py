@@ -4,6 +4,7 @@ The writer is the real one: its coroutine is driven by hand, so that a crash can
 """
 
 import random
+from collections import Counter
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -45,10 +46,12 @@ from service.kafka.writer import AtLeastOnceWriter
 from service.messages import DecodedRequest, RequestLimits, read_request
 from service.pipeline.poll import file_of
 from service.pipeline.transcripts import read_transcript
+from tests.unit.core.simulation.chance import Chance
 from tests.unit.core.simulation.doubtful import Doubtful
-from tests.unit.core.simulation.journal import CURSOR, JournalModel, check
+from tests.unit.core.simulation.journal import JournalModel, check
 from tests.unit.core.simulation.plan import Plan
 from tests.unit.core.simulation.provider import ProviderModel
+from tests.unit.core.simulation.records import CURSOR
 from tests.unit.core.simulation.weather import Weather
 
 TOPICS = Topics()
@@ -63,7 +66,7 @@ class Surroundings(Protocol):
     """What an owner meets outside of itself."""
 
     now_ms: int
-    rng: random.Random
+    chance: Chance
     journal: JournalModel
     plan: Plan
     provider: ProviderModel
@@ -131,6 +134,8 @@ class Errand:
 class Answer:
     """Something on the wire to this owner."""
 
+    name: str
+    """What it answers, and for the how manieth time."""
     due_ms: int
     keys: list[JobKey]
     arrive: Callable[[], None]
@@ -160,6 +165,7 @@ class Owner:
         self.doubtful = Doubtful(self)
         self.errands: list[Errand] = []
         self.wire: list[Answer] = []
+        self.answered: Counter[str] = Counter()
 
     # What the scheduler needs to know
 
@@ -188,57 +194,100 @@ class Owner:
         is_written = not (self.pending or self.flight or self.cursor_written_over)
         return is_written and self.tail == self.around.journal.end
 
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is open and all of it is durable."""
+        return self.is_idle and not self.shard.jobs
+
+    def told_states(self) -> dict[str, str]:
+        """What it has open, for a message."""
+        return {str(key): str(job.state) for key, job in self.shard.jobs.items()}
+
+    def judge_memory(self) -> None:
+        """N8: with nothing open, it remembers no more than the window holds."""
+        shard = self.shard
+        shard.sweep(self.around.now_ms)
+        remembered = shard.remembered_jobs
+        check(remembered <= shard.window.jobs, f"N8: {remembered} jobs are remembered")
+        forgotten = set(shard.tallies) - set(shard.remembered)
+        check(not forgotten, f"N8: {forgotten} will never be forgotten")
+
     def next_due_ms(self) -> int | None:
         """When the next thing happens by itself."""
         times = [self.submits.next_due_ms(), self.looks.next_due_ms(), self.fetches.next_due_ms()]
         times += [answer.due_ms for answer in self.wire] + self.doubtful.due_ms()
         return min((time for time in times if time is not None), default=None)
 
-    def actions(self) -> list[Callable[[], None]]:
+    def actions(self) -> list[str]:
         """What it could do now, the likelier the more often."""
-        return [*self._writing(), *self._stages(), *self._watching()]
+        return [*self._writing(), *self._stages()]
 
-    def _writing(self) -> list[Callable[[], None]]:
+    def _writing(self) -> list[str]:
         if self.flight is not None:
-            return [self.write] * 3
+            return ["write"] * 3
         is_behind = self.shard.cursor != self.durable_cursor or self.cursor_written_over
-        return [self.seal] * 3 if self.pending or is_behind else []
+        return ["seal"] * 3 if self.pending or is_behind else []
 
-    def _stages(self) -> list[Callable[[], None]]:
+    def _stages(self) -> list[str]:
         around = self.around
         now_ms = around.now_ms
-        found: list[Callable[[], None]] = []
+        found: list[str] = []
         if self.shard.cursor.next_offset < len(around.plan.records) and len(self.shard.jobs) < around.room:
-            found.append(self.accept)
+            found.append("accept")
         if self.taken:
-            found.append(self.send_taken)
+            found.append("send_taken")
         elif _is_due(self.submits, now_ms):
-            found.append(self.take_submit)
+            found.append("take_submit")
         if any(errand.sealed_ms >= 0 for errand in self.errands):
-            found.append(self.post)
+            found.append("post")
         if _is_due(self.looks, now_ms):
-            found.append(self.look)
+            found.append("look")
         if _is_due(self.fetches, now_ms):
-            found.append(self.fetch)
+            found.append("fetch")
         found += self.doubtful.actions()
         if any(answer.due_ms <= now_ms for answer in self.wire):
-            found += [self.receive] * 2
+            found += ["receive"] * 2
         return found
 
-    def _watching(self) -> list[Callable[[], None]]:
-        around = self.around
-        found: list[Callable[[], None]] = []
-        if self.shard.jobs and around.rng.random() < 0.1:
-            found.append(self.expire)
-        if self.tail < around.journal.end and around.rng.random() < (0.3 if self.is_rightful else 0.05):
-            found.append(self.follow)
-        return found
+    def can(self, name: str) -> bool:
+        """Whether there is anything to do by this name; `expire` and `follow` can always be done."""
+        return name in ("expire", "follow", *self.actions())
+
+    def act(self, name: str) -> None:
+        """Do one thing by its name."""
+        acts: dict[str, Callable[[], None]] = {
+            "write": self.write,
+            "seal": self.seal,
+            "accept": self.accept,
+            "send_taken": self.send_taken,
+            "take_submit": self.take_submit,
+            "post": self.post,
+            "look": self.look,
+            "fetch": self.fetch,
+            "read": self.doubtful.read,
+            "conclude": self.doubtful.conclude,
+            "receive": self.receive,
+            "expire": self.expire,
+            "follow": self.follow,
+        }
+        acts[name]()
+
+    @property
+    def may_expire(self) -> bool:
+        """Whether a job could meet its deadline."""
+        return bool(self.shard.jobs)
+
+    @property
+    def may_follow(self) -> bool:
+        """Whether the journal has a tail."""
+        return self.tail < self.around.journal.end
 
     # Changes and their batches
 
     def moment(self) -> Moment:
         """The world as the core is told of it."""
-        return Moment(self.around.now_ms, self.around.rng.random(), RULES)
+        jitter = self.around.chance.ask("jitter", "", lambda rng: rng.random(), 0.5)
+        return Moment(self.around.now_ms, jitter, RULES)
 
     def apply(self, key: JobKey, event: Event) -> None:
         """Let a job meet an event; a closed owner drops it."""
@@ -266,8 +315,7 @@ class Owner:
             case Fetch(key, url, due_ms):
                 self.fetches.push(due_ms, (key, url))
             case CancelTask(task_id):
-                self.around.provider.watched.add(task_id)
-                if self.around.rng.random() < 0.8:
+                if self.around.chance.ask("cancel", task_id, lambda rng: rng.random() < 0.8, True):
                     self.around.provider.cancel(task_id, self.around.now_ms)
 
     def seal(self) -> None:
@@ -287,7 +335,7 @@ class Owner:
         """Let the broker take a few records of the stage."""
         flight = self.flight
         assert flight is not None
-        for _ in range(self.around.rng.choice((1, 1, 2, 8))):
+        for _ in range(self.around.chance.ask("records", "", lambda rng: rng.choice((1, 1, 2, 8)), 1)):
             if len(flight.answers) < len(flight.records):
                 flight.answers.append(self._send(flight.records[len(flight.answers)]))
         if len(flight.answers) == len(flight.records):
@@ -295,12 +343,19 @@ class Owner:
 
     def _send(self, record: Outgoing) -> int | PublishError:
         """Durable and acknowledged, or durable and not acknowledged, or neither."""
-        draw = 1.0 if self.around.calm else self.around.rng.random()
-        unacknowledged = self.around.weather.unacknowledged
-        if draw < unacknowledged / 2:
+        fate = "acknowledged"
+        if not self.around.calm:
+            fate = self.around.chance.ask("send", _name_of(record), self._fate, fate)
+        if fate == "refused":
             return PublishError("refused")
         offset = self.around.deliver(record, self.epoch)
-        return PublishError("no acknowledgement") if draw < unacknowledged else offset
+        return PublishError("no acknowledgement") if fate == "unacknowledged" else offset
+
+    def _fate(self, rng: random.Random) -> str:
+        draw, unacknowledged = rng.random(), self.around.weather.unacknowledged
+        if draw < unacknowledged / 2:
+            return "refused"
+        return "unacknowledged" if draw < unacknowledged else "acknowledged"
 
     def _go_on(self, flight: Flight, answers: Answers | None) -> None:
         """Drive the writer to its next stage or to its end."""
@@ -333,7 +388,7 @@ class Owner:
     def accept(self) -> None:
         """Take the next records, and perhaps begin their submits in the same batch."""
         records = self.around.plan.records
-        for _ in range(self.around.rng.choice((1, 1, 3))):
+        for _ in range(self.around.chance.ask("records", "", lambda rng: rng.choice((1, 1, 3)), 1)):
             offset = self.shard.cursor.next_offset
             if offset >= len(records):
                 return
@@ -344,9 +399,13 @@ class Owner:
             if admission.jobs and len(admission.jobs) < admission.jobs[0].spec.job_count:
                 self.around.count("record completed")
             self.put(admission.change)
-            if admission.jobs and self.around.rng.random() < 0.5:
+            if admission.jobs and self._intends_at_once(admission.jobs[0]):
                 for group in sorted({job.group for job in admission.jobs}):
                     self.intend([job.key for job in admission.jobs if job.group == group])
+
+    def _intends_at_once(self, first: Job) -> bool:
+        request_id = first.spec.request_id
+        return self.around.chance.ask("intend at once", request_id, lambda rng: rng.random() < 0.5, False)
 
     def take_submit(self) -> None:
         """Take a due job and its siblings for a submit."""
@@ -365,7 +424,11 @@ class Owner:
 
     def intend(self, keys: list[JobKey]) -> None:
         """Write the intent down; the errand waits for its batch."""
-        offset_ms = self.around.rng.choice((None, self.around.provider.ahead_ms))
+        ahead_ms = self.around.provider.ahead_ms
+        is_known = self.around.chance.ask(
+            "vendor clock known", _joined(keys), lambda rng: bool(rng.choice((0, 1))), True
+        )
+        offset_ms = ahead_ms if is_known else None
         for key in keys:
             self.apply(key, Intended(self.around.now_ms, len(keys), offset_ms))
         jobs = [job for key in keys if (job := self.shard.jobs.get(key))]
@@ -376,7 +439,11 @@ class Owner:
     def post(self) -> None:
         """Send a POST whose intent is durable, if the journal and the clock allow."""
         ready = [errand for errand in self.errands if errand.sealed_ms >= 0]
-        errand = self.around.rng.choice(ready)
+        names = [_joined(errand.keys) for errand in ready]
+        name = self.around.chance.ask("which", "", lambda rng: rng.choice(names), names[0])
+        if name not in names:
+            return
+        errand = ready[names.index(name)]
         self.errands.remove(errand)
         self.follow(errand.journal_offset + 1)
         if not self.is_open:
@@ -387,7 +454,7 @@ class Owner:
             answer: SubmitAnswer = NotSent(Trouble("intent_too_old", "too old"))
         else:
             answer = self.submit(errand.keys)
-        self._later(errand.keys, lambda: self._answered(errand.keys, answer))
+        self._later(f"post {name}", errand.keys, lambda: self._answered(errand.keys, answer))
 
     def submit(self, keys: list[JobKey]) -> SubmitAnswer:
         """The POST."""
@@ -404,12 +471,9 @@ class Owner:
         task_id = self.looks.pop_due(self.around.now_ms)
         assert task_id is not None
         keys = sorted(self.watched.pop(task_id))
-        # What a stale owner knows of a task, its journal's readers will never learn.
-        is_rightful = self.epoch >= self.around.journal.highest
-        ask = self.around.provider.look if is_rightful else self.around.provider.query
-        answer = ask(task_id, self.around.now_ms)
-        for _ in range(self._copies()):
-            self._later(keys, lambda: self._looked(task_id, keys, answer))
+        answer = self.around.provider.query(task_id, self.around.now_ms)
+        for _ in range(self._copies(f"look {task_id}")):
+            self._later(f"look {task_id}", keys, lambda: self._looked(task_id, keys, answer))
 
     def _looked(self, task_id: str, keys: list[JobKey], answer: TaskView | Trouble) -> None:
         for key in keys:
@@ -424,13 +488,17 @@ class Owner:
         key, url = item
         body = self.around.provider.fetch(url, self.around.now_ms)
         event = FetchFailedEvent(body) if isinstance(body, Trouble) else read_transcript(body, "fun-asr")
-        for _ in range(self._copies()):
-            self._later([key], lambda: self.apply(key, event))
+        for _ in range(self._copies(f"fetch {key}")):
+            self._later(f"fetch {key}", [key], lambda: self.apply(key, event))
 
     def receive(self) -> None:
         """Let one answer arrive, whichever."""
         arrived = [answer for answer in self.wire if answer.due_ms <= self.around.now_ms]
-        answer = self.around.rng.choice(arrived)
+        names = [answer.name for answer in arrived]
+        name = self.around.chance.ask("which", "", lambda rng: rng.choice(names), names[0])
+        if name not in names:
+            return
+        answer = arrived[names.index(name)]
         self.wire.remove(answer)
         answer.arrive()
 
@@ -457,13 +525,29 @@ class Owner:
             self.put(Change(self.shard.mend(strangers)))
             self.cursor_written_over |= CURSOR in strangers or OWNER_KEY in strangers
 
-    def _later(self, keys: list[JobKey], arrive: Callable[[], None]) -> None:
-        rng = self.around.rng
-        delay_ms = rng.choice((10, 50, 400, 3_000)) if not self.around.calm else 10
-        self.wire.append(Answer(self.around.now_ms + delay_ms, keys, arrive))
+    def _later(self, what: str, keys: list[JobKey], arrive: Callable[[], None]) -> None:
+        delay_ms = 10
+        if not self.around.calm:
+            delay_ms = self.around.chance.ask(
+                "delay", what, lambda rng: rng.choice((10, 50, 400, 3_000)), delay_ms
+            )
+        self.answered[what] += 1
+        name = f"{what} {self.answered[what]}"
+        self.wire.append(Answer(name, self.around.now_ms + delay_ms, keys, arrive))
 
-    def _copies(self) -> int:
-        return 1 if self.around.calm or self.around.rng.random() > 0.05 else 2
+    def _copies(self, what: str) -> int:
+        if self.around.calm:
+            return 1
+        return self.around.chance.ask("copies", what, lambda rng: 1 if rng.random() > 0.05 else 2, 1)
+
+
+def _joined(keys: Sequence[JobKey]) -> str:
+    return " ".join(map(str, keys))
+
+
+def _name_of(record: Outgoing) -> str:
+    headers = dict(record.headers)
+    return f"outcome {headers['ce_id'].decode()}" if "ce_id" in headers else record.key.decode()
 
 
 def _is_due(queue: DueQueue[JobKey] | DueQueue[str] | DueQueue[tuple[JobKey, str]], now_ms: int) -> bool:

@@ -3,6 +3,7 @@
 import json
 import random
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -29,6 +30,11 @@ class Meaning(Enum):
     MAY_FAIL = "may fail"
 
 
+Headers = tuple[tuple[str, bytes | None], ...]
+Drawn = tuple[bytes | None, bytes | None, Meaning, Headers]
+"""Value, key, meaning and headers of a record."""
+
+
 @dataclass(frozen=True, slots=True)
 class Planned:
     """One record of the request topic and what it must lead to."""
@@ -52,60 +58,91 @@ class Asked:
 
 @dataclass(slots=True)
 class Plan:
-    """Publishes records one by one. With `repeats` there are duplicates, conflicts and cancels too."""
+    """What was published, and what it asks for: read from the records' bytes."""
 
-    rng: random.Random
-    size: int
-    repeats: bool
-    hurried: float
     records: list[Planned] = field(default_factory=list)
     asked: dict[str, Asked] = field(default_factory=dict)
     owner_of_key: dict[str, Asked] = field(default_factory=dict)
     jobs_of_url: Counter[str] = field(default_factory=Counter)
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether everything is published."""
-        return len(self.records) >= self.size
+    def add(
+        self,
+        now_ms: int,
+        value: bytes | None,
+        key: bytes | None,
+        meaning: Meaning,
+        headers: Headers = (),
+    ) -> None:
+        """Append a record; what it asks for is read from its bytes."""
+        position = Position(TOPIC, 0, len(self.records), now_ms)
+        opens: tuple[str, ...] = ()
+        if meaning is Meaning.SERVED:
+            opens = self._ask(json.loads(value or b""))
+        elif meaning is Meaning.MAY_FAIL:
+            body = json.loads(value or b"")
+            if body.get("action") == "cancel" and body["request_id"] in self.asked:
+                self.asked[body["request_id"]].cancelled = True
+        self.records.append(Planned(Record(position, key, value, headers), meaning, opens))
 
-    def publish(self, now_ms: int) -> None:
-        """Append the next record to the topic."""
+    def _ask(self, body: dict[str, object]) -> tuple[str, ...]:
+        """Take a new request; returns its job keys."""
+        request_id, urls = str(body["request_id"]), body["file_urls"]
+        assert isinstance(urls, list)
+        indexes = body.get("file_indexes") or range(len(urls))
+        assert isinstance(indexes, Iterable)
+        asked = Asked(request_id, body, {f"{request_id}/0/{index}": urls[index] for index in indexes})
+        self.asked[request_id] = asked
+        self.owner_of_key.update(dict.fromkeys(asked.urls, asked))
+        self.jobs_of_url.update(asked.urls.values())
+        return tuple(asked.urls)
+
+
+@dataclass(slots=True)
+class Producer:
+    """Draws records one by one. With `repeats` there are duplicates, conflicts and cancels too."""
+
+    rng: random.Random
+    plan: Plan
+    size: int
+    repeats: bool
+    hurried: float
+
+    @property
+    def is_done(self) -> bool:
+        """Whether everything is published."""
+        return len(self.plan.records) >= self.size
+
+    def draw(self) -> Drawn:
+        """The next record of the topic."""
         draw = self.rng.random()
         if draw < 0.08:
-            self._append(now_ms, self.rng.choice(UNREADABLE), b"k", Meaning.FAILS)
-        elif draw < 0.30 and self.asked:
-            self._publish_again(now_ms, self.rng.choice(list(self.asked.values())))
-        else:
-            self._publish_new(now_ms)
+            return self.rng.choice(UNREADABLE), b"k", Meaning.FAILS, ()
+        if draw < 0.30 and self.plan.asked:
+            return self._draw_again(self.rng.choice(list(self.plan.asked.values())))
+        return self._draw_new()
 
-    def _append(self, now_ms: int, value: bytes | None, key: bytes | None, meaning: Meaning) -> None:
-        position = Position(TOPIC, 0, len(self.records), now_ms)
-        self.records.append(Planned(Record(position, key, value), meaning))
-
-    def _publish_again(self, now_ms: int, asked: Asked) -> None:
+    def _draw_again(self, asked: Asked) -> Drawn:
         """A cancel, a repeat or a conflict; the last two only while nothing is forgotten."""
         key = asked.request_id.encode()
         if not self.repeats or self.rng.random() < 0.4:
-            asked.cancelled = True
             cancel = json.dumps({"request_id": asked.request_id, "action": "cancel"}).encode()
             # A request that has ended says so; one that has left the window is not known any more.
-            self._append(now_ms, cancel, key, Meaning.MAY_FAIL)
-        elif self.rng.random() < 0.5:
+            return cancel, key, Meaning.MAY_FAIL, ()
+        if self.rng.random() < 0.5:
             repeat = {**asked.body, "metadata": {"n": 1}}
-            self._append(now_ms, json.dumps(repeat).encode(), key, Meaning.MAY_FAIL)
-        else:
-            conflict = {**asked.body, **self._other_work(asked)}
-            self._append(now_ms, json.dumps(conflict).encode(), key, Meaning.FAILS)
+            return json.dumps(repeat).encode(), key, Meaning.MAY_FAIL, ()
+        conflict = {**asked.body, **self._other_work(asked)}
+        return json.dumps(conflict).encode(), key, Meaning.FAILS, ()
 
     def _other_work(self, asked: Asked) -> dict[str, object]:
         """Another file, or other files of the same."""
-        if len(asked.urls) > 1 and len(self.records) % 2:
+        if len(asked.urls) > 1 and len(self.plan.records) % 2:
             return {"file_indexes": [int(next(iter(asked.urls)).rpartition("/")[2])]}
         return {"file_urls": ["https://h.example/good/other.wav"], "file_indexes": None}
 
-    def _publish_new(self, now_ms: int) -> None:
+    def _draw_new(self) -> Drawn:
         rng = self.rng
-        request_id = f"r{len(self.asked)}"
+        request_id = f"r{len(self.plan.asked)}"
         count = rng.choice((1, 1, 1, 2, 3, 5))
         urls = [f"https://h.example/{rng.choice(NATURES)}/{request_id}/{n}.wav?Sig=s" for n in range(count)]
         # Whose a task is that names only a part of its files, nobody could tell of equal ones.
@@ -118,11 +155,6 @@ class Plan:
             body["file_indexes"] = indexes
         if rng.random() < self.hurried:
             body["ttl_seconds"] = rng.choice((1, 20, 60, 600, 200_000))
-        asked = Asked(request_id, body, {f"{request_id}/0/{index}": urls[index] for index in indexes})
-        self.asked[request_id] = asked
-        self.owner_of_key.update(dict.fromkeys(asked.urls, asked))
-        self.jobs_of_url.update(asked.urls.values())
-        position = Position(TOPIC, 0, len(self.records), now_ms)
         key = request_id.encode() if rng.random() < 0.9 else None
-        record = Record(position, key, json.dumps(body).encode(), (("traceparent", b"00-\xff"),))
-        self.records.append(Planned(record, Meaning.SERVED, tuple(asked.urls)))
+        headers = (("traceparent", b"00-\xff"),)
+        return json.dumps(body).encode(), key, Meaning.SERVED, headers

@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from service.core.task import (
@@ -18,6 +18,7 @@ from service.core.task import (
     TaskView,
     Trouble,
 )
+from tests.unit.core.simulation.chance import Chance, Json
 from tests.unit.core.simulation.journal import check
 
 DAY_MS = 24 * 3600 * 1000
@@ -38,6 +39,18 @@ LOOK_TROUBLES = (
     Trouble("Throttling.RateQuota", "slow down", 429, 1.5),
     Trouble("http_error", "bad gateway", 502),
 )
+FETCH_TROUBLES = (Trouble("timeout", "slow"), Trouble("http_error", "busy", 503))
+Answer = Mapping[str, Json]
+"""What a POST meets: the word for its answer, and the fate of the task that it makes."""
+TAKEN: Answer = {
+    "answer": "accepted",
+    "pending_ms": 0,
+    "running_ms": 5_000,
+    "hidden_ms": 0,
+    "trouble": False,
+    "forgotten": False,
+    "failed": False,
+}
 MOST_SUBMITS = 3
 LIST_PAGE = 7
 
@@ -81,21 +94,18 @@ class Task:
 class ProviderModel:
     """One account. `calm` ends all faults."""
 
-    rng: random.Random
+    chance: Chance
     unfetched: float
+    ahead_ms: int = 0
+    """How far its clock is ahead."""
     calm: bool = False
     tasks: dict[str, Task] = field(default_factory=dict)
     by_key: dict[str, list[Task]] = field(default_factory=dict)
     lost_after_accept: int = 0
-    ahead_ms: int = field(init=False)
-    """How far its clock is ahead."""
-    watched: set[str] = field(default_factory=set)
-    """Tasks that some owner has known as its own."""
+    noted: set[str] = field(default_factory=set)
+    """Tasks that a record of the journal names, if it is no stranger's."""
     readings: list[int] = field(default_factory=list)
     """When the list was read whole."""
-
-    def __post_init__(self) -> None:
-        self.ahead_ms = self.rng.choice((0, 420_000, -90_000))
 
     def check_submit(self, files: Mapping[str, str], jobs_of_url: Mapping[str, int], now_ms: int) -> None:
         """N3 and N10: no earlier task of the jobs may still succeed, and the number is bounded.
@@ -124,46 +134,71 @@ class ProviderModel:
         return not redone and not self._is_nobodys(task, url, now_ms)
 
     def _is_nobodys(self, task: Task, url: str, now_ms: int) -> bool:
-        """Whose answer was lost, and which the provider has lost; or which ended without naming the file.
+        """Which the provider has lost, and no owner that counts has written down; or which ended without
+        naming the file.
 
-        Of the latter nothing can come for the file, and nobody can tell that it was its task.
+        Of the latter nothing can come for the file. Of neither anybody can tell that it was its task.
         """
-        is_gone = task.is_lost and task.id not in self.watched
+        is_gone = task.is_lost and task.id not in self.noted
         return is_gone or (task.is_over(now_ms) and not task.names(url))
 
     def submit(self, files: dict[str, str], now_ms: int) -> SubmitAnswer:
         """Take a submit of job keys and their URLs."""
         check(len(set(files.values())) == len(files), "N1: one URL twice in a task")
-        draw = 1.0 if self.calm else self.rng.random()
-        if draw < 0.03:
-            return NotSent(Trouble("connect_failed", "no route"))
-        if draw < 0.12:
-            return Refused(self.rng.choice(REFUSALS))
-        if draw < 0.14:
-            return Lost(Trouble("timeout", "no answer"))
-        task = self._accept(files, now_ms)
-        if draw < 0.17:
+        troubles = {url: self._fate(key, url) for key, url in files.items()}
+        met = self.chance.ask(
+            "submit", " ".join(sorted(files)), lambda rng: self._draw(rng, all(troubles.values())), TAKEN
+        )
+        match met["answer"]:
+            case "not sent":
+                return NotSent(Trouble("connect_failed", "no route"))
+            case "refused":
+                return Refused(_by_code(REFUSALS, met["code"]))
+            case "lost":
+                return Lost(Trouble("timeout", "no answer"))
+        task = self._accept(files, troubles, met, now_ms)
+        if met["answer"] == "lost afterwards":
             self.lost_after_accept += 1
             return Lost(Trouble("connection_lost", "reset"))
         return Accepted(task.id)
 
-    def _accept(self, files: dict[str, str], now_ms: int) -> Task:
-        rng = self.rng
+    def _draw(self, rng: random.Random, is_hopeless: bool) -> Answer:
+        draw = 1.0 if self.calm else rng.random()
+        if draw < 0.03:
+            return {"answer": "not sent"}
+        if draw < 0.12:
+            return {"answer": "refused", "code": rng.choice(REFUSALS).code}
+        if draw < 0.14:
+            return {"answer": "lost"}
         pending_ms = rng.choice((0, 2_000, 20_000))
         running_ms = rng.choice((500, 5_000, 60_000))
-        trouble = FAULT if rng.random() < 0.05 and not self.calm else None
-        troubles = {url: self._fate(key, url) for key, url in files.items()}
+        trouble = rng.random() < 0.05 and not self.calm
+        return {
+            "answer": "lost afterwards" if draw < 0.17 else "accepted",
+            "pending_ms": pending_ms,
+            "running_ms": running_ms,
+            "trouble": trouble,
+            "hidden_ms": rng.choice((0, 0, 0, 5_000)),
+            "forgotten": rng.random() < 0.02 and not self.calm,
+            "failed": trouble or is_hopeless or rng.random() < 0.05,
+        }
+
+    def _accept(
+        self, files: dict[str, str], troubles: Mapping[str, Trouble | None], met: Answer, now_ms: int
+    ) -> Task:
+        starts_ms = now_ms + _number(met["pending_ms"])
+        trouble = FAULT if met["trouble"] else None
         task = Task(
             id=f"t{len(self.tasks)}",
             files=dict(files),
             created_ms=now_ms,
-            visible_ms=now_ms + rng.choice((0, 0, 0, 5_000)),
-            starts_ms=now_ms + pending_ms,
-            ends_ms=now_ms + pending_ms + running_ms,
+            visible_ms=now_ms + _number(met["hidden_ms"]),
+            starts_ms=starts_ms,
+            ends_ms=starts_ms + _number(met["running_ms"]),
             trouble=trouble,
-            troubles=troubles,
-            is_lost=rng.random() < 0.02 and not self.calm,
-            is_failed=trouble is not None or all(troubles.values()) or rng.random() < 0.05,
+            troubles=dict(troubles),
+            is_lost=bool(met["forgotten"]),
+            is_failed=bool(met["failed"]) or trouble is not None or all(troubles.values()),
         )
         self.tasks[task.id] = task
         for key in files:
@@ -178,8 +213,9 @@ class ProviderModel:
 
     def list(self, page_no: int, now_ms: int) -> TaskPage | Trouble:
         """A page of the tasks of the last day, the newest first."""
-        if not self.calm and self.rng.random() < 0.1:
-            return self.rng.choice(LOOK_TROUBLES)
+        trouble = self._trouble("list", f"page {page_no}", 0.1, LOOK_TROUBLES)
+        if trouble is not None:
+            return trouble
         begin_ms = now_ms - DAY_MS
         shown = [
             task
@@ -201,15 +237,11 @@ class ProviderModel:
             return TaskStatus.PENDING if now_ms < task.starts_ms else TaskStatus.RUNNING
         return TaskStatus.FAILED if task.is_failed else TaskStatus.SUCCEEDED
 
-    def look(self, task_id: str, now_ms: int) -> TaskView | Trouble:
-        """One look at a task that is one's own."""
-        self.watched.add(task_id)
-        return self.query(task_id, now_ms)
-
     def query(self, task_id: str, now_ms: int) -> TaskView | Trouble:
         """One look at any task."""
-        if not self.calm and self.rng.random() < 0.06:
-            return self.rng.choice(LOOK_TROUBLES)
+        trouble = self._trouble("look", task_id, 0.06, LOOK_TROUBLES)
+        if trouble is not None:
+            return trouble
         task = self.tasks[task_id]
         if task.is_lost or now_ms < task.visible_ms or task.is_expired(now_ms):
             return TaskView(task_id, TaskStatus.UNKNOWN)
@@ -228,25 +260,58 @@ class ProviderModel:
             for number, (url, trouble) in enumerate(task.troubles.items())
             if "/missing/" not in url
         ]
-        self.rng.shuffle(views)
-        return TaskView(task.id, status, tuple(views), billed_seconds=10 * len(task.files), end_time="then")
+        order = self.chance.ask("order", task.id, _shuffled(len(views)), list(range(len(views))))
+        files = tuple(views[number] for number in order if number < len(views))
+        return TaskView(task.id, status, files, billed_seconds=10 * len(task.files), end_time="then")
 
     def cancel(self, task_id: str, now_ms: int) -> None:
         """Drop a task that has not begun."""
         task = self.tasks[task_id]
-        if now_ms < task.starts_ms and (self.calm or self.rng.random() < 0.8):
-            task.cancelled = True
+        if now_ms < task.starts_ms:
+            task.cancelled = self.calm or self.chance.ask(
+                "drop", task_id, lambda rng: rng.random() < 0.8, True
+            )
+
+    def _trouble(
+        self, question: str, subject: str, share: float, troubles: Sequence[Trouble]
+    ) -> Trouble | None:
+        """What stands in place of an answer, None for nothing."""
+        if self.calm:
+            return None
+        code = self.chance.ask(
+            question, subject, lambda rng: rng.choice(troubles).code if rng.random() < share else None, None
+        )
+        return None if code is None else _by_code(troubles, code)
 
     def fetch(self, transcription_url: str, now_ms: int) -> bytes | Trouble:
         """The result file behind a URL."""
-        if not self.calm and self.rng.random() < self.unfetched:
-            return self.rng.choice((Trouble("timeout", "slow"), Trouble("http_error", "busy", 503)))
+        trouble = self._trouble("fetch", transcription_url, self.unfetched, FETCH_TROUBLES)
+        if trouble is not None:
+            return trouble
         task_id, number = transcription_url.split("/")[3:5]
         task = self.tasks[task_id]
         if task.is_expired(now_ms):
             return Trouble("http_error", "expired", 403)
         url = list(task.troubles)[int(number)]
         return b'{"no": "transcript"}' if "/garbage/" in url else result_file(url)
+
+
+def _number(value: Json) -> int:
+    assert isinstance(value, int)
+    return value
+
+
+def _by_code(troubles: Sequence[Trouble], code: Json) -> Trouble:
+    return next(trouble for trouble in troubles if trouble.code == code)
+
+
+def _shuffled(count: int) -> Callable[[random.Random], list[int]]:
+    def shuffled(rng: random.Random) -> list[int]:
+        order = list(range(count))
+        rng.shuffle(order)
+        return order
+
+    return shuffled
 
 
 def text_of(url: str) -> str:
