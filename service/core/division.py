@@ -9,7 +9,7 @@ Rules this module guarantees:
 import re
 
 from service.core.task import Trouble
-from service.core.verdicts import on_submit
+from service.core.verdicts import family, on_submit
 from service.errors import FailureCode
 from service.messages import MAX_FILES
 
@@ -19,11 +19,11 @@ _PARAMETERS = frozenset(
         "invalid_parameter_error",
         "BadRequest",
         "BadRequest.IllegalInput",
-        "BadRequest.TooLarge",
         "InternalError.Algo.InvalidParameter",
+        "UnsupportedOperation",
     }
 )
-"""Codes of a request that is wrong in some part, which may be one of its files."""
+"""Codes, and families, of a request that is wrong in some part, which may be one of its files."""
 _FILE_CODES = frozenset(
     {
         FailureCode.AUDIO_INVALID_URL,
@@ -36,9 +36,19 @@ _FILE_CODES = frozenset(
         FailureCode.CONTENT_REJECTED,
     }
 )
-_FILES = r"\b(file_?urls?|urls|files)\b"
-_AT_MOST = r"\b(exceed|more than|at most|too many|only|max|limit|single|one\b)"
+_FILES = r"\b(file[ _]?urls?|urls|files)\b"
+_AT_MOST = (
+    r"\b(exceed|more than|at most|too many|only|max|limit|single|(should|must) be (exactly )?(1|one)\b)"
+)
 _NUMBER_OF_FILES = re.compile(f"{_FILES}.*{_AT_MOST}|{_AT_MOST}.*{_FILES}", re.IGNORECASE | re.DOTALL)
+_LIST = r"(the )?(input\.)?file[ _]?urls\b"
+_ONE_FILE = re.compile(
+    r"(\b|\d)([KMG]i?B|bytes?|seconds|minutes|hours?)\b|reach|download|duration|too long|character"
+    rf"|\bformats\b|(file|audio) format|(?<!urls )\bsize\b(?! of {_LIST})"
+    r"|urls?(\[\d+\]|\.\d)|\burls?(_| )length|length of (the |a |each )?url\b",
+    re.IGNORECASE,
+)
+"""What is said of the files themselves, or of one; the size of the list of files is their number."""
 
 
 def group_alone(file_index: int) -> int:
@@ -46,12 +56,19 @@ def group_alone(file_index: int) -> int:
     return MAX_FILES + file_index
 
 
+def is_group_of_part(group: int) -> bool:
+    """Whether it is one that `group_alone` gave."""
+    return group >= MAX_FILES
+
+
 def is_about_number(trouble: Trouble) -> bool:
     """Whether a submit of several files is refused for their number, as far as its text tells.
 
     No page says how that is worded: one that is not recognised is met by `may_be_about_one`.
     """
-    return _is_about_parameters(trouble) and _NUMBER_OF_FILES.search(trouble.message) is not None
+    is_of_one = on_submit(trouble).code in _FILE_CODES or _ONE_FILE.search(trouble.message) is not None
+    is_of_number = _NUMBER_OF_FILES.search(trouble.message) is not None
+    return _is_about_parameters(trouble) and is_of_number and not is_of_one
 
 
 def may_be_about_one(trouble: Trouble) -> bool:
@@ -60,4 +77,7 @@ def may_be_about_one(trouble: Trouble) -> bool:
 
 
 def _is_about_parameters(trouble: Trouble) -> bool:
-    return trouble.code in _PARAMETERS and not trouble.message.startswith("Model not exist")
+    """A code of no known family counts where its status says that the request is wrong."""
+    known = family(trouble.code)
+    is_wrong = known in _PARAMETERS if known else trouble.http_status == 400
+    return is_wrong and not trouble.message.startswith("Model not exist")

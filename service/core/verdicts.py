@@ -209,9 +209,16 @@ def is_known(code: str) -> bool:
     return code in TABLE
 
 
+def family(code: str) -> str:
+    """The code that the table judges this one by: itself or its nearest family; empty where it has none."""
+    while code and code not in TABLE:
+        code, _, _ = code.rpartition(".")
+    return code
+
+
 def on_submit(trouble: Trouble) -> Verdict:
     """What to do about a refused or unsent submit. Never RESUBMIT: no task came of it, so it is a RETRY."""
-    row = _find(trouble.code)
+    row = TABLE.get(family(trouble.code))
     if row is _REQUEST:
         row = next((told for text, told in _TEXTS.items() if text in trouble.message), row)
     if row is None or (row is _FOREIGN and trouble.http_status is not None):
@@ -239,7 +246,7 @@ def on_vocabulary(trouble: Trouble) -> Verdict:
 
 def on_file(trouble: Trouble) -> Verdict:
     """What to do about a failed file, or about a failed task that lists no files. Never RETRY or HOLD."""
-    row = _find(trouble.code)
+    row = TABLE.get(family(trouble.code))
     return _FILE_UNKNOWN if row is None else row.on_file
 
 
@@ -262,15 +269,6 @@ def on_fetch(trouble: Trouble) -> Verdict:
             return _retry(None, FailureCode.RESULT_UNREADABLE)
         case _:
             return _retry(UNREADABLE_ATTEMPTS, FailureCode.RESULT_UNREADABLE)
-
-
-def _find(code: str) -> Row | None:
-    """The row of the code or of the nearest family that has one."""
-    while code not in TABLE:
-        code, dot, _ = code.rpartition(".")
-        if not dot:
-            return None
-    return TABLE[code]
 
 
 def _submit_by_status(status: int | None) -> Verdict:

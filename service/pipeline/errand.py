@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.contract.models import model_info
-from service.core.division import group_alone
+from service.core.division import group_alone, is_group_of_part
 from service.core.identity import JobKey
 from service.core.job import Job, State
 from service.pipeline.publish import OwnedShard
@@ -36,9 +36,13 @@ def due_together(shard: OwnedShard, key: JobKey, now_ms: int, most: int | None =
 
 
 def errand_of(shard: OwnedShard, keys: Sequence[JobKey], *, of: int) -> Errand:
-    """The errand for some `of` so many jobs; a part gets a group of its own, so that it is known again."""
-    group = group_alone(keys[0].file_index) if len(keys) < of else None
-    return Errand(shard, tuple(keys), group)
+    """The errand for some `of` so many jobs; a part gets a group of its own, so that it is known again.
+
+    What is left of a part is a part too: were it to keep its group, the part divided off first, which may
+    have the same first file, would have the same.
+    """
+    is_part = len(keys) < of or is_group_of_part(shard.state.jobs[keys[0]].group)
+    return Errand(shard, tuple(keys), group_alone(keys[0].file_index) if is_part else None)
 
 
 def is_synchronous(model: str) -> bool:

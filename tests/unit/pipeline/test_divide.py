@@ -1,14 +1,15 @@
 """A submit of several files that is refused for their number is divided: everybody gets a result."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import pytest
 from pydantic import JsonValue
 
 from service.core.job import State
-from service.core.task import Refused, TaskStatus, Trouble
+from service.core.task import Accepted, Lost, Refused, SubmitAnswer, TaskStatus, Trouble
 from tests.fakes.clock import settle
-from tests.fakes.provider import AfterWork
+from tests.fakes.provider import TIMEOUT, AfterWork
 from tests.unit.pipeline.world import Limits, World, job_of, journalled, state, urls
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -164,6 +165,45 @@ async def test_parts_whose_answers_are_lost_find_each_its_own_task(world: World)
         assert task is not None
         assert body.file_url in task.file_urls
     assert len(world.provider.submits) == 4
+
+
+def slow_and_losing(world: World, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Answers take a while; that to a submit that made a task is lost. Returns these submits' groups."""
+    proper = world.provider.submit
+    groups: list[int] = []
+
+    async def submit(model: str, file_urls: Sequence[str], options: Mapping[str, JsonValue]) -> SubmitAnswer:
+        await world.clock.sleep(0.2)
+        answer = await proper(model, file_urls, options)
+        if not isinstance(answer, Accepted):
+            return answer
+        [group] = {job.group for job in world.shards[0].state.jobs.values() if job.file_url in file_urls}
+        groups.append(group)
+        return Lost(TIMEOUT)
+
+    monkeypatch.setattr(world.provider, "submit", submit)
+    return groups
+
+
+@pytest.mark.parametrize(("count", "most"), [(4, 1), (2, 1), (3, 1), (5, 1), (8, 1), (8, 2), (9, 2), (26, 3)])
+async def test_parts_of_parts_whose_answers_are_lost_share_no_group_and_are_billed_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, count: int, most: int
+) -> None:
+    """The number is refused again for the parts: what is left of a part is none of its siblings' submit."""
+    world.provider.offset_ms = 0
+    world.provider.statuses = (TaskStatus.SUCCEEDED,)
+    world.provider.most_files = most
+    groups = slow_and_losing(world, monkeypatch)
+    world.run()
+    await world.take(world.shard(), "r", file_urls=files(count))
+    await world.clock.sleep(600)
+    assert len(set(groups)) == len(groups) == len(world.provider.submits)
+    assert Counter(world.seen.ends().values()) == {"result": count}
+    task_of = {url: task.task_id for task in world.provider.submits for url in task.file_urls}
+    for body in (each.body for each in world.seen.outcomes):
+        assert body.task_id == task_of[str(body.file_url)]
+    posted = [url for task in world.provider.submits for url in task.file_urls]
+    assert sorted(posted) == sorted(str(url) for url in files(count))
 
 
 async def test_the_parts_are_in_the_journal_as_they_were_posted(world: World) -> None:
