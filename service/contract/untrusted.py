@@ -7,7 +7,7 @@ the number is null, and the rest counts.
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from pydantic import JsonValue
 
@@ -21,20 +21,21 @@ MAX_BILLED_SECONDS = 10_000_000
 MAX_EPOCH_MS = 4_102_444_800_000
 """The year 2100."""
 
+_Container = list[JsonValue] | dict[str, JsonValue]
 _DIGITS = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 def parse_json(text: str | bytes) -> JsonValue:
     """The document; numbers that are not finite, or have too many digits, are null.
 
-    Raises ValueError for what is not JSON, or nested more than `MAX_DEPTH` deep.
+    So are arrays and objects more than `MAX_DEPTH` deep. Raises ValueError for what is not JSON, or nested
+    deeper than Python's own parser reads.
     """
     try:
         document: JsonValue = json.loads(text, parse_int=_int, parse_float=_float, parse_constant=_null)
     except RecursionError:
-        raise _too_deep() from None
-    if _is_too_deep(document):
-        raise _too_deep()
+        raise ValueError("its arrays and objects are nested too deep") from None
+    _cut(document)
     return document
 
 
@@ -88,21 +89,21 @@ def _null(_name: str) -> None:
     return None
 
 
-def _is_too_deep(document: JsonValue) -> bool:
-    """Level by level, since a walk down would meet the interpreter's own bound."""
-    level = [document]
-    for _ in range(MAX_DEPTH):
+def _cut(document: JsonValue) -> None:
+    """Make null what is too deep; level by level, a walk down would meet the interpreter's own bound."""
+    level: list[_Container] = [document] if isinstance(document, list | dict) else []
+    for _ in range(MAX_DEPTH - 1):
         level = [item for each in level for item in _inside(each) if isinstance(item, list | dict)]
-        if not level:
-            return False
-    return True
+    for each in level:
+        if isinstance(each, list):
+            each[:] = map(_shallow, each)
+        else:
+            each.update({name: _shallow(value) for name, value in each.items()})
 
 
-def _inside(value: JsonValue) -> list[JsonValue]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []
+def _shallow(value: JsonValue) -> JsonValue:
+    return None if isinstance(value, list | dict) else value
 
 
-def _too_deep() -> ValueError:
-    return ValueError(f"its arrays and objects are nested more than {MAX_DEPTH} deep")
+def _inside(value: _Container) -> Iterable[JsonValue]:
+    return value.values() if isinstance(value, dict) else value

@@ -12,6 +12,7 @@ from service.contract import untrusted
 from service.contract.models import Family
 from service.contract.scrub import without_queries
 from service.contract.speech import AudioProperties, Channel, Sentence, Transcript, Word
+from service.core.chat_content import text_and_rest
 from service.core.times import GivenSpan, Span, borrowed
 from service.core.whole_text import joined, visible, whole_text
 
@@ -32,6 +33,12 @@ class Fields:
             self.drop(name)
             return value
         return None
+
+    def told(self, name: str) -> str | None:
+        """The text under `name` in any form; one that is no plain string stays as well."""
+        value = self.peek(name)
+        text = self.text(name)
+        return _plain(value) if text is None else text
 
     def integer(self, name: str) -> int | None:
         """The whole number under `name`."""
@@ -74,21 +81,36 @@ class Fields:
         return {name: without_queries(value) for name, value in self._left.items()} or None
 
 
+def _plain(value: JsonValue) -> str | None:
+    """The text of a value that should be one string, and may be a list or an object with text."""
+    return value if isinstance(value, str) else text_and_rest(value)[0] or None
+
+
 def read_result_file(document: JsonValue, family: Family) -> Transcript:
     """The file's content in the contract's form. Raises ValueError when it is no transcript."""
     if not isinstance(document, dict):
         raise ValueError(f"the {family} result file is not a JSON object")
     fields = Fields(document)
-    transcripts = fields.peek("transcripts")
-    if not isinstance(transcripts, list):
+    given = fields.peek("transcripts")
+    listed = given if isinstance(given, list) else None
+    channels = _channels(listed or [])
+    if channels or not given:
+        fields.drop("transcripts")
+    channels = channels or _whole(fields)
+    if not channels and listed is None:
         raise ValueError(f"the {family} result file has no list `transcripts`")
-    fields.drop("transcripts")
+    if not channels and listed:
+        raise ValueError(f"none of the {len(listed)} `transcripts` has a text or readable sentences")
     fields.drop("file_url")
-    return Transcript(
-        audio=_audio(fields),
-        channels=tuple(_channel(raw, position) for position, raw in enumerate(transcripts)),
-        provider_extra=fields.extra(),
-    )
+    return Transcript(audio=_audio(fields), channels=channels, provider_extra=fields.extra())
+
+
+def _whole(fields: Fields) -> tuple[Channel, ...]:
+    """The file's own text as its only channel; none where it has none."""
+    if not visible(_plain(fields.peek("text")) or ""):
+        return ()
+    text = fields.told("text") or ""
+    return (Channel(0, text, text),)
 
 
 def _audio(fields: Fields) -> AudioProperties:
@@ -112,20 +134,24 @@ def _audio_properties(fields: Fields) -> AudioProperties:
     )
 
 
-def _channel(raw: JsonValue, position: int) -> Channel:
-    if not isinstance(raw, dict):
-        raise ValueError(f"transcripts[{position}] is not an object")
-    fields = Fields(raw)
-    provider_text = fields.text("text")
+def _channels(given: Sequence[JsonValue]) -> tuple[Channel, ...]:
+    """All channels if one of them is readable, else none: an empty or odd one costs no other its text."""
+    read = [_channel(raw, position) for position, raw in enumerate(given)]
+    is_any_readable = any(is_readable for _, is_readable in read)
+    return tuple(channel for channel, _ in read) if is_any_readable else ()
+
+
+def _channel(raw: JsonValue, position: int) -> tuple[Channel, bool]:
+    """The channel, and whether it tells what was said, be it nothing; what is no object is its text."""
+    fields = Fields(raw if isinstance(raw, dict) else {"text": raw})
+    provider_text = fields.told("text")
     said = read_sentences(fields.peek("sentences"))
     if said.timed is not None:
         fields.drop("sentences")
-    elif provider_text is None and not any(map(visible, said.untimed)):
-        raise ValueError(f"transcripts[{position}] has neither a text nor readable sentences")
     if said.odd:
         fields.keep("sentences", said.odd)
     channel_id = fields.integer("channel_id")
-    return Channel(
+    channel = Channel(
         channel_id=position if channel_id is None else channel_id,
         text=said.text(provider_text),
         provider_text=provider_text,
@@ -133,6 +159,7 @@ def _channel(raw: JsonValue, position: int) -> Channel:
         sentences=said.timed,
         provider_extra=fields.extra(),
     )
+    return channel, said.timed is not None or provider_text is not None or bool(visible(channel.text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +189,7 @@ def read_sentences(given: JsonValue) -> Said:
     texts = [_raw_text(raw) for raw in readable]
     spans = borrowed([_given_span(raw) for raw in readable], list(map(len, texts)), 0, None)
     if not spans:
-        return Said(None if given else (), texts)
+        return Said(None if given else (), list(map(_raw_text, given)))
     first_id = untrusted.whole_number(readable[0].get("sentence_id"))
     numbered = enumerate(zip(readable, spans, texts, strict=True))
     timed = tuple(
@@ -172,17 +199,17 @@ def read_sentences(given: JsonValue) -> Said:
     return Said(timed, odd=[raw for raw in given if not isinstance(raw, dict)])
 
 
-def _raw_text(raw: Mapping[str, JsonValue]) -> str:
+def _raw_text(raw: JsonValue) -> str:
     """The text of a sentence, or of its words where it has none."""
-    text, words = raw.get("text"), raw.get("words")
-    if (isinstance(text, str) and visible(text)) or not isinstance(words, list):
-        return text if isinstance(text, str) else ""
-    return joined(map(_raw_word_text, words))
+    if not isinstance(raw, dict):
+        return _plain(raw) or ""
+    text, words = _plain(raw.get("text")) or "", raw.get("words")
+    return text if visible(text) or not isinstance(words, list) else joined(map(_raw_word_text, words))
 
 
 def _raw_word_text(raw: JsonValue) -> str:
     parts = [raw.get("text"), raw.get("punctuation")] if isinstance(raw, dict) else [raw]
-    return "".join(part for part in parts if isinstance(part, str))
+    return "".join(_plain(part) or "" for part in parts)
 
 
 def _given_span(raw: Mapping[str, JsonValue]) -> GivenSpan:
@@ -215,7 +242,7 @@ def _sentence(
     # Some families count from 0: only a number that the position does not tell is worth keeping.
     if expected_id is not None and fields.peek("sentence_id") == expected_id:
         fields.drop("sentence_id")
-    own_text = fields.text("text") or ""
+    own_text = fields.told("text") or ""
     return Sentence(
         sentence_id=sentence_id,
         begin_ms=begin_ms,
@@ -268,5 +295,5 @@ def _unusual_words(given: Sequence[JsonValue], span: Span) -> tuple[Word, ...] |
 def _unusual_word(fields: Fields, begin_ms: int, end_ms: int) -> Word:
     fields.take_moment("begin_time")
     fields.take_moment("end_time")
-    text, mark = fields.text("text") or "", fields.text("punctuation")
+    text, mark = fields.told("text") or "", fields.told("punctuation")
     return Word(begin_ms, end_ms, text, mark, fields.extra())

@@ -83,7 +83,7 @@ def _timed(document: dict[str, JsonValue]) -> Transcript:
     raw = [given] if isinstance(given, dict) else [] if given is None else given
     plain = [_without_marks(each) for each in raw] if isinstance(raw, list) else None
     said = read_sentences(plain)
-    provider_text = output.text("text")
+    provider_text = output.told("text")
     if provider_text is None and not said.timed and not any(map(visible, said.untimed)):
         raise ValueError("the answer has neither a text nor readable sentences")
     if said.timed is not None:

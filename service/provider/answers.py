@@ -44,7 +44,7 @@ class Answer:
 
 
 def object_of(body: bytes) -> dict[str, JsonValue] | None:
-    """The JSON object in `body`, None if it is anything else or too deep; invalid UTF-8 is replaced."""
+    """The JSON object in `body`, None if it is anything else; invalid UTF-8 is replaced."""
     try:
         document = untrusted.parse_json(body.decode("utf-8", "replace"))
     except ValueError:

@@ -28,6 +28,7 @@ MAX_TEXT_CHARS = 1_000_000
 """Three hours of fast speech have a third of this."""
 MAX_LINE_BYTES = 1024**2
 _DATA = b"data:"
+_DONE = b"[DONE]"
 _NO_FINISH = frozenset({"", "null", "none", "nil", "undefined"})
 """What stands for no finish where it comes as text: the vendor's native streams say "null" until the end."""
 
@@ -66,19 +67,23 @@ class Stream:
         self._usage: Mapping[str, JsonValue] = {}
         self._trouble: Trouble | None = None
         self._is_odd = False
+        self._is_done = False
 
     def feed(self, chunk: bytes) -> bool:
-        """Take the next bytes; False when there is no use in more of them."""
+        """Take the next bytes; False when there is no use in more of them: behind `[DONE]` comes nothing."""
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         for line in lines:
             self._take(line.strip())
+        # Whoever keeps the connection open behind it may leave out the end of the line as well.
+        self._is_done = self._is_done or _payload(self._rest) == _DONE
         if len(self._rest) > MAX_LINE_BYTES or self._chars > MAX_TEXT_CHARS:
             self._is_odd = True
-        return self._trouble is None and not self._is_odd
+        return self._trouble is None and not self._is_odd and not self._is_done
 
     def _take(self, line: bytes) -> None:
-        payload = line.removeprefix(_DATA).strip()
-        if not line.startswith(_DATA) or payload in (b"", b"[DONE]"):
+        payload = _payload(line)
+        self._is_done = self._is_done or payload == _DONE
+        if self._is_done or not payload:
             return
         event = object_of(payload)
         if event is None:
@@ -88,16 +93,24 @@ class Stream:
         choices = event.get("choices")
         choice = choices[0] if isinstance(choices, list) and choices else None
         if isinstance(choice, dict):
-            self._add(part(choice, "delta").get("content"), len(payload))
+            self._add(choice, len(payload))
             self._finish_reason = _finish_in(choice) or self._finish_reason
         # The usage comes in a chunk of its own, without choices; null in all others.
         self._usage = part(event, "usage") or self._usage
 
-    def _add(self, content: JsonValue, size: int) -> None:
-        said, odd = text_and_rest(content)
+    def _add(self, choice: Mapping[str, JsonValue], size: int) -> None:
+        """Add the first text among a piece and the native forms, and keep what is no text."""
+        pieces, message = part(choice, "delta").get("content"), part(choice, "message").get("content")
+        found = [text_and_rest(content) for content in (pieces, message, choice.get("text"))]
+        odd = [each for _, rest in found for each in rest]
+        said = found[0][0] or self._new_in(found[1][0] or found[2][0])
         self._texts.append(said)
         self._odd += odd
         self._chars += size if odd else len(said)
+
+    def _new_in(self, said: str) -> str:
+        """What a native form adds: unlike a piece it may repeat all that was said before."""
+        return said.removeprefix("".join(self._texts)) if len(said) >= self._chars else said
 
     @property
     def is_whole(self) -> bool:
@@ -133,6 +146,12 @@ class Stream:
             input_tokens=untrusted.token_count(self._usage.get("prompt_tokens")),
             output_tokens=untrusted.token_count(self._usage.get("completion_tokens")),
         )
+
+
+def _payload(line: bytes) -> bytes:
+    """What a line of the stream carries; nothing where it is no line of data."""
+    stripped = line.strip()
+    return stripped.removeprefix(_DATA).strip() if stripped.startswith(_DATA) else b""
 
 
 def _finish_in(choice: Mapping[str, JsonValue]) -> str | None:

@@ -84,12 +84,38 @@ def test_what_is_nested_within_the_bound_is_read(depth: int, before: str, after:
     assert json.dumps(parse_json(text)) == json.dumps(json.loads(text))
 
 
-@pytest.mark.parametrize("depth", [65, 66, 100, 200, 260, 1_000, 5_000, 100_000])
-@pytest.mark.parametrize(
-    ("before", "after"), [("[", "]"), ('{"a":', "}"), ('[0,{"":1},', "]"), ('{"x":[1],"a":', "}")]
-)
-def test_what_is_nested_deeper_is_refused_and_not_read_in_part(depth: int, before: str, after: str) -> None:
-    with pytest.raises(ValueError, match="nested more than 64 deep"):
+SHAPES = [
+    *(("[", "]"), ('{"a":', "}"), ('[0,{"":1},', "]"), ('{"x":[1],"a":', "}"), ('["s",', ",7]")),
+    *(('{"a":', ',"b":null}'), ("[[],", "]")),
+]
+
+
+def cut(document: JsonValue, depth: int = MAX_DEPTH) -> JsonValue:
+    """The document without what is deeper, told by walking down."""
+    if not isinstance(document, list | dict):
+        return document
+    if not depth:
+        return None
+    if isinstance(document, list):
+        return [cut(item, depth - 1) for item in document]
+    return {name: cut(item, depth - 1) for name, item in document.items()}
+
+
+@pytest.mark.parametrize("depth", [63, 64, 65, 66, 100, 200, 260])
+@pytest.mark.parametrize(("before", "after"), SHAPES)
+def test_what_is_nested_deeper_is_cut_and_the_rest_counts(depth: int, before: str, after: str) -> None:
+    text = before * depth + "0" + after * depth
+    assert parse_json(text) == cut(json.loads(text))
+    beside = parse_json('{"first":[1],"deep":' + text + ',"last":{"a":2}}')
+    assert isinstance(beside, dict)
+    assert (beside["first"], beside["last"]) == ([1], {"a": 2})
+    assert beside["deep"] == cut(json.loads(text), MAX_DEPTH - 1)
+
+
+@pytest.mark.parametrize("depth", [5_000, 100_000])
+@pytest.mark.parametrize(("before", "after"), SHAPES)
+def test_what_no_parser_reads_is_refused(depth: int, before: str, after: str) -> None:
+    with pytest.raises(ValueError, match="nested too deep"):
         parse_json(before * depth + "0" + after * depth)
 
 

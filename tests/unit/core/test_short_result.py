@@ -167,6 +167,13 @@ def test_the_text_of_a_sentence_without_any_time_is_kept() -> None:
     assert (channel.text, channel.sentences) == ("no times", None)
 
 
+@pytest.mark.parametrize(
+    "document", [{"sentence": ["a"]}, {"text": ["a"]}, {"text": {"text": "a"}}, {"sentence": {"text": ["a"]}}]
+)
+def test_the_text_of_an_answer_in_an_odd_form_is_kept(document: JsonValue) -> None:
+    assert channel_of(document, Family.SHORT_AUDIO).text == "a"
+
+
 def test_prose_is_one_text() -> None:
     document: JsonValue = {"text": " Good morning. ", "finish_reason": "stop"}
     transcript = normalise(document, Family.OMNI)
@@ -190,7 +197,8 @@ def test_prose_that_was_cut_off_says_so() -> None:
         (Family.SHORT_AUDIO, {}),
         (Family.SHORT_AUDIO, {"output": {}}),
         (Family.SHORT_AUDIO, {"sentence": []}),
-        (Family.SHORT_AUDIO, {"sentence": ["no times"]}),
+        (Family.SHORT_AUDIO, {"sentence": [7]}),
+        (Family.SHORT_AUDIO, {"text": {"no": "no times"}}),
         (Family.SHORT_AUDIO, {"sentence": {"text": " "}}),
         (Family.OMNI, {}),
         (Family.OMNI, {"text": 7}),

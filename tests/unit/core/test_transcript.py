@@ -369,6 +369,9 @@ def test_half_a_surrogate_pair_becomes_the_replacement_character() -> None:
     TypeAdapter(Sentence).dump_json(sentence)
 
 
+NONE_OF = "none of the {} `transcripts` has a text or readable sentences"
+
+
 @pytest.mark.parametrize(
     ("document", "message"),
     [
@@ -376,17 +379,128 @@ def test_half_a_surrogate_pair_becomes_the_replacement_character() -> None:
         ([FUN_ASR], "the fun-asr result file is not a JSON object"),
         ({"secret": "words"}, "the fun-asr result file has no list `transcripts`"),
         ({"transcripts": {"0": "secret"}}, "the fun-asr result file has no list `transcripts`"),
-        ({"transcripts": [{"text": "a"}, "secret"]}, "transcripts[1] is not an object"),
-        ({"transcripts": [{"channel_id": 0}]}, "transcripts[0] has neither a text nor readable sentences"),
-        (
-            {"transcripts": [{"sentences": ["secret"]}]},
-            "transcripts[0] has neither a text nor readable sentences",
-        ),
+        ({"transcripts": None}, "the fun-asr result file has no list `transcripts`"),
+        ({"transcripts": None, "text": " "}, "the fun-asr result file has no list `transcripts`"),
+        ({"transcripts": [{"channel_id": 0}]}, NONE_OF.format(1)),
+        ({"transcripts": [{"sentences": [7]}]}, NONE_OF.format(1)),
+        ({"transcripts": [{"text": None, "sentences": None}, {"text": {}}]}, NONE_OF.format(2)),
+        ({"transcripts": [None, 7, {}], "text": ""}, NONE_OF.format(3)),
     ],
 )
 def test_what_is_no_transcript_is_refused_without_repeating_it(document: JsonValue, message: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         read(document)
+
+
+SAID: JsonValue = {"channel_id": 1, "text": "b"}
+UNREADABLE: list[JsonValue] = [
+    {"channel_id": 0, "text": None, "sentences": None},
+    {"channel_id": 0},
+    {"channel_id": 0, "text": None},
+    {"channel_id": 0, "sentences": None},
+    {"channel_id": 0, "sentences": [None]},
+    {"channel_id": 0, "sentences": [7]},
+    {"channel_id": 0, "sentences": [{}]},
+    {"channel_id": 0, "sentences": [{"text": None}]},
+    {"channel_id": 0, "sentences": [{"text": " "}]},
+    {"channel_id": 0, "sentences": {}},
+    {"channel_id": 0, "sentences": 7},
+    {"channel_id": 0, "text": 7},
+    {"channel_id": 0, "text": {}},
+    {"channel_id": 0, "text": []},
+    {"channel_id": 0, "text": [None], "sentences": [[]]},
+    {"channel_id": 0, "content_duration_in_milliseconds": 0},
+    {"channel_id": 0, "subtask_status": "FAILED", "message": "silent"},
+    {"code": "SILENT"},
+    {},
+    None,
+    7,
+    False,
+    [],
+]
+
+
+@pytest.mark.parametrize("raw", UNREADABLE)
+def test_one_unreadable_channel_does_not_cost_the_others_their_text(raw: JsonValue) -> None:
+    for raws in ([raw, SAID], [SAID, raw], [raw, SAID, raw]):
+        channels = read({"transcripts": raws}).channels
+        assert [channel.text for channel in channels] == ["b" if each is SAID else "" for each in raws]
+        numbers = [
+            each.get("channel_id", place) if isinstance(each, dict) else place
+            for place, each in enumerate(raws)
+        ]
+        assert [channel.channel_id for channel in channels] == numbers
+    with pytest.raises(ValueError, match="none of the 2"):
+        read({"transcripts": [raw, raw]})
+
+
+def test_what_an_unreadable_channel_has_is_kept() -> None:
+    raws: list[JsonValue] = [{"text": 7, "code": "SILENT"}, 7, None, SAID]
+    extras = [channel.provider_extra for channel in read({"transcripts": raws}).channels]
+    assert extras == [{"text": 7, "code": "SILENT"}, {"text": 7}, None, None]
+
+
+ODD_TEXTS: list[JsonValue] = [
+    ["Good morning."],
+    ["Good ", "morning."],
+    ["", "Good morning."],
+    [None, "Good morning."],
+    [["Good "], "morning."],
+    {"text": "Good morning."},
+    {"content": "Good morning."},
+    {"value": "Good morning."},
+    {"text": ["Good ", "morning."]},
+    {"text": {"value": "Good morning."}},
+    {"text": None, "content": "Good morning."},
+    {"content": [{"text": "Good "}, {"text": "morning."}]},
+    {"type": "text", "text": "Good morning.", "lang": "en"},
+    [{"text": "Good morning."}],
+    [{"text": "Good "}, {"text": "morning."}],
+    [{"type": "text", "text": "Good "}, "morning."],
+    [{"value": "Good morning."}],
+    [{"content": ["Good ", "morning."]}],
+    ["Good morning.", 7],
+    [{"image": 1}, "Good morning."],
+    "Good morning.",
+]
+
+
+@pytest.mark.parametrize("odd", ODD_TEXTS)
+def test_a_text_in_an_odd_form_is_read_and_kept(odd: JsonValue) -> None:
+    kept = None if isinstance(odd, str) else {"text": odd}
+    spoken_at: dict[str, JsonValue] = {"begin_time": 0, "end_time": 9, "text": odd}
+    for sentence_of_it in (spoken_at, {**spoken_at, "words": []}, {**spoken_at, "words": [spoken_at]}):
+        channel = channel_of(sentences=[sentence_of_it])
+        [sentence] = channel.sentences or ()
+        assert channel.text == sentence.text == "Good morning."
+        assert sentence.provider_extra == kept
+        assert [word.text for word in sentence.words or ()] in ([], ["Good morning."])
+    assert channel_of(sentences=[{"text": odd}]).text == "Good morning."
+    assert channel_of(sentences=[{"words": [{"text": odd}]}]).text == "Good morning."
+    assert isinstance(odd, dict) or channel_of(sentences=[odd]).text == "Good morning."
+    channel = channel_of(text=odd)
+    assert (channel.text, channel.provider_text, channel.provider_extra) == (
+        "Good morning.",
+        "Good morning.",
+        kept,
+    )
+
+
+@pytest.mark.parametrize("odd", ODD_TEXTS)
+@pytest.mark.parametrize(
+    "rest", [{"transcripts": []}, {"transcripts": None}, {}, {"transcripts": [None, {}]}, {"transcripts": {}}]
+)
+def test_a_file_without_channels_keeps_its_own_text(rest: dict[str, JsonValue], odd: JsonValue) -> None:
+    transcript = read({**rest, "text": odd, "properties": {"channels": [0]}})
+    assert transcript.channels == (Channel(0, "Good morning.", "Good morning."),)
+    assert transcript.audio.channels == (0,)
+    kept = {name: value for name, value in rest.items() if value}
+    assert (transcript.provider_extra or {}) == (kept if isinstance(odd, str) else {**kept, "text": odd})
+
+
+def test_a_files_own_text_stays_beside_channels_and_an_empty_one_is_none() -> None:
+    assert read({"transcripts": [SAID], "text": "hello"}).provider_extra == {"text": "hello"}
+    assert read({"transcripts": [], "text": " "}).channels == ()
 
 
 # Nothing is lost

@@ -221,6 +221,76 @@ def test_any_content_is_text_or_kept(content: JsonValue) -> None:
             assert json.dumps(part) in kept
 
 
+def chosen(**choice: JsonValue) -> bytes:
+    return event({"choices": [{"index": 0, **choice}]})
+
+
+NATIVE: list[list[bytes]] = [
+    [chosen(message={"content": "Good "}), chosen(message={"content": "morning"})],
+    [chosen(message={"content": "Good "}), chosen(message={"content": "Good morning"})],
+    [chosen(message={"content": "Good morning"})],
+    [chosen(message={"role": "assistant", "content": [{"text": "Good "}, {"text": "morning"}]})],
+    [chosen(message={"content": {"text": "Good morning"}})],
+    [chosen(message={"content": ["Good ", "morning"]}, text=None)],
+    [chosen(text="Good "), chosen(text="morning")],
+    [chosen(text="Good morning")],
+    [chosen(text=["Good ", "morning"])],
+    [chosen(text={"value": "Good morning"})],
+    [chosen(text="Good "), chosen(text="Good morning"), chosen(text="Good morning")],
+    [chosen(delta={}, message={"content": "Good morning"})],
+    [chosen(delta={"content": None}, message={"content": "Good morning"})],
+    [chosen(delta={"content": ""}, message={"content": "Good morning"})],
+    [chosen(delta={"content": []}, message={"content": "Good morning"})],
+    [chosen(delta=None, message=None, text="Good morning")],
+    [chosen(delta={"content": ""}, message={"content": ""}, text="Good morning")],
+    [chosen(delta={"content": "Good morning"}, message={"content": "Good morning"})],
+    [said("Good "), said("morning"), chosen(message={"content": "Good morning"})],
+    [said("Good "), chosen(message={"content": "morning"})],
+    [said("Good "), said("morning"), chosen(text="Good morning")],
+    [chosen(message={"content": "Good "}, text="Good "), said("morning")],
+]
+
+
+@pytest.mark.parametrize("chunks", NATIVE)
+def test_text_in_a_native_form_is_neither_dropped_nor_doubled(chunks: list[bytes]) -> None:
+    answer = heard([*chunks, chosen(finish_reason="stop")])
+    assert answer == Answered({"text": "Good morning", "finish_reason": "stop"}, Bill())
+
+
+def test_what_is_no_text_beside_a_native_text_is_kept() -> None:
+    answer = heard([chosen(delta={"content": 7}, message={"content": "a"}, finish_reason="stop")])
+    assert answer == Answered({"text": "a", "finish_reason": "stop", "content": [7]}, Bill())
+
+
+DONES = [
+    *(b"data: [DONE]\n\n", b"data: [DONE]\n", b"data:[DONE]\n\n", b"data: [DONE]\r\n\r\n", b"data: [DONE]"),
+    *(b"data:[DONE]", b"data:  [DONE] \n", b" data: [DONE]\n", b"data: [DONE]\n\n" + said("more")),
+    *(b": x\n\ndata: [DONE]\n\n", b"event: end\ndata: [DONE]\n\n", b"data: [DONE]\n\n: kept alive\n\n"),
+    *(b"\n\ndata: [DONE]\n\n", b"data:\n\ndata: [DONE]\n\n", b"data: [DONE]\n\n" + event(ERROR)),
+    *(b"data: [DONE]\n\ndata: {\n\n", DONE + DONE, b"data: [DONE]\r", b"id: 7\ndata: [DONE]\n\n"),
+    b"retry: 3\ndata: [DONE]\n",
+]
+
+
+@pytest.mark.parametrize("done", DONES)
+def test_a_stream_that_is_done_is_not_waited_for_however_long_it_stays_open(done: bytes) -> None:
+    """Else the call is given up as lost, and its text billed again and again."""
+    stream = Stream(MODEL)
+    assert stream.feed(WHOLE)
+    assert not stream.feed(done)
+    assert stream.result() == ANSWER
+
+
+@given(st.lists(st.integers(0, len(WHOLE + DONE)), max_size=8))
+def test_a_stream_is_done_wherever_it_is_cut(cuts: list[int]) -> None:
+    whole = WHOLE + DONE
+    edges = sorted({0, len(whole), *cuts})
+    stream = Stream(MODEL)
+    wanted = [stream.feed(whole[a:b]) for a, b in itertools.pairwise(edges)]
+    assert not wanted[-1]
+    assert stream.result() == ANSWER
+
+
 def test_no_more_is_read_than_is_of_use() -> None:
     assert Stream(MODEL).feed(said("a"))
     assert not Stream(MODEL).feed(event(ERROR))
