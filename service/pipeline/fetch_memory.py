@@ -7,7 +7,7 @@ what that takes. Nobody who holds room waits for more of its kind, so nobody wai
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -45,10 +45,6 @@ class MemoryLimits:
         return self.total_bytes - self.small_files * SMALL_BYTES - self.largest_bytes
 
 
-def _nothing() -> None:
-    return
-
-
 class FetchMemory:
     """Who may download and read now; one for the process."""
 
@@ -58,33 +54,33 @@ class FetchMemory:
         self._is_one_size = limits.largest_bytes <= SMALL_BYTES
         self._room = Room(limits.reading_bytes)
 
-    @asynccontextmanager
-    async def fetched(
-        self, provider: Provider, url: str, on_large: Callable[[], None] = _nothing
-    ) -> AsyncIterator[bytes | Trouble]:
-        """The file behind `url`; its bytes may be kept until the end of the context.
+    def place(self, *, is_large: bool) -> AbstractAsyncContextManager[None]:
+        """A place for one file, which its context waits for; the file may be kept until the end of it."""
+        return self._large if is_large else self._small
 
-        `on_large` is called before a large one waits for the others of its size.
-        """
-        async with self._small:
-            body = await provider.fetch(url, None if self._is_one_size else SMALL_BYTES)
-            if self._is_one_size or not _is_larger(body):
-                yield body
-                return
-        on_large()
-        async with self._large:
-            yield await provider.fetch(url)
+    async def download(self, provider: Provider, url: str, *, is_large: bool) -> bytes | Trouble | None:
+        """The file behind `url`, for which there is a place; None where it takes one for large files."""
+        if is_large or self._is_one_size:
+            return await provider.fetch(url)
+        body = await provider.fetch(url, SMALL_BYTES)
+        return None if _is_larger(body) else body
 
-    async def file_url_in(self, provider: Provider, url: str) -> str | None:
+    async def file_url_in(self, provider: Provider, url: str, *, is_large: bool = False) -> str | None:
         """The URL of the file that a result file is about, where it can be read and tells."""
-        async with self.fetched(provider, url) as body:
-            if isinstance(body, Trouble):
-                return None
-            room = await self.room_for(body, is_rendered=False)
-            if room is None:
-                return None
-            async with room:
-                return await transcripts.file_url_in(body)
+        async with self.place(is_large=is_large):
+            body = await self.download(provider, url, is_large=is_large)
+            if body is not None:
+                return await self._file_url_of(body)
+        return await self.file_url_in(provider, url, is_large=True)
+
+    async def _file_url_of(self, body: bytes | Trouble) -> str | None:
+        if isinstance(body, Trouble):
+            return None
+        room = await self.room_for(body, is_rendered=False)
+        if room is None:
+            return None
+        async with room:
+            return await transcripts.file_url_in(body)
 
     async def room_for(self, body: bytes, *, is_rendered: bool) -> AbstractAsyncContextManager[None] | None:
         """Room for reading the file, which its context waits for; None where there can be none."""
