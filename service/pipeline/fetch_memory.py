@@ -20,29 +20,33 @@ from service.provider.api import Provider
 
 SMALL_BYTES = 4 * 1024**2
 """Of a small file: two hours of speech with the times of its words."""
-TOO_LARGE = Trouble("fetch_too_large", "the result is too large to be read within SCRIBE_FETCH__MEMORY_BYTES")
+TOO_LARGE = Trouble(
+    "fetch_too_large", "the result is too large to be read: raise SCRIBE_FETCH__MEMORY_BYTES, then replay"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryLimits:
     """What result files may take together, the largest one by itself, and how many are fetched at a time.
 
-    `total_bytes` is at least twice `largest_bytes`.
+    `total_bytes` is at least `MEMORY_TIMES` (the settings see to it) times `largest_bytes`: what is left for
+    reading is then enough for the largest file of words with times.
     """
 
     total_bytes: int = 512 * 1024**2
-    largest_bytes: int = 64 * 1024**2
+    largest_bytes: int = 24 * 1024**2
     in_flight: int = 8
 
     @property
     def small_files(self) -> int:
-        """How many small files may be in memory: a quarter of the whole is theirs."""
-        return max(1, min(self.in_flight, self.total_bytes // 4 // SMALL_BYTES))
+        """How many small files may be in memory: an eighth of the whole is theirs."""
+        return max(1, min(self.in_flight, self.total_bytes // 8 // SMALL_BYTES))
 
     @property
     def reading_bytes(self) -> int:
         """What is left for reading."""
-        return self.total_bytes - self.small_files * SMALL_BYTES - self.largest_bytes
+        small_bytes = min(SMALL_BYTES, self.largest_bytes)
+        return self.total_bytes - self.small_files * small_bytes - self.largest_bytes
 
 
 class FetchMemory:

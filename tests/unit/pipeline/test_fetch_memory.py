@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from service.core.events import CancelAsked
 from service.core.job import State
-from service.core.parse_memory import parse_bytes
+from service.core.parse_memory import WORDS_TIMES, parse_bytes
 from service.core.task import TaskStatus, Trouble
 from service.pipeline.collect import Errand
 from service.pipeline.fetch_memory import SMALL_BYTES, MemoryLimits, Room
 from service.pipeline.publish import OwnedShard
+from service.settings.provider_knobs import MEMORY_TIMES
 from tests.fakes.clock import settle
 from tests.unit.core.samples import job, spec
 from tests.unit.pipeline.world import Limits, World, state
@@ -26,18 +27,15 @@ ONE_AT_A_TIME = MemoryLimits(total_bytes=18 * MIB, largest_bytes=6 * MIB, in_fli
 """Room for one small file, one large one, and 8 MiB to read them in."""
 
 
-@given(
-    st.integers(1, 64).flatmap(lambda size: st.tuples(st.just(size), st.integers(size, 10**9))),
-    st.integers(1, 2000),
-)
+@given(st.integers(1024, 3120 * MIB), st.integers(0, 10**9), st.integers(1, 1000))
 def test_the_parts_of_the_memory_are_together_no_more_than_the_whole(
-    sizes: tuple[int, int], in_flight: int
+    largest: int, more: int, in_flight: int
 ) -> None:
-    largest, total = sizes[0] * MIB, max(16 * MIB, 2 * sizes[0] * MIB) + sizes[1]
+    total = max(16 * MIB, MEMORY_TIMES * largest) + more
     limits = MemoryLimits(total, largest, in_flight)
     assert 1 <= limits.small_files <= in_flight
-    assert limits.small_files * SMALL_BYTES + largest + limits.reading_bytes == total
-    assert limits.reading_bytes >= total // 4
+    assert limits.small_files * min(SMALL_BYTES, largest) + largest + limits.reading_bytes == total
+    assert limits.reading_bytes >= WORDS_TIMES * largest
 
 
 # Room.
@@ -309,7 +307,7 @@ async def test_a_file_that_takes_more_memory_than_all_is_not_read_and_names_the_
     await world.clock.sleep(1)
     [outcome] = world.seen.outcomes
     said = outcome.body.model_dump()
-    assert (said["code"], fetched(world)) == ("result_unreadable", 1)
+    assert (said["code"], said["retryable"], fetched(world)) == ("result_unreadable", True, 1)
     assert "SCRIBE_FETCH__MEMORY_BYTES" in said["message"]
 
 
