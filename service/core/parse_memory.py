@@ -13,6 +13,9 @@ ITEM_BYTES = 135
 """A number or a short string, its place in a list or dict, and once more."""
 QUOTE_BYTES = 12
 """What each quote accounts for of a file: the rest of it are long strings."""
+WORDS_TIMES = 17
+"""How many times its size a file of words with times needs, unless it has characters beyond the first 65,536:
+short words in Han, the densest, need 16.3."""
 TEXT_COPIES, LONG_COPIES, RENDERED_COPIES = 2, 13, 10
 """Of the whole text while it is parsed; of long strings in the record; of these as subtitles and text."""
 

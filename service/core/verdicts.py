@@ -262,7 +262,8 @@ def on_fetch(trouble: Trouble) -> Verdict:
         case "fetch_refused":
             return _fail(FailureCode.RESULT_REFUSED)
         case "fetch_too_large":
-            return _fail(FailureCode.RESULT_UNREADABLE)
+            # A larger setting can read it.
+            return _fail(FailureCode.RESULT_UNREADABLE, retryable=True)
         case "http_error":
             return _fetch_by_status(trouble.http_status)
         case "timeout" | "connect_failed" | "connection_lost":

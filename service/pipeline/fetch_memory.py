@@ -7,7 +7,7 @@ what that takes. Nobody who holds room waits for more of its kind, so nobody wai
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,33 +20,33 @@ from service.provider.api import Provider
 
 SMALL_BYTES = 4 * 1024**2
 """Of a small file: two hours of speech with the times of its words."""
-TOO_LARGE = Trouble("fetch_too_large", "the result is too large to be read within SCRIBE_FETCH__MEMORY_BYTES")
+TOO_LARGE = Trouble(
+    "fetch_too_large", "the result is too large to be read: raise SCRIBE_FETCH__MEMORY_BYTES, then replay"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryLimits:
     """What result files may take together, the largest one by itself, and how many are fetched at a time.
 
-    `total_bytes` is at least twice `largest_bytes`.
+    `total_bytes` is at least `MEMORY_TIMES` (the settings see to it) times `largest_bytes`: what is left for
+    reading is then enough for the largest file of words with times.
     """
 
     total_bytes: int = 512 * 1024**2
-    largest_bytes: int = 64 * 1024**2
+    largest_bytes: int = 24 * 1024**2
     in_flight: int = 8
 
     @property
     def small_files(self) -> int:
-        """How many small files may be in memory: a quarter of the whole is theirs."""
-        return max(1, min(self.in_flight, self.total_bytes // 4 // SMALL_BYTES))
+        """How many small files may be in memory: an eighth of the whole is theirs."""
+        return max(1, min(self.in_flight, self.total_bytes // 8 // SMALL_BYTES))
 
     @property
     def reading_bytes(self) -> int:
         """What is left for reading."""
-        return self.total_bytes - self.small_files * SMALL_BYTES - self.largest_bytes
-
-
-def _nothing() -> None:
-    return
+        small_bytes = min(SMALL_BYTES, self.largest_bytes)
+        return self.total_bytes - self.small_files * small_bytes - self.largest_bytes
 
 
 class FetchMemory:
@@ -58,33 +58,33 @@ class FetchMemory:
         self._is_one_size = limits.largest_bytes <= SMALL_BYTES
         self._room = Room(limits.reading_bytes)
 
-    @asynccontextmanager
-    async def fetched(
-        self, provider: Provider, url: str, on_large: Callable[[], None] = _nothing
-    ) -> AsyncIterator[bytes | Trouble]:
-        """The file behind `url`; its bytes may be kept until the end of the context.
+    def place(self, *, is_large: bool) -> AbstractAsyncContextManager[None]:
+        """A place for one file, which its context waits for; the file may be kept until the end of it."""
+        return self._large if is_large else self._small
 
-        `on_large` is called before a large one waits for the others of its size.
-        """
-        async with self._small:
-            body = await provider.fetch(url, None if self._is_one_size else SMALL_BYTES)
-            if self._is_one_size or not _is_larger(body):
-                yield body
-                return
-        on_large()
-        async with self._large:
-            yield await provider.fetch(url)
+    async def download(self, provider: Provider, url: str, *, is_large: bool) -> bytes | Trouble | None:
+        """The file behind `url`, for which there is a place; None where it takes one for large files."""
+        if is_large or self._is_one_size:
+            return await provider.fetch(url)
+        body = await provider.fetch(url, SMALL_BYTES)
+        return None if _is_larger(body) else body
 
-    async def file_url_in(self, provider: Provider, url: str) -> str | None:
+    async def file_url_in(self, provider: Provider, url: str, *, is_large: bool = False) -> str | None:
         """The URL of the file that a result file is about, where it can be read and tells."""
-        async with self.fetched(provider, url) as body:
-            if isinstance(body, Trouble):
-                return None
-            room = await self.room_for(body, is_rendered=False)
-            if room is None:
-                return None
-            async with room:
-                return await transcripts.file_url_in(body)
+        async with self.place(is_large=is_large):
+            body = await self.download(provider, url, is_large=is_large)
+            if body is not None:
+                return await self._file_url_of(body)
+        return await self.file_url_in(provider, url, is_large=True)
+
+    async def _file_url_of(self, body: bytes | Trouble) -> str | None:
+        if isinstance(body, Trouble):
+            return None
+        room = await self.room_for(body, is_rendered=False)
+        if room is None:
+            return None
+        async with room:
+            return await transcripts.file_url_in(body)
 
     async def room_for(self, body: bytes, *, is_rendered: bool) -> AbstractAsyncContextManager[None] | None:
         """Room for reading the file, which its context waits for; None where there can be none."""

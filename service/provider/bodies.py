@@ -39,10 +39,12 @@ async def read_body(response: httpx.Response, max_wire_bytes: int, max_decoded_b
     async for chunk in response.aiter_raw():
         wire_bytes += len(chunk)
         if wire_bytes > max_wire_bytes:
-            raise BodyTooLarge(f"the body is over {max_wire_bytes} bytes")
+            raise BodyTooLarge(
+                f"over {max_wire_bytes} bytes on the wire (SCRIBE_FETCH__MAX_COMPRESSED_BYTES)"
+            )
         body.write(inflater.inflated(chunk, max_decoded_bytes - body.tell()) if inflater else chunk)
         if body.tell() > max_decoded_bytes:
-            raise BodyTooLarge(f"the decoded body is over {max_decoded_bytes} bytes")
+            raise BodyTooLarge(f"over {max_decoded_bytes} bytes decoded (SCRIBE_FETCH__MAX_DECODED_BYTES)")
     if inflater is not None and not inflater.is_whole:
         raise BodyCutShort("the compressed body is cut short")
     return body.getvalue()

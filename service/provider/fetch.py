@@ -49,8 +49,8 @@ class FetchGuard:
 
     hosts: tuple[str, ...] = ("aliyuncs.com",)
     plain_http_hosts: tuple[str, ...] = ()
-    max_compressed_bytes: int = 64 * 1024**2
-    max_decoded_bytes: int = 64 * 1024**2
+    max_compressed_bytes: int = 24 * 1024**2
+    max_decoded_bytes: int = 24 * 1024**2
     timeout_seconds: float = 120.0
 
 

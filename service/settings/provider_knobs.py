@@ -14,6 +14,8 @@ from service.settings.group import Group, exclusive
 VENDOR_KEY = "DASHSCOPE_API_KEY"
 """The variable that the vendor's own tools read."""
 MIB = 1024**2
+MEMORY_TIMES = 21
+"""Memory of result files to the largest of them: it leaves what reading one of words with times takes."""
 Region = Literal["cn-beijing", "ap-southeast-1", "us-east-1", "cn-hongkong", "ap-northeast-1", "eu-central-1"]
 
 
@@ -145,10 +147,10 @@ class FetchSettings(Group):
         "simulator's.",
     )
     max_compressed_bytes: int = Field(
-        default=64 * MIB, ge=1024, le=1024 * MIB, description="Largest file on the wire."
+        default=24 * MIB, ge=1024, le=1024 * MIB, description="Largest file on the wire."
     )
     max_decoded_bytes: int = Field(
-        default=64 * MIB, ge=1024, le=4096 * MIB, description="Largest file after gzip."
+        default=24 * MIB, ge=1024, le=3120 * MIB, description="Largest file after gzip."
     )
     memory_bytes: int = Field(
         default=512 * MIB,
@@ -156,14 +158,14 @@ class FetchSettings(Group):
         le=65_536 * MIB,
         description=(
             "Memory that result files may take together while they are fetched and read: half of the pod's."
-            " Reading takes some ten times a file's size."
+            f" At least {MEMORY_TIMES} times the largest file: reading words with times takes nearly as much."
         ),
     )
     timeout_seconds: float = Field(default=120.0, ge=1, le=3600, description="The whole time of one fetch.")
 
     @model_validator(mode="after")
     def _has_memory(self) -> Self:
-        if self.memory_bytes < 2 * self.max_decoded_bytes:
+        if self.memory_bytes < MEMORY_TIMES * self.max_decoded_bytes:
             memory, largest = variable("fetch", "memory_bytes"), variable("fetch", "max_decoded_bytes")
-            raise ValueError(f"{memory} must be at least twice {largest}")
+            raise ValueError(f"{memory} must be at least {MEMORY_TIMES} times {largest}")
         return self

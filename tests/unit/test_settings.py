@@ -13,6 +13,7 @@ from service.core.price import Price
 from service.errors import ConfigError
 from service.settings import Settings, load
 from service.settings.environment import variables
+from service.settings.provider_knobs import MEMORY_TIMES
 
 SECRET = "sk-5f2e9a7714d0canary"
 
@@ -183,10 +184,15 @@ def test_a_limit_of_cost_that_is_none_is_told(value: str) -> None:
         load({"SCRIBE_SPEND__COST_PER_DAY": value, "SCRIBE_SPEND__PRICES": "fun-asr=1"})
 
 
-def test_the_largest_result_file_must_fit_into_the_memory_of_result_files() -> None:
-    load({"SCRIBE_FETCH__MAX_DECODED_BYTES": "16777216", "SCRIBE_FETCH__MEMORY_BYTES": "33554432"})
-    with pytest.raises(ConfigError, match="MEMORY_BYTES must be at least twice SCRIBE_FETCH__MAX_DECODED"):
-        load({"SCRIBE_FETCH__MAX_DECODED_BYTES": "16777217", "SCRIBE_FETCH__MEMORY_BYTES": "33554432"})
+@pytest.mark.parametrize("memory_bytes", [16_777_216, 22_020_096, 536_870_912, 4_294_967_296])
+def test_the_largest_result_file_must_be_readable_within_the_memory_of_results(
+    memory_bytes: int,
+) -> None:
+    most = memory_bytes // MEMORY_TIMES
+    memory = {"SCRIBE_FETCH__MEMORY_BYTES": str(memory_bytes)}
+    load({**memory, "SCRIBE_FETCH__MAX_DECODED_BYTES": str(most)})
+    with pytest.raises(ConfigError, match="MEMORY_BYTES must be at least 21 times SCRIBE_FETCH__MAX_DECODED"):
+        load({**memory, "SCRIBE_FETCH__MAX_DECODED_BYTES": str(most + 1)})
 
 
 def test_an_empty_variable_counts_as_not_set() -> None:

@@ -64,7 +64,7 @@ STATUSES = (301, 401, 402, 403, 404, 407, 413, 429, 500, 503)
 FETCH_TROUBLES = (
     ("the URL is one that the fetch guard does not open", Trouble("fetch_refused", "")),
     ("the URL is an https one, of a host that is not below `SCRIBE_FETCH__HOSTS`", Trouble(HOST_REFUSED, "")),
-    ("the file is over the guard's size", Trouble("fetch_too_large", "")),
+    ("the file is over the guard's size, or takes more memory than there is", Trouble("fetch_too_large", "")),
     ("no connection", Trouble("connect_failed", "")),
     ("no answer in time", Trouble("timeout", "")),
     ("the connection was lost, or the body is cut short", Trouble("connection_lost", "")),

@@ -11,7 +11,7 @@ from service.core.ending import ResultEnding
 from service.core.events import Fetched
 from service.core.job import State
 from service.core.outcomes import OutcomeRules, job_outcome
-from service.core.parse_memory import parse_bytes
+from service.core.parse_memory import WORDS_TIMES, parse_bytes
 from service.core.rendering import render
 from service.messages import Transcript
 from service.pipeline.transcripts import read_transcript
@@ -129,6 +129,26 @@ def test_no_file_takes_more_memory_with_its_renderings(kind: str) -> None:
 def test_a_file_of_words_is_not_taken_for_thrice_what_it_is() -> None:
     body = FILES["words with times"].encode()
     assert parse_bytes(body, is_rendered=False) <= 3 * recorded(body, ())
+
+
+@pytest.mark.parametrize("text", ["", "a", "hello", HAN, 2 * HAN, "\u00e9", "\u0434\u0430"])
+@pytest.mark.parametrize("ensure_ascii", [False, True])
+def test_words_with_times_never_need_more_than_the_settings_leave_for_the_largest_file(
+    text: str, ensure_ascii: bool
+) -> None:
+    """At the times of a large file: the first minutes, whose times are short, are little of it."""
+    given = [
+        {"begin_time": at * 300, "end_time": at * 300 + 250, "text": text, "punctuation": ""}
+        for at in range(10_000, 20_000)
+    ]
+    sentences = [
+        {**given[at], "text": text * 12, "sentence_id": at, "words": given[at : at + 12]}
+        for at in range(0, len(given), 12)
+    ]
+    channel = {"channel_id": 0, "text": text * len(given), "sentences": sentences}
+    document = {"file_url": "u", "transcripts": [channel]}
+    body = json.dumps(document, ensure_ascii=ensure_ascii, separators=(",", ":")).encode()
+    assert parse_bytes(body, is_rendered=True) <= WORDS_TIMES * len(body)
 
 
 def test_an_empty_body_promises_nothing() -> None:

@@ -2,17 +2,24 @@
 
 import asyncio
 import json
+from collections import Counter
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.core.events import CancelAsked
 from service.core.job import State
-from service.core.parse_memory import parse_bytes
+from service.core.parse_memory import WORDS_TIMES, parse_bytes
 from service.core.task import TaskStatus, Trouble
-from service.pipeline.fetch_memory import SMALL_BYTES, FetchMemory, MemoryLimits, Room
+from service.pipeline.collect import Errand
+from service.pipeline.fetch_memory import SMALL_BYTES, MemoryLimits, Room
 from service.pipeline.publish import OwnedShard
+from service.settings.provider_knobs import MEMORY_TIMES
 from tests.fakes.clock import settle
+from tests.unit.core.samples import job, spec
 from tests.unit.pipeline.world import Limits, World, state
 
 MIB = 1024**2
@@ -20,18 +27,15 @@ ONE_AT_A_TIME = MemoryLimits(total_bytes=18 * MIB, largest_bytes=6 * MIB, in_fli
 """Room for one small file, one large one, and 8 MiB to read them in."""
 
 
-@given(
-    st.integers(1, 64).flatmap(lambda size: st.tuples(st.just(size), st.integers(size, 10**9))),
-    st.integers(1, 2000),
-)
+@given(st.integers(1024, 3120 * MIB), st.integers(0, 10**9), st.integers(1, 1000))
 def test_the_parts_of_the_memory_are_together_no_more_than_the_whole(
-    sizes: tuple[int, int], in_flight: int
+    largest: int, more: int, in_flight: int
 ) -> None:
-    largest, total = sizes[0] * MIB, max(16 * MIB, 2 * sizes[0] * MIB) + sizes[1]
+    total = max(16 * MIB, MEMORY_TIMES * largest) + more
     limits = MemoryLimits(total, largest, in_flight)
     assert 1 <= limits.small_files <= in_flight
-    assert limits.small_files * SMALL_BYTES + largest + limits.reading_bytes == total
-    assert limits.reading_bytes >= total // 4
+    assert limits.small_files * min(SMALL_BYTES, largest) + largest + limits.reading_bytes == total
+    assert limits.reading_bytes >= WORDS_TIMES * largest
 
 
 # Room.
@@ -159,47 +163,129 @@ async def test_a_file_that_turns_out_large_is_fetched_once_more_by_itself(world:
     assert fetched(world) == 2
 
 
-async def test_only_one_large_file_is_in_memory_at_a_time_and_small_ones_pass_it() -> None:
-    memory, world = FetchMemory(MemoryLimits()), World()
-    world.provider.next_fetches.extend([file(SMALL_BYTES + 1)] * 4)
-    inside: list[str] = []
-    end = asyncio.Event()
+@dataclass
+class Files:
+    """Results on a server, those that have "large" in their names of 5 MiB; `gate` holds these back."""
 
-    async def fetch(name: str) -> None:
-        async with memory.fetched(world.provider, f"https://results.example/{name}") as body:
-            assert isinstance(body, bytes | Trouble)
-            inside.append(name)
-            await end.wait()
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    whole: list[str] = field(default_factory=list)
+    """The large files that were downloaded whole, by name."""
+    at_a_time: int = 0
+    most: int = 0
 
-    tasks = [asyncio.create_task(fetch(name)) for name in ("large", "larger")]
-    await settle()
-    assert inside == ["large"]
-    world.provider.next_fetches.clear()
-    world.provider.next_fetches.append(file(100))
-    tasks.append(asyncio.create_task(fetch("small")))
-    await settle()
-    assert inside == ["large", "small"]
-    world.provider.next_fetches.append(file(SMALL_BYTES + 1))
-    end.set()
-    await asyncio.gather(*tasks)
-    assert inside == ["large", "small", "larger"]
-    await world.end()
+    async def fetch(self, url: str, max_bytes: int | None = None) -> bytes | Trouble:
+        await asyncio.sleep(0)
+        name = url.rpartition("/")[2]
+        if "large" not in name:
+            return file(100)
+        if max_bytes is not None:
+            return Trouble("fetch_too_large", "over the bound")
+        self.whole.append(name)
+        self.at_a_time += 1
+        self.most = max(self.most, self.at_a_time)
+        await self.gate.wait()
+        self.at_a_time -= 1
+        return file(5 * MIB)
+
+    def finish(self, world: World, shard: OwnedShard, *names: str) -> None:
+        """Let results of these names be due."""
+        jobs = [job(State.COLLECTING, spec=spec(request_id=name)) for name in names]
+        shard.state.open_request(jobs)
+        for each, name in zip(jobs, names, strict=True):
+            world.collect.queue(Errand(shard, each.key, f"https://results.example/{name}"), 0)
+
+
+@pytest.fixture
+async def files(world: World, monkeypatch: pytest.MonkeyPatch) -> Files:
+    """Results that are served instead of the fake's own, to a collect stage at work."""
+    made = Files()
+    monkeypatch.setattr(world.provider, "fetch", made.fetch)
+    world.run("collect")
+    return made
+
+
+SIXTY = tuple(f"large{number}" for number in range(60))
 
 
 @pytest.mark.parametrize("limits", [Limits(fetches=1)])
-async def test_large_files_that_wait_for_each_other_take_no_place_from_small_ones(world: World) -> None:
+async def test_large_files_wait_for_each_other_and_take_no_place_from_small_ones(
+    world: World, files: Files
+) -> None:
     shard = world.shard()
-    world.provider.next_fetches.extend([file(SMALL_BYTES + 1)] * 2)
-    async with world.collect._deps.memory._large:
-        world.provider.statuses = (TaskStatus.SUCCEEDED,)
-        world.run()
-        await world.take(shard, "large", "larger")
-        await world.clock.sleep(5)
-        await world.take(shard, "small")
-        await world.clock.sleep(5)
-        assert world.seen.ends() == {"small/0/0": "result"}
+    files.finish(world, shard, *SIXTY)
     await world.clock.sleep(5)
-    assert len(world.seen.ends()) == 3
+    assert files.whole == ["large0"]
+    files.finish(world, shard, "small")
+    await world.clock.sleep(5)
+    assert world.seen.ends() == {"small/0/0": "result"}
+    files.gate.set()
+    await world.clock.sleep(60)
+    assert len(world.seen.ends()) == 61
+    assert (files.most, sorted(files.whole)) == (1, sorted(SIXTY))
+
+
+async def test_large_files_wait_in_a_line_and_not_as_tasks(world: World, files: Files) -> None:
+    files.finish(world, world.shard(), *SIXTY)
+    await world.clock.sleep(5)
+    assert len(world.spawn.named("collect ")) == 1
+
+
+async def test_large_results_of_a_suspended_shard_are_not_kept_in_memory(world: World, files: Files) -> None:
+    shard = world.shard()
+    files.finish(world, shard, *SIXTY)
+    await world.clock.sleep(5)
+    shard.suspend()
+    files.gate.set()
+    await world.clock.sleep(60)
+    assert (shard._held, files.whole) == ([], ["large0"])
+    assert len(shard.state.jobs) == 60
+    shard.resume()
+    await world.clock.sleep(60)
+    assert list(world.seen.ends().values()) == ["result"] * 60
+    assert Counter(files.whole) == {name: 2 if name == "large0" else 1 for name in SIXTY}
+
+
+async def test_small_results_of_a_suspended_shard_are_not_kept_in_memory(world: World) -> None:
+    world.provider.fetch_gate.clear()
+    shard = await collecting(world, *(f"r{number}" for number in range(20)))
+    shard.suspend()
+    world.provider.fetch_gate.set()
+    await world.clock.sleep(60)
+    assert (shard._held, world.seen.ends()) == ([], {})
+    shard.resume()
+    await world.clock.sleep(60)
+    assert list(world.seen.ends().values()) == ["result"] * 20
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+@pytest.mark.parametrize("why", ["cancelled", "closed", "suspended"])
+async def test_what_is_no_longer_wanted_when_its_place_is_free_is_not_downloaded(
+    world: World, files: Files, is_large: bool, why: str
+) -> None:
+    """Somebody else, who looks for lost tasks, has the places meanwhile."""
+    shard, memory = world.shard(), world.collect._deps.memory
+    files.gate.set()
+    async with AsyncExitStack() as places:
+        for _ in range(1 if is_large else MemoryLimits().small_files):
+            await places.enter_async_context(memory.place(is_large=is_large))
+        files.finish(world, shard, "large")
+        await world.clock.sleep(5)
+        assert (len(world.spawn.named("collect ")), files.whole) == (1, [])
+        [waiting] = shard.state.jobs.values()
+        match why:
+            case "cancelled":
+                shard.apply(waiting.key, CancelAsked())
+            case "closed":
+                shard.close()
+            case _:
+                shard.suspend()
+        await settle()
+    await world.clock.sleep(5)
+    assert (files.whole, world.spawn.named("collect ")) == ([], [])
+    if why == "suspended":
+        shard.resume()
+        await world.clock.sleep(5)
+        assert (files.whole, world.seen.ends()) == (["large"], {"large/0/0": "result"})
 
 
 @pytest.mark.parametrize("limits", [Limits(memory=MemoryLimits(16 * MIB, SMALL_BYTES))])
@@ -221,7 +307,7 @@ async def test_a_file_that_takes_more_memory_than_all_is_not_read_and_names_the_
     await world.clock.sleep(1)
     [outcome] = world.seen.outcomes
     said = outcome.body.model_dump()
-    assert (said["code"], fetched(world)) == ("result_unreadable", 1)
+    assert (said["code"], said["retryable"], fetched(world)) == ("result_unreadable", True, 1)
     assert "SCRIBE_FETCH__MEMORY_BYTES" in said["message"]
 
 
