@@ -137,9 +137,13 @@ class DeadlinePassed:
 
 @dataclass(frozen=True, slots=True)
 class HandlingFailed:
-    """A fault of ours kept another event of the job from being handled, again and again."""
+    """A fault of ours kept another event of the job from being handled, again and again.
+
+    `made` is that event, or an earlier one, where it told of a task.
+    """
 
     message: str
+    made: Submitted | Adopted | None = None
 
 
 @dataclass(frozen=True, slots=True)

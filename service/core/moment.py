@@ -174,9 +174,12 @@ def expire(job: Job, event: object, _moment: Moment) -> Transition:
     return finish(job, FailureEnding(stage, FailureCode.DEADLINE_EXCEEDED, message, retryable=True))
 
 
-def end_internally(job: Job, event: HandlingFailed, _moment: object) -> Transition:
-    """End the job for a fault of ours; a task that it has goes on, and the failure names it."""
-    stage = STAGE_OF.get(job.state, Stage.SUBMIT)
+def end_internally(job: Job, event: HandlingFailed, moment: Moment) -> Transition:
+    """End the job for a fault of ours; the task that was made for it goes on, and the failure names it."""
+    stage, made = STAGE_OF.get(job.state, Stage.SUBMIT), event.made
+    if made is not None and made.task_id not in job.task_ids:
+        submitted_ms = moment.now_ms if job.sealed_ms is None else job.sealed_ms
+        job = with_task(job, made.task_id, made.task_files, submitted_ms)
     return finish(job, FailureEnding(stage, FailureCode.INTERNAL_ERROR, event.message, retryable=True))
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from service.clock import Clock
-from service.core.events import HandlingFailed
+from service.core.events import Adopted, Event, HandlingFailed, Submitted
 from service.core.identity import JobKey
 from service.core.retry import Backoff
 
@@ -32,16 +32,23 @@ class JobBorder:
     is_at_work: Callable[[], bool]
     end: Callable[[JobKey, HandlingFailed], None]
     _faults_of: Counter[JobKey] = field(default_factory=Counter)
+    _made: dict[JobKey, Submitted | Adopted] = field(default_factory=dict)
+    """What a job could not be told yet of its task, which is paid for: its ending names it."""
     _given_up: set[JobKey] = field(default_factory=set)
     _waiting: list[tuple[float, JobKey, Again]] = field(default_factory=list)
 
     @contextmanager
-    def around(self, key: JobKey, again: Again) -> Iterator[None]:
-        """Keep what is raised inside; `again` is called later, in a border of its own."""
+    def around(self, key: JobKey, again: Again, event: Event | None = None) -> Iterator[None]:
+        """Keep what is raised inside; `again` is called later, in a border of its own.
+
+        `event` is what the job is to meet.
+        """
         try:
             yield
         # The border of one job's event.
         except Exception as error:
+            if isinstance(event, Submitted | Adopted):
+                self._made[key] = event
             self._keep(key, again, error)
 
     def has_given_up(self, key: JobKey) -> bool:
@@ -51,6 +58,7 @@ class JobBorder:
     def forget(self, key: JobKey) -> None:
         """The job is gone."""
         self._faults_of.pop(key, None)
+        self._made.pop(key, None)
         self._given_up.discard(key)
 
     def try_again(self) -> None:
@@ -78,4 +86,5 @@ class JobBorder:
         self._given_up.add(key)
         with self.around(key, again):
             kind = type(error).__name__
-            self.end(key, HandlingFailed(f"a fault of Scribe itself ({kind}), met {MOST_FAULTS} times"))
+            message = f"a fault of Scribe itself ({kind}), met {MOST_FAULTS} times"
+            self.end(key, HandlingFailed(message, self._made.get(key)))

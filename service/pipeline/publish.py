@@ -134,7 +134,7 @@ class OwnedShard:
 
     def around(self, key: JobKey, event: Event) -> AbstractContextManager[None]:
         """The border around a job that meets an event; one that cannot be handled is met again."""
-        return self.border.around(key, self._later(key, event))
+        return self.border.around(key, self._later(key, event), event)
 
     def _later(self, key: JobKey, event: Event) -> Callable[[], None]:
         """Meet an event that could not be handled again, if the job still stands where it stood."""

@@ -212,8 +212,10 @@ class SubmitStage:
         with shard.border.around(key, _nothing):
             # What is raised in here has let nothing leave: a provider raises nothing once a byte may have.
             jobs, answer = await self._posted(errand, sealed, leave)
-        files = sum(not job.cancelled for job in jobs)
-        with shard.border.around(key, _nothing):
+        posted = [job.key for job in jobs if not job.cancelled]
+        files = len(posted)
+        made = Submitted(answer.task_id, files) if isinstance(answer, Accepted) and key in posted else None
+        with shard.border.around(key, _nothing, made):
             self._gate.judge(answer, leave)
             self._desk.files.learn(answer, leave.model, files)
         told = partial(_event, answer, files, leave.model, in_outage=self._gate.is_out(leave.model))

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from service.core.admission import Admission, AdmissionRules, admit
 from service.core.draft import adopt, draft_of
 from service.core.ending import FailureEnding
-from service.core.events import HandlingFailed
+from service.core.events import Adopted, HandlingFailed, Submitted
 from service.core.identity import JobKey
 from service.core.job import State
 from service.core.moment import Doubt
@@ -18,7 +18,7 @@ from service.core.record import Record
 from service.core.shard import Shard
 from service.core.transitions import advance
 from service.errors import FailureCode, InvalidRecord
-from service.messages import DecodedRequest, RequestLimits, read_request
+from service.messages import DecodedRequest, RequestLimits, Stage, read_request
 from tests.unit.core.samples import NOW_MS, job, moment, record, request_record
 
 URLS: list[JsonValue] = ["https://h.example/a.wav", "https://h.example/b.wav"]
@@ -107,6 +107,35 @@ def test_a_fault_of_ours_ends_a_job_under_its_own_name(state: State, must_be_res
     assert (answer.job.state, answer.job.task_id) == (State.FINISHING, before.task_id)
     assert answer.doubts == ((Doubt.FAILED,) if state is State.UNCERTAIN else ())
     assert before.key == JobKey("r", 0, 0)
+
+
+@pytest.mark.parametrize("state", [State.SUBMITTING, State.UNCERTAIN])
+@pytest.mark.parametrize("made", [Submitted("paid", 2), Adopted("paid", 2)], ids=repr)
+def test_a_fault_of_ours_keeps_the_task_that_the_job_could_not_be_told_of(
+    state: State, made: Submitted | Adopted
+) -> None:
+    before = job(state, sealed_ms=5, task_id=None, former_tasks=("former",), tasks_made=1)
+    after = advance(before, HandlingFailed("a fault", made), moment()).job
+    assert (after.state, after.task_id, after.task_files) == (State.FINISHING, "paid", 2)
+    assert (after.former_tasks, after.tasks_made, after.submitted_ms) == (("former",), 2, 5)
+    assert isinstance(after.ending, FailureEnding)
+    assert after.ending.stage is Stage.SUBMIT
+
+
+@pytest.mark.parametrize(("task_id", "former"), [("paid", ()), (None, ("paid",))])
+def test_a_task_that_the_job_has_had_already_is_not_counted_again(
+    task_id: str | None, former: tuple[str, ...]
+) -> None:
+    state = State.RUNNING if task_id else State.WAITING
+    before = job(state, task_id=task_id, former_tasks=former, tasks_made=1)
+    after = advance(before, HandlingFailed("a fault", Submitted("paid", 1)), moment()).job
+    assert (after.task_id, after.former_tasks, after.tasks_made) == (task_id, former, 1)
+
+
+def test_the_task_of_a_job_without_an_intent_counts_from_now() -> None:
+    before = job(State.UNCERTAIN, sealed_ms=None, task_id=None)
+    after = advance(before, HandlingFailed("a fault", Adopted("paid", 1)), moment(now_ms=77)).job
+    assert (after.task_id, after.submitted_ms) == ("paid", 77)
 
 
 def test_a_draft_knows_of_every_other_request_how_far_it_is() -> None:

@@ -21,6 +21,8 @@ from service.core.task import TaskStatus
 from service.errors import FailureCode
 from service.messages import Failure, read_request
 from service.pipeline import accept, collect, lists, poll, reconcile, submit, transcripts
+from service.pipeline.file_limits import FileLimits
+from service.pipeline.gate import Gate
 from service.pipeline.isolation import MOST_FAULTS
 from service.pipeline.publish import OwnedShard
 from service.pipeline.tenancy import Standing
@@ -232,7 +234,7 @@ async def test_a_fault_in_one_jobs_event_is_met_again_and_ends_that_job_the_thir
         return
     told = failure(world)
     assert (told.code, told.retryable) == (FailureCode.INTERNAL_ERROR, True)
-    assert (told.task_id is None) == (only in ("Intended", "Submitted"))
+    assert (told.task_id is None) == (only == "Intended")
     assert SECRET not in told.model_dump_json()
 
 
@@ -259,6 +261,66 @@ async def test_a_fault_behind_a_post_refuses_nothing_and_posts_nothing_again(
     await world.clock.sleep(MINUTE)
     assert len(world.provider.submits) == 1
     assert world.seen.ends() == {"r/0/0": "result"}
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        [(shards, "advance", "Submitted", 3)],
+        [(shards, "advance", "Submitted", 2), (shards, "advance", "CancelAsked", 1)],
+        [(shards, "advance", "Submitted", 1), (shards, "advance", "CancelAsked", 2)],
+        [(shards, "advance", "Intended", 2), (shards, "advance", "Submitted", 1)],
+        [(shards, "advance", "Intended", 2), (Gate, "judge", "Accepted", 1)],
+        [(shards, "advance", "Intended", 2), (FileLimits, "learn", "Accepted", 1)],
+        [(shards, "advance", "Adopted", 3)],
+    ],
+    ids=lambda places: " ".join(f"{times} {name} {only}" for _, name, only, times in places),
+)
+async def test_the_task_of_a_job_that_cannot_be_told_of_it_is_named_by_its_failure(
+    world: World, monkeypatch: pytest.MonkeyPatch, places: list[tuple[object, str, str, int]]
+) -> None:
+    """It is paid for, whatever kept the job from meeting the answer to its submit."""
+    for owner, name, only, times in places:
+        spoil(monkeypatch, owner, name, fails(times), only)
+    is_lost, is_cancelled = (
+        any(only == each for _, _, only, _ in places) for each in ("Adopted", "CancelAsked")
+    )
+    if is_lost:
+        lose_an_answer(world)
+    world.run()
+    shard = world.shard()
+    await world.take(shard, "bad")
+    if is_cancelled:
+        for _ in range(2):
+            shard.apply(JobKey("bad", 0, 0), CancelAsked())
+    await world.clock.sleep(30 * MINUTE)
+    told = failure(world)
+    assert (told.code, told.retryable) == (FailureCode.INTERNAL_ERROR, True)
+    assert [each.task_id for each in world.provider.submits] == [told.task_id]
+    assert world.seen.faults == [("job", "bad/0/0", "OurFault")] * MOST_FAULTS
+    assert shard.state.jobs == {}
+
+
+async def test_a_file_that_was_cancelled_before_the_post_is_not_said_to_be_in_its_task(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault behind the POST is laid to the first file, which may not have gone with it."""
+    world.fence.gate.clear()
+    spoil(monkeypatch, type(world.gate), "judge", fails(1))
+    world.run()
+    shard = world.shard()
+    await world.take(shard, "bad", file_urls=urls("a", "b"))
+    shard.apply(JobKey("bad", 0, 0), CancelAsked())
+    spoil(monkeypatch, shards, "advance", fails(2), "CancelAsked")
+    for _ in range(2):
+        shard.apply(JobKey("bad", 0, 0), CancelAsked())
+    world.fence.gate.set()
+    await world.clock.sleep(30 * MINUTE)
+    told = {each.id: each.body for each in world.seen.outcomes}
+    [task] = world.provider.submits
+    assert world.seen.ends() == {"bad/0/0": "internal_error", "bad/0/1": "result"}
+    assert (told["bad/0/0"].task_id, told["bad/0/1"].task_id) == (None, task.task_id)
+    assert len(task.file_urls) == 1
 
 
 @pytest.mark.parametrize("name", ["_durable", "proves"])
