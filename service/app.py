@@ -9,6 +9,7 @@ from typing import TypeVar
 from service import __version__, assemble, log, snapshot
 from service.assemble import Parts, Process
 from service.clock import Clock, SystemClock
+from service.contract.scrub import scrub
 from service.health import HealthServer, Heartbeat
 from service.kafka.rights import require_rights
 from service.kafka.topics import Layout, prepare
@@ -184,7 +185,9 @@ async def _unless(event: asyncio.Event, work: Coroutine[None, None, T]) -> T | N
 
 
 def _readiness(parts: Parts) -> tuple[bool, str]:
-    """Ready once the group has spoken and every shard that is ours has been restored, or refused."""
+    """Ready while the group has us, and every shard that is ours has been restored, or refused."""
+    if parts.shards.group_lost is not None:
+        return False, f"the group is lost: {scrub(parts.shards.group_lost)}"
     if not parts.shards.assignments:
         return False, "no assignment yet"
     waiting = [p for p, tenancy in parts.shards.tenancies.items() if tenancy.standing is Standing.RESTORING]

@@ -59,6 +59,8 @@ SHARD = Event(
 )
 BATCH_RETRIED = Event("batch_retried", logging.WARNING)
 REQUESTS_LOST = Event("requests_lost", logging.ERROR)
+GROUP_LOST = Event("group_lost", logging.WARNING)
+GROUP_REGAINED = Event("group_regained")
 TWIN = Event("static_twin", logging.ERROR)
 HOLD_STARTED = Event("hold_started", logging.ERROR)
 HOLD_ENDED = Event("hold_ended")

@@ -9,7 +9,7 @@ from service.core.admission import Admission
 from service.core.moment import Doubt
 from service.core.outcomes import Outcome
 from service.core.price import Price, cost_of
-from service.core.spend import SPEND_LIMIT
+from service.core.spend import SPEND_LIMIT, SpendLimit
 from service.core.task import Trouble
 from service.errors import FailureCode
 from service.guard import watches
@@ -83,6 +83,14 @@ class Observing:
         """Another process has our name in the group."""
         log.write(log.TWIN, detail=detail)
 
+    def group_lost(self, detail: str) -> None:
+        """The group has no client of ours; said once for each cause until it has one again."""
+        log.write(log.GROUP_LOST, detail=detail)
+
+    def group_regained(self) -> None:
+        """The group has assigned partitions, or none, to a new client of ours."""
+        log.write(log.GROUP_REGAINED)
+
     def hold(self, held: Held, is_on: bool, jobs_waiting: int = 0) -> None:
         """A hold began, for a reason of the provider's, or ended; so many jobs have no task yet."""
         if not is_on:
@@ -99,12 +107,12 @@ class Observing:
             advice=held.advice,
         )
 
-    def brake(self, code: str | None) -> None:
-        """The day's limit was reached, under a code of ours, or there is room again (None)."""
-        if code is None:
+    def brake(self, limit: SpendLimit | None) -> None:
+        """This limit of the day was reached, or there is room again (None)."""
+        if limit is None:
             log.write(log.HOLD_ENDED, code=SPEND_LIMIT)
         else:
-            log.write(log.HOLD_STARTED, code=SPEND_LIMIT, reason=SPENT, advice=SPEND_ADVICE)
+            log.write(log.HOLD_STARTED, code=SPEND_LIMIT, reason=SPENT[limit], advice=SPEND_ADVICE[limit])
 
     def outage(self, model: str, trouble: Trouble | None) -> None:
         """Submits of a model wait for a probe, for the trouble that the last one met; or no longer (None)."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from service import __version__
 from service.clock import Clock
 from service.core.account import SPEND_ADVICE, SPENT
+from service.core.spend import SPEND_LIMIT
 from service.pipeline.budgets import Budgets
 from service.pipeline.gate import Gate
 from service.pipeline.own import Shards
@@ -25,7 +26,8 @@ def take(member: str, shards: Shards, gate: Gate, clock: Clock) -> Status:
         oldest_job_age_seconds=None if oldest_ms is None else max(0, clock.now_ms() - oldest_ms) / 1000,
         budgets=tuple(_budgets(gate.budgets)),
         submits=tuple(_submits(gate)),
-        hold=_held(gate, shards),
+        holds=tuple(_holds(gate, shards)),
+        group_lost=shards.group_lost,
         result_holds=tuple(_result_holds(gate)),
         account_hold=gate.hold.knowledge,
         spent_seconds=sum(shard.state.spend.on(clock.now_ms()) for shard in shards.open_shards()),
@@ -65,17 +67,17 @@ def _result_holds(gate: Gate) -> Iterator[ResultHoldStatus]:
         yield ResultHoldStatus(held.model, held.host, "SCRIBE_FETCH__HOSTS", held.jobs, held.since_ms)
 
 
-def _held(gate: Gate, shards: Shards) -> HoldStatus | None:
-    """The account's reason, else a model's, else ours, which ends by itself."""
+def _holds(gate: Gate, shards: Shards) -> Iterator[HoldStatus]:
+    """The account's reason, then those of models, then ours, which ends by itself."""
     for hold in (gate.hold, *(health.hold for health in gate.health.values())):
         if hold.held is not None and hold.since_ms is not None:
             said, model = hold.held.trouble, hold.held.model
             waiting = _waiting(shards, model)
-            return HoldStatus(said.code, hold.since_ms, said.message, model, hold.held.advice, waiting)
+            yield HoldStatus(said.code, hold.since_ms, said.message, model, hold.held.advice, waiting)
     brake = gate.brake
-    if brake.code is not None and brake.since_ms is not None:
-        return HoldStatus(brake.code, brake.since_ms, SPENT, None, SPEND_ADVICE, _waiting(shards, None))
-    return None
+    if brake.limit is not None and brake.since_ms is not None:
+        reason, advice = SPENT[brake.limit], SPEND_ADVICE[brake.limit]
+        yield HoldStatus(SPEND_LIMIT, brake.since_ms, reason, None, advice, _waiting(shards, None))
 
 
 def _waiting(shards: Shards, model: str | None) -> int:

@@ -93,7 +93,10 @@ class Status:
     oldest_job_age_seconds: float | None = None
     budgets: tuple[BudgetStatus, ...] = ()
     submits: tuple[SubmitStatus, ...] = ()
-    hold: HoldStatus | None = None
+    holds: tuple[HoldStatus, ...] = ()
+    """What holds submits: first what concerns the account, then models, then the limit of the day."""
+    group_lost: str | None = None
+    """Why the group of the request topic has no client of ours, while it has none."""
     result_holds: tuple[ResultHoldStatus, ...] = ()
     account_hold: Literal["held", "none", "unknown"] = "unknown"
     """Whether the provider holds the account, as far as this process knows: who submits nothing does not."""
@@ -109,6 +112,7 @@ class Status:
         document = {
             "version": self.version,
             "member": self.member,
+            "group_lost": None if self.group_lost is None else scrub(self.group_lost),
             "shards": [_shard(shard) for shard in self.shards],
             "jobs": dict(self.jobs),
             "oldest_job_age_seconds": self.oldest_job_age_seconds,
@@ -116,7 +120,8 @@ class Status:
             "submits": [_submits(each) for each in self.submits],
             "spent_seconds": self.spent_seconds,
             "spent_cost": round(self.spent_cost, 6),
-            "hold": None if self.hold is None else _hold(self.hold),
+            "hold": _hold(self.holds[0]) if self.holds else None,
+            "other_holds": [_hold(each) for each in self.holds[1:]],
             "account_hold": self.account_hold,
             "result_holds": [_result_hold(each) for each in self.result_holds],
             "pending_moves": self.pending_moves,

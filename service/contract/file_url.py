@@ -5,6 +5,7 @@ Never resolves a name and never judges where one leads.
 
 import ipaddress
 import re
+from collections.abc import Callable
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -34,7 +35,7 @@ _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _AUTHORITY = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(:(?P<port>[^:]*))?")
 _END_OF_HOST = re.compile(r"[/?#]")
 _PORT_NUMBER = re.compile(_PORT)
-_NUMBERS = re.compile(r"([0-9]+\.){3}[0-9]+\.?")
+_NUMBERS = re.compile(r"[0-9.]+")
 
 
 def _usable_url(url: str) -> str:
@@ -50,18 +51,21 @@ def _host_fault(url: str) -> str | None:
     """What a pattern cannot say of the host of a URL that is well formed beside."""
     host = _END_OF_HOST.split(url.partition("://")[2], maxsplit=1)[0]
     if host.startswith("["):
-        return None if _is_address(host[1 : host.index("]")]) else "has a host that is no IPv6 address"
+        is_address = _is_address(ipaddress.IPv6Address, host[1 : host.index("]")])
+        return None if is_address else "has a host that is no IPv6 address"
     host = host.partition(":")[0]
     if len(host.rstrip(".")) > MAX_HOST_CHARS:
         return f"has a host of {len(host)} characters; at most {MAX_HOST_CHARS} are allowed"
-    if _NUMBERS.fullmatch(host) and any(int(part) > 255 for part in host.rstrip(".").split(".")):
+    if any(label != label.strip("-") for label in host.split(".")):
+        return "has a label in its host that begins or ends with a hyphen"
+    if _NUMBERS.fullmatch(host) and not _is_address(ipaddress.IPv4Address, host.rstrip(".")):
         return "has a host that is no IPv4 address"
     return None
 
 
-def _is_address(text: str) -> bool:
+def _is_address(kind: Callable[[str], object], text: str) -> bool:
     try:
-        ipaddress.IPv6Address(text)
+        kind(text)
     except ValueError:
         return False
     return True

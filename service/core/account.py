@@ -4,9 +4,11 @@ Two shapes of the API have two codes for one reason; a hold is told by its reaso
 is the business of `core.verdicts`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from service.core.spend import SpendLimit
 from service.core.task import Trouble
 
 
@@ -50,8 +52,15 @@ _ADVICE = {
     HoldReason.WORKSPACE: "Look at SCRIBE_PROVIDER__WORKSPACE and at the key's rights in that workspace.",
     HoldReason.OTHER: "Look at the account, its key and its bills at the provider, and at proxies before it.",
 }
-SPENT = "the limit of billed seconds for this UTC day is reached"
-SPEND_ADVICE = "Raise SCRIBE_SPEND__SECONDS_PER_DAY, or wait: submits go on by themselves at midnight UTC."
+_AT_MIDNIGHT = "or wait: submits go on by themselves at midnight UTC."
+SPENT: Mapping[SpendLimit, str] = {
+    SpendLimit.SECONDS: "the limit of billed seconds for this UTC day is reached",
+    SpendLimit.COST: "the limit of cost for this UTC day is reached",
+}
+SPEND_ADVICE: Mapping[SpendLimit, str] = {
+    SpendLimit.SECONDS: f"Raise SCRIBE_SPEND__SECONDS_PER_DAY, {_AT_MIDNIGHT}",
+    SpendLimit.COST: f"Raise SCRIBE_SPEND__COST_PER_DAY, {_AT_MIDNIGHT}",
+}
 _GOES_ON = "Jobs are kept; submits go on by themselves, within half a minute, once the provider takes one."
 
 
@@ -65,12 +74,21 @@ class Held:
     @property
     def reason(self) -> HoldReason:
         """What the provider's code means."""
-        return _REASONS.get(self.trouble.code, HoldReason.OTHER)
+        return _reason_of(self.trouble.code)
 
     @property
     def advice(self) -> str:
         """What an operator can do, and what happens then."""
         return f"{_ADVICE[self.reason]} {_GOES_ON}"
+
+
+def _reason_of(code: str) -> HoldReason:
+    """The reason of the code or of the nearest family that has one, as `core.verdicts` judges it."""
+    while code not in _REASONS:
+        code, dot, _ = code.rpartition(".")
+        if not dot:
+            return HoldReason.OTHER
+    return _REASONS[code]
 
 
 def concerns_one_model(trouble: Trouble) -> bool:

@@ -7,10 +7,18 @@ same after a restart and to its next owner, so what the owners have spent togeth
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 
 DAY_MS = 86_400_000
 SPEND_LIMIT = "spend_limit"
 """The code of the hold that the limit begins; the others are the provider's."""
+
+
+class SpendLimit(StrEnum):
+    """What of a day is limited."""
+
+    SECONDS = "seconds"
+    COST = "cost"
 
 
 @dataclass(slots=True)
@@ -48,18 +56,18 @@ class SpendRules:
     cost_per_day: float | None = None
 
 
-def is_spent(spends: Iterable[DaySpend], rules: SpendRules, now_ms: int) -> bool:
-    """Whether shards have used up their part of either limit of the day.
+def limits_reached(spends: Iterable[DaySpend], rules: SpendRules, now_ms: int) -> list[SpendLimit]:
+    """The limits of the day of which shards have used up their part.
 
     Without a shard nothing can be submitted anyway.
     """
     ours = list(spends)
     part = len(ours) / rules.shards
-    seconds = sum(spend.on(now_ms) for spend in ours)
-    cost = math.fsum(spend.cost_on(now_ms) for spend in ours)
-    return bool(ours) and (
-        _is_over(seconds, rules.seconds_per_day, part) or _is_over(cost, rules.cost_per_day, part)
+    limited = (
+        (SpendLimit.SECONDS, sum(spend.on(now_ms) for spend in ours), rules.seconds_per_day),
+        (SpendLimit.COST, math.fsum(spend.cost_on(now_ms) for spend in ours), rules.cost_per_day),
     )
+    return [each for each, spent, limit in limited if ours and _is_over(spent, limit, part)]
 
 
 def _is_over(spent: float, limit: float | None, part: float) -> bool:

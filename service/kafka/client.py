@@ -85,6 +85,16 @@ class ClusterConfig:
             )
         return arguments
 
+    def reconnection(self) -> Connection:
+        """The same for a client that a running process makes: raises `ClusterError`, which is waited for.
+
+        A file of certificates that is replaced may be gone for a moment.
+        """
+        try:
+            return self.connection()
+        except ConfigError as error:
+            raise ClusterError(str(error)) from error
+
     def _trust(self) -> ssl.SSLContext:
         try:
             return ssl.create_default_context(cafile=self.ca_file)
@@ -99,10 +109,10 @@ async def reader(
     """A consumer without a group, for reading partitions by hand.
 
     The `end_offsets` of a `read_committed` one stop before the first open transaction. Raises `ClusterError`
-    when the cluster does not answer within `cluster.bound_seconds`.
+    when the cluster does not answer within `cluster.bound_seconds`, or its certificates cannot be read.
     """
     consumer = AIOKafkaConsumer(
-        **cluster.connection(),
+        **cluster.reconnection(),
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         isolation_level=isolation,

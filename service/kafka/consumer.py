@@ -48,6 +48,10 @@ class Owner(Taker, Protocol):
         """A process that began after us has our name in the group; the sentence says what to change."""
         ...
 
+    def lost(self, sentence: str) -> None:
+        """Our client has stopped, or a new one cannot be started, for this reason; ends with `assigned`."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class GroupConfig:
@@ -119,7 +123,8 @@ class RequestConsumer:
                     raise ClusterError("the group's consumer has stopped working")
                 await self._intake.poll()
                 await self._commit_sometimes()
-            except ClusterError:
+            except ClusterError as error:
+                self._owner.lost(str(error))
                 await self._renew(on_turn)
 
     async def _renew(self, on_turn: Callable[[], None]) -> None:
@@ -129,11 +134,12 @@ class RequestConsumer:
         self._assigned, self._failure = frozenset(), None
         while True:
             on_turn()
-            self._consumer, self._intake = self._new_client()
             try:
+                self._consumer, self._intake = self._new_client()
                 return await self.start()
-            except ConfigError:
-                # It was well before: the cluster is away.
+            except ConfigError as error:
+                # It was well before: the cluster is away, or does not take us any more.
+                self._owner.lost(str(error))
                 await self._clock.sleep(RETRY_SECONDS)
 
     def _new_client(self) -> tuple[AIOKafkaConsumer, Intake]:

@@ -104,7 +104,7 @@ class Producer:
 
     async def _connect(self) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(
-            **self._cluster.connection(),
+            **self._cluster.reconnection(),
             acks="all",
             compression_type="gzip",
             enable_idempotence=self._idempotent,

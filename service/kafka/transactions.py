@@ -116,7 +116,7 @@ class Transactions:
 
     def _new_producer(self) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(
-            **self.cluster.connection(),
+            **self.cluster.reconnection(),
             transactional_id=self.transactional_id,
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
             retry_backoff_ms=RETRY_BACKOFF_MS,

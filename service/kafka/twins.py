@@ -108,7 +108,12 @@ class Twins:
 
     async def _holders(self) -> list[Holder]:
         """Who has our name in the group; nobody where that cannot be told."""
-        admin = AIOKafkaAdminClient(**self._cluster.connection())
+        try:
+            return await self._ask(AIOKafkaAdminClient(**self._cluster.reconnection()))
+        except ClusterError:
+            return []
+
+    async def _ask(self, admin: AIOKafkaAdminClient) -> list[Holder]:
         try:
             with translated():
                 async with asyncio.timeout(ASK_SECONDS):
@@ -120,8 +125,6 @@ class Twins:
                         for member in group["members"]
                         if member["member_id"][: -UUID_LENGTH - 1] == self._instance_id
                     ]
-        except ClusterError:
-            return []
         finally:
             await close_admin(admin)
 

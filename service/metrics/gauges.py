@@ -103,8 +103,8 @@ def _submits(status: Status) -> Iterator[GaugeMetricFamily]:
 
 
 def _hold(status: Status) -> GaugeMetricFamily:
-    active = None if status.hold is None else among(status.hold.code, HOLD_CODES)
-    reasons = [((code,), float(code == active)) for code in (*HOLD_CODES, OTHER)]
+    active = {among(hold.code, HOLD_CODES) for hold in status.holds}
+    reasons = [((code,), float(code in active)) for code in (*HOLD_CODES, OTHER)]
     text = "1 while submits are held for this code, the provider's or spend_limit."
     return _gauge("scribe_hold", text, ("code",), reasons)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from service.clock import Clock
-from service.core.spend import SPEND_LIMIT, DaySpend, SpendRules, is_spent
+from service.core.spend import SPEND_LIMIT, DaySpend, SpendLimit, SpendRules, limits_reached
 
 LOOK_SECONDS = 1.0
 """How often a brake that is on is looked at again: midnight and a larger share both end it."""
@@ -17,21 +17,27 @@ class Brake:
         clock: Clock,
         rules: SpendRules,
         spends: Callable[[], Iterable[DaySpend]],
-        on_change: Callable[[str | None], None],
+        on_change: Callable[[SpendLimit | None], None],
     ) -> None:
         self._clock = clock
         self._rules = rules
         self._spends = spends
         self._on_change = on_change
-        self.code: str | None = None
-        """`spend_limit` while the brake is on."""
+        self.limit: SpendLimit | None = None
+        """The limit that is reached while the brake is on: of two, the one that was reached first."""
         self.since_ms: int | None = None
+
+    @property
+    def code(self) -> str | None:
+        """`spend_limit` while the brake is on."""
+        return None if self.limit is None else SPEND_LIMIT
 
     def wait_seconds(self) -> float:
         """How long until a submit may be asked for again; zero while the day has room."""
-        is_on = is_spent(self._spends(), self._rules, self._clock.now_ms())
-        if is_on != (self.code is not None):
-            self.code = SPEND_LIMIT if is_on else None
-            self.since_ms = self._clock.now_ms() if is_on else None
-            self._on_change(self.code)
-        return LOOK_SECONDS if is_on else 0.0
+        reached = limits_reached(self._spends(), self._rules, self._clock.now_ms())
+        limit = self.limit if self.limit in reached else next(iter(reached), None)
+        if limit is not self.limit:
+            self.limit = limit
+            self.since_ms = self._clock.now_ms() if limit else None
+            self._on_change(limit)
+        return LOOK_SECONDS if limit else 0.0

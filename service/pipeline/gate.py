@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from service.clock import Clock
-from service.core.account import concerns_one_model
+from service.core.account import SPENT, concerns_one_model
 from service.core.outage import INTENT_TOO_OLD, TOO_MANY_REQUESTS, Outage
 from service.core.retry_budget import RetryBudget
 from service.core.task import Accepted, Answered, NotSent, Refused, SubmitAnswer, Trouble
@@ -120,7 +120,7 @@ class Gate:
         last = health.outage.last or health.throttle
         if last is not None:
             return f"the last submit of the model failed: {last.message}"
-        return f"the limit of the day is reached ({self.brake.code})" if self.brake.code else ""
+        return f"{SPENT[self.brake.limit]} ({self.brake.code})" if self.brake.limit else ""
 
     def is_out(self, model: str) -> bool:
         """Whether the model's submits wait for a probe."""

@@ -53,6 +53,8 @@ class Shards:
     suspended: dict[int, Tenancy] = field(default_factory=dict)
     """What the last rebalance took away; the next assignment gives it back, or ends it."""
     collector: GarbageCollector = field(default_factory=GarbageCollector)
+    losses: list[str] = field(default_factory=list)
+    """Why the group has no client of ours, each reason once; empty while it has one."""
     is_leaving: bool = False
     """Whether the process is about to stop: a rebalance on the way out begins nothing."""
 
@@ -66,6 +68,9 @@ class Shards:
         What was ours before and was never revoked is dropped.
         """
         self.assignments += 1
+        if self.losses:
+            self.losses.clear()
+            self.need.watcher.group_regained()
         suspended, self.suspended = self.suspended, {}
         mine = [] if self.is_leaving else partitions
         back = {each: suspended.pop(each) for each in mine if each in suspended and suspended[each].is_served}
@@ -143,6 +148,19 @@ class Shards:
     def twin(self, sentence: str) -> None:
         """Say that a process which began after us has our name in the group."""
         self.need.watcher.twin(sentence)
+
+    @property
+    def group_lost(self) -> str | None:
+        """Why the group has no client of ours, as last heard; None while it has one."""
+        return self.losses[-1] if self.losses else None
+
+    def lost(self, sentence: str) -> None:
+        """Say, once for each reason, that the group has no client of ours."""
+        if sentence in self.losses:
+            self.losses.remove(sentence)
+        else:
+            self.need.watcher.group_lost(sentence)
+        self.losses.append(sentence)
 
     def _shard(self, partition: int) -> OwnedShard | None:
         tenancy = self.tenancies.get(partition)

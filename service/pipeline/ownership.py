@@ -83,6 +83,14 @@ class Watcher(Protocol):
         """Another process has our name in the group."""
         ...
 
+    def group_lost(self, detail: str) -> None:
+        """The group has no client of ours, for this reason."""
+        ...
+
+    def group_regained(self) -> None:
+        """It has one again."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Ownership:

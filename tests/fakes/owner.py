@@ -21,6 +21,7 @@ class FakeOwner:
     durable: dict[int, int] = field(default_factory=dict)
     displacements: list[int] = field(default_factory=list)
     twins: list[str] = field(default_factory=list)
+    losses: list[str] = field(default_factory=list)
     revoking: asyncio.Event = field(default_factory=asyncio.Event)
     may_leave: asyncio.Event = field(default_factory=asyncio.Event)
     bug: Exception | None = None
@@ -60,6 +61,9 @@ class FakeOwner:
 
     def twin(self, sentence: str) -> None:
         self.twins.append(sentence)
+
+    def lost(self, sentence: str) -> None:
+        self.losses.append(sentence)
 
     def offsets(self, partition: int) -> list[int]:
         """The offsets that were delivered of the partition, in their order."""

@@ -550,6 +550,28 @@ def test_readiness_says_what_it_waits_for(play: Play) -> None:
     play(scene)
 
 
+def test_a_member_that_the_group_has_lost_is_not_ready_until_it_is_back(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        serving = await stage.start()
+        shards = stage.member.shards
+        shards.assigned([])
+        await stage.clock.sleep(2)
+        said = [stage.health.ready()]
+        shards.lost("user u may not read topic requests; https://u:canary@h/")
+        await stage.clock.sleep(2)
+        said.append(stage.health.ready())
+        shards.assigned([])
+        await stage.clock.sleep(2)
+        said.append(stage.health.ready())
+        terminate()
+        await serving
+        assert [is_ready for is_ready, _ in said] == [True, False, True]
+        assert said[1][1].startswith("the group is lost: user u may not read topic requests")
+        assert "canary" not in said[1][1]
+
+    play(scene)
+
+
 def test_a_member_without_partitions_is_ready(play: Play) -> None:
     async def scene(stage: Stage) -> None:
         serving = await stage.start()

@@ -30,7 +30,14 @@ TAKEN = [
     "https://xn--bcher-kva.example/x",
     "https://10.0.0.1/x",
     "https://255.255.255.255/x",
+    "https://10.0.0.1./x",
+    "https://0.0.0.0/x",
     "https://1.2.3.com/x",
+    "https://1a/x",
+    "https://_/x",
+    "https://_host_.example/x",
+    "https://a--b.example/x",
+    "https://a-_.example/x",
     "https://[2001:db8::1]/x",
     "https://[2001:db8::1]:/x",
     "https://[::ffff:10.0.0.1]:8443/x",
@@ -45,7 +52,40 @@ LABEL_FAULT = "has an empty label in its host, as two dots in a row make one"
 LONG_FAULT = "has a label of more than 63 characters in its host"
 PORT_FAULT = "has a port that is not between 1 and 65535"
 ESCAPE_FAULT = "has a percent sign without two hex digits behind it: write %25 for one"
+HYPHEN_FAULT = "has a label in its host that begins or ends with a hyphen"
+IPV4_FAULT = "has a host that is no IPv4 address"
+HYPHENS = [
+    "-h.com",
+    "h-.com",
+    "-",
+    "a.-",
+    "-.a",
+    "a.-b.c",
+    "a.b-.c",
+    "a-",
+    "-a.",
+    "a-.",
+    "-1.2.3.4",
+    "--",
+    "_-.a",
+]
+BARE = ["xn--.com", "xn--", "a.xn--", "XN--.com", "xn---.com", "xn--:80", "a.xn--.b"]
+SHORT = [
+    "1",
+    "1.2",
+    "1.2.3",
+    "1.2.3.",
+    "1.2.3:80",
+    "0",
+    "2130706433",
+    "1.2.3.4.5",
+    "01.2.3.4",
+    "1.2.3.04",
+    "9" * 63,
+]
 REFUSED = [
+    *((f"https://{host}/x", HYPHEN_FAULT) for host in (*HYPHENS, *BARE)),
+    *((f"https://{host}/x", IPV4_FAULT) for host in SHORT),
     ("https://a..b/x", LABEL_FAULT),
     ("https://.a/x", LABEL_FAULT),
     ("https://./x", LABEL_FAULT),
@@ -131,7 +171,8 @@ def test_what_is_taken_is_taken_by_two_clients_that_others_wrote(
     assert httpx.URL(url).port in (None, *range(1, 65_536))
     assert yarl.URL(url).host
     labels = host.removesuffix(".").split(".")
-    assert all(0 < len(label) <= 63 for label in labels)
+    assert all(0 < len(label) <= 63 and label == label.strip("-") for label in labels)
+    assert not host.replace(".", "").isdigit() or len(labels) == 4
 
 
 @given(st.text(max_size=40))

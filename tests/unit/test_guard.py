@@ -38,6 +38,8 @@ TELLINGS: dict[str, Callable[[Observing], None]] = {
     "brake": lambda observing: observing.brake(None),
     "outage": lambda observing: observing.outage("fun-asr", Trouble("timeout", "no answer")),
     "twin": lambda observing: observing.twin("why"),
+    "group_lost": lambda observing: observing.group_lost("why"),
+    "group_regained": lambda observing: observing.group_regained(),
     "fewer_files": lambda observing: observing.fewer_files("fun-asr", 1),
     "result_host": lambda observing: observing.result_host("fun-asr", "r.example", "refused"),
     "cancel_dropped": lambda observing: observing.cancel_dropped(),

@@ -43,7 +43,7 @@ FULL = Status(
     oldest_job_age_seconds=12.5,
     budgets=(BudgetStatus("query", 7.5, 15.0), BudgetStatus("submit", 1.0, 2.0, model="fun-asr")),
     submits=(SubmitStatus("fun-asr", 7.5), SubmitStatus("fun-asr-mtl", 0.0, 1, Trouble("timeout", "x"))),
-    hold=HoldStatus("Arrearage", 1),
+    holds=(HoldStatus("Arrearage", 1),),
     result_holds=(ResultHoldStatus("fun-asr", "h", "S", 3, 1), ResultHoldStatus("fun-asr-mtl", "h", "S", 4)),
     account_hold="held",
     spent_seconds=77,
@@ -176,8 +176,11 @@ def test_the_gauges_show_the_status_that_was_published_last(metrics: Metrics) ->
 
 
 def test_a_hold_for_a_code_without_a_row_shows_as_other(metrics: Metrics) -> None:
-    metrics.show_status(lambda: Status("1", "m", hold=HoldStatus("NewKindOfDebt", 1)))
+    metrics.show_status(
+        lambda: Status("1", "m", holds=(HoldStatus("NewKindOfDebt", 1), HoldStatus("spend_limit", 1)))
+    )
     assert value(metrics, "scribe_hold", code="other") == 1
+    assert value(metrics, "scribe_hold", code="spend_limit") == 1
     assert value(metrics, "scribe_hold", code="NewKindOfDebt") is None
 
 

@@ -15,6 +15,7 @@ from service.core.moment import Doubt
 from service.core.outcomes import Outcome, OutcomeRules, job_outcome, record_failure
 from service.core.price import Price
 from service.core.shard import Change
+from service.core.spend import SpendLimit
 from service.core.task import (
     Cause,
     FileView,
@@ -179,15 +180,34 @@ def test_a_hold_that_concerns_one_model_names_it(metrics: Metrics, lines: Lines)
     assert [line["model"] for line in lines] == ["fun-asr", "fun-asr"]
 
 
-def test_a_day_that_is_spent_is_said_and_so_is_its_end(metrics: Metrics, lines: Lines) -> None:
+@pytest.mark.parametrize("limit", SpendLimit)
+def test_a_day_that_is_spent_is_said_with_its_own_setting_and_so_is_its_end(
+    metrics: Metrics, lines: Lines, limit: SpendLimit
+) -> None:
     observing = Observing(metrics)
-    observing.brake("spend_limit")
+    observing.brake(limit)
     observing.brake(None)
     assert [(line["event"], line["code"], line["log_level"]) for line in lines] == [
         ("hold_started", "spend_limit", "error"),
         ("hold_ended", "spend_limit", "info"),
     ]
-    assert "SCRIBE_SPEND__SECONDS_PER_DAY" in lines[0]["advice"]
+    others = [each for each in SpendLimit if each is not limit]
+    assert f"SCRIBE_SPEND__{limit.upper()}_PER_DAY" in lines[0]["advice"]
+    assert limit in lines[0]["reason"]
+    for other in others:
+        assert other not in (lines[0]["reason"] + lines[0]["advice"]).lower()
+
+
+def test_a_lost_group_is_a_warning_with_its_reason_and_its_return_is_said(
+    metrics: Metrics, lines: Lines
+) -> None:
+    observing = Observing(metrics)
+    observing.group_lost("user u may not read")
+    observing.group_regained()
+    assert [(line["event"], line["log_level"], line.get("detail")) for line in lines] == [
+        ("group_lost", "warning", "user u may not read"),
+        ("group_regained", "info", None),
+    ]
 
 
 def test_a_host_that_is_not_allowed_is_said_with_the_setting(metrics: Metrics, lines: Lines) -> None:

@@ -1,11 +1,15 @@
 """The picture of the process: what is open, where each shard stands, what may be called and what is held."""
 
 import asyncio
+import json
 from collections.abc import Callable, Coroutine
 
 from service import __version__, snapshot
-from service.core.task import NotSent, TaskStatus
+from service.core.account import SPEND_ADVICE, SPENT
+from service.core.spend import SpendLimit
+from service.core.task import NotSent, Refused, TaskStatus, Trouble
 from service.errors import RestoreError
+from service.pipeline.gate import Lane
 from service.status import BudgetStatus, ResultHoldStatus, Status, SubmitStatus
 from tests.fakes.clock import LeapingLoop
 from tests.fakes.provider import NO_CONNECTION
@@ -37,7 +41,7 @@ def test_without_an_assignment_there_is_nothing_to_see() -> None:
         seen = picture(member)
         assert (seen.version, seen.member) == (__version__, "scribe-7")
         assert (seen.shards, seen.jobs, seen.oldest_job_age_seconds) == ((), {}, None)
-        assert (seen.hold, seen.account_hold, seen.pending_moves) == (None, "unknown", 0)
+        assert (seen.holds, seen.account_hold, seen.pending_moves) == ((), "unknown", 0)
 
     play(scene)
 
@@ -131,15 +135,14 @@ def test_a_hold_is_shown_with_its_beginning_while_it_lasts() -> None:
         began_ms = member.world.clock.now_ms()
         member.deliver(0, "r")
         await member.world.clock.sleep(10)
-        held = picture(member).hold
-        assert held is not None
+        [held] = picture(member).holds
         assert (held.code, held.since_ms) == ("Arrearage", began_ms)
         assert (held.reason, held.model) == ("Access denied, account in arrears.", None)
         assert "bills" in held.advice
         assert (picture(member).account_hold, held.jobs_waiting) == ("held", 1)
         member.world.run("submit")
         await member.world.clock.sleep(30)
-        assert (picture(member).hold, picture(member).account_hold) == (None, "none")
+        assert (picture(member).holds, picture(member).account_hold) == ((), "none")
 
     play(scene)
 
@@ -165,17 +168,52 @@ def test_a_spent_day_shows_as_a_hold_of_ours_unless_the_provider_has_a_reason() 
         began_ms = world.clock.now_ms()
         world.run("submit")
         await world.clock.sleep(2)
-        held = picture(member).hold
-        assert held is not None
+        [held] = picture(member).holds
         assert (held.code, held.since_ms) == ("spend_limit", began_ms)
+        assert (held.reason, held.advice) == (SPENT[SpendLimit.SECONDS], SPEND_ADVICE[SpendLimit.SECONDS])
         assert picture(member).account_hold == "unknown"
         assert picture(member).spent_seconds == 10
         world.hold.judge(ARREARS)
-        held = picture(member).hold
-        assert held is not None
-        assert held.code == "Arrearage"
+        for model in ("fun-asr", "fun-asr-mtl"):
+            leave = world.gate.enter(Lane(model))
+            world.gate.judge(Refused(Trouble("AccessDenied.Unpurchased", "Buy it.", 403)), leave)
+        holds = [(each.code, each.model) for each in picture(member).holds]
+        assert holds == [
+            ("Arrearage", None),
+            ("AccessDenied.Unpurchased", "fun-asr"),
+            ("AccessDenied.Unpurchased", "fun-asr-mtl"),
+            ("spend_limit", None),
+        ]
 
     play(scene, Limits(spend_per_day=10))
+
+
+def test_a_day_that_has_cost_too_much_names_the_setting_of_cost_and_no_other() -> None:
+    async def scene(member: Member) -> None:
+        [shard] = await member.own(0)
+        member.world.shards.append(shard)
+        shard.state.spend.add(member.world.clock.now_ms(), None, 3.0)
+        member.world.run("submit")
+        await member.world.clock.sleep(2)
+        shown = json.loads(picture(member).to_json())["hold"]
+        assert "SCRIBE_SPEND__COST_PER_DAY" in shown["advice"]
+        assert "seconds" not in (shown["reason"] + shown["advice"]).lower()
+
+    play(scene, Limits(spend_per_day=10, cost_per_day=3.0))
+
+
+def test_a_lost_group_shows_its_last_reason_until_it_is_regained() -> None:
+    async def scene(member: Member) -> None:
+        shards = member.shards
+        for why in ("brokers away", "no right", "brokers away"):
+            shards.lost(why)
+        assert picture(member).group_lost == "brokers away"
+        shards.assigned([])
+        assert picture(member).group_lost is None
+        shards.assigned([])
+        assert member.world.seen.group == ["brokers away", "no right", None]
+
+    play(scene)
 
 
 def test_results_that_wait_for_a_setting_are_shown_with_host_and_setting() -> None:
@@ -192,7 +230,7 @@ def test_results_that_wait_for_a_setting_are_shown_with_host_and_setting() -> No
         member.deliver(0, "b")
         await world.clock.sleep(5)
         [held] = picture(member).result_holds
-        assert (held.jobs, held.since_ms is None, picture(member).hold) == (2, False, None)
+        assert (held.jobs, held.since_ms is None, picture(member).holds) == (2, False, ())
 
     play(scene)
 

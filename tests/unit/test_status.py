@@ -2,6 +2,7 @@
 
 import json
 
+from service.contract.scrub import scrub
 from service.core.task import Cause, Trouble
 from service.status import BudgetStatus, HoldStatus, ResultHoldStatus, ShardStatus, Status, SubmitStatus
 
@@ -22,7 +23,11 @@ def test_a_status_says_everything_as_json() -> None:
         ),
         spent_seconds=12,
         spent_cost=0.1 + 0.2,
-        hold=HoldStatus("Arrearage", 1_700_000_000_123, "Your account is in arrears.", None, "Pay.", 3),
+        holds=(
+            HoldStatus("Arrearage", 1_700_000_000_123, "Your account is in arrears.", None, "Pay.", 3),
+            HoldStatus("spend_limit", 1_700_000_000_123),
+        ),
+        group_lost="https://u:canary@h/x is away",
         account_hold="held",
         result_holds=(
             ResultHoldStatus("fun-asr", "r.example", "SCRIBE_FETCH__HOSTS", 3, 1_700_000_000_123),
@@ -33,6 +38,7 @@ def test_a_status_says_everything_as_json() -> None:
     assert json.loads(status.to_json()) == {
         "version": "1.2.3",
         "member": "scribe-0",
+        "group_lost": scrub("https://u:canary@h/x is away"),
         "shards": [
             {"partition": 3, "state": "open", "open_jobs": 2, "epoch": 7, "cursor": 41, "detail": None}
         ],
@@ -64,6 +70,16 @@ def test_a_status_says_everything_as_json() -> None:
             "advice": "Pay.",
             "jobs_waiting": 3,
         },
+        "other_holds": [
+            {
+                "code": "spend_limit",
+                "since": "2023-11-14T22:13:20.123Z",
+                "reason": "",
+                "model": None,
+                "advice": "",
+                "jobs_waiting": 0,
+            }
+        ],
         "account_hold": "held",
         "result_holds": [
             {
@@ -97,7 +113,8 @@ def test_a_signed_url_or_a_key_in_the_providers_words_does_not_come_out() -> Non
     status = Status(
         *("1", "m"),
         submits=(SubmitStatus("fun-asr", 1.0, 1, outage),),
-        hold=HoldStatus("Arrearage", 1, words),
+        holds=(HoldStatus("Arrearage", 1, words),),
+        group_lost=words,
     )
     shown = status.to_json().decode().replace("Odd code canary? no", "")
     assert "canary" not in shown
@@ -110,5 +127,5 @@ def test_a_process_that_has_submitted_nothing_does_not_know_of_a_hold() -> None:
 
 def test_a_time_that_is_none_keeps_no_status_from_being_shown() -> None:
     for since_ms in (-62_135_596_800_001, 253_402_300_800_000, 2**63):
-        status = Status(version="1", member="m", hold=HoldStatus("Arrearage", since_ms=since_ms))
+        status = Status(version="1", member="m", holds=(HoldStatus("Arrearage", since_ms=since_ms),))
         assert json.loads(status.to_json())["hold"]["since"] == "unknown"

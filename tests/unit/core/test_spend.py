@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.spend import DAY_MS, DaySpend, SpendRules, is_spent
+from service.core.spend import DAY_MS, DaySpend, SpendRules, limits_reached
 
 NOON_MS = 20_000 * DAY_MS + DAY_MS // 2
 LIMIT = SpendRules(seconds_per_day=1000, shards=4)
@@ -39,18 +39,18 @@ def paid(cost: float, at_ms: int = NOON_MS) -> DaySpend:
 
 def test_what_has_no_seconds_but_a_cost_reaches_the_limit_of_cost() -> None:
     rules = SpendRules(seconds_per_day=1, shards=4, cost_per_day=2.0)
-    assert not is_spent([paid(0.49)], rules, NOON_MS)
-    assert is_spent([paid(0.5)], rules, NOON_MS)
-    assert not is_spent([paid(0.5), paid(0.25)], rules, NOON_MS)
-    assert not is_spent([paid(10.0)], rules, NOON_MS + DAY_MS)
-    assert not is_spent([paid(10.0)], LIMIT, NOON_MS)
+    assert not limits_reached([paid(0.49)], rules, NOON_MS)
+    assert limits_reached([paid(0.5)], rules, NOON_MS)
+    assert not limits_reached([paid(0.5), paid(0.25)], rules, NOON_MS)
+    assert not limits_reached([paid(10.0)], rules, NOON_MS + DAY_MS)
+    assert not limits_reached([paid(10.0)], LIMIT, NOON_MS)
 
 
 def test_either_limit_ends_the_day() -> None:
     rules = SpendRules(seconds_per_day=1000, shards=4, cost_per_day=2.0)
-    assert is_spent([spent(250)], rules, NOON_MS)
-    assert is_spent([paid(0.5)], rules, NOON_MS)
-    assert not is_spent([spent(249), paid(0.49)], rules, NOON_MS)
+    assert limits_reached([spent(250)], rules, NOON_MS)
+    assert limits_reached([paid(0.5)], rules, NOON_MS)
+    assert not limits_reached([spent(249), paid(0.49)], rules, NOON_MS)
 
 
 def test_a_new_day_costs_nothing_yet() -> None:
@@ -60,25 +60,25 @@ def test_a_new_day_costs_nothing_yet() -> None:
     assert (spend.on(NOON_MS + DAY_MS), spend.cost_on(NOON_MS + DAY_MS)) == (7, 0.0)
 
 
-def test_without_a_limit_or_a_shard_nothing_is_spent() -> None:
-    assert not is_spent([spent(10**9)], SpendRules(), NOON_MS)
-    assert not is_spent([], LIMIT, NOON_MS)
+def test_without_a_limit_or_a_shard_nothing_limits_reached() -> None:
+    assert not limits_reached([spent(10**9)], SpendRules(), NOON_MS)
+    assert not limits_reached([], LIMIT, NOON_MS)
 
 
 def test_a_process_has_the_part_of_its_shards() -> None:
-    assert not is_spent([spent(249)], LIMIT, NOON_MS)
-    assert is_spent([spent(250)], LIMIT, NOON_MS)
-    assert not is_spent([spent(250), spent(249)], LIMIT, NOON_MS)
-    assert is_spent([spent(400), spent(100)], LIMIT, NOON_MS)
+    assert not limits_reached([spent(249)], LIMIT, NOON_MS)
+    assert limits_reached([spent(250)], LIMIT, NOON_MS)
+    assert not limits_reached([spent(250), spent(249)], LIMIT, NOON_MS)
+    assert limits_reached([spent(400), spent(100)], LIMIT, NOON_MS)
 
 
 def test_the_next_day_has_room_again() -> None:
-    assert not is_spent([spent(10**6)], LIMIT, NOON_MS + DAY_MS)
+    assert not limits_reached([spent(10**6)], LIMIT, NOON_MS + DAY_MS)
 
 
 @given(st.lists(st.integers(0, 10_000), min_size=1, max_size=12), st.integers(1, 5))
 def test_parts_that_are_not_spent_are_together_below_the_limit(seconds: list[int], members: int) -> None:
     rules = SpendRules(10_000, len(seconds))
     parts = [[spent(each) for each in seconds[member::members]] for member in range(members)]
-    if not any(is_spent(part, rules, NOON_MS) for part in parts):
+    if not any(limits_reached(part, rules, NOON_MS) for part in parts):
         assert sum(seconds) < 10_000

@@ -10,7 +10,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import IllegalStateError
 
 from service.clock import SystemClock
-from service.errors import ClusterError
+from service.errors import ClusterError, ConfigError
 from service.kafka import consumer
 from service.kafka.client import ClusterConfig
 from service.kafka.consumer import GroupConfig, RequestConsumer, _Listener
@@ -149,11 +149,33 @@ async def test_a_client_whose_task_has_ended_is_replaced_and_its_partitions_come
 
 
 async def test_a_client_is_made_anew_until_the_cluster_takes_one(clients: Clients) -> None:
-    async with serving(clients, FakeOwner()):
+    owner = FakeOwner()
+    async with serving(clients, owner):
         clients.errors += [AssertionError("Did we not perform bootstrap?"), OSError("refused")]
         clients.made[0].is_dead = True
         await until(lambda: len(clients.made) == 4 and clients.made[3].listener is not None)
         assert [each.is_closed for each in clients.made] == [True, True, True, False]
+        first, *others = owner.losses
+        assert (first, len(others)) == ("the group's consumer has stopped working", 2)
+        assert all("127.0.0.1:1" in each for each in others)
+
+
+async def test_certificates_that_are_gone_for_a_moment_end_no_member_and_are_said(
+    clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, gone = FakeOwner(), [ConfigError("no certificates can be read from ca.pem")] * 3
+    async with serving(clients, owner):
+        make = clients.make
+
+        def refuse(**settings: object) -> StubClient:
+            if gone:
+                raise gone.pop()
+            return make(**settings)
+
+        monkeypatch.setattr(consumer, "AIOKafkaConsumer", refuse)
+        clients.made[0].is_dead = True
+        await until(lambda: len(clients.made) == 2 and clients.made[1].listener is not None)
+        assert owner.losses[1:] == ["no certificates can be read from ca.pem"] * 3
 
 
 @pytest.mark.parametrize("error", [IllegalStateError("not assigned"), AssertionError()], ids=repr)

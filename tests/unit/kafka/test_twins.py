@@ -200,6 +200,11 @@ async def test_a_group_that_cannot_be_asked_has_no_twins(admin: StubAdmin, error
     assert await holders_in(admin) == []
 
 
+async def test_certificates_that_cannot_be_read_tell_of_no_twins(admin: StubAdmin) -> None:
+    cluster = ClusterConfig("h:1", security_protocol="SSL", ca_file="/nowhere/ca.pem")
+    assert await Twins(cluster, "g", "scribe-0", FakeClock(), lambda _: None)._holders() == []
+
+
 async def test_a_membership_that_cannot_be_read_has_no_twins(admin: StubAdmin) -> None:
     admin.members = [{**member("scribe-0"), "member_metadata": b"\x00"}]
     assert await holders_in(admin) == []

@@ -1,10 +1,12 @@
 """The brake: the day's limit stops submitting, keeps the jobs, and ends by itself."""
 
+from dataclasses import replace
+
 import pytest
 
 from service.core.job import State
 from service.core.price import Price
-from service.core.spend import DAY_MS
+from service.core.spend import DAY_MS, SpendLimit
 from service.core.task import Bill, TaskStatus
 from service.pipeline.publish import OwnedShard
 from tests.unit.pipeline.member import Member
@@ -138,6 +140,34 @@ async def test_a_day_that_has_cost_enough_keeps_its_jobs_until_midnight(world: W
     await world.clock.sleep(2)
     assert world.provider.count("submit") == 4
     assert world.seen.holds == ["spend_limit", None]
+
+
+@pytest.mark.parametrize(
+    ("limits", "reached"),
+    [
+        (Limits(spend_per_day=3), [SpendLimit.SECONDS]),
+        (PRICED, [SpendLimit.COST]),
+        (replace(PRICED, spend_per_day=3), [SpendLimit.SECONDS]),
+        (replace(PRICED, spend_per_day=4), [SpendLimit.COST]),
+        (replace(PRICED, spend_per_day=3, cost_per_day=0.8), [SpendLimit.SECONDS]),
+    ],
+)
+async def test_the_limit_that_is_reached_is_told_and_no_other(
+    world: World, reached: list[SpendLimit | None]
+) -> None:
+    await spending(world)
+    assert world.seen.limits == reached
+
+
+@pytest.mark.parametrize("limits", [replace(PRICED, spend_per_day=4)])
+async def test_the_limit_that_was_reached_first_stays_the_reason_when_the_other_follows(world: World) -> None:
+    shard = await spending(world)
+    shard.state.spend.add(world.clock.now_ms(), 9)
+    await world.clock.sleep(5)
+    assert world.brake.limit is SpendLimit.COST
+    shard.state.spend.cost = 0.0
+    await world.clock.sleep(5)
+    assert world.seen.limits == [SpendLimit.COST, SpendLimit.SECONDS]
 
 
 @pytest.mark.parametrize("limits", [PRICED])

@@ -20,7 +20,7 @@ from service.core.outcomes import Outcome
 from service.core.price import Price
 from service.core.record import Record
 from service.core.shard import Shard
-from service.core.spend import DaySpend, SpendRules
+from service.core.spend import SPEND_LIMIT, DaySpend, SpendLimit, SpendRules
 from service.core.survey import Survey
 from service.core.task import Refused, Trouble
 from service.errors import ServiceError
@@ -185,6 +185,9 @@ class Seen:
     details: list[str] = field(default_factory=list)
     lost: list[tuple[int, int]] = field(default_factory=list)
     holds: list[str | None] = field(default_factory=list)
+    limits: list[SpendLimit | None] = field(default_factory=list)
+    group: list[str | None] = field(default_factory=list)
+    """Why the group was lost; None where it was regained."""
     outages: list[tuple[str, bool]] = field(default_factory=list)
     result_hosts: list[tuple[str, str, str]] = field(default_factory=list)
     outage_troubles: list[Trouble] = field(default_factory=list)
@@ -224,11 +227,21 @@ class Seen:
     def twin(self, detail: str) -> None:
         """Another process has our name in the group."""
 
+    def group_lost(self, detail: str) -> None:
+        self.group.append(detail)
+
+    def group_regained(self) -> None:
+        self.group.append(None)
+
     def requests_lost(self, partition: int, count: int) -> None:
         self.lost.append((partition, count))
 
     def hold(self, held: Held, is_on: bool) -> None:
         self.holds.append(held.trouble.code if is_on else None)
+
+    def brake(self, limit: SpendLimit | None) -> None:
+        self.limits.append(limit)
+        self.holds.append(limit and SPEND_LIMIT)
 
     def outage(self, model: str, trouble: Trouble | None) -> None:
         self.outages.append((model, trouble is not None))
@@ -295,7 +308,7 @@ class World:
         self.budgets.set_share(limits.share)
         self.hold = Hold(self.clock, self.seen.hold)
         rules = SpendRules(limits.spend_per_day, limits.partitions, limits.cost_per_day)
-        self.brake = Brake(self.clock, rules, self.spends, self.seen.holds.append)
+        self.brake = Brake(self.clock, rules, self.spends, self.seen.brake)
         self.results = ResultHolds(self.clock, self.seen.result_host)
         self.gate = Gate(self.clock, self.budgets, self.hold, self.brake, self.seen.outage, self.results)
         self.vocabularies = FakeVocabularies(self.clock.now_ms)
