@@ -245,12 +245,12 @@ class Stage:
 
     def judge_end(self, last: Owner) -> None:
         """What must be true when everything has come to its end."""
+        self.seen["billed and lost"] += self.provider.lost_after_accept
+        self.seen["result expired"] += sum(each.code == "result_expired" for each in self.deliveries)
         judge_outcomes(self.plan, self.provider, self.deliveries)
         self.provider.judge_bill(self.plan.jobs_of_url, self.now_ms)
         last.judge_memory()
         assert OWNER in self.journal.effective
-        self.seen["billed and lost"] += self.provider.lost_after_accept
-        self.seen["result expired"] += sum(each.code == "result_expired" for each in self.deliveries)
 
 
 def _told(value: bytes | None) -> str | None:
