@@ -36,6 +36,7 @@ SITUATIONS = {
     "outcome of a stale owner",
     "result to be fetched again",
     "POST",
+    "POST of a file that another request has",
     "POST of an owner that has been replaced",
     "record accepted",
     "record completed",

@@ -14,7 +14,7 @@ def judge_failure(asked: Asked, provider: ProviderModel, failure: Delivery) -> N
     code, key, at_ms = failure.kind, failure.id, failure.at_ms
     url = asked.urls[key]
     if code in OF_TASKS:
-        tasks = provider.by_key.get(key, []) if code in OWN else provider.tasks_of(url)
+        tasks = provider.tasks_for(key, url) if code in OWN else provider.tasks_of(url)
         is_true = any(OF_TASKS[code](task, url, at_ms) for task in tasks)
     elif code == "deadline_exceeded":
         is_true = at_ms >= asked.deadline_ms
@@ -31,7 +31,7 @@ def judge_failure(asked: Asked, provider: ProviderModel, failure: Delivery) -> N
 
 NEAR_DAY_MS = DAY_MS - 60_000
 OWN = ("provider_error", "task_lost")
-"""Codes that only a task of the job itself explains. The others an equal file's explains as well."""
+"""Codes that only a task of the job itself, or of an equal POST, explains."""
 OF_TASKS: dict[str, Holds] = {
     "audio_forbidden": lambda task, url, at_ms: "/forbidden/" in url,
     "audio_unreachable": lambda task, url, at_ms: "/flaky" in url,

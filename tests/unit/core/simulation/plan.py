@@ -153,6 +153,11 @@ class Producer:
         # Whose a task is that names only a part of its files, nobody could tell of equal ones.
         if count > 2 and rng.random() < 0.3 and not any("/missing/" in url for url in urls):
             urls[-1] = urls[0]
+        if self.plan.jobs_of_url and rng.random() < 0.2:
+            # A file that an earlier request has, too, and perhaps its neighbour.
+            earlier = [url for url in self.plan.jobs_of_url if "/missing/" not in url]
+            for place in range(min(count, rng.choice((1, 1, 2)), len(earlier))):
+                urls[place] = rng.choice(earlier)
         body: dict[str, object] = {"request_id": request_id, "file_urls": urls, "model": "fun-asr"}
         indexes = list(range(count))
         if count > 1 and rng.random() < 0.2:

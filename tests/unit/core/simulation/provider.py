@@ -102,6 +102,8 @@ class ProviderModel:
     tasks: dict[str, Task] = field(default_factory=dict)
     by_key: dict[str, list[Task]] = field(default_factory=dict)
     lost_after_accept: int = 0
+    posted: dict[str, list[frozenset[str]]] = field(default_factory=dict)
+    """The files of each POST that a job was in."""
     rejected: set[str] = field(default_factory=set)
     """Jobs of a POST that was refused for good."""
     noted: set[str] = field(default_factory=set)
@@ -131,6 +133,12 @@ class ProviderModel:
         """Those with the file, of whatever job."""
         return [task for task in self.tasks.values() if url in task.files.values()]
 
+    def tasks_for(self, key: str, url: str) -> list[Task]:
+        """Those that may be a job's: with just the files of a POST of its, or, without any, with its file."""
+        posted = self.posted.get(key)
+        tasks = self.tasks_of(url)
+        return [task for task in tasks if not posted or frozenset(task.files.values()) in posted]
+
     def _may_succeed(self, task: Task, url: str, now_ms: int) -> bool:
         trouble = task.trouble_of(url)
         redone = task.is_over(now_ms) and trouble is not None and trouble.code in REDONE
@@ -148,6 +156,8 @@ class ProviderModel:
     def submit(self, files: dict[str, str], now_ms: int) -> SubmitAnswer:
         """Take a submit of job keys and their URLs."""
         check(len(set(files.values())) == len(files), "N1: one URL twice in a task")
+        for key in files:
+            self.posted.setdefault(key, []).append(frozenset(files.values()))
         troubles = {url: self._fate(key, url) for key, url in files.items()}
         met = self.chance.ask(
             "submit", " ".join(sorted(files)), lambda rng: self._draw(rng, all(troubles.values())), TAKEN

@@ -220,6 +220,9 @@ class Stage:
         files = {str(key): self.plan.owner_of_key[str(key)].urls[str(key)] for key in keys}
         self.provider.check_submit(files, self.plan.jobs_of_url, self.now_ms)
         self.count("POST")
+        urls = set(files.values())
+        if sum(not urls.isdisjoint(asked.urls.values()) for asked in self.plan.asked.values()) > 1:
+            self.count("POST of a file that another request has")
         if epoch < self.journal.highest:
             self.count("POST of an owner that has been replaced")
 
