@@ -1,10 +1,11 @@
 """Recorded runs of the simulation, replayed: what is known to go wrong in them goes wrong, and nothing else.
 
-`world_N` are the worlds N of commit d4efbe3 (PYTHONHASHSEED=0), in each of which a file was billed twice. Of
-266 the cancel of a request that had ended was left out: it is answered since, and the records of that answer
-moved the crash behind it. In 238 those answers fall between the acts that matter; today's engine brings it to
-a good end. `sibling_*` are written by hand: a request of the files [a, b, a], whose first POST, of a and b,
-is never answered, while the task of the second, of a, ends first.
+`world_N` are the worlds N of commit d4efbe3 (PYTHONHASHSEED=0), in each of which a file was billed twice.
+In 266 the cancel of a request that had ended was left out: it is answered since, and the records of that
+answer moved the crash behind it. In 238 those answers fall between the acts that matter: there a file of the
+same request fails by the same hole, and none is billed twice. `sibling_*` are written by hand: a request of
+the files [a, b, a], whose first POST, of a and b, is never answered, while the task of the second, of a,
+ends first.
 """
 
 from pathlib import Path
@@ -22,10 +23,12 @@ KNOWN = {
     "world_64": r"N3: r16/0/4 is submitted again, and one of \['t17', 't50'\] may still succeed",
     "world_266": r"N3: r4/0/4 is submitted again, and one of \['t15', 't38'\] may still succeed",
     "world_435": r"N3: r11/0/0 is submitted again, and one of \['t32', 't50'\] may still succeed",
+    "world_238": "N1: r2/0/4 ends in one way and for a stale owner in another: .*"
+    "\\nN1: r20/0/1 fails as provider_error, which is not true",
+    "sibling_fails": "N1: r0/0/1 fails as provider_error, which is not true",
     "sibling_again": r"N3: r0/0/0 is submitted again, and one of \['t0', 't2'\] may still succeed",
 }
-"""All of row E1: a job takes over the task of an equal file of its request, which is not its own."""
-CLEAN = ("world_238",)
+"""Row E1: a job takes over a task of an equal file of its request that is not its own; in 238 beside E5."""
 MOST_SKIPPED = {"world_238": 200}
 """Acts for which there is nothing to do; of the others at most ten."""
 
@@ -42,34 +45,16 @@ def test_a_recorded_run_shows_its_known_violation(name: str) -> None:
     assert replay.skipped <= MOST_SKIPPED.get(name, 10)
 
 
-@pytest.mark.parametrize("name", CLEAN)
-def test_a_recorded_run_ends_well(name: str) -> None:
-    replay = replayed(name)
-    replay.run()
-    assert replay.skipped <= MOST_SKIPPED.get(name, 10)
-
-
-def test_a_file_fails_by_the_task_of_another_submit_of_its_request() -> None:
-    """Row E1 too: the task of b delivers it, and b fails as `provider_error`."""
-    replay = replayed("sibling_fails")
-    replay.run()
-    told = {each.id: (each.code, each.body["task_id"]) for each in replay.deliveries}
-    assert told == {"r0/0/0": (None, "t1"), "r0/0/1": ("provider_error", "t1"), "r0/0/2": (None, "t1")}
-    assert list(replay.provider.tasks["t0"].files) == ["r0/0/0", "r0/0/1"]
-
-
 def test_every_script_is_replayed() -> None:
-    assert {path.stem for path in SCRIPTS.iterdir()} == {*KNOWN, *CLEAN, "sibling_fails"}
+    assert {path.stem for path in SCRIPTS.iterdir()} == set(KNOWN)
 
 
 def test_what_was_recorded_happens_again_when_it_is_replayed() -> None:
-    world = World(4, dice=Recorded)
+    world = World(9, dice=Recorded)
     world.run()
     replay = Replay(script_of(world))
     replay.run()
     assert replay.skipped == 0
-    ends = {each.id: each.code for each in world.deliveries}
-    assert {each.id: each.code for each in replay.deliveries} == ends
     told = [each for each in world.deliveries if each.at_ms < replay.rest_ms]
     assert told
     assert replay.deliveries[: len(told)] == told

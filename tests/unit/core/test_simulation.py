@@ -13,10 +13,11 @@ from collections.abc import Iterable
 
 import pytest
 
+from tests.unit.core.simulation.journal import Violation
+from tests.unit.core.simulation.known import KNOWN, WORLDS, row_of
 from tests.unit.core.simulation.world import World
 
 STEPS = 40_000
-MANY_STEPS = 100_000
 SITUATIONS = {
     "crash",
     "frozen owner",
@@ -35,6 +36,7 @@ SITUATIONS = {
     "outcome of a stale owner",
     "result to be fetched again",
     "POST",
+    "POST of a file that another request has",
     "POST of an owner that has been replaced",
     "record accepted",
     "record completed",
@@ -53,14 +55,21 @@ SITUATIONS = {
 
 
 def run(seed: int) -> World:
-    """One world to its end; whatever goes wrong tells the seed."""
+    """One world to its end, or to what is known to go wrong in it; whatever else does tells the seed."""
     world = World(seed)
+    told: list[str] = []
     try:
         world.run()
+    except Violation as violation:
+        told = str(violation).split("\n")
     except Exception as error:  # noqa: BLE001 - whatever it is, the seed brings it back
         where = "".join(traceback.format_tb(error.__traceback__)[-3:])
-        told = f"seed {seed}, step {world.steps}: {type(error).__name__}: {error}"
-        pytest.fail(f"{told}\n{where}", pytrace=False)
+        pytest.fail(
+            f"seed {seed}, step {world.steps}: {type(error).__name__}: {error}\n{where}", pytrace=False
+        )
+    # Of other seeds nobody has kept a list: there a known hole is all that may show.
+    known = KNOWN.get(seed, []) if seed < WORLDS else [rule for rule in told if row_of(rule)]
+    assert told == known, f"seed {seed}, step {world.steps}"
     return world
 
 
@@ -77,15 +86,24 @@ def run_all(seeds: Iterable[int], steps: int) -> Counter[str]:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(
-    ("first_seed", "steps"),
-    [(0, STEPS), pytest.param(5_000, MANY_STEPS, marks=[pytest.mark.needs_minutes, pytest.mark.computes])],
-)
-def test_no_crash_no_stale_owner_and_no_fault_breaks_a_rule(first_seed: int, steps: int) -> None:
-    seen = run_all(range(first_seed, first_seed + 1_000), steps)
-    assert seen["step"] >= steps
+def test_no_crash_no_stale_owner_and_no_fault_breaks_a_rule() -> None:
+    seen = run_all(range(WORLDS), STEPS)
     missing = SITUATIONS - set(seen)
     assert not missing, "these never happened, so nothing is proven of them"
+
+
+@pytest.mark.needs_minutes
+@pytest.mark.computes
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("first_seed", range(0, WORLDS, 50))
+def test_no_world_breaks_a_rule_that_it_was_not_known_to_break(first_seed: int) -> None:
+    run_all(range(first_seed, first_seed + 50), 10**9)
+
+
+def test_each_known_violation_is_of_a_known_hole() -> None:
+    rows = Counter(row_of(rule) for rules in KNOWN.values() for rule in rules)
+    assert set(rows) == {"E1", "E5", "E9"}
+    assert max(KNOWN) < WORLDS
 
 
 def test_a_seed_tells_everything() -> None:
@@ -96,10 +114,14 @@ def test_a_seed_tells_everything() -> None:
 
 
 TELL = """
+from tests.unit.core.simulation.journal import Violation
 from tests.unit.core.simulation.weather import Weather
 from tests.unit.core.simulation.world import World
 world = World(6, Weather(disturbed=0.06, strange=0.25))
-world.run()
+try:
+    world.run()
+except Violation as violation:
+    print(violation)
 print(world.steps, sorted(world.seen.items()), world.deliveries)
 """
 

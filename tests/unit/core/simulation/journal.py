@@ -146,6 +146,11 @@ class Delivery:
     at_ms: int
 
     @property
+    def kind(self) -> str:
+        """What it says: a result, or why there is none."""
+        return self.code or "result"
+
+    @property
     def summary(self) -> dict[str, int] | None:
         """Its `request_summary`."""
         found = self.body["request_summary"]

@@ -1,8 +1,11 @@
 """What must be true of a simulated run, judged by the plan, the ledger and the topics alone."""
 
 from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
 
-from tests.unit.core.simulation.journal import Delivery, JournalModel, check
+from tests.unit.core.simulation.failures import judge_failure
+from tests.unit.core.simulation.journal import Delivery, JournalModel, Violation, check
 from tests.unit.core.simulation.plan import TOPIC, Asked, Meaning, Plan
 from tests.unit.core.simulation.provider import ProviderModel, text_of
 
@@ -20,23 +23,39 @@ def judge_cursor(plan: Plan, journal: JournalModel, delivered: set[str], offsets
             check(is_out, f"N5: the cursor passed record {offset}, and its failure is not durable")
 
 
-def judge_outcomes(plan: Plan, provider: ProviderModel, deliveries: list[Delivery]) -> None:
-    """N1 and all that users rely on."""
+def judge_outcomes(plan: Plan, provider: ProviderModel, found: list[Delivery]) -> None:
+    """N1 and all that users rely on; everything that is wrong is told at once."""
     by_id: dict[str, list[Delivery]] = defaultdict(list)
-    for delivery in deliveries:
+    for delivery in found:
         by_id[delivery.id].append(delivery)
-    _judge_ids(plan, set(by_id))
-    for identity, found in by_id.items():
+    wrong = [_wrong(lambda: _judge_ids(plan, set(by_id)))]
+    for identity, told in by_id.items():
         asked = plan.owner_of_key.get(identity)
-        if asked is not None:
-            _judge_job(identity, asked, provider, found)
-        else:
-            codes = {delivery.code for delivery in found}
-            # A cancel that is read again after a crash may find its request forgotten meanwhile.
-            is_one = len(codes) == 1 or codes == {"already_finished", "cancel_unknown_request"}
-            check(is_one, f"N1: {identity} fails in more than one way")
-    for asked in plan.asked.values():
-        _judge_summary(asked, by_id)
+        if asked is None:
+            wrong.append(_wrong(partial(_judge_record, identity, told)))
+            continue
+        wrong.append(_wrong(partial(_judge_job, identity, asked, provider, told)))
+        wrong.append(_wrong(partial(_judge_kinds, identity, asked, provider, told)))
+        failures = (delivery for delivery in told if not delivery.is_result)
+        wrong += [_wrong(partial(judge_failure, asked, provider, each)) for each in failures]
+    wrong += [_wrong(partial(_judge_summary, asked, by_id)) for asked in plan.asked.values()]
+    rules = dict.fromkeys(rule for rule in wrong if rule)
+    check(not rules, "\n".join(rules))
+
+
+def _wrong(judge: Callable[[], None]) -> str | None:
+    try:
+        judge()
+    except Violation as violation:
+        return str(violation)
+    return None
+
+
+def _judge_record(identity: str, found: list[Delivery]) -> None:
+    codes = {delivery.code for delivery in found}
+    # A cancel that is read again after a crash may find its request forgotten meanwhile.
+    is_one = len(codes) == 1 or codes == {"already_finished", "cancel_unknown_request"}
+    check(is_one, f"N1: {identity} fails in more than one way")
 
 
 def _judge_ids(plan: Plan, found: set[str]) -> None:
@@ -57,14 +76,17 @@ def _judge_job(key: str, asked: Asked, provider: ProviderModel, found: list[Deli
         check(body["file_url"] == url.partition("?")[0], f"N9: {key} names another file, or its query")
         if delivery.is_result:
             _judge_result(key, url, provider, body)
-        elif delivery.code == "cancelled":
-            dropped = any(task.cancelled for task in provider.by_key.get(key, []))
-            check(asked.cancelled or dropped, f"{key} was cancelled by nobody")
-    fenced = [delivery.code for delivery in found if delivery.fenced]
+
+
+def _judge_kinds(key: str, asked: Asked, provider: ProviderModel, found: list[Delivery]) -> None:
+    """Whoever wrote them: all outcomes of a job are of one kind."""
     # A result that was decided and then expired before it could be sent (again) is the one way to change.
-    is_expired = any(task.is_expired(found[-1].at_ms) for task in provider.by_key.get(key, []))
-    kinds = {code for code in fenced if not (is_expired and code == EXPIRED)}
-    check(len(kinds) <= 1, f"N1: {key} ends in more than one way: {fenced}")
+    is_expired = any(task.is_expired(found[-1].at_ms) for task in provider.tasks_of(asked.urls[key]))
+    told = [each for each in found if not (is_expired and each.code == EXPIRED)]
+    fenced = {each.kind for each in told if each.fenced}
+    check(len(fenced) <= 1, f"N1: {key} ends in more than one way: {sorted(fenced)}")
+    kinds = {each.kind for each in told}
+    check(len(kinds) <= 1, f"N1: {key} ends in one way and for a stale owner in another: {sorted(kinds)}")
 
 
 def _judge_result(key: str, url: str, provider: ProviderModel, body: dict[str, object]) -> None:

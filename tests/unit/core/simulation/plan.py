@@ -53,6 +53,8 @@ class Asked:
     body: dict[str, object]
     urls: dict[str, str]
     """Job key to file URL."""
+    published_ms: int
+    deadline_ms: int
     cancelled: bool = False
 
 
@@ -77,20 +79,23 @@ class Plan:
         position = Position(TOPIC, 0, len(self.records), now_ms)
         opens: tuple[str, ...] = ()
         if meaning is Meaning.SERVED:
-            opens = self._ask(json.loads(value or b""))
+            opens = self._ask(json.loads(value or b""), now_ms)
         elif meaning is Meaning.MAY_FAIL:
             body = json.loads(value or b"")
             if body.get("action") == "cancel" and body["request_id"] in self.asked:
                 self.asked[body["request_id"]].cancelled = True
         self.records.append(Planned(Record(position, key, value, headers), meaning, opens))
 
-    def _ask(self, body: dict[str, object]) -> tuple[str, ...]:
+    def _ask(self, body: dict[str, object], now_ms: int) -> tuple[str, ...]:
         """Take a new request; returns its job keys."""
         request_id, urls = str(body["request_id"]), body["file_urls"]
         assert isinstance(urls, list)
         indexes = body.get("file_indexes") or range(len(urls))
         assert isinstance(indexes, Iterable)
-        asked = Asked(request_id, body, {f"{request_id}/0/{index}": urls[index] for index in indexes})
+        ttl_seconds = body.get("ttl_seconds", 7 * 24 * 3600)
+        assert isinstance(ttl_seconds, int)
+        files = {f"{request_id}/0/{index}": urls[index] for index in indexes}
+        asked = Asked(request_id, body, files, now_ms, now_ms + 1000 * ttl_seconds)
         self.asked[request_id] = asked
         self.owner_of_key.update(dict.fromkeys(asked.urls, asked))
         self.jobs_of_url.update(asked.urls.values())
@@ -148,6 +153,11 @@ class Producer:
         # Whose a task is that names only a part of its files, nobody could tell of equal ones.
         if count > 2 and rng.random() < 0.3 and not any("/missing/" in url for url in urls):
             urls[-1] = urls[0]
+        if self.plan.jobs_of_url and rng.random() < 0.2:
+            # A file that an earlier request has, too, and perhaps its neighbour.
+            earlier = [url for url in self.plan.jobs_of_url if "/missing/" not in url]
+            for place in range(min(count, rng.choice((1, 1, 2)), len(earlier))):
+                urls[place] = rng.choice(earlier)
         body: dict[str, object] = {"request_id": request_id, "file_urls": urls, "model": "fun-asr"}
         indexes = list(range(count))
         if count > 1 and rng.random() < 0.2:

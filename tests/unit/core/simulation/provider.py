@@ -102,6 +102,10 @@ class ProviderModel:
     tasks: dict[str, Task] = field(default_factory=dict)
     by_key: dict[str, list[Task]] = field(default_factory=dict)
     lost_after_accept: int = 0
+    posted: dict[str, list[frozenset[str]]] = field(default_factory=dict)
+    """The files of each POST that a job was in."""
+    rejected: set[str] = field(default_factory=set)
+    """Jobs of a POST that was refused for good."""
     noted: set[str] = field(default_factory=set)
     """Tasks that a record of the journal names, if it is no stranger's."""
     readings: list[int] = field(default_factory=list)
@@ -115,18 +119,25 @@ class ProviderModel:
         for key, url in files.items():
             billed = [task for task in self.by_key.get(key, []) if not self._is_nobodys(task, url, now_ms)]
             check(len(billed) < MOST_SUBMITS, f"N10: {key} is billed more often than the table allows")
-            alive = [task.id for task in self._tasks_of(url) if self._may_succeed(task, url, now_ms)]
+            alive = [task.id for task in self.tasks_of(url) if self._may_succeed(task, url, now_ms)]
             told = f"N3: {key} is submitted again, and one of {alive} may still succeed"
             check(len(alive) < jobs_of_url[url], told)
 
     def judge_bill(self, jobs_of_url: Mapping[str, int], now_ms: int) -> None:
         """N10, at the end: for each file one bill, and one more for each that the table allows."""
         for url, jobs in jobs_of_url.items():
-            excess = sum(self._may_succeed(task, url, now_ms) for task in self._tasks_of(url)) - jobs
+            excess = sum(self._may_succeed(task, url, now_ms) for task in self.tasks_of(url)) - jobs
             check(excess <= 0, f"N10: {url} is billed {excess} times too often")
 
-    def _tasks_of(self, url: str) -> list[Task]:
+    def tasks_of(self, url: str) -> list[Task]:
+        """Those with the file, of whatever job."""
         return [task for task in self.tasks.values() if url in task.files.values()]
+
+    def tasks_for(self, key: str, url: str) -> list[Task]:
+        """Those that may be a job's: with just the files of a POST of its, or, without any, with its file."""
+        posted = self.posted.get(key)
+        tasks = self.tasks_of(url)
+        return [task for task in tasks if not posted or frozenset(task.files.values()) in posted]
 
     def _may_succeed(self, task: Task, url: str, now_ms: int) -> bool:
         trouble = task.trouble_of(url)
@@ -145,6 +156,8 @@ class ProviderModel:
     def submit(self, files: dict[str, str], now_ms: int) -> SubmitAnswer:
         """Take a submit of job keys and their URLs."""
         check(len(set(files.values())) == len(files), "N1: one URL twice in a task")
+        for key in files:
+            self.posted.setdefault(key, []).append(frozenset(files.values()))
         troubles = {url: self._fate(key, url) for key, url in files.items()}
         met = self.chance.ask(
             "submit", " ".join(sorted(files)), lambda rng: self._draw(rng, all(troubles.values())), TAKEN
@@ -153,6 +166,8 @@ class ProviderModel:
             case "not sent":
                 return NotSent(Trouble("connect_failed", "no route"))
             case "refused":
+                if met["code"] == "InvalidParameter":
+                    self.rejected.update(files)
                 return Refused(_by_code(REFUSALS, met["code"]))
             case "lost":
                 return Lost(Trouble("timeout", "no answer"))

@@ -220,6 +220,9 @@ class Stage:
         files = {str(key): self.plan.owner_of_key[str(key)].urls[str(key)] for key in keys}
         self.provider.check_submit(files, self.plan.jobs_of_url, self.now_ms)
         self.count("POST")
+        urls = set(files.values())
+        if sum(not urls.isdisjoint(asked.urls.values()) for asked in self.plan.asked.values()) > 1:
+            self.count("POST of a file that another request has")
         if epoch < self.journal.highest:
             self.count("POST of an owner that has been replaced")
 
@@ -245,12 +248,12 @@ class Stage:
 
     def judge_end(self, last: Owner) -> None:
         """What must be true when everything has come to its end."""
+        self.seen["billed and lost"] += self.provider.lost_after_accept
+        self.seen["result expired"] += sum(each.code == "result_expired" for each in self.deliveries)
         judge_outcomes(self.plan, self.provider, self.deliveries)
         self.provider.judge_bill(self.plan.jobs_of_url, self.now_ms)
         last.judge_memory()
         assert OWNER in self.journal.effective
-        self.seen["billed and lost"] += self.provider.lost_after_accept
-        self.seen["result expired"] += sum(each.code == "result_expired" for each in self.deliveries)
 
 
 def _told(value: bytes | None) -> str | None:
