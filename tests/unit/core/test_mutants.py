@@ -303,7 +303,7 @@ MUTANTS = [
     Mutant("FINISHING ignored at restore", finishing_ignored, "N1: nothing will ever happen"),
     Mutant("FINISHING forgotten at restore", finishing_forgotten, "N1: |N3: |summary: "),
     Mutant("restored result may fail", result_not_kept, "ends in more than one way|summary: ", HURRY),
-    Mutant("restored intent submitted again", submitting_resubmitted, "N3: "),
+    Mutant("restored intent submitted again", submitting_resubmitted, "N3: |N10: "),
     Mutant("lost POST made again", lost_resubmitted, "N3: |N10: "),
     Mutant("failed files submitted again", everything_resubmitted, "N3: "),
     Mutant("duplicate check off", no_duplicates, "N3: |N1: |N2: "),

@@ -117,7 +117,7 @@ TELL = """
 from tests.unit.core.simulation.journal import Violation
 from tests.unit.core.simulation.weather import Weather
 from tests.unit.core.simulation.world import World
-world = World(6, Weather(disturbed=0.06, strange=0.25))
+world = World(12, Weather(disturbed=0.06, strange=0.25))
 try:
     world.run()
 except Violation as violation:
