@@ -23,7 +23,7 @@ from tests.hostile.values import (
 
 RESULT = "result"
 ALWAYS = 10**9
-TTL_SECONDS = 120
+TTL_SECONDS = 3_600
 SHARED = 40
 """Answers that are about many files are harmed at the beginning only: one void page makes a reading void."""
 SHORT_TTL_SECONDS = 12
@@ -270,7 +270,13 @@ RULES: tuple[Rule, ...] = (
     Rule("file: a number that is no JSON", "result", _put(NO_JSON_NUMBERS, _numbers), _OK | _UNREADABLE),
     Rule("file: an unknown field", "result", _put(_ANY, _unknown), _OK),
     Rule("file: an unknown field, deep", "result", _deep, _OK | _UNREADABLE),
-    Rule("file: a text of another kind", "result", _put(_ANY_TEXT, _at(*_TRANSCRIPT, "text")), _OK),
+    Rule(
+        "file: a text of another kind",  # one that says more than the sentences is the fuller one
+        "result",
+        _put(_ANY_TEXT, _at(*_TRANSCRIPT, "text")),
+        _OK,
+        keeps_text=False,
+    ),
     Rule(
         "file: a sentence's text of another kind",
         "result",

@@ -85,7 +85,7 @@ def test_no_header_makes_the_delay_unbounded(value: str, date: str) -> None:
     assert seconds is None or 0 <= seconds <= 300
 
 
-@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' + b"[" * 64 + b"]" * 64 + b"}", b"{", b"NaN"])
+@pytest.mark.parametrize("body", [b"[" * 100_000, b"{", b"NaN"])
 def test_json_that_a_parser_chokes_on_is_no_object(body: bytes) -> None:
     assert object_of(body) is None
 
