@@ -152,7 +152,8 @@ async def test_a_send_to_a_frozen_broker_fails_in_time_and_the_next_one_succeeds
     async with asyncio.timeout(FAR_SECONDS):
         while isinstance((await producer.send([one(topic, b"after")]))[0], PublishError):
             continue
-    assert (await records_of(broker.bootstrap, topic))[-1].value == b"after"
+    # What was given up may still arrive, also behind what was sent later.
+    assert b"after" in [record.value for record in await records_of(broker.bootstrap, topic)]
 
 
 async def test_a_send_to_a_killed_broker_fails_in_time_and_succeeds_once_it_is_back(
