@@ -100,9 +100,10 @@ async def test_real_recordings_come_out_nearly_word_for_word_on_the_channel_they
     stereo = numpy.zeros((2, max(len(first), len(second))), "<i2")
     stereo[0, : len(first)], stereo[1, : len(second)] = first, second
     files = {name: (SPEECH / name).read_bytes() for name in NAMES} | {"stereo.wav": _wave(stereo)}
+    settings = {"load_model_at_start": True, "files_per_task": len(NAMES)}
     async with (
         _origin(files) as origin,
-        vendor(engine="whisper", virtual=False, load_model_at_start=True, query_qps=None) as client,
+        vendor(engine="whisper", virtual=False, query_qps=None, **settings) as client,
     ):
         results = await _transcribe(client, *(f"{origin}/{name}" for name in NAMES), diarization_enabled=True)
         expected, heard = [], []
