@@ -6,6 +6,7 @@ Prints one line at the end; the exit code is 1 when anything is not as the table
 import argparse
 import asyncio
 import secrets
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -30,8 +31,11 @@ def main(argv: Sequence[str]) -> int:
     for complaint in report.complaints[:MOST_SHOWN]:
         print(f"hostile: {complaint}", file=sys.stderr)
     print(f"seed {options.seed}: {report.line()}", flush=True)
-    print(f"hostile: the service's log is in {folder}", file=sys.stderr)
-    return 1 if report.complaints else 0
+    if report.complaints:
+        print(f"hostile: the service's log is in {folder}", file=sys.stderr)
+        return 1
+    shutil.rmtree(folder)
+    return 0
 
 
 if __name__ == "__main__":
