@@ -4,7 +4,8 @@ What the service may do once it is in is in tests/integration/test_permissions.p
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import selectors
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +45,15 @@ WAYS: list[tuple[SecurityProtocol, str]] = [
 @pytest.fixture
 def topics(topic_names: TopicNames) -> Topics:
     return Topics(*topic_names("requests", "results", "failures", "journal"))
+
+
+@pytest.fixture(autouse=True)
+async def every_socket_is_closed() -> AsyncIterator[None]:
+    """Wait for the end of TLS connections: a broker answers the goodbye of a refused login late."""
+    yield
+    selector: selectors.BaseSelector = vars(asyncio.get_running_loop())["_selector"]
+    # What is left is the loop's own.
+    await eventually(lambda: len(selector.get_map()) <= 1, FAR_SECONDS)
 
 
 def way_in(secured: Secured, topics: Topics, protocol: SecurityProtocol, mechanism: str) -> ClusterConfig:
