@@ -58,8 +58,8 @@ mutants: $(VENV)/.dev tools ## take each protection away and show that its test 
 	@$(BIN)/python -m tools.mutants
 
 .PHONY: chaos
-chaos: $(VENV)/.dev ## crash workers for MINUTES=10 by a schedule from SEED=n; MODE=at_least_once BROKER=kafka NODES=1
-	@$(BIN)/python -m tests.chaos $(foreach name,seed minutes mode broker nodes members burners,$(call option,$(name)))
+chaos: $(VENV)/.dev ## crash workers for MINUTES=10 by a schedule from SEED=n; MODE=at_least_once BROKER=kafka NODES=1 COMPACT=0
+	@$(BIN)/python -m tests.chaos $(foreach name,seed minutes mode broker nodes members burners compact,$(call option,$(name)))
 
 .PHONY: hostile
 hostile: $(VENV)/.dev tools ## send N=4000 hostile inputs, half of them records, half answers, through a service on real Kafka; SEED=n

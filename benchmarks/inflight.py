@@ -26,11 +26,10 @@ from aiokafka import ConsumerRecord
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from benchmarks.report import Row, cpu_seconds, resident_bytes, show
-from benchmarks.restore import WAIT_MS, fill, running_job
+from benchmarks.restore import WAIT_MS, RunningJob, fill, running_job
 from benchmarks.stack import NO_QUOTAS, PARTITIONS, QUOTAS_OFF, own_kafka, own_stack, publish, request
 from sandbox.simulator import serve
 from service.clock import SystemClock
-from service.core.job import Job
 from service.kafka.client import ClusterConfig
 from service.kafka.journal import Journal
 from service.kafka.lasting import LastingReader
@@ -123,6 +122,11 @@ async def _open_jobs(scribe: Scribe) -> dict[str, int]:
     return jobs
 
 
+async def _running(scribe: Scribe) -> int:
+    submissions: dict[str, int] = (await scribe.get("status")).json()["submissions"]
+    return submissions.get("running", 0)
+
+
 async def _fill(stack: Stack, size: int) -> None:
     """Write the jobs into the journal as their owners would, before there is a service."""
     cluster = ClusterConfig(stack.bootstrap)
@@ -138,10 +142,11 @@ async def _fill(stack: Stack, size: int) -> None:
             await fill(journal, jobs, partition)
 
 
-def _job(number: int, topic: str) -> Job:
+def _job(number: int, topic: str) -> RunningJob:
     job = running_job(number)
-    origin = replace(job.spec.origin, topic=topic, partition=number % PARTITIONS)
-    return replace(job, spec=replace(job.spec, options={}, metadata={}, headers=(), origin=origin))
+    position = replace(job.request.position, topic=topic, partition=number % PARTITIONS)
+    request = replace(job.request, options={}, metadata={}, headers=(), position=position)
+    return replace(job, request=request)
 
 
 async def written(bootstrap: str, jobs: int, folder: Path) -> list[Row]:
@@ -155,7 +160,7 @@ async def written(bootstrap: str, jobs: int, folder: Path) -> list[Row]:
     ):
         scribe = await stack.start(**QUOTAS_OFF)
         await publish(stack, requests)
-        while (await _open_jobs(scribe)).get("running", 0) < jobs:
+        while (await _running(scribe)) < jobs:
             await asyncio.sleep(LOOK_SECONDS)
         running = _bytes(await stack.journal())
         provider.tasks.is_held = False

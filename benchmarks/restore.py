@@ -17,24 +17,27 @@ from dataclasses import dataclass, field
 from sandbox import kafka
 from sandbox.broker import embedded_broker
 from service.clock import SystemClock
-from service.core.batch import Batch, Committed
-from service.core.entry import encode_job
-from service.core.identity import Position
-from service.core.job import Job, Spec, State
-from service.core.moment import Rules
-from service.core.outcomes import OutcomeRules
-from service.core.record import Cursor
-from service.core.shard import Move, Shard, Window
-from service.kafka.client import ClusterConfig, reader
+from service.core.changes import Batch, Committed, Group, JournalRecord
+from service.core.file_matching import files_digest
+from service.core.identity import Origin, Position, SubmissionKey
+from service.core.journal_entries import encode_request, encode_submission
+from service.core.request import AcceptedRequest, RequestFile
+from service.core.shard import Shard
+from service.core.submission import Counters, Intent, Submission, SubmissionState
+from service.core.transition_context import Rules
+from service.kafka.client import ClusterConfig
 from service.kafka.journal import Journal
+from service.kafka.lasting import LastingReader
 from service.kafka.producer import Producer
 from service.kafka.tail import Tail
 from service.kafka.topics import Creation, Topics, prepare
+from service.pipeline.assigned_partition import begin, drain, load
+from service.pipeline.backlog import Backlog
 from service.pipeline.garbage import GarbageCollector
-from service.pipeline.publish import OwnedShard, Surroundings
-from service.pipeline.tenancy import drain, go_on, load
+from service.pipeline.shard_runner import RunnerDeps, ShardRunner
+from service.pipeline.stage_breaker import StageBreaker
 
-BATCH_JOBS = 1_000
+BATCH_JOBS = 500
 NOISE_SECONDS = 2.0
 WAIT_MS = 20
 
@@ -71,36 +74,53 @@ async def watched() -> AsyncIterator[Gaps]:
         ticking.cancel()
 
 
-def running_job(number: int) -> Job:
+@dataclass(frozen=True)
+class RunningJob:
+    """A request for one file, and the submission that made a task for it."""
+
+    request: AcceptedRequest
+    submission: Submission
+
+    @property
+    def records(self) -> tuple[JournalRecord, JournalRecord]:
+        """What the journal holds of it."""
+        return (
+            JournalRecord(str(self.request.origin), encode_request(self.request)),
+            JournalRecord(str(self.submission.key), encode_submission(self.submission)),
+        )
+
+
+def running_job(number: int) -> RunningJob:
     """A job like any other, with a task at the provider."""
     now_ms = SystemClock().now_ms()
-    spec = Spec(
+    url = f"https://bucket.example.com/audio/{number:08}.wav?Signature=0123456789abcdef"
+    request = AcceptedRequest(
+        origin=Origin(0, number),
+        position=Position("transcription.requests", 0, number, now_ms),
         request_id=f"request-{number:08}",
         replay=0,
-        file_count=1,
-        job_count=1,
+        digest=f"{number:064x}",
         model="fun-asr",
+        files=(RequestFile(0, url),),
+        file_count=1,
+        deadline_ms=now_ms + 7 * 24 * 3600 * 1000,
+        accepted_ms=now_ms,
         options={"language_hints": ["en"]},
         metadata={"call": number},
         headers=(("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),),
-        deadline_ms=now_ms + 7 * 24 * 3600 * 1000,
-        origin=Position("transcription.requests", 0, number, now_ms),
-        digest=f"{number:064x}",
-        duplicates_detected=True,
-        accepted_ms=now_ms,
     )
-    return Job(
-        spec,
-        0,
-        f"https://bucket.example.com/audio/{number:08}.wav?Signature=0123456789abcdef",
-        0,
-        state=State.RUNNING,
-        submit_attempts=1,
-        tasks_made=1,
+    submission = Submission(
+        SubmissionKey(1, number),
+        "fun-asr",
+        (request.ref(0),),
+        now_ms,
+        state=SubmissionState.RUNNING,
+        counters=Counters(submits=1, tasks_made=1),
+        intent=Intent(now_ms, 0, 1, files_digest([url])),
         task_id=f"task-{number:08}",
-        task_files=1,
         submitted_ms=now_ms,
     )
+    return RunningJob(request, submission)
 
 
 @contextmanager
@@ -126,10 +146,10 @@ async def measure(bootstrap: str, jobs: int, *, is_real: bool) -> None:
     cluster, topics = ClusterConfig(bootstrap), Topics()
     await prepare(cluster, topics, Creation(1, 1))
     producer = None if is_real else Producer(cluster, idempotent=False)
-    async with reader(cluster, WAIT_MS, "read_uncommitted") as consumer:
-        tail = Tail(consumer, topics.journal, SystemClock())
+    async with LastingReader(cluster, WAIT_MS, "read_uncommitted") as watermarks:
+        tail = Tail(watermarks, topics.journal, SystemClock())
         places = asyncio.Semaphore(1)
-        journal = Journal(cluster, topics, producer, consumer, tail, "m", "refuse", {}, WAIT_MS, places)
+        journal = Journal(cluster, topics, producer, watermarks, tail, "m", "refuse", {}, WAIT_MS, places)
         await fill(journal, [running_job(number) for number in range(jobs)])
         async with watched() as noise:
             await asyncio.sleep(NOISE_SECONDS)
@@ -152,19 +172,19 @@ async def measure(bootstrap: str, jobs: int, *, is_real: bool) -> None:
         await producer.stop()
 
 
-async def fill(journal: Journal, jobs: Sequence[Job], partition: int = 0) -> None:
+async def fill(journal: Journal, jobs: Sequence[RunningJob], partition: int = 0) -> None:
     """Write the jobs as their owner would."""
     taken = await journal.take(partition, None)
     writer = journal.writer(partition, taken, _is_owner)
     for number, start in enumerate(range(0, len(jobs), BATCH_JOBS), start=1):
-        moves = tuple(Move(str(job.key), encode_job(job)) for job in jobs[start : start + BATCH_JOBS])
-        answer = await writer.append(Batch(number, moves))
+        groups = tuple(Group(records=job.records) for job in jobs[start : start + BATCH_JOBS])
+        answer = await writer.append(Batch(number, groups))
         assert isinstance(answer, Committed), answer
     await writer.close()
 
 
-async def take(journal: Journal) -> OwnedShard:
-    """Take the shard over as `Shards` does."""
+async def take(journal: Journal) -> ShardRunner:
+    """Take the shard over as `Assignment` does."""
     collector = GarbageCollector()
     with collector.paused():
         shard = await _take(journal)
@@ -172,13 +192,15 @@ async def take(journal: Journal) -> OwnedShard:
     return shard
 
 
-async def _take(journal: Journal) -> OwnedShard:
+async def _take(journal: Journal) -> ShardRunner:
     taken = await journal.take(0, None)
-    state = Shard(0, Window(), OutcomeRules(), Cursor(0))
-    around = Surroundings(SystemClock(), Rules(), Silent(), lambda _shard, _step: None)  # type: ignore[arg-type]
-    shard = OwnedShard(state, journal.writer(0, taken, _is_owner), taken.epoch, around)
-    await go_on(shard, await load(shard, taken.restore))
-    return shard
+    state = Shard(0, taken.epoch, taken.cursor)
+    clock = SystemClock()
+    breaker = StageBreaker(clock, lambda _stage, _is_stopped: None)
+    deps = RunnerDeps(clock, Rules(), Silent(), lambda _runner, _step: None, breaker, Backlog())  # type: ignore[arg-type]
+    runner = ShardRunner(state, journal.writer(0, taken, _is_owner), taken.epoch, deps)
+    await begin(runner, await load(runner, taken.restore))
+    return runner
 
 
 async def _is_owner() -> bool:

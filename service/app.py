@@ -1,22 +1,24 @@
-"""Run one process of Scribe: start, work until a signal, come to rest."""
+"""Run one process of Scribe: start, work until a signal, drain."""
 
 import asyncio
 import signal
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TypeVar
 
-from service import __version__, assemble, log, snapshot
+from service import __version__, assemble, from_settings, log, snapshot
 from service.assemble import Parts, Process
-from service.clock import Clock, SystemClock
+from service.clock import Clock, SystemClock, TrustedClock
 from service.contract.scrub import scrub
+from service.core.vendor_clock import VendorClock
 from service.health import HealthServer, Heartbeat
 from service.kafka.rights import require_rights
 from service.kafka.topics import Layout, prepare
 from service.metrics import Metrics
-from service.observe import Observing
+from service.observe import Observing, time_event
+from service.pipeline.assigned_partition import PartitionState
 from service.pipeline.expire import expire
-from service.pipeline.tenancy import Standing
 from service.settings import Settings
 from service.status import Status
 
@@ -45,14 +47,15 @@ class Service:
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._settings = settings
-        self._clock = clock
         self._metrics = Metrics(clock=clock)
+        self._vendor_clock = VendorClock()
+        self._clock = TrustedClock(clock, self._vendor_clock, partial(time_event, self._metrics))
         self._beat = Heartbeat(clock)
         self._group = asyncio.TaskGroup()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
-        self._status = Status(version=__version__, member=assemble.member_of(settings))
+        self._status = Status(version=__version__, member=from_settings.member_of(settings))
         self._ready = (False, "starting")
 
     def stop(self) -> None:
@@ -72,7 +75,9 @@ class Service:
 
     async def _serve(self, layout: Layout) -> None:
         observing = Observing(self._metrics, self._settings.spend.prices)
-        process = Process(self._settings, self._clock, self._metrics, observing, self._spawn)
+        process = Process(
+            self._settings, self._clock, self._metrics, observing, self._spawn, self._vendor_clock
+        )
         async with assemble.connected(process, layout) as parts, self._group:
             try:
                 await self._work(parts)
@@ -85,8 +90,8 @@ class Service:
 
     async def _prepare_topics(self) -> Layout:
         settings = self._settings
-        creation = assemble.creation_of(settings) if settings.topics.create else None
-        cluster, topics = assemble.cluster_of(settings), assemble.topics_of(settings)
+        creation = from_settings.creation_of(settings) if settings.topics.create else None
+        cluster, topics = from_settings.cluster_of(settings), from_settings.topics_of(settings)
         await require_rights(cluster, topics)
         layout = await prepare(cluster, topics, creation)
         for warning in layout.warnings:
@@ -97,17 +102,20 @@ class Service:
         """Start every loop; when the signal comes, stop them in the order that loses nothing."""
         self._start_loop("beat", lambda turn: self._picture(parts, turn))
         self._start_loop("tail", parts.tail.run)
-        self._start_loop("submit", parts.steps.submit.run)
-        self._start_loop("vocabulary", parts.steps.vocabulary.run)
-        self._start_loop("poll", parts.steps.poll.run)
-        self._start_loop("collect", parts.steps.collect.run)
-        self._start_loop("reconcile", lambda turn: parts.steps.reconcile.run(parts.shards.open_shards, turn))
+        stages, open_shards = parts.stages, parts.assignment.open_shards
+        self._start_loop("submit", stages.submit.run)
+        self._start_loop("vocabulary", stages.vocabulary.run)
+        self._start_loop("ask_time", parts.ask_time)
+        self._start_loop("poll", stages.poll.run)
+        self._start_loop("collect", stages.collect.run)
+        self._start_loop("reconcile", lambda turn: stages.reconcile.run(open_shards, turn))
         self._start_loop(
-            "expire", lambda turn: expire(parts.shards.open_shards, self._clock, turn, parts.reason)
+            "expire", lambda turn: expire(open_shards, self._clock, parts.breaker, turn, parts.reason)
         )
+        self._start_loop("audit", parts.audit.run)
         await parts.consumer.start()
         consuming = self._start_loop("consume", parts.consumer.run)
-        log.write(log.SERVICE_STARTED, version=__version__, **assemble.about(self._settings))
+        log.write(log.SERVICE_STARTED, version=__version__, **from_settings.about(self._settings))
         await self._stopping.wait()
         log.write(log.DRAINING, member=self._status.member, open_jobs=sum(self._status.jobs.values()))
         parts.consumer.leave()
@@ -118,7 +126,7 @@ class Service:
         """Wait for submits on the wire and what is queued; provider tasks wait for the next owner."""
         bound_seconds = max(1.0, self._settings.shutdown.grace_seconds - GOODBYE_SECONDS)
         answer_seconds = self._settings.shutdown.answer_seconds
-        await _unless(self._hurry, parts.shards.leave(bound_seconds, answer_seconds))
+        await _unless(self._hurry, parts.assignment.leave(bound_seconds, answer_seconds))
         with suppress(TimeoutError):
             async with asyncio.timeout(COMMIT_SECONDS):
                 await parts.consumer.commit_last()
@@ -128,7 +136,9 @@ class Service:
         while True:
             turn()
             self._beat.beat()
-            self._status = snapshot.take(self._status.member, parts.shards, parts.gate, self._clock)
+            self._status = snapshot.take(
+                self._status.member, parts.assignment, parts.gate, parts.breaker, self._clock
+            )
             self._ready = _readiness(parts)
             await self._clock.sleep(BEAT_SECONDS)
 
@@ -186,11 +196,16 @@ async def _unless(event: asyncio.Event, work: Coroutine[None, None, T]) -> T | N
 
 def _readiness(parts: Parts) -> tuple[bool, str]:
     """Ready while the group has us, and every shard that is ours has been restored, or refused."""
-    if parts.shards.group_lost is not None:
-        return False, f"the group is lost: {scrub(parts.shards.group_lost)}"
-    if not parts.shards.assignments:
+    assignment = parts.assignment
+    if assignment.group_lost is not None:
+        return False, f"the group is lost: {scrub(assignment.group_lost)}"
+    if not assignment.assignments:
         return False, "no assignment yet"
-    waiting = [p for p, tenancy in parts.shards.tenancies.items() if tenancy.standing is Standing.RESTORING]
+    waiting = [p for p, each in assignment.partitions.items() if each.state is PartitionState.RESTORING]
     if waiting:
         return False, f"restoring partitions {', '.join(map(str, sorted(waiting)))}"
+    stopped = parts.breaker.stopped()
+    if stopped:
+        # Unready processes would hold up the roll-out of the fix.
+        return True, f"ready, but stopped for faults of Scribe itself: {', '.join(stopped)}"
     return True, "ready"

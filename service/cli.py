@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 from pydantic import JsonValue
 
-from service import __version__, assemble, log, printing, user
+from service import __version__, from_settings, log, printing, user
 from service import app as process
 from service import hotwords as account
 from service.arguments import asking
@@ -185,7 +185,7 @@ def topics(
     with _sentences():
         settings = load(os.environ)
         place = _place(settings)
-        creation = assemble.creation_of(settings) if create else None
+        creation = from_settings.creation_of(settings) if create else None
         layout = asyncio.run(user.prepare_topics(place, creation))
         typer.echo(f"{', '.join(place.topics.all())}: {layout.partitions} partitions")
         for warning in layout.warnings:
@@ -273,5 +273,5 @@ def _exit(error: ServiceError) -> typer.Exit:
 def _place(settings: Settings) -> Place:
     # The client's own lines would stand between ours, and they do not pass the scrubber.
     logging.getLogger("aiokafka").addHandler(logging.NullHandler())
-    cluster, topics = assemble.cluster_of(settings), assemble.topics_of(settings)
+    cluster, topics = from_settings.cluster_of(settings), from_settings.topics_of(settings)
     return Place(cluster, topics, settings.kafka.fetch_max_wait_ms)

@@ -3,14 +3,30 @@
 import asyncio
 import random
 import time
+from collections.abc import Callable
 from typing import Protocol
+
+from service.core.trusted_time import Reading, TimeEvent, TrustedTime
+from service.core.vendor_clock import VendorClock
 
 
 class Clock(Protocol):
     """What the pipeline knows of time and chance; tests move it by hand."""
 
     def now_ms(self) -> int:
-        """Wall-clock milliseconds since the epoch: for records and deadlines."""
+        """Epoch milliseconds that a step of the wall clock does not move: for records and due times."""
+        ...
+
+    def confirmed_ms(self) -> int:
+        """The same for what ends or is forgotten: 0, when nothing has, before the vendor's first `Date`."""
+        ...
+
+    def not_before(self, time_ms: int) -> None:
+        """Let time be no earlier than a record of the journal, until the vendor's `Date` is known."""
+        ...
+
+    def wall_ms(self) -> int:
+        """Epoch milliseconds of the machine's wall clock as it stands: for an intent's age alone."""
         ...
 
     def boot_seconds(self) -> float:
@@ -27,9 +43,20 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own clock."""
+    """The machine's own clock, believed whatever it says."""
 
     def now_ms(self) -> int:
+        """The wall clock."""
+        return self.wall_ms()
+
+    def confirmed_ms(self) -> int:
+        """The wall clock."""
+        return self.wall_ms()
+
+    def not_before(self, time_ms: int) -> None:
+        """Change nothing."""
+
+    def wall_ms(self) -> int:
         """Wall-clock milliseconds since the epoch."""
         return time.time_ns() // 1_000_000
 
@@ -44,3 +71,41 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Wait on the event loop."""
         await asyncio.sleep(seconds)
+
+
+class TrustedClock:
+    """The clock of a process: time that no step of the wall clock moves unless the vendor confirms it.
+
+    `on_event` is told what becomes of it, and by how many seconds the wall clock is ahead of it then.
+    """
+
+    def __init__(
+        self, machine: Clock, vendor: VendorClock, on_event: Callable[[TimeEvent, float], None]
+    ) -> None:
+        self._machine = machine
+        self._time = TrustedTime(vendor)
+        self._on_event = on_event
+        self.wall_ms = machine.wall_ms
+        self.boot_seconds = machine.boot_seconds
+        self.draw = machine.draw
+        self.sleep = machine.sleep
+
+    def now_ms(self) -> int:
+        """Boot time plus the trusted offset."""
+        return self._read().now_ms
+
+    def confirmed_ms(self) -> int:
+        """The same, as far as the vendor's `Date` has confirmed it."""
+        return self._read().confirmed_ms
+
+    def not_before(self, time_ms: int) -> None:
+        """Let time be no earlier than a record of the journal, until the vendor's `Date` is known."""
+        self._read()
+        self._time.not_before(time_ms, self._machine.boot_seconds())
+
+    def _read(self) -> Reading:
+        wall_ms = self._machine.wall_ms()
+        reading, event = self._time.read(wall_ms, self._machine.boot_seconds())
+        if event is not None:
+            self._on_event(event, (wall_ms - reading.now_ms) / 1000)
+        return reading

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from service import assemble
+from service import from_settings
 from service.core.task import Trouble
 from service.core.vocabulary import ListedVocabulary, Vocabulary, in_utc, is_ours
 from service.errors import ProviderRefused
@@ -17,7 +17,7 @@ T = TypeVar("T")
 @asynccontextmanager
 async def lists_of(settings: Settings) -> AsyncIterator[Vocabularies]:
     """The lists of the account that the settings name."""
-    async with assemble.provider_of(settings) as provider:
+    async with from_settings.provider_of(settings) as provider:
         yield provider.vocabularies
 
 

@@ -15,6 +15,7 @@ import structlog
 from pydantic import SecretStr
 
 from service.contract.scrub import scrub
+from service.core.trusted_time import TimeEvent
 from service.guard import never_raises
 from service.messages import Failure, Result, stage_seconds
 from service.repeats import Repeats
@@ -46,6 +47,7 @@ class Event:
 SERVICE_STARTED = Event("service_started")
 SERVICE_STOPPED = Event("service_stopped")
 SERVICE_CRASHED = Event("service_crashed", logging.CRITICAL)
+CLOCK = Event("clock", levels={TimeEvent.STEPPED: logging.ERROR, TimeEvent.ADOPTED: logging.WARNING})
 TOPICS_WARNING = Event("topics_warning", logging.WARNING)
 DRAINING = Event("draining")
 DRAINED = Event("drained")
@@ -69,6 +71,9 @@ FEWER_FILES = Event("files_per_task_lowered", logging.WARNING)
 OUTAGE_ENDED = Event("outage_ended")
 RESULT_HOST = Event("result_host", levels={"refused": logging.WARNING, "stopped": logging.ERROR})
 INTERNAL_ERROR = Event("internal_error", logging.ERROR)
+STAGE = Event("stage", levels={"stopped": logging.ERROR})
+WORK_RESTORED = Event("work_restored", logging.ERROR)
+JOURNAL_UNREAD = Event("journal_unread", logging.ERROR)
 HEALTH_FAILED = Event("health_request_failed", logging.WARNING)
 JOB_FINISHED = Event("job_finished")
 REQUEST_REPEATED = Event("request_repeated", logging.DEBUG)

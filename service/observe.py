@@ -6,15 +6,17 @@ from service import log
 from service.contract.models import model_info
 from service.core.account import SPEND_ADVICE, SPENT, Held
 from service.core.admission import Admission
-from service.core.moment import Doubt
 from service.core.outcomes import Outcome
 from service.core.price import Price, cost_of
 from service.core.spend import SPEND_LIMIT, SpendLimit
 from service.core.task import Trouble
+from service.core.trusted_time import TimeEvent
+from service.core.uncertainty import Uncertainty
 from service.errors import FailureCode
-from service.guard import watches
+from service.guard import never_raises, watches
 from service.messages import Failure, Result, stage_seconds
 from service.metrics import Metrics
+from service.pipeline.stage_breaker import StageName
 
 
 @watches
@@ -26,9 +28,9 @@ class Observing:
         self._prices = prices or {}
         metrics.show_costs(self._prices)
 
-    def committed(self, moves: int, seconds: float) -> None:
+    def committed(self, records: int, seconds: float) -> None:
         """A batch became durable."""
-        self._metrics.batch_committed(moves, seconds)
+        self._metrics.batch_committed(records, seconds)
 
     def retried(self, partition: int, reason: str) -> None:
         """A batch was not acknowledged and is sent again."""
@@ -40,7 +42,7 @@ class Observing:
         self.shard("fenced", partition, reason)
 
     def published(self, outcome: Outcome) -> None:
-        """An outcome and its marker are durable. That a request has ended before is the end of no job."""
+        """An outcome is durable. That a request has ended before is the end of no job."""
         body = outcome.body
         code = body.code if isinstance(body, Failure) else ""
         if code == FailureCode.ALREADY_FINISHED:
@@ -65,14 +67,29 @@ class Observing:
         self._metrics.internal_error(border)
         log.write(log.INTERNAL_ERROR, border=border, subject=subject, exc_info=error)
 
+    def journal_unread(self, partition: int, detail: str) -> None:
+        """A record, or all, of a journal partition could not be read: its uncertain submissions wait."""
+        self._metrics.journal_unread()
+        log.write(log.JOURNAL_UNREAD, partition=partition, detail=detail)
+
     def shard(self, word: str, partition: int, detail: str = "") -> None:
         """A shard was taken, refused, fenced or closed."""
         self._metrics.shard_event(word)
         log.write(log.SHARD, word=word, partition=partition, detail=detail)
 
-    def doubted(self, word: Doubt) -> None:
-        """A job's submit became uncertain, or how that ended."""
-        self._metrics.submit_doubted(word)
+    def uncertain(self, word: Uncertainty) -> None:
+        """A submission became uncertain, or how that ended; once for each of its jobs."""
+        self._metrics.submission_uncertain(word)
+
+    def stage_stopped(self, stage: StageName, is_stopped: bool) -> None:
+        """A stage is stopped for faults of our own in different requests, or goes on."""
+        self._metrics.stage_stopped(stage, is_stopped)
+        log.write(log.STAGE, word="stopped" if is_stopped else "resumed", stage=stage.value)
+
+    def work_restored(self, count: int) -> None:
+        """The audit found jobs and submissions that nothing would have gone on with."""
+        self._metrics.work_restored(count)
+        log.write(log.WORK_RESTORED, count=count)
 
     def requests_lost(self, partition: int, count: int) -> None:
         """The request topic's retention removed requests that nobody had read."""
@@ -140,3 +157,11 @@ class Observing:
     def cancel_dropped(self) -> None:
         """Too many cancels waited already: this one is not sent, and its task finishes unseen."""
         self._metrics.cancel_dropped()
+
+
+@never_raises
+def time_event(metrics: Metrics, event: TimeEvent, ahead_seconds: float) -> None:
+    """The wall clock has stepped away or come back, or the vendor has confirmed what time it is."""
+    if event is TimeEvent.STEPPED:
+        metrics.clock_stepped()
+    log.write(log.CLOCK, word=event, wall_ahead_seconds=round(ahead_seconds, 3))

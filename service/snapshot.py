@@ -7,44 +7,50 @@ from service import __version__
 from service.clock import Clock
 from service.core.account import SPEND_ADVICE, SPENT
 from service.core.spend import SPEND_LIMIT
+from service.pipeline.assigned_partition import AssignedPartition
+from service.pipeline.assignment import Assignment
 from service.pipeline.budgets import Budgets
 from service.pipeline.gate import Gate
-from service.pipeline.own import Shards
-from service.pipeline.tenancy import Tenancy
+from service.pipeline.stage_breaker import StageBreaker
 from service.status import BudgetStatus, HoldStatus, ResultHoldStatus, ShardStatus, Status, SubmitStatus
 
 
-def take(member: str, shards: Shards, gate: Gate, clock: Clock) -> Status:
+def take(member: str, assignment: Assignment, gate: Gate, breaker: StageBreaker, clock: Clock) -> Status:
     """The process as it is now; costs a walk over the open jobs."""
-    jobs = [job for shard in shards.open_shards() for job in shard.state.jobs.values()]
-    oldest_ms = min((job.spec.accepted_ms for job in jobs), default=None)
+    states = [runner.state for runner in assignment.open_shards()]
+    jobs = [job for state in states for job in state.jobs.values()]
+    submissions = [each for state in states for each in state.submissions.values()]
+    oldest_ms = min((job.request.accepted_ms for job in jobs), default=None)
     return Status(
         version=__version__,
         member=member,
-        shards=tuple(_shard(p, tenancy) for p, tenancy in sorted(shards.tenancies.items())),
+        shards=tuple(_shard(p, assigned) for p, assigned in sorted(assignment.partitions.items())),
         jobs=dict(Counter(job.state.value for job in jobs)),
+        submissions=dict(Counter(each.state.value for each in submissions)),
         oldest_job_age_seconds=None if oldest_ms is None else max(0, clock.now_ms() - oldest_ms) / 1000,
         budgets=tuple(_budgets(gate.budgets)),
         submits=tuple(_submits(gate)),
-        holds=tuple(_holds(gate, shards)),
-        group_lost=shards.group_lost,
+        holds=tuple(_holds(gate, assignment)),
+        group_lost=assignment.group_lost,
         result_holds=tuple(_result_holds(gate)),
         account_hold=gate.hold.knowledge,
-        spent_seconds=sum(shard.state.spend.on(clock.now_ms()) for shard in shards.open_shards()),
-        spent_cost=sum(shard.state.spend.cost_on(clock.now_ms()) for shard in shards.open_shards()),
-        pending_moves=sum(shard.pending_moves for shard in shards.open_shards()),
+        spent_seconds=sum(state.spend.on(clock.confirmed_ms()) for state in states),
+        spent_cost=sum(state.spend.cost_on(clock.confirmed_ms()) for state in states),
+        clock_offset_seconds=(clock.wall_ms() - clock.now_ms()) / 1000,
+        pending_bytes=sum(runner.pending_bytes for runner in assignment.open_shards()),
+        stopped_stages=tuple(stage.value for stage in breaker.stopped()),
     )
 
 
-def _shard(partition: int, tenancy: Tenancy) -> ShardStatus:
-    shard = tenancy.shard
+def _shard(partition: int, assigned: AssignedPartition) -> ShardStatus:
+    runner = assigned.runner
     return ShardStatus(
         partition=partition,
-        state=tenancy.standing,
-        open_jobs=len(shard.state.jobs) if shard else 0,
-        epoch=shard.epoch if shard else None,
-        cursor=shard.durable_cursor.next_offset if shard else None,
-        detail=tenancy.detail or None,
+        state=assigned.state,
+        open_jobs=len(runner.state.jobs) if runner else 0,
+        epoch=runner.epoch if runner else None,
+        cursor=runner.durable_cursor.next_offset if runner else None,
+        detail=assigned.detail or None,
     )
 
 
@@ -67,18 +73,18 @@ def _result_holds(gate: Gate) -> Iterator[ResultHoldStatus]:
         yield ResultHoldStatus(held.model, held.host, "SCRIBE_FETCH__HOSTS", held.jobs, held.since_ms)
 
 
-def _holds(gate: Gate, shards: Shards) -> Iterator[HoldStatus]:
+def _holds(gate: Gate, assignment: Assignment) -> Iterator[HoldStatus]:
     """The account's reason, then those of models, then ours, which ends by itself."""
     for hold in (gate.hold, *(health.hold for health in gate.health.values())):
         if hold.held is not None and hold.since_ms is not None:
             said, model = hold.held.trouble, hold.held.model
-            waiting = _waiting(shards, model)
+            waiting = _waiting(assignment, model)
             yield HoldStatus(said.code, hold.since_ms, said.message, model, hold.held.advice, waiting)
     brake = gate.brake
     if brake.limit is not None and brake.since_ms is not None:
         reason, advice = SPENT[brake.limit], SPEND_ADVICE[brake.limit]
-        yield HoldStatus(SPEND_LIMIT, brake.since_ms, reason, None, advice, _waiting(shards, None))
+        yield HoldStatus(SPEND_LIMIT, brake.since_ms, reason, None, advice, _waiting(assignment, None))
 
 
-def _waiting(shards: Shards, model: str | None) -> int:
-    return sum(shard.state.jobs_without_task(model) for shard in shards.open_shards())
+def _waiting(assignment: Assignment, model: str | None) -> int:
+    return sum(runner.state.jobs_without_task(model) for runner in assignment.open_shards())

@@ -104,8 +104,14 @@ class Status:
     """Billed seconds of this UTC day, of the shards that are ours."""
     spent_cost: float = 0.0
     """The same by the prices that are set."""
-    pending_moves: int = 0
-    """Moves decided and not yet durable."""
+    clock_offset_seconds: float = 0.0
+    """How far the wall clock is ahead of the time that ends and forgets things."""
+    pending_bytes: int = 0
+    """What is decided and not yet durable."""
+    submissions: Mapping[str, int] = field(default_factory=dict)
+    """Those that are not over, by state."""
+    stopped_stages: tuple[str, ...] = ()
+    """Stages that do nothing for now, as they failed for different requests."""
 
     def to_json(self) -> bytes:
         """The body of /status."""
@@ -115,6 +121,7 @@ class Status:
             "group_lost": None if self.group_lost is None else scrub(self.group_lost),
             "shards": [_shard(shard) for shard in self.shards],
             "jobs": dict(self.jobs),
+            "submissions": dict(self.submissions),
             "oldest_job_age_seconds": self.oldest_job_age_seconds,
             "budgets": [asdict(budget) for budget in self.budgets],
             "submits": [_submits(each) for each in self.submits],
@@ -124,7 +131,9 @@ class Status:
             "other_holds": [_hold(each) for each in self.holds[1:]],
             "account_hold": self.account_hold,
             "result_holds": [_result_hold(each) for each in self.result_holds],
-            "pending_moves": self.pending_moves,
+            "clock_offset_seconds": round(self.clock_offset_seconds, 3),
+            "pending_bytes": self.pending_bytes,
+            "stopped_stages": list(self.stopped_stages),
         }
         return (json.dumps(document, indent=2) + "\n").encode()
 

@@ -31,7 +31,10 @@ def real_kafka_missing() -> str | None:
 
 
 async def create_topics(
-    bootstrap: str, topics: Mapping[str, int], configs: Mapping[str, str] | None = None
+    bootstrap: str,
+    topics: Mapping[str, int],
+    configs: Mapping[str, str] | None = None,
+    replication: int = 1,
 ) -> None:
     """Create each topic with its number of partitions, all with the same `configs`.
 
@@ -39,7 +42,7 @@ async def create_topics(
     knows the topic. Fails when one is refused.
     """
     wanted = [
-        NewTopic(name, partitions, 1, topic_configs=dict(configs or {}))
+        NewTopic(name, partitions, replication, topic_configs=dict(configs or {}))
         for name, partitions in topics.items()
     ]
     async with admin(bootstrap) as client:

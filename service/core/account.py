@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from service.core.spend import SpendLimit
-from service.core.task import Trouble
+from service.core.task import FOREIGN_TASKS, Trouble
 
 
 class HoldReason(StrEnum):
@@ -28,6 +28,7 @@ _REASONS = {
     "InvalidApiKey": HoldReason.KEY,
     "invalid_api_key": HoldReason.KEY,
     "NOT AUTHORIZED": HoldReason.KEY,
+    FOREIGN_TASKS: HoldReason.KEY,
     "Arrearage": HoldReason.DEBT,
     "PrepaidBillOverdue": HoldReason.DEBT,
     "PostpaidBillOverdue": HoldReason.DEBT,

@@ -3,22 +3,29 @@
 Every record moves the cursor, whatever it holds, and ends in exactly one of the `Admitted` words (N1).
 """
 
+import sys
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from service.contract.models import model_info
-from service.core.events import CancelAsked, DeadlinePassed
+from service.core.changes import Change, Group, JournalRecord, together
+from service.core.decisions import Decision
+from service.core.draft import Draft
+from service.core.events import CancelAsked, DeadlinePassed, QueueSubmit
 from service.core.finished import already_finished, conflict, may_answer, unknown
-from service.core.grouping import files_per_task, new_jobs
-from service.core.identity import JobKey
-from service.core.job import Job, Spec
-from service.core.moment import Moment
+from service.core.identity import JobRef, RequestKey, SubmissionKey
+from service.core.job import Job
+from service.core.journal_entries import encode_request
 from service.core.outcomes import record_failure
+from service.core.planning import files_of, files_per_task, plan_submissions
+from service.core.progress import RequestProgress
 from service.core.record import Record, cursor_after
-from service.core.shard import Change, Move, Shard, together
-from service.core.tally import Tally
+from service.core.request import AcceptedRequest, FinishedRequest, RequestFile
+from service.core.shard import Shard
+from service.core.submission import Counters
+from service.core.transition_context import Context, Successor
 from service.errors import InvalidRecord
-from service.messages import MAX_FILES, Action, DecodedRequest, Request
+from service.messages import Action, DecodedRequest, Request
 
 
 class Admitted(StrEnum):
@@ -33,15 +40,16 @@ class Admitted(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """The word for the record, what is to be written, and the new jobs.
+    """The word for the record, what is to be written, and the new submissions, which wait to be posted.
 
-    `repeats` names the request, and its replay, that the record asks for once more.
+    The steps that queue them are in the change: who posts at once must expect them once more. `repeats` names
+    the request that the record asks for once more.
     """
 
     word: Admitted
     change: Change
-    jobs: tuple[Job, ...] = ()
-    repeats: tuple[str, int] | None = None
+    submissions: tuple[SubmissionKey, ...] = ()
+    repeats: RequestKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,113 +57,150 @@ class AdmissionRules:
     """What the operator sets about accepting requests."""
 
     default_ttl_seconds: float = 7 * 24 * 3600.0
-    files_per_task: int | None = None
-    """None means the model table's number."""
     copied_headers: frozenset[str] = frozenset()
     copied_headers_bytes: int = 4096
 
 
 def admit(
-    shard: Shard, record: Record, read: DecodedRequest | InvalidRecord, rules: AdmissionRules, moment: Moment
+    shard: Shard,
+    record: Record,
+    read: DecodedRequest | InvalidRecord,
+    rules: AdmissionRules,
+    context: Context,
 ) -> Admission:
-    """Take one record into the shard, or into its draft: where this raises, it is left half-way."""
-    shard.cursor = cursor_after(record)
-    if isinstance(read, InvalidRecord):
-        return _refuse(shard, record, read, moment)
-    request = read.request
-    tally = shard.tallies.get(_key(request))
-    if request.action is Action.CANCEL:
-        return _cancel(shard, record, request, tally, moment)
-    if tally is None:
-        return _open(shard, record, read, rules, moment)
-    if tally.digest != read.digest:
-        return _refuse(shard, record, conflict(request, shard.tallies), moment)
-    if not tally.is_whole:
-        # Only some of its jobs became durable before a crash, and the record is read again.
-        return _open(shard, record, read, rules, moment)
-    if tally.has_ended and tally.origin_offset != record.position.offset:
-        return _answer(shard, record, request, tally, moment)
-    return Admission(Admitted.DUPLICATE, Change(), repeats=_key(request))
+    """Take one record into the shard, and move the cursor behind it; what raises has changed nothing."""
+    draft = Draft(shard)
+    admission = _Admitting(draft, record, rules, context).admit(read)
+    draft.cursor = cursor_after(record, shard.generation)
+    groups = admission.change.groups or (Group(),)
+    # With the last group: the cursor passes a record only behind all that became of it (N5).
+    groups = (*groups[:-1], replace(groups[-1], cursor=draft.cursor))
+    draft.adopt()
+    return replace(admission, change=replace(admission.change, groups=groups))
 
 
-def _key(request: Request) -> tuple[str, int]:
-    return (request.request_id, request.replay)
+@dataclass(slots=True)
+class _Admitting:
+    """One record on its way into the draft of a shard."""
+
+    draft: Draft
+    record: Record
+    rules: AdmissionRules
+    context: Context
+
+    def admit(self, read: DecodedRequest | InvalidRecord) -> Admission:
+        if isinstance(read, InvalidRecord):
+            return self._refuse(read)
+        request = read.request
+        key = RequestKey(request.request_id, request.replay)
+        known = self.draft.known(key)
+        if known is None:
+            return self._refuse(unknown(request)) if request.action is Action.CANCEL else self._open(read)
+        if known.origin >= self.draft.shard.origin(self.record.position.offset):
+            # Read again after a crash: all that became of it is in the journal.
+            return self._repeat(request, key)
+        if request.action is Action.CANCEL:
+            return self._cancel(request, known)
+        if known.digest != read.digest:
+            return self._refuse(conflict(request, self.draft.shard.by_id))
+        if isinstance(known, FinishedRequest):
+            return self._answer(request, known)
+        return self._repeat(request, key)
+
+    def _repeat(self, request: Request, key: RequestKey) -> Admission:
+        if request.action is Action.CANCEL:
+            return Admission(Admitted.CANCEL, Change())
+        return Admission(Admitted.DUPLICATE, Change(), repeats=key)
+
+    def _refuse(self, error: InvalidRecord) -> Admission:
+        outcome = record_failure(self.record, error, self.context.now_ms, self.draft.shard.outcomes)
+        return Admission(Admitted.REFUSED, Change((Group(outcomes=(outcome,)),)))
+
+    def _answer(self, request: Request, finished: FinishedRequest) -> Admission:
+        """Say that the request has ended, at most once in a while: else the record is a silent duplicate."""
+        place, now_ms = (finished.origin, str(request.action)), self.context.now_ms
+        if not may_answer(self.draft.answered_ms.get(place), now_ms):
+            return Admission(Admitted.DUPLICATE, Change(), repeats=finished.key)
+        refused = self._refuse(already_finished(request, finished, self.draft.shard.by_id))
+        self.draft.answered_ms[place] = now_ms
+        return replace(refused, word=Admitted.FINISHED, repeats=finished.key)
+
+    def _cancel(self, request: Request, known: AcceptedRequest | FinishedRequest) -> Admission:
+        if isinstance(known, FinishedRequest):
+            return self._answer(request, known)
+        refs = [known.ref(file.index) for file in known.files]
+        return Admission(Admitted.CANCEL, together([self._meet(ref, CancelAsked()) for ref in refs]))
+
+    def _meet(self, ref: JobRef, event: CancelAsked | DeadlinePassed) -> Change:
+        decision = Decision(self.draft, self.context)
+        decision.on_job(ref, event)
+        return decision.change()
+
+    def _open(self, read: DecodedRequest) -> Admission:
+        request = self._accepted(read)
+        keys = self._plan(request)
+        records = (JournalRecord(str(request.origin), encode_request(request)),)
+        late: list[Change] = []
+        if self.context.has_come(request.deadline_ms):
+            late = [self._meet(request.ref(file.index), DeadlinePassed()) for file in request.files]
+        queued = self.draft.still_wanted(QueueSubmit(key, self.context.now_ms) for key in keys)
+        opened = Change((Group(records, steps=queued),))
+        waiting = tuple(key for key in keys if key in self.draft.submissions)
+        return Admission(Admitted.ACCEPTED, together([opened, *late]), waiting)
+
+    def _plan(self, request: AcceptedRequest) -> tuple[SubmissionKey, ...]:
+        """Take the request in; its jobs wait in new submissions, of which nothing is written yet."""
+        draft, now_ms = self.draft, self.context.now_ms
+        info = model_info(request.model)
+        assert info is not None, "read_request refuses models that are not in the table"
+        most = files_per_task(info, draft.shard.files_per_task)
+        draft.requests[request.origin] = request
+        draft.by_id[request.key] = request.origin
+        draft.progress[request.origin] = RequestProgress(
+            request.job_count, tuple(file.index for file in request.files)
+        )
+        keys = []
+        for refs in plan_submissions(files_of(request), most):
+            submission = draft.new_submission(Successor(refs, request.model, Counters(), now_ms), now_ms)
+            keys.append(submission.key)
+            for ref in refs:
+                draft.jobs[ref] = Job(ref, request, submission.key)
+        return tuple(keys)
+
+    def _accepted(self, read: DecodedRequest) -> AcceptedRequest:
+        record, request = self.record, read.request
+        indexes = request.file_indexes or tuple(range(len(request.file_urls)))
+        return AcceptedRequest(
+            origin=self.draft.shard.origin(record.position.offset),
+            position=record.position,
+            request_id=request.request_id,
+            replay=request.replay,
+            digest=read.digest,
+            # One string for all requests: there may be a hundred thousand of them.
+            model=sys.intern(request.model),
+            files=tuple(RequestFile(index, request.file_urls[index]) for index in indexes),
+            file_count=len(request.file_urls),
+            deadline_ms=_deadline_ms(record, request, self.rules, self.context.now_ms),
+            accepted_ms=self.context.now_ms,
+            options=request.options,
+            metadata=request.metadata or None,
+            headers=_copied_headers(record, self.rules),
+            formats=request.formats,
+            has_fixed_deadline=request.deadline is not None,
+            duplicates_detected=record.key == request.request_id.encode(),
+        )
 
 
-def _refuse(shard: Shard, record: Record, error: InvalidRecord, moment: Moment) -> Admission:
-    outcome = record_failure(record, error, moment.now_ms, shard.outcomes)
-    return Admission(Admitted.REFUSED, Change((Move(outcome=outcome),)))
-
-
-def _answer(shard: Shard, record: Record, request: Request, tally: Tally, moment: Moment) -> Admission:
-    """Say that the request has ended, at most once in a while: else the record is a silent duplicate."""
-    if not may_answer(tally, request.action, moment.now_ms):
-        return Admission(Admitted.DUPLICATE, Change(), repeats=_key(request))
-    refused = _refuse(shard, record, already_finished(request, tally, shard.tallies), moment)
-    tally.answered_ms = {**(tally.answered_ms or {}), request.action: moment.now_ms}
-    return replace(refused, word=Admitted.FINISHED, repeats=_key(request))
-
-
-def _cancel(shard: Shard, record: Record, request: Request, tally: Tally | None, moment: Moment) -> Admission:
-    if tally is None:
-        return _refuse(shard, record, unknown(request), moment)
-    if tally.has_ended:
-        return _answer(shard, record, request, tally, moment)
-    keys = [JobKey(request.request_id, request.replay, index) for index in range(MAX_FILES)]
-    return Admission(Admitted.CANCEL, together([shard.apply(key, CancelAsked(), moment) for key in keys]))
-
-
-def _open(
-    shard: Shard, record: Record, read: DecodedRequest, rules: AdmissionRules, moment: Moment
-) -> Admission:
-    request = read.request
-    indexes = request.file_indexes or tuple(range(len(request.file_urls)))
-    info = model_info(request.model)
-    assert info is not None, "read_request refuses models that are not in the table"
-    spec = _spec(record, read, len(indexes), rules, moment)
-    files = [(index, request.file_urls[index]) for index in indexes]
-    jobs = new_jobs(spec, files, files_per_task(info, rules.files_per_task))
-    new = shard.unknown(jobs)
-    change = shard.open_request(new)
-    if moment.now_ms < spec.deadline_ms:
-        return Admission(Admitted.ACCEPTED, change, new)
-    late = [shard.apply(job.key, DeadlinePassed(), moment) for job in new]
-    return Admission(Admitted.ACCEPTED, together([change, *late]))
-
-
-def _spec(
-    record: Record, read: DecodedRequest, job_count: int, rules: AdmissionRules, moment: Moment
-) -> Spec:
-    request = read.request
-    return Spec(
-        request_id=request.request_id,
-        replay=request.replay,
-        file_count=len(request.file_urls),
-        job_count=job_count,
-        model=request.model,
-        options=request.options,
-        metadata=request.metadata or None,
-        headers=_copied_headers(record, rules),
-        deadline_ms=_deadline_ms(record, request, rules, moment),
-        origin=record.position,
-        digest=read.digest,
-        duplicates_detected=record.key == request.request_id.encode(),
-        accepted_ms=moment.now_ms,
-        formats=request.formats,
-        has_fixed_deadline=request.deadline is not None,
-    )
-
-
-def _deadline_ms(record: Record, request: Request, rules: AdmissionRules, moment: Moment) -> int:
+def _deadline_ms(record: Record, request: Request, rules: AdmissionRules, now_ms: int) -> int:
     """The user's deadline; ours counts from the accept, so that a long outage fails nobody's backlog."""
     if request.deadline is not None:
         return round(1000 * request.deadline.timestamp())
     if request.ttl_seconds is not None:
         made_ms = record.position.timestamp_ms
         # A producer's clock that is ahead must not keep a request alive for years.
-        begin_ms = moment.now_ms if made_ms is None else min(made_ms, moment.now_ms)
+        begin_ms = now_ms if made_ms is None else min(made_ms, now_ms)
         return begin_ms + 1000 * request.ttl_seconds
-    return moment.now_ms + round(1000 * rules.default_ttl_seconds)
+    return now_ms + round(1000 * rules.default_ttl_seconds)
 
 
 def _copied_headers(record: Record, rules: AdmissionRules) -> tuple[tuple[str, str], ...]:

@@ -1,9 +1,7 @@
-"""How a submit of several files is divided that was refused: the fault may be one file's, or their number.
+"""Which refused submits of several files are divided: the fault may be one file's, or their number.
 
-Rules this module guarantees:
-
-1. A file is failed by a submit's refusal only where it was in it alone, or where the refusal is of all alike.
-2. A part of a group has a group of its own, so that its task is never taken for that of another part.
+Rule this module guarantees: a file is failed by a submit's refusal only where it was in it alone, or where
+the refusal is of all alike.
 """
 
 import re
@@ -11,7 +9,6 @@ import re
 from service.core.task import Trouble
 from service.core.verdicts import family, on_submit
 from service.errors import FailureCode
-from service.messages import MAX_FILES
 
 _PARAMETERS = frozenset(
     {
@@ -49,16 +46,6 @@ _ONE_FILE = re.compile(
     re.IGNORECASE,
 )
 """What is said of the files themselves, or of one; the size of the list of files is their number."""
-
-
-def group_alone(file_index: int) -> int:
-    """The group of a part of a group, by its first file; none of `plan_groups` has it."""
-    return MAX_FILES + file_index
-
-
-def is_group_of_part(group: int) -> bool:
-    """Whether it is one that `group_alone` gave."""
-    return group >= MAX_FILES
 
 
 def is_about_number(trouble: Trouble) -> bool:

@@ -1,53 +1,148 @@
-"""Decide on a copy of a shard, and let it count whole or not at all."""
+"""Decide on a draft of a shard, and let it count whole or not at all.
 
-from collections import ChainMap, OrderedDict
-from dataclasses import dataclass, replace
+A draft reads through to its shard and keeps what changes to itself. What is raised while something is decided
+has changed nothing; `adopt` is assignments alone, none of which can fail.
+"""
 
-from service.core.identity import JobKey
-from service.core.shard import RequestKey, Shard
-from service.core.tally import Tally
-from service.errors import InvalidRecord
-from service.messages import DecodedRequest
+from collections.abc import Iterable, MutableMapping
+from typing import Generic, TypeVar
+
+from service.core.events import Poll, QueueSubmit, Reconcile, Step
+from service.core.identity import JobRef, Origin, RequestKey, SubmissionKey
+from service.core.job import Job
+from service.core.progress import RequestProgress
+from service.core.request import AcceptedRequest, FinishedRequest
+from service.core.shard_state import ShardState
+from service.core.submission import Submission
+from service.core.transition_context import Successor
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
-@dataclass(frozen=True, slots=True)
+class Overlay(Generic[K, V]):
+    """A mapping with changes that do not count yet."""
+
+    __slots__ = ("_base", "_changed")
+
+    def __init__(self, base: MutableMapping[K, V]) -> None:
+        self._base = base
+        self._changed: dict[K, V | None] = {}
+
+    def get(self, key: K) -> V | None:
+        """The value, None where there is none."""
+        return self._changed[key] if key in self._changed else self._base.get(key)
+
+    def __getitem__(self, key: K) -> V:
+        value = self.get(key)
+        if value is None:
+            raise KeyError(key)
+        return value
+
+    def __setitem__(self, key: K, value: V) -> None:
+        self._changed[key] = value
+
+    def __contains__(self, key: K) -> bool:
+        return self.get(key) is not None
+
+    def pop(self, key: K) -> None:
+        """Let there be none."""
+        self._changed[key] = None
+
+    def changed(self) -> list[K]:
+        """The keys whose values are new."""
+        return [key for key, value in self._changed.items() if value is not None]
+
+    def adopt(self) -> None:
+        """Let the changes count."""
+        for key, value in self._changed.items():
+            if value is None:
+                self._base.pop(key, None)
+            else:
+                self._base[key] = value
+
+
 class Draft:
-    """`shard` knows the jobs of one request, and may change them; of all others it knows how far they are."""
+    """What a shard becomes if what is decided here counts."""
 
-    shard: Shard
-    tallies: dict[RequestKey, Tally]
-    """What may have changed."""
+    def __init__(self, shard: ShardState) -> None:
+        self.shard = shard
+        self.cursor = shard.cursor
+        self.spend = shard.spend
+        self.requests: Overlay[Origin, AcceptedRequest] = Overlay(shard.requests)
+        self.progress: Overlay[Origin, RequestProgress] = Overlay(shard.progress)
+        self.jobs: Overlay[JobRef, Job] = Overlay(shard.jobs)
+        self.submissions: Overlay[SubmissionKey, Submission] = Overlay(shard.submissions)
+        self.finished: Overlay[Origin, FinishedRequest] = Overlay(shard.finished)
+        self.by_id: Overlay[RequestKey, Origin] = Overlay(shard.by_id)
+        self.unwritten: Overlay[SubmissionKey, bool] = Overlay(shard.unwritten)
+        self.answered_ms: Overlay[tuple[Origin, str], int] = Overlay(shard.answered_ms)
+        self.finished_jobs = shard.finished_jobs
+        self._number = shard.last_number
+        self._over: dict[SubmissionKey, Submission] = {}
 
+    def known(self, key: RequestKey) -> AcceptedRequest | FinishedRequest | None:
+        """The latest request of an id, open or remembered."""
+        origin = self.by_id.get(key)
+        return None if origin is None else self.requests.get(origin) or self.finished.get(origin)
 
-def draft_of(shard: Shard, read: DecodedRequest | InvalidRecord) -> Draft:
-    """A copy for what a record may change; nothing that happens to it happens to the shard."""
-    own: dict[RequestKey, Tally] = {}
-    copy = replace(
-        shard,
-        jobs={},
-        tallies=ChainMap(own, shard.tallies),
-        remembered=OrderedDict(),
-        remembered_jobs=0,
-        spend=replace(shard.spend),
-    )
-    request = None if isinstance(read, InvalidRecord) else (read.request.request_id, read.request.replay)
-    tally = None if request is None else shard.tallies.get(request)
-    if request is None or tally is None:
-        return Draft(copy, own)
-    own[request] = tally.copy()
-    copy.jobs.update({key: shard.jobs[key] for key in (JobKey(*request, index) for index in tally.open)})
-    if request in shard.remembered:
-        copy.remembered[request] = shard.remembered[request]
-        copy.remembered_jobs = tally.job_count
-    return Draft(copy, own)
+    def open_jobs(self, submission: Submission) -> dict[JobRef, Job]:
+        """The jobs that are in the submission and whose ending is not decided."""
+        found = ((ref, self.jobs.get(ref)) for ref in submission.jobs)
+        return {
+            ref: job
+            for ref, job in found
+            if job is not None and job.submission == submission.key and job.is_open
+        }
 
+    def new_submission(self, successor: Successor, created_ms: int) -> Submission:
+        """A submission with the next number; nothing says yet that it is in the journal."""
+        self._number += 1
+        key = SubmissionKey(self.shard.epoch, self._number)
+        submission = self.submissions[key] = successor.submission(key, created_ms)
+        self.unwritten[key] = True
+        return submission
 
-def adopt(shard: Shard, draft: Draft) -> None:
-    """Let the shard become what its draft has become: assignments alone, none of which can fail."""
-    copy = draft.shard
-    for request in draft.tallies.keys() & shard.remembered.keys() - copy.remembered.keys():
-        del shard.remembered[request]
-        shard.remembered_jobs -= shard.tallies[request].job_count
-    shard.cursor, shard.spend = copy.cursor, copy.spend
-    shard.jobs.update(copy.jobs)
-    shard.tallies.update(draft.tallies)
+    def end_submission(self, submission: Submission) -> None:
+        """Let a submission be over: its record stays until its tombstone, if it has one."""
+        self.submissions.pop(submission.key)
+        if submission.key in self.unwritten:
+            self.unwritten.pop(submission.key)
+        else:
+            self._over[submission.key] = submission
+
+    def last_known(self, key: SubmissionKey) -> Submission:
+        """A submission as it is, or as it was when it was over."""
+        return self._over.get(key) or self.submissions[key]
+
+    def still_wanted(self, steps: Iterable[Step]) -> tuple[Step, ...]:
+        """The steps without those for submissions that are over by now."""
+        return tuple(
+            step
+            for step in steps
+            if not isinstance(step, QueueSubmit | Reconcile | Poll) or step.key in self.submissions
+        )
+
+    def remember(self, finished: FinishedRequest) -> None:
+        """Take a finished request into the window."""
+        self.finished[finished.origin] = finished
+        self.finished_jobs += finished.job_count
+
+    def adopt(self) -> None:
+        """Let the shard become what the draft is."""
+        for overlay in (
+            self.requests,
+            self.progress,
+            self.jobs,
+            self.submissions,
+            self.finished,
+            self.by_id,
+            self.unwritten,
+            self.answered_ms,
+        ):
+            overlay.adopt()
+        shard = self.shard
+        shard.cursor, shard.spend = self.cursor, self.spend
+        shard.finished_jobs, shard.last_number = self.finished_jobs, self._number
+        for submission in self._over.values():
+            shard.kept.add(submission.made_ms, submission.key)

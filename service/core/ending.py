@@ -1,4 +1,4 @@
-"""How a job ends: decided once, by `core.transitions`; everything after only carries it out."""
+"""How a job ends: decided once, by `core.job_table`; everything after only carries it out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,49 +1,43 @@
-"""What can happen to a job (events), and what it may want done (steps).
+"""What can happen to a submission and to a job (events), and what they want done (steps).
 
-Events are facts, in the past tense. Steps are wishes: the pipeline carries them out, but only after
-the journal entry that came with them is durable.
+Events are facts, in the past tense. Steps are wishes: the pipeline carries them out, but only after the group
+that came with them is durable.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from service.core.identity import JobKey
-from service.core.task import Bill, FileView, TaskView, Trouble
+from service.core.identity import JobRef, SubmissionKey
+from service.core.task import Bill, TaskView, Trouble
+from service.core.verdict import Verdict
 from service.messages import Transcript
+
+# What happens to a submission.
 
 
 @dataclass(frozen=True, slots=True)
 class Intended:
-    """The submit stage took the job and will send its POST once this is durable, not before.
+    """The submit stage took the submission and will send its POST once this is durable, not before.
 
-    The POST is for `files` files; `vendor_offset_ms` is how far the vendor's clock is ahead of ours. With
-    a `group` the job leaves its own: the POST takes fewer files than that has.
+    `sealed_ms` is this machine's wall clock, `vendor_offset_ms` how far the vendor's clock is ahead of it,
+    `most_files` how many files a POST of the model may hold, if it is known: others are divided off.
     """
 
     sealed_ms: int
-    files: int = 1
     vendor_offset_ms: int | None = None
-    group: int | None = None
+    most_files: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class VocabularyRefused:
-    """The hotword list that the job needs before its submit cannot be had."""
-
-    trouble: Trouble
-
-
-@dataclass(frozen=True, slots=True)
-class Submitted:
-    """The provider made a task of `task_files` files, this job's among them."""
+class Posted:
+    """The provider took the POST and made a task for its files."""
 
     task_id: str
-    task_files: int
 
 
 @dataclass(frozen=True, slots=True)
-class Transcribed:
-    """A synchronous model answered with the transcript; `bill` is what it says that this costs."""
+class Answered:
+    """A synchronous model answered the POST with the transcript; `bill` is what it says that this costs."""
 
     transcript: Transcript
     bill: Bill = Bill()
@@ -51,9 +45,9 @@ class Transcribed:
 
 @dataclass(frozen=True, slots=True)
 class SubmitRefused:
-    """The provider answered the submit with an error, or with what is no transcript: there is no task.
+    """The provider answered the POST with an error, or with what is no transcript: there is no task.
 
-    `in_outage` says that others met the same: then it is no word about this job.
+    `in_outage` says that others met the same: then it is no word about these jobs.
     """
 
     trouble: Trouble
@@ -62,49 +56,145 @@ class SubmitRefused:
 
 @dataclass(frozen=True, slots=True)
 class SubmitLost:
-    """No usable answer came to the submit: there may be a task."""
+    """No usable answer came to the POST: there may be a task."""
 
     trouble: Trouble
 
 
 @dataclass(frozen=True, slots=True)
 class SubmitNotSent:
-    """Nothing left this machine: no connection, or the intent had become too old to be posted."""
+    """Nothing left this machine: no connection, a job ended meanwhile, or the intent became too old."""
+
+    trouble: Trouble
+
+
+@dataclass(frozen=True, slots=True)
+class VocabularyRefused:
+    """The hotword list that the jobs need before their submit cannot be had."""
 
     trouble: Trouble
 
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """An uncertain submit did make a task, of `task_files` files: here it is."""
+    """An uncertain POST did make a task: here it is."""
 
     task_id: str
-    task_files: int
 
 
 @dataclass(frozen=True, slots=True)
 class NotFound:
-    """An uncertain submit made no task: all that could be its task is another's."""
+    """An uncertain POST made no task: all that could be its task is another's."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutOfReach:
-    """The provider's list does not reach back to the uncertain submit any more."""
+    """The provider's list does not reach back to the uncertain POST any more."""
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
-    """One look at the job's task. `file` is this job's part of a terminal task, if it has one."""
+class Polled:
+    """One answer about the submission's task.
+
+    `is_last`: it was asked for because of a deadline. `is_foreign`: UNKNOWN, and so are all tasks lately: the
+    key may be another account's.
+    """
 
     task: TaskView
-    file: FileView | None
+    is_last: bool = False
+    is_foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class LookFailed:
-    """The look did not come to an answer."""
+class PollFailed:
+    """The poll did not come to an answer."""
 
     trouble: Trouble
+
+
+@dataclass(frozen=True, slots=True)
+class JobsLeft:
+    """Some of its jobs are not open in it any more.
+
+    `is_unwanted`: one left because of a cancel or its deadline.
+    """
+
+    is_unwanted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SubmissionRestored:
+    """The submission was read back from the journal by a new owner."""
+
+
+PostAnswer = Posted | Answered | SubmitRefused | SubmitLost | SubmitNotSent
+PassAnswer = Adopted | NotFound | OutOfReach
+PollAnswer = Polled | PollFailed
+SubmissionEvent = (
+    Intended | VocabularyRefused | PostAnswer | PassAnswer | PollAnswer | JobsLeft | SubmissionRestored
+)
+SUBMISSION_EVENTS: tuple[type[SubmissionEvent], ...] = SubmissionEvent.__args__
+
+# What happens to a job.
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Its submission is about to be posted."""
+
+
+@dataclass(frozen=True, slots=True)
+class GivenBack:
+    """The POST of its submission made no task that could be used: the job waits for the next one.
+
+    `reason` says why. `may_be_billed`: there may be a task, or a call that is paid, all the same.
+    """
+
+    reason: str = ""
+    may_be_billed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TaskMade:
+    """Its submission has a task of `task_files` files."""
+
+    task_id: str
+    task_files: int
+    submitted_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyToCollect:
+    """The task is finished and has a result for the job's file."""
+
+    task: TaskView
+    transcription_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoResult:
+    """The task is finished, or lost, and has no result for the job's file: `trouble` says why."""
+
+    task: TaskView
+    trouble: Trouble
+
+
+@dataclass(frozen=True, slots=True)
+class Transcribed:
+    """A synchronous model answered with the transcript."""
+
+    transcript: Transcript
+    bill: Bill
+    submitted_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitFailed:
+    """Its submission ends it: `verdict` says with what."""
+
+    trouble: Trouble
+    verdict: Verdict
+    may_be_billed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,83 +227,65 @@ class DeadlinePassed:
 
 @dataclass(frozen=True, slots=True)
 class HandlingFailed:
-    """A fault of ours kept another event of the job from being handled, again and again.
-
-    `made` is that event, or an earlier one, where it told of a task.
-    """
+    """A fault of ours kept an event from being handled, again and again; `task_id`: it told of this task."""
 
     message: str
-    made: Submitted | Adopted | None = None
+    task_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Restored:
+class JobRestored:
     """The job was read back from the journal by a new owner."""
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The outcome and the marker are durable."""
+    """The outcome is durable."""
 
 
-Event = (
-    Intended
-    | VocabularyRefused
-    | Submitted
-    | Transcribed
-    | SubmitRefused
-    | SubmitLost
-    | SubmitNotSent
-    | Adopted
-    | NotFound
-    | OutOfReach
-    | Looked
-    | LookFailed
-    | Fetched
-    | FetchFailed
-    | CancelAsked
-    | DeadlinePassed
-    | HandlingFailed
-    | Restored
-    | Published
-)
-EVENTS: tuple[type[Event], ...] = Event.__args__
+ByItsSubmission = Taken | GivenBack | SubmitFailed | Transcribed | TaskMade | ReadyToCollect | NoResult
+ByOthers = CancelAsked | DeadlinePassed | HandlingFailed | JobRestored
+JobEvent = ByItsSubmission | Fetched | FetchFailed | ByOthers | Published
+JOB_EVENTS: tuple[type[JobEvent], ...] = JobEvent.__args__
+
+# What is to be done.
 
 
 @dataclass(frozen=True, slots=True)
 class QueueSubmit:
-    """Submit the job when `due_ms` has come and the budget allows."""
+    """Post the submission when `due_ms` has come and the quota allows."""
 
-    key: JobKey
+    key: SubmissionKey
     due_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class Reconcile:
-    """Find out whether the job's submit made a task, from `due_ms` on.
+    """Find out whether the submission's POST made a task, from `due_ms` on.
 
     Before `settled_ms` a task that cannot be found may still be on its way.
     """
 
-    key: JobKey
+    key: SubmissionKey
     due_ms: int
     settled_ms: int
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
-    """Look at the task when `due_ms` has come."""
+class Poll:
+    """Ask for the submission's task when `due_ms` has come; `is_last`: because of a deadline."""
 
-    key: JobKey
+    key: SubmissionKey
     task_id: str
     due_ms: int
+    is_last: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """Fetch the result file when `due_ms` has come."""
+    """Fetch the job's result file when `due_ms` has come."""
 
-    key: JobKey
+    ref: JobRef
     transcription_url: str
     due_ms: int
 
@@ -225,4 +297,4 @@ class CancelTask:
     task_id: str
 
 
-Step = QueueSubmit | Reconcile | Watch | Fetch | CancelTask
+Step = QueueSubmit | Reconcile | Poll | Fetch | CancelTask

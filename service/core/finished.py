@@ -6,7 +6,8 @@ are missing will come, and those that came are in the topics.
 
 from collections.abc import Container
 
-from service.core.tally import Tally
+from service.core.identity import RequestKey
+from service.core.request import FinishedRequest
 from service.errors import FailureCode, InvalidRecord
 from service.messages import MAX_REPLAY, Action, Request, rfc3339, utc_time
 
@@ -16,15 +17,16 @@ MOST_LOOKED_AT = 1_000
 """Replay numbers that are tried for one that is unused; who has used so many takes another id."""
 
 
-def may_answer(tally: Tally, action: Action, now_ms: int) -> bool:
+def may_answer(last_ms: int | None, now_ms: int) -> bool:
     """Whether the last answer to such a record is long ago; a clock that was set back counts as long."""
-    last_ms = (tally.answered_ms or {}).get(action)
     return last_ms is None or not 0 <= now_ms - last_ms < ANSWER_EVERY_MS
 
 
-def already_finished(request: Request, tally: Tally, known: Container[tuple[str, int]]) -> InvalidRecord:
+def already_finished(
+    request: Request, finished: FinishedRequest, known: Container[RequestKey]
+) -> InvalidRecord:
     """The refusal that says what came of the request, and how to have it done again."""
-    ended = f"the request ended at {_when(tally)}: {_what(tally)}"
+    ended = f"the request ended at {_when(finished)}: {_what(finished)}"
     if request.action is Action.CANCEL:
         message = f"nothing is left to cancel: {ended}"
     else:
@@ -32,7 +34,7 @@ def already_finished(request: Request, tally: Tally, known: Container[tuple[str,
     return refused(request, FailureCode.ALREADY_FINISHED, message)
 
 
-def conflict(request: Request, known: Container[tuple[str, int]]) -> InvalidRecord:
+def conflict(request: Request, known: Container[RequestKey]) -> InvalidRecord:
     """The refusal of other work under an id and a replay number that are taken."""
     taken = "another request with this request_id and replay was accepted before and is untouched"
     return refused(
@@ -58,20 +60,20 @@ def refused(request: Request, code: FailureCode, message: str) -> InvalidRecord:
     )
 
 
-def advice(request: Request, known: Container[tuple[str, int]]) -> str:
+def advice(request: Request, known: Container[RequestKey]) -> str:
     """How to publish the request so that it is new work: under the next unused replay number."""
     numbers = range(request.replay + 1, min(request.replay + MOST_LOOKED_AT, MAX_REPLAY) + 1)
-    unused = next((number for number in numbers if (request.request_id, number) not in known), None)
+    unused = next((number for number in numbers if RequestKey(request.request_id, number) not in known), None)
     if unused is None:
         return "publish it with a new request_id"
     return f'publish it with "replay": {unused}, or a new request_id'
 
 
-def _when(tally: Tally) -> str:
-    moment = utc_time(tally.finished_ms)
+def _when(finished: FinishedRequest) -> str:
+    moment = utc_time(finished.finished_ms)
     return "a time that is not known" if moment is None else rfc3339(moment)
 
 
-def _what(tally: Tally) -> str:
-    succeeded = sum(marker.succeeded for marker in tally.ended.values())
-    return f"{succeeded} succeeded, {len(tally.ended) - succeeded} failed"
+def _what(finished: FinishedRequest) -> str:
+    succeeded = sum(end.succeeded for end in finished.ends)
+    return f"{succeeded} succeeded, {finished.job_count - succeeded} failed"

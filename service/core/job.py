@@ -1,113 +1,62 @@
 """A job: the work for one audio file of one request, as immutable data.
 
-Every change of a job is a new `Job` made by `core.transitions`; nothing else makes one, except
-`core.grouping` at accept and `core.entry` at restore. All times are wall-clock milliseconds since the epoch.
+What happens at the provider happens to its submission; a job knows whether it waits for one, is in one, is
+being collected, or ends. Every change of a job is a new `Job` made by `core.job_table`. Times are trusted
+time in milliseconds since the epoch.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 
-from pydantic import JsonValue
-
-from service.contract.models import model_info
-from service.contract.output import OutputFormat
 from service.core.ending import Ending, Tallied
-from service.core.identity import JobKey, Position
+from service.core.identity import JobKey, JobRef, SubmissionKey
+from service.core.request import AcceptedRequest
 from service.core.task import Bill, Trouble
 
 
-class State(StrEnum):
+class JobState(StrEnum):
     """Where a job stands; docs/states.md draws the way between them."""
 
-    ACCEPTED = "accepted"
-    """In the journal, to be submitted when the budget allows."""
-    SUBMITTING = "submitting"
-    """The intent is in the journal; the POST may be on the wire."""
-    UNCERTAIN = "uncertain"
-    """The POST's answer is lost, so there may be a task: it is looked for, from `due_ms` on."""
     WAITING = "waiting"
-    """To be submitted again, not before `due_ms`."""
-    RUNNING = "running"
-    """The provider has a task for it."""
+    """Its submission waits to be posted."""
+    SUBMITTED = "submitted"
+    """Its submission is intended, running or uncertain."""
     COLLECTING = "collecting"
-    """The task is finished and its result file is being fetched. Not journalled: a restore looks again."""
+    """The task is finished and its result file is being fetched. Not journalled: a restore polls again."""
     FINISHING = "finishing"
     """How it ends is decided; the outcome is on its way to its topic."""
     DONE = "done"
-    """The outcome is published; what is left is a marker."""
-
-
-WITHOUT_TASK = (State.ACCEPTED, State.SUBMITTING, State.WAITING)
-"""What a hold keeps waiting."""
-
-
-@dataclass(frozen=True, slots=True)
-class Spec:
-    """What all jobs of one request share; `options` are validated and in the contract's form.
-
-    `file_count` counts the request's files, `job_count` those that are transcribed: fewer, where the request
-    names `file_indexes`. `headers` are the ones an outcome repeats, values in latin-1 so that any byte fits.
-    """
-
-    request_id: str
-    replay: int
-    file_count: int
-    job_count: int
-    model: str
-    options: Mapping[str, JsonValue]
-    metadata: Mapping[str, JsonValue] | None
-    headers: tuple[tuple[str, str], ...]
-    deadline_ms: int
-    origin: Position
-    digest: str
-    duplicates_detected: bool
-    accepted_ms: int
-    formats: tuple[OutputFormat, ...] = ()
-    """The renderings that a result carries."""
-    has_fixed_deadline: bool = False
-    """Whether the deadline is a time that the request names: the same request has the same one again."""
+    """The outcome is durable; only how it ended is kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """One job at one moment.
 
-    `group` numbers the files of a request that may share a provider task. `sealed_ms` is when the batch
-    with the current intent was closed, `vendor_offset_ms` how far the vendor's clock was ahead of ours then,
-    as far as it was known. `task_files` is how many files the task holds, or the intent is for: with more
-    than one, a file's share of the bill is an estimate. `former_tasks` are the tasks it had and gave up.
-    `refusals` counts the submits that were refused for a reason
-    which the table bounds, `tasks_made` those that were accepted: what may still be tried depends on these,
-    not on `submit_attempts`, which throttling drives up as well. `lost_calls` counts the calls of a
-    synchronous model whose answers were lost. `unfinished_ms` is when a look last found the task at work,
-    `url_looks` how often its result's URL was asked for anew; neither is journalled, nor are the fields from
-    `completed_ms` to `bill` (of a synchronous model; of a task only its tokens), which are set when the
-    provider has finished. `held` is why its result waits for the operator.
+    `submission` is the one that it is in. `cancelled`: a cancel came while the POST may be out; it is in the
+    journal. `must_be_result`: a result of it may be out already, so nothing else may be published.
+    `task_ids` are all tasks that were made for it. The fields from `fetch_attempts` to `bill` are not
+    journalled: a restore polls again. `held` is why its result waits for the operator.
     """
 
-    spec: Spec
-    file_index: int
-    file_url: str
-    group: int
-    state: State = State.ACCEPTED
-    due_ms: int = 0
-    submit_attempts: int = 0
-    refusals: int = 0
-    tasks_made: int = 0
-    poll_attempts: int = 0
-    fetch_attempts: int = 0
+    ref: JobRef
+    request: AcceptedRequest
+    submission: SubmissionKey
+    state: JobState = JobState.WAITING
     cancelled: bool = False
-    sealed_ms: int | None = None
-    vendor_offset_ms: int | None = None
-    task_id: str | None = None
-    task_files: int = 0
-    former_tasks: tuple[str, ...] = ()
-    submitted_ms: int | None = None
     must_be_result: bool = False
-    lost_calls: int = 0
-    unfinished_ms: int | None = None
-    url_looks: int = 0
+    task_ids: tuple[str, ...] = ()
+    submit_attempts: int = 0
+    submitted_ms: int | None = None
+    task_files: int = 0
+    """How many files its task holds: with more than one, its share of the bill is an estimate."""
+    poll_attempts: int = 0
+    """Of the submissions that it has left."""
+    fetch_attempts: int = 0
+    url_polls: int = 0
+    """How often its result's URL was asked for anew."""
+    is_last_poll_asked: bool = False
+    """Whether its deadline has passed and its task is to be polled once more."""
     completed_ms: int | None = None
     transcription_url: str | None = None
     held: Trouble | None = None
@@ -121,20 +70,20 @@ class Job:
 
     @property
     def key(self) -> JobKey:
-        """The job's identity."""
-        return JobKey(self.spec.request_id, self.spec.replay, self.file_index)
+        """How users name it."""
+        return self.request.job_key(self.ref.file_index)
 
     @property
-    def is_synchronous(self) -> bool:
-        """Whether its model answers a submit with the transcript."""
-        info = model_info(self.spec.model)
-        return info is not None and info.is_synchronous
+    def is_open(self) -> bool:
+        """Whether how it ends is not decided yet."""
+        return self.state not in (JobState.FINISHING, JobState.DONE)
 
     @property
-    def task_ids(self) -> tuple[str, ...]:
-        """Every task that was made for it, as far as we know."""
-        return self.former_tasks if self.task_id is None else (*self.former_tasks, self.task_id)
+    def file_url(self) -> str:
+        """Its file's URL."""
+        return self.request.url(self.ref.file_index)
 
-    def with_spec(self, spec: Spec) -> "Job":
-        """The same job, sharing `spec` with its siblings."""
-        return replace(self, spec=spec)
+    @property
+    def task_id(self) -> str | None:
+        """The last task that was made for it."""
+        return self.task_ids[-1] if self.task_ids else None

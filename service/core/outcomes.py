@@ -92,9 +92,9 @@ def job_outcome(job: Job, summary: RequestSummary | None, now_ms: int, rules: Ou
     else:
         assert job.ending is not None
         body = _failure(job, job.ending, summary, now_ms, rules)
-    copied = tuple((name, value.encode("latin-1")) for name, value in job.spec.headers)
-    headers = (*_cloud_headers(str(job.key), job.spec.request_id, body, now_ms, rules), *copied)
-    return Outcome(str(job.key), job.spec.request_id, body, headers, _may_succeed(job, now_ms))
+    copied = tuple((name, value.encode("latin-1")) for name, value in job.request.headers)
+    headers = (*_cloud_headers(str(job.key), job.request.request_id, body, now_ms, rules), *copied)
+    return Outcome(str(job.key), job.request.request_id, body, headers, _may_succeed(job, now_ms))
 
 
 def record_failure(record: Record, error: InvalidRecord, now_ms: int, rules: OutcomeRules) -> Outcome:
@@ -123,7 +123,7 @@ def record_failure(record: Record, error: InvalidRecord, now_ms: int, rules: Out
 
 def _may_succeed(job: Job, now_ms: int) -> bool:
     """Whether the same request has time left: a deadline that is a time does not move."""
-    return not job.spec.has_fixed_deadline or now_ms < job.spec.deadline_ms
+    return not job.request.has_fixed_deadline or now_ms < job.request.deadline_ms
 
 
 def billed_seconds(job: Job) -> int | None:
@@ -147,14 +147,14 @@ def usage_of(job: Job) -> Usage:
 
 
 def _result(job: Job, ending: ResultEnding, summary: RequestSummary | None, now_ms: int) -> Result:
-    spec, renderings = job.spec, _renderings(job, ending)
+    request, renderings = job.request, _renderings(job, ending)
     return Result(
-        request_id=spec.request_id,
-        replay=spec.replay,
-        file_index=job.file_index,
-        file_count=spec.file_count,
+        request_id=request.request_id,
+        replay=request.replay,
+        file_index=job.ref.file_index,
+        file_count=request.file_count,
         file_url=without_query(job.file_url),
-        model=spec.model,
+        model=request.model,
         task_id=job.task_id,
         transcript=ending.transcript,
         usage=usage_of(job),
@@ -163,35 +163,35 @@ def _result(job: Job, ending: ResultEnding, summary: RequestSummary | None, now_
         warnings=_warnings(job, ending, renderings or {}),
         omitted=(),
         renderings=renderings,
-        duplicates_detected=spec.duplicates_detected,
-        metadata=_plain(spec.metadata),
+        duplicates_detected=request.duplicates_detected,
+        metadata=_plain(request.metadata),
         request_summary=summary,
     )
 
 
 def _renderings(job: Job, ending: ResultEnding) -> dict[str, str] | None:
-    if not job.spec.formats:
+    if not job.request.formats:
         return None
     made = ending.renderings
-    return render(ending.transcript, job.spec.formats) if made is None else dict(made)
+    return render(ending.transcript, job.request.formats) if made is None else dict(made)
 
 
 def _warnings(job: Job, ending: ResultEnding, renderings: Collection[str]) -> tuple[Notice, ...]:
     notices = list(
-        options.warnings_for(job.spec.model, job.spec.options, ending.transcript.audio.duration_ms)
+        options.warnings_for(job.request.model, job.request.options, ending.transcript.audio.duration_ms)
     )
     if ending.silent:
         notices.append(
             Notice(code=NoticeCode.NO_SPEECH, message="The provider found no speech in this file.")
         )
-    if utc_time(job.spec.origin.timestamp_ms) is None:
+    if utc_time(job.request.position.timestamp_ms) is None:
         text = "The record has no time that can be used: a `ttl_seconds` counts from the acceptance."
         notices.append(Notice(code=NoticeCode.RECORD_TIME_UNUSABLE, message=text))
     if is_cut_off(ending.transcript):
         text = "The model stopped writing before the text was whole: split the file, or ask for less."
         notices.append(Notice(code=NoticeCode.TEXT_CUT, message=text))
     notices += _transcript_warnings(ending.transcript)
-    if lacking := [name.value for name in job.spec.formats if name.value not in renderings]:
+    if lacking := [name.value for name in job.request.formats if name.value not in renderings]:
         text = f"The model gave no usable times for this file, so there is no {' and no '.join(lacking)}."
         notices.append(Notice(code=NoticeCode.NO_TIMES, message=text))
     return tuple(notices)
@@ -209,14 +209,14 @@ def _transcript_warnings(transcript: Transcript) -> Iterator[Notice]:
 def _failure(
     job: Job, ending: FailureEnding, summary: RequestSummary | None, now_ms: int, rules: OutcomeRules
 ) -> Failure:
-    spec = job.spec
+    request = job.request
     return Failure(
-        request_id=spec.request_id,
-        replay=spec.replay,
-        file_index=job.file_index,
-        file_count=spec.file_count,
+        request_id=request.request_id,
+        replay=request.replay,
+        file_index=job.ref.file_index,
+        file_count=request.file_count,
         file_url=without_query(job.file_url),
-        model=spec.model,
+        model=request.model,
         task_id=job.task_id,
         stage=ending.stage,
         code=ending.code,
@@ -225,10 +225,10 @@ def _failure(
         retryable=ending.retryable and _may_succeed(job, now_ms),
         attempts=_attempts(job),
         times=_times(job, now_ms),
-        origin=_origin(spec.origin),
+        origin=_origin(request.position),
         original_request=_original_request(job, rules),
-        duplicates_detected=spec.duplicates_detected,
-        metadata=_plain(spec.metadata),
+        duplicates_detected=request.duplicates_detected,
+        metadata=_plain(request.metadata),
         request_summary=summary,
     )
 
@@ -237,15 +237,15 @@ def _original_request(job: Job, rules: OutcomeRules) -> dict[str, JsonValue] | N
     """The request narrowed to this job's file: published with a new id, it does this file again."""
     if rules.original_request == "none":
         return None
-    spec = job.spec
+    asked = job.request
     url = job.file_url if rules.original_request == "full" else without_query(job.file_url)
-    request: dict[str, JsonValue] = {"request_id": spec.request_id, "file_urls": [url], "model": spec.model}
-    if spec.options:
-        request["options"] = dict(spec.options)
-    if spec.formats:
-        request["output"] = {"formats": [*spec.formats]}
-    if spec.metadata is not None:
-        request["metadata"] = dict(spec.metadata)
+    request: dict[str, JsonValue] = {"request_id": asked.request_id, "file_urls": [url], "model": asked.model}
+    if asked.options:
+        request["options"] = dict(asked.options)
+    if asked.formats:
+        request["output"] = {"formats": [*asked.formats]}
+    if asked.metadata is not None:
+        request["metadata"] = dict(asked.metadata)
     return request
 
 
@@ -261,8 +261,8 @@ def _times(job: Job, now_ms: int) -> Times:
     submit_time, scheduled_time, end_time = job.provider_times
     fetched = now_ms if isinstance(job.ending, ResultEnding) and job.fetch_attempts else None
     return Times(
-        requested_at=utc_time(job.spec.origin.timestamp_ms),
-        accepted_at=utc_time(job.spec.accepted_ms),
+        requested_at=utc_time(job.request.position.timestamp_ms),
+        accepted_at=utc_time(job.request.accepted_ms),
         submitted_at=utc_time(job.submitted_ms),
         completed_at=utc_time(job.completed_ms),
         fetched_at=utc_time(fetched),

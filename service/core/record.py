@@ -3,7 +3,7 @@
 import zlib
 from dataclasses import dataclass
 
-from service.core.identity import Position
+from service.core.identity import Origin, Position
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,22 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The next request record that is not yet in the journal, and how to recognise the one before it."""
+    """The next request record that is not yet in the journal, and how to recognise the one before it.
+
+    `generation` counts how often the request topic was started over: offsets of two generations say nothing
+    about each other.
+    """
 
     next_offset: int
     timestamp_ms: int | None = None
     crc: int | None = None
+    generation: int = 0
+
+    def is_past(self, origin: Origin) -> bool:
+        """Whether the record that lies there will not be read again."""
+        return origin < Origin(self.generation, self.next_offset)
 
 
-def cursor_after(record: Record) -> Cursor:
+def cursor_after(record: Record, generation: int) -> Cursor:
     """The cursor once `record` is accepted."""
-    return Cursor(record.position.offset + 1, record.position.timestamp_ms, record.crc)
+    return Cursor(record.position.offset + 1, record.position.timestamp_ms, record.crc, generation)

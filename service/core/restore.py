@@ -1,18 +1,23 @@
-"""What a journal partition says: entries in, in the order of their offsets, the shard's state out.
+"""What a journal partition says: records in, in the order of their offsets, what they hold out.
 
 Rules this module guarantees:
 
-1. The last entry of a key counts; a null value forgets the key.
-2. An entry of a lower epoch behind a higher claim is a stranger's and is ignored (N6); its key is reported,
-   so that the owner can write its own state again before compaction drops it.
-3. What cannot be read is an error, never skipped: it may be a job that somebody paid for.
+1. The last record of a key counts; a null value forgets the key.
+2. A record of a lower epoch behind a higher claim is a stranger's and is ignored, in whatever format (N6);
+   its key is reported, so that the owner can write its own state again before compaction drops it.
+3. What cannot be read is an error, never skipped: it may be work that somebody paid for.
+
+What the records mean for each other is for `core.loading`: records of a key may lie in any order.
 """
 
 from dataclasses import dataclass, field
 
-from service.core.entry import CURSOR_KEY, FORMAT, Entry, Marker, Stamp, decode
-from service.core.job import Job, Spec
+from service.core.identity import JobRef, Origin, SubmissionKey
+from service.core.journal_entries import FORMAT, OWNER_PREFIX, Entry, JobEntry, Owner, Stamp, decode, epoch_of
 from service.core.record import Cursor
+from service.core.request import AcceptedRequest, FinishedRequest
+from service.core.spend import DaySpend
+from service.core.submission import Submission
 from service.errors import RestoreError
 
 
@@ -24,61 +29,98 @@ class Restore:
     partition: int
     epoch: int = 0
     """The highest epoch seen so far."""
-    entries: dict[str, Job | Marker] = field(default_factory=dict)
-    cursor: Cursor | None = None
+    entries: dict[str, Entry] = field(default_factory=dict)
     overwritten: set[str] = field(default_factory=set)
-    """Keys whose last record is a stranger's."""
-    _specs: dict[tuple[str, int], Spec] = field(default_factory=dict)
+    """Keys whose last record is a stranger's; not those of claims, which have one key for each epoch."""
+    latest_ms: int = 0
+    """The latest time that a record was given, by the broker where it is set so."""
 
     def add(self, offset: int, key: str, value: bytes | None, stamp: bytes | None) -> None:
         """Take the next record; raises `RestoreError` for one that is not ours."""
         try:
-            epoch = Stamp.decode(stamp or b"").epoch
-            entry = None if value is None else decode(key, value)
-        except (ValueError, KeyError, TypeError) as error:
+            epoch = epoch_of(stamp or b"")
+            if epoch < self.epoch:
+                if not key.startswith(OWNER_PREFIX):
+                    self.overwritten.add(key)
+                return
+            self.epoch = epoch
+            self._take(key, value, stamp or b"")
+        except ValueError as error:
             raise RestoreError(self._complaint(offset, stamp, error)) from error
-        if epoch < self.epoch:
-            self.overwritten.add(key)
-            return
-        self.epoch = epoch
-        self.overwritten.discard(key)
-        self._keep(key, entry)
 
-    def jobs(self) -> list[Job]:
-        """The open jobs."""
-        return [entry for entry in self.entries.values() if isinstance(entry, Job)]
+    @property
+    def cursor(self) -> Cursor | None:
+        """The shard's cursor, if there is one."""
+        found = self.entries.get("~cursor")
+        return found if isinstance(found, Cursor) else None
 
-    def markers(self) -> list[Marker]:
-        """The finished jobs, the oldest first."""
-        found = [entry for entry in self.entries.values() if isinstance(entry, Marker)]
-        return sorted(found, key=lambda marker: marker.finished_ms)
+    @property
+    def spend(self) -> DaySpend:
+        """What the last day with any spending has cost."""
+        found = self.entries.get("~spend")
+        return found if isinstance(found, DaySpend) else DaySpend()
+
+    @property
+    def generation(self) -> int:
+        """The latest generation of the request topic that a request here is of; -1 where there is none."""
+        known = (AcceptedRequest, FinishedRequest)
+        return max(
+            (entry.origin.generation for entry in self.entries.values() if isinstance(entry, known)),
+            default=-1,
+        )
+
+    def claims(self) -> list[Owner]:
+        """The claims that are still there, the latest last."""
+        found = [entry for entry in self.entries.values() if isinstance(entry, Owner)]
+        return sorted(found, key=lambda owner: owner.epoch)
+
+    def requests(self) -> dict[Origin, AcceptedRequest]:
+        """The requests that have no short form yet, in the order of the topic."""
+        found = [entry for entry in self.entries.values() if isinstance(entry, AcceptedRequest)]
+        return {request.origin: request for request in sorted(found, key=lambda each: each.origin)}
+
+    def finished(self) -> list[FinishedRequest]:
+        """The finished requests, the oldest first."""
+        found = [entry for entry in self.entries.values() if isinstance(entry, FinishedRequest)]
+        return sorted(found, key=lambda finished: (finished.finished_ms, finished.origin))
+
+    def submissions(self) -> dict[SubmissionKey, Submission]:
+        """All submissions, the latest last."""
+        found = [entry for entry in self.entries.values() if isinstance(entry, Submission)]
+        return {each.key: each for each in sorted(found, key=lambda each: each.key)}
+
+    def jobs(self) -> dict[JobRef, JobEntry]:
+        """What the jobs' own records say."""
+        found = [entry for entry in self.entries.values() if isinstance(entry, JobEntry)]
+        return {entry.ref: entry for entry in sorted(found, key=lambda each: each.ref)}
 
     def release(self) -> None:
-        """Forget all entries, one at a time: a hundred thousand freed at once hold up every other thread."""
+        """Forget all records, one at a time: a hundred thousand freed at once hold up every other thread."""
         while self.entries:
             self.entries.popitem()
 
-    def _keep(self, key: str, entry: Entry | None) -> None:
-        if key == CURSOR_KEY:
-            self.cursor = entry if isinstance(entry, Cursor) else None
-        elif isinstance(entry, Job):
-            self.entries[key] = self._share_spec(entry)
-        elif isinstance(entry, Marker):
-            self.entries[key] = entry
-        elif entry is None:
+    def _take(self, key: str, value: bytes | None, stamp: bytes) -> None:
+        version = Stamp.decode(stamp).format
+        if version != FORMAT:
+            raise ValueError("another format")
+        entry = None if value is None else decode(key, value)
+        self.overwritten.discard(key)
+        if entry is None:
             self.entries.pop(key, None)
+        else:
+            self.entries[key] = entry
 
-    def _share_spec(self, job: Job) -> Job:
-        """Let the jobs of a request share one spec: a hundred files would hold it a hundred times."""
-        if job.spec.job_count == 1:
-            return job
-        spec = self._specs.setdefault(job.key.request, job.spec)
-        return job if spec is job.spec or spec != job.spec else job.with_spec(spec)
-
-    def _complaint(self, offset: int, stamp: bytes | None, error: Exception) -> str:
-        """A sentence without the error's own words: they may repeat what the record holds."""
+    def _complaint(self, offset: int, stamp: bytes | None, error: ValueError) -> str:
+        """A sentence without the error's own words, which may repeat what the record holds."""
         where = f"{self.topic}, partition {self.partition}, offset {offset}"
-        version = (stamp or b"").partition(b".")[0][:9]
-        if version.isdigit() and int(version) != FORMAT:
-            return f"the journal record at {where} cannot be read: its format is {int(version)}, not {FORMAT}"
-        return f"the journal record at {where} cannot be read ({type(error).__name__})"
+        return f"the journal record at {where} cannot be read ({_reason(stamp or b'', error)})"
+
+
+def _reason(stamp: bytes, error: ValueError) -> str:
+    try:
+        version = Stamp.decode(stamp).format
+    except ValueError:
+        return "it carries no stamp of Scribe"
+    if version != FORMAT:
+        return f"its format is {version}, and this version of Scribe reads {FORMAT}"
+    return type(error).__name__

@@ -1,4 +1,4 @@
-"""When things are due: a queue ordered by time, and the times at which a task is looked at."""
+"""When things are due: a queue ordered by time, and the times at which a task is polled."""
 
 import heapq
 from collections.abc import Iterator
@@ -41,10 +41,10 @@ class DueQueue(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class LookSchedule:
-    """When a task is looked at: soon after the submit, then at intervals that grow with the task's age.
+class PollSchedule:
+    """When a task is polled: soon after the submit, then at intervals that grow with the task's age.
 
-    A task of age a is looked at again after `growth * a`, so the delay we add to a job stays a fixed part of
+    A task of age a is polled again after `growth * a`, so the delay we add to a job stays a fixed part of
     the time it takes anyway, within the two bounds.
     """
 
@@ -52,8 +52,8 @@ class LookSchedule:
     longest_seconds: float = 30.0
     growth: float = 0.25
 
-    def next_look_ms(self, submitted_ms: int, now_ms: int) -> int:
-        """The time of the next look at a task that was not finished at `now_ms`."""
+    def next_poll_ms(self, submitted_ms: int, now_ms: int) -> int:
+        """When to poll next a task that was not finished at `now_ms`."""
         age_seconds = max(0, now_ms - submitted_ms) / 1000
         wait_seconds = min(self.longest_seconds, max(self.first_seconds, self.growth * age_seconds))
         return now_ms + round(1000 * wait_seconds)

@@ -1,299 +1,195 @@
-"""One shard's state: its open jobs, the markers of finished ones, and its cursor.
+"""One shard's state: its open requests, jobs and submissions, what it remembers, and its cursor.
 
 Rules this module guarantees:
 
-1. A change of a job is made here at once and carried out only after it is durable: `Change.moves` hold the
-   steps that wait for their batch, `Change.steps` those that need not.
-2. Each job gets one outcome, built when its ending is decided (N1); the last one decided of a request
-   carries the `request_summary`.
-3. The window of markers is bounded in age and in number (N8); what leaves it becomes a tombstone.
+1. What an event changes is changed here at once and carried out only after it is durable: the steps of a
+   group wait for its batch, `Change.steps` need not. A method that raises has changed nothing.
+2. Records that must not be separated are one group: a task id for all jobs of its POST, the parts of a
+   divided submission, a job's outcome and the record that says it is done.
+3. Each job gets one outcome, built when its ending is decided (N1); the last one decided of a request
+   carries the `request_summary`. The request's short form is written with the last of its outcomes, and the
+   tombstones of its job records behind that.
+4. What is remembered is bounded in age and in number (N8), and is not forgotten while the record that began
+   it may be read again.
 """
 
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-from service.core.ending import Tallied
-from service.core.entry import (
+from service.core.changes import Change, Group, JournalRecord, together
+from service.core.decisions import Decision, submission_record
+from service.core.draft import Draft
+from service.core.events import JobEvent, SubmissionEvent
+from service.core.finishing import finished_record, settle, spend_record
+from service.core.identity import JobRef, Origin, SubmissionKey, read_key
+from service.core.job import Job
+from service.core.journal_entries import (
     CURSOR_KEY,
-    Marker,
-    encode_cursor,
+    OWNER_PREFIX,
+    SPEND_KEY,
+    encode_done,
     encode_job,
-    encode_marker,
-    marker_of,
-    read_key,
+    encode_request,
 )
-from service.core.events import Event, Published, QueueSubmit, Restored, Step
-from service.core.identity import JobKey
-from service.core.job import WITHOUT_TASK, Job, Spec, State
-from service.core.moment import Border, Doubt, Moment, Transition, without_border
-from service.core.outcomes import Outcome, OutcomeRules, billed_seconds, job_outcome, usage_of
-from service.core.price import Price, cost_of
-from service.core.record import Cursor
+from service.core.loading import load, tombstones
+from service.core.request import FinishedRequest
 from service.core.restore import Restore
-from service.core.spend import DaySpend
-from service.core.tally import Tally
-from service.core.transitions import advance
+from service.core.shard_state import ShardState
+from service.core.submission import Submission, SubmissionState
+from service.core.transition_context import Border, Context, without_border
+from service.messages import Action
 
-RequestKey = tuple[str, int]
-RESTORED_SECONDS = 600.0
-"""What a restore finds is remembered at least so long, however old it is: the first records after the cursor
-may have been accepted, and even finished, before a crash kept the cursor from moving."""
-SWEEP_MOVES = 1_000
-"""Tombstones of one batch, give or take a request: a day without work must not end in one huge batch."""
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """Records that stand or fall together, and the steps that follow once they are durable.
-
-    `key` and `entry` are the journal record (None: a tombstone); without a key there is only an outcome.
-    `finishing` is the entry that announces the outcome where the writer cannot make both atomic.
-    """
-
-    key: str | None = None
-    entry: bytes | None = None
-    finishing: bytes | None = None
-    outcome: Outcome | None = None
-    steps: tuple[Step, ...] = ()
-    job_key: JobKey | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What an event came to: moves for the next batch, steps for now, words on uncertain submits."""
-
-    moves: tuple[Move, ...] = ()
-    steps: tuple[Step, ...] = ()
-    doubts: tuple[Doubt, ...] = ()
-
-
-def together(changes: Iterable[Change]) -> Change:
-    """All of them as one."""
-    every = tuple(changes)
-    moves = tuple(move for change in every for move in change.moves)
-    steps = tuple(step for change in every for step in change.steps)
-    return Change(moves, steps, tuple(doubt for change in every for doubt in change.doubts))
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """How long, and how many, finished jobs are remembered for de-duplication."""
-
-    seconds: float = 24 * 3600.0
-    jobs: int = 100_000
+SWEEP_RECORDS = 1_000
+"""Tombstones of one sweep: a day without work must not end in one huge batch."""
 
 
 @dataclass(slots=True)
-class Shard:
+class Shard(ShardState):
     """The state of one shard; every method is a decision, none does anything."""
 
-    partition: int
-    window: Window = Window()
-    outcomes: OutcomeRules = OutcomeRules()
-    cursor: Cursor = Cursor(0)
-    jobs: dict[JobKey, Job] = field(default_factory=dict)
-    tallies: MutableMapping[RequestKey, Tally] = field(default_factory=dict)
-    remembered: OrderedDict[RequestKey, int] = field(default_factory=OrderedDict)
-    """Finished requests and when they finished, the oldest first."""
-    remembered_jobs: int = 0
-    spend: DaySpend = field(default_factory=DaySpend)
-    prices: Mapping[str, Price] = field(default_factory=dict)
+    def on_submission(
+        self, key: SubmissionKey, event: SubmissionEvent, context: Context, border: Border = without_border
+    ) -> Change:
+        """Let one submission meet one event, and its jobs what that means for them.
 
-    def unknown(self, jobs: Iterable[Job]) -> tuple[Job, ...]:
-        """Those of the jobs that are neither open nor remembered."""
-        return tuple(job for job in jobs if not self._knows(job.key))
-
-    def _knows(self, key: JobKey) -> bool:
-        tally = self.tallies.get(key.request)
-        return tally is not None and (key.file_index in tally.open or key.file_index in tally.ended)
-
-    def open_request(self, jobs: Iterable[Job]) -> Change:
-        """Take the jobs of a new request, or those of a known one that were not known yet."""
-        new = [(job, QueueSubmit(job.key, job.due_ms)) for job in jobs]
-        moves = tuple(Move(str(job.key), encode_job(job), steps=(step,)) for job, step in new)
-        for job, _ in new:
-            self._hold(job)
-        return Change(moves)
-
-    def _tally(self, request: RequestKey, of: Spec | Marker) -> Tally:
-        origin_offset = of.origin.offset if isinstance(of, Spec) else of.origin_offset
-        return self.tallies.setdefault(request, Tally(of.digest, of.job_count, origin_offset))
-
-    def _hold(self, job: Job) -> None:
-        """Take an open job in; a request that has one is not finished."""
-        request = job.key.request
-        tally = self._tally(request, job.spec)
-        self.jobs[job.key] = job
-        tally.open.add(job.file_index)
-        if self.remembered.pop(request, None) is not None:
-            self.remembered_jobs -= tally.job_count
-
-    def apply(self, key: JobKey, event: Event, moment: Moment) -> Change:
-        """Let one job meet one event; an event for a job that is gone changes nothing.
-
-        Where this raises, nothing has changed.
+        Nothing happens to one that is gone. `border(ref, event)` is put around what each job meets: where it
+        keeps an exception inside, that job alone has not changed, and `on_job` may be tried with the same
+        event later. What is raised outside it has changed nothing at all.
         """
-        job = self.jobs.get(key)
-        if job is None:
-            return Change()
-        return self._record(advance(job, event, moment), moment)
+        decision = Decision(Draft(self), context, border)
+        decision.on_submission(key, event)
+        return _adopt(decision)
 
-    def _record(self, transition: Transition, moment: Moment) -> Change:
-        job = transition.job
-        if transition.durable and job.state is State.FINISHING:
-            return Change((self._finish(job, transition.steps, moment),), doubts=transition.doubts)
-        if transition.durable:
-            move = Move(str(job.key), encode_job(job), steps=transition.steps)
-            change = Change((move,), doubts=transition.doubts)
-        else:
-            change = Change(steps=transition.steps)
-        self.jobs[job.key] = job
+    def on_job(self, ref: JobRef, event: JobEvent, context: Context) -> Change:
+        """Let one job meet one event; nothing happens to one that is gone."""
+        decision = Decision(Draft(self), context)
+        decision.on_job(ref, event)
+        return _adopt(decision)
+
+    def settle(self, ref: JobRef, context: Context) -> Change:
+        """Forget a job whose outcome is durable: for every `ref` of a durable group's `ended`, in order."""
+        draft = Draft(self)
+        change = settle(draft, ref, context)
+        draft.adopt()
         return change
 
-    def _finish(self, job: Job, steps: tuple[Step, ...], moment: Moment) -> Move:
-        tally = self.tallies[job.key.request]
-        is_last = len(tally.ended.keys() | {job.file_index}) >= tally.job_count
-        tallied = job.tallied or self._tallied(job, is_last)
-        finishing = replace(job, tallied=tallied)
-        marker = marker_of(finishing, tallied, moment.now_ms)
-        summary = tally.summary_with(marker) if tallied.carries_summary else None
-        move = Move(
-            str(job.key),
-            encode_marker(marker),
-            finishing=encode_job(finishing),
-            outcome=job_outcome(job, summary, moment.now_ms, self.outcomes),
-            steps=steps,
-            job_key=job.key,
-        )
-        # Nothing raises from here on: an outcome that cannot be made has changed nothing.
-        self.jobs[job.key] = finishing
-        tally.ended[job.file_index] = marker
-        self.spend.add(marker.finished_ms, marker.billed_seconds, marker.cost)
-        return move
+    def open_jobs(self, key: SubmissionKey) -> tuple[Job, ...]:
+        """The jobs that are in a submission now and have not ended; none where it is gone."""
+        submission = self.submissions.get(key)
+        return () if submission is None else tuple(Draft(self).open_jobs(submission).values())
 
-    def _tallied(self, job: Job, is_last: bool) -> Tallied:
-        price = self.prices.get(job.spec.model)
-        cost = cost_of(usage_of(job), price) if price else 0.0
-        return Tallied(billed_seconds(job), is_last, cost)
+    def file_urls(self, submission: Submission) -> list[str]:
+        """The URLs of its files, but for those of requests that have ended."""
+        found = ((ref, self.requests.get(ref.origin)) for ref in submission.jobs)
+        return [request.url(ref.file_index) for ref, request in found if request is not None]
 
-    def settle(self, key: JobKey, moment: Moment) -> None:
-        """Forget a job whose outcome and marker are durable; its marker stays for the window."""
-        job = self.jobs.get(key)
-        if job is None:
-            return
-        advance(job, Published(), moment)
-        tally = self.tallies[key.request]
-        del self.jobs[key]
-        tally.open.discard(key.file_index)
-        if not tally.open:
-            self._remember(key.request, moment.now_ms)
+    def sweep(self, now_ms: int) -> Change:
+        """Tombstones for what has left the window, and for old submissions: the oldest, a bounded number."""
+        gone: list[str] = []
+        while len(gone) < SWEEP_RECORDS and (finished := self._first_outside(now_ms)):
+            gone.append(str(finished.origin))
+            self._forget(finished)
+        gone += map(str, self.kept.take(now_ms, SWEEP_RECORDS - len(gone)))
+        return Change(tuple(tombstones(gone)))
 
-    def _remember(self, request: RequestKey, finished_ms: int) -> None:
-        self.remembered[request] = finished_ms
-        self.remembered_jobs += self.tallies[request].job_count
-
-    def sweep(self, now_ms: int) -> tuple[Move, ...]:
-        """Tombstones for finished requests that have left the window, the oldest first, a bounded number."""
-        moves: list[Move] = []
-        while len(moves) < SWEEP_MOVES and (request := self._first_outside(now_ms)):
-            tally = self.tallies.pop(request)
-            del self.remembered[request]
-            self.remembered_jobs -= tally.job_count
-            moves.extend(Move(str(JobKey(*request, index))) for index in tally.ended)
-        return tuple(moves)
-
-    def _first_outside(self, now_ms: int) -> RequestKey | None:
-        if not self.remembered:
+    def _first_outside(self, now_ms: int) -> FinishedRequest | None:
+        """The oldest remembered request, if its time is over; not while its record may be read again."""
+        finished = next(iter(self.finished.values()), None)
+        if finished is None or not self.durable_cursor.is_past(finished.origin):
             return None
-        request, finished_ms = next(iter(self.remembered.items()))
         oldest_ms = now_ms - round(1000 * self.window.seconds)
-        is_inside = finished_ms >= oldest_ms and self.remembered_jobs <= self.window.jobs
-        return None if is_inside else request
+        is_inside = finished.finished_ms >= oldest_ms and self.finished_jobs <= self.window.jobs
+        return None if is_inside else finished
 
-    def mend(self, keys: Iterable[str]) -> tuple[Move, ...]:
-        """The shard's own entries for keys that a stranger wrote to behind its claim.
+    def _forget(self, finished: FinishedRequest) -> None:
+        del self.finished[finished.origin]
+        self.finished_jobs -= finished.job_count
+        if self.by_id.get(finished.key) == finished.origin:
+            del self.by_id[finished.key]
+        for action in Action:
+            self.answered_ms.pop((finished.origin, action), None)
 
-        Not for `~cursor`: how far the cursor is durable is known to the writer of the batches alone.
+    def mend(self, keys: Iterable[str]) -> Change:
+        """The shard's own records for keys that a stranger wrote to behind its claim, `~cursor` among them.
+
+        Written behind everything that is pending. A key that is not known gets a tombstone; over a submission
+        that is over a stranger's word on its task may stay.
         """
-        return tuple(self._own_entry(key) for key in keys if not key.startswith("~"))
+        return Change(tuple(group for key in keys if (group := self._own_group(key)) is not None))
 
-    def _own_entry(self, key: str) -> Move:
-        job_key = read_key(key)
-        job = self.jobs.get(job_key)
-        if job is not None and job.state is not State.FINISHING:
-            return Move(key, encode_job(job))
-        # Of a FINISHING job the marker: this is written behind its outcome, and must not bring it back.
-        tally = self.tallies.get(job_key.request)
-        marker = tally.ended.get(job_key.file_index) if tally else None
-        return Move(key, encode_marker(marker) if marker else None)
+    def _own_group(self, key: str) -> Group | None:
+        if key == CURSOR_KEY:
+            return Group(cursor=self.cursor)
+        if key == SPEND_KEY:
+            return Group(spend=spend_record(Draft(self)))
+        if key.startswith(OWNER_PREFIX):
+            return None
+        record = self._own_record(key)
+        return None if record is None else Group((record,))
 
-    def load(self, restored: Restore, moment: Moment, border: Border = without_border) -> Change:
-        """Become what the journal says; the change holds what the open jobs want next.
+    def _own_record(self, key: str) -> JournalRecord | None:
+        try:
+            identity = read_key(key)
+        except ValueError:
+            return JournalRecord(key, None)
+        if isinstance(identity, Origin):
+            return self._own_request(identity)
+        if isinstance(identity, JobRef):
+            return JournalRecord(key, self._own_job(identity))
+        return self._own_submission(identity)
 
-        `border` is put around what happens to each open job.
-        The cursor stays as it was given: whether the journal's still holds is for the take-over to judge.
+    def _own_request(self, origin: Origin) -> JournalRecord:
+        progress = self.progress.get(origin)
+        finished = progress.finished if progress is not None else self.finished.get(origin)
+        if finished is not None:
+            return finished_record(finished)
+        request = self.requests.get(origin)
+        return JournalRecord(str(origin), None if request is None else encode_request(request))
+
+    def _own_job(self, ref: JobRef) -> bytes | None:
+        """Of one whose outcome is on its way, that it is done: this is written behind that outcome."""
+        progress = self.progress.get(ref.origin)
+        if progress is None or progress.finished is not None:
+            return None
+        if ref.file_index in progress.written:
+            return encode_done(progress.ends[ref.file_index])
+        job = self.jobs.get(ref)
+        return None if job is None else encode_job(job)
+
+    def _own_submission(self, key: SubmissionKey) -> JournalRecord | None:
+        submission = self.submissions.get(key)
+        if submission is not None and key not in self.unwritten:
+            return submission_record(submission)
+        return None if self.kept.has(key) else JournalRecord(str(key), None)
+
+    def load(self, restored: Restore, context: Context, border: Border = without_border) -> Change:
+        """Become what the journal says; the change holds what is to be written and done next.
+
+        For a new shard only, whose epoch is the claim's. The cursor stays as it was given: whether the
+        journal's still holds is for the take-over to judge. `border` as for `on_submission`, and around each
+        restored submission.
         """
-        for marker in restored.markers():
-            self._tally(marker.key.request, marker).ended[marker.key.file_index] = marker
-            self.spend.add(marker.finished_ms, marker.billed_seconds, marker.cost)
-        for job in restored.jobs():
-            self._load_job(job, moment)
-        self._take_back_summaries()
-        self._remember_finished(moment)
-        return together(self._go_on(restored, moment, border))
+        draft = Draft(self)
+        change = load(draft, restored, context, border)
+        draft.adopt()
+        return together((change, self.mend(sorted(restored.overwritten))))
 
-    def _go_on(self, restored: Restore, moment: Moment, border: Border) -> Iterator[Change]:
-        """What the open jobs want next, then what a stranger's entries have to give way to."""
-        for job in restored.jobs():
-            change = Change()
-            with border(job.key, Restored()):
-                change = self.apply(job.key, Restored(), moment)
-            yield change
-        yield Change(self.mend(sorted(restored.overwritten)))
-        if CURSOR_KEY in restored.overwritten:
-            yield Change((Move(CURSOR_KEY, encode_cursor(self.cursor)),))
-
-    def _load_job(self, job: Job, moment: Moment) -> None:
-        """An ending that was decided counts for the summary, as it did when it was decided."""
-        self._hold(job)
-        if job.tallied is not None:
-            marker = marker_of(job, job.tallied, moment.now_ms)
-            self.tallies[job.key.request].ended[job.file_index] = marker
-
-    def _take_back_summaries(self) -> None:
-        """A job that carries the summary of endings the journal does not know was not sent: begin anew."""
-        for key, job in self.jobs.items():
-            tally = self.tallies[key.request]
-            if job.tallied is not None and job.tallied.carries_summary and not tally.is_complete:
-                self.jobs[key] = replace(job, tallied=None)
-                del tally.ended[job.file_index]
-
-    def _remember_finished(self, moment: Moment) -> None:
-        """Requests without an open job, also those whose other jobs are not, or no longer, in the journal."""
-        earliest_ms = moment.now_ms - round(1000 * (self.window.seconds - RESTORED_SECONDS))
-        finished = [
-            (max(marker.finished_ms for marker in tally.ended.values()), request)
-            for request, tally in self.tallies.items()
-            if not tally.open
-        ]
-        for finished_ms, request in sorted(finished):
-            self._remember(request, max(finished_ms, earliest_ms))
-
-    def tasks_of(self, request: RequestKey) -> set[str]:
-        """Every task that some job of the request is known to have had."""
-        tally = self.tallies.get(request)
-        if tally is None:
-            return set()
-        found = {task_id for marker in tally.ended.values() for task_id in marker.task_ids}
-        jobs = (self.jobs.get(JobKey(*request, index)) for index in tally.open)
-        return found | {task_id for job in jobs if job is not None for task_id in job.task_ids}
+    def overdue(self, now_ms: int) -> list[JobRef]:
+        """Open jobs whose deadline has passed."""
+        return [ref for ref, job in self.jobs.items() if job.request.deadline_ms <= now_ms and job.is_open]
 
     def jobs_without_task(self, model: str | None = None) -> int:
         """How many open jobs, or those of a model, wait for a submit, or for its answer."""
-        waiting = (job for job in self.jobs.values() if job.state in WITHOUT_TASK)
-        return sum(model in (None, job.spec.model) for job in waiting)
+        draft = Draft(self)
+        waiting = (each for each in self.submissions.values() if each.state is not SubmissionState.RUNNING)
+        return sum(len(draft.open_jobs(each)) for each in waiting if model in (None, each.model))
 
-    def overdue(self, now_ms: int) -> list[JobKey]:
-        """Open jobs whose deadline has passed."""
-        return [key for key, job in self.jobs.items() if job.spec.deadline_ms <= now_ms]
+    def task_ids(self) -> set[str]:
+        """The tasks of all submissions that are not over."""
+        return {each.task_id for each in self.submissions.values() if each.task_id is not None}
+
+
+def _adopt(decision: Decision) -> Change:
+    change = decision.change()
+    decision.draft.adopt()
+    return change

@@ -1,12 +1,13 @@
 """What a day has cost, in seconds of audio and by the prices that are set, and whether more may be spent.
 
-A shard counts its own jobs, when their ending is decided, by the UTC day. The markers in its journal say the
-same after a restart and to its next owner, so what the owners have spent together stays known.
+A shard counts its own jobs, when their ending is decided, by the UTC day. The sum has a journal record of its
+own, whatever leaves the de-duplication window, so what a shard's owners have spent together stays known. A
+writer without transactions writes it behind what it counts: a crash between the two loses one batch of it.
 """
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 DAY_MS = 86_400_000
@@ -21,7 +22,7 @@ class SpendLimit(StrEnum):
     COST = "cost"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class DaySpend:
     """What was billed on the last day that anything was: seconds, and their cost and that of tokens."""
 
@@ -29,22 +30,23 @@ class DaySpend:
     seconds: int = 0
     cost: float = 0.0
 
-    def add(self, finished_ms: int, billed_seconds: int | None, cost: float = 0.0) -> None:
-        """A job ended; what belongs to an earlier day is passed over."""
-        day = finished_ms // DAY_MS
-        if day > self.day:
-            self.day, self.seconds, self.cost = day, 0, 0.0
-        if day == self.day:
-            self.seconds += billed_seconds or 0
-            self.cost += cost
+    def count(self, now_ms: int, billed_seconds: int | None, cost: float = 0.0) -> "DaySpend":
+        """With what was billed now; where the clock is behind the last day, it counts on that day."""
+        day = max(now_ms // DAY_MS, self.day)
+        seconds, earlier = (self.seconds, self.cost) if day == self.day else (0, 0.0)
+        return DaySpend(day, seconds + (billed_seconds or 0), earlier + cost)
+
+    def not_after(self, now_ms: int) -> "DaySpend":
+        """With its day brought back to that of `now_ms`: a clock that was ahead must not stop the count."""
+        return self if self.day <= now_ms // DAY_MS else replace(self, day=now_ms // DAY_MS)
 
     def on(self, now_ms: int) -> int:
-        """The seconds billed on the day of `now_ms`."""
-        return self.seconds if now_ms // DAY_MS == self.day else 0
+        """The seconds billed on the day of `now_ms`; a clock behind the last day does not lift a limit."""
+        return self.seconds if now_ms // DAY_MS <= self.day else 0
 
     def cost_on(self, now_ms: int) -> float:
-        """What was billed on the day of `now_ms` costs, by the prices in force when it was."""
-        return self.cost if now_ms // DAY_MS == self.day else 0.0
+        """What was billed on that day costs, by the prices in force when it was."""
+        return self.cost if now_ms // DAY_MS <= self.day else 0.0
 
 
 @dataclass(frozen=True, slots=True)

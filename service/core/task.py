@@ -1,7 +1,7 @@
 """What the provider told us, as data: the facts every decision about a provider task starts from.
 
-The adapter in `provider/` fills these in and decides nothing; `core.verdicts` and
-`core.transitions` decide and never see HTTP.
+The adapter in `provider/` fills these in and decides nothing; `core.verdicts` and the tables of submissions
+and jobs decide and never see HTTP.
 """
 
 from dataclasses import dataclass, field
@@ -55,8 +55,11 @@ TERMINAL = frozenset({TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.CANCEL
 
 HOST_REFUSED = "fetch_host_refused"
 """The one code of a fetch that concerns the other results of a model too."""
+FOREIGN_TASKS = "foreign_tasks"
+"""The provider knows none of our tasks: the key may be another account's."""
 OWN_CODES = frozenset(
     {
+        FOREIGN_TASKS,
         "timeout",
         "connect_failed",
         "connection_lost",
@@ -164,15 +167,27 @@ class ListedTask:
 
 
 @dataclass(frozen=True, slots=True)
+class UnreadableRow:
+    """A row of the list that cannot be read, and what it tells all the same.
+
+    `place` is how many rows that can be read stand before it in its page.
+    """
+
+    place: int
+    task_id: str | None = None
+    created_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TaskPage:
     """One page of the account's list; `total` is what the answer says that all pages hold.
 
-    `unreadable` is how many of its rows cannot be read: each may be any task.
+    Each of its `unreadable` rows may be any task.
     """
 
     tasks: tuple[ListedTask, ...]
     total: int | None = None
-    unreadable: int = 0
+    unreadable: tuple[UnreadableRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

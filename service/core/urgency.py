@@ -1,7 +1,7 @@
 """Which task goes first where not all can: the one whose result may be gone first.
 
 The vendor keeps a finished task, and the URL of its result, for 24 h. When it finished nobody tells us in
-time, but it was not before the last look that found it at work, nor before its submit: the edge counts from
+time, but it was not before the last poll that found it at work, nor before its submit: the edge counts from
 there, so it is never later than the real one.
 """
 
@@ -9,7 +9,7 @@ import heapq
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
-from service.core.job import Job
+from service.core.submission import Submission
 
 T = TypeVar("T")
 RETENTION_MS = 24 * 3_600_000
@@ -26,9 +26,10 @@ class Rank(NamedTuple):
     order: int = 0
 
 
-def edge_ms(job: Job) -> int:
-    """Until when the result can surely be read, if the task has finished."""
-    at_work_ms = job.submitted_ms or 0 if job.unfinished_ms is None else job.unfinished_ms
+def edge_ms(submission: Submission) -> int:
+    """Until when the results of its task can surely be read, if the task has finished."""
+    submitted_ms, unfinished_ms = submission.submitted_ms, submission.unfinished_ms
+    at_work_ms = submitted_ms or 0 if unfinished_ms is None else unfinished_ms
     return at_work_ms + RETENTION_MS
 
 

@@ -196,6 +196,7 @@ TABLE: Mapping[str, Row] = {
     HOST_REFUSED: _FOREIGN,
     "fetch_too_large": _FOREIGN,
     "fetch_unreadable": _FOREIGN,
+    task.FOREIGN_TASKS: _ACCOUNT,
 }
 """Every code that is judged by name; those from `connect_failed` on are ours (`core.task.OWN_CODES`)."""
 

@@ -1,10 +1,18 @@
-"""One shard's records, addressed and stamped: its journal's entries and its outcomes."""
+"""One shard's records, addressed and stamped: its journal's records and its outcomes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from service.core.batch import Batch
-from service.core.entry import CURSOR_KEY, OWNER_KEY, STAMP_HEADER, Owner, Stamp, encode_cursor, encode_owner
+from service.core.changes import Batch, JournalRecord
+from service.core.journal_entries import (
+    CURSOR_KEY,
+    STAMP_HEADER,
+    Owner,
+    Stamp,
+    encode_cursor,
+    encode_owner,
+    owner_key,
+)
 from service.core.outcomes import Outcome
 from service.kafka.outgoing import Outgoing
 from service.kafka.topics import Topics
@@ -24,29 +32,35 @@ class Addressed:
         topic = self.topics.results if outcome.is_result else self.topics.failures
         return Outgoing(topic, outcome.key.encode(), outcome.value, None, outcome.headers)
 
-    def finishing(self, batch: Batch) -> list[Outgoing]:
-        """The entries that announce the batch's outcomes."""
-        moves = batch.moves
-        return [self._entry(each.key, each.finishing, batch) for each in moves if each.key and each.finishing]
+    def announcing(self, batch: Batch) -> list[Outgoing]:
+        """The records that announce the batch's outcomes."""
+        return self._stamped(batch.announcing, batch)
 
-    def entries(self, batch: Batch) -> list[Outgoing]:
-        """The jobs' entries, in the order of the moves."""
-        return [self._entry(move.key, move.entry, batch) for move in batch.moves if move.key]
+    def records(self, batch: Batch) -> list[Outgoing]:
+        """The batch's journal records, in their order, then the day's spending."""
+        spend = () if batch.spend is None else (batch.spend,)
+        return self._stamped((*batch.records, *spend), batch)
+
+    def retracting(self, batch: Batch) -> list[Outgoing]:
+        """What goes of the records that announced, behind the others."""
+        return self._stamped(batch.retracting, batch)
 
     def cursor(self, batch: Batch) -> Sequence[Outgoing]:
         """The cursor, if the batch moves it."""
-        return [self._entry(CURSOR_KEY, encode_cursor(batch.cursor), batch)] if batch.cursor else []
+        if batch.cursor is None:
+            return ()
+        return self._stamped((JournalRecord(CURSOR_KEY, encode_cursor(batch.cursor)),), batch)
 
     def claim(self, number: int = 0) -> Outgoing:
         """The claim itself; written again, it is a sign of life."""
         owner = encode_owner(Owner(self.epoch, self.member))
-        return journal_record(
-            self.topics.journal, self.partition, OWNER_KEY, owner, Stamp(self.epoch, number)
-        )
+        stamp = Stamp(self.epoch, number)
+        return journal_record(self.topics.journal, self.partition, owner_key(self.epoch), owner, stamp)
 
-    def _entry(self, key: str, value: bytes | None, batch: Batch) -> Outgoing:
+    def _stamped(self, records: Iterable[JournalRecord], batch: Batch) -> list[Outgoing]:
         stamp = Stamp(self.epoch, batch.number)
-        return journal_record(self.topics.journal, self.partition, key, value, stamp)
+        journal, partition = self.topics.journal, self.partition
+        return [journal_record(journal, partition, each.key, each.value, stamp) for each in records]
 
 
 def journal_record(topic: str, partition: int, key: str, value: bytes | None, stamp: Stamp) -> Outgoing:

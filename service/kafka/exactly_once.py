@@ -7,11 +7,20 @@ what the old one had begun, and the journal is read: what lies there is not writ
 import asyncio
 import gzip
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
-from service.core.batch import Appended, Batch, Committed, Refused, Unknown, one_by_one, smaller
-from service.core.entry import Stamp
+from service.core.changes import (
+    MIN_BATCH_BYTES,
+    Appended,
+    Batch,
+    Committed,
+    Refused,
+    Unknown,
+    halves,
+    smaller,
+)
+from service.core.journal_entries import Stamp
 from service.core.outcomes import Outcome
 from service.core.smaller import shrink
 from service.errors import ClusterError, Fenced, PublishError, RecordTooLarge
@@ -66,12 +75,14 @@ class ExactlyOnceWriter:
         self._batch: Batch | None = None
         self._left: deque[Batch] = deque()
         """What is not durable yet of the batch: all of it, or pieces where it was too large as a whole."""
+        self._sent: Batch | None = None
+        """The piece that was sent last."""
 
     async def append(self, batch: Batch) -> Appended:
         """Write the batch in one transaction, or in pieces where the broker takes it in no other way."""
         if batch is not self._batch:
             self._batch = batch
-            self._left = deque([batch] if batch.moves or batch.cursor else [])
+            self._left = deque([batch] if batch.groups else [])
         return await self._answer()
 
     async def prove(self) -> Appended:
@@ -104,22 +115,26 @@ class ExactlyOnceWriter:
         return Committed(last)
 
     async def _see_through(self, part: Batch) -> int | None:
-        """The part's last offset in the journal; None when the broker will never take it as it is."""
+        """The part's last offset in the journal; None when it is to be divided."""
         if not self._sender.is_open:
             found = await self._settle(part)
             if found is not None:
                 return found
-        entries = [*self._addressed.entries(part), *self._addressed.cursor(part)]
-        # What is in doubt can be looked up only where the journal has a record of it.
-        entries = entries or [self._addressed.claim(part.number)]
-        outcomes = [await self._fitting(move.outcome) for move in part.moves if move.outcome]
-        answers = await self._sender.send([*entries, *outcomes])
+            if part is self._sent and halves(part, MIN_BATCH_BYTES):
+                # It did not arrive: what is too much for a slow broker is not sent again without end.
+                return None
+        self._sent = part
+        records = [*self._addressed.records(part), *self._addressed.cursor(part)]
+        # What is uncertain can be looked up only where the journal has a record of it.
+        records = records or [self._addressed.claim(part.number)]
+        outcomes = [await self._fitting(outcome) for outcome in part.outcomes]
+        answers = await self._sender.send([*records, *outcomes])
         if any(isinstance(answer, RecordTooLarge) for answer in answers):
             return None
         for answer in answers:
             if isinstance(answer, PublishError):
                 raise answer
-        return max(answer for answer in answers[: len(entries)] if isinstance(answer, int))
+        return max(answer for answer in answers[: len(records)] if isinstance(answer, int))
 
     async def _settle(self, part: Batch) -> int | None:
         """Begin with a new producer; what the last one left behind is the part's, all of it, or nothing."""
@@ -129,15 +144,12 @@ class ExactlyOnceWriter:
         return await self._look_up(self._known, Stamp(self._addressed.epoch, part.number))
 
     def _divide(self, part: Batch) -> None:
-        """Put pieces, or a smaller form, in the place of a part that is too large."""
-        pieces: Sequence[Batch] = one_by_one(part)
-        if len(pieces) == 1:
-            form = smaller(part)
-            pieces = [form] if form else []
-        self._left.extendleft(reversed(pieces or [part]))
+        """Put halves, or a smaller form, in the place of a part that is too large."""
+        form = None if len(part.groups) > 1 else smaller(part)
+        pieces = halves(part) or (() if form is None else (form,))
+        self._left.extendleft(reversed(pieces or (part,)))
         if not pieces:
-            named = next((move.outcome.id if move.outcome else move.key for move in part.moves), "the cursor")
-            raise PublishError(f"the broker refuses even the smallest form of {named} for its size")
+            raise PublishError(f"the broker refuses even the smallest form of {_name(part)} for its size")
 
     async def _fitting(self, outcome: Outcome) -> Outgoing:
         """The outcome in the largest form that its topic takes: a refusal would cost a producer."""
@@ -154,3 +166,9 @@ async def _is_within(value: bytes, limit_bytes: int) -> bool:
     if len(value) <= limit_bytes:
         return True
     return len(await asyncio.to_thread(gzip.compress, value, 6)) <= limit_bytes
+
+
+def _name(part: Batch) -> str:
+    """What a part of one group is about."""
+    names = [outcome.id for outcome in part.outcomes] or [record.key for record in part.records]
+    return names[0] if names else "the cursor"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from aiokafka import ConsumerRecord, TopicPartition
 
-from service.core.entry import Stamp
+from service.core.journal_entries import Stamp
 from service.errors import ClusterError, Fenced, RestoreError
 from service.kafka.addressed import Addressed
 from service.kafka.client import ClusterConfig, reader
@@ -60,7 +60,11 @@ class Journal:
         """The writer of a shard that was taken over; `is_owner` asks the group."""
         addressed = Addressed(self.topics, partition, taken.epoch, self.member)
         if not isinstance(taken.sender, Transactions):
-            return AtLeastOnceWriter(taken.sender, addressed)
+
+            async def proves(offset: int) -> bool:
+                return await self.tail.proves(partition, offset)
+
+            return AtLeastOnceWriter(taken.sender, addressed, proves)
 
         async def look_up(start: int, mine: Stamp) -> int | None:
             return await self._look_up(partition, start, mine)

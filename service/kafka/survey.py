@@ -1,60 +1,125 @@
-"""Reads the whole journal, other members' partitions too, for what it says of tasks; it writes nothing."""
+"""Reads the whole journal, other members' partitions too, for what it says of tasks; it writes nothing.
 
-from collections.abc import Sequence, Set
-from dataclasses import dataclass
+Each partition is read from where the last pass ended, and one that cannot be read keeps no other from it.
+"""
+
+from collections.abc import Callable, Sequence
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from service.core.survey import Survey
-from service.errors import RestoreError
+from service.core.survey import PartitionSurvey
+from service.core.transition_context import Rules
+from service.errors import ServiceError
 from service.kafka.client import ClusterConfig, reader
 from service.kafka.lasting import LastingReader
 from service.kafka.reading import Span, read
 from service.kafka.tail import stamp_of
 from service.kafka.translation import translated
 
+LOG_APPEND_TIME = 1
+"""Kafka's number for timestamps that the broker made."""
+KEPT_MS = 3_600_000
+"""What was made so much earlier is kept as well: the next pass may ask for it, and need not begin anew."""
+Report = Callable[[int, str], None]
+"""Told of each record, and of each pass, that could not be read: the partition, and why in words."""
 
-@dataclass(frozen=True, slots=True)
+
 class JournalSurveyor:
-    """Access to the whole journal topic."""
+    """Access to the whole journal topic.
 
-    cluster: ClusterConfig
-    topic: str
-    watermarks: LastingReader
-    """Sees uncommitted records too: it tells where a partition really ends."""
-    fetch_max_wait_ms: int
+    `watermarks` sees uncommitted records too: it tells where a partition really ends.
+    """
 
-    async def survey(self, wanted: Set[str]) -> Sequence[Survey]:
-        """What each partition says of these tasks, and the submits it knows no end of.
+    def __init__(
+        self,
+        cluster: ClusterConfig,
+        topic: str,
+        watermarks: LastingReader,
+        fetch_max_wait_ms: int,
+        rules: Rules,
+        report: Report,
+    ) -> None:
+        self._cluster = cluster
+        self._topic = topic
+        self._watermarks = watermarks
+        self._fetch_max_wait_ms = fetch_max_wait_ms
+        self._rules = rules
+        self._report = report
+        self._surveys: dict[int, PartitionSurvey] = {}
 
-        Raises `ClusterError` or `RestoreError` when some partition cannot be read whole.
+    async def survey(self, since_ms: float, now_ms: float) -> Sequence[PartitionSurvey]:
+        """What each partition says of tasks that were made at or after `since_ms`, by the vendor's clock.
+
+        `now_ms` is what that clock says now, at the least.
+        One that cannot be read to its end says so. Raises `ClusterError` when none can be read. One caller at
+        a time; what it gets goes on with the next call.
         """
-        numbers = await self.watermarks.partitions_of(self.topic)
-        surveys = [Survey(number, wanted) for number in numbers]
+        numbers = await self._watermarks.partitions_of(self._topic)
         # What is not committed is no intent: nobody has posted for it.
-        async with reader(self.cluster, self.fetch_max_wait_ms, "read_committed") as consumer:
-            partitions = [TopicPartition(self.topic, number) for number in numbers]
+        async with reader(self._cluster, self._fetch_max_wait_ms, "read_committed") as consumer:
+            partitions = [TopicPartition(self._topic, number) for number in numbers]
             with translated():
                 consumer.assign(partitions)
                 consumer.pause(*partitions)
-            for partition, survey in zip(partitions, surveys, strict=True):
-                await self._fold(consumer, partition, survey)
-        return surveys
+            for partition in partitions:
+                await self._catch_up(consumer, partition, since_ms - KEPT_MS, now_ms)
+        return [self._surveys[number] for number in numbers]
 
-    async def _fold(self, consumer: AIOKafkaConsumer, partition: TopicPartition, survey: Survey) -> None:
+    async def _catch_up(
+        self, consumer: AIOKafkaConsumer, partition: TopicPartition, since_ms: float, now_ms: float
+    ) -> None:
+        number = partition.partition
+        survey = self._surveys.setdefault(number, PartitionSurvey(number, self._rules, since_ms))
+        survey.is_behind = True
+        try:
+            begin = await self._watermarks.begin_offset(partition)
+            end = await self._watermarks.end_offset(partition)
+            survey = self._surveys[number] = self._resumed(survey, begin, end, since_ms)
+            await self._fold(consumer, partition, end, survey)
+            survey.complete(now_ms)
+        except ServiceError as error:
+            self._report(number, str(error))
+
+    def _resumed(self, survey: PartitionSurvey, begin: int, end: int, since_ms: float) -> PartitionSurvey:
+        """The survey as far as it came; from the beginning where that does not hold, or tells too little.
+
+        What was there before the position may be gone, with the tombstones that would say so; and a journal
+        that ends before it has been made anew.
+        """
+        if since_ms < survey.since_ms or not begin <= survey.position <= end:
+            return PartitionSurvey(survey.partition, self._rules, since_ms, begin)
+        survey.forget_before(since_ms)
+        return survey
+
+    async def _fold(
+        self, consumer: AIOKafkaConsumer, partition: TopicPartition, end: int, survey: PartitionSurvey
+    ) -> None:
         def take(record: ConsumerRecord) -> None:
-            # Half a character in a key is no key of ours, and `add` says so.
+            # Half a character in a key is no key of ours.
             key = (record.key or b"").decode(errors="replace")
-            survey.add(record.offset, key, record.value, stamp_of(record))
+            timestamp_ms = record.timestamp if record.timestamp > 0 else None
+            is_readable = survey.add(
+                record.offset,
+                key,
+                record.value,
+                stamp_of(record),
+                timestamp_ms,
+                is_brokers_time=record.timestamp_type == LOG_APPEND_TIME,
+            )
+            if not is_readable:
+                self._report(partition.partition, f"the record at offset {record.offset} cannot be read")
 
-        begin = await self.watermarks.begin_offset(partition)
-        end = await self.watermarks.end_offset(partition)
         with translated():
             consumer.resume(partition)
-        unreadable = await read(consumer, Span(partition, begin, end), take)
-        with translated():
-            consumer.pause(partition)
-        if unreadable is not None:
-            raise RestoreError(
-                f"the journal record at partition {partition.partition}, offset {unreadable} is damaged"
-            )
+        try:
+            while survey.position < end:
+                unreadable = await read(consumer, Span(partition, survey.position, end), take)
+                if unreadable is None:
+                    # Behind the last record there may be a transaction's marker.
+                    survey.position = end
+                else:
+                    survey.skip(unreadable)
+                    self._report(partition.partition, f"the record at offset {unreadable} is damaged")
+        finally:
+            with translated():
+                consumer.pause(partition)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from service.clock import Clock
-from service.core.entry import CURSOR_KEY, OWNER_KEY, STAMP_HEADER, Stamp, read_key
+from service.core.identity import read_key
+from service.core.journal_entries import CURSOR_KEY, SPEND_KEY, STAMP_HEADER, epoch_of
 from service.errors import ClusterError
 from service.kafka.lasting import LastingReader
 from service.kafka.translation import translated
@@ -32,7 +33,7 @@ class Followed:
     position: int
     on_fenced: Callable[[], None]
     on_stranger: Callable[[str], None]
-    """Told the key of a job, or `~cursor`, that a stranger wrote to behind the claim."""
+    """Told a key of ours that a stranger wrote to behind the claim."""
     fenced: bool = False
     since: int = field(init=False)
     waiting: list[tuple[int, "asyncio.Future[None]"]] = field(default_factory=list)
@@ -189,27 +190,25 @@ def stamp_of(record: ConsumerRecord) -> bytes | None:
 
 
 def _meet(followed: Followed, record: ConsumerRecord) -> None:
-    """Judge one record; what is none of ours is left for the next restore, which refuses it."""
+    """Judge one record; what is none of ours is left for the next restore, which refuses it.
+
+    A claim counts in every format: the epoch stands first in a stamp.
+    """
     try:
-        epoch = Stamp.decode(stamp_of(record) or b"").epoch
+        epoch = epoch_of(stamp_of(record) or b"")
     except ValueError:
         return
     if epoch > followed.epoch:
         followed.fence()
-    elif epoch < followed.epoch:
-        key = _spoilt(record)
-        if key is not None:
-            followed.on_stranger(key)
+    elif epoch < followed.epoch and (key := _key_of_ours(record)) is not None:
+        # Compaction keeps the last record of a key, whoever wrote it.
+        followed.on_stranger(key)
 
 
-def _spoilt(record: ConsumerRecord) -> str | None:
-    """The key to be written again: compaction keeps the last entry of a key, whoever wrote it.
-
-    A claim that is gone is as good as a cursor with the claim's epoch.
-    """
+def _key_of_ours(record: ConsumerRecord) -> str | None:
     key = (record.key or b"").decode(errors="replace")
-    if key in (OWNER_KEY, CURSOR_KEY):
-        return CURSOR_KEY
+    if key in (CURSOR_KEY, SPEND_KEY):
+        return key
     try:
         return str(read_key(key))
     except ValueError:

@@ -9,7 +9,14 @@ from typing import Literal, Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from service.core.entry import CURSOR_KEY, OWNER_KEY, Owner, Stamp, encode_cursor, encode_owner
+from service.core.journal_entries import (
+    CURSOR_KEY,
+    Owner,
+    Stamp,
+    encode_cursor,
+    encode_owner,
+    owner_key,
+)
 from service.core.record import Cursor, Record
 from service.core.restore import Restore
 from service.errors import PublishError, RestoreError
@@ -17,7 +24,7 @@ from service.kafka.addressed import journal_record
 from service.kafka.lasting import LastingReader
 from service.kafka.outgoing import Sender
 from service.kafka.reading import Span, read
-from service.kafka.records import to_record
+from service.kafka.records import to_record, usable_ms
 from service.kafka.tail import stamp_of
 from service.kafka.topics import Topics
 from service.kafka.translation import translated
@@ -37,8 +44,8 @@ class Claimant(Sender, Protocol):
 class Taken:
     """A shard that was taken over: what its journal says, our epoch, and where our claim lies.
 
-    `sender` is what the claim was sent through. `cursor` is where requests are read on, and `restore.cursor`
-    the same. `lost_requests` counts requests that the topic's retention removed before anybody read them.
+    `sender` is what the claim was sent through. `cursor` is where requests are read on; the journal says so.
+    `lost_requests` counts requests that the topic's retention removed before anybody read them.
     """
 
     restore: Restore
@@ -82,10 +89,12 @@ class Takeover:
         held = await self._held(journal)
         await self._fold(held, restore)
         claim_offset = await self._claim(held, restore)
-        cursor, lost = await self._judge(await self._held(requests), restore.cursor, group_offset)
+        cursor, lost = await self._judge(await self._held(requests), restore, group_offset)
         if cursor != restore.cursor:
             await self._append(partition, CURSOR_KEY, encode_cursor(cursor), restore.epoch)
-            restore.cursor = cursor
+        for claim in restore.claims()[:-1]:
+            # Behind ours it says nothing any more.
+            await self._append(partition, owner_key(claim.epoch), None, restore.epoch)
         return Taken(restore, restore.epoch, claim_offset, cursor, lost, self.sender)
 
     async def _find(self, journal: TopicPartition) -> None:
@@ -106,7 +115,7 @@ class Takeover:
         while True:
             epoch = restore.epoch + 1
             owner = encode_owner(Owner(epoch, self.member))
-            offset = await self._append(journal.partition, OWNER_KEY, owner, epoch)
+            offset = await self._append(journal.partition, owner_key(epoch), owner, epoch)
             await self._fold(Span(journal, start, offset), restore)
             highest_before = restore.epoch
             await self._fold(Span(journal, offset, offset + 1), restore)
@@ -114,17 +123,19 @@ class Takeover:
                 return offset
             start = offset + 1
 
-    async def _append(self, partition: int, key: str, value: bytes, epoch: int) -> int:
+    async def _append(self, partition: int, key: str, value: bytes | None, epoch: int) -> int:
         record = journal_record(self.topics.journal, partition, key, value, Stamp(epoch, 0))
         [answer] = await self.sender.send([record])
         if isinstance(answer, PublishError):
             raise answer
         return answer
 
-    async def _judge(
-        self, requests: Span, cursor: Cursor | None, group_offset: int | None
-    ) -> tuple[Cursor, int]:
-        """Where to go on reading requests, and how many are gone unread."""
+    async def _judge(self, requests: Span, restore: Restore, group_offset: int | None) -> tuple[Cursor, int]:
+        """Where to go on reading requests, and how many are gone unread.
+
+        A request topic that is started over has a new generation: its offsets name other requests.
+        """
+        cursor = restore.cursor
         if cursor is None:
             complaint = self._complaint_without_cursor(requests, group_offset)
         else:
@@ -134,9 +145,10 @@ class Takeover:
                 f"{complaint}; SCRIBE_KAFKA__ON_JOURNAL_MISMATCH=start_over reads it from its beginning"
             )
         if complaint or cursor is None:
-            return Cursor(requests.begin), 0
+            latest = max(restore.generation, -1 if cursor is None else cursor.generation)
+            return Cursor(requests.begin, generation=latest + 1), 0
         lost = max(0, requests.begin - cursor.next_offset)
-        return (Cursor(requests.begin), lost) if lost else (cursor, 0)
+        return (Cursor(requests.begin, generation=cursor.generation), lost) if lost else (cursor, 0)
 
     def _complaint_without_cursor(self, requests: Span, group_offset: int | None) -> str | None:
         if group_offset is None or group_offset <= requests.begin:
@@ -179,6 +191,7 @@ class Takeover:
             # Half a character in a key is no key of ours, and `add` says so.
             key = (record.key or b"").decode(errors="replace")
             restore.add(record.offset, key, record.value, stamp_of(record))
+            restore.latest_ms = max(restore.latest_ms, usable_ms(record.timestamp) or 0)
 
         unreadable = await read(self.reader, journal, take)
         if unreadable is not None:

@@ -45,6 +45,8 @@ class Creation:
     outcome_retention_ms: int = 7 * DAY_MS
 
 
+STAMPED = "LogAppendTime"
+"""The broker, not the producer, says when a record was written."""
 JOURNAL_CONFIG = {
     "cleanup.policy": "compact",
     "max.message.bytes": str(2 * 1024 * 1024),
@@ -53,8 +55,10 @@ JOURNAL_CONFIG = {
     "min.cleanable.dirty.ratio": "0.1",
     "min.compaction.lag.ms": str(10 * 60 * 1000),
     "max.compaction.lag.ms": str(3600 * 1000),
+    "message.timestamp.type": STAMPED,
 }
-"""A restore reads the last hour, not weeks: the active segment is never compacted, so it has to roll."""
+"""A restore reads the last hour, not weeks: the active segment is never compacted, so it has to roll. The
+broker stamps the records, so that a start knows its time as well as that of its own machine."""
 
 
 def configs(topics: Topics, creation: Creation) -> dict[str, dict[str, str]]:
@@ -236,6 +240,9 @@ def _warnings(
         yield f"the broker does not say how {name} is cleaned up; it must be compacted, never deleted"
     if settings.get("min.insync.replicas", "2") == "1":
         yield f"{name} has min.insync.replicas=1: the loss of one broker can lose jobs; set it to 2"
+    if settings.get("message.timestamp.type", STAMPED) != STAMPED:
+        found = settings["message.timestamp.type"]
+        yield f"{name} has message.timestamp.type={found}: the time of the broker is unknown; set {STAMPED}"
     if journal.replicas < REPLICAS:
         yield f"{name} has a replication factor of {journal.replicas}: jobs are safest with {REPLICAS}"
     if journal.partitions > requests.partitions:

@@ -1,19 +1,40 @@
 """The shard's writers: both make a batch durable in a way that loses nothing, behind one port.
 
-`at_least_once` goes stage by stage: FINISHING entries, then outcomes, then the jobs' entries, then the
-cursor, each acknowledged before the next begins. A crash between two stages repeats an outcome with the same
-id and never loses one (N1), and the cursor never passes a record whose jobs are not in the journal (N5).
+`at_least_once` goes stage by stage: the records that announce outcomes, then the outcomes, then the other
+records, then the cursor, each acknowledged before the next begins. Before outcomes of jobs the journal is
+read back, so that a former owner, which may end a job in another way, publishes none behind a higher claim.
+A crash between two stages repeats an outcome with the same id and of the same kind, and never loses one (N1).
+Once the outcomes are acknowledged nothing that announced them is written again: behind the record that says
+that a job is done it would be open again. The cursor never passes a record whose request is not in the
+journal (N5).
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
-from service.core.batch import Appended, Batch, Committed, Unknown
+from service.core.changes import (
+    MIN_BATCH_BYTES,
+    Appended,
+    Batch,
+    Committed,
+    Refused,
+    Unknown,
+    halves,
+)
 from service.core.outcomes import Outcome
 from service.core.smaller import shrink
-from service.errors import PublishError, RecordTooLarge
+from service.errors import Fenced, PublishError, RecordTooLarge
 from service.kafka.addressed import Addressed
 from service.kafka.outgoing import Answer, Outgoing, Sender
+
+PROOF_SECONDS = 10.0
+"""How long the journal may take to be read back before an outcome; then the stage is tried again."""
+
+Proves = Callable[[int], Awaitable[bool]]
+"""Waits until the shard's journal is read back past an offset; False when a higher claim came first."""
 
 
 class Writer(Protocol):
@@ -38,20 +59,35 @@ class Writer(Protocol):
 class AtLeastOnceWriter:
     """Writes one shard's batches through the process's producer."""
 
-    def __init__(self, sender: Sender, addressed: Addressed) -> None:
+    def __init__(self, sender: Sender, addressed: Addressed, proves: Proves) -> None:
         self._sender = sender
         self._addressed = addressed
+        self._proves = proves
+        self._batch: Batch | None = None
+        self._left: deque[Batch] = deque()
+        """What is not durable yet of the batch: all of it, or pieces where it did not arrive as a whole."""
+        self._is_published = False
+        """Whether outcomes of the first piece are out."""
+        self._slices = 1
+        """In how many calls the records behind them are sent."""
 
     async def append(self, batch: Batch) -> Appended:
         """Write the batch stage by stage; `Unknown` as soon as one is not acknowledged."""
-        outcomes = [move.outcome for move in batch.moves if move.outcome is not None]
+        if batch is not self._batch:
+            self._batch, self._left = batch, deque([batch])
+            self._is_published, self._slices = False, 1
+        offset = -1
         try:
-            await self._write(self._addressed.finishing(batch))
-            await self._publish(outcomes)
-            offset = await self._write(self._addressed.entries(batch))
-            offset = max(offset, await self._write(self._addressed.cursor(batch)))
+            while self._left:
+                offset = max(offset, await self._stages(self._left[0]))
+                self._left.popleft()
+                self._is_published, self._slices = False, 1
+        except Fenced as error:
+            return Refused(str(error))
         except PublishError as error:
+            self._divide()
             return Unknown(str(error))
+        self._batch = None
         return Committed(offset)
 
     async def prove(self) -> Appended:
@@ -64,15 +100,58 @@ class AtLeastOnceWriter:
     async def close(self) -> None:
         """The producer is the process's: nothing to let go of."""
 
-    async def _write(self, entries: Sequence[Outgoing]) -> int:
+    async def _stages(self, part: Batch) -> int:
+        """The part's last offset in the journal, -1 where it has no record there."""
+        if not self._is_published:
+            announced = await self._write(self._addressed.announcing(part))
+            if announced >= 0:
+                await self._require_ownership(announced)
+            await self._publish(part.outcomes)
+            self._is_published = bool(part.outcomes)
+        records = [*self._remaining(part), *self._addressed.retracting(part)]
+        size = max(1, -(-len(records) // self._slices))
+        offsets = [await self._write(records[at : at + size]) for at in range(0, len(records), size)]
+        return max(-1, *offsets, await self._write(self._addressed.cursor(part)))
+
+    def _remaining(self, part: Batch) -> list[Outgoing]:
+        """The records, without those of an earlier group that a later one's announcement writes over.
+
+        Behind the announcement they would open again what has ended.
+        """
+        announced = {record.key: at for at, group in enumerate(part.groups) for record in group.announcing}
+        groups = tuple(
+            replace(group, records=tuple(each for each in group.records if announced.get(each.key, at) <= at))
+            for at, group in enumerate(part.groups)
+        )
+        return self._addressed.records(replace(part, groups=groups))
+
+    def _divide(self) -> None:
+        """What did not arrive goes out in smaller pieces; nothing that is announced is announced again."""
+        if self._is_published:
+            self._slices *= 2
+            return
+        part = self._left.popleft()
+        self._left.extendleft(reversed(halves(part, MIN_BATCH_BYTES) or (part,)))
+
+    async def _require_ownership(self, announced: int) -> None:
+        """Raise `Fenced` where a higher claim precedes what was announced: its owner decides anew."""
+        try:
+            async with asyncio.timeout(PROOF_SECONDS):
+                is_ours = await self._proves(announced)
+        except TimeoutError:
+            raise PublishError("the journal could not be read back in time") from None
+        if not is_ours:
+            raise Fenced("another member has claimed the partition")
+
+    async def _write(self, records: Sequence[Outgoing]) -> int:
         """Write to the journal, in order; returns the offset of the last record, -1 where there is none."""
         offset = -1
-        answers = await self._send_all(entries)
+        answers = await self._send_all(records)
         is_behind = False
-        for entry, answer in zip(entries, answers, strict=True):
-            # What follows a refused entry is sent again behind it: the last entry of a key counts.
+        for record, answer in zip(records, answers, strict=True):
+            # What follows a refused record is sent again behind it: the last record of a key counts.
             is_behind = is_behind or isinstance(answer, PublishError)
-            last = await self._send_alone(entry) if is_behind else answer
+            last = await self._send_alone(record) if is_behind else answer
             if isinstance(last, PublishError):
                 raise last
             offset = max(offset, last)

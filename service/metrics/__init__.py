@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     GCCollector,
     Histogram,
     Info,
@@ -21,11 +22,12 @@ from prometheus_client import (
 from service.clock import Clock, SystemClock
 from service.contract.models import Family
 from service.core.admission import Admitted
-from service.core.moment import Doubt
+from service.core.uncertainty import Uncertainty
 from service.errors import FailureCode
 from service.guard import watches
 from service.messages import STAGES
 from service.metrics.gauges import StatusGauges, Turns, among
+from service.pipeline.stage_breaker import StageName
 from service.status import Status
 
 CALLS = ("submit", "query", "list", "cancel", "fetch", "vocabulary")
@@ -40,8 +42,8 @@ CALL_BUCKETS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 120)
 """A simulator answers in 10 ms; 10, 30 and 120 s are the default bounds of a call, a submit and a fetch."""
 BATCH_BUCKETS = (0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 60)
 """A broker acknowledges in milliseconds; 60 s is the bound of a send."""
-MOVE_BUCKETS = (1, 3, 10, 30, 100, 300, 1000)
-"""Group commit: 1 when idle, many under load."""
+RECORD_BUCKETS = (1, 3, 10, 30, 100, 300, 1000)
+"""Group commit: few when idle, many under load."""
 
 
 @watches
@@ -78,7 +80,7 @@ class Metrics:
             "scribe_requests_lost", "Request records removed by the topic's retention before they were read."
         )
 
-        self._doubts = self._counter(
+        self._uncertain = self._counter(
             "scribe_uncertain_submits",
             "Jobs whose submit may have made a task, when that began and how it ended.",
             "event",
@@ -104,17 +106,37 @@ class Metrics:
         self._batch_seconds = self._histogram(
             "scribe_batch_commit_seconds", "Time until a batch was durable.", BATCH_BUCKETS
         )
-        self._batch_moves = self._histogram("scribe_batch_moves", "Changes in a durable batch.", MOVE_BUCKETS)
+        self._batch_records = self._histogram(
+            "scribe_batch_records", "Records in a durable batch, outcomes included.", RECORD_BUCKETS
+        )
         self._retries = self._counter(
             "scribe_batch_retries", "Batches sent again, because nobody knew whether they were durable."
         )
         self._internal_errors = self._counter(
             "scribe_internal_errors", "Faults of Scribe itself, by what they were kept inside of.", "border"
         )
+        self._stage_stops = self._counter(
+            "scribe_stage_stops", "Stages stopped for faults of Scribe itself in different requests.", "stage"
+        )
+        self._stopped = self._gauge("scribe_stage_stopped", "1 while the stage is stopped.", "stage")
+        self._restored = self._counter(
+            "scribe_work_restored",
+            "Open jobs and submissions that had no timer, call or place in a queue, given back by the audit.",
+        )
+        self._journal_unread = self._counter(
+            "scribe_journal_unread",
+            "Records, and passes over a partition, of the journal that reconciling could not read.",
+        )
+        self._clock_steps = self._counter(
+            "scribe_clock_steps", "Times that the wall clock stepped away from the time that ends things."
+        )
         self._shard_events = self._counter("scribe_shard_events", "Changes in the life of shards.", "event")
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, registry=self._registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(name, text, labels, registry=self._registry)
 
     def _histogram(self, name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
         return Histogram(name, text, labels, buckets=buckets, registry=self._registry)
@@ -130,8 +152,11 @@ class Metrics:
         for call in CALLS:
             for result in CALL_RESULTS:
                 self._calls.labels(call, result)
-        for doubt in Doubt:
-            self._doubts.labels(doubt)
+        for uncertainty in Uncertainty:
+            self._uncertain.labels(uncertainty)
+        for stage in StageName:
+            self._stage_stops.labels(stage)
+            self._stopped.labels(stage)
         for border in BORDERS:
             self._internal_errors.labels(border)
         for event in SHARD_EVENTS:
@@ -192,10 +217,10 @@ class Metrics:
         """A cancel is not sent."""
         self._cancels_dropped.inc()
 
-    def batch_committed(self, moves: int, seconds: float) -> None:
+    def batch_committed(self, records: int, seconds: float) -> None:
         """A batch is durable, `seconds` after it was sealed."""
         self._batch_seconds.observe(seconds)
-        self._batch_moves.observe(moves)
+        self._batch_records.observe(records)
 
     def batch_retried(self) -> None:
         """A batch is sent again."""
@@ -209,13 +234,31 @@ class Metrics:
         """A fault of ours was kept inside a border; it is one of `BORDERS`."""
         self._internal_errors.labels(among(border, BORDERS)).inc()
 
-    def submit_doubted(self, word: str) -> None:
-        """A job's submit is uncertain, or no longer; `word` is one of `Doubt`."""
-        self._doubts.labels(among(word, tuple(Doubt))).inc()
+    def stage_stopped(self, stage: StageName, is_stopped: bool) -> None:
+        """A stage is stopped, or goes on."""
+        self._stopped.labels(stage).set(is_stopped)
+        if is_stopped:
+            self._stage_stops.labels(stage).inc()
+
+    def work_restored(self, count: int) -> None:
+        """The audit gave so many jobs and submissions back to their stages."""
+        self._restored.inc(count)
+
+    def journal_unread(self) -> None:
+        """Reconciling could not read a record, or a partition, of the journal."""
+        self._journal_unread.inc()
+
+    def submission_uncertain(self, word: str) -> None:
+        """A job's submission is uncertain, or no longer; `word` is one of `Uncertainty`."""
+        self._uncertain.labels(among(word, tuple(Uncertainty))).inc()
 
     def requests_lost(self, count: int) -> None:
         """Request records are gone unread."""
         self._lost.inc(count)
+
+    def clock_stepped(self) -> None:
+        """The wall clock has stepped by a second or more."""
+        self._clock_steps.inc()
 
     def loop_tick(self, name: str) -> None:
         """The loop of this name (a constant of the code) has turned; the age of one that stalls grows."""

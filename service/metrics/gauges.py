@@ -6,8 +6,9 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from service.clock import Clock
-from service.core.job import State
+from service.core.job import JobState
 from service.core.spend import SPEND_LIMIT
+from service.core.submission import SubmissionState
 from service.core.verdict import Action
 from service.core.verdicts import TABLE
 from service.status import Status
@@ -54,7 +55,7 @@ class StatusGauges(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         status = self._status()
-        states = [state for state in State if state is not State.DONE]
+        states = [state for state in JobState if state is not JobState.DONE]
         jobs = [((state.value,), status.jobs.get(state, 0)) for state in states]
         yield _gauge("scribe_open_jobs", "Open jobs.", ("state",), jobs)
         age = status.oldest_job_age_seconds or 0.0
@@ -71,8 +72,12 @@ class StatusGauges(Collector):
         text = "1 while this process knows whether the provider holds the account: its submits tell."
         is_known = float(status.account_hold != "unknown")
         yield _gauge("scribe_account_known", text, (), [((), is_known)])
-        text = "Changes decided and not yet durable."
-        yield _gauge("scribe_pending_moves", text, (), [((), status.pending_moves)])
+        text = "How far the wall clock is ahead of the time that ends and forgets things."
+        yield _gauge("scribe_clock_offset_seconds", text, (), [((), status.clock_offset_seconds)])
+        submissions = [((state.value,), status.submissions.get(state, 0)) for state in SubmissionState]
+        yield _gauge("scribe_submissions", "Submissions that are not over.", ("state",), submissions)
+        text = "Bytes decided and not yet durable."
+        yield _gauge("scribe_pending_bytes", text, (), [((), status.pending_bytes)])
 
 
 def _budgets(status: Status) -> Iterator[GaugeMetricFamily]:

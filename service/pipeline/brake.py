@@ -34,7 +34,7 @@ class Brake:
 
     def wait_seconds(self) -> float:
         """How long until a submit may be asked for again; zero while the day has room."""
-        reached = limits_reached(self._spends(), self._rules, self._clock.now_ms())
+        reached = limits_reached(self._spends(), self._rules, self._clock.confirmed_ms())
         limit = self.limit if self.limit in reached else next(iter(reached), None)
         if limit is not self.limit:
             self.limit = limit

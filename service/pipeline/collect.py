@@ -8,30 +8,39 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, AsyncExitStack, ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from urllib.parse import urlsplit
 
 from service.clock import Clock
-from service.core.events import Event, Fetched, FetchFailed
-from service.core.identity import JobKey
-from service.core.job import Job, Spec, State
+from service.core.changes import Change
+from service.core.events import Fetched, FetchFailed
+from service.core.identity import JobRef
+from service.core.job import Job, JobState
+from service.core.request import AcceptedRequest
 from service.core.task import HOST_REFUSED, Trouble
 from service.core.urgency import Line, edge_ms, rank
 from service.pipeline import transcripts
+from service.pipeline.backlog import BEHIND_MS
 from service.pipeline.due import Due
 from service.pipeline.fetch_memory import TOO_LARGE, FetchMemory
-from service.pipeline.publish import OwnedShard
+from service.pipeline.held import Held
+from service.pipeline.isolation import Key
 from service.pipeline.render import rendered
 from service.pipeline.result_holds import ResultHolds
-from service.pipeline.submit import BEHIND_MS, Spawn
+from service.pipeline.shard_runner import ShardRunner
+from service.pipeline.spawn import Spawn
+from service.pipeline.stage_breaker import StageBreaker, StageName
 from service.provider.api import Provider
+
+Target = tuple[ShardRunner, JobRef]
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
+class ResultFile:
     """One result file to fetch."""
 
-    shard: OwnedShard
-    key: JobKey
+    runner: ShardRunner
+    ref: JobRef
     transcription_url: str
     is_large: bool = False
     """Whether it has turned out to need the place for large files."""
@@ -44,10 +53,15 @@ class Errand:
         except ValueError:
             return ""
 
+    @property
+    def target(self) -> Target:
+        """Whose it is."""
+        return (self.runner, self.ref)
+
     def waiting(self) -> Job | None:
         """The job, if it still waits for this file."""
-        job = self.shard.state.jobs.get(self.key)
-        return job if self.shard.is_open and job is not None and job.state is State.COLLECTING else None
+        job = self.runner.state.jobs.get(self.ref)
+        return job if self.runner.is_open and job is not None and job.state is JobState.COLLECTING else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +73,7 @@ class CollectDeps:
     memory: FetchMemory
     holds: ResultHolds
     in_flight: int
+    breaker: StageBreaker
 
 
 class CollectStage:
@@ -70,41 +85,57 @@ class CollectStage:
         # A slow host holds each place for as long as a fetch may take: a quarter is left to the others.
         self._in_flight_per_host = max(1, deps.in_flight - max(1, deps.in_flight // 4))
         self._out: Counter[str] = Counter()
-        self._due: Due[Errand] = Due(clock)
-        self._lines: dict[str, Line[Errand]] = {}
+        self._held: Held[Target] = Held()
+        self._due: Due[ResultFile] = Due(clock)
+        self._lines: dict[str, Line[ResultFile]] = {}
         """What is due and waits for a place, by host."""
-        self._large: Line[Errand] = Line()
+        self._large: Line[ResultFile] = Line()
         """What is due and waits for the one place for large files: they wait here, not as tasks."""
         self._is_large_out = False
 
-    def queue(self, errand: Errand, due_ms: int) -> None:
+    def queue(self, file: ResultFile, due_ms: int) -> None:
         """Fetch the file when it is due."""
-        self._due.push(due_ms, errand)
+        self._held.add(file.target)
+        self._due.push(due_ms, file)
+
+    def holds(self, runner: ShardRunner, key: Key) -> bool:
+        """Whether the job's result is queued or being fetched here."""
+        return (runner, key) in self._held
 
     async def run(self, on_turn: Callable[[], None]) -> None:
         """Fetch until cancelled."""
         while True:
             on_turn()
-            self._deps.holds.look()
-            errand = await self._due.take()
-            if errand is not None:
-                with self._border(errand):
-                    self._line_up(errand)
-            while (errand := self._next()) is not None:
-                self._fetch(errand)
+            self._deps.holds.refresh()
+            file = await self._due.take()
+            if file is not None:
+                self._held.remove(file.target)
+                with self._border(file):
+                    self._line_up(file)
+            while (file := self._next()) is not None:
+                self._held.remove(file.target)
+                self._fetch(file)
 
-    def _border(self, errand: Errand) -> AbstractContextManager[None]:
+    def _border(self, file: ResultFile) -> AbstractContextManager[None]:
         """A result that cannot be handled is fetched again."""
-        return errand.shard.border.around(errand.key, lambda: self.queue(errand, self._clock.now_ms()))
+        return file.runner.border.around(file.ref, partial(self._queue_now, file), StageName.COLLECT)
 
-    def _line_up(self, errand: Errand) -> None:
-        job = errand.waiting()
+    def _queue_now(self, file: ResultFile) -> None:
+        self.queue(file, self._clock.now_ms())
+
+    def _line_up(self, file: ResultFile) -> None:
+        job = file.waiting()
         if job is not None:
-            line = self._large if errand.is_large else self._lines.setdefault(errand.host, Line())
-            line.push(rank(edge_ms(job), self._clock.now_ms()), errand)
+            line = self._large if file.is_large else self._lines.setdefault(file.host, Line())
+            submission = file.runner.state.submissions.get(job.submission)
+            edge = self._clock.now_ms() if submission is None else edge_ms(submission)
+            line.push(rank(edge, self._clock.now_ms()), file)
+            self._held.add(file.target)
 
-    def _next(self) -> Errand | None:
-        """The errand that goes next: a large one when none is out, else of the hosts that have a place."""
+    def _next(self) -> ResultFile | None:
+        """The file that goes next: a large one when none is out, else of the hosts that have a place."""
+        if self._deps.breaker.is_stopped(StageName.COLLECT):
+            return None
         if self._large and not self._is_large_out:
             return self._large.pop()
         if self._out.total() >= self._deps.in_flight:
@@ -113,90 +144,93 @@ class CollectStage:
         if not free:
             return None
         host = min(free, key=lambda host: self._lines[host].first[0])
-        errand = self._lines[host].pop()
+        file = self._lines[host].pop()
         if not self._lines[host]:
             del self._lines[host]
-        return errand
+        return file
 
-    def _fetch(self, errand: Errand) -> None:
-        job = self._job_to_fetch(errand)
+    def _fetch(self, file: ResultFile) -> None:
+        job = self._job_to_fetch(file)
         if job is None:
             return
-        if errand.is_large:
+        if file.is_large:
             self._is_large_out = True
         else:
-            self._out[errand.host] += 1
-        self._deps.spawn(self._collect(errand, job.spec), name=f"collect {errand.key}")
+            self._out[file.host] += 1
+        self._held.add(file.target)
+        self._deps.spawn(self._collect(file, job.request), name=f"collect {file.ref}")
 
-    def _job_to_fetch(self, errand: Errand) -> Job | None:
+    def _job_to_fetch(self, file: ResultFile) -> Job | None:
         """The job, if its file may be fetched now; what would wait for the broker in memory is due later."""
-        job = errand.waiting()
-        if job is not None and errand.shard.is_behind:
-            self._later(errand)
+        job = file.waiting()
+        if job is not None and (file.runner.is_behind or not file.runner.has_room):
+            self._later(file)
             return None
         return job
 
-    def _later(self, errand: Errand) -> None:
-        self.queue(errand, self._clock.now_ms() + BEHIND_MS)
+    def _later(self, file: ResultFile) -> None:
+        self.queue(file, self._clock.now_ms() + BEHIND_MS)
 
-    def _free(self, errand: Errand) -> None:
-        if errand.is_large:
+    def _free(self, file: ResultFile) -> None:
+        if file.is_large:
             self._is_large_out = False
         else:
-            self._out[errand.host] -= 1
-            if not self._out[errand.host]:
-                del self._out[errand.host]
+            self._out[file.host] -= 1
+            if not self._out[file.host]:
+                del self._out[file.host]
         self._due.wake()
 
-    async def _collect(self, errand: Errand, spec: Spec) -> None:
+    async def _collect(self, file: ResultFile, request: AcceptedRequest) -> None:
         async with AsyncExitStack() as held:
-            held.enter_context(self._border(errand))
+            held.callback(self._held.remove, file.target)
+            held.enter_context(self._border(file))
+            change = Change()
             with ExitStack() as place:
-                place.callback(self._free, errand)
-                event = await self._event(errand, spec, held)
-                self._apply(errand, event)
+                place.callback(self._free, file)
+                event = await self._event(file, request, held)
+                if event is not None:
+                    change = self._tell(file, event)
                 del event
-            await _written(errand.shard)
+            # Till then it is in memory; a shard that closes first has no use for it any more.
+            await asyncio.wait({file.runner.durable(change)})
 
-    def _apply(self, errand: Errand, event: Event | None) -> None:
-        if isinstance(event, Fetched) and errand.shard.is_suspended:
+    def _tell(self, file: ResultFile, event: Fetched | FetchFailed) -> Change:
+        if isinstance(event, Fetched) and file.runner.is_suspended:
             # It would be in memory until the shard resumes, uncounted; the job is fetched again (N8).
-            self._later(errand)
-        elif event is not None:
-            errand.shard.apply(errand.key, event)
+            self._later(file)
+            return Change()
+        return file.runner.on_job(file.ref, event)
 
-    async def _event(self, errand: Errand, spec: Spec, held: AsyncExitStack) -> Event | None:
+    async def _event(
+        self, file: ResultFile, request: AcceptedRequest, held: AsyncExitStack
+    ) -> Fetched | FetchFailed | None:
         """What the fetch came to, or None: it is of no use any more, or queued again.
 
         The memory of a transcript is given back when `held` ends.
         """
         deps = self._deps
-        async with deps.memory.place(is_large=errand.is_large):
+        async with deps.memory.place(is_large=file.is_large):
             # Places may be waited for: the job may have ended since, and its shard been suspended.
-            if self._job_to_fetch(errand) is None:
+            if self._job_to_fetch(file) is None:
                 return None
-            url = errand.transcription_url
-            body = await deps.memory.download(deps.provider, url, is_large=errand.is_large)
+            url = file.transcription_url
+            body = await deps.memory.download(deps.provider, url, is_large=file.is_large)
             if body is None:
-                self.queue(replace(errand, is_large=True), self._clock.now_ms())
+                self.queue(replace(file, is_large=True), self._clock.now_ms())
                 return None
-            return await self._read(errand, spec, body, held)
+            return await self._read(file, request, body, held)
 
-    async def _read(self, errand: Errand, spec: Spec, body: bytes | Trouble, held: AsyncExitStack) -> Event:
+    async def _read(
+        self, file: ResultFile, request: AcceptedRequest, body: bytes | Trouble, held: AsyncExitStack
+    ) -> Fetched | FetchFailed:
         holds, memory = self._deps.holds, self._deps.memory
         if isinstance(body, Trouble):
             if body.code == HOST_REFUSED:
-                holds.refused(errand.shard, errand.key, errand.host)
+                holds.refused(file.runner, file.ref, file.host)
             return FetchFailed(body)
-        holds.fetched(spec.model)
-        room = await memory.room_for(body, is_rendered=bool(spec.formats))
+        holds.fetched(request.model)
+        room = await memory.room_for(body, is_rendered=bool(request.formats))
         if room is None:
             return FetchFailed(TOO_LARGE)
         await held.enter_async_context(room)
-        return await rendered(await transcripts.fetched(body, spec.model), spec.formats)
-
-
-async def _written(shard: OwnedShard) -> None:
-    """Wait until what is queued is durable, or nobody's any more: till then it is in memory."""
-    if shard.pending_moves:
-        await asyncio.wait({shard.durable()})
+        return await rendered(await transcripts.fetched(body, request.model), request.formats)

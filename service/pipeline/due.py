@@ -43,13 +43,13 @@ class Due(Generic[T]):
 
     async def take(self, within_seconds: float = LONGEST_WAIT_SECONDS) -> T | None:
         """The item that has been due for longest; None when there was none within the time, or on `wake`."""
-        item = self._queue.pop_due(self._boot_ms())
-        if item is None:
+        due_ms = self._queue.next_due_ms()
+        if due_ms is None or due_ms > self._boot_ms():
             await self._wait(within_seconds)
-            return self._queue.pop_due(self._boot_ms())
-        # A long queue must not hold up the event loop.
-        await asyncio.sleep(0)
-        return item
+        else:
+            # A long queue must not hold up the event loop.
+            await asyncio.sleep(0)
+        return self._queue.pop_due(self._boot_ms())
 
     async def _wait(self, within_seconds: float) -> None:
         self._changed.clear()

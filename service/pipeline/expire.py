@@ -1,27 +1,35 @@
 """Expire: tell jobs that their deadline has passed.
 
 Deadlines are days away and most jobs are done long before, so the open jobs are looked over once a second
-instead of queueing every deadline; a jump of the wall clock then needs no care either.
+instead of queueing every deadline; a jump of the wall clock then needs no care either. Many deadlines that
+pass at once are told in slices, as far as there is room in the journal's backlog.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable
 
 from service.clock import Clock
 from service.core.events import DeadlinePassed
-from service.core.job import Job, State
+from service.core.job import Job, JobState
+from service.core.submission import SubmissionState
+from service.pipeline.backlog import SLICE
 from service.pipeline.gate import Gate
 from service.pipeline.poll import PollStage
-from service.pipeline.publish import OwnedShard
+from service.pipeline.shard_runner import ShardRunner
+from service.pipeline.stage_breaker import StageBreaker, StageName
 from service.pipeline.vocabulary import VocabularyStage
 
 SWEEP_SECONDS = 1.0
 
+Why = Callable[[ShardRunner, Job], str]
+
 
 async def expire(
-    shards: Callable[[], Iterable[OwnedShard]],
+    shards: Callable[[], Iterable[ShardRunner]],
     clock: Clock,
+    breaker: StageBreaker,
     on_turn: Callable[[], None],
-    why: Callable[[Job], str],
+    why: Why,
 ) -> None:
     """Watch the deadlines of all open jobs, and what is to be tried again, until cancelled.
 
@@ -29,19 +37,35 @@ async def expire(
     """
     while True:
         on_turn()
-        for shard in list(shards()):
-            shard.border.try_again()
-            for key in shard.state.overdue(clock.now_ms()):
-                shard.apply(key, DeadlinePassed(why(shard.state.jobs[key])))
+        for runner in list(shards()):
+            runner.border.try_again()
+            await _expire(runner, clock, breaker, on_turn, why)
         await clock.sleep(SWEEP_SECONDS)
 
 
-def reason(job: Job, gate: Gate, poll: PollStage, vocabulary: VocabularyStage) -> str:
-    """What keeps the job from going on: what looks at tasks meet, or what its submit waits for."""
-    match job.state:
-        case State.RUNNING:
-            return poll.reason()
-        case State.ACCEPTED | State.WAITING | State.UNCERTAIN:
-            return vocabulary.reason(job.spec) or gate.reason(job.spec.model)
-        case _:
-            return ""
+async def _expire(
+    runner: ShardRunner, clock: Clock, breaker: StageBreaker, on_turn: Callable[[], None], why: Why
+) -> None:
+    overdue = runner.state.overdue(clock.confirmed_ms())
+    for start in range(0, len(overdue), SLICE):
+        on_turn()
+        # A shard without room, or that is given back, holds up no other: the next turn goes on.
+        if not runner.has_room or not runner.takes_work or breaker.is_stopped(StageName.EXPIRE):
+            return
+        for ref in overdue[start : start + SLICE]:
+            job = runner.state.jobs.get(ref)
+            if job is not None:
+                runner.on_job(ref, DeadlinePassed(why(runner, job)))
+        await asyncio.sleep(0)
+
+
+def reason(runner: ShardRunner, job: Job, gate: Gate, poll: PollStage, vocabulary: VocabularyStage) -> str:
+    """What keeps the job from going on: what polls meet, or what its submit waits for."""
+    submission = runner.state.submissions.get(job.submission)
+    if submission is None or job.state not in (JobState.WAITING, JobState.SUBMITTED):
+        return ""
+    if submission.state is SubmissionState.RUNNING:
+        return poll.reason()
+    if submission.state is SubmissionState.INTENDED:
+        return ""
+    return vocabulary.reason(job.request) or gate.reason(job.request.model)

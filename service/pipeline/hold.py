@@ -10,7 +10,7 @@ from typing import Literal
 from service.clock import Clock
 from service.core import verdicts
 from service.core.account import Held, HoldReason, held_for
-from service.core.task import Lost, NotSent, Refused, SubmitAnswer, Trouble
+from service.core.task import FOREIGN_TASKS, Lost, NotSent, Refused, SubmitAnswer, Trouble
 from service.core.verdict import Action
 
 PROBE_SECONDS = 30.0
@@ -98,6 +98,9 @@ class Hold:
             if not self.is_active:
                 self._is_of_looks = True
                 self._begin(held_for(answer, None))
+            if answer.code == FOREIGN_TASKS:
+                # The other account would take a submit: as long as polls tell of it, none is a probe.
+                self._probe_at = self._clock.boot_seconds() + KNOWN_SECONDS
         elif not isinstance(answer, Trouble):
             self._looks_held = False
             if self._is_of_looks:

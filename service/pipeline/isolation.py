@@ -1,90 +1,139 @@
-"""Isolate: a fault of ours in the handling of one job stays with that job, and is met again before it counts.
+"""Isolate: a fault of ours in the handling of one job or submission stays with it, and is tried again.
 
-What is raised inside a border has changed nothing (`core.shard`, `core.draft`), so it can be tried anew. The
-third time ends the job. Nothing ends a job while its shard is at rest, or for want of memory.
+What is raised inside a border has changed nothing (`core.shard`), so it can be tried anew. The third fault
+ends the job, or the jobs of the submission. Nothing ends a job while its shard is suspended, for want of
+memory, or while the stage that fails is stopped (`StageBreaker`).
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from service.clock import Clock
-from service.core.events import Adopted, Event, HandlingFailed, Submitted
-from service.core.identity import JobKey
+from service.core.events import Adopted, HandlingFailed, JobEvent, Posted, SubmissionEvent, TaskMade
+from service.core.identity import JobRef, SubmissionKey
 from service.core.retry import Backoff
+from service.pipeline.stage_breaker import StageBreaker, StageName
 
-MOST_FAULTS = 3
+MAX_FAULTS = 3
 BACKOFF = Backoff(first_seconds=1.0, longest_seconds=60.0)
 
+Key = JobRef | SubmissionKey
+Event = JobEvent | SubmissionEvent
 Again = Callable[[], None]
 
 
-@dataclass(slots=True)
-class JobBorder:
-    """The border around what happens to single jobs of one shard.
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """What is to be done again."""
 
-    `end` lets a job meet the event that ends it; `is_at_work` says whether the shard may end jobs at all.
+    at: float
+    key: Key
+    stage: StageName
+    again: Again
+
+
+@dataclass(slots=True)
+class IsolationBorder:
+    """The border around what happens to single jobs and submissions of one shard.
+
+    `request_of` names the request behind a key. `may_end` says whether the shard may end jobs at all; `end`
+    lets the job, or the jobs of the submission, meet the event that ends them.
     """
 
     clock: Clock
+    breaker: StageBreaker
     report: Callable[[str, Exception], None]
-    is_at_work: Callable[[], bool]
-    end: Callable[[JobKey, HandlingFailed], None]
-    _faults_of: Counter[JobKey] = field(default_factory=Counter)
-    _made: dict[JobKey, Submitted | Adopted] = field(default_factory=dict)
-    """What a job could not be told yet of its task, which is paid for: its ending names it."""
-    _given_up: set[JobKey] = field(default_factory=set)
-    _waiting: list[tuple[float, JobKey, Again]] = field(default_factory=list)
+    request_of: Callable[[Key], str]
+    may_end: Callable[[], bool]
+    end: Callable[[Key, HandlingFailed], None]
+    _faults: Counter[Key] = field(default_factory=Counter)
+    _made: dict[Key, str] = field(default_factory=dict)
+    """The task that could not be noted yet and is paid for: the failure names it."""
+    _given_up: set[Key] = field(default_factory=set)
+    _waiting: list[Retry] = field(default_factory=list)
 
-    @contextmanager
-    def around(self, key: JobKey, again: Again, event: Event | None = None) -> Iterator[None]:
+    def around(
+        self, key: Key, again: Again, stage: StageName, event: Event | None = None
+    ) -> AbstractContextManager[None]:
         """Keep what is raised inside; `again` is called later, in a border of its own.
 
-        `event` is what the job is to meet.
+        `event` is what the job or submission is to meet.
         """
-        try:
-            yield
-        # The border of one job's event.
-        except Exception as error:
-            if isinstance(event, Submitted | Adopted):
-                self._made[key] = event
-            self._keep(key, again, error)
+        return _kept(partial(self._keep, Retry(0.0, key, stage, again), event))
 
-    def has_given_up(self, key: JobKey) -> bool:
-        """Whether the job's ending was tried: nothing else is to happen to it."""
+    def apart(self, subject: str) -> AbstractContextManager[None]:
+        """Keep what is raised inside, and go on without it."""
+        return _kept(partial(self.report, subject))
+
+    def has_given_up(self, key: Key) -> bool:
+        """Whether its ending was tried: nothing else is to happen to it."""
         return key in self._given_up
 
-    def forget(self, key: JobKey) -> None:
-        """The job is gone."""
-        self._faults_of.pop(key, None)
+    def waiting(self) -> Iterator[Key]:
+        """What is to be tried again."""
+        return (retry.key for retry in self._waiting)
+
+    def forget_gone(self, is_gone: Callable[[Key], bool]) -> None:
+        """Forget what has gone without a word."""
+        for key in [key for key in (*self._faults, *self._given_up) if is_gone(key)]:
+            self.forget(key)
+
+    def forget(self, key: Key) -> None:
+        """The job or submission is gone."""
+        self._faults.pop(key, None)
         self._made.pop(key, None)
         self._given_up.discard(key)
 
     def try_again(self) -> None:
-        """Do again what is due."""
-        if not self._waiting or not self.is_at_work():
+        """Do again what is due, but not in a stage that is stopped."""
+        if not self._waiting or not self.may_end():
             return
-        now = self.clock.boot_seconds()
-        due = [each for each in self._waiting if each[0] <= now]
-        self._waiting = [each for each in self._waiting if each[0] > now]
-        for _, key, again in due:
-            with self.around(key, again):
-                again()
+        waiting, self._waiting = self._waiting, []
+        for retry in waiting:
+            if retry.at > self.clock.boot_seconds() or self.breaker.is_stopped(retry.stage):
+                self._waiting.append(retry)
+                continue
+            with self.around(retry.key, retry.again, retry.stage):
+                retry.again()
 
-    def _keep(self, key: JobKey, again: Again, error: Exception) -> None:
+    def _keep(self, retry: Retry, event: Event | None, error: Exception) -> None:
+        key = retry.key
+        if isinstance(event, Posted | Adopted | TaskMade):
+            self._made[key] = event.task_id
         self.report(str(key), error)
         if key in self._given_up:
             # Not even its ending can be made: it stays as it is, for the next owner or version.
             return
-        if self.is_at_work() and not isinstance(error, MemoryError):
-            self._faults_of[key] += 1
-        if self._faults_of[key] < MOST_FAULTS:
-            wait_ms = BACKOFF.wait_ms(self._faults_of[key], self.clock.draw())
-            self._waiting.append((self.clock.boot_seconds() + wait_ms / 1000, key, again))
+        self._count(retry, error)
+        if self._faults[key] < MAX_FAULTS:
+            wait_ms = BACKOFF.wait_ms(self._faults[key], self.clock.draw())
+            at = self.clock.boot_seconds() + wait_ms / 1000
+            self._waiting.append(Retry(at, key, retry.stage, retry.again))
             return
         self._given_up.add(key)
-        with self.around(key, again):
-            kind = type(error).__name__
-            message = f"a fault of Scribe itself ({kind}), met {MOST_FAULTS} times"
-            self.end(key, HandlingFailed(message, self._made.get(key)))
+        told = f"a fault of Scribe itself ({type(error).__name__}), met {MAX_FAULTS} times"
+        # Not here: this may be in the middle of another decision about the shard.
+        end = partial(self.end, key, HandlingFailed(told, self._made.get(key)))
+        self._waiting.append(Retry(self.clock.boot_seconds(), key, retry.stage, end))
+
+    def _count(self, retry: Retry, error: Exception) -> None:
+        if isinstance(error, MemoryError) or not self.may_end():
+            return
+        self.breaker.failed(retry.stage, self.request_of(retry.key))
+        if self.breaker.is_stopped(retry.stage):
+            # The stage is at fault, not what it met.
+            self._faults.pop(retry.key, None)
+        else:
+            self._faults[retry.key] += 1
+
+
+@contextmanager
+def _kept(on_error: Callable[[Exception], None]) -> Iterator[None]:
+    try:
+        yield
+    # The border of one job's or submission's event.
+    except Exception as error:
+        on_error(error)

@@ -3,8 +3,9 @@
 from typing import Protocol
 
 from service.core.admission import Admission
-from service.core.moment import Doubt
 from service.core.outcomes import Outcome
+from service.core.uncertainty import Uncertainty
+from service.pipeline.stage_breaker import StageName
 
 
 class Faults(Protocol):
@@ -23,10 +24,10 @@ class Admissions(Faults, Protocol):
         ...
 
 
-class Observer(Faults, Protocol):
-    """Who counts and logs what a shard does."""
+class CommitObserver(Protocol):
+    """Who counts and logs what becomes of batches."""
 
-    def committed(self, moves: int, seconds: float) -> None:
+    def committed(self, records: int, seconds: float) -> None:
         """A batch became durable."""
         ...
 
@@ -38,10 +39,26 @@ class Observer(Faults, Protocol):
         """The shard is another's: its effects end here."""
         ...
 
+
+class Observer(Faults, CommitObserver, Protocol):
+    """Who counts and logs what a shard does."""
+
     def published(self, outcome: Outcome) -> None:
-        """An outcome and its marker are durable."""
+        """An outcome and its journal record are durable."""
         ...
 
-    def doubted(self, word: Doubt) -> None:
-        """A job's submit became uncertain, or how that ended."""
+    def uncertain(self, word: Uncertainty) -> None:
+        """A submission became uncertain, or how that ended; told once for each of its jobs."""
+        ...
+
+
+class StageObserver(Protocol):
+    """Who alerts operators of a stage that is stopped."""
+
+    def stage_stopped(self, stage: StageName, is_stopped: bool) -> None:
+        """A stage was stopped for faults of our own, or goes on."""
+        ...
+
+    def work_restored(self, count: int) -> None:
+        """The audit found so many jobs and submissions that nothing would have gone on with."""
         ...

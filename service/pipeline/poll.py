@@ -1,102 +1,135 @@
-"""Poll: look at provider tasks when they are due, within the account's query budget.
+"""Poll: ask for provider tasks when they are due, within the account's query budget.
 
-One look serves all jobs of a task. A look that fails costs nothing but a later look. Where the budget does
-not reach for all that is due, what may be gone first is looked at first.
+One poll serves all jobs of a submission. A poll that fails costs nothing but a later poll. Where the budget
+does not reach for all that is due, last polls go first, but take at most half; of the others the one whose
+result may be gone first goes first.
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from urllib.parse import unquote
 
 from service.clock import Clock
-from service.core.events import Event, Looked, LookFailed
-from service.core.identity import JobKey
-from service.core.job import Job, State
+from service.core.events import HandlingFailed, Polled, PollFailed
+from service.core.identity import SubmissionKey
 from service.core.outage import TOO_MANY_REQUESTS
-from service.core.task import FileView, TaskView, Trouble
+from service.core.submission import Submission, SubmissionState
+from service.core.task import TaskView, Trouble
 from service.core.urgency import Line, edge_ms, rank
+from service.pipeline.backlog import BEHIND_MS
 from service.pipeline.budgets import Budgets
 from service.pipeline.due import LONGEST_WAIT_SECONDS, Due
 from service.pipeline.hold import Hold
-from service.pipeline.publish import OwnedShard
-from service.pipeline.submit import BEHIND_MS, Spawn
+from service.pipeline.isolation import Key
+from service.pipeline.shard_runner import ShardRunner
+from service.pipeline.spawn import Spawn
+from service.pipeline.stage_breaker import StageBreaker, StageName
+from service.pipeline.unknown_tasks import FOREIGN, UnknownTasks
 from service.provider.api import Provider
+from service.provider.isolation import UNREAD
 
 CANCELS_WAITING = 1_000
 """A minute's worth of the account's whole quota: later than that a task has hardly stayed pending."""
+MAX_UNREADABLE = 5
+"""So many answers about one task that a fault of ours cannot read end its jobs."""
 
 
 @dataclass(frozen=True, slots=True)
-class Lookout:
-    """What a look needs: who is asked, what bounds it, and who is told of a cancel that found no place."""
+class PollDeps:
+    """What a poll needs: who is asked, what bounds it, and who is told of a cancel that found no place."""
 
     provider: Provider
     budgets: Budgets
     hold: Hold
     spawn: Spawn
     in_flight: int
+    breaker: StageBreaker
     on_cancel_dropped: Callable[[], None]
 
+    @property
+    def last_in_flight(self) -> int:
+        """How many last polls may be in flight."""
+        return max(1, self.in_flight // 2)
 
-@dataclass(slots=True)
-class Watched:
-    """A task that somebody waits for."""
 
-    shard: OwnedShard
-    keys: set[JobKey] = field(default_factory=set)
+Target = tuple[ShardRunner, SubmissionKey]
 
-    def waiting(self, task_id: str) -> list[Job]:
-        """Its jobs that still wait for the task."""
-        found = (self.shard.state.jobs.get(key) for key in sorted(self.keys))
-        return [job for job in found if job is not None and job.task_id == task_id]
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PollRequest:
+    """A poll that was asked for."""
+
+    runner: ShardRunner
+    key: SubmissionKey
+    task_id: str
+    due_ms: int
+    is_last: bool
 
     @property
-    def is_suspended(self) -> bool:
-        """Whether another member may be about to look."""
-        return self.shard.is_open and self.shard.is_suspended
+    def target(self) -> Target:
+        """What it is about: one request for each is queued at a time."""
+        return (self.runner, self.key)
 
-    def is_wanted(self, task_id: str) -> bool:
-        """Whether a look is worth a call."""
-        return self.shard.is_open and any(job.state is State.RUNNING for job in self.waiting(task_id))
+    @property
+    def submission(self) -> Submission | None:
+        """The submission, if it still runs under this task; also one whose shard is suspended."""
+        found = self.runner.state.submissions.get(self.key)
+        is_running = found is not None and found.state is SubmissionState.RUNNING
+        is_wanted = self.runner.is_open and is_running and found is not None and found.task_id == self.task_id
+        return found if is_wanted else None
 
 
 class PollStage:
-    """Looks at tasks."""
+    """Polls tasks."""
 
-    def __init__(self, lookout: Lookout, clock: Clock) -> None:
-        self._lookout = lookout
+    def __init__(self, deps: PollDeps, clock: Clock) -> None:
+        self._deps = deps
         self._clock = clock
-        self._budget = lookout.budgets.query
-        self._out: set[asyncio.Task[None]] = set()
-        self._due: Due[str] = Due(clock)
-        self._line: Line[str] = Line()
+        self._budget = deps.budgets.query
+        self._in_flight: dict[asyncio.Task[None], PollRequest | None] = {}
+        """Calls; None for a cancel."""
+        self._due: Due[PollRequest] = Due(clock)
+        self._asked: dict[Target, PollRequest] = {}
+        """The one request that counts for each submission; the others are dropped when they are due."""
+        self._line: Line[PollRequest] = Line()
         """What is due and waits for a place or for budget."""
-        self._watched: dict[str, Watched] = {}
+        self._last_line: Line[PollRequest] = Line()
+        self._was_last = False
+        """Whether the poll that went out last was a last one: the next is another, where one waits."""
         self._cancels: deque[str] = deque()
+        self._unreadable: Counter[Target] = Counter()
+        self._unknown = UnknownTasks()
         self._trouble: Trouble | None = None
-        """What the last look met, None where it was answered."""
+        """What the last poll met, None where it was answered."""
 
     def reason(self) -> str:
-        """Why looks come to nothing at the moment; empty where they do not."""
-        return "" if self._trouble is None else f"the last look at a task failed: {self._trouble.message}"
+        """Why polls come to nothing at the moment; empty where they do not."""
+        return "" if self._trouble is None else f"the last poll of a task failed: {self._trouble.message}"
 
-    def watch(self, shard: OwnedShard, key: JobKey, task_id: str, due_ms: int) -> None:
-        """Look at the task when it is due; the first time asked for counts for all its jobs."""
-        if task_id not in self._watched:
-            self._watched[task_id] = Watched(shard)
-            self._due.push(due_ms, task_id)
-        watched = self._watched[task_id]
-        # After a take-over inside one process the task belongs to the new owner.
-        watched.shard = shard
-        watched.keys.add(key)
+    def queue(
+        self, runner: ShardRunner, key: SubmissionKey, task_id: str, due_ms: int, *, is_last: bool = False
+    ) -> None:
+        """Poll the submission's task when it is due; what is asked for already counts, unless it is later."""
+        asked = self._asked.get((runner, key))
+        if asked is not None and asked.task_id == task_id:
+            if asked.due_ms <= due_ms and asked.is_last >= is_last:
+                return
+            due_ms, is_last = min(due_ms, asked.due_ms), is_last or asked.is_last
+        request = PollRequest(runner, key, task_id, due_ms, is_last)
+        self._asked[request.target] = request
+        self._due.push(due_ms, request)
+
+    def holds(self, runner: ShardRunner, key: Key) -> bool:
+        """Whether a poll of the submission is queued or in flight here."""
+        out = (request for request in self._in_flight.values() if request is not None)
+        return (runner, key) in self._asked or any(request.target == (runner, key) for request in out)
 
     def cancel(self, task_id: str) -> None:
-        """Ask the provider to drop a pending task; the job is over whatever the answer."""
+        """Ask the provider to drop a pending task; its jobs are over whatever the answer."""
         if len(self._cancels) >= CANCELS_WAITING:
-            self._lookout.on_cancel_dropped()
+            self._deps.on_cancel_dropped()
             return
         self._cancels.append(task_id)
         self._cancel_ready()
@@ -104,106 +137,139 @@ class PollStage:
         self._due.wake()
 
     async def run(self, on_turn: Callable[[], None]) -> None:
-        """Look, and cancel, until cancelled."""
+        """Poll, and cancel, until cancelled."""
         wait_seconds = LONGEST_WAIT_SECONDS
         while True:
             on_turn()
-            task_id = await self._due.take(wait_seconds)
-            if task_id is not None:
-                watched, again = (
-                    self._watched[task_id],
-                    partial(self._due.push, self._clock.now_ms(), task_id),
-                )
-                with watched.shard.border.around(min(watched.keys), again):
-                    self._line_up(task_id)
-            wait_seconds = min(self._cancel_ready(), self._look_ready())
+            request = await self._due.take(wait_seconds)
+            if request is not None:
+                again = partial(self._push_now, request)
+                with request.runner.border.around(request.key, again, StageName.POLL):
+                    self._line_up(request)
+            wait_seconds = min(self._cancel_ready(), self._poll_ready())
 
-    def _line_up(self, task_id: str) -> None:
-        now_ms = self._clock.now_ms()
-        if self._watched[task_id].is_suspended:
-            self._due.push(now_ms + BEHIND_MS, task_id)
+    def _push_now(self, request: PollRequest) -> None:
+        self._due.push(self._clock.now_ms(), request)
+
+    def _line_up(self, request: PollRequest) -> None:
+        if self._asked.get(request.target) is not request:
             return
-        edges = [edge_ms(job) for job in self._watched[task_id].waiting(task_id)]
-        self._line.push(rank(min(edges, default=now_ms), now_ms), task_id)
+        submission = request.submission
+        if submission is None:
+            self._drop(request)
+        elif request.runner.is_suspended:
+            # Another member may be about to poll.
+            self._due.push(self._clock.now_ms() + BEHIND_MS, request)
+        else:
+            line = self._last_line if request.is_last else self._line
+            line.push(rank(edge_ms(submission), self._clock.now_ms()), request)
 
-    def _look_ready(self) -> float:
-        """Look at what may be looked at; returns how long until more may.
+    def _drop(self, request: PollRequest) -> None:
+        del self._asked[request.target]
+        self._unreadable.pop(request.target, None)
 
-        Who asks for a task while it waits shares its look.
-        """
-        while self._line:
-            _, task_id = self._line.first
-            if self._watched[task_id].is_suspended:
-                self._due.push(self._clock.now_ms() + BEHIND_MS, self._line.pop())
-                continue
-            is_wanted = self._watched[task_id].is_wanted(task_id)
-            wait_seconds = self._wait_seconds() if is_wanted else 0.0
-            if wait_seconds > 0:
-                return wait_seconds
-            watched = self._watched.pop(self._line.pop())
-            if is_wanted:
-                self._budget.try_take(self._clock.boot_seconds())
-                self._lookout.hold.look()
-                self._start(self._look(task_id, watched), name=f"look {task_id}")
+    def _poll_ready(self) -> float:
+        """Poll what may be polled; returns how long until more may."""
+        while (line := self._next_line()) is not None:
+            request = line.first[1]
+            is_counted = self._asked.get(request.target) is request
+            if is_counted and request.submission is not None and not request.runner.is_suspended:
+                wait_seconds = self._wait_seconds()
+                if wait_seconds > 0:
+                    return wait_seconds
+                self._start_poll(line.pop())
+            else:
+                self._line_up(line.pop())
         return LONGEST_WAIT_SECONDS
 
+    def _next_line(self) -> Line[PollRequest] | None:
+        """Where the next poll comes from: last ones first, but in turns, and in half of the places."""
+        last_out = sum(request is not None and request.is_last for request in self._in_flight.values())
+        may_be_last = self._last_line and last_out < self._deps.last_in_flight
+        if may_be_last and not (self._line and self._was_last):
+            return self._last_line
+        return self._line or None
+
+    def _start_poll(self, request: PollRequest) -> None:
+        del self._asked[request.target]
+        self._was_last = request.is_last
+        self._budget.try_take(self._clock.boot_seconds())
+        self._deps.hold.look()
+        self._start(self._poll(request), request, name=f"poll {request.task_id}")
+
     def _wait_seconds(self) -> float:
-        """How long until a look may go; who gives a place back wakes the loop."""
+        """How long until a poll may go; who gives a place back wakes the loop."""
         if self._is_full:
             return LONGEST_WAIT_SECONDS
         budget_seconds = self._budget.wait_seconds(self._clock.boot_seconds())
-        return max(budget_seconds, self._lookout.hold.look_wait_seconds())
+        stopped_seconds = self._deps.breaker.wait_seconds(StageName.POLL)
+        return max(budget_seconds, self._deps.hold.look_wait_seconds(), stopped_seconds)
 
     @property
     def _is_full(self) -> bool:
-        return len(self._out) >= self._lookout.in_flight
+        return len(self._in_flight) >= self._deps.in_flight
 
     def _cancel_ready(self) -> float:
         """Send the cancels that may go; returns how long until more may."""
-        budget = self._lookout.budgets.cancel
+        budget = self._deps.budgets.cancel
         while self._cancels and not self._is_full:
             if not budget.try_take(self._clock.boot_seconds()):
                 return budget.wait_seconds(self._clock.boot_seconds())
             task_id = self._cancels.popleft()
-            self._start(self._drop(task_id), name=f"cancel {task_id}")
+            self._start(self._cancel(task_id), None, name=f"cancel {task_id}")
         return LONGEST_WAIT_SECONDS
 
-    async def _drop(self, task_id: str) -> None:
-        await self._lookout.provider.cancel(task_id)
+    async def _cancel(self, task_id: str) -> None:
+        await self._deps.provider.cancel(task_id)
 
-    def _start(self, call: Coroutine[None, None, None], *, name: str) -> None:
-        task = self._lookout.spawn(call, name=name)
-        self._out.add(task)
-        task.add_done_callback(self._out.discard)
-        task.add_done_callback(lambda _task: self._due.wake())
+    def _start(self, call: Coroutine[None, None, None], request: PollRequest | None, *, name: str) -> None:
+        task = self._deps.spawn(call, name=name)
+        self._in_flight[task] = request
+        task.add_done_callback(self._ended)
 
-    async def _look(self, task_id: str, watched: Watched) -> None:
-        answer = await self._lookout.provider.query(task_id)
-        self._lookout.hold.judge_look(answer)
-        self._trouble = answer if isinstance(answer, Trouble) else None
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._in_flight.pop(task)
+        self._due.wake()
+
+    async def _poll(self, request: PollRequest) -> None:
+        again = partial(
+            self.queue,
+            request.runner,
+            request.key,
+            request.task_id,
+            self._clock.now_ms(),
+            is_last=request.is_last,
+        )
+        with request.runner.border.around(request.key, again, StageName.POLL):
+            answer = await self._deps.provider.query(request.task_id)
+            self._judge(request, answer)
+            if isinstance(answer, TaskView):
+                self._unreadable.pop(request.target, None)
+                polled = Polled(answer, request.is_last, self._unknown.is_foreign)
+                request.runner.on_submission(request.key, polled)
+            else:
+                self._count_unreadable(request, answer)
+                request.runner.on_submission(request.key, PollFailed(answer))
+
+    def _judge(self, request: PollRequest, answer: TaskView | Trouble) -> None:
+        """Learn what the answer says of the account; a task past its retention is unknown to everybody."""
+        submission, ending_ms = request.submission, self._clock.confirmed_ms()
+        if isinstance(answer, TaskView) and submission is not None and edge_ms(submission) > ending_ms:
+            self._unknown.note(answer, self._clock.boot_seconds())
+        told = FOREIGN if self._unknown.is_foreign and isinstance(answer, TaskView) else answer
+        self._deps.hold.judge_look(told)
+        self._trouble = told if isinstance(told, Trouble) else None
         if isinstance(answer, Trouble) and answer.http_status == TOO_MANY_REQUESTS:
             self._budget.penalise(self._clock.boot_seconds())
-        for job in watched.waiting(task_id):
-            again = partial(self.watch, watched.shard, job.key, task_id, self._clock.now_ms())
-            with watched.shard.border.around(job.key, again):
-                watched.shard.apply(job.key, _event(answer, job))
 
-
-def _event(answer: TaskView | Trouble, job: Job) -> Event:
-    if isinstance(answer, Trouble):
-        return LookFailed(answer)
-    return Looked(answer, file_of(answer, job))
-
-
-def file_of(task: TaskView, job: Job) -> FileView | None:
-    """The job's part of the task: by its URL, never by its place.
-
-    The vendor may echo the URL with other percent escapes; a task of one file needs no match at all.
-    """
-    exact = [file for file in task.files if file.file_url == job.file_url]
-    if exact:
-        return exact[0]
-    alike = [file for file in task.files if unquote(file.file_url) == unquote(job.file_url)]
-    if len(alike) == 1:
-        return alike[0]
-    return task.files[0] if len(task.files) == 1 and job.task_files == 1 else None
+    def _count_unreadable(self, request: PollRequest, trouble: Trouble) -> None:
+        """End the jobs when no answer about their task can be read; the failure holds the task's id."""
+        if trouble is not UNREAD:
+            return
+        self._deps.breaker.failed(StageName.POLL, f"{request.runner.partition}:{request.task_id}")
+        if not self._deps.breaker.is_stopped(StageName.POLL):
+            self._unreadable[request.target] += 1
+        if self._unreadable[request.target] >= MAX_UNREADABLE:
+            told = f"answers about the task cannot be read, {MAX_UNREADABLE} times: a fault of Scribe itself"
+            for job in request.runner.state.open_jobs(request.key):
+                request.runner.on_job(job.ref, HandlingFailed(told))

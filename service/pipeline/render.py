@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from service.contract.output import OutputFormat
-from service.core.events import Event, Fetched
+from service.core.events import Fetched, FetchFailed
 from service.core.rendering import render
 from service.messages import Transcript
 
@@ -13,7 +13,7 @@ INLINE_CHARS = 4_000
 """Of text: some minutes of speech. Twelve hours of it would hold up the event loop for a second."""
 
 
-async def rendered(event: Event, formats: Collection[OutputFormat]) -> Event:
+async def rendered(event: Fetched | FetchFailed, formats: Collection[OutputFormat]) -> Fetched | FetchFailed:
     """The event, with renderings where it brings a transcript and some are wanted."""
     if not isinstance(event, Fetched) or not formats:
         return event

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from service.clock import Clock
-from service.core.identity import JobKey
-from service.core.job import Job, State
+from service.core.identity import JobRef
+from service.core.job import Job, JobState
 from service.core.shard import Shard
 
 TASKS_IN_A_ROW = 2
 """So many tasks of a model, none fetched between, begin the hold: one alone may be the vendor's odd one."""
-LOOK_SECONDS = 1.0
-"""How often it is looked whether somebody still waits, and a submit asks again."""
+REFRESH_SECONDS = 1.0
+"""How often it is asked whether somebody still waits, and a submit asks again."""
 
 Word = Literal["refused", "stopped", "resumed"]
 
@@ -27,7 +27,11 @@ class Holder(Protocol):
     """The owned shard of a job, as far as it matters here."""
 
     state: Shard
-    is_open: bool
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it still has effects."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,23 +70,23 @@ class ResultHolds:
     def __init__(self, clock: Clock, on_change: Callable[[str, str, Word], None]) -> None:
         self._clock = clock
         self._on_change = on_change
-        self._waiting: dict[tuple[Holder, JobKey], Waiting] = {}
+        self._waiting: dict[tuple[Holder, JobRef], Waiting] = {}
         self._said: set[tuple[str, str]] = set()
         """Models and hosts that somebody is known to wait for."""
         self._refused: dict[tuple[str, str], Refused] = {}
         """By model and host."""
-        self._looked_at = clock.boot_seconds()
+        self._refreshed_at = clock.boot_seconds()
 
-    def refused(self, shard: Holder, key: JobKey, host: str) -> None:
+    def refused(self, shard: Holder, ref: JobRef, host: str) -> None:
         """The host of the job's result is refused; that of one that waits already says nothing new."""
-        job = _waiting(shard, key)
-        if job is None or job.task_id is None or (shard, key) in self._waiting:
+        job = _waiting(shard, ref)
+        if job is None or job.task_id is None or (shard, ref) in self._waiting:
             return
-        model = job.spec.model
+        model = job.request.model
         if (model, host) not in self._said:
             self._said.add((model, host))
             self._on_change(model, host, "refused")
-        self._waiting[shard, key] = Waiting(model, host)
+        self._waiting[shard, ref] = Waiting(model, host)
         refused = self._refused.setdefault((model, host), Refused())
         refused.tasks.add(job.task_id)
         if refused.since_ms is None and len(refused.tasks) >= TASKS_IN_A_ROW:
@@ -100,14 +104,14 @@ class ResultHolds:
 
     def wait_seconds(self, model: str) -> float:
         """How long until a submit of the model may be asked for again; zero while it may go."""
-        return LOOK_SECONDS if self.is_held(model) else 0.0
+        return REFRESH_SECONDS if self.is_held(model) else 0.0
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Forget jobs that wait no longer, and end the hold that nobody waits for; costs nothing at times."""
         now = self._clock.boot_seconds()
-        if now - self._looked_at < LOOK_SECONDS:
+        if now - self._refreshed_at < REFRESH_SECONDS:
             return
-        self._looked_at = now
+        self._refreshed_at = now
         self._waiting = {at: each for at, each in self._waiting.items() if _waiting(*at) is not None}
         left = {(each.model, each.host) for each in self._waiting.values()}
         self._said &= left
@@ -127,7 +131,7 @@ class ResultHolds:
             self._on_change(*at, "resumed")
 
 
-def _waiting(shard: Holder, key: JobKey) -> Job | None:
-    job = shard.state.jobs.get(key)
-    is_waiting = shard.is_open and job is not None and job.state is State.COLLECTING
+def _waiting(shard: Holder, ref: JobRef) -> Job | None:
+    job = shard.state.jobs.get(ref)
+    is_waiting = shard.is_open and job is not None and job.state is JobState.COLLECTING
     return job if is_waiting else None

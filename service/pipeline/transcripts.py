@@ -8,7 +8,8 @@ from pydantic import JsonValue
 
 from service.contract import untrusted
 from service.contract.models import model_info
-from service.core.events import Event, Fetched, FetchFailed, SubmitRefused, Transcribed
+from service.core import events
+from service.core.events import Fetched, FetchFailed, SubmitRefused
 from service.core.task import Answered, Trouble
 from service.core.transcript import normalise
 from service.messages import Transcript
@@ -17,13 +18,13 @@ INLINE_BYTES = 64 * 1024
 """A larger file is parsed in a thread: ten megabytes would hold up the event loop for half a second."""
 
 
-async def fetched(body: bytes, model: str) -> Event:
+async def fetched(body: bytes, model: str) -> Fetched | FetchFailed:
     """A result file as an event."""
     read = partial(read_transcript, body, model)
     return read() if len(body) <= INLINE_BYTES else await asyncio.to_thread(read)
 
 
-def read_transcript(body: bytes, model: str) -> Event:
+def read_transcript(body: bytes, model: str) -> Fetched | FetchFailed:
     """The result file as an event; what is no transcript is a trouble that names no text of it."""
     try:
         return Fetched(_normal(untrusted.parse_json(body), model))
@@ -46,10 +47,10 @@ def _file_url(body: bytes) -> str | None:
     return found if isinstance(found, str) and found else None
 
 
-def heard(answer: Answered, model: str) -> Event:
+def heard(answer: Answered, model: str) -> events.Answered | SubmitRefused:
     """The answer of a synchronous model as an event."""
     try:
-        return Transcribed(_normal(answer.document, model), answer.bill)
+        return events.Answered(_normal(answer.document, model), answer.bill)
     except ValueError as error:
         return SubmitRefused(_no_transcript("the answer", str(error)))
 

@@ -1,7 +1,7 @@
 """Vocabulary: have the hotword lists at hand that submits need, one at a time.
 
 A list is made once for the account and found again by its name (`core.vocabulary`); what was found is
-believed for an hour. Jobs that need a list wait here, before their intent, and never go without it.
+believed for an hour. Submissions that need a list wait here, before their intent, and never go without it.
 """
 
 from collections import Counter, OrderedDict
@@ -15,19 +15,21 @@ from pydantic import JsonValue
 from service.clock import Clock
 from service.core import verdicts
 from service.core.events import VocabularyRefused
-from service.core.identity import JobKey
-from service.core.job import Job, Spec, State
-from service.core.moment import may_try_again
+from service.core.identity import SubmissionKey
+from service.core.request import AcceptedRequest
 from service.core.retry import Backoff
+from service.core.submission import SubmissionState
 from service.core.task import Trouble
+from service.core.transition_context import may_try_again
 from service.core.verdict import Action, Verdict
 from service.core.vocabulary import Need, need_of, needs_list, with_list
 from service.errors import FailureCode
 from service.pipeline.due import Due
 from service.pipeline.hold import Hold
+from service.pipeline.isolation import Key
 from service.pipeline.lists import ListFinder
 from service.pipeline.observer import Faults
-from service.pipeline.publish import OwnedShard
+from service.pipeline.shard_runner import ShardRunner
 from service.provider.isolation import UNREAD, answer_of
 
 BELIEVED_SECONDS = 3600.0
@@ -37,18 +39,18 @@ MOST_REMEMBERED = 1_024
 BACKOFF = Backoff(first_seconds=1.0, longest_seconds=60.0)
 
 T = TypeVar("T")
-Waiting = tuple[OwnedShard, JobKey]
+Waiting = tuple[ShardRunner, SubmissionKey]
 
 
 @dataclass(slots=True)
 class Waiter:
-    """A job that waits: what lets it go on, and how often each bounded trouble has met it."""
+    """A submission that waits: what lets it go on, and how often each bounded trouble has met it."""
 
     go_on: Callable[[], None]
     attempts: Counter[FailureCode] = field(default_factory=Counter)
 
     def must_end(self, verdict: Verdict) -> bool:
-        """Whether the trouble ends the job, this being one more time."""
+        """Whether the trouble ends its jobs, this being one more time."""
         if verdict.action is Action.HOLD:
             return False
         if verdict.max_attempts is not None:
@@ -58,10 +60,10 @@ class Waiter:
 
 @dataclass(slots=True)
 class Wanted:
-    """A list that jobs wait for, how often it could not be had, and why it could not the last time."""
+    """A list that submissions wait for, how often it could not be had, and why it could not the last time."""
 
     need: Need
-    jobs: dict[Waiting, Waiter] = field(default_factory=dict)
+    waiting: dict[Waiting, Waiter] = field(default_factory=dict)
     attempts: int = 0
     trouble: Trouble | None = None
 
@@ -80,38 +82,44 @@ class VocabularyStage:
         self._wanted: dict[str, Wanted] = {}
         self._due: Due[str] = Due(clock)
 
-    def is_at_hand(self, spec: Spec) -> bool:
+    def is_at_hand(self, request: AcceptedRequest) -> bool:
         """Whether the submit needs no list, or one that was found within the hour."""
-        if not needs_list(spec.options):
+        if not needs_list(request.options):
             return True
-        _, until = self._found.get(self._name(spec), ("", 0.0))
+        _, until = self._found.get(self._name(request), ("", 0.0))
         return self._clock.boot_seconds() < until
 
-    def as_sent(self, spec: Spec) -> Mapping[str, JsonValue] | None:
+    def as_sent(self, request: AcceptedRequest) -> Mapping[str, JsonValue] | None:
         """The options with their list in place of the words; None where it is not at hand any more."""
-        if not needs_list(spec.options):
-            return spec.options
-        found = self._found.get(self._name(spec))
-        return None if found is None else with_list(spec.options, found[0])
+        if not needs_list(request.options):
+            return request.options
+        found = self._found.get(self._name(request))
+        return None if found is None else with_list(request.options, found[0])
 
-    def reason(self, spec: Spec) -> str:
-        """Why the list of such a job could not be had so far, in words; empty where nothing is known."""
-        wanted = self._wanted.get(self._name(spec)) if needs_list(spec.options) else None
+    def reason(self, request: AcceptedRequest) -> str:
+        """Why the list of such a request could not be had so far, in words; empty where nothing is known."""
+        wanted = self._wanted.get(self._name(request)) if needs_list(request.options) else None
         if wanted is None or wanted.trouble is None:
             return ""
         return f"its hotword list could not be had: {wanted.trouble.message}"
 
-    def want(self, shard: OwnedShard, job: Job, go_on: Callable[[], None]) -> None:
-        """Have the job's list found, then let it go on; or end the job, if its list cannot be had."""
-        name = self._name(job.spec)
+    def want(
+        self, runner: ShardRunner, key: SubmissionKey, request: AcceptedRequest, go_on: Callable[[], None]
+    ) -> None:
+        """Have the submission's list found, then let it go on; or end its jobs, if the list cannot be had."""
+        name = self._name(request)
         if name not in self._wanted:
-            self._wanted[name] = Wanted(need_of(job.spec.model, job.spec.options))
+            self._wanted[name] = Wanted(need_of(request.model, request.options))
             self._due.push(self._clock.now_ms(), name)
-        self._wanted[name].jobs.setdefault((shard, job.key), Waiter(go_on))
+        self._wanted[name].waiting.setdefault((runner, key), Waiter(go_on))
 
-    def _name(self, spec: Spec) -> str:
-        name = self._names.get(spec.digest)
-        return _remembered(self._names, spec.digest, name or need_of(spec.model, spec.options).name)
+    def _name(self, request: AcceptedRequest) -> str:
+        name = self._names.get(request.digest)
+        return _remembered(self._names, request.digest, name or need_of(request.model, request.options).name)
+
+    def holds(self, runner: ShardRunner, key: Key) -> bool:
+        """Whether the submission waits for a list here."""
+        return any((runner, key) in wanted.waiting for wanted in self._wanted.values())
 
     async def run(self, on_turn: Callable[[], None]) -> None:
         """Find lists until cancelled."""
@@ -123,8 +131,8 @@ class VocabularyStage:
 
     async def _attempt(self, name: str, wanted: Wanted) -> None:
         wait_seconds = self._hold.look_wait_seconds()
-        wanted.jobs = {at: waiter for at, waiter in wanted.jobs.items() if _still_waits(*at)}
-        if not wanted.jobs:
+        wanted.waiting = {at: waiter for at, waiter in wanted.waiting.items() if _still_waits(*at)}
+        if not wanted.waiting:
             del self._wanted[name]
         elif wait_seconds > 0:
             self._again(name, wait_seconds)
@@ -138,17 +146,17 @@ class VocabularyStage:
 
     def _had(self, name: str, vocabulary_id: str) -> None:
         _remembered(self._found, name, (vocabulary_id, self._clock.boot_seconds() + BELIEVED_SECONDS))
-        for waiter in self._wanted.pop(name).jobs.values():
+        for waiter in self._wanted.pop(name).waiting.values():
             waiter.go_on()
 
     def _not_had(self, name: str, wanted: Wanted, trouble: Trouble) -> None:
-        """Try again where that may help, and end the jobs that have waited long enough."""
+        """Try again where that may help, and end what has waited long enough."""
         verdict = verdicts.on_vocabulary(trouble)
-        ended = [at for at, waiter in wanted.jobs.items() if waiter.must_end(verdict)]
-        for shard, key in ended:
-            del wanted.jobs[shard, key]
-            shard.apply(key, VocabularyRefused(trouble))
-        if not wanted.jobs:
+        ended = [at for at, waiter in wanted.waiting.items() if waiter.must_end(verdict)]
+        for runner, key in ended:
+            del wanted.waiting[runner, key]
+            runner.on_submission(key, VocabularyRefused(trouble))
+        if not wanted.waiting:
             del self._wanted[name]
             return
         wanted.attempts += 1
@@ -160,9 +168,9 @@ class VocabularyStage:
         self._due.push(self._clock.now_ms() + round(1000 * wait_seconds), name)
 
 
-def _still_waits(shard: OwnedShard, key: JobKey) -> bool:
-    job = shard.state.jobs.get(key)
-    return shard.is_open and job is not None and job.state in (State.ACCEPTED, State.WAITING)
+def _still_waits(runner: ShardRunner, key: SubmissionKey) -> bool:
+    submission = runner.state.submissions.get(key)
+    return runner.is_open and submission is not None and submission.state is SubmissionState.WAITING
 
 
 def _remembered(memory: OrderedDict[str, T], key: str, value: T) -> T:

@@ -19,8 +19,9 @@ from pydantic import JsonValue, SecretStr
 from service.clock import Clock, SystemClock
 from service.contract.models import Way, model_info
 from service.core.task import Accepted, Answered, Lost, NotSent, SubmitAnswer, TaskPage, TaskView, Trouble
+from service.core.vendor_clock import VendorClock
 from service.errors import ConfigError
-from service.provider import file_tasks, hotwords, omni, short_audio
+from service.provider import answers, file_tasks, hotwords, omni, short_audio
 from service.provider.answers import Answer, error_in, not_as_said, not_served, object_of, trouble_of
 from service.provider.bodies import BodyBroken, BodyTooLarge, read_body
 from service.provider.causes import Peer, no_answer, no_connection
@@ -29,7 +30,6 @@ from service.provider.hotword_lists import HotwordLists
 from service.provider.regions import compatible_url, with_regions
 from service.provider.task_list import list_path, read_page
 from service.provider.transport import AiohttpTransport, submit_transport
-from service.provider.vendor_clock import VendorClock
 
 MAX_ANSWER_BYTES = 1024**2
 """A task of 100 files with long URLs answers in a fifth of this."""
@@ -107,11 +107,12 @@ class DashScope:
         *,
         ssl_context: ssl.SSLContext | None = None,
         clock: Clock | None = None,
+        vendor_clock: VendorClock | None = None,
     ) -> None:
         self._config = config
-        clock = clock or SystemClock()
-        self._now_seconds = clock.boot_seconds
-        self._vendor_clock = VendorClock(clock)
+        self._clock = clock or SystemClock()
+        self._now_seconds = self._clock.boot_seconds
+        self._vendor_clock = vendor_clock or VendorClock()
         self._base_url = config.base_url.rstrip("/")
         self._peer = Peer.of(httpx.URL(config.base_url))
         self._host = self._peer.host
@@ -219,7 +220,9 @@ class DashScope:
 
     def clock_offset_ms(self) -> int | None:
         """How far the vendor's clock is ahead of ours, as its answers say."""
-        return self._vendor_clock.offset_ms()
+        now = self._now_seconds()
+        said = self._vendor_clock.offset_seconds(now)
+        return None if said is None else round(1000 * (now + sum(said) / 2)) - self._clock.now_ms()
 
     async def cancel(self, task_id: str) -> Trouble | None:
         """Ask the provider to drop a pending task; None when it agreed."""
@@ -243,7 +246,9 @@ class DashScope:
     async def _answer(self, transport: httpx.AsyncBaseTransport, request: httpx.Request) -> Answer:
         asked_at = self._now_seconds()
         answer = await _answer(transport, request)
-        self._vendor_clock.learn(answer.headers.get("date"), asked_at)
+        date_seconds = answers.http_date(answer.headers.get("date"))
+        if date_seconds is not None:
+            self._vendor_clock.observe(asked_at, self._now_seconds(), round(1000 * date_seconds))
         return self._without_key(answer)
 
     def _without_key(self, answer: Answer) -> Answer:

@@ -7,7 +7,7 @@ the last 24 hours.
 from pydantic import JsonValue
 
 from service.contract import untrusted
-from service.core.task import ListedTask, TaskPage, TaskStatus, Trouble
+from service.core.task import ListedTask, TaskPage, TaskStatus, Trouble, UnreadableRow
 from service.provider.answers import Answer, error_in, not_json, object_of, text, trouble_of
 
 PAGE_SIZE = 100
@@ -22,7 +22,7 @@ def list_path(page_no: int) -> str:
 
 
 def read_page(answer: Answer, host: str) -> TaskPage | Trouble:
-    """A page; a row that cannot be read is counted, since that may be the one that is looked for."""
+    """A page; a row that cannot be read is kept as one, since its task may be the one that is looked for."""
     if not answer.is_success:
         return trouble_of(answer, host)
     document = object_of(answer.body)
@@ -32,18 +32,23 @@ def read_page(answer: Answer, host: str) -> TaskPage | Trouble:
     rows = document.get("data", document.get("tasks"))
     if not isinstance(rows, list):
         return error_in(document) or _UNREADABLE
-    tasks = [task for row in rows if (task := _read_row(row)) is not None]
-    if rows and not tasks:
-        return _UNREADABLE
-    return TaskPage(tuple(tasks), untrusted.row_count(document.get("total")), len(rows) - len(tasks))
+    tasks: list[ListedTask] = []
+    unreadable: list[UnreadableRow] = []
+    for row in rows:
+        task = _read_row(row, len(tasks))
+        if isinstance(task, UnreadableRow):
+            unreadable.append(task)
+        else:
+            tasks.append(task)
+    return TaskPage(tuple(tasks), untrusted.row_count(document.get("total")), tuple(unreadable))
 
 
-def _read_row(row: JsonValue) -> ListedTask | None:
+def _read_row(row: JsonValue, place: int) -> ListedTask | UnreadableRow:
     """A status that we do not know counts as RUNNING: the task may still become anything."""
     if not isinstance(row, dict):
-        return None
+        return UnreadableRow(place)
     task_id, created_ms = text(row, "task_id"), untrusted.epoch_ms(row.get("gmt_create"))
     if task_id is None or created_ms is None:
-        return None
+        return UnreadableRow(place, task_id, created_ms)
     status = _STATUSES.get(text(row, "status") or "", TaskStatus.RUNNING)
     return ListedTask(task_id, status, created_ms)

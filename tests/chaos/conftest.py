@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.brokers import TopicNames
-from tests.chaos.fleet import Fleet, Setting, fleet
-from tests.chaos.oracle import Mode
+from tests.chaos.evidence import Mode
+from tests.chaos.fleet import Fleet, fleet
+from tests.chaos.setting import Setting
 
 SESSION_SECONDS = 4.0
 """A busy machine keeps a worker from its heartbeats for a second or two."""

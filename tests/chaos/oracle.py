@@ -1,114 +1,26 @@
 """What must be true of a run, judged by what was asked, the topics, the provider's ledger and the logs alone.
 
-Pure: `evidence` gathers, this judges. Every complaint names the invariant that it breaks.
+Pure: `fleet` gathers, this judges. Every complaint names the invariant that it breaks.
 """
 
-from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final
 
-from service.core.entry import CURSOR_KEY, decode
-from tests.chaos.load import File
+from service.core.journal_entries import CURSOR_KEY, decode
+from service.core.request import AcceptedRequest, FinishedRequest
+from tests.chaos.evidence import Complaint, Delivery, Entry, Evidence, Rules, Verdict
+from tests.chaos.known import name_of
+from tests.chaos.load import RESULT, SYNC_MODEL
+from tests.chaos.quota import too_fast
 
-Mode = Literal["at_least_once", "exactly_once"]
 ALREADY_FINISHED = "already_finished"
-SPAN_SECONDS = 5.0
-"""Over this span a rate is counted: calls that a busy machine delivers in a bunch do not decide."""
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """One record of an outcome topic; `code` is a failure's, "" for a result."""
-
-    id: str
-    code: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Asked:
-    """One record of the request topic: where it lies, and the job keys it opens."""
-
-    partition: int
-    offset: int
-    keys: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One record of the journal, in the order of its partition."""
-
-    partition: int
-    key: str
-    value: bytes | None
-    epoch: int
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What the run allows.
-
-    `resubmissions` is how many files may be in more than one billed submit by the table of the provider's
-    codes, or by a hole that docs/guarantees.md names.
-    """
-
-    mode: Mode = "at_least_once"
-    submits_per_second: float = 10.0
-    calls_per_second: float = 20.0
-    resubmissions: int = 0
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """All that is known of a run at its end, or at a moment of it.
-
-    `committed` holds the group's offsets, `calls` the moments of each kind of call at the provider,
-    `trouble` what processes left or logged that they must not, `stalls` what the probes saw.
-    """
-
-    files: Sequence[File]
-    deliveries: Sequence[Delivery]
-    billed_urls: Sequence[str] = ()
-    calls: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    asked: Sequence[Asked] = ()
-    journal: Sequence[Entry] = ()
-    committed: Mapping[int, int] = field(default_factory=dict)
-    trouble: Sequence[str] = ()
-    stalls: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The complaints by what they are about; a run is clean when there is none."""
-
-    requests: int
-    outcomes: int
-    lost: Sequence[str]
-    duplicates: Sequence[str]
-    wrong: Sequence[str]
-    billed: Sequence[str]
-    quota: Sequence[str]
-    cursor: Sequence[str]
-    trouble: Sequence[str]
-    stalls: Sequence[str]
-
-    @property
-    def complaints(self) -> list[str]:
-        """All of them."""
-        kinds = (self.lost, self.duplicates, self.wrong, self.billed, self.quota, self.cursor)
-        return [*(each for kind in kinds for each in kind), *self.trouble, *self.stalls]
-
-    def line(self, seed: int) -> str:
-        """The run in one line."""
-        return (
-            f"requests {self.requests}, outcomes {self.outcomes}, lost {len(self.lost)}, "
-            f"duplicate outcome ids {len(self.duplicates)}, wrong outcomes {len(self.wrong)}, "
-            f"billed duplicates {len(self.billed)}, quota violations {len(self.quota)}, "
-            f"cursor violations {len(self.cursor)}, left behind {len(self.trouble)}, "
-            f"stalls {len(self.stalls)}, seed {seed}"
-        )
+CONFLICT = "request_id_conflict"
+SYNC_REPEATS = 2
+"""A synchronous call that was lost is made so often again."""
+_MUST_END_IN: Final[Mapping[str, str]] = {"conflict": CONFLICT, "other_files": CONFLICT}
+_MAY_END_IN: Final = ("request", "cancel")
+ById = Mapping[str, Sequence[Delivery]]
 
 
 def judge(evidence: Evidence, rules: Rules) -> Verdict:
@@ -116,91 +28,180 @@ def judge(evidence: Evidence, rules: Rules) -> Verdict:
     by_id: dict[str, list[Delivery]] = defaultdict(list)
     for delivery in evidence.deliveries:
         by_id[delivery.id].append(delivery)
+    open_complaints: list[Complaint] = []
+    known: dict[str, list[Complaint]] = {}
+    for complaint in _complaints(evidence, by_id, rules):
+        name = name_of(complaint, evidence, rules)
+        (open_complaints if name is None else known.setdefault(name, [])).append(complaint)
     return Verdict(
-        requests=len({file.id.partition("/")[0] for file in evidence.files}),
+        requests=len({file.id.rpartition("/")[0] for file in evidence.files}),
         outcomes=len(by_id),
-        lost=[f"N1: nothing came of {file.id}" for file in evidence.files if file.id not in by_id],
-        duplicates=list(_duplicates(by_id, rules.mode)),
-        wrong=list(_wrong(evidence, by_id)),
-        billed=list(_billed_twice(evidence.billed_urls, rules.resubmissions)),
-        quota=list(_too_fast(evidence.calls, rules)),
-        cursor=list(judge_cursor(evidence)),
-        trouble=evidence.trouble,
-        stalls=evidence.stalls,
+        complaints=open_complaints,
+        known=known,
+        repeats=sum(_repeats(evidence).values()),
+        peak_mib=max(evidence.peaks.values(), default=0),
     )
 
 
-def _duplicates(by_id: Mapping[str, Sequence[Delivery]], mode: Mode) -> Iterator[str]:
+def _complaints(evidence: Evidence, by_id: ById, rules: Rules) -> Iterator[Complaint]:
+    for file in evidence.files:
+        if file.id not in by_id:
+            yield Complaint("lost", file.id, f"N1: nothing came of {file.id}")
+    yield from _duplicates(by_id, rules)
+    yield from _wrong(evidence, by_id)
+    yield from _answers(evidence, by_id)
+    yield from _summaries(evidence, by_id)
+    yield from _billed(evidence, rules)
+    yield from _unpaid(evidence, by_id)
+    yield from too_fast(evidence.calls, evidence.gaps, rules.quotas)
+    yield from judge_cursor(evidence)
+    yield from _lag(evidence)
+    for name, mib in evidence.peaks.items():
+        if mib > rules.resident_mib:
+            yield Complaint("memory", name, f"N8: {name} had {mib} MiB in memory")
+    yield from (Complaint("trouble", "", words) for words in evidence.trouble)
+    yield from (Complaint("stalls", words.partition(":")[0], words) for words in evidence.stalls)
+
+
+def _duplicates(by_id: ById, rules: Rules) -> Iterator[Complaint]:
     """A repeat is one only of the same kind, and with exactly_once there is none."""
     for identity, found in by_id.items():
-        kinds = {delivery.code for delivery in found}
+        kinds = frozenset(delivery.code for delivery in found)
         if len(kinds) > 1:
-            yield f"N1: {identity} has outcomes of more than one kind: {sorted(kinds)}"
-        elif mode == "exactly_once" and len(found) > 1:
-            yield f"N1: a read_committed reader sees {identity} {len(found)} times"
+            words = f"N1: {identity} has outcomes of more than one kind: {sorted(kinds)}"
+            yield Complaint("duplicates", identity, words, kinds)
+        elif rules.mode == "exactly_once" and len(found) > 1:
+            words = f"N1: a read_committed reader sees {identity} {len(found)} times"
+            yield Complaint("duplicates", identity, words, kinds)
 
 
-def _wrong(evidence: Evidence, by_id: Mapping[str, Sequence[Delivery]]) -> Iterator[str]:
-    texts = {file.id: file.text for file in evidence.files}
-    repeats = _repeats(evidence.asked)
-    for identity in by_id.keys() - texts.keys():
-        is_answer = {delivery.code for delivery in by_id[identity]} == {ALREADY_FINISHED}
-        if not is_answer or identity.partition("/")[2] not in repeats:
-            yield f"N1: nobody asked for {identity}"
-    for identity, text in texts.items():
-        for delivery in by_id.get(identity, ()):
-            if delivery.code:
-                yield f"{identity} failed: {delivery.code}"
-            elif delivery.text != text:
-                yield f"{identity} has another file's text: {delivery.text!r}"
+def _wrong(evidence: Evidence, by_id: ById) -> Iterator[Complaint]:
+    files, origins = {file.id for file in evidence.files}, {each.origin for each in evidence.asked}
+    for identity in by_id.keys() - files - origins:
+        yield Complaint("wrong", identity, f"N1: nobody asked for {identity}", _codes(by_id[identity]))
+    for file in evidence.files:
+        for delivery in by_id.get(file.id, ()):
+            if delivery.code not in file.may_be:
+                words = f"{file.id} failed: {delivery.code}"
+                yield Complaint("wrong", file.id, words, frozenset({delivery.code}))
+            elif delivery.code == RESULT and delivery.text != file.text:
+                words = f"{file.id} has another file's text: {delivery.text!r}"
+                yield Complaint("wrong", file.id, words, frozenset({RESULT}))
 
 
-def _repeats(asked: Iterable[Asked]) -> set[str]:
-    """Where the records lie that ask for a request once more."""
+def _answers(evidence: Evidence, by_id: ById) -> Iterator[Complaint]:
+    """A record that cannot be served ends in the one failure that says why; others are silent, or told that
+    their request has ended where it was asked for before.
+    """
     seen: set[tuple[str, ...]] = set()
-    repeats = set()
-    for record in sorted(asked, key=lambda each: (each.partition, each.offset)):
-        if record.keys in seen:
-            repeats.add(f"{record.partition}/{record.offset}")
-        seen.add(record.keys)
-    return repeats
+    for record in sorted(evidence.asked, key=lambda each: (each.partition, each.offset)):
+        codes = _codes(by_id.get(record.origin, ()))
+        is_first = record.purpose == "request" and record.keys not in seen
+        if record.purpose not in _MAY_END_IN:
+            wanted = _MUST_END_IN.get(record.purpose, record.purpose)
+            if not codes:
+                words = f"N1: nothing came of the record {record.origin}, which must end in {wanted}"
+                yield Complaint("lost", record.origin, words)
+            elif codes != {wanted}:
+                words = f"N1: {record.origin} ended in {sorted(codes)}, not in {wanted}"
+                yield Complaint("wrong", record.origin, words, codes)
+        elif codes - {ALREADY_FINISHED} or (codes and is_first):
+            words = f"N1: nobody asked for {record.origin}: {sorted(codes)}"
+            yield Complaint("wrong", record.origin, words, codes)
+        if record.purpose == "request":
+            seen.add(record.keys)
 
 
-def _billed_twice(urls: Sequence[str], allowed: int) -> Iterator[str]:
-    """N10, in files: one complaint for each file and each time too many, beyond what is allowed."""
-    excess = [url for url, times in Counter(urls).items() for _ in range(times - 1)]
-    for url in excess[allowed:]:
-        yield f"N10: billed more than once: {url}"
+def _summaries(evidence: Evidence, by_id: ById) -> Iterator[Complaint]:
+    """Of a request whose files have all come, one outcome tells how it ended, and truly."""
+    requests: dict[str, list[str]] = defaultdict(list)
+    for file in evidence.files:
+        requests[file.id.rpartition("/")[0]].append(file.id)
+    for name, ids in requests.items():
+        if any(len(_codes(by_id.get(identity, ()))) != 1 for identity in ids):
+            continue  # one that is lost, or of two kinds, is told of besides
+        succeeded = sum(RESULT in _codes(by_id[identity]) for identity in ids)
+        told = {identity: each.ended for identity in ids for each in by_id[identity] if each.ended}
+        if list(told.values()) != [(succeeded, len(ids) - succeeded)]:
+            words = f"N1: {name}, {succeeded} of {len(ids)} succeeded, is told to have ended so: {told}"
+            yield Complaint("wrong", name, words)
 
 
-def _too_fast(calls: Mapping[str, Sequence[float]], rules: Rules) -> Iterator[str]:
-    for kind, moments in calls.items():
-        rate = rules.submits_per_second if kind == "submit" else rules.calls_per_second
-        most = _densest(sorted(moments), SPAN_SECONDS)
-        if most > rate * SPAN_SECONDS:
-            yield f"N7: {most} calls of {kind} in {SPAN_SECONDS:g} s, at most {rate * SPAN_SECONDS:g}"
+def _codes(deliveries: Iterable[Delivery]) -> frozenset[str]:
+    return frozenset(delivery.code for delivery in deliveries)
 
 
-def _densest(moments: Sequence[float], span_seconds: float) -> int:
-    return max(
-        (last - bisect_left(moments, at - span_seconds) + 1 for last, at in enumerate(moments)), default=0
-    )
+def _billed(evidence: Evidence, rules: Rules) -> Iterator[Complaint]:
+    """N10, in files: one complaint for each bill that no job and no allowed repetition stands for."""
+    jobs, repeats = Counter(file.url for file in evidence.files), _repeats(evidence)
+    excess = [
+        url
+        for url, times in Counter(evidence.billed_urls).items()
+        for _ in range(times - jobs[url] - _allowed(evidence, rules, url, repeats))
+    ]
+    for url in excess[rules.resubmissions :]:
+        yield Complaint("billed", url, f"N10: billed more than once: {url}")
 
 
-def judge_cursor(evidence: Evidence) -> Iterator[str]:
+def _repeats(evidence: Evidence) -> Mapping[str, int]:
+    """The further bills of each synchronous file."""
+    times = Counter(evidence.billed_urls)
+    files = {file.url for file in evidence.files if file.model == SYNC_MODEL}
+    return {url: times[url] - 1 for url in files if times[url] > 1}
+
+
+def _allowed(evidence: Evidence, rules: Rules, url: str, repeats: Mapping[str, int]) -> int:
+    """A synchronous call has no task that could be found again; what `at_least_once` announced and lost in a
+    crash is called for again besides.
+    """
+    if url not in repeats:
+        return 0
+    return SYNC_REPEATS + (evidence.crashes if rules.mode == "at_least_once" else 0)
+
+
+def _unpaid(evidence: Evidence, by_id: ById) -> Iterator[Complaint]:
+    """Each result has a bill of its own: two files never share what one submit made of one of them."""
+    if not evidence.billed_urls:
+        return
+    bills = Counter(evidence.billed_urls)
+    results = Counter(file.url for file in evidence.files if RESULT in _codes(by_id.get(file.id, ())))
+    for url, count in results.items():
+        if count > bills[url]:
+            yield Complaint("billed", url, f"N3: {count} results of {bills[url]} bills: {url}")
+
+
+def _lag(evidence: Evidence) -> Iterator[Complaint]:
+    """Once all is done the group's offsets stand at the ends. Without any offset the run has not ended."""
+    if not evidence.committed:
+        return
+    ends: dict[int, int] = {}
+    for record in evidence.asked:
+        ends[record.partition] = max(ends.get(record.partition, 0), record.offset + 1)
+    for partition, end in ends.items():
+        committed = evidence.committed.get(partition, 0)
+        if committed < end:
+            words = f"N5: the group stands at {committed} of {end} in partition {partition}"
+            yield Complaint("lag", str(partition), words)
+
+
+def judge_cursor(evidence: Evidence) -> Iterator[Complaint]:
     """N5: of each record behind the cursor, and behind the group's offset, the jobs are durable.
 
     Holds at any moment of a run, if the journal was read after the group's offsets.
     """
-    cursors, keys = _cursors(evidence.journal), {entry.key for entry in evidence.journal}
+    cursors, keys = _cursors(evidence.journal), set(_jobs_in(evidence.journal))
     for partition, offset in evidence.committed.items():
         if offset > cursors.get(partition, 0):
-            yield f"N5: committed is {offset} of {partition}, past the cursor {cursors.get(partition)}"
+            words = f"N5: committed is {offset} of {partition}, past the cursor {cursors.get(partition)}"
+            yield Complaint("cursor", str(partition), words)
     for record in evidence.asked:
-        if record.offset < cursors.get(record.partition, 0):
+        if record.offset < cursors.get(record.partition, 0) and record.purpose == "request":
             for key in record.keys:
                 if key not in keys:
-                    yield f"N5: the cursor of {record.partition} passed {record.offset}, {key} is not durable"
+                    words = (
+                        f"N5: the cursor of {record.partition} passed {record.offset}, {key} is not durable"
+                    )
+                    yield Complaint("cursor", key, words)
 
 
 def _cursors(journal: Iterable[Entry]) -> Mapping[int, int]:
@@ -212,6 +213,16 @@ def _cursors(journal: Iterable[Entry]) -> Mapping[int, int]:
         if entry.key == CURSOR_KEY and entry.value is not None and entry.epoch == claims[entry.partition]:
             cursors[entry.partition] = _next_offset(entry.value)
     return cursors
+
+
+def _jobs_in(journal: Iterable[Entry]) -> Iterator[str]:
+    """The jobs, by the ids of their outcomes, of all requests that the journal holds, or has held."""
+    for entry in journal:
+        told = decode(entry.key, entry.value) if entry.key.startswith("r/") and entry.value else None
+        if isinstance(told, AcceptedRequest):
+            yield from (str(told.job_key(file.index)) for file in told.files)
+        elif isinstance(told, FinishedRequest):
+            yield from (f"{told.request_id}/{told.replay}/{end.file_index}" for end in told.ends)
 
 
 def _next_offset(value: bytes) -> int:

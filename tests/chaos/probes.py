@@ -6,7 +6,9 @@
 import asyncio
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -22,6 +24,7 @@ INSTANCE_SECONDS = 30.0
 CURSOR_SECONDS = 60.0
 """A take-over that was refused is tried again within 30 s."""
 SAMPLE_SECONDS = 1.0
+_PEAK = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
 _LOOP_AGE = re.compile(r'^scribe_loop_age_seconds\{loop="(\w+)"\} (\S+)$', re.MULTILINE)
 
 
@@ -31,6 +34,7 @@ class Member:
 
     loop_ages: Mapping[str, float]
     cursors: Mapping[int, int]
+    peak_mib: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,8 @@ class Watch:
     """Takes samples in the order of time; each stall is told once, until it ends."""
 
     stalls: list[str] = field(default_factory=list)
+    peaks: dict[str, int] = field(default_factory=dict)
+    """The most MiB that each worker has had in memory."""
     _came: int = -1
     _came_at: float = 0.0
     _cursors: dict[int, int] = field(default_factory=dict)
@@ -63,6 +69,8 @@ class Watch:
     def take(self, sample: Sample) -> None:
         """Compare with what was before."""
         now: dict[str, str] = {}
+        for name, member in sample.members.items():
+            self.peaks[name] = max(member.peak_mib, self.peaks.get(name, 0))
         if sample.came != self._came or not sample.outstanding:
             self._came, self._came_at = sample.came, sample.at
         if sample.at - self._came_at > FLEET_SECONDS:
@@ -102,13 +110,13 @@ async def watch(stage: Stage, watching: Watch) -> None:
     """Sample the fleet until cancelled."""
     fleet = stage.fleet
     topic = fleet.stack.topics["requests"]
-    places = [TopicPartition(topic, number) for number in range(fleet.setting.partitions)]
     consumer = AIOKafkaConsumer(bootstrap_servers=fleet.setting.bootstrap, request_timeout_ms=5_000)
     await consumer.start()
     try:
-        consumer.assign(places)
         ends: dict[int, int] = {}
         while True:
+            places = [TopicPartition(topic, number) for number in range(fleet.partitions)]
+            consumer.assign(places)
             try:
                 found = await consumer.end_offsets(places)
                 ends = {place.partition: end for place, end in found.items()}
@@ -125,11 +133,12 @@ async def sample(stage: Stage, ends: Mapping[int, int]) -> Sample:
     fleet = stage.fleet
     looked_at = [worker for worker in fleet.alive() if worker.process.pid not in stage.frozen]
     members = {worker.log_path.name: await _member(worker) for worker in looked_at}
-    wanted = sum(len(request.files) for request in fleet.requests)
+    wanted = {file.id for request in fleet.requests for file in request.files}
+    came = len(wanted & fleet.came)
     return Sample(
         at=asyncio.get_running_loop().time(),
-        came=len(fleet.came),
-        outstanding=wanted - len(fleet.came),
+        came=came,
+        outstanding=len(wanted) - came,
         members={name: member for name, member in members.items() if member is not None},
         ends=ends,
         is_calm=not stage.shifting,
@@ -143,4 +152,12 @@ async def _member(worker: Scribe) -> Member | None:
         return None
     ages = {loop: float(age) for loop, age in _LOOP_AGE.findall(page.text)}
     cursors = {s["partition"]: s["cursor"] for s in status.json()["shards"] if s["cursor"] is not None}
-    return Member(ages, cursors)
+    return Member(ages, cursors, peak_mib(worker.process.pid))
+
+
+def peak_mib(pid: int) -> int:
+    """The most that a process has had in memory at a time; 0 for one that has ended."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        found = _PEAK.search(Path(f"/proc/{pid}/status").read_text())
+        return round(int(found[1]) / 1024) if found else 0
+    return 0

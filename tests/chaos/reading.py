@@ -53,6 +53,19 @@ async def group_offsets(bootstrap: str, group: str, topic: str, partitions: int)
     return {number: offset for number, offset in found.items() if offset is not None}
 
 
+async def end_offsets(bootstrap: str, topic: str, partitions: int) -> dict[int, int]:
+    """Where each partition ends."""
+    places = [TopicPartition(topic, number) for number in range(partitions)]
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        consumer.assign(places)
+        found = await consumer.end_offsets(places)
+    finally:
+        await consumer.stop()
+    return {place.partition: end for place, end in found.items()}
+
+
 def _read_with_librdkafka(bootstrap: str, topics: Mapping[str, int]) -> list[Seen]:
     consumer = Consumer(
         {

@@ -1,21 +1,17 @@
 """What happens to a fleet, and when: a pure function of the seed and the step, so that it can be replayed."""
 
 import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
-ACTS: Final = (
-    "kill",
-    "stop",
-    "join",
-    "freeze",
-    "restart_broker",
-    "errors",
-    "refuse",
-    "lose_answers",
-    "forget_offsets",
-    "stranger",
-)
+Track = Literal["workers", "world", "provider"]
+TRACKS: Final[Mapping[Track, Sequence[str]]] = {
+    "workers": ("kill", "stop", "join", "freeze", "rolling_restart", "forget_offsets"),
+    "world": ("restart_broker", "stranger", "cut_off", "grow", "clock_step"),
+    "provider": ("errors", "refuse", "lose_answers", "throttle", "hold_account", "hold_model", "unknown"),
+}
+"""Things happen at once, but only one of each track: those of a track would undo each other."""
 SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 4.0
 SHORTEST_SECONDS, LONGEST_SECONDS = 1.0, 5.0
 
@@ -40,13 +36,14 @@ class Act:
         )
 
 
-def act_at(seed: int, step: int) -> Act:
-    """The act of a step. Each ten steps hold every act once, in an order of their own."""
-    deck = random.Random(f"{seed}/deck/{step // len(ACTS)}").sample(ACTS, len(ACTS))
-    draw = random.Random(f"{seed}/{step}")
+def act_at(seed: int, step: int, track: Track) -> Act:
+    """The act of a track's step. Each round of steps holds every act once, in an order of its own."""
+    names = TRACKS[track]
+    deck = random.Random(f"{seed}/{track}/{step // len(names)}").sample(names, len(names))
+    draw = random.Random(f"{seed}/{track}/{step}")
     return Act(
         step,
-        deck[step % len(ACTS)],
+        deck[step % len(names)],
         draw.random(),
         draw.uniform(SHORTEST_SECONDS, LONGEST_SECONDS),
         draw.uniform(SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS),

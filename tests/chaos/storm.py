@@ -2,26 +2,32 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from aiokafka.errors import KafkaError
 
 from tests.chaos.acts import Stage
 from tests.chaos.brokers import Broker
+from tests.chaos.evidence import Rules, Verdict
 from tests.chaos.fleet import Fleet
-from tests.chaos.load import Request, make_requests
-from tests.chaos.oracle import Rules, Verdict, judge
+from tests.chaos.load import Record
+from tests.chaos.oracle import judge
 from tests.chaos.probes import Watch, watch
-from tests.chaos.schedule import act_at
+from tests.chaos.schedule import TRACKS, Track, act_at
+from tests.chaos.variety import make_batch
 
-RUN_SECONDS = (0.1, 0.1, 1.0, 5.0)
 PUBLISH_EVERY_SECONDS = 1.0
 PUBLISH_BOUND_SECONDS = 20.0
 START_SECONDS = 300.0
 CALM_SECONDS = 240.0
 """How long the fleet may take to finish once the acts are over: longer than the probes' bounds."""
+CLOCK_SECONDS = 60.0
+LEVEL_SECONDS = 60.0
+FEEL_SECONDS, GAP_SECONDS = 0.02, 0.1
+"""How often this process feels its own pulse; later by so much, and what it counts of calls is blurred."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +41,43 @@ class Storm:
     burners: int = 0
 
 
-async def rage(storm: Storm, fleet: Fleet, broker: Broker, rules: Rules) -> Verdict:
+@dataclass
+class Report:
+    """The verdict, and what the storm met: acts, calls that faults hit, kinds of requests and records."""
+
+    verdict: Verdict
+    acts: Mapping[str, int]
+    hits: Mapping[str, int]
+    kinds: Mapping[str, int]
+    peaks: Mapping[str, int]
+    gaps: Sequence[tuple[float, float]]
+    compacted: Mapping[int, int] = field(default_factory=dict)
+
+    def lines(self, seed: int) -> str:
+        """All for a person: the verdict last, in one line."""
+        gaps = f"{len(self.gaps)}, {sum(until - since for since, until in self.gaps):.1f} s in all"
+        told = {
+            "acts": _counted(self.acts),
+            "calls that went wrong": _counted(self.hits),
+            "requests and records": _counted(self.kinds),
+            "most MiB of each worker": " ".join(str(mib) for mib in self.peaks.values()),
+            "gaps of the harness": gaps,
+            "partitions compacted": str(len(self.compacted)),
+        }
+        known = [f"known {n}: {each}" for n, those in self.verdict.known.items() for each in those]
+        return "\n".join(
+            [*(f"{name}: {said}" for name, said in told.items()), *known, self.verdict.line(seed)]
+        )
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items())) or "none"
+
+
+async def rage(storm: Storm, fleet: Fleet, broker: Broker, rules: Rules) -> Report:
     """Let the storm rage over the fleet, wait until it has finished its work, and judge."""
-    stage, watching = Stage(fleet, broker), Watch()
+    stage, watching, kinds = Stage(fleet, broker), Watch(), Counter[str]()
+    gaps: list[tuple[float, float]] = []
     print(
         f"chaos: seed {storm.seed}, {storm.seconds:.0f} s, {fleet.setting.broker}",
         file=sys.stderr,
@@ -47,57 +87,93 @@ async def rage(storm: Storm, fleet: Fleet, broker: Broker, rules: Rules) -> Verd
         await stage.start_members(storm.members)
         await fleet.until_ready(START_SECONDS)
         async with asyncio.TaskGroup() as group:
-            probing = group.create_task(watch(stage, watching))
+            probing = [group.create_task(watch(stage, watching)), group.create_task(_feel(fleet, gaps))]
             async with asyncio.TaskGroup() as raging:
-                raging.create_task(_publish(storm, fleet))
-                raging.create_task(_act(storm, stage))
-            await _finish(stage, watching)
-            probing.cancel()
+                raging.create_task(_publish(storm, fleet, kinds))
+                for track in TRACKS:
+                    raging.create_task(_act(storm, stage, track))
+            await _finish(stage, watching, believes_clocks="E6" in rules.known)
+            for each in probing:
+                each.cancel()
+        compacted = broker.compacted(fleet.stack.topics["journal"])
         await fleet.end()
-    return judge(await fleet.evidence(watching.stalls), rules)
+    evidence = replace(
+        await fleet.evidence(), stalls=watching.stalls, gaps=gaps, peaks=watching.peaks, acts=stage.met
+    )
+    verdict = judge(evidence, rules)
+    return Report(verdict, stage.met, stage.hits(), kinds, watching.peaks, gaps, compacted)
 
 
-async def _act(storm: Storm, stage: Stage) -> None:
+async def _feel(fleet: Fleet, gaps: list[tuple[float, float]]) -> None:
+    """Note when this process stood still, by the clock that stamps the calls."""
+    clock = fleet.stack.sim.state.clock
+    while True:
+        before = clock.wall()
+        await asyncio.sleep(FEEL_SECONDS)
+        after = clock.wall()
+        if after - before - FEEL_SECONDS > GAP_SECONDS:
+            gaps.append((before, after))
+
+
+async def _act(storm: Storm, stage: Stage, track: Track) -> None:
     loop, step = asyncio.get_running_loop(), 0
     end = loop.time() + storm.seconds
     while loop.time() < end:
-        act = act_at(storm.seed, step)
+        act = act_at(storm.seed, step, track)
         await asyncio.sleep(act.pause_seconds)
-        print(f"chaos: {act}", file=sys.stderr, flush=True)
+        print(f"chaos: {track}, {act}", file=sys.stderr, flush=True)
         await stage.carry_out(act)
         step += 1
 
 
-async def _publish(storm: Storm, fleet: Fleet) -> None:
+async def _publish(storm: Storm, fleet: Fleet, kinds: Counter[str]) -> None:
     """As many requests as the account's quota can bear, while the acts go on."""
     loop, number = asyncio.get_running_loop(), 0
     end = loop.time() + storm.seconds
     while loop.time() < end:
-        requests = make_requests(f"s{number}", storm.requests_per_second, RUN_SECONDS, storm.seed)
-        await _publish_surely(fleet, requests)
+        batch = make_batch(storm.seed, number, storm.requests_per_second)
+        fleet.requests += batch.requests
+        kinds.update(batch.kinds)
+        await _publish_surely(fleet, batch.records)
         number += 1
         await asyncio.sleep(PUBLISH_EVERY_SECONDS)
 
 
-async def _publish_surely(fleet: Fleet, requests: Sequence[Request]) -> None:
+async def _publish_surely(fleet: Fleet, records: Sequence[Record]) -> None:
     """Again until the broker has them: a request that comes twice is one."""
-    fleet.requests += requests
     while True:
         try:
             async with asyncio.timeout(PUBLISH_BOUND_SECONDS):
-                await fleet.send(requests)
+                await fleet.send(records)
                 return
         except (KafkaError, TimeoutError):
             await asyncio.sleep(PUBLISH_EVERY_SECONDS)
 
 
-async def _finish(stage: Stage, watching: Watch) -> None:
-    """Wait until all outcomes are there, or something stands still."""
+async def _finish(stage: Stage, watching: Watch, *, believes_clocks: bool) -> None:
+    """Wait until all outcomes are there and nothing lags, or something stands still.
+
+    What a worker restored while its clock stood back waits as long as the step: E6 of the engine. Where that
+    is known, such workers are replaced, and all must come then.
+    """
     fleet = stage.fleet
-    try:
-        await fleet.until_done(CALM_SECONDS)
-    except AssertionError:
+    if believes_clocks and stage.met["clock_step"] and not await _is_done(fleet, CLOCK_SECONDS):
+        watching.stalls.append("clock: not all was done before workers whose clock had stepped were replaced")
+        stage.shifting += 1
+        count = len(fleet.alive())
+        await fleet.end()
+        await stage.start_members(count)
+    if not await _is_done(fleet, CALM_SECONDS):
         watching.stalls.append("fleet: it did not finish")
+    await fleet.until_level(LEVEL_SECONDS)
+
+
+async def _is_done(fleet: Fleet, within_seconds: float) -> bool:
+    try:
+        await fleet.until_done(within_seconds)
+    except AssertionError:
+        return False
+    return True
 
 
 @asynccontextmanager

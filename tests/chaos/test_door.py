@@ -8,6 +8,7 @@ import pytest
 
 from sandbox import child
 from tests.chaos.door import Door, door
+from tests.chaos.worker import divert
 
 WITHIN_SECONDS = 20.0
 
@@ -68,3 +69,30 @@ async def test_a_shut_door_refuses_cuts_what_stands_and_opens_at_the_same_port()
         writer.close()
         await made.open()
         assert await ask(port, b"again\n") == b"again\n"
+
+
+async def test_a_mute_door_keeps_every_byte_back_and_passes_it_on_afterwards() -> None:
+    async with a_door() as (made, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"first\n")
+        assert await reader.readline() == b"first\n"
+        made.mute()
+        writer.write(b"second\n")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await reader.readline()
+        made.unmute()
+        assert await _rest(reader) == b"second\n"
+        writer.close()
+
+
+async def test_a_diverted_connection_comes_through_the_door(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Put back at the end of the test.
+    monkeypatch.setattr(asyncio.BaseEventLoop, "create_connection", asyncio.BaseEventLoop.create_connection)
+    [elsewhere] = child.free_ports(1)
+    async with a_door() as (made, port):
+        divert({elsewhere: port})
+        assert await ask(elsewhere, b"hello\n") == b"hello\n"
+        await made.shut()
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", elsewhere)

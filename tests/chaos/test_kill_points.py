@@ -9,9 +9,10 @@ from collections.abc import Sequence
 
 import pytest
 
+from tests.chaos.evidence import Rules
 from tests.chaos.fleet import Fleet
 from tests.chaos.load import make_requests, one_request
-from tests.chaos.oracle import Rules, judge, judge_cursor
+from tests.chaos.oracle import judge, judge_cursor
 from tests.chaos.trap import Action, KillPoint
 
 DONE_SECONDS = 180.0
@@ -37,7 +38,17 @@ STEPS: Sequence[str] = (
     "finish.after",
 )
 """What a job passes in either mode."""
-STAGES: Sequence[str] = ("send.intent", "send.cursor", "send.finishing", "send.outcome", "send.done")
+STAGES: Sequence[str] = (
+    "send.request",
+    "send.intent",
+    "send.running",
+    "send.cursor",
+    "send.announcing",
+    "send.outcome",
+    "send.done",
+    "send.finished",
+    "send.tombstone",
+)
 """Between the stages of a batch of `at_least_once`."""
 TRANSACTION: Sequence[str] = (
     "commit.claim.out",
@@ -112,4 +123,5 @@ async def crash_and_take_over(chaos: Fleet, point: KillPoint) -> None:
         await chaos.until_done(DONE_SECONDS)
     await chaos.end()
     verdict = judge(await chaos.evidence(), rules)
-    assert not verdict.complaints, f"{verdict.complaints}\n{chaos.stack.logs()}"
+    words = [str(complaint) for complaint in verdict.complaints]
+    assert not words, f"{words}\n{chaos.stack.logs()}"

@@ -5,13 +5,25 @@ from dataclasses import replace
 
 import pytest
 
-from service.core.entry import CURSOR_KEY, OWNER_KEY, Owner, encode_cursor, encode_owner
+from service.core.identity import Origin
+from service.core.journal_entries import (
+    CURSOR_KEY,
+    Owner,
+    encode_cursor,
+    encode_finished,
+    encode_owner,
+    owner_key,
+)
 from service.core.record import Cursor
-from tests.chaos.load import one_request
-from tests.chaos.oracle import Asked, Delivery, Entry, Evidence, Rules, Verdict, judge
+from service.core.request import FileEnd, FinishedRequest
+from tests.chaos.evidence import QUOTAS, WORDS, Asked, Delivery, Entry, Evidence, Rules, Verdict
+from tests.chaos.load import SYNC_MODEL, File, one_request
+from tests.chaos.oracle import SYNC_REPEATS, judge
+from tests.chaos.samples import results_of, summed
 
 REQUEST = one_request("r", files=2)
 FIRST, SECOND = REQUEST.files
+KEYS = (FIRST.id, SECOND.id)
 EXACTLY_ONCE = Rules(mode="exactly_once")
 
 
@@ -20,24 +32,42 @@ def cursor(next_offset: int, epoch: int = 1) -> Entry:
 
 
 def claim(epoch: int) -> Entry:
-    return Entry(0, OWNER_KEY, encode_owner(Owner(epoch, "m")), epoch)
+    return Entry(0, owner_key(epoch), encode_owner(Owner(epoch, "m")), epoch)
+
+
+def finished(*file_indexes: int) -> Entry:
+    """What the journal says of the request when these jobs have ended."""
+    ends = tuple(FileEnd(index, True) for index in file_indexes)
+    left = FinishedRequest(Origin(0, 0), "r", 0, "d", ends, 1)
+    return Entry(0, str(left.origin), encode_finished(left), 1)
 
 
 CLEAN = Evidence(
     files=REQUEST.files,
-    deliveries=[Delivery(file.id, "", file.text) for file in REQUEST.files],
+    deliveries=results_of(REQUEST.files),
     billed_urls=[file.url for file in REQUEST.files],
     calls={"submit": [0.0], "query": [2.0, 3.0]},
-    asked=[Asked(0, 0, (FIRST.id, SECOND.id))],
-    journal=[claim(1), Entry(0, FIRST.id, b"{}", 1), Entry(0, SECOND.id, b"{}", 1), cursor(1)],
+    asked=[Asked(0, 0, KEYS)],
+    journal=[claim(1), finished(0, 1), cursor(1)],
     committed={0: 1},
 )
 
 
 def counts(verdict: Verdict) -> Mapping[str, int]:
     """The kinds of complaint that there are."""
-    kinds = ("lost", "duplicates", "wrong", "billed", "quota", "cursor", "trouble", "stalls")
-    return {kind: len(getattr(verdict, kind)) for kind in kinds if getattr(verdict, kind)}
+    return {str(kind): count for kind, count in verdict.counts().items()}
+
+
+def asking_also(*records: Asked, told: tuple[Delivery, ...] = ()) -> Evidence:
+    """A clean run with further records behind the first one, and what came of them."""
+    end = 1 + len(records)
+    return replace(
+        CLEAN,
+        asked=[*CLEAN.asked, *records],
+        deliveries=[*CLEAN.deliveries, *told],
+        journal=[*CLEAN.journal, cursor(end)],
+        committed={0: end},
+    )
 
 
 @pytest.mark.parametrize("rules", [Rules(), EXACTLY_ONCE])
@@ -69,7 +99,16 @@ def test_a_repeat_of_another_kind_is_a_second_outcome() -> None:
     ],
 )
 def test_a_failure_or_another_files_text_is_wrong(delivery: Delivery) -> None:
-    assert counts(judge(replace(CLEAN, deliveries=[delivery, CLEAN.deliveries[1]]), Rules())) == {"wrong": 1}
+    deliveries = summed([delivery, CLEAN.deliveries[1]])
+    assert counts(judge(replace(CLEAN, deliveries=deliveries), Rules())) == {"wrong": 1}
+
+
+def test_only_a_file_that_may_fail_so_may_fail_so() -> None:
+    may_be_cancelled = replace(FIRST, may_be=FIRST.may_be | {"cancelled"})
+    for code, wrong in (("cancelled", {}), ("deadline_exceeded", {"wrong": 1})):
+        deliveries = summed([Delivery(FIRST.id, code, ""), CLEAN.deliveries[1]])
+        evidence = replace(CLEAN, files=[may_be_cancelled, SECOND], deliveries=deliveries)
+        assert counts(judge(evidence, Rules())) == wrong
 
 
 def test_an_outcome_that_nobody_asked_for_is_wrong() -> None:
@@ -78,11 +117,52 @@ def test_an_outcome_that_nobody_asked_for_is_wrong() -> None:
 
 
 def test_only_a_record_that_asks_once_more_may_be_told_that_it_has_ended() -> None:
-    again = Asked(0, 1, (FIRST.id, SECOND.id))
+    again = Asked(0, 1, KEYS)
     for offset, wrong in ((1, {}), (0, {"wrong": 1}), (2, {"wrong": 1})):
         told = Delivery(f"requests/0/{offset}", "already_finished", "")
-        evidence = replace(CLEAN, asked=[*CLEAN.asked, again], deliveries=[*CLEAN.deliveries, told])
-        assert counts(judge(evidence, Rules())) == wrong
+        assert counts(judge(asking_also(again, told=(told,)), Rules())) == wrong
+
+
+def test_a_cancel_is_silent_or_told_that_its_request_has_ended() -> None:
+    cancel = Asked(0, 1, (), "cancel")
+    assert counts(judge(asking_also(cancel), Rules())) == {}
+    for code, wrong in (("already_finished", {}), ("cancel_unknown_request", {"wrong": 1})):
+        told = Delivery(cancel.origin, code, "")
+        assert counts(judge(asking_also(cancel, told=(told,)), Rules())) == wrong
+
+
+@pytest.mark.parametrize(
+    ("purpose", "code"),
+    [
+        ("conflict", "request_id_conflict"),
+        ("other_files", "request_id_conflict"),
+        ("invalid_json", "invalid_json"),
+    ],
+)
+def test_a_record_that_cannot_be_served_ends_in_the_failure_that_says_why(purpose: str, code: str) -> None:
+    record = Asked(0, 1, (), purpose)
+    told = Delivery(record.origin, code, "")
+    assert counts(judge(asking_also(record, told=(told,)), Rules())) == {}
+    assert counts(judge(asking_also(record), Rules())) == {"lost": 1}
+    other = replace(told, code="invalid_request")
+    assert counts(judge(asking_also(record, told=(other,)), Rules())) == {"wrong": 1}
+
+
+@pytest.mark.parametrize(
+    ("ended", "wrong"),
+    [
+        ((None, (2, 0)), {}),
+        (((2, 0), None), {}),
+        ((None, None), {"wrong": 1}),
+        (((2, 0), (2, 0)), {"wrong": 1}),
+        ((None, (1, 1)), {"wrong": 1}),
+    ],
+)
+def test_one_outcome_of_a_request_tells_how_it_ended_and_truly(
+    ended: tuple[tuple[int, int] | None, ...], wrong: Mapping[str, int]
+) -> None:
+    deliveries = [replace(each, ended=told) for each, told in zip(CLEAN.deliveries, ended, strict=True)]
+    assert counts(judge(replace(CLEAN, deliveries=deliveries), Rules())) == wrong
 
 
 def test_each_bill_beyond_the_first_and_what_is_allowed_counts() -> None:
@@ -91,14 +171,34 @@ def test_each_bill_beyond_the_first_and_what_is_allowed_counts() -> None:
     assert counts(judge(evidence, Rules(resubmissions=1))) == {"billed": 1}
 
 
-def test_too_many_calls_in_a_span_are_a_violation() -> None:
-    within = [0.1 * number for number in range(50)]
+def test_files_with_one_url_have_a_bill_each_and_no_more() -> None:
+    twin = replace(SECOND, url=FIRST.url, text=FIRST.text)
+    deliveries = results_of([FIRST, twin])
+    for bills, wrong in ((2, {}), (3, {"billed": 1}), (1, {"billed": 1})):
+        evidence = replace(CLEAN, files=[FIRST, twin], deliveries=deliveries, billed_urls=[FIRST.url] * bills)
+        assert counts(judge(evidence, Rules())) == wrong
+
+
+def test_a_lost_synchronous_call_may_be_made_twice_more_and_is_counted() -> None:
+    file = File(FIRST.id, FIRST.url, FIRST.text, SYNC_MODEL)
+    for bills, wrong in ((1 + SYNC_REPEATS, {}), (2 + SYNC_REPEATS, {"billed": 1})):
+        evidence = replace(CLEAN, files=[file, SECOND], billed_urls=[*[file.url] * bills, SECOND.url])
+        verdict = judge(evidence, EXACTLY_ONCE)
+        assert counts(verdict) == wrong
+        assert verdict.repeats == bills - 1
+        # What was announced and lost in a crash is called for again.
+        assert counts(judge(replace(evidence, crashes=1), Rules())) == {}
+
+
+def test_too_many_calls_in_a_second_are_a_violation() -> None:
+    most = QUOTAS["submit"].per_second
+    within = [number / most for number in range(3 * most)]
     assert counts(judge(replace(CLEAN, calls={"submit": within}), Rules())) == {}
-    assert counts(judge(replace(CLEAN, calls={"submit": [*within, 2.5]}), Rules())) == {"quota": 1}
+    assert counts(judge(replace(CLEAN, calls={"submit": [*within, 1.55]}), Rules())) == {"quota": 1}
 
 
 def test_a_cursor_that_passed_a_job_which_is_not_durable_is_a_violation() -> None:
-    evidence = replace(CLEAN, journal=[claim(1), Entry(0, FIRST.id, b"{}", 1), cursor(1)])
+    evidence = replace(CLEAN, journal=[claim(1), finished(0), cursor(1)])
     assert counts(judge(evidence, Rules())) == {"cursor": 1}
 
 
@@ -112,6 +212,18 @@ def test_the_cursor_of_a_stranger_behind_a_claim_does_not_count() -> None:
     assert counts(judge(replace(evidence, committed={0: 9}), Rules())) == {"cursor": 1}
 
 
+def test_a_group_that_did_not_come_to_the_end_lags() -> None:
+    assert counts(judge(replace(asking_also(Asked(0, 1, KEYS)), committed={0: 1}), Rules())) == {"lag": 1}
+    assert counts(judge(replace(CLEAN, committed={}), Rules())) == {}
+
+
+def test_a_worker_that_took_more_memory_than_it_may_is_told() -> None:
+    for mib, wrong in ((400, {}), (401, {"memory": 1})):
+        verdict = judge(replace(CLEAN, peaks={"w": mib, "v": 90}), Rules(resident_mib=400))
+        assert counts(verdict) == wrong
+        assert verdict.peak_mib == mib
+
+
 def test_what_is_left_behind_and_what_stood_still_is_told() -> None:
     evidence = replace(CLEAN, trouble=["worker ended with 70"], stalls=["fleet: no outcome"])
     assert counts(judge(evidence, Rules())) == {"trouble": 1, "stalls": 1}
@@ -121,5 +233,7 @@ def test_the_line_of_a_run_names_every_count_and_the_seed() -> None:
     line = judge(replace(CLEAN, deliveries=CLEAN.deliveries[1:]), Rules()).line(seed=7)
     assert line == (
         "requests 1, outcomes 1, lost 1, duplicate outcome ids 0, wrong outcomes 0, billed duplicates 0, "
-        "quota violations 0, cursor violations 0, left behind 0, stalls 0, seed 7"
+        "quota violations 0, cursor violations 0, lagging partitions 0, over memory 0, left behind 0, "
+        "stalls 0, synchronous calls repeated 0, most memory 0 MiB, seed 7"
     )
+    assert all(words in line for words in WORDS.values())

@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.brokers import own_broker
-from tests.chaos.fleet import Setting, fleet
-from tests.chaos.oracle import Rules
+from tests.chaos.evidence import Rules
+from tests.chaos.fleet import fleet
+from tests.chaos.known import RULES
 from tests.chaos.reading import BrokerName
+from tests.chaos.setting import Setting
 from tests.chaos.storm import Storm, rage
 
 SECONDS = 45.0
@@ -20,7 +22,10 @@ PARTITIONS = 12
 async def test_a_fleet_in_a_storm_loses_nothing_and_pays_once(seed: int, tmp_path: Path) -> None:
     broker_name: BrokerName = "kafka"
     with own_broker(broker_name, nodes=1) as broker:
-        setting = Setting(broker_name, broker.bootstrap, "exactly_once", PARTITIONS)
-        async with fleet(setting, "storm", tmp_path) as made:
-            verdict = await rage(Storm(seed, SECONDS), made, broker, Rules())
-    assert not verdict.complaints, f"{verdict.complaints}\n{verdict.line(seed)}"
+        setting = Setting(
+            broker_name, broker.bootstrap, "exactly_once", PARTITIONS, broker_ports=broker.ports
+        )
+        rules = Rules(mode="exactly_once", known=frozenset(RULES))
+        async with fleet(setting, "storm", tmp_path, has_variety=True) as made:
+            report = await rage(Storm(seed, SECONDS), made, broker, rules)
+    assert not report.verdict.complaints, f"{report.verdict.complaints}\n{report.lines(seed)}"

@@ -9,6 +9,8 @@ from typing import Literal
 
 VARIABLE = "CHAOS_POINT"
 """Names the point, as NAME:OCCURRENCE:ACTION. The service's settings begin otherwise."""
+DOORS_VARIABLE = "CHAOS_DOORS"
+"""Where the broker's nodes are reached, as PORT=DOOR,PORT=DOOR."""
 REACHED = "chaos: reached"
 """How the line begins that a worker writes before it acts."""
 

@@ -13,13 +13,12 @@ The kill points, in the order in which one job passes them (docs of each: where 
 `query.before` `query.after`                 around a look
 `fetch.before` `fetch.after`                 around the fetch of the result file
 `finish.before` `finish.after`               around the batch that holds the outcome
-`send.LABEL`                                 a record leaves: claim, finishing, outcome, done, cursor ...
+`send.LABEL`                                 a record leaves: request, intent, outcome, finished, cursor ...
 `commit.LABEL.before` `.out` `.after`        around the commit of a transaction that holds such a record;
                                              `out`: EndTxn is on the wire, its answer is kept from us
 """
 
 import asyncio
-import json
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,21 +31,23 @@ from aiokafka.protocol.transaction import EndTxnRequest
 from pydantic import JsonValue
 
 from service import assemble, cli
-from service.core.batch import Appended, Batch
-from service.core.entry import CURSOR_KEY, OWNER_KEY
+from service.core.changes import Appended, Batch
+from service.core.journal_entries import OWNER_PREFIX, JobEntry, decode
+from service.core.request import FinishedRequest
+from service.core.submission import Submission
 from service.core.task import SubmitAnswer, TaskView, Trouble
 from service.kafka.journal import Journal
 from service.kafka.takeover import Taken
 from service.kafka.writer import Writer
 from service.observe_provider import CountedProvider
 from service.provider.api import Provider
-from tests.chaos.trap import VARIABLE, KillPoint, Trap
+from tests.chaos.trap import DOORS_VARIABLE, VARIABLE, KillPoint, Trap
 
 LEDGER_LOOK_SECONDS = 0.02
 ON_THE_WIRE_SECONDS = 0.05
 """Longer than any event loop keeps written bytes to itself."""
-LABELS = {"submitting": "intent"}
-"""States of an entry whose batch has another name here; the others are called as they are."""
+LABELS = {"intended": "intent"}
+"""States of a submission that have another name here; the others are called as they are."""
 
 
 class TrappedWriter:
@@ -143,28 +144,35 @@ class TrappedProvider:
 
 
 def labels_of(batch: Batch) -> Iterator[str]:
-    """What a batch holds: accept, finish, or the state that an entry of it tells."""
+    """What a batch holds: accept, finish, or what a record of it tells."""
     if batch.cursor is not None:
         yield "accept"
-    for move in batch.moves:
-        if move.outcome is not None:
-            yield "finish"
-        elif move.entry is not None and not (move.key or "").startswith("~"):
-            yield label_of_state(move.entry)
+    if batch.outcomes:
+        yield "finish"
+    yield from (label_of_entry(each.key, each.value) for each in batch.records)
 
 
-def label_of_state(entry: bytes) -> str:
-    """The label of a job's entry."""
-    state = str(json.loads(entry)["state"])
-    return LABELS.get(state, state)
+def label_of_entry(key: str, value: bytes | None) -> str:
+    """The label of a journal record: a submission's state, else what it is."""
+    if value is None:
+        return "tombstone"
+    if key.startswith("~"):
+        return "claim" if key.startswith(OWNER_PREFIX) else key[1:]
+    match decode(key, value):
+        case Submission(state=state):
+            return LABELS.get(state, state)
+        case JobEntry() as job:
+            return "done" if job.end is not None else "cancel" if job.cancelled else "announcing"
+        case FinishedRequest():
+            return "finished"
+    return "request"
 
 
 def label_of_record(key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]]) -> str:
     """What a record is that leaves through the producer."""
     if any(name == "ce_id" for name, _ in headers):
         return "outcome"
-    named = {OWNER_KEY.encode(): "claim", CURSOR_KEY.encode(): "cursor"}.get(key or b"")
-    return named or ("tombstone" if value is None else label_of_state(value))
+    return label_of_entry((key or b"").decode(), value)
 
 
 def arm(trap: Trap) -> None:
@@ -181,6 +189,19 @@ def arm(trap: Trap) -> None:
     transactions = TransactionTraps(trap)
     transactions.arm_producer()
     transactions.arm_connection()
+
+
+def divert(ports: Mapping[int, int]) -> None:
+    """Lead aiokafka's connections to other ports: the brokers name their own to whoever asks.
+
+    A connection goes on saying the broker's own port: its owner compares it with what the cluster tells.
+    """
+    create_connection = asyncio.BaseEventLoop.create_connection
+
+    async def diverted(loop: Any, factory: Any, host: Any = None, port: Any = None, **rest: Any) -> Any:
+        return await create_connection(loop, factory, host, ports.get(port, port), **rest)
+
+    _replace(asyncio.BaseEventLoop, "create_connection", diverted)
 
 
 class TransactionTraps:
@@ -253,6 +274,8 @@ def main() -> None:
     """Run the service's own command line in a process whose ports are wrapped."""
     point = os.environ.get(VARIABLE)
     arm(Trap(KillPoint.read(point) if point else None))
+    if doors := os.environ.get(DOORS_VARIABLE):
+        divert({int(port): int(to) for port, _, to in (pair.partition("=") for pair in doors.split(","))})
     cli.main()
 
 

@@ -12,10 +12,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from sandbox import kafka
 from service.clock import SystemClock
-from service.core.batch import Appended, Batch, Committed, Refused, Unknown
-from service.core.entry import CURSOR_KEY
-from service.core.record import Cursor
-from service.core.shard import Move
+from service.core.changes import Appended, Batch, Committed, Group, JournalRecord, Refused, Unknown
+from service.core.journal_entries import CURSOR_KEY
+from service.core.restore import Restore
 from service.errors import ConfigError, PublishError, RecordTooLarge, RestoreError
 from service.kafka import reading, transactions
 from service.kafka.addressed import Addressed
@@ -40,12 +39,27 @@ from tests.contract.cluster import (
     new_tasks,
     records_of,
 )
-from tests.contract.test_writer import a_failure, a_result, accepted, batch, finished
+from tests.contract.test_writer import (
+    AT_CURSOR,
+    a_failure,
+    a_request,
+    a_result,
+    accepted,
+    batch,
+    finished,
+    ref,
+)
 from tests.fakes.writer import Fault, MemoryBroker, MemoryTransactions
 
 needs_java = pytest.mark.needs_java
-CURSOR = Cursor(8, 1_760_000_000_000, 77)
-WHOLE = batch(finished(a_result("r", 0)), finished(a_failure("r", 1)), accepted("new"), cursor=CURSOR)
+WHOLE = batch(finished(a_result("r", 0)), finished(a_failure("r", 1)), accepted("new"), AT_CURSOR)
+
+WRITTEN = [ref("r", 0), ref("r", 1), str(a_request("new").origin)]
+
+
+def is_empty(restore: Restore) -> bool:
+    """Whether it holds nothing but what belongs to the shard itself."""
+    return all(key.startswith("~") for key in restore.entries)
 
 
 # -- the writer's own rules, in memory --------------------------------------------------------------------
@@ -104,7 +118,7 @@ async def test_a_piece_that_was_in_doubt_is_not_written_again() -> None:
     poison = a_result("r", 1)
     broker.limits = {broker.topics.results: 10}
     member.faults = [Fault.REFUSE]
-    around = batch(accepted("a"), finished(poison), accepted("b"), cursor=CURSOR)
+    around = batch(accepted("a"), finished(poison), accepted("b"), AT_CURSOR)
     broker.limits = {}
     answers: list[Appended] = [await writer.append(around)]
     broker.limits = {broker.topics.results: len(poison.body.to_bytes()) - 1}
@@ -113,7 +127,7 @@ async def test_a_piece_that_was_in_doubt_is_not_written_again() -> None:
         answers.append(await writer.append(around))
         assert len(answers) < 10
     keys = [record.key.decode() for record in broker.journal()]
-    assert keys == ["a/0/0", "r/0/1", "b/0/0", CURSOR_KEY]
+    assert keys == [str(a_request("a").origin), ref("r", 1), str(a_request("b").origin), CURSOR_KEY]
     assert ids(broker) == ["r/0/1"]
 
 
@@ -198,7 +212,7 @@ async def test_a_batch_is_there_as_a_whole_and_once(world: World) -> None:
     writer = await world.own()
     assert isinstance(await writer.append(WHOLE), Committed)
     assert await world.outcomes() == ["r/0/0", "r/0/1"]
-    assert await world.journal() == ["r/0/0", "r/0/1", "new/0/0"]
+    assert await world.journal() == WRITTEN
 
 
 @needs_java
@@ -219,11 +233,11 @@ async def test_a_takeover_ends_an_open_transaction_of_the_old_owner(world: World
     await old.begin_transaction()
     await old.send_and_wait(world.topics.journal, b"{}", b"zombie/0/0", partition=0)
     new = await world.own("new")
-    assert world.taken[-1].restore.entries == {}
+    assert is_empty(world.taken[-1].restore)
     with pytest.raises(Exception, match="newer producer"):
         await old.commit_transaction()
     assert isinstance(await new.append(WHOLE), Committed)
-    assert await world.journal() == ["r/0/0", "r/0/1", "new/0/0"]
+    assert await world.journal() == WRITTEN
 
 
 @needs_java
@@ -256,7 +270,7 @@ async def test_a_lost_answer_to_a_commit_is_looked_up_in_the_journal(
     assert isinstance(await writer.append(WHOLE), Unknown)
     assert isinstance(await writer.append(WHOLE), Committed)
     assert await world.outcomes() == ["r/0/0", "r/0/1"]
-    assert await world.journal() == ["r/0/0", "r/0/1", "new/0/0"]
+    assert await world.journal() == WRITTEN
 
 
 @needs_java
@@ -328,7 +342,7 @@ async def test_a_strangers_open_transaction_in_the_journal_refuses_the_shard_and
             await world.own("next")
         await stranger.abort_transaction()
     await world.own("next")
-    assert sorted(world.taken[-1].restore.entries) == ["new/0/0"]
+    assert set(world.taken[-1].restore.requests()) == {a_request("new").origin}
 
 
 @needs_java
@@ -429,16 +443,16 @@ async def test_a_frozen_broker_is_given_up_in_time_and_the_batch_is_there_once_a
 async def test_an_id_the_broker_has_forgotten_is_begun_anew(fragile: World) -> None:
     """After `transactional.id.expiration.ms` without work the broker knows the producer no more."""
     writer = await fragile.own()
-    first = Batch(1, (Move("a/0/0", None),))
+    first = Batch(1, (Group(records=(JournalRecord("j/0.1/0", None),)),))
     assert isinstance(await writer.append(first), Committed)
     await asyncio.sleep(5)  # two rounds of the broker's own clock; nothing says when it has forgotten
-    second = Batch(2, (Move("b/0/0", None),))
+    second = Batch(2, (Group(records=(JournalRecord("j/0.2/0", None),)),))
     answer: Appended = Unknown("")
     async with asyncio.timeout(30):
         while not isinstance(answer, Committed):
             answer = await writer.append(second)
             assert not isinstance(answer, Refused)
-    assert await fragile.journal() == ["a/0/0", "b/0/0"]
+    assert await fragile.journal() == ["j/0.1/0", "j/0.2/0"]
 
 
 @needs_java

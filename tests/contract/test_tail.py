@@ -10,7 +10,7 @@ import pytest
 from aiokafka.errors import CorruptRecordException
 
 from service.clock import SystemClock
-from service.core.entry import CURSOR_KEY, OWNER_KEY, STAMP_HEADER, Owner, Stamp, encode_owner
+from service.core.journal_entries import CURSOR_KEY, STAMP_HEADER, Owner, Stamp, encode_owner, owner_key
 from service.kafka import tail
 from service.kafka.client import ClusterConfig
 from service.kafka.lasting import LastingReader
@@ -61,13 +61,13 @@ class World:
     tail: Tail
     running: "asyncio.Task[None]"
 
-    async def write(self, epoch: int, key: str = "r/0/0", partition: int = 0, value: bytes = b"{}") -> int:
+    async def write(self, epoch: int, key: str = "r/0.7", partition: int = 0, value: bytes = b"{}") -> int:
         """Write as the owner with that epoch; returns the offset."""
         headers = ((STAMP_HEADER, Stamp(epoch, 1).encode()),)
         return await self._send(Outgoing(self.topic, key.encode(), value, partition, headers))
 
     async def claim(self, epoch: int, partition: int = 0) -> int:
-        return await self.write(epoch, OWNER_KEY, partition, encode_owner(Owner(epoch, "m")))
+        return await self.write(epoch, owner_key(epoch), partition, encode_owner(Owner(epoch, "m")))
 
     async def write_foreign(self, key: bytes, stamp: bytes | None, partition: int = 0) -> int:
         headers = () if stamp is None else ((STAMP_HEADER, stamp),)
@@ -223,20 +223,27 @@ async def test_a_shard_that_comes_back_is_followed_from_its_new_claim(world: Wor
 
 async def test_what_strangers_write_behind_the_claim_is_reported_by_its_key(world: World) -> None:
     ear = await world.own(5)
-    await world.write(4, "z/0/1")
-    await world.write(5, "own/0/0")
+    await world.write(4, "j/0.7/1")
+    await world.write(5, "s/5.1")
     await world.write(3, CURSOR_KEY)
     await world.claim(4)
     assert await world.proves(await world.write(5))
-    assert ear.strangers == ["z/0/1", CURSOR_KEY, CURSOR_KEY]
+    assert ear.strangers == ["j/0.7/1", CURSOR_KEY]
     assert ear.fenced == 0
+
+
+async def test_a_claim_of_a_later_format_fences(world: World) -> None:
+    ear = await world.own(2)
+    await world.write_foreign(b"~owner/3", b"3.0.99")
+    assert not await world.proves(await world.write(2))
+    assert ear.fenced == 1
 
 
 async def test_what_is_none_of_ours_stops_nothing_and_is_not_reported(world: World) -> None:
     ear = await world.own(2)
-    await world.write_foreign(b"r/0/0", None)
-    await world.write_foreign(b"r/0/0", b"nonsense")
-    await world.write_foreign(b"r/0/0", b"9.9.9")
+    await world.write_foreign(b"r/0.7", None)
+    await world.write_foreign(b"r/0.7", b"nonsense")
+    await world.write_foreign(b"r/0.7", b"-9.9.9")
     await world.write_foreign(b"\xff\xfe", Stamp(1, 1).encode())
     await world.write_foreign(b"a key of others", Stamp(1, 1).encode())
     assert await world.proves(await world.write(2))

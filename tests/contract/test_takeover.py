@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import zlib
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -15,25 +16,27 @@ from aiokafka.admin import RecordsToDelete
 from aiokafka.conn import AIOKafkaConnection
 
 from service.clock import SystemClock
-from service.core.batch import Batch, Committed
-from service.core.entry import (
+from service.core.changes import Batch, Committed, Group, JournalRecord
+from service.core.identity import Origin, Position
+from service.core.journal_entries import (
     CURSOR_KEY,
-    OWNER_KEY,
+    OWNER_PREFIX,
     STAMP_HEADER,
-    Marker,
     Owner,
     Stamp,
     decode,
     encode_cursor,
-    encode_job,
-    encode_marker,
+    encode_finished,
+    encode_request,
+    owner_key,
 )
-from service.core.identity import JobKey, Position
-from service.core.job import Job, Spec, State
-from service.core.moment import Moment
 from service.core.outcomes import OutcomeRules
 from service.core.record import Cursor
-from service.core.shard import Move, Shard, Window
+from service.core.request import AcceptedRequest, FileEnd, FinishedRequest, RequestFile
+from service.core.restore import Restore
+from service.core.shard import Shard
+from service.core.shard_state import Window
+from service.core.transition_context import Context
 from service.errors import ClusterError, RestoreError
 from service.kafka import journal, reading
 from service.kafka.addressed import Addressed
@@ -61,6 +64,7 @@ from tests.contract.cluster import (
     publish_unreadable,
     records_of,
 )
+from tests.contract.test_writer import is_ours
 
 needs_java = pytest.mark.needs_java
 NOW_MS = 1_760_000_000_000
@@ -117,10 +121,11 @@ class World:
             if isinstance(sender, Transactions):
                 await sender.kill()
 
-    async def write(self, epoch: int, *moves: Move, cursor: Cursor | None = None, number: int = 1) -> None:
+    async def write(self, epoch: int, *groups: Group, cursor: Cursor | None = None, number: int = 1) -> None:
         """Append a batch as the owner with that epoch."""
-        writer = AtLeastOnceWriter(self.producer, Addressed(self.topics, 0, epoch, "w"))
-        answer = await writer.append(Batch(number, moves, cursor))
+        writer = AtLeastOnceWriter(self.producer, Addressed(self.topics, 0, epoch, "w"), is_ours)
+        last = () if cursor is None else (Group(cursor=cursor),)
+        answer = await writer.append(Batch(number, (*groups, *last)))
         assert isinstance(answer, Committed), answer
 
     async def put(self, key: bytes, value: bytes | None, stamp: bytes | None) -> int:
@@ -188,51 +193,81 @@ async def a_world(bootstrap: str, topics: Topics, producer: Producer) -> AsyncIt
     await producer.kill()
 
 
-def a_job(request_id: str = "r", file_index: int = 0, state: State = State.ACCEPTED) -> Job:
-    spec = Spec(
+def origin(request_id: str, generation: int = 0) -> Origin:
+    """Where the tests say that a request lies."""
+    return Origin(generation, zlib.crc32(request_id.encode()))
+
+
+def a_request(request_id: str = "r", digest: str = "d") -> AcceptedRequest:
+    return AcceptedRequest(
+        origin=origin(request_id),
+        position=Position("requests", 0, origin(request_id).offset, NOW_MS),
         request_id=request_id,
         replay=0,
-        file_count=1,
-        job_count=1,
+        digest=digest,
         model="fun-asr",
+        files=(RequestFile(0, "https://h.example/a.wav"),),
+        file_count=1,
+        deadline_ms=NOW_MS + 1_000,
+        accepted_ms=NOW_MS,
         options={"language_hints": ["en"]},
         metadata={"n": 1},
         headers=(("traceparent", "00-1"),),
-        deadline_ms=NOW_MS + 1_000,
-        origin=Position("requests", 0, 7, NOW_MS),
-        digest="d",
-        duplicates_detected=True,
-        accepted_ms=NOW_MS,
     )
-    return Job(spec, file_index, "https://h.example/a.wav", 0, state=state)
 
 
-def a_marker(request_id: str) -> Marker:
-    return Marker(JobKey(request_id, 0, 0), "d", 1, succeeded=True, billed_seconds=3, finished_ms=NOW_MS)
+def a_finished(request_id: str) -> FinishedRequest:
+    return FinishedRequest(origin(request_id), request_id, 0, "d", (FileEnd(0, True, 3),), NOW_MS)
 
 
-def open_job(request_id: str, state: State = State.ACCEPTED) -> Move:
-    job = a_job(request_id, state=state)
-    return Move(str(job.key), encode_job(job))
+def key(request_id: str) -> str:
+    return str(origin(request_id))
 
 
-def done_job(request_id: str) -> Move:
-    return Move(f"{request_id}/0/0", encode_marker(a_marker(request_id)))
+def opened(request_id: str, digest: str = "d") -> Group:
+    return Group(records=(JournalRecord(key(request_id), encode_request(a_request(request_id, digest))),))
+
+
+def ended(request_id: str) -> Group:
+    return Group(records=(JournalRecord(key(request_id), encode_finished(a_finished(request_id))),))
+
+
+def gone(request_id: str) -> Group:
+    return Group(records=(JournalRecord(key(request_id), None),))
+
+
+def held(restore: Restore) -> dict[str, Any]:
+    """What a restore has read, but for what belongs to the shard itself."""
+    return {each: entry for each, entry in restore.entries.items() if not each.startswith("~")}
 
 
 # -- claims and what a restore reads --------------------------------------------------------------------
+
+
+async def test_a_takeover_tells_the_latest_time_of_the_journal(world: World) -> None:
+    """That of its own claim at least: so the broker's time is known where it stamps the records."""
+    before_ms = SystemClock().wall_ms()
+    taken = await world.take()
+    assert before_ms - 1000 <= taken.restore.latest_ms <= SystemClock().wall_ms() + 1000
 
 
 async def test_each_takeover_claims_a_higher_epoch_in_the_journal(world: World) -> None:
     taken = [await world.take(member=name) for name in ("a", "b", "c")]
     assert [each.epoch for each in taken] == [1, 2, 3]
     journal = await world.journal()
-    claims = {record.offset: record for record in journal if record.key.decode() == OWNER_KEY}
+    claims = {r.offset: r for r in journal if r.key.decode().startswith(OWNER_PREFIX) and r.value is not None}
     assert list(claims) == [each.claim_offset for each in taken]
-    owners = [decode(OWNER_KEY, record.value) for record in claims.values()]
+    owners = [decode(record.key.decode(), record.value) for record in claims.values()]
     assert owners == [Owner(1, "a"), Owner(2, "b"), Owner(3, "c")]
     stamps = [dict(record.headers)[STAMP_HEADER] for record in claims.values()]
     assert stamps == [Stamp(epoch, 0).encode() for epoch in (1, 2, 3)]
+
+
+async def test_of_former_claims_none_is_left(world: World) -> None:
+    taken = [await world.take(member=name) for name in ("a", "b", "c")][-1]
+    last = {record.key.decode(): record.value for record in await world.journal()}
+    claims = {each for each, value in last.items() if each.startswith(OWNER_PREFIX) and value is not None}
+    assert claims == {owner_key(taken.epoch)}
 
 
 async def test_the_first_takeover_begins_with_the_first_request_and_says_so_in_the_journal(
@@ -240,22 +275,18 @@ async def test_the_first_takeover_begins_with_the_first_request_and_says_so_in_t
 ) -> None:
     await publish(world.bootstrap, world.topics.requests, b"one", b"two")
     taken = await world.take()
-    assert (taken.cursor, taken.restore.cursor, taken.lost_requests) == (Cursor(0), Cursor(0), 0)
+    assert (taken.cursor, taken.lost_requests) == (Cursor(0), 0)
     assert (await world.take(group_offset=2)).cursor == Cursor(0)
 
 
 async def test_a_restore_is_what_was_written_last(world: World) -> None:
     await publish(world.bootstrap, world.topics.requests, *[b"request"] * 9)
     before = await world.take()
-    await world.write(before.epoch, open_job("a"), open_job("b"), open_job("gone"), cursor=Cursor(5))
-    await world.write(before.epoch, open_job("a", State.SUBMITTING), Move("gone/0/0"), number=2)
-    await world.write(before.epoch, done_job("b"), cursor=Cursor(9), number=3)
+    await world.write(before.epoch, opened("a"), opened("b"), opened("gone"), cursor=Cursor(5))
+    await world.write(before.epoch, opened("a", "again"), gone("gone"), number=2)
+    await world.write(before.epoch, ended("b"), cursor=Cursor(9), number=3)
     taken = await world.take(member="b")
-    assert taken.restore.entries == {"a/0/0": a_job("a", state=State.SUBMITTING), "b/0/0": a_marker("b")}
-    assert (taken.restore.jobs(), taken.restore.markers()) == (
-        [a_job("a", state=State.SUBMITTING)],
-        [a_marker("b")],
-    )
+    assert held(taken.restore) == {key("a"): a_request("a", "again"), key("b"): a_finished("b")}
     assert (taken.cursor, taken.restore.cursor) == (Cursor(9), Cursor(9))
     assert taken.restore.overwritten == set()
 
@@ -263,21 +294,21 @@ async def test_a_restore_is_what_was_written_last(world: World) -> None:
 async def test_what_an_old_owner_writes_behind_a_claim_is_ignored_and_written_again(world: World) -> None:
     await publish(world.bootstrap, world.topics.requests, *[b"request"] * 9)
     old = await world.take(member="old")
-    await world.write(old.epoch, open_job("a"), cursor=Cursor(1))
+    await world.write(old.epoch, opened("a"), cursor=Cursor(1))
     new = await world.take(member="new")
-    await world.write(new.epoch, done_job("a"), cursor=Cursor(2))
-    await world.write(old.epoch, open_job("a", State.SUBMITTING), open_job("z"), cursor=Cursor(8), number=2)
+    await world.write(new.epoch, ended("a"), cursor=Cursor(2))
+    await world.write(old.epoch, opened("a"), opened("z"), cursor=Cursor(8), number=2)
     third = await world.take(member="third")
-    assert third.restore.entries == {"a/0/0": a_marker("a")}
+    assert held(third.restore) == {key("a"): a_finished("a")}
     assert third.cursor == Cursor(2)
-    assert third.restore.overwritten == {"a/0/0", "z/0/0", CURSOR_KEY}
+    assert third.restore.overwritten == {key("a"), key("z"), CURSOR_KEY}
 
-    shard = Shard(0, Window(), OutcomeRules(), third.cursor)
-    mended = shard.load(third.restore, Moment(NOW_MS, 0.5))
-    await world.write(third.epoch, *mended.moves, number=1)
+    shard = Shard(0, third.epoch, third.cursor, Window(), OutcomeRules())
+    mended = shard.load(third.restore, Context(NOW_MS, 0.5))
+    await world.write(third.epoch, *mended.groups, number=1)
     last: dict[str, Any] = {record.key.decode(): record.value for record in await world.journal()}
-    assert decode("a/0/0", last["a/0/0"]) == a_marker("a")
-    assert (last["z/0/0"], decode(CURSOR_KEY, last[CURSOR_KEY])) == (None, Cursor(2))
+    assert decode(key("a"), last[key("a")]) == a_finished("a")
+    assert (last[key("z")], decode(CURSOR_KEY, last[CURSOR_KEY])) == (None, Cursor(2))
     assert (await world.take(member="fourth")).restore.overwritten == set()
 
 
@@ -290,7 +321,7 @@ class Together(Producer):
         self.claims = 0
 
     async def send(self, records: Sequence[Outgoing]) -> list[Answer]:
-        if records[0].key.decode() == OWNER_KEY:
+        if records[0].key.decode().startswith(OWNER_PREFIX) and records[0].value is not None:
             self.claims += 1
             if self.claims == 1:
                 await self.barrier.wait()
@@ -329,10 +360,10 @@ async def test_a_claim_counts_what_comes_between_the_reading_and_the_claim(
     taking = asyncio.gather(world.take(member="next", producer=slow))
     async with asyncio.timeout(FAR_SECONDS):
         await eventually(lambda: slow.claims == 1)  # it has read
-        await world.write(owner.epoch, open_job("late"), cursor=Cursor(3))
+        await world.write(owner.epoch, opened("late"), cursor=Cursor(3))
         await barrier.wait()
         [taken] = await taking
-    assert taken.restore.entries == {"late/0/0": a_job("late")}
+    assert held(taken.restore) == {key("late"): a_request("late")}
     assert taken.cursor == Cursor(3)
     await slow.kill()
 
@@ -353,8 +384,8 @@ async def restore_twenty_thousand(world: World, record_property: Callable[[str, 
     loop = asyncio.get_running_loop()
     first = await world.take()
     for batch in range(20):
-        moves = [open_job(f"r{batch}-{n}") for n in range(1_000)]
-        await world.write(first.epoch, *moves, number=batch + 1)
+        groups = [opened(f"r{batch}-{n}") for n in range(1_000)]
+        await world.write(first.epoch, *groups, number=batch + 1)
     turns: list[float] = []
 
     async def tick() -> None:
@@ -370,7 +401,7 @@ async def restore_twenty_thousand(world: World, record_property: Callable[[str, 
     gaps = [later - earlier for earlier, later in pairwise(turns)]
     record_property("seconds", round(seconds, 2))
     record_property("longest_block_ms", round(1000 * max(gaps), 1))
-    assert len(taken.restore.jobs()) == 20_000
+    assert len(taken.restore.requests()) == 20_000
 
 
 async def test_between_two_slices_the_loop_has_its_turn(bootstrap: str, topic_names: TopicNames) -> None:
@@ -406,7 +437,7 @@ START_OVER = "SCRIBE_KAFKA__ON_JOURNAL_MISMATCH=start_over"
 async def has_read(world: World, cursor: Cursor) -> None:
     """Let the journal say how far requests have been read."""
     taken = await world.take()
-    await world.write(taken.epoch, open_job("a"), cursor=cursor)
+    await world.write(taken.epoch, opened("a"), cursor=cursor)
 
 
 async def refusal(world: World, group_offset: int | None = None) -> str:
@@ -416,12 +447,12 @@ async def refusal(world: World, group_offset: int | None = None) -> str:
 
 
 async def assert_start_over(world: World, group_offset: int | None = None) -> None:
-    """Starting over reads on from the beginning, keeps the jobs, and is done once."""
-    over = await world.take(on_mismatch="start_over", group_offset=group_offset)
-    assert (over.cursor, over.restore.cursor, over.lost_requests) == (Cursor(0), Cursor(0), 0)
-    again = await world.take(group_offset=group_offset)
-    assert again.cursor == Cursor(0)
-    assert again.restore.entries == over.restore.entries
+    """Starting over reads a new generation from its beginning, keeps the requests, and is done once."""
+    before = held((await world.take(on_mismatch="start_over", group_offset=group_offset)).restore)
+    over = await world.take(group_offset=group_offset)
+    generation = 1 if before else 0
+    assert (over.cursor, over.lost_requests) == (Cursor(0, generation=generation), 0)
+    assert held(over.restore) == before
 
 
 async def test_a_cursor_behind_the_end_of_the_requests_is_refused_until_told_to_start_over(
@@ -479,7 +510,7 @@ async def test_requests_that_retention_removed_unread_are_counted_once(kafka_wor
     async with admin(world.bootstrap) as client:
         await client.delete_records({TopicPartition(world.topics.requests, 0): RecordsToDelete(7)})
     taken = await world.take()
-    assert (taken.lost_requests, taken.cursor, taken.restore.cursor) == (4, Cursor(7), Cursor(7))
+    assert (taken.lost_requests, taken.cursor) == (4, Cursor(7))
     assert (await world.take()).lost_requests == 0
 
 
@@ -503,14 +534,14 @@ OURS = Stamp(1, 1).encode()
 @pytest.mark.parametrize(
     ("key", "value", "stamp"),
     [
-        pytest.param(b"a/0/0", encode_job(a_job("a")), None, id="no stamp"),
-        pytest.param(b"a/0/0", encode_job(a_job("a")), SECRET.encode(), id="another stamp"),
-        pytest.param(b"a/0/0", SECRET.encode(), OURS, id="not JSON"),
-        pytest.param(b"a/0/0", b'{"state":"%s"}' % SECRET.encode(), OURS, id="another state"),
-        pytest.param(SECRET.encode(), encode_job(a_job("a")), OURS, id="another key"),
-        pytest.param(b"a/%s/0" % SECRET.encode(), encode_job(a_job("a")), OURS, id="a key like ours"),
+        pytest.param(b"r/0.1", encode_request(a_request("a")), None, id="no stamp"),
+        pytest.param(b"r/0.1", encode_request(a_request("a")), SECRET.encode(), id="another stamp"),
+        pytest.param(b"r/0.1", SECRET.encode(), OURS, id="not JSON"),
+        pytest.param(b"r/0.1", b'{"state":"%s"}' % SECRET.encode(), OURS, id="another state"),
+        pytest.param(SECRET.encode(), encode_request(a_request("a")), OURS, id="another key"),
+        pytest.param(b"a/%s/0" % SECRET.encode(), encode_request(a_request("a")), OURS, id="a key like ours"),
         pytest.param(b"\xff/0/0" + SECRET.encode(), b"{}", OURS, id="a key that is no text"),
-        pytest.param(b"a/0/0", b'"%s"' % SECRET.encode(), OURS, id="a string"),
+        pytest.param(b"r/0.1", b'"%s"' % SECRET.encode(), OURS, id="a string"),
     ],
 )
 async def test_a_foreign_journal_record_is_named_by_its_place_and_not_by_its_content(
@@ -525,15 +556,15 @@ async def test_a_foreign_journal_record_is_named_by_its_place_and_not_by_its_con
 
 async def test_a_journal_record_that_the_client_cannot_read_is_named_by_its_place(world: World) -> None:
     taken = await world.take()
-    await world.write(taken.epoch, *[open_job(f"r{n}") for n in range(5)])
+    await world.write(taken.epoch, *[opened(f"r{n}") for n in range(5)])
     await publish_unreadable(world.bootstrap, world.topics.journal)
     offset = 7 + 2 * world.is_transactional  # the claim's marker, and the cursor's
     assert f"{world.topics.journal}, partition 0, offset {offset} cannot be read" in await refusal(world)
 
 
 async def test_a_newer_format_is_named(world: World) -> None:
-    await world.put(b"a/0/0", b"{}", b"2.1.1")
-    assert "its format is 2" in await refusal(world)
+    await world.put(b"r/0.1", b"{}", b"1.1.3")
+    assert "its format is 3" in await refusal(world)
 
 
 async def test_a_partition_without_a_journal_is_refused_with_what_to_do(world: World) -> None:
@@ -551,11 +582,10 @@ async def test_transactions_of_others_do_not_hang_a_restore(kafka_world: World, 
         bootstrap_servers=world.bootstrap, transactional_id=world.topics.journal
     ) as transactional:
         await transactional.begin_transaction()
-        job = a_job("t")
         await transactional.send_and_wait(
             world.topics.journal,
-            encode_job(job),
-            str(job.key).encode(),
+            encode_request(a_request("t")),
+            key("t").encode(),
             partition=0,
             headers=[(STAMP_HEADER, Stamp(taken.epoch, 1).encode())],
         )

@@ -51,7 +51,8 @@ async def partitions_of(bootstrap: str, topics: Topics) -> dict[str, int]:
 async def make(bootstrap: str, topics: Topics, partitions: int = 2, **journal: str) -> None:
     """All four topics by hand; `journal` are the journal's own settings, dots as underscores."""
     own = {name.replace("_", "."): value for name, value in journal.items()}
-    await create_topics(bootstrap, {topics.journal: partitions}, {"cleanup.policy": "compact", **own})
+    usual = {"cleanup.policy": "compact", "message.timestamp.type": "LogAppendTime"}
+    await create_topics(bootstrap, {topics.journal: partitions}, {**usual, **own})
     await create_topics(bootstrap, {name: partitions for name in topics.all() if name != topics.journal})
 
 
@@ -77,6 +78,7 @@ def test_the_journal_is_kept_for_ever_and_compacted_soon() -> None:
     assert JOURNAL_CONFIG["cleanup.policy"] == "compact"
     assert int(JOURNAL_CONFIG["segment.ms"]) == int(JOURNAL_CONFIG["max.compaction.lag.ms"]) == 3_600_000
     assert "retention.ms" not in JOURNAL_CONFIG
+    assert JOURNAL_CONFIG["message.timestamp.type"] == "LogAppendTime"
 
 
 async def test_what_is_made_is_served_at_once(bootstrap: str, topics: Topics) -> None:
@@ -189,6 +191,14 @@ async def test_few_copies_are_worth_a_word_each(bootstrap: str, topics: Topics) 
         f"{topics.journal} has min.insync.replicas=1",
         f"{topics.journal} has a replication factor of 1",
     ]
+
+
+async def test_a_journal_that_the_broker_does_not_stamp_is_worth_a_word(
+    bootstrap: str, topics: Topics
+) -> None:
+    await make(bootstrap, topics, message_timestamp_type="CreateTime")
+    warnings = (await prepare(ClusterConfig(bootstrap), topics, None)).warnings
+    assert any("set LogAppendTime" in warning for warning in warnings)
 
 
 async def test_a_broker_that_does_not_tell_is_worth_a_word(embedded_bootstrap: str, topics: Topics) -> None:

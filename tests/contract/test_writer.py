@@ -12,18 +12,30 @@ import pytest
 
 from service.clock import SystemClock
 from service.contract.speech import AudioProperties, Channel, Sentence, Transcript, Word
-from service.core.batch import Batch, Committed, Unknown
-from service.core.ending import FailureEnding, ResultEnding
-from service.core.entry import CURSOR_KEY, OWNER_KEY, STAMP_HEADER, Stamp, decode, encode_job, encode_marker
-from service.core.entry import Marker as DoneMarker
-from service.core.identity import Position
-from service.core.job import Job, Spec, State
+from service.core.changes import Batch, Committed, Group, JournalRecord, Refused, Unknown
+from service.core.ending import FailureEnding, ResultEnding, Tallied
+from service.core.identity import JobRef, Origin, Position, SubmissionKey
+from service.core.job import Job, JobState
+from service.core.journal_entries import (
+    CURSOR_KEY,
+    SPEND_KEY,
+    STAMP_HEADER,
+    Stamp,
+    decode,
+    encode_done,
+    encode_finished,
+    encode_job,
+    encode_request,
+    encode_spend,
+    owner_key,
+)
 from service.core.outcomes import Outcome, OutcomeRules, job_outcome, record_failure
 from service.core.record import Cursor, Record
+from service.core.request import AcceptedRequest, FileEnd, FinishedRequest, RequestFile
 from service.core.restore import Restore
-from service.core.shard import Move
 from service.core.smaller import shrink
-from service.errors import FailureCode, InvalidRecord, RecordTooLarge
+from service.core.spend import DaySpend
+from service.errors import FailureCode, InvalidRecord, PublishError, RecordTooLarge
 from service.kafka.addressed import Addressed
 from service.kafka.client import ClusterConfig
 from service.kafka.journal import Journal
@@ -130,7 +142,7 @@ class BrokerRig:
         return len(gzip.compress(value))
 
     def writer(self, epoch: int = 1) -> Writer:
-        return AtLeastOnceWriter(self.producer, Addressed(self.topics, 0, epoch, "a"))
+        return AtLeastOnceWriter(self.producer, Addressed(self.topics, 0, epoch, "a"), is_ours)
 
     async def limit(self, **limits: int) -> None:
         configured = {role: {"max.message.bytes": str(limit)} for role, limit in limits.items()}
@@ -191,6 +203,11 @@ class TransactionsRig(BrokerRig):
 
 
 async def _always() -> bool:
+    return True
+
+
+async def is_ours(_offset: int) -> bool:
+    """No higher claim was read."""
     return True
 
 
@@ -263,23 +280,27 @@ async def on_kafka(request: pytest.FixtureRequest) -> AsyncIterator[BrokerRig]:
 # -- jobs, and what becomes of them ---------------------------------------------------------------------
 
 
+def a_request(request_id: str = "r", **fields: Any) -> AcceptedRequest:
+    plain: dict[str, Any] = {
+        "origin": Origin(0, sum(request_id.encode())),
+        "position": Position("requests", 0, 7, NOW_MS),
+        "request_id": request_id,
+        "replay": 0,
+        "digest": "d",
+        "model": "fun-asr",
+        "files": tuple(RequestFile(index, f"https://h.example/{index}.wav") for index in range(12)),
+        "file_count": 12,
+        "deadline_ms": NOW_MS + 1_000,
+        "accepted_ms": NOW_MS,
+        "options": {},
+        "headers": (("traceparent", "00-1"),),
+    }
+    return AcceptedRequest(**(plain | fields))
+
+
 def a_job(request_id: str = "r", file_index: int = 0, **fields: Any) -> Job:
-    spec = Spec(
-        request_id=request_id,
-        replay=0,
-        file_count=3,
-        job_count=3,
-        model="fun-asr",
-        options={},
-        metadata=None,
-        headers=(("traceparent", "00-1"),),
-        deadline_ms=NOW_MS + 1_000,
-        origin=Position("requests", 0, 7, NOW_MS),
-        digest="d",
-        duplicates_detected=True,
-        accepted_ms=NOW_MS,
-    )
-    return Job(spec, file_index, f"https://h.example/{file_index}.wav", 0, **fields)
+    request = a_request(request_id)
+    return Job(request.ref(file_index), request, SubmissionKey(1, 1), **fields)
 
 
 def a_transcript(words: int = 2, seed: int = 1, vocabulary: int = 2**40) -> Transcript:
@@ -305,32 +326,45 @@ def a_transcript(words: int = 2, seed: int = 1, vocabulary: int = 2**40) -> Tran
 
 def a_result(request_id: str = "r", file_index: int = 0, transcript: Transcript | None = None) -> Outcome:
     ending = ResultEnding(transcript or a_transcript())
-    job = a_job(request_id, file_index, state=State.FINISHING, task_id="t-1", ending=ending)
+    job = a_job(request_id, file_index, state=JobState.FINISHING, task_ids=("t-1",), ending=ending)
     return job_outcome(job, None, NOW_MS, RULES)
 
 
 def a_failure(request_id: str = "r", file_index: int = 0) -> Outcome:
     ending = FailureEnding(JobStage.SUBMIT, FailureCode.SUBMIT_REJECTED, "no")
-    job = a_job(request_id, file_index, state=State.FINISHING, ending=ending)
+    job = a_job(request_id, file_index, state=JobState.FINISHING, ending=ending)
     return job_outcome(job, None, NOW_MS, RULES)
 
 
-def finished(outcome: Outcome) -> Move:
-    """A job's end: FINISHING, the outcome, and its marker."""
+def finished(outcome: Outcome) -> Group:
+    """A job's end: what announces it, the outcome, and that it is done."""
     request_id, _, index = outcome.id.split("/")
-    job = a_job(request_id, int(index))
-    announced = encode_job(a_job(request_id, int(index), state=State.FINISHING))
-    marker = encode_marker(DoneMarker(job.key, "d", 3, outcome.is_result, None, NOW_MS))
-    return Move(outcome.id, marker, announced, outcome)
+    job = a_job(request_id, int(index), tallied=Tallied(None, carries_summary=False))
+    done = encode_done(FileEnd(int(index), outcome.is_result))
+    return Group(
+        records=(JournalRecord(str(job.ref), done),),
+        announcing=(JournalRecord(str(job.ref), encode_job(job)),),
+        outcomes=(outcome,),
+        ended=(job.ref,),
+    )
 
 
-def accepted(request_id: str = "r", file_index: int = 0, **fields: Any) -> Move:
-    job = a_job(request_id, file_index, **fields)
-    return Move(str(job.key), encode_job(job))
+def accepted(request_id: str = "r", **fields: Any) -> Group:
+    """A request's record."""
+    request = a_request(request_id, **fields)
+    return Group(records=(JournalRecord(str(request.origin), encode_request(request)),))
 
 
-def batch(*moves: Move, number: int = 1, cursor: Cursor | None = None) -> Batch:
-    return Batch(number, moves, cursor)
+def ref(request_id: str, file_index: int = 0) -> str:
+    """The key of a job's own record."""
+    return str(JobRef(a_request(request_id).origin, file_index))
+
+
+AT_CURSOR = Group(cursor=CURSOR)
+
+
+def batch(*groups: Group, number: int = 1) -> Batch:
+    return Batch(number, groups)
 
 
 def keys(records: Sequence[Seen]) -> list[str]:
@@ -341,20 +375,30 @@ def keys(records: Sequence[Seen]) -> list[str]:
 
 
 async def test_the_stages_of_a_batch_lie_in_the_journal_in_their_order(shared: Rig) -> None:
+    spend = DaySpend(3, 4, 5.0)
+    spent = Group(spend=JournalRecord(SPEND_KEY, encode_spend(spend)))
     answer = await shared.writer().append(
-        batch(accepted("new"), finished(a_result("done")), accepted("new", 1), cursor=CURSOR)
+        batch(accepted("new"), finished(a_result("done")), spent, accepted("newer"), AT_CURSOR)
     )
     journal = await shared.journal()
-    assert keys(journal) == ["done/0/0", "new/0/0", "done/0/0", "new/0/1", CURSOR_KEY]
-    assert [record.offset for record in journal] == [0, 1, 2, 3, 4]
-    states = [record.body.get("state") for record in journal]
-    assert states == ["finishing", "accepted", "done", "accepted", None]
+    new, newer = str(a_request("new").origin), str(a_request("newer").origin)
+    assert keys(journal) == [ref("done"), new, ref("done"), newer, SPEND_KEY, CURSOR_KEY]
+    assert [record.offset for record in journal] == [0, 1, 2, 3, 4, 5]
+    assert journal[0].body == {"result": True, "tallied": [None, False, 0]}
+    assert journal[2].body == {"done": [True, None, 0]}
     assert decode(CURSOR_KEY, journal[-1].value or b"") == CURSOR
-    assert answer == Committed(4)
+    assert decode(SPEND_KEY, journal[-2].value or b"") == spend
+    assert answer == Committed(5)
+
+
+async def test_the_cursor_of_a_batch_is_that_of_its_last_group_that_has_one(rig: Rig) -> None:
+    earlier = Group(cursor=Cursor(3, NOW_MS, 1))
+    await rig.writer().append(batch(earlier, AT_CURSOR, accepted()))
+    assert [decode(CURSOR_KEY, record.value or b"") for record in (await rig.journal())[1:]] == [CURSOR]
 
 
 async def test_every_journal_record_says_who_wrote_it(rig: Rig) -> None:
-    await rig.writer(epoch=7).append(batch(finished(a_result()), number=12, cursor=CURSOR))
+    await rig.writer(epoch=7).append(batch(finished(a_result()), AT_CURSOR, number=12))
     assert {record.headers[STAMP_HEADER] for record in await rig.journal()} == {Stamp(7, 12).encode()}
 
 
@@ -394,7 +438,7 @@ async def test_outcomes_of_one_request_keep_their_order(rig: Rig) -> None:
 
 
 async def test_a_cursor_alone_is_a_batch(rig: Rig) -> None:
-    assert await rig.writer().append(batch(cursor=CURSOR)) == Committed(0)
+    assert await rig.writer().append(batch(AT_CURSOR)) == Committed(0)
     assert keys(await rig.journal()) == [CURSOR_KEY]
 
 
@@ -406,22 +450,22 @@ async def test_an_empty_batch_writes_nothing(rig: Rig) -> None:
 async def test_an_outcome_of_no_job_leaves_nothing_but_the_cursor_in_the_journal(rig: Rig) -> None:
     record = Record(Position("requests", 0, 7, NOW_MS), b"k", b"nonsense")
     failure = record_failure(record, InvalidRecord(FailureCode.INVALID_JSON, "no"), NOW_MS, RULES)
-    assert await rig.writer().append(batch(Move(outcome=failure), cursor=CURSOR)) == Committed(0)
+    assert await rig.writer().append(batch(Group(outcomes=(failure,)), AT_CURSOR)) == Committed(0)
     assert keys(await rig.journal()) == [CURSOR_KEY]
     assert [(each.id, each.key) for each in await rig.outcomes()] == [("requests/0/7", b"requests/0/7")]
 
 
 async def test_a_forgotten_job_becomes_a_tombstone(rig: Rig) -> None:
     await rig.writer().append(batch(accepted()))
-    answer = await rig.writer().append(batch(Move("r/0/0"), number=2))
+    answer = await rig.writer().append(batch(Group(records=(JournalRecord("j/0.7/0", None),)), number=2))
     last = (await rig.journal())[-1]
-    assert (last.key, last.value) == (b"r/0/0", None)
+    assert (last.key, last.value) == (b"j/0.7/0", None)
     assert answer == Committed(last.offset)
 
 
 async def test_appended_again_a_batch_repeats_ids_and_adds_none(shared: Rig) -> None:
     writer = shared.writer()
-    again = batch(finished(a_result("r", 0)), finished(a_failure("r", 1)), cursor=CURSOR)
+    again = batch(finished(a_result("r", 0)), finished(a_failure("r", 1)), AT_CURSOR)
     first = await writer.append(again)
     second = await writer.append(again)
     assert isinstance(first, Committed)
@@ -435,10 +479,9 @@ async def test_appended_again_a_batch_repeats_ids_and_adds_none(shared: Rig) -> 
 
 
 async def test_batches_of_two_shards_at_once_do_not_mix(shared: Rig) -> None:
-    one, two = shared.writer(epoch=1), shared.writer(epoch=1)
     answers = await asyncio.gather(
-        *(one.append(batch(accepted("one", n), number=n)) for n in range(3)),
-        *(two.append(batch(finished(a_result("two", n)), number=n)) for n in range(3)),
+        *(shared.writer().append(batch(accepted(f"one-{n}"), number=n)) for n in range(3)),
+        *(shared.writer().append(batch(finished(a_result("two", n)), number=n)) for n in range(3)),
     )
     assert all(isinstance(answer, Committed) for answer in answers)
     assert len(await shared.journal()) == 3 + 2 * 3
@@ -449,7 +492,7 @@ async def test_the_claim_is_written_again_with_its_own_epoch(rig: Rig) -> None:
     answer = await rig.writer(epoch=4).prove()
     [record] = await rig.journal()
     assert answer == Committed(record.offset)
-    assert (record.key.decode(), record.body) == (OWNER_KEY, {"epoch": 4, "member": "a"})
+    assert (record.key.decode(), record.body) == (owner_key(4), {"epoch": 4, "member": "a"})
     assert record.headers[STAMP_HEADER] == Stamp(4, 0).encode()
 
 
@@ -475,7 +518,7 @@ async def test_a_result_that_is_refused_for_its_size_goes_without_words(limited:
     result = a_result(transcript=a_transcript(6_000))
     whole, without_words, *_ = smaller_forms(result)
     await limited.limit(results=limit_between(limited, whole, without_words))
-    answer = await limited.writer().append(batch(finished(result), cursor=CURSOR))
+    answer = await limited.writer().append(batch(finished(result), AT_CURSOR))
     assert answer == Committed((await limited.journal())[-1].offset)
     [record] = await limited.outcomes()
     assert (record.id, record.body["omitted"]) == ("r/0/0", ["words"])
@@ -509,17 +552,17 @@ async def test_a_failure_that_is_refused_goes_without_its_raw_bytes(limited: Rig
     failure = record_failure(record, InvalidRecord(FailureCode.INVALID_JSON, "no"), NOW_MS, RULES)
     whole, without_raw = smaller_forms(failure)
     await limited.limit(failures=limit_between(limited, whole, without_raw))
-    assert isinstance(await limited.writer().append(batch(Move(outcome=failure), cursor=CURSOR)), Committed)
+    assert isinstance(await limited.writer().append(batch(Group(outcomes=(failure,)), AT_CURSOR)), Committed)
     [seen] = await limited.outcomes()
     assert (seen.body["raw"], seen.body["raw_bytes"]) == (None, 100_000)
 
 
 async def test_an_outcome_that_no_topic_takes_is_unknown_and_says_why(limited: Rig) -> None:
     await limited.limit(results=200, failures=200)
-    answer = await limited.writer().append(batch(finished(a_result()), cursor=CURSOR))
+    answer = await limited.writer().append(batch(finished(a_result()), AT_CURSOR))
     assert isinstance(answer, Unknown)
     assert "r/0/0" in answer.reason
-    assert all(record.body.get("state") == "finishing" for record in await limited.journal())
+    assert all("tallied" in record.body for record in await limited.journal())
 
 
 async def test_a_poison_outcome_stops_none_of_its_batch_nor_of_the_next(limited: Rig) -> None:
@@ -529,7 +572,7 @@ async def test_a_poison_outcome_stops_none_of_its_batch_nor_of_the_next(limited:
     await limited.limit(results=limit_between(limited, text_alone, failure))
     writer = limited.writer()
     around = [finished(a_result("r", 0)), finished(poison), finished(a_result("r", 2))]
-    assert isinstance(await writer.append(batch(*around, cursor=CURSOR)), Committed)
+    assert isinstance(await writer.append(batch(*around, AT_CURSOR)), Committed)
     assert isinstance(await writer.append(batch(finished(a_result("r", 3)), number=2)), Committed)
     outcomes = await limited.outcomes()
     assert {(record.topic, record.id) for record in outcomes} == {
@@ -541,7 +584,7 @@ async def test_a_poison_outcome_stops_none_of_its_batch_nor_of_the_next(limited:
 
 
 @needs_java
-async def test_small_outcomes_that_are_too_large_together_go_one_by_one(on_kafka: BrokerRig) -> None:
+async def test_small_outcomes_that_are_too_large_together_are_divided(on_kafka: BrokerRig) -> None:
     small = [a_result("r", index, a_transcript(600, seed=index)) for index in range(3)]
     each = max(on_kafka.measure(result.body.to_bytes()) for result in small)
     await on_kafka.limit(results=each + 5_000)
@@ -552,14 +595,16 @@ async def test_small_outcomes_that_are_too_large_together_go_one_by_one(on_kafka
 
 
 @needs_java
-async def test_entries_that_are_too_large_together_go_one_by_one_in_their_order(on_kafka: BrokerRig) -> None:
+async def test_records_that_are_too_large_together_are_divided_and_keep_their_order(
+    on_kafka: BrokerRig,
+) -> None:
     draw = random.Random(3)
-    entries = [accepted("r", 0, task_id=draw.randbytes(2_000).hex()) for _ in range(8)]
-    each = max(on_kafka.measure(move.entry or b"") for move in entries)
+    entries = [accepted("r", digest=draw.randbytes(2_000).hex()) for _ in range(8)]
+    each = max(on_kafka.measure(group.records[0].value or b"") for group in entries)
     await on_kafka.limit(journal=each + 1_000)
-    assert isinstance(await on_kafka.writer().append(batch(*entries, cursor=CURSOR)), Committed)
+    assert isinstance(await on_kafka.writer().append(batch(*entries, AT_CURSOR)), Committed)
     journal = await on_kafka.journal()
-    assert [record.value for record in journal[:-1]] == [move.entry for move in entries]
+    assert [record.value for record in journal[:-1]] == [group.records[0].value for group in entries]
     assert journal[-1].key.decode() == CURSOR_KEY
 
 
@@ -568,8 +613,8 @@ async def test_an_entry_that_the_journal_never_takes_is_unknown_and_moves_no_cur
     on_kafka: BrokerRig,
 ) -> None:
     await on_kafka.limit(journal=1_000)
-    entry = accepted("r", 0, task_id=random.Random(4).randbytes(4_000).hex())
-    assert isinstance(await on_kafka.writer().append(batch(entry, cursor=CURSOR)), Unknown)
+    entry = accepted("r", digest=random.Random(4).randbytes(4_000).hex())
+    assert isinstance(await on_kafka.writer().append(batch(entry, AT_CURSOR)), Unknown)
     assert await on_kafka.journal() == []
 
 
@@ -606,17 +651,17 @@ class RefusesTheSecondOfMany(MemoryBroker):
         return [taken[0], RecordTooLarge("the batch"), *taken[1:]]
 
 
-async def test_the_last_entry_of_a_job_stays_the_last_when_an_earlier_one_is_refused() -> None:
+async def test_the_last_record_of_a_key_stays_the_last_when_an_earlier_one_is_refused() -> None:
     broker = RefusesTheSecondOfMany()
-    states = [State.ACCEPTED, State.SUBMITTING, State.RUNNING]
-    await broker.writer().append(batch(*(accepted("r", 0, state=state) for state in states)))
-    assert [_seen(record).body["state"] for record in broker.journal()][-2:] == ["submitting", "running"]
+    digests = ["first", "second", "third"]
+    await broker.writer().append(batch(*(accepted("r", digest=digest) for digest in digests)))
+    assert [_seen(record).body["digest"] for record in broker.journal()][-2:] == ["second", "third"]
 
 
 # -- a broker that goes away between two stages ---------------------------------------------------------
 
 STAGES = list(Stage)
-WHOLE = batch(finished(a_result("r", 0)), finished(a_failure("r", 1)), accepted("new"), cursor=CURSOR)
+WHOLE = batch(finished(a_result("r", 0)), finished(a_failure("r", 1)), accepted("new"), AT_CURSOR)
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -643,6 +688,50 @@ async def test_a_batch_that_failed_anywhere_is_whole_when_appended_again(stage: 
     assert all(record.headers for record in broker.outcomes())
 
 
+@pytest.mark.parametrize("stage", [Stage.RECORDS, Stage.CURSOR])
+async def test_nothing_that_announced_an_outcome_is_written_behind_the_end_of_its_request(
+    stage: Stage,
+) -> None:
+    """A crash between the two would open the request again, without the cancel that ended it."""
+    request, job = a_request("r"), a_job("r", 0, tallied=Tallied(None, carries_summary=True))
+    opening = JournalRecord(str(request.origin), encode_request(request))
+    ended = FinishedRequest(request.origin, "r", 0, "digest", (FileEnd(0, False),), NOW_MS)
+    end = Group(
+        records=(JournalRecord(str(request.origin), encode_finished(ended)),),
+        announcing=(opening, JournalRecord(str(job.ref), encode_job(job))),
+        outcomes=(a_failure("r", 0),),
+    )
+    broker, whole = MemoryBroker(), batch(Group(records=(opening,)), end, AT_CURSOR)
+    broker.break_at(stage, Fault.LOSE_ANSWER)
+    writer = broker.writer()
+    assert isinstance(await writer.append(whole), Unknown)
+    assert isinstance(await writer.append(whole), Committed)
+    written = [(seen.key.decode(), seen.value) for seen in map(_seen, broker.journal())]
+    at = written.index((str(request.origin), encode_finished(ended)))
+    assert (str(request.origin), opening.value) not in written[at:]
+    assert (str(job.ref), encode_job(job)) not in written[at:]
+    assert len(broker.outcomes()) == 1
+
+
+async def test_records_behind_their_outcomes_are_sent_in_smaller_pieces_until_they_arrive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    broker, sizes = MemoryBroker(), list[int]()
+
+    async def send(records: Sequence[Outgoing]) -> list[Answer]:
+        sizes.append(len(records))
+        if len(records) > 2 and records[0].topic == broker.topics.journal and len(sizes) > 2:
+            return [PublishError("no answer in time") for _ in records]
+        return await MemoryBroker.send(broker, records)
+
+    monkeypatch.setattr(broker, "send", send)
+    whole, writer = batch(*(finished(a_result("r", index)) for index in range(4)), AT_CURSOR), broker.writer()
+    answers = [await writer.append(whole) for _ in range(2)]
+    assert [type(answer) for answer in answers] == [Unknown, Committed]
+    assert len(broker.outcomes()) == 4
+    assert sizes == [4, 4, 4, 2, 2, 1]
+
+
 @pytest.mark.parametrize("stage", STAGES)
 async def test_a_stage_begins_only_when_the_one_before_is_acknowledged(stage: Stage) -> None:
     broker = MemoryBroker()
@@ -665,3 +754,73 @@ async def test_a_killed_writer_writes_nothing_more() -> None:
     assert not done
     assert (broker.journal(), broker.outcomes()) == ([], [])
     appending.cancel()
+
+
+# -- the fence before outcomes --------------------------------------------------------------------------
+
+
+def fenced_writer(broker: MemoryBroker, proofs: list[int], *, is_ours: bool) -> Writer:
+    """One whose journal is read back with this result."""
+
+    async def proves(offset: int) -> bool:
+        proofs.append(offset)
+        return is_ours
+
+    return AtLeastOnceWriter(broker, Addressed(broker.topics, 0, 1, "a"), proves)
+
+
+async def test_no_outcome_is_sent_behind_a_higher_claim() -> None:
+    broker, proofs = MemoryBroker(), list[int]()
+    answer = await fenced_writer(broker, proofs, is_ours=False).append(WHOLE)
+    assert answer == Refused("another member has claimed the partition")
+    assert proofs == [1], "up to the last record that announces an outcome"
+    assert broker.outcomes() == []
+    assert [sent for sent, _ in broker.sent] == [Stage.ANNOUNCING]
+
+
+async def test_what_announces_nothing_need_not_be_read_back() -> None:
+    broker, proofs = MemoryBroker(), list[int]()
+    assert await fenced_writer(broker, proofs, is_ours=False).append(batch(accepted())) == Committed(0)
+    assert proofs == []
+
+
+async def test_a_journal_that_cannot_be_read_back_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    broker = MemoryBroker()
+
+    async def never(_offset: int) -> bool:
+        await asyncio.Event().wait()
+        return True
+
+    monkeypatch.setattr("service.kafka.writer.PROOF_SECONDS", 0.0)
+    writer = AtLeastOnceWriter(broker, Addressed(broker.topics, 0, 1, "a"), never)
+    assert await writer.append(WHOLE) == Unknown("the journal could not be read back in time")
+    assert broker.outcomes() == []
+
+
+# -- a broker that takes no large batch in time ---------------------------------------------------------
+
+
+async def test_a_batch_that_does_not_arrive_is_halved_and_not_sent_again_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    large = batch(*(accepted(f"large-{n}", digest="x" * 40_000) for n in range(8)), AT_CURSOR)
+    broker = MemoryBroker()
+    sizes: list[int] = []
+
+    async def send(records: Sequence[Outgoing]) -> list[Answer]:
+        """As a broker on so slow a line that only small requests arrive in time."""
+        size_bytes = sum(len(record.value or b"") for record in records)
+        sizes.append(size_bytes)
+        if size_bytes > 100_000:
+            return [PublishError("no answer in time") for _ in records]
+        return await MemoryBroker.send(broker, records)
+
+    monkeypatch.setattr(broker, "send", send)
+    writer = broker.writer()
+    answers = [await writer.append(large)]
+    while isinstance(answers[-1], Unknown) and len(answers) < 9:
+        answers.append(await writer.append(large))
+    assert answers[-1] == Committed(8)
+    assert keys([_seen(record) for record in broker.journal()])[-1] == CURSOR_KEY
+    assert len(broker.journal()) == 9
+    assert sizes.count(sizes[0]) == 1, "the whole of it was sent once"

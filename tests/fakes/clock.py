@@ -90,6 +90,17 @@ class FakeClock:
 
     def now_ms(self) -> int:
         """The wall clock."""
+        return self.wall_ms()
+
+    def confirmed_ms(self) -> int:
+        """The wall clock."""
+        return self.wall_ms()
+
+    def not_before(self, time_ms: int) -> None:
+        """Change nothing."""
+
+    def wall_ms(self) -> int:
+        """The wall clock."""
         return BEGIN_MS + round(1000 * (_elapsed() + self.suspended_seconds + self.wall_ahead_seconds))
 
     def boot_seconds(self) -> float:

@@ -5,7 +5,6 @@ the service's own: what is replaced is the broker.
 """
 
 import asyncio
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,23 +12,22 @@ from enum import Enum, StrEnum, auto
 
 from aiokafka.partitioner import DefaultPartitioner
 
-from service.core.entry import CURSOR_KEY, STAMP_HEADER, Stamp
-from service.core.job import State
+from service.core.journal_entries import CURSOR_KEY, STAMP_HEADER, JobEntry, Stamp, decode
 from service.core.restore import Restore
 from service.errors import Fenced, PublishError, RecordTooLarge
 from service.kafka.addressed import Addressed
 from service.kafka.exactly_once import ExactlyOnceWriter
 from service.kafka.outgoing import Answer, Outgoing
 from service.kafka.topics import Topics
-from service.kafka.writer import AtLeastOnceWriter, Writer
+from service.kafka.writer import AtLeastOnceWriter, Proves, Writer
 
 
 class Stage(StrEnum):
     """The stages of a batch, in their order."""
 
-    FINISHING = "finishing"
+    ANNOUNCING = "announcing"
     OUTCOMES = "outcomes"
-    ENTRIES = "entries"
+    RECORDS = "records"
     CURSOR = "cursor"
 
 
@@ -70,9 +68,14 @@ class MemoryBroker:
     _is_dead: bool = False
     _places: DefaultPartitioner = field(default_factory=DefaultPartitioner)
 
-    def writer(self, partition: int = 0, epoch: int = 1) -> Writer:
+    async def proves(self, _offset: int) -> bool:
+        """As the tail: nobody has claimed the partition."""
+        return True
+
+    def writer(self, partition: int = 0, epoch: int = 1, proves: Proves | None = None) -> Writer:
         """A shard's `at_least_once` writer that sends here."""
-        return AtLeastOnceWriter(self, Addressed(self.topics, partition, epoch, "a"))
+        addressed = Addressed(self.topics, partition, epoch, "a")
+        return AtLeastOnceWriter(self, addressed, proves or self.proves)
 
     def transactional_writer(self, member: "MemoryTransactions", epoch: int = 1) -> ExactlyOnceWriter:
         """A shard's `exactly_once` writer that sends here."""
@@ -143,8 +146,10 @@ class MemoryBroker:
             return Stage.OUTCOMES
         if record.key.decode() == CURSOR_KEY:
             return Stage.CURSOR
-        state = json.loads(record.value).get("state") if record.value else None
-        return Stage.FINISHING if state == State.FINISHING else Stage.ENTRIES
+        is_of_job = record.key.startswith(b"j/") and record.value is not None
+        entry = decode(record.key.decode(), record.value or b"") if is_of_job else None
+        is_announced = isinstance(entry, JobEntry) and (entry.is_result or entry.ending is not None)
+        return Stage.ANNOUNCING if is_announced else Stage.RECORDS
 
     def is_too_large(self, record: Outgoing) -> bool:
         """Whether its topic refuses it."""

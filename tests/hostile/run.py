@@ -79,7 +79,7 @@ async def run(bootstrap: str, names: Sequence[str], folder: Path, number: int, s
     await create_topics(bootstrap, {topics["requests"]: 3}, _TOPIC)
     answers = Answers(Random(f"answers {seed}"))
     config = SimulatorConfig(
-        speed=10, submit_rpm=None, query_qps=None, list_qps=None, cancel_qps=None, hotwords_qps=None
+        speed=1, submit_rpm=None, query_qps=None, list_qps=None, cancel_qps=None, hotwords_qps=None
     )
     async with serve(config, lambda app: HostileProvider(app, answers)) as sim:
         settings = {**settings_for(bootstrap, topics, sim, 30_000, transactions=True), **_SETTINGS}

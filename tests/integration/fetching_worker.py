@@ -13,22 +13,28 @@ from pydantic import SecretStr
 
 from service.clock import SystemClock
 from service.contract.output import OutputFormat
-from service.core.batch import Appended, Batch, Committed
+from service.core.changes import Appended, Batch, Committed
 from service.core.events import Step
-from service.core.job import Job, State
-from service.core.moment import Doubt, Rules
+from service.core.identity import Origin, SubmissionKey
+from service.core.job import Job, JobState
 from service.core.outcomes import Outcome
+from service.core.progress import RequestProgress
 from service.core.shard import Shard
+from service.core.submission import SubmissionState
+from service.core.transition_context import Rules
+from service.core.uncertainty import Uncertainty
 from service.messages import Failure
-from service.pipeline.collect import CollectDeps, CollectStage, Errand
+from service.pipeline.backlog import Backlog
+from service.pipeline.collect import CollectDeps, CollectStage, ResultFile
 from service.pipeline.fetch_memory import FetchMemory, MemoryLimits
-from service.pipeline.publish import OwnedShard, Surroundings
 from service.pipeline.result_holds import ResultHolds
+from service.pipeline.shard_runner import RunnerDeps, ShardRunner
+from service.pipeline.stage_breaker import StageBreaker
 from service.provider.dashscope import DashScope, DashScopeConfig
 from service.provider.fetch import FetchGuard
 from service.settings.knobs import LimitSettings
 from service.settings.provider_knobs import FetchSettings
-from tests.unit.core.samples import job, spec
+from tests.unit.core.samples import job, request, submission
 from tests.unit.pipeline.world import Spawner
 
 
@@ -36,10 +42,9 @@ class Dropping:
     """A writer that encodes every record, as Kafka's does, and keeps none."""
 
     async def append(self, batch: Batch) -> Appended:
-        for move in batch.moves:
-            if move.outcome is not None:
-                await asyncio.sleep(0)
-                move.outcome.body.to_bytes()
+        for outcome in batch.outcomes:
+            await asyncio.sleep(0)
+            outcome.body.to_bytes()
         return Committed(batch.number)
 
     async def prove(self) -> Appended:
@@ -63,7 +68,7 @@ class Ends:
         if len(self.ends) == self._expected:
             self.all_over.set()
 
-    def committed(self, moves: int, seconds: float) -> None:
+    def committed(self, records: int, seconds: float) -> None:
         """As the port says."""
 
     def retried(self, partition: int, reason: str) -> None:
@@ -72,7 +77,7 @@ class Ends:
     def fenced(self, partition: int, reason: str) -> None:
         """As the port says."""
 
-    def doubted(self, word: Doubt) -> None:
+    def uncertain(self, word: Uncertainty) -> None:
         """As the port says."""
 
     def internal_error(self, border: str, subject: str, error: Exception) -> None:
@@ -86,11 +91,21 @@ def peak_bytes() -> int:
     return 1024 * int(line.split()[1])
 
 
-def finished(name: str) -> Job:
-    """A job whose task has finished, that wants every rendering."""
+def add_finished(state: Shard, name: str) -> Job:
+    """Give the shard a job whose task has finished, that wants every rendering."""
     now_ms = SystemClock().now_ms()
-    wanted = spec(request_id=name, formats=tuple(OutputFormat), deadline_ms=now_ms + 3_600_000)
-    return job(State.COLLECTING, spec=wanted, submitted_ms=now_ms)
+    origin = Origin(0, len(state.requests))
+    asked = request(
+        origin=origin, request_id=name, formats=tuple(OutputFormat), deadline_ms=now_ms + 3_600_000
+    )
+    key = SubmissionKey(1, len(state.requests))
+    ref = asked.ref(0)
+    done = job(JobState.COLLECTING, ref=ref, request=asked, submission=key, submitted_ms=now_ms)
+    state.requests[origin], state.by_id[asked.key] = asked, origin
+    state.progress[origin] = RequestProgress(1, (0,))
+    state.submissions[key] = submission(SubmissionState.RUNNING, key=key, jobs=(ref,), submitted_ms=now_ms)
+    state.jobs[ref] = done
+    return done
 
 
 async def run(origin: str, names: list[str]) -> dict[str, object]:
@@ -105,18 +120,20 @@ async def run(origin: str, names: list[str]) -> dict[str, object]:
     async with DashScope(DashScopeConfig(origin + "/api/v1", SecretStr("sk-test")), guard) as provider:
         memory = FetchMemory(MemoryLimits(fetch.memory_bytes, fetch.max_decoded_bytes, in_flight))
         holds = ResultHolds(clock, lambda _model, _host, _word: None)
-        stage = CollectStage(CollectDeps(provider, spawn, memory, holds, in_flight), clock)
+        breaker = StageBreaker(clock, lambda _stage, _is_stopped: None)
+        stage = CollectStage(CollectDeps(provider, spawn, memory, holds, in_flight, breaker), clock)
 
-        def carry_out(_shard: OwnedShard, step: Step) -> None:
+        def dispatch(_runner: ShardRunner, step: Step) -> None:
             raise AssertionError(f"nothing is left to be done, least of all {step}")
 
-        shard = OwnedShard(Shard(0), Dropping(), 1, Surroundings(clock, Rules(), ends, carry_out))
-        jobs = [finished(name) for name in names]
-        shard.state.open_request(jobs)
-        spawn(shard.run_until_closed(), name="shard")
+        deps = RunnerDeps(clock, Rules(), ends, dispatch, breaker, Backlog())
+        runner = ShardRunner(Shard(0), Dropping(), 1, deps)
+        jobs = [add_finished(runner.state, name) for name in names]
+        spawn(runner.run_until_closed(), name="shard")
         spawn(stage.run(lambda: None), name="stage")
         for each in jobs:
-            stage.queue(Errand(shard, each.key, f"{origin}/{each.spec.request_id}"), clock.now_ms())
+            url = f"{origin}/{each.request.request_id}"
+            stage.queue(ResultFile(runner, each.ref, url), clock.now_ms())
         await ends.all_over.wait()
         await spawn.end()
     return {"ends": ends.ends, "peak_bytes": peak_bytes()}

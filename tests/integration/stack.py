@@ -116,7 +116,7 @@ class Stack:
 
     async def launch(self, **settings: str) -> Scribe:
         """Start a service process, and wait for nothing."""
-        [port] = free_ports(1)
+        port = self._unused_port()
         log_path = self.folder / f"scribe-{port}.log"
         environment = {
             "PATH": os.environ["PATH"],
@@ -132,6 +132,12 @@ class Stack:
             )
         self.scribes.append(Scribe(process, port, log_path))
         return self.scribes[-1]
+
+    def _unused_port(self) -> int:
+        """One that no process of this stack had: whoever is told so late may not have let go of it yet."""
+        while (port := free_ports(1)[0]) in {scribe.port for scribe in self.scribes}:
+            pass
+        return port
 
     async def publish(
         self,

@@ -94,7 +94,7 @@ async def test_a_dead_key_met_by_a_look_stops_submits_and_keeps_jobs(stack: Stac
     assert hold["code"] == "InvalidApiKey"
     await stack.publish(request("after", HELLO))
     async with asyncio.timeout(20):
-        while "accepted" not in await status_until(scribe, "jobs"):
+        while "waiting" not in await status_until(scribe, "jobs"):
             await asyncio.sleep(0.1)
     assert len(stack.sim.ledger().submits) == 1
     assert await stack.all_outcomes() == []
@@ -115,7 +115,7 @@ async def test_a_day_that_is_spent_keeps_its_jobs_and_a_restart_does_not_forget_
 
     second = await stack.start(SCRIBE_SPEND__SECONDS_PER_DAY="4", **one)
     assert (await status_until(second, "hold"))["code"] == "spend_limit"
-    assert (await status_until(second, "jobs")) == {"accepted": 1}
+    assert (await status_until(second, "jobs")) == {"waiting": 1}
     assert len(stack.sim.ledger().submits) == 1
     await second.end()
 
@@ -123,12 +123,12 @@ async def test_a_day_that_is_spent_keeps_its_jobs_and_a_restart_does_not_forget_
     assert {each.id for each in await stack.outcomes(2)} == {"paid/0/0", "kept/0/0"}
 
 
-async def markers(stack: Stack, count: int) -> None:
-    """Wait until so many jobs are done in the journal: at least once, their outcomes are out before."""
+async def finished(stack: Stack, count: int) -> None:
+    """Wait until the journal says of so many requests that they have ended: their outcomes are out before."""
     async with asyncio.timeout(MARKER_SECONDS):
         while True:
-            entries = {record.key: record.value for record in await stack.journal()}
-            if sum(b'"state":"done"' in (value or b"") for value in entries.values()) == count:
+            entries = {(record.partition, record.key): record.value for record in await stack.journal()}
+            if sum(b'"ends":' in (value or b"") for value in entries.values()) == count:
                 return
             await asyncio.sleep(LOOK_SECONDS)
 
@@ -139,7 +139,7 @@ async def test_what_was_done_is_known_again_after_a_restart_and_by_another_membe
     for request_id in done:
         await stack.publish(request(request_id, HELLO, OTHER))
     await stack.outcomes(12)
-    await markers(stack, 12)
+    await finished(stack, 6)
     await first.end(signal.SIGKILL)
     await stack.start()
     await stack.start()

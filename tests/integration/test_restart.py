@@ -87,5 +87,5 @@ async def until_running(stack: Stack, count: int) -> None:
     """Wait until the service's own picture, which it renews every second, shows so many running jobs."""
     scribe = stack.scribes[-1]
     async with asyncio.timeout(60):
-        while (await scribe.get("status")).json()["jobs"].get("running", 0) < count:
+        while (await scribe.get("status")).json()["submissions"].get("running", 0) < count:
             await asyncio.sleep(0.1)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections import Counter
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ _MARKERS = {
     "needs_minutes": "more time than `make test` has for one test",
     "needs_java": "real Apache Kafka: Java 17, and the server's jars",
     "needs_node": "Node.js 18 or later with npm",
+    "needs_faketime": "libfaketime, which sets the clock of one process (Linux)",
     "needs_debian(*programs)": "programs that Debian packages",
 }
 _MORE_THAN_PYTHON = "tests that need more than Python or take long: `make test-all` installs and runs it all."
@@ -55,6 +57,8 @@ def _missing(marker: pytest.Mark) -> str | None:
             return _java_missing()
         case "needs_node":
             return _node_missing()
+        case "needs_faketime":
+            return None if find_spec("libfaketime") else "libfaketime: `pip install libfaketime` (Linux)"
         case _:
             return _programs_missing(marker.args)
 

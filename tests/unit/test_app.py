@@ -12,16 +12,18 @@ from urllib.parse import urlsplit
 import pytest
 import structlog
 
-from service import __version__, app, assemble
+from service import __version__, app, assemble, from_settings
 from service.app import COMMIT_SECONDS, GOODBYE_SECONDS, Service
 from service.assemble import Parts, Process
-from service.core.job import State
+from service.core.submission import SubmissionState
 from service.errors import ConfigError, RestoreError
 from service.health import Heartbeat
 from service.kafka.closing import STOP_SECONDS
 from service.kafka.consumer import RequestConsumer
 from service.kafka.tail import Tail
 from service.kafka.topics import Layout
+from service.pipeline.audit import Audit
+from service.pipeline.stage_breaker import StageName
 from service.settings import Settings, load
 from service.status import Status
 from tests.fakes.clock import FakeClock, LeapingLoop, settle
@@ -54,12 +56,12 @@ class FakeConsumer:
             self.stage.notes.append("consumer loop ended")
 
     async def commit_last(self) -> None:
-        await self._note(f"committed {dict(self.stage.member.shards.durable_offsets())}")
+        await self._note(f"committed {dict(self.stage.member.assignment.durable_offsets())}")
 
     async def stop(self) -> None:
         await self._note("consumer stopped")
         await settle()
-        self.stage.notes.append(f"{len(self.stage.member.shards.open_shards())} shards open")
+        self.stage.notes.append(f"{len(self.stage.member.assignment.open_shards())} shards open")
 
     async def _note(self, word: str) -> None:
         if self.break_at and word.startswith(self.break_at):
@@ -146,11 +148,14 @@ class Stage:
         consumer = cast("RequestConsumer", self.consumer)
         try:
             yield Parts(
-                self.member.shards,
+                self.member.assignment,
                 consumer,
                 cast("Tail", FakeTail()),
-                world.steps,
+                world.stages,
                 world.gate,
+                world.breaker,
+                Audit(self.member.assignment.open_shards, world.stages, world.clock, world.seen),
+                _never,
             )
         finally:
             self.notes.append("connections closed")
@@ -161,6 +166,11 @@ class Stage:
         serving = asyncio.create_task(self.service.serve())
         await self.clock.sleep(0.1)
         return serving
+
+
+async def _never(on_turn: Callable[[], None]) -> None:
+    """Ask nobody for the time."""
+    on_turn()
 
 
 def settings() -> Settings:
@@ -224,7 +234,7 @@ def test_a_signal_stops_everything_in_the_order_that_loses_nothing(play: Play) -
         assert not serving.done()
         stage.world.provider.submit_gate.set()
         assert await serving == 0
-        assert journalled(stage.world.broker, "r/0/0") == ["submitting", "running"]
+        assert journalled(stage.world.broker, "r/0/0") == ["accepted", "intended", "running"]
 
     stage = play(scene)
     assert stage.consumer.is_leaving
@@ -289,10 +299,10 @@ def test_the_first_line_says_what_the_process_works_with(play: Play) -> None:
 
 
 def test_two_processes_on_one_host_have_different_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    mine = assemble.member_of(load({"SCRIBE_PROVIDER__API_KEY": "k"}))
-    assert mine == assemble.member_of(load({"SCRIBE_PROVIDER__API_KEY": "k"}))
+    mine = from_settings.member_of(load({"SCRIBE_PROVIDER__API_KEY": "k"}))
+    assert mine == from_settings.member_of(load({"SCRIBE_PROVIDER__API_KEY": "k"}))
     monkeypatch.setattr(os, "getpid", lambda: -1)
-    assert mine != assemble.member_of(load({"SCRIBE_PROVIDER__API_KEY": "k"}))
+    assert mine != from_settings.member_of(load({"SCRIBE_PROVIDER__API_KEY": "k"}))
 
 
 @pytest.mark.parametrize("each", [signal.SIGTERM, signal.SIGINT])
@@ -352,7 +362,7 @@ def test_tasks_at_the_provider_are_not_waited_for(play: Play) -> None:
         [shard] = await stage.member.own(0)
         stage.member.deliver(0, *(f"r{number}" for number in range(30)))
         await stage.clock.sleep(1)
-        assert {state(shard, f"r{number}") for number in range(30)} == {State.RUNNING}
+        assert {state(shard, f"r{number}") for number in range(30)} == {SubmissionState.RUNNING}
         began = stage.clock.boot_seconds()
         terminate()
         await serving
@@ -382,9 +392,9 @@ def test_a_rebalance_during_the_stop_begins_nothing(play: Play) -> None:
         await stage.clock.sleep(1)
         terminate()
         await stage.clock.sleep(1)
-        stage.member.shards.assigned([0, 1])
+        stage.member.assignment.assigned([0, 1])
         await stage.clock.sleep(1)
-        assert stage.member.shards.tenancies == {}
+        assert stage.member.assignment.partitions == {}
         stage.world.provider.submit_gate.set()
         assert await serving == 0
 
@@ -529,7 +539,7 @@ def test_readiness_says_what_it_waits_for(play: Play) -> None:
         said = [ready()]
         gates = [stage.member.journal.hang(partition) for partition in (2, 0)]
         stage.member.journal.refusals.append(RestoreError("x"))
-        stage.member.shards.assigned([2, 1, 0])
+        stage.member.assignment.assigned([2, 1, 0])
         await stage.clock.sleep(2)
         said.append(ready())
         gates[1].set()
@@ -553,7 +563,7 @@ def test_readiness_says_what_it_waits_for(play: Play) -> None:
 def test_a_member_that_the_group_has_lost_is_not_ready_until_it_is_back(play: Play) -> None:
     async def scene(stage: Stage) -> None:
         serving = await stage.start()
-        shards = stage.member.shards
+        shards = stage.member.assignment
         shards.assigned([])
         await stage.clock.sleep(2)
         said = [stage.health.ready()]
@@ -572,10 +582,28 @@ def test_a_member_that_the_group_has_lost_is_not_ready_until_it_is_back(play: Pl
     play(scene)
 
 
+def test_a_stage_that_is_stopped_shows_in_readiness_and_leaves_the_member_ready(play: Play) -> None:
+    """An unready process would hold up the roll-out of the fix."""
+
+    async def scene(stage: Stage) -> None:
+        serving = await stage.start()
+        stage.member.assignment.assigned([])
+        for request in "abcde":
+            stage.world.breaker.failed(StageName.POLL, request)
+        await stage.clock.sleep(2)
+        is_ready, told = stage.health.ready()
+        assert (is_ready, told) == (True, "ready, but stopped for faults of Scribe itself: poll")
+        assert stage.health.status().stopped_stages == ("poll",)
+        terminate()
+        await serving
+
+    play(scene)
+
+
 def test_a_member_without_partitions_is_ready(play: Play) -> None:
     async def scene(stage: Stage) -> None:
         serving = await stage.start()
-        stage.member.shards.assigned([])
+        stage.member.assignment.assigned([])
         await stage.clock.sleep(2)
         assert stage.health.ready() == (True, "ready")
         terminate()
@@ -588,7 +616,7 @@ def test_a_refused_shard_does_not_keep_the_others_from_being_ready(play: Play) -
     async def scene(stage: Stage) -> None:
         serving = await stage.start()
         stage.member.journal.refusals.extend([RestoreError("not this topic's")] * 100)
-        stage.member.shards.assigned([0])
+        stage.member.assignment.assigned([0])
         await stage.clock.sleep(2)
         assert stage.health.ready() == (True, "ready")
         [shard] = stage.health.status().shards
@@ -605,7 +633,7 @@ def test_the_loop_beats_and_renews_the_picture_once_a_second(play: Play) -> None
         await stage.member.own(0)
         stage.member.deliver(0, "a", "b")
         await stage.clock.sleep(1)
-        assert stage.health.status().jobs == {"running": 2}
+        assert stage.health.status().submissions == {"running": 2}
         for _ in range(50):
             await stage.clock.sleep(0.5)
             assert stage.health.beat.age_seconds() <= 1.01

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.assemble import provider_of
 from service.errors import ConfigError
+from service.from_settings import provider_of
 from service.settings import load
 from service.settings.base_url import is_in_the_clear
 

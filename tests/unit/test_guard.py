@@ -9,16 +9,17 @@ import structlog
 from service import log
 from service.core.account import Held
 from service.core.admission import Admission, Admitted
+from service.core.changes import Change
 from service.core.ending import ResultEnding
-from service.core.job import State
-from service.core.moment import Doubt
+from service.core.job import JobState
 from service.core.outcomes import Outcome, OutcomeRules, job_outcome
 from service.core.price import Price
-from service.core.shard import Change
 from service.core.task import Trouble
+from service.core.uncertainty import Uncertainty
 from service.guard import never_raises, watches
 from service.metrics import Metrics
 from service.observe import Observing
+from service.pipeline.stage_breaker import StageName
 from tests.fakes.clock import FakeClock
 from tests.unit.core.samples import NOW_MS, job, transcript
 
@@ -32,7 +33,10 @@ TELLINGS: dict[str, Callable[[Observing], None]] = {
     "admitted": lambda observing: observing.admitted(Admission(Admitted.REFUSED, Change())),
     "internal_error": lambda observing: observing.internal_error("job", "r/0/0", ValueError()),
     "shard": lambda observing: observing.shard("taken", 0),
-    "doubted": lambda observing: observing.doubted(Doubt.BEGUN),
+    "uncertain": lambda observing: observing.uncertain(Uncertainty.BEGUN),
+    "stage_stopped": lambda observing: observing.stage_stopped(StageName.POLL, True),
+    "work_restored": lambda observing: observing.work_restored(1),
+    "journal_unread": lambda observing: observing.journal_unread(0, "why"),
     "requests_lost": lambda observing: observing.requests_lost(0, -1),
     "hold": lambda observing: observing.hold(HELD, is_on=True),
     "brake": lambda observing: observing.brake(None),
@@ -48,7 +52,8 @@ TELLINGS: dict[str, Callable[[Observing], None]] = {
 
 def outcome(billed: int = 1) -> Outcome:
     """A result."""
-    ended = job(State.FINISHING, ending=ResultEnding(transcript()), task_id="t", task_billed_seconds=billed)
+    ending = ResultEnding(transcript())
+    ended = job(JobState.FINISHING, ending=ending, task_ids=("t",), task_billed_seconds=billed)
     return job_outcome(ended, None, NOW_MS, OutcomeRules())
 
 

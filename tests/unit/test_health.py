@@ -14,6 +14,7 @@ import pytest
 import structlog
 
 from service import health
+from service.clock import SystemClock
 from service.errors import ConfigError
 from service.health import HealthServer, Heartbeat
 from service.metrics import Metrics
@@ -23,7 +24,7 @@ TIMEOUT_SECONDS = 30
 
 
 @dataclass
-class HandClock:
+class HandClock(SystemClock):
     """A clock that is moved by hand."""
 
     seconds: float = 1000.0

@@ -6,6 +6,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from service.clock import SystemClock
 from service.core.admission import Admitted
 from service.core.task import Trouble
 from service.core.verdict import Action
@@ -16,7 +17,7 @@ from service.metrics.gauges import HOLD_CODES
 from service.status import BudgetStatus, HoldStatus, ResultHoldStatus, ShardStatus, Status, SubmitStatus
 
 
-class StillClock:
+class StillClock(SystemClock):
     """A clock that is moved by hand."""
 
     def __init__(self) -> None:
@@ -39,7 +40,8 @@ FULL = Status(
     version="1",
     member="m",
     shards=(ShardStatus(0, "open"), ShardStatus(1, "open"), ShardStatus(2, "restoring")),
-    jobs={"running": 3, "waiting": 1},
+    jobs={"submitted": 3, "waiting": 1},
+    submissions={"running": 2},
     oldest_job_age_seconds=12.5,
     budgets=(BudgetStatus("query", 7.5, 15.0), BudgetStatus("submit", 1.0, 2.0, model="fun-asr")),
     submits=(SubmitStatus("fun-asr", 7.5), SubmitStatus("fun-asr-mtl", 0.0, 1, Trouble("timeout", "x"))),
@@ -48,7 +50,7 @@ FULL = Status(
     account_hold="held",
     spent_seconds=77,
     spent_cost=0.25,
-    pending_moves=4,
+    pending_bytes=4,
 )
 
 
@@ -104,7 +106,7 @@ def test_batches_retries_shards_and_lost_requests_are_counted(metrics: Metrics) 
     metrics.batch_retried()
     metrics.shard_event("taken")
     metrics.requests_lost(3)
-    assert value(metrics, "scribe_batch_moves_sum") == 7
+    assert value(metrics, "scribe_batch_records_sum") == 7
     assert value(metrics, "scribe_batch_commit_seconds_count") == 1
     assert value(metrics, "scribe_batch_retries_total") == 1
     assert value(metrics, "scribe_shard_events_total", event="taken") == 1
@@ -151,12 +153,14 @@ def test_a_code_with_quotes_and_line_breaks_keeps_the_page_readable(metrics: Met
 def test_the_gauges_show_the_status_that_was_published_last(metrics: Metrics) -> None:
     published = [Status("1", "m")]
     metrics.show_status(lambda: published[-1])
-    assert value(metrics, "scribe_open_jobs", state="running") == 0
+    assert value(metrics, "scribe_open_jobs", state="submitted") == 0
     assert value(metrics, "scribe_oldest_open_job_age_seconds") == 0
     assert value(metrics, "scribe_hold", code="Arrearage") == 0
     assert value(metrics, "scribe_account_known") == 0
     published.append(FULL)
-    assert value(metrics, "scribe_open_jobs", state="running") == 3
+    assert value(metrics, "scribe_open_jobs", state="submitted") == 3
+    assert value(metrics, "scribe_submissions", state="running") == 2
+    assert value(metrics, "scribe_submissions", state="uncertain") == 0
     assert value(metrics, "scribe_oldest_open_job_age_seconds") == 12.5
     assert value(metrics, "scribe_shards", state="open") == 2
     assert value(metrics, "scribe_budget_rate_per_second", kind="query", model="") == 7.5
@@ -172,7 +176,7 @@ def test_the_gauges_show_the_status_that_was_published_last(metrics: Metrics) ->
     assert value(metrics, "scribe_spent_seconds") == 77
     assert value(metrics, "scribe_results_held") == 7
     assert value(metrics, "scribe_spent_cost") == 0.25
-    assert value(metrics, "scribe_pending_moves") == 4
+    assert value(metrics, "scribe_pending_bytes") == 4
 
 
 def test_a_hold_for_a_code_without_a_row_shows_as_other(metrics: Metrics) -> None:

@@ -9,12 +9,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service.core.account import held_for
 from service.core.admission import Admission, Admitted
+from service.core.changes import Change
 from service.core.ending import FailureEnding, ResultEnding
-from service.core.job import State
-from service.core.moment import Doubt
+from service.core.identity import RequestKey
+from service.core.job import JobState
 from service.core.outcomes import Outcome, OutcomeRules, job_outcome, record_failure
 from service.core.price import Price
-from service.core.shard import Change
 from service.core.spend import SpendLimit
 from service.core.task import (
     Cause,
@@ -28,11 +28,14 @@ from service.core.task import (
     TaskView,
     Trouble,
 )
+from service.core.trusted_time import TimeEvent
+from service.core.uncertainty import Uncertainty
 from service.errors import FailureCode, InvalidRecord
 from service.messages import Stage
 from service.metrics import Metrics
-from service.observe import Observing
+from service.observe import Observing, time_event
 from service.observe_provider import CountedProvider
+from service.pipeline.stage_breaker import StageName
 from service.provider.api import Provider
 from tests.fakes.clock import FakeClock
 from tests.fakes.provider import NO_CONNECTION, TIMEOUT, FakeProvider
@@ -68,19 +71,31 @@ def value(metrics: Metrics, name: str, **labels: str) -> float:
 
 
 def a_result() -> Outcome:
-    ended = job(State.FINISHING, ending=ResultEnding(transcript(SECRET)), task_id="t1", submitted_ms=NOW_MS)
+    ending = ResultEnding(transcript(SECRET))
+    ended = job(JobState.FINISHING, ending=ending, task_ids=("t1",), submitted_ms=NOW_MS)
     return job_outcome(ended, None, NOW_MS + 4_000, OutcomeRules())
 
 
 def a_failure() -> Outcome:
     ending = FailureEnding(Stage.POLL, FailureCode.AUDIO_NOT_FOUND, "no such file", "FILE_404_NOT_FOUND")
-    return job_outcome(job(State.FINISHING, ending=ending), None, NOW_MS, OutcomeRules())
+    return job_outcome(job(JobState.FINISHING, ending=ending), None, NOW_MS, OutcomeRules())
 
 
-def test_a_batch_is_counted_with_its_moves_and_its_time(metrics: Metrics) -> None:
+def test_a_batch_is_counted_with_its_records_and_its_time(metrics: Metrics) -> None:
     Observing(metrics).committed(3, 0.25)
-    assert value(metrics, "scribe_batch_moves_sum") == 3
+    assert value(metrics, "scribe_batch_records_sum") == 3
     assert value(metrics, "scribe_batch_commit_seconds_sum") == 0.25
+
+
+def test_what_cannot_be_read_of_a_journal_is_counted_and_says_where(metrics: Metrics, lines: Lines) -> None:
+    Observing(metrics).journal_unread(4, "the record at offset 7 cannot be read")
+    assert value(metrics, "scribe_journal_unread_total") == 1
+    [line] = lines
+    assert (line["event"], line["partition"], line["detail"]) == (
+        "journal_unread",
+        4,
+        "the record at offset 7 cannot be read",
+    )
 
 
 def test_a_batch_that_is_sent_again_is_counted_and_says_why(metrics: Metrics, lines: Lines) -> None:
@@ -121,7 +136,7 @@ def test_an_answer_to_a_repeat_counts_as_no_jobs_failure(metrics: Metrics, lines
 
 @pytest.mark.parametrize("word", [Admitted.DUPLICATE, Admitted.FINISHED])
 def test_a_repeat_leaves_one_debug_line(metrics: Metrics, lines: Lines, word: Admitted) -> None:
-    Observing(metrics).admitted(Admission(word, Change(), repeats=("r", 3)))
+    Observing(metrics).admitted(Admission(word, Change(), repeats=RequestKey("r", 3)))
     [line] = lines
     assert (line["event"], line["log_level"]) == ("request_repeated", "debug")
     assert (line["request_id"], line["replay"], line["word"]) == ("r", 3, word)
@@ -355,10 +370,31 @@ async def test_answers_are_handed_on_as_they_are(counted: Counted) -> None:
 
 
 def test_every_uncertain_submit_is_counted_and_how_it_ended(metrics: Metrics) -> None:
-    for word in (Doubt.BEGUN, Doubt.BEGUN, Doubt.ADOPTED):
-        Observing(metrics).doubted(word)
-    counts = {word: value(metrics, "scribe_uncertain_submits_total", event=word) for word in Doubt}
-    assert {word: count for word, count in counts.items() if count} == {Doubt.BEGUN: 2, Doubt.ADOPTED: 1}
+    for word in (Uncertainty.BEGUN, Uncertainty.BEGUN, Uncertainty.ADOPTED):
+        Observing(metrics).uncertain(word)
+    counts = {word: value(metrics, "scribe_uncertain_submits_total", event=word) for word in Uncertainty}
+    assert {word: count for word, count in counts.items() if count} == {
+        Uncertainty.BEGUN: 2,
+        Uncertainty.ADOPTED: 1,
+    }
+
+
+def test_a_stage_that_is_stopped_is_an_alert_and_says_when_it_goes_on(metrics: Metrics, lines: Lines) -> None:
+    Observing(metrics).stage_stopped(StageName.POLL, True)
+    assert value(metrics, "scribe_stage_stopped", stage="poll") == 1
+    Observing(metrics).stage_stopped(StageName.POLL, False)
+    assert value(metrics, "scribe_stage_stopped", stage="poll") == 0
+    assert value(metrics, "scribe_stage_stops_total", stage="poll") == 1
+    assert [(line["stage"], line["word"], line["log_level"]) for line in lines] == [
+        ("poll", "stopped", "error"),
+        ("poll", "resumed", "info"),
+    ]
+
+
+def test_what_the_audit_restores_is_counted_and_said(metrics: Metrics, lines: Lines) -> None:
+    Observing(metrics).work_restored(3)
+    assert value(metrics, "scribe_work_restored_total") == 3
+    assert [(line["event"], line["count"]) for line in lines] == [("work_restored", 3)]
 
 
 async def test_a_cancel_that_was_agreed_to_is_ok(counted: Counted, metrics: Metrics) -> None:
@@ -384,8 +420,8 @@ async def test_codes_that_the_table_does_not_name_are_counted_wherever_they_stan
 
 def priced(model: str, prices: dict[str, Price]) -> Metrics:
     metrics = Metrics(clock=FakeClock())
-    heard = job(State.FINISHING, task_billed_seconds=8, ending=ResultEnding(transcript()))
-    heard = heard.with_spec(replace(heard.spec, model=model))
+    heard = job(JobState.FINISHING, task_billed_seconds=8, ending=ResultEnding(transcript()))
+    heard = replace(heard, request=replace(heard.request, model=model))
     Observing(metrics, prices).published(job_outcome(heard, None, NOW_MS, OutcomeRules()))
     return metrics
 
@@ -397,3 +433,14 @@ def test_a_result_counts_its_cost_where_its_model_has_a_price() -> None:
 
 def test_without_prices_there_is_no_cost_metric() -> None:
     assert b"scribe_cost" not in priced("fun-asr", {}).page()
+
+
+def test_a_step_of_the_wall_clock_is_counted_and_logged(metrics: Metrics, lines: Lines) -> None:
+    time_event(metrics, TimeEvent.STEPPED, 259_200.0004)
+    time_event(metrics, TimeEvent.RETURNED, 0.0)
+    assert value(metrics, "scribe_clock_steps_total") == 1
+    assert [(each["event"], each["log_level"], each["word"]) for each in lines] == [
+        ("clock", "error", "stepped"),
+        ("clock", "info", "returned"),
+    ]
+    assert lines[0]["wall_ahead_seconds"] == 259_200.0

@@ -33,7 +33,7 @@ def play(scene: Callable[[Member], Coroutine[None, None, None]], limits: Limits 
 
 def picture(member: Member) -> Status:
     world = member.world
-    return snapshot.take("scribe-7", member.shards, world.gate, world.clock)
+    return snapshot.take("scribe-7", member.assignment, world.gate, world.breaker, world.clock)
 
 
 def test_without_an_assignment_there_is_nothing_to_see() -> None:
@@ -41,7 +41,7 @@ def test_without_an_assignment_there_is_nothing_to_see() -> None:
         seen = picture(member)
         assert (seen.version, seen.member) == (__version__, "scribe-7")
         assert (seen.shards, seen.jobs, seen.oldest_job_age_seconds) == ((), {}, None)
-        assert (seen.holds, seen.account_hold, seen.pending_moves) == ((), "unknown", 0)
+        assert (seen.holds, seen.account_hold, seen.pending_bytes) == ((), "unknown", 0)
 
     play(scene)
 
@@ -56,7 +56,8 @@ def test_open_jobs_are_counted_by_state_and_the_oldest_tells_its_age() -> None:
         member.deliver(1, "a", "b")
         await member.world.clock.sleep(1)
         seen = picture(member)
-        assert seen.jobs == {"running": 1, "accepted": 2}
+        assert seen.jobs == {"submitted": 1, "waiting": 2}
+        assert seen.submissions == {"running": 1, "waiting": 2}
         assert seen.oldest_job_age_seconds is not None
         assert round(seen.oldest_job_age_seconds) == 31
 
@@ -77,11 +78,11 @@ def test_each_shard_tells_where_it_stands_in_the_order_of_the_partitions() -> No
     async def scene(member: Member) -> None:
         member.journal.hang(0)
         member.journal.refusals.append(RestoreError("not this topic's"))
-        member.shards.assigned([2])
+        member.assignment.assigned([2])
         await member.world.clock.sleep(0.05)
-        refused = member.shards.tenancies[2]
+        refused = member.assignment.partitions[2]
         await member.own(1, 0)
-        member.shards.tenancies[2] = refused
+        member.assignment.partitions[2] = refused
         member.deliver(1, "a", "b")
         await member.world.clock.sleep(0.1)
         shards = picture(member).shards
@@ -108,7 +109,7 @@ def test_the_cursor_that_is_shown_is_the_durable_one_and_what_waits_is_counted()
         member.deliver(0, "b", "c")
         seen = picture(member)
         assert seen.shards[0].cursor == 0
-        assert seen.pending_moves == 4
+        assert seen.pending_bytes == member.shard().pending_bytes > 0
 
     play(scene)
 
@@ -164,7 +165,7 @@ def test_a_spent_day_shows_as_a_hold_of_ours_unless_the_provider_has_a_reason() 
         world = member.world
         [shard] = await member.own(0)
         world.shards.append(shard)
-        shard.state.spend.add(world.clock.now_ms(), 10)
+        shard.state.spend = shard.state.spend.count(world.clock.now_ms(), 10)
         began_ms = world.clock.now_ms()
         world.run("submit")
         await world.clock.sleep(2)
@@ -192,7 +193,7 @@ def test_a_day_that_has_cost_too_much_names_the_setting_of_cost_and_no_other() -
     async def scene(member: Member) -> None:
         [shard] = await member.own(0)
         member.world.shards.append(shard)
-        shard.state.spend.add(member.world.clock.now_ms(), None, 3.0)
+        shard.state.spend = shard.state.spend.count(member.world.clock.now_ms(), None, 3.0)
         member.world.run("submit")
         await member.world.clock.sleep(2)
         shown = json.loads(picture(member).to_json())["hold"]
@@ -204,7 +205,7 @@ def test_a_day_that_has_cost_too_much_names_the_setting_of_cost_and_no_other() -
 
 def test_a_lost_group_shows_its_last_reason_until_it_is_regained() -> None:
     async def scene(member: Member) -> None:
-        shards = member.shards
+        shards = member.assignment
         for why in ("brokers away", "no right", "brokers away"):
             shards.lost(why)
         assert picture(member).group_lost == "brokers away"

@@ -14,7 +14,7 @@ def test_a_status_says_everything_as_json() -> None:
         version="1.2.3",
         member="scribe-0",
         shards=(ShardStatus(partition=3, state="open", open_jobs=2, epoch=7, cursor=41),),
-        jobs={"running": 2, "accepted": 1, "waiting": 2},
+        jobs={"submitted": 2, "waiting": 3},
         oldest_job_age_seconds=12.5,
         budgets=(BudgetStatus("submit", 0.5, 1.0, model="fun-asr"),),
         submits=(
@@ -33,7 +33,10 @@ def test_a_status_says_everything_as_json() -> None:
             ResultHoldStatus("fun-asr", "r.example", "SCRIBE_FETCH__HOSTS", 3, 1_700_000_000_123),
             ResultHoldStatus("fun-asr-mtl", "r.example", "SCRIBE_FETCH__HOSTS", 1),
         ),
-        pending_moves=4,
+        clock_offset_seconds=-259_200.0004,
+        pending_bytes=4,
+        submissions={"running": 2, "waiting": 1},
+        stopped_stages=("poll",),
     )
     assert json.loads(status.to_json()) == {
         "version": "1.2.3",
@@ -42,7 +45,8 @@ def test_a_status_says_everything_as_json() -> None:
         "shards": [
             {"partition": 3, "state": "open", "open_jobs": 2, "epoch": 7, "cursor": 41, "detail": None}
         ],
-        "jobs": {"running": 2, "accepted": 1, "waiting": 2},
+        "jobs": {"submitted": 2, "waiting": 3},
+        "submissions": {"running": 2, "waiting": 1},
         "oldest_job_age_seconds": 12.5,
         "budgets": [{"kind": "submit", "rate_per_second": 0.5, "share_per_second": 1.0, "model": "fun-asr"}],
         "submits": [
@@ -97,7 +101,9 @@ def test_a_status_says_everything_as_json() -> None:
                 "submits_stopped_since": None,
             },
         ],
-        "pending_moves": 4,
+        "clock_offset_seconds": -259_200.0,
+        "pending_bytes": 4,
+        "stopped_stages": ["poll"],
     }
 
 

@@ -54,10 +54,16 @@ setting, and ends at its deadline as `result_refused`, which may be retried, or 
 """
 
 LOOK = """\
-## When a task cannot be looked at
+## When a task cannot be polled
 
-A look that fails says nothing about the task: it is repeated until the deadline. One that meets a reason of
-the account (a *hold* above) stops submitting as well, and looks become slow probes.
+A poll that fails says nothing about the task: it is repeated until the deadline. One that meets a reason of
+the account (a *hold* above) stops submitting as well, and polls become slow probes.
+
+A task that the provider does not know is polled again a minute later; only where it is not known then either,
+the job ends as `task_lost`, or as `result_expired` where its 24 h may be over. At the deadline a running task
+is polled once more: one that is finished is still collected, within 15 minutes after the deadline. A task
+that no job waits for any more, because all were cancelled or overdue, is cancelled at the provider if it is
+still pending, and is polled until its bill is known, so that the day's spending has it.
 """
 
 STATUSES = (301, 401, 402, 403, 404, 407, 413, 429, 500, 503)
@@ -138,7 +144,7 @@ def _verdict(verdict: Verdict) -> str:
         case Action.FAIL:
             return f"`{verdict.code}`"
         case Action.LOOK:
-            return f"look at the task again for a fresh URL, once, then `{verdict.code}`"
+            return f"poll the task again for a fresh URL, once, then `{verdict.code}`"
         case Action.RETRY if verdict.max_attempts is None:
             return f"try again {often}"
         case Action.RETRY:

@@ -1,131 +1,115 @@
-"""The text of docs/states.md, from the transitions table: its answers' words, the ways it really takes."""
+"""The text of docs/states.md, from the two tables: their ways, and the words of their answers."""
 
 import ast
 import inspect
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
 
-from service.contract.speech import empty_transcript
-from service.core import events, job, transitions
-from service.core.events import EVENTS, Event
-from service.core.identity import Position
-from service.core.job import Job, Spec, State
-from service.core.moment import Moment
-from service.core.task import FileView, TaskStatus, TaskView, Trouble
-from service.errors import IllegalTransition
+from service.core import job, job_table, submission, submission_table
+from service.core.events import JOB_EVENTS, SUBMISSION_EVENTS
+from service.core.job import JobState
+from service.core.submission import SubmissionState
 
 INTRODUCTION = """\
-# The states of a job
+# The states of submissions and jobs
 
-This page is written by `python -m tools.generate_docs states` from `service/core/transitions.py`; a test
-keeps it in step. The diagram shows the ways that the table took when it was asked with one event of each
-kind that makes a difference; arrows to a state itself are left out.
+This page is written by `python -m tools.generate_docs states` from `service/core/submission_table.py` and
+`service/core/job_table.py`; a test keeps it in step. A submission is one POST and what became of it; a job is
+the work for one file, and is in one submission at a time. What happens at the provider happens to a
+submission, which tells its jobs.
 
+Each arrow carries the events that may lead that way; most may also leave the state as it is. A submission
+is over when nothing more can happen to it: its record waits for its tombstone. Where a file is tried again,
+where a submit made no task that could be found, and where a submit is divided, jobs go on in new submissions.
 """
 
-HOUR_MS = 3_600_000
-URL = "https://media.example.org/a.wav"
-CODES = (
-    "Throttling.RateQuota",
-    "Arrearage",
-    "InvalidParameter",
-    "FILE_DOWNLOAD_FAILED",
-    "FILE_404_NOT_FOUND",
+
+Ways = Mapping[tuple[str, str], tuple[object, Sequence[StrEnum | None]]]
+"""By state and event: what answers, and the other states that it may lead to."""
+
+
+class Table(NamedTuple):
+    """One of the two tables, and what tells of its parts."""
+
+    title: str
+    module: ModuleType
+    states: type[StrEnum]
+    events: Sequence[type]
+    ways: Ways
+    impossible: object
+
+
+TABLES = (
+    Table(
+        "Submissions",
+        submission,
+        SubmissionState,
+        SUBMISSION_EVENTS,
+        {(state, event.__name__): way for (state, event), way in submission_table.WAYS.items()},
+        submission_table.impossible,
+    ),
+    Table(
+        "Jobs",
+        job,
+        JobState,
+        JOB_EVENTS,
+        {(state, event.__name__): way for (state, event), way in job_table.WAYS.items()},
+        job_table.impossible,
+    ),
 )
 
 
 def states_page() -> str:
     """The page."""
-    parts = [
-        INTRODUCTION,
-        *_diagram(),
-        "\n## States\n\n",
-        *_states(),
-        "\n## Events\n\n",
-        *_events(),
-        *_answers(),
-    ]
-    return "".join(parts)
+    return "".join([INTRODUCTION, *(text for table in TABLES for text in _section(table))])
 
 
-def _diagram() -> Iterator[str]:
-    yield "```mermaid\nstateDiagram-v2\n    [*] --> accepted\n"
-    for begin, end in sorted({way for state in State for way in _ways(state)}):
-        yield f"    {begin} --> {end}\n"
-    yield "    done --> [*]\n```\n"
-
-
-def _ways(state: State) -> Iterator[tuple[State, State]]:
-    for event in _sample_events():
-        for sample in _sample_jobs(state):
-            try:
-                after = transitions.advance(sample, event, Moment(HOUR_MS, 0.5)).job.state
-            except IllegalTransition:
-                continue
-            if after is not state:
-                yield state, after
-
-
-def _sample_jobs(state: State) -> Iterator[Job]:
-    spec = Spec(
-        request_id="r",
-        replay=0,
-        file_count=1,
-        job_count=1,
-        model="fun-asr",
-        options={},
-        metadata=None,
-        headers=(),
-        deadline_ms=2 * HOUR_MS,
-        origin=Position("requests", 0, 0, 0),
-        digest="",
-        duplicates_detected=True,
-        accepted_ms=0,
-    )
-    base = Job(spec, 0, URL, 0, state)
-    if state in (State.SUBMITTING, State.FINISHING):
-        yield replace(base, spec=replace(spec, model="qwen3-asr-flash"))
-    has_task = state in (State.RUNNING, State.COLLECTING, State.FINISHING)
-    yield replace(base, task_id="t", submitted_ms=0, transcription_url=URL) if has_task else base
-
-
-def _sample_events() -> Iterator[Event]:
-    yield from (events.Intended(0), events.Submitted("t", 1), events.CancelAsked(), events.DeadlinePassed())
-    yield events.HandlingFailed("")
-    yield from (events.Restored(), events.Published(), events.Fetched(empty_transcript()))
-    yield events.Transcribed(empty_transcript())
-    yield events.VocabularyRefused(Trouble("NotFound", "", 404))
-    for code in CODES:
-        trouble = Trouble(code, code, 429)
-        yield from (events.SubmitRefused(trouble), events.SubmitLost(trouble), events.SubmitNotSent(trouble))
-        yield from (events.LookFailed(trouble), events.FetchFailed(trouble))
-        yield events.Looked(TaskView("t", TaskStatus.SUCCEEDED), FileView(URL, None, trouble))
-    yield events.FetchFailed(Trouble("http_error", "", 403))
-    yield events.Looked(TaskView("t", TaskStatus.RUNNING), None)
-    yield events.Looked(TaskView("t", TaskStatus.SUCCEEDED), FileView(URL, URL))
-
-
-def _states() -> Iterator[str]:
-    yield "| state | means |\n| --- | --- |\n"
-    for name, text in _member_docs(Path(inspect.getfile(job)), "State"):
-        yield f"| `{State[name].value}` | {text} |\n"
-
-
-def _events() -> Iterator[str]:
-    yield "| event | means |\n| --- | --- |\n"
-    for event in EVENTS:
+def _section(table: Table) -> Iterator[str]:
+    yield f"\n## {table.title}\n\n"
+    yield from _diagram(table)
+    yield "\n| state | means |\n| --- | --- |\n"
+    for name, text in _member_docs(Path(inspect.getfile(table.module)), table.states.__name__):
+        yield f"| `{table.states[name].value}` | {text} |\n"
+    yield "\n| event | means |\n| --- | --- |\n"
+    for event in table.events:
         yield f"| {event.__name__} | {_first_line(event)} |\n"
+    yield from _answers(table)
 
 
-def _answers() -> Iterator[str]:
-    yield "\n## Answers\n\nA pair that does not stand here cannot be: meeting it is a bug, and an error.\n"
-    for state in State:
-        yield f"\n### {state.value}\n\n| event | answer |\n| --- | --- |\n"
-        for event in EVENTS:
-            answer = transitions.TABLE[state, event]
-            if answer is not transitions.impossible:
-                yield f"| {event.__name__} | {_first_line(answer)} |\n"
+def _diagram(table: Table) -> Iterator[str]:
+    first, *_, last = table.states
+    yield f"```mermaid\nstateDiagram-v2\n    [*] --> {first}\n"
+    for (begin, end), events in _arrows(table).items():
+        yield f"    {begin} --> {end}: {', '.join(events)}\n"
+    if all(begin != last for begin, _ in _arrows(table)):
+        yield f"    {last} --> [*]\n"
+    yield "```\n"
+
+
+def _arrows(table: Table) -> dict[tuple[str, str], list[str]]:
+    """The events on the arrow between two states, in the order of the states."""
+    arrows: dict[tuple[str, str], list[str]] = {}
+    for begin in table.states:
+        for end in (*table.states, None):
+            names = [each.__name__ for each in table.events]
+            events = [name for name in names if end in table.ways[begin, name][1]]
+            if events:
+                arrows[begin, end or "[*]"] = events
+    return arrows
+
+
+def _answers(table: Table) -> Iterator[str]:
+    yield "\nA pair that does not stand here cannot be: meeting it is a bug, and an error.\n"
+    for state in table.states:
+        yield f"\n### {table.title}: {state.value}\n\n| event | answer | then |\n| --- | --- | --- |\n"
+        for event in table.events:
+            answer, to = table.ways[state, event.__name__]
+            if answer is not table.impossible:
+                ends = ", ".join(f"`{end}`" if end else "over" for end in to)
+                yield f"| {event.__name__} | {_first_line(answer)} | {ends} |\n"
 
 
 def _first_line(documented: object) -> str:

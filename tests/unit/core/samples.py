@@ -1,4 +1,4 @@
-"""Jobs, records and moments for the tests of the core."""
+"""Requests, jobs, submissions, records and contexts for the tests of the core."""
 
 import json
 from dataclasses import replace
@@ -6,70 +6,123 @@ from dataclasses import replace
 from pydantic import JsonValue
 
 from service.contract.speech import AudioProperties, Channel, Sentence, Word
-from service.core.admission import Admission, AdmissionRules, admit
-from service.core.identity import JobKey, Position
-from service.core.job import Job, Spec, State
-from service.core.moment import Moment, Rules
+from service.core.file_matching import files_digest
+from service.core.identity import JobKey, JobRef, Origin, Position, SubmissionKey
+from service.core.job import Job, JobState
 from service.core.record import Record
-from service.core.shard import Shard
+from service.core.request import AcceptedRequest, RequestFile
+from service.core.submission import Counters, Intent, Submission, SubmissionState
 from service.core.task import TaskStatus, TaskView, Trouble
-from service.errors import InvalidRecord
-from service.messages import RequestLimits, Transcript, read_request
+from service.core.transition_context import Context, Rules
+from service.messages import Transcript
 
 NOW_MS = 1_760_000_000_000
 DEADLINE_MS = NOW_MS + 3_600_000
 URL = "https://h.example/a.wav?Signature=secret"
 TROUBLE = Trouble("timeout", "no answer")
 KEY = JobKey("r", 0, 0)
+ORIGIN = Origin(0, 7)
+REF = JobRef(ORIGIN, 0)
+SUBMISSION = SubmissionKey(5, 1)
 
 
-def spec(**fields: object) -> Spec:
-    """A spec of a request with one file."""
-    plain = Spec(
+def url(index: int) -> str:
+    """The URL of a file of `request()`."""
+    return URL if index == 0 else URL.replace("a.wav", f"{index}.wav")
+
+
+def request(**fields: object) -> AcceptedRequest:
+    """A request with one file."""
+    plain = AcceptedRequest(
+        origin=ORIGIN,
+        position=Position("transcription.requests", 0, 7, NOW_MS - 500),
         request_id="r",
         replay=0,
-        file_count=1,
-        job_count=1,
+        digest="d",
         model="fun-asr",
+        files=(RequestFile(0, URL),),
+        file_count=1,
+        deadline_ms=DEADLINE_MS,
+        accepted_ms=NOW_MS - 100,
         options={},
         metadata={"n": 1},
         headers=(("traceparent", "00-1"),),
-        deadline_ms=DEADLINE_MS,
-        origin=Position("transcription.requests", 0, 7, NOW_MS - 500),
-        digest="d",
-        duplicates_detected=True,
-        accepted_ms=NOW_MS - 100,
     )
     return replace(plain, **fields)  # type: ignore[arg-type]
 
 
-def job(state: State = State.ACCEPTED, **fields: object) -> Job:
-    """A job in a state, with what a job has when it has come there."""
-    has_intent = state in (State.SUBMITTING, State.UNCERTAIN)
-    has_task = state in (State.RUNNING, State.COLLECTING)
+def request_of(count: int, **fields: object) -> AcceptedRequest:
+    """A request with so many files."""
+    return request(files=tuple(RequestFile(n, url(n)) for n in range(count)), file_count=count, **fields)
+
+
+def job(state: JobState = JobState.WAITING, **fields: object) -> Job:
+    """The job of `request()` in a state, with what a job has there whose submission is `submission()`."""
+    has_task = state is JobState.COLLECTING
     plain = Job(
-        spec(),
-        0,
-        URL,
-        0,
+        REF,
+        request(),
+        SUBMISSION,
         state=state,
-        submit_attempts=0 if state is State.ACCEPTED else 1,
-        sealed_ms=NOW_MS - 50 if has_intent else None,
-        task_id="t1" if has_task else None,
-        task_files=1 if has_task or has_intent else 0,
+        submit_attempts=0 if state is JobState.WAITING else 1,
+        task_ids=("t1",) if has_task else (),
+        task_files=1 if has_task else 0,
         submitted_ms=NOW_MS - 10_000 if has_task else None,
-        transcription_url="https://r.example/1" if state is State.COLLECTING else None,
+        transcription_url="https://r.example/1" if has_task else None,
     )
     return replace(plain, **fields)  # type: ignore[arg-type]
 
 
-def moment(now_ms: int = NOW_MS, draw: float = 0.5, rules: Rules | None = None) -> Moment:
-    """A moment, with the default rules unless others are given."""
-    return Moment(now_ms, draw, rules or Rules())
+def running_job(**fields: object) -> Job:
+    """A job whose submission has a task."""
+    told = {"task_ids": ("t1",), "task_files": 1, "submitted_ms": NOW_MS - 10_000}
+    return job(JobState.SUBMITTED, **(told | fields))
+
+
+def jobs_of(
+    asked: AcceptedRequest, state: JobState = JobState.WAITING, **fields: object
+) -> dict[JobRef, Job]:
+    """All jobs of a request, in the submission `submission_of` makes."""
+    refs = [asked.ref(file.index) for file in asked.files]
+    return {ref: job(state, ref=ref, request=asked, **fields) for ref in refs}
+
+
+def submission(state: SubmissionState = SubmissionState.WAITING, **fields: object) -> Submission:
+    """The submission of `job()` in a state, with what a submission has when it has come there."""
+    is_tried = state is not SubmissionState.WAITING
+    is_running = state is SubmissionState.RUNNING
+    plain = Submission(
+        SUBMISSION,
+        "fun-asr",
+        (REF,),
+        NOW_MS - 20_000,
+        state=state,
+        counters=Counters(submits=1 if is_tried else 0, tasks_made=1 if is_running else 0),
+        intent=Intent(NOW_MS - 50, None, 1, files_digest([URL])) if is_tried else None,
+        task_id="t1" if is_running else None,
+        submitted_ms=NOW_MS - 10_000 if is_running else None,
+    )
+    return replace(plain, **fields)  # type: ignore[arg-type]
+
+
+def submission_of(
+    asked: AcceptedRequest, state: SubmissionState = SubmissionState.WAITING, **fields: object
+) -> Submission:
+    """A submission of all files of a request."""
+    urls = [file.url for file in asked.files]
+    plain = submission(state, jobs=tuple(asked.ref(file.index) for file in asked.files), model=asked.model)
+    if plain.intent is not None:
+        plain = replace(plain, intent=Intent(NOW_MS - 50, None, len(urls), files_digest(urls)))
+    return replace(plain, **fields)  # type: ignore[arg-type]
+
+
+def context(now_ms: int = NOW_MS, draw: float = 0.5, rules: Rules | None = None) -> Context:
+    """A context, with the default rules unless others are given."""
+    return Context(now_ms, draw, rules or Rules())
 
 
 def task(status: TaskStatus = TaskStatus.SUCCEEDED, **fields: object) -> TaskView:
-    """A look at the task of `job()`."""
+    """A poll of the task of `submission()`."""
     return replace(TaskView("t1", status, billed_seconds=9), **fields)  # type: ignore[arg-type]
 
 
@@ -94,12 +147,3 @@ def request_record(offset: int, request_id: str = "r", /, **fields: JsonValue) -
 def record(offset: int, value: bytes | None, key: bytes | None = b"k") -> Record:
     """Any record of the request topic."""
     return Record(Position("transcription.requests", 0, offset, NOW_MS - 500), key, value)
-
-
-def take(shard: Shard, taken: Record, rules: AdmissionRules | None = None, now_ms: int = NOW_MS) -> Admission:
-    """Decode a record and admit it."""
-    try:
-        read = read_request(taken.value, taken.headers, RequestLimits())
-    except InvalidRecord as error:
-        return admit(shard, taken, error, rules or AdmissionRules(), moment(now_ms))
-    return admit(shard, taken, read, rules or AdmissionRules(), moment(now_ms))

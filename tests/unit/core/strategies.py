@@ -3,17 +3,18 @@
 from hypothesis import strategies as st
 
 from service.contract.output import OutputFormat
-from service.core.ending import FailureEnding, Tallied
-from service.core.entry import Marker
-from service.core.identity import JobKey, Position
-from service.core.job import Job, Spec, State
+from service.core.ending import FailureEnding
+from service.core.identity import JobRef, Origin, Position, SubmissionKey
 from service.core.record import Cursor
+from service.core.request import AcceptedRequest, FileEnd, FinishedRequest, RequestFile
+from service.core.submission import Counters, Intent, Submission, SubmissionState
 from service.errors import FailureCode
 from service.messages import Stage
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 LATIN = st.text(st.characters(max_codepoint=255), max_size=30)
-WHOLE = st.integers(0, 2**53)
+WHOLE = st.integers(0, 2**53 - 1)
+TIMES = st.integers(0, 2**44)
 REQUEST_IDS = st.from_regex(r"[A-Za-z0-9._:@-]{1,40}", fullmatch=True)
 JSON = st.recursive(
     st.none()
@@ -26,63 +27,74 @@ JSON = st.recursive(
 )
 COSTS = st.floats(0, 1e12)
 OBJECTS = st.dictionaries(TEXT, JSON, max_size=4)
+INDEXES = st.integers(0, 99)
 
-KEYS = st.builds(JobKey, REQUEST_IDS, st.integers(0, 10**6), st.integers(0, 99))
-SPECS = st.builds(
-    Spec,
-    request_id=REQUEST_IDS,
-    replay=st.integers(0, 10**6),
-    file_count=st.integers(1, 100),
-    job_count=st.integers(1, 100),
-    model=TEXT,
-    options=OBJECTS,
-    metadata=st.none() | OBJECTS,
-    headers=st.lists(st.tuples(TEXT, LATIN), max_size=3).map(tuple),
-    deadline_ms=WHOLE,
-    origin=st.builds(Position, TEXT, st.integers(0, 10**4), WHOLE, st.none() | WHOLE),
-    digest=TEXT,
-    duplicates_detected=st.booleans(),
-    accepted_ms=WHOLE,
-    formats=st.lists(st.sampled_from(OutputFormat), unique=True).map(tuple),
-    has_fixed_deadline=st.booleans(),
+ORIGINS = st.builds(Origin, WHOLE, WHOLE)
+REFS = st.builds(JobRef, ORIGINS, INDEXES)
+SUBMISSION_KEYS = st.builds(SubmissionKey, WHOLE, WHOLE)
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> AcceptedRequest:
+    """Any open request."""
+    origin = draw(ORIGINS)
+    indexes = draw(st.lists(INDEXES, min_size=1, max_size=5, unique=True))
+    return AcceptedRequest(
+        origin=origin,
+        position=Position(draw(TEXT), draw(st.integers(0, 10**4)), origin.offset, draw(st.none() | WHOLE)),
+        request_id=draw(REQUEST_IDS),
+        replay=draw(st.integers(0, 10**6)),
+        digest=draw(TEXT),
+        model=draw(TEXT),
+        files=tuple(RequestFile(index, draw(TEXT)) for index in indexes),
+        file_count=draw(st.integers(1, 100)),
+        deadline_ms=draw(WHOLE),
+        accepted_ms=draw(WHOLE),
+        options=draw(OBJECTS),
+        metadata=draw(st.none() | OBJECTS),
+        headers=tuple(draw(st.lists(st.tuples(TEXT, LATIN), max_size=3))),
+        formats=tuple(draw(st.lists(st.sampled_from(OutputFormat), unique=True))),
+        has_fixed_deadline=draw(st.booleans()),
+        duplicates_detected=draw(st.booleans()),
+    )
+
+
+ENDS = st.builds(FileEnd, INDEXES, st.booleans(), st.none() | WHOLE, COSTS)
+FINISHED = st.builds(
+    FinishedRequest,
+    ORIGINS,
+    REQUEST_IDS,
+    st.integers(0, 10**6),
+    TEXT,
+    st.lists(ENDS, min_size=1, max_size=5).map(tuple),
+    WHOLE,
 )
 FAILURES = st.builds(
     FailureEnding, st.sampled_from(Stage), st.sampled_from(FailureCode), TEXT, st.none() | TEXT, st.booleans()
 )
-JOBS = st.builds(
-    Job,
-    spec=SPECS,
-    file_index=st.integers(0, 99),
-    file_url=TEXT,
-    group=st.integers(0, 99),
-    state=st.sampled_from([s for s in State if s not in (State.DONE, State.COLLECTING)]),
-    due_ms=WHOLE,
-    submit_attempts=WHOLE,
-    refusals=WHOLE,
-    tasks_made=WHOLE,
-    poll_attempts=WHOLE,
-    fetch_attempts=WHOLE,
-    cancelled=st.booleans(),
-    sealed_ms=st.none() | WHOLE,
-    vendor_offset_ms=st.none() | st.integers(-(2**40), 2**40),
-    task_id=st.none() | TEXT,
-    task_files=WHOLE,
-    former_tasks=st.lists(TEXT, max_size=3).map(tuple),
-    submitted_ms=st.none() | WHOLE,
-    must_be_result=st.booleans(),
-    ending=st.none() | FAILURES,
-    tallied=st.none() | st.builds(Tallied, st.none() | WHOLE, st.booleans(), COSTS),
-)
-MARKERS = st.builds(
-    Marker,
-    KEYS,
-    TEXT,
-    st.integers(1, 100),
-    st.booleans(),
-    st.none() | WHOLE,
-    WHOLE,
-    st.lists(TEXT, max_size=3).map(tuple),
-    st.none() | WHOLE,
-    COSTS,
-)
-CURSORS = st.builds(Cursor, WHOLE, st.none() | WHOLE, st.none() | st.integers(0, 2**32 - 1))
+INTENTS = st.builds(Intent, TIMES, st.none() | st.integers(-(2**40), 2**40), INDEXES, TEXT)
+COUNTERS = st.builds(Counters, *[st.integers(0, 1000)] * 4)
+
+
+@st.composite
+def submissions(draw: st.DrawFn) -> Submission:
+    """Any submission as the journal knows it."""
+    state = draw(st.sampled_from(SubmissionState))
+    is_unanswered = state in (SubmissionState.INTENDED, SubmissionState.UNCERTAIN)
+    is_running = state is SubmissionState.RUNNING
+    return Submission(
+        draw(SUBMISSION_KEYS),
+        draw(TEXT),
+        tuple(draw(st.lists(REFS, max_size=5))),
+        draw(TIMES),
+        state=state,
+        due_ms=draw(st.just(0) | TIMES.filter(bool)),
+        counters=draw(COUNTERS),
+        intent=draw(INTENTS if is_unanswered else st.none() | INTENTS),
+        task_id=draw(TEXT) if is_running else None,
+        submitted_ms=draw(st.none() | TIMES),
+        is_followed=draw(st.booleans()) if is_running else False,
+    )
+
+
+CURSORS = st.builds(Cursor, WHOLE, st.none() | WHOLE, st.none() | st.integers(0, 2**32 - 1), WHOLE)

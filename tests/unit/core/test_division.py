@@ -1,19 +1,9 @@
-"""Refused submits of several files: which are divided, how, and whose failure they are."""
-
-from dataclasses import replace
+"""Refused submits of several files: which are divided (`test_on_submit` shows how)."""
 
 import pytest
 
-from service.contract.models import MODELS
-from service.core.division import group_alone, is_about_number, is_group_of_part, may_be_about_one
-from service.core.events import Intended, SubmitRefused
-from service.core.grouping import files_per_task, plan_groups
-from service.core.job import State
+from service.core.division import is_about_number, may_be_about_one
 from service.core.task import Trouble
-from service.core.transitions import advance
-from service.errors import FailureCode
-from service.messages import MAX_FILES
-from tests.unit.core.samples import job, moment
 
 NUMBERS = [
     "input.file_urls must not hold more than 1 urls",
@@ -130,79 +120,3 @@ def test_an_unknown_code_is_divided_only_where_its_status_says_that_the_request_
     trouble = Trouble("TooManyFiles", "too many files", status)
     assert not is_about_number(trouble)
     assert not may_be_about_one(trouble)
-
-
-@pytest.mark.parametrize(
-    "code",
-    [
-        "InvalidURL",
-        "DataInspectionFailed",
-        "BadRequest.InputDownloadFailed",
-        "InvalidFile.Size",
-        "InvalidFile.New",
-    ],
-)
-def test_a_fault_of_one_file_is_not_that_of_the_files_beside_it(code: str) -> None:
-    refused = SubmitRefused(Trouble(code, "no", 400))
-    together = advance(job(State.SUBMITTING, task_files=2, group=3, file_index=7), refused, moment())
-    assert (together.job.state, together.job.group) == (State.ACCEPTED, group_alone(7))
-    assert (together.job.submit_attempts, together.job.refusals, together.durable) == (0, 0, True)
-    alone = advance(job(State.SUBMITTING, task_files=1), refused, moment())
-    assert alone.job.state in (State.FINISHING, State.WAITING)
-
-
-def test_a_refused_number_is_no_jobs_failure_and_keeps_its_group_together() -> None:
-    trouble = Trouble("InvalidParameter", NUMBERS[0], 400)
-    kept = advance(job(State.SUBMITTING, task_files=5, group=3), SubmitRefused(trouble), moment())
-    assert (kept.job.state, kept.job.group, kept.job.submit_attempts) == (State.ACCEPTED, 3, 0)
-    assert kept.job.task_files == 0
-    alone = advance(job(State.SUBMITTING, task_files=1), SubmitRefused(trouble), moment())
-    assert alone.job.ending is not None
-    assert alone.job.ending.code is FailureCode.SUBMIT_REJECTED  # type: ignore[union-attr]
-
-
-def test_a_cancelled_or_overdue_job_is_not_kept_by_a_refused_number() -> None:
-    refused = SubmitRefused(Trouble("InvalidParameter", NUMBERS[0], 400))
-    for each in (job(State.SUBMITTING, task_files=2, cancelled=True),):
-        assert advance(each, refused, moment()).job.state is State.FINISHING
-    late = moment(now_ms=10**14)
-    assert advance(job(State.SUBMITTING, task_files=2), refused, late).job.state is State.FINISHING
-
-
-def test_the_group_of_a_part_is_none_that_a_request_can_have() -> None:
-    planned = set(plan_groups([f"https://h/{n}" for n in range(MAX_FILES)], 1))
-    assert not planned & {group_alone(index) for index in range(MAX_FILES)}
-    assert not any(map(is_group_of_part, planned))
-    assert all(is_group_of_part(group_alone(index)) for index in range(MAX_FILES))
-
-
-def test_an_intent_may_take_a_job_out_of_its_group() -> None:
-    before = job(State.ACCEPTED, group=3)
-    assert advance(before, Intended(5), moment()).job.group == 3
-    assert advance(before, Intended(5, group=107), moment()).job.group == 107
-
-
-@pytest.mark.parametrize(
-    ("model", "asked", "expected"),
-    [
-        ("fun-asr", None, 1),
-        ("fun-asr", 1, 1),
-        ("fun-asr", 100, 100),
-        ("paraformer-v2", 7, 7),
-        ("qwen-audio-3.1-asr-flash-filetrans", 7, 7),
-        ("qwen3-asr-flash-filetrans", 7, 1),
-        ("qwen3-asr-flash", 7, 1),
-        ("fun-asr-flash", 7, 1),
-        ("qwen3.8-omni-flash", 7, 1),
-    ],
-)
-def test_a_set_number_counts_instead_of_the_tables_where_the_wire_has_room(
-    model: str, asked: int | None, expected: int
-) -> None:
-    info = replace(MODELS[model], files_per_task=1)
-    assert files_per_task(info, asked) == expected
-
-
-def test_the_tables_number_counts_where_none_is_set() -> None:
-    assert files_per_task(replace(MODELS["fun-asr"], files_per_task=20), None) == 20
-    assert files_per_task(replace(MODELS["fun-asr"], files_per_task=20), 5) == 5

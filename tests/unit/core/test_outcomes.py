@@ -14,13 +14,13 @@ from service.contract.models import Family
 from service.contract.output import OutputFormat
 from service.contract.speech import AudioProperties, Channel, Sentence, Word, empty_transcript
 from service.core.ending import FailureEnding, ResultEnding
-from service.core.job import Job, State
+from service.core.job import Job, JobState
 from service.core.outcomes import Outcome, OutcomeRules, billed_seconds, job_outcome, record_failure
 from service.core.smaller import shrink
 from service.core.transcript import normalise
 from service.errors import FailureCode, InvalidRecord
 from service.messages import Failure, NoticeCode, RequestSummary, Result, Stage, Transcript
-from tests.unit.core.samples import NOW_MS, URL, job, record, spec, transcript
+from tests.unit.core.samples import NOW_MS, URL, job, record, request, transcript
 
 FAILED = FailureEnding(Stage.POLL, FailureCode.AUDIO_FORBIDDEN, "the origin said 403", "FILE_403_FORBIDDEN")
 SUMMARY = RequestSummary(succeeded=1, failed=0, billed_seconds=9)
@@ -29,8 +29,8 @@ SUMMARY = RequestSummary(succeeded=1, failed=0, billed_seconds=9)
 def finished(ending: ResultEnding | FailureEnding | None = None, **fields: Any) -> Job:
     """A job whose ending is decided."""
     plain = job(
-        State.FINISHING,
-        task_id="t1",
+        JobState.FINISHING,
+        task_ids=("t1",),
         task_files=1,
         submitted_ms=NOW_MS - 3_000,
         completed_ms=NOW_MS - 1_000,
@@ -101,13 +101,13 @@ def test_what_can_never_be_in_time_again_is_not_retryable(
     fixed: bool, deadline_ms: int, retryable: bool
 ) -> None:
     """A deadline that is a time stays where it is; one that counts from the record moves with it."""
-    asked = spec(has_fixed_deadline=fixed, deadline_ms=deadline_ms)
+    asked = request(has_fixed_deadline=fixed, deadline_ms=deadline_ms)
     for code in (FailureCode.DEADLINE_EXCEEDED, FailureCode.PROVIDER_ERROR):
         ending = FailureEnding(Stage.SUBMIT, code, "too late", retryable=True)
-        assert failure(finished(ending, spec=asked)).retryable is retryable
+        assert failure(finished(ending, request=asked)).retryable is retryable
     hopeless = FailureEnding(Stage.POLL, FailureCode.AUDIO_UNUSABLE, "no audio", retryable=False)
-    assert failure(finished(hopeless, spec=asked)).retryable is False
-    smallest: Outcome | None = outcome(finished(spec=asked))
+    assert failure(finished(hopeless, request=asked)).retryable is False
+    smallest: Outcome | None = outcome(finished(request=asked))
     while smallest is not None and isinstance(smallest.body, Result):
         smallest = shrink(smallest)
     assert smallest is not None
@@ -116,7 +116,7 @@ def test_what_can_never_be_in_time_again_is_not_retryable(
 
 
 def test_an_outcome_is_a_cloud_event_and_repeats_the_requests_headers() -> None:
-    made = outcome(finished(spec=spec(headers=(("traceparent", "00-\xff"),))))
+    made = outcome(finished(request=request(headers=(("traceparent", "00-\xff"),))))
     assert (made.id, made.key, made.is_result) == ("r/0/0", "r", True)
     assert dict(made.headers) == {
         "ce_specversion": b"1.0",
@@ -131,7 +131,7 @@ def test_an_outcome_is_a_cloud_event_and_repeats_the_requests_headers() -> None:
 
 
 def test_the_id_is_the_same_whatever_happened() -> None:
-    assert outcome(finished()).id == outcome(finished(FAILED, submit_attempts=9, task_id=None)).id
+    assert outcome(finished()).id == outcome(finished(FAILED, submit_attempts=9, task_ids=())).id
 
 
 def test_a_failure_says_what_went_wrong_and_where_the_request_lies() -> None:
@@ -158,13 +158,18 @@ def test_a_failure_repeats_as_much_of_its_request_as_the_operator_allows(how: An
 
 
 def test_a_repeated_request_has_its_options_and_no_empty_parts() -> None:
-    plain = finished(FAILED, spec=spec(options={"language_hints": ["en"]}, metadata=None))
+    plain = finished(FAILED, request=request(options={"language_hints": ["en"]}, metadata=None))
     assert failure(plain).original_request == {
         "request_id": "r",
         "file_urls": [URL],
         "model": "fun-asr",
         "options": {"language_hints": ["en"]},
     }
+
+
+def test_a_text_that_the_model_cut_off_is_a_result_with_a_notice() -> None:
+    cut = replace(transcript(), provider_extra={"finish_reason": "length"})
+    assert [notice.code for notice in result(finished(ResultEnding(cut))).warnings] == [NoticeCode.TEXT_CUT]
 
 
 def test_silence_is_a_result_with_a_notice() -> None:
@@ -175,7 +180,7 @@ def test_silence_is_a_result_with_a_notice() -> None:
 
 
 def test_options_that_may_surprise_are_told() -> None:
-    body = result(finished(spec=spec(options={"language_hints": ["en", "zh"]})))
+    body = result(finished(request=request(options={"language_hints": ["en", "zh"]})))
     assert len(body.warnings) == 1
 
 
@@ -202,11 +207,11 @@ def test_a_share_of_a_bill_is_called_an_estimate() -> None:
     assert result(finished(task_files=3)).usage.estimated
 
 
-WANTED = spec(formats=(OutputFormat.SRT, OutputFormat.TEXT))
+WANTED = request(formats=(OutputFormat.SRT, OutputFormat.TEXT))
 
 
 def test_a_result_carries_the_renderings_that_were_asked_for() -> None:
-    assert result(finished(spec=WANTED)).renderings == {
+    assert result(finished(request=WANTED)).renderings == {
         "srt": "1\n00:00:00,000 --> 00:00:03,000\nHello.\n",
         "text": "Hello.\n",
     }
@@ -215,12 +220,12 @@ def test_a_result_carries_the_renderings_that_were_asked_for() -> None:
 
 def test_renderings_that_were_made_where_the_transcript_was_read_are_not_made_again() -> None:
     ending = ResultEnding(transcript(), renderings={"text": "made before"})
-    assert result(finished(ending, spec=WANTED)).renderings == {"text": "made before"}
+    assert result(finished(ending, request=WANTED)).renderings == {"text": "made before"}
 
 
 def test_a_rendering_that_needs_times_is_absent_where_there_are_none_and_a_notice_says_so() -> None:
     untimed = Transcript(AudioProperties(), (Channel(0, "Hello."),))
-    body = result(finished(ResultEnding(untimed), spec=spec(formats=tuple(OutputFormat))))
+    body = result(finished(ResultEnding(untimed), request=request(formats=tuple(OutputFormat))))
     assert body.renderings == {"text": "Hello.\n"}
     [notice] = body.warnings
     assert notice.code == NoticeCode.NO_TIMES
@@ -252,20 +257,20 @@ UNTIMED: dict[str, JsonValue] = {"begin_time": None, "end_time": None, "text": "
     ],
 )
 def test_a_transcript_that_lacks_text_or_times_says_so(read: Transcript, codes: list[str]) -> None:
-    body = result(finished(ResultEnding(read), spec=spec(formats=tuple(OutputFormat))))
+    body = result(finished(ResultEnding(read), request=request(formats=tuple(OutputFormat))))
     assert [notice.code for notice in body.warnings] == codes
     assert set(codes) <= {code.value for code in NoticeCode}
     assert all("One" not in notice.message for notice in body.warnings)
 
 
 def test_silence_has_the_renderings_that_were_asked_for() -> None:
-    body = result(finished(ResultEnding(empty_transcript(), silent=True), spec=WANTED))
+    body = result(finished(ResultEnding(empty_transcript(), silent=True), request=WANTED))
     assert body.renderings == {"srt": "", "text": ""}
     assert [notice.code for notice in body.warnings] == [NoticeCode.NO_SPEECH]
 
 
 def test_a_failure_has_no_renderings_but_asks_for_them_again() -> None:
-    body = failure(finished(FAILED, spec=WANTED))
+    body = failure(finished(FAILED, request=WANTED))
     assert "renderings" not in json.loads(body.to_bytes())
     assert (body.original_request or {})["output"] == {"formats": ["srt", "text"]}
 
@@ -328,7 +333,7 @@ TRANSCRIPTS = st.builds(
 def test_a_result_gets_smaller_until_it_is_a_failure_without_anything(
     made_of: Transcript, sums: bool, formats: tuple[OutputFormat, ...]
 ) -> None:
-    ended = finished(ResultEnding(made_of), spec=spec(formats=formats))
+    ended = finished(ResultEnding(made_of), request=request(formats=formats))
     found = forms(outcome(ended, SUMMARY if sums else None))
     sizes = [len(form.body.to_bytes()) for form in found if form.is_result]
     assert sizes == sorted(set(sizes), reverse=True)
@@ -357,7 +362,7 @@ def test_a_whole_transcript_loses_words_then_sentences_and_says_so() -> None:
 
 
 def test_renderings_go_after_the_words_and_before_the_sentences() -> None:
-    found = forms(outcome(finished(spec=WANTED)))
+    found = forms(outcome(finished(request=WANTED)))
     results = [form.body for form in found if isinstance(form.body, Result)]
     assert [body.omitted for body in results] == [
         (),
@@ -370,7 +375,7 @@ def test_renderings_go_after_the_words_and_before_the_sentences() -> None:
 
 
 def test_renderings_that_are_shorter_than_their_name_are_not_left_out() -> None:
-    silent = finished(ResultEnding(empty_transcript()), spec=WANTED)
+    silent = finished(ResultEnding(empty_transcript()), request=WANTED)
     [whole, *rest] = forms(outcome(silent))
     assert isinstance(whole.body, Result)
     assert not any(isinstance(form.body, Result) for form in rest)

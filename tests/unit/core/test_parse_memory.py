@@ -9,13 +9,13 @@ import pytest
 from service.contract.output import OutputFormat
 from service.core.ending import ResultEnding
 from service.core.events import Fetched
-from service.core.job import State
+from service.core.job import JobState
 from service.core.outcomes import OutcomeRules, job_outcome
 from service.core.parse_memory import WORDS_TIMES, parse_bytes
 from service.core.rendering import render
 from service.messages import Transcript
 from service.pipeline.transcripts import read_transcript
-from tests.unit.core.samples import job, spec
+from tests.unit.core.samples import job, request
 
 SIZE = 100_000
 FIXED_BYTES = 50_000
@@ -106,7 +106,9 @@ def recorded(body: bytes, formats: tuple[OutputFormat, ...]) -> int:
         if transcript is not None:
             made = render(transcript, formats) if formats else None
             ended = job(
-                State.FINISHING, spec=spec(formats=formats), ending=ResultEnding(transcript, renderings=made)
+                JobState.FINISHING,
+                request=request(formats=formats),
+                ending=ResultEnding(transcript, renderings=made),
             )
             job_outcome(ended, None, 0, OutcomeRules()).body.to_bytes()
         return tracemalloc.get_traced_memory()[1]

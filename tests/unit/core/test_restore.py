@@ -1,28 +1,34 @@
-"""Restoring: the last entry counts, strangers do not, and what cannot be read is an error."""
-
-import json
+"""Restoring: the last record counts, strangers do not, and what cannot be read is an error."""
 
 import pytest
 
-from service.core.entry import (
+from service.core.identity import JobRef, Origin
+from service.core.journal_entries import (
     CURSOR_KEY,
-    OWNER_KEY,
-    Marker,
+    SPEND_KEY,
+    JobEntry,
     Owner,
     Stamp,
     encode_cursor,
+    encode_done,
+    encode_finished,
     encode_job,
-    encode_marker,
     encode_owner,
+    encode_request,
+    encode_spend,
+    encode_submission,
+    owner_key,
 )
-from service.core.identity import JobKey
-from service.core.job import State
 from service.core.record import Cursor
+from service.core.request import FileEnd, FinishedRequest
 from service.core.restore import Restore
+from service.core.spend import DaySpend
+from service.core.submission import SubmissionState
 from service.errors import RestoreError
-from tests.unit.core.samples import job, spec
+from tests.unit.core.samples import ORIGIN, REF, SUBMISSION, job, request, submission
 
-MARKER = Marker(JobKey("r", 0, 0), "d", 1, succeeded=True, billed_seconds=9, finished_ms=5)
+FINISHED = FinishedRequest(ORIGIN, "r", 0, "d", (FileEnd(0, succeeded=True, billed_seconds=9),), 5)
+REQUEST_KEY = str(ORIGIN)
 
 
 class Log:
@@ -37,102 +43,123 @@ class Log:
         self.restore.add(self.offset, key, value, Stamp(epoch, 1).encode())
         self.offset += 1
 
-    def claim(self, epoch: int) -> None:
+    def claim(self, epoch: int, *, released: bool = False) -> None:
         """Take a claim."""
-        self.add(OWNER_KEY, encode_owner(Owner(epoch, "m")), epoch)
+        self.add(owner_key(epoch), encode_owner(Owner(epoch, "m", released)), epoch)
 
 
-def test_the_last_entry_of_a_key_counts() -> None:
+def test_the_last_record_of_a_key_counts() -> None:
     log = Log()
-    log.add("r/0/0", encode_job(job()))
-    log.add("r/0/0", encode_job(job(State.RUNNING)))
-    assert log.restore.jobs() == [job(State.RUNNING)]
-    log.add("r/0/0", encode_marker(MARKER))
-    assert log.restore.jobs() == []
-    assert log.restore.markers() == [MARKER]
+    log.add(REQUEST_KEY, encode_request(request()))
+    log.add(REQUEST_KEY, encode_request(request(metadata=None)))
+    assert log.restore.requests() == {ORIGIN: request(metadata=None)}
+    log.add(REQUEST_KEY, encode_finished(FINISHED))
+    assert log.restore.requests() == {}
+    assert log.restore.finished() == [FINISHED]
 
 
 def test_a_tombstone_forgets_the_key_and_may_come_twice() -> None:
     log = Log()
-    log.add("r/0/0", encode_job(job()))
-    log.add("r/0/0", None)
-    log.add("r/0/0", None)
+    log.add(REQUEST_KEY, encode_request(request()))
+    log.add(REQUEST_KEY, None)
+    log.add(REQUEST_KEY, None)
     assert not log.restore.entries
 
 
-def test_the_cursor_is_the_last_one_written() -> None:
+def test_every_kind_of_record_is_told_apart() -> None:
     log = Log()
-    log.add(CURSOR_KEY, encode_cursor(Cursor(3, 1, 2)))
+    log.claim(1)
+    log.add(REQUEST_KEY, encode_request(request()))
+    log.add(str(SUBMISSION), encode_submission(submission(SubmissionState.RUNNING)))
+    log.add(str(REF), encode_job(job(cancelled=True)))
+    log.add(str(JobRef(ORIGIN, 3)), encode_done(FileEnd(3, succeeded=True)))
     log.add(CURSOR_KEY, encode_cursor(Cursor(5, 3, 4)))
-    assert log.restore.cursor == Cursor(5, 3, 4)
+    log.add(SPEND_KEY, encode_spend(DaySpend(1, 2, 3.0)))
+    restore = log.restore
+    assert restore.requests() == {ORIGIN: request()}
+    assert restore.submissions() == {SUBMISSION: submission(SubmissionState.RUNNING)}
+    assert restore.jobs() == {
+        REF: JobEntry(REF, cancelled=True),
+        JobRef(ORIGIN, 3): JobEntry(JobRef(ORIGIN, 3), end=FileEnd(3, succeeded=True)),
+    }
+    assert (restore.cursor, restore.spend) == (Cursor(5, 3, 4), DaySpend(1, 2, 3.0))
+    assert restore.claims() == [Owner(1, "m")]
 
 
 def test_without_a_cursor_there_is_none() -> None:
     log = Log()
-    log.add("r/0/0", encode_job(job()))
-    assert log.restore.cursor is None
+    assert (log.restore.cursor, log.restore.spend) == (None, DaySpend())
+    log.add(CURSOR_KEY, encode_cursor(Cursor(3, 1, 2)))
     log.add(CURSOR_KEY, None)
     assert log.restore.cursor is None
 
 
-def test_an_entry_behind_a_higher_claim_is_ignored_and_its_key_told() -> None:
+def test_a_record_behind_a_higher_claim_is_ignored_and_its_key_told() -> None:
     log = Log()
     log.claim(4)
-    log.add("r/0/0", encode_job(job()), 4)
+    log.add(REQUEST_KEY, encode_request(request()), 4)
     log.add(CURSOR_KEY, encode_cursor(Cursor(3)), 4)
     log.claim(5)
-    log.add("r/0/0", None, 4)
+    log.add(REQUEST_KEY, None, 4)
     log.add(CURSOR_KEY, encode_cursor(Cursor(9)), 4)
-    assert log.restore.jobs() == [job()]
+    assert log.restore.requests() == {ORIGIN: request()}
     assert log.restore.cursor == Cursor(3)
-    assert log.restore.overwritten == {"r/0/0", CURSOR_KEY}
+    assert log.restore.overwritten == {REQUEST_KEY, CURSOR_KEY}
     assert log.restore.epoch == 5
+
+
+def test_a_claim_that_a_stale_owner_repeats_takes_nothing_from_a_higher_one() -> None:
+    """Each has its own key, so it cannot compact the higher one away; and there is nothing to mend."""
+    log = Log()
+    log.claim(4)
+    log.claim(5, released=True)
+    log.claim(4)
+    assert log.restore.epoch == 5
+    assert log.restore.claims() == [Owner(4, "m"), Owner(5, "m", released=True)]
+    assert log.restore.overwritten == set()
+
+
+def test_the_claim_of_a_later_format_counts_against_what_lies_behind_it() -> None:
+    """A version that does not know the format must not go on as if nobody had claimed."""
+    log = Log()
+    log.add(REQUEST_KEY, encode_request(request()), 4)
+    later = b"6.1.3.and more"
+    with pytest.raises(RestoreError, match="its format is 3, and this version of Scribe reads 2"):
+        log.restore.add(90, owner_key(6), b"\x00\x01", later)
+    assert log.restore.epoch == 6
+    log.add(REQUEST_KEY, None, 4)
+    assert log.restore.overwritten == {REQUEST_KEY}
+
+
+def test_a_strangers_record_need_not_be_readable() -> None:
+    log = Log()
+    log.claim(5)
+    log.restore.add(90, REQUEST_KEY, b"\x00", b"4.1.3")
+    log.restore.add(91, "no key", b"\x00", b"4.1.2")
+    assert log.restore.overwritten == {REQUEST_KEY, "no key"}
 
 
 def test_a_key_that_its_owner_wrote_again_needs_no_mending() -> None:
     log = Log()
     log.claim(5)
-    log.add("r/0/0", encode_job(job()), 4)
-    log.add("r/0/0", encode_job(job(State.RUNNING)), 5)
+    log.add(REQUEST_KEY, None, 4)
+    log.add(REQUEST_KEY, encode_request(request()), 5)
     assert log.restore.overwritten == set()
-    assert log.restore.jobs() == [job(State.RUNNING)]
+    assert log.restore.requests() == {ORIGIN: request()}
 
 
-def test_an_entry_of_the_claims_own_epoch_counts() -> None:
+def test_finished_requests_come_in_the_order_of_their_finish() -> None:
     log = Log()
-    log.claim(5)
-    log.add("r/0/0", encode_job(job()), 5)
-    assert log.restore.jobs() == [job()]
-
-
-def test_markers_come_in_the_order_of_their_finish() -> None:
-    log = Log()
-    for index, finished_ms in enumerate((30, 10, 20)):
-        marker = Marker(JobKey("r", 0, index), "d", 3, True, None, finished_ms)
-        log.add(str(marker.key), encode_marker(marker))
-    assert [marker.finished_ms for marker in log.restore.markers()] == [10, 20, 30]
-
-
-def test_the_jobs_of_a_request_share_one_spec() -> None:
-    log = Log()
-    for index in range(3):
-        log.add(f"r/0/{index}", encode_job(job(file_index=index, spec=spec(job_count=3))))
-    first, *others = log.restore.jobs()
-    assert all(other.spec is first.spec for other in others)
-
-
-def test_a_job_that_was_accepted_apart_keeps_its_own_spec() -> None:
-    log = Log()
-    for index, accepted_ms in enumerate((2, 1)):
-        apart = spec(accepted_ms=accepted_ms, job_count=2)
-        log.add(f"r/0/{index}", encode_job(job(file_index=index, spec=apart)))
-    assert [each.spec.accepted_ms for each in log.restore.jobs()] == [2, 1]
+    for offset, finished_ms in enumerate((30, 10, 20)):
+        one = FinishedRequest(Origin(0, offset), "r", offset, "d", FINISHED.ends, finished_ms)
+        log.add(str(one.origin), encode_finished(one))
+    assert [each.finished_ms for each in log.restore.finished()] == [10, 20, 30]
 
 
 def test_what_has_been_loaded_is_released() -> None:
     log = Log()
-    log.add("r/0/0", encode_job(job()))
-    log.add("s/0/0", encode_marker(MARKER))
+    log.add(REQUEST_KEY, encode_request(request()))
+    log.claim(2)
     log.restore.release()
     assert not log.restore.entries
 
@@ -140,16 +167,17 @@ def test_what_has_been_loaded_is_released() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "stamp"),
     [
-        ("r/0/0", b"{}", b"1.1.1"),
-        ("r/0/0", b"not json", b"1.1.1"),
-        ("r/0/0", b"[]", b"1.1.1"),
-        ("r/0/0", b"[" * 100_000, b"1.1.1"),
-        ("r", encode_job(job()), b"1.1.1"),
-        ("r/0/0", encode_job(job()), None),
-        ("r/0/0", encode_job(job()), b"2.1.1"),
-        ("r/0/0", json.dumps({**json.loads(encode_job(job())), "ending": []}).encode(), b"1.1.1"),
+        (REQUEST_KEY, b"{}", b"1.1.2"),
+        (REQUEST_KEY, b"not json", b"1.1.2"),
+        (REQUEST_KEY, b"[" * 100_000, b"1.1.2"),
+        ("r", encode_request(request()), b"1.1.2"),
+        (REQUEST_KEY, encode_request(request()), None),
+        (REQUEST_KEY, encode_request(request()), b"rubbish"),
+        (REQUEST_KEY, encode_request(request()), b"1.1"),
+        (REQUEST_KEY, encode_request(request()), b"1.1.1"),
+        (REQUEST_KEY, None, b"1.1.3"),
     ],
 )
-def test_what_cannot_be_read_names_where_it_lies(key: str, value: bytes, stamp: bytes | None) -> None:
+def test_what_cannot_be_read_names_where_it_lies(key: str, value: bytes | None, stamp: bytes | None) -> None:
     with pytest.raises(RestoreError, match="journal, partition 3, offset 42 cannot be read"):
         Restore("transcription.journal", 3).add(42, key, value, stamp)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.schedule import DueQueue, LookSchedule
+from service.core.schedule import DueQueue, PollSchedule
 
 TIMES = st.integers(0, 50)
 SECONDS = st.floats(0.0, 1e6)
@@ -37,20 +37,20 @@ def test_items_that_cannot_be_compared_may_be_due_at_one_time() -> None:
 
 
 @given(TIMES.map(lambda ms: ms * 10_000), st.integers(-(10**6), 10**9))
-def test_a_look_is_neither_sooner_nor_later_than_the_bounds(submitted_ms: int, age_ms: int) -> None:
-    schedule = LookSchedule()
+def test_a_poll_is_neither_sooner_nor_later_than_the_bounds(submitted_ms: int, age_ms: int) -> None:
+    schedule = PollSchedule()
     now_ms = submitted_ms + age_ms
-    wait_ms = schedule.next_look_ms(submitted_ms, now_ms) - now_ms
+    wait_ms = schedule.next_poll_ms(submitted_ms, now_ms) - now_ms
     assert 1000 * schedule.first_seconds <= wait_ms <= 1000 * schedule.longest_seconds
 
 
 @given(st.integers(0, 10**8), st.integers(0, 10**8))
-def test_an_older_task_is_never_looked_at_more_often(age_ms: int, other_ms: int) -> None:
-    schedule = LookSchedule()
-    waits = [schedule.next_look_ms(0, age) - age for age in sorted((age_ms, other_ms))]
+def test_an_older_task_is_never_polled_more_often(age_ms: int, other_ms: int) -> None:
+    schedule = PollSchedule()
+    waits = [schedule.next_poll_ms(0, age) - age for age in sorted((age_ms, other_ms))]
     assert waits == sorted(waits)
 
 
 @given(st.integers(8_000, 120_000))
 def test_within_the_bounds_the_delay_is_a_fixed_part_of_the_age(age_ms: int) -> None:
-    assert abs(LookSchedule().next_look_ms(0, age_ms) - 1.25 * age_ms) <= 1
+    assert abs(PollSchedule().next_poll_ms(0, age_ms) - 1.25 * age_ms) <= 1

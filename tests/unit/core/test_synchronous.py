@@ -1,207 +1,245 @@
-"""Jobs of models that answer a submit with the transcript: no task, and nothing to look for."""
+"""Models that answer a POST with the transcript: no task, and nothing to look for."""
 
 from dataclasses import replace
 
 import pytest
 
-from service.core.doubting import MOST_LOST_CALLS
 from service.core.ending import FailureEnding, ResultEnding
-from service.core.entry import Marker, decode, encode_job
 from service.core.events import (
+    Answered,
     CancelAsked,
     DeadlinePassed,
-    Event,
     Intended,
     QueueSubmit,
-    Restored,
+    SubmissionEvent,
+    SubmissionRestored,
     SubmitLost,
     SubmitRefused,
-    Transcribed,
 )
-from service.core.job import Job, State
-from service.core.moment import Doubt, Rules, Transition
-from service.core.outcomes import OutcomeRules, job_outcome
-from service.core.price import Price
-from service.core.shard import Shard
+from service.core.job import Job, JobState
+from service.core.job_endings import MAY_BE_BILLED
+from service.core.submission import Counters, Submission, SubmissionState
+from service.core.submission_table import advance_submission
 from service.core.task import Bill, Trouble
-from service.core.transitions import advance
+from service.core.transition_context import MAX_LOST_CALLS, Rules
+from service.core.uncertainty import Uncertainty
 from service.errors import FailureCode
-from service.messages import Failure, Result
-from tests.unit.core.samples import DEADLINE_MS, KEY, NOW_MS, job, moment, spec, transcript
+from tests.unit.core.samples import (
+    DEADLINE_MS,
+    NOW_MS,
+    REF,
+    SUBMISSION,
+    context,
+    job,
+    request,
+    submission_of,
+    transcript,
+)
+from tests.unit.core.tables import Tables
 
-SPEC = spec(model="qwen3-asr-flash")
+ASKED = request(model="qwen3-asr-flash")
 LOST = SubmitLost(Trouble("timeout", "no answer within 300 s"))
+CRASHED = SubmissionRestored()
 BILL = Bill(seconds=3, input_tokens=83, output_tokens=6)
-HEARD = Transcribed(transcript("Hello."), BILL)
+HEARD = Answered(transcript("Hello."), BILL)
+INTENDED = submission_of(ASKED, SubmissionState.INTENDED)
 
 
-def calling(**fields: object) -> Job:
+def calling(where: Submission = INTENDED, **fields: object) -> Tables:
     """A job whose call is out."""
-    return job(State.SUBMITTING, spec=SPEC, **fields)
+    return Tables({REF: job(JobState.SUBMITTED, request=ASKED, **fields)}, {where.key: where})
 
 
-def ending_of(answer: Transition) -> FailureEnding:
-    assert answer.job.state is State.FINISHING
-    assert isinstance(answer.job.ending, FailureEnding)
-    return answer.job.ending
+def after(
+    event: SubmissionEvent, tables: Tables | None = None, now_ms: int = NOW_MS, rules: Rules | None = None
+) -> Tables:
+    """What came of it."""
+    tables = tables or calling()
+    [key] = tables.submissions
+    tables.on_submission(key, event, context(now_ms, rules=rules))
+    return tables
+
+
+def the_job(tables: Tables) -> Job:
+    return tables.jobs[REF]
+
+
+def ending_of(tables: Tables) -> FailureEnding:
+    ending = the_job(tables).ending
+    assert isinstance(ending, FailureEnding)
+    assert not tables.submissions
+    return ending
 
 
 def test_the_answer_is_the_result_with_its_bill() -> None:
-    answer = advance(calling(), HEARD, moment())
-    assert answer.durable
-    assert answer.job.ending == ResultEnding(HEARD.transcript)
-    body = job_outcome(answer.job, None, NOW_MS, OutcomeRules()).body
-    assert isinstance(body, Result)
-    assert body.task_id is None
-    assert body.usage.billed_seconds == body.usage.task_billed_seconds == 3
-    assert (body.usage.input_tokens, body.usage.output_tokens, body.usage.estimated) == (83, 6, False)
-    assert body.times.submitted_at is not None
-    assert body.times.completed_at is not None
-    assert body.attempts.poll == body.attempts.fetch == 0
-
-
-def test_seconds_that_follow_from_tokens_are_told_as_an_estimate() -> None:
-    answer = advance(calling(), replace(HEARD, bill=Bill(seconds=4, is_estimated=True)), moment())
-    body = job_outcome(answer.job, None, NOW_MS, OutcomeRules()).body
-    assert isinstance(body, Result)
-    assert body.usage.estimated
+    heard = after(HEARD)
+    ended = the_job(heard)
+    assert (ended.state, ended.ending) == (JobState.FINISHING, ResultEnding(transcript("Hello.")))
+    assert (ended.task_id, ended.task_billed_seconds, ended.bill) == (None, 3, BILL)
+    assert (ended.submitted_ms, ended.completed_ms) == (NOW_MS - 50, NOW_MS)
+    assert (ended.submit_attempts, ended.poll_attempts, ended.fetch_attempts) == (1, 0, 0)
+    assert not heard.submissions
 
 
 def test_an_answer_that_is_paid_for_is_delivered_after_the_deadline() -> None:
-    answer = advance(calling(), HEARD, moment(DEADLINE_MS + 1))
-    assert isinstance(answer.job.ending, ResultEnding)
+    assert isinstance(the_job(after(HEARD, now_ms=DEADLINE_MS + 1)).ending, ResultEnding)
 
 
 def test_an_answer_without_a_word_is_silence() -> None:
-    answer = advance(calling(), Transcribed(transcript("")), moment())
-    assert answer.job.ending == ResultEnding(replace(transcript(""), channels=()), silent=True)
+    silent = the_job(after(Answered(transcript(""), BILL)))
+    assert silent.ending == ResultEnding(replace(transcript(""), channels=()), silent=True)
 
 
 def test_a_cancelled_job_ends_cancelled_and_its_bill_is_told() -> None:
-    noted = advance(calling(), CancelAsked(), moment()).job
-    answer = advance(noted, HEARD, moment())
-    assert ending_of(answer).code is FailureCode.CANCELLED
-    assert answer.job.task_billed_seconds == 3
+    tables = calling()
+    tables.on_job(REF, CancelAsked(), context())
+    assert the_job(tables).state is JobState.SUBMITTED
+    heard = after(HEARD, tables)
+    assert ending_of(heard).code is FailureCode.CANCELLED
+    assert the_job(heard).task_billed_seconds == 3
 
 
 @pytest.mark.parametrize("code", ["SUCCESS_WITH_NO_VALID_FRAGMENT", "ASR_RESPONSE_HAVE_NO_WORDS"])
 def test_silence_told_by_a_code_is_an_empty_result(code: str) -> None:
-    answer = advance(calling(), SubmitRefused(Trouble(code, "no speech", 400)), moment())
-    assert isinstance(answer.job.ending, ResultEnding)
-    assert answer.job.ending.silent
-    assert answer.job.ending.transcript.channels == ()
+    ending = the_job(after(SubmitRefused(Trouble(code, "no speech", 400)))).ending
+    assert isinstance(ending, ResultEnding)
+    assert ending.silent
+    assert ending.transcript.channels == ()
 
 
-@pytest.mark.parametrize("event", [LOST, Restored()])
-def test_a_lost_call_is_made_again_after_a_moment_and_counted(event: Event) -> None:
-    answer = advance(calling(), event, moment())
-    assert (answer.job.state, answer.job.lost_calls) == (State.WAITING, 1)
+@pytest.mark.parametrize("event", [LOST, CRASHED])
+def test_a_lost_call_is_made_again_after_a_moment_and_counted(event: SubmissionEvent) -> None:
+    lost = after(event)
+    where = lost.submissions[SUBMISSION]
+    assert (where.state, where.counters, where.jobs) == (
+        SubmissionState.WAITING,
+        Counters(1, lost_calls=1),
+        (REF,),
+    )
+    assert the_job(lost).state is JobState.WAITING
+    assert lost.steps == [QueueSubmit(SUBMISSION, NOW_MS + 500)]
+    assert lost.words == [Uncertainty.BEGUN, Uncertainty.RESUBMITTED]
+    answer = advance_submission(INTENDED, event, calling().jobs, context())
     assert answer.durable
-    assert answer.steps == (QueueSubmit(KEY, NOW_MS + 500),)
-    assert answer.doubts == (Doubt.BEGUN, Doubt.RESUBMITTED)
 
 
 def test_calls_are_lost_a_bounded_number_of_times_over_all_crashes() -> None:
-    waiting = calling()
-    for _ in range(MOST_LOST_CALLS - 1):
-        lost = advance(waiting, Restored(), moment()).job
-        entry = decode(str(KEY), encode_job(lost))
-        assert isinstance(entry, Job)
-        waiting = advance(entry, Intended(NOW_MS), moment()).job
-    ending = ending_of(advance(waiting, LOST, moment()))
+    tables = calling()
+    for _ in range(MAX_LOST_CALLS - 1):
+        after(CRASHED, tables)
+        after(Intended(NOW_MS), tables)
+    ending = ending_of(after(LOST, tables))
     assert ending.code is FailureCode.SUBMIT_UNCERTAIN
     assert "3 times" in ending.message
+    assert ending.message.endswith(MAY_BE_BILLED)
 
 
 def test_with_the_policy_fail_no_call_is_made_twice() -> None:
-    answer = advance(calling(), LOST, moment(rules=Rules(uncertain="fail")))
-    assert ending_of(answer).code is FailureCode.SUBMIT_UNCERTAIN
-    assert answer.doubts == (Doubt.BEGUN, Doubt.FAILED)
+    lost = after(LOST, rules=Rules(uncertain="fail"))
+    assert ending_of(lost).code is FailureCode.SUBMIT_UNCERTAIN
+    assert lost.words == [Uncertainty.BEGUN, Uncertainty.FAILED]
 
 
 @pytest.mark.parametrize("uncertain", ["reconcile", "resubmit"])
 def test_the_other_policies_treat_a_lost_call_alike(uncertain: str) -> None:
-    rules = Rules(uncertain=uncertain)  # type: ignore[arg-type]
-    assert advance(calling(), LOST, moment(rules=rules)).job.state is State.WAITING
+    lost = after(LOST, rules=Rules(uncertain=uncertain))  # type: ignore[arg-type]
+    assert lost.submissions[SUBMISSION].state is SubmissionState.WAITING
 
 
 def test_a_lost_call_past_its_deadline_is_not_repeated() -> None:
-    assert ending_of(advance(calling(), LOST, moment(DEADLINE_MS))).code is FailureCode.DEADLINE_EXCEEDED
+    ending = ending_of(after(LOST, now_ms=DEADLINE_MS))
+    assert ending.code is FailureCode.DEADLINE_EXCEEDED
+    assert ending.message.endswith(MAY_BE_BILLED)
+
+
+def test_a_lost_call_that_was_cancelled_is_not_repeated() -> None:
+    lost = after(LOST, calling(cancelled=True))
+    assert ending_of(lost).message == f"cancelled on request; {MAY_BE_BILLED}"
+    assert lost.words == [Uncertainty.BEGUN, Uncertainty.CANCELLED]
+
+
+@pytest.mark.parametrize("event", [LOST, CRASHED])
+def test_a_lost_call_that_nobody_waits_for_is_looked_for_by_nobody(event: SubmissionEvent) -> None:
+    answer = advance_submission(INTENDED, event, {}, context())
+    assert (answer.is_over, answer.steps) == (True, ())
 
 
 def test_a_stream_that_broke_off_with_a_verdict_is_not_repeated() -> None:
-    refused = SubmitLost(Trouble("data_inspection_failed", "not allowed"))
-    assert ending_of(advance(calling(), refused, moment())).code is FailureCode.CONTENT_REJECTED
-    fault = SubmitLost(Trouble("internal_error", "oops"))
-    assert advance(calling(), fault, moment()).job.state is State.WAITING
+    refused = after(SubmitLost(Trouble("data_inspection_failed", "not allowed")))
+    assert ending_of(refused).code is FailureCode.CONTENT_REJECTED
+    fault = after(SubmitLost(Trouble("internal_error", "oops")))
+    assert the_job(fault).state is JobState.WAITING
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        SubmitLost(Trouble("data_inspection_failed", "no")),
+        SubmitRefused(Trouble("InvalidURL", "no", 400)),
+        HEARD,
+    ],
+)
+def test_a_crash_before_the_ending_is_durable_counts_a_lost_call(event: SubmissionEvent) -> None:
+    """What may be paid must not look as if it had never been tried: the intent stays in the journal."""
+    answer = advance_submission(INTENDED, event, calling().jobs, context())
+    assert (answer.durable, answer.is_over, answer.submission.state) == (
+        False,
+        True,
+        SubmissionState.INTENDED,
+    )
 
 
 def test_an_answer_that_is_no_transcript_fails_the_job() -> None:
-    unread = SubmitRefused(Trouble("not_a_transcript", "the answer is no transcript"))
-    assert ending_of(advance(calling(), unread, moment())).code is FailureCode.RESULT_UNREADABLE
+    unread = after(SubmitRefused(Trouble("not_a_transcript", "the answer is no transcript")))
+    assert ending_of(unread).code is FailureCode.RESULT_UNREADABLE
 
 
 # With at_least_once the kind of outcome is journalled before the outcome goes out.
 
 
-def restored_result() -> Job:
+def restored_result(lost_calls: int = 0, rules: Rules | None = None) -> Tables:
     """A job whose result may be out, read back after a crash that took its transcript."""
-    finishing = replace(advance(calling(), HEARD, moment()).job, ending=None)
-    entry = decode(str(KEY), encode_job(finishing))
-    assert isinstance(entry, Job)
-    return advance(entry, Restored(), moment()).job
+    where = replace(INTENDED, counters=Counters(1, lost_calls=lost_calls))
+    return after(CRASHED, calling(where, must_be_result=True), rules=rules)
 
 
 def test_a_result_that_may_be_out_is_called_for_again() -> None:
     again = restored_result()
-    assert (again.state, again.must_be_result, again.lost_calls) == (State.WAITING, True, 1)
-    intended = advance(again, Intended(NOW_MS), moment(DEADLINE_MS + 1)).job
-    assert intended.state is State.SUBMITTING
-    assert isinstance(advance(intended, HEARD, moment(DEADLINE_MS + 1)).job.ending, ResultEnding)
+    assert (the_job(again).state, the_job(again).must_be_result) == (JobState.WAITING, True)
+    where = again.submissions[SUBMISSION]
+    assert (where.counters, where.due_ms, where.jobs) == (Counters(1, lost_calls=1), NOW_MS + 500, (REF,))
+    assert again.words == [Uncertainty.BEGUN, Uncertainty.RESUBMITTED]
+    after(Intended(NOW_MS), again, DEADLINE_MS + 1)
+    assert the_job(again).state is JobState.SUBMITTED
+    assert isinstance(the_job(after(HEARD, again, DEADLINE_MS + 1)).ending, ResultEnding)
+
+
+@pytest.mark.parametrize(("lost_calls", "rules"), [(0, Rules(uncertain="fail")), (MAX_LOST_CALLS - 1, None)])
+def test_a_result_that_may_be_out_is_not_called_for_without_end(lost_calls: int, rules: Rules | None) -> None:
+    ended = restored_result(lost_calls, rules)
+    ending = ending_of(ended)
+    assert ending.code is FailureCode.RESULT_EXPIRED
+    assert ending.message.endswith(MAY_BE_BILLED)
+    assert ended.words == [Uncertainty.BEGUN, Uncertainty.FAILED]
 
 
 def test_neither_a_cancel_nor_the_deadline_turns_it_into_a_failure() -> None:
     again = restored_result()
-    assert advance(again, CancelAsked(), moment()).job == again
-    assert advance(again, DeadlinePassed(), moment(DEADLINE_MS)).job == again
-    intended = advance(again, Intended(NOW_MS), moment()).job
-    assert advance(intended, CancelAsked(), moment()).job == intended
-    lost = advance(intended, LOST, moment(DEADLINE_MS + 1)).job
-    assert (lost.state, lost.lost_calls) == (State.WAITING, 2)
+    for event in (CancelAsked(), DeadlinePassed()):
+        before = the_job(again)
+        again.on_job(REF, event, context(DEADLINE_MS))
+        assert the_job(again) == before
+    after(Intended(NOW_MS), again)
+    intended = the_job(again)
+    again.on_job(REF, CancelAsked(), context())
+    assert the_job(again) == intended
+    after(LOST, again, DEADLINE_MS + 1)
+    [where] = again.submissions.values()
+    assert (where.state, where.counters.lost_calls) == (SubmissionState.WAITING, 2)
 
 
 def test_what_cannot_be_heard_again_ends_as_an_expired_result() -> None:
-    intended = advance(restored_result(), Intended(NOW_MS), moment()).job
-    refused = SubmitRefused(Trouble("InvalidURL", "gone", 400))
-    ending = ending_of(advance(intended, refused, moment()))
-    assert ending.code is FailureCode.RESULT_EXPIRED
-
-
-def test_tokens_without_seconds_cost_what_their_price_says() -> None:
-    shard = Shard(0, prices={"qwen3-asr-flash": Price(per_input_token=0.5, per_output_token=2.0)})
-    shard.open_request([job(spec=SPEC)])
-    shard.apply(KEY, Intended(NOW_MS), moment())
-    heard = Transcribed(transcript("Hello."), Bill(input_tokens=10, output_tokens=3))
-    [move] = shard.apply(KEY, heard, moment()).moves
-    assert (shard.spend.on(NOW_MS), shard.spend.cost_on(NOW_MS)) == (0, 11.0)
-    marker = decode(str(KEY), move.entry or b"")
-    assert isinstance(marker, Marker)
-    assert (marker.billed_seconds, marker.cost) == (None, 11.0)
-
-
-def test_its_outcome_is_a_failure_with_the_models_name_when_it_fails() -> None:
-    shard = Shard(0)
-    shard.open_request([job(spec=SPEC)])
-    shard.apply(KEY, Intended(NOW_MS), moment())
-    change = shard.apply(KEY, SubmitRefused(Trouble("BadRequest.TooLarge", "too large", 400)), moment())
-    outcome = change.moves[0].outcome
-    assert outcome is not None
-    assert isinstance(outcome.body, Failure)
-    assert (outcome.body.code, outcome.body.model) == (FailureCode.AUDIO_TOO_LARGE, "qwen3-asr-flash")
-
-
-def test_a_text_that_the_model_did_not_finish_carries_a_warning() -> None:
-    cut = replace(transcript("Hello."), provider_extra={"finish_reason": "length"})
-    body = job_outcome(advance(calling(), Transcribed(cut), moment()).job, None, NOW_MS, OutcomeRules()).body
-    assert isinstance(body, Result)
-    assert [notice.code for notice in body.warnings] == ["text_cut"]
+    again = restored_result()
+    after(Intended(NOW_MS), again)
+    after(SubmitRefused(Trouble("InvalidURL", "gone", 400)), again)
+    assert ending_of(again).code is FailureCode.RESULT_EXPIRED

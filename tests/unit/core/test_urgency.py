@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.job import State
+from service.core.submission import SubmissionState
 from service.core.urgency import CAN_WAIT, NEAR, NEAR_MS, PAST, RETENTION_MS, Line, Rank, edge_ms, rank
-from tests.unit.core.samples import NOW_MS, job
+from tests.unit.core.samples import NOW_MS, submission
 
 HOUR_MS = 3_600_000
 
@@ -18,15 +18,15 @@ def order(*edges_in_hours: float) -> list[float]:
     return [line.pop() for _ in edges_in_hours]
 
 
-def test_the_edge_counts_from_the_last_look_that_found_the_task_at_work_else_from_its_submit() -> None:
-    submitted = job(State.RUNNING, submitted_ms=NOW_MS)
+def test_the_edge_counts_from_the_last_poll_that_found_the_task_at_work_else_from_its_submit() -> None:
+    submitted = submission(SubmissionState.RUNNING, submitted_ms=NOW_MS)
     assert edge_ms(submitted) == NOW_MS + RETENTION_MS
-    seen = job(State.RUNNING, submitted_ms=NOW_MS, unfinished_ms=NOW_MS + HOUR_MS)
+    seen = submission(SubmissionState.RUNNING, submitted_ms=NOW_MS, unfinished_ms=NOW_MS + HOUR_MS)
     assert edge_ms(seen) == NOW_MS + HOUR_MS + RETENTION_MS
 
 
 def test_a_task_of_unknown_age_is_past_its_edge() -> None:
-    assert rank(edge_ms(job(State.RUNNING, submitted_ms=None)), NOW_MS).group == PAST
+    assert rank(edge_ms(submission(SubmissionState.RUNNING, submitted_ms=None)), NOW_MS).group == PAST
 
 
 def test_near_the_edge_the_oldest_goes_first_then_the_likeliest_behind_it_then_what_can_wait() -> None:

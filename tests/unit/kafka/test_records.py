@@ -8,17 +8,17 @@ from aiokafka import ConsumerRecord
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from service.core.admission import Admission, AdmissionRules, admit
 from service.core.ending import ResultEnding
-from service.core.entry import decode, encode_job
 from service.core.events import DeadlinePassed
-from service.core.identity import Position
-from service.core.job import Job, State
+from service.core.job import Job, JobState
 from service.core.outcomes import OutcomeRules, job_outcome
 from service.core.record import Record, cursor_after
 from service.core.shard import Shard
+from service.errors import InvalidRecord
 from service.kafka.records import EARLIEST_MS, LATEST_MS, to_record, usable_ms
-from service.messages import Failure, Result, utc_time
-from tests.unit.core.samples import NOW_MS, job, moment, record, request_record, take, transcript
+from service.messages import Failure, RequestLimits, Result, read_request, utc_time
+from tests.unit.core.samples import NOW_MS, context, record, request_record, transcript
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 UNUSABLE = [
@@ -63,17 +63,28 @@ def kafka_record(timestamp: int | None, value: bytes = b"v") -> ConsumerRecord:
     )
 
 
+def take(shard: Shard, taken: Record) -> Admission:
+    """Take a record in, as the accept stage does."""
+    try:
+        read = read_request(taken.value, taken.headers, RequestLimits())
+    except InvalidRecord as error:
+        return admit(shard, taken, error, AdmissionRules(), context())
+    return admit(shard, taken, read, AdmissionRules(), context())
+
+
 def served(timestamp: int, **fields: int) -> tuple[Record, Job]:
     """A request with this timestamp, and its job."""
     asked = request_record(7, **fields)
     assert asked.value is not None
     taken = to_record(kafka_record(timestamp, asked.value))
-    [made] = take(Shard(0), taken).jobs
+    shard = Shard(0)
+    take(shard, taken)
+    [made] = shard.jobs.values()
     return taken, made
 
 
 def result_of(made: Job) -> Result:
-    finished = replace(made, state=State.FINISHING, ending=ResultEnding(transcript()))
+    finished = replace(made, state=JobState.FINISHING, ending=ResultEnding(transcript()))
     body = job_outcome(finished, None, NOW_MS, OutcomeRules()).body
     assert isinstance(body, Result)
     return body
@@ -83,7 +94,7 @@ def result_of(made: Job) -> Result:
 def test_a_timestamp_that_cannot_be_used_expires_no_request_and_is_told(timestamp: int) -> None:
     taken, made = served(timestamp, ttl_seconds=60)
     assert taken.position.timestamp_ms is None
-    assert made.spec.deadline_ms == NOW_MS + 60_000
+    assert made.request.deadline_ms == NOW_MS + 60_000
     result = result_of(made)
     assert result.times.requested_at is None
     [notice] = result.warnings
@@ -104,7 +115,7 @@ def test_a_record_of_a_format_without_timestamps_has_none() -> None:
 
 def test_a_producers_clock_that_is_ahead_prolongs_no_request() -> None:
     _, made = served(LATEST_MS - 1, ttl_seconds=60)
-    assert made.spec.deadline_ms == NOW_MS + 60_000
+    assert made.request.deadline_ms == NOW_MS + 60_000
 
 
 @given(INT64, st.booleans())
@@ -118,27 +129,14 @@ def test_no_timestamp_keeps_a_record_from_its_outcome(timestamp: int, is_request
     assert to_record(kafka_record(timestamp, value)).position == taken.position
     shard = Shard(0)
     admission = take(shard, taken)
-    assert shard.cursor == cursor_after(taken)
-    moves = [*admission.change.moves]
-    for made in admission.jobs:
-        moves += shard.apply(made.key, DeadlinePassed(), moment(made.spec.deadline_ms)).moves
-    [body] = [move.outcome.body for move in moves if move.outcome]
+    assert shard.cursor == cursor_after(taken, shard.generation)
+    groups = [*admission.change.groups]
+    for made in list(shard.jobs.values()):
+        groups += shard.on_job(made.ref, DeadlinePassed(), context(made.request.deadline_ms)).groups
+    [body] = [outcome.body for group in groups for outcome in group.outcomes]
     assert isinstance(body, Failure)
     assert body.to_bytes()
     assert body.times.requested_at == utc_time(usable_ms(timestamp))
-
-
-@given(INT64)
-@example(-62_135_596_800_001)
-@example(2**63 - 1)
-def test_no_timestamp_in_an_older_journal_keeps_a_job_from_its_outcome(timestamp: int) -> None:
-    """Journals of before timestamps were bounded hold any."""
-    old = job(State.RUNNING)
-    old = old.with_spec(replace(old.spec, origin=Position("requests", 0, 7, timestamp)))
-    restored = decode("r/0/0", encode_job(old))
-    assert isinstance(restored, Job)
-    assert result_of(restored).to_bytes()
-    assert take(Shard(0), Record(restored.spec.origin, None, b"{")).change.moves[0].outcome is not None
 
 
 @given(st.integers(-(2**70), 2**70))
@@ -157,6 +155,6 @@ def test_the_last_and_the_first_time_of_the_calendar_are_times() -> None:
 
 
 def test_a_record_that_cannot_be_read_keeps_the_time_it_has() -> None:
-    [move] = take(Shard(0), record(4, b"{")).change.moves
-    assert move.outcome is not None
-    assert move.outcome.body.times.requested_at == utc_time(NOW_MS - 500)
+    [group] = take(Shard(0), record(4, b"{")).change.groups
+    [outcome] = group.outcomes
+    assert outcome.body.times.requested_at == utc_time(NOW_MS - 500)

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 
 from service.core.outcomes import OutcomeRules
 from service.core.record import Cursor, Record
-from service.core.shard import Window
+from service.core.shard_state import Window
 from service.errors import ClusterError, RestoreError
 from service.kafka.tail import Followed
 from service.kafka.takeover import Taken
 from service.kafka.writer import Writer
-from service.pipeline.own import Shards
-from service.pipeline.ownership import Ownership
-from service.pipeline.publish import OwnedShard
-from service.pipeline.submit import Spawn
-from service.pipeline.tenancy import Standing
+from service.pipeline.assigned_partition import PartitionState
+from service.pipeline.assignment import Assignment
+from service.pipeline.assignment_deps import AssignmentDeps
+from service.pipeline.shard_runner import ShardRunner
+from service.pipeline.spawn import Spawn
 from tests.unit.pipeline.world import World
 
 OPEN_JOBS = 40
@@ -80,6 +80,8 @@ class FakeJournal:
     refusals: deque[RestoreError | ClusterError] = field(default_factory=deque)
     taken: list[tuple[int, float]] = field(default_factory=list)
     lost_requests: int = 0
+    latest_ms: int = 0
+    """The time of the journal's latest record."""
     asks_group: dict[int, Callable[[], Awaitable[bool]]] = field(default_factory=dict)
 
     def hang(self, partition: int) -> asyncio.Event:
@@ -94,6 +96,7 @@ class FakeJournal:
         if self.refusals:
             raise self.refusals.popleft()
         restore = self.world.broker.restore(partition)
+        restore.latest_ms = self.latest_ms
         epoch = restore.epoch + 1
         claim_offset = len(self.world.broker.journal(partition))
         cursor = restore.cursor or Cursor(0)
@@ -118,16 +121,17 @@ class Member:
     def __post_init__(self) -> None:
         self.journal = FakeJournal(self.world)
         world = self.world
-        self.shards = Shards(
-            Ownership(
+        self.assignment = Assignment(
+            AssignmentDeps(
                 journal=self.journal,
                 accept=world.accept,
-                around=world.around,
+                runner=world.runner_deps,
                 spawn=self.spawn or world.spawn,
-                watcher=world.seen,
+                observer=world.seen,
                 window=Window(),
                 outcomes=OutcomeRules(),
                 prices=world.limits.prices,
+                files_per_task=world.limits.files_per_task,
                 open_jobs=OPEN_JOBS,
                 most_shards=self.most_shards,
                 on_share=self.shares.append,
@@ -135,23 +139,23 @@ class Member:
             self.delivery,
         )
 
-    async def own(self, *partitions: int) -> list[OwnedShard]:
+    async def own(self, *partitions: int) -> list[ShardRunner]:
         """Be assigned partitions, and have taken them over."""
-        self.shards.assigned(partitions)
+        self.assignment.assigned(partitions)
         await self.world.clock.sleep(0.1)
-        return self.shards.open_shards()
+        return self.assignment.open_shards()
 
-    def shard(self, partition: int = 0) -> OwnedShard:
-        found = self.shards.tenancies[partition].shard
+    def shard(self, partition: int = 0) -> ShardRunner:
+        found = self.assignment.partitions[partition].runner
         assert found is not None
         return found
 
-    def standing(self, partition: int = 0) -> Standing:
-        return self.shards.tenancies[partition].standing
+    def state(self, partition: int = 0) -> PartitionState:
+        return self.assignment.partitions[partition].state
 
     def deliver(self, partition: int, *requests: str) -> list[Record]:
         records = [self.world.record(partition, each) for each in requests]
-        self.shards.deliver(partition, records)
+        self.assignment.deliver(partition, records)
         return records
 
     def words(self, partition: int = 0) -> list[str]:

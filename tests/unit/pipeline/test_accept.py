@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from service.core.admission import Admitted
-from service.core.job import State
+from service.core.submission import SubmissionState
 from service.errors import FailureCode
 from service.messages import Failure
 from tests.fakes.clock import settle
@@ -24,7 +24,7 @@ async def test_records_become_jobs_and_move_the_cursor(world: World) -> None:
     shard = world.shard()
     await world.take(shard, "a", "b")
     assert admitted(world) == [Admitted.ACCEPTED] * 2
-    assert [state(shard, each) for each in "ab"] == [State.ACCEPTED] * 2
+    assert [state(shard, each) for each in "ab"] == [SubmissionState.WAITING] * 2
     assert shard.durable_cursor.next_offset == 2
 
 
@@ -32,8 +32,8 @@ async def test_records_become_jobs_and_move_the_cursor(world: World) -> None:
 async def test_a_record_behind_the_cursor_is_passed_over(world: World) -> None:
     shard = world.shard()
     records = [world.record(0, each) for each in "abc"]
-    world.accept.accept(shard, records[:2])
-    world.accept.accept(shard, records)
+    world.deliver(shard, *records[:2])
+    world.deliver(shard, *records)
     await settle()
     assert admitted(world) == [Admitted.ACCEPTED] * 3
     assert shard.durable_cursor.next_offset == 3
@@ -55,20 +55,20 @@ async def test_a_record_that_cannot_be_read_is_a_failure_and_the_next_goes_on(
     shard = world.shard()
     bad = record(0, value)
     good = replace(world.record(0, "r"), position=replace(bad.position, offset=1))
-    world.accept.accept(shard, [bad, good])
+    world.deliver(shard, bad, good)
     await settle()
     assert admitted(world) == [Admitted.REFUSED, Admitted.ACCEPTED]
     [outcome] = world.seen.outcomes
     assert isinstance(outcome.body, Failure)
     assert (outcome.body.code, outcome.id) == (code, "transcription.requests/0/0")
-    assert state(shard) is State.ACCEPTED
+    assert state(shard) is SubmissionState.WAITING
 
 
 @words
 async def test_a_record_that_kafkas_client_cannot_read_is_a_failure(world: World) -> None:
     shard = world.shard()
     damaged = replace(record(0, None), damage="a header's name is not UTF-8")
-    world.accept.accept(shard, [damaged])
+    world.deliver(shard, damaged)
     await settle()
     [outcome] = world.seen.outcomes
     assert isinstance(outcome.body, Failure)

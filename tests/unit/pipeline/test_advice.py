@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from pydantic import JsonValue
 
-from service.core.moment import Rules
 from service.core.record import Record
 from service.core.task import Lost, Refused, TaskStatus, Trouble
+from service.core.transition_context import Rules
 from service.errors import FailureCode
 from service.messages import RequestLimits
-from service.pipeline.publish import OwnedShard
+from service.pipeline.shard_runner import ShardRunner
 from tests.fakes.clock import settle
 from tests.fakes.provider import TIMEOUT
 from tests.unit.core.samples import URL
@@ -230,15 +230,15 @@ async def outcome(world: World, identity: str) -> dict[str, Any]:
     return outcomes(world)[identity]
 
 
-async def published(world: World, shard: OwnedShard, record: Record) -> str:
+async def published(world: World, shard: ShardRunner, record: Record) -> str:
     """Publish a record; the id of its outcome, if it gets one of its own."""
-    world.accept.accept(shard, [record])
+    world.deliver(shard, record)
     await settle()
     return record.origin_id
 
 
 async def told_number(
-    world: World, shard: OwnedShard, code: FailureCode, fields: Mapping[str, JsonValue]
+    world: World, shard: ShardRunner, code: FailureCode, fields: Mapping[str, JsonValue]
 ) -> int:
     """The replay number that is named to whoever publishes the request again as it is."""
     again = await published(world, shard, world.record(0, "r", **fields))

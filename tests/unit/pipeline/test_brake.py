@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from service.core.job import State
 from service.core.price import Price
 from service.core.spend import DAY_MS, SpendLimit
+from service.core.submission import SubmissionState
 from service.core.task import Bill, TaskStatus
-from service.pipeline.publish import OwnedShard
+from service.pipeline.shard_runner import ShardRunner
 from tests.unit.pipeline.member import Member
 from tests.unit.pipeline.world import ARREARS, Limits, World, state
 
@@ -20,7 +20,7 @@ PRICED = Limits(cost_per_day=0.75, prices={"fun-asr": Price(per_second=0.25)})
 """Three jobs make the day's cost; no limit of seconds is set."""
 
 
-async def spending(world: World, count: int = 3) -> OwnedShard:
+async def spending(world: World, count: int = 3) -> ShardRunner:
     """A shard whose jobs have cost so much, and every stage at work."""
     world.provider.statuses = (TaskStatus.SUCCEEDED,)
     world.run()
@@ -42,7 +42,7 @@ async def test_what_comes_after_the_limit_is_kept_and_not_submitted(world: World
     shard = await spending(world)
     await world.take(shard, "r")
     await world.clock.sleep(60)
-    assert (world.provider.count("submit"), state(shard)) == (3, State.ACCEPTED)
+    assert (world.provider.count("submit"), state(shard)) == (3, SubmissionState.WAITING)
     assert world.seen.holds == ["spend_limit"]
     assert world.brake.code == "spend_limit"
 
@@ -123,7 +123,7 @@ async def test_the_next_owner_counts_what_the_day_has_cost(world: World) -> None
     member.deliver(0, "d")
     await world.clock.sleep(60)
     assert second.state.spend.on(world.clock.now_ms()) == 3
-    assert (world.provider.count("submit"), state(second, "d")) == (3, State.ACCEPTED)
+    assert (world.provider.count("submit"), state(second, "d")) == (3, SubmissionState.WAITING)
     await until_midnight(world)
     await world.clock.sleep(2)
     assert world.provider.count("submit") == 4
@@ -134,7 +134,7 @@ async def test_a_day_that_has_cost_enough_keeps_its_jobs_until_midnight(world: W
     shard = await spending(world)
     await world.take(shard, "r")
     await world.clock.sleep(60)
-    assert (world.provider.count("submit"), state(shard)) == (3, State.ACCEPTED)
+    assert (world.provider.count("submit"), state(shard)) == (3, SubmissionState.WAITING)
     assert world.brake.code == "spend_limit"
     await until_midnight(world)
     await world.clock.sleep(2)
@@ -162,10 +162,10 @@ async def test_the_limit_that_is_reached_is_told_and_no_other(
 @pytest.mark.parametrize("limits", [replace(PRICED, spend_per_day=4)])
 async def test_the_limit_that_was_reached_first_stays_the_reason_when_the_other_follows(world: World) -> None:
     shard = await spending(world)
-    shard.state.spend.add(world.clock.now_ms(), 9)
+    shard.state.spend = shard.state.spend.count(world.clock.now_ms(), 9)
     await world.clock.sleep(5)
     assert world.brake.limit is SpendLimit.COST
-    shard.state.spend.cost = 0.0
+    shard.state.spend = replace(shard.state.spend, cost=0.0)
     await world.clock.sleep(5)
     assert world.seen.limits == [SpendLimit.COST, SpendLimit.SECONDS]
 
@@ -205,7 +205,7 @@ async def test_what_is_billed_by_tokens_alone_reaches_the_limit_of_cost(world: W
     await world.clock.sleep(5)
     await world.take(shard, "r", model="qwen3-asr-flash")
     await world.clock.sleep(5)
-    assert (world.provider.count("submit"), state(shard)) == (2, State.ACCEPTED)
+    assert (world.provider.count("submit"), state(shard)) == (2, SubmissionState.WAITING)
     assert shard.state.spend.on(world.clock.now_ms()) == 0
 
 
@@ -223,4 +223,4 @@ async def test_the_next_owner_counts_what_the_day_has_cost_in_money_too(world: W
     member.deliver(0, "d")
     await world.clock.sleep(60)
     assert second.state.spend.cost_on(world.clock.now_ms()) == 0.75
-    assert (world.provider.count("submit"), state(second, "d")) == (3, State.ACCEPTED)
+    assert (world.provider.count("submit"), state(second, "d")) == (3, SubmissionState.WAITING)

@@ -4,21 +4,19 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
-from service.core.events import CancelAsked, Event, Fetched, FetchFailed
-from service.core.job import State
+from service.core.events import CancelAsked, Fetched, FetchFailed
+from service.core.job import JobState
 from service.core.task import TaskStatus, Trouble
 from service.messages import Result
 from service.pipeline import transcripts
-from service.pipeline.collect import Errand
-from service.pipeline.publish import BEHIND_SECONDS, OwnedShard
+from service.pipeline.collect import ResultFile
+from service.pipeline.shard_runner import BEHIND_SECONDS, ShardRunner
 from service.pipeline.transcripts import INLINE_BYTES, read_transcript
 from tests.fakes.clock import settle
-from tests.unit.core.samples import KEY, job
-from tests.unit.pipeline.world import Limits, World, job_of, state
+from tests.unit.pipeline.world import Limits, World, job_of, ref, state
 
 LONG = 120.0
 ONE_HOSTS_PLACES = 6
@@ -27,7 +25,7 @@ STALE = Trouble("http_error", "the result's host answered 403", 403)
 SECRET = "the word nobody may read"
 
 
-async def collecting(world: World, *requests: str) -> OwnedShard:
+async def collecting(world: World, *requests: str) -> ShardRunner:
     """A shard whose requests' tasks have succeeded, with every stage at work."""
     world.provider.statuses = (TaskStatus.SUCCEEDED,)
     world.run()
@@ -61,16 +59,13 @@ async def test_no_more_files_are_fetched_at_a_time_than_there_are_places(world: 
     assert len(world.seen.ends()) == 20
 
 
-def queued(world: World, count: int, host: str, shard: OwnedShard, age_hours: int = 0) -> None:
+def queued(world: World, count: int, host: str, shard: ShardRunner, age_hours: int = 0) -> None:
     """Results on a host, of jobs submitted so long ago, that are due."""
-    begin = len(shard.state.jobs)
-    now_ms = world.clock.now_ms()
-    submitted_ms = now_ms - age_hours * 3_600_000
-    for number in range(begin, begin + count):
-        spec = replace(job().spec, request_id=f"{host}-{number}")
-        finished = job(State.COLLECTING, spec=spec, submitted_ms=submitted_ms)
-        shard.state.open_request([finished])
-        world.collect.queue(Errand(shard, finished.key, f"https://{host}/{number}"), now_ms)
+    for number in range(count):
+        name = f"{host}-{len(shard.state.jobs)}"
+        target = world.collecting(shard, name, 3600 * age_hours)
+        url = f"https://{host}/{number}"
+        world.collect.queue(ResultFile(shard, target, url), world.clock.now_ms())
 
 
 def hosts(world: World) -> list[str]:
@@ -141,7 +136,7 @@ async def test_the_file_for_a_closed_shard_is_dropped(world: World) -> None:
     shard.close()
     world.provider.fetch_gate.set()
     await world.clock.sleep(LONG)
-    assert (state(shard), world.seen.outcomes) == (State.COLLECTING, [])
+    assert (state(shard), world.seen.outcomes) == (JobState.COLLECTING, [])
 
 
 async def test_a_file_of_a_closed_shard_is_not_fetched(world: World) -> None:
@@ -150,7 +145,7 @@ async def test_a_file_of_a_closed_shard_is_not_fetched(world: World) -> None:
     shard = world.shard()
     await world.take(shard, "r")
     await world.clock.sleep(3)
-    assert state(shard) is State.COLLECTING
+    assert state(shard) is JobState.COLLECTING
     shard.close()
     world.run("collect")
     await world.clock.sleep(LONG)
@@ -176,10 +171,11 @@ async def test_a_job_that_was_cancelled_is_not_fetched(world: World) -> None:
     await world.take(shard, "r")
     await world.clock.sleep(3)
     world.writers[0].gate.clear()
-    shard.apply(KEY, CancelAsked())
+    asked = ref(shard)
+    shard.on_job(asked, CancelAsked())
     world.run("collect")
     await settle()
-    world.collect.queue(Errand(shard, KEY, "https://r.example/1"), world.clock.now_ms())
+    world.collect.queue(ResultFile(shard, asked, "https://r.example/1"), world.clock.now_ms())
     world.writers[0].gate.set()
     await world.clock.sleep(LONG)
     assert fetched(world) == 0
@@ -189,7 +185,7 @@ async def test_a_job_that_was_cancelled_is_not_fetched(world: World) -> None:
 async def test_a_file_that_arrives_after_its_job_has_ended_is_dropped(world: World) -> None:
     world.provider.fetch_gate.clear()
     shard = await collecting(world, "r")
-    shard.apply(KEY, CancelAsked())
+    shard.on_job(ref(shard), CancelAsked())
     await settle()
     assert state(shard) is None
     world.provider.fetch_gate.set()
@@ -245,11 +241,11 @@ def result_file(text: str = SECRET, padding: int = 0) -> bytes:
 
 def watched_threads(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Tells of each reading whether it was on the loop's own thread."""
-    read: Callable[[bytes, str], Event] = transcripts.read_transcript
+    read: Callable[[bytes, str], Fetched | FetchFailed] = transcripts.read_transcript
     seen: list[bool] = []
     main = threading.current_thread()
 
-    def reading(body: bytes, model: str) -> Event:
+    def reading(body: bytes, model: str) -> Fetched | FetchFailed:
         seen.append(threading.current_thread() is main)
         return read(body, model)
 
@@ -273,11 +269,11 @@ async def test_a_shard_that_closes_while_a_thread_reads_gets_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.provider.next_fetches.append(result_file(padding=INLINE_BYTES))
-    closing: list[OwnedShard] = []
+    closing: list[ShardRunner] = []
     loop = asyncio.get_running_loop()
-    read: Callable[[bytes, str], Event] = transcripts.read_transcript
+    read: Callable[[bytes, str], Fetched | FetchFailed] = transcripts.read_transcript
 
-    def reading(body: bytes, model: str) -> Event:
+    def reading(body: bytes, model: str) -> Fetched | FetchFailed:
         loop.call_soon_threadsafe(closing[0].close)
         return read(body, model)
 
@@ -287,7 +283,7 @@ async def test_a_shard_that_closes_while_a_thread_reads_gets_nothing(
     closing.append(shard)
     world.provider.fetch_gate.set()
     await world.clock.sleep(1)
-    assert (state(shard), world.seen.outcomes) == (State.COLLECTING, [])
+    assert (state(shard), world.seen.outcomes) == (JobState.COLLECTING, [])
 
 
 @pytest.mark.parametrize(

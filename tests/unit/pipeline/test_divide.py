@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 import pytest
 from pydantic import JsonValue
 
-from service.core.job import State
+from service.core.identity import SubmissionKey
+from service.core.submission import SubmissionState
 from service.core.task import Accepted, Lost, Refused, SubmitAnswer, TaskStatus, Trouble
 from tests.fakes.clock import settle
 from tests.fakes.provider import TIMEOUT, AfterWork
@@ -144,7 +145,7 @@ async def test_a_cancel_while_a_number_is_refused_ends_every_file(world: World) 
 
 
 async def test_parts_whose_answers_are_lost_find_each_its_own_task(world: World) -> None:
-    """Both parts are sealed at the same moment: only their groups tell them apart."""
+    """Both parts are sealed at the same moment: only their files tell them apart."""
     world.provider.offset_ms = 0
     world.provider.statuses = (TaskStatus.SUCCEEDED,)
     world.provider.most_files = 2
@@ -155,8 +156,9 @@ async def test_parts_whose_answers_are_lost_find_each_its_own_task(world: World)
     world.provider.next_submits.extend([AfterWork.LOSE_ANSWER] * 2)
     await world.take(shard, "r", file_urls=urls("one", "two", "three", "four"))
     jobs = [job_of(shard, "r", index) for index in range(4)]
-    assert len({each.sealed_ms for each in jobs}) == 1
-    assert len({each.group for each in jobs}) == 2
+    parts = [shard.state.submissions[key] for key in {each.submission for each in jobs}]
+    assert len({each.intent and each.intent.sealed_ms for each in parts}) == 1
+    assert len(parts) == 2
     await world.clock.sleep(600)
     assert Counter(world.seen.ends().values()) == {"result": 8}
     of_r = [each.body for each in world.seen.outcomes if each.body.request_id == "r"]
@@ -167,37 +169,38 @@ async def test_parts_whose_answers_are_lost_find_each_its_own_task(world: World)
     assert len(world.provider.submits) == 4
 
 
-def slow_and_losing(world: World, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Answers take a while; that to a submit that made a task is lost. Returns these submits' groups."""
+def slow_and_losing(world: World, monkeypatch: pytest.MonkeyPatch) -> list[SubmissionKey]:
+    """Answers take a while; that to a submit that made a task is lost. Returns these submissions."""
     proper = world.provider.submit
-    groups: list[int] = []
+    keys: list[SubmissionKey] = []
 
     async def submit(model: str, file_urls: Sequence[str], options: Mapping[str, JsonValue]) -> SubmitAnswer:
         await world.clock.sleep(0.2)
         answer = await proper(model, file_urls, options)
         if not isinstance(answer, Accepted):
             return answer
-        [group] = {job.group for job in world.shards[0].state.jobs.values() if job.file_url in file_urls}
-        groups.append(group)
+        jobs = world.shards[0].state.jobs.values()
+        [key] = {job.submission for job in jobs if job.file_url in file_urls}
+        keys.append(key)
         return Lost(TIMEOUT)
 
     monkeypatch.setattr(world.provider, "submit", submit)
-    return groups
+    return keys
 
 
 @pytest.mark.parametrize(("count", "most"), [(4, 1), (2, 1), (3, 1), (5, 1), (8, 1), (8, 2), (9, 2), (26, 3)])
-async def test_parts_of_parts_whose_answers_are_lost_share_no_group_and_are_billed_once(
+async def test_parts_of_parts_whose_answers_are_lost_share_no_submission_and_are_billed_once(
     world: World, monkeypatch: pytest.MonkeyPatch, count: int, most: int
 ) -> None:
     """The number is refused again for the parts: what is left of a part is none of its siblings' submit."""
     world.provider.offset_ms = 0
     world.provider.statuses = (TaskStatus.SUCCEEDED,)
     world.provider.most_files = most
-    groups = slow_and_losing(world, monkeypatch)
+    keys = slow_and_losing(world, monkeypatch)
     world.run()
     await world.take(world.shard(), "r", file_urls=files(count))
     await world.clock.sleep(600)
-    assert len(set(groups)) == len(groups) == len(world.provider.submits)
+    assert len(set(keys)) == len(keys) == len(world.provider.submits)
     assert Counter(world.seen.ends().values()) == {"result": count}
     task_of = {url: task.task_id for task in world.provider.submits for url in task.file_urls}
     for body in (each.body for each in world.seen.outcomes):
@@ -215,6 +218,6 @@ async def test_the_parts_are_in_the_journal_as_they_were_posted(world: World) ->
     await settle()
     await world.clock.sleep(5)
     assert {job_of(shard, "r", index).task_files for index in range(2)} == {1}
-    assert len({job_of(shard, "r", index).group for index in range(2)}) == 2
-    assert journalled(world.broker, "r/0/1") == ["submitting", "submitting", "running"]
-    assert state(shard, "r", 1) is State.RUNNING
+    assert len({job_of(shard, "r", index).submission for index in range(2)}) == 2
+    assert journalled(world.broker, "r/0/1") == ["accepted", "intended", "waiting", "intended", "running"]
+    assert state(shard, "r", 1) is SubmissionState.RUNNING

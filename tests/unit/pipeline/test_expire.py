@@ -3,9 +3,12 @@
 import pytest
 from pydantic import JsonValue
 
-from service.core.job import State
+from service.core.changes import MAX_BATCH_BYTES
+from service.core.job import JobState
+from service.core.submission import SubmissionState
 from service.core.task import Cause, Lost, NotSent, Refused, SubmitAnswer, TaskStatus, Trouble
 from service.messages import Failure
+from service.pipeline.backlog import SLICE
 from tests.fakes.clock import settle
 from tests.fakes.provider import NO_CONNECTION
 from tests.unit.pipeline.world import ARREARS, Limits, World, state
@@ -40,7 +43,7 @@ async def test_a_job_that_waits_for_its_repetition_ends_at_its_deadline(world: W
     world.run()
     shard = world.shard()
     await world.take(shard, "r", ttl_seconds=TTL)
-    assert state(shard) is State.WAITING
+    assert state(shard) is SubmissionState.WAITING
     await world.clock.sleep(TTL + 2)
     assert world.seen.ends() == {"r/0/0": LATE}
 
@@ -60,7 +63,7 @@ async def test_a_job_whose_key_died_while_its_task_ran_ends_at_its_deadline(worl
     world.run()
     shard = world.shard()
     await world.take(shard, "r", ttl_seconds=TTL)
-    await world.clock.sleep(TTL + 2)
+    await world.clock.sleep(TTL + 15 * 60 + 30)
     assert world.seen.ends() == {"r/0/0": LATE}
 
 
@@ -90,8 +93,9 @@ async def test_a_job_whose_post_is_out_ends_when_its_answer_comes(world: World) 
     await world.take(shard, "r", ttl_seconds=TTL)
     await world.clock.sleep(TTL + 10)
     assert world.seen.ends() == {}
+    world.provider.statuses = (TaskStatus.RUNNING,)
     world.provider.submit_gate.set()
-    await settle()
+    await world.clock.sleep(5)
     assert world.seen.ends() == {"r/0/0": LATE}
 
 
@@ -212,7 +216,7 @@ async def test_a_job_whose_task_cannot_be_looked_at_says_why(world: World) -> No
     world.run()
     shard = world.shard()
     await world.take(shard, "r", ttl_seconds=TTL)
-    await world.clock.sleep(TTL + 2)
+    await world.clock.sleep(TTL + 15 * 60 + 60)
     [message] = messages(world)
     assert CERTIFICATE.message in message
 
@@ -255,7 +259,7 @@ async def test_a_job_whose_hotword_list_cannot_be_had_says_why(world: World) -> 
 async def test_a_job_whose_day_is_spent_says_so() -> None:
     world = World(Limits(spend_per_day=10))
     shard = world.shard()
-    shard.state.spend.add(world.clock.now_ms(), 10)
+    shard.state.spend = shard.state.spend.count(world.clock.now_ms(), 10)
     world.run()
     await world.take(shard, "r", ttl_seconds=TTL)
     await world.clock.sleep(TTL + 2)
@@ -271,3 +275,38 @@ async def test_a_job_that_only_takes_long_blames_nobody(world: World) -> None:
     await world.take(shard, "r", ttl_seconds=TTL)
     await world.clock.sleep(TTL + 2)
     assert messages(world) == {"the deadline passed while the job was running"}
+
+
+# Many deadlines at once.
+
+
+@pytest.mark.parametrize("limits", [Limits(share=0.0)])
+async def test_a_mass_deadline_goes_out_in_bounded_batches_and_leaves_the_loop_its_turns(
+    world: World,
+) -> None:
+    shard = world.shard()
+    await world.take(shard, *(f"r{number}" for number in range(1_500)), ttl_seconds=TTL)
+    first = len(world.writers[0].batches)
+    world.run("expire")
+    turns = world.turns["expire"]
+    await world.clock.sleep(TTL + 2)
+    assert len(world.seen.ends()) == 1_500
+    assert world.turns["expire"] - turns >= TTL + 1_500 / SLICE
+    batches = world.writers[0].batches[first:]
+    assert len(batches) > 2
+    assert max(batch.size_bytes for batch in batches) <= MAX_BATCH_BYTES
+
+
+@pytest.mark.parametrize("limits", [Limits(share=0.0, backlog_bytes=500_000)])
+async def test_a_mass_deadline_waits_for_the_broker_in_the_jobs_and_not_in_memory(world: World) -> None:
+    shard = world.shard()
+    await world.take(shard, *(f"r{number}" for number in range(1_500)), ttl_seconds=TTL)
+    world.writers[0].gate.clear()
+    world.run("expire")
+    await world.clock.sleep(TTL + 60)
+    assert shard.pending_bytes < 2 * 500_000
+    open_jobs = [job for job in shard.state.jobs.values() if job.state is JobState.WAITING]
+    assert open_jobs
+    world.writers[0].gate.set()
+    await world.clock.sleep(30)
+    assert len(world.seen.ends()) == 1_500

@@ -11,15 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.core.events import CancelAsked
-from service.core.job import State
+from service.core.job import JobState
 from service.core.parse_memory import WORDS_TIMES, parse_bytes
 from service.core.task import TaskStatus, Trouble
-from service.pipeline.collect import Errand
+from service.pipeline.collect import ResultFile
 from service.pipeline.fetch_memory import SMALL_BYTES, MemoryLimits, Room
-from service.pipeline.publish import OwnedShard
+from service.pipeline.shard_runner import ShardRunner
 from service.settings.provider_knobs import MEMORY_TIMES
 from tests.fakes.clock import settle
-from tests.unit.core.samples import job, spec
 from tests.unit.pipeline.world import Limits, World, state
 
 MIB = 1024**2
@@ -128,7 +127,7 @@ def file(size: int, text: str = "x") -> bytes:
     return body + b" " * (size - len(body))
 
 
-async def collecting(world: World, *requests: str, **fields: object) -> OwnedShard:
+async def collecting(world: World, *requests: str, **fields: object) -> ShardRunner:
     world.provider.statuses = (TaskStatus.SUCCEEDED,)
     world.run()
     shard = world.shard()
@@ -187,12 +186,11 @@ class Files:
         self.at_a_time -= 1
         return file(5 * MIB)
 
-    def finish(self, world: World, shard: OwnedShard, *names: str) -> None:
+    def finish(self, world: World, shard: ShardRunner, *names: str) -> None:
         """Let results of these names be due."""
-        jobs = [job(State.COLLECTING, spec=spec(request_id=name)) for name in names]
-        shard.state.open_request(jobs)
-        for each, name in zip(jobs, names, strict=True):
-            world.collect.queue(Errand(shard, each.key, f"https://results.example/{name}"), 0)
+        for name in names:
+            target = world.collecting(shard, name)
+            world.collect.queue(ResultFile(shard, target, f"https://results.example/{name}"), 0)
 
 
 @pytest.fixture
@@ -274,7 +272,7 @@ async def test_what_is_no_longer_wanted_when_its_place_is_free_is_not_downloaded
         [waiting] = shard.state.jobs.values()
         match why:
             case "cancelled":
-                shard.apply(waiting.key, CancelAsked())
+                shard.on_job(waiting.ref, CancelAsked())
             case "closed":
                 shard.close()
             case _:
@@ -324,7 +322,7 @@ async def test_a_file_is_read_only_when_what_others_take_leaves_room(world: Worl
     # The first is read and waits for the broker; the second is fetched and waits for the first.
     assert fetched(world) == 2
     assert sorted(filter(None, (state(shard, "a"), state(shard, "b")))) == sorted(
-        (State.FINISHING, State.COLLECTING)
+        (JobState.FINISHING, JobState.COLLECTING)
     )
     world.writers[0].gate.set()
     await world.clock.sleep(2)
@@ -346,7 +344,7 @@ async def test_a_shard_that_closes_gives_the_memory_back(world: World) -> None:
     world.writers[0].gate.clear()
     world.provider.fetch_gate.set()
     await settle_threads(world)
-    assert state(shard, "a") is State.FINISHING
+    assert state(shard, "a") is JobState.FINISHING
     assert world.spawn.named("collect ")
     shard.close()
     await settle_threads(world)

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 import pytest
 from pydantic import JsonValue
 
-from service.core.job import State
-from service.core.moment import INTENT_SECONDS
 from service.core.retry_budget import CAPACITY, FLOOR_PER_SECOND
+from service.core.submission import SubmissionState
 from service.core.task import Lost, NotSent, Refused, SubmitAnswer, Trouble
+from service.core.transition_context import INTENT_SECONDS
 from service.core.verdicts import PROVIDER_FAULT_ATTEMPTS
 from service.pipeline.budgets import MAX_MODELS
 from service.pipeline.gate import Lane
-from service.pipeline.publish import OwnedShard
+from service.pipeline.shard_runner import ShardRunner
 from tests.fakes.provider import NO_CONNECTION, TIMEOUT, FakeProvider, SubmitFault
 from tests.unit.pipeline.world import ARREARS, THROTTLED, Limits, World, state, urls
 
@@ -33,8 +33,8 @@ def batches(world: World) -> int:
     return len(world.writers[0].batches)
 
 
-def states(shard: OwnedShard) -> Counter[State]:
-    return Counter(job.state for job in shard.state.jobs.values())
+def states(shard: ShardRunner) -> Counter[SubmissionState]:
+    return Counter(each.state for each in shard.state.submissions.values())
 
 
 def forever(world: World, fault: SubmitFault) -> None:
@@ -42,7 +42,7 @@ def forever(world: World, fault: SubmitFault) -> None:
     world.provider.next_submits.extend([fault] * 100_000)
 
 
-async def down(world: World, fault: SubmitFault, count: int = 200) -> OwnedShard:
+async def down(world: World, fault: SubmitFault, count: int = 200) -> ShardRunner:
     """A shard with jobs, in a provider's outage of ten minutes."""
     world.run()
     shard = world.shard()
@@ -75,7 +75,7 @@ async def test_an_outage_of_hours_costs_few_jobs_no_attempt_and_no_failure(world
     assert world.seen.ends() == {}
     world.provider.next_submits.clear()
     await world.clock.sleep(120)
-    assert states(shard) == {State.RUNNING: 2}
+    assert states(shard) == {SubmissionState.RUNNING: 2}
 
 
 class Poisoned(FakeProvider):
@@ -96,7 +96,7 @@ async def test_a_job_that_fails_between_the_successes_of_others_is_no_outage_and
         await world.take(shard, f"good{number}", file_urls=urls(f"good{number}"))
         await world.clock.sleep(10)
     assert world.seen.ends() == {"r/0/0": "provider_error"}
-    assert states(shard) == {State.RUNNING: 200}
+    assert states(shard) == {SubmissionState.RUNNING: 200}
     await world.end()
 
 
@@ -135,7 +135,7 @@ async def test_an_outage_of_one_model_holds_up_no_other(world: World) -> None:
     await world.take(shard, "a", "b", "c")
     assert world.gate.wait_seconds(Lane("fun-asr")) > 0
     await world.take(shard, "d", model="fun-asr-mtl", file_urls=urls("other"))
-    assert state(shard, "d") is State.RUNNING
+    assert state(shard, "d") is SubmissionState.RUNNING
 
 
 async def test_throttling_is_no_outage(world: World) -> None:
@@ -169,11 +169,11 @@ async def test_repetitions_that_must_wait_hold_up_no_first_submit(world: World) 
     await world.take(shard, "again")
     world.gate.health["fun-asr"].retries.tokens = 0.0
     await world.clock.sleep(5)
-    assert state(shard, "again") is State.WAITING
+    assert state(shard, "again") is SubmissionState.WAITING
     await world.take(shard, "fresh")
-    assert state(shard, "fresh") is State.RUNNING
+    assert state(shard, "fresh") is SubmissionState.RUNNING
     await world.clock.sleep(10)
-    assert state(shard, "again") is State.RUNNING
+    assert state(shard, "again") is SubmissionState.RUNNING
 
 
 async def test_a_repetition_that_succeeds_gets_its_token_back(world: World) -> None:
@@ -182,7 +182,7 @@ async def test_a_repetition_that_succeeds_gets_its_token_back(world: World) -> N
     world.provider.next_submits.append(FAULT)
     await world.take(shard, "r")
     await world.clock.sleep(5)
-    assert state(shard) is State.RUNNING
+    assert state(shard) is SubmissionState.RUNNING
     assert world.gate.health["fun-asr"].retries.tokens == CAPACITY
 
 
@@ -195,7 +195,7 @@ async def test_a_repetition_whose_intent_grew_too_old_is_paid_back(world: World)
     health.retries.tokens = 10.0
     world.fence.gate.clear()
     await world.clock.sleep(1 + INTENT_SECONDS)
-    assert state(shard) is State.WAITING
+    assert state(shard) is SubmissionState.WAITING
     assert 10.0 <= health.retries.tokens <= 10.0 + 5 * FLOOR_PER_SECOND
 
 
@@ -234,14 +234,14 @@ async def test_a_hold_of_one_model_holds_up_no_other_and_is_said_once_each_way()
     for number in range(20):
         await world.take(shard, f"good{number}", model="fun-asr-mtl", file_urls=urls(f"good{number}"))
         await world.clock.sleep(20)
-    assert states(shard) == {State.ACCEPTED: 1, State.RUNNING: 20}
+    assert states(shard) == {SubmissionState.WAITING: 1, SubmissionState.RUNNING: 20}
     assert world.seen.holds == ["AllocationQuota.FreeTierOnly"]
     assert not world.hold.is_active
     assert "free tier" in world.gate.reason("fun-asr")
     assert world.gate.reason("fun-asr-mtl") == ""
     provider.is_held = False
     await world.clock.sleep(60)
-    assert states(shard) == {State.RUNNING: 21}
+    assert states(shard) == {SubmissionState.RUNNING: 21}
     assert world.seen.holds == ["AllocationQuota.FreeTierOnly", None]
     await world.end()
 
@@ -256,5 +256,5 @@ async def test_the_accounts_hold_stands_above_a_models(world: World) -> None:
     assert "arrears" in world.gate.reason("fun-asr")
     assert world.gate.wait_seconds(Lane("fun-asr-realtime")) > 0
     await world.clock.sleep(120)
-    assert states(shard) == {State.RUNNING: 2}
+    assert states(shard) == {SubmissionState.RUNNING: 2}
     assert world.seen.holds[2:] == [None, None]

@@ -2,35 +2,30 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 from pydantic import JsonValue
 
-from service.core import outcomes
-from service.core import shard as shards
-from service.core.admission import Admitted
-from service.core.batch import Batch
+from service.core import admission, decisions, finishing, outcomes
+from service.core.admission import Admitted, admit
+from service.core.candidates import Candidates
 from service.core.events import CancelAsked
-from service.core.identity import JobKey
-from service.core.job import State
-from service.core.listing import Reading
 from service.core.shard import Shard
-from service.core.sightings import Sightings
+from service.core.submission import SubmissionState
 from service.core.task import TaskStatus
+from service.core.task_list import Reading
 from service.errors import FailureCode
 from service.messages import Failure, read_request
-from service.pipeline import accept, collect, lists, poll, reconcile, submit, transcripts
+from service.pipeline import accept, collect, lists, poll, post, reconcile, submit, transcripts
+from service.pipeline.assigned_partition import PartitionState
 from service.pipeline.file_limits import FileLimits
 from service.pipeline.gate import Gate
-from service.pipeline.isolation import MOST_FAULTS
-from service.pipeline.publish import OwnedShard
-from service.pipeline.tenancy import Standing
+from service.pipeline.isolation import MAX_FAULTS
+from service.pipeline.shard_runner import ShardRunner
 from tests.fakes.clock import settle
 from tests.fakes.provider import AfterWork
-from tests.unit.core.samples import job, spec, task
 from tests.unit.pipeline.member import Member
-from tests.unit.pipeline.world import ARREARS, Limits, World, journalled, state, urls
+from tests.unit.pipeline.world import ARREARS, Limits, World, journalled, ref, state, urls
 
 MINUTE = 60.0
 SECRET = "the word nobody may read"
@@ -89,17 +84,23 @@ def lose_an_answer(world: World) -> None:
     world.provider.next_submits.append(AfterWork.LOSE_ANSWER)
 
 
-def snapshot(shard: OwnedShard) -> object:
+def snapshot(shard: ShardRunner) -> object:
     state = shard.state
-    tallies = {key: (dict(each.ended), set(each.open)) for key, each in state.tallies.items()}
     return (
         state.cursor,
+        dict(state.requests),
+        dict(state.progress),
         dict(state.jobs),
-        tallies,
-        dict(state.remembered),
-        state.remembered_jobs,
-        replace(state.spend),
+        dict(state.submissions),
+        dict(state.finished),
+        dict(state.by_id),
+        (state.finished_jobs, state.last_number, state.spend),
     )
+
+
+def kinds(world: World) -> list[tuple[str, str]]:
+    """The faults that were reported, but for whose they were."""
+    return [(border, error) for border, _, error in world.seen.faults]
 
 
 # One request record.
@@ -108,9 +109,8 @@ def snapshot(shard: OwnedShard) -> object:
 PLACES_OF_A_RECORD = [
     (accept, "read_request"),
     (accept, "admit"),
-    (shards, "encode_job"),
-    (Shard, "open_request"),
-    (Shard, "unknown"),
+    (admission, "encode_request"),
+    (admission, "plan_submissions"),
 ]
 
 
@@ -149,10 +149,26 @@ async def test_a_fault_while_a_record_is_taken_fails_that_record_alone(
 @pytest.mark.parametrize(
     "fields", [{"file_urls": urls("a", "b", "c")}, {"ttl_seconds": 60}, {"action": "cancel"}], ids=str
 )
-@pytest.mark.parametrize("place", ["encode_job", "encode_marker", "job_outcome", "advance"])
+@pytest.mark.parametrize(
+    ("owner", "place"),
+    [
+        (admission, "encode_request"),
+        (finishing, "encode_job"),
+        (finishing, "finished_of"),
+        (finishing, "job_outcome"),
+        (decisions, "advance_job"),
+        (decisions, "advance_submission"),
+    ],
+    ids=lambda each: getattr(each, "__name__", each),
+)
 @pytest.mark.parametrize("good_ones", [0, 1, 2])
 async def test_an_admission_that_fails_half_way_has_changed_nothing(
-    world: World, monkeypatch: pytest.MonkeyPatch, fields: dict[str, JsonValue], place: str, good_ones: int
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    fields: dict[str, JsonValue],
+    owner: object,
+    place: str,
+    good_ones: int,
 ) -> None:
     """Of a request of several files, of one that is late already, and of a cancel of several jobs."""
     shard = world.shard()
@@ -169,13 +185,15 @@ async def test_an_admission_that_fails_half_way_has_changed_nothing(
             raise OurFault
 
     with monkeypatch.context() as patch:
-        spoil(patch, shards, place, fail)
+        spoil(patch, owner, place, fail)
         read = read_request(record.value, record.headers, world.accept.limits)
         try:
-            world.accept._admit(shard, record, read)
+            admit(shard.state, record, read, world.accept.rules, shard.context())
         except OurFault:
             assert snapshot(shard) == before
-    world.accept.accept(shard, [record])
+        else:
+            return
+    world.deliver(shard, record)
     await settle()
     assert world.seen.admissions[-1].word in (Admitted.ACCEPTED, Admitted.CANCEL)
 
@@ -185,7 +203,7 @@ async def test_want_of_memory_refuses_no_record(world: World, monkeypatch: pytes
     before = snapshot(shard)
     spoil(monkeypatch, accept, "admit", fails(error=MemoryError))
     with pytest.raises(MemoryError):
-        world.accept.accept(shard, [world.record(0, "r")])
+        world.deliver(shard, world.record(0, "r"))
     assert snapshot(shard) == before
     assert world.seen.outcomes == []
 
@@ -196,11 +214,11 @@ PLACES_OF_A_JOB = [
     (collect, "rendered", ""),
     (transcripts, "read_transcript", ""),
     (transcripts, "normalise", ""),
-    (poll, "_event", ""),
-    (shards, "job_outcome", ""),
-    (shards, "encode_marker", ""),
+    (finishing, "job_outcome", ""),
+    (finishing, "finished_of", ""),
     (outcomes.Outcome, "__post_init__", "transcript="),
-    *((shards, "advance", event) for event in ("Intended", "Submitted", "Looked", "Fetched")),
+    *((decisions, "advance_submission", event) for event in ("Intended", "Posted", "Polled")),
+    *((decisions, "advance_job", event) for event in ("Taken", "TaskMade", "ReadyToCollect", "Fetched")),
 ]
 
 
@@ -209,7 +227,7 @@ def _ids(value: object) -> str:
 
 
 @pytest.mark.parametrize(("owner", "name", "only"), PLACES_OF_A_JOB, ids=_ids)
-@pytest.mark.parametrize("times", [1, MOST_FAULTS - 1, MOST_FAULTS], ids=lambda times: f"{times} times")
+@pytest.mark.parametrize("times", [1, MAX_FAULTS - 1, MAX_FAULTS], ids=lambda times: f"{times} times")
 async def test_a_fault_in_one_jobs_event_is_met_again_and_ends_that_job_the_third_time(
     world: World, monkeypatch: pytest.MonkeyPatch, owner: object, name: str, only: str, times: int
 ) -> None:
@@ -226,19 +244,20 @@ async def test_a_fault_in_one_jobs_event_is_met_again_and_ends_that_job_the_thir
     ends = world.seen.ends()
     assert (len(ends), shard.state.jobs) == (3, {})
     assert (ends["before/0/0"], ends["after/0/0"]) == ("result", "result")
-    assert world.seen.faults == [("job", "bad/0/0", "OurFault")] * times
-    assert len(world.provider.submits) == (2 if (only, times) == ("Intended", MOST_FAULTS) else 3)
-    assert journalled(world.broker, "bad/0/0")[-1] == "done"
-    if times < MOST_FAULTS:
+    assert kinds(world) == [("job", "OurFault")] * times
+    is_unsent = times == MAX_FAULTS and only in ("Intended", "Taken")
+    assert len(world.provider.submits) == (2 if is_unsent else 3)
+    assert "finished" in journalled(world.broker, "bad/0/0")
+    if times < MAX_FAULTS:
         assert ends["bad/0/0"] == "result"
         return
     told = failure(world)
     assert (told.code, told.retryable) == (FailureCode.INTERNAL_ERROR, True)
-    assert (told.task_id is None) == (only == "Intended")
+    assert (told.task_id is None) == is_unsent
     assert SECRET not in told.model_dump_json()
 
 
-@pytest.mark.parametrize("times", [1, MOST_FAULTS])
+@pytest.mark.parametrize("times", [1, MAX_FAULTS])
 async def test_a_fault_while_a_synchronous_answer_is_read_makes_no_second_call(
     world: World, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
@@ -266,13 +285,11 @@ async def test_a_fault_behind_a_post_refuses_nothing_and_posts_nothing_again(
 @pytest.mark.parametrize(
     "places",
     [
-        [(shards, "advance", "Submitted", 3)],
-        [(shards, "advance", "Submitted", 2), (shards, "advance", "CancelAsked", 1)],
-        [(shards, "advance", "Submitted", 1), (shards, "advance", "CancelAsked", 2)],
-        [(shards, "advance", "Intended", 2), (shards, "advance", "Submitted", 1)],
-        [(shards, "advance", "Intended", 2), (Gate, "judge", "Accepted", 1)],
-        [(shards, "advance", "Intended", 2), (FileLimits, "learn", "Accepted", 1)],
-        [(shards, "advance", "Adopted", 3)],
+        [(decisions, "advance_submission", "Posted", 3)],
+        [(decisions, "advance_submission", "Intended", 2), (decisions, "advance_submission", "Posted", 1)],
+        [(decisions, "advance_submission", "Intended", 2), (Gate, "judge", "Accepted", 1)],
+        [(decisions, "advance_submission", "Intended", 2), (FileLimits, "learn", "Accepted", 1)],
+        [(decisions, "advance_submission", "Adopted", 3)],
     ],
     ids=lambda places: " ".join(f"{times} {name} {only}" for _, name, only, times in places),
 )
@@ -292,35 +309,13 @@ async def test_the_task_of_a_job_that_cannot_be_told_of_it_is_named_by_its_failu
     await world.take(shard, "bad")
     if is_cancelled:
         for _ in range(2):
-            shard.apply(JobKey("bad", 0, 0), CancelAsked())
+            shard.on_job(ref(shard, "bad"), CancelAsked())
     await world.clock.sleep(30 * MINUTE)
     told = failure(world)
     assert (told.code, told.retryable) == (FailureCode.INTERNAL_ERROR, True)
     assert [each.task_id for each in world.provider.submits] == [told.task_id]
-    assert world.seen.faults == [("job", "bad/0/0", "OurFault")] * MOST_FAULTS
+    assert kinds(world) == [("job", "OurFault")] * MAX_FAULTS
     assert shard.state.jobs == {}
-
-
-async def test_a_file_that_was_cancelled_before_the_post_is_not_said_to_be_in_its_task(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A fault behind the POST is laid to the first file, which may not have gone with it."""
-    world.fence.gate.clear()
-    spoil(monkeypatch, type(world.gate), "judge", fails(1))
-    world.run()
-    shard = world.shard()
-    await world.take(shard, "bad", file_urls=urls("a", "b"))
-    shard.apply(JobKey("bad", 0, 0), CancelAsked())
-    spoil(monkeypatch, shards, "advance", fails(2), "CancelAsked")
-    for _ in range(2):
-        shard.apply(JobKey("bad", 0, 0), CancelAsked())
-    world.fence.gate.set()
-    await world.clock.sleep(30 * MINUTE)
-    told = {each.id: each.body for each in world.seen.outcomes}
-    [task] = world.provider.submits
-    assert world.seen.ends() == {"bad/0/0": "internal_error", "bad/0/1": "result"}
-    assert (told["bad/0/0"].task_id, told["bad/0/1"].task_id) == (None, task.task_id)
-    assert len(task.file_urls) == 1
 
 
 @pytest.mark.parametrize("name", ["_durable", "proves"])
@@ -329,12 +324,12 @@ async def test_a_fault_before_a_post_lets_nothing_leave_and_is_made_up_for(
 ) -> None:
     world.run()
     shard = world.shard()
-    spoil(monkeypatch, submit if name == "_durable" else type(world.fence), name, fails(2))
+    spoil(monkeypatch, post if name == "_durable" else type(world.fence), name, fails(2))
     await world.take(shard, "r")
     await world.clock.sleep(5 * MINUTE)
     assert len(world.provider.submits) == 1
     assert world.seen.ends() == {"r/0/0": "result"}
-    assert world.seen.faults == [("job", "r/0/0", "OurFault")] * 2
+    assert kinds(world) == [("job", "OurFault")] * 2
 
 
 @pytest.mark.parametrize(
@@ -364,14 +359,13 @@ async def test_a_fault_in_a_queue_puts_the_job_back_into_it(
 async def test_a_step_that_cannot_be_queued_is_queued_later(
     world: World, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
-    name = {"submit": "queue", "poll": "watch", "collect": "queue"}[stage]
-    spoil(monkeypatch, type(getattr(world, stage)), name, fails(2), "bad")
+    spoil(monkeypatch, type(getattr(world, stage)), "queue", fails(2))
     world.gate.hold.judge(ARREARS)
     world.run()
     await world.take(world.shard(), "bad", "good")
     await world.clock.sleep(10 * MINUTE)
     assert world.seen.ends() == {"bad/0/0": "result", "good/0/0": "result"}
-    assert world.seen.faults == [("job", "bad/0/0", "OurFault")] * 2
+    assert kinds(world) == [("job", "OurFault")] * 2
 
 
 async def test_a_job_whose_ending_cannot_be_made_either_is_set_aside_and_kept_in_the_journal(
@@ -384,7 +378,7 @@ async def test_a_job_whose_ending_cannot_be_made_either_is_set_aside_and_kept_in
     await world.take(shard, "good")
     await world.clock.sleep(2 * 3600)
     assert world.seen.ends() == {"good/0/0": "result"}
-    assert len(world.seen.faults) == MOST_FAULTS + 1
+    assert len(world.seen.faults) == MAX_FAULTS + 1
     assert journalled(world.broker, "bad/0/0")[-1] == "running"
     monkeypatch.undo()
     member = Member(world)
@@ -394,21 +388,22 @@ async def test_a_job_whose_ending_cannot_be_made_either_is_set_aside_and_kept_in
     assert set(world.seen.ends()) == {"good/0/0", "bad/0/0"}
 
 
-@pytest.mark.parametrize("times", [1, MOST_FAULTS])
+@pytest.mark.parametrize("times", [1, MAX_FAULTS])
 async def test_a_fault_while_one_job_is_restored_keeps_no_shard_from_being_taken_over(
     world: World, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
-    jobs = [job(State.RUNNING, spec=spec(request_id=each)) for each in ("bad", "good")]
-    await world.broker.writer().append(Batch(1, Shard(0).open_request(jobs).moves))
-    world.provider.next_queries.extend([task(), task()])
-    spoil(monkeypatch, shards, "advance", fails(times), "'bad'")
+    left = world.shard()
+    await world.take(left, "bad", "good")
+    left.close()
+    world.shards.clear()
+    spoil(monkeypatch, decisions, "advance_submission", fails(times), "Restored")
     world.run()
     member = Member(world)
     [shard] = await member.own(0)
     world.shards.append(shard)
-    assert member.standing() is Standing.READY
+    assert member.state() is PartitionState.READY
     await world.clock.sleep(10 * MINUTE)
-    assert world.seen.faults == [("job", "bad/0/0", "OurFault")] * times
+    assert kinds(world) == [("job", "OurFault")] * times
     assert len(world.seen.ends()) == 2
     assert shard.state.jobs == {}
 
@@ -434,11 +429,11 @@ async def test_neither_want_of_memory_nor_a_fault_at_rest_ends_a_job(
     await world.take(shard, "r")
     shard.takes_work = error is MemoryError
     with monkeypatch.context() as patch:
-        spoil(patch, shards, "advance", fails(error=error))
+        spoil(patch, decisions, "advance_job", fails(error=error))
         for _ in range(10):
-            shard.apply(JobKey("r", 0, 0), CancelAsked())
+            shard.on_job(ref(shard, "r"), CancelAsked())
         await world.clock.sleep(MINUTE)
-        assert state(shard, "r") is State.RUNNING
+        assert state(shard, "r") is SubmissionState.RUNNING
     shard.takes_work = True
     await world.clock.sleep(5 * MINUTE)
     assert len(world.seen.ends()) == 1
@@ -451,7 +446,7 @@ async def test_a_fault_in_one_jobs_event_does_not_hold_up_a_cancel(
     """What comes of another event meanwhile counts; the late one changes nothing."""
     world.run()
     shard = world.shard()
-    spoil(monkeypatch, shards, "advance", fails(1), "Looked")
+    spoil(monkeypatch, decisions, "advance_submission", fails(1), "Polled")
     await world.take(shard, "r")
     await world.clock.sleep(2.1)
     assert world.seen.faults
@@ -482,7 +477,7 @@ async def test_an_error_behind_a_post_means_that_its_answer_is_lost(
     world.run()
     shard = world.shard()
     await world.take(shard, "r", model=model)
-    assert state(shard) in (State.UNCERTAIN, State.WAITING)
+    assert state(shard) in (SubmissionState.UNCERTAIN, SubmissionState.WAITING)
     await world.clock.sleep(10 * MINUTE)
     assert world.seen.ends() == {"r/0/0": "result"}
     assert len(world.provider.submits) == (1 if model == "fun-asr" else 2)
@@ -536,8 +531,8 @@ async def test_an_error_in_a_call_about_hotwords_is_waited_for(
     ("owner", "name"),
     [
         (reconcile, "decide"),
-        (reconcile, "submits_of"),
-        (Sightings, "take"),
+        (reconcile, "unanswered_of"),
+        (Candidates, "take"),
         (Reading, "add"),
         (lists, "chosen"),
     ],
@@ -553,4 +548,4 @@ async def test_a_fault_in_what_follows_from_an_answer_ends_no_loop(
     await world.clock.sleep(30 * MINUTE)
     assert world.seen.ends() == {"r/0/0": "result"}
     assert len(world.provider.submits) == 1
-    assert [border for border, _, _ in world.seen.faults] == ["answer"] * 2
+    assert len(world.seen.faults) == 2

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from service.core.job import State
-from service.core.moment import Doubt
+from service.core.submission import SubmissionState
+from service.core.uncertainty import Uncertainty
 from service.messages import Result
-from service.pipeline.tenancy import drain, suspend
+from service.pipeline.assigned_partition import drain, suspend
 from tests.fakes.clock import settle
 from tests.fakes.provider import AfterWork
 from tests.unit.pipeline.world import Limits, World, state
@@ -61,7 +61,7 @@ async def test_a_drain_waits_for_long_calls_no_longer_than_its_bound(world: Worl
     began = world.clock.boot_seconds()
     await drain([shard], 1.0, 30.0)
     assert 30 <= world.clock.boot_seconds() - began < 32
-    assert state(shard) is State.SUBMITTING
+    assert state(shard) is SubmissionState.INTENDED
 
 
 async def test_a_revoked_shard_publishes_what_is_answered_before_it_is_given_back(world: World) -> None:
@@ -94,9 +94,9 @@ async def test_a_lost_call_is_made_again_and_counted(world: World) -> None:
     shard = world.shard()
     world.provider.next_submits.append(AfterWork.LOSE_ANSWER)
     await world.take(shard, "r", model=MODEL)
-    assert state(shard) is State.WAITING
+    assert state(shard) is SubmissionState.WAITING
     await world.clock.sleep(5)
     assert world.seen.ends() == {"r/0/0": "result"}
     assert len(world.provider.submits) == 2
-    assert world.seen.doubts == [Doubt.BEGUN, Doubt.RESUBMITTED]
+    assert world.seen.uncertainties == [Uncertainty.BEGUN, Uncertainty.RESUBMITTED]
     assert world.provider.count("list") == 0

@@ -1,26 +1,27 @@
-"""Poll: one look serves all jobs of a task, within the budget, and only for shards that are ours."""
+"""Poll: one poll serves all jobs of a task, within the budget, and only for shards that are ours."""
 
 from dataclasses import replace
 
 import pytest
 
-from service.core.events import CancelAsked, Submitted
-from service.core.identity import JobKey
-from service.core.job import Job, State
-from service.core.task import FileView, Refused, TaskStatus, TaskView, Trouble
+from service.core.events import CancelAsked, DeadlinePassed
+from service.core.job import JobState
+from service.core.submission import SubmissionState
+from service.core.task import FOREIGN_TASKS, FileView, Refused, TaskStatus, TaskView, Trouble
 from service.pipeline.hold import PROBE_SECONDS
-from service.pipeline.poll import CANCELS_WAITING, file_of
-from service.pipeline.publish import OwnedShard
+from service.pipeline.poll import CANCELS_WAITING, MAX_UNREADABLE
+from service.pipeline.shard_runner import ShardRunner
+from service.pipeline.stage_breaker import StageName
 from tests.fakes.clock import settle
 from tests.fakes.provider import TIMEOUT, FakeTask
-from tests.unit.core.samples import KEY, URL, job
-from tests.unit.pipeline.world import THROTTLED, Limits, World, job_of, state, urls
+from tests.unit.core.samples import URL
+from tests.unit.pipeline.world import THROTTLED, Limits, World, job_of, ref, state, submission_of, urls
 
 LONG = 120.0
 
 
-def looked(world: World) -> list[str]:
-    """The tasks that were looked at, in order."""
+def polled(world: World) -> list[str]:
+    """The tasks that were polled, in order."""
     return [task_id for kind, task_id in world.provider.calls if kind == "query"]
 
 
@@ -28,10 +29,10 @@ def runs_for_ever(world: World) -> None:
     world.provider.statuses = (TaskStatus.RUNNING,)
 
 
-async def submitted(world: World, shard: OwnedShard, *requests: str) -> None:
+async def submitted(world: World, shard: ShardRunner, *requests: str) -> None:
     """Requests whose tasks run; no time passes."""
     await world.take(shard, *requests)
-    assert all(job.task_id for job in shard.state.jobs.values())
+    assert all(each.task_id for each in shard.state.submissions.values())
 
 
 async def test_a_task_is_looked_at_when_that_is_due_and_again(world: World) -> None:
@@ -40,12 +41,12 @@ async def test_a_task_is_looked_at_when_that_is_due_and_again(world: World) -> N
     shard = world.shard()
     await submitted(world, shard, "r")
     await world.clock.sleep(1.9)
-    assert looked(world) == []
+    assert polled(world) == []
     await world.clock.sleep(0.2)
-    assert looked(world) == ["task-1"]
+    assert polled(world) == ["task-1"]
     await world.clock.sleep(60)
-    assert len(looked(world)) > 3
-    assert job_of(shard).poll_attempts == len(looked(world))
+    assert len(polled(world)) > 3
+    assert submission_of(shard).poll_attempts == len(polled(world))
 
 
 async def test_one_look_serves_all_files_of_a_task(world: World) -> None:
@@ -53,9 +54,9 @@ async def test_one_look_serves_all_files_of_a_task(world: World) -> None:
     shard = world.shard()
     await world.take(shard, "r", file_urls=urls(*"abcde"))
     await world.clock.sleep(LONG)
-    assert looked(world) == ["task-1", "task-1"]
-    assert {job.state for job in shard.state.jobs.values()} == {State.COLLECTING}
-    assert {job.poll_attempts for job in shard.state.jobs.values()} == {2}
+    assert polled(world) == ["task-1", "task-1"]
+    assert {job.state for job in shard.state.jobs.values()} == {JobState.COLLECTING}
+    assert submission_of(shard).poll_attempts == 2
 
 
 async def test_each_file_gets_its_own_part_whatever_the_order(world: World) -> None:
@@ -77,8 +78,8 @@ async def test_a_look_that_fails_costs_a_later_look_and_nothing_else(world: Worl
     shard = world.shard()
     await submitted(world, shard, "r")
     await world.clock.sleep(LONG)
-    assert len(looked(world)) == 4
-    assert state(shard) is State.COLLECTING
+    assert len(polled(world)) == 4
+    assert state(shard) is JobState.COLLECTING
 
 
 async def test_a_throttled_look_lowers_the_budget(world: World) -> None:
@@ -97,7 +98,7 @@ async def test_looks_keep_to_the_budget(world: World) -> None:
     shard = world.shard()
     await submitted(world, shard, *(f"r{number}" for number in range(100)))
     await world.clock.sleep(60)
-    assert 50 <= len(looked(world)) <= 61
+    assert 50 <= len(polled(world)) <= 61
 
 
 async def test_without_a_share_nothing_is_looked_at(world: World) -> None:
@@ -106,11 +107,11 @@ async def test_without_a_share_nothing_is_looked_at(world: World) -> None:
     await submitted(world, shard, "r")
     world.budgets.set_share(0.0)
     await world.clock.sleep(3600)
-    assert looked(world) == []
+    assert polled(world) == []
     assert world.turns["poll"] > 3000
     world.budgets.set_share(1.0)
     await world.clock.sleep(3)
-    assert looked(world) == ["task-1"]
+    assert polled(world) == ["task-1"]
 
 
 @pytest.mark.parametrize("limits", [Limits(queries=3)])
@@ -120,11 +121,11 @@ async def test_no_more_looks_are_out_than_there_are_places(world: World) -> None
     shard = world.shard()
     await submitted(world, shard, *(f"r{number}" for number in range(10)))
     await world.clock.sleep(LONG)
-    assert len(looked(world)) == 3
+    assert len(polled(world)) == 3
     assert world.turns["poll"] > 100
     world.provider.query_gate.set()
     await world.clock.sleep(2)
-    assert len(set(looked(world))) == 10
+    assert len(set(polled(world))) == 10
 
 
 async def test_the_answer_for_a_closed_shard_is_dropped(world: World) -> None:
@@ -137,7 +138,7 @@ async def test_the_answer_for_a_closed_shard_is_dropped(world: World) -> None:
     shard.close()
     world.provider.query_gate.set()
     await settle()
-    assert (len(looked(world)), state(shard)) == (1, State.RUNNING)
+    assert (len(polled(world)), state(shard)) == (1, SubmissionState.RUNNING)
 
 
 async def test_a_task_of_a_closed_shard_is_not_looked_at(world: World) -> None:
@@ -146,17 +147,22 @@ async def test_a_task_of_a_closed_shard_is_not_looked_at(world: World) -> None:
     await submitted(world, shard, "r")
     shard.close()
     await world.clock.sleep(LONG)
-    assert looked(world) == []
+    assert polled(world) == []
     assert kept(world) == 0
 
 
-async def test_a_task_that_nobody_waits_for_any_more_is_not_looked_at(world: World) -> None:
+async def test_a_task_whose_job_was_cancelled_is_followed_until_its_bill_is_known(world: World) -> None:
     world.run("poll")
     shard = world.shard()
     await submitted(world, shard, "r")
-    shard.apply(KEY, CancelAsked())
+    shard.on_job(ref(shard), CancelAsked())
+    await settle()
+    assert world.seen.ends() == {"r/0/0": "cancelled"}
     await world.clock.sleep(LONG)
-    assert looked(world) == []
+    assert polled(world)
+    assert shard.state.submissions == {}
+    assert shard.state.spend.seconds > 0
+    assert kept(world) == 0
 
 
 @pytest.mark.parametrize("limits", [Limits(queries=1)])
@@ -172,49 +178,54 @@ async def test_a_shard_that_closes_while_its_look_waits_for_a_place_costs_no_cal
     second.close()
     world.provider.query_gate.set()
     await world.clock.sleep(LONG)
-    assert set(looked(world)) == {"task-1"}
+    assert set(polled(world)) == {"task-1"}
 
 
-async def test_a_shard_that_comes_back_into_the_process_takes_its_watch_over(world: World) -> None:
-    world.run("poll")
-    old = world.shard(epoch=1)
-    await submitted(world, old, "r")
-    running = job_of(old)
-    old.close()
-    new = world.shard(epoch=2, jobs=[running])
-    world.poll.watch(new, KEY, "task-1", world.clock.now_ms() + 500)
-    await world.clock.sleep(3)
-    assert looked(world) == ["task-1"]
-    assert (job_of(new).poll_attempts, job_of(old).poll_attempts) == (1, 0)
-
-
-async def test_a_look_that_is_out_when_the_shard_comes_back_does_not_serve_the_new_one(world: World) -> None:
-    world.run("poll")
-    world.provider.query_gate.clear()
-    old = world.shard(epoch=1)
-    await submitted(world, old, "r")
-    await world.clock.sleep(3)
-    running = job_of(old)
-    old.close()
-    new = world.shard(epoch=2, jobs=[running])
-    world.poll.watch(new, KEY, "task-1", world.clock.now_ms() + 500)
-    world.provider.query_gate.set()
+async def taken_over(world: World) -> ShardRunner:
+    """The shard of the request `r` after a take-over in the same process."""
+    runner = world.shard(epoch=2)
+    change = runner.state.load(world.broker.restore(), runner.context(), runner.around)
+    runner.put(change)
     await settle()
-    assert job_of(new).poll_attempts == 0
-    await world.clock.sleep(1)
-    assert job_of(new).poll_attempts == 1
+    return runner
 
 
-async def test_a_job_that_has_another_task_by_now_is_not_told_of_the_old_one(world: World) -> None:
+async def test_a_shard_that_comes_back_into_the_process_polls_its_task_itself(world: World) -> None:
     world.run("poll")
+    runs_for_ever(world)
+    old = world.shard(epoch=1)
+    await submitted(world, old, "r")
+    old.close()
+    new = await taken_over(world)
+    await world.clock.sleep(3)
+    assert set(polled(world)) == {"task-1"}
+    assert (submission_of(new).poll_attempts, submission_of(old).poll_attempts) == (len(polled(world)), 0)
+
+
+async def test_a_poll_in_flight_when_the_shard_comes_back_does_not_serve_the_new_one(world: World) -> None:
+    world.run("poll")
+    runs_for_ever(world)
     world.provider.query_gate.clear()
+    old = world.shard(epoch=1)
+    await submitted(world, old, "r")
+    await world.clock.sleep(3)
+    old.close()
+    world.provider.query_gate.set()
+    new = await taken_over(world)
+    await world.clock.sleep(1)
+    assert submission_of(old).poll_attempts == 0
+    assert submission_of(new).poll_attempts == len(polled(world)) - 1
+
+
+async def test_a_submission_that_has_another_task_by_now_is_not_polled_for_the_old_one(world: World) -> None:
+    world.run("poll")
     shard = world.shard()
     await submitted(world, shard, "r")
-    await world.clock.sleep(3)
-    shard.state.jobs[KEY] = replace(job_of(shard), task_id="task-2")
-    world.provider.query_gate.set()
-    await settle()
-    assert job_of(shard).poll_attempts == 0
+    key = submission_of(shard).key
+    shard.state.submissions[key] = replace(submission_of(shard), task_id="task-2")
+    await world.clock.sleep(LONG)
+    assert polled(world) == []
+    assert kept(world) == 0
 
 
 async def test_what_is_watched_does_not_grow(world: World) -> None:
@@ -237,7 +248,7 @@ async def test_a_task_is_dropped_at_the_provider_once_its_cancel_is_durable(worl
     await submitted(world, shard, "r")
     await world.clock.sleep(1)
     world.writers[0].gate.clear()
-    shard.apply(KEY, CancelAsked())
+    shard.on_job(ref(shard), CancelAsked())
     await settle()
     assert world.provider.count("cancel") == 0
     world.writers[0].gate.set()
@@ -251,7 +262,7 @@ async def test_a_cancel_that_the_provider_refuses_changes_nothing(world: World) 
     shard = world.shard()
     await submitted(world, shard, "r")
     await world.clock.sleep(1)
-    shard.apply(KEY, CancelAsked())
+    shard.on_job(ref(shard), CancelAsked())
     await settle()
     assert world.provider.count("cancel") == 1
     assert world.seen.ends() == {"r/0/0": "cancelled"}
@@ -265,7 +276,7 @@ async def test_cancels_wait_for_their_budget_and_are_all_made(world: World) -> N
     await submitted(world, shard, *(f"r{number}" for number in range(50)))
     await world.clock.sleep(10)
     for number in range(50):
-        shard.apply(JobKey(f"r{number}", 0, 0), CancelAsked())
+        shard.on_job(ref(shard, f"r{number}"), CancelAsked())
     await settle()
     assert 1 <= world.provider.count("cancel") <= 5
     assert set(world.seen.ends().values()) == {"cancelled"}
@@ -283,8 +294,8 @@ async def test_a_cancel_waits_for_a_place(world: World) -> None:
     shard = world.shard()
     await submitted(world, shard, "a", "b", "c")
     await world.clock.sleep(5)
-    assert len(looked(world)) == 2
-    shard.apply(JobKey("a", 0, 0), CancelAsked())
+    assert len(polled(world)) == 2
+    shard.on_job(ref(shard, "a"), CancelAsked())
     await settle()
     assert world.provider.count("cancel") == 0
     assert world.seen.ends() == {"a/0/0": "cancelled"}
@@ -307,18 +318,18 @@ async def test_cancels_beyond_the_bound_are_dropped_and_counted(world: World) ->
 # What may be gone first.
 
 
-def restored(world: World, shard: OwnedShard, age_hours: float) -> str:
-    """A task submitted so long ago that is to be looked at now; returns its id."""
+async def restored(world: World, shard: ShardRunner, age_hours: float) -> str:
+    """A task submitted so long ago that is to be polled now; returns its id."""
     task_id = f"t{age_hours:g}"
+    await world.take(shard, task_id)
     now_ms = world.clock.now_ms()
-    running = job(
-        State.RUNNING,
-        spec=replace(job().spec, request_id=task_id, deadline_ms=now_ms + 10**9),
-        task_id=task_id,
-        submitted_ms=now_ms - round(age_hours * 3_600_000),
-    )
-    shard.state.open_request([running])
-    world.poll.watch(shard, running.key, task_id, now_ms + 1_000)
+    submission = submission_of(shard, task_id)
+    submitted_ms = now_ms - round(age_hours * 3_600_000)
+    shard.state.submissions[submission.key] = replace(submission, task_id=task_id, submitted_ms=submitted_ms)
+    job = job_of(shard, task_id)
+    shard.state.jobs[job.ref] = replace(job, task_ids=(task_id,), submitted_ms=submitted_ms)
+    world.poll.queue(shard, submission.key, task_id, now_ms + 1_000)
+    world.provider.submits.clear()
     return task_id
 
 
@@ -334,9 +345,9 @@ async def test_after_an_outage_what_can_still_be_read_is_looked_at_in_the_order_
     world.provider.query_gate.clear()
     shard = world.shard()
     ages = [1, 23.9, 30, 23.5, 25, 20, 2, 48, 23, 19, 3]
-    ids = {age: restored(world, shard, age) for age in ages}
+    ids = {age: await restored(world, shard, age) for age in ages}
     await world.clock.sleep(60)
-    [first, *others] = looked(world)
+    [first, *others] = polled(world)
     order = [23.9, 23.5, 23, 20, 19, 25, 30, 48, 1, 2, 3]
     assert first in ids.values()
     assert others == [ids[age] for age in order if ids[age] != first]
@@ -347,11 +358,11 @@ async def test_what_died_unseen_is_expired_with_its_task_and_the_rest_comes_home
     world.run("poll", "collect")
     shard = world.shard()
     for age in (23.9, 30, 25):
-        restored(world, shard, age)
+        await restored(world, shard, age)
     world.provider.submits.append(
         FakeTask("t23.9", "fun-asr", (URL,), {}, (TaskStatus.SUCCEEDED,)),
     )
-    await world.clock.sleep(10)
+    await world.clock.sleep(LONG)
     assert world.seen.ends() == {
         "t23.9/0/0": "result",
         "t25/0/0": "result_expired",
@@ -367,9 +378,9 @@ async def test_a_task_near_its_edge_is_not_kept_waiting_by_those_that_run(world:
     shard = world.shard()
     await submitted(world, shard, *(f"r{number}" for number in range(100)))
     await world.clock.sleep(30)
-    urgent = restored(world, shard, 23.9)
+    urgent = await restored(world, shard, 23.9)
     await world.clock.sleep(3.5)
-    assert urgent in looked(world)
+    assert urgent in polled(world)
 
 
 @one_a_second
@@ -378,15 +389,15 @@ async def test_old_tasks_that_still_run_leave_looks_to_the_others(world: World) 
     world.run("poll")
     runs_for_ever(world)
     shard = world.shard()
-    ids = [restored(world, shard, age) for age in (23.9, 23.8, 23.7, 30)]
+    ids = [await restored(world, shard, age) for age in (23.9, 23.8, 23.7, 30)]
     world.provider.submits.extend(FakeTask(each, "m", (URL,), {}, (TaskStatus.RUNNING,)) for each in ids)
     await world.clock.sleep(10)
     await submitted_anew(world, shard)
     await world.clock.sleep(30)
-    assert "task-5" in looked(world)
+    assert "task-5" in polled(world)
 
 
-async def submitted_anew(world: World, shard: OwnedShard) -> None:
+async def submitted_anew(world: World, shard: ShardRunner) -> None:
     await world.take(shard, "fresh")
     assert job_of(shard, "fresh").task_id == "task-5"
 
@@ -406,10 +417,10 @@ async def test_a_dead_key_met_by_a_look_stops_submits_and_slows_looks(world: Wor
     world.provider.next_submits.extend([Refused(NO_KEY)] * 10_000)
     await world.clock.sleep(5)
     assert world.seen.holds == ["InvalidApiKey"]
-    before = len(looked(world))
+    before = len(polled(world))
     await world.take(shard, "fresh")
     await world.clock.sleep(20 * PROBE_SECONDS)
-    assert 15 <= len(looked(world)) - before <= 21
+    assert 15 <= len(polled(world)) - before <= 21
     assert world.provider.count("submit") <= 30 + 21
     assert world.seen.ends() == {}
 
@@ -424,60 +435,10 @@ async def test_looks_and_submits_go_on_once_a_look_is_answered(world: World) -> 
     await world.clock.sleep(2 * PROBE_SECONDS)
     assert world.seen.holds == ["InvalidApiKey", None]
     await world.clock.sleep(LONG)
-    assert {job.state for job in shard.state.jobs.values()} == {State.COLLECTING}
+    assert {job.state for job in shard.state.jobs.values()} == {JobState.COLLECTING}
 
 
-# Which part of a task is the job's.
-
-
-def viewed(*file_urls: str) -> TaskView:
-    return TaskView("t", TaskStatus.SUCCEEDED, tuple(FileView(url, f"{url}.json") for url in file_urls))
-
-
-def part(task: TaskView, file_url: str, task_files: int = 2) -> str | None:
-    found = file_of(task, waiting(file_url, task_files))
-    return found.file_url if found else None
-
-
-def waiting(file_url: str, task_files: int) -> Job:
-    return job(State.RUNNING, file_url=file_url, task_files=task_files)
-
-
-@pytest.mark.parametrize(
-    ("listed", "file_url", "found"),
-    [
-        (["https://h/b", "https://h/a"], "https://h/a", "https://h/a"),
-        (["https://h/%62", "https://h/a"], "https://h/b", "https://h/%62"),
-        (["https://h/a b", "https://h/c"], "https://h/a%20b", "https://h/a b"),
-        (["https://h/%61", "https://h/a"], "https://h/a", "https://h/a"),
-        (["https://h/%61", "https://h/a"], "https://h/%%36%31", None),
-        (["https://h/x", "https://h/y"], "https://h/a", None),
-        (["https://h/x"], "https://h/a", None),
-        ([], "https://h/a", None),
-    ],
-)
-def test_a_part_is_found_by_its_url_never_by_its_place(
-    listed: list[str], file_url: str, found: str | None
-) -> None:
-    assert part(viewed(*listed), file_url) == found
-
-
-def test_two_parts_that_look_alike_are_nobodys() -> None:
-    assert part(viewed("https://h/%61?x", "https://h/a%3Fx"), "https://h/a?x") is None
-
-
-def test_the_only_part_of_a_task_of_one_file_needs_no_match() -> None:
-    assert part(viewed("https://cdn/other"), "https://h/a", task_files=1) == "https://cdn/other"
-
-
-def test_the_only_part_of_a_task_of_one_file_needs_no_name() -> None:
-    assert part(viewed(""), "https://h/a", task_files=1) == ""
-    assert part(viewed(""), "https://h/a", task_files=2) is None
-    assert part(viewed("", "https://h/a"), "https://h/a", task_files=1) == "https://h/a"
-
-
-def test_two_parts_of_a_task_of_one_file_are_matched_all_the_same() -> None:
-    assert part(viewed("https://h/x", "https://h/y"), "https://h/a", task_files=1) is None
+# The parts of a task.
 
 
 async def test_a_file_that_the_task_does_not_name_fails_alone(world: World) -> None:
@@ -497,14 +458,163 @@ def _of_first_file(task: FakeTask) -> TaskView:
     )
 
 
-async def test_an_answer_to_a_submit_is_watched_with_the_number_of_its_files(world: World) -> None:
-    shard = world.shard(jobs=[job(State.SUBMITTING)])
-    shard.apply(KEY, Submitted("t9", 4))
-    await settle()
-    assert (job_of(shard).task_id, job_of(shard).task_files) == ("t9", 4)
-    assert kept(world) == 2
-
-
 def kept(world: World) -> int:
     """How many tasks the poll stage keeps, in its queues and beside them."""
-    return len(world.poll._watched) + len(world.poll._due) + len(world.poll._line)
+    stage = world.poll
+    return len(stage._asked) + len(stage._due) + len(stage._line) + len(stage._last_line)
+
+
+# Last polls.
+
+
+async def overdue(world: World, shard: ShardRunner, *requests: str) -> None:
+    """Running tasks whose jobs' deadline has passed, and that are to be polled once more."""
+    await world.take(shard, *requests, ttl_seconds=3600)
+    world.clock.jump(3600 + 1)
+    for each in requests:
+        shard.on_job(ref(shard, each), DeadlinePassed())
+    await settle()
+
+
+@pytest.mark.parametrize("limits", [Limits(posts=200, calls_per_second=2.0)])
+async def test_last_polls_go_before_others_but_take_no_more_than_every_second_turn(world: World) -> None:
+    world.provider.query_gate.clear()
+    runs_for_ever(world)
+    shard = world.shard()
+    many = [f"r{number}" for number in range(40)]
+    await submitted(world, shard, *many)
+    await world.clock.sleep(5)
+    late = [f"late{number}" for number in range(20)]
+    await overdue(world, shard, *late)
+    world.provider.query_gate.set()
+    world.run("poll")
+    await world.clock.sleep(21)
+    last = {submission_of(shard, each).task_id for each in late if state(shard, each)}
+    ended = sum(end == "deadline_exceeded" for end in world.seen.ends().values())
+    assert 8 <= ended <= 12
+    assert len(polled(world)) - ended >= 8
+    assert last
+
+
+@pytest.mark.parametrize("limits", [Limits(queries=4, posts=200)])
+async def test_last_polls_take_at_most_half_of_the_places(world: World) -> None:
+    world.provider.query_gate.clear()
+    runs_for_ever(world)
+    shard = world.shard()
+    await overdue(world, shard, *(f"late{number}" for number in range(20)))
+    world.run("poll")
+    await world.clock.sleep(5)
+    assert len(polled(world)) == 2
+
+
+async def test_a_last_poll_is_made_at_once_although_another_one_is_due_later(world: World) -> None:
+    world.run("poll")
+    runs_for_ever(world)
+    shard = world.shard()
+    await submitted(world, shard, "r")
+    await world.clock.sleep(1)
+    submission = submission_of(shard)
+    world.poll.queue(shard, submission.key, "task-1", world.clock.now_ms(), is_last=True)
+    await settle()
+    assert polled(world) == ["task-1"]
+
+
+async def test_a_mass_deadline_of_running_tasks_ends_every_job_within_its_time(world: World) -> None:
+    runs_for_ever(world)
+    world.run("poll", "expire")
+    shard = world.shard()
+    await world.take(shard, *(f"r{number}" for number in range(500)), ttl_seconds=60)
+    await world.clock.sleep(60 + 100)
+    assert set(world.seen.ends().values()) == {"deadline_exceeded"}
+    assert len(world.seen.ends()) == 500
+
+
+# The key of another account.
+
+
+async def test_five_unknown_tasks_in_a_row_hold_the_account_and_lose_no_job(world: World) -> None:
+    world.run("submit", "poll", "collect")
+    runs_for_ever(world)
+    shard = world.shard()
+    await submitted(world, shard, *(f"r{number}" for number in range(10)))
+    world.provider.next_queries.extend([TaskStatus.UNKNOWN] * 10_000)
+    await world.clock.sleep(3600)
+    assert world.seen.holds == [FOREIGN_TASKS]
+    assert world.seen.ends() == {}
+    before = world.provider.count("submit")
+    await world.take(shard, "fresh")
+    await world.clock.sleep(10 * PROBE_SECONDS)
+    assert world.provider.count("submit") == before, "the other account would take it"
+    world.provider.next_queries.clear()
+    world.provider.statuses = (TaskStatus.SUCCEEDED,)
+    for task in world.provider.submits:
+        task.statuses = (TaskStatus.SUCCEEDED,)
+    await world.clock.sleep(3600)
+    assert world.seen.holds == [FOREIGN_TASKS, None]
+    assert set(world.seen.ends().values()) == {"result"}
+
+
+async def test_unknown_tasks_among_known_ones_are_lost_and_hold_nothing(world: World) -> None:
+    world.run("submit", "poll")
+    runs_for_ever(world)
+    shard = world.shard()
+    await submitted(world, shard, *(f"r{number}" for number in range(10)))
+    gone = {"task-2", "task-5", "task-6", "task-8"}
+    world.provider.submits[:] = [each for each in world.provider.submits if each.task_id not in gone]
+    await world.clock.sleep(600)
+    assert world.seen.holds == []
+    assert len(world.seen.ends()) == len(gone)
+    assert set(world.seen.ends().values()) == {"task_lost"}
+
+
+async def test_tasks_past_their_retention_are_unknown_to_everybody_and_hold_nothing(world: World) -> None:
+    world.run("poll")
+    shard = world.shard()
+    for age in (25, 26, 27, 28, 29, 30):
+        await restored(world, shard, age)
+    await world.clock.sleep(LONG)
+    assert world.seen.holds == []
+    assert set(world.seen.ends().values()) == {"result_expired"}
+
+
+# Answers that a fault of ours cannot read.
+
+
+async def test_a_task_whose_answers_cannot_be_read_fails_with_its_id_after_the_fifth(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proper = world.provider.query
+
+    async def query(task_id: str) -> TaskView | Trouble:
+        answer = await proper(task_id)
+        if task_id == "task-1":
+            raise RecursionError
+        return answer
+
+    monkeypatch.setattr(world.provider, "query", query)
+    world.run()
+    shard = world.shard()
+    await submitted(world, shard, "bad", "good")
+    await world.clock.sleep(3600)
+    assert world.seen.ends() == {"bad/0/0": "internal_error", "good/0/0": "result"}
+    [failed] = [each.body for each in world.seen.outcomes if each.id == "bad/0/0"]
+    assert failed.task_id == "task-1"
+    assert polled(world).count("task-1") >= MAX_UNREADABLE
+
+
+async def test_answers_that_cannot_be_read_of_all_tasks_stop_the_stage_and_end_no_job(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def query(task_id: str) -> TaskView | Trouble:
+        raise RecursionError
+
+    shard = world.shard()
+    await submitted(world, shard, *(f"r{number}" for number in range(20)))
+    with monkeypatch.context() as patch:
+        patch.setattr(world.provider, "query", query)
+        world.run()
+        await world.clock.sleep(2 * 3600)
+        assert world.breaker.stopped() == [StageName.POLL]
+        assert world.seen.ends() == {}
+    await world.clock.sleep(3600)
+    assert set(world.seen.ends().values()) == {"result"}

@@ -2,12 +2,12 @@
 
 import pytest
 
-from service.core.job import State
+from service.core.job import JobState
+from service.core.on_fetch import HELD_MS
+from service.core.submission import SubmissionState
 from service.core.task import TaskStatus
-from service.core.watching import HELD_MS
-from service.pipeline.publish import OwnedShard
 from service.pipeline.result_holds import HeldResults
-from tests.unit.core.samples import job, spec
+from service.pipeline.shard_runner import ShardRunner
 from tests.unit.pipeline.member import Member
 from tests.unit.pipeline.world import World, state
 
@@ -17,7 +17,7 @@ HOST, OTHER_HOST, GOOD = "r.elsewhere.example", "r.third.example", "results.exam
 DAY = 24 * 3600
 
 
-async def serving(world: World, host: str = HOST) -> OwnedShard:
+async def serving(world: World, host: str = HOST) -> ShardRunner:
     """A shard at work whose results will lie on a host that is not allowed."""
     world.provider.statuses = (TaskStatus.SUCCEEDED,)
     world.provider.refused_hosts = {HOST, OTHER_HOST}
@@ -27,7 +27,7 @@ async def serving(world: World, host: str = HOST) -> OwnedShard:
 
 
 async def finished(
-    world: World, shard: OwnedShard, *requests: str, host: str = HOST, model: str = MODEL
+    world: World, shard: ShardRunner, *requests: str, host: str = HOST, model: str = MODEL
 ) -> None:
     """Let tasks be made whose results lie there, and be looked at."""
     world.provider.result_host = host
@@ -44,9 +44,8 @@ def found(world: World, *tasks: str) -> None:
     """Results of these tasks, of a shard of their own, are found on the host."""
     shard = world.shard(partition=9)
     for number, task_id in enumerate(tasks):
-        waiting = job(State.COLLECTING, spec=spec(request_id=f"{task_id}-{number}"), task_id=task_id)
-        shard.state.open_request([waiting])
-        world.results.refused(shard, waiting.key, HOST)
+        target = world.collecting(shard, f"{task_id}-{number}", task_id=task_id)
+        world.results.refused(shard, target, HOST)
 
 
 def posted(world: World) -> int:
@@ -63,7 +62,9 @@ async def test_after_two_tasks_submits_of_the_model_stop_and_every_job_keeps_its
     await finished(world, shard, "c", "d", "e")
     await world.clock.sleep(3000)
     assert posted(world) == 2
-    assert [state(shard, each) for each in "abcde"] == [State.COLLECTING] * 2 + [State.ACCEPTED] * 3
+    assert [state(shard, each) for each in "abcde"] == [JobState.COLLECTING] * 2 + [
+        SubmissionState.WAITING
+    ] * 3
     [held] = world.results.held()
     assert (held.model, held.host, held.jobs) == (MODEL, HOST, 2)
     assert held.since_ms is not None
@@ -88,7 +89,7 @@ async def test_one_odd_url_stops_nobody_and_its_job_waits_alone(world: World) ->
         await finished(world, shard, f"r{number}", host=GOOD)
     assert list(world.seen.ends().values()) == ["result"] * 10
     assert world.seen.result_hosts == [(MODEL, HOST, "refused")]
-    assert state(shard, "odd") is State.COLLECTING
+    assert state(shard, "odd") is JobState.COLLECTING
     assert world.results.held() == [HeldResults(MODEL, HOST, 1, None)]
 
 
@@ -248,7 +249,7 @@ async def test_no_submit_goes_out_that_had_leave_when_the_hold_began(world: Worl
     found(world, "t1", "t2")
     world.fence.gate.set()
     await world.clock.sleep(1)
-    assert (posted(world), state(shard, "late")) == (0, State.WAITING)
+    assert (posted(world), state(shard, "late")) == (0, SubmissionState.WAITING)
 
 
 @pytest.mark.parametrize("closed", [True, False])
@@ -258,5 +259,5 @@ async def test_a_job_that_waits_no_more_is_not_counted(world: World, closed: boo
     [running] = shard.state.jobs.values()
     if closed:
         shard.close()
-    world.results.refused(shard, running.key, HOST)
+    world.results.refused(shard, running.ref, HOST)
     assert world.results.held() == []

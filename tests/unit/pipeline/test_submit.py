@@ -5,18 +5,18 @@ from dataclasses import replace
 
 import pytest
 
-from service.core.batch import Unknown
+from service.core.changes import Unknown
 from service.core.events import CancelAsked, DeadlinePassed
-from service.core.identity import JobKey
-from service.core.job import Job, State
-from service.core.moment import INTENT_SECONDS, RECEIPT_SECONDS
-from service.core.task import Lost, NotSent, Refused, Trouble
-from service.pipeline.errand import due_together
+from service.core.identity import SubmissionKey
+from service.core.job import JobState
+from service.core.submission import SubmissionState
+from service.core.task import Lost, NotSent, Refused, TaskStatus, Trouble
+from service.core.transition_context import INTENT_SECONDS, RECEIPT_SECONDS
 from service.pipeline.hold import PROBE_SECONDS
+from service.pipeline.shard_runner import ShardRunner
 from tests.fakes.clock import settle
 from tests.fakes.provider import NO_CONNECTION, TIMEOUT, AfterWork
 from tests.fakes.writer import Fault, Stage
-from tests.unit.core.samples import KEY, job
 from tests.unit.pipeline.world import (
     ARREARS,
     THROTTLED,
@@ -24,7 +24,9 @@ from tests.unit.pipeline.world import (
     World,
     job_of,
     journalled,
+    ref,
     state,
+    submission_of,
     urls,
 )
 
@@ -50,7 +52,7 @@ async def test_a_submit_is_posted_once_its_intent_is_durable(world: World) -> No
     world.writers[0].gate.set()
     await settle()
     assert len(posted(world)) == 1
-    assert journalled(world.broker, "r/0/0") == ["submitting", "running"]
+    assert journalled(world.broker, "r/0/0") == ["accepted", "intended", "running"]
     assert job_of(shard).task_id == "task-1"
 
 
@@ -65,31 +67,30 @@ async def test_nothing_is_posted_while_nobody_knows_whether_the_intent_is_durabl
 @pytest.mark.parametrize("fault", list(Fault))
 async def test_nothing_is_posted_when_the_broker_does_not_take_the_intent(world: World, fault: Fault) -> None:
     shard = world.shard()
-    world.broker.break_at(Stage.ENTRIES, fault, times=1000)
+    world.broker.break_at(Stage.RECORDS, fault, times=1000)
     await world.take(shard, "r")
     await world.clock.sleep(LONG)
     assert posted(world) == []
 
 
 async def test_a_queued_submit_too_is_posted_only_once_its_intent_is_durable(world: World) -> None:
+    shard = await world.accepted()
     world.run("submit")
-    shard = world.shard(jobs=[job()])
     world.writers[0].gate.clear()
-    world.submit.queue(shard, KEY, world.clock.now_ms())
-    await settle()
-    assert (state(shard), posted(world)) == (State.SUBMITTING, [])
+    await world.clock.sleep(1.1)
+    assert (state(shard), posted(world)) == (SubmissionState.INTENDED, [])
     world.writers[0].gate.set()
     await settle()
-    assert (state(shard), len(posted(world))) == (State.RUNNING, 1)
+    assert (state(shard), len(posted(world))) == (SubmissionState.RUNNING, 1)
 
 
 async def test_accept_and_intent_share_a_batch_where_the_budget_allows(world: World) -> None:
     shard = world.shard()
     await world.take(shard, "r")
     [accepted, *_] = world.writers[0].batches
-    assert [move.key for move in accepted.moves] == ["r/0/0"]
+    assert [record.key for record in accepted.records] == ["r/0.0", "s/1.1"]
     assert accepted.cursor is not None
-    assert journalled(world.broker, "r/0/0") == ["submitting", "running"]
+    assert journalled(world.broker, "r/0/0") == ["accepted", "intended", "running"]
 
 
 @pytest.mark.parametrize("limits", [Limits(share=0.0)])
@@ -113,10 +114,9 @@ async def test_the_proof_is_asked_for_the_batch_that_holds_the_intent(world: Wor
     journal = world.broker.journal(3)
     keys = [(partition, journal[offset].key) for partition, offset in world.fence.asked]
     assert keys == [(3, b"~cursor"), (3, b"~cursor")]
-    for request_id, (_, offset) in zip("ab", world.fence.asked, strict=True):
-        intent = next(record for record in journal if record.key == f"{request_id}/0/0".encode())
+    for number, (_, offset) in enumerate(world.fence.asked, 1):
+        intent = next(record for record in journal if record.key == f"s/1.{number}".encode())
         assert offset == intent.offset + 1
-        assert b'"submitting"' in (intent.value or b"")
 
 
 async def test_an_intent_that_is_queued_behind_a_batch_on_its_way_waits_for_its_own(world: World) -> None:
@@ -125,7 +125,7 @@ async def test_an_intent_that_is_queued_behind_a_batch_on_its_way_waits_for_its_
     await world.take(shard, "a")
     await world.take(shard, "b")
     world.writers[0].gate.set()
-    world.broker.break_at(Stage.ENTRIES, Fault.LOSE_ANSWER)
+    world.broker.break_at(Stage.RECORDS, Fault.LOSE_ANSWER)
     await settle()
     assert posted(world) == []
     await world.clock.sleep(1.5)
@@ -140,8 +140,8 @@ async def test_an_intent_that_no_fence_proves_is_not_posted_and_costs_no_attempt
     shard = world.shard()
     await world.take(shard, "r")
     assert posted(world) == []
-    assert (job_of(shard).state, job_of(shard).submit_attempts) == (State.WAITING, 0)
-    assert journalled(world.broker, "r/0/0") == ["submitting", "waiting"]
+    assert (state(shard), job_of(shard).submit_attempts) == (SubmissionState.WAITING, 0)
+    assert journalled(world.broker, "r/0/0") == ["accepted", "intended", "waiting"]
 
 
 async def test_a_fence_that_does_not_answer_in_time_proves_nothing(world: World) -> None:
@@ -149,9 +149,9 @@ async def test_a_fence_that_does_not_answer_in_time_proves_nothing(world: World)
     shard = world.shard()
     await world.take(shard, "r")
     await world.clock.sleep(INTENT_SECONDS - 0.1)
-    assert state(shard) is State.SUBMITTING
+    assert state(shard) is SubmissionState.INTENDED
     await world.clock.sleep(0.2)
-    assert (job_of(shard).state, job_of(shard).submit_attempts) == (State.WAITING, 0)
+    assert (state(shard), job_of(shard).submit_attempts) == (SubmissionState.WAITING, 0)
     world.fence.gate.set()
     await settle()
     assert posted(world) == []
@@ -165,7 +165,7 @@ async def test_what_was_not_sent_is_tried_again(world: World) -> None:
     world.fence.says = True
     await world.clock.sleep(2)
     assert len(posted(world)) == 1
-    assert (job_of(shard).state, job_of(shard).submit_attempts) == (State.RUNNING, 1)
+    assert (state(shard), job_of(shard).submit_attempts) == (SubmissionState.RUNNING, 1)
 
 
 SLEPT_SECONDS = INTENT_SECONDS + 0.5
@@ -194,7 +194,7 @@ async def test_an_intent_that_aged_while_the_machine_slept_is_not_posted(world: 
     world.clock.jump(-SLEPT_SECONDS)
     world.fence.gate.set()
     await settle()
-    assert (posted(world), state(shard)) == ([], State.WAITING)
+    assert (posted(world), state(shard)) == ([], SubmissionState.WAITING)
 
 
 async def test_an_intent_that_is_old_by_the_wall_clock_alone_is_not_posted(world: World) -> None:
@@ -205,7 +205,7 @@ async def test_an_intent_that_is_old_by_the_wall_clock_alone_is_not_posted(world
     world.clock.jump(SLEPT_SECONDS)
     world.fence.gate.set()
     await settle()
-    assert (posted(world), state(shard)) == ([], State.WAITING)
+    assert (posted(world), state(shard)) == ([], SubmissionState.WAITING)
 
 
 async def test_a_receipt_that_came_late_is_as_old_as_its_sealing(world: World) -> None:
@@ -216,7 +216,7 @@ async def test_a_receipt_that_came_late_is_as_old_as_its_sealing(world: World) -
     world.clock.suspend(60)
     world.writers[0].gate.set()
     await settle()
-    assert (posted(world), state(shard)) == ([], State.WAITING)
+    assert (posted(world), state(shard)) == ([], SubmissionState.WAITING)
 
 
 async def test_nothing_is_posted_for_a_shard_that_was_closed_before_its_batch_came_back(world: World) -> None:
@@ -248,16 +248,15 @@ async def test_nothing_is_posted_for_a_shard_that_is_being_given_back(world: Wor
     world.fence.gate.set()
     await settle()
     assert posted(world) == []
-    assert journalled(world.broker, "r/0/0") == ["submitting", "waiting"]
+    assert journalled(world.broker, "r/0/0") == ["accepted", "intended", "waiting"]
 
 
 async def test_no_intent_is_begun_on_a_shard_that_is_being_given_back(world: World) -> None:
     world.run("submit")
-    shard = world.shard(jobs=[job()])
+    shard = await world.accepted()
     shard.takes_work = False
-    world.submit.queue(shard, KEY, world.clock.now_ms())
     await world.clock.sleep(LONG)
-    assert (state(shard), world.broker.journal()) == (State.ACCEPTED, [])
+    assert (state(shard), journalled(world.broker, "r/0/0")) == (SubmissionState.WAITING, ["accepted"])
 
 
 @few_a_minute
@@ -270,7 +269,7 @@ async def test_a_job_that_waited_for_budget_is_not_begun_on_a_shard_given_back_m
     await settle()
     shard.takes_work = False
     await world.clock.sleep(LONG)
-    assert state(shard, "b") is State.ACCEPTED
+    assert state(shard, "b") is SubmissionState.WAITING
     assert len(posted(world)) == 1
 
 
@@ -283,8 +282,8 @@ async def test_a_lost_answer_leaves_the_job_uncertain_and_it_is_not_posted_again
     shard = world.shard()
     await world.take(shard, "r")
     await world.clock.sleep(LONG)
-    assert state(shard) is State.UNCERTAIN
-    assert journalled(world.broker, "r/0/0") == ["submitting", "uncertain"]
+    assert state(shard) is SubmissionState.UNCERTAIN
+    assert journalled(world.broker, "r/0/0") == ["accepted", "intended", "uncertain"]
     assert len(posted(world)) == 1
 
 
@@ -293,10 +292,9 @@ async def test_jobs_that_share_a_post_are_intended_at_one_moment_with_the_vendor
     world.provider.offset_ms = -7
     shard = world.shard()
     await world.take(shard, "r", file_urls=urls("a", "b"))
-    jobs = [job_of(shard, index=index) for index in (0, 1)]
-    assert {(each.sealed_ms, each.task_files, each.vendor_offset_ms) for each in jobs} == {
-        (world.clock.now_ms(), 2, -7)
-    }
+    [intent] = {submission_of(shard, index=index).intent for index in (0, 1)}
+    assert intent is not None
+    assert (intent.sealed_ms, intent.files, intent.vendor_offset_ms) == (world.clock.now_ms(), 2, -7)
 
 
 @pytest.mark.parametrize("is_by_the_wall_clock", [True, False])
@@ -304,8 +302,7 @@ async def test_an_intent_that_was_sealed_late_is_not_posted(world: World, is_by_
     """A later owner looks for the task from the intent on, and would not find one made much later."""
     shard = world.shard()
     world.writers[0].gate.clear()
-    shard.wake()
-    shard.mend(["x/0/0"])
+    shard.mend(["r/0.7"])
     await settle()
     await world.take(shard, "r")
     seconds = RECEIPT_SECONDS + INTENT_SECONDS
@@ -313,7 +310,7 @@ async def test_an_intent_that_was_sealed_late_is_not_posted(world: World, is_by_
     world.writers[0].gate.set()
     await settle()
     assert posted(world) == []
-    assert state(shard) is State.WAITING
+    assert state(shard) is SubmissionState.WAITING
 
 
 async def test_an_answer_for_a_closed_shard_is_dropped(world: World) -> None:
@@ -323,8 +320,8 @@ async def test_an_answer_for_a_closed_shard_is_dropped(world: World) -> None:
     shard.close()
     world.provider.submit_gate.set()
     await settle()
-    assert state(shard) is State.SUBMITTING
-    assert journalled(world.broker, "r/0/0") == ["submitting"]
+    assert state(shard) is SubmissionState.INTENDED
+    assert journalled(world.broker, "r/0/0") == ["accepted", "intended"]
 
 
 async def test_no_connection_costs_no_attempt(world: World) -> None:
@@ -343,7 +340,7 @@ async def test_a_throttled_submit_halves_the_budget_of_its_model(world: World) -
     await world.take(shard, "r")
     budget = world.budgets.submit("fun-asr")
     assert budget.rate_per_second == pytest.approx(budget.share_per_second / 2)
-    assert state(shard) is State.WAITING
+    assert state(shard) is SubmissionState.WAITING
     other = world.budgets.submit("fun-asr-mtl")
     assert other.rate_per_second == other.share_per_second
 
@@ -389,40 +386,20 @@ async def test_queued_siblings_share_a_post_and_one_budget(world: World) -> None
     assert posted(world)[1:] == [" ".join(map(str, urls("a", "b", "c")))]
 
 
-async def test_a_sibling_that_is_not_due_yet_is_left_for_later(world: World) -> None:
-    shard = world.shard(jobs=siblings())
-    shard.state.jobs[JobKey("r", 0, 1)] = replace(
-        job_of(shard, index=1), state=State.WAITING, due_ms=world.clock.now_ms() + 5_000
-    )
-    errand = due_together(shard, KEY, world.clock.now_ms())
-    assert errand is not None
-    assert [key.file_index for key in errand.keys] == [0, 2]
-    errand = due_together(shard, KEY, world.clock.now_ms() + 5_000)
-    assert errand is not None
-    assert [key.file_index for key in errand.keys] == [0, 1, 2]
-
-
-async def test_a_sibling_of_another_group_or_with_a_task_is_left_out(world: World) -> None:
-    shard = world.shard(jobs=siblings())
-    shard.state.jobs[JobKey("r", 0, 0)] = replace(job_of(shard), state=State.RUNNING, task_id="t")
-    shard.state.jobs[JobKey("r", 0, 2)] = replace(job_of(shard, index=2), group=1)
-    assert due_together(shard, KEY, world.clock.now_ms()) is None
-    errand = due_together(shard, JobKey("r", 0, 1), world.clock.now_ms())
-    assert errand is not None
-    assert [key.file_index for key in errand.keys] == [1]
-
-
 async def test_a_file_that_is_cancelled_while_its_intent_is_on_its_way_is_not_posted(world: World) -> None:
     world.fence.gate.clear()
     shard = world.shard()
     await world.take(shard, "r", file_urls=urls("a", "b", "c"))
     await world.clock.sleep(1)
-    shard.apply(JobKey("r", 0, 1), CancelAsked())
+    shard.on_job(ref(shard, index=1), CancelAsked())
     world.fence.gate.set()
     await settle()
-    assert world.provider.count("cancel") == 0, "the others' task must go on"
-    assert [task.file_urls for task in world.provider.submits] == [tuple(urls("a", "c"))]
+    assert posted(world) == [], "a POST sends exactly its intent's files"
     assert world.seen.ends() == {"r/0/1": "cancelled"}
+    world.run("submit")
+    await world.clock.sleep(2)
+    assert world.provider.count("cancel") == 0, "there is no task yet"
+    assert [task.file_urls for task in world.provider.submits] == [tuple(urls("a", "c"))]
     assert [job_of(shard, index=index).task_files for index in (0, 2)] == [2, 2]
 
 
@@ -455,38 +432,37 @@ async def test_a_file_that_is_cancelled_in_the_queue_is_left_out(world: World) -
     shard = world.shard()
     await world.take(shard, "first")
     await world.take(shard, "r", file_urls=urls("a", "b"))
-    shard.apply(JobKey("r", 0, 0), CancelAsked())
+    shard.on_job(ref(shard), CancelAsked())
     await world.clock.sleep(11)
     assert posted(world)[1:] == [urls("b")[0]]
 
 
 async def test_a_job_whose_deadline_passes_before_its_intent_is_not_posted(world: World) -> None:
-    world.run("submit")
-    shard = world.shard(jobs=[job(spec=replace(job().spec, deadline_ms=world.clock.now_ms() + 1_000))])
-    world.submit.queue(shard, KEY, world.clock.now_ms() + 2_000)
+    await world.accepted(ttl_seconds=1)
+    world.clock.suspend(2)
+    world.run("submit", "expire")
     await world.clock.sleep(3)
     assert posted(world) == []
     assert world.seen.ends() == {"r/0/0": "deadline_exceeded"}
 
 
 async def test_a_job_that_ended_while_its_batch_hangs_is_left_alone(world: World) -> None:
+    shard = await world.accepted(ttl_seconds=1)
+    world.clock.suspend(2)
     world.run("submit")
-    shard = world.shard(jobs=[job(spec=replace(job().spec, deadline_ms=world.clock.now_ms() + 1_000))])
-    world.submit.queue(shard, KEY, world.clock.now_ms() + 2_000)
     world.writers[0].gate.clear()
     await world.clock.sleep(2 * RECEIPT_SECONDS)
-    assert state(shard) is State.FINISHING
+    assert state(shard) is JobState.FINISHING
     world.writers[0].gate.set()
     await settle()
     assert world.seen.ends() == {"r/0/0": "deadline_exceeded"}
 
 
 async def test_a_job_that_ended_while_it_was_queued_is_passed_over(world: World) -> None:
-    world.run("submit")
-    shard = world.shard(jobs=[job()])
-    world.submit.queue(shard, KEY, world.clock.now_ms() + 2_000)
+    shard = await world.accepted(ttl_seconds=60)
     world.clock.jump(4 * 3600)
-    shard.apply(KEY, DeadlinePassed())
+    shard.on_job(ref(shard), DeadlinePassed())
+    world.run("submit")
     await world.clock.sleep(5)
     assert (posted(world), state(shard)) == ([], None)
 
@@ -544,10 +520,9 @@ async def test_a_queue_without_budget_holds_up_no_other_queue(world: World) -> N
     world.run("submit")
     shard = world.shard()
     await world.take(shard, "a", "b", "c", file_urls=urls("slow"))
-    other = replace(job(), spec=replace(job().spec, request_id="other", model="fun-asr-mtl"))
-    shard.put(shard.state.open_request([other]))
+    await world.take(shard, "other", model="fun-asr-mtl", file_urls=urls("other"))
     await world.clock.sleep(2)
-    assert posted(world) == [str(urls("slow")[0]), job().file_url]
+    assert posted(world) == [str(urls("slow")[0]), str(urls("other")[0])]
 
 
 @one_place
@@ -612,11 +587,11 @@ async def test_no_intent_is_begun_on_a_shard_that_cannot_write(world: World) -> 
     await world.clock.sleep(20)
     await world.take(shard, "b")
     await world.clock.sleep(20)
-    assert [state(shard, each) for each in "ab"] == [State.WAITING, State.ACCEPTED]
+    assert [state(shard, each) for each in "ab"] == [SubmissionState.WAITING, SubmissionState.WAITING]
     assert posted(world) == []
     world.writers[0].gate.set()
     await world.clock.sleep(5)
-    assert [state(shard, each) for each in "ab"] == [State.RUNNING, State.RUNNING]
+    assert [state(shard, each) for each in "ab"] == [SubmissionState.RUNNING, SubmissionState.RUNNING]
     assert len(posted(world)) == 2
 
 
@@ -631,10 +606,10 @@ async def test_a_job_that_waited_for_budget_is_not_begun_while_its_shard_cannot_
     await world.take(healthy, "d", file_urls=urls("healthy"))
     await world.clock.sleep(30)
     assert posted(world) == [str(url) for url in urls("stuck", "healthy")]
-    assert state(stuck, "b") is State.ACCEPTED
+    assert state(stuck, "b") is SubmissionState.WAITING
     world.writers[0].gate.set()
     await world.clock.sleep(30)
-    assert state(stuck, "b") is State.RUNNING
+    assert state(stuck, "b") is SubmissionState.RUNNING
 
 
 # The hold.
@@ -648,7 +623,7 @@ async def test_during_a_hold_jobs_are_kept_and_nothing_else_is_submitted(world: 
     await world.take(shard, "b", "c")
     await world.clock.sleep(PROBE_SECONDS - 1)
     assert len(posted(world)) == 1
-    assert [state(shard, each) for each in "abc"] == [State.ACCEPTED] * 3
+    assert [state(shard, each) for each in "abc"] == [SubmissionState.WAITING] * 3
     assert job_of(shard, "a").submit_attempts == 0
     assert world.seen.holds == ["Arrearage"]
 
@@ -661,7 +636,7 @@ async def test_a_hold_is_probed_once_in_half_a_minute(world: World) -> None:
         await world.take(shard, f"r{number}")
     await world.clock.sleep(10 * PROBE_SECONDS + 5)
     assert len(posted(world)) == 11
-    assert {state(shard, f"r{number}") for number in range(50)} == {State.ACCEPTED}
+    assert {state(shard, f"r{number}") for number in range(50)} == {SubmissionState.WAITING}
 
 
 async def test_a_probe_that_never_arrived_is_followed_by_others_ever_more_slowly(world: World) -> None:
@@ -694,7 +669,7 @@ async def test_a_probe_that_goes_through_ends_the_hold_for_all(world: World) -> 
     await world.clock.sleep(PROBE_SECONDS + 1)
     assert len(posted(world)) == 21
     assert world.seen.holds == ["Arrearage", None]
-    assert {state(shard, f"r{number}") for number in range(20)} == {State.RUNNING}
+    assert {state(shard, f"r{number}") for number in range(20)} == {SubmissionState.RUNNING}
 
 
 async def test_a_hold_begins_for_every_model(world: World) -> None:
@@ -734,7 +709,7 @@ async def test_an_intent_on_its_way_when_the_hold_began_is_not_posted(world: Wor
     world.fence.gate.set()
     await settle()
     assert len(posted(world)) == 1
-    assert (job_of(shard, "b").state, job_of(shard, "b").submit_attempts) == (State.WAITING, 0)
+    assert (state(shard, "b"), job_of(shard, "b").submit_attempts) == (SubmissionState.WAITING, 0)
 
 
 async def test_a_probe_of_many_files_leaves_no_more_in_the_queue_than_there_are_jobs(world: World) -> None:
@@ -765,7 +740,57 @@ def waiting(world: World) -> int:
     return len(stage._due) + sum(len(lane) for lane in stage._ready.values())
 
 
-def siblings() -> list[Job]:
-    """Three jobs of a request in one group."""
-    spec = replace(job().spec, file_count=3, job_count=3)
-    return [job(spec=spec, file_index=index, file_url=str(urls("abc"[index])[0])) for index in range(3)]
+# A submission of several requests.
+
+
+async def packed(world: World) -> ShardRunner:
+    """Two requests whose jobs wait in one submission."""
+    world.budgets.set_share(0.0)
+    shard = world.shard()
+    for name in "ab":
+        await world.take(shard, name, file_urls=urls(name))
+    state, key = shard.state, SubmissionKey(1, 99)
+    refs = tuple(ref(shard, name) for name in "ab")
+    together = replace(submission_of(shard, "a"), key=key, jobs=refs)
+    state.submissions.clear()
+    state.submissions[key] = together
+    state.unwritten[key] = True
+    for each in refs:
+        state.jobs[each] = replace(state.jobs[each], submission=key)
+    world.submit.queue(shard, key, world.clock.now_ms())
+    world.budgets.set_share(1.0)
+    return shard
+
+
+async def test_jobs_of_two_requests_share_a_post_and_each_gets_its_own_result(world: World) -> None:
+    shard = await packed(world)
+    world.run()
+    await world.clock.sleep(60)
+    assert [task.file_urls for task in world.provider.submits] == [tuple(urls("a", "b"))]
+    assert world.seen.ends() == {"a/0/0": "result", "b/0/0": "result"}
+    said = {each.id: each.body.file_url for each in world.seen.outcomes}
+    assert said == {"a/0/0": urls("a")[0], "b/0/0": urls("b")[0]}
+    assert shard.state.jobs == {}
+
+
+async def test_a_cancel_inside_a_pack_leaves_the_other_request_its_result(world: World) -> None:
+    world.fence.gate.clear()
+    shard = await packed(world)
+    world.run()
+    await world.clock.sleep(1.1)
+    await world.take(shard, "a", action="cancel")
+    world.fence.gate.set()
+    await world.clock.sleep(60)
+    assert world.seen.ends() == {"a/0/0": "cancelled", "b/0/0": "result"}
+    assert [task.file_urls for task in world.provider.submits] == [tuple(urls("b"))]
+
+
+async def test_a_lost_answer_of_a_pack_is_found_for_all_its_requests_or_for_none(world: World) -> None:
+    world.provider.offset_ms = 0
+    world.provider.statuses = (TaskStatus.SUCCEEDED,)
+    world.provider.next_submits.append(AfterWork.LOSE_ANSWER)
+    await packed(world)
+    world.run()
+    await world.clock.sleep(LONG)
+    assert len(world.provider.submits) == 1
+    assert world.seen.ends() == {"a/0/0": "result", "b/0/0": "result"}

@@ -4,8 +4,7 @@ import pytest
 from pydantic import JsonValue
 
 from service.core.events import CancelAsked
-from service.core.identity import JobKey
-from service.core.job import State
+from service.core.submission import SubmissionState
 from service.core.task import Refused, Trouble
 from service.core.vocabulary import Need, VocabularyWord
 from service.errors import FailureCode
@@ -14,7 +13,7 @@ from service.pipeline import vocabulary
 from service.pipeline.vocabulary import BELIEVED_SECONDS
 from tests.fakes.clock import settle
 from tests.fakes.vocabularies import FULL
-from tests.unit.pipeline.world import World, state
+from tests.unit.pipeline.world import World, ref, state
 
 WORDS: JsonValue = [{"text": "etcd", "language": "en"}, {"text": "Kafka"}]
 NEED = Need("fun-asr", words=(VocabularyWord("etcd", 4, "en"), VocabularyWord("Kafka")))
@@ -55,7 +54,7 @@ async def test_many_jobs_with_the_same_words_share_one_look(running: World) -> N
     running.vocabularies.gate.clear()
     await running.take(shard, "a", "b", options=HOTWORDS)
     assert sent(running) == []
-    assert {state(shard, each) for each in "ab"} == {State.ACCEPTED}
+    assert {state(shard, each) for each in "ab"} == {SubmissionState.WAITING}
     running.vocabularies.gate.set()
     await settle()
     await running.take(
@@ -152,7 +151,7 @@ async def test_without_a_place_the_job_waits_and_then_fails_with_advice(running:
     shard = running.shard()
     await running.take(shard, "r", options=HOTWORDS)
     await running.clock.sleep(2 * MINUTES)
-    assert state(shard) is State.ACCEPTED
+    assert state(shard) is SubmissionState.WAITING
     await running.clock.sleep(30 * MINUTES)
     assert failure(running).code is FailureCode.VOCABULARY_QUOTA
     assert failure(running).retryable
@@ -204,7 +203,7 @@ async def test_a_list_that_is_not_ready_is_waited_for_and_not_for_ever(running: 
     shard = running.shard()
     await running.take(shard, "r", options={"vocabulary_id": mine})
     await running.clock.sleep(2 * MINUTES)
-    assert state(shard) is State.ACCEPTED
+    assert state(shard) is SubmissionState.WAITING
     await running.clock.sleep(30 * MINUTES)
     assert failure(running).code is FailureCode.VOCABULARY_UNUSABLE
 
@@ -243,7 +242,7 @@ async def test_a_dead_key_holds_and_the_job_is_kept(running: World) -> None:
     await running.take(shard, "r", options=HOTWORDS)
     await running.clock.sleep(20)
     assert running.seen.holds == ["InvalidApiKey"]
-    assert state(shard) is State.ACCEPTED
+    assert state(shard) is SubmissionState.WAITING
     assert len(running.vocabularies.calls) == 1
     await running.clock.sleep(10 * MINUTES)
     assert running.seen.holds == ["InvalidApiKey", None]
@@ -260,7 +259,7 @@ async def test_a_job_that_is_cancelled_meanwhile_is_not_submitted(running: World
     shard = running.shard()
     running.vocabularies.gate.clear()
     await running.take(shard, "r", options=HOTWORDS)
-    shard.apply(JobKey("r", 0, 0), CancelAsked())
+    shard.on_job(ref(shard), CancelAsked())
     await settle()
     running.vocabularies.gate.set()
     await settle()
@@ -272,7 +271,7 @@ async def test_a_refusal_that_comes_late_changes_nothing(running: World) -> None
     shard = running.shard()
     running.vocabularies.gate.clear()
     await running.take(shard, "r", options={"vocabulary_id": "vocab-mine-1"})
-    shard.apply(JobKey("r", 0, 0), CancelAsked())
+    shard.on_job(ref(shard), CancelAsked())
     running.vocabularies.gate.set()
     await settle()
     assert failure(running).code is FailureCode.CANCELLED
@@ -309,7 +308,7 @@ async def test_troubles_that_pass_do_not_count_towards_those_that_end_a_job(runn
     shard = running.shard()
     await running.take(shard, "r", options=HOTWORDS)
     await running.clock.sleep(16 * MINUTES)
-    assert state(shard) is State.ACCEPTED
+    assert state(shard) is SubmissionState.WAITING
     await running.clock.sleep(60 * MINUTES)
     assert failure(running).code is FailureCode.VOCABULARY_QUOTA
 
@@ -325,7 +324,7 @@ async def test_who_joins_late_waits_as_long_as_the_others(running: World) -> Non
         if "early/0/0" in running.seen.ends():
             break
         await running.clock.sleep(10)
-    assert state(shard, "late") is State.ACCEPTED
+    assert state(shard, "late") is SubmissionState.WAITING
     await running.clock.sleep(30 * MINUTES)
     assert running.seen.ends() == dict.fromkeys(("early/0/0", "late/0/0"), "vocabulary_quota")
 
@@ -368,11 +367,25 @@ async def test_a_job_that_waited_long_has_its_list_looked_at_again(running: Worl
     assert all("vocabulary_id" not in task.options for task in running.provider.submits)
 
 
+async def test_a_job_that_waited_long_for_budget_has_its_list_looked_at_again(running: World) -> None:
+    shard = running.shard()
+    mine = running.vocabularies.add("fun-asr", "mine")
+    running.budgets.set_share(0.0)
+    await running.take(shard, "r", options={"vocabulary_id": mine})
+    await running.clock.sleep(MINUTES)
+    del running.vocabularies.lists[mine]
+    await running.clock.sleep(2 * BELIEVED_SECONDS)
+    running.budgets.set_share(1.0)
+    await running.clock.sleep(MINUTES)
+    assert running.provider.submits == []
+    assert running.seen.ends() == {"r/0/0": "vocabulary_unusable"}
+
+
 async def test_nothing_is_made_for_a_job_that_has_ended(running: World) -> None:
     shard = running.shard()
     running.vocabularies.troubles.extend([DOWN] * 2)
     await running.take(shard, "r", options=HOTWORDS)
-    shard.apply(JobKey("r", 0, 0), CancelAsked())
+    shard.on_job(ref(shard), CancelAsked())
     await running.clock.sleep(30 * MINUTES)
     assert running.vocabularies.count("create") == 0
     assert len(running.vocabularies.calls) <= 2

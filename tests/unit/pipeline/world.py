@@ -1,9 +1,8 @@
 """A whole pipeline in one process: every part is the real one, but the broker, the provider and the clock."""
 
 import asyncio
-import json
 from collections import Counter, deque
-from collections.abc import Coroutine, Iterable, Mapping, Sequence, Set
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -11,45 +10,53 @@ from pydantic import JsonValue
 
 from service.core.account import Held
 from service.core.admission import Admission, AdmissionRules
-from service.core.batch import Appended, Batch
-from service.core.entry import STAMP_HEADER
-from service.core.identity import JobKey
-from service.core.job import Job, State
-from service.core.moment import Doubt, Rules
+from service.core.changes import Appended, Batch
+from service.core.identity import JobRef, Origin, RequestKey, SubmissionKey
+from service.core.job import Job, JobState
+from service.core.journal_entries import STAMP_HEADER, Entry, JobEntry, decode
 from service.core.outcomes import Outcome
 from service.core.price import Price
+from service.core.progress import RequestProgress
 from service.core.record import Record
+from service.core.request import AcceptedRequest, FinishedRequest
 from service.core.shard import Shard
 from service.core.spend import SPEND_LIMIT, DaySpend, SpendLimit, SpendRules
-from service.core.survey import Survey
+from service.core.submission import Submission, SubmissionState
+from service.core.survey import PartitionSurvey
 from service.core.task import Refused, Trouble
+from service.core.transition_context import Rules
+from service.core.uncertainty import Uncertainty
 from service.errors import ServiceError
 from service.kafka.writer import Writer
 from service.messages import Failure, RequestLimits
 from service.metrics import Metrics
 from service.observe_provider import CountedProvider, CountedVocabularies
 from service.pipeline.accept import AcceptStage
+from service.pipeline.audit import Audit
+from service.pipeline.backlog import Backlog
 from service.pipeline.brake import Brake
 from service.pipeline.budgets import Budgets
 from service.pipeline.collect import CollectDeps, CollectStage
+from service.pipeline.dispatch import Stages
 from service.pipeline.expire import expire, reason
 from service.pipeline.fetch_memory import FetchMemory, MemoryLimits
 from service.pipeline.file_limits import FileLimits
 from service.pipeline.gate import Gate
 from service.pipeline.hold import Hold
 from service.pipeline.lists import ListFinder
-from service.pipeline.poll import Lookout, PollStage
-from service.pipeline.publish import OwnedShard, Surroundings
+from service.pipeline.poll import PollDeps, PollStage
+from service.pipeline.post import SubmitDeps
 from service.pipeline.reconcile import ReconcileStage
 from service.pipeline.result_holds import ResultHolds
-from service.pipeline.steps import Steps
-from service.pipeline.submit import Desk, SubmitStage
+from service.pipeline.shard_runner import RunnerDeps, ShardRunner
+from service.pipeline.stage_breaker import StageBreaker, StageName
+from service.pipeline.submit import SubmitStage
 from service.pipeline.vocabulary import VocabularyStage
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.provider import FakeProvider
 from tests.fakes.vocabularies import FakeVocabularies
 from tests.fakes.writer import MemoryBroker
-from tests.unit.core.samples import request_record
+from tests.unit.core.samples import job, request, request_record, submission
 
 ARREARS = Refused(Trouble("Arrearage", "Access denied, account in arrears.", 400))
 THROTTLED = Trouble("Throttling.RateQuota", "Requests rate limit exceeded.", 429)
@@ -118,28 +125,29 @@ class FakeSurveyor:
 
     broker: MemoryBroker
     troubles: deque[ServiceError] = field(default_factory=deque)
-    asked: list[Set[str]] = field(default_factory=list)
+    asked: list[float] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.gate.set()
 
-    async def survey(self, wanted: Set[str]) -> Sequence[Survey]:
+    async def survey(self, since_ms: float, now_ms: float) -> Sequence[PartitionSurvey]:
         """As the port says."""
-        self.asked.append(wanted)
+        self.asked.append(since_ms)
         await self.gate.wait()
         await asyncio.sleep(0)
         if self.troubles:
             raise self.troubles.popleft()
         topic = self.broker.topics.journal
         numbers = sorted(number for name, number in self.broker.partitions if name == topic)
-        return [self._survey(number, wanted) for number in numbers]
+        return [self._survey(number, since_ms, now_ms) for number in numbers]
 
-    def _survey(self, number: int, wanted: Set[str]) -> Survey:
-        survey = Survey(number, wanted)
+    def _survey(self, number: int, since_ms: float, now_ms: float) -> PartitionSurvey:
+        survey = PartitionSurvey(number, Rules(), since_ms, 0)
         for record in self.broker.journal(number):
             stamp = dict(record.headers).get(STAMP_HEADER)
-            survey.add(record.offset, record.key.decode(), record.value, stamp)
+            survey.add(record.offset, record.key.decode(), record.value, stamp, None)
+        survey.complete(now_ms)
         return survey
 
 
@@ -192,15 +200,17 @@ class Seen:
     result_hosts: list[tuple[str, str, str]] = field(default_factory=list)
     outage_troubles: list[Trouble] = field(default_factory=list)
     cancels_dropped: int = 0
-    doubts: list[Doubt] = field(default_factory=list)
+    uncertainties: list[Uncertainty] = field(default_factory=list)
+    stops: list[tuple[StageName, bool]] = field(default_factory=list)
+    restored: list[int] = field(default_factory=list)
     faults: list[tuple[str, str, str]] = field(default_factory=list)
     bug: Exception | None = None
     """Raised when the next batch is told of."""
 
-    def committed(self, moves: int, seconds: float) -> None:
+    def committed(self, records: int, seconds: float) -> None:
         if self.bug is not None:
             raise self.bug
-        self.commits.append(moves)
+        self.commits.append(records)
 
     def admitted(self, admission: Admission) -> None:
         self.admissions.append(admission)
@@ -217,8 +227,14 @@ class Seen:
     def published(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
 
-    def doubted(self, word: Doubt) -> None:
-        self.doubts.append(word)
+    def uncertain(self, word: Uncertainty) -> None:
+        self.uncertainties.append(word)
+
+    def stage_stopped(self, stage: StageName, is_stopped: bool) -> None:
+        self.stops.append((stage, is_stopped))
+
+    def work_restored(self, count: int) -> None:
+        self.restored.append(count)
 
     def shard(self, word: str, partition: int, detail: str = "") -> None:
         self.shards.append((word, partition))
@@ -278,6 +294,8 @@ class Limits:
     cost_per_day: float | None = None
     prices: Mapping[str, Price] = field(default_factory=dict)
     partitions: int = 1
+    files_per_task: int | None = 100
+    backlog_bytes: int = 4 * 1024**2
 
 
 @dataclass
@@ -285,7 +303,7 @@ class World:
     """The stages and their surroundings; `shard` makes shards that run, `run` the stages' loops."""
 
     limits: Limits = field(default_factory=Limits)
-    admission: AdmissionRules = field(default_factory=lambda: AdmissionRules(files_per_task=100))
+    admission: AdmissionRules = field(default_factory=AdmissionRules)
     clock: FakeClock = field(default_factory=FakeClock)
     provider: FakeProvider = field(default_factory=FakeProvider)
     broker: MemoryBroker = field(default_factory=MemoryBroker)
@@ -300,7 +318,9 @@ class World:
 
     def __post_init__(self) -> None:
         limits = self.limits
-        self.shards: list[OwnedShard] = []
+        self.shards: list[ShardRunner] = []
+        self.breaker = StageBreaker(self.clock, self.seen.stage_stopped)
+        self.backlog = Backlog(shard_bytes=limits.backlog_bytes)
         self.surveyor = FakeSurveyor(self.broker)
         self.budgets = Budgets(
             self.clock, limits.part, limits.calls_per_second, submits_per_minute=limits.submits_per_minute
@@ -311,6 +331,16 @@ class World:
         self.brake = Brake(self.clock, rules, self.spends, self.seen.brake)
         self.results = ResultHolds(self.clock, self.seen.result_host)
         self.gate = Gate(self.clock, self.budgets, self.hold, self.brake, self.seen.outage, self.results)
+        self._make_stages()
+        self.stages = Stages(self.submit, self.poll, self.collect, self.reconcile, self.vocabulary)
+        self.audit = Audit(self.open_shards, self.stages, self.clock, self.seen)
+        self.runner_deps = RunnerDeps(
+            self.clock, self.rules, self.seen, self.stages.dispatch, self.breaker, self.backlog
+        )
+        self.accept = AcceptStage(RequestLimits(), self.admission, self.submit, self.seen, self.breaker)
+
+    def _make_stages(self) -> None:
+        limits = self.limits
         self.vocabularies = FakeVocabularies(self.clock.now_ms)
         metrics = Metrics(clock=self.clock)
         provider = CountedProvider(self.provider, metrics, self.clock, self.seen)
@@ -318,29 +348,34 @@ class World:
         finder = ListFinder(lists, self.clock, self.hold, provider.clock_offset_ms)
         self.vocabulary = VocabularyStage(finder, self.clock, self.hold, self.seen)
         self.files = FileLimits()
-        desk = Desk(provider, self.fence, self.spawn, self.vocabulary, limits.posts, self.files)
-        self.submit = SubmitStage(desk, self.clock, self.gate)
-        lookout = Lookout(
-            provider, self.budgets, self.hold, self.spawn, limits.queries, self.seen.cancel_dropped
+        submitting = SubmitDeps(
+            provider, self.fence, self.spawn, self.vocabulary, limits.posts, self.breaker, self.files
         )
-        self.poll = PollStage(lookout, self.clock)
+        self.submit = SubmitStage(submitting, self.clock, self.gate)
+        polling = PollDeps(
+            provider,
+            self.budgets,
+            self.hold,
+            self.spawn,
+            limits.queries,
+            self.breaker,
+            self.seen.cancel_dropped,
+        )
+        self.poll = PollStage(polling, self.clock)
         memory = FetchMemory(limits.memory)
-        deps = CollectDeps(provider, self.spawn, memory, self.results, limits.fetches)
+        deps = CollectDeps(provider, self.spawn, memory, self.results, limits.fetches, self.breaker)
         self.collect = CollectStage(deps, self.clock)
         self.provider.now_ms = self.clock.now_ms
         self.reconcile = ReconcileStage(
             provider, self.surveyor, self.clock, self.budgets, self.rules, memory, self.seen
         )
-        self.steps = Steps(self.submit, self.poll, self.collect, self.reconcile, self.vocabulary)
-        self.around = Surroundings(self.clock, self.rules, self.seen, self.steps.carry_out)
-        self.accept = AcceptStage(RequestLimits(), self.admission, self.submit, self.seen)
 
     def spends(self) -> list[DaySpend]:
         """What each open shard's day has cost."""
         return [shard.state.spend for shard in self.shards if shard.is_open]
 
     def run(self, *stages: str) -> None:
-        """Start the loops of these stages: submit, vocabulary, poll, collect, reconcile, expire; or all."""
+        """Start the loops of these stages, audit among them; without a name all but the audit."""
         for name in stages or ("submit", "vocabulary", "poll", "collect", "reconcile", "expire"):
             self.spawn(self._loop(name), name=name)
 
@@ -359,32 +394,77 @@ class World:
                 return self.collect.run(on_turn)
             case "reconcile":
                 return self.reconcile.run(self.open_shards, on_turn)
+            case "audit":
+                return self.audit.run(on_turn)
             case _:
                 why = partial(reason, gate=self.gate, poll=self.poll, vocabulary=self.vocabulary)
-                return expire(self.open_shards, self.clock, on_turn, why)
+                return expire(self.open_shards, self.clock, self.breaker, on_turn, why)
 
-    def open_shards(self) -> list[OwnedShard]:
+    def open_shards(self) -> list[ShardRunner]:
         """The shards that are served."""
         return [each for each in self.shards if each.is_open]
 
-    def shard(self, partition: int = 0, jobs: Iterable[Job] = (), epoch: int = 1) -> OwnedShard:
-        """An owned shard at work, with these jobs in its state."""
-        state = Shard(partition, prices=self.limits.prices)
-        shard = OwnedShard(state, self.writer(partition, epoch), epoch, self.around)
-        self.shards.append(shard)
-        shard.state.open_request(jobs)
-        self.spawn(shard.run_until_closed(), name=f"shard {partition}")
-        return shard
+    def shard(self, partition: int = 0, epoch: int = 1) -> ShardRunner:
+        """An owned shard at work."""
+        state = Shard(partition, epoch, prices=self.limits.prices, files_per_task=self.limits.files_per_task)
+        runner = ShardRunner(state, self.writer(partition, epoch), epoch, self.runner_deps)
+        self.shards.append(runner)
+        self.spawn(runner.run_until_closed(), name=f"shard {partition}")
+        return runner
 
     def writer(self, partition: int, epoch: int = 1) -> GatedWriter:
         """A new writer for the partition; `writers` keeps the last one."""
         self.writers[partition] = GatedWriter(self.broker.writer(partition, epoch))
         return self.writers[partition]
 
-    async def take(self, shard: OwnedShard, *requests: str, **fields: JsonValue) -> None:
+    async def take(self, runner: ShardRunner, *requests: str, **fields: JsonValue) -> None:
         """Let requests of these ids be accepted, and everything run that can without time passing."""
-        self.accept.accept(shard, [self.record(shard.partition, each, **fields) for each in requests])
+        self.deliver(runner, *(self.record(runner.partition, each, **fields) for each in requests))
         await settle()
+
+    async def accepted(self, *requests: str, partition: int = 0, **fields: JsonValue) -> ShardRunner:
+        """A shard with requests (`r`, unless others are named) that no budget has let go out yet."""
+        runner = self.shard(partition)
+        share = self.budgets.share
+        self.budgets.set_share(0.0)
+        await self.take(runner, *(requests or ("r",)), **fields)
+        self.budgets.set_share(share)
+        return runner
+
+    def collecting(
+        self, runner: ShardRunner, request_id: str, age_seconds: float = 0, task_id: str = "t1"
+    ) -> JobRef:
+        """A job whose task, submitted so long ago, has finished; nothing of it is in the journal."""
+        state, number = runner.state, len(runner.state.requests) + 1_000
+        origin = Origin(0, number)
+        asked = request(origin=origin, request_id=request_id, metadata=None, deadline_ms=10**14)
+        submitted_ms = self.clock.now_ms() - round(1000 * age_seconds)
+        key = SubmissionKey(runner.epoch, number)
+        made = submission(
+            SubmissionState.RUNNING,
+            key=key,
+            jobs=(asked.ref(0),),
+            task_id=task_id,
+            submitted_ms=submitted_ms,
+            is_billed=True,
+        )
+        done = job(
+            JobState.COLLECTING,
+            ref=asked.ref(0),
+            request=asked,
+            submission=key,
+            task_ids=(task_id,),
+            submitted_ms=submitted_ms,
+        )
+        state.requests[origin], state.by_id[asked.key] = asked, origin
+        state.progress[origin] = RequestProgress(1, (0,))
+        state.submissions[key], state.jobs[done.ref] = made, done
+        return done.ref
+
+    def deliver(self, runner: ShardRunner, *records: Record) -> None:
+        """Let records be accepted."""
+        for record in records:
+            assert self.accept.accept(runner, record)
 
     def record(self, partition: int, request_id: str, **fields: JsonValue) -> Record:
         """The next record of the partition."""
@@ -398,21 +478,65 @@ class World:
         assert self.spawn.crashes == []
 
 
-def state(shard: OwnedShard, request_id: str = "r", index: int = 0) -> State | None:
-    """Where a job stands; None when it is done."""
-    job = shard.state.jobs.get(JobKey(request_id, 0, index))
-    return None if job is None else job.state
+def ref(runner: ShardRunner, request_id: str = "r", index: int = 0) -> JobRef:
+    """The identity of a job of the latest request of that id."""
+    return JobRef(runner.state.by_id.get(RequestKey(request_id, 0), Origin(-1, -1)), index)
 
 
-def job_of(shard: OwnedShard, request_id: str = "r", index: int = 0) -> Job:
+def job_of(runner: ShardRunner, request_id: str = "r", index: int = 0) -> Job:
     """An open job."""
-    return shard.state.jobs[JobKey(request_id, 0, index)]
+    return runner.state.jobs[ref(runner, request_id, index)]
 
 
-def journalled(broker: MemoryBroker, key: str, partition: int = 0) -> list[str]:
-    """The states that a job's journal entries had, in order."""
-    values = [record.value for record in broker.journal(partition) if record.key.decode() == key]
-    return [json.loads(value)["state"] if value else "forgotten" for value in values]
+def submission_of(runner: ShardRunner, request_id: str = "r", index: int = 0) -> Submission:
+    """The submission that an open job is in."""
+    return runner.state.submissions[job_of(runner, request_id, index).submission]
+
+
+def state(runner: ShardRunner, request_id: str = "r", index: int = 0) -> SubmissionState | JobState | None:
+    """Where a job's submission stands while the job is in it, else the job; None when it is done."""
+    job = runner.state.jobs.get(ref(runner, request_id, index))
+    if job is None or job.state not in (JobState.WAITING, JobState.SUBMITTED):
+        return None if job is None else job.state
+    return runner.state.submissions[job.submission].state
+
+
+def journalled(broker: MemoryBroker, job: str, partition: int = 0) -> list[str]:
+    """What the journal says of a job, record by record: the words for its request, submissions and itself."""
+    request_id, _, index = job.split("/")
+    origins: set[Origin] = set()
+    words: list[str] = []
+    for record in broker.journal(partition):
+        key = record.key.decode()
+        entry = None if record.value is None else decode(key, record.value)
+        if isinstance(entry, AcceptedRequest | FinishedRequest) and entry.request_id == request_id:
+            origins.add(entry.origin)
+        refs = {JobRef(origin, int(index)) for origin in origins}
+        words += _words(key, entry, refs)
+    return words
+
+
+def _words(key: str, entry: Entry | None, refs: set[JobRef]) -> list[str]:
+    match entry:
+        # The tombstone of a job's own record, behind its finished request, says nothing more of it.
+        case None if key in {str(ref.origin) for ref in refs}:
+            return ["forgotten"]
+        case AcceptedRequest() if any(ref.origin == entry.origin for ref in refs):
+            return ["accepted"]
+        case FinishedRequest() if any(ref.origin == entry.origin for ref in refs):
+            return ["finished"]
+        case Submission() if refs & set(entry.jobs):
+            return [entry.state.value]
+        case JobEntry() if entry.ref in refs:
+            return [_word(entry)]
+        case _:
+            return []
+
+
+def _word(entry: JobEntry) -> str:
+    if entry.end is not None:
+        return "done"
+    return "finishing" if entry.is_result or entry.ending else "cancel"
 
 
 def urls(*names: str) -> list[JsonValue]:

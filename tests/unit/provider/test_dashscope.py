@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from service.clock import SystemClock
 from service.core.task import Accepted, Lost, NotSent, Refused, TaskStatus, TaskView, Trouble
 from service.errors import ConfigError
 from service.provider.dashscope import DashScope, DashScopeConfig
@@ -25,7 +26,7 @@ ACCEPTED = answer(200, json.dumps({"output": {"task_status": "PENDING", "task_id
 RUNNING = answer(200, json.dumps({"output": {"task_status": "RUNNING", "task_id": TASK}}))
 
 
-class SleepyClock:
+class SleepyClock(SystemClock):
     """A clock on which time passes only between its readings."""
 
     def __init__(self, *readings: float) -> None:

@@ -4,12 +4,13 @@ import json
 
 import pytest
 
-from service.core.task import ListedTask, TaskPage, TaskStatus, Trouble
+from service.core.task import ListedTask, TaskPage, TaskStatus, Trouble, UnreadableRow
 from service.provider.answers import Answer
 from service.provider.task_list import list_path, read_page
 
 HOST = "dashscope-intl.aliyuncs.com"
-ROW = {"task_id": "t1", "status": "SUCCEEDED", "model_name": "fun-asr", "gmt_create": 1_772_417_701_113}
+CREATED_MS = 1_772_417_701_113
+ROW: dict[str, object] = {"task_id": "t1", "status": "SUCCEEDED", "gmt_create": CREATED_MS}
 
 
 def page(document: object, status: int = 200) -> TaskPage | Trouble:
@@ -19,7 +20,7 @@ def page(document: object, status: int = 200) -> TaskPage | Trouble:
 @pytest.mark.parametrize("key", ["data", "tasks"])
 def test_a_page_is_read_by_either_of_its_names(key: str) -> None:
     read = page({"total": 7, "total_page": 1, "page_no": 1, key: [ROW]})
-    assert read == TaskPage((ListedTask("t1", TaskStatus.SUCCEEDED, 1_772_417_701_113),), 7)
+    assert read == TaskPage((ListedTask("t1", TaskStatus.SUCCEEDED, CREATED_MS),), 7)
 
 
 @pytest.mark.parametrize("total", [None, "7", -1, True, 7.5])
@@ -34,29 +35,32 @@ def test_a_status_that_nobody_knows_may_still_become_anything(status: object) ->
     assert read.tasks[0].status is TaskStatus.RUNNING
 
 
+READ = ListedTask("t1", TaskStatus.SUCCEEDED, CREATED_MS)
+
+
 @pytest.mark.parametrize(
-    "row",
+    ("row", "told"),
     [
-        None,
-        [],
-        "t1",
-        {**ROW, "task_id": ""},
-        {**ROW, "gmt_create": "2026-03-02"},
-        {**ROW, "gmt_create": None},
-        {**ROW, "gmt_create": -1},
-        {**ROW, "gmt_create": 1.5},
-        {**ROW, "gmt_create": 10**40},
+        (None, UnreadableRow(1)),
+        ([], UnreadableRow(1)),
+        ("t1", UnreadableRow(1)),
+        ({**ROW, "task_id": ""}, UnreadableRow(1, None, CREATED_MS)),
+        ({**ROW, "gmt_create": "2026-03-02"}, UnreadableRow(1, "t1")),
+        ({**ROW, "gmt_create": None}, UnreadableRow(1, "t1")),
+        ({**ROW, "gmt_create": -1}, UnreadableRow(1, "t1")),
+        ({**ROW, "gmt_create": 1.5}, UnreadableRow(1, "t1")),
+        ({**ROW, "gmt_create": 10**40}, UnreadableRow(1, "t1")),
     ],
 )
-def test_a_row_that_cannot_be_read_does_not_void_its_page(row: object) -> None:
-    read = page({"data": [ROW, row]})
-    assert read == TaskPage((ListedTask("t1", TaskStatus.SUCCEEDED, 1_772_417_701_113),), None, unreadable=1)
+def test_a_row_that_cannot_be_read_does_not_void_its_page_and_says_what_it_can(
+    row: object, told: UnreadableRow
+) -> None:
+    assert page({"data": [ROW, row, ROW]}) == TaskPage((READ, READ), None, (told,))
 
 
-def test_a_page_without_one_row_that_can_be_read_counts_as_none() -> None:
+def test_a_page_without_one_row_that_can_be_read_is_a_page() -> None:
     read = page({"data": [{"task_id": "t1"}, 7]})
-    assert isinstance(read, Trouble)
-    assert read.code == "unexpected_answer"
+    assert read == TaskPage((), None, (UnreadableRow(0, "t1"), UnreadableRow(0)))
 
 
 @pytest.mark.parametrize(

@@ -1,69 +1,190 @@
-"""The engine, as the simulation begins with it: a journal that is read, a claim, an owner.
+"""The engine behind the simulation's port.
 
-With `owner`, `doubtful` and `records` this is all that knows how the engine is built.
+With `owner`, `uncertain`, `hotwords`, `writing`, `translate` and `records` this is all that knows how it is
+built.
 """
 
-from service.core.entry import Marker, decode
-from service.core.outcomes import OutcomeRules
+from collections.abc import Mapping
+
+from service.core.identity import JobRef, read_key
+from service.core.journal_entries import (
+    CURSOR_KEY,
+    JobEntry,
+    Stamp,
+    decode,
+    encode_cursor,
+    encode_owner,
+    owner_key,
+)
+from service.core.journal_entries import Owner as Claim
 from service.core.record import Cursor
+from service.core.request import FinishedRequest
 from service.core.restore import Restore
-from service.core.shard import Shard, Window
-from service.kafka.addressed import Addressed
-from service.kafka.outgoing import Outgoing
-from tests.unit.core.simulation.journal import JournalModel, check
-from tests.unit.core.simulation.owner import TOPICS, Owner, Surroundings
-from tests.unit.core.simulation.records import CURSOR
+from service.core.shard import Shard
+from service.core.shard_state import Window
+from service.core.submission import Submission
+from service.kafka.addressed import journal_record
+from tests.unit.core.simulation.owner import ShardOwner
+from tests.unit.core.simulation.port import End, Engine, Owner, Place, Reader, Taking, check
+from tests.unit.core.simulation.records import CURSOR, STAMP, JournalReader
+from tests.unit.core.simulation.writing import TOPICS
 
 
-class Taking:
-    """A take-over on its way; whoever does it may freeze between any two of its steps."""
+class JournalTaking:
+    """A take-over on its way."""
 
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.restore = Restore(TOPICS.journal, 0)
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.restore = Restore(TOPICS.journal, place.partition)
         self.read_to = 0
+        self.producer = 0
 
-    @property
-    def epoch(self) -> int:
-        """The highest that was read."""
-        return self.restore.epoch
-
-    def read(self, journal: JournalModel) -> None:
+    def read(self) -> None:
         """Read on to the journal's end."""
-        for entry in journal.log:
-            if entry.offset >= self.read_to:
-                self.restore.add(entry.offset, entry.key, entry.value, entry.stamp)
-        self.read_to = journal.end
+        self._read(self.place.journal_end(self.place.partition))
 
-    def judge(self, journal: JournalModel) -> None:
+    def _read(self, end: int) -> None:
+        for entry in self.place.journal(self.place.partition):
+            if self.read_to <= entry.offset < end:
+                self.restore.add(entry.offset, entry.key, entry.value, dict(entry.headers)[STAMP])
+        self.read_to = max(self.read_to, end)
+
+    def claim(self) -> Owner:
+        """Claim until the claim is the highest at its own offset, then become what the journal says."""
+        while True:
+            if self.place.settings.delivery == "exactly_once":
+                self.producer = self.place.broker.fence()
+            offset = self._claimed()
+            cursor = self.restore.cursor or Cursor(0)
+            if self._tidied(cursor):
+                self._judge(offset)
+                return self._opened(cursor, offset)
+            self.place.count("take-over begun again")
+            self.read()
+
+    def _claimed(self) -> int:
+        while True:
+            epoch = self.restore.epoch + 1
+            offset = self._append(owner_key(epoch), encode_owner(Claim(epoch, f"member {epoch}")), epoch)
+            assert offset is not None
+            self._read(offset)
+            highest_before = self.restore.epoch
+            self._read(offset + 1)
+            if highest_before < epoch:
+                return offset
+            self.place.count("claimed again")
+
+    def _tidied(self, cursor: Cursor) -> bool:
+        """Write the first cursor, and let earlier claims go; whether all of that arrived."""
+        epoch = self.restore.epoch
+        written: list[tuple[str, bytes | None]] = []
+        if cursor != self.restore.cursor:
+            written.append((CURSOR_KEY, encode_cursor(cursor)))
+        written += [(owner_key(claim.epoch), None) for claim in self.restore.claims()[:-1]]
+        return all(self._append(key, value, epoch) is not None for key, value in written)
+
+    def _append(self, key: str, value: bytes | None, epoch: int) -> int | None:
+        record = journal_record(TOPICS.journal, self.place.partition, key, value, Stamp(epoch, 0))
+        if self.place.settings.delivery == "exactly_once":
+            end = self.place.broker.commit(self.producer, [record])
+            return None if isinstance(end, End) else end[0]
+        return self.place.broker.append(record)
+
+    def _judge(self, claim_offset: int) -> None:
         """N6: what is restored is what the rightful owners wrote, compaction or not."""
-        restore, effective = self.restore, journal.effective
+        effective, highest, overwritten = self._effective(claim_offset)
         wanted = {key for key in effective if not key.startswith("~")}
-        check(set(restore.entries) == wanted, f"N6: restored other keys: {set(restore.entries) ^ wanted}")
-        for key, entry in restore.entries.items():
-            check(entry == decode(key, effective[key]), f"N6: {key} is restored as {entry}")
+        restore = self.restore
+        found = {key for key in restore.entries if not key.startswith("~")}
+        lost = {key for key in wanted - found if key in overwritten and _is_over(key, effective)}
+        if lost:
+            self.place.count("a stranger's word on a submission that is over")
+        check(found == wanted - lost, f"N6: restored other keys: {sorted(found ^ wanted - lost)}")
+        for key in sorted(found):
+            if key in overwritten and _is_over(key, effective):
+                # Once the claim before it is gone, the stranger's word may count: its task is polled again.
+                continue
+            told = f"N6: {key} is restored as {restore.entries[key]}"
+            check(restore.entries[key] == decode(key, effective[key]), told)
         cursor = decode(CURSOR, effective[CURSOR]) if CURSOR in effective else None
         check(restore.cursor == cursor, f"N6: the cursor is restored as {restore.cursor}, not {cursor}")
+        check(restore.epoch == highest, f"N6: the highest epoch is restored as {restore.epoch}")
 
-    def opened(self, around: Surroundings, remembered_jobs: int, epoch: int, offset: int) -> Owner:
-        """The owner that it becomes, with the claim of `epoch` at `offset`."""
-        restore = self.restore
-        shard = Shard(0, Window(1e9, remembered_jobs), OutcomeRules(), restore.cursor or Cursor(0))
-        owner = Owner(around, shard, epoch, offset + 1)
-        change = shard.load(restore, owner.moment())
-        around.count("restored")
-        if any(isinstance(entry, Marker) for entry in restore.entries.values()):
-            around.count("restored with markers")
+    def _effective(self, claim_offset: int) -> tuple[dict[str, bytes], int, set[str]]:
+        """What the whole history up to the claim says, of which compaction has left a part.
+
+        Last, the keys over which a stranger wrote behind that.
+        """
+        effective: dict[str, bytes] = {}
+        overwritten: set[str] = set()
+        highest = 0
+        for entry in self.place.history(self.place.partition):
+            if entry.offset > claim_offset:
+                break
+            if entry.epoch < highest:
+                overwritten.add(entry.key)
+                continue
+            highest = entry.epoch
+            overwritten.discard(entry.key)
+            if entry.value is None:
+                effective.pop(entry.key, None)
+            else:
+                effective[entry.key] = entry.value
+        return effective, highest, overwritten
+
+    def _opened(self, cursor: Cursor, claim_offset: int) -> ShardOwner:
+        """The owner that it becomes."""
+        place, restore = self.place, self.restore
+        window = Window(place.settings.window_seconds, place.settings.remembered_jobs)
+        shard = Shard(
+            place.partition, restore.epoch, cursor, window, files_per_task=place.settings.files_per_task
+        )
+        owner = ShardOwner(place, shard, self.producer, claim_offset)
+        change = shard.load(restore, owner.context())
+        place.count("restored")
+        if shard.finished:
+            place.count("restored with finished requests")
         for job in shard.jobs.values():
             if job.must_be_result:
-                around.count("result to be fetched again")
-        for move in change.moves:
-            if move.outcome is not None:
-                around.count("outcome decided by a restore")
+                place.count("result to be fetched again")
+        for group in change.groups:
+            if group.outcomes:
+                place.count("outcome decided by a restore")
         owner.put(change)
         return owner
 
 
-def claim_of(epoch: int) -> Outgoing:
-    """The record with which an owner begins."""
-    return Addressed(TOPICS, 0, epoch, f"member {epoch}").claim()
+def _is_over(key: str, effective: Mapping[str, bytes]) -> bool:
+    """Whether the record's submission has no job any more: over such a one nothing is mended."""
+    submission = decode(key, effective[key])
+    if not isinstance(submission, Submission) or submission.is_followed:
+        return False
+    later = [
+        each for text in effective if text.startswith("s/") and (each := read_key(text)) > submission.key
+    ]
+    named = (decode(str(each), effective[str(each)]) for each in later)
+    elsewhere = {ref for each in named if isinstance(each, Submission) for ref in each.jobs}
+    return not any(ref not in elsewhere and _is_open(ref, effective) for ref in submission.jobs)
+
+
+def _is_open(ref: JobRef, effective: Mapping[str, bytes]) -> bool:
+    request, own = effective.get(str(ref.origin)), effective.get(str(ref))
+    if request is None or isinstance(decode(str(ref.origin), request), FinishedRequest):
+        return False
+    entry = None if own is None else decode(str(ref), own)
+    return not (isinstance(entry, JobEntry) and (entry.end or entry.ending))
+
+
+class ShardEngine:
+    """The engine as the simulation begins with it."""
+
+    def take(self, place: Place) -> Taking:
+        """Read, then claim."""
+        return JournalTaking(place)
+
+    def reader(self) -> Reader:
+        """Of format 2."""
+        return JournalReader()
+
+
+ENGINE: Engine = ShardEngine()

@@ -1,124 +1,108 @@
-"""The journal partition and the outcome topics of the simulation, with rules of their own.
+"""A journal partition of the simulation, and what its whole history means.
 
-Nothing here uses `core.restore` or `core.entry`: what counts is decided a second time, so that the two can
+What counts is decided here a second time, by an engine's `Reader` and nothing else of it, so that the two can
 be compared.
 """
 
 from dataclasses import dataclass, field
 
-from service.kafka.outgoing import Outgoing
-from tests.unit.core.simulation.records import OWNER, Word, said, tasks_in
+from tests.unit.core.simulation.port import Lies, Reader, Said, Word, Written
 
-STAMP = "scribe-stamp"
 LAG_MS = 5_000
 """Stands for min.compaction.lag.ms: what counts is that it is longer than an intent is worth a POST. Else
 a claim could be compacted away between an intent and the look at what lies before it."""
-
-
-class Violation(AssertionError):
-    """A rule that must hold did not; the message begins with its number or name."""
-
-
-def check(holds: bool, rule: str) -> None:
-    """Raise `Violation` unless `holds`."""
-    if not holds:
-        raise Violation(rule)
-
-
-@dataclass(frozen=True, slots=True)
-class JournalRecord:
-    """One record as it lies in the partition."""
-
-    offset: int
-    key: str
-    value: bytes | None
-    stamp: bytes
-    at_ms: int
-
-    @property
-    def epoch(self) -> int:
-        """The epoch of its writer."""
-        return int(self.stamp.split(b".")[1])
+IntentName = tuple[str, int, str]
+"""A job, the epoch of the record's writer, and the name of the intent."""
 
 
 @dataclass(slots=True)
 class JournalModel:
     """A compacted partition, and what its whole history means."""
 
-    log: list[JournalRecord] = field(default_factory=list)
+    reader: Reader
+    tasks: set[str]
+    """Provider tasks that a record that counts names, in whichever partition."""
+    log: list[Lies] = field(default_factory=list)
+    history: list[Lies] = field(default_factory=list)
+    """The same without compaction."""
     end: int = 0
-    claims: list[JournalRecord] = field(default_factory=list)
-    effective: dict[str, bytes] = field(default_factory=dict)
-    """The last entry of each key that is no stranger's."""
-    ever: set[str] = field(default_factory=set)
-    """Keys that once had an entry that counts."""
-    intents: dict[tuple[str, int, int], int] = field(default_factory=dict)
-    """(key, epoch, attempt) of each SUBMITTING entry and its offset."""
-    intended_ms: dict[tuple[str, int, int], int] = field(default_factory=dict)
-    """The same, and when it was written."""
-    announced: dict[tuple[str, int], bool] = field(default_factory=dict)
-    """(key, epoch) of each FINISHING entry, and whether it counts."""
-    done: dict[str, JournalRecord] = field(default_factory=dict)
-    """The first marker that counts of each finished job."""
-    tasks: set[str] = field(default_factory=set)
-    """Provider tasks that a record that counts names."""
+    claims: list[Lies] = field(default_factory=list)
     highest: int = 0
+    words: dict[str, Word] = field(default_factory=dict)
+    """What the last record that counts says of each job."""
+    intents: dict[IntentName, tuple[int, int]] = field(default_factory=dict)
+    """Offset and time of the first record of each intent."""
+    sealed: dict[str, int] = field(default_factory=dict)
+    """When the last intent of a job was written."""
+    announced: dict[tuple[str, int], bool] = field(default_factory=dict)
+    """Job and epoch of each announcement, and whether it counts."""
+    announced_at: dict[str, int] = field(default_factory=dict)
+    """When a job's ending was announced first, by a record that counts."""
+    done: dict[str, tuple[int, object]] = field(default_factory=dict)
+    """Epoch and batch of the first marker that counts of each finished job."""
     let_go: list[tuple[str, int]] = field(default_factory=list)
-    """(key, time) of each uncertain job that is to be submitted again."""
+    """(job, time) of each uncertain job that is to be submitted again."""
 
-    def append(self, record: Outgoing, now_ms: int) -> int:
+    def append(self, record: Written, now_ms: int) -> int:
         """Take a record; returns its offset."""
-        stamp = dict(record.headers)[STAMP]
-        entry = JournalRecord(self.end, record.key.decode(), record.value, stamp, now_ms)
+        epoch = self.reader.epoch(record)
+        entry = Lies(self.end, record.key.decode(), record.value, record.headers, now_ms, epoch)
         self.log.append(entry)
+        self.history.append(entry)
         self.end += 1
-        counts = entry.epoch >= self.highest
+        counts = epoch >= self.highest
         if counts:
-            self._take(entry)
-        self._note(entry, counts)
+            self.highest = epoch
+            self.tasks |= self.reader.tasks(record)
+            if self.reader.is_claim(record):
+                self.claims.append(entry)
+        batch = self.reader.batch(record)
+        for said in self.reader.said(record):
+            self._note(said, entry, counts)
+            if counts:
+                self._take(said, entry, batch)
         return entry.offset
 
-    def _take(self, entry: JournalRecord) -> None:
-        self.highest = entry.epoch
-        self.ever.add(entry.key)
-        if entry.key == OWNER:
-            self.claims.append(entry)
-        if entry.value is None:
-            self.effective.pop(entry.key, None)
-            self.done.pop(entry.key, None)
-        else:
-            before = self.effective.get(entry.key)
-            doubted = {each.job for each in said(entry.key, before) if each.word is Word.UNCERTAIN}
-            again = {each.job for each in said(entry.key, entry.value) if each.word is Word.AGAIN}
-            self.let_go += [(job, entry.at_ms) for job in sorted(doubted & again)]
-            self.effective[entry.key] = entry.value
-            self.tasks |= tasks_in(entry.value)
-            self._note_done(entry)
+    def _take(self, said: Said, entry: Lies, batch: object) -> None:
+        before = self.words.get(said.job)
+        self.words[said.job] = said.word
+        if said.word is Word.FORGOTTEN:
+            self.done.pop(said.job, None)
+            self.announced_at.pop(said.job, None)
+        elif said.word is Word.DONE:
+            self.done.setdefault(said.job, (entry.epoch, batch))
+            return
+        if before is Word.UNCERTAIN and said.word is Word.AGAIN:
+            self.let_go.append((said.job, entry.at_ms))
+        if said.job in self.done and self.done[said.job][1] == batch:
+            # The same batch once more, because nobody acknowledged it: its outcome goes out again too.
+            del self.done[said.job]
 
-    def _note_done(self, entry: JournalRecord) -> None:
-        for each in said(entry.key, entry.value):
-            if each.word is Word.DONE:
-                self.done.setdefault(each.job, entry)
-            elif each.job in self.done and self.done[each.job].stamp == entry.stamp:
-                # The same batch once more, because nobody acknowledged it: its outcome goes out again too.
-                del self.done[each.job]
+    def _note(self, said: Said, entry: Lies, counts: bool) -> None:
+        if said.word is Word.INTENT:
+            self.intents.setdefault((said.job, entry.epoch, said.intent), (entry.offset, entry.at_ms))
+            if counts:
+                self.sealed[said.job] = entry.at_ms
+        elif said.word is Word.ANNOUNCED:
+            announced = (said.job, entry.epoch)
+            self.announced[announced] = self.announced.get(announced, False) or counts
+            if counts:
+                self.announced_at.setdefault(said.job, entry.at_ms)
 
-    def _note(self, entry: JournalRecord, counts: bool) -> None:
-        for each in said(entry.key, entry.value):
-            if each.word is Word.INTENT:
-                attempt = (each.job, entry.epoch, each.attempt)
-                self.intents.setdefault(attempt, entry.offset)
-                self.intended_ms.setdefault(attempt, entry.at_ms)
-            elif each.word is Word.ANNOUNCED:
-                announced = (each.job, entry.epoch)
-                self.announced[announced] = self.announced.get(announced, False) or counts
-
-    def has_intent(self, key: str, epoch: int, attempt: int) -> bool:
+    def has_intent(self, job: str, epoch: int, intent: str) -> bool:
         """Whether the intent is durable and lies before every higher claim."""
-        offset = self.intents.get((key, epoch, attempt))
+        offset, _ = self.intents.get((job, epoch, intent), (None, 0))
         return offset is not None and not any(
             claim.epoch > epoch and claim.offset < offset for claim in self.claims
         )
+
+    def intents_of(self, job: str) -> int:
+        """How many times it was about to be submitted."""
+        return sum(of == job for of, _, _ in self.intents)
+
+    def is_forgotten(self, job: str) -> bool:
+        """Whether the job has left the window for good."""
+        return self.words.get(job) is Word.FORGOTTEN
 
     def may_compact_to(self, now_ms: int) -> int:
         """The first offset that the lag keeps from compaction."""
@@ -133,36 +117,3 @@ class JournalModel:
             if entry.offset >= border
             or (last[entry.key] == entry.offset and not (entry.value is None and drop_tombstones))
         ]
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One outcome record as a consumer sees it. `fenced` is false for one that only a stale owner decided."""
-
-    id: str
-    is_result: bool
-    body: dict[str, object]
-    fenced: bool
-    at_ms: int
-
-    @property
-    def kind(self) -> str:
-        """What it says: a result, or why there is none."""
-        return self.code or "result"
-
-    @property
-    def summary(self) -> dict[str, int] | None:
-        """Its `request_summary`."""
-        found = self.body["request_summary"]
-        return found if isinstance(found, dict) else None
-
-    @property
-    def code(self) -> str | None:
-        """A failure's code."""
-        return None if self.is_result else str(self.body["code"])
-
-    @property
-    def billed_seconds(self) -> int:
-        """What a result says that its file cost; failures do not say."""
-        usage = self.body.get("usage")
-        return int(usage["billed_seconds"] or 0) if isinstance(usage, dict) else 0

@@ -1,133 +1,88 @@
-"""One owner of the shard: what `service/pipeline` does around the core, as steps that a scheduler picks.
+"""One owner of a shard: what `service/pipeline` does around the core, as steps that a scheduler picks."""
 
-The writer is the real one: its coroutine is driven by hand, so that a crash can come between any two records.
-"""
-
-import random
 from collections import Counter
-from collections.abc import Callable, Coroutine, Generator, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Protocol, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from service.core.admission import AdmissionRules, admit
-from service.core.batch import Appended, Batch, Committed, without_superseded
-from service.core.entry import OWNER_KEY
+from service.core.changes import Appended, Change, Committed, Group, Pending, Refused
 from service.core.events import (
     CancelTask,
     DeadlinePassed,
-    Event,
     Fetch,
+    FetchFailed,
     Intended,
-    Looked,
-    LookFailed,
+    JobEvent,
+    Poll,
+    Polled,
+    PollFailed,
+    Posted,
     QueueSubmit,
     Reconcile,
     Step,
+    SubmissionEvent,
     SubmitLost,
     SubmitNotSent,
     SubmitRefused,
-    Submitted,
-    Watch,
 )
-from service.core.events import FetchFailed as FetchFailedEvent
-from service.core.identity import JobKey
-from service.core.job import Job, State
-from service.core.moment import Moment, Rules
-from service.core.record import Cursor
+from service.core.identity import JobRef, Position, SubmissionKey, read_key
+from service.core.job import Job, JobState
+from service.core.record import Record
+from service.core.request import AcceptedRequest
 from service.core.schedule import DueQueue
-from service.core.shard import Change, Move, Shard
-from service.core.task import Accepted, Answered, Lost, NotSent, Refused, SubmitAnswer, TaskView, Trouble
-from service.errors import InvalidRecord, PublishError
-from service.kafka.addressed import Addressed
-from service.kafka.outgoing import Outgoing
-from service.kafka.topics import Topics
-from service.kafka.writer import AtLeastOnceWriter
+from service.core.shard import Shard
+from service.core.submission import Submission, SubmissionState
+from service.core.task import Accepted, Answered, Lost, NotSent, SubmitAnswer, TaskView, Trouble
+from service.core.task import Refused as RefusedAnswer
+from service.core.transition_context import INTENT_SECONDS, RECEIPT_SECONDS, Context, Rules
+from service.core.trusted_time import Reading, TrustedTime
+from service.core.vendor_clock import VendorClock
+from service.errors import InvalidRecord
 from service.messages import DecodedRequest, RequestLimits, read_request
-from service.pipeline.poll import file_of
-from service.pipeline.transcripts import read_transcript
-from tests.unit.core.simulation.chance import Chance
-from tests.unit.core.simulation.doubtful import Doubtful
-from tests.unit.core.simulation.journal import JournalModel, check
-from tests.unit.core.simulation.plan import Plan
-from tests.unit.core.simulation.provider import ProviderModel
-from tests.unit.core.simulation.records import CURSOR
-from tests.unit.core.simulation.weather import Weather
+from service.pipeline.subjects import key_of, writes
+from service.pipeline.transcripts import heard, read_transcript
+from tests.unit.core.simulation.hotwords import Hotwords
+from tests.unit.core.simulation.packing import companions, pack
+from tests.unit.core.simulation.port import TOPIC, Error, Place, Post, Published, check
+from tests.unit.core.simulation.records import CURSOR, intent_name
+from tests.unit.core.simulation.translate import answer_of, trouble_of, view_of
+from tests.unit.core.simulation.uncertain import Uncertain
+from tests.unit.core.simulation.writing import Flight, Pen
 
-TOPICS = Topics()
 RULES = Rules()
-INTENT_MS = 2_000
-LATEST_MS = 12_000
+INTENT_MS = round(1000 * INTENT_SECONDS)
+LATEST_MS = round(1000 * (RECEIPT_SECONDS + INTENT_SECONDS))
 """From the intent to its POST, however late it was sealed."""
-Answers = list[int | PublishError]
-
-
-class Surroundings(Protocol):
-    """What an owner meets outside of itself."""
-
-    now_ms: int
-    chance: Chance
-    journal: JournalModel
-    plan: Plan
-    provider: ProviderModel
-    admission: AdmissionRules
-    calm: bool
-    room: int
-    weather: Weather
-
-    def deliver(self, record: Outgoing, epoch: int) -> int:
-        """Take a record into its topic."""
-        ...
-
-    def posting(self, keys: Sequence[JobKey], epoch: int, attempts: Sequence[int]) -> None:
-        """Judge a POST before it goes out."""
-        ...
-
-    def count(self, what: str) -> None:
-        """Note that something worth testing happened."""
-        ...
-
-
-class Ask:
-    """Hands the records of one `send` to whoever drives the writer, and returns its answers."""
-
-    def __init__(self, records: Sequence[Outgoing]) -> None:
-        self.records = list(records)
-
-    def __await__(self) -> Generator[list[Outgoing], Answers, Answers]:
-        return (yield self.records)
-
-
-class SteppedProducer:
-    """The producer as the writer sees it."""
-
-    async def send(self, records: Sequence[Outgoing]) -> Answers:
-        """Wait until the driver has answered for each record."""
-        return await Ask(records)
-
-
-@dataclass(slots=True)
-class Flight:
-    """A batch on its way."""
-
-    batch: Batch
-    taken: list[Move]
-    cursor: Cursor
-    sealed_ms: int
-    append: Coroutine[list[Outgoing], Answers, Appended]
-    records: list[Outgoing] = field(default_factory=list)
-    answers: Answers = field(default_factory=list)
+TOO_LATE = NotSent(Trouble("intent_too_old", "too old"))
+COPIED = frozenset({"traceparent"})
+CHORES = ("expire", "follow")
+WRITING = ("write", "seal", "receive")
+"""What an owner that drains still does."""
+OPEN_STATES = (JobState.WAITING, JobState.SUBMITTED)
+Key = JobRef | SubmissionKey
 
 
 @dataclass(slots=True)
 class Errand:
-    """Jobs that share a submit; ready once `batch` is durable."""
+    """A POST that waits for its intent. Times are of both clocks: (wall, boot)."""
 
-    keys: list[JobKey]
-    batch: int
-    intended_ms: int
-    sealed_ms: int = -1
+    key: SubmissionKey
+    files: int
+    intent: Group
+    intended_ms: tuple[int, int]
+    sealed_ms: tuple[int, int] | None = None
+    """Of the batch that holds the intent, once that is durable."""
     journal_offset: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class PollRequest:
+    """The one poll of a submission that counts."""
+
+    key: SubmissionKey
+    task_id: str
+    due_ms: int
+    is_last: bool
 
 
 @dataclass(slots=True)
@@ -137,125 +92,44 @@ class Answer:
     name: str
     """What it answers, and for the how manieth time."""
     due_ms: int
-    keys: list[JobKey]
+    keys: Sequence[Key]
     arrive: Callable[[], None]
 
 
-class Owner:
+class ShardOwner:
     """An owner at work, by the name of its epoch."""
 
-    def __init__(self, around: Surroundings, shard: Shard, epoch: int, claim_offset: int) -> None:
-        self.around = around
+    rules = RULES
+
+    def __init__(self, place: Place, shard: Shard, producer: int, claim_offset: int) -> None:
+        self.place = place
         self.shard = shard
-        self.epoch = epoch
+        self.epoch = shard.epoch
         self.is_open = True
-        self.tail = claim_offset
-        self.pending: list[Move] = []
+        self.is_draining = False
+        self.tail = claim_offset + 1
+        self.pending = Pending()
+        self.vendor = VendorClock()
+        self.time = TrustedTime(self.vendor)
+        # As `pipeline/vendor_time` does, which asks while no answer has told the date.
+        self.hear()
         self.flight: Flight | None = None
-        self.durable_cursor = shard.cursor
-        self.cursor_written_over = False
         self.batches = 0
-        self.writer = AtLeastOnceWriter(SteppedProducer(), Addressed(TOPICS, 0, epoch, f"member {epoch}"))
-        self.submits: DueQueue[JobKey] = DueQueue()
-        self.looks: DueQueue[str] = DueQueue()
-        self.watched: dict[str, set[JobKey]] = {}
-        self.fetches: DueQueue[tuple[JobKey, str]] = DueQueue()
-        self.taken: list[JobKey] = []
+        self.pen = Pen(place, shard.epoch, producer, claim_offset)
+        self.admission = AdmissionRules(copied_headers=COPIED)
+        self.submits: DueQueue[SubmissionKey] = DueQueue()
+        self.looks: DueQueue[PollRequest] = DueQueue()
+        self.asked: dict[SubmissionKey, PollRequest] = {}
+        self.fetches: DueQueue[tuple[JobRef, str]] = DueQueue()
+        self.lists: DueQueue[str] = DueQueue()
+        self.hotwords = Hotwords(lambda: place.boot_ms, self._is_waiting, self._list_refused)
+        self.taken: SubmissionKey | None = None
         """Taken for a submit that waits for its budget."""
-        self.doubtful = Doubtful(self)
+        self.uncertain = Uncertain(self)
         self.errands: list[Errand] = []
         self.wire: list[Answer] = []
         self.answered: Counter[str] = Counter()
-
-    # What the scheduler needs to know
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing is to be written and nobody is awaited."""
-        return not (self.pending or self.flight or self.wire or self.errands or self.taken)
-
-    def check_awake(self) -> None:
-        """Something is queued, or on its way, for each open job: nothing else would ever wake it."""
-        awake = {*self.submits, *self.taken, *(key for key, _ in self.fetches)}
-        awake.update(self.doubtful.asked, *self.watched.values(), *(errand.keys for errand in self.errands))
-        awake.update(*(answer.keys for answer in self.wire))
-        moves = (*self.pending, *(self.flight.taken if self.flight else ()))
-        asleep = {str(key) for key in self.shard.jobs.keys() - awake} - {move.key for move in moves}
-        check(not asleep, f"N1: nothing will ever happen to {sorted(asleep)}")
-
-    @property
-    def is_rightful(self) -> bool:
-        """Whether nobody has claimed the shard since."""
-        return self.epoch == self.around.journal.highest
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether all it decided is durable and all it may have to mend is read."""
-        is_written = not (self.pending or self.flight or self.cursor_written_over)
-        return is_written and self.tail == self.around.journal.end
-
-    @property
-    def is_done(self) -> bool:
-        """Whether nothing is open and all of it is durable."""
-        return self.is_idle and not self.shard.jobs
-
-    def told_states(self) -> dict[str, str]:
-        """What it has open, for a message."""
-        return {str(key): str(job.state) for key, job in self.shard.jobs.items()}
-
-    def judge_memory(self) -> None:
-        """N8: with nothing open, it remembers no more than the window holds."""
-        shard = self.shard
-        shard.sweep(self.around.now_ms)
-        remembered = shard.remembered_jobs
-        check(remembered <= shard.window.jobs, f"N8: {remembered} jobs are remembered")
-        forgotten = set(shard.tallies) - set(shard.remembered)
-        check(not forgotten, f"N8: {forgotten} will never be forgotten")
-
-    def next_due_ms(self) -> int | None:
-        """When the next thing happens by itself."""
-        times = [self.submits.next_due_ms(), self.looks.next_due_ms(), self.fetches.next_due_ms()]
-        times += [answer.due_ms for answer in self.wire] + self.doubtful.due_ms()
-        return min((time for time in times if time is not None), default=None)
-
-    def actions(self) -> list[str]:
-        """What it could do now, the likelier the more often."""
-        return [*self._writing(), *self._stages()]
-
-    def _writing(self) -> list[str]:
-        if self.flight is not None:
-            return ["write"] * 3
-        is_behind = self.shard.cursor != self.durable_cursor or self.cursor_written_over
-        return ["seal"] * 3 if self.pending or is_behind else []
-
-    def _stages(self) -> list[str]:
-        around = self.around
-        now_ms = around.now_ms
-        found: list[str] = []
-        if self.shard.cursor.next_offset < len(around.plan.records) and len(self.shard.jobs) < around.room:
-            found.append("accept")
-        if self.taken:
-            found.append("send_taken")
-        elif _is_due(self.submits, now_ms):
-            found.append("take_submit")
-        if any(errand.sealed_ms >= 0 for errand in self.errands):
-            found.append("post")
-        if _is_due(self.looks, now_ms):
-            found.append("look")
-        if _is_due(self.fetches, now_ms):
-            found.append("fetch")
-        found += self.doubtful.actions()
-        if any(answer.due_ms <= now_ms for answer in self.wire):
-            found += ["receive"] * 2
-        return found
-
-    def can(self, name: str) -> bool:
-        """Whether there is anything to do by this name; `expire` and `follow` can always be done."""
-        return name in ("expire", "follow", *self.actions())
-
-    def act(self, name: str) -> None:
-        """Do one thing by its name."""
-        acts: dict[str, Callable[[], None]] = {
+        self.acts: Mapping[str, Callable[[], None]] = {
             "write": self.write,
             "seal": self.seal,
             "accept": self.accept,
@@ -264,39 +138,201 @@ class Owner:
             "post": self.post,
             "look": self.look,
             "fetch": self.fetch,
-            "read": self.doubtful.read,
-            "conclude": self.doubtful.conclude,
+            "ask_list": self.ask_list,
+            "read": self.uncertain.read,
+            "conclude": self.uncertain.conclude,
             "receive": self.receive,
             "expire": self.expire,
             "follow": self.follow,
         }
-        acts[name]()
+
+    # What the scheduler needs to know
+
+    def check_awake(self) -> None:
+        """Something is queued, or on its way, for each job and submission: nothing else would wake it."""
+        awake: set[Key] = {*self.submits, *self.asked, *(ref for ref, _ in self.fetches)}
+        awake.update(self.uncertain.asked, self.hotwords.waiting(), (errand.key for errand in self.errands))
+        awake.update([self.taken] if self.taken else [])
+        awake.update(*(answer.keys for answer in self.wire))
+        for group in self._groups():
+            awake.update(group.ended, (key for step in group.steps if (key := key_of(step)) is not None))
+        asleep = [ref for ref, job in self.shard.jobs.items() if not self._watch(ref, job) & awake]
+        followed = [each for each in self.shard.submissions.values() if each.is_followed]
+        told = [*map(self._told, asleep), *(str(each.key) for each in followed if each.key not in awake)]
+        check(not told, f"N1: nothing will ever happen to {sorted(told)}")
+
+    def _watch(self, ref: JobRef, job: Job) -> set[Key]:
+        return {job.submission} if job.state in OPEN_STATES else {ref}
+
+    def _told(self, ref: JobRef) -> str:
+        return str(self.shard.jobs[ref].key)
+
+    def _groups(self) -> Iterator[Group]:
+        yield from self.flight.batch.groups if self.flight else ()
+        yield from self.pending.groups
 
     @property
-    def may_expire(self) -> bool:
-        """Whether a job could meet its deadline."""
-        return bool(self.shard.jobs)
+    def _is_written(self) -> bool:
+        return not self.pending and self.flight is None
 
     @property
-    def may_follow(self) -> bool:
-        """Whether the journal has a tail."""
-        return self.tail < self.around.journal.end
+    def is_clean(self) -> bool:
+        """Whether all it decided is durable and all it may have to mend is read."""
+        return self._is_written and self.tail == self.place.journal_end(self.place.partition)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is open, all is taken, and all of it is durable."""
+        is_idle = not (self.wire or self.errands or self.taken or self.shard.jobs or self.shard.submissions)
+        is_read = self.shard.durable_cursor.next_offset == len(self.place.records)
+        return is_idle and is_read and self._is_written
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether it was told to stop, and may."""
+        return self.is_draining and self._is_written
+
+    def drain(self) -> None:
+        """Begin nothing any more."""
+        self.is_draining = True
+
+    @property
+    def writes(self) -> str:
+        """What is on its way."""
+        if self.flight is None:
+            return ""
+        return "result" if any(each.is_result for each in self.flight.batch.outcomes) else "records"
+
+    def told_states(self) -> dict[str, str]:
+        """What it has open, for a message."""
+        jobs = {str(job.key): str(job.state) for job in self.shard.jobs.values()}
+        return jobs | {str(key): str(each.state) for key, each in self.shard.submissions.items()}
+
+    def judge_memory(self) -> None:
+        """N8: with nothing open, it remembers no more than the window holds."""
+        shard = self.shard
+        while shard.sweep(self.ending_ms).groups:
+            pass
+        remembered = sum(finished.job_count for finished in shard.finished.values())
+        check(remembered <= shard.window.jobs, f"N8: {remembered} jobs are remembered")
+        check(remembered == shard.finished_jobs, f"N8: {remembered} jobs count as {shard.finished_jobs}")
+        left = [*shard.progress, *shard.requests, *shard.unwritten]
+        left += [origin for origin in shard.by_id.values() if origin not in shard.finished]
+        check(not left, f"N8: {left} will never be forgotten")
+
+    def next_due_ms(self) -> int | None:
+        """When the next thing happens by itself, by the boot clock."""
+        queues = (self.submits, self.looks, self.fetches, self.lists)
+        walls = [due_ms for queue in queues if (due_ms := queue.next_due_ms()) is not None]
+        times = [due_ms - self._skew_ms for due_ms in walls]
+        times += [answer.due_ms for answer in self.wire] + self.uncertain.due_ms()
+        return min(times, default=None)
+
+    @property
+    def now_ms(self) -> int:
+        """The trusted time (`core.trusted_time`)."""
+        return self._read_time().now_ms
+
+    @property
+    def ending_ms(self) -> int:
+        """The time by which things end."""
+        return self._read_time().confirmed_ms
+
+    def _read_time(self) -> Reading:
+        reading, _event = self.time.read(self.place.wall_ms, self.place.boot_ms / 1000)
+        return reading
+
+    def hear(self) -> None:
+        """Learn the vendor's time from the `Date` of an answer.
+
+        In runs that were recorded earlier the vendor is minutes off, which no promise covers: there its
+        `Date` says what the wall clock says.
+        """
+        place = self.place
+        boot_seconds = place.boot_ms / 1000
+        is_right = abs(place.settings.ahead_ms) < 1000
+        date_ms = (place.provider.vendor_ms if is_right else place.wall_ms) // 1000 * 1000
+        self.vendor.observe(boot_seconds, boot_seconds, date_ms)
+        self._read_time()
+
+    @property
+    def _skew_ms(self) -> int:
+        return self.now_ms - self.place.boot_ms
+
+    @property
+    def ahead_ms(self) -> int:
+        """How far the vendor's clock is ahead of this machine's."""
+        return self.place.provider.vendor_ms - self.now_ms
+
+    def actions(self) -> list[str]:
+        """What it could do now, the likelier the more often."""
+        if self.is_draining:
+            return [name for name in (*self._writing(), *self._stages()) if name in WRITING]
+        return [*self._writing(), *self._stages()]
+
+    def chores(self) -> list[str]:
+        """Look for deadlines, and at the journal's tail."""
+        is_behind = self.tail < self.place.journal_end(self.place.partition)
+        return [name for name, may in zip(CHORES, (bool(self.shard.jobs), is_behind), strict=True) if may]
+
+    def _writing(self) -> list[str]:
+        if self.flight is not None:
+            return ["write"] * 3
+        return ["seal"] * 3 if self.pending else []
+
+    def _stages(self) -> Iterator[str]:
+        place = self.place
+        if self.shard.cursor.next_offset < len(place.records) and len(self.shard.jobs) < place.settings.room:
+            yield "accept"
+        if self.taken:
+            yield "send_taken"
+        elif self._is_due(self.submits.next_due_ms()):
+            yield "take_submit"
+        if any(errand.sealed_ms for errand in self.errands):
+            yield "post"
+        for name, queue in (("look", self.looks), ("fetch", self.fetches), ("ask_list", self.lists)):
+            if self._is_due(queue.next_due_ms()):
+                yield name
+        yield from self.uncertain.actions()
+        if any(answer.due_ms <= place.boot_ms for answer in self.wire):
+            yield from ("receive", "receive")
+
+    def _is_due(self, due_ms: int | None) -> bool:
+        return due_ms is not None and due_ms <= self.now_ms
+
+    def can(self, name: str) -> bool:
+        """Whether there is anything to do by this name; a chore can always be done."""
+        return name in (*CHORES, *self.actions())
+
+    def act(self, name: str) -> None:
+        """Do one thing by its name."""
+        self.acts[name]()
 
     # Changes and their batches
 
-    def moment(self) -> Moment:
+    def context(self) -> Context:
         """The world as the core is told of it."""
-        jitter = self.around.chance.ask("jitter", "", lambda rng: rng.random(), 0.5)
-        return Moment(self.around.now_ms, jitter, RULES)
+        return Context(self.now_ms, self._draw(), self.rules, self.ending_ms)
 
-    def apply(self, key: JobKey, event: Event) -> None:
+    def _draw(self) -> float:
+        return self.place.chance.ask("jitter", "", lambda rng: rng.random(), 0.5)
+
+    def on_submission(self, key: SubmissionKey, event: SubmissionEvent) -> Change:
+        """Let a submission meet an event; a closed owner drops it."""
+        if not self.is_open:
+            return Change()
+        change = self.shard.on_submission(key, event, self.context())
+        self.put(change)
+        return change
+
+    def on_job(self, ref: JobRef, event: JobEvent) -> None:
         """Let a job meet an event; a closed owner drops it."""
         if self.is_open:
-            self.put(self.shard.apply(key, event, self.moment()))
+            self.put(self.shard.on_job(ref, event, self.context()))
 
     def put(self, change: Change) -> None:
-        """Queue the moves, carry out the free steps."""
-        self.pending.extend(change.moves)
+        """Queue the groups, carry out the free steps."""
+        self.pending.add(change.groups)
         for step in change.steps:
             self.carry_out(step)
 
@@ -306,266 +342,357 @@ class Owner:
             case QueueSubmit(key, due_ms):
                 self.submits.push(due_ms, key)
             case Reconcile(key, due_ms, settled_ms):
-                self.doubtful.ask(key, due_ms, settled_ms)
-            case Watch(key, task_id, due_ms):
-                if task_id not in self.watched:
-                    self.watched[task_id] = set()
-                    self.looks.push(due_ms, task_id)
-                self.watched[task_id].add(key)
-            case Fetch(key, url, due_ms):
-                self.fetches.push(due_ms, (key, url))
+                self.uncertain.ask(key, due_ms - self._skew_ms, settled_ms - self._skew_ms)
+            case Poll(key, task_id, due_ms, is_last):
+                self._queue_poll(PollRequest(key, task_id, due_ms, is_last))
+            case Fetch(ref, url, due_ms):
+                self.fetches.push(due_ms, (ref, url))
             case CancelTask(task_id):
-                if self.around.chance.ask("cancel", task_id, lambda rng: rng.random() < 0.8, True):
-                    self.around.provider.cancel(task_id, self.around.now_ms)
+                if self.place.chance.ask("cancel", task_id, lambda rng: rng.random() < 0.8, True):
+                    self.place.provider.cancel(task_id)
 
     def seal(self) -> None:
-        """Close what is queued into a batch."""
-        taken, self.pending = self.pending, []
-        moves = (*without_superseded(taken), *self.shard.sweep(self.around.now_ms))
-        remembered = self.shard.remembered_jobs
-        check(remembered <= self.shard.window.jobs, f"N8: {remembered} jobs are remembered")
+        """Close what is queued into a batch, with tombstones for what has left the window."""
+        self.put(self.shard.sweep(self.ending_ms))
         self.batches += 1
-        changed = self.shard.cursor != self.durable_cursor or self.cursor_written_over
-        self.cursor_written_over = False
-        batch = Batch(self.batches, moves, self.shard.cursor if changed else None)
-        self.flight = Flight(batch, taken, self.shard.cursor, self.around.now_ms, self.writer.append(batch))
-        self._go_on(self.flight, None)
+        batch = self.pending.take(self.batches)
+        self.flight = Flight(batch, self._now_ms(), self.pen.writer.append(batch))
+        self._end(self.flight, self.flight.go_on(None))
+
+    def _now_ms(self) -> tuple[int, int]:
+        return (self.place.wall_ms, self.place.boot_ms)
 
     def write(self) -> None:
-        """Let the broker take a few records of the stage."""
+        """Let the broker take a few records of the stage, or a transaction; or read the journal back."""
         flight = self.flight
         assert flight is not None
-        for _ in range(self.around.chance.ask("records", "", lambda rng: rng.choice((1, 1, 2, 8)), 1)):
-            if len(flight.answers) < len(flight.records):
-                flight.answers.append(self._send(flight.records[len(flight.answers)]))
-        if len(flight.answers) == len(flight.records):
-            self._go_on(flight, flight.answers)
-
-    def _send(self, record: Outgoing) -> int | PublishError:
-        """Durable and acknowledged, or durable and not acknowledged, or neither."""
-        fate = "acknowledged"
-        if not self.around.calm:
-            fate = self.around.chance.ask("send", _name_of(record), self._fate, fate)
-        if fate == "refused":
-            return PublishError("refused")
-        offset = self.around.deliver(record, self.epoch)
-        return PublishError("no acknowledgement") if fate == "unacknowledged" else offset
-
-    def _fate(self, rng: random.Random) -> str:
-        draw, unacknowledged = rng.random(), self.around.weather.unacknowledged
-        if draw < unacknowledged / 2:
-            return "refused"
-        return "unacknowledged" if draw < unacknowledged else "acknowledged"
-
-    def _go_on(self, flight: Flight, answers: Answers | None) -> None:
-        """Drive the writer to its next stage or to its end."""
-        try:
-            # The first `send` of a coroutine takes None.
-            flight.records = flight.append.send(cast(Answers, answers))
-            flight.answers = []
-        except StopIteration as stop:
-            self._end(flight, stop.value)
-
-    def _end(self, flight: Flight, appended: Appended) -> None:
-        if not isinstance(appended, Committed):
-            self.around.count("batch sent again")
-            flight.append = self.writer.append(flight.batch)
-            self._go_on(flight, None)
+        if flight.proof is not None:
+            self.follow(flight.proof + 1)
+            if self.is_open:
+                self._end(flight, flight.go_on(True))
+            else:
+                self.place.count("fenced before its outcomes")
             return
-        self.flight = None
-        self.durable_cursor = flight.cursor
-        for errand in self.errands:
-            if errand.batch == flight.batch.number:
-                errand.sealed_ms, errand.journal_offset = flight.sealed_ms, appended.journal_offset
-        for move in flight.taken:
-            if move.job_key is not None:
-                self.shard.settle(move.job_key, self.moment())
-            for step in move.steps:
-                self.carry_out(step)
+        most = 1
+        if not self.pen.is_atomic:
+            most = self.place.chance.ask("records", "", lambda rng: rng.choice((1, 1, 2, 8)), 1)
+        self.pen.write(flight, most)
+        if len(flight.answers) == len(flight.records):
+            self._end(flight, flight.go_on(flight.answers))
 
-    # Stages
+    def _end(self, flight: Flight, appended: Appended | None) -> None:
+        while appended is not None and not isinstance(appended, Committed):
+            if isinstance(appended, Refused):
+                self.place.count("batch refused")
+                self._close()
+                return
+            self.place.count("batch sent again")
+            flight.append = self.pen.writer.append(flight.batch)
+            appended = flight.go_on(None)
+        if isinstance(appended, Committed):
+            self._committed(flight, appended.journal_offset)
+
+    def _close(self) -> None:
+        self.is_open, self.flight = False, None
+        self.place.count("fenced")
+
+    def _committed(self, flight: Flight, journal_offset: int) -> None:
+        self.flight = None
+        for group in flight.batch.groups:
+            for errand in self.errands:
+                if errand.intent is group:
+                    errand.sealed_ms, errand.journal_offset = flight.sealed_ms, journal_offset
+            self._release(group)
+
+    def _release(self, group: Group) -> None:
+        self.shard.durable_cursor = group.cursor or self.shard.durable_cursor
+        for ref in group.ended:
+            self.put(self.shard.settle(ref, self.context()))
+        for step in group.steps:
+            self.carry_out(step)
+
+    # Accepting
 
     def accept(self) -> None:
         """Take the next records, and perhaps begin their submits in the same batch."""
-        records = self.around.plan.records
-        for _ in range(self.around.chance.ask("records", "", lambda rng: rng.choice((1, 1, 3)), 1)):
+        for _ in range(self.place.chance.ask("records", "", lambda rng: rng.choice((1, 1, 3)), 1)):
             offset = self.shard.cursor.next_offset
-            if offset >= len(records):
+            if offset >= len(self.place.records):
                 return
-            record = records[offset].record
-            decoded = read(record.value)
-            admission = admit(self.shard, record, decoded, self.around.admission, self.moment())
-            self.around.count(f"record {admission.word}")
-            if admission.jobs and len(admission.jobs) < admission.jobs[0].spec.job_count:
-                self.around.count("record completed")
+            of = self.place.records[offset]
+            record = Record(Position(TOPIC, of.partition, of.offset, of.at_ms), of.key, of.value, of.headers)
+            admission = admit(self.shard, record, read(of), self.admission, self.context())
+            self.place.count(f"record {admission.word}")
             self.put(admission.change)
-            if admission.jobs and self._intends_at_once(admission.jobs[0]):
-                for group in sorted({job.group for job in admission.jobs}):
-                    self.intend([job.key for job in admission.jobs if job.group == group])
+            if admission.submissions and self._intends_at_once(admission.submissions[0]):
+                for key in admission.submissions:
+                    self.intend(key)
 
-    def _intends_at_once(self, first: Job) -> bool:
-        request_id = first.spec.request_id
-        return self.around.chance.ask("intend at once", request_id, lambda rng: rng.random() < 0.5, False)
+    def _intends_at_once(self, key: SubmissionKey) -> bool:
+        request = self._request_of(key)
+        if request is None or not self.hotwords.is_at_hand(request):
+            return False
+        ask = self.place.chance.ask
+        return ask("intend at once", request.request_id, lambda rng: rng.random() < 0.5, False)
+
+    def expire(self) -> None:
+        """Tell jobs that their deadline is over."""
+        for ref in self.shard.overdue(self.ending_ms):
+            self.on_job(ref, DeadlinePassed())
+
+    # Submits
+
+    def _submission(self, key: SubmissionKey, state: SubmissionState) -> Submission | None:
+        submission = self.shard.submissions.get(key)
+        return submission if submission is not None and submission.state is state else None
+
+    def _is_waiting(self, key: SubmissionKey) -> bool:
+        return self.is_open and self._submission(key, SubmissionState.WAITING) is not None
+
+    def _request_of(self, key: SubmissionKey) -> AcceptedRequest | None:
+        """Whose options a waiting submission has."""
+        jobs = self.shard.open_jobs(key) if self._is_waiting(key) else ()
+        return jobs[0].request if jobs else None
 
     def take_submit(self) -> None:
-        """Take a due job and its siblings for a submit."""
-        key = self.submits.pop_due(self.around.now_ms)
-        job = self.shard.jobs.get(key) if key is not None else None
-        if job is None or not _is_unsent(job):
-            return
-        siblings = [each for each in self.shard.jobs.values() if each.key.request == job.key.request]
-        due = [each for each in siblings if each.group == job.group and _is_unsent(each)]
-        self.taken = [each.key for each in due if each.due_ms <= self.around.now_ms or each.key == job.key]
+        """Take a due submission, once its hotword list is at hand."""
+        key = self.submits.pop_due(self.now_ms)
+        assert key is not None
+        self.taken = key if self._is_ready(key) else None
+
+    def _is_ready(self, key: SubmissionKey) -> bool:
+        request = self._request_of(key)
+        if request is None:
+            return False
+        if not self.hotwords.is_at_hand(request):
+            if name := self.hotwords.want(key, request):
+                self.lists.push(self.now_ms, name)
+            return False
+        return True
 
     def send_taken(self) -> None:
-        """The budget allows it; meanwhile a job may have been cancelled, or be gone."""
-        keys, self.taken = self.taken, []
-        self.intend(keys)
+        """The budget allows it; meanwhile jobs may have been cancelled, or its list be too old."""
+        key, self.taken = self.taken, None
+        assert key is not None
+        if self._is_ready(key):
+            self.intend(self._packed(key))
 
-    def intend(self, keys: list[JobKey]) -> None:
+    def _packed(self, key: SubmissionKey) -> SubmissionKey:
+        """Now and then the submission shares its POST with another one."""
+        others, ask = companions(self.shard, key), self.place.chance.ask
+        if not others or not ask("pack", self._names(key), lambda rng: rng.random() < 0.25, False):
+            return key
+        self.place.count("submissions packed")
+        return pack(self.shard, key, others[0], self.now_ms)
+
+    def ask_list(self) -> None:
+        """Ask for a hotword list that submissions wait for."""
+        name = self.lists.pop_due(self.now_ms)
+        assert name is not None
+        if not self.hotwords.is_wanted(name):
+            return
+        wanted = self.hotwords.wanted[name]
+        words = [word.text for word in wanted.need.words]
+        answer = self.place.provider.vocabulary(wanted.need.model, words)
+        self._later(f"list {name}", [*wanted.waiting], lambda: self._listed(name, answer))
+
+    def _listed(self, name: str, answer: str | Error) -> None:
+        if not isinstance(answer, Error):
+            for key in self.hotwords.had(name, answer):
+                self.submits.push(self.now_ms, key)
+            return
+        wait_ms = self.hotwords.not_had(name, trouble_of(answer), self._draw())
+        if wait_ms is not None:
+            self.lists.push(self.now_ms + wait_ms, name)
+
+    def _list_refused(self, key: SubmissionKey, event: SubmissionEvent) -> None:
+        self.place.count("hotword list refused")
+        self.on_submission(key, event)
+
+    def intend(self, key: SubmissionKey) -> None:
         """Write the intent down; the errand waits for its batch."""
-        ahead_ms = self.around.provider.ahead_ms
-        is_known = self.around.chance.ask(
-            "vendor clock known", _joined(keys), lambda rng: bool(rng.choice((0, 1))), True
-        )
-        offset_ms = ahead_ms if is_known else None
-        for key in keys:
-            self.apply(key, Intended(self.around.now_ms, len(keys), offset_ms))
-        jobs = [job for key in keys if (job := self.shard.jobs.get(key))]
-        intended = [job.key for job in jobs if job.state is State.SUBMITTING]
-        if intended:
-            self.errands.append(Errand(intended, self.batches + 1, self.around.now_ms))
+        subject, ask = self._names(key), self.place.chance.ask
+        is_known = ask("vendor clock known", subject, lambda rng: bool(rng.choice((0, 1))), True)
+        most = ask("most files", subject, lambda rng: rng.choice((None,) * 9 + (2,)), None)
+        intended = Intended(self.now_ms, self.ahead_ms if is_known else None, most)
+        change = self.on_submission(key, intended)
+        submission = self._submission(key, SubmissionState.INTENDED)
+        if submission is not None:
+            [intent] = [group for group in change.groups if writes(group, key)]
+            self.errands.append(Errand(key, len(submission.jobs), intent, self._now_ms()))
+
+    def _names(self, key: SubmissionKey) -> str:
+        submission = self.shard.submissions.get(key)
+        refs = submission.jobs if submission else ()
+        return " ".join(str(self.shard.jobs[ref].key) for ref in refs if ref in self.shard.jobs)
 
     def post(self) -> None:
-        """Send a POST whose intent is durable, if the journal and the clock allow."""
-        ready = [errand for errand in self.errands if errand.sealed_ms >= 0]
-        names = [_joined(errand.keys) for errand in ready]
-        name = self.around.chance.ask("which", "", lambda rng: rng.choice(names), names[0])
+        """Send a POST whose intent is durable, if the journal and the clocks allow."""
+        ready = [errand for errand in self.errands if errand.sealed_ms]
+        names = [self._names(errand.key) for errand in ready]
+        name = self.place.chance.ask("which", "", lambda rng: rng.choice(names), names[0])
         if name not in names:
             return
         errand = ready[names.index(name)]
         self.errands.remove(errand)
         self.follow(errand.journal_offset + 1)
         if not self.is_open:
-            self.around.count("fenced before its POST")
+            self.place.count("fenced before its POST")
             return
-        now_ms = self.around.now_ms
-        if now_ms - errand.sealed_ms > INTENT_MS or now_ms - errand.intended_ms > LATEST_MS:
-            answer: SubmitAnswer = NotSent(Trouble("intent_too_old", "too old"))
-        else:
-            answer = self.submit(errand.keys)
-        self._later(f"post {name}", errand.keys, lambda: self._answered(errand.keys, answer))
+        jobs = self._jobs_to_post(errand)
+        answer = self.submit(errand.key, jobs) if jobs and self._is_fresh(errand) else TOO_LATE
+        self._later(f"post {name}", [errand.key], lambda: self._answered(errand.key, jobs, answer))
 
-    def submit(self, keys: list[JobKey]) -> SubmitAnswer:
+    def _jobs_to_post(self, errand: Errand) -> list[Job]:
+        """The jobs whose files go out: all of the intent's, or none."""
+        submission = self._submission(errand.key, SubmissionState.INTENDED)
+        found = [self.shard.jobs.get(ref) for ref in submission.jobs] if submission else []
+        jobs = [job for job in found if job is not None and _is_to_be_posted(job, errand.key)]
+        return jobs if len(jobs) == len(found) == errand.files else []
+
+    def _is_fresh(self, errand: Errand) -> bool:
+        assert errand.sealed_ms is not None
+        ages = zip(self._now_ms(), errand.sealed_ms, errand.intended_ms, strict=True)
+        return all(
+            now - sealed <= INTENT_MS and now - intended <= LATEST_MS for now, sealed, intended in ages
+        )
+
+    def submit(self, key: SubmissionKey, jobs: Sequence[Job]) -> SubmitAnswer:
         """The POST."""
-        jobs = [self.shard.jobs[key] for key in keys]
-        self.around.posting(keys, self.epoch, [job.submit_attempts for job in jobs])
-        return self.around.provider.submit({str(job.key): job.file_url for job in jobs}, self.around.now_ms)
+        submission = self.shard.submissions[key]
+        assert submission.intent is not None
+        intent = intent_name(key, submission.counters.submits, submission.intent.sealed_ms)
+        post = Post(
+            model=jobs[0].request.model,
+            files={str(job.key): job.file_url for job in jobs},
+            intents={str(job.key): intent for job in jobs},
+            epoch=self.epoch,
+            vocabulary_id=self.hotwords.list_of(jobs[0].request),
+        )
+        return answer_of(self.place.provider.submit(post))
 
-    def _answered(self, keys: list[JobKey], answer: SubmitAnswer) -> None:
-        for key in keys:
-            self.apply(key, _event(answer, len(keys)))
+    def _answered(self, key: SubmissionKey, jobs: Sequence[Job], answer: SubmitAnswer) -> None:
+        self.on_submission(key, _event(answer, jobs[0].request.model if jobs else ""))
+
+    # Polls and fetches
+
+    def _queue_poll(self, request: PollRequest) -> None:
+        """One poll counts for each submission: what is asked for already, unless it is later."""
+        asked = self.asked.get(request.key)
+        due_ms, is_last = request.due_ms, request.is_last
+        if asked is not None and asked.task_id == request.task_id:
+            if asked.due_ms <= due_ms and asked.is_last >= is_last:
+                return
+            due_ms, is_last = min(due_ms, asked.due_ms), is_last or asked.is_last
+        counting = PollRequest(request.key, request.task_id, due_ms, is_last)
+        self.asked[request.key] = counting
+        self.looks.push(due_ms, counting)
 
     def look(self) -> None:
-        """Look at a due task; now and then the answer comes twice."""
-        task_id = self.looks.pop_due(self.around.now_ms)
-        assert task_id is not None
-        keys = sorted(self.watched.pop(task_id))
-        answer = self.around.provider.query(task_id, self.around.now_ms)
-        for _ in range(self._copies(f"look {task_id}")):
-            self._later(f"look {task_id}", keys, lambda: self._looked(task_id, keys, answer))
+        """Poll a due task; now and then the answer comes twice."""
+        request = self.looks.pop_due(self.now_ms)
+        assert request is not None
+        if self.asked.get(request.key) is not request:
+            return
+        del self.asked[request.key]
+        submission = self._submission(request.key, SubmissionState.RUNNING)
+        if submission is None or submission.task_id != request.task_id:
+            return
+        answer = view_of(self.place.provider.query(request.task_id))
+        for _ in range(self._copies(f"look {request.task_id}")):
+            name = f"look {request.task_id}"
+            self._later(name, [request.key], lambda: self._looked(request, answer))
 
-    def _looked(self, task_id: str, keys: list[JobKey], answer: TaskView | Trouble) -> None:
-        for key in keys:
-            job = self.shard.jobs.get(key)
-            if job is not None and job.task_id == task_id:
-                self.apply(key, _seen(answer, job))
+    def _looked(self, request: PollRequest, answer: TaskView | Trouble) -> None:
+        if isinstance(answer, TaskView):
+            self.on_submission(request.key, Polled(answer, request.is_last))
+        else:
+            self.on_submission(request.key, PollFailed(answer))
 
     def fetch(self) -> None:
         """Fetch a due result file; now and then the answer comes twice."""
-        item = self.fetches.pop_due(self.around.now_ms)
+        item = self.fetches.pop_due(self.now_ms)
         assert item is not None
-        key, url = item
-        body = self.around.provider.fetch(url, self.around.now_ms)
-        event = FetchFailedEvent(body) if isinstance(body, Trouble) else read_transcript(body, "fun-asr")
-        for _ in range(self._copies(f"fetch {key}")):
-            self._later(f"fetch {key}", [key], lambda: self.apply(key, event))
+        ref, url = item
+        job = self.shard.jobs.get(ref)
+        if job is None or job.state is not JobState.COLLECTING:
+            return
+        body = self.place.provider.fetch(url)
+        event: JobEvent
+        if isinstance(body, Error):
+            event = FetchFailed(trouble_of(body))
+        else:
+            event = read_transcript(body, job.request.model)
+        for _ in range(self._copies(f"fetch {job.key}")):
+            self._later(f"fetch {job.key}", [ref], lambda: self.on_job(ref, event))
 
     def receive(self) -> None:
         """Let one answer arrive, whichever."""
-        arrived = [answer for answer in self.wire if answer.due_ms <= self.around.now_ms]
+        arrived = [answer for answer in self.wire if answer.due_ms <= self.place.boot_ms]
         names = [answer.name for answer in arrived]
-        name = self.around.chance.ask("which", "", lambda rng: rng.choice(names), names[0])
+        name = self.place.chance.ask("which", "", lambda rng: rng.choice(names), names[0])
         if name not in names:
             return
         answer = arrived[names.index(name)]
         self.wire.remove(answer)
+        self.hear()
         answer.arrive()
 
-    def expire(self) -> None:
-        """Tell jobs that their deadline is over."""
-        for key in self.shard.overdue(self.around.now_ms):
-            self.apply(key, DeadlinePassed())
-
-    def follow(self, until: int | None = None) -> None:
-        """Read the journal's tail: be fenced by a higher claim, mend what a stranger wrote."""
-        end = self.around.journal.end if until is None else until
-        strangers = []
-        for entry in self.around.journal.log:
-            if not self.tail <= entry.offset < end:
-                continue
-            if entry.key == OWNER_KEY and entry.epoch > self.epoch:
-                self.is_open = False
-                self.around.count("fenced")
-            elif entry.epoch < self.epoch:
-                strangers.append(entry.key)
-        self.tail = max(self.tail, end)
-        if self.is_open and strangers:
-            self.around.count("mended")
-            self.put(Change(self.shard.mend(strangers)))
-            self.cursor_written_over |= CURSOR in strangers or OWNER_KEY in strangers
-
-    def _later(self, what: str, keys: list[JobKey], arrive: Callable[[], None]) -> None:
+    def _later(self, what: str, keys: Sequence[Key], arrive: Callable[[], None]) -> None:
         delay_ms = 10
-        if not self.around.calm:
-            delay_ms = self.around.chance.ask(
+        if not self.place.calm:
+            delay_ms = self.place.chance.ask(
                 "delay", what, lambda rng: rng.choice((10, 50, 400, 3_000)), delay_ms
             )
         self.answered[what] += 1
         name = f"{what} {self.answered[what]}"
-        self.wire.append(Answer(name, self.around.now_ms + delay_ms, keys, arrive))
+        self.wire.append(Answer(name, self.place.boot_ms + delay_ms, keys, arrive))
 
     def _copies(self, what: str) -> int:
-        if self.around.calm:
+        if self.place.calm:
             return 1
-        return self.around.chance.ask("copies", what, lambda rng: 1 if rng.random() > 0.05 else 2, 1)
+        return self.place.chance.ask("copies", what, lambda rng: 1 if rng.random() > 0.05 else 2, 1)
+
+    # The journal's tail
+
+    def follow(self, until: int | None = None) -> None:
+        """Read the journal's tail: be fenced by a higher epoch, mend what a stranger wrote."""
+        partition = self.place.partition
+        end = self.place.journal_end(partition) if until is None else until
+        strangers = []
+        for entry in self.place.journal(partition):
+            if not self.tail <= entry.offset < end:
+                continue
+            if entry.epoch > self.epoch:
+                self._close()
+                break
+            if entry.epoch < self.epoch and _is_of_ours(entry.key):
+                strangers.append(entry.key)
+        self.tail = max(self.tail, end)
+        if self.is_open and strangers:
+            self.place.count("mended")
+            for key in strangers:
+                self.put(self.shard.mend([key]))
 
 
-def _joined(keys: Sequence[JobKey]) -> str:
-    return " ".join(map(str, keys))
+def _is_of_ours(key: str) -> bool:
+    try:
+        return key in (CURSOR, "~spend") or bool(read_key(key))
+    except ValueError:
+        return False
 
 
-def _name_of(record: Outgoing) -> str:
-    headers = dict(record.headers)
-    return f"outcome {headers['ce_id'].decode()}" if "ce_id" in headers else record.key.decode()
+def _is_to_be_posted(job: Job, key: SubmissionKey) -> bool:
+    return job.submission == key and job.state is JobState.SUBMITTED and not job.cancelled
 
 
-def _is_due(queue: DueQueue[JobKey] | DueQueue[str] | DueQueue[tuple[JobKey, str]], now_ms: int) -> bool:
-    due_ms = queue.next_due_ms()
-    return due_ms is not None and due_ms <= now_ms
-
-
-def _is_unsent(job: Job) -> bool:
-    return job.state in (State.ACCEPTED, State.WAITING)
-
-
-def _event(answer: SubmitAnswer, task_files: int) -> Event:
+def _event(answer: SubmitAnswer, model: str) -> SubmissionEvent:
     match answer:
         case Accepted(task_id):
-            return Submitted(task_id, task_files)
+            return Posted(task_id)
         case Answered():
-            raise AssertionError("the simulation has no synchronous model")
-        case Refused(trouble):
+            return heard(answer, model)
+        case RefusedAnswer(trouble):
             return SubmitRefused(trouble)
         case Lost(trouble):
             return SubmitLost(trouble)
@@ -573,14 +700,9 @@ def _event(answer: SubmitAnswer, task_files: int) -> Event:
             return SubmitNotSent(trouble)
 
 
-def _seen(answer: TaskView | Trouble, job: Job) -> Event:
-    return LookFailed(answer) if isinstance(answer, Trouble) else Looked(answer, file_of(answer, job))
-
-
-@lru_cache(maxsize=1_000)
-def read(value: bytes | None) -> DecodedRequest | InvalidRecord:
+def read(of: Published) -> DecodedRequest | InvalidRecord:
     """Decode a request record."""
     try:
-        return read_request(value, (), RequestLimits())
+        return read_request(of.value, of.headers, RequestLimits())
     except InvalidRecord as error:
         return error

@@ -1,25 +1,19 @@
-"""The requests of a simulated run, and what must become of each, told by the plan alone."""
+"""What was published, and what must become of each record, told by the records' bytes and their meaning."""
 
 import json
-import random
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum
+from typing import cast
 
-from service.core.identity import Position
-from service.core.record import Record
+from tests.unit.core.simulation.ledger import SYNCHRONOUS
+from tests.unit.core.simulation.port import TOPIC, Delivery, Headers, Published
 
-TOPIC = "transcription.requests"
-NATURES = ("good", "good", "good", "silent", "forbidden", "flaky1", "flaky2", "flaky4", "garbage", "missing")
-UNREADABLE: tuple[bytes | None, ...] = (
-    None,
-    b"\xff\xfe",
-    b"{",
-    b'{"request_id": "x"}',
-    b'{"request_id": "bad", "file_urls": ["file:///etc/passwd"], "model": "fun-asr"}',
-    b'{"request_id": "m", "file_urls": ["https://h/a.wav"], "model": "no-such-model"}',
-)
+WEEK_SECONDS = 7 * 24 * 3600
+CONFLICT, UNKNOWN, FINISHED = "request_id_conflict", "cancel_unknown_request", "already_finished"
+RequestKey = tuple[str, int]
 
 
 class Meaning(Enum):
@@ -30,42 +24,88 @@ class Meaning(Enum):
     MAY_FAIL = "may fail"
 
 
-Headers = tuple[tuple[str, bytes | None], ...]
-Drawn = tuple[bytes | None, bytes | None, Meaning, Headers]
-"""Value, key, meaning and headers of a record."""
+@dataclass(slots=True)
+class Asked:
+    """A request that was published. An id that was used again after the window is another one."""
+
+    request: RequestKey
+    number: int
+    """How many had this id and replay before."""
+    body: dict[str, object]
+    urls: dict[str, str]
+    """Job to file URL."""
+    record: Published
+    deadline_ms: int
+    ends_ms: int = 0
+    """From when on its deadline may end it."""
+    cancels: list[Published] = field(default_factory=list)
+
+    @property
+    def model(self) -> str:
+        """Its model."""
+        return str(self.body["model"])
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Its hotwords."""
+        options = cast(dict[str, list[dict[str, str]]], self.body.get("options") or {})
+        return tuple(sorted(word["text"] for word in options.get("hotwords", ())))
+
+    def name(self, job: str) -> str:
+        """What the ledger calls the job."""
+        return job + "'" * self.number
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
     """One record of the request topic and what it must lead to."""
 
-    record: Record
+    record: Published
     meaning: Meaning
     opens: tuple[str, ...] = ()
-    """Job keys that it makes."""
+    """Jobs that it makes."""
+    codes: frozenset[str] | None = None
+    """How it may fail, if it does; None: in any of the ways in which a record is refused by itself."""
 
-
-@dataclass(slots=True)
-class Asked:
-    """A request that was published: for its cancels, repeats and conflicts."""
-
-    request_id: str
-    body: dict[str, object]
-    urls: dict[str, str]
-    """Job key to file URL."""
-    published_ms: int
-    deadline_ms: int
-    cancelled: bool = False
+    @property
+    def origin(self) -> str:
+        """The id of its own failure."""
+        return f"{TOPIC}/{self.record.partition}/{self.record.offset}"
 
 
 @dataclass(slots=True)
 class Plan:
-    """What was published, and what it asks for: read from the records' bytes."""
+    """What was published, and what it asks for."""
 
-    records: list[Planned] = field(default_factory=list)
-    asked: dict[str, Asked] = field(default_factory=dict)
-    owner_of_key: dict[str, Asked] = field(default_factory=dict)
+    remembers: bool = True
+    """Whether no request leaves the window."""
+    clock_slack_ms: int = 0
+    """How early a deadline may be."""
+    records: list[list[Planned]] = field(default_factory=lambda: [[]])
+    topic: list[list[Published]] = field(default_factory=lambda: [[]])
+    asked: dict[RequestKey, list[Asked]] = field(default_factory=dict)
+    by_job: dict[str, list[Asked]] = field(default_factory=dict)
     jobs_of_url: Counter[str] = field(default_factory=Counter)
+    """Of models that make tasks."""
+    requests_of_url: Counter[str] = field(default_factory=Counter)
+
+    def all(self) -> list[Asked]:
+        """Every request."""
+        return [each for lives in self.asked.values() for each in lives]
+
+    def planned(self) -> list[Planned]:
+        """Every record."""
+        return [each for records in self.records for each in records]
+
+    def of_job(self, job: str) -> Asked:
+        """The request that a job is of; of an id that was used again the last."""
+        return self.by_job[job][-1]
+
+    def of_delivery(self, delivery: Delivery) -> Asked | None:
+        """The request that an outcome is of: with a used id its metadata tells which."""
+        lives = self.by_job.get(delivery.id, [])
+        told = [each for each in lives if each.body.get("metadata") == delivery.body["metadata"]]
+        return next(reversed(told or lives), None)
 
     def add(
         self,
@@ -74,97 +114,57 @@ class Plan:
         key: bytes | None,
         meaning: Meaning,
         headers: Headers = (),
-    ) -> None:
+        partition: int = 0,
+    ) -> Planned:
         """Append a record; what it asks for is read from its bytes."""
-        position = Position(TOPIC, 0, len(self.records), now_ms)
-        opens: tuple[str, ...] = ()
-        if meaning is Meaning.SERVED:
-            opens = self._ask(json.loads(value or b""), now_ms)
-        elif meaning is Meaning.MAY_FAIL:
-            body = json.loads(value or b"")
-            if body.get("action") == "cancel" and body["request_id"] in self.asked:
-                self.asked[body["request_id"]].cancelled = True
-        self.records.append(Planned(Record(position, key, value, headers), meaning, opens))
+        record = Published(partition, len(self.topic[partition]), now_ms, key, value, headers)
+        self.topic[partition].append(record)
+        planned = self._plan(record, meaning)
+        self.records[partition].append(planned)
+        return planned
 
-    def _ask(self, body: dict[str, object], now_ms: int) -> tuple[str, ...]:
-        """Take a new request; returns its job keys."""
-        request_id, urls = str(body["request_id"]), body["file_urls"]
-        assert isinstance(urls, list)
-        indexes = body.get("file_indexes") or range(len(urls))
-        assert isinstance(indexes, Iterable)
-        ttl_seconds = body.get("ttl_seconds", 7 * 24 * 3600)
-        assert isinstance(ttl_seconds, int)
-        files = {f"{request_id}/0/{index}": urls[index] for index in indexes}
-        asked = Asked(request_id, body, files, now_ms, now_ms + 1000 * ttl_seconds)
-        self.asked[request_id] = asked
-        self.owner_of_key.update(dict.fromkeys(asked.urls, asked))
-        self.jobs_of_url.update(asked.urls.values())
+    def _plan(self, record: Published, meaning: Meaning) -> Planned:
+        body = _json(record.value)
+        request = (str(body.get("request_id")), cast(int, body.get("replay", 0)))
+        if meaning is Meaning.SERVED:
+            return Planned(record, meaning, self._ask(request, body, record))
+        known = self.asked.get(request)
+        if body.get("action") == "cancel":
+            if known:
+                known[-1].cancels.append(record)
+            codes = {FINISHED} if known and self.remembers else {FINISHED, UNKNOWN} if known else {UNKNOWN}
+            return Planned(record, meaning, codes=frozenset(codes))
+        if known:
+            codes = {CONFLICT} if meaning is Meaning.FAILS else {FINISHED}
+            return Planned(record, meaning, codes=frozenset(codes))
+        return Planned(record, meaning)
+
+    def _ask(self, request: RequestKey, body: dict[str, object], record: Published) -> tuple[str, ...]:
+        """Take a new request; returns its jobs."""
+        urls = cast(list[str], body["file_urls"])
+        indexes = cast(Iterable[int], body.get("file_indexes") or range(len(urls)))
+        files = {f"{request[0]}/{request[1]}/{index}": urls[index] for index in indexes}
+        lives = self.asked.setdefault(request, [])
+        asked = Asked(request, len(lives), body, files, record, _deadline_ms(body, record.at_ms))
+        asked.ends_ms = asked.deadline_ms - self.clock_slack_ms
+        lives.append(asked)
+        for job in asked.urls:
+            self.by_job.setdefault(job, []).append(asked)
+        self.requests_of_url.update(dict.fromkeys(asked.urls.values(), 1))
+        if asked.model not in SYNCHRONOUS:
+            self.jobs_of_url.update(asked.urls.values())
         return tuple(asked.urls)
 
 
-@dataclass(slots=True)
-class Producer:
-    """Draws records one by one. With `repeats` there are duplicates, conflicts and cancels too."""
+def _json(value: bytes | None) -> dict[str, object]:
+    try:
+        body = json.loads(value or b"")
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
 
-    rng: random.Random
-    plan: Plan
-    size: int
-    repeats: bool
-    hurried: float
 
-    @property
-    def is_done(self) -> bool:
-        """Whether everything is published."""
-        return len(self.plan.records) >= self.size
-
-    def draw(self) -> Drawn:
-        """The next record of the topic."""
-        draw = self.rng.random()
-        if draw < 0.08:
-            return self.rng.choice(UNREADABLE), b"k", Meaning.FAILS, ()
-        if draw < 0.30 and self.plan.asked:
-            return self._draw_again(self.rng.choice(list(self.plan.asked.values())))
-        return self._draw_new()
-
-    def _draw_again(self, asked: Asked) -> Drawn:
-        """A cancel, a repeat or a conflict; the last two only while nothing is forgotten."""
-        key = asked.request_id.encode()
-        if not self.repeats or self.rng.random() < 0.4:
-            cancel = json.dumps({"request_id": asked.request_id, "action": "cancel"}).encode()
-            # A request that has ended says so; one that has left the window is not known any more.
-            return cancel, key, Meaning.MAY_FAIL, ()
-        if self.rng.random() < 0.5:
-            repeat = {**asked.body, "metadata": {"n": 1}}
-            return json.dumps(repeat).encode(), key, Meaning.MAY_FAIL, ()
-        conflict = {**asked.body, **self._other_work(asked)}
-        return json.dumps(conflict).encode(), key, Meaning.FAILS, ()
-
-    def _other_work(self, asked: Asked) -> dict[str, object]:
-        """Another file, or other files of the same."""
-        if len(asked.urls) > 1 and len(self.plan.records) % 2:
-            return {"file_indexes": [int(next(iter(asked.urls)).rpartition("/")[2])]}
-        return {"file_urls": ["https://h.example/good/other.wav"], "file_indexes": None}
-
-    def _draw_new(self) -> Drawn:
-        rng = self.rng
-        request_id = f"r{len(self.plan.asked)}"
-        count = rng.choice((1, 1, 1, 2, 3, 5))
-        urls = [f"https://h.example/{rng.choice(NATURES)}/{request_id}/{n}.wav?Sig=s" for n in range(count)]
-        # Whose a task is that names only a part of its files, nobody could tell of equal ones.
-        if count > 2 and rng.random() < 0.3 and not any("/missing/" in url for url in urls):
-            urls[-1] = urls[0]
-        if self.plan.jobs_of_url and rng.random() < 0.2:
-            # A file that an earlier request has, too, and perhaps its neighbour.
-            earlier = [url for url in self.plan.jobs_of_url if "/missing/" not in url]
-            for place in range(min(count, rng.choice((1, 1, 2)), len(earlier))):
-                urls[place] = rng.choice(earlier)
-        body: dict[str, object] = {"request_id": request_id, "file_urls": urls, "model": "fun-asr"}
-        indexes = list(range(count))
-        if count > 1 and rng.random() < 0.2:
-            indexes = sorted(rng.sample(indexes, rng.randint(1, count)))
-            body["file_indexes"] = indexes
-        if rng.random() < self.hurried:
-            body["ttl_seconds"] = rng.choice((1, 20, 60, 600, 200_000))
-        key = request_id.encode() if rng.random() < 0.9 else None
-        headers = (("traceparent", b"00-\xff"),)
-        return json.dumps(body).encode(), key, Meaning.SERVED, headers
+def _deadline_ms(body: dict[str, object], published_ms: int) -> int:
+    if "deadline" in body:
+        return round(1000 * datetime.fromisoformat(str(body["deadline"])).timestamp())
+    return published_ms + 1000 * cast(int, body.get("ttl_seconds", WEEK_SECONDS))

@@ -11,14 +11,13 @@ from base64 import b64decode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from tests.unit.core.simulation.chance import Recorded, Scripted
-from tests.unit.core.simulation.engine import Taking
-from tests.unit.core.simulation.journal import Violation
-from tests.unit.core.simulation.owner import Owner
 from tests.unit.core.simulation.plan import Meaning, Plan
-from tests.unit.core.simulation.stage import START_MS, Settings, Stage
+from tests.unit.core.simulation.port import Owner, Settings, Taking, Violation
+from tests.unit.core.simulation.shard import Shard
+from tests.unit.core.simulation.stage import START_MS, Stage
 from tests.unit.core.simulation.weather import Weather
 
 CATCH_UP = 200
@@ -51,17 +50,18 @@ class Replay(Stage):
 
     def __init__(self, script: Sequence[Line]) -> None:
         self.answers = Scripted()
-        super().__init__(Settings(**cast(dict[str, int], script[0])), self.answers, Plan(), Weather())
+        settings = Settings(**cast(dict[str, Any], script[0]))
+        super().__init__(settings, self.answers, Plan(), Weather())
         self.lines = script[1:]
         self.done = 0
         self.rest_ms = START_MS
         self.skipped = 0
-        self.acts: dict[str, Callable[[], None]] = {
+        self.simple: dict[str, Callable[[Shard], None]] = {
             "crash": self.crash,
             "freeze": self.freeze,
             "kill stranger": self.kill_stranger,
+            "drain": self.drain,
             "compact": self.compact,
-            "restore": self.read,
         }
 
     def run(self) -> None:
@@ -73,29 +73,47 @@ class Replay(Stage):
             self.done += 1
         self.answers.turn_to([])
         self.rest_ms = self.now_ms
-        self.judge_end(self._come_to_rest())
+        self._come_to_rest()
+        self.judge_end()
 
     def _do(self, line: Line) -> None:
-        name = cast(str, line["do"])
+        name, shard = cast(str, line["do"]), self.shards[cast(int, line.get("on", 0))]
+        skew_ms = cast(int, line.get("skew", 0))
         if name == "publish":
-            headers = cast(list[tuple[str, str | None]], line.get("headers", []))
-            read = tuple((key, bytes_of(value)) for key, value in headers)
-            value, key = (bytes_of(cast(str | None, line[of])) for of in ("value", "key"))
-            self.publish(value, key, Meaning(line["meaning"]), read)
-        elif name in self.acts:
-            self.acts[name]()
+            self._publish(line, shard.partition)
+        elif name in self.simple:
+            self.simple[name](shard)
+        elif name == "restore":
+            self.read(shard, skew_ms)
+        elif name == "step clock":
+            self.step_clock(shard, skew_ms)
         elif name == "claim":
-            found = [each for each in (self.taking, *self.strangers) if isinstance(each, Taking)]
-            takings = [each for each in found if each.number == line["taking"]]
-            self._note([self.claim(taking) for taking in takings])
+            taking, _ = shard.takings.get(cast(int, line["taking"]), (None, None))
+            is_there = taking is not None and self._waits(shard, taking)
+            self.skipped += not is_there
+            if taking is not None and is_there:
+                self.claim(shard, taking)
         else:
-            owners = [each for each in (self.owner, *self.strangers) if isinstance(each, Owner)]
-            able = [each for each in owners if each.epoch == line["epoch"] and self._can(each, name)]
-            self._note(able)
-            for owner in able:
-                self.act(owner, name)
+            self._act(line, shard, name)
 
-    def _can(self, owner: Owner, name: str) -> bool:
+    def _publish(self, line: Line, partition: int) -> None:
+        headers = cast(list[tuple[str, str | None]], line.get("headers", []))
+        read = tuple((key, bytes_of(value)) for key, value in headers)
+        value, key = (bytes_of(cast(str | None, line[of])) for of in ("value", "key"))
+        self.publish(value, key, Meaning(line["meaning"]), read, partition)
+
+    @staticmethod
+    def _waits(shard: Shard, taking: Taking) -> bool:
+        return taking is shard.taking or any(taking is each.taking for each in shard.strangers)
+
+    def _act(self, line: Line, shard: Shard, name: str) -> None:
+        owners = [each for each in (shard.owner, *(each.owner for each in shard.strangers)) if each]
+        able = [each for each in owners if each.epoch == line["epoch"] and self._can(shard, each, name)]
+        self.skipped += not able
+        for owner in able:
+            self.act(shard, owner, name)
+
+    def _can(self, shard: Shard, owner: Owner, name: str) -> bool:
         """Whether it can do this, if need be after it has written what it has decided.
 
         How many records that takes is the engine's own affair.
@@ -106,26 +124,33 @@ class Replay(Stage):
             before = next((each for each in ("write", "seal") if owner.can(each)), None)
             if before is None:
                 break
-            self.act(owner, before)
+            self.act(shard, owner, before)
         return owner.can(name) and owner.is_open
 
-    def _note(self, found: Sequence[object]) -> None:
-        self.skipped += not found
-
-    def _come_to_rest(self) -> Owner:
+    def _come_to_rest(self) -> None:
         last = self.begin_to_rest()
         for step in range(QUIET_STEPS):
-            if self.is_at_rest(last):
-                return last
-            names = list(dict.fromkeys(last.actions()))
-            if names:
+            left = [(shard, owner) for shard, owner in last if not owner.is_done]
+            if not left:
+                return
+            able = [(shard, owner) for shard, owner in left if owner.actions()]
+            if able:
+                shard, owner = able[step % len(able)]
+                names = list(dict.fromkeys(owner.actions()))
                 self.now_ms += 5
-                self.act(last, names[step % len(names)])
+                self.act(shard, owner, names[step % len(names)])
             else:
-                last.check_awake()
-                self.now_ms = max(self.now_ms + 1, last.next_due_ms() or self.now_ms + 1_000)
-                self.act(last, "expire")
-        raise Violation(f"N1: still open after {QUIET_STEPS} quiet steps: {last.told_states()}")
+                self._pass_time(left)
+        told = {key: state for _, owner in last for key, state in owner.told_states().items()}
+        raise Violation(f"N1: still open after {QUIET_STEPS} quiet steps: {told}")
+
+    def _pass_time(self, left: Sequence[tuple[Shard, Owner]]) -> None:
+        for _, owner in left:
+            owner.check_awake()
+        times = [due_ms for _, owner in left if (due_ms := owner.next_due_ms()) is not None]
+        self.now_ms = max(self.now_ms + 1, min(times, default=self.now_ms + 1_000))
+        for shard, owner in left:
+            self.act(shard, owner, "expire")
 
 
 def bytes_of(told: str | None) -> bytes | None:

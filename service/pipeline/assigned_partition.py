@@ -1,0 +1,177 @@
+"""One assigned partition: its state, what serves it, how it is loaded, suspended and drained."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from enum import StrEnum
+
+from service.core.changes import Change
+from service.core.restore import Restore
+from service.core.shard import Shard
+from service.core.transition_context import Context
+from service.kafka.tail import Followed
+from service.kafka.takeover import Taken
+from service.pipeline.assignment_deps import AssignmentDeps
+from service.pipeline.backlog import SLICE
+from service.pipeline.shard_runner import ShardRunner
+
+REVOCATION_SECONDS = 10.0
+"""Within this bound a revoked shard waits for its answers and flushes; the group waits for it."""
+ENDING_SECONDS = 5.0
+"""Within this bound a cancelled take-over or shard ends."""
+ANSWER_SECONDS = 8.0
+"""Within this bound a revoked shard waits for calls of synchronous models: we own it until we have said so.
+All three bounds together stay below the rebalance's 25 s."""
+INLINE_ENTRIES = 1_000
+"""A larger journal becomes a shard in a thread: a hundred thousand jobs hold up the loop for seconds."""
+
+
+class PartitionState(StrEnum):
+    """The state of an assigned partition."""
+
+    RESTORING = "restoring"
+    READY = "ready"
+    REFUSED = "refused"
+    """It could not be taken over; `detail` says why, and it is tried again."""
+    LOST = "lost"
+    """Another member owns it by the group's word; the next rebalance says so here too."""
+
+
+@dataclass(slots=True)
+class AssignedPartition:
+    """One assigned partition: its state, why, and what serves it."""
+
+    state: PartitionState = PartitionState.RESTORING
+    detail: str = ""
+    runner: ShardRunner | None = None
+    is_full: bool = False
+    task: "asyncio.Task[None] | None" = None
+
+    @property
+    def is_served(self) -> bool:
+        """Whether its shard is open."""
+        return self.runner is not None and self.runner.is_open
+
+    def close(self) -> None:
+        """Stop all effects at once, and serving as soon as the task has noticed."""
+        if self.runner is not None:
+            self.runner.close()
+        if self.task is not None:
+            self.task.cancel()
+
+
+async def open_runner(
+    deps: AssignmentDeps,
+    partition: int,
+    taken: Taken,
+    is_owner: Callable[[ShardRunner], Awaitable[bool]],
+    on_fenced: Callable[[ShardRunner], None],
+) -> tuple[ShardRunner, Change]:
+    """Make the runner of a shard that was taken over, and let it become what its journal says."""
+    state = Shard(
+        partition, taken.epoch, taken.cursor, deps.window, deps.outcomes, deps.prices, deps.files_per_task
+    )
+    writer = deps.journal.writer(partition, taken, lambda: is_owner(runner))
+    runner = ShardRunner(state, writer, taken.epoch, deps.runner)
+    followed = Followed(
+        taken.epoch,
+        taken.claim_offset,
+        lambda: on_fenced(runner),
+        lambda key: runner.mend([key]) if runner.is_open else None,
+    )
+    async with AsyncExitStack() as undo:
+        undo.push_async_callback(writer.close)
+        undo.callback(runner.close)
+        change = await load(runner, taken.restore)
+        undo.pop_all()
+    deps.journal.tail.follow(partition, followed)
+    return runner, change
+
+
+async def load(runner: ShardRunner, restore: Restore) -> Change:
+    """Let the shard become what its journal says; the change is what is to be written and done next."""
+    context = runner.context()
+    runner.is_restoring = True
+    if is_small(restore):
+        return runner.state.load(restore, context, runner.around)
+    return await asyncio.to_thread(_load_and_release, runner, restore, context)
+
+
+def is_small(restore: Restore) -> bool:
+    """Whether the journal becomes a shard without holding up the loop."""
+    return len(restore.entries) <= INLINE_ENTRIES
+
+
+def _load_and_release(runner: ShardRunner, restore: Restore, context: Context) -> Change:
+    change = runner.state.load(restore, context, runner.around)
+    restore.release()
+    return change
+
+
+async def begin(runner: ShardRunner, change: Change) -> None:
+    """Queue what a restore writes and wants done, in slices that leave the event loop its turns.
+
+    Nothing else happens to the shard meanwhile, and nothing is committed: a group that came between would
+    be overwritten by an older record of its key.
+    """
+    runner.put(Change(words=change.words))
+    for start in range(0, len(change.groups), SLICE):
+        runner.put(Change(groups=change.groups[start : start + SLICE]))
+        await asyncio.sleep(0)
+    for start in range(0, len(change.steps), SLICE):
+        runner.put(Change(steps=change.steps[start : start + SLICE]))
+        await asyncio.sleep(0)
+    runner.is_restoring = False
+
+
+async def drain_all(
+    partitions: Collection[AssignedPartition], bound_seconds: float, answer_seconds: float
+) -> None:
+    """Stop what is only being taken over: it would begin work. Then drain what is served."""
+    for partition in partitions:
+        if partition.runner is None:
+            partition.close()
+    await drain([each.runner for each in partitions if each.runner], bound_seconds, answer_seconds)
+
+
+async def suspend(runners: Iterable[ShardRunner], bound_seconds: float, answer_seconds: float) -> None:
+    """Let shards begin nothing and write down what they have; calls in flight go on.
+
+    Answers of synchronous models, which are paid for and nowhere else, get `answer_seconds` before that.
+    """
+    resting = list(runners)
+    await _answered(resting, answer_seconds)
+    for runner in resting:
+        runner.suspend()
+    try:
+        async with asyncio.timeout(bound_seconds):
+            await asyncio.gather(*(runner.written() for runner in resting))
+    except TimeoutError:
+        return
+
+
+async def retire(runner: ShardRunner) -> None:
+    """Close a shard that is to be taken over again; an answer in flight is worth the wait."""
+    await drain([runner], REVOCATION_SECONDS, ANSWER_SECONDS)
+    runner.close()
+
+
+async def drain(runners: Iterable[ShardRunner], bound_seconds: float, answer_seconds: float) -> None:
+    """Let shards begin nothing, wait for answers in flight, and write everything down."""
+    resting = list(runners)
+    await _answered(resting, answer_seconds)
+    try:
+        async with asyncio.timeout(bound_seconds):
+            await asyncio.gather(*(runner.rest() for runner in resting))
+    except TimeoutError:
+        return
+
+
+async def _answered(runners: Collection[ShardRunner], bound_seconds: float) -> None:
+    """Let shards begin nothing, and wait for calls of synchronous models."""
+    for runner in runners:
+        runner.takes_work = False
+    calls = {call for runner in runners for call in runner.long_calls}
+    if calls:
+        await asyncio.wait(calls, timeout=bound_seconds)

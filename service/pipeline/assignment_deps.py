@@ -1,0 +1,111 @@
+"""What assigned partitions need: the ports of the group, the journal and its tail, and who observes them."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from service.core.outcomes import OutcomeRules
+from service.core.price import Price
+from service.core.shard_state import Window
+from service.kafka.tail import Followed
+from service.kafka.takeover import Taken
+from service.kafka.writer import Writer
+from service.pipeline.accept import AcceptStage
+from service.pipeline.shard_runner import RunnerDeps
+from service.pipeline.spawn import Spawn
+
+
+class Delivery(Protocol):
+    """What the shards ask of the group consumer."""
+
+    def release(self, partition: int, offset: int) -> None:
+        """Deliver the partition's records from `offset` on."""
+        ...
+
+    def withhold(self, partition: int) -> None:
+        """Stop delivering until the next release."""
+        ...
+
+    async def group_offset(self, partition: int) -> int | None:
+        """The group's committed offset."""
+        ...
+
+    async def is_member(self, partition: int, offset: int) -> bool:
+        """Whether the group takes a commit from us."""
+        ...
+
+
+class Follower(Protocol):
+    """What the shards ask of the journal's tail."""
+
+    def follow(self, partition: int, followed: Followed) -> None:
+        """Read the partition from `followed.position` on."""
+        ...
+
+    def leave(self, partition: int) -> None:
+        """Read the partition no more."""
+        ...
+
+    async def proves(self, partition: int, offset: int) -> bool:
+        """Wait until the partition is read past `offset`; False when a higher claim came first."""
+        ...
+
+
+class ShardJournal(Protocol):
+    """What the shards ask of the journal."""
+
+    @property
+    def tail(self) -> Follower:
+        """Who reads the shards' own partitions back."""
+        ...
+
+    async def take(self, partition: int, group_offset: int | None) -> Taken:
+        """Claim a partition and read it back; raises `RestoreError` or `ClusterError`."""
+        ...
+
+    def writer(self, partition: int, taken: Taken, is_owner: Callable[[], Awaitable[bool]]) -> Writer:
+        """The writer of a shard that was taken over; `is_owner` asks the group."""
+        ...
+
+
+class ShardObserver(Protocol):
+    """Who counts and logs what becomes of shards."""
+
+    def shard(self, word: str, partition: int, detail: str = "") -> None:
+        """A shard was taken, refused, fenced or closed."""
+        ...
+
+    def requests_lost(self, partition: int, count: int) -> None:
+        """The request topic's retention removed requests that nobody had read."""
+        ...
+
+    def twin(self, detail: str) -> None:
+        """Another process has our name in the group."""
+        ...
+
+    def group_lost(self, detail: str) -> None:
+        """The group has no client of ours, for this reason."""
+        ...
+
+    def group_regained(self) -> None:
+        """It has one again."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AssignmentDeps:
+    """What shards need to be served."""
+
+    journal: ShardJournal
+    accept: AcceptStage
+    runner: RunnerDeps
+    spawn: Spawn
+    observer: ShardObserver
+    window: Window
+    outcomes: OutcomeRules
+    prices: Mapping[str, Price]
+    files_per_task: int | None
+    open_jobs: int
+    most_shards: int
+    on_share: Callable[[int], None]
+    """Told how many partitions are ours whenever that changes."""

@@ -1,0 +1,119 @@
+"""Audit: find open jobs and submissions that nothing will go on with, and give them back to their stages.
+
+Each of them must have a timer, a call or a place in a queue, or wait for its batch. One that has none at two
+audits in a row was lost by a fault of ours: it is restored, as after a take-over, and counted.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from service.clock import Clock
+from service.core.changes import Change
+from service.core.events import Fetch, JobRestored, SubmissionRestored
+from service.core.identity import SubmissionKey
+from service.core.job import JobState
+from service.pipeline.backlog import SLICE
+from service.pipeline.dispatch import Stages
+from service.pipeline.held import Holder
+from service.pipeline.isolation import Key
+from service.pipeline.observer import StageObserver
+from service.pipeline.shard_runner import ShardRunner
+
+AUDIT_SECONDS = 60.0
+
+Target = tuple[ShardRunner, Key]
+
+
+@dataclass(slots=True)
+class Audit:
+    """Looks over all open jobs and submissions, once a minute."""
+
+    shards: Callable[[], Iterable[ShardRunner]]
+    stages: Stages
+    clock: Clock
+    observer: StageObserver
+    _missing: set[Target] = field(default_factory=set)
+    """What had nothing at the last audit."""
+
+    async def run(self, on_turn: Callable[[], None]) -> None:
+        """Audit until cancelled."""
+        waited_seconds = 0.0
+        while True:
+            on_turn()
+            await self.clock.sleep(1.0)
+            waited_seconds += 1.0
+            if waited_seconds >= AUDIT_SECONDS:
+                waited_seconds = 0.0
+                await self.audit(on_turn)
+
+    async def audit(self, on_turn: Callable[[], None]) -> None:
+        """Restore what has had nothing since the last audit, a bounded number."""
+        missing: set[Target] = set()
+        for runner in list(self.shards()):
+            missing |= await self._missing_of(runner, on_turn)
+        lost = sorted(self._missing & missing, key=lambda target: (target[0].partition, str(target[1])))
+        self._missing = missing
+        if lost:
+            self.observer.work_restored(len(lost))
+        for runner, key in lost[:SLICE]:
+            _restore(runner, key, self.clock.now_ms())
+
+    async def _missing_of(self, runner: ShardRunner, on_turn: Callable[[], None]) -> set[Target]:
+        """Looked at in slices: what moves meanwhile may seem to have nothing, once."""
+        runner.border.forget_gone(lambda key: not _exists(runner, key))
+        waits = {*runner.unreleased(), *runner.border.waiting()}
+        missing: set[Target] = set()
+        expected = list(_expected(runner)) if _is_at_work(runner) else []
+        for start in range(0, len(expected), SLICE):
+            on_turn()
+            for key in expected[start : start + SLICE]:
+                if key not in waits and _exists(runner, key) and not self._is_held(runner, key):
+                    missing.add((runner, key))
+            await asyncio.sleep(0)
+        return missing if _is_at_work(runner) else set()
+
+    def _is_held(self, runner: ShardRunner, key: Key) -> bool:
+        stages = self.stages
+        holders: tuple[Holder, ...] = (
+            stages.poll,
+            stages.submit,
+            stages.collect,
+            stages.reconcile,
+            stages.vocabulary,
+        )
+        return runner.border.has_given_up(key) or any(holder.holds(runner, key) for holder in holders)
+
+
+def _is_at_work(runner: ShardRunner) -> bool:
+    return runner.is_open and runner.takes_work and not runner.is_restoring
+
+
+def _restore(runner: ShardRunner, key: Key, now_ms: int) -> None:
+    if isinstance(key, SubmissionKey):
+        runner.on_submission(key, SubmissionRestored())
+        return
+    url = runner.state.jobs[key].transcription_url if key in runner.state.jobs else None
+    if url is not None:
+        # No restore finds such a job: it is not journalled that its task is finished.
+        runner.put(Change(steps=(Fetch(key, url, now_ms),)))
+    else:
+        runner.on_job(key, JobRestored())
+
+
+def _exists(runner: ShardRunner, key: Key) -> bool:
+    return key in (runner.state.submissions if isinstance(key, SubmissionKey) else runner.state.jobs)
+
+
+def _expected(runner: ShardRunner) -> Iterator[Key]:
+    """What must be somewhere: submissions whose task may still tell something, and jobs that have left them.
+
+    A job that waits, or is submitted, without a submission is lost as well.
+    """
+    for key, submission in runner.state.submissions.items():
+        if not submission.is_billed:
+            yield key
+    for ref, job in runner.state.jobs.items():
+        is_with_submission = job.state in (JobState.WAITING, JobState.SUBMITTED)
+        if not (is_with_submission and job.submission in runner.state.submissions):
+            yield ref

@@ -1,0 +1,36 @@
+"""Dispatch: hand a step to the stage that carries it out."""
+
+from dataclasses import dataclass
+
+from service.core.events import CancelTask, Fetch, Poll, QueueSubmit, Reconcile, Step
+from service.pipeline.collect import CollectStage, ResultFile
+from service.pipeline.poll import PollStage
+from service.pipeline.reconcile import ReconcileStage
+from service.pipeline.shard_runner import ShardRunner
+from service.pipeline.submit import SubmitStage
+from service.pipeline.vocabulary import VocabularyStage
+
+
+@dataclass(slots=True)
+class Stages:
+    """The stages behind the steps."""
+
+    submit: SubmitStage
+    poll: PollStage
+    collect: CollectStage
+    reconcile: ReconcileStage
+    vocabulary: VocabularyStage
+
+    def dispatch(self, runner: ShardRunner, step: Step) -> None:
+        """Queue the step at its stage; the stage drops it if the shard has closed meanwhile."""
+        match step:
+            case QueueSubmit(key, due_ms):
+                self.submit.queue(runner, key, due_ms)
+            case Reconcile(key, due_ms, settled_ms):
+                self.reconcile.queue(runner, key, due_ms, settled_ms)
+            case Poll(key, task_id, due_ms, is_last):
+                self.poll.queue(runner, key, task_id, due_ms, is_last=is_last)
+            case Fetch(ref, url, due_ms):
+                self.collect.queue(ResultFile(runner, ref, url), due_ms)
+            case CancelTask(task_id):
+                self.poll.cancel(task_id)

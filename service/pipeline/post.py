@@ -1,0 +1,165 @@
+"""Post: send one submission's POST once its intent is durable, and tell the submission what became of it.
+
+The POST goes out only while the intent is fresh by two clocks, after the journal was read back past it
+without a higher claim, on a shard that is still ours, and with exactly the intent's files; else it is not
+sent.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+from service.clock import Clock
+from service.core.events import Posted, SubmissionEvent, SubmitLost, SubmitNotSent, SubmitRefused
+from service.core.identity import SubmissionKey
+from service.core.job import Job, JobState
+from service.core.submission import SubmissionState
+from service.core.task import Accepted, Answered, Lost, NotSent, Refused, SubmitAnswer, Trouble
+from service.core.transition_context import INTENT_SECONDS, RECEIPT_SECONDS
+from service.pipeline import transcripts
+from service.pipeline.file_limits import FileLimits
+from service.pipeline.gate import Gate, Leave
+from service.pipeline.group_commit import Receipt
+from service.pipeline.shard_runner import ShardRunner
+from service.pipeline.spawn import Spawn
+from service.pipeline.stage_breaker import StageBreaker, StageName
+from service.pipeline.vocabulary import VocabularyStage
+from service.provider.api import Provider
+from service.provider.isolation import UNREAD
+
+TOO_LATE = NotSent(Trouble("intent_too_old", "the submit could not go out while its intent was worth it"))
+
+
+class Fence(Protocol):
+    """Proof that nobody has claimed the shard before our intent."""
+
+    async def proves(self, partition: int, offset: int) -> bool:
+        """Wait until the journal is read back past `offset`; False when a higher claim came first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitDeps:
+    """What a submit needs: who takes it, who proves that it may go, and how many may be in flight."""
+
+    provider: Provider
+    fence: Fence
+    spawn: Spawn
+    vocabularies: VocabularyStage
+    in_flight: int
+    """As many again of synchronous models, whose submits take as long as the work."""
+    breaker: StageBreaker
+    files: FileLimits = field(default_factory=FileLimits)
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A POST on its way: its submission, when it was intended, and the batch that holds the intent."""
+
+    runner: ShardRunner
+    key: SubmissionKey
+    files: int
+    leave: Leave
+    sealed: "asyncio.Future[Receipt]"
+    intended_wall_ms: int
+    intended_boot_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PostSender:
+    """Sends POSTs; learns from their answers."""
+
+    deps: SubmitDeps
+    clock: Clock
+    gate: Gate
+
+    async def post(self, post: Post) -> None:
+        """Wait for the intent, send the POST if it may go, and tell its submission."""
+        runner, key = post.runner, post.key
+        answer: SubmitAnswer = TOO_LATE
+        with runner.border.around(key, nothing, StageName.SUBMIT):
+            receipt = await _durable(post.sealed)
+            is_proven = receipt is not None and await self._is_proven(runner, receipt)
+            # From here on nothing is waited for until the POST: what is true now is true when it goes out.
+            jobs = self._jobs_to_post(post, receipt) if receipt is not None and is_proven else None
+            options = self.deps.vocabularies.as_sent(jobs[0].request) if jobs else None
+            if jobs and options is not None:
+                # A byte of it may leave from here on: whatever is raised, there may be a task.
+                answer = Lost(UNREAD)
+                urls = [job.file_url for job in jobs]
+                answer = await self.deps.provider.submit(post.leave.model, urls, options)
+        made = Posted(answer.task_id) if isinstance(answer, Accepted) else None
+        with runner.border.around(key, nothing, StageName.SUBMIT, made):
+            self.gate.judge(answer, post.leave)
+            self.deps.files.learn(answer, post.leave.model, post.files)
+        self._tell(post, answer, in_outage=self.gate.is_out(post.leave.model))
+
+    def _tell(self, post: Post, answer: SubmitAnswer, *, in_outage: bool) -> None:
+        """Let the submission meet its answer; one that cannot be read is read again later."""
+        again = partial(self._tell, post, answer, in_outage=in_outage)
+        with post.runner.border.around(post.key, again, StageName.SUBMIT):
+            event = _event(answer, post.leave.model, in_outage=in_outage)
+            post.runner.on_submission(post.key, event)
+
+    def _jobs_to_post(self, post: Post, receipt: Receipt) -> Sequence[Job] | None:
+        """The jobs whose files go out: all of the intent's, or the POST is not sent."""
+        runner = post.runner
+        is_stopped = not (runner.is_open and runner.takes_work and self.gate.may_post(post.leave))
+        if is_stopped or not self._is_fresh(receipt) or self._is_stale(post):
+            return None
+        submission = runner.state.submissions.get(post.key)
+        if submission is None or submission.state is not SubmissionState.INTENDED:
+            return None
+        found = (runner.state.jobs.get(ref) for ref in submission.jobs)
+        jobs = [job for job in found if job is not None and _is_to_be_posted(job, post.key)]
+        return jobs if len(jobs) == len(submission.jobs) == post.files else None
+
+    async def _is_proven(self, runner: ShardRunner, receipt: Receipt) -> bool:
+        try:
+            async with asyncio.timeout(INTENT_SECONDS):
+                return await self.deps.fence.proves(runner.partition, receipt.journal_offset)
+        except TimeoutError:
+            return False
+
+    def _is_stale(self, post: Post) -> bool:
+        """Where a later owner would look for the task counts from the intent, however late it was sealed."""
+        longest_seconds = RECEIPT_SECONDS + INTENT_SECONDS
+        boot_age_seconds = self.clock.boot_seconds() - post.intended_boot_seconds
+        wall_age_seconds = (self.clock.wall_ms() - post.intended_wall_ms) / 1000
+        return max(boot_age_seconds, wall_age_seconds) > longest_seconds
+
+    def _is_fresh(self, receipt: Receipt) -> bool:
+        """By the boot clock, which runs while a machine is suspended, and by the wall clock."""
+        boot_age_seconds = self.clock.boot_seconds() - receipt.sealed_boot_seconds
+        wall_age_seconds = (self.clock.wall_ms() - receipt.sealed_wall_ms) / 1000
+        return boot_age_seconds <= INTENT_SECONDS and wall_age_seconds <= INTENT_SECONDS
+
+
+def nothing() -> None:
+    """What follows goes on all the same."""
+
+
+def _is_to_be_posted(job: Job, key: SubmissionKey) -> bool:
+    return job.submission == key and job.state is JobState.SUBMITTED and not job.cancelled
+
+
+async def _durable(sealed: "asyncio.Future[Receipt]") -> Receipt | None:
+    """The receipt of the batch with the intent; None when the shard closed first, or it takes too long."""
+    await asyncio.wait({sealed}, timeout=RECEIPT_SECONDS)
+    return sealed.result() if sealed.done() and not sealed.cancelled() else None
+
+
+def _event(answer: SubmitAnswer, model: str, *, in_outage: bool) -> SubmissionEvent:
+    match answer:
+        case Accepted(task_id):
+            return Posted(task_id)
+        case Answered():
+            return transcripts.heard(answer, model)
+        case Refused(trouble):
+            return SubmitRefused(trouble, in_outage)
+        case Lost(trouble):
+            return SubmitLost(trouble)
+        case NotSent(trouble):
+            return SubmitNotSent(trouble)

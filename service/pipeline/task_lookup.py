@@ -1,0 +1,153 @@
+"""Asks the provider for what reconciling needs: the account's list by pages, and whose files tasks are."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from service.clock import Clock
+from service.core.budget import Budget
+from service.core.candidates import Candidates
+from service.core.outage import TOO_MANY_REQUESTS
+from service.core.retry import Backoff
+from service.core.task import TaskPage, TaskView, Trouble
+from service.core.task_list import Reading, Span
+from service.pipeline.budgets import Budgets
+from service.pipeline.due import SHORTEST_WAIT_SECONDS, OnTurn, turning
+from service.pipeline.fetch_memory import FetchMemory
+from service.provider.api import Provider
+from service.provider.isolation import UNREAD
+
+PAGE_ATTEMPTS = 3
+"""A list of thousands of pages must not begin anew for one answer that was lost."""
+PAGE_BACKOFF = Backoff(1.0, 10.0)
+MAX_PAGES = 20_000
+"""Two million tasks a day; what has more pages than that has no end."""
+MAX_POLLS = 200
+"""Unknown tasks polled in one pass; the rest waits for the next."""
+MAX_NAMES = 20
+"""Result files read in one pass for the name of a task's file alone."""
+STRANGERS_PART = 0.25
+"""Of the quota for queries: what tasks that may be nobody's of ours get, so that ours are polled in time."""
+UNREADABLE_CODES = frozenset({"unexpected_answer", "not_json"})
+"""An answer came, and it was no task."""
+
+
+class TaskLookup:
+    """Every call waits for its budget, and gives up once nobody needs an answer.
+
+    `is_needed` says whether somebody does.
+    """
+
+    def __init__(
+        self,
+        provider: Provider,
+        clock: Clock,
+        budgets: Budgets,
+        memory: FetchMemory,
+        is_needed: Callable[[], bool],
+    ) -> None:
+        self._provider = provider
+        self._clock = clock
+        self._budgets = budgets
+        self._memory = memory
+        self._is_needed = is_needed
+        self._strangers = Budget(0.0, clock.boot_seconds())
+        self._names_left = MAX_NAMES
+
+    def vendor_now_ms(self) -> int | None:
+        """What the vendor's clock says now, where that is known."""
+        offset_ms = self._provider.clock_offset_ms()
+        return None if offset_ms is None else self._clock.now_ms() + offset_ms
+
+    # The list.
+
+    async def read_list(
+        self, spans: Sequence[Span], witnesses: Mapping[str, Span], skew_seconds: float, on_turn: OnTurn
+    ) -> Reading:
+        """All pages; it ends early where a page cannot be had, or nobody needs it any more."""
+        reading = Reading(spans, witnesses)
+        for page_no in range(1, MAX_PAGES + 1):
+            page = await self._page(page_no, on_turn)
+            if page is None:
+                reading.fail()
+                break
+            now_ms = self.vendor_now_ms()
+            reading.add(page, float("inf") if now_ms is None else now_ms + 1000 * skew_seconds)
+            if reading.is_over:
+                break
+        return reading
+
+    async def _page(self, page_no: int, on_turn: OnTurn) -> TaskPage | None:
+        for attempt in range(1, PAGE_ATTEMPTS + 1):
+            if not await self._is_allowed(self._budgets.listing, on_turn):
+                return None
+            page = await self._provider.list_tasks(page_no)
+            if isinstance(page, TaskPage):
+                return page
+            self._heed(page, self._budgets.listing)
+            wait_ms = PAGE_BACKOFF.wait_ms(attempt, self._clock.draw(), page.retry_after_seconds)
+            await self._clock.sleep(min(wait_ms / 1000, PAGE_BACKOFF.longest_seconds))
+        return None
+
+    # Tasks that nobody knows.
+
+    async def poll_unknown(self, candidates: Candidates, on_turn: OnTurn) -> None:
+        """One poll is enough for a task that is over: its files are remembered."""
+        self._names_left = MAX_NAMES
+        self._strangers.set_share(
+            STRANGERS_PART * self._budgets.query.share_per_second, self._clock.boot_seconds()
+        )
+        for task_id in candidates.to_poll()[:MAX_POLLS]:
+            is_allowed = await self._is_allowed(self._strangers, on_turn)
+            if not is_allowed or not await self._is_allowed(self._budgets.query, on_turn):
+                return
+            task = await self._provider.query(task_id)
+            if isinstance(task, Trouble):
+                self._note_trouble(candidates, task_id, task)
+            elif (named := await turning(self._named(task), on_turn)) is not None:
+                candidates.note_polled(named)
+            else:
+                candidates.note_in_vain(task_id)
+
+    def _note_trouble(self, candidates: Candidates, task_id: str, trouble: Trouble) -> None:
+        self._heed(trouble, self._budgets.query)
+        if trouble is UNREAD or trouble.code in UNREADABLE_CODES:
+            candidates.note_unreadable(task_id)
+        else:
+            candidates.note_in_vain(task_id)
+
+    async def _named(self, task: TaskView) -> TaskView | None:
+        """The task with its files' URLs: a Qwen-ASR task tells its own in the result file alone.
+
+        None where the file cannot be read for now: the task stays one that may be anybody's. A file that
+        failed without a name never tells it, and is nobody's.
+        """
+        files = []
+        for file in (each for each in task.files if each.file_url or each.transcription_url):
+            file_url = file.file_url or await self._url_in(file.transcription_url or "")
+            if file_url is None:
+                return None
+            files.append(replace(file, file_url=file_url))
+        return replace(task, files=tuple(files))
+
+    async def _url_in(self, transcription_url: str) -> str | None:
+        if not self._names_left:
+            return None
+        self._names_left -= 1
+        return await self._memory.file_url_in(self._provider, transcription_url)
+
+    # Budgets.
+
+    async def _is_allowed(self, budget: Budget, on_turn: OnTurn) -> bool:
+        """Wait for the budget; False once nobody needs the answer any more."""
+        while not budget.try_take(self._clock.boot_seconds()):
+            on_turn()
+            wait_seconds = budget.wait_seconds(self._clock.boot_seconds())
+            await self._clock.sleep(min(1.0, max(SHORTEST_WAIT_SECONDS, wait_seconds)))
+            if not self._is_needed():
+                return False
+        on_turn()
+        return True
+
+    def _heed(self, trouble: Trouble, budget: Budget) -> None:
+        if trouble.http_status == TOO_MANY_REQUESTS:
+            budget.penalise(self._clock.boot_seconds())

@@ -1,0 +1,37 @@
+"""Vendor time: ask the vendor what time it is while it matters and no other call tells.
+
+It matters before its first `Date`, without which nothing ends, and while the wall clock disagrees with ours.
+"""
+
+from collections.abc import Callable
+
+from service.clock import Clock
+from service.core.budget import Budget
+from service.core.trusted_time import STEP_SECONDS
+from service.core.vendor_clock import VendorClock
+from service.provider.api import Provider
+
+ASK_SECONDS = 30.0
+"""How long no answer must have come: a step is adopted when two, a minute apart, agree with it."""
+LOOK_SECONDS = 1.0
+
+
+async def ask(
+    provider: Provider, budget: Budget, clock: Clock, vendor: VendorClock, on_turn: Callable[[], None]
+) -> None:
+    """Ask within the budget of list calls until cancelled; what the answer says besides is not looked at."""
+    asked_boot: float | None = None
+    while True:
+        on_turn()
+        now = clock.boot_seconds()
+        heard = [at for at in (asked_boot, vendor.observed_boot) if at is not None]
+        is_quiet = not heard or now - max(heard) >= ASK_SECONDS
+        if is_quiet and _is_wanted(clock) and budget.try_take(now):
+            asked_boot = now
+            await provider.list_tasks(1)
+        await clock.sleep(LOOK_SECONDS)
+
+
+def _is_wanted(clock: Clock) -> bool:
+    is_near = abs(clock.wall_ms() - clock.now_ms()) < 1000 * STEP_SECONDS
+    return clock.confirmed_ms() == 0 or not is_near

@@ -1,0 +1,64 @@
+"""The provider's answers in the engine's words."""
+
+from typing import cast
+
+from pydantic import JsonValue
+
+from service.core.task import (
+    Accepted,
+    Answered,
+    Bill,
+    FileView,
+    ListedTask,
+    Lost,
+    NotSent,
+    Refused,
+    SubmitAnswer,
+    TaskPage,
+    TaskStatus,
+    TaskView,
+    Trouble,
+)
+from tests.unit.core.simulation import port
+
+
+def trouble_of(error: port.Error) -> Trouble:
+    """Why there is no answer."""
+    return Trouble(error.code, error.message, error.http_status, error.retry_after_seconds)
+
+
+def answer_of(posted: port.Posted) -> SubmitAnswer:
+    """What came of a POST."""
+    match posted:
+        case port.Made(task_id):
+            return Accepted(task_id)
+        case port.Heard(document, seconds):
+            return Answered(cast(JsonValue, document), Bill(seconds))
+        case port.Refused(error):
+            return Refused(trouble_of(error))
+        case port.Lost(error):
+            return Lost(trouble_of(error))
+        case port.NotSent(error):
+            return NotSent(trouble_of(error))
+
+
+def view_of(view: port.View | port.Error) -> TaskView | Trouble:
+    """One look."""
+    if isinstance(view, port.Error):
+        return trouble_of(view)
+    files = tuple(
+        FileView(each.url, each.result_url, trouble_of(each.error) if each.error else None)
+        for each in view.files
+    )
+    trouble = trouble_of(view.error) if view.error else None
+    status = TaskStatus(view.status)
+    end_time = "then" if view.billed_seconds is not None and not view.error else None
+    return TaskView(view.task_id, status, files, trouble, view.billed_seconds, end_time=end_time)
+
+
+def page_of(page: port.Page | port.Error) -> TaskPage | Trouble:
+    """A page of the list."""
+    if isinstance(page, port.Error):
+        return trouble_of(page)
+    rows = (ListedTask(row.task_id, TaskStatus(row.status), row.created_ms) for row in page.rows)
+    return TaskPage(tuple(rows), page.total)

@@ -1,0 +1,195 @@
+"""A wall clock that steps by days, for two seconds or for ever, ends and forgets nothing (N13)."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from service.core.admission import Admitted
+from service.core.events import CancelAsked
+from service.core.identity import Origin, RequestKey
+from service.core.spend import SPEND_LIMIT
+from service.core.submission import SubmissionState
+from service.core.task import TaskStatus
+from service.core.trusted_time import TimeEvent
+from tests.fakes.stepped_clock import SteppedClock
+from tests.unit.pipeline.member import Member
+from tests.unit.pipeline.world import Limits, World, job_of, ref, state
+
+DAY = 86_400.0
+HOUR = 3_600.0
+either_way = pytest.mark.parametrize("step", [-3 * DAY, 3 * DAY])
+
+
+@pytest.fixture
+async def clock() -> SteppedClock:
+    return SteppedClock()
+
+
+@pytest.fixture
+def limits() -> Limits:
+    return Limits(spend_per_day=1)
+
+
+@pytest.fixture
+async def world(limits: Limits, clock: SteppedClock) -> AsyncIterator[World]:
+    made = World(limits, clock=clock)
+    yield made
+    await made.end()
+
+
+async def at_work(world: World, clock: SteppedClock) -> None:
+    """One request is finished and has used up the day's limit, one has a running task, one waits."""
+    clock.answer()
+    world.run()
+    shard = world.shard()
+    world.provider.statuses = (TaskStatus.RUNNING,)
+    await world.take(shard, "running", ttl_seconds=2 * 3600)
+    world.provider.statuses = (TaskStatus.SUCCEEDED,)
+    await world.take(shard, "finished")
+    await clock.answering(10)
+    await world.take(shard, "waiting", ttl_seconds=2 * 3600)
+    assert world.seen.ends() == {"finished/0/0": "result"}
+    assert (state(shard, "running"), state(shard, "waiting")) == (
+        SubmissionState.RUNNING,
+        SubmissionState.WAITING,
+    )
+    assert world.brake.code == SPEND_LIMIT
+
+
+def is_journalled(world: World, origin: Origin) -> bool:
+    """Whether the journal still knows a request."""
+    values = [each.value for each in world.broker.journal(0) if each.key == str(origin).encode()]
+    return values[-1] is not None
+
+
+async def nothing_has_changed(world: World) -> None:
+    """The jobs are open, the finished request is known, and the limit holds."""
+    [shard] = world.shards
+    await world.clock.sleep(1)
+    await world.take(shard, "finished")
+    assert [each.word for each in world.seen.admissions][-1] is Admitted.FINISHED
+    assert is_journalled(world, shard.state.by_id[RequestKey("finished", 0)])
+    assert state(shard, "running") is SubmissionState.RUNNING
+    assert state(shard, "waiting") is SubmissionState.WAITING
+    assert world.brake.code == SPEND_LIMIT
+    assert len(world.provider.submits) == 2
+
+
+@either_way
+@pytest.mark.parametrize("answers", [True, False])
+async def test_a_step_for_two_seconds_ends_and_forgets_nothing(
+    world: World, clock: SteppedClock, step: float, answers: bool
+) -> None:
+    await at_work(world, clock)
+    clock.jump(step)
+    await (clock.answering(2) if answers else clock.sleep(2))
+    await nothing_has_changed(world)
+    clock.jump(-step)
+    await clock.sleep(90)
+    await nothing_has_changed(world)
+    assert clock.events == [TimeEvent.CONFIRMED, TimeEvent.STEPPED, TimeEvent.RETURNED]
+
+
+@either_way
+@pytest.mark.parametrize("answers", [True, False])
+async def test_a_step_for_ever_ends_and_forgets_nothing_but_what_ends_by_the_true_time(
+    world: World, clock: SteppedClock, step: float, answers: bool
+) -> None:
+    await at_work(world, clock)
+    clock.jump(step)
+    await (clock.answering(HOUR) if answers else clock.sleep(HOUR))
+    await nothing_has_changed(world)
+    await clock.sleep(HOUR + 5)
+    ends = world.seen.ends()
+    assert (ends["running/0/0"], ends["waiting/0/0"]) == ("deadline_exceeded", "deadline_exceeded")
+    assert clock.events == [TimeEvent.CONFIRMED, TimeEvent.STEPPED]
+
+
+async def test_without_a_date_no_deadline_ends_a_job_and_the_first_date_does(
+    world: World, clock: SteppedClock
+) -> None:
+    world.budgets.set_share(0.0)
+    world.run()
+    shard = world.shard()
+    await world.take(shard, "r", ttl_seconds=60)
+    await clock.sleep(HOUR)
+    assert world.seen.ends() == {}
+    clock.answer()
+    await clock.sleep(2)
+    assert world.seen.ends() == {"r/0/0": "deadline_exceeded"}
+
+
+async def test_a_request_whose_deadline_is_over_is_not_refused_before_the_first_date(
+    world: World, clock: SteppedClock
+) -> None:
+    world.budgets.set_share(0.0)
+    shard = world.shard()
+    await world.take(shard, "late", deadline="2020-01-01T00:00:00Z")
+    assert world.seen.ends() == {}
+    clock.answer()
+    await world.take(shard, "later", deadline="2020-01-01T00:00:00Z")
+    assert world.seen.ends() == {"later/0/0": "deadline_exceeded"}
+
+
+async def finished(world: World) -> None:
+    """A request that ended before the first `Date`."""
+    shard = world.shard()
+    await world.take(shard, "r")
+    shard.on_job(ref(shard), CancelAsked())
+    await world.clock.sleep(0.1)
+    assert world.seen.ends() == {"r/0/0": "cancelled"}
+
+
+async def test_before_the_first_date_no_finished_request_is_forgotten(
+    world: World, clock: SteppedClock
+) -> None:
+    await finished(world)
+    [shard] = world.shards
+    clock.suspend(2 * DAY)
+    await world.take(shard, "other")
+    origin = shard.state.by_id[RequestKey("r", 0)]
+    assert is_journalled(world, origin)
+    clock.answer()
+    await world.take(shard, "another")
+    assert RequestKey("r", 0) not in shard.state.by_id
+    assert not is_journalled(world, origin)
+
+
+async def test_before_the_first_date_no_spending_day_ends(world: World, clock: SteppedClock) -> None:
+    shard = world.shard()
+    shard.state.spend = shard.state.spend.count(clock.now_ms(), 1)
+    assert world.brake.wait_seconds() > 0
+    clock.suspend(2 * DAY)
+    assert world.brake.wait_seconds() > 0
+    clock.answer()
+    assert world.brake.wait_seconds() == 0
+
+
+async def test_a_process_whose_wall_clock_is_behind_begins_at_its_journals_latest_record(
+    world: World, clock: SteppedClock
+) -> None:
+    clock.jump(-3 * DAY)
+    member = Member(world)
+    member.journal.latest_ms = clock.true_ms()
+    await member.own(0)
+    await world.take(member.shard(), "r", ttl_seconds=60)
+    assert abs(job_of(member.shard()).request.accepted_ms - clock.true_ms()) < 1000
+    clock.answer()
+    assert abs(clock.confirmed_ms() - clock.true_ms()) < 1000
+    assert clock.events == [TimeEvent.STEPPED, TimeEvent.CONFIRMED]
+
+
+@pytest.mark.parametrize("step", [5.0, 3 * DAY])
+async def test_an_intent_is_worth_nothing_once_the_wall_clock_has_stepped(
+    world: World, clock: SteppedClock, step: float
+) -> None:
+    """By the raw clocks: one that cannot be trusted must not let a POST out late."""
+    clock.answer()
+    world.run("submit")
+    shard = world.shard()
+    world.writers[0].gate.clear()
+    await world.take(shard, "r")
+    clock.jump(step)
+    world.writers[0].gate.set()
+    await world.clock.sleep(0.1)
+    assert world.provider.submits == []

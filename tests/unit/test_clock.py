@@ -1,0 +1,48 @@
+"""The clocks: the machine's own, and the one that things end by."""
+
+import asyncio
+
+from service.clock import SystemClock, TrustedClock
+from service.core.trusted_time import TimeEvent
+from service.core.vendor_clock import VendorClock
+from tests.fakes.clock import FakeClock
+from tests.fakes.stepped_clock import SteppedClock
+
+
+def test_a_listener_is_told_of_a_step_and_by_how_much() -> None:
+    machine, told = FakeClock(), list[tuple[TimeEvent, float]]()
+    vendor = VendorClock()
+    clock = TrustedClock(machine, vendor, lambda event, ahead: told.append((event, ahead)))
+    vendor.observe(machine.boot_seconds() - 0.1, machine.boot_seconds(), machine.wall_ms())
+    assert clock.confirmed_ms() == machine.wall_ms()
+    machine.jump(3_600)
+    assert clock.now_ms() == machine.wall_ms() - 3_600_000
+    clock.now_ms()
+    machine.jump(-3_600)
+    clock.now_ms()
+    assert told == [(TimeEvent.CONFIRMED, 0.0), (TimeEvent.STEPPED, 3_600.0), (TimeEvent.RETURNED, 0.0)]
+
+
+def test_a_journals_time_counts_before_anybody_has_asked_for_the_time() -> None:
+    clock = SteppedClock()
+    clock.jump(-3_600)
+    clock.not_before(clock.true_ms())
+    assert clock.now_ms() == clock.true_ms()
+
+
+def test_the_machine_is_asked_for_everything_else() -> None:
+    clock = SteppedClock(draw_always=0.25)
+    assert clock.trusted.wall_ms() == clock.wall_ms()
+    assert clock.trusted.boot_seconds() == clock.boot_seconds()
+    assert clock.trusted.draw() == 0.25
+    asyncio.run(clock.trusted.sleep(0))
+
+
+def test_the_system_clock_believes_the_machine() -> None:
+    clock = SystemClock()
+    before = clock.wall_ms()
+    clock.not_before(before + 10**9)
+    assert before <= clock.now_ms() <= clock.confirmed_ms() <= clock.wall_ms()
+    assert clock.boot_seconds() > 0
+    assert 0 <= clock.draw() < 1
+    asyncio.run(clock.sleep(0))
