@@ -15,6 +15,7 @@ __all__ = [
     "Unit",
     "Way",
     "is_listed",
+    "is_synchronous",
     "known_models",
     "model_info",
     "model_pattern",
@@ -59,6 +60,12 @@ def model_info(name: str) -> ModelInfo | None:
         if alias in _LIKES and _LIKES[alias].fullmatch(name):
             return MODELS[alias]
     return next((MODELS[like] for like, pattern in _LIKES.items() if pattern.fullmatch(name)), None)
+
+
+def is_synchronous(name: str) -> bool:
+    """Whether a model answers a submit with the transcript; False for one that is not in the table."""
+    info = model_info(name)
+    return info is not None and info.is_synchronous
 
 
 def is_listed(name: str) -> bool:

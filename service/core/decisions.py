@@ -104,14 +104,10 @@ class Decision:
             self._succeed(successor)
         if transition.durable:
             self._write(submission.key)
-        if transition.is_over and not self._has_open_jobs(submission):
+        # A job that could not meet its event is still in it, and will meet it again.
+        if transition.is_over and not self.draft.open_jobs(submission):
             self._left.pop(submission.key, None)
             self.draft.end_submission(submission)
-
-    def _has_open_jobs(self, submission: Submission) -> bool:
-        """Whether a job is still in it: one that could not meet its event, and will meet it again."""
-        jobs = (self.draft.jobs.get(ref) for ref in submission.jobs)
-        return any(job is not None and job.is_open and job.submission == submission.key for job in jobs)
 
     def _meet_job(self, ref: JobRef, event: JobEvent) -> None:
         job = self.draft.jobs.get(ref)

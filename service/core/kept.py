@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from service.core.identity import SubmissionKey
+from service.core.urgency import RETENTION_MS
 
-KEPT_MS = 24 * 3_600_000
-"""How long a submission's record stays after its task was made."""
+KEPT_MS = RETENTION_MS
+"""How long a submission's record stays after its task was made: the provider knows the task as long."""
 SLOT_MS = 600_000
 """Records go up to so much later: those of one slot go together."""
 

@@ -26,13 +26,13 @@ from service.core.request import AcceptedRequest, FileEnd
 from service.core.restore import Restore
 from service.core.submission import Counters, Submission, SubmissionState
 from service.core.transition_context import Border, Context, Successor
+from service.core.unanswered import UNANSWERED
 
 LATEST_DUE_MS = 600_000
 """Longer than the wait that the provider may ask for (5 min) and our own backoff (1 min) together."""
 TOMBSTONES = 100
 """Of one group: they do not depend on each other."""
 _NOWHERE = SubmissionKey(0, 0)
-_UNANSWERED = (SubmissionState.INTENDED, SubmissionState.UNCERTAIN)
 
 
 def tombstones(keys: Iterable[str]) -> Iterator[Group]:
@@ -154,9 +154,8 @@ class Loading:
         """Those that go on, and those that only wait for their tombstones."""
         for submission in self._submissions.values():
             self.draft.submissions[submission.key] = submission
-            jobs = (self.draft.jobs.get(ref) for ref in submission.jobs)
-            has_jobs = any(job and job.is_open and job.submission == submission.key for job in jobs)
-            if not has_jobs and submission.state not in _UNANSWERED and not submission.is_followed:
+            is_settled = submission.state not in UNANSWERED and not submission.is_followed
+            if is_settled and not self.draft.open_jobs(submission):
                 self.draft.end_submission(submission)
 
 

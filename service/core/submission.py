@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from service.contract.models import model_info
+from service.contract.models import is_synchronous
 from service.core.identity import JobRef, SubmissionKey
 
 
@@ -90,5 +90,4 @@ class Submission:
     @property
     def is_synchronous(self) -> bool:
         """Whether its model answers the POST with the transcript."""
-        info = model_info(self.model)
-        return info is not None and info.is_synchronous
+        return is_synchronous(self.model)

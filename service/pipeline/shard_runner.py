@@ -89,7 +89,7 @@ class ShardRunner:
             CommitHooks(self._sweep, self._release),
         )
         self._held: list[tuple[Key, Event]] = []
-        """What came while suspended: at most one event for each call that was in flight."""
+        """What came while suspended: from each call that was in flight, and from passes over the list."""
 
     @property
     def partition(self) -> int:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 
 from service.clock import Clock
-from service.contract.models import model_info
+from service.contract.models import is_synchronous
 from service.core.events import Intended
 from service.core.identity import SubmissionKey
 from service.core.request import AcceptedRequest
@@ -46,9 +46,13 @@ class SubmitStage:
 
     def holds(self, runner: ShardRunner, key: Key) -> bool:
         """Whether the submission is queued or in flight here."""
-        in_flight = (*self._in_flight.values(), *self._calls_in_flight.values())
-        is_ready = any((runner, key) in lane for lane in self._ready.values())
-        return is_ready or (runner, key) in self._queued or (runner, key) in in_flight
+        target = (runner, key)
+        return (
+            target in self._queued
+            or any(target in lane for lane in self._ready.values())
+            or target in self._in_flight.values()
+            or target in self._calls_in_flight.values()
+        )
 
     def start_now(self, runner: ShardRunner, keys: Iterable[SubmissionKey]) -> None:
         """Post freshly accepted submissions at once where nothing stands in the way, no older one either.
@@ -196,12 +200,6 @@ def waiting_submission(runner: ShardRunner, key: SubmissionKey) -> Submission | 
     submission = runner.state.submissions.get(key)
     is_waiting = submission is not None and submission.state is SubmissionState.WAITING
     return submission if runner.is_open and is_waiting else None
-
-
-def is_synchronous(model: str) -> bool:
-    """Whether a submit of the model answers with the transcript."""
-    info = model_info(model)
-    return info is not None and info.is_synchronous
 
 
 def _request_of(runner: ShardRunner, key: SubmissionKey) -> AcceptedRequest | None:
