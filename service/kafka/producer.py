@@ -147,6 +147,18 @@ class Producer:
             self._producer = None
 
 
+async def lacks_idempotence(cluster: ClusterConfig) -> bool:
+    """Whether the broker says that it has no idempotent producer."""
+    producer = Producer(cluster, idempotent=True)
+    try:
+        await producer.start()
+    except ConfigError as error:
+        return isinstance(error.__cause__, UnknownError)
+    finally:
+        await producer.kill()
+    return False
+
+
 async def exchange(producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> list[Answer]:
     """Hand all records over, then wait for all answers, each looked at; the caller bounds it."""
     sent: list[asyncio.Future[object] | PublishError] = []

@@ -13,6 +13,13 @@ from service.kafka.closing import close_admin
 from service.kafka.refusal import PAGE
 
 SERVED_WITHIN_SECONDS = 15.0
+"""How long after its creation a topic may be unknown to a broker."""
+LOOK_SECONDS = 0.1
+LOOKS = 50
+"""A broker may lag behind the others: each answers from its own copy of the metadata, and one that has just
+been started again learns of new topics and partitions last. So what does not fit is looked at for 5 s."""
+LOOKS_AT_NEW = 150
+"""The same for topics that were just made."""
 NOT_AUTHORIZED = 29
 """Kafka's code for a topic that this user may not use, or for one that it may not know of."""
 DAY_MS = 24 * 3600 * 1000
@@ -102,14 +109,14 @@ async def prepare(cluster: ClusterConfig, topics: Topics, creation: Creation | N
     try:
         async with reaching(cluster), asyncio.timeout(cluster.bound_seconds):
             await admin.start()
-            if creation is not None:
-                await _create_missing(admin, topics, creation)
-            return await _check(admin, topics)
+            made = creation is not None and await _create_missing(admin, topics, creation)
+            return await _check(admin, topics, LOOKS_AT_NEW if made else LOOKS)
     finally:
         await close_admin(admin)
 
 
-async def _create_missing(admin: AIOKafkaAdminClient, topics: Topics, creation: Creation) -> None:
+async def _create_missing(admin: AIOKafkaAdminClient, topics: Topics, creation: Creation) -> bool:
+    """Whether a topic was missing."""
     existing = await _extents(admin, topics)
     wanted = configs(topics, creation)
     requests = existing.get(topics.requests)
@@ -123,6 +130,7 @@ async def _create_missing(admin: AIOKafkaAdminClient, topics: Topics, creation: 
         answer = await admin.create_topics(new)
         _raise_refusals(answer.topic_errors)
         await _until_served(admin, topics)
+    return bool(new)
 
 
 async def _until_served(admin: AIOKafkaAdminClient, topics: Topics) -> None:
@@ -144,7 +152,7 @@ async def _until_shown(admin: AIOKafkaAdminClient, topics: Topics) -> None:
     while True:
         if not await _hidden(admin, topics):
             return
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 async def _hidden(admin: AIOKafkaAdminClient, topics: Topics) -> list[str]:
@@ -188,20 +196,9 @@ async def _extents(admin: AIOKafkaAdminClient, topics: Topics) -> Mapping[str, E
     }
 
 
-async def _check(admin: AIOKafkaAdminClient, topics: Topics) -> Layout:
-    extents = await _extents(admin, topics)
-    missing = [name for name in topics.all() if name not in extents]
-    if missing:
-        raise ConfigError(
-            f"missing topics: {', '.join(missing)}; `scribe topics` makes them (or is there no permission to "
-            f"see them? {PAGE})"
-        )
+async def _check(admin: AIOKafkaAdminClient, topics: Topics, looks: int) -> Layout:
+    extents = await _fitting_extents(admin, topics, looks)
     requests, journal = extents[topics.requests], extents[topics.journal]
-    if journal.partitions < requests.partitions:
-        raise ConfigError(
-            f"{topics.journal} has {journal.partitions} partitions and {topics.requests} has "
-            f"{requests.partitions}: they must be equal; grow the journal first"
-        )
     settings = await _settings(admin, topics.journal)
     if settings is None:
         raise ConfigError(f"no permission for DescribeConfigs on topic {topics.journal} ({PAGE})")
@@ -209,6 +206,40 @@ async def _check(admin: AIOKafkaAdminClient, topics: Topics) -> Layout:
     limits = {name: await _limit_bytes(admin, name) for name in (topics.results, topics.failures)}
     known = {name: limit for name, limit in limits.items() if limit is not None}
     return Layout(requests.partitions, tuple(_warnings(topics, requests, journal, settings)), known)
+
+
+async def _fitting_extents(admin: AIOKafkaAdminClient, topics: Topics, looks: int) -> Mapping[str, Extent]:
+    """The extents once they fit; raises `ConfigError` when they still do not at the last look.
+
+    One answer proves nothing: the next broker that is asked may lag behind the one that answered before.
+    """
+    for _ in range(looks):
+        extents = await _extents(admin, topics)
+        if _misfit(extents, topics) is None:
+            return extents
+        await asyncio.sleep(LOOK_SECONDS)
+    extents = await _extents(admin, topics)
+    misfit = _misfit(extents, topics)
+    if misfit is not None:
+        raise ConfigError(misfit)
+    return extents
+
+
+def _misfit(extents: Mapping[str, Extent], topics: Topics) -> str | None:
+    """Why the service cannot work with these topics, in words."""
+    missing = [name for name in topics.all() if name not in extents]
+    if missing:
+        return (
+            f"missing topics: {', '.join(missing)}; `scribe topics` makes them (or is there no permission to "
+            f"see them? {PAGE})"
+        )
+    requests, journal = extents[topics.requests], extents[topics.journal]
+    if journal.partitions < requests.partitions:
+        return (
+            f"{topics.journal} has {journal.partitions} partitions and {topics.requests} has "
+            f"{requests.partitions}: they must be equal; grow the journal first"
+        )
+    return None
 
 
 async def _limit_bytes(admin: AIOKafkaAdminClient, topic: str) -> int | None:

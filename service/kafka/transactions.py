@@ -19,7 +19,7 @@ from service.kafka.client import ClusterConfig, cause_of, reason, unreachable
 from service.kafka.closing import destroy_producer, is_spent, trouble_of
 from service.kafka.opening import start
 from service.kafka.outgoing import Answer, Outgoing
-from service.kafka.producer import LARGEST_REQUEST_BYTES, MAX_BATCH_BYTES, exchange
+from service.kafka.producer import LARGEST_REQUEST_BYTES, MAX_BATCH_BYTES, exchange, lacks_idempotence
 from service.kafka.topics import Topics
 from service.kafka.translation import translated
 
@@ -137,9 +137,10 @@ async def require_transactions(cluster: ClusterConfig, topics: Topics) -> None:
         await probe.open()
     except ClusterError as error:
         if isinstance(error.__cause__, UnknownError | IncompatibleBrokerVersion):
-            raise ConfigError(
-                "the broker has no transactions; SCRIBE_KAFKA__DELIVERY=at_least_once does without them"
-            ) from error
+            words = "the broker has no transactions: set SCRIBE_KAFKA__DELIVERY=at_least_once"
+            if await lacks_idempotence(cluster):
+                words += " and, as it has no idempotent producer either, SCRIBE_KAFKA__IDEMPOTENT=false"
+            raise ConfigError(words) from error
         raise ConfigError(unreachable(cluster, cause_of(error))) from error
     finally:
         await probe.kill()

@@ -25,6 +25,9 @@ IDLE_SECONDS = 3.0
 PROBE_SECONDS = 6.0
 """Of that question: aiokafka goes on trying for as long as it may."""
 POLL_MS = 500
+LOOKS = 10
+"""At topics that are not there, before somebody is told that they are missing."""
+LOOK_SECONDS = 0.2
 
 
 async def publish(
@@ -109,9 +112,7 @@ async def _partitions(cluster: ClusterConfig, topics: Collection[str]) -> list[T
     admin = AIOKafkaAdminClient(**_connection(cluster))
     try:
         await admin.start()
-        missing = sorted(set(topics) - set(await admin.list_topics()))
-        if missing:
-            raise ConfigError(f"missing topics: {', '.join(missing)}; `scribe topics` creates them")
+        await _require(admin, topics)
         described = await admin.describe_topics(list(topics))
     finally:
         await close_admin(admin)
@@ -120,6 +121,25 @@ async def _partitions(cluster: ClusterConfig, topics: Collection[str]) -> list[T
         for topic in described
         for partition in topic["partitions"]
     ]
+
+
+async def _require(admin: AIOKafkaAdminClient, topics: Collection[str]) -> None:
+    """Raise `ConfigError` for topics that are still not there after some looks.
+
+    A broker may learn of a new topic later than the one that made it.
+    """
+    missing = await _missing(admin, topics)
+    for _ in range(LOOKS):
+        if not missing:
+            return
+        await asyncio.sleep(LOOK_SECONDS)
+        missing = await _missing(admin, topics)
+    if missing:
+        raise ConfigError(f"missing topics: {', '.join(missing)}; `scribe topics` creates them")
+
+
+async def _missing(admin: AIOKafkaAdminClient, topics: Collection[str]) -> list[str]:
+    return sorted(set(topics) - set(await admin.list_topics()))
 
 
 def _connection(cluster: ClusterConfig) -> Connection:

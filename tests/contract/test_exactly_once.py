@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from sandbox import kafka
+from sandbox.broker import SETTINGS
 from service.clock import SystemClock
 from service.core.changes import Appended, Batch, Committed, Group, JournalRecord, Refused, Unknown
 from service.core.journal_entries import CURSOR_KEY
@@ -23,6 +25,7 @@ from service.kafka.exactly_once import ExactlyOnceWriter
 from service.kafka.journal import Journal
 from service.kafka.lasting import LastingReader
 from service.kafka.outgoing import Outgoing
+from service.kafka.producer import lacks_idempotence
 from service.kafka.tail import Tail
 from service.kafka.takeover import Taken
 from service.kafka.topics import Topics
@@ -369,12 +372,20 @@ async def test_a_killed_producer_leaves_no_task_and_no_connection(world: World) 
     await eventually(lambda: not new_tasks(before) and connections_to(world.bootstrap) == open_before)
 
 
-async def test_a_broker_without_transactions_is_refused_with_the_other_setting(
+async def test_a_broker_without_transactions_is_refused_with_all_the_settings_it_needs(
     embedded_bootstrap: str,
 ) -> None:
-    async with asyncio.timeout(10):
-        with pytest.raises(ConfigError, match="SCRIBE_KAFKA__DELIVERY=at_least_once"):
+    async with asyncio.timeout(30):
+        with pytest.raises(ConfigError) as refused:
             await require_transactions(ClusterConfig(embedded_bootstrap), Topics())
+    named = set(re.findall(r"SCRIBE_\w+=\w+", str(refused.value)))
+    # The broker asks for a replication factor of 1 itself, when topics are made.
+    assert named == {f"{name}={value}" for name, value in SETTINGS.items() if "TOPICS" not in name}
+
+
+@pytest.mark.needs_java
+async def test_a_broker_with_transactions_has_an_idempotent_producer(kafka_bootstrap: str) -> None:
+    assert not await lacks_idempotence(ClusterConfig(kafka_bootstrap))
 
 
 async def test_no_broker_at_all_is_another_sentence() -> None:

@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import NewTopic
 
 from sandbox import kafka
-from sandbox.broker import embedded_broker
+from sandbox.broker import SETTINGS, embedded_broker
 from sandbox.child import ServerStartError, free_ports
 from tests.brokers import admin
 
@@ -72,6 +72,14 @@ def test_a_broker_in_the_foreground_leaves_nothing_when_it_is_ended(
         assert program.wait(10) == 0
     assert not is_listening(port)
     assert list(tmp_path.glob("scribe-*")) == []
+
+
+def test_the_embedded_broker_prints_the_settings_that_a_service_needs(tmp_path: Path) -> None:
+    with started("broker", environment(tmp_path)) as (program, port):
+        assert program.stdout is not None
+        _, _, settings = program.stdout.readline().partition("a service needs: ")
+    named = dict(setting.split("=") for setting in settings.split())
+    assert named == {"SCRIBE_KAFKA__BOOTSTRAP_SERVERS": f"127.0.0.1:{port}", **SETTINGS}
 
 
 @pytest.mark.needs_java

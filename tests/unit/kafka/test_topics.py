@@ -1,43 +1,118 @@
-"""Why topics could not be made: each reason once, with the topics it is about."""
+"""Brokers that answer from metadata of different ages: what one of them does not know yet is not missing."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain, repeat
 
 import pytest
 
 from service.errors import ConfigError
-from service.kafka.topics import _raise_refusals
+from service.kafka import topics as module
+from service.kafka import user
+from service.kafka.client import ClusterConfig
+from service.kafka.topics import Creation, Topics, prepare
 
-FOUR = ("requests", "results", "failures", "journal")
-TOO_FEW = "Unable to replicate the partition 3 time(s): only 1 broker(s) are registered."
-Refusal = tuple[str, int, str]
-
-
-def refused(*refusals: Refusal) -> str:
-    with pytest.raises(ConfigError) as raised:
-        _raise_refusals(list(refusals))
-    return str(raised.value)
-
-
-def test_a_reason_that_four_topics_have_is_said_once() -> None:
-    assert refused(*[(name, 38, TOO_FEW) for name in FOUR]) == (
-        f"the broker did not create requests, results, failures, journal ({TOO_FEW.rstrip('.')}); "
-        "create it by hand or change SCRIBE_TOPICS__REPLICATION"
-    )
+TOPICS = Topics("requests", "results", "failures", "journal")
+WHOLE = dict.fromkeys(TOPICS.all(), 2)
+GROWN = {**WHOLE, "journal": 4, "requests": 4}
+LAGGING = {**WHOLE, "requests": 4}
+"""As a broker sees them that has learned of the growth of one topic only."""
 
 
-def test_a_reason_that_names_its_topic_is_said_once() -> None:
-    sentence = refused(*[(name, 44, f"Creation of {name} violates the policy") for name in FOUR])
-    assert sentence.count("violates") == 1
-    assert all(name in sentence for name in FOUR)
+@dataclass
+class StubAdmin:
+    """aiokafka's admin client on a cluster whose brokers take turns: each look sees the next `views`."""
+
+    views: Iterator[Mapping[str, int]]
+    seen: Mapping[str, int] = field(default_factory=dict)
+    created: list[str] = field(default_factory=list)
+
+    async def start(self) -> None: ...
+
+    async def list_topics(self) -> list[str]:
+        self.seen = next(self.views)
+        return list(self.seen)
+
+    async def describe_topics(self, names: list[str]) -> list[dict[str, object]]:
+        return [
+            {
+                "topic": name,
+                "partitions": [{"partition": n, "replicas": [1, 2, 3]} for n in range(self.seen[name])],
+            }
+            for name in names
+        ]
+
+    async def create_topics(self, new: list[object]) -> "StubAdmin":
+        self.created += [str(topic) for topic in new]
+        return self
+
+    @property
+    def topic_errors(self) -> list[tuple[str, int, str]]:
+        return []
+
+    async def describe_configs(self, _resources: object) -> list[object]:
+        return []
 
 
-def test_a_reason_without_words_is_its_code() -> None:
-    assert "requests, results (38)" in refused(("requests", 38, ""), ("results", 38, ""))
+@pytest.fixture(autouse=True)
+def _no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    for where in (module, user):
+        monkeypatch.setattr(where, "LOOK_SECONDS", 0)
 
 
-def test_different_reasons_stand_with_their_topics() -> None:
-    sentence = refused(("requests", 38, "too few brokers"), ("results", 44, "the policy forbids it"))
-    assert "requests (too few brokers); results (the policy forbids it)" in sentence
+async def _close(_admin: StubAdmin) -> None: ...
 
 
-def test_a_topic_that_another_process_made_meanwhile_is_no_refusal() -> None:
-    _raise_refusals([(name, 36, "already exists") for name in FOUR])
-    _raise_refusals([(name, 0, "") for name in FOUR])
+def cluster_of(monkeypatch: pytest.MonkeyPatch, *views: Mapping[str, int]) -> StubAdmin:
+    """A cluster whose looks see these in turn, and the last one for ever."""
+    admin = StubAdmin(chain(views[:-1], repeat(views[-1])))
+    for where in (module, user):
+        monkeypatch.setattr(where, "AIOKafkaAdminClient", lambda **_: admin)
+        monkeypatch.setattr(where, "close_admin", _close)
+    return admin
+
+
+@pytest.mark.parametrize(
+    "views",
+    [
+        ({}, WHOLE),
+        (*20 * [{}], WHOLE),
+        ({"requests": 2}, WHOLE),
+        (LAGGING, GROWN),
+    ],
+    ids=["none", "none for two seconds", "one", "one has grown"],
+)
+async def test_a_broker_that_lags_behind_refuses_no_start(
+    monkeypatch: pytest.MonkeyPatch, views: tuple[Mapping[str, int], ...]
+) -> None:
+    cluster_of(monkeypatch, *views)
+    layout = await prepare(ClusterConfig("h:1"), TOPICS, None)
+    assert layout.partitions == views[-1]["requests"]
+
+
+async def test_topics_that_were_just_made_may_be_unknown_to_the_next_broker_for_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cluster = cluster_of(monkeypatch, {}, WHOLE, *100 * [{}], WHOLE)
+    assert (await prepare(ClusterConfig("h:1"), TOPICS, Creation(2, 3))).partitions == 2
+    assert len(cluster.created) == 4
+
+
+@pytest.mark.parametrize(
+    ("view", "words"), [({}, "missing topics: requests, results"), (LAGGING, "grow the journal first")]
+)
+async def test_what_stays_wrong_is_refused(
+    monkeypatch: pytest.MonkeyPatch, view: Mapping[str, int], words: str
+) -> None:
+    cluster_of(monkeypatch, view)
+    with pytest.raises(ConfigError, match=words):
+        await prepare(ClusterConfig("h:1"), TOPICS, None)
+
+
+async def test_a_client_looks_again_before_it_calls_a_topic_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster_of(monkeypatch, {}, {}, WHOLE)
+    found = await user._partitions(ClusterConfig("h:1"), ["results"])
+    assert len(found) == 2
+    cluster_of(monkeypatch, {})
+    with pytest.raises(ConfigError, match=r"missing topics: results; `scribe topics` creates them"):
+        await user._partitions(ClusterConfig("h:1"), ["results"])

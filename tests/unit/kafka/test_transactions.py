@@ -181,6 +181,10 @@ async def test_partitions_that_cannot_be_told_are_a_publish_error(sender: Transa
         await sender.partitions("away")
 
 
+async def _no(_cluster: ClusterConfig) -> bool:
+    return False
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [
@@ -189,8 +193,9 @@ async def test_partitions_that_cannot_be_told_are_a_publish_error(sender: Transa
     ],
 )
 async def test_a_start_without_transactions_names_the_other_mode(
-    stub: StubProducer, error: Exception, words: str
+    stub: StubProducer, error: Exception, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(transactions, "lacks_idempotence", _no)
     stub.start_error = error
     with pytest.raises(ConfigError, match=words):
         await require_transactions(ClusterConfig("h:1"), Topics())
