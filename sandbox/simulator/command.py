@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from sandbox.simulator.config import DEFAULT_KEY, SimulatorConfig, vendor_submit_rpm
+from sandbox.simulator.config import DEFAULT_KEY, SimulatorConfig, service_settings, vendor_submit_rpm
 from sandbox.simulator.models import SINGAPORE
 from sandbox.simulator.server import serve
 
@@ -29,7 +29,10 @@ async def _run(config: SimulatorConfig) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with serve(config) as simulator:
-        print(json.dumps({"origin": simulator.origin, "base_url": simulator.base_url}), flush=True)
+        needed = service_settings(simulator.base_url, next(iter(config.api_keys)))
+        service = " ".join(f"{name}={value}" for name, value in needed.items())
+        ready = {"origin": simulator.origin, "base_url": simulator.base_url, "a service needs": service}
+        print(json.dumps(ready), flush=True)
         await stop.wait()
 
 

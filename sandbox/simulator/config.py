@@ -21,6 +21,15 @@ def vendor_submit_rpm(region: str = SINGAPORE) -> Mapping[str, int | None]:
     return {**submits_per_minute(region), **sync_submits_per_minute(region)}
 
 
+def service_settings(base_url: str, api_key: str = DEFAULT_KEY) -> dict[str, str]:
+    """What the service must be told of a simulator: its results come by plain HTTP from loopback."""
+    return {
+        "SCRIBE_PROVIDER__BASE_URL": base_url,
+        "SCRIBE_PROVIDER__API_KEY": api_key,
+        "SCRIBE_FETCH__PLAIN_HTTP_HOSTS": "127.0.0.1",
+    }
+
+
 @dataclass(frozen=True, kw_only=True)
 class SimulatorConfig:
     """Every knob of a simulator; the defaults are the vendor's documented numbers.
