@@ -6,11 +6,11 @@ For each number the journal (12 partitions of real Kafka, exactly_once) is fille
 metadata whose tasks run at the provider, by this process, as `benchmarks.restore` does it. A service then
 takes them over. No task ends, and the service polls at its part (0.75) of the quota, 15 a second. Once it
 polls, and some seconds later, the window begins: its processor time alone is taken (user and system), and
-its resident set at the end, against that of the first number, which should be 0.
+its resident set at the end, against that of the first number, which should be 0. At last it is told to end.
 
 The bytes of the journal are of jobs that came as requests: keys, values and headers of all records of a job,
-before compression, from its request to the running task, and to its end. The first engine writes what the
-request asked for into each record of a job; what belongs to the shard (claims, cursors) is left out.
+before compression, from its request to the running task, and to its end, and what of that is not the record
+of the request itself. What belongs to the shard (claims, cursor, spending) is left out.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from benchmarks.report import Row, cpu_seconds, resident_bytes, show
 from benchmarks.restore import WAIT_MS, RunningJob, fill, running_job
-from benchmarks.stack import NO_QUOTAS, PARTITIONS, QUOTAS_OFF, own_kafka, own_stack, publish, request
+from benchmarks.stack import NO_QUOTAS, PARTITIONS, QUOTAS_OFF, own_broker, own_stack, publish, request
 from sandbox.simulator import serve
 from service.clock import SystemClock
 from service.kafka.client import ClusterConfig
@@ -90,7 +90,10 @@ async def measure(bootstrap: str, sizes: Sequence[int], seconds: float, folder: 
                 ready_seconds = time.perf_counter() - began
                 row = await _window(stack, provider.tasks, size, seconds)
                 assert sum((await _open_jobs(scribe)).values()) == size, stack.logs()
-            rows.append({**row, "start_seconds": ready_seconds})
+                began = time.perf_counter()
+                assert await scribe.end() == 0, stack.logs()
+                drain_seconds = time.perf_counter() - began
+            rows.append({**row, "start_seconds": ready_seconds, "drain_seconds": drain_seconds})
     return [{**row, **_growth(row, rows[0])} for row in rows]
 
 
@@ -165,12 +168,17 @@ async def written(bootstrap: str, jobs: int, folder: Path) -> list[Row]:
         running = _bytes(await stack.journal())
         provider.tasks.is_held = False
         await stack.outcomes(jobs)
-        ended = _bytes(await stack.journal())
+        journal = await stack.journal()
+        ended, beside = (
+            _bytes(journal),
+            _bytes([each for each in journal if b'"files":' not in (each.value or b"")]),
+        )
     request_bytes = sum(len(key) + len(value) for key, value in requests)
     return [
         {"bytes_per_job_in": "its request", "mean": request_bytes / jobs},
         {"bytes_per_job_in": "journal until its task runs", "mean": running / jobs},
         {"bytes_per_job_in": "journal until its end", "mean": ended / jobs},
+        {"bytes_per_job_in": "the same, beside the request's record", "mean": beside / jobs},
     ]
 
 
@@ -192,7 +200,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--json", type=Path, help="write both tables to this file too")
     options = parser.parse_args()
-    with own_kafka() as (bootstrap, folder):
+    with own_broker() as (bootstrap, folder):
         open_rows = asyncio.run(measure(bootstrap, options.jobs, options.seconds, folder))
         written_rows = asyncio.run(written(bootstrap, WRITTEN_JOBS, folder))
     titles = f"open jobs, over {options.seconds:g} s", f"journal, mean of {WRITTEN_JOBS} one-file jobs"

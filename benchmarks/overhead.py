@@ -20,7 +20,7 @@ from aiokafka import AIOKafkaConsumer
 
 from benchmarks.bare_loop import CLIENTS
 from benchmarks.report import Row, cpu_seconds, show
-from benchmarks.stack import NO_QUOTAS, QUOTAS_OFF, own_kafka, own_stack, publish, request
+from benchmarks.stack import NO_QUOTAS, QUOTAS_OFF, own_broker, own_stack, publish, request
 from sandbox.simulator import Simulator, serve
 from tests.integration.stack import Stack
 
@@ -125,7 +125,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, help="write the table to this file too")
     options = parser.parse_args()
-    with own_kafka() as (bootstrap, folder):
+    with own_broker() as (bootstrap, folder):
         rows = asyncio.run(measure(bootstrap, options.jobs, options.rounds, folder))
     show({f"{options.jobs} one-file jobs, medians of {options.rounds} rounds": rows}, options.json)
 

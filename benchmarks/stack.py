@@ -11,12 +11,15 @@ from pathlib import Path
 from aiokafka import AIOKafkaProducer
 
 from sandbox import kafka
+from sandbox.broker import embedded_broker
 from sandbox.simulator import Simulator, SimulatorConfig
 from tests.brokers import create_topics
 from tests.integration.stack import ROLES, Stack, settings_for, standing
 
 PARTITIONS = 12
 SESSION_MS = 30_000
+EMBEDDED_SESSION_MS = 6_000
+"""The embedded broker answers a first join after half a session."""
 NO_QUOTAS = SimulatorConfig(submit_rpm=None, query_qps=None, list_qps=None, cancel_qps=None)
 _SETTINGS = {
     "SCRIBE_TOPICS__PARTITIONS": str(PARTITIONS),
@@ -29,23 +32,25 @@ QUOTAS_OFF = {
 
 
 @contextmanager
-def own_kafka() -> Iterator[tuple[str, Path]]:
-    """`host:port` of a real Kafka, and a folder for logs, for one run."""
+def own_broker(*, is_real: bool = True) -> Iterator[tuple[str, Path]]:
+    """`host:port` of a real Kafka, or an embedded broker, and a folder for logs, for one run."""
     # Topics are used as soon as they are made, so clients try again at times, and say so.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    with kafka.real_kafka() as cluster, tempfile.TemporaryDirectory(prefix="scribe-bench-") as folder:
-        yield cluster.bootstrap, Path(folder)
+    server = kafka.real_kafka() if is_real else embedded_broker()
+    with server as broker, tempfile.TemporaryDirectory(prefix="scribe-bench-") as folder:
+        yield broker.bootstrap, Path(folder)
 
 
 @asynccontextmanager
 async def own_stack(
-    bootstrap: str, sim: Simulator, folder: Path, module: str = "service"
+    bootstrap: str, sim: Simulator, folder: Path, module: str = "service", *, transactions: bool = True
 ) -> AsyncIterator[Stack]:
     """Topics that nobody else uses, and how to start processes on them; those are killed at the end."""
     run = uuid.uuid4().hex[:8]
     topics = {role: f"bench-{run}.{role}" for role in ROLES}
     await create_topics(bootstrap, {topics[role]: PARTITIONS for role in ROLES if role != "journal"})
-    settings = {**settings_for(bootstrap, topics, sim, SESSION_MS, transactions=True), **_SETTINGS}
+    session_ms = SESSION_MS if transactions else EMBEDDED_SESSION_MS
+    settings = {**settings_for(bootstrap, topics, sim, session_ms, transactions=transactions), **_SETTINGS}
     async with standing(Stack(bootstrap, topics, sim, folder, settings, module)) as stack:
         yield stack
 

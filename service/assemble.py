@@ -39,7 +39,7 @@ from service.pipeline.assignment_deps import AssignmentDeps
 from service.pipeline.audit import Audit
 from service.pipeline.backlog import Backlog
 from service.pipeline.brake import Brake
-from service.pipeline.budgets import Budgets
+from service.pipeline.call_limiter import CallLimiter, Quota
 from service.pipeline.collect import CollectDeps, CollectStage
 from service.pipeline.dispatch import Stages
 from service.pipeline.expire import reason
@@ -47,6 +47,7 @@ from service.pipeline.fetch_memory import FetchMemory, MemoryLimits
 from service.pipeline.file_limits import FileLimits
 from service.pipeline.gate import Gate
 from service.pipeline.hold import Hold
+from service.pipeline.limited_lists import LimitedVocabularies
 from service.pipeline.lists import ListFinder
 from service.pipeline.poll import PollDeps, PollStage
 from service.pipeline.post import SubmitDeps
@@ -157,7 +158,7 @@ def _parts(process: Process, layout: Layout, account: Account, journal: Journal,
     )
     breaker = StageBreaker(process.clock, process.observing.stage_stopped)
     stages = _stages(process, gate, breaker, account, journal, surveyor)
-    assignment = Assignment(_assignment(process, layout, journal, stages, gate.budgets, breaker))
+    assignment = Assignment(_assignment(process, layout, journal, stages, gate.limiter, breaker))
     audit = Audit(assignment.open_shards, stages, process.clock, process.observing)
     group = GroupConfig(
         topic=settings.topics.requests,
@@ -166,8 +167,9 @@ def _parts(process: Process, layout: Layout, account: Account, journal: Journal,
         session_timeout_ms=round(1000 * settings.kafka.session_timeout_seconds),
         fetch_max_wait_ms=settings.kafka.fetch_max_wait_ms,
     )
-    assignment.delivery = consumer = RequestConsumer(journal.cluster, group, assignment, process.clock)
-    ask_time = partial(ask, account.provider, gate.budgets.listing, process.clock, process.vendor_clock)
+    consumer = RequestConsumer(journal.cluster, group, assignment, process.clock, gate.limiter)
+    assignment.delivery = consumer
+    ask_time = partial(ask, account.provider, gate.limiter, process.clock, process.vendor_clock)
     return Parts(assignment, consumer, journal.tail, stages, gate, breaker, audit, ask_time)
 
 
@@ -177,13 +179,14 @@ def _gate(
     spends: Callable[[], list[DaySpend]],
     waiting: Callable[[str | None], int],
 ) -> Gate:
-    clock, quota, observing = process.clock, process.settings.quota, process.observing
-    budgets = Budgets(clock, quota.part, quota.calls_per_second, quota.submit_per_minute)
-    spend = process.settings.spend
-    limits = SpendRules(spend.seconds_per_day, layout.partitions, spend.cost_per_day)
-    brake = Brake(clock, limits, spends, observing.brake)
+    clock, observing = process.clock, process.observing
+    quota, spend = process.settings.quota, process.settings.spend
+    of_account = Quota(quota.part, quota.calls_per_second, quota.submit_per_minute)
+    limiter = CallLimiter(clock, of_account, process.vendor_clock)
+    a_day = SpendRules(spend.seconds_per_day, layout.partitions, spend.cost_per_day)
+    brake = Brake(clock, a_day, spends, observing.brake)
     hold = Hold(clock, lambda held, is_on: observing.hold(held, is_on, waiting(held.model)))
-    return Gate(clock, budgets, hold, brake, observing.outage, ResultHolds(clock, observing.result_host))
+    return Gate(clock, limiter, hold, brake, observing.outage, ResultHolds(clock, observing.result_host))
 
 
 def _stages(
@@ -197,20 +200,20 @@ def _stages(
     provider = account.provider
     clock, spawn, observing, settings = process.clock, process.spawn, process.observing, process.settings
     limits, fetch, rules = settings.limits, settings.fetch, rules_of(settings)
-    dropped = observing.cancel_dropped
-    finder = ListFinder(account.vocabularies, clock, gate.hold, provider.clock_offset_ms)
+    lists = LimitedVocabularies(account.vocabularies, gate.limiter)
+    finder = ListFinder(lists, clock, gate.hold, provider.clock_offset_ms)
     vocabulary = VocabularyStage(finder, clock, gate.hold, observing)
     files = FileLimits(observing.fewer_files)
-    in_flight = limits.calls_in_flight
+    in_flight, dropped = limits.calls_in_flight, observing.cancel_dropped
     submitting = SubmitDeps(provider, journal.tail, spawn, vocabulary, in_flight, breaker, files)
-    polling = PollDeps(provider, gate.budgets, gate.hold, spawn, in_flight, breaker, dropped)
+    polling = PollDeps(provider, gate.limiter, gate.hold, spawn, in_flight, breaker, dropped)
     memory = FetchMemory(MemoryLimits(fetch.memory_bytes, fetch.max_decoded_bytes, limits.fetches_in_flight))
     collecting = CollectDeps(provider, spawn, memory, gate.results, limits.fetches_in_flight, breaker)
     return Stages(
         SubmitStage(submitting, clock, gate),
         PollStage(polling, clock),
         CollectStage(collecting, clock),
-        ReconcileStage(provider, surveyor, clock, gate.budgets, rules, memory, observing),
+        ReconcileStage(provider, surveyor, clock, gate.limiter, rules, memory, observing),
         vocabulary,
     )
 
@@ -220,7 +223,7 @@ def _assignment(
     layout: Layout,
     journal: Journal,
     stages: Stages,
-    budgets: Budgets,
+    limiter: CallLimiter,
     breaker: StageBreaker,
 ) -> AssignmentDeps:
     settings, observing = process.settings, process.observing
@@ -237,5 +240,5 @@ def _assignment(
         files_per_task=settings.requests.files_per_task,
         open_jobs=settings.limits.open_jobs,
         most_shards=MOST_TRANSACTIONAL if journal.producer is None else layout.partitions,
-        on_share=lambda owned: budgets.set_share(owned / layout.partitions),
+        limiter=limiter,
     )

@@ -25,6 +25,10 @@ class Clock(Protocol):
         """Let time be no earlier than a record of the journal, until the vendor's `Date` is known."""
         ...
 
+    def witnessed(self, time_ms: int) -> None:
+        """The broker gave a record this time just before: it stands in for a vendor without any `Date`."""
+        ...
+
     def wall_ms(self) -> int:
         """Epoch milliseconds of the machine's wall clock as it stands: for an intent's age alone."""
         ...
@@ -54,6 +58,9 @@ class SystemClock:
         return self.wall_ms()
 
     def not_before(self, time_ms: int) -> None:
+        """Change nothing."""
+
+    def witnessed(self, time_ms: int) -> None:
         """Change nothing."""
 
     def wall_ms(self) -> int:
@@ -102,6 +109,10 @@ class TrustedClock:
         """Let time be no earlier than a record of the journal, until the vendor's `Date` is known."""
         self._read()
         self._time.not_before(time_ms, self._machine.boot_seconds())
+
+    def witnessed(self, time_ms: int) -> None:
+        """The broker gave a record this time just before: it stands in for a vendor without any `Date`."""
+        self._time.witnessed(time_ms, self._machine.boot_seconds())
 
     def _read(self) -> Reading:
         wall_ms = self._machine.wall_ms()

@@ -22,7 +22,7 @@ from service.core.task import (
 from service.core.vocabulary import ListedVocabulary, Vocabulary, VocabularyWord
 from service.metrics import Metrics
 from service.pipeline.observer import Faults
-from service.provider.api import Provider, Vocabularies
+from service.provider.api import NO_SLOT, Permit, Provider, Vocabularies, at_once
 from service.provider.isolation import UNREAD, answer_of
 
 T = TypeVar("T")
@@ -38,30 +38,34 @@ class CountedProvider:
         self._faults = faults
 
     async def submit(
-        self, model: str, file_urls: Sequence[str], options: Mapping[str, JsonValue]
+        self,
+        model: str,
+        file_urls: Sequence[str],
+        options: Mapping[str, JsonValue],
+        permit: Permit = at_once,
     ) -> SubmitAnswer:
         """As the port says."""
         started = self._clock.boot_seconds()
-        call = self._provider.submit(model, file_urls, options)
+        call = self._provider.submit(model, file_urls, options, permit)
         # A byte of it may have left: whatever is raised, there may be a task, or a bill.
         answer = await answer_of(call, Lost(UNREAD), self._report("submit"))
         trouble = None if isinstance(answer, Accepted | Answered) else answer.trouble
         self._count("submit", started, trouble, _submit_result(answer))
         return answer
 
-    async def query(self, task_id: str) -> TaskView | Trouble:
+    async def query(self, task_id: str, permit: Permit = at_once) -> TaskView | Trouble:
         """As the port says."""
         started = self._clock.boot_seconds()
-        answer = await answer_of(self._provider.query(task_id), UNREAD, self._report("query"))
+        answer = await answer_of(self._provider.query(task_id, permit), UNREAD, self._report("query"))
         self._count("query", started, answer if isinstance(answer, Trouble) else None)
         if isinstance(answer, TaskView):
             self._note_codes(answer)
         return answer
 
-    async def list_tasks(self, page_no: int) -> TaskPage | Trouble:
+    async def list_tasks(self, page_no: int, permit: Permit = at_once) -> TaskPage | Trouble:
         """As the port says."""
         started = self._clock.boot_seconds()
-        answer = await answer_of(self._provider.list_tasks(page_no), UNREAD, self._report("list"))
+        answer = await answer_of(self._provider.list_tasks(page_no, permit), UNREAD, self._report("list"))
         self._count("list", started, answer if isinstance(answer, Trouble) else None)
         return answer
 
@@ -69,10 +73,10 @@ class CountedProvider:
         """As the port says."""
         return self._provider.clock_offset_ms()
 
-    async def cancel(self, task_id: str) -> Trouble | None:
+    async def cancel(self, task_id: str, permit: Permit = at_once) -> Trouble | None:
         """As the port says."""
         started = self._clock.boot_seconds()
-        answer = await answer_of(self._provider.cancel(task_id), UNREAD, self._report("cancel"))
+        answer = await answer_of(self._provider.cancel(task_id, permit), UNREAD, self._report("cancel"))
         self._count("cancel", started, answer)
         return answer
 
@@ -88,6 +92,8 @@ class CountedProvider:
         return partial(self._faults.internal_error, "answer", kind)
 
     def _count(self, kind: str, started: float, trouble: Trouble | None, result: str = "") -> None:
+        if trouble is NO_SLOT:
+            return
         _count(self._metrics, kind, self._clock.boot_seconds() - started, trouble, result)
 
     def _note_codes(self, task: TaskView) -> None:

@@ -9,7 +9,7 @@ from service.core.account import SPEND_ADVICE, SPENT
 from service.core.spend import SPEND_LIMIT
 from service.pipeline.assigned_partition import AssignedPartition
 from service.pipeline.assignment import Assignment
-from service.pipeline.budgets import Budgets
+from service.pipeline.call_limiter import CallLimiter
 from service.pipeline.gate import Gate
 from service.pipeline.stage_breaker import StageBreaker
 from service.status import BudgetStatus, HoldStatus, ResultHoldStatus, ShardStatus, Status, SubmitStatus
@@ -28,7 +28,8 @@ def take(member: str, assignment: Assignment, gate: Gate, breaker: StageBreaker,
         jobs=dict(Counter(job.state.value for job in jobs)),
         submissions=dict(Counter(each.state.value for each in submissions)),
         oldest_job_age_seconds=None if oldest_ms is None else max(0, clock.now_ms() - oldest_ms) / 1000,
-        budgets=tuple(_budgets(gate.budgets)),
+        budgets=tuple(_budgets(gate.limiter)),
+        unused_slots=tuple(each.value for each in gate.limiter.unused()),
         submits=tuple(_submits(gate)),
         holds=tuple(_holds(gate, assignment)),
         group_lost=assignment.group_lost,
@@ -54,12 +55,9 @@ def _shard(partition: int, assigned: AssignedPartition) -> ShardStatus:
     )
 
 
-def _budgets(budgets: Budgets) -> Iterator[BudgetStatus]:
-    yield BudgetStatus("query", budgets.query.rate_per_second, budgets.query.share_per_second)
-    yield BudgetStatus("list", budgets.listing.rate_per_second, budgets.listing.share_per_second)
-    yield BudgetStatus("cancel", budgets.cancel.rate_per_second, budgets.cancel.share_per_second)
-    for model, budget in budgets.submits.items():
-        yield BudgetStatus("submit", budget.rate_per_second, budget.share_per_second, model)
+def _budgets(limiter: CallLimiter) -> Iterator[BudgetStatus]:
+    for each in limiter.rates():
+        yield BudgetStatus(each.kind, each.rate_per_second, each.share_per_second, each.model or None)
 
 
 def _submits(gate: Gate) -> Iterator[SubmitStatus]:

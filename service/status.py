@@ -92,6 +92,8 @@ class Status:
     """Open jobs by state."""
     oldest_job_age_seconds: float | None = None
     budgets: tuple[BudgetStatus, ...] = ()
+    unused_slots: tuple[str, ...] = ()
+    """Why time slots of this process's partitions are not used now."""
     submits: tuple[SubmitStatus, ...] = ()
     holds: tuple[HoldStatus, ...] = ()
     """What holds submits: first what concerns the account, then models, then the limit of the day."""
@@ -124,6 +126,7 @@ class Status:
             "submissions": dict(self.submissions),
             "oldest_job_age_seconds": self.oldest_job_age_seconds,
             "budgets": [asdict(budget) for budget in self.budgets],
+            "unused_slots": list(self.unused_slots),
             "submits": [_submits(each) for each in self.submits],
             "spent_seconds": self.spent_seconds,
             "spent_cost": round(self.spent_cost, 6),

@@ -28,6 +28,9 @@ _PAIR = re.compile(
     re.IGNORECASE,
 )
 
+_PLAIN = re.compile(rf"(?!.*s[kt]-)[a-z0-9._/-]{{0,{MAX_CHARS}}}")
+"""Names, numbers and ids, which none of the forms above fits: most of what is logged."""
+
 
 def scrub(text: str) -> str:
     """`text` as one line of at most `MAX_CHARS` characters, without what must not be published.
@@ -35,6 +38,8 @@ def scrub(text: str) -> str:
     Dropped: queries, fragments and user:password of URLs, bearer tokens, `sk-`/`st-` keys, signatures
     and other `name=value` credentials outside URLs, control characters. Scrubbing twice changes nothing.
     """
+    if _PLAIN.fullmatch(text):
+        return text
     line = _masked(text[:_READ_CHARS])
     # A mask, or the cut at the end, may leave a form that the next pass reads in another way.
     while (again := _masked(line)) != line:

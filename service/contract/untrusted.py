@@ -22,6 +22,7 @@ MAX_EPOCH_MS = 4_102_444_800_000
 """The year 2100."""
 
 _Container = list[JsonValue] | dict[str, JsonValue]
+_CONTAINERS = (list, dict)
 _DIGITS = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
@@ -93,7 +94,7 @@ def _cut(document: JsonValue) -> None:
     """Make null what is too deep; level by level, a walk down would meet the interpreter's own bound."""
     level: list[_Container] = [document] if isinstance(document, list | dict) else []
     for _ in range(MAX_DEPTH - 1):
-        level = [item for each in level for item in _inside(each) if isinstance(item, list | dict)]
+        level = [item for each in level for item in _inside(each) if isinstance(item, _CONTAINERS)]
     for each in level:
         if isinstance(each, list):
             each[:] = map(_shallow, each)

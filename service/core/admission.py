@@ -13,14 +13,14 @@ from service.core.decisions import Decision
 from service.core.draft import Draft
 from service.core.events import CancelAsked, DeadlinePassed, QueueSubmit
 from service.core.finished import already_finished, conflict, may_answer, unknown
-from service.core.identity import JobRef, RequestKey, SubmissionKey
+from service.core.identity import NOWHERE, JobRef, RequestKey, SubmissionKey
 from service.core.job import Job
 from service.core.journal_entries import encode_request
 from service.core.outcomes import record_failure
 from service.core.planning import files_of, files_per_task, plan_submissions
 from service.core.progress import RequestProgress
 from service.core.record import Record, cursor_after
-from service.core.request import AcceptedRequest, FinishedRequest, RequestFile
+from service.core.request import NO_OPTIONS, AcceptedRequest, FinishedRequest, RequestFile
 from service.core.shard import Shard
 from service.core.submission import Counters
 from service.core.transition_context import Context, Successor
@@ -156,15 +156,13 @@ class _Admitting:
         most = files_per_task(info, draft.shard.files_per_task)
         draft.requests[request.origin] = request
         draft.by_id[request.key] = request.origin
-        draft.progress[request.origin] = RequestProgress(
-            request.job_count, tuple(file.index for file in request.files)
-        )
+        draft.progress[request.origin] = RequestProgress.begun(request)
         keys = []
         for refs in plan_submissions(files_of(request), most):
-            submission = draft.new_submission(Successor(refs, request.model, Counters(), now_ms), now_ms)
-            keys.append(submission.key)
             for ref in refs:
-                draft.jobs[ref] = Job(ref, request, submission.key)
+                draft.jobs[ref] = Job(ref, request, NOWHERE)
+            successor = Successor(refs, request.model, Counters(), now_ms)
+            keys.append(draft.new_submission(successor, now_ms).key)
         return tuple(keys)
 
     def _accepted(self, read: DecodedRequest) -> AcceptedRequest:
@@ -182,7 +180,7 @@ class _Admitting:
             file_count=len(request.file_urls),
             deadline_ms=_deadline_ms(record, request, self.rules, self.context.now_ms),
             accepted_ms=self.context.now_ms,
-            options=request.options,
+            options=request.options or NO_OPTIONS,
             metadata=request.metadata or None,
             headers=_copied_headers(record, self.rules),
             formats=request.formats,

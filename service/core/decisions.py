@@ -140,8 +140,6 @@ class Decision:
         """Make and write down the submission; its jobs are in it from now on."""
         draft = self.draft
         submission = draft.new_submission(successor, self.context.now_ms)
-        for ref in submission.jobs:
-            draft.jobs[ref] = replace(draft.jobs[ref], submission=submission.key)
         draft.unwritten.pop(submission.key)
         self._new.append(submission_record(submission))
         self._steps.append(QueueSubmit(submission.key, submission.due_ms))

@@ -4,7 +4,8 @@ A draft reads through to its shard and keeps what changes to itself. What is rai
 has changed nothing; `adopt` is assignments alone, none of which can fail.
 """
 
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
+from dataclasses import replace
 from typing import Generic, TypeVar
 
 from service.core.events import Poll, QueueSubmit, Reconcile, Step
@@ -62,6 +63,14 @@ class Overlay(Generic[K, V]):
                 self._base[key] = value
 
 
+def open_jobs(submission: Submission, jobs: Overlay[JobRef, Job] | Mapping[JobRef, Job]) -> dict[JobRef, Job]:
+    """The jobs that are in the submission and whose ending is not decided."""
+    found = ((ref, jobs.get(ref)) for ref in submission.jobs)
+    return {
+        ref: job for ref, job in found if job is not None and job.submission == submission.key and job.is_open
+    }
+
+
 class Draft:
     """What a shard becomes if what is decided here counts."""
 
@@ -88,19 +97,17 @@ class Draft:
 
     def open_jobs(self, submission: Submission) -> dict[JobRef, Job]:
         """The jobs that are in the submission and whose ending is not decided."""
-        found = ((ref, self.jobs.get(ref)) for ref in submission.jobs)
-        return {
-            ref: job
-            for ref, job in found
-            if job is not None and job.submission == submission.key and job.is_open
-        }
+        return open_jobs(submission, self.jobs)
 
     def new_submission(self, successor: Successor, created_ms: int) -> Submission:
-        """A submission with the next number; nothing says yet that it is in the journal."""
+        """A submission with the next number, its jobs in it; nothing says yet that it is in the journal."""
         self._number += 1
         key = SubmissionKey(self.shard.epoch, self._number)
         submission = self.submissions[key] = successor.submission(key, created_ms)
         self.unwritten[key] = True
+        for ref in submission.jobs:
+            if (job := self.jobs.get(ref)) is not None:
+                self.jobs[ref] = replace(job, submission=key)
         return submission
 
     def end_submission(self, submission: Submission) -> None:

@@ -6,7 +6,7 @@ its outcomes; then the tombstones of its job records.
 
 from dataclasses import replace
 
-from service.core.changes import Change, Group, JournalRecord
+from service.core.changes import Group, JournalRecord
 from service.core.draft import Draft
 from service.core.ending import FailureEnding, Tallied
 from service.core.events import Published, Step
@@ -14,13 +14,13 @@ from service.core.identity import JobRef
 from service.core.job import Job
 from service.core.job_table import advance_job
 from service.core.journal_entries import (
-    SPEND_KEY,
     encode_done,
     encode_finished,
     encode_job,
     encode_request,
     encode_spend,
 )
+from service.core.journal_stamp import spend_key
 from service.core.outcomes import billed_seconds, job_outcome, usage_of
 from service.core.price import Price, cost_of
 from service.core.progress import RequestProgress
@@ -33,7 +33,7 @@ from service.messages import Usage
 
 def spend_record(draft: Draft) -> JournalRecord:
     """The day's spending as it is now."""
-    return JournalRecord(SPEND_KEY, encode_spend(draft.spend))
+    return JournalRecord(spend_key(draft.shard.epoch), encode_spend(draft.spend))
 
 
 def finish(draft: Draft, job: Job, steps: tuple[Step, ...], context: Context) -> Group:
@@ -121,11 +121,11 @@ def _spent(draft: Draft, end: FileEnd, ending_ms: int) -> JournalRecord | None:
     return spend_record(draft)
 
 
-def settle(draft: Draft, ref: JobRef, context: Context) -> Change:
+def settle(draft: Draft, ref: JobRef, context: Context) -> None:
     """Forget a job whose outcome is durable; with the last one its request is finished."""
     job = draft.jobs.get(ref)
     if job is None:
-        return Change()
+        return
     advance_job(job, Published(), draft.submissions.get(job.submission), context)
     progress = draft.progress[ref.origin].without_open(ref.file_index)
     draft.jobs.pop(ref)
@@ -134,7 +134,6 @@ def settle(draft: Draft, ref: JobRef, context: Context) -> Change:
         draft.requests.pop(ref.origin)
         draft.progress.pop(ref.origin)
         draft.remember(progress.finished)
-    return Change()
 
 
 def correct(

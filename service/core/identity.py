@@ -4,6 +4,7 @@ Users know a job by its `JobKey`; the journal knows it by where its request's re
 be used again and a place may not.
 """
 
+import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -41,30 +42,28 @@ class SubmissionKey(NamedTuple):
         return f"s/{self.epoch}.{self.number}"
 
 
+NOWHERE = SubmissionKey(0, 0)
+"""Where a job is that is in no submission yet."""
 MOST = 2**53
 """Numbers of a key are smaller."""
+_NUMBER = "(0|[1-9][0-9]{0,15})"
+_KEY = re.compile(rf"([rsj])/{_NUMBER}\.{_NUMBER}(?:/{_NUMBER})?")
 RecordKey = Origin | JobRef | SubmissionKey
 
 
 def read_key(text: str) -> RecordKey:
     """The identity that a journal key spells; raises `ValueError` for one that spells none."""
-    kind, _, rest = text.partition("/")
-    pair, _, index = rest.partition("/")
-    first, _, second = pair.partition(".")
-    numbers = (int(first), int(second))
-    key: RecordKey
-    match kind:
-        case "r":
-            key = Origin(*numbers)
-        case "j":
-            key = JobRef(Origin(*numbers), int(index))
-        case "s":
-            key = SubmissionKey(*numbers)
-        case _:
-            raise ValueError("no journal key of ours")
-    if str(key) != text or not all(0 <= number < MOST for number in numbers):
+    spelled = _KEY.fullmatch(text)
+    if spelled is None:
         raise ValueError("no journal key of ours")
-    return key
+    kind, first, second = spelled[1], int(spelled[2]), int(spelled[3])
+    index = None if spelled[4] is None else int(spelled[4])
+    if max(first, second, index or 0) >= MOST or (index is None) == (kind == "j"):
+        raise ValueError("no journal key of ours")
+    if kind == "s":
+        return SubmissionKey(first, second)
+    origin = Origin(first, second)
+    return origin if index is None else JobRef(origin, index)
 
 
 class RequestKey(NamedTuple):

@@ -6,6 +6,7 @@ Rules this module guarantees:
    or the submission waits: it is never taken for one that made no task, which would cost another one.
 2. Where several may have made it, the one whose window ends first decides first, and the others wait for it:
    who it is everybody can tell, and the first one waits for nobody.
+3. It takes the one that names the most of its files, once all tasks of its window have told theirs.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,29 +18,41 @@ from service.core.unanswered import Candidate, Gap, Unanswered
 def match_parts(
     submissions: Iterable[Unanswered],
     asking: Iterable[Unanswered],
-    tasks: Iterable[Candidate],
+    tasks: Sequence[Candidate],
     gaps: Sequence[Gap],
 ) -> tuple[dict[Unanswered, Candidate], set[Unanswered]]:
     """The pairs, and those that have to wait.
 
     `submissions` are all that have no task yet, `asking` those of them that may have one now; `tasks` are
-    nobody's so far.
+    nobody's so far, those whose files nobody knows yet among them.
     """
     left = sorted(submissions, key=_turn)
     able = {each for each in asking if each.urls}
     known = frozenset().union(*(each.urls for each in able))
+    unknown = [task.created for task in tasks if task.files is None]
+    # Most are strangers' of other files.
+    near = [task for task in tasks if task.files is not None and not known.isdisjoint(task.urls)]
     pairs: dict[Unanswered, Candidate] = {}
     held: set[Unanswered] = set()
-    # Most are strangers' of other files.
-    near = (task for task in tasks if task.files is not None and not known.isdisjoint(task.urls))
-    for task in sorted(near, key=lambda task: (task.created, task.task_id)):
-        makers = [each for each in left if each not in pairs and _may_have_made(each, task)]
-        ours = [each for each in makers if each in able and not each.urls.isdisjoint(task.urls)]
-        if ours and makers[0] is ours[0] and _is_clear(task, makers, gaps):
-            pairs[ours[0]] = task
-        else:
-            held.update(ours)
-    return pairs, held.difference(pairs)
+    for each in (each for each in left if each in able):
+        own = [task for task in near if not each.urls.isdisjoint(task.urls) and _may_have_made(each, task)]
+        if any(not _is_clear(each, task, left, gaps) for task in own) or (
+            own and any(meets(created, each.window) for created in unknown)
+        ):
+            held.add(each)
+        elif own:
+            pairs[each] = max(
+                own, key=lambda task: (len(task.urls & each.urls), -task.created[0], task.task_id)
+            )
+            near.remove(pairs[each])
+            left = [other for other in left if other is not each]
+    return pairs, held
+
+
+def may_be_a_part(submission: Unanswered, task: Candidate) -> bool:
+    """Whether it may be the submission's and have left files out, as far as these are known here."""
+    is_smaller = task.files is not None and task.files.number < submission.files.number
+    return is_smaller and not submission.urls.isdisjoint(task.urls) and _may_have_made(submission, task)
 
 
 def _turn(each: Unanswered) -> tuple[object, ...]:
@@ -55,8 +68,14 @@ def _may_have_made(submission: Unanswered, task: Candidate) -> bool:
     return is_part or task.files == submission.files
 
 
-def _is_clear(task: Candidate, makers: Iterable[Unanswered], gaps: Iterable[Gap]) -> bool:
-    """Whether nobody else may have made it: whose answer is awaited, or whose record cannot be read."""
-    is_moment = task.created[0] == task.created[1]
+def _is_clear(
+    submission: Unanswered, task: Candidate, left: Iterable[Unanswered], gaps: Iterable[Gap]
+) -> bool:
+    """Whether nobody else may have made it who decides first, or whose answer or record cannot be read."""
+    makers = [each for each in left if _may_have_made(each, task)]
+    is_first = bool(makers) and makers[0] is submission
     is_awaited = any(each.is_awaited for each in makers)
-    return is_moment and not is_awaited and not any(meets(task.created, gap.window) for gap in gaps)
+    is_moment = task.created[0] == task.created[1]
+    return (
+        is_first and is_moment and not is_awaited and not any(meets(task.created, gap.window) for gap in gaps)
+    )

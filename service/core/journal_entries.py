@@ -1,8 +1,8 @@
 """The journal's records: how what a shard knows is written down and read back.
 
-Keys: `r/`, `s/` and `j/` for a request, a submission and a job (`core.identity`); `~cursor`, `~spend` and
-`~owner/<epoch>` for the shard itself. Every record carries a stamp in its header: the owner epoch, the batch
-number and the format version, the epoch first, so that a reader of any version finds it.
+Keys: `r/`, `s/` and `j/` for a request, a submission and a job (`core.identity`); `~owner/`, `~cursor/` and
+`~spend/` with the owner's epoch for the shard itself. Every record carries a stamp in its header: the owner
+epoch, the batch number and the format version, the epoch first, so that a reader of any version finds it.
 
 1. What is written is read back as it was; a field that has its usual value is left out.
 2. What this version did not write raises `ValueError`: every field is checked for its type and its bounds.
@@ -10,9 +10,6 @@ number and the format version, the epoch first, so that a reader of any version 
 
 import sys
 from dataclasses import dataclass
-from typing import Annotated
-
-from pydantic import ConfigDict, Field, TypeAdapter
 
 from service.core.ending import FailureEnding, Tallied
 from service.core.identity import JobRef, Origin, Position, SubmissionKey, read_key
@@ -30,53 +27,11 @@ from service.core.journal_forms import (
     unpacked,
     without_last_zeros,
 )
+from service.core.journal_stamp import CURSOR_PREFIX, OWNER_PREFIX, SPEND_PREFIX, epoch_of_key, owner_key
 from service.core.record import Cursor
-from service.core.request import AcceptedRequest, FileEnd, FinishedRequest, RequestFile
+from service.core.request import NO_OPTIONS, AcceptedRequest, FileEnd, FinishedRequest, RequestFile
 from service.core.spend import DaySpend
 from service.core.submission import Counters, Intent, Submission, SubmissionState
-
-CURSOR_KEY = "~cursor"
-SPEND_KEY = "~spend"
-OWNER_PREFIX = "~owner/"
-STAMP_HEADER = "scribe-stamp"
-_MOST_DIGITS = 18
-FORMAT = 2
-"""The version of the records' form; a journal that holds another one is refused."""
-
-
-def owner_key(epoch: int) -> str:
-    """The key of a claim: one of its own for each epoch, so that no later record compacts it away."""
-    return f"{OWNER_PREFIX}{epoch}"
-
-
-@dataclass(frozen=True, slots=True)
-class Stamp:
-    """Who wrote a journal record: the owner epoch, the number of the batch, and in which form."""
-
-    epoch: int
-    batch: int
-    format: int = FORMAT
-
-    def encode(self) -> bytes:
-        """As the header's value."""
-        return f"{self.epoch}.{self.batch}.{self.format}".encode()
-
-    @staticmethod
-    def decode(value: bytes) -> "Stamp":
-        """Read a header's value, of this format version or a later one; raises `ValueError` for no stamp."""
-        epoch, batch, version = (_whole(part) for part in value.split(b".", 3)[:3])
-        return Stamp(epoch, batch, version)
-
-
-def epoch_of(stamp: bytes) -> int:
-    """The owner epoch in a stamp of any format version; raises `ValueError` for no stamp."""
-    return _whole(stamp.partition(b".")[0])
-
-
-def _whole(digits: bytes) -> int:
-    if not digits.isdigit() or len(digits) > _MOST_DIGITS:
-        raise ValueError("no number of a stamp")
-    return int(digits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +64,10 @@ class JobEntry:
 
 Entry = AcceptedRequest | FinishedRequest | Submission | JobEntry | Cursor | DaySpend | Owner
 
-_REQUEST: TypeAdapter[FinishedForm | RequestForm] = TypeAdapter(
-    Annotated[FinishedForm | RequestForm, Field(union_mode="left_to_right")],
-    config=ConfigDict(hide_input_in_errors=True),
-)
+_FINISHED = b'{"ended":'
+"""How the short form of a request begins: `encode_finished` writes the field first."""
+_ONE_TASK = Counters(submits=1, tasks_made=1)
+"""Of nearly all submissions that run, and one for all of them."""
 _STATES = {state.value[0]: state for state in SubmissionState}
 
 
@@ -131,7 +86,7 @@ def encode_request(request: AcceptedRequest) -> bytes:
         topic=request.position.topic,
         partition=request.position.partition,
         timestamp=request.position.timestamp_ms,
-        options=request.options,
+        options=request.options or None,
         metadata=request.metadata,
         headers=request.headers,
         formats=request.formats,
@@ -213,10 +168,12 @@ def encode_owner(owner: Owner) -> bytes:
 
 def decode(key: str, value: bytes) -> Entry:
     """Read one record of this format back; raises `ValueError` for what we did not write."""
-    if key == CURSOR_KEY:
+    if key.startswith(CURSOR_PREFIX):
+        _require_epoch(key)
         cursor = CursorForm.model_validate_json(value)
         return Cursor(cursor.next, cursor.timestamp, cursor.crc, cursor.generation)
-    if key == SPEND_KEY:
+    if key.startswith(SPEND_PREFIX):
+        _require_epoch(key)
         spend = SpendForm.model_validate_json(value)
         return DaySpend(spend.day, spend.seconds, spend.cost)
     if key.startswith(OWNER_PREFIX):
@@ -229,6 +186,11 @@ def decode(key: str, value: bytes) -> Entry:
     return _read_submission(identity, SubmissionForm.model_validate_json(value))
 
 
+def _require_epoch(key: str) -> None:
+    if epoch_of_key(key) is None:
+        raise ValueError("a key without an epoch")
+
+
 def _read_owner(key: str, form: OwnerForm) -> Owner:
     if key != owner_key(form.epoch):
         raise ValueError("a claim of another epoch than its key's")
@@ -236,10 +198,11 @@ def _read_owner(key: str, form: OwnerForm) -> Owner:
 
 
 def _read_request(origin: Origin, value: bytes) -> AcceptedRequest | FinishedRequest:
-    form = _REQUEST.validate_json(value, strict=True)
-    if isinstance(form, FinishedForm):
-        ends = tuple(FileEnd(*end) for end in form.ends)
-        return FinishedRequest(origin, form.id, form.replay, form.digest, ends, form.ended)
+    if value.startswith(_FINISHED):
+        finished = FinishedForm.model_validate_json(value)
+        ends = tuple(FileEnd(*end) for end in finished.ends)
+        return FinishedRequest(origin, finished.id, finished.replay, finished.digest, ends, finished.ended)
+    form = RequestForm.model_validate_json(value)
     if len({index for index, _ in form.files}) < len(form.files):
         raise ValueError("a request that names a file twice")
     return AcceptedRequest(
@@ -253,7 +216,7 @@ def _read_request(origin: Origin, value: bytes) -> AcceptedRequest | FinishedReq
         file_count=form.count,
         deadline_ms=form.deadline,
         accepted_ms=form.accepted,
-        options=form.options,
+        options=form.options or NO_OPTIONS,
         metadata=form.metadata,
         headers=form.headers,
         formats=form.formats,
@@ -283,6 +246,7 @@ def _read_submission(key: SubmissionKey, form: SubmissionForm) -> Submission:
     needs_intent = state in (SubmissionState.INTENDED, SubmissionState.UNCERTAIN)
     if form.intent is None and needs_intent:
         raise ValueError("a submission whose POST may be out, and no word when")
+    counters = Counters(*form.tries)
     intent = form.intent and Intent(form.at + form.intent[0], *form.intent[1:])
     return Submission(
         key,
@@ -291,7 +255,7 @@ def _read_submission(key: SubmissionKey, form: SubmissionForm) -> Submission:
         form.at,
         state=state,
         due_ms=form.at + form.due if form.due else 0,
-        counters=Counters(*form.tries),
+        counters=_ONE_TASK if counters == _ONE_TASK else counters,
         intent=intent,
         task_id=form.task,
         submitted_ms=None if form.sent is None else form.at + form.sent,

@@ -40,7 +40,7 @@ class RequestForm(Form):
     topic: str
     partition: _Count
     timestamp: _Apart | None = None
-    options: dict[str, JsonValue] = {}
+    options: dict[str, JsonValue] | None = None
     metadata: dict[str, JsonValue] | None = None
     headers: tuple[tuple[str, str], ...] = ()
     formats: tuple[OutputFormat, ...] = ()

@@ -8,7 +8,7 @@ Rules this module guarantees:
 3. No time that lies ahead of now, because a clock was wrong, holds anything up.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from service.contract.models import model_info
@@ -17,10 +17,10 @@ from service.core.decisions import Decision
 from service.core.draft import Draft
 from service.core.events import JobRestored, SubmissionRestored
 from service.core.finishing import closing_records, finished_of
-from service.core.identity import JobRef, Origin, RequestKey, SubmissionKey
+from service.core.identity import NOWHERE, JobRef, Origin, RequestKey, SubmissionKey
 from service.core.job import Job, JobState
 from service.core.journal_entries import JobEntry
-from service.core.planning import files_of, files_per_task, plan_submissions
+from service.core.planning import files_per_task, plan_submissions
 from service.core.progress import RequestProgress
 from service.core.request import AcceptedRequest, FileEnd
 from service.core.restore import Restore
@@ -32,7 +32,6 @@ LATEST_DUE_MS = 600_000
 """Longer than the wait that the provider may ask for (5 min) and our own backoff (1 min) together."""
 TOMBSTONES = 100
 """Of one group: they do not depend on each other."""
-_NOWHERE = SubmissionKey(0, 0)
 
 
 def tombstones(keys: Iterable[str]) -> Iterator[Group]:
@@ -61,12 +60,17 @@ class Loading:
             self.draft.remember(replace(finished, finished_ms=min(finished.finished_ms, self.now_ms)))
             self._name(finished.origin, finished.key)
         requests, entries = self.restored.requests(), self.restored.jobs()
-        asked = {request.ref(file.index) for request in requests.values() for file in request.files}
+        # Each identity is kept once: of a hundred thousand jobs a second one takes 17 MB.
+        refs = {
+            request.origin: tuple(request.ref(file.index) for file in request.files)
+            for request in requests.values()
+        }
+        asked = {ref: ref for each in refs.values() for ref in each}
         self._read_submissions(asked)
         self._groups += tombstones(str(ref) for ref in entries if ref not in asked)
         for request in requests.values():
             self._name(request.origin, request.key)
-            self._load_request(request, entries)
+            self._load_request(request, refs[request.origin], entries)
         self._load_submissions()
         return tuple(self._groups)
 
@@ -74,55 +78,46 @@ class Loading:
         known = self.draft.by_id.get(key)
         self.draft.by_id[key] = origin if known is None else max(known, origin)
 
-    def _read_submissions(self, asked: set[JobRef]) -> None:
-        for submission in self.restored.submissions().values():
-            created_ms = min(submission.created_ms, self.now_ms)
-            due_ms = min(submission.due_ms, self.now_ms + LATEST_DUE_MS)
-            submitted_ms = submission.submitted_ms
-            submitted_ms = None if submitted_ms is None else min(submitted_ms, self.now_ms)
-            self._submissions[submission.key] = replace(
-                submission, created_ms=created_ms, due_ms=due_ms, submitted_ms=submitted_ms
-            )
-            for ref in asked.intersection(submission.jobs):
-                self._home[ref] = submission.key
+    def _read_submissions(self, asked: Mapping[JobRef, JobRef]) -> None:
+        for key, submission in self.restored.submissions().items():
+            refs = tuple(asked.get(ref, ref) for ref in submission.jobs)
+            self._submissions[key] = _not_ahead(submission, refs, self.now_ms)
+            for ref in filter(asked.__contains__, refs):
+                self._home[ref] = key
                 if submission.task_id is not None:
                     self._task_ids[ref] = (*self._task_ids.get(ref, ()), submission.task_id)
 
-    def _load_request(self, request: AcceptedRequest, entries: dict[JobRef, JobEntry]) -> None:
-        refs = [request.ref(file.index) for file in request.files]
+    def _load_request(
+        self, request: AcceptedRequest, refs: Sequence[JobRef], entries: Mapping[JobRef, JobEntry]
+    ) -> None:
         own = {ref: entries[ref] for ref in refs if ref in entries}
-        progress = RequestProgress(
-            request.job_count,
-            open=tuple(ref.file_index for ref in refs if ref not in own or own[ref].end is None),
-            ends={ref.file_index: end for ref in refs if (end := _decided(own.get(ref))) is not None},
-            written=frozenset(ref.file_index for ref, entry in own.items() if entry.end is not None),
-            recorded=frozenset(ref.file_index for ref in own),
-        )
+        progress = _progress(request, own)
         if not progress.open:
             finished = finished_of(request, progress, self.now_ms)
             self.draft.remember(finished)
             self._groups.append(Group(closing_records(finished, progress)))
             return
         self.draft.requests[request.origin] = request
-        for index in progress.open:
-            ref = request.ref(index)
-            job = self._job(request, ref, own.get(ref) or JobEntry(ref))
+        for ref in refs:
+            entry = own.get(ref) or JobEntry(ref)
+            if entry.end is not None:
+                continue
+            job = self._job(request, ref, entry)
             if job.tallied is not None and job.tallied.carries_summary and not progress.is_decided:
                 # The sum of endings that the journal does not know was not sent: the job's is decided anew.
-                job, progress = replace(job, tallied=None), progress.without_end(index)
+                job, progress = replace(job, tallied=None), progress.without_end(ref.file_index)
             self.draft.jobs[ref] = job
         self.draft.progress[request.origin] = progress
-        self._plan(request, progress)
+        self._plan(request, [ref for ref in refs if self._is_homeless(ref)])
 
     def _job(self, request: AcceptedRequest, ref: JobRef, entry: JobEntry) -> Job:
-        home = self._submissions.get(self._home.get(ref, _NOWHERE))
+        home = self._submissions.get(self._home.get(ref, NOWHERE))
         is_waiting = home is None or home.state is SubmissionState.WAITING
         state = JobState.WAITING if is_waiting else JobState.SUBMITTED
-        has_task = home is not None and home.task_id is not None
         return Job(
             ref,
             request,
-            _NOWHERE if home is None else home.key,
+            NOWHERE if home is None else home.key,
             # Of one that ends with a result the transcript is fetched, or called for, again.
             state=state if entry.ending is None else JobState.FINISHING,
             cancelled=entry.cancelled,
@@ -130,25 +125,25 @@ class Loading:
             task_ids=self._task_ids.get(ref, ()),
             submit_attempts=0 if home is None else home.counters.submits,
             submitted_ms=None if home is None else home.submitted_ms,
-            task_files=home.intent.files if home and home.intent and has_task else 0,
+            task_files=home.task_files if home and home.task_id else 0,
             ending=entry.ending,
             tallied=entry.tallied,
         )
 
-    def _plan(self, request: AcceptedRequest, progress: RequestProgress) -> None:
+    def _plan(self, request: AcceptedRequest, homeless: Sequence[JobRef]) -> None:
         """Submissions for jobs that were never tried."""
-        homeless = [index for index in sorted(progress.open) if self._is_homeless(request.ref(index))]
+        if not homeless:
+            return
         info = model_info(request.model)
         most = files_per_task(info, self.draft.shard.files_per_task) if info is not None else 1
-        for refs in plan_submissions(files_of(request, homeless), most):
+        files = [(ref, request.url(ref.file_index)) for ref in homeless]
+        for refs in plan_submissions(files, most):
             successor = Successor(refs, request.model, Counters(), self.now_ms)
-            submission = self.draft.new_submission(successor, self.now_ms)
-            for ref in refs:
-                self.draft.jobs[ref] = replace(self.draft.jobs[ref], submission=submission.key)
+            self.draft.new_submission(successor, self.now_ms)
 
     def _is_homeless(self, ref: JobRef) -> bool:
-        job = self.draft.jobs[ref]
-        return job.submission == _NOWHERE and job.is_open
+        job = self.draft.jobs.get(ref)
+        return job is not None and job.submission == NOWHERE and job.is_open
 
     def _load_submissions(self) -> None:
         """Those that go on, and those that only wait for their tombstones."""
@@ -159,10 +154,37 @@ class Loading:
                 self.draft.end_submission(submission)
 
 
-def _decided(entry: JobEntry | None) -> FileEnd | None:
+def _not_ahead(submission: Submission, refs: tuple[JobRef, ...], now_ms: int) -> Submission:
+    """The submission with no time that lies ahead, and these as its jobs."""
+    submitted_ms = submission.submitted_ms
+    return replace(
+        submission,
+        jobs=refs,
+        created_ms=min(submission.created_ms, now_ms),
+        due_ms=min(submission.due_ms, now_ms + LATEST_DUE_MS),
+        submitted_ms=None if submitted_ms is None else min(submitted_ms, now_ms),
+    )
+
+
+def _progress(request: AcceptedRequest, own: Mapping[JobRef, JobEntry]) -> RequestProgress:
+    """How far the request has come, by its jobs' own records."""
+    if not own:
+        return RequestProgress.begun(request)
+    ends = {ref.file_index: end for ref, entry in own.items() if (end := _decided(entry)) is not None}
+    written = frozenset(ref.file_index for ref, entry in own.items() if entry.end is not None)
+    return RequestProgress(
+        request.job_count,
+        open=tuple(file.index for file in request.files if file.index not in written),
+        ends=ends,
+        written=written,
+        recorded=frozenset(ref.file_index for ref in own),
+    )
+
+
+def _decided(entry: JobEntry) -> FileEnd | None:
     """How a job ended, or is to end."""
-    if entry is None or entry.tallied is None:
-        return None if entry is None else entry.end
+    if entry.tallied is None:
+        return entry.end
     tallied = entry.tallied
     return FileEnd(entry.ref.file_index, entry.ending is None, tallied.billed_seconds, tallied.cost)
 
@@ -170,8 +192,9 @@ def _decided(entry: JobEntry | None) -> FileEnd | None:
 def load(draft: Draft, restored: Restore, context: Context, border: Border) -> Change:
     """Let a new shard's draft become what the journal says, and go on from there."""
     changes = [Change(Loading(draft, restored, context.now_ms).link())]
-    # Jobs first: what follows from a submission's event is for those that are still open.
-    for ref in draft.jobs.changed():
+    # Jobs first: what follows from a submission's event is for those that are still open. Of an open one the
+    # submission says what happens next.
+    for ref in [ref for ref in draft.jobs.changed() if not draft.jobs[ref].is_open]:
         decision = Decision(draft, context, border)
         with border(ref, JobRestored()):
             decision.on_job(ref, JobRestored())

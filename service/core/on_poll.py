@@ -72,7 +72,9 @@ def poll_again(
     if not jobs and (submission.is_billed or not submission.is_followed):
         return SubmissionTransition(submission, is_over=True)
     due_ms = context.now_ms + round(1000 * context.draw)
-    return replace(_poll_at(submission, due_ms, jobs, context), to_jobs=tell_task(submission, _waiting(jobs)))
+    polled = _poll_at(submission, due_ms, jobs, context)
+    told = {ref: job for ref, job in _waiting(jobs).items() if _is_news(submission, job)}
+    return replace(polled, to_jobs=tell_task(submission, told)) if told else polled
 
 
 def follow(submission: Submission, event: JobsLeft, jobs: Jobs, _context: Context) -> SubmissionTransition:
@@ -84,6 +86,11 @@ def follow(submission: Submission, event: JobsLeft, jobs: Jobs, _context: Contex
     assert submission.task_id is not None
     steps = (CancelTask(submission.task_id),) if event.is_unwanted else ()
     return SubmissionTransition(replace(submission, is_followed=True), durable=True, steps=steps)
+
+
+def _is_news(submission: Submission, job: Job) -> bool:
+    """Whether a job that waits for the task does not know it, or may not know that it can be cancelled."""
+    return job.task_id != submission.task_id or job.cancelled
 
 
 def _waiting(jobs: Jobs) -> dict[JobRef, Job]:

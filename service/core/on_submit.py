@@ -127,7 +127,7 @@ def refused(
 ) -> SubmissionTransition:
     """There is no task: hold, divide, try later or fail, as the table of verdicts says."""
     trouble, verdict = event.trouble, verdicts.on_submit(event.trouble)
-    files = submission.intent.files if submission.intent else len(submission.jobs)
+    files = submission.task_files
     if verdict.action is Action.HOLD:
         return _keep(submission, jobs, trouble, files, context)
     if files > 1 and is_about_number(trouble):
@@ -225,8 +225,7 @@ def tell_task(submission: Submission, jobs: Jobs) -> tuple[tuple[JobRef, JobEven
     """Its task, to the jobs."""
     assert submission.task_id is not None
     assert submission.submitted_ms is not None
-    files = submission.intent.files if submission.intent else len(submission.jobs)
-    made = TaskMade(submission.task_id, files, submission.submitted_ms)
+    made = TaskMade(submission.task_id, submission.task_files, submission.submitted_ms)
     return tuple((ref, made) for ref in jobs)
 
 

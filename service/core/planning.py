@@ -1,6 +1,6 @@
 """Which files may share a POST: how the jobs of a request become submissions."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from urllib.parse import unquote
 
 from service.contract.models import ModelInfo
@@ -32,7 +32,6 @@ def plan_submissions(
     return tuple(tuple(refs) for refs, _ in plans)
 
 
-def files_of(request: AcceptedRequest, indexes: Collection[int] | None = None) -> list[tuple[JobRef, str]]:
-    """The request's jobs, or some of them, with their URLs."""
-    files = [(request.ref(file.index), file.url) for file in request.files]
-    return files if indexes is None else [(ref, url) for ref, url in files if ref.file_index in indexes]
+def files_of(request: AcceptedRequest) -> list[tuple[JobRef, str]]:
+    """The request's jobs with their URLs."""
+    return [(request.ref(file.index), file.url) for file in request.files]

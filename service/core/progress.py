@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from service.core.request import FileEnd, FinishedRequest
+from service.core.request import AcceptedRequest, FileEnd, FinishedRequest
 from service.messages import RequestSummary
 
+_FIRST = (0,)
 _NONE: Mapping[int, FileEnd] = MappingProxyType({})
 
 
@@ -25,6 +26,12 @@ class RequestProgress:
     recorded: frozenset[int] = frozenset()
     finished: FinishedRequest | None = None
     """What will be left of it, from its last outcome on."""
+
+    @staticmethod
+    def begun(request: AcceptedRequest) -> "RequestProgress":
+        """Of a request whose jobs are all open; those of one file share what they are told apart by."""
+        indexes = tuple(file.index for file in request.files)
+        return RequestProgress(request.job_count, _FIRST if indexes == _FIRST else indexes)
 
     @property
     def is_decided(self) -> bool:

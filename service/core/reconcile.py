@@ -19,8 +19,8 @@ from dataclasses import dataclass
 
 from service.core.events import Adopted, NotFound, OutOfReach
 from service.core.identity import SubmissionKey
-from service.core.incomplete_tasks import match_parts
-from service.core.task_list import is_within, meets
+from service.core.incomplete_tasks import match_parts, may_be_a_part
+from service.core.task_list import Span, is_within, meets
 from service.core.transition_context import Rules
 from service.core.unanswered import Candidate, Files, Gap, Unanswered
 from service.core.urgency import RETENTION_MS
@@ -58,7 +58,7 @@ def decide(
     """What is certain by now; a submission that is not in the answer has to wait."""
     asking = [each for each in submissions if not each.is_awaited and not _is_in_a_gap(each, gaps)]
     unclear, clear = _sort_out(submissions, candidates, gaps)
-    pairs = _match(asking, clear)
+    pairs = _match(asking, clear, [task.created for task in candidates if task.files is None])
     taken = {task.task_id for task in pairs.values()}
     parts, held = match_parts(
         [each for each in submissions if each not in pairs],
@@ -179,10 +179,13 @@ def _may_be_behind(task: Candidate, gap: Gap) -> bool:
     return meets(task.created, gap.window) and gap.files in (None, task.files)
 
 
-def _match(submissions: Sequence[Unanswered], tasks: Iterable[Candidate]) -> dict[Unanswered, Candidate]:
+def _match(
+    submissions: Sequence[Unanswered], tasks: Iterable[Candidate], unknown: Sequence[Span]
+) -> dict[Unanswered, Candidate]:
     """As many pairs as there can be: of those that can have made a task, the one whose window ends first.
 
-    A submission that nobody needs any more takes what the others leave.
+    A submission that nobody needs any more takes what the others leave. A task that may be a part of
+    another's is given out only where no task of `unknown` files, made at these times, may be the right one.
     """
     pairs: dict[Unanswered, Candidate] = {}
     left_of: dict[Files | None, list[Candidate]] = defaultdict(list)
@@ -194,15 +197,39 @@ def _match(submissions: Sequence[Unanswered], tasks: Iterable[Candidate]) -> dic
             if each.is_wanted is is_wanted:
                 asking_of[each.files].append(each)
         for files, equal in asking_of.items():
-            found = _match_equal(equal, left_of[files])
+            found = {
+                each: task
+                for each, task in _match_equal(equal, left_of[files], submissions).items()
+                if not (_is_doubtful(task, submissions) and any(meets(each.window, at) for at in unknown))
+            }
             pairs |= found
             taken = {task.task_id for task in found.values()}
             left_of[files] = [task for task in left_of[files] if task.task_id not in taken]
     return pairs
 
 
-def _match_equal(equal: Iterable[Unanswered], tasks: Iterable[Candidate]) -> dict[Unanswered, Candidate]:
-    """The pairs among submissions and tasks of the same files; the tasks come oldest first."""
+def _match_equal(
+    equal: Sequence[Unanswered], tasks: Sequence[Candidate], submissions: Sequence[Unanswered]
+) -> dict[Unanswered, Candidate]:
+    """The pairs among submissions and tasks of the same files; the tasks come oldest first.
+
+    Of equal tasks those are left that another submission may have made, whose answer leaves files out.
+    """
+    plain = _oldest_first(equal, tasks)
+    doubtful = [task for task in tasks if _is_doubtful(task, submissions)]
+    if not doubtful or len(doubtful) == len(tasks):
+        return plain
+    pairs = _oldest_first(equal, [task for task in tasks if task not in doubtful])
+    pairs |= _oldest_first([each for each in equal if each not in pairs], doubtful)
+    return pairs if len(pairs) == len(plain) else plain
+
+
+def _is_doubtful(task: Candidate, submissions: Iterable[Unanswered]) -> bool:
+    return any(may_be_a_part(each, task) for each in submissions)
+
+
+def _oldest_first(equal: Iterable[Unanswered], tasks: Iterable[Candidate]) -> dict[Unanswered, Candidate]:
+    """As many pairs as there can be: each task for the one whose window ends first."""
     pairs: dict[Unanswered, Candidate] = {}
     left = sorted(equal, key=lambda each: (each.window[1], each.partition, each.key))
     for task in tasks:

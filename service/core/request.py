@@ -12,6 +12,9 @@ from pydantic import JsonValue
 from service.contract.output import OutputFormat
 from service.core.identity import JobKey, JobRef, Origin, Position, RequestKey
 
+NO_OPTIONS: Mapping[str, JsonValue] = {}
+"""One for all requests without options: there may be a hundred thousand of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class RequestFile:

@@ -10,12 +10,24 @@ Rules this module guarantees:
 What the records mean for each other is for `core.loading`: records of a key may lie in any order.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from service.core.identity import JobRef, Origin, SubmissionKey
-from service.core.journal_entries import FORMAT, OWNER_PREFIX, Entry, JobEntry, Owner, Stamp, decode, epoch_of
+from service.core.journal_entries import Entry, JobEntry, Owner, decode
+from service.core.journal_stamp import (
+    CURSOR_PREFIX,
+    FORMAT,
+    OWNER_PREFIX,
+    SPEND_PREFIX,
+    Stamp,
+    epoch_of,
+    epoch_of_key,
+    format_of,
+)
 from service.core.record import Cursor
 from service.core.request import AcceptedRequest, FinishedRequest
+from service.core.slot_share import Predecessor
 from service.core.spend import DaySpend
 from service.core.submission import Submission
 from service.errors import RestoreError
@@ -32,33 +44,50 @@ class Restore:
     entries: dict[str, Entry] = field(default_factory=dict)
     overwritten: set[str] = field(default_factory=set)
     """Keys whose last record is a stranger's; not those of claims, which have one key for each epoch."""
+    _stamp: bytes = b""
+    """The last one that counted: the records of one batch have the same."""
     latest_ms: int = 0
     """The latest time that a record was given, by the broker where it is set so."""
+    broker_ms: int | None = None
+    """The latest that the broker gave, if any."""
+
+    def note_time(self, time_ms: int, *, is_brokers: bool) -> None:
+        """A record was given this time."""
+        self.latest_ms = max(self.latest_ms, time_ms)
+        if is_brokers:
+            self.broker_ms = max(self.broker_ms or 0, time_ms)
 
     def add(self, offset: int, key: str, value: bytes | None, stamp: bytes | None) -> None:
         """Take the next record; raises `RestoreError` for one that is not ours."""
         try:
-            epoch = epoch_of(stamp or b"")
-            if epoch < self.epoch:
+            if not self._counts(stamp or b""):
                 if not key.startswith(OWNER_PREFIX):
                     self.overwritten.add(key)
                 return
-            self.epoch = epoch
-            self._take(key, value, stamp or b"")
+            self._take(key, value)
         except ValueError as error:
-            raise RestoreError(self._complaint(offset, stamp, error)) from error
+            raise RestoreError(self._complaint(offset, key, stamp, error)) from error
 
     @property
     def cursor(self) -> Cursor | None:
         """The shard's cursor, if there is one."""
-        found = self.entries.get("~cursor")
-        return found if isinstance(found, Cursor) else None
+        return next((each for each in self._latest(CURSOR_PREFIX) if isinstance(each, Cursor)), None)
 
     @property
     def spend(self) -> DaySpend:
         """What the last day with any spending has cost."""
-        found = self.entries.get("~spend")
-        return found if isinstance(found, DaySpend) else DaySpend()
+        return next((each for each in self._latest(SPEND_PREFIX) if isinstance(each, DaySpend)), DaySpend())
+
+    def _latest(self, prefix: str) -> Iterator[Entry]:
+        """What the owners said of it, the last of them first."""
+        epochs = {epoch_of_key(key) or 0: key for key in self.entries if key.startswith(prefix)}
+        return (self.entries[epochs[epoch]] for epoch in sorted(epochs, reverse=True))
+
+    def superseded(self) -> list[str]:
+        """The keys of former owners: their claims, cursors and spending."""
+        keys = {*self.entries, *self.overwritten}
+        epochs = {key: epoch_of_key(key) for key in keys}
+        return sorted(key for key, epoch in epochs.items() if epoch is not None and epoch < self.epoch)
 
     @property
     def generation(self) -> int:
@@ -73,6 +102,15 @@ class Restore:
         """The claims that are still there, the latest last."""
         found = [entry for entry in self.entries.values() if isinstance(entry, Owner)]
         return sorted(found, key=lambda owner: owner.epoch)
+
+    @property
+    def predecessor(self) -> Predecessor:
+        """Whether the last owner has said that it stopped calling."""
+        if not self.epoch:
+            return Predecessor.NONE
+        claims = self.claims()
+        is_released = bool(claims) and claims[-1].epoch == self.epoch and claims[-1].released
+        return Predecessor.RELEASED if is_released else Predecessor.UNKNOWN
 
     def requests(self) -> dict[Origin, AcceptedRequest]:
         """The requests that have no short form yet, in the order of the topic."""
@@ -99,10 +137,20 @@ class Restore:
         while self.entries:
             self.entries.popitem()
 
-    def _take(self, key: str, value: bytes | None, stamp: bytes) -> None:
-        version = Stamp.decode(stamp).format
-        if version != FORMAT:
+    def _counts(self, stamp: bytes) -> bool:
+        """Whether a record with that stamp is the owner's."""
+        if stamp and stamp == self._stamp:
+            return True
+        epoch = epoch_of(stamp)
+        if epoch < self.epoch:
+            return False
+        self.epoch, self._stamp = epoch, b""
+        if Stamp.decode(stamp).format != FORMAT:
             raise ValueError("another format")
+        self._stamp = stamp
+        return True
+
+    def _take(self, key: str, value: bytes | None) -> None:
         entry = None if value is None else decode(key, value)
         self.overwritten.discard(key)
         if entry is None:
@@ -110,15 +158,15 @@ class Restore:
         else:
             self.entries[key] = entry
 
-    def _complaint(self, offset: int, stamp: bytes | None, error: ValueError) -> str:
+    def _complaint(self, offset: int, key: str, stamp: bytes | None, error: ValueError) -> str:
         """A sentence without the error's own words, which may repeat what the record holds."""
         where = f"{self.topic}, partition {self.partition}, offset {offset}"
-        return f"the journal record at {where} cannot be read ({_reason(stamp or b'', error)})"
+        return f"the journal record at {where} cannot be read ({_reason(key, stamp or b'', error)})"
 
 
-def _reason(stamp: bytes, error: ValueError) -> str:
+def _reason(key: str, stamp: bytes, error: ValueError) -> str:
     try:
-        version = Stamp.decode(stamp).format
+        version = format_of(key, stamp)
     except ValueError:
         return "it carries no stamp of Scribe"
     if version != FORMAT:

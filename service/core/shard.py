@@ -18,19 +18,13 @@ from dataclasses import dataclass
 
 from service.core.changes import Change, Group, JournalRecord, together
 from service.core.decisions import Decision, submission_record
-from service.core.draft import Draft
+from service.core.draft import Draft, open_jobs
 from service.core.events import JobEvent, SubmissionEvent
-from service.core.finishing import finished_record, settle, spend_record
+from service.core.finishing import finished_record, settle
 from service.core.identity import JobRef, Origin, SubmissionKey, read_key
 from service.core.job import Job
-from service.core.journal_entries import (
-    CURSOR_KEY,
-    OWNER_PREFIX,
-    SPEND_KEY,
-    encode_done,
-    encode_job,
-    encode_request,
-)
+from service.core.journal_entries import encode_done, encode_job, encode_request
+from service.core.journal_stamp import OWNER_PREFIX, cursor_key, spend_key
 from service.core.loading import load, tombstones
 from service.core.request import FinishedRequest
 from service.core.restore import Restore
@@ -66,17 +60,16 @@ class Shard(ShardState):
         decision.on_job(ref, event)
         return _adopt(decision)
 
-    def settle(self, ref: JobRef, context: Context) -> Change:
+    def settle(self, ref: JobRef, context: Context) -> None:
         """Forget a job whose outcome is durable: for every `ref` of a durable group's `ended`, in order."""
         draft = Draft(self)
-        change = settle(draft, ref, context)
+        settle(draft, ref, context)
         draft.adopt()
-        return change
 
     def open_jobs(self, key: SubmissionKey) -> tuple[Job, ...]:
         """The jobs that are in a submission now and have not ended; none where it is gone."""
         submission = self.submissions.get(key)
-        return () if submission is None else tuple(Draft(self).open_jobs(submission).values())
+        return () if submission is None else tuple(open_jobs(submission, self.jobs).values())
 
     def file_urls(self, submission: Submission) -> list[str]:
         """The URLs of its files, but for those of requests that have ended."""
@@ -110,7 +103,7 @@ class Shard(ShardState):
             self.answered_ms.pop((finished.origin, action), None)
 
     def mend(self, keys: Iterable[str]) -> Change:
-        """The shard's own records for keys that a stranger wrote to behind its claim, `~cursor` among them.
+        """The shard's own records for keys that a stranger wrote to behind its claim.
 
         Written behind everything that is pending. A key that is not known gets a tombstone; over a submission
         that is over a stranger's word on its task may stay.
@@ -118,11 +111,8 @@ class Shard(ShardState):
         return Change(tuple(group for key in keys if (group := self._own_group(key)) is not None))
 
     def _own_group(self, key: str) -> Group | None:
-        if key == CURSOR_KEY:
-            return Group(cursor=self.cursor)
-        if key == SPEND_KEY:
-            return Group(spend=spend_record(Draft(self)))
-        if key.startswith(OWNER_PREFIX):
+        if key.startswith(OWNER_PREFIX) or key in (cursor_key(self.epoch), spend_key(self.epoch)):
+            # Its own: no stranger can write them away.
             return None
         record = self._own_record(key)
         return None if record is None else Group((record,))
@@ -180,9 +170,8 @@ class Shard(ShardState):
 
     def jobs_without_task(self, model: str | None = None) -> int:
         """How many open jobs, or those of a model, wait for a submit, or for its answer."""
-        draft = Draft(self)
         waiting = (each for each in self.submissions.values() if each.state is not SubmissionState.RUNNING)
-        return sum(len(draft.open_jobs(each)) for each in waiting if model in (None, each.model))
+        return sum(len(open_jobs(each, self.jobs)) for each in waiting if model in (None, each.model))
 
     def task_ids(self) -> set[str]:
         """The tasks of all submissions that are not over."""

@@ -88,6 +88,11 @@ class Submission:
         return max(self.created_ms, sealed_ms, self.submitted_ms or 0)
 
     @property
+    def task_files(self) -> int:
+        """How many files its POST holds."""
+        return len(self.jobs) if self.intent is None else self.intent.files
+
+    @property
     def is_synchronous(self) -> bool:
         """Whether its model answers the POST with the transcript."""
         return is_synchronous(self.model)

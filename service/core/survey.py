@@ -18,7 +18,8 @@ from array import array
 from collections.abc import Set
 from dataclasses import dataclass, field
 
-from service.core.journal_entries import decode, epoch_of
+from service.core.journal_entries import decode
+from service.core.journal_stamp import epoch_of
 from service.core.submission import Intent, Submission
 from service.core.task_list import EVER, Span
 from service.core.transition_context import Rules

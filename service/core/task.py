@@ -71,6 +71,7 @@ OWN_CODES = frozenset(
         "fetch_unreadable",
         "http_error",
         "intent_too_old",
+        "no_slot",
         "missing_result",
         "not_a_transcript",
         "restored",

@@ -6,7 +6,8 @@ Rules this module guarantees:
 2. A larger difference is a step. It is adopted only after the vendor's `Date` has agreed with it for
    `AGREED_SECONDS`, from one answer to a later one: a step that merely lasts is never adopted.
 3. Until the vendor's `Date` has confirmed the offset, `confirmed_ms` is the earlier of our time and the
-   vendor's, and 0 before the first `Date`: nothing has ended that either clock says is to come.
+   vendor's, and 0 before the first `Date`: nothing has ended that either clock says is to come. For a vendor
+   that answers without any `Date` the broker stands in; it confirms nothing.
 4. Neither goes back, but for `now_ms` when the vendor first confirms that it was ahead. Where a step back is
    adopted both stand still until time has caught up.
 """
@@ -57,6 +58,8 @@ class TrustedTime:
         self._candidate: tuple[float, float] | None = None
         """Another offset that the vendor agrees with, and since when, by the boot clock."""
         self._now_ms = self._confirmed_ms = 0
+        self._broker: float | None = None
+        """Broker time minus boot time, at the least."""
 
     def read(self, wall_ms: int, boot_seconds: float) -> tuple[Reading, TimeEvent | None]:
         """The time at these readings of the two clocks, and what has become of the offset."""
@@ -71,8 +74,8 @@ class TrustedTime:
         self._now_ms = max(self._now_ms, _time_ms(self._offset, boot_seconds))
         if self._is_confirmed:
             self._confirmed_ms = self._now_ms
-        elif said is not None:
-            both = _time_ms(min(self._offset, said[0]), boot_seconds)
+        elif (witness := self._witness(said)) is not None:
+            both = _time_ms(min(self._offset, witness), boot_seconds)
             self._confirmed_ms = max(self._confirmed_ms, both)
         return Reading(self._now_ms, self._confirmed_ms), event
 
@@ -81,6 +84,17 @@ class TrustedTime:
         offset = time_ms / 1000 - boot_seconds
         if not self._is_confirmed and offset > self._offset:
             self._offset = self._base = offset
+
+    def witnessed(self, time_ms: int, boot_seconds: float) -> None:
+        """The broker has given a record this time, at this boot second or before."""
+        offset = time_ms / 1000 - boot_seconds
+        self._broker = offset if self._broker is None else max(self._broker, offset)
+
+    def _witness(self, said: Bounds | None) -> float | None:
+        """Who has a say beside our clock before it is confirmed: an offset, at the least."""
+        if said is not None:
+            return said[0]
+        return self._broker if self._vendor.is_dateless else None
 
     def _judge(self, wall: float, said: Bounds, boot_seconds: float) -> TimeEvent | None:
         """Hold the wall clock, before the first confirmation ours too, against what the vendor says."""

@@ -26,6 +26,8 @@ FEWEST_SECONDS = 8
 """So many seconds with an answer are kept however old: one lie after an idle hour has no majority."""
 MOST_SECONDS = 64
 MOST_VERSIONS = 4
+DATELESS_SECONDS = 60.0
+"""So long all answers must have come without a `Date`: a page of a proxy is no word on the vendor."""
 DRIFT = 1e-4
 """Seconds that two clocks may drift apart in a second: more than a quartz, or a clock kept by NTP."""
 
@@ -58,7 +60,20 @@ class VendorClock:
         self._known: Bounds | None = None
         self._known_at = 0.0
         self.observed_boot: float | None = None
-        """When the newest answer came, by the boot clock."""
+        """When the newest answer with a `Date` came, by the boot clock."""
+        self._dateless: Bounds | None = None
+        """When the first and the last answer without one came."""
+
+    @property
+    def is_dateless(self) -> bool:
+        """Whether answers come, and none has ever had a `Date`."""
+        first, last = self._dateless or (0.0, 0.0)
+        return self._known is None and last - first >= DATELESS_SECONDS
+
+    def observe_dateless(self, received_boot: float) -> None:
+        """Take note of an answer without a `Date`."""
+        first, _ = self._dateless or (received_boot, received_boot)
+        self._dateless = (first, received_boot)
 
     def observe(self, sent_boot: float, received_boot: float, date_ms: int) -> None:
         """Take the `Date` of an answer; its call was sent, and it was received, at these boot seconds."""

@@ -182,6 +182,7 @@ TABLE: Mapping[str, Row] = {
     "FILE_TRANS_TASK_EXPIRED": _FAULT,
     "connect_failed": _NOT_SENT,
     "intent_too_old": _NOT_SENT,
+    "no_slot": _NOT_SENT,
     "timeout": _NO_ANSWER,
     "connection_lost": _NO_ANSWER,
     "not_json": _NO_ANSWER,

@@ -4,18 +4,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from service.core.changes import Batch, JournalRecord
-from service.core.journal_entries import (
-    CURSOR_KEY,
-    STAMP_HEADER,
-    Owner,
-    Stamp,
-    encode_cursor,
-    encode_owner,
-    owner_key,
-)
+from service.core.journal_entries import Owner, encode_cursor, encode_owner
+from service.core.journal_stamp import STAMP_HEADER, Stamp, cursor_key, owner_key
 from service.core.outcomes import Outcome
 from service.kafka.outgoing import Outgoing
 from service.kafka.topics import Topics
+
+RELEASE = 2**31
+"""The batch number of an owner's word that it calls nobody any more; no batch of groups gets there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +45,11 @@ class Addressed:
         """The cursor, if the batch moves it."""
         if batch.cursor is None:
             return ()
-        return self._stamped((JournalRecord(CURSOR_KEY, encode_cursor(batch.cursor)),), batch)
+        return self._stamped((JournalRecord(cursor_key(self.epoch), encode_cursor(batch.cursor)),), batch)
 
     def claim(self, number: int = 0) -> Outgoing:
-        """The claim itself; written again, it is a sign of life."""
-        owner = encode_owner(Owner(self.epoch, self.member))
+        """The claim itself; written again, it is a sign of life. The one numbered `RELEASE` takes it back."""
+        owner = encode_owner(Owner(self.epoch, self.member, released=number == RELEASE))
         stamp = Stamp(self.epoch, number)
         return journal_record(self.topics.journal, self.partition, owner_key(self.epoch), owner, stamp)
 

@@ -8,49 +8,27 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import CommitFailedError, IllegalStateError
 
 from service.clock import Clock
 from service.errors import ClusterError, ConfigError
+from service.kafka.assignor import counting_assignor
 from service.kafka.client import ClusterConfig, reaching
 from service.kafka.closing import close_consumer, has_died, look_at_commits, member_id_of, wake
-from service.kafka.intake import RETRY_SECONDS, Intake, Taker
+from service.kafka.intake import RETRY_SECONDS, Intake
 from service.kafka.opening import start
+from service.kafka.owner import Membership, Owner
 from service.kafka.translation import translated
 from service.kafka.twins import Twins
 
 REBALANCE_TIMEOUT_MS = 25_000
 """Longer than the revocation bound (10 s), shorter than the request timeout that bounds JoinGroup (40 s)."""
 COMMIT_EVERY_SECONDS = 1.0
+PROVE_EVERY_SECONDS = 3.0
+"""Three commits may be lost before the proof of our membership has run out (`core.slot_share`)."""
 COMMIT_BOUND_SECONDS = 10.0
-
-
-class Owner(Taker, Protocol):
-    """Who is told about partitions and gets their records."""
-
-    def assigned(self, partitions: Collection[int]) -> None:
-        """These partitions are ours now; `release` each when its shard is restored. Must not wait."""
-        ...
-
-    async def revoked(self, partitions: Collection[int]) -> None:
-        """These partitions are about to be others'; bounded in time."""
-        ...
-
-    def durable_offsets(self) -> Mapping[int, int]:
-        """The next offset of each shard, as far as it is in the journal."""
-        ...
-
-    def twin(self, sentence: str) -> None:
-        """A process that began after us has our name in the group; the sentence says what to change."""
-        ...
-
-    def lost(self, sentence: str) -> None:
-        """Our client has stopped, or a new one cannot be started, for this reason; ends with `assigned`."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +45,17 @@ class GroupConfig:
 class RequestConsumer:
     """One member of the group; its client is made anew where aiokafka's has stopped working."""
 
-    def __init__(self, cluster: ClusterConfig, group: GroupConfig, owner: Owner, clock: Clock) -> None:
+    def __init__(
+        self, cluster: ClusterConfig, group: GroupConfig, owner: Owner, clock: Clock, membership: Membership
+    ) -> None:
         self._cluster = cluster
         self._group = group
         self._owner = owner
         self._clock = clock
+        self._membership = membership
+        self._proved_at = -PROVE_EVERY_SECONDS
+        self._counted: int | None = None
+        """How many partitions the group's leader counted for the assignment that comes."""
         self._committed: dict[TopicPartition, int] = {}
         self._committed_at = 0.0
         self._failure: BaseException | None = None
@@ -148,9 +132,7 @@ class RequestConsumer:
             **self._cluster.connection(),
             group_id=group.group_id,
             group_instance_id=group.instance_id,
-            partition_assignment_strategy=(
-                self._twins.assignor() if self._twins else RoundRobinPartitionAssignor,
-            ),
+            partition_assignment_strategy=(counting_assignor(group.topic, self._stamp(), self._count),),
             enable_auto_commit=False,
             auto_offset_reset="none",
             isolation_level="read_committed",  # what a user's transaction took back was never asked for
@@ -161,6 +143,12 @@ class RequestConsumer:
             fetch_max_wait_ms=group.fetch_max_wait_ms,
         )
         return consumer, Intake(consumer, group.topic, self._owner, self._clock)
+
+    def _stamp(self) -> bytes:
+        return self._twins.stamp() if self._twins else b""
+
+    def _count(self, partitions: int | None) -> None:
+        self._counted = partitions
 
     def release(self, partition: int, offset: int) -> None:
         """Let the partition deliver from `offset` on; ignored when it is not ours any more."""
@@ -195,10 +183,10 @@ class RequestConsumer:
         with translated():
             assigned = self._consumer.assignment()
         durable = {self._topic_partition(p): offset for p, offset in self._owner.durable_offsets().items()}
+        ours = {each: offset for each, offset in durable.items() if each in assigned}
+        is_due = self._clock.boot_seconds() - self._proved_at >= PROVE_EVERY_SECONDS
         offsets = {
-            each: offset
-            for each, offset in durable.items()
-            if each in assigned and self._committed.get(each) != offset
+            each: offset for each, offset in ours.items() if is_due or self._committed.get(each) != offset
         }
         accepted = await self._commit(offsets)
         if accepted:
@@ -208,6 +196,7 @@ class RequestConsumer:
     async def _commit(self, offsets: Mapping[TopicPartition, int]) -> bool:
         if not offsets:
             return True
+        sent_at = self._clock.boot_seconds()
         try:
             with translated():
                 async with asyncio.timeout(COMMIT_BOUND_SECONDS):
@@ -218,6 +207,8 @@ class RequestConsumer:
             raise
         finally:
             look_at_commits()
+        self._proved_at = sent_at
+        self._membership.proved(sent_at)
         return True
 
     async def _commit_sometimes(self) -> None:
@@ -238,6 +229,8 @@ class RequestConsumer:
         with self._noticed():
             self._intake.begin(list(assigned))
             self._committed.clear()
+            counted = self._counted or len(self._consumer.partitions_for_topic(self._group.topic) or ())
+            self._membership.partitioned(counted)
             self._assigned = frozenset(each.partition for each in assigned)
             self._owner.assigned(sorted(self._assigned))
 

@@ -20,11 +20,11 @@ from service.core.changes import (
     halves,
     smaller,
 )
-from service.core.journal_entries import Stamp
+from service.core.journal_stamp import Stamp
 from service.core.outcomes import Outcome
 from service.core.smaller import shrink
 from service.errors import ClusterError, Fenced, PublishError, RecordTooLarge
-from service.kafka.addressed import Addressed
+from service.kafka.addressed import RELEASE, Addressed
 from service.kafka.outgoing import Outgoing, Sender
 
 ROOM_BYTES = 4096
@@ -88,6 +88,11 @@ class ExactlyOnceWriter:
     async def prove(self) -> Appended:
         """Commit the claim once more: a writer that was fenced cannot. Not while a batch is unknown."""
         self._batch, self._left = None, deque([Batch(0, ())])
+        return await self._answer()
+
+    async def release(self) -> Appended:
+        """Take the claim's word back in a transaction. Not while a batch is unknown."""
+        self._batch, self._left = None, deque([Batch(RELEASE, ())])
         return await self._answer()
 
     async def close(self) -> None:

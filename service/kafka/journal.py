@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from aiokafka import ConsumerRecord, TopicPartition
 
-from service.core.journal_entries import Stamp
+from service.core.journal_stamp import Stamp
 from service.errors import ClusterError, Fenced, RestoreError
 from service.kafka.addressed import Addressed
 from service.kafka.client import ClusterConfig, reader

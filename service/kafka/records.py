@@ -15,6 +15,8 @@ EARLIEST_MS = 946_684_800_000
 """2000-01-01: no record is older. A time in seconds, or of a clock that was never set, lies before."""
 LATEST_MS = 32_503_680_000_000
 """3000-01-01: a time in microseconds or nanoseconds lies behind."""
+LOG_APPEND_TIME = 1
+"""Kafka's number for timestamps that the broker made."""
 
 
 def to_record(record: ConsumerRecord) -> Record:
@@ -28,6 +30,11 @@ def usable_ms(timestamp: int | None) -> int | None:
     if timestamp is None or not EARLIEST_MS <= timestamp < LATEST_MS:
         return None
     return timestamp
+
+
+def is_brokers_time(record: ConsumerRecord) -> bool:
+    """Whether the broker stamped the record, and not its producer."""
+    return bool(record.timestamp_type == LOG_APPEND_TIME)
 
 
 def damaged_record(topic: str, partition: int, offset: int) -> Record:

@@ -13,11 +13,10 @@ from service.errors import ServiceError
 from service.kafka.client import ClusterConfig, reader
 from service.kafka.lasting import LastingReader
 from service.kafka.reading import Span, read
+from service.kafka.records import is_brokers_time
 from service.kafka.tail import stamp_of
 from service.kafka.translation import translated
 
-LOG_APPEND_TIME = 1
-"""Kafka's number for timestamps that the broker made."""
 KEPT_MS = 3_600_000
 """What was made so much earlier is kept as well: the next pass may ask for it, and need not begin anew."""
 Report = Callable[[int, str], None]
@@ -104,7 +103,7 @@ class JournalSurveyor:
                 record.value,
                 stamp_of(record),
                 timestamp_ms,
-                is_brokers_time=record.timestamp_type == LOG_APPEND_TIME,
+                is_brokers_time=is_brokers_time(record),
             )
             if not is_readable:
                 self._report(partition.partition, f"the record at offset {record.offset} cannot be read")

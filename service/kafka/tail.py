@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from service.clock import Clock
 from service.core.identity import read_key
-from service.core.journal_entries import CURSOR_KEY, SPEND_KEY, STAMP_HEADER, epoch_of
+from service.core.journal_stamp import CURSOR_PREFIX, SPEND_PREFIX, STAMP_HEADER, epoch_of
 from service.errors import ClusterError
 from service.kafka.lasting import LastingReader
 from service.kafka.translation import translated
@@ -207,7 +207,7 @@ def _meet(followed: Followed, record: ConsumerRecord) -> None:
 
 def _key_of_ours(record: ConsumerRecord) -> str | None:
     key = (record.key or b"").decode(errors="replace")
-    if key in (CURSOR_KEY, SPEND_KEY):
+    if key.startswith((CURSOR_PREFIX, SPEND_PREFIX)):
         return key
     try:
         return str(read_key(key))

@@ -9,22 +9,18 @@ from typing import Literal, Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from service.core.journal_entries import (
-    CURSOR_KEY,
-    Owner,
-    Stamp,
-    encode_cursor,
-    encode_owner,
-    owner_key,
-)
+from service.core.journal_entries import Owner, encode_cursor, encode_owner, encode_spend
+from service.core.journal_stamp import Stamp, cursor_key, owner_key, spend_key
 from service.core.record import Cursor, Record
 from service.core.restore import Restore
+from service.core.slot_share import Predecessor
+from service.core.spend import DaySpend
 from service.errors import PublishError, RestoreError
 from service.kafka.addressed import journal_record
 from service.kafka.lasting import LastingReader
 from service.kafka.outgoing import Sender
 from service.kafka.reading import Span, read
-from service.kafka.records import to_record, usable_ms
+from service.kafka.records import is_brokers_time, to_record, usable_ms
 from service.kafka.tail import stamp_of
 from service.kafka.topics import Topics
 from service.kafka.translation import translated
@@ -54,6 +50,8 @@ class Taken:
     cursor: Cursor
     lost_requests: int
     sender: Sender
+    predecessor: Predecessor = Predecessor.UNKNOWN
+    """Whether the last owner has said that it makes no calls any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +86,10 @@ class Takeover:
         restore = Restore(self.topics.journal, partition)
         held = await self._held(journal)
         await self._fold(held, restore)
-        claim_offset = await self._claim(held, restore)
+        claim_offset, predecessor = await self._claim(held, restore)
         cursor, lost = await self._judge(await self._held(requests), restore, group_offset)
-        if cursor != restore.cursor:
-            await self._append(partition, CURSOR_KEY, encode_cursor(cursor), restore.epoch)
-        for claim in restore.claims()[:-1]:
-            # Behind ours it says nothing any more.
-            await self._append(partition, owner_key(claim.epoch), None, restore.epoch)
-        return Taken(restore, restore.epoch, claim_offset, cursor, lost, self.sender)
+        await self._make_own(partition, restore, cursor)
+        return Taken(restore, restore.epoch, claim_offset, cursor, lost, self.sender, predecessor)
 
     async def _find(self, journal: TopicPartition) -> None:
         """Refuse a shard without a journal, as where the request topic was grown alone."""
@@ -106,10 +100,11 @@ class Takeover:
                 f"give it as many partitions as {self.topics.requests} has"
             )
 
-    async def _claim(self, held: Span, restore: Restore) -> int:
+    async def _claim(self, held: Span, restore: Restore) -> tuple[int, Predecessor]:
         """Append claims until one is the highest at its own offset: another member may claim meanwhile.
 
-        Returns the claim's offset; `restore` has then read up to it, and is of its epoch.
+        Returns the claim's offset, and whether the owner before it has stopped calling; `restore` has then
+        read up to the claim, and is of its epoch.
         """
         journal, start = held.partition, held.end
         while True:
@@ -117,11 +112,20 @@ class Takeover:
             owner = encode_owner(Owner(epoch, self.member))
             offset = await self._append(journal.partition, owner_key(epoch), owner, epoch)
             await self._fold(Span(journal, start, offset), restore)
-            highest_before = restore.epoch
+            highest_before, predecessor = restore.epoch, restore.predecessor
             await self._fold(Span(journal, offset, offset + 1), restore)
             if highest_before < epoch:
-                return offset
+                return offset, predecessor
             start = offset + 1
+
+    async def _make_own(self, partition: int, restore: Restore, cursor: Cursor) -> None:
+        """Write cursor and spending under keys of our epoch; behind ours, former owners' say nothing."""
+        epoch = restore.epoch
+        await self._append(partition, cursor_key(epoch), encode_cursor(cursor), epoch)
+        if restore.spend != DaySpend():
+            await self._append(partition, spend_key(epoch), encode_spend(restore.spend), epoch)
+        for key in restore.superseded():
+            await self._append(partition, key, None, epoch)
 
     async def _append(self, partition: int, key: str, value: bytes | None, epoch: int) -> int:
         record = journal_record(self.topics.journal, partition, key, value, Stamp(epoch, 0))
@@ -191,7 +195,7 @@ class Takeover:
             # Half a character in a key is no key of ours, and `add` says so.
             key = (record.key or b"").decode(errors="replace")
             restore.add(record.offset, key, record.value, stamp_of(record))
-            restore.latest_ms = max(restore.latest_ms, usable_ms(record.timestamp) or 0)
+            restore.note_time(usable_ms(record.timestamp) or 0, is_brokers=is_brokers_time(record))
 
         unreadable = await read(self.reader, journal, take)
         if unreadable is not None:

@@ -7,12 +7,11 @@ that has ended is taken over once, and never comes back: a hand-over is no twin.
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.coordinator.protocol import ConsumerProtocol, ConsumerProtocolMemberMetadata
+from aiokafka.coordinator.protocol import ConsumerProtocol
 
 from service.clock import Clock
 from service.errors import ClusterError, ConfigError
@@ -75,9 +74,9 @@ class Twins:
         self._birth = Birth(clock.now_ms(), secrets.token_hex(8))
         self._met: dict[tuple[Birth, str], float] = {}
 
-    def assignor(self) -> type[RoundRobinPartitionAssignor]:
-        """aiokafka's own way to share out partitions, with a membership that says when we began."""
-        return _stamped(self._birth.encode())
+    def stamp(self) -> bytes:
+        """What our membership says: when we began."""
+        return self._birth.encode()
 
     async def meet(self) -> None:
         """Called when the group does not know us any more, and before we join again: see who has our name.
@@ -131,13 +130,3 @@ class Twins:
 
 def _birth_of(member: dict[str, bytes]) -> Birth:
     return Birth.decode(ConsumerProtocol.METADATA.decode(member["member_metadata"]).user_data or b"")
-
-
-def _stamped(stamp: bytes) -> type[RoundRobinPartitionAssignor]:
-    class Stamped(RoundRobinPartitionAssignor):  # type: ignore[misc] # aiokafka ships no types for it
-        @classmethod
-        def metadata(cls, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
-            """What a membership says: the topics, and when the process began."""
-            return ConsumerProtocolMemberMetadata(cls.version, list(topics), stamp)
-
-    return Stamped

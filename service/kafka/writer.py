@@ -1,8 +1,9 @@
 """The shard's writers: both make a batch durable in a way that loses nothing, behind one port.
 
 `at_least_once` goes stage by stage: the records that announce outcomes, then the outcomes, then the other
-records, then the cursor, each acknowledged before the next begins. Before outcomes of jobs the journal is
-read back, so that a former owner, which may end a job in another way, publishes none behind a higher claim.
+records, then the cursor, each acknowledged before the next begins. Before outcomes the journal is read back,
+so that a former owner, which may end a job or refuse a record in another way, publishes none behind a higher
+claim.
 A crash between two stages repeats an outcome with the same id and of the same kind, and never loses one (N1).
 Once the outcomes are acknowledged nothing that announced them is written again: behind the record that says
 that a job is done it would be open again. The cursor never passes a record whose request is not in the
@@ -27,7 +28,7 @@ from service.core.changes import (
 from service.core.outcomes import Outcome
 from service.core.smaller import shrink
 from service.errors import Fenced, PublishError, RecordTooLarge
-from service.kafka.addressed import Addressed
+from service.kafka.addressed import RELEASE, Addressed
 from service.kafka.outgoing import Answer, Outgoing, Sender
 
 PROOF_SECONDS = 10.0
@@ -49,6 +50,10 @@ class Writer(Protocol):
 
     async def prove(self) -> Appended:
         """Write the owner's claim again, with its own epoch: proof that no other has fenced this writer."""
+        ...
+
+    async def release(self) -> Appended:
+        """Say in the journal that this owner calls the provider no more, until it proves itself again."""
         ...
 
     async def close(self) -> None:
@@ -92,8 +97,15 @@ class AtLeastOnceWriter:
 
     async def prove(self) -> Appended:
         """Write the claim again; that no higher one precedes it is for the tail to say."""
+        return await self._owned(self._addressed.claim())
+
+    async def release(self) -> Appended:
+        """Take the claim's word back."""
+        return await self._owned(self._addressed.claim(RELEASE))
+
+    async def _owned(self, claim: Outgoing) -> Appended:
         try:
-            return Committed(await self._write([self._addressed.claim()]))
+            return Committed(await self._write([claim]))
         except PublishError as error:
             return Unknown(str(error))
 
@@ -103,7 +115,7 @@ class AtLeastOnceWriter:
     async def _stages(self, part: Batch) -> int:
         """The part's last offset in the journal, -1 where it has no record there."""
         if not self._is_published:
-            announced = await self._write(self._addressed.announcing(part))
+            announced = await self._write(self._announcing(part))
             if announced >= 0:
                 await self._require_ownership(announced)
             await self._publish(part.outcomes)
@@ -112,6 +124,14 @@ class AtLeastOnceWriter:
         size = max(1, -(-len(records) // self._slices))
         offsets = [await self._write(records[at : at + size]) for at in range(0, len(records), size)]
         return max(-1, *offsets, await self._write(self._addressed.cursor(part)))
+
+    def _announcing(self, part: Batch) -> list[Outgoing]:
+        """What the journal is read back past before the outcomes; refusals of records announce nothing.
+
+        Before those the owner's claim is written again.
+        """
+        announcing = self._addressed.announcing(part)
+        return announcing or ([self._addressed.claim()] if part.outcomes else [])
 
     def _remaining(self, part: Batch) -> list[Outgoing]:
         """The records, without those of an earlier group that a later one's announcement writes over.

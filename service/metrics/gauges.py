@@ -7,6 +7,7 @@ from prometheus_client.registry import Collector
 
 from service.clock import Clock
 from service.core.job import JobState
+from service.core.slot_share import Unused
 from service.core.spend import SPEND_LIMIT
 from service.core.submission import SubmissionState
 from service.core.verdict import Action
@@ -89,6 +90,9 @@ def _budgets(status: Status) -> Iterator[GaugeMetricFamily]:
     shares = [(key, budget.share_per_second) for key, budget in named.items()]
     text = "This process's share of the account's quota."
     yield _gauge("scribe_budget_share_per_second", text, labels, shares)
+    text = "1 while time slots of this process's partitions are not used, by why."
+    reasons = [((reason.value,), float(reason.value in status.unused_slots)) for reason in Unused]
+    yield _gauge("scribe_slots_unused", text, ("reason",), reasons)
 
 
 def _submits(status: Status) -> Iterator[GaugeMetricFamily]:

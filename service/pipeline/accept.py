@@ -1,15 +1,35 @@
 """Accept: records become requests and their jobs, and the cursor moves; each record is one group or more."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from service.core.admission import Admission, AdmissionRules, admit
 from service.core.record import Record
 from service.errors import FailureCode, InvalidRecord
 from service.messages import DecodedRequest, RequestLimits, read_request
+from service.pipeline.isolation import BACKOFF, MAX_FAULTS
 from service.pipeline.observer import Admissions
 from service.pipeline.shard_runner import ShardRunner
 from service.pipeline.stage_breaker import StageBreaker, StageName
 from service.pipeline.submit import SubmitStage
+
+
+@dataclass(slots=True)
+class Fault:
+    """The record that is next in its partition, and that could not be taken yet."""
+
+    offset: int
+    count: int = 0
+    """How many faults count against it."""
+    failed: int = 0
+    """How often it failed, also where the stage is at fault."""
+    retry_at: float = 0.0
+    request_id: str | None = None
+    error: str = ""
+
+    def refused(self) -> InvalidRecord:
+        """What its failure says."""
+        told = f"a fault of Scribe itself ({self.error}), met {MAX_FAULTS} times"
+        return InvalidRecord(FailureCode.INTERNAL_ERROR, told, self.request_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,49 +41,71 @@ class AcceptStage:
     submit: SubmitStage
     observer: Admissions
     breaker: StageBreaker
+    _faults: dict[int, Fault] = field(default_factory=dict)
+    """By partition: the one that keeps it waiting."""
 
     def accept(self, runner: ShardRunner, record: Record) -> bool:
         """Take the next record; none can stop the next one by what it holds.
 
-        False, and nothing has changed, while the stage is stopped: the record is to be delivered again.
+        False, and nothing has changed, where it is to be delivered again after `wait_seconds`: it met a fault
+        of ours, or its stage is stopped. The third fault of a record makes it one failure with its bytes.
         """
         if record.position.offset < runner.state.cursor.next_offset:
             return True
-        if self.breaker.is_stopped(StageName.ACCEPT):
+        if self.wait_seconds(runner) > 0:
             return False
         admission = self._admission(runner, record)
         if admission is None:
             return False
+        self._faults.pop(runner.partition, None)
         runner.put(admission.change)
         self.submit.start_now(runner, admission.submissions)
         self.observer.admitted(admission)
         return True
 
+    def wait_seconds(self, runner: ShardRunner) -> float:
+        """How long until the shard's next record may be tried; one that has failed goes behind the others."""
+        fault = self._fault(runner)
+        if fault is None:
+            return self.breaker.wait_seconds(StageName.ACCEPT)
+        backoff_seconds = fault.retry_at - self.breaker.clock.boot_seconds()
+        return max(0.0, backoff_seconds, self.breaker.again_seconds(StageName.ACCEPT))
+
+    def _fault(self, runner: ShardRunner) -> Fault | None:
+        fault = self._faults.get(runner.partition)
+        is_next = fault is not None and fault.offset >= runner.state.cursor.next_offset
+        return fault if is_next else None
+
     def _admission(self, runner: ShardRunner, record: Record) -> Admission | None:
-        """What becomes of the record; where a fault of ours is in the way, one failure with its bytes."""
-        request_id = None
+        """What becomes of the record, None where it is to be tried again."""
+        fault = self._fault(runner)
+        if fault is None or fault.offset != record.position.offset:
+            fault = Fault(record.position.offset)
+        is_given_up = fault.count >= MAX_FAULTS
         try:
-            read = self._read(record)
-            request_id = read.request_id if isinstance(read, InvalidRecord) else read.request.request_id
+            read = fault.refused() if is_given_up else self._read(record)
+            fault.request_id = read.request_id if isinstance(read, InvalidRecord) else read.request.request_id
             admission = admit(runner.state, record, read, self.rules, runner.context())
         except Exception as error:
             # The border of one request record. Want of memory is no word on a record.
             if isinstance(error, MemoryError):
                 raise
-            return self._failed(runner, record, request_id, error)
-        self.breaker.succeeded(StageName.ACCEPT)
+            self._failed(runner, record, fault, error)
+            is_to_refuse = fault.count >= MAX_FAULTS and not is_given_up
+            return self._admission(runner, record) if is_to_refuse else None
+        if not is_given_up:
+            self.breaker.succeeded(StageName.ACCEPT)
         return admission
 
-    def _failed(
-        self, runner: ShardRunner, record: Record, request_id: str | None, error: Exception
-    ) -> Admission | None:
+    def _failed(self, runner: ShardRunner, record: Record, fault: Fault, error: Exception) -> None:
+        """Count the fault; a record that cannot even be refused keeps its partition alone waiting."""
         self.observer.internal_error("record", record.origin_id, error)
-        self.breaker.failed(StageName.ACCEPT, record.origin_id)
-        if self.breaker.is_stopped(StageName.ACCEPT):
-            return None
-        told = f"a fault of Scribe itself ({type(error).__name__}) keeps this record from being served"
-        refused = InvalidRecord(FailureCode.INTERNAL_ERROR, told, request_id)
-        return admit(runner.state, record, refused, self.rules, runner.context())
+        fault.count += self.breaker.failed(StageName.ACCEPT, record.origin_id)
+        fault.failed += 1
+        fault.error = type(error).__name__
+        clock = self.breaker.clock
+        fault.retry_at = clock.boot_seconds() + BACKOFF.wait_ms(fault.failed, clock.draw()) / 1000
+        self._faults[runner.partition] = fault
 
     def _read(self, record: Record) -> DecodedRequest | InvalidRecord:
         if record.damage is not None:

@@ -22,9 +22,16 @@ ENDING_SECONDS = 5.0
 """Within this bound a cancelled take-over or shard ends."""
 ANSWER_SECONDS = 8.0
 """Within this bound a revoked shard waits for calls of synchronous models: we own it until we have said so.
-All three bounds together stay below the rebalance's 25 s."""
+All three bounds, and `UNSENT_SECONDS`, together stay below the rebalance's 25 s."""
+UNSENT_SECONDS = 1.0
+"""Within this bound POSTs that have not left come back as not sent: an intent without an end is uncertain to
+the next owner, who waits until it has settled."""
 INLINE_ENTRIES = 1_000
 """A larger journal becomes a shard in a thread: a hundred thousand jobs hold up the loop for seconds."""
+
+
+MayRelease = Callable[[int], bool]
+"""Whether the journal of a partition may say that nobody calls in its slots."""
 
 
 class PartitionState(StrEnum):
@@ -126,46 +133,74 @@ async def begin(runner: ShardRunner, change: Change) -> None:
 
 
 async def drain_all(
-    partitions: Collection[AssignedPartition], bound_seconds: float, answer_seconds: float
+    partitions: Collection[AssignedPartition],
+    bound_seconds: float,
+    answer_seconds: float,
+    may_release: MayRelease,
 ) -> None:
     """Stop what is only being taken over: it would begin work. Then drain what is served."""
     for partition in partitions:
         if partition.runner is None:
             partition.close()
-    await drain([each.runner for each in partitions if each.runner], bound_seconds, answer_seconds)
+    runners = [each.runner for each in partitions if each.runner]
+    await drain(runners, bound_seconds, answer_seconds, may_release)
 
 
-async def suspend(runners: Iterable[ShardRunner], bound_seconds: float, answer_seconds: float) -> None:
+async def suspend(
+    runners: Iterable[ShardRunner], bound_seconds: float, answer_seconds: float, may_release: MayRelease
+) -> None:
     """Let shards begin nothing and write down what they have; calls in flight go on.
 
-    Answers of synchronous models, which are paid for and nowhere else, get `answer_seconds` before that.
+    Their slots are not used any more when this begins: their journals say so at its end. POSTs that have not
+    left come back as not sent. Answers of synchronous models, which are paid for and nowhere else, get
+    `answer_seconds` before that.
     """
     resting = list(runners)
     await _answered(resting, answer_seconds)
+    unsent = [post for runner in resting for post, call in runner.calls.items() if not call.has_left]
+    if unsent:
+        await asyncio.wait(unsent, timeout=UNSENT_SECONDS)
     for runner in resting:
         runner.suspend()
     try:
         async with asyncio.timeout(bound_seconds):
-            await asyncio.gather(*(runner.written() for runner in resting))
+            await asyncio.gather(*(_written_and_released(runner, may_release) for runner in resting))
     except TimeoutError:
         return
 
 
-async def retire(runner: ShardRunner) -> None:
+async def retire(runner: ShardRunner, may_release: MayRelease) -> None:
     """Close a shard that is to be taken over again; an answer in flight is worth the wait."""
-    await drain([runner], REVOCATION_SECONDS, ANSWER_SECONDS)
+    await drain([runner], REVOCATION_SECONDS, ANSWER_SECONDS, may_release)
     runner.close()
 
 
-async def drain(runners: Iterable[ShardRunner], bound_seconds: float, answer_seconds: float) -> None:
-    """Let shards begin nothing, wait for answers in flight, and write everything down."""
+async def drain(
+    runners: Iterable[ShardRunner], bound_seconds: float, answer_seconds: float, may_release: MayRelease
+) -> None:
+    """Let shards begin nothing, wait for answers in flight, and write everything down.
+
+    As in `suspend`, their slots are not used any more.
+    """
     resting = list(runners)
     await _answered(resting, answer_seconds)
     try:
         async with asyncio.timeout(bound_seconds):
-            await asyncio.gather(*(runner.rest() for runner in resting))
+            await asyncio.gather(*(_rested_and_released(runner, may_release) for runner in resting))
     except TimeoutError:
         return
+
+
+async def _written_and_released(runner: ShardRunner, may_release: MayRelease) -> None:
+    await runner.written()
+    if may_release(runner.partition):
+        await runner.release()
+
+
+async def _rested_and_released(runner: ShardRunner, may_release: MayRelease) -> None:
+    await runner.rest()
+    if may_release(runner.partition):
+        await runner.release()
 
 
 async def _answered(runners: Collection[ShardRunner], bound_seconds: float) -> None:

@@ -5,7 +5,7 @@ fenced while the group still counts us as its owner is taken over again.
 """
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from service.core.changes import Change, Committed
@@ -73,6 +73,7 @@ class Assignment:
             self.losses.clear()
             self.deps.observer.group_regained()
         suspended, self.suspended = self.suspended, {}
+        self._stop_calls(self.partitions)
         mine = [] if self.is_leaving else partitions
         back = {each: suspended.pop(each) for each in mine if each in suspended and suspended[each].is_served}
         for gone in (*self.partitions.values(), *suspended.values()):
@@ -83,7 +84,6 @@ class Assignment:
         self.partitions |= {each: self._leave_out(each) for each in others[room:]}
         for partition, resumed in back.items():
             self.deps.spawn(self._resume(partition, resumed), name=f"resume {partition}")
-        self.deps.on_share(len(self.partitions))
 
     def _leave_out(self, partition: int) -> AssignedPartition:
         """Serve it not at all: it waits in Kafka until the group has more members."""
@@ -103,13 +103,14 @@ class Assignment:
         Every rebalance takes everything away and gives most of it back: calls in flight go on. What was
         only being taken over is ended.
         """
+        self._stop_calls(partitions)
         leaving = {each: self.partitions.pop(each) for each in partitions if each in self.partitions}
-        self.suspended.update({each: assigned for each, assigned in leaving.items() if assigned.is_served})
+        self.suspended |= {each: assigned for each, assigned in leaving.items() if assigned.is_served}
         ending = [assigned for assigned in leaving.values() if not assigned.is_served]
         for assigned in ending:
             assigned.close()
         runners = [each.runner for each in leaving.values() if each.runner]
-        await suspend(runners, REVOCATION_SECONDS, ANSWER_SECONDS)
+        await suspend(runners, REVOCATION_SECONDS, ANSWER_SECONDS, self.deps.limiter.may_release)
         tasks = [assigned.task for assigned in ending if assigned.task]
         if tasks:
             await asyncio.wait(tasks, timeout=ENDING_SECONDS)
@@ -117,8 +118,9 @@ class Assignment:
     async def leave(self, bound_seconds: float, answer_seconds: float) -> None:
         """Drain for good: take nothing over any more, and let what is served finish its writing."""
         self.is_leaving = True
+        self._stop_calls(self.partitions)
         assigned = [*self.partitions.values(), *self.suspended.values()]
-        await drain_all(assigned, bound_seconds, answer_seconds)
+        await drain_all(assigned, bound_seconds, answer_seconds, self.deps.limiter.may_release)
 
     def deliver(self, partition: int, records: list[Record]) -> None:
         """Hand records to their shard; what comes for a shard that is gone will be read by its next owner."""
@@ -130,7 +132,7 @@ class Assignment:
                 return
 
     def _deliver_again(self, runner: ShardRunner) -> None:
-        """A record was not taken, as its stage is stopped: read it again when the stage goes on."""
+        """A record was not taken: read it again when it may be tried."""
         assert self.delivery is not None
         self.delivery.withhold(runner.partition)
         name = f"deliver again {runner.partition}"
@@ -138,9 +140,8 @@ class Assignment:
 
     async def _release_later(self, runner: ShardRunner) -> None:
         assert self.delivery is not None
-        breaker, clock = self.deps.runner.breaker, self.deps.runner.clock
-        while (wait_seconds := breaker.wait_seconds(StageName.ACCEPT)) > 0:
-            await clock.sleep(wait_seconds)
+        while (wait_seconds := self.deps.accept.wait_seconds(runner)) > 0:
+            await self.deps.runner.clock.sleep(wait_seconds)
         if self._runner(runner.partition) is runner and runner.takes_work:
             self.delivery.release(runner.partition, runner.state.cursor.next_offset)
 
@@ -148,7 +149,8 @@ class Assignment:
         """Take the shard over again: that judges where requests go on, and counts what is lost."""
         runner = self._runner(partition)
         if runner is not None:
-            self.deps.spawn(retire(runner), name=f"retire {partition}")
+            self._stop_calls([partition])
+            self.deps.spawn(retire(runner, self.deps.limiter.may_release), name=f"retire {partition}")
 
     def has_room(self, partition: int) -> bool:
         """Whether the shard is below its fair part of the limits, with hysteresis."""
@@ -220,6 +222,8 @@ class Assignment:
             if taken.lost_requests:
                 self.deps.observer.requests_lost(partition, taken.lost_requests)
             self.deps.runner.clock.not_before(taken.restore.latest_ms)
+            if taken.restore.broker_ms is not None:
+                self.deps.runner.clock.witnessed(taken.restore.broker_ms)
             is_large = not is_small(taken.restore)
             assigned.runner, change = await open_runner(
                 self.deps, partition, taken, self._is_owner, self._fenced
@@ -227,24 +231,22 @@ class Assignment:
             if is_large:
                 self.collector.forget()
         assigned.state, assigned.detail = PartitionState.READY, ""
+        self.deps.limiter.taken(partition, taken.predecessor)
         self.deps.observer.shard("taken", partition)
         return change
 
     async def _resume(self, partition: int, assigned: AssignedPartition) -> None:
-        """Go on where the shard was suspended, if one more commit shows that nobody else had it meanwhile.
-
-        If it does not, the partition is taken over from the top.
-        """
+        """Go on if one more commit shows that nobody else had the shard meanwhile; else take it over anew."""
         runner = assigned.runner
         is_ours = runner is not None and await self._is_still_ours(runner)
         if self.partitions.get(partition) is not assigned:
-            # Revoked once more meanwhile: the next assignment asks again.
-            return
+            return  # Revoked once more meanwhile: the next assignment asks again.
         if runner is None or not (is_ours and runner.is_open):
             assigned.close()
             self.partitions[partition] = self._begin(partition)
             return
         runner.resume()
+        self.deps.limiter.resumed(partition)
         assert self.delivery is not None
         self.deps.observer.shard("resumed", partition)
         self.delivery.release(partition, runner.state.cursor.next_offset)
@@ -264,9 +266,14 @@ class Assignment:
         assert self.delivery is not None
         return await self.delivery.is_member(runner.partition, runner.durable_cursor.next_offset)
 
+    def _stop_calls(self, partitions: Iterable[int]) -> None:
+        for partition in partitions:
+            self.deps.limiter.stopped(partition)
+
     def _fenced(self, runner: ShardRunner) -> None:
         if runner.is_open:
             self.deps.observer.shard("fenced", runner.partition)
+            self._stop_calls([runner.partition])
             runner.close()
 
     async def _run(self, partition: int, assigned: AssignedPartition, change: Change) -> None:
@@ -286,6 +293,7 @@ class Assignment:
             runner.close()
             assigned.runner = None
             if self.partitions.get(partition, assigned) is assigned:
+                self._stop_calls([partition])
                 self.deps.journal.tail.leave(partition)
             await runner.writer.close()
             self.deps.observer.shard("closed", partition)

@@ -7,6 +7,7 @@ from typing import Protocol
 from service.core.outcomes import OutcomeRules
 from service.core.price import Price
 from service.core.shard_state import Window
+from service.core.slot_share import Predecessor
 from service.kafka.tail import Followed
 from service.kafka.takeover import Taken
 from service.kafka.writer import Writer
@@ -92,6 +93,26 @@ class ShardObserver(Protocol):
         ...
 
 
+class SlotUser(Protocol):
+    """Who calls the provider in the slots of the partitions that are served."""
+
+    def taken(self, partition: int, predecessor: Predecessor) -> None:
+        """The partition has just been claimed; its journal says this of the last owner."""
+        ...
+
+    def resumed(self, partition: int) -> None:
+        """The partition was suspended, and nobody else has claimed it meanwhile."""
+        ...
+
+    def stopped(self, partition: int) -> None:
+        """No call may leave in its slots any more."""
+        ...
+
+    def may_release(self, partition: int) -> bool:
+        """Whether its journal may say that nobody calls in its slots."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class AssignmentDeps:
     """What shards need to be served."""
@@ -107,5 +128,4 @@ class AssignmentDeps:
     files_per_task: int | None
     open_jobs: int
     most_shards: int
-    on_share: Callable[[int], None]
-    """Told how many partitions are ours whenever that changes."""
+    limiter: SlotUser

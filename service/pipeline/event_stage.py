@@ -7,6 +7,7 @@ from service.core.events import (
     Fetch,
     Fetched,
     FetchFailed,
+    HandlingFailed,
     JobRestored,
     NoResult,
     NotFound,
@@ -47,6 +48,11 @@ _OF_STEP: dict[type[Step], StageName] = {
 def stage_of(event: Event) -> StageName:
     """The stage that tells of the event; all that is not named here comes of a submit."""
     return _OF_EVENT.get(type(event), StageName.SUBMIT)
+
+
+def is_word_on_stage(event: Event) -> bool:
+    """Whether a stage works that has handled the event: not where nothing was there to be read."""
+    return not isinstance(event, HandlingFailed | PollFailed | FetchFailed)
 
 
 def stage_of_step(step: Step) -> StageName:

@@ -46,7 +46,8 @@ async def expire(
 async def _expire(
     runner: ShardRunner, clock: Clock, breaker: StageBreaker, on_turn: Callable[[], None], why: Why
 ) -> None:
-    overdue = runner.state.overdue(clock.confirmed_ms())
+    waits = set(runner.border.waiting())
+    overdue = [ref for ref in runner.state.overdue(clock.confirmed_ms()) if ref not in waits]
     for start in range(0, len(overdue), SLICE):
         on_turn()
         # A shard without room, or that is given back, holds up no other: the next turn goes on.

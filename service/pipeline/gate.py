@@ -1,6 +1,6 @@
 """The gate: whether a submit may go now, and what its answer says about the next ones.
 
-Five things may stand in the way: the quota's budget, an account reason (hold, brake), results on a host that
+Five things may stand in the way: the quota, an account reason (hold, brake), results on a host that
 is not allowed, the provider's outage and, for a repeated submit, the retry budget.
 """
 
@@ -15,7 +15,7 @@ from service.core.outage import INTENT_TOO_OLD, TOO_MANY_REQUESTS, Outage
 from service.core.retry_budget import RetryBudget
 from service.core.task import Accepted, Answered, NotSent, Refused, SubmitAnswer, Trouble
 from service.pipeline.brake import Brake
-from service.pipeline.budgets import MAX_MODELS, Budgets
+from service.pipeline.call_limiter import MAX_MODELS, Call, CallLimiter, Kind
 from service.pipeline.hold import Hold
 from service.pipeline.result_holds import ResultHolds
 
@@ -29,11 +29,13 @@ class Lane(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """Leave for one submit: what was paid for it, and whether it is the hold's probe."""
+    """Leave for one submit: what it took of the retry budget, whether it is a probe, and its call."""
 
     model: str
     paid: float
     is_probe: bool
+    call: Call
+    """Entered by whoever posts, who gives its `depart` to the provider: the quota is paid there."""
 
 
 @dataclass(slots=True)
@@ -54,7 +56,7 @@ class Gate:
     """Where every submit passes."""
 
     clock: Clock
-    budgets: Budgets
+    limiter: CallLimiter
     hold: Hold
     brake: Brake
     on_outage: Callable[[str, Trouble | None], None]
@@ -67,7 +69,7 @@ class Gate:
         now = self.clock.boot_seconds()
         health = self._health(lane.model)
         return max(
-            self.budgets.submit(lane.model).wait_seconds(now),
+            self.limiter.wait_seconds(Kind.SUBMIT, lane.model),
             self.hold.wait_seconds(),
             health.hold.wait_seconds(),
             self.brake.wait_seconds(),
@@ -77,12 +79,12 @@ class Gate:
         )
 
     def enter(self, lane: Lane) -> Leave:
-        """Take what a submit costs; `wait_seconds` has said that it may go."""
+        """Begin a submit; `wait_seconds` has said that it may go."""
         now = self.clock.boot_seconds()
         health = self._health(lane.model)
         is_probe = self.hold.is_active or health.hold.is_active
-        leave = Leave(lane.model, health.retries.take(now) if lane.is_retry else 0.0, is_probe)
-        self.budgets.submit(lane.model).try_take(now)
+        paid = health.retries.take(now) if lane.is_retry else 0.0
+        leave = Leave(lane.model, paid, is_probe, self.limiter.begin(Kind.SUBMIT, lane.model))
         self.hold.probe()
         health.hold.probe()
         health.outage.probe(now, self.clock.draw())
@@ -108,7 +110,7 @@ class Gate:
             case NotSent(trouble) if trouble.code == INTENT_TOO_OLD:
                 health.retries.refund(leave.paid)
             case Refused(trouble) if trouble.http_status == TOO_MANY_REQUESTS:
-                self.budgets.submit(leave.model).penalise(now)
+                self.limiter.penalise(Kind.SUBMIT, leave.model)
                 health.throttle = trouble
 
     def reason(self, model: str) -> str:

@@ -129,6 +129,12 @@ class GroupCommit:
         async with self._writing:
             return await self.writer.prove()
 
+    async def release(self) -> None:
+        """Say in the journal that we call nobody for the shard any more; the caller bounds it."""
+        async with self._writing:
+            if self.is_open:
+                await self.writer.release()
+
     def close(self) -> None:
         """Write nothing any more; whoever waits is told."""
         if self.is_open:

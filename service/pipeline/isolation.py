@@ -1,8 +1,8 @@
 """Isolate: a fault of ours in the handling of one job or submission stays with it, and is tried again.
 
 What is raised inside a border has changed nothing (`core.shard`), so it can be tried anew. The third fault
-ends the job, or the jobs of the submission. Nothing ends a job while its shard is suspended, for want of
-memory, or while the stage that fails is stopped (`StageBreaker`).
+ends the job, or the jobs of the submission. Nothing ends a job while its shard is suspended, or for want of
+memory; and no fault counts against it while the stage that fails is stopped (`StageBreaker`).
 """
 
 from collections import Counter
@@ -88,16 +88,21 @@ class IsolationBorder:
         self._given_up.discard(key)
 
     def try_again(self) -> None:
-        """Do again what is due, but not in a stage that is stopped."""
+        """Do again what is due, but nothing in a stage that is stopped, or on trial for others.
+
+        What fails once more goes behind the rest: on trial, each has its turn.
+        """
         if not self._waiting or not self.may_end():
             return
         waiting, self._waiting = self._waiting, []
+        kept: list[Retry] = []
         for retry in waiting:
-            if retry.at > self.clock.boot_seconds() or self.breaker.is_stopped(retry.stage):
-                self._waiting.append(retry)
+            if retry.at > self.clock.boot_seconds() or self.breaker.again_seconds(retry.stage) > 0:
+                kept.append(retry)
                 continue
             with self.around(retry.key, retry.again, retry.stage):
                 retry.again()
+        self._waiting = kept + self._waiting
 
     def _keep(self, retry: Retry, event: Event | None, error: Exception) -> None:
         key = retry.key
@@ -109,7 +114,7 @@ class IsolationBorder:
             return
         self._count(retry, error)
         if self._faults[key] < MAX_FAULTS:
-            wait_ms = BACKOFF.wait_ms(self._faults[key], self.clock.draw())
+            wait_ms = BACKOFF.wait_ms(max(1, self._faults[key]), self.clock.draw())
             at = self.clock.boot_seconds() + wait_ms / 1000
             self._waiting.append(Retry(at, key, retry.stage, retry.again))
             return
@@ -122,11 +127,7 @@ class IsolationBorder:
     def _count(self, retry: Retry, error: Exception) -> None:
         if isinstance(error, MemoryError) or not self.may_end():
             return
-        self.breaker.failed(retry.stage, self.request_of(retry.key))
-        if self.breaker.is_stopped(retry.stage):
-            # The stage is at fault, not what it met.
-            self._faults.pop(retry.key, None)
-        else:
+        if self.breaker.failed(retry.stage, self.request_of(retry.key)):
             self._faults[retry.key] += 1
 
 

@@ -1,6 +1,6 @@
-"""Poll: ask for provider tasks when they are due, within the account's query budget.
+"""Poll: ask for provider tasks when they are due, within the account's query quota.
 
-One poll serves all jobs of a submission. A poll that fails costs nothing but a later poll. Where the budget
+One poll serves all jobs of a submission. A poll that fails costs nothing but a later poll. Where the quota
 does not reach for all that is due, last polls go first, but take at most half; of the others the one whose
 result may be gone first goes first.
 """
@@ -19,7 +19,7 @@ from service.core.submission import Submission, SubmissionState
 from service.core.task import TaskView, Trouble
 from service.core.urgency import Line, edge_ms, rank
 from service.pipeline.backlog import BEHIND_MS
-from service.pipeline.budgets import Budgets
+from service.pipeline.call_limiter import Call, CallLimiter, Kind
 from service.pipeline.due import LONGEST_WAIT_SECONDS, Due
 from service.pipeline.hold import Hold
 from service.pipeline.isolation import Key
@@ -27,7 +27,7 @@ from service.pipeline.shard_runner import ShardRunner
 from service.pipeline.spawn import Spawn
 from service.pipeline.stage_breaker import StageBreaker, StageName
 from service.pipeline.unknown_tasks import FOREIGN, UnknownTasks
-from service.provider.api import Provider
+from service.provider.api import NO_SLOT, Provider
 from service.provider.isolation import UNREAD
 
 CANCELS_WAITING = 1_000
@@ -41,7 +41,7 @@ class PollDeps:
     """What a poll needs: who is asked, what bounds it, and who is told of a cancel that found no place."""
 
     provider: Provider
-    budgets: Budgets
+    limiter: CallLimiter
     hold: Hold
     spawn: Spawn
     in_flight: int
@@ -87,7 +87,7 @@ class PollStage:
     def __init__(self, deps: PollDeps, clock: Clock) -> None:
         self._deps = deps
         self._clock = clock
-        self._budget = deps.budgets.query
+        self._limiter = deps.limiter
         self._in_flight: dict[asyncio.Task[None], PollRequest | None] = {}
         """Calls; None for a cancel."""
         self._due: Due[PollRequest] = Due(clock)
@@ -193,17 +193,17 @@ class PollStage:
     def _start_poll(self, request: PollRequest) -> None:
         del self._asked[request.target]
         self._was_last = request.is_last
-        self._budget.try_take(self._clock.boot_seconds())
         self._deps.hold.look()
-        self._start(self._poll(request), request, name=f"poll {request.task_id}")
+        call = self._limiter.begin(Kind.QUERY)
+        self._start(self._poll(request, call), request, name=f"poll {request.task_id}")
 
     def _wait_seconds(self) -> float:
         """How long until a poll may go; who gives a place back wakes the loop."""
         if self._is_full:
             return LONGEST_WAIT_SECONDS
-        budget_seconds = self._budget.wait_seconds(self._clock.boot_seconds())
+        slot_seconds = self._limiter.wait_seconds(Kind.QUERY)
         stopped_seconds = self._deps.breaker.wait_seconds(StageName.POLL)
-        return max(budget_seconds, self._deps.hold.look_wait_seconds(), stopped_seconds)
+        return max(slot_seconds, self._deps.hold.look_wait_seconds(), stopped_seconds)
 
     @property
     def _is_full(self) -> bool:
@@ -211,16 +211,19 @@ class PollStage:
 
     def _cancel_ready(self) -> float:
         """Send the cancels that may go; returns how long until more may."""
-        budget = self._deps.budgets.cancel
         while self._cancels and not self._is_full:
-            if not budget.try_take(self._clock.boot_seconds()):
-                return budget.wait_seconds(self._clock.boot_seconds())
-            task_id = self._cancels.popleft()
-            self._start(self._cancel(task_id), None, name=f"cancel {task_id}")
+            wait_seconds = self._limiter.wait_seconds(Kind.CANCEL)
+            if wait_seconds > 0:
+                return wait_seconds
+            task_id, call = self._cancels.popleft(), self._limiter.begin(Kind.CANCEL)
+            self._start(self._cancel(task_id, call), None, name=f"cancel {task_id}")
         return LONGEST_WAIT_SECONDS
 
-    async def _cancel(self, task_id: str) -> None:
-        await self._deps.provider.cancel(task_id)
+    async def _cancel(self, task_id: str, call: Call) -> None:
+        with call:
+            answer = await self._deps.provider.cancel(task_id, call.depart)
+        if answer is NO_SLOT:
+            self._cancels.appendleft(task_id)
 
     def _start(self, call: Coroutine[None, None, None], request: PollRequest | None, *, name: str) -> None:
         task = self._deps.spawn(call, name=name)
@@ -231,7 +234,7 @@ class PollStage:
         self._in_flight.pop(task)
         self._due.wake()
 
-    async def _poll(self, request: PollRequest) -> None:
+    async def _poll(self, request: PollRequest, call: Call) -> None:
         again = partial(
             self.queue,
             request.runner,
@@ -241,7 +244,11 @@ class PollStage:
             is_last=request.is_last,
         )
         with request.runner.border.around(request.key, again, StageName.POLL):
-            answer = await self._deps.provider.query(request.task_id)
+            with call:
+                answer = await self._deps.provider.query(request.task_id, call.depart)
+            if answer is NO_SLOT:
+                again()
+                return
             self._judge(request, answer)
             if isinstance(answer, TaskView):
                 self._unreadable.pop(request.target, None)
@@ -260,14 +267,13 @@ class PollStage:
         self._deps.hold.judge_look(told)
         self._trouble = told if isinstance(told, Trouble) else None
         if isinstance(answer, Trouble) and answer.http_status == TOO_MANY_REQUESTS:
-            self._budget.penalise(self._clock.boot_seconds())
+            self._limiter.penalise(Kind.QUERY)
 
     def _count_unreadable(self, request: PollRequest, trouble: Trouble) -> None:
         """End the jobs when no answer about their task can be read; the failure holds the task's id."""
         if trouble is not UNREAD:
             return
-        self._deps.breaker.failed(StageName.POLL, f"{request.runner.partition}:{request.task_id}")
-        if not self._deps.breaker.is_stopped(StageName.POLL):
+        if self._deps.breaker.failed(StageName.POLL, f"{request.runner.partition}:{request.task_id}"):
             self._unreadable[request.target] += 1
         if self._unreadable[request.target] >= MAX_UNREADABLE:
             told = f"answers about the task cannot be read, {MAX_UNREADABLE} times: a fault of Scribe itself"

@@ -79,17 +79,18 @@ class PostSender:
         """Wait for the intent, send the POST if it may go, and tell its submission."""
         runner, key = post.runner, post.key
         answer: SubmitAnswer = TOO_LATE
-        with runner.border.around(key, nothing, StageName.SUBMIT):
+        with runner.border.around(key, nothing, StageName.SUBMIT), post.leave.call as call:
             receipt = await _durable(post.sealed)
             is_proven = receipt is not None and await self._is_proven(runner, receipt)
-            # From here on nothing is waited for until the POST: what is true now is true when it goes out.
             jobs = self._jobs_to_post(post, receipt) if receipt is not None and is_proven else None
             options = self.deps.vocabularies.as_sent(jobs[0].request) if jobs else None
-            if jobs and options is not None:
+            if receipt is not None and jobs and options is not None:
+                # Nothing is waited for between this and the first byte: what is true now is true then.
+                permit = partial(call.depart, partial(self._may_go, post, receipt))
                 # A byte of it may leave from here on: whatever is raised, there may be a task.
                 answer = Lost(UNREAD)
                 urls = [job.file_url for job in jobs]
-                answer = await self.deps.provider.submit(post.leave.model, urls, options)
+                answer = await self.deps.provider.submit(post.leave.model, urls, options, permit)
         made = Posted(answer.task_id) if isinstance(answer, Accepted) else None
         with runner.border.around(key, nothing, StageName.SUBMIT, made):
             self.gate.judge(answer, post.leave)
@@ -102,6 +103,9 @@ class PostSender:
         with post.runner.border.around(post.key, again, StageName.SUBMIT):
             event = _event(answer, post.leave.model, in_outage=in_outage)
             post.runner.on_submission(post.key, event)
+
+    def _may_go(self, post: Post, receipt: Receipt) -> bool:
+        return self._jobs_to_post(post, receipt) is not None
 
     def _jobs_to_post(self, post: Post, receipt: Receipt) -> Sequence[Job] | None:
         """The jobs whose files go out: all of the intent's, or the POST is not sent."""

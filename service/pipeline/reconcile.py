@@ -22,7 +22,7 @@ from service.core.task_list import EVER, Span, merged
 from service.core.transition_context import Rules
 from service.core.unanswered import UNANSWERED, Unanswered, unanswered_of, window_of, witness_of
 from service.errors import ServiceError
-from service.pipeline.budgets import Budgets
+from service.pipeline.call_limiter import CallLimiter
 from service.pipeline.due import Due, OnTurn, turning
 from service.pipeline.fetch_memory import FetchMemory
 from service.pipeline.isolation import Key
@@ -66,12 +66,12 @@ class ReconcileStage:
         provider: Provider,
         surveyor: Surveyor,
         clock: Clock,
-        budgets: Budgets,
+        limiter: CallLimiter,
         rules: Rules,
         memory: FetchMemory,
         faults: Faults,
     ) -> None:
-        self._lookup = TaskLookup(provider, clock, budgets, memory, self._is_needed)
+        self._lookup = TaskLookup(provider, clock, limiter, memory, self._is_needed)
         self._provider = provider
         self._surveyor = surveyor
         self._clock = clock

@@ -29,7 +29,8 @@ from service.core.shard import Shard
 from service.core.transition_context import Context, Rules, without_border
 from service.kafka.writer import Writer
 from service.pipeline.backlog import Backlog
-from service.pipeline.event_stage import stage_of, stage_of_step
+from service.pipeline.call_limiter import Call
+from service.pipeline.event_stage import is_word_on_stage, stage_of, stage_of_step
 from service.pipeline.group_commit import CommitHooks, GroupCommit, Receipt
 from service.pipeline.isolation import Event, IsolationBorder, Key
 from service.pipeline.observer import Observer
@@ -66,9 +67,9 @@ class ShardRunner:
         """Whether the group has taken the partition away for now, and may well give it back."""
         self.is_restoring = False
         """Whether steps of the restore are still to be put."""
-        self.calls: set[asyncio.Task[None]] = set()
+        self.calls: dict[asyncio.Task[None], Call] = {}
         """Submits in flight: a drain waits for their answers."""
-        self.long_calls: set[asyncio.Task[None]] = set()
+        self.long_calls: dict[asyncio.Task[None], Call] = {}
         """Those of synchronous models, whose answers are the work itself: a drain gives them longer."""
         self.border = IsolationBorder(
             deps.clock,
@@ -128,10 +129,7 @@ class ShardRunner:
 
     @property
     def is_behind(self) -> bool:
-        """Whether nothing may begin for now: the shard is given back, or the broker keeps a batch waiting.
-
-        What is begun then would pile up in memory.
-        """
+        """Whether nothing may begin for now, which would pile up: given back, or a batch is kept waiting."""
         return not self.takes_work or self._commits.in_flight_seconds > BEHIND_SECONDS
 
     def context(self) -> Context:
@@ -169,7 +167,8 @@ class ShardRunner:
             with self.around(key, event):
                 change = decide(self.context())
                 self.put(change)
-                self._deps.breaker.succeeded(stage_of(event))
+                if is_word_on_stage(event):
+                    self._deps.breaker.succeeded(stage_of(event))
         return change
 
     def _again(self, key: Key, event: Event) -> Callable[[], None]:
@@ -276,6 +275,10 @@ class ShardRunner:
         """Show by one more commit that no other has fenced the writer; the caller bounds it."""
         return await self._commits.prove()
 
+    async def release(self) -> None:
+        """Say in the journal that we call nobody for the shard any more; the caller bounds it."""
+        await self._commits.release()
+
     def _sweep(self) -> None:
         """Tombstones go out along with the next batch, while little else waits."""
         if self.takes_work and self.pending_bytes < SWEEP_BELOW_BYTES:
@@ -294,5 +297,6 @@ class ShardRunner:
 
     def _settle(self, ref: JobRef) -> None:
         with self.border.around(ref, partial(self._settle, ref), StageName.PUBLISH):
-            self.put(self.state.settle(ref, self.context()))
+            self.state.settle(ref, self.context())
             self.border.forget(ref)
+            self._deps.breaker.succeeded(StageName.PUBLISH)

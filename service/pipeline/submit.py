@@ -13,6 +13,7 @@ from service.core.identity import SubmissionKey
 from service.core.request import AcceptedRequest
 from service.core.submission import Submission, SubmissionState
 from service.pipeline.backlog import BEHIND_MS
+from service.pipeline.call_limiter import Call
 from service.pipeline.due import LONGEST_WAIT_SECONDS, Due
 from service.pipeline.gate import Gate, Lane
 from service.pipeline.held import Held
@@ -163,17 +164,17 @@ class SubmitStage:
 
     def _send(self, runner: ShardRunner, key: SubmissionKey, lane: Lane) -> None:
         """Intend at once, so that request and intent can share a batch; the rest follows in a task."""
-        leave = self._gate.enter(lane)
         clock = self._clock
         now_ms, wall_ms, boot_seconds = clock.now_ms(), clock.wall_ms(), clock.boot_seconds()
         most_files = self._deps.files.most(lane.model)
-        change = runner.on_submission(
-            key, Intended(now_ms, self._deps.provider.clock_offset_ms(), most_files)
-        )
+        intended = Intended(now_ms, self._deps.provider.clock_offset_ms(), most_files)
+        leave = self._gate.enter(lane)
+        change = runner.on_submission(key, intended)
         submission = runner.state.submissions.get(key)
         if submission is None or submission.state is not SubmissionState.INTENDED:
             # The event could not be handled: it is met again, and nothing goes out before.
-            self._gate.judge(TOO_LATE, leave)
+            with leave.call:
+                self._gate.judge(TOO_LATE, leave)
             return
         sealed = runner.durable(change, key)
         post = Post(runner, key, len(submission.jobs), leave, sealed, wall_ms, boot_seconds)
@@ -181,17 +182,17 @@ class SubmitStage:
         places = self._places(lane.model)
         places[task] = (runner, key)
         calls = runner.long_calls if is_synchronous(lane.model) else runner.calls
-        calls.add(task)
+        calls[task] = leave.call
         task.add_done_callback(partial(self._ended, places, calls))
 
     def _ended(
         self,
         places: "dict[asyncio.Task[None], Queued]",
-        calls: "set[asyncio.Task[None]]",
+        calls: "dict[asyncio.Task[None], Call]",
         task: "asyncio.Task[None]",
     ) -> None:
         places.pop(task)
-        calls.discard(task)
+        calls.pop(task)
         self._due.wake()
 
 

@@ -1,19 +1,20 @@
 """Asks the provider for what reconciling needs: the account's list by pages, and whose files tasks are."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 
 from service.clock import Clock
-from service.core.budget import Budget
 from service.core.candidates import Candidates
 from service.core.outage import TOO_MANY_REQUESTS
 from service.core.retry import Backoff
 from service.core.task import TaskPage, TaskView, Trouble
 from service.core.task_list import Reading, Span
-from service.pipeline.budgets import Budgets
+from service.pipeline.call_limiter import CallLimiter, Kind
 from service.pipeline.due import SHORTEST_WAIT_SECONDS, OnTurn, turning
 from service.pipeline.fetch_memory import FetchMemory
-from service.provider.api import Provider
+from service.provider.api import NO_SLOT, Permit, Provider
 from service.provider.isolation import UNREAD
 
 PAGE_ATTEMPTS = 3
@@ -30,9 +31,11 @@ STRANGERS_PART = 0.25
 UNREADABLE_CODES = frozenset({"unexpected_answer", "not_json"})
 """An answer came, and it was no task."""
 
+T = TypeVar("T")
+
 
 class TaskLookup:
-    """Every call waits for its budget, and gives up once nobody needs an answer.
+    """Every call waits for its slot, and gives up once nobody needs an answer.
 
     `is_needed` says whether somebody does.
     """
@@ -41,16 +44,17 @@ class TaskLookup:
         self,
         provider: Provider,
         clock: Clock,
-        budgets: Budgets,
+        limiter: CallLimiter,
         memory: FetchMemory,
         is_needed: Callable[[], bool],
     ) -> None:
         self._provider = provider
         self._clock = clock
-        self._budgets = budgets
+        self._limiter = limiter
         self._memory = memory
         self._is_needed = is_needed
-        self._strangers = Budget(0.0, clock.boot_seconds())
+        self._strangers_from = clock.boot_seconds()
+        """When the next task that may be a stranger's may be asked for, by the boot clock."""
         self._names_left = MAX_NAMES
 
     def vendor_now_ms(self) -> int | None:
@@ -78,12 +82,9 @@ class TaskLookup:
 
     async def _page(self, page_no: int, on_turn: OnTurn) -> TaskPage | None:
         for attempt in range(1, PAGE_ATTEMPTS + 1):
-            if not await self._is_allowed(self._budgets.listing, on_turn):
-                return None
-            page = await self._provider.list_tasks(page_no)
-            if isinstance(page, TaskPage):
+            page = await self._asked_for(Kind.LIST, partial(self._provider.list_tasks, page_no), on_turn)
+            if page is None or isinstance(page, TaskPage):
                 return page
-            self._heed(page, self._budgets.listing)
             wait_ms = PAGE_BACKOFF.wait_ms(attempt, self._clock.draw(), page.retry_after_seconds)
             await self._clock.sleep(min(wait_ms / 1000, PAGE_BACKOFF.longest_seconds))
         return None
@@ -93,14 +94,12 @@ class TaskLookup:
     async def poll_unknown(self, candidates: Candidates, on_turn: OnTurn) -> None:
         """One poll is enough for a task that is over: its files are remembered."""
         self._names_left = MAX_NAMES
-        self._strangers.set_share(
-            STRANGERS_PART * self._budgets.query.share_per_second, self._clock.boot_seconds()
-        )
         for task_id in candidates.to_poll()[:MAX_POLLS]:
-            is_allowed = await self._is_allowed(self._strangers, on_turn)
-            if not is_allowed or not await self._is_allowed(self._budgets.query, on_turn):
+            if not await self._is_strangers_turn(on_turn):
                 return
-            task = await self._provider.query(task_id)
+            task = await self._asked_for(Kind.QUERY, partial(self._provider.query, task_id), on_turn)
+            if task is None:
+                return
             if isinstance(task, Trouble):
                 self._note_trouble(candidates, task_id, task)
             elif (named := await turning(self._named(task), on_turn)) is not None:
@@ -109,7 +108,6 @@ class TaskLookup:
                 candidates.note_in_vain(task_id)
 
     def _note_trouble(self, candidates: Candidates, task_id: str, trouble: Trouble) -> None:
-        self._heed(trouble, self._budgets.query)
         if trouble is UNREAD or trouble.code in UNREADABLE_CODES:
             candidates.note_unreadable(task_id)
         else:
@@ -135,19 +133,39 @@ class TaskLookup:
         self._names_left -= 1
         return await self._memory.file_url_in(self._provider, transcription_url)
 
-    # Budgets.
+    # Calls.
 
-    async def _is_allowed(self, budget: Budget, on_turn: OnTurn) -> bool:
-        """Wait for the budget; False once nobody needs the answer any more."""
-        while not budget.try_take(self._clock.boot_seconds()):
-            on_turn()
-            wait_seconds = budget.wait_seconds(self._clock.boot_seconds())
-            await self._clock.sleep(min(1.0, max(SHORTEST_WAIT_SECONDS, wait_seconds)))
-            if not self._is_needed():
-                return False
+    async def _asked_for(
+        self, kind: Kind, ask: Callable[[Permit], Awaitable[T | Trouble]], on_turn: OnTurn
+    ) -> T | Trouble | None:
+        """The answer of a call that waits for its slot; None once nobody needs it any more."""
+        answer: T | Trouble = NO_SLOT
+        while answer is NO_SLOT:
+            wait_seconds = self._limiter.wait_seconds(kind, is_urgent=True)
+            if not await self._has_waited(wait_seconds, on_turn):
+                return None
+            if wait_seconds <= 0:
+                with self._limiter.begin(kind, is_urgent=True) as call:
+                    answer = await ask(call.depart)
+        if isinstance(answer, Trouble) and answer.http_status == TOO_MANY_REQUESTS:
+            self._limiter.penalise(kind)
         on_turn()
+        return answer
+
+    async def _is_strangers_turn(self, on_turn: OnTurn) -> bool:
+        """Wait until a task that may be a stranger's may be asked for; False once nobody needs the answer."""
+        while (wait_seconds := self._strangers_from - self._clock.boot_seconds()) > 0:
+            if not await self._has_waited(wait_seconds, on_turn):
+                return False
+        share_per_second = STRANGERS_PART * self._limiter.share_per_second(Kind.QUERY)
+        apart_seconds = 1 / share_per_second if share_per_second else 0.0
+        self._strangers_from = self._clock.boot_seconds() + apart_seconds
         return True
 
-    def _heed(self, trouble: Trouble, budget: Budget) -> None:
-        if trouble.http_status == TOO_MANY_REQUESTS:
-            budget.penalise(self._clock.boot_seconds())
+    async def _has_waited(self, seconds: float, on_turn: OnTurn) -> bool:
+        """Wait for a while; False once nobody needs an answer any more."""
+        on_turn()
+        if seconds <= 0:
+            return True
+        await self._clock.sleep(min(1.0, max(SHORTEST_WAIT_SECONDS, seconds)))
+        return self._is_needed()

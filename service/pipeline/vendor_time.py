@@ -6,10 +6,10 @@ It matters before its first `Date`, without which nothing ends, and while the wa
 from collections.abc import Callable
 
 from service.clock import Clock
-from service.core.budget import Budget
 from service.core.trusted_time import STEP_SECONDS
 from service.core.vendor_clock import VendorClock
-from service.provider.api import Provider
+from service.pipeline.call_limiter import CallLimiter, Kind
+from service.provider.api import NO_SLOT, Provider
 
 ASK_SECONDS = 30.0
 """How long no answer must have come: a step is adopted when two, a minute apart, agree with it."""
@@ -17,19 +17,23 @@ LOOK_SECONDS = 1.0
 
 
 async def ask(
-    provider: Provider, budget: Budget, clock: Clock, vendor: VendorClock, on_turn: Callable[[], None]
+    provider: Provider, limiter: CallLimiter, clock: Clock, vendor: VendorClock, on_turn: Callable[[], None]
 ) -> None:
-    """Ask within the budget of list calls until cancelled; what the answer says besides is not looked at."""
+    """Ask in slots of list calls until cancelled; what the answer says besides is not looked at."""
     asked_boot: float | None = None
     while True:
         on_turn()
         now = clock.boot_seconds()
         heard = [at for at in (asked_boot, vendor.observed_boot) if at is not None]
         is_quiet = not heard or now - max(heard) >= ASK_SECONDS
-        if is_quiet and _is_wanted(clock) and budget.try_take(now):
-            asked_boot = now
-            await provider.list_tasks(1)
-        await clock.sleep(LOOK_SECONDS)
+        is_due = is_quiet and _is_wanted(clock)
+        wait_seconds = limiter.wait_seconds(Kind.LIST) if is_due else LOOK_SECONDS
+        if wait_seconds <= 0:
+            with limiter.begin(Kind.LIST) as call:
+                answer = await provider.list_tasks(1, call.depart)
+            asked_boot = asked_boot if answer is NO_SLOT else now
+            wait_seconds = LOOK_SECONDS
+        await clock.sleep(min(LOOK_SECONDS, wait_seconds))
 
 
 def _is_wanted(clock: Clock) -> bool:

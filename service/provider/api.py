@@ -2,10 +2,11 @@
 
 Implementations translate wire answers into `core.task` facts. They raise nothing but
 `asyncio.CancelledError`: every trouble is a value, so that deciding stays in `core/`.
-Budgets are the caller's: an implementation never waits for quota and never retries.
+Budgets are the caller's: an implementation awaits the permit that it is given, when all is ready for the
+first byte, and sends nothing without it. It never retries.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from pydantic import JsonValue
@@ -13,12 +14,27 @@ from pydantic import JsonValue
 from service.core.task import SubmitAnswer, TaskPage, TaskView, Trouble
 from service.core.vocabulary import ListedVocabulary, Vocabulary, VocabularyWord
 
+Permit = Callable[[], Awaitable[bool]]
+"""Waits until a call may leave; False when it must not. Awaited once, between the connection and the first
+byte, which is written at once."""
+NO_SLOT = Trouble("no_slot", "no slot of the account's quota came in time: the call was not made")
+"""The answer of a query, list or cancel whose permit was refused; a submit is `NotSent`."""
+
+
+async def at_once() -> bool:
+    """The permit of a call that nobody limits."""
+    return True
+
 
 class Provider(Protocol):
     """One account of one provider."""
 
     async def submit(
-        self, model: str, file_urls: Sequence[str], options: Mapping[str, JsonValue]
+        self,
+        model: str,
+        file_urls: Sequence[str],
+        options: Mapping[str, JsonValue],
+        permit: Permit = at_once,
     ) -> SubmitAnswer:
         """Ask for the work on these files: one task, or of a synchronous model the transcript at once.
 
@@ -30,11 +46,11 @@ class Provider(Protocol):
         """
         ...
 
-    async def query(self, task_id: str) -> TaskView | Trouble:
+    async def query(self, task_id: str, permit: Permit = at_once) -> TaskView | Trouble:
         """Look at a task once."""
         ...
 
-    async def list_tasks(self, page_no: int) -> TaskPage | Trouble:
+    async def list_tasks(self, page_no: int, permit: Permit = at_once) -> TaskPage | Trouble:
         """One page, from 1, of all the account's tasks of the last day; the page behind the last is empty."""
         ...
 
@@ -42,7 +58,7 @@ class Provider(Protocol):
         """How far the vendor's clock is ahead of ours, give or take 1.5 s; None before any answer came."""
         ...
 
-    async def cancel(self, task_id: str) -> Trouble | None:
+    async def cancel(self, task_id: str, permit: Permit = at_once) -> Trouble | None:
         """Ask the provider to drop a pending task; None when it agreed."""
         ...
 

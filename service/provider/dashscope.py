@@ -5,7 +5,7 @@ Never retries, never waits for quota, never decides what a trouble means for a j
 
 import asyncio
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,13 +23,20 @@ from service.core.vendor_clock import VendorClock
 from service.errors import ConfigError
 from service.provider import answers, file_tasks, hotwords, omni, short_audio
 from service.provider.answers import Answer, error_in, not_as_said, not_served, object_of, trouble_of
+from service.provider.api import NO_SLOT, Permit, at_once
 from service.provider.bodies import BodyBroken, BodyTooLarge, read_body
 from service.provider.causes import Peer, no_answer, no_connection
+from service.provider.departure import Departure, Leaving, TimedPermit
 from service.provider.fetch import FetchGuard, ResultFetcher
 from service.provider.hotword_lists import HotwordLists
 from service.provider.regions import compatible_url, with_regions
 from service.provider.task_list import list_path, read_page
-from service.provider.transport import AiohttpTransport, submit_transport
+from service.provider.transport import (
+    CALL_KEEPALIVE_SECONDS,
+    AiohttpTransport,
+    Withheld,
+    submit_transport,
+)
 
 MAX_ANSWER_BYTES = 1024**2
 """A task of 100 files with long URLs answers in a fifth of this."""
@@ -72,31 +79,6 @@ class DashScopeConfig:
         return self.submit_timeout_seconds / 3
 
 
-class _Departure:
-    """Watches one submit leave: whether a byte of the request may have gone out, and never too late.
-
-    httpcore reports each stage of a request before it begins (its `trace` extension); what comes before
-    the request itself is named `connection.*`.
-    """
-
-    def __init__(self, now_seconds: Callable[[], float], latest: float) -> None:
-        self._now_seconds = now_seconds
-        self._latest = latest
-        self.has_begun = False
-        self.is_too_late = False
-        self.is_in_handshake = False
-
-    async def __call__(self, event: str, _info: Mapping[str, object]) -> None:
-        self.is_in_handshake |= event == "connection.start_tls.started"
-        if self.has_begun or self.is_too_late or event.startswith("connection."):
-            return
-        if self._now_seconds() >= self._latest:
-            # The machine slept while we connected: by now another owner may have taken the job over.
-            self.is_too_late = True
-            raise TimeoutError
-        self.has_begun = True
-
-
 class DashScope:
     """The provider over HTTP; an async context manager that holds its connections."""
 
@@ -121,7 +103,7 @@ class DashScope:
         self._submits = submit_transport(
             connections, config.submit_timeout_seconds - config.connect_seconds, tls
         )
-        self._calls = AiohttpTransport(connections, tls)
+        self._calls = AiohttpTransport(connections, tls, keepalive_seconds=CALL_KEEPALIVE_SECONDS)
         self._results = ResultFetcher(guard or FetchGuard(), connections, tls)
         self._open = AsyncExitStack()
         self.vocabularies = HotwordLists(partial(self._call, "POST", hotwords.PATH), self._host)
@@ -142,27 +124,33 @@ class DashScope:
         await self._open.aclose()
 
     async def submit(
-        self, model: str, file_urls: Sequence[str], options: Mapping[str, JsonValue]
+        self,
+        model: str,
+        file_urls: Sequence[str],
+        options: Mapping[str, JsonValue],
+        permit: Permit = at_once,
     ) -> SubmitAnswer:
         """Ask for the work, in one POST on a connection of its own; see `Provider.submit`."""
         info = model_info(model)
         way = Way.FILE_TASK if info is None else info.way
         config = self._config
         total = config.submit_timeout_seconds if way is Way.FILE_TASK else config.answer_timeout_seconds
-        departure = _Departure(self._now_seconds, self._now_seconds() + config.connect_seconds)
+        latest = self._now_seconds() + config.connect_seconds
+        departure = Departure(self._now_seconds, latest, permit)
         request = self._submission(way, model, file_urls, options)
         request.extensions["trace"] = departure
         connect = self._config.connect_seconds
         request.extensions["timeout"] = {"pool": connect, "connect": connect}
         try:
             async with asyncio.timeout(total):
-                answer = with_regions(await self._submitted(way, model, request), model, self._host)
+                answer = await self._submitted(way, model, request, departure)
+                answer = with_regions(answer, model, self._host)
                 return self._located(answer)
         except (*_FAILURES, BodyTooLarge) as error:
             if departure.has_begun:
                 return Lost(no_answer(error, self._peer, total))
             if departure.is_too_late:
-                return NotSent(Trouble("intent_too_old", "the connection took too long to be used any more"))
+                return NotSent(Trouble("intent_too_old", "the submit could not go out while it was worth it"))
             in_handshake = departure.is_in_handshake
             return NotSent(no_connection(error, self._peer, connect, in_handshake=in_handshake))
 
@@ -187,10 +175,12 @@ class DashScope:
                 headers = {**file_tasks.resolve_headers(file_urls), "Accept": "text/event-stream"}
                 return self._request("POST", url, headers, omni.call_body(model, file_urls[0], options))
 
-    async def _submitted(self, way: Way, model: str, request: httpx.Request) -> SubmitAnswer:
+    async def _submitted(
+        self, way: Way, model: str, request: httpx.Request, departure: Departure
+    ) -> SubmitAnswer:
         if way is Way.OMNI:
             return await self._streamed(model, request)
-        answer = await self._answer(self._submits, request)
+        answer = await self._answer(self._submits, request, departure)
         read = file_tasks.read_submit if way is Way.FILE_TASK else short_audio.read_call
         return read(answer, self._host)
 
@@ -208,25 +198,24 @@ class DashScope:
         finally:
             await response.aclose()
 
-    async def query(self, task_id: str) -> TaskView | Trouble:
+    async def query(self, task_id: str, permit: Permit = at_once) -> TaskView | Trouble:
         """Look at a task once."""
-        answer = await self._call("GET", f"/tasks/{quote(task_id, safe='')}")
+        answer = await self._call("GET", f"/tasks/{quote(task_id, safe='')}", permit=permit)
         return answer if isinstance(answer, Trouble) else file_tasks.read_task(answer, task_id, self._host)
 
-    async def list_tasks(self, page_no: int) -> TaskPage | Trouble:
+    async def list_tasks(self, page_no: int, permit: Permit = at_once) -> TaskPage | Trouble:
         """One page of the account's tasks."""
-        answer = await self._call("GET", list_path(page_no))
+        answer = await self._call("GET", list_path(page_no), permit=permit)
         return answer if isinstance(answer, Trouble) else read_page(answer, self._host)
 
     def clock_offset_ms(self) -> int | None:
         """How far the vendor's clock is ahead of ours, as its answers say."""
-        now = self._now_seconds()
-        said = self._vendor_clock.offset_seconds(now)
+        said = self._vendor_clock.offset_seconds(now := self._now_seconds())
         return None if said is None else round(1000 * (now + sum(said) / 2)) - self._clock.now_ms()
 
-    async def cancel(self, task_id: str) -> Trouble | None:
+    async def cancel(self, task_id: str, permit: Permit = at_once) -> Trouble | None:
         """Ask the provider to drop a pending task; None when it agreed."""
-        answer = await self._call("POST", f"/tasks/{quote(task_id, safe='')}/cancel")
+        answer = await self._call("POST", f"/tasks/{quote(task_id, safe='')}/cancel", permit=permit)
         if isinstance(answer, Trouble):
             return answer
         return error_in(object_of(answer.body) or {}) if answer.is_success else trouble_of(answer, self._host)
@@ -235,20 +224,29 @@ class DashScope:
         """Download a result file; see `ResultFetcher`."""
         return await self._results.fetch(transcription_url, max_bytes)
 
-    async def _call(self, method: str, path: str, body: bytes = b"") -> Answer | Trouble:
+    async def _call(
+        self, method: str, path: str, body: bytes = b"", permit: Permit = at_once
+    ) -> Answer | Trouble:
         total = self._config.call_timeout_seconds
+        request, leaving = self._request(method, path, {}, body), TimedPermit(self._now_seconds, permit)
+        request.extensions["permit"] = leaving
         try:
             async with asyncio.timeout(total):
-                return await self._answer(self._calls, self._request(method, path, {}, body))
+                return await self._answer(self._calls, request, leaving)
+        except Withheld:
+            return NO_SLOT
         except _FAILURES as error:
             return no_answer(error, self._peer, total)
 
-    async def _answer(self, transport: httpx.AsyncBaseTransport, request: httpx.Request) -> Answer:
-        asked_at = self._now_seconds()
+    async def _answer(
+        self, transport: httpx.AsyncBaseTransport, request: httpx.Request, left: Leaving
+    ) -> Answer:
         answer = await _answer(transport, request)
-        date_seconds = answers.http_date(answer.headers.get("date"))
-        if date_seconds is not None:
-            self._vendor_clock.observe(asked_at, self._now_seconds(), round(1000 * date_seconds))
+        date_seconds, now = answers.http_date(answer.headers.get("date")), self._now_seconds()
+        if date_seconds is None:
+            self._vendor_clock.observe_dateless(now)
+        else:
+            self._vendor_clock.observe(left.asked_at, now, round(1000 * date_seconds))
         return self._without_key(answer)
 
     def _without_key(self, answer: Answer) -> Answer:

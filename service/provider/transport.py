@@ -10,7 +10,7 @@ import ssl
 import struct
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from types import TracebackType
+from types import SimpleNamespace, TracebackType
 
 import aiohttp
 import httpx
@@ -22,6 +22,9 @@ CHUNK_BYTES = 64 * 1024
 
 _KEEPALIVE_SECONDS = 15.0
 """Shorter than any gateway's idle time-out that we know of, so that a pooled connection is rarely dead."""
+CALL_KEEPALIVE_SECONDS = 0.5
+"""Of calls with a quota: one that was idle for longer says nothing about its path, and what waits on a broken
+path arrives at once when it is mended, from every replica. A new one shows that the path is there."""
 
 MAX_FIELD_BYTES = 64 * 1024
 """Of one header: object storages allow 8 KB of metadata, proxies add policies of some KB."""
@@ -55,17 +58,28 @@ def submit_transport(
     )
 
 
+class Withheld(Exception):
+    """The request's permit was refused: nothing of it was written."""
+
+
 class AiohttpTransport(httpx.AsyncBaseTransport):
     """httpx on aiohttp's connection pool: a quarter of the CPU of httpx's own, and the URL byte for byte.
 
     Use it as an async context manager. Time is the caller's to bound. Connections are shared by host name;
-    `resolver` says where they may go.
+    `resolver` says where they may go. A request's `permit` extension is awaited when its connection is there;
+    where it says no, `Withheld` is raised.
     """
 
     def __init__(
-        self, max_connections: int, ssl_context: ssl.SSLContext, resolver: AbstractResolver | None = None
+        self,
+        max_connections: int,
+        ssl_context: ssl.SSLContext,
+        resolver: AbstractResolver | None = None,
+        *,
+        keepalive_seconds: float = _KEEPALIVE_SECONDS,
     ) -> None:
         self._max_connections = max_connections
+        self._keepalive_seconds = keepalive_seconds
         self._ssl_context = ssl_context
         self._resolver = resolver
         self._session: aiohttp.ClientSession | None = None
@@ -73,7 +87,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     async def __aenter__(self) -> "AiohttpTransport":
         connector = aiohttp.TCPConnector(
             limit=self._max_connections,
-            keepalive_timeout=_KEEPALIVE_SECONDS,
+            keepalive_timeout=self._keepalive_seconds,
             use_dns_cache=False,
             resolver=self._resolver,
             ssl=self._ssl_context,
@@ -87,6 +101,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             max_headers=MAX_HEADERS,
             trust_env=False,
             skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
+            trace_configs=[_permits()],
         )
         return self
 
@@ -114,11 +129,29 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 data=request.content or None,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=None),
+                trace_request_ctx=request.extensions.get("permit"),
                 middlewares=(_Once(),),
             )
         return httpx.Response(
             response.status, headers=response.raw_headers, stream=_Body(response), request=request
         )
+
+
+def _permits() -> aiohttp.TraceConfig:
+    """Ask for each request's permit; aiohttp says that headers are sent before it writes them."""
+
+    async def ask(
+        _session: aiohttp.ClientSession,
+        context: SimpleNamespace,
+        _headers: aiohttp.TraceRequestHeadersSentParams,
+    ) -> None:
+        permit = context.trace_request_ctx
+        if permit is not None and not await permit():
+            raise Withheld
+
+    config = aiohttp.TraceConfig()
+    config.on_request_headers_sent.append(ask)
+    return config
 
 
 class _Once:

@@ -14,7 +14,8 @@ from confluent_kafka import KafkaException, Producer
 
 from sandbox import kafka
 from sandbox.broker import EmbeddedBroker, embedded_broker
-from service.core.journal_entries import CURSOR_KEY, STAMP_HEADER, Stamp, encode_cursor
+from service.core.journal_entries import encode_cursor
+from service.core.journal_stamp import STAMP_HEADER, Stamp, cursor_key
 from service.core.record import Cursor
 from tests.brokers import admin
 from tests.chaos.reading import BrokerName
@@ -91,7 +92,7 @@ class OneKafka:
             producer.begin_transaction()
             producer.produce(
                 topic,
-                key=CURSOR_KEY.encode(),
+                key=cursor_key(0).encode(),
                 value=encode_cursor(Cursor(0)),
                 partition=partition,
                 headers=[(STAMP_HEADER, Stamp(0, 0).encode())],

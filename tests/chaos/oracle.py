@@ -7,7 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from service.core.journal_entries import CURSOR_KEY, decode
+from service.core.journal_entries import decode
+from service.core.journal_stamp import CURSOR_PREFIX, cursor_key
 from service.core.request import AcceptedRequest, FinishedRequest
 from tests.chaos.evidence import Complaint, Delivery, Entry, Evidence, Rules, Verdict
 from tests.chaos.known import name_of
@@ -210,7 +211,8 @@ def _cursors(journal: Iterable[Entry]) -> Mapping[int, int]:
     claims: dict[int, int] = defaultdict(int)
     for entry in journal:
         claims[entry.partition] = max(claims[entry.partition], entry.epoch)
-        if entry.key == CURSOR_KEY and entry.value is not None and entry.epoch == claims[entry.partition]:
+        is_cursor = entry.key.startswith(CURSOR_PREFIX) and entry.epoch == claims[entry.partition]
+        if is_cursor and entry.value is not None:
             cursors[entry.partition] = _next_offset(entry.value)
     return cursors
 
@@ -226,7 +228,7 @@ def _jobs_in(journal: Iterable[Entry]) -> Iterator[str]:
 
 
 def _next_offset(value: bytes) -> int:
-    cursor = decode(CURSOR_KEY, value)
+    cursor = decode(cursor_key(1), value)
     offset = getattr(cursor, "next_offset", None)
     assert isinstance(offset, int), "a cursor's entry is a cursor"
     return offset

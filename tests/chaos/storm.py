@@ -13,6 +13,7 @@ from tests.chaos.acts import Stage
 from tests.chaos.brokers import Broker
 from tests.chaos.evidence import Rules, Verdict
 from tests.chaos.fleet import Fleet
+from tests.chaos.gaps import feel
 from tests.chaos.load import Record
 from tests.chaos.oracle import judge
 from tests.chaos.probes import Watch, watch
@@ -26,8 +27,6 @@ CALM_SECONDS = 240.0
 """How long the fleet may take to finish once the acts are over: longer than the probes' bounds."""
 CLOCK_SECONDS = 60.0
 LEVEL_SECONDS = 60.0
-FEEL_SECONDS, GAP_SECONDS = 0.02, 0.1
-"""How often this process feels its own pulse; later by so much, and what it counts of calls is blurred."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,8 @@ async def rage(storm: Storm, fleet: Fleet, broker: Broker, rules: Rules) -> Repo
         await stage.start_members(storm.members)
         await fleet.until_ready(START_SECONDS)
         async with asyncio.TaskGroup() as group:
-            probing = [group.create_task(watch(stage, watching)), group.create_task(_feel(fleet, gaps))]
+            pulse = feel(fleet.stack.sim.state.clock.wall, gaps)
+            probing = [group.create_task(watch(stage, watching)), group.create_task(pulse)]
             async with asyncio.TaskGroup() as raging:
                 raging.create_task(_publish(storm, fleet, kinds))
                 for track in TRACKS:
@@ -102,17 +102,6 @@ async def rage(storm: Storm, fleet: Fleet, broker: Broker, rules: Rules) -> Repo
     )
     verdict = judge(evidence, rules)
     return Report(verdict, stage.met, stage.hits(), kinds, watching.peaks, gaps, compacted)
-
-
-async def _feel(fleet: Fleet, gaps: list[tuple[float, float]]) -> None:
-    """Note when this process stood still, by the clock that stamps the calls."""
-    clock = fleet.stack.sim.state.clock
-    while True:
-        before = clock.wall()
-        await asyncio.sleep(FEEL_SECONDS)
-        after = clock.wall()
-        if after - before - FEEL_SECONDS > GAP_SECONDS:
-            gaps.append((before, after))
 
 
 async def _act(storm: Storm, stage: Stage, track: Track) -> None:

@@ -6,14 +6,8 @@ from dataclasses import replace
 import pytest
 
 from service.core.identity import Origin
-from service.core.journal_entries import (
-    CURSOR_KEY,
-    Owner,
-    encode_cursor,
-    encode_finished,
-    encode_owner,
-    owner_key,
-)
+from service.core.journal_entries import Owner, encode_cursor, encode_finished, encode_owner
+from service.core.journal_stamp import cursor_key, owner_key
 from service.core.record import Cursor
 from service.core.request import FileEnd, FinishedRequest
 from tests.chaos.evidence import QUOTAS, WORDS, Asked, Delivery, Entry, Evidence, Rules, Verdict
@@ -28,7 +22,7 @@ EXACTLY_ONCE = Rules(mode="exactly_once")
 
 
 def cursor(next_offset: int, epoch: int = 1) -> Entry:
-    return Entry(0, CURSOR_KEY, encode_cursor(Cursor(next_offset)), epoch)
+    return Entry(0, cursor_key(epoch), encode_cursor(Cursor(next_offset)), epoch)
 
 
 def claim(epoch: int) -> Entry:

@@ -32,7 +32,8 @@ from pydantic import JsonValue
 
 from service import assemble, cli
 from service.core.changes import Appended, Batch
-from service.core.journal_entries import OWNER_PREFIX, JobEntry, decode
+from service.core.journal_entries import JobEntry, decode
+from service.core.journal_stamp import OWNER_PREFIX
 from service.core.request import FinishedRequest
 from service.core.submission import Submission
 from service.core.task import SubmitAnswer, TaskView, Trouble
@@ -40,7 +41,7 @@ from service.kafka.journal import Journal
 from service.kafka.takeover import Taken
 from service.kafka.writer import Writer
 from service.observe_provider import CountedProvider
-from service.provider.api import Provider
+from service.provider.api import Permit, Provider, at_once
 from tests.chaos.trap import DOORS_VARIABLE, VARIABLE, KillPoint, Trap
 
 LEDGER_LOOK_SECONDS = 0.02
@@ -102,11 +103,15 @@ class TrappedProvider:
         self._ledger_url = f"{base_url.removesuffix('/api/v1')}/_sim/ledger"
 
     async def submit(
-        self, model: str, file_urls: Sequence[str], options: Mapping[str, JsonValue]
+        self,
+        model: str,
+        file_urls: Sequence[str],
+        options: Mapping[str, JsonValue],
+        permit: Permit = at_once,
     ) -> SubmitAnswer:
         """Submit; `submit.out` is passed when the provider's ledger has the files and we have no answer."""
         self._trap.at("submit.before")
-        calling = asyncio.ensure_future(self._provider.submit(model, file_urls, options))
+        calling = asyncio.ensure_future(self._provider.submit(model, file_urls, options, permit))
         try:
             if self._trap.waits_for("submit.out"):
                 await self._until_billed(file_urls)
@@ -117,10 +122,10 @@ class TrappedProvider:
         self._trap.at("submit.after")
         return answer
 
-    async def query(self, task_id: str) -> TaskView | Trouble:
+    async def query(self, task_id: str, permit: Permit = at_once) -> TaskView | Trouble:
         """Look at a task."""
         self._trap.at("query.before")
-        answer = await self._provider.query(task_id)
+        answer = await self._provider.query(task_id, permit)
         self._trap.at("query.after")
         return answer
 

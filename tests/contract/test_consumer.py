@@ -82,7 +82,7 @@ class Group:
         config = GroupConfig(
             self.topic, f"group-{self.topic}", instance_id, self.session_timeout_ms, FETCH_WAIT_MS
         )
-        requests = RequestConsumer(cluster, config, owner, QuickClock())
+        requests = RequestConsumer(cluster, config, owner, QuickClock(), owner)
         await requests.start()
         member = Member(owner, requests, asyncio.create_task(requests.run(lambda: None)))
         self.members.append(member)
@@ -288,7 +288,7 @@ async def test_a_member_that_the_group_has_given_up_is_told_so(
 
 async def test_against_nothing_the_start_says_what_to_check() -> None:
     config = GroupConfig("t", "g", None, 6_000, FETCH_WAIT_MS)
-    requests = RequestConsumer(ClusterConfig("127.0.0.1:1"), config, FakeOwner(), SystemClock())
+    requests = RequestConsumer(ClusterConfig("127.0.0.1:1"), config, FakeOwner(), SystemClock(), FakeOwner())
     before = asyncio.all_tasks()
     async with asyncio.timeout(FAR_SECONDS):
         with pytest.raises(ConfigError, match=r"Kafka at 127\.0\.0\.1:1 does not answer"):
@@ -300,7 +300,7 @@ async def test_against_a_frozen_broker_the_start_is_bounded(embedded: BreakableE
     embedded.freeze()
     cluster = ClusterConfig(",".join(4 * [embedded.bootstrap]), request_timeout_ms=300)
     config = GroupConfig("t", "g", None, 6_000, FETCH_WAIT_MS)
-    requests = RequestConsumer(cluster, config, FakeOwner(), SystemClock())
+    requests = RequestConsumer(cluster, config, FakeOwner(), SystemClock(), FakeOwner())
     before = asyncio.all_tasks()
     async with asyncio.timeout(FAR_SECONDS):
         with pytest.raises(ConfigError, match=r"does not answer \(no answer in time"):

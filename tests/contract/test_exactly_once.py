@@ -15,7 +15,7 @@ from sandbox import kafka
 from sandbox.broker import SETTINGS
 from service.clock import SystemClock
 from service.core.changes import Appended, Batch, Committed, Group, JournalRecord, Refused, Unknown
-from service.core.journal_entries import CURSOR_KEY
+from service.core.journal_stamp import cursor_key
 from service.core.restore import Restore
 from service.errors import ConfigError, PublishError, RecordTooLarge, RestoreError
 from service.kafka import reading, transactions
@@ -84,7 +84,7 @@ async def test_a_batch_whose_end_was_unknown_is_there_once_when_appended_again(f
     assert isinstance(await writer.append(WHOLE), Unknown)
     assert isinstance(await writer.append(WHOLE), Committed)
     assert ids(broker) == ["r/0/0", "r/0/1"]
-    assert [record.key.decode() for record in broker.journal()][-1] == CURSOR_KEY
+    assert [record.key.decode() for record in broker.journal()][-1] == cursor_key(1)
     assert len(broker.journal()) == 4
     assert member.opened == 2
 
@@ -130,7 +130,7 @@ async def test_a_piece_that_was_in_doubt_is_not_written_again() -> None:
         answers.append(await writer.append(around))
         assert len(answers) < 10
     keys = [record.key.decode() for record in broker.journal()]
-    assert keys == [str(a_request("a").origin), ref("r", 1), str(a_request("b").origin), CURSOR_KEY]
+    assert keys == [str(a_request("a").origin), ref("r", 1), str(a_request("b").origin), cursor_key(1)]
     assert ids(broker) == ["r/0/1"]
 
 

@@ -103,7 +103,7 @@ async def test_every_client_of_the_service_gets_in(
 async def delivered(cluster: ClusterConfig, topics: Topics) -> list[bytes | None]:
     """What a member of the group is given."""
     owner = FakeOwner()
-    member = RequestConsumer(cluster, group_of(topics), owner, SystemClock())
+    member = RequestConsumer(cluster, group_of(topics), owner, SystemClock(), owner)
     await member.start()
     running = asyncio.create_task(member.run(lambda: None))
     try:
@@ -196,7 +196,7 @@ async def start_preparing(cluster: ClusterConfig) -> None:
 
 
 async def start_consuming(cluster: ClusterConfig) -> None:
-    await RequestConsumer(cluster, group_of(Topics()), FakeOwner(), SystemClock()).start()
+    await RequestConsumer(cluster, group_of(Topics()), FakeOwner(), SystemClock(), FakeOwner()).start()
 
 
 async def start_publishing(cluster: ClusterConfig) -> None:

@@ -11,7 +11,8 @@ from aiokafka.admin import RecordsToDelete
 
 from service.core import survey as core_survey
 from service.core.identity import JobRef, Origin, SubmissionKey
-from service.core.journal_entries import STAMP_HEADER, Stamp, encode_submission
+from service.core.journal_entries import encode_submission
+from service.core.journal_stamp import STAMP_HEADER, Stamp
 from service.core.submission import Intent, Submission, SubmissionState
 from service.core.survey import PartitionSurvey
 from service.core.transition_context import Rules

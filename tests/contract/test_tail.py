@@ -10,7 +10,8 @@ import pytest
 from aiokafka.errors import CorruptRecordException
 
 from service.clock import SystemClock
-from service.core.journal_entries import CURSOR_KEY, STAMP_HEADER, Owner, Stamp, encode_owner, owner_key
+from service.core.journal_entries import Owner, encode_owner
+from service.core.journal_stamp import STAMP_HEADER, Stamp, cursor_key, owner_key
 from service.kafka import tail
 from service.kafka.client import ClusterConfig
 from service.kafka.lasting import LastingReader
@@ -225,10 +226,10 @@ async def test_what_strangers_write_behind_the_claim_is_reported_by_its_key(worl
     ear = await world.own(5)
     await world.write(4, "j/0.7/1")
     await world.write(5, "s/5.1")
-    await world.write(3, CURSOR_KEY)
+    await world.write(3, cursor_key(3))
     await world.claim(4)
     assert await world.proves(await world.write(5))
-    assert ear.strangers == ["j/0.7/1", CURSOR_KEY]
+    assert ear.strangers == ["j/0.7/1", cursor_key(3)]
     assert ear.fenced == 0
 
 

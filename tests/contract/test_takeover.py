@@ -19,27 +19,27 @@ from service.clock import SystemClock
 from service.core.changes import Batch, Committed, Group, JournalRecord
 from service.core.identity import Origin, Position
 from service.core.journal_entries import (
-    CURSOR_KEY,
-    OWNER_PREFIX,
-    STAMP_HEADER,
     Owner,
-    Stamp,
     decode,
     encode_cursor,
     encode_finished,
+    encode_owner,
     encode_request,
-    owner_key,
+    encode_spend,
 )
+from service.core.journal_stamp import OWNER_PREFIX, STAMP_HEADER, Stamp, cursor_key, owner_key, spend_key
 from service.core.outcomes import OutcomeRules
 from service.core.record import Cursor
 from service.core.request import AcceptedRequest, FileEnd, FinishedRequest, RequestFile
 from service.core.restore import Restore
 from service.core.shard import Shard
 from service.core.shard_state import Window
+from service.core.slot_share import Predecessor
+from service.core.spend import DaySpend
 from service.core.transition_context import Context
 from service.errors import ClusterError, RestoreError
 from service.kafka import journal, reading
-from service.kafka.addressed import Addressed
+from service.kafka.addressed import RELEASE, Addressed
 from service.kafka.client import ClusterConfig, reader
 from service.kafka.journal import Journal
 from service.kafka.lasting import LastingReader
@@ -249,6 +249,18 @@ async def test_a_takeover_tells_the_latest_time_of_the_journal(world: World) -> 
     before_ms = SystemClock().wall_ms()
     taken = await world.take()
     assert before_ms - 1000 <= taken.restore.latest_ms <= SystemClock().wall_ms() + 1000
+    assert taken.restore.broker_ms is None, "producers stamp these records"
+
+
+@needs_java
+async def test_a_takeover_tells_the_brokers_time_where_it_stamps_the_records(
+    kafka_bootstrap: str, topic_names: TopicNames
+) -> None:
+    stamped = {"journal": {"message.timestamp.type": "LogAppendTime"}}
+    topics = await make_topics(kafka_bootstrap, topic_names, configs=stamped)
+    async with a_world(kafka_bootstrap, topics, producer_for(kafka_bootstrap, "kafka")) as world:
+        taken = await world.take()
+        assert taken.restore.broker_ms == taken.restore.latest_ms > 0
 
 
 async def test_each_takeover_claims_a_higher_epoch_in_the_journal(world: World) -> None:
@@ -279,6 +291,16 @@ async def test_the_first_takeover_begins_with_the_first_request_and_says_so_in_t
     assert (await world.take(group_offset=2)).cursor == Cursor(0)
 
 
+async def test_a_takeover_knows_whether_its_predecessor_has_stopped_calling(world: World) -> None:
+    first = await world.take()
+    second = await world.take()
+    owner = encode_owner(Owner(second.epoch, "a", released=True))
+    await world.put(owner_key(second.epoch).encode(), owner, Stamp(second.epoch, RELEASE).encode())
+    third = await world.take()
+    said = [each.predecessor for each in (first, second, third, await world.take())]
+    assert said == [Predecessor.NONE, Predecessor.UNKNOWN, Predecessor.RELEASED, Predecessor.UNKNOWN]
+
+
 async def test_a_restore_is_what_was_written_last(world: World) -> None:
     await publish(world.bootstrap, world.topics.requests, *[b"request"] * 9)
     before = await world.take()
@@ -291,6 +313,24 @@ async def test_a_restore_is_what_was_written_last(world: World) -> None:
     assert taken.restore.overwritten == set()
 
 
+async def test_a_takeover_writes_cursor_and_spending_under_its_own_epoch_and_lets_the_former_go(
+    world: World,
+) -> None:
+    """Whatever the former owner still writes under its own keys, compaction cannot put in their place."""
+    await publish(world.bootstrap, world.topics.requests, *[b"request"] * 9)
+    old = await world.take(member="old")
+    spent = Group(spend=JournalRecord(spend_key(old.epoch), encode_spend(DaySpend(3, 4, 5.0))))
+    await world.write(old.epoch, spent, cursor=Cursor(4))
+    new = await world.take(member="new")
+    await world.write(old.epoch, cursor=Cursor(9), number=2)
+    last: dict[str, Any] = {record.key.decode(): record.value for record in await world.journal()}
+    assert decode(cursor_key(new.epoch), last[cursor_key(new.epoch)]) == Cursor(4)
+    assert decode(spend_key(new.epoch), last[spend_key(new.epoch)]) == DaySpend(3, 4, 5.0)
+    assert (last[owner_key(old.epoch)], last[spend_key(old.epoch)]) == (None, None)
+    third = await world.take(member="third")
+    assert (third.cursor, third.restore.spend) == (Cursor(4), DaySpend(3, 4, 5.0))
+
+
 async def test_what_an_old_owner_writes_behind_a_claim_is_ignored_and_written_again(world: World) -> None:
     await publish(world.bootstrap, world.topics.requests, *[b"request"] * 9)
     old = await world.take(member="old")
@@ -301,14 +341,15 @@ async def test_what_an_old_owner_writes_behind_a_claim_is_ignored_and_written_ag
     third = await world.take(member="third")
     assert held(third.restore) == {key("a"): a_finished("a")}
     assert third.cursor == Cursor(2)
-    assert third.restore.overwritten == {key("a"), key("z"), CURSOR_KEY}
+    assert third.restore.overwritten == {key("a"), key("z"), cursor_key(old.epoch)}
 
     shard = Shard(0, third.epoch, third.cursor, Window(), OutcomeRules())
     mended = shard.load(third.restore, Context(NOW_MS, 0.5))
     await world.write(third.epoch, *mended.groups, number=1)
     last: dict[str, Any] = {record.key.decode(): record.value for record in await world.journal()}
     assert decode(key("a"), last[key("a")]) == a_finished("a")
-    assert (last[key("z")], decode(CURSOR_KEY, last[CURSOR_KEY])) == (None, Cursor(2))
+    own = cursor_key(third.epoch)
+    assert (last[key("z")], decode(own, last[own])) == (None, Cursor(2))
     assert (await world.take(member="fourth")).restore.overwritten == set()
 
 
@@ -562,9 +603,27 @@ async def test_a_journal_record_that_the_client_cannot_read_is_named_by_its_plac
     assert f"{world.topics.journal}, partition 0, offset {offset} cannot be read" in await refusal(world)
 
 
-async def test_a_newer_format_is_named(world: World) -> None:
-    await world.put(b"r/0.1", b"{}", b"1.1.3")
-    assert "its format is 3" in await refusal(world)
+@pytest.mark.parametrize(
+    ("key", "stamp", "version"),
+    [
+        (b"r/0.1", b"1.1.3", 3),
+        (b"~owner/7", b"7.0.3.and more", 3),
+        (b"~owner", b"1.12.345", 1),
+        (b"order-1/0/0", b"1.12.345", 1),
+    ],
+)
+async def test_a_journal_of_another_format_is_refused_in_words_and_left_as_it_is(
+    world: World, key: bytes, stamp: bytes, version: int
+) -> None:
+    """Whoever wrote it has work in there that was paid for: nothing is claimed."""
+    before = await world.take()
+    await world.write(before.epoch, opened("a"))
+    await world.put(key, b"{}", stamp)
+    written = len(await world.journal())
+    words = await refusal(world)
+    assert f"{world.topics.journal}, partition 0" in words
+    assert f"its format is {version}, and this version of Scribe reads 2" in words
+    assert len(await world.journal()) == written
 
 
 async def test_a_partition_without_a_journal_is_refused_with_what_to_do(world: World) -> None:
@@ -764,4 +823,4 @@ async def test_against_frozen_brokers_a_reader_fails_in_time(embedded: Breakable
 
 
 def test_the_cursor_of_the_tests_is_what_the_service_writes() -> None:
-    assert decode(CURSOR_KEY, encode_cursor(Cursor(3, 2, 1))) == Cursor(3, 2, 1)
+    assert decode(cursor_key(1), encode_cursor(Cursor(3, 2, 1))) == Cursor(3, 2, 1)

@@ -17,18 +17,14 @@ from service.core.ending import FailureEnding, ResultEnding, Tallied
 from service.core.identity import JobRef, Origin, Position, SubmissionKey
 from service.core.job import Job, JobState
 from service.core.journal_entries import (
-    CURSOR_KEY,
-    SPEND_KEY,
-    STAMP_HEADER,
-    Stamp,
     decode,
     encode_done,
     encode_finished,
     encode_job,
     encode_request,
     encode_spend,
-    owner_key,
 )
+from service.core.journal_stamp import STAMP_HEADER, Stamp, cursor_key, owner_key, spend_key
 from service.core.outcomes import Outcome, OutcomeRules, job_outcome, record_failure
 from service.core.record import Cursor, Record
 from service.core.request import AcceptedRequest, FileEnd, FinishedRequest, RequestFile
@@ -349,6 +345,13 @@ def finished(outcome: Outcome) -> Group:
     )
 
 
+def refused() -> Group:
+    """A record that is refused."""
+    record = Record(Position("requests", 0, 7, NOW_MS), b"k", b"{", ())
+    told = InvalidRecord(FailureCode.INVALID_JSON, "no JSON")
+    return Group(outcomes=(record_failure(record, told, NOW_MS, RULES),))
+
+
 def accepted(request_id: str = "r", **fields: Any) -> Group:
     """A request's record."""
     request = a_request(request_id, **fields)
@@ -376,25 +379,25 @@ def keys(records: Sequence[Seen]) -> list[str]:
 
 async def test_the_stages_of_a_batch_lie_in_the_journal_in_their_order(shared: Rig) -> None:
     spend = DaySpend(3, 4, 5.0)
-    spent = Group(spend=JournalRecord(SPEND_KEY, encode_spend(spend)))
+    spent = Group(spend=JournalRecord(spend_key(1), encode_spend(spend)))
     answer = await shared.writer().append(
         batch(accepted("new"), finished(a_result("done")), spent, accepted("newer"), AT_CURSOR)
     )
     journal = await shared.journal()
     new, newer = str(a_request("new").origin), str(a_request("newer").origin)
-    assert keys(journal) == [ref("done"), new, ref("done"), newer, SPEND_KEY, CURSOR_KEY]
+    assert keys(journal) == [ref("done"), new, ref("done"), newer, spend_key(1), cursor_key(1)]
     assert [record.offset for record in journal] == [0, 1, 2, 3, 4, 5]
     assert journal[0].body == {"result": True, "tallied": [None, False, 0]}
     assert journal[2].body == {"done": [True, None, 0]}
-    assert decode(CURSOR_KEY, journal[-1].value or b"") == CURSOR
-    assert decode(SPEND_KEY, journal[-2].value or b"") == spend
+    assert decode(cursor_key(1), journal[-1].value or b"") == CURSOR
+    assert decode(spend_key(1), journal[-2].value or b"") == spend
     assert answer == Committed(5)
 
 
 async def test_the_cursor_of_a_batch_is_that_of_its_last_group_that_has_one(rig: Rig) -> None:
     earlier = Group(cursor=Cursor(3, NOW_MS, 1))
     await rig.writer().append(batch(earlier, AT_CURSOR, accepted()))
-    assert [decode(CURSOR_KEY, record.value or b"") for record in (await rig.journal())[1:]] == [CURSOR]
+    assert [decode(cursor_key(1), record.value or b"") for record in (await rig.journal())[1:]] == [CURSOR]
 
 
 async def test_every_journal_record_says_who_wrote_it(rig: Rig) -> None:
@@ -439,7 +442,7 @@ async def test_outcomes_of_one_request_keep_their_order(rig: Rig) -> None:
 
 async def test_a_cursor_alone_is_a_batch(rig: Rig) -> None:
     assert await rig.writer().append(batch(AT_CURSOR)) == Committed(0)
-    assert keys(await rig.journal()) == [CURSOR_KEY]
+    assert keys(await rig.journal()) == [cursor_key(1)]
 
 
 async def test_an_empty_batch_writes_nothing(rig: Rig) -> None:
@@ -447,11 +450,14 @@ async def test_an_empty_batch_writes_nothing(rig: Rig) -> None:
     assert await rig.journal() == []
 
 
-async def test_an_outcome_of_no_job_leaves_nothing_but_the_cursor_in_the_journal(rig: Rig) -> None:
+async def test_an_outcome_of_no_job_leaves_the_cursor_in_the_journal_and_no_other_key(rig: Rig) -> None:
+    """A writer without transactions writes its claim again, to read the journal back."""
     record = Record(Position("requests", 0, 7, NOW_MS), b"k", b"nonsense")
     failure = record_failure(record, InvalidRecord(FailureCode.INVALID_JSON, "no"), NOW_MS, RULES)
-    assert await rig.writer().append(batch(Group(outcomes=(failure,)), AT_CURSOR)) == Committed(0)
-    assert keys(await rig.journal()) == [CURSOR_KEY]
+    answer = await rig.writer().append(batch(Group(outcomes=(failure,)), AT_CURSOR))
+    assert isinstance(answer, Committed)
+    assert keys(await rig.journal())[-1] == cursor_key(1)
+    assert {*keys(await rig.journal())} <= {cursor_key(1), owner_key(1)}
     assert [(each.id, each.key) for each in await rig.outcomes()] == [("requests/0/7", b"requests/0/7")]
 
 
@@ -494,6 +500,20 @@ async def test_the_claim_is_written_again_with_its_own_epoch(rig: Rig) -> None:
     assert answer == Committed(record.offset)
     assert (record.key.decode(), record.body) == (owner_key(4), {"epoch": 4, "member": "a"})
     assert record.headers[STAMP_HEADER] == Stamp(4, 0).encode()
+
+
+async def test_an_owner_that_stops_calling_says_so_and_takes_it_back_with_the_next_proof(rig: Rig) -> None:
+    writer = rig.writer(epoch=4)
+    assert isinstance(await writer.release(), Committed)
+    assert isinstance(await writer.prove(), Committed)
+    bodies = [record.body for record in await rig.journal()]
+    assert bodies == [{"epoch": 4, "member": "a", "released": True}, {"epoch": 4, "member": "a"}]
+
+
+async def test_an_owner_whose_word_is_not_taken_hears_of_it() -> None:
+    broker = MemoryBroker()
+    broker.break_at(Stage.RECORDS, Fault.REFUSE)
+    assert isinstance(await broker.writer(epoch=4).release(), Unknown)
 
 
 # -- a broker that takes no record of that size ---------------------------------------------------------
@@ -605,7 +625,7 @@ async def test_records_that_are_too_large_together_are_divided_and_keep_their_or
     assert isinstance(await on_kafka.writer().append(batch(*entries, AT_CURSOR)), Committed)
     journal = await on_kafka.journal()
     assert [record.value for record in journal[:-1]] == [group.records[0].value for group in entries]
-    assert journal[-1].key.decode() == CURSOR_KEY
+    assert journal[-1].key.decode() == cursor_key(1)
 
 
 @needs_java
@@ -778,7 +798,26 @@ async def test_no_outcome_is_sent_behind_a_higher_claim() -> None:
     assert [sent for sent, _ in broker.sent] == [Stage.ANNOUNCING]
 
 
-async def test_what_announces_nothing_need_not_be_read_back() -> None:
+async def test_no_refusal_of_a_record_is_sent_behind_a_higher_claim() -> None:
+    """Alone in a batch, or beside requests: the claim, written again, says up to where to read back."""
+    for groups in ((refused(),), (accepted(), refused(), AT_CURSOR)):
+        broker, proofs = MemoryBroker(), list[int]()
+        answer = await fenced_writer(broker, proofs, is_ours=False).append(batch(*groups))
+        assert answer == Refused("another member has claimed the partition")
+        assert (proofs, broker.outcomes()) == ([0], [])
+        assert keys([_seen(record) for record in broker.journal()]) == [owner_key(1)]
+
+
+async def test_a_refusal_that_is_sent_again_is_proven_again() -> None:
+    broker, proofs = MemoryBroker(), list[int]()
+    broker.break_at(Stage.OUTCOMES, Fault.LOSE_ANSWER)
+    writer, refusal = fenced_writer(broker, proofs, is_ours=True), batch(refused(), AT_CURSOR)
+    assert isinstance(await writer.append(refusal), Unknown)
+    assert isinstance(await writer.append(refusal), Committed)
+    assert proofs == [0, 1]
+
+
+async def test_what_has_no_outcome_need_not_be_read_back() -> None:
     broker, proofs = MemoryBroker(), list[int]()
     assert await fenced_writer(broker, proofs, is_ours=False).append(batch(accepted())) == Committed(0)
     assert proofs == []
@@ -821,6 +860,6 @@ async def test_a_batch_that_does_not_arrive_is_halved_and_not_sent_again_without
     while isinstance(answers[-1], Unknown) and len(answers) < 9:
         answers.append(await writer.append(large))
     assert answers[-1] == Committed(8)
-    assert keys([_seen(record) for record in broker.journal()])[-1] == CURSOR_KEY
+    assert keys([_seen(record) for record in broker.journal()])[-1] == cursor_key(1)
     assert len(broker.journal()) == 9
     assert sizes.count(sizes[0]) == 1, "the whole of it was sent once"

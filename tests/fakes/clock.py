@@ -99,6 +99,9 @@ class FakeClock:
     def not_before(self, time_ms: int) -> None:
         """Change nothing."""
 
+    def witnessed(self, time_ms: int) -> None:
+        """Change nothing."""
+
     def wall_ms(self) -> int:
         """The wall clock."""
         return BEGIN_MS + round(1000 * (_elapsed() + self.suspended_seconds + self.wall_ahead_seconds))

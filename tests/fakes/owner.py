@@ -21,6 +21,8 @@ class FakeOwner:
     durable: dict[int, int] = field(default_factory=dict)
     displacements: list[int] = field(default_factory=list)
     twins: list[str] = field(default_factory=list)
+    proofs: list[float] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
     losses: list[str] = field(default_factory=list)
     revoking: asyncio.Event = field(default_factory=asyncio.Event)
     may_leave: asyncio.Event = field(default_factory=asyncio.Event)
@@ -28,6 +30,12 @@ class FakeOwner:
 
     def __post_init__(self) -> None:
         self.may_leave.set()
+
+    def proved(self, sent_at: float) -> None:
+        self.proofs.append(sent_at)
+
+    def partitioned(self, count: int) -> None:
+        self.counts.append(count)
 
     def assigned(self, partitions: Collection[int]) -> None:
         self.partitions = set(partitions)

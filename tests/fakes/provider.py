@@ -30,6 +30,7 @@ from service.core.task import (
     TaskView,
     Trouble,
 )
+from service.provider.api import NO_SLOT, Permit, at_once
 
 TIMEOUT = Trouble("timeout", "provider did not answer within 30 s")
 NO_CONNECTION = Trouble("connect_failed", "no connection to provider")
@@ -114,9 +115,15 @@ class FakeProvider:
             gate.set()
 
     async def submit(
-        self, model: str, file_urls: Sequence[str], options: Mapping[str, JsonValue]
+        self,
+        model: str,
+        file_urls: Sequence[str],
+        options: Mapping[str, JsonValue],
+        permit: Permit = at_once,
     ) -> SubmitAnswer:
         """Make a task, unless the next fault says otherwise."""
+        if not await permit():
+            return NotSent(Trouble("intent_too_old", "no slot came in time"))
         self.calls.append(("submit", " ".join(file_urls)))
         fault = self.next_submits.popleft() if self.next_submits else None
         if isinstance(fault, Refused | Lost | NotSent):
@@ -132,8 +139,10 @@ class FakeProvider:
         is_synchronous = info is not None and info.is_synchronous
         return self._answered(task) if is_synchronous else Accepted(task.task_id)
 
-    async def query(self, task_id: str) -> TaskView | Trouble:
+    async def query(self, task_id: str, permit: Permit = at_once) -> TaskView | Trouble:
         """The task's next status; UNKNOWN for one that was never made or is forgotten."""
+        if not await permit():
+            return NO_SLOT
         self.calls.append(("query", task_id))
         await self.query_gate.wait()
         fault = self.next_queries.popleft() if self.next_queries else None
@@ -144,8 +153,10 @@ class FakeProvider:
             return TaskView(task_id, TaskStatus.UNKNOWN)
         return self._look(task) if fault is None else self._view(task, fault)
 
-    async def list_tasks(self, page_no: int) -> TaskPage | Trouble:
+    async def list_tasks(self, page_no: int, permit: Permit = at_once) -> TaskPage | Trouble:
         """A page of all tasks that are listed."""
+        if not await permit():
+            return NO_SLOT
         self.calls.append(("list", str(page_no)))
         await asyncio.sleep(0)
         if self.next_lists:
@@ -160,8 +171,10 @@ class FakeProvider:
         """What was told beforehand."""
         return self.offset_ms
 
-    async def cancel(self, task_id: str) -> Trouble | None:
+    async def cancel(self, task_id: str, permit: Permit = at_once) -> Trouble | None:
         """Agree while the next look would see PENDING."""
+        if not await permit():
+            return NO_SLOT
         self.calls.append(("cancel", task_id))
         if self.next_cancels:
             return self.next_cancels.popleft()

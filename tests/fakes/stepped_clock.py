@@ -31,6 +31,10 @@ class SteppedClock(FakeClock):
         """As the service does it."""
         self.trusted.not_before(time_ms)
 
+    def witnessed(self, time_ms: int) -> None:
+        """As the service does it."""
+        self.trusted.witnessed(time_ms)
+
     def true_ms(self) -> int:
         """The time as it is."""
         return self.wall_ms() - round(1000 * self.wall_ahead_seconds)
@@ -40,6 +44,10 @@ class SteppedClock(FakeClock):
         boot = self.boot_seconds()
         seconds = (self.true_ms() + round(1000 * self.vendor_off_seconds)) // 1000
         self.vendor.observe(boot - 0.02, boot, 1000 * seconds)
+
+    def answer_without_date(self) -> None:
+        """The vendor answers a call, and says nothing of the time."""
+        self.vendor.observe_dateless(self.boot_seconds())
 
     async def answering(self, seconds: float) -> None:
         """Let time pass with an answer in each second."""

@@ -12,7 +12,8 @@ from enum import Enum, StrEnum, auto
 
 from aiokafka.partitioner import DefaultPartitioner
 
-from service.core.journal_entries import CURSOR_KEY, STAMP_HEADER, JobEntry, Stamp, decode
+from service.core.journal_entries import JobEntry, decode
+from service.core.journal_stamp import CURSOR_PREFIX, OWNER_PREFIX, STAMP_HEADER, Stamp
 from service.core.restore import Restore
 from service.errors import Fenced, PublishError, RecordTooLarge
 from service.kafka.addressed import Addressed
@@ -144,8 +145,10 @@ class MemoryBroker:
     def _stage(self, record: Outgoing) -> Stage:
         if record.topic != self.topics.journal:
             return Stage.OUTCOMES
-        if record.key.decode() == CURSOR_KEY:
+        if record.key.decode().startswith(CURSOR_PREFIX):
             return Stage.CURSOR
+        if record.key.decode().startswith(OWNER_PREFIX):
+            return Stage.ANNOUNCING
         is_of_job = record.key.startswith(b"j/") and record.value is not None
         entry = decode(record.key.decode(), record.value or b"") if is_of_job else None
         is_announced = isinstance(entry, JobEntry) and (entry.is_result or entry.ending is not None)

@@ -50,6 +50,9 @@ class Dropping:
     async def prove(self) -> Appended:
         return Committed(0)
 
+    async def release(self) -> Appended:
+        return Committed(0)
+
     async def close(self) -> None:
         return
 

@@ -37,8 +37,14 @@ async def test_overhead_compares_both_modes_with_every_bare_loop(
 
 async def test_inflight_keeps_the_jobs_open_and_polls_them(kafka_bootstrap: str, tmp_path: Path) -> None:
     first, some = await inflight.measure(kafka_bootstrap, sizes=[0, 13], seconds=1.0, folder=tmp_path)
-    names = ["cpu_percent_of_a_core", "polls_per_second", "resident_mib", "start_seconds", "bytes_per_job"]
-    assert columns([first, some]) == ["open jobs", *names]
+    measured = ["cpu_percent_of_a_core", "polls_per_second", "resident_mib"]
+    assert columns([first, some]) == [
+        "open jobs",
+        *measured,
+        "start_seconds",
+        "drain_seconds",
+        "bytes_per_job",
+    ]
     assert (first["open jobs"], some["open jobs"]) == ("0", "13")
     assert first["polls_per_second"] == first["bytes_per_job"] == 0
     assert float(some["resident_mib"]) > 0
@@ -48,5 +54,6 @@ async def test_inflight_keeps_the_jobs_open_and_polls_them(kafka_bootstrap: str,
 async def test_inflight_counts_what_the_journal_takes_of_a_job(kafka_bootstrap: str, tmp_path: Path) -> None:
     rows = await inflight.written(kafka_bootstrap, jobs=3, folder=tmp_path)
     assert columns(rows) == ["bytes_per_job_in", "mean"]
-    request, until_running, until_end = (float(row["mean"]) for row in rows)
+    request, until_running, until_end, beside = (float(row["mean"]) for row in rows)
     assert 0 < request < until_running < until_end
+    assert 0 < beside < until_end

@@ -34,6 +34,10 @@ MARGIN_SECONDS = 10.0
 """What a busy machine may take on top of the grace."""
 BACK_SECONDS = 90.0
 DONE_SECONDS = 120.0
+SETTLING = {"SCRIBE_PROVIDER__SUBMIT_TIMEOUT_SECONDS": "5", "SCRIBE_SUBMIT__SETTLE_SECONDS": "10"}
+"""An intent waits for its slot before its POST: when the brokers go then, nobody can write down that nothing
+was sent, and the next owner waits until it has settled. By default, with the looks in the list that follow,
+that is longer than `DONE_SECONDS`."""
 PAUSE_SECONDS = 0.15
 """Between two requests of the traffic."""
 LONG = HELLO.replace("run=0.2", "run=30")
@@ -123,6 +127,7 @@ async def stack_on(
         settings = {
             **settings_for(cluster.bootstrap, topics, sim, 6_000, transactions=True),
             **DELIVERIES[delivery],
+            **SETTLING,
             "SCRIBE_TOPICS__REPLICATION": str(len(cluster.nodes)),
             "SCRIBE_SHUTDOWN__GRACE_SECONDS": str(GRACE_SECONDS),
         }

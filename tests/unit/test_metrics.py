@@ -44,6 +44,7 @@ FULL = Status(
     submissions={"running": 2},
     oldest_job_age_seconds=12.5,
     budgets=(BudgetStatus("query", 7.5, 15.0), BudgetStatus("submit", 1.0, 2.0, model="fun-asr")),
+    unused_slots=("membership",),
     submits=(SubmitStatus("fun-asr", 7.5), SubmitStatus("fun-asr-mtl", 0.0, 1, Trouble("timeout", "x"))),
     holds=(HoldStatus("Arrearage", 1),),
     result_holds=(ResultHoldStatus("fun-asr", "h", "S", 3, 1), ResultHoldStatus("fun-asr-mtl", "h", "S", 4)),
@@ -165,6 +166,8 @@ def test_the_gauges_show_the_status_that_was_published_last(metrics: Metrics) ->
     assert value(metrics, "scribe_shards", state="open") == 2
     assert value(metrics, "scribe_budget_rate_per_second", kind="query", model="") == 7.5
     assert value(metrics, "scribe_budget_share_per_second", kind="submit", model="fun-asr") == 2.0
+    assert value(metrics, "scribe_slots_unused", reason="membership") == 1
+    assert value(metrics, "scribe_slots_unused", reason="clock") == 0
     assert value(metrics, "scribe_hold", code="Arrearage") == 1
     assert value(metrics, "scribe_hold", code="other") == 0
     assert value(metrics, "scribe_retry_budget", model="fun-asr") == 7.5

@@ -36,7 +36,7 @@ from service.metrics import Metrics
 from service.observe import Observing, time_event
 from service.observe_provider import CountedProvider
 from service.pipeline.stage_breaker import StageName
-from service.provider.api import Provider
+from service.provider.api import Permit, Provider, at_once
 from tests.fakes.clock import FakeClock
 from tests.fakes.provider import NO_CONNECTION, TIMEOUT, FakeProvider
 from tests.unit.core.samples import NOW_MS, job, record, transcript
@@ -288,20 +288,20 @@ class _Slow:
         self._clock.suspend(2)
         return await self._fake.submit(*given)  # type: ignore[arg-type]
 
-    async def query(self, task_id: str) -> TaskView | Trouble:
+    async def query(self, task_id: str, permit: Permit = at_once) -> TaskView | Trouble:
         self._clock.suspend(2)
-        return await self._fake.query(task_id)
+        return await self._fake.query(task_id, permit)
 
-    async def list_tasks(self, page_no: int) -> TaskPage | Trouble:
+    async def list_tasks(self, page_no: int, permit: Permit = at_once) -> TaskPage | Trouble:
         self._clock.suspend(2)
-        return await self._fake.list_tasks(page_no)
+        return await self._fake.list_tasks(page_no, permit)
 
     def clock_offset_ms(self) -> int | None:
         return self._fake.clock_offset_ms()
 
-    async def cancel(self, task_id: str) -> Trouble | None:
+    async def cancel(self, task_id: str, permit: Permit = at_once) -> Trouble | None:
         self._clock.suspend(2)
-        return await self._fake.cancel(task_id)
+        return await self._fake.cancel(task_id, permit)
 
     async def fetch(self, transcription_url: str, max_bytes: int | None = None) -> bytes | Trouble:
         self._clock.suspend(2)

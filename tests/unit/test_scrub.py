@@ -75,6 +75,14 @@ def test_scrubbing_twice_changes_nothing_and_the_result_is_one_short_line(text: 
     once.encode()
 
 
+@given(st.text(alphabet="akst019._/-", max_size=MAX_CHARS))
+@example("sk-0123456789")
+@example("a/st-0123456789")
+def test_a_text_that_is_plain_at_a_glance_is_what_a_close_look_makes_of_it(text: str) -> None:
+    # With a blank in front, which goes, it is looked at closely.
+    assert scrub(text) == scrub(f" {text}")
+
+
 def test_url_keeps_host_and_path() -> None:
     assert scrub("cannot read https://u:p@h.example:8443/x%3Ay/b.wav?z=1#t now") == (
         "cannot read https://h.example:8443/x%3Ay/b.wav now"

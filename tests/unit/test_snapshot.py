@@ -4,11 +4,14 @@ import asyncio
 import json
 from collections.abc import Callable, Coroutine
 
+import pytest
+
 from service import __version__, snapshot
 from service.core.account import SPEND_ADVICE, SPENT
 from service.core.spend import SpendLimit
 from service.core.task import NotSent, Refused, TaskStatus, Trouble
 from service.errors import RestoreError
+from service.pipeline.call_limiter import Kind
 from service.pipeline.gate import Lane
 from service.status import BudgetStatus, ResultHoldStatus, Status, SubmitStatus
 from tests.fakes.clock import LeapingLoop
@@ -51,8 +54,7 @@ def test_open_jobs_are_counted_by_state_and_the_oldest_tells_its_age() -> None:
         await member.own(0, 1)
         member.deliver(0, "old")
         await member.world.clock.sleep(30)
-        member.world.budgets.set_share(0.0)
-        member.world.budgets.submit("fun-asr").penalise(member.world.clock.boot_seconds())
+        member.world.serve(0.0)
         member.deliver(1, "a", "b")
         await member.world.clock.sleep(1)
         seen = picture(member)
@@ -118,13 +120,15 @@ def test_budgets_are_shown_with_their_rate_and_their_share() -> None:
     async def scene(member: Member) -> None:
         await member.own(0)
         member.deliver(0, "r")
-        member.world.budgets.query.penalise(member.world.clock.boot_seconds())
-        assert picture(member).budgets == (
+        member.world.limiter.penalise(Kind.QUERY)
+        *calls, submits = picture(member).budgets
+        assert calls == [
             BudgetStatus("query", 10.0, 20.0),
             BudgetStatus("list", 20.0, 20.0),
             BudgetStatus("cancel", 20.0, 20.0),
-            BudgetStatus("submit", 50_000.0, 50_000.0, "fun-asr"),
-        )
+        ]
+        assert (submits.kind, submits.model) == ("submit", "fun-asr")
+        assert submits.rate_per_second == submits.share_per_second == pytest.approx(50_000.0)
 
     play(scene)
 
@@ -244,6 +248,8 @@ def test_an_outage_and_what_may_be_repeated_are_shown_by_model() -> None:
         began_ms = world.clock.now_ms()
         member.deliver(0, "a", "b", "c")
         await world.clock.sleep(0.01)
-        assert picture(member).submits == (SubmitStatus("fun-asr", 20.0, began_ms, NO_CONNECTION),)
+        [submit] = picture(member).submits
+        assert submit == SubmitStatus("fun-asr", 20.0, submit.outage_since_ms, NO_CONNECTION)
+        assert began_ms <= (submit.outage_since_ms or 0) <= began_ms + 10
 
     play(scene)

@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from service.core.task import Accepted, Answered, SubmitAnswer, TaskView, Trouble
 from service.provider.answers import Answer, object_of
 from service.provider.dashscope import DashScope, DashScopeConfig
+from service.provider.departure import Leaving
 from service.provider.fetch import FetchGuard
 
 MODEL = "fun-asr"
@@ -29,8 +30,10 @@ class Observed(DashScope):
     header_names: frozenset[str] = frozenset()
     """Of all answers so far, in lower case."""
 
-    async def _answer(self, transport: httpx.AsyncBaseTransport, request: httpx.Request) -> Answer:
-        self.last = await super()._answer(transport, request)
+    async def _answer(
+        self, transport: httpx.AsyncBaseTransport, request: httpx.Request, left: Leaving
+    ) -> Answer:
+        self.last = await super()._answer(transport, request, left)
         self.header_names |= {name.lower() for name in self.last.headers}
         return self.last
 

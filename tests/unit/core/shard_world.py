@@ -34,7 +34,8 @@ from service.core.events import (
     SubmitRefused,
 )
 from service.core.identity import JobRef, SubmissionKey
-from service.core.journal_entries import CURSOR_KEY, Owner, Stamp, encode_cursor, encode_owner, owner_key
+from service.core.journal_entries import Owner, encode_cursor, encode_owner
+from service.core.journal_stamp import Stamp, cursor_key, owner_key
 from service.core.outcomes import Outcome
 from service.core.record import Cursor, Record
 from service.core.restore import Restore
@@ -81,7 +82,7 @@ def items_of(groups: Sequence[Group], mode: Mode, epoch: int) -> list[list[Item]
     records = (*batch.records, *batch.retracting)
     last = [] if batch.spend is None else [batch.spend]
     if batch.cursor is not None:
-        last.append(JournalRecord(CURSOR_KEY, encode_cursor(batch.cursor)))
+        last.append(JournalRecord(cursor_key(epoch), encode_cursor(batch.cursor)))
     announced: list[Item] = _entries(batch.announcing, epoch)
     written: list[Item] = [*announced, *batch.outcomes, *_entries((*records, *last), epoch)]
     return [[item] for item in written]
@@ -90,7 +91,7 @@ def items_of(groups: Sequence[Group], mode: Mode, epoch: int) -> list[list[Item]
 def _atomic(group: Group, epoch: int) -> list[Item]:
     records = [*group.records, *([group.spend] if group.spend else [])]
     if group.cursor is not None:
-        records.append(JournalRecord(CURSOR_KEY, encode_cursor(group.cursor)))
+        records.append(JournalRecord(cursor_key(epoch), encode_cursor(group.cursor)))
     return [*group.outcomes, *_entries(records, epoch)]
 
 
@@ -198,7 +199,7 @@ class Worker:
             self.shard.durable_cursor = group.cursor or self.shard.durable_cursor
             self.steps += group.steps
             for ref in group.ended:
-                self.take(self.shard.settle(ref, self.context()))
+                self.shard.settle(ref, self.context())
         intended, self.intended = self.intended, []
         for key in intended:
             self.post(key)

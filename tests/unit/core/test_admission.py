@@ -15,7 +15,8 @@ from service.core.events import CancelAsked, QueueSubmit
 from service.core.finished import advice, already_finished
 from service.core.identity import JobKey, JobRef, Origin, RequestKey, SubmissionKey
 from service.core.job import Job, JobState
-from service.core.journal_entries import Stamp, decode, encode_request
+from service.core.journal_entries import decode, encode_request
+from service.core.journal_stamp import Stamp
 from service.core.outcomes import Outcome
 from service.core.record import Cursor, Record, cursor_after
 from service.core.request import FileEnd, FinishedRequest

@@ -59,7 +59,7 @@ def test_a_batch_is_bounded_in_records() -> None:
 
 def test_the_cursor_of_a_batch_is_that_of_its_last_group_and_never_ahead_of_a_split() -> None:
     """Taken from the state at commit time it would pass records whose groups come later (N5)."""
-    spend = [JournalRecord("~spend", b"1"), JournalRecord("~spend", b"2")]
+    spend = [JournalRecord("~spend/1", b"1"), JournalRecord("~spend/1", b"2")]
     groups = (
         replace(group(1, MIN_BATCH_BYTES), cursor=Cursor(2), spend=spend[0]),
         group(2, MIN_BATCH_BYTES),

@@ -56,6 +56,30 @@ def test_whose_files_a_task_names_exactly_has_it_before_all_others() -> None:
     assert decided(both, [task("t", A)]) == {(0, 1): NotFound(), (0, 2): Adopted("t")}
 
 
+def test_of_two_tasks_that_one_may_have_made_the_other_is_not_taken() -> None:
+    """The older names a part of a larger one, whose window ends before the other is made."""
+    large, small = replace(lost(1, A, B), window=(0.0, 15.0)), lost(2, A)
+    both = [task("t", A), task("u", A, at=20)]
+    assert decided([large, small], both) == {(0, 1): Adopted("t"), (0, 2): Adopted("u")}
+    unknown = replace(both[1], files=None, urls=frozenset())
+    assert (0, 2) not in decided([large, small], [both[0], unknown])
+
+
+def test_as_many_find_their_tasks_as_can_also_where_one_task_may_be_anothers() -> None:
+    early, late = replace(lost(2, A), window=(0.0, 12.0)), replace(lost(3, A), window=(10.5, 100.0))
+    found = decided([lost(1, A, B), early, late], [task("t", A), task("u", A, at=11)])
+    assert (found[0, 2], found[0, 3]) == (Adopted("t"), Adopted("u"))
+
+
+def test_one_takes_the_task_that_names_the_most_of_its_files_once_all_have_told_theirs() -> None:
+    """A request is sent once more while a part of it is still looked for."""
+    whole, part = lost(1, A, B, C), lost(2, A, "https://h.example/gone.wav", is_wanted=False)
+    few, many = task("t", A), task("u", B, C, at=20)
+    untold = replace(many, files=None, urls=frozenset())
+    assert decided([whole, part], [few, untold]) == {}
+    assert decided([whole, part], [few, many]) == {(0, 1): Adopted("u"), (0, 2): Adopted("t")}
+
+
 def test_two_equal_submissions_never_share_a_task_that_leaves_a_file_out() -> None:
     both = [lost(1, A, B), lost(2, A, B)]
     assert decided(both, [task("t", A), task("u", A, at=20)]) == {(0, 1): Adopted("t"), (0, 2): Adopted("u")}

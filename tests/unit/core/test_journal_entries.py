@@ -11,11 +11,8 @@ from service.core.ending import FailureEnding, ResultEnding, Tallied
 from service.core.identity import JobRef, Origin, SubmissionKey, read_key
 from service.core.job import JobState
 from service.core.journal_entries import (
-    CURSOR_KEY,
-    SPEND_KEY,
     JobEntry,
     Owner,
-    Stamp,
     decode,
     encode_cursor,
     encode_done,
@@ -25,9 +22,8 @@ from service.core.journal_entries import (
     encode_request,
     encode_spend,
     encode_submission,
-    epoch_of,
-    owner_key,
 )
+from service.core.journal_stamp import Stamp, cursor_key, epoch_of, owner_key, spend_key
 from service.core.record import Cursor
 from service.core.request import AcceptedRequest, FileEnd, FinishedRequest
 from service.core.spend import DaySpend
@@ -94,12 +90,12 @@ def test_a_job_has_no_record_of_its_own_before_it_needs_one() -> None:
 
 @given(CURSORS)
 def test_a_cursor_is_read_back_as_it_was(cursor: Cursor) -> None:
-    assert decode(CURSOR_KEY, encode_cursor(cursor)) == cursor
+    assert decode(cursor_key(5), encode_cursor(cursor)) == cursor
 
 
 @given(WHOLE, WHOLE, COSTS)
 def test_what_a_day_has_cost_is_read_back_as_it_was(day: int, seconds: int, cost: float) -> None:
-    assert decode(SPEND_KEY, encode_spend(DaySpend(day, seconds, cost))) == DaySpend(day, seconds, cost)
+    assert decode(spend_key(5), encode_spend(DaySpend(day, seconds, cost))) == DaySpend(day, seconds, cost)
 
 
 @given(WHOLE, TEXT, st.booleans())
@@ -196,8 +192,8 @@ DONE = {"ended": 1, "id": "r", "digest": "d", "ends": [[0, True, 1, 0]]}
         ("j/0.7/0", {"ending": ["poll", "no code", "x", None, True], "tallied": [1, True, 0]}),
         ("~owner/5", {"epoch": 6, "member": "m"}),
         ("~owner/x", {"epoch": 6, "member": "m"}),
-        ("~cursor", {"next": -1}),
-        ("~spend", {"day": 1, "seconds": 1, "cost": -1}),
+        ("~cursor/5", {"next": -1}),
+        ("~spend/5", {"day": 1, "seconds": 1, "cost": -1}),
     ],
 )
 def test_a_record_that_this_version_cannot_have_written_is_refused(key: str, value: object) -> None:
@@ -206,7 +202,7 @@ def test_a_record_that_this_version_cannot_have_written_is_refused(key: str, val
 
 
 @given(
-    st.sampled_from(["r/0.7", "s/5.1", "j/0.7/0", "~cursor", "~spend", "~owner/5", "x"]),
+    st.sampled_from(["r/0.7", "s/5.1", "j/0.7/0", "~cursor/5", "~cursor/x", "~spend/5", "~owner/5", "x"]),
     st.binary(max_size=20)
     | JSON.map(lambda value: json.dumps(value).encode())
     | st.just(b"[" * 100_000)

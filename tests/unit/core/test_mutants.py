@@ -1,7 +1,7 @@
 """The simulation's oracle can see: with each protection taken away, in this process alone, it turns red."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pytest
@@ -35,7 +35,8 @@ from service.core.job import Job, JobState
 from service.core.job_table import TABLE as JOB_TABLE
 from service.core.job_table import Answer as JobAnswer
 from service.core.job_table import ignore
-from service.core.journal_entries import CURSOR_KEY, JobEntry, Stamp, encode_job
+from service.core.journal_entries import JobEntry, encode_job
+from service.core.journal_stamp import CURSOR_PREFIX, Stamp
 from service.core.loading import Loading
 from service.core.progress import RequestProgress
 from service.core.request import AcceptedRequest, FinishedRequest
@@ -48,11 +49,12 @@ from service.core.task import Trouble
 from service.core.transition_context import Context, JobTransition, SubmissionTransition
 from service.core.verdict import Action, Verdict
 from service.errors import FailureCode, InvalidRecord
-from service.kafka import exactly_once
+from service.kafka import addressed, exactly_once
 from service.kafka import writer as writer_module
 from service.kafka.writer import AtLeastOnceWriter
 from service.messages import Action as Asked
 from service.messages import DecodedRequest
+from tests.unit.core.simulation import engine
 from tests.unit.core.simulation.hotwords import Hotwords
 from tests.unit.core.simulation.owner import ShardOwner
 from tests.unit.core.simulation.weather import Weather
@@ -302,14 +304,16 @@ def no_mending(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Shard, "mend", lambda self, keys: Change())
 
 
-def no_cursor_mending(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stranger's cursor is left to the compaction."""
-    mend = Shard.mend
+def one_cursor_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Owners write their cursors under one key."""
+    superseded = Restore.superseded
 
-    def but_the_cursor(self: Shard, keys: Iterable[str]) -> Change:
-        return mend(self, [key for key in keys if key != CURSOR_KEY])
+    def but_the_cursor(self: Restore) -> list[str]:
+        return [key for key in superseded(self) if not key.startswith(CURSOR_PREFIX)]
 
-    monkeypatch.setattr(Shard, "mend", but_the_cursor)
+    for module in (addressed, engine):
+        monkeypatch.setattr(module, "cursor_key", lambda epoch: f"{CURSOR_PREFIX}0")
+    monkeypatch.setattr(Restore, "superseded", but_the_cursor)
 
 
 def ending_mended(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -423,7 +427,7 @@ MUTANTS = [
     Mutant("duplicate check off", no_duplicates, "N3: |N1: |N2: |N5: "),
     Mutant("a record that is read again is a repeat", no_origin, "N1: nobody asked for", CRASHES),
     Mutant("nothing is mended", no_mending, "N6: "),
-    Mutant("the cursor is not mended", no_cursor_mending, "N6: the cursor", STRANGERS),
+    Mutant("owners have one cursor's key", one_cursor_for_all, "N6: the cursor", STRANGERS),
     Mutant("mended behind its end", ending_mended, "N1: .* was done by an owner before", STRANGERS),
     Mutant("summary decided anew", summary_by_memory, "summary: ", CRASHES),
     Mutant("summary of unannounced endings", summary_kept, "summary: ", BAD_BROKER, 90),

@@ -182,12 +182,15 @@ def test_a_poll_that_fails_is_repeated_without_end() -> None:
     )
 
 
-def test_a_restored_task_is_polled_within_a_second_and_its_jobs_learn_of_it() -> None:
-    assert answer(SubmissionRestored(), draw=0.25) == SubmissionTransition(
-        RUNNING,
-        steps=(Poll(SUBMISSION, "t1", NOW_MS + 250),),
-        to_jobs=((REF, TaskMade("t1", 1, NOW_MS - 10_000)),),
-    )
+def test_a_restored_task_is_polled_within_a_second() -> None:
+    polled = SubmissionTransition(RUNNING, steps=(Poll(SUBMISSION, "t1", NOW_MS + 250),))
+    assert answer(SubmissionRestored(), draw=0.25) == polled
+
+
+@pytest.mark.parametrize("job", [replace(WAITS, task_ids=()), replace(WAITS, cancelled=True)])
+def test_a_job_learns_of_a_restored_task_that_it_does_not_know_or_does_not_want(job: Job) -> None:
+    after = answer(SubmissionRestored(), jobs={REF: job})
+    assert after.to_jobs == ((REF, TaskMade("t1", 1, NOW_MS - 10_000)),)
 
 
 def test_a_restored_task_without_jobs_is_followed_only_if_the_journal_says_so() -> None:

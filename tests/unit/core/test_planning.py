@@ -31,7 +31,6 @@ def test_equal_urls_of_one_request_never_share_a_post() -> None:
 def test_the_files_of_a_request_are_those_that_are_asked_for() -> None:
     asked = request_of(3)
     assert [ref for ref, _ in files_of(asked)] == [(ORIGIN, 0), (ORIGIN, 1), (ORIGIN, 2)]
-    assert [ref for ref, _ in files_of(asked, [2, 0])] == [(ORIGIN, 0), (ORIGIN, 2)]
 
 
 @pytest.mark.parametrize("model", sorted(MODELS))

@@ -4,11 +4,8 @@ import pytest
 
 from service.core.identity import JobRef, Origin
 from service.core.journal_entries import (
-    CURSOR_KEY,
-    SPEND_KEY,
     JobEntry,
     Owner,
-    Stamp,
     encode_cursor,
     encode_done,
     encode_finished,
@@ -17,11 +14,12 @@ from service.core.journal_entries import (
     encode_request,
     encode_spend,
     encode_submission,
-    owner_key,
 )
+from service.core.journal_stamp import Stamp, cursor_key, owner_key, spend_key
 from service.core.record import Cursor
 from service.core.request import FileEnd, FinishedRequest
 from service.core.restore import Restore
+from service.core.slot_share import Predecessor
 from service.core.spend import DaySpend
 from service.core.submission import SubmissionState
 from service.errors import RestoreError
@@ -73,8 +71,8 @@ def test_every_kind_of_record_is_told_apart() -> None:
     log.add(str(SUBMISSION), encode_submission(submission(SubmissionState.RUNNING)))
     log.add(str(REF), encode_job(job(cancelled=True)))
     log.add(str(JobRef(ORIGIN, 3)), encode_done(FileEnd(3, succeeded=True)))
-    log.add(CURSOR_KEY, encode_cursor(Cursor(5, 3, 4)))
-    log.add(SPEND_KEY, encode_spend(DaySpend(1, 2, 3.0)))
+    log.add(cursor_key(1), encode_cursor(Cursor(5, 3, 4)))
+    log.add(spend_key(1), encode_spend(DaySpend(1, 2, 3.0)))
     restore = log.restore
     assert restore.requests() == {ORIGIN: request()}
     assert restore.submissions() == {SUBMISSION: submission(SubmissionState.RUNNING)}
@@ -89,22 +87,34 @@ def test_every_kind_of_record_is_told_apart() -> None:
 def test_without_a_cursor_there_is_none() -> None:
     log = Log()
     assert (log.restore.cursor, log.restore.spend) == (None, DaySpend())
-    log.add(CURSOR_KEY, encode_cursor(Cursor(3, 1, 2)))
-    log.add(CURSOR_KEY, None)
+    log.add(cursor_key(1), encode_cursor(Cursor(3, 1, 2)))
+    log.add(cursor_key(1), None)
     assert log.restore.cursor is None
+
+
+def test_the_cursor_and_the_spending_of_the_last_owner_count_and_others_may_go() -> None:
+    log = Log()
+    for epoch in (9, 10):
+        log.claim(epoch)
+        log.add(cursor_key(epoch), encode_cursor(Cursor(epoch)), epoch)
+        log.add(spend_key(epoch), encode_spend(DaySpend(epoch)), epoch)
+    log.add(cursor_key(9), encode_cursor(Cursor(99)), 9)
+    log.add(cursor_key(8), encode_cursor(Cursor(98)), 8)
+    assert (log.restore.cursor, log.restore.spend) == (Cursor(10), DaySpend(10))
+    assert log.restore.superseded() == ["~cursor/8", "~cursor/9", "~owner/9", "~spend/9"]
 
 
 def test_a_record_behind_a_higher_claim_is_ignored_and_its_key_told() -> None:
     log = Log()
     log.claim(4)
     log.add(REQUEST_KEY, encode_request(request()), 4)
-    log.add(CURSOR_KEY, encode_cursor(Cursor(3)), 4)
+    log.add(cursor_key(4), encode_cursor(Cursor(3)), 4)
     log.claim(5)
     log.add(REQUEST_KEY, None, 4)
-    log.add(CURSOR_KEY, encode_cursor(Cursor(9)), 4)
+    log.add(cursor_key(4), encode_cursor(Cursor(9)), 4)
     assert log.restore.requests() == {ORIGIN: request()}
     assert log.restore.cursor == Cursor(3)
-    assert log.restore.overwritten == {REQUEST_KEY, CURSOR_KEY}
+    assert log.restore.overwritten == {REQUEST_KEY, cursor_key(4)}
     assert log.restore.epoch == 5
 
 
@@ -181,3 +191,30 @@ def test_what_has_been_loaded_is_released() -> None:
 def test_what_cannot_be_read_names_where_it_lies(key: str, value: bytes | None, stamp: bytes | None) -> None:
     with pytest.raises(RestoreError, match="journal, partition 3, offset 42 cannot be read"):
         Restore("transcription.journal", 3).add(42, key, value, stamp)
+
+
+def test_a_shard_that_nobody_has_claimed_has_no_owner_who_might_call() -> None:
+    assert Log().restore.predecessor is Predecessor.NONE
+
+
+def test_an_owner_that_did_not_say_that_it_stopped_may_still_call() -> None:
+    log = Log()
+    log.claim(1)
+    said = [log.restore.predecessor]
+    log.claim(1, released=True)
+    log.add(REQUEST_KEY, encode_request(request()), epoch=1)
+    said.append(log.restore.predecessor)
+    log.claim(1)
+    said.append(log.restore.predecessor)
+    assert said == [Predecessor.UNKNOWN, Predecessor.RELEASED, Predecessor.UNKNOWN]
+
+
+def test_the_word_of_an_owner_says_nothing_of_a_later_one() -> None:
+    log = Log()
+    log.claim(1)
+    log.claim(2)
+    log.claim(1, released=True)
+    assert log.restore.predecessor is Predecessor.UNKNOWN
+    log.claim(2, released=True)
+    log.add(REQUEST_KEY, encode_request(request()), epoch=3)
+    assert log.restore.predecessor is Predecessor.UNKNOWN

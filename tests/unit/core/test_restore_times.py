@@ -5,13 +5,8 @@ from dataclasses import replace
 from service.core.changes import JournalRecord
 from service.core.events import QueueSubmit
 from service.core.identity import Origin
-from service.core.journal_entries import (
-    SPEND_KEY,
-    encode_finished,
-    encode_request,
-    encode_spend,
-    encode_submission,
-)
+from service.core.journal_entries import encode_finished, encode_request, encode_spend, encode_submission
+from service.core.journal_stamp import spend_key
 from service.core.loading import LATEST_DUE_MS
 from service.core.request import AcceptedRequest, FileEnd, FinishedRequest
 from service.core.shard import Shard
@@ -46,7 +41,7 @@ def _record(thing: AcceptedRequest | FinishedRequest | Submission | DaySpend) ->
         case Submission():
             return JournalRecord(str(thing.key), encode_submission(thing))
         case DaySpend():
-            return JournalRecord(SPEND_KEY, encode_spend(thing))
+            return JournalRecord(spend_key(1), encode_spend(thing))
 
 
 def test_a_finish_that_is_ahead_does_not_hold_the_window_open() -> None:

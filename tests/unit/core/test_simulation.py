@@ -29,6 +29,7 @@ SITUATIONS = {
     "fenced before its POST",
     "fenced before its outcomes",
     "compaction",
+    "compaction without an owner",
     "mended",
     "clock step forward",
     "clock step backward",

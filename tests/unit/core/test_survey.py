@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from service.core import survey as survey_module
 from service.core.file_matching import files_digest
 from service.core.identity import JobRef, Origin, SubmissionKey
-from service.core.journal_entries import CURSOR_KEY, Stamp, encode_cursor, encode_submission
+from service.core.journal_entries import encode_cursor, encode_submission
+from service.core.journal_stamp import Stamp, cursor_key
 from service.core.record import Cursor
 from service.core.submission import Intent, Submission, SubmissionState
 from service.core.survey import PartitionSurvey
@@ -101,7 +102,7 @@ def test_a_claim_counts_whatever_its_key_and_its_format() -> None:
 def test_the_other_records_are_not_even_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(survey_module, "decode", None)
     found = survey()
-    assert found.add(0, CURSOR_KEY, encode_cursor(Cursor(7)), Stamp(1, 1).encode(), NOW_MS)
+    assert found.add(0, cursor_key(1), encode_cursor(Cursor(7)), Stamp(1, 1).encode(), NOW_MS)
     assert found.add(1, "r/0.7", b"{", Stamp(1, 1).encode(), NOW_MS)
     assert found.add(2, "a stranger's", None, None, NOW_MS)
     assert (found.known(WANTED), states(found), found.gaps(), found.position) == (set(), [], [], 3)
@@ -165,11 +166,11 @@ def test_a_record_without_a_key_is_a_gap_that_the_next_records_time_bounds() -> 
     found = survey()
     found.skip(4)
     assert (found.gaps(), found.position) == ([Gap(3)], 5)
-    found.add(5, CURSOR_KEY, None, Stamp(1, 1).encode(), None)
+    found.add(5, cursor_key(1), None, Stamp(1, 1).encode(), None)
     assert found.gaps() == [Gap(3)]
-    found.add(6, CURSOR_KEY, None, Stamp(1, 1).encode(), NOW_MS)
+    found.add(6, cursor_key(1), None, Stamp(1, 1).encode(), NOW_MS)
     assert found.gaps() == [Gap(3, (NOW_MS - DAY_MS - SLACK_MS, NOW_MS + SLACK_MS))]
-    found.add(7, CURSOR_KEY, None, Stamp(1, 1).encode(), NOW_MS + HOUR_MS)
+    found.add(7, cursor_key(1), None, Stamp(1, 1).encode(), NOW_MS + HOUR_MS)
     found.forget_before(NOW_MS + DAY_MS)
     assert found.gaps() == []
 
@@ -182,7 +183,7 @@ def test_many_gaps_are_one_as_wide_as_all_of_them(monkeypatch: pytest.MonkeyPatc
     assert found.gaps() == [Gap(3, (NOW_MS - DAY_MS - SLACK_MS, NOW_MS + 2 + SLACK_MS))]
     for number in range(3, 6):
         found.skip(number)
-    found.add(6, CURSOR_KEY, None, Stamp(1, 1).encode(), NOW_MS)
+    found.add(6, cursor_key(1), None, Stamp(1, 1).encode(), NOW_MS)
     assert Gap(3) in found.gaps()
 
 

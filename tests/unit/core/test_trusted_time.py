@@ -52,6 +52,17 @@ class Machine:
             self.boot - 0.02, self.boot, 1000 * math.floor(BEGIN + self.elapsed + self.vendor_off)
         )
 
+    def answer_without_date(self) -> None:
+        self.vendor.observe_dateless(self.boot)
+
+    def run_dateless(self, seconds: float, every: int = 10) -> Reading:
+        """Let time pass with answers that carry no `Date`."""
+        reading = self.read()
+        for _ in range(round(seconds / every)):
+            self.answer_without_date()
+            reading = self.run(every, answers=False)
+        return reading
+
     def run(self, seconds: float, *, answers: bool = True) -> Reading:
         """Let time pass with an answer and a reading in each second."""
         reading = self.read()
@@ -254,6 +265,60 @@ def test_a_journal_from_the_future_counts_only_until_the_date_is_known() -> None
     machine.run(1)
     machine.time.not_before(machine.true_ms + 300_000_000, machine.boot)
     assert machine.off_seconds() == 0
+
+
+def dateless(wall_off: float = 0.0, broker_off: float | None = 0.0) -> Machine:
+    """A process whose vendor answers without any `Date`; the broker, if it says its time, may be off."""
+    machine = Machine(wall_off=wall_off)
+    machine.read()
+    if broker_off is not None:
+        machine.time.witnessed(machine.true_ms + round(1000 * broker_off), machine.boot)
+    return machine
+
+
+def test_for_a_vendor_without_a_date_the_broker_stands_in_after_a_minute() -> None:
+    machine = dateless()
+    assert machine.run_dateless(50).confirmed_ms == 0
+    assert machine.run_dateless(30).confirmed_ms == machine.true_ms
+    assert machine.events == []
+
+
+@pytest.mark.parametrize(("wall_off", "broker_off"), [(3 * DAY, 0.0), (0.0, 3 * DAY), (7.0, 0.0)])
+def test_where_clock_and_broker_disagree_the_earlier_counts(wall_off: float, broker_off: float) -> None:
+    machine = dateless(wall_off, broker_off)
+    assert machine.run_dateless(600).confirmed_ms == machine.true_ms
+
+
+def test_a_vendor_that_is_out_of_reach_is_not_one_without_a_date() -> None:
+    machine = dateless()
+    machine.answer_without_date()
+    assert machine.run(10 * 3_600, answers=False).confirmed_ms == 0
+
+
+def test_without_a_broker_that_stamps_nothing_stands_in_for_a_date() -> None:
+    assert dateless(broker_off=None).run_dateless(3_600).confirmed_ms == 0
+
+
+@step_either_way
+def test_a_step_under_a_vendor_without_a_date_ends_nothing(step: float) -> None:
+    machine = dateless()
+    machine.run_dateless(120)
+    machine.wall_off = step
+    for seconds in (2, 3_600):
+        assert abs(machine.run_dateless(seconds, 1).confirmed_ms - machine.true_ms) <= 1000
+
+
+def test_the_first_date_takes_the_brokers_place() -> None:
+    machine = dateless(broker_off=-3 * DAY)
+    assert machine.run_dateless(120).confirmed_ms < machine.true_ms
+    assert machine.run(1).confirmed_ms == machine.true_ms
+    assert machine.events == [TimeEvent.CONFIRMED]
+
+
+def test_answers_without_a_date_beside_others_change_nothing() -> None:
+    machine = started()
+    machine.time.witnessed(machine.true_ms + 10**9, machine.boot)
+    assert machine.run_dateless(600).confirmed_ms == machine.true_ms
 
 
 Moves = Sequence[tuple[float, float, bool, int]]

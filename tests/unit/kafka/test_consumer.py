@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.errors import IllegalStateError
+from aiokafka.errors import CommitFailedError, IllegalStateError
 
 from service.clock import SystemClock
 from service.errors import ClusterError, ConfigError
 from service.kafka import consumer
 from service.kafka.client import ClusterConfig
 from service.kafka.consumer import GroupConfig, RequestConsumer, _Listener
-from tests.fakes.clock import FakeClock
+from tests.fakes.clock import BEGIN_BOOT_SECONDS, FakeClock
 from tests.fakes.owner import FakeOwner
 
 NOWHERE = ClusterConfig("127.0.0.1:1")
@@ -25,7 +25,9 @@ GROUP = GroupConfig("requests", "group", None, 6_000, 500)
 @pytest.fixture
 async def requests() -> AsyncIterator[RequestConsumer]:
     """A consumer that was never started, of an owner with a bug in it."""
-    made = RequestConsumer(NOWHERE, GROUP, FakeOwner(bug=ZeroDivisionError("a bug")), SystemClock())
+    made = RequestConsumer(
+        NOWHERE, GROUP, FakeOwner(bug=ZeroDivisionError("a bug")), SystemClock(), FakeOwner()
+    )
     yield made
     await made.stop()
 
@@ -73,6 +75,9 @@ class StubClient:
     def assignment(self) -> set[TopicPartition]:
         return {ZERO}
 
+    def partitions_for_topic(self, _topic: str) -> set[int]:
+        return {0}
+
     def pause(self, *_: TopicPartition) -> None:
         pass
 
@@ -113,7 +118,7 @@ def clients(monkeypatch: pytest.MonkeyPatch) -> Clients:
 @asynccontextmanager
 async def serving(clients: Clients, owner: FakeOwner) -> AsyncIterator[RequestConsumer]:
     """A member of the group that has one partition, and a loop that runs."""
-    made = RequestConsumer(NOWHERE, GROUP, owner, FakeClock())
+    made = RequestConsumer(NOWHERE, GROUP, owner, FakeClock(), owner)
     await made.start()
     running = asyncio.create_task(made.run(lambda: None))
     await give(clients.made[0])
@@ -190,3 +195,73 @@ async def test_a_partition_that_cannot_be_released_or_begun_costs_a_client_and_n
         with pytest.raises(ClusterError):
             await give(clients.made[1])
         await until(lambda: len(clients.made) == 3 and clients.made[2].listener is not None)
+
+
+class CountingClient(StubClient):
+    """Takes commits, and writes them down."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.commits: list[dict[TopicPartition, int]] = []
+        self.commit_error: Exception | None = None
+
+    async def commit(self, offsets: dict[TopicPartition, int]) -> None:
+        self.commits.append(offsets)
+        await asyncio.sleep(0.5)
+        if self.commit_error is not None:
+            raise self.commit_error
+
+
+@pytest.fixture
+def committing(monkeypatch: pytest.MonkeyPatch) -> CountingClient:
+    client = CountingClient()
+    monkeypatch.setattr(consumer, "AIOKafkaConsumer", lambda **_settings: client)
+    return client
+
+
+async def test_a_membership_is_proven_every_three_seconds_though_no_offset_moves(
+    committing: CountingClient,
+) -> None:
+    owner, clock = FakeOwner(durable={0: 7}), FakeClock()
+    made = RequestConsumer(NOWHERE, GROUP, owner, clock, owner)
+    for _ in range(10):
+        await made.commit()
+        clock.suspend(1)
+    assert committing.commits == [{ZERO: 7}] * 4
+    proofs = [proof - BEGIN_BOOT_SECONDS for proof in owner.proofs]
+    assert [round(proof, 3) for proof in proofs] == sorted({round(proof, 3) for proof in proofs})
+    assert len(proofs) == 4
+
+
+async def test_a_proof_counts_from_the_sending_of_its_commit(committing: CountingClient) -> None:
+    owner, clock = FakeOwner(durable={0: 7}), FakeClock()
+    made = RequestConsumer(NOWHERE, GROUP, owner, clock, owner)
+    sent_at = clock.boot_seconds()
+    sending = asyncio.create_task(made.commit())
+    await asyncio.sleep(0)
+    clock.suspend(8)
+    assert await sending
+    assert owner.proofs == [sent_at]
+
+
+async def test_a_commit_that_the_group_refuses_proves_nothing(committing: CountingClient) -> None:
+    owner = FakeOwner(durable={0: 7})
+    made = RequestConsumer(NOWHERE, GROUP, owner, FakeClock(), owner)
+    committing.commit_error = CommitFailedError("of another generation")
+    assert not await made.commit()
+    assert owner.proofs == []
+
+
+async def test_without_an_offset_of_ours_there_is_nothing_to_prove(committing: CountingClient) -> None:
+    owner = FakeOwner()
+    assert await RequestConsumer(NOWHERE, GROUP, owner, FakeClock(), owner).commit()
+    assert (owner.proofs, committing.commits) == ([], [])
+
+
+async def test_an_assignment_counts_the_partitions_that_the_leader_told(committing: CountingClient) -> None:
+    owner = FakeOwner()
+    made = RequestConsumer(NOWHERE, GROUP, owner, FakeClock(), owner)
+    made._on_assigned([ZERO])
+    made._count(48)
+    made._on_assigned([ZERO])
+    assert owner.counts == [1, 48]

@@ -22,7 +22,7 @@ from aiokafka.errors import (
 )
 
 from service.clock import SystemClock
-from service.core.journal_entries import Stamp
+from service.core.journal_stamp import Stamp
 from service.core.transition_context import Rules
 from service.errors import ClusterError, ConfigError, Fenced, PublishError
 from service.kafka import (
@@ -314,7 +314,7 @@ async def producer_partitions_at_connect(_: Stub) -> None:
 
 
 async def group_offset(_: Stub) -> None:
-    await RequestConsumer(NOWHERE, GROUP, FakeOwner(), SystemClock()).group_offset(0)
+    await RequestConsumer(NOWHERE, GROUP, FakeOwner(), SystemClock(), FakeOwner()).group_offset(0)
 
 
 async def begin_intake(stub: Stub) -> None:
@@ -415,7 +415,7 @@ async def test_a_transaction_is_answered_whatever_is_raised(stub: Stub, fails: s
 
 async def test_a_commit_to_the_group_is_refused_or_retried_whatever_is_raised(stub: Stub) -> None:
     for error in ERRORS:
-        made = RequestConsumer(NOWHERE, GROUP, FakeOwner(durable={0: 5}), SystemClock())
+        made = RequestConsumer(NOWHERE, GROUP, FakeOwner(durable={0: 5}), SystemClock(), FakeOwner())
         stub.fails, stub.error = "commit", error
         if isinstance(error, IllegalStateError):
             assert not await made.is_member(0, 5)
@@ -444,7 +444,7 @@ async def test_why_nobody_can_be_reached_is_told_whatever_is_raised(stub: Stub) 
 
 
 async def start_group(_: Stub) -> None:
-    await RequestConsumer(NOWHERE, GROUP, FakeOwner(), SystemClock()).start()
+    await RequestConsumer(NOWHERE, GROUP, FakeOwner(), SystemClock(), FakeOwner()).start()
 
 
 async def start_producer(_: Stub) -> None:

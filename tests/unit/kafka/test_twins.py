@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 import pytest
-from aiokafka.coordinator.protocol import ConsumerProtocol, ConsumerProtocolMemberMetadata
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 from aiokafka.errors import GroupAuthorizationFailedError, KafkaConnectionError
 
 from service.errors import ConfigError
@@ -212,6 +212,5 @@ async def test_a_membership_that_cannot_be_read_has_no_twins(admin: StubAdmin) -
 
 def test_a_membership_says_when_the_process_began() -> None:
     made = Twins(ClusterConfig("h:1"), "g", "scribe-0", FakeClock(), lambda _: None)
-    encoded = made.assignor().metadata({"requests"}).encode()
-    assert Birth.decode(ConsumerProtocol.METADATA.decode(encoded).user_data) == made._birth
+    assert Birth.decode(made.stamp()) == made._birth
     assert made._birth.began_ms == BEGIN_MS

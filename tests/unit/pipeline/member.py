@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from service.core.outcomes import OutcomeRules
 from service.core.record import Cursor, Record
 from service.core.shard_state import Window
+from service.core.slot_share import Predecessor
 from service.errors import ClusterError, RestoreError
 from service.kafka.tail import Followed
 from service.kafka.takeover import Taken
@@ -82,6 +83,8 @@ class FakeJournal:
     lost_requests: int = 0
     latest_ms: int = 0
     """The time of the journal's latest record."""
+    broker_ms: int | None = None
+    """The same, where the broker gave it."""
     asks_group: dict[int, Callable[[], Awaitable[bool]]] = field(default_factory=dict)
 
     def hang(self, partition: int) -> asyncio.Event:
@@ -96,15 +99,40 @@ class FakeJournal:
         if self.refusals:
             raise self.refusals.popleft()
         restore = self.world.broker.restore(partition)
-        restore.latest_ms = self.latest_ms
+        restore.latest_ms, restore.broker_ms = self.latest_ms, self.broker_ms
         epoch = restore.epoch + 1
         claim_offset = len(self.world.broker.journal(partition))
         cursor = restore.cursor or Cursor(0)
-        return Taken(restore, epoch, claim_offset, cursor, self.lost_requests, self.world.broker)
+        lost, predecessor = self.lost_requests, restore.predecessor
+        return Taken(restore, epoch, claim_offset, cursor, lost, self.world.broker, predecessor)
 
     def writer(self, partition: int, taken: Taken, is_owner: Callable[[], Awaitable[bool]]) -> Writer:
         self.asks_group[partition] = is_owner
         return self.world.writer(partition, taken.epoch)
+
+
+@dataclass
+class FakeSlots:
+    """Writes down whose slots may be used."""
+
+    served: dict[int, str] = field(default_factory=dict)
+    """How each partition came to be served."""
+    stops: list[int] = field(default_factory=list)
+    is_sure: bool = True
+    """Whether nobody before us calls any more."""
+
+    def taken(self, partition: int, predecessor: Predecessor) -> None:
+        self.served[partition] = predecessor
+
+    def resumed(self, partition: int) -> None:
+        self.served[partition] = "resumed"
+
+    def stopped(self, partition: int) -> None:
+        self.served.pop(partition, None)
+        self.stops.append(partition)
+
+    def may_release(self, partition: int) -> bool:
+        return self.is_sure
 
 
 @dataclass
@@ -113,7 +141,7 @@ class Member:
 
     world: World
     delivery: FakeDelivery = field(default_factory=FakeDelivery)
-    shares: list[int] = field(default_factory=list)
+    slots: FakeSlots = field(default_factory=FakeSlots)
     most_shards: int = 200
     spawn: Spawn | None = None
     """Who starts tasks; the world does unless told otherwise."""
@@ -134,7 +162,7 @@ class Member:
                 files_per_task=world.limits.files_per_task,
                 open_jobs=OPEN_JOBS,
                 most_shards=self.most_shards,
-                on_share=self.shares.append,
+                limiter=self.slots,
             ),
             self.delivery,
         )

@@ -363,7 +363,7 @@ async def test_a_request_that_was_cancelled_is_done_again_under_the_number_that_
     world: World,
 ) -> None:
     world.run("poll", "collect", "expire")
-    world.budgets.set_share(0.0)
+    world.serve(0.0)
     shard = world.shard()
     await published(world, shard, world.record(0, "r"))
     await published(world, shard, world.record(0, "r", action="cancel"))
@@ -371,7 +371,7 @@ async def test_a_request_that_was_cancelled_is_done_again_under_the_number_that_
     told = await published(world, shard, world.record(0, "r", action="cancel"))
     assert (await outcome(world, told))["code"] == "already_finished"
     number = await told_number(world, shard, FailureCode.ALREADY_FINISHED, {})
-    world.budgets.set_share(1.0)
+    world.serve(1.0)
     world.run("submit")
     await published(world, shard, world.record(0, "r", replay=number))
     await has_results(world, "r", number)
@@ -380,7 +380,7 @@ async def test_a_request_that_was_cancelled_is_done_again_under_the_number_that_
 
 async def test_a_cancel_in_the_partition_of_its_request_is_heard(world: World) -> None:
     assert "was the record's key the request_id?" in text_of(FailureCode.CANCEL_UNKNOWN_REQUEST)
-    world.budgets.set_share(0.0)
+    world.serve(0.0)
     shard, other = world.shard(), world.shard(1)
     await published(world, shard, world.record(0, "r"))
     astray = replace(world.record(1, "r", action="cancel"), key=b"another")

@@ -12,6 +12,7 @@ from service.core.events import Intended
 from service.core.record import Cursor
 from service.core.restore import Restore
 from service.core.shard import Shard
+from service.core.slot_share import Predecessor
 from service.core.submission import SubmissionState
 from service.core.task import Refused as TaskRefused
 from service.core.task import Trouble
@@ -44,7 +45,7 @@ async def test_an_assigned_partition_is_taken_over_and_then_delivers(member: Mem
     await member.world.clock.sleep(0.1)
     assert [member.state(0), member.state(1)] == [PartitionState.READY] * 2
     assert sorted(member.delivery.released) == [(0, 0), (1, 0)]
-    assert (member.words(0), member.shares) == (["taken"], [2])
+    assert (member.words(0), member.slots.served) == (["taken"], dict.fromkeys((0, 1), Predecessor.NONE))
     assert {shard.partition for shard in member.assignment.open_shards()} == {0, 1}
 
 
@@ -76,7 +77,7 @@ async def test_what_is_assigned_beyond_the_bound_waits_and_says_so(world: World)
 
 async def test_an_assignment_of_nothing_is_one_too(member: Member) -> None:
     member.assignment.assigned([])
-    assert (member.assignment.assignments, member.shares) == (1, [0])
+    assert (member.assignment.assignments, member.slots.served) == (1, {})
 
 
 async def test_delivery_begins_at_the_cursor_whatever_the_group_says(member: Member) -> None:
@@ -139,6 +140,66 @@ async def test_open_jobs_are_resumed_by_their_tasks(member: Member) -> None:
     await member.world.clock.sleep(30)
     assert member.world.seen.ends() == {"r/0/0": "result"}
     assert member.world.provider.count("submit") == 1
+
+
+async def test_no_call_leaves_in_the_slots_of_a_partition_from_its_revocation_on(member: Member) -> None:
+    await member.own(0, 1)
+    member.world.writers[0].gate.clear()
+    revoking = asyncio.create_task(member.assignment.revoked([0]))
+    await settle()
+    assert member.slots.served == {1: Predecessor.NONE}
+    member.world.writers[0].gate.set()
+    await revoking
+
+
+async def test_a_revoked_shard_says_in_its_journal_that_it_calls_nobody_any_more(member: Member) -> None:
+    await member.own(0)
+    member.deliver(0, "r")
+    await settle()
+    said = [member.world.broker.restore(0).predecessor]
+    await member.assignment.revoked([0])
+    said.append(member.world.broker.restore(0).predecessor)
+    await member.own(0)
+    said.append(member.world.broker.restore(0).predecessor)
+    assert said == [Predecessor.UNKNOWN, Predecessor.RELEASED, Predecessor.UNKNOWN]
+    assert member.slots.served == {0: "resumed"}
+
+
+async def test_what_a_crash_left_is_taken_over_as_one_that_may_still_be_called_for(member: Member) -> None:
+    await member.own(0)
+    writer = member.world.broker.writer(0, 1)
+    await writer.prove()
+    other = Member(member.world)
+    await other.own(0)
+    assert other.slots.served == {0: Predecessor.UNKNOWN}
+    await other.assignment.leave(5, 5)
+    assert other.slots.served == {}
+    assert member.world.broker.restore(0).predecessor is Predecessor.RELEASED
+
+
+@pytest.mark.parametrize("is_for_good", [True, False])
+async def test_who_is_not_sure_that_its_predecessor_has_stopped_does_not_say_that_nobody_calls(
+    member: Member, is_for_good: bool
+) -> None:
+    await member.own(0)
+    await member.world.broker.writer(0, 1).prove()
+    member.slots.is_sure = False
+    await (member.assignment.leave(5, 5) if is_for_good else member.assignment.revoked([0]))
+    assert member.world.broker.restore(0).predecessor is Predecessor.UNKNOWN
+
+
+async def test_a_shard_that_is_fenced_has_no_slots(member: Member) -> None:
+    await member.own(0)
+    member.delivery.is_owner = False
+    member.journal.tail.followed[0].fence()
+    await member.world.clock.sleep(0.1)
+    assert member.slots.served == {}
+
+
+async def test_a_displaced_shard_calls_nobody_while_it_comes_to_rest(member: Member) -> None:
+    await member.own(0)
+    member.assignment.displaced(0)
+    assert member.slots.served == {}
 
 
 async def test_requests_that_were_lost_to_retention_are_said(member: Member) -> None:
@@ -685,7 +746,7 @@ async def test_a_rebalance_on_the_way_out_begins_nothing(member: Member) -> None
     await member.assignment.revoked([0])
     member.assignment.assigned([0, 1])
     await member.world.clock.sleep(60)
-    assert (member.assignment.partitions, member.shares[-1]) == ({}, 0)
+    assert (member.assignment.partitions, member.slots.served) == ({}, {})
     assert len(member.journal.taken) == 1
 
 

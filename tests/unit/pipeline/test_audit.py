@@ -59,7 +59,7 @@ def forget_uncertain(world: World) -> None:
 
 
 LOST: list[tuple[str, Callable[[World], None], Callable[[World], object]]] = [
-    ("waiting", lambda world: world.budgets.set_share(0.0), forget_submits),
+    ("waiting", lambda world: world.serve(0.0), forget_submits),
     ("running", lambda world: None, forget_polls),
     (
         "uncertain",
@@ -83,7 +83,7 @@ async def test_a_submission_that_its_stage_has_forgotten_is_restored_and_counted
     await world.take(shard, "r")
     assert state(shard) is SubmissionState(standing)
     forget(world)
-    world.budgets.set_share(1.0)
+    world.serve(1.0)
     world.run()
     world.run("audit")
     await world.clock.sleep(AUDIT_SECONDS - 5)
@@ -108,7 +108,7 @@ async def test_a_result_that_its_stage_has_forgotten_is_fetched_again(world: Wor
 
 
 async def test_a_job_without_its_submission_is_restored(world: World) -> None:
-    world.budgets.set_share(0.0)
+    world.serve(0.0)
     shard = world.shard()
     await world.take(shard, "r")
     shard.state.submissions.clear()
@@ -127,7 +127,7 @@ async def test_what_waits_for_the_broker_is_not_lost(world: World) -> None:
 
 
 async def test_an_outcome_that_waits_for_the_broker_is_not_lost(world: World) -> None:
-    world.budgets.set_share(0.0)
+    world.serve(0.0)
     shard = world.shard()
     await world.take(shard, "r")
     forget_submits(world)

@@ -108,7 +108,7 @@ async def test_a_step_for_ever_ends_and_forgets_nothing_but_what_ends_by_the_tru
 async def test_without_a_date_no_deadline_ends_a_job_and_the_first_date_does(
     world: World, clock: SteppedClock
 ) -> None:
-    world.budgets.set_share(0.0)
+    world.serve(0.0)
     world.run()
     shard = world.shard()
     await world.take(shard, "r", ttl_seconds=60)
@@ -122,7 +122,7 @@ async def test_without_a_date_no_deadline_ends_a_job_and_the_first_date_does(
 async def test_a_request_whose_deadline_is_over_is_not_refused_before_the_first_date(
     world: World, clock: SteppedClock
 ) -> None:
-    world.budgets.set_share(0.0)
+    world.serve(0.0)
     shard = world.shard()
     await world.take(shard, "late", deadline="2020-01-01T00:00:00Z")
     assert world.seen.ends() == {}
@@ -177,6 +177,23 @@ async def test_a_process_whose_wall_clock_is_behind_begins_at_its_journals_lates
     clock.answer()
     assert abs(clock.confirmed_ms() - clock.true_ms()) < 1000
     assert clock.events == [TimeEvent.STEPPED, TimeEvent.CONFIRMED]
+
+
+async def test_a_vendor_without_any_date_lets_deadlines_end_by_the_brokers_time(
+    world: World, clock: SteppedClock
+) -> None:
+    world.serve(0.0)
+    world.run()
+    member = Member(world)
+    member.journal.broker_ms = clock.true_ms()
+    world.shards += await member.own(0)
+    await world.take(member.shard(), "r", ttl_seconds=600)
+    for _ in range(10):
+        clock.answer_without_date()
+        await clock.sleep(30)
+    assert world.seen.ends() == {}
+    await clock.sleep(310)
+    assert world.seen.ends() == {"r/0/0": "deadline_exceeded"}
 
 
 @pytest.mark.parametrize("step", [5.0, 3 * DAY])

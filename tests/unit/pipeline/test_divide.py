@@ -9,6 +9,7 @@ from pydantic import JsonValue
 from service.core.identity import SubmissionKey
 from service.core.submission import SubmissionState
 from service.core.task import Accepted, Lost, Refused, SubmitAnswer, TaskStatus, Trouble
+from service.provider.api import Permit
 from tests.fakes.clock import settle
 from tests.fakes.provider import TIMEOUT, AfterWork
 from tests.unit.pipeline.world import Limits, World, job_of, journalled, state, urls
@@ -174,9 +175,11 @@ def slow_and_losing(world: World, monkeypatch: pytest.MonkeyPatch) -> list[Submi
     proper = world.provider.submit
     keys: list[SubmissionKey] = []
 
-    async def submit(model: str, file_urls: Sequence[str], options: Mapping[str, JsonValue]) -> SubmitAnswer:
+    async def submit(
+        model: str, file_urls: Sequence[str], options: Mapping[str, JsonValue], permit: Permit
+    ) -> SubmitAnswer:
         await world.clock.sleep(0.2)
-        answer = await proper(model, file_urls, options)
+        answer = await proper(model, file_urls, options, permit)
         if not isinstance(answer, Accepted):
             return answer
         jobs = world.shards[0].state.jobs.values()

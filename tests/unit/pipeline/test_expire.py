@@ -18,7 +18,7 @@ LATE = "deadline_exceeded"
 
 
 async def test_a_job_that_waits_for_budget_ends_at_its_deadline(world: World) -> None:
-    world.budgets.set_share(0.0)
+    world.serve(0.0)
     world.run()
     shard = world.shard()
     await world.take(shard, "r", ttl_seconds=TTL)

@@ -243,6 +243,7 @@ async def test_large_results_of_a_suspended_shard_are_not_kept_in_memory(world: 
     assert Counter(files.whole) == {name: 2 if name == "large0" else 1 for name in SIXTY}
 
 
+@pytest.mark.parametrize("limits", [Limits(calls_per_second=4_000.0)])
 async def test_small_results_of_a_suspended_shard_are_not_kept_in_memory(world: World) -> None:
     world.provider.fetch_gate.clear()
     shard = await collecting(world, *(f"r{number}" for number in range(20)))

@@ -11,9 +11,10 @@ from service.core.submission import SubmissionState
 from service.core.task import Lost, NotSent, Refused, SubmitAnswer, Trouble
 from service.core.transition_context import INTENT_SECONDS
 from service.core.verdicts import PROVIDER_FAULT_ATTEMPTS
-from service.pipeline.budgets import MAX_MODELS
+from service.pipeline.call_limiter import MAX_MODELS
 from service.pipeline.gate import Lane
 from service.pipeline.shard_runner import ShardRunner
+from service.provider.api import Permit, at_once
 from tests.fakes.provider import NO_CONNECTION, TIMEOUT, FakeProvider, SubmitFault
 from tests.unit.pipeline.world import ARREARS, THROTTLED, Limits, World, state, urls
 
@@ -82,9 +83,15 @@ class Poisoned(FakeProvider):
     """A provider that one file's submits always break."""
 
     async def submit(
-        self, model: str, file_urls: Sequence[str], options: Mapping[str, JsonValue]
+        self,
+        model: str,
+        file_urls: Sequence[str],
+        options: Mapping[str, JsonValue],
+        permit: Permit = at_once,
     ) -> SubmitAnswer:
-        return FAULT if "poison" in file_urls[0] else await super().submit(model, file_urls, options)
+        if "poison" in file_urls[0]:
+            return FAULT if await permit() else NotSent(Trouble("intent_too_old", "no slot came in time"))
+        return await super().submit(model, file_urls, options, permit)
 
 
 async def test_a_job_that_fails_between_the_successes_of_others_is_no_outage_and_ends() -> None:
@@ -218,11 +225,15 @@ class OneHeld(FakeProvider):
     is_held = True
 
     async def submit(
-        self, model: str, file_urls: Sequence[str], options: Mapping[str, JsonValue]
+        self,
+        model: str,
+        file_urls: Sequence[str],
+        options: Mapping[str, JsonValue],
+        permit: Permit = at_once,
     ) -> SubmitAnswer:
         if self.is_held and model == "fun-asr":
-            return FREE_TIER
-        return await super().submit(model, file_urls, options)
+            return FREE_TIER if await permit() else NotSent(Trouble("intent_too_old", "no slot in time"))
+        return await super().submit(model, file_urls, options, permit)
 
 
 async def test_a_hold_of_one_model_holds_up_no_other_and_is_said_once_each_way() -> None:

@@ -117,16 +117,24 @@ PLACES_OF_A_RECORD = [
 @pytest.mark.parametrize(
     ("owner", "name"), PLACES_OF_A_RECORD, ids=lambda each: getattr(each, "__name__", each)
 )
-async def test_a_fault_while_a_record_is_taken_fails_that_record_alone(
-    world: World, monkeypatch: pytest.MonkeyPatch, owner: object, name: str
+@pytest.mark.parametrize("times", [1, MAX_FAULTS - 1, MAX_FAULTS], ids=lambda times: f"{times} times")
+async def test_a_fault_while_a_record_is_taken_is_met_again_and_refuses_that_record_the_third_time(
+    world: World, monkeypatch: pytest.MonkeyPatch, owner: object, name: str, times: int
 ) -> None:
     world.run()
     shard = world.shard()
     await world.take(shard, "before")
-    spoil(monkeypatch, owner, name, fails(1))
-    await world.take(shard, "bad")
+    spoil(monkeypatch, owner, name, fails(times))
+    bad = world.record(0, "bad")
+    while not world.accept.accept(shard, bad):
+        await world.clock.sleep(world.accept.wait_seconds(shard))
+    await settle()
     await world.take(shard, "after")
     await world.clock.sleep(MINUTE)
+    assert world.seen.faults == [("record", "transcription.requests/0/1", "OurFault")] * times
+    if times < MAX_FAULTS:
+        assert set(world.seen.ends().values()) == {"result"}
+        return
     told = failure(world, "bad") if name != "read_request" else world.seen.outcomes[0].body
     assert isinstance(told, Failure)
     assert (told.code, told.retryable) == (FailureCode.INTERNAL_ERROR, False)
@@ -137,7 +145,6 @@ async def test_a_fault_while_a_record_is_taken_fails_that_record_alone(
     ends = world.seen.ends()
     assert (ends["before/0/0"], ends["after/0/0"]) == ("result", "result")
     assert shard.durable_cursor.next_offset == 3
-    assert world.seen.faults == [("record", "transcription.requests/0/1", "OurFault")]
     assert [each.word for each in world.seen.admissions] == [
         Admitted.ACCEPTED,
         Admitted.REFUSED,

@@ -46,7 +46,7 @@ async def test_a_drain_gives_long_calls_their_own_time(world: World) -> None:
     shard = world.shard()
     world.provider.submit_gate.clear()
     await world.take(shard, "r", model=MODEL)
-    draining = asyncio.create_task(drain([shard], 1.0, 30.0))
+    draining = asyncio.create_task(drain([shard], 1.0, 30.0, world.limiter.may_release))
     await world.clock.sleep(20)
     assert not draining.done()
     world.provider.submit_gate.set()
@@ -59,7 +59,7 @@ async def test_a_drain_waits_for_long_calls_no_longer_than_its_bound(world: Worl
     world.provider.submit_gate.clear()
     await world.take(shard, "r", model=MODEL)
     began = world.clock.boot_seconds()
-    await drain([shard], 1.0, 30.0)
+    await drain([shard], 1.0, 30.0, world.limiter.may_release)
     assert 30 <= world.clock.boot_seconds() - began < 32
     assert state(shard) is SubmissionState.INTENDED
 
@@ -68,7 +68,7 @@ async def test_a_revoked_shard_publishes_what_is_answered_before_it_is_given_bac
     shard = world.shard()
     world.provider.submit_gate.clear()
     await world.take(shard, "r", model=MODEL)
-    suspending = asyncio.create_task(suspend([shard], 10.0, 8.0))
+    suspending = asyncio.create_task(suspend([shard], 10.0, 8.0, world.limiter.may_release))
     await world.clock.sleep(3)
     world.provider.submit_gate.set()
     await suspending
@@ -80,7 +80,7 @@ async def test_an_answer_that_comes_too_late_waits_for_the_shard_to_come_back(wo
     shard = world.shard()
     world.provider.submit_gate.clear()
     await world.take(shard, "r", model=MODEL)
-    await suspend([shard], 10.0, 8.0)
+    await suspend([shard], 10.0, 8.0, world.limiter.may_release)
     world.provider.submit_gate.set()
     await settle()
     assert world.seen.ends() == {}
@@ -100,3 +100,20 @@ async def test_a_lost_call_is_made_again_and_counted(world: World) -> None:
     assert len(world.provider.submits) == 2
     assert world.seen.uncertainties == [Uncertainty.BEGUN, Uncertainty.RESUBMITTED]
     assert world.provider.count("list") == 0
+
+
+@pytest.mark.parametrize("limits", [Limits(share=0.1, submits_per_minute=60)])
+async def test_a_submission_that_waits_for_its_slot_is_no_uncertain_one_when_its_shard_is_given_back(
+    world: World,
+) -> None:
+    world.run("submit")
+    shard = world.shard()
+    await world.take(shard, "r")
+    while state(shard) is SubmissionState.WAITING:
+        await world.clock.sleep(0.05)
+    assert (state(shard), world.provider.count("submit")) == (SubmissionState.INTENDED, 0)
+    await suspend([shard], 10.0, 8.0, world.limiter.may_release)
+    shard.close()
+    assert world.provider.count("submit") == 0
+    [submission] = world.broker.restore(0).submissions().values()
+    assert submission.state is SubmissionState.WAITING

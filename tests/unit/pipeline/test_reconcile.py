@@ -13,19 +13,21 @@ from service.core import candidates
 from service.core.events import Adopted, NotFound, OutOfReach, SubmissionEvent
 from service.core.file_matching import files_digest
 from service.core.identity import JobRef, Origin, SubmissionKey
-from service.core.journal_entries import Stamp, encode_submission
+from service.core.journal_entries import encode_submission
+from service.core.journal_stamp import Stamp
 from service.core.submission import Intent, Submission, SubmissionState
 from service.core.survey import PartitionSurvey
 from service.core.task import TaskPage, TaskStatus, Trouble, UnreadableRow
 from service.core.transition_context import Rules
 from service.errors import ClusterError, ServiceError
 from service.pipeline import due, task_lookup
-from service.pipeline.budgets import Budgets
+from service.pipeline.call_limiter import CallLimiter, Kind, Quota
 from service.pipeline.fetch_memory import SMALL_BYTES, FetchMemory, MemoryLimits
 from service.pipeline.reconcile import ReconcileStage
 from service.pipeline.shard_runner import ShardRunner
 from tests.fakes.clock import BEGIN_MS, FakeClock, settle
 from tests.fakes.provider import AfterWork, FakeProvider, FakeTask
+from tests.unit.pipeline.world import KnownTime, serve
 
 RULES = Rules()
 LONG = 900.0
@@ -156,11 +158,11 @@ class Lookout:
         self.provider.now_ms = self.clock.now_ms
         self.provider.offset_ms = 0
         self.provider.statuses = (TaskStatus.SUCCEEDED,)
-        self.budgets = Budgets(self.clock, 0.5, self.numbers.calls_per_second, submits_per_minute=None)
-        self.budgets.set_share(self.numbers.share)
+        self.limiter = CallLimiter(self.clock, Quota(0.5, self.numbers.calls_per_second), KnownTime())
+        serve(self.limiter, self.numbers.share)
         memory = FetchMemory(self.numbers.memory)
         self.stage = ReconcileStage(
-            self.provider, self.surveyor, self.clock, self.budgets, RULES, memory, self
+            self.provider, self.surveyor, self.clock, self.limiter, RULES, memory, self
         )
 
     @property
@@ -538,7 +540,8 @@ async def test_a_page_that_failed_is_asked_for_again(world: Lookout) -> None:
     await world.clock.sleep(SOON)
     assert world.provider.calls.count(("list", "1")) == 2
     assert world.runner.told() == [Adopted("task-1")]
-    assert world.budgets.listing.rate_per_second < world.budgets.listing.share_per_second
+    rate = next(each for each in world.limiter.rates() if each.kind is Kind.LIST)
+    assert rate.rate_per_second < rate.share_per_second
 
 
 async def test_a_list_without_an_end_is_given_up(world: Lookout, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from service.core.changes import MAX_BATCH_BYTES, MAX_BATCH_RECORDS, Change, Gro
 from service.core.events import CancelAsked, Fetched, Intended, Polled, Posted
 from service.core.identity import JobRef, Origin, SubmissionKey
 from service.core.job import JobState
-from service.core.journal_entries import CURSOR_KEY, STAMP_HEADER, Stamp
+from service.core.journal_stamp import STAMP_HEADER, Stamp, cursor_key
 from service.core.record import Cursor
 from service.core.submission import SubmissionState
 from service.core.task import FileView, TaskStatus, TaskView
@@ -86,7 +86,7 @@ async def test_entries_carry_the_epoch_and_the_number_of_their_batch(world: Worl
 
 
 async def test_steps_wait_until_their_batch_is_durable(world: World) -> None:
-    world.budgets.set_share(1.0)
+    world.serve(1.0)
     world.run("poll")
     shard = await world.accepted()
     shard.on_submission(KEY, Intended(world.clock.now_ms()))
@@ -101,7 +101,7 @@ async def test_steps_wait_until_their_batch_is_durable(world: World) -> None:
 
 
 async def test_steps_that_need_no_batch_are_carried_out_at_once(world: World) -> None:
-    world.budgets.set_share(1.0)
+    world.serve(1.0)
     world.run("poll", "collect")
     shard = await world.accepted()
     await running(world, shard)
@@ -199,7 +199,7 @@ async def test_a_batch_without_new_records_leaves_the_cursor_alone(world: World)
     await running(world, shard)
     [_, *others] = world.writers[0].batches
     assert all(batch.cursor is None for batch in others)
-    assert [record.key for record in world.broker.journal()].count(CURSOR_KEY.encode()) == 1
+    assert [record.key for record in world.broker.journal()].count(cursor_key(1).encode()) == 1
 
 
 async def test_the_receipt_is_that_of_the_batch_that_holds_what_was_queued(world: World) -> None:
@@ -293,7 +293,7 @@ async def test_shards_that_wait_for_the_broker_together_fill_the_process(world: 
 
 
 async def test_closing_drops_what_is_out_and_frees_who_waits(world: World) -> None:
-    world.budgets.set_share(1.0)
+    world.serve(1.0)
     world.run("poll")
     shard = await world.accepted()
     shard.on_submission(KEY, Intended(world.clock.now_ms()))
@@ -393,7 +393,7 @@ async def test_an_idle_shard_is_at_rest_at_once(world: World) -> None:
 
 
 async def test_rest_waits_for_the_answer_of_a_call_and_for_what_comes_of_it(world: World) -> None:
-    world.budgets.set_share(1.0)
+    world.serve(1.0)
     world.run("submit")
     world.provider.submit_gate.clear()
     shard = world.shard()
@@ -417,7 +417,7 @@ async def test_rest_ends_when_the_shard_is_closed(world: World) -> None:
 
 
 async def test_rest_ends_when_a_shard_is_closed_whose_call_waits_for_its_batch(world: World) -> None:
-    world.budgets.set_share(1.0)
+    world.serve(1.0)
     shard = world.shard()
     world.writers[0].gate.clear()
     await world.take(shard, "a")
@@ -434,7 +434,7 @@ async def test_a_drain_gives_up_at_its_bound(world: World) -> None:
     for shard in shards:
         await world.take(shard, "a")
     began = world.clock.boot_seconds()
-    await drain(shards, 10.0, 0.0)
+    await drain(shards, 10.0, 0.0, world.limiter.may_release)
     assert world.clock.boot_seconds() - began == pytest.approx(10.0, abs=0.01)
     assert [shard.takes_work for shard in shards] == [False, False]
     assert [shard.is_open for shard in shards] == [True, True]

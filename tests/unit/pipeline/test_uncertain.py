@@ -8,6 +8,7 @@ from service.core.events import CancelAsked
 from service.core.identity import JobRef, Origin, SubmissionKey
 from service.core.journal_entries import encode_submission
 from service.core.shard import Shard
+from service.core.slot_share import Predecessor
 from service.core.submission import Submission, SubmissionState
 from service.core.task import Lost, TaskStatus
 from service.core.transition_context import Rules
@@ -15,7 +16,7 @@ from service.core.uncertainty import Uncertainty
 from service.pipeline.shard_runner import ShardRunner
 from tests.fakes.clock import settle
 from tests.fakes.provider import TIMEOUT, AfterWork, FakeProvider
-from tests.unit.pipeline.world import URL, World, journalled, ref, state, submission_of, urls
+from tests.unit.pipeline.world import PARTITIONS, URL, World, journalled, ref, state, submission_of, urls
 
 RULES = Rules()
 LONG = 900.0
@@ -127,6 +128,29 @@ async def test_a_new_owner_waits_until_the_former_ones_post_is_over_and_adopts_i
     assert world.seen.ends() == {"r/0/0": "result"}
     assert posted(world) == 1
     assert state(shard) is None
+
+
+async def test_an_intent_whose_slot_had_not_come_when_its_owner_went_is_posted_once_it_has_settled(
+    world: World,
+) -> None:
+    """The next owner cannot know that nothing was sent, and has to wait for slots of its own besides."""
+    world.provider.offset_ms = 0
+    world.provider.statuses = (TaskStatus.SUCCEEDED,)
+    world.fence.gate.clear()
+    former = world.shard()
+    world.run()
+    await world.take(former, "r")
+    assert journalled(world.broker, "r/0/0") == ["accepted", "intended"]
+    former.close()
+    world.serve(0.0)
+    world.fence.gate.set()
+    restored(world)
+    for partition in range(PARTITIONS):
+        world.limiter.taken(partition, Predecessor.UNKNOWN)
+    await world.clock.sleep(2 + RULES.submit_seconds + RULES.settle_seconds)
+    assert posted(world) == 0
+    await world.clock.sleep(60)
+    assert (world.seen.ends(), posted(world)) == ({"r/0/0": "result"}, 1)
 
 
 def restored(world: World) -> ShardRunner:

@@ -20,7 +20,7 @@ async def clock() -> SteppedClock:
 @pytest.fixture
 async def world(clock: SteppedClock) -> AsyncIterator[World]:
     made = World(clock=clock)
-    made.spawn(ask(made.provider, made.budgets.listing, clock, clock.vendor, lambda: None), name="ask")
+    made.spawn(ask(made.provider, made.limiter, clock, clock.vendor, lambda: None), name="ask")
     yield made
     await made.end()
 
@@ -64,10 +64,10 @@ async def test_other_answers_make_asking_needless(world: World, clock: SteppedCl
 
 
 async def test_asking_stays_within_the_budget_and_outlives_trouble(world: World, clock: SteppedClock) -> None:
-    world.budgets.set_share(0.0)
+    world.serve(0.0)
     await clock.sleep(60)
     assert world.provider.count("list") <= 1
     world.provider.next_lists.append(TIMEOUT)
-    world.budgets.set_share(1.0)
+    world.serve(1.0)
     await clock.sleep(3 * ASK_SECONDS)
     assert world.provider.count("list") >= 3

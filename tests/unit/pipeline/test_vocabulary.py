@@ -370,12 +370,12 @@ async def test_a_job_that_waited_long_has_its_list_looked_at_again(running: Worl
 async def test_a_job_that_waited_long_for_budget_has_its_list_looked_at_again(running: World) -> None:
     shard = running.shard()
     mine = running.vocabularies.add("fun-asr", "mine")
-    running.budgets.set_share(0.0)
+    running.serve(0.0)
     await running.take(shard, "r", options={"vocabulary_id": mine})
     await running.clock.sleep(MINUTES)
     del running.vocabularies.lists[mine]
     await running.clock.sleep(2 * BELIEVED_SECONDS)
-    running.budgets.set_share(1.0)
+    running.serve(1.0)
     await running.clock.sleep(MINUTES)
     assert running.provider.submits == []
     assert running.seen.ends() == {"r/0/0": "vocabulary_unusable"}

@@ -1,6 +1,7 @@
 """A whole pipeline in one process: every part is the real one, but the broker, the provider and the clock."""
 
 import asyncio
+import math
 from collections import Counter, deque
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,8 @@ from service.core.admission import Admission, AdmissionRules
 from service.core.changes import Appended, Batch
 from service.core.identity import JobRef, Origin, RequestKey, SubmissionKey
 from service.core.job import Job, JobState
-from service.core.journal_entries import STAMP_HEADER, Entry, JobEntry, decode
+from service.core.journal_entries import Entry, JobEntry, decode
+from service.core.journal_stamp import STAMP_HEADER
 from service.core.outcomes import Outcome
 from service.core.price import Price
 from service.core.progress import RequestProgress
@@ -35,7 +37,7 @@ from service.pipeline.accept import AcceptStage
 from service.pipeline.audit import Audit
 from service.pipeline.backlog import Backlog
 from service.pipeline.brake import Brake
-from service.pipeline.budgets import Budgets
+from service.pipeline.call_limiter import CallLimiter, Kind, Quota, Rate
 from service.pipeline.collect import CollectDeps, CollectStage
 from service.pipeline.dispatch import Stages
 from service.pipeline.expire import expire, reason
@@ -52,7 +54,7 @@ from service.pipeline.shard_runner import RunnerDeps, ShardRunner
 from service.pipeline.stage_breaker import StageBreaker, StageName
 from service.pipeline.submit import SubmitStage
 from service.pipeline.vocabulary import VocabularyStage
-from tests.fakes.clock import FakeClock, settle
+from tests.fakes.clock import BEGIN_BOOT_SECONDS, BEGIN_MS, FakeClock, settle
 from tests.fakes.provider import FakeProvider
 from tests.fakes.vocabularies import FakeVocabularies
 from tests.fakes.writer import MemoryBroker
@@ -62,6 +64,21 @@ ARREARS = Refused(Trouble("Arrearage", "Access denied, account in arrears.", 400
 THROTTLED = Trouble("Throttling.RateQuota", "Requests rate limit exceeded.", 429)
 URL = "https://h.example/a.wav?Signature=secret"
 PLENTY_PER_MINUTE = 6_000_000.0
+
+
+PARTITIONS = 20
+
+
+class KnownTime:
+    """A vendor whose clock is known: the machine's own at its beginning, give or take `error_seconds`."""
+
+    def __init__(self, error_seconds: float = 0.0) -> None:
+        self.error_seconds = error_seconds
+
+    def offset_seconds(self, boot_seconds: float) -> tuple[float, float] | None:
+        """As the port says."""
+        ahead = BEGIN_MS / 1000 - BEGIN_BOOT_SECONDS
+        return ahead - self.error_seconds, ahead + self.error_seconds
 
 
 @dataclass
@@ -95,6 +112,11 @@ class GatedWriter:
         """As the port says."""
         await self.gate.wait()
         return self.answers.popleft() if self.answers else await self.inner.prove()
+
+    async def release(self) -> Appended:
+        """As the port says."""
+        await self.gate.wait()
+        return await self.inner.release()
 
     async def close(self) -> None:
         """As the port says."""
@@ -298,6 +320,14 @@ class Limits:
     backlog_bytes: int = 4 * 1024**2
 
 
+def serve(limiter: CallLimiter, share: float) -> None:
+    """Let this part of all partitions be ours, and the group never doubt it."""
+    share_of, now = limiter.share, limiter.clock.boot_seconds()
+    share_of.prove(math.inf)
+    share_of.set_partitions(PARTITIONS, now)
+    share_of.served = dict.fromkeys(range(round(share * PARTITIONS)), now)
+
+
 @dataclass
 class World:
     """The stages and their surroundings; `shard` makes shards that run, `run` the stages' loops."""
@@ -322,15 +352,14 @@ class World:
         self.breaker = StageBreaker(self.clock, self.seen.stage_stopped)
         self.backlog = Backlog(shard_bytes=limits.backlog_bytes)
         self.surveyor = FakeSurveyor(self.broker)
-        self.budgets = Budgets(
-            self.clock, limits.part, limits.calls_per_second, submits_per_minute=limits.submits_per_minute
-        )
-        self.budgets.set_share(limits.share)
+        quota = Quota(limits.part, limits.calls_per_second, limits.submits_per_minute)
+        self.limiter = CallLimiter(self.clock, quota, KnownTime())
+        self.serve(limits.share)
         self.hold = Hold(self.clock, self.seen.hold)
         rules = SpendRules(limits.spend_per_day, limits.partitions, limits.cost_per_day)
         self.brake = Brake(self.clock, rules, self.spends, self.seen.brake)
         self.results = ResultHolds(self.clock, self.seen.result_host)
-        self.gate = Gate(self.clock, self.budgets, self.hold, self.brake, self.seen.outage, self.results)
+        self.gate = Gate(self.clock, self.limiter, self.hold, self.brake, self.seen.outage, self.results)
         self._make_stages()
         self.stages = Stages(self.submit, self.poll, self.collect, self.reconcile, self.vocabulary)
         self.audit = Audit(self.open_shards, self.stages, self.clock, self.seen)
@@ -354,7 +383,7 @@ class World:
         self.submit = SubmitStage(submitting, self.clock, self.gate)
         polling = PollDeps(
             provider,
-            self.budgets,
+            self.limiter,
             self.hold,
             self.spawn,
             limits.queries,
@@ -367,8 +396,16 @@ class World:
         self.collect = CollectStage(deps, self.clock)
         self.provider.now_ms = self.clock.now_ms
         self.reconcile = ReconcileStage(
-            provider, self.surveyor, self.clock, self.budgets, self.rules, memory, self.seen
+            provider, self.surveyor, self.clock, self.limiter, self.rules, memory, self.seen
         )
+
+    def serve(self, share: float) -> None:
+        """Let this part of all partitions be ours, and the group never doubt it."""
+        serve(self.limiter, share)
+
+    def rate(self, kind: Kind, model: str = "") -> Rate:
+        """What a sequence of slots comes to now."""
+        return next(each for each in self.limiter.rates() if (each.kind, each.model) == (kind, model))
 
     def spends(self) -> list[DaySpend]:
         """What each open shard's day has cost."""
@@ -425,10 +462,10 @@ class World:
     async def accepted(self, *requests: str, partition: int = 0, **fields: JsonValue) -> ShardRunner:
         """A shard with requests (`r`, unless others are named) that no budget has let go out yet."""
         runner = self.shard(partition)
-        share = self.budgets.share
-        self.budgets.set_share(0.0)
+        served = self.limiter.share.served
+        self.serve(0.0)
         await self.take(runner, *(requests or ("r",)), **fields)
-        self.budgets.set_share(share)
+        self.limiter.share.served = served
         return runner
 
     def collecting(

@@ -13,7 +13,9 @@ from pydantic import SecretStr
 
 from service.clock import SystemClock
 from service.core.task import Accepted, Lost, NotSent, Refused, TaskStatus, TaskView, Trouble
+from service.core.vendor_clock import VendorClock
 from service.errors import ConfigError
+from service.provider.api import NO_SLOT
 from service.provider.dashscope import DashScope, DashScopeConfig
 from service.provider.fetch import FetchGuard
 from tests.unit.provider.certificates import server_and_client_contexts
@@ -24,6 +26,19 @@ FILES = ["https://a.example/x.wav"]
 TASK = "5d0a6c1e-1111-4a3b-9c7d-2f1e0d9c8b7a"
 ACCEPTED = answer(200, json.dumps({"output": {"task_status": "PENDING", "task_id": TASK}, "request_id": "r"}))
 RUNNING = answer(200, json.dumps({"output": {"task_status": "RUNNING", "task_id": TASK}}))
+
+
+class VendorClockSeen(VendorClock):
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dateless = 0
+
+    def observe_dateless(self, received_boot: float) -> None:
+        """An answer without a `Date`."""
+        self.dateless += 1
+        super().observe_dateless(received_boot)
 
 
 class SleepyClock(SystemClock):
@@ -57,6 +72,19 @@ async def dashscope(*replies: Reply, **rest: Any) -> AsyncIterator[tuple[DashSco
         DashScope(config(server.origin + "/api/v1", **rest)) as provider,
     ):
         yield provider, server
+
+
+async def test_an_answer_without_a_date_is_told_from_none_and_from_one_with_a_date() -> None:
+    seen = VendorClockSeen()
+    dated = RUNNING.replace(b"\r\n", b"\r\nDate: Sun, 06 Nov 2044 08:49:37 GMT\r\n", 1)
+    undated = RUNNING.replace(b"\r\n", b"\r\nDate: some day\r\n", 1)
+    async with raw_server(RUNNING, undated, dated, cut) as server:
+        made = DashScope(config(server.origin + "/api/v1"), vendor_clock=seen)
+        async with made as provider:
+            for expected in (1, 2, 2, 2):
+                await provider.query(TASK)
+                assert seen.dateless == expected
+    assert seen.observed_boot is not None
 
 
 async def refused_port() -> int:
@@ -370,3 +398,17 @@ async def test_the_key_appears_nowhere_but_in_its_header(caplog: pytest.LogCaptu
         shown += [repr(config(server.origin)), str(config(server.origin))]
     assert all(KEY not in text for text in shown)
     assert all(request.header("authorization") == [f"Bearer {KEY}"] for request in server.requests)
+
+
+async def test_a_call_without_its_permit_is_not_made() -> None:
+    async def permit() -> bool:
+        return False
+
+    async with dashscope(ACCEPTED) as (provider, server):
+        found = await provider.submit("fun-asr", FILES, {}, permit)
+        assert isinstance(found, NotSent)
+        assert found.trouble.code == "intent_too_old"
+        assert await provider.query(TASK, permit) is NO_SLOT
+        assert await provider.list_tasks(1, permit) is NO_SLOT
+        assert await provider.cancel(TASK, permit) is NO_SLOT
+    assert server.requests == []

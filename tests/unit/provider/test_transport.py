@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.provider.transport import AiohttpTransport, submit_transport
+from service.provider.transport import AiohttpTransport, Withheld, submit_transport
 from tests.unit.provider.certificates import server_and_client_contexts
 from tests.unit.provider.raw_server import WAIT_SECONDS, answer, raw_server, silence
 
@@ -110,3 +110,33 @@ async def test_the_other_transport_checks_certificates_and_names(tmp_path: Path)
 
 async def test_closing_a_transport_that_was_never_opened_is_fine() -> None:
     await AiohttpTransport(1, TLS).aclose()
+
+
+async def test_a_permit_is_awaited_when_the_connection_is_there_and_before_the_first_byte() -> None:
+    seen: list[int] = []
+    async with raw_server(answer(200, "{}")) as server, AiohttpTransport(1, TLS) as transport:
+
+        async def permit() -> bool:
+            await asyncio.sleep(0.05)
+            seen.append(len(server.requests))
+            return True
+
+        for _ in range(2):
+            request = httpx.Request("GET", server.origin, extensions={"permit": permit})
+            response = await transport.handle_async_request(request)
+            await response.aread()
+            await response.aclose()
+        assert (seen, len(server.requests)) == ([0, 1], 2)
+
+
+async def test_of_a_request_without_its_permit_nothing_is_written_and_no_connection_is_left() -> None:
+    async def permit() -> bool:
+        return False
+
+    async with raw_server(answer(200, "{}")) as server, AiohttpTransport(1, TLS) as transport:
+        for _ in range(2):
+            with pytest.raises(Withheld):
+                await transport.handle_async_request(
+                    httpx.Request("GET", server.origin, extensions={"permit": permit})
+                )
+        assert server.requests == []

@@ -45,7 +45,7 @@ def test_a_good_source_breaks_no_limit() -> None:
 @pytest.mark.parametrize(
     ("source", "sentence"),
     [
-        ("x = 1\n" * 301, "service/a.py:1 module lines 301, at most 300"),
+        ("x = 1\n" * 401, "service/a.py:1 module lines 401, at most 400"),
         (f"def f():\n{body('x = 1', 50)}", "service/a.py:1 f: function lines 51, at most 50"),
         (f"def f(n):\n{branches(10)}", "service/a.py:1 f: complexity 11, at most 10"),
         (
@@ -67,7 +67,7 @@ def test_one_place_over_a_limit_is_named(source: str, sentence: str) -> None:
         (f"def f():\n{body('x = 1', 30)}", "service: function lines, p90 31, at most 30"),
         (f"def f(n):\n{branches(6)}", "service: complexity, p95 7, at most 6"),
         ("def f(a, b, c, d, e, f): ...\n", "service: arguments, p95 6, at most 5"),
-        ("x = 1\n" * 121, "service: module lines, median 121, at most 120"),
+        ("x = 1\n" * 151, "service: module lines, median 151, at most 150"),
     ],
     ids=["function", "complexity", "arguments", "module"],
 )

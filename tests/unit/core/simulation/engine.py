@@ -7,21 +7,15 @@ built.
 from collections.abc import Mapping
 
 from service.core.identity import JobRef, read_key
-from service.core.journal_entries import (
-    CURSOR_KEY,
-    JobEntry,
-    Stamp,
-    decode,
-    encode_cursor,
-    encode_owner,
-    owner_key,
-)
+from service.core.journal_entries import JobEntry, decode, encode_cursor, encode_owner, encode_spend
 from service.core.journal_entries import Owner as Claim
+from service.core.journal_stamp import SPEND_PREFIX, Stamp, cursor_key, owner_key, spend_key
 from service.core.record import Cursor
 from service.core.request import FinishedRequest
 from service.core.restore import Restore
 from service.core.shard import Shard
 from service.core.shard_state import Window
+from service.core.spend import DaySpend
 from service.core.submission import Submission
 from service.kafka.addressed import journal_record
 from tests.unit.core.simulation.owner import ShardOwner
@@ -77,10 +71,10 @@ class JournalTaking:
     def _tidied(self, cursor: Cursor) -> bool:
         """Write the first cursor, and let earlier claims go; whether all of that arrived."""
         epoch = self.restore.epoch
-        written: list[tuple[str, bytes | None]] = []
-        if cursor != self.restore.cursor:
-            written.append((CURSOR_KEY, encode_cursor(cursor)))
-        written += [(owner_key(claim.epoch), None) for claim in self.restore.claims()[:-1]]
+        written: list[tuple[str, bytes | None]] = [(cursor_key(epoch), encode_cursor(cursor))]
+        if self.restore.spend != DaySpend():
+            written.append((spend_key(epoch), encode_spend(self.restore.spend)))
+        written += [(key, None) for key in self.restore.superseded()]
         return all(self._append(key, value, epoch) is not None for key, value in written)
 
     def _append(self, key: str, value: bytes | None, epoch: int) -> int | None:
@@ -106,9 +100,20 @@ class JournalTaking:
                 continue
             told = f"N6: {key} is restored as {restore.entries[key]}"
             check(restore.entries[key] == decode(key, effective[key]), told)
-        cursor = decode(CURSOR, effective[CURSOR]) if CURSOR in effective else None
+        cursor, spend = self._last(claim_offset, CURSOR), self._last(claim_offset, SPEND_PREFIX)
         check(restore.cursor == cursor, f"N6: the cursor is restored as {restore.cursor}, not {cursor}")
+        check(restore.spend == (spend or DaySpend()), f"N6: {restore.spend} is restored, not {spend}")
         check(restore.epoch == highest, f"N6: the highest epoch is restored as {restore.epoch}")
+
+    def _last(self, claim_offset: int, prefix: str) -> object:
+        """What the owner that counts said last under these keys, whatever compaction has left of it."""
+        said, highest = None, 0
+        for entry in self.place.history(self.place.partition):
+            if entry.offset <= claim_offset and entry.epoch >= highest:
+                highest = entry.epoch
+                if entry.key.startswith(prefix) and entry.value is not None:
+                    said = decode(entry.key, entry.value)
+        return said
 
     def _effective(self, claim_offset: int) -> tuple[dict[str, bytes], int, set[str]]:
         """What the whole history up to the claim says, of which compaction has left a part.

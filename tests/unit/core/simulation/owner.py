@@ -407,7 +407,7 @@ class ShardOwner:
     def _release(self, group: Group) -> None:
         self.shard.durable_cursor = group.cursor or self.shard.durable_cursor
         for ref in group.ended:
-            self.put(self.shard.settle(ref, self.context()))
+            self.shard.settle(ref, self.context())
         for step in group.steps:
             self.carry_out(step)
 
@@ -677,7 +677,7 @@ class ShardOwner:
 
 def _is_of_ours(key: str) -> bool:
     try:
-        return key in (CURSOR, "~spend") or bool(read_key(key))
+        return key.startswith((CURSOR, "~spend/")) or bool(read_key(key))
     except ValueError:
         return False
 

@@ -10,7 +10,7 @@ from typing import cast
 
 from tests.unit.core.simulation.port import Said, Word, Written
 
-CURSOR = "~cursor"
+CURSOR = "~cursor/"
 OWNER_PREFIX = "~owner/"
 STAMP = "scribe-stamp"
 STATES = {"w": Word.AGAIN, "i": Word.INTENT, "u": Word.UNCERTAIN, "r": Word.OPEN}
@@ -131,7 +131,7 @@ class JournalReader:
 
     def cursor(self, record: Written) -> int | None:
         """The cursor's own record."""
-        is_cursor = record.key == CURSOR.encode() and record.value
+        is_cursor = record.key.startswith(CURSOR.encode()) and record.value
         return int(json.loads(record.value or b"")["next"]) if is_cursor else None
 
 

@@ -109,11 +109,18 @@ class Stage:
             shard.spot.skew_ms = skew_ms
 
     def compact(self, shard: Shard) -> None:
-        """The lag of the compaction leaves an owner the time to mend what a stranger wrote."""
+        """The lag of the compaction leaves an owner the time to mend what a stranger wrote.
+
+        Where nobody owns the partition for longer, what belongs to the shard itself is safe all the same.
+        """
         owner, journal = shard.owner, shard.journal
-        if owner is None or owner.epoch < journal.highest:
-            return
         self._begin("compact", shard.partition)
+        if owner is None or owner.epoch < journal.highest:
+            self.count("compaction without an owner")
+            limit = journal.may_compact_to(self.now_ms)
+            border = self.chance.ask("border", "", lambda rng: rng.randint(0, limit), 0)
+            journal.compact(min(border, limit), only="~", drop_tombstones=False)
+            return
         owner.act("follow")
         if owner.is_clean:
             self.count("compaction")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from service.core.changes import Appended, Batch
-from service.core.journal_entries import Stamp
+from service.core.journal_stamp import Stamp
 from service.errors import Fenced, PublishError, RecordTooLarge
 from service.kafka.addressed import Addressed
 from service.kafka.exactly_once import ExactlyOnceWriter
