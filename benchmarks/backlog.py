@@ -27,7 +27,7 @@ FILES = 100
 """Of one request."""
 OPTIONS_BYTES, METADATA_BYTES = 30_000, 7_000
 _WORD_CHARS = 100
-MOST_SECONDS = 3_600.0
+MAX_SECONDS = 3_600.0
 """Of one number of files a task: a run ends with an error instead of hanging."""
 
 
@@ -54,7 +54,7 @@ async def measure(bootstrap: str, requests: int, per_task: int, folder: Path, *,
     """Serve the backlog; a job without a result, or with two, is an error."""
     config = replace(NO_QUOTAS, files_per_task=per_task)
     async with (
-        asyncio.timeout(MOST_SECONDS),
+        asyncio.timeout(MAX_SECONDS),
         serve(config) as sim,
         own_stack(bootstrap, sim, folder, transactions=is_real) as stack,
     ):

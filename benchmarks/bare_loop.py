@@ -18,7 +18,7 @@ import httpx
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from yarl import URL
 
-from service.provider.transport import AiohttpTransport
+from service.provider.http.transport import AiohttpTransport
 
 JOBS_AT_ONCE = 32
 """As many as the service has calls in flight."""

@@ -30,16 +30,16 @@ from benchmarks.restore import WAIT_MS, RunningJob, fill, running_job
 from benchmarks.stack import NO_QUOTAS, PARTITIONS, QUOTAS_OFF, own_broker, own_stack, publish, request
 from sandbox.simulator import serve
 from service.clock import SystemClock
-from service.kafka.client import ClusterConfig
-from service.kafka.journal import Journal
-from service.kafka.lasting import LastingReader
-from service.kafka.tail import Tail
-from service.kafka.topics import Creation, Topics, prepare
-from tests.integration.stack import LOOK_SECONDS, Scribe, Stack
+from service.kafka.admin.topics import Creation, Topics, prepare
+from service.kafka.client.cluster import ClusterConfig
+from service.kafka.client.reader import ReconnectingReader
+from service.kafka.journal.journal import Journal
+from service.kafka.journal.tail import Tail
+from tests.integration.stack import CHECK_SECONDS, Scribe, Stack
 
 SETTLE_SECONDS = 10.0
 WRITTEN_JOBS = 200
-MOST_SECONDS = 600.0
+MAX_SECONDS = 600.0
 """Of one number of jobs: a run ends with an error instead of hanging."""
 _QUERY = re.compile(r"/api/v1/tasks/([^/]+)")
 
@@ -83,7 +83,7 @@ async def measure(bootstrap: str, sizes: Sequence[int], seconds: float, folder: 
     provider = Provider()
     async with serve(NO_QUOTAS, provider.around) as sim:
         for size in sizes:
-            async with asyncio.timeout(MOST_SECONDS + seconds), own_stack(bootstrap, sim, folder) as stack:
+            async with asyncio.timeout(MAX_SECONDS + seconds), own_stack(bootstrap, sim, folder) as stack:
                 await _fill(stack, size)
                 began = time.perf_counter()
                 scribe = await stack.start(SCRIBE_LIMITS__OPEN_JOBS=str(10**6))
@@ -136,7 +136,7 @@ async def _fill(stack: Stack, size: int) -> None:
     names = stack.topics
     topics = Topics(names["requests"], names["results"], names["failures"], names["journal"])
     await prepare(cluster, topics, Creation(PARTITIONS, 1))
-    async with LastingReader(cluster, WAIT_MS, "read_uncommitted") as watermarks:
+    async with ReconnectingReader(cluster, WAIT_MS, "read_uncommitted") as watermarks:
         tail = Tail(watermarks, topics.journal, SystemClock())
         places = asyncio.Semaphore(1)
         journal = Journal(cluster, topics, None, watermarks, tail, "m", "refuse", {}, WAIT_MS, places)
@@ -157,14 +157,14 @@ async def written(bootstrap: str, jobs: int, folder: Path) -> list[Row]:
     provider = Provider()
     requests = [request(number, "run=0") for number in range(jobs)]
     async with (
-        asyncio.timeout(MOST_SECONDS),
+        asyncio.timeout(MAX_SECONDS),
         serve(NO_QUOTAS, provider.around) as sim,
         own_stack(bootstrap, sim, folder) as stack,
     ):
         scribe = await stack.start(**QUOTAS_OFF)
         await publish(stack, requests)
         while (await _running(scribe)) < jobs:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(CHECK_SECONDS)
         running = _bytes(await stack.journal())
         provider.tasks.is_held = False
         await stack.outcomes(jobs)

@@ -26,7 +26,7 @@ from tests.integration.stack import Stack
 
 SCRIPT = "run=0&words=100"
 """A task has ended when it is first polled; a transcript of 100 words."""
-MOST_SECONDS = 300.0
+MAX_SECONDS = 300.0
 """Of one contender in one round: a run ends with an error instead of hanging."""
 
 
@@ -63,7 +63,7 @@ async def measure(bootstrap: str, jobs: int, rounds: int, folder: Path) -> list[
             turn = number % len(CONTENDERS)
             for contender in (*CONTENDERS[turn:], *CONTENDERS[:turn]):
                 async with (
-                    asyncio.timeout(MOST_SECONDS),
+                    asyncio.timeout(MAX_SECONDS),
                     own_stack(bootstrap, sim, folder, contender.module) as stack,
                 ):
                     seen[contender.name].append(await _run(stack, sim, contender, jobs))

@@ -16,30 +16,30 @@ from dataclasses import dataclass, field
 
 from benchmarks.stack import own_broker
 from service.clock import SystemClock
-from service.core.changes import Batch, Committed, Group, JournalRecord
-from service.core.file_matching import files_digest
-from service.core.identity import Origin, Position, SubmissionKey
-from service.core.journal_entries import encode_request, encode_submission
-from service.core.request import AcceptedRequest, RequestFile
-from service.core.shard import Shard
-from service.core.submission import Counters, Intent, Submission, SubmissionState
-from service.core.transition_context import Rules
-from service.kafka.client import ClusterConfig
-from service.kafka.journal import Journal
-from service.kafka.lasting import LastingReader
-from service.kafka.producer import Producer
-from service.kafka.tail import Tail
-from service.kafka.topics import Creation, Topics, prepare
-from service.pipeline.assigned_partition import begin, drain, load
-from service.pipeline.backlog import Backlog
-from service.pipeline.garbage import GarbageCollector
-from service.pipeline.shard_runner import RunnerDeps, ShardRunner
-from service.pipeline.stage_breaker import StageBreaker
+from service.core.job.file_matching import files_digest
+from service.core.job.identity import Origin, Position, SubmissionKey
+from service.core.job.request import AcceptedRequest, RequestFile
+from service.core.job.submission import Counters, Intent, Submission, SubmissionState
+from service.core.job.transition_context import Rules
+from service.core.journal.entries import encode_request, encode_submission
+from service.core.shard.batches import Batch, Committed, Group, JournalRecord
+from service.core.shard.shard import Shard
+from service.kafka.admin.topics import Creation, Topics, prepare
+from service.kafka.client.cluster import ClusterConfig
+from service.kafka.client.reader import ReconnectingReader
+from service.kafka.journal.journal import Journal
+from service.kafka.journal.tail import Tail
+from service.kafka.writing.producer import Producer
+from service.pipeline.assignment.assigned_partition import begin, drain, load
+from service.pipeline.assignment.garbage_collection import GarbageCollector
+from service.pipeline.shard.backlog import Backlog
+from service.pipeline.shard.shard_runner import RunnerDeps, ShardRunner
+from service.pipeline.shard.stage_breaker import StageBreaker
 
 BATCH_JOBS = 500
 NOISE_SECONDS = 2.0
 WAIT_MS = 20
-LOOK_SECONDS = 0.001
+CHECK_SECONDS = 0.001
 """How often the loop's turns are looked at: more often would take the processor from what is measured."""
 
 
@@ -70,7 +70,7 @@ async def watched() -> AsyncIterator[Gaps]:
     async def tick() -> None:
         last, last_cpu = time.perf_counter(), time.process_time()
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(CHECK_SECONDS)
             now, cpu = time.perf_counter(), time.process_time()
             gaps.wall.append(1000 * (now - last))
             gaps.cpu.append(1000 * (cpu - last_cpu))
@@ -144,7 +144,7 @@ async def measure(bootstrap: str, jobs: int, *, is_real: bool) -> None:
     cluster, topics = ClusterConfig(bootstrap), Topics()
     await prepare(cluster, topics, Creation(1, 1))
     producer = None if is_real else Producer(cluster, idempotent=False)
-    async with LastingReader(cluster, WAIT_MS, "read_uncommitted") as watermarks:
+    async with ReconnectingReader(cluster, WAIT_MS, "read_uncommitted") as watermarks:
         tail = Tail(watermarks, topics.journal, SystemClock())
         places = asyncio.Semaphore(1)
         journal = Journal(cluster, topics, producer, watermarks, tail, "m", "refuse", {}, WAIT_MS, places)

@@ -1,6 +1,6 @@
 """`python -m service` is `scribe`."""
 
-from service.cli import main
+from service.cli.commands import main
 
 if __name__ == "__main__":
     main()

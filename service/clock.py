@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from service.core.trusted_time import Reading, TimeEvent, TrustedTime
-from service.core.vendor_clock import VendorClock
+from service.core.time.trusted_time import Reading, TimeEvent, TrustedTime
+from service.core.time.vendor_clock import VendorClock
 
 
 class Clock(Protocol):

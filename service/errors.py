@@ -11,8 +11,8 @@
         RestoreError       a shard's journal cannot be trusted: the shard is refused
         IllegalTransition  a bug: no state may meet this event
 
-What the provider answers is not an error of ours: it is data (`core.task.Trouble`) that
-`core.verdicts` decides on. Foreign exceptions stop at their adapter.
+What the provider answers is not an error of ours: it is data (`core.provider.answers.ProviderError`) that
+`core.provider.error_table` decides on. Foreign exceptions stop at their adapter.
 """
 
 from collections.abc import Mapping

@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from sandbox import kafka
 from sandbox.kafka import Cluster, Security
-from service.kafka.client import ClusterConfig, SecurityProtocol
+from service.kafka.client.cluster import ClusterConfig, SecurityProtocol
 from tests.certificates import authority
 
 T = TypeVar("T")

@@ -46,11 +46,16 @@ def longest_visit(graph: Graph) -> list[str]:
     return max(visits.values(), key=len, default=[])
 
 
-def by_package(graph: Graph) -> Iterator[tuple[str, Graph]]:
-    """Each package with the part of the graph that lies in it alone."""
-    for package in sorted({package_of(name) for name in graph}):
-        members = {name for name in graph if package_of(name) == package}
-        yield package, {name: graph[name] & members for name in members}
+def by_folder(graph: Graph) -> Iterator[tuple[str, Graph]]:
+    """Each folder with the part of the graph that lies in it alone."""
+    for folder in sorted({folder_of(name) for name in graph}):
+        members = {name for name in graph if folder_of(name) == folder}
+        yield folder, {name: graph[name] & members for name in members}
+
+
+def folder_of(module: str) -> str:
+    """The folder that a module lies in, or the first part of its name where it lies in none."""
+    return module.rpartition(".")[0] or module
 
 
 def package_of(module: str) -> str:

@@ -57,7 +57,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Turns:
+class LoopTicks:
     """The messages of a call, by who said them."""
 
     audio: object
@@ -65,7 +65,7 @@ class Turns:
     context: str
 
 
-def read_turns(messages: object, audio_of: Callable[[Part], object]) -> Turns:
+def read_turns(messages: object, audio_of: Callable[[Part], object]) -> LoopTicks:
     """Find the one audio and the texts, or ApiError. `audio_of` is None for a part that is no audio.
 
     A user's message may mix text with one other kind of part, as the vendor has it.
@@ -83,7 +83,7 @@ def read_turns(messages: object, audio_of: Callable[[Part], object]) -> Turns:
     if len(audios) != 1:
         raise invalid("The audio is empty" if not audios else "The messages must hold one audio only.")
     context = [text for role, parts in turns if role == "system" for text in _texts(parts)]
-    return Turns(
+    return LoopTicks(
         audios[0], "\n".join(_texts([part for parts in users for part in parts])), "\n".join(context)
     )
 

@@ -10,7 +10,7 @@ from typing import Literal
 from urllib.parse import parse_qs, urlencode
 
 ACCESS_KEY_ID = "EXAMPLE"
-Verdict = Literal["valid", "expired", "mismatch", "unsigned"]
+ErrorPolicy = Literal["valid", "expired", "mismatch", "unsigned"]
 
 
 class UrlSigner:
@@ -24,7 +24,7 @@ class UrlSigner:
         signature = self._signature(raw_path, str(expires))
         return urlencode({"Expires": expires, "OSSAccessKeyId": ACCESS_KEY_ID, "Signature": signature})
 
-    def check(self, raw_path: str, query: str, now: float) -> Verdict:
+    def check(self, raw_path: str, query: str, now: float) -> ErrorPolicy:
         """Judge a request; as OSS does, an expired URL is called expired before its signature is compared."""
         fields = parse_qs(query)
         expires, key_id, signature = (

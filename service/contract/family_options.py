@@ -19,7 +19,6 @@ from pydantic import (
     model_validator,
 )
 
-from service.contract.explain import refusal
 from service.contract.hotwords import Hotword, Vocabulary
 from service.contract.models import Family
 from service.contract.option_fields import (
@@ -37,6 +36,7 @@ from service.contract.option_fields import (
     object_or_wire_string,
     rules,
 )
+from service.contract.validation_errors import refusal
 
 
 class FunAsrOptions(WithChannels):

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, WithJsonSchema
 
-from service.contract.explain import refusal
+from service.contract.validation_errors import refusal
 
 MAX_URL_CHARS = 8_192
 MAX_HOST_CHARS = 253

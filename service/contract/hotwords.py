@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from service.contract.explain import refusal
+from service.contract.validation_errors import refusal
 
 MAX_CHARS = 15
 """Of a word that has any character beyond ASCII."""

@@ -24,7 +24,7 @@ class Family(StrEnum):
     OMNI = "qwen-omni"
 
 
-class Way(StrEnum):
+class ApiKind(StrEnum):
     """How a model is asked: the wire shape."""
 
     FILE_TASK = "file task"
@@ -35,7 +35,7 @@ class Way(StrEnum):
     """One call, prompted, that answers with a stream of prose."""
 
 
-class Gives(StrEnum):
+class Feature(StrEnum):
     """What a transcript of a model can hold besides its text."""
 
     TIMES = "times"
@@ -69,11 +69,11 @@ class ModelInfo:
     """
 
     family: Family
-    way: Way
+    way: ApiKind
     good_for: str
     submits_per_minute: int
     regions: tuple[str, ...]
-    gives: frozenset[Gives]
+    gives: frozenset[Feature]
     languages: frozenset[str] = frozenset()
     files_per_task: int = 1
     max_file_bytes: int | None = 2 * 1024**3
@@ -91,12 +91,12 @@ class ModelInfo:
     @property
     def is_synchronous(self) -> bool:
         """Whether the submit's answer is the transcript: there is no task, and nothing to look for."""
-        return self.way is not Way.FILE_TASK
+        return self.way is not ApiKind.FILE_TASK
 
     @property
     def takes_several_files(self) -> bool:
         """Whether a submit has room for more than one file, whatever number the vendor allows."""
-        return self.way is Way.FILE_TASK and self.family is not Family.QWEN_ASR_FILES
+        return self.way is ApiKind.FILE_TASK and self.family is not Family.QWEN_ASR_FILES
 
 
 def _languages(codes: str) -> frozenset[str]:
@@ -111,11 +111,11 @@ _QWEN_ASR_LANGUAGES = _languages(
 )
 _EIGHT = _languages("zh en ja yue ko de fr ru")
 _BOTH = (BEIJING, SINGAPORE)
-_SPEAKERS = frozenset({Gives.TIMES, Gives.WORDS, Gives.SPEAKERS, Gives.CHANNELS})
+_SPEAKERS = frozenset({Feature.TIMES, Feature.WORDS, Feature.SPEAKERS, Feature.CHANNELS})
 
 _FUN_ASR = ModelInfo(
     family=Family.FUN_ASR,
-    way=Way.FILE_TASK,
+    way=ApiKind.FILE_TASK,
     good_for="recordings of any length in 30 languages, with speakers and hotwords, billed by the second",
     submits_per_minute=600,
     regions=_BOTH,
@@ -170,20 +170,20 @@ _QWEN_AUDIO_FILES_30 = replace(
 )
 _QWEN_ASR_FILES = ModelInfo(
     family=Family.QWEN_ASR_FILES,
-    way=Way.FILE_TASK,
+    way=ApiKind.FILE_TASK,
     good_for="recordings of any length with the emotion and the language of each sentence",
     submits_per_minute=100,
     regions=_BOTH,
-    gives=frozenset({Gives.TIMES, Gives.WORDS, Gives.CHANNELS, Gives.LANGUAGE, Gives.EMOTION}),
+    gives=frozenset({Feature.TIMES, Feature.WORDS, Feature.CHANNELS, Feature.LANGUAGE, Feature.EMOTION}),
     languages=_QWEN_ASR_LANGUAGES,
 )
 _QWEN_ASR = ModelInfo(
     family=Family.QWEN_ASR,
-    way=Way.SHORT_AUDIO,
+    way=ApiKind.SHORT_AUDIO,
     good_for="clips of up to 5 minutes, answered at once, with a text that tells the topic",
     submits_per_minute=100,
     regions=(*_BOTH, VIRGINIA),
-    gives=frozenset({Gives.LANGUAGE, Gives.EMOTION}),
+    gives=frozenset({Feature.LANGUAGE, Feature.EMOTION}),
     languages=_QWEN_ASR_LANGUAGES,
     max_file_bytes=10 * _MIB,
     max_audio_seconds=300,
@@ -191,11 +191,11 @@ _QWEN_ASR = ModelInfo(
 _QWEN_ASR_US = replace(_QWEN_ASR, regions=(VIRGINIA,), is_listed=False)
 _SHORT_AUDIO = ModelInfo(
     family=Family.SHORT_AUDIO,
-    way=Way.SHORT_AUDIO,
+    way=ApiKind.SHORT_AUDIO,
     good_for="clips of up to 5 minutes, answered at once, with times, hotwords and context messages",
     submits_per_minute=600,
     regions=_BOTH,
-    gives=frozenset({Gives.TIMES, Gives.WORDS}),
+    gives=frozenset({Feature.TIMES, Feature.WORDS}),
     languages=_THIRTY,
     max_file_bytes=10 * _MIB,
     max_audio_seconds=300,
@@ -205,7 +205,7 @@ _SHORT_AUDIO = ModelInfo(
 _QWEN_SHORT = replace(
     _SHORT_AUDIO,
     good_for="clips of up to 5 minutes, answered at once, with times, speakers, dialects, instant vocabulary",
-    gives=frozenset({Gives.TIMES, Gives.WORDS, Gives.SPEAKERS}),
+    gives=frozenset({Feature.TIMES, Feature.WORDS, Feature.SPEAKERS}),
     max_file_bytes=2 * 1024**3,
     hints_used=4,
     hotwords_per_list=2_000,
@@ -223,7 +223,7 @@ _QWEN_SHORT_30 = replace(
 )
 _OMNI = ModelInfo(
     family=Family.OMNI,
-    way=Way.OMNI,
+    way=ApiKind.OMNI,
     good_for="audio that you ask something about: prose after your own prompt, billed by tokens",
     submits_per_minute=60,
     regions=_BOTH,

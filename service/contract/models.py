@@ -5,15 +5,15 @@ from collections.abc import Collection, Mapping
 from datetime import date
 from types import MappingProxyType
 
-from service.contract.model_table import MODELS, Family, Gives, ModelInfo, Unit, Way
+from service.contract.model_table import MODELS, ApiKind, Family, Feature, ModelInfo, Unit
 
 __all__ = [
     "MODELS",
+    "ApiKind",
     "Family",
-    "Gives",
+    "Feature",
     "ModelInfo",
     "Unit",
-    "Way",
     "is_listed",
     "is_synchronous",
     "known_models",

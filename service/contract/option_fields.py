@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from service.contract import strict_json
-from service.contract.explain import refusal
+from service.contract.validation_errors import refusal
 from service.errors import InvalidRecord
 
 JsonObject = dict[str, JsonValue]

@@ -9,11 +9,11 @@ from types import MappingProxyType
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
-from service.contract.explain import explain
 from service.contract.family_options import OPTIONS
 from service.contract.hotwords import Hotword, fault_of
 from service.contract.models import MODELS, ModelInfo, is_listed, known_models, model_info
-from service.contract.scrub import shown
+from service.contract.redaction import shown
+from service.contract.validation_errors import explain
 from service.errors import FailureCode, InvalidRecord
 
 KEPT_ROUNDS = 5

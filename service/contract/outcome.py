@@ -19,9 +19,9 @@ from pydantic import (
 )
 
 from service.contract.options import Notice
-from service.contract.scrub import scrub, without_query
-from service.contract.speech import Transcript
+from service.contract.redaction import redact, without_query
 from service.contract.stage import Stage
+from service.contract.transcript import Transcript
 from service.errors import FailureCode
 
 RESULT_TYPE = "scribe.transcription.result.v1"
@@ -53,7 +53,7 @@ Instant = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
 PublicUrl = Annotated[str, AfterValidator(without_query)]
-PublicText = Annotated[str, AfterValidator(scrub)]
+PublicText = Annotated[str, AfterValidator(redact)]
 
 
 class _Wire(BaseModel):

@@ -22,9 +22,9 @@ from pydantic import (
 )
 from pydantic_core import to_json
 
-from service.contract.explain import refusal
 from service.contract.file_url import FileUrl
-from service.contract.output import Output, OutputFormat
+from service.contract.output_formats import Output, OutputFormat
+from service.contract.validation_errors import refusal
 
 MAX_FILES = 100
 MAX_REPLAY = 1_000_000

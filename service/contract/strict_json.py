@@ -10,7 +10,7 @@ from collections import Counter
 
 from pydantic import JsonValue
 
-from service.contract.scrub import shown
+from service.contract.redaction import shown
 from service.errors import FailureCode, InvalidRecord
 
 MAX_DEPTH = 64

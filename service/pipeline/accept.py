@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass, field
 
-from service.core.admission import Admission, AdmissionRules, admit
-from service.core.record import Record
+from service.contract.request_decoder import DecodedRequest, RequestLimits, read_request
+from service.core.job.request_record import Record
+from service.core.shard.admission import Admission, AdmissionRules, admit
 from service.errors import FailureCode, InvalidRecord
-from service.messages import DecodedRequest, RequestLimits, read_request
-from service.pipeline.isolation import BACKOFF, MAX_FAULTS
-from service.pipeline.observer import Admissions
-from service.pipeline.shard_runner import ShardRunner
-from service.pipeline.stage_breaker import StageBreaker, StageName
+from service.pipeline.shard.fault_isolation import BACKOFF, MAX_FAULTS
+from service.pipeline.shard.observer import Admissions
+from service.pipeline.shard.shard_runner import ShardRunner
+from service.pipeline.shard.stage_breaker import StageBreaker, StageName
 from service.pipeline.submit import SubmitStage
 
 

@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from service.clock import Clock
-from service.core.changes import Change
-from service.core.events import Fetch, JobRestored, SubmissionRestored
-from service.core.identity import SubmissionKey
-from service.core.job import JobState
-from service.pipeline.backlog import SLICE
+from service.core.job.events import Fetch, JobRestored, SubmissionRestored
+from service.core.job.identity import SubmissionKey
+from service.core.job.job import JobState
+from service.core.shard.batches import Change
 from service.pipeline.dispatch import Stages
-from service.pipeline.held import Holder
-from service.pipeline.isolation import Key
-from service.pipeline.observer import StageObserver
-from service.pipeline.shard_runner import ShardRunner
+from service.pipeline.shard.backlog import SLICE
+from service.pipeline.shard.fault_isolation import Key
+from service.pipeline.shard.in_flight import StageItems
+from service.pipeline.shard.observer import StageObserver
+from service.pipeline.shard.shard_runner import ShardRunner
 
 AUDIT_SECONDS = 60.0
 
@@ -36,22 +36,22 @@ class Audit:
     _missing: set[Target] = field(default_factory=set)
     """What had nothing at the last audit."""
 
-    async def run(self, on_turn: Callable[[], None]) -> None:
+    async def run(self, on_tick: Callable[[], None]) -> None:
         """Audit until cancelled."""
         waited_seconds = 0.0
         while True:
-            on_turn()
+            on_tick()
             await self.clock.sleep(1.0)
             waited_seconds += 1.0
             if waited_seconds >= AUDIT_SECONDS:
                 waited_seconds = 0.0
-                await self.audit(on_turn)
+                await self.audit(on_tick)
 
-    async def audit(self, on_turn: Callable[[], None]) -> None:
+    async def audit(self, on_tick: Callable[[], None]) -> None:
         """Restore what has had nothing since the last audit, a bounded number."""
         missing: set[Target] = set()
         for runner in list(self.shards()):
-            missing |= await self._missing_of(runner, on_turn)
+            missing |= await self._missing_of(runner, on_tick)
         lost = sorted(self._missing & missing, key=lambda target: (target[0].partition, str(target[1])))
         self._missing = missing
         if lost:
@@ -59,14 +59,14 @@ class Audit:
         for runner, key in lost[:SLICE]:
             _restore(runner, key, self.clock.now_ms())
 
-    async def _missing_of(self, runner: ShardRunner, on_turn: Callable[[], None]) -> set[Target]:
+    async def _missing_of(self, runner: ShardRunner, on_tick: Callable[[], None]) -> set[Target]:
         """Looked at in slices: what moves meanwhile may seem to have nothing, once."""
-        runner.border.forget_gone(lambda key: not _exists(runner, key))
-        waits = {*runner.unreleased(), *runner.border.waiting()}
+        runner.boundary.forget_gone(lambda key: not _exists(runner, key))
+        waits = {*runner.unreleased(), *runner.boundary.waiting()}
         missing: set[Target] = set()
         expected = list(_expected(runner)) if _is_at_work(runner) else []
         for start in range(0, len(expected), SLICE):
-            on_turn()
+            on_tick()
             for key in expected[start : start + SLICE]:
                 if key not in waits and _exists(runner, key) and not self._is_held(runner, key):
                     missing.add((runner, key))
@@ -75,14 +75,14 @@ class Audit:
 
     def _is_held(self, runner: ShardRunner, key: Key) -> bool:
         stages = self.stages
-        holders: tuple[Holder, ...] = (
+        holders: tuple[StageItems, ...] = (
             stages.poll,
             stages.submit,
             stages.collect,
             stages.reconcile,
             stages.vocabulary,
         )
-        return runner.border.has_given_up(key) or any(holder.holds(runner, key) for holder in holders)
+        return runner.boundary.has_given_up(key) or any(holder.holds(runner, key) for holder in holders)
 
 
 def _is_at_work(runner: ShardRunner) -> bool:

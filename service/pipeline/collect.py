@@ -12,24 +12,24 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from service.clock import Clock
-from service.core.changes import Change
-from service.core.events import Fetched, FetchFailed
-from service.core.identity import JobRef
-from service.core.job import Job, JobState
-from service.core.request import AcceptedRequest
-from service.core.task import HOST_REFUSED, Trouble
-from service.core.urgency import Line, edge_ms, rank
-from service.pipeline import transcripts
-from service.pipeline.backlog import BEHIND_MS
-from service.pipeline.due import Due
-from service.pipeline.fetch_memory import TOO_LARGE, FetchMemory
-from service.pipeline.held import Held
-from service.pipeline.isolation import Key
-from service.pipeline.render import rendered
-from service.pipeline.result_holds import ResultHolds
-from service.pipeline.shard_runner import ShardRunner
-from service.pipeline.spawn import Spawn
-from service.pipeline.stage_breaker import StageBreaker, StageName
+from service.core.job.events import Fetched, FetchFailed
+from service.core.job.identity import JobRef
+from service.core.job.job import Job, JobState
+from service.core.job.request import AcceptedRequest
+from service.core.job.urgency import PriorityQueue, priority, retention_end_ms
+from service.core.provider.answers import HOST_REFUSED, ProviderError
+from service.core.shard.batches import Change
+from service.pipeline.admission.result_hold import ResultHolds
+from service.pipeline.results import transcripts
+from service.pipeline.results.fetch_memory import TOO_LARGE, FetchMemory
+from service.pipeline.results.render import rendered
+from service.pipeline.shard.backlog import BEHIND_MS
+from service.pipeline.shard.fault_isolation import Key
+from service.pipeline.shard.in_flight import InFlightItems
+from service.pipeline.shard.shard_runner import ShardRunner
+from service.pipeline.shard.spawn import Spawn
+from service.pipeline.shard.stage_breaker import StageBreaker, StageName
+from service.pipeline.shard.timers import Timers
 from service.provider.api import Provider
 
 Target = tuple[ShardRunner, JobRef]
@@ -85,11 +85,11 @@ class CollectStage:
         # A slow host holds each place for as long as a fetch may take: a quarter is left to the others.
         self._in_flight_per_host = max(1, deps.in_flight - max(1, deps.in_flight // 4))
         self._out: Counter[str] = Counter()
-        self._held: Held[Target] = Held()
-        self._due: Due[ResultFile] = Due(clock)
-        self._lines: dict[str, Line[ResultFile]] = {}
+        self._held: InFlightItems[Target] = InFlightItems()
+        self._due: Timers[ResultFile] = Timers(clock)
+        self._lines: dict[str, PriorityQueue[ResultFile]] = {}
         """What is due and waits for a place, by host."""
-        self._large: Line[ResultFile] = Line()
+        self._large: PriorityQueue[ResultFile] = PriorityQueue()
         """What is due and waits for the one place for large files: they wait here, not as tasks."""
         self._is_large_out = False
 
@@ -102,34 +102,34 @@ class CollectStage:
         """Whether the job's result is queued or being fetched here."""
         return (runner, key) in self._held
 
-    async def run(self, on_turn: Callable[[], None]) -> None:
+    async def run(self, on_tick: Callable[[], None]) -> None:
         """Fetch until cancelled."""
         while True:
-            on_turn()
+            on_tick()
             self._deps.holds.refresh()
             file = await self._due.take()
             if file is not None:
                 self._held.remove(file.target)
-                with self._border(file):
-                    self._line_up(file)
+                with self._boundary(file):
+                    self._enqueue(file)
             while (file := self._next()) is not None:
                 self._held.remove(file.target)
                 self._fetch(file)
 
-    def _border(self, file: ResultFile) -> AbstractContextManager[None]:
+    def _boundary(self, file: ResultFile) -> AbstractContextManager[None]:
         """A result that cannot be handled is fetched again."""
-        return file.runner.border.around(file.ref, partial(self._queue_now, file), StageName.COLLECT)
+        return file.runner.boundary.guard(file.ref, partial(self._queue_now, file), StageName.COLLECT)
 
     def _queue_now(self, file: ResultFile) -> None:
         self.queue(file, self._clock.now_ms())
 
-    def _line_up(self, file: ResultFile) -> None:
+    def _enqueue(self, file: ResultFile) -> None:
         job = file.waiting()
         if job is not None:
-            line = self._large if file.is_large else self._lines.setdefault(file.host, Line())
+            line = self._large if file.is_large else self._lines.setdefault(file.host, PriorityQueue())
             submission = file.runner.state.submissions.get(job.submission)
-            edge = self._clock.now_ms() if submission is None else edge_ms(submission)
-            line.push(rank(edge, self._clock.now_ms()), file)
+            edge = self._clock.now_ms() if submission is None else retention_end_ms(submission)
+            line.push(priority(edge, self._clock.now_ms()), file)
             self._held.add(file.target)
 
     def _next(self) -> ResultFile | None:
@@ -183,7 +183,7 @@ class CollectStage:
     async def _collect(self, file: ResultFile, request: AcceptedRequest) -> None:
         async with AsyncExitStack() as held:
             held.callback(self._held.remove, file.target)
-            held.enter_context(self._border(file))
+            held.enter_context(self._boundary(file))
             change = Change()
             with ExitStack() as place:
                 place.callback(self._free, file)
@@ -221,10 +221,10 @@ class CollectStage:
             return await self._read(file, request, body, held)
 
     async def _read(
-        self, file: ResultFile, request: AcceptedRequest, body: bytes | Trouble, held: AsyncExitStack
+        self, file: ResultFile, request: AcceptedRequest, body: bytes | ProviderError, held: AsyncExitStack
     ) -> Fetched | FetchFailed:
         holds, memory = self._deps.holds, self._deps.memory
-        if isinstance(body, Trouble):
+        if isinstance(body, ProviderError):
             if body.code == HOST_REFUSED:
                 holds.refused(file.runner, file.ref, file.host)
             return FetchFailed(body)

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from service.core.events import CancelTask, Fetch, Poll, QueueSubmit, Reconcile, Step
+from service.core.job.events import CancelTask, Fetch, Poll, QueueSubmit, Reconcile, Step
 from service.pipeline.collect import CollectStage, ResultFile
+from service.pipeline.hotwords.prepare import VocabularyStage
 from service.pipeline.poll import PollStage
 from service.pipeline.reconcile import ReconcileStage
-from service.pipeline.shard_runner import ShardRunner
+from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.submit import SubmitStage
-from service.pipeline.vocabulary import VocabularyStage
 
 
 @dataclass(slots=True)

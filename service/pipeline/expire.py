@@ -9,15 +9,15 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from service.clock import Clock
-from service.core.events import DeadlinePassed
-from service.core.job import Job, JobState
-from service.core.submission import SubmissionState
-from service.pipeline.backlog import SLICE
-from service.pipeline.gate import Gate
+from service.core.job.events import DeadlinePassed
+from service.core.job.job import Job, JobState
+from service.core.job.submission import SubmissionState
+from service.pipeline.admission.submit_guards import SubmitGuards
+from service.pipeline.hotwords.prepare import VocabularyStage
 from service.pipeline.poll import PollStage
-from service.pipeline.shard_runner import ShardRunner
-from service.pipeline.stage_breaker import StageBreaker, StageName
-from service.pipeline.vocabulary import VocabularyStage
+from service.pipeline.shard.backlog import SLICE
+from service.pipeline.shard.shard_runner import ShardRunner
+from service.pipeline.shard.stage_breaker import StageBreaker, StageName
 
 SWEEP_SECONDS = 1.0
 
@@ -28,7 +28,7 @@ async def expire(
     shards: Callable[[], Iterable[ShardRunner]],
     clock: Clock,
     breaker: StageBreaker,
-    on_turn: Callable[[], None],
+    on_tick: Callable[[], None],
     why: Why,
 ) -> None:
     """Watch the deadlines of all open jobs, and what is to be tried again, until cancelled.
@@ -36,20 +36,20 @@ async def expire(
     `why` says what a job had to wait for.
     """
     while True:
-        on_turn()
+        on_tick()
         for runner in list(shards()):
-            runner.border.try_again()
-            await _expire(runner, clock, breaker, on_turn, why)
+            runner.boundary.try_again()
+            await _expire(runner, clock, breaker, on_tick, why)
         await clock.sleep(SWEEP_SECONDS)
 
 
 async def _expire(
-    runner: ShardRunner, clock: Clock, breaker: StageBreaker, on_turn: Callable[[], None], why: Why
+    runner: ShardRunner, clock: Clock, breaker: StageBreaker, on_tick: Callable[[], None], why: Why
 ) -> None:
-    waits = set(runner.border.waiting())
+    waits = set(runner.boundary.waiting())
     overdue = [ref for ref in runner.state.overdue(clock.confirmed_ms()) if ref not in waits]
     for start in range(0, len(overdue), SLICE):
-        on_turn()
+        on_tick()
         # A shard without room, or that is given back, holds up no other: the next turn goes on.
         if not runner.has_room or not runner.takes_work or breaker.is_stopped(StageName.EXPIRE):
             return
@@ -60,7 +60,9 @@ async def _expire(
         await asyncio.sleep(0)
 
 
-def reason(runner: ShardRunner, job: Job, gate: Gate, poll: PollStage, vocabulary: VocabularyStage) -> str:
+def reason(
+    runner: ShardRunner, job: Job, guards: SubmitGuards, poll: PollStage, vocabulary: VocabularyStage
+) -> str:
     """What keeps the job from going on: what polls meet, or what its submit waits for."""
     submission = runner.state.submissions.get(job.submission)
     if submission is None or job.state not in (JobState.WAITING, JobState.SUBMITTED):
@@ -69,4 +71,4 @@ def reason(runner: ShardRunner, job: Job, gate: Gate, poll: PollStage, vocabular
         return poll.reason()
     if submission.state is SubmissionState.INTENDED:
         return ""
-    return vocabulary.reason(job.request) or gate.reason(job.request.model)
+    return vocabulary.reason(job.request) or guards.reason(job.request.model)

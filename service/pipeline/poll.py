@@ -12,23 +12,23 @@ from dataclasses import dataclass
 from functools import partial
 
 from service.clock import Clock
-from service.core.events import HandlingFailed, Polled, PollFailed
-from service.core.identity import SubmissionKey
-from service.core.outage import TOO_MANY_REQUESTS
-from service.core.submission import Submission, SubmissionState
-from service.core.task import TaskView, Trouble
-from service.core.urgency import Line, edge_ms, rank
-from service.pipeline.backlog import BEHIND_MS
-from service.pipeline.call_limiter import Call, CallLimiter, Kind
-from service.pipeline.due import LONGEST_WAIT_SECONDS, Due
-from service.pipeline.hold import Hold
-from service.pipeline.isolation import Key
-from service.pipeline.shard_runner import ShardRunner
-from service.pipeline.spawn import Spawn
-from service.pipeline.stage_breaker import StageBreaker, StageName
-from service.pipeline.unknown_tasks import FOREIGN, UnknownTasks
+from service.core.job.events import HandlingFailed, Polled, PollFailed
+from service.core.job.identity import SubmissionKey
+from service.core.job.submission import Submission, SubmissionState
+from service.core.job.urgency import PriorityQueue, priority, retention_end_ms
+from service.core.limits.circuit_breaker import TOO_MANY_REQUESTS
+from service.core.provider.answers import ProviderError, TaskView
+from service.pipeline.admission.account_hold import AccountHold
+from service.pipeline.admission.call_limiter import Call, CallLimiter, Kind
+from service.pipeline.admission.foreign_key import FOREIGN, ForeignKeyDetector
+from service.pipeline.shard.backlog import BEHIND_MS
+from service.pipeline.shard.fault_isolation import Key
+from service.pipeline.shard.shard_runner import ShardRunner
+from service.pipeline.shard.spawn import Spawn
+from service.pipeline.shard.stage_breaker import StageBreaker, StageName
+from service.pipeline.shard.timers import LONGEST_WAIT_SECONDS, Timers
 from service.provider.api import NO_SLOT, Provider
-from service.provider.isolation import UNREAD
+from service.provider.fault_isolation import UNREAD
 
 CANCELS_WAITING = 1_000
 """A minute's worth of the account's whole quota: later than that a task has hardly stayed pending."""
@@ -42,7 +42,7 @@ class PollDeps:
 
     provider: Provider
     limiter: CallLimiter
-    hold: Hold
+    hold: AccountHold
     spawn: Spawn
     in_flight: int
     breaker: StageBreaker
@@ -90,23 +90,27 @@ class PollStage:
         self._limiter = deps.limiter
         self._in_flight: dict[asyncio.Task[None], PollRequest | None] = {}
         """Calls; None for a cancel."""
-        self._due: Due[PollRequest] = Due(clock)
+        self._due: Timers[PollRequest] = Timers(clock)
         self._asked: dict[Target, PollRequest] = {}
         """The one request that counts for each submission; the others are dropped when they are due."""
-        self._line: Line[PollRequest] = Line()
+        self._line: PriorityQueue[PollRequest] = PriorityQueue()
         """What is due and waits for a place or for budget."""
-        self._last_line: Line[PollRequest] = Line()
+        self._last_line: PriorityQueue[PollRequest] = PriorityQueue()
         self._was_last = False
         """Whether the poll that went out last was a last one: the next is another, where one waits."""
         self._cancels: deque[str] = deque()
         self._unreadable: Counter[Target] = Counter()
-        self._unknown = UnknownTasks()
-        self._trouble: Trouble | None = None
+        self._unknown = ForeignKeyDetector()
+        self._provider_error: ProviderError | None = None
         """What the last poll met, None where it was answered."""
 
     def reason(self) -> str:
         """Why polls come to nothing at the moment; empty where they do not."""
-        return "" if self._trouble is None else f"the last poll of a task failed: {self._trouble.message}"
+        return (
+            ""
+            if self._provider_error is None
+            else f"the last poll of a task failed: {self._provider_error.message}"
+        )
 
     def queue(
         self, runner: ShardRunner, key: SubmissionKey, task_id: str, due_ms: int, *, is_last: bool = False
@@ -136,22 +140,22 @@ class PollStage:
         # What found no place or budget must not wait until something else ends the loop's wait.
         self._due.wake()
 
-    async def run(self, on_turn: Callable[[], None]) -> None:
+    async def run(self, on_tick: Callable[[], None]) -> None:
         """Poll, and cancel, until cancelled."""
         wait_seconds = LONGEST_WAIT_SECONDS
         while True:
-            on_turn()
+            on_tick()
             request = await self._due.take(wait_seconds)
             if request is not None:
                 again = partial(self._push_now, request)
-                with request.runner.border.around(request.key, again, StageName.POLL):
-                    self._line_up(request)
+                with request.runner.boundary.guard(request.key, again, StageName.POLL):
+                    self._enqueue(request)
             wait_seconds = min(self._cancel_ready(), self._poll_ready())
 
     def _push_now(self, request: PollRequest) -> None:
         self._due.push(self._clock.now_ms(), request)
 
-    def _line_up(self, request: PollRequest) -> None:
+    def _enqueue(self, request: PollRequest) -> None:
         if self._asked.get(request.target) is not request:
             return
         submission = request.submission
@@ -162,7 +166,7 @@ class PollStage:
             self._due.push(self._clock.now_ms() + BEHIND_MS, request)
         else:
             line = self._last_line if request.is_last else self._line
-            line.push(rank(edge_ms(submission), self._clock.now_ms()), request)
+            line.push(priority(retention_end_ms(submission), self._clock.now_ms()), request)
 
     def _drop(self, request: PollRequest) -> None:
         del self._asked[request.target]
@@ -170,7 +174,7 @@ class PollStage:
 
     def _poll_ready(self) -> float:
         """Poll what may be polled; returns how long until more may."""
-        while (line := self._next_line()) is not None:
+        while (line := self._next_poll()) is not None:
             request = line.first[1]
             is_counted = self._asked.get(request.target) is request
             if is_counted and request.submission is not None and not request.runner.is_suspended:
@@ -179,10 +183,10 @@ class PollStage:
                     return wait_seconds
                 self._start_poll(line.pop())
             else:
-                self._line_up(line.pop())
+                self._enqueue(line.pop())
         return LONGEST_WAIT_SECONDS
 
-    def _next_line(self) -> Line[PollRequest] | None:
+    def _next_poll(self) -> PriorityQueue[PollRequest] | None:
         """Where the next poll comes from: last ones first, but in turns, and in half of the places."""
         last_out = sum(request is not None and request.is_last for request in self._in_flight.values())
         may_be_last = self._last_line and last_out < self._deps.last_in_flight
@@ -193,7 +197,7 @@ class PollStage:
     def _start_poll(self, request: PollRequest) -> None:
         del self._asked[request.target]
         self._was_last = request.is_last
-        self._deps.hold.look()
+        self._deps.hold.poll_leaves()
         call = self._limiter.begin(Kind.QUERY)
         self._start(self._poll(request, call), request, name=f"poll {request.task_id}")
 
@@ -203,7 +207,7 @@ class PollStage:
             return LONGEST_WAIT_SECONDS
         slot_seconds = self._limiter.wait_seconds(Kind.QUERY)
         stopped_seconds = self._deps.breaker.wait_seconds(StageName.POLL)
-        return max(slot_seconds, self._deps.hold.look_wait_seconds(), stopped_seconds)
+        return max(slot_seconds, self._deps.hold.poll_wait_seconds(), stopped_seconds)
 
     @property
     def _is_full(self) -> bool:
@@ -243,7 +247,7 @@ class PollStage:
             self._clock.now_ms(),
             is_last=request.is_last,
         )
-        with request.runner.border.around(request.key, again, StageName.POLL):
+        with request.runner.boundary.guard(request.key, again, StageName.POLL):
             with call:
                 answer = await self._deps.provider.query(request.task_id, call.depart)
             if answer is NO_SLOT:
@@ -258,20 +262,24 @@ class PollStage:
                 self._count_unreadable(request, answer)
                 request.runner.on_submission(request.key, PollFailed(answer))
 
-    def _judge(self, request: PollRequest, answer: TaskView | Trouble) -> None:
+    def _judge(self, request: PollRequest, answer: TaskView | ProviderError) -> None:
         """Learn what the answer says of the account; a task past its retention is unknown to everybody."""
         submission, ending_ms = request.submission, self._clock.confirmed_ms()
-        if isinstance(answer, TaskView) and submission is not None and edge_ms(submission) > ending_ms:
+        if (
+            isinstance(answer, TaskView)
+            and submission is not None
+            and retention_end_ms(submission) > ending_ms
+        ):
             self._unknown.note(answer, self._clock.boot_seconds())
         told = FOREIGN if self._unknown.is_foreign and isinstance(answer, TaskView) else answer
-        self._deps.hold.judge_look(told)
-        self._trouble = told if isinstance(told, Trouble) else None
-        if isinstance(answer, Trouble) and answer.http_status == TOO_MANY_REQUESTS:
+        self._deps.hold.judge_poll(told)
+        self._provider_error = told if isinstance(told, ProviderError) else None
+        if isinstance(answer, ProviderError) and answer.http_status == TOO_MANY_REQUESTS:
             self._limiter.penalise(Kind.QUERY)
 
-    def _count_unreadable(self, request: PollRequest, trouble: Trouble) -> None:
+    def _count_unreadable(self, request: PollRequest, provider_error: ProviderError) -> None:
         """End the jobs when no answer about their task can be read; the failure holds the task's id."""
-        if trouble is not UNREAD:
+        if provider_error is not UNREAD:
             return
         if self._deps.breaker.failed(StageName.POLL, f"{request.runner.partition}:{request.task_id}"):
             self._unreadable[request.target] += 1

@@ -12,24 +12,34 @@ from functools import partial
 from typing import Protocol
 
 from service.clock import Clock
-from service.core.events import Posted, SubmissionEvent, SubmitLost, SubmitNotSent, SubmitRefused
-from service.core.identity import SubmissionKey
-from service.core.job import Job, JobState
-from service.core.submission import SubmissionState
-from service.core.task import Accepted, Answered, Lost, NotSent, Refused, SubmitAnswer, Trouble
-from service.core.transition_context import INTENT_SECONDS, RECEIPT_SECONDS
-from service.pipeline import transcripts
-from service.pipeline.file_limits import FileLimits
-from service.pipeline.gate import Gate, Leave
-from service.pipeline.group_commit import Receipt
-from service.pipeline.shard_runner import ShardRunner
-from service.pipeline.spawn import Spawn
-from service.pipeline.stage_breaker import StageBreaker, StageName
-from service.pipeline.vocabulary import VocabularyStage
+from service.core.job.events import Posted, SubmissionEvent, SubmitLost, SubmitNotSent, SubmitRefused
+from service.core.job.identity import SubmissionKey
+from service.core.job.job import Job, JobState
+from service.core.job.submission import SubmissionState
+from service.core.job.transition_context import INTENT_SECONDS, RECEIPT_SECONDS
+from service.core.provider.answers import (
+    Accepted,
+    Answered,
+    Lost,
+    NotSent,
+    ProviderError,
+    Refused,
+    SubmitAnswer,
+)
+from service.pipeline.admission.file_limits import FileLimits
+from service.pipeline.admission.submit_guards import SubmitGuards, SubmitPermit
+from service.pipeline.hotwords.prepare import VocabularyStage
+from service.pipeline.results import transcripts
+from service.pipeline.shard.group_commit import Receipt
+from service.pipeline.shard.shard_runner import ShardRunner
+from service.pipeline.shard.spawn import Spawn
+from service.pipeline.shard.stage_breaker import StageBreaker, StageName
 from service.provider.api import Provider
-from service.provider.isolation import UNREAD
+from service.provider.fault_isolation import UNREAD
 
-TOO_LATE = NotSent(Trouble("intent_too_old", "the submit could not go out while its intent was worth it"))
+TOO_LATE = NotSent(
+    ProviderError("intent_too_old", "the submit could not go out while its intent was worth it")
+)
 
 
 class Fence(Protocol):
@@ -61,7 +71,7 @@ class Post:
     runner: ShardRunner
     key: SubmissionKey
     files: int
-    leave: Leave
+    permit: SubmitPermit
     sealed: "asyncio.Future[Receipt]"
     intended_wall_ms: int
     intended_boot_seconds: float
@@ -73,13 +83,13 @@ class PostSender:
 
     deps: SubmitDeps
     clock: Clock
-    gate: Gate
+    guards: SubmitGuards
 
     async def post(self, post: Post) -> None:
         """Wait for the intent, send the POST if it may go, and tell its submission."""
         runner, key = post.runner, post.key
         answer: SubmitAnswer = TOO_LATE
-        with runner.border.around(key, nothing, StageName.SUBMIT), post.leave.call as call:
+        with runner.boundary.guard(key, nothing, StageName.SUBMIT), post.permit.call as call:
             receipt = await _durable(post.sealed)
             is_proven = receipt is not None and await self._is_proven(runner, receipt)
             jobs = self._jobs_to_post(post, receipt) if receipt is not None and is_proven else None
@@ -90,18 +100,18 @@ class PostSender:
                 # A byte of it may leave from here on: whatever is raised, there may be a task.
                 answer = Lost(UNREAD)
                 urls = [job.file_url for job in jobs]
-                answer = await self.deps.provider.submit(post.leave.model, urls, options, permit)
+                answer = await self.deps.provider.submit(post.permit.model, urls, options, permit)
         made = Posted(answer.task_id) if isinstance(answer, Accepted) else None
-        with runner.border.around(key, nothing, StageName.SUBMIT, made):
-            self.gate.judge(answer, post.leave)
-            self.deps.files.learn(answer, post.leave.model, post.files)
-        self._tell(post, answer, in_outage=self.gate.is_out(post.leave.model))
+        with runner.boundary.guard(key, nothing, StageName.SUBMIT, made):
+            self.guards.judge(answer, post.permit)
+            self.deps.files.learn(answer, post.permit.model, post.files)
+        self._tell(post, answer, is_circuit_open=self.guards.is_circuit_open(post.permit.model))
 
-    def _tell(self, post: Post, answer: SubmitAnswer, *, in_outage: bool) -> None:
+    def _tell(self, post: Post, answer: SubmitAnswer, *, is_circuit_open: bool) -> None:
         """Let the submission meet its answer; one that cannot be read is read again later."""
-        again = partial(self._tell, post, answer, in_outage=in_outage)
-        with post.runner.border.around(post.key, again, StageName.SUBMIT):
-            event = _event(answer, post.leave.model, in_outage=in_outage)
+        again = partial(self._tell, post, answer, is_circuit_open=is_circuit_open)
+        with post.runner.boundary.guard(post.key, again, StageName.SUBMIT):
+            event = _event(answer, post.permit.model, is_circuit_open=is_circuit_open)
             post.runner.on_submission(post.key, event)
 
     def _may_go(self, post: Post, receipt: Receipt) -> bool:
@@ -110,7 +120,7 @@ class PostSender:
     def _jobs_to_post(self, post: Post, receipt: Receipt) -> Sequence[Job] | None:
         """The jobs whose files go out: all of the intent's, or the POST is not sent."""
         runner = post.runner
-        is_stopped = not (runner.is_open and runner.takes_work and self.gate.may_post(post.leave))
+        is_stopped = not (runner.is_open and runner.takes_work and self.guards.may_post(post.permit))
         if is_stopped or not self._is_fresh(receipt) or self._is_stale(post):
             return None
         submission = runner.state.submissions.get(post.key)
@@ -155,15 +165,15 @@ async def _durable(sealed: "asyncio.Future[Receipt]") -> Receipt | None:
     return sealed.result() if sealed.done() and not sealed.cancelled() else None
 
 
-def _event(answer: SubmitAnswer, model: str, *, in_outage: bool) -> SubmissionEvent:
+def _event(answer: SubmitAnswer, model: str, *, is_circuit_open: bool) -> SubmissionEvent:
     match answer:
         case Accepted(task_id):
             return Posted(task_id)
         case Answered():
             return transcripts.heard(answer, model)
-        case Refused(trouble):
-            return SubmitRefused(trouble, in_outage)
-        case Lost(trouble):
-            return SubmitLost(trouble)
-        case NotSent(trouble):
-            return SubmitNotSent(trouble)
+        case Refused(provider_error):
+            return SubmitRefused(provider_error, is_circuit_open)
+        case Lost(provider_error):
+            return SubmitLost(provider_error)
+        case NotSent(provider_error):
+            return SubmitNotSent(provider_error)

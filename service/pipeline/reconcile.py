@@ -13,24 +13,30 @@ from itertools import islice
 from typing import Protocol
 
 from service.clock import Clock
-from service.core.candidates import Candidates
-from service.core.identity import SubmissionKey
-from service.core.reconcile import Evidence, Found, Proven, decide
-from service.core.submission import Submission, SubmissionState
-from service.core.survey import PartitionSurvey
-from service.core.task_list import EVER, Span, merged
-from service.core.transition_context import Rules
-from service.core.unanswered import UNANSWERED, Unanswered, unanswered_of, window_of, witness_of
+from service.core.job.identity import SubmissionKey
+from service.core.job.submission import Submission, SubmissionState
+from service.core.job.transition_context import Rules
+from service.core.reconciliation.candidates import Candidates
+from service.core.reconciliation.journal_scan import PartitionScan
+from service.core.reconciliation.matching import Evidence, Found, Proven, decide
+from service.core.reconciliation.task_list import EVER, Span, merged
+from service.core.reconciliation.unanswered import (
+    UNANSWERED,
+    Unanswered,
+    unanswered_of,
+    window_of,
+    witness_of,
+)
 from service.errors import ServiceError
-from service.pipeline.call_limiter import CallLimiter
-from service.pipeline.due import Due, OnTurn, turning
-from service.pipeline.fetch_memory import FetchMemory
-from service.pipeline.isolation import Key
-from service.pipeline.observer import Faults
-from service.pipeline.shard_runner import ShardRunner
+from service.pipeline.admission.call_limiter import CallLimiter
+from service.pipeline.results.fetch_memory import FetchMemory
+from service.pipeline.shard.fault_isolation import Key
+from service.pipeline.shard.observer import Faults
+from service.pipeline.shard.shard_runner import ShardRunner
+from service.pipeline.shard.timers import OnTick, Timers, ticking
 from service.pipeline.task_lookup import TaskLookup
 from service.provider.api import Provider
-from service.provider.isolation import answer_of
+from service.provider.fault_isolation import answer_of
 
 MAX_WITNESSES = 1_000
 
@@ -38,10 +44,10 @@ OpenShards = Callable[[], Iterable[ShardRunner]]
 At = tuple[ShardRunner, SubmissionKey]
 
 
-class Surveyor(Protocol):
+class ScansJournal(Protocol):
     """Who reads the journals of all shards, also of those that other members own."""
 
-    async def survey(self, since_ms: float, now_ms: float) -> Sequence[PartitionSurvey]:
+    async def scan(self, since_ms: float, now_ms: float) -> Sequence[PartitionScan]:
         """What each says of tasks made since then; raises `ServiceError` when none can be read.
 
         `now_ms` is what the vendor's clock says, at the least. What cannot be read of one is a gap in it.
@@ -50,7 +56,7 @@ class Surveyor(Protocol):
 
 
 @dataclass(slots=True)
-class Asked:
+class ReconcileRequest:
     """An uncertain submission; times are the boot clock's milliseconds, which do not jump."""
 
     first_ms: int
@@ -64,7 +70,7 @@ class ReconcileStage:
     def __init__(
         self,
         provider: Provider,
-        surveyor: Surveyor,
+        scanner: ScansJournal,
         clock: Clock,
         limiter: CallLimiter,
         rules: Rules,
@@ -73,33 +79,35 @@ class ReconcileStage:
     ) -> None:
         self._lookup = TaskLookup(provider, clock, limiter, memory, self._is_needed)
         self._provider = provider
-        self._surveyor = surveyor
+        self._scanner = scanner
         self._clock = clock
         self._rules = rules
         self._report = partial(faults.internal_error, "answer", "list")
-        self._alarm: Due[None] = Due(clock)
-        self._asked: dict[At, Asked] = {}
+        self._alarm: Timers[None] = Timers(clock)
+        self._asked: dict[At, ReconcileRequest] = {}
         self._candidates = Candidates()
         self._evidence = Evidence()
 
     def queue(self, shard: ShardRunner, key: SubmissionKey, due_ms: int, settled_ms: int) -> None:
         """Look for the submission's task from `due_ms` on; before `settled_ms` it may be on its way."""
         ahead_ms = self._boot_ms() - self._clock.now_ms()
-        self._asked[shard, key] = Asked(due_ms + ahead_ms, due_ms + ahead_ms, settled_ms + ahead_ms)
+        self._asked[shard, key] = ReconcileRequest(
+            due_ms + ahead_ms, due_ms + ahead_ms, settled_ms + ahead_ms
+        )
         self._alarm.push(due_ms, None)
 
     def holds(self, runner: ShardRunner, key: Key) -> bool:
         """Whether it will look for the submission's task, once more at least."""
         return isinstance(key, SubmissionKey) and (runner, key) in self._asked
 
-    async def run(self, shards: OpenShards, on_turn: OnTurn) -> None:
+    async def run(self, shards: OpenShards, on_tick: OnTick) -> None:
         """Reconcile until cancelled."""
         while True:
-            on_turn()
+            on_tick()
             await self._alarm.take()
             self._forget_settled()
             if any(asked.due_ms <= self._boot_ms() for asked in self._asked.values()):
-                await answer_of(self._pass(shards, on_turn), None, self._report)
+                await answer_of(self._pass(shards, on_tick), None, self._report)
                 self._schedule_next()
 
     def _is_needed(self) -> bool:
@@ -120,25 +128,25 @@ class ReconcileStage:
             wait_ms = min(asked.due_ms for asked in self._asked.values()) - now_ms
             self._alarm.push(self._clock.now_ms() + wait_ms, None)
 
-    async def _pass(self, shards: OpenShards, on_turn: OnTurn) -> None:
+    async def _pass(self, shards: OpenShards, on_tick: OnTick) -> None:
         begun_ms = self._boot_ms()
         spans, witnesses = self._spans(), dict(islice(self._witnesses(shards()), MAX_WITNESSES))
-        reading = await self._lookup.read_list(spans, witnesses, self._rules.skew_seconds, on_turn)
-        apart_ms = round(1000 * self._rules.readings_apart_seconds)
-        self._evidence = self._evidence.after(begun_ms, is_complete=reading.is_complete, apart_ms=apart_ms)
-        self._candidates.take(reading, self._spans())
-        surveys = await turning(self._survey(), on_turn)
-        if surveys is None:
+        listing = await self._lookup.read_list(spans, witnesses, self._rules.skew_seconds, on_tick)
+        apart_ms = round(1000 * self._rules.listings_apart_seconds)
+        self._evidence = self._evidence.after(begun_ms, is_complete=listing.is_complete, apart_ms=apart_ms)
+        self._candidates.take(listing, self._spans())
+        scans = await ticking(self._scan(), on_tick)
+        if scans is None:
             return
-        await self._lookup.poll_unknown(self._candidates, on_turn)
-        self._decide({shard.partition: shard for shard in shards()}, surveys)
+        await self._lookup.poll_unknown(self._candidates, on_tick)
+        self._decide({shard.partition: shard for shard in shards()}, scans)
 
     def _spans(self) -> list[Span]:
         """When tasks were made that matter."""
         offset_ms = self._provider.clock_offset_ms()
         found = []
         for shard, key in self._asked:
-            with shard.border.apart(_subject(shard, key)):
+            with shard.boundary.isolate(_subject(shard, key)):
                 submission = shard.state.submissions.get(key)
                 if submission is not None and submission.intent is not None:
                     found.append(window_of(submission.intent, offset_ms, self._rules))
@@ -150,44 +158,44 @@ class ReconcileStage:
         for shard in shards:
             for key, submission in shard.state.submissions.items():
                 span = None
-                with shard.border.apart(_subject(shard, key)):
+                with shard.boundary.isolate(_subject(shard, key)):
                     span = witness_of(submission, now_ms, offset_ms, self._rules)
                 if span is not None and submission.task_id is not None:
                     yield submission.task_id, span
 
-    async def _survey(self) -> Sequence[PartitionSurvey] | None:
+    async def _scan(self) -> Sequence[PartitionScan] | None:
         """The journals, read after the list: an intent is in there before its POST, so before its task."""
         spans, now_ms = self._spans(), self._lookup.vendor_now_ms()
         if not self._candidates.wanted() or not spans:
             return ()
         as_of_ms = EVER[0] if now_ms is None else now_ms - 1000 * self._rules.skew_seconds
         try:
-            surveys = await self._surveyor.survey(spans[0][0], as_of_ms)
+            scans = await self._scanner.scan(spans[0][0], as_of_ms)
         except ServiceError:
             return None
-        for survey in surveys:
-            self._candidates.note_known(survey.known(self._candidates.wanted()))
+        for scan in scans:
+            self._candidates.note_known(scan.known(self._candidates.wanted()))
             # A day of tasks takes its time.
             await asyncio.sleep(0)
-        return surveys
+        return scans
 
     # The decision; nothing is waited for from here on.
 
-    def _decide(self, shards: Mapping[int, ShardRunner], surveys: Sequence[PartitionSurvey]) -> None:
+    def _decide(self, shards: Mapping[int, ShardRunner], scans: Sequence[PartitionScan]) -> None:
         offset_ms = self._provider.clock_offset_ms()
         unanswered: list[Unanswered] = []
         for shard in shards.values():
             self._candidates.note_known(shard.state.task_ids())
             for key, submission in shard.state.submissions.items():
-                with shard.border.apart(_subject(shard, key)):
+                with shard.boundary.isolate(_subject(shard, key)):
                     urls = shard.state.file_urls(submission) if submission.state in UNANSWERED else ()
                     ours = unanswered_of(shard.partition, submission, offset_ms, self._rules, urls)
                     unanswered += [] if ours is None else [ours]
-        for survey in surveys:
-            for submission in _of_others(survey, shards.get(survey.partition)):
-                theirs = unanswered_of(survey.partition, submission, offset_ms, self._rules)
+        for scan in scans:
+            for submission in _of_others(scan, shards.get(scan.partition)):
+                theirs = unanswered_of(scan.partition, submission, offset_ms, self._rules)
                 unanswered += [] if theirs is None else [theirs]
-        gaps = [gap for survey in surveys for gap in survey.gaps()]
+        gaps = [gap for scan in scans for gap in scan.gaps()]
         answers = decide(unanswered, self._candidates.candidates(), gaps, self._proven())
         for each, event in answers.items():
             self._tell(shards.get(each.partition), each.key, event)
@@ -200,7 +208,7 @@ class ReconcileStage:
     def _tell(self, shard: ShardRunner | None, key: SubmissionKey, event: Found) -> None:
         """One that is ours and durably uncertain hears of it."""
         if shard is not None and (shard, key) in self._asked:
-            with shard.border.apart(_subject(shard, key)):
+            with shard.boundary.isolate(_subject(shard, key)):
                 shard.on_submission(key, event)
 
     def _boot_ms(self) -> int:
@@ -216,12 +224,12 @@ def _is_uncertain(shard: ShardRunner, key: SubmissionKey) -> bool:
     return shard.is_open and submission is not None and submission.state is SubmissionState.UNCERTAIN
 
 
-def _of_others(survey: PartitionSurvey, shard: ShardRunner | None) -> list[Submission]:
+def _of_others(scan: PartitionScan, shard: ShardRunner | None) -> list[Submission]:
     """Submissions that are not ours; of a shard of ours the memory counts.
 
     But one whose POST was out when its journal was read may have got its task, and be over, since.
     """
-    found = survey.unanswered()
+    found = scan.unanswered()
     if shard is None:
         return found
     ours = shard.state.submissions

@@ -1,4 +1,4 @@
-"""Submit: take submissions that are due, as the gate allows; write the intent down before the POST (N2)."""
+"""Submit: take submissions that are due, as its guards allow; write the intent down before the POST (N2)."""
 
 import asyncio
 from collections import OrderedDict
@@ -8,37 +8,37 @@ from functools import partial
 
 from service.clock import Clock
 from service.contract.models import is_synchronous
-from service.core.events import Intended
-from service.core.identity import SubmissionKey
-from service.core.request import AcceptedRequest
-from service.core.submission import Submission, SubmissionState
-from service.pipeline.backlog import BEHIND_MS
-from service.pipeline.call_limiter import Call
-from service.pipeline.due import LONGEST_WAIT_SECONDS, Due
-from service.pipeline.gate import Gate, Lane
-from service.pipeline.held import Held
-from service.pipeline.isolation import Key
+from service.core.job.events import Intended
+from service.core.job.identity import SubmissionKey
+from service.core.job.request import AcceptedRequest
+from service.core.job.submission import Submission, SubmissionState
+from service.pipeline.admission.call_limiter import Call
+from service.pipeline.admission.submit_guards import SubmitGuards, SubmitKind
 from service.pipeline.post import TOO_LATE, Post, PostSender, SubmitDeps, nothing
-from service.pipeline.shard_runner import ShardRunner
-from service.pipeline.stage_breaker import StageName
+from service.pipeline.shard.backlog import BEHIND_MS
+from service.pipeline.shard.fault_isolation import Key
+from service.pipeline.shard.in_flight import InFlightItems
+from service.pipeline.shard.shard_runner import ShardRunner
+from service.pipeline.shard.stage_breaker import StageName
+from service.pipeline.shard.timers import LONGEST_WAIT_SECONDS, Timers
 
 Queued = tuple[ShardRunner, SubmissionKey]
 
 
 class SubmitStage:
-    """Submits what is due, as its gate allows; a lane that must wait holds up no other."""
+    """Submits what is due, as its guards allow; a kind that must wait holds up no other."""
 
-    def __init__(self, deps: SubmitDeps, clock: Clock, gate: Gate) -> None:
+    def __init__(self, deps: SubmitDeps, clock: Clock, guards: SubmitGuards) -> None:
         self._deps = deps
         self._clock = clock
-        self._gate = gate
-        self._sender = PostSender(deps, clock, gate)
+        self._guards = guards
+        self._sender = PostSender(deps, clock, guards)
         self._in_flight: dict[asyncio.Task[None], Queued] = {}
         self._calls_in_flight: dict[asyncio.Task[None], Queued] = {}
-        self._due: Due[Queued] = Due(clock)
-        self._queued: Held[Queued] = Held()
-        self._ready: OrderedDict[Lane, OrderedDict[Queued, None]] = OrderedDict()
-        """What is due and waits for a place or at the gate; each submission once."""
+        self._due: Timers[Queued] = Timers(clock)
+        self._queued: InFlightItems[Queued] = InFlightItems()
+        self._ready: OrderedDict[SubmitKind, OrderedDict[Queued, None]] = OrderedDict()
+        """What is due and waits for a place or at the submit guards; each submission once."""
 
     def queue(self, runner: ShardRunner, key: SubmissionKey, due_ms: int) -> None:
         """Post the submission when it is due."""
@@ -50,7 +50,7 @@ class SubmitStage:
         target = (runner, key)
         return (
             target in self._queued
-            or any(target in lane for lane in self._ready.values())
+            or any(target in kind for kind in self._ready.values())
             or target in self._in_flight.values()
             or target in self._calls_in_flight.values()
         )
@@ -62,37 +62,37 @@ class SubmitStage:
         """
         for key in keys:
             # What is not started here is queued once its request is durable.
-            with runner.border.around(key, nothing, StageName.SUBMIT):
+            with runner.boundary.guard(key, nothing, StageName.SUBMIT):
                 self._start_now(runner, key)
 
     def _start_now(self, runner: ShardRunner, key: SubmissionKey) -> None:
         request = _request_of(runner, key)
         if request is None or runner.is_behind or not self._has_list(request):
             return
-        lane = Lane(request.model)
-        if lane not in self._ready and not self._wait_seconds(lane):
-            self._send(runner, key, lane)
+        kind = SubmitKind(request.model)
+        if kind not in self._ready and not self._wait_seconds(kind):
+            self._send(runner, key, kind)
 
-    async def run(self, on_turn: Callable[[], None]) -> None:
+    async def run(self, on_tick: Callable[[], None]) -> None:
         """Submit until cancelled."""
         wait_seconds = LONGEST_WAIT_SECONDS
         while True:
-            on_turn()
-            self._gate.brake.wait_seconds()  # also with nothing to submit, operators see it begin and end
+            on_tick()
+            self._guards.spend_guard.wait_seconds()  # operators see it begin and end, whatever waits
             queued = await self._due.take(wait_seconds)
             if queued is None:
                 self._forget_closed()
             else:
                 self._queued.remove(queued)
-                with self._border(queued):
+                with self._boundary(queued):
                     self._make_ready(queued)
             wait_seconds = self._send_ready()
 
-    def _border(self, queued: Queued) -> AbstractContextManager[None]:
+    def _boundary(self, queued: Queued) -> AbstractContextManager[None]:
         """A submission that cannot be handled goes back into the queue."""
         runner, key = queued
         again = partial(self._push_now, queued)
-        return runner.border.around(key, again, StageName.SUBMIT)
+        return runner.boundary.guard(key, again, StageName.SUBMIT)
 
     def _push_now(self, queued: Queued) -> None:
         self.queue(*queued, self._clock.now_ms())
@@ -103,8 +103,8 @@ class SubmitStage:
         if submission is None or request is None:
             return
         if self._has_list(request):
-            lane = Lane(submission.model, is_retry=submission.counters.submits > 0)
-            self._ready.setdefault(lane, OrderedDict())[queued] = None
+            kind = SubmitKind(submission.model, is_retry=submission.counters.submits > 0)
+            self._ready.setdefault(kind, OrderedDict())[queued] = None
         else:
             self._deps.vocabularies.want(runner, key, request, partial(self._push_now, queued))
 
@@ -113,31 +113,31 @@ class SubmitStage:
 
     def _forget_closed(self) -> None:
         """A hold may last for days: what waits for its end must not keep shards that went meanwhile."""
-        for lane in self._ready.values():
-            for queued in [queued for queued in lane if not queued[0].is_open]:
-                del lane[queued]
+        for kind in self._ready.values():
+            for queued in [queued for queued in kind if not queued[0].is_open]:
+                del kind[queued]
 
     def _send_ready(self) -> float:
-        """Send what may go of every lane; returns how long until more may."""
+        """Send what may go of every kind; returns how long until more may."""
         wait_seconds = LONGEST_WAIT_SECONDS
-        for lane in list(self._ready):
-            wait_seconds = min(wait_seconds, self._send_lane(lane))
-            if not self._ready[lane]:
-                del self._ready[lane]
+        for kind in list(self._ready):
+            wait_seconds = min(wait_seconds, self._send_kind(kind))
+            if not self._ready[kind]:
+                del self._ready[kind]
         return wait_seconds
 
-    def _send_lane(self, lane: Lane) -> float:
-        waiting = self._ready[lane]
+    def _send_kind(self, kind: SubmitKind) -> float:
+        waiting = self._ready[kind]
         while waiting:
-            wait_seconds = self._wait_seconds(lane)
+            wait_seconds = self._wait_seconds(kind)
             if wait_seconds > 0:
                 return wait_seconds
             queued, _ = waiting.popitem(last=False)
-            with self._border(queued):
-                self._send_queued(queued, lane)
+            with self._boundary(queued):
+                self._send_queued(queued, kind)
         return LONGEST_WAIT_SECONDS
 
-    def _send_queued(self, queued: Queued, lane: Lane) -> None:
+    def _send_queued(self, queued: Queued, kind: SubmitKind) -> None:
         runner, key = queued
         request = _request_of(runner, key)
         if request is None:
@@ -148,41 +148,41 @@ class SubmitStage:
             # It waited for longer than what was found of its list is believed.
             self._make_ready(queued)
         else:
-            self._send(runner, key, lane)
-            # The next place is another lane's, where places are short.
-            self._ready.move_to_end(lane)
+            self._send(runner, key, kind)
+            # The next place is another kind's, where places are short.
+            self._ready.move_to_end(kind)
 
-    def _wait_seconds(self, lane: Lane) -> float:
-        """How long until a submit of the lane may go; who gives a place back wakes the loop."""
-        if len(self._places(lane.model)) >= self._deps.in_flight:
+    def _wait_seconds(self, kind: SubmitKind) -> float:
+        """How long until a submit of the kind may go; who gives a place back wakes the loop."""
+        if len(self._places(kind.model)) >= self._deps.in_flight:
             return LONGEST_WAIT_SECONDS
-        return max(self._gate.wait_seconds(lane), self._deps.breaker.wait_seconds(StageName.SUBMIT))
+        return max(self._guards.wait_seconds(kind), self._deps.breaker.wait_seconds(StageName.SUBMIT))
 
     def _places(self, model: str) -> "dict[asyncio.Task[None], Queued]":
         """What is in flight in the model's way."""
         return self._calls_in_flight if is_synchronous(model) else self._in_flight
 
-    def _send(self, runner: ShardRunner, key: SubmissionKey, lane: Lane) -> None:
+    def _send(self, runner: ShardRunner, key: SubmissionKey, kind: SubmitKind) -> None:
         """Intend at once, so that request and intent can share a batch; the rest follows in a task."""
         clock = self._clock
         now_ms, wall_ms, boot_seconds = clock.now_ms(), clock.wall_ms(), clock.boot_seconds()
-        most_files = self._deps.files.most(lane.model)
-        intended = Intended(now_ms, self._deps.provider.clock_offset_ms(), most_files)
-        leave = self._gate.enter(lane)
+        max_files = self._deps.files.most(kind.model)
+        intended = Intended(now_ms, self._deps.provider.clock_offset_ms(), max_files)
+        permit = self._guards.acquire(kind)
         change = runner.on_submission(key, intended)
         submission = runner.state.submissions.get(key)
         if submission is None or submission.state is not SubmissionState.INTENDED:
             # The event could not be handled: it is met again, and nothing goes out before.
-            with leave.call:
-                self._gate.judge(TOO_LATE, leave)
+            with permit.call:
+                self._guards.judge(TOO_LATE, permit)
             return
         sealed = runner.durable(change, key)
-        post = Post(runner, key, len(submission.jobs), leave, sealed, wall_ms, boot_seconds)
+        post = Post(runner, key, len(submission.jobs), permit, sealed, wall_ms, boot_seconds)
         task = self._deps.spawn(self._sender.post(post), name=f"submit {key}")
-        places = self._places(lane.model)
+        places = self._places(kind.model)
         places[task] = (runner, key)
-        calls = runner.long_calls if is_synchronous(lane.model) else runner.calls
-        calls[task] = leave.call
+        calls = runner.long_calls if is_synchronous(kind.model) else runner.calls
+        calls[task] = permit.call
         task.add_done_callback(partial(self._ended, places, calls))
 
     def _ended(

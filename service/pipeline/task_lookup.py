@@ -6,16 +6,16 @@ from functools import partial
 from typing import TypeVar
 
 from service.clock import Clock
-from service.core.candidates import Candidates
-from service.core.outage import TOO_MANY_REQUESTS
-from service.core.retry import Backoff
-from service.core.task import TaskPage, TaskView, Trouble
-from service.core.task_list import Reading, Span
-from service.pipeline.call_limiter import CallLimiter, Kind
-from service.pipeline.due import SHORTEST_WAIT_SECONDS, OnTurn, turning
-from service.pipeline.fetch_memory import FetchMemory
+from service.core.limits.backoff import Backoff
+from service.core.limits.circuit_breaker import TOO_MANY_REQUESTS
+from service.core.provider.answers import ProviderError, TaskPage, TaskView
+from service.core.reconciliation.candidates import Candidates
+from service.core.reconciliation.task_list import Span, TaskListing
+from service.pipeline.admission.call_limiter import CallLimiter, Kind
+from service.pipeline.results.fetch_memory import FetchMemory
+from service.pipeline.shard.timers import SHORTEST_WAIT_SECONDS, OnTick, ticking
 from service.provider.api import NO_SLOT, Permit, Provider
-from service.provider.isolation import UNREAD
+from service.provider.fault_isolation import UNREAD
 
 PAGE_ATTEMPTS = 3
 """A list of thousands of pages must not begin anew for one answer that was lost."""
@@ -65,24 +65,24 @@ class TaskLookup:
     # The list.
 
     async def read_list(
-        self, spans: Sequence[Span], witnesses: Mapping[str, Span], skew_seconds: float, on_turn: OnTurn
-    ) -> Reading:
+        self, spans: Sequence[Span], witnesses: Mapping[str, Span], skew_seconds: float, on_tick: OnTick
+    ) -> TaskListing:
         """All pages; it ends early where a page cannot be had, or nobody needs it any more."""
-        reading = Reading(spans, witnesses)
+        listing = TaskListing(spans, witnesses)
         for page_no in range(1, MAX_PAGES + 1):
-            page = await self._page(page_no, on_turn)
+            page = await self._page(page_no, on_tick)
             if page is None:
-                reading.fail()
+                listing.fail()
                 break
             now_ms = self.vendor_now_ms()
-            reading.add(page, float("inf") if now_ms is None else now_ms + 1000 * skew_seconds)
-            if reading.is_over:
+            listing.add(page, float("inf") if now_ms is None else now_ms + 1000 * skew_seconds)
+            if listing.is_over:
                 break
-        return reading
+        return listing
 
-    async def _page(self, page_no: int, on_turn: OnTurn) -> TaskPage | None:
+    async def _page(self, page_no: int, on_tick: OnTick) -> TaskPage | None:
         for attempt in range(1, PAGE_ATTEMPTS + 1):
-            page = await self._asked_for(Kind.LIST, partial(self._provider.list_tasks, page_no), on_turn)
+            page = await self._asked_for(Kind.LIST, partial(self._provider.list_tasks, page_no), on_tick)
             if page is None or isinstance(page, TaskPage):
                 return page
             wait_ms = PAGE_BACKOFF.wait_ms(attempt, self._clock.draw(), page.retry_after_seconds)
@@ -91,24 +91,24 @@ class TaskLookup:
 
     # Tasks that nobody knows.
 
-    async def poll_unknown(self, candidates: Candidates, on_turn: OnTurn) -> None:
+    async def poll_unknown(self, candidates: Candidates, on_tick: OnTick) -> None:
         """One poll is enough for a task that is over: its files are remembered."""
         self._names_left = MAX_NAMES
         for task_id in candidates.to_poll()[:MAX_POLLS]:
-            if not await self._is_strangers_turn(on_turn):
+            if not await self._is_strangers_turn(on_tick):
                 return
-            task = await self._asked_for(Kind.QUERY, partial(self._provider.query, task_id), on_turn)
+            task = await self._asked_for(Kind.QUERY, partial(self._provider.query, task_id), on_tick)
             if task is None:
                 return
-            if isinstance(task, Trouble):
-                self._note_trouble(candidates, task_id, task)
-            elif (named := await turning(self._named(task), on_turn)) is not None:
+            if isinstance(task, ProviderError):
+                self._note_error(candidates, task_id, task)
+            elif (named := await ticking(self._named(task), on_tick)) is not None:
                 candidates.note_polled(named)
             else:
                 candidates.note_in_vain(task_id)
 
-    def _note_trouble(self, candidates: Candidates, task_id: str, trouble: Trouble) -> None:
-        if trouble is UNREAD or trouble.code in UNREADABLE_CODES:
+    def _note_error(self, candidates: Candidates, task_id: str, provider_error: ProviderError) -> None:
+        if provider_error is UNREAD or provider_error.code in UNREADABLE_CODES:
             candidates.note_unreadable(task_id)
         else:
             candidates.note_in_vain(task_id)
@@ -136,35 +136,35 @@ class TaskLookup:
     # Calls.
 
     async def _asked_for(
-        self, kind: Kind, ask: Callable[[Permit], Awaitable[T | Trouble]], on_turn: OnTurn
-    ) -> T | Trouble | None:
+        self, kind: Kind, ask: Callable[[Permit], Awaitable[T | ProviderError]], on_tick: OnTick
+    ) -> T | ProviderError | None:
         """The answer of a call that waits for its slot; None once nobody needs it any more."""
-        answer: T | Trouble = NO_SLOT
+        answer: T | ProviderError = NO_SLOT
         while answer is NO_SLOT:
             wait_seconds = self._limiter.wait_seconds(kind, is_urgent=True)
-            if not await self._has_waited(wait_seconds, on_turn):
+            if not await self._has_waited(wait_seconds, on_tick):
                 return None
             if wait_seconds <= 0:
                 with self._limiter.begin(kind, is_urgent=True) as call:
                     answer = await ask(call.depart)
-        if isinstance(answer, Trouble) and answer.http_status == TOO_MANY_REQUESTS:
+        if isinstance(answer, ProviderError) and answer.http_status == TOO_MANY_REQUESTS:
             self._limiter.penalise(kind)
-        on_turn()
+        on_tick()
         return answer
 
-    async def _is_strangers_turn(self, on_turn: OnTurn) -> bool:
+    async def _is_strangers_turn(self, on_tick: OnTick) -> bool:
         """Wait until a task that may be a stranger's may be asked for; False once nobody needs the answer."""
         while (wait_seconds := self._strangers_from - self._clock.boot_seconds()) > 0:
-            if not await self._has_waited(wait_seconds, on_turn):
+            if not await self._has_waited(wait_seconds, on_tick):
                 return False
         share_per_second = STRANGERS_PART * self._limiter.share_per_second(Kind.QUERY)
         apart_seconds = 1 / share_per_second if share_per_second else 0.0
         self._strangers_from = self._clock.boot_seconds() + apart_seconds
         return True
 
-    async def _has_waited(self, seconds: float, on_turn: OnTurn) -> bool:
+    async def _has_waited(self, seconds: float, on_tick: OnTick) -> bool:
         """Wait for a while; False once nobody needs an answer any more."""
-        on_turn()
+        on_tick()
         if seconds <= 0:
             return True
         await self._clock.sleep(min(1.0, max(SHORTEST_WAIT_SECONDS, seconds)))

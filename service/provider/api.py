@@ -1,7 +1,7 @@
 """The provider port: what the pipeline may ask of a speech-to-text provider.
 
-Implementations translate wire answers into `core.task` facts. They raise nothing but
-`asyncio.CancelledError`: every trouble is a value, so that deciding stays in `core/`.
+Implementations translate wire answers into `core.provider.answers` facts. They raise nothing but
+`asyncio.CancelledError`: every error is a value, so that deciding stays in `core/`.
 Budgets are the caller's: an implementation awaits the permit that it is given, when all is ready for the
 first byte, and sends nothing without it. It never retries.
 """
@@ -11,13 +11,13 @@ from typing import Protocol
 
 from pydantic import JsonValue
 
-from service.core.task import SubmitAnswer, TaskPage, TaskView, Trouble
-from service.core.vocabulary import ListedVocabulary, Vocabulary, VocabularyWord
+from service.core.provider.answers import ProviderError, SubmitAnswer, TaskPage, TaskView
+from service.core.provider.hotword_lists import ListedVocabulary, Vocabulary, VocabularyWord
 
 Permit = Callable[[], Awaitable[bool]]
 """Waits until a call may leave; False when it must not. Awaited once, between the connection and the first
 byte, which is written at once."""
-NO_SLOT = Trouble("no_slot", "no slot of the account's quota came in time: the call was not made")
+NO_SLOT = ProviderError("no_slot", "no slot of the account's quota came in time: the call was not made")
 """The answer of a query, list or cancel whose permit was refused; a submit is `NotSent`."""
 
 
@@ -46,11 +46,11 @@ class Provider(Protocol):
         """
         ...
 
-    async def query(self, task_id: str, permit: Permit = at_once) -> TaskView | Trouble:
+    async def query(self, task_id: str, permit: Permit = at_once) -> TaskView | ProviderError:
         """Look at a task once."""
         ...
 
-    async def list_tasks(self, page_no: int, permit: Permit = at_once) -> TaskPage | Trouble:
+    async def list_tasks(self, page_no: int, permit: Permit = at_once) -> TaskPage | ProviderError:
         """One page, from 1, of all the account's tasks of the last day; the page behind the last is empty."""
         ...
 
@@ -58,14 +58,14 @@ class Provider(Protocol):
         """How far the vendor's clock is ahead of ours, give or take 1.5 s; None before any answer came."""
         ...
 
-    async def cancel(self, task_id: str, permit: Permit = at_once) -> Trouble | None:
+    async def cancel(self, task_id: str, permit: Permit = at_once) -> ProviderError | None:
         """Ask the provider to drop a pending task; None when it agreed."""
         ...
 
-    async def fetch(self, transcription_url: str, max_bytes: int | None = None) -> bytes | Trouble:
+    async def fetch(self, transcription_url: str, max_bytes: int | None = None) -> bytes | ProviderError:
         """Download a result file without credentials, within the fetch guard's limits.
 
-        One of more than `max_bytes` is the trouble `fetch_too_large`, and no more of it is held.
+        One of more than `max_bytes` is the error `fetch_too_large`, and no more of it is held.
         """
         ...
 
@@ -73,22 +73,22 @@ class Provider(Protocol):
 class Vocabularies(Protocol):
     """The account's hotword lists; they cost nothing, and their number is small."""
 
-    async def list_all(self) -> tuple[ListedVocabulary, ...] | Trouble:
+    async def list_all(self) -> tuple[ListedVocabulary, ...] | ProviderError:
         """Every list, other people's too."""
         ...
 
-    async def query(self, vocabulary_id: str) -> Vocabulary | Trouble:
+    async def query(self, vocabulary_id: str) -> Vocabulary | ProviderError:
         """Look at a list once; `NotFound` where there is none."""
         ...
 
-    async def create(self, model: str, prefix: str, words: Sequence[VocabularyWord]) -> str | Trouble:
+    async def create(self, model: str, prefix: str, words: Sequence[VocabularyWord]) -> str | ProviderError:
         """Make a list for exactly this model; its id, which holds the prefix."""
         ...
 
-    async def update(self, vocabulary_id: str, words: Sequence[VocabularyWord]) -> Trouble | None:
+    async def update(self, vocabulary_id: str, words: Sequence[VocabularyWord]) -> ProviderError | None:
         """Replace the words of a list; None when it was done."""
         ...
 
-    async def delete(self, vocabulary_id: str) -> Trouble | None:
+    async def delete(self, vocabulary_id: str) -> ProviderError | None:
         """Delete a list; None when it was done."""
         ...

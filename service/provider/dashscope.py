@@ -1,6 +1,6 @@
 """The Provider port on DashScope's HTTP API: calls, and what became of them, as facts.
 
-Never retries, never waits for quota, never decides what a trouble means for a job.
+Never retries, never waits for quota, never decides what an error means for a job.
 """
 
 import asyncio
@@ -17,26 +17,42 @@ import httpx
 from pydantic import JsonValue, SecretStr
 
 from service.clock import Clock, SystemClock
-from service.contract.models import Way, model_info
-from service.core.task import Accepted, Answered, Lost, NotSent, SubmitAnswer, TaskPage, TaskView, Trouble
-from service.core.vendor_clock import VendorClock
+from service.contract.models import ApiKind, model_info
+from service.core.provider.answers import (
+    Accepted,
+    Answered,
+    Lost,
+    NotSent,
+    ProviderError,
+    SubmitAnswer,
+    TaskPage,
+    TaskView,
+)
+from service.core.time.vendor_clock import VendorClock
 from service.errors import ConfigError
-from service.provider import answers, file_tasks, hotwords, omni, short_audio
-from service.provider.answers import Answer, error_in, not_as_said, not_served, object_of, trouble_of
 from service.provider.api import NO_SLOT, Permit, at_once
-from service.provider.bodies import BodyBroken, BodyTooLarge, read_body
-from service.provider.causes import Peer, no_answer, no_connection
 from service.provider.departure import Departure, Leaving, TimedPermit
-from service.provider.fetch import FetchGuard, ResultFetcher
 from service.provider.hotword_lists import HotwordLists
-from service.provider.regions import compatible_url, with_regions
-from service.provider.task_list import list_path, read_page
-from service.provider.transport import (
+from service.provider.http.bodies import BodyBroken, BodyTooLarge, read_body
+from service.provider.http.connection_errors import Peer, no_answer, no_connection
+from service.provider.http.transport import (
     CALL_KEEPALIVE_SECONDS,
     AiohttpTransport,
     Withheld,
     submit_transport,
 )
+from service.provider.result_files import FetchGuard, ResultFetcher
+from service.provider.wire import answers, file_tasks, hotword_lists, omni, short_audio
+from service.provider.wire.answers import (
+    Answer,
+    error_in,
+    error_of_answer,
+    not_as_said,
+    not_served,
+    object_of,
+)
+from service.provider.wire.regions import compatible_url, with_regions
+from service.provider.wire.task_list import list_path, read_page
 
 MAX_ANSWER_BYTES = 1024**2
 """A task of 100 files with long URLs answers in a fifth of this."""
@@ -106,7 +122,7 @@ class DashScope:
         self._calls = AiohttpTransport(connections, tls, keepalive_seconds=CALL_KEEPALIVE_SECONDS)
         self._results = ResultFetcher(guard or FetchGuard(), connections, tls)
         self._open = AsyncExitStack()
-        self.vocabularies = HotwordLists(partial(self._call, "POST", hotwords.PATH), self._host)
+        self.vocabularies = HotwordLists(partial(self._call, "POST", hotword_lists.PATH), self._host)
         """The account's hotword lists."""
 
     async def __aenter__(self) -> Self:
@@ -132,9 +148,9 @@ class DashScope:
     ) -> SubmitAnswer:
         """Ask for the work, in one POST on a connection of its own; see `Provider.submit`."""
         info = model_info(model)
-        way = Way.FILE_TASK if info is None else info.way
+        way = ApiKind.FILE_TASK if info is None else info.way
         config = self._config
-        total = config.submit_timeout_seconds if way is Way.FILE_TASK else config.answer_timeout_seconds
+        total = config.submit_timeout_seconds if way is ApiKind.FILE_TASK else config.answer_timeout_seconds
         latest = self._now_seconds() + config.connect_seconds
         departure = Departure(self._now_seconds, latest, permit)
         request = self._submission(way, model, file_urls, options)
@@ -150,38 +166,40 @@ class DashScope:
             if departure.has_begun:
                 return Lost(no_answer(error, self._peer, total))
             if departure.is_too_late:
-                return NotSent(Trouble("intent_too_old", "the submit could not go out while it was worth it"))
+                return NotSent(
+                    ProviderError("intent_too_old", "the submit could not go out while it was worth it")
+                )
             in_handshake = departure.is_in_handshake
             return NotSent(no_connection(error, self._peer, connect, in_handshake=in_handshake))
 
     def _located(self, answer: SubmitAnswer) -> SubmitAnswer:
-        """The answer, its trouble with our host where its reader did not know it."""
-        if isinstance(answer, Accepted | Answered) or answer.trouble.host is not None:
+        """The answer, its error with our host where its reader did not know it."""
+        if isinstance(answer, Accepted | Answered) or answer.provider_error.host is not None:
             return answer
-        return replace(answer, trouble=replace(answer.trouble, host=self._host))
+        return replace(answer, provider_error=replace(answer.provider_error, host=self._host))
 
     def _submission(
-        self, way: Way, model: str, file_urls: Sequence[str], options: Mapping[str, JsonValue]
+        self, way: ApiKind, model: str, file_urls: Sequence[str], options: Mapping[str, JsonValue]
     ) -> httpx.Request:
         match way:
-            case Way.FILE_TASK:
+            case ApiKind.FILE_TASK:
                 path, body = file_tasks.SUBMIT_PATH, file_tasks.submit_body(model, file_urls, options)
                 return self._request("POST", path, file_tasks.submit_headers(file_urls), body)
-            case Way.SHORT_AUDIO:
+            case ApiKind.SHORT_AUDIO:
                 path, body = short_audio.CALL_PATH, short_audio.call_body(model, file_urls[0], options)
                 return self._request("POST", path, file_tasks.resolve_headers(file_urls), body)
-            case Way.OMNI:
+            case ApiKind.OMNI:
                 url = compatible_url(self._base_url) + omni.CALL_PATH
                 headers = {**file_tasks.resolve_headers(file_urls), "Accept": "text/event-stream"}
                 return self._request("POST", url, headers, omni.call_body(model, file_urls[0], options))
 
     async def _submitted(
-        self, way: Way, model: str, request: httpx.Request, departure: Departure
+        self, way: ApiKind, model: str, request: httpx.Request, departure: Departure
     ) -> SubmitAnswer:
-        if way is Way.OMNI:
+        if way is ApiKind.OMNI:
             return await self._streamed(model, request)
         answer = await self._answer(self._submits, request, departure)
-        read = file_tasks.read_submit if way is Way.FILE_TASK else short_audio.read_call
+        read = file_tasks.read_submit if way is ApiKind.FILE_TASK else short_audio.read_call
         return read(answer, self._host)
 
     async def _streamed(self, model: str, request: httpx.Request) -> SubmitAnswer:
@@ -198,35 +216,41 @@ class DashScope:
         finally:
             await response.aclose()
 
-    async def query(self, task_id: str, permit: Permit = at_once) -> TaskView | Trouble:
+    async def query(self, task_id: str, permit: Permit = at_once) -> TaskView | ProviderError:
         """Look at a task once."""
         answer = await self._call("GET", f"/tasks/{quote(task_id, safe='')}", permit=permit)
-        return answer if isinstance(answer, Trouble) else file_tasks.read_task(answer, task_id, self._host)
+        return (
+            answer if isinstance(answer, ProviderError) else file_tasks.read_task(answer, task_id, self._host)
+        )
 
-    async def list_tasks(self, page_no: int, permit: Permit = at_once) -> TaskPage | Trouble:
+    async def list_tasks(self, page_no: int, permit: Permit = at_once) -> TaskPage | ProviderError:
         """One page of the account's tasks."""
         answer = await self._call("GET", list_path(page_no), permit=permit)
-        return answer if isinstance(answer, Trouble) else read_page(answer, self._host)
+        return answer if isinstance(answer, ProviderError) else read_page(answer, self._host)
 
     def clock_offset_ms(self) -> int | None:
         """How far the vendor's clock is ahead of ours, as its answers say."""
         said = self._vendor_clock.offset_seconds(now := self._now_seconds())
         return None if said is None else round(1000 * (now + sum(said) / 2)) - self._clock.now_ms()
 
-    async def cancel(self, task_id: str, permit: Permit = at_once) -> Trouble | None:
+    async def cancel(self, task_id: str, permit: Permit = at_once) -> ProviderError | None:
         """Ask the provider to drop a pending task; None when it agreed."""
         answer = await self._call("POST", f"/tasks/{quote(task_id, safe='')}/cancel", permit=permit)
-        if isinstance(answer, Trouble):
+        if isinstance(answer, ProviderError):
             return answer
-        return error_in(object_of(answer.body) or {}) if answer.is_success else trouble_of(answer, self._host)
+        return (
+            error_in(object_of(answer.body) or {})
+            if answer.is_success
+            else error_of_answer(answer, self._host)
+        )
 
-    async def fetch(self, transcription_url: str, max_bytes: int | None = None) -> bytes | Trouble:
+    async def fetch(self, transcription_url: str, max_bytes: int | None = None) -> bytes | ProviderError:
         """Download a result file; see `ResultFetcher`."""
         return await self._results.fetch(transcription_url, max_bytes)
 
     async def _call(
         self, method: str, path: str, body: bytes = b"", permit: Permit = at_once
-    ) -> Answer | Trouble:
+    ) -> Answer | ProviderError:
         total = self._config.call_timeout_seconds
         request, leaving = self._request(method, path, {}, body), TimedPermit(self._now_seconds, permit)
         request.extensions["permit"] = leaving

@@ -2,15 +2,15 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from service.core.task import Trouble
-from service.core.vocabulary import ListedVocabulary, Vocabulary, VocabularyWord
-from service.provider import hotwords
-from service.provider.answers import Answer
+from service.core.provider.answers import ProviderError
+from service.core.provider.hotword_lists import ListedVocabulary, Vocabulary, VocabularyWord
+from service.provider.wire import hotword_lists
+from service.provider.wire.answers import Answer
 
 MAX_PAGES = 100
 """A thousand lists: what has more pages than that has no end."""
 
-Ask = Callable[[bytes], Awaitable[Answer | Trouble]]
+Ask = Callable[[bytes], Awaitable[Answer | ProviderError]]
 """One POST to the hotword endpoint, bounded in time."""
 
 
@@ -21,44 +21,48 @@ class HotwordLists:
         self._ask = ask
         self._host = host
 
-    async def list_all(self) -> tuple[ListedVocabulary, ...] | Trouble:
+    async def list_all(self) -> tuple[ListedVocabulary, ...] | ProviderError:
         """Every list of the account, other people's too; page by page."""
         found: list[ListedVocabulary] = []
         for page_index in range(MAX_PAGES):
-            asked = hotwords.body("list_vocabulary", page_index=page_index, page_size=hotwords.PAGE_SIZE)
+            asked = hotword_lists.body(
+                "list_vocabulary", page_index=page_index, page_size=hotword_lists.PAGE_SIZE
+            )
             answer = await self._ask(asked)
-            page = answer if isinstance(answer, Trouble) else hotwords.read_page(answer, self._host)
-            if isinstance(page, Trouble):
+            page = (
+                answer if isinstance(answer, ProviderError) else hotword_lists.read_page(answer, self._host)
+            )
+            if isinstance(page, ProviderError):
                 return page
             found += page
-            if len(page) < hotwords.PAGE_SIZE:
+            if len(page) < hotword_lists.PAGE_SIZE:
                 break
         return tuple(found)
 
-    async def query(self, vocabulary_id: str) -> Vocabulary | Trouble:
+    async def query(self, vocabulary_id: str) -> Vocabulary | ProviderError:
         """One list."""
-        answer = await self._ask(hotwords.body("query_vocabulary", vocabulary_id=vocabulary_id))
-        if isinstance(answer, Trouble):
+        answer = await self._ask(hotword_lists.body("query_vocabulary", vocabulary_id=vocabulary_id))
+        if isinstance(answer, ProviderError):
             return answer
-        return hotwords.read_vocabulary(answer, vocabulary_id, self._host)
+        return hotword_lists.read_vocabulary(answer, vocabulary_id, self._host)
 
-    async def create(self, model: str, prefix: str, words: Sequence[VocabularyWord]) -> str | Trouble:
+    async def create(self, model: str, prefix: str, words: Sequence[VocabularyWord]) -> str | ProviderError:
         """Make a list; its id. One whose answer was lost may have been made all the same."""
-        on_wire = hotwords.words_on_wire(words)
+        on_wire = hotword_lists.words_on_wire(words)
         answer = await self._ask(
-            hotwords.body("create_vocabulary", target_model=model, prefix=prefix, vocabulary=on_wire)
+            hotword_lists.body("create_vocabulary", target_model=model, prefix=prefix, vocabulary=on_wire)
         )
-        return answer if isinstance(answer, Trouble) else hotwords.read_created(answer, self._host)
+        return answer if isinstance(answer, ProviderError) else hotword_lists.read_created(answer, self._host)
 
-    async def update(self, vocabulary_id: str, words: Sequence[VocabularyWord]) -> Trouble | None:
+    async def update(self, vocabulary_id: str, words: Sequence[VocabularyWord]) -> ProviderError | None:
         """Replace the words of a list."""
-        on_wire = hotwords.words_on_wire(words)
+        on_wire = hotword_lists.words_on_wire(words)
         answer = await self._ask(
-            hotwords.body("update_vocabulary", vocabulary_id=vocabulary_id, vocabulary=on_wire)
+            hotword_lists.body("update_vocabulary", vocabulary_id=vocabulary_id, vocabulary=on_wire)
         )
-        return answer if isinstance(answer, Trouble) else hotwords.read_done(answer, self._host)
+        return answer if isinstance(answer, ProviderError) else hotword_lists.read_done(answer, self._host)
 
-    async def delete(self, vocabulary_id: str) -> Trouble | None:
+    async def delete(self, vocabulary_id: str) -> ProviderError | None:
         """Delete a list."""
-        answer = await self._ask(hotwords.body("delete_vocabulary", vocabulary_id=vocabulary_id))
-        return answer if isinstance(answer, Trouble) else hotwords.read_done(answer, self._host)
+        answer = await self._ask(hotword_lists.body("delete_vocabulary", vocabulary_id=vocabulary_id))
+        return answer if isinstance(answer, ProviderError) else hotword_lists.read_done(answer, self._host)

@@ -18,7 +18,7 @@ from service.settings.environment import (
     variable,
     variables,
 )
-from service.settings.knobs import (
+from service.settings.groups import (
     DeduplicationSettings,
     HttpSettings,
     KafkaSettings,
@@ -30,7 +30,7 @@ from service.settings.knobs import (
     SubmitSettings,
     TopicSettings,
 )
-from service.settings.provider_knobs import (
+from service.settings.provider_groups import (
     VENDOR_KEY,
     FetchSettings,
     ProviderSettings,

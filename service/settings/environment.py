@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, SecretStr, Stri
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode
 
-from service.core.price import Price
+from service.core.limits.price import Price
 from service.errors import ConfigError
 
 PREFIX = "SCRIBE_"

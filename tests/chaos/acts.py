@@ -18,7 +18,7 @@ from tests.integration.stack import Scribe
 MOST_MEMBERS = 4
 FEWEST_MEMBERS = 2
 UNMET_SECONDS = 6.0
-LOOK_SECONDS = 0.1
+CHECK_SECONDS = 0.1
 MOST_PARTITIONS_ADDED = 4
 PARTITIONS_ADDED = 2
 STEPS = ("+400d", "-3d", "+30d", "-400d")
@@ -205,7 +205,7 @@ class Stage:
         with suppress(TimeoutError):
             async with asyncio.timeout(UNMET_SECONDS):
                 while not any(fault.hits for fault in faults):
-                    await asyncio.sleep(LOOK_SECONDS)
+                    await asyncio.sleep(CHECK_SECONDS)
         kept = [rule for rule in board.rules() if rule.times is not None and not rule.is_spent]
         board.clear()
         for rule in kept:

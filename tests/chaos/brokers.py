@@ -14,9 +14,9 @@ from confluent_kafka import KafkaException, Producer
 
 from sandbox import kafka
 from sandbox.broker import EmbeddedBroker, embedded_broker
-from service.core.journal_entries import encode_cursor
-from service.core.journal_stamp import STAMP_HEADER, Stamp, cursor_key
-from service.core.record import Cursor
+from service.core.job.request_record import Cursor
+from service.core.journal.entries import encode_cursor
+from service.core.journal.stamp import STAMP_HEADER, Stamp, cursor_key
 from tests.brokers import admin
 from tests.chaos.reading import BrokerName
 

@@ -9,7 +9,7 @@ from tests.chaos.load import File
 
 Mode = Literal["at_least_once", "exactly_once"]
 Kind = Literal[
-    "lost", "duplicates", "wrong", "billed", "quota", "cursor", "lag", "memory", "trouble", "stalls"
+    "lost", "duplicates", "wrong", "billed", "quota", "cursor", "lag", "memory", "provider_error", "stalls"
 ]
 WORDS: Final[Mapping[Kind, str]] = {
     "lost": "lost",
@@ -20,7 +20,7 @@ WORDS: Final[Mapping[Kind, str]] = {
     "cursor": "cursor violations",
     "lag": "lagging partitions",
     "memory": "over memory",
-    "trouble": "left behind",
+    "provider_error": "left behind",
     "stalls": "stalls",
 }
 """Every kind of complaint, as a run's line names it."""
@@ -119,7 +119,7 @@ class Evidence:
     asked: Sequence[Asked] = ()
     journal: Sequence[Entry] = ()
     committed: Mapping[int, int] = field(default_factory=dict)
-    trouble: Sequence[str] = ()
+    provider_error: Sequence[str] = ()
     stalls: Sequence[str] = ()
     peaks: Mapping[str, int] = field(default_factory=dict)
     acts: Mapping[str, int] = field(default_factory=dict)
@@ -143,7 +143,7 @@ class Complaint:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ErrorPolicy:
     """What is held against a run; it is clean when `complaints` is empty.
 
     `known` holds what today's engine is known to do, by its name; `repeats` counts the further bills of

@@ -13,8 +13,8 @@ from aiokafka.partitioner import murmur2
 
 from sandbox import child
 from sandbox.simulator import Simulator, SimulatorConfig, serve
-from service.kafka.client import ClusterConfig
-from service.kafka.topics import DAY_MS, Creation, Topics, prepare
+from service.kafka.admin.topics import DAY_MS, Creation, Topics, prepare
+from service.kafka.client.cluster import ClusterConfig
 from tests.chaos import clocks, gathering
 from tests.chaos.door import Door, door
 from tests.chaos.evidence import Evidence
@@ -25,7 +25,7 @@ from tests.chaos.topics import create
 from tests.chaos.trap import DOORS_VARIABLE, REACHED, VARIABLE, KillPoint
 from tests.integration.stack import ROLES, Scribe, Stack, settings_for
 
-LOOK_SECONDS = 0.05
+CHECK_SECONDS = 0.05
 REACH_SECONDS = 180.0
 STARTED = "service_started"
 GROWING = ("requests", "journal")
@@ -143,7 +143,7 @@ class Fleet:
         pid = worker.process.pid
         async with asyncio.timeout(REACH_SECONDS):
             while not (worker.process.returncode is not None or is_frozen(pid)):
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(CHECK_SECONDS)
         said = worker.log_path.read_text()
         assert f"{REACHED} {point}" in said, f"the worker ended or froze elsewhere:\n{said}"
 
@@ -153,7 +153,7 @@ class Fleet:
         try:
             async with asyncio.timeout(within_seconds):
                 while not wanted <= self.came:
-                    await asyncio.sleep(LOOK_SECONDS)
+                    await asyncio.sleep(CHECK_SECONDS)
         except TimeoutError:
             late = sorted(wanted - self.came)
             raise AssertionError(f"nothing came of {late}:\n{self.stack.describe([])}") from None
@@ -203,7 +203,7 @@ class Fleet:
             asked=gathering.asked(seen, topics["requests"], self.requests),
             journal=gathering.entries(seen, topics["journal"]),
             committed=committed,
-            trouble=[*self._ends(), *gathering.left_behind(self.stack.scribes)],
+            provider_error=[*self._ends(), *gathering.left_behind(self.stack.scribes)],
             crashes=len(self.killed),
             unknown_tasks=gathering.unknown_tasks(ledger),
         )

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from sandbox.simulator import Ledger
-from service.core.journal_stamp import STAMP_HEADER, epoch_of
+from service.core.journal.stamp import STAMP_HEADER, epoch_of
 from tests.chaos.evidence import QUOTAS, Asked, Delivery, Entry
 from tests.chaos.load import RESULT, Request
 from tests.chaos.reading import Seen

@@ -7,10 +7,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from service.core.journal_entries import decode
-from service.core.journal_stamp import CURSOR_PREFIX, cursor_key
-from service.core.request import AcceptedRequest, FinishedRequest
-from tests.chaos.evidence import Complaint, Delivery, Entry, Evidence, Rules, Verdict
+from service.core.job.request import AcceptedRequest, FinishedRequest
+from service.core.journal.entries import decode
+from service.core.journal.stamp import CURSOR_PREFIX, cursor_key
+from tests.chaos.evidence import Complaint, Delivery, Entry, ErrorPolicy, Evidence, Rules
 from tests.chaos.known import name_of
 from tests.chaos.load import RESULT, SYNC_MODEL
 from tests.chaos.quota import too_fast
@@ -24,7 +24,7 @@ _MAY_END_IN: Final = ("request", "cancel")
 ById = Mapping[str, Sequence[Delivery]]
 
 
-def judge(evidence: Evidence, rules: Rules) -> Verdict:
+def judge(evidence: Evidence, rules: Rules) -> ErrorPolicy:
     """The verdict on a run that has come to its end."""
     by_id: dict[str, list[Delivery]] = defaultdict(list)
     for delivery in evidence.deliveries:
@@ -34,7 +34,7 @@ def judge(evidence: Evidence, rules: Rules) -> Verdict:
     for complaint in _complaints(evidence, by_id, rules):
         name = name_of(complaint, evidence, rules)
         (open_complaints if name is None else known.setdefault(name, [])).append(complaint)
-    return Verdict(
+    return ErrorPolicy(
         requests=len({file.id.rpartition("/")[0] for file in evidence.files}),
         outcomes=len(by_id),
         complaints=open_complaints,
@@ -60,7 +60,7 @@ def _complaints(evidence: Evidence, by_id: ById, rules: Rules) -> Iterator[Compl
     for name, mib in evidence.peaks.items():
         if mib > rules.resident_mib:
             yield Complaint("memory", name, f"N8: {name} had {mib} MiB in memory")
-    yield from (Complaint("trouble", "", words) for words in evidence.trouble)
+    yield from (Complaint("provider_error", "", words) for words in evidence.provider_error)
     yield from (Complaint("stalls", words.partition(":")[0], words) for words in evidence.stalls)
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.chaos.evidence import Asked, Delivery, Evidence, Rules, Verdict
+from tests.chaos.evidence import Asked, Delivery, ErrorPolicy, Evidence, Rules
 from tests.chaos.known import RULES
 from tests.chaos.load import one_request
 from tests.chaos.oracle import judge
@@ -23,7 +23,7 @@ CLEAN = Evidence(
 )
 
 
-def verdict_on(evidence: Evidence, rules: Rules | None = None) -> Verdict:
+def verdict_on(evidence: Evidence, rules: Rules | None = None) -> ErrorPolicy:
     return judge(evidence, rules or Rules(mode="exactly_once", known=ALL))
 
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from service.core.identity import Origin
-from service.core.journal_entries import Owner, encode_cursor, encode_finished, encode_owner
-from service.core.journal_stamp import cursor_key, owner_key
-from service.core.record import Cursor
-from service.core.request import FileEnd, FinishedRequest
-from tests.chaos.evidence import QUOTAS, WORDS, Asked, Delivery, Entry, Evidence, Rules, Verdict
+from service.core.job.identity import Origin
+from service.core.job.request import FileEnd, FinishedRequest
+from service.core.job.request_record import Cursor
+from service.core.journal.entries import OwnerEntry, encode_cursor, encode_finished, encode_owner
+from service.core.journal.stamp import cursor_key, owner_key
+from tests.chaos.evidence import QUOTAS, WORDS, Asked, Delivery, Entry, ErrorPolicy, Evidence, Rules
 from tests.chaos.load import SYNC_MODEL, File, one_request
 from tests.chaos.oracle import SYNC_REPEATS, judge
 from tests.chaos.samples import results_of, summed
@@ -26,7 +26,7 @@ def cursor(next_offset: int, epoch: int = 1) -> Entry:
 
 
 def claim(epoch: int) -> Entry:
-    return Entry(0, owner_key(epoch), encode_owner(Owner(epoch, "m")), epoch)
+    return Entry(0, owner_key(epoch), encode_owner(OwnerEntry(epoch, "m")), epoch)
 
 
 def finished(*file_indexes: int) -> Entry:
@@ -47,7 +47,7 @@ CLEAN = Evidence(
 )
 
 
-def counts(verdict: Verdict) -> Mapping[str, int]:
+def counts(verdict: ErrorPolicy) -> Mapping[str, int]:
     """The kinds of complaint that there are."""
     return {str(kind): count for kind, count in verdict.counts().items()}
 
@@ -166,10 +166,12 @@ def test_each_bill_beyond_the_first_and_what_is_allowed_counts() -> None:
 
 
 def test_files_with_one_url_have_a_bill_each_and_no_more() -> None:
-    twin = replace(SECOND, url=FIRST.url, text=FIRST.text)
-    deliveries = results_of([FIRST, twin])
+    duplicate_member = replace(SECOND, url=FIRST.url, text=FIRST.text)
+    deliveries = results_of([FIRST, duplicate_member])
     for bills, wrong in ((2, {}), (3, {"billed": 1}), (1, {"billed": 1})):
-        evidence = replace(CLEAN, files=[FIRST, twin], deliveries=deliveries, billed_urls=[FIRST.url] * bills)
+        evidence = replace(
+            CLEAN, files=[FIRST, duplicate_member], deliveries=deliveries, billed_urls=[FIRST.url] * bills
+        )
         assert counts(judge(evidence, Rules())) == wrong
 
 
@@ -219,8 +221,8 @@ def test_a_worker_that_took_more_memory_than_it_may_is_told() -> None:
 
 
 def test_what_is_left_behind_and_what_stood_still_is_told() -> None:
-    evidence = replace(CLEAN, trouble=["worker ended with 70"], stalls=["fleet: no outcome"])
-    assert counts(judge(evidence, Rules())) == {"trouble": 1, "stalls": 1}
+    evidence = replace(CLEAN, provider_error=["worker ended with 70"], stalls=["fleet: no outcome"])
+    assert counts(judge(evidence, Rules())) == {"provider_error": 1, "stalls": 1}
 
 
 def test_the_line_of_a_run_names_every_count_and_the_seed() -> None:

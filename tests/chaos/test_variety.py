@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from service.contract.reading import RequestLimits, read_request
+from service.contract.request_decoder import RequestLimits, read_request
 from service.errors import InvalidRecord
 from tests.chaos.gathering import PURPOSE_HEADER
 from tests.chaos.load import Record

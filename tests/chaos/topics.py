@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from service.kafka.topics import Creation, Topics, configs
+from service.kafka.admin.topics import Creation, Topics, configs
 from tests.brokers import create_topics
 
 ANY_TIME: Final = {"message.timestamp.after.max.ms": str(2**63 - 1), "retention.ms": "-1"}

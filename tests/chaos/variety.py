@@ -100,7 +100,7 @@ def _plain(maker: _Maker) -> Request:
     return maker.request("plain", maker.draw.choice((1, 1, 2, 3)))
 
 
-def _twins(maker: _Maker) -> Request:
+def _duplicates(maker: _Maker) -> Request:
     """[a, b, a]: one URL stands twice."""
     made = maker.request("twins", 2)
     first = made.files[0]
@@ -169,7 +169,7 @@ def _of_kind(kind: str, count: int) -> Callable[[_Maker], Request]:
 
 _KINDS: Final[Mapping[str, Callable[[_Maker], Request]]] = {
     "plain": _plain,
-    "twins": _twins,
+    "twins": _duplicates,
     "shared": _shared,
     "large": _large,
     "synchronous": _synchronous,

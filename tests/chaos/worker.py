@@ -1,7 +1,7 @@
 """`python -m tests.chaos.worker run`: the real service, with its ports wrapped so that it can die anywhere.
 
 The service's code has no hook for this. The journal, its writers and the provider are wrapped where
-`service.assemble` makes them, and aiokafka's producer where records and transactions leave the process.
+`service.app.wiring` makes them, and aiokafka's producer where records and transactions leave the process.
 
 The kill points, in the order in which one job passes them (docs of each: where it is passed):
 
@@ -30,17 +30,18 @@ from aiokafka.conn import AIOKafkaConnection
 from aiokafka.protocol.transaction import EndTxnRequest
 from pydantic import JsonValue
 
-from service import assemble, cli
-from service.core.changes import Appended, Batch
-from service.core.journal_entries import JobEntry, decode
-from service.core.journal_stamp import OWNER_PREFIX
-from service.core.request import FinishedRequest
-from service.core.submission import Submission
-from service.core.task import SubmitAnswer, TaskView, Trouble
-from service.kafka.journal import Journal
-from service.kafka.takeover import Taken
-from service.kafka.writer import Writer
-from service.observe_provider import CountedProvider
+from service.app import wiring
+from service.cli import commands
+from service.core.job.request import FinishedRequest
+from service.core.job.submission import Submission
+from service.core.journal.entries import JobEntry, decode
+from service.core.journal.stamp import OWNER_PREFIX
+from service.core.provider.answers import ProviderError, SubmitAnswer, TaskView
+from service.core.shard.batches import Appended, Batch
+from service.kafka.journal.journal import Journal
+from service.kafka.journal.takeover import RestoredShard
+from service.kafka.writing.at_least_once import Writer
+from service.observability.provider_instrumentation import InstrumentedProvider
 from service.provider.api import Permit, Provider, at_once
 from tests.chaos.trap import DOORS_VARIABLE, VARIABLE, KillPoint, Trap
 
@@ -79,7 +80,7 @@ class TrappedJournal:
         self._journal = journal
         self._trap = trap
 
-    async def take(self, partition: int, group_offset: int | None) -> Taken:
+    async def take(self, partition: int, group_offset: int | None) -> RestoredShard:
         """Take a shard over."""
         self._trap.at("take.before")
         taken = await self._journal.take(partition, group_offset)
@@ -122,14 +123,14 @@ class TrappedProvider:
         self._trap.at("submit.after")
         return answer
 
-    async def query(self, task_id: str, permit: Permit = at_once) -> TaskView | Trouble:
+    async def query(self, task_id: str, permit: Permit = at_once) -> TaskView | ProviderError:
         """Look at a task."""
         self._trap.at("query.before")
         answer = await self._provider.query(task_id, permit)
         self._trap.at("query.after")
         return answer
 
-    async def fetch(self, transcription_url: str, max_bytes: int | None = None) -> bytes | Trouble:
+    async def fetch(self, transcription_url: str, max_bytes: int | None = None) -> bytes | ProviderError:
         """Fetch a result file."""
         self._trap.at("fetch.before")
         answer = await self._provider.fetch(transcription_url, max_bytes)
@@ -187,10 +188,10 @@ def arm(trap: Trap) -> None:
         return TrappedJournal(Journal(**parts), trap)
 
     def provider(*parts: Any) -> TrappedProvider:
-        return TrappedProvider(CountedProvider(*parts), trap, os.environ["SCRIBE_PROVIDER__BASE_URL"])
+        return TrappedProvider(InstrumentedProvider(*parts), trap, os.environ["SCRIBE_PROVIDER__BASE_URL"])
 
-    _replace(assemble, "Journal", journal)
-    _replace(assemble, "CountedProvider", provider)
+    _replace(wiring, "Journal", journal)
+    _replace(wiring, "InstrumentedProvider", provider)
     transactions = TransactionTraps(trap)
     transactions.arm_producer()
     transactions.arm_connection()
@@ -281,7 +282,7 @@ def main() -> None:
     arm(Trap(KillPoint.read(point) if point else None))
     if doors := os.environ.get(DOORS_VARIABLE):
         divert({int(port): int(to) for port, _, to in (pair.partition("=") for pair in doors.split(","))})
-    cli.main()
+    commands.main()
 
 
 if __name__ == "__main__":

@@ -15,14 +15,14 @@ import dashscope
 from dashscope import MultiModalConversation
 
 MODEL = "qwen3-asr-flash"
-WAYS: list[dict[str, Any]] = [{}, {"stream": True}, {"stream": True, "incremental_output": True}]
+TRANSITIONS: list[dict[str, Any]] = [{}, {"stream": True}, {"stream": True, "incremental_output": True}]
 
 
 def main(audios: list[str]) -> int:
     dashscope.api_key = os.environ["DASHSCOPE_API_KEY"]
     dashscope.base_http_api_url = os.environ["DASHSCOPE_HTTP_BASE_URL"]
     for audio in audios:
-        print(json.dumps([_transcribe(audio, way) for way in WAYS], ensure_ascii=False))
+        print(json.dumps([_transcribe(audio, way) for way in TRANSITIONS], ensure_ascii=False))
     return 0
 
 

@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from service.core.vocabulary import VocabularyWord
+from service.core.provider.hotword_lists import VocabularyWord
 from service.provider.dashscope import DashScope
-from service.provider.omni import PROMPT
+from service.provider.wire.omni import PROMPT
 
 A = "https://media.example.org/Aufnahme%20%C3%BC.wav?run=1&sig=a%2Fb"
 B = "https://media.example.org/b.wav?run=1"

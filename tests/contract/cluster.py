@@ -16,14 +16,14 @@ from aiokafka.record.util import calc_crc32c
 from sandbox import child
 from sandbox.broker import embedded_broker
 from sandbox.kafka import Cluster
-from service.kafka.client import ClusterConfig
-from service.kafka.producer import Producer
-from service.kafka.topics import Topics
+from service.kafka.admin.topics import Topics
+from service.kafka.client.cluster import ClusterConfig
+from service.kafka.writing.producer import Producer
 from tests.brokers import TopicNames, create_topics
 
 WAIT_SECONDS = 60.0
 MARKER_LOOKS = 100
-LOOK_SECONDS = 0.02
+CHECK_SECONDS = 0.02
 FETCH_WAIT_MS = 20
 OUTCOME_PARTITIONS = 3
 
@@ -88,7 +88,7 @@ async def _ends(
     for _ in range(MARKER_LOOKS):
         if ends == high:
             break
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(CHECK_SECONDS)
         ends = await consumer.end_offsets(wanted)
     return ends
 
@@ -99,7 +99,7 @@ async def eventually(holds: Callable[[], bool], within_seconds: float = WAIT_SEC
         while True:
             if holds():
                 return
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(CHECK_SECONDS)
 
 
 class Breakable(Protocol):

@@ -12,10 +12,11 @@ from aiokafka import TopicPartition
 
 from service.clock import SystemClock
 from service.errors import ClusterError, ConfigError
-from service.kafka import closing, consumer
-from service.kafka.client import ClusterConfig
-from service.kafka.consumer import GroupConfig, RequestConsumer
-from service.kafka.twins import Holder, Twins
+from service.kafka.client import lifecycle
+from service.kafka.client.cluster import ClusterConfig
+from service.kafka.group import consumer
+from service.kafka.group.consumer import GroupConfig, RequestConsumer
+from service.kafka.group.duplicate_members import DuplicateMembers, NameHolder
 from tests.brokers import TopicNames, create_topics
 from tests.contract.cluster import (
     FETCH_WAIT_MS,
@@ -247,13 +248,13 @@ async def test_of_two_members_of_one_name_only_the_later_ends(
     group: Group, monkeypatch: pytest.MonkeyPatch, asking_seconds: float
 ) -> None:
     """However long the group takes to say who has the name: records are polled for meanwhile."""
-    holders = Twins._holders
+    holders = DuplicateMembers._holders
 
-    async def slow(twins: Twins) -> list[Holder]:
+    async def slow(duplicates: DuplicateMembers) -> list[NameHolder]:
         await asyncio.sleep(asking_seconds)
-        return await holders(twins)
+        return await holders(duplicates)
 
-    monkeypatch.setattr(Twins, "_holders", slow)
+    monkeypatch.setattr(DuplicateMembers, "_holders", slow)
     earlier = await group.join(instance_id="scribe-0")
     await earlier.owns(PARTITIONS)
     later = await group.join(instance_id="scribe-0")
@@ -312,7 +313,7 @@ async def test_against_a_frozen_broker_the_start_is_bounded(embedded: BreakableE
 async def test_a_stop_while_the_broker_is_frozen_is_bounded_and_leaves_nothing(
     fragile: Group, embedded: BreakableEmbedded, when: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(closing, "STOP_SECONDS", 0.5)
+    monkeypatch.setattr(lifecycle, "STOP_SECONDS", 0.5)
     fragile.request_timeout_ms = 40_000
     before = asyncio.all_tasks()
     member = await fragile.join()

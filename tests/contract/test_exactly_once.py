@@ -14,23 +14,24 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from sandbox import kafka
 from sandbox.broker import SETTINGS
 from service.clock import SystemClock
-from service.core.changes import Appended, Batch, Committed, Group, JournalRecord, Refused, Unknown
-from service.core.journal_stamp import cursor_key
-from service.core.restore import Restore
+from service.core.journal.replay import Restore
+from service.core.journal.stamp import cursor_key
+from service.core.shard.batches import Appended, Batch, Committed, Group, JournalRecord, Refused, Unknown
 from service.errors import ConfigError, PublishError, RecordTooLarge, RestoreError
-from service.kafka import reading, transactions
-from service.kafka.addressed import Addressed
-from service.kafka.client import ClusterConfig, reader
-from service.kafka.exactly_once import ExactlyOnceWriter
-from service.kafka.journal import Journal
-from service.kafka.lasting import LastingReader
-from service.kafka.outgoing import Outgoing
-from service.kafka.producer import lacks_idempotence
-from service.kafka.tail import Tail
-from service.kafka.takeover import Taken
-from service.kafka.topics import Topics
-from service.kafka.transactions import Transactions, require_transactions
-from service.kafka.writer import Writer
+from service.kafka.admin.topics import Topics
+from service.kafka.client import span_reader
+from service.kafka.client.cluster import ClusterConfig, reader
+from service.kafka.client.reader import ReconnectingReader
+from service.kafka.journal.journal import Journal
+from service.kafka.journal.tail import Tail
+from service.kafka.journal.takeover import RestoredShard
+from service.kafka.writing import transactional_producer
+from service.kafka.writing.at_least_once import Writer
+from service.kafka.writing.exactly_once import ExactlyOnceWriter
+from service.kafka.writing.producer import lacks_idempotence
+from service.kafka.writing.producer_record import ProducerRecord
+from service.kafka.writing.shard_records import ShardRecords
+from service.kafka.writing.transactional_producer import Transactions, require_transactions
 from tests.brokers import TopicNames
 from tests.contract.cluster import (
     FETCH_WAIT_MS,
@@ -108,7 +109,7 @@ async def test_a_member_the_group_has_left_behind_makes_no_new_producer() -> Non
 async def test_a_higher_claim_ends_a_writer_in_doubt() -> None:
     broker, member, writer = in_memory(Fault.REFUSE)
     await writer.append(WHOLE)
-    rival = Addressed(broker.topics, 0, 2, "rival")
+    rival = ShardRecords(broker.topics, 0, 2, "rival")
     broker.keep(rival.claim())
     assert isinstance(await writer.append(WHOLE), Refused)
     assert len(broker.journal()) == 1
@@ -143,10 +144,10 @@ class World:
 
     bootstrap: str
     topics: Topics
-    watermarks: LastingReader
+    watermarks: ReconnectingReader
     is_member: bool = True
     writers: list[Writer] = field(default_factory=list)
-    taken: list[Taken] = field(default_factory=list)
+    taken: list[RestoredShard] = field(default_factory=list)
 
     @property
     def cluster(self) -> ClusterConfig:
@@ -197,7 +198,7 @@ def producer_of(writer: Writer) -> AIOKafkaProducer:
 
 @asynccontextmanager
 async def a_world(bootstrap: str, topics: Topics) -> AsyncIterator[World]:
-    async with LastingReader(ClusterConfig(bootstrap), FETCH_WAIT_MS, "read_uncommitted") as watermarks:
+    async with ReconnectingReader(ClusterConfig(bootstrap), FETCH_WAIT_MS, "read_uncommitted") as watermarks:
         world = World(bootstrap, topics, watermarks)
         yield world
         for writer in world.writers:
@@ -285,8 +286,8 @@ async def test_a_transaction_that_lost_a_record_is_not_committed(
     topics = await make_topics(kafka_bootstrap, topic_names, configs=limits)
     sender = Transactions(ClusterConfig(kafka_bootstrap), f"{topics.journal}.0", topics)
     await sender.open()
-    small = Outgoing(topics.journal, b"a/0/0", b"{}", 0)
-    large = Outgoing(topics.results, b"k", random.Random(1).randbytes(10_000), 0)
+    small = ProducerRecord(topics.journal, b"a/0/0", b"{}", 0)
+    large = ProducerRecord(topics.results, b"k", random.Random(1).randbytes(10_000), 0)
     answers = await sender.send([small, large])
     assert isinstance(answers[1], RecordTooLarge)
     assert not sender.is_open
@@ -301,7 +302,7 @@ async def test_a_transaction_the_broker_has_timed_out_is_written_anew(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The coordinator aborts it and moves the epoch on: aiokafka cannot tell that from a fence."""
-    monkeypatch.setattr(transactions, "TRANSACTION_TIMEOUT_MS", 500)
+    monkeypatch.setattr(transactional_producer, "TRANSACTION_TIMEOUT_MS", 500)
     writer = await world.own()
     producer = producer_of(writer)
     commit = producer.commit_transaction
@@ -333,7 +334,7 @@ async def test_a_strangers_open_transaction_in_the_journal_refuses_the_shard_and
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A restore that ended at the last stable offset would miss what is committed behind it."""
-    monkeypatch.setattr(reading, "READ_BOUND_SECONDS", 1.0)
+    monkeypatch.setattr(span_reader, "READ_BOUND_SECONDS", 1.0)
     writer = await world.own()
     async with AIOKafkaProducer(
         bootstrap_servers=world.bootstrap, transactional_id=f"{world.topics.journal}.stranger"
@@ -353,7 +354,7 @@ async def test_a_topic_that_is_not_there_is_told_in_time(world: World) -> None:
     """aiokafka asks for it again and again, without an end."""
     sender = Transactions(world.cluster, f"{world.topics.journal}.0", world.topics, send_seconds=1.0)
     await sender.open()
-    answers = await sender.send([Outgoing(f"{world.topics.results}.gone", b"k", b"v", 0)])
+    answers = await sender.send([ProducerRecord(f"{world.topics.results}.gone", b"k", b"v", 0)])
     assert isinstance(answers[0], PublishError)
     assert not sender.is_open
 
@@ -363,11 +364,11 @@ async def test_a_killed_producer_leaves_no_task_and_no_connection(world: World) 
     before, open_before = asyncio.all_tasks(), connections_to(world.bootstrap)
     sender = Transactions(world.cluster, f"{world.topics.journal}.0", world.topics)
     await sender.open()
-    await sender.send([Outgoing(world.topics.journal, b"a/0/0", b"{}", 0)])
+    await sender.send([ProducerRecord(world.topics.journal, b"a/0/0", b"{}", 0)])
     await sender.kill()
     await sender.kill()
     assert isinstance(
-        (await sender.send([Outgoing(world.topics.journal, b"b/0/0", b"{}", 0)]))[0], PublishError
+        (await sender.send([ProducerRecord(world.topics.journal, b"b/0/0", b"{}", 0)]))[0], PublishError
     )
     await eventually(lambda: not new_tasks(before) and connections_to(world.bootstrap) == open_before)
 
@@ -472,7 +473,7 @@ async def test_a_claim_that_is_found_in_the_journal_ends_a_writer_in_doubt(world
     writer = await world.own()
     stranger = Transactions(world.cluster, f"{world.topics.journal}.0", world.topics)
     await stranger.open()
-    claim = Addressed(world.topics, 0, world.taken[-1].epoch + 1, "stranger").claim()
+    claim = ShardRecords(world.topics, 0, world.taken[-1].epoch + 1, "stranger").claim()
     assert isinstance((await stranger.send([claim]))[0], int)
     assert isinstance(await writer.append(WHOLE), Unknown)
     assert isinstance(await writer.append(WHOLE), Refused)

@@ -11,10 +11,10 @@ import pytest
 from sandbox import kafka
 from sandbox.child import free_ports
 from service.errors import ConfigError, PublishError, RecordTooLarge
-from service.kafka import closing
-from service.kafka.client import ClusterConfig
-from service.kafka.outgoing import Outgoing
-from service.kafka.producer import Producer
+from service.kafka.client import lifecycle
+from service.kafka.client.cluster import ClusterConfig
+from service.kafka.writing.producer import Producer
+from service.kafka.writing.producer_record import ProducerRecord
 from tests.brokers import TopicNames, create_topics
 from tests.contract.cluster import (
     Breakable,
@@ -92,8 +92,8 @@ def steady(bootstrap: str, broker_name: str, make_producer: MakeProducer) -> Pro
     return make_producer(bootstrap, idempotent=broker_name == "kafka")
 
 
-def one(topic: str, value: bytes = b"v", partition: int | None = 0) -> Outgoing:
-    return Outgoing(topic, b"k", value, partition)
+def one(topic: str, value: bytes = b"v", partition: int | None = 0) -> ProducerRecord:
+    return ProducerRecord(topic, b"k", value, partition)
 
 
 def has_unsent_bytes(producer: Producer) -> bool:
@@ -198,7 +198,7 @@ async def test_a_producer_that_is_ended_in_an_outage_leaves_no_task_and_no_conne
     noise = random.Random(1).randbytes(20 * 2**20)
     sending = asyncio.gather(producer.send([one(topic, noise), *2 * [one(topic, bytes(300_000))]]))
     await eventually(lambda: has_unsent_bytes(producer))
-    monkeypatch.setattr(closing, "STOP_SECONDS", 0.5)
+    monkeypatch.setattr(lifecycle, "STOP_SECONDS", 0.5)
     async with asyncio.timeout(FAR_SECONDS):
         await (producer.stop() if end == "stop" else producer.kill())
         [answers] = await sending

@@ -12,23 +12,23 @@ from pydantic import SecretStr
 
 from sandbox.simulator import Fault, Simulator, SimulatorConfig, serve
 from service.contract.models import Family
-from service.core.task import (
+from service.core.provider.answers import (
     Accepted,
     Answered,
     FileView,
     ListedTask,
     Lost,
     NotSent,
+    ProviderError,
     Refused,
     TaskPage,
     TaskStatus,
     TaskView,
-    Trouble,
 )
-from service.core.transcript import normalise
+from service.core.transcript.normalise import normalise
 from service.provider.api import Provider
 from service.provider.dashscope import DashScope, DashScopeConfig
-from service.provider.fetch import FetchGuard
+from service.provider.result_files import FetchGuard
 from tests.fakes.provider import NO_CONNECTION, TOO_LATE_TO_CANCEL, AfterWork, FakeProvider
 
 A = "https://media.example/a.wav"
@@ -133,9 +133,9 @@ class FakeStage:
     ) -> str:
         url = f"https://media.example/{name}.wav"
         if fail:
-            self.fake.file_troubles[url] = Trouble(fail, fail)
+            self.fake.file_troubles[url] = ProviderError(fail, fail)
         if task_fail:
-            self.fake.task_troubles[url] = Trouble(task_fail, task_fail)
+            self.fake.task_troubles[url] = ProviderError(task_fail, task_fail)
         if text:
             self.fake.texts[url] = text
         if status == "PENDING_FOREVER":
@@ -143,19 +143,19 @@ class FakeStage:
         return url
 
     def refuse_submit(self, status: int, code: str) -> None:
-        self.fake.next_submits.append(Refused(Trouble(code, "no", status)))
+        self.fake.next_submits.append(Refused(ProviderError(code, "no", status)))
 
     def lose_answer(self) -> None:
         self.fake.next_submits.append(AfterWork.LOSE_ANSWER)
 
     def break_query(self, status: int, code: str) -> None:
-        self.fake.next_queries.append(Trouble(code, "no", status))
+        self.fake.next_queries.append(ProviderError(code, "no", status))
 
     def break_list(self, status: int, code: str) -> None:
-        self.fake.next_lists.append(Trouble(code, "no", status))
+        self.fake.next_lists.append(ProviderError(code, "no", status))
 
     def break_fetch(self, status: int) -> None:
-        self.fake.next_fetches.append(Trouble("http_error", f"it answered {status}", status))
+        self.fake.next_fetches.append(ProviderError("http_error", f"it answered {status}", status))
 
     def billed(self) -> Counter[str]:
         return Counter(url for task in self.fake.submits for url in task.file_urls)
@@ -211,7 +211,7 @@ async def test_a_finished_task_lists_every_file_by_its_url(stage: Stage) -> None
     view = await until_over(stage.provider, await submitted(stage, *urls))
     assert view.status is TaskStatus.SUCCEEDED
     assert {file.file_url for file in view.files} == set(urls)
-    assert all(file.transcription_url and file.trouble is None for file in view.files)
+    assert all(file.transcription_url and file.provider_error is None for file in view.files)
     assert view.billed_seconds is not None
     assert view.end_time is not None
 
@@ -239,7 +239,9 @@ async def test_a_failed_file_does_not_take_the_others_along(stage: Stage) -> Non
     files = {file.file_url: file for file in view.files}
     assert view.status is TaskStatus.SUCCEEDED
     assert files[good].transcription_url is not None
-    assert files[bad] == FileView(bad, trouble=Trouble("FILE_DOWNLOAD_FAILED", "FILE_DOWNLOAD_FAILED"))
+    assert files[bad] == FileView(
+        bad, provider_error=ProviderError("FILE_DOWNLOAD_FAILED", "FILE_DOWNLOAD_FAILED")
+    )
 
 
 async def test_a_failed_task_has_its_code_and_no_files(stage: Stage) -> None:
@@ -247,7 +249,7 @@ async def test_a_failed_task_has_its_code_and_no_files(stage: Stage) -> None:
         stage.provider, await submitted(stage, stage.file("a", task_fail="FILE_403_FORBIDDEN"))
     )
     assert (view.status, view.files) == (TaskStatus.FAILED, ())
-    assert view.trouble == Trouble("FILE_403_FORBIDDEN", "FILE_403_FORBIDDEN")
+    assert view.provider_error == ProviderError("FILE_403_FORBIDDEN", "FILE_403_FORBIDDEN")
 
 
 @pytest.mark.parametrize(
@@ -260,7 +262,7 @@ async def test_a_refused_submit_has_the_vendors_code_and_is_not_billed(
     stage.refuse_submit(status, code)
     answer = await stage.provider.submit("fun-asr", [A], {})
     assert isinstance(answer, Refused)
-    assert (answer.trouble.code, answer.trouble.http_status) == (code, status)
+    assert (answer.provider_error.code, answer.provider_error.http_status) == (code, status)
     assert stage.billed() == {}
 
 
@@ -291,7 +293,7 @@ async def test_a_synchronous_call_that_is_refused_is_not_billed(stage: Stage) ->
     stage.refuse_submit(400, "InvalidURL")
     answer = await stage.provider.submit(SHORT, [stage.file("a")], {})
     assert isinstance(answer, Refused)
-    assert (answer.trouble.code, answer.trouble.http_status) == ("InvalidURL", 400)
+    assert (answer.provider_error.code, answer.provider_error.http_status) == ("InvalidURL", 400)
     assert stage.billed() == {}
 
 
@@ -324,7 +326,7 @@ async def test_a_task_nobody_knows_is_unknown(stage: Stage) -> None:
 async def test_a_query_that_fails_is_trouble_and_the_next_one_sees_the_task(stage: Stage) -> None:
     task_id = await submitted(stage, stage.file("a"))
     stage.break_query(429, "Throttling.RateQuota")
-    assert await stage.provider.query(task_id) == Trouble("Throttling.RateQuota", "no", 429)
+    assert await stage.provider.query(task_id) == ProviderError("Throttling.RateQuota", "no", 429)
     assert isinstance(await stage.provider.query(task_id), TaskView)
 
 
@@ -354,7 +356,7 @@ async def test_a_result_that_is_not_given_out_is_trouble_with_its_status(stage: 
     assert file.transcription_url is not None
     stage.break_fetch(403)
     found = await stage.provider.fetch(file.transcription_url)
-    assert isinstance(found, Trouble)
+    assert isinstance(found, ProviderError)
     assert (found.code, found.http_status) == ("http_error", 403)
     assert isinstance(await stage.provider.fetch(file.transcription_url), bytes)
 
@@ -391,7 +393,7 @@ async def test_the_list_says_when_a_task_is_over(stage: Stage) -> None:
 async def test_a_list_that_is_refused_is_a_trouble_and_the_next_one_works(stage: Stage) -> None:
     stage.break_list(429, "Throttling.RateQuota")
     refused = await stage.provider.list_tasks(1)
-    assert isinstance(refused, Trouble)
+    assert isinstance(refused, ProviderError)
     assert (refused.code, refused.http_status) == ("Throttling.RateQuota", 429)
     assert isinstance(await stage.provider.list_tasks(1), TaskPage)
 
@@ -406,5 +408,5 @@ async def test_a_provider_that_cannot_be_reached_was_sent_nothing() -> None:
         for provider in (real, fake):
             answer = await provider.submit("fun-asr", [A], {})
             assert isinstance(answer, NotSent)
-            assert answer.trouble.code == "connect_failed"
+            assert answer.provider_error.code == "connect_failed"
     assert fake.submits == []

@@ -16,14 +16,14 @@ from pydantic import SecretStr
 
 from service.clock import SystemClock
 from service.errors import ConfigError
-from service.kafka import user
-from service.kafka.client import ClusterConfig, SecurityProtocol, reader, reason, unreachable
-from service.kafka.closing import stop_producer
-from service.kafka.consumer import GroupConfig, RequestConsumer
-from service.kafka.outgoing import Outgoing
-from service.kafka.producer import Producer
-from service.kafka.rights import require_rights
-from service.kafka.topics import Creation, Topics, prepare
+from service.kafka.admin.acls import require_acls
+from service.kafka.admin.topics import Creation, Topics, prepare
+from service.kafka.client import terminal_client
+from service.kafka.client.cluster import ClusterConfig, SecurityProtocol, reader, reason, unreachable
+from service.kafka.client.lifecycle import stop_producer
+from service.kafka.group.consumer import GroupConfig, RequestConsumer
+from service.kafka.writing.producer import Producer
+from service.kafka.writing.producer_record import ProducerRecord
 from tests.brokers import TopicNames
 from tests.certificates import authority
 from tests.contract.cluster import FETCH_WAIT_MS, eventually, new_tasks, records_of
@@ -33,7 +33,7 @@ from tests.secured import Grant, Secured
 pytestmark = pytest.mark.needs_java
 FAR_SECONDS = 30.0
 SMALL = Creation(partitions=1, replication=1)
-WAYS: list[tuple[SecurityProtocol, str]] = [
+TRANSITIONS: list[tuple[SecurityProtocol, str]] = [
     ("SSL", ""),
     ("SASL_SSL", "SCRAM-SHA-512"),
     ("SASL_SSL", "SCRAM-SHA-256"),
@@ -67,18 +67,18 @@ def way_in(secured: Secured, topics: Topics, protocol: SecurityProtocol, mechani
     return replace(secured.config(protocol, name), sasl_mechanism=mechanism)
 
 
-@pytest.mark.parametrize(("protocol", "mechanism"), WAYS)
+@pytest.mark.parametrize(("protocol", "mechanism"), TRANSITIONS)
 async def test_every_client_of_the_service_gets_in(
     secured: Secured, topics: Topics, protocol: SecurityProtocol, mechanism: str
 ) -> None:
     cluster = way_in(secured, topics, protocol, mechanism)
     assert (await prepare(cluster, topics, SMALL)).partitions == 1
-    await require_rights(cluster, topics)
+    await require_acls(cluster, topics)
 
     producer = Producer(cluster, idempotent=True)
     await producer.start()
     try:
-        assert await producer.send([Outgoing(topics.journal, b"k", b"v", 0)]) == [0]
+        assert await producer.send([ProducerRecord(topics.journal, b"k", b"v", 0)]) == [0]
     finally:
         await producer.stop()
 
@@ -87,8 +87,8 @@ async def test_every_client_of_the_service_gets_in(
         consumer.assign([partition])
         assert (await asyncio.wait_for(consumer.getone(), FAR_SECONDS)).value == b"v"
 
-    async with user.following(cluster, [topics.requests], FETCH_WAIT_MS) as records:
-        await user.publish(cluster, topics.requests, b"k", b"request")
+    async with terminal_client.following(cluster, [topics.requests], FETCH_WAIT_MS) as records:
+        await terminal_client.publish(cluster, topics.requests, b"k", b"request")
         assert (await asyncio.wait_for(anext(records), FAR_SECONDS)).value == b"request"
 
     assert await delivered(cluster, topics) == [b"request"]
@@ -172,7 +172,7 @@ async def test_topics_that_are_not_shown_may_be_there(secured: Secured, topics: 
 async def test_topics_that_are_there_and_not_shown_are_not_waited_for_in_vain(
     secured: Secured, topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.kafka.topics.SERVED_WITHIN_SECONDS", 0.5)
+    monkeypatch.setattr("service.kafka.admin.topics.SERVED_WITHIN_SECONDS", 0.5)
     words = await denied(secured, topics, SMALL, "Create")
     assert topics.journal in words
     assert "but does not show it" in words
@@ -200,11 +200,11 @@ async def start_consuming(cluster: ClusterConfig) -> None:
 
 
 async def start_publishing(cluster: ClusterConfig) -> None:
-    await user.publish(cluster, "t", b"k", b"v")
+    await terminal_client.publish(cluster, "t", b"k", b"v")
 
 
 async def start_following(cluster: ClusterConfig) -> None:
-    async with user.following(cluster, ["t"], FETCH_WAIT_MS):
+    async with terminal_client.following(cluster, ["t"], FETCH_WAIT_MS):
         pass
 
 

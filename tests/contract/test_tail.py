@@ -10,14 +10,14 @@ import pytest
 from aiokafka.errors import CorruptRecordException
 
 from service.clock import SystemClock
-from service.core.journal_entries import Owner, encode_owner
-from service.core.journal_stamp import STAMP_HEADER, Stamp, cursor_key, owner_key
-from service.kafka import tail
-from service.kafka.client import ClusterConfig
-from service.kafka.lasting import LastingReader
-from service.kafka.outgoing import Outgoing
-from service.kafka.producer import Producer
-from service.kafka.tail import Followed, Tail
+from service.core.journal.entries import OwnerEntry, encode_owner
+from service.core.journal.stamp import STAMP_HEADER, Stamp, cursor_key, owner_key
+from service.kafka.client.cluster import ClusterConfig
+from service.kafka.client.reader import ReconnectingReader
+from service.kafka.journal import tail
+from service.kafka.journal.tail import Followed, Tail
+from service.kafka.writing.producer import Producer
+from service.kafka.writing.producer_record import ProducerRecord
 from tests.brokers import TopicNames, create_topics
 from tests.contract.cluster import (
     FETCH_WAIT_MS,
@@ -58,21 +58,21 @@ class World:
     bootstrap: str
     topic: str
     producer: Producer
-    reader: LastingReader
+    reader: ReconnectingReader
     tail: Tail
     running: "asyncio.Task[None]"
 
     async def write(self, epoch: int, key: str = "r/0.7", partition: int = 0, value: bytes = b"{}") -> int:
         """Write as the owner with that epoch; returns the offset."""
         headers = ((STAMP_HEADER, Stamp(epoch, 1).encode()),)
-        return await self._send(Outgoing(self.topic, key.encode(), value, partition, headers))
+        return await self._send(ProducerRecord(self.topic, key.encode(), value, partition, headers))
 
     async def claim(self, epoch: int, partition: int = 0) -> int:
-        return await self.write(epoch, owner_key(epoch), partition, encode_owner(Owner(epoch, "m")))
+        return await self.write(epoch, owner_key(epoch), partition, encode_owner(OwnerEntry(epoch, "m")))
 
     async def write_foreign(self, key: bytes, stamp: bytes | None, partition: int = 0) -> int:
         headers = () if stamp is None else ((STAMP_HEADER, stamp),)
-        return await self._send(Outgoing(self.topic, key, b"?", partition, headers))
+        return await self._send(ProducerRecord(self.topic, key, b"?", partition, headers))
 
     async def own(self, epoch: int, partition: int = 0) -> Ear:
         """Claim and follow."""
@@ -85,7 +85,7 @@ class World:
         async with asyncio.timeout(FAR_SECONDS):
             return await self.tail.proves(partition, offset)
 
-    async def _send(self, record: Outgoing) -> int:
+    async def _send(self, record: ProducerRecord) -> int:
         [answer] = await self.producer.send([record])
         assert isinstance(answer, int), answer
         return answer
@@ -101,7 +101,7 @@ async def world(bootstrap: str, broker_name: str, topic_names: TopicNames) -> As
 
 @asynccontextmanager
 async def a_world(bootstrap: str, topic: str, producer: Producer) -> AsyncIterator[World]:
-    async with LastingReader(ClusterConfig(bootstrap), FETCH_WAIT_MS, "read_committed") as reader:
+    async with ReconnectingReader(ClusterConfig(bootstrap), FETCH_WAIT_MS, "read_committed") as reader:
         made = Tail(reader, topic, QuickClock())
         running = asyncio.create_task(made.run(lambda: None))
         yield World(bootstrap, topic, producer, reader, made, running)

@@ -16,10 +16,12 @@ from aiokafka.admin import RecordsToDelete
 from aiokafka.conn import AIOKafkaConnection
 
 from service.clock import SystemClock
-from service.core.changes import Batch, Committed, Group, JournalRecord
-from service.core.identity import Origin, Position
-from service.core.journal_entries import (
-    Owner,
+from service.core.job.identity import Origin, Position
+from service.core.job.request import AcceptedRequest, FileEnd, FinishedRequest, RequestFile
+from service.core.job.request_record import Cursor
+from service.core.job.transition_context import Context
+from service.core.journal.entries import (
+    OwnerEntry,
     decode,
     encode_cursor,
     encode_finished,
@@ -27,29 +29,28 @@ from service.core.journal_entries import (
     encode_request,
     encode_spend,
 )
-from service.core.journal_stamp import OWNER_PREFIX, STAMP_HEADER, Stamp, cursor_key, owner_key, spend_key
-from service.core.outcomes import OutcomeRules
-from service.core.record import Cursor
-from service.core.request import AcceptedRequest, FileEnd, FinishedRequest, RequestFile
-from service.core.restore import Restore
-from service.core.shard import Shard
-from service.core.shard_state import Window
-from service.core.slot_share import Predecessor
-from service.core.spend import DaySpend
-from service.core.transition_context import Context
+from service.core.journal.replay import Restore
+from service.core.journal.stamp import OWNER_PREFIX, STAMP_HEADER, Stamp, cursor_key, owner_key, spend_key
+from service.core.limits.slot_share import Predecessor
+from service.core.limits.spend_limit import DaySpend
+from service.core.outcome.build import OutcomeRules
+from service.core.shard.batches import Batch, Committed, Group, JournalRecord
+from service.core.shard.shard import Shard
+from service.core.shard.state import Window
 from service.errors import ClusterError, RestoreError
-from service.kafka import journal, reading
-from service.kafka.addressed import RELEASE, Addressed
-from service.kafka.client import ClusterConfig, reader
-from service.kafka.journal import Journal
-from service.kafka.lasting import LastingReader
-from service.kafka.outgoing import Answer, Outgoing
-from service.kafka.producer import Producer
-from service.kafka.tail import Followed, Tail
-from service.kafka.takeover import OnMismatch, Taken
-from service.kafka.topics import Topics
-from service.kafka.transactions import Transactions
-from service.kafka.writer import AtLeastOnceWriter
+from service.kafka.admin.topics import Topics
+from service.kafka.client import span_reader
+from service.kafka.client.cluster import ClusterConfig, reader
+from service.kafka.client.reader import ReconnectingReader
+from service.kafka.journal import journal
+from service.kafka.journal.journal import Journal
+from service.kafka.journal.tail import Followed, Tail
+from service.kafka.journal.takeover import OnMismatch, RestoredShard
+from service.kafka.writing.at_least_once import AtLeastOnceWriter
+from service.kafka.writing.producer import Producer
+from service.kafka.writing.producer_record import Answer, ProducerRecord
+from service.kafka.writing.shard_records import RELEASE, ShardRecords
+from service.kafka.writing.transactional_producer import Transactions
 from tests.brokers import TopicNames, admin, create_topics
 from tests.contract.cluster import (
     FETCH_WAIT_MS,
@@ -78,7 +79,7 @@ class World:
     bootstrap: str
     topics: Topics
     producer: Producer
-    watermarks: LastingReader
+    watermarks: ReconnectingReader
     is_transactional: bool = False
     places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4))
     senders: list[object] = field(default_factory=list)
@@ -92,7 +93,7 @@ class World:
         on_mismatch: OnMismatch = "refuse",
         producer: Producer | None = None,
         cluster: ClusterConfig | None = None,
-    ) -> Taken:
+    ) -> RestoredShard:
         cluster = cluster or ClusterConfig(self.bootstrap)
         shared = None if self.is_transactional else producer or self.producer
         taken = await self._journal(cluster, shared, member, on_mismatch).take(partition, group_offset)
@@ -123,7 +124,7 @@ class World:
 
     async def write(self, epoch: int, *groups: Group, cursor: Cursor | None = None, number: int = 1) -> None:
         """Append a batch as the owner with that epoch."""
-        writer = AtLeastOnceWriter(self.producer, Addressed(self.topics, 0, epoch, "w"), is_ours)
+        writer = AtLeastOnceWriter(self.producer, ShardRecords(self.topics, 0, epoch, "w"), is_ours)
         last = () if cursor is None else (Group(cursor=cursor),)
         answer = await writer.append(Batch(number, (*groups, *last)))
         assert isinstance(answer, Committed), answer
@@ -131,17 +132,19 @@ class World:
     async def put(self, key: bytes, value: bytes | None, stamp: bytes | None) -> int:
         """Put any record into the journal; returns its offset."""
         headers = () if stamp is None else ((STAMP_HEADER, stamp),)
-        [offset] = await self.producer.send([Outgoing(self.topics.journal, key, value, 0, headers)])
+        [offset] = await self.producer.send([ProducerRecord(self.topics.journal, key, value, 0, headers)])
         assert isinstance(offset, int), offset
         return offset
 
     async def journal(self) -> list[Any]:
         return await records_of(self.bootstrap, self.topics.journal)
 
-    async def proven(self, taken: Taken) -> bool:
+    async def proven(self, taken: RestoredShard) -> bool:
         """Whether the tail lets the owner with that claim act."""
         clock = SystemClock()
-        async with LastingReader(ClusterConfig(self.bootstrap), FETCH_WAIT_MS, "read_committed") as lasting:
+        async with ReconnectingReader(
+            ClusterConfig(self.bootstrap), FETCH_WAIT_MS, "read_committed"
+        ) as lasting:
             tail = Tail(lasting, self.topics.journal, clock)
             tail.follow(0, Followed(taken.epoch, taken.claim_offset, lambda: None, lambda _: None))
             running = asyncio.gather(tail.run(lambda: None))
@@ -186,7 +189,7 @@ async def kafka_world(kafka_bootstrap: str, topic_names: TopicNames) -> AsyncIte
 
 @asynccontextmanager
 async def a_world(bootstrap: str, topics: Topics, producer: Producer) -> AsyncIterator[World]:
-    async with LastingReader(ClusterConfig(bootstrap), FETCH_WAIT_MS, "read_uncommitted") as watermarks:
+    async with ReconnectingReader(ClusterConfig(bootstrap), FETCH_WAIT_MS, "read_uncommitted") as watermarks:
         made = World(bootstrap, topics, producer, watermarks)
         yield made
         await made.let_go()
@@ -270,7 +273,7 @@ async def test_each_takeover_claims_a_higher_epoch_in_the_journal(world: World) 
     claims = {r.offset: r for r in journal if r.key.decode().startswith(OWNER_PREFIX) and r.value is not None}
     assert list(claims) == [each.claim_offset for each in taken]
     owners = [decode(record.key.decode(), record.value) for record in claims.values()]
-    assert owners == [Owner(1, "a"), Owner(2, "b"), Owner(3, "c")]
+    assert owners == [OwnerEntry(1, "a"), OwnerEntry(2, "b"), OwnerEntry(3, "c")]
     stamps = [dict(record.headers)[STAMP_HEADER] for record in claims.values()]
     assert stamps == [Stamp(epoch, 0).encode() for epoch in (1, 2, 3)]
 
@@ -294,7 +297,7 @@ async def test_the_first_takeover_begins_with_the_first_request_and_says_so_in_t
 async def test_a_takeover_knows_whether_its_predecessor_has_stopped_calling(world: World) -> None:
     first = await world.take()
     second = await world.take()
-    owner = encode_owner(Owner(second.epoch, "a", released=True))
+    owner = encode_owner(OwnerEntry(second.epoch, "a", released=True))
     await world.put(owner_key(second.epoch).encode(), owner, Stamp(second.epoch, RELEASE).encode())
     third = await world.take()
     said = [each.predecessor for each in (first, second, third, await world.take())]
@@ -361,7 +364,7 @@ class Together(Producer):
         self.barrier = barrier
         self.claims = 0
 
-    async def send(self, records: Sequence[Outgoing]) -> list[Answer]:
+    async def send(self, records: Sequence[ProducerRecord]) -> list[Answer]:
         if records[0].key.decode().startswith(OWNER_PREFIX) and records[0].value is not None:
             self.claims += 1
             if self.claims == 1:
@@ -464,10 +467,10 @@ async def test_between_two_slices_the_loop_has_its_turn(bootstrap: str, topic_na
     ticking = asyncio.gather(tick())
     async with reader(ClusterConfig(bootstrap), FETCH_WAIT_MS) as consumer:
         consumer.assign([partition])
-        await reading.read(consumer, reading.Span(partition, 0, 1_000), lambda _: taken.append(turns))
+        await span_reader.read(consumer, span_reader.Span(partition, 0, 1_000), lambda _: taken.append(turns))
     ticking.cancel()
     assert len(taken) == 1_000
-    assert max(Counter(taken).values()) == reading.SLICE_RECORDS
+    assert max(Counter(taken).values()) == span_reader.SLICE_RECORDS
 
 
 # -- a request topic that does not fit ------------------------------------------------------------------
@@ -671,7 +674,7 @@ async def test_a_takeover_from_a_frozen_broker_fails_in_time_and_leaves_nothing(
 ) -> None:
     topics = await make_topics(embedded.bootstrap, topic_names)
     cluster = ClusterConfig(embedded.bootstrap, request_timeout_ms=700)
-    monkeypatch.setattr(reading, "READ_BOUND_SECONDS", 1.0)
+    monkeypatch.setattr(span_reader, "READ_BOUND_SECONDS", 1.0)
     producer = Producer(cluster, idempotent=False, bound_seconds=1.0)
     async with a_world(embedded.bootstrap, topics, producer) as world:
         await world.take(cluster=cluster)
@@ -697,14 +700,14 @@ async def test_a_journal_that_stops_delivering_is_given_up_in_time(
 ) -> None:
     topics = await make_topics(embedded.bootstrap, topic_names)
     await publish(embedded.bootstrap, topics.journal, b"v")
-    monkeypatch.setattr(reading, "READ_BOUND_SECONDS", 0.5)
+    monkeypatch.setattr(span_reader, "READ_BOUND_SECONDS", 0.5)
     partition = TopicPartition(topics.journal, 0)
     async with reader(ClusterConfig(embedded.bootstrap), FETCH_WAIT_MS) as consumer:
         consumer.assign([partition])
         embedded.freeze()
         async with asyncio.timeout(FAR_SECONDS):
             with pytest.raises(RestoreError, match=f"{topics.journal}, partition 0 delivers nothing"):
-                await reading.read(consumer, reading.Span(partition, 0, 1), lambda _: None)
+                await span_reader.read(consumer, span_reader.Span(partition, 0, 1), lambda _: None)
 
 
 async def test_a_reader_that_is_closed_at_once_raises_nothing_and_leaves_nothing(bootstrap: str) -> None:

@@ -11,9 +11,9 @@ from aiokafka.admin import NewPartitions
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from service.errors import ConfigError
-from service.kafka.client import ClusterConfig
-from service.kafka.rights import require_rights
-from service.kafka.topics import JOURNAL_CONFIG, Creation, Topics, configs, prepare
+from service.kafka.admin.acls import require_acls
+from service.kafka.admin.topics import JOURNAL_CONFIG, Creation, Topics, configs, prepare
+from service.kafka.client.cluster import ClusterConfig
 from tests.brokers import TopicNames, admin, create_topics
 from tests.contract.cluster import BreakableEmbedded, breakable_embedded, connections_to, new_tasks
 
@@ -109,8 +109,8 @@ async def test_many_that_prepare_at_once_agree(bootstrap: str, topics: Topics) -
 
 PREPARE = """
 import asyncio, sys
-from service.kafka.client import ClusterConfig
-from service.kafka.topics import Creation, Topics, prepare
+from service.kafka.client.cluster import ClusterConfig
+from service.kafka.admin.topics import Creation, Topics, prepare
 bootstrap, *names = sys.argv[1:]
 sys.stdin.read()
 print(asyncio.run(prepare(ClusterConfig(bootstrap), Topics(*names), Creation(3, 1))).partitions)
@@ -222,10 +222,10 @@ async def test_requests_that_were_grown_alone_are_noticed(kafka_bootstrap: str, 
 async def test_asking_for_rights_makes_no_topic_and_misses_none_where_nothing_is_guarded(
     bootstrap: str, topics: Topics
 ) -> None:
-    await require_rights(ClusterConfig(bootstrap), topics)
+    await require_acls(ClusterConfig(bootstrap), topics)
     assert await partitions_of(bootstrap, topics) == {}
     await prepare(ClusterConfig(bootstrap), topics, SMALL)
-    await require_rights(ClusterConfig(bootstrap), topics)
+    await require_acls(ClusterConfig(bootstrap), topics)
 
 
 # -- a cluster that is away -----------------------------------------------------------------------------
@@ -243,7 +243,7 @@ async def test_against_nothing_it_says_what_to_check(topics: Topics) -> None:
 async def test_asking_for_rights_where_nothing_answers_is_left_to_the_preparation(topics: Topics) -> None:
     before = asyncio.all_tasks()
     async with asyncio.timeout(FAR_SECONDS):
-        await require_rights(ClusterConfig("127.0.0.1:1"), topics)
+        await require_acls(ClusterConfig("127.0.0.1:1"), topics)
     assert new_tasks(before) == []
 
 
@@ -286,7 +286,7 @@ async def test_a_broker_that_freezes_in_between_is_bounded_too(
         embedded.freeze()
         return {name: {} for name in topics.all()}
 
-    monkeypatch.setattr("service.kafka.topics.configs", freeze)
+    monkeypatch.setattr("service.kafka.admin.topics.configs", freeze)
     before = asyncio.all_tasks()
     async with asyncio.timeout(FAR_SECONDS):
         with pytest.raises(ConfigError, match="does not answer"):

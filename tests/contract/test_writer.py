@@ -11,12 +11,14 @@ from typing import Any, Protocol
 import pytest
 
 from service.clock import SystemClock
-from service.contract.speech import AudioProperties, Channel, Sentence, Transcript, Word
-from service.core.changes import Batch, Committed, Group, JournalRecord, Refused, Unknown
-from service.core.ending import FailureEnding, ResultEnding, Tallied
-from service.core.identity import JobRef, Origin, Position, SubmissionKey
-from service.core.job import Job, JobState
-from service.core.journal_entries import (
+from service.contract.stage import Stage as JobStage
+from service.contract.transcript import AudioProperties, Channel, Sentence, Transcript, Word
+from service.core.job.ending import AccountedUsage, FailureEnding, ResultEnding
+from service.core.job.identity import JobRef, Origin, Position, SubmissionKey
+from service.core.job.job import Job, JobState
+from service.core.job.request import AcceptedRequest, FileEnd, FinishedRequest, RequestFile
+from service.core.job.request_record import Cursor, Record
+from service.core.journal.entries import (
     decode,
     encode_done,
     encode_finished,
@@ -24,26 +26,24 @@ from service.core.journal_entries import (
     encode_request,
     encode_spend,
 )
-from service.core.journal_stamp import STAMP_HEADER, Stamp, cursor_key, owner_key, spend_key
-from service.core.outcomes import Outcome, OutcomeRules, job_outcome, record_failure
-from service.core.record import Cursor, Record
-from service.core.request import AcceptedRequest, FileEnd, FinishedRequest, RequestFile
-from service.core.restore import Restore
-from service.core.smaller import shrink
-from service.core.spend import DaySpend
+from service.core.journal.replay import Restore
+from service.core.journal.stamp import STAMP_HEADER, Stamp, cursor_key, owner_key, spend_key
+from service.core.limits.spend_limit import DaySpend
+from service.core.outcome.build import Outcome, OutcomeRules, job_outcome, record_failure
+from service.core.outcome.shrink import shrink
+from service.core.shard.batches import Batch, Committed, Group, JournalRecord, Refused, Unknown
 from service.errors import FailureCode, InvalidRecord, PublishError, RecordTooLarge
-from service.kafka.addressed import Addressed
-from service.kafka.client import ClusterConfig
-from service.kafka.journal import Journal
-from service.kafka.lasting import LastingReader
-from service.kafka.outgoing import Answer, Outgoing
-from service.kafka.producer import Producer
-from service.kafka.tail import Tail
-from service.kafka.takeover import Taken
-from service.kafka.topics import Creation, Topics, configs
-from service.kafka.transactions import Transactions
-from service.kafka.writer import AtLeastOnceWriter, Writer
-from service.messages import Stage as JobStage
+from service.kafka.admin.topics import Creation, Topics, configs
+from service.kafka.client.cluster import ClusterConfig
+from service.kafka.client.reader import ReconnectingReader
+from service.kafka.journal.journal import Journal
+from service.kafka.journal.tail import Tail
+from service.kafka.journal.takeover import RestoredShard
+from service.kafka.writing.at_least_once import AtLeastOnceWriter, Writer
+from service.kafka.writing.producer import Producer
+from service.kafka.writing.producer_record import Answer, ProducerRecord
+from service.kafka.writing.shard_records import ShardRecords
+from service.kafka.writing.transactional_producer import Transactions
 from tests.brokers import TopicNames
 from tests.contract.cluster import FETCH_WAIT_MS, OUTCOME_PARTITIONS, make_topics, producer_for, records_of
 from tests.fakes.writer import Fault, MemoryBroker, MemoryTransactions, Stage
@@ -138,7 +138,7 @@ class BrokerRig:
         return len(gzip.compress(value))
 
     def writer(self, epoch: int = 1) -> Writer:
-        return AtLeastOnceWriter(self.producer, Addressed(self.topics, 0, epoch, "a"), is_ours)
+        return AtLeastOnceWriter(self.producer, ShardRecords(self.topics, 0, epoch, "a"), is_ours)
 
     async def limit(self, **limits: int) -> None:
         configured = {role: {"max.message.bytes": str(limit)} for role, limit in limits.items()}
@@ -160,7 +160,7 @@ class TransactionsRig(BrokerRig):
     """On real Kafka, in transactions; `knows_limits` is whether the writer was told the topics' limits."""
 
     def __init__(
-        self, bootstrap: str, watermarks: LastingReader, topic_names: TopicNames, *, knows_limits: bool
+        self, bootstrap: str, watermarks: ReconnectingReader, topic_names: TopicNames, *, knows_limits: bool
     ) -> None:
         cluster = ClusterConfig(bootstrap)
         super().__init__(bootstrap, Producer(cluster, idempotent=True), topic_names)
@@ -189,7 +189,7 @@ class TransactionsRig(BrokerRig):
             fetch_max_wait_ms=FETCH_WAIT_MS,
             places=asyncio.Semaphore(1),
         )
-        taken = Taken(Restore(self.topics.journal, 0), epoch, -1, Cursor(0), 0, sender)
+        taken = RestoredShard(Restore(self.topics.journal, 0), epoch, -1, Cursor(0), 0, sender)
         self._writers.append(journal.writer(0, taken, _always))
         return self._writers[-1]
 
@@ -228,7 +228,7 @@ async def _rig(request: pytest.FixtureRequest, kind: str) -> AsyncIterator[Rig]:
 
 async def _transactions_rig(request: pytest.FixtureRequest, *, knows_limits: bool) -> AsyncIterator[Rig]:
     bootstrap = request.getfixturevalue("kafka_bootstrap")
-    async with LastingReader(ClusterConfig(bootstrap), FETCH_WAIT_MS, "read_uncommitted") as watermarks:
+    async with ReconnectingReader(ClusterConfig(bootstrap), FETCH_WAIT_MS, "read_uncommitted") as watermarks:
         names = request.getfixturevalue("topic_names")
         rig = TransactionsRig(bootstrap, watermarks, names, knows_limits=knows_limits)
         yield rig
@@ -335,7 +335,7 @@ def a_failure(request_id: str = "r", file_index: int = 0) -> Outcome:
 def finished(outcome: Outcome) -> Group:
     """A job's end: what announces it, the outcome, and that it is done."""
     request_id, _, index = outcome.id.split("/")
-    job = a_job(request_id, int(index), tallied=Tallied(None, carries_summary=False))
+    job = a_job(request_id, int(index), accounted=AccountedUsage(None, carries_summary=False))
     done = encode_done(FileEnd(int(index), outcome.is_result))
     return Group(
         records=(JournalRecord(str(job.ref), done),),
@@ -387,7 +387,7 @@ async def test_the_stages_of_a_batch_lie_in_the_journal_in_their_order(shared: R
     new, newer = str(a_request("new").origin), str(a_request("newer").origin)
     assert keys(journal) == [ref("done"), new, ref("done"), newer, spend_key(1), cursor_key(1)]
     assert [record.offset for record in journal] == [0, 1, 2, 3, 4, 5]
-    assert journal[0].body == {"result": True, "tallied": [None, False, 0]}
+    assert journal[0].body == {"result": True, "accounted": [None, False, 0]}
     assert journal[2].body == {"done": [True, None, 0]}
     assert decode(cursor_key(1), journal[-1].value or b"") == CURSOR
     assert decode(spend_key(1), journal[-2].value or b"") == spend
@@ -519,9 +519,9 @@ async def test_an_owner_whose_word_is_not_taken_hears_of_it() -> None:
 # -- a broker that takes no record of that size ---------------------------------------------------------
 
 
-def limit_between(rig: Rig, larger: Outcome, smaller: Outcome) -> int:
+def limit_between(rig: Rig, larger: Outcome, shrink_batch: Outcome) -> int:
     """A limit that refuses one form of an outcome, and takes another with its headers."""
-    refused, taken = (rig.measure(form.body.to_bytes()) for form in (larger, smaller))
+    refused, taken = (rig.measure(form.body.to_bytes()) for form in (larger, shrink_batch))
     assert taken + 2_000 < refused
     return (taken + refused) // 2
 
@@ -582,7 +582,7 @@ async def test_an_outcome_that_no_topic_takes_is_unknown_and_says_why(limited: R
     answer = await limited.writer().append(batch(finished(a_result()), AT_CURSOR))
     assert isinstance(answer, Unknown)
     assert "r/0/0" in answer.reason
-    assert all("tallied" in record.body for record in await limited.journal())
+    assert all("accounted" in record.body for record in await limited.journal())
 
 
 async def test_a_poison_outcome_stops_none_of_its_batch_nor_of_the_next(limited: Rig) -> None:
@@ -664,7 +664,7 @@ async def test_twelve_hours_of_words_fit_a_topic_of_ours_and_go_without_words_el
 class RefusesTheSecondOfMany(MemoryBroker):
     """As a broker that gets three batches of one partition and finds the second one too large."""
 
-    async def send(self, records: Sequence[Outgoing]) -> list[Answer]:
+    async def send(self, records: Sequence[ProducerRecord]) -> list[Answer]:
         if len(records) == 1:
             return await super().send(records)
         taken = await super().send([record for n, record in enumerate(records) if n != 1])
@@ -713,7 +713,7 @@ async def test_nothing_that_announced_an_outcome_is_written_behind_the_end_of_it
     stage: Stage,
 ) -> None:
     """A crash between the two would open the request again, without the cancel that ended it."""
-    request, job = a_request("r"), a_job("r", 0, tallied=Tallied(None, carries_summary=True))
+    request, job = a_request("r"), a_job("r", 0, accounted=AccountedUsage(None, carries_summary=True))
     opening = JournalRecord(str(request.origin), encode_request(request))
     ended = FinishedRequest(request.origin, "r", 0, "digest", (FileEnd(0, False),), NOW_MS)
     end = Group(
@@ -738,7 +738,7 @@ async def test_records_behind_their_outcomes_are_sent_in_smaller_pieces_until_th
 ) -> None:
     broker, sizes = MemoryBroker(), list[int]()
 
-    async def send(records: Sequence[Outgoing]) -> list[Answer]:
+    async def send(records: Sequence[ProducerRecord]) -> list[Answer]:
         sizes.append(len(records))
         if len(records) > 2 and records[0].topic == broker.topics.journal and len(sizes) > 2:
             return [PublishError("no answer in time") for _ in records]
@@ -786,7 +786,7 @@ def fenced_writer(broker: MemoryBroker, proofs: list[int], *, is_ours: bool) -> 
         proofs.append(offset)
         return is_ours
 
-    return AtLeastOnceWriter(broker, Addressed(broker.topics, 0, 1, "a"), proves)
+    return AtLeastOnceWriter(broker, ShardRecords(broker.topics, 0, 1, "a"), proves)
 
 
 async def test_no_outcome_is_sent_behind_a_higher_claim() -> None:
@@ -830,8 +830,8 @@ async def test_a_journal_that_cannot_be_read_back_is_waited_for(monkeypatch: pyt
         await asyncio.Event().wait()
         return True
 
-    monkeypatch.setattr("service.kafka.writer.PROOF_SECONDS", 0.0)
-    writer = AtLeastOnceWriter(broker, Addressed(broker.topics, 0, 1, "a"), never)
+    monkeypatch.setattr("service.kafka.writing.at_least_once.PROOF_SECONDS", 0.0)
+    writer = AtLeastOnceWriter(broker, ShardRecords(broker.topics, 0, 1, "a"), never)
     assert await writer.append(WHOLE) == Unknown("the journal could not be read back in time")
     assert broker.outcomes() == []
 
@@ -846,7 +846,7 @@ async def test_a_batch_that_does_not_arrive_is_halved_and_not_sent_again_without
     broker = MemoryBroker()
     sizes: list[int] = []
 
-    async def send(records: Sequence[Outgoing]) -> list[Answer]:
+    async def send(records: Sequence[ProducerRecord]) -> list[Answer]:
         """As a broker on so slow a line that only small requests arrive in time."""
         size_bytes = sum(len(record.value or b"") for record in records)
         sizes.append(size_bytes)

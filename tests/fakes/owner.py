@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from service.core.record import Record
+from service.core.job.request_record import Record
 
 
 @dataclass
@@ -20,7 +20,7 @@ class FakeOwner:
     """So many records fill each partition."""
     durable: dict[int, int] = field(default_factory=dict)
     displacements: list[int] = field(default_factory=list)
-    twins: list[str] = field(default_factory=list)
+    duplicates: list[str] = field(default_factory=list)
     proofs: list[float] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
     losses: list[str] = field(default_factory=list)
@@ -57,7 +57,7 @@ class FakeOwner:
         self.events.append(f"delivered {partition}")
         self.delivered += records
 
-    def displaced(self, partition: int) -> None:
+    def cursor_invalid(self, partition: int) -> None:
         self.displacements.append(partition)
 
     def has_room(self, partition: int) -> bool:
@@ -67,8 +67,8 @@ class FakeOwner:
     def durable_offsets(self) -> Mapping[int, int]:
         return self.durable
 
-    def twin(self, sentence: str) -> None:
-        self.twins.append(sentence)
+    def duplicate_member(self, sentence: str) -> None:
+        self.duplicates.append(sentence)
 
     def lost(self, sentence: str) -> None:
         self.losses.append(sentence)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import JsonValue
 
 from service.contract.models import model_info
-from service.core.task import (
+from service.core.provider.answers import (
     HOST_REFUSED,
     Accepted,
     Answered,
@@ -23,19 +23,19 @@ from service.core.task import (
     ListedTask,
     Lost,
     NotSent,
+    ProviderError,
     Refused,
     SubmitAnswer,
     TaskPage,
     TaskStatus,
     TaskView,
-    Trouble,
 )
 from service.provider.api import NO_SLOT, Permit, at_once
 
-TIMEOUT = Trouble("timeout", "provider did not answer within 30 s")
-NO_CONNECTION = Trouble("connect_failed", "no connection to provider")
-TOO_LATE_TO_CANCEL = Trouble("UnsupportedOperation", "Failed to cancel the task.", 400)
-TOO_MANY = Trouble("InvalidParameter", "input.file_urls must not hold more than 1 urls", 400)
+TIMEOUT = ProviderError("timeout", "provider did not answer within 30 s")
+NO_CONNECTION = ProviderError("connect_failed", "no connection to provider")
+TOO_LATE_TO_CANCEL = ProviderError("UnsupportedOperation", "Failed to cancel the task.", 400)
+TOO_MANY = ProviderError("InvalidParameter", "input.file_urls must not hold more than 1 urls", 400)
 
 
 class AfterWork(Enum):
@@ -59,7 +59,7 @@ class FakeTask:
     file_urls: tuple[str, ...]
     options: dict[str, JsonValue]
     statuses: tuple[TaskStatus, ...]
-    trouble: Trouble | None = None
+    provider_error: ProviderError | None = None
     looks: int = 0
     is_cancelled: bool = False
     is_forgotten: bool = False
@@ -81,8 +81,8 @@ class FakeProvider:
     """
 
     statuses: tuple[TaskStatus, ...] = (TaskStatus.RUNNING, TaskStatus.SUCCEEDED)
-    file_troubles: dict[str, Trouble] = field(default_factory=dict)
-    task_troubles: dict[str, Trouble] = field(default_factory=dict)
+    file_troubles: dict[str, ProviderError] = field(default_factory=dict)
+    task_troubles: dict[str, ProviderError] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
     result_host: str = "results.example"
     """Where results of tasks lie that are made from now on."""
@@ -91,15 +91,15 @@ class FakeProvider:
     bill: Bill = Bill(seconds=3)
     """What a call of a synchronous model costs."""
     next_submits: deque[SubmitFault] = field(default_factory=deque)
-    next_queries: deque[Trouble | TaskStatus | TaskView] = field(default_factory=deque)
-    next_lists: deque[Trouble | TaskPage] = field(default_factory=deque)
-    next_cancels: deque[Trouble] = field(default_factory=deque)
-    next_fetches: deque[Trouble | bytes] = field(default_factory=deque)
+    next_queries: deque[ProviderError | TaskStatus | TaskView] = field(default_factory=deque)
+    next_lists: deque[ProviderError | TaskPage] = field(default_factory=deque)
+    next_cancels: deque[ProviderError] = field(default_factory=deque)
+    next_fetches: deque[ProviderError | bytes] = field(default_factory=deque)
     submits: list[FakeTask] = field(default_factory=list)
     strangers: list[FakeTask] = field(default_factory=list)
     page_size: int = 100
-    most_files: int = 100
-    too_many: Trouble = TOO_MANY
+    max_files: int = 100
+    too_many: ProviderError = TOO_MANY
     """What a submit of more files than that is refused with."""
     now_ms: Callable[[], int] = lambda: 0
     vendor_ahead_ms: int = 0
@@ -111,8 +111,8 @@ class FakeProvider:
     fetch_gate: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        for gate in (self.submit_gate, self.query_gate, self.fetch_gate):
-            gate.set()
+        for guards in (self.submit_gate, self.query_gate, self.fetch_gate):
+            guards.set()
 
     async def submit(
         self,
@@ -123,13 +123,13 @@ class FakeProvider:
     ) -> SubmitAnswer:
         """Make a task, unless the next fault says otherwise."""
         if not await permit():
-            return NotSent(Trouble("intent_too_old", "no slot came in time"))
+            return NotSent(ProviderError("intent_too_old", "no slot came in time"))
         self.calls.append(("submit", " ".join(file_urls)))
         fault = self.next_submits.popleft() if self.next_submits else None
         if isinstance(fault, Refused | Lost | NotSent):
             await self.submit_gate.wait()
             return fault
-        if len(file_urls) > self.most_files:
+        if len(file_urls) > self.max_files:
             return Refused(self.too_many)
         task = self._make(model, tuple(file_urls), dict(options))
         await self.submit_gate.wait()
@@ -139,21 +139,21 @@ class FakeProvider:
         is_synchronous = info is not None and info.is_synchronous
         return self._answered(task) if is_synchronous else Accepted(task.task_id)
 
-    async def query(self, task_id: str, permit: Permit = at_once) -> TaskView | Trouble:
+    async def query(self, task_id: str, permit: Permit = at_once) -> TaskView | ProviderError:
         """The task's next status; UNKNOWN for one that was never made or is forgotten."""
         if not await permit():
             return NO_SLOT
         self.calls.append(("query", task_id))
         await self.query_gate.wait()
         fault = self.next_queries.popleft() if self.next_queries else None
-        if isinstance(fault, Trouble | TaskView):
+        if isinstance(fault, ProviderError | TaskView):
             return fault
         task = self.task(task_id)
         if task is None or task.is_forgotten:
             return TaskView(task_id, TaskStatus.UNKNOWN)
         return self._look(task) if fault is None else self._view(task, fault)
 
-    async def list_tasks(self, page_no: int, permit: Permit = at_once) -> TaskPage | Trouble:
+    async def list_tasks(self, page_no: int, permit: Permit = at_once) -> TaskPage | ProviderError:
         """A page of all tasks that are listed."""
         if not await permit():
             return NO_SLOT
@@ -171,7 +171,7 @@ class FakeProvider:
         """What was told beforehand."""
         return self.offset_ms
 
-    async def cancel(self, task_id: str, permit: Permit = at_once) -> Trouble | None:
+    async def cancel(self, task_id: str, permit: Permit = at_once) -> ProviderError | None:
         """Agree while the next look would see PENDING."""
         if not await permit():
             return NO_SLOT
@@ -184,26 +184,26 @@ class FakeProvider:
         task.is_cancelled = True
         return None
 
-    async def fetch(self, transcription_url: str, max_bytes: int | None = None) -> bytes | Trouble:
+    async def fetch(self, transcription_url: str, max_bytes: int | None = None) -> bytes | ProviderError:
         """The result file of a task that was made here; a 403 for any other URL."""
         self.calls.append(("fetch", transcription_url))
         await self.fetch_gate.wait()
         body = self._fetched(transcription_url)
         if isinstance(body, bytes) and max_bytes is not None and len(body) > max_bytes:
-            return Trouble("fetch_too_large", f"the result is too large: over {max_bytes} bytes")
+            return ProviderError("fetch_too_large", f"the result is too large: over {max_bytes} bytes")
         return body
 
-    def _fetched(self, transcription_url: str) -> bytes | Trouble:
+    def _fetched(self, transcription_url: str) -> bytes | ProviderError:
         host = urlsplit(transcription_url).hostname
         if self.next_fetches:
             return self.next_fetches.popleft()
         if host in self.refused_hosts:
-            return Trouble(HOST_REFUSED, f"the result's host {host} is not below SCRIBE_FETCH__HOSTS")
+            return ProviderError(HOST_REFUSED, f"the result's host {host} is not below SCRIBE_FETCH__HOSTS")
         for task in self.submits:
             for index, file_url in enumerate(task.file_urls):
                 if transcription_url == _result_url(task, index):
                     return self._result(file_url)
-        return Trouble("http_error", "the result's host results.example answered 403", 403)
+        return ProviderError("http_error", "the result's host results.example answered 403", 403)
 
     def task(self, task_id: str) -> FakeTask | None:
         """The task with this id."""
@@ -253,24 +253,24 @@ class FakeProvider:
         if task.is_cancelled:
             return TaskStatus.CANCELED
         status = task.statuses[min(task.looks, len(task.statuses) - 1)]
-        failed = task.trouble is not None and status is TaskStatus.SUCCEEDED
+        failed = task.provider_error is not None and status is TaskStatus.SUCCEEDED
         return TaskStatus.FAILED if failed else status
 
     def _view(self, task: FakeTask, status: TaskStatus) -> TaskView:
         if status is TaskStatus.UNKNOWN:
             return TaskView(task.task_id, status)
         is_over = status in (TaskStatus.SUCCEEDED, TaskStatus.FAILED)
-        lists_files = is_over and task.trouble is None
+        lists_files = is_over and task.provider_error is None
         # The vendor's order is not that of the submit.
         files = tuple(reversed([self._file(task, index) for index in range(len(task.file_urls))]))
         return TaskView(
             task.task_id,
             status,
             files if lists_files else (),
-            (task.trouble or Trouble("unexpected_answer", "it failed"))
+            (task.provider_error or ProviderError("unexpected_answer", "it failed"))
             if status is TaskStatus.FAILED
             else None,
-            billed_seconds=sum(file.trouble is None for file in files) if lists_files else None,
+            billed_seconds=sum(file.provider_error is None for file in files) if lists_files else None,
             submit_time="2026-03-02 10:15:01.113",
             scheduled_time=None if status is TaskStatus.PENDING else "2026-03-02 10:15:01.140",
             end_time="2026-03-02 10:15:08.902" if is_over or status is TaskStatus.CANCELED else None,
@@ -278,9 +278,9 @@ class FakeProvider:
 
     def _file(self, task: FakeTask, index: int) -> FileView:
         file_url = task.file_urls[index]
-        trouble = self.file_troubles.get(file_url)
-        if trouble is not None:
-            return FileView(file_url, trouble=trouble)
+        provider_error = self.file_troubles.get(file_url)
+        if provider_error is not None:
+            return FileView(file_url, provider_error=provider_error)
         # Qwen-ASR names its file in the result alone.
         named = "" if task.model.startswith("qwen3-asr-flash-filetrans") else file_url
         return FileView(named, transcription_url=_result_url(task, index))

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 
 from service.clock import TrustedClock
-from service.core.trusted_time import TimeEvent
-from service.core.vendor_clock import VendorClock
+from service.core.time.trusted_time import TimeEvent
+from service.core.time.vendor_clock import VendorClock
 from tests.fakes.clock import FakeClock
 
 

@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from service.core.task import Trouble
-from service.core.vocabulary import ZONE_SECONDS, ListedVocabulary, Vocabulary, VocabularyWord
+from service.core.provider.answers import ProviderError
+from service.core.provider.hotword_lists import ZONE_SECONDS, ListedVocabulary, Vocabulary, VocabularyWord
 
-NO_LIST = Trouble("NotFound", "The vocabulary does not exist.", 404)
-FULL = Trouble("Throttling.AllocationQuota", "Too many vocabularies.", 400)
+NO_LIST = ProviderError("NotFound", "The vocabulary does not exist.", 404)
+FULL = ProviderError("Throttling.AllocationQuota", "Too many vocabularies.", 400)
 LISTS = 10
 
 
@@ -29,44 +29,44 @@ class FakeVocabularies:
     most: int = LISTS
     lists: dict[str, tuple[ListedVocabulary, Vocabulary]] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
-    troubles: deque[Trouble] = field(default_factory=deque)
+    provider_errors: deque[ProviderError] = field(default_factory=deque)
     hides: bool = False
     before_create: Callable[[], object] = lambda: None
     """What happens at the provider just before a list is made."""
-    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    guards: asyncio.Event = field(default_factory=asyncio.Event)
     made: int = 0
     _shown: tuple[ListedVocabulary, ...] = ()
 
     def __post_init__(self) -> None:
-        self.gate.set()
+        self.guards.set()
 
-    async def list_all(self) -> tuple[ListedVocabulary, ...] | Trouble:
+    async def list_all(self) -> tuple[ListedVocabulary, ...] | ProviderError:
         """All of them, the newest first."""
-        trouble = await self._begin("list", "")
+        provider_error = await self._begin("list", "")
         if not self.hides:
             self._shown = tuple(listed for listed, _ in reversed(self.lists.values()))
-        return trouble or self._shown
+        return provider_error or self._shown
 
-    async def query(self, vocabulary_id: str) -> Vocabulary | Trouble:
+    async def query(self, vocabulary_id: str) -> Vocabulary | ProviderError:
         """The list with its words."""
-        trouble = await self._begin("query", vocabulary_id)
-        if trouble or vocabulary_id not in self.lists:
-            return trouble or NO_LIST
+        provider_error = await self._begin("query", vocabulary_id)
+        if provider_error or vocabulary_id not in self.lists:
+            return provider_error or NO_LIST
         return self.lists[vocabulary_id][1]
 
-    async def create(self, model: str, prefix: str, words: Sequence[VocabularyWord]) -> str | Trouble:
+    async def create(self, model: str, prefix: str, words: Sequence[VocabularyWord]) -> str | ProviderError:
         """A new list, unless the account is full."""
         self.before_create()
-        trouble = await self._begin("create", prefix)
-        if trouble or len(self.lists) >= self.most:
-            return trouble or FULL
+        provider_error = await self._begin("create", prefix)
+        if provider_error or len(self.lists) >= self.most:
+            return provider_error or FULL
         return self.add(model, prefix, words)
 
-    async def update(self, vocabulary_id: str, words: Sequence[VocabularyWord]) -> Trouble | None:
+    async def update(self, vocabulary_id: str, words: Sequence[VocabularyWord]) -> ProviderError | None:
         """New words, and a new time."""
-        trouble = await self._begin("update", vocabulary_id)
-        if trouble or vocabulary_id not in self.lists:
-            return trouble or NO_LIST
+        provider_error = await self._begin("update", vocabulary_id)
+        if provider_error or vocabulary_id not in self.lists:
+            return provider_error or NO_LIST
         listed, found = self.lists[vocabulary_id]
         self.lists[vocabulary_id] = (
             replace(listed, modified=self._time(0.0)),
@@ -74,11 +74,11 @@ class FakeVocabularies:
         )
         return None
 
-    async def delete(self, vocabulary_id: str) -> Trouble | None:
+    async def delete(self, vocabulary_id: str) -> ProviderError | None:
         """One less."""
-        trouble = await self._begin("delete", vocabulary_id)
-        if trouble or vocabulary_id not in self.lists:
-            return trouble or NO_LIST
+        provider_error = await self._begin("delete", vocabulary_id)
+        if provider_error or vocabulary_id not in self.lists:
+            return provider_error or NO_LIST
         del self.lists[vocabulary_id]
         return None
 
@@ -103,10 +103,10 @@ class FakeVocabularies:
         """How many calls of a kind there were."""
         return sum(called == action for called, _ in self.calls)
 
-    async def _begin(self, action: str, subject: str) -> Trouble | None:
+    async def _begin(self, action: str, subject: str) -> ProviderError | None:
         self.calls.append((action, subject))
-        await self.gate.wait()
-        return self.troubles.popleft() if self.troubles else None
+        await self.guards.wait()
+        return self.provider_errors.popleft() if self.provider_errors else None
 
     def _time(self, age_hours: float) -> str:
         seconds = self.now_ms() / 1000 + ZONE_SECONDS - 3600 * age_hours

@@ -12,15 +12,15 @@ from enum import Enum, StrEnum, auto
 
 from aiokafka.partitioner import DefaultPartitioner
 
-from service.core.journal_entries import JobEntry, decode
-from service.core.journal_stamp import CURSOR_PREFIX, OWNER_PREFIX, STAMP_HEADER, Stamp
-from service.core.restore import Restore
+from service.core.journal.entries import JobEntry, decode
+from service.core.journal.replay import Restore
+from service.core.journal.stamp import CURSOR_PREFIX, OWNER_PREFIX, STAMP_HEADER, Stamp
 from service.errors import Fenced, PublishError, RecordTooLarge
-from service.kafka.addressed import Addressed
-from service.kafka.exactly_once import ExactlyOnceWriter
-from service.kafka.outgoing import Answer, Outgoing
-from service.kafka.topics import Topics
-from service.kafka.writer import AtLeastOnceWriter, Proves, Writer
+from service.kafka.admin.topics import Topics
+from service.kafka.writing.at_least_once import AtLeastOnceWriter, Proves, Writer
+from service.kafka.writing.exactly_once import ExactlyOnceWriter
+from service.kafka.writing.producer_record import Answer, ProducerRecord
+from service.kafka.writing.shard_records import ShardRecords
 
 
 class Stage(StrEnum):
@@ -75,12 +75,12 @@ class MemoryBroker:
 
     def writer(self, partition: int = 0, epoch: int = 1, proves: Proves | None = None) -> Writer:
         """A shard's `at_least_once` writer that sends here."""
-        addressed = Addressed(self.topics, partition, epoch, "a")
+        addressed = ShardRecords(self.topics, partition, epoch, "a")
         return AtLeastOnceWriter(self, addressed, proves or self.proves)
 
     def transactional_writer(self, member: "MemoryTransactions", epoch: int = 1) -> ExactlyOnceWriter:
         """A shard's `exactly_once` writer that sends here."""
-        addressed = Addressed(self.topics, 0, epoch, "a")
+        addressed = ShardRecords(self.topics, 0, epoch, "a")
         return ExactlyOnceWriter(member, addressed, self._look_up, member.asks_group, self.limits, -1)
 
     async def _look_up(self, start: int, mine: Stamp) -> int | None:
@@ -121,7 +121,7 @@ class MemoryBroker:
             restore.add(record.offset, record.key.decode(), record.value, stamp)
         return restore
 
-    async def send(self, records: Sequence[Outgoing]) -> list[Answer]:
+    async def send(self, records: Sequence[ProducerRecord]) -> list[Answer]:
         """As `Producer.send`."""
         stage = self._stage(records[0])
         self.sent.append((stage, len(records)))
@@ -142,7 +142,7 @@ class MemoryBroker:
             self._faults[stage] = (fault, times - 1)
         return fault
 
-    def _stage(self, record: Outgoing) -> Stage:
+    def _stage(self, record: ProducerRecord) -> Stage:
         if record.topic != self.topics.journal:
             return Stage.OUTCOMES
         if record.key.decode().startswith(CURSOR_PREFIX):
@@ -154,11 +154,11 @@ class MemoryBroker:
         is_announced = isinstance(entry, JobEntry) and (entry.is_result or entry.ending is not None)
         return Stage.ANNOUNCING if is_announced else Stage.RECORDS
 
-    def is_too_large(self, record: Outgoing) -> bool:
+    def is_too_large(self, record: ProducerRecord) -> bool:
         """Whether its topic refuses it."""
         return len(record.value or b"") > self.limits.get(record.topic, 2**31)
 
-    def keep(self, record: Outgoing) -> Answer:
+    def keep(self, record: ProducerRecord) -> Answer:
         """Take one record, or say that it is too large."""
         if self.is_too_large(record):
             return RecordTooLarge(f"{record.topic} takes no record of {len(record.value or b'')} bytes")
@@ -195,7 +195,7 @@ class MemoryTransactions:
         """As `Transactions.kill`."""
         self.is_open = False
 
-    async def send(self, records: Sequence[Outgoing]) -> list[Answer]:
+    async def send(self, records: Sequence[ProducerRecord]) -> list[Answer]:
         """As `Transactions.send`: all of them, or none."""
         assert self.is_open, "sent through a producer that was given up"
         fault = self.faults.pop(0) if self.faults else None

@@ -12,28 +12,28 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from service.clock import SystemClock
-from service.contract.output import OutputFormat
-from service.core.changes import Appended, Batch, Committed
-from service.core.events import Step
-from service.core.identity import Origin, SubmissionKey
-from service.core.job import Job, JobState
-from service.core.outcomes import Outcome
-from service.core.progress import RequestProgress
-from service.core.shard import Shard
-from service.core.submission import SubmissionState
-from service.core.transition_context import Rules
-from service.core.uncertainty import Uncertainty
-from service.messages import Failure
-from service.pipeline.backlog import Backlog
+from service.contract.outcome import Failure
+from service.contract.output_formats import OutputFormat
+from service.core.job.events import Step
+from service.core.job.identity import Origin, SubmissionKey
+from service.core.job.job import Job, JobState
+from service.core.job.request_progress import RequestProgress
+from service.core.job.submission import SubmissionState
+from service.core.job.transition_context import Rules
+from service.core.job.uncertainty import UncertainOutcome
+from service.core.outcome.build import Outcome
+from service.core.shard.batches import Appended, Batch, Committed
+from service.core.shard.shard import Shard
+from service.pipeline.admission.result_hold import ResultHolds
 from service.pipeline.collect import CollectDeps, CollectStage, ResultFile
-from service.pipeline.fetch_memory import FetchMemory, MemoryLimits
-from service.pipeline.result_holds import ResultHolds
-from service.pipeline.shard_runner import RunnerDeps, ShardRunner
-from service.pipeline.stage_breaker import StageBreaker
+from service.pipeline.results.fetch_memory import FetchMemory, MemoryLimits
+from service.pipeline.shard.backlog import Backlog
+from service.pipeline.shard.shard_runner import RunnerDeps, ShardRunner
+from service.pipeline.shard.stage_breaker import StageBreaker
 from service.provider.dashscope import DashScope, DashScopeConfig
-from service.provider.fetch import FetchGuard
-from service.settings.knobs import LimitSettings
-from service.settings.provider_knobs import FetchSettings
+from service.provider.result_files import FetchGuard
+from service.settings.groups import LimitSettings
+from service.settings.provider_groups import FetchSettings
 from tests.unit.core.samples import job, request, submission
 from tests.unit.pipeline.world import Spawner
 
@@ -80,7 +80,7 @@ class Ends:
     def fenced(self, partition: int, reason: str) -> None:
         """As the port says."""
 
-    def uncertain(self, word: Uncertainty) -> None:
+    def uncertain(self, word: UncertainOutcome) -> None:
         """As the port says."""
 
     def internal_error(self, border: str, subject: str, error: Exception) -> None:

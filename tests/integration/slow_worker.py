@@ -1,13 +1,14 @@
 """`python -m tests.integration.slow_worker run`: the real service, whose restores outlast a group session.
 
-The service's code has no hook for this: the journal is another where `service.assemble` makes it.
+The service's code has no hook for this: the journal is another where `service.app.wiring` makes it.
 """
 
 import asyncio
 
-from service import assemble, cli
-from service.kafka.journal import Journal
-from service.kafka.takeover import Taken
+from service.app import wiring
+from service.cli import commands
+from service.kafka.journal.journal import Journal
+from service.kafka.journal.takeover import RestoredShard
 
 TAKE_SECONDS = 8.0
 
@@ -15,7 +16,7 @@ TAKE_SECONDS = 8.0
 class SlowJournal(Journal):
     """A journal that is long in being read."""
 
-    async def take(self, partition: int, group_offset: int | None) -> Taken:
+    async def take(self, partition: int, group_offset: int | None) -> RestoredShard:
         """Take a shard over, late."""
         await asyncio.sleep(TAKE_SECONDS)
         return await super().take(partition, group_offset)
@@ -26,5 +27,5 @@ def _replace(owner: object, name: str, by: object) -> None:
 
 
 if __name__ == "__main__":
-    _replace(assemble, "Journal", SlowJournal)
-    cli.main()
+    _replace(wiring, "Journal", SlowJournal)
+    commands.main()

@@ -21,7 +21,7 @@ from tests.plugins.environment import NO_TRUST
 READY_SECONDS = 120.0
 OUTCOME_SECONDS = 120.0
 EXIT_SECONDS = 90.0
-LOOK_SECONDS = 0.05
+CHECK_SECONDS = 0.05
 FETCH_WAIT_MS = 60
 """The embedded broker answers a fetch that finds nothing after so long, not when a record comes. Each costs
 both sides processor time, and many services that wait make a lot of it."""
@@ -109,7 +109,7 @@ class Stack:
                 while not await scribe.is_ready():
                     ended = scribe.process.returncode is not None
                     assert not ended, f"the service ended at its start:\n{scribe.log_path.read_text()}"
-                    await asyncio.sleep(LOOK_SECONDS)
+                    await asyncio.sleep(CHECK_SECONDS)
         except TimeoutError:
             raise AssertionError(f"the service is not ready:\n{scribe.log_path.read_text()}") from None
         return scribe
@@ -203,7 +203,7 @@ class Stack:
         """Wait until `condition()` holds; fails when it does not."""
         async with asyncio.timeout(seconds):
             while not condition():
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(CHECK_SECONDS)
 
     def describe(self, found: Sequence[Outcome]) -> str:
         """What came, and what the services logged: for a failure's message."""

@@ -16,13 +16,13 @@ from sandbox.simulator import Fault
 from tests.integration.stack import Scribe, Stack
 from tests.integration.test_limits import status_until
 from tests.integration.test_main_job import HELLO, request
-from tests.unit.provider.certificates import Flaw, flawed_contexts
+from tests.unit.provider.http.certificates import Flaw, flawed_contexts
 from tests.unit.provider.raw_server import Reply, answer, raw_server, silence
 
 pytestmark = pytest.mark.parametrize("broker_name", ["embedded"])
 JOBS = 4
 TTL_SECONDS = 15
-Place = Callable[[Path], AbstractAsyncContextManager[str]]
+ClientConfig = Callable[[Path], AbstractAsyncContextManager[str]]
 
 
 @asynccontextmanager
@@ -42,7 +42,7 @@ async def _self_signed(folder: Path) -> AsyncIterator[str]:
         yield f"https://localhost:{server.port}"
 
 
-def _serving(*replies: Reply, scheme: str = "http", tls: ssl.SSLContext | None = None) -> Place:
+def _serving(*replies: Reply, scheme: str = "http", tls: ssl.SSLContext | None = None) -> ClientConfig:
     @asynccontextmanager
     async def place(_folder: Path) -> AsyncIterator[str]:
         async with raw_server(*replies, tls=tls) as server:
@@ -64,7 +64,7 @@ def _dated(status: int) -> Reply:
     return reply
 
 
-PLACES: dict[str, tuple[Place, str, str]] = {
+PLACES: dict[str, tuple[ClientConfig, str, str]] = {
     "closed port": (_closed, "refused", "refuses connections on port"),
     "unknown host": (_unknown, "unknown_host", "host nothing.invalid"),
     "self-signed": (

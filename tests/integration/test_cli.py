@@ -17,25 +17,15 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPa
 
 from sandbox.broker import embedded_broker
 from sandbox.child import free_ports
-from service.cli import app
+from service.cli.commands import app
+from service.contract.outcome import Attempts, Failure, Origin, RequestSummary, Result, Times, Usage
 from service.contract.request import Action
-from service.contract.speech import AudioProperties, Channel, Sentence
+from service.contract.request_decoder import RequestLimits, read_request
+from service.contract.stage import Stage
+from service.contract.transcript import AudioProperties, Channel, Sentence, Transcript
 from service.errors import ConfigError, FailureCode
-from service.kafka import user
-from service.kafka.client import ClusterConfig
-from service.messages import (
-    Attempts,
-    Failure,
-    Origin,
-    RequestLimits,
-    RequestSummary,
-    Result,
-    Stage,
-    Times,
-    Transcript,
-    Usage,
-    read_request,
-)
+from service.kafka.client import terminal_client
+from service.kafka.client.cluster import ClusterConfig
 from tests.brokers import TopicNames, create_topics
 
 pytest_plugins = ["tests.brokers"]
@@ -335,12 +325,12 @@ class TestWatch:
         assert (out, err) == ("", "")
 
     async def test_a_broker_that_goes_away_is_a_sentence(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(user, "IDLE_SECONDS", 0.5)
-        monkeypatch.setattr(user, "PROBE_SECONDS", 0.5)
+        monkeypatch.setattr(terminal_client, "IDLE_SECONDS", 0.5)
+        monkeypatch.setattr(terminal_client, "PROBE_SECONDS", 0.5)
         with embedded_broker() as broker:
             await create_topics(broker.bootstrap, {"results": 1})
             cluster = ClusterConfig(broker.bootstrap)
-            async with user.following(cluster, ["results"], 20) as records:
+            async with terminal_client.following(cluster, ["results"], 20) as records:
                 broker.process.kill()
                 with pytest.raises(ConfigError, match="does not answer"):
                     await anext(records)
@@ -380,11 +370,11 @@ def test_a_cluster_that_is_not_there_is_one_sentence(arguments: tuple[str, ...])
 
 
 async def test_a_cluster_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(user, "BOUND_SECONDS", 0.5)
+    monkeypatch.setattr(terminal_client, "BOUND_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         cluster = ClusterConfig(f"127.0.0.1:{silent.getsockname()[1]}")
         with pytest.raises(ConfigError, match="does not answer"):
-            await user.publish(cluster, "requests", b"key", b"value")
+            await terminal_client.publish(cluster, "requests", b"key", b"value")
         with pytest.raises(ConfigError, match="does not answer"):
-            async with user.following(cluster, ["results"], 20):
+            async with terminal_client.following(cluster, ["results"], 20):
                 pytest.fail("it must not begin")

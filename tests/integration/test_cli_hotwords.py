@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from sandbox.simulator import Simulator, SimulatorConfig, serve
-from service.core.vocabulary import Need, VocabularyWord
+from service.core.provider.hotword_lists import Need, VocabularyWord
 from service.provider.dashscope import DashScope, DashScopeConfig
 from tests.integration.vendor_client import KEY
 

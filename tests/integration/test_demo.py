@@ -29,7 +29,7 @@ TEXTS = dict(line.split("\t") for line in (SPEECH / "texts.tsv").read_text().spl
 KEY = "sk-demo-canary-0123456789"
 LIVE = {"DASHSCOPE_API_KEY": KEY, "URLS": "https://a.example/1.wav", "CONFIRM": "1"}
 DEMO_SECONDS = 120.0
-LOOK_SECONDS = 0.02
+CHECK_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Demo:
         async with asyncio.timeout(DEMO_SECONDS):
             while not condition():
                 assert self.process.returncode is None, "the demo ended too early"
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(CHECK_SECONDS)
 
     async def end(self) -> Ended:
         """Wait for its end, and require that no process and no temporary file is left."""
@@ -271,7 +271,7 @@ class TestEnding:
 
     @pytest.mark.parametrize(
         ("number", "code", "moment"),
-        [(signal.SIGINT, 130, '"word": "taken"'), (signal.SIGTERM, 143, '"base_url"')],
+        [(signal.SIGINT, 130, '"change": "taken"'), (signal.SIGTERM, 143, '"base_url"')],
     )
     async def test_a_signal_amid_the_work_leaves_nothing_even_when_repeated(
         self, demo: Start, number: signal.Signals, code: int, moment: str
@@ -325,7 +325,7 @@ class TestEnding:
         async with asyncio.timeout(DEMO_SECONDS):
             await running.process.communicate()
             while any(map(_is_alive, children)):
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(CHECK_SECONDS)
         shutil.rmtree(demo.folder / "tmp")  # nobody is left to do it
 
     async def test_a_server_that_dies_is_named_with_the_log(self, demo: Start) -> None:

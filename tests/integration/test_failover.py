@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 from sandbox import kafka
 from sandbox.kafka import Cluster, Node
 from sandbox.simulator import SimulatorConfig, serve
-from service.kafka.closing import stop_producer
+from service.kafka.client.lifecycle import stop_producer
 from tests.brokers import TopicNames, admin
 from tests.integration.deliveries import DELIVERIES
 from tests.integration.stack import ROLES, Stack, settings_for, standing

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from service.health import MAX_CONNECTIONS
+from service.observability.health import MAX_CONNECTIONS
 from tests.integration.stack import Scribe, Stack
 
 pytestmark = pytest.mark.parametrize("broker_name", ["embedded"])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sandbox.simulator import Fault, SimulatorConfig
-from tests.integration.stack import LOOK_SECONDS, Scribe, Stack
+from tests.integration.stack import CHECK_SECONDS, Scribe, Stack
 from tests.integration.test_main_job import HELLO, OTHER, request
 
 pytestmark = pytest.mark.parametrize("broker_name", ["embedded"])
@@ -130,7 +130,7 @@ async def finished(stack: Stack, count: int) -> None:
             entries = {(record.partition, record.key): record.value for record in await stack.journal()}
             if sum(b'"ends":' in (value or b"") for value in entries.values()) == count:
                 return
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(CHECK_SECONDS)
 
 
 async def test_what_was_done_is_known_again_after_a_restart_and_by_another_member(stack: Stack) -> None:

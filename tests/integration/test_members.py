@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.integration.slow_worker import TAKE_SECONDS
-from tests.integration.stack import LOOK_SECONDS, Scribe, Stack
+from tests.integration.stack import CHECK_SECONDS, Scribe, Stack
 from tests.integration.test_failover import all_end_well, traffic
 from tests.integration.test_main_job import HELLO, request
 
@@ -54,7 +54,7 @@ async def settled(*scribes: Scribe) -> list[Epochs]:
             pictures = [await epochs(scribe) for scribe in scribes]
             if sorted(each for picture in pictures for each in picture) == list(range(PARTITIONS)):
                 return pictures
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(CHECK_SECONDS)
 
 
 async def epochs(scribe: Scribe) -> Epochs:
@@ -78,7 +78,7 @@ async def until_begun(scribe: Scribe, count: int) -> None:
     """Wait until the member has begun so often."""
     async with asyncio.timeout(SETTLE_SECONDS):
         while await begun(scribe) < count:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(CHECK_SECONDS)
 
 
 def stayed(before: Epochs, after: Epochs) -> dict[int, tuple[int, int]]:
@@ -201,7 +201,7 @@ async def _watch(stack: Stack, peak: Counter[int]) -> None:
         for scribe in stack.scribes:
             if scribe.process.returncode is None:
                 peak[scribe.port] = max(peak[scribe.port], await _open_jobs(scribe))
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(CHECK_SECONDS)
 
 
 async def _open_jobs(scribe: Scribe) -> int:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from sandbox.simulator import SimulatorConfig, serve
-from service.kafka.client import ClusterConfig
-from service.kafka.rights import needs_of
-from service.kafka.topics import Creation, Topics, prepare
+from service.kafka.admin.acls import needs_of
+from service.kafka.admin.topics import Creation, Topics, prepare
+from service.kafka.client.cluster import ClusterConfig
 from tests.brokers import TopicNames
 from tests.integration.deliveries import DELIVERIES
 from tests.integration.stack import ROLES, Stack, settings_for, standing

@@ -9,24 +9,23 @@ import pytest
 from pydantic import SecretStr
 
 from sandbox.simulator import Fault, Simulator, SimulatorConfig, serve
-from service.core.task import (
+from service.core.provider.answers import (
     OWN_CODES,
     Accepted,
     FileView,
     Lost,
     NotSent,
+    ProviderError,
     Refused,
     SubmitAnswer,
     TaskStatus,
     TaskView,
-    Trouble,
 )
-from service.core.verdict import Action, Row
-from service.core.verdicts import TABLE, on_fetch, on_file, on_submit
+from service.core.provider.error_table import TABLE, Action, Row, on_fetch, on_file, on_submit
 from service.errors import FailureCode
-from service.provider.answers import TIMEOUT_CODES
 from service.provider.dashscope import DashScope, DashScopeConfig
-from service.provider.fetch import FetchGuard
+from service.provider.result_files import FetchGuard
+from service.provider.wire.answers import TIMEOUT_CODES
 
 KEY = "sk-canary-0123456789abcdef"
 VENDOR_ROWS = [(code, row) for code, row in TABLE.items() if code not in OWN_CODES]
@@ -139,23 +138,23 @@ async def test_each_code_of_the_table_gets_its_verdict_from_the_wire(
     answer = await submit(provider)
     assert isinstance(answer, Lost | Refused)
     assert isinstance(answer, Lost) == (code in TIMEOUT_CODES)
-    assert (answer.trouble.code, answer.trouble.http_status) == (code, status)
-    assert on_submit(answer.trouble) == row.on_submit
+    assert (answer.provider_error.code, answer.provider_error.http_status) == (code, status)
+    assert on_submit(answer.provider_error) == row.on_submit
     assert simulator.ledger().submits == []
 
     looked = await provider.query("some-task")
-    assert isinstance(looked, Trouble)
+    assert isinstance(looked, ProviderError)
     assert looked.code == code
 
     (file,) = (await finished(provider, f"fail={quote(code)}")).files
-    assert file.trouble is not None
-    assert file.trouble.code == code
-    assert on_file(file.trouble) == row.on_file
+    assert file.provider_error is not None
+    assert file.provider_error.code == code
+    assert on_file(file.provider_error) == row.on_file
 
     view = await finished(provider, f"task_fail={quote(code)}")
-    assert view.trouble is not None
-    assert view.trouble.code == code
-    assert on_file(view.trouble) == row.on_file
+    assert view.provider_error is not None
+    assert view.provider_error.code == code
+    assert on_file(view.provider_error) == row.on_file
 
 
 @pytest.mark.parametrize(
@@ -184,7 +183,7 @@ async def test_each_way_a_submit_can_break_is_told_apart(
         simulator.state.add_fault(fault)
         answer = await submit(provider)
         assert isinstance(answer, ending)
-        assert answer.trouble.code == code
+        assert answer.provider_error.code == code
         assert len(simulator.ledger().submits) == billed
         assert len(simulator.ledger().calls_of("submit")) == 1
         assert isinstance(await submit(provider), Accepted)
@@ -208,7 +207,7 @@ async def test_a_broken_query_is_trouble_and_the_next_one_is_not(kind: str) -> N
         assert isinstance(answer, Accepted)
         simulator.state.add_fault(fault)
         looked = await provider.query(answer.task_id)
-        assert isinstance(looked, Trouble)
+        assert isinstance(looked, ProviderError)
         assert isinstance(await provider.query(answer.task_id), TaskView)
 
 
@@ -216,7 +215,7 @@ def action_for(kind: str, status: int | None, code: str) -> Action:
     """A link that may have expired is asked for anew; what can never be read fails; the rest may pass."""
     if code == "fetch_too_large" or kind == "redirect":
         return Action.FAIL
-    return Action.LOOK if status == 403 else Action.RETRY
+    return Action.RECONCILE if status == 403 else Action.RETRY
 
 
 RESULT_FAULTS: list[tuple[Fault, str, Action, FailureCode]] = [
@@ -258,9 +257,9 @@ async def test_each_way_a_fetch_can_break_gets_its_verdict(
         url = await result_url(provider)
         simulator.state.add_fault(fault)
         found = await provider.fetch(url)
-        assert isinstance(found, Trouble)
-        verdict = on_fetch(found)
-        assert (found.code, verdict.action, verdict.code) == (code, action, failure)
+        assert isinstance(found, ProviderError)
+        policy = on_fetch(found)
+        assert (found.code, policy.action, policy.code) == (code, action, failure)
         assert isinstance(await provider.fetch(url), bytes)
         assert simulator.ledger().leaked_keys() == 0
 
@@ -270,7 +269,7 @@ async def test_a_result_that_has_expired_is_trouble_that_says_so(stage: Stage) -
     url = await result_url(provider)
     simulator.state.clock.advance(25 * 3600)
     found = await provider.fetch(url)
-    assert isinstance(found, Trouble)
+    assert isinstance(found, ProviderError)
     assert found.http_status == 403
     assert on_fetch(found).code is FailureCode.RESULT_EXPIRED
 
@@ -278,7 +277,7 @@ async def test_a_result_that_has_expired_is_trouble_that_says_so(stage: Stage) -
 async def test_a_guard_that_does_not_name_the_simulator_fetches_nothing_from_it() -> None:
     async with dashscope(FetchGuard()) as (provider, simulator):
         found = await provider.fetch(await result_url(provider))
-        assert isinstance(found, Trouble)
+        assert isinstance(found, ProviderError)
         assert on_fetch(found).code is FailureCode.RESULT_REFUSED
         assert simulator.ledger().calls_of("result") == []
 
@@ -290,7 +289,9 @@ async def test_a_wish_for_delay_arrives_and_one_out_of_bounds_is_none(stage: Sta
             Fault(on="submit", kind="status", status=429, code="Throttling", retry_after=wish)
         )
     answers = [await submit(provider) for _ in range(2)]
-    assert [answer.trouble.retry_after_seconds for answer in answers if isinstance(answer, Refused)] == [
+    assert [
+        answer.provider_error.retry_after_seconds for answer in answers if isinstance(answer, Refused)
+    ] == [
         7,
         None,
     ]
@@ -300,7 +301,7 @@ async def test_a_failed_task_may_have_usable_files(stage: Stage) -> None:
     provider, _ = stage
     view = await finished(provider, "task_fail=InternalError&keep_results=1")
     assert view.status is TaskStatus.FAILED
-    assert view.trouble is not None
+    assert view.provider_error is not None
     (file,) = view.files
     assert file.transcription_url is not None
 
@@ -309,8 +310,8 @@ async def test_silence_is_an_empty_transcript(stage: Stage) -> None:
     provider, _ = stage
     (file,) = (await finished(provider, "silence=1")).files
     assert isinstance(file, FileView)
-    assert file.trouble is not None
-    assert on_file(file.trouble).action is Action.EMPTY
+    assert file.provider_error is not None
+    assert on_file(file.provider_error).action is Action.EMPTY
 
 
 async def test_a_wrong_key_holds_and_names_the_host_and_never_itself(
@@ -327,7 +328,7 @@ async def test_a_wrong_key_holds_and_names_the_host_and_never_itself(
             repr(provider),
         ]
     assert isinstance(answer, Refused)
-    assert on_submit(answer.trouble).action is Action.HOLD
-    assert "127.0.0.1" in answer.trouble.message
+    assert on_submit(answer.provider_error).action is Action.HOLD
+    assert "127.0.0.1" in answer.provider_error.message
     assert all(wrong not in text for text in (*shown, caplog.text))
     assert simulator.ledger().submits == []

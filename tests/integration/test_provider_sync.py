@@ -6,12 +6,11 @@ import pytest
 from pydantic import SecretStr
 
 from sandbox.simulator import Fault, Simulator, SimulatorConfig, serve
-from service.core.task import Answered, Bill, Lost, NotSent, Refused, SubmitAnswer
-from service.core.verdict import Action
-from service.core.verdicts import on_submit
+from service.core.provider.answers import Answered, Bill, Lost, NotSent, Refused, SubmitAnswer
+from service.core.provider.error_table import Action, on_submit
 from service.errors import FailureCode
-from service.provider.answers import TIMEOUT_CODES
 from service.provider.dashscope import DashScope, DashScopeConfig
+from service.provider.wire.answers import TIMEOUT_CODES
 from tests.integration.test_provider_simulator import HASTE_SECONDS, KEY, VENDOR_ROWS, Stage, status_of
 
 NATIVE, STREAMED = "qwen3-asr-flash", "qwen3.5-omni-flash"
@@ -43,10 +42,10 @@ async def test_each_code_of_the_table_gets_its_verdict_on_both_wires(stage: Stag
         fault(simulator, "status", status=status, code=code, message="no")
         answer = await call(provider, model)
         assert isinstance(answer, Lost if code in TIMEOUT_CODES else Refused), code
-        assert answer.trouble.http_status == status
+        assert answer.provider_error.http_status == status
         # In OpenAI's shape some codes have another name, and the same row.
-        assert model == STREAMED or answer.trouble.code == code
-        assert on_submit(answer.trouble) == row.on_submit, code
+        assert model == STREAMED or answer.provider_error.code == code
+        assert on_submit(answer.provider_error) == row.on_submit, code
     assert simulator.ledger().submits == []
 
 
@@ -56,7 +55,7 @@ async def test_a_200_that_carries_a_business_code_is_refused(stage: Stage, model
     fault(simulator, "business_code", code="DataInspectionFailed", message="not allowed")
     answer = await call(provider, model)
     assert isinstance(answer, Refused)
-    assert on_submit(answer.trouble).code is FailureCode.CONTENT_REJECTED
+    assert on_submit(answer.provider_error).code is FailureCode.CONTENT_REJECTED
 
 
 @both_wires
@@ -84,7 +83,7 @@ async def test_a_foreign_page_with_a_client_error_is_refused(stage: Stage, model
     fault(simulator, "garbage", status=403)
     answer = await call(provider, model)
     assert isinstance(answer, Refused)
-    assert answer.trouble.code == "http_error"
+    assert answer.provider_error.code == "http_error"
 
 
 @pytest.mark.parametrize("kind", ["break_stream", "end_stream", "stream_error"])
@@ -93,8 +92,8 @@ async def test_a_stream_that_goes_wrong_amid_its_text_is_lost(stage: Stage, kind
     fault(simulator, kind, chunks=2, code="internal_error")
     answer = await call(provider, STREAMED)
     assert isinstance(answer, Lost)
-    assert answer.trouble.code == ("internal_error" if kind == "stream_error" else "connection_lost")
-    assert "Hello" not in answer.trouble.message
+    assert answer.provider_error.code == ("internal_error" if kind == "stream_error" else "connection_lost")
+    assert "Hello" not in answer.provider_error.message
 
 
 async def test_an_answer_of_each_wire_is_its_text_and_its_bill(stage: Stage) -> None:
@@ -115,9 +114,9 @@ async def test_a_wrong_key_holds_and_names_the_host_and_never_itself(model: str)
         async with DashScope(DashScopeConfig(simulator.base_url, wrong)) as provider:
             answer = await call(provider, model)
     assert isinstance(answer, Refused)
-    assert on_submit(answer.trouble).action is Action.HOLD
-    assert "key not valid for host 127.0.0.1" in answer.trouble.message
-    assert "another-region" not in answer.trouble.message
+    assert on_submit(answer.provider_error).action is Action.HOLD
+    assert "key not valid for host 127.0.0.1" in answer.provider_error.message
+    assert "another-region" not in answer.provider_error.message
 
 
 @both_wires

@@ -12,7 +12,7 @@ from starlette.routing import Route
 import sandbox
 from sandbox.simulator import SimulatorConfig
 from sandbox.simulator.server import serve_app
-from service.contract.models import MODELS, Family, Gives, models_of
+from service.contract.models import MODELS, Family, Feature, models_of
 from tests.integration.stack import Stack
 
 SPEECH = Path(sandbox.__file__).with_name("speech")
@@ -52,10 +52,10 @@ async def test_each_family_hears_a_recording(stack: Stack) -> None:
         assert _is_heard(channel["text"]), each.body["model"]
         gives = MODELS[each.body["model"]].gives
         sentences = channel["sentences"]
-        assert (sentences is not None) == (Gives.TIMES in gives)
+        assert (sentences is not None) == (Feature.TIMES in gives)
         for sentence in sentences or ():
             assert 0 <= sentence["begin_ms"] < sentence["end_ms"] <= 4_000
-            assert bool(sentence["words"]) == (Gives.WORDS in gives)
+            assert bool(sentence["words"]) == (Feature.WORDS in gives)
         told = [channel, *(sentences or ())]
-        assert any(part["emotion"] == "neutral" for part in told) == (Gives.EMOTION in gives)
+        assert any(part["emotion"] == "neutral" for part in told) == (Feature.EMOTION in gives)
         assert each.body["usage"]["billed_seconds"] in (3, 4)

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from service.core.parse_memory import parse_bytes
-from service.pipeline.fetch_memory import SMALL_BYTES, MemoryLimits
-from service.settings.provider_knobs import FetchSettings
+from service.core.transcript.parse_memory import parse_bytes
+from service.pipeline.results.fetch_memory import SMALL_BYTES, MemoryLimits
+from service.settings.provider_groups import FetchSettings
 from tools.chart import CHART
 
 pytestmark = [

@@ -15,7 +15,7 @@ pytestmark = [
     pytest.mark.parametrize("broker_name", ["kafka"]),
 ]
 
-TWIN = {"SCRIBE_KAFKA__GROUP_INSTANCE_ID": "scribe-0"}
+DUPLICATE_MEMBER = {"SCRIBE_KAFKA__GROUP_INSTANCE_ID": "scribe-0"}
 SYNCHRONOUS = "qwen3-asr-flash"
 SLOW = HELLO.replace("run=0.2", "run=60")
 """Six seconds at the simulator's speed, on the wire of a synchronous model: a stop waits for it."""
@@ -35,8 +35,8 @@ async def until_ready(scribe: Scribe) -> None:
 
 
 async def test_the_later_of_two_processes_under_one_name_ends_and_the_earlier_goes_on(stack: Stack) -> None:
-    earlier = await stack.start(**TWIN)
-    later = await stack.launch(**TWIN)
+    earlier = await stack.start(**DUPLICATE_MEMBER)
+    later = await stack.launch(**DUPLICATE_MEMBER)
     assert await later.ended() == 78
     [sentence] = [line for line in events(later) if line.startswith("scribe: ")]
     assert "SCRIBE_KAFKA__GROUP_INSTANCE_ID=scribe-0" in sentence
@@ -49,24 +49,24 @@ async def test_the_later_of_two_processes_under_one_name_ends_and_the_earlier_go
 
 async def test_a_process_that_follows_one_that_drains_is_no_twin(stack: Stack) -> None:
     """As long as the old one drains it would take its name back, and both would seem to be twins."""
-    old = await stack.start(**TWIN)
+    old = await stack.start(**DUPLICATE_MEMBER)
     await stack.publish({**request("slow", SLOW), "model": SYNCHRONOUS})
     await stack.until(lambda: bool(stack.sim.ledger().submitted_urls()), READY_SECONDS)
     old.process.send_signal(signal.SIGTERM)
-    new = await stack.start(**TWIN)
+    new = await stack.start(**DUPLICATE_MEMBER)
     assert await old.ended() == 0
     await until_ready(new)
     await stack.publish(request("after", HELLO))
     await stack.outcomes(2)
-    assert "static_twin" not in [*events(old), *events(new)]
+    assert "duplicate_member" not in [*events(old), *events(new)]
     assert await new.end() == 0
 
 
 async def test_a_name_that_passes_from_process_to_process_is_no_twin(stack: Stack) -> None:
     """Killed or stopped, each within the session of the one before: the group has not forgotten it."""
     for number, how in enumerate([signal.SIGKILL, signal.SIGTERM] * 3):
-        scribe = await stack.start(**TWIN, SCRIBE_KAFKA__SESSION_TIMEOUT_SECONDS="30")
+        scribe = await stack.start(**DUPLICATE_MEMBER, SCRIBE_KAFKA__SESSION_TIMEOUT_SECONDS="30")
         await stack.publish(request(f"r-{number}", HELLO))
         await stack.outcomes(number + 1)
         await scribe.end(how)
-        assert "static_twin" not in events(scribe)
+        assert "duplicate_member" not in events(scribe)

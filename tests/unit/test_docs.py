@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from service.messages import NoticeCode
+from service.contract.options import NoticeCode
 
 PAGES = sorted([Path("README.md"), *Path("docs").rglob("*.md")])
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")

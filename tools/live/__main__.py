@@ -11,7 +11,7 @@ from service.errors import ConfigError
 from tools.live.account import USUAL, Account, Pace, Samples, observed
 from tools.live.inquiries import INQUIRIES, Row, answered, headers_row
 from tools.live.plan import SAMPLES, Plan, cost, read_plan
-from tools.live.questions import Verdict
+from tools.live.questions import ErrorPolicy
 from tools.live.table import markdown, summary
 
 
@@ -30,7 +30,7 @@ def main(environ: Mapping[str, str], samples: Samples = SAMPLES, pace: Pace = US
     page = markdown(rows, plan.host, f"{datetime.now(UTC):%Y-%m-%d}")
     _write(page, plan.out)
     print(summary(rows), file=sys.stderr)
-    return int(any(row.verdict is Verdict.DIFFERENT for row in rows))
+    return int(any(row.policy is ErrorPolicy.DIFFERENT for row in rows))
 
 
 def _write(page: str, out: Path | None) -> None:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import httpx
 from pydantic import JsonValue
 
-from service.core.task import Accepted, Answered, SubmitAnswer, TaskView, Trouble
-from service.provider.answers import Answer, object_of
+from service.core.provider.answers import Accepted, Answered, ProviderError, SubmitAnswer, TaskView
 from service.provider.dashscope import DashScope, DashScopeConfig
 from service.provider.departure import Leaving
-from service.provider.fetch import FetchGuard
+from service.provider.result_files import FetchGuard
+from service.provider.wire.answers import Answer, object_of
 
 MODEL = "fun-asr"
 
@@ -72,7 +72,7 @@ class Account:
 
     async def ended(
         self, urls: Sequence[str], options: Mapping[str, JsonValue] | None = None, model: str = MODEL
-    ) -> TaskView | Trouble:
+    ) -> TaskView | ProviderError:
         """A task's end, or why it was refused; raises `NoAnswer`."""
         answer = await self.provider.submit(model, urls, options or {})
         if not isinstance(answer, Accepted):
@@ -86,7 +86,7 @@ class Account:
     async def _until_over(self, task_id: str) -> TaskView:
         while True:
             view = await self.provider.query(task_id)
-            if isinstance(view, Trouble):
+            if isinstance(view, ProviderError):
                 raise NoAnswer(f"a task was not found again: {view.code}")
             if view.is_terminal:
                 return view
@@ -100,17 +100,21 @@ def observed(config: DashScopeConfig) -> Observed:
     return Observed(config, guard)
 
 
-def called(trouble: Trouble) -> str:
+def called(provider_error: ProviderError) -> str:
     """The status and the code of a trouble, not its text; raises `NoAnswer` where it tells of us alone."""
-    name = f"{trouble.http_status} {trouble.code}" if trouble.http_status else trouble.code
-    if trouble.http_status in (None, *_ABOUT_US) or (trouble.http_status or 0) >= 500:
+    name = (
+        f"{provider_error.http_status} {provider_error.code}"
+        if provider_error.http_status
+        else provider_error.code
+    )
+    if provider_error.http_status in (None, *_ABOUT_US) or (provider_error.http_status or 0) >= 500:
         raise NoAnswer(name)
     return name
 
 
-def refusal(answer: SubmitAnswer) -> Trouble:
+def refusal(answer: SubmitAnswer) -> ProviderError:
     """Why a submit, or a call, came to nothing; raises `NoAnswer` where that says nothing of the question."""
     if isinstance(answer, Accepted | Answered):
         raise NoAnswer("answered in another way than the model's")
-    called(answer.trouble)
-    return answer.trouble
+    called(answer.provider_error)
+    return answer.provider_error

@@ -10,11 +10,11 @@ from email.utils import parsedate_to_datetime
 
 from pydantic import JsonValue
 
-from service.contract import untrusted
+from service.contract import untrusted_json
 from service.contract.models import Family
-from service.core.task import FileView, TaskView, Trouble
-from service.core.transcript import normalise
-from service.provider.answers import part
+from service.core.provider.answers import FileView, ProviderError, TaskView
+from service.core.transcript.normalise import normalise
+from service.provider.wire.answers import part
 from tools.live import questions as q
 from tools.live.account import Account, called
 from tools.live.questions import Question, Seen
@@ -33,14 +33,14 @@ async def lists(account: Account) -> Answers:
     page = await provider.list_tasks(1)
     document = provider.document()
     keys = [key for key in ("data", "tasks") if key in document]
-    if isinstance(page, Trouble) or not keys:
-        yield q.LIST_KEY, Seen(called(page) if isinstance(page, Trouble) else "neither")
+    if isinstance(page, ProviderError) or not keys:
+        yield q.LIST_KEY, Seen(called(page) if isinstance(page, ProviderError) else "neither")
         return
     yield q.LIST_KEY, Seen(keys[0])
-    size = untrusted.token_count(document.get("page_size")) or 0
+    size = untrusted_json.token_count(document.get("page_size")) or 0
     yield q.PAGE_SIZE, Seen("smaller" if 0 < size < 100 else str(size), f"{size}, {len(page.tasks)} rows")
     last = await provider.list_tasks(99_999)
-    if isinstance(last, Trouble):
+    if isinstance(last, ProviderError):
         yield q.LAST_PAGE, Seen(called(last))
     else:
         yield q.LAST_PAGE, Seen("a page with rows" if last.tasks else "an empty page")
@@ -50,13 +50,13 @@ async def two_files(account: Account) -> Answers:
     """The plain way of two files, looked at closely."""
     urls = [account.samples.female, account.samples.male + ECHOED]
     view = await account.ended(urls)
-    if isinstance(view, Trouble):
+    if isinstance(view, ProviderError):
         yield q.TWO_FILES, Seen("refused", f"{called(view)}: {view.message}")
         urls = urls[1:]
         view = await account.ended(urls)
     else:
         yield q.TWO_FILES, Seen(q.YES if len(view.files) == 2 else "with other results", str(len(view.files)))
-    if isinstance(view, Trouble):
+    if isinstance(view, ProviderError):
         yield q.QUERY, Seen(called(view))
         return
     yield q.QUERY, Seen(q.YES)
@@ -74,7 +74,9 @@ async def _results(account: Account, view: TaskView) -> Answers:
     if file is None:
         yield (
             q.RESULT_FILE,
-            Seen("every file fails", ", ".join(f.trouble.code for f in view.files if f.trouble)),
+            Seen(
+                "every file fails", ", ".join(f.provider_error.code for f in view.files if f.provider_error)
+            ),
         )
         return
     again = await account.provider.query(view.task_id)
@@ -82,7 +84,7 @@ async def _results(account: Account, view: TaskView) -> Answers:
         urls = [file.transcription_url for file in again.files]
         yield q.SIGNED_AGAIN, Seen(q.NO if file.transcription_url in urls else q.YES)
     body = await account.provider.fetch(file.transcription_url or "")
-    if isinstance(body, Trouble):
+    if isinstance(body, ProviderError):
         yield q.RESULT_HOST, Seen(q.NO, f"{body.code}: {body.message}")
         return
     yield q.RESULT_HOST, Seen(q.YES)
@@ -92,13 +94,15 @@ async def _results(account: Account, view: TaskView) -> Answers:
 async def missing_file(account: Account) -> Answers:
     """A task that cannot come to anything."""
     view = await account.ended([account.samples.missing])
-    if isinstance(view, Trouble):
+    if isinstance(view, ProviderError):
         yield q.ALL_FAILED, Seen("refused", called(view))
         return
     has_results = "results" in part(account.provider.document(), "output")
     yield q.ALL_FAILED, Seen(str(view.status) + " with results" * (view.status == "FAILED" and has_results))
-    trouble = next((file.trouble for file in view.files if file.trouble), view.trouble)
-    yield q.MISSING_FILE, Seen(trouble.code if trouble else "there is none")
+    provider_error = next(
+        (file.provider_error for file in view.files if file.provider_error), view.provider_error
+    )
+    yield q.MISSING_FILE, Seen(provider_error.code if provider_error else "there is none")
 
 
 async def odd_submit(
@@ -111,7 +115,7 @@ async def odd_submit(
 async def one_url_twice(account: Account) -> Answers:
     """The same file two times in one submit."""
     view = await account.ended([account.samples.female] * 2)
-    if isinstance(view, Trouble):
+    if isinstance(view, ProviderError):
         yield q.TWICE, Seen("refused", called(view))
     else:
         yield q.TWICE, Seen(str(len(view.files)))
@@ -120,21 +124,21 @@ async def one_url_twice(account: Account) -> Answers:
 async def bad_model(account: Account) -> Answers:
     """A submit to no model."""
     view = await account.ended([account.samples.female], model="fun-asr-no-such")
-    yield q.BAD_MODEL, Seen(called(view) if isinstance(view, Trouble) else "it is accepted")
+    yield q.BAD_MODEL, Seen(called(view) if isinstance(view, ProviderError) else "it is accepted")
 
 
 async def no_task(account: Account) -> Answers:
     """The calls on a task that is none."""
-    trouble = await account.provider.cancel(NO_TASK)
-    yield q.CANCEL_UNKNOWN, Seen(called(trouble) if trouble else "it is agreed to")
+    provider_error = await account.provider.cancel(NO_TASK)
+    yield q.CANCEL_UNKNOWN, Seen(called(provider_error) if provider_error else "it is agreed to")
     looked = await account.provider.query(NO_TASK)
-    yield q.QUERY_UNKNOWN, Seen(called(looked) if isinstance(looked, Trouble) else str(looked.status))
+    yield q.QUERY_UNKNOWN, Seen(called(looked) if isinstance(looked, ProviderError) else str(looked.status))
 
 
 async def hotword_lists(account: Account) -> Answers:
     """The directory of hotword lists."""
     found = await account.provider.vocabularies.list_all()
-    if isinstance(found, Trouble):
+    if isinstance(found, ProviderError):
         yield q.HOTWORD_LISTS, Seen(called(found))
     else:
         yield q.HOTWORD_LISTS, Seen(q.YES, f"{len(found)} lists")
@@ -144,9 +148,9 @@ async def one_result(account: Account) -> Answers:
     """The model whose task has one file."""
     view = await account.ended([account.samples.female], model="qwen3-asr-flash-filetrans")
     output = part(account.provider.document(), "output")
-    if isinstance(view, Trouble) or view.trouble is not None:
-        trouble = view if isinstance(view, Trouble) else view.trouble
-        yield q.ONE_RESULT, Seen(called(trouble) if trouble else "nowhere")
+    if isinstance(view, ProviderError) or view.provider_error is not None:
+        provider_error = view if isinstance(view, ProviderError) else view.provider_error
+        yield q.ONE_RESULT, Seen(called(provider_error) if provider_error else "nowhere")
     else:
         yield q.ONE_RESULT, Seen(next((key for key in ("result", "results") if key in output), "nowhere"))
 
@@ -154,22 +158,22 @@ async def one_result(account: Account) -> Answers:
 async def tokens(account: Account) -> Answers:
     """The model whose tasks are billed by tokens."""
     view = await account.ended([account.samples.female], model="qwen-audio-3.1-asr-flash-filetrans")
-    if isinstance(view, Trouble):
+    if isinstance(view, ProviderError):
         yield q.TASK_TOKENS, Seen(called(view))
     else:
         usage = part(account.provider.document(), "usage")
         yield q.TASK_TOKENS, Seen(", ".join(f"usage.{name}" for name in sorted(usage)) or "nowhere")
 
 
-async def _outcome(account: Account, view: TaskView | Trouble) -> Seen:
+async def _outcome(account: Account, view: TaskView | ProviderError) -> Seen:
     """What a submit of one file came to."""
-    if isinstance(view, Trouble):
+    if isinstance(view, ProviderError):
         return Seen("refused", called(view))
-    file = view.files[0] if view.files else FileView("", trouble=view.trouble)
-    if file.trouble is not None:
-        return Seen("the file fails", file.trouble.code)
+    file = view.files[0] if view.files else FileView("", provider_error=view.provider_error)
+    if file.provider_error is not None:
+        return Seen("the file fails", file.provider_error.code)
     body = await account.provider.fetch(file.transcription_url or "")
-    if isinstance(body, Trouble):
+    if isinstance(body, ProviderError):
         return Seen("accepted", f"its result was not read: {body.code}")
     return Seen("accepted", "with text" if _text_of(body) else "without text")
 

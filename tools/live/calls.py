@@ -4,8 +4,8 @@ import base64
 import io
 import wave
 
-from service.core.task import Answered
-from service.provider.answers import part
+from service.core.provider.answers import Answered
+from service.provider.wire.answers import part
 from tools.live import questions as q
 from tools.live.account import Account, called, refusal
 from tools.live.asking import Answers

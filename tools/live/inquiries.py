@@ -12,7 +12,7 @@ from tools.live import asking, calls
 from tools.live import questions as q
 from tools.live.account import MODEL, Account, NoAnswer
 from tools.live.asking import Answers
-from tools.live.questions import Question, Seen, Verdict
+from tools.live.questions import ErrorPolicy, Question, Seen
 
 LONGEST_SECONDS = 300.0
 """Of one inquiry, which has at most two tasks."""
@@ -41,7 +41,7 @@ class Row:
 
     question: Question
     seen: Seen
-    verdict: Verdict
+    policy: ErrorPolicy
 
 
 _ODD_OPTIONS: dict[Question, dict[str, JsonValue]] = {
@@ -104,7 +104,7 @@ def _rows(inquiry: Inquiry, seen: dict[Question, Seen], missing: str) -> Iterato
     for question in inquiry.questions:
         answer = seen.get(question)
         if answer is None:
-            yield Row(question, Seen(missing), Verdict.NONE)
+            yield Row(question, Seen(missing), ErrorPolicy.NONE)
         else:
             yield Row(question, answer, question.judge(answer))
 

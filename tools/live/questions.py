@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Verdict(StrEnum):
+class ErrorPolicy(StrEnum):
     """How an answer compares to what Scribe takes for granted."""
 
     SAME = "same"
@@ -45,13 +45,13 @@ class Question:
             return "nothing"
         return " or ".join(self.expected) + (f"; reads {', '.join(self.allowed)} too" if self.allowed else "")
 
-    def judge(self, seen: Seen) -> Verdict:
+    def judge(self, seen: Seen) -> ErrorPolicy:
         """How the answer compares."""
         if seen.word in self.expected:
-            return Verdict.SAME
+            return ErrorPolicy.SAME
         if seen.word in self.allowed:
-            return Verdict.ALLOWED
-        return Verdict.DIFFERENT if self.expected else Verdict.ANY
+            return ErrorPolicy.ALLOWED
+        return ErrorPolicy.DIFFERENT if self.expected else ErrorPolicy.ANY
 
 
 YES, NO = "yes", "no"

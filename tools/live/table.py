@@ -4,9 +4,9 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from service.contract.scrub import scrub
+from service.contract.redaction import redact
 from tools.live.inquiries import Row
-from tools.live.questions import Verdict
+from tools.live.questions import ErrorPolicy
 
 NOT_ASKED = (
     "Not answered by calls like these: what a 429 carries (none is provoked), how many tasks may run at once,"
@@ -33,15 +33,15 @@ def markdown(rows: Sequence[Row], host: str, day: str) -> str:
 
 def summary(rows: Sequence[Row]) -> str:
     """How many rows came to what."""
-    counted = Counter(row.verdict for row in rows)
-    told = ", ".join(f"{counted[verdict]} {verdict.value}" for verdict in Verdict if counted[verdict])
+    counted = Counter(row.policy for row in rows)
+    told = ", ".join(f"{counted[policy]} {policy.value}" for policy in ErrorPolicy if counted[policy])
     return f"{len(rows)} questions: {told}."
 
 
 def _line(row: Row) -> str:
-    cells = (row.question.source, row.question.text, str(row.seen), row.question.assumed, row.verdict.value)
+    cells = (row.question.source, row.question.text, str(row.seen), row.question.assumed, row.policy.value)
     return f"| {' | '.join(_cell(cell) for cell in cells)} |"
 
 
 def _cell(text: str) -> str:
-    return re.sub(r"([|<>`\\])", r"\\\1", scrub(text))
+    return re.sub(r"([|<>`\\])", r"\\\1", redact(text))

@@ -6,7 +6,7 @@ from pydantic import BaseModel, JsonValue, SecretStr
 
 from service.settings import Settings
 from service.settings.environment import variable, variables
-from service.settings.provider_knobs import VENDOR_KEY
+from service.settings.provider_groups import VENDOR_KEY
 
 INTRODUCTION = f"""\
 # Configuration

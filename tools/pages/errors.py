@@ -1,20 +1,19 @@
-"""The text of docs/errors.md, from the list of failure codes and the table of verdicts."""
+"""The text of docs/errors.md, from the list of failure codes and the error table."""
 
 import ast
 import inspect
 from collections.abc import Iterable, Iterator
 
 from service import errors
-from service.core.task import HOST_REFUSED, OWN_CODES, Trouble
-from service.core.verdict import Action, Verdict
-from service.core.verdicts import TABLE, on_fetch, on_submit
+from service.core.provider.answers import HOST_REFUSED, OWN_CODES, ProviderError
+from service.core.provider.error_table import TABLE, Action, ErrorPolicy, on_fetch, on_submit
 from service.errors import FailureCode
 
 INTRODUCTION = """\
 # Errors
 
 This page is written by `python -m tools.generate_docs errors` from `service/errors.py` and
-`service/core/verdicts.py`; a test keeps it in step.
+`service/core/provider/error_table.py`; a test keeps it in step.
 
 A job that cannot be done ends in one record on the failures topic. Its `code` is one of the first table,
 `provider_code` is the provider's own word where there was one, and `retryable` says whether the same work may
@@ -22,7 +21,7 @@ succeed when it is replayed. To *replay* a request is to publish it once more wi
 number (1 the first time): without one, a request that has ended is not done again.
 """
 
-VERDICTS = """\
+POLICIES = """\
 ## What the provider's codes lead to
 
 *Submit*: the code answers our submit, so there is no task. *File*: the code stands on a file of a finished
@@ -53,7 +52,7 @@ setting, and ends at its deadline as `result_refused`, which may be retried, or 
 `result_expired`. While two tasks of a model in a row wait so, submits of that model stop.
 """
 
-LOOK = """\
+RECONCILE = """\
 ## When a task cannot be polled
 
 A poll that fails says nothing about the task: it is repeated until the deadline. One that meets a reason of
@@ -68,18 +67,27 @@ still pending, and is polled until its bill is known, so that the day's spending
 
 STATUSES = (301, 401, 402, 403, 404, 407, 413, 429, 500, 503)
 FETCH_TROUBLES = (
-    ("the URL is one that the fetch guard does not open", Trouble("fetch_refused", "")),
-    ("the URL is an https one, of a host that is not below `SCRIBE_FETCH__HOSTS`", Trouble(HOST_REFUSED, "")),
-    ("the file is over the guard's size, or takes more memory than there is", Trouble("fetch_too_large", "")),
-    ("no connection", Trouble("connect_failed", "")),
-    ("no answer in time", Trouble("timeout", "")),
-    ("the connection was lost, or the body is cut short", Trouble("connection_lost", "")),
-    ("a redirect", Trouble("http_error", "", 302)),
-    ("HTTP 403, 404 or 410", Trouble("http_error", "", 403)),
-    ("HTTP 429 or 5xx", Trouble("http_error", "", 503)),
-    ("any other HTTP status", Trouble("http_error", "", 400)),
-    ("an unknown content encoding, a damaged body, or headers over a limit", Trouble("fetch_unreadable", "")),
-    ("the file is not a transcript", Trouble("not_a_transcript", "")),
+    ("the URL is one that the fetch guard does not open", ProviderError("fetch_refused", "")),
+    (
+        "the URL is an https one, of a host that is not below `SCRIBE_FETCH__HOSTS`",
+        ProviderError(HOST_REFUSED, ""),
+    ),
+    (
+        "the file is over the guard's size, or takes more memory than there is",
+        ProviderError("fetch_too_large", ""),
+    ),
+    ("no connection", ProviderError("connect_failed", "")),
+    ("no answer in time", ProviderError("timeout", "")),
+    ("the connection was lost, or the body is cut short", ProviderError("connection_lost", "")),
+    ("a redirect", ProviderError("http_error", "", 302)),
+    ("HTTP 403, 404 or 410", ProviderError("http_error", "", 403)),
+    ("HTTP 429 or 5xx", ProviderError("http_error", "", 503)),
+    ("any other HTTP status", ProviderError("http_error", "", 400)),
+    (
+        "an unknown content encoding, a damaged body, or headers over a limit",
+        ProviderError("fetch_unreadable", ""),
+    ),
+    ("the file is not a transcript", ProviderError("not_a_transcript", "")),
 )
 
 
@@ -89,13 +97,13 @@ def errors_page() -> str:
         [
             INTRODUCTION,
             *_table(("`code`", "what it means and what to do"), _failure_rows()),
-            VERDICTS,
-            *_table(("provider's code", "submit", "file"), _verdict_rows()),
+            POLICIES,
+            *_table(("provider's code", "submit", "file"), _policy_rows()),
             WITHOUT_A_ROW,
             *_table(("HTTP status", "submit"), _status_rows()),
-            LOOK,
+            RECONCILE,
             FETCH,
-            *_table(("what happened", "verdict"), _fetch_rows()),
+            *_table(("what happened", "policy"), _fetch_rows()),
         ]
     )
 
@@ -122,35 +130,35 @@ def _text(described: ast.Expr) -> str:
     return str(described.value.value)
 
 
-def _verdict_rows() -> Iterator[tuple[str, ...]]:
+def _policy_rows() -> Iterator[tuple[str, ...]]:
     for code, row in TABLE.items():
         if code not in OWN_CODES:
-            yield f"`{code}`", _verdict(row.on_submit), _verdict(row.on_file)
+            yield f"`{code}`", _policy(row.on_submit), _policy(row.on_file)
 
 
 def _status_rows() -> Iterator[tuple[str, ...]]:
     for status in STATUSES:
-        yield str(status), _verdict(on_submit(Trouble("http_error", "", status)))
+        yield str(status), _policy(on_submit(ProviderError("http_error", "", status)))
 
 
 def _fetch_rows() -> Iterator[tuple[str, ...]]:
-    for happened, trouble in FETCH_TROUBLES:
-        yield happened, _verdict(on_fetch(trouble))
+    for happened, provider_error in FETCH_TROUBLES:
+        yield happened, _policy(on_fetch(provider_error))
 
 
-def _verdict(verdict: Verdict) -> str:
-    often = "until the deadline" if verdict.max_attempts is None else f"{verdict.max_attempts} in all"
-    match verdict.action:
+def _policy(policy: ErrorPolicy) -> str:
+    often = "until the deadline" if policy.max_attempts is None else f"{policy.max_attempts} in all"
+    match policy.action:
         case Action.FAIL:
-            return f"`{verdict.code}`"
-        case Action.LOOK:
-            return f"poll the task again for a fresh URL, once, then `{verdict.code}`"
-        case Action.RETRY if verdict.max_attempts is None:
+            return f"`{policy.code}`"
+        case Action.RECONCILE:
+            return f"poll the task again for a fresh URL, once, then `{policy.code}`"
+        case Action.RETRY if policy.max_attempts is None:
             return f"try again {often}"
         case Action.RETRY:
-            return f"try again, {often}, then `{verdict.code}`"
+            return f"try again, {often}, then `{policy.code}`"
         case Action.RESUBMIT:
-            return f"submit again, {often}, then `{verdict.code}`"
+            return f"submit again, {often}, then `{policy.code}`"
         case Action.HOLD:
             return "hold"
         case Action.EMPTY:

@@ -11,7 +11,7 @@ TABLE = """
 
 `make mutants` takes each of them away in a copy of the tree and runs the tests named here. The order of a
 batch's stages, restores, endings and reconciling have more mutants inside the simulation, in
-`tests/unit/core/test_mutants.py`.
+`tests/unit/core/simulation/test_mutants.py`.
 
 | without this | these fail |
 | --- | --- |

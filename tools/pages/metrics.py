@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Metric
 
-from service.core.task import Cause, Trouble
-from service.messages import STAGES
-from service.metrics import CALLS, MAX_UNKNOWN_CODES, Metrics
-from service.status import BudgetStatus, ShardStatus, Status, SubmitStatus
+from service.contract.outcome import STAGES
+from service.core.provider.answers import Cause, ProviderError
+from service.observability.metrics import CALLS, MAX_UNKNOWN_CODES, Metrics
+from service.observability.status import BudgetStatus, ShardStatus, Status, SubmitStatus
 
 INTRODUCTION = """\
 # Metrics
@@ -72,7 +72,7 @@ def _families() -> list[Metric]:
         member="",
         shards=(ShardStatus(0, "open"),),
         budgets=(BudgetStatus("query", 1.0, 1.0),),
-        submits=(SubmitStatus("fun-asr", 1.0, 1, Trouble("timeout", "")),),
+        submits=(SubmitStatus("fun-asr", 1.0, 1, ProviderError("timeout", "")),),
     )
     metrics.show_status(lambda: status)
     metrics.loop_tick("poll")

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from service.contract.family_options import OPTIONS
 from service.contract.models import (
     MODELS,
+    ApiKind,
     Family,
-    Gives,
+    Feature,
     ModelInfo,
-    Way,
     is_listed,
     models_of,
 )
@@ -126,7 +126,7 @@ def _row(name: str, info: ModelInfo) -> Sequence[str]:
     return (
         f"`{name}`",
         info.way.value,
-        ", ".join(gift.value for gift in Gives if gift in info.gives) or "text alone",
+        ", ".join(gift.value for gift in Feature if gift in info.gives) or "text alone",
         f"{info.hotwords_per_list:,} a list" if info.hotwords_per_list else "no",
         str(len(info.languages)) if info.languages else "no hint",
         str(info.hints_used) if info.languages else "-",
@@ -166,7 +166,7 @@ def _options() -> Iterator[str]:
 
 def _files(name: str) -> str:
     info = MODELS[name]
-    if info.way is not Way.FILE_TASK:
+    if info.way is not ApiKind.FILE_TASK:
         return "Each file is a call of its own."
     return (
         "A task takes one file." if info.files_per_task == 1 else f"A task takes {info.files_per_task} files."

@@ -8,17 +8,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from service.core import job, job_table, submission, submission_table
-from service.core.events import JOB_EVENTS, SUBMISSION_EVENTS
-from service.core.job import JobState
-from service.core.submission import SubmissionState
+from service.core.job import job, job_table, submission, submission_table
+from service.core.job.events import JOB_EVENTS, SUBMISSION_EVENTS
+from service.core.job.job import JobState
+from service.core.job.submission import SubmissionState
 
 INTRODUCTION = """\
 # The states of submissions and jobs
 
-This page is written by `python -m tools.generate_docs states` from `service/core/submission_table.py` and
-`service/core/job_table.py`; a test keeps it in step. A submission is one POST and what became of it; a job is
-the work for one file, and is in one submission at a time. What happens at the provider happens to a
+This page is written by `python -m tools.generate_docs states` from `service/core/job/submission_table.py` and
+`service/core/job/job_table.py`; a test keeps it in step. A submission is one POST and what became of it; a
+job is the work for one file, and is in one submission at a time. What happens at the provider happens to a
 submission, which tells its jobs.
 
 Each arrow carries the events that may lead that way; most may also leave the state as it is. A submission
@@ -48,7 +48,7 @@ TABLES = (
         submission,
         SubmissionState,
         SUBMISSION_EVENTS,
-        {(state, event.__name__): way for (state, event), way in submission_table.WAYS.items()},
+        {(state, event.__name__): way for (state, event), way in submission_table.TRANSITIONS.items()},
         submission_table.impossible,
     ),
     Table(
@@ -56,7 +56,7 @@ TABLES = (
         job,
         JobState,
         JOB_EVENTS,
-        {(state, event.__name__): way for (state, event), way in job_table.WAYS.items()},
+        {(state, event.__name__): way for (state, event), way in job_table.TRANSITIONS.items()},
         job_table.impossible,
     ),
 )

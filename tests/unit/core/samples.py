@@ -5,21 +5,20 @@ from dataclasses import replace
 
 from pydantic import JsonValue
 
-from service.contract.speech import AudioProperties, Channel, Sentence, Word
-from service.core.file_matching import files_digest
-from service.core.identity import JobKey, JobRef, Origin, Position, SubmissionKey
-from service.core.job import Job, JobState
-from service.core.record import Record
-from service.core.request import AcceptedRequest, RequestFile
-from service.core.submission import Counters, Intent, Submission, SubmissionState
-from service.core.task import TaskStatus, TaskView, Trouble
-from service.core.transition_context import Context, Rules
-from service.messages import Transcript
+from service.contract.transcript import AudioProperties, Channel, Sentence, Transcript, Word
+from service.core.job.file_matching import files_digest
+from service.core.job.identity import JobKey, JobRef, Origin, Position, SubmissionKey
+from service.core.job.job import Job, JobState
+from service.core.job.request import AcceptedRequest, RequestFile
+from service.core.job.request_record import Record
+from service.core.job.submission import Counters, Intent, Submission, SubmissionState
+from service.core.job.transition_context import Context, Rules
+from service.core.provider.answers import ProviderError, TaskStatus, TaskView
 
 NOW_MS = 1_760_000_000_000
 DEADLINE_MS = NOW_MS + 3_600_000
 URL = "https://h.example/a.wav?Signature=secret"
-TROUBLE = Trouble("timeout", "no answer")
+TROUBLE = ProviderError("timeout", "no answer")
 KEY = JobKey("r", 0, 0)
 ORIGIN = Origin(0, 7)
 REF = JobRef(ORIGIN, 0)

@@ -11,10 +11,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
-from service.core.admission import Admission, AdmissionRules, admit
-from service.core.changes import Batch, Change, Group, JournalRecord
-from service.core.draft import Draft
-from service.core.events import (
+from service.contract.request_decoder import RequestLimits, read_request
+from service.core.job.events import (
     Adopted,
     Answered,
     DeadlinePassed,
@@ -33,24 +31,26 @@ from service.core.events import (
     SubmitNotSent,
     SubmitRefused,
 )
-from service.core.identity import JobRef, SubmissionKey
-from service.core.journal_entries import Owner, encode_cursor, encode_owner
-from service.core.journal_stamp import Stamp, cursor_key, owner_key
-from service.core.outcomes import Outcome
-from service.core.record import Cursor, Record
-from service.core.restore import Restore
-from service.core.shard import Shard
-from service.core.shard_state import Window
-from service.core.submission import SubmissionState
-from service.core.task import FileView, TaskStatus, TaskView, Trouble
-from service.core.transition_context import Context, Successor
+from service.core.job.identity import JobRef, SubmissionKey
+from service.core.job.request_record import Cursor, Record
+from service.core.job.submission import SubmissionState
+from service.core.job.transition_context import Context, Successor
+from service.core.journal.entries import OwnerEntry, encode_cursor, encode_owner
+from service.core.journal.replay import Restore
+from service.core.journal.stamp import Stamp, cursor_key, owner_key
+from service.core.outcome.build import Outcome
+from service.core.provider.answers import FileView, ProviderError, TaskStatus, TaskView
+from service.core.shard.admission import Admission, AdmissionRules, admit
+from service.core.shard.batches import Batch, Change, Group, JournalRecord
+from service.core.shard.draft import Draft
+from service.core.shard.shard import Shard
+from service.core.shard.state import Window
 from service.errors import InvalidRecord
-from service.messages import RequestLimits, read_request
 from tests.unit.core.samples import NOW_MS, TROUBLE, context, transcript
 
 Mode = Literal["exactly_once", "at_least_once"]
-BAD = Trouble("FILE_404_NOT_FOUND", "404")
-THROTTLED = Trouble("Throttling", "slow down", 429)
+BAD = ProviderError("FILE_404_NOT_FOUND", "404")
+THROTTLED = ProviderError("Throttling", "slow down", 429)
 
 
 def take(shard: Shard, taken: Record, rules: AdmissionRules | None = None, now_ms: int = NOW_MS) -> Admission:
@@ -163,11 +163,16 @@ class Worker:
     """An owner of the shard: restores, admits, and carries out steps once they are durable."""
 
     def __init__(
-        self, world: World, chance: random.Random, entries: list[Entry] | None = None, *, trouble: bool = True
+        self,
+        world: World,
+        chance: random.Random,
+        entries: list[Entry] | None = None,
+        *,
+        provider_error: bool = True,
     ) -> None:
         self.world = world
         self.chance = chance
-        self.trouble = trouble
+        self.provider_error = provider_error
         """Whether anything goes wrong at the provider."""
         self.now_ms = NOW_MS
         self.pending: deque[Group] = deque()
@@ -175,7 +180,7 @@ class Worker:
         self.intended: list[SubmissionKey] = []
         restored = restore_of(world.entries() if entries is None else entries)
         epoch = restored.epoch + 1
-        world.log.append([Entry(owner_key(epoch), encode_owner(Owner(epoch, "m")), epoch)])
+        world.log.append([Entry(owner_key(epoch), encode_owner(OwnerEntry(epoch, "m")), epoch)])
         self.shard = Shard(0, epoch, restored.cursor or Cursor(0), Window(3600.0), files_per_task=2)
         self.take(self.shard.load(restored, self.context()))
 
@@ -199,7 +204,7 @@ class Worker:
             self.shard.durable_cursor = group.cursor or self.shard.durable_cursor
             self.steps += group.steps
             for ref in group.ended:
-                self.shard.settle(ref, self.context())
+                self.shard.forget_job(ref, self.context())
         intended, self.intended = self.intended, []
         for key in intended:
             self.post(key)
@@ -281,7 +286,7 @@ class Worker:
             return
         word = (
             self.chance.choice(["ok"] * 4 + ["lost", "nothing", "unsent", "refused"])
-            if self.trouble
+            if self.provider_error
             else "ok"
         )
         urls = tuple(self.shard.jobs[ref].file_url for ref in submission.jobs)
@@ -304,7 +309,7 @@ class Worker:
 
     def view(self, task_id: str) -> TaskView:
         """What a poll says."""
-        if self.trouble and self.chance.random() < 0.3:
+        if self.provider_error and self.chance.random() < 0.3:
             return TaskView(task_id, TaskStatus.RUNNING)
         [task] = [task for task in self.world.tasks if task.task_id == task_id]
         files = tuple(map(partial(self.file, task), task.refs, task.urls))
@@ -314,5 +319,5 @@ class Worker:
         """What the task says of a file: one that is bad, or that the first task for it did not manage."""
         is_first = task == next(each for each in self.world.tasks if ref in each.refs)
         if "bad" in url:
-            return FileView(url, trouble=BAD)
-        return FileView(url, trouble=THROTTLED) if "flaky" in url and is_first else FileView(url, url)
+            return FileView(url, provider_error=BAD)
+        return FileView(url, provider_error=THROTTLED) if "flaky" in url and is_first else FileView(url, url)

@@ -2,14 +2,14 @@
 
 from hypothesis import strategies as st
 
-from service.contract.output import OutputFormat
-from service.core.ending import FailureEnding
-from service.core.identity import JobRef, Origin, Position, SubmissionKey
-from service.core.record import Cursor
-from service.core.request import AcceptedRequest, FileEnd, FinishedRequest, RequestFile
-from service.core.submission import Counters, Intent, Submission, SubmissionState
+from service.contract.output_formats import OutputFormat
+from service.contract.stage import Stage
+from service.core.job.ending import FailureEnding
+from service.core.job.identity import JobRef, Origin, Position, SubmissionKey
+from service.core.job.request import AcceptedRequest, FileEnd, FinishedRequest, RequestFile
+from service.core.job.request_record import Cursor
+from service.core.job.submission import Counters, Intent, Submission, SubmissionState
 from service.errors import FailureCode
-from service.messages import Stage
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 LATIN = st.text(st.characters(max_codepoint=255), max_size=30)

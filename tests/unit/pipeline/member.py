@@ -5,19 +5,19 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from service.core.outcomes import OutcomeRules
-from service.core.record import Cursor, Record
-from service.core.shard_state import Window
-from service.core.slot_share import Predecessor
+from service.core.job.request_record import Cursor, Record
+from service.core.limits.slot_share import Predecessor
+from service.core.outcome.build import OutcomeRules
+from service.core.shard.state import Window
 from service.errors import ClusterError, RestoreError
-from service.kafka.tail import Followed
-from service.kafka.takeover import Taken
-from service.kafka.writer import Writer
-from service.pipeline.assigned_partition import PartitionState
-from service.pipeline.assignment import Assignment
-from service.pipeline.assignment_deps import AssignmentDeps
-from service.pipeline.shard_runner import ShardRunner
-from service.pipeline.spawn import Spawn
+from service.kafka.journal.tail import Followed
+from service.kafka.journal.takeover import RestoredShard
+from service.kafka.writing.at_least_once import Writer
+from service.pipeline.assignment.assigned_partition import PartitionState
+from service.pipeline.assignment.assignment import Assignment
+from service.pipeline.assignment.dependencies import AssignmentDeps
+from service.pipeline.shard.shard_runner import ShardRunner
+from service.pipeline.shard.spawn import Spawn
 from tests.unit.pipeline.world import World
 
 OPEN_JOBS = 40
@@ -29,7 +29,7 @@ class FakeDelivery:
 
     offsets: dict[int, int] = field(default_factory=dict)
     is_owner: bool = True
-    trouble: deque[ClusterError] = field(default_factory=deque)
+    provider_error: deque[ClusterError] = field(default_factory=deque)
     released: list[tuple[int, int]] = field(default_factory=list)
     withheld: list[int] = field(default_factory=list)
     proofs: list[tuple[int, int]] = field(default_factory=list)
@@ -47,8 +47,8 @@ class FakeDelivery:
     async def is_member(self, partition: int, offset: int) -> bool:
         self.proofs.append((partition, offset))
         await asyncio.sleep(0.01)
-        if self.trouble:
-            raise self.trouble.popleft()
+        if self.provider_error:
+            raise self.provider_error.popleft()
         return self.is_owner
 
 
@@ -92,7 +92,7 @@ class FakeJournal:
         self.gates[partition] = asyncio.Event()
         return self.gates[partition]
 
-    async def take(self, partition: int, group_offset: int | None) -> Taken:
+    async def take(self, partition: int, group_offset: int | None) -> RestoredShard:
         self.taken.append((partition, self.world.clock.boot_seconds()))
         if partition in self.gates:
             await self.gates[partition].wait()
@@ -104,9 +104,9 @@ class FakeJournal:
         claim_offset = len(self.world.broker.journal(partition))
         cursor = restore.cursor or Cursor(0)
         lost, predecessor = self.lost_requests, restore.predecessor
-        return Taken(restore, epoch, claim_offset, cursor, lost, self.world.broker, predecessor)
+        return RestoredShard(restore, epoch, claim_offset, cursor, lost, self.world.broker, predecessor)
 
-    def writer(self, partition: int, taken: Taken, is_owner: Callable[[], Awaitable[bool]]) -> Writer:
+    def writer(self, partition: int, taken: RestoredShard, is_owner: Callable[[], Awaitable[bool]]) -> Writer:
         self.asks_group[partition] = is_owner
         return self.world.writer(partition, taken.epoch)
 
@@ -142,7 +142,7 @@ class Member:
     world: World
     delivery: FakeDelivery = field(default_factory=FakeDelivery)
     slots: FakeSlots = field(default_factory=FakeSlots)
-    most_shards: int = 200
+    max_shards: int = 200
     spawn: Spawn | None = None
     """Who starts tasks; the world does unless told otherwise."""
 
@@ -161,7 +161,7 @@ class Member:
                 prices=world.limits.prices,
                 files_per_task=world.limits.files_per_task,
                 open_jobs=OPEN_JOBS,
-                most_shards=self.most_shards,
+                max_shards=self.max_shards,
                 limiter=self.slots,
             ),
             self.delivery,

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from service.core.admission import Admitted
-from service.core.submission import SubmissionState
+from service.contract.outcome import Failure
+from service.core.job.submission import SubmissionState
+from service.core.shard.admission import AdmissionKind
 from service.errors import FailureCode
-from service.messages import Failure
 from tests.fakes.clock import settle
 from tests.unit.core.samples import record
 from tests.unit.pipeline.world import Limits, World, state
@@ -15,15 +15,15 @@ from tests.unit.pipeline.world import Limits, World, state
 words = pytest.mark.parametrize("limits", [Limits(share=0.0)])
 
 
-def admitted(world: World) -> list[Admitted]:
-    return [admission.word for admission in world.seen.admissions]
+def admitted(world: World) -> list[AdmissionKind]:
+    return [admission.kind for admission in world.seen.admissions]
 
 
 @words
 async def test_records_become_jobs_and_move_the_cursor(world: World) -> None:
     shard = world.shard()
     await world.take(shard, "a", "b")
-    assert admitted(world) == [Admitted.ACCEPTED] * 2
+    assert admitted(world) == [AdmissionKind.ACCEPTED] * 2
     assert [state(shard, each) for each in "ab"] == [SubmissionState.WAITING] * 2
     assert shard.durable_cursor.next_offset == 2
 
@@ -35,7 +35,7 @@ async def test_a_record_behind_the_cursor_is_passed_over(world: World) -> None:
     world.deliver(shard, *records[:2])
     world.deliver(shard, *records)
     await settle()
-    assert admitted(world) == [Admitted.ACCEPTED] * 3
+    assert admitted(world) == [AdmissionKind.ACCEPTED] * 3
     assert shard.durable_cursor.next_offset == 3
 
 
@@ -57,7 +57,7 @@ async def test_a_record_that_cannot_be_read_is_a_failure_and_the_next_goes_on(
     good = replace(world.record(0, "r"), position=replace(bad.position, offset=1))
     world.deliver(shard, bad, good)
     await settle()
-    assert admitted(world) == [Admitted.REFUSED, Admitted.ACCEPTED]
+    assert admitted(world) == [AdmissionKind.REFUSED, AdmissionKind.ACCEPTED]
     [outcome] = world.seen.outcomes
     assert isinstance(outcome.body, Failure)
     assert (outcome.body.code, outcome.id) == (code, "transcription.requests/0/0")
@@ -80,7 +80,7 @@ async def test_a_record_that_opens_jobs_starts_them_and_a_repeat_does_not(world:
     shard = world.shard()
     await world.take(shard, "r")
     await world.take(shard, "r")
-    assert admitted(world) == [Admitted.ACCEPTED, Admitted.DUPLICATE]
+    assert admitted(world) == [AdmissionKind.ACCEPTED, AdmissionKind.DUPLICATE]
     assert world.provider.count("submit") == 1
 
 

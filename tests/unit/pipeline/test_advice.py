@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 from pydantic import JsonValue
 
-from service.core.record import Record
-from service.core.task import Lost, Refused, TaskStatus, Trouble
-from service.core.transition_context import Rules
+from service.contract.request_decoder import RequestLimits
+from service.core.job.request_record import Record
+from service.core.job.transition_context import Rules
+from service.core.provider.answers import Lost, ProviderError, Refused, TaskStatus
 from service.errors import FailureCode
-from service.messages import RequestLimits
-from service.pipeline.shard_runner import ShardRunner
+from service.pipeline.shard.shard_runner import ShardRunner
 from tests.fakes.clock import settle
 from tests.fakes.provider import TIMEOUT
+from tests.unit.contract.test_schemas import failure_codes
 from tests.unit.core.samples import URL
 from tests.unit.pipeline.world import Limits, World
-from tests.unit.test_schemas import failure_codes
 
 FRESH: JsonValue = ["https://h.example/a.wav?Signature=fresh"]
 SMALLER: JsonValue = ["https://h.example/a-1.wav", "https://h.example/a-2.wav"]
@@ -55,7 +55,7 @@ def of_file(code: str) -> Cause:
     """The provider fails on the file at this very URL."""
 
     def cause(world: World) -> None:
-        world.provider.file_troubles[URL] = Trouble(code, "it says no")
+        world.provider.file_troubles[URL] = ProviderError(code, "it says no")
 
     return cause
 
@@ -64,7 +64,7 @@ def file_is_well(world: World) -> None:
     world.provider.file_troubles.clear()
 
 
-def fetches(*bodies: Trouble | bytes) -> Cause:
+def fetches(*bodies: ProviderError | bytes) -> Cause:
     return lambda world: world.provider.next_fetches.extend(bodies)
 
 
@@ -96,8 +96,8 @@ def task_known(world: World) -> None:
     world.provider.next_queries.clear()
 
 
-FORBIDDEN = Trouble("http_error", "the result's host answered 403", 403)
-REJECTED = Refused(Trouble("InvalidParameter", "no", 400))
+FORBIDDEN = ProviderError("http_error", "the result's host answered 403", 403)
+REJECTED = Refused(ProviderError("InvalidParameter", "no", 400))
 LATE = {"deadline": "2020-01-01T00:00:00Z"}
 LATER = {"deadline": "2100-01-01T00:00:00Z"}
 
@@ -161,7 +161,10 @@ JOBS: list[tuple[FailureCode, Case]] = [
     ),
     (FailureCode.TASK_LOST, Case("replay the request", task_unknown, task_known)),
     (FailureCode.RESULT_EXPIRED, Case("replay the request", fetches(FORBIDDEN, FORBIDDEN))),
-    (FailureCode.RESULT_REFUSED, Case("see `SCRIBE_FETCH__HOSTS`", fetches(Trouble("fetch_refused", "no")))),
+    (
+        FailureCode.RESULT_REFUSED,
+        Case("see `SCRIBE_FETCH__HOSTS`", fetches(ProviderError("fetch_refused", "no"))),
+    ),
     (FailureCode.RESULT_UNREADABLE, Case("", fetches(b"{", b"{", b"{"))),
     (FailureCode.RESULT_TOO_LARGE, Case("then replay", small_topic, large_topic)),
 ]

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from service.core.events import CancelAsked
-from service.core.submission import SubmissionState
-from service.core.task import TaskStatus
+from service.core.job.events import CancelAsked
+from service.core.job.submission import SubmissionState
+from service.core.provider.answers import TaskStatus
 from service.pipeline.audit import AUDIT_SECONDS
 from tests.fakes.clock import settle
 from tests.fakes.provider import AfterWork
@@ -120,7 +120,7 @@ async def test_a_job_without_its_submission_is_restored(world: World) -> None:
 async def test_what_waits_for_the_broker_is_not_lost(world: World) -> None:
     world.run("audit")
     shard = world.shard()
-    world.writers[0].gate.clear()
+    world.writers[0].guards.clear()
     await world.take(shard, "r")
     await world.clock.sleep(5 * AUDIT_SECONDS)
     assert world.seen.restored == []
@@ -131,12 +131,12 @@ async def test_an_outcome_that_waits_for_the_broker_is_not_lost(world: World) ->
     shard = world.shard()
     await world.take(shard, "r")
     forget_submits(world)
-    world.writers[0].gate.clear()
+    world.writers[0].guards.clear()
     shard.on_job(ref(shard), CancelAsked())
     world.run("audit")
     await world.clock.sleep(5 * AUDIT_SECONDS)
     assert world.seen.restored == []
-    world.writers[0].gate.set()
+    world.writers[0].guards.set()
     await settle()
     assert world.seen.ends() == {"r/0/0": "cancelled"}
 

@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from service.core.admission import Admitted
-from service.core.events import CancelAsked
-from service.core.identity import Origin, RequestKey
-from service.core.spend import SPEND_LIMIT
-from service.core.submission import SubmissionState
-from service.core.task import TaskStatus
-from service.core.trusted_time import TimeEvent
+from service.core.job.events import CancelAsked
+from service.core.job.identity import Origin, RequestKey
+from service.core.job.submission import SubmissionState
+from service.core.limits.spend_limit import SPEND_LIMIT
+from service.core.provider.answers import TaskStatus
+from service.core.shard.admission import AdmissionKind
+from service.core.time.trusted_time import TimeEvent
 from tests.fakes.stepped_clock import SteppedClock
 from tests.unit.pipeline.member import Member
 from tests.unit.pipeline.world import Limits, World, job_of, ref, state
@@ -53,7 +53,7 @@ async def at_work(world: World, clock: SteppedClock) -> None:
         SubmissionState.RUNNING,
         SubmissionState.WAITING,
     )
-    assert world.brake.code == SPEND_LIMIT
+    assert world.spend_guard.code == SPEND_LIMIT
 
 
 def is_journalled(world: World, origin: Origin) -> bool:
@@ -67,11 +67,11 @@ async def nothing_has_changed(world: World) -> None:
     [shard] = world.shards
     await world.clock.sleep(1)
     await world.take(shard, "finished")
-    assert [each.word for each in world.seen.admissions][-1] is Admitted.FINISHED
+    assert [each.kind for each in world.seen.admissions][-1] is AdmissionKind.FINISHED
     assert is_journalled(world, shard.state.by_id[RequestKey("finished", 0)])
     assert state(shard, "running") is SubmissionState.RUNNING
     assert state(shard, "waiting") is SubmissionState.WAITING
-    assert world.brake.code == SPEND_LIMIT
+    assert world.spend_guard.code == SPEND_LIMIT
     assert len(world.provider.submits) == 2
 
 
@@ -158,11 +158,11 @@ async def test_before_the_first_date_no_finished_request_is_forgotten(
 async def test_before_the_first_date_no_spending_day_ends(world: World, clock: SteppedClock) -> None:
     shard = world.shard()
     shard.state.spend = shard.state.spend.count(clock.now_ms(), 1)
-    assert world.brake.wait_seconds() > 0
+    assert world.spend_guard.wait_seconds() > 0
     clock.suspend(2 * DAY)
-    assert world.brake.wait_seconds() > 0
+    assert world.spend_guard.wait_seconds() > 0
     clock.answer()
-    assert world.brake.wait_seconds() == 0
+    assert world.spend_guard.wait_seconds() == 0
 
 
 async def test_a_process_whose_wall_clock_is_behind_begins_at_its_journals_latest_record(
@@ -204,9 +204,9 @@ async def test_an_intent_is_worth_nothing_once_the_wall_clock_has_stepped(
     clock.answer()
     world.run("submit")
     shard = world.shard()
-    world.writers[0].gate.clear()
+    world.writers[0].guards.clear()
     await world.take(shard, "r")
     clock.jump(step)
-    world.writers[0].gate.set()
+    world.writers[0].guards.set()
     await world.clock.sleep(0.1)
     assert world.provider.submits == []

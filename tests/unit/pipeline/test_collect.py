@@ -7,21 +7,21 @@ from collections.abc import Callable
 
 import pytest
 
-from service.core.events import CancelAsked, Fetched, FetchFailed
-from service.core.job import JobState
-from service.core.task import TaskStatus, Trouble
-from service.messages import Result
-from service.pipeline import transcripts
+from service.contract.outcome import Result
+from service.core.job.events import CancelAsked, Fetched, FetchFailed
+from service.core.job.job import JobState
+from service.core.provider.answers import ProviderError, TaskStatus
 from service.pipeline.collect import ResultFile
-from service.pipeline.shard_runner import BEHIND_SECONDS, ShardRunner
-from service.pipeline.transcripts import INLINE_BYTES, read_transcript
+from service.pipeline.results import transcripts
+from service.pipeline.results.transcripts import INLINE_BYTES, read_transcript
+from service.pipeline.shard.shard_runner import BEHIND_SECONDS, ShardRunner
 from tests.fakes.clock import settle
 from tests.unit.pipeline.world import Limits, World, job_of, ref, state
 
 LONG = 120.0
 ONE_HOSTS_PLACES = 6
 """Of eight."""
-STALE = Trouble("http_error", "the result's host answered 403", 403)
+STALE = ProviderError("http_error", "the result's host answered 403", 403)
 SECRET = "the word nobody may read"
 
 
@@ -123,7 +123,7 @@ async def test_a_fresh_url_brings_the_result(world: World) -> None:
 
 
 async def test_a_fetch_that_fails_is_repeated_later(world: World) -> None:
-    world.provider.next_fetches.extend([Trouble("timeout", "x"), Trouble("http_error", "x", 503)])
+    world.provider.next_fetches.extend([ProviderError("timeout", "x"), ProviderError("http_error", "x", 503)])
     shard = await collecting(world, "r")
     await world.clock.sleep(LONG)
     assert (fetched(world), state(shard)) == (3, None)
@@ -170,13 +170,13 @@ async def test_a_job_that_was_cancelled_is_not_fetched(world: World) -> None:
     shard = world.shard()
     await world.take(shard, "r")
     await world.clock.sleep(3)
-    world.writers[0].gate.clear()
+    world.writers[0].guards.clear()
     asked = ref(shard)
     shard.on_job(asked, CancelAsked())
     world.run("collect")
     await settle()
     world.collect.queue(ResultFile(shard, asked, "https://r.example/1"), world.clock.now_ms())
-    world.writers[0].gate.set()
+    world.writers[0].guards.set()
     await world.clock.sleep(LONG)
     assert fetched(world) == 0
     assert world.seen.ends() == {"r/0/0": "cancelled"}
@@ -199,13 +199,13 @@ async def test_nothing_is_fetched_that_would_wait_for_the_broker_in_memory(world
     shard = world.shard()
     await world.take(shard, "a", "b")
     await world.clock.sleep(1)
-    world.writers[0].gate.clear()
+    world.writers[0].guards.clear()
     await world.take(shard, "c")
     await world.clock.sleep(BEHIND_SECONDS + 1)
     world.run("collect")
     await world.clock.sleep(LONG)
     assert fetched(world) == 0
-    world.writers[0].gate.set()
+    world.writers[0].guards.set()
     await world.clock.sleep(5)
     assert {"a/0/0", "b/0/0"} <= set(world.seen.ends())
 
@@ -217,7 +217,7 @@ async def test_a_shard_that_cannot_write_does_not_hold_up_the_files_of_others(wo
     await world.take(stuck, *(f"a{number}" for number in range(20)))
     await world.take(healthy, "b")
     await world.clock.sleep(1)
-    world.writers[0].gate.clear()
+    world.writers[0].guards.clear()
     await world.take(stuck, "c")
     await world.clock.sleep(BEHIND_SECONDS + 1)
     world.run("collect")
@@ -305,17 +305,17 @@ async def test_a_shard_that_closes_while_a_thread_reads_gets_nothing(
 def test_what_is_no_transcript_is_a_trouble_that_repeats_nothing_of_it(body: bytes) -> None:
     event = read_transcript(body, "fun-asr")
     assert isinstance(event, FetchFailed)
-    assert event.trouble.code == "not_a_transcript"
-    assert event.trouble.http_status is None
-    assert "word" not in event.trouble.message
-    assert len(event.trouble.message) <= 300
+    assert event.provider_error.code == "not_a_transcript"
+    assert event.provider_error.http_status is None
+    assert "word" not in event.provider_error.message
+    assert len(event.provider_error.message) <= 300
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b'{"a": NaN1}'])
 def test_what_is_no_json_is_called_just_that(body: bytes) -> None:
     event = read_transcript(body, "fun-asr")
     assert isinstance(event, FetchFailed)
-    assert event.trouble.message == "the result file is no transcript: not JSON"
+    assert event.provider_error.message == "the result file is no transcript: not JSON"
 
 
 async def test_what_is_no_transcript_fails_its_job_after_a_few_fetches(world: World) -> None:

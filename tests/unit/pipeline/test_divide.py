@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 import pytest
 from pydantic import JsonValue
 
-from service.core.identity import SubmissionKey
-from service.core.submission import SubmissionState
-from service.core.task import Accepted, Lost, Refused, SubmitAnswer, TaskStatus, Trouble
+from service.core.job.identity import SubmissionKey
+from service.core.job.submission import SubmissionState
+from service.core.provider.answers import Accepted, Lost, ProviderError, Refused, SubmitAnswer, TaskStatus
 from service.provider.api import Permit
 from tests.fakes.clock import settle
 from tests.fakes.provider import TIMEOUT, AfterWork
 from tests.unit.pipeline.world import Limits, World, job_of, journalled, state, urls
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
-OF_ALL = Trouble("ModelNotFound", "no such model", 404)
+OF_ALL = ProviderError("ModelNotFound", "no such model", 404)
 one_at_a_time = pytest.mark.parametrize("limits", [Limits(posts=1)])
 
 
@@ -41,7 +41,7 @@ async def finish(world: World) -> None:
     ("count", "most"), [(2, 1), (3, 1), (5, 2), (26, 1), (26, 7), (9, 4), (9, 9), (9, 8)]
 )
 async def test_every_file_of_a_refused_number_gets_its_result(world: World, count: int, most: int) -> None:
-    world.provider.most_files = most
+    world.provider.max_files = most
     world.run()
     await world.take(world.shard(), "r", file_urls=files(count))
     await finish(world)
@@ -53,7 +53,7 @@ async def test_every_file_of_a_refused_number_gets_its_result(world: World, coun
 
 
 async def test_a_number_that_was_refused_once_is_not_tried_again_for_that_model(world: World) -> None:
-    world.provider.most_files = 2
+    world.provider.max_files = 2
     world.run()
     shard = world.shard()
     await world.take(shard, "r", file_urls=files(6))
@@ -68,12 +68,12 @@ async def test_a_number_that_was_refused_once_is_not_tried_again_for_that_model(
 
 
 async def test_what_one_model_refuses_says_nothing_of_another(world: World) -> None:
-    world.provider.most_files = 1
+    world.provider.max_files = 1
     world.run()
     shard = world.shard()
     await world.take(shard, "r", file_urls=files(2))
     await finish(world)
-    world.provider.most_files = 100
+    world.provider.max_files = 100
     world.provider.calls.clear()
     await world.take(shard, "s", file_urls=files(4), model="paraformer-v2")
     await finish(world)
@@ -81,7 +81,7 @@ async def test_what_one_model_refuses_says_nothing_of_another(world: World) -> N
 
 
 async def test_operators_are_told_of_the_lower_number(world: World) -> None:
-    world.provider.most_files = 1
+    world.provider.max_files = 1
     told: list[tuple[str, int]] = []
     world.files.on_lowered = lambda model, most: told.append((model, most))
     world.run()
@@ -91,8 +91,8 @@ async def test_operators_are_told_of_the_lower_number(world: World) -> None:
 
 
 async def test_a_refusal_in_unknown_words_is_divided_too_and_teaches_nothing(world: World) -> None:
-    world.provider.most_files = 1
-    world.provider.too_many = Trouble("InvalidParameter", "request is not as it should be", 400)
+    world.provider.max_files = 1
+    world.provider.too_many = ProviderError("InvalidParameter", "request is not as it should be", 400)
     world.run()
     shard = world.shard()
     await world.take(shard, "r", file_urls=files(3))
@@ -105,7 +105,7 @@ async def test_a_refusal_in_unknown_words_is_divided_too_and_teaches_nothing(wor
 
 
 async def test_a_bad_file_fails_alone(world: World) -> None:
-    bad = Refused(Trouble("InvalidParameter", "url error, please check url！", 400))
+    bad = Refused(ProviderError("InvalidParameter", "url error, please check url！", 400))
     world.provider.next_submits.extend([bad, bad])
     world.run()
     await world.take(world.shard(), "r", file_urls=files(3))
@@ -124,7 +124,7 @@ async def test_a_refusal_of_all_alike_is_not_divided(world: World) -> None:
 
 @one_at_a_time
 async def test_parts_go_one_after_the_other_where_places_are_short(world: World) -> None:
-    world.provider.most_files = 1
+    world.provider.max_files = 1
     world.run()
     await world.take(world.shard(), "r", file_urls=files(7))
     await finish(world)
@@ -132,7 +132,7 @@ async def test_parts_go_one_after_the_other_where_places_are_short(world: World)
 
 
 async def test_a_cancel_while_a_number_is_refused_ends_every_file(world: World) -> None:
-    world.provider.most_files = 1
+    world.provider.max_files = 1
     world.provider.next_submits.append(Refused(world.provider.too_many))
     world.provider.submit_gate.clear()
     world.run()
@@ -149,7 +149,7 @@ async def test_parts_whose_answers_are_lost_find_each_its_own_task(world: World)
     """Both parts are sealed at the same moment: only their files tell them apart."""
     world.provider.offset_ms = 0
     world.provider.statuses = (TaskStatus.SUCCEEDED,)
-    world.provider.most_files = 2
+    world.provider.max_files = 2
     world.run()
     shard = world.shard()
     await world.take(shard, "q", file_urls=files(4))
@@ -198,7 +198,7 @@ async def test_parts_of_parts_whose_answers_are_lost_share_no_submission_and_are
     """The number is refused again for the parts: what is left of a part is none of its siblings' submit."""
     world.provider.offset_ms = 0
     world.provider.statuses = (TaskStatus.SUCCEEDED,)
-    world.provider.most_files = most
+    world.provider.max_files = most
     keys = slow_and_losing(world, monkeypatch)
     world.run()
     await world.take(world.shard(), "r", file_urls=files(count))
@@ -213,7 +213,7 @@ async def test_parts_of_parts_whose_answers_are_lost_share_no_submission_and_are
 
 
 async def test_the_parts_are_in_the_journal_as_they_were_posted(world: World) -> None:
-    world.provider.most_files = 1
+    world.provider.max_files = 1
     world.provider.statuses = world.provider.statuses[:1]
     world.run()
     shard = world.shard()

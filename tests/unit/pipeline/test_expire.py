@@ -3,12 +3,20 @@
 import pytest
 from pydantic import JsonValue
 
-from service.core.changes import MAX_BATCH_BYTES
-from service.core.job import JobState
-from service.core.submission import SubmissionState
-from service.core.task import Cause, Lost, NotSent, Refused, SubmitAnswer, TaskStatus, Trouble
-from service.messages import Failure
-from service.pipeline.backlog import SLICE
+from service.contract.outcome import Failure
+from service.core.job.job import JobState
+from service.core.job.submission import SubmissionState
+from service.core.provider.answers import (
+    Cause,
+    Lost,
+    NotSent,
+    ProviderError,
+    Refused,
+    SubmitAnswer,
+    TaskStatus,
+)
+from service.core.shard.batches import MAX_BATCH_BYTES
+from service.pipeline.shard.backlog import SLICE
 from tests.fakes.clock import settle
 from tests.fakes.provider import NO_CONNECTION
 from tests.unit.pipeline.world import ARREARS, Limits, World, state
@@ -39,7 +47,7 @@ async def test_a_job_that_is_held_ends_at_its_deadline(world: World) -> None:
 
 
 async def test_a_job_that_waits_for_its_repetition_ends_at_its_deadline(world: World) -> None:
-    world.provider.next_submits.extend([Refused(Trouble("Throttling", "x", 429, 3600.0))] * 100)
+    world.provider.next_submits.extend([Refused(ProviderError("Throttling", "x", 429, 3600.0))] * 100)
     world.run()
     shard = world.shard()
     await world.take(shard, "r", ttl_seconds=TTL)
@@ -59,7 +67,7 @@ async def test_a_job_ends_at_its_deadline_while_the_provider_is_out_of_reach(wor
 
 
 async def test_a_job_whose_key_died_while_its_task_ran_ends_at_its_deadline(world: World) -> None:
-    world.provider.next_queries.extend([Trouble("InvalidApiKey", "x", 401)] * 1000)
+    world.provider.next_queries.extend([ProviderError("InvalidApiKey", "x", 401)] * 1000)
     world.run()
     shard = world.shard()
     await world.take(shard, "r", ttl_seconds=TTL)
@@ -69,7 +77,7 @@ async def test_a_job_whose_key_died_while_its_task_ran_ends_at_its_deadline(worl
 
 async def test_a_result_that_could_not_be_fetched_once_ends_at_the_deadline(world: World) -> None:
     world.provider.statuses = (TaskStatus.SUCCEEDED,)
-    world.provider.next_fetches.extend([Trouble("http_error", "x", 503)] * 1000)
+    world.provider.next_fetches.extend([ProviderError("http_error", "x", 503)] * 1000)
     world.run()
     shard = world.shard()
     await world.take(shard, "r", ttl_seconds=TTL)
@@ -117,9 +125,9 @@ async def test_an_outcome_that_waits_for_the_broker_is_not_decided_again(world: 
     shard = world.shard()
     await world.take(shard, "r", ttl_seconds=TTL)
     await world.clock.sleep(1)
-    world.writers[0].gate.clear()
+    world.writers[0].guards.clear()
     await world.clock.sleep(TTL + 10)
-    world.writers[0].gate.set()
+    world.writers[0].guards.set()
     await settle()
     assert len(world.seen.outcomes) == 1
     assert len(world.broker.outcomes()) == 1
@@ -181,18 +189,18 @@ def messages(world: World) -> set[str]:
     return {each.body.message for each in world.seen.outcomes if isinstance(each.body, Failure)}
 
 
-CERTIFICATE = Trouble(
+CERTIFICATE = ProviderError(
     "connect_failed", "the certificate of host h is not trusted: self-signed", cause=Cause.CERTIFICATE
 )
 OUTAGES: dict[str, SubmitAnswer] = {
     "certificate": NotSent(CERTIFICATE),
-    "closed port": NotSent(Trouble("connect_failed", "host h refuses connections on port 443")),
-    "unknown host": NotSent(Trouble("connect_failed", "the name of host h has no address")),
-    "fault": Refused(Trouble("InternalError", "an internal error", 500)),
-    "gateway": Refused(Trouble("ServiceUnavailable", "no server is free", 503)),
-    "wrong path": Refused(Trouble("http_error", "h answered 404: there is no such path", 404)),
-    "throttle": Refused(Trouble("Throttling", "too many requests", 429, 3600.0)),
-    "key": Refused(Trouble("InvalidApiKey", "Invalid API-key provided.", 401)),
+    "closed port": NotSent(ProviderError("connect_failed", "host h refuses connections on port 443")),
+    "unknown host": NotSent(ProviderError("connect_failed", "the name of host h has no address")),
+    "fault": Refused(ProviderError("InternalError", "an internal error", 500)),
+    "gateway": Refused(ProviderError("ServiceUnavailable", "no server is free", 503)),
+    "wrong path": Refused(ProviderError("http_error", "h answered 404: there is no such path", 404)),
+    "throttle": Refused(ProviderError("Throttling", "too many requests", 429, 3600.0)),
+    "key": Refused(ProviderError("InvalidApiKey", "Invalid API-key provided.", 401)),
     "debt": ARREARS,
 }
 
@@ -208,7 +216,7 @@ async def test_a_job_whose_deadline_passes_in_an_outage_or_a_hold_says_why_it_wa
     await world.take(shard, "a", "b", "c", "d", ttl_seconds=TTL)
     await world.clock.sleep(2 * TTL)
     assert set(world.seen.ends().values()) == {LATE}
-    assert all(answer.trouble.message in message for message in messages(world))
+    assert all(answer.provider_error.message in message for message in messages(world))
 
 
 async def test_a_job_whose_task_cannot_be_looked_at_says_why(world: World) -> None:
@@ -222,7 +230,9 @@ async def test_a_job_whose_task_cannot_be_looked_at_says_why(world: World) -> No
 
 
 async def test_a_job_whose_lost_submit_cannot_be_looked_for_says_why(world: World) -> None:
-    world.provider.next_submits.extend([Lost(Trouble("timeout", "host h did not answer within 30 s"))] * 100)
+    world.provider.next_submits.extend(
+        [Lost(ProviderError("timeout", "host h did not answer within 30 s"))] * 100
+    )
     world.provider.next_lists.extend([CERTIFICATE] * 1000)
     world.run()
     shard = world.shard()
@@ -245,7 +255,7 @@ async def test_a_job_whose_result_cannot_be_fetched_says_why(world: World) -> No
 
 
 async def test_a_job_whose_hotword_list_cannot_be_had_says_why(world: World) -> None:
-    world.vocabularies.troubles.extend([CERTIFICATE] * 1000)
+    world.vocabularies.provider_errors.extend([CERTIFICATE] * 1000)
     world.run()
     shard = world.shard()
     words: JsonValue = {"hotwords": [{"text": "Scribe", "weight": 4}]}
@@ -301,12 +311,12 @@ async def test_a_mass_deadline_goes_out_in_bounded_batches_and_leaves_the_loop_i
 async def test_a_mass_deadline_waits_for_the_broker_in_the_jobs_and_not_in_memory(world: World) -> None:
     shard = world.shard()
     await world.take(shard, *(f"r{number}" for number in range(1_500)), ttl_seconds=TTL)
-    world.writers[0].gate.clear()
+    world.writers[0].guards.clear()
     world.run("expire")
     await world.clock.sleep(TTL + 60)
     assert shard.pending_bytes < 2 * 500_000
     open_jobs = [job for job in shard.state.jobs.values() if job.state is JobState.WAITING]
     assert open_jobs
-    world.writers[0].gate.set()
+    world.writers[0].guards.set()
     await world.clock.sleep(30)
     assert len(world.seen.ends()) == 1_500

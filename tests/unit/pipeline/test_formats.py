@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from service.core.journal_stamp import STAMP_HEADER, Stamp, owner_key
-from service.pipeline.assigned_partition import PartitionState
+from service.core.journal.stamp import STAMP_HEADER, Stamp, owner_key
+from service.pipeline.assignment.assigned_partition import PartitionState
 from tests.fakes.writer import Kept
 from tests.unit.pipeline.member import Member
 from tests.unit.pipeline.world import World

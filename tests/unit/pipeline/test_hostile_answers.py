@@ -5,10 +5,10 @@ import json
 import pytest
 from pydantic import JsonValue
 
-from service.core.task import TaskView
-from service.messages import Result
-from service.provider.answers import Answer
-from service.provider.file_tasks import read_task
+from service.contract.outcome import Result
+from service.core.provider.answers import TaskView
+from service.provider.wire.answers import Answer
+from service.provider.wire.file_tasks import read_task
 from tests.unit.pipeline.world import Limits, World, urls
 
 MINUTE = 60.0

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from service.core.submission import SubmissionState
-from service.core.uncertainty import Uncertainty
-from service.messages import Result
-from service.pipeline.assigned_partition import drain, suspend
+from service.contract.outcome import Result
+from service.core.job.submission import SubmissionState
+from service.core.job.uncertainty import UncertainOutcome
+from service.pipeline.assignment.assigned_partition import drain, suspend
 from tests.fakes.clock import settle
 from tests.fakes.provider import AfterWork
 from tests.unit.pipeline.world import Limits, World, state
@@ -98,7 +98,7 @@ async def test_a_lost_call_is_made_again_and_counted(world: World) -> None:
     await world.clock.sleep(5)
     assert world.seen.ends() == {"r/0/0": "result"}
     assert len(world.provider.submits) == 2
-    assert world.seen.uncertainties == [Uncertainty.BEGUN, Uncertainty.RESUBMITTED]
+    assert world.seen.uncertainties == [UncertainOutcome.BEGUN, UncertainOutcome.RESUBMITTED]
     assert world.provider.count("list") == 0
 
 

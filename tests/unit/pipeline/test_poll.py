@@ -4,16 +4,23 @@ from dataclasses import replace
 
 import pytest
 
-from service.core.events import CancelAsked, DeadlinePassed
-from service.core.job import JobState
-from service.core.submission import SubmissionState
-from service.core.task import FOREIGN_TASKS, FileView, Refused, TaskStatus, TaskView, Trouble
-from service.pipeline import call_limiter
-from service.pipeline.call_limiter import Kind
-from service.pipeline.hold import PROBE_SECONDS
+from service.core.job.events import CancelAsked, DeadlinePassed
+from service.core.job.job import JobState
+from service.core.job.submission import SubmissionState
+from service.core.provider.answers import (
+    FOREIGN_TASKS,
+    FileView,
+    ProviderError,
+    Refused,
+    TaskStatus,
+    TaskView,
+)
+from service.pipeline.admission import call_limiter
+from service.pipeline.admission.account_hold import PROBE_SECONDS
+from service.pipeline.admission.call_limiter import Kind
 from service.pipeline.poll import CANCELS_WAITING, MAX_UNREADABLE
-from service.pipeline.shard_runner import ShardRunner
-from service.pipeline.stage_breaker import StageName
+from service.pipeline.shard.shard_runner import ShardRunner
+from service.pipeline.shard.stage_breaker import StageName
 from service.provider.api import NO_SLOT, Permit, at_once
 from tests.fakes.clock import settle
 from tests.fakes.provider import TIMEOUT, FakeTask
@@ -77,7 +84,7 @@ async def test_each_file_gets_its_own_part_whatever_the_order(world: World) -> N
 
 async def test_a_look_that_fails_costs_a_later_look_and_nothing_else(world: World) -> None:
     world.run("poll")
-    world.provider.next_queries.extend([TIMEOUT, Trouble("InternalError", "x", 500)])
+    world.provider.next_queries.extend([TIMEOUT, ProviderError("InternalError", "x", 500)])
     shard = world.shard()
     await submitted(world, shard, "r")
     await world.clock.sleep(LONG)
@@ -188,7 +195,7 @@ async def test_a_shard_that_closes_while_its_look_waits_for_a_place_costs_no_cal
 async def taken_over(world: World) -> ShardRunner:
     """The shard of the request `r` after a take-over in the same process."""
     runner = world.shard(epoch=2)
-    change = runner.state.load(world.broker.restore(), runner.context(), runner.around)
+    change = runner.state.load(world.broker.restore(), runner.context(), runner.guard)
     runner.put(change)
     await settle()
     return runner
@@ -251,11 +258,11 @@ async def test_a_task_is_dropped_at_the_provider_once_its_cancel_is_durable(worl
     shard = world.shard()
     await submitted(world, shard, "r")
     await world.clock.sleep(1)
-    world.writers[0].gate.clear()
+    world.writers[0].guards.clear()
     shard.on_job(ref(shard), CancelAsked())
     await settle()
     assert world.provider.count("cancel") == 0
-    world.writers[0].gate.set()
+    world.writers[0].guards.set()
     await settle()
     assert world.provider.calls[-1] == ("cancel", "task-1")
     assert world.provider.submits[0].is_cancelled
@@ -411,7 +418,7 @@ async def submitted_anew(world: World, shard: ShardRunner) -> None:
 # An account reason met by a look.
 
 
-NO_KEY = Trouble("InvalidApiKey", "Invalid API-key provided.", 401)
+NO_KEY = ProviderError("InvalidApiKey", "Invalid API-key provided.", 401)
 
 
 async def test_a_dead_key_met_by_a_look_stops_submits_and_slows_looks(world: World) -> None:
@@ -591,7 +598,7 @@ async def test_a_task_whose_answers_cannot_be_read_fails_with_its_id_after_the_f
 ) -> None:
     proper = world.provider.query
 
-    async def query(task_id: str, permit: Permit = at_once) -> TaskView | Trouble:
+    async def query(task_id: str, permit: Permit = at_once) -> TaskView | ProviderError:
         answer = await proper(task_id, permit)
         if task_id == "task-1" and answer is not NO_SLOT:
             raise RecursionError
@@ -611,7 +618,7 @@ async def test_a_task_whose_answers_cannot_be_read_fails_with_its_id_after_the_f
 async def test_answers_that_cannot_be_read_of_all_tasks_stop_the_stage_and_end_no_job(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def query(task_id: str, permit: Permit = at_once) -> TaskView | Trouble:
+    async def query(task_id: str, permit: Permit = at_once) -> TaskView | ProviderError:
         raise RecursionError
 
     shard = world.shard()

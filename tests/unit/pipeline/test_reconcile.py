@@ -9,22 +9,23 @@ from typing import cast
 
 import pytest
 
-from service.core import candidates
-from service.core.events import Adopted, NotFound, OutOfReach, SubmissionEvent
-from service.core.file_matching import files_digest
-from service.core.identity import JobRef, Origin, SubmissionKey
-from service.core.journal_entries import encode_submission
-from service.core.journal_stamp import Stamp
-from service.core.submission import Intent, Submission, SubmissionState
-from service.core.survey import PartitionSurvey
-from service.core.task import TaskPage, TaskStatus, Trouble, UnreadableRow
-from service.core.transition_context import Rules
+from service.core.job.events import Adopted, NotFound, OutOfReach, SubmissionEvent
+from service.core.job.file_matching import files_digest
+from service.core.job.identity import JobRef, Origin, SubmissionKey
+from service.core.job.submission import Intent, Submission, SubmissionState
+from service.core.job.transition_context import Rules
+from service.core.journal.entries import encode_submission
+from service.core.journal.stamp import Stamp
+from service.core.provider.answers import ProviderError, TaskPage, TaskStatus, UnreadableRow
+from service.core.reconciliation import candidates
+from service.core.reconciliation.journal_scan import PartitionScan
 from service.errors import ClusterError, ServiceError
-from service.pipeline import due, task_lookup
-from service.pipeline.call_limiter import CallLimiter, Kind, Quota
-from service.pipeline.fetch_memory import SMALL_BYTES, FetchMemory, MemoryLimits
+from service.pipeline import task_lookup
+from service.pipeline.admission.call_limiter import CallLimiter, Kind, Quota
 from service.pipeline.reconcile import ReconcileStage
-from service.pipeline.shard_runner import ShardRunner
+from service.pipeline.results.fetch_memory import SMALL_BYTES, FetchMemory, MemoryLimits
+from service.pipeline.shard import timers
+from service.pipeline.shard.shard_runner import ShardRunner
 from tests.fakes.clock import BEGIN_MS, FakeClock, settle
 from tests.fakes.provider import AfterWork, FakeProvider, FakeTask
 from tests.unit.pipeline.world import KnownTime, serve
@@ -33,8 +34,8 @@ RULES = Rules()
 LONG = 900.0
 SOON = 5.0
 """Time for a first look, not for a submission to settle."""
-THROTTLED = Trouble("Throttling.RateQuota", "Requests rate limit exceeded.", 429)
-GARBAGE = Trouble("unexpected_answer", "no task")
+THROTTLED = ProviderError("Throttling.RateQuota", "Requests rate limit exceeded.", 429)
+GARBAGE = ProviderError("unexpected_answer", "no task")
 URL = "https://h.example/a.wav?Signature=secret"
 OTHER = "https://other/x.wav"
 FILETRANS = "qwen3-asr-flash-filetrans"
@@ -70,10 +71,10 @@ class FakeRunner:
     """Submissions that can hear of nothing."""
 
     @property
-    def border(self) -> "FakeRunner":
+    def boundary(self) -> "FakeRunner":
         return self
 
-    def apart(self, subject: str) -> AbstractContextManager[None]:
+    def isolate(self, subject: str) -> AbstractContextManager[None]:
         return self._kept(subject)
 
     @contextmanager
@@ -103,28 +104,28 @@ class FakeSurveyor:
 
     journals: dict[int, list[tuple[str, bytes]]] = field(default_factory=dict)
     behind: set[int] = field(default_factory=set)
-    troubles: deque[ServiceError] = field(default_factory=deque)
+    provider_errors: deque[ServiceError] = field(default_factory=deque)
     asked: list[tuple[float, float]] = field(default_factory=list)
-    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    guards: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        self.gate.set()
+        self.guards.set()
 
     def write(self, partition: int, submission: Submission, value: bytes | None = None) -> None:
         record = (str(submission.key), value or encode_submission(submission))
         self.journals.setdefault(partition, []).append(record)
 
-    async def survey(self, since_ms: float, now_ms: float) -> Sequence[PartitionSurvey]:
+    async def scan(self, since_ms: float, now_ms: float) -> Sequence[PartitionScan]:
         """As the port says."""
         self.asked.append((since_ms, now_ms))
-        await self.gate.wait()
+        await self.guards.wait()
         await asyncio.sleep(0)
-        if self.troubles:
-            raise self.troubles.popleft()
-        return [self._survey(number, since_ms, now_ms) for number in sorted({*self.journals, *self.behind})]
+        if self.provider_errors:
+            raise self.provider_errors.popleft()
+        return [self._scan(number, since_ms, now_ms) for number in sorted({*self.journals, *self.behind})]
 
-    def _survey(self, number: int, since_ms: float, now_ms: float) -> PartitionSurvey:
-        found = PartitionSurvey(number, RULES, since_ms)
+    def _scan(self, number: int, since_ms: float, now_ms: float) -> PartitionScan:
+        found = PartitionScan(number, RULES, since_ms)
         for offset, (key, value) in enumerate(self.journals.get(number, ())):
             found.add(offset, key, value, Stamp(1, 1).encode(), BEGIN_MS)
         if number not in self.behind:
@@ -148,7 +149,7 @@ class Lookout:
     numbers: Numbers
     clock: FakeClock = field(default_factory=FakeClock)
     provider: FakeProvider = field(default_factory=FakeProvider)
-    surveyor: FakeSurveyor = field(default_factory=FakeSurveyor)
+    scanner: FakeSurveyor = field(default_factory=FakeSurveyor)
     runners: list[FakeRunner] = field(default_factory=lambda: [FakeRunner()])
     faults: list[str] = field(default_factory=list)
     turns: int = 0
@@ -162,7 +163,7 @@ class Lookout:
         serve(self.limiter, self.numbers.share)
         memory = FetchMemory(self.numbers.memory)
         self.stage = ReconcileStage(
-            self.provider, self.surveyor, self.clock, self.limiter, RULES, memory, self
+            self.provider, self.scanner, self.clock, self.limiter, RULES, memory, self
         )
 
     @property
@@ -305,9 +306,11 @@ async def test_a_task_that_names_its_file_in_the_result_alone_is_adopted(world: 
     assert world.runner.told() == [Adopted("task-1"), Adopted("task-2")]
 
 
-@pytest.mark.parametrize("body", [Trouble("http_error", "gone", 404), b"{", b"[]", b"{}", b'{"file_url":7}'])
+@pytest.mark.parametrize(
+    "body", [ProviderError("http_error", "gone", 404), b"{", b"[]", b"{}", b'{"file_url":7}']
+)
 async def test_a_task_whose_result_does_not_tell_its_file_may_be_anybodys(
-    world: Lookout, body: Trouble | bytes
+    world: Lookout, body: ProviderError | bytes
 ) -> None:
     await world.lost(model=FILETRANS)
     world.provider.next_fetches.extend([body] * 50)
@@ -341,7 +344,7 @@ async def test_only_so_many_results_are_read_for_a_name_in_a_pass(
 async def test_a_strangers_file_that_failed_without_a_name_keeps_nobody_uncertain(world: Lookout) -> None:
     await world.lost(made=False)
     stranger = world.provider.stranger("", status=TaskStatus.FAILED)
-    world.provider.file_troubles[""] = Trouble("FILE_DOWNLOAD_FAILED", "no")
+    world.provider.file_troubles[""] = ProviderError("FILE_DOWNLOAD_FAILED", "no")
     await world.clock.sleep(LONG)
     assert ("query", stranger.task_id) in world.provider.calls
     assert world.runner.told() == [NotFound()]
@@ -390,7 +393,7 @@ async def test_a_fault_in_one_uncertain_submission_leaves_the_others_alone(world
 
 async def test_a_fault_in_a_pass_is_told_and_the_next_pass_is_made(world: Lookout) -> None:
     await world.lost()
-    world.surveyor.troubles.append(cast(ServiceError, RuntimeError("a bug")))
+    world.scanner.provider_errors.append(cast(ServiceError, RuntimeError("a bug")))
     await world.clock.sleep(20)
     assert world.faults == ["answer list RuntimeError"]
     assert world.runner.told() == [Adopted("task-1")]
@@ -423,7 +426,7 @@ async def test_a_task_that_another_members_journal_knows_is_not_polled(world: Lo
     await world.lost(made=False)
     theirs = world.provider.stranger(URL)
     running = replace(world.submission(URL, state=RUNNING), task_id=theirs.task_id)
-    world.surveyor.write(7, running)
+    world.scanner.write(7, running)
     await world.clock.sleep(LONG)
     assert world.provider.count("query") == 0
     assert world.runner.told() == [NotFound()]
@@ -432,7 +435,7 @@ async def test_a_task_that_another_members_journal_knows_is_not_polled(world: Lo
 async def test_a_submission_of_another_member_without_an_open_job_leaves_the_task_to_ours(
     world: Lookout,
 ) -> None:
-    world.surveyor.write(7, replace(world.submission(URL), is_followed=True))
+    world.scanner.write(7, replace(world.submission(URL), is_followed=True))
     await world.clock.sleep(1)
     await world.lost()
     await world.clock.sleep(LONG)
@@ -443,7 +446,7 @@ async def test_a_submission_of_another_member_without_an_open_job_leaves_the_tas
 async def test_a_task_that_another_members_submission_may_have_made_is_not_taken_from_it(
     world: Lookout, standing: SubmissionState
 ) -> None:
-    world.surveyor.write(7, world.submission(URL, state=standing))
+    world.scanner.write(7, world.submission(URL, state=standing))
     await world.clock.sleep(1)
     await world.lost(made=False)
     world.provider.stranger(URL)
@@ -457,7 +460,7 @@ async def test_a_task_that_another_members_submission_may_have_made_is_not_taken
 async def test_a_synchronous_call_of_another_member_cannot_have_made_the_task(world: Lookout) -> None:
     """Its URL is the same and its answer is awaited; it does not keep the submission from its own task."""
     await world.lost()
-    world.surveyor.write(7, world.submission(URL, state=INTENDED, model="qwen3-asr-flash"))
+    world.scanner.write(7, world.submission(URL, state=INTENDED, model="qwen3-asr-flash"))
     await world.clock.sleep(LONG)
     assert world.runner.told() == [Adopted("task-1")]
 
@@ -467,7 +470,7 @@ async def test_a_task_of_ours_whose_id_is_not_written_down_yet_is_known(world: L
     await world.lost(made=False)
     world.runners.append(FakeRunner(1))
     intended = world.submission(URL, state=INTENDED)
-    world.surveyor.write(1, intended)
+    world.scanner.write(1, intended)
     task = world.provider.stranger(URL)
     running = replace(intended, state=RUNNING, task_id=task.task_id)
     world.runners[1].state.submissions[running.key] = running
@@ -481,7 +484,7 @@ async def test_a_submission_of_ours_that_is_over_since_its_journal_was_read_may_
 ) -> None:
     await world.lost(made=False)
     world.provider.stranger(URL)
-    world.surveyor.write(0, world.submission(URL, state=INTENDED))
+    world.scanner.write(0, world.submission(URL, state=INTENDED))
     await world.clock.sleep(LONG)
     assert world.runner.heard == []
 
@@ -489,7 +492,7 @@ async def test_a_submission_of_ours_that_is_over_since_its_journal_was_read_may_
 async def test_a_submission_of_ours_that_ended_uncertain_takes_no_task_from_the_others(
     world: Lookout,
 ) -> None:
-    world.surveyor.write(0, world.submission(URL))
+    world.scanner.write(0, world.submission(URL))
     await world.lost()
     await world.clock.sleep(LONG)
     assert world.runner.told() == [Adopted("task-1")]
@@ -508,7 +511,7 @@ async def test_a_task_whose_poll_is_unreadable_again_and_again_is_unknown_for_go
     world.provider.stranger(OTHER)
     world.provider.next_queries.extend([GARBAGE] * 50)
     await world.clock.sleep(LONG)
-    assert world.provider.count("query") == candidates.MOST_UNREADABLE
+    assert world.provider.count("query") == candidates.MAX_UNREADABLE_TASKS
     assert world.runner.heard == []
 
 
@@ -525,7 +528,7 @@ async def test_strangers_tasks_leave_most_of_the_queries_to_our_own(world: Looko
 
 
 async def test_a_list_that_is_down_leads_to_no_second_submission(world: Lookout) -> None:
-    world.provider.next_lists.extend([Trouble("http_error", "bad gateway", 502)] * 2_000)
+    world.provider.next_lists.extend([ProviderError("http_error", "bad gateway", 502)] * 2_000)
     await world.lost(made=False)
     await world.clock.sleep(LONG)
     assert world.runner.heard == []
@@ -641,27 +644,27 @@ async def test_while_the_journals_are_read_the_loop_turns(
     world: Lookout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A broker that is away keeps a reader waiting within its bounds; nobody must take that for a stall."""
-    monkeypatch.setattr(due, "TURN_SECONDS", 0.001)
-    world.surveyor.gate.clear()
+    monkeypatch.setattr(timers, "TICK_SECONDS", 0.001)
+    world.scanner.guards.clear()
     await world.lost()
-    while not world.surveyor.asked:
+    while not world.scanner.asked:
         await world.clock.sleep(1)
     turns = world.turns
     async with asyncio.timeout(60):
         while world.turns < turns + 5:
             await asyncio.sleep(0.001)
-    world.surveyor.gate.set()
+    world.scanner.guards.set()
     while not world.runner.heard:
         await world.clock.sleep(1)
         await asyncio.sleep(0.001)
 
 
 async def test_while_no_journal_can_be_read_nothing_is_decided(world: Lookout) -> None:
-    world.surveyor.troubles.extend([ClusterError("away")] * 200)
+    world.scanner.provider_errors.extend([ClusterError("away")] * 200)
     await world.lost()
     await world.clock.sleep(LONG)
     assert world.runner.heard == []
-    world.surveyor.troubles.clear()
+    world.scanner.provider_errors.clear()
     await world.clock.sleep(60)
     assert world.runner.told() == [Adopted("task-1")]
 
@@ -669,11 +672,11 @@ async def test_while_no_journal_can_be_read_nothing_is_decided(world: Lookout) -
 async def test_one_journal_that_cannot_be_read_holds_up_what_it_may_know_of_and_nothing_else(
     world: Lookout,
 ) -> None:
-    world.surveyor.behind.add(7)
+    world.scanner.behind.add(7)
     equal, other = await world.lost(), await world.lost("https://h/b", made=False)
     await world.clock.sleep(LONG)
     assert world.runner.heard == [(other, NotFound())]
-    world.surveyor.behind.clear()
+    world.scanner.behind.clear()
     await world.clock.sleep(60)
     assert world.runner.heard[1:] == [(equal, Adopted("task-1"))]
 
@@ -685,11 +688,11 @@ async def test_a_record_of_our_own_journal_that_cannot_be_read_holds_up_its_subm
     await world.lost()
     theirs = await world.lost("https://h/b", runner=world.runners[1])
     damaged = world.submission("https://h/c")
-    world.surveyor.write(0, damaged, b"{")
+    world.scanner.write(0, damaged, b"{")
     await world.clock.sleep(LONG)
     assert (world.runner.heard, world.runners[1].heard) == ([], [])
     assert theirs in world.runners[1].state.submissions
-    world.surveyor.write(0, replace(damaged, state=WAITING))
+    world.scanner.write(0, replace(damaged, state=WAITING))
     await world.clock.sleep(60)
     assert (world.runner.told(), world.runners[1].told()) == ([Adopted("task-1")], [Adopted("task-2")])
 
@@ -697,14 +700,14 @@ async def test_a_record_of_our_own_journal_that_cannot_be_read_holds_up_its_subm
 async def test_the_journals_are_read_only_for_tasks_that_may_be_a_submissions(world: Lookout) -> None:
     await world.lost(made=False)
     await world.clock.sleep(LONG)
-    assert world.surveyor.asked == []
+    assert world.scanner.asked == []
 
 
 async def test_the_journals_are_read_from_the_first_uncertain_submission_on(world: Lookout) -> None:
     await world.lost()
     begun_ms = world.clock.now_ms()
     await world.clock.sleep(SOON)
-    [(since_ms, now_ms)] = world.surveyor.asked
+    [(since_ms, now_ms)] = world.scanner.asked
     assert since_ms == begun_ms - 1000 * RULES.skew_seconds
     assert begun_ms - 1000 * RULES.skew_seconds <= now_ms < world.clock.now_ms() - 1000 * RULES.skew_seconds
 

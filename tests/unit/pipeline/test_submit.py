@@ -5,16 +5,16 @@ from dataclasses import replace
 
 import pytest
 
-from service.core.changes import Unknown
-from service.core.events import CancelAsked, DeadlinePassed
-from service.core.identity import SubmissionKey
-from service.core.job import JobState
-from service.core.submission import SubmissionState
-from service.core.task import Lost, NotSent, Refused, TaskStatus, Trouble
-from service.core.transition_context import INTENT_SECONDS, RECEIPT_SECONDS
-from service.pipeline.call_limiter import Kind
-from service.pipeline.hold import PROBE_SECONDS
-from service.pipeline.shard_runner import ShardRunner
+from service.core.job.events import CancelAsked, DeadlinePassed
+from service.core.job.identity import SubmissionKey
+from service.core.job.job import JobState
+from service.core.job.submission import SubmissionState
+from service.core.job.transition_context import INTENT_SECONDS, RECEIPT_SECONDS
+from service.core.provider.answers import Lost, NotSent, ProviderError, Refused, TaskStatus
+from service.core.shard.batches import Unknown
+from service.pipeline.admission.account_hold import PROBE_SECONDS
+from service.pipeline.admission.call_limiter import Kind
+from service.pipeline.shard.shard_runner import ShardRunner
 from tests.fakes.clock import settle
 from tests.fakes.provider import NO_CONNECTION, TIMEOUT, AfterWork
 from tests.fakes.writer import Fault, Stage
@@ -46,11 +46,11 @@ def posted(world: World) -> list[str]:
 
 async def test_a_submit_is_posted_once_its_intent_is_durable(world: World) -> None:
     shard = world.shard()
-    world.writers[0].gate.clear()
+    world.writers[0].guards.clear()
     await world.take(shard, "r")
     await world.clock.sleep(1.0)
     assert posted(world) == []
-    world.writers[0].gate.set()
+    world.writers[0].guards.set()
     await settle()
     assert len(posted(world)) == 1
     assert journalled(world.broker, "r/0/0") == ["accepted", "intended", "running"]
@@ -77,10 +77,10 @@ async def test_nothing_is_posted_when_the_broker_does_not_take_the_intent(world:
 async def test_a_queued_submit_too_is_posted_only_once_its_intent_is_durable(world: World) -> None:
     shard = await world.accepted()
     world.run("submit")
-    world.writers[0].gate.clear()
+    world.writers[0].guards.clear()
     await world.clock.sleep(1.1)
     assert (state(shard), posted(world)) == (SubmissionState.INTENDED, [])
-    world.writers[0].gate.set()
+    world.writers[0].guards.set()
     await settle()
     assert (state(shard), len(posted(world))) == (SubmissionState.RUNNING, 1)
 
@@ -122,10 +122,10 @@ async def test_the_proof_is_asked_for_the_batch_that_holds_the_intent(world: Wor
 
 async def test_an_intent_that_is_queued_behind_a_batch_on_its_way_waits_for_its_own(world: World) -> None:
     shard = world.shard()
-    world.writers[0].gate.clear()
+    world.writers[0].guards.clear()
     await world.take(shard, "a")
     await world.take(shard, "b")
-    world.writers[0].gate.set()
+    world.writers[0].guards.set()
     world.broker.break_at(Stage.RECORDS, Fault.LOSE_ANSWER)
     await settle()
     assert posted(world) == []
@@ -146,14 +146,14 @@ async def test_an_intent_that_no_fence_proves_is_not_posted_and_costs_no_attempt
 
 
 async def test_a_fence_that_does_not_answer_in_time_proves_nothing(world: World) -> None:
-    world.fence.gate.clear()
+    world.fence.guards.clear()
     shard = world.shard()
     await world.take(shard, "r")
     await world.clock.sleep(INTENT_SECONDS - 0.1)
     assert state(shard) is SubmissionState.INTENDED
     await world.clock.sleep(0.2)
     assert (state(shard), job_of(shard).submit_attempts) == (SubmissionState.WAITING, 0)
-    world.fence.gate.set()
+    world.fence.guards.set()
     await settle()
     assert posted(world) == []
 
@@ -178,33 +178,33 @@ async def test_an_intent_is_posted_up_to_two_seconds_after_its_sealing(
     world: World, age_seconds: float
 ) -> None:
     shard = world.shard()
-    world.writers[0].gate.clear()
+    world.writers[0].guards.clear()
     await world.take(shard, "r")
     await world.clock.sleep(age_seconds)
-    world.writers[0].gate.set()
+    world.writers[0].guards.set()
     await settle()
     assert len(posted(world)) == (1 if age_seconds <= INTENT_SECONDS else 0)
 
 
 async def test_an_intent_that_aged_while_the_machine_slept_is_not_posted(world: World) -> None:
     """The boot clock shows it, although the process has not noticed any time go by."""
-    world.fence.gate.clear()
+    world.fence.guards.clear()
     shard = world.shard()
     await world.take(shard, "r")
     world.clock.suspend(SLEPT_SECONDS)
     world.clock.jump(-SLEPT_SECONDS)
-    world.fence.gate.set()
+    world.fence.guards.set()
     await settle()
     assert (posted(world), state(shard)) == ([], SubmissionState.WAITING)
 
 
 async def test_an_intent_that_is_old_by_the_wall_clock_alone_is_not_posted(world: World) -> None:
     """Where there is no boot clock, a suspended machine shows on the wall clock."""
-    world.fence.gate.clear()
+    world.fence.guards.clear()
     shard = world.shard()
     await world.take(shard, "r")
     world.clock.jump(SLEPT_SECONDS)
-    world.fence.gate.set()
+    world.fence.guards.set()
     await settle()
     assert (posted(world), state(shard)) == ([], SubmissionState.WAITING)
 
@@ -212,41 +212,41 @@ async def test_an_intent_that_is_old_by_the_wall_clock_alone_is_not_posted(world
 async def test_a_receipt_that_came_late_is_as_old_as_its_sealing(world: World) -> None:
     """A batch that froze on its way is acknowledged in the end, after another may have taken over."""
     shard = world.shard()
-    world.writers[0].gate.clear()
+    world.writers[0].guards.clear()
     await world.take(shard, "r")
     world.clock.suspend(60)
-    world.writers[0].gate.set()
+    world.writers[0].guards.set()
     await settle()
     assert (posted(world), state(shard)) == ([], SubmissionState.WAITING)
 
 
 async def test_nothing_is_posted_for_a_shard_that_was_closed_before_its_batch_came_back(world: World) -> None:
     shard = world.shard()
-    world.writers[0].gate.clear()
+    world.writers[0].guards.clear()
     await world.take(shard, "r")
     shard.close()
-    world.writers[0].gate.set()
+    world.writers[0].guards.set()
     await world.clock.sleep(LONG)
     assert posted(world) == []
     assert world.spawn.named("submit") == []
 
 
 async def test_nothing_is_posted_for_a_shard_that_was_closed_while_the_proof_was_out(world: World) -> None:
-    world.fence.gate.clear()
+    world.fence.guards.clear()
     shard = world.shard()
     await world.take(shard, "r")
     shard.close()
-    world.fence.gate.set()
+    world.fence.guards.set()
     await settle()
     assert posted(world) == []
 
 
 async def test_nothing_is_posted_for_a_shard_that_is_being_given_back(world: World) -> None:
-    world.fence.gate.clear()
+    world.fence.guards.clear()
     shard = world.shard()
     await world.take(shard, "r")
     shard.takes_work = False
-    world.fence.gate.set()
+    world.fence.guards.set()
     await settle()
     assert posted(world) == []
     assert journalled(world.broker, "r/0/0") == ["accepted", "intended", "waiting"]
@@ -302,13 +302,13 @@ async def test_jobs_that_share_a_post_are_intended_at_one_moment_with_the_vendor
 async def test_an_intent_that_was_sealed_late_is_not_posted(world: World, is_by_the_wall_clock: bool) -> None:
     """A later owner looks for the task from the intent on, and would not find one made much later."""
     shard = world.shard()
-    world.writers[0].gate.clear()
-    shard.mend(["r/0.7"])
+    world.writers[0].guards.clear()
+    shard.rewrite(["r/0.7"])
     await settle()
     await world.take(shard, "r")
     seconds = RECEIPT_SECONDS + INTENT_SECONDS
     (world.clock.jump if is_by_the_wall_clock else world.clock.suspend)(seconds + 0.1)
-    world.writers[0].gate.set()
+    world.writers[0].guards.set()
     await settle()
     assert posted(world) == []
     assert state(shard) is SubmissionState.WAITING
@@ -348,7 +348,7 @@ async def test_a_throttled_submit_halves_the_budget_of_its_model(world: World) -
 
 
 async def test_a_refusal_for_the_request_fails_its_job(world: World) -> None:
-    world.provider.next_submits.append(Refused(Trouble("InvalidParameter", "x", 400)))
+    world.provider.next_submits.append(Refused(ProviderError("InvalidParameter", "x", 400)))
     shard = world.shard()
     await world.take(shard, "r")
     await settle()
@@ -389,12 +389,12 @@ async def test_queued_siblings_share_a_post_and_one_budget(world: World) -> None
 
 
 async def test_a_file_that_is_cancelled_while_its_intent_is_on_its_way_is_not_posted(world: World) -> None:
-    world.fence.gate.clear()
+    world.fence.guards.clear()
     shard = world.shard()
     await world.take(shard, "r", file_urls=urls("a", "b", "c"))
     await world.clock.sleep(1)
     shard.on_job(ref(shard, index=1), CancelAsked())
-    world.fence.gate.set()
+    world.fence.guards.set()
     await settle()
     assert posted(world) == [], "a POST sends exactly its intent's files"
     assert world.seen.ends() == {"r/0/1": "cancelled"}
@@ -406,11 +406,11 @@ async def test_a_file_that_is_cancelled_while_its_intent_is_on_its_way_is_not_po
 
 
 async def test_a_request_that_is_cancelled_while_its_intent_is_on_its_way_is_not_posted(world: World) -> None:
-    world.fence.gate.clear()
+    world.fence.guards.clear()
     shard = world.shard()
     await world.take(shard, "r")
     await world.take(shard, "r", action="cancel")
-    world.fence.gate.set()
+    world.fence.guards.set()
     await settle()
     assert posted(world) == []
     assert world.seen.ends() == {"r/0/0": "cancelled"}
@@ -452,10 +452,10 @@ async def test_a_job_that_ended_while_its_batch_hangs_is_left_alone(world: World
     shard = await world.accepted(ttl_seconds=1)
     world.clock.suspend(2)
     world.run("submit")
-    world.writers[0].gate.clear()
+    world.writers[0].guards.clear()
     await world.clock.sleep(2 * RECEIPT_SECONDS)
     assert state(shard) is JobState.FINISHING
-    world.writers[0].gate.set()
+    world.writers[0].guards.set()
     await settle()
     assert world.seen.ends() == {"r/0/0": "deadline_exceeded"}
 
@@ -575,7 +575,7 @@ async def test_models_take_turns_where_places_are_short(world: World) -> None:
 async def test_a_shard_whose_batch_hangs_gives_its_place_back(world: World) -> None:
     world.run("submit")
     stuck, healthy = world.shard(0), world.shard(1)
-    world.writers[0].gate.clear()
+    world.writers[0].guards.clear()
     await world.take(stuck, "a")
     await world.take(healthy, "b", file_urls=urls("b"))
     await world.clock.sleep(RECEIPT_SECONDS + 0.5)
@@ -585,14 +585,14 @@ async def test_a_shard_whose_batch_hangs_gives_its_place_back(world: World) -> N
 async def test_no_intent_is_begun_on_a_shard_that_cannot_write(world: World) -> None:
     world.run("submit")
     shard = world.shard()
-    world.writers[0].gate.clear()
+    world.writers[0].guards.clear()
     await world.take(shard, "a")
     await world.clock.sleep(20)
     await world.take(shard, "b")
     await world.clock.sleep(20)
     assert [state(shard, each) for each in "ab"] == [SubmissionState.WAITING, SubmissionState.WAITING]
     assert posted(world) == []
-    world.writers[0].gate.set()
+    world.writers[0].guards.set()
     await world.clock.sleep(5)
     assert [state(shard, each) for each in "ab"] == [SubmissionState.RUNNING, SubmissionState.RUNNING]
     assert len(posted(world)) == 2
@@ -604,13 +604,13 @@ async def test_a_job_that_waited_for_budget_is_not_begun_while_its_shard_cannot_
     stuck, healthy = world.shard(0), world.shard(1)
     await world.take(stuck, "a", "b", file_urls=urls("stuck"))
     await world.clock.sleep(1)
-    world.writers[0].gate.clear()
+    world.writers[0].guards.clear()
     await world.take(stuck, "c")
     await world.take(healthy, "d", file_urls=urls("healthy"))
     await world.clock.sleep(30)
     assert posted(world) == [str(url) for url in urls("stuck", "healthy")]
     assert state(stuck, "b") is SubmissionState.WAITING
-    world.writers[0].gate.set()
+    world.writers[0].guards.set()
     await world.clock.sleep(30)
     assert state(stuck, "b") is SubmissionState.RUNNING
 
@@ -705,11 +705,11 @@ async def test_an_intent_on_its_way_when_the_hold_began_is_not_posted(world: Wor
     world.provider.next_submits.append(ARREARS)
     shard = world.shard()
     await world.take(shard, "a")
-    world.fence.gate.clear()
+    world.fence.guards.clear()
     await world.take(shard, "b")
     world.provider.submit_gate.set()
     await settle()
-    world.fence.gate.set()
+    world.fence.guards.set()
     await settle()
     assert len(posted(world)) == 1
     assert (state(shard, "b"), job_of(shard, "b").submit_attempts) == (SubmissionState.WAITING, 0)
@@ -740,7 +740,7 @@ async def test_a_hold_does_not_keep_shards_that_went_meanwhile(world: World) -> 
 def waiting(world: World) -> int:
     """How many entries the submit stage keeps."""
     stage = world.submit
-    return len(stage._due) + sum(len(lane) for lane in stage._ready.values())
+    return len(stage._due) + sum(len(kind) for kind in stage._ready.values())
 
 
 # A submission of several requests.
@@ -777,12 +777,12 @@ async def test_jobs_of_two_requests_share_a_post_and_each_gets_its_own_result(wo
 
 
 async def test_a_cancel_inside_a_pack_leaves_the_other_request_its_result(world: World) -> None:
-    world.fence.gate.clear()
+    world.fence.guards.clear()
     shard = await packed(world)
     world.run()
     await world.clock.sleep(1.1)
     await world.take(shard, "a", action="cancel")
-    world.fence.gate.set()
+    world.fence.guards.set()
     await world.clock.sleep(60)
     assert world.seen.ends() == {"a/0/0": "cancelled", "b/0/0": "result"}
     assert [task.file_urls for task in world.provider.submits] == [tuple(urls("b"))]

@@ -3,17 +3,17 @@
 import pytest
 from pydantic import JsonValue
 
-from service.core.changes import Batch, Group, JournalRecord
-from service.core.events import CancelAsked
-from service.core.identity import JobRef, Origin, SubmissionKey
-from service.core.journal_entries import encode_submission
-from service.core.shard import Shard
-from service.core.slot_share import Predecessor
-from service.core.submission import Submission, SubmissionState
-from service.core.task import Lost, TaskStatus
-from service.core.transition_context import Rules
-from service.core.uncertainty import Uncertainty
-from service.pipeline.shard_runner import ShardRunner
+from service.core.job.events import CancelAsked
+from service.core.job.identity import JobRef, Origin, SubmissionKey
+from service.core.job.submission import Submission, SubmissionState
+from service.core.job.transition_context import Rules
+from service.core.job.uncertainty import UncertainOutcome
+from service.core.journal.entries import encode_submission
+from service.core.limits.slot_share import Predecessor
+from service.core.provider.answers import Lost, TaskStatus
+from service.core.shard.batches import Batch, Group, JournalRecord
+from service.core.shard.shard import Shard
+from service.pipeline.shard.shard_runner import ShardRunner
 from tests.fakes.clock import settle
 from tests.fakes.provider import TIMEOUT, AfterWork, FakeProvider
 from tests.unit.pipeline.world import PARTITIONS, URL, World, journalled, ref, state, submission_of, urls
@@ -55,7 +55,7 @@ async def test_a_task_that_was_made_is_adopted_and_nothing_is_posted_again(world
     world.provider.submits[0].statuses = (TaskStatus.SUCCEEDED,)
     await world.clock.sleep(60)
     assert world.seen.ends() == {"r/0/0": "result"}
-    assert world.seen.uncertainties == [Uncertainty.BEGUN, Uncertainty.ADOPTED]
+    assert world.seen.uncertainties == [UncertainOutcome.BEGUN, UncertainOutcome.ADOPTED]
     assert posted(world) == 1
     words = ["accepted", "intended", "uncertain", "running", "finished"]
     assert [word for word in journalled(world.broker, "r/0/0") if word in words] == words
@@ -67,7 +67,7 @@ async def test_a_submission_that_made_no_task_is_made_again_when_it_has_settled(
     assert state(shard) is UNCERTAIN
     await world.clock.sleep(60)
     assert world.seen.ends() == {"r/0/0": "result"}
-    assert world.seen.uncertainties == [Uncertainty.BEGUN, Uncertainty.RESUBMITTED]
+    assert world.seen.uncertainties == [UncertainOutcome.BEGUN, UncertainOutcome.RESUBMITTED]
     assert (posted(world), len(world.provider.submits)) == (2, 1)
 
 
@@ -98,7 +98,12 @@ async def test_of_two_equal_submissions_and_one_task_one_is_adopted(world: World
     await lost(world, "b", made=False, shard=shard)
     await world.clock.sleep(LONG)
     assert world.seen.ends() == {"a/0/0": "result", "b/0/0": "result"}
-    words = [Uncertainty.BEGUN, Uncertainty.BEGUN, Uncertainty.ADOPTED, Uncertainty.RESUBMITTED]
+    words = [
+        UncertainOutcome.BEGUN,
+        UncertainOutcome.BEGUN,
+        UncertainOutcome.ADOPTED,
+        UncertainOutcome.RESUBMITTED,
+    ]
     assert sorted(world.seen.uncertainties) == sorted(words)
     assert len(world.provider.submits) == 2
 
@@ -136,14 +141,14 @@ async def test_an_intent_whose_slot_had_not_come_when_its_owner_went_is_posted_o
     """The next owner cannot know that nothing was sent, and has to wait for slots of its own besides."""
     world.provider.offset_ms = 0
     world.provider.statuses = (TaskStatus.SUCCEEDED,)
-    world.fence.gate.clear()
+    world.fence.guards.clear()
     former = world.shard()
     world.run()
     await world.take(former, "r")
     assert journalled(world.broker, "r/0/0") == ["accepted", "intended"]
     former.close()
     world.serve(0.0)
-    world.fence.gate.set()
+    world.fence.guards.set()
     restored(world)
     for partition in range(PARTITIONS):
         world.limiter.taken(partition, Predecessor.UNKNOWN)
@@ -187,12 +192,12 @@ async def test_a_task_of_ours_whose_id_is_not_written_down_yet_is_known(world: W
     world.provider.submit_gate.clear()
     other = world.shard(1)
     await world.take(other, "q")
-    world.writers[1].gate.clear()
+    world.writers[1].guards.clear()
     world.provider.submit_gate.set()
     await settle()
     assert state(other, "q") is SubmissionState.RUNNING
     await world.clock.sleep(LONG)
-    assert world.seen.uncertainties == [Uncertainty.BEGUN, Uncertainty.RESUBMITTED]
+    assert world.seen.uncertainties == [UncertainOutcome.BEGUN, UncertainOutcome.RESUBMITTED]
 
 
 @pytest.mark.parametrize("made", [True, False])

@@ -9,59 +9,60 @@ from functools import partial
 
 from pydantic import JsonValue
 
-from service.core.account import Held
-from service.core.admission import Admission, AdmissionRules
-from service.core.changes import Appended, Batch
-from service.core.identity import JobRef, Origin, RequestKey, SubmissionKey
-from service.core.job import Job, JobState
-from service.core.journal_entries import Entry, JobEntry, decode
-from service.core.journal_stamp import STAMP_HEADER
-from service.core.outcomes import Outcome
-from service.core.price import Price
-from service.core.progress import RequestProgress
-from service.core.record import Record
-from service.core.request import AcceptedRequest, FinishedRequest
-from service.core.shard import Shard
-from service.core.spend import SPEND_LIMIT, DaySpend, SpendLimit, SpendRules
-from service.core.submission import Submission, SubmissionState
-from service.core.survey import PartitionSurvey
-from service.core.task import Refused, Trouble
-from service.core.transition_context import Rules
-from service.core.uncertainty import Uncertainty
+from service.contract.outcome import Failure
+from service.contract.request_decoder import RequestLimits
+from service.core.job.identity import JobRef, Origin, RequestKey, SubmissionKey
+from service.core.job.job import Job, JobState
+from service.core.job.request import AcceptedRequest, FinishedRequest
+from service.core.job.request_progress import RequestProgress
+from service.core.job.request_record import Record
+from service.core.job.submission import Submission, SubmissionState
+from service.core.job.transition_context import Rules
+from service.core.job.uncertainty import UncertainOutcome
+from service.core.journal.entries import Entry, JobEntry, decode
+from service.core.journal.stamp import STAMP_HEADER
+from service.core.limits.account_hold import HoldCause
+from service.core.limits.price import Price
+from service.core.limits.spend_limit import SPEND_LIMIT, DaySpend, SpendLimit, SpendRules
+from service.core.outcome.build import Outcome
+from service.core.provider.answers import ProviderError, Refused
+from service.core.reconciliation.journal_scan import PartitionScan
+from service.core.shard.admission import Admission, AdmissionRules
+from service.core.shard.batches import Appended, Batch
+from service.core.shard.shard import Shard
 from service.errors import ServiceError
-from service.kafka.writer import Writer
-from service.messages import Failure, RequestLimits
-from service.metrics import Metrics
-from service.observe_provider import CountedProvider, CountedVocabularies
+from service.kafka.writing.at_least_once import Writer
+from service.observability.metrics import Metrics
+from service.observability.provider_instrumentation import InstrumentedProvider, InstrumentedVocabularies
 from service.pipeline.accept import AcceptStage
+from service.pipeline.admission.account_hold import AccountHold
+from service.pipeline.admission.call_limiter import CallLimiter, Kind, Quota, Rate
+from service.pipeline.admission.file_limits import FileLimits
+from service.pipeline.admission.result_hold import ResultHolds
+from service.pipeline.admission.spend_guard import SpendGuard
+from service.pipeline.admission.submit_guards import SubmitGuards
 from service.pipeline.audit import Audit
-from service.pipeline.backlog import Backlog
-from service.pipeline.brake import Brake
-from service.pipeline.call_limiter import CallLimiter, Kind, Quota, Rate
 from service.pipeline.collect import CollectDeps, CollectStage
 from service.pipeline.dispatch import Stages
 from service.pipeline.expire import expire, reason
-from service.pipeline.fetch_memory import FetchMemory, MemoryLimits
-from service.pipeline.file_limits import FileLimits
-from service.pipeline.gate import Gate
-from service.pipeline.hold import Hold
-from service.pipeline.lists import ListFinder
+from service.pipeline.hotwords.directory import ListFinder
+from service.pipeline.hotwords.prepare import VocabularyStage
 from service.pipeline.poll import PollDeps, PollStage
 from service.pipeline.post import SubmitDeps
 from service.pipeline.reconcile import ReconcileStage
-from service.pipeline.result_holds import ResultHolds
-from service.pipeline.shard_runner import RunnerDeps, ShardRunner
-from service.pipeline.stage_breaker import StageBreaker, StageName
+from service.pipeline.results.fetch_memory import FetchMemory, MemoryLimits
+from service.pipeline.shard.backlog import Backlog
+from service.pipeline.shard.shard_runner import RunnerDeps, ShardRunner
+from service.pipeline.shard.stage_breaker import StageBreaker, StageName
 from service.pipeline.submit import SubmitStage
-from service.pipeline.vocabulary import VocabularyStage
 from tests.fakes.clock import BEGIN_BOOT_SECONDS, BEGIN_MS, FakeClock, settle
 from tests.fakes.provider import FakeProvider
 from tests.fakes.vocabularies import FakeVocabularies
 from tests.fakes.writer import MemoryBroker
 from tests.unit.core.samples import job, request, request_record, submission
 
-ARREARS = Refused(Trouble("Arrearage", "Access denied, account in arrears.", 400))
-THROTTLED = Trouble("Throttling.RateQuota", "Requests rate limit exceeded.", 429)
+ARREARS = Refused(ProviderError("Arrearage", "Access denied, account in arrears.", 400))
+THROTTLED = ProviderError("Throttling.RateQuota", "Requests rate limit exceeded.", 429)
 URL = "https://h.example/a.wav?Signature=secret"
 PLENTY_PER_MINUTE = 6_000_000.0
 
@@ -89,20 +90,20 @@ class GatedWriter:
     """
 
     inner: Writer
-    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    guards: asyncio.Event = field(default_factory=asyncio.Event)
     answers: deque[Appended] = field(default_factory=deque)
     batches: list[Batch] = field(default_factory=list)
     ending_seconds: float = 0.0
     is_closed: bool = False
 
     def __post_init__(self) -> None:
-        self.gate.set()
+        self.guards.set()
 
     async def append(self, batch: Batch) -> Appended:
         """As the port says."""
         self.batches.append(batch)
         try:
-            await self.gate.wait()
+            await self.guards.wait()
         except asyncio.CancelledError:
             await asyncio.sleep(self.ending_seconds)
             raise
@@ -110,12 +111,12 @@ class GatedWriter:
 
     async def prove(self) -> Appended:
         """As the port says."""
-        await self.gate.wait()
+        await self.guards.wait()
         return self.answers.popleft() if self.answers else await self.inner.prove()
 
     async def release(self) -> Appended:
         """As the port says."""
-        await self.gate.wait()
+        await self.guards.wait()
         return await self.inner.release()
 
     async def close(self) -> None:
@@ -128,16 +129,16 @@ class FakeFence:
     """Proves what it is asked, unless told otherwise; a cleared gate lets everybody wait."""
 
     says: bool = True
-    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    guards: asyncio.Event = field(default_factory=asyncio.Event)
     asked: list[tuple[int, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.gate.set()
+        self.guards.set()
 
     async def proves(self, partition: int, offset: int) -> bool:
         """As the port says."""
         self.asked.append((partition, offset))
-        await self.gate.wait()
+        await self.guards.wait()
         return self.says
 
 
@@ -146,31 +147,31 @@ class FakeSurveyor:
     """Reads every journal partition of the broker in memory; `troubles` come first."""
 
     broker: MemoryBroker
-    troubles: deque[ServiceError] = field(default_factory=deque)
+    provider_errors: deque[ServiceError] = field(default_factory=deque)
     asked: list[float] = field(default_factory=list)
-    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    guards: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        self.gate.set()
+        self.guards.set()
 
-    async def survey(self, since_ms: float, now_ms: float) -> Sequence[PartitionSurvey]:
+    async def scan(self, since_ms: float, now_ms: float) -> Sequence[PartitionScan]:
         """As the port says."""
         self.asked.append(since_ms)
-        await self.gate.wait()
+        await self.guards.wait()
         await asyncio.sleep(0)
-        if self.troubles:
-            raise self.troubles.popleft()
+        if self.provider_errors:
+            raise self.provider_errors.popleft()
         topic = self.broker.topics.journal
         numbers = sorted(number for name, number in self.broker.partitions if name == topic)
-        return [self._survey(number, since_ms, now_ms) for number in numbers]
+        return [self._scan(number, since_ms, now_ms) for number in numbers]
 
-    def _survey(self, number: int, since_ms: float, now_ms: float) -> PartitionSurvey:
-        survey = PartitionSurvey(number, Rules(), since_ms, 0)
+    def _scan(self, number: int, since_ms: float, now_ms: float) -> PartitionScan:
+        scan = PartitionScan(number, Rules(), since_ms, 0)
         for record in self.broker.journal(number):
             stamp = dict(record.headers).get(STAMP_HEADER)
-            survey.add(record.offset, record.key.decode(), record.value, stamp, None)
-        survey.complete(now_ms)
-        return survey
+            scan.add(record.offset, record.key.decode(), record.value, stamp, None)
+        scan.complete(now_ms)
+        return scan
 
 
 @dataclass
@@ -220,9 +221,9 @@ class Seen:
     """Why the group was lost; None where it was regained."""
     outages: list[tuple[str, bool]] = field(default_factory=list)
     result_hosts: list[tuple[str, str, str]] = field(default_factory=list)
-    outage_troubles: list[Trouble] = field(default_factory=list)
+    outage_troubles: list[ProviderError] = field(default_factory=list)
     cancels_dropped: int = 0
-    uncertainties: list[Uncertainty] = field(default_factory=list)
+    uncertainties: list[UncertainOutcome] = field(default_factory=list)
     stops: list[tuple[StageName, bool]] = field(default_factory=list)
     restored: list[int] = field(default_factory=list)
     faults: list[tuple[str, str, str]] = field(default_factory=list)
@@ -249,7 +250,7 @@ class Seen:
     def published(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
 
-    def uncertain(self, word: Uncertainty) -> None:
+    def uncertain(self, word: UncertainOutcome) -> None:
         self.uncertainties.append(word)
 
     def stage_stopped(self, stage: StageName, is_stopped: bool) -> None:
@@ -262,7 +263,7 @@ class Seen:
         self.shards.append((word, partition))
         self.details.append(detail)
 
-    def twin(self, detail: str) -> None:
+    def duplicate_member(self, detail: str) -> None:
         """Another process has our name in the group."""
 
     def group_lost(self, detail: str) -> None:
@@ -274,16 +275,16 @@ class Seen:
     def requests_lost(self, partition: int, count: int) -> None:
         self.lost.append((partition, count))
 
-    def hold(self, held: Held, is_on: bool) -> None:
-        self.holds.append(held.trouble.code if is_on else None)
+    def hold(self, held: HoldCause, is_on: bool) -> None:
+        self.holds.append(held.provider_error.code if is_on else None)
 
-    def brake(self, limit: SpendLimit | None) -> None:
+    def spend_guard(self, limit: SpendLimit | None) -> None:
         self.limits.append(limit)
         self.holds.append(limit and SPEND_LIMIT)
 
-    def outage(self, model: str, trouble: Trouble | None) -> None:
-        self.outages.append((model, trouble is not None))
-        self.outage_troubles += [] if trouble is None else [trouble]
+    def outage(self, model: str, provider_error: ProviderError | None) -> None:
+        self.outages.append((model, provider_error is not None))
+        self.outage_troubles += [] if provider_error is None else [provider_error]
 
     def result_host(self, model: str, host: str, word: str) -> None:
         self.result_hosts.append((model, host, word))
@@ -339,7 +340,7 @@ class World:
     broker: MemoryBroker = field(default_factory=MemoryBroker)
     fence: FakeFence = field(default_factory=FakeFence)
     rules: Rules = field(default_factory=Rules)
-    surveyor: FakeSurveyor = field(init=False)
+    scanner: FakeSurveyor = field(init=False)
     seen: Seen = field(default_factory=Seen)
     spawn: Spawner = field(default_factory=Spawner)
     turns: Counter[str] = field(default_factory=Counter)
@@ -351,15 +352,17 @@ class World:
         self.shards: list[ShardRunner] = []
         self.breaker = StageBreaker(self.clock, self.seen.stage_stopped)
         self.backlog = Backlog(shard_bytes=limits.backlog_bytes)
-        self.surveyor = FakeSurveyor(self.broker)
+        self.scanner = FakeSurveyor(self.broker)
         quota = Quota(limits.part, limits.calls_per_second, limits.submits_per_minute)
         self.limiter = CallLimiter(self.clock, quota, KnownTime())
         self.serve(limits.share)
-        self.hold = Hold(self.clock, self.seen.hold)
+        self.hold = AccountHold(self.clock, self.seen.hold)
         rules = SpendRules(limits.spend_per_day, limits.partitions, limits.cost_per_day)
-        self.brake = Brake(self.clock, rules, self.spends, self.seen.brake)
+        self.spend_guard = SpendGuard(self.clock, rules, self.spends, self.seen.spend_guard)
         self.results = ResultHolds(self.clock, self.seen.result_host)
-        self.gate = Gate(self.clock, self.limiter, self.hold, self.brake, self.seen.outage, self.results)
+        self.guards = SubmitGuards(
+            self.clock, self.limiter, self.hold, self.spend_guard, self.seen.outage, self.results
+        )
         self._make_stages()
         self.stages = Stages(self.submit, self.poll, self.collect, self.reconcile, self.vocabulary)
         self.audit = Audit(self.open_shards, self.stages, self.clock, self.seen)
@@ -372,15 +375,15 @@ class World:
         limits = self.limits
         self.vocabularies = FakeVocabularies(self.clock.now_ms)
         metrics = Metrics(clock=self.clock)
-        provider = CountedProvider(self.provider, metrics, self.clock, self.seen)
-        lists = CountedVocabularies(self.vocabularies, metrics, self.clock, self.seen)
+        provider = InstrumentedProvider(self.provider, metrics, self.clock, self.seen)
+        lists = InstrumentedVocabularies(self.vocabularies, metrics, self.clock, self.seen)
         finder = ListFinder(lists, self.clock, self.hold, provider.clock_offset_ms)
         self.vocabulary = VocabularyStage(finder, self.clock, self.hold, self.seen)
         self.files = FileLimits()
         submitting = SubmitDeps(
             provider, self.fence, self.spawn, self.vocabulary, limits.posts, self.breaker, self.files
         )
-        self.submit = SubmitStage(submitting, self.clock, self.gate)
+        self.submit = SubmitStage(submitting, self.clock, self.guards)
         polling = PollDeps(
             provider,
             self.limiter,
@@ -396,7 +399,7 @@ class World:
         self.collect = CollectStage(deps, self.clock)
         self.provider.now_ms = self.clock.now_ms
         self.reconcile = ReconcileStage(
-            provider, self.surveyor, self.clock, self.limiter, self.rules, memory, self.seen
+            provider, self.scanner, self.clock, self.limiter, self.rules, memory, self.seen
         )
 
     def serve(self, share: float) -> None:
@@ -417,25 +420,25 @@ class World:
             self.spawn(self._loop(name), name=name)
 
     def _loop(self, name: str) -> Coroutine[None, None, None]:
-        def on_turn() -> None:
+        def on_tick() -> None:
             self.turns[name] += 1
 
         match name:
             case "submit":
-                return self.submit.run(on_turn)
+                return self.submit.run(on_tick)
             case "vocabulary":
-                return self.vocabulary.run(on_turn)
+                return self.vocabulary.run(on_tick)
             case "poll":
-                return self.poll.run(on_turn)
+                return self.poll.run(on_tick)
             case "collect":
-                return self.collect.run(on_turn)
+                return self.collect.run(on_tick)
             case "reconcile":
-                return self.reconcile.run(self.open_shards, on_turn)
+                return self.reconcile.run(self.open_shards, on_tick)
             case "audit":
-                return self.audit.run(on_turn)
+                return self.audit.run(on_tick)
             case _:
-                why = partial(reason, gate=self.gate, poll=self.poll, vocabulary=self.vocabulary)
-                return expire(self.open_shards, self.clock, self.breaker, on_turn, why)
+                why = partial(reason, guards=self.guards, poll=self.poll, vocabulary=self.vocabulary)
+                return expire(self.open_shards, self.clock, self.breaker, on_tick, why)
 
     def open_shards(self) -> list[ShardRunner]:
         """The shards that are served."""

@@ -12,13 +12,21 @@ import pytest
 from pydantic import SecretStr
 
 from service.clock import SystemClock
-from service.core.task import Accepted, Lost, NotSent, Refused, TaskStatus, TaskView, Trouble
-from service.core.vendor_clock import VendorClock
+from service.core.provider.answers import (
+    Accepted,
+    Lost,
+    NotSent,
+    ProviderError,
+    Refused,
+    TaskStatus,
+    TaskView,
+)
+from service.core.time.vendor_clock import VendorClock
 from service.errors import ConfigError
 from service.provider.api import NO_SLOT
 from service.provider.dashscope import DashScope, DashScopeConfig
-from service.provider.fetch import FetchGuard
-from tests.unit.provider.certificates import server_and_client_contexts
+from service.provider.result_files import FetchGuard
+from tests.unit.provider.http.certificates import server_and_client_contexts
 from tests.unit.provider.raw_server import RawServer, Reply, answer, raw_server, silence
 
 KEY = "sk-canary-0123456789abcdef"
@@ -157,15 +165,15 @@ async def test_an_error_in_the_vendors_words_is_a_refusal_with_its_wish_for_dela
     body = '{"code":"Throttling.RateQuota","message":"slow down","request_id":"r"}'
     async with dashscope(answer(429, body, retry_after="7")) as (provider, server):
         found = await provider.submit("fun-asr", FILES, {})
-        assert found == Refused(Trouble("Throttling.RateQuota", "slow down", 429, 7.0))
-        assert await provider.query(TASK) == Trouble("Throttling.RateQuota", "slow down", 429, 7.0)
+        assert found == Refused(ProviderError("Throttling.RateQuota", "slow down", 429, 7.0))
+        assert await provider.query(TASK) == ProviderError("Throttling.RateQuota", "slow down", 429, 7.0)
     assert len(server.requests) == 2
 
 
 async def test_a_redirect_is_not_followed() -> None:
     async with raw_server(ACCEPTED) as other, dashscope(answer(307, location=other.origin)) as (provider, _):
         assert isinstance(await provider.submit("fun-asr", FILES, {}), Refused)
-        assert isinstance(await provider.query(TASK), Trouble)
+        assert isinstance(await provider.query(TASK), ProviderError)
     assert other.requests == []
 
 
@@ -173,7 +181,7 @@ async def test_a_submit_without_an_answer_is_lost_in_time_and_its_connection_res
     async with dashscope(silence, submit_timeout_seconds=1.5) as (provider, server):
         found = await provider.submit("fun-asr", FILES, {})
         assert isinstance(found, Lost)
-        assert found.trouble.code == "timeout"
+        assert found.provider_error.code == "timeout"
         assert await server.ending() == "reset"
     assert len(server.requests) == 1
 
@@ -189,7 +197,7 @@ async def test_the_deadline_of_a_submit_is_total_so_a_dripping_answer_does_not_m
     async with dashscope(drip, submit_timeout_seconds=1.5) as (provider, _):
         found = await provider.submit("fun-asr", FILES, {})
     assert isinstance(found, Lost)
-    assert found.trouble.code == "timeout"
+    assert found.provider_error.code == "timeout"
 
 
 async def cut(writer: asyncio.StreamWriter) -> None:
@@ -215,7 +223,7 @@ async def test_a_connection_that_ends_after_the_request_leaves_a_submit_lost_and
     async with dashscope(reply) as (provider, server):
         found = await provider.submit("fun-asr", FILES, {})
         assert isinstance(found, Lost)
-        assert found.trouble.code == "connection_lost"
+        assert found.provider_error.code == "connection_lost"
     assert len(server.requests) == 1
 
 
@@ -235,7 +243,7 @@ async def test_an_answer_that_leaves_it_open_whether_a_task_was_made_is_lost(rep
     async with dashscope(reply) as (provider, _):
         found = await provider.submit("fun-asr", FILES, {})
     assert isinstance(found, Lost)
-    assert found.trouble.code == code
+    assert found.provider_error.code == code
 
 
 async def test_a_refusal_with_an_endless_body_is_still_a_refusal() -> None:
@@ -248,9 +256,9 @@ async def test_a_provider_that_is_not_there_was_sent_nothing() -> None:
     async with DashScope(config(f"http://127.0.0.1:{port}/api/v1")) as provider:
         found = await provider.submit("fun-asr", FILES, {})
         assert isinstance(found, NotSent)
-        assert found.trouble.code == "connect_failed"
+        assert found.provider_error.code == "connect_failed"
         looked = await provider.query(TASK)
-        assert isinstance(looked, Trouble)
+        assert isinstance(looked, ProviderError)
         assert looked.code == "connect_failed"
         cancelled = await provider.cancel(TASK)
         assert cancelled is not None
@@ -265,7 +273,7 @@ async def test_a_name_without_an_address_was_sent_nothing(monkeypatch: pytest.Mo
     async with DashScope(config("http://provider.example/api/v1")) as provider:
         assert isinstance(await provider.submit("fun-asr", FILES, {}), NotSent)
         looked = await provider.query(TASK)
-        assert isinstance(looked, Trouble)
+        assert isinstance(looked, ProviderError)
         assert looked.code == "connect_failed"
 
 
@@ -279,7 +287,7 @@ async def test_a_tls_handshake_that_hangs_or_fails_was_sent_nothing(tmp_path: Pa
             ) as provider:
                 found = await provider.submit("fun-asr", FILES, {})
                 assert isinstance(found, NotSent)
-                assert found.trouble.code == "connect_failed"
+                assert found.provider_error.code == "connect_failed"
     assert mute.requests == strange.requests == []
 
 
@@ -307,7 +315,7 @@ async def test_a_machine_that_slept_while_connecting_does_not_send_any_more() ->
         async with DashScope(config(server.origin + "/api/v1"), clock=clock) as provider:
             found = await provider.submit("fun-asr", FILES, {})
             assert isinstance(found, NotSent)
-            assert found.trouble.code == "intent_too_old"
+            assert found.provider_error.code == "intent_too_old"
             assert await server.ending() in ("eof", "reset")
     assert server.requests == []
 
@@ -315,7 +323,7 @@ async def test_a_machine_that_slept_while_connecting_does_not_send_any_more() ->
 async def test_a_query_without_an_answer_is_a_timeout() -> None:
     async with dashscope(silence, call_timeout_seconds=1.0) as (provider, _):
         looked = await provider.query(TASK)
-        assert isinstance(looked, Trouble)
+        assert isinstance(looked, ProviderError)
         assert looked.code == "timeout"
 
 
@@ -323,7 +331,7 @@ async def test_a_query_without_an_answer_is_a_timeout() -> None:
 async def test_a_query_whose_answer_breaks_off_is_a_lost_connection(reply: Reply) -> None:
     async with dashscope(reply) as (provider, _):
         looked = await provider.query(TASK)
-        assert isinstance(looked, Trouble)
+        assert isinstance(looked, ProviderError)
         assert looked.code == "connection_lost"
 
 
@@ -331,7 +339,7 @@ async def test_a_query_is_not_repeated_when_its_pooled_connection_breaks() -> No
     async with dashscope(RUNNING, cut, RUNNING) as (provider, server):
         assert isinstance(await provider.query(TASK), TaskView)
         looked = await provider.query(TASK)
-        assert isinstance(looked, Trouble)
+        assert isinstance(looked, ProviderError)
         assert looked.code == "connection_lost"
     assert len(server.requests) == 2
 
@@ -339,9 +347,9 @@ async def test_a_query_is_not_repeated_when_its_pooled_connection_breaks() -> No
 async def test_a_cancel_that_came_too_late_says_so() -> None:
     body = '{"code":"UnsupportedOperation","message":"Failed to cancel the task."}'
     async with dashscope(answer(400, body), answer(200, body)) as (provider, _):
-        late = Trouble("UnsupportedOperation", "Failed to cancel the task.", 400)
+        late = ProviderError("UnsupportedOperation", "Failed to cancel the task.", 400)
         assert await provider.cancel(TASK) == late
-        assert await provider.cancel(TASK) == Trouble(late.code, late.message)
+        assert await provider.cancel(TASK) == ProviderError(late.code, late.message)
 
 
 async def test_a_stopped_submit_is_cancelled_and_not_swallowed() -> None:
@@ -407,7 +415,7 @@ async def test_a_call_without_its_permit_is_not_made() -> None:
     async with dashscope(ACCEPTED) as (provider, server):
         found = await provider.submit("fun-asr", FILES, {}, permit)
         assert isinstance(found, NotSent)
-        assert found.trouble.code == "intent_too_old"
+        assert found.provider_error.code == "intent_too_old"
         assert await provider.query(TASK, permit) is NO_SLOT
         assert await provider.list_tasks(1, permit) is NO_SLOT
         assert await provider.cancel(TASK, permit) is NO_SLOT

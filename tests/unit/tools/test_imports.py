@@ -2,7 +2,7 @@
 
 import pytest
 
-from tools.imports import find_cycle, import_graph, longest_chain, package_of
+from tools.imports import find_cycle, folder_of, import_graph, longest_chain, package_of
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,8 @@ def test_the_longest_chain_wins_over_the_shortest_way() -> None:
 )
 def test_a_module_is_of_its_package(module: str, package: str) -> None:
     assert package_of(module) == package
+
+
+def test_a_module_lies_in_its_folder() -> None:
+    assert folder_of("service.core.job.events") == "service.core.job"
+    assert folder_of("service") == "service"

@@ -10,7 +10,7 @@ from tools.live import questions
 from tools.live.__main__ import main
 from tools.live.inquiries import INQUIRIES, Row
 from tools.live.plan import cost, read_plan
-from tools.live.questions import RATE_HEADERS, Question, Seen, Verdict
+from tools.live.questions import RATE_HEADERS, ErrorPolicy, Question, Seen
 from tools.live.table import markdown, summary
 
 KEY = "sk-0123456789abcdef"
@@ -70,19 +70,19 @@ def test_every_question_is_asked_once() -> None:
 def test_an_answer_is_held_against_what_is_assumed() -> None:
     question = Question("1.9", "Which?", ("data",), ("tasks",))
     assert [question.judge(Seen(word, "x")) for word in ("data", "tasks", "rows")] == [
-        Verdict.SAME,
-        Verdict.ALLOWED,
-        Verdict.DIFFERENT,
+        ErrorPolicy.SAME,
+        ErrorPolicy.ALLOWED,
+        ErrorPolicy.DIFFERENT,
     ]
-    assert Question("2.8", "How many?").judge(Seen("2")) is Verdict.ANY
+    assert Question("2.8", "How many?").judge(Seen("2")) is ErrorPolicy.ANY
     assert question.assumed == "data; reads tasks too"
 
 
 def test_the_table_shows_no_key_and_no_query_and_stays_a_table() -> None:
     odd = Seen("a|b", f"https://h/p?Signature=abc and {KEY}\nmore")
     rows = (
-        Row(Question("1.9", "Which?", ("data",)), odd, Verdict.DIFFERENT),
-        Row(Question("2.8", "How many?"), Seen("2"), Verdict.ANY),
+        Row(Question("1.9", "Which?", ("data",)), odd, ErrorPolicy.DIFFERENT),
+        Row(Question("2.8", "How many?"), Seen("2"), ErrorPolicy.ANY),
     )
     page = markdown(rows, "host", "2026-01-02")
     assert page.splitlines()[:3] == [

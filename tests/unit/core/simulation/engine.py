@@ -6,18 +6,18 @@ built.
 
 from collections.abc import Mapping
 
-from service.core.identity import JobRef, read_key
-from service.core.journal_entries import JobEntry, decode, encode_cursor, encode_owner, encode_spend
-from service.core.journal_entries import Owner as Claim
-from service.core.journal_stamp import SPEND_PREFIX, Stamp, cursor_key, owner_key, spend_key
-from service.core.record import Cursor
-from service.core.request import FinishedRequest
-from service.core.restore import Restore
-from service.core.shard import Shard
-from service.core.shard_state import Window
-from service.core.spend import DaySpend
-from service.core.submission import Submission
-from service.kafka.addressed import journal_record
+from service.core.job.identity import JobRef, read_key
+from service.core.job.request import FinishedRequest
+from service.core.job.request_record import Cursor
+from service.core.job.submission import Submission
+from service.core.journal.entries import JobEntry, decode, encode_cursor, encode_owner, encode_spend
+from service.core.journal.entries import OwnerEntry as Claim
+from service.core.journal.replay import Restore
+from service.core.journal.stamp import SPEND_PREFIX, Stamp, cursor_key, owner_key, spend_key
+from service.core.limits.spend_limit import DaySpend
+from service.core.shard.shard import Shard
+from service.core.shard.state import Window
+from service.kafka.writing.shard_records import journal_record
 from tests.unit.core.simulation.owner import ShardOwner
 from tests.unit.core.simulation.port import End, Engine, Owner, Place, Reader, Taking, check
 from tests.unit.core.simulation.records import CURSOR, STAMP, JournalReader

@@ -55,6 +55,6 @@ OF_TASKS: dict[str, Holds] = {
     "result_expired": lambda task, url, at_ms: task.is_lost or task.is_expired(at_ms),
     "task_lost": lambda task, url, at_ms: task.is_lost or task.is_expired(at_ms),
     "provider_error": lambda task, url, at_ms: (
-        task.is_over(at_ms) and (task.trouble is not None or nature_of(url) == "missing")
+        task.is_over(at_ms) and (task.provider_error is not None or nature_of(url) == "missing")
     ),
 }

@@ -1,18 +1,18 @@
-"""An owner's hotword lists: what `service/pipeline/vocabulary` does, one attempt after the other."""
+"""An owner's hotword lists: what `service/pipeline/hotwords/prepare` does, one attempt after the other."""
 
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from service.core import verdicts
-from service.core.events import VocabularyRefused
-from service.core.identity import SubmissionKey
-from service.core.request import AcceptedRequest
-from service.core.retry import Backoff
-from service.core.task import Trouble
-from service.core.transition_context import may_try_again
-from service.core.verdict import Action, Verdict
-from service.core.vocabulary import Need, need_of, needs_list
+from service.core.job.events import VocabularyRefused
+from service.core.job.identity import SubmissionKey
+from service.core.job.request import AcceptedRequest
+from service.core.job.transition_context import may_try_again
+from service.core.limits.backoff import Backoff
+from service.core.provider import error_table
+from service.core.provider.answers import ProviderError
+from service.core.provider.error_table import Action, ErrorPolicy
+from service.core.provider.hotword_lists import Need, need_of, needs_list
 from service.errors import FailureCode
 
 BACKOFF = Backoff(first_seconds=1.0, longest_seconds=60.0)
@@ -76,25 +76,25 @@ class Hotwords:
         self.found[name] = (vocabulary_id, self.boot_ms() + BELIEVED_MS)
         return list(self.wanted.pop(name).waiting)
 
-    def not_had(self, name: str, trouble: Trouble, draw: float) -> int | None:
+    def not_had(self, name: str, provider_error: ProviderError, draw: float) -> int | None:
         """End who has waited for long enough; in how many ms to ask again, None where nobody waits."""
-        wanted, verdict = self.wanted[name], verdicts.on_vocabulary(trouble)
-        for key in [key for key, met in wanted.waiting.items() if _must_end(met, verdict)]:
+        wanted, policy = self.wanted[name], error_table.on_vocabulary(provider_error)
+        for key in [key for key, met in wanted.waiting.items() if _must_end(met, policy)]:
             del wanted.waiting[key]
-            self.end(key, VocabularyRefused(trouble))
+            self.end(key, VocabularyRefused(provider_error))
         if not wanted.waiting:
             del self.wanted[name]
             return None
         wanted.attempts += 1
-        return BACKOFF.wait_ms(wanted.attempts, draw, trouble.retry_after_seconds)
+        return BACKOFF.wait_ms(wanted.attempts, draw, provider_error.retry_after_seconds)
 
 
-def _must_end(met: Counter[FailureCode], verdict: Verdict) -> bool:
-    if verdict.action is Action.HOLD:
+def _must_end(met: Counter[FailureCode], policy: ErrorPolicy) -> bool:
+    if policy.action is Action.HOLD:
         return False
-    if verdict.max_attempts is not None:
-        met[verdict.code] += 1
-    return verdict.action is not Action.RETRY or not may_try_again(met[verdict.code], verdict)
+    if policy.max_attempts is not None:
+        met[policy.code] += 1
+    return policy.action is not Action.RETRY or not may_try_again(met[policy.code], policy)
 
 
 def _name(request: AcceptedRequest) -> str:

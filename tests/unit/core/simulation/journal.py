@@ -108,13 +108,13 @@ class JournalModel:
         """The first offset that the lag keeps from compaction."""
         return next((entry.offset for entry in self.log if entry.at_ms > now_ms - LAG_MS), self.end)
 
-    def compact(self, border: int, *, only: str = "", drop_tombstones: bool) -> None:
+    def compact(self, boundary: int, *, only: str = "", drop_tombstones: bool) -> None:
         """Compact keys that begin so, up to an offset; tombstones in there may go altogether."""
-        last = {entry.key: entry.offset for entry in self.log if entry.offset < border}
+        last = {entry.key: entry.offset for entry in self.log if entry.offset < boundary}
         self.log = [
             entry
             for entry in self.log
-            if entry.offset >= border
+            if entry.offset >= boundary
             or not entry.key.startswith(only)
             or (last[entry.key] == entry.offset and not (entry.value is None and drop_tombstones))
         ]

@@ -29,8 +29,8 @@ class Task:
     visible_ms: int
     starts_ms: int
     ends_ms: int
-    trouble: Error | None
-    troubles: dict[str, Error | None]
+    provider_error: Error | None
+    provider_errors: dict[str, Error | None]
     """By URL; None: it is transcribed."""
     is_lost: bool
     is_failed: bool
@@ -38,7 +38,7 @@ class Task:
 
     def trouble_of(self, url: str) -> Error | None:
         """Why the file has no result, None where it has one."""
-        return self.trouble or self.troubles[url]
+        return self.provider_error or self.provider_errors[url]
 
     def is_over(self, now_ms: int) -> bool:
         """Whether nothing changes any more."""
@@ -54,7 +54,7 @@ class Task:
 
     def names(self, url: str) -> bool:
         """Whether it names the file in the end."""
-        return self.trouble is None and nature_of(url) != "missing"
+        return self.provider_error is None and nature_of(url) != "missing"
 
     def is_expired(self, now_ms: int) -> bool:
         """Whether the result is gone."""
@@ -151,8 +151,8 @@ class Ledger:
         return [task for task in tasks if not posted or frozenset(task.files.values()) in posted]
 
     def _may_succeed(self, task: Task, url: str, now_ms: int) -> bool:
-        trouble = task.trouble_of(url)
-        redone = task.is_over(now_ms) and trouble is not None and trouble.code in REDONE
+        provider_error = task.trouble_of(url)
+        redone = task.is_over(now_ms) and provider_error is not None and provider_error.code in REDONE
         return not redone and not self._is_nobodys(task, url, now_ms)
 
     def _is_nobodys(self, task: Task, url: str, now_ms: int) -> bool:

@@ -4,9 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from service.core.admission import AdmissionRules, admit
-from service.core.changes import Appended, Change, Committed, Group, Pending, Refused
-from service.core.events import (
+from service.contract.request_decoder import DecodedRequest, RequestLimits, read_request
+from service.core.job.events import (
     CancelTask,
     DeadlinePassed,
     Fetch,
@@ -25,22 +24,31 @@ from service.core.events import (
     SubmitNotSent,
     SubmitRefused,
 )
-from service.core.identity import JobRef, Position, SubmissionKey, read_key
-from service.core.job import Job, JobState
-from service.core.record import Record
-from service.core.request import AcceptedRequest
-from service.core.schedule import DueQueue
-from service.core.shard import Shard
-from service.core.submission import Submission, SubmissionState
-from service.core.task import Accepted, Answered, Lost, NotSent, SubmitAnswer, TaskView, Trouble
-from service.core.task import Refused as RefusedAnswer
-from service.core.transition_context import INTENT_SECONDS, RECEIPT_SECONDS, Context, Rules
-from service.core.trusted_time import Reading, TrustedTime
-from service.core.vendor_clock import VendorClock
+from service.core.job.identity import JobRef, Position, SubmissionKey, read_key
+from service.core.job.job import Job, JobState
+from service.core.job.request import AcceptedRequest
+from service.core.job.request_record import Record
+from service.core.job.submission import Submission, SubmissionState
+from service.core.job.transition_context import INTENT_SECONDS, RECEIPT_SECONDS, Context, Rules
+from service.core.limits.schedule import DueQueue
+from service.core.provider.answers import (
+    Accepted,
+    Answered,
+    Lost,
+    NotSent,
+    ProviderError,
+    SubmitAnswer,
+    TaskView,
+)
+from service.core.provider.answers import Refused as RefusedAnswer
+from service.core.shard.admission import AdmissionRules, admit
+from service.core.shard.batches import Appended, Change, Committed, Group, Pending, Refused
+from service.core.shard.shard import Shard
+from service.core.time.trusted_time import Reading, TrustedTime
+from service.core.time.vendor_clock import VendorClock
 from service.errors import InvalidRecord
-from service.messages import DecodedRequest, RequestLimits, read_request
-from service.pipeline.subjects import key_of, writes
-from service.pipeline.transcripts import heard, read_transcript
+from service.pipeline.results.transcripts import heard, read_transcript
+from service.pipeline.shard.subjects import subject_of, writes
 from tests.unit.core.simulation.hotwords import Hotwords
 from tests.unit.core.simulation.packing import companions, pack
 from tests.unit.core.simulation.port import TOPIC, Error, Place, Post, Published, check
@@ -53,7 +61,7 @@ RULES = Rules()
 INTENT_MS = round(1000 * INTENT_SECONDS)
 LATEST_MS = round(1000 * (RECEIPT_SECONDS + INTENT_SECONDS))
 """From the intent to its POST, however late it was sealed."""
-TOO_LATE = NotSent(Trouble("intent_too_old", "too old"))
+TOO_LATE = NotSent(ProviderError("intent_too_old", "too old"))
 COPIED = frozenset({"traceparent"})
 CHORES = ("expire", "follow")
 WRITING = ("write", "seal", "receive")
@@ -111,7 +119,7 @@ class ShardOwner:
         self.pending = Pending()
         self.vendor = VendorClock()
         self.time = TrustedTime(self.vendor)
-        # As `pipeline/vendor_time` does, which asks while no answer has told the date.
+        # As `pipeline/admission/vendor_time` does, which asks while no answer has told the date.
         self.hear()
         self.flight: Flight | None = None
         self.batches = 0
@@ -155,7 +163,7 @@ class ShardOwner:
         awake.update([self.taken] if self.taken else [])
         awake.update(*(answer.keys for answer in self.wire))
         for group in self._groups():
-            awake.update(group.ended, (key for step in group.steps if (key := key_of(step)) is not None))
+            awake.update(group.ended, (key for step in group.steps if (key := subject_of(step)) is not None))
         asleep = [ref for ref, job in self.shard.jobs.items() if not self._watch(ref, job) & awake]
         followed = [each for each in self.shard.submissions.values() if each.is_followed]
         told = [*map(self._told, asleep), *(str(each.key) for each in followed if each.key not in awake)]
@@ -230,7 +238,7 @@ class ShardOwner:
 
     @property
     def now_ms(self) -> int:
-        """The trusted time (`core.trusted_time`)."""
+        """The trusted time (`core.time.trusted_time`)."""
         return self._read_time().now_ms
 
     @property
@@ -407,7 +415,7 @@ class ShardOwner:
     def _release(self, group: Group) -> None:
         self.shard.durable_cursor = group.cursor or self.shard.durable_cursor
         for ref in group.ended:
-            self.shard.settle(ref, self.context())
+            self.shard.forget_job(ref, self.context())
         for step in group.steps:
             self.carry_out(step)
 
@@ -422,7 +430,7 @@ class ShardOwner:
             of = self.place.records[offset]
             record = Record(Position(TOPIC, of.partition, of.offset, of.at_ms), of.key, of.value, of.headers)
             admission = admit(self.shard, record, read(of), self.admission, self.context())
-            self.place.count(f"record {admission.word}")
+            self.place.count(f"record {admission.kind}")
             self.put(admission.change)
             if admission.submissions and self._intends_at_once(admission.submissions[0]):
                 for key in admission.submissions:
@@ -603,7 +611,7 @@ class ShardOwner:
             name = f"look {request.task_id}"
             self._later(name, [request.key], lambda: self._looked(request, answer))
 
-    def _looked(self, request: PollRequest, answer: TaskView | Trouble) -> None:
+    def _looked(self, request: PollRequest, answer: TaskView | ProviderError) -> None:
         if isinstance(answer, TaskView):
             self.on_submission(request.key, Polled(answer, request.is_last))
         else:
@@ -672,7 +680,7 @@ class ShardOwner:
         if self.is_open and strangers:
             self.place.count("mended")
             for key in strangers:
-                self.put(self.shard.mend([key]))
+                self.put(self.shard.rewrite([key]))
 
 
 def _is_of_ours(key: str) -> bool:
@@ -692,12 +700,12 @@ def _event(answer: SubmitAnswer, model: str) -> SubmissionEvent:
             return Posted(task_id)
         case Answered():
             return heard(answer, model)
-        case RefusedAnswer(trouble):
-            return SubmitRefused(trouble)
-        case Lost(trouble):
-            return SubmitLost(trouble)
-        case NotSent(trouble):
-            return SubmitNotSent(trouble)
+        case RefusedAnswer(provider_error):
+            return SubmitRefused(provider_error)
+        case Lost(provider_error):
+            return SubmitLost(provider_error)
+        case NotSent(provider_error):
+            return SubmitNotSent(provider_error)
 
 
 def read(of: Published) -> DecodedRequest | InvalidRecord:

@@ -6,11 +6,11 @@ What it does is what a rule would: two that were never tried become one, and not
 from dataclasses import replace
 from urllib.parse import unquote
 
-from service.core.draft import Draft
-from service.core.identity import SubmissionKey
-from service.core.shard import Shard
-from service.core.submission import Submission
-from service.core.transition_context import Successor
+from service.core.job.identity import SubmissionKey
+from service.core.job.submission import Submission
+from service.core.job.transition_context import Successor
+from service.core.shard.draft import Draft
+from service.core.shard.shard import Shard
 
 
 def companions(shard: Shard, key: SubmissionKey) -> list[SubmissionKey]:

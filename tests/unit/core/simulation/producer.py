@@ -77,8 +77,8 @@ class Producer:
         if self.rng.random() < 0.15:
             # Another one beside it: the same files, at the same moment.
             body = {**json.loads(drawn.value or b""), **self._numbered(f"r{len(self.plan.asked) + 1}")}
-            twin = self.rng.randrange(len(self.plan.records))
-            self.pending.append(_drawn(twin, body, "twin of another request"))
+            duplicate_member = self.rng.randrange(len(self.plan.records))
+            self.pending.append(_drawn(duplicate_member, body, "twin of another request"))
         return drawn
 
     def _choose(self) -> Asked:

@@ -50,7 +50,7 @@ TAKEN: Answer = {
     "pending_ms": 0,
     "running_ms": 5_000,
     "hidden_ms": 0,
-    "trouble": False,
+    "provider_error": False,
     "forgotten": False,
     "failed": False,
 }
@@ -95,13 +95,13 @@ class ProviderModel:
         subject = " ".join(sorted(post.files))
         if self.ledger.is_call(post.model):
             return self._call(files, subject, post.epoch)
-        troubles = {url: self._fate(name, url) for name, url in files.items()}
-        is_hopeless = all(troubles.values())
-        met = self.chance.ask("submit", subject, lambda rng: self._draw(rng, is_hopeless), TAKEN)
+        provider_errors = {url: self._fate(name, url) for name, url in files.items()}
+        cannot_be_read = all(provider_errors.values())
+        met = self.chance.ask("submit", subject, lambda rng: self._draw(rng, cannot_be_read), TAKEN)
         refused = self._refused(met, files)
         if refused is not None:
             return refused
-        task = self._accept(files, troubles, met)
+        task = self._accept(files, provider_errors, met)
         if met["answer"] == "lost afterwards":
             self.ledger.lost_after_accept += 1
             return Lost(Error("connection_lost", "reset"))
@@ -120,7 +120,7 @@ class ProviderModel:
                 return Lost(Error("timeout", "no answer"))
         return None
 
-    def _draw(self, rng: random.Random, is_hopeless: bool) -> Answer:
+    def _draw(self, rng: random.Random, cannot_be_read: bool) -> Answer:
         draw = 1.0 if self.calm else rng.random()
         if draw < 0.03:
             return {"answer": "not sent"}
@@ -130,21 +130,23 @@ class ProviderModel:
             return {"answer": "lost"}
         pending_ms = rng.choice((0, 2_000, 20_000))
         running_ms = rng.choice((500, 5_000, 60_000))
-        trouble = rng.random() < 0.05 and not self.calm
+        provider_error = rng.random() < 0.05 and not self.calm
         return {
             "answer": "lost afterwards" if draw < 0.17 else "accepted",
             "pending_ms": pending_ms,
             "running_ms": running_ms,
-            "trouble": trouble,
+            "provider_error": provider_error,
             "hidden_ms": rng.choice((0, 0, 0, 5_000)),
             "forgotten": rng.random() < 0.02 and not self.calm,
-            "failed": trouble or is_hopeless or rng.random() < 0.05,
+            "failed": provider_error or cannot_be_read or rng.random() < 0.05,
         }
 
-    def _accept(self, files: dict[str, str], troubles: Mapping[str, Error | None], met: Answer) -> Task:
+    def _accept(
+        self, files: dict[str, str], provider_errors: Mapping[str, Error | None], met: Answer
+    ) -> Task:
         now_ms = self.clock()
         starts_ms = now_ms + _number(met["pending_ms"])
-        trouble = FAULT if met["trouble"] else None
+        provider_error = FAULT if met["provider_error"] else None
         task = Task(
             id=f"t{len(self.ledger.tasks)}",
             files=files,
@@ -152,10 +154,10 @@ class ProviderModel:
             visible_ms=now_ms + _number(met["hidden_ms"]),
             starts_ms=starts_ms,
             ends_ms=starts_ms + _number(met["running_ms"]),
-            trouble=trouble,
-            troubles=dict(troubles),
+            provider_error=provider_error,
+            provider_errors=dict(provider_errors),
             is_lost=bool(met["forgotten"]),
-            is_failed=bool(met["failed"]) or trouble is not None or all(troubles.values()),
+            is_failed=bool(met["failed"]) or provider_error is not None or all(provider_errors.values()),
         )
         self.ledger.add(task)
         return task
@@ -193,9 +195,9 @@ class ProviderModel:
 
     def list(self, page_no: int) -> Page | Error:
         """A page of the tasks of the last day, the newest first."""
-        trouble = self._trouble("list", f"page {page_no}", 0.1, LOOK_TROUBLES)
-        if trouble is not None:
-            return trouble
+        provider_error = self._provider_error("list", f"page {page_no}", 0.1, LOOK_TROUBLES)
+        if provider_error is not None:
+            return provider_error
         now_ms = self.clock()
         shown = [
             task
@@ -210,9 +212,9 @@ class ProviderModel:
 
     def query(self, task_id: str) -> View | Error:
         """One look at any task."""
-        trouble = self._trouble("look", task_id, 0.06, LOOK_TROUBLES)
-        if trouble is not None:
-            return trouble
+        provider_error = self._provider_error("look", task_id, 0.06, LOOK_TROUBLES)
+        if provider_error is not None:
+            return provider_error
         task, now_ms = self.ledger.tasks[task_id], self.clock()
         if task.is_lost or now_ms < task.visible_ms or task.is_expired(now_ms):
             return View(task_id, "UNKNOWN")
@@ -222,11 +224,11 @@ class ProviderModel:
 
     def _ended(self, task: Task, now_ms: int) -> View:
         status = task.status(now_ms)
-        if task.trouble is not None:
-            return View(task.id, status, error=task.trouble, billed_seconds=0)
+        if task.provider_error is not None:
+            return View(task.id, status, error=task.provider_error, billed_seconds=0)
         files = [
-            FileSaid(url, None if trouble else f"https://r.example/{task.id}/{number}", trouble)
-            for number, (url, trouble) in enumerate(task.troubles.items())
+            FileSaid(url, None if provider_error else f"https://r.example/{task.id}/{number}", provider_error)
+            for number, (url, provider_error) in enumerate(task.provider_errors.items())
             if nature_of(url) != "missing"
         ]
         order = self.chance.ask("order", task.id, _shuffled(len(files)), list(range(len(files))))
@@ -247,22 +249,22 @@ class ProviderModel:
 
     def fetch(self, result_url: str) -> bytes | Error:
         """The result file behind a URL."""
-        trouble = self._trouble("fetch", result_url, self.unfetched, FETCH_TROUBLES)
-        if trouble is not None:
-            return trouble
+        provider_error = self._provider_error("fetch", result_url, self.unfetched, FETCH_TROUBLES)
+        if provider_error is not None:
+            return provider_error
         task_id, number = result_url.split("/")[3:5]
         task = self.ledger.tasks[task_id]
         if task.is_expired(self.clock()):
             return Error("http_error", "expired", 403)
-        url = list(task.troubles)[int(number)]
+        url = list(task.provider_errors)[int(number)]
         return b'{"no": "transcript"}' if nature_of(url) == "garbage" else result_file(url)
 
     def vocabulary(self, model: str, words: Sequence[str]) -> str | Error:
         """A word of the list says what becomes of it."""
         name = f"{model} {' '.join(sorted(words))}"
-        trouble = self._trouble("vocabulary", name, 0.1, LOOK_TROUBLES)
-        if trouble is not None:
-            return trouble
+        provider_error = self._provider_error("vocabulary", name, 0.1, LOOK_TROUBLES)
+        if provider_error is not None:
+            return provider_error
         if "full" in words:
             return FULL
         self.asked_for[name] = self.asked_for.get(name, 0) + 1
@@ -270,14 +272,19 @@ class ProviderModel:
             return NOT_READY
         return self.ledger.list_of(model, words)
 
-    def _trouble(self, question: str, subject: str, share: float, troubles: Sequence[Error]) -> Error | None:
+    def _provider_error(
+        self, question: str, subject: str, share: float, provider_errors: Sequence[Error]
+    ) -> Error | None:
         """What stands in place of an answer, None for nothing."""
         if self.calm:
             return None
         code = self.chance.ask(
-            question, subject, lambda rng: rng.choice(troubles).code if rng.random() < share else None, None
+            question,
+            subject,
+            lambda rng: rng.choice(provider_errors).code if rng.random() < share else None,
+            None,
         )
-        return None if code is None else _by_code(troubles, code)
+        return None if code is None else _by_code(provider_errors, code)
 
 
 def _number(value: Json) -> int:
@@ -285,8 +292,8 @@ def _number(value: Json) -> int:
     return value
 
 
-def _by_code(troubles: Sequence[Error], code: Json) -> Error:
-    return next(trouble for trouble in troubles if trouble.code == code)
+def _by_code(provider_errors: Sequence[Error], code: Json) -> Error:
+    return next(provider_error for provider_error in provider_errors if provider_error.code == code)
 
 
 def _shuffled(count: int) -> Callable[[random.Random], list[int]]:

@@ -120,7 +120,7 @@ class JournalReader:
                 self.done.add(place)
             return (Said(job, Word.DONE),)
         # A noted cancel, or that a result may be out already, says nothing of how far the job is.
-        return (Said(job, Word.ANNOUNCED),) if "tallied" in body else ()
+        return (Said(job, Word.ANNOUNCED),) if "accounted" in body else ()
 
     def tasks(self, record: Written) -> set[str]:
         """The task of a submission."""

@@ -118,8 +118,8 @@ class Stage:
         if owner is None or owner.epoch < journal.highest:
             self.count("compaction without an owner")
             limit = journal.may_compact_to(self.now_ms)
-            border = self.chance.ask("border", "", lambda rng: rng.randint(0, limit), 0)
-            journal.compact(min(border, limit), only="~", drop_tombstones=False)
+            boundary = self.chance.ask("border", "", lambda rng: rng.randint(0, limit), 0)
+            journal.compact(min(boundary, limit), only="~", drop_tombstones=False)
             return
         owner.act("follow")
         if owner.is_clean:
@@ -128,8 +128,8 @@ class Stage:
             reads = any(stranger.taking for stranger in shard.strangers)
             drops = not reads and self.chance.ask("drop", "tombstones", lambda rng: rng.random() < 0.5, False)
             limit = journal.may_compact_to(self.now_ms)
-            border = self.chance.ask("border", "", lambda rng: rng.randint(0, limit), 0)
-            journal.compact(min(border, limit), drop_tombstones=drops)
+            boundary = self.chance.ask("border", "", lambda rng: rng.randint(0, limit), 0)
+            journal.compact(min(boundary, limit), drop_tombstones=drops)
 
     def act(self, shard: Shard, owner: Owner, name: str) -> None:
         """An owner does one thing, if it can."""

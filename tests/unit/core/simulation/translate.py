@@ -4,7 +4,7 @@ from typing import cast
 
 from pydantic import JsonValue
 
-from service.core.task import (
+from service.core.provider.answers import (
     Accepted,
     Answered,
     Bill,
@@ -12,19 +12,19 @@ from service.core.task import (
     ListedTask,
     Lost,
     NotSent,
+    ProviderError,
     Refused,
     SubmitAnswer,
     TaskPage,
     TaskStatus,
     TaskView,
-    Trouble,
 )
 from tests.unit.core.simulation import port
 
 
-def trouble_of(error: port.Error) -> Trouble:
+def trouble_of(error: port.Error) -> ProviderError:
     """Why there is no answer."""
-    return Trouble(error.code, error.message, error.http_status, error.retry_after_seconds)
+    return ProviderError(error.code, error.message, error.http_status, error.retry_after_seconds)
 
 
 def answer_of(posted: port.Posted) -> SubmitAnswer:
@@ -42,7 +42,7 @@ def answer_of(posted: port.Posted) -> SubmitAnswer:
             return NotSent(trouble_of(error))
 
 
-def view_of(view: port.View | port.Error) -> TaskView | Trouble:
+def view_of(view: port.View | port.Error) -> TaskView | ProviderError:
     """One look."""
     if isinstance(view, port.Error):
         return trouble_of(view)
@@ -50,13 +50,13 @@ def view_of(view: port.View | port.Error) -> TaskView | Trouble:
         FileView(each.url, each.result_url, trouble_of(each.error) if each.error else None)
         for each in view.files
     )
-    trouble = trouble_of(view.error) if view.error else None
+    provider_error = trouble_of(view.error) if view.error else None
     status = TaskStatus(view.status)
     end_time = "then" if view.billed_seconds is not None and not view.error else None
-    return TaskView(view.task_id, status, files, trouble, view.billed_seconds, end_time=end_time)
+    return TaskView(view.task_id, status, files, provider_error, view.billed_seconds, end_time=end_time)
 
 
-def page_of(page: port.Page | port.Error) -> TaskPage | Trouble:
+def page_of(page: port.Page | port.Error) -> TaskPage | ProviderError:
     """A page of the list."""
     if isinstance(page, port.Error):
         return trouble_of(page)

@@ -5,15 +5,15 @@ Between reading the list and deciding anything may happen. What is asked is kept
 
 from typing import TYPE_CHECKING
 
-from service.core.candidates import Candidates
-from service.core.identity import SubmissionKey
-from service.core.kept import KEPT_MS
-from service.core.reconcile import Evidence, Proven, decide
-from service.core.submission import Submission, SubmissionState
-from service.core.survey import PartitionSurvey
-from service.core.task import TaskPage, Trouble
-from service.core.task_list import Reading, Span, merged
-from service.core.unanswered import Unanswered, unanswered_of, window_of, witness_of
+from service.core.job.identity import SubmissionKey
+from service.core.job.submission import Submission, SubmissionState
+from service.core.provider.answers import ProviderError, TaskPage
+from service.core.reconciliation.candidates import Candidates
+from service.core.reconciliation.journal_scan import PartitionScan
+from service.core.reconciliation.matching import Evidence, Proven, decide
+from service.core.reconciliation.task_list import Span, TaskListing, merged
+from service.core.reconciliation.unanswered import Unanswered, unanswered_of, window_of, witness_of
+from service.core.shard.state import ENDED_RETENTION_MS
 from tests.unit.core.simulation.records import STAMP
 from tests.unit.core.simulation.translate import page_of, view_of
 
@@ -35,7 +35,7 @@ class Uncertain:
         self.first_ms: dict[SubmissionKey, int] = {}
         self.candidates = Candidates()
         self.evidence = Evidence()
-        self.surveys: dict[int, PartitionSurvey] = {}
+        self.scans: dict[int, PartitionScan] = {}
         self.is_read = False
 
     def ask(self, key: SubmissionKey, due_ms: int, settled_ms: int) -> None:
@@ -82,7 +82,7 @@ class Uncertain:
     def read(self) -> None:
         """Read the whole list, or as far as it goes."""
         place = self.place
-        reading = Reading(self._spans(), self._witnesses())
+        reading = TaskListing(self._spans(), self._witnesses())
         for page_no in range(1, 1_000):
             page = page_of(place.provider.list(page_no))
             self.owner.hear()
@@ -92,7 +92,7 @@ class Uncertain:
             reading.add(page, place.provider.vendor_ms + 1000 * self.rules.skew_seconds)
             if reading.is_over:
                 break
-        apart_ms = round(1000 * self.rules.readings_apart_seconds)
+        apart_ms = round(1000 * self.rules.listings_apart_seconds)
         self.evidence = self.evidence.after(place.boot_ms, is_complete=reading.is_complete, apart_ms=apart_ms)
         self.candidates.take(reading, self._spans())
         self.is_read = True
@@ -101,44 +101,44 @@ class Uncertain:
         """Read on in the journals, poll tasks that nobody knows, decide."""
         self.is_read = False
         self._forget()
-        surveys = self._survey()
-        for survey in surveys:
-            self.candidates.note_known(survey.known(self.candidates.wanted()))
+        scans = self._scan()
+        for scan in scans:
+            self.candidates.note_known(scan.known(self.candidates.wanted()))
         for task_id in self.candidates.to_poll()[:MOST_POLLS]:
             view = view_of(self.place.provider.query(task_id))
-            if isinstance(view, Trouble):
+            if isinstance(view, ProviderError):
                 self.candidates.note_in_vain(task_id)
             else:
                 self.candidates.note_polled(view)
-        self._decide(surveys)
+        self._decide(scans)
         self._forget()
         next_poll_ms = self.rules.poll_schedule.next_poll_ms
         times = [next_poll_ms(self.first_ms[key], self.place.boot_ms) for key in self.asked]
         self.next_ms = min(times, default=None)
 
-    def _survey(self) -> list[PartitionSurvey]:
+    def _scan(self) -> list[PartitionScan]:
         """The journals, from where the last pass ended; from the beginning for earlier tasks than before."""
         spans = self._spans()
         if not self.candidates.wanted() or not spans:
             return []
         as_of_ms = self.place.provider.vendor_ms - 1000 * self.rules.skew_seconds
-        since_ms = spans[0][0] - KEPT_MS
+        since_ms = spans[0][0] - ENDED_RETENTION_MS
         return [self._caught_up(each, since_ms, as_of_ms) for each in range(self.place.settings.partitions)]
 
-    def _caught_up(self, partition: int, since_ms: float, as_of_ms: float) -> PartitionSurvey:
-        survey = self.surveys.get(partition)
-        if survey is None or since_ms < survey.since_ms:
-            survey = self.surveys[partition] = PartitionSurvey(partition, self.rules, since_ms)
-        survey.forget_before(since_ms)
+    def _caught_up(self, partition: int, since_ms: float, as_of_ms: float) -> PartitionScan:
+        scan = self.scans.get(partition)
+        if scan is None or since_ms < scan.since_ms:
+            scan = self.scans[partition] = PartitionScan(partition, self.rules, since_ms)
+        scan.forget_before(since_ms)
         for entry in self.place.journal(partition):
-            if entry.offset >= survey.position:
+            if entry.offset >= scan.position:
                 stamp = dict(entry.headers)[STAMP]
-                survey.add(entry.offset, entry.key, entry.value, stamp, entry.at_ms, is_brokers_time=True)
-        survey.position = max(survey.position, self.place.journal_end(partition))
-        survey.complete(as_of_ms)
-        return survey
+                scan.add(entry.offset, entry.key, entry.value, stamp, entry.at_ms, is_brokers_time=True)
+        scan.position = max(scan.position, self.place.journal_end(partition))
+        scan.complete(as_of_ms)
+        return scan
 
-    def _decide(self, surveys: list[PartitionSurvey]) -> None:
+    def _decide(self, scans: list[PartitionScan]) -> None:
         shard, own, ahead_ms = self.owner.shard, self.place.partition, self.owner.ahead_ms
         self.candidates.note_known(shard.task_ids())
         found = [
@@ -146,13 +146,13 @@ class Uncertain:
             for each in shard.submissions.values()
         ]
         found += [
-            unanswered_of(survey.partition, each, ahead_ms, self.rules)
-            for survey in surveys
-            for each in self._others(survey)
+            unanswered_of(scan.partition, each, ahead_ms, self.rules)
+            for scan in scans
+            for each in self._others(scan)
         ]
         unanswered: list[Unanswered] = [each for each in found if each is not None]
         settled_ms = {(own, key): each_ms for key, each_ms in self.asked.items()}
-        gaps = [gap for survey in surveys for gap in survey.gaps()]
+        gaps = [gap for scan in scans for gap in scan.gaps()]
         ending_ms = self.owner.context().ending_ms
         proven = Proven(self.evidence, settled_ms, self.place.provider.vendor_ms, ending_ms, self.rules)
         for each, event in decide(unanswered, self.candidates.candidates(), gaps, proven).items():
@@ -160,10 +160,10 @@ class Uncertain:
                 self.place.count(f"uncertain: {type(event).__name__}")
                 self.owner.on_submission(each.key, event)
 
-    def _others(self, survey: PartitionSurvey) -> list[Submission]:
+    def _others(self, scan: PartitionScan) -> list[Submission]:
         """Submissions that are not ours; of our own shard the memory counts."""
-        found = survey.unanswered()
-        if survey.partition != self.place.partition:
+        found = scan.unanswered()
+        if scan.partition != self.place.partition:
             return found
         ours = self.owner.shard.submissions
         return [each for each in found if each.state is SubmissionState.INTENDED and each.key not in ours]

@@ -4,20 +4,20 @@ from collections.abc import Coroutine, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
-from service.core.changes import Appended, Batch
-from service.core.journal_stamp import Stamp
+from service.core.journal.stamp import Stamp
+from service.core.shard.batches import Appended, Batch
 from service.errors import Fenced, PublishError, RecordTooLarge
-from service.kafka.addressed import Addressed
-from service.kafka.exactly_once import ExactlyOnceWriter
-from service.kafka.outgoing import Outgoing
-from service.kafka.topics import Topics
-from service.kafka.writer import AtLeastOnceWriter, Writer
+from service.kafka.admin.topics import Topics
+from service.kafka.writing.at_least_once import AtLeastOnceWriter, Writer
+from service.kafka.writing.exactly_once import ExactlyOnceWriter
+from service.kafka.writing.producer_record import ProducerRecord
+from service.kafka.writing.shard_records import ShardRecords
 from tests.unit.core.simulation.port import End, Place
 from tests.unit.core.simulation.records import STAMP
 
 TOPICS = Topics()
 Answers = list[int | PublishError]
-Asked = list[Outgoing] | int
+Asked = list[ProducerRecord] | int
 """Of whoever drives the writer: to send records, or to read the journal back past an offset."""
 Heard = Answers | bool
 
@@ -35,7 +35,7 @@ class Ask:
 class SteppedProducer:
     """The producer as the writer sees it."""
 
-    async def send(self, records: Sequence[Outgoing]) -> Answers:
+    async def send(self, records: Sequence[ProducerRecord]) -> Answers:
         """Wait until the driver has answered for each record."""
         return cast(Answers, await Ask(list(records)))
 
@@ -47,7 +47,7 @@ class SteppedTransactions(SteppedProducer):
         self.place, self.producer = place, producer
         self.is_open = True
 
-    async def send(self, records: Sequence[Outgoing]) -> Answers:
+    async def send(self, records: Sequence[ProducerRecord]) -> Answers:
         """One transaction."""
         answers = await super().send(records)
         self.is_open = not any(isinstance(answer, PublishError) for answer in answers)
@@ -80,7 +80,7 @@ class Flight:
     """By the wall clock and by the boot clock."""
     append: Coroutine[Asked, Heard, Appended]
     proof: int | None = None
-    records: list[Outgoing] = field(default_factory=list)
+    records: list[ProducerRecord] = field(default_factory=list)
     answers: Answers = field(default_factory=list)
 
     def go_on(self, heard: Heard | None) -> Appended | None:
@@ -101,7 +101,7 @@ class Pen:
 
     def __init__(self, place: Place, epoch: int, producer: int, claim_offset: int) -> None:
         self.place, self.epoch = place, epoch
-        addressed = Addressed(TOPICS, place.partition, epoch, f"member {epoch}")
+        addressed = ShardRecords(TOPICS, place.partition, epoch, f"member {epoch}")
         self.transactions = SteppedTransactions(place, producer)
         self.writer: Writer = SteppedAtLeastOnce(SteppedProducer(), addressed, self._proves)
         if place.settings.delivery == "exactly_once":
@@ -123,7 +123,7 @@ class Pen:
             offset = self.place.broker.append(record)
             flight.answers.append(PublishError("no acknowledgement") if offset is None else offset)
 
-    def _commit(self, records: Sequence[Outgoing]) -> Answers:
+    def _commit(self, records: Sequence[ProducerRecord]) -> Answers:
         end = self.place.broker.commit(self.transactions.producer, records)
         if not isinstance(end, End):
             return [*end]

@@ -1,0 +1,1 @@
+"""The process: start, run, drain, and the wiring from the settings to the parts."""

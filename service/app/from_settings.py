@@ -1,0 +1,112 @@
+"""What the settings mean for the parts: plain values, and the provider's client; nothing is connected."""
+
+import os
+import socket
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from service.clock import Clock
+from service.contract.request_decoder import RequestLimits
+from service.core.job.transition_context import Rules
+from service.core.shard.admission import AdmissionRules
+from service.core.time.vendor_clock import VendorClock
+from service.kafka.admin.topics import DAY_MS, Creation, Topics
+from service.kafka.client.cluster import ClusterConfig
+from service.provider.dashscope import DashScope, DashScopeConfig
+from service.provider.result_files import FetchGuard
+from service.settings import Settings
+from service.settings.groups import ROLES
+
+
+def cluster_of(settings: Settings) -> ClusterConfig:
+    """How to reach Kafka; reads the password's file."""
+    kafka = settings.kafka
+    return ClusterConfig(
+        bootstrap_servers=kafka.bootstrap_servers,
+        client_id=kafka.client_id,
+        security_protocol=kafka.security_protocol,
+        sasl_mechanism=kafka.sasl_mechanism,
+        sasl_username=kafka.sasl_username,
+        sasl_password=kafka.password(),
+        ca_file=None if kafka.ca_file is None else str(kafka.ca_file),
+    )
+
+
+def topics_of(settings: Settings) -> Topics:
+    """The topics' names."""
+    names = settings.topics
+    return Topics(names.requests, names.results, names.failures, names.journal)
+
+
+def creation_of(settings: Settings) -> Creation:
+    """How missing topics are made."""
+    topics = settings.topics
+    return Creation(topics.partitions, topics.replication, topics.outcome_retention_days * DAY_MS)
+
+
+def member_of(settings: Settings) -> str:
+    """The name of this process in claims, logs and /status: another one for each replica on a host."""
+    return settings.kafka.group_instance_id or f"{socket.gethostname()}-{os.getpid()}"
+
+
+def about(settings: Settings) -> Mapping[str, object]:
+    """What this process works with, as its first line in the log says it."""
+    return {
+        "member": member_of(settings),
+        "brokers": settings.kafka.bootstrap_servers,
+        "group": settings.kafka.group_id,
+        "topics": {role: getattr(settings.topics, role) for role in ROLES},
+        "delivery": settings.kafka.delivery,
+        "provider": urlsplit(settings.provider.url).netloc,
+    }
+
+
+def provider_of(
+    settings: Settings, clock: Clock | None = None, vendor_clock: VendorClock | None = None
+) -> DashScope:
+    """The provider's client; reads the key's file."""
+    provider, fetch = settings.provider, settings.fetch
+    config = DashScopeConfig(
+        base_url=provider.url,
+        api_key=provider.key(),
+        workspace=provider.workspace_header,
+        submit_timeout_seconds=provider.submit_timeout_seconds,
+        call_timeout_seconds=provider.call_timeout_seconds,
+        data_inspection=provider.data_inspection,
+        # Each kind of call may take all its places at a time.
+        max_connections=max(64, 2 * settings.limits.calls_in_flight),
+    )
+    guard = FetchGuard(
+        hosts=tuple(fetch.hosts),
+        plain_http_hosts=tuple(fetch.plain_http_hosts),
+        max_compressed_bytes=fetch.max_compressed_bytes,
+        max_decoded_bytes=fetch.max_decoded_bytes,
+        timeout_seconds=fetch.timeout_seconds,
+    )
+    return DashScope(config, guard, clock=clock, vendor_clock=vendor_clock)
+
+
+def rules_of(settings: Settings) -> Rules:
+    """The numbers that the core works with."""
+    return Rules(
+        uncertain=settings.submit.on_uncertain,
+        submit_seconds=settings.provider.submit_timeout_seconds,
+        settle_seconds=settings.submit.settle_seconds,
+    )
+
+
+def limits_of(settings: Settings) -> RequestLimits:
+    """What a request may name."""
+    hosts, models = settings.requests.allowed_hosts, settings.requests.allowed_models
+    return RequestLimits(
+        None if hosts is None else frozenset(hosts), None if models is None else frozenset(models)
+    )
+
+
+def admission_of(settings: Settings) -> AdmissionRules:
+    """The numbers that admission works with."""
+    requests = settings.requests
+    return AdmissionRules(
+        default_ttl_seconds=requests.default_ttl_seconds,
+        copied_headers=frozenset(requests.copied_headers),
+    )

@@ -1,0 +1,213 @@
+"""Run one process of Scribe: start, work until a signal, drain."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import TypeVar
+
+from service import __version__
+from service.app import from_settings, status_collector, wiring
+from service.app.wiring import Parts, Process
+from service.clock import Clock, SystemClock, TrustedClock
+from service.contract.redaction import redact
+from service.core.time.vendor_clock import VendorClock
+from service.kafka.admin.acls import require_acls
+from service.kafka.admin.topics import Layout, prepare
+from service.observability import log
+from service.observability.health import HealthServer, Heartbeat
+from service.observability.instrumentation import PipelineInstrumentation, time_event
+from service.observability.metrics import Metrics
+from service.observability.status import Status
+from service.pipeline.assignment.assigned_partition import PartitionState
+from service.pipeline.expire import expire
+from service.settings import Settings
+
+HEARTBEAT_SECONDS = 1.0
+"""How often the loop shows that it turns, and renews the picture that /status shows."""
+CLOSING_SECONDS = 7.0
+"""What of the grace is kept for the last commit, for leaving the group and for closing connections."""
+COMMIT_SECONDS = 2.0
+"""The last commit is for lag tools alone: it is not waited for as any other."""
+
+T = TypeVar("T")
+Tick = Callable[[], None]
+Loop = Callable[[Tick], Coroutine[None, None, None]]
+
+
+def run(settings: Settings) -> int:
+    """Run the service until SIGTERM or SIGINT; returns the exit code.
+
+    Raises `ServiceError` when it cannot start.
+    """
+    return asyncio.run(Service(settings, SystemClock()).serve())
+
+
+class Service:
+    """One process of Scribe, from its settings to its exit code."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._settings = settings
+        self._metrics = Metrics(clock=clock)
+        self._vendor_clock = VendorClock()
+        self._clock = TrustedClock(clock, self._vendor_clock, partial(time_event, self._metrics))
+        self._beat = Heartbeat(clock)
+        self._group = asyncio.TaskGroup()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._status = Status(version=__version__, member=from_settings.member_of(settings))
+        self._ready = (False, "starting")
+
+    def stop(self) -> None:
+        """Come to rest; a second call skips the wait for what is on the wire."""
+        if self._stopping.is_set():
+            self._hurry.set()
+        self._stopping.set()
+
+    async def serve(self) -> int:
+        """Check the topics, connect, run until stopped, come to rest."""
+        with self._signals(), self._health():
+            layout = await _unless(self._stopping, self._prepare_topics())
+            if layout is not None:
+                await self._serve(layout)
+        log.write(log.SERVICE_STOPPED, member=self._status.member)
+        return 0
+
+    async def _serve(self, layout: Layout) -> None:
+        instrumentation = PipelineInstrumentation(self._metrics, self._settings.spend.prices)
+        process = Process(
+            self._settings, self._clock, self._metrics, instrumentation, self._spawn, self._vendor_clock
+        )
+        async with wiring.connected(process, layout) as parts, self._group:
+            try:
+                await self._work(parts)
+            finally:
+                # The shards' tasks first: who has left the group must serve nothing.
+                for task in self._tasks:
+                    task.cancel()
+                # Also after a crash: who leaves is replaced at once, not when its session ends.
+                await parts.consumer.stop()
+
+    async def _prepare_topics(self) -> Layout:
+        settings = self._settings
+        creation = from_settings.creation_of(settings) if settings.topics.create else None
+        cluster, topics = from_settings.cluster_of(settings), from_settings.topics_of(settings)
+        await require_acls(cluster, topics)
+        layout = await prepare(cluster, topics, creation)
+        for warning in layout.warnings:
+            log.write(log.TOPICS_WARNING, detail=warning)
+        return layout
+
+    async def _work(self, parts: Parts) -> None:
+        """Start every loop; when the signal comes, stop them in the order that loses nothing."""
+        self._start_loop("beat", lambda tick: self._publish_status(parts, tick))
+        self._start_loop("tail", parts.tail.run)
+        stages, open_shards = parts.stages, parts.assignment.open_shards
+        self._start_loop("submit", stages.submit.run)
+        self._start_loop("vocabulary", stages.vocabulary.run)
+        self._start_loop("ask_time", parts.ask_time)
+        self._start_loop("poll", stages.poll.run)
+        self._start_loop("collect", stages.collect.run)
+        self._start_loop("reconcile", lambda tick: stages.reconcile.run(open_shards, tick))
+        self._start_loop(
+            "expire", lambda tick: expire(open_shards, self._clock, parts.breaker, tick, parts.reason)
+        )
+        self._start_loop("audit", parts.audit.run)
+        await parts.consumer.start()
+        consuming = self._start_loop("consume", parts.consumer.run)
+        log.write(log.SERVICE_STARTED, version=__version__, **from_settings.about(self._settings))
+        await self._stopping.wait()
+        log.write(log.DRAINING, member=self._status.member, open_jobs=sum(self._status.jobs.values()))
+        parts.consumer.leave()
+        consuming.cancel()
+        await self._drain(parts)
+
+    async def _drain(self, parts: Parts) -> None:
+        """Wait for submits on the wire and what is queued; provider tasks wait for the next owner."""
+        bound_seconds = max(1.0, self._settings.shutdown.grace_seconds - CLOSING_SECONDS)
+        answer_seconds = self._settings.shutdown.answer_seconds
+        await _unless(self._hurry, parts.assignment.leave(bound_seconds, answer_seconds))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(COMMIT_SECONDS):
+                await parts.consumer.commit_last()
+        log.write(log.DRAINED)
+
+    async def _publish_status(self, parts: Parts, tick: Tick) -> None:
+        while True:
+            tick()
+            self._beat.beat()
+            self._status = status_collector.take(
+                self._status.member, parts.assignment, parts.guards, parts.breaker, self._clock
+            )
+            self._ready = _readiness(parts)
+            await self._clock.sleep(HEARTBEAT_SECONDS)
+
+    def _start_loop(self, name: str, loop: Loop) -> "asyncio.Task[None]":
+        """Run a loop whose every turn shows in a metric."""
+        return self._spawn(loop(lambda: self._metrics.loop_tick(name)), name=name)
+
+    def _spawn(self, coroutine: Coroutine[None, None, None], *, name: str) -> "asyncio.Task[None]":
+        """Start a task whose crash ends the process."""
+        task = self._group.create_task(coroutine, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        names = (signal.SIGTERM, signal.SIGINT)
+        for each in names:
+            loop.add_signal_handler(each, self.stop)
+        try:
+            yield
+        finally:
+            for each in names:
+                loop.remove_signal_handler(each)
+
+    @contextmanager
+    def _health(self) -> Iterator[None]:
+        """Serve the probes; the thread that does reads only what the loop has published."""
+        self._metrics.describe_process(__version__)
+        self._metrics.show_status(lambda: self._status)
+        http = self._settings.http
+        server = HealthServer(
+            http.host, http.port, lambda: self._status, self._metrics.page, lambda: self._ready, self._beat
+        )
+        server.start()
+        try:
+            yield
+        finally:
+            server.stop()
+
+
+async def _unless(event: asyncio.Event, work: Coroutine[None, None, T]) -> T | None:
+    """The result of `work`; None where the event came first, and ended it."""
+    working = asyncio.ensure_future(work)
+    waiting = asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        working.cancel()
+        waiting.cancel()
+        await asyncio.gather(working, waiting, return_exceptions=True)
+
+
+def _readiness(parts: Parts) -> tuple[bool, str]:
+    """Ready while the group has us, and every shard that is ours has been restored, or refused."""
+    assignment = parts.assignment
+    if assignment.group_lost is not None:
+        return False, f"the group is lost: {redact(assignment.group_lost)}"
+    if not assignment.assignments:
+        return False, "no assignment yet"
+    waiting = [p for p, each in assignment.partitions.items() if each.state is PartitionState.RESTORING]
+    if waiting:
+        return False, f"restoring partitions {', '.join(map(str, sorted(waiting)))}"
+    stopped = parts.breaker.stopped()
+    if stopped:
+        # Unready processes would hold up the roll-out of the fix.
+        return True, f"ready, but stopped for faults of Scribe itself: {', '.join(stopped)}"
+    return True, "ready"

@@ -1,0 +1,97 @@
+"""Take the picture that /status and the gauges show; it reads, and changes nothing."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from service import __version__
+from service.clock import Clock
+from service.core.limits.account_hold import SPEND_ADVICE, SPENT
+from service.core.limits.spend_limit import SPEND_LIMIT
+from service.observability.status import (
+    BudgetStatus,
+    HoldStatus,
+    ResultHoldStatus,
+    ShardStatus,
+    Status,
+    SubmitStatus,
+)
+from service.pipeline.admission.call_limiter import CallLimiter
+from service.pipeline.admission.submit_guards import SubmitGuards
+from service.pipeline.assignment.assigned_partition import AssignedPartition
+from service.pipeline.assignment.assignment import Assignment
+from service.pipeline.shard.stage_breaker import StageBreaker
+
+
+def take(
+    member: str, assignment: Assignment, guards: SubmitGuards, breaker: StageBreaker, clock: Clock
+) -> Status:
+    """The process as it is now; costs a walk over the open jobs."""
+    states = [runner.state for runner in assignment.open_shards()]
+    jobs = [job for state in states for job in state.jobs.values()]
+    submissions = [each for state in states for each in state.submissions.values()]
+    oldest_ms = min((job.request.accepted_ms for job in jobs), default=None)
+    return Status(
+        version=__version__,
+        member=member,
+        shards=tuple(_shard(p, assigned) for p, assigned in sorted(assignment.partitions.items())),
+        jobs=dict(Counter(job.state.value for job in jobs)),
+        submissions=dict(Counter(each.state.value for each in submissions)),
+        oldest_job_age_seconds=None if oldest_ms is None else max(0, clock.now_ms() - oldest_ms) / 1000,
+        budgets=tuple(_budgets(guards.limiter)),
+        unused_slots=tuple(each.value for each in guards.limiter.unused()),
+        submits=tuple(_submits(guards)),
+        holds=tuple(_holds(guards, assignment)),
+        group_lost=assignment.group_lost,
+        result_holds=tuple(_result_holds(guards)),
+        account_hold=guards.hold.knowledge,
+        spent_seconds=sum(state.spend.on(clock.confirmed_ms()) for state in states),
+        spent_cost=sum(state.spend.cost_on(clock.confirmed_ms()) for state in states),
+        clock_offset_seconds=(clock.wall_ms() - clock.now_ms()) / 1000,
+        pending_bytes=sum(runner.pending_bytes for runner in assignment.open_shards()),
+        stopped_stages=tuple(stage.value for stage in breaker.stopped()),
+    )
+
+
+def _shard(partition: int, assigned: AssignedPartition) -> ShardStatus:
+    runner = assigned.runner
+    return ShardStatus(
+        partition=partition,
+        state=assigned.state,
+        open_jobs=len(runner.state.jobs) if runner else 0,
+        epoch=runner.epoch if runner else None,
+        cursor=runner.durable_cursor.next_offset if runner else None,
+        detail=assigned.detail or None,
+    )
+
+
+def _budgets(limiter: CallLimiter) -> Iterator[BudgetStatus]:
+    for each in limiter.rates():
+        yield BudgetStatus(each.kind, each.rate_per_second, each.share_per_second, each.model or None)
+
+
+def _submits(guards: SubmitGuards) -> Iterator[SubmitStatus]:
+    for model, health in guards.health.items():
+        provider_error = None if health.since_ms is None else health.circuit_breaker.last
+        yield SubmitStatus(model, health.retries.tokens, health.since_ms, provider_error)
+
+
+def _result_holds(guards: SubmitGuards) -> Iterator[ResultHoldStatus]:
+    for held in guards.results.held():
+        yield ResultHoldStatus(held.model, held.host, "SCRIBE_FETCH__HOSTS", held.jobs, held.since_ms)
+
+
+def _holds(guards: SubmitGuards, assignment: Assignment) -> Iterator[HoldStatus]:
+    """The account's reason, then those of models, then ours, which ends by itself."""
+    for hold in (guards.hold, *(health.hold for health in guards.health.values())):
+        if hold.held is not None and hold.since_ms is not None:
+            said, model = hold.held.provider_error, hold.held.model
+            waiting = _waiting(assignment, model)
+            yield HoldStatus(said.code, hold.since_ms, said.message, model, hold.held.advice, waiting)
+    spend_guard = guards.spend_guard
+    if spend_guard.limit is not None and spend_guard.since_ms is not None:
+        reason, advice = SPENT[spend_guard.limit], SPEND_ADVICE[spend_guard.limit]
+        yield HoldStatus(SPEND_LIMIT, spend_guard.since_ms, reason, None, advice, _waiting(assignment, None))
+
+
+def _waiting(assignment: Assignment, model: str | None) -> int:
+    return sum(runner.state.jobs_without_task(model) for runner in assignment.open_shards())

@@ -1,0 +1,260 @@
+"""Make the parts of a process out of its settings; nothing is connected and nothing runs yet."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+from service.app.from_settings import (
+    admission_of,
+    cluster_of,
+    limits_of,
+    member_of,
+    provider_of,
+    rules_of,
+    topics_of,
+)
+from service.clock import Clock
+from service.core.job.job import Job
+from service.core.limits.spend_limit import DaySpend, SpendRules
+from service.core.outcome.build import OutcomeRules
+from service.core.shard.state import Window
+from service.core.time.vendor_clock import VendorClock
+from service.kafka.admin.topics import Layout
+from service.kafka.client.cluster import ClusterConfig
+from service.kafka.client.reader import ReconnectingReader
+from service.kafka.group.consumer import GroupConfig, RequestConsumer
+from service.kafka.journal.journal import TAKEOVERS_AT_ONCE, Journal
+from service.kafka.journal.scanner import JournalScanner
+from service.kafka.journal.tail import Tail
+from service.kafka.writing.producer import Producer
+from service.kafka.writing.transactional_producer import MAX_TRANSACTIONAL, require_transactions
+from service.observability.instrumentation import PipelineInstrumentation
+from service.observability.metrics import Metrics
+from service.observability.provider_instrumentation import InstrumentedProvider, InstrumentedVocabularies
+from service.pipeline.accept import AcceptStage
+from service.pipeline.admission.account_hold import AccountHold
+from service.pipeline.admission.call_limiter import CallLimiter, Quota
+from service.pipeline.admission.file_limits import FileLimits
+from service.pipeline.admission.result_hold import ResultHolds
+from service.pipeline.admission.spend_guard import SpendGuard
+from service.pipeline.admission.submit_guards import SubmitGuards
+from service.pipeline.admission.vendor_time import ask
+from service.pipeline.assignment.assignment import Assignment
+from service.pipeline.assignment.dependencies import AssignmentDeps
+from service.pipeline.audit import Audit
+from service.pipeline.collect import CollectDeps, CollectStage
+from service.pipeline.dispatch import Stages
+from service.pipeline.expire import reason
+from service.pipeline.hotwords.directory import ListFinder
+from service.pipeline.hotwords.limited_lists import LimitedVocabularies
+from service.pipeline.hotwords.prepare import VocabularyStage
+from service.pipeline.poll import PollDeps, PollStage
+from service.pipeline.post import SubmitDeps
+from service.pipeline.reconcile import ReconcileStage, ScansJournal
+from service.pipeline.results.fetch_memory import FetchMemory, MemoryLimits
+from service.pipeline.shard.backlog import Backlog
+from service.pipeline.shard.shard_runner import RunnerDeps, ShardRunner
+from service.pipeline.shard.spawn import Spawn
+from service.pipeline.shard.stage_breaker import StageBreaker
+from service.pipeline.submit import SubmitStage
+from service.provider.api import Provider, Vocabularies
+from service.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What runs in one process."""
+
+    assignment: Assignment
+    consumer: RequestConsumer
+    tail: Tail
+    stages: Stages
+    guards: SubmitGuards
+    breaker: StageBreaker
+    audit: Audit
+    ask_time: Callable[[Callable[[], None]], Coroutine[None, None, None]]
+    """The loop that asks the vendor for its time while nothing else does."""
+
+    def reason(self, runner: ShardRunner, job: Job) -> str:
+        """What keeps the job from going on, in words."""
+        return reason(runner, job, self.guards, self.stages.poll, self.stages.vocabulary)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Our account at the provider: its work, and its hotword lists."""
+
+    provider: Provider
+    vocabularies: Vocabularies
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What all parts share."""
+
+    settings: Settings
+    clock: Clock
+    metrics: Metrics
+    instrumentation: PipelineInstrumentation
+    spawn: Spawn
+    vendor_clock: VendorClock = field(default_factory=VendorClock)
+
+
+@asynccontextmanager
+async def connected(process: Process, layout: Layout) -> AsyncIterator[Parts]:
+    """The parts, with their connections open; closed again in the reverse order."""
+    settings = process.settings
+    cluster, wait_ms = cluster_of(settings), settings.kafka.fetch_max_wait_ms
+    producer = await _producer(settings, cluster)
+    async with (
+        provider_of(settings, process.clock, process.vendor_clock) as dashscope,
+        ReconnectingReader(cluster, wait_ms, "read_uncommitted") as watermarks,
+    ):
+        try:
+            journal = Journal(
+                cluster=cluster,
+                topics=topics_of(settings),
+                producer=producer,
+                watermarks=watermarks,
+                tail=Tail(watermarks, settings.topics.journal, process.clock),
+                member=member_of(settings),
+                on_mismatch=settings.kafka.on_journal_mismatch,
+                limits=layout.limits,
+                fetch_max_wait_ms=wait_ms,
+                places=asyncio.Semaphore(TAKEOVERS_AT_ONCE),
+            )
+            counted = (process.metrics, process.clock, process.instrumentation)
+            account = Account(
+                InstrumentedProvider(dashscope, *counted),
+                InstrumentedVocabularies(dashscope.vocabularies, *counted),
+            )
+            rules, report = rules_of(settings), process.instrumentation.journal_unreadable
+            scanner = JournalScanner(cluster, settings.topics.journal, watermarks, wait_ms, rules, report)
+            yield _parts(process, layout, account, journal, scanner)
+        finally:
+            if producer is not None:
+                await producer.stop()
+
+
+async def _producer(settings: Settings, cluster: ClusterConfig) -> Producer | None:
+    """The producer that all shards share in `at_least_once`; the other mode has one for each shard."""
+    if settings.kafka.delivery == "exactly_once":
+        await require_transactions(cluster, topics_of(settings))
+        return None
+    producer = Producer(cluster, idempotent=settings.kafka.idempotent)
+    await producer.start()
+    return producer
+
+
+def _parts(
+    process: Process, layout: Layout, account: Account, journal: Journal, scanner: ScansJournal
+) -> Parts:
+    settings = process.settings
+    guards = _guards(
+        process,
+        layout,
+        lambda: [runner.state.spend for runner in assignment.open_shards()],
+        lambda model: sum(runner.state.jobs_without_task(model) for runner in assignment.open_shards()),
+    )
+    breaker = StageBreaker(process.clock, process.instrumentation.stage_stopped)
+    stages = _stages(process, guards, breaker, account, journal, scanner)
+    assignment = Assignment(_assignment(process, layout, journal, stages, guards.limiter, breaker))
+    audit = Audit(assignment.open_shards, stages, process.clock, process.instrumentation)
+    group = GroupConfig(
+        topic=settings.topics.requests,
+        group_id=settings.kafka.group_id,
+        instance_id=settings.kafka.group_instance_id,
+        session_timeout_ms=round(1000 * settings.kafka.session_timeout_seconds),
+        fetch_max_wait_ms=settings.kafka.fetch_max_wait_ms,
+    )
+    consumer = RequestConsumer(journal.cluster, group, assignment, process.clock, guards.limiter)
+    assignment.delivery = consumer
+    ask_time = partial(ask, account.provider, guards.limiter, process.clock, process.vendor_clock)
+    return Parts(assignment, consumer, journal.tail, stages, guards, breaker, audit, ask_time)
+
+
+def _guards(
+    process: Process,
+    layout: Layout,
+    spends: Callable[[], list[DaySpend]],
+    waiting: Callable[[str | None], int],
+) -> SubmitGuards:
+    clock, instrumentation = process.clock, process.instrumentation
+    quota, spend = process.settings.quota, process.settings.spend
+    of_account = Quota(quota.part, quota.calls_per_second, quota.submit_per_minute)
+    limiter = CallLimiter(clock, of_account, process.vendor_clock)
+    a_day = SpendRules(spend.seconds_per_day, layout.partitions, spend.cost_per_day)
+    spend_guard = SpendGuard(clock, a_day, spends, instrumentation.spend_guard)
+    hold = AccountHold(clock, lambda held, is_on: instrumentation.hold(held, is_on, waiting(held.model)))
+    return SubmitGuards(
+        clock,
+        limiter,
+        hold,
+        spend_guard,
+        instrumentation.outage,
+        ResultHolds(clock, instrumentation.result_host),
+    )
+
+
+def _stages(
+    process: Process,
+    guards: SubmitGuards,
+    breaker: StageBreaker,
+    account: Account,
+    journal: Journal,
+    scanner: ScansJournal,
+) -> Stages:
+    provider = account.provider
+    clock, spawn, instrumentation, settings = (
+        process.clock,
+        process.spawn,
+        process.instrumentation,
+        process.settings,
+    )
+    limits, fetch, rules = settings.limits, settings.fetch, rules_of(settings)
+    lists = LimitedVocabularies(account.vocabularies, guards.limiter)
+    finder = ListFinder(lists, clock, guards.hold, provider.clock_offset_ms)
+    vocabulary = VocabularyStage(finder, clock, guards.hold, instrumentation)
+    files = FileLimits(instrumentation.files_per_task_lowered)
+    in_flight, dropped = limits.calls_in_flight, instrumentation.cancel_dropped
+    submitting = SubmitDeps(provider, journal.tail, spawn, vocabulary, in_flight, breaker, files)
+    polling = PollDeps(provider, guards.limiter, guards.hold, spawn, in_flight, breaker, dropped)
+    memory = FetchMemory(MemoryLimits(fetch.memory_bytes, fetch.max_decoded_bytes, limits.fetches_in_flight))
+    collecting = CollectDeps(provider, spawn, memory, guards.results, limits.fetches_in_flight, breaker)
+    return Stages(
+        SubmitStage(submitting, clock, guards),
+        PollStage(polling, clock),
+        CollectStage(collecting, clock),
+        ReconcileStage(provider, scanner, clock, guards.limiter, rules, memory, instrumentation),
+        vocabulary,
+    )
+
+
+def _assignment(
+    process: Process,
+    layout: Layout,
+    journal: Journal,
+    stages: Stages,
+    limiter: CallLimiter,
+    breaker: StageBreaker,
+) -> AssignmentDeps:
+    settings, instrumentation = process.settings, process.instrumentation
+    rules = rules_of(settings)
+    return AssignmentDeps(
+        journal=journal,
+        accept=AcceptStage(
+            limits_of(settings), admission_of(settings), stages.submit, instrumentation, breaker
+        ),
+        runner=RunnerDeps(process.clock, rules, instrumentation, stages.dispatch, breaker, Backlog()),
+        spawn=process.spawn,
+        observer=instrumentation,
+        window=Window(settings.deduplication.window_seconds, settings.deduplication.jobs),
+        outcomes=OutcomeRules(settings.outcomes.source, settings.outcomes.original_request),
+        prices=settings.spend.prices,
+        files_per_task=settings.requests.files_per_task,
+        open_jobs=settings.limits.open_jobs,
+        max_shards=MAX_TRANSACTIONAL if journal.producer is None else layout.partitions,
+        limiter=limiter,
+    )

@@ -1,0 +1,282 @@
+"""The command `scribe`: runs the service, and speaks its contract for people at a terminal.
+
+Answers go to standard output, everything else to standard error. Exit codes: 0, 1 (a failure, or not in
+time), 2 (wrong usage or request), 78 (settings or surroundings), 130 (Ctrl-C).
+"""
+
+import asyncio
+import functools
+import logging
+import os
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from pydantic import JsonValue
+
+from service import __version__
+from service.app import from_settings, process
+from service.cli import client, output
+from service.cli import hotwords as account
+from service.cli.arguments import asking
+from service.cli.client import ClientConfig
+from service.cli.output import Form
+from service.contract import schemas as contract
+from service.errors import ConfigError, InvalidRecord, ServiceError
+from service.observability import log
+from service.settings import Settings, load
+
+WRONG_SETTINGS = 78
+"""EX_CONFIG of sysexits.h: starting again will not help."""
+
+app = typer.Typer(
+    name="scribe",
+    help="Speech to text over Kafka. All settings are SCRIBE_... variables: see docs/configuration.md.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+hotwords = typer.Typer(help="The account's hotword lists.", no_args_is_help=True)
+app.add_typer(hotwords, name="hotwords")
+
+
+class Schema(StrEnum):
+    """The records of the contract."""
+
+    REQUEST = "request"
+    RESULT = "result"
+    FAILURE = "failure"
+
+
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the outcomes and print them.")]
+Timeout = Annotated[float, typer.Option(min=1, metavar="SECONDS", help="How long --wait waits.")]
+Shape = Annotated[
+    Form | None,
+    typer.Option("--format", help="Print transcripts as this, not as lines with their times."),
+]
+Count = Annotated[int | None, typer.Option(min=1, metavar="NUMBER", help="Stop after so many outcomes.")]
+SchemaName = Annotated[
+    Schema | None, typer.Argument(metavar="RECORD", help="request, result or failure; all if not given.")
+]
+
+
+def main() -> None:
+    """Run the command line; ends the process."""
+    app(prog_name="scribe")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"scribe {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _scribe(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """All is said by the commands."""
+
+
+@app.command()
+def run() -> None:
+    """Run the service until SIGTERM or Ctrl-C.
+
+    A second signal skips the wait for calls on the wire; what is open is resumed by the next start.
+    """
+    with _sentences():
+        settings = load(os.environ)
+        secrets = [secret for secret in (settings.provider.key(), settings.kafka.password()) if secret]
+        log.configure(settings.log.level, settings.log.format, secrets=secrets)
+        sys.excepthook = log.write_crash
+        raise typer.Exit(process.run(settings))
+
+
+@app.command()
+@asking
+def submit(
+    make: Callable[[], dict[str, JsonValue]],
+    wait: Wait = False,
+    timeout: Timeout = 3600.0,
+    form: Shape = None,
+) -> None:
+    """Publish a request and print its id, or its transcripts.
+
+    With --wait the transcripts are printed instead of the id, and the exit code is 1 if one is missing.
+    """
+    if form and not wait:
+        raise typer.BadParameter("it goes with --wait", param_hint="--format")
+    with _sentences():
+        place = _client_config(load(os.environ))
+        request = make()
+        if not wait:
+            asyncio.run(client.send(place, request))
+            typer.echo(request["request_id"])
+            return
+        urls = request["file_urls"]
+        count = len(urls) if isinstance(urls, list) else 0
+        said = (
+            f"{request['request_id']}: published; waiting for {count} file(s), "
+            "which a service on these topics (`scribe run`) transcribes"
+        )
+        sent = functools.partial(typer.echo, said, err=True)
+        show = functools.partial(output.show, form=form)
+        if not _in_time(client.send_and_wait(place, request, timeout, sent, show)):
+            raise typer.Exit(1)
+
+
+@app.command()
+def cancel(
+    request_id: Annotated[str, typer.Argument(metavar="REQUEST_ID", help="The id of an open request.")],
+    replay: Annotated[int, typer.Option(min=0, metavar="NUMBER", help="The replay that is meant.")] = 0,
+) -> None:
+    """Ask for the end of an open request.
+
+    Each of its files that is not finished becomes a failure.
+    """
+    with _sentences():
+        place = _client_config(load(os.environ))
+        fields: dict[str, JsonValue] = {
+            "request_id": request_id,
+            "action": "cancel",
+            "replay": replay or None,
+        }
+        asyncio.run(client.send(place, client.new_request(fields)))
+        typer.echo(f"asked to cancel {request_id}", err=True)
+
+
+@app.command()
+def watch(
+    from_beginning: Annotated[
+        bool, typer.Option("--from-beginning", help="Begin with the oldest that Kafka still has.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    form: Shape = None,
+    count: Count = None,
+) -> None:
+    """Follow results and failures, and print each."""
+    with _sentences():
+        place = _client_config(load(os.environ))
+        topics = " and ".join(place.outcome_topics)
+        asyncio.run(
+            client.watch(
+                place,
+                from_beginning=from_beginning,
+                ready=lambda: typer.echo(f"following {topics}; Ctrl-C ends it", err=True),
+                take=output.follower(form or (Form.JSON if as_json else None)),
+                count=count,
+            )
+        )
+
+
+@app.command()
+def topics(
+    create: Annotated[
+        bool, typer.Option("--create/--check", help="Create what is missing, or only look.")
+    ] = True,
+) -> None:
+    """Create the missing topics and check all four.
+
+    A journal that would lose jobs is an error.
+    """
+    with _sentences():
+        settings = load(os.environ)
+        place = _client_config(settings)
+        creation = from_settings.creation_of(settings) if create else None
+        layout = asyncio.run(client.prepare_topics(place, creation))
+        typer.echo(f"{', '.join(place.topics.all())}: {layout.partitions} partitions")
+        for warning in layout.warnings:
+            typer.echo(f"warning: {warning}", err=True)
+
+
+@app.command()
+def schemas(
+    record: SchemaName = None,
+) -> None:
+    """Print the JSON Schemas of request, result and failure."""
+    documents = contract.schemas()
+    typer.echo(contract.rendered(documents[record] if record else {**documents}), nl=False)
+
+
+@hotwords.command("list")
+def list_hotwords() -> None:
+    """Print every hotword list of the account, and which of them this service made."""
+    with _sentences():
+        settings = load(os.environ)
+
+        async def listing() -> list[str]:
+            async with account.lists_of(settings) as lists:
+                return await account.table(lists)
+
+        for line in asyncio.run(listing()):
+            typer.echo(line)
+
+
+@hotwords.command("delete")
+def delete_hotwords(
+    ids: Annotated[list[str], typer.Argument(metavar="LIST", help="Names of lists.")],
+    foreign: Annotated[bool, typer.Option("--foreign", help="Also lists that others made.")] = False,
+) -> None:
+    """Delete hotword lists; one that requests still name is made again."""
+    with _sentences():
+        settings = load(os.environ)
+
+        async def deleting() -> None:
+            async with account.lists_of(settings) as lists:
+                await account.delete(lists, ids, foreign=foreign)
+
+        asyncio.run(deleting())
+        typer.echo(f"deleted {', '.join(ids)}", err=True)
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """Turn what we have a name for into one sentence and an exit code."""
+    try:
+        yield
+    except ServiceError as error:
+        raise _exit(error) from None
+    except ExceptionGroup as group:
+        named = _only_one(group)
+        if named is None:
+            raise
+        raise _exit(named) from None
+
+
+def _in_time(waiting: Coroutine[None, None, bool]) -> bool:
+    try:
+        return asyncio.run(waiting)
+    except TimeoutError:
+        late = "the outcomes did not come in time; `scribe watch` shows them when they do"
+        typer.echo(f"scribe: {late}", err=True)
+        return False
+
+
+def _only_one(group: ExceptionGroup[Exception]) -> ServiceError | None:
+    """The error that a group of tasks ended with, if it is just one and one of ours."""
+    inner: Exception = group
+    while isinstance(inner, ExceptionGroup) and len(inner.exceptions) == 1:
+        inner = inner.exceptions[0]
+    return inner if isinstance(inner, ServiceError) else None
+
+
+def _exit(error: ServiceError) -> typer.Exit:
+    typer.echo(f"scribe: {error}", err=True)
+    if isinstance(error, ConfigError):
+        return typer.Exit(WRONG_SETTINGS)
+    return typer.Exit(2 if isinstance(error, InvalidRecord) else 1)
+
+
+def _client_config(settings: Settings) -> ClientConfig:
+    # The client's own lines would stand between ours, and they do not pass the scrubber.
+    logging.getLogger("aiokafka").addHandler(logging.NullHandler())
+    cluster, topics = from_settings.cluster_of(settings), from_settings.topics_of(settings)
+    return ClientConfig(cluster, topics, settings.kafka.fetch_max_wait_ms)

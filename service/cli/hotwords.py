@@ -1,0 +1,66 @@
+"""The account's hotword lists for people: what there is, and deleting what is of no use any more."""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from service.app import from_settings
+from service.core.provider.answers import ProviderError
+from service.core.provider.hotword_lists import ListedVocabulary, Vocabulary, in_utc, is_ours
+from service.errors import ProviderRefused
+from service.provider.api import Vocabularies
+from service.settings import Settings
+
+T = TypeVar("T")
+
+
+@asynccontextmanager
+async def lists_of(settings: Settings) -> AsyncIterator[Vocabularies]:
+    """The lists of the account that the settings name."""
+    async with from_settings.provider_of(settings) as provider:
+        yield provider.vocabularies
+
+
+async def table(lists: Vocabularies) -> list[str]:
+    """A line for each list, the oldest first, below a line of heads. Raises `ProviderRefused`."""
+    listed = _had(await lists.list_all())
+    ordered = sorted(listed, key=lambda each: (each.created, each.vocabulary_id))
+    rows = [_row(each, _had(await lists.query(each.vocabulary_id))) for each in ordered]
+    return list(_aligned([("LIST", "MADE FOR", "WORDS", "CREATED", "TOUCHED", "READY", "OURS"), *rows]))
+
+
+async def delete(lists: Vocabularies, ids: Sequence[str], *, foreign: bool) -> None:
+    """Delete lists; those that this service did not make only with `foreign`.
+
+    Raises `ProviderRefused`; then those before it in `ids` are gone.
+    """
+    for vocabulary_id in () if foreign else ids:
+        if not is_ours(_had(await lists.query(vocabulary_id))):
+            told = f"{vocabulary_id} was not made by this service; --foreign deletes it all the same"
+            raise ProviderRefused(told)
+    for vocabulary_id in ids:
+        _had(await lists.delete(vocabulary_id))
+
+
+def _row(listed: ListedVocabulary, found: Vocabulary) -> tuple[str, ...]:
+    return (
+        listed.vocabulary_id,
+        found.target_model or "?",
+        str(len(found.words)),
+        in_utc(listed.created),
+        in_utc(listed.modified),
+        "yes" if found.is_ready else "no",
+        "yes" if is_ours(found) else "no",
+    )
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _had(answer: T | ProviderError) -> T:
+    if isinstance(answer, ProviderError):
+        raise ProviderRefused(f"the provider says {answer.code}: {answer.message}")
+    return answer

@@ -1,0 +1,34 @@
+"""Which files are the same: by URL alone, percent escapes aside, since the vendor may echo others."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from urllib.parse import unquote
+
+from service.core.job.job import Job
+from service.core.provider.answers import FileView, TaskView
+
+
+def files_digest(urls: Iterable[str]) -> str:
+    """What tells the files of a POST again, percent escapes and their order aside: 16 hexadecimal digits."""
+    spelled = json.dumps(sorted(map(unquote, urls)))
+    return hashlib.sha256(spelled.encode()).hexdigest()[:16]
+
+
+def urls_known(urls: Iterable[str]) -> frozenset[int]:
+    """URLs in eight bytes each, percent escapes aside: to be compared within this process alone."""
+    return frozenset(hash(unquote(url)) for url in urls)
+
+
+def file_of(task: TaskView, job: Job) -> FileView | None:
+    """The job's part of the task: by its URL, never by its place.
+
+    A task of one file needs no match at all.
+    """
+    exact = [file for file in task.files if file.file_url == job.file_url]
+    if exact:
+        return exact[0]
+    alike = [file for file in task.files if unquote(file.file_url) == unquote(job.file_url)]
+    if len(alike) == 1:
+        return alike[0]
+    return task.files[0] if len(task.files) == 1 and job.task_files == 1 else None

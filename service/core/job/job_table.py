@@ -1,0 +1,139 @@
+"""What a job does next: one pure table over (state, event).
+
+Rules this module guarantees:
+
+1. Every pair of `JobState` and event is in `TABLE`. One that cannot be is `impossible`: a bug, an error.
+2. An ending is decided once: FINISHING ignores everything but its own publication and a restore (N1).
+3. A late answer changes nothing.
+4. A transition that is not `durable` is one that a restore, by its submission's record or by polling the
+   task again, comes to as well.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+from service.core.job import on_fetch, on_task
+from service.core.job.events import (
+    JOB_EVENTS,
+    CancelAsked,
+    DeadlinePassed,
+    Fetched,
+    FetchFailed,
+    GivenBack,
+    HandlingFailed,
+    JobEvent,
+    JobRestored,
+    NoResult,
+    Published,
+    ReadyToCollect,
+    SubmitFailed,
+    Taken,
+    TaskMade,
+    Transcribed,
+)
+from service.core.job.job import Job, JobState
+from service.core.job.submission import Submission
+from service.core.job.transition_context import Context, JobTransition
+from service.errors import IllegalTransition
+
+Answer = Callable[..., JobTransition]
+
+
+def advance_job(job: Job, event: JobEvent, submission: Submission | None, context: Context) -> JobTransition:
+    """Answer `event`; raises `IllegalTransition` for a pair that only a bug can make.
+
+    `submission` is the one that the job is in, as it is by now; one that is FINISHING or DONE may have none.
+    """
+    if submission is None and job.is_open:
+        raise IllegalTransition(f"{job.key} in state {job.state} is in no submission")
+    return TABLE[job.state, type(event)](job, event, submission, context)
+
+
+def ignore(job: Job, _event: JobEvent, _submission: Submission | None, _context: Context) -> JobTransition:
+    """Change nothing: the event is late, or the state has its own way to meet it."""
+    return JobTransition(job)
+
+
+def impossible(job: Job, event: JobEvent, _submission: Submission | None, _context: Context) -> JobTransition:
+    """Refuse a pair that only a bug can make."""
+    raise IllegalTransition(f"{job.key} in state {job.state} met {type(event).__name__}")
+
+
+def stay(job: Job, _event: JobRestored, _submission: Submission, _context: Context) -> JobTransition:
+    """What happens next, its submission says, which is restored too."""
+    return JobTransition(job)
+
+
+def published(
+    job: Job, _event: Published, _submission: Submission | None, _context: Context
+) -> JobTransition:
+    """Only how it ended is kept."""
+    return JobTransition(replace(job, state=JobState.DONE))
+
+
+class Transition(NamedTuple):
+    """What answers a pair, and the other states that the answer may lead to."""
+
+    answer: Answer
+    to: tuple[JobState, ...] = ()
+
+
+_WAITING, _SUBMITTED, _FINISHING = (JobState.WAITING,), (JobState.SUBMITTED,), (JobState.FINISHING,)
+_IGNORE = Transition(ignore)
+_LATE_FETCH: dict[type[JobEvent], Transition] = {Fetched: _IGNORE, FetchFailed: _IGNORE}
+"""Of a result whose URL was asked for anew meanwhile, or of a task that was given up."""
+_LATE_POLL: dict[type[JobEvent], Transition] = {ReadyToCollect: _IGNORE, NoResult: _IGNORE}
+"""Met again after a fault of ours, while another poll was handled."""
+_ROWS: dict[JobState, dict[type[JobEvent], Transition]] = {
+    JobState.WAITING: {
+        Taken: Transition(on_task.taken, _SUBMITTED),
+        # A fault of ours kept it from being taken.
+        TaskMade: Transition(on_task.task_made, _SUBMITTED),
+        GivenBack: Transition(on_task.given_back, _FINISHING),
+        SubmitFailed: Transition(on_task.submit_failed, _FINISHING),
+        CancelAsked: Transition(on_task.cancel_now, _FINISHING),
+        DeadlinePassed: Transition(on_task.expire_waiting, _FINISHING),
+        HandlingFailed: Transition(on_task.end_internally, _FINISHING),
+        JobRestored: Transition(stay),
+        **_LATE_POLL,
+        **_LATE_FETCH,
+    },
+    JobState.SUBMITTED: {
+        Taken: _IGNORE,
+        GivenBack: Transition(on_task.given_back, _WAITING + _FINISHING),
+        TaskMade: Transition(on_task.task_made, _FINISHING),
+        ReadyToCollect: Transition(on_fetch.ready, (JobState.COLLECTING,)),
+        NoResult: Transition(on_task.no_result, _WAITING + _FINISHING),
+        Transcribed: Transition(on_task.transcribed, _FINISHING),
+        SubmitFailed: Transition(on_task.submit_failed, _FINISHING),
+        CancelAsked: Transition(on_task.cancel_submitted, _FINISHING),
+        DeadlinePassed: Transition(on_task.expire_submitted, _FINISHING),
+        HandlingFailed: Transition(on_task.end_internally, _FINISHING),
+        JobRestored: Transition(stay),
+        **_LATE_FETCH,
+    },
+    JobState.COLLECTING: {
+        Fetched: Transition(on_fetch.fetched, _FINISHING),
+        FetchFailed: Transition(on_fetch.fetch_failed, _SUBMITTED + _FINISHING),
+        CancelAsked: Transition(on_task.cancel_now, _FINISHING),
+        DeadlinePassed: Transition(on_fetch.expire_collecting, _FINISHING),
+        HandlingFailed: Transition(on_task.end_internally, _FINISHING),
+        TaskMade: _IGNORE,
+        **_LATE_POLL,
+    },
+    JobState.FINISHING: {
+        **dict.fromkeys(JOB_EVENTS, _IGNORE),
+        Taken: Transition(impossible),
+        JobRestored: Transition(on_task.resume_finish),
+        Published: Transition(published, (JobState.DONE,)),
+    },
+    JobState.DONE: dict.fromkeys(JOB_EVENTS, _IGNORE),
+}
+_NO_TRANSITION = Transition(impossible)
+TRANSITIONS: Mapping[tuple[JobState, type[JobEvent]], Transition] = {
+    (state, event): row.get(event, _NO_TRANSITION) for state, row in _ROWS.items() for event in JOB_EVENTS
+}
+"""Every pair, decided."""
+TABLE: dict[tuple[JobState, type[JobEvent]], Answer] = {pair: way.answer for pair, way in TRANSITIONS.items()}
+"""What answers each pair."""

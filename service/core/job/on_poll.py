@@ -1,0 +1,161 @@
+"""Answers of a submission that has a provider task: polling it, and telling its jobs what came of it.
+
+Rules this module guarantees:
+
+1. What a finished task says counts file by file: the word over the whole task counts only where it says
+   nothing of a file.
+2. A task is lost only where it was UNKNOWN twice, `UNKNOWN_APART_MS` apart and never known between.
+3. A job's deadline ends it only after a poll that found the task at work (core.job_table says how late).
+4. A task that no job waits for any more is polled until its bill is known, or nobody can know it.
+5. A task is cancelled at the provider only when no job waits for it any more, because of a cancel or a
+   deadline.
+"""
+
+from dataclasses import replace
+
+from service.core.job.events import (
+    CancelTask,
+    DeadlinePassed,
+    JobEvent,
+    JobsLeft,
+    NoResult,
+    Poll,
+    Polled,
+    PollFailed,
+    ReadyToCollect,
+    SubmissionRestored,
+)
+from service.core.job.file_matching import file_of
+from service.core.job.identity import JobRef
+from service.core.job.job import Job, JobState
+from service.core.job.on_submit import Jobs, tell_task
+from service.core.job.submission import Submission
+from service.core.job.transition_context import Context, SubmissionTransition, is_overdue
+from service.core.job.urgency import retention_end_ms
+from service.core.provider.answers import ProviderError, TaskStatus, TaskView
+
+UNKNOWN_APART_MS = 60_000
+"""Between the two polls by which a task is lost: a moment's fault of the vendor's is over by then."""
+FOLLOWED_MS = 60_000
+"""How often a task is polled, at most, that no job waits for: others go first."""
+MISSING = ProviderError("missing_result", "the finished task does not name this file")
+CANCELED = ProviderError("CANCELED", "the task was cancelled at the provider")
+
+
+def polled(submission: Submission, event: Polled, jobs: Jobs, context: Context) -> SubmissionTransition:
+    """Tell the jobs of a finished task; poll an unfinished one later, and let overdue jobs end."""
+    seen = replace(submission, poll_attempts=submission.poll_attempts + 1)
+    if event.task.status is TaskStatus.UNKNOWN:
+        return _unknown(seen, event, jobs, context)
+    seen = replace(seen, unknown_since_ms=None)
+    if event.task.is_terminal:
+        return _finished(seen, event.task, jobs)
+    later = _poll_later(replace(seen, unfinished_ms=context.now_ms), jobs, context)
+    overdue = (ref for ref, job in _waiting(jobs).items() if is_overdue(job, context))
+    return replace(later, to_jobs=tuple((ref, DeadlinePassed()) for ref in overdue))
+
+
+def poll_failed(
+    submission: Submission, event: PollFailed, jobs: Jobs, context: Context
+) -> SubmissionTransition:
+    """The task is paid for: go on polling until it is found, or is gone, or nobody waits any more."""
+    failed = replace(submission, poll_attempts=submission.poll_attempts + 1)
+    backoff, asked = context.rules.poll_backoff, event.provider_error.retry_after_seconds
+    wait_ms = backoff.wait_ms(failed.poll_attempts, context.draw, asked)
+    return _poll_at(failed, context.now_ms + round(1000 * backoff.first_seconds) + wait_ms, jobs, context)
+
+
+def poll_again(
+    submission: Submission, _event: SubmissionRestored, jobs: Jobs, context: Context
+) -> SubmissionTransition:
+    """Poll soon, spread over a second so that a shard's tasks do not come at once; the jobs learn of it."""
+    if not jobs and (submission.is_billed or not submission.is_followed):
+        return SubmissionTransition(submission, is_over=True)
+    due_ms = context.now_ms + round(1000 * context.draw)
+    polled = _poll_at(submission, due_ms, jobs, context)
+    told = {ref: job for ref, job in _waiting(jobs).items() if _is_news(submission, job)}
+    return replace(polled, to_jobs=tell_task(submission, told)) if told else polled
+
+
+def follow(submission: Submission, event: JobsLeft, jobs: Jobs, _context: Context) -> SubmissionTransition:
+    """The last job that left leaves a task whose bill is to be known: drop it if nobody wants it."""
+    if jobs:
+        return SubmissionTransition(submission)
+    if submission.is_billed:
+        return SubmissionTransition(submission, is_over=True)
+    assert submission.task_id is not None
+    steps = (CancelTask(submission.task_id),) if event.is_unwanted else ()
+    return SubmissionTransition(replace(submission, is_followed=True), durable=True, steps=steps)
+
+
+def _is_news(submission: Submission, job: Job) -> bool:
+    """Whether a job that waits for the task does not know it, or may not know that it can be cancelled."""
+    return job.task_id != submission.task_id or job.cancelled
+
+
+def _waiting(jobs: Jobs) -> dict[JobRef, Job]:
+    """Those that wait for the task; the others are collecting what it gave them."""
+    return {ref: job for ref, job in jobs.items() if job.state is JobState.SUBMITTED}
+
+
+def _finished(submission: Submission, task: TaskView, jobs: Jobs) -> SubmissionTransition:
+    ended = replace(submission, is_billed=True, is_followed=False)
+    return SubmissionTransition(
+        ended,
+        durable=not jobs,
+        to_jobs=tuple((ref, _told(task, job)) for ref, job in _waiting(jobs).items()),
+        is_over=not jobs,
+        bill=None if submission.is_billed else task,
+    )
+
+
+def _told(task: TaskView, job: Job) -> JobEvent:
+    file = file_of(task, job)
+    if file and file.transcription_url:
+        return ReadyToCollect(task, file.transcription_url)
+    if task.status is TaskStatus.CANCELED:
+        return NoResult(task, CANCELED)
+    return NoResult(task, (file and file.provider_error) or task.provider_error or MISSING)
+
+
+def _unknown(submission: Submission, event: Polled, jobs: Jobs, context: Context) -> SubmissionTransition:
+    if event.is_foreign:
+        waiting = replace(submission, unknown_since_ms=None)
+        return _poll_at(waiting, context.now_ms + UNKNOWN_APART_MS, jobs, context)
+    age_ms = context.now_ms - (submission.submitted_ms or 0)
+    if age_ms < 1000 * context.rules.unknown_grace_seconds:
+        return _poll_later(submission, jobs, context)
+    since_ms = submission.unknown_since_ms
+    if since_ms is None or context.now_ms - since_ms < UNKNOWN_APART_MS:
+        since_ms = context.now_ms if since_ms is None else since_ms
+        asked = replace(submission, unknown_since_ms=since_ms)
+        return _poll_at(asked, since_ms + UNKNOWN_APART_MS, jobs, context)
+    message = f"the provider does not know the task {round(age_ms / 1000)} s after its submit"
+    gone = NoResult(event.task, ProviderError("UNKNOWN", message))
+    return SubmissionTransition(
+        replace(submission, is_billed=True, is_followed=False),
+        durable=not jobs,
+        to_jobs=tuple((ref, gone) for ref in _waiting(jobs)),
+        is_over=not jobs,
+    )
+
+
+def _poll_later(submission: Submission, jobs: Jobs, context: Context) -> SubmissionTransition:
+    submitted_ms = submission.submitted_ms if submission.submitted_ms is not None else context.now_ms
+    due_ms = context.rules.poll_schedule.next_poll_ms(submitted_ms, context.now_ms)
+    return _poll_at(submission, due_ms, jobs, context)
+
+
+def _poll_at(submission: Submission, due_ms: int, jobs: Jobs, context: Context) -> SubmissionTransition:
+    """Poll then; one that nobody waits for seldom, and not beyond the time at which its bill is gone too."""
+    assert submission.task_id is not None
+    if not jobs and context.has_come(retention_end_ms(submission)):
+        return SubmissionTransition(
+            replace(submission, is_billed=True, is_followed=False), durable=True, is_over=True
+        )
+    if not jobs:
+        due_ms = max(due_ms, context.now_ms + FOLLOWED_MS)
+    is_last = any(is_overdue(job, context) for job in _waiting(jobs).values())
+    return SubmissionTransition(
+        submission, steps=(Poll(submission.key, submission.task_id, due_ms, is_last),)
+    )

@@ -1,0 +1,259 @@
+"""Answers of a submission that waits for its POST, or whose POST is out and was answered.
+
+Rules this module guarantees:
+
+1. An intent names exactly the files that its POST may hold: jobs that ended meanwhile are not in it (N2).
+2. A POST that surely made no task gives its submission back, without the jobs that are not wanted any more.
+3. A refused submit of several files whose fault may be one file's, or their number, costs no attempt: it is
+   divided. The submission keeps the first part, the others become submissions of their own.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from service.core.job.division import is_about_number, may_be_about_one
+from service.core.job.events import (
+    Answered,
+    CancelAsked,
+    DeadlinePassed,
+    GivenBack,
+    Intended,
+    JobEvent,
+    JobsLeft,
+    Poll,
+    Posted,
+    QueueSubmit,
+    SubmissionRestored,
+    SubmitFailed,
+    SubmitNotSent,
+    SubmitRefused,
+    Taken,
+    TaskMade,
+    Transcribed,
+    VocabularyRefused,
+)
+from service.core.job.file_matching import files_digest
+from service.core.job.identity import JobRef
+from service.core.job.job import Job
+from service.core.job.submission import Intent, Submission, SubmissionState
+from service.core.job.transition_context import (
+    Context,
+    SubmissionTransition,
+    Successor,
+    is_given_up,
+    is_overdue,
+    may_try_again,
+)
+from service.core.provider import error_table
+from service.core.provider.answers import ProviderError
+from service.core.provider.error_table import Action, ErrorPolicy
+
+Jobs = Mapping[JobRef, Job]
+"""Of a submission: the open ones, in its order."""
+
+
+def intend(submission: Submission, event: Intended, jobs: Jobs, context: Context) -> SubmissionTransition:
+    """Take its jobs for a POST; those whose time is over end, those that are too many are divided off."""
+    overdue = [ref for ref, job in jobs.items() if is_overdue(job, context)]
+    going = [ref for ref in jobs if ref not in overdue]
+    first, *others = _parts(going, event.max_files or max(1, len(going)))
+    told: tuple[tuple[JobRef, JobEvent], ...] = tuple((ref, DeadlinePassed()) for ref in overdue)
+    if not first:
+        return SubmissionTransition(replace(submission, jobs=()), to_jobs=told, is_over=True)
+    urls = [jobs[ref].file_url for ref in first]
+    intended = replace(
+        submission,
+        jobs=first,
+        state=SubmissionState.INTENDED,
+        due_ms=0,
+        counters=submission.counters._replace(submits=submission.counters.submits + 1),
+        intent=Intent(event.sealed_ms, event.vendor_offset_ms, len(urls), files_digest(urls)),
+    )
+    return SubmissionTransition(
+        intended,
+        durable=True,
+        to_jobs=(*told, *((ref, Taken()) for ref in first)),
+        successors=_successors(submission, others, context.now_ms),
+    )
+
+
+def vocabulary_refused(
+    submission: Submission, event: VocabularyRefused, jobs: Jobs, context: Context
+) -> SubmissionTransition:
+    """Without its list the jobs would be heard worse than was asked for, and billed: end them before."""
+    policy = error_table.on_vocabulary(event.provider_error)
+    return replace(end_all(submission, jobs, event.provider_error, policy, context), durable=False)
+
+
+def queue_again(
+    submission: Submission, _event: SubmissionRestored, jobs: Jobs, _context: Context
+) -> SubmissionTransition:
+    """A restored submission is due when it was due; a job whose cancel is noted ends."""
+    kept = tuple(ref for ref, job in jobs.items() if not job.cancelled)
+    cancelled = tuple((ref, CancelAsked()) for ref, job in jobs.items() if job.cancelled)
+    steps = (QueueSubmit(submission.key, submission.due_ms),) if kept else ()
+    return SubmissionTransition(
+        replace(submission, jobs=kept), steps=steps, to_jobs=cancelled, is_over=not kept
+    )
+
+
+def shrink(submission: Submission, _event: JobsLeft, jobs: Jobs, _context: Context) -> SubmissionTransition:
+    """Go on with the jobs that are left; over where there are none."""
+    return SubmissionTransition(replace(submission, jobs=tuple(jobs)), is_over=not jobs)
+
+
+def posted(submission: Submission, event: Posted, jobs: Jobs, context: Context) -> SubmissionTransition:
+    """The task id goes into the journal for all jobs at once, before anything else happens."""
+    running = with_task(submission, event.task_id, context.now_ms, jobs)
+    due_ms = context.rules.poll_schedule.next_poll_ms(context.now_ms, context.now_ms)
+    return SubmissionTransition(
+        running,
+        durable=True,
+        steps=(Poll(submission.key, event.task_id, due_ms),),
+        to_jobs=tell_task(running, jobs),
+    )
+
+
+def answered(submission: Submission, event: Answered, jobs: Jobs, _context: Context) -> SubmissionTransition:
+    """The transcript is here, and paid for: nothing is left of the submission, and nothing to write of it."""
+    counters = submission.counters._replace(tasks_made=submission.counters.tasks_made + 1)
+    sealed_ms = submission.intent.sealed_ms if submission.intent else None
+    told = tuple((ref, Transcribed(event.transcript, event.bill, sealed_ms)) for ref in jobs)
+    return SubmissionTransition(replace(submission, counters=counters), to_jobs=told, is_over=True)
+
+
+def refused(
+    submission: Submission, event: SubmitRefused, jobs: Jobs, context: Context
+) -> SubmissionTransition:
+    """There is no task: hold, divide, try later or fail, as the table of policies says."""
+    provider_error, policy = event.provider_error, error_table.on_submit(event.provider_error)
+    files = submission.task_files
+    if policy.action is Action.HOLD:
+        return _keep(submission, jobs, provider_error, files, context)
+    if files > 1 and is_about_number(provider_error):
+        return _keep(submission, jobs, provider_error, files // 2, context)
+    if files > 1 and may_be_about_one(provider_error):
+        return _keep(submission, jobs, provider_error, 1, context)
+    if policy.max_attempts is not None and not event.is_circuit_open:
+        refusals = submission.counters.refusals + 1
+        submission = replace(submission, counters=submission.counters._replace(refusals=refusals))
+    if policy.action is Action.RETRY and may_try_again(submission.counters.refusals, policy):
+        return give_back(
+            submission, jobs, _later_ms(submission, provider_error, context), context, provider_error.message
+        )
+    return end_all(submission, jobs, provider_error, policy, context)
+
+
+def not_sent(
+    submission: Submission, event: SubmitNotSent, jobs: Jobs, context: Context
+) -> SubmissionTransition:
+    """Nothing was sent, which costs the jobs no attempt: wait, and post again what is still wanted."""
+    due_ms = _later_ms(submission, event.provider_error, context)
+    return give_back(_uncounted(submission), jobs, due_ms, context, event.provider_error.message)
+
+
+def _keep(
+    submission: Submission, jobs: Jobs, provider_error: ProviderError, size: int, context: Context
+) -> SubmissionTransition:
+    """The reason says nothing about the jobs, so it costs no attempt: it is the account's, for which the
+    submit stage holds, or that of a submit of several files, of which `size` go together next."""
+    kept = give_back(_uncounted(submission), jobs, context.now_ms, context, provider_error.message)
+    first, *others = _parts(kept.submission.jobs, size)
+    successors = _successors(kept.submission, others, context.now_ms)
+    return replace(kept, submission=replace(kept.submission, jobs=first), successors=successors)
+
+
+def give_back(
+    submission: Submission,
+    jobs: Jobs,
+    due_ms: int,
+    context: Context,
+    reason: str = "",
+    *,
+    may_be_billed: bool = False,
+) -> SubmissionTransition:
+    """Let the submission wait for another POST, with the jobs that are still wanted; the others end."""
+    kept = still_wanted(jobs, context)
+    told = tuple((ref, GivenBack(reason, may_be_billed)) for ref in jobs)
+    steps = (QueueSubmit(submission.key, due_ms),) if kept else ()
+    waiting = replace(without_intent(submission), jobs=kept, due_ms=due_ms)
+    return SubmissionTransition(waiting, durable=True, steps=steps, to_jobs=told, is_over=not kept)
+
+
+def end_all(
+    submission: Submission,
+    jobs: Jobs,
+    provider_error: ProviderError,
+    policy: ErrorPolicy,
+    context: Context,
+    *,
+    may_be_billed: bool = False,
+) -> SubmissionTransition:
+    """End the jobs as the policy says, but for those that are not wanted any more: they end by that.
+
+    A refused submission is written down, so that nobody waits for its task. A call of a synchronous model
+    makes none, and may be paid: a restore that finds its job open counts it as lost.
+    """
+    given_up, failed = (
+        GivenBack(provider_error.message, may_be_billed),
+        SubmitFailed(provider_error, policy, may_be_billed),
+    )
+    told = tuple((ref, given_up if is_given_up(job, context) else failed) for ref, job in jobs.items())
+    if submission.is_synchronous:
+        return SubmissionTransition(submission, to_jobs=told, is_over=True)
+    return SubmissionTransition(without_intent(submission), durable=True, to_jobs=told, is_over=True)
+
+
+def without_intent(submission: Submission) -> Submission:
+    """The submission as one that nobody looks for a task of; its record still says whose counters it has."""
+    return replace(submission, state=SubmissionState.WAITING, intent=None, is_followed=False)
+
+
+def with_task(submission: Submission, task_id: str, submitted_ms: int, jobs: Jobs) -> Submission:
+    """The submission, running; for nobody but its bill where its jobs ended meanwhile."""
+    counters = submission.counters._replace(tasks_made=submission.counters.tasks_made + 1)
+    return replace(
+        submission,
+        state=SubmissionState.RUNNING,
+        due_ms=0,
+        task_id=task_id,
+        submitted_ms=submitted_ms,
+        is_followed=not jobs,
+        counters=counters,
+    )
+
+
+def tell_task(submission: Submission, jobs: Jobs) -> tuple[tuple[JobRef, JobEvent], ...]:
+    """Its task, to the jobs."""
+    assert submission.task_id is not None
+    assert submission.submitted_ms is not None
+    made = TaskMade(submission.task_id, submission.task_files, submission.submitted_ms)
+    return tuple((ref, made) for ref in jobs)
+
+
+def still_wanted(jobs: Jobs, context: Context) -> tuple[JobRef, ...]:
+    """The jobs that may be posted again."""
+    return tuple(ref for ref, job in jobs.items() if not is_given_up(job, context))
+
+
+def _uncounted(submission: Submission) -> Submission:
+    counters = submission.counters
+    return replace(submission, counters=counters._replace(submits=counters.submits - 1))
+
+
+def _later_ms(submission: Submission, provider_error: ProviderError, context: Context) -> int:
+    backoff, asked = context.rules.submit_backoff, provider_error.retry_after_seconds
+    return context.now_ms + backoff.wait_ms(submission.counters.submits, context.draw, asked)
+
+
+def _parts(refs: Sequence[JobRef], size: int) -> Iterator[tuple[JobRef, ...]]:
+    """The jobs in parts of at most `size`, in their order; at least one part."""
+    yield tuple(refs[:size])
+    for first in range(size, len(refs), size):
+        yield tuple(refs[first : first + size])
+
+
+def _successors(
+    submission: Submission, parts: Sequence[tuple[JobRef, ...]], due_ms: int
+) -> tuple[Successor, ...]:
+    return tuple(Successor(part, submission.model, submission.counters, due_ms) for part in parts)

@@ -1,0 +1,207 @@
+"""Answers of a submission whose POST went out, while nobody knows what came of it.
+
+Rules this module guarantees:
+
+1. With the policy `reconcile` the jobs of such a submission of an asynchronous model are posted again only
+   by `NotFound` (N4), and in a submission of their own.
+2. A synchronous model leaves nothing to look for: its call is made again, at most `MAX_LOST_CALLS` in all.
+3. A submission whose jobs ended meanwhile is still looked for: its task, if there is one, has a bill.
+"""
+
+from dataclasses import replace
+
+from service.core.job.events import (
+    Adopted,
+    CancelAsked,
+    DeadlinePassed,
+    GivenBack,
+    JobEvent,
+    JobsLeft,
+    NotFound,
+    OutOfReach,
+    Poll,
+    Reconcile,
+    SubmissionRestored,
+    SubmitFailed,
+    SubmitLost,
+)
+from service.core.job.identity import JobRef
+from service.core.job.on_submit import (
+    Jobs,
+    end_all,
+    give_back,
+    still_wanted,
+    tell_task,
+    with_task,
+    without_intent,
+)
+from service.core.job.submission import Submission, SubmissionState
+from service.core.job.transition_context import (
+    INTENT_SECONDS,
+    MAX_LOST_CALLS,
+    Context,
+    SubmissionTransition,
+    Successor,
+    is_overdue,
+)
+from service.core.job.uncertainty import UncertainOutcome
+from service.core.provider import error_table
+from service.core.provider.answers import ProviderError
+from service.core.provider.error_table import Action, ErrorPolicy
+from service.errors import FailureCode
+
+UNCERTAIN = ErrorPolicy(Action.FAIL, FailureCode.SUBMIT_UNCERTAIN, retryable=True)
+
+
+def lost(submission: Submission, event: SubmitLost, jobs: Jobs, context: Context) -> SubmissionTransition:
+    """The answer was lost: a second POST might be billed twice. This one is over, so one may look soon."""
+    policy = error_table.on_submit(event.provider_error)
+    is_told = policy.action is Action.FAIL and policy.code is not FailureCode.SUBMIT_UNCERTAIN
+    if submission.is_synchronous and is_told:
+        # The stream broke off with an error that another call would meet as well.
+        return end_all(submission, jobs, event.provider_error, policy, context)
+    first_ms = context.rules.poll_schedule.next_poll_ms(context.now_ms, context.now_ms)
+    message = f"no usable answer to the submit: {event.provider_error.message}"
+    return _begin(submission, jobs, message, first_ms - context.now_ms, 0, context)
+
+
+def lost_by_crash(
+    submission: Submission, _event: SubmissionRestored, jobs: Jobs, context: Context
+) -> SubmissionTransition:
+    """The former owner ended, or was replaced, between its intent and writing down the answer."""
+    out_ms = _out_ms(context)
+    return _begin(submission, jobs, "the worker ended while the submit was out", out_ms, out_ms, context)
+
+
+def reconcile_again(
+    submission: Submission, _event: SubmissionRestored, jobs: Jobs, context: Context
+) -> SubmissionTransition:
+    """A new owner asks anew, by its own clock; the POST may be that of an owner who is not gone yet."""
+    out_ms = _out_ms(context)
+    told = tuple((ref, CancelAsked()) for ref, job in jobs.items() if job.cancelled)
+    return replace(_reconcile(submission, out_ms, out_ms, context), durable=False, to_jobs=told)
+
+
+def adopted(submission: Submission, event: Adopted, jobs: Jobs, context: Context) -> SubmissionTransition:
+    """The task is ours: it goes into the journal as if its answer had come, and is polled at once."""
+    submitted_ms = submission.intent.sealed_ms if submission.intent else context.now_ms
+    running = with_task(submission, event.task_id, submitted_ms, jobs)
+    return SubmissionTransition(
+        running,
+        durable=True,
+        steps=(Poll(submission.key, event.task_id, context.now_ms),),
+        to_jobs=tell_task(running, jobs),
+        uncertain_outcomes=(UncertainOutcome.ADOPTED,) * len(jobs),
+    )
+
+
+def not_found(submission: Submission, _event: NotFound, jobs: Jobs, context: Context) -> SubmissionTransition:
+    """There is no task: the jobs are posted again at once, in a submission of their own."""
+    return _resubmit(submission, jobs, context)
+
+
+def out_of_reach(
+    submission: Submission, _event: OutOfReach, jobs: Jobs, _context: Context
+) -> SubmissionTransition:
+    """Nobody will ever know: the user decides whether a second bill is fine."""
+    message = "the submit was never answered, and is too old to be found in the provider's list"
+    return _end(submission, jobs, message)
+
+
+def search_on(
+    submission: Submission, _event: JobsLeft, jobs: Jobs, _context: Context
+) -> SubmissionTransition:
+    """Nobody may want the task any more, but its bill counts, and its files tell it from others' tasks.
+
+    Then everybody has to know that it comes behind equal ones which somebody wants.
+    """
+    if jobs or submission.is_followed:
+        return SubmissionTransition(submission)
+    return SubmissionTransition(replace(submission, is_followed=True), durable=True)
+
+
+def _begin(
+    submission: Submission, jobs: Jobs, message: str, first_ms: int, out_ms: int, context: Context
+) -> SubmissionTransition:
+    answer = _decide(submission, jobs, message, first_ms, out_ms, context)
+    return replace(
+        answer, uncertain_outcomes=(*(UncertainOutcome.BEGUN for _ in jobs), *answer.uncertain_outcomes)
+    )
+
+
+def _decide(
+    submission: Submission, jobs: Jobs, message: str, first_ms: int, out_ms: int, context: Context
+) -> SubmissionTransition:
+    if submission.is_synchronous and not jobs:
+        return SubmissionTransition(submission, is_over=True)
+    if context.rules.uncertain == "fail":
+        return _end(submission, jobs, message)
+    if submission.is_synchronous:
+        return _call_again(submission, jobs, message, context)
+    if context.rules.uncertain == "resubmit":
+        return _resubmit(submission, jobs, context, message, may_be_billed=True)
+    answer = _reconcile(replace(submission, is_followed=not jobs), first_ms, out_ms, context)
+    return replace(answer, to_jobs=_tell_given_up(jobs, message, context))
+
+
+def _tell_given_up(jobs: Jobs, message: str, context: Context) -> tuple[tuple[JobRef, JobEvent], ...]:
+    told: list[tuple[JobRef, JobEvent]] = []
+    for ref, job in jobs.items():
+        if job.cancelled:
+            told.append((ref, CancelAsked()))
+        elif is_overdue(job, context):
+            told.append((ref, DeadlinePassed(message)))
+    return tuple(told)
+
+
+def _call_again(submission: Submission, jobs: Jobs, message: str, context: Context) -> SubmissionTransition:
+    lost_calls = submission.counters.lost_calls + 1
+    if lost_calls >= MAX_LOST_CALLS:
+        return _end(submission, jobs, f"{message}, {lost_calls} times")
+    counted = replace(submission, counters=submission.counters._replace(lost_calls=lost_calls))
+    wait_ms = context.rules.submit_backoff.wait_ms(counted.counters.submits, context.draw)
+    again = give_back(counted, jobs, context.now_ms + wait_ms, context, message, may_be_billed=True)
+    return replace(again, uncertain_outcomes=(UncertainOutcome.RESUBMITTED,) * len(again.submission.jobs))
+
+
+def _resubmit(
+    submission: Submission, jobs: Jobs, context: Context, reason: str = "", *, may_be_billed: bool = False
+) -> SubmissionTransition:
+    """The old submission is not looked for any more; the jobs that are still wanted get a new one."""
+    wanted = still_wanted(jobs, context)
+    told = tuple((ref, GivenBack(reason, may_be_billed)) for ref in jobs)
+    successor = Successor(wanted, submission.model, submission.counters, context.now_ms)
+    return SubmissionTransition(
+        without_intent(submission),
+        durable=True,
+        to_jobs=told,
+        successors=(successor,) if wanted else (),
+        uncertain_outcomes=(UncertainOutcome.RESUBMITTED,) * len(wanted),
+        is_over=True,
+    )
+
+
+def _reconcile(submission: Submission, first_ms: int, out_ms: int, context: Context) -> SubmissionTransition:
+    """Look from `first_ms` after now on; the POST may be out for `out_ms` more."""
+    due_ms = context.now_ms + first_ms
+    settled_ms = context.now_ms + out_ms + round(1000 * context.rules.settle_seconds)
+    uncertain = replace(submission, state=SubmissionState.UNCERTAIN, due_ms=due_ms)
+    return SubmissionTransition(
+        uncertain, durable=True, steps=(Reconcile(submission.key, due_ms, settled_ms),)
+    )
+
+
+def _out_ms(context: Context) -> int:
+    """How long a former owner's POST may still be out: its intent's worth, then the POST's whole time."""
+    return round(1000 * (INTENT_SECONDS + context.rules.submit_seconds))
+
+
+def _end(submission: Submission, jobs: Jobs, message: str) -> SubmissionTransition:
+    """End the jobs, saying that they may be billed; a cancel that was noted is how its job ends.
+
+    The record stays: were it to say less before their endings are durable, a restore would post them again.
+    """
+    cancelled = GivenBack(message, may_be_billed=True)
+    failed = SubmitFailed(ProviderError("restored", message), UNCERTAIN, may_be_billed=True)
+    told = tuple((ref, cancelled if job.cancelled else failed) for ref, job in jobs.items())
+    return SubmissionTransition(submission, to_jobs=told, is_over=True)

@@ -1,0 +1,37 @@
+"""Which files may share a POST: how the jobs of a request become submissions."""
+
+from collections.abc import Iterable
+from urllib.parse import unquote
+
+from service.contract.models import ModelInfo
+from service.core.job.identity import JobRef
+from service.core.job.request import AcceptedRequest
+
+
+def files_per_task(info: ModelInfo, asked: int | None) -> int:
+    """How many files one task may hold: as many as were asked for, where its POST has room for several."""
+    return (asked or info.files_per_task) if info.takes_several_files else 1
+
+
+def plan_submissions(
+    files: Iterable[tuple[JobRef, str]], files_per_task: int
+) -> tuple[tuple[JobRef, ...], ...]:
+    """The jobs of each submission, for jobs and their URLs that may share one.
+
+    Results are matched by URL, percent escapes aside, so no submission holds two files with one URL.
+    """
+    plans: list[tuple[list[JobRef], set[str]]] = []
+    for ref, url in files:
+        plain = unquote(url)
+        fitting = (plan for plan in plans if len(plan[0]) < files_per_task and plain not in plan[1])
+        plan = next(fitting, None)
+        if plan is None:
+            plans.append(plan := ([], set()))
+        plan[0].append(ref)
+        plan[1].add(plain)
+    return tuple(tuple(refs) for refs, _ in plans)
+
+
+def files_of(request: AcceptedRequest) -> list[tuple[JobRef, str]]:
+    """The request's jobs with their URLs."""
+    return [(request.ref(file.index), file.url) for file in request.files]

@@ -1,0 +1,75 @@
+"""How far one request has come: which of its jobs are open, how the others ended, and the sum of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from service.contract.outcome import RequestSummary
+from service.core.job.request import AcceptedRequest, FileEnd, FinishedRequest
+
+_FIRST = (0,)
+_NONE: Mapping[int, FileEnd] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class RequestProgress:
+    """How far the jobs of one open request have come, by file index.
+
+    A job is `open` until its outcome is durable. Its end is in `ends` once it is decided, and it is `written`
+    once the group with its outcome is on its way. `recorded` are the jobs that have a record of their own.
+    """
+
+    job_count: int
+    open: tuple[int, ...]
+    ends: Mapping[int, FileEnd] = field(default_factory=lambda: _NONE)
+    written: frozenset[int] = frozenset()
+    recorded: frozenset[int] = frozenset()
+    finished: FinishedRequest | None = None
+    """What will be left of it, from its last outcome on."""
+
+    @staticmethod
+    def begun(request: AcceptedRequest) -> "RequestProgress":
+        """Of a request whose jobs are all open; those of one file share what they are told apart by."""
+        indexes = tuple(file.index for file in request.files)
+        return RequestProgress(request.job_count, _FIRST if indexes == _FIRST else indexes)
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether every job's ending is decided."""
+        return len(self.ends) >= self.job_count
+
+    @property
+    def is_written(self) -> bool:
+        """Whether the last outcome is on its way."""
+        return len(self.written) >= self.job_count
+
+    def with_end(self, end: FileEnd) -> "RequestProgress":
+        """A job's ending is decided, or known better."""
+        return replace(self, ends={**self.ends, end.file_index: end})
+
+    def without_end(self, file_index: int) -> "RequestProgress":
+        """A job's ending is to be decided anew."""
+        return replace(self, ends={index: end for index, end in self.ends.items() if index != file_index})
+
+    def with_written(self, file_index: int) -> "RequestProgress":
+        """A job's outcome is on its way."""
+        return replace(self, written=self.written | {file_index})
+
+    def with_record(self, file_index: int) -> "RequestProgress":
+        """A job has a record of its own."""
+        return self if file_index in self.recorded else replace(self, recorded=self.recorded | {file_index})
+
+    def without_open(self, file_index: int) -> "RequestProgress":
+        """A job's outcome is durable."""
+        return replace(self, open=tuple(index for index in self.open if index != file_index))
+
+    def all_ends(self) -> tuple[FileEnd, ...]:
+        """The ends so far, in the order of the file index."""
+        return tuple(self.ends[index] for index in sorted(self.ends))
+
+    def summary(self) -> RequestSummary:
+        """The sum of the ends so far."""
+        ends = self.ends.values()
+        succeeded = sum(end.succeeded for end in ends)
+        billed = sum(end.billed_seconds or 0 for end in ends)
+        return RequestSummary(succeeded=succeeded, failed=len(ends) - succeeded, billed_seconds=billed)

@@ -1,0 +1,53 @@
+"""A request record as Kafka hands it over, and the cursor that says how far a shard has read."""
+
+import zlib
+from dataclasses import dataclass
+
+from service.core.job.identity import Origin, Position
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of the request topic.
+
+    `damage` says why nothing but its position is known of a record that the client could not read.
+    """
+
+    position: Position
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+    damage: str | None = None
+
+    @property
+    def crc(self) -> int:
+        """A checksum of the value: tells a re-created topic from the one that was read."""
+        return zlib.crc32(self.value or b"")
+
+    @property
+    def origin_id(self) -> str:
+        """The identity of an outcome that belongs to the record and to no job."""
+        return f"{self.position.topic}/{self.position.partition}/{self.position.offset}"
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """The next request record that is not yet in the journal, and how to recognise the one before it.
+
+    `generation` counts how often the request topic was started over: offsets of two generations say nothing
+    about each other.
+    """
+
+    next_offset: int
+    timestamp_ms: int | None = None
+    crc: int | None = None
+    generation: int = 0
+
+    def is_past(self, origin: Origin) -> bool:
+        """Whether the record that lies there will not be read again."""
+        return origin < Origin(self.generation, self.next_offset)
+
+
+def cursor_after(record: Record, generation: int) -> Cursor:
+    """The cursor once `record` is accepted."""
+    return Cursor(record.position.offset + 1, record.position.timestamp_ms, record.crc, generation)

@@ -1,0 +1,134 @@
+"""What a submission does next: one pure table over (state, event).
+
+Rules this module guarantees:
+
+1. Every pair of `SubmissionState` and event is in `TABLE`. One that cannot be is `impossible`: a bug, an
+   error.
+2. A submission comes into INTENDED only by `Intended`, which the submit stage reports before it posts (N2).
+3. One that has a task never loses it, and never goes out again (N3): a file that is tried again is so in
+   another submission.
+4. It has its task, or surely none, for all its jobs at once.
+5. A transition that is not `durable` is one that a restore, by polling the task again, comes to as well.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from service.core.job import on_poll, on_submit, on_uncertain
+from service.core.job.events import (
+    SUBMISSION_EVENTS,
+    Adopted,
+    Answered,
+    Intended,
+    JobsLeft,
+    NotFound,
+    OutOfReach,
+    Polled,
+    PollFailed,
+    Posted,
+    SubmissionEvent,
+    SubmissionRestored,
+    SubmitLost,
+    SubmitNotSent,
+    SubmitRefused,
+    VocabularyRefused,
+)
+from service.core.job.identity import JobRef
+from service.core.job.job import Job
+from service.core.job.submission import Submission, SubmissionState
+from service.core.job.transition_context import Context, SubmissionTransition
+from service.errors import IllegalTransition
+
+Answer = Callable[..., SubmissionTransition]
+
+
+def advance_submission(
+    submission: Submission, event: SubmissionEvent, jobs: Mapping[JobRef, Job], context: Context
+) -> SubmissionTransition:
+    """Answer `event`; raises `IllegalTransition` for a pair that only a bug can make.
+
+    `jobs` are the submission's open jobs, by their identity; those that are in another submission by now, or
+    whose ending is decided, are no concern of it and are ignored.
+    """
+    named = ((ref, jobs.get(ref)) for ref in submission.jobs)
+    is_in = {ref: job for ref, job in named if job and job.is_open and job.submission == submission.key}
+    return TABLE[submission.state, type(event)](submission, event, is_in, context)
+
+
+def ignore(
+    submission: Submission, _event: SubmissionEvent, _jobs: Mapping[JobRef, Job], _context: Context
+) -> SubmissionTransition:
+    """Change nothing: the event is late, or the state has its own way to meet it."""
+    return SubmissionTransition(submission)
+
+
+def impossible(
+    submission: Submission, event: SubmissionEvent, _jobs: Mapping[JobRef, Job], _context: Context
+) -> SubmissionTransition:
+    """Refuse a pair that only a bug can make."""
+    raise IllegalTransition(f"{submission.key} in state {submission.state} met {type(event).__name__}")
+
+
+def await_answer(
+    submission: Submission, _event: JobsLeft, _jobs: Mapping[JobRef, Job], _context: Context
+) -> SubmissionTransition:
+    """The POST may be out: its answer comes, and decides."""
+    return SubmissionTransition(submission)
+
+
+class Transition(NamedTuple):
+    """What answers a pair, and the other states that the answer may lead to; None: the submission is over."""
+
+    answer: Answer
+    to: tuple[SubmissionState | None, ...] = ()
+
+
+_ROWS: dict[SubmissionState, dict[type[SubmissionEvent], Transition]] = {
+    SubmissionState.WAITING: {
+        Intended: Transition(on_submit.intend, (SubmissionState.INTENDED, None)),
+        VocabularyRefused: Transition(on_submit.vocabulary_refused, (None,)),
+        JobsLeft: Transition(on_submit.shrink, (None,)),
+        SubmissionRestored: Transition(on_submit.queue_again, (None,)),
+    },
+    SubmissionState.INTENDED: {
+        Posted: Transition(on_submit.posted, (SubmissionState.RUNNING,)),
+        Answered: Transition(on_submit.answered, (None,)),
+        SubmitRefused: Transition(on_submit.refused, (SubmissionState.WAITING, None)),
+        SubmitLost: Transition(on_uncertain.lost, (SubmissionState.UNCERTAIN, SubmissionState.WAITING, None)),
+        SubmitNotSent: Transition(on_submit.not_sent, (SubmissionState.WAITING, None)),
+        # Of a list that the submission did not wait for any more.
+        VocabularyRefused: Transition(ignore),
+        JobsLeft: Transition(await_answer),
+        SubmissionRestored: Transition(
+            on_uncertain.lost_by_crash, (SubmissionState.UNCERTAIN, SubmissionState.WAITING, None)
+        ),
+    },
+    SubmissionState.UNCERTAIN: {
+        Adopted: Transition(on_uncertain.adopted, (SubmissionState.RUNNING,)),
+        NotFound: Transition(on_uncertain.not_found, (None,)),
+        OutOfReach: Transition(on_uncertain.out_of_reach, (None,)),
+        VocabularyRefused: Transition(ignore),
+        JobsLeft: Transition(on_uncertain.search_on),
+        SubmissionRestored: Transition(on_uncertain.reconcile_again),
+    },
+    SubmissionState.RUNNING: {
+        Polled: Transition(on_poll.polled, (None,)),
+        PollFailed: Transition(on_poll.poll_failed, (None,)),
+        # Found by two passes while its shard was suspended.
+        Adopted: Transition(ignore),
+        VocabularyRefused: Transition(ignore),
+        JobsLeft: Transition(on_poll.follow, (None,)),
+        SubmissionRestored: Transition(on_poll.poll_again, (None,)),
+    },
+}
+_NO_TRANSITION = Transition(impossible)
+TRANSITIONS: Mapping[tuple[SubmissionState, type[SubmissionEvent]], Transition] = {
+    (state, event): row.get(event, _NO_TRANSITION)
+    for state, row in _ROWS.items()
+    for event in SUBMISSION_EVENTS
+}
+"""Every pair, decided."""
+TABLE: dict[tuple[SubmissionState, type[SubmissionEvent]], Answer] = {
+    pair: way.answer for pair, way in TRANSITIONS.items()
+}
+"""What answers each pair."""

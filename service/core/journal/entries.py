@@ -1,0 +1,264 @@
+"""The journal's records: how what a shard knows is written down and read back.
+
+Keys: `r/`, `s/` and `j/` for a request, a submission and a job (`core.job.identity`); `~owner/`, `~cursor/`
+and `~spend/` with the owner's epoch for the shard itself. Every record carries a stamp in its header: the
+owner epoch, the batch number and the format version, the epoch first, so that a reader of any version finds
+it.
+
+1. What is written is read back as it was; a field that has its usual value is left out.
+2. What this version did not write raises `ValueError`: every field is checked for its type and its bounds.
+"""
+
+import sys
+from dataclasses import dataclass
+
+from service.core.job.ending import AccountedUsage, FailureEnding
+from service.core.job.identity import JobRef, Origin, Position, SubmissionKey, read_key
+from service.core.job.job import Job
+from service.core.job.request import NO_OPTIONS, AcceptedRequest, FileEnd, FinishedRequest, RequestFile
+from service.core.job.request_record import Cursor
+from service.core.job.submission import Counters, Intent, Submission, SubmissionState
+from service.core.journal.forms import (
+    CursorForm,
+    FinishedForm,
+    JobForm,
+    OwnerForm,
+    RequestForm,
+    SpendForm,
+    SubmissionForm,
+    dump,
+    packed,
+    unpacked,
+    without_last_zeros,
+)
+from service.core.journal.stamp import CURSOR_PREFIX, OWNER_PREFIX, SPEND_PREFIX, epoch_of_key, owner_key
+from service.core.limits.spend_limit import DaySpend
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerEntry:
+    """A claim: from here on only records of this epoch, or a later one, count.
+
+    `released`: its owner wrote this last of all, and calls the provider no more.
+    """
+
+    epoch: int
+    member: str
+    released: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JobEntry:
+    """What a job's own record says: it is to be cancelled, its ending is decided, or it is done.
+
+    `is_result` without `end`: it ends with a result, whose transcript is to be fetched again. `end` alone
+    says that its outcome is durable.
+    """
+
+    ref: JobRef
+    cancelled: bool = False
+    is_result: bool = False
+    ending: FailureEnding | None = None
+    accounted: AccountedUsage | None = None
+    end: FileEnd | None = None
+
+
+Entry = AcceptedRequest | FinishedRequest | Submission | JobEntry | Cursor | DaySpend | OwnerEntry
+
+_FINISHED = b'{"ended":'
+"""How the short form of a request begins: `encode_finished` writes the field first."""
+_ONE_TASK = Counters(submits=1, tasks_made=1)
+"""Of nearly all submissions that run, and one for all of them."""
+_STATES = {state.value[0]: state for state in SubmissionState}
+
+
+def encode_request(request: AcceptedRequest) -> bytes:
+    """An open request: written once, and again only over a stranger's record."""
+    return dump(
+        RequestForm,
+        id=request.request_id,
+        replay=request.replay,
+        digest=request.digest,
+        model=request.model,
+        files=[(file.index, file.url) for file in request.files],
+        count=request.file_count,
+        deadline=request.deadline_ms,
+        accepted=request.accepted_ms,
+        topic=request.position.topic,
+        partition=request.position.partition,
+        timestamp=request.position.timestamp_ms,
+        options=request.options or None,
+        metadata=request.metadata,
+        headers=request.headers,
+        formats=request.formats,
+        fixed=request.has_fixed_deadline,
+        deduplicated=request.duplicates_detected,
+    )
+
+
+def encode_finished(finished: FinishedRequest) -> bytes:
+    """What is left of a request, in the place of the request itself."""
+    return dump(
+        FinishedForm,
+        ended=finished.finished_ms,
+        id=finished.request_id,
+        replay=finished.replay,
+        digest=finished.digest,
+        ends=[[end.file_index, *_end(end)] for end in finished.ends],
+    )
+
+
+def _end(end: FileEnd) -> list[object]:
+    return [end.succeeded, end.billed_seconds, end.cost or 0]
+
+
+def encode_submission(submission: Submission) -> bytes:
+    """A submission."""
+    intent, created_ms = submission.intent, submission.created_ms
+    return dump(
+        SubmissionForm,
+        state=submission.state.value[0],
+        model=submission.model,
+        jobs=tuple(packed(submission.jobs)),
+        at=created_ms,
+        due=submission.due_ms - created_ms if submission.due_ms else 0,
+        tries=tuple(without_last_zeros(submission.counters)),
+        intent=intent and (intent.sealed_ms - created_ms, *intent[1:]),
+        task=submission.task_id,
+        sent=None if submission.submitted_ms is None else submission.submitted_ms - created_ms,
+        followed=submission.is_followed,
+    )
+
+
+def encode_job(job: Job) -> bytes | None:
+    """What an open job needs a record of its own for; None where its request and submission say it all.
+
+    Of one whose ending is decided: a failure whole, of a result only that it is one, since its transcript
+    is fetched again after a crash.
+    """
+    if job.accounted is not None:
+        ending = job.ending if isinstance(job.ending, FailureEnding) else None
+        told = ending and (ending.stage, ending.code, ending.message, ending.provider_code, ending.retryable)
+        accounted = (job.accounted.billed_seconds, job.accounted.carries_summary, job.accounted.cost or 0)
+        return dump(JobForm, result=ending is None, ending=told, accounted=accounted)
+    if job.must_be_result:
+        return dump(JobForm, result=True)
+    return dump(JobForm, cancel=True) if job.cancelled else None
+
+
+def encode_done(end: FileEnd) -> bytes:
+    """A job whose outcome is durable, of a request that has other jobs."""
+    return dump(JobForm, done=_end(end))
+
+
+def encode_cursor(cursor: Cursor) -> bytes:
+    """The shard's cursor."""
+    place = {"next": cursor.next_offset, "generation": cursor.generation}
+    return dump(CursorForm, **place, timestamp=cursor.timestamp_ms, crc=cursor.crc)
+
+
+def encode_spend(spend: DaySpend) -> bytes:
+    """What a day has cost so far."""
+    return dump(SpendForm, day=spend.day, seconds=spend.seconds, cost=spend.cost)
+
+
+def encode_owner(owner: OwnerEntry) -> bytes:
+    """A claim."""
+    return dump(OwnerForm, epoch=owner.epoch, member=owner.member, released=owner.released)
+
+
+def decode(key: str, value: bytes) -> Entry:
+    """Read one record of this format back; raises `ValueError` for what we did not write."""
+    if key.startswith(CURSOR_PREFIX):
+        _require_epoch(key)
+        cursor = CursorForm.model_validate_json(value)
+        return Cursor(cursor.next, cursor.timestamp, cursor.crc, cursor.generation)
+    if key.startswith(SPEND_PREFIX):
+        _require_epoch(key)
+        spend = SpendForm.model_validate_json(value)
+        return DaySpend(spend.day, spend.seconds, spend.cost)
+    if key.startswith(OWNER_PREFIX):
+        return _read_owner(key, OwnerForm.model_validate_json(value))
+    identity = read_key(key)
+    if isinstance(identity, Origin):
+        return _read_request(identity, value)
+    if isinstance(identity, JobRef):
+        return _read_job(identity, JobForm.model_validate_json(value))
+    return _read_submission(identity, SubmissionForm.model_validate_json(value))
+
+
+def _require_epoch(key: str) -> None:
+    if epoch_of_key(key) is None:
+        raise ValueError("a key without an epoch")
+
+
+def _read_owner(key: str, form: OwnerForm) -> OwnerEntry:
+    if key != owner_key(form.epoch):
+        raise ValueError("a claim of another epoch than its key's")
+    return OwnerEntry(form.epoch, form.member, form.released)
+
+
+def _read_request(origin: Origin, value: bytes) -> AcceptedRequest | FinishedRequest:
+    if value.startswith(_FINISHED):
+        finished = FinishedForm.model_validate_json(value)
+        ends = tuple(FileEnd(*end) for end in finished.ends)
+        return FinishedRequest(origin, finished.id, finished.replay, finished.digest, ends, finished.ended)
+    form = RequestForm.model_validate_json(value)
+    if len({index for index, _ in form.files}) < len(form.files):
+        raise ValueError("a request that names a file twice")
+    return AcceptedRequest(
+        origin=origin,
+        position=Position(sys.intern(form.topic), form.partition, origin.offset, form.timestamp),
+        request_id=form.id,
+        replay=form.replay,
+        digest=form.digest,
+        model=sys.intern(form.model),
+        files=tuple(RequestFile(index, url) for index, url in form.files),
+        file_count=form.count,
+        deadline_ms=form.deadline,
+        accepted_ms=form.accepted,
+        options=form.options or NO_OPTIONS,
+        metadata=form.metadata,
+        headers=form.headers,
+        formats=form.formats,
+        has_fixed_deadline=form.fixed,
+        duplicates_detected=form.deduplicated,
+    )
+
+
+def _read_job(ref: JobRef, form: JobForm) -> JobEntry:
+    kinds = (form.cancel, form.result, form.ending is not None, form.done is not None)
+    if sum(kinds) != 1 or (form.ending is not None and form.accounted is None):
+        raise ValueError("a job record of no kind, or of several")
+    return JobEntry(
+        ref,
+        form.cancel,
+        form.result,
+        None if form.ending is None else FailureEnding(*form.ending),
+        None if form.accounted is None else AccountedUsage(*form.accounted),
+        None if form.done is None else FileEnd(ref.file_index, *form.done),
+    )
+
+
+def _read_submission(key: SubmissionKey, form: SubmissionForm) -> Submission:
+    state = _STATES.get(form.state)
+    if state is None or (form.task is None) == (state is SubmissionState.RUNNING):
+        raise ValueError("a submission that is running without a task, or has one and is not")
+    needs_intent = state in (SubmissionState.INTENDED, SubmissionState.UNCERTAIN)
+    if form.intent is None and needs_intent:
+        raise ValueError("a submission whose POST may be out, and no word when")
+    counters = Counters(*form.tries)
+    intent = form.intent and Intent(form.at + form.intent[0], *form.intent[1:])
+    return Submission(
+        key,
+        sys.intern(form.model),
+        tuple(JobRef(Origin(*first), index) for *first, index in unpacked(form.jobs)),
+        form.at,
+        state=state,
+        due_ms=form.at + form.due if form.due else 0,
+        counters=_ONE_TASK if counters == _ONE_TASK else counters,
+        intent=intent,
+        task_id=form.task,
+        submitted_ms=None if form.sent is None else form.at + form.sent,
+        is_followed=form.followed,
+    )

@@ -1,0 +1,139 @@
+"""The forms of the journal's records: each field's type, its bounds, and the value it usually has."""
+
+import json
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic_core import PydanticUndefined
+
+from service.contract.output_formats import OutputFormat
+from service.contract.stage import Stage
+from service.core.job.identity import JobRef
+from service.core.job.submission import Counters
+from service.errors import FailureCode
+
+_Count = Annotated[int, Field(ge=0, lt=2**53)]
+_Time = Annotated[int, Field(ge=0, lt=2**53)]
+_Apart = Annotated[int, Field(gt=-(2**53), lt=2**53)]
+_Cost = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Form(BaseModel):
+    """A record that is refused where it is anything else."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class RequestForm(Form):
+    """An open request."""
+
+    id: str
+    replay: _Count = 0
+    digest: str
+    model: str
+    files: Annotated[tuple[tuple[_Count, str], ...], Field(min_length=1)]
+    count: _Count
+    deadline: _Apart
+    accepted: _Time
+    topic: str
+    partition: _Count
+    timestamp: _Apart | None = None
+    options: dict[str, JsonValue] | None = None
+    metadata: dict[str, JsonValue] | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    formats: tuple[OutputFormat, ...] = ()
+    fixed: bool = False
+    deduplicated: bool = True
+
+
+class FinishedForm(Form):
+    """What is left of a request; `ends` are file index, success, billed seconds and cost."""
+
+    ended: _Time
+    id: str
+    replay: _Count = 0
+    digest: str
+    ends: Annotated[tuple[tuple[_Count, bool, _Count | None, _Cost], ...], Field(min_length=1)]
+
+
+class SubmissionForm(Form):
+    """Written twice for most jobs, so its names are short; other times count from `at`, when it was made."""
+
+    state: str = "r"
+    model: str
+    jobs: tuple[Annotated[tuple[_Count, ...], Field(min_length=3)], ...] = ()
+    at: _Time
+    due: _Apart = 0
+    tries: Annotated[tuple[_Count, ...], Field(max_length=4)] = ()
+    intent: tuple[_Apart, _Apart | None, _Count, str] | None = None
+    task: str | None = None
+    sent: _Apart | None = None
+    followed: bool = False
+
+
+class JobForm(Form):
+    """What a job has a record of its own for."""
+
+    cancel: bool = False
+    result: bool = False
+    ending: tuple[Stage, FailureCode, str, str | None, bool] | None = None
+    accounted: tuple[_Count | None, bool, _Cost] | None = None
+    done: tuple[bool, _Count | None, _Cost] | None = None
+
+
+class CursorForm(Form):
+    """The shard's cursor."""
+
+    next: _Count
+    timestamp: _Apart | None = None
+    crc: _Count | None = None
+    generation: _Count = 0
+
+
+class SpendForm(Form):
+    """What a day has cost."""
+
+    day: _Count
+    seconds: _Count
+    cost: _Cost
+
+
+class OwnerForm(Form):
+    """A claim."""
+
+    epoch: _Count
+    member: str
+    released: bool = False
+
+
+def packed(jobs: Iterable[JobRef]) -> Iterator[list[int]]:
+    """The jobs of one request in a row: where its record lies, then their file indexes."""
+    for origin, refs in groupby(jobs, key=lambda ref: ref.origin):
+        yield [*origin, *(ref.file_index for ref in refs)]
+
+
+def without_last_zeros(counters: Counters) -> list[int]:
+    """The counters up to the last that counts."""
+    kept = list(counters)
+    while kept and not kept[-1]:
+        kept.pop()
+    return kept
+
+
+def unpacked(rows: Iterable[tuple[int, ...]]) -> Iterator[tuple[int, int, int]]:
+    """Where each job's request lies, and its file index."""
+    for generation, offset, *indexes in rows:
+        for index in indexes:
+            yield generation, offset, index
+
+
+def dump(form: type[Form], **fields: object) -> bytes:
+    """The fields that differ from what the form takes for granted."""
+    kept = {
+        name: value
+        for name, value in fields.items()
+        if (usual := form.model_fields[name].default) is PydanticUndefined or value != usual
+    }
+    return json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,0 +1,174 @@
+"""What a journal partition says: records in, in the order of their offsets, what they hold out.
+
+Rules this module guarantees:
+
+1. The last record of a key counts; a null value forgets the key.
+2. A record of a lower epoch behind a higher claim is a stranger's and is ignored, in whatever format (N6);
+   its key is reported, so that the owner can write its own state again before compaction drops it.
+3. What cannot be read is an error, never skipped: it may be work that somebody paid for.
+
+What the records mean for each other is for `core.shard.loading`: records of a key may lie in any order.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from service.core.job.identity import JobRef, Origin, SubmissionKey
+from service.core.job.request import AcceptedRequest, FinishedRequest
+from service.core.job.request_record import Cursor
+from service.core.job.submission import Submission
+from service.core.journal.entries import Entry, JobEntry, OwnerEntry, decode
+from service.core.journal.stamp import (
+    CURSOR_PREFIX,
+    FORMAT,
+    OWNER_PREFIX,
+    SPEND_PREFIX,
+    Stamp,
+    epoch_of,
+    epoch_of_key,
+    format_of,
+)
+from service.core.limits.slot_share import Predecessor
+from service.core.limits.spend_limit import DaySpend
+from service.errors import RestoreError
+
+
+@dataclass(slots=True)
+class Restore:
+    """The fold over one journal partition."""
+
+    topic: str
+    partition: int
+    epoch: int = 0
+    """The highest epoch seen so far."""
+    entries: dict[str, Entry] = field(default_factory=dict)
+    overwritten: set[str] = field(default_factory=set)
+    """Keys whose last record is a stranger's; not those of claims, which have one key for each epoch."""
+    _stamp: bytes = b""
+    """The last one that counted: the records of one batch have the same."""
+    latest_ms: int = 0
+    """The latest time that a record was given, by the broker where it is set so."""
+    broker_ms: int | None = None
+    """The latest that the broker gave, if any."""
+
+    def note_time(self, time_ms: int, *, is_brokers: bool) -> None:
+        """A record was given this time."""
+        self.latest_ms = max(self.latest_ms, time_ms)
+        if is_brokers:
+            self.broker_ms = max(self.broker_ms or 0, time_ms)
+
+    def add(self, offset: int, key: str, value: bytes | None, stamp: bytes | None) -> None:
+        """Take the next record; raises `RestoreError` for one that is not ours."""
+        try:
+            if not self._counts(stamp or b""):
+                if not key.startswith(OWNER_PREFIX):
+                    self.overwritten.add(key)
+                return
+            self._take(key, value)
+        except ValueError as error:
+            raise RestoreError(self._complaint(offset, key, stamp, error)) from error
+
+    @property
+    def cursor(self) -> Cursor | None:
+        """The shard's cursor, if there is one."""
+        return next((each for each in self._latest(CURSOR_PREFIX) if isinstance(each, Cursor)), None)
+
+    @property
+    def spend(self) -> DaySpend:
+        """What the last day with any spending has cost."""
+        return next((each for each in self._latest(SPEND_PREFIX) if isinstance(each, DaySpend)), DaySpend())
+
+    def _latest(self, prefix: str) -> Iterator[Entry]:
+        """What the owners said of it, the last of them first."""
+        epochs = {epoch_of_key(key) or 0: key for key in self.entries if key.startswith(prefix)}
+        return (self.entries[epochs[epoch]] for epoch in sorted(epochs, reverse=True))
+
+    def superseded(self) -> list[str]:
+        """The keys of former owners: their claims, cursors and spending."""
+        keys = {*self.entries, *self.overwritten}
+        epochs = {key: epoch_of_key(key) for key in keys}
+        return sorted(key for key, epoch in epochs.items() if epoch is not None and epoch < self.epoch)
+
+    @property
+    def generation(self) -> int:
+        """The latest generation of the request topic that a request here is of; -1 where there is none."""
+        known = (AcceptedRequest, FinishedRequest)
+        return max(
+            (entry.origin.generation for entry in self.entries.values() if isinstance(entry, known)),
+            default=-1,
+        )
+
+    def claims(self) -> list[OwnerEntry]:
+        """The claims that are still there, the latest last."""
+        found = [entry for entry in self.entries.values() if isinstance(entry, OwnerEntry)]
+        return sorted(found, key=lambda owner: owner.epoch)
+
+    @property
+    def predecessor(self) -> Predecessor:
+        """Whether the last owner has said that it stopped calling."""
+        if not self.epoch:
+            return Predecessor.NONE
+        claims = self.claims()
+        is_released = bool(claims) and claims[-1].epoch == self.epoch and claims[-1].released
+        return Predecessor.RELEASED if is_released else Predecessor.UNKNOWN
+
+    def requests(self) -> dict[Origin, AcceptedRequest]:
+        """The requests that have no short form yet, in the order of the topic."""
+        found = [entry for entry in self.entries.values() if isinstance(entry, AcceptedRequest)]
+        return {request.origin: request for request in sorted(found, key=lambda each: each.origin)}
+
+    def finished(self) -> list[FinishedRequest]:
+        """The finished requests, the oldest first."""
+        found = [entry for entry in self.entries.values() if isinstance(entry, FinishedRequest)]
+        return sorted(found, key=lambda finished: (finished.finished_ms, finished.origin))
+
+    def submissions(self) -> dict[SubmissionKey, Submission]:
+        """All submissions, the latest last."""
+        found = [entry for entry in self.entries.values() if isinstance(entry, Submission)]
+        return {each.key: each for each in sorted(found, key=lambda each: each.key)}
+
+    def jobs(self) -> dict[JobRef, JobEntry]:
+        """What the jobs' own records say."""
+        found = [entry for entry in self.entries.values() if isinstance(entry, JobEntry)]
+        return {entry.ref: entry for entry in sorted(found, key=lambda each: each.ref)}
+
+    def release(self) -> None:
+        """Forget all records, one at a time: a hundred thousand freed at once hold up every other thread."""
+        while self.entries:
+            self.entries.popitem()
+
+    def _counts(self, stamp: bytes) -> bool:
+        """Whether a record with that stamp is the owner's."""
+        if stamp and stamp == self._stamp:
+            return True
+        epoch = epoch_of(stamp)
+        if epoch < self.epoch:
+            return False
+        self.epoch, self._stamp = epoch, b""
+        if Stamp.decode(stamp).format != FORMAT:
+            raise ValueError("another format")
+        self._stamp = stamp
+        return True
+
+    def _take(self, key: str, value: bytes | None) -> None:
+        entry = None if value is None else decode(key, value)
+        self.overwritten.discard(key)
+        if entry is None:
+            self.entries.pop(key, None)
+        else:
+            self.entries[key] = entry
+
+    def _complaint(self, offset: int, key: str, stamp: bytes | None, error: ValueError) -> str:
+        """A sentence without the error's own words, which may repeat what the record holds."""
+        where = f"{self.topic}, partition {self.partition}, offset {offset}"
+        return f"the journal record at {where} cannot be read ({_reason(key, stamp or b'', error)})"
+
+
+def _reason(key: str, stamp: bytes, error: ValueError) -> str:
+    try:
+        version = format_of(key, stamp)
+    except ValueError:
+        return "it carries no stamp of Scribe"
+    if version != FORMAT:
+        return f"its format is {version}, and this version of Scribe reads {FORMAT}"
+    return type(error).__name__

@@ -1,0 +1,102 @@
+"""What an account reason means: which of the provider's codes say the same, whom it concerns, what to do.
+
+Two shapes of the API have two codes for one reason; a hold is told by its reason. Whether a code holds at all
+is the business of `core.provider.error_table`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from service.core.limits.spend_limit import SpendLimit
+from service.core.provider.answers import FOREIGN_TASKS, ProviderError
+
+
+class HoldReason(StrEnum):
+    """Why the account, or one of its models, is held."""
+
+    KEY = "key"
+    DEBT = "debt"
+    FREE_TIER = "free_tier"
+    BUDGET = "budget"
+    NOT_ACTIVATED = "not_activated"
+    WORKSPACE = "workspace"
+    OTHER = "other"
+
+
+_REASONS = {
+    "InvalidApiKey": HoldReason.KEY,
+    "invalid_api_key": HoldReason.KEY,
+    "NOT AUTHORIZED": HoldReason.KEY,
+    FOREIGN_TASKS: HoldReason.KEY,
+    "Arrearage": HoldReason.DEBT,
+    "PrepaidBillOverdue": HoldReason.DEBT,
+    "PostpaidBillOverdue": HoldReason.DEBT,
+    "AllocationQuota.FreeTierOnly": HoldReason.FREE_TIER,
+    "BudgetLimitExceeded": HoldReason.BUDGET,
+    "AccessDenied.Unpurchased": HoldReason.NOT_ACTIVATED,
+    "CommodityNotPurchased": HoldReason.NOT_ACTIVATED,
+    "Workspace.AccessDenied": HoldReason.WORKSPACE,
+    "WorkSpaceNotFound": HoldReason.WORKSPACE,
+}
+_OF_ONE_MODEL = frozenset({HoldReason.FREE_TIER, HoldReason.NOT_ACTIVATED})
+"""Other models of the account may be fine."""
+_ADVICE = {
+    HoldReason.KEY: (
+        "Give a key of this provider's region that is enabled: look at SCRIBE_PROVIDER__API_KEY_FILE and"
+        " SCRIBE_PROVIDER__BASE_URL, and start again."
+    ),
+    HoldReason.DEBT: "Settle the account's bills at the provider.",
+    HoldReason.FREE_TIER: "Allow paid use of the model in the provider's console: its free quota is used up.",
+    HoldReason.BUDGET: "Raise the budget limit that is set for the account at the provider.",
+    HoldReason.NOT_ACTIVATED: "Activate the provider's service for this model in its console.",
+    HoldReason.WORKSPACE: "Look at SCRIBE_PROVIDER__WORKSPACE and at the key's rights in that workspace.",
+    HoldReason.OTHER: "Look at the account, its key and its bills at the provider, and at proxies before it.",
+}
+_AT_MIDNIGHT = "or wait: submits go on by themselves at midnight UTC."
+SPENT: Mapping[SpendLimit, str] = {
+    SpendLimit.SECONDS: "the limit of billed seconds for this UTC day is reached",
+    SpendLimit.COST: "the limit of cost for this UTC day is reached",
+}
+SPEND_ADVICE: Mapping[SpendLimit, str] = {
+    SpendLimit.SECONDS: f"Raise SCRIBE_SPEND__SECONDS_PER_DAY, {_AT_MIDNIGHT}",
+    SpendLimit.COST: f"Raise SCRIBE_SPEND__COST_PER_DAY, {_AT_MIDNIGHT}",
+}
+_GOES_ON = "Jobs are kept; submits go on by themselves, within half a minute, once the provider takes one."
+
+
+@dataclass(frozen=True, slots=True)
+class HoldCause:
+    """A hold for a reason of the account: what the provider said; `model` where it concerns one alone."""
+
+    provider_error: ProviderError
+    model: str | None = None
+
+    @property
+    def reason(self) -> HoldReason:
+        """What the provider's code means."""
+        return _reason_of(self.provider_error.code)
+
+    @property
+    def advice(self) -> str:
+        """What an operator can do, and what happens then."""
+        return f"{_ADVICE[self.reason]} {_GOES_ON}"
+
+
+def _reason_of(code: str) -> HoldReason:
+    """The reason of the code, or of the nearest family that has one, as the error table judges it."""
+    while code not in _REASONS:
+        code, dot, _ = code.rpartition(".")
+        if not dot:
+            return HoldReason.OTHER
+    return _REASONS[code]
+
+
+def concerns_one_model(provider_error: ProviderError) -> bool:
+    """Whether other models of the account may be fine."""
+    return HoldCause(provider_error).reason in _OF_ONE_MODEL
+
+
+def hold_cause(provider_error: ProviderError, model: str | None) -> HoldCause:
+    """The hold that a refusal of the model's submit begins; a poll knows no model."""
+    return HoldCause(provider_error, model if concerns_one_model(provider_error) else None)

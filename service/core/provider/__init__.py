@@ -1,0 +1,1 @@
+"""What the provider can answer, and the one table of its errors."""

@@ -1,0 +1,343 @@
+"""What to do about each error the provider reports: one closed table, asked from four places.
+
+Rules it keeps:
+
+1. A refusal that would meet every request alike (key, arrears, workspace) holds; one that may depend on
+   the request fails its job. Otherwise one user's odd request would stop everybody.
+2. A poll that fails says nothing about the task, so it never ends or resubmits a job.
+3. A submit that may have made a task is never answered with another submit.
+4. A code without a row is judged by its family (`A.B.C`, `A.B`, `A`), then by its HTTP status.
+
+The codes are those of the vendor's error page and of its file-transcription pages (2026), and the codes
+that `core.provider.answers.OWN_CODES` lists as ours.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from service.core.provider import answers
+from service.core.provider.answers import HOST_REFUSED, ProviderError
+from service.errors import FailureCode
+
+
+class Action(StrEnum):
+    """What the job does next."""
+
+    RETRY = "retry"
+    """The same call again, later."""
+    RESUBMIT = "resubmit"
+    """A new submit, later: the old task is over and gave nothing."""
+    RECONCILE = "look"
+    """Another look at the task, which may give a fresh URL for its result."""
+    HOLD = "hold"
+    """Stop submitting for a reason that others meet as well, and keep the job; a poll is repeated."""
+    FAIL = "fail"
+    """End the job with a failure of the policy's code."""
+    EMPTY = "empty"
+    """End the job with an empty transcript: there was no speech."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorPolicy:
+    """The answer to one error.
+
+    `code` is the failure's code if the job ends here or when `max_attempts` is used up. `max_attempts`
+    counts all attempts of the call, the first included (for RESUBMIT all submits of the job, for LOOK the
+    looks for a fresh URL); None lasts until the deadline. `retryable` says whether the same work
+    may succeed when it is replayed.
+    """
+
+    action: Action
+    code: FailureCode
+    retryable: bool = False
+    max_attempts: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The policies on one code where it answers a submit, and where it stands on a file or its task."""
+
+    on_submit: ErrorPolicy
+    on_file: ErrorPolicy
+
+
+PROVIDER_FAULT_ATTEMPTS = 20
+"""Submits refused with a fault of the provider's own: about a quarter of an hour with a 60 s backoff."""
+FOREIGN_ANSWER_ATTEMPTS = 5
+"""Submits answered by something that is not the API: a proxy's page may pass, a firewall's will not."""
+FILE_ATTEMPTS = 3
+"""Submits of a file that the provider could not fetch or process: each costs a task."""
+DEAD_KEY = frozenset({"InvalidApiKey", "invalid_api_key", "NOT AUTHORIZED"})
+"""The key itself is refused: every call meets the same."""
+LIST_ATTEMPTS = 20
+"""Tries for a hotword list that others may free or finish: a quarter of an hour with a 60 s backoff."""
+UNREADABLE_ATTEMPTS = 3
+"""Fetches of a result that came whole and was not a result: it will hardly change."""
+
+
+def _fail(code: FailureCode, *, retryable: bool = False) -> ErrorPolicy:
+    return ErrorPolicy(Action.FAIL, code, retryable)
+
+
+def _retry(max_attempts: int | None, code: FailureCode = FailureCode.PROVIDER_ERROR) -> ErrorPolicy:
+    return ErrorPolicy(Action.RETRY, code, retryable=True, max_attempts=max_attempts)
+
+
+def _resubmit(max_attempts: int, code: FailureCode) -> ErrorPolicy:
+    return ErrorPolicy(Action.RESUBMIT, code, retryable=True, max_attempts=max_attempts)
+
+
+def _both(policy: ErrorPolicy) -> Row:
+    return Row(policy, policy)
+
+
+_HOLD = ErrorPolicy(Action.HOLD, FailureCode.SUBMIT_REJECTED, retryable=True)
+_REJECTED = _fail(FailureCode.SUBMIT_REJECTED)
+_UNCERTAIN = _fail(FailureCode.SUBMIT_UNCERTAIN, retryable=True)
+_FILE_FAULT = _resubmit(FILE_ATTEMPTS, FailureCode.PROVIDER_ERROR)
+_FILE_UNKNOWN = _fail(FailureCode.PROVIDER_ERROR, retryable=True)
+_UNREACHABLE = _resubmit(FILE_ATTEMPTS, FailureCode.AUDIO_UNREACHABLE)
+
+_ACCOUNT = Row(_HOLD, _resubmit(FILE_ATTEMPTS, FailureCode.SUBMIT_REJECTED))  # a second submit would hold
+_REQUEST = _both(_REJECTED)
+_NO_RIGHT = _both(_fail(FailureCode.SUBMIT_REJECTED, retryable=True))
+_CONTENT = _both(_fail(FailureCode.CONTENT_REJECTED))
+_UNUSABLE = _both(_fail(FailureCode.AUDIO_UNUSABLE))
+_TOO_LARGE = _both(_fail(FailureCode.AUDIO_TOO_LARGE))
+_TOO_LONG = _both(_fail(FailureCode.AUDIO_TOO_LONG))
+_BAD_URL = _both(_fail(FailureCode.AUDIO_INVALID_URL))
+_NO_ANSWER_FROM_ORIGIN = _both(_fail(FailureCode.AUDIO_UNREACHABLE))
+_DOWNLOAD = Row(_retry(FILE_ATTEMPTS, FailureCode.AUDIO_UNREACHABLE), _UNREACHABLE)
+_THROTTLED = Row(_retry(None), _FILE_FAULT)
+_OVERLOAD = Row(_retry(None), _FILE_FAULT)
+_FAULT = Row(_retry(PROVIDER_FAULT_ATTEMPTS), _FILE_FAULT)
+_TIMEOUT = Row(_UNCERTAIN, _resubmit(2, FailureCode.PROVIDER_ERROR))
+_SILENCE = _both(ErrorPolicy(Action.EMPTY, FailureCode.AUDIO_UNUSABLE))
+_NOT_SENT = Row(_retry(None), _FILE_UNKNOWN)
+_NO_ANSWER = Row(_UNCERTAIN, _FILE_UNKNOWN)
+_UNREADABLE = Row(_fail(FailureCode.RESULT_UNREADABLE, retryable=True), _FILE_UNKNOWN)
+_NO_LIST = _both(_fail(FailureCode.VOCABULARY_UNUSABLE))
+_FOREIGN = Row(_retry(FOREIGN_ANSWER_ATTEMPTS, FailureCode.SUBMIT_REJECTED), _FILE_UNKNOWN)
+_STALE_URL = ErrorPolicy(Action.RECONCILE, FailureCode.RESULT_EXPIRED, retryable=True, max_attempts=1)
+_HOST_REFUSED = ErrorPolicy(Action.HOLD, FailureCode.RESULT_REFUSED, retryable=True)
+_FORBIDDEN = _both(_fail(FailureCode.AUDIO_FORBIDDEN))
+_NOT_FOUND = _both(_fail(FailureCode.AUDIO_NOT_FOUND))
+
+TABLE: Mapping[str, Row] = {
+    "InvalidParameter": _REQUEST,
+    "invalid_parameter_error": _REQUEST,
+    "BadRequest": _REQUEST,
+    "BadRequest.EmptyInput": _REQUEST,
+    "BadRequest.EmptyModel": _REQUEST,
+    "BadRequest.EmptyParameters": _REQUEST,
+    "BadRequest.IllegalInput": _REQUEST,
+    "BadRequest.ResourceNotExist": _REQUEST,
+    "InternalError.Algo.InvalidParameter": _REQUEST,
+    "UnsupportedOperation": _REQUEST,
+    "Conflict": _REQUEST,
+    "NotFound": _REQUEST,
+    "ModelNotFound": _REQUEST,
+    "model_not_found": _REQUEST,
+    "model_not_supported": _REQUEST,
+    "Endpoint.AccessDenied": _REQUEST,
+    "AccessDenied": _NO_RIGHT,
+    "access_denied": _NO_RIGHT,
+    "Model.AccessDenied": _NO_RIGHT,
+    "App.AccessDenied": _NO_RIGHT,
+    "InvalidApiKey": _ACCOUNT,
+    "invalid_api_key": _ACCOUNT,
+    "NOT AUTHORIZED": _ACCOUNT,
+    "Arrearage": _ACCOUNT,
+    "AccessDenied.Unpurchased": _ACCOUNT,
+    "Workspace.AccessDenied": _ACCOUNT,
+    "WorkSpaceNotFound": _ACCOUNT,
+    "AllocationQuota.FreeTierOnly": _ACCOUNT,
+    "CommodityNotPurchased": _ACCOUNT,
+    "PrepaidBillOverdue": _ACCOUNT,
+    "PostpaidBillOverdue": _ACCOUNT,
+    "BudgetLimitExceeded": _ACCOUNT,
+    "isv.OUT_OF_SERVICE": _ACCOUNT,
+    "Throttling": _THROTTLED,
+    "Throttling.RateQuota": _THROTTLED,
+    "Throttling.BurstRate": _THROTTLED,
+    "Throttling.Concurrency": _THROTTLED,
+    "Throttling.AllocationQuota": _THROTTLED,
+    "Throttling.ServiceOverloaded": _THROTTLED,
+    "Throttling.ResourceExhausted": _THROTTLED,
+    "ResourceExhausted": _THROTTLED,
+    "LimitRequests": _THROTTLED,
+    "limit_requests": _THROTTLED,
+    "limit_burst_rate": _THROTTLED,
+    "insufficient_quota": _THROTTLED,
+    "InternalError": _FAULT,
+    "internal_error": _FAULT,
+    "InternalError.Algo": _FAULT,
+    "InternalError.FileUpload": _FAULT,
+    "InternalError.Upload": _FAULT,
+    "SystemError": _FAULT,
+    "ModelServiceFailed": _FAULT,
+    "ModelServingError": _OVERLOAD,
+    "ServiceUnavailable": _OVERLOAD,
+    "ModelUnavailable": _OVERLOAD,
+    "InternalError.Timeout": _TIMEOUT,
+    "RequestTimeOut": _TIMEOUT,
+    "ResponseTimeout": _TIMEOUT,
+    "BadRequest.InputDownloadFailed": _DOWNLOAD,
+    "InvalidURL.Timeout": _DOWNLOAD,
+    "GatewayTimeout.InputDownload": _DOWNLOAD,
+    "InvalidFile.DownloadFailed": _DOWNLOAD,
+    "FILE_DOWNLOAD_FAILED": _DOWNLOAD,
+    "FILE_SERVER_ERROR": _DOWNLOAD,
+    "InvalidURL.ConnectionRefused": _NO_ANSWER_FROM_ORIGIN,
+    "CONTENT_LENGTH_CHECK_FAILED": _NO_ANSWER_FROM_ORIGIN,
+    "InvalidURL": _BAD_URL,
+    "REQUEST_INVALID_FILE_URL_VALUE": _BAD_URL,
+    "FILE_403_FORBIDDEN": _FORBIDDEN,
+    "FILE_404_NOT_FOUND": _NOT_FOUND,
+    "BadRequest.TooLarge": _TOO_LARGE,
+    "InvalidFile.Size": _TOO_LARGE,
+    "FILE_TOO_LARGE": _TOO_LARGE,
+    "InvalidFile.Duration": _TOO_LONG,
+    "AUDIO_DURATION_TOO_LONG": _TOO_LONG,
+    "InvalidFile": _UNUSABLE,
+    "InvalidFile.AudioLengthError": _UNUSABLE,
+    "InvalidFile.Openerror": _UNUSABLE,
+    "InvalidFile.Format": _UNUSABLE,
+    "BadRequest.UnsupportedFileFormat": _UNUSABLE,
+    "FILE_CHECK_FAILED": _UNUSABLE,
+    "FILE_NORMALIZE_FAILED": _UNUSABLE,
+    "FILE_PARSE_FAILED": _UNUSABLE,
+    "MKV_PARSE_FAILED": _UNUSABLE,
+    "DECODE_ERROR": _UNUSABLE,
+    "UNSUPPORTED_FORMAT": _UNUSABLE,
+    "NO_VALID_AUDIO_ERROR": _UNUSABLE,
+    "NO_INPUT_AUDIO_ERROR": _UNUSABLE,
+    "DataInspectionFailed": _CONTENT,
+    "data_inspection_failed": _CONTENT,
+    "InvalidParameter.DataInspection": _CONTENT,
+    "IPInfringementSuspect": _CONTENT,
+    "CustomRoleBlocked": _CONTENT,
+    "FaqRuleBlocked": _CONTENT,
+    "Contain.Forbidden.Label.Error": _CONTENT,
+    "SUCCESS_WITH_NO_VALID_FRAGMENT": _SILENCE,
+    "ASR_RESPONSE_HAVE_NO_WORDS": _SILENCE,
+    "FILE_TRANS_TASK_EXPIRED": _FAULT,
+    "connect_failed": _NOT_SENT,
+    "intent_too_old": _NOT_SENT,
+    "no_slot": _NOT_SENT,
+    "timeout": _NO_ANSWER,
+    "connection_lost": _NO_ANSWER,
+    "not_json": _NO_ANSWER,
+    "unexpected_answer": _NO_ANSWER,
+    "restored": _NO_ANSWER,
+    "missing_result": _NO_ANSWER,
+    "not_a_transcript": _UNREADABLE,
+    "vocabulary_other_model": _NO_LIST,
+    "vocabulary_not_ready": _NO_LIST,
+    "http_error": _FOREIGN,
+    "fetch_refused": _FOREIGN,
+    HOST_REFUSED: _FOREIGN,
+    "fetch_too_large": _FOREIGN,
+    "fetch_unreadable": _FOREIGN,
+    answers.FOREIGN_TASKS: _ACCOUNT,
+}
+"""Every code that is judged by name; those from `connect_failed` on are ours (`OWN_CODES`)."""
+
+
+_TEXTS = {"url error": _BAD_URL, "audio is empty": _UNUSABLE, "limit on max bytes": _TOO_LARGE}
+"""What general codes say in particular (provider API, section 7.2; the first: spring-ai-alibaba #2378)."""
+
+
+def is_known(code: str) -> bool:
+    """Whether the table names this very code; others are judged by family or status and worth counting."""
+    return code in TABLE
+
+
+def family(code: str) -> str:
+    """The code that the table judges this one by: itself or its nearest family; empty where it has none."""
+    while code and code not in TABLE:
+        code, _, _ = code.rpartition(".")
+    return code
+
+
+def on_submit(provider_error: ProviderError) -> ErrorPolicy:
+    """What to do about a refused or unsent submit. Never RESUBMIT: no task came of it, so it is a RETRY."""
+    row = TABLE.get(family(provider_error.code))
+    if row is _REQUEST:
+        row = next((told for text, told in _TEXTS.items() if text in provider_error.message), row)
+    if row is None or (row is _FOREIGN and provider_error.http_status is not None):
+        return _submit_by_status(provider_error.http_status)
+    return row.on_submit
+
+
+def on_vocabulary(provider_error: ProviderError) -> ErrorPolicy:
+    """What to do about a hotword list that could not be had; the same call is free, so it is made again."""
+    match provider_error.code:
+        case "Throttling.AllocationQuota" if provider_error.http_status != 429:
+            return _retry(LIST_ATTEMPTS, FailureCode.VOCABULARY_QUOTA)
+        case "vocabulary_not_ready":
+            return _retry(LIST_ATTEMPTS, FailureCode.VOCABULARY_UNUSABLE)
+        case "NotFound":
+            return _NO_LIST.on_submit
+    policy = on_submit(provider_error)
+    if policy.action is Action.HOLD and provider_error.code not in DEAD_KEY:
+        # Accounts that have no hotwords may be told so in the words of a debt; their other work goes on.
+        return _retry(LIST_ATTEMPTS, FailureCode.VOCABULARY_UNUSABLE)
+    is_down = policy.action is Action.RETRY and (provider_error.http_status or 500) >= 500
+    is_unanswered = policy.code is FailureCode.SUBMIT_UNCERTAIN
+    return _retry(None) if is_down or is_unanswered else policy
+
+
+def on_file(provider_error: ProviderError) -> ErrorPolicy:
+    """What to do about a failed file, or about a failed task that lists no files. Never RETRY or HOLD."""
+    row = TABLE.get(family(provider_error.code))
+    return _FILE_UNKNOWN if row is None else row.on_file
+
+
+def on_fetch(provider_error: ProviderError) -> ErrorPolicy:
+    """What to do about a result that was not read.
+
+    Whatever may pass is tried until the deadline: the transcript is paid for, and after 24 h the
+    provider's 403 ends it.
+    """
+    match provider_error.code:
+        case answers.HOST_REFUSED:
+            return _HOST_REFUSED
+        case "fetch_refused":
+            return _fail(FailureCode.RESULT_REFUSED)
+        case "fetch_too_large":
+            # A larger setting can read it.
+            return _fail(FailureCode.RESULT_UNREADABLE, retryable=True)
+        case "http_error":
+            return _fetch_by_status(provider_error.http_status)
+        case "timeout" | "connect_failed" | "connection_lost":
+            return _retry(None, FailureCode.RESULT_UNREADABLE)
+        case _:
+            return _retry(UNREADABLE_ATTEMPTS, FailureCode.RESULT_UNREADABLE)
+
+
+def _submit_by_status(status: int | None) -> ErrorPolicy:
+    """The policy on a refused submit whose code says nothing."""
+    match status:
+        case 401 | 402 | 407:
+            return _HOLD
+        case 429:
+            return _THROTTLED.on_submit
+        case int() if status >= 500:
+            return _FAULT.on_submit
+        case _:
+            return _FOREIGN.on_submit
+
+
+def _fetch_by_status(status: int | None) -> ErrorPolicy:
+    """The policy on a result host's error: object storage says 403 or 404 once the link has expired."""
+    match status:
+        case 403 | 404 | 410:
+            return _STALE_URL
+        case int() if 300 <= status < 400:
+            return _fail(FailureCode.RESULT_REFUSED)
+        case int() if status == 429 or status >= 500:
+            return _retry(None, FailureCode.RESULT_UNREADABLE)
+        case _:
+            return _retry(UNREADABLE_ATTEMPTS, FailureCode.RESULT_UNREADABLE)

@@ -1,0 +1,1 @@
+"""Which provider task belongs to which uncertain submission."""

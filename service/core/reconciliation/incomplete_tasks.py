@@ -1,0 +1,81 @@
+"""Tasks that are over and name only a part of their files: a provider may leave files out of its answer.
+
+Rules this module guarantees:
+
+1. A task that fits no submission exactly, and names a part of the files of one of ours, is that submission's,
+   or the submission waits: it is never taken for one that made no task, which would cost another one.
+2. Where several may have made it, the one whose window ends first decides first, and the others wait for it:
+   who it is everybody can tell, and the first one waits for nobody.
+3. It takes the one that names the most of its files, once all tasks of its window have told theirs.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from service.core.reconciliation.task_list import meets
+from service.core.reconciliation.unanswered import Candidate, Gap, Unanswered
+
+
+def match_parts(
+    submissions: Iterable[Unanswered],
+    asking: Iterable[Unanswered],
+    tasks: Sequence[Candidate],
+    gaps: Sequence[Gap],
+) -> tuple[dict[Unanswered, Candidate], set[Unanswered]]:
+    """The pairs, and those that have to wait.
+
+    `submissions` are all that have no task yet, `asking` those of them that may have one now; `tasks` are
+    nobody's so far, those whose files nobody knows yet among them.
+    """
+    left = sorted(submissions, key=_turn)
+    able = {each for each in asking if each.urls}
+    known = frozenset().union(*(each.urls for each in able))
+    unknown = [task.created for task in tasks if task.files is None]
+    # Most are strangers' of other files.
+    near = [task for task in tasks if task.files is not None and not known.isdisjoint(task.urls)]
+    pairs: dict[Unanswered, Candidate] = {}
+    held: set[Unanswered] = set()
+    for each in (each for each in left if each in able):
+        own = [task for task in near if not each.urls.isdisjoint(task.urls) and _may_have_made(each, task)]
+        if any(not _is_clear(each, task, left, gaps) for task in own) or (
+            own and any(meets(created, each.window) for created in unknown)
+        ):
+            held.add(each)
+        elif own:
+            pairs[each] = max(
+                own, key=lambda task: (len(task.urls & each.urls), -task.created[0], task.task_id)
+            )
+            near.remove(pairs[each])
+            left = [other for other in left if other is not each]
+    return pairs, held
+
+
+def may_be_a_part(submission: Unanswered, task: Candidate) -> bool:
+    """Whether it may be the submission's and have left files out, as far as these are known here."""
+    has_fewer = task.files is not None and task.files.number < submission.files.number
+    return has_fewer and not submission.urls.isdisjoint(task.urls) and _may_have_made(submission, task)
+
+
+def _turn(each: Unanswered) -> tuple[object, ...]:
+    return (not each.is_wanted, each.window[1], each.partition, each.key)
+
+
+def _may_have_made(submission: Unanswered, task: Candidate) -> bool:
+    """Whether the task's files may be the submission's, or a part of them, as far as those are known."""
+    if not meets(task.created, submission.window) or task.files is None:
+        return False
+    unknown = submission.files.number - len(submission.urls)
+    is_part = task.files.number < submission.files.number and len(task.urls - submission.urls) <= unknown
+    return is_part or task.files == submission.files
+
+
+def _is_clear(
+    submission: Unanswered, task: Candidate, left: Iterable[Unanswered], gaps: Iterable[Gap]
+) -> bool:
+    """Whether nobody else may have made it who decides first, or whose answer or record cannot be read."""
+    makers = [each for each in left if _may_have_made(each, task)]
+    is_first = bool(makers) and makers[0] is submission
+    is_awaited = any(each.is_awaited for each in makers)
+    is_moment = task.created[0] == task.created[1]
+    return (
+        is_first and is_moment and not is_awaited and not any(meets(task.created, gap.window) for gap in gaps)
+    )

@@ -1,0 +1,241 @@
+"""Which task, if any, an uncertain submission has made: by the URLs of its files alone, one task for one.
+
+Rules this module guarantees:
+
+1. A task is adopted once, and only by a submission that can have made it: it was created within the
+   submission's window, it has ended, and it names exactly the submission's files, or a part of them
+   (`core.reconciliation.incomplete_tasks`). Of equal submissions and equal tasks as many as there are pairs.
+2. A submission counts as not found only if two complete readings of the list, begun after it had settled,
+   leave no task in its window that may be its own: one whose files nobody knows yet, or one that an equal
+   submission may have made, whose answer is still awaited somewhere.
+3. What a journal does not let us read holds up what it may be about, and nothing else.
+4. Everybody who sees the same comes to the same: submissions of other processes take part.
+"""
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from service.core.job.events import Adopted, NotFound, OutOfReach
+from service.core.job.identity import SubmissionKey
+from service.core.job.transition_context import Rules
+from service.core.job.urgency import RETENTION_MS
+from service.core.reconciliation.incomplete_tasks import match_parts, may_be_a_part
+from service.core.reconciliation.task_list import Span, is_within, meets
+from service.core.reconciliation.unanswered import Candidate, Files, Gap, Unanswered
+
+Found = Adopted | NotFound | OutOfReach
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The complete readings: when the last began, and the one before, if it is far enough away.
+
+    Times are of any clock that does not jump.
+    """
+
+    last_ms: int | None = None
+    unseen_since_ms: int | None = None
+    """What was there then has been looked for twice; None where the last reading does not count."""
+
+    def after(self, begun_ms: int, *, is_complete: bool, apart_ms: int) -> "Evidence":
+        """With one more reading."""
+        if not is_complete:
+            return Evidence(self.last_ms)
+        if self.last_ms is None:
+            return Evidence(begun_ms)
+        is_apart = begun_ms - self.last_ms >= apart_ms
+        return Evidence(begun_ms, self.last_ms) if is_apart else Evidence(self.last_ms)
+
+
+def decide(
+    submissions: Sequence[Unanswered],
+    candidates: Sequence[Candidate],
+    gaps: Sequence[Gap],
+    proven: "Proven",
+) -> dict[Unanswered, Found]:
+    """What is certain by now; a submission that is not in the answer has to wait."""
+    asking = [each for each in submissions if not each.is_awaited and not _is_in_a_gap(each, gaps)]
+    unclear, clear = _sort_out(submissions, candidates, gaps)
+    pairs = _match(asking, clear, [task.created for task in candidates if task.files is None])
+    taken = {task.task_id for task in pairs.values()}
+    parts, held = match_parts(
+        [each for each in submissions if each not in pairs],
+        [each for each in asking if each not in pairs],
+        [task for task in candidates if task.task_id not in taken],
+        gaps,
+    )
+    answers: dict[Unanswered, Found] = {
+        each: Adopted(task.task_id) for each, task in (*pairs.items(), *parts.items())
+    }
+    able = [each for each in asking if each not in held]
+    for each in (each for each in submissions if not each.is_awaited and each not in answers):
+        if proven.is_out_of_reach(each):
+            # What the list does not reach any more nobody can find out, whatever else may be its task.
+            answers[each] = OutOfReach()
+        elif each in able and proven.is_looked_for(each) and not unclear.may_be_of(each):
+            answers[each] = NotFound()
+    return answers
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """What the readings of the list prove, as of `vendor_now_ms`, the vendor's clock, where that is known.
+
+    `confirmed_ms` is the time by which things end: one `Date` that is wrong puts nothing out of reach.
+    `settled_ms` says of each submission that is ours, by partition and key and by the clock of the evidence,
+    from when on its task, if it has one, must be in the list.
+    """
+
+    evidence: Evidence
+    settled_ms: Mapping[tuple[int, SubmissionKey], int]
+    vendor_now_ms: int | None
+    confirmed_ms: int
+    rules: Rules
+
+    def is_out_of_reach(self, submission: Unanswered) -> bool:
+        """Whether the list cannot show the submission's task any more."""
+        if self.vendor_now_ms is None:
+            return False
+        return min(self.vendor_now_ms, self.confirmed_ms) - submission.window[1] >= RETENTION_MS
+
+    def is_looked_for(self, submission: Unanswered) -> bool:
+        """Whether its task, if it had one, would have been seen."""
+        reach_ms = 1000 * self.rules.list_reach_seconds
+        if self.vendor_now_ms is None or self.vendor_now_ms - submission.window[0] >= reach_ms:
+            return False
+        settled_ms = self.settled_ms.get((submission.partition, submission.key))
+        since_ms = self.evidence.unseen_since_ms
+        return settled_ms is not None and since_ms is not None and since_ms >= settled_ms
+
+
+def _is_in_a_gap(submission: Unanswered, gaps: Iterable[Gap]) -> bool:
+    """Whether what cannot be read of its own journal may be about it."""
+    return any(
+        gap.partition == submission.partition
+        and meets(gap.window, submission.window)
+        and gap.files in (None, submission.files)
+        for gap in gaps
+    )
+
+
+def _sort_out(
+    submissions: Iterable[Unanswered], candidates: Iterable[Candidate], gaps: Sequence[Gap]
+) -> tuple["_Unclear", list[Candidate]]:
+    """Tasks that may be somebody's who cannot be asked, and those that can be given out, the oldest first."""
+    awaited: dict[Files | None, list[Unanswered]] = defaultdict(list)
+    asked: set[Files | None] = {None}
+    for each in submissions:
+        asked.add(each.files)
+        if each.is_awaited:
+            awaited[each.files].append(each)
+    unclear, clear = _Unclear(), list[Candidate]()
+    # Most are strangers' of other files.
+    near = (task for task in candidates if task.files in asked)
+    for task in sorted(near, key=lambda task: (task.created, task.task_id)):
+        is_clear = (
+            task.files is not None
+            and task.created[0] == task.created[1]
+            and not any(meets(task.created, each.window) for each in awaited.get(task.files, ()))
+            and not any(_may_be_behind(task, gap) for gap in gaps)
+        )
+        if is_clear:
+            clear.append(task)
+        else:
+            unclear.add(task)
+    return unclear, clear
+
+
+class _Unclear:
+    """Tasks that cannot be given out; they come oldest first. There may be many, and many ask."""
+
+    def __init__(self) -> None:
+        self._moments: dict[Files | None, list[float]] = defaultdict(list)
+        self._spans: list[Candidate] = []
+
+    def add(self, task: Candidate) -> None:
+        if task.created[0] == task.created[1]:
+            self._moments[task.files].append(task.created[0])
+        else:
+            self._spans.append(task)
+
+    def may_be_of(self, submission: Unanswered) -> bool:
+        """Whether, as far as is known, one of them may be the submission's task."""
+        first_ms, last_ms = submission.window
+        for files in (None, submission.files):
+            moments = self._moments.get(files, [])
+            at = bisect_left(moments, first_ms)
+            if at < len(moments) and moments[at] <= last_ms:
+                return True
+        return any(
+            meets(task.created, submission.window) and task.files in (None, submission.files)
+            for task in self._spans
+        )
+
+
+def _may_be_behind(task: Candidate, gap: Gap) -> bool:
+    """Whether it may be the task of a record that nobody can read."""
+    return meets(task.created, gap.window) and gap.files in (None, task.files)
+
+
+def _match(
+    submissions: Sequence[Unanswered], tasks: Iterable[Candidate], unknown: Sequence[Span]
+) -> dict[Unanswered, Candidate]:
+    """As many pairs as there can be: of those that can have made a task, the one whose window ends first.
+
+    A submission that nobody needs any more takes what the others leave. A task that may be a part of
+    another's is given out only where no task of `unknown` files, made at these times, may be the right one.
+    """
+    pairs: dict[Unanswered, Candidate] = {}
+    left_of: dict[Files | None, list[Candidate]] = defaultdict(list)
+    for task in tasks:
+        left_of[task.files].append(task)
+    for is_wanted in (True, False):
+        asking_of: dict[Files, list[Unanswered]] = defaultdict(list)
+        for each in submissions:
+            if each.is_wanted is is_wanted:
+                asking_of[each.files].append(each)
+        for files, equal in asking_of.items():
+            found = {
+                each: task
+                for each, task in _match_equal(equal, left_of[files], submissions).items()
+                if not (_is_doubtful(task, submissions) and any(meets(each.window, at) for at in unknown))
+            }
+            pairs |= found
+            taken = {task.task_id for task in found.values()}
+            left_of[files] = [task for task in left_of[files] if task.task_id not in taken]
+    return pairs
+
+
+def _match_equal(
+    equal: Sequence[Unanswered], tasks: Sequence[Candidate], submissions: Sequence[Unanswered]
+) -> dict[Unanswered, Candidate]:
+    """The pairs among submissions and tasks of the same files; the tasks come oldest first.
+
+    Of equal tasks those are left that another submission may have made, whose answer leaves files out.
+    """
+    plain = _oldest_first(equal, tasks)
+    doubtful = [task for task in tasks if _is_doubtful(task, submissions)]
+    if not doubtful or len(doubtful) == len(tasks):
+        return plain
+    pairs = _oldest_first(equal, [task for task in tasks if task not in doubtful])
+    pairs |= _oldest_first([each for each in equal if each not in pairs], doubtful)
+    return pairs if len(pairs) == len(plain) else plain
+
+
+def _is_doubtful(task: Candidate, submissions: Iterable[Unanswered]) -> bool:
+    return any(may_be_a_part(each, task) for each in submissions)
+
+
+def _oldest_first(equal: Iterable[Unanswered], tasks: Iterable[Candidate]) -> dict[Unanswered, Candidate]:
+    """As many pairs as there can be: each task for the one whose window ends first."""
+    pairs: dict[Unanswered, Candidate] = {}
+    left = sorted(equal, key=lambda each: (each.window[1], each.partition, each.key))
+    for task in tasks:
+        able = (each for each in left if is_within(task.created[0], (each.window,)))
+        submission = next(able, None)
+        if submission is not None:
+            pairs[submission] = task
+            left.remove(submission)
+    return pairs

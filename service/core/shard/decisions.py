@@ -1,0 +1,158 @@
+"""What an event comes to in a shard: the two tables asked in turn, and their answers as groups of records.
+
+All of it happens on a draft. A submission and the jobs that it concerns are decided together, so that what
+must be durable together is one group: it comes first, then one group for each job that ended.
+"""
+
+from dataclasses import dataclass, field, replace
+
+from service.core.job.events import JobEvent, JobsLeft, QueueSubmit, Step, SubmissionEvent
+from service.core.job.identity import JobRef, SubmissionKey
+from service.core.job.job import JobState
+from service.core.job.job_table import advance_job
+from service.core.job.submission import Submission
+from service.core.job.submission_table import advance_submission
+from service.core.job.transition_context import (
+    Boundary,
+    Context,
+    JobTransition,
+    SubmissionTransition,
+    Successor,
+    without_boundary,
+)
+from service.core.job.uncertainty import UncertainOutcome
+from service.core.journal.entries import encode_job, encode_submission
+from service.core.shard.batches import Change, Group, JournalRecord
+from service.core.shard.draft import Draft
+from service.core.shard.finishing import correct, finish, spend_record
+
+
+def submission_record(submission: Submission) -> JournalRecord:
+    """The submission's record as it is to be now."""
+    return JournalRecord(str(submission.key), encode_submission(submission))
+
+
+@dataclass(slots=True)
+class Decision:
+    """One event's way through the tables; `change` is what it came to."""
+
+    draft: Draft
+    context: Context
+    boundary: Boundary = without_boundary
+    _new: list[JournalRecord] = field(default_factory=list)
+    _written: dict[SubmissionKey, None] = field(default_factory=dict)
+    _jobs: list[JournalRecord] = field(default_factory=list)
+    _corrected: list[JournalRecord] = field(default_factory=list)
+    _spend: JournalRecord | None = None
+    _steps: list[Step] = field(default_factory=list)
+    _last_steps: list[Step] = field(default_factory=list)
+    """Those that follow once all of it is durable."""
+    _endings: list[Group] = field(default_factory=list)
+    _uncertain_outcomes: list[UncertainOutcome] = field(default_factory=list)
+    _left: dict[SubmissionKey, bool] = field(default_factory=dict)
+    """Submissions that jobs have left, and whether one did because it is not wanted any more."""
+
+    def on_submission(self, key: SubmissionKey, event: SubmissionEvent) -> None:
+        """Let a submission meet an event, and its jobs what follows; nothing happens to one that is gone."""
+        self._meet(key, event)
+        self._leave()
+
+    def on_job(self, ref: JobRef, event: JobEvent) -> None:
+        """Let a job meet an event; nothing happens to one that is gone."""
+        self._meet_job(ref, event)
+        self._leave()
+
+    def change(self) -> Change:
+        """What it came to: what belongs together first, then the endings."""
+        draft = self.draft
+        subs = [submission_record(draft.last_known(key)) for key in self._written]
+        steps, last_steps = draft.still_wanted(self._steps), draft.still_wanted(self._last_steps)
+        # New submissions before the one they come from: a job is in the highest-numbered one that lists it,
+        # so that a crash between the two leaves every job in one.
+        records = (*self._new, *subs, *self._jobs, *self._corrected)
+        has_main = bool(records or self._spend)
+        groups = [Group(records, steps=steps, spend=self._spend)] if has_main else []
+        groups += self._endings
+        if groups:
+            groups[-1] = replace(groups[-1], steps=(*groups[-1].steps, *last_steps))
+            last_steps = ()
+        loose = () if has_main else steps
+        return Change(tuple(groups), (*loose, *last_steps), tuple(self._uncertain_outcomes))
+
+    def _meet(self, key: SubmissionKey, event: SubmissionEvent) -> None:
+        draft = self.draft
+        before = draft.submissions.get(key)
+        if before is None:
+            return
+        transition = advance_submission(before, event, draft.open_jobs(before), self.context)
+        if transition.bill is not None:
+            spend = draft.spend
+            self._corrected += correct(draft, before, transition.bill, self.context.ending_ms)
+            self._spend = spend_record(draft) if draft.spend != spend else self._spend
+        draft.submissions[key] = transition.submission
+        self._uncertain_outcomes += transition.uncertain_outcomes
+        (self._last_steps if isinstance(event, JobsLeft) else self._steps).extend(transition.steps)
+        self._follow(transition)
+
+    def _follow(self, transition: SubmissionTransition) -> None:
+        """What comes of it for the jobs, for successors, and for the record."""
+        submission = transition.submission
+        for ref, event in transition.to_jobs:
+            with self.boundary(ref, event):
+                self._meet_job(ref, event)
+        for successor in transition.successors:
+            self._succeed(successor)
+        if transition.durable:
+            self._write(submission.key)
+        # A job that could not meet its event is still in it, and will meet it again.
+        if transition.is_over and not self.draft.open_jobs(submission):
+            self._left.pop(submission.key, None)
+            self.draft.end_submission(submission)
+
+    def _meet_job(self, ref: JobRef, event: JobEvent) -> None:
+        job = self.draft.jobs.get(ref)
+        if job is None:
+            return
+        submission = self.draft.submissions.get(job.submission)
+        transition = advance_job(job, event, submission, self.context)
+        self._take(transition)
+        self._uncertain_outcomes += transition.uncertain_outcomes
+        if transition.resubmit is not None:
+            self._succeed(transition.resubmit)
+        if transition.leaves and submission is not None:
+            is_unwanted = self._left.get(submission.key, False) or transition.is_unwanted
+            self._left[submission.key] = is_unwanted
+
+    def _take(self, transition: JobTransition) -> None:
+        """Take the job as it is now; what raises here has changed nothing."""
+        job = transition.job
+        if transition.durable and job.state is JobState.FINISHING:
+            self._endings.append(finish(self.draft, job, transition.steps, self.context))
+            return
+        if transition.durable:
+            self._jobs.append(JournalRecord(str(job.ref), encode_job(job)))
+            progress = self.draft.progress[job.ref.origin]
+            self.draft.progress[job.ref.origin] = progress.with_record(job.ref.file_index)
+        self._steps += transition.steps
+        self.draft.jobs[job.ref] = job
+
+    def _succeed(self, successor: Successor) -> None:
+        """Make and write down the submission; its jobs are in it from now on."""
+        draft = self.draft
+        submission = draft.new_submission(successor, self.context.now_ms)
+        draft.unwritten.pop(submission.key)
+        self._new.append(submission_record(submission))
+        self._steps.append(QueueSubmit(submission.key, submission.due_ms))
+
+    def _write(self, key: SubmissionKey) -> None:
+        self._written[key] = None
+        self.draft.unwritten.pop(key)
+
+    def _leave(self) -> None:
+        """Tell submissions that jobs have left them."""
+        while self._left:
+            self._meet(*self._next_left())
+
+    def _next_left(self) -> tuple[SubmissionKey, JobsLeft]:
+        key, is_unwanted = self._left.popitem()
+        return key, JobsLeft(is_unwanted)

@@ -1,0 +1,155 @@
+"""Decide on a draft of a shard, and let it count whole or not at all.
+
+A draft reads through to its shard and keeps what changes to itself. What is raised while something is decided
+has changed nothing; `adopt` is assignments alone, none of which can fail.
+"""
+
+from collections.abc import Iterable, Mapping, MutableMapping
+from dataclasses import replace
+from typing import Generic, TypeVar
+
+from service.core.job.events import Poll, QueueSubmit, Reconcile, Step
+from service.core.job.identity import JobRef, Origin, RequestKey, SubmissionKey
+from service.core.job.job import Job
+from service.core.job.request import AcceptedRequest, FinishedRequest
+from service.core.job.request_progress import RequestProgress
+from service.core.job.submission import Submission
+from service.core.job.transition_context import Successor
+from service.core.shard.state import ShardState
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Overlay(Generic[K, V]):
+    """A mapping with changes that do not count yet."""
+
+    __slots__ = ("_base", "_changed")
+
+    def __init__(self, base: MutableMapping[K, V]) -> None:
+        self._base = base
+        self._changed: dict[K, V | None] = {}
+
+    def get(self, key: K) -> V | None:
+        """The value, None where there is none."""
+        return self._changed[key] if key in self._changed else self._base.get(key)
+
+    def __getitem__(self, key: K) -> V:
+        value = self.get(key)
+        if value is None:
+            raise KeyError(key)
+        return value
+
+    def __setitem__(self, key: K, value: V) -> None:
+        self._changed[key] = value
+
+    def __contains__(self, key: K) -> bool:
+        return self.get(key) is not None
+
+    def pop(self, key: K) -> None:
+        """Let there be none."""
+        self._changed[key] = None
+
+    def changed(self) -> list[K]:
+        """The keys whose values are new."""
+        return [key for key, value in self._changed.items() if value is not None]
+
+    def adopt(self) -> None:
+        """Let the changes count."""
+        for key, value in self._changed.items():
+            if value is None:
+                self._base.pop(key, None)
+            else:
+                self._base[key] = value
+
+
+def open_jobs(submission: Submission, jobs: Overlay[JobRef, Job] | Mapping[JobRef, Job]) -> dict[JobRef, Job]:
+    """The jobs that are in the submission and whose ending is not decided."""
+    found = ((ref, jobs.get(ref)) for ref in submission.jobs)
+    return {
+        ref: job for ref, job in found if job is not None and job.submission == submission.key and job.is_open
+    }
+
+
+class Draft:
+    """What a shard becomes if what is decided here counts."""
+
+    def __init__(self, shard: ShardState) -> None:
+        self.shard = shard
+        self.cursor = shard.cursor
+        self.spend = shard.spend
+        self.requests: Overlay[Origin, AcceptedRequest] = Overlay(shard.requests)
+        self.progress: Overlay[Origin, RequestProgress] = Overlay(shard.progress)
+        self.jobs: Overlay[JobRef, Job] = Overlay(shard.jobs)
+        self.submissions: Overlay[SubmissionKey, Submission] = Overlay(shard.submissions)
+        self.finished: Overlay[Origin, FinishedRequest] = Overlay(shard.finished)
+        self.by_id: Overlay[RequestKey, Origin] = Overlay(shard.by_id)
+        self.unwritten: Overlay[SubmissionKey, bool] = Overlay(shard.unwritten)
+        self.answered_ms: Overlay[tuple[Origin, str], int] = Overlay(shard.answered_ms)
+        self.finished_jobs = shard.finished_jobs
+        self._number = shard.last_number
+        self._over: dict[SubmissionKey, Submission] = {}
+
+    def known(self, key: RequestKey) -> AcceptedRequest | FinishedRequest | None:
+        """The latest request of an id, open or remembered."""
+        origin = self.by_id.get(key)
+        return None if origin is None else self.requests.get(origin) or self.finished.get(origin)
+
+    def open_jobs(self, submission: Submission) -> dict[JobRef, Job]:
+        """The jobs that are in the submission and whose ending is not decided."""
+        return open_jobs(submission, self.jobs)
+
+    def new_submission(self, successor: Successor, created_ms: int) -> Submission:
+        """A submission with the next number, its jobs in it; nothing says yet that it is in the journal."""
+        self._number += 1
+        key = SubmissionKey(self.shard.epoch, self._number)
+        submission = self.submissions[key] = successor.submission(key, created_ms)
+        self.unwritten[key] = True
+        for ref in submission.jobs:
+            if (job := self.jobs.get(ref)) is not None:
+                self.jobs[ref] = replace(job, submission=key)
+        return submission
+
+    def end_submission(self, submission: Submission) -> None:
+        """Let a submission be over: its record stays until its tombstone, if it has one."""
+        self.submissions.pop(submission.key)
+        if submission.key in self.unwritten:
+            self.unwritten.pop(submission.key)
+        else:
+            self._over[submission.key] = submission
+
+    def last_known(self, key: SubmissionKey) -> Submission:
+        """A submission as it is, or as it was when it was over."""
+        return self._over.get(key) or self.submissions[key]
+
+    def still_wanted(self, steps: Iterable[Step]) -> tuple[Step, ...]:
+        """The steps without those for submissions that are over by now."""
+        return tuple(
+            step
+            for step in steps
+            if not isinstance(step, QueueSubmit | Reconcile | Poll) or step.key in self.submissions
+        )
+
+    def remember(self, finished: FinishedRequest) -> None:
+        """Take a finished request into the window."""
+        self.finished[finished.origin] = finished
+        self.finished_jobs += finished.job_count
+
+    def adopt(self) -> None:
+        """Let the shard become what the draft is."""
+        for overlay in (
+            self.requests,
+            self.progress,
+            self.jobs,
+            self.submissions,
+            self.finished,
+            self.by_id,
+            self.unwritten,
+            self.answered_ms,
+        ):
+            overlay.adopt()
+        shard = self.shard
+        shard.cursor, shard.spend = self.cursor, self.spend
+        shard.finished_jobs, shard.last_number = self.finished_jobs, self._number
+        for submission in self._over.values():
+            shard.ended_submissions.add(submission.made_ms, submission.key)

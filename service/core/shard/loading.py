@@ -1,0 +1,207 @@
+"""Become what a journal says: every record is there before anything is linked.
+
+Rules this module guarantees:
+
+1. A job is in the highest-numbered submission that lists it; one that no submission lists was never tried.
+2. A request whose jobs are all done is finished; what refers to a closed request is ignored, and its job
+   records get tombstones.
+3. No time that lies ahead of now, because a clock was wrong, holds anything up.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from service.contract.models import model_info
+from service.core.job.events import JobRestored, SubmissionRestored
+from service.core.job.identity import NOWHERE, JobRef, Origin, RequestKey, SubmissionKey
+from service.core.job.job import Job, JobState
+from service.core.job.packing import files_per_task, plan_submissions
+from service.core.job.request import AcceptedRequest, FileEnd
+from service.core.job.request_progress import RequestProgress
+from service.core.job.submission import Counters, Submission, SubmissionState
+from service.core.job.transition_context import Boundary, Context, Successor
+from service.core.journal.entries import JobEntry
+from service.core.journal.replay import Restore
+from service.core.reconciliation.unanswered import UNANSWERED
+from service.core.shard.batches import Change, Group, JournalRecord, together
+from service.core.shard.decisions import Decision
+from service.core.shard.draft import Draft
+from service.core.shard.finishing import closing_records, finished_of
+
+LATEST_DUE_MS = 600_000
+"""Longer than the wait that the provider may ask for (5 min) and our own backoff (1 min) together."""
+TOMBSTONES = 100
+"""Of one group: they do not depend on each other."""
+
+
+def tombstones(keys: Iterable[str]) -> Iterator[Group]:
+    """Groups that forget the keys."""
+    records = [JournalRecord(key, None) for key in keys]
+    for first in range(0, len(records), TOMBSTONES):
+        yield Group(tuple(records[first : first + TOMBSTONES]))
+
+
+@dataclass(slots=True)
+class Loading:
+    """A new shard's draft on its way to what the journal says."""
+
+    draft: Draft
+    restored: Restore
+    now_ms: int
+    _groups: list[Group] = field(default_factory=list)
+    _submissions: dict[SubmissionKey, Submission] = field(default_factory=dict)
+    _home: dict[JobRef, SubmissionKey] = field(default_factory=dict)
+    _task_ids: dict[JobRef, tuple[str, ...]] = field(default_factory=dict)
+
+    def link(self) -> tuple[Group, ...]:
+        """Let the draft hold all that the records say; the groups tidy up what they left behind."""
+        self.draft.spend = self.restored.spend.not_after(self.now_ms)
+        for finished in self.restored.finished():
+            self.draft.remember(replace(finished, finished_ms=min(finished.finished_ms, self.now_ms)))
+            self._name(finished.origin, finished.key)
+        requests, entries = self.restored.requests(), self.restored.jobs()
+        # Each identity is kept once: of a hundred thousand jobs a second one takes 17 MB.
+        refs = {
+            request.origin: tuple(request.ref(file.index) for file in request.files)
+            for request in requests.values()
+        }
+        asked = {ref: ref for each in refs.values() for ref in each}
+        self._read_submissions(asked)
+        self._groups += tombstones(str(ref) for ref in entries if ref not in asked)
+        for request in requests.values():
+            self._name(request.origin, request.key)
+            self._load_request(request, refs[request.origin], entries)
+        self._load_submissions()
+        return tuple(self._groups)
+
+    def _name(self, origin: Origin, key: RequestKey) -> None:
+        known = self.draft.by_id.get(key)
+        self.draft.by_id[key] = origin if known is None else max(known, origin)
+
+    def _read_submissions(self, asked: Mapping[JobRef, JobRef]) -> None:
+        for key, submission in self.restored.submissions().items():
+            refs = tuple(asked.get(ref, ref) for ref in submission.jobs)
+            self._submissions[key] = _not_ahead(submission, refs, self.now_ms)
+            for ref in filter(asked.__contains__, refs):
+                self._home[ref] = key
+                if submission.task_id is not None:
+                    self._task_ids[ref] = (*self._task_ids.get(ref, ()), submission.task_id)
+
+    def _load_request(
+        self, request: AcceptedRequest, refs: Sequence[JobRef], entries: Mapping[JobRef, JobEntry]
+    ) -> None:
+        own = {ref: entries[ref] for ref in refs if ref in entries}
+        progress = _progress(request, own)
+        if not progress.open:
+            finished = finished_of(request, progress, self.now_ms)
+            self.draft.remember(finished)
+            self._groups.append(Group(closing_records(finished, progress)))
+            return
+        self.draft.requests[request.origin] = request
+        for ref in refs:
+            entry = own.get(ref) or JobEntry(ref)
+            if entry.end is not None:
+                continue
+            job = self._job(request, ref, entry)
+            if job.accounted is not None and job.accounted.carries_summary and not progress.is_decided:
+                # The sum of endings that the journal does not know was not sent: the job's is decided anew.
+                job, progress = replace(job, accounted=None), progress.without_end(ref.file_index)
+            self.draft.jobs[ref] = job
+        self.draft.progress[request.origin] = progress
+        self._plan(request, [ref for ref in refs if self._is_homeless(ref)])
+
+    def _job(self, request: AcceptedRequest, ref: JobRef, entry: JobEntry) -> Job:
+        home = self._submissions.get(self._home.get(ref, NOWHERE))
+        is_waiting = home is None or home.state is SubmissionState.WAITING
+        state = JobState.WAITING if is_waiting else JobState.SUBMITTED
+        return Job(
+            ref,
+            request,
+            NOWHERE if home is None else home.key,
+            # Of one that ends with a result the transcript is fetched, or called for, again.
+            state=state if entry.ending is None else JobState.FINISHING,
+            cancelled=entry.cancelled,
+            must_be_result=entry.is_result,
+            task_ids=self._task_ids.get(ref, ()),
+            submit_attempts=0 if home is None else home.counters.submits,
+            submitted_ms=None if home is None else home.submitted_ms,
+            task_files=home.task_files if home and home.task_id else 0,
+            ending=entry.ending,
+            accounted=entry.accounted,
+        )
+
+    def _plan(self, request: AcceptedRequest, homeless: Sequence[JobRef]) -> None:
+        """Submissions for jobs that were never tried."""
+        if not homeless:
+            return
+        info = model_info(request.model)
+        most = files_per_task(info, self.draft.shard.files_per_task) if info is not None else 1
+        files = [(ref, request.url(ref.file_index)) for ref in homeless]
+        for refs in plan_submissions(files, most):
+            successor = Successor(refs, request.model, Counters(), self.now_ms)
+            self.draft.new_submission(successor, self.now_ms)
+
+    def _is_homeless(self, ref: JobRef) -> bool:
+        job = self.draft.jobs.get(ref)
+        return job is not None and job.submission == NOWHERE and job.is_open
+
+    def _load_submissions(self) -> None:
+        """Those that go on, and those that only wait for their tombstones."""
+        for submission in self._submissions.values():
+            self.draft.submissions[submission.key] = submission
+            is_settled = submission.state not in UNANSWERED and not submission.is_followed
+            if is_settled and not self.draft.open_jobs(submission):
+                self.draft.end_submission(submission)
+
+
+def _not_ahead(submission: Submission, refs: tuple[JobRef, ...], now_ms: int) -> Submission:
+    """The submission with no time that lies ahead, and these as its jobs."""
+    submitted_ms = submission.submitted_ms
+    return replace(
+        submission,
+        jobs=refs,
+        created_ms=min(submission.created_ms, now_ms),
+        due_ms=min(submission.due_ms, now_ms + LATEST_DUE_MS),
+        submitted_ms=None if submitted_ms is None else min(submitted_ms, now_ms),
+    )
+
+
+def _progress(request: AcceptedRequest, own: Mapping[JobRef, JobEntry]) -> RequestProgress:
+    """How far the request has come, by its jobs' own records."""
+    if not own:
+        return RequestProgress.begun(request)
+    ends = {ref.file_index: end for ref, entry in own.items() if (end := _decided(entry)) is not None}
+    written = frozenset(ref.file_index for ref, entry in own.items() if entry.end is not None)
+    return RequestProgress(
+        request.job_count,
+        open=tuple(file.index for file in request.files if file.index not in written),
+        ends=ends,
+        written=written,
+        recorded=frozenset(ref.file_index for ref in own),
+    )
+
+
+def _decided(entry: JobEntry) -> FileEnd | None:
+    """How a job ended, or is to end."""
+    if entry.accounted is None:
+        return entry.end
+    accounted = entry.accounted
+    return FileEnd(entry.ref.file_index, entry.ending is None, accounted.billed_seconds, accounted.cost)
+
+
+def load(draft: Draft, restored: Restore, context: Context, boundary: Boundary) -> Change:
+    """Let a new shard's draft become what the journal says, and go on from there."""
+    changes = [Change(Loading(draft, restored, context.now_ms).link())]
+    # Jobs first: what follows from a submission's event is for those that are still open. Of an open one the
+    # submission says what happens next.
+    for ref in [ref for ref in draft.jobs.changed() if not draft.jobs[ref].is_open]:
+        decision = Decision(draft, context, boundary)
+        with boundary(ref, JobRestored()):
+            decision.on_job(ref, JobRestored())
+        changes.append(decision.change())
+    for key in draft.submissions.changed():
+        decision = Decision(draft, context, boundary)
+        with boundary(key, SubmissionRestored()):
+            decision.on_submission(key, SubmissionRestored())
+        changes.append(decision.change())
+    return together(changes)

@@ -1,0 +1,130 @@
+"""The vendor's clock, as the `Date` headers of its answers tell it, held against our boot clock.
+
+`Date` has whole seconds and is written between the sending of the call and the receipt of its answer, so one
+answer bounds vendor time minus boot time to [date - received, date + 1 s - sent]. Many answers together bound
+it to some 60 ms.
+
+Rules this module guarantees:
+
+1. The wall clock has no say: who sets it changes nothing here.
+2. A `Date` that is wrong counts for nothing once the other seconds with an answer outvote it. Each second has
+   one vote for each thing that was said in it, however many answers said so.
+3. A bound widens as it grows old, since two clocks drift. Nothing is known before the first answer.
+4. Memory is bounded: `MAX_SECONDS` seconds, `MAX_VERSIONS` contradicting bounds in each.
+"""
+
+from dataclasses import dataclass, field
+
+Bounds = tuple[float, float]
+"""The lowest and the highest value, in seconds, of vendor time minus boot time."""
+
+DATE_SECONDS = 1.0
+"""What `Date` leaves out."""
+WINDOW_SECONDS = 60.0
+"""Older answers count only where there are too few younger ones."""
+MIN_SECONDS = 8
+"""So many seconds with an answer are kept however old: one lie after an idle hour has no majority."""
+MAX_SECONDS = 64
+MAX_VERSIONS = 4
+DATELESS_SECONDS = 60.0
+"""So long all answers must have come without a `Date`: a page of a proxy is no word on the vendor."""
+DRIFT = 1e-4
+"""Seconds that two clocks may drift apart in a second: more than a quartz, or a clock kept by NTP."""
+
+
+@dataclass(slots=True)
+class _Second:
+    """What was said in one second of the boot clock: bounds that contradict each other."""
+
+    at_boot: int
+    versions: list[Bounds] = field(default_factory=list)
+
+    def add(self, bounds: Bounds) -> bool:
+        """Narrow what it agrees with, or stand beside it; False where it says nothing new."""
+        for number, known in enumerate(self.versions):
+            both = _intersection(known, bounds)
+            if both is not None:
+                self.versions[number] = both
+                return both != known
+        if len(self.versions) == MAX_VERSIONS:
+            return False
+        self.versions.append(bounds)
+        return True
+
+
+class VendorClock:
+    """What is known of the vendor's clock."""
+
+    def __init__(self) -> None:
+        self._seconds: list[_Second] = []
+        self._known: Bounds | None = None
+        self._known_at = 0.0
+        self.observed_boot: float | None = None
+        """When the newest answer with a `Date` came, by the boot clock."""
+        self._dateless: Bounds | None = None
+        """When the first and the last answer without one came."""
+
+    @property
+    def is_dateless(self) -> bool:
+        """Whether answers come, and none has ever had a `Date`."""
+        first, last = self._dateless or (0.0, 0.0)
+        return self._known is None and last - first >= DATELESS_SECONDS
+
+    def observe_dateless(self, received_boot: float) -> None:
+        """Take note of an answer without a `Date`."""
+        first, _ = self._dateless or (received_boot, received_boot)
+        self._dateless = (first, received_boot)
+
+    def observe(self, sent_boot: float, received_boot: float, date_ms: int) -> None:
+        """Take the `Date` of an answer; its call was sent, and it was received, at these boot seconds."""
+        if received_boot < sent_boot:
+            return
+        date_seconds = date_ms / 1000
+        bounds = (date_seconds - received_boot, date_seconds + DATE_SECONDS - sent_boot)
+        self.observed_boot = max(received_boot, self.observed_boot or received_boot)
+        at_boot = int(received_boot)
+        if not self._seconds or self._seconds[-1].at_boot < at_boot:
+            self._seconds.append(_Second(at_boot))
+            self._forget(received_boot)
+        if self._seconds[-1].add(bounds):
+            self._known, self._known_at = self._agreed(received_boot), received_boot
+
+    def offset_seconds(self, boot_seconds: float) -> Bounds | None:
+        """The bounds [low, high] of vendor time minus boot time; None before the first answer.
+
+        Where most seconds with an answer agree, it is what they agree on; else what the newest one says.
+        """
+        if self._known is None:
+            return None
+        return _widened(self._known, boot_seconds - self._known_at)
+
+    def _forget(self, now_boot: float) -> None:
+        oldest = now_boot - WINDOW_SECONDS
+        while len(self._seconds) > MAX_SECONDS or (
+            len(self._seconds) > MIN_SECONDS and self._seconds[0].at_boot < oldest
+        ):
+            del self._seconds[0]
+
+    def _agreed(self, now_boot: float) -> Bounds:
+        """The bounds that the most seconds agree on, by Marzullo's algorithm."""
+        said = [
+            _widened(each, now_boot - second.at_boot) for second in self._seconds for each in second.versions
+        ]
+        edges = sorted([(low, 0) for low, _ in said] + [(high, 1) for _, high in said])
+        votes = most = 0
+        best = said[-1]
+        for number, (value, is_end) in enumerate(edges):
+            votes += -1 if is_end else 1
+            if votes > most:
+                most, best = votes, (value, edges[number + 1][0])
+        return best if 2 * most > len(self._seconds) else said[-1]
+
+
+def _widened(bounds: Bounds, age_seconds: float) -> Bounds:
+    slack = DRIFT * max(0.0, age_seconds)
+    return (bounds[0] - slack, bounds[1] + slack)
+
+
+def _intersection(one: Bounds, other: Bounds) -> Bounds | None:
+    low, high = max(one[0], other[0]), min(one[1], other[1])
+    return (low, high) if low <= high else None

@@ -1,0 +1,1 @@
+"""From each shape of a provider's result to one transcript, and from that to text and captions."""

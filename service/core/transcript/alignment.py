@@ -1,0 +1,102 @@
+"""Aligns the pieces of a sentence with its words: when each piece is spoken.
+
+Words do not rebuild the text, and not all have its marks, so only what is pronounced counts on both sides,
+and that of the words is stretched to as much as the text has: nothing but the order is taken for granted, and
+where they agree, the times are the words' own. Without usable words a sentence's time is shared out evenly.
+"""
+
+import unicodedata
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import accumulate, pairwise
+
+from service.contract.transcript import Sentence, Word
+from service.core.transcript.line_breaking import Piece
+
+Span = tuple[int, int]
+_SILENT = ("P", "M", "Z", "Cc", "Cf", "Cs")
+"""Unicode's categories of what takes no time of its own: marks, accents, spaces, controls."""
+
+
+def piece_spans(parts: Sequence[Piece], sentence: Sentence) -> list[Span]:
+    """Begin and end of each piece in milliseconds: in their order, and within the sentence's time."""
+    last_ms, spans = sentence.begin_ms, []
+    for spoken_ms, silent_ms in _spoken(parts, sentence):
+        begin_ms = min(max(last_ms, spoken_ms), sentence.end_ms)
+        last_ms = min(max(begin_ms, silent_ms), sentence.end_ms)
+        spans.append((begin_ms, last_ms))
+    return spans
+
+
+def _spoken(parts: Sequence[Piece], sentence: Sentence) -> Iterator[Span]:
+    sizes = [_pronounced(part.text) for part in parts]
+    words = _usable_words(sentence)
+    if any(sizes) and words:
+        yield from _aligned(sizes, words, [_pronounced(word.text) for word in words])
+    else:
+        whole = Word(sentence.begin_ms, sentence.end_ms, sentence.text)
+        yield from _aligned([len(part.text) for part in parts], [whole], [1])
+
+
+def _aligned(sizes: Sequence[int], words: Sequence[Word], word_sizes: Sequence[int]) -> Iterator[Span]:
+    """`sizes` are those of the pieces; neither they nor those of the words are all zero."""
+    in_text = sum(sizes)
+    lengths = [size * in_text for size in word_sizes]
+    marks = [0, *accumulate(lengths)]
+    stretch = marks[-1] // in_text
+
+    def at(word: int, position: int) -> int:
+        spoken = words[word]
+        return spoken.begin_ms + (position - marks[word]) * (spoken.end_ms - spoken.begin_ms) // lengths[word]
+
+    end = 0
+    for size in sizes:
+        begin, end = end, end + size * stretch
+        # A mark that stands alone takes no time: it is where the letters beside it are.
+        first, last = min(bisect_right(marks, begin), len(words)), max(bisect_left(marks, end), 1)
+        yield at(first - 1, begin), at(last - 1, end)
+
+
+def _usable_words(sentence: Sentence) -> Sequence[Word]:
+    """The sentence's words, those that begin together as one, each with a time that it takes.
+
+    None where their times are in no order, in no touch with the sentence's, or all one.
+    """
+    words = [word for word in sentence.words or () if _pronounced(word.text)]
+    if not words or words[0].begin_ms >= sentence.end_ms or words[-1].end_ms <= sentence.begin_ms:
+        return ()
+    if any(word.end_ms < word.begin_ms for word in words):
+        return ()
+    if any(after.begin_ms < before.begin_ms for before, after in pairwise(words)):
+        return ()
+    if all(word.begin_ms < word.end_ms for word in words):
+        return words
+    return _with_extent(words, sentence.end_ms)
+
+
+def _with_extent(words: Sequence[Word], end_ms: int) -> Sequence[Word]:
+    """Words without extent last until the next one begins; the last one until the sentence ends."""
+    together: list[Word] = []
+    for word in words:
+        if together and together[-1].begin_ms == word.begin_ms:
+            last = together[-1]
+            together[-1] = Word(last.begin_ms, max(last.end_ms, word.end_ms), last.text + word.text)
+        else:
+            together.append(word)
+    if len(together) == 1 and together[0].begin_ms == together[0].end_ms:
+        return ()
+    following = [word.begin_ms for word in together[1:]] + [end_ms]
+    return [
+        Word(word.begin_ms, max(word.end_ms, next_ms), word.text) if word.begin_ms == word.end_ms else word
+        for word, next_ms in zip(together, following, strict=True)
+    ]
+
+
+def _pronounced(text: str) -> int:
+    return sum(map(_is_pronounced, text))
+
+
+@lru_cache(4096)
+def _is_pronounced(char: str) -> bool:
+    return not unicodedata.category(char).startswith(_SILENT)

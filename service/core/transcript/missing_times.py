@@ -1,0 +1,156 @@
+"""Times that the provider left out, or that are none: what can be known of them from what stands beside.
+
+Rules it guarantees: a time that was given is never changed; what is borrowed lies between its neighbours, in
+their order; nothing here raises, whatever the times are.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import accumulate, pairwise
+
+from service.contract.transcript import Channel, Sentence, Transcript, Word
+from service.core.transcript.line_breaking import columns_of, plain
+
+_TIMES = ("begin_time", "end_time")
+GivenSpan = tuple[int | None, int | None]
+"""Begin and end in milliseconds; None where the provider gave none."""
+Span = tuple[int, int]
+
+MIN_MS = 1_000
+"""A glance: nothing is read in less."""
+READING_MS = 60
+"""So long a column is shown where nothing says when its sentence ends: 17 columns a second can be read."""
+
+
+def interpolated(
+    spans: Sequence[GivenSpan], sizes: Sequence[int], low_ms: int | None, high_ms: int | None
+) -> list[Span] | None:
+    """The spans with a time in every place; None where none is given and nothing bounds them on both sides.
+
+    A missing time lies between the known ones around it, as far along as the `sizes` of what is said between
+    them tell; before the first known one counts `low_ms`, behind the last one `high_ms`.
+    """
+    known = [moment for span in spans for moment in span if moment is not None]
+    if len(known) == 2 * len(spans):
+        return [(begin, end) for begin, end in spans if begin is not None and end is not None]
+    lows = [moment for moment in (low_ms, *known[:1]) if moment is not None]
+    highs = [moment for moment in (high_ms, *known[-1:]) if moment is not None]
+    return _filled(spans, sizes, min(lows), max(highs)) if lows and highs else None
+
+
+def _filled(spans: Sequence[GivenSpan], sizes: Sequence[int], low_ms: int, high_ms: int) -> list[Span]:
+    marks = [0, *accumulate(max(1, size) for size in sizes)]
+    # Each span's begin and end, as places along what is said.
+    places = [place for edges in pairwise(marks) for place in edges]
+    given = [moment for span in spans for moment in span]
+    before = _edges_before(places, given, (0, low_ms))
+    after = _edges_before(places[::-1], given[::-1], (marks[-1], high_ms))[::-1]
+    filled = [
+        _between(place, left, right) if moment is None else moment
+        for place, moment, left, right in zip(places, given, before, after, strict=True)
+    ]
+    return list(zip(filled[::2], filled[1::2], strict=True))
+
+
+def _edges_before(places: Sequence[int], given: Sequence[int | None], edge: Span) -> list[Span]:
+    """For each place the last known place and moment before it."""
+    edges = []
+    for place, moment in zip(places, given, strict=True):
+        edges.append(edge)
+        if moment is not None:
+            edge = (place, moment)
+    return edges
+
+
+def _between(place: int, left: Span, right: Span) -> int:
+    (left_place, left_ms), (right_place, right_ms) = left, right
+    if right_ms <= left_ms:
+        return left_ms
+    return left_ms + (right_ms - left_ms) * (place - left_place) // (right_place - left_place)
+
+
+def speech_ms(transcript: Transcript) -> int:
+    """Milliseconds of speech over all channels, the basis of a file's part of the bill.
+
+    The provider's own figure where it gives one, else the length of the sentences.
+    """
+    return sum(_speech_ms(channel) for channel in transcript.channels)
+
+
+def _speech_ms(channel: Channel) -> int:
+    if channel.content_duration_ms is not None:
+        return channel.content_duration_ms
+    return sum(max(0, sentence.end_ms - sentence.begin_ms) for sentence in channel.sentences or ())
+
+
+def interpolated_times(transcript: Transcript) -> int:
+    """How many sentences and words of a transcript have a time that the provider did not give."""
+    return sum(
+        _is_interpolated(sentence) + sum(map(_is_interpolated, sentence.words or ()))
+        for channel in transcript.channels
+        for sentence in channel.sentences or ()
+    )
+
+
+def _is_interpolated(spoken: Sentence | Word) -> bool:
+    # What the provider gave in place of a time, be it null, stays under its name beside ours.
+    extra = spoken.provider_extra
+    return extra is not None and not extra.keys().isdisjoint(_TIMES)
+
+
+def has_times(channel: Channel, said: Sequence[Sentence]) -> bool:
+    """Whether the sentences `said` in a channel tell when, so that captions can be made.
+
+    Times are none where they are all the same: nobody says several sentences at once, nor one in no time.
+    """
+    spans = _spans([sentence for sentence in said if plain(sentence.text)])
+    if not spans:
+        return not plain(channel.text)
+    return len(set(spans)) > 1 or (len(spans) == 1 and spans[0][0] < spans[0][1])
+
+
+def with_extent(said: Sequence[Sentence]) -> list[Sentence]:
+    """The sentences in their order, none before the file's beginning and each with a time that it takes.
+
+    One that takes none is given the time of its words, else that until the next one of its channel begins:
+    not less than a glance, and not more than its text takes to be read.
+    """
+    spans = _spans(said)
+    begins = sorted(begin_ms for begin_ms, _ in spans)
+    return [
+        sentence
+        if 0 <= begin_ms < end_ms and (begin_ms, end_ms) == (sentence.begin_ms, sentence.end_ms)
+        else _with_extent(sentence, max(0, begin_ms), max(0, end_ms), begins)
+        for sentence, (begin_ms, end_ms) in zip(said, spans, strict=True)
+    ]
+
+
+def _with_extent(sentence: Sentence, begin_ms: int, end_ms: int, begins: Sequence[int]) -> Sentence:
+    if begin_ms == end_ms:
+        most_ms = max(MIN_MS, READING_MS * columns_of(plain(sentence.text)))
+        following = bisect_right(begins, begin_ms)
+        room_ms = begins[following] - begin_ms if following < len(begins) else most_ms
+        end_ms = begin_ms + min(max(MIN_MS, room_ms), most_ms)
+    return replace(sentence, begin_ms=begin_ms, end_ms=end_ms)
+
+
+def _spans(said: Sequence[Sentence]) -> list[Span]:
+    """The times of sentences, or of their words where they take none or all have the same; none goes back."""
+    are_none = len(said) > 1 and len({(sentence.begin_ms, sentence.end_ms) for sentence in said}) == 1
+    return [
+        _word_span(sentence)
+        if are_none or sentence.begin_ms >= sentence.end_ms
+        else (sentence.begin_ms, sentence.end_ms)
+        for sentence in said
+    ]
+
+
+def _word_span(sentence: Sentence) -> Span:
+    begin_ms = min((word.begin_ms for word in sentence.words or ()), default=sentence.begin_ms)
+    end_ms = max((word.end_ms for word in sentence.words or ()), default=sentence.end_ms)
+    return (
+        (begin_ms, end_ms)
+        if begin_ms < end_ms
+        else (sentence.begin_ms, max(sentence.begin_ms, sentence.end_ms))
+    )

@@ -1,0 +1,292 @@
+"""The four topics: their names, how they are created, and what is checked before the service starts."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from service.errors import ConfigError
+from service.kafka.client.cluster import ClusterConfig, reaching
+from service.kafka.client.error_reasons import PAGE
+from service.kafka.client.lifecycle import close_admin
+
+SERVED_WITHIN_SECONDS = 15.0
+"""How long after its creation a topic may be unknown to a broker."""
+CHECK_SECONDS = 0.1
+CHECKS = 50
+"""A broker may lag behind the others: each answers from its own copy of the metadata, and one that has just
+been started again learns of new topics and partitions last. So what does not fit is looked at for 5 s."""
+CHECKS_OF_NEW = 150
+"""The same for topics that were just made."""
+NOT_AUTHORIZED = 29
+"""Kafka's code for a topic that this user may not use, or for one that it may not know of."""
+DAY_MS = 24 * 3600 * 1000
+LARGEST_ENTRY_BYTES = 1024 * 1024
+"""A journal must take that much: an entry holds its request's options, and a request has 512 KiB at most."""
+REPLICAS = 3
+"""Fewer, and the loss of two brokers at once loses jobs that are paid for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The topics' names."""
+
+    requests: str = "transcription.requests"
+    results: str = "transcription.results"
+    failures: str = "transcription.failures"
+    journal: str = "transcription.journal"
+
+    def all(self) -> tuple[str, str, str, str]:
+        """The four names."""
+        return (self.requests, self.results, self.failures, self.journal)
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """How missing topics are made."""
+
+    partitions: int = 12
+    replication: int = 3
+    outcome_retention_ms: int = 7 * DAY_MS
+
+
+STAMPED = "LogAppendTime"
+"""The broker, not the producer, says when a record was written."""
+JOURNAL_CONFIG = {
+    "cleanup.policy": "compact",
+    "max.message.bytes": str(2 * 1024 * 1024),
+    "segment.bytes": str(32 * 1024 * 1024),
+    "segment.ms": str(3600 * 1000),
+    "min.cleanable.dirty.ratio": "0.1",
+    "min.compaction.lag.ms": str(10 * 60 * 1000),
+    "max.compaction.lag.ms": str(3600 * 1000),
+    "message.timestamp.type": STAMPED,
+}
+"""A restore reads the last hour, not weeks: the active segment is never compacted, so it has to roll. The
+broker stamps the records, so that a start knows its time as well as that of its own machine."""
+
+
+def configs(topics: Topics, creation: Creation) -> dict[str, dict[str, str]]:
+    """The configuration each topic is created with."""
+    retention = str(creation.outcome_retention_ms)
+    return {
+        topics.requests: {"max.message.bytes": str(1024 * 1024)},
+        topics.results: {"max.message.bytes": str(16 * 1024 * 1024), "retention.ms": retention},
+        topics.failures: {"max.message.bytes": str(4 * 1024 * 1024), "retention.ms": retention},
+        topics.journal: JOURNAL_CONFIG,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What was found: the number of request partitions, and sentences an operator should read.
+
+    `limits` are the `max.message.bytes` of the outcome topics, where the broker tells.
+    """
+
+    partitions: int
+    warnings: tuple[str, ...]
+    limits: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How many partitions a topic has, and how many replicas the one with the fewest."""
+
+    partitions: int
+    replicas: int
+
+
+async def prepare(cluster: ClusterConfig, topics: Topics, creation: Creation | None) -> Layout:
+    """Create what is missing (unless `creation` is None) and check the journal; may run anywhere at once.
+
+    Raises `ConfigError`, within `cluster.bound_seconds`, when the cluster does not answer, a topic is
+    missing, the partition counts do not fit, or the journal would lose jobs.
+    """
+    admin = AIOKafkaAdminClient(**cluster.connection())
+    try:
+        async with reaching(cluster), asyncio.timeout(cluster.bound_seconds):
+            await admin.start()
+            made = creation is not None and await _create_missing(admin, topics, creation)
+            return await _check(admin, topics, CHECKS_OF_NEW if made else CHECKS)
+    finally:
+        await close_admin(admin)
+
+
+async def _create_missing(admin: AIOKafkaAdminClient, topics: Topics, creation: Creation) -> bool:
+    """Whether a topic was missing."""
+    existing = await _extents(admin, topics)
+    wanted = configs(topics, creation)
+    requests = existing.get(topics.requests)
+    partitions = requests.partitions if requests else creation.partitions
+    new = [
+        NewTopic(name, partitions, creation.replication, topic_configs=wanted[name])
+        for name in topics.all()
+        if name not in existing
+    ]
+    if new:
+        answer = await admin.create_topics(new)
+        _raise_refusals(answer.topic_errors)
+        await _until_served(admin, topics)
+    return bool(new)
+
+
+async def _until_served(admin: AIOKafkaAdminClient, topics: Topics) -> None:
+    """Kafka answers a creation some 50 ms before its own metadata knows the topic.
+
+    Raises `ConfigError` for one that is there and not shown to us.
+    """
+    try:
+        async with asyncio.timeout(SERVED_WITHIN_SECONDS):
+            await _until_shown(admin, topics)
+    except TimeoutError as error:
+        names = ", ".join(await _hidden(admin, topics))
+        raise ConfigError(
+            f"the broker has {names}, but does not show it: is there a permission? ({PAGE})"
+        ) from error
+
+
+async def _until_shown(admin: AIOKafkaAdminClient, topics: Topics) -> None:
+    while True:
+        if not await _hidden(admin, topics):
+            return
+        await asyncio.sleep(CHECK_SECONDS)
+
+
+async def _hidden(admin: AIOKafkaAdminClient, topics: Topics) -> list[str]:
+    shown = await _extents(admin, topics)
+    return [name for name in topics.all() if name not in shown]
+
+
+def _raise_refusals(topic_errors: list[tuple[str, int, str]]) -> None:
+    """Another process may have been quicker: that a topic exists by now is no refusal."""
+    already_exists = 36
+    hidden = [name for name, code, _ in topic_errors if code == NOT_AUTHORIZED]
+    if hidden:
+        raise ConfigError(
+            f"no permission to see, or to create, {', '.join(hidden)}; grant Create, or, where it exists, "
+            f"what is needed of it ({PAGE})"
+        )
+    refused: dict[str, list[str]] = {}
+    for name, code, message in topic_errors:
+        if code not in (0, already_exists):
+            # Brokers write the topic's name into some reasons: without it they are one and the same.
+            why = (message or str(code)).replace(name, "the topic").rstrip(".")
+            refused.setdefault(why, []).append(name)
+    if refused:
+        sentences = [f"{', '.join(names)} ({why})" for why, names in refused.items()]
+        raise ConfigError(
+            f"the broker did not create {'; '.join(sentences)}; "
+            "create it by hand or change SCRIBE_TOPICS__REPLICATION"
+        )
+
+
+async def _extents(admin: AIOKafkaAdminClient, topics: Topics) -> Mapping[str, Extent]:
+    """The extents of those topics that exist; a broker may create a topic that is asked for by name."""
+    existing = set(await admin.list_topics()) & set(topics.all())
+    described = await admin.describe_topics(sorted(existing)) if existing else []
+    return {
+        topic["topic"]: Extent(
+            len(topic["partitions"]), min(len(partition["replicas"]) for partition in topic["partitions"])
+        )
+        for topic in described
+        if topic["partitions"]
+    }
+
+
+async def _check(admin: AIOKafkaAdminClient, topics: Topics, looks: int) -> Layout:
+    extents = await _fitting_extents(admin, topics, looks)
+    requests, journal = extents[topics.requests], extents[topics.journal]
+    settings = await _settings(admin, topics.journal)
+    if settings is None:
+        raise ConfigError(f"no permission for DescribeConfigs on topic {topics.journal} ({PAGE})")
+    _require_safe(topics.journal, settings)
+    limits = {name: await _limit_bytes(admin, name) for name in (topics.results, topics.failures)}
+    known = {name: limit for name, limit in limits.items() if limit is not None}
+    return Layout(requests.partitions, tuple(_warnings(topics, requests, journal, settings)), known)
+
+
+async def _fitting_extents(admin: AIOKafkaAdminClient, topics: Topics, looks: int) -> Mapping[str, Extent]:
+    """The extents once they fit; raises `ConfigError` when they still do not at the last poll.
+
+    One answer proves nothing: the next broker that is asked may lag behind the one that answered before.
+    """
+    for _ in range(looks):
+        extents = await _extents(admin, topics)
+        if _misfit(extents, topics) is None:
+            return extents
+        await asyncio.sleep(CHECK_SECONDS)
+    extents = await _extents(admin, topics)
+    misfit = _misfit(extents, topics)
+    if misfit is not None:
+        raise ConfigError(misfit)
+    return extents
+
+
+def _misfit(extents: Mapping[str, Extent], topics: Topics) -> str | None:
+    """Why the service cannot work with these topics, in words."""
+    missing = [name for name in topics.all() if name not in extents]
+    if missing:
+        return (
+            f"missing topics: {', '.join(missing)}; `scribe topics` makes them (or is there no permission to "
+            f"see them? {PAGE})"
+        )
+    requests, journal = extents[topics.requests], extents[topics.journal]
+    if journal.partitions < requests.partitions:
+        return (
+            f"{topics.journal} has {journal.partitions} partitions and {topics.requests} has "
+            f"{requests.partitions}: they must be equal; grow the journal first"
+        )
+    return None
+
+
+async def _limit_bytes(admin: AIOKafkaAdminClient, topic: str) -> int | None:
+    """The topic's limit, where we are told; without it a refusal tells, at the cost of a producer."""
+    limit = (await _settings(admin, topic) or {}).get("max.message.bytes", "")
+    return int(limit) if limit.isdigit() else None
+
+
+def _require_safe(journal: str, settings: Mapping[str, str]) -> None:
+    """Refuse a journal that loses jobs, or cannot take them."""
+    policy = settings.get("cleanup.policy", "")
+    if policy not in ("", "compact"):
+        raise ConfigError(
+            f"{journal} has cleanup.policy={policy}: it would lose open jobs; set it to `compact`"
+        )
+    limit_bytes = settings.get("max.message.bytes", "")
+    if limit_bytes.isdigit() and int(limit_bytes) < LARGEST_ENTRY_BYTES:
+        raise ConfigError(
+            f"{journal} has max.message.bytes={limit_bytes}: some jobs would not fit; "
+            f"set it to {LARGEST_ENTRY_BYTES} or more"
+        )
+
+
+def _warnings(
+    topics: Topics, requests: Extent, journal: Extent, settings: Mapping[str, str]
+) -> Iterator[str]:
+    name = topics.journal
+    if not settings.get("cleanup.policy"):
+        yield f"the broker does not say how {name} is cleaned up; it must be compacted, never deleted"
+    if settings.get("min.insync.replicas", "2") == "1":
+        yield f"{name} has min.insync.replicas=1: the loss of one broker can lose jobs; set it to 2"
+    if settings.get("message.timestamp.type", STAMPED) != STAMPED:
+        found = settings["message.timestamp.type"]
+        yield f"{name} has message.timestamp.type={found}: the time of the broker is unknown; set {STAMPED}"
+    if journal.replicas < REPLICAS:
+        yield f"{name} has a replication factor of {journal.replicas}: jobs are safest with {REPLICAS}"
+    if journal.partitions > requests.partitions:
+        yield f"{name} has more partitions than {topics.requests}: what is grown next is {topics.requests}"
+
+
+async def _settings(admin: AIOKafkaAdminClient, topic: str) -> dict[str, str] | None:
+    """The topic's configuration; empty where the broker does not tell, None where we may not know."""
+    answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+    found: dict[str, str] = {}
+    for answer in answers:
+        for resource in answer.resources:
+            if resource[0] == NOT_AUTHORIZED:
+                return None
+            found.update({entry[0]: entry[1] for entry in resource[-1] if entry[1] is not None})
+    return found

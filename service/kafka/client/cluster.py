@@ -1,0 +1,151 @@
+"""How this process reaches Kafka: the settings every client shares, and why a client cannot start."""
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Literal, TypedDict
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaConnectionError
+from pydantic import SecretStr
+
+from service.errors import ClusterError, ConfigError
+from service.kafka.client.error_reasons import reason, sentence
+from service.kafka.client.error_translation import translated
+from service.kafka.client.lifecycle import close_consumer, start
+from service.kafka.client.probe import why_unreachable
+
+__all__ = [
+    "REQUEST_TIMEOUT_MS",
+    "ClusterConfig",
+    "Connection",
+    "cause_of",
+    "reaching",
+    "reader",
+    "reason",
+    "unreachable",
+]
+
+REQUEST_TIMEOUT_MS = 40_000
+"""Bounds every request, JoinGroup among them: it must be longer than the rebalance timeout (25 s)."""
+
+
+class Connection(TypedDict, total=False):
+    """The keyword arguments that every aiokafka client takes."""
+
+    bootstrap_servers: str
+    client_id: str
+    request_timeout_ms: int
+    security_protocol: str
+    sasl_mechanism: str
+    sasl_plain_username: str
+    sasl_plain_password: str
+    ssl_context: ssl.SSLContext
+
+
+Isolation = Literal["read_committed", "read_uncommitted"]
+SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterConfig:
+    """Where the cluster is and how to log in."""
+
+    bootstrap_servers: str
+    client_id: str = "scribe"
+    security_protocol: SecurityProtocol = "PLAINTEXT"
+    sasl_mechanism: str = "SCRAM-SHA-512"
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    ca_file: str | None = None
+    request_timeout_ms: int = REQUEST_TIMEOUT_MS
+
+    @property
+    def bound_seconds(self) -> float:
+        """How long a few requests in a row may take: a frozen broker uses up the first one."""
+        return 1.5 * self.request_timeout_ms / 1000
+
+    def connection(self) -> Connection:
+        """The arguments for a client; raises `ConfigError` when `ca_file` holds no certificates."""
+        arguments = Connection(
+            bootstrap_servers=self.bootstrap_servers,
+            client_id=self.client_id,
+            request_timeout_ms=self.request_timeout_ms,
+            security_protocol=self.security_protocol,
+        )
+        if self.security_protocol.endswith("SSL"):
+            arguments["ssl_context"] = self._trust()
+        if self.security_protocol.startswith("SASL"):
+            arguments["sasl_mechanism"] = self.sasl_mechanism
+            arguments["sasl_plain_username"] = self.sasl_username or ""
+            arguments["sasl_plain_password"] = (
+                self.sasl_password.get_secret_value() if self.sasl_password else ""
+            )
+        return arguments
+
+    def reconnection(self) -> Connection:
+        """The same for a client that a running process makes: raises `ClusterError`, which is waited for.
+
+        A file of certificates that is replaced may be gone for a moment.
+        """
+        try:
+            return self.connection()
+        except ConfigError as error:
+            raise ClusterError(str(error)) from error
+
+    def _trust(self) -> ssl.SSLContext:
+        try:
+            return ssl.create_default_context(cafile=self.ca_file)
+        except OSError as error:
+            raise ConfigError(f"no certificates can be read from {self.ca_file} ({reason(error)})") from error
+
+
+@asynccontextmanager
+async def reader(
+    cluster: ClusterConfig, fetch_max_wait_ms: int, isolation: Isolation = "read_committed"
+) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer without a group, for reading partitions by hand.
+
+    The `end_offsets` of a `read_committed` one stop before the first open transaction. Raises `ClusterError`
+    when the cluster does not answer within `cluster.bound_seconds`, or its certificates cannot be read.
+    """
+    consumer = AIOKafkaConsumer(
+        **cluster.reconnection(),
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level=isolation,
+        fetch_max_wait_ms=fetch_max_wait_ms,
+        max_partition_fetch_bytes=8 * 1024 * 1024,
+    )
+    try:
+        with translated():
+            await start(consumer.start(), cluster.bound_seconds)
+        yield consumer
+    finally:
+        await close_consumer(consumer)
+
+
+def cause_of(error: ClusterError) -> BaseException:
+    """What aiokafka raised, where it was that."""
+    return error.__cause__ or error
+
+
+def unreachable(cluster: ClusterConfig, error: BaseException) -> str:
+    """The sentence for a cluster that no client can be connected to, with the setting to check."""
+    return sentence(cluster.bootstrap_servers, error, cluster.sasl_username, cluster.sasl_mechanism)
+
+
+@asynccontextmanager
+async def reaching(cluster: ClusterConfig) -> AsyncIterator[None]:
+    """Turn what keeps a client from the cluster into a `ConfigError` with that sentence.
+
+    aiokafka's own error for a failed start says only that it failed, so a broker is asked once more.
+    """
+    try:
+        with translated():
+            yield
+    except ClusterError as error:
+        cause = cause_of(error)
+        why = await why_unreachable(cluster.connection()) if type(cause) is KafkaConnectionError else None
+        raise ConfigError(unreachable(cluster, why or cause)) from cause

@@ -1,0 +1,255 @@
+"""Starts and closes aiokafka's clients within a bound, whatever the cluster does; leaves nothing behind."""
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Iterator
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
+from aiokafka.conn import AIOKafkaConnection
+from aiokafka.errors import KafkaError, ProducerClosed
+
+STOP_SECONDS = 1.5
+"""How long a client may take to say goodbye: to flush, or to leave its group.
+
+A service that stops closes three of them, one after the other, within its grace; whom a group misses it
+replaces when the session ends.
+"""
+FINAL_WAIT_SECONDS = 0.5
+"""How long a cancelled task may take to end."""
+
+_LONG_LIVED_TASKS = ("_coordination_task", "_reset_committed_task", "_fetch_task")
+_SHORT_LIVED_TASKS = ("_heartbeat_task", "_commit_refresh_task")
+
+
+async def finish_cleanup(cleaning: Coroutine[None, None, None]) -> None:
+    """Run to its end what cleans up, and is bounded in time; who is cancelled meanwhile hears it afterwards.
+
+    A stop that meets a take-over under way cancels it twice: cut short, the cleaning would leave connections.
+    """
+    task = asyncio.ensure_future(cleaning)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        retrieve_error(task)
+        raise cancelled
+    task.result()
+
+
+async def close_consumer(consumer: AIOKafkaConsumer) -> None:
+    """Close a consumer, started or not; a member of a group leaves it, where the cluster answers."""
+    await finish_cleanup(_close_consumer(consumer))
+
+
+async def _close_consumer(consumer: AIOKafkaConsumer) -> None:
+    await _attempt(consumer.stop(), STOP_SECONDS)
+    await _end(_tasks(consumer, _LONG_LIVED_TASKS + _SHORT_LIVED_TASKS))
+    await _end(_tasks_of(consumer._coordinator, consumer._fetcher, consumer._client))
+    await _disconnect(consumer._client)
+
+
+def has_died(consumer: AIOKafkaConsumer) -> bool:
+    """Whether a task ended that a started consumer cannot do without: it would be silent for ever."""
+    return _has_no_metadata_task(consumer._client) or any(
+        task.done() for task in _tasks(consumer, _LONG_LIVED_TASKS)
+    )
+
+
+def member_id_of(consumer: AIOKafkaConsumer) -> str:
+    """Under which id the group knows a consumer; "" where it does not."""
+    coordinator = consumer._coordinator
+    return str(getattr(coordinator, "member_id", ""))
+
+
+def abort_rebalance_wait(consumer: AIOKafkaConsumer) -> None:
+    """Let a `getmany` that waits for the end of a rebalance raise: it would wait as long as that lasts."""
+    consumer._subscription.abort_waiters(KafkaError("the rebalance will not end"))
+
+
+def retrieve_commit_errors() -> None:
+    """Look, when they end, at commits that nobody waits for any more: aiokafka shields them from us."""
+    for task in asyncio.all_tasks():
+        if getattr(task.get_coro(), "__name__", "") == "_do_commit_offsets":
+            task.add_done_callback(retrieve_error)
+
+
+async def stop_producer(producer: AIOKafkaProducer) -> None:
+    """Flush what is in flight, then close; what the cluster did not take in time fails."""
+    await finish_cleanup(_stop_producer(producer))
+
+
+async def _stop_producer(producer: AIOKafkaProducer) -> None:
+    await _attempt(producer.stop(), STOP_SECONDS)
+    await _destroy_producer(producer)
+
+
+async def destroy_producer(producer: AIOKafkaProducer) -> None:
+    """Close a producer, started or not, without flushing: who waits for an answer gets `ProducerClosed`."""
+    await finish_cleanup(_destroy_producer(producer))
+
+
+async def _destroy_producer(producer: AIOKafkaProducer) -> None:
+    producer._closed = True  # else its finaliser warns
+    sender = producer._sender.sender_task
+    if sender is not None:
+        # Cancelled once, it waits for the requests that are out; cancelled again, for all but one of them.
+        sender.cancel()
+        await asyncio.sleep(0)
+        await _end([sender])
+    await _end(_tasks_of(producer._sender, producer.client))
+    await _disconnect(producer.client)
+    _fail_pending(producer)
+    # Looked at, so that asyncio does not log it as never retrieved.
+    transaction_error_of(producer)
+
+
+def transaction_error_of(producer: AIOKafkaProducer) -> BaseException | None:
+    """What is wrong with the transaction that the producer is in, if the broker has said: no right, a fence.
+
+    aiokafka tells it to who commits; who still waits for a send would wait for ever.
+    """
+    transaction = producer._txn_manager and producer._txn_manager._transaction_waiter
+    is_over = transaction is not None and transaction.done() and not transaction.cancelled()
+    return transaction.exception() if is_over else None
+
+
+def is_stopped(producer: AIOKafkaProducer) -> bool:
+    """Whether a task of a started producer has ended: it would take records and send none."""
+    sender = producer._sender.sender_task
+    return sender is None or bool(sender.done()) or _has_no_metadata_task(producer.client)
+
+
+async def close_admin(admin: AIOKafkaAdminClient) -> None:
+    """Close an admin client, started or not."""
+    await finish_cleanup(_disconnect(admin._client))
+
+
+async def abandon_start(task: "asyncio.Task[None]", within_seconds: float) -> None:
+    """End a client's `start` that is not wanted any more.
+
+    Cancelled while it waits for the first metadata, aiokafka forgets the connection it has opened for them.
+    So it is left a moment to come to its end, and after that its connection is taken out of its hands.
+    """
+    await asyncio.wait({task}, timeout=within_seconds)
+    opened = list(_connections_held_by(task))
+    await _end([task])
+    for connection in opened:
+        close_connection(connection)
+
+
+def close_connection(connection: AIOKafkaConnection) -> None:
+    """Close a single connection at once."""
+    _abort(connection)
+    connection.close()
+
+
+def _tasks_of(*owners: object) -> "list[asyncio.Task[object]]":
+    """The tasks that run a method of one of the owners, but for ours: of some aiokafka keeps no record."""
+    return [
+        task
+        for task in asyncio.all_tasks() - {asyncio.current_task()}
+        if any(_local_of(task.get_coro(), "self") is owner for owner in owners if owner is not None)
+    ]
+
+
+def _connections_held_by(task: "asyncio.Task[None]") -> Iterator[AIOKafkaConnection]:
+    """The connection that is known to a suspended `bootstrap` alone."""
+    waiting: object = task.get_coro()
+    while waiting is not None:
+        connection = _local_of(waiting, "bootstrap_conn")
+        if isinstance(connection, AIOKafkaConnection):
+            yield connection
+        waiting = getattr(waiting, "cr_await", None)
+
+
+def _local_of(coroutine: object, name: str) -> object:
+    frame = getattr(coroutine, "cr_frame", None)
+    return None if frame is None else frame.f_locals.get(name)
+
+
+def _fail_pending(producer: AIOKafkaProducer) -> None:
+    accumulator = producer._message_accumulator
+    queued = [batch for batches in accumulator._batches.values() for batch in batches]
+    # A batch that failed is taken out of this set, where one that waits for its next try is no more.
+    accumulator._pending_batches.update(queued)
+    accumulator.fail_all(ProducerClosed())
+    for batch in queued:
+        # Nobody looks at these any more, and asyncio would complain about it.
+        batch._drain_waiter.exception()
+
+
+async def _disconnect(client: AIOKafkaClient) -> None:
+    _abort_connections(client)
+    await _attempt(client.close(), FINAL_WAIT_SECONDS)
+
+
+def _abort_connections(client: AIOKafkaClient) -> None:
+    for connection in list(client._conns.values()):
+        _abort(connection)
+
+
+def _abort(connection: AIOKafkaConnection) -> None:
+    """A connection that closes as usual waits until a frozen peer has taken what is in the buffer."""
+    if connection._writer is not None:
+        connection._writer.transport.abort()
+
+
+def _has_no_metadata_task(client: AIOKafkaClient) -> bool:
+    """Whether a started client learns no more which brokers there are: who asks it would wait for ever."""
+    return client._sync_task is not None and bool(client._sync_task.done())
+
+
+def _tasks(consumer: AIOKafkaConsumer, names: Iterable[str]) -> "Iterator[asyncio.Task[object]]":
+    for part in (consumer._coordinator, consumer._fetcher):
+        for name in names:
+            task = getattr(part, name, None)
+            if isinstance(task, asyncio.Task):
+                yield task
+
+
+async def _attempt(closing: Coroutine[None, None, None], within_seconds: float) -> None:
+    """Let aiokafka close in its own way; that it raises or hangs is no matter, all is ended afterwards."""
+    task = asyncio.create_task(closing)
+    await asyncio.wait({task}, timeout=within_seconds)
+    await _end([task])
+
+
+async def _end(tasks: "Iterable[asyncio.Task[object]]") -> None:
+    """Cancel the tasks, and wait a moment until they have ended."""
+    ending = set(tasks)
+    for task in ending:
+        task.add_done_callback(retrieve_error)
+        task.cancel()
+    if ending:
+        await asyncio.wait(ending, timeout=FINAL_WAIT_SECONDS)
+
+
+def retrieve_error(task: "asyncio.Task[object]") -> None:
+    """Look at what a task nobody waits for came to, so that asyncio does not log it as never retrieved."""
+    if not task.cancelled():
+        task.exception()
+
+
+FINAL_WAIT_SECONDS = 0.5
+"""How long a start that is not wanted any more may still take to come to its end."""
+
+
+async def start(starting: Coroutine[None, None, None], within_seconds: float) -> None:
+    """See a client's `start` through; raises what it raises, and `TimeoutError` when it takes too long.
+
+    The caller closes the client, whatever comes of this.
+    """
+    task = asyncio.ensure_future(starting)
+    task.add_done_callback(retrieve_error)
+    try:
+        await asyncio.wait({task}, timeout=within_seconds)
+        if not task.done():
+            raise TimeoutError
+        task.result()
+    finally:
+        if not task.done():
+            await finish_cleanup(abandon_start(task, FINAL_WAIT_SECONDS))

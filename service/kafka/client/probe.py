@@ -1,0 +1,65 @@
+"""Asks a broker by hand what aiokafka's clients do not tell: why they cannot connect, and what we may do."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiokafka.conn import AIOKafkaConnection, collect_hosts, create_conn
+from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.protocol.api import Request, Response
+from aiokafka.protocol.metadata import MetadataRequest
+
+from service.kafka.client.error_reasons import HungUp
+from service.kafka.client.lifecycle import close_connection
+
+BOUND_SECONDS = 5.0
+"""So much later, at most, hears somebody why a client could not start."""
+
+
+async def why_unreachable(connection: Mapping[str, Any]) -> BaseException | None:
+    """What keeps us from the brokers named first, where one of them says more than that it is not there.
+
+    `connection` are the arguments of a client. aiokafka writes the reason to its log and raises another.
+    """
+    hosts = collect_hosts(connection["bootstrap_servers"], randomize=False)
+    asking = (_refusal(host, port, connection) for host, port, _ in hosts)
+    found = await asyncio.gather(*asking, return_exceptions=True)
+    return next((error for error in found if isinstance(error, Exception)), None)
+
+
+async def ask(request: Request[Any], connection: Mapping[str, Any]) -> Response:
+    """The answer of the first broker that gives one; raises what aiokafka raises."""
+    error: Exception = KafkaConnectionError("no broker answers")
+    for host, port, _ in collect_hosts(connection["bootstrap_servers"]):
+        try:
+            async with _connected(host, port, connection) as broker:
+                return await broker.send(request)
+        except (KafkaError, OSError) as refused:
+            error = refused
+    raise error
+
+
+async def _refusal(host: str, port: int, connection: Mapping[str, Any]) -> BaseException | None:
+    try:
+        async with asyncio.timeout(BOUND_SECONDS), _connected(host, port, connection) as broker:
+            await broker.send(MetadataRequest([]))
+    except (ConnectionRefusedError, TimeoutError):
+        return None
+    except (KafkaConnectionError, ConnectionError) as error:
+        return HungUp(*error.args[-1:])
+    except (KafkaError, OSError) as error:
+        return error
+    return None
+
+
+@asynccontextmanager
+async def _connected(
+    host: str, port: int, connection: Mapping[str, Any]
+) -> AsyncIterator[AIOKafkaConnection]:
+    arguments = {name: value for name, value in connection.items() if name != "bootstrap_servers"}
+    broker = await create_conn(host, port, **arguments)
+    try:
+        yield broker
+    finally:
+        close_connection(broker)

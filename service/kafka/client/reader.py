@@ -1,0 +1,71 @@
+"""A reader for the whole life of a process: made anew where aiokafka's tasks inside it have died."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from service.kafka.client.cluster import ClusterConfig, Isolation, reader
+from service.kafka.client.error_translation import translated
+from service.kafka.client.lifecycle import has_died
+
+
+class ReconnectingReader:
+    """A consumer without a group, and what it tells of partitions; every call raises `ClusterError` alone."""
+
+    def __init__(self, cluster: ClusterConfig, fetch_max_wait_ms: int, isolation: Isolation) -> None:
+        self._cluster = cluster
+        self._fetch_max_wait_ms = fetch_max_wait_ms
+        self._isolation: Isolation = isolation
+        self._opened = AsyncExitStack()
+        self._consumer: AIOKafkaConsumer | None = None
+        self._renewing = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        self._consumer = await self._connect()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._opened.aclose()
+
+    async def consumer(self) -> AIOKafkaConsumer:
+        """The consumer, which is another one, without an assignment, where the last one has died."""
+        async with self._renewing:
+            if self._consumer is not None and not has_died(self._consumer):
+                return self._consumer
+            self._consumer = None
+            await self._opened.aclose()
+            self._consumer = await self._connect()
+            return self._consumer
+
+    async def _connect(self) -> AIOKafkaConsumer:
+        opening = reader(self._cluster, self._fetch_max_wait_ms, self._isolation)
+        return await self._opened.enter_async_context(opening)
+
+    async def begin_offset(self, partition: TopicPartition) -> int:
+        """The partition's first offset that is still there."""
+        consumer = await self.consumer()
+        with translated():
+            begin: int = (await consumer.beginning_offsets([partition]))[partition]
+        return begin
+
+    async def end_offset(self, partition: TopicPartition) -> int:
+        """The offset that the partition's next record gets, or, with `read_committed`, an earlier one."""
+        consumer = await self.consumer()
+        with translated():
+            end: int = (await consumer.end_offsets([partition]))[partition]
+        return end
+
+    async def partitions_of(self, topic: str) -> list[int]:
+        """The numbers of the topic's partitions, in their order."""
+        # Asked for an offset, aiokafka learns what partitions the topic has.
+        await self.begin_offset(TopicPartition(topic, 0))
+        consumer = await self.consumer()
+        return sorted(consumer.partitions_for_topic(topic) or ())

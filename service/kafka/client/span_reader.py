@@ -1,0 +1,84 @@
+"""Reads a span of a partition from its first offset to its last, in slices that let the loop breathe."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+
+from service.errors import RestoreError
+from service.kafka.client.error_translation import translated
+
+READ_BOUND_SECONDS = 30.0
+"""How long a read may go without anything new before it gives up."""
+POLL_MS = 10
+"""Behind a transaction's marker, which is no record, this long is waited for nothing."""
+SLICE_RECORDS = 50
+"""Records handled between two turns of the event loop: three milliseconds, and ten where the table of all
+entries has to grow meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The offsets [begin, end) of a partition."""
+
+    partition: TopicPartition
+    begin: int
+    end: int
+
+    def __str__(self) -> str:
+        return f"{self.partition.topic}, partition {self.partition.partition}"
+
+
+async def read(reader: AIOKafkaConsumer, span: Span, take: Callable[[ConsumerRecord], None]) -> int | None:
+    """Hand every record of the span to `take`, in its order; the partition must be assigned, not paused.
+
+    Stops before a record that aiokafka cannot read (a header's name that is not UTF-8) and returns the first
+    offset it may have; None when the end was reached. Raises `RestoreError` when nothing new arrives in time,
+    and `ClusterError`.
+    """
+    with translated():
+        reader.seek(span.partition, span.begin)
+    at_once = SLICE_RECORDS
+    while True:
+        try:
+            records = await _next(reader, span, at_once)
+        except UnicodeDecodeError:
+            if at_once == 1:
+                return await _position(reader, span.partition)
+            # The failed slice is read again, one record at a time, up to the one that fails.
+            at_once = 1
+            continue
+        if not records:
+            return None
+        for record in records:
+            if record.offset < span.end:
+                take(record)
+        await asyncio.sleep(0)
+
+
+async def _next(reader: AIOKafkaConsumer, span: Span, at_once: int) -> list[ConsumerRecord]:
+    """The next records, within the bound; none when the position has passed the end."""
+    try:
+        async with asyncio.timeout(READ_BOUND_SECONDS):
+            records: list[ConsumerRecord] = []
+            while not records and await _position(reader, span.partition) < span.end:
+                records = await _fetched(reader, span.partition, at_once)
+            return records
+    except TimeoutError:
+        raise RestoreError(
+            f"{span} delivers nothing before offset {span.end}; if a stranger's transaction is open there, "
+            "`kafka-transactions.sh find-hanging` names it"
+        ) from None
+
+
+async def _position(reader: AIOKafkaConsumer, partition: TopicPartition) -> int:
+    with translated():
+        return int(await reader.position(partition))
+
+
+async def _fetched(reader: AIOKafkaConsumer, partition: TopicPartition, at_once: int) -> list[ConsumerRecord]:
+    with translated(UnicodeDecodeError):
+        batches = await reader.getmany(partition, timeout_ms=POLL_MS, max_records=at_once)
+    found: list[ConsumerRecord] = batches.get(partition, [])
+    return found

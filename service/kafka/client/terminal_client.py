@@ -1,0 +1,148 @@
+"""The user's side of Kafka, for the command line: publish one record, follow the outcomes. Joins no group.
+
+Every wait is bounded, and a cluster that does not answer is a `ConfigError` with a sentence.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from service.core.job.request_record import Record
+from service.errors import ConfigError
+from service.kafka.client.cluster import ClusterConfig, Connection, reaching
+from service.kafka.client.consumer_records import to_record
+from service.kafka.client.lifecycle import close_admin, close_consumer, stop_producer
+
+REQUEST_TIMEOUT_MS = 10_000
+"""Of one call: somebody sits and waits, unlike the service, which has its own bound."""
+BOUND_SECONDS = 14.0
+"""Of everything that is done before somebody hears of it."""
+IDLE_SECONDS = 3.0
+"""After so long without a record the cluster is asked whether it is still there."""
+PROBE_SECONDS = 6.0
+"""Of that question: aiokafka goes on trying for as long as it may."""
+POLL_MS = 500
+LOOKS = 10
+"""At topics that are not there, before somebody is told that they are missing."""
+CHECK_SECONDS = 0.2
+
+
+async def publish(
+    cluster: ClusterConfig, topic: str, key: bytes, value: bytes, headers: Collection[tuple[str, bytes]] = ()
+) -> tuple[int, int]:
+    """Publish one record, acknowledged by all replicas; the key decides its partition, as Java hashes it.
+
+    Returns its partition and its offset.
+    """
+    async with AsyncExitStack() as opened, reaching(cluster):
+        async with asyncio.timeout(BOUND_SECONDS):
+            await _partitions(cluster, [topic])
+            producer = AIOKafkaProducer(**_connection(cluster), acks="all", max_request_size=1024 * 1024)
+            opened.push_async_callback(stop_producer, producer)
+            await producer.start()
+            placed = await producer.send_and_wait(topic, value, key, headers=list(headers))
+            return (placed.partition, placed.offset)
+
+
+@asynccontextmanager
+async def following(
+    cluster: ClusterConfig, topics: Collection[str], fetch_max_wait_ms: int, *, from_beginning: bool = False
+) -> AsyncIterator[AsyncIterator[Record]]:
+    """The records of the topics, from their beginning or from what comes after the block was entered.
+
+    The positions are taken before the block begins: whatever is published inside is not missed. The iterator
+    never ends; it raises `ConfigError` when the cluster goes away.
+    """
+    async with AsyncExitStack() as opened:
+        async with reaching(cluster):
+            async with asyncio.timeout(BOUND_SECONDS):
+                consumer = _consumer(cluster, fetch_max_wait_ms)
+                opened.push_async_callback(close_consumer, consumer)
+                await consumer.start()
+                await _place(consumer, await _partitions(cluster, topics), from_beginning=from_beginning)
+        yield await opened.enter_async_context(aclosing(_records(consumer, cluster)))
+
+
+def _consumer(cluster: ClusterConfig, fetch_max_wait_ms: int) -> AIOKafkaConsumer:
+    return AIOKafkaConsumer(
+        **_connection(cluster),
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        fetch_max_wait_ms=fetch_max_wait_ms,
+        max_partition_fetch_bytes=8 * 1024 * 1024,
+    )
+
+
+async def _place(
+    consumer: AIOKafkaConsumer, partitions: list[TopicPartition], *, from_beginning: bool
+) -> None:
+    consumer.assign(partitions)
+    look_up = consumer.beginning_offsets if from_beginning else consumer.end_offsets
+    for partition, offset in (await look_up(partitions)).items():
+        consumer.seek(partition, offset)
+
+
+async def _records(consumer: AIOKafkaConsumer, cluster: ClusterConfig) -> AsyncGenerator[Record, None]:
+    idle_ms = 0
+    while True:
+        async with reaching(cluster):
+            batches = await consumer.getmany(timeout_ms=POLL_MS)
+        idle_ms = 0 if batches else idle_ms + POLL_MS
+        if idle_ms >= 1000 * IDLE_SECONDS:
+            idle_ms = 0
+            await _probe(consumer, cluster)
+        for records in batches.values():
+            for record in records:
+                yield to_record(record)
+
+
+async def _probe(consumer: AIOKafkaConsumer, cluster: ClusterConfig) -> None:
+    """Raise `ConfigError` if the cluster is not there: aiokafka itself would wait in silence."""
+    async with reaching(cluster):
+        async with asyncio.timeout(PROBE_SECONDS):
+            await consumer.end_offsets(sorted(consumer.assignment())[:1])
+
+
+async def _partitions(cluster: ClusterConfig, topics: Collection[str]) -> list[TopicPartition]:
+    """The partitions of topics that exist. They are listed first: asking for one by name may create it."""
+    admin = AIOKafkaAdminClient(**_connection(cluster))
+    try:
+        await admin.start()
+        await _require(admin, topics)
+        described = await admin.describe_topics(list(topics))
+    finally:
+        await close_admin(admin)
+    return [
+        TopicPartition(topic["topic"], partition["partition"])
+        for topic in described
+        for partition in topic["partitions"]
+    ]
+
+
+async def _require(admin: AIOKafkaAdminClient, topics: Collection[str]) -> None:
+    """Raise `ConfigError` for topics that are still not there after some looks.
+
+    A broker may learn of a new topic later than the one that made it.
+    """
+    missing = await _missing(admin, topics)
+    for _ in range(LOOKS):
+        if not missing:
+            return
+        await asyncio.sleep(CHECK_SECONDS)
+        missing = await _missing(admin, topics)
+    if missing:
+        raise ConfigError(f"missing topics: {', '.join(missing)}; `scribe topics` creates them")
+
+
+async def _missing(admin: AIOKafkaAdminClient, topics: Collection[str]) -> list[str]:
+    return sorted(set(topics) - set(await admin.list_topics()))
+
+
+def _connection(cluster: ClusterConfig) -> Connection:
+    connection = cluster.connection()
+    connection["request_timeout_ms"] = REQUEST_TIMEOUT_MS
+    return connection

@@ -1,0 +1,295 @@
+"""The group consumer of the request topic: who owns which partition, and the records of those that are ready.
+
+A partition is paused from the moment it is assigned until its shard is restored (`release`), and whenever
+its shard has no room. `getmany` is called all the while, or the group would think this member dead.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError
+
+from service.clock import Clock
+from service.errors import ClusterError, ConfigError
+from service.kafka.client.cluster import ClusterConfig, reaching
+from service.kafka.client.error_translation import translated
+from service.kafka.client.lifecycle import (
+    abort_rebalance_wait,
+    close_consumer,
+    has_died,
+    member_id_of,
+    retrieve_commit_errors,
+    start,
+)
+from service.kafka.group.assignor import counting_assignor
+from service.kafka.group.duplicate_members import DuplicateMembers
+from service.kafka.group.ports import Membership, PartitionOwner
+from service.kafka.group.record_fetcher import RETRY_SECONDS, RecordFetcher
+
+REBALANCE_TIMEOUT_MS = 25_000
+"""Longer than the revocation bound (10 s), shorter than the request timeout that bounds JoinGroup (40 s)."""
+COMMIT_EVERY_SECONDS = 1.0
+PROVE_EVERY_SECONDS = 3.0
+"""Three commits may be lost before the proof of our membership has run out (`core.limits.slot_share`)."""
+COMMIT_BOUND_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class GroupConfig:
+    """This member's part in the group."""
+
+    topic: str
+    group_id: str
+    instance_id: str | None
+    session_timeout_ms: int
+    fetch_max_wait_ms: int
+
+
+class RequestConsumer:
+    """One member of the group; its client is made anew where aiokafka's has stopped working."""
+
+    def __init__(
+        self,
+        cluster: ClusterConfig,
+        group: GroupConfig,
+        owner: PartitionOwner,
+        clock: Clock,
+        membership: Membership,
+    ) -> None:
+        self._cluster = cluster
+        self._group = group
+        self._owner = owner
+        self._clock = clock
+        self._membership = membership
+        self._proved_at = -PROVE_EVERY_SECONDS
+        self._counted: int | None = None
+        """How many partitions the group's leader counted for the assignment that comes."""
+        self._committed: dict[TopicPartition, int] = {}
+        self._committed_at = 0.0
+        self._failure: BaseException | None = None
+        """What kept a partition from being handed over, or taken back, as it should."""
+        self._assigned: frozenset[int] = frozenset()
+        self._is_leaving = False
+        self._duplicates = (
+            DuplicateMembers(cluster, group.group_id, group.instance_id, clock, owner.duplicate_member)
+            if group.instance_id
+            else None
+        )
+        self._consumer, self._fetcher = self._new_client()
+
+    async def start(self) -> None:
+        """Connect, and begin to join the group; raises `ConfigError` when the cluster does not take us.
+
+        Returns before there is an assignment: a join may take as long as the group's other members please.
+        """
+        try:
+            async with reaching(self._cluster):
+                await start(self._consumer.start(), self._cluster.bound_seconds)
+                listener = _Listener(self._on_assigned, self._on_revoked)
+                self._consumer.subscribe([self._group.topic], listener=listener)
+        except ConfigError:
+            await close_consumer(self._consumer)
+            raise
+
+    def leave(self) -> None:
+        """Give a static member's name up to whoever takes it: the next process, while this one drains."""
+        self._is_leaving = True
+
+    async def stop(self) -> None:
+        """Leave the group (a static member only goes quiet). Revocation is not called: drain first."""
+        await close_consumer(self._consumer)
+
+    async def run(self, on_tick: Callable[[], None]) -> None:
+        """Poll until cancelled; a cluster that is away is waited for.
+
+        Raises `ConfigError` when the group may not be joined, or a process that began before us has our name
+        in it, and whatever the owner raised when it was told about partitions: this member would own them and
+        do nothing.
+        """
+        while True:
+            on_tick()
+            try:
+                if self._failure is not None:
+                    raise self._failure
+                if has_died(self._consumer):
+                    raise ClusterError("the group's consumer has stopped working")
+                await self._fetcher.poll()
+                await self._commit_sometimes()
+            except ClusterError as error:
+                self._owner.lost(str(error))
+                await self._renew(on_tick)
+
+    async def _renew(self, on_tick: Callable[[], None]) -> None:
+        """Begin with a new client; what was ours is suspended until the group has spoken again."""
+        await self._owner.revoked(self._assigned)
+        await close_consumer(self._consumer)
+        self._assigned, self._failure = frozenset(), None
+        while True:
+            on_tick()
+            try:
+                self._consumer, self._fetcher = self._new_client()
+                return await self.start()
+            except ConfigError as error:
+                # It was well before: the cluster is away, or does not take us any more.
+                self._owner.lost(str(error))
+                await self._clock.sleep(RETRY_SECONDS)
+
+    def _new_client(self) -> tuple[AIOKafkaConsumer, RecordFetcher]:
+        group = self._group
+        consumer = AIOKafkaConsumer(
+            **self._cluster.connection(),
+            group_id=group.group_id,
+            group_instance_id=group.instance_id,
+            partition_assignment_strategy=(counting_assignor(group.topic, self._stamp(), self._count),),
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level="read_committed",  # what a user's transaction took back was never asked for
+            session_timeout_ms=group.session_timeout_ms,
+            heartbeat_interval_ms=max(100, group.session_timeout_ms // 10),
+            rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
+            max_poll_interval_ms=300_000,
+            fetch_max_wait_ms=group.fetch_max_wait_ms,
+        )
+        return consumer, RecordFetcher(consumer, group.topic, self._owner, self._clock)
+
+    def _stamp(self) -> bytes:
+        return self._duplicates.stamp() if self._duplicates else b""
+
+    def _count(self, partitions: int | None) -> None:
+        self._counted = partitions
+
+    def release(self, partition: int, offset: int) -> None:
+        """Let the partition deliver from `offset` on; ignored when it is not ours any more."""
+        with suppress(ClusterError), self._noticed():
+            self._fetcher.release(partition, offset)
+
+    def withhold(self, partition: int) -> None:
+        """Stop the partition's delivery until it is released again."""
+        with suppress(ClusterError), self._noticed():
+            self._fetcher.withhold(partition)
+
+    async def group_offset(self, partition: int) -> int | None:
+        """The group's committed offset, None where there is none."""
+        with translated():
+            async with asyncio.timeout(COMMIT_BOUND_SECONDS):
+                offset: int | None = await self._consumer.committed(self._topic_partition(partition))
+                return offset
+
+    async def is_member(self, partition: int, offset: int) -> bool:
+        """Prove the membership by a commit, which the group refuses to a member of an older generation."""
+        return await self._commit({self._topic_partition(partition): offset})
+
+    async def commit_last(self) -> None:
+        """The commit before leaving; without it the next owner reads its cursor all the same."""
+        try:
+            await self.commit()
+        except ClusterError:
+            return
+
+    async def commit(self) -> bool:
+        """Write the durable offsets to the group: for lag tools, never for a restore."""
+        with translated():
+            assigned = self._consumer.assignment()
+        durable = {self._topic_partition(p): offset for p, offset in self._owner.durable_offsets().items()}
+        ours = {each: offset for each, offset in durable.items() if each in assigned}
+        is_due = self._clock.boot_seconds() - self._proved_at >= PROVE_EVERY_SECONDS
+        offsets = {
+            each: offset for each, offset in ours.items() if is_due or self._committed.get(each) != offset
+        }
+        accepted = await self._commit(offsets)
+        if accepted:
+            self._committed.update(offsets)
+        return accepted
+
+    async def _commit(self, offsets: Mapping[TopicPartition, int]) -> bool:
+        if not offsets:
+            return True
+        sent_at = self._clock.boot_seconds()
+        try:
+            with translated():
+                async with asyncio.timeout(COMMIT_BOUND_SECONDS):
+                    await self._consumer.commit(dict(offsets))
+        except ClusterError as error:
+            if isinstance(error.__cause__, CommitFailedError | IllegalStateError):
+                return False
+            raise
+        finally:
+            retrieve_commit_errors()
+        self._proved_at = sent_at
+        self._membership.proved(sent_at)
+        return True
+
+    async def _commit_sometimes(self) -> None:
+        now = self._clock.boot_seconds()
+        if now - self._committed_at < COMMIT_EVERY_SECONDS:
+            return
+        self._committed_at = now
+        try:
+            await self.commit()
+        except ClusterError:
+            # Only lag tools miss it; the next one comes in a second.
+            return
+
+    def _topic_partition(self, partition: int) -> TopicPartition:
+        return TopicPartition(self._group.topic, partition)
+
+    def _on_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        with self._noticed():
+            self._fetcher.begin(list(assigned))
+            self._committed.clear()
+            counted = self._counted or len(self._consumer.partitions_for_topic(self._group.topic) or ())
+            self._membership.partitioned(counted)
+            self._assigned = frozenset(each.partition for each in assigned)
+            self._owner.assigned(sorted(self._assigned))
+
+    async def _on_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        with self._noticed():
+            self._fetcher.forget()
+            self._assigned = frozenset()
+            await self._owner.revoked([each.partition for each in revoked])
+            duplicates = None if member_id_of(self._consumer) else self._duplicates
+            if duplicates is not None and await self._has_to_go(duplicates):
+                # aiokafka would take the name back: it waits here until `stop`.
+                await asyncio.get_running_loop().create_future()
+
+    async def _has_to_go(self, duplicates: DuplicateMembers) -> bool:
+        """Whether whoever took our name may keep it: we leave anyway, or were the later of two."""
+        if self._is_leaving:
+            return True
+        try:
+            await duplicates.meet()
+        except ConfigError as error:
+            self._failure = error
+            abort_rebalance_wait(self._consumer)
+        return self._failure is not None
+
+    @contextmanager
+    def _noticed(self) -> Iterator[None]:
+        """aiokafka logs what a listener raises, and goes on as if nothing had been: `run` raises it again."""
+        try:
+            yield
+        except BaseException as error:
+            if not isinstance(error, asyncio.CancelledError):
+                self._failure = error
+            raise
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ships no types for it
+    def __init__(
+        self,
+        on_assigned: Callable[[Collection[TopicPartition]], None],
+        on_revoked: Callable[[Collection[TopicPartition]], Awaitable[None]],
+    ) -> None:
+        self._assigned = on_assigned
+        self._revoked = on_revoked
+
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        """Pausing comes first and waits for nothing: records flow before this returns."""
+        self._assigned(assigned)
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        """Hand the shards over; aiokafka waits for this before it rejoins."""
+        await self._revoked(revoked)

@@ -1,0 +1,176 @@
+"""The records of the partitions that are ready: which may deliver, from where on, and what cannot be read.
+
+A partition delivers from its release until it is withheld or forgotten, without a gap: whatever aiokafka
+raises in between, it goes on behind what was delivered last.
+"""
+
+from typing import Protocol
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import GroupAuthorizationFailedError, OffsetOutOfRangeError
+
+from service.clock import Clock
+from service.core.job.request_record import Record
+from service.errors import ClusterError, ConfigError
+from service.kafka.client.consumer_records import damaged_record, to_record
+from service.kafka.client.error_reasons import reason
+from service.kafka.client.error_translation import translated
+
+POLL_MS = 200
+RECORDS_PER_POLL = 100
+RETRY_SECONDS = 1.0
+
+
+class RecordReceiver(Protocol):
+    """Who gets the records."""
+
+    def deliver(self, partition: int, records: list[Record]) -> None:
+        """Records of a released partition, in order."""
+        ...
+
+    def cursor_invalid(self, partition: int) -> None:
+        """What comes next in a released partition is not there any more: judge its cursor anew.
+
+        The partition delivers nothing until it is released again.
+        """
+        ...
+
+    def has_room(self, partition: int) -> bool:
+        """Whether the partition may deliver more."""
+        ...
+
+
+class RecordFetcher:
+    """What a consumer delivers of one topic; its own `auto_offset_reset` must be "none"."""
+
+    def __init__(
+        self, consumer: AIOKafkaConsumer, topic: str, receiver: RecordReceiver, clock: Clock
+    ) -> None:
+        self._consumer = consumer
+        self._topic = topic
+        self._receiver = receiver
+        self._clock = clock
+        self._next: dict[int, int] = {}
+        """The offset that each released partition delivers next."""
+        self._full: set[int] = set()
+
+    def begin(self, assigned: list[TopicPartition]) -> None:
+        """Forget what was; deliver nothing of the newly assigned partitions yet. Waits for nothing."""
+        with translated():
+            self._consumer.pause(*assigned)
+            self.forget()
+            for each in assigned:
+                # Any position will do, and keeps aiokafka from looking for one; `release` sets the true one.
+                self._consumer.seek(each, 0)
+
+    def forget(self) -> None:
+        """Deliver nothing any more of any partition."""
+        self._next.clear()
+        self._full.clear()
+
+    def release(self, partition: int, offset: int) -> None:
+        """Let the partition deliver from `offset` on; ignored when it is not assigned any more."""
+        topic_partition = TopicPartition(self._topic, partition)
+        with translated():
+            if topic_partition in self._consumer.assignment():
+                self._next[partition] = offset
+                self._full.discard(partition)
+                self._consumer.seek(topic_partition, offset)
+                self._consumer.resume(topic_partition)
+
+    def withhold(self, partition: int) -> None:
+        """Stop the partition's delivery until it is released again."""
+        self._next.pop(partition, None)
+        topic_partition = TopicPartition(self._topic, partition)
+        with translated():
+            if topic_partition in self._consumer.assignment():
+                self._consumer.pause(topic_partition)
+
+    async def poll(self) -> None:
+        """Deliver what has come, and pause or resume whatever has no room or has it again.
+
+        aiokafka returns records without a pause between taking and returning them, so that no rebalance can
+        come between a record and its delivery. Raises `ConfigError` when the group is not ours to join: no
+        partition would ever come, and nobody would hear why; `ClusterError` when the client is out of step.
+        """
+        try:
+            with translated(OffsetOutOfRangeError, UnicodeDecodeError, GroupAuthorizationFailedError):
+                batches = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=RECORDS_PER_POLL)
+        except OffsetOutOfRangeError as error:
+            self._rewind()
+            self._report_invalid_cursor(error)
+        except UnicodeDecodeError:
+            self._rewind()
+            await self._poll_one_by_one()
+        except GroupAuthorizationFailedError as error:
+            raise ConfigError(reason(error)) from error
+        except ClusterError:
+            self._rewind()
+            await self._clock.sleep(RETRY_SECONDS)
+            await self._poll_one_by_one()
+        else:
+            for topic_partition, records in batches.items():
+                self._deliver(topic_partition.partition, records)
+        self._balance()
+
+    async def _poll_one_by_one(self) -> None:
+        """Ask each partition for one record, so that one that cannot be read stops no other.
+
+        What aiokafka cannot read is a record with a header whose name is not UTF-8: brokers take it.
+        """
+        for partition in list(self._next):
+            topic_partition = TopicPartition(self._topic, partition)
+            try:
+                with translated(UnicodeDecodeError):
+                    batches = await self._consumer.getmany(topic_partition, timeout_ms=POLL_MS, max_records=1)
+            except UnicodeDecodeError:
+                self._deliver_damaged(partition)
+                return
+            except ClusterError:
+                self._rewind()
+                continue
+            self._deliver(partition, batches.get(topic_partition, []))
+
+    def _deliver(self, partition: int, records: list[ConsumerRecord]) -> None:
+        """Deliver as far as there is room, which each record may fill; the rest will be fetched again."""
+        for record in records:
+            if partition not in self._next:
+                return
+            if not self._receiver.has_room(partition):
+                self._seek(partition, self._next[partition])
+                return
+            self._next[partition] = record.offset + 1
+            self._receiver.deliver(partition, [to_record(record)])
+
+    def _deliver_damaged(self, partition: int) -> None:
+        """Deliver what can be said of a record that aiokafka cannot read, and go on behind it."""
+        offset = self._next.get(partition)
+        if offset is None:
+            return
+        self._next[partition] = offset + 1
+        self._rewind()
+        self._receiver.deliver(partition, [damaged_record(self._topic, partition, offset)])
+
+    def _rewind(self) -> None:
+        """Go back to what was delivered last: what a failed poll took of other partitions is lost."""
+        for partition, offset in self._next.items():
+            self._seek(partition, offset)
+
+    def _seek(self, partition: int, offset: int) -> None:
+        with translated():
+            self._consumer.seek(TopicPartition(self._topic, partition), offset)
+
+    def _report_invalid_cursor(self, error: OffsetOutOfRangeError) -> None:
+        for topic_partition in error.args[0]:
+            if topic_partition.partition in self._next:
+                self.withhold(topic_partition.partition)
+                self._receiver.cursor_invalid(topic_partition.partition)
+
+    def _balance(self) -> None:
+        full = {partition for partition in self._next if not self._receiver.has_room(partition)}
+        with translated():
+            for partition in full - self._full:
+                self._consumer.pause(TopicPartition(self._topic, partition))
+            for partition in (self._full - full) & self._next.keys():
+                self._consumer.resume(TopicPartition(self._topic, partition))
+        self._full = full

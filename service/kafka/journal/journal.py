@@ -1,0 +1,123 @@
+"""The journal as the pipeline sees it, in either mode: take a shard over, write to it, follow it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from aiokafka import ConsumerRecord, TopicPartition
+
+from service.core.journal.stamp import Stamp
+from service.errors import ClusterError, Fenced, RestoreError
+from service.kafka.admin.topics import Topics
+from service.kafka.client.cluster import ClusterConfig, reader
+from service.kafka.client.error_translation import translated
+from service.kafka.client.reader import ReconnectingReader
+from service.kafka.client.span_reader import Span, read
+from service.kafka.journal.tail import Tail, stamp_of
+from service.kafka.journal.takeover import Claimant, OnMismatch, RestoredShard, Takeover
+from service.kafka.writing.at_least_once import AtLeastOnceWriter, Writer
+from service.kafka.writing.exactly_once import ExactlyOnceWriter
+from service.kafka.writing.producer import Producer
+from service.kafka.writing.shard_records import ShardRecords
+from service.kafka.writing.transactional_producer import Transactions
+
+TAKEOVERS_AT_ONCE = 4
+"""Each has a consumer of its own for a moment; a hundred at once would be a storm of connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """One process's access to the journal topic; without a `producer` each shard has a transactional one.
+
+    `limits` are the outcome topics' `max.message.bytes`, where the broker tells. `watermarks` sees
+    uncommitted records: it tells where a partition really ends.
+    """
+
+    cluster: ClusterConfig
+    topics: Topics
+    producer: Producer | None
+    watermarks: ReconnectingReader
+    tail: Tail
+    member: str
+    on_mismatch: OnMismatch
+    limits: Mapping[str, int]
+    fetch_max_wait_ms: int
+    places: asyncio.Semaphore
+
+    async def take(self, partition: int, group_offset: int | None) -> RestoredShard:
+        """Claim a partition and read it back; raises `RestoreError` or `ClusterError`."""
+        async with (
+            self.places,
+            # Around the reader: whoever is cancelled while that closes has taken nothing over.
+            self._sender(partition) as sender,
+            reader(self.cluster, self.fetch_max_wait_ms) as consumer,
+        ):
+            takeover = Takeover(self.topics, sender, consumer, self.watermarks, self.member, self.on_mismatch)
+            return await takeover.take(partition, group_offset)
+
+    def writer(self, partition: int, taken: RestoredShard, is_owner: Callable[[], Awaitable[bool]]) -> Writer:
+        """The writer of a shard that was taken over; `is_owner` asks the group."""
+        shard_records = ShardRecords(self.topics, partition, taken.epoch, self.member)
+        if not isinstance(taken.sender, Transactions):
+
+            async def proves(offset: int) -> bool:
+                return await self.tail.proves(partition, offset)
+
+            return AtLeastOnceWriter(taken.sender, shard_records, proves)
+
+        async def look_up(start: int, mine: Stamp) -> int | None:
+            return await self._look_up(partition, start, mine)
+
+        return ExactlyOnceWriter(
+            taken.sender, shard_records, look_up, is_owner, self.limits, taken.claim_offset
+        )
+
+    @asynccontextmanager
+    async def _sender(self, partition: int) -> AsyncIterator[Claimant]:
+        """What a take-over sends through; thrown away again if that fails."""
+        if self.producer is not None:
+            yield self.producer
+            return
+        # Named for what it protects, not for the group: a renamed group fences the old one all the same.
+        sender = Transactions(self.cluster, f"{self.topics.journal}.{partition}", self.topics)
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(sender.kill)
+            await sender.open()
+            yield sender
+            undo.pop_all()
+
+    async def _look_up(self, partition: int, start: int, mine: Stamp) -> int | None:
+        """The last offset, from `start` on, of a record with this stamp; None when there is none.
+
+        Raises `Fenced` when a higher claim lies there.
+        """
+        journal = TopicPartition(self.topics.journal, partition)
+        found: list[int] = []
+
+        def take(record: ConsumerRecord) -> None:
+            stamp = _stamp(record)
+            if stamp.epoch > mine.epoch:
+                raise Fenced(f"{journal.topic}, partition {partition} was claimed by another member")
+            if stamp == mine:
+                found.append(record.offset)
+
+        async with reader(self.cluster, self.fetch_max_wait_ms) as consumer:
+            end = await self.watermarks.end_offset(journal)
+            with translated():
+                consumer.assign([journal])
+            try:
+                unreadable = await read(consumer, Span(journal, start, end), take)
+            except RestoreError as error:
+                raise ClusterError(str(error)) from error
+        if unreadable is not None:
+            raise ClusterError(f"{journal.topic}, partition {partition} cannot be read to its end")
+        return max(found, default=None)
+
+
+def _stamp(record: ConsumerRecord) -> Stamp:
+    """The record's stamp; a stranger's without one is nobody's: the next restore complains about it."""
+    try:
+        return Stamp.decode(stamp_of(record) or b"")
+    except ValueError:
+        return Stamp(-1, -1)

@@ -1,0 +1,215 @@
+"""The tail of the journal: one consumer per process that reads its own shards' partitions back.
+
+It is the fence of `at_least_once`: before a POST the owner waits until the tail has read past its intent,
+and posts only if no higher claim came first. It also meets what strangers write behind a claim.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+
+from service.clock import Clock
+from service.core.job.identity import read_key
+from service.core.journal.stamp import CURSOR_PREFIX, SPEND_PREFIX, STAMP_HEADER, epoch_of
+from service.errors import ClusterError
+from service.kafka.client.error_translation import translated
+from service.kafka.client.reader import ReconnectingReader
+
+POLL_MS = 500
+ONE_MS = 50
+"""How long one partition alone is asked, where another one's records cannot be read."""
+RECORDS_PER_POLL = 500
+RETRY_SECONDS = 1.0
+IDLE_SECONDS = 0.05
+
+
+@dataclass(slots=True)
+class Followed:
+    """One shard's partition in the tail: its claim lies at the first `position`."""
+
+    epoch: int
+    position: int
+    on_fenced: Callable[[], None]
+    on_foreign_write: Callable[[str], None]
+    """Told a key of ours that a stranger wrote to behind the claim."""
+    fenced: bool = False
+    since: int = field(init=False)
+    waiting: list[tuple[int, "asyncio.Future[None]"]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.since = self.position
+
+    def fence(self) -> None:
+        """The shard is another's; who owns it here is told once."""
+        if not self.fenced:
+            self.fenced = True
+            self.on_fenced()
+
+    def release(self) -> None:
+        """Wake those who wait for what has been read by now, or all when the shard is fenced."""
+        reached = [future for offset, future in self.waiting if self._is_reached(offset)]
+        self.waiting = [(offset, future) for offset, future in self.waiting if not self._is_reached(offset)]
+        for future in reached:
+            if not future.done():
+                future.set_result(None)
+
+    def _is_reached(self, offset: int) -> bool:
+        return self.fenced or self.position > offset
+
+
+class Tail:
+    """Follows the journal partitions of the shards this process owns."""
+
+    def __init__(self, reader: ReconnectingReader, topic: str, clock: Clock) -> None:
+        self._reader = reader
+        self._topic = topic
+        self._clock = clock
+        self._followed: dict[int, Followed] = {}
+        self._consumer: AIOKafkaConsumer | None = None
+        """The one that was assigned what is followed; None where the next turn has to do it."""
+
+    def follow(self, partition: int, followed: Followed) -> None:
+        """Read the partition from `followed.position` on."""
+        self._followed[partition] = followed
+        self._reassign()
+
+    def leave(self, partition: int) -> None:
+        """Read the partition no more; whoever waits for it is told that the shard is gone."""
+        followed = self._followed.pop(partition, None)
+        if followed is not None:
+            followed.fenced = True
+            followed.release()
+            self._reassign()
+
+    async def proves(self, partition: int, offset: int) -> bool:
+        """Wait until the tail has read past `offset`; False when a higher claim came first.
+
+        Not bounded: the caller knows how long its intent is worth.
+        """
+        followed = self._followed.get(partition)
+        if followed is None:
+            return False
+        if 0 <= offset < followed.since:
+            # Written before the claim it follows: only a journal that was made anew does that.
+            followed.fence()
+        if not followed.fenced and followed.position <= offset:
+            arrived = asyncio.get_running_loop().create_future()
+            followed.waiting.append((offset, arrived))
+            await arrived
+        return not followed.fenced
+
+    async def run(self, on_tick: Callable[[], None]) -> None:
+        """Read until cancelled; a cluster that is away is waited for."""
+        while True:
+            on_tick()
+            if not self._followed:
+                await self._clock.sleep(IDLE_SECONDS)
+                continue
+            try:
+                consumer = await self._reader.consumer()
+                if consumer is not self._consumer:
+                    self._assign(consumer)
+                await self._poll(consumer)
+            except ClusterError:
+                # What the failed poll took of other partitions is lost, a claim perhaps: read it again.
+                self._consumer = None
+                await self._clock.sleep(RETRY_SECONDS)
+
+    async def _poll(self, consumer: AIOKafkaConsumer) -> None:
+        try:
+            with translated(UnicodeDecodeError):
+                batches = await consumer.getmany(timeout_ms=POLL_MS, max_records=RECORDS_PER_POLL)
+        except UnicodeDecodeError:
+            self._assign(consumer)
+            await self._poll_one_by_one(consumer)
+            return
+        for partition, records in batches.items():
+            self._take(partition.partition, records)
+
+    async def _poll_one_by_one(self, consumer: AIOKafkaConsumer) -> None:
+        """Get past a record with a header's name that is not UTF-8, which aiokafka cannot read.
+
+        Claims and entries have none such: no fence is overlooked.
+        """
+        for partition in list(self._followed):
+            topic_partition = TopicPartition(self._topic, partition)
+            try:
+                with translated(UnicodeDecodeError):
+                    batches = await consumer.getmany(topic_partition, timeout_ms=ONE_MS, max_records=1)
+            except ClusterError:
+                self._assign(consumer)
+                continue
+            except UnicodeDecodeError:
+                self._skip_one(partition)
+                continue
+            self._take(partition, batches.get(topic_partition, []))
+
+    def _skip_one(self, partition: int) -> None:
+        followed = self._followed.get(partition)
+        if followed is not None:
+            followed.position += 1
+            followed.release()
+            self._reassign()
+
+    def _reassign(self) -> None:
+        """Let what is followed count at once; where that fails, from the next turn on."""
+        try:
+            if self._consumer is not None:
+                self._assign(self._consumer)
+        except ClusterError:
+            self._consumer = None
+
+    def _assign(self, consumer: AIOKafkaConsumer) -> None:
+        """aiokafka forgets all positions when the assignment changes, so they are set again."""
+        with translated():
+            if self._followed:
+                consumer.assign([TopicPartition(self._topic, partition) for partition in self._followed])
+            else:
+                # Unsubscribed, aiokafka would ask for the metadata of all the cluster's topics.
+                consumer.pause(*consumer.assignment())
+            for partition, followed in self._followed.items():
+                consumer.seek(TopicPartition(self._topic, partition), followed.position)
+        self._consumer = consumer
+
+    def _take(self, partition: int, records: list[ConsumerRecord]) -> None:
+        followed = self._followed.get(partition)
+        if followed is None:
+            return
+        for record in records:
+            if record.offset >= followed.position:
+                followed.position = record.offset + 1
+                _meet(followed, record)
+        followed.release()
+
+
+def stamp_of(record: ConsumerRecord) -> bytes | None:
+    """The stamp of a journal record, if it has one."""
+    return next((value for name, value in record.headers if name == STAMP_HEADER), None)
+
+
+def _meet(followed: Followed, record: ConsumerRecord) -> None:
+    """Judge one record; what is none of ours is left for the next restore, which refuses it.
+
+    A claim counts in every format: the epoch stands first in a stamp.
+    """
+    try:
+        epoch = epoch_of(stamp_of(record) or b"")
+    except ValueError:
+        return
+    if epoch > followed.epoch:
+        followed.fence()
+    elif epoch < followed.epoch and (key := _key_of_ours(record)) is not None:
+        # Compaction keeps the last record of a key, whoever wrote it.
+        followed.on_foreign_write(key)
+
+
+def _key_of_ours(record: ConsumerRecord) -> str | None:
+    key = (record.key or b"").decode(errors="replace")
+    if key.startswith((CURSOR_PREFIX, SPEND_PREFIX)):
+        return key
+    try:
+        return str(read_key(key))
+    except ValueError:
+        return None

@@ -1,0 +1,1 @@
+"""The writers: a batch becomes durable, as a transaction or stage by stage."""

@@ -1,0 +1,179 @@
+"""The writer of `exactly_once`: a batch is one transaction, and one whose end is unknown is looked up.
+
+A producer that met any error is given up. Before anything else is written a new one is made, which ends
+what the old one had begun, and the journal is read: what lies there is not written again (N1).
+"""
+
+import asyncio
+import gzip
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
+
+from service.core.journal.stamp import Stamp
+from service.core.outcome.build import Outcome
+from service.core.outcome.shrink import shrink
+from service.core.shard.batches import (
+    MIN_BATCH_BYTES,
+    Appended,
+    Batch,
+    Committed,
+    Refused,
+    Unknown,
+    halves,
+    shrink_batch,
+)
+from service.errors import ClusterError, Fenced, PublishError, RecordTooLarge
+from service.kafka.writing.producer_record import ProducerRecord, Sender
+from service.kafka.writing.shard_records import RELEASE, ShardRecords
+
+ROOM_BYTES = 4096
+"""What a topic's limit must leave for the key, the headers and the frame around a value."""
+
+
+class Transactional(Sender, Protocol):
+    """A sender whose calls are transactions; after a failed one it has to be opened again."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the last call went well."""
+        ...
+
+    async def open(self) -> None:
+        """Begin anew, and end what was; raises `ClusterError`."""
+        ...
+
+    async def kill(self) -> None:
+        """Give up what is in flight."""
+        ...
+
+
+LookUp = Callable[[int, Stamp], Awaitable[int | None]]
+"""Looks for a stamp from an offset on: the last offset that bears it; raises `Fenced`, `ClusterError`."""
+
+
+class ExactlyOnceWriter:
+    """Writes one shard's batches, each in one transaction."""
+
+    def __init__(
+        self,
+        sender: Transactional,
+        shard_records: ShardRecords,
+        look_up: LookUp,
+        is_owner: Callable[[], Awaitable[bool]],
+        limits: Mapping[str, int],
+        claim_offset: int,
+    ) -> None:
+        self._sender = sender
+        self._shard_records = shard_records
+        self._look_up = look_up
+        self._is_owner = is_owner
+        """Asked before a new producer is made: a member that thawed must not fence the rightful owner."""
+        self._limits = limits
+        self._known = claim_offset + 1
+        """Behind all that this writer knows to be in the journal."""
+        self._batch: Batch | None = None
+        self._left: deque[Batch] = deque()
+        """What is not durable yet of the batch: all of it, or pieces where it was too large as a whole."""
+        self._sent: Batch | None = None
+        """The piece that was sent last."""
+
+    async def append(self, batch: Batch) -> Appended:
+        """Write the batch in one transaction, or in pieces where the broker takes it in no other way."""
+        if batch is not self._batch:
+            self._batch = batch
+            self._left = deque([batch] if batch.groups else [])
+        return await self._answer()
+
+    async def prove(self) -> Appended:
+        """Commit the claim once more: a writer that was fenced cannot. Not while a batch is unknown."""
+        self._batch, self._left = None, deque([Batch(0, ())])
+        return await self._answer()
+
+    async def release(self) -> Appended:
+        """Take the claim's word back in a transaction. Not while a batch is unknown."""
+        self._batch, self._left = None, deque([Batch(RELEASE, ())])
+        return await self._answer()
+
+    async def close(self) -> None:
+        """Give the producer up."""
+        await self._sender.kill()
+
+    async def _answer(self) -> Appended:
+        try:
+            return await self._finish()
+        except Fenced as error:
+            return Refused(str(error))
+        except ClusterError as error:
+            return Unknown(str(error))
+
+    async def _finish(self) -> Committed:
+        last = -1
+        while self._left:
+            offset = await self._see_through(self._left[0])
+            if offset is None:
+                self._divide(self._left.popleft())
+                continue
+            self._left.popleft()
+            last, self._known = offset, offset + 1
+        self._batch = None
+        return Committed(last)
+
+    async def _see_through(self, part: Batch) -> int | None:
+        """The part's last offset in the journal; None when it is to be divided."""
+        if not self._sender.is_open:
+            found = await self._settle(part)
+            if found is not None:
+                return found
+            if part is self._sent and halves(part, MIN_BATCH_BYTES):
+                # It did not arrive: what is too much for a slow broker is not sent again without end.
+                return None
+        self._sent = part
+        records = [*self._shard_records.records(part), *self._shard_records.cursor(part)]
+        # What is uncertain can be looked up only where the journal has a record of it.
+        records = records or [self._shard_records.claim(part.number)]
+        outcomes = [await self._fitting(outcome) for outcome in part.outcomes]
+        answers = await self._sender.send([*records, *outcomes])
+        if any(isinstance(answer, RecordTooLarge) for answer in answers):
+            return None
+        for answer in answers:
+            if isinstance(answer, PublishError):
+                raise answer
+        return max(answer for answer in answers[: len(records)] if isinstance(answer, int))
+
+    async def _settle(self, part: Batch) -> int | None:
+        """Begin with a new producer; what the last one left behind is the part's, all of it, or nothing."""
+        if not await self._is_owner():
+            raise Fenced("the group has given the partition to another member")
+        await self._sender.open()
+        return await self._look_up(self._known, Stamp(self._shard_records.epoch, part.number))
+
+    def _divide(self, part: Batch) -> None:
+        """Put halves, or a smaller form, in the place of a part that is too large."""
+        form = None if len(part.groups) > 1 else shrink_batch(part)
+        pieces = halves(part) or (() if form is None else (form,))
+        self._left.extendleft(reversed(pieces or (part,)))
+        if not pieces:
+            raise PublishError(f"the broker refuses even the smallest form of {_name(part)} for its size")
+
+    async def _fitting(self, outcome: Outcome) -> ProducerRecord:
+        """The outcome in the largest form that its topic takes: a refusal would cost a producer."""
+        record = self._shard_records.outcome(outcome)
+        limit_bytes = self._limits.get(record.topic)
+        if limit_bytes is None or await _is_within(record.value or b"", limit_bytes - ROOM_BYTES):
+            return record
+        form = shrink(outcome)
+        return record if form is None else await self._fitting(form)
+
+
+async def _is_within(value: bytes, limit_bytes: int) -> bool:
+    """Whether a value fits; limits count what is left after compression, which is measured in a thread."""
+    if len(value) <= limit_bytes:
+        return True
+    return len(await asyncio.to_thread(gzip.compress, value, 6)) <= limit_bytes
+
+
+def _name(part: Batch) -> str:
+    """What a part of one group is about."""
+    names = [outcome.id for outcome in part.outcomes] or [record.key for record in part.records]
+    return names[0] if names else "the cursor"

@@ -1,0 +1,208 @@
+"""The producer of a process in `at_least_once`: sends records, awaits every answer, and can be thrown away.
+
+aiokafka's `start`, `send` and `stop` can wait for ever while the cluster is down (aio-libs/aiokafka #1101),
+so each call here is bounded, and a producer that missed its bound is thrown away and made anew.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError, UnknownError
+
+from service.errors import ClusterError, ConfigError, PublishError, RecordTooLarge
+from service.kafka.client.cluster import ClusterConfig, cause_of, reason, unreachable
+from service.kafka.client.error_translation import translated
+from service.kafka.client.lifecycle import destroy_producer, is_stopped, start, stop_producer
+from service.kafka.writing.producer_record import Answer, ProducerRecord
+
+LARGEST_REQUEST_BYTES = 32 * 1024 * 1024
+"""A transcript of 12 h with its words has some 10 MB before compression."""
+MAX_BATCH_BYTES = 256 * 1024
+"""Of what goes into a partition in one piece: the default asks for a round trip for every 16 KiB."""
+TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
+
+
+class Producer:
+    """One producer for all shards of the process."""
+
+    def __init__(self, cluster: ClusterConfig, *, idempotent: bool, bound_seconds: float = 60.0) -> None:
+        self._cluster = cluster
+        self._idempotent = idempotent
+        self._bound_seconds = bound_seconds
+        self._producer: AIOKafkaProducer | None = None
+        self._users: Counter[AIOKafkaProducer] = Counter()
+        self._starting = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Connect within the bound; raises `ConfigError` when the cluster does not answer."""
+        try:
+            with translated():
+                async with asyncio.timeout(self._bound_seconds):
+                    await self._ready()
+        except ClusterError as error:
+            cause = cause_of(error)
+            if not (self._idempotent and isinstance(cause, UnknownError)):
+                raise ConfigError(unreachable(self._cluster, cause)) from cause
+            raise ConfigError(
+                "the broker has no idempotent producer; set SCRIBE_KAFKA__IDEMPOTENT=false if it never will"
+            ) from cause
+
+    async def send(self, records: Sequence[ProducerRecord]) -> list[Answer]:
+        """Send the records and await every answer: for each its offset, or why it is not there.
+
+        Bounded in time, and never raises for what a broker does. Records of one partition keep their order.
+        A record without an offset may still arrive, now or later.
+        """
+        try:
+            with translated():
+                return await self._send(records)
+        except ClusterError as error:
+            return [PublishError(str(error)) for _ in records]
+
+    async def _send(self, records: Sequence[ProducerRecord]) -> list[Answer]:
+        async with self._using() as producer:
+            answers = await exchange(producer, records)
+            if any(isinstance(answer, PublishError) for answer in answers) and self._idempotent:
+                # A refused batch leaves a gap in the sequence, and every later one of that partition is
+                # refused for it. What others have in flight goes its way.
+                self._forget(producer)
+            return answers
+
+    async def partitions(self, topic: str) -> frozenset[int]:
+        """The partitions a topic has; raises `PublishError` when that cannot be told within the bound."""
+        try:
+            with translated():
+                async with self._using() as producer:
+                    return frozenset(await producer.partitions_for(topic))
+        except ClusterError as error:
+            raise PublishError(f"{topic}: {error}") from error
+
+    async def stop(self) -> None:
+        """Flush what is in flight within a bound, then close; a later send connects again."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await stop_producer(producer)
+
+    async def kill(self) -> None:
+        """Throw the connection away with all that is in flight; the next send makes a new one."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await destroy_producer(producer)
+
+    async def _ready(self) -> AIOKafkaProducer:
+        """The producer, made anew where there is none; the caller bounds it."""
+        async with self._starting:
+            if self._producer is not None and is_stopped(self._producer):
+                await self.kill()
+            if self._producer is None:
+                self._producer = await self._connect()
+            return self._producer
+
+    async def _connect(self) -> AIOKafkaProducer:
+        producer = AIOKafkaProducer(
+            **self._cluster.reconnection(),
+            acks="all",
+            compression_type="gzip",
+            enable_idempotence=self._idempotent,
+            max_request_size=LARGEST_REQUEST_BYTES,
+            max_batch_size=MAX_BATCH_BYTES,
+        )
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(destroy_producer, producer)
+            await start(producer.start(), self._bound_seconds)
+            undo.pop_all()
+        return producer
+
+    @asynccontextmanager
+    async def _using(self) -> AsyncIterator[AIOKafkaProducer]:
+        """The producer, for as long as the bound lasts; the last user of a forgotten one stops it."""
+        async with asyncio.timeout(self._bound_seconds) as bound:
+            producer = await self._ready()
+            self._users[producer] += 1
+            try:
+                yield producer
+            finally:
+                if bound.expired():
+                    # What it still holds would arrive behind our next try, and a long outage pile it up.
+                    self._forget(producer)
+                    await destroy_producer(producer)
+                else:
+                    bound.reschedule(None)
+                await self._leave(producer)
+
+    async def _leave(self, producer: AIOKafkaProducer) -> None:
+        self._users[producer] -= 1
+        if not self._users[producer]:
+            del self._users[producer]
+            if producer is not self._producer:
+                await stop_producer(producer)
+
+    def _forget(self, producer: AIOKafkaProducer) -> None:
+        """Let the next send make a new producer, unless somebody has done so already."""
+        if self._producer is producer:
+            self._producer = None
+
+
+async def lacks_idempotence(cluster: ClusterConfig) -> bool:
+    """Whether the broker says that it has no idempotent producer."""
+    producer = Producer(cluster, idempotent=True)
+    try:
+        await producer.start()
+    except ConfigError as error:
+        return isinstance(error.__cause__, UnknownError)
+    finally:
+        await producer.kill()
+    return False
+
+
+async def exchange(producer: AIOKafkaProducer, records: Sequence[ProducerRecord]) -> list[Answer]:
+    """Hand all records over, then wait for all answers, each looked at; the caller bounds it."""
+    sent: list[asyncio.Future[object] | PublishError] = []
+    try:
+        for record in records:
+            sent += [await _hand_over(producer, record)]
+        waiting = [each for each in sent if isinstance(each, asyncio.Future)]
+        await asyncio.gather(*waiting, return_exceptions=True)
+        return [_answer(each) if isinstance(each, asyncio.Future) else each for each in sent]
+    finally:
+        for each in sent:
+            if isinstance(each, asyncio.Future):
+                # Without an effect on those that are done; an answer that comes later is nobody's.
+                each.cancel()
+
+
+async def _hand_over(
+    producer: AIOKafkaProducer, record: ProducerRecord
+) -> "asyncio.Future[object] | PublishError":
+    partitions = await producer.partitions_for(record.topic)
+    if record.partition is not None and record.partition not in partitions:
+        return PublishError(f"{record.topic} has no partition {record.partition}")
+    try:
+        sent: asyncio.Future[object] = await producer.send(
+            record.topic,
+            value=record.value,
+            key=record.key,
+            partition=record.partition,
+            headers=list(record.headers),
+        )
+    except MessageSizeTooLargeError as error:
+        return RecordTooLarge(reason(error))
+    return sent
+
+
+def _answer(sent: "asyncio.Future[object]") -> Answer:
+    error = sent.exception()
+    if isinstance(error, TOO_LARGE):
+        return RecordTooLarge(reason(error))
+    if isinstance(error, KafkaError):
+        return PublishError(reason(error))
+    if error is not None:
+        raise error
+    offset = getattr(sent.result(), "offset", -1)
+    if not isinstance(offset, int) or offset < 0:
+        # A repeat that the broker recognised without remembering where the first one lies.
+        return PublishError("the broker took the record without saying where")
+    return offset

@@ -1,0 +1,1 @@
+"""What operators see: logs, metrics, probes and status. Nothing here decides or raises."""

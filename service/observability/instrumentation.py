@@ -1,0 +1,167 @@
+"""What operators see of the work: every count and every log line of the pipeline is made here."""
+
+from collections.abc import Mapping
+
+from service.contract.models import model_info
+from service.contract.outcome import Failure, Result, stage_seconds
+from service.core.job.uncertainty import UncertainOutcome
+from service.core.limits.account_hold import SPEND_ADVICE, SPENT, HoldCause
+from service.core.limits.price import Price, cost_of
+from service.core.limits.spend_limit import SPEND_LIMIT, SpendLimit
+from service.core.outcome.build import Outcome
+from service.core.provider.answers import ProviderError
+from service.core.shard.admission import Admission
+from service.core.time.trusted_time import TimeEvent
+from service.errors import FailureCode
+from service.observability import log
+from service.observability.fault_isolation import never_raises, watches
+from service.observability.metrics import Metrics
+from service.pipeline.shard.stage_breaker import StageName
+
+
+@watches
+class PipelineInstrumentation:
+    """Counts and logs; it decides nothing and raises nothing."""
+
+    def __init__(self, metrics: Metrics, prices: Mapping[str, Price] | None = None) -> None:
+        self._metrics = metrics
+        self._prices = prices or {}
+        metrics.show_costs(self._prices)
+
+    def committed(self, records: int, seconds: float) -> None:
+        """A batch became durable."""
+        self._metrics.batch_committed(records, seconds)
+
+    def retried(self, partition: int, reason: str) -> None:
+        """A batch was not acknowledged and is sent again."""
+        self._metrics.batch_retried()
+        log.write(log.BATCH_RETRIED, partition=partition, reason=reason)
+
+    def fenced(self, partition: int, reason: str) -> None:
+        """The shard is another's: its effects end here."""
+        self.shard("fenced", partition, reason)
+
+    def published(self, outcome: Outcome) -> None:
+        """An outcome is durable. That a request has ended before is the end of no job."""
+        body = outcome.body
+        code = body.code if isinstance(body, Failure) else ""
+        if code == FailureCode.ALREADY_FINISHED:
+            return
+        info = model_info(body.model or "")
+        self._metrics.job_finished(
+            "failure" if code else "result", code, info.family if info else "", stage_seconds(body.times)
+        )
+        if isinstance(body, Result) and (price := self._prices.get(body.model)):
+            self._metrics.result_cost(body.model, cost_of(body.usage, price))
+        log.write_job(outcome.id, body)
+
+    def admitted(self, admission: Admission) -> None:
+        """A request record was taken."""
+        self._metrics.record_admitted(admission.kind)
+        if admission.repeats is not None:
+            request_id, replay = admission.repeats
+            log.write(log.REQUEST_REPEATED, request_id=request_id, replay=replay, change=admission.kind)
+
+    def internal_error(self, border: str, subject: str, error: Exception) -> None:
+        """A border kept a fault of our own inside; `subject` is a job, a record or a kind of call."""
+        self._metrics.internal_error(border)
+        log.write(log.INTERNAL_ERROR, border=border, subject=subject, exc_info=error)
+
+    def journal_unreadable(self, partition: int, detail: str) -> None:
+        """A record, or all, of a journal partition could not be read: its uncertain submissions wait."""
+        self._metrics.journal_unreadable()
+        log.write(log.JOURNAL_UNREADABLE, partition=partition, detail=detail)
+
+    def shard(self, change: str, partition: int, detail: str = "") -> None:
+        """A shard was taken, refused, fenced or closed."""
+        self._metrics.shard_event(change)
+        log.write(log.SHARD, change=change, partition=partition, detail=detail)
+
+    def uncertain(self, change: UncertainOutcome) -> None:
+        """A submission became uncertain, or how that ended; once for each of its jobs."""
+        self._metrics.submission_uncertain(change)
+
+    def stage_stopped(self, stage: StageName, is_stopped: bool) -> None:
+        """A stage is stopped for faults of our own in different requests, or goes on."""
+        self._metrics.stage_stopped(stage, is_stopped)
+        log.write(log.STAGE, change="stopped" if is_stopped else "resumed", stage=stage.value)
+
+    def work_restored(self, count: int) -> None:
+        """The audit found jobs and submissions that nothing would have gone on with."""
+        self._metrics.work_restored(count)
+        log.write(log.WORK_RESTORED, count=count)
+
+    def requests_lost(self, partition: int, count: int) -> None:
+        """The request topic's retention removed requests that nobody had read."""
+        self._metrics.requests_lost(count)
+        log.write(log.REQUESTS_LOST, partition=partition, count=count)
+
+    def duplicate_member(self, detail: str) -> None:
+        """Another process has our name in the group."""
+        log.write(log.DUPLICATE_MEMBER, detail=detail)
+
+    def group_lost(self, detail: str) -> None:
+        """The group has no client of ours; said once for each cause until it has one again."""
+        log.write(log.GROUP_LOST, detail=detail)
+
+    def group_regained(self) -> None:
+        """The group has assigned partitions, or none, to a new client of ours."""
+        log.write(log.GROUP_REGAINED)
+
+    def hold(self, held: HoldCause, is_on: bool, jobs_waiting: int = 0) -> None:
+        """A hold began, for a reason of the provider's, or ended; so many jobs have no task yet."""
+        if not is_on:
+            code = held.provider_error.code
+            log.write(log.HOLD_ENDED, provider_code=code, model=held.model, jobs_waiting=jobs_waiting)
+            return
+        log.write(
+            log.HOLD_STARTED,
+            provider_code=held.provider_error.code,
+            model=held.model,
+            host=held.provider_error.host,
+            reason=held.provider_error.message,
+            jobs_waiting=jobs_waiting,
+            advice=held.advice,
+        )
+
+    def spend_guard(self, limit: SpendLimit | None) -> None:
+        """This limit of the day was reached, or there is room again (None)."""
+        if limit is None:
+            log.write(log.HOLD_ENDED, code=SPEND_LIMIT)
+        else:
+            log.write(log.HOLD_STARTED, code=SPEND_LIMIT, reason=SPENT[limit], advice=SPEND_ADVICE[limit])
+
+    def outage(self, model: str, provider_error: ProviderError | None) -> None:
+        """Submits of a model wait for a probe, for the error that the last one met; or no longer (None)."""
+        if provider_error is None:
+            log.write(log.OUTAGE_ENDED, model=model)
+            return
+        log.write(
+            log.OUTAGE_STARTED,
+            model=model,
+            cause=provider_error.kind.value,
+            host=provider_error.host,
+            http_status=provider_error.http_status,
+            provider_code=provider_error.provider_code,
+            reason=provider_error.message,
+        )
+
+    def result_host(self, model: str, host: str, change: str) -> None:
+        """A result lies on a host that is not allowed; submits of the model stop for it, or go on."""
+        log.write(log.RESULT_HOST, change=change, model=model, host=host, setting="SCRIBE_FETCH__HOSTS")
+
+    def files_per_task_lowered(self, model: str, files: int) -> None:
+        """A submit was refused for the number of its files: fewer go together now."""
+        log.write(log.FILES_PER_TASK_LOWERED, model=model, files_per_task=files)
+
+    def cancel_dropped(self) -> None:
+        """Too many cancels waited already: this one is not sent, and its task finishes unseen."""
+        self._metrics.cancel_dropped()
+
+
+@never_raises
+def time_event(metrics: Metrics, event: TimeEvent, ahead_seconds: float) -> None:
+    """The wall clock has stepped away or come back, or the vendor has confirmed what time it is."""
+    if event is TimeEvent.STEPPED:
+        metrics.clock_stepped()
+    log.write(log.CLOCK, change=event, wall_ahead_seconds=round(ahead_seconds, 3))

@@ -1,0 +1,226 @@
+"""The log: one line for each finished job and each change in the life of the service, as JSON or for people.
+
+Whoever writes, our code or a library's: every text passes the scrubber on its way out (N9). Nothing is
+written about single calls to the provider or to Kafka.
+"""
+
+import logging
+import sys
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Literal, TextIO
+
+import structlog
+from pydantic import SecretStr
+
+from service.contract.outcome import Failure, Result, stage_seconds
+from service.contract.redaction import redact
+from service.core.time.trusted_time import TimeEvent
+from service.observability.fault_isolation import never_raises
+from service.observability.log_throttle import LogThrottle
+
+Fields = MutableMapping[str, object]
+
+SHORTEST_SECRET = 6
+"""Shorter configured secrets are not looked for: they would be found inside ordinary words."""
+FIRST_FIELDS = ("time", "level", "event", "logger")
+MAX_TRACEBACK_LINES = 60
+MAX_DEPTH = 6
+
+OWN = "service"
+"""The logger of our own lines."""
+KAFKA_CLIENT = "aiokafka"
+LIBRARIES = (KAFKA_CLIENT, "aiohttp", "asyncio", "httpcore", "httpx", "kafka", "prometheus_client")
+"""They log at warning and above only: at info, httpx writes whole URLs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """The name of a kind of line and its level; `levels` has other levels by the line's `word`."""
+
+    name: str
+    level: int = logging.INFO
+    levels: Mapping[object, int] = field(default_factory=dict)
+
+
+SERVICE_STARTED = Event("service_started")
+SERVICE_STOPPED = Event("service_stopped")
+SERVICE_CRASHED = Event("service_crashed", logging.CRITICAL)
+CLOCK = Event("clock", levels={TimeEvent.STEPPED: logging.ERROR, TimeEvent.ADOPTED: logging.WARNING})
+TOPICS_WARNING = Event("topics_warning", logging.WARNING)
+DRAINING = Event("draining")
+DRAINED = Event("drained")
+SHARD = Event(
+    "shard",
+    levels={
+        "refused": logging.ERROR,
+        "lost": logging.WARNING,
+        "fenced": logging.WARNING,
+    },
+)
+BATCH_RETRIED = Event("batch_retried", logging.WARNING)
+REQUESTS_LOST = Event("requests_lost", logging.ERROR)
+GROUP_LOST = Event("group_lost", logging.WARNING)
+GROUP_REGAINED = Event("group_regained")
+DUPLICATE_MEMBER = Event("duplicate_member", logging.ERROR)
+HOLD_STARTED = Event("hold_started", logging.ERROR)
+HOLD_ENDED = Event("hold_ended")
+OUTAGE_STARTED = Event("outage_started", logging.ERROR)
+FILES_PER_TASK_LOWERED = Event("files_per_task_lowered", logging.WARNING)
+OUTAGE_ENDED = Event("outage_ended")
+RESULT_HOST = Event("result_host", levels={"refused": logging.WARNING, "stopped": logging.ERROR})
+INTERNAL_ERROR = Event("internal_error", logging.ERROR)
+STAGE = Event("stage", levels={"stopped": logging.ERROR})
+WORK_RESTORED = Event("work_restored", logging.ERROR)
+JOURNAL_UNREADABLE = Event("journal_unreadable", logging.ERROR)
+HEALTH_FAILED = Event("health_request_failed", logging.WARNING)
+JOB_FINISHED = Event("job_finished")
+REQUEST_REPEATED = Event("request_repeated", logging.DEBUG)
+
+
+@never_raises
+def write(event: Event, **fields: object) -> None:
+    """Write one line; `exc_info=error` adds the traceback."""
+    level = event.levels.get(fields.get("change"), event.level)
+    structlog.get_logger(OWN).log(level, event.name, **fields)
+
+
+def write_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """For `sys.excepthook`, which would print the error unscrubbed."""
+    write(SERVICE_CRASHED, exc_info=(kind, error, trace))
+
+
+def write_job(job: str, body: Result | Failure) -> None:
+    """Write the one line of a finished job: ids, times and codes, never what was said or where it lay."""
+    failure = body if isinstance(body, Failure) else None
+    write(
+        JOB_FINISHED,
+        job=job,
+        outcome="failure" if failure else "result",
+        code=failure.code.value if failure else None,
+        provider_code=failure.provider_code if failure else None,
+        stage=failure.stage.value if failure else None,
+        model=body.model,
+        task_id=body.task_id,
+        attempts=body.attempts.model_dump(),
+        ms={stage: round(1000 * seconds) for stage, seconds in stage_seconds(body.times).items()},
+        billed_seconds=None if isinstance(body, Failure) else body.usage.billed_seconds,
+    )
+
+
+def configure(
+    level: str,
+    form: Literal["auto", "json", "pretty"] = "auto",
+    stream: TextIO | None = None,
+    secrets: Sequence[SecretStr] = (),
+) -> None:
+    """Send every line of the process to `stream` (standard error); call it once, at the start.
+
+    `secrets` are never written, whatever they look like. Warnings of Python go to the log as well.
+    """
+    out = sys.stderr if stream is None else stream
+    handler = _Lines(out)
+    handler.setFormatter(
+        _formatter(form == "pretty" or (form == "auto" and out.isatty()), out, _Redactor(secrets))
+    )
+    handler.addFilter(_throttled)
+    handler.addFilter(LogThrottle(OWN))
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    for library in LIBRARIES:
+        logging.getLogger(library).setLevel(logging.WARNING)
+    logging.captureWarnings(capture=True)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+
+
+def _formatter(is_pretty: bool, out: TextIO, redactor: "_Redactor") -> logging.Formatter:
+    if is_pretty:
+        renderer: structlog.typing.Processor = structlog.dev.ConsoleRenderer(
+            colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+    else:
+        renderer = structlog.processors.JSONRenderer()
+    return structlog.stdlib.ProcessorFormatter(
+        processors=[
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.add_logger_name,
+            structlog.processors.TimeStamper("iso", utc=True, key="time"),
+            structlog.processors.format_exc_info,
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            redactor,
+            renderer,
+        ],
+    )
+
+
+class _Redactor:
+    """The last processor before the renderer: makes every value of a line safe."""
+
+    def __init__(self, secrets: Sequence[SecretStr]) -> None:
+        values = (secret.get_secret_value() for secret in secrets)
+        self._secrets = tuple(value for value in values if len(value) >= SHORTEST_SECRET)
+
+    def __call__(self, _logger: object, _method: str, line: Fields) -> Fields:
+        trace = line.pop("exception", None)
+        first = {name: line.pop(name) for name in FIRST_FIELDS if name in line}
+        safe: Fields = {
+            self._text(name): self._value(value, MAX_DEPTH) for name, value in {**first, **line}.items()
+        }
+        if trace is not None:
+            safe["exception"] = self._traceback(str(trace))
+        return safe
+
+    def _value(self, value: object, depth: int) -> object:
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        if depth and isinstance(value, Mapping):
+            return {self._text(str(name)): self._value(item, depth - 1) for name, item in value.items()}
+        if depth and isinstance(value, list | tuple | set | frozenset):
+            return [self._value(item, depth - 1) for item in value]
+        return self._text(value if isinstance(value, str) else repr(value))
+
+    def _text(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "*")
+        return redact(text)
+
+    def _traceback(self, trace: str) -> str:
+        lines = trace.splitlines()[-MAX_TRACEBACK_LINES:]
+        indents = (len(line) - len(line.lstrip()) for line in lines)
+        return "\n".join(" " * indent + self._text(line) for indent, line in zip(indents, lines, strict=True))
+
+
+def _throttled(record: logging.LogRecord) -> bool:
+    """Lower to a warning what aiokafka calls an error and tries again; whether the line is still written.
+
+    It says so of the first steps of any group. What it cannot get over it raises, and we say it ourselves.
+    """
+    is_retried = record.name.partition(".")[0] == KAFKA_CLIENT and not record.exc_info
+    if is_retried and record.levelno == logging.ERROR:
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+    return record.levelno >= logging.getLogger().level
+
+
+class _Lines(logging.StreamHandler[TextIO]):
+    """Writes lines; one that cannot be formatted is replaced, for the standard library would print it raw."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Say that a line was lost, without what it said."""
+        if record.msg != _LOST:
+            lost = logging.LogRecord(
+                record.name, logging.ERROR, record.pathname, record.lineno, _LOST, (), None
+            )
+            self.handle(lost)
+
+
+_LOST = "log_line_lost"

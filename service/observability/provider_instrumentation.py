@@ -1,0 +1,174 @@
+"""Counts and times every call to the provider, around the ports; an answer that raises has not come."""
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
+
+from pydantic import JsonValue
+
+from service.clock import Clock
+from service.core.provider import error_table
+from service.core.provider.answers import (
+    Accepted,
+    Answered,
+    Lost,
+    NotSent,
+    ProviderError,
+    Refused,
+    SubmitAnswer,
+    TaskPage,
+    TaskView,
+)
+from service.core.provider.hotword_lists import ListedVocabulary, Vocabulary, VocabularyWord
+from service.observability.metrics import Metrics
+from service.pipeline.shard.observer import Faults
+from service.provider.api import NO_SLOT, Permit, Provider, Vocabularies, at_once
+from service.provider.fault_isolation import UNREAD, answer_of
+
+T = TypeVar("T")
+
+
+class InstrumentedProvider:
+    """A provider whose calls are counted and timed."""
+
+    def __init__(self, provider: Provider, metrics: Metrics, clock: Clock, faults: Faults) -> None:
+        self._provider = provider
+        self._metrics = metrics
+        self._clock = clock
+        self._faults = faults
+
+    async def submit(
+        self,
+        model: str,
+        file_urls: Sequence[str],
+        options: Mapping[str, JsonValue],
+        permit: Permit = at_once,
+    ) -> SubmitAnswer:
+        """As the port says."""
+        started = self._clock.boot_seconds()
+        call = self._provider.submit(model, file_urls, options, permit)
+        # A byte of it may have left: whatever is raised, there may be a task, or a bill.
+        answer = await answer_of(call, Lost(UNREAD), self._report("submit"))
+        provider_error = None if isinstance(answer, Accepted | Answered) else answer.provider_error
+        self._count("submit", started, provider_error, _submit_result(answer))
+        return answer
+
+    async def query(self, task_id: str, permit: Permit = at_once) -> TaskView | ProviderError:
+        """As the port says."""
+        started = self._clock.boot_seconds()
+        answer = await answer_of(self._provider.query(task_id, permit), UNREAD, self._report("query"))
+        self._count("query", started, answer if isinstance(answer, ProviderError) else None)
+        if isinstance(answer, TaskView):
+            self._note_codes(answer)
+        return answer
+
+    async def list_tasks(self, page_no: int, permit: Permit = at_once) -> TaskPage | ProviderError:
+        """As the port says."""
+        started = self._clock.boot_seconds()
+        answer = await answer_of(self._provider.list_tasks(page_no, permit), UNREAD, self._report("list"))
+        self._count("list", started, answer if isinstance(answer, ProviderError) else None)
+        return answer
+
+    def clock_offset_ms(self) -> int | None:
+        """As the port says."""
+        return self._provider.clock_offset_ms()
+
+    async def cancel(self, task_id: str, permit: Permit = at_once) -> ProviderError | None:
+        """As the port says."""
+        started = self._clock.boot_seconds()
+        answer = await answer_of(self._provider.cancel(task_id, permit), UNREAD, self._report("cancel"))
+        self._count("cancel", started, answer)
+        return answer
+
+    async def fetch(self, transcription_url: str, max_bytes: int | None = None) -> bytes | ProviderError:
+        """As the port says."""
+        started = self._clock.boot_seconds()
+        fetching = self._provider.fetch(transcription_url, max_bytes)
+        answer = await answer_of(fetching, UNREAD, self._report("fetch"))
+        self._count("fetch", started, answer if isinstance(answer, ProviderError) else None)
+        return answer
+
+    def _report(self, kind: str) -> Callable[[Exception], None]:
+        return partial(self._faults.internal_error, "answer", kind)
+
+    def _count(
+        self, kind: str, started: float, provider_error: ProviderError | None, result: str = ""
+    ) -> None:
+        if provider_error is NO_SLOT:
+            return
+        _count(self._metrics, kind, self._clock.boot_seconds() - started, provider_error, result)
+
+    def _note_codes(self, task: TaskView) -> None:
+        for provider_error in (task.provider_error, *(file.provider_error for file in task.files)):
+            if provider_error is not None:
+                _note_code(self._metrics, provider_error)
+
+
+class InstrumentedVocabularies:
+    """Hotword lists whose calls are counted and timed."""
+
+    def __init__(self, vocabularies: Vocabularies, metrics: Metrics, clock: Clock, faults: Faults) -> None:
+        self._vocabularies = vocabularies
+        self._metrics = metrics
+        self._clock = clock
+        self._report = partial(faults.internal_error, "answer", "vocabulary")
+
+    async def list_all(self) -> tuple[ListedVocabulary, ...] | ProviderError:
+        """As the port says."""
+        return await self._counted(self._vocabularies.list_all())
+
+    async def query(self, vocabulary_id: str) -> Vocabulary | ProviderError:
+        """As the port says."""
+        return await self._counted(self._vocabularies.query(vocabulary_id))
+
+    async def create(self, model: str, prefix: str, words: Sequence[VocabularyWord]) -> str | ProviderError:
+        """As the port says."""
+        return await self._counted(self._vocabularies.create(model, prefix, words))
+
+    async def update(self, vocabulary_id: str, words: Sequence[VocabularyWord]) -> ProviderError | None:
+        """As the port says."""
+        return await self._counted(self._vocabularies.update(vocabulary_id, words))
+
+    async def delete(self, vocabulary_id: str) -> ProviderError | None:
+        """As the port says."""
+        return await self._counted(self._vocabularies.delete(vocabulary_id))
+
+    async def _counted(self, call: Coroutine[None, None, T | ProviderError]) -> T | ProviderError:
+        started = self._clock.boot_seconds()
+        answer = await answer_of(call, UNREAD, self._report)
+        provider_error = answer if isinstance(answer, ProviderError) else None
+        _count(self._metrics, "vocabulary", self._clock.boot_seconds() - started, provider_error)
+        return answer
+
+
+def _count(
+    metrics: Metrics, kind: str, seconds: float, provider_error: ProviderError | None, result: str = ""
+) -> None:
+    metrics.provider_call(kind, result or _call_result(provider_error), seconds)
+    if provider_error is not None:
+        _note_code(metrics, provider_error)
+
+
+def _note_code(metrics: Metrics, provider_error: ProviderError) -> None:
+    if not error_table.is_known(provider_error.code):
+        metrics.unknown_provider_code(provider_error.code)
+
+
+def _submit_result(answer: SubmitAnswer) -> str:
+    match answer:
+        case Lost():
+            return "lost"
+        case NotSent():
+            return "not_sent"
+        case Refused(provider_error):
+            return _call_result(provider_error)
+        case _:
+            return "ok"
+
+
+def _call_result(provider_error: ProviderError | None) -> str:
+    if provider_error is None:
+        return "ok"
+    if provider_error.http_status == 429:
+        return "throttled"
+    return "error" if provider_error.http_status is None or provider_error.http_status >= 500 else "refused"

@@ -1,0 +1,127 @@
+"""The hold: submitting stopped for an account reason, with one slow probe at a time until it ends.
+
+A poll that meets such a reason holds as well, and polls become probes then: each call with a dead key counts
+against the quota and tells nothing.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+from service.clock import Clock
+from service.core.limits.account_hold import HoldCause, HoldReason, hold_cause
+from service.core.provider import error_table
+from service.core.provider.answers import FOREIGN_TASKS, Lost, NotSent, ProviderError, Refused, SubmitAnswer
+from service.core.provider.error_table import Action
+
+PROBE_SECONDS = 30.0
+"""How long after an account refusal, or after the last probe, the next call of its kind is tried."""
+KNOWN_SECONDS = 600.0
+"""For so long the last answer about the account counts: another process may have met a hold since."""
+
+
+class AccountHold:
+    """Whether submits may go; one for the account, and one for each model that it may concern alone."""
+
+    def __init__(self, clock: Clock, on_change: Callable[[HoldCause, bool], None]) -> None:
+        self._clock = clock
+        self._on_change = on_change
+        self._probe_at = 0.0
+        self._poll_at = 0.0
+        self._are_polls_held = False
+        self._is_from_polls = False
+        self._said: set[tuple[HoldReason, str | None]] = set()
+        """Reasons of this hold that were told: each is told once, however often they take turns."""
+        self._known_at: float | None = None
+        self.held: HoldCause | None = None
+        """The reason, None while there is no hold."""
+        self.since_ms: int | None = None
+
+    @property
+    def code(self) -> str | None:
+        """The provider's code for the reason, None while there is no hold."""
+        return None if self.held is None else self.held.provider_error.code
+
+    @property
+    def is_active(self) -> bool:
+        """Whether submitting is stopped."""
+        return self.held is not None
+
+    @property
+    def knowledge(self) -> Literal["held", "none", "unknown"]:
+        """Whether the account is held, as far as this process knows: only the answer to a submit tells."""
+        if self.is_active:
+            return "held"
+        if self._known_at is None or self._clock.boot_seconds() - self._known_at > KNOWN_SECONDS:
+            return "unknown"
+        return "none"
+
+    def for_model(self) -> "AccountHold":
+        """The hold of a model, beside the account's; who hears of this one hears of it too."""
+        return AccountHold(self._clock, self._on_change)
+
+    def wait_seconds(self) -> float:
+        """How long until a submit may go: zero without a hold, else until the probe is due."""
+        return max(0.0, self._probe_at - self._clock.boot_seconds()) if self.is_active else 0.0
+
+    def probe(self) -> None:
+        """A submit goes out; during a hold the next one waits, whatever becomes of this one."""
+        self._probe_at = self._clock.boot_seconds() + PROBE_SECONDS
+
+    def judge(self, answer: SubmitAnswer, model: str | None = None) -> None:
+        """Begin, go on or end, as the answer to a submit of the model says.
+
+        One that never arrived says nothing about the account, nor does a fault or a throttle.
+        """
+        action = error_table.on_submit(answer.provider_error).action if isinstance(answer, Refused) else None
+        if isinstance(answer, Refused) and action is Action.HOLD:
+            self._is_from_polls = False
+            self._begin(hold_cause(answer.provider_error, model))
+        elif not isinstance(answer, Lost | NotSent) and action is not Action.RETRY:
+            self._known_at = self._clock.boot_seconds()
+            self._end()
+
+    def poll_wait_seconds(self) -> float:
+        """How long until a task may be looked at: zero unless the last poll was refused."""
+        return max(0.0, self._poll_at - self._clock.boot_seconds()) if self._are_polls_held else 0.0
+
+    def poll_leaves(self) -> None:
+        """A poll goes out; while polls are refused the next one waits."""
+        self._poll_at = self._clock.boot_seconds() + PROBE_SECONDS
+
+    def judge_poll(self, answer: object) -> None:
+        """Begin, or end what a poll began; whether a submit would be taken, a poll cannot tell.
+
+        A call about hotword lists counts as a poll: it is free, and works for an account in arrears.
+        """
+        if isinstance(answer, ProviderError) and _is_for_account(answer):
+            self._are_polls_held = True
+            if not self.is_active:
+                self._is_from_polls = True
+                self._begin(hold_cause(answer, None))
+            if answer.code == FOREIGN_TASKS:
+                # The other account would take a submit: as long as polls tell of it, none is a probe.
+                self._probe_at = self._clock.boot_seconds() + KNOWN_SECONDS
+        elif not isinstance(answer, ProviderError):
+            self._are_polls_held = False
+            if self._is_from_polls:
+                self._end()
+
+    def _begin(self, held: HoldCause) -> None:
+        self._probe_at = self._clock.boot_seconds() + PROBE_SECONDS
+        reason = (held.reason, held.model)
+        if self.held is None or (self.held.reason, self.held.model) != reason:
+            self.held, self.since_ms = held, self._clock.now_ms()
+        if reason not in self._said:
+            self._said.add(reason)
+            self._on_change(held, True)
+
+    def _end(self) -> None:
+        self._are_polls_held = self._is_from_polls = False
+        if self.held is not None:
+            ended, self.held, self.since_ms = self.held, None, None
+            self._said.clear()
+            self._on_change(ended, False)
+
+
+def _is_for_account(provider_error: ProviderError) -> bool:
+    return error_table.on_submit(provider_error).action is Action.HOLD

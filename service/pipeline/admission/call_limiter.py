@@ -1,0 +1,274 @@
+"""The call limiter: every call to the provider leaves in a time slot of ours (N7), or not at all (N14).
+
+How a stage calls: `wait_seconds` says how long until a call may be begun; `begin` makes a `Call`; the stage
+enters it and hands `call.depart` to the provider as the call's permit. The provider connects, awaits the
+permit and writes: what was paid for leaves at once. A permit that is refused has let nothing leave.
+
+    if not limiter.wait_seconds(Kind.QUERY):
+        with limiter.begin(Kind.QUERY) as call:
+            answer = await provider.query(task_id, call.depart)
+"""
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from service.clock import Clock
+from service.contract.models import model_info
+from service.core.limits.slot_share import Instant, Predecessor, SlotShare, Unused, VendorTime
+from service.core.limits.time_slots import CLOCK_ERROR_SECONDS, SlotSequence, grid_of
+
+SHORTEST_LEAD_SECONDS = 0.25
+"""How long before its slot a call is begun: to write an intent down, or to connect."""
+LONGEST_LEAD_SECONDS = 1.6
+"""Below the time that an intent is worth."""
+LEAD_DECAY = 0.95
+PATIENCE_SECONDS = 2.0
+"""A call whose slot does not come within this time goes back to where it came from."""
+URGENT_IN_A_ROW = 3
+"""After so many urgent calls another one that waits has its turn."""
+CHECK_SECONDS = 0.1
+"""Partitions, proofs and answers change when slots come: whoever waits looks this often."""
+SHORTEST_WAIT_SECONDS = 0.001
+HOTWORDS_PART = 0.25
+"""Of the quota for queries: the vendor names none for hotword lists, and their calls are few."""
+MAX_MODELS = 64
+"""Requests may name any dated snapshot of a model: the one asked for longest ago is forgotten."""
+
+
+class Kind(StrEnum):
+    """What the account has a quota for; that of submits is each model's own."""
+
+    SUBMIT = "submit"
+    QUERY = "query"
+    LIST = "list"
+    CANCEL = "cancel"
+    HOTWORDS = "hotwords"
+
+
+PROMPT = (Kind.QUERY, Kind.LIST)
+"""Answered at once, so that silence says something about the path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """The account's quota and the part of it that is ours; without `submits_per_minute` the model table's."""
+
+    part: float
+    calls_per_second: float
+    submits_per_minute: float | None = None
+
+    def per_second(self, kind: Kind, model: str) -> float:
+        """The account's quota, zero for a model that nobody knows."""
+        if kind is Kind.HOTWORDS:
+            return self.calls_per_second * HOTWORDS_PART
+        if kind is not Kind.SUBMIT:
+            return self.calls_per_second
+        info = model_info(model)
+        return (self.submits_per_minute or (info.submits_per_minute if info else 0.0)) / 60
+
+
+class Rate(NamedTuple):
+    """What one sequence of slots comes to, in calls a second."""
+
+    kind: Kind
+    model: str
+    rate_per_second: float
+    share_per_second: float
+
+
+@dataclass(slots=True)
+class _CallQueue:
+    """The calls of one sequence that were begun and have not left."""
+
+    slots: SlotSequence
+    lead_seconds: float = SHORTEST_LEAD_SECONDS
+    begun: int = 0
+    """Without the urgent ones, which nobody waits behind."""
+    waiting: "list[Call]" = field(default_factory=list)
+    urgent_in_a_row: int = 0
+
+    def place(self, call: "Call") -> int:
+        """How many of those that wait have their turn before this one."""
+        urgent = [each for each in self.waiting if each.is_urgent]
+        others = [each for each in self.waiting if not each.is_urgent]
+        in_a_row, place = self.urgent_in_a_row, 0
+        while urgent or others:
+            is_urgent = bool(urgent) and (not others or in_a_row < URGENT_IN_A_ROW)
+            if (urgent if is_urgent else others).pop(0) is call:
+                break
+            in_a_row = in_a_row + 1 if is_urgent else 0
+            place += 1
+        return place
+
+    def note_departure(self, call: "Call") -> None:
+        """Keep the turns of those that are not urgent."""
+        self.urgent_in_a_row = self.urgent_in_a_row + 1 if call.is_urgent else 0
+
+
+class Call:
+    """One call from its beginning to its end; a context manager, entered once."""
+
+    def __init__(self, limiter: "CallLimiter", line: _CallQueue, kind: Kind, *, is_urgent: bool) -> None:
+        self.is_urgent = is_urgent
+        self._limiter = limiter
+        self._line = line
+        self._kind = kind
+        self._slot_at = line.slots.opens_at(limiter.now(), 0 if is_urgent else line.begun)
+        self._unanswered: int | None = None
+        self._is_begun = not is_urgent
+        self.has_left = False
+        line.begun += self._is_begun
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._give_way()
+        if self._unanswered is not None:
+            self._limiter.share.end(self._unanswered, self._limiter.now().boot_seconds)
+
+    async def depart(self, may_go: Callable[[], bool] = lambda: True) -> bool:
+        """Wait for a slot of ours and use it: the call's first byte must be written at once.
+
+        False where none comes in time, or `may_go`, asked last of all, says no: nothing may leave then.
+        """
+        line, limiter = self._line, self._limiter
+        line.waiting.append(self)
+        latest = limiter.now().boot_seconds + PATIENCE_SECONDS
+        self._adapt_lead()
+        try:
+            while may_go():
+                now = limiter.now()
+                place = line.place(self)
+                if place == 0 and line.slots.take(now):
+                    self._leave(now)
+                    return True
+                opens_at = line.slots.opens_at(now, place)
+                if now.boot_seconds > latest or latest < opens_at < math.inf:
+                    break
+                wait_seconds = max(SHORTEST_WAIT_SECONDS, opens_at - now.boot_seconds)
+                await limiter.clock.sleep(min(CHECK_SECONDS, wait_seconds))
+            return False
+        finally:
+            line.waiting.remove(self)
+
+    def _leave(self, now: Instant) -> None:
+        self.has_left = True
+        self._line.note_departure(self)
+        self._give_way()
+        if self._kind in PROMPT:
+            self._unanswered = self._limiter.share.call(now.boot_seconds)
+
+    def _give_way(self) -> None:
+        self._line.begun -= self._is_begun
+        self._is_begun = False
+
+    def _adapt_lead(self) -> None:
+        """Begin earlier after a call that came too late for its slot."""
+        line = self._line
+        is_late = self._limiter.now().boot_seconds > self._slot_at + line.slots.grid.window_seconds
+        lead_seconds = line.lead_seconds * (2 if is_late else LEAD_DECAY)
+        line.lead_seconds = min(LONGEST_LEAD_SECONDS, max(SHORTEST_LEAD_SECONDS, lead_seconds))
+
+
+class CallLimiter:
+    """One process's part in the account's quota. The group's consumer and the shards tell it what is ours."""
+
+    def __init__(self, clock: Clock, quota: Quota, vendor: VendorTime) -> None:
+        self.clock = clock
+        self.share = SlotShare(vendor)
+        self._quota = quota
+        self._lines: OrderedDict[tuple[Kind, str], _CallQueue] = OrderedDict()
+        for kind in (Kind.QUERY, Kind.LIST, Kind.CANCEL):
+            self._line(kind, "")
+
+    def now(self) -> Instant:
+        """This moment by both clocks."""
+        return Instant(self.clock.boot_seconds(), self.clock.now_ms() / 1000)
+
+    # For the stages.
+
+    def wait_seconds(self, kind: Kind, model: str = "", *, is_urgent: bool = False) -> float:
+        """How long until a call may be begun: a lead before the first own slot that nobody waits for."""
+        line, now = self._line(kind, model), self.now()
+        opens_at = line.slots.opens_at(now, 0 if is_urgent else line.begun)
+        return max(0.0, opens_at - line.lead_seconds - now.boot_seconds)
+
+    def begin(self, kind: Kind, model: str = "", *, is_urgent: bool = False) -> Call:
+        """Begin a call; urgent ones leave before others, but for every fourth."""
+        return Call(self, self._line(kind, model), kind, is_urgent=is_urgent)
+
+    def penalise(self, kind: Kind, model: str = "") -> None:
+        """The provider throttled a call: halve the rate for a while."""
+        self._line(kind, model).slots.penalise(self.clock.boot_seconds())
+
+    def share_per_second(self, kind: Kind, model: str = "") -> float:
+        """How many calls a second our slots of this kind make."""
+        return self._line(kind, model).slots.share_per_second
+
+    def rates(self) -> Iterator[Rate]:
+        """What each sequence comes to now."""
+        now = self.clock.boot_seconds()
+        for (kind, model), line in self._lines.items():
+            yield Rate(kind, model, line.slots.rate_per_second(now), line.slots.share_per_second)
+
+    def unused(self) -> Iterator[Unused]:
+        """Why slots of ours are not used now."""
+        now = self.now()
+        yield from self.share.unused(now.boot_seconds)
+        is_alone = self.share.is_alone(now.boot_seconds)
+        if self.share.served and not is_alone and self.share.read(now).error_seconds > CLOCK_ERROR_SECONDS:
+            yield Unused.CLOCK
+
+    # For the group and the shards.
+
+    def proved(self, sent_at: float) -> None:
+        """The group has accepted a commit that was sent then, by the boot clock."""
+        self.share.prove(sent_at)
+
+    def partitioned(self, count: int) -> None:
+        """The group's assignment counts so many partitions."""
+        self.share.set_partitions(count, self.clock.boot_seconds())
+
+    def taken(self, partition: int, predecessor: Predecessor) -> None:
+        """The partition has just been claimed; its journal says this of the last owner."""
+        self.share.serve(partition, self.clock.boot_seconds(), predecessor)
+
+    def resumed(self, partition: int) -> None:
+        """The partition was suspended, and nobody else has claimed it meanwhile."""
+        self.share.resume(partition, self.clock.boot_seconds())
+
+    def stopped(self, partition: int) -> None:
+        """The partition is not served any more: no call leaves in its slots."""
+        self.share.stop(partition)
+
+    def may_release(self, partition: int) -> bool:
+        """Whether the partition's journal may say that nobody calls in its slots."""
+        return self.share.may_release(partition, self.clock.boot_seconds())
+
+    def _line(self, kind: Kind, model: str) -> _CallQueue:
+        key = (kind, model)
+        if key not in self._lines:
+            grid = grid_of(self._quota.per_second(kind, model), self._quota.part)
+            self._lines[key] = _CallQueue(SlotSequence(grid, self.share))
+        if kind is Kind.SUBMIT:
+            self._lines.move_to_end(key)
+        if len(self._lines) > MAX_MODELS:
+            self._forget_one()
+        return self._lines[key]
+
+    def _forget_one(self) -> None:
+        """Of the models, the one asked for longest ago that no call waits for."""
+        *older, _newest = self._lines
+        idle = (key for key in older if key[0] is Kind.SUBMIT and not self._lines[key].begun)
+        del self._lines[next(idle, older[0])]

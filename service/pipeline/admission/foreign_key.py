@@ -1,0 +1,32 @@
+"""Tell lost tasks from a key of another account, to which every task of ours is UNKNOWN."""
+
+from dataclasses import dataclass, field
+
+from service.core.provider.answers import FOREIGN_TASKS, ProviderError, TaskStatus, TaskView
+
+TASKS = 5
+"""So many tasks in a row that nobody knows are no coincidence."""
+WITHIN_SECONDS = 60.0
+FOREIGN = ProviderError(
+    FOREIGN_TASKS,
+    f"the provider knows none of the last {TASKS} tasks that were asked for: is the key another account's?",
+)
+
+
+@dataclass(slots=True)
+class ForeignKeyDetector:
+    """The tasks that were UNKNOWN lately, none known between."""
+
+    is_foreign: bool = False
+    """Whether that many were; until a task is known again."""
+    _unknown: dict[str, float] = field(default_factory=dict)
+
+    def note(self, task: TaskView, now: float) -> None:
+        """The answer about one task that must still be known; `now` is the boot clock."""
+        if task.status is not TaskStatus.UNKNOWN:
+            self._unknown.clear()
+            self.is_foreign = False
+            return
+        self._unknown = {each: at for each, at in self._unknown.items() if now - at < WITHIN_SECONDS}
+        self._unknown[task.task_id] = now
+        self.is_foreign = self.is_foreign or len(self._unknown) >= TASKS

@@ -1,0 +1,43 @@
+"""The spend guard: no submit for the rest of a UTC day whose limit, seconds or cost, is reached."""
+
+from collections.abc import Callable, Iterable
+
+from service.clock import Clock
+from service.core.limits.spend_limit import SPEND_LIMIT, DaySpend, SpendLimit, SpendRules, limits_reached
+
+CHECK_SECONDS = 1.0
+"""How often a limit that is reached is looked at again: midnight and a larger share both end it."""
+
+
+class SpendGuard:
+    """Whether the day's limit is reached; it begins and ends as a hold does, with a code of ours."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        rules: SpendRules,
+        spends: Callable[[], Iterable[DaySpend]],
+        on_change: Callable[[SpendLimit | None], None],
+    ) -> None:
+        self._clock = clock
+        self._rules = rules
+        self._spends = spends
+        self._on_change = on_change
+        self.limit: SpendLimit | None = None
+        """The limit that is reached while the spend guard is on: of two, the one that was reached first."""
+        self.since_ms: int | None = None
+
+    @property
+    def code(self) -> str | None:
+        """`spend_limit` while the spend guard is on."""
+        return None if self.limit is None else SPEND_LIMIT
+
+    def wait_seconds(self) -> float:
+        """How long until a submit may be asked for again; zero while the day has room."""
+        reached = limits_reached(self._spends(), self._rules, self._clock.confirmed_ms())
+        limit = self.limit if self.limit in reached else next(iter(reached), None)
+        if limit is not self.limit:
+            self.limit = limit
+            self.since_ms = self._clock.now_ms() if limit else None
+            self._on_change(limit)
+        return CHECK_SECONDS if limit else 0.0

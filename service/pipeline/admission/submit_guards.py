@@ -1,0 +1,154 @@
+"""The guards of a submit: whether it may go now, and what its answer says about the next ones.
+
+Five things may stand in the way: the quota, an account reason (hold, spend guard), results on a host that
+is not allowed, the provider's outage and, for a repeated submit, the retry budget.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from service.clock import Clock
+from service.core.limits.account_hold import SPENT, concerns_one_model
+from service.core.limits.circuit_breaker import INTENT_TOO_OLD, TOO_MANY_REQUESTS, CircuitBreaker
+from service.core.limits.retry_budget import RetryBudget
+from service.core.provider.answers import Accepted, Answered, NotSent, ProviderError, Refused, SubmitAnswer
+from service.pipeline.admission.account_hold import AccountHold
+from service.pipeline.admission.call_limiter import MAX_MODELS, Call, CallLimiter, Kind
+from service.pipeline.admission.result_hold import ResultHolds
+from service.pipeline.admission.spend_guard import SpendGuard
+
+
+class SubmitKind(NamedTuple):
+    """Submits that wait for the same: those of one model, repeated ones apart from first ones."""
+
+    model: str
+    is_retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitPermit:
+    """Permission for one submit: what it took of the retry budget, whether it is a probe, and its call."""
+
+    model: str
+    paid: float
+    is_probe: bool
+    call: Call
+    """Entered by whoever posts, who gives its `depart` to the provider: the quota is paid there."""
+
+
+@dataclass(slots=True)
+class ModelHealth:
+    """What the answers to a model's submits have come to; `since_ms` is when its outage began."""
+
+    retries: RetryBudget
+    circuit_breaker: CircuitBreaker
+    hold: AccountHold
+    """For reasons that concern this model alone."""
+    since_ms: int | None = None
+    throttle: ProviderError | None = None
+    """What the last submit met that was throttled, until one is taken."""
+
+
+@dataclass(slots=True)
+class SubmitGuards:
+    """What every submit passes before its POST."""
+
+    clock: Clock
+    limiter: CallLimiter
+    hold: AccountHold
+    spend_guard: SpendGuard
+    on_outage: Callable[[str, ProviderError | None], None]
+    """Told of a model's outage: what its last failure was, None at its end."""
+    results: ResultHolds
+    health: OrderedDict[str, ModelHealth] = field(default_factory=OrderedDict)
+
+    def wait_seconds(self, kind: SubmitKind) -> float:
+        """How long until a submit of the kind may go."""
+        now = self.clock.boot_seconds()
+        health = self._health(kind.model)
+        return max(
+            self.limiter.wait_seconds(Kind.SUBMIT, kind.model),
+            self.hold.wait_seconds(),
+            health.hold.wait_seconds(),
+            self.spend_guard.wait_seconds(),
+            self.results.wait_seconds(kind.model),
+            health.circuit_breaker.wait_seconds(now),
+            health.retries.wait_seconds(now) if kind.is_retry else 0.0,
+        )
+
+    def acquire(self, kind: SubmitKind) -> SubmitPermit:
+        """Begin a submit; `wait_seconds` has said that it may go."""
+        now = self.clock.boot_seconds()
+        health = self._health(kind.model)
+        is_probe = self.hold.is_active or health.hold.is_active
+        paid = health.retries.take(now) if kind.is_retry else 0.0
+        permit = SubmitPermit(kind.model, paid, is_probe, self.limiter.begin(Kind.SUBMIT, kind.model))
+        self.hold.probe()
+        health.hold.probe()
+        health.circuit_breaker.probe(now, self.clock.draw())
+        return permit
+
+    def may_post(self, permit: SubmitPermit) -> bool:
+        """Whether no hold has begun since the permit was given."""
+        health = self._health(permit.model)
+        is_held = self.hold.is_active or health.hold.is_active
+        return (permit.is_probe or not is_held) and not self.results.is_held(permit.model)
+
+    def judge(self, answer: SubmitAnswer, permit: SubmitPermit) -> None:
+        """Learn from the answer."""
+        now = self.clock.boot_seconds()
+        health = self._health(permit.model)
+        self._judge_holds(answer, permit.model, health)
+        health.circuit_breaker.judge(answer, now, self.clock.draw())
+        self._note(permit.model, health)
+        match answer:
+            case Accepted() | Answered():
+                health.retries.succeed(permit.paid)
+                health.throttle = None
+            case NotSent(provider_error) if provider_error.code == INTENT_TOO_OLD:
+                health.retries.refund(permit.paid)
+            case Refused(provider_error) if provider_error.http_status == TOO_MANY_REQUESTS:
+                self.limiter.penalise(Kind.SUBMIT, permit.model)
+                health.throttle = provider_error
+
+    def reason(self, model: str) -> str:
+        """Why submits of the model wait, in words; empty where nothing but the quota holds them up."""
+        health = self._health(model)
+        held = self.hold.held or health.hold.held
+        if held is not None:
+            return f"submits are held ({held.provider_error.code}): {held.provider_error.message}"
+        last = health.circuit_breaker.last or health.throttle
+        if last is not None:
+            return f"the last submit of the model failed: {last.message}"
+        return f"{SPENT[self.spend_guard.limit]} ({self.spend_guard.code})" if self.spend_guard.limit else ""
+
+    def is_circuit_open(self, model: str) -> bool:
+        """Whether the model's submits wait for a probe."""
+        return self._health(model).circuit_breaker.is_open
+
+    def _judge_holds(self, answer: SubmitAnswer, model: str, health: ModelHealth) -> None:
+        """What concerns a model alone neither begins nor ends the account's hold."""
+        if isinstance(answer, Refused) and concerns_one_model(answer.provider_error):
+            health.hold.judge(answer, model)
+            return
+        self.hold.judge(answer, model)
+        if not self.hold.is_active:
+            health.hold.judge(answer, model)
+
+    def _note(self, model: str, health: ModelHealth) -> None:
+        if health.circuit_breaker.is_open != (health.since_ms is not None):
+            health.since_ms = self.clock.now_ms() if health.circuit_breaker.is_open else None
+            self.on_outage(model, health.circuit_breaker.last)
+
+    def _health(self, model: str) -> ModelHealth:
+        """As with budgets, the model asked for longest ago is forgotten when there are too many."""
+        if model not in self.health:
+            self.health[model] = ModelHealth(
+                RetryBudget(self.clock.boot_seconds()), CircuitBreaker(), self.hold.for_model()
+            )
+        self.health.move_to_end(model)
+        if len(self.health) > MAX_MODELS:
+            self.health.popitem(last=False)
+        return self.health[model]

@@ -1,0 +1,41 @@
+"""Vendor time: ask the vendor what time it is while it matters and no other call tells.
+
+It matters before its first `Date`, without which nothing ends, and while the wall clock disagrees with ours.
+"""
+
+from collections.abc import Callable
+
+from service.clock import Clock
+from service.core.time.trusted_time import STEP_SECONDS
+from service.core.time.vendor_clock import VendorClock
+from service.pipeline.admission.call_limiter import CallLimiter, Kind
+from service.provider.api import NO_SLOT, Provider
+
+ASK_SECONDS = 30.0
+"""How long no answer must have come: a step is adopted when two, a minute apart, agree with it."""
+CHECK_SECONDS = 1.0
+
+
+async def ask(
+    provider: Provider, limiter: CallLimiter, clock: Clock, vendor: VendorClock, on_tick: Callable[[], None]
+) -> None:
+    """Ask in slots of list calls until cancelled; what the answer says besides is not looked at."""
+    asked_boot: float | None = None
+    while True:
+        on_tick()
+        now = clock.boot_seconds()
+        heard = [at for at in (asked_boot, vendor.observed_boot) if at is not None]
+        is_quiet = not heard or now - max(heard) >= ASK_SECONDS
+        is_due = is_quiet and _is_wanted(clock)
+        wait_seconds = limiter.wait_seconds(Kind.LIST) if is_due else CHECK_SECONDS
+        if wait_seconds <= 0:
+            with limiter.begin(Kind.LIST) as call:
+                answer = await provider.list_tasks(1, call.depart)
+            asked_boot = asked_boot if answer is NO_SLOT else now
+            wait_seconds = CHECK_SECONDS
+        await clock.sleep(min(CHECK_SECONDS, wait_seconds))
+
+
+def _is_wanted(clock: Clock) -> bool:
+    is_near = abs(clock.wall_ms() - clock.now_ms()) < 1000 * STEP_SECONDS
+    return clock.confirmed_ms() == 0 or not is_near

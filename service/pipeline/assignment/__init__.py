@@ -1,0 +1,1 @@
+"""The partitions assigned to this process: take over, restore, suspend, resume, drain, close."""

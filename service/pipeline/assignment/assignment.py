@@ -1,0 +1,301 @@
+"""The partitions that the group has assigned to this process: take over, serve, suspend, resume, close.
+
+A shard that cannot be taken over is tried again with a growing delay and says why meanwhile; one that is
+fenced while the group still counts us as its owner is taken over again.
+"""
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from service.core.job.request_record import Record
+from service.core.limits.backoff import Backoff
+from service.core.shard.batches import Change, Committed
+from service.errors import ClusterError, RestoreError
+from service.pipeline.assignment.assigned_partition import (
+    ANSWER_SECONDS,
+    ENDING_SECONDS,
+    REVOCATION_SECONDS,
+    AssignedPartition,
+    PartitionState,
+    begin,
+    close_runner,
+    drain_all,
+    is_small,
+    open_runner,
+    suspend,
+)
+from service.pipeline.assignment.dependencies import AssignmentDeps, Delivery
+from service.pipeline.assignment.garbage_collection import GarbageCollector
+from service.pipeline.shard.shard_runner import ShardRunner
+from service.pipeline.shard.stage_breaker import StageName
+
+RETAKE = Backoff(first_seconds=0.5, longest_seconds=30.0)
+RESUME_SECONDS = 10.0
+"""Within this bound a suspended shard shows that it is still ours; else it is taken over again."""
+RESUME_BELOW = 0.8
+"""A full shard takes requests again below this part of its limit: pausing drops what was prefetched."""
+
+
+@dataclass(slots=True)
+class Assignment:
+    """The shards this member owns; the group consumer tells it about partitions."""
+
+    deps: AssignmentDeps
+    delivery: Delivery | None = None
+    """Set once, before the consumer starts: the consumer and this class know each other."""
+    partitions: dict[int, AssignedPartition] = field(default_factory=dict)
+    assignments: int = 0
+    """How many assignments there were; zero means that the group has not spoken yet."""
+    suspended: dict[int, AssignedPartition] = field(default_factory=dict)
+    """What the last rebalance took away; the next assignment gives it back, or ends it."""
+    collector: GarbageCollector = field(default_factory=GarbageCollector)
+    losses: list[str] = field(default_factory=list)
+    """Why the group has no client of ours, each reason once; empty while it has one."""
+    is_leaving: bool = False
+    """Whether the process is about to stop: a rebalance on the way out begins nothing."""
+
+    def open_shards(self) -> list[ShardRunner]:
+        """The shards that are being served."""
+        return [
+            each.runner
+            for each in self.partitions.values()
+            if each.runner is not None and each.runner.is_open
+        ]
+
+    def assigned(self, partitions: Collection[int]) -> None:
+        """Go on with those that were only suspended, take the others over, end what is gone.
+
+        What was ours before and was never revoked is dropped.
+        """
+        self.assignments += 1
+        if self.losses:
+            self.losses.clear()
+            self.deps.observer.group_regained()
+        suspended, self.suspended = self.suspended, {}
+        self._stop_calls(self.partitions)
+        mine = [] if self.is_leaving else partitions
+        back = {each: suspended.pop(each) for each in mine if each in suspended and suspended[each].is_served}
+        for gone in (*self.partitions.values(), *suspended.values()):
+            gone.close()
+        others = [each for each in mine if each not in back]
+        room = max(0, self.deps.max_shards - len(back))
+        self.partitions = back | {each: self._begin(each) for each in others[:room]}
+        self.partitions |= {each: self._leave_out(each) for each in others[room:]}
+        for partition, resumed in back.items():
+            self.deps.spawn(self._resume(partition, resumed), name=f"resume {partition}")
+
+    def _leave_out(self, partition: int) -> AssignedPartition:
+        """Serve it not at all: it waits in Kafka until the group has more members."""
+        detail = f"this process serves {self.deps.max_shards} shards already: add members to the group"
+        self.deps.observer.shard("refused", partition, detail)
+        return AssignedPartition(PartitionState.REFUSED, detail)
+
+    def _begin(self, partition: int) -> AssignedPartition:
+        """Take the partition over from the top."""
+        assigned = AssignedPartition()
+        assigned.task = self.deps.spawn(self._serve(partition, assigned), name=f"shard {partition}")
+        return assigned
+
+    async def revoked(self, partitions: Collection[int]) -> None:
+        """Suspend them: no new intent, and everything written down that is known, within the bound.
+
+        Every rebalance takes everything away and gives most of it back: calls in flight go on. What was
+        only being taken over is ended.
+        """
+        self._stop_calls(partitions)
+        leaving = {each: self.partitions.pop(each) for each in partitions if each in self.partitions}
+        self.suspended |= {each: assigned for each, assigned in leaving.items() if assigned.is_served}
+        ending = [assigned for assigned in leaving.values() if not assigned.is_served]
+        for assigned in ending:
+            assigned.close()
+        runners = [each.runner for each in leaving.values() if each.runner]
+        await suspend(runners, REVOCATION_SECONDS, ANSWER_SECONDS, self.deps.limiter.may_release)
+        tasks = [assigned.task for assigned in ending if assigned.task]
+        if tasks:
+            await asyncio.wait(tasks, timeout=ENDING_SECONDS)
+
+    async def leave(self, bound_seconds: float, answer_seconds: float) -> None:
+        """Drain for good: take nothing over any more, and let what is served finish its writing."""
+        self.is_leaving = True
+        self._stop_calls(self.partitions)
+        assigned = [*self.partitions.values(), *self.suspended.values()]
+        await drain_all(assigned, bound_seconds, answer_seconds, self.deps.limiter.may_release)
+
+    def deliver(self, partition: int, records: list[Record]) -> None:
+        """Hand records to their shard; what comes for a shard that is gone will be read by its next owner."""
+        runner = self._runner(partition)
+        for record in records if runner is not None and runner.takes_work else ():
+            assert runner is not None
+            if not self.deps.accept.accept(runner, record):
+                self._deliver_again(runner)
+                return
+
+    def _deliver_again(self, runner: ShardRunner) -> None:
+        """A record was not taken: read it again when it may be tried."""
+        assert self.delivery is not None
+        self.delivery.withhold(runner.partition)
+        name = f"deliver again {runner.partition}"
+        self.deps.spawn(self._release_later(runner), name=name)
+
+    async def _release_later(self, runner: ShardRunner) -> None:
+        assert self.delivery is not None
+        while (wait_seconds := self.deps.accept.wait_seconds(runner)) > 0:
+            await self.deps.runner.clock.sleep(wait_seconds)
+        if self._runner(runner.partition) is runner and runner.takes_work:
+            self.delivery.release(runner.partition, runner.state.cursor.next_offset)
+
+    def cursor_invalid(self, partition: int) -> None:
+        """Take the shard over again: that judges where requests go on, and counts what is lost."""
+        runner = self._runner(partition)
+        if runner is not None:
+            self._stop_calls([partition])
+            self.deps.spawn(close_runner(runner, self.deps.limiter.may_release), name=f"retire {partition}")
+
+    def has_room(self, partition: int) -> bool:
+        """Whether the shard is below its fair part of the limits, with hysteresis."""
+        assigned, runner = self.partitions.get(partition), self._runner(partition)
+        if assigned is None or runner is None or runner.is_restoring:
+            return False
+        if self.deps.runner.breaker.is_stopped(StageName.ACCEPT):
+            return False
+        part = max(1, self.deps.open_jobs // len(self.partitions))
+        edge = RESUME_BELOW if assigned.is_full else 1.0
+        assigned.is_full = len(runner.state.jobs) >= part * edge or runner.fill >= edge
+        return not assigned.is_full
+
+    def durable_offsets(self) -> Mapping[int, int]:
+        """The next offset of each shard, as far as it is in the journal."""
+        return {runner.partition: runner.durable_cursor.next_offset for runner in self.open_shards()}
+
+    def duplicate_member(self, sentence: str) -> None:
+        """Say that a process which began after us has our name in the group."""
+        self.deps.observer.duplicate_member(sentence)
+
+    @property
+    def group_lost(self) -> str | None:
+        """Why the group has no client of ours, as last heard; None while it has one."""
+        return self.losses[-1] if self.losses else None
+
+    def lost(self, sentence: str) -> None:
+        """Say, once for each reason, that the group has no client of ours."""
+        if sentence in self.losses:
+            self.losses.remove(sentence)
+        else:
+            self.deps.observer.group_lost(sentence)
+        self.losses.append(sentence)
+
+    def _runner(self, partition: int) -> ShardRunner | None:
+        assigned = self.partitions.get(partition)
+        return assigned.runner if assigned and assigned.runner and assigned.runner.is_open else None
+
+    async def _serve(self, partition: int, assigned: AssignedPartition) -> None:
+        """Take the shard over and serve it; again after every failure, until lost or cancelled."""
+        clock, attempt = self.deps.runner.clock, 0
+        while True:
+            attempt += 1
+            try:
+                change = await self._take(partition, assigned)
+                taken_at = clock.boot_seconds()
+                serving = self._run(partition, assigned, change)
+                del change  # of a hundred thousand jobs, as long as the shard is served
+                await serving
+                # One that is fenced again and again is taken ever more slowly, as one that is refused.
+                attempt = attempt if clock.boot_seconds() - taken_at < RETAKE.longest_seconds else 1
+            except (RestoreError, ClusterError) as error:
+                assigned.state, assigned.detail = PartitionState.REFUSED, str(error)
+                self.deps.observer.shard("refused", partition, str(error))
+            if assigned.state is PartitionState.LOST or self.suspended.get(partition) is assigned:
+                return
+            await clock.sleep(RETAKE.wait_ms(attempt, clock.draw()) / 1000)
+
+    async def _take(self, partition: int, assigned: AssignedPartition) -> Change:
+        assert self.delivery is not None
+        group_offset = await self.delivery.group_offset(partition)
+        if not await self.delivery.is_member(partition, group_offset or 0):
+            # A member that thawed after its session ended must not fence the rightful owner.
+            assigned.state = PartitionState.LOST
+            self.deps.observer.shard("lost", partition)
+            return Change()
+        with self.collector.paused():
+            taken = await self.deps.journal.take(partition, group_offset)
+            if taken.lost_requests:
+                self.deps.observer.requests_lost(partition, taken.lost_requests)
+            self.deps.runner.clock.not_before(taken.restore.latest_ms)
+            if taken.restore.broker_ms is not None:
+                self.deps.runner.clock.witnessed(taken.restore.broker_ms)
+            is_large = not is_small(taken.restore)
+            assigned.runner, change = await open_runner(
+                self.deps, partition, taken, self._is_owner, self._fenced
+            )
+            if is_large:
+                self.collector.forget()
+        assigned.state, assigned.detail = PartitionState.READY, ""
+        self.deps.limiter.taken(partition, taken.predecessor)
+        self.deps.observer.shard("taken", partition)
+        return change
+
+    async def _resume(self, partition: int, assigned: AssignedPartition) -> None:
+        """Go on if one more commit shows that nobody else had the shard meanwhile; else take it over anew."""
+        runner = assigned.runner
+        is_ours = runner is not None and await self._is_still_ours(runner)
+        if self.partitions.get(partition) is not assigned:
+            return  # Revoked once more meanwhile: the next assignment asks again.
+        if runner is None or not (is_ours and runner.is_open):
+            assigned.close()
+            self.partitions[partition] = self._begin(partition)
+            return
+        runner.resume()
+        self.deps.limiter.resumed(partition)
+        assert self.delivery is not None
+        self.deps.observer.shard("resumed", partition)
+        self.delivery.release(partition, runner.state.cursor.next_offset)
+
+    async def _is_still_ours(self, runner: ShardRunner) -> bool:
+        try:
+            async with asyncio.timeout(RESUME_SECONDS):
+                await runner.wait_until_written()
+                proof = await runner.prove()
+                return isinstance(proof, Committed) and await self.deps.journal.tail.proves(
+                    runner.partition, proof.journal_offset
+                )
+        except TimeoutError:
+            return False
+
+    async def _is_owner(self, runner: ShardRunner) -> bool:
+        assert self.delivery is not None
+        return await self.delivery.is_member(runner.partition, runner.durable_cursor.next_offset)
+
+    def _stop_calls(self, partitions: Iterable[int]) -> None:
+        for partition in partitions:
+            self.deps.limiter.stopped(partition)
+
+    def _fenced(self, runner: ShardRunner) -> None:
+        if runner.is_open:
+            self.deps.observer.shard("fenced", runner.partition)
+            self._stop_calls([runner.partition])
+            runner.close()
+
+    async def _run(self, partition: int, assigned: AssignedPartition, change: Change) -> None:
+        """Serve the shard until it is closed, or this task is cancelled."""
+        runner = assigned.runner
+        if runner is None:
+            return
+        assert self.delivery is not None
+        try:
+            # Only now, when the shard is one of the open ones: its share of budgets and limits counts.
+            await begin(runner, change)
+            del change
+            if runner.takes_work:
+                self.delivery.release(partition, runner.state.cursor.next_offset)
+            await runner.run_until_closed()
+        finally:
+            runner.close()
+            assigned.runner = None
+            if self.partitions.get(partition, assigned) is assigned:
+                self._stop_calls([partition])
+                self.deps.journal.tail.leave(partition)
+            await runner.writer.close()
+            self.deps.observer.shard("closed", partition)
+        self.delivery.withhold(partition)
+        assigned.state = PartitionState.RESTORING

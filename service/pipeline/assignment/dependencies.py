@@ -1,0 +1,131 @@
+"""What assigned partitions need: the ports of the group, the journal and its tail, and who observes them."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from service.core.limits.price import Price
+from service.core.limits.slot_share import Predecessor
+from service.core.outcome.build import OutcomeRules
+from service.core.shard.state import Window
+from service.kafka.journal.tail import Followed
+from service.kafka.journal.takeover import RestoredShard
+from service.kafka.writing.at_least_once import Writer
+from service.pipeline.accept import AcceptStage
+from service.pipeline.shard.shard_runner import RunnerDeps
+from service.pipeline.shard.spawn import Spawn
+
+
+class Delivery(Protocol):
+    """What the shards ask of the group consumer."""
+
+    def release(self, partition: int, offset: int) -> None:
+        """Deliver the partition's records from `offset` on."""
+        ...
+
+    def withhold(self, partition: int) -> None:
+        """Stop delivering until the next release."""
+        ...
+
+    async def group_offset(self, partition: int) -> int | None:
+        """The group's committed offset."""
+        ...
+
+    async def is_member(self, partition: int, offset: int) -> bool:
+        """Whether the group takes a commit from us."""
+        ...
+
+
+class Follower(Protocol):
+    """What the shards ask of the journal's tail."""
+
+    def follow(self, partition: int, followed: Followed) -> None:
+        """Read the partition from `followed.position` on."""
+        ...
+
+    def leave(self, partition: int) -> None:
+        """Read the partition no more."""
+        ...
+
+    async def proves(self, partition: int, offset: int) -> bool:
+        """Wait until the partition is read past `offset`; False when a higher claim came first."""
+        ...
+
+
+class ShardJournal(Protocol):
+    """What the shards ask of the journal."""
+
+    @property
+    def tail(self) -> Follower:
+        """Who reads the shards' own partitions back."""
+        ...
+
+    async def take(self, partition: int, group_offset: int | None) -> RestoredShard:
+        """Claim a partition and read it back; raises `RestoreError` or `ClusterError`."""
+        ...
+
+    def writer(self, partition: int, taken: RestoredShard, is_owner: Callable[[], Awaitable[bool]]) -> Writer:
+        """The writer of a shard that was taken over; `is_owner` asks the group."""
+        ...
+
+
+class ShardObserver(Protocol):
+    """Who counts and logs what becomes of shards."""
+
+    def shard(self, change: str, partition: int, detail: str = "") -> None:
+        """A shard was taken, refused, fenced or closed."""
+        ...
+
+    def requests_lost(self, partition: int, count: int) -> None:
+        """The request topic's retention removed requests that nobody had read."""
+        ...
+
+    def duplicate_member(self, detail: str) -> None:
+        """Another process has our name in the group."""
+        ...
+
+    def group_lost(self, detail: str) -> None:
+        """The group has no client of ours, for this reason."""
+        ...
+
+    def group_regained(self) -> None:
+        """It has one again."""
+        ...
+
+
+class SlotUser(Protocol):
+    """Who calls the provider in the slots of the partitions that are served."""
+
+    def taken(self, partition: int, predecessor: Predecessor) -> None:
+        """The partition has just been claimed; its journal says this of the last owner."""
+        ...
+
+    def resumed(self, partition: int) -> None:
+        """The partition was suspended, and nobody else has claimed it meanwhile."""
+        ...
+
+    def stopped(self, partition: int) -> None:
+        """No call may leave in its slots any more."""
+        ...
+
+    def may_release(self, partition: int) -> bool:
+        """Whether its journal may say that nobody calls in its slots."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AssignmentDeps:
+    """What shards need to be served."""
+
+    journal: ShardJournal
+    accept: AcceptStage
+    runner: RunnerDeps
+    spawn: Spawn
+    observer: ShardObserver
+    window: Window
+    outcomes: OutcomeRules
+    prices: Mapping[str, Price]
+    files_per_task: int | None
+    open_jobs: int
+    max_shards: int
+    limiter: SlotUser

@@ -1,0 +1,1 @@
+"""The hotword lists that submissions name: found in the account or made, before the POST."""

@@ -1,0 +1,54 @@
+"""Hotword lists within their part of the account's quota: each call waits for a slot of its own."""
+
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import TypeVar
+
+from service.core.provider.answers import ProviderError
+from service.core.provider.hotword_lists import ListedVocabulary, Vocabulary, VocabularyWord
+from service.pipeline.admission.call_limiter import CallLimiter, Kind
+from service.provider.api import NO_SLOT, Vocabularies
+
+T = TypeVar("T")
+LONGEST_WAIT_SECONDS = 30.0
+"""Without a slot for so long the call is given up, and whoever wants the list tries again."""
+
+
+class LimitedVocabularies:
+    """Hotword lists whose calls leave in slots; these are few, so a slot may come before its connection."""
+
+    def __init__(self, vocabularies: Vocabularies, limiter: CallLimiter) -> None:
+        self._lists = vocabularies
+        self._limiter = limiter
+
+    async def list_all(self) -> tuple[ListedVocabulary, ...] | ProviderError:
+        """As the port says."""
+        return await self._in_turn(self._lists.list_all)
+
+    async def query(self, vocabulary_id: str) -> Vocabulary | ProviderError:
+        """As the port says."""
+        return await self._in_turn(partial(self._lists.query, vocabulary_id))
+
+    async def create(self, model: str, prefix: str, words: Sequence[VocabularyWord]) -> str | ProviderError:
+        """As the port says."""
+        return await self._in_turn(partial(self._lists.create, model, prefix, words))
+
+    async def update(self, vocabulary_id: str, words: Sequence[VocabularyWord]) -> ProviderError | None:
+        """As the port says."""
+        return await self._in_turn(partial(self._lists.update, vocabulary_id, words))
+
+    async def delete(self, vocabulary_id: str) -> ProviderError | None:
+        """As the port says."""
+        return await self._in_turn(partial(self._lists.delete, vocabulary_id))
+
+    async def _in_turn(
+        self, ask: Callable[[], Coroutine[None, None, T | ProviderError]]
+    ) -> T | ProviderError:
+        clock = self._limiter.clock
+        latest = clock.boot_seconds() + LONGEST_WAIT_SECONDS
+        while clock.boot_seconds() < latest:
+            await clock.sleep(min(1.0, self._limiter.wait_seconds(Kind.HOTWORDS)))
+            with self._limiter.begin(Kind.HOTWORDS) as call:
+                if await call.depart():
+                    return await ask()
+        return NO_SLOT

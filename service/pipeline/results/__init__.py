@@ -1,0 +1,1 @@
+"""What finished tasks hold: result files within their memory, transcripts, renderings."""

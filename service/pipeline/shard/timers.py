@@ -1,0 +1,80 @@
+"""Waiting for the next thing that is due: the loop under every stage."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Generic, TypeVar
+
+from service.clock import Clock
+from service.core.limits.schedule import DueQueue
+
+T = TypeVar("T")
+OnTick = Callable[[], None]
+LONGEST_WAIT_SECONDS = 1.0
+"""The queue is looked at this often even when nothing is due, so that a stalled stage shows."""
+TICK_SECONDS = 1.0
+SHORTEST_WAIT_SECONDS = 0.001
+"""Times are rounded to milliseconds; a wait that is rounded away would keep the processor busy."""
+
+
+class Timers(Generic[T]):
+    """A queue by time that can be waited on.
+
+    Wall-clock times become boot-clock times when they are pushed, so that a jump of the wall clock neither
+    delays nor releases what is queued.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._queue: DueQueue[T] = DueQueue()
+        self._changed = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def push(self, due_ms: int, item: T) -> None:
+        """Add an item that is due at the wall-clock time `due_ms`."""
+        delay_ms = max(0, due_ms - self._clock.now_ms())
+        self._queue.push(self._boot_ms() + delay_ms, item)
+        self._changed.set()
+
+    def wake(self) -> None:
+        """End the wait of `take`: there is something else to do."""
+        self._changed.set()
+
+    async def take(self, within_seconds: float = LONGEST_WAIT_SECONDS) -> T | None:
+        """The item that has been due for longest; None when there was none within the time, or on `wake`."""
+        due_ms = self._queue.next_due_ms()
+        if due_ms is None or due_ms > self._boot_ms():
+            await self._wait(within_seconds)
+        else:
+            # A long queue must not hold up the event loop.
+            await asyncio.sleep(0)
+        return self._queue.pop_due(self._boot_ms())
+
+    async def _wait(self, within_seconds: float) -> None:
+        self._changed.clear()
+        wait_seconds = min(LONGEST_WAIT_SECONDS, within_seconds)
+        due_ms = self._queue.next_due_ms()
+        if due_ms is not None:
+            wait_seconds = min(wait_seconds, (due_ms - self._boot_ms()) / 1000)
+        try:
+            async with asyncio.timeout(max(SHORTEST_WAIT_SECONDS, wait_seconds)):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+
+    def _boot_ms(self) -> int:
+        return round(1000 * self._clock.boot_seconds())
+
+
+async def ticking(work: Coroutine[None, None, T], on_tick: OnTick) -> T:
+    """See a wait through that is bounded by itself, and show each second that the loop is not stuck."""
+    task = asyncio.ensure_future(work)
+    try:
+        while not task.done():
+            on_tick()
+            await asyncio.wait({task}, timeout=TICK_SECONDS)
+        return task.result()
+    finally:
+        if task.cancel():
+            await asyncio.wait({task})

@@ -1,0 +1,194 @@
+"""Fetches result files from where the provider put them, and from nowhere else.
+
+The URL comes from outside, so every part of it is judged before a connection is made: scheme, host, port
+and each address. No credentials, cookies, proxies or redirects; the path and query go out byte for byte.
+"""
+
+import asyncio
+import ipaddress
+import re
+import ssl
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import httpx
+from aiohttp.abc import AbstractResolver
+
+from service.core.provider.answers import HOST_REFUSED, ProviderError
+from service.provider.http.addresses import AddressRefused, CheckedResolver
+from service.provider.http.bodies import BodyBroken, BodyCutShort, BodyTooLarge, read_body
+from service.provider.http.connection_errors import Peer, no_answer
+from service.provider.http.transport import AiohttpTransport, HeadTooLarge
+from service.provider.wire.answers import retry_after_seconds
+
+# No user:password, no fragment, no blank, no control or non-ASCII character, no backslash.
+_URL = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{0,5}))?"
+    r"(?P<target>/[!\"$-\[\]-~]*)",
+    re.IGNORECASE | re.ASCII,
+)
+# A host name of two labels or more, the last of which no resolver takes for a part of an address.
+_NAME = re.compile(
+    r"(?=.{3,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+(?!0x)(?=[a-z0-9-]*[a-z])[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?",
+    re.ASCII,
+)
+_USUAL_PORTS = {"http": 80, "https": 443}
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "scribe"}
+
+
+@dataclass(frozen=True, slots=True)
+class FetchGuard:
+    """What a fetch may do. `hosts` are suffixes of whole labels, reached by https on its usual port, also
+    where the URL says http: the vendor's links do, and their signatures do not cover the scheme.
+
+    `plain_http_hosts` are exact names or addresses that may also be reached by http, on any port, and may
+    be private (a simulator's). The byte limits count the body on the wire and after gzip.
+    """
+
+    hosts: tuple[str, ...] = ("aliyuncs.com",)
+    plain_http_hosts: tuple[str, ...] = ()
+    max_compressed_bytes: int = 24 * 1024**2
+    max_decoded_bytes: int = 24 * 1024**2
+    timeout_seconds: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class FetchTarget:
+    """A result URL taken apart; `target` is its path and query as they stand."""
+
+    scheme: str
+    host: str
+    port: int
+    target: str
+
+    def request(self) -> httpx.Request:
+        """The request for it. httpx would tidy the path up, so the path travels beside its URL."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return httpx.Request(
+            "GET",
+            f"{self.scheme}://{host}:{self.port}/",
+            headers=_HEADERS,
+            extensions={"target": self.target.encode("ascii")},
+        )
+
+
+def _refused(reason: str) -> ProviderError:
+    return ProviderError("fetch_refused", f"the result's URL is refused: {reason}")
+
+
+def _refused_host(host: str, *, is_usual: bool) -> ProviderError:
+    """A host that the settings could allow is told apart from what no setting does."""
+    if is_usual and _NAME.fullmatch(host):
+        return ProviderError(HOST_REFUSED, f"the result's host {host} is not below SCRIBE_FETCH__HOSTS")
+    return _refused(f"its host {host} is not among those allowed")
+
+
+def fetch_target(url: str, guard: FetchGuard) -> FetchTarget | ProviderError:
+    """The URL taken apart if its text alone does not forbid it; its addresses are judged at connecting."""
+    found = _URL.fullmatch(url)
+    if found is None:
+        return _refused("it is not a plain http or https URL")
+    scheme, host = found["scheme"].lower(), found["host"].lower().strip("[]")
+    port = int(found["port"] or _USUAL_PORTS[scheme])
+    if host in _lowered(guard.plain_http_hosts):
+        return FetchTarget(scheme, host, port, found["target"]) if 0 < port < 65536 else _refused("its port")
+    if not _is_below(host, guard.hosts):
+        return _refused_host(host, is_usual=scheme == "https" and port == _USUAL_PORTS[scheme])
+    if port != _USUAL_PORTS[scheme]:
+        return _refused(f"{host} may be reached on the usual port only")
+    return FetchTarget("https", host, _USUAL_PORTS["https"], found["target"])
+
+
+def _lowered(hosts: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(host.lower().strip("[]") for host in hosts)
+
+
+def _is_below(host: str, suffixes: tuple[str, ...]) -> bool:
+    """Whether the host is one of the suffixes or a name below it. An address is below nothing."""
+    if _is_address(host) or "" in host.split("."):
+        return False
+    return any(host == suffix or host.endswith("." + suffix) for suffix in _lowered(suffixes))
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+class ResultFetcher:
+    """An async context manager that holds the connections to the result hosts.
+
+    A `resolver` of the caller's takes the place of the one that checks addresses.
+    """
+
+    def __init__(
+        self,
+        guard: FetchGuard,
+        max_connections: int,
+        ssl_context: ssl.SSLContext,
+        resolver: AbstractResolver | None = None,
+    ) -> None:
+        self._guard = guard
+        checked = resolver or CheckedResolver(_lowered(guard.plain_http_hosts))
+        self._transport = AiohttpTransport(max_connections, ssl_context, checked)
+        self._open = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await self._open.enter_async_context(self._transport)
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._open.aclose()
+
+    async def fetch(self, transcription_url: str, max_bytes: int | None = None) -> bytes | ProviderError:
+        """The decoded bytes of the result file, at most so many, in at most the guard's total time."""
+        place = fetch_target(transcription_url, self._guard)
+        if isinstance(place, ProviderError):
+            return place
+        try:
+            async with asyncio.timeout(self._guard.timeout_seconds):
+                return await self._get(place, max_bytes)
+        except (TimeoutError, httpx.HTTPError, BodyTooLarge, BodyBroken) as error:
+            return self._fetch_error(error, place)
+
+    def _fetch_error(self, error: Exception, place: FetchTarget) -> ProviderError:
+        """What a fetch that came to no body is called; the texts of other libraries stay out of it."""
+        match error:
+            case AddressRefused():
+                return _refused(str(error))
+            case BodyTooLarge():
+                return ProviderError("fetch_too_large", f"the result is too large: {error}")
+            case BodyCutShort():
+                return ProviderError("connection_lost", f"the result is not whole: {error}")
+            case BodyBroken() | HeadTooLarge():
+                return ProviderError("fetch_unreadable", f"the result cannot be read: {error}")
+            case _:
+                peer = Peer(place.host, place.port, f"the result's host {place.host}")
+                return no_answer(error, peer, self._guard.timeout_seconds)
+
+    async def _get(self, place: FetchTarget, max_bytes: int | None) -> bytes | ProviderError:
+        # The transport is called directly: httpx's client would log the URL with its signature.
+        guard = self._guard
+        max_bytes = guard.max_decoded_bytes if max_bytes is None else min(max_bytes, guard.max_decoded_bytes)
+        response = await self._transport.handle_async_request(place.request())
+        try:
+            if response.status_code == 200:
+                return await read_body(response, guard.max_compressed_bytes, max_bytes)
+            return ProviderError(
+                "http_error",
+                f"the result's host {place.host} answered {response.status_code}",
+                response.status_code,
+                retry_after_seconds(response.headers),
+            )
+        finally:
+            await response.aclose()

@@ -1,0 +1,1 @@
+"""The vendor's wire, a module for each shape, as pure functions."""

@@ -1,0 +1,199 @@
+"""Reads what any vendor answer has in common: a bounded JSON object, an error's code, a wish for delay.
+
+Decides nothing about a job and never raises on odd input.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+
+from pydantic import JsonValue
+
+from service.contract import untrusted_json
+from service.contract.redaction import redact
+from service.core.provider.answers import Lost, ProviderError, Refused
+
+TIMEOUT_CODES = frozenset({"RequestTimeOut", "ResponseTimeout", "InternalError.Timeout"})
+"""Codes by which the vendor says that it gave up waiting for itself: the work may be done, and billed."""
+SOURCE_CODES = frozenset({"GatewayTimeout.InputDownload"})
+"""Codes by which a gateway says that it gave up waiting for the file's own host: no work was begun."""
+MAX_RETRY_AFTER_SECONDS = 300.0
+"""A longer wish counts as none: no page documents one, and a wrong header must not stop us for hours."""
+
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_. -]{0,99}")
+_YEARS = range(2020, 2100)
+"""A `Date` of another year is no time of day that a server could mean."""
+_MEDIA_TYPE = re.compile(r"[a-z]{1,20}/[a-z0-9.+-]{1,60}")
+_BASE_URL = "SCRIBE_PROVIDER__BASE_URL"
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One HTTP answer, read to its end; header names are in lower case."""
+
+    http_status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the status says that the call was served."""
+        return 200 <= self.http_status < 300
+
+
+def object_of(body: bytes) -> dict[str, JsonValue] | None:
+    """The JSON object in `body`, None if it is anything else; invalid UTF-8 is replaced."""
+    try:
+        document = untrusted_json.parse_json(body.decode("utf-8", "replace"))
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def part(document: Mapping[str, JsonValue], name: str) -> Mapping[str, JsonValue]:
+    """The object under `name`, empty where there is none."""
+    value = document.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def text(document: Mapping[str, JsonValue], name: str) -> str | None:
+    """The non-empty string under `name`, encodable as UTF-8."""
+    value = document.get(name)
+    if not isinstance(value, str) or not value:
+        return None
+    return _SURROGATES.sub("\ufffd", value)
+
+
+def code_of(document: Mapping[str, JsonValue]) -> str | None:
+    """The vendor's error code, where the object has one that looks like a code and not like prose.
+
+    An OpenAI-shaped error may have a type alone.
+    """
+    error = part(document, "error")
+    code = text(document, "code") or text(error, "code") or text(error, "type")
+    return code if code and _CODE.fullmatch(code) else None
+
+
+def message_of(document: Mapping[str, JsonValue]) -> str:
+    """The vendor's message, not yet scrubbed; some gateways say `msg` (provider API, section 0.3)."""
+    native = text(document, "message") or text(document, "msg")
+    return native or text(part(document, "error"), "message") or ""
+
+
+def error_in(document: Mapping[str, JsonValue]) -> ProviderError | None:
+    """The error that an object of a 200 carries: a failed file, a failed task, or the whole answer."""
+    code = code_of(document)
+    return ProviderError(code, redact(message_of(document) or code)) if code else None
+
+
+def error_of_answer(answer: Answer, host: str) -> ProviderError:
+    """The error in an answer that did not serve the call; `http_error` where the vendor names no code."""
+    document = object_of(answer.body) or {}
+    code = code_of(document) or "http_error"
+    message = message_of(document) or f"{host} answered {answer.http_status} {_without_message(answer)}"
+    if answer.http_status == 401:
+        # Keys belong to one region, and the vendor says the same for a wrong key and a wrong region.
+        message = f"key not valid for host {host}: {message}"
+    after_seconds = retry_after_seconds(answer.headers)
+    return ProviderError(code, redact(message), answer.http_status, after_seconds, host=host)
+
+
+def _without_message(answer: Answer) -> str:
+    """What an error without the vendor's words shows: whoever sent it, a wrong path is the usual reason."""
+    told = "without a message"
+    if 300 <= answer.http_status < 400:
+        return f"{told}: a redirect, which is not followed; look at {_BASE_URL}"
+    if answer.http_status in (404, 405):
+        return f"{told}: there is no such path; look at {_BASE_URL}"
+    return f"{told}, with {shape_of(answer)}" if shape_of(answer) == "a web page" else told
+
+
+def shape_of(answer: Answer) -> str:
+    """What a body is that is no JSON object: a web page, a media type, or nothing to name."""
+    if not answer.body.strip():
+        return "an empty body"
+    media_type = _MEDIA_TYPE.match(answer.headers.get("content-type", "").lower())
+    if answer.body.lstrip()[:1] == b"<" or (media_type and media_type[0] == "text/html"):
+        return "a web page"
+    return media_type[0] if media_type else "a body of no known type"
+
+
+def not_json(answer: Answer, host: str) -> ProviderError:
+    """The error of an answer whose status is fine and whose body is no JSON object."""
+    words = (
+        f"{host} answered {answer.http_status} with {shape_of(answer)} that is no JSON object;"
+        f" is {_BASE_URL} right?"
+    )
+    return ProviderError("not_json", words, answer.http_status, host=host)
+
+
+def not_served(answer: Answer, host: str) -> Refused | Lost:
+    """What a submit that was not served came to.
+
+    Refused needs the word of the API itself, or a 3xx or 4xx of whoever stands before it. Anything that
+    could have been said after the work was taken on - a gateway's time-out, a 5xx page - is Lost.
+    """
+    provider_error = error_of_answer(answer, host)
+    if _is_of_source(provider_error.code):
+        return Refused(provider_error)
+    if provider_error.code in TIMEOUT_CODES or answer.http_status in (408, 504):
+        return Lost(provider_error)
+    if answer.http_status >= 500 and provider_error.code == "http_error":
+        return Lost(provider_error)
+    return Refused(provider_error)
+
+
+def _is_of_source(code: str) -> bool:
+    return any(code == known or code.startswith(known + ".") for known in SOURCE_CODES)
+
+
+def not_as_said(answer: Answer, host: str) -> Refused | Lost:
+    """What a submit came to that was served, by its status, and whose body is not what it should be."""
+    if object_of(answer.body) is None:
+        return Lost(not_json(answer, host))
+    business = error_of_answer(answer, host)
+    if business.code == "http_error":
+        words = f"the answer of {host} to the submit says nothing of use"
+        return Lost(ProviderError("unexpected_answer", words, answer.http_status))
+    return Lost(business) if business.code in TIMEOUT_CODES else Refused(business)
+
+
+def first_number(
+    read: Callable[[JsonValue], int | None], holders: Iterable[Mapping[str, JsonValue]], *names: str
+) -> int | None:
+    """The first number that one of the objects has under one of the names, and that `read` takes."""
+    found = (read(holder.get(name)) for holder in holders for name in names)
+    return next((number for number in found if number is not None), None)
+
+
+def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
+    """The delay that the answer asks for, None unless it is 0 to 300 s; `retry-after-ms` counts first.
+
+    A date counts from the answer's own `Date`, so that our clock does not matter. Neither header is
+    documented; the vendor's SDK v2 honours both.
+    """
+    asked = _number(headers.get("retry-after-ms"))
+    seconds = asked / 1000 if asked is not None else _number(headers.get("retry-after"))
+    if seconds is None:
+        seconds = _seconds_between(headers.get("date"), headers.get("retry-after"))
+    return seconds if seconds is not None and 0 <= seconds <= MAX_RETRY_AFTER_SECONDS else None
+
+
+def _number(value: str | None) -> float | None:
+    return float(value) if value and re.fullmatch(r"[0-9]{1,15}(\.[0-9]{1,9})?", value, re.ASCII) else None
+
+
+def http_date(value: str | None) -> float | None:
+    """A date header in seconds since 1970; None for what is no date of our time."""
+    try:
+        moment = parsedate_to_datetime(value or "")
+        return moment.timestamp() if moment.tzinfo and moment.year in _YEARS else None
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _seconds_between(start: str | None, end: str | None) -> float | None:
+    begin_seconds, end_seconds = http_date(start), http_date(end)
+    return None if begin_seconds is None or end_seconds is None else end_seconds - begin_seconds

@@ -1,0 +1,78 @@
+"""The wire shape of hotword lists (provider API, section 9): one endpoint, five actions, pure functions."""
+
+import json
+from collections.abc import Sequence
+
+from pydantic import JsonValue
+
+from service.contract import untrusted_json
+from service.core.provider.answers import ProviderError
+from service.core.provider.hotword_lists import ListedVocabulary, Vocabulary, VocabularyWord
+from service.provider.wire.answers import Answer, error_in, error_of_answer, not_json, object_of, part, text
+
+PATH = "/services/audio/asr/customization"
+PAGE_SIZE = 10
+"""The vendor's default; an account has ten lists unless it was given more."""
+_READY = "OK"
+
+
+def body(action: str, **fields: JsonValue) -> bytes:
+    """The JSON of one action."""
+    document = {"model": "speech-biasing", "input": {"action": action, **fields}}
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def words_on_wire(words: Sequence[VocabularyWord]) -> list[JsonValue]:
+    """Words as the vendor writes them; a language that was not given is not sent."""
+    return [
+        {"text": word.text, "weight": word.weight, **({"lang": word.language} if word.language else {})}
+        for word in words
+    ]
+
+
+def read_done(answer: Answer, host: str) -> ProviderError | None:
+    """Whether an action was done."""
+    if not answer.is_success:
+        return error_of_answer(answer, host)
+    document = object_of(answer.body)
+    if document is None:
+        return not_json(answer, host)
+    return error_in(document)
+
+
+def read_created(answer: Answer, host: str) -> str | ProviderError:
+    """The id of a list that was made."""
+    provider_error = read_done(answer, host)
+    made = text(part(object_of(answer.body) or {}, "output"), "vocabulary_id")
+    return provider_error or made or ProviderError("unexpected_answer", "the answer names no hotword list")
+
+
+def read_page(answer: Answer, host: str) -> tuple[ListedVocabulary, ...] | ProviderError:
+    """One page of the account's lists."""
+    provider_error = read_done(answer, host)
+    rows = part(object_of(answer.body) or {}, "output").get("vocabulary_list")
+    if provider_error is not None:
+        return provider_error
+    if not isinstance(rows, list):
+        return ProviderError("unexpected_answer", "the answer has no list of hotword lists")
+    return tuple(
+        ListedVocabulary(named, text(row, "gmt_create") or "", text(row, "gmt_modified") or "")
+        for row in rows
+        if isinstance(row, dict) and (named := text(row, "vocabulary_id"))
+    )
+
+
+def read_vocabulary(answer: Answer, vocabulary_id: str, host: str) -> Vocabulary | ProviderError:
+    """One list, with its words."""
+    provider_error = read_done(answer, host)
+    if provider_error is not None:
+        return provider_error
+    output = part(object_of(answer.body) or {}, "output")
+    rows = output.get("vocabulary")
+    words = tuple(
+        VocabularyWord(named, untrusted_json.token_count(row.get("weight")) or 0, text(row, "lang"))
+        for row in (rows if isinstance(rows, list) else [])
+        if isinstance(row, dict) and (named := text(row, "text"))
+    )
+    is_ready = text(output, "status") == _READY
+    return Vocabulary(vocabulary_id, text(output, "target_model"), is_ready, words)

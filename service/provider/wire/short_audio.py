@@ -1,0 +1,110 @@
+"""The wire shape of synchronous models for short audio (provider API, 4.2 and 4.4), as pure functions.
+
+One native endpoint, two bodies: chat messages for qwen3-asr-flash, one `input_audio` for the others.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from urllib.parse import urlsplit
+
+from pydantic import JsonValue
+
+from service.contract import untrusted_json
+from service.contract.models import Family, model_info
+from service.core.provider.answers import Answered, Bill, Lost, Refused
+from service.provider.wire.answers import Answer, first_number, not_as_said, not_served, object_of, part
+
+CALL_PATH = "/services/aigc/multimodal-generation/generation"
+
+FORMATS = frozenset(
+    [
+        "3gp",
+        "3gpp",
+        "aac",
+        "aiff",
+        "amr",
+        "avi",
+        "flac",
+        "flv",
+        "m4a",
+        "mkv",
+        "mp3",
+        "mp4",
+        "mpeg",
+        "ogg",
+        "opus",
+        "wav",
+        "webm",
+        "wma",
+        "wmv",
+    ]
+)
+"""Endings that the vendor's pages name; any other is a script's, or a date."""
+USUAL_FORMAT = "wav"
+"""What a file without a telling name is taken for: these models ask for a format."""
+_OURS = frozenset({"extra_parameters", "context"})
+
+
+def call_body(model: str, file_url: str, options: Mapping[str, JsonValue]) -> bytes:
+    """The JSON of a call."""
+    info = model_info(model)
+    is_chat = info is not None and info.family is Family.QWEN_ASR
+    parameters = {name: value for name, value in options.items() if name not in _OURS}
+    if not is_chat:
+        parameters = {"format": format_of(file_url) or USUAL_FORMAT, **_as_on_wire(parameters)}
+    messages = _chat(file_url, options) if is_chat else _audio(file_url, options)
+    document = {
+        "model": model,
+        "input": {"messages": messages},
+        "parameters": {**parameters, **part(options, "extra_parameters")},
+    }
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def _chat(file_url: str, options: Mapping[str, JsonValue]) -> list[JsonValue]:
+    user: JsonValue = {"role": "user", "content": [{"audio": file_url}]}
+    context = options.get("context")
+    return [{"role": "system", "content": [{"text": context}]}, user] if context else [user]
+
+
+def _as_on_wire(parameters: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """The vendor's type of a sample rate is a string."""
+    rate = parameters.get("sample_rate")
+    return {**parameters, "sample_rate": str(rate)} if isinstance(rate, int) else dict(parameters)
+
+
+def _audio(file_url: str, options: Mapping[str, JsonValue]) -> list[JsonValue]:
+    """The audio comes last, behind the messages that tell its topic."""
+    piece: JsonValue = {"type": "input_audio", "input_audio": {"data": file_url}}
+    context = options.get("context")
+    told = context if isinstance(context, list) else []
+    return [*told, {"role": "user", "content": [piece]}]
+
+
+def format_of(file_url: str) -> str | None:
+    """The format that the URL's path ends in, None where it does not tell."""
+    ending = PurePosixPath(urlsplit(file_url).path).suffix.removeprefix(".").lower()
+    return ending if ending in FORMATS else None
+
+
+def read_call(answer: Answer, host: str) -> Answered | Refused | Lost:
+    """What a call came to: a transcript, none, or nobody knows and it may be billed."""
+    if not answer.is_success:
+        return not_served(answer, host)
+    document = object_of(answer.body) or {}
+    output = part(document, "output")
+    if not output:
+        return not_as_said(answer, host)
+    return Answered(dict(output), _bill(document))
+
+
+def _bill(document: Mapping[str, JsonValue]) -> Bill:
+    """`usage.seconds` of qwen3-asr-flash, `usage.duration` of the others, and the tokens of those that bill
+    them; the nested form nests all of it."""
+    usages = (part(document, "usage"), part(part(document, "output"), "usage"))
+    return Bill(
+        first_number(untrusted_json.billed_seconds, usages, "seconds", "duration"),
+        input_tokens=first_number(untrusted_json.token_count, usages, "input_tokens"),
+        output_tokens=first_number(untrusted_json.token_count, usages, "output_tokens"),
+    )

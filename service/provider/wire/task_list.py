@@ -1,0 +1,54 @@
+"""The wire shape of the account's list of tasks (provider API, section 3.1), as pure functions.
+
+No filter is sent: times in it have no zone, and a model has an alias and a dated name. The vendor then shows
+the last 24 hours.
+"""
+
+from pydantic import JsonValue
+
+from service.contract import untrusted_json
+from service.core.provider.answers import ListedTask, ProviderError, TaskPage, TaskStatus, UnreadableRow
+from service.provider.wire.answers import Answer, error_in, error_of_answer, not_json, object_of, text
+
+PAGE_SIZE = 100
+"""The largest is not documented; a smaller one that the vendor chooses instead does no harm."""
+_STATUSES = {status.value: status for status in TaskStatus}
+_UNREADABLE = ProviderError("unexpected_answer", "the answer to the list is not a page of tasks")
+
+
+def list_path(page_no: int) -> str:
+    """The path and query of a page. The vendor's page ends the path in a slash; its clients send none."""
+    return f"/tasks?page_no={page_no}&page_size={PAGE_SIZE}"
+
+
+def read_page(answer: Answer, host: str) -> TaskPage | ProviderError:
+    """A page; a row that cannot be read is kept as one, since its task may be the one that is looked for."""
+    if not answer.is_success:
+        return error_of_answer(answer, host)
+    document = object_of(answer.body)
+    if document is None:
+        return not_json(answer, host)
+    # The vendor's page says `data`, its SDK reads `tasks`.
+    rows = document.get("data", document.get("tasks"))
+    if not isinstance(rows, list):
+        return error_in(document) or _UNREADABLE
+    tasks: list[ListedTask] = []
+    unreadable: list[UnreadableRow] = []
+    for row in rows:
+        task = _read_row(row, len(tasks))
+        if isinstance(task, UnreadableRow):
+            unreadable.append(task)
+        else:
+            tasks.append(task)
+    return TaskPage(tuple(tasks), untrusted_json.row_count(document.get("total")), tuple(unreadable))
+
+
+def _read_row(row: JsonValue, place: int) -> ListedTask | UnreadableRow:
+    """A status that we do not know counts as RUNNING: the task may still become anything."""
+    if not isinstance(row, dict):
+        return UnreadableRow(place)
+    task_id, created_ms = text(row, "task_id"), untrusted_json.epoch_ms(row.get("gmt_create"))
+    if task_id is None or created_ms is None:
+        return UnreadableRow(place, task_id, created_ms)
+    status = _STATUSES.get(text(row, "status") or "", TaskStatus.RUNNING)
+    return ListedTask(task_id, status, created_ms)

@@ -1,0 +1,108 @@
+"""What every holder of hotword lists does, shown on DashScope with the simulator and on the fake."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import pytest
+from pydantic import SecretStr
+
+from sandbox.simulator import Fault, SimulatorConfig, serve
+from service.core.provider.answers import ProviderError
+from service.core.provider.hotword_lists import Need, VocabularyWord
+from service.provider.api import Vocabularies
+from service.provider.dashscope import DashScope, DashScopeConfig
+from tests.fakes.vocabularies import FakeVocabularies
+
+WORDS = (VocabularyWord("etcd", 4, "en"), VocabularyWord("Kafka", 5))
+NEED = Need("fun-asr", words=WORDS)
+LISTS = 12
+"""More than one page of the directory holds."""
+
+
+@asynccontextmanager
+async def on_simulator() -> AsyncIterator[Vocabularies]:
+    async with serve(SimulatorConfig(hotword_lists=LISTS)) as simulator:
+        account = DashScopeConfig(simulator.base_url, SecretStr("sk-simulator"))
+        async with DashScope(account) as provider:
+            yield provider.vocabularies
+
+
+@asynccontextmanager
+async def in_memory() -> AsyncIterator[Vocabularies]:
+    yield FakeVocabularies(most=LISTS)
+
+
+@pytest.fixture(params=[on_simulator, in_memory], ids=["dashscope", "fake"])
+async def lists(request: pytest.FixtureRequest) -> AsyncIterator[Vocabularies]:
+    opened: AbstractAsyncContextManager[Vocabularies] = request.param()
+    async with opened as ready:
+        yield ready
+
+
+async def made(lists: Vocabularies, prefix: str = NEED.prefix) -> str:
+    answer = await lists.create(NEED.model, prefix, WORDS)
+    assert isinstance(answer, str)
+    return answer
+
+
+async def test_a_list_is_found_by_its_prefix_and_says_what_it_was_made_for(lists: Vocabularies) -> None:
+    vocabulary_id = await made(lists)
+    shown = await lists.list_all()
+    assert not isinstance(shown, ProviderError)
+    [listed] = shown
+    assert (listed.vocabulary_id, listed.prefix) == (vocabulary_id, NEED.prefix)
+    found = await lists.query(vocabulary_id)
+    assert not isinstance(found, ProviderError)
+    assert (found.target_model, found.is_ready, found.words) == ("fun-asr", True, WORDS)
+
+
+async def test_the_directory_shows_every_list_of_the_account(lists: Vocabularies) -> None:
+    ids = {await made(lists, f"demo{number:02}") for number in range(LISTS)}
+    shown = await lists.list_all()
+    assert not isinstance(shown, ProviderError)
+    assert {each.vocabulary_id for each in shown} == ids
+    assert {each.prefix for each in shown} == {None}
+
+
+async def test_a_full_account_takes_no_more(lists: Vocabularies) -> None:
+    for _ in range(LISTS):
+        await made(lists)
+    refused = await lists.create(NEED.model, NEED.prefix, WORDS)
+    assert isinstance(refused, ProviderError)
+    assert (refused.code, refused.http_status) == ("Throttling.AllocationQuota", 400)
+
+
+async def test_an_update_replaces_the_words_and_touches_the_list(lists: Vocabularies) -> None:
+    vocabulary_id = await made(lists)
+    assert await lists.update(vocabulary_id, WORDS[:1]) is None
+    found = await lists.query(vocabulary_id)
+    assert not isinstance(found, ProviderError)
+    assert found.words == WORDS[:1]
+
+
+async def test_a_deleted_list_is_not_found_by_any_action(lists: Vocabularies) -> None:
+    vocabulary_id = await made(lists)
+    assert await lists.delete(vocabulary_id) is None
+    assert await lists.list_all() == ()
+    for provider_error in (
+        await lists.query(vocabulary_id),
+        await lists.update(vocabulary_id, WORDS),
+        await lists.delete(vocabulary_id),
+    ):
+        assert isinstance(provider_error, ProviderError)
+        assert (provider_error.code, provider_error.http_status) == ("NotFound", 404)
+
+
+async def test_trouble_on_the_wire_is_a_value() -> None:
+    async with serve(SimulatorConfig()) as simulator:
+        account = DashScopeConfig(simulator.base_url, SecretStr("sk-simulator"), call_timeout_seconds=3.0)
+        async with DashScope(account) as provider:
+            for kind, code in (
+                ("status", "InternalError"),
+                ("drop_after", "connection_lost"),
+                ("hang", "timeout"),
+            ):
+                simulator.state.add_fault(Fault(on="hotwords", kind=kind))
+                answer = await provider.vocabularies.create(NEED.model, NEED.prefix, WORDS)
+                assert isinstance(answer, ProviderError)
+                assert answer.code == code

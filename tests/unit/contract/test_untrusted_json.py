@@ -1,0 +1,138 @@
+"""JSON and numbers of others: what is out of bounds is unknown; only what is no JSON raises."""
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import JsonValue
+
+from service.contract import untrusted_json
+from service.contract.strict_json import MAX_DEPTH
+from service.contract.untrusted_json import parse_json
+
+HELPERS = {
+    untrusted_json.whole_number: untrusted_json.MAX_WHOLE,
+    untrusted_json.token_count: untrusted_json.MAX_TOKENS,
+    untrusted_json.billed_seconds: untrusted_json.MAX_BILLED_SECONDS,
+    untrusted_json.epoch_ms: untrusted_json.MAX_EPOCH_MS,
+    untrusted_json.row_count: untrusted_json.MAX_WHOLE,
+}
+ABSURD = [
+    *("-5000", "-1", "-1e-9", "1e13", "1.5e13", "1e300", "1e400", "-1e400", "1E+999999", "NaN"),
+    *(
+        "Infinity",
+        "-Infinity",
+        "true",
+        "false",
+        "null",
+        '""',
+        '"-1"',
+        '"1e3"',
+        '"NaN"',
+        '"\u0664"',
+        '"\u00b2"',
+    ),
+    *(str(10**13), str(10**40), "-" + str(10**40), "9" * 400, "9" * 4_300, "9" * 5_000, "9" * 100_000),
+    *('"' + "9" * 19 + '"', '"' + "9" * 5_000 + '"', "[]", "{}", "[1]", "0." + "9" * 5_000 + "e400"),
+]
+
+
+@pytest.mark.parametrize("helper", HELPERS)
+@pytest.mark.parametrize("literal", ABSURD)
+def test_a_number_out_of_bounds_is_unknown_and_never_clamped(helper, literal: str) -> None:  # type: ignore[no-untyped-def]
+    assert helper(parse_json(literal)) is None
+
+
+@given(
+    st.sampled_from(list(HELPERS)),
+    st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(), st.lists),
+)
+def test_whatever_stands_for_a_number_is_one_within_bounds_or_unknown(helper, value: JsonValue) -> None:  # type: ignore[no-untyped-def]
+    number = helper(value)
+    assert number is None or (type(number) is int and 0 <= number <= HELPERS[helper])
+    if number is not None and isinstance(value, int | float):
+        assert number - 1 < value < number + 1
+
+
+@pytest.mark.parametrize(
+    ("helper", "given_", "read"),
+    [
+        (untrusted_json.whole_number, 1234.6, 1235),
+        (untrusted_json.whole_number, "1234", 1234),
+        (untrusted_json.whole_number, 1e3, 1000),
+        (untrusted_json.whole_number, 2**31 - 1, 2**31 - 1),
+        (untrusted_json.billed_seconds, 8.2, 9),
+        (untrusted_json.billed_seconds, "9", None),
+        (untrusted_json.token_count, -0.0, 0),
+        (untrusted_json.epoch_ms, 1_760_000_000_000.0, 1_760_000_000_000),
+        (untrusted_json.epoch_ms, 1.5, None),
+        (untrusted_json.row_count, 7.5, None),
+        (untrusted_json.row_count, 7, 7),
+    ],
+)
+def test_a_number_within_bounds_is_read(helper, given_: JsonValue, read: int | None) -> None:  # type: ignore[no-untyped-def]
+    assert helper(given_) == read
+
+
+@pytest.mark.parametrize("depth", [1, 63, MAX_DEPTH])
+@pytest.mark.parametrize(("before", "after"), [("[", "]"), ('{"a":', "}"), ('[{"b":1},{"a":', "}]")])
+def test_what_is_nested_within_the_bound_is_read(depth: int, before: str, after: str) -> None:
+    count = depth // (before.count("[") + before.count("a"))
+    text = before * count + "0" + after * count
+    assert json.dumps(parse_json(text)) == json.dumps(json.loads(text))
+
+
+SHAPES = [
+    *(("[", "]"), ('{"a":', "}"), ('[0,{"":1},', "]"), ('{"x":[1],"a":', "}"), ('["s",', ",7]")),
+    *(('{"a":', ',"b":null}'), ("[[],", "]")),
+]
+
+
+def cut(document: JsonValue, depth: int = MAX_DEPTH) -> JsonValue:
+    """The document without what is deeper, told by walking down."""
+    if not isinstance(document, list | dict):
+        return document
+    if not depth:
+        return None
+    if isinstance(document, list):
+        return [cut(item, depth - 1) for item in document]
+    return {name: cut(item, depth - 1) for name, item in document.items()}
+
+
+@pytest.mark.parametrize("depth", [63, 64, 65, 66, 100, 200, 260])
+@pytest.mark.parametrize(("before", "after"), SHAPES)
+def test_what_is_nested_deeper_is_cut_and_the_rest_counts(depth: int, before: str, after: str) -> None:
+    text = before * depth + "0" + after * depth
+    assert parse_json(text) == cut(json.loads(text))
+    beside = parse_json('{"first":[1],"deep":' + text + ',"last":{"a":2}}')
+    assert isinstance(beside, dict)
+    assert (beside["first"], beside["last"]) == ([1], {"a": 2})
+    assert beside["deep"] == cut(json.loads(text), MAX_DEPTH - 1)
+
+
+@pytest.mark.parametrize("depth", [5_000, 100_000])
+@pytest.mark.parametrize(("before", "after"), SHAPES)
+def test_what_no_parser_reads_is_refused(depth: int, before: str, after: str) -> None:
+    with pytest.raises(ValueError, match="nested too deep"):
+        parse_json(before * depth + "0" + after * depth)
+
+
+@given(
+    st.recursive(
+        st.none() | st.text() | st.integers(-(10**60), 10**60),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
+def test_what_is_within_bounds_comes_out_as_any_parser_reads_it(document: JsonValue) -> None:
+    assert parse_json(json.dumps(document).encode()) == document
+
+
+@given(st.binary(max_size=200))
+def test_bytes_that_are_no_json_raise_nothing_but_value_error(body: bytes) -> None:
+    try:
+        document = parse_json(body)
+    except ValueError:
+        return
+    assert not isinstance(document, float) or math.isfinite(document)

@@ -1,0 +1,39 @@
+"""Which files share a POST: never two with one URL, never more than a task holds."""
+
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.contract.models import MODELS
+from service.core.job.packing import files_of, files_per_task, plan_submissions
+from tests.unit.core.samples import ORIGIN, request_of
+
+URLS = st.lists(st.sampled_from(["a b", "a%20b", "a", "b", "%61"]), max_size=12)
+
+
+@given(URLS, st.integers(1, 5))
+def test_no_submission_holds_a_url_twice_or_too_many_files(urls: list[str], most: int) -> None:
+    files = [(request_of(1).ref(index), url) for index, url in enumerate(urls)]
+    plans = plan_submissions(files, most)
+    assert sorted(ref for refs in plans for ref in refs) == [ref for ref, _ in files]
+    for refs in plans:
+        held = [unquote(urls[ref.file_index]) for ref in refs]
+        assert len(set(held)) == len(held) <= most
+
+
+def test_equal_urls_of_one_request_never_share_a_post() -> None:
+    files = [(request_of(1).ref(index), url) for index, url in enumerate(["a", "b", "a"])]
+    assert [[ref.file_index for ref in refs] for refs in plan_submissions(files, 100)] == [[0, 1], [2]]
+
+
+def test_the_files_of_a_request_are_those_that_are_asked_for() -> None:
+    asked = request_of(3)
+    assert [ref for ref, _ in files_of(asked)] == [(ORIGIN, 0), (ORIGIN, 1), (ORIGIN, 2)]
+
+
+@pytest.mark.parametrize("model", sorted(MODELS))
+def test_a_model_that_takes_one_file_gets_one_whatever_is_set(model: str) -> None:
+    info = MODELS[model]
+    assert files_per_task(info, 7) == (7 if info.takes_several_files else 1)

@@ -1,0 +1,242 @@
+"""The metrics: what each call changes, that nothing from outside makes series, and that the page is sound."""
+
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from service.clock import SystemClock
+from service.core.provider.answers import ProviderError
+from service.core.provider.error_table import TABLE, Action
+from service.core.shard.admission import AdmissionKind
+from service.errors import FailureCode
+from service.observability.metrics import CALL_RESULTS, CALLS, MAX_UNKNOWN_CODES, SHARD_EVENTS, Metrics
+from service.observability.status import (
+    BudgetStatus,
+    HoldStatus,
+    ResultHoldStatus,
+    ShardStatus,
+    Status,
+    SubmitStatus,
+)
+from service.observability.status_gauges import HOLD_CODES
+
+
+class StillClock(SystemClock):
+    """A clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def now_ms(self) -> int:
+        return round(1000 * self.seconds)
+
+    def boot_seconds(self) -> float:
+        return self.seconds
+
+    def draw(self) -> float:
+        return 0.0
+
+    async def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+FULL = Status(
+    version="1",
+    member="m",
+    shards=(ShardStatus(0, "open"), ShardStatus(1, "open"), ShardStatus(2, "restoring")),
+    jobs={"submitted": 3, "waiting": 1},
+    submissions={"running": 2},
+    oldest_job_age_seconds=12.5,
+    budgets=(BudgetStatus("query", 7.5, 15.0), BudgetStatus("submit", 1.0, 2.0, model="fun-asr")),
+    unused_slots=("membership",),
+    submits=(
+        SubmitStatus("fun-asr", 7.5),
+        SubmitStatus("fun-asr-mtl", 0.0, 1, ProviderError("timeout", "x")),
+    ),
+    holds=(HoldStatus("Arrearage", 1),),
+    result_holds=(ResultHoldStatus("fun-asr", "h", "S", 3, 1), ResultHoldStatus("fun-asr-mtl", "h", "S", 4)),
+    account_hold="held",
+    spent_seconds=77,
+    spent_cost=0.25,
+    pending_bytes=4,
+)
+
+
+def samples(metrics: Metrics) -> Iterator[Sample]:
+    for family in text_string_to_metric_families(metrics.page().decode()):
+        yield from family.samples
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    found = [each.value for each in samples(metrics) if each.name == name and each.labels == labels]
+    assert len(found) <= 1
+    return found[0] if found else None
+
+
+@pytest.fixture
+def clock() -> StillClock:
+    return StillClock()
+
+
+@pytest.fixture
+def metrics(clock: StillClock) -> Metrics:
+    return Metrics(clock=clock)
+
+
+def test_records_are_counted_by_how_they_were_taken(metrics: Metrics) -> None:
+    for change in AdmissionKind:
+        metrics.record_admitted(change)
+    metrics.record_admitted("accepted")
+    assert value(metrics, "scribe_request_records_total", admitted="accepted") == 2
+    assert value(metrics, "scribe_request_records_total", admitted="refused") == 1
+
+
+def test_a_finished_job_is_counted_with_its_stages(metrics: Metrics) -> None:
+    metrics.job_finished("result", "", "fun-asr", {"queue": 0.2, "total": 12.0})
+    metrics.job_finished("failure", FailureCode.CANCELLED, "fun-asr", {"total": 1.0})
+    name = "scribe_jobs_finished_total"
+    assert value(metrics, name, kind="result", code="none", model_family="fun-asr") == 1
+    assert value(metrics, name, kind="failure", code="cancelled", model_family="fun-asr") == 1
+    assert value(metrics, "scribe_job_stage_seconds_sum", stage="total") == 13.0
+    assert value(metrics, "scribe_job_stage_seconds_bucket", stage="queue", le="0.3") == 1
+    assert value(metrics, "scribe_job_stage_seconds_bucket", stage="queue", le="0.1") == 0
+
+
+def test_calls_are_counted_by_result_and_timed_by_kind(metrics: Metrics) -> None:
+    metrics.provider_call("submit", "throttled", 0.5)
+    metrics.provider_call("submit", "ok", 0.25)
+    assert value(metrics, "scribe_provider_calls_total", kind="submit", result="throttled") == 1
+    assert value(metrics, "scribe_provider_call_seconds_sum", kind="submit") == 0.75
+
+
+def test_batches_retries_shards_and_lost_requests_are_counted(metrics: Metrics) -> None:
+    metrics.batch_committed(7, 0.02)
+    metrics.batch_retried()
+    metrics.shard_event("taken")
+    metrics.requests_lost(3)
+    assert value(metrics, "scribe_batch_records_sum") == 7
+    assert value(metrics, "scribe_batch_commit_seconds_count") == 1
+    assert value(metrics, "scribe_batch_retries_total") == 1
+    assert value(metrics, "scribe_shard_events_total", event="taken") == 1
+    assert value(metrics, "scribe_requests_lost_total") == 3
+
+
+def test_a_stalled_loop_grows_old(metrics: Metrics, clock: StillClock) -> None:
+    metrics.loop_tick("poll")
+    metrics.loop_tick("submit")
+    clock.seconds += 40
+    metrics.loop_tick("submit")
+    assert value(metrics, "scribe_loop_age_seconds", loop="poll") == 40
+    assert value(metrics, "scribe_loop_age_seconds", loop="submit") == 0
+
+
+def test_values_that_nobody_foresaw_are_counted_as_other(metrics: Metrics) -> None:
+    metrics.record_admitted("user text")
+    metrics.job_finished("user", "text", "qwen-9", {"nap": 1.0})
+    metrics.provider_call("peek", "odd", 1.0)
+    metrics.shard_event("exploded")
+    page = metrics.page().decode()
+    for odd in ("user", "text", "qwen-9", "nap", "peek", "odd", "exploded"):
+        assert f'"{odd}"' not in page
+    assert value(metrics, "scribe_provider_calls_total", kind="other", result="other") == 1
+
+
+def test_unknown_provider_codes_cannot_make_series_without_end(metrics: Metrics) -> None:
+    for number in range(3 * MAX_UNKNOWN_CODES):
+        metrics.unknown_provider_code(f"Code{number}")
+    metrics.unknown_provider_code("Code0")
+    found = [each for each in samples(metrics) if each.name == "scribe_provider_unknown_codes_total"]
+    assert len(found) == MAX_UNKNOWN_CODES + 1
+    assert value(metrics, "scribe_provider_unknown_codes_total", code="other") == 2 * MAX_UNKNOWN_CODES
+    assert value(metrics, "scribe_provider_unknown_codes_total", code="Code0") == 2
+
+
+def test_a_code_with_quotes_and_line_breaks_keeps_the_page_readable(metrics: Metrics) -> None:
+    odd = 'a"b\\c\nscribe_fake_total 1'
+    metrics.unknown_provider_code(odd)
+    assert value(metrics, "scribe_provider_unknown_codes_total", code=odd) == 1
+    assert value(metrics, "scribe_fake_total") is None
+
+
+def test_the_gauges_show_the_status_that_was_published_last(metrics: Metrics) -> None:
+    published = [Status("1", "m")]
+    metrics.show_status(lambda: published[-1])
+    assert value(metrics, "scribe_open_jobs", state="submitted") == 0
+    assert value(metrics, "scribe_oldest_open_job_age_seconds") == 0
+    assert value(metrics, "scribe_hold", code="Arrearage") == 0
+    assert value(metrics, "scribe_account_known") == 0
+    published.append(FULL)
+    assert value(metrics, "scribe_open_jobs", state="submitted") == 3
+    assert value(metrics, "scribe_submissions", state="running") == 2
+    assert value(metrics, "scribe_submissions", state="uncertain") == 0
+    assert value(metrics, "scribe_oldest_open_job_age_seconds") == 12.5
+    assert value(metrics, "scribe_shards", state="open") == 2
+    assert value(metrics, "scribe_budget_rate_per_second", kind="query", model="") == 7.5
+    assert value(metrics, "scribe_budget_share_per_second", kind="submit", model="fun-asr") == 2.0
+    assert value(metrics, "scribe_slots_unused", reason="membership") == 1
+    assert value(metrics, "scribe_slots_unused", reason="clock") == 0
+    assert value(metrics, "scribe_hold", code="Arrearage") == 1
+    assert value(metrics, "scribe_hold", code="other") == 0
+    assert value(metrics, "scribe_retry_budget", model="fun-asr") == 7.5
+    assert value(metrics, "scribe_provider_outage", model="fun-asr") == 0
+    assert value(metrics, "scribe_provider_outage", model="fun-asr-mtl") == 1
+    causes = [each.labels for each in samples(metrics) if each.name == "scribe_provider_outage_cause"]
+    assert causes == [{"model": "fun-asr-mtl", "cause": "timeout"}]
+    assert value(metrics, "scribe_account_known") == 1
+    assert value(metrics, "scribe_spent_seconds") == 77
+    assert value(metrics, "scribe_results_held") == 7
+    assert value(metrics, "scribe_spent_cost") == 0.25
+    assert value(metrics, "scribe_pending_bytes") == 4
+
+
+def test_a_hold_for_a_code_without_a_row_shows_as_other(metrics: Metrics) -> None:
+    metrics.show_status(
+        lambda: Status("1", "m", holds=(HoldStatus("NewKindOfDebt", 1), HoldStatus("spend_limit", 1)))
+    )
+    assert value(metrics, "scribe_hold", code="other") == 1
+    assert value(metrics, "scribe_hold", code="spend_limit") == 1
+    assert value(metrics, "scribe_hold", code="NewKindOfDebt") is None
+
+
+def test_every_code_that_holds_has_its_series() -> None:
+    holding = {
+        code for code, row in TABLE.items() if Action.HOLD in (row.on_submit.action, row.on_file.action)
+    }
+    assert set(HOLD_CODES) == {*holding, "spend_limit"}
+
+
+def test_closed_series_begin_at_zero_so_that_a_rate_sees_the_first(metrics: Metrics) -> None:
+    for kind in CALLS:
+        for result in CALL_RESULTS:
+            assert value(metrics, "scribe_provider_calls_total", kind=kind, result=result) == 0
+    for event in SHARD_EVENTS:
+        assert value(metrics, "scribe_shard_events_total", event=event) == 0
+    for code in FailureCode:
+        name = "scribe_jobs_finished_total"
+        assert value(metrics, name, kind="failure", code=code, model_family="fun-asr") == 0
+
+
+def test_the_page_keeps_the_rules_of_promtool(metrics: Metrics) -> None:
+    metrics.show_status(lambda: FULL)
+    metrics.loop_tick("poll")
+    metrics.job_finished("result", "", "fun-asr", {"total": 1.0})
+    families = list(text_string_to_metric_families(metrics.page().decode()))
+    assert len({family.name for family in families}) == len(families)
+    for family in families:
+        assert family.documentation.endswith("."), family.name
+        assert family.name.startswith("scribe_"), family.name
+        for sample in family.samples:
+            assert (family.type == "counter") == sample.name.endswith("_total"), sample.name
+        assert not family.name.endswith(("_count", "_sum", "_bucket", "_ms", "_milliseconds", "_minutes"))
+        assert family.name.lower() == family.name
+        assert {"le", "quantile", "instance", "job"}.isdisjoint(
+            {label for sample in family.samples if family.type != "histogram" for label in sample.labels}
+        )
+
+
+def test_the_process_is_described_on_request(metrics: Metrics) -> None:
+    metrics.describe_process("1.2.3")
+    assert value(metrics, "scribe_build_info", version="1.2.3") == 1
+    assert value(metrics, "process_resident_memory_bytes")

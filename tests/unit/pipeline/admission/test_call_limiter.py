@@ -1,0 +1,204 @@
+"""The call limiter: who may begin a call, when it leaves, and whose turn it is."""
+
+import asyncio
+import math
+from itertools import pairwise
+
+import pytest
+
+from service.core.limits.slot_share import Predecessor, Unused
+from service.pipeline.admission.call_limiter import (
+    LONGEST_LEAD_SECONDS,
+    MAX_MODELS,
+    PATIENCE_SECONDS,
+    SHORTEST_LEAD_SECONDS,
+    Call,
+    CallLimiter,
+    Kind,
+    Quota,
+)
+from service.pipeline.hotwords import limited_lists
+from service.pipeline.hotwords.limited_lists import LimitedVocabularies
+from service.provider.api import NO_SLOT
+from tests.fakes.clock import FakeClock
+from tests.fakes.vocabularies import FakeVocabularies
+from tests.unit.pipeline.world import KnownTime
+
+QUOTA = Quota(0.5, 4.0, 120.0)
+"""A query every half second, a submit every second."""
+
+
+def limiter_of(clock: FakeClock, *, quota: Quota = QUOTA, partitions: int = 1) -> CallLimiter:
+    """A limiter of a process that serves one partition, and is a member for ever."""
+    limiter = CallLimiter(clock, quota, KnownTime())
+    limiter.proved(math.inf)
+    limiter.partitioned(partitions)
+    limiter.resumed(0)
+    return limiter
+
+
+async def leave(call: Call, left: list[str], name: str) -> None:
+    """Make a call that is answered at once."""
+    with call:
+        if await call.depart():
+            left.append(name)
+
+
+async def test_nobody_begins_a_call_without_partitions_or_proof(clock: FakeClock) -> None:
+    limiter = CallLimiter(clock, QUOTA, KnownTime())
+    assert {limiter.wait_seconds(kind) for kind in Kind} == {math.inf}
+    limiter.partitioned(1)
+    limiter.taken(0, Predecessor.RELEASED)
+    assert limiter.wait_seconds(Kind.QUERY) == math.inf
+    limiter.proved(clock.boot_seconds())
+    assert 0 < limiter.wait_seconds(Kind.QUERY) < 2
+    limiter.stopped(0)
+    assert limiter.wait_seconds(Kind.QUERY) == math.inf
+
+
+async def test_slots_that_an_unsure_clock_leaves_out_are_told_unless_all_are_ours(
+    clock: FakeClock,
+) -> None:
+    limiter = limiter_of(clock, partitions=2)
+    assert list(limiter.unused()) == []
+    limiter.share.vendor = KnownTime(0.2)
+    assert list(limiter.unused()) == [Unused.CLOCK]
+    limiter.resumed(1)
+    assert list(limiter.unused()) == []
+
+
+async def test_as_many_calls_are_begun_as_slots_come_within_the_lead(clock: FakeClock) -> None:
+    limiter = limiter_of(clock, quota=Quota(0.5, 20.0))
+    begun = 0
+    while not limiter.wait_seconds(Kind.QUERY):
+        limiter.begin(Kind.QUERY)
+        begun += 1
+    assert begun in (3, 4)
+    assert limiter.wait_seconds(Kind.LIST) == 0
+
+
+async def test_a_call_that_ends_without_having_left_gives_its_place_back(clock: FakeClock) -> None:
+    limiter = limiter_of(clock)
+    await clock.sleep(limiter.wait_seconds(Kind.QUERY))
+    with limiter.begin(Kind.QUERY):
+        assert limiter.wait_seconds(Kind.QUERY) > 0
+    assert limiter.wait_seconds(Kind.QUERY) == 0
+
+
+async def test_a_call_leaves_in_its_slot_and_is_paid_for_there(clock: FakeClock) -> None:
+    limiter = limiter_of(clock)
+    moments = []
+    for _ in range(4):
+        await clock.sleep(limiter.wait_seconds(Kind.QUERY))
+        with limiter.begin(Kind.QUERY) as call:
+            assert await call.depart()
+            moments.append(clock.boot_seconds())
+    apart = [later - earlier for earlier, later in pairwise(moments)]
+    assert all(each == pytest.approx(0.5, abs=0.06) for each in apart)
+
+
+async def test_what_is_asked_last_of_all_can_keep_a_call_from_leaving(clock: FakeClock) -> None:
+    limiter = limiter_of(clock)
+    with limiter.begin(Kind.QUERY) as call:
+        assert not await call.depart(lambda: False)
+    left: list[str] = []
+    await leave(limiter.begin(Kind.QUERY), left, "the slot is still there")
+    assert left
+
+
+async def test_a_call_whose_slot_does_not_come_in_time_goes_back(clock: FakeClock) -> None:
+    limiter = limiter_of(clock, partitions=48)
+    begun = clock.boot_seconds()
+    with limiter.begin(Kind.SUBMIT, "fun-asr") as call:
+        answers = [await call.depart() for _ in range(2)]
+    assert False in answers
+    limiter.stopped(0)
+    with limiter.begin(Kind.SUBMIT, "fun-asr") as call:
+        begun = clock.boot_seconds()
+        assert not await call.depart()
+    assert PATIENCE_SECONDS <= clock.boot_seconds() - begun < PATIENCE_SECONDS + 1
+
+
+async def test_urgent_calls_leave_first_and_every_fourth_slot_is_anothers(clock: FakeClock) -> None:
+    limiter = limiter_of(clock, quota=Quota(1.0, 10.0))
+    left: list[str] = []
+    polls = [leave(limiter.begin(Kind.QUERY), left, "poll") for _ in range(2)]
+    urgent = [leave(limiter.begin(Kind.QUERY, is_urgent=True), left, "urgent") for _ in range(7)]
+    await asyncio.gather(*urgent, *polls)
+    assert left == [*["urgent"] * 3, "poll"] * 2 + ["urgent"]
+
+
+async def test_an_urgent_call_is_begun_whoever_waits(clock: FakeClock) -> None:
+    limiter = limiter_of(clock)
+    await clock.sleep(limiter.wait_seconds(Kind.QUERY))
+    limiter.begin(Kind.QUERY)
+    assert limiter.wait_seconds(Kind.QUERY) > 0
+    assert limiter.wait_seconds(Kind.QUERY, is_urgent=True) == 0
+
+
+async def test_a_call_that_is_ready_too_late_makes_the_next_begin_earlier(clock: FakeClock) -> None:
+    limiter = limiter_of(clock)
+    line = limiter._line(Kind.QUERY, "")
+    for _ in range(5):
+        with limiter.begin(Kind.QUERY) as call:
+            await clock.sleep(1)
+            await call.depart()
+    assert line.lead_seconds == LONGEST_LEAD_SECONDS
+    for _ in range(100):
+        with limiter.begin(Kind.QUERY) as call:
+            await call.depart()
+    assert line.lead_seconds == SHORTEST_LEAD_SECONDS
+
+
+async def test_an_answer_that_does_not_come_stops_all_calls_until_it_does(clock: FakeClock) -> None:
+    limiter = limiter_of(clock)
+    with limiter.begin(Kind.QUERY) as call:
+        assert await call.depart()
+        await clock.sleep(3)
+        assert limiter.wait_seconds(Kind.SUBMIT, "fun-asr") == math.inf
+    assert 0 < limiter.wait_seconds(Kind.SUBMIT, "fun-asr") < 3
+
+
+async def test_each_snapshot_of_a_model_has_slots_of_its_own_by_the_model_table(clock: FakeClock) -> None:
+    limiter = limiter_of(clock, quota=Quota(1.0, 20.0))
+    for model in ("fun-asr", "fun-asr-mtl", "fun-asr-2025-08-25", "a-model-of-yesterday"):
+        limiter.wait_seconds(Kind.SUBMIT, model)
+    shares = {rate.model: rate.share_per_second for rate in limiter.rates()}
+    assert shares["fun-asr"] == pytest.approx(1 / 0.135)
+    assert shares["fun-asr-mtl"] == pytest.approx(1 / 0.75)
+    assert shares["a-model-of-yesterday"] == 0.0
+
+
+async def test_of_too_many_models_the_one_asked_for_longest_ago_is_forgotten(clock: FakeClock) -> None:
+    limiter = limiter_of(clock)
+    call = limiter.begin(Kind.SUBMIT, "in use")
+    for number in range(2 * MAX_MODELS):
+        limiter.wait_seconds(Kind.SUBMIT, f"fun-asr-{number}")
+    models = {rate.model for rate in limiter.rates()}
+    assert (len(models), "in use" in models, "fun-asr-0" in models) == (MAX_MODELS - 2, True, False)
+    assert [rate.kind for rate in limiter.rates()][:3] == ["query", "list", "cancel"]
+    with call:
+        pass
+
+
+async def test_hotword_lists_keep_to_a_part_of_their_own(clock: FakeClock) -> None:
+    limiter = limiter_of(clock, quota=Quota(1.0, 20.0))
+    fake = FakeVocabularies(clock.now_ms)
+    lists = LimitedVocabularies(fake, limiter)
+    begun = clock.boot_seconds()
+    for _ in range(10):
+        await lists.list_all()
+    assert clock.boot_seconds() - begun > 9 * 0.25
+    made = await lists.create("fun-asr", "p", [])
+    assert isinstance(made, str)
+    await lists.query(made)
+    assert await lists.update(made, []) is None
+    assert await lists.delete(made) is None
+
+
+async def test_a_hotword_call_without_a_slot_is_given_up(clock: FakeClock) -> None:
+    limiter = limiter_of(clock)
+    limiter.stopped(0)
+    begun = clock.boot_seconds()
+    assert await LimitedVocabularies(FakeVocabularies(clock.now_ms), limiter).list_all() is NO_SLOT
+    assert clock.boot_seconds() - begun < limited_lists.LONGEST_WAIT_SECONDS + 4

@@ -1,0 +1,82 @@
+"""The wire of hotword lists: bodies, and what answers come to."""
+
+import json
+
+import pytest
+from pydantic import JsonValue
+
+from service.core.provider.answers import ProviderError
+from service.core.provider.hotword_lists import ListedVocabulary, Vocabulary, VocabularyWord
+from service.provider.wire import hotword_lists
+from service.provider.wire.answers import Answer
+
+HOST = "dashscope-intl.aliyuncs.com"
+
+
+def served(document: JsonValue, status: int = 200) -> Answer:
+    return Answer(status, {}, json.dumps(document).encode())
+
+
+def test_an_action_is_a_call_of_the_biasing_model() -> None:
+    words = hotword_lists.words_on_wire([VocabularyWord("etcd", 4, "en"), VocabularyWord("Kafka", 5)])
+    body = hotword_lists.body(
+        "create_vocabulary", target_model="fun-asr", prefix="sc0123abcd", vocabulary=words
+    )
+    assert json.loads(body) == {
+        "model": "speech-biasing",
+        "input": {
+            "action": "create_vocabulary",
+            "target_model": "fun-asr",
+            "prefix": "sc0123abcd",
+            "vocabulary": [{"text": "etcd", "weight": 4, "lang": "en"}, {"text": "Kafka", "weight": 5}],
+        },
+    }
+
+
+def test_answers_are_read() -> None:
+    assert hotword_lists.read_created(served({"output": {"vocabulary_id": "v"}}), HOST) == "v"
+    rows: JsonValue = [
+        {"vocabulary_id": "v", "gmt_create": "a", "gmt_modified": "b", "status": "OK"},
+        {"vocabulary_id": "w"},
+        {"status": "OK"},
+        7,
+    ]
+    page = hotword_lists.read_page(served({"output": {"vocabulary_list": rows}}), HOST)
+    assert page == (ListedVocabulary("v", "a", "b"), ListedVocabulary("w"))
+    words: JsonValue = [{"text": "etcd", "weight": 4, "lang": "en"}, {"text": ""}, "x"]
+    output: JsonValue = {"target_model": "fun-asr", "status": "OK", "vocabulary": words}
+    assert hotword_lists.read_vocabulary(served({"output": output}), "v", HOST) == Vocabulary(
+        "v", "fun-asr", is_ready=True, words=(VocabularyWord("etcd", 4, "en"),)
+    )
+    assert hotword_lists.read_vocabulary(
+        served({"output": {"status": "UNDEPLOYED"}}), "v", HOST
+    ) == Vocabulary("v", None, is_ready=False)
+    assert hotword_lists.read_done(served({"output": {}}), HOST) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (served({"code": "NotFound", "message": "no"}, 404), "NotFound"),
+        (served({"code": "Throttling.AllocationQuota", "message": "no"}), "Throttling.AllocationQuota"),
+        (Answer(200, {}, b"<html>"), "not_json"),
+        (Answer(502, {}, b"<html>"), "http_error"),
+    ],
+)
+def test_an_answer_that_is_none_is_trouble_for_every_action(answer: Answer, code: str) -> None:
+    found = (
+        hotword_lists.read_created(answer, HOST),
+        hotword_lists.read_page(answer, HOST),
+        hotword_lists.read_vocabulary(answer, "v", HOST),
+        hotword_lists.read_done(answer, HOST),
+    )
+    for provider_error in found:
+        assert isinstance(provider_error, ProviderError)
+        assert provider_error.code == code
+
+
+def test_an_answer_that_names_nothing_is_trouble() -> None:
+    empty = served({"output": {}})
+    for provider_error in (hotword_lists.read_created(empty, HOST), hotword_lists.read_page(empty, HOST)):
+        assert isinstance(provider_error, ProviderError)
+        assert provider_error.code == "unexpected_answer"
