@@ -71,7 +71,7 @@ def spawn(
                 cwd=folder,
                 env=dict(env),
                 start_new_session=True,
-                preexec_fn=_die_with_parent(),  # noqa: PLW1509 - one system call, no lock, no allocation
+                preexec_fn=die_with_parent(),  # noqa: PLW1509 - one system call, no lock, no allocation
             )
         except OSError as error:
             raise ServerStartError(
@@ -103,7 +103,8 @@ def why_it_ended(log_path: Path) -> str:
     return (errors or lines[-1:] or ["(no output)"])[0]
 
 
-def _die_with_parent() -> Callable[[], None] | None:
+def die_with_parent() -> Callable[[], None] | None:
+    """What a new process must call first, so that it gets SIGKILL when the thread that started it ends."""
     if sys.platform != "linux":
         return None
     prctl = ctypes.CDLL(None, use_errno=True).prctl  # looked up before the fork: no locks after it

@@ -1,4 +1,4 @@
-"""What the settings mean for the parts: plain values, and the provider's client; nothing is connected."""
+"""Map the settings to values for the parts, and to the provider's client; connect nothing."""
 
 import os
 import socket
@@ -19,7 +19,7 @@ from service.settings.groups import ROLES
 
 
 def cluster_of(settings: Settings) -> ClusterConfig:
-    """How to reach Kafka; reads the password's file."""
+    """How to reach Kafka; reads the password file."""
     kafka = settings.kafka
     return ClusterConfig(
         bootstrap_servers=kafka.bootstrap_servers,
@@ -39,18 +39,18 @@ def topics_of(settings: Settings) -> Topics:
 
 
 def creation_of(settings: Settings) -> Creation:
-    """How missing topics are made."""
+    """How to create missing topics."""
     topics = settings.topics
     return Creation(topics.partitions, topics.replication, topics.outcome_retention_days * DAY_MS)
 
 
 def member_of(settings: Settings) -> str:
-    """The name of this process in claims, logs and /status: another one for each replica on a host."""
+    """The name of this process in claims, logs and /status; unique among the replicas on a host."""
     return settings.kafka.group_instance_id or f"{socket.gethostname()}-{os.getpid()}"
 
 
 def about(settings: Settings) -> Mapping[str, object]:
-    """What this process works with, as its first line in the log says it."""
+    """The fields of the first log line: what this process is connected to."""
     return {
         "member": member_of(settings),
         "brokers": settings.kafka.bootstrap_servers,
@@ -64,7 +64,7 @@ def about(settings: Settings) -> Mapping[str, object]:
 def provider_of(
     settings: Settings, clock: Clock | None = None, vendor_clock: VendorClock | None = None
 ) -> DashScope:
-    """The provider's client; reads the key's file."""
+    """The provider's client; reads the key file."""
     provider, fetch = settings.provider, settings.fetch
     config = DashScopeConfig(
         base_url=provider.url,
@@ -73,7 +73,7 @@ def provider_of(
         submit_timeout_seconds=provider.submit_timeout_seconds,
         call_timeout_seconds=provider.call_timeout_seconds,
         data_inspection=provider.data_inspection,
-        # Each kind of call may take all its places at a time.
+        # Each kind of call may use all its places at the same time.
         max_connections=max(64, 2 * settings.limits.calls_in_flight),
     )
     guard = FetchGuard(
@@ -87,7 +87,7 @@ def provider_of(
 
 
 def rules_of(settings: Settings) -> Rules:
-    """The numbers that the core works with."""
+    """The rules of the core."""
     return Rules(
         uncertain=settings.submit.on_uncertain,
         submit_seconds=settings.provider.submit_timeout_seconds,
@@ -96,7 +96,7 @@ def rules_of(settings: Settings) -> Rules:
 
 
 def limits_of(settings: Settings) -> RequestLimits:
-    """What a request may name."""
+    """The hosts and models that a request may name."""
     hosts, models = settings.requests.allowed_hosts, settings.requests.allowed_models
     return RequestLimits(
         None if hosts is None else frozenset(hosts), None if models is None else frozenset(models)
@@ -104,7 +104,7 @@ def limits_of(settings: Settings) -> RequestLimits:
 
 
 def admission_of(settings: Settings) -> AdmissionRules:
-    """The numbers that admission works with."""
+    """The rules of admission."""
     requests = settings.requests
     return AdmissionRules(
         default_ttl_seconds=requests.default_ttl_seconds,

@@ -25,11 +25,11 @@ from service.pipeline.expire import expire
 from service.settings import Settings
 
 HEARTBEAT_SECONDS = 1.0
-"""How often the loop shows that it turns, and renews the picture that /status shows."""
+"""How often the loop shows that it runs, and renews the picture of /status."""
 CLOSING_SECONDS = 7.0
-"""What of the grace is kept for the last commit, for leaving the group and for closing connections."""
+"""The part of the grace that is kept for the last commit, leaving the group and closing connections."""
 COMMIT_SECONDS = 2.0
-"""The last commit is for lag tools alone: it is not waited for as any other."""
+"""Bound of the last commit, which only lag tools need."""
 
 T = TypeVar("T")
 Tick = Callable[[], None]
@@ -61,13 +61,13 @@ class Service:
         self._ready = (False, "starting")
 
     def stop(self) -> None:
-        """Come to rest; a second call skips the wait for what is on the wire."""
+        """Stop after a drain; a second call skips the wait for calls in flight."""
         if self._stopping.is_set():
             self._hurry.set()
         self._stopping.set()
 
     async def serve(self) -> int:
-        """Check the topics, connect, run until stopped, come to rest."""
+        """Check the topics, connect, run until stopped, drain; returns the exit code."""
         with self._signals(), self._health():
             layout = await _unless(self._stopping, self._prepare_topics())
             if layout is not None:
@@ -84,10 +84,10 @@ class Service:
             try:
                 await self._work(parts)
             finally:
-                # The shards' tasks first: who has left the group must serve nothing.
+                # The shards' tasks first: a process that has left the group must serve nothing.
                 for task in self._tasks:
                     task.cancel()
-                # Also after a crash: who leaves is replaced at once, not when its session ends.
+                # Also after a crash: a member that leaves is replaced at once, not when its session ends.
                 await parts.consumer.stop()
 
     async def _prepare_topics(self) -> Layout:
@@ -101,7 +101,7 @@ class Service:
         return layout
 
     async def _work(self, parts: Parts) -> None:
-        """Start every loop; when the signal comes, stop them in the order that loses nothing."""
+        """Start every loop; on the signal, stop them in the order that loses nothing."""
         self._start_loop("beat", lambda tick: self._publish_status(parts, tick))
         self._start_loop("tail", parts.tail.run)
         stages, open_shards = parts.stages, parts.assignment.open_shards
@@ -125,7 +125,7 @@ class Service:
         await self._drain(parts)
 
     async def _drain(self, parts: Parts) -> None:
-        """Wait for submits on the wire and what is queued; provider tasks wait for the next owner."""
+        """Wait for submits in flight and queued writes; provider tasks wait for the next owner."""
         bound_seconds = max(1.0, self._settings.shutdown.grace_seconds - CLOSING_SECONDS)
         answer_seconds = self._settings.shutdown.answer_seconds
         await _unless(self._hurry, parts.assignment.leave(bound_seconds, answer_seconds))
@@ -145,7 +145,7 @@ class Service:
             await self._clock.sleep(HEARTBEAT_SECONDS)
 
     def _start_loop(self, name: str, loop: Loop) -> "asyncio.Task[None]":
-        """Run a loop whose every turn shows in a metric."""
+        """Run a loop whose every turn is counted in a metric."""
         return self._spawn(loop(lambda: self._metrics.loop_tick(name)), name=name)
 
     def _spawn(self, coroutine: Coroutine[None, None, None], *, name: str) -> "asyncio.Task[None]":
@@ -169,7 +169,7 @@ class Service:
 
     @contextmanager
     def _health(self) -> Iterator[None]:
-        """Serve the probes; the thread that does reads only what the loop has published."""
+        """Serve the probes; their thread reads only what the loop has published."""
         self._metrics.describe_process(__version__)
         self._metrics.show_status(lambda: self._status)
         http = self._settings.http
@@ -184,7 +184,7 @@ class Service:
 
 
 async def _unless(event: asyncio.Event, work: Coroutine[None, None, T]) -> T | None:
-    """The result of `work`; None where the event came first, and ended it."""
+    """The result of `work`; None if the event came first, which cancels it."""
     working = asyncio.ensure_future(work)
     waiting = asyncio.ensure_future(event.wait())
     try:
@@ -197,7 +197,7 @@ async def _unless(event: asyncio.Event, work: Coroutine[None, None, T]) -> T | N
 
 
 def _readiness(parts: Parts) -> tuple[bool, str]:
-    """Ready while the group has us, and every shard that is ours has been restored, or refused."""
+    """Ready while the process is in the group and each of its shards has been restored or refused."""
     assignment = parts.assignment
     if assignment.group_lost is not None:
         return False, f"the group is lost: {redact(assignment.group_lost)}"
@@ -208,6 +208,6 @@ def _readiness(parts: Parts) -> tuple[bool, str]:
         return False, f"restoring partitions {', '.join(map(str, sorted(waiting)))}"
     stopped = parts.breaker.stopped()
     if stopped:
-        # Unready processes would hold up the roll-out of the fix.
+        # Unready processes would block the roll-out of the fix.
         return True, f"ready, but stopped for faults of Scribe itself: {', '.join(stopped)}"
     return True, "ready"

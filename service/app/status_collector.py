@@ -1,4 +1,4 @@
-"""Take the picture that /status and the gauges show; it reads, and changes nothing."""
+"""Take the picture that /status and the gauges show; changes nothing."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from service.pipeline.shard.stage_breaker import StageBreaker
 def take(
     member: str, assignment: Assignment, guards: SubmitGuards, breaker: StageBreaker, clock: Clock
 ) -> Status:
-    """The process as it is now; costs a walk over the open jobs."""
+    """The current status of the process; walks over all open jobs."""
     states = [runner.state for runner in assignment.open_shards()]
     jobs = [job for state in states for job in state.jobs.values()]
     submissions = [each for state in states for each in state.submissions.values()]
@@ -81,7 +81,7 @@ def _result_holds(guards: SubmitGuards) -> Iterator[ResultHoldStatus]:
 
 
 def _holds(guards: SubmitGuards, assignment: Assignment) -> Iterator[HoldStatus]:
-    """The account's reason, then those of models, then ours, which ends by itself."""
+    """The account's hold, then those of models, then the spend limit, which ends by itself."""
     for hold in (guards.hold, *(health.hold for health in guards.health.values())):
         if hold.held is not None and hold.since_ms is not None:
             said, model = hold.held.provider_error, hold.held.model

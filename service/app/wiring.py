@@ -1,4 +1,4 @@
-"""Make the parts of a process out of its settings; nothing is connected and nothing runs yet."""
+"""Build the parts of a process from its settings and open their connections; start no loop."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -65,7 +65,7 @@ from service.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What runs in one process."""
+    """The parts of one process."""
 
     assignment: Assignment
     consumer: RequestConsumer
@@ -75,16 +75,16 @@ class Parts:
     breaker: StageBreaker
     audit: Audit
     ask_time: Callable[[Callable[[], None]], Coroutine[None, None, None]]
-    """The loop that asks the vendor for its time while nothing else does."""
+    """The loop that calls the vendor for its time while no other call does."""
 
     def reason(self, runner: ShardRunner, job: Job) -> str:
-        """What keeps the job from going on, in words."""
+        """Why the job cannot continue, as a sentence."""
         return reason(runner, job, self.guards, self.stages.poll, self.stages.vocabulary)
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Our account at the provider: its work, and its hotword lists."""
+    """Our account at the provider: its tasks and its hotword lists."""
 
     provider: Provider
     vocabularies: Vocabularies
@@ -92,7 +92,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """What all parts share."""
+    """The objects that all parts share."""
 
     settings: Settings
     clock: Clock
@@ -104,7 +104,7 @@ class Process:
 
 @asynccontextmanager
 async def connected(process: Process, layout: Layout) -> AsyncIterator[Parts]:
-    """The parts, with their connections open; closed again in the reverse order."""
+    """The parts with open connections, which are closed in the reverse order."""
     settings = process.settings
     cluster, wait_ms = cluster_of(settings), settings.kafka.fetch_max_wait_ms
     producer = await _producer(settings, cluster)
@@ -139,7 +139,7 @@ async def connected(process: Process, layout: Layout) -> AsyncIterator[Parts]:
 
 
 async def _producer(settings: Settings, cluster: ClusterConfig) -> Producer | None:
-    """The producer that all shards share in `at_least_once`; the other mode has one for each shard."""
+    """The producer that all shards share in `at_least_once`; `exactly_once` has one per shard."""
     if settings.kafka.delivery == "exactly_once":
         await require_transactions(cluster, topics_of(settings))
         return None

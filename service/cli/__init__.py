@@ -1,1 +1,1 @@
-"""The command `scribe`: runs the service, and is a client of its topics for people at a terminal."""
+"""The command `scribe`: runs the service, and is a terminal client of its topics."""

@@ -1,4 +1,4 @@
-"""What a person types to make a request: the arguments of `scribe submit`, and the request made of them."""
+"""The arguments of `scribe submit`, and the request built from them."""
 
 import functools
 from collections.abc import Callable
@@ -59,7 +59,7 @@ def _request(
 
 
 def asking(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the parameters of `_request`; its own first one makes the request of them."""
+    """Give a command the parameters of `_request`; its own first parameter builds the request from them."""
     asked, own = signature(_request).parameters, signature(command).parameters
 
     @functools.wraps(command)
@@ -67,7 +67,7 @@ def asking(command: Callable[..., None]) -> Callable[..., None]:
         make = functools.partial(_request, **{name: given.pop(name) for name in asked})
         command(make, **given)
 
-    # Typer reads a command's options off its signature.
+    # Typer reads a command's options from its signature.
     both.__dict__["__signature__"] = Signature([*asked.values(), *list(own.values())[1:]])
     return both
 

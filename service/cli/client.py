@@ -1,6 +1,6 @@
-"""The user's side of the contract, for the command line: make requests, publish them, follow their outcomes.
+"""The client side of the contract for the command line: build and publish requests, follow their outcomes.
 
-It knows what any client knows - the topics and the records - and nothing of how the service works.
+It knows what any client knows, the topics and the records, and nothing of the service's internals.
 """
 
 import asyncio
@@ -24,12 +24,12 @@ from service.kafka.client.terminal_client import following, publish
 HEADERS = (("content-type", b"application/json"),)
 TOPICS_SECONDS = 14.0
 Show = Callable[[Record, OutcomeView], bool]
-"""Shows an outcome; whether its transcript is shown as asked."""
+"""Shows an outcome; returns whether it showed the transcript in the requested form."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClientConfig:
-    """The cluster and the topics that a user works with."""
+    """The cluster and topics of a client."""
 
     cluster: ClusterConfig
     topics: Topics
@@ -37,12 +37,12 @@ class ClientConfig:
 
     @property
     def outcome_topics(self) -> tuple[str, str]:
-        """Where every job ends."""
+        """The topics of results and failures."""
         return (self.topics.results, self.topics.failures)
 
 
 def pairs(words: Sequence[str]) -> dict[str, JsonValue]:
-    """`name=value` words as an object; a value that is JSON counts as such, any other is a string.
+    """`name=value` words as an object; a value is read as JSON if it is valid JSON, else as a string.
 
     Raises ValueError.
     """
@@ -65,16 +65,16 @@ def _value(text: str) -> JsonValue:
 
 
 def deadline(text: str | None) -> dict[str, JsonValue]:
-    """The field of a request for a deadline written as seconds from now, or as a time."""
+    """The request field for a deadline given as seconds from now, or as a time."""
     if text is None:
         return {}
     return {"ttl_seconds": int(text)} if re.fullmatch("[0-9]{1,12}", text) else {"deadline": text}
 
 
 def new_request(fields: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """A request of these fields, without those that are empty, and with an id of its own where none is given.
+    """A request of the non-empty fields, with a new id if none is given.
 
-    Raises `InvalidRecord` where the service would refuse it.
+    Raises `InvalidRecord` if the service would refuse it.
     """
     given = {name: value for name, value in fields.items() if value not in (None, "", [], {})}
     request: dict[str, JsonValue] = {"request_id": f"cli-{uuid.uuid4()}", **given}
@@ -88,7 +88,7 @@ def encode(request: Mapping[str, JsonValue]) -> bytes:
 
 
 async def send(place: ClientConfig, request: Mapping[str, JsonValue]) -> tuple[int, int]:
-    """Publish the request with its id as the key: repeats and cancels work inside one partition.
+    """Publish the request with its id as the key: repeats and cancels must reach the same partition.
 
     Returns the record's partition and offset.
     """
@@ -103,9 +103,9 @@ async def send_and_wait(
     sent: Callable[[], None],
     show: Show,
 ) -> bool:
-    """Publish the request and show the outcome of each file as it comes; whether all are shown as asked.
+    """Publish the request and show each file's outcome as it arrives; returns whether `show` was always true.
 
-    Raises `TimeoutError` when they are not all there in time.
+    Raises `TimeoutError` if some outcome does not arrive in time.
     """
     is_whole = True
     async with following(place.cluster, place.outcome_topics, place.fetch_max_wait_ms) as records:
@@ -120,17 +120,17 @@ async def send_and_wait(
 async def _outcomes_of(
     request: Mapping[str, JsonValue], placed: tuple[int, int], records: AsyncIterator[Record]
 ) -> AsyncIterator[tuple[Record, OutcomeView]]:
-    """One outcome for each file of the request, or the one that ends it; repeated deliveries are left out."""
+    """One outcome per file of the request, or the one that ends the request; without repeated deliveries."""
     urls = request["file_urls"]
     waiting = set(range(len(urls))) if isinstance(urls, list) else set()
     key = str(request["request_id"]).encode()
     async for record in records:
         outcome = read_outcome(record.value) if record.key == key else None
-        # A record that could not be read whole may not tell its replay number.
+        # The failure of an unreadable record may have no replay number.
         if outcome is None or outcome.replay not in (None, request.get("replay", 0)):
             continue
         if outcome.ends_request and (outcome.origin is None or outcome.origin.place == placed):
-            # Not the answer to a repeat, or a cancel, of somebody else.
+            # Not the answer to another client's repeat or cancel.
             yield record, outcome
             return
         if outcome.file_index in waiting:
@@ -148,9 +148,9 @@ async def watch(
     take: Callable[[Record], bool],
     count: int | None,
 ) -> None:
-    """Hand the records of results and failures to `take`; `ready` is called before the first may come.
+    """Pass the records of results and failures to `take`; calls `ready` before the first can arrive.
 
-    Ends after `count` that `take` says are outcomes, never without a count.
+    Ends once `take` has returned True `count` times; never ends without a count.
     """
     left = count
     topics, wait_ms = place.outcome_topics, place.fetch_max_wait_ms

@@ -1,4 +1,4 @@
-"""The command `scribe`: runs the service, and speaks its contract for people at a terminal.
+"""The command `scribe`: runs the service, and is a terminal client of its contract.
 
 Answers go to standard output, everything else to standard error. Exit codes: 0, 1 (a failure, or not in
 time), 2 (wrong usage or request), 78 (settings or surroundings), 130 (Ctrl-C).
@@ -30,7 +30,7 @@ from service.observability import log
 from service.settings import Settings, load
 
 WRONG_SETTINGS = 78
-"""EX_CONFIG of sysexits.h: starting again will not help."""
+"""EX_CONFIG of sysexits.h: a restart does not help."""
 
 app = typer.Typer(
     name="scribe",
@@ -239,7 +239,7 @@ def delete_hotwords(
 
 @contextmanager
 def _sentences() -> Iterator[None]:
-    """Turn what we have a name for into one sentence and an exit code."""
+    """Turn known errors into one sentence and an exit code."""
     try:
         yield
     except ServiceError as error:
@@ -261,7 +261,7 @@ def _in_time(waiting: Coroutine[None, None, bool]) -> bool:
 
 
 def _only_one(group: ExceptionGroup[Exception]) -> ServiceError | None:
-    """The error that a group of tasks ended with, if it is just one and one of ours."""
+    """The error that ended a group of tasks, if it is a single one of ours."""
     inner: Exception = group
     while isinstance(inner, ExceptionGroup) and len(inner.exceptions) == 1:
         inner = inner.exceptions[0]
@@ -276,7 +276,7 @@ def _exit(error: ServiceError) -> typer.Exit:
 
 
 def _client_config(settings: Settings) -> ClientConfig:
-    # The client's own lines would stand between ours, and they do not pass the scrubber.
+    # The client library's lines would mix with ours, and nothing redacts them.
     logging.getLogger("aiokafka").addHandler(logging.NullHandler())
     cluster, topics = from_settings.cluster_of(settings), from_settings.topics_of(settings)
     return ClientConfig(cluster, topics, settings.kafka.fetch_max_wait_ms)

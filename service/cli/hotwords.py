@@ -1,4 +1,4 @@
-"""The account's hotword lists for people: what there is, and deleting what is of no use any more."""
+"""Shows the account's hotword lists, and deletes lists."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -16,13 +16,13 @@ T = TypeVar("T")
 
 @asynccontextmanager
 async def lists_of(settings: Settings) -> AsyncIterator[Vocabularies]:
-    """The lists of the account that the settings name."""
+    """The hotword lists of the configured account."""
     async with from_settings.provider_of(settings) as provider:
         yield provider.vocabularies
 
 
 async def table(lists: Vocabularies) -> list[str]:
-    """A line for each list, the oldest first, below a line of heads. Raises `ProviderRefused`."""
+    """A header line, then one line per list, oldest first. Raises `ProviderRefused`."""
     listed = _had(await lists.list_all())
     ordered = sorted(listed, key=lambda each: (each.created, each.vocabulary_id))
     rows = [_row(each, _had(await lists.query(each.vocabulary_id))) for each in ordered]
@@ -32,7 +32,7 @@ async def table(lists: Vocabularies) -> list[str]:
 async def delete(lists: Vocabularies, ids: Sequence[str], *, foreign: bool) -> None:
     """Delete lists; those that this service did not make only with `foreign`.
 
-    Raises `ProviderRefused`; then those before it in `ids` are gone.
+    Raises `ProviderRefused`; lists before the refused one in `ids` may be deleted then.
     """
     for vocabulary_id in () if foreign else ids:
         if not is_ours(_had(await lists.query(vocabulary_id))):

@@ -1,6 +1,6 @@
-"""Outcomes for people: transcripts as lines with their times or as a rendering, failures with their reason.
+"""Outcomes as text: transcripts as lines with times or as a rendering, failures with their reason.
 
-Reads only the fields it shows, as a consumer should, so that outcomes of later versions can be shown too.
+It reads only the fields that it shows, as a consumer should, so that it can show outcomes of later versions.
 """
 
 import unicodedata
@@ -18,7 +18,7 @@ class _View(BaseModel):
 
 
 class WordView(_View):
-    """When a word was said."""
+    """The time of a word."""
 
     begin_ms: int
     end_ms: int
@@ -45,7 +45,7 @@ class ChannelView(_View):
 
 
 class TranscriptView(_View):
-    """What was said."""
+    """The channels of a transcript."""
 
     channels: tuple[ChannelView, ...]
 
@@ -57,14 +57,14 @@ class NoticeView(_View):
 
 
 class OriginView(_View):
-    """Where the request's record lies."""
+    """The position of the request's record."""
 
     partition: int
     offset: int
 
     @property
     def place(self) -> tuple[int, int]:
-        """Both."""
+        """Partition and offset."""
         return (self.partition, self.offset)
 
 
@@ -90,12 +90,12 @@ class OutcomeView(_View):
 
     @property
     def ends_request(self) -> bool:
-        """Whether it is the failure of a whole record, after which nothing comes."""
+        """Whether it is the failure of a whole record, which is its only outcome."""
         return self.is_failure and self.file_index is None
 
 
 def read_outcome(value: bytes | None) -> OutcomeView | None:
-    """The outcome in a record's value; None where it holds none."""
+    """The outcome in a record's value; None if there is none."""
     try:
         return OutcomeView.model_validate_json(value or b"")
     except ValidationError:
@@ -114,14 +114,14 @@ def lines(outcome: OutcomeView) -> Iterator[str]:
 
 
 def name(outcome: OutcomeView) -> str:
-    """Which file of which request it is."""
+    """Name the file and its request."""
     request = outcome.request_id or "a record without a readable request_id"
     is_file = outcome.file_index is not None
     return _plain(f"{request}, file {outcome.file_index}: {outcome.file_url}" if is_file else request)
 
 
 def rendering(outcome: OutcomeView, form: OutputFormat) -> str | None:
-    """The transcript in this form; None where there is none, or no times that the form needs."""
+    """The transcript in this form; None if there is none, or it lacks the times that the form needs."""
     if outcome.transcript is None:
         return None
     channels = tuple(_channel(channel) for channel in outcome.transcript.channels)
@@ -171,5 +171,5 @@ def _sentence(sentence: SentenceView) -> str:
 
 
 def _plain(line: str) -> str:
-    """The line without control characters: what others wrote must not drive the terminal."""
+    """The line without control characters: foreign text must not control the terminal."""
     return "".join(" " if unicodedata.category(char) in ("Cc", "Zl", "Zp", "Cs") else char for char in line)

@@ -1,4 +1,4 @@
-"""Prints outcomes as a user asked for them: that to standard output, everything else to standard error."""
+"""Prints outcomes: the requested form to standard output, everything else to standard error."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -12,7 +12,7 @@ from service.core.job.request_record import Record
 
 
 class Form(StrEnum):
-    """How an outcome is printed, if not as lines for a terminal; all but the first only show results."""
+    """Forms of output other than lines for a terminal; all but JSON show results only."""
 
     JSON = "json"
     TEXT = "text"
@@ -21,7 +21,7 @@ class Form(StrEnum):
 
 
 def show(record: Record, outcome: OutcomeView, form: Form | None) -> bool:
-    """Print an outcome of a request that is waited for; whether its transcript is shown as asked."""
+    """Print an outcome; returns whether it printed the transcript in the requested form."""
     if form is None:
         _print_lines(outcome, err=outcome.is_failure)
     elif form is Form.JSON:
@@ -32,7 +32,7 @@ def show(record: Record, outcome: OutcomeView, form: Form | None) -> bool:
 
 
 def follower(form: Form | None) -> Callable[[Record], bool]:
-    """Prints whatever comes; says whether it is an outcome."""
+    """Return a function that prints any record and returns whether it is an outcome."""
 
     def take(record: Record) -> bool:
         outcome = outcome_text.read_outcome(record.value)
@@ -53,7 +53,7 @@ def _print_lines(outcome: OutcomeView, *, err: bool) -> None:
 
 
 def _render(outcome: OutcomeView, form: OutputFormat) -> bool:
-    """Print a rendering, an empty line behind it: another may follow."""
+    """Print a rendering and an empty line, since another may follow."""
     if outcome.is_failure:
         _print_lines(outcome, err=True)
         return False

@@ -1,7 +1,7 @@
-"""The options of each model family: names, types, and what of one request cannot go together.
+"""The options of each model family: names, types, and combinations that are not allowed.
 
-Names and meanings are the vendor's, so that what works on the vendor's page works here; `hotwords`, `prompt`
-and `context` of synchronous models are ours. What depends on the model's row is judged by `options`.
+Names and meanings are the vendor's, so that examples from the vendor's pages work here; `hotwords`, `prompt`
+and `context` of synchronous models are ours. `options` checks the rules that depend on the model's row.
 """
 
 from collections.abc import Mapping
@@ -96,7 +96,7 @@ class ParaformerOptions(FunAsrOptions):
 
 
 def _content_of(kind: str) -> JsonValue:
-    """JSON Schema for: every part of the content is of this type."""
+    """The JSON Schema of "every part of the content is of this type"."""
     return {"properties": {"content": {"items": {"properties": {"type": {"const": kind}}}}}}
 
 

@@ -1,6 +1,6 @@
-"""The URL of an audio file: what every downloader takes, and why others are refused.
+"""The URL of an audio file: accepts what every downloader accepts, and explains each refusal.
 
-Never resolves a name and never judges where one leads.
+Never resolves a host name and never checks its addresses.
 """
 
 import ipaddress
@@ -26,8 +26,8 @@ URL_PATTERN = (
     rf"(({_LABEL}\.)*{_LABEL}\.?|\[[0-9A-Fa-f:.]+\])(:({_PORT})?)?"
     rf"([/?#]{_PLAIN}(%[0-9A-Fa-f]{{2}}{_PLAIN})*)?$"
 )
-"""http, https or oss; a host of labels without user or password; a port that exists, or none behind its
-colon; printable ASCII without spaces and backslashes, each percent sign with its two digits."""
+"""http, https or oss; a host of labels without user or password; a valid port, or none after its
+colon; printable ASCII without spaces and backslashes, each percent sign with two hex digits."""
 
 _URL = re.compile(URL_PATTERN)
 _NOT_IN_A_URL = re.compile(r"[^!-~]|\\")
@@ -48,7 +48,7 @@ def _usable_url(url: str) -> str:
 
 
 def _host_fault(url: str) -> str | None:
-    """What a pattern cannot say of the host of a URL that is well formed beside."""
+    """Check the host of a URL that fits the pattern, by the rules that a pattern cannot express."""
     host = _END_OF_HOST.split(url.partition("://")[2], maxsplit=1)[0]
     if host.startswith("["):
         is_address = _is_address(ipaddress.IPv6Address, host[1 : host.index("]")])

@@ -1,6 +1,6 @@
-"""Names what bytes look like that were published for JSON, so that a producer's setting can be found.
+"""Guesses the format of a value that is not JSON, to help find a producer's wrong setting.
 
-A guess for an error message: nothing is ever decided by it but how the message reads.
+The guess goes into error messages and decides nothing else.
 """
 
 import re
@@ -29,21 +29,21 @@ _MAGIC = (
     (b"<", "XML or HTML"),
 )
 _WIDE_MARKS = (
-    # UTF-16's mark is the beginning of UTF-32's.
+    # UTF-16's mark is a prefix of UTF-32's.
     (b"\xff\xfe\x00\x00", "UTF-32"),
     (b"\x00\x00\xfe\xff", "UTF-32"),
     (b"\xff\xfe", "UTF-16"),
     (b"\xfe\xff", "UTF-16"),
 )
 _WIDE_TEXT = (
-    # JSON begins with two characters of ASCII, or is one digit (RFC 4627, section 3).
+    # JSON begins with two ASCII characters, or is one digit (RFC 4627, section 3).
     (re.compile(rb"\x00[\t\n\r -~]\x00[\t\n\r -~]"), "UTF-16 without a byte order mark"),
     (re.compile(rb"[\t\n\r -~]\x00[\t\n\r -~]\x00"), "UTF-16 without a byte order mark"),
     (re.compile(rb"\x00\x00\x00[\t\n\r -~]\x00\x00\x00"), "UTF-32 without a byte order mark"),
     (re.compile(rb"[\t\n\r -~]\x00\x00\x00[\t\n\r -~]\x00"), "UTF-32 without a byte order mark"),
 )
 _MAPS = (
-    # A map of a few names, the first of which is short: how a request begins in either.
+    # A map with few names and a short first one: the beginning of a request in either format.
     (re.compile(rb"[\x81-\x8f][\xa1-\xbf][ -~]"), "MessagePack"),
     (re.compile(rb"[\xa1-\xb7][\x61-\x77][ -~]"), "CBOR"),
 )
@@ -60,7 +60,7 @@ def wide_encoding(value: bytes) -> str | None:
 
 
 def detect_format(value: bytes) -> str | None:
-    """What the bytes may be; None where they are text, or nothing is known of them."""
+    """The likely format of the bytes; None if they are text or unknown."""
     wide = wide_encoding(value)
     if wide is not None:
         return wide
@@ -78,7 +78,7 @@ def _is_binary(value: bytes) -> bool:
 
 
 def _is_protobuf(value: bytes) -> bool:
-    """Whether the bytes are fields of a message, the last ending where they do."""
+    """Whether the bytes are exactly the fields of a message."""
     at, fields = 0, 0
     while at < len(value) and fields < _ENOUGH_FIELDS:
         tag, at = _varint(value, at)
@@ -90,7 +90,7 @@ def _is_protobuf(value: bytes) -> bool:
 
 
 def _field_end(value: bytes, at: int, tag: int) -> int | None:
-    """Where the field behind the tag ends, by its wire type; None for a type that no message has."""
+    """The end of the field after the tag, by its wire type; None for an invalid type."""
     match tag & 7:
         case 0:
             return _varint(value, at)[1]
@@ -106,7 +106,7 @@ def _field_end(value: bytes, at: int, tag: int) -> int | None:
 
 
 def _varint(value: bytes, at: int) -> tuple[int, int]:
-    """The number at `at` and where it ends; 0, and an end past the value, where there is none."""
+    """The number at `at` and its end; if there is none, 0 and an end past the value."""
     number = 0
     for index, byte in enumerate(value[at : at + _MAX_VARINT_BYTES]):
         number |= (byte & 0x7F) << (7 * index)
@@ -116,7 +116,7 @@ def _varint(value: bytes, at: int) -> tuple[int, int]:
 
 
 def _is_avro(value: bytes) -> bool:
-    """Whether a string stands at the beginning, as in most records: its length, doubled, then its text."""
+    """Whether the bytes begin with a string, as most records do: its length, doubled, then its text."""
     length = value[0] >> 1
     is_length = value[0] % 2 == 0 and 0 < length < len(value)
     return is_length and _PRINTABLE.fullmatch(value[1 : 1 + length]) is not None

@@ -1,4 +1,4 @@
-"""Hotwords in requests: words that a model should rather hear, by the vendor's limits for one list.
+"""Hotwords in requests: words that a model should prefer, within the vendor's limits for one list.
 
 Limits: the vendor's hotword pages (provider API, section 9); how many a list may hold is in the model table.
 """
@@ -19,16 +19,16 @@ from pydantic import (
 from service.contract.validation_errors import refusal
 
 MAX_CHARS = 15
-"""Of a word that has any character beyond ASCII."""
+"""Limit of a word with a non-ASCII character."""
 MAX_PARTS = 7
-"""Parts between spaces of a word in ASCII."""
+"""Parts between spaces of an ASCII word."""
 USUAL_WEIGHT = 4
 SUPER_WEIGHT = 50
-"""Only the qwen-audio models know it, for at most `MAX_SUPER` words of a list."""
+"""Only the qwen-audio models accept it, for at most `MAX_SUPER` words of a list."""
 MAX_SUPER = 50
 
 MAX_INSTANT = 2_000
-"""Words of one request's vocabulary: of more the vendor takes some at random."""
+"""Words of one request's vocabulary; of more, the vendor uses a random part."""
 
 HotwordLanguage = Literal["zh", "en", "ja", "yue", "ko", "de", "fr", "ru"]
 
@@ -86,13 +86,13 @@ Vocabulary = Annotated[
     Field(min_length=1),
     AfterValidator(_within_limits),
 ]
-"""Words and their weights for one file alone: they need no list."""
+"""Words and their weights for one file; they need no list."""
 
 
 def fault_of(
     hotwords: Sequence[Hotword], model: str, most: int, languages: Collection[str], *, knows_super: bool
 ) -> str | None:
-    """What the model's limits say against the list as a whole; None where nothing does."""
+    """How the whole list breaks the model's limits; None if it does not."""
     if len(hotwords) > most:
         return f"`options.hotwords` has {len(hotwords)} words; a list for {model} may have {most}"
     texts = [word.text for word in hotwords]

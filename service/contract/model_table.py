@@ -1,7 +1,7 @@
-"""The model table: a row for each name, with its family, its way and the vendor's limits. Pure data.
+"""The model table: one row per name, with its family, its API and the vendor's limits. Pure data.
 
-Facts: the vendor's model, rate-limit and hotword pages as of 2026-11-29. Where two regions or two pages
-differ, the lower number stands here; where no page has one, None, and nothing is guessed.
+Facts: the vendor's model, rate-limit and hotword pages as of 2026-11-29. If two regions or two pages
+differ, the table has the lower number; if no page has one, None: nothing is guessed.
 """
 
 from collections.abc import Mapping
@@ -25,18 +25,18 @@ class Family(StrEnum):
 
 
 class ApiKind(StrEnum):
-    """How a model is asked: the wire shape."""
+    """The API of a model: the wire shape of its calls."""
 
     FILE_TASK = "file task"
-    """A submit makes a task, which is polled; its result is a file."""
+    """A submit creates a task, which is polled; its result is a file."""
     SHORT_AUDIO = "short audio"
     """One call that answers with the transcript."""
     OMNI = "omni"
-    """One call, prompted, that answers with a stream of prose."""
+    """One call with a prompt that answers with a stream of prose."""
 
 
 class Feature(StrEnum):
-    """What a transcript of a model can hold besides its text."""
+    """The parts of a model's transcripts besides text."""
 
     TIMES = "times"
     WORDS = "words"
@@ -47,7 +47,7 @@ class Feature(StrEnum):
 
 
 class Unit(StrEnum):
-    """What the vendor bills."""
+    """The unit that the vendor bills."""
 
     SECONDS = "seconds"
     TOKENS = "tokens"
@@ -58,14 +58,14 @@ _MIB, _HOUR = 1024**2, 3600
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What the vendor says about one model; a limit of None is one that it does not document.
+    """The vendor's facts about one model; a limit of None is not documented.
 
-    `files_per_task` is the most that one submit takes. `languages` are the documented hints, empty where a
-    model takes none; others may work. `hints_used` is how many of several hints count. `hotwords_per_list`
+    `files_per_task` is the maximum of one submit. `languages` are the documented hints, empty if a model
+    takes none; others may work. `hints_used` is the number of hints that the model uses. `hotwords_per_list`
     is 0 for models without vocabularies, `hotword_languages` are those that a word may name. `lacks` names
     options of the family that this model does not have. `also_limited` is what the vendor limits besides
-    submits a minute; nothing here counts it, so it is met as a 429. `is_listed` is false for a name that
-    the vendor's pages do not list, or no longer, and may still serve.
+    submits a minute; we do not count it, so exceeding it gives a 429. `is_listed` is false for a name that
+    the vendor's pages do not list, or no longer list; it may still work.
     """
 
     family: Family
@@ -90,12 +90,12 @@ class ModelInfo:
 
     @property
     def is_synchronous(self) -> bool:
-        """Whether the submit's answer is the transcript: there is no task, and nothing to look for."""
+        """Whether the submit's answer is the transcript: there is no task to poll or to find."""
         return self.way is not ApiKind.FILE_TASK
 
     @property
     def takes_several_files(self) -> bool:
-        """Whether a submit has room for more than one file, whatever number the vendor allows."""
+        """Whether the wire shape of a submit can hold several files, whatever number the vendor allows."""
         return self.way is ApiKind.FILE_TASK and self.family is not Family.QWEN_ASR_FILES
 
 

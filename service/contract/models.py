@@ -1,4 +1,4 @@
-"""Which row of the model table a name has, and which names a family has."""
+"""Finds the row of a model name in the model table, and the names of a family."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -29,12 +29,12 @@ _DATED = re.compile(f"-({_DATE})(?=-us$|$)")
 
 
 def _alike(name: str) -> str:
-    """A pattern for names that differ from this one, which has no date, by their version's number."""
+    """A pattern for names that differ from this undated one only by the version number."""
     return _VERSION.join(re.escape(part).replace(r"\-", "-") for part in _NUMBER.split(name))
 
 
 def _pattern(names: Collection[str]) -> str:
-    """A pattern for these names and for those alike, with a date or without."""
+    """A pattern for these names and other versions of them, with or without a date."""
     plain = dict.fromkeys(_alike(name) for name in names if not name.endswith("-us"))
     american = dict.fromkeys(_alike(name.removesuffix("-us")) for name in names if name.endswith("-us"))
     dated = [
@@ -49,7 +49,7 @@ _LIKES: Mapping[str, "re.Pattern[str]"] = MappingProxyType(
 
 
 def model_info(name: str) -> ModelInfo | None:
-    """The row of a model, or of the listed one whose later version or snapshot it seems to be, else None."""
+    """The row of a model, or of the listed model of which it seems to be a version or snapshot, else None."""
     if info := MODELS.get(name):
         return info
     dated = _DATED.search(name)
@@ -63,13 +63,13 @@ def model_info(name: str) -> ModelInfo | None:
 
 
 def is_synchronous(name: str) -> bool:
-    """Whether a model answers a submit with the transcript; False for one that is not in the table."""
+    """Whether a model answers a submit with the transcript; False for an unknown model."""
     info = model_info(name)
     return info is not None and info.is_synchronous
 
 
 def is_listed(name: str) -> bool:
-    """Whether the vendor's pages, as we know them, list the model."""
+    """Whether the vendor's pages list the model, by the table."""
     return name in MODELS and MODELS[name].is_listed
 
 

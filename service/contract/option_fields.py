@@ -1,4 +1,4 @@
-"""What the options of several families share: types, rules as JSON Schema, and the base of all."""
+"""Shared parts of the families' options: types, rules as JSON Schema, and the base class."""
 
 from typing import Annotated, Any, ClassVar, Self
 
@@ -27,8 +27,8 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=10_000)]
 
 
 def _number_or_wire_string(value: object) -> object:
-    """The number that a string of digits spells; anything else as it is."""
-    # On the vendor's page it is a string, in some of its samples a number: copying either must work.
+    """The number in a string of digits; any other value unchanged."""
+    # It is a string on the vendor's page and a number in some samples: copying either must work.
     is_number = isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 6
     return int(str(value)) if is_number else value
 
@@ -70,7 +70,7 @@ class SpecialWordFilter(Frozen):
 
 
 def object_or_wire_string(value: object) -> object:
-    """The object that a string of JSON holds; anything else as it is."""
+    """The object in a string of JSON; any other value unchanged."""
     # The vendor's samples give this parameter as a string of JSON: copying one must work.
     if not isinstance(value, str):
         return value
@@ -81,15 +81,15 @@ def object_or_wire_string(value: object) -> object:
 
 
 def _when(name: str, has: JsonObject, **then: JsonObject) -> JsonObject:
-    """JSON Schema for: where the option `name` is `has`, the other options must be as `then` says."""
+    """The JSON Schema of "if option `name` matches `has`, the other options must match `then`"."""
     condition: JsonObject = {"properties": {name: has}, "required": [name]}
-    # Only what must have a value must be there: no list of channels means one channel.
+    # Only an option that must have a value is required: no list of channels means one channel.
     needed: list[JsonValue] = [other for other, must in then.items() if "const" in must]
     return {"if": condition, "then": {"properties": dict(then), "required": needed}}
 
 
 def at_most_one(*names: str) -> list[JsonValue]:
-    """JSON Schema for: no two of these options together."""
+    """The JSON Schema of "no two of these options together"."""
     pairs = [(first, second) for index, first in enumerate(names) for second in names[index + 1 :]]
     return [
         {"not": {"properties": {each: {"not": {"type": "null"}} for each in pair}, "required": list(pair)}}
@@ -146,7 +146,7 @@ class WithChannels(Options):
 
 
 def rules(*given: JsonValue) -> ConfigDict:
-    """A model's rules as its JSON Schema says them."""
+    """A model config with these rules in its JSON Schema."""
     extra: dict[str, Any] = {"allOf": list(given)}
     return ConfigDict(json_schema_extra=extra)
 

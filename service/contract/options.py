@@ -1,6 +1,6 @@
-"""The options of a request against its model: the canonical form, refusals, and warnings of silent traps.
+"""Checks a request's options against its model: canonical form, refusals, and warnings.
 
-Nothing is added: an option that was not given is not sent.
+It adds nothing: an option that was not given is not sent.
 """
 
 from collections.abc import Mapping
@@ -18,8 +18,8 @@ from service.errors import FailureCode, InvalidRecord
 
 KEPT_ROUNDS = 5
 KEPT_CHARS = 400
-"""Of context messages: the vendor cuts what is beyond silently. A round is a user's message and the
-assistant's answer to it, and its characters are both of theirs."""
+"""Of context messages: the vendor silently drops the rest. A round is a user's message and the assistant's
+answer, and its characters are those of both."""
 
 
 class NoticeCode(StrEnum):
@@ -56,20 +56,20 @@ _NOT_SERVED: Mapping[str, str] = {
     "audio_event_detection_enabled": "of sensevoice-v1, which this service does not know",
     "modalities": "set by this service: it takes text alone",
 }
-"""Options on the vendor's pages that no model has here."""
+"""Options on the vendor's pages that this service offers for no model."""
 _NAMESAKES: Mapping[str, str] = MappingProxyType(
     {
         "diarization_enabled": "speaker_diarization_enabled",
         "speaker_diarization_enabled": "diarization_enabled",
     }
 )
-"""One thing that has two names, by the model: the vendor passes over the wrong one silently."""
+"""One option with two names, depending on the model: the vendor silently ignores the wrong one."""
 _OVERRULED = ("keep_dialect", "language_hints")
-"""What does nothing while speakers are told apart in short audio."""
+"""Options without effect while short audio is diarized."""
 
 
 def read_options(model: str, options: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """The options in canonical form: validated, only what was given, null counting as not given.
+    """The options in canonical form: validated, only those given; null counts as not given.
 
     Raises InvalidRecord: UNKNOWN_MODEL, or INVALID_OPTION with the option and the reason.
     """
@@ -91,7 +91,7 @@ def read_options(model: str, options: Mapping[str, JsonValue]) -> dict[str, Json
 def warnings_for(
     model: str, options: Mapping[str, JsonValue], duration_ms: int | None = None
 ) -> list[Notice]:
-    """What the user should know about canonical `options`; None = the audio's length is not known."""
+    """The warnings for canonical `options`; a `duration_ms` of None is an unknown length."""
     info = _known(model)
     notices = []
     notices += _name_warnings(model)
@@ -149,7 +149,7 @@ def _stray(name: str, model: str, info: ModelInfo) -> str:
 
 
 def _hints(options: Mapping[str, JsonValue]) -> list[JsonValue]:
-    """The languages that a request names, however its family calls them."""
+    """The languages that a request names, under the name that its family uses."""
     asr_options = options.get("asr_options")
     language = asr_options.get("language") if isinstance(asr_options, dict) else options.get("language")
     hints = options.get("language_hints")
@@ -190,7 +190,7 @@ def _hint_warnings(info: ModelInfo, model: str, hints: list[JsonValue]) -> list[
 
 
 def _context_warnings(context: JsonValue) -> list[Notice]:
-    """The vendor keeps the last rounds, and the beginning of each."""
+    """Warn if the vendor will cut the context: it keeps the last rounds, and the beginning of each."""
     rounds = _rounds(context)
     if len(rounds) <= KEPT_ROUNDS and all(chars <= KEPT_CHARS for chars in rounds):
         return []
@@ -201,7 +201,7 @@ def _context_warnings(context: JsonValue) -> list[Notice]:
 
 
 def _rounds(context: JsonValue) -> list[int]:
-    """The characters of each round: one begins with a user's message, and an answer belongs to it."""
+    """The characters of each round: a user's message begins one, and its answer belongs to it."""
     messages = [each for each in context if isinstance(each, dict)] if isinstance(context, list) else []
     rounds: list[int] = []
     for message in messages:

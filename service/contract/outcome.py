@@ -1,7 +1,7 @@
 """The two outcome records, v1: what the service publishes for every file.
 
-Free texts are scrubbed and file URLs lose their query here, whoever builds the record. JSON goes out compact,
-UTF-8, with nulls kept, so that a consumer always finds every field.
+These models redact free text and drop the query of file URLs, for every record. The JSON is compact UTF-8
+with nulls kept, so that a consumer always finds every field.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -29,14 +29,14 @@ FAILURE_TYPE = "scribe.transcription.failure.v1"
 
 
 def rfc3339(moment: datetime) -> str:
-    """An aware time as the contract writes it: UTC, milliseconds, `Z`."""
+    """An aware time in the contract's form: UTC, milliseconds, `Z`."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def utc_time(epoch_ms: int | None) -> datetime | None:
-    """The time so many milliseconds after 1970; None for one beyond the calendar.
+    """The time `epoch_ms` after 1970; None for one beyond the calendar.
 
-    Never raises: a time from outside must not keep an outcome from being written.
+    Never raises: a foreign time must not prevent an outcome.
     """
     if epoch_ms is None or not _FIRST_MS <= epoch_ms <= _LAST_MS:
         return None
@@ -100,9 +100,9 @@ STAGES = ("queue", "submit", "provider", "collect", "publish", "total")
 
 
 def stage_seconds(times: Times) -> dict[str, float]:
-    """The seconds of the stages a job went through, by the names in `STAGES`; never negative.
+    """The seconds that a job spent in each stage, by the names in `STAGES`; never negative.
 
-    `queue` and `total` begin with the request record's timestamp, which another machine's clock gave.
+    `queue` and `total` begin at the request record's timestamp, which is from another machine's clock.
     """
     way = (
         ("queue", times.requested_at, times.accepted_at),

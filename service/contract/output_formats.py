@@ -1,4 +1,4 @@
-"""What a request may ask for beside the transcript: forms of it that people read."""
+"""The readable forms of the transcript that a request may ask for in addition."""
 
 from enum import StrEnum
 from typing import Annotated

@@ -1,6 +1,6 @@
 """Makes foreign text safe to publish and log: no URL query, no credential, no control character.
 
-Never decides what a text means, and never promises to find a secret that looks like a plain word.
+It does not interpret the text, and cannot find a secret that looks like an ordinary word.
 """
 
 import re
@@ -8,10 +8,10 @@ import re
 from pydantic import JsonValue
 
 MAX_CHARS = 500
-"""Longest scrubbed text: enough for every vendor message we know of, short enough for a log line."""
+"""Longest redacted text: enough for every known vendor message, short enough for a log line."""
 
 _READ_CHARS = 4_000
-"""Only the beginning of a long text is looked at, so that a vendor's HTML page costs no time."""
+"""Only the beginning of a long text is read, so that a vendor's HTML page costs no time."""
 
 _NAME_CHARS = 64
 
@@ -29,37 +29,37 @@ _PAIR = re.compile(
 )
 
 _PLAIN = re.compile(rf"(?!.*s[kt]-)[a-z0-9._/-]{{0,{MAX_CHARS}}}")
-"""Names, numbers and ids, which none of the forms above fits: most of what is logged."""
+"""Names, numbers and ids, which match none of the patterns above: most of what is logged."""
 
 
 def redact(text: str) -> str:
     """`text` as one line of at most `MAX_CHARS` characters, without what must not be published.
 
-    Dropped: queries, fragments and user:password of URLs, bearer tokens, `sk-`/`st-` keys, signatures
-    and other `name=value` credentials outside URLs, control characters. Scrubbing twice changes nothing.
+    Removed: queries, fragments and user:password of URLs, bearer tokens, `sk-`/`st-` keys, signatures
+    and other `name=value` credentials outside URLs, control characters. Redacting twice changes nothing.
     """
     if _PLAIN.fullmatch(text):
         return text
     line = _masked(text[:_READ_CHARS])
-    # A mask, or the cut at the end, may leave a form that the next pass reads in another way.
+    # A mask, or the cut at the end, may leave text that the next pass reads differently.
     while (again := _masked(line)) != line:
         line = again
     return line
 
 
 def shown(name: str) -> str:
-    """A foreign field name, fit for an error message: scrubbed, printable, at most 64 characters."""
+    """A foreign field name for an error message: redacted, printable, at most 64 characters."""
     short = redact(name)[:_NAME_CHARS].replace("`", "'")
     return "".join(char if char.isprintable() else "?" for char in short)
 
 
 def without_query(url: str) -> str:
-    """`url` up to its query or fragment; the rest is byte for byte as given."""
+    """`url` without its query and fragment, otherwise unchanged."""
     return url.partition("#")[0].partition("?")[0]
 
 
 def without_queries(document: JsonValue) -> JsonValue:
-    """A copy of `document` in which every string that holds a URL has lost its query."""
+    """A copy of `document` without the query of any string that holds a URL."""
     if isinstance(document, str):
         return without_query(document) if "://" in document else document
     if isinstance(document, list):

@@ -1,4 +1,4 @@
-"""The vendor's regions: their hosts, shared by all accounts or for one workspace alone. Pure data.
+"""The vendor's regions and their hosts, shared by all accounts or of one workspace. Pure data.
 
 Facts: the vendor's pages on base URLs and regions, 2026-11-29.
 """
@@ -19,16 +19,16 @@ SHARED_HOSTS: Mapping[str, str] = MappingProxyType(
         HONG_KONG: "cn-hongkong.dashscope.aliyuncs.com",
     }
 )
-"""Hosts for the keys of every account; the other regions have hosts of workspaces alone."""
+"""Hosts for the keys of every account; the other regions only have hosts of workspaces."""
 API_PATH = "/api/v1"
-"""Where the vendor's own API begins on each host."""
+"""The path of the vendor's native API on each host."""
 _WORKSPACE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?", re.ASCII)
 
 
 def base_url_of(region: str, workspace: str | None) -> str:
-    """The API's URL in one of `REGIONS`: the workspace's own host, without one the shared host.
+    """The API's URL in one of `REGIONS`: the workspace's own host, without a workspace the shared host.
 
-    Raises ValueError, with a sentence, where there is no such host.
+    Raises ValueError, with a sentence, if there is no such host.
     """
     if workspace is None:
         if region not in SHARED_HOSTS:

@@ -1,6 +1,6 @@
-"""The request record, v1: its fields and the rules that one record can be judged by.
+"""The request record, v1: its fields and the rules that apply to a single record.
 
-Never looks at the clock, at settings or at other requests; reading bytes is `reading`'s work.
+Never reads the clock, settings or other requests; `request_decoder` reads the bytes.
 """
 
 import re
@@ -35,7 +35,7 @@ MAX_TTL_SECONDS = 366 * 24 * 3600
 RFC3339_PATTERN = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$"
 )
-"""A zone is a must; numbers and dates without a time are not times."""
+"""A zone is required; numbers and dates without a time are refused."""
 
 _RFC3339 = re.compile(RFC3339_PATTERN)
 
@@ -119,7 +119,7 @@ class Request(BaseModel):
 
     @property
     def formats(self) -> tuple[OutputFormat, ...]:
-        """The renderings that are wanted, in an order of ours."""
+        """The requested renderings, sorted."""
         return tuple(sorted(self.output.formats or ()))
 
     @model_validator(mode="after")

@@ -1,6 +1,6 @@
-"""Reads request records: bytes and headers in, a checked request or one clear refusal out.
+"""Decodes request records: bytes and headers in, a checked request or one clear refusal out.
 
-Never raises anything but InvalidRecord, never looks at the clock and never keeps state.
+Raises only InvalidRecord, never reads the clock and keeps no state.
 """
 
 import base64
@@ -27,10 +27,10 @@ MAX_RECORD_BYTES = 512 * 1024
 MAX_RAW_BYTES = 256 * 1024
 
 _MAX_SALVAGE_BYTES = 2 * 1024 * 1024
-"""A longer record is not searched for its request_id: parsing it would hold up the loop."""
+"""A longer record is not searched for its request_id: parsing it would block the loop."""
 
 _FRAME_BYTES = 5
-"""A schema-registry serializer puts 0x00 and a 4-byte schema id before the JSON, which never begins so."""
+"""A schema-registry serializer puts 0x00, which never begins JSON, and a 4-byte schema id before the JSON."""
 
 _UNREADABLE = frozenset({FailureCode.INVALID_ENCODING, FailureCode.INVALID_JSON})
 
@@ -41,9 +41,9 @@ _OUR_TYPE = re.compile(r"scribe\.transcription\.request\.v[0-9]{1,4}")
 
 @dataclass(frozen=True, slots=True)
 class RequestLimits:
-    """How the operator narrows the contract; None allows all.
+    """The operator's limits on requests; None allows all.
 
-    A host is allowed when it equals an entry or ends in one at a label's border
+    A host is allowed if it equals an entry or is below one
     (`example.org` allows `media.example.org`, not `badexample.org`).
     """
 
@@ -53,7 +53,7 @@ class RequestLimits:
 
 @dataclass(frozen=True, slots=True)
 class DecodedRequest:
-    """A request that can be served; `framed` says that a schema-registry prefix was skipped."""
+    """A valid request; `framed` says that a schema-registry prefix was skipped."""
 
     request: Request
     framed: bool
@@ -71,10 +71,10 @@ class RawFields(NamedTuple):
 def read_request(
     value: bytes | None, headers: Sequence[tuple[str, bytes | None]], limits: RequestLimits
 ) -> DecodedRequest:
-    """The request in a record, its options canonical.
+    """The request in a record, with canonical options.
 
-    Raises InvalidRecord with one of the decode codes, and with what the record says of itself where that can
-    be told.
+    Raises InvalidRecord with one of the decode codes, and with the record's id, replay, model and metadata
+    if they can be read.
     """
     try:
         return _read(value, headers, limits)
@@ -85,13 +85,13 @@ def read_request(
 
 
 def digest(request: Request) -> str:
-    """32 hex digits that are equal for requests that ask for the same work.
+    """32 hex digits, equal for requests of the same work.
 
     BLAKE2b-128 over the JSON array [model, canonical options, URLs without query and fragment, the output
     formats if there are any, {"file_indexes": in their order} if not all files are wanted], keys sorted, no
-    blanks, ASCII. Metadata and deadlines do not count, nor does a fresh signature of a URL. Formats and files
-    do: whoever asks for others would wait in vain. Digests lie in journals: the recipe must not change
-    between versions.
+    blanks, ASCII. Metadata, deadlines and a URL's signature do not count. Formats and files do: a duplicate
+    with others would never get its outcomes. Journals hold digests: the recipe must not change between
+    versions.
     """
     work: list[JsonValue] = [request.model, request.options]
     work.append([without_query(url) for url in request.file_urls])
@@ -125,7 +125,7 @@ def _read(
 
 
 def _with_claims(error: InvalidRecord, value: bytes | None) -> InvalidRecord:
-    """The refusal, with those fields of the record that are as a request's must be."""
+    """The refusal, with those fields of the record that are valid."""
     try:
         document, _ = _document(value, _MAX_SALVAGE_BYTES)
     except InvalidRecord:
@@ -186,7 +186,7 @@ def _document(value: bytes | None, limit_bytes: int) -> tuple[JsonValue, bool]:
 
 
 def _note(value: bytes) -> str:
-    """What the value, or what is behind a schema-registry prefix, looks like."""
+    """The likely format of the value, or of its part after a schema-registry prefix."""
     framed = value.startswith(b"\x00") and not format_detection.wide_encoding(value)
     kind = format_detection.detect_format(value[_FRAME_BYTES:] if framed else value)
     seems = f"; it looks like {kind}" if kind else ""

@@ -1,6 +1,6 @@
 """Writes the contract's JSON Schemas: `python -m service.contract.schemas [--check] [FOLDER]`.
 
-What users hold in their hands is `schemas/v1/`; this module never reads it to decide what is valid.
+`schemas/v1/` is for users; this module never reads it to decide what is valid.
 """
 
 import json
@@ -24,8 +24,8 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 def schemas() -> dict[str, JsonObject]:
     """The schema of each record by its name: request, result, failure.
 
-    The request's is closed, as the service refuses unknown fields; those of outcomes are open, as
-    consumers must ignore what later versions add.
+    The request's schema is closed, since the service refuses unknown fields; those of outcomes are open,
+    since consumers must ignore fields of later versions.
     """
     return {"request": _request(), "result": _outcome(Result), "failure": _outcome(Failure)}
 
@@ -36,7 +36,7 @@ def rendered(schema: JsonObject) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the files, or with --check say which differ; returns the exit code."""
+    """Write the files, or with --check name those that differ; returns the exit code."""
     folder = Path(next((argument for argument in arguments if not argument.startswith("-")), DEFAULT_FOLDER))
     files = {folder / f"{name}.json": rendered(schema) for name, schema in schemas().items()}
     if "--check" not in arguments:
@@ -68,7 +68,7 @@ def _outcome(model: type[BaseModel]) -> JsonObject:
     schema = _titled(model, model.model_json_schema(mode="serialization"), closed=False)
     for part in (schema, *_object(schema, "$defs").values()):
         if isinstance(part, dict) and "properties" in part:
-            # Nulls are written too, so every field is there but the one that is left out when it is empty.
+            # Nulls are written too, so every field is present except the one that is left out if empty.
             part["required"] = [name for name in _object(part, "properties") if name != "provider_extra"]
     return schema
 
@@ -107,7 +107,7 @@ def _options_of(pattern: str, name: str) -> JsonObject:
 
 
 def _nullable(name: str, schema: JsonObject) -> JsonObject:
-    """Null counts as absent for every field but the one that is always required."""
+    """Allow null, which counts as absent, for every field except `request_id`."""
     if name == "request_id" or "anyOf" in schema:
         return schema
     notes: JsonObject = {key: schema.pop(key) for key in ("description", "default") if key in schema}
@@ -117,7 +117,7 @@ def _nullable(name: str, schema: JsonObject) -> JsonObject:
 
 
 def _cleaned(schema: Mapping[str, JsonValue], closed: bool) -> JsonObject:
-    """The schema without pydantic's made-up titles; an open one lets later versions add to it."""
+    """The schema without pydantic's generated titles; an open one allows additions of later versions."""
 
     def cleaned(value: JsonValue, in_names: bool = False) -> JsonValue:
         if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""The stages of a job's way, as failures name them."""
+"""The stages of a job, as failures name them."""
 
 from enum import StrEnum
 

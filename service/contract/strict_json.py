@@ -1,4 +1,4 @@
-"""Reads JSON that can be written again unchanged: what a parser would silently bend is refused.
+"""Reads JSON that can be written again unchanged: refuses what a parser would silently change.
 
 Never repairs a document and never quotes its values in an error.
 """
@@ -17,7 +17,7 @@ MAX_DEPTH = 64
 """Nested arrays and objects; checked before parsing, because the parser recurses."""
 
 MAX_NUMBER_CHARS = 64
-"""Longer literals lose digits in most consumers, and Python refuses integers over 4,300 digits anyway."""
+"""Longer literals lose digits in most consumers; Python refuses integers over 4,300 digits."""
 
 _STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _BRACKET = re.compile(r"[\[\]{}]")
@@ -53,7 +53,7 @@ def _is_too_deep(text: str) -> bool:
 
 
 def _has_lone_surrogate(text: str, document: JsonValue) -> bool:
-    # Two ways in: as a code point of the text itself, or as an escape that the parser resolved.
+    # Two sources: a code point of the text itself, or an escape that the parser resolved.
     checked = text
     if _SURROGATE_ESCAPE.search(text):
         checked += json.dumps(document, ensure_ascii=False)

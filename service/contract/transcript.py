@@ -1,8 +1,8 @@
 """The normalised transcript, v1: one shape for every model family.
 
-`None` means that the model does not give it (or that `omitted` of the result names it), an empty tuple that
-there was none. `provider_extra` holds the vendor's fields that this version has no place for, under the
-vendor's names; on the wire it is left out where there are none. Plain data: 12 h are 100,000 words.
+`None` means that the model does not provide the value (or that the result's `omitted` names it), an empty
+tuple that there was none. `provider_extra` holds the vendor's fields that v1 does not model, under the
+vendor's names; on the wire it is left out if there are none. Plain data: 12 h are 100,000 words.
 """
 
 from dataclasses import dataclass
@@ -93,5 +93,5 @@ class Transcript:
 
 
 def empty_transcript() -> Transcript:
-    """What silence becomes."""
+    """The transcript of silence."""
     return Transcript(audio=AudioProperties(), channels=())

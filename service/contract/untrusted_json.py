@@ -1,7 +1,7 @@
-"""Reads JSON and numbers that others wrote, within bounds; what lies outside of them is unknown, never bent.
+"""Reads foreign JSON and numbers within bounds; values out of bounds become null, never another value.
 
-`strict_json` refuses a request for one odd number. An answer that is paid for is not thrown away for one:
-the number is null, and the rest counts.
+`strict_json` refuses a request for one invalid number. A paid answer is not discarded for one: the number
+is null, and the rest is used.
 """
 
 import json
@@ -14,10 +14,10 @@ from pydantic import JsonValue
 from service.contract.strict_json import MAX_DEPTH, MAX_NUMBER_CHARS
 
 MAX_WHOLE = 2**31 - 1
-"""Milliseconds, rates, ids: 24 days, and what consumers in other languages can hold."""
+"""Milliseconds, rates, ids: 24 days, and within what consumers in other languages can hold."""
 MAX_TOKENS = 10**9
 MAX_BILLED_SECONDS = 10_000_000
-"""A hundred files of 24 h: a larger bill is a fault, and would stop a day's spending."""
+"""A hundred files of 24 h; a larger bill is an error that would use up a day's spending limit."""
 MAX_EPOCH_MS = 4_102_444_800_000
 """The year 2100."""
 
@@ -27,10 +27,10 @@ _DIGITS = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 def parse_json(text: str | bytes) -> JsonValue:
-    """The document; numbers that are not finite, or have too many digits, are null.
+    """The document; numbers that are not finite or have too many digits become null.
 
-    So are arrays and objects more than `MAX_DEPTH` deep. Raises ValueError for what is not JSON, or nested
-    deeper than Python's own parser reads.
+    So do arrays and objects more than `MAX_DEPTH` deep. Raises ValueError for invalid JSON, or nesting that
+    Python's own parser cannot read.
     """
     try:
         document: JsonValue = json.loads(text, parse_int=_int, parse_float=_float, parse_constant=_null)
@@ -41,33 +41,33 @@ def parse_json(text: str | bytes) -> JsonValue:
 
 
 def whole_number(value: JsonValue) -> int | None:
-    """Milliseconds, a rate or an id: 0 to `MAX_WHOLE`; fractions are rounded, digits in a string read."""
+    """Milliseconds, a rate or an id: 0 to `MAX_WHOLE`; fractions are rounded, a string of digits is read."""
     is_text = isinstance(value, str) and _DIGITS.fullmatch(value)
     return _whole(int(str(value)) if is_text else value, MAX_WHOLE, round)
 
 
 def token_count(value: JsonValue) -> int | None:
-    """Tokens that the provider bills, or a weight: 0 to `MAX_TOKENS`, begun ones in full."""
+    """Billed tokens, or a weight: 0 to `MAX_TOKENS`, rounded up."""
     return _whole(value, MAX_TOKENS, math.ceil)
 
 
 def billed_seconds(value: JsonValue) -> int | None:
-    """Seconds that the provider bills: 0 to `MAX_BILLED_SECONDS`, begun ones in full."""
+    """Billed seconds: 0 to `MAX_BILLED_SECONDS`, rounded up."""
     return _whole(value, MAX_BILLED_SECONDS, math.ceil)
 
 
 def epoch_ms(value: JsonValue) -> int | None:
-    """A moment in milliseconds since 1970, up to `MAX_EPOCH_MS`; nothing is rounded."""
+    """A time in milliseconds since 1970, up to `MAX_EPOCH_MS`; None for a fraction."""
     return _whole(value, MAX_EPOCH_MS, _exactly)
 
 
 def row_count(value: JsonValue) -> int | None:
-    """How many rows a list has: 0 to `MAX_WHOLE`; nothing is rounded."""
+    """The number of rows of a list: 0 to `MAX_WHOLE`; None for a fraction."""
     return _whole(value, MAX_WHOLE, _exactly)
 
 
 def _whole(value: JsonValue, most: int, rounded: Callable[[float], int | None]) -> int | None:
-    """The number if it is one and within bounds, which NaN is not; True is no number."""
+    """The number if it is within bounds; None for NaN, a bool or another type."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
         return None
     return rounded(value)
@@ -91,7 +91,7 @@ def _null(_name: str) -> None:
 
 
 def _cut(document: JsonValue) -> None:
-    """Make null what is too deep; level by level, a walk down would meet the interpreter's own bound."""
+    """Replace values that are too deep by null, level by level: recursion would meet Python's own limit."""
     level: list[_Container] = [document] if isinstance(document, list | dict) else []
     for _ in range(MAX_DEPTH - 1):
         level = [item for each in level for item in _inside(each) if isinstance(item, _CONTAINERS)]

@@ -35,12 +35,12 @@ _REASONS: Mapping[str, str] = MappingProxyType(
 
 
 def refusal(reason: str) -> PydanticCustomError:
-    """What our own validators raise: `reason` follows the field's name, or stands alone for a whole model."""
+    """The error of our validators: `reason` follows the field's name; for a whole model it stands alone."""
     return PydanticCustomError("refused", "{reason}", {"reason": reason})
 
 
 def explain(error: ValidationError, prefix: str = "") -> str:
-    """One line that names the first few fields at fault and the reason of each."""
+    """One line that names the first few invalid fields and their reasons."""
     details = error.errors(include_url=False, include_input=False)
     sentences = [_sentence(detail, prefix) for detail in details[:_SHOWN_ERRORS]]
     if len(details) > _SHOWN_ERRORS:
@@ -49,7 +49,7 @@ def explain(error: ValidationError, prefix: str = "") -> str:
 
 
 def _sentence(detail: ErrorDetails, prefix: str) -> str:
-    # The reason of a whole model names the fields itself.
+    # The reason for a whole model names the fields itself.
     reason = _reason(detail)
     return f"`{_path(detail['loc'], prefix)}` {reason}" if detail["loc"] else reason
 

@@ -1,7 +1,7 @@
-"""The HTTP port of probes and operators: /livez, /readyz, /metrics, /status. Reads alone, changes nothing.
+"""The HTTP port for probes and operators: /livez, /readyz, /metrics, /status. It changes nothing.
 
-It runs in threads of its own, so that it answers while the event loop is stuck, which is what /livez is
-for. What it calls is called from those threads: hand it functions that only read what the loop published.
+It runs in its own threads, so that it answers while the event loop is stuck: /livez reports that. It calls
+its functions from those threads, so they may only read what the loop published.
 """
 
 import socket
@@ -24,11 +24,11 @@ from service.observability import log
 from service.observability.status import Status
 
 STUCK_AFTER_SECONDS = 30.0
-"""A loop that has not beaten for so long is stuck: nothing of ours may hold it for even a tenth of that."""
+"""A loop without a beat for this long is stuck: no code of ours may block it for even a tenth of that."""
 MAX_CONNECTIONS = 32
-"""Probes and scrapes come one or two at a time. Beyond this, whoever has been silent for longest must go."""
+"""Probes and scrapes come one or two at a time. Above this the oldest idle connection is closed."""
 ROOM_SECONDS = 0.5
-"""How long a newcomer waits for the place of one that was cut off: its thread has but to notice."""
+"""How long a new connection waits until the thread of a closed one has freed its place."""
 CONNECTION_SECONDS = 10.0
 """The whole time of a connection, so that slow clients cannot keep probes out."""
 POLL_SECONDS = 0.1
@@ -39,14 +39,14 @@ Socket = socket.socket
 
 
 class Heartbeat:
-    """Shows other threads that the event loop turns; a task of the loop calls `beat` every second."""
+    """Shows other threads that the event loop runs; a task of the loop calls `beat` every second."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self._beaten = clock.boot_seconds()
 
     def beat(self) -> None:
-        """The loop has turned."""
+        """Record that the loop runs."""
         self._beaten = self.clock.boot_seconds()
 
     def age_seconds(self) -> float:
@@ -92,7 +92,7 @@ class HealthServer:
 
     @property
     def port(self) -> int:
-        """The port in use, also where any free one was asked for; only while it serves."""
+        """The port in use, also if the setting asks for any free one; only while it serves."""
         if self._server is None:
             return self._address[1]
         return int(self._server.server_address[1])
@@ -131,7 +131,7 @@ def _probe(is_well: bool, reason: str) -> Answer:
 
 @dataclass(slots=True)
 class _Connection:
-    """When it was opened, and whether its request has come: one that waits for it is idle."""
+    """When it was opened, and whether it is idle: its request has not arrived."""
 
     opened: float
     is_idle: bool = True
@@ -140,8 +140,8 @@ class _Connection:
 class _Server(ThreadingHTTPServer):
     """Bounded in connections and in the time of each.
 
-    A newcomer is always taken: where there is no place left, the oldest idle connection is cut off, or the
-    oldest of all where none is idle. So clients that hold connections open shut nobody out.
+    A new connection is always accepted: if none is free, the oldest idle connection is closed, or the oldest
+    of all if none is idle. So clients that hold connections open block nobody.
     """
 
     request_queue_size = socket.SOMAXCONN
@@ -154,19 +154,19 @@ class _Server(ThreadingHTTPServer):
         self.pages = pages
         self._clock = clock
         self._opened: dict[Socket, _Connection] = {}
-        """In the order of their coming; what is cut off stays until its thread has closed it."""
+        """In the order of arrival; a connection that is cut off stays until its thread has closed it."""
         self._cut: set[Socket] = set()
         self._freed = threading.Condition()
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, _Page)
 
     def server_bind(self) -> None:
-        """Bind without the name lookup of the standard library's HTTP server, which can take seconds."""
+        """Bind without the name lookup of the standard library's HTTP server: it can take seconds."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
     def verify_request(self, request: Socket | tuple[bytes, Socket], client_address: object) -> bool:
-        """Take the connection, in the place of another where there is none free."""
+        """Accept the connection; if none is free, close another first."""
         with self._freed:
             if len(self._opened) >= MAX_CONNECTIONS:
                 self._cut_off(self._least_wanted())
@@ -177,20 +177,20 @@ class _Server(ThreadingHTTPServer):
             return True
 
     def _least_wanted(self) -> list[Socket]:
-        """The oldest idle connection, else the oldest; none while the last one is still on its way out."""
+        """The oldest idle connection, else the oldest; none while all are being closed."""
         wanted = [each for each in self._opened if each not in self._cut]
         idle = [each for each in wanted if self._opened[each].is_idle]
         return (idle or wanted)[:1]
 
     def _cut_off(self, requests: Iterable[Socket]) -> None:
-        """End what its thread waits for: it closes the connection, and frees its place."""
+        """Shut the socket down: its thread then closes the connection and frees its place."""
         for request in requests:
             self._cut.add(request)
             with suppress(OSError):
                 request.shutdown(socket.SHUT_RDWR)
 
     def begin(self, request: Socket) -> None:
-        """The request of the connection has come: it is served now."""
+        """The connection's request has arrived and is served now."""
         with self._freed:
             if request in self._opened:
                 self._opened[request].is_idle = False
@@ -205,7 +205,7 @@ class _Server(ThreadingHTTPServer):
                 self._freed.notify()
 
     def service_actions(self) -> None:
-        """Cut off the connections whose time is over."""
+        """Cut off connections older than `CONNECTION_SECONDS`."""
         oldest = self._clock.boot_seconds() - CONNECTION_SECONDS
         with self._freed:
             self._cut_off(
@@ -213,7 +213,7 @@ class _Server(ThreadingHTTPServer):
             )
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Log what a page raised, which the standard library would print raw; a client may go at any time."""
+        """Log a page's exception, which the standard library would print raw; a lost client is no error."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             log.write(log.HEALTH_FAILED, exc_info=True)
 
@@ -247,4 +247,4 @@ class _Page(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def log_message(self, format: str, *args: object) -> None:
-        """Probes are not worth a line."""
+        """Do not log requests."""

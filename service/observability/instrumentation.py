@@ -1,4 +1,4 @@
-"""What operators see of the work: every count and every log line of the pipeline is made here."""
+"""Makes every count and every log line of the pipeline."""
 
 from collections.abc import Mapping
 
@@ -38,11 +38,11 @@ class PipelineInstrumentation:
         log.write(log.BATCH_RETRIED, partition=partition, reason=reason)
 
     def fenced(self, partition: int, reason: str) -> None:
-        """The shard is another's: its effects end here."""
+        """Another owner has the shard: its effects end here."""
         self.shard("fenced", partition, reason)
 
     def published(self, outcome: Outcome) -> None:
-        """An outcome is durable. That a request has ended before is the end of no job."""
+        """An outcome is durable. `already_finished` ends no job, so it is not counted."""
         body = outcome.body
         code = body.code if isinstance(body, Failure) else ""
         if code == FailureCode.ALREADY_FINISHED:
@@ -63,12 +63,12 @@ class PipelineInstrumentation:
             log.write(log.REQUEST_REPEATED, request_id=request_id, replay=replay, change=admission.kind)
 
     def internal_error(self, border: str, subject: str, error: Exception) -> None:
-        """A border kept a fault of our own inside; `subject` is a job, a record or a kind of call."""
+        """A boundary isolated a fault of Scribe itself; `subject` is a job, a record or a kind of call."""
         self._metrics.internal_error(border)
         log.write(log.INTERNAL_ERROR, border=border, subject=subject, exc_info=error)
 
     def journal_unreadable(self, partition: int, detail: str) -> None:
-        """A record, or all, of a journal partition could not be read: its uncertain submissions wait."""
+        """A journal record or partition could not be read: its uncertain submissions wait."""
         self._metrics.journal_unreadable()
         log.write(log.JOURNAL_UNREADABLE, partition=partition, detail=detail)
 
@@ -78,38 +78,38 @@ class PipelineInstrumentation:
         log.write(log.SHARD, change=change, partition=partition, detail=detail)
 
     def uncertain(self, change: UncertainOutcome) -> None:
-        """A submission became uncertain, or how that ended; once for each of its jobs."""
+        """A submission became uncertain, or this ended; called once for each of its jobs."""
         self._metrics.submission_uncertain(change)
 
     def stage_stopped(self, stage: StageName, is_stopped: bool) -> None:
-        """A stage is stopped for faults of our own in different requests, or goes on."""
+        """A stage stops because of faults of Scribe itself in different requests, or resumes."""
         self._metrics.stage_stopped(stage, is_stopped)
         log.write(log.STAGE, change="stopped" if is_stopped else "resumed", stage=stage.value)
 
     def work_restored(self, count: int) -> None:
-        """The audit found jobs and submissions that nothing would have gone on with."""
+        """The audit found jobs and submissions that no timer, call or queue held."""
         self._metrics.work_restored(count)
         log.write(log.WORK_RESTORED, count=count)
 
     def requests_lost(self, partition: int, count: int) -> None:
-        """The request topic's retention removed requests that nobody had read."""
+        """The request topic's retention removed unread requests."""
         self._metrics.requests_lost(count)
         log.write(log.REQUESTS_LOST, partition=partition, count=count)
 
     def duplicate_member(self, detail: str) -> None:
-        """Another process has our name in the group."""
+        """Another process uses our name in the group."""
         log.write(log.DUPLICATE_MEMBER, detail=detail)
 
     def group_lost(self, detail: str) -> None:
-        """The group has no client of ours; said once for each cause until it has one again."""
+        """The group has no client of ours; called once for each cause until it has one again."""
         log.write(log.GROUP_LOST, detail=detail)
 
     def group_regained(self) -> None:
-        """The group has assigned partitions, or none, to a new client of ours."""
+        """The group has made an assignment, perhaps an empty one, to a new client of ours."""
         log.write(log.GROUP_REGAINED)
 
     def hold(self, held: HoldCause, is_on: bool, jobs_waiting: int = 0) -> None:
-        """A hold began, for a reason of the provider's, or ended; so many jobs have no task yet."""
+        """A hold for a provider error began or ended; `jobs_waiting` have no task yet."""
         if not is_on:
             code = held.provider_error.code
             log.write(log.HOLD_ENDED, provider_code=code, model=held.model, jobs_waiting=jobs_waiting)
@@ -125,14 +125,14 @@ class PipelineInstrumentation:
         )
 
     def spend_guard(self, limit: SpendLimit | None) -> None:
-        """This limit of the day was reached, or there is room again (None)."""
+        """This limit of the day was reached, or none is reached any more (None)."""
         if limit is None:
             log.write(log.HOLD_ENDED, code=SPEND_LIMIT)
         else:
             log.write(log.HOLD_STARTED, code=SPEND_LIMIT, reason=SPENT[limit], advice=SPEND_ADVICE[limit])
 
     def outage(self, model: str, provider_error: ProviderError | None) -> None:
-        """Submits of a model wait for a probe, for the error that the last one met; or no longer (None)."""
+        """Submits of a model wait for a probe because of this last error, or no longer wait (None)."""
         if provider_error is None:
             log.write(log.OUTAGE_ENDED, model=model)
             return
@@ -147,21 +147,21 @@ class PipelineInstrumentation:
         )
 
     def result_host(self, model: str, host: str, change: str) -> None:
-        """A result lies on a host that is not allowed; submits of the model stop for it, or go on."""
+        """A result is on a host that is not allowed; submits of the model stop for that, or resume."""
         log.write(log.RESULT_HOST, change=change, model=model, host=host, setting="SCRIBE_FETCH__HOSTS")
 
     def files_per_task_lowered(self, model: str, files: int) -> None:
-        """A submit was refused for the number of its files: fewer go together now."""
+        """A submit was refused for the number of its files: later ones hold fewer."""
         log.write(log.FILES_PER_TASK_LOWERED, model=model, files_per_task=files)
 
     def cancel_dropped(self) -> None:
-        """Too many cancels waited already: this one is not sent, and its task finishes unseen."""
+        """Too many cancels wait: this one is not sent, and its task runs to its end."""
         self._metrics.cancel_dropped()
 
 
 @never_raises
 def time_event(metrics: Metrics, event: TimeEvent, ahead_seconds: float) -> None:
-    """The wall clock has stepped away or come back, or the vendor has confirmed what time it is."""
+    """The wall clock has stepped or come back, or the vendor has confirmed the time."""
     if event is TimeEvent.STEPPED:
         metrics.clock_stepped()
     log.write(log.CLOCK, change=event, wall_ahead_seconds=round(ahead_seconds, 3))

@@ -1,7 +1,7 @@
-"""The log: one line for each finished job and each change in the life of the service, as JSON or for people.
+"""The log: one line for each finished job and each lifecycle change, as JSON or for people.
 
-Whoever writes, our code or a library's: every text passes the scrubber on its way out (N9). Nothing is
-written about single calls to the provider or to Kafka.
+Every text, of our code or of a library, is redacted before it is written (N9). Single calls to the provider
+or to Kafka are not logged.
 """
 
 import logging
@@ -23,7 +23,7 @@ from service.observability.log_throttle import LogThrottle
 Fields = MutableMapping[str, object]
 
 SHORTEST_SECRET = 6
-"""Shorter configured secrets are not looked for: they would be found inside ordinary words."""
+"""Shorter configured secrets are not replaced: they would match inside ordinary words."""
 FIRST_FIELDS = ("time", "level", "event", "logger")
 MAX_TRACEBACK_LINES = 60
 MAX_DEPTH = 6
@@ -37,7 +37,7 @@ LIBRARIES = (KAFKA_CLIENT, "aiohttp", "asyncio", "httpcore", "httpx", "kafka", "
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """The name of a kind of line and its level; `levels` has other levels by the line's `word`."""
+    """The name of a kind of line and its level; `levels` overrides it by the line's `change`."""
 
     name: str
     level: int = logging.INFO
@@ -87,12 +87,12 @@ def write(event: Event, **fields: object) -> None:
 
 
 def write_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """For `sys.excepthook`, which would print the error unscrubbed."""
+    """For `sys.excepthook`, whose default would print the error without redaction."""
     write(SERVICE_CRASHED, exc_info=(kind, error, trace))
 
 
 def write_job(job: str, body: Result | Failure) -> None:
-    """Write the one line of a finished job: ids, times and codes, never what was said or where it lay."""
+    """Write the one line of a finished job: ids, times and codes, never its text or URL."""
     failure = body if isinstance(body, Failure) else None
     write(
         JOB_FINISHED,
@@ -117,7 +117,7 @@ def configure(
 ) -> None:
     """Send every line of the process to `stream` (standard error); call it once, at the start.
 
-    `secrets` are never written, whatever they look like. Warnings of Python go to the log as well.
+    `secrets` are never written, whatever their form. Python's warnings also go to the log.
     """
     out = sys.stderr if stream is None else stream
     handler = _Lines(out)
@@ -201,9 +201,9 @@ class _Redactor:
 
 
 def _throttled(record: logging.LogRecord) -> bool:
-    """Lower to a warning what aiokafka calls an error and tries again; whether the line is still written.
+    """Lower aiokafka's errors to warnings where it retries; returns whether the line is still written.
 
-    It says so of the first steps of any group. What it cannot get over it raises, and we say it ourselves.
+    aiokafka logs such errors when any group starts. It raises errors that it cannot retry, and we log those.
     """
     is_retried = record.name.partition(".")[0] == KAFKA_CLIENT and not record.exc_info
     if is_retried and record.levelno == logging.ERROR:
@@ -212,10 +212,10 @@ def _throttled(record: logging.LogRecord) -> bool:
 
 
 class _Lines(logging.StreamHandler[TextIO]):
-    """Writes lines; one that cannot be formatted is replaced, for the standard library would print it raw."""
+    """Writes lines; replaces one that cannot be formatted, which the standard library would print raw."""
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Say that a line was lost, without what it said."""
+        """Write that a line was lost, without its content."""
         if record.msg != _LOST:
             lost = logging.LogRecord(
                 record.name, logging.ERROR, record.pathname, record.lineno, _LOST, (), None

@@ -1,6 +1,6 @@
-"""Keeps a library that says the same thing over and over from filling the log.
+"""Keeps the repeated lines of a library from filling the log.
 
-While Kafka is away each of aiokafka's clients says so many times a second, and a process has dozens.
+While Kafka is unreachable each of aiokafka's clients logs that many times a second; a process has dozens.
 """
 
 import logging
@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 
 EVERY_SECONDS = 10.0
 MAX_KINDS = 200
-"""Kinds of lines that are remembered; with more, all are begun anew."""
+"""Kinds of lines that are remembered; above it, all are forgotten."""
 Kind = tuple[str, str]
 
 
 @dataclass(slots=True)
 class LogThrottle:
-    """A filter for a handler: of lines made by one template of one library one passes every ten seconds.
+    """A filter for a handler: passes one line per template of a library every ten seconds.
 
-    The one that passes says how many did not since the last.
+    A line that passes shows how many were suppressed since the last one.
     """
 
     own: str
-    """The logger whose lines all pass."""
+    """The logger whose lines always pass."""
     _last: dict[Kind, tuple[float, int]] = field(default_factory=dict)
 
     def filter(self, record: logging.LogRecord) -> bool:

@@ -1,7 +1,7 @@
 """Every metric of the service; docs/metrics.md is generated from here.
 
-Label sets are closed: a value that is not among those foreseen is counted under `other`, so that nothing
-from outside can make series. The methods are called by the event loop, `page` by any thread.
+Label sets are closed: an unexpected value is counted under `other`, so that no input from outside creates
+series. The event loop calls the methods, any thread calls `page`.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -37,9 +37,9 @@ SHARD_EVENTS = ("taken", "resumed", "refused", "lost", "fenced", "closed")
 MAX_UNKNOWN_CODES = 50
 
 STAGE_BUCKETS = (0.1, 0.3, 1, 3, 10, 30, 60, 120, 300, 600, 1800, 3600, 14_400, 86_400)
-"""From the delay we add (below a second) over a usual task (minutes) to the vendor's 24 h edge."""
+"""From the delay that we add (below a second) through a usual task (minutes) to the vendor's 24 h."""
 CALL_BUCKETS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 120)
-"""A simulator answers in 10 ms; 10, 30 and 120 s are the default bounds of a call, a submit and a fetch."""
+"""The simulator answers in 10 ms; 10, 30 and 120 s are the default bounds of a call, submit and fetch."""
 BATCH_BUCKETS = (0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 60)
 """A broker acknowledges in milliseconds; 60 s is the bound of a send."""
 RECORD_BUCKETS = (1, 3, 10, 30, 100, 300, 1000)
@@ -48,10 +48,10 @@ RECORD_BUCKETS = (1, 3, 10, 30, 100, 300, 1000)
 
 @watches
 class Metrics:
-    """All metrics, and the page that shows them. Without a registry it makes one of its own."""
+    """All metrics, and their page. Without a registry it creates one."""
 
     def __init__(self, registry: CollectorRegistry | None = None, clock: Clock | None = None) -> None:
-        # Else each metric has a second series with the time of its making, which no query of ours needs.
+        # Otherwise each metric has a second series with its creation time, which none of our queries needs.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry() if registry is None else registry
         self._turns = LoopTicks(clock or SystemClock())
@@ -142,7 +142,7 @@ class Metrics:
         return Histogram(name, text, labels, buckets=buckets, registry=self._registry)
 
     def _begin_at_zero(self) -> None:
-        """Make the closed series, so that a rate sees the first event of a kind."""
+        """Create the closed series, so that a rate includes the first event of a kind."""
         for change in AdmissionKind:
             self._records.labels(change)
         for family in Family:
@@ -170,7 +170,7 @@ class Metrics:
         GCCollector(registry=self._registry)
 
     def show_costs(self, models: Collection[str]) -> None:
-        """Count what results of these models cost; without a price there is no such metric."""
+        """Count the cost of results of these models; without a price there is no such metric."""
         if models:
             self._costs = self._counter(
                 "scribe_cost", "What results cost, by the prices that are set.", "model"
@@ -184,17 +184,17 @@ class Metrics:
             self._costs.labels(model).inc(cost)
 
     def show_status(self, status: Callable[[], Status]) -> None:
-        """Show the numbers of `status()` as gauges; the thread that reads the page calls it."""
+        """Show the numbers of `status()` as gauges; the thread that serves the page calls it."""
         self._registry.register(StatusGauges(status))
 
     def record_admitted(self, change: str) -> None:
-        """A request record was taken; `word` is one of `AdmissionKind`."""
+        """A request record was taken; `change` is one of `AdmissionKind`."""
         self._records.labels(among(change, tuple(AdmissionKind))).inc()
 
     def job_finished(
         self, kind: str, code: str | None, model_family: str, seconds_by_stage: Mapping[str, float]
     ) -> None:
-        """A job's outcome is durable; `kind` is result or failure, the stages are `messages.STAGES`."""
+        """A job's outcome is durable; `kind` is result or failure, stages are `contract.outcome.STAGES`."""
         kind = among(kind, ("result", "failure"))
         code = among(code, tuple(FailureCode)) if code else "none"
         self._jobs.labels(kind, code, among(model_family, tuple(Family))).inc()
@@ -208,7 +208,7 @@ class Metrics:
         self._call_seconds.labels(kind).observe(seconds)
 
     def unknown_provider_code(self, code: str) -> None:
-        """The provider gave a code that the error table does not name."""
+        """The provider returned a code that is not in the error table."""
         if len(self._unknown_codes) < MAX_UNKNOWN_CODES:
             self._unknown_codes.add(code)
         self._unknown.labels(among(code, self._unknown_codes)).inc()
@@ -227,11 +227,11 @@ class Metrics:
         self._retries.inc()
 
     def shard_event(self, change: str) -> None:
-        """Something happened to a shard; `word` is one of `SHARD_EVENTS`."""
+        """A shard changed; `change` is one of `SHARD_EVENTS`."""
         self._shard_events.labels(among(change, SHARD_EVENTS)).inc()
 
     def internal_error(self, border: str) -> None:
-        """A fault of ours was kept inside a border; it is one of `BORDERS`."""
+        """A boundary isolated a fault of Scribe itself; `border` is one of `BORDERS`."""
         self._internal_errors.labels(among(border, BORDERS)).inc()
 
     def stage_stopped(self, stage: StageName, is_stopped: bool) -> None:
@@ -241,7 +241,7 @@ class Metrics:
             self._stage_stops.labels(stage).inc()
 
     def work_restored(self, count: int) -> None:
-        """The audit gave so many jobs and submissions back to their stages."""
+        """The audit returned `count` jobs and submissions to their stages."""
         self._restored.inc(count)
 
     def journal_unreadable(self) -> None:
@@ -249,11 +249,11 @@ class Metrics:
         self._journal_unread.inc()
 
     def submission_uncertain(self, change: str) -> None:
-        """A job's submission is uncertain, or no longer; `word` is one of `UncertainOutcome`."""
+        """A job's submission is uncertain, or no longer; `change` is one of `UncertainOutcome`."""
         self._uncertain.labels(among(change, tuple(UncertainOutcome))).inc()
 
     def requests_lost(self, count: int) -> None:
-        """Request records are gone unread."""
+        """Retention removed `count` unread request records."""
         self._lost.inc(count)
 
     def clock_stepped(self) -> None:
@@ -261,9 +261,9 @@ class Metrics:
         self._clock_steps.inc()
 
     def loop_tick(self, name: str) -> None:
-        """The loop of this name (a constant of the code) has turned; the age of one that stalls grows."""
+        """The named loop (a constant of the code) has run once; the age of a stalled loop grows."""
         self._turns.tick(name)
 
     def page(self) -> bytes:
-        """The metrics as Prometheus reads them."""
+        """The metrics in Prometheus's text format."""
         return generate_latest(self._registry)

@@ -1,4 +1,4 @@
-"""Counts and times every call to the provider, around the ports; an answer that raises has not come."""
+"""Counts and times every call to the provider; a call that raises counts as unanswered."""
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
@@ -47,7 +47,7 @@ class InstrumentedProvider:
         """As the port says."""
         started = self._clock.boot_seconds()
         call = self._provider.submit(model, file_urls, options, permit)
-        # A byte of it may have left: whatever is raised, there may be a task, or a bill.
+        # A byte may have left: whatever it raises, there may be a task, or a bill.
         answer = await answer_of(call, Lost(UNREAD), self._report("submit"))
         provider_error = None if isinstance(answer, Accepted | Answered) else answer.provider_error
         self._count("submit", started, provider_error, _submit_result(answer))

@@ -1,6 +1,6 @@
-"""What the process is doing, as one immutable picture: for /status and for the gauges of /metrics.
+"""One immutable picture of the process's work: for /status and for the gauges of /metrics.
 
-Ids, codes, numbers and the provider's own words: no transcript, no URL, nothing of a request but counts.
+It contains ids, codes, numbers and the provider's messages: no transcript, no URL, of requests only counts.
 """
 
 import json
@@ -40,10 +40,10 @@ class BudgetStatus:
 
 @dataclass(frozen=True, slots=True)
 class HoldStatus:
-    """Submitting has stopped: the code that says why, and since when (epoch milliseconds).
+    """Submits have stopped: the code of the reason, and since when (epoch milliseconds).
 
-    The code is the provider's, or `spend_limit`. `reason` is the provider's message, `model` set where it
-    concerns one alone, `advice` says what to do.
+    The code is the provider's, or `spend_limit`. `reason` is the provider's message, `model` is set if only
+    one is concerned, `advice` says what to do.
     """
 
     code: str
@@ -56,9 +56,9 @@ class HoldStatus:
 
 @dataclass(frozen=True, slots=True)
 class SubmitStatus:
-    """How a model's submits fare: how many may be repeated at once now, and since when it is out of reach.
+    """A model's submits: how many may be retried at once now, and since when the provider is out of reach.
 
-    `outage` is what the last submit of the outage met.
+    `outage` is the error of the last submit during the outage.
     """
 
     model: str
@@ -69,9 +69,9 @@ class SubmitStatus:
 
 @dataclass(frozen=True, slots=True)
 class ResultHoldStatus:
-    """Finished results of a model that wait, as their host is not below `setting`.
+    """Results of a model that wait because their host is not below `setting`.
 
-    `since_ms` is when that stopped the model's submits, None while they go on.
+    `since_ms` is when that stopped the model's submits, None while they continue.
     """
 
     model: str
@@ -83,7 +83,7 @@ class ResultHoldStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The picture. The loop makes a new one about once a second; any thread may read one."""
+    """The picture. The loop makes a new one about once a second; any thread may read it."""
 
     version: str
     member: str
@@ -93,27 +93,27 @@ class Status:
     oldest_job_age_seconds: float | None = None
     budgets: tuple[BudgetStatus, ...] = ()
     unused_slots: tuple[str, ...] = ()
-    """Why time slots of this process's partitions are not used now."""
+    """Why this process does not use time slots of its partitions now."""
     submits: tuple[SubmitStatus, ...] = ()
     holds: tuple[HoldStatus, ...] = ()
-    """What holds submits: first what concerns the account, then models, then the limit of the day."""
+    """The holds of submits: first of the account, then of models, then the day's limit."""
     group_lost: str | None = None
-    """Why the group of the request topic has no client of ours, while it has none."""
+    """Why the consumer group has no client of ours; None while it has one."""
     result_holds: tuple[ResultHoldStatus, ...] = ()
     account_hold: Literal["held", "none", "unknown"] = "unknown"
-    """Whether the provider holds the account, as far as this process knows: who submits nothing does not."""
+    """Whether the provider holds the account; unknown to a process that submits nothing."""
     spent_seconds: int = 0
-    """Billed seconds of this UTC day, of the shards that are ours."""
+    """Billed seconds of this UTC day, of our shards."""
     spent_cost: float = 0.0
-    """The same by the prices that are set."""
+    """The same in cost, by the configured prices."""
     clock_offset_seconds: float = 0.0
-    """How far the wall clock is ahead of the time that ends and forgets things."""
+    """How far the wall clock is ahead of trusted time."""
     pending_bytes: int = 0
-    """What is decided and not yet durable."""
+    """Bytes that are decided and not yet durable."""
     submissions: Mapping[str, int] = field(default_factory=dict)
-    """Those that are not over, by state."""
+    """Open submissions by state."""
     stopped_stages: tuple[str, ...] = ()
-    """Stages that do nothing for now, as they failed for different requests."""
+    """Stages that are stopped because they failed for different requests."""
 
     def to_json(self) -> bytes:
         """The body of /status."""

@@ -1,4 +1,4 @@
-"""Gauges that are read off when the page is asked for: the loops' ages, and the status of the process."""
+"""Gauges that are read when the page is requested: the loops' ages and the process's status."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
@@ -21,19 +21,19 @@ HOLD_CODES = (
 
 
 def among(value: str, foreseen: Collection[str]) -> str:
-    """The value, or `other` where it was not foreseen."""
+    """The value, or `other` if it is not among the known ones."""
     return value if value in foreseen else OTHER
 
 
 class LoopTicks(Collector):
-    """How long ago each named loop turned."""
+    """How long ago each named loop last ran."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._turned: dict[str, float] = {}
 
     def tick(self, name: str) -> None:
-        """The loop has turned."""
+        """Record that the loop has run."""
         self._turned[name] = self._clock.boot_seconds()
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
@@ -45,13 +45,13 @@ class LoopTicks(Collector):
 
 
 class StatusGauges(Collector):
-    """The numbers of the status that was published last."""
+    """The numbers of the last published status."""
 
     def __init__(self, status: Callable[[], Status]) -> None:
         self._status = status
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
-        return iter(())  # registering must not ask for a status yet
+        return iter(())  # registering must not request a status yet
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         status = self._status()

@@ -1,4 +1,4 @@
-"""Accept: records become requests and their jobs, and the cursor moves; each record is one group or more."""
+"""Accept: turn each request record into jobs and move the cursor; a record makes one group or more."""
 
 from dataclasses import dataclass, field
 
@@ -15,19 +15,19 @@ from service.pipeline.submit import SubmitStage
 
 @dataclass(slots=True)
 class Fault:
-    """The record that is next in its partition, and that could not be taken yet."""
+    """The next record of a partition, after accepting it failed."""
 
     offset: int
     count: int = 0
-    """How many faults count against it."""
+    """Faults that count against the record."""
     failed: int = 0
-    """How often it failed, also where the stage is at fault."""
+    """All faults, also those that the stage is blamed for."""
     retry_at: float = 0.0
     request_id: str | None = None
     error: str = ""
 
     def refused(self) -> InvalidRecord:
-        """What its failure says."""
+        """The error for its failure record."""
         told = f"a fault of Scribe itself ({self.error}), met {MAX_FAULTS} times"
         return InvalidRecord(FailureCode.INTERNAL_ERROR, told, self.request_id)
 
@@ -42,13 +42,13 @@ class AcceptStage:
     observer: Admissions
     breaker: StageBreaker
     _faults: dict[int, Fault] = field(default_factory=dict)
-    """By partition: the one that keeps it waiting."""
+    """By partition: the record that blocks it."""
 
     def accept(self, runner: ShardRunner, record: Record) -> bool:
-        """Take the next record; none can stop the next one by what it holds.
+        """Accept the next record; no record's content can block the records after it.
 
-        False, and nothing has changed, where it is to be delivered again after `wait_seconds`: it met a fault
-        of ours, or its stage is stopped. The third fault of a record makes it one failure with its bytes.
+        False means that nothing has changed and the record must be delivered again after `wait_seconds`: our
+        code failed on it, or the stage is stopped. The third fault turns it into one failure with its bytes.
         """
         if record.position.offset < runner.state.cursor.next_offset:
             return True
@@ -64,7 +64,7 @@ class AcceptStage:
         return True
 
     def wait_seconds(self, runner: ShardRunner) -> float:
-        """How long until the shard's next record may be tried; one that has failed goes behind the others."""
+        """How long until the shard's next record may be tried; a failed record lets others go first."""
         fault = self._fault(runner)
         if fault is None:
             return self.breaker.wait_seconds(StageName.ACCEPT)
@@ -77,7 +77,7 @@ class AcceptStage:
         return fault if is_next else None
 
     def _admission(self, runner: ShardRunner, record: Record) -> Admission | None:
-        """What becomes of the record, None where it is to be tried again."""
+        """The record's admission; None if the record must be tried again."""
         fault = self._fault(runner)
         if fault is None or fault.offset != record.position.offset:
             fault = Fault(record.position.offset)
@@ -87,7 +87,7 @@ class AcceptStage:
             fault.request_id = read.request_id if isinstance(read, InvalidRecord) else read.request.request_id
             admission = admit(runner.state, record, read, self.rules, runner.context())
         except Exception as error:
-            # The border of one request record. Want of memory is no word on a record.
+            # The boundary of one request record. Running out of memory is not the record's fault.
             if isinstance(error, MemoryError):
                 raise
             self._failed(runner, record, fault, error)
@@ -98,7 +98,7 @@ class AcceptStage:
         return admission
 
     def _failed(self, runner: ShardRunner, record: Record, fault: Fault, error: Exception) -> None:
-        """Count the fault; a record that cannot even be refused keeps its partition alone waiting."""
+        """Count the fault; a record that cannot even be refused blocks only its own partition."""
         self.observer.internal_error("record", record.origin_id, error)
         fault.count += self.breaker.failed(StageName.ACCEPT, record.origin_id)
         fault.failed += 1

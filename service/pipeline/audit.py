@@ -1,7 +1,7 @@
-"""Audit: find open jobs and submissions that nothing will go on with, and give them back to their stages.
+"""Audit: find open jobs and submissions that no stage holds, and give them back to their stages.
 
-Each of them must have a timer, a call or a place in a queue, or wait for its batch. One that has none at two
-audits in a row was lost by a fault of ours: it is restored, as after a take-over, and counted.
+Each must have a timer, a call or a place in a queue, or wait for its batch. One that has none at two audits
+in a row was lost by a bug of ours: it is restored, as after a takeover, and counted.
 """
 
 import asyncio
@@ -27,14 +27,14 @@ Target = tuple[ShardRunner, Key]
 
 @dataclass(slots=True)
 class Audit:
-    """Looks over all open jobs and submissions, once a minute."""
+    """Audits all open jobs and submissions once a minute."""
 
     shards: Callable[[], Iterable[ShardRunner]]
     stages: Stages
     clock: Clock
     observer: StageObserver
     _missing: set[Target] = field(default_factory=set)
-    """What had nothing at the last audit."""
+    """Items that no stage held at the last audit."""
 
     async def run(self, on_tick: Callable[[], None]) -> None:
         """Audit until cancelled."""
@@ -48,7 +48,7 @@ class Audit:
                 await self.audit(on_tick)
 
     async def audit(self, on_tick: Callable[[], None]) -> None:
-        """Restore what has had nothing since the last audit, a bounded number."""
+        """Restore a bounded number of the items that no stage held at this audit and the last."""
         missing: set[Target] = set()
         for runner in list(self.shards()):
             missing |= await self._missing_of(runner, on_tick)
@@ -60,7 +60,7 @@ class Audit:
             _restore(runner, key, self.clock.now_ms())
 
     async def _missing_of(self, runner: ShardRunner, on_tick: Callable[[], None]) -> set[Target]:
-        """Looked at in slices: what moves meanwhile may seem to have nothing, once."""
+        """Check in slices; an item that moves between two slices may look lost once."""
         runner.boundary.forget_gone(lambda key: not _exists(runner, key))
         waits = {*runner.unreleased(), *runner.boundary.waiting()}
         missing: set[Target] = set()
@@ -95,7 +95,7 @@ def _restore(runner: ShardRunner, key: Key, now_ms: int) -> None:
         return
     url = runner.state.jobs[key].transcription_url if key in runner.state.jobs else None
     if url is not None:
-        # No restore finds such a job: it is not journalled that its task is finished.
+        # `JobRestored` does not cover this job: the end of its task is not in the journal.
         runner.put(Change(steps=(Fetch(key, url, now_ms),)))
     else:
         runner.on_job(key, JobRestored())
@@ -106,9 +106,9 @@ def _exists(runner: ShardRunner, key: Key) -> bool:
 
 
 def _expected(runner: ShardRunner) -> Iterator[Key]:
-    """What must be somewhere: submissions whose task may still tell something, and jobs that have left them.
+    """What a stage must hold: submissions whose task is not over, and jobs that have left their submission.
 
-    A job that waits, or is submitted, without a submission is lost as well.
+    A job that is waiting or submitted but has no submission is lost as well.
     """
     for key, submission in runner.state.submissions.items():
         if not submission.is_billed:

@@ -1,6 +1,6 @@
-"""Collect: fetch result files and read them into transcripts, bounded in number and in bytes (N8).
+"""Collect: fetch result files and parse them into transcripts, bounded in number and in bytes (N8).
 
-Where places are short, what may be gone first is fetched first, and no host takes them all.
+At the in-flight limit, results that may expire first go first, and no host takes the whole limit.
 """
 
 import asyncio
@@ -43,11 +43,11 @@ class ResultFile:
     ref: JobRef
     transcription_url: str
     is_large: bool = False
-    """Whether it has turned out to need the place for large files."""
+    """Whether a fetch has shown that it needs the one download slot for large files."""
 
     @property
     def host(self) -> str:
-        """The result's host; a URL that nobody can read has none, and its fetch will say so."""
+        """The result's host; empty for a malformed URL, whose fetch then fails."""
         try:
             return urlsplit(self.transcription_url).hostname or ""
         except ValueError:
@@ -55,18 +55,18 @@ class ResultFile:
 
     @property
     def target(self) -> Target:
-        """Whose it is."""
+        """The shard and the job that the file belongs to."""
         return (self.runner, self.ref)
 
     def waiting(self) -> Job | None:
-        """The job, if it still waits for this file."""
+        """The job, if it is still waiting for this file."""
         job = self.runner.state.jobs.get(self.ref)
         return job if self.runner.is_open and job is not None and job.state is JobState.COLLECTING else None
 
 
 @dataclass(frozen=True, slots=True)
 class CollectDeps:
-    """What a fetch needs: who is asked, what bounds it, and who is told where results lie."""
+    """What a fetch needs: the provider, its limits, and the holds for refused result hosts."""
 
     provider: Provider
     spawn: Spawn
@@ -82,15 +82,15 @@ class CollectStage:
     def __init__(self, deps: CollectDeps, clock: Clock) -> None:
         self._deps = deps
         self._clock = clock
-        # A slow host holds each place for as long as a fetch may take: a quarter is left to the others.
+        # A slow host holds each fetch for up to its timeout, so a quarter of them is left to other hosts.
         self._in_flight_per_host = max(1, deps.in_flight - max(1, deps.in_flight // 4))
         self._out: Counter[str] = Counter()
         self._held: InFlightItems[Target] = InFlightItems()
         self._due: Timers[ResultFile] = Timers(clock)
         self._lines: dict[str, PriorityQueue[ResultFile]] = {}
-        """What is due and waits for a place, by host."""
+        """Due files that wait for the in-flight limit, by host."""
         self._large: PriorityQueue[ResultFile] = PriorityQueue()
-        """What is due and waits for the one place for large files: they wait here, not as tasks."""
+        """Due files that wait for the one download slot for large files; they wait here, not as tasks."""
         self._is_large_out = False
 
     def queue(self, file: ResultFile, due_ms: int) -> None:
@@ -117,7 +117,7 @@ class CollectStage:
                 self._fetch(file)
 
     def _boundary(self, file: ResultFile) -> AbstractContextManager[None]:
-        """A result that cannot be handled is fetched again."""
+        """Fetch the result again if handling it fails."""
         return file.runner.boundary.guard(file.ref, partial(self._queue_now, file), StageName.COLLECT)
 
     def _queue_now(self, file: ResultFile) -> None:
@@ -133,7 +133,7 @@ class CollectStage:
             self._held.add(file.target)
 
     def _next(self) -> ResultFile | None:
-        """The file that goes next: a large one when none is out, else of the hosts that have a place."""
+        """The next file: a large one if none is in flight, else one from a host below its limit."""
         if self._deps.breaker.is_stopped(StageName.COLLECT):
             return None
         if self._large and not self._is_large_out:
@@ -161,7 +161,7 @@ class CollectStage:
         self._deps.spawn(self._collect(file, job.request), name=f"collect {file.ref}")
 
     def _job_to_fetch(self, file: ResultFile) -> Job | None:
-        """The job, if its file may be fetched now; what would wait for the broker in memory is due later."""
+        """The job, if its file may be fetched now; if its shard is behind or full, postpone the fetch."""
         job = file.waiting()
         if job is not None and (file.runner.is_behind or not file.runner.has_room):
             self._later(file)
@@ -191,12 +191,12 @@ class CollectStage:
                 if event is not None:
                     change = self._tell(file, event)
                 del event
-            # Till then it is in memory; a shard that closes first has no use for it any more.
+            # The transcript stays in memory until it is durable. A shard that closes first does not need it.
             await asyncio.wait({file.runner.durable(change)})
 
     def _tell(self, file: ResultFile, event: Fetched | FetchFailed) -> Change:
         if isinstance(event, Fetched) and file.runner.is_suspended:
-            # It would be in memory until the shard resumes, uncounted; the job is fetched again (N8).
+            # Until the shard resumed, it would occupy memory that no limit counts. Fetch it again (N8).
             self._later(file)
             return Change()
         return file.runner.on_job(file.ref, event)
@@ -204,13 +204,13 @@ class CollectStage:
     async def _event(
         self, file: ResultFile, request: AcceptedRequest, held: AsyncExitStack
     ) -> Fetched | FetchFailed | None:
-        """What the fetch came to, or None: it is of no use any more, or queued again.
+        """The outcome of the fetch; None if the file is no longer needed, or was queued again.
 
-        The memory of a transcript is given back when `held` ends.
+        A transcript's memory is released when `held` exits.
         """
         deps = self._deps
         async with deps.memory.place(is_large=file.is_large):
-            # Places may be waited for: the job may have ended since, and its shard been suspended.
+            # During the wait for a slot the job may have ended, or its shard may have been suspended.
             if self._job_to_fetch(file) is None:
                 return None
             url = file.transcription_url

@@ -1,8 +1,8 @@
-"""Expire: tell jobs that their deadline has passed.
+"""Expire: apply passed deadlines to open jobs; the job's state decides whether it ends now.
 
-Deadlines are days away and most jobs are done long before, so the open jobs are looked over once a second
-instead of queueing every deadline; a jump of the wall clock then needs no care either. Many deadlines that
-pass at once are told in slices, as far as there is room in the journal's backlog.
+Deadlines are days away and most jobs finish long before. A sweep therefore checks the open jobs once a second
+instead of queueing every deadline; a jump of the wall clock then needs no special handling. Many deadlines
+that pass at once are handled in slices, as the journal's backlog has room.
 """
 
 import asyncio
@@ -31,9 +31,9 @@ async def expire(
     on_tick: Callable[[], None],
     why: Why,
 ) -> None:
-    """Watch the deadlines of all open jobs, and what is to be tried again, until cancelled.
+    """Check the deadlines of all open jobs and run due retries, until cancelled.
 
-    `why` says what a job had to wait for.
+    `why` returns what a job was waiting for.
     """
     while True:
         on_tick()
@@ -50,7 +50,7 @@ async def _expire(
     overdue = [ref for ref in runner.state.overdue(clock.confirmed_ms()) if ref not in waits]
     for start in range(0, len(overdue), SLICE):
         on_tick()
-        # A shard without room, or that is given back, holds up no other: the next turn goes on.
+        # A shard that is full or being given back must not delay the others: the next sweep continues.
         if not runner.has_room or not runner.takes_work or breaker.is_stopped(StageName.EXPIRE):
             return
         for ref in overdue[start : start + SLICE]:
@@ -63,7 +63,7 @@ async def _expire(
 def reason(
     runner: ShardRunner, job: Job, guards: SubmitGuards, poll: PollStage, vocabulary: VocabularyStage
 ) -> str:
-    """What keeps the job from going on: what polls meet, or what its submit waits for."""
+    """What blocks the job: the current poll error, or what its submit waits for."""
     submission = runner.state.submissions.get(job.submission)
     if submission is None or job.state not in (JobState.WAITING, JobState.SUBMITTED):
         return ""

@@ -1,8 +1,8 @@
-"""Poll: ask for provider tasks when they are due, within the account's query quota.
+"""Poll: query provider tasks when they are due, within the account's query quota.
 
-One poll serves all jobs of a submission. A poll that fails costs nothing but a later poll. Where the quota
-does not reach for all that is due, last polls go first, but take at most half; of the others the one whose
-result may be gone first goes first.
+One poll serves all jobs of a submission. A failed poll only causes a later poll. If the quota does not cover
+all due polls, last polls go first, as at most half of the polls in flight. Of the others, the poll whose
+result may expire first goes first.
 """
 
 import asyncio
@@ -31,14 +31,14 @@ from service.provider.api import NO_SLOT, Provider
 from service.provider.fault_isolation import UNREAD
 
 CANCELS_WAITING = 1_000
-"""A minute's worth of the account's whole quota: later than that a task has hardly stayed pending."""
+"""One minute of the account's whole quota; after that, a task is rarely still pending."""
 MAX_UNREADABLE = 5
-"""So many answers about one task that a fault of ours cannot read end its jobs."""
+"""The number of answers about one task that our code fails to read before its jobs are ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class PollDeps:
-    """What a poll needs: who is asked, what bounds it, and who is told of a cancel that found no place."""
+    """What a poll needs: the provider, its limits, and the callback for a dropped cancel."""
 
     provider: Provider
     limiter: CallLimiter
@@ -59,7 +59,7 @@ Target = tuple[ShardRunner, SubmissionKey]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PollRequest:
-    """A poll that was asked for."""
+    """A requested poll."""
 
     runner: ShardRunner
     key: SubmissionKey
@@ -69,12 +69,12 @@ class PollRequest:
 
     @property
     def target(self) -> Target:
-        """What it is about: one request for each is queued at a time."""
+        """The polled submission; at most one request for each is queued."""
         return (self.runner, self.key)
 
     @property
     def submission(self) -> Submission | None:
-        """The submission, if it still runs under this task; also one whose shard is suspended."""
+        """The submission, if it still runs under this task, even while its shard is suspended."""
         found = self.runner.state.submissions.get(self.key)
         is_running = found is not None and found.state is SubmissionState.RUNNING
         is_wanted = self.runner.is_open and is_running and found is not None and found.task_id == self.task_id
@@ -89,23 +89,23 @@ class PollStage:
         self._clock = clock
         self._limiter = deps.limiter
         self._in_flight: dict[asyncio.Task[None], PollRequest | None] = {}
-        """Calls; None for a cancel."""
+        """Calls in flight and their requests; None for a cancel."""
         self._due: Timers[PollRequest] = Timers(clock)
         self._asked: dict[Target, PollRequest] = {}
-        """The one request that counts for each submission; the others are dropped when they are due."""
+        """The valid request of each submission; superseded requests are dropped when they are due."""
         self._line: PriorityQueue[PollRequest] = PriorityQueue()
-        """What is due and waits for a place or for budget."""
+        """Due polls that wait for the in-flight limit or for quota."""
         self._last_line: PriorityQueue[PollRequest] = PriorityQueue()
         self._was_last = False
-        """Whether the poll that went out last was a last one: the next is another, where one waits."""
+        """Whether the latest poll sent was a last poll; if so, an ordinary poll goes next, if one waits."""
         self._cancels: deque[str] = deque()
         self._unreadable: Counter[Target] = Counter()
         self._unknown = ForeignKeyDetector()
         self._provider_error: ProviderError | None = None
-        """What the last poll met, None where it was answered."""
+        """The error of the latest poll; None if it was answered."""
 
     def reason(self) -> str:
-        """Why polls come to nothing at the moment; empty where they do not."""
+        """Why polls currently fail; empty if they do not."""
         return (
             ""
             if self._provider_error is None
@@ -115,7 +115,7 @@ class PollStage:
     def queue(
         self, runner: ShardRunner, key: SubmissionKey, task_id: str, due_ms: int, *, is_last: bool = False
     ) -> None:
-        """Poll the submission's task when it is due; what is asked for already counts, unless it is later."""
+        """Poll the submission's task when it is due; a queued request stays unless it is due later."""
         asked = self._asked.get((runner, key))
         if asked is not None and asked.task_id == task_id:
             if asked.due_ms <= due_ms and asked.is_last >= is_last:
@@ -131,17 +131,17 @@ class PollStage:
         return (runner, key) in self._asked or any(request.target == (runner, key) for request in out)
 
     def cancel(self, task_id: str) -> None:
-        """Ask the provider to drop a pending task; its jobs are over whatever the answer."""
+        """Ask the provider to cancel a pending task; its jobs have ended, whatever the answer."""
         if len(self._cancels) >= CANCELS_WAITING:
             self._deps.on_cancel_dropped()
             return
         self._cancels.append(task_id)
         self._cancel_ready()
-        # What found no place or budget must not wait until something else ends the loop's wait.
+        # Wake the loop, so that a cancel that cannot go yet waits no longer than it must.
         self._due.wake()
 
     async def run(self, on_tick: Callable[[], None]) -> None:
-        """Poll, and cancel, until cancelled."""
+        """Send polls and cancels until this task is cancelled."""
         wait_seconds = LONGEST_WAIT_SECONDS
         while True:
             on_tick()
@@ -162,7 +162,7 @@ class PollStage:
         if submission is None:
             self._drop(request)
         elif request.runner.is_suspended:
-            # Another member may be about to poll.
+            # Another member may be polling it.
             self._due.push(self._clock.now_ms() + BEHIND_MS, request)
         else:
             line = self._last_line if request.is_last else self._line
@@ -173,7 +173,7 @@ class PollStage:
         self._unreadable.pop(request.target, None)
 
     def _poll_ready(self) -> float:
-        """Poll what may be polled; returns how long until more may."""
+        """Start the polls that may go; return the wait until more may go, in seconds."""
         while (line := self._next_poll()) is not None:
             request = line.first[1]
             is_counted = self._asked.get(request.target) is request
@@ -187,7 +187,7 @@ class PollStage:
         return LONGEST_WAIT_SECONDS
 
     def _next_poll(self) -> PriorityQueue[PollRequest] | None:
-        """Where the next poll comes from: last ones first, but in turns, and in half of the places."""
+        """The queue of the next poll: last polls first, in turns with others, as half of those in flight."""
         last_out = sum(request is not None and request.is_last for request in self._in_flight.values())
         may_be_last = self._last_line and last_out < self._deps.last_in_flight
         if may_be_last and not (self._line and self._was_last):
@@ -202,7 +202,7 @@ class PollStage:
         self._start(self._poll(request, call), request, name=f"poll {request.task_id}")
 
     def _wait_seconds(self) -> float:
-        """How long until a poll may go; who gives a place back wakes the loop."""
+        """How long until a poll may go; a call that ends wakes the loop."""
         if self._is_full:
             return LONGEST_WAIT_SECONDS
         slot_seconds = self._limiter.wait_seconds(Kind.QUERY)
@@ -214,7 +214,7 @@ class PollStage:
         return len(self._in_flight) >= self._deps.in_flight
 
     def _cancel_ready(self) -> float:
-        """Send the cancels that may go; returns how long until more may."""
+        """Send the cancels that may go; return the wait until more may go, in seconds."""
         while self._cancels and not self._is_full:
             wait_seconds = self._limiter.wait_seconds(Kind.CANCEL)
             if wait_seconds > 0:
@@ -263,7 +263,7 @@ class PollStage:
                 request.runner.on_submission(request.key, PollFailed(answer))
 
     def _judge(self, request: PollRequest, answer: TaskView | ProviderError) -> None:
-        """Learn what the answer says of the account; a task past its retention is unknown to everybody."""
+        """Update the account's state from the answer; an unknown task past its retention proves nothing."""
         submission, ending_ms = request.submission, self._clock.confirmed_ms()
         if (
             isinstance(answer, TaskView)
@@ -278,7 +278,7 @@ class PollStage:
             self._limiter.penalise(Kind.QUERY)
 
     def _count_unreadable(self, request: PollRequest, provider_error: ProviderError) -> None:
-        """End the jobs when no answer about their task can be read; the failure holds the task's id."""
+        """End the jobs after too many unreadable answers about their task; the failure has the task's id."""
         if provider_error is not UNREAD:
             return
         if self._deps.breaker.failed(StageName.POLL, f"{request.runner.partition}:{request.task_id}"):

@@ -1,8 +1,7 @@
-"""Post: send one submission's POST once its intent is durable, and tell the submission what became of it.
+"""Post: send one submission's POST once its intent is durable, and pass the answer to the submission.
 
-The POST goes out only while the intent is fresh by two clocks, after the journal was read back past it
-without a higher claim, on a shard that is still ours, and with exactly the intent's files; else it is not
-sent.
+The POST is sent only if the intent is fresh by two clocks, the journal was read back past it without a higher
+claim, the shard is still ours, and the files are exactly the intent's.
 """
 
 import asyncio
@@ -43,30 +42,30 @@ TOO_LATE = NotSent(
 
 
 class Fence(Protocol):
-    """Proof that nobody has claimed the shard before our intent."""
+    """Proves that no other owner claimed the shard before our intent."""
 
     async def proves(self, partition: int, offset: int) -> bool:
-        """Wait until the journal is read back past `offset`; False when a higher claim came first."""
+        """Wait until the journal is read back past `offset`; False if a higher claim comes first."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class SubmitDeps:
-    """What a submit needs: who takes it, who proves that it may go, and how many may be in flight."""
+    """What a submit needs: the provider, the fence that permits the POST, and the limit in flight."""
 
     provider: Provider
     fence: Fence
     spawn: Spawn
     vocabularies: VocabularyStage
     in_flight: int
-    """As many again of synchronous models, whose submits take as long as the work."""
+    """Synchronous models get as many again: their submits take as long as the work."""
     breaker: StageBreaker
     files: FileLimits = field(default_factory=FileLimits)
 
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """A POST on its way: its submission, when it was intended, and the batch that holds the intent."""
+    """A POST in progress: its submission, the time of its intent, and the batch that holds the intent."""
 
     runner: ShardRunner
     key: SubmissionKey
@@ -79,14 +78,14 @@ class Post:
 
 @dataclass(frozen=True, slots=True)
 class PostSender:
-    """Sends POSTs; learns from their answers."""
+    """Sends POSTs and updates guards and file limits from their answers."""
 
     deps: SubmitDeps
     clock: Clock
     guards: SubmitGuards
 
     async def post(self, post: Post) -> None:
-        """Wait for the intent, send the POST if it may go, and tell its submission."""
+        """Wait for the intent, send the POST if it is allowed, and pass the answer to the submission."""
         runner, key = post.runner, post.key
         answer: SubmitAnswer = TOO_LATE
         with runner.boundary.guard(key, nothing, StageName.SUBMIT), post.permit.call as call:
@@ -95,9 +94,9 @@ class PostSender:
             jobs = self._jobs_to_post(post, receipt) if receipt is not None and is_proven else None
             options = self.deps.vocabularies.as_sent(jobs[0].request) if jobs else None
             if receipt is not None and jobs and options is not None:
-                # Nothing is waited for between this and the first byte: what is true now is true then.
+                # There is no await between this check and the first byte, so the check still holds then.
                 permit = partial(call.depart, partial(self._may_go, post, receipt))
-                # A byte of it may leave from here on: whatever is raised, there may be a task.
+                # From here on a byte may have left: whatever is raised, a task may exist.
                 answer = Lost(UNREAD)
                 urls = [job.file_url for job in jobs]
                 answer = await self.deps.provider.submit(post.permit.model, urls, options, permit)
@@ -108,7 +107,7 @@ class PostSender:
         self._tell(post, answer, is_circuit_open=self.guards.is_circuit_open(post.permit.model))
 
     def _tell(self, post: Post, answer: SubmitAnswer, *, is_circuit_open: bool) -> None:
-        """Let the submission meet its answer; one that cannot be read is read again later."""
+        """Apply the answer to the submission; retry later if handling it fails."""
         again = partial(self._tell, post, answer, is_circuit_open=is_circuit_open)
         with post.runner.boundary.guard(post.key, again, StageName.SUBMIT):
             event = _event(answer, post.permit.model, is_circuit_open=is_circuit_open)
@@ -118,7 +117,7 @@ class PostSender:
         return self._jobs_to_post(post, receipt) is not None
 
     def _jobs_to_post(self, post: Post, receipt: Receipt) -> Sequence[Job] | None:
-        """The jobs whose files go out: all of the intent's, or the POST is not sent."""
+        """The jobs to post: all of the intent's jobs, or None if the POST must not be sent."""
         runner = post.runner
         is_stopped = not (runner.is_open and runner.takes_work and self.guards.may_post(post.permit))
         if is_stopped or not self._is_fresh(receipt) or self._is_stale(post):
@@ -138,21 +137,21 @@ class PostSender:
             return False
 
     def _is_stale(self, post: Post) -> bool:
-        """Where a later owner would look for the task counts from the intent, however late it was sealed."""
+        """Whether the intent is too old; a later owner's search window counts from it, not from the seal."""
         longest_seconds = RECEIPT_SECONDS + INTENT_SECONDS
         boot_age_seconds = self.clock.boot_seconds() - post.intended_boot_seconds
         wall_age_seconds = (self.clock.wall_ms() - post.intended_wall_ms) / 1000
         return max(boot_age_seconds, wall_age_seconds) > longest_seconds
 
     def _is_fresh(self, receipt: Receipt) -> bool:
-        """By the boot clock, which runs while a machine is suspended, and by the wall clock."""
+        """Check the wall clock, and the boot clock, which also runs while the machine is suspended."""
         boot_age_seconds = self.clock.boot_seconds() - receipt.sealed_boot_seconds
         wall_age_seconds = (self.clock.wall_ms() - receipt.sealed_wall_ms) / 1000
         return boot_age_seconds <= INTENT_SECONDS and wall_age_seconds <= INTENT_SECONDS
 
 
 def nothing() -> None:
-    """What follows goes on all the same."""
+    """Do nothing on a retry: the code after the boundary runs anyway."""
 
 
 def _is_to_be_posted(job: Job, key: SubmissionKey) -> bool:
@@ -160,7 +159,7 @@ def _is_to_be_posted(job: Job, key: SubmissionKey) -> bool:
 
 
 async def _durable(sealed: "asyncio.Future[Receipt]") -> Receipt | None:
-    """The receipt of the batch with the intent; None when the shard closed first, or it takes too long."""
+    """The receipt of the batch with the intent; None if the shard closes first or it takes too long."""
     await asyncio.wait({sealed}, timeout=RECEIPT_SECONDS)
     return sealed.result() if sealed.done() and not sealed.cancelled() else None
 

@@ -1,8 +1,8 @@
-"""Reconcile: find out in the account's list what became of submissions whose answer was lost.
+"""Reconcile: search the account's task list for the tasks of submissions whose answer was lost.
 
-One pass at a time serves all uncertain submissions of the process: read the list, read on in the journals of
-all shards, poll tasks that nobody knows, then decide. Whatever goes wrong on the way leaves them uncertain,
-and what goes wrong with one of them leaves the others alone.
+One pass at a time serves all uncertain submissions of the process: read the list, read on in the journals
+of all shards, poll the tasks that no journal knows, then decide. If a pass fails, the submissions stay
+uncertain. A fault in one submission does not affect the others.
 """
 
 import asyncio
@@ -45,19 +45,19 @@ At = tuple[ShardRunner, SubmissionKey]
 
 
 class ScansJournal(Protocol):
-    """Who reads the journals of all shards, also of those that other members own."""
+    """Reads the journals of all shards, including those of other members."""
 
     async def scan(self, since_ms: float, now_ms: float) -> Sequence[PartitionScan]:
-        """What each says of tasks made since then; raises `ServiceError` when none can be read.
+        """What each journal says of tasks made since then; raises `ServiceError` if none can be read.
 
-        `now_ms` is what the vendor's clock says, at the least. What cannot be read of one is a gap in it.
+        `now_ms` is a lower bound of the vendor's clock. Any part that cannot be read is a gap in that scan.
         """
         ...
 
 
 @dataclass(slots=True)
 class ReconcileRequest:
-    """An uncertain submission; times are the boot clock's milliseconds, which do not jump."""
+    """When to look for an uncertain submission; milliseconds of the boot clock, which does not jump."""
 
     first_ms: int
     due_ms: int
@@ -89,7 +89,7 @@ class ReconcileStage:
         self._evidence = Evidence()
 
     def queue(self, shard: ShardRunner, key: SubmissionKey, due_ms: int, settled_ms: int) -> None:
-        """Look for the submission's task from `due_ms` on; before `settled_ms` it may be on its way."""
+        """Look for the submission's task from `due_ms` on; until `settled_ms` it may still appear."""
         ahead_ms = self._boot_ms() - self._clock.now_ms()
         self._asked[shard, key] = ReconcileRequest(
             due_ms + ahead_ms, due_ms + ahead_ms, settled_ms + ahead_ms
@@ -97,7 +97,7 @@ class ReconcileStage:
         self._alarm.push(due_ms, None)
 
     def holds(self, runner: ShardRunner, key: Key) -> bool:
-        """Whether it will look for the submission's task, once more at least."""
+        """Whether at least one more search for the submission's task is queued."""
         return isinstance(key, SubmissionKey) and (runner, key) in self._asked
 
     async def run(self, shards: OpenShards, on_tick: OnTick) -> None:
@@ -119,7 +119,7 @@ class ReconcileStage:
         self._asked = {at: asked for at, asked in self._asked.items() if _is_uncertain(*at)}
 
     def _schedule_next(self) -> None:
-        """The normal schedule of polls, from the first look on."""
+        """Schedule the next pass by the poll schedule, counted from the first pass."""
         self._forget_settled()
         now_ms = self._boot_ms()
         for asked in self._asked.values():
@@ -142,7 +142,7 @@ class ReconcileStage:
         self._decide({shard.partition: shard for shard in shards()}, scans)
 
     def _spans(self) -> list[Span]:
-        """When tasks were made that matter."""
+        """When the tasks of uncertain submissions can have been made, by the vendor's clock."""
         offset_ms = self._provider.clock_offset_ms()
         found = []
         for shard, key in self._asked:
@@ -153,7 +153,7 @@ class ReconcileStage:
         return merged(found)
 
     def _witnesses(self, shards: Iterable[ShardRunner]) -> Iterator[tuple[str, Span]]:
-        """Tasks of ours that the list must show."""
+        """Known tasks of ours that a complete list must show."""
         now_ms, offset_ms = self._clock.now_ms(), self._provider.clock_offset_ms()
         for shard in shards:
             for key, submission in shard.state.submissions.items():
@@ -164,7 +164,7 @@ class ReconcileStage:
                     yield submission.task_id, span
 
     async def _scan(self) -> Sequence[PartitionScan] | None:
-        """The journals, read after the list: an intent is in there before its POST, so before its task."""
+        """Read the journals after the list: an intent is journalled before its POST and its task."""
         spans, now_ms = self._spans(), self._lookup.vendor_now_ms()
         if not self._candidates.wanted() or not spans:
             return ()
@@ -175,11 +175,11 @@ class ReconcileStage:
             return None
         for scan in scans:
             self._candidates.note_known(scan.known(self._candidates.wanted()))
-            # A day of tasks takes its time.
+            # A day of tasks takes long to process: yield to the event loop.
             await asyncio.sleep(0)
         return scans
 
-    # The decision; nothing is waited for from here on.
+    # The decision: nothing below awaits.
 
     def _decide(self, shards: Mapping[int, ShardRunner], scans: Sequence[PartitionScan]) -> None:
         offset_ms = self._provider.clock_offset_ms()
@@ -206,7 +206,7 @@ class ReconcileStage:
         return Proven(self._evidence, settled_ms, now_ms, self._clock.confirmed_ms(), self._rules)
 
     def _tell(self, shard: ShardRunner | None, key: SubmissionKey, event: Found) -> None:
-        """One that is ours and durably uncertain hears of it."""
+        """Apply the finding to the submission if it is ours and durably uncertain."""
         if shard is not None and (shard, key) in self._asked:
             with shard.boundary.isolate(_subject(shard, key)):
                 shard.on_submission(key, event)
@@ -225,9 +225,10 @@ def _is_uncertain(shard: ShardRunner, key: SubmissionKey) -> bool:
 
 
 def _of_others(scan: PartitionScan, shard: ShardRunner | None) -> list[Submission]:
-    """Submissions that are not ours; of a shard of ours the memory counts.
+    """Submissions in the journal that are not ours; for our own shard, its state in memory decides.
 
-    But one whose POST was out when its journal was read may have got its task, and be over, since.
+    Exception: a submission that was intended when the journal was read and has left the memory. It may have
+    got its task and ended since.
     """
     found = scan.unanswered()
     if shard is None:

@@ -1,4 +1,4 @@
-"""Submit: take submissions that are due, as its guards allow; write the intent down before the POST (N2)."""
+"""Submit: start due submissions as the guards allow; journal each intent before its POST (N2)."""
 
 import asyncio
 from collections import OrderedDict
@@ -26,7 +26,7 @@ Queued = tuple[ShardRunner, SubmissionKey]
 
 
 class SubmitStage:
-    """Submits what is due, as its guards allow; a kind that must wait holds up no other."""
+    """Submits what is due, as the guards allow; a kind that must wait does not delay the others."""
 
     def __init__(self, deps: SubmitDeps, clock: Clock, guards: SubmitGuards) -> None:
         self._deps = deps
@@ -38,7 +38,7 @@ class SubmitStage:
         self._due: Timers[Queued] = Timers(clock)
         self._queued: InFlightItems[Queued] = InFlightItems()
         self._ready: OrderedDict[SubmitKind, OrderedDict[Queued, None]] = OrderedDict()
-        """What is due and waits for a place or at the submit guards; each submission once."""
+        """Due submissions that wait for the in-flight limit or the submit guards; each appears once."""
 
     def queue(self, runner: ShardRunner, key: SubmissionKey, due_ms: int) -> None:
         """Post the submission when it is due."""
@@ -56,12 +56,12 @@ class SubmitStage:
         )
 
     def start_now(self, runner: ShardRunner, keys: Iterable[SubmissionKey]) -> None:
-        """Post freshly accepted submissions at once where nothing stands in the way, no older one either.
+        """Post newly accepted submissions at once, unless a guard or an older submission must go first.
 
-        Their intents then share a batch with their request. What finds no budget stays queued.
+        Their intents then share a batch with their request. Submissions without budget stay queued.
         """
         for key in keys:
-            # What is not started here is queued once its request is durable.
+            # A submission not started here is queued once its request is durable.
             with runner.boundary.guard(key, nothing, StageName.SUBMIT):
                 self._start_now(runner, key)
 
@@ -78,7 +78,7 @@ class SubmitStage:
         wait_seconds = LONGEST_WAIT_SECONDS
         while True:
             on_tick()
-            self._guards.spend_guard.wait_seconds()  # operators see it begin and end, whatever waits
+            self._guards.spend_guard.wait_seconds()  # reports its start and end to operators
             queued = await self._due.take(wait_seconds)
             if queued is None:
                 self._forget_closed()
@@ -89,7 +89,7 @@ class SubmitStage:
             wait_seconds = self._send_ready()
 
     def _boundary(self, queued: Queued) -> AbstractContextManager[None]:
-        """A submission that cannot be handled goes back into the queue."""
+        """Queue the submission again if handling it fails."""
         runner, key = queued
         again = partial(self._push_now, queued)
         return runner.boundary.guard(key, again, StageName.SUBMIT)
@@ -112,13 +112,13 @@ class SubmitStage:
         return self._deps.vocabularies.is_at_hand(request)
 
     def _forget_closed(self) -> None:
-        """A hold may last for days: what waits for its end must not keep shards that went meanwhile."""
+        """Drop submissions of closed shards: a hold of several days must not keep them in memory."""
         for kind in self._ready.values():
             for queued in [queued for queued in kind if not queued[0].is_open]:
                 del kind[queued]
 
     def _send_ready(self) -> float:
-        """Send what may go of every kind; returns how long until more may."""
+        """Send what each kind allows; return the wait until more may go, in seconds."""
         wait_seconds = LONGEST_WAIT_SECONDS
         for kind in list(self._ready):
             wait_seconds = min(wait_seconds, self._send_kind(kind))
@@ -145,25 +145,25 @@ class SubmitStage:
         if runner.is_behind:
             self.queue(runner, key, self._clock.now_ms() + BEHIND_MS)
         elif not self._has_list(request):
-            # It waited for longer than what was found of its list is believed.
+            # It waited longer than its hotword list's lookup stays valid.
             self._make_ready(queued)
         else:
             self._send(runner, key, kind)
-            # The next place is another kind's, where places are short.
+            # At the in-flight limit, another kind goes next.
             self._ready.move_to_end(kind)
 
     def _wait_seconds(self, kind: SubmitKind) -> float:
-        """How long until a submit of the kind may go; who gives a place back wakes the loop."""
+        """How long until a submit of the kind may go; a submit that ends wakes the loop."""
         if len(self._places(kind.model)) >= self._deps.in_flight:
             return LONGEST_WAIT_SECONDS
         return max(self._guards.wait_seconds(kind), self._deps.breaker.wait_seconds(StageName.SUBMIT))
 
     def _places(self, model: str) -> "dict[asyncio.Task[None], Queued]":
-        """What is in flight in the model's way."""
+        """Submits in flight of the model's kind: synchronous or not."""
         return self._calls_in_flight if is_synchronous(model) else self._in_flight
 
     def _send(self, runner: ShardRunner, key: SubmissionKey, kind: SubmitKind) -> None:
-        """Intend at once, so that request and intent can share a batch; the rest follows in a task."""
+        """Record the intent now, so that it can share a batch with its request; a task does the rest."""
         clock = self._clock
         now_ms, wall_ms, boot_seconds = clock.now_ms(), clock.wall_ms(), clock.boot_seconds()
         max_files = self._deps.files.most(kind.model)
@@ -172,7 +172,7 @@ class SubmitStage:
         change = runner.on_submission(key, intended)
         submission = runner.state.submissions.get(key)
         if submission is None or submission.state is not SubmissionState.INTENDED:
-            # The event could not be handled: it is met again, and nothing goes out before.
+            # The event could not be handled. It is retried, and nothing is sent before that.
             with permit.call:
                 self._guards.judge(TOO_LATE, permit)
             return
@@ -197,13 +197,13 @@ class SubmitStage:
 
 
 def waiting_submission(runner: ShardRunner, key: SubmissionKey) -> Submission | None:
-    """The submission, if it still waits to be posted."""
+    """The submission, if it is still waiting to be posted."""
     submission = runner.state.submissions.get(key)
     is_waiting = submission is not None and submission.state is SubmissionState.WAITING
     return submission if runner.is_open and is_waiting else None
 
 
 def _request_of(runner: ShardRunner, key: SubmissionKey) -> AcceptedRequest | None:
-    """Whose options a waiting submission has; all its requests have the same."""
+    """The request that gives a waiting submission its options; all its requests have the same ones."""
     jobs = runner.state.open_jobs(key) if waiting_submission(runner, key) else ()
     return jobs[0].request if jobs else None

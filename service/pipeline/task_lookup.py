@@ -1,4 +1,4 @@
-"""Asks the provider for what reconciling needs: the account's list by pages, and whose files tasks are."""
+"""Asks the provider for what reconciling needs: the account's task list, and the files of unknown tasks."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -18,26 +18,26 @@ from service.provider.api import NO_SLOT, Permit, Provider
 from service.provider.fault_isolation import UNREAD
 
 PAGE_ATTEMPTS = 3
-"""A list of thousands of pages must not begin anew for one answer that was lost."""
+"""A list of thousands of pages must not restart because of one lost answer."""
 PAGE_BACKOFF = Backoff(1.0, 10.0)
 MAX_PAGES = 20_000
-"""Two million tasks a day; what has more pages than that has no end."""
+"""Two million tasks a day; a list with more pages is taken to be endless."""
 MAX_POLLS = 200
-"""Unknown tasks polled in one pass; the rest waits for the next."""
+"""Unknown tasks polled in one pass; the rest wait for the next pass."""
 MAX_NAMES = 20
-"""Result files read in one pass for the name of a task's file alone."""
+"""Result files read in one pass only to learn the URL of a task's file."""
 STRANGERS_PART = 0.25
-"""Of the quota for queries: what tasks that may be nobody's of ours get, so that ours are polled in time."""
+"""Share of the query quota for tasks that may not be ours, so that our own are polled in time."""
 UNREADABLE_CODES = frozenset({"unexpected_answer", "not_json"})
-"""An answer came, and it was no task."""
+"""Codes for an answer that is not a task."""
 
 T = TypeVar("T")
 
 
 class TaskLookup:
-    """Every call waits for its slot, and gives up once nobody needs an answer.
+    """Calls for reconciling; each waits for its slot and gives up once no answer is needed.
 
-    `is_needed` says whether somebody does.
+    `is_needed` returns whether an answer is still needed.
     """
 
     def __init__(
@@ -54,11 +54,11 @@ class TaskLookup:
         self._memory = memory
         self._is_needed = is_needed
         self._strangers_from = clock.boot_seconds()
-        """When the next task that may be a stranger's may be asked for, by the boot clock."""
+        """When the next task that may not be ours may be polled, by the boot clock."""
         self._names_left = MAX_NAMES
 
     def vendor_now_ms(self) -> int | None:
-        """What the vendor's clock says now, where that is known."""
+        """The vendor's time now, if it is known."""
         offset_ms = self._provider.clock_offset_ms()
         return None if offset_ms is None else self._clock.now_ms() + offset_ms
 
@@ -67,7 +67,7 @@ class TaskLookup:
     async def read_list(
         self, spans: Sequence[Span], witnesses: Mapping[str, Span], skew_seconds: float, on_tick: OnTick
     ) -> TaskListing:
-        """All pages; it ends early where a page cannot be had, or nobody needs it any more."""
+        """Read all pages; stop early if a page cannot be read or the list is no longer needed."""
         listing = TaskListing(spans, witnesses)
         for page_no in range(1, MAX_PAGES + 1):
             page = await self._page(page_no, on_tick)
@@ -89,10 +89,10 @@ class TaskLookup:
             await self._clock.sleep(min(wait_ms / 1000, PAGE_BACKOFF.longest_seconds))
         return None
 
-    # Tasks that nobody knows.
+    # Tasks that no journal knows.
 
     async def poll_unknown(self, candidates: Candidates, on_tick: OnTick) -> None:
-        """One poll is enough for a task that is over: its files are remembered."""
+        """Poll unknown tasks; a finished task is polled once, and its files are remembered."""
         self._names_left = MAX_NAMES
         for task_id in candidates.to_poll()[:MAX_POLLS]:
             if not await self._is_strangers_turn(on_tick):
@@ -114,10 +114,10 @@ class TaskLookup:
             candidates.note_in_vain(task_id)
 
     async def _named(self, task: TaskView) -> TaskView | None:
-        """The task with its files' URLs: a Qwen-ASR task tells its own in the result file alone.
+        """The task with its files' URLs: a Qwen-ASR task has its URL only in the result file.
 
-        None where the file cannot be read for now: the task stays one that may be anybody's. A file that
-        failed without a name never tells it, and is nobody's.
+        None if the file cannot be read now: the task may still be anyone's. A failed file without a URL will
+        never have one and is skipped.
         """
         files = []
         for file in (each for each in task.files if each.file_url or each.transcription_url):
@@ -138,7 +138,7 @@ class TaskLookup:
     async def _asked_for(
         self, kind: Kind, ask: Callable[[Permit], Awaitable[T | ProviderError]], on_tick: OnTick
     ) -> T | ProviderError | None:
-        """The answer of a call that waits for its slot; None once nobody needs it any more."""
+        """Wait for a slot, call, and return the answer; None once it is no longer needed."""
         answer: T | ProviderError = NO_SLOT
         while answer is NO_SLOT:
             wait_seconds = self._limiter.wait_seconds(kind, is_urgent=True)
@@ -153,7 +153,7 @@ class TaskLookup:
         return answer
 
     async def _is_strangers_turn(self, on_tick: OnTick) -> bool:
-        """Wait until a task that may be a stranger's may be asked for; False once nobody needs the answer."""
+        """Wait until a task that may not be ours may be polled; False once the answer is not needed."""
         while (wait_seconds := self._strangers_from - self._clock.boot_seconds()) > 0:
             if not await self._has_waited(wait_seconds, on_tick):
                 return False
@@ -163,7 +163,7 @@ class TaskLookup:
         return True
 
     async def _has_waited(self, seconds: float, on_tick: OnTick) -> bool:
-        """Wait for a while; False once nobody needs an answer any more."""
+        """Wait at most one second; False once no answer is needed."""
         on_tick()
         if seconds <= 0:
             return True

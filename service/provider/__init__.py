@@ -1,1 +1,1 @@
-"""The provider adapter: the only place that knows the vendor's wire, and the only user of httpx."""
+"""The provider adapter: the only code that knows the vendor's wire format, and the only user of httpx."""

@@ -1,8 +1,8 @@
-"""The provider port: what the pipeline may ask of a speech-to-text provider.
+"""The provider port: the calls that the pipeline makes to a speech-to-text provider.
 
-Implementations translate wire answers into `core.provider.answers` facts. They raise nothing but
-`asyncio.CancelledError`: every error is a value, so that deciding stays in `core/`.
-Budgets are the caller's: an implementation awaits the permit that it is given, when all is ready for the
+Implementations translate wire answers into `core.provider.answers` facts. They raise only
+`asyncio.CancelledError`: every error is a value, so that `core/` decides.
+The caller limits rates: an implementation awaits the permit that it is given when it is ready to write the
 first byte, and sends nothing without it. It never retries.
 """
 
@@ -15,14 +15,14 @@ from service.core.provider.answers import ProviderError, SubmitAnswer, TaskPage,
 from service.core.provider.hotword_lists import ListedVocabulary, Vocabulary, VocabularyWord
 
 Permit = Callable[[], Awaitable[bool]]
-"""Waits until a call may leave; False when it must not. Awaited once, between the connection and the first
-byte, which is written at once."""
+"""Waits until a call may leave; False when it must not. Awaited once, after the connection is made; the first
+byte is written right after it."""
 NO_SLOT = ProviderError("no_slot", "no slot of the account's quota came in time: the call was not made")
 """The answer of a query, list or cancel whose permit was refused; a submit is `NotSent`."""
 
 
 async def at_once() -> bool:
-    """The permit of a call that nobody limits."""
+    """The permit of an unlimited call."""
     return True
 
 
@@ -36,22 +36,22 @@ class Provider(Protocol):
         options: Mapping[str, JsonValue],
         permit: Permit = at_once,
     ) -> SubmitAnswer:
-        """Ask for the work on these files: one task, or of a synchronous model the transcript at once.
+        """Submit these files: the answer is one task, or the transcript of a synchronous model.
 
         Billed when `Accepted` or `Answered`, perhaps billed when `Lost`.
 
         `options` are the validated options of a request in the contract's form (vendor's names;
-        `special_word_filter` an object); wire encoding is the implementation's work. Bounded in total
-        time, so that an answer or `Lost` always comes.
+        `special_word_filter` an object); the implementation encodes them. Its total time is bounded,
+        so that it always returns an answer or `Lost`.
         """
         ...
 
     async def query(self, task_id: str, permit: Permit = at_once) -> TaskView | ProviderError:
-        """Look at a task once."""
+        """Poll a task once."""
         ...
 
     async def list_tasks(self, page_no: int, permit: Permit = at_once) -> TaskPage | ProviderError:
-        """One page, from 1, of all the account's tasks of the last day; the page behind the last is empty."""
+        """One page, from 1, of all the account's tasks of the last day; the page after the last is empty."""
         ...
 
     def clock_offset_ms(self) -> int | None:
@@ -65,7 +65,7 @@ class Provider(Protocol):
     async def fetch(self, transcription_url: str, max_bytes: int | None = None) -> bytes | ProviderError:
         """Download a result file without credentials, within the fetch guard's limits.
 
-        One of more than `max_bytes` is the error `fetch_too_large`, and no more of it is held.
+        A file over `max_bytes` is the error `fetch_too_large`, and no more than that is held.
         """
         ...
 
@@ -74,15 +74,15 @@ class Vocabularies(Protocol):
     """The account's hotword lists; they cost nothing, and their number is small."""
 
     async def list_all(self) -> tuple[ListedVocabulary, ...] | ProviderError:
-        """Every list, other people's too."""
+        """Every list of the account, also those that Scribe did not make."""
         ...
 
     async def query(self, vocabulary_id: str) -> Vocabulary | ProviderError:
-        """Look at a list once; `NotFound` where there is none."""
+        """Read one list; `NotFound` if there is none."""
         ...
 
     async def create(self, model: str, prefix: str, words: Sequence[VocabularyWord]) -> str | ProviderError:
-        """Make a list for exactly this model; its id, which holds the prefix."""
+        """Make a list for exactly this model; returns its id, which contains the prefix."""
         ...
 
     async def update(self, vocabulary_id: str, words: Sequence[VocabularyWord]) -> ProviderError | None:

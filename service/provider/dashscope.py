@@ -1,4 +1,4 @@
-"""The Provider port on DashScope's HTTP API: calls, and what became of them, as facts.
+"""The Provider port on DashScope's HTTP API: makes calls and returns their results as facts.
 
 Never retries, never waits for quota, never decides what an error means for a job.
 """
@@ -55,20 +55,20 @@ from service.provider.wire.regions import compatible_url, with_regions
 from service.provider.wire.task_list import list_path, read_page
 
 MAX_ANSWER_BYTES = 1024**2
-"""A task of 100 files with long URLs answers in a fifth of this."""
+"""The answer for a task of 100 files with long URLs takes a fifth of this."""
 
 SHORTEST_KEY = 8
-"""A shorter one would be found inside ordinary words."""
+"""A shorter key would match inside ordinary words."""
 _FAILURES = (TimeoutError, httpx.HTTPError, BodyBroken, UnicodeError)
-"""What a call may raise; a name that cannot be a host's is a UnicodeError."""
+"""Exceptions of a call; an invalid host name raises UnicodeError."""
 
 
 @dataclass(frozen=True, slots=True)
 class DashScopeConfig:
-    """One account on one host. `base_url` goes up to `/api/v1`; the key belongs to that host's region.
+    """One account on one host. `base_url` ends in `/api/v1`; the key belongs to that host's region.
 
-    `submit_timeout_seconds` is the total time of a submit, whatever it is spent on: when it is over, no byte
-    of it can reach the provider any more. `answer_timeout_seconds` is the same for synchronous models, whose
+    `submit_timeout_seconds` is the total time of a submit, including the connection: after it, no byte
+    of it can reach the provider. `answer_timeout_seconds` is the same for synchronous models, whose
     answer takes as long as their work (the vendor gives short audio 300 s). `call_timeout_seconds` is the
     total time of any other call.
     """
@@ -91,7 +91,7 @@ class DashScopeConfig:
 
     @property
     def connect_seconds(self) -> float:
-        """How long a submit may take to begin: a third of its time, the rest is what the kernel gets."""
+        """How long a submit may take to begin: a third of its time; the kernel gets the rest."""
         return self.submit_timeout_seconds / 3
 
 
@@ -146,7 +146,7 @@ class DashScope:
         options: Mapping[str, JsonValue],
         permit: Permit = at_once,
     ) -> SubmitAnswer:
-        """Ask for the work, in one POST on a connection of its own; see `Provider.submit`."""
+        """Submit in one POST on its own connection; see `Provider.submit`."""
         info = model_info(model)
         way = ApiKind.FILE_TASK if info is None else info.way
         config = self._config
@@ -173,7 +173,7 @@ class DashScope:
             return NotSent(no_connection(error, self._peer, connect, in_handshake=in_handshake))
 
     def _located(self, answer: SubmitAnswer) -> SubmitAnswer:
-        """The answer, its error with our host where its reader did not know it."""
+        """The answer; its error names our host if the reader of the answer did not set one."""
         if isinstance(answer, Accepted | Answered) or answer.provider_error.host is not None:
             return answer
         return replace(answer, provider_error=replace(answer.provider_error, host=self._host))
@@ -203,7 +203,7 @@ class DashScope:
         return read(answer, self._host)
 
     async def _streamed(self, model: str, request: httpx.Request) -> SubmitAnswer:
-        """Put a stream together as it comes; anything else than a stream is an error's answer."""
+        """Assemble a stream as it arrives; any other answer is an error."""
         response = await self._submits.handle_async_request(request)
         try:
             is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
@@ -217,7 +217,7 @@ class DashScope:
             await response.aclose()
 
     async def query(self, task_id: str, permit: Permit = at_once) -> TaskView | ProviderError:
-        """Look at a task once."""
+        """Poll a task once."""
         answer = await self._call("GET", f"/tasks/{quote(task_id, safe='')}", permit=permit)
         return (
             answer if isinstance(answer, ProviderError) else file_tasks.read_task(answer, task_id, self._host)
@@ -229,7 +229,7 @@ class DashScope:
         return answer if isinstance(answer, ProviderError) else read_page(answer, self._host)
 
     def clock_offset_ms(self) -> int | None:
-        """How far the vendor's clock is ahead of ours, as its answers say."""
+        """How far the vendor's clock is ahead of ours, according to its answers."""
         said = self._vendor_clock.offset_seconds(now := self._now_seconds())
         return None if said is None else round(1000 * (now + sum(said) / 2)) - self._clock.now_ms()
 
@@ -274,7 +274,7 @@ class DashScope:
         return self._without_key(answer)
 
     def _without_key(self, answer: Answer) -> Answer:
-        """A gateway may quote the call in its error, and not every key looks like one to the scrubber."""
+        """Remove the key: a gateway may quote the call, and `redact` does not recognise every key."""
         key = self._config.api_key.get_secret_value().encode()
         if len(key) < SHORTEST_KEY or key not in answer.body:
             return answer
@@ -298,7 +298,7 @@ class DashScope:
 
 
 async def _answer(transport: httpx.AsyncBaseTransport, request: httpx.Request) -> Answer:
-    """Send the request and read the answer to its end; a body over the limit counts as none."""
+    """Send the request and read the whole answer; a body over the limit counts as empty."""
     response = await transport.handle_async_request(request)
     try:
         body = await read_body(response, MAX_ANSWER_BYTES, MAX_ANSWER_BYTES)
@@ -310,7 +310,7 @@ async def _answer(transport: httpx.AsyncBaseTransport, request: httpx.Request) -
 
 
 async def _put_together(stream: omni.Stream, response: httpx.Response) -> SubmitAnswer:
-    """Feed the stream until its end; one that breaks off behind the text's end has told all."""
+    """Feed the stream until its end; a stream that breaks off after the end of the text is complete."""
     try:
         async for chunk in response.aiter_raw():
             if not stream.feed(chunk):

@@ -1,4 +1,4 @@
-"""How a request leaves: with its permit, in time, and with the moment kept."""
+"""Let a request leave only with its permit and in time, and record when it left."""
 
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -7,10 +7,10 @@ from service.provider.api import Permit
 
 
 class Departure:
-    """Watches one submit leave: whether a byte of it may have gone out; never too late, or without permit.
+    """Observes one submit leave: records whether a byte may have left; stops it if late or not permitted.
 
-    httpcore reports each stage of a request before it begins (its `trace` extension); what comes before
-    the request itself is named `connection.*`.
+    httpcore reports each stage of a request before it begins (its `trace` extension); the stages before
+    the request itself are named `connection.*`.
     """
 
     def __init__(self, now_seconds: Callable[[], float], latest: float, permit: Permit) -> None:
@@ -26,7 +26,7 @@ class Departure:
         self.is_in_handshake |= event == "connection.start_tls.started"
         if self.has_begun or self.is_too_late or event.startswith("connection."):
             return
-        # The machine may sleep while we connect: by then another owner may have taken the job over.
+        # The machine may sleep while we connect; another owner may have taken the job over meanwhile.
         if not await self._permit() or self._now_seconds() >= self._latest:
             self.is_too_late = True
             raise TimeoutError
@@ -35,16 +35,16 @@ class Departure:
 
 
 class Leaving(Protocol):
-    """A request on its way out."""
+    """A request that leaves."""
 
     @property
     def asked_at(self) -> float:
-        """When it left, by the boot clock, or was made."""
+        """When it left, by the boot clock; before that, when it was created."""
         ...
 
 
 class TimedPermit:
-    """A call's permit, which remembers when the call left."""
+    """A call's permit that records when the call left."""
 
     def __init__(self, now_seconds: Callable[[], float], permit: Permit) -> None:
         self._now_seconds = now_seconds

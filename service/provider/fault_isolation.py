@@ -1,4 +1,4 @@
-"""The border around one answer of the provider: a fault of ours makes it one that did not come."""
+"""The boundary around one provider answer: a fault of Scribe itself counts as no answer."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -10,10 +10,10 @@ UNREAD = ProviderError("connection_lost", "the answer was lost to a fault of Scr
 
 
 async def answer_of(call: Awaitable[T], instead: T, report: Callable[[Exception], None]) -> T:
-    """What the call comes to; `instead`, and a report, where reading its answer raises."""
+    """The call's answer; if reading it raises, report the error and return `instead`."""
     try:
         return await call
-    # The border of one provider answer.
+    # The boundary of one provider answer.
     except Exception as error:
         report(error)
         return instead

@@ -1,4 +1,4 @@
-"""The account's hotword lists over HTTP: calls, and what became of them, as facts."""
+"""The account's hotword lists over HTTP: makes calls and returns their results as facts."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -8,7 +8,7 @@ from service.provider.wire import hotword_lists
 from service.provider.wire.answers import Answer
 
 MAX_PAGES = 100
-"""A thousand lists: what has more pages than that has no end."""
+"""A thousand lists; more pages than that never end."""
 
 Ask = Callable[[bytes], Awaitable[Answer | ProviderError]]
 """One POST to the hotword endpoint, bounded in time."""
@@ -22,7 +22,7 @@ class HotwordLists:
         self._host = host
 
     async def list_all(self) -> tuple[ListedVocabulary, ...] | ProviderError:
-        """Every list of the account, other people's too; page by page."""
+        """Every list of the account, also those that Scribe did not make; page by page."""
         found: list[ListedVocabulary] = []
         for page_index in range(MAX_PAGES):
             asked = hotword_lists.body(
@@ -47,7 +47,7 @@ class HotwordLists:
         return hotword_lists.read_vocabulary(answer, vocabulary_id, self._host)
 
     async def create(self, model: str, prefix: str, words: Sequence[VocabularyWord]) -> str | ProviderError:
-        """Make a list; its id. One whose answer was lost may have been made all the same."""
+        """Make a list; returns its id. If the answer is lost, the list may exist all the same."""
         on_wire = hotword_lists.words_on_wire(words)
         answer = await self._ask(
             hotword_lists.body("create_vocabulary", target_model=model, prefix=prefix, vocabulary=on_wire)

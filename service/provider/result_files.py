@@ -1,7 +1,7 @@
-"""Fetches result files from where the provider put them, and from nowhere else.
+"""Fetches result files from the provider's hosts only.
 
-The URL comes from outside, so every part of it is judged before a connection is made: scheme, host, port
-and each address. No credentials, cookies, proxies or redirects; the path and query go out byte for byte.
+The URL is untrusted, so every part of it is checked before a connection is made: scheme, host, port
+and each address. No credentials, cookies, proxies or redirects; path and query are sent byte for byte.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ _URL = re.compile(
     r"(?P<target>/[!\"$-\[\]-~]*)",
     re.IGNORECASE | re.ASCII,
 )
-# A host name of two labels or more, the last of which no resolver takes for a part of an address.
+# A host name of two or more labels; no resolver reads the last one as part of an address.
 _NAME = re.compile(
     r"(?=.{3,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+(?!0x)(?=[a-z0-9-]*[a-z])[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?",
     re.ASCII,
@@ -40,8 +40,8 @@ _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent
 
 @dataclass(frozen=True, slots=True)
 class FetchGuard:
-    """What a fetch may do. `hosts` are suffixes of whole labels, reached by https on its usual port, also
-    where the URL says http: the vendor's links do, and their signatures do not cover the scheme.
+    """The limits of a fetch. `hosts` are suffixes of whole labels, reached by https on its usual port even
+    if the URL says http: the vendor's links do, and their signatures do not cover the scheme.
 
     `plain_http_hosts` are exact names or addresses that may also be reached by http, on any port, and may
     be private (a simulator's). The byte limits count the body on the wire and after gzip.
@@ -56,7 +56,7 @@ class FetchGuard:
 
 @dataclass(frozen=True, slots=True)
 class FetchTarget:
-    """A result URL taken apart; `target` is its path and query as they stand."""
+    """The parts of a result URL; `target` is its path and query, unchanged."""
 
     scheme: str
     host: str
@@ -64,7 +64,7 @@ class FetchTarget:
     target: str
 
     def request(self) -> httpx.Request:
-        """The request for it. httpx would tidy the path up, so the path travels beside its URL."""
+        """The request for it. httpx would normalise the path, so an extension carries the path."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return httpx.Request(
             "GET",
@@ -79,14 +79,14 @@ def _refused(reason: str) -> ProviderError:
 
 
 def _refused_host(host: str, *, is_usual: bool) -> ProviderError:
-    """A host that the settings could allow is told apart from what no setting does."""
+    """Distinguish a host that the settings could allow from one that no setting allows."""
     if is_usual and _NAME.fullmatch(host):
         return ProviderError(HOST_REFUSED, f"the result's host {host} is not below SCRIBE_FETCH__HOSTS")
     return _refused(f"its host {host} is not among those allowed")
 
 
 def fetch_target(url: str, guard: FetchGuard) -> FetchTarget | ProviderError:
-    """The URL taken apart if its text alone does not forbid it; its addresses are judged at connecting."""
+    """The URL's parts, unless its text alone is refused; addresses are checked when connecting."""
     found = _URL.fullmatch(url)
     if found is None:
         return _refused("it is not a plain http or https URL")
@@ -106,7 +106,7 @@ def _lowered(hosts: tuple[str, ...]) -> frozenset[str]:
 
 
 def _is_below(host: str, suffixes: tuple[str, ...]) -> bool:
-    """Whether the host is one of the suffixes or a name below it. An address is below nothing."""
+    """Whether the host is one of the suffixes or a name below it; never true for an address."""
     if _is_address(host) or "" in host.split("."):
         return False
     return any(host == suffix or host.endswith("." + suffix) for suffix in _lowered(suffixes))
@@ -123,7 +123,7 @@ def _is_address(host: str) -> bool:
 class ResultFetcher:
     """An async context manager that holds the connections to the result hosts.
 
-    A `resolver` of the caller's takes the place of the one that checks addresses.
+    A given `resolver` replaces the one that checks addresses.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class ResultFetcher:
         await self._open.aclose()
 
     async def fetch(self, transcription_url: str, max_bytes: int | None = None) -> bytes | ProviderError:
-        """The decoded bytes of the result file, at most so many, in at most the guard's total time."""
+        """The decoded bytes of the result file, at most `max_bytes`, within the guard's total time."""
         place = fetch_target(transcription_url, self._guard)
         if isinstance(place, ProviderError):
             return place
@@ -162,7 +162,7 @@ class ResultFetcher:
             return self._fetch_error(error, place)
 
     def _fetch_error(self, error: Exception, place: FetchTarget) -> ProviderError:
-        """What a fetch that came to no body is called; the texts of other libraries stay out of it."""
+        """The error of a fetch without a body; it repeats no text of other libraries."""
         match error:
             case AddressRefused():
                 return _refused(str(error))

@@ -82,12 +82,12 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what `load` hands over, so that nothing of the process's own environment seeps in."""
+        """Use only the values that `load` passes, not the process's own environment."""
         return (init_settings,)
 
 
 def load(environ: Mapping[str, str]) -> Settings:
-    """The settings that these variables make; raises `ConfigError` with a sentence for each that is wrong."""
+    """Read the settings from these variables; raises `ConfigError` with a sentence for each invalid one."""
     refuse_unknown(environ, variables(Settings))
     try:
         return Settings(**Environment(Settings, _with_vendor_key(environ))())

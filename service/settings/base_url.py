@@ -1,6 +1,6 @@
-"""The provider's base URL as an operator may give it: where the API begins, and never a key in the clear.
+"""Validate the provider's base URL: it ends where the API begins, and never exposes the key unencrypted.
 
-Never repeats more of a wrong value than its host and what comes before a path that the vendor documents.
+Error messages repeat only the host of a wrong value and the part before a path that the vendor documents.
 """
 
 import ipaddress
@@ -15,7 +15,7 @@ from service.contract.regions import API_PATH
 from service.settings.environment import Text
 
 _OTHER_API = re.compile(r"(?P<before>.*?)(/api/v1|/compatible-mode(/v1)?|/api-openai(/v1)?)(/.*)?")
-"""A longer path than ours, or another of the vendor's APIs on the same host."""
+"""A path that continues after ours, or another of the vendor's APIs on the same host."""
 
 
 def _base_url(url: str) -> str:
@@ -30,7 +30,7 @@ def _base_url(url: str) -> str:
 
 
 def _parts(url: str) -> SplitResult | None:
-    """The URL's parts, None where it has too many, or too few, or is none."""
+    """The URL's parts; None if it is no URL, or has too many or too few."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -45,10 +45,10 @@ BaseUrl = Annotated[Text, AfterValidator(_base_url)]
 
 
 def is_in_the_clear(base_url: str, plain_http_hosts: Collection[str]) -> bool:
-    """Whether a key would cross a network unencrypted that nobody has called safe.
+    """Whether the key would be sent unencrypted over a network that is not known to be safe.
 
-    Plain HTTP is for addresses that the public internet does not carry, for this machine, and for the hosts
-    that the operator names.
+    Plain HTTP is allowed for addresses that are not public, for localhost, and for hosts that the operator
+    names.
     """
     parts = urlsplit(base_url)
     host = (parts.hostname or "").rstrip(".")
@@ -63,6 +63,6 @@ def _is_local(host: str) -> bool:
         return False
     if isinstance(ip, ipaddress.IPv6Address):
         if ip.teredo is not None or ip.sixtofour is not None:
-            return False  # they carry an IPv4 address across the internet
+            return False  # they tunnel to an IPv4 address across the internet
         ip = ip.ipv4_mapped or ip
     return not ip.is_global and not ip.is_multicast

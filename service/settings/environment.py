@@ -1,6 +1,6 @@
-"""Reads the environment for the settings: which names are ours, how values are written, what is wrong.
+"""Reads the environment for the settings: the names of our variables, their syntax, the error messages.
 
-Never repeats a variable's value: it may be a secret, or a secret put into the wrong variable.
+Never repeats a variable's value: it may be a secret, or a secret in the wrong variable.
 """
 
 import difflib
@@ -20,7 +20,7 @@ from service.errors import ConfigError
 PREFIX = "SCRIBE_"
 DELIMITER = "__"
 MAX_SECRET_BYTES = 64 * 1024
-"""A larger file is no key or password."""
+"""A larger file cannot be a key or password."""
 
 _SERVICE = re.compile(
     r"SCRIBE(_[A-Z0-9_]+)?(_SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
@@ -54,7 +54,7 @@ def _brokers(value: str) -> str:
 
 
 def _is_address(text: str) -> bool:
-    """Whether aiokafka can read this as the address of a broker; without a port it takes 9092."""
+    """Whether aiokafka accepts this as a broker address; without a port it uses 9092."""
     found = re.fullmatch(
         r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]{1,253}))(?::(?P<port>[0-9]+))?", text
     )
@@ -80,7 +80,7 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max
 Topic = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 Brokers = Annotated[Text, AfterValidator(_brokers)]
 Names = Annotated[tuple[Text, ...], NoDecode, BeforeValidator(_split)]
-"""Written with commas, not as JSON."""
+"""Separated by commas, not JSON."""
 Hosts = Annotated[tuple[Annotated[Text, AfterValidator(_host)], ...], NoDecode, BeforeValidator(_split)]
 
 
@@ -106,7 +106,7 @@ Prices = Annotated[dict[str, Price], NoDecode, BeforeValidator(_prices)]
 
 
 class Environment(EnvSettingsSource):
-    """The variables of a given mapping instead of the process's own; an empty one counts as not set."""
+    """Reads a given mapping instead of the process's environment; an empty variable counts as not set."""
 
     def __init__(self, settings: type[BaseSettings], environ: Mapping[str, str]) -> None:
         self._environ = environ
@@ -117,12 +117,12 @@ class Environment(EnvSettingsSource):
 
 
 def variable(*path: str) -> str:
-    """The variable of a field, as in `SCRIBE_KAFKA__GROUP_ID`."""
+    """The variable of a field, such as `SCRIBE_KAFKA__GROUP_ID`."""
     return PREFIX + DELIMITER.join(path).upper()
 
 
 def variables(tree: type[BaseModel]) -> tuple[str, ...]:
-    """The names of all variables of a tree of groups of fields, in its order."""
+    """The names of all variables of a settings tree, in its order."""
     return tuple(
         variable(group, field)
         for group, info in tree.model_fields.items()
@@ -132,7 +132,7 @@ def variables(tree: type[BaseModel]) -> tuple[str, ...]:
 
 
 def refuse_unknown(environ: Mapping[str, str], known: Collection[str]) -> None:
-    """Raise `ConfigError` for names with our prefix that are no settings, so that a typo is noticed."""
+    """Raise `ConfigError` for names with our prefix that are no settings, to catch typos."""
     unknown = [name for name in sorted(environ) if _is_ours(name) and name not in known]
     strays = [name for name in unknown if not _is_from_kubernetes(name, environ[name])]
     if strays:
@@ -140,7 +140,7 @@ def refuse_unknown(environ: Mapping[str, str], known: Collection[str]) -> None:
 
 
 def read_secret(file: Path | None, name: str) -> SecretStr | None:
-    """The secret in a file, without blanks around it; None without a file. Raises `ConfigError`."""
+    """The secret in a file, stripped; None without a file. Raises `ConfigError`."""
     if file is None:
         return None
     try:
@@ -155,7 +155,7 @@ def read_secret(file: Path | None, name: str) -> SecretStr | None:
 
 
 def complaint(error: ValidationError) -> str:
-    """One sentence for each variable at fault."""
+    """One sentence per invalid variable."""
     details = error.errors(include_url=False, include_input=False, include_context=False)
     return "; ".join(dict.fromkeys(_sentence(detail) for detail in details))
 
@@ -165,9 +165,9 @@ def _is_ours(name: str) -> bool:
 
 
 def _is_from_kubernetes(name: str, value: str) -> bool:
-    """Whether Kubernetes made this variable for a Service whose name begins with `scribe`.
+    """Whether Kubernetes set this variable for a Service whose name begins with `scribe`.
 
-    Its `..._PORT` holds a URL: a bare number there is a setting that somebody mistyped.
+    Its `..._PORT` holds a URL; a bare number there is a mistyped setting.
     """
     if _PORT.fullmatch(name) and _PORT_URL.fullmatch(value):
         return True
@@ -180,7 +180,7 @@ def _unknown(name: str, known: Collection[str]) -> str:
 
 
 def _sentence(detail: ErrorDetails) -> str:
-    if len(detail["loc"]) < 2:  # a rule of a whole group, or of several, names its variables itself
+    if len(detail["loc"]) < 2:  # a rule of one or more whole groups names its variables itself
         return _reason(detail)
     group, field, *_ = detail["loc"]
     return f"{variable(str(group), str(field))} {_reason(detail)}"

@@ -1,6 +1,6 @@
-"""Every knob in its group: a name with its unit, a bound, a default that is safe in production, a sentence.
+"""The settings by group, each with its unit in the name, a bound, a default safe in production, a sentence.
 
-Nothing here opens a connection; files of secrets are read when they are asked for, so that a new one counts.
+Nothing here opens a connection. Secret files are read on each call, so that a changed file takes effect.
 """
 
 from pathlib import Path
@@ -12,18 +12,18 @@ from service.settings.environment import Brokers, Hosts, Names, Text, Topic, rea
 
 
 def exclusive(group: str, first: str, second: str) -> ValueError:
-    """Two variables were given for one thing."""
+    """The error for two variables that set the same thing."""
     return ValueError(f"{variable(group, first)} and {variable(group, second)} exclude each other")
 
 
 class Group(BaseModel):
-    """A group of knobs."""
+    """A group of settings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 ROLES = ("requests", "results", "failures", "journal")
-"""What the four topics are for."""
+"""The roles of the four topics."""
 
 
 class KafkaSettings(Group):
@@ -75,7 +75,7 @@ class KafkaSettings(Group):
     )
 
     def password(self) -> SecretStr | None:
-        """The password, read from its file where there is one; raises `ConfigError`."""
+        """The password, read from its file if one is set; raises `ConfigError`."""
         return self.sasl_password or read_secret(
             self.sasl_password_file, variable("kafka", "sasl_password_file")
         )
@@ -119,7 +119,7 @@ class TopicSettings(Group):
 
 
 class RequestSettings(Group):
-    """What requests may ask for, and what is assumed where they say nothing."""
+    """The limits of requests, and their defaults."""
 
     allowed_hosts: Hosts | None = Field(
         default=None, description="Hosts that audio may come from, each with those below it."
@@ -144,7 +144,7 @@ class RequestSettings(Group):
 
 
 class SubmitSettings(Group):
-    """What to do with a submit whose answer was lost: the provider may have done the work, and billed it."""
+    """How to treat a submit whose answer was lost: the provider may have done and billed the work."""
 
     on_uncertain: Literal["reconcile", "resubmit", "fail"] = Field(
         default="reconcile",
@@ -159,7 +159,7 @@ class SubmitSettings(Group):
 
 
 class OutcomeSettings(Group):
-    """What results and failures say."""
+    """The content of results and failures."""
 
     source: Text = Field(default="/scribe", description="The CloudEvents `ce_source` of outcomes.")
     original_request: Literal["full", "no_query", "none"] = Field(
@@ -178,7 +178,7 @@ class DeduplicationSettings(Group):
 
 
 class LimitSettings(Group):
-    """What bounds memory and connections of one process."""
+    """The bounds of one process's memory and connections."""
 
     open_jobs: int = Field(
         default=20_000, ge=1, le=1_000_000, description="Open jobs; above it requests wait in Kafka."

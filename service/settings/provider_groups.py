@@ -1,4 +1,4 @@
-"""The knobs of the provider's side: its API, our account's quota, what a day may cost, its result files."""
+"""The provider's settings: its API, our account's quota, spend limits, result files."""
 
 from pathlib import Path
 from typing import Literal, Self
@@ -15,7 +15,7 @@ VENDOR_KEY = "DASHSCOPE_API_KEY"
 """The variable that the vendor's own tools read."""
 MIB = 1024**2
 MEMORY_TIMES = 21
-"""Memory of result files to the largest of them: it leaves what reading one of words with times takes."""
+"""Factor between the memory of result files and the largest file: reading word times needs that much."""
 Region = Literal["cn-beijing", "ap-southeast-1", "us-east-1", "cn-hongkong", "ap-northeast-1", "eu-central-1"]
 
 
@@ -49,7 +49,7 @@ class ProviderSettings(Group):
     )
 
     def key(self) -> SecretStr:
-        """The key, read from its file where there is one; raises `ConfigError` also where there is none."""
+        """The key, read from its file if one is set; raises `ConfigError`, also if there is no key."""
         key = self.api_key or read_secret(self.api_key_file, variable("provider", "api_key_file"))
         if key is None:
             file, direct = variable("provider", "api_key_file"), variable("provider", "api_key")
@@ -58,12 +58,12 @@ class ProviderSettings(Group):
 
     @property
     def url(self) -> str:
-        """Where the API begins."""
+        """The base URL of the API."""
         return str(self.base_url) if self.region is None else base_url_of(self.region, self.workspace)
 
     @property
     def workspace_header(self) -> str | None:
-        """The workspace to name in each call: a host of its own says it already."""
+        """The workspace header of each call; None with a region, whose host already names the workspace."""
         return self.workspace if self.region is None else None
 
     @model_validator(mode="after")
@@ -86,7 +86,7 @@ class ProviderSettings(Group):
 
 
 class QuotaSettings(Group):
-    """How much of the account's quota the service, all replicas together, may use."""
+    """The part of the account's quota that all replicas together may use."""
 
     part: float = Field(default=0.75, gt=0, le=1, description="The part of the account's quota that is ours.")
     calls_per_second: float = Field(
@@ -104,7 +104,7 @@ class QuotaSettings(Group):
 
 
 class SpendSettings(Group):
-    """Limits on what a day may cost: seconds of results that tell them, cost of models that have a price."""
+    """Limits on a day's spending: billed seconds of results that state them, cost of models with a price."""
 
     seconds_per_day: int | None = Field(
         default=None,

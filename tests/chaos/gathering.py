@@ -20,10 +20,18 @@ COMPLAINTS: Final = (
     "IllegalTransition",
 )
 """What Python writes about tasks, connections and rules of the core that came to a bad end."""
-TOLERATED: Final = ("_do_commit_offsets", "health_request_failed", "Unexpected error in sender routine")
+TOLERATED: Final = (
+    "_do_commit_offsets",
+    "health_request_failed",
+    "Unexpected error in sender routine",
+    "sys:1: RuntimeWarning: coroutine 'wait_for' was never awaited",
+    "Future exception was never retrieved future: <Future finished exception=KafkaConnectionError(",
+)
 """aiokafka shields its commit: one that was given up and is refused later has nobody to tell (0.14). A probe
 that is given up breaks its connection to the health server. A producer ends when a busy broker answers the
-end of a transaction with an error that it does not know: the batch is looked up by a new one."""
+end of a transaction with an error that it does not know: the batch is looked up by a new one. A
+request that aiokafka's connection was about to send when the process ended was awaited by nobody: `wait_for`
+is its own (we use `asyncio.timeout`), and so is the future that the closed connection fails."""
 PURPOSE_HEADER: Final = "chaos-purpose"
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from sandbox.child import free_ports
+from sandbox.child import die_with_parent, free_ports
 from sandbox.simulator import Simulator
 from tests.plugins.environment import NO_TRUST
 
@@ -128,7 +128,11 @@ class Stack:
         }
         with log_path.open("wb") as log:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", self.module, "run", env=environment, stdout=log, stderr=log
+                *(sys.executable, "-m", self.module, "run"),
+                env=environment,
+                stdout=log,
+                stderr=log,
+                preexec_fn=die_with_parent(),  # a run that is killed leaves no service behind
             )
         self.scribes.append(Scribe(process, port, log_path))
         return self.scribes[-1]

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.child import die_with_parent
+
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 60.0
 
@@ -22,6 +24,7 @@ async def started(*command: str, **settings: str) -> AsyncIterator[asyncio.subpr
         env={"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), **settings},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
+        preexec_fn=die_with_parent(),
     )
     try:
         yield process

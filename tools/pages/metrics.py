@@ -12,8 +12,8 @@ from service.observability.status import BudgetStatus, ShardStatus, Status, Subm
 INTRODUCTION = """\
 # Metrics
 
-This page is written by `python -m tools.generate_docs metrics` from `service/metrics/`; a test keeps it in
-step.
+`python -m tools.generate_docs metrics` generates this page from `service/observability/`; a test compares
+them.
 
 `/metrics` shows them to Prometheus. Times are in seconds. Labels are closed: what nobody foresaw is counted
 as `other`, so that no request and no answer can make series.

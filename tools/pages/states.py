@@ -1,4 +1,4 @@
-"""The text of docs/states.md, from the two tables: their ways, and the words of their answers."""
+"""Write docs/states.md from the two transition tables and the docstrings of their answers."""
 
 import ast
 import inspect
@@ -16,23 +16,24 @@ from service.core.job.submission import SubmissionState
 INTRODUCTION = """\
 # The states of submissions and jobs
 
-This page is written by `python -m tools.generate_docs states` from `service/core/job/submission_table.py` and
-`service/core/job/job_table.py`; a test keeps it in step. A submission is one POST and what became of it; a
-job is the work for one file, and is in one submission at a time. What happens at the provider happens to a
-submission, which tells its jobs.
+`python -m tools.generate_docs states` generates this page from `service/core/job/submission_table.py` and
+`service/core/job/job_table.py`; a test compares them. A submission is one POST and its outcome; a job is
+the work for one file, and is in one submission at a time. An event at the provider reaches a submission,
+which passes it on to its jobs.
 
-Each arrow carries the events that may lead that way; most may also leave the state as it is. A submission
-is over when nothing more can happen to it: its record waits for its tombstone. Where a file is tried again,
-where a submit made no task that could be found, and where a submit is divided, jobs go on in new submissions.
+Each arrow is labelled with the events that may cause that transition; most of these events may also leave the
+state unchanged. A submission is over when no event can change it: its record waits for its tombstone. Jobs
+continue in new submissions when a file is tried again, when a submit's task cannot be found, and when a
+submit is divided.
 """
 
 
 Ways = Mapping[tuple[str, str], tuple[object, Sequence[StrEnum | None]]]
-"""By state and event: what answers, and the other states that it may lead to."""
+"""By state and event: the function that answers, and the other states that it may lead to."""
 
 
 class Table(NamedTuple):
-    """One of the two tables, and what tells of its parts."""
+    """One of the two tables, and the definitions of its states and events."""
 
     title: str
     module: ModuleType
@@ -63,7 +64,7 @@ TABLES = (
 
 
 def states_page() -> str:
-    """The page."""
+    """The whole page."""
     return "".join([INTRODUCTION, *(text for table in TABLES for text in _section(table))])
 
 
@@ -102,7 +103,7 @@ def _arrows(table: Table) -> dict[tuple[str, str], list[str]]:
 
 
 def _answers(table: Table) -> Iterator[str]:
-    yield "\nA pair that does not stand here cannot be: meeting it is a bug, and an error.\n"
+    yield "\nA pair that is not listed cannot occur: it is a bug and raises an error.\n"
     for state in table.states:
         yield f"\n### {table.title}: {state.value}\n\n| event | answer | then |\n| --- | --- | --- |\n"
         for event in table.events:
@@ -117,7 +118,7 @@ def _first_line(documented: object) -> str:
 
 
 def _member_docs(path: Path, class_name: str) -> Iterator[tuple[str, str]]:
-    """The members of an enumeration with the string that stands under each."""
+    """The members of an enumeration, each with its docstring."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     [found] = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == class_name]
     for member, under in zip(found.body, found.body[1:], strict=False):

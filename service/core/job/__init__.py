@@ -1,1 +1,1 @@
-"""Requests, jobs and submissions, their events, and the two tables that say what answers each event."""
+"""Requests, jobs and submissions, their events, and the two tables that decide each transition."""

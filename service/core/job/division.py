@@ -1,7 +1,7 @@
-"""Which refused submits of several files are divided: the fault may be one file's, or their number.
+"""Decide which refused submits of several files to divide: one file, or their number, may be at fault.
 
-Rule this module guarantees: a file is failed by a submit's refusal only where it was in it alone, or where
-the refusal is of all alike.
+Rule this module guarantees: a refused submit fails a file only if the file was alone in it, or if the
+refusal applies to all its files alike.
 """
 
 import re
@@ -20,7 +20,7 @@ _PARAMETERS = frozenset(
         "UnsupportedOperation",
     }
 )
-"""Codes, and families, of a request that is wrong in some part, which may be one of its files."""
+"""Codes and code families of an invalid request; the invalid part may be one of its files."""
 _FILE_CODES = frozenset(
     {
         FailureCode.AUDIO_INVALID_URL,
@@ -45,13 +45,13 @@ _ONE_FILE = re.compile(
     r"|urls?(\[\d+\]|\.\d)|\burls?(_| )length|length of (the |a |each )?url\b",
     re.IGNORECASE,
 )
-"""What is said of the files themselves, or of one; the size of the list of files is their number."""
+"""Text about one file or its content; "size of the list of files" means their number and does not match."""
 
 
 def is_about_number(provider_error: ProviderError) -> bool:
-    """Whether a submit of several files is refused for their number, as far as its text tells.
+    """Whether the error text says that the submit holds too many files.
 
-    No page says how that is worded: one that is not recognised is met by `may_be_about_one`.
+    The vendor does not document the wording; `may_be_about_one` covers texts that are not recognised here.
     """
     is_of_one = (
         on_submit(provider_error).code in _FILE_CODES or _ONE_FILE.search(provider_error.message) is not None
@@ -61,12 +61,12 @@ def is_about_number(provider_error: ProviderError) -> bool:
 
 
 def may_be_about_one(provider_error: ProviderError) -> bool:
-    """Whether a refused submit of several files may be the fault of one of them, or of their number."""
+    """Whether one file, or the number of files, may be the reason for the refusal."""
     return on_submit(provider_error).code in _FILE_CODES or _is_about_parameters(provider_error)
 
 
 def _is_about_parameters(provider_error: ProviderError) -> bool:
-    """A code of no known family counts where its status says that the request is wrong."""
+    """Whether the request is invalid; a code of no known family counts if its HTTP status is 400."""
     known = family(provider_error.code)
     is_wrong = known in _PARAMETERS if known else provider_error.http_status == 400
     return is_wrong and not provider_error.message.startswith("Model not exist")

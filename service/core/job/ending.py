@@ -1,4 +1,4 @@
-"""How a job ends: decided once, by `core.job.job_table`; everything after only carries it out."""
+"""How a job ends. `core.job.job_table` decides it once; all later steps only carry it out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from service.errors import FailureCode
 class ResultEnding:
     """The job ends with a result. `silent`: the provider found no speech.
 
-    `renderings` are those that were made where the transcript was read; None leaves them to the outcome.
+    `renderings` were made when the transcript was read; if None, they are made with the outcome.
     """
 
     transcript: Transcript
@@ -22,7 +22,7 @@ class ResultEnding:
 
 @dataclass(frozen=True, slots=True)
 class FailureEnding:
-    """The job ends with a failure. `retryable` says whether the same work may succeed when it is replayed."""
+    """The job ends with a failure. `retryable`: a replay of the same work may succeed."""
 
     stage: Stage
     code: FailureCode
@@ -36,9 +36,9 @@ Ending = ResultEnding | FailureEnding
 
 @dataclass(frozen=True, slots=True)
 class AccountedUsage:
-    """The job's part in its request's summary, decided with its ending and kept: a restore repeats it."""
+    """The job's part in its request's summary. Decided with the ending and kept: a restore reuses it."""
 
     billed_seconds: int | None
     carries_summary: bool
     cost: float = 0.0
-    """By the prices in force then."""
+    """At the prices in force when the ending was decided."""

@@ -1,7 +1,7 @@
-"""What can happen to a submission and to a job (events), and what they want done (steps).
+"""Events of submissions and jobs, and the steps that transitions ask for.
 
-Events are facts, in the past tense. Steps are wishes: the pipeline carries them out, but only after the group
-that came with them is durable.
+An event is a fact, in the past tense. A step is a request to the pipeline, which carries it out only after
+the group that came with the step is durable.
 """
 
 from collections.abc import Mapping
@@ -12,15 +12,15 @@ from service.core.job.identity import JobRef, SubmissionKey
 from service.core.provider.answers import Bill, ProviderError, TaskView
 from service.core.provider.error_table import ErrorPolicy
 
-# What happens to a submission.
+# Events of a submission.
 
 
 @dataclass(frozen=True, slots=True)
 class Intended:
-    """The submit stage took the submission and will send its POST once this is durable, not before.
+    """The submit stage took the submission; it sends the POST only after this is durable.
 
-    `sealed_ms` is this machine's wall clock, `vendor_offset_ms` how far the vendor's clock is ahead of it,
-    `max_files` how many files a POST of the model may hold, if it is known: others are divided off.
+    `sealed_ms` is trusted time, and `vendor_offset_ms` is how far the vendor's clock is ahead of it.
+    `max_files`, if known, is how many files a POST of the model may hold; the rest are divided off.
     """
 
     sealed_ms: int
@@ -30,14 +30,14 @@ class Intended:
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """The provider took the POST and made a task for its files."""
+    """The provider accepted the POST and created a task for its files."""
 
     task_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A synchronous model answered the POST with the transcript; `bill` is what it says that this costs."""
+    """A synchronous model answered the POST with the transcript; `bill` is what it reports as billed."""
 
     transcript: Transcript
     bill: Bill = Bill()
@@ -45,9 +45,9 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class SubmitRefused:
-    """The provider answered the POST with an error, or with what is no transcript: there is no task.
+    """The provider answered the POST with an error, or without a transcript: there is no task.
 
-    `is_circuit_open` says that others met the same: then it is no word about these jobs.
+    `is_circuit_open`: other submits failed alike, so the error says nothing about these jobs.
     """
 
     provider_error: ProviderError
@@ -56,48 +56,48 @@ class SubmitRefused:
 
 @dataclass(frozen=True, slots=True)
 class SubmitLost:
-    """No usable answer came to the POST: there may be a task."""
+    """The POST got no usable answer: there may be a task."""
 
     provider_error: ProviderError
 
 
 @dataclass(frozen=True, slots=True)
 class SubmitNotSent:
-    """Nothing left this machine: no connection, a job ended meanwhile, or the intent became too old."""
+    """The POST was not sent: no connection, a job ended meanwhile, or the intent became too old."""
 
     provider_error: ProviderError
 
 
 @dataclass(frozen=True, slots=True)
 class VocabularyRefused:
-    """The hotword list that the jobs need before their submit cannot be had."""
+    """The hotword list that the jobs need before their submit cannot be obtained."""
 
     provider_error: ProviderError
 
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """An uncertain POST did make a task: here it is."""
+    """The task that an uncertain POST created was found."""
 
     task_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class NotFound:
-    """An uncertain POST made no task: all that could be its task is another's."""
+    """An uncertain POST created no task: every candidate belongs to another submission."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutOfReach:
-    """The provider's list does not reach back to the uncertain POST any more."""
+    """The provider's list of tasks no longer reaches back to the uncertain POST."""
 
 
 @dataclass(frozen=True, slots=True)
 class Polled:
-    """One answer about the submission's task.
+    """A poll of the submission's task was answered.
 
-    `is_last`: it was asked for because of a deadline. `is_foreign`: UNKNOWN, and so are all tasks lately: the
-    key may be another account's.
+    `is_last`: a deadline caused the poll. `is_foreign`: the status is UNKNOWN, as for all tasks polled
+    lately, so the API key may belong to another account.
     """
 
     task: TaskView
@@ -107,14 +107,14 @@ class Polled:
 
 @dataclass(frozen=True, slots=True)
 class PollFailed:
-    """The poll did not come to an answer."""
+    """A poll got no answer."""
 
     provider_error: ProviderError
 
 
 @dataclass(frozen=True, slots=True)
 class JobsLeft:
-    """Some of its jobs are not open in it any more.
+    """Some jobs of the submission ended or moved to another one.
 
     `is_unwanted`: one left because of a cancel or its deadline.
     """
@@ -124,7 +124,7 @@ class JobsLeft:
 
 @dataclass(frozen=True, slots=True)
 class SubmissionRestored:
-    """The submission was read back from the journal by a new owner."""
+    """A new owner restored the submission from the journal."""
 
 
 PostAnswer = Posted | Answered | SubmitRefused | SubmitLost | SubmitNotSent
@@ -135,19 +135,19 @@ SubmissionEvent = (
 )
 SUBMISSION_EVENTS: tuple[type[SubmissionEvent], ...] = SubmissionEvent.__args__
 
-# What happens to a job.
+# Events of a job.
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Its submission is about to be posted."""
+    """The job's submission is about to be posted."""
 
 
 @dataclass(frozen=True, slots=True)
 class GivenBack:
-    """The POST of its submission made no task that could be used: the job waits for the next one.
+    """The submission's POST created no usable task: the job waits for the next POST.
 
-    `reason` says why. `may_be_billed`: there may be a task, or a call that is paid, all the same.
+    `reason` says why. `may_be_billed`: there may still be a task, or a call that is billed.
     """
 
     reason: str = ""
@@ -156,7 +156,7 @@ class GivenBack:
 
 @dataclass(frozen=True, slots=True)
 class TaskMade:
-    """Its submission has a task of `task_files` files."""
+    """The job's submission has a task of `task_files` files."""
 
     task_id: str
     task_files: int
@@ -165,7 +165,7 @@ class TaskMade:
 
 @dataclass(frozen=True, slots=True)
 class ReadyToCollect:
-    """The task is finished and has a result for the job's file."""
+    """The task finished with a result for the job's file."""
 
     task: TaskView
     transcription_url: str
@@ -173,7 +173,7 @@ class ReadyToCollect:
 
 @dataclass(frozen=True, slots=True)
 class NoResult:
-    """The task is finished, or lost, and has no result for the job's file: `error` says why."""
+    """The task finished without a result for the job's file, or is lost; `provider_error` says why."""
 
     task: TaskView
     provider_error: ProviderError
@@ -190,7 +190,7 @@ class Transcribed:
 
 @dataclass(frozen=True, slots=True)
 class SubmitFailed:
-    """Its submission ends it: `policy` says with what."""
+    """The submission failed for good: the job ends as `policy` says."""
 
     provider_error: ProviderError
     policy: ErrorPolicy
@@ -203,31 +203,31 @@ class Fetched:
 
     transcript: Transcript
     renderings: Mapping[str, str] | None = None
-    """As in the ending that comes of it."""
+    """As in `ResultEnding`."""
 
 
 @dataclass(frozen=True, slots=True)
 class FetchFailed:
-    """The result file was not read."""
+    """The result file could not be read."""
 
     provider_error: ProviderError
 
 
 @dataclass(frozen=True, slots=True)
 class CancelAsked:
-    """The user wants the job no more."""
+    """The user cancelled the job."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeadlinePassed:
-    """The job's deadline is over; `reason`, where there is one, says what the job had to wait for."""
+    """The job's deadline has passed; `reason`, if any, says what the job waited for."""
 
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class HandlingFailed:
-    """A fault of ours kept an event from being handled, again and again; `task_id`: it told of this task."""
+    """A fault of ours kept an event from being handled, repeatedly; `task_id`: the task the event named."""
 
     message: str
     task_id: str | None = None
@@ -235,7 +235,7 @@ class HandlingFailed:
 
 @dataclass(frozen=True, slots=True)
 class JobRestored:
-    """The job was read back from the journal by a new owner."""
+    """A new owner restored the job from the journal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,12 +248,12 @@ ByOthers = CancelAsked | DeadlinePassed | HandlingFailed | JobRestored
 JobEvent = ByItsSubmission | Fetched | FetchFailed | ByOthers | Published
 JOB_EVENTS: tuple[type[JobEvent], ...] = JobEvent.__args__
 
-# What is to be done.
+# Steps.
 
 
 @dataclass(frozen=True, slots=True)
 class QueueSubmit:
-    """Post the submission when `due_ms` has come and the quota allows."""
+    """Post the submission once `due_ms` is reached and the quota allows it."""
 
     key: SubmissionKey
     due_ms: int
@@ -261,9 +261,9 @@ class QueueSubmit:
 
 @dataclass(frozen=True, slots=True)
 class Reconcile:
-    """Find out whether the submission's POST made a task, from `due_ms` on.
+    """Find out, from `due_ms` on, whether the submission's POST created a task.
 
-    Before `settled_ms` a task that cannot be found may still be on its way.
+    Before `settled_ms` a task that is not listed may still appear.
     """
 
     key: SubmissionKey
@@ -273,7 +273,7 @@ class Reconcile:
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """Ask for the submission's task when `due_ms` has come; `is_last`: because of a deadline."""
+    """Poll the submission's task at `due_ms`; `is_last`: because of a deadline."""
 
     key: SubmissionKey
     task_id: str
@@ -283,7 +283,7 @@ class Poll:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """Fetch the job's result file when `due_ms` has come."""
+    """Fetch the job's result file at `due_ms`."""
 
     ref: JobRef
     transcription_url: str
@@ -292,7 +292,7 @@ class Fetch:
 
 @dataclass(frozen=True, slots=True)
 class CancelTask:
-    """Ask the provider to drop the task; nobody waits for the answer."""
+    """Ask the provider to cancel the task; nothing waits for the answer."""
 
     task_id: str
 

@@ -1,4 +1,4 @@
-"""Which files are the same: by URL alone, percent escapes aside, since the vendor may echo others."""
+"""Match files by URL alone, ignoring percent escapes, since the vendor may echo a URL with others."""
 
 import hashlib
 import json
@@ -10,20 +10,20 @@ from service.core.provider.answers import FileView, TaskView
 
 
 def files_digest(urls: Iterable[str]) -> str:
-    """What tells the files of a POST again, percent escapes and their order aside: 16 hexadecimal digits."""
+    """Digest of a POST's URLs, whatever their order and percent escapes: 16 hexadecimal digits."""
     spelled = json.dumps(sorted(map(unquote, urls)))
     return hashlib.sha256(spelled.encode()).hexdigest()[:16]
 
 
 def urls_known(urls: Iterable[str]) -> frozenset[int]:
-    """URLs in eight bytes each, percent escapes aside: to be compared within this process alone."""
+    """Hashes of the URLs without percent escapes, eight bytes each; comparable within this process only."""
     return frozenset(hash(unquote(url)) for url in urls)
 
 
 def file_of(task: TaskView, job: Job) -> FileView | None:
-    """The job's part of the task: by its URL, never by its place.
+    """The job's file in the task, found by its URL, never by its index.
 
-    A task of one file needs no match at all.
+    A task of one file needs no match.
     """
     exact = [file for file in task.files if file.file_url == job.file_url]
     if exact:

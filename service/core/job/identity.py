@@ -1,7 +1,7 @@
-"""What names things: a request and its jobs, a submission, and a record in Kafka.
+"""Identities of a request, its jobs, a submission and a Kafka record.
 
-Users know a job by its `JobKey`; the journal knows it by where its request's record lies, because an id may
-be used again and a place may not.
+Users know a job by its `JobKey`. The journal identifies it by the offset of its request's record, because a
+request id may be used again and an offset may not.
 """
 
 import re
@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 
 class Origin(NamedTuple):
-    """Where a request's record lies in its partition: the identity of the request, and its journal key.
+    """The offset of a request's record in its partition: the request's identity and its journal key.
 
-    `generation` counts how often the request topic was started over.
+    `generation` counts how often reading the request topic has started over.
     """
 
     generation: int
@@ -33,7 +33,7 @@ class JobRef(NamedTuple):
 
 
 class SubmissionKey(NamedTuple):
-    """The identity of a submission inside its shard, and its journal key: later ones are greater."""
+    """The identity of a submission inside its shard, and its journal key; later submissions are greater."""
 
     epoch: int
     number: int
@@ -43,16 +43,16 @@ class SubmissionKey(NamedTuple):
 
 
 NOWHERE = SubmissionKey(0, 0)
-"""Where a job is that is in no submission yet."""
+"""The key for a job that is in no submission yet."""
 MOST = 2**53
-"""Numbers of a key are smaller."""
+"""Exclusive upper bound of the numbers in a key."""
 _NUMBER = "(0|[1-9][0-9]{0,15})"
 _KEY = re.compile(rf"([rsj])/{_NUMBER}\.{_NUMBER}(?:/{_NUMBER})?")
 RecordKey = Origin | JobRef | SubmissionKey
 
 
 def read_key(text: str) -> RecordKey:
-    """The identity that a journal key spells; raises `ValueError` for one that spells none."""
+    """Parse a journal key; raises `ValueError` for text that is none."""
     spelled = _KEY.fullmatch(text)
     if spelled is None:
         raise ValueError("no journal key of ours")
@@ -67,14 +67,14 @@ def read_key(text: str) -> RecordKey:
 
 
 class RequestKey(NamedTuple):
-    """How users name a request."""
+    """The key by which users know a request."""
 
     request_id: str
     replay: int
 
 
 class JobKey(NamedTuple):
-    """How users name a job: the `ce_id` of its outcome."""
+    """The key by which users know a job: the `ce_id` of its outcome."""
 
     request_id: str
     replay: int
@@ -91,7 +91,7 @@ class JobKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a record lies in Kafka, and its timestamp there; None where it has none that can be used."""
+    """Where a record lies in Kafka, and its timestamp there; None if that is missing or unusable."""
 
     topic: str
     partition: int

@@ -1,7 +1,7 @@
 """A job: the work for one audio file of one request, as immutable data.
 
-What happens at the provider happens to its submission; a job knows whether it waits for one, is in one, is
-being collected, or ends. Every change of a job is a new `Job` made by `core.job.job_table`. Times are trusted
+Its submission holds what happens at the provider. A job only knows whether it waits for a submission, is in
+one, is being collected, or ends. `core.job.job_table` makes a new `Job` for every change. Times are trusted
 time in milliseconds since the epoch.
 """
 
@@ -15,7 +15,7 @@ from service.core.provider.answers import Bill, ProviderError
 
 
 class JobState(StrEnum):
-    """Where a job stands; docs/states.md draws the way between them."""
+    """The states of a job; docs/states.md draws the transitions between them."""
 
     WAITING = "waiting"
     """Its submission waits to be posted."""
@@ -24,19 +24,19 @@ class JobState(StrEnum):
     COLLECTING = "collecting"
     """The task is finished and its result file is being fetched. Not journalled: a restore polls again."""
     FINISHING = "finishing"
-    """How it ends is decided; the outcome is on its way to its topic."""
+    """The ending is decided; the outcome is being published."""
     DONE = "done"
-    """The outcome is durable; only how it ended is kept."""
+    """The outcome is durable; only how the job ended is kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One job at one moment.
+    """The state of one job.
 
-    `submission` is the one that it is in. `cancelled`: a cancel came while the POST may be out; it is in the
-    journal. `must_be_result`: a result of it may be out already, so nothing else may be published.
-    `task_ids` are all tasks that were made for it. The fields from `fetch_attempts` to `bill` are not
-    journalled: a restore polls again. `held` is why its result waits for the operator.
+    `submission` is the one that the job is in. `cancelled`: a cancel came while the POST may be in flight; it
+    is journalled. `must_be_result`: a result may already be published, so nothing else may be.
+    `task_ids` are all tasks that were created for the job. The fields from `fetch_attempts` to `bill` are not
+    journalled: a restore polls again. `held` is why the result waits for the operator.
     """
 
     ref: JobRef
@@ -49,14 +49,14 @@ class Job:
     submit_attempts: int = 0
     submitted_ms: int | None = None
     task_files: int = 0
-    """How many files its task holds: with more than one, its share of the bill is an estimate."""
+    """Number of files in its task; with more than one, the job's share of the bill is an estimate."""
     poll_attempts: int = 0
-    """Of the submissions that it has left."""
+    """Polls of the submissions that the job has left."""
     fetch_attempts: int = 0
     url_polls: int = 0
-    """How often its result's URL was asked for anew."""
+    """How often the task was polled for a new result URL."""
     is_last_poll_asked: bool = False
-    """Whether its deadline has passed and its task is to be polled once more."""
+    """Whether the deadline has passed and one last poll of the task is scheduled."""
     completed_ms: int | None = None
     transcription_url: str | None = None
     held: ProviderError | None = None
@@ -66,24 +66,24 @@ class Job:
     ending: Ending | None = None
     accounted: AccountedUsage | None = None
     fetch_error: str = field(default="", compare=False)
-    """What the last fetch of its result met, in words; not journalled."""
+    """Error message of the last fetch of its result; not journalled."""
 
     @property
     def key(self) -> JobKey:
-        """How users name it."""
+        """The key by which users know the job."""
         return self.request.job_key(self.ref.file_index)
 
     @property
     def is_open(self) -> bool:
-        """Whether how it ends is not decided yet."""
+        """Whether the ending is still undecided."""
         return self.state not in (JobState.FINISHING, JobState.DONE)
 
     @property
     def file_url(self) -> str:
-        """Its file's URL."""
+        """The URL of the job's file."""
         return self.request.url(self.ref.file_index)
 
     @property
     def task_id(self) -> str | None:
-        """The last task that was made for it."""
+        """The last task that was created for the job."""
         return self.task_ids[-1] if self.task_ids else None

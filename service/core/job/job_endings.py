@@ -1,9 +1,10 @@
-"""The ways in which a job ends, whatever its state: by a policy, a cancel, its deadline, a fault of ours.
+"""How a job ends in any state: by an error policy, a cancel, its deadline, or a fault of ours.
 
 Rules this module guarantees:
 
-1. A job whose result may be out already ends with a result, or with the failure that says that it is gone.
-2. Where there may be a task, or a call, that nobody knows of, the failure says that it may be billed.
+1. A job whose result may already be published ends with a result, or with a failure that says that the
+   result is gone; a fault of ours keeps its own code.
+2. If there may be a task or a call that the service does not know of, the failure says that it may be billed.
 """
 
 import math
@@ -30,9 +31,9 @@ def finish(
     uncertain_outcome: UncertainOutcome = UncertainOutcome.FAILED,
     may_be_billed: bool = False,
 ) -> JobTransition:
-    """Decide how the job ends; a fault of ours keeps its name, whatever may be out already.
+    """Decide the job's ending; `internal_error` stays even if a result may already be published.
 
-    `word` counts where its submission is uncertain, or `may_be_billed` says that it was.
+    `uncertain_outcome` is counted only if the submission is uncertain or `may_be_billed` is set.
     """
     may_be_billed = may_be_billed or submission.state is SubmissionState.UNCERTAIN
     if isinstance(ending, FailureEnding):
@@ -53,7 +54,7 @@ def finish(
 
 
 def note_end(job: Job, task: TaskView, context: Context) -> Job:
-    """The job with what the finished task says."""
+    """Copy the finished task's times and bill into the job."""
     files = max(1, job.task_files)
     return replace(
         job,
@@ -67,14 +68,14 @@ def note_end(job: Job, task: TaskView, context: Context) -> Job:
 
 
 def _share(tokens: int | None, files: int) -> int | None:
-    """An equal share of a task's tokens, since nobody says which are whose."""
+    """An equal share of a task's tokens, since the provider does not divide them by file."""
     return None if tokens is None else math.ceil(tokens / files)
 
 
 def fail(
     job: Job, stage: Stage, provider_error: ProviderError, policy: ErrorPolicy, submission: Submission
 ) -> JobTransition:
-    """End the job with what the policy says of the error."""
+    """End the job with the failure that the policy gives for the error."""
     ending = FailureEnding(
         stage, policy.code, provider_error.message, provider_error.provider_code, policy.retryable
     )
@@ -82,7 +83,7 @@ def fail(
 
 
 def stage_of(job: Job, submission: Submission) -> Stage:
-    """How far the job has come, in the words of a failure."""
+    """The stage that a failure of the job names."""
     if job.state is JobState.COLLECTING:
         return Stage.COLLECT
     is_running = job.state is JobState.SUBMITTED and submission.state is SubmissionState.RUNNING
@@ -90,7 +91,7 @@ def stage_of(job: Job, submission: Submission) -> Stage:
 
 
 def cancel(job: Job, submission: Submission, *, may_be_billed: bool = False) -> JobTransition:
-    """End the job as its user wishes."""
+    """End the job because its user cancelled it."""
     stage = Stage.POLL if job.state is JobState.COLLECTING else stage_of(job, submission)
     ending = FailureEnding(stage, FailureCode.CANCELLED, "cancelled on request")
     ended = finish(

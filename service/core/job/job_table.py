@@ -1,12 +1,13 @@
-"""What a job does next: one pure table over (state, event).
+"""The transitions of a job: one pure table over (state, event).
 
 Rules this module guarantees:
 
-1. Every pair of `JobState` and event is in `TABLE`. One that cannot be is `impossible`: a bug, an error.
+1. Every pair of `JobState` and event is in `TABLE`. A pair that only a bug can cause is `impossible`: an
+   error.
 2. An ending is decided once: FINISHING ignores everything but its own publication and a restore (N1).
 3. A late answer changes nothing.
-4. A transition that is not `durable` is one that a restore, by its submission's record or by polling the
-   task again, comes to as well.
+4. A restore reaches the same state as a transition that is not `durable`, from the submission's record or by
+   polling the task again.
 """
 
 from collections.abc import Callable, Mapping
@@ -41,9 +42,9 @@ Answer = Callable[..., JobTransition]
 
 
 def advance_job(job: Job, event: JobEvent, submission: Submission | None, context: Context) -> JobTransition:
-    """Answer `event`; raises `IllegalTransition` for a pair that only a bug can make.
+    """Apply `event` to the job; raises `IllegalTransition` for a pair that only a bug can cause.
 
-    `submission` is the one that the job is in, as it is by now; one that is FINISHING or DONE may have none.
+    `submission` is the current state of the job's submission; a FINISHING or DONE job may have none.
     """
     if submission is None and job.is_open:
         raise IllegalTransition(f"{job.key} in state {job.state} is in no submission")
@@ -51,29 +52,29 @@ def advance_job(job: Job, event: JobEvent, submission: Submission | None, contex
 
 
 def ignore(job: Job, _event: JobEvent, _submission: Submission | None, _context: Context) -> JobTransition:
-    """Change nothing: the event is late, or the state has its own way to meet it."""
+    """Change nothing: the event is late, or the state does not need it."""
     return JobTransition(job)
 
 
 def impossible(job: Job, event: JobEvent, _submission: Submission | None, _context: Context) -> JobTransition:
-    """Refuse a pair that only a bug can make."""
+    """Raise for a pair that only a bug can cause."""
     raise IllegalTransition(f"{job.key} in state {job.state} met {type(event).__name__}")
 
 
 def stay(job: Job, _event: JobRestored, _submission: Submission, _context: Context) -> JobTransition:
-    """What happens next, its submission says, which is restored too."""
+    """Change nothing: the job's submission is restored too, and schedules the next step."""
     return JobTransition(job)
 
 
 def published(
     job: Job, _event: Published, _submission: Submission | None, _context: Context
 ) -> JobTransition:
-    """Only how it ended is kept."""
+    """The outcome is durable: only how the job ended is kept."""
     return JobTransition(replace(job, state=JobState.DONE))
 
 
 class Transition(NamedTuple):
-    """What answers a pair, and the other states that the answer may lead to."""
+    """The function that handles a pair, and the other states that it may lead to."""
 
     answer: Answer
     to: tuple[JobState, ...] = ()
@@ -82,13 +83,13 @@ class Transition(NamedTuple):
 _WAITING, _SUBMITTED, _FINISHING = (JobState.WAITING,), (JobState.SUBMITTED,), (JobState.FINISHING,)
 _IGNORE = Transition(ignore)
 _LATE_FETCH: dict[type[JobEvent], Transition] = {Fetched: _IGNORE, FetchFailed: _IGNORE}
-"""Of a result whose URL was asked for anew meanwhile, or of a task that was given up."""
+"""The job meanwhile polls for a new result URL, or gave the task up."""
 _LATE_POLL: dict[type[JobEvent], Transition] = {ReadyToCollect: _IGNORE, NoResult: _IGNORE}
-"""Met again after a fault of ours, while another poll was handled."""
+"""An event that is retried after a fault of ours, when another poll was handled meanwhile."""
 _ROWS: dict[JobState, dict[type[JobEvent], Transition]] = {
     JobState.WAITING: {
         Taken: Transition(on_task.taken, _SUBMITTED),
-        # A fault of ours kept it from being taken.
+        # A fault of ours kept the job from handling Taken.
         TaskMade: Transition(on_task.task_made, _SUBMITTED),
         GivenBack: Transition(on_task.given_back, _FINISHING),
         SubmitFailed: Transition(on_task.submit_failed, _FINISHING),
@@ -134,6 +135,6 @@ _NO_TRANSITION = Transition(impossible)
 TRANSITIONS: Mapping[tuple[JobState, type[JobEvent]], Transition] = {
     (state, event): row.get(event, _NO_TRANSITION) for state, row in _ROWS.items() for event in JOB_EVENTS
 }
-"""Every pair, decided."""
+"""Every pair with its transition."""
 TABLE: dict[tuple[JobState, type[JobEvent]], Answer] = {pair: way.answer for pair, way in TRANSITIONS.items()}
-"""What answers each pair."""
+"""Every pair with the function that handles it."""

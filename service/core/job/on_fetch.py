@@ -1,9 +1,10 @@
-"""Answers of a job whose task is finished: fetching its result, and what a restore makes of one that was.
+"""Transitions of a job whose task is finished: it fetches its result.
 
 Rules this module guarantees:
 
-1. The first fetch of a result may outlast the job's deadline, by `LAST_MS` at most; no other may.
-2. A result on a host that the settings do not allow is kept until its deadline or the 24 h edge.
+1. Only the first fetch of a result may outlast the job's deadline, by `LAST_MS` at most.
+2. A result on a host that the settings do not allow is held until the job's deadline or the end of the
+   provider's 24 h retention.
 """
 
 from dataclasses import replace
@@ -22,7 +23,7 @@ from service.core.provider.error_table import Action
 from service.errors import FailureCode
 
 HELD_MS = 300_000
-"""How often a result that is held is tried again."""
+"""Pause between the attempts to fetch a held result."""
 
 
 def ready(job: Job, event: ReadyToCollect, submission: Submission, context: Context) -> JobTransition:
@@ -40,13 +41,13 @@ def _collect(job: Job, due_ms: int) -> JobTransition:
 
 
 def fetched(job: Job, event: Fetched, submission: Submission, _context: Context) -> JobTransition:
-    """The transcript is here: that is how the job ends."""
+    """End the job with the fetched transcript."""
     ending = ResultEnding(event.transcript, renderings=event.renderings)
     return finish(replace(job, fetch_attempts=job.fetch_attempts + 1), ending, submission)
 
 
 def fetch_failed(job: Job, event: FetchFailed, submission: Submission, context: Context) -> JobTransition:
-    """Try again while the table of policies and the number of attempts allow."""
+    """Try again as long as the error table and the number of attempts allow."""
     policy = error_table.on_fetch(event.provider_error)
     if policy.action is Action.HOLD:
         return _hold(job, event.provider_error, submission, context)
@@ -63,9 +64,9 @@ def fetch_failed(job: Job, event: FetchFailed, submission: Submission, context: 
 
 
 def _hold(job: Job, provider_error: ProviderError, submission: Submission, context: Context) -> JobTransition:
-    """Keep the paid result until another process has the right setting, the deadline or the 24 h edge.
+    """Hold the paid result until a process with the right setting, the deadline, or the end of retention.
 
-    Trying again makes no call. It is bounded in time so that no shard that has gone is kept in a queue.
+    A retry of a held result makes no call. Its time is bounded so that no queue keeps a closed shard alive.
     """
     held = job if job.held else replace(job, held=provider_error, fetch_attempts=job.fetch_attempts + 1)
     if is_overdue(held, context):
@@ -75,13 +76,13 @@ def _hold(job: Job, provider_error: ProviderError, submission: Submission, conte
         message = f"{provider_error.message}, and the provider keeps no result for longer than 24 h"
         ending = FailureEnding(Stage.COLLECT, FailureCode.RESULT_EXPIRED, message, retryable=True)
         return finish(held, ending, submission)
-    # Where the edge is behind us, but not yet confirmed, trying again must not become a loop without a pause.
+    # If the end of retention has passed but is not yet confirmed, retries must not loop without a pause.
     later_ms = context.now_ms + HELD_MS
     return _collect(held, min(later_ms, edge) if edge > context.now_ms else later_ms)
 
 
 def _ask_for_url(job: Job, submission: Submission, context: Context) -> JobTransition:
-    """The host turned the URL down: the task may still be there, and give another."""
+    """Poll the task for a new URL after the host refused this one."""
     assert submission.task_id is not None
     waiting = replace(job, state=JobState.SUBMITTED, url_polls=job.url_polls + 1)
     wait_ms = context.rules.fetch_backoff.wait_ms(job.fetch_attempts, context.draw)
@@ -92,7 +93,7 @@ def _ask_for_url(job: Job, submission: Submission, context: Context) -> JobTrans
 def expire_collecting(
     job: Job, _event: DeadlinePassed, submission: Submission, context: Context
 ) -> JobTransition:
-    """The work is done and paid for: the first fetch may still deliver it, for a while."""
+    """Let the first fetch go on after the deadline, for `LAST_MS`: the work is done and paid for."""
     if not is_overdue(job, context):
         return JobTransition(job)
     if job.held:

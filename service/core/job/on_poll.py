@@ -1,12 +1,13 @@
-"""Answers of a submission that has a provider task: polling it, and telling its jobs what came of it.
+"""Transitions of a submission that has a provider task: it polls the task and passes results to its jobs.
 
 Rules this module guarantees:
 
-1. What a finished task says counts file by file: the word over the whole task counts only where it says
-   nothing of a file.
-2. A task is lost only where it was UNKNOWN twice, `UNKNOWN_APART_MS` apart and never known between.
-3. A job's deadline ends it only after a poll that found the task at work (core.job_table says how late).
-4. A task that no job waits for any more is polled until its bill is known, or nobody can know it.
+1. A finished task is read file by file; the status or error of the whole task counts only for a file that
+   has neither a result nor an error of its own.
+2. A task is lost only if two polls `UNKNOWN_APART_MS` apart found it UNKNOWN, and none between knew it.
+3. While the task runs, a job's deadline ends it only after a poll that found the task unfinished
+   (`core.job.on_task` says how late at most).
+4. A task that no job waits for is polled until its bill is known, or can no longer be known.
 5. A task is cancelled at the provider only when no job waits for it any more, because of a cancel or a
    deadline.
 """
@@ -35,15 +36,15 @@ from service.core.job.urgency import retention_end_ms
 from service.core.provider.answers import ProviderError, TaskStatus, TaskView
 
 UNKNOWN_APART_MS = 60_000
-"""Between the two polls by which a task is lost: a moment's fault of the vendor's is over by then."""
+"""Time between the two polls that declare a task lost: long enough to outlast a short vendor fault."""
 FOLLOWED_MS = 60_000
-"""How often a task is polled, at most, that no job waits for: others go first."""
+"""Minimum poll interval of a task that no job waits for: other tasks go first."""
 MISSING = ProviderError("missing_result", "the finished task does not name this file")
 CANCELED = ProviderError("CANCELED", "the task was cancelled at the provider")
 
 
 def polled(submission: Submission, event: Polled, jobs: Jobs, context: Context) -> SubmissionTransition:
-    """Tell the jobs of a finished task; poll an unfinished one later, and let overdue jobs end."""
+    """Pass a finished task to the jobs; poll an unfinished one later, and let overdue jobs end."""
     seen = replace(submission, poll_attempts=submission.poll_attempts + 1)
     if event.task.status is TaskStatus.UNKNOWN:
         return _unknown(seen, event, jobs, context)
@@ -58,7 +59,7 @@ def polled(submission: Submission, event: Polled, jobs: Jobs, context: Context) 
 def poll_failed(
     submission: Submission, event: PollFailed, jobs: Jobs, context: Context
 ) -> SubmissionTransition:
-    """The task is paid for: go on polling until it is found, or is gone, or nobody waits any more."""
+    """Poll again after a backoff: the task is paid for."""
     failed = replace(submission, poll_attempts=submission.poll_attempts + 1)
     backoff, asked = context.rules.poll_backoff, event.provider_error.retry_after_seconds
     wait_ms = backoff.wait_ms(failed.poll_attempts, context.draw, asked)
@@ -68,7 +69,7 @@ def poll_failed(
 def poll_again(
     submission: Submission, _event: SubmissionRestored, jobs: Jobs, context: Context
 ) -> SubmissionTransition:
-    """Poll soon, spread over a second so that a shard's tasks do not come at once; the jobs learn of it."""
+    """Poll within a second, at a random time so that a shard's tasks spread out; inform jobs of the task."""
     if not jobs and (submission.is_billed or not submission.is_followed):
         return SubmissionTransition(submission, is_over=True)
     due_ms = context.now_ms + round(1000 * context.draw)
@@ -78,7 +79,7 @@ def poll_again(
 
 
 def follow(submission: Submission, event: JobsLeft, jobs: Jobs, _context: Context) -> SubmissionTransition:
-    """The last job that left leaves a task whose bill is to be known: drop it if nobody wants it."""
+    """When the last job has left, follow the task until its bill is known; cancel it if it is unwanted."""
     if jobs:
         return SubmissionTransition(submission)
     if submission.is_billed:
@@ -89,12 +90,12 @@ def follow(submission: Submission, event: JobsLeft, jobs: Jobs, _context: Contex
 
 
 def _is_news(submission: Submission, job: Job) -> bool:
-    """Whether a job that waits for the task does not know it, or may not know that it can be cancelled."""
+    """Whether the job does not know the task yet, or has a cancel noted that may now end it."""
     return job.task_id != submission.task_id or job.cancelled
 
 
 def _waiting(jobs: Jobs) -> dict[JobRef, Job]:
-    """Those that wait for the task; the others are collecting what it gave them."""
+    """The jobs that wait for the task; the others are collecting their results."""
     return {ref: job for ref, job in jobs.items() if job.state is JobState.SUBMITTED}
 
 
@@ -147,7 +148,7 @@ def _poll_later(submission: Submission, jobs: Jobs, context: Context) -> Submiss
 
 
 def _poll_at(submission: Submission, due_ms: int, jobs: Jobs, context: Context) -> SubmissionTransition:
-    """Poll then; one that nobody waits for seldom, and not beyond the time at which its bill is gone too."""
+    """Poll at `due_ms`; without jobs, poll seldom and only until the provider has deleted the task."""
     assert submission.task_id is not None
     if not jobs and context.has_come(retention_end_ms(submission)):
         return SubmissionTransition(

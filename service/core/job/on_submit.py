@@ -1,11 +1,12 @@
-"""Answers of a submission that waits for its POST, or whose POST is out and was answered.
+"""Transitions of a submission that waits for its POST, or whose POST was answered.
 
 Rules this module guarantees:
 
 1. An intent names exactly the files that its POST may hold: jobs that ended meanwhile are not in it (N2).
-2. A POST that surely made no task gives its submission back, without the jobs that are not wanted any more.
-3. A refused submit of several files whose fault may be one file's, or their number, costs no attempt: it is
-   divided. The submission keeps the first part, the others become submissions of their own.
+2. A submission whose POST certainly created no task waits for the next POST, without the jobs that are no
+   longer wanted.
+3. A refused submit of several files, if one file or their number may be the reason, costs no attempt: it is
+   divided. The submission keeps the first part, and each other part becomes a submission.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -49,11 +50,11 @@ from service.core.provider.answers import ProviderError
 from service.core.provider.error_table import Action, ErrorPolicy
 
 Jobs = Mapping[JobRef, Job]
-"""Of a submission: the open ones, in its order."""
+"""The open jobs of a submission, in its order."""
 
 
 def intend(submission: Submission, event: Intended, jobs: Jobs, context: Context) -> SubmissionTransition:
-    """Take its jobs for a POST; those whose time is over end, those that are too many are divided off."""
+    """Take the jobs for a POST; overdue jobs end, and jobs beyond `max_files` get new submissions."""
     overdue = [ref for ref, job in jobs.items() if is_overdue(job, context)]
     going = [ref for ref in jobs if ref not in overdue]
     first, *others = _parts(going, event.max_files or max(1, len(going)))
@@ -80,7 +81,7 @@ def intend(submission: Submission, event: Intended, jobs: Jobs, context: Context
 def vocabulary_refused(
     submission: Submission, event: VocabularyRefused, jobs: Jobs, context: Context
 ) -> SubmissionTransition:
-    """Without its list the jobs would be heard worse than was asked for, and billed: end them before."""
+    """End the jobs before their POST: without the hotword list they would be billed for a worse result."""
     policy = error_table.on_vocabulary(event.provider_error)
     return replace(end_all(submission, jobs, event.provider_error, policy, context), durable=False)
 
@@ -88,7 +89,7 @@ def vocabulary_refused(
 def queue_again(
     submission: Submission, _event: SubmissionRestored, jobs: Jobs, _context: Context
 ) -> SubmissionTransition:
-    """A restored submission is due when it was due; a job whose cancel is noted ends."""
+    """Queue a restored submission for its old due time; a job whose cancel is noted ends."""
     kept = tuple(ref for ref, job in jobs.items() if not job.cancelled)
     cancelled = tuple((ref, CancelAsked()) for ref, job in jobs.items() if job.cancelled)
     steps = (QueueSubmit(submission.key, submission.due_ms),) if kept else ()
@@ -98,12 +99,12 @@ def queue_again(
 
 
 def shrink(submission: Submission, _event: JobsLeft, jobs: Jobs, _context: Context) -> SubmissionTransition:
-    """Go on with the jobs that are left; over where there are none."""
+    """Keep the jobs that are left; without any the submission is over."""
     return SubmissionTransition(replace(submission, jobs=tuple(jobs)), is_over=not jobs)
 
 
 def posted(submission: Submission, event: Posted, jobs: Jobs, context: Context) -> SubmissionTransition:
-    """The task id goes into the journal for all jobs at once, before anything else happens."""
+    """Journal the task id for all jobs at once, before any step runs."""
     running = with_task(submission, event.task_id, context.now_ms, jobs)
     due_ms = context.rules.poll_schedule.next_poll_ms(context.now_ms, context.now_ms)
     return SubmissionTransition(
@@ -115,7 +116,7 @@ def posted(submission: Submission, event: Posted, jobs: Jobs, context: Context) 
 
 
 def answered(submission: Submission, event: Answered, jobs: Jobs, _context: Context) -> SubmissionTransition:
-    """The transcript is here, and paid for: nothing is left of the submission, and nothing to write of it."""
+    """Pass the transcript, which is paid for, to the jobs; the submission is over and needs no record."""
     counters = submission.counters._replace(tasks_made=submission.counters.tasks_made + 1)
     sealed_ms = submission.intent.sealed_ms if submission.intent else None
     told = tuple((ref, Transcribed(event.transcript, event.bill, sealed_ms)) for ref in jobs)
@@ -125,7 +126,7 @@ def answered(submission: Submission, event: Answered, jobs: Jobs, _context: Cont
 def refused(
     submission: Submission, event: SubmitRefused, jobs: Jobs, context: Context
 ) -> SubmissionTransition:
-    """There is no task: hold, divide, try later or fail, as the table of policies says."""
+    """There is no task: hold, divide, try later or fail, as the error table says."""
     provider_error, policy = event.provider_error, error_table.on_submit(event.provider_error)
     files = submission.task_files
     if policy.action is Action.HOLD:
@@ -147,7 +148,7 @@ def refused(
 def not_sent(
     submission: Submission, event: SubmitNotSent, jobs: Jobs, context: Context
 ) -> SubmissionTransition:
-    """Nothing was sent, which costs the jobs no attempt: wait, and post again what is still wanted."""
+    """Post the jobs that are still wanted again later; a POST that was not sent costs no attempt."""
     due_ms = _later_ms(submission, event.provider_error, context)
     return give_back(_uncounted(submission), jobs, due_ms, context, event.provider_error.message)
 
@@ -155,8 +156,10 @@ def not_sent(
 def _keep(
     submission: Submission, jobs: Jobs, provider_error: ProviderError, size: int, context: Context
 ) -> SubmissionTransition:
-    """The reason says nothing about the jobs, so it costs no attempt: it is the account's, for which the
-    submit stage holds, or that of a submit of several files, of which `size` go together next."""
+    """Queue the submission again at no cost of an attempt, divided into parts of `size` jobs.
+
+    The refusal is about the account, for which the submit stage holds, or about a submit of several files.
+    """
     kept = give_back(_uncounted(submission), jobs, context.now_ms, context, provider_error.message)
     first, *others = _parts(kept.submission.jobs, size)
     successors = _successors(kept.submission, others, context.now_ms)
@@ -172,7 +175,7 @@ def give_back(
     *,
     may_be_billed: bool = False,
 ) -> SubmissionTransition:
-    """Let the submission wait for another POST, with the jobs that are still wanted; the others end."""
+    """Queue the submission for another POST with the jobs that are still wanted; the others end."""
     kept = still_wanted(jobs, context)
     told = tuple((ref, GivenBack(reason, may_be_billed)) for ref in jobs)
     steps = (QueueSubmit(submission.key, due_ms),) if kept else ()
@@ -189,10 +192,10 @@ def end_all(
     *,
     may_be_billed: bool = False,
 ) -> SubmissionTransition:
-    """End the jobs as the policy says, but for those that are not wanted any more: they end by that.
+    """End the jobs as the policy says; cancelled and overdue jobs end as such.
 
-    A refused submission is written down, so that nobody waits for its task. A call of a synchronous model
-    makes none, and may be paid: a restore that finds its job open counts it as lost.
+    A refused submission is journalled, so that no owner reconciles it. A synchronous call creates no task but
+    may be paid, so it is not journalled as refused: a restore that finds its job open counts a lost call.
     """
     given_up, failed = (
         GivenBack(provider_error.message, may_be_billed),
@@ -205,12 +208,12 @@ def end_all(
 
 
 def without_intent(submission: Submission) -> Submission:
-    """The submission as one that nobody looks for a task of; its record still says whose counters it has."""
+    """The submission without a POST to reconcile; its record still keeps the counters."""
     return replace(submission, state=SubmissionState.WAITING, intent=None, is_followed=False)
 
 
 def with_task(submission: Submission, task_id: str, submitted_ms: int, jobs: Jobs) -> Submission:
-    """The submission, running; for nobody but its bill where its jobs ended meanwhile."""
+    """The submission, RUNNING; if its jobs ended meanwhile, its task is followed only for the bill."""
     counters = submission.counters._replace(tasks_made=submission.counters.tasks_made + 1)
     return replace(
         submission,
@@ -224,7 +227,7 @@ def with_task(submission: Submission, task_id: str, submitted_ms: int, jobs: Job
 
 
 def tell_task(submission: Submission, jobs: Jobs) -> tuple[tuple[JobRef, JobEvent], ...]:
-    """Its task, to the jobs."""
+    """The events that tell the jobs of the submission's task."""
     assert submission.task_id is not None
     assert submission.submitted_ms is not None
     made = TaskMade(submission.task_id, submission.task_files, submission.submitted_ms)

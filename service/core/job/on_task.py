@@ -1,13 +1,13 @@
-"""Answers of a job to what becomes of its submission, and to a cancel or its deadline meanwhile.
+"""Transitions of a job on events of its submission, on a cancel and on its deadline.
 
 Rules this module guarantees:
 
-1. A cancel while the POST may be out is written down; the answer to the POST decides whether there is a task.
-2. A deadline that passes while the task runs asks for one last poll, and ends the job once a poll, begun no
-   earlier than `COUNTS_MS` before it, found the task at work, or `LAST_MS` after it.
-3. An event that is met again after a fault of ours, when its submission has gone on, changes nothing.
-4. A file that failed is tried again only where the table of policies says so (N3), as often as it allows, and
-   never where a result of it may be out already.
+1. A cancel while the POST may be in flight is journalled; the POST's answer decides whether there is a task.
+2. A deadline that passes while the task runs asks for one last poll. It ends the job once a poll no earlier
+   than `COUNTS_MS` before the deadline found the task unfinished, or `LAST_MS` after the deadline.
+3. An event that is retried after a fault of ours changes nothing if the submission has moved on.
+4. A failed file is tried again only if the error table says so (N3), as often as the table allows, and never
+   if a result for it may already be published.
 """
 
 from dataclasses import replace
@@ -46,11 +46,11 @@ from service.core.provider.error_table import Action
 from service.errors import FailureCode
 
 COUNTS_MS = 30_000
-"""A poll so soon before a deadline is as good as one at it."""
+"""A poll this shortly before a deadline counts as a poll at the deadline."""
 
 
 def taken(job: Job, _event: Taken, submission: Submission, _context: Context) -> JobTransition:
-    """Its POST is about to go out; the submission's record says so."""
+    """The job is SUBMITTED from the intent on; the submission's record journals that."""
     if submission.state is not SubmissionState.INTENDED:
         return JobTransition(job)
     attempts = submission.counters.submits
@@ -68,7 +68,7 @@ def given_back(job: Job, event: GivenBack, submission: Submission, context: Cont
 
 
 def task_made(job: Job, event: TaskMade, submission: Submission, _context: Context) -> JobTransition:
-    """Its task runs; one whose cancel is noted ends, and the task may be dropped."""
+    """Note the task; a job whose cancel is noted ends, which may cancel the task."""
     if event.task_id != submission.task_id:
         return JobTransition(job)
     is_new = event.task_id not in job.task_ids
@@ -83,7 +83,7 @@ def task_made(job: Job, event: TaskMade, submission: Submission, _context: Conte
 
 
 def transcribed(job: Job, event: Transcribed, submission: Submission, context: Context) -> JobTransition:
-    """The transcript is here, and paid for: that is how the job ends, whatever its deadline says."""
+    """End the job with the transcript, even after its deadline, since it is paid for; a noted cancel wins."""
     heard = replace(
         job,
         submitted_ms=event.submitted_ms,
@@ -99,7 +99,7 @@ def transcribed(job: Job, event: Transcribed, submission: Submission, context: C
 
 
 def submit_failed(job: Job, event: SubmitFailed, submission: Submission, _context: Context) -> JobTransition:
-    """End the job as the policy on its submission says."""
+    """End the job as the error policy of its submission says."""
     provider_error, policy = event.provider_error, event.policy
     if policy.action is Action.EMPTY:
         return finish(job, ResultEnding(empty_transcript(), silent=True), submission)
@@ -110,7 +110,7 @@ def submit_failed(job: Job, event: SubmitFailed, submission: Submission, _contex
 
 
 def no_result(job: Job, event: NoResult, submission: Submission, context: Context) -> JobTransition:
-    """End the job, or try its file again in another submission, as the table of policies says."""
+    """End the job, or try its file again in another submission, as the error table says."""
     provider_error = event.provider_error
     if submission.state is not SubmissionState.RUNNING:
         return JobTransition(job)
@@ -145,7 +145,7 @@ def _lost(job: Job, provider_error: ProviderError, submission: Submission, conte
 def _resubmit(
     job: Job, provider_error: ProviderError, submission: Submission, context: Context
 ) -> JobTransition:
-    """The old task is over; its record stays, so that everybody knows whose it was."""
+    """Ask for a new submission; the record of the old task stays and shows whose task it was."""
     backoff, asked = context.rules.submit_backoff, provider_error.retry_after_seconds
     due_ms = context.now_ms + backoff.wait_ms(submission.counters.submits, context.draw, asked)
     waiting = replace(_without_task(job), poll_attempts=job.poll_attempts + submission.poll_attempts)
@@ -154,17 +154,17 @@ def _resubmit(
 
 
 def _without_task(job: Job) -> Job:
-    """The job, waiting; the tasks that were made for it are remembered."""
+    """The job, WAITING; it keeps the ids of earlier tasks."""
     return replace(job, state=JobState.WAITING, submitted_ms=None, task_files=0, is_last_poll_asked=False)
 
 
 def cancel_now(job: Job, _event: CancelAsked, submission: Submission, _context: Context) -> JobTransition:
-    """End the job; one whose result may be out already goes on."""
+    """End the job, unless its result may already be published."""
     return JobTransition(job) if job.must_be_result else cancel(job, submission)
 
 
 def cancel_submitted(job: Job, event: CancelAsked, submission: Submission, context: Context) -> JobTransition:
-    """Note the cancel while the POST may be out, else end the job; no result that may be out is stopped."""
+    """Note the cancel while the POST may be in flight, else end the job; `must_be_result` ignores it."""
     if submission.state is not SubmissionState.INTENDED:
         return cancel_now(job, event, submission, context)
     if job.must_be_result or job.cancelled:
@@ -175,14 +175,14 @@ def cancel_submitted(job: Job, event: CancelAsked, submission: Submission, conte
 def expire_waiting(
     job: Job, event: DeadlinePassed, submission: Submission, context: Context
 ) -> JobTransition:
-    """End the job because its deadline has passed; one whose result may be out already goes on."""
+    """End the job if its deadline has passed, unless its result may already be published."""
     return expire(job, submission, event.reason) if is_overdue(job, context) else JobTransition(job)
 
 
 def expire_submitted(
     job: Job, event: DeadlinePassed, submission: Submission, context: Context
 ) -> JobTransition:
-    """Wait for the POST's answer, and for one last poll of a task; then the deadline ends the job."""
+    """Wait for the POST's answer and one last poll of the task; then the deadline ends the job."""
     if submission.state is SubmissionState.INTENDED or not is_overdue(job, context):
         return JobTransition(job)
     task_id, deadline_ms = submission.task_id, job.request.deadline_ms
@@ -199,7 +199,7 @@ def expire_submitted(
 def end_internally(
     job: Job, event: HandlingFailed, submission: Submission, _context: Context
 ) -> JobTransition:
-    """End the job for a fault of ours; the task that was made for it goes on, and the failure names it."""
+    """End the job because of a fault of ours; its task goes on, and the failure names the task."""
     stage, task_id = stage_of(job, submission), event.task_id
     if task_id is not None and task_id not in job.task_ids:
         job = replace(job, task_ids=(*job.task_ids, task_id))
@@ -210,5 +210,5 @@ def end_internally(
 def resume_finish(
     job: Job, _event: JobRestored, _submission: Submission | None, _context: Context
 ) -> JobTransition:
-    """Send the failure again as it was; a result is restored as a job that waits for it again."""
+    """Publish the failure again unchanged; a job that ended with a result is restored as open instead."""
     return JobTransition(job, durable=True)

@@ -1,11 +1,11 @@
-"""Answers of a submission whose POST went out, while nobody knows what came of it.
+"""Transitions of a submission whose POST was sent and whose answer is lost.
 
 Rules this module guarantees:
 
-1. With the policy `reconcile` the jobs of such a submission of an asynchronous model are posted again only
-   by `NotFound` (N4), and in a submission of their own.
-2. A synchronous model leaves nothing to look for: its call is made again, at most `MAX_LOST_CALLS` in all.
-3. A submission whose jobs ended meanwhile is still looked for: its task, if there is one, has a bill.
+1. With the policy `reconcile`, the jobs of such a submission of an asynchronous model are posted again only
+   after `NotFound` (N4), in a new submission.
+2. A synchronous call leaves no task to find: it is repeated until `MAX_LOST_CALLS` calls are lost.
+3. A submission whose jobs ended meanwhile is still reconciled: its task, if there is one, has a bill.
 """
 
 from dataclasses import replace
@@ -54,11 +54,11 @@ UNCERTAIN = ErrorPolicy(Action.FAIL, FailureCode.SUBMIT_UNCERTAIN, retryable=Tru
 
 
 def lost(submission: Submission, event: SubmitLost, jobs: Jobs, context: Context) -> SubmissionTransition:
-    """The answer was lost: a second POST might be billed twice. This one is over, so one may look soon."""
+    """Begin reconciling soon: this POST has ended, and a second one might be billed twice."""
     policy = error_table.on_submit(event.provider_error)
     is_told = policy.action is Action.FAIL and policy.code is not FailureCode.SUBMIT_UNCERTAIN
     if submission.is_synchronous and is_told:
-        # The stream broke off with an error that another call would meet as well.
+        # The stream broke off with an error that another call would get as well.
         return end_all(submission, jobs, event.provider_error, policy, context)
     first_ms = context.rules.poll_schedule.next_poll_ms(context.now_ms, context.now_ms)
     message = f"no usable answer to the submit: {event.provider_error.message}"
@@ -68,7 +68,7 @@ def lost(submission: Submission, event: SubmitLost, jobs: Jobs, context: Context
 def lost_by_crash(
     submission: Submission, _event: SubmissionRestored, jobs: Jobs, context: Context
 ) -> SubmissionTransition:
-    """The former owner ended, or was replaced, between its intent and writing down the answer."""
+    """The former owner ended or was fenced after its intent, before it journalled the answer."""
     out_ms = _out_ms(context)
     return _begin(submission, jobs, "the worker ended while the submit was out", out_ms, out_ms, context)
 
@@ -76,14 +76,14 @@ def lost_by_crash(
 def reconcile_again(
     submission: Submission, _event: SubmissionRestored, jobs: Jobs, context: Context
 ) -> SubmissionTransition:
-    """A new owner asks anew, by its own clock; the POST may be that of an owner who is not gone yet."""
+    """Reconcile again by the new owner's clock; a former owner's POST may still be in flight."""
     out_ms = _out_ms(context)
     told = tuple((ref, CancelAsked()) for ref, job in jobs.items() if job.cancelled)
     return replace(_reconcile(submission, out_ms, out_ms, context), durable=False, to_jobs=told)
 
 
 def adopted(submission: Submission, event: Adopted, jobs: Jobs, context: Context) -> SubmissionTransition:
-    """The task is ours: it goes into the journal as if its answer had come, and is polled at once."""
+    """Journal the task as if the POST had been answered, and poll it at once."""
     submitted_ms = submission.intent.sealed_ms if submission.intent else context.now_ms
     running = with_task(submission, event.task_id, submitted_ms, jobs)
     return SubmissionTransition(
@@ -96,14 +96,14 @@ def adopted(submission: Submission, event: Adopted, jobs: Jobs, context: Context
 
 
 def not_found(submission: Submission, _event: NotFound, jobs: Jobs, context: Context) -> SubmissionTransition:
-    """There is no task: the jobs are posted again at once, in a submission of their own."""
+    """Post the jobs again at once, in a new submission: there is no task."""
     return _resubmit(submission, jobs, context)
 
 
 def out_of_reach(
     submission: Submission, _event: OutOfReach, jobs: Jobs, _context: Context
 ) -> SubmissionTransition:
-    """Nobody will ever know: the user decides whether a second bill is fine."""
+    """End the jobs as uncertain: the user decides whether to risk a second bill."""
     message = "the submit was never answered, and is too old to be found in the provider's list"
     return _end(submission, jobs, message)
 
@@ -111,9 +111,9 @@ def out_of_reach(
 def search_on(
     submission: Submission, _event: JobsLeft, jobs: Jobs, _context: Context
 ) -> SubmissionTransition:
-    """Nobody may want the task any more, but its bill counts, and its files tell it from others' tasks.
+    """Reconcile on when all jobs have left: the bill counts, and other submissions may match its task.
 
-    Then everybody has to know that it comes behind equal ones which somebody wants.
+    `is_followed` is journalled, so that every shard ranks it behind equal submissions that still have jobs.
     """
     if jobs or submission.is_followed:
         return SubmissionTransition(submission)
@@ -167,7 +167,7 @@ def _call_again(submission: Submission, jobs: Jobs, message: str, context: Conte
 def _resubmit(
     submission: Submission, jobs: Jobs, context: Context, reason: str = "", *, may_be_billed: bool = False
 ) -> SubmissionTransition:
-    """The old submission is not looked for any more; the jobs that are still wanted get a new one."""
+    """Stop reconciling the submission; the jobs that are still wanted get a new one."""
     wanted = still_wanted(jobs, context)
     told = tuple((ref, GivenBack(reason, may_be_billed)) for ref in jobs)
     successor = Successor(wanted, submission.model, submission.counters, context.now_ms)
@@ -182,7 +182,7 @@ def _resubmit(
 
 
 def _reconcile(submission: Submission, first_ms: int, out_ms: int, context: Context) -> SubmissionTransition:
-    """Look from `first_ms` after now on; the POST may be out for `out_ms` more."""
+    """Reconcile from `first_ms` after now on; the POST may be in flight for another `out_ms`."""
     due_ms = context.now_ms + first_ms
     settled_ms = context.now_ms + out_ms + round(1000 * context.rules.settle_seconds)
     uncertain = replace(submission, state=SubmissionState.UNCERTAIN, due_ms=due_ms)
@@ -192,14 +192,14 @@ def _reconcile(submission: Submission, first_ms: int, out_ms: int, context: Cont
 
 
 def _out_ms(context: Context) -> int:
-    """How long a former owner's POST may still be out: its intent's worth, then the POST's whole time."""
+    """How long a former owner's POST may be in flight: the intent's validity plus the POST's whole time."""
     return round(1000 * (INTENT_SECONDS + context.rules.submit_seconds))
 
 
 def _end(submission: Submission, jobs: Jobs, message: str) -> SubmissionTransition:
-    """End the jobs, saying that they may be billed; a cancel that was noted is how its job ends.
+    """End the jobs with a failure that says that they may be billed; noted cancels end as cancelled.
 
-    The record stays: were it to say less before their endings are durable, a restore would post them again.
+    The record stays unchanged: without its intent, a restore before the endings are durable would post again.
     """
     cancelled = GivenBack(message, may_be_billed=True)
     failed = SubmitFailed(ProviderError("restored", message), UNCERTAIN, may_be_billed=True)

@@ -1,4 +1,4 @@
-"""Which files may share a POST: how the jobs of a request become submissions."""
+"""Pack the jobs of a request into submissions: which files may share a POST."""
 
 from collections.abc import Iterable
 from urllib.parse import unquote
@@ -9,16 +9,16 @@ from service.core.job.request import AcceptedRequest
 
 
 def files_per_task(info: ModelInfo, asked: int | None) -> int:
-    """How many files one task may hold: as many as were asked for, where its POST has room for several."""
+    """How many files one task may hold: `asked` or the model's number, or 1 if its POST takes one file."""
     return (asked or info.files_per_task) if info.takes_several_files else 1
 
 
 def plan_submissions(
     files: Iterable[tuple[JobRef, str]], files_per_task: int
 ) -> tuple[tuple[JobRef, ...], ...]:
-    """The jobs of each submission, for jobs and their URLs that may share one.
+    """Divide jobs, given with their URLs, into submissions.
 
-    Results are matched by URL, percent escapes aside, so no submission holds two files with one URL.
+    Results are matched by URL without percent escapes, so no submission holds one URL twice.
     """
     plans: list[tuple[list[JobRef], set[str]]] = []
     for ref, url in files:

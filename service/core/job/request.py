@@ -1,4 +1,4 @@
-"""A request: what a record asked for, written once, and what is left of it when its last job has ended.
+"""An accepted request, written once, and the short form that remains when its last job has ended.
 
 All times are trusted time in milliseconds since the epoch.
 """
@@ -13,12 +13,12 @@ from service.contract.output_formats import OutputFormat
 from service.core.job.identity import JobKey, JobRef, Origin, Position, RequestKey
 
 NO_OPTIONS: Mapping[str, JsonValue] = {}
-"""One for all requests without options: there may be a hundred thousand of them."""
+"""Shared by all requests without options: there may be a hundred thousand of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestFile:
-    """A file that is to be transcribed, and its place among the files of the request."""
+    """A file to transcribe, and its index among the files of the request."""
 
     index: int
     url: str
@@ -28,8 +28,8 @@ class RequestFile:
 class AcceptedRequest:
     """An open request; its jobs share it.
 
-    `files` are those that are transcribed, in order; `file_count` counts all that the record names.
-    `options` are validated and in the contract's form. `headers` are the ones an outcome repeats, values in
+    `files` are those to transcribe, in order; `file_count` counts all files that the record names.
+    `options` are validated and in the contract's form. `headers` are those that outcomes repeat, decoded as
     latin-1 so that any byte fits. `digest` covers what makes a repeat the same work: model, options, URLs
     without their queries, formats and `file_indexes`.
     """
@@ -49,17 +49,17 @@ class AcceptedRequest:
     headers: tuple[tuple[str, str], ...] = ()
     formats: tuple[OutputFormat, ...] = ()
     has_fixed_deadline: bool = False
-    """Whether the deadline is a time that the record names: the same record has the same one again."""
+    """Whether the record names the deadline as a time: a repeat then has the same deadline."""
     duplicates_detected: bool = True
 
     @property
     def key(self) -> RequestKey:
-        """How users name it."""
+        """The key by which users know the request."""
         return RequestKey(self.request_id, self.replay)
 
     @property
     def job_count(self) -> int:
-        """How many jobs it has."""
+        """Number of jobs in the request."""
         return len(self.files)
 
     def ref(self, file_index: int) -> JobRef:
@@ -67,7 +67,7 @@ class AcceptedRequest:
         return JobRef(self.origin, file_index)
 
     def job_key(self, file_index: int) -> JobKey:
-        """How users name that job."""
+        """The key by which users know that job."""
         return JobKey(self.request_id, self.replay, file_index)
 
     def url(self, file_index: int) -> str:
@@ -79,18 +79,18 @@ class AcceptedRequest:
 
 
 class FileEnd(NamedTuple):
-    """How the job of one file ended, as it counts for the summary, the spend limit and a repeat."""
+    """How the job of one file ended: input for the summary, the spend limit and a repeat."""
 
     file_index: int
     succeeded: bool
     billed_seconds: int | None = None
     cost: float = 0.0
-    """By the prices in force when it ended."""
+    """At the prices in force when the job ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class FinishedRequest:
-    """What is left of a request when its last job has ended: enough to know it again, nothing of its content.
+    """The short form of a request whose last job has ended: it recognises repeats and holds no content.
 
     `ends` are in the order of the file index.
     """
@@ -104,10 +104,10 @@ class FinishedRequest:
 
     @property
     def key(self) -> RequestKey:
-        """How users name it."""
+        """The key by which users know the request."""
         return RequestKey(self.request_id, self.replay)
 
     @property
     def job_count(self) -> int:
-        """How many jobs it had."""
+        """Number of jobs in the request."""
         return len(self.ends)

@@ -1,4 +1,4 @@
-"""How far one request has come: which of its jobs are open, how the others ended, and the sum of it."""
+"""The progress of one request: its open jobs, how the others ended, and their summary."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -13,10 +13,10 @@ _NONE: Mapping[int, FileEnd] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class RequestProgress:
-    """How far the jobs of one open request have come, by file index.
+    """The progress of the jobs of one open request, by file index.
 
-    A job is `open` until its outcome is durable. Its end is in `ends` once it is decided, and it is `written`
-    once the group with its outcome is on its way. `recorded` are the jobs that have a record of their own.
+    A job is `open` until its outcome is durable. Its end is in `ends` once it is decided, and the job is in
+    `written` once the group with its outcome is queued. `recorded` are the jobs with a record of their own.
     """
 
     job_count: int
@@ -25,11 +25,11 @@ class RequestProgress:
     written: frozenset[int] = frozenset()
     recorded: frozenset[int] = frozenset()
     finished: FinishedRequest | None = None
-    """What will be left of it, from its last outcome on."""
+    """The request's short form, set once its last outcome is queued."""
 
     @staticmethod
     def begun(request: AcceptedRequest) -> "RequestProgress":
-        """Of a request whose jobs are all open; those of one file share what they are told apart by."""
+        """The progress of a request whose jobs are all open; requests of one file share the index tuple."""
         indexes = tuple(file.index for file in request.files)
         return RequestProgress(request.job_count, _FIRST if indexes == _FIRST else indexes)
 
@@ -40,27 +40,27 @@ class RequestProgress:
 
     @property
     def is_written(self) -> bool:
-        """Whether the last outcome is on its way."""
+        """Whether every job's outcome is queued."""
         return len(self.written) >= self.job_count
 
     def with_end(self, end: FileEnd) -> "RequestProgress":
-        """A job's ending is decided, or known better."""
+        """With a job's ending, decided or corrected."""
         return replace(self, ends={**self.ends, end.file_index: end})
 
     def without_end(self, file_index: int) -> "RequestProgress":
-        """A job's ending is to be decided anew."""
+        """Without a job's ending, which must be decided again."""
         return replace(self, ends={index: end for index, end in self.ends.items() if index != file_index})
 
     def with_written(self, file_index: int) -> "RequestProgress":
-        """A job's outcome is on its way."""
+        """With a job's outcome queued."""
         return replace(self, written=self.written | {file_index})
 
     def with_record(self, file_index: int) -> "RequestProgress":
-        """A job has a record of its own."""
+        """With a job that has a record of its own."""
         return self if file_index in self.recorded else replace(self, recorded=self.recorded | {file_index})
 
     def without_open(self, file_index: int) -> "RequestProgress":
-        """A job's outcome is durable."""
+        """Without a job whose outcome is durable."""
         return replace(self, open=tuple(index for index in self.open if index != file_index))
 
     def all_ends(self) -> tuple[FileEnd, ...]:

@@ -1,4 +1,4 @@
-"""A request record as Kafka hands it over, and the cursor that says how far a shard has read."""
+"""A request record from Kafka, and the cursor that says how far a shard has read."""
 
 import zlib
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from service.core.job.identity import Origin, Position
 class Record:
     """One record of the request topic.
 
-    `damage` says why nothing but its position is known of a record that the client could not read.
+    `damage` says why the client could not read the record; then only its position is known.
     """
 
     position: Position
@@ -21,7 +21,7 @@ class Record:
 
     @property
     def crc(self) -> int:
-        """A checksum of the value: tells a re-created topic from the one that was read."""
+        """A checksum of the value: it reveals that the topic was re-created."""
         return zlib.crc32(self.value or b"")
 
     @property
@@ -34,8 +34,8 @@ class Record:
 class Cursor:
     """The next request record that is not yet in the journal, and how to recognise the one before it.
 
-    `generation` counts how often the request topic was started over: offsets of two generations say nothing
-    about each other.
+    `generation` counts how often reading the request topic has started over: offsets of two generations
+    cannot be compared.
     """
 
     next_offset: int
@@ -44,7 +44,7 @@ class Cursor:
     generation: int = 0
 
     def is_past(self, origin: Origin) -> bool:
-        """Whether the record that lies there will not be read again."""
+        """Whether the record at `origin` is already behind the cursor."""
         return origin < Origin(self.generation, self.next_offset)
 
 

@@ -1,7 +1,7 @@
 """A submission: one POST to the provider, the jobs it is for, and what became of it.
 
-The unit of money: a task id is known for all its jobs or for none. Every change is a new `Submission`, made
-by `core.job.submission_table`. Times are trusted time in milliseconds since the epoch, but for `sealed_ms`.
+It is the unit of billing: the task id is known for all its jobs or for none. Every change is a new
+`Submission`, made by `core.job.submission_table`. Times are trusted time in milliseconds since the epoch.
 """
 
 from dataclasses import dataclass
@@ -13,24 +13,24 @@ from service.core.job.identity import JobRef, SubmissionKey
 
 
 class SubmissionState(StrEnum):
-    """Where a submission stands; docs/states.md draws the way between them."""
+    """The states of a submission; docs/states.md draws the transitions between them."""
 
     WAITING = "waiting"
-    """To be posted, not before `due_ms`; over where no job is left. In the journal only once it was tried."""
+    """To be posted from `due_ms` on; over if no job is left. In the journal only once it was tried."""
     INTENDED = "intended"
-    """The intent is in the journal; the POST may be on the wire."""
+    """The intent is in the journal; the POST may be in flight."""
     RUNNING = "running"
-    """The provider has a task for it. It is over when no job is in it and its bill is known."""
+    """The provider has a task for it. The submission is over when it has no jobs and its bill is known."""
     UNCERTAIN = "uncertain"
-    """The POST's answer is lost, so there may be a task: it is looked for, from `due_ms` on."""
+    """The POST's answer is lost, so there may be a task: reconciling starts at `due_ms`."""
 
 
 class Counters(NamedTuple):
-    """What its jobs have been through: a successor goes on counting.
+    """Attempts made for the jobs; a successor continues the counts.
 
-    `refusals` counts POSTs that were refused for a reason which the table bounds, `tasks_made` those that
-    were accepted, `lost_calls` calls of a synchronous model whose answers were lost. What may still be tried
-    depends on these, not on `submits`, which throttling drives up as well.
+    `refusals` counts POSTs refused for a reason with a limit in the error table, `tasks_made` accepted POSTs,
+    `lost_calls` calls of a synchronous model whose answers were lost. These bound further attempts;
+    `submits` does not, since throttling raises it too.
     """
 
     submits: int = 0
@@ -42,9 +42,9 @@ class Counters(NamedTuple):
 class Intent(NamedTuple):
     """When a POST may have gone out.
 
-    `sealed_ms` is when the intent was made, by the service's time; `vendor_offset_ms` how far the
-    vendor's clock was ahead of it then, None where that was not known. `files_digest` is of the POST's URLs
-    (`core.job.file_matching.files_digest`), by which anybody can tell the task that it made.
+    `sealed_ms` is when the intent was made, in trusted time. `vendor_offset_ms` is how far the vendor's clock
+    was ahead of it then, None if unknown. `files_digest` covers the POST's URLs
+    (`core.job.file_matching.files_digest`): any process can recognise the POST's task by it.
     """
 
     sealed_ms: int
@@ -55,14 +55,13 @@ class Intent(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """One submission at one moment.
+    """The state of one submission.
 
-    `jobs` may be of several requests; no two have the same URL, percent escapes aside. `intent` is set from
-    INTENDED on, and stays with a RUNNING one. `submitted_ms` is when its task was made, as far as is known.
-    `is_followed`: no job waits for its task any
-    more, but the bill is not known yet; without jobs and without this it is over. `is_billed` (its task is
-    finished, or lost), `unfinished_ms` (when a poll last found it at work), `poll_attempts` and
-    `unknown_since_ms` are not journalled.
+    `jobs` may belong to several requests; no two have the same URL, percent escapes aside. `intent` is set
+    from INTENDED on, and kept while RUNNING. `submitted_ms` is when the task was created, as far as is known.
+    `is_followed`: no job waits for the task any more, but its bill is not known yet; without jobs and without
+    this the submission is over. `is_billed` (the task is finished or lost), `unfinished_ms` (when a poll last
+    found the task unfinished), `poll_attempts` and `unknown_since_ms` are not journalled.
     """
 
     key: SubmissionKey
@@ -83,7 +82,7 @@ class Submission:
 
     @property
     def made_ms(self) -> int:
-        """When its task was made, as far as is known; else when it was."""
+        """When its task was created, as far as is known, else when the submission was."""
         sealed_ms = 0 if self.intent is None else self.intent.sealed_ms
         return max(self.created_ms, sealed_ms, self.submitted_ms or 0)
 

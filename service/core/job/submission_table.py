@@ -1,14 +1,14 @@
-"""What a submission does next: one pure table over (state, event).
+"""The transitions of a submission: one pure table over (state, event).
 
 Rules this module guarantees:
 
-1. Every pair of `SubmissionState` and event is in `TABLE`. One that cannot be is `impossible`: a bug, an
-   error.
-2. A submission comes into INTENDED only by `Intended`, which the submit stage reports before it posts (N2).
-3. One that has a task never loses it, and never goes out again (N3): a file that is tried again is so in
-   another submission.
-4. It has its task, or surely none, for all its jobs at once.
-5. A transition that is not `durable` is one that a restore, by polling the task again, comes to as well.
+1. Every pair of `SubmissionState` and event is in `TABLE`. A pair that only a bug can cause is `impossible`:
+   an error.
+2. A submission enters INTENDED only by `Intended`, which the submit stage reports before it posts (N2).
+3. A submission with a task keeps that task and is never posted again (N3): a file is tried again in another
+   submission.
+4. A submission has a task, or certainly none, for all its jobs at once.
+5. A restore that polls the task again reaches the same state as a transition that is not `durable`.
 """
 
 from collections.abc import Callable, Mapping
@@ -45,10 +45,10 @@ Answer = Callable[..., SubmissionTransition]
 def advance_submission(
     submission: Submission, event: SubmissionEvent, jobs: Mapping[JobRef, Job], context: Context
 ) -> SubmissionTransition:
-    """Answer `event`; raises `IllegalTransition` for a pair that only a bug can make.
+    """Apply `event` to the submission; raises `IllegalTransition` for a pair that only a bug can cause.
 
-    `jobs` are the submission's open jobs, by their identity; those that are in another submission by now, or
-    whose ending is decided, are no concern of it and are ignored.
+    `jobs` are the submission's open jobs. Jobs that are now in another submission, or whose ending is
+    decided, are ignored.
     """
     named = ((ref, jobs.get(ref)) for ref in submission.jobs)
     is_in = {ref: job for ref, job in named if job and job.is_open and job.submission == submission.key}
@@ -58,26 +58,26 @@ def advance_submission(
 def ignore(
     submission: Submission, _event: SubmissionEvent, _jobs: Mapping[JobRef, Job], _context: Context
 ) -> SubmissionTransition:
-    """Change nothing: the event is late, or the state has its own way to meet it."""
+    """Change nothing: the event is late, or the state does not need it."""
     return SubmissionTransition(submission)
 
 
 def impossible(
     submission: Submission, event: SubmissionEvent, _jobs: Mapping[JobRef, Job], _context: Context
 ) -> SubmissionTransition:
-    """Refuse a pair that only a bug can make."""
+    """Raise for a pair that only a bug can cause."""
     raise IllegalTransition(f"{submission.key} in state {submission.state} met {type(event).__name__}")
 
 
 def await_answer(
     submission: Submission, _event: JobsLeft, _jobs: Mapping[JobRef, Job], _context: Context
 ) -> SubmissionTransition:
-    """The POST may be out: its answer comes, and decides."""
+    """Change nothing: the POST may be in flight, and its answer decides."""
     return SubmissionTransition(submission)
 
 
 class Transition(NamedTuple):
-    """What answers a pair, and the other states that the answer may lead to; None: the submission is over."""
+    """The function that handles a pair, and the other states it may lead to; None: the submission is over."""
 
     answer: Answer
     to: tuple[SubmissionState | None, ...] = ()
@@ -96,7 +96,7 @@ _ROWS: dict[SubmissionState, dict[type[SubmissionEvent], Transition]] = {
         SubmitRefused: Transition(on_submit.refused, (SubmissionState.WAITING, None)),
         SubmitLost: Transition(on_uncertain.lost, (SubmissionState.UNCERTAIN, SubmissionState.WAITING, None)),
         SubmitNotSent: Transition(on_submit.not_sent, (SubmissionState.WAITING, None)),
-        # Of a list that the submission did not wait for any more.
+        # The submission no longer waited for the hotword list.
         VocabularyRefused: Transition(ignore),
         JobsLeft: Transition(await_answer),
         SubmissionRestored: Transition(
@@ -114,7 +114,7 @@ _ROWS: dict[SubmissionState, dict[type[SubmissionEvent], Transition]] = {
     SubmissionState.RUNNING: {
         Polled: Transition(on_poll.polled, (None,)),
         PollFailed: Transition(on_poll.poll_failed, (None,)),
-        # Found by two passes while its shard was suspended.
+        # Two reconciling passes found the task while the shard was suspended.
         Adopted: Transition(ignore),
         VocabularyRefused: Transition(ignore),
         JobsLeft: Transition(on_poll.follow, (None,)),
@@ -127,8 +127,8 @@ TRANSITIONS: Mapping[tuple[SubmissionState, type[SubmissionEvent]], Transition] 
     for state, row in _ROWS.items()
     for event in SUBMISSION_EVENTS
 }
-"""Every pair, decided."""
+"""Every pair with its transition."""
 TABLE: dict[tuple[SubmissionState, type[SubmissionEvent]], Answer] = {
     pair: way.answer for pair, way in TRANSITIONS.items()
 }
-"""What answers each pair."""
+"""Every pair with the function that handles it."""

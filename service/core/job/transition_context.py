@@ -1,17 +1,17 @@
-"""What a transition is told about the world, and the form of its answer.
+"""The input of a transition (time, random draw, rules) and the form of its result.
 
-How a shard lets things happen, in one group of records:
+How a shard applies events, in one group of records:
 
-1. A submission meets its event with its open jobs beside it, then each job of `to_jobs` its own event, with
-   the submission *as the transition has made it*. Jobs that only a `Successor` names meet nothing.
-2. A job meets its event with the submission that it is in.
-3. `successors` and `resubmit` become new submissions (`Successor.submission`) of their own keys, are written,
-   and are queued (`QueueSubmit`); their jobs are in them from then on.
-4. Where jobs left a submission that is not over, it then meets `JobsLeft`, with those that are still in it.
+1. A submission gets its event together with its open jobs. Each job in `to_jobs` then gets its own event,
+   with the submission *as the transition has changed it*. Jobs named only by a `Successor` get no event.
+2. A job gets its event together with the submission that it is in.
+3. `successors` and `resubmit` become new submissions with new keys (`Successor.submission`). They are written
+   and queued (`QueueSubmit`), and their jobs are in them from then on.
+4. A submission that jobs have left and that is not over then gets `JobsLeft`, with the jobs still in it.
 
-A job is open while it is WAITING, SUBMITTED or COLLECTING: how it ends is not decided. One whose result was
-announced before a crash is restored as SUBMITTED, or WAITING where its submission waits, with
-`must_be_result`: its transcript is not in the journal. Jobs are restored before their submissions.
+A job is open while it is WAITING, SUBMITTED or COLLECTING: its ending is not decided. A job whose result was
+announced before a crash is restored with `must_be_result`, as SUBMITTED, or as WAITING if its submission
+waits: its transcript is not in the journal. Jobs are restored before their submissions.
 """
 
 from collections.abc import Callable
@@ -30,41 +30,41 @@ from service.core.provider.answers import TaskView
 from service.core.provider.error_table import ErrorPolicy
 
 INTENT_SECONDS = 2.0
-"""How long an intent is worth a POST, counted from the sealing of its batch."""
+"""How long an intent is valid for a POST, counted from the sealing of its batch."""
 RECEIPT_SECONDS = 10.0
-"""How long after its making an intent's batch may be sealed and durable and still be worth a POST."""
+"""Within this time of the intent, its batch must be sealed and durable, or its POST is not sent."""
 MAX_LOST_CALLS = 3
-"""Calls of a synchronous model that one job may lose, by crashes or on the way: each is paid."""
+"""Calls of a synchronous model that one job may lose, by crashes or in transit: each is paid."""
 LAST_MS = 900_000
-"""How long after its deadline the last poll of a job's task, and the fetch that follows, may take."""
+"""How long after a job's deadline the last poll of its task, and the fetch that follows, may take."""
 
 OnUncertain = Literal["reconcile", "resubmit", "fail"]
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The numbers the tables work with."""
+    """The settings that the tables use."""
 
     uncertain: OnUncertain = "reconcile"
-    """What to do with jobs whose submission may have made a task."""
+    """What to do with jobs whose submission may have created a task."""
     submit_seconds: float = 30.0
-    """The whole time of a POST: no byte of it arrives later."""
+    """The maximum duration of a POST: no byte of it arrives later."""
     settle_seconds: float = 60.0
-    """How long after its POST a task may take to be made and to be listed."""
+    """How long after its POST a task may take to be created and listed."""
     skew_seconds: float = 5.0
-    """What the vendor's clock may differ from what an intent says of it: `Date` has whole seconds."""
+    """How far the vendor's clock may differ from the intent's offset: `Date` has whole seconds."""
     unknown_skew_seconds: float = 900.0
-    """The same where the intent says nothing of it, and only this process's own reading is at hand."""
+    """The same for an intent without an offset, when only this process's own offset is known."""
     listings_apart_seconds: float = 5.0
-    """Between the two readings of the list without which no task counts as not there."""
+    """Time between the two task listings that are needed to conclude that a task does not exist."""
     list_reach_seconds: float = 23 * 3600.0
-    """The list shows tasks of the last 24 h; a submit that is older than this may have left it."""
+    """The list shows tasks of the last 24 h; a submit older than this may no longer be in it."""
     submit_backoff: Backoff = Backoff(1.0, 60.0)
     poll_backoff: Backoff = Backoff(2.0, 60.0)
     fetch_backoff: Backoff = Backoff(1.0, 30.0)
     poll_schedule: PollSchedule = PollSchedule()
     unknown_grace_seconds: float = 60.0
-    """A task may be invisible for a moment after its submit; UNKNOWN counts only after this."""
+    """A new task may be invisible for a moment; UNKNOWN counts only this long after its submit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,21 +75,21 @@ class Context:
     draw: float
     rules: Rules = Rules()
     confirmed_ms: int | None = None
-    """The time as far as the vendor's clock has confirmed it; None: as far as `now_ms`."""
+    """The confirmed trusted time; None: the same as `now_ms`."""
 
     def has_come(self, time_ms: int) -> bool:
-        """Whether a time at which something ends has surely come."""
+        """Whether the confirmed time has reached `time_ms`."""
         return self.ending_ms >= time_ms
 
     @property
     def ending_ms(self) -> int:
-        """The time by which things end."""
+        """The time that decides deadlines and other ends: the confirmed time."""
         return self.now_ms if self.confirmed_ms is None else self.confirmed_ms
 
 
 @dataclass(frozen=True, slots=True)
 class Successor:
-    """A submission that is to be made: it has no key yet."""
+    """A submission to create; it has no key yet."""
 
     jobs: tuple[JobRef, ...]
     model: str
@@ -103,11 +103,11 @@ class Successor:
 
 @dataclass(frozen=True, slots=True)
 class SubmissionTransition:
-    """The submission as it is now, whether it must be written before the steps run, and what follows.
+    """The changed submission, whether it must be written before the steps run, and what follows.
 
-    `to_jobs` is what its open jobs meet. `is_over`: nothing more can happen to it, its record waits for its
-    tombstone. `bill` is the task, on the first poll that found it finished: what jobs that ended before it
-    cost is known only now (those of `submission.jobs` that are not open and whose end has no bill).
+    `to_jobs` are the events for its open jobs. `is_over`: no further event can happen, and its record waits
+    for its tombstone. `bill` is the task, on the first poll that found it finished: it gives the cost of jobs
+    that ended earlier (those of `submission.jobs` that are not open and whose end has no bill).
     """
 
     submission: Submission
@@ -122,11 +122,11 @@ class SubmissionTransition:
 
 @dataclass(frozen=True, slots=True)
 class JobTransition:
-    """The job as it is now, whether it needs a record of its own, and what follows.
+    """The changed job, whether it needs a record of its own, and what follows.
 
-    `durable`: a cancel was noted, or how it ends is decided (FINISHING). `leaves`: it is not open in its
-    submission any more, `is_unwanted` because of a cancel or its deadline. `resubmit` is the submission that
-    it wants instead of its own; the job is WAITING for it.
+    `durable`: a cancel was noted, or the ending is decided (FINISHING). `leaves`: the job is no longer open
+    in its submission; `is_unwanted`: because of a cancel or its deadline. `resubmit` is the new submission
+    that the job is WAITING for.
     """
 
     job: Job
@@ -139,26 +139,26 @@ class JobTransition:
 
 
 Boundary = Callable[[JobRef | SubmissionKey, JobEvent | SubmissionEvent], AbstractContextManager[None]]
-"""What keeps an error inside while a job, or a restored submission, meets an event."""
+"""Makes the context that contains an error while a job, or a restored submission, handles an event."""
 
 
 def without_boundary(
     _of: JobRef | SubmissionKey, _event: JobEvent | SubmissionEvent
 ) -> AbstractContextManager[None]:
-    """Keeps nothing inside."""
+    """A boundary that contains no error."""
     return nullcontext()
 
 
 def may_try_again(attempts: int, policy: ErrorPolicy) -> bool:
-    """Whether the policy allows more than `attempts`; without a number the deadline decides."""
+    """Whether the policy allows more than `attempts`; without a maximum the deadline decides."""
     return policy.max_attempts is None or attempts < policy.max_attempts
 
 
 def is_overdue(job: Job, context: Context) -> bool:
-    """Whether the job's deadline has passed, and may end it: one whose result may be out already goes on."""
+    """Whether the job's deadline has passed; never for a job whose result may already be published."""
     return not job.must_be_result and context.has_come(job.request.deadline_ms)
 
 
 def is_given_up(job: Job, context: Context) -> bool:
-    """Whether the job is not to be posted any more: it was cancelled, or its deadline has passed."""
+    """Whether the job must not be posted again: it was cancelled, or its deadline has passed."""
     return job.cancelled or is_overdue(job, context)

@@ -1,4 +1,4 @@
-"""What becomes of uncertain submissions, in the words of the metric that counts their jobs."""
+"""What becomes of uncertain submissions: the label values of the metric that counts their jobs."""
 
 from enum import StrEnum
 

@@ -1,8 +1,8 @@
-"""Which task goes first where not all can: the one whose result may be gone first.
+"""Order of tasks when not all can be handled: the task whose result may expire first goes first.
 
-The vendor keeps a finished task, and the URL of its result, for 24 h. When it finished nobody tells us in
-time, but it was not before the last poll that found it at work, nor before its submit: the edge counts from
-there, so it is never later than the real one.
+The vendor keeps a finished task and the URL of its result for 24 h. The service does not learn in time when a
+task finished, but it cannot have finished before its submit or before the last poll that found it unfinished.
+The retention end counts from there, so it is never later than the real one.
 """
 
 import heapq
@@ -15,26 +15,26 @@ T = TypeVar("T")
 RETENTION_MS = 24 * 3_600_000
 """How long the vendor keeps a finished task and its result (provider API, query a task)."""
 URGENT_MS = RETENTION_MS // 4
-"""A task whose edge is nearer than this goes first: even a queue of hours then leaves it time."""
+"""A task whose retention ends within this time goes first: that leaves time even for a queue of hours."""
 NEAR, PAST, CAN_WAIT = range(3)
 
 
 class Priority(NamedTuple):
-    """Lower goes first; equal ranks go in the order of their arrival."""
+    """Lower goes first; equal priorities go in the order of their arrival."""
 
     group: int
     order: int = 0
 
 
 def retention_end_ms(submission: Submission) -> int:
-    """Until when the results of its task can surely be read, if the task has finished."""
+    """Until when the task's results are certainly readable, if the task has finished."""
     submitted_ms, unfinished_ms = submission.submitted_ms, submission.unfinished_ms
     at_work_ms = submitted_ms or 0 if unfinished_ms is None else unfinished_ms
     return at_work_ms + RETENTION_MS
 
 
 def priority(edge: int, now_ms: int) -> Priority:
-    """Near the edge the oldest goes first; behind it the youngest, the likeliest to be there still."""
+    """Before the retention end the oldest goes first, after it the youngest: it most likely still exists."""
     if edge - now_ms > URGENT_MS:
         return Priority(CAN_WAIT)
     return Priority(NEAR, edge) if edge > now_ms else Priority(PAST, -edge)
@@ -42,9 +42,9 @@ def priority(edge: int, now_ms: int) -> Priority:
 
 @dataclass(slots=True)
 class PriorityQueue(Generic[T]):
-    """What is due and waits for a place or for budget, by rank.
+    """Due items that wait for a slot or for budget, by priority.
 
-    Not bounded by itself: as `DueQueue`, it holds at most one item per open job.
+    It has no bound of its own: like `DueQueue`, it holds at most one item per open job.
     """
 
     _heap: list[tuple[Priority, int, T]] = field(default_factory=list)
@@ -60,10 +60,10 @@ class PriorityQueue(Generic[T]):
 
     @property
     def first(self) -> tuple[Priority, T]:
-        """The item that goes next, and its rank; there must be one."""
+        """The next item and its priority; the queue must not be empty."""
         priority, _, item = self._heap[0]
         return priority, item
 
     def pop(self) -> T:
-        """Take the item that goes next; there must be one."""
+        """Remove and return the next item; the queue must not be empty."""
         return heapq.heappop(self._heap)[2]

@@ -1,12 +1,13 @@
-"""The journal's records: how what a shard knows is written down and read back.
+"""Encode and decode the journal's records.
 
 Keys: `r/`, `s/` and `j/` for a request, a submission and a job (`core.job.identity`); `~owner/`, `~cursor/`
 and `~spend/` with the owner's epoch for the shard itself. Every record carries a stamp in its header: the
-owner epoch, the batch number and the format version, the epoch first, so that a reader of any version finds
-it.
+owner epoch, the batch number and the format version. The epoch comes first, so that a reader of any version
+finds it.
 
-1. What is written is read back as it was; a field that has its usual value is left out.
-2. What this version did not write raises `ValueError`: every field is checked for its type and its bounds.
+1. Decoding restores what was encoded; a field with its default value is left out.
+2. A record that this version did not write raises `ValueError`: the type and bounds of every field are
+   checked.
 """
 
 import sys
@@ -37,9 +38,9 @@ from service.core.limits.spend_limit import DaySpend
 
 @dataclass(frozen=True, slots=True)
 class OwnerEntry:
-    """A claim: from here on only records of this epoch, or a later one, count.
+    """A claim: after it only records of this epoch or a later one count.
 
-    `released`: its owner wrote this last of all, and calls the provider no more.
+    `released`: this is the owner's last record, and the owner no longer calls the provider.
     """
 
     epoch: int
@@ -49,10 +50,10 @@ class OwnerEntry:
 
 @dataclass(frozen=True, slots=True)
 class JobEntry:
-    """What a job's own record says: it is to be cancelled, its ending is decided, or it is done.
+    """A job's own record: a cancel is noted, the ending is decided, or the job is done.
 
-    `is_result` without `end`: it ends with a result, whose transcript is to be fetched again. `end` alone
-    says that its outcome is durable.
+    `is_result` without `end`: the job ends with a result, whose transcript must be fetched again.
+    `end` alone: the outcome is durable.
     """
 
     ref: JobRef
@@ -66,14 +67,14 @@ class JobEntry:
 Entry = AcceptedRequest | FinishedRequest | Submission | JobEntry | Cursor | DaySpend | OwnerEntry
 
 _FINISHED = b'{"ended":'
-"""How the short form of a request begins: `encode_finished` writes the field first."""
+"""The first bytes of a request's short form: `encode_finished` writes this field first."""
 _ONE_TASK = Counters(submits=1, tasks_made=1)
-"""Of nearly all submissions that run, and one for all of them."""
+"""The counters of nearly all RUNNING submissions, shared between them."""
 _STATES = {state.value[0]: state for state in SubmissionState}
 
 
 def encode_request(request: AcceptedRequest) -> bytes:
-    """An open request: written once, and again only over a stranger's record."""
+    """Encode an open request: written once, and again only to replace a stale owner's record."""
     return dump(
         RequestForm,
         id=request.request_id,
@@ -97,7 +98,7 @@ def encode_request(request: AcceptedRequest) -> bytes:
 
 
 def encode_finished(finished: FinishedRequest) -> bytes:
-    """What is left of a request, in the place of the request itself."""
+    """Encode the short form of a request, which replaces the request's record."""
     return dump(
         FinishedForm,
         ended=finished.finished_ms,
@@ -113,7 +114,7 @@ def _end(end: FileEnd) -> list[object]:
 
 
 def encode_submission(submission: Submission) -> bytes:
-    """A submission."""
+    """Encode a submission; its times are relative to `created_ms`."""
     intent, created_ms = submission.intent, submission.created_ms
     return dump(
         SubmissionForm,
@@ -131,9 +132,9 @@ def encode_submission(submission: Submission) -> bytes:
 
 
 def encode_job(job: Job) -> bytes | None:
-    """What an open job needs a record of its own for; None where its request and submission say it all.
+    """Encode a job that is not done; None if its request and submission hold all of its state.
 
-    Of one whose ending is decided: a failure whole, of a result only that it is one, since its transcript
+    A decided failure is encoded whole. For a decided result only that fact is encoded, since its transcript
     is fetched again after a crash.
     """
     if job.accounted is not None:
@@ -147,28 +148,28 @@ def encode_job(job: Job) -> bytes | None:
 
 
 def encode_done(end: FileEnd) -> bytes:
-    """A job whose outcome is durable, of a request that has other jobs."""
+    """Encode a job whose outcome is written, in a request with jobs that are not done."""
     return dump(JobForm, done=_end(end))
 
 
 def encode_cursor(cursor: Cursor) -> bytes:
-    """The shard's cursor."""
+    """Encode the shard's cursor."""
     place = {"next": cursor.next_offset, "generation": cursor.generation}
     return dump(CursorForm, **place, timestamp=cursor.timestamp_ms, crc=cursor.crc)
 
 
 def encode_spend(spend: DaySpend) -> bytes:
-    """What a day has cost so far."""
+    """Encode what a day has cost so far."""
     return dump(SpendForm, day=spend.day, seconds=spend.seconds, cost=spend.cost)
 
 
 def encode_owner(owner: OwnerEntry) -> bytes:
-    """A claim."""
+    """Encode a claim."""
     return dump(OwnerForm, epoch=owner.epoch, member=owner.member, released=owner.released)
 
 
 def decode(key: str, value: bytes) -> Entry:
-    """Read one record of this format back; raises `ValueError` for what we did not write."""
+    """Decode one record of this format; raises `ValueError` for a record that we did not write."""
     if key.startswith(CURSOR_PREFIX):
         _require_epoch(key)
         cursor = CursorForm.model_validate_json(value)

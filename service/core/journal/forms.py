@@ -1,4 +1,4 @@
-"""The forms of the journal's records: each field's type, its bounds, and the value it usually has."""
+"""The schemas of the journal's records: each field's type, bounds and default."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -21,7 +21,7 @@ _Cost = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Form(BaseModel):
-    """A record that is refused where it is anything else."""
+    """A strict schema: a record with other types or fields is refused."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -49,7 +49,7 @@ class RequestForm(Form):
 
 
 class FinishedForm(Form):
-    """What is left of a request; `ends` are file index, success, billed seconds and cost."""
+    """A request's short form; `ends` are file index, success, billed seconds and cost."""
 
     ended: _Time
     id: str
@@ -59,7 +59,7 @@ class FinishedForm(Form):
 
 
 class SubmissionForm(Form):
-    """Written twice for most jobs, so its names are short; other times count from `at`, when it was made."""
+    """Written twice for most jobs, so its names are short; times are relative to `at`, its creation."""
 
     state: str = "r"
     model: str
@@ -74,7 +74,7 @@ class SubmissionForm(Form):
 
 
 class JobForm(Form):
-    """What a job has a record of its own for."""
+    """A job's own record."""
 
     cancel: bool = False
     result: bool = False
@@ -109,13 +109,13 @@ class OwnerForm(Form):
 
 
 def packed(jobs: Iterable[JobRef]) -> Iterator[list[int]]:
-    """The jobs of one request in a row: where its record lies, then their file indexes."""
+    """One row per request: generation and offset of its record, then the file indexes of the jobs."""
     for origin, refs in groupby(jobs, key=lambda ref: ref.origin):
         yield [*origin, *(ref.file_index for ref in refs)]
 
 
 def without_last_zeros(counters: Counters) -> list[int]:
-    """The counters up to the last that counts."""
+    """The counters up to the last one that is not zero."""
     kept = list(counters)
     while kept and not kept[-1]:
         kept.pop()
@@ -123,14 +123,14 @@ def without_last_zeros(counters: Counters) -> list[int]:
 
 
 def unpacked(rows: Iterable[tuple[int, ...]]) -> Iterator[tuple[int, int, int]]:
-    """Where each job's request lies, and its file index."""
+    """For each job the generation and offset of its request, and its file index."""
     for generation, offset, *indexes in rows:
         for index in indexes:
             yield generation, offset, index
 
 
 def dump(form: type[Form], **fields: object) -> bytes:
-    """The fields that differ from what the form takes for granted."""
+    """Encode the fields that differ from the form's defaults."""
     kept = {
         name: value
         for name, value in fields.items()

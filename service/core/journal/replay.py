@@ -1,13 +1,14 @@
-"""What a journal partition says: records in, in the order of their offsets, what they hold out.
+"""Replay a journal partition: take records in the order of their offsets and keep the last of each key.
 
 Rules this module guarantees:
 
-1. The last record of a key counts; a null value forgets the key.
-2. A record of a lower epoch behind a higher claim is a stranger's and is ignored, in whatever format (N6);
-   its key is reported, so that the owner can write its own state again before compaction drops it.
-3. What cannot be read is an error, never skipped: it may be work that somebody paid for.
+1. The last record of a key counts; a null value removes the key.
+2. A record of a lower epoch after a higher claim was written by a stale owner. It is ignored, whatever its
+   format (N6), and its key is reported, so that the owner can rewrite its own state before compaction drops
+   it.
+3. A record that cannot be read is an error and is never skipped: it may stand for paid work.
 
-What the records mean for each other is for `core.shard.loading`: records of a key may lie in any order.
+`core.shard.loading` links the records to each other, since records of different keys may come in any order.
 """
 
 from collections.abc import Iterator
@@ -35,7 +36,7 @@ from service.errors import RestoreError
 
 @dataclass(slots=True)
 class Restore:
-    """The fold over one journal partition."""
+    """The replayed state of one journal partition."""
 
     topic: str
     partition: int
@@ -43,22 +44,22 @@ class Restore:
     """The highest epoch seen so far."""
     entries: dict[str, Entry] = field(default_factory=dict)
     overwritten: set[str] = field(default_factory=set)
-    """Keys whose last record is a stranger's; not those of claims, which have one key for each epoch."""
+    """Keys whose last record is a stale owner's; never keys of claims, which are separate for each epoch."""
     _stamp: bytes = b""
-    """The last one that counted: the records of one batch have the same."""
+    """The last stamp that counted: records of one batch share it."""
     latest_ms: int = 0
-    """The latest time that a record was given, by the broker where it is set so."""
+    """The latest record timestamp, whether set by the broker or by a producer."""
     broker_ms: int | None = None
-    """The latest that the broker gave, if any."""
+    """The latest timestamp set by the broker, if any."""
 
     def note_time(self, time_ms: int, *, is_brokers: bool) -> None:
-        """A record was given this time."""
+        """Note a record's timestamp; `is_brokers`: the broker set it."""
         self.latest_ms = max(self.latest_ms, time_ms)
         if is_brokers:
             self.broker_ms = max(self.broker_ms or 0, time_ms)
 
     def add(self, offset: int, key: str, value: bytes | None, stamp: bytes | None) -> None:
-        """Take the next record; raises `RestoreError` for one that is not ours."""
+        """Add the next record; raises `RestoreError` if it cannot be read."""
         try:
             if not self._counts(stamp or b""):
                 if not key.startswith(OWNER_PREFIX):
@@ -75,11 +76,11 @@ class Restore:
 
     @property
     def spend(self) -> DaySpend:
-        """What the last day with any spending has cost."""
+        """The spending of the last day that had any."""
         return next((each for each in self._latest(SPEND_PREFIX) if isinstance(each, DaySpend)), DaySpend())
 
     def _latest(self, prefix: str) -> Iterator[Entry]:
-        """What the owners said of it, the last of them first."""
+        """The owners' entries under a prefix, the last owner's first."""
         epochs = {epoch_of_key(key) or 0: key for key in self.entries if key.startswith(prefix)}
         return (self.entries[epochs[epoch]] for epoch in sorted(epochs, reverse=True))
 
@@ -91,7 +92,7 @@ class Restore:
 
     @property
     def generation(self) -> int:
-        """The latest generation of the request topic that a request here is of; -1 where there is none."""
+        """The latest request topic generation of any request here; -1 if there is none."""
         known = (AcceptedRequest, FinishedRequest)
         return max(
             (entry.origin.generation for entry in self.entries.values() if isinstance(entry, known)),
@@ -99,13 +100,13 @@ class Restore:
         )
 
     def claims(self) -> list[OwnerEntry]:
-        """The claims that are still there, the latest last."""
+        """The remaining claims, the latest last."""
         found = [entry for entry in self.entries.values() if isinstance(entry, OwnerEntry)]
         return sorted(found, key=lambda owner: owner.epoch)
 
     @property
     def predecessor(self) -> Predecessor:
-        """Whether the last owner has said that it stopped calling."""
+        """Whether there was an owner, and whether its claim says that it no longer calls the provider."""
         if not self.epoch:
             return Predecessor.NONE
         claims = self.claims()
@@ -128,17 +129,17 @@ class Restore:
         return {each.key: each for each in sorted(found, key=lambda each: each.key)}
 
     def jobs(self) -> dict[JobRef, JobEntry]:
-        """What the jobs' own records say."""
+        """The jobs' own records."""
         found = [entry for entry in self.entries.values() if isinstance(entry, JobEntry)]
         return {entry.ref: entry for entry in sorted(found, key=lambda each: each.ref)}
 
     def release(self) -> None:
-        """Forget all records, one at a time: a hundred thousand freed at once hold up every other thread."""
+        """Drop all records one at a time: freeing a hundred thousand at once blocks every other thread."""
         while self.entries:
             self.entries.popitem()
 
     def _counts(self, stamp: bytes) -> bool:
-        """Whether a record with that stamp is the owner's."""
+        """Whether a record with this stamp is the owner's; raises `ValueError` for another format."""
         if stamp and stamp == self._stamp:
             return True
         epoch = epoch_of(stamp)
@@ -159,7 +160,7 @@ class Restore:
             self.entries[key] = entry
 
     def _complaint(self, offset: int, key: str, stamp: bytes | None, error: ValueError) -> str:
-        """A sentence without the error's own words, which may repeat what the record holds."""
+        """The message, without the error's own text, which may repeat the record's content."""
         where = f"{self.topic}, partition {self.partition}, offset {offset}"
         return f"the journal record at {where} cannot be read ({_reason(key, stamp or b'', error)})"
 

@@ -1,4 +1,4 @@
-"""Keys of what belongs to the shard itself, and the stamp that says who wrote a journal record.
+"""Keys of the shard's own records, and the stamp that names the writer of a journal record.
 
 A stamp begins with the owner's epoch, so that a reader of any format version finds it.
 """
@@ -9,12 +9,12 @@ CURSOR_PREFIX = "~cursor/"
 SPEND_PREFIX = "~spend/"
 OWNER_PREFIX = "~owner/"
 OWN_PREFIXES = (CURSOR_PREFIX, SPEND_PREFIX, OWNER_PREFIX)
-"""Of what belongs to the shard itself. Each epoch has keys of its own, so that no record of a former owner
-can compact away what the owner wrote, whoever sees to it, or nobody."""
+"""Prefixes of the shard's own keys. Each epoch has its own keys, so that compaction never replaces the
+owner's record with one of a former owner."""
 STAMP_HEADER = "scribe-stamp"
 _MAX_DIGITS = 18
 FORMAT = 2
-"""The version of the records' form; a journal that holds another one is refused."""
+"""The version of the record format; a journal in another format is refused."""
 
 
 def owner_key(epoch: int) -> str:
@@ -28,7 +28,7 @@ def cursor_key(epoch: int) -> str:
 
 
 def spend_key(epoch: int) -> str:
-    """The key of what the day has cost, as an epoch's owner knows it."""
+    """The key of an epoch's day spending."""
     return f"{SPEND_PREFIX}{epoch}"
 
 
@@ -45,19 +45,19 @@ def epoch_of_key(key: str) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """Who wrote a journal record: the owner epoch, the number of the batch, and in which form."""
+    """The writer of a journal record: owner epoch, batch number and format version."""
 
     epoch: int
     batch: int
     format: int = FORMAT
 
     def encode(self) -> bytes:
-        """As the header's value."""
+        """Encode the stamp as the header's value."""
         return f"{self.epoch}.{self.batch}.{self.format}".encode()
 
     @staticmethod
     def decode(value: bytes) -> "Stamp":
-        """Read a header's value, of this format version or a later one; raises `ValueError` for no stamp."""
+        """Decode a header's value of this or a later format version; raises `ValueError` for no stamp."""
         epoch, batch, version = (_whole(part) for part in value.split(b".", 3)[:3])
         return Stamp(epoch, batch, version)
 
@@ -68,9 +68,9 @@ def epoch_of(stamp: bytes) -> int:
 
 
 def format_of(key: str, stamp: bytes) -> int:
-    """The version of a record's form; raises `ValueError` for no stamp.
+    """The format version of a record; raises `ValueError` for no stamp.
 
-    Stamps of format 1 began with the format; its keys name neither a request, a job nor a submission of ours.
+    Stamps of format 1 began with the format version, and its keys are none of this version's.
     """
     first, version = _whole(stamp.partition(b".")[0]), Stamp.decode(stamp).format
     is_ours = key.startswith(("r/", "s/", "j/")) or epoch_of_key(key) is not None

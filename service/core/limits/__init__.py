@@ -1,1 +1,1 @@
-"""What limits calls: backoff, schedules, time slots, circuit breaker, holds, retry budget, spend limit."""
+"""Limits on calls: backoff, schedules, time slots, circuit breaker, holds, retry budget, spend limit."""

@@ -1,7 +1,7 @@
-"""What an account reason means: which of the provider's codes say the same, whom it concerns, what to do.
+"""Reasons for an account hold: the provider codes of each, whether it concerns one model, and what to do.
 
-Two shapes of the API have two codes for one reason; a hold is told by its reason. Whether a code holds at all
-is the business of `core.provider.error_table`.
+The two API shapes have different codes for one reason, so a hold is identified by its reason.
+`core.provider.error_table` decides whether a code causes a hold.
 """
 
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ _REASONS = {
     "WorkSpaceNotFound": HoldReason.WORKSPACE,
 }
 _OF_ONE_MODEL = frozenset({HoldReason.FREE_TIER, HoldReason.NOT_ACTIVATED})
-"""Other models of the account may be fine."""
+"""Reasons that concern one model; other models of the account may work."""
 _ADVICE = {
     HoldReason.KEY: (
         "Give a key of this provider's region that is enabled: look at SCRIBE_PROVIDER__API_KEY_FILE and"
@@ -67,24 +67,24 @@ _GOES_ON = "Jobs are kept; submits go on by themselves, within half a minute, on
 
 @dataclass(frozen=True, slots=True)
 class HoldCause:
-    """A hold for a reason of the account: what the provider said; `model` where it concerns one alone."""
+    """An account hold: the provider's error, and `model` if the hold concerns one model only."""
 
     provider_error: ProviderError
     model: str | None = None
 
     @property
     def reason(self) -> HoldReason:
-        """What the provider's code means."""
+        """The reason that the provider's code stands for."""
         return _reason_of(self.provider_error.code)
 
     @property
     def advice(self) -> str:
-        """What an operator can do, and what happens then."""
+        """What an operator can do, and what follows."""
         return f"{_ADVICE[self.reason]} {_GOES_ON}"
 
 
 def _reason_of(code: str) -> HoldReason:
-    """The reason of the code, or of the nearest family that has one, as the error table judges it."""
+    """The reason of the code, or of its nearest family that has one, as in the error table."""
     while code not in _REASONS:
         code, dot, _ = code.rpartition(".")
         if not dot:
@@ -93,10 +93,10 @@ def _reason_of(code: str) -> HoldReason:
 
 
 def concerns_one_model(provider_error: ProviderError) -> bool:
-    """Whether other models of the account may be fine."""
+    """Whether the error concerns one model, so that others of the account may work."""
     return HoldCause(provider_error).reason in _OF_ONE_MODEL
 
 
 def hold_cause(provider_error: ProviderError, model: str | None) -> HoldCause:
-    """The hold that a refusal of the model's submit begins; a poll knows no model."""
+    """The hold that a refused submit or poll begins; a poll has no model."""
     return HoldCause(provider_error, model if concerns_one_model(provider_error) else None)

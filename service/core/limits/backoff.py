@@ -1,7 +1,7 @@
-"""How long to wait before an attempt is made again.
+"""How long to wait before the next attempt.
 
-Full jitter: the wait is drawn evenly between zero and a ceiling that doubles with each attempt, so that
-many jobs that failed together do not come back together. The draw is an argument.
+Full jitter: the wait is drawn uniformly between zero and a ceiling that doubles with each attempt, so that
+jobs which failed together do not retry together. The draw is an argument.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class Backoff:
     longest_seconds: float
 
     def wait_ms(self, attempt: int, draw: float, retry_after_seconds: float | None = None) -> int:
-        """The wait before the attempt after `attempt` (from 1); never shorter than the provider asked for.
+        """The wait after attempt number `attempt` (from 1); never shorter than the provider asked for.
 
         `draw` lies in [0, 1).
         """

@@ -1,4 +1,4 @@
-"""What a result costs, by the prices that the operator has set: per second of audio, or per token."""
+"""The cost of a result at the operator's prices: per second of audio, or per token."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from service.contract.outcome import Usage
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """A model's price in one currency; either the second counts, or the tokens do."""
+    """A model's price in one currency, per second or per token."""
 
     per_second: float = 0.0
     per_input_token: float = 0.0
@@ -15,7 +15,7 @@ class Price:
 
 
 def cost_of(usage: Usage, price: Price) -> float:
-    """The cost of what the provider bills; what it does not tell costs nothing here."""
+    """The cost of the billed usage; usage that the provider does not report costs nothing here."""
     return (
         (usage.billed_seconds or 0) * price.per_second
         + (usage.input_tokens or 0) * price.per_input_token

@@ -1,18 +1,18 @@
-"""How many submits may be repeated: as many as others succeed, so that a bad provider is not asked the more.
+"""Limit repeated submits in proportion to successful ones, so that retries do not overload a bad provider.
 
-A token bucket. A repeated submit costs a token and gets it back when it succeeds; every success adds a part
-of one, and time adds a few, so that something always gets through. A healthy provider hardly notices it; one
-that fails most of the time meets repetitions at the rate that time alone allows.
+This is a token bucket. A repeated submit costs a token and gets it back when it succeeds. Every success adds
+part of a token, and time adds a few, so that some retries always get through. With a healthy provider the
+budget rarely limits anything; with one that fails most of the time, retries go at the rate of time alone.
 """
 
 from dataclasses import dataclass
 
 CAPACITY = 20.0
-"""Repetitions that may be out without any success."""
+"""Tokens of a full bucket: retries in a row without any success."""
 SUCCESS_PART = 0.2
-"""What a success adds."""
+"""Tokens that a success adds."""
 FLOOR_PER_SECOND = 0.1
-"""What time adds: one probe in ten seconds."""
+"""Tokens that a second adds: one retry in ten seconds."""
 COST = 1.0
 
 
@@ -29,17 +29,17 @@ class RetryBudget:
         return max(0.0, COST - self.tokens) / FLOOR_PER_SECOND
 
     def take(self, now: float) -> float:
-        """Pay for a repetition; returns what was paid."""
+        """Pay for a retry; returns the tokens paid."""
         self._refill(now)
         self.tokens -= COST
         return COST
 
     def refund(self, paid: float) -> None:
-        """The repetition was not sent: it cost nothing."""
+        """Give the tokens of a retry back that was not sent."""
         self._add(paid)
 
     def succeed(self, paid: float) -> None:
-        """A submit for which this was paid, or zero for a first one, has succeeded."""
+        """Note the success of a submit that `paid` these tokens, zero for a first attempt."""
         self._add(paid + SUCCESS_PART)
 
     def _refill(self, now: float) -> None:

@@ -1,4 +1,4 @@
-"""When things are due: a queue ordered by time, and the times at which a task is polled."""
+"""A queue ordered by due time, and the schedule for polling a task."""
 
 import heapq
 from collections.abc import Iterator
@@ -12,7 +12,8 @@ T = TypeVar("T")
 class DueQueue(Generic[T]):
     """Items ordered by the time they are due; equal times keep the order of arrival.
 
-    Not bounded by itself: it holds at most one item per open job and kind of step, and open jobs are bounded.
+    It has no bound of its own: it holds at most one item per open job and kind of step, and open jobs are
+    bounded.
     """
 
     _heap: list[tuple[int, int, T]] = field(default_factory=list)
@@ -33,7 +34,7 @@ class DueQueue(Generic[T]):
         return heapq.heappop(self._heap)[2]
 
     def next_due_ms(self) -> int | None:
-        """When the first item is due."""
+        """When the first item is due; None if the queue is empty."""
         return self._heap[0][0] if self._heap else None
 
     def __iter__(self) -> Iterator[T]:
@@ -44,8 +45,8 @@ class DueQueue(Generic[T]):
 class PollSchedule:
     """When a task is polled: soon after the submit, then at intervals that grow with the task's age.
 
-    A task of age a is polled again after `growth * a`, so the delay we add to a job stays a fixed part of
-    the time it takes anyway, within the two bounds.
+    A task of age a is polled again after `growth * a`, within the two bounds, so the delay that polling adds
+    is a fixed part of the time that the job takes anyway.
     """
 
     first_seconds: float = 2.0
@@ -53,7 +54,7 @@ class PollSchedule:
     growth: float = 0.25
 
     def next_poll_ms(self, submitted_ms: int, now_ms: int) -> int:
-        """When to poll next a task that was not finished at `now_ms`."""
+        """When to poll a task again that was not finished at `now_ms`."""
         age_seconds = max(0, now_ms - submitted_ms) / 1000
         wait_seconds = min(self.longest_seconds, max(self.first_seconds, self.growth * age_seconds))
         return now_ms + round(1000 * wait_seconds)

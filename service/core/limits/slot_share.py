@@ -1,17 +1,19 @@
-"""What this process may use of the account's time slots (N7), and whether it may call at all (N14).
+"""This process's share of the account's time slots (N7), and whether it may call at all (N14).
 
 Rules this module guarantees:
 
-1. Without proof of membership nobody is called: a commit that the group accepted proves it for
-   `PROOF_SECONDS`, counted from its sending.
-2. The slots of a partition are used only between its claim and its suspension: from `HAND_OVER_SECONDS` after
-   the claim, and from `PROOF_SECONDS` after it where the predecessor did not say that it had stopped. Who did
-   not wait that long says nothing of itself either (`may_release`).
-3. Another number of partitions counts from `PROOF_SECONDS` after the group told it: by then nobody uses the
-   old one.
-4. While the provider's answers do not come, nothing is sent: what waits on a broken path arrives at once.
-5. A clock that jumps costs a pause, so that no second holds calls of before and after; who has all slots does
-   not go by it.
+1. Without proof of membership no call is made: a commit that the group accepted is proof for `PROOF_SECONDS`
+   from when it was sent.
+2. The slots of a partition are used only between its claim and its suspension: at once if the journal names
+   no predecessor, from `HAND_OVER_SECONDS` after the claim if the predecessor's claim says that it stopped,
+   else from `PROOF_SECONDS` after it. An owner that did not wait that long must not mark its own claim as
+   released (`may_release`).
+3. A changed number of partitions counts from `PROOF_SECONDS` after the group announced it: by then no member
+   uses the old number.
+4. While the provider's answers do not arrive, nothing is sent: calls held up on a broken path would all
+   arrive at once.
+5. A clock jump causes a pause, so that no second holds calls from before and after it; a process that has
+   all slots does not use that clock.
 """
 
 import math
@@ -21,52 +23,52 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 PROOF_SECONDS = 10.0
-"""Below the time after which the group gives a silent member's partitions away (25 s at the least)."""
+"""Less than the time after which the group reassigns a silent member's partitions (25 s at the least)."""
 HAND_OVER_SECONDS = 1.2
-"""A second, by which the provider counts, and what the predecessor's last call may be late for."""
+"""One second, the provider's counting interval, plus the delay of the predecessor's last call."""
 PAUSE_SECONDS = 1.3
-"""A second, by which the provider counts, and what a call may be late for."""
+"""One second, the provider's counting interval, plus the delay of a call."""
 JUMP_SECONDS = 0.5
-"""A smaller correction of the vendor's clock lies within what it was known to be wrong by."""
+"""Smaller corrections of the vendor's clock are within its known error."""
 WALL_ERROR_SECONDS = 0.5
-"""What the machine's own clock is trusted with while the vendor's is not known."""
+"""Assumed error of the machine's own clock while the vendor's is unknown."""
 DISTRUST_SECONDS = 60.0
-"""A vendor's clock that jumped is not used for so long: one that runs at another rate jumps again."""
+"""How long a vendor's clock is not used after a jump: a clock at another rate jumps again."""
 SHORTEST_SILENCE_SECONDS = 0.5
 LONGEST_SILENCE_SECONDS = 1.0
-"""What is sent in this time may arrive at once, and is within the quota."""
+"""Calls sent within this time may arrive at once without exceeding the quota."""
 USUAL_SECONDS = 0.25
-"""How long an answer takes before one was seen."""
+"""Assumed response time before the first answer."""
 USUAL_WEIGHT = 0.1
 
 
 class Predecessor(StrEnum):
-    """What a journal says of the last owner before a claim."""
+    """What the journal says about the last owner before a claim."""
 
     NONE = "none"
     RELEASED = "released"
-    """It has stopped calling, and has said so."""
+    """Its claim says that it has stopped calling."""
     UNKNOWN = "unknown"
-    """It may call for as long as its membership is proven."""
+    """It may call as long as its membership is proven."""
 
 
 class Unused(StrEnum):
-    """Why slots of partitions that are ours are not used."""
+    """Why slots of our partitions are not used."""
 
     MEMBERSHIP = "membership"
     """The group has not accepted a commit of ours for `PROOF_SECONDS`."""
     SILENCE = "silence"
-    """The provider's answers do not come, or have just come again."""
+    """The provider's answers do not arrive, or have only just resumed."""
     CLOCK = "clock"
-    """The vendor's clock is known so badly that slots are left out."""
+    """The vendor's clock is so uncertain that slots are left out."""
     PARTITIONS = "partitions"
-    """Members that do not know of another number of partitions may still call."""
+    """Members that still use the old number of partitions may call."""
     PREDECESSOR = "predecessor"
     """The last owner of a partition may still call."""
 
 
 class Instant(NamedTuple):
-    """One moment by the two clocks of this machine."""
+    """One instant by the two clocks of this machine."""
 
     boot_seconds: float
     wall_seconds: float
@@ -77,11 +79,11 @@ WAIT_SECONDS = {
     Predecessor.RELEASED: HAND_OVER_SECONDS,
     Predecessor.UNKNOWN: PROOF_SECONDS,
 }
-"""How long after its claim a partition has no slots."""
+"""How long after its claim a partition's slots are not used."""
 
 
 class VendorTime(Protocol):
-    """What is known of the vendor's clock."""
+    """A source of bounds on the vendor's clock."""
 
     def offset_seconds(self, boot_seconds: float) -> tuple[float, float] | None:
         """The bounds of vendor time minus boot time; None before the first answer."""
@@ -89,7 +91,7 @@ class VendorTime(Protocol):
 
 
 class Reading(NamedTuple):
-    """The vendor's clock as it is known now: ahead of boot time by this, give or take the error."""
+    """The vendor's clock now: its offset from boot time, give or take the error."""
 
     offset_seconds: float
     error_seconds: float
@@ -97,19 +99,19 @@ class Reading(NamedTuple):
 
 @dataclass(slots=True)
 class SlotShare:
-    """The partitions that this process serves, and what keeps it from calling; all times are boot seconds."""
+    """The partitions that this process serves, and why it may not call; all times are boot seconds."""
 
     vendor: VendorTime
     partitions: int = 0
-    """How many the request topic has by the group's word; all members of a generation have the same."""
+    """Partitions of the request topic in the group's assignment: the same for all members of a generation."""
     served: dict[int, float] = field(default_factory=dict)
-    """From when on the slots of each partition that is served may be used."""
+    """For each served partition, when its slots may first be used."""
     era: int = 0
-    """Raised when the clock jumps: slot numbers of different eras say nothing of each other."""
+    """Incremented when the clock jumps: slot numbers of different eras cannot be compared."""
     _free_from: dict[int, float] = field(default_factory=dict)
-    """From when on nobody else uses the slots of a partition that we have claimed."""
+    """For each claimed partition, when no other process uses its slots any more."""
     _shared_from: float = -math.inf
-    """From when on slots may be used that are not all ours."""
+    """When slots may first be used while other processes have slots too."""
     _proved_at: float = -math.inf
     _counts_from: float = -math.inf
     _paused_until: float = -math.inf
@@ -122,15 +124,15 @@ class SlotShare:
     _usual_seconds: float = USUAL_SECONDS
 
     def prove(self, sent_at: float) -> None:
-        """The group has accepted a commit that was sent then."""
+        """Note that the group accepted a commit sent at `sent_at`."""
         self._proved_at = max(self._proved_at, sent_at)
 
     def is_proven(self, now: float) -> bool:
-        """Whether the group still counts us in."""
+        """Whether this process's membership is proven."""
         return now - self._proved_at < PROOF_SECONDS
 
     def set_partitions(self, count: int, now: float) -> None:
-        """Take the number that the group's assignment has told."""
+        """Set the number of partitions from the group's assignment."""
         if not self.partitions:
             self._shared_from = now + HAND_OVER_SECONDS
         elif self.partitions != count:
@@ -138,30 +140,30 @@ class SlotShare:
         self.partitions = count
 
     def serve(self, partition: int, now: float, predecessor: Predecessor) -> None:
-        """Use the slots of a partition that was claimed now, once its predecessor's calls are over."""
+        """Use the slots of a partition claimed now, once its predecessor's calls are over."""
         self._free_from[partition] = now + WAIT_SECONDS[predecessor]
         self.resume(partition, now)
 
     def resume(self, partition: int, now: float) -> None:
-        """Use its slots again: it was suspended, and nobody else has claimed it meanwhile."""
+        """Use a suspended partition's slots again; no other process has claimed it meanwhile."""
         self.served[partition] = max(now, self._free_from.get(partition, now))
 
     def may_release(self, partition: int, now: float) -> bool:
-        """Whether it is sure that nobody before us calls any more in the slots of a partition of ours."""
+        """Whether former owners of the partition certainly call no more."""
         return now >= max(self._counts_from, self._free_from.get(partition, now))
 
     def is_alone(self, now: float) -> bool:
-        """Whether all slots are ours, so that nobody but this process calls."""
+        """Whether this process has all slots, so that no other process calls."""
         return 0 < self.partitions == len(self.served) and all(
             each < self.partitions and since <= now for each, since in self.served.items()
         )
 
     def stop(self, partition: int) -> None:
-        """Use its slots no more."""
+        """Stop using a partition's slots."""
         self.served.pop(partition, None)
 
     def unused(self, now: float) -> Iterator[Unused]:
-        """Why slots are not used now; of the clock the slots themselves know."""
+        """Why slots are not used now; never `CLOCK`, which `SlotSequence` decides."""
         if self.partitions and not self.is_proven(now):
             yield Unused.MEMBERSHIP
         if self._is_silent(now) or now < self._paused_until:
@@ -172,20 +174,20 @@ class SlotShare:
             yield Unused.PREDECESSOR
 
     def opens_at(self, now: float) -> float:
-        """From when on calls may leave; infinite where only an answer or a proof can tell."""
+        """When calls may first leave; infinite while that depends on an answer or on proof of membership."""
         if not self.is_proven(now) or self._is_silent(now):
             return math.inf
         shared_from = now if self.is_alone(now) else self._shared_from
         return max(now, self._paused_until, self._counts_from, shared_from)
 
     def call(self, now: float) -> int:
-        """A query or a list leaves; returns what `end` is to be told."""
+        """Note that a poll or a list call leaves; returns the number to pass to `end`."""
         self._calls += 1
         self._unanswered[self._calls] = now
         return self._calls
 
     def end(self, call: int, now: float) -> None:
-        """A call was answered, or given up: a silent path then has a second to deliver what it holds."""
+        """Note that a call ended; after a silence a pause lets the path deliver what it holds."""
         if self._is_silent(now):
             self._paused_until = now + PAUSE_SECONDS
         took_seconds = min(LONGEST_SILENCE_SECONDS, now - self._unanswered.pop(call))
@@ -193,7 +195,7 @@ class SlotShare:
         self._usual_seconds += USUAL_WEIGHT * (took_seconds - self._usual_seconds)
 
     def read(self, now: Instant) -> Reading:
-        """The vendor's clock; our wall clock stands in for it while it is unknown, or not to be trusted."""
+        """The vendor's clock, or our wall clock while the vendor's is unknown or distrusted."""
         vendor = self._read_vendor(now.boot_seconds)
         reading = vendor or Reading(now.wall_seconds - now.boot_seconds, WALL_ERROR_SECONDS)
         before, self._offset_seconds = self._offset_seconds, reading.offset_seconds
@@ -214,7 +216,7 @@ class SlotShare:
         return None if now < self._distrusted_until else reading
 
     def _is_silent(self, now: float) -> bool:
-        """Whether answers that are waited for have not come for longer than they take."""
+        """Whether answers are overdue: later than twice the usual response time, within the bounds."""
         if not self._unanswered:
             return False
         oldest = next(iter(self._unanswered.values()))

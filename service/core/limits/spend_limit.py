@@ -1,8 +1,8 @@
-"""What a day has cost, in seconds of audio and by the prices that are set, and whether more may be spent.
+"""The spending of a UTC day, in seconds of audio and at the set prices, and whether more may be spent.
 
-A shard counts its own jobs, when their ending is decided, by the UTC day. The sum has a journal record of its
-own, whatever leaves the de-duplication window, so what a shard's owners have spent together stays known. A
-writer without transactions writes it behind what it counts: a crash between the two loses one batch of it.
+A shard counts its own jobs when their ending is decided. The sum has its own journal record, so a shard's
+total survives a change of owner and does not depend on the de-duplication window. A writer without
+transactions writes the sum after the records it counts: a crash between the two loses one batch of it.
 """
 
 import math
@@ -12,11 +12,11 @@ from enum import StrEnum
 
 DAY_MS = 86_400_000
 SPEND_LIMIT = "spend_limit"
-"""The code of the hold that the limit begins; the others are the provider's."""
+"""The code of the hold that the limit causes; other holds have provider codes."""
 
 
 class SpendLimit(StrEnum):
-    """What of a day is limited."""
+    """The quantity that is limited per day."""
 
     SECONDS = "seconds"
     COST = "cost"
@@ -24,20 +24,20 @@ class SpendLimit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DaySpend:
-    """What was billed on the last day that anything was: seconds, and their cost and that of tokens."""
+    """The last day with spending: billed seconds, and the cost of seconds and tokens."""
 
     day: int = 0
     seconds: int = 0
     cost: float = 0.0
 
     def count(self, now_ms: int, billed_seconds: int | None, cost: float = 0.0) -> "DaySpend":
-        """With what was billed now; where the clock is behind the last day, it counts on that day."""
+        """Add what was billed now; if the clock is behind the last day, it counts on that day."""
         day = max(now_ms // DAY_MS, self.day)
         seconds, earlier = (self.seconds, self.cost) if day == self.day else (0, 0.0)
         return DaySpend(day, seconds + (billed_seconds or 0), earlier + cost)
 
     def not_after(self, now_ms: int) -> "DaySpend":
-        """With its day brought back to that of `now_ms`: a clock that was ahead must not stop the count."""
+        """Limit the day to that of `now_ms`: after a clock that was ahead, counting must go on."""
         return self if self.day <= now_ms // DAY_MS else replace(self, day=now_ms // DAY_MS)
 
     def on(self, now_ms: int) -> int:
@@ -45,13 +45,13 @@ class DaySpend:
         return self.seconds if now_ms // DAY_MS <= self.day else 0
 
     def cost_on(self, now_ms: int) -> float:
-        """What was billed on that day costs, by the prices in force when it was."""
+        """The cost billed on the day of `now_ms`, at the prices in force at the time of billing."""
         return self.cost if now_ms // DAY_MS <= self.day else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class SpendRules:
-    """The limits over all replicas, None for none, and the number of shards there are."""
+    """The limits over all replicas (None: no limit), and the number of shards."""
 
     seconds_per_day: int | None = None
     shards: int = 1
@@ -59,9 +59,9 @@ class SpendRules:
 
 
 def limits_reached(spends: Iterable[DaySpend], rules: SpendRules, now_ms: int) -> list[SpendLimit]:
-    """The limits of the day of which shards have used up their part.
+    """The limits of the day of which these shards have used up their part.
 
-    Without a shard nothing can be submitted anyway.
+    Without shards no limit is reached: nothing can be submitted anyway.
     """
     ours = list(spends)
     part = len(ours) / rules.shards

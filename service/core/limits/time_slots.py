@@ -1,18 +1,18 @@
 """Time slots: when a call may leave, so that all replicas together keep within the account's quota (N7).
 
-Time by the vendor's clock is cut into numbered slots, one sequence for each kind of call and model. A slot
-belongs to a partition, and who serves the partition may make one call in it: no store, and every rebalance
-moves the slots along.
+Time by the vendor's clock is divided into numbered slots, one sequence per kind of call and model. A slot
+belongs to a partition, and the process that serves the partition may make one call in it. This needs no
+shared store, and a rebalance moves the slots with the partitions.
 
 Rules this module guarantees:
 
 1. Each slot is used once, and numbers never go back.
 2. A call leaves only within the window at the beginning of its slot.
-3. Slots lie so far apart that one call more than the quota takes longer than a second, whatever the clocks
-   and the network make of it within the bounds below.
-4. Where our view of the vendor's clock is worse than that, slots are left out.
-5. A process that has all slots needs no clock to share them by: its calls lie as far apart as slots, and the
-   first of them waits for nothing.
+3. The spacing of slots ensures that quota + 1 calls take longer than a second, for all clock errors and
+   network delays within the bounds below.
+4. If the vendor's clock is more uncertain than that, slots are left out.
+5. A process that has all slots needs no shared clock: its calls are as far apart as slots, and the first one
+   does not wait.
 """
 
 import math
@@ -25,43 +25,43 @@ from typing import NamedTuple
 from service.core.limits.slot_share import Instant, SlotShare
 
 CLOCK_ERROR_SECONDS = 0.1
-"""How far our view of the vendor's clock may be off while all slots are used."""
+"""Error of the vendor's clock up to which all slots are used."""
 JITTER_SECONDS = 0.1
-"""How much longer than usual a call may be on its way."""
+"""How much longer than usual a call may be in transit."""
 WINDOW_SECONDS = 0.05
 WIDE_WINDOW_SECONDS = 0.2
-"""Where slots are far apart, a missed one costs more than a wider window."""
+"""The window if slots are far apart: a missed slot then costs more than a wider window."""
 FAR_APART_SECONDS = 0.5
 GOLDEN_PART = 0.382
-"""Slots that follow each other belong to partitions that lie this part of all apart: whoever serves
-neighbours has slots that are spread evenly."""
+"""Consecutive slots belong to partitions this fraction of all partitions apart, so that a process with
+neighbouring partitions gets evenly spread slots."""
 
 PENALTY_FACTOR = 0.5
-"""What is left of the rate after a throttling answer."""
+"""Factor on the rate after a throttling answer."""
 LOWEST_FACTOR = 0.05
-"""The rate never falls below this part of the share, so that a probe always gets through."""
+"""The rate never falls below this part of the share, so that some calls always get through."""
 RECOVERY_SECONDS = 60.0
 """How long the rate takes from zero back to the full share."""
 
 
 class Grid(NamedTuple):
-    """How one sequence's slots lie: `most` calls are allowed in any second."""
+    """The layout of one sequence's slots: at most `most` calls in any second."""
 
     most: int
     spacing_seconds: float
     window_seconds: float
 
     def every(self, error_seconds: float) -> int:
-        """One in so many slots is used where the vendor's clock is known this badly."""
+        """Use one in this many slots at this error of the vendor's clock."""
         if error_seconds <= CLOCK_ERROR_SECONDS:
             return 1
         return math.ceil(_span(self.window_seconds, error_seconds) / (self.most * self.spacing_seconds))
 
 
 def grid_of(quota_per_second: float, part: float) -> Grid:
-    """The grid for our part of a quota; the vendor allows a second's worth of it, rounded up, in a second.
+    """The grid for our part of a quota; the vendor allows the quota, rounded up, in any second.
 
-    Where there is no quota there is no slot.
+    A quota of zero has no slots.
     """
     if not quota_per_second:
         return Grid(0, math.inf, WINDOW_SECONDS)
@@ -75,20 +75,20 @@ def grid_of(quota_per_second: float, part: float) -> Grid:
 
 
 def _span(window_seconds: float, error_seconds: float) -> float:
-    """How far apart by our clocks calls must leave to arrive more than a second apart."""
+    """How far apart calls must leave, by our clocks, to arrive more than a second apart."""
     return 1 + window_seconds + 2 * error_seconds + JITTER_SECONDS
 
 
 @lru_cache(maxsize=8)
 def stride_of(partitions: int) -> int:
-    """How far the next slot's partition lies: near the golden part of all, and coprime to their number."""
+    """Step to the next slot's partition: near `GOLDEN_PART` of all, and coprime to their number."""
     wanted = GOLDEN_PART * partitions
     coprime = [each for each in range(1, partitions + 1) if math.gcd(each, partitions) == 1]
     return min(coprime, key=lambda each: abs(each - wanted))
 
 
 class Slot(NamedTuple):
-    """One of our own: its number, and from when on, in boot seconds, a call may leave in it."""
+    """One of our own slots: its number, and when it opens, in boot seconds."""
 
     number: int
     opens_at: float
@@ -96,13 +96,13 @@ class Slot(NamedTuple):
 
 @dataclass(slots=True)
 class SlotSequence:
-    """The slots of one kind of call, and of one model where its quota is the model's."""
+    """The slots of one kind of call, per model if the quota is per model."""
 
     grid: Grid
     share: SlotShare
     _last: int = -1
     _last_at: float = -math.inf
-    """When our last slot opened, where all slots are ours, else when we called in it."""
+    """When our last slot opened if all slots are ours, else when we called in it."""
     _was_alone: bool = False
     _era: int = 0
     _factor: float = 1.0
@@ -111,7 +111,7 @@ class SlotSequence:
 
     @property
     def share_per_second(self) -> float:
-        """How many calls a second our slots make."""
+        """Calls per second in our slots."""
         share = self.share
         return len(share.served) / share.partitions / self.grid.spacing_seconds if share.partitions else 0.0
 
@@ -120,15 +120,15 @@ class SlotSequence:
         return self.share_per_second * self._factor_now(now)
 
     def opens_at(self, now: Instant, behind: int = 0) -> float:
-        """When the next of our slots opens, or the one so many behind it, in boot seconds.
+        """When our next slot opens, or the one `behind` slots later, in boot seconds.
 
-        Infinite while nothing says when: without partitions, without proof of membership, on a silent path.
+        Infinite if that is unknown: without partitions, without proof of membership, on a silent path.
         """
         slot = next(islice(self._own(now), behind, None), None)
         return math.inf if slot is None else max(now.boot_seconds, slot.opens_at)
 
     def take(self, now: Instant) -> bool:
-        """Use the slot that is open now; False where there is none. The call must leave at once."""
+        """Use the slot that is open now; False if there is none. The call must leave at once."""
         slot = next(self._own(now), None)
         if slot is None or slot.opens_at > now.boot_seconds:
             return False
@@ -138,7 +138,7 @@ class SlotSequence:
         return True
 
     def penalise(self, now: float) -> None:
-        """The provider throttled: halve the rate, which recovers evenly."""
+        """Halve the rate after a throttling answer; it recovers linearly."""
         self._factor = max(LOWEST_FACTOR, self._factor_now(now) * PENALTY_FACTOR)
         self._factor_at = now
         self._hold_back(now)
@@ -150,13 +150,13 @@ class SlotSequence:
         if share.era != self._era:
             self._era, self._last = share.era, -1
         usable = [since for each, since in share.served.items() if each < share.partitions]
-        # Without any the search would have no end.
+        # Without a usable partition the search would never end.
         first = min(usable, default=math.inf)
         is_alone = share.is_alone(now.boot_seconds)
         earliest = max(share.opens_at(now.boot_seconds), self._not_before, first)
         rested_at = self._last_at + grid.spacing_seconds if is_alone or self._was_alone else -math.inf
         if is_alone and earliest <= now.boot_seconds:
-            earliest -= grid.window_seconds  # whoever was late for a slot may be late for it by so much
+            earliest -= grid.window_seconds  # a late call may still use a slot that opened this long ago
         earliest = max(earliest, rested_at)
         if math.isinf(earliest) or math.isinf(grid.spacing_seconds):
             return
@@ -170,7 +170,7 @@ class SlotSequence:
             number += 1
             turn, place = divmod(number, share.partitions)
             usable_from = share.served.get(place * stride % share.partitions)
-            # The place within the turn moves on with each turn, or some partitions would have no slot at all.
+            # The place within the turn shifts each turn, or some partitions would have no slot at all.
             if usable_from is None or (turn + place) % every:
                 continue
             begins_at = number * grid.spacing_seconds - clock.offset_seconds
@@ -179,7 +179,7 @@ class SlotSequence:
                 yield Slot(number, opens_at)
 
     def _hold_back(self, now: float) -> None:
-        """Leave out own slots as the penalty says; half of one is no reason to leave out another."""
+        """Skip own slots according to the penalty, rounded to whole slots."""
         factor = self._factor_now(now)
         if factor < 1 and self.share_per_second:
             between_slots = 0.0 if self._was_alone else 0.5

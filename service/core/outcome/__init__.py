@@ -1,1 +1,1 @@
-"""The outcome records: build them, and shrink those that the broker refuses for their size."""
+"""Build outcome records, and shrink those that the broker refuses for their size."""

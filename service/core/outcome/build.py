@@ -1,12 +1,12 @@
-"""The records that users consume: results and failures, built from how a job ended.
+"""Build the records that users consume, results and failures, from a job's ending.
 
 Rules this module guarantees:
 
 1. `ce_id` is the job key alone, or the origin of a record that belongs to no job, so that a repeated
-   delivery has the same id, whatever happened between.
-2. A result has every rendering that was asked for, or says that its transcript has no times for it; a
-   failure has none.
-3. A result carries its URL without the query; a failure's `original_request` as the rules say (N9).
+   delivery always has the same id.
+2. A result has every requested rendering, or a warning that its transcript has no times for it; a failure has
+   none.
+3. A result carries its URL without the query; a failure's `original_request` follows the rules (N9).
 """
 
 import math
@@ -49,10 +49,10 @@ from service.errors import InvalidRecord
 
 @dataclass(frozen=True, slots=True)
 class OutcomeRules:
-    """What the operator sets about outcomes.
+    """The operator's settings for outcomes.
 
-    `original_request` says how much of a request a failure repeats; raw bytes, whose URLs nobody can take
-    the query from, are repeated only with `full`.
+    `original_request` says how much of a request a failure repeats. Raw bytes are repeated only with `full`,
+    since the queries of their URLs cannot be removed.
     """
 
     source: str = "/scribe"
@@ -63,7 +63,7 @@ class OutcomeRules:
 class Outcome:
     """One record for the results or the failures topic.
 
-    What cannot be encoded is no outcome: it raises here, where the job is at hand, and not while publishing.
+    A body that cannot be encoded raises here, where the job is known, and not while publishing.
     """
 
     id: str
@@ -71,16 +71,16 @@ class Outcome:
     body: Result | Failure
     headers: tuple[tuple[str, bytes], ...]
     may_succeed: bool = True
-    """Whether the same work, published again, may come to a result at all."""
+    """Whether the same work, published again, can still get a result."""
     value: bytes = field(init=False, repr=False, compare=False)
-    """The body as it is published."""
+    """The encoded body."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "value", self.body.to_bytes())
 
     @property
     def is_result(self) -> bool:
-        """Which of the two topics it belongs to."""
+        """Whether it belongs to the results topic, else to the failures topic."""
         return isinstance(self.body, Result)
 
 
@@ -97,7 +97,7 @@ def job_outcome(job: Job, summary: RequestSummary | None, now_ms: int, rules: Ou
 
 
 def record_failure(record: Record, error: InvalidRecord, now_ms: int, rules: OutcomeRules) -> Outcome:
-    """The failure of a record that became no job; it holds the record's bytes, or their beginning."""
+    """The failure of a record that became no job; with `full` it holds the record's bytes or their start."""
     raw, raw_bytes, raw_sha256 = raw_failure_fields(record.value)
     body = Failure(
         request_id=error.request_id,
@@ -121,12 +121,12 @@ def record_failure(record: Record, error: InvalidRecord, now_ms: int, rules: Out
 
 
 def _may_succeed(job: Job, now_ms: int) -> bool:
-    """Whether the same request has time left: a deadline that is a time does not move."""
+    """Whether the same request has time left: a fixed deadline does not move."""
     return not job.request.has_fixed_deadline or now_ms < job.request.deadline_ms
 
 
 def billed_seconds(job: Job) -> int | None:
-    """What this file costs: the task's bill, or its own speech where the task holds several files."""
+    """The billed seconds of this file: the task's bill, or its own speech if the task has several files."""
     if job.task_files <= 1 or job.task_billed_seconds is None:
         return job.task_billed_seconds
     if not isinstance(job.ending, ResultEnding):
@@ -135,7 +135,7 @@ def billed_seconds(job: Job) -> int | None:
 
 
 def usage_of(job: Job) -> Usage:
-    """What the provider bills for this file, as far as it tells."""
+    """The provider's bill for this file, as far as it reports it."""
     return Usage(
         billed_seconds=billed_seconds(job),
         estimated=job.task_files > 1 or job.bill.is_estimated,
@@ -233,7 +233,7 @@ def _failure(
 
 
 def _original_request(job: Job, rules: OutcomeRules) -> dict[str, JsonValue] | None:
-    """The request narrowed to this job's file: published with a new id, it does this file again."""
+    """The request reduced to this job's file: published with a new id, it repeats the work for this file."""
     if rules.original_request == "none":
         return None
     asked = job.request
@@ -282,7 +282,7 @@ def _origin(position: Position) -> Origin:
 def _cloud_headers(
     identity: str, subject: str, body: Result | Failure, now_ms: int, rules: OutcomeRules
 ) -> tuple[tuple[str, bytes], ...]:
-    """CloudEvents 1.0 in the Kafka binding's binary mode."""
+    """CloudEvents 1.0 headers in the Kafka binding's binary mode."""
     kind = RESULT_TYPE if isinstance(body, Result) else FAILURE_TYPE
     now = utc_time(now_ms)
     values = {

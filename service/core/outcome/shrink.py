@@ -1,9 +1,9 @@
-"""Smaller forms of outcomes that the broker refuses for their size.
+"""Shrink outcomes that the broker refuses for their size.
 
-No outcome is too large for ever: `shrink` leads from a whole result to one without words, without
-renderings, to text alone, to a failure, and from a failure to one without its raw bytes and its request.
-Words go first: they are most of the bytes, and nobody asked for them. Renderings can be made again from
-sentences, so these stay longest. A form that would leave out nothing is passed over.
+Repeated calls of `shrink` reduce a result: first without words, then without renderings, then to text alone,
+then to a failure; and a failure: without raw bytes, then without its request. Words go first: they are most
+of the bytes and were not requested. Sentences stay longest, since renderings can be made from them again.
+A form that would leave out nothing is skipped.
 """
 
 from dataclasses import replace
@@ -15,7 +15,7 @@ from service.core.transcript.normalise import text_only, without_words
 from service.errors import FailureCode
 
 _NAMING_CHARS = 20
-"""To say that shorter renderings are left out takes more room than they do."""
+"""Naming shorter renderings in `omitted` takes more room than the renderings."""
 
 
 def _no_words(body: Result) -> Result:
@@ -36,7 +36,7 @@ _PARTS = (("words", _no_words), ("renderings", _no_renderings), ("sentences", _n
 
 
 def shrink(outcome: Outcome) -> Outcome | None:
-    """A smaller form of an outcome that the broker refused for its size; None when there is none."""
+    """The next smaller form of an outcome that the broker refused for its size; None if there is none."""
     body = outcome.body
     if isinstance(body, Failure):
         return _shrink_failure(outcome, body)

@@ -1,1 +1,1 @@
-"""What the provider can answer, and the one table of its errors."""
+"""The provider's answers as data, and the one table of its errors."""

@@ -1,7 +1,7 @@
-"""What the provider told us, as data: the facts every decision about a provider task starts from.
+"""The provider's answers as data: the input of every decision about a provider task.
 
-The adapter in `provider/` fills these in and decides nothing; `core.provider.error_table` and the tables of
-submissions and jobs decide and never see HTTP.
+The adapter in `provider/` builds these and decides nothing. `core.provider.error_table` and the tables of
+submissions and jobs decide, and never see HTTP.
 """
 
 from dataclasses import dataclass, field
@@ -11,30 +11,30 @@ from pydantic import JsonValue
 
 
 class Cause(StrEnum):
-    """What stands between this process and a useful answer. The words beside it say more."""
+    """Why a call got no useful answer; the error's message gives details."""
 
     UNKNOWN_HOST = "unknown_host"
-    """The host's name has no address, or no name server answers."""
+    """The host name has no address, or no name server answers."""
     REFUSED = "refused"
     """Nothing listens on the port."""
     UNREACHABLE = "unreachable"
-    """No way leads to the host."""
+    """There is no route to the host."""
     CONNECT_TIMEOUT = "connect_timeout"
-    """The host took too long to take a connection."""
+    """The host took too long to accept a connection."""
     CERTIFICATE = "certificate"
     """The host's certificate is not trusted."""
     TLS = "tls"
-    """The host and this process did not agree on an encrypted connection."""
+    """The TLS handshake with the host failed."""
     LOCAL = "local"
-    """This machine or process had no connection, file or port to give."""
+    """This machine or process ran out of connections, files or ports."""
     TIMEOUT = "timeout"
-    """A connection stood, and no answer came in time."""
+    """The connection was open, and no answer came in time."""
     CONNECTION_LOST = "connection_lost"
-    """A connection stood and broke before its answer was whole."""
+    """The connection broke before the answer was complete."""
     WRONG_ANSWER = "wrong_answer"
-    """Something answered that is not the provider's API, as a web page does."""
+    """The answer is not from the provider's API; it is a web page, for example."""
     HTTP_ERROR = "http_error"
-    """An error status without a code of the provider's."""
+    """An error status without a provider code."""
     PROVIDER_ERROR = "provider_error"
     """The provider's own error code."""
 
@@ -54,9 +54,9 @@ TERMINAL = frozenset({TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.CANCEL
 
 
 HOST_REFUSED = "fetch_host_refused"
-"""The one code of a fetch that concerns the other results of a model too."""
+"""The only fetch error that also concerns other results of the model."""
 FOREIGN_TASKS = "foreign_tasks"
-"""The provider knows none of our tasks: the key may be another account's."""
+"""The provider knows none of our tasks: the key may belong to another account."""
 OWN_CODES = frozenset(
     {
         FOREIGN_TASKS,
@@ -79,7 +79,7 @@ OWN_CODES = frozenset(
         "vocabulary_not_ready",
     }
 )
-"""Codes of ours for what happened below or beside the vendor's own codes."""
+"""Our own codes, for errors without a vendor code."""
 
 _CAUSES = {
     "timeout": Cause.TIMEOUT,
@@ -89,16 +89,16 @@ _CAUSES = {
     "unexpected_answer": Cause.WRONG_ANSWER,
     "http_error": Cause.HTTP_ERROR,
 }
-"""What a code says of the cause where nobody knows more."""
+"""The cause that a code implies if no cause is given."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderError:
-    """Why a call, a task or a file did not go well.
+    """The error of a call, a task or a file.
 
-    `code` is the vendor's own code or one of `OWN_CODES`. `http_status` is None where no answer came.
-    `message` is scrubbed. `cause` and `host`, where known, say for operators where it went wrong; two
-    errors that differ in them alone are the same.
+    `code` is the vendor's code or one of `OWN_CODES`. `http_status` is None if no answer came. `message` is
+    redacted. `cause` and `host`, if known, tell operators where it went wrong; errors that differ only in
+    them are equal.
     """
 
     code: str
@@ -110,18 +110,18 @@ class ProviderError:
 
     @property
     def kind(self) -> Cause:
-        """The cause, else what the code says of it."""
+        """The cause, else the one that the code implies."""
         return self.cause or _CAUSES.get(self.code, Cause.PROVIDER_ERROR)
 
     @property
     def provider_code(self) -> str | None:
-        """The code where it is the vendor's."""
+        """The code if it is the vendor's, else None."""
         return None if self.code in OWN_CODES else self.code
 
 
 @dataclass(frozen=True, slots=True)
 class FileView:
-    """One file of a terminal task: either `transcription_url` or `error` is set."""
+    """One file of a terminal task: either `transcription_url` or `provider_error` is set."""
 
     file_url: str
     transcription_url: str | None = None
@@ -130,11 +130,11 @@ class FileView:
 
 @dataclass(frozen=True, slots=True)
 class TaskView:
-    """One look at a provider task.
+    """A provider task as a poll shows it.
 
     `files` is empty until the task is terminal. A FAILED task may hold usable files and a
-    SUCCEEDED one failed files, so `files` counts before `status`. `error` is the task-level
-    code of a FAILED task. `billed_seconds` and the tokens cover the whole task. Times are the
+    SUCCEEDED one failed files, so `files` counts before `status`. `provider_error` is the task-level
+    error of a FAILED task. `billed_seconds` and the tokens cover the whole task. Times are the
     vendor's, zone-less, as given.
     """
 
@@ -151,15 +151,15 @@ class TaskView:
 
     @property
     def is_terminal(self) -> bool:
-        """True when the provider will not change its mind about this task."""
+        """Whether the status is in `TERMINAL`; UNKNOWN is, too."""
         return self.status in TERMINAL
 
 
 @dataclass(frozen=True, slots=True)
 class ListedTask:
-    """A task as the account's list shows it: neither its files nor a model's name that can be relied on.
+    """A task as the account's list shows it: without its files and without a reliable model name.
 
-    `created_ms` is the vendor's clock.
+    `created_ms` is by the vendor's clock.
     """
 
     task_id: str
@@ -169,9 +169,9 @@ class ListedTask:
 
 @dataclass(frozen=True, slots=True)
 class UnreadableRow:
-    """A row of the list that cannot be read, and what it tells all the same.
+    """An unreadable row of the list, with the fields that can still be read.
 
-    `place` is how many rows that can be read stand before it in its page.
+    `place` is the number of readable rows before it in its page.
     """
 
     place: int
@@ -181,7 +181,7 @@ class UnreadableRow:
 
 @dataclass(frozen=True, slots=True)
 class TaskPage:
-    """One page of the account's list; `total` is what the answer says that all pages hold.
+    """One page of the account's list; `total` is the stated number of rows in all pages.
 
     Each of its `unreadable` rows may be any task.
     """
@@ -193,16 +193,16 @@ class TaskPage:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The provider took the submit: a task exists and is billed."""
+    """The provider accepted the submit: a task exists and is billed."""
 
     task_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """What the provider says that one call of a synchronous model costs, or of a task in tokens.
+    """The provider's bill for one call of a synchronous model, or for a task's tokens.
 
-    `is_estimated`: the seconds were worked out from audio tokens.
+    `is_estimated`: the seconds were computed from audio tokens.
     """
 
     seconds: int | None = None
@@ -213,7 +213,7 @@ class Bill:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A synchronous model answered with what it heard: there is no task, and it is billed.
+    """A synchronous model answered with a transcript: there is no task, and the call is billed.
 
     `document` is the vendor's transcript in the form of the model's family.
     """
@@ -231,7 +231,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The request may have reached the provider and no usable answer came: a task, or a bill, may exist."""
+    """The request may have reached the provider, and no usable answer came: a task or a bill may exist."""
 
     provider_error: ProviderError
 

@@ -1,12 +1,12 @@
-"""What to do about each error the provider reports: one closed table, asked from four places.
+"""What to do about each error the provider reports: one closed table, read from four places.
 
 Rules it keeps:
 
-1. A refusal that would meet every request alike (key, arrears, workspace) holds; one that may depend on
-   the request fails its job. Otherwise one user's odd request would stop everybody.
-2. A poll that fails says nothing about the task, so it never ends or resubmits a job.
-3. A submit that may have made a task is never answered with another submit.
-4. A code without a row is judged by its family (`A.B.C`, `A.B`, `A`), then by its HTTP status.
+1. A refusal that every request would get (key, arrears, workspace) holds; one that may depend on the
+   request fails its job. Otherwise one user's odd request would stop everybody.
+2. A failed poll says nothing about the task, so it never ends or resubmits a job.
+3. A submit that may have created a task is never repeated.
+4. A code without a row gets the policy of its family (`A.B.C`, `A.B`, `A`), else that of its HTTP status.
 
 The codes are those of the vendor's error page and of its file-transcription pages (2026), and the codes
 that `core.provider.answers.OWN_CODES` lists as ours.
@@ -25,13 +25,13 @@ class Action(StrEnum):
     """What the job does next."""
 
     RETRY = "retry"
-    """The same call again, later."""
+    """Repeat the same call later."""
     RESUBMIT = "resubmit"
-    """A new submit, later: the old task is over and gave nothing."""
+    """Submit again later: the old task is over and gave no result."""
     RECONCILE = "look"
-    """Another look at the task, which may give a fresh URL for its result."""
+    """Poll the task again: it may give a fresh URL for its result."""
     HOLD = "hold"
-    """Stop submitting for a reason that others meet as well, and keep the job; a poll is repeated."""
+    """Stop submitting, since other jobs would fail alike, and keep the job; a poll is repeated."""
     FAIL = "fail"
     """End the job with a failure of the policy's code."""
     EMPTY = "empty"
@@ -40,12 +40,11 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ErrorPolicy:
-    """The answer to one error.
+    """What to do about one error.
 
     `code` is the failure's code if the job ends here or when `max_attempts` is used up. `max_attempts`
-    counts all attempts of the call, the first included (for RESUBMIT all submits of the job, for LOOK the
-    looks for a fresh URL); None lasts until the deadline. `retryable` says whether the same work
-    may succeed when it is replayed.
+    counts all attempts of the call, the first included (for RESUBMIT all submits of the job, for RECONCILE
+    the polls for a fresh URL); None: until the deadline. `retryable`: a replay of the same work may succeed.
     """
 
     action: Action
@@ -56,24 +55,24 @@ class ErrorPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The policies on one code where it answers a submit, and where it stands on a file or its task."""
+    """The policies on one code: as the answer to a submit, and as the error of a file or its task."""
 
     on_submit: ErrorPolicy
     on_file: ErrorPolicy
 
 
 PROVIDER_FAULT_ATTEMPTS = 20
-"""Submits refused with a fault of the provider's own: about a quarter of an hour with a 60 s backoff."""
+"""Submits refused with a fault of the provider: about a quarter of an hour with a 60 s backoff."""
 FOREIGN_ANSWER_ATTEMPTS = 5
-"""Submits answered by something that is not the API: a proxy's page may pass, a firewall's will not."""
+"""Submits answered by something other than the API: a proxy's page may go away, a firewall's will not."""
 FILE_ATTEMPTS = 3
 """Submits of a file that the provider could not fetch or process: each costs a task."""
 DEAD_KEY = frozenset({"InvalidApiKey", "invalid_api_key", "NOT AUTHORIZED"})
-"""The key itself is refused: every call meets the same."""
+"""Codes for a refused API key: every call gets the same error."""
 LIST_ATTEMPTS = 20
-"""Tries for a hotword list that others may free or finish: a quarter of an hour with a 60 s backoff."""
+"""Attempts to get a hotword list that others may free or finish: a quarter of an hour at 60 s backoff."""
 UNREADABLE_ATTEMPTS = 3
-"""Fetches of a result that came whole and was not a result: it will hardly change."""
+"""Fetches of a complete result file that is not a result: it is unlikely to change."""
 
 
 def _fail(code: FailureCode, *, retryable: bool = False) -> ErrorPolicy:
@@ -242,27 +241,28 @@ TABLE: Mapping[str, Row] = {
     "fetch_unreadable": _FOREIGN,
     answers.FOREIGN_TASKS: _ACCOUNT,
 }
-"""Every code that is judged by name; those from `connect_failed` on are ours (`OWN_CODES`)."""
+"""The policies by code; the codes from `connect_failed` on are ours (`OWN_CODES`)."""
 
 
 _TEXTS = {"url error": _BAD_URL, "audio is empty": _UNUSABLE, "limit on max bytes": _TOO_LARGE}
-"""What general codes say in particular (provider API, section 7.2; the first: spring-ai-alibaba #2378)."""
+"""Message texts that make general codes specific (provider API, section 7.2; the first:
+spring-ai-alibaba #2378)."""
 
 
 def is_known(code: str) -> bool:
-    """Whether the table names this very code; others are judged by family or status and worth counting."""
+    """Whether the table has a row for exactly this code; other codes are worth counting."""
     return code in TABLE
 
 
 def family(code: str) -> str:
-    """The code that the table judges this one by: itself or its nearest family; empty where it has none."""
+    """The code whose row applies: the code itself or its nearest family; empty if there is none."""
     while code and code not in TABLE:
         code, _, _ = code.rpartition(".")
     return code
 
 
 def on_submit(provider_error: ProviderError) -> ErrorPolicy:
-    """What to do about a refused or unsent submit. Never RESUBMIT: no task came of it, so it is a RETRY."""
+    """The policy on a failed submit. Never RESUBMIT: without a task, another attempt is a RETRY."""
     row = TABLE.get(family(provider_error.code))
     if row is _REQUEST:
         row = next((told for text, told in _TEXTS.items() if text in provider_error.message), row)
@@ -272,7 +272,7 @@ def on_submit(provider_error: ProviderError) -> ErrorPolicy:
 
 
 def on_vocabulary(provider_error: ProviderError) -> ErrorPolicy:
-    """What to do about a hotword list that could not be had; the same call is free, so it is made again."""
+    """The policy on a hotword list that could not be obtained; the call is free, so it may be repeated."""
     match provider_error.code:
         case "Throttling.AllocationQuota" if provider_error.http_status != 429:
             return _retry(LIST_ATTEMPTS, FailureCode.VOCABULARY_QUOTA)
@@ -282,7 +282,7 @@ def on_vocabulary(provider_error: ProviderError) -> ErrorPolicy:
             return _NO_LIST.on_submit
     policy = on_submit(provider_error)
     if policy.action is Action.HOLD and provider_error.code not in DEAD_KEY:
-        # Accounts that have no hotwords may be told so in the words of a debt; their other work goes on.
+        # An account without the hotword feature may get the code of a debt; its other work goes on.
         return _retry(LIST_ATTEMPTS, FailureCode.VOCABULARY_UNUSABLE)
     is_down = policy.action is Action.RETRY and (provider_error.http_status or 500) >= 500
     is_unanswered = policy.code is FailureCode.SUBMIT_UNCERTAIN
@@ -290,16 +290,16 @@ def on_vocabulary(provider_error: ProviderError) -> ErrorPolicy:
 
 
 def on_file(provider_error: ProviderError) -> ErrorPolicy:
-    """What to do about a failed file, or about a failed task that lists no files. Never RETRY or HOLD."""
+    """The policy on a failed file, or on a failed task that lists no files. Never RETRY or HOLD."""
     row = TABLE.get(family(provider_error.code))
     return _FILE_UNKNOWN if row is None else row.on_file
 
 
 def on_fetch(provider_error: ProviderError) -> ErrorPolicy:
-    """What to do about a result that was not read.
+    """The policy on a result that could not be read.
 
-    Whatever may pass is tried until the deadline: the transcript is paid for, and after 24 h the
-    provider's 403 ends it.
+    Errors that may be temporary are retried until the deadline: the transcript is paid for, and after 24 h
+    the provider's 403 ends the attempts.
     """
     match provider_error.code:
         case answers.HOST_REFUSED:
@@ -318,7 +318,7 @@ def on_fetch(provider_error: ProviderError) -> ErrorPolicy:
 
 
 def _submit_by_status(status: int | None) -> ErrorPolicy:
-    """The policy on a refused submit whose code says nothing."""
+    """The policy on a refused submit with an unknown code."""
     match status:
         case 401 | 402 | 407:
             return _HOLD
@@ -331,7 +331,7 @@ def _submit_by_status(status: int | None) -> ErrorPolicy:
 
 
 def _fetch_by_status(status: int | None) -> ErrorPolicy:
-    """The policy on a result host's error: object storage says 403 or 404 once the link has expired."""
+    """The policy on a result host's error: object storage answers 403 or 404 once the link has expired."""
     match status:
         case 403 | 404 | 410:
             return _STALE_URL

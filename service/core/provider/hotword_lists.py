@@ -2,11 +2,11 @@
 
 Rules this module guarantees:
 
-1. A list is named after its content and its model, so that every replica finds it and nobody stores it. It is
-   usable only for exactly the model that it was made for: for another the vendor passes over it silently.
-2. Of two lists for the same, which two replicas made at once, all choose the same one.
-3. Only lists with our prefix are ever deleted, and only when nobody has touched them for `UNUSED_SECONDS`;
-   who uses one touches it every `TOUCH_SECONDS`.
+1. A list is named after its content and its model, so every replica finds it without a shared store. It works
+   only for exactly the model that it was made for: the vendor silently ignores it for another.
+2. If two replicas create equal lists at once, all replicas choose the same one.
+3. Only lists with our prefix are deleted, and only if they were not touched for `UNUSED_SECONDS`; a process
+   that uses a list touches it every `TOUCH_SECONDS`.
 """
 
 import hashlib
@@ -21,13 +21,13 @@ from pydantic import JsonValue
 from service.contract.hotwords import USUAL_WEIGHT
 
 OURS = "sc"
-"""What our prefixes begin with; the rest is a digest."""
+"""The beginning of our prefixes; the rest is a digest."""
 DIGEST_CHARS = 8
 UNUSED_SECONDS = 48 * 3600.0
 TOUCH_SECONDS = 24 * 3600.0
 ZONE_SECONDS = 8 * 3600.0
-"""The vendor's times carry no zone and are taken for GMT+8, as its samples are. In another zone all ages are
-wrong alike: a day is still between the last touch and the moment when a list may be deleted."""
+"""The vendor's times have no zone and are read as GMT+8, as in its samples. If the zone is another, all ages
+are wrong by the same amount, and a day still lies between the last touch and a possible deletion."""
 
 _NAME = re.compile(rf"vocab-(?P<prefix>{OURS}[0-9a-z]{{{DIGEST_CHARS}}})-[0-9a-z]+")
 _TIME = "%Y-%m-%d %H:%M:%S"
@@ -53,14 +53,14 @@ class ListedVocabulary:
 
     @property
     def prefix(self) -> str | None:
-        """Its prefix, where it is one of ours."""
+        """The prefix if it is one of ours, else None."""
         named = _NAME.fullmatch(self.vocabulary_id)
         return named["prefix"] if named else None
 
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """One list looked at."""
+    """One list with its content."""
 
     vocabulary_id: str
     target_model: str | None
@@ -70,7 +70,7 @@ class Vocabulary:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """The list that a submit needs: one of the user's own, by its id, or one of these words."""
+    """The list that a submit needs: the user's own, by its id, or one made of these words."""
 
     model: str
     vocabulary_id: str | None = None
@@ -78,12 +78,12 @@ class Need:
 
     @property
     def name(self) -> str:
-        """What tells it from all other needs."""
+        """A name that is unique to this need."""
         return f"{self.model} {self.vocabulary_id or self.prefix}"
 
     @property
     def prefix(self) -> str:
-        """What the list's name begins with: the order of the words does not count."""
+        """The beginning of the list's name; it does not depend on the order of the words."""
         words = sorted((word.text, word.weight, word.language or "") for word in self.words)
         text = json.dumps([self.model, words], ensure_ascii=False, separators=(",", ":"))
         number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
@@ -96,7 +96,7 @@ def needs_list(options: Mapping[str, JsonValue]) -> bool:
 
 
 def need_of(model: str, options: Mapping[str, JsonValue]) -> Need:
-    """What options that need a list need before a submit."""
+    """The need of options for which `needs_list` holds."""
     vocabulary_id = options.get("vocabulary_id")
     if isinstance(vocabulary_id, str):
         return Need(model, vocabulary_id)
@@ -115,45 +115,45 @@ def _word(word: Mapping[str, JsonValue]) -> VocabularyWord:
 
 
 def with_list(options: Mapping[str, JsonValue], vocabulary_id: str) -> dict[str, JsonValue]:
-    """The options as they are sent: the list in place of its words."""
+    """The options as sent, with the list in place of the hotwords."""
     return {name: value for name, value in options.items() if name != "hotwords"} | {
         "vocabulary_id": vocabulary_id
     }
 
 
 def chosen(lists: Iterable[ListedVocabulary], prefix: str) -> ListedVocabulary | None:
-    """The list of this name; of several the one that was made first."""
+    """The list with this prefix; of several, the first one created."""
     named = [each for each in lists if each.prefix == prefix]
     return min(named, key=lambda each: (each.created, each.vocabulary_id), default=None)
 
 
 def needs_touch(listed: ListedVocabulary, vendor_ms: int) -> bool:
-    """Whether it must be touched to stay; `vendor_ms` is the vendor's clock."""
+    """Whether the list must be touched to be kept; `vendor_ms` is the vendor's clock."""
     age_seconds = _age_seconds(listed, vendor_ms)
     return age_seconds is not None and age_seconds >= TOUCH_SECONDS
 
 
 def unused(lists: Sequence[ListedVocabulary], vendor_ms: int) -> list[ListedVocabulary]:
-    """Lists with names as ours that nobody uses any more, the one that was touched longest ago first."""
+    """Lists with our prefix that are unused, the one touched longest ago first."""
     aged = [(age, each) for each in lists if each.prefix and (age := _age_seconds(each, vendor_ms))]
     old = [(age, each) for age, each in aged if age >= UNUSED_SECONDS]
     return [each for _, each in sorted(old, key=lambda pair: (-pair[0], pair[1].vocabulary_id))]
 
 
 def is_ours(found: Vocabulary) -> bool:
-    """Whether its name says what it holds: somebody's prefix may look like one of ours by chance."""
+    """Whether the name matches the content: a foreign prefix may look like one of ours by chance."""
     named = ListedVocabulary(found.vocabulary_id).prefix
     return named is not None and named == Need(found.target_model or "", words=found.words).prefix
 
 
 def _age_seconds(listed: ListedVocabulary, vendor_ms: int) -> float | None:
-    """Since its last change; None where its time cannot be read, so that nobody takes it for old."""
+    """Age since the last change; None if the time cannot be read, so that the list never counts as old."""
     modified = _instant(listed.modified or listed.created)
     return None if modified is None else vendor_ms / 1000 - modified.timestamp()
 
 
 def in_utc(vendor_time: str) -> str:
-    """A time of the vendor's directory in UTC; one that cannot be read as it was given."""
+    """A time of the vendor's directory in UTC; unchanged if it cannot be read."""
     instant = _instant(vendor_time)
     return vendor_time if instant is None else f"{instant:%Y-%m-%dT%H:%M:%SZ}"
 

@@ -1,1 +1,1 @@
-"""Which provider task belongs to which uncertain submission."""
+"""Match uncertain submissions with the provider tasks that their POSTs created."""

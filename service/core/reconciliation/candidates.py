@@ -1,5 +1,6 @@
-"""What the readings of the list have shown of tasks that an uncertain submission may have made, and what else
-is known of each. Rule: a task that was seen once is not forgotten while it may be somebody's.
+"""Tasks seen in the listings that an uncertain submission may have created, and what is known of each.
+
+Rule this module guarantees: a task that was seen is kept as long as it may belong to a submission.
 """
 
 from collections import Counter
@@ -12,30 +13,30 @@ from service.core.reconciliation.task_list import Span, TaskListing, UnknownTask
 from service.core.reconciliation.unanswered import Candidate, Files, files_of
 
 OVER = frozenset({TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.CANCELED})
-"""UNKNOWN is not among them: what the list shows exists."""
+"""UNKNOWN is not included: a task in the list exists."""
 MAX_UNREADABLE_TASKS = 5
-"""A task whose answer cannot be read so often is not polled any more: nobody will know its files."""
+"""Unreadable answers after which a task is no longer polled: its files stay unknown."""
 
 
 @dataclass(slots=True)
 class Candidates:
-    """Bounded by the tasks that are created within the submissions' windows."""
+    """The candidate tasks, bounded by the tasks created within the submissions' windows."""
 
     tasks: dict[str, ListedTask] = field(default_factory=dict)
     _unread: dict[str, Span] = field(default_factory=dict)
-    """Of rows that tell an id, and otherwise cannot be read."""
+    """Creation times of unreadable rows that have an id."""
     _nameless: list[UnknownTask] = field(default_factory=list)
-    """Rows of the last reading that do not tell an id."""
+    """Rows of the last listing that have no id."""
     _known: set[str] = field(default_factory=set)
-    """Those that are some submission's."""
+    """Tasks that belong to some submission."""
     _files: dict[str, tuple[Files, frozenset[int]]] = field(default_factory=dict)
-    """The files of those that are over, and their URLs."""
+    """The files and URLs of tasks that are over."""
     _polls: Counter[str] = field(default_factory=Counter)
-    """How often each was polled in vain."""
+    """Polls of each task that gave no files."""
     _unreadable: Counter[str] = field(default_factory=Counter)
 
     def take(self, listing: TaskListing, spans: Sequence[Span]) -> None:
-        """Add what a reading showed, and forget what is in no span any more."""
+        """Add a listing's tasks, and drop tasks outside all spans."""
         seen = {**self.tasks, **listing.found}
         self.tasks = {each: task for each, task in seen.items() if is_within(task.created_ms, spans)}
         unread = {**self._unread, **{row.task_id: row.created for row in listing.unknown if row.task_id}}
@@ -48,11 +49,11 @@ class Candidates:
         self._forget_gone()
 
     def note_known(self, task_ids: Iterable[str]) -> None:
-        """These are some submission's."""
+        """Note tasks that belong to some submission."""
         self._known.update(each for each in task_ids if self._is_there(each))
 
     def note_polled(self, task: TaskView) -> None:
-        """One that is over names its files, and nothing about it changes any more."""
+        """Note a poll's answer: a task that is over names its files, which never change."""
         if task.status in OVER:
             urls = [file.file_url for file in task.files]
             self._files[task.task_id] = (files_of(urls), urls_known(urls))
@@ -60,25 +61,25 @@ class Candidates:
             self.note_in_vain(task.task_id)
 
     def note_in_vain(self, task_id: str) -> None:
-        """A poll of it has told nothing: others go first next time."""
+        """Note a poll that gave no files: other tasks go first next time."""
         self._polls[task_id] += 1
 
     def note_unreadable(self, task_id: str) -> None:
-        """An answer about it came, and nobody could read it."""
+        """Note a poll whose answer could not be read."""
         self.note_in_vain(task_id)
         self._unreadable[task_id] += 1
 
     def to_poll(self) -> list[str]:
-        """Tasks that may be over, and nobody's as far as is known: what are their files?
+        """Tasks to poll for their files: possibly over, and of no known submission.
 
-        Those that were polled least often come first.
+        Tasks polled least often come first.
         """
         ended = (each for each, task in self.tasks.items() if task.status in OVER)
         asked = [each for each in (*ended, *self._unread) if self._is_open(each)]
         return sorted(asked, key=lambda each: (self._polls[each], each))
 
     def candidates(self) -> list[Candidate]:
-        """Tasks that may be a submission's; one that is over without a file cannot succeed any more."""
+        """Tasks that may belong to a submission; tasks that are over and name no file are left out."""
         spans: dict[str, Span] = {
             each: (task.created_ms, task.created_ms) for each, task in self.tasks.items()
         }
@@ -92,7 +93,7 @@ class Candidates:
         return [each for each in found if each.files is None or each.files.number] + nameless
 
     def wanted(self) -> set[str]:
-        """The ids of those that no journal knows so far."""
+        """The ids of tasks that no journal names so far."""
         return (self.tasks.keys() | self._unread.keys()) - self._known
 
     def _is_open(self, task_id: str) -> bool:

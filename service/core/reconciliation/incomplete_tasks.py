@@ -1,12 +1,13 @@
-"""Tasks that are over and name only a part of their files: a provider may leave files out of its answer.
+"""Match finished tasks that name only part of their files: a provider may leave files out of its answer.
 
 Rules this module guarantees:
 
-1. A task that fits no submission exactly, and names a part of the files of one of ours, is that submission's,
-   or the submission waits: it is never taken for one that made no task, which would cost another one.
-2. Where several may have made it, the one whose window ends first decides first, and the others wait for it:
-   who it is everybody can tell, and the first one waits for nobody.
-3. It takes the one that names the most of its files, once all tasks of its window have told theirs.
+1. If a task fits no submission exactly and names part of the files of one of ours, that submission adopts it
+   or waits. It is never treated as having no task, which would cost another task.
+2. If several submissions may have created it, the one whose window ends first decides first and the others
+   wait. Every process computes the same order, and the first submission waits for no other.
+3. A submission adopts the task that names the most of its files, once the files of all tasks in its window
+   are known.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,16 +22,16 @@ def match_parts(
     tasks: Sequence[Candidate],
     gaps: Sequence[Gap],
 ) -> tuple[dict[Unanswered, Candidate], set[Unanswered]]:
-    """The pairs, and those that have to wait.
+    """The pairs, and the submissions that must wait.
 
-    `submissions` are all that have no task yet, `asking` those of them that may have one now; `tasks` are
-    nobody's so far, those whose files nobody knows yet among them.
+    `submissions` are all without a task, and `asking` those of them that may get one now. `tasks` are the
+    unmatched tasks, including those whose files are not known yet.
     """
     left = sorted(submissions, key=_turn)
     able = {each for each in asking if each.urls}
     known = frozenset().union(*(each.urls for each in able))
     unknown = [task.created for task in tasks if task.files is None]
-    # Most are strangers' of other files.
+    # Most tasks are of other files.
     near = [task for task in tasks if task.files is not None and not known.isdisjoint(task.urls)]
     pairs: dict[Unanswered, Candidate] = {}
     held: set[Unanswered] = set()
@@ -50,7 +51,7 @@ def match_parts(
 
 
 def may_be_a_part(submission: Unanswered, task: Candidate) -> bool:
-    """Whether it may be the submission's and have left files out, as far as these are known here."""
+    """Whether the task may be the submission's with files left out, as far as its URLs are known here."""
     has_fewer = task.files is not None and task.files.number < submission.files.number
     return has_fewer and not submission.urls.isdisjoint(task.urls) and _may_have_made(submission, task)
 
@@ -60,7 +61,7 @@ def _turn(each: Unanswered) -> tuple[object, ...]:
 
 
 def _may_have_made(submission: Unanswered, task: Candidate) -> bool:
-    """Whether the task's files may be the submission's, or a part of them, as far as those are known."""
+    """Whether the task's files may be the submission's, or part of them, as far as its URLs are known."""
     if not meets(task.created, submission.window) or task.files is None:
         return False
     unknown = submission.files.number - len(submission.urls)
@@ -71,7 +72,7 @@ def _may_have_made(submission: Unanswered, task: Candidate) -> bool:
 def _is_clear(
     submission: Unanswered, task: Candidate, left: Iterable[Unanswered], gaps: Iterable[Gap]
 ) -> bool:
-    """Whether nobody else may have made it who decides first, or whose answer or record cannot be read."""
+    """Whether the submission decides first on the task, and no awaited answer or gap may concern it."""
     makers = [each for each in left if _may_have_made(each, task)]
     is_first = bool(makers) and makers[0] is submission
     is_awaited = any(each.is_awaited for each in makers)

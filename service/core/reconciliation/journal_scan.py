@@ -1,16 +1,16 @@
-"""What a journal partition, anybody's, says of tasks and of submissions that nobody knows the end of.
+"""Scan any shard's journal partition for known task ids and for submissions whose answer is missing.
 
-A fold that goes on from pass to pass, with the rule of `core.journal.replay` about epochs. It keeps next to
-nothing: which tasks are some submission's, and the submissions that may have made one of the others.
+A scan continues from pass to pass, with the epoch rule of `core.journal.replay`. It keeps only the tasks that
+belong to some submission, and the submissions that may have created one of the other tasks.
 
 Rules this module guarantees:
 
-1. Only a submission's record is decoded, and none that the broker took before any time that matters; of any
-   other its epoch is read.
-2. A record of a lower epoch behind a higher one is a stranger's, and says nothing (N6).
-3. A record that cannot be read is a gap: it may be about any submission of its partition and its time, until
-   one that can be read takes its place.
-4. What was made before `since_ms` may be forgotten: it can be no task that is looked for.
+1. Only submission records are decoded, and none that the broker received too early to matter; of all other
+   records only the epoch is read.
+2. A record of a lower epoch after a higher one was written by a stale owner and is ignored (N6).
+3. An unreadable record is a gap: it may concern any submission of its partition and time, until a readable
+   record with its key replaces it.
+4. Tasks created before `since_ms` may be dropped: no submission looks for them.
 """
 
 import math
@@ -29,20 +29,20 @@ from service.core.reconciliation.unanswered import UNANSWERED, Files, Gap, made_
 SUBMISSION_PREFIX = "s/"
 HOUR_MS = 3_600_000
 NEVER = 2**62
-"""The hour of a task whose time nobody knows: it is not forgotten."""
+"""The hour of a task with an unknown time: it is never dropped."""
 MAX_GAPS = 100
-"""Records of a partition that cannot be read and are told apart; more of them count as one."""
+"""Gaps kept apart in one partition; more are merged into one."""
 _MANY = ""
-"""Where that one is kept: no record's key."""
+"""The key of the merged gap; no record has it."""
 
 
 @dataclass(slots=True)
 class PartitionScan:
-    """The fold over one journal partition; `position` is the offset that it reads next.
+    """The scan of one journal partition; `position` is the next offset to read.
 
-    It holds all that is said of tasks which were made at or after `since_ms`, by the vendor's clock.
-    `whole_until_ms`: whatever was made until then it knows of, by the same clock. `is_behind`: the partition
-    could not be read to its end, so that there may be more.
+    It covers tasks created at or after `since_ms`, by the vendor's clock. It knows every task in the
+    partition that was created until `whole_until_ms`, by the same clock. `is_behind`: the partition was not
+    read to its end, so there may be more.
     """
 
     partition: int
@@ -53,11 +53,11 @@ class PartitionScan:
     is_behind: bool = True
     _epoch: int = 0
     _tasks: dict[int, "array[int]"] = field(default_factory=dict)
-    """The hashes of tasks' ids, by the hour until which the task can have been made: eight bytes for each."""
+    """Hashes of task ids, eight bytes each, by the hour in which the task was created at the latest."""
     _unanswered: dict[str, Submission] = field(default_factory=dict)
     _gaps: dict[str, Gap] = field(default_factory=dict)
     _undated: list[str] = field(default_factory=list)
-    """Gaps whose time the next record tells."""
+    """Gaps that take their time from the next record."""
 
     def add(
         self,
@@ -69,9 +69,9 @@ class PartitionScan:
         *,
         is_brokers_time: bool = False,
     ) -> bool:
-        """Take the next record; False for one of a submission that cannot be read.
+        """Add the next record; False for a submission record that cannot be read.
 
-        `is_brokers_time`: the timestamp is when the broker took it, not what a machine of ours said then.
+        `is_brokers_time`: the broker set the timestamp, not one of our machines.
         """
         self.position = offset + 1
         self._date_gaps(timestamp_ms)
@@ -87,18 +87,18 @@ class PartitionScan:
         return says_nothing or self._take(key, value, timestamp_ms)
 
     def skip(self, offset: int) -> None:
-        """Pass over a record whose key cannot be read either."""
+        """Skip a record whose key cannot be read either, and keep a gap for it."""
         self.position = offset + 1
         key = f"@{offset}"
         self._leave_gap(key, None)
         self._undated.append(key)
 
     def complete(self, as_of_ms: float) -> None:
-        """It was read to its end, and that reading began at `as_of_ms`."""
+        """Note that the partition was read to its end by a pass that began at `as_of_ms`."""
         self.is_behind, self.whole_until_ms = False, as_of_ms
 
     def forget_before(self, since_ms: float) -> None:
-        """Nobody looks any more for tasks that were made before that."""
+        """Drop what concerns only tasks created before `since_ms`."""
         self.since_ms = max(self.since_ms, since_ms)
         for hour in [hour for hour in self._tasks if HOUR_MS * (hour + 1) <= since_ms]:
             del self._tasks[hour]
@@ -108,18 +108,18 @@ class PartitionScan:
         self._gaps = {key: gap for key, gap in self._gaps.items() if gap.window[1] >= since_ms}
 
     def known(self, wanted: Set[str]) -> set[str]:
-        """Those of the tasks that are some submission's."""
+        """The wanted task ids that belong to some submission."""
         by_hash = {hash(task_id): task_id for task_id in wanted}
         hashes = set(by_hash)
         found = set[int]().union(*(hashes.intersection(ids) for ids in self._tasks.values()))
         return {by_hash[each] for each in found}
 
     def unanswered(self) -> list[Submission]:
-        """Submissions that may have made a task which nobody has written down."""
+        """Submissions that may have created a task which no journal names."""
         return list(self._unanswered.values())
 
     def gaps(self) -> list[Gap]:
-        """What cannot be read, be it for now."""
+        """The gaps, including the part that is not read yet."""
         behind = [Gap(self.partition, (self.whole_until_ms, EVER[1]))] if self.is_behind else []
         return [*self._gaps.values(), *behind]
 
@@ -148,7 +148,7 @@ class PartitionScan:
         return EVER if intent is None else window_of(intent, None, self.rules)
 
     def _leave_gap(self, key: str, timestamp_ms: int | None) -> bool:
-        """What the record before it said of the same submission is what it is about, else anything."""
+        """Keep a gap: about the submission's former record, if there is one, else about any submission."""
         former = self._unanswered.get(key)
         if former is not None and former.intent is not None:
             files = Files(former.intent.files, former.intent.files_digest)
@@ -164,9 +164,9 @@ class PartitionScan:
         return False
 
     def _around(self, timestamp_ms: int | None) -> Span:
-        """When the task was made that a record of this time may name, or that is made for it yet.
+        """When a task that a record of this time names, or that is still being created for it, was created.
 
-        Older ones the provider does not list any more.
+        The provider no longer lists older tasks.
         """
         if timestamp_ms is None:
             return EVER

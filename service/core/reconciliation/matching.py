@@ -1,15 +1,15 @@
-"""Which task, if any, an uncertain submission has made: by the URLs of its files alone, one task for one.
+"""Match uncertain submissions with tasks, one task per submission, by the URLs of their files alone.
 
 Rules this module guarantees:
 
-1. A task is adopted once, and only by a submission that can have made it: it was created within the
+1. A task is adopted once, and only by a submission that can have created it: the task was created within the
    submission's window, it has ended, and it names exactly the submission's files, or a part of them
-   (`core.reconciliation.incomplete_tasks`). Of equal submissions and equal tasks as many as there are pairs.
-2. A submission counts as not found only if two complete readings of the list, begun after it had settled,
-   leave no task in its window that may be its own: one whose files nobody knows yet, or one that an equal
-   submission may have made, whose answer is still awaited somewhere.
-3. What a journal does not let us read holds up what it may be about, and nothing else.
-4. Everybody who sees the same comes to the same: submissions of other processes take part.
+   (`core.reconciliation.incomplete_tasks`). Equal submissions and equal tasks form as many pairs as possible.
+2. A submission counts as not found only if two complete task listings, begun after it had settled, leave no
+   task in its window that may be its own. Such a task has files that are not known yet, or may belong to an
+   equal submission whose answer is still awaited.
+3. A gap in a journal delays only the submissions that it may concern.
+4. Submissions of other processes take part, so all processes that see the same data decide the same.
 """
 
 from bisect import bisect_left
@@ -30,17 +30,17 @@ Found = Adopted | NotFound | OutOfReach
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The complete readings: when the last began, and the one before, if it is far enough away.
+    """The start times of the last complete task listing, and of the one before if it is far enough apart.
 
-    Times are of any clock that does not jump.
+    Times are from any clock that does not jump.
     """
 
     last_ms: int | None = None
     unseen_since_ms: int | None = None
-    """What was there then has been looked for twice; None where the last reading does not count."""
+    """Two listings cover every task that existed then; None if the last listing does not count."""
 
     def after(self, begun_ms: int, *, is_complete: bool, apart_ms: int) -> "Evidence":
-        """With one more reading."""
+        """The evidence after one more listing."""
         if not is_complete:
             return Evidence(self.last_ms)
         if self.last_ms is None:
@@ -55,7 +55,7 @@ def decide(
     gaps: Sequence[Gap],
     proven: "Proven",
 ) -> dict[Unanswered, Found]:
-    """What is certain by now; a submission that is not in the answer has to wait."""
+    """The decisions that are certain by now; a submission without one must wait."""
     asking = [each for each in submissions if not each.is_awaited and not _is_in_a_gap(each, gaps)]
     unclear, clear = _sort_out(submissions, candidates, gaps)
     pairs = _match(asking, clear, [task.created for task in candidates if task.files is None])
@@ -72,7 +72,7 @@ def decide(
     able = [each for each in asking if each not in held]
     for each in (each for each in submissions if not each.is_awaited and each not in answers):
         if proven.is_out_of_reach(each):
-            # What the list does not reach any more nobody can find out, whatever else may be its task.
+            # Once the list no longer reaches back, the task cannot be found, whatever candidates remain.
             answers[each] = OutOfReach()
         elif each in able and proven.is_looked_for(each) and not unclear.may_be_of(each):
             answers[each] = NotFound()
@@ -81,11 +81,11 @@ def decide(
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """What the readings of the list prove, as of `vendor_now_ms`, the vendor's clock, where that is known.
+    """What the task listings prove at `vendor_now_ms`, the vendor's clock if known.
 
-    `confirmed_ms` is the time by which things end: one `Date` that is wrong puts nothing out of reach.
-    `settled_ms` says of each submission that is ours, by partition and key and by the clock of the evidence,
-    from when on its task, if it has one, must be in the list.
+    `confirmed_ms` is the confirmed time: with it, one wrong `Date` cannot put a submission out of reach.
+    `settled_ms` gives for each of our submissions, by partition and key, when its task must be in the list if
+    there is one. It uses the clock of the evidence.
     """
 
     evidence: Evidence
@@ -95,13 +95,13 @@ class Proven:
     rules: Rules
 
     def is_out_of_reach(self, submission: Unanswered) -> bool:
-        """Whether the list cannot show the submission's task any more."""
+        """Whether the list can no longer show the submission's task."""
         if self.vendor_now_ms is None:
             return False
         return min(self.vendor_now_ms, self.confirmed_ms) - submission.window[1] >= RETENTION_MS
 
     def is_looked_for(self, submission: Unanswered) -> bool:
-        """Whether its task, if it had one, would have been seen."""
+        """Whether the listings would have shown the submission's task if it existed."""
         reach_ms = 1000 * self.rules.list_reach_seconds
         if self.vendor_now_ms is None or self.vendor_now_ms - submission.window[0] >= reach_ms:
             return False
@@ -111,7 +111,7 @@ class Proven:
 
 
 def _is_in_a_gap(submission: Unanswered, gaps: Iterable[Gap]) -> bool:
-    """Whether what cannot be read of its own journal may be about it."""
+    """Whether a gap in its own journal partition may concern the submission."""
     return any(
         gap.partition == submission.partition
         and meets(gap.window, submission.window)
@@ -123,7 +123,7 @@ def _is_in_a_gap(submission: Unanswered, gaps: Iterable[Gap]) -> bool:
 def _sort_out(
     submissions: Iterable[Unanswered], candidates: Iterable[Candidate], gaps: Sequence[Gap]
 ) -> tuple["_Unclear", list[Candidate]]:
-    """Tasks that may be somebody's who cannot be asked, and those that can be given out, the oldest first."""
+    """Split the tasks: unclear ones, which may belong to an unknown maker, and clear ones, oldest first."""
     awaited: dict[Files | None, list[Unanswered]] = defaultdict(list)
     asked: set[Files | None] = {None}
     for each in submissions:
@@ -131,7 +131,7 @@ def _sort_out(
         if each.is_awaited:
             awaited[each.files].append(each)
     unclear, clear = _Unclear(), list[Candidate]()
-    # Most are strangers' of other files.
+    # Most tasks are of other files.
     near = (task for task in candidates if task.files in asked)
     for task in sorted(near, key=lambda task: (task.created, task.task_id)):
         is_clear = (
@@ -148,7 +148,7 @@ def _sort_out(
 
 
 class _Unclear:
-    """Tasks that cannot be given out; they come oldest first. There may be many, and many ask."""
+    """Tasks that cannot be matched yet, added oldest first; both tasks and look-ups may be many."""
 
     def __init__(self) -> None:
         self._moments: dict[Files | None, list[float]] = defaultdict(list)
@@ -161,7 +161,7 @@ class _Unclear:
             self._spans.append(task)
 
     def may_be_of(self, submission: Unanswered) -> bool:
-        """Whether, as far as is known, one of them may be the submission's task."""
+        """Whether one of them may be the submission's task."""
         first_ms, last_ms = submission.window
         for files in (None, submission.files):
             moments = self._moments.get(files, [])
@@ -175,17 +175,17 @@ class _Unclear:
 
 
 def _may_be_behind(task: Candidate, gap: Gap) -> bool:
-    """Whether it may be the task of a record that nobody can read."""
+    """Whether the task may belong to an unreadable record."""
     return meets(task.created, gap.window) and gap.files in (None, task.files)
 
 
 def _match(
     submissions: Sequence[Unanswered], tasks: Iterable[Candidate], unknown: Sequence[Span]
 ) -> dict[Unanswered, Candidate]:
-    """As many pairs as there can be: of those that can have made a task, the one whose window ends first.
+    """Form as many pairs as possible; a task goes to the possible submission whose window ends first.
 
-    A submission that nobody needs any more takes what the others leave. A task that may be a part of
-    another's is given out only where no task of `unknown` files, made at these times, may be the right one.
+    Submissions without jobs choose last. A task that may be part of another submission's is matched only if
+    no task with `unknown` files, created at these times, may be the right one.
     """
     pairs: dict[Unanswered, Candidate] = {}
     left_of: dict[Files | None, list[Candidate]] = defaultdict(list)
@@ -211,9 +211,9 @@ def _match(
 def _match_equal(
     equal: Sequence[Unanswered], tasks: Sequence[Candidate], submissions: Sequence[Unanswered]
 ) -> dict[Unanswered, Candidate]:
-    """The pairs among submissions and tasks of the same files; the tasks come oldest first.
+    """Pair submissions and tasks of the same files; the tasks come oldest first.
 
-    Of equal tasks those are left that another submission may have made, whose answer leaves files out.
+    If possible, equal tasks that may be an incomplete task of another submission are left over.
     """
     plain = _oldest_first(equal, tasks)
     doubtful = [task for task in tasks if _is_doubtful(task, submissions)]
@@ -229,7 +229,7 @@ def _is_doubtful(task: Candidate, submissions: Iterable[Unanswered]) -> bool:
 
 
 def _oldest_first(equal: Iterable[Unanswered], tasks: Iterable[Candidate]) -> dict[Unanswered, Candidate]:
-    """As many pairs as there can be: each task for the one whose window ends first."""
+    """Form as many pairs as possible: each task goes to the submission whose window ends first."""
     pairs: dict[Unanswered, Candidate] = {}
     left = sorted(equal, key=lambda each: (each.window[1], each.partition, each.key))
     for task in tasks:

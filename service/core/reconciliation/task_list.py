@@ -1,12 +1,12 @@
-"""One reading of the account's list of tasks, page by page: what it showed, and whether it showed all.
+"""Read the account's list of tasks page by page: which tasks it shows, and whether it is complete.
 
 Rules this module guarantees:
 
-1. A reading that may have missed a task is not complete: a page failed, its order shows that rows moved
-   between two pages, it holds fewer rows than it says, it shows tasks of the future, or it does not show a
-   task of ours that must be there, at the time at which it was made.
-2. A row that cannot be read may be any task of the time that its neighbours leave it; it voids nothing else.
-3. A reading that is not complete is still worth what it shows.
+1. A listing that may have missed a task is incomplete: a page failed, the order shows that rows moved
+   between pages, there are fewer rows than the stated total, a task is from the future, or a known task of
+   ours is missing or has the wrong creation time.
+2. An unreadable row may be any task created between its neighbours; it affects nothing else.
+3. The tasks of an incomplete listing still count.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,26 +16,26 @@ from typing import NamedTuple
 from service.core.provider.answers import ListedTask, TaskPage, UnreadableRow
 
 Span = tuple[float, float]
-"""The first and the last millisecond of the vendor's clock."""
+"""The first and the last millisecond of a span, by the vendor's clock."""
 EVER: Span = (float("-inf"), float("inf"))
 MAX_FOUND = 50_000
-"""Tasks kept of one reading: beyond, it counts as incomplete."""
+"""Tasks kept of one listing; with more it is incomplete."""
 MAX_UNREADABLE = 1_000
-"""Rows kept of one reading that cannot be read; beyond, it counts as incomplete."""
+"""Unreadable rows kept of one listing; with more it is incomplete."""
 
 
 def is_within(moment_ms: float, spans: Sequence[Span]) -> bool:
-    """Whether the moment lies in one of the spans."""
+    """Whether `moment_ms` lies in one of the spans."""
     return any(first <= moment_ms <= last for first, last in spans)
 
 
 def meets(one: Span, other: Span) -> bool:
-    """Whether the two spans have a moment in common."""
+    """Whether the two spans overlap."""
     return one[0] <= other[1] and other[0] <= one[1]
 
 
 def merged(spans: Iterable[Span]) -> list[Span]:
-    """The same time in as few spans as can be, the first one first."""
+    """Merge overlapping spans; returns them in order."""
     found: list[Span] = []
     for span in sorted(spans):
         if found and span[0] <= found[-1][1]:
@@ -46,14 +46,14 @@ def merged(spans: Iterable[Span]) -> list[Span]:
 
 
 class UnknownTask(NamedTuple):
-    """A row that cannot be read: its task's id, if it tells that, and when the task was made."""
+    """An unreadable row: the task's id, if the row has it, and when the task was created."""
 
     task_id: str | None
     created: Span
 
 
 class _Between(NamedTuple):
-    """A row that does not tell its time; its neighbours' bound it."""
+    """A row without a creation time; the times of its neighbours bound it."""
 
     task_id: str | None
     before_ms: int | None
@@ -62,9 +62,9 @@ class _Between(NamedTuple):
 
 @dataclass(slots=True)
 class TaskListing:
-    """The fold over the pages of one reading; it keeps the tasks that were created within `spans`.
+    """The pages of one listing; it keeps the tasks created within `spans`.
 
-    `witnesses` are tasks that exist, and when each was made.
+    `witnesses` are tasks known to exist, each with the span in which it was created.
     """
 
     spans: Sequence[Span]
@@ -82,28 +82,28 @@ class TaskListing:
     _timed: list[UnknownTask] = field(default_factory=list)
     _between: list[_Between] = field(default_factory=list)
     _open: list[_Between] = field(default_factory=list)
-    """Those whose next neighbour is not read yet."""
+    """Rows without a time whose next neighbour is not read yet."""
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing can have been missed."""
+        """Whether the listing cannot have missed a task."""
         is_whole = self._total is None or self._rows >= self._total
         return self.is_over and is_whole and not self._is_broken and self._seen >= self.witnesses.keys()
 
     @property
     def unknown(self) -> list[UnknownTask]:
-        """The rows that could not be read, where they may be of a task that was created within `spans`."""
+        """The unreadable rows whose task may have been created within `spans`."""
         rows = [UnknownTask(row.task_id, self._span(row)) for row in (*self._between, *self._open)]
         return [row for row in (*self._timed, *rows) if any(meets(row.created, span) for span in self.spans)]
 
     def add(self, page: TaskPage, latest_ms: float) -> None:
-        """Take the next page; `latest_ms` is what the vendor's clock says by now, at the most."""
+        """Add the next page; `latest_ms` is the latest possible time of the vendor's clock now."""
         if not page.tasks and not page.unreadable:
             self.is_over = True
             return
         repeated = self._repeated(page)
         has_shrunk = None not in (page.total, self._total) and (page.total or 0) < (self._total or 0)
-        # Rows that left from before this page have pulled others over the border, unread.
+        # Rows removed before this page have moved others to an earlier page, unread.
         self._is_broken |= has_shrunk and not repeated
         self._take_rows(page, repeated, latest_ms)
         self._rows += len(page.tasks) + len(page.unreadable)
@@ -111,11 +111,11 @@ class TaskListing:
         self._page = frozenset(task.task_id for task in page.tasks)
 
     def fail(self) -> None:
-        """A page could not be read: nothing comes after it."""
+        """Note that a page could not be read: no page follows."""
         self._is_broken = True
 
     def _repeated(self, page: TaskPage) -> int:
-        """How many rows at the page's beginning the last one had: new tasks have pushed them over."""
+        """How many first rows repeat the last page: new tasks have moved them on."""
         rows = (number for number, task in enumerate(page.tasks) if task.task_id not in self._page)
         return next(rows, len(page.tasks))
 
@@ -147,7 +147,7 @@ class TaskListing:
                 self._open.append(_Between(row.task_id, self._last_ms))
 
     def _span(self, row: _Between) -> Span:
-        """When the row's task was made: where it has one neighbour alone, the list's order tells the rest."""
+        """When the row's task was created; with one neighbour only, the list's order gives the direction."""
         if row.before_ms is not None and row.after_ms is not None:
             return (min(row.before_ms, row.after_ms), max(row.before_ms, row.after_ms))
         retention_end_ms = row.after_ms if row.before_ms is None else row.before_ms
@@ -157,7 +157,7 @@ class TaskListing:
         return (retention_end_ms, EVER[1]) if is_newer else (EVER[0], retention_end_ms)
 
     def _follow_order(self, created_ms: int) -> None:
-        """Newest first or oldest first: without an order nobody sees rows move between pages."""
+        """Check that rows are ordered, newest or oldest first; otherwise moved rows would go unnoticed."""
         step = 0 if self._last_ms is None else (created_ms > self._last_ms) - (created_ms < self._last_ms)
         self._is_broken |= step * self._direction < 0
         self._direction = self._direction or step

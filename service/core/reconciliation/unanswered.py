@@ -1,4 +1,4 @@
-"""Submissions whose POST may have made a task that nobody has written down, and when that can have been."""
+"""Submissions whose POST may have created a task that no journal names, and when that may have been."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,23 +14,23 @@ UNANSWERED = (SubmissionState.INTENDED, SubmissionState.UNCERTAIN)
 
 
 class Files(NamedTuple):
-    """The files of a POST or of a task, as far as they can be compared."""
+    """The files of a POST or a task, in a form that can be compared."""
 
     number: int
     digest: str
 
 
 def files_of(urls: Sequence[str]) -> Files:
-    """The files with these URLs."""
+    """The comparable form of the files with these URLs."""
     return Files(len(urls), files_digest(urls))
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A task that no journal knows.
+    """A task that no journal names.
 
-    `created` is when it was made, by the vendor's clock: one moment, or a span where the list does not tell.
-    `files`, and their `urls` (`file_matching.urls_known`), are unknown while it has not ended.
+    `created` is its creation time by the vendor's clock: one instant, or a span if the list does not give it.
+    `files`, and their `urls` (`file_matching.urls_known`), are unknown until the task has ended.
     """
 
     task_id: str
@@ -41,11 +41,11 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Unanswered:
-    """A submission whose POST may have made a task that nobody has written down.
+    """A submission whose POST may have created a task that no journal names.
 
-    `window` is when that can have been, by the vendor's clock. `is_awaited`: its answer may still come.
-    `is_wanted`: an open job is in it, so that not finding its task costs another one. `urls` are those of
-    its files that are known here (`file_matching.urls_known`): of others' submissions none.
+    `window` is when the task may have been created, by the vendor's clock. `is_awaited`: the answer may still
+    come. `is_wanted`: it has an open job, so that missing its task costs another task. `urls` are the URLs of
+    its files that this process knows (`file_matching.urls_known`): none for other processes' submissions.
     """
 
     partition: int
@@ -59,9 +59,9 @@ class Unanswered:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """What nobody can read of a journal partition: it may be about a submission of these `files`, or of any.
+    """An unreadable part of a journal partition: it may concern a submission of these `files`, or of any.
 
-    `window` is when the task was made that it may name.
+    `window` is when the task that it may name was created.
     """
 
     partition: int
@@ -72,10 +72,10 @@ class Gap:
 def unanswered_of(
     partition: int, submission: Submission, offset_ms: int | None, rules: Rules, urls: Iterable[str] = ()
 ) -> Unanswered | None:
-    """What of the submission takes part in reconciling; None for one that has made no task, or a known one.
+    """The submission as reconciling sees it; None if it has created no task, or a known one.
 
-    `offset_ms` is how far the vendor's clock is ahead of ours now, for an intent that does not say it. `urls`
-    are those of its files, as far as they are known.
+    `offset_ms` is how far the vendor's clock is ahead of ours now; it is used if the intent has no offset.
+    `urls` are the known URLs of its files.
     """
     intent = submission.intent
     if submission.is_synchronous or submission.state not in UNANSWERED or intent is None:
@@ -92,7 +92,7 @@ def unanswered_of(
 
 
 def window_of(intent: Intent, offset_ms: int | None, rules: Rules) -> Span:
-    """When the intent's task can have been made, by the vendor's clock; any time where that is unknown."""
+    """When the intent's task may have been created, by the vendor's clock; `EVER` if no offset is known."""
     known_ms, skew_seconds = intent.vendor_offset_ms, rules.skew_seconds
     if known_ms is None:
         known_ms, skew_seconds = offset_ms, rules.unknown_skew_seconds
@@ -103,14 +103,14 @@ def window_of(intent: Intent, offset_ms: int | None, rules: Rules) -> Span:
 
 
 def made_seconds(rules: Rules) -> float:
-    """How long after its intent a POST's task may be made, and in the list."""
+    """How long after its intent a POST's task may be created and listed."""
     return RECEIPT_SECONDS + INTENT_SECONDS + rules.submit_seconds + rules.settle_seconds
 
 
 def witness_of(submission: Submission, now_ms: int, offset_ms: int | None, rules: Rules) -> Span | None:
-    """When a running submission's task was made, for sure; None unless the list has to show it by now.
+    """The window in which a running submission's task was created; None unless the list must show the task.
 
-    Hours off are noticed, minutes not.
+    The window has slack of `unknown_skew_seconds`: it reveals errors of hours, not of minutes.
     """
     if submission.state is not SubmissionState.RUNNING or submission.intent is None:
         return None

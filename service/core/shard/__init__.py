@@ -1,1 +1,1 @@
-"""The state of one partition: admission, decisions, batches of records, and how a restore loads it."""
+"""The state of one shard: admission, decisions, batches of records, and loading on a restore."""

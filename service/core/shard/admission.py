@@ -1,6 +1,6 @@
-"""What becomes of one request record: new jobs, nothing new, or one failure.
+"""Admit one request record: it becomes new jobs, a duplicate, a cancel, or one failure.
 
-Every record moves the cursor, whatever it holds, and ends in exactly one of the `AdmissionKind` words (N1).
+Every record moves the cursor, whatever it holds, and gets exactly one `AdmissionKind` (N1).
 """
 
 import sys
@@ -30,7 +30,7 @@ from service.errors import InvalidRecord
 
 
 class AdmissionKind(StrEnum):
-    """How a record was taken; the label of the metric that counts records."""
+    """What a record was admitted as; the label of the metric that counts records."""
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
@@ -41,10 +41,10 @@ class AdmissionKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """The word for the record, what is to be written, and the new submissions, which wait to be posted.
+    """The kind of the record, what to write, and the new submissions, which wait for their POST.
 
-    The steps that queue them are in the change: who posts at once must expect them once more. `repeats` names
-    the request that the record asks for once more.
+    The change also holds the steps that queue the submissions: a caller that posts at once gets them again.
+    `repeats` names the request that the record repeats.
     """
 
     kind: AdmissionKind
@@ -55,7 +55,7 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class AdmissionRules:
-    """What the operator sets about accepting requests."""
+    """The operator's settings for accepting requests."""
 
     default_ttl_seconds: float = 7 * 24 * 3600.0
     copied_headers: frozenset[str] = frozenset()
@@ -69,12 +69,12 @@ def admit(
     rules: AdmissionRules,
     context: Context,
 ) -> Admission:
-    """Take one record into the shard, and move the cursor behind it; what raises has changed nothing."""
+    """Admit one record and move the cursor past it; if this raises, nothing has changed."""
     draft = Draft(shard)
     admission = _Admitting(draft, record, rules, context).admit(read)
     draft.cursor = cursor_after(record, shard.generation)
     groups = admission.change.groups or (Group(),)
-    # With the last group: the cursor passes a record only behind all that became of it (N5).
+    # On the last group: the cursor passes a record only after everything that the record caused (N5).
     groups = (*groups[:-1], replace(groups[-1], cursor=draft.cursor))
     draft.adopt()
     return replace(admission, change=replace(admission.change, groups=groups))
@@ -82,7 +82,7 @@ def admit(
 
 @dataclass(slots=True)
 class _Admitting:
-    """One record on its way into the draft of a shard."""
+    """Admits one record to the draft of a shard."""
 
     draft: Draft
     record: Record
@@ -98,7 +98,7 @@ class _Admitting:
         if known is None:
             return self._refuse(unknown(request)) if request.action is Action.CANCEL else self._open(read)
         if known.origin >= self.draft.shard.origin(self.record.position.offset):
-            # Read again after a crash: all that became of it is in the journal.
+            # Read again after a crash: everything that the record caused is in the journal.
             return self._repeat(request, key)
         if request.action is Action.CANCEL:
             return self._cancel(request, known)
@@ -118,7 +118,7 @@ class _Admitting:
         return Admission(AdmissionKind.REFUSED, Change((Group(outcomes=(outcome,)),)))
 
     def _answer(self, request: Request, finished: FinishedRequest) -> Admission:
-        """Say that the request has ended, at most once in a while: else the record is a silent duplicate."""
+        """Report that the request has ended, or count a silent duplicate if that was reported just before."""
         place, now_ms = (finished.origin, str(request.action)), self.context.now_ms
         if not may_answer(self.draft.answered_ms.get(place), now_ms):
             return Admission(AdmissionKind.DUPLICATE, Change(), repeats=finished.key)
@@ -150,7 +150,7 @@ class _Admitting:
         return Admission(AdmissionKind.ACCEPTED, together([opened, *late]), waiting)
 
     def _plan(self, request: AcceptedRequest) -> tuple[SubmissionKey, ...]:
-        """Take the request in; its jobs wait in new submissions, of which nothing is written yet."""
+        """Add the request; its jobs wait in new submissions, which have no journal records yet."""
         draft, now_ms = self.draft, self.context.now_ms
         info = model_info(request.model)
         assert info is not None, "read_request refuses models that are not in the table"
@@ -175,7 +175,7 @@ class _Admitting:
             request_id=request.request_id,
             replay=request.replay,
             digest=read.digest,
-            # One string for all requests: there may be a hundred thousand of them.
+            # All requests share one string: there may be a hundred thousand of them.
             model=sys.intern(request.model),
             files=tuple(RequestFile(index, request.file_urls[index]) for index in indexes),
             file_count=len(request.file_urls),
@@ -191,19 +191,19 @@ class _Admitting:
 
 
 def _deadline_ms(record: Record, request: Request, rules: AdmissionRules, now_ms: int) -> int:
-    """The user's deadline; ours counts from the accept, so that a long outage fails nobody's backlog."""
+    """The deadline; the default TTL counts from acceptance, so that a long outage does not fail a backlog."""
     if request.deadline is not None:
         return round(1000 * request.deadline.timestamp())
     if request.ttl_seconds is not None:
         made_ms = record.position.timestamp_ms
-        # A producer's clock that is ahead must not keep a request alive for years.
+        # If a producer's clock is ahead, the request must not stay alive for years.
         begin_ms = now_ms if made_ms is None else min(made_ms, now_ms)
         return begin_ms + 1000 * request.ttl_seconds
     return now_ms + round(1000 * rules.default_ttl_seconds)
 
 
 def _copied_headers(record: Record, rules: AdmissionRules) -> tuple[tuple[str, str], ...]:
-    """The headers an outcome repeats, as many as fit the bound; latin-1 keeps any byte as it is."""
+    """The headers that outcomes repeat, as many as fit the bound; latin-1 preserves any byte."""
     copied: list[tuple[str, str]] = []
     room_bytes = rules.copied_headers_bytes
     for name, value in record.headers:

@@ -1,10 +1,10 @@
-"""What a decision comes to: groups of records for the journal, and the batches that carry them to the broker.
+"""The result of a decision: groups of records for the journal, and the batches that carry them to the broker.
 
 Rules this module guarantees:
 
-1. A group stands or falls together; batches are cut and divided between groups only, and keep their order.
-2. A batch is bounded in bytes and in records; one group that is larger by itself is a batch of its own.
-3. The cursor of a batch is that of its last group that has one, and so is the day's spending.
+1. A group is written whole or not at all; batches are cut and divided only between groups, in order.
+2. A batch is bounded in bytes and in records; a group that exceeds the bounds is a batch of its own.
+3. A batch takes its cursor from the last group that has one, and likewise the day's spending.
 """
 
 from collections import deque
@@ -22,31 +22,31 @@ from service.core.outcome.shrink import shrink
 MAX_BATCH_BYTES = 1024 * 1024
 MAX_BATCH_RECORDS = 1_000
 MIN_BATCH_BYTES = 64 * 1024
-"""A batch whose end is unknown is halved down to this."""
+"""A batch whose fate is unknown is halved down to this size."""
 RECORD_OVERHEAD_BYTES = 80
-"""What the stamp, the key's length and the frame add to a record."""
+"""Bytes that the stamp, the key's length and the frame add to a record."""
 
 
 @dataclass(frozen=True, slots=True)
 class JournalRecord:
-    """One record of the journal, encoded; None is a tombstone."""
+    """One encoded journal record; the value None is a tombstone."""
 
     key: str
     value: bytes | None
 
     @property
     def size_bytes(self) -> int:
-        """About what it takes in a batch."""
+        """Approximate size in a batch."""
         return len(self.key) + len(self.value or b"") + RECORD_OVERHEAD_BYTES
 
 
 @dataclass(frozen=True)
 class Group:
-    """Records that stand or fall together, and what follows once they are durable.
+    """Records that are written together, and what follows once they are durable.
 
     `announcing` are the records of endings that a writer without transactions writes before the outcomes.
-    `ended` are jobs whose outcome is in here. `cursor` is what this group's durability permits; `spend` is
-    the day's spending as of this group.
+    `ended` are the jobs whose outcomes the group holds. `cursor` is the cursor that may be written with the
+    group; `spend` is the day's spending as of the group.
     """
 
     records: tuple[JournalRecord, ...] = ()
@@ -59,26 +59,26 @@ class Group:
 
     @property
     def retracting(self) -> tuple[JournalRecord, ...]:
-        """Tombstones for the jobs' announcing records that no record of the group replaces."""
+        """Tombstones for the announcing records of jobs that no other record of the group replaces."""
         replaced = {record.key for record in self.records}
         left = (each.key for each in self.announcing if each.key not in replaced)
         return tuple(JournalRecord(key, None) for key in left if key.startswith("j/"))
 
     @cached_property
     def size_bytes(self) -> int:
-        """About what it takes in a batch, outcomes included."""
+        """Approximate size in a batch, outcomes included."""
         journal = sum(record.size_bytes for record in (*self.records, *self.announcing))
         return journal + sum(len(outcome.value) + RECORD_OVERHEAD_BYTES for outcome in self.outcomes)
 
     @property
     def record_count(self) -> int:
-        """How many records it takes in a batch."""
+        """Number of records in a batch."""
         return len(self.records) + len(self.announcing) + len(self.outcomes)
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What an event came to: groups for the next batches, steps for now, words on uncertain submissions."""
+    """The result of an event: groups for the next batches, steps for now, counts of uncertain outcomes."""
 
     groups: tuple[Group, ...] = ()
     steps: tuple[Step, ...] = ()
@@ -86,7 +86,7 @@ class Change:
 
 
 def together(changes: Iterable[Change]) -> Change:
-    """All of them, in their order."""
+    """Concatenate the changes in order."""
     every = tuple(changes)
     return Change(
         tuple(group for change in every for group in change.groups),
@@ -97,14 +97,14 @@ def together(changes: Iterable[Change]) -> Change:
 
 @dataclass(frozen=True)
 class Batch:
-    """Groups in their order: what goes to the broker in one piece."""
+    """Groups in order, sent to the broker as one unit."""
 
     number: int
     groups: tuple[Group, ...]
 
     @property
     def records(self) -> tuple[JournalRecord, ...]:
-        """The journal's records, but for those that announce, the cursor and the spending."""
+        """The journal records, without the announcing ones, the cursor and the spending."""
         return tuple(record for group in self.groups for record in group.records)
 
     @property
@@ -114,7 +114,7 @@ class Batch:
 
     @property
     def retracting(self) -> tuple[JournalRecord, ...]:
-        """What a writer that wrote `announcing` writes behind `records`: those nothing else replaces go."""
+        """Tombstones that a writer of `announcing` writes after `records`, for what nothing else replaces."""
         return tuple(record for group in self.groups for record in group.retracting)
 
     @property
@@ -124,22 +124,22 @@ class Batch:
 
     @property
     def cursor(self) -> Cursor | None:
-        """The cursor that is durable with the batch, where it moves."""
+        """The cursor that becomes durable with the batch; None if it does not move."""
         return next((group.cursor for group in reversed(self.groups) if group.cursor is not None), None)
 
     @property
     def spend(self) -> JournalRecord | None:
-        """The day's spending as of its last group that changes it."""
+        """The day's spending as of the last group that changes it; None if no group does."""
         return next((group.spend for group in reversed(self.groups) if group.spend is not None), None)
 
     @cached_property
     def size_bytes(self) -> int:
-        """About what it takes."""
+        """Approximate size."""
         return sum(group.size_bytes for group in self.groups)
 
 
 def halves(batch: Batch, least_bytes: int = 0) -> tuple[Batch, Batch] | None:
-    """The batch in two pieces, cut between groups; None where it is one group, or no larger than that."""
+    """Cut the batch in two between groups; None if it is one group or no larger than `least_bytes`."""
     if len(batch.groups) < 2 or batch.size_bytes <= least_bytes:
         return None
     middle = len(batch.groups) // 2
@@ -147,7 +147,7 @@ def halves(batch: Batch, least_bytes: int = 0) -> tuple[Batch, Batch] | None:
 
 
 def shrink_batch(batch: Batch) -> Batch | None:
-    """A batch of one group with a smaller form of its outcome; None where there is none."""
+    """A batch of one group with a smaller form of its outcome; None if there is no smaller form."""
     [group] = batch.groups
     form = next((shrink(outcome) for outcome in group.outcomes), None)
     return Batch(batch.number, (replace(group, outcomes=(form,)),)) if form else None
@@ -155,7 +155,7 @@ def shrink_batch(batch: Batch) -> Batch | None:
 
 @dataclass(slots=True)
 class Pending:
-    """Groups that wait for a batch, in their order; their bytes are counted."""
+    """Groups that wait for a batch, in order, with their total size."""
 
     groups: deque[Group] = field(default_factory=deque)
     size_bytes: int = 0
@@ -170,7 +170,7 @@ class Pending:
             self.size_bytes += group.size_bytes
 
     def take(self, number: int) -> Batch:
-        """The next batch, within its bounds; at least one group, where there is one."""
+        """Remove the next batch, within the bounds; it holds at least one group if any waits."""
         taken: list[Group] = []
         room_bytes, room = MAX_BATCH_BYTES, MAX_BATCH_RECORDS
         while self.groups:
@@ -186,21 +186,21 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """All of it is durable. `journal_offset` is its last journal record's (-1: there was none)."""
+    """The whole batch is durable. `journal_offset` is that of its last journal record (-1: it has none)."""
 
     journal_offset: int
 
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Nobody can say yet. The same batch, appended again, is written once, or again with the same ids."""
+    """The batch may be durable. Appending it again writes it once, or again with the same ids."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The shard is another's: nothing of it is durable, and nothing of this owner will be any more."""
+    """Another owner has the shard: nothing of the batch is durable, and this owner can write no more."""
 
     reason: str
 

@@ -1,7 +1,7 @@
-"""What an event comes to in a shard: the two tables asked in turn, and their answers as groups of records.
+"""Apply an event to a shard: run the two tables in turn and turn their transitions into groups of records.
 
-All of it happens on a draft. A submission and the jobs that it concerns are decided together, so that what
-must be durable together is one group: it comes first, then one group for each job that ended.
+All changes are made on a draft. A submission and its jobs are decided together, so that records which must be
+durable together are in one group. That group comes first, then one group for each job that ended.
 """
 
 from dataclasses import dataclass, field, replace
@@ -28,13 +28,13 @@ from service.core.shard.finishing import correct, finish, spend_record
 
 
 def submission_record(submission: Submission) -> JournalRecord:
-    """The submission's record as it is to be now."""
+    """The journal record of the submission's current state."""
     return JournalRecord(str(submission.key), encode_submission(submission))
 
 
 @dataclass(slots=True)
 class Decision:
-    """One event's way through the tables; `change` is what it came to."""
+    """Applies one event to a draft; `change` gives the result."""
 
     draft: Draft
     context: Context
@@ -46,29 +46,29 @@ class Decision:
     _spend: JournalRecord | None = None
     _steps: list[Step] = field(default_factory=list)
     _last_steps: list[Step] = field(default_factory=list)
-    """Those that follow once all of it is durable."""
+    """Steps that follow once every group is durable."""
     _endings: list[Group] = field(default_factory=list)
     _uncertain_outcomes: list[UncertainOutcome] = field(default_factory=list)
     _left: dict[SubmissionKey, bool] = field(default_factory=dict)
-    """Submissions that jobs have left, and whether one did because it is not wanted any more."""
+    """Submissions that jobs have left, and whether a job left because of a cancel or its deadline."""
 
     def on_submission(self, key: SubmissionKey, event: SubmissionEvent) -> None:
-        """Let a submission meet an event, and its jobs what follows; nothing happens to one that is gone."""
+        """Apply an event to a submission and its jobs; nothing happens if the submission is gone."""
         self._meet(key, event)
         self._leave()
 
     def on_job(self, ref: JobRef, event: JobEvent) -> None:
-        """Let a job meet an event; nothing happens to one that is gone."""
+        """Apply an event to a job; nothing happens if the job is gone."""
         self._meet_job(ref, event)
         self._leave()
 
     def change(self) -> Change:
-        """What it came to: what belongs together first, then the endings."""
+        """The result: first the group of records that belong together, then the endings."""
         draft = self.draft
         subs = [submission_record(draft.last_known(key)) for key in self._written]
         steps, last_steps = draft.still_wanted(self._steps), draft.still_wanted(self._last_steps)
-        # New submissions before the one they come from: a job is in the highest-numbered one that lists it,
-        # so that a crash between the two leaves every job in one.
+        # New submissions precede the one they come from. A job is in the highest-numbered submission that
+        # lists it, so a crash between the two records leaves every job in a submission.
         records = (*self._new, *subs, *self._jobs, *self._corrected)
         has_main = bool(records or self._spend)
         groups = [Group(records, steps=steps, spend=self._spend)] if has_main else []
@@ -95,7 +95,7 @@ class Decision:
         self._follow(transition)
 
     def _follow(self, transition: SubmissionTransition) -> None:
-        """What comes of it for the jobs, for successors, and for the record."""
+        """Apply a transition's effects on jobs, successors and the submission's record."""
         submission = transition.submission
         for ref, event in transition.to_jobs:
             with self.boundary(ref, event):
@@ -104,7 +104,7 @@ class Decision:
             self._succeed(successor)
         if transition.durable:
             self._write(submission.key)
-        # A job that could not meet its event is still in it, and will meet it again.
+        # A job that failed to handle its event is still in the submission and will get the event again.
         if transition.is_over and not self.draft.open_jobs(submission):
             self._left.pop(submission.key, None)
             self.draft.end_submission(submission)
@@ -124,7 +124,7 @@ class Decision:
             self._left[submission.key] = is_unwanted
 
     def _take(self, transition: JobTransition) -> None:
-        """Take the job as it is now; what raises here has changed nothing."""
+        """Store the changed job; if this raises, nothing has changed."""
         job = transition.job
         if transition.durable and job.state is JobState.FINISHING:
             self._endings.append(finish(self.draft, job, transition.steps, self.context))
@@ -137,7 +137,7 @@ class Decision:
         self.draft.jobs[job.ref] = job
 
     def _succeed(self, successor: Successor) -> None:
-        """Make and write down the submission; its jobs are in it from now on."""
+        """Create the submission with its record; the jobs are in it from now on."""
         draft = self.draft
         submission = draft.new_submission(successor, self.context.now_ms)
         draft.unwritten.pop(submission.key)
@@ -149,7 +149,7 @@ class Decision:
         self.draft.unwritten.pop(key)
 
     def _leave(self) -> None:
-        """Tell submissions that jobs have left them."""
+        """Send `JobsLeft` to the submissions that jobs have left."""
         while self._left:
             self._meet(*self._next_left())
 

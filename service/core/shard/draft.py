@@ -1,7 +1,7 @@
-"""Decide on a draft of a shard, and let it count whole or not at all.
+"""A draft of a shard: changes are collected here and adopted whole or not at all.
 
-A draft reads through to its shard and keeps what changes to itself. What is raised while something is decided
-has changed nothing; `adopt` is assignments alone, none of which can fail.
+A draft reads through to its shard and keeps the changes to itself. An exception during a decision leaves the
+shard unchanged; `adopt` consists of assignments only, none of which can fail.
 """
 
 from collections.abc import Iterable, Mapping, MutableMapping
@@ -22,7 +22,7 @@ V = TypeVar("V")
 
 
 class Overlay(Generic[K, V]):
-    """A mapping with changes that do not count yet."""
+    """A mapping with changes that are not adopted yet."""
 
     __slots__ = ("_base", "_changed")
 
@@ -31,7 +31,7 @@ class Overlay(Generic[K, V]):
         self._changed: dict[K, V | None] = {}
 
     def get(self, key: K) -> V | None:
-        """The value, None where there is none."""
+        """The value, or None if there is none."""
         return self._changed[key] if key in self._changed else self._base.get(key)
 
     def __getitem__(self, key: K) -> V:
@@ -47,15 +47,15 @@ class Overlay(Generic[K, V]):
         return self.get(key) is not None
 
     def pop(self, key: K) -> None:
-        """Let there be none."""
+        """Mark the key as removed."""
         self._changed[key] = None
 
     def changed(self) -> list[K]:
-        """The keys whose values are new."""
+        """The keys with a new value."""
         return [key for key, value in self._changed.items() if value is not None]
 
     def adopt(self) -> None:
-        """Let the changes count."""
+        """Write the changes to the base mapping."""
         for key, value in self._changed.items():
             if value is None:
                 self._base.pop(key, None)
@@ -64,7 +64,7 @@ class Overlay(Generic[K, V]):
 
 
 def open_jobs(submission: Submission, jobs: Overlay[JobRef, Job] | Mapping[JobRef, Job]) -> dict[JobRef, Job]:
-    """The jobs that are in the submission and whose ending is not decided."""
+    """The jobs in the submission whose ending is not decided."""
     found = ((ref, jobs.get(ref)) for ref in submission.jobs)
     return {
         ref: job for ref, job in found if job is not None and job.submission == submission.key and job.is_open
@@ -72,7 +72,7 @@ def open_jobs(submission: Submission, jobs: Overlay[JobRef, Job] | Mapping[JobRe
 
 
 class Draft:
-    """What a shard becomes if what is decided here counts."""
+    """The changes to a shard that a decision collects."""
 
     def __init__(self, shard: ShardState) -> None:
         self.shard = shard
@@ -96,11 +96,11 @@ class Draft:
         return None if origin is None else self.requests.get(origin) or self.finished.get(origin)
 
     def open_jobs(self, submission: Submission) -> dict[JobRef, Job]:
-        """The jobs that are in the submission and whose ending is not decided."""
+        """The jobs in the submission whose ending is not decided."""
         return open_jobs(submission, self.jobs)
 
     def new_submission(self, successor: Successor, created_ms: int) -> Submission:
-        """A submission with the next number, its jobs in it; nothing says yet that it is in the journal."""
+        """Create a submission with the next number and move its jobs into it; it is marked as unwritten."""
         self._number += 1
         key = SubmissionKey(self.shard.epoch, self._number)
         submission = self.submissions[key] = successor.submission(key, created_ms)
@@ -111,7 +111,7 @@ class Draft:
         return submission
 
     def end_submission(self, submission: Submission) -> None:
-        """Let a submission be over: its record stays until its tombstone, if it has one."""
+        """Remove a submission that is over; its record, if any, stays until its tombstone."""
         self.submissions.pop(submission.key)
         if submission.key in self.unwritten:
             self.unwritten.pop(submission.key)
@@ -119,11 +119,11 @@ class Draft:
             self._over[submission.key] = submission
 
     def last_known(self, key: SubmissionKey) -> Submission:
-        """A submission as it is, or as it was when it was over."""
+        """The current state of a submission, or its last state if it is over."""
         return self._over.get(key) or self.submissions[key]
 
     def still_wanted(self, steps: Iterable[Step]) -> tuple[Step, ...]:
-        """The steps without those for submissions that are over by now."""
+        """The steps, without those for submissions that are over by now."""
         return tuple(
             step
             for step in steps
@@ -131,12 +131,12 @@ class Draft:
         )
 
     def remember(self, finished: FinishedRequest) -> None:
-        """Take a finished request into the window."""
+        """Add a finished request to the window."""
         self.finished[finished.origin] = finished
         self.finished_jobs += finished.job_count
 
     def adopt(self) -> None:
-        """Let the shard become what the draft is."""
+        """Write the changes to the shard."""
         for overlay in (
             self.requests,
             self.progress,

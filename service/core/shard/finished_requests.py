@@ -1,7 +1,7 @@
-"""What a record is told that repeats, or cancels, a request whose work has ended.
+"""The refusal of a record that repeats or cancels a request that has ended, or that conflicts with another.
 
-A request has ended when the last of its outcomes is durable. Until then a repeat is silent: the outcomes that
-are missing will come, and those that came are in the topics.
+A request has ended when its last outcome is durable. Until then a repeat gets no answer: the missing outcomes
+will still come, and the others are in the topics.
 """
 
 from collections.abc import Container
@@ -13,20 +13,20 @@ from service.core.job.request import FinishedRequest
 from service.errors import FailureCode, InvalidRecord
 
 ANSWER_EVERY_MS = 60_000
-"""A topic that is published anew must not flood the failures topic."""
+"""Minimum time between two answers, so that republishing a topic does not flood the failures topic."""
 MAX_CHECKED = 1_000
-"""Replay numbers that are tried for one that is unused; who has used so many takes another id."""
+"""Replay numbers checked for an unused one; if all are used, the advice is a new request id."""
 
 
 def may_answer(last_ms: int | None, now_ms: int) -> bool:
-    """Whether the last answer to such a record is long ago; a clock that was set back counts as long."""
+    """Whether the last answer is at least `ANSWER_EVERY_MS` old, or the clock was set back since."""
     return last_ms is None or not 0 <= now_ms - last_ms < ANSWER_EVERY_MS
 
 
 def already_finished(
     request: Request, finished: FinishedRequest, known: Container[RequestKey]
 ) -> InvalidRecord:
-    """The refusal that says what came of the request, and how to have it done again."""
+    """The refusal that says how the request ended and how to have it done again."""
     ended = f"the request ended at {_when(finished)}: {_what(finished)}"
     if request.action is Action.CANCEL:
         message = f"nothing is left to cancel: {ended}"
@@ -36,7 +36,7 @@ def already_finished(
 
 
 def conflict(request: Request, known: Container[RequestKey]) -> InvalidRecord:
-    """The refusal of other work under an id and a replay number that are taken."""
+    """The refusal of different work under a request id and replay number that are taken."""
     taken = "another request with this request_id and replay was accepted before and is untouched"
     return refused(
         request, FailureCode.REQUEST_ID_CONFLICT, f"{taken}. To have this one done, {advice(request, known)}"
@@ -44,13 +44,13 @@ def conflict(request: Request, known: Container[RequestKey]) -> InvalidRecord:
 
 
 def unknown(request: Request) -> InvalidRecord:
-    """The refusal of a cancel for which there is no request."""
+    """The refusal of a cancel for an unknown request."""
     message = "no request with this request_id and replay is known to this partition"
     return refused(request, FailureCode.CANCEL_UNKNOWN_REQUEST, message)
 
 
 def refused(request: Request, code: FailureCode, message: str) -> InvalidRecord:
-    """A refusal of a request that could be read whole."""
+    """A refusal of a request that was decoded completely."""
     return InvalidRecord(
         code,
         message,
@@ -62,7 +62,7 @@ def refused(request: Request, code: FailureCode, message: str) -> InvalidRecord:
 
 
 def advice(request: Request, known: Container[RequestKey]) -> str:
-    """How to publish the request so that it is new work: under the next unused replay number."""
+    """How to publish the request as new work: with the next unused replay number, or a new request id."""
     numbers = range(request.replay + 1, min(request.replay + MAX_CHECKED, MAX_REPLAY) + 1)
     unused = next((number for number in numbers if RequestKey(request.request_id, number) not in known), None)
     if unused is None:

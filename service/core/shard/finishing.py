@@ -1,7 +1,7 @@
-"""How a job's ending becomes records: its outcome, its part in the sum, and the end of its request.
+"""Turn a job's ending into records: its outcome, its usage in the summary, and the end of its request.
 
-The order of what is written: outcome, then that the job is done; the request's short form with the last of
-its outcomes; then the tombstones of its job records.
+The order of writing: the outcome, then the record that the job is done; with the last outcome the request's
+short form; then the tombstones of the request's job records.
 """
 
 from dataclasses import replace
@@ -32,12 +32,12 @@ from service.core.shard.draft import Draft
 
 
 def spend_record(draft: Draft) -> JournalRecord:
-    """The day's spending as it is now."""
+    """The record of the day's current spending."""
     return JournalRecord(spend_key(draft.shard.epoch), encode_spend(draft.spend))
 
 
 def finish(draft: Draft, job: Job, steps: tuple[Step, ...], context: Context) -> Group:
-    """The group of a job whose ending is decided; where this raises, the draft is as it was."""
+    """The group of a job whose ending is decided; if this raises, the draft is unchanged."""
     origin, index = job.ref
     accounted = job.accounted or _accounted(draft, job)
     finishing = replace(job, accounted=accounted)
@@ -47,7 +47,7 @@ def finish(draft: Draft, job: Job, steps: tuple[Step, ...], context: Context) ->
     outcome = job_outcome(job, summary, context.now_ms, draft.shard.outcomes)
     progress, records = _end_records(job, end, progress, context.now_ms)
     announcing = _announcing(draft, finishing)
-    # Nothing raises from here on: an outcome that cannot be made has changed nothing.
+    # Nothing raises from here on: if the outcome cannot be built, the draft is unchanged.
     draft.jobs[job.ref] = finishing
     draft.progress[origin] = progress
     return Group(
@@ -61,9 +61,9 @@ def finish(draft: Draft, job: Job, steps: tuple[Step, ...], context: Context) ->
 
 
 def _announcing(draft: Draft, job: Job) -> tuple[JournalRecord, ...]:
-    """What is durable before the outcome where nothing is atomic: the ending, and the request before it.
+    """The records to write before the outcome without transactions: the ending, preceded by the request.
 
-    A request may end in the batch that accepts it, by a cancel or its deadline.
+    The request is needed only if it ends in the batch that accepts it, by a cancel or its deadline.
     """
     ending = JournalRecord(str(job.ref), encode_job(job))
     if draft.shard.durable_cursor.is_past(job.ref.origin):
@@ -79,7 +79,7 @@ def _accounted(draft: Draft, job: Job) -> AccountedUsage:
 
 
 def end_of(job: Job, accounted: AccountedUsage) -> FileEnd:
-    """How a job counts: what is no failure is a result, whose transcript the journal does not keep."""
+    """How the job ended; no failure means a result, since a restored ending may lack its transcript."""
     succeeded = not isinstance(job.ending, FailureEnding)
     return FileEnd(job.ref.file_index, succeeded, accounted.billed_seconds, accounted.cost)
 
@@ -95,14 +95,14 @@ def _end_records(
 
 
 def finished_of(request: AcceptedRequest, progress: RequestProgress, now_ms: int) -> FinishedRequest:
-    """What is left of a request whose endings are all decided."""
+    """The short form of a request whose endings are all decided."""
     return FinishedRequest(
         request.origin, request.request_id, request.replay, request.digest, progress.all_ends(), now_ms
     )
 
 
 def closing_records(finished: FinishedRequest, progress: RequestProgress) -> tuple[JournalRecord, ...]:
-    """The request's short form, and only then the tombstones of its job records."""
+    """The request's short form, followed by the tombstones of its job records."""
     tombstones = (
         JournalRecord(str(JobRef(finished.origin, index)), None) for index in sorted(progress.recorded)
     )
@@ -122,7 +122,7 @@ def _spent(draft: Draft, end: FileEnd, ending_ms: int) -> JournalRecord | None:
 
 
 def forget_job(draft: Draft, ref: JobRef, context: Context) -> None:
-    """Forget a job whose outcome is durable; with the last one its request is finished."""
+    """Remove a job whose outcome is durable; after the last one its request is finished."""
     job = draft.jobs.get(ref)
     if job is None:
         return
@@ -139,10 +139,10 @@ def forget_job(draft: Draft, ref: JobRef, context: Context) -> None:
 def correct(
     draft: Draft, submission: Submission, task: TaskView, ending_ms: int
 ) -> tuple[JournalRecord, ...]:
-    """Count what a task cost whose jobs had ended before its bill was known; nothing is published again.
+    """Count the cost of jobs that had ended before their task's bill was known; nothing is published again.
 
-    The part of its bill that no file accounts for is shared evenly by the files without a bill. The records
-    say so of requests that are open or remembered; the spending is the draft's.
+    Files without a bill share the unaccounted part of the task's bill evenly. Returns the corrected records
+    of requests that are open or remembered, and adds the cost to the draft's spending.
     """
     open_jobs = draft.open_jobs(submission)
     ends = {ref: _end_of(draft, ref) for ref in submission.jobs if ref not in open_jobs}
@@ -164,7 +164,7 @@ def _cost(seconds: int, price: Price) -> float:
 
 
 def _end_of(draft: Draft, ref: JobRef) -> FileEnd | None:
-    """How a job ended; None where nothing is known of it any more."""
+    """How a job ended; None if it is no longer known."""
     finished = draft.finished.get(ref.origin)
     if finished is not None:
         return next((end for end in finished.ends if end.file_index == ref.file_index), None)
@@ -173,7 +173,7 @@ def _end_of(draft: Draft, ref: JobRef) -> FileEnd | None:
 
 
 def _correct_end(draft: Draft, ref: JobRef, better: FileEnd) -> tuple[JournalRecord, ...]:
-    """The records that say so, of a request that is open or remembered."""
+    """Correct the end of a job in a request that is open or remembered; returns the changed records."""
     finished = draft.finished.get(ref.origin)
     if finished is not None:
         corrected = draft.finished[ref.origin] = _corrected(finished, better)
@@ -189,7 +189,7 @@ def _correct_end(draft: Draft, ref: JobRef, better: FileEnd) -> tuple[JournalRec
         draft.progress[ref.origin] = replace(progress, finished=closing)
         return (finished_record(closing),)
     draft.progress[ref.origin] = progress
-    # Of an outcome that is not on its way nothing may say that it is done.
+    # No record may say that the job is done before its outcome is queued.
     is_written = ref.file_index in progress.written
     return (JournalRecord(str(ref), encode_done(end)),) if is_written else ()
 

@@ -1,11 +1,11 @@
-"""Become what a journal says: every record is there before anything is linked.
+"""Load a shard from its replayed journal: all records are read before any are linked.
 
 Rules this module guarantees:
 
-1. A job is in the highest-numbered submission that lists it; one that no submission lists was never tried.
-2. A request whose jobs are all done is finished; what refers to a closed request is ignored, and its job
+1. A job is in the highest-numbered submission that lists it; a job that no submission lists was never tried.
+2. A request whose jobs are all done is finished; references to a closed request are ignored, and its job
    records get tombstones.
-3. No time that lies ahead of now, because a clock was wrong, holds anything up.
+3. A time in the future, caused by a wrong clock, delays nothing beyond `LATEST_DUE_MS`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,13 +29,13 @@ from service.core.shard.draft import Draft
 from service.core.shard.finishing import closing_records, finished_of
 
 LATEST_DUE_MS = 600_000
-"""Longer than the wait that the provider may ask for (5 min) and our own backoff (1 min) together."""
+"""Latest due time after now: more than the provider's longest wait (5 min) plus our backoff (1 min)."""
 TOMBSTONES = 100
-"""Of one group: they do not depend on each other."""
+"""Tombstones in one group; they do not depend on each other."""
 
 
 def tombstones(keys: Iterable[str]) -> Iterator[Group]:
-    """Groups that forget the keys."""
+    """Groups of tombstones for the keys."""
     records = [JournalRecord(key, None) for key in keys]
     for first in range(0, len(records), TOMBSTONES):
         yield Group(tuple(records[first : first + TOMBSTONES]))
@@ -43,7 +43,7 @@ def tombstones(keys: Iterable[str]) -> Iterator[Group]:
 
 @dataclass(slots=True)
 class Loading:
-    """A new shard's draft on its way to what the journal says."""
+    """Links replayed records into the draft of a new shard."""
 
     draft: Draft
     restored: Restore
@@ -54,13 +54,13 @@ class Loading:
     _task_ids: dict[JobRef, tuple[str, ...]] = field(default_factory=dict)
 
     def link(self) -> tuple[Group, ...]:
-        """Let the draft hold all that the records say; the groups tidy up what they left behind."""
+        """Fill the draft from the records; returns groups that remove or close leftover records."""
         self.draft.spend = self.restored.spend.not_after(self.now_ms)
         for finished in self.restored.finished():
             self.draft.remember(replace(finished, finished_ms=min(finished.finished_ms, self.now_ms)))
             self._name(finished.origin, finished.key)
         requests, entries = self.restored.requests(), self.restored.jobs()
-        # Each identity is kept once: of a hundred thousand jobs a second one takes 17 MB.
+        # Each identity is kept once: a second copy for a hundred thousand jobs takes 17 MB.
         refs = {
             request.origin: tuple(request.ref(file.index) for file in request.files)
             for request in requests.values()
@@ -104,7 +104,7 @@ class Loading:
                 continue
             job = self._job(request, ref, entry)
             if job.accounted is not None and job.accounted.carries_summary and not progress.is_decided:
-                # The sum of endings that the journal does not know was not sent: the job's is decided anew.
+                # A summary over endings that the journal lacks was never sent: account the job again.
                 job, progress = replace(job, accounted=None), progress.without_end(ref.file_index)
             self.draft.jobs[ref] = job
         self.draft.progress[request.origin] = progress
@@ -118,7 +118,7 @@ class Loading:
             ref,
             request,
             NOWHERE if home is None else home.key,
-            # Of one that ends with a result the transcript is fetched, or called for, again.
+            # A job that ends with a result fetches its transcript, or calls the model, again.
             state=state if entry.ending is None else JobState.FINISHING,
             cancelled=entry.cancelled,
             must_be_result=entry.is_result,
@@ -131,7 +131,7 @@ class Loading:
         )
 
     def _plan(self, request: AcceptedRequest, homeless: Sequence[JobRef]) -> None:
-        """Submissions for jobs that were never tried."""
+        """Plan submissions for jobs that were never tried."""
         if not homeless:
             return
         info = model_info(request.model)
@@ -146,7 +146,7 @@ class Loading:
         return job is not None and job.submission == NOWHERE and job.is_open
 
     def _load_submissions(self) -> None:
-        """Those that go on, and those that only wait for their tombstones."""
+        """Load open submissions, and mark those that only wait for their tombstones as over."""
         for submission in self._submissions.values():
             self.draft.submissions[submission.key] = submission
             is_settled = submission.state not in UNANSWERED and not submission.is_followed
@@ -155,7 +155,7 @@ class Loading:
 
 
 def _not_ahead(submission: Submission, refs: tuple[JobRef, ...], now_ms: int) -> Submission:
-    """The submission with no time that lies ahead, and these as its jobs."""
+    """The submission with `refs` as its jobs, and without times in the future."""
     submitted_ms = submission.submitted_ms
     return replace(
         submission,
@@ -167,7 +167,7 @@ def _not_ahead(submission: Submission, refs: tuple[JobRef, ...], now_ms: int) ->
 
 
 def _progress(request: AcceptedRequest, own: Mapping[JobRef, JobEntry]) -> RequestProgress:
-    """How far the request has come, by its jobs' own records."""
+    """The request's progress, from its jobs' own records."""
     if not own:
         return RequestProgress.begun(request)
     ends = {ref.file_index: end for ref, entry in own.items() if (end := _decided(entry)) is not None}
@@ -182,7 +182,7 @@ def _progress(request: AcceptedRequest, own: Mapping[JobRef, JobEntry]) -> Reque
 
 
 def _decided(entry: JobEntry) -> FileEnd | None:
-    """How a job ended, or is to end."""
+    """How the job ended or will end; None if that is not decided."""
     if entry.accounted is None:
         return entry.end
     accounted = entry.accounted
@@ -190,10 +190,10 @@ def _decided(entry: JobEntry) -> FileEnd | None:
 
 
 def load(draft: Draft, restored: Restore, context: Context, boundary: Boundary) -> Change:
-    """Let a new shard's draft become what the journal says, and go on from there."""
+    """Load a new shard's draft from the journal and apply the restore events."""
     changes = [Change(Loading(draft, restored, context.now_ms).link())]
-    # Jobs first: what follows from a submission's event is for those that are still open. Of an open one the
-    # submission says what happens next.
+    # Ended jobs first: a submission's restore concerns only open jobs. Open jobs need no event of their own:
+    # their submission decides the next step.
     for ref in [ref for ref in draft.jobs.changed() if not draft.jobs[ref].is_open]:
         decision = Decision(draft, context, boundary)
         with boundary(ref, JobRestored()):

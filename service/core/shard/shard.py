@@ -1,16 +1,16 @@
-"""One shard's state: its open requests, jobs and submissions, what it remembers, and its cursor.
+"""Decisions on the state of one shard: every event that changes it passes through here.
 
 Rules this module guarantees:
 
-1. What an event changes is changed here at once and carried out only after it is durable: the steps of a
-   group wait for its batch, `Change.steps` need not. A method that raises has changed nothing.
+1. An event changes the state at once; its effects wait until the change is durable. The steps of a group wait
+   for its batch, `Change.steps` need not. A method that raises has changed nothing.
 2. Records that must not be separated are one group: a task id for all jobs of its POST, the parts of a
    divided submission, a job's outcome and the record that says it is done.
-3. Each job gets one outcome, built when its ending is decided (N1); the last one decided of a request
-   carries the `request_summary`. The request's short form is written with the last of its outcomes, and the
-   tombstones of its job records behind that.
-4. What is remembered is bounded in age and in number (N8), and is not forgotten while the record that began
-   it may be read again.
+3. Each job gets one outcome, built when its ending is decided (N1); the last ending decided in a request
+   carries the `request_summary`. The request's short form is written with its last outcome, and the
+   tombstones of its job records after that.
+4. Remembered requests are bounded in age and number (N8), and are kept as long as their request record may
+   be read again.
 """
 
 from collections.abc import Iterable
@@ -34,12 +34,12 @@ from service.core.shard.loading import load, tombstones
 from service.core.shard.state import ShardState
 
 SWEEP_RECORDS = 1_000
-"""Tombstones of one sweep: a day without work must not end in one huge batch."""
+"""Tombstones of one sweep: a backlog of a day must not become one huge batch."""
 
 
 @dataclass(slots=True)
 class Shard(ShardState):
-    """The state of one shard; every method is a decision, none does anything."""
+    """The state of one shard; methods only decide, none performs I/O."""
 
     def on_submission(
         self,
@@ -48,40 +48,40 @@ class Shard(ShardState):
         context: Context,
         boundary: Boundary = without_boundary,
     ) -> Change:
-        """Let one submission meet one event, and its jobs what that means for them.
+        """Apply one event to a submission, and the events that follow to its jobs.
 
-        Nothing happens to one that is gone. `border(ref, event)` is put around what each job meets: where it
-        keeps an exception inside, that job alone has not changed, and `on_job` may be tried with the same
-        event later. What is raised outside it has changed nothing at all.
+        Nothing happens if the submission is gone. `boundary(ref, event)` surrounds each job's event. If it
+        contains an exception, only that job is unchanged, and the caller may pass the same event to `on_job`
+        later. An exception outside it leaves everything unchanged.
         """
         decision = Decision(Draft(self), context, boundary)
         decision.on_submission(key, event)
         return _adopt(decision)
 
     def on_job(self, ref: JobRef, event: JobEvent, context: Context) -> Change:
-        """Let one job meet one event; nothing happens to one that is gone."""
+        """Apply one event to a job; nothing happens if the job is gone."""
         decision = Decision(Draft(self), context)
         decision.on_job(ref, event)
         return _adopt(decision)
 
     def forget_job(self, ref: JobRef, context: Context) -> None:
-        """Forget a job whose outcome is durable: for every `ref` of a durable group's `ended`, in order."""
+        """Remove a job whose outcome is durable; call it for each of a durable group's `ended`, in order."""
         draft = Draft(self)
         forget_job(draft, ref, context)
         draft.adopt()
 
     def open_jobs(self, key: SubmissionKey) -> tuple[Job, ...]:
-        """The jobs that are in a submission now and have not ended; none where it is gone."""
+        """The open jobs in a submission; none if it is gone."""
         submission = self.submissions.get(key)
         return () if submission is None else tuple(open_jobs(submission, self.jobs).values())
 
     def file_urls(self, submission: Submission) -> list[str]:
-        """The URLs of its files, but for those of requests that have ended."""
+        """The URLs of the submission's files, without those of requests that have ended."""
         found = ((ref, self.requests.get(ref.origin)) for ref in submission.jobs)
         return [request.url(ref.file_index) for ref, request in found if request is not None]
 
     def sweep(self, now_ms: int) -> Change:
-        """Tombstones for what has left the window, and for old submissions: the oldest, a bounded number."""
+        """Tombstones for requests outside the window and old submissions: the oldest, a bounded number."""
         gone: list[str] = []
         while len(gone) < SWEEP_RECORDS and (finished := self._first_outside(now_ms)):
             gone.append(str(finished.origin))
@@ -90,7 +90,7 @@ class Shard(ShardState):
         return Change(tuple(tombstones(gone)))
 
     def _first_outside(self, now_ms: int) -> FinishedRequest | None:
-        """The oldest remembered request, if its time is over; not while its record may be read again."""
+        """The oldest remembered request, if it is outside the window and cannot be read again."""
         finished = next(iter(self.finished.values()), None)
         if finished is None or not self.durable_cursor.is_past(finished.origin):
             return None
@@ -107,16 +107,16 @@ class Shard(ShardState):
             self.answered_ms.pop((finished.origin, action), None)
 
     def rewrite(self, keys: Iterable[str]) -> Change:
-        """The shard's own records for keys that a stranger wrote to behind its claim.
+        """The shard's own records for keys that a stale owner wrote to after the shard's claim.
 
-        Written behind everything that is pending. A key that is not known gets a tombstone; over a submission
-        that is over a stranger's word on its task may stay.
+        They are written after everything that is pending. An unknown key gets a tombstone; the stale record
+        of a submission that is over may stay.
         """
         return Change(tuple(group for key in keys if (group := self._own_group(key)) is not None))
 
     def _own_group(self, key: str) -> Group | None:
         if key.startswith(OWNER_PREFIX) or key in (cursor_key(self.epoch), spend_key(self.epoch)):
-            # Its own: no stranger can write them away.
+            # Keys of this epoch: a stale owner cannot overwrite them.
             return None
         record = self._own_record(key)
         return None if record is None else Group((record,))
@@ -141,7 +141,7 @@ class Shard(ShardState):
         return JournalRecord(str(origin), None if request is None else encode_request(request))
 
     def _own_job(self, ref: JobRef) -> bytes | None:
-        """Of one whose outcome is on its way, that it is done: this is written behind that outcome."""
+        """The job's record; with a queued outcome it says that the job is done, being written after it."""
         progress = self.progress.get(ref.origin)
         if progress is None or progress.finished is not None:
             return None
@@ -157,10 +157,10 @@ class Shard(ShardState):
         return None if self.ended_submissions.has(key) else JournalRecord(str(key), None)
 
     def load(self, restored: Restore, context: Context, boundary: Boundary = without_boundary) -> Change:
-        """Become what the journal says; the change holds what is to be written and done next.
+        """Load the journal's state; the change holds what to write and do next.
 
-        For a new shard only, whose epoch is the claim's. The cursor stays as it was given: whether the
-        journal's still holds is for the take-over to judge. `border` as for `on_submission`, and around each
+        Call it only on a new shard with the claim's epoch. The cursor is not changed: the take-over decides
+        whether the journal's cursor still holds. `boundary` as for `on_submission`; it also surrounds each
         restored submission.
         """
         draft = Draft(self)
@@ -173,12 +173,12 @@ class Shard(ShardState):
         return [ref for ref, job in self.jobs.items() if job.request.deadline_ms <= now_ms and job.is_open]
 
     def jobs_without_task(self, model: str | None = None) -> int:
-        """How many open jobs, or those of a model, wait for a submit, or for its answer."""
+        """How many open jobs, of one model if given, are in a submission that is not RUNNING."""
         waiting = (each for each in self.submissions.values() if each.state is not SubmissionState.RUNNING)
         return sum(len(open_jobs(each, self.jobs)) for each in waiting if model in (None, each.model))
 
     def task_ids(self) -> set[str]:
-        """The tasks of all submissions that are not over."""
+        """The task ids of all submissions that are not over."""
         return {each.task_id for each in self.submissions.values() if each.task_id is not None}
 
 

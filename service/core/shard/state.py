@@ -1,4 +1,4 @@
-"""What is known of one shard: its open requests, jobs and submissions, what it remembers, and its cursor."""
+"""The state of one shard: its open requests, jobs and submissions, remembered requests, and cursor."""
 
 from array import array
 from collections import OrderedDict
@@ -17,14 +17,14 @@ from service.core.limits.spend_limit import DaySpend
 from service.core.outcome.build import OutcomeRules
 
 ENDED_RETENTION_MS = RETENTION_MS
-"""How long a submission's record stays after its task was made: the provider knows the task as long."""
+"""How long a submission's record stays after its task was created: as long as the provider keeps tasks."""
 SLOT_MS = 600_000
-"""Records go up to so much later: those of one slot go together."""
+"""Records of one slot expire together, so a record may stay this much longer."""
 
 
 @dataclass(slots=True)
 class EndedSubmissions:
-    """The keys of submissions that are over, by when they were made: 16 bytes each."""
+    """The keys of submissions that are over, grouped by the time they were made: 16 bytes each."""
 
     _slots: "dict[int, array[int]]" = field(default_factory=dict)
 
@@ -36,19 +36,19 @@ class EndedSubmissions:
             yield from (SubmissionKey(*pair) for pair in zip(slot[::2], slot[1::2], strict=True))
 
     def add(self, made_ms: int, key: SubmissionKey) -> None:
-        """Keep one."""
+        """Add a key."""
         slot = self._slots.get(made_ms // SLOT_MS)
         if slot is None:
             slot = self._slots[made_ms // SLOT_MS] = array("q")
         slot.extend(key)
 
     def has(self, key: SubmissionKey) -> bool:
-        """Whether it is kept; reads all of them."""
+        """Whether the key is kept; scans all keys."""
         wanted = array("q", key).tobytes()
         return any(_is_in(wanted, slot.tobytes()) for slot in self._slots.values())
 
     def take(self, now_ms: int, limit: int) -> list[SubmissionKey]:
-        """Forget the oldest of those whose time is over, at most `limit`, and say which."""
+        """Remove and return the oldest expired keys, at most `limit`."""
         taken: list[SubmissionKey] = []
         for number in sorted(self._slots):
             if (number + 1) * SLOT_MS + ENDED_RETENTION_MS > now_ms or len(taken) >= limit:
@@ -71,7 +71,7 @@ def _is_in(wanted: bytes, ended_submissions: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """How long, and how many, finished jobs are remembered for de-duplication."""
+    """For how long, and how many, finished jobs are remembered for de-duplication."""
 
     seconds: float = 24 * 3600.0
     jobs: int = 100_000
@@ -79,52 +79,52 @@ class Window:
 
 @dataclass(slots=True)
 class ShardState:
-    """All that is known of one shard; `core.shard.shard` changes it."""
+    """The state of one shard; `core.shard.shard` changes it."""
 
     partition: int
     epoch: int = 0
-    """The owner's: the numbers of new submissions belong to it."""
+    """The owner epoch; new submissions are numbered within it."""
     cursor: Cursor = Cursor(0)
-    """The next record to be admitted, in memory; its `generation` is the topic's."""
+    """The next record to admit, in memory; its `generation` is the topic's."""
     window: Window = Window()
     outcomes: OutcomeRules = OutcomeRules()
     prices: Mapping[str, Price] = field(default_factory=dict)
     files_per_task: int | None = None
-    """None means the model table's number."""
+    """None: the model table's number."""
     requests: dict[Origin, AcceptedRequest] = field(default_factory=dict)
-    """The open ones."""
+    """Open requests."""
     progress: dict[Origin, RequestProgress] = field(default_factory=dict)
-    """How far each open request has come."""
+    """The progress of each open request."""
     jobs: dict[JobRef, Job] = field(default_factory=dict)
-    """Those whose outcome is not durable yet."""
+    """Jobs whose outcome is not durable yet."""
     submissions: dict[SubmissionKey, Submission] = field(default_factory=dict)
-    """Those that open jobs are in, and those whose task is followed until its bill is known."""
+    """Submissions with open jobs, and those that are followed until their task's bill is known."""
     finished: OrderedDict[Origin, FinishedRequest] = field(default_factory=OrderedDict)
-    """The remembered ones, the oldest first."""
+    """Remembered finished requests, oldest first."""
     by_id: dict[RequestKey, Origin] = field(default_factory=dict)
     """The latest request of an id, open or remembered."""
     spend: DaySpend = field(default_factory=DaySpend)
     ended_submissions: EndedSubmissions = field(default_factory=EndedSubmissions)
     """Submissions that are over, until their tombstones."""
     unwritten: dict[SubmissionKey, bool] = field(default_factory=dict)
-    """Waiting submissions that were never tried: the request tells them."""
+    """WAITING submissions that were never tried: a restore plans them again from the request."""
     answered_ms: dict[tuple[Origin, str], int] = field(default_factory=dict)
-    """When a repeat, or a cancel, was last told that its request has ended; most never are."""
+    """When a repeat or cancel of an ended request was last answered; rarely set."""
     finished_jobs: int = 0
-    """How many jobs the remembered requests had."""
+    """Number of jobs of the remembered requests."""
     last_number: int = 0
-    """Of the epoch's submissions."""
+    """The last number given to a submission of this epoch."""
     durable_cursor: Cursor = field(init=False)
-    """How far records are in the journal: whoever commits a batch with a cursor sets it."""
+    """The durable cursor; the code that commits a batch with a cursor sets it."""
 
     def __post_init__(self) -> None:
         self.durable_cursor = self.cursor
 
     @property
     def generation(self) -> int:
-        """How often the request topic was started over."""
+        """How often reading the request topic has started over."""
         return self.cursor.generation
 
     def origin(self, offset: int) -> Origin:
-        """The identity of the request at that offset of the topic as it is now."""
+        """The identity of the request at that offset in the current generation."""
         return Origin(self.cursor.generation, offset)

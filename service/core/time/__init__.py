@@ -1,1 +1,1 @@
-"""The time that decides: the boot clock, the wall clock and the vendor's clock, held against each other."""
+"""Trusted time: compares the boot clock, the wall clock and the vendor's clock."""

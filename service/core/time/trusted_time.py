@@ -1,15 +1,15 @@
-"""The time that decides what has ended and what is forgotten: boot time plus an offset.
+"""Trusted time, which decides deadlines and retention: boot time plus an offset.
 
 Rules this module guarantees:
 
-1. It follows the wall clock while that stays within `STEP_SECONDS` of the offset that was confirmed last.
+1. The offset follows the wall clock within `STEP_SECONDS` of the last confirmed offset.
 2. A larger difference is a step. It is adopted only after the vendor's `Date` has agreed with it for
-   `AGREED_SECONDS`, from one answer to a later one: a step that merely lasts is never adopted.
+   `AGREED_SECONDS`, from one answer to a later one. A step that merely lasts is never adopted.
 3. Until the vendor's `Date` has confirmed the offset, `confirmed_ms` is the earlier of our time and the
-   vendor's, and 0 before the first `Date`: nothing has ended that either clock says is to come. For a vendor
-   that answers without any `Date` the broker stands in; it confirms nothing.
-4. Neither goes back, but for `now_ms` when the vendor first confirms that it was ahead. Where a step back is
-   adopted both stand still until time has caught up.
+   vendor's, and 0 before the first `Date`: nothing ends before both clocks say so. If the vendor answers
+   without any `Date`, the broker's time replaces the vendor's; it confirms nothing.
+4. `now_ms` and `confirmed_ms` never go back, except `now_ms` when the vendor first confirms that it was
+   ahead. When a step back is adopted, both stand still until time has caught up.
 """
 
 from dataclasses import dataclass
@@ -20,49 +20,49 @@ from service.core.time.vendor_clock import Bounds, VendorClock
 STEP_SECONDS = 1.0
 """Smaller differences are followed at once: `Date` has whole seconds, and NTP corrects by less."""
 AGREED_SECONDS = 60.0
-"""How long the vendor must agree: a proxy that answers for it for a moment decides nothing."""
+"""How long the vendor must agree, so that a proxy answering for a moment decides nothing."""
 
 
 class TimeEvent(StrEnum):
-    """What becomes of the offset."""
+    """A change of the offset or of the wall clock."""
 
     CONFIRMED = "confirmed"
-    """The vendor's `Date` agrees for the first time: from now on things end."""
+    """The vendor's `Date` confirms the offset for the first time: from now on deadlines take effect."""
     STEPPED = "stepped"
-    """The wall clock has stepped away; our time has not."""
+    """The wall clock has stepped away; trusted time has not."""
     RETURNED = "returned"
-    """The wall clock is back."""
+    """The wall clock has come back."""
     ADOPTED = "adopted"
-    """The vendor agreed for long enough: our time has stepped too."""
+    """The vendor agreed for long enough: trusted time has stepped too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The time in epoch milliseconds: for records, and for what ends or is forgotten."""
+    """Epoch milliseconds: `now_ms` for records, `confirmed_ms` for deadlines and retention."""
 
     now_ms: int
     confirmed_ms: int
 
 
 class TrustedTime:
-    """The offset, and what is known for and against it; it reads no clock itself."""
+    """The offset and the evidence for it; reads no clock itself."""
 
     def __init__(self, vendor: VendorClock) -> None:
         self._vendor = vendor
         self._has_begun = False
         self._offset = 0.0
         self._base = 0.0
-        """The offset as it was confirmed last: small differences count from here, and cannot add up."""
+        """The last confirmed offset: small differences are measured from it, so they cannot add up."""
         self._is_confirmed = False
         self._is_away = False
         self._candidate: tuple[float, float] | None = None
-        """Another offset that the vendor agrees with, and since when, by the boot clock."""
+        """Another offset that the vendor agrees with, and since when by the boot clock."""
         self._now_ms = self._confirmed_ms = 0
         self._broker: float | None = None
-        """Broker time minus boot time, at the least."""
+        """Lower bound of broker time minus boot time."""
 
     def read(self, wall_ms: int, boot_seconds: float) -> tuple[Reading, TimeEvent | None]:
-        """The time at these readings of the two clocks, and what has become of the offset."""
+        """The trusted time at these readings of the two clocks, and the event they caused, if any."""
         wall = wall_ms / 1000 - boot_seconds
         if not self._has_begun:
             self._has_begun, self._offset, self._base = True, wall, wall
@@ -80,29 +80,29 @@ class TrustedTime:
         return Reading(self._now_ms, self._confirmed_ms), event
 
     def not_before(self, time_ms: int, boot_seconds: float) -> None:
-        """Let time, which has been read before, be no earlier than this, until `Date` confirms what it is."""
+        """Move time forward to at least `time_ms`, unless `Date` has confirmed it; call after a `read`."""
         offset = time_ms / 1000 - boot_seconds
         if not self._is_confirmed and offset > self._offset:
             self._offset = self._base = offset
 
     def witnessed(self, time_ms: int, boot_seconds: float) -> None:
-        """The broker has given a record this time, at this boot second or before."""
+        """Note a record timestamp set by the broker at this boot second or before."""
         offset = time_ms / 1000 - boot_seconds
         self._broker = offset if self._broker is None else max(self._broker, offset)
 
     def _witness(self, said: Bounds | None) -> float | None:
-        """Who has a say beside our clock before it is confirmed: an offset, at the least."""
+        """Lower bound of the offset from the vendor, or the broker, used until the offset is confirmed."""
         if said is not None:
             return said[0]
         return self._broker if self._vendor.is_dateless else None
 
     def _judge(self, wall: float, said: Bounds, boot_seconds: float) -> TimeEvent | None:
-        """Hold the wall clock, before the first confirmation ours too, against what the vendor says."""
+        """Compare the wall clock, and before the first confirmation our offset, with the vendor's clock."""
         if not self._is_confirmed:
             agreed = next((each for each in (wall, self._offset) if _agree(each, said)), None)
             if agreed is not None:
                 return self._adopt(agreed)
-            # Both are contradicted: in the end the vendor is believed.
+            # The vendor contradicts both: if it persists, its offset is adopted.
             return self._weigh((said[0] + said[1]) / 2, said, boot_seconds)
         if abs(wall - self._base) >= STEP_SECONDS:
             return self._weigh(wall, said, boot_seconds)
@@ -128,7 +128,7 @@ class TrustedTime:
         return event
 
     def _follow(self, wall: float) -> TimeEvent | None:
-        """Follow a wall clock that is near, and notice when it leaves or comes back."""
+        """Follow the wall clock while it is near, and report when it steps away or returns."""
         is_away = abs(wall - self._base) >= STEP_SECONDS
         if not is_away:
             self._offset = wall

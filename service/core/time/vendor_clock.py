@@ -1,4 +1,4 @@
-"""The vendor's clock, as the `Date` headers of its answers tell it, held against our boot clock.
+"""Estimate the vendor's clock, relative to our boot clock, from the `Date` headers of its answers.
 
 `Date` has whole seconds and is written between the sending of the call and the receipt of its answer, so one
 answer bounds vendor time minus boot time to [date - received, date + 1 s - sent]. Many answers together bound
@@ -6,10 +6,10 @@ it to some 60 ms.
 
 Rules this module guarantees:
 
-1. The wall clock has no say: who sets it changes nothing here.
-2. A `Date` that is wrong counts for nothing once the other seconds with an answer outvote it. Each second has
-   one vote for each thing that was said in it, however many answers said so.
-3. A bound widens as it grows old, since two clocks drift. Nothing is known before the first answer.
+1. The wall clock is not used: setting it changes nothing here.
+2. A wrong `Date` does not count once the other seconds with an answer outvote it. Each second has one vote
+   for each distinct bound in it, however many answers gave that bound.
+3. A bound widens with age, since the two clocks drift apart. Nothing is known before the first answer.
 4. Memory is bounded: `MAX_SECONDS` seconds, `MAX_VERSIONS` contradicting bounds in each.
 """
 
@@ -19,28 +19,28 @@ Bounds = tuple[float, float]
 """The lowest and the highest value, in seconds, of vendor time minus boot time."""
 
 DATE_SECONDS = 1.0
-"""What `Date` leaves out."""
+"""Resolution of `Date`."""
 WINDOW_SECONDS = 60.0
-"""Older answers count only where there are too few younger ones."""
+"""Older answers count only if there are too few younger ones."""
 MIN_SECONDS = 8
-"""So many seconds with an answer are kept however old: one lie after an idle hour has no majority."""
+"""Seconds with an answer kept whatever their age: they outvote one wrong `Date` after an idle hour."""
 MAX_SECONDS = 64
 MAX_VERSIONS = 4
 DATELESS_SECONDS = 60.0
-"""So long all answers must have come without a `Date`: a page of a proxy is no word on the vendor."""
+"""How long all answers must lack a `Date`: one page from a proxy proves nothing about the vendor."""
 DRIFT = 1e-4
 """Seconds that two clocks may drift apart in a second: more than a quartz, or a clock kept by NTP."""
 
 
 @dataclass(slots=True)
 class _Second:
-    """What was said in one second of the boot clock: bounds that contradict each other."""
+    """The bounds from one second of the boot clock that contradict each other."""
 
     at_boot: int
     versions: list[Bounds] = field(default_factory=list)
 
     def add(self, bounds: Bounds) -> bool:
-        """Narrow what it agrees with, or stand beside it; False where it says nothing new."""
+        """Narrow a bound that agrees with these, or add them; False if they add no information."""
         for number, known in enumerate(self.versions):
             both = _intersection(known, bounds)
             if both is not None:
@@ -53,7 +53,7 @@ class _Second:
 
 
 class VendorClock:
-    """What is known of the vendor's clock."""
+    """The estimate of the vendor's clock."""
 
     def __init__(self) -> None:
         self._seconds: list[_Second] = []
@@ -62,21 +62,21 @@ class VendorClock:
         self.observed_boot: float | None = None
         """When the newest answer with a `Date` came, by the boot clock."""
         self._dateless: Bounds | None = None
-        """When the first and the last answer without one came."""
+        """When the first and the last answer without a `Date` came."""
 
     @property
     def is_dateless(self) -> bool:
-        """Whether answers come, and none has ever had a `Date`."""
+        """Whether answers have come for `DATELESS_SECONDS`, none of them with a `Date`."""
         first, last = self._dateless or (0.0, 0.0)
         return self._known is None and last - first >= DATELESS_SECONDS
 
     def observe_dateless(self, received_boot: float) -> None:
-        """Take note of an answer without a `Date`."""
+        """Note an answer without a `Date`."""
         first, _ = self._dateless or (received_boot, received_boot)
         self._dateless = (first, received_boot)
 
     def observe(self, sent_boot: float, received_boot: float, date_ms: int) -> None:
-        """Take the `Date` of an answer; its call was sent, and it was received, at these boot seconds."""
+        """Add the `Date` of an answer whose call was sent, and which was received, at these boot seconds."""
         if received_boot < sent_boot:
             return
         date_seconds = date_ms / 1000
@@ -92,7 +92,7 @@ class VendorClock:
     def offset_seconds(self, boot_seconds: float) -> Bounds | None:
         """The bounds [low, high] of vendor time minus boot time; None before the first answer.
 
-        Where most seconds with an answer agree, it is what they agree on; else what the newest one says.
+        If most seconds with an answer agree, the bounds are what they agree on, else those of the newest one.
         """
         if self._known is None:
             return None

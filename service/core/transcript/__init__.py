@@ -1,1 +1,1 @@
-"""From each shape of a provider's result to one transcript, and from that to text and captions."""
+"""Turn every form of a provider's result into one transcript, and the transcript into text and captions."""

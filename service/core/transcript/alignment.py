@@ -1,8 +1,8 @@
-"""Aligns the pieces of a sentence with its words: when each piece is spoken.
+"""Align the pieces of a sentence with its words, to find when each piece is spoken.
 
-Words do not rebuild the text, and not all have its marks, so only what is pronounced counts on both sides,
-and that of the words is stretched to as much as the text has: nothing but the order is taken for granted, and
-where they agree, the times are the words' own. Without usable words a sentence's time is shared out evenly.
+The words may differ from the text and may lack its punctuation. So only pronounced characters count on both
+sides, and those of the words are scaled to the length of the text. Only the order is assumed; where words and
+text agree, the times are the words' own. Without usable words a sentence's time is divided evenly.
 """
 
 import unicodedata
@@ -16,11 +16,11 @@ from service.core.transcript.line_breaking import Piece
 
 Span = tuple[int, int]
 _SILENT = ("P", "M", "Z", "Cc", "Cf", "Cs")
-"""Unicode's categories of what takes no time of its own: marks, accents, spaces, controls."""
+"""Unicode categories of characters that take no time: punctuation, accents, spaces, controls."""
 
 
 def piece_spans(parts: Sequence[Piece], sentence: Sentence) -> list[Span]:
-    """Begin and end of each piece in milliseconds: in their order, and within the sentence's time."""
+    """Begin and end of each piece in milliseconds, in order and within the sentence's time."""
     last_ms, spans = sentence.begin_ms, []
     for spoken_ms, silent_ms in _spoken(parts, sentence):
         begin_ms = min(max(last_ms, spoken_ms), sentence.end_ms)
@@ -40,7 +40,7 @@ def _spoken(parts: Sequence[Piece], sentence: Sentence) -> Iterator[Span]:
 
 
 def _aligned(sizes: Sequence[int], words: Sequence[Word], word_sizes: Sequence[int]) -> Iterator[Span]:
-    """`sizes` are those of the pieces; neither they nor those of the words are all zero."""
+    """`sizes` are those of the pieces; neither `sizes` nor `word_sizes` are all zero."""
     in_text = sum(sizes)
     lengths = [size * in_text for size in word_sizes]
     marks = [0, *accumulate(lengths)]
@@ -53,15 +53,15 @@ def _aligned(sizes: Sequence[int], words: Sequence[Word], word_sizes: Sequence[i
     end = 0
     for size in sizes:
         begin, end = end, end + size * stretch
-        # A mark that stands alone takes no time: it is where the letters beside it are.
+        # Lone punctuation takes no time: it gets the time of the letters beside it.
         first, last = min(bisect_right(marks, begin), len(words)), max(bisect_left(marks, end), 1)
         yield at(first - 1, begin), at(last - 1, end)
 
 
 def _usable_words(sentence: Sentence) -> Sequence[Word]:
-    """The sentence's words, those that begin together as one, each with a time that it takes.
+    """The sentence's words, each with a duration; words that begin together may be merged.
 
-    None where their times are in no order, in no touch with the sentence's, or all one.
+    Empty if their times are out of order, do not overlap the sentence's, or are all the same.
     """
     words = [word for word in sentence.words or () if _pronounced(word.text)]
     if not words or words[0].begin_ms >= sentence.end_ms or words[-1].end_ms <= sentence.begin_ms:
@@ -76,7 +76,7 @@ def _usable_words(sentence: Sentence) -> Sequence[Word]:
 
 
 def _with_extent(words: Sequence[Word], end_ms: int) -> Sequence[Word]:
-    """Words without extent last until the next one begins; the last one until the sentence ends."""
+    """Words without a duration last until the next one begins, the last one until the sentence ends."""
     together: list[Word] = []
     for word in words:
         if together and together[-1].begin_ms == word.begin_ms:

@@ -1,10 +1,11 @@
-"""Cuts a transcript into captions: what is shown, from when to when, in at most two lines.
+"""Cut a transcript into captions of at most two lines, each with a begin and an end.
 
 Rules it guarantees:
-1. Every word of every sentence is shown, in order. The text is the sentences'; the provider's words time it.
-2. Captions are in the order of their beginnings, over all channels, and may overlap: each has its own time.
-   No time is negative, every end comes after its beginning, and none stays longer than `MAX_MS`.
-3. Who speaks is said where it changes, if the transcript knows speakers or has several channels.
+1. Every word of every sentence is shown, in order. The text comes from the sentences, the timing from the
+   provider's words.
+2. Captions of all channels are ordered by their begin and may overlap: each has its own time. No time is
+   negative, every end comes after its begin, and no caption is shown for longer than `MAX_MS`.
+3. The speaker is named when the speaker changes, if the transcript has speakers or several channels.
 """
 
 from bisect import bisect_left
@@ -22,16 +23,16 @@ from service.core.transcript.whole_text import said_in
 
 MAX_MS = 7_000
 _BLINK_MS = 200
-"""Captions take at least so long, whatever follows: over each other they are seen, shorter they are not."""
+"""Minimum duration of a caption, whatever follows: overlapping captions are seen, shorter ones are not."""
 PAUSE_MS = 700
 _PAUSE_BONUS = 0.5
 _WINDOW = 20
-"""A cut is looked for among so many pieces on either side of the middle."""
+"""Pieces on either side of the middle among which a cut is chosen."""
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One sentence and the name of who says it, empty where that is not told."""
+    """One sentence and the name of its speaker; empty if unknown."""
 
     label: str
     sentence: Sentence
@@ -39,7 +40,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """What is shown from `begin_ms` to `end_ms`."""
+    """The lines shown from `begin_ms` to `end_ms`."""
 
     begin_ms: int
     end_ms: int
@@ -64,18 +65,18 @@ class _Timed:
 
 
 def has_times(transcript: Transcript) -> bool:
-    """Whether all that was said has times, so that captions can be made."""
+    """Whether every channel has usable times, so that captions can be made."""
     return all(missing_times.has_times(channel, said_in(channel)) for channel in transcript.channels)
 
 
 def turns(transcript: Transcript) -> list[Turn]:
-    """The sentences of all channels in the order in which they begin, with all that was said in them."""
+    """The sentences of all channels in the order in which they begin, with the whole text."""
     said = [turn for channel in transcript.channels for turn in _turns(transcript, channel)]
     return sorted(said, key=_begin_ms)
 
 
 def track(transcript: Transcript, channel: Channel) -> str:
-    """The name of a channel, where there are several to tell apart."""
+    """The name of a channel; empty if there is only one."""
     return f"Channel {channel.channel_id}" if len(transcript.channels) > 1 else ""
 
 
@@ -106,7 +107,7 @@ def captions(transcript: Transcript) -> list[Caption]:
 
 
 def _end_ms(draft: _Draft, following: _Draft | None) -> int:
-    """When the caption goes: as given, a glance later where there is room, and not after `MAX_MS`."""
+    """When the caption ends: extended to `MIN_MS` if there is room, and cut at `MAX_MS`."""
     room_ms = MIN_MS if following is None else following.begin_ms - draft.begin_ms
     least_ms = min(MIN_MS, max(_BLINK_MS, room_ms))
     return min(max(draft.end_ms, draft.begin_ms + least_ms), draft.begin_ms + MAX_MS)
@@ -118,7 +119,7 @@ def _drafts(turn: Turn) -> Iterator[_Draft]:
     if not parts:
         return
     if _is_readable(label, parts, sentence.end_ms - sentence.begin_ms):
-        # Most sentences, so it is worth not to time each of their words.
+        # Most sentences end here, which saves timing each of their words.
         yield _Draft(sentence.begin_ms, sentence.end_ms, turn.label, parts)
         return
     timed = _Timed(parts, piece_spans(parts, sentence), ends(parts))
@@ -127,7 +128,7 @@ def _drafts(turn: Turn) -> Iterator[_Draft]:
 
 
 def _label(label: str) -> list[Piece]:
-    """Room for it is kept in every caption: which of them follows another voice shows only in the end."""
+    """The label's piece; every caption keeps room for it, since speaker changes are known only at the end."""
     text = f"{label[: LINE_COLUMNS - 1]}:"
     return [Piece(text, len(text), True)] if label else []
 
@@ -137,7 +138,7 @@ def _is_readable(label: Sequence[Piece], parts: Sequence[Piece], ms: int) -> boo
 
 
 def _cut(timed: _Timed, label: Sequence[Piece], first: int, last: int) -> Iterator[tuple[int, int]]:
-    """Halve a range of pieces, where it is best, until each part can be read."""
+    """Cut a range of pieces at the best place near its middle until each part can be read."""
     ms = timed.spans[last - 1][1] - timed.spans[first][0]
     if last - first == 1 or _is_readable(label, timed.parts[first:last], ms):
         yield first, last

@@ -1,4 +1,4 @@
-"""The text in the content of a chat message, whole or a part of a stream, in every form that it may have."""
+"""Extract the text from a chat message's content, whole or part of a stream, in any form it may have."""
 
 from collections.abc import Mapping
 
@@ -6,11 +6,11 @@ from pydantic import JsonValue
 
 _TEXT_FIELDS = ("text", "content", "value")
 _MAX_LEVELS = 4
-"""A list of objects with an object of text is three deep; what is deeper is not looked into."""
+"""Maximum depth that is read; a list of objects with an object of text has three levels."""
 
 
 def text_and_rest(content: JsonValue) -> tuple[str, list[JsonValue]]:
-    """The text in a content, and those of its parts that hold none and are something all the same."""
+    """The text in a content, and its parts that have no place for text and are not null."""
     parts = content if isinstance(content, list) else [content]
     texts = [_text(part, _MAX_LEVELS) for part in parts]
     rest: list[JsonValue] = [
@@ -20,7 +20,7 @@ def text_and_rest(content: JsonValue) -> tuple[str, list[JsonValue]]:
 
 
 def _text(part: JsonValue, levels: int) -> str | None:
-    """The text of one part, None where it has no place for any."""
+    """The text of one part; None if it has no place for text."""
     if isinstance(part, str):
         return part
     if not levels:

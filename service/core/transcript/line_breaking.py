@@ -1,9 +1,9 @@
-"""How text is broken into lines: where it may be, how wide it is, and where it is best.
+"""Break text into lines: where a break is possible, how wide the text is, and which break is best.
 
-Unicode's rules say where a line may end (UAX 14), what is one character to a reader (UAX 29), and how many
-columns it takes. Two of its own tailorings are used: Korean is broken at its spaces, and scripts that write
-no spaces between words (Thai, Lao, Khmer, Burmese) are broken between the words that the provider heard.
-What is still wider than a line is broken between the characters that a reader sees.
+Unicode's rules define where a line may end (UAX 14), what a reader sees as one character (UAX 29), and how
+many columns it takes. Two of Unicode's tailorings are used: Korean breaks at its spaces, and scripts without
+spaces between words (Thai, Lao, Khmer, Burmese) break between the provider's words. Text that is still wider
+than a line is broken between the characters that a reader sees.
 
 A line has at most `LINE_COLUMNS` columns. Characters of Chinese, Japanese and Korean take two.
 """
@@ -16,7 +16,7 @@ from typing import NamedTuple
 from unicode_segmentation_rs import graphemes, line_break_units, text_width
 
 LINE_COLUMNS = 42
-"""What subtitle guidelines agree on for Latin script, and what a small screen shows in one line."""
+"""The limit of subtitle guidelines for Latin script, and what a small screen shows in one line."""
 
 _GAP = re.compile("[\\s\x00-\x1f\x7f-\x9f]+")
 _NO_BREAK_SPACES = frozenset("\u00a0\u2007\u202f")
@@ -26,28 +26,28 @@ _UNSPACED_WORDS = re.compile(
 )
 """The scripts of Unicode's line breaking class SA: their words have no spaces between them."""
 _WORD_REACH = 64
-"""So many characters behind the last word the next one is looked for."""
+"""How many characters after the last word the next one is searched for."""
 _CODE_POINTS = LINE_COLUMNS // 3
-"""So many code points fit into a line whatever they are: none takes more than three columns."""
+"""Code points that always fit into a line: none takes more than three columns."""
 
 _SENTENCE_ENDS, _CLAUSE_ENDS = frozenset(".?!。？！…؟۔।"), frozenset(",;:，、；：،؛")
 _SENTENCE_BONUS, _CLAUSE_BONUS, _SPACE_BONUS = 0.6, 0.4, 0.2
-"""How much imbalance, as a part of the whole, a break at such a place is worth."""
+"""Imbalance, as a fraction of the whole, that a break at such a place outweighs."""
 
 
 class Piece(NamedTuple):
-    """A part of a text that stands in one line: never wider than a line, never blank."""
+    """A part of a text that stays in one line: never wider than a line, never blank."""
 
     text: str
     columns: int
     after_space: bool
-    """Whether a space stands before it, unless it begins a line."""
+    """Whether a space precedes it, unless it begins a line."""
 
 
 def pieces(text: str, words: Iterable[str] = ()) -> list[Piece]:
-    """The text between its possible breaks; white space and control characters only separate.
+    """Split the text at its possible breaks; white space and control characters only separate.
 
-    `words` are those of the text in their order; what they have no part in is broken without them.
+    `words` are the words of the text, in order; text that they do not cover is split without them.
     """
     found: list[Piece] = []
     shown, after_space = plain(text), True
@@ -65,19 +65,19 @@ def pieces(text: str, words: Iterable[str] = ()) -> list[Piece]:
 
 def plain(text: str) -> str:
     """The text in one line, with single spaces and without control characters."""
-    # Most texts: nothing printable is white space but the space itself.
+    # The common case: the only printable white space is the space itself.
     if text.isprintable() and "  " not in text:
         return text.strip(" ")
     return _GAP.sub(_space, text).strip()
 
 
 def columns_of(text: str) -> int:
-    """How many columns plain text takes."""
+    """The width of plain text in columns."""
     return len(text) if text.isascii() else text_width(text)
 
 
 def joined(parts: Iterable[Piece]) -> str:
-    """The pieces as one line."""
+    """Join the pieces into one line."""
     return "".join(f" {part.text}" if part.after_space else part.text for part in parts).strip(" ")
 
 
@@ -93,7 +93,7 @@ def fit(parts: Sequence[Piece]) -> bool:
 
 
 def two_lines(parts: Sequence[Piece]) -> tuple[str, ...]:
-    """The pieces, which must `fit`, as one line or two that are nearly as long and end where sense does."""
+    """The pieces, which must `fit`, as one line, or as two of similar length broken at a good place."""
     upto = ends(parts)
     breaks = _breaks(parts, upto)
     if len(parts) in breaks:
@@ -113,7 +113,7 @@ def imbalance(parts: Sequence[Piece], upto: Sequence[int], first: int, last: int
 
 
 def _breaks(parts: Sequence[Piece], upto: Sequence[int]) -> list[int]:
-    """Where a second line may begin; the number of pieces stands for one line alone."""
+    """Where a second line may begin; `len(parts)` means one line only."""
     return [
         at
         for at in range(1, len(parts) + 1)
@@ -127,8 +127,8 @@ def _space(gap: re.Match[str]) -> str:
 
 
 def _units(text: str, words: Iterable[str]) -> Iterable[str]:
-    """The parts of plain text between which a line may end, each with the space behind it."""
-    # By Unicode's tailoring for Korean that is written with spaces, Hangul breaks as letters do.
+    """The parts of plain text between which a line may end, each with its trailing space."""
+    # By Unicode's tailoring for Korean with spaces, Hangul breaks as letters do.
     units = line_break_units(_HANGUL.sub("x", text))
     edges = [0, *accumulate(map(len, units))]
     if _UNSPACED_WORDS.search(text):
@@ -147,7 +147,7 @@ def _word_edges(text: str, words: Iterable[str]) -> frozenset[int]:
 
 
 def _with_words(text: str, edges: Iterable[int], word_edges: frozenset[int]) -> list[int]:
-    """The edges, and those of words between characters of a script that writes no spaces there."""
+    """The edges, plus word edges within scripts that have no spaces between words."""
     clusters = accumulate(map(len, graphemes(text, is_extended=True)))
     within = (at for at in clusters if at in word_edges and at < len(text) and _is_within_script(text, at))
     return sorted({*edges, *within})
@@ -158,7 +158,7 @@ def _is_within_script(text: str, at: int) -> bool:
 
 
 def _narrow(part: str, after_space: bool) -> Iterator[Piece]:
-    """Pieces of what is wider than a line: its words, or the characters of a word that is too wide itself."""
+    """Split a part that is wider than a line into words, and a word that is too wide into characters."""
     for word in part.split():
         whole = columns_of(word) <= LINE_COLUMNS
         for character in (word,) if whole else graphemes(word, is_extended=True):
@@ -169,7 +169,7 @@ def _narrow(part: str, after_space: bool) -> Iterator[Piece]:
 
 
 def _narrowed(character: str) -> Iterator[str]:
-    """The character itself, or its code points where so many are joined that no line could hold it."""
+    """The character, or runs of its code points if it is wider than a line."""
     if columns_of(character) <= LINE_COLUMNS:
         yield character
         return

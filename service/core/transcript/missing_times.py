@@ -1,7 +1,7 @@
-"""Times that the provider left out, or that are none: what can be known of them from what stands beside.
+"""Interpolate times that the provider left out or that are unusable, from their neighbours.
 
-Rules it guarantees: a time that was given is never changed; what is borrowed lies between its neighbours, in
-their order; nothing here raises, whatever the times are.
+Rules it guarantees: a given time is never changed; an interpolated time lies between its neighbours, in their
+order; nothing here raises, whatever the times are.
 """
 
 from bisect import bisect_right
@@ -14,22 +14,22 @@ from service.core.transcript.line_breaking import columns_of, plain
 
 _TIMES = ("begin_time", "end_time")
 GivenSpan = tuple[int | None, int | None]
-"""Begin and end in milliseconds; None where the provider gave none."""
+"""Begin and end in milliseconds; None if the provider gave none."""
 Span = tuple[int, int]
 
 MIN_MS = 1_000
-"""A glance: nothing is read in less."""
+"""Shortest time in which anything can be read."""
 READING_MS = 60
-"""So long a column is shown where nothing says when its sentence ends: 17 columns a second can be read."""
+"""Display time per column of a sentence without a known end: 17 columns a second can be read."""
 
 
 def interpolated(
     spans: Sequence[GivenSpan], sizes: Sequence[int], low_ms: int | None, high_ms: int | None
 ) -> list[Span] | None:
-    """The spans with a time in every place; None where none is given and nothing bounds them on both sides.
+    """The spans without missing times; None if no time is given and the bounds do not cover both sides.
 
-    A missing time lies between the known ones around it, as far along as the `sizes` of what is said between
-    them tell; before the first known one counts `low_ms`, behind the last one `high_ms`.
+    A missing time lies between the known times around it, in proportion to the `sizes` of the text between
+    them. `low_ms` bounds times before the first known one, `high_ms` those after the last.
     """
     known = [moment for span in spans for moment in span if moment is not None]
     if len(known) == 2 * len(spans):
@@ -41,7 +41,7 @@ def interpolated(
 
 def _filled(spans: Sequence[GivenSpan], sizes: Sequence[int], low_ms: int, high_ms: int) -> list[Span]:
     marks = [0, *accumulate(max(1, size) for size in sizes)]
-    # Each span's begin and end, as places along what is said.
+    # Each span's begin and end, as positions in the text.
     places = [place for edges in pairwise(marks) for place in edges]
     given = [moment for span in spans for moment in span]
     before = _edges_before(places, given, (0, low_ms))
@@ -54,7 +54,7 @@ def _filled(spans: Sequence[GivenSpan], sizes: Sequence[int], low_ms: int, high_
 
 
 def _edges_before(places: Sequence[int], given: Sequence[int | None], edge: Span) -> list[Span]:
-    """For each place the last known place and moment before it."""
+    """For each place, the last place before it with a known time, and that time."""
     edges = []
     for place, moment in zip(places, given, strict=True):
         edges.append(edge)
@@ -73,7 +73,7 @@ def _between(place: int, left: Span, right: Span) -> int:
 def speech_ms(transcript: Transcript) -> int:
     """Milliseconds of speech over all channels, the basis of a file's part of the bill.
 
-    The provider's own figure where it gives one, else the length of the sentences.
+    It uses the provider's figure if there is one, else the length of the sentences.
     """
     return sum(_speech_ms(channel) for channel in transcript.channels)
 
@@ -94,15 +94,15 @@ def interpolated_times(transcript: Transcript) -> int:
 
 
 def _is_interpolated(spoken: Sentence | Word) -> bool:
-    # What the provider gave in place of a time, be it null, stays under its name beside ours.
+    # A value that the provider gave in place of a time, even null, stays in the extra beside our time.
     extra = spoken.provider_extra
     return extra is not None and not extra.keys().isdisjoint(_TIMES)
 
 
 def has_times(channel: Channel, said: Sequence[Sentence]) -> bool:
-    """Whether the sentences `said` in a channel tell when, so that captions can be made.
+    """Whether the sentences `said` in a channel have usable times, so that captions can be made.
 
-    Times are none where they are all the same: nobody says several sentences at once, nor one in no time.
+    Times that are all the same are unusable: sentences do not coincide, and none takes no time.
     """
     spans = _spans([sentence for sentence in said if plain(sentence.text)])
     if not spans:
@@ -111,10 +111,10 @@ def has_times(channel: Channel, said: Sequence[Sentence]) -> bool:
 
 
 def with_extent(said: Sequence[Sentence]) -> list[Sentence]:
-    """The sentences in their order, none before the file's beginning and each with a time that it takes.
+    """The sentences in their order, none before the file's beginning and each with a duration.
 
-    One that takes none is given the time of its words, else that until the next one of its channel begins:
-    not less than a glance, and not more than its text takes to be read.
+    A sentence without a duration gets the time of its words, else the time until the next one of its channel
+    begins: at least `MIN_MS`, and at most what its text takes to read.
     """
     spans = _spans(said)
     begins = sorted(begin_ms for begin_ms, _ in spans)
@@ -136,7 +136,7 @@ def _with_extent(sentence: Sentence, begin_ms: int, end_ms: int, begins: Sequenc
 
 
 def _spans(said: Sequence[Sentence]) -> list[Span]:
-    """The times of sentences, or of their words where they take none or all have the same; none goes back."""
+    """The spans of sentences, or of their words if a sentence has no duration or all spans are equal."""
     are_none = len(said) > 1 and len({(sentence.begin_ms, sentence.end_ms) for sentence in said}) == 1
     return [
         _word_span(sentence)

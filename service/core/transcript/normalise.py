@@ -1,14 +1,15 @@
-"""Turns a provider's result file into the normalised transcript, and makes it smaller where it must be.
+"""Turns a provider's result file into the normalised transcript, and makes smaller forms of it.
 
 Rules it guarantees:
-1. Nothing the provider gave is lost: what v1 has no place for, or what has an unexpected form, stands in
-   `provider_extra` of its level under the provider's name. (Only a URL's query is cut there, and `file_url`,
-   which the result carries itself, is dropped.)
-2. Text comes from the sentences, never from words; the channel's own text is kept beside it.
-3. Whatever comes out can be encoded as UTF-8.
+1. Nothing the provider gave is lost: a field that v1 has no place for, or that has an unexpected form, stays
+   in `provider_extra` of its level under the provider's name. (Only a URL's query is removed there, and
+   `file_url`, which the result carries itself, is dropped.)
+2. Text comes from the sentences or from the channel's own text, which is kept beside it; from words only if a
+   sentence has no text.
+3. The result can always be encoded as UTF-8.
 
-How a result file is read is `core.transcript.result_file`'s work, how the answer of a synchronous model is,
-`core.transcript.short_result`'s.
+`core.transcript.result_file` reads a result file, `core.transcript.short_result` the answer of a synchronous
+model.
 """
 
 import json
@@ -24,9 +25,9 @@ from service.core.transcript.short_result import SHORT_FAMILIES, read_short_resu
 
 
 def normalise(document: JsonValue, family: Family) -> Transcript:
-    """The transcript in a parsed result file, or answer, of `family`.
+    """The transcript in a parsed result file or answer of `family`.
 
-    Raises ValueError, with a message free of the file's content, when it is no transcript.
+    Raises ValueError, with a message free of the file's content, if it is no transcript.
     """
     read = read_short_result if family in SHORT_FAMILIES else read_result_file
     transcript = read(document, family)
@@ -82,7 +83,7 @@ def _dumped(*values: JsonValue) -> str:
 
 
 def _encodable(value: JsonValue) -> JsonValue:
-    """A copy in which halves of surrogate pairs, which UTF-8 cannot carry, are U+FFFD."""
+    """A copy in which lone surrogates, which UTF-8 cannot encode, are replaced by U+FFFD."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, list):

@@ -1,8 +1,8 @@
-"""Writes a transcript as people read it: SubRip (SRT), WebVTT and plain text.
+"""Render a transcript for readers: SubRip (SRT), WebVTT and plain text.
 
-Text that would mean something to a format is made harmless: WebVTT escapes it; SubRip has no escapes, so
-signs that players take for tags become similar ones. White space within the text is single spaces, so that no
-blank line ends a caption early, and it holds no control characters.
+Text that has a meaning in a format is neutralised: WebVTT escapes it; SubRip has no escapes, so characters
+that players take for tags become similar ones. White space within the text becomes single spaces, so that no
+blank line ends a caption early, and control characters are removed.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -15,15 +15,15 @@ from service.core.transcript.line_breaking import plain
 from service.core.transcript.whole_text import needs_space
 
 PARAGRAPH_PAUSE_MS = 2_000
-"""So long a silence begins a new paragraph of plain text."""
+"""Silence that begins a new paragraph of plain text."""
 
 _SRT_SIGNS = str.maketrans({"<": "‹", ">": "›", "{": "(", "}": ")", "\\": "/"})
-"""Players know `<i>`, `{\\an8}` and `\\N` in SubRip, and an arrow makes a line of times."""
+"""Players interpret `<i>`, `{\\an8}` and `\\N` in SubRip, and take a line with an arrow for times."""
 _VTT_SIGNS = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
 def render(transcript: Transcript, formats: Collection[OutputFormat]) -> dict[str, str]:
-    """The wanted renderings by name, without those that need times where the transcript has none."""
+    """The requested renderings by name; those that need times are left out if the transcript has none."""
     timed = [name for name in formats if name in _TIMED and has_times(transcript)]
     shown = captions(transcript) if timed else []
     made = {name.value: _TIMED[name](shown) for name in timed}
@@ -60,7 +60,7 @@ def _text(transcript: Transcript) -> str:
 
 
 def _paragraphs(transcript: Transcript) -> Iterator[str]:
-    """A line for each turn of a speaker and behind each pause; then what has no times."""
+    """One paragraph per speaker turn, divided at pauses; then the channels without sentences."""
     said: list[str] = []
     label, end_ms = "", 0
     for turn in turns(transcript):

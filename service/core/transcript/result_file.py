@@ -18,16 +18,16 @@ from service.core.transcript.whole_text import joined, visible, whole_text
 
 
 class Fields:
-    """A vendor object whose known fields are taken out one by one; what is left is its extra.
+    """A vendor object whose known fields are taken out one by one; the rest is its extra.
 
-    A known field of an unexpected form is not taken, so it ends in the extra.
+    A known field of an unexpected form is not taken, so it stays in the extra.
     """
 
     def __init__(self, raw: dict[str, JsonValue]) -> None:
         self._left = dict(raw)
 
     def text(self, name: str) -> str | None:
-        """The string under `name`, None where it is null or not there."""
+        """Take the string under `name`; None if it is null or missing."""
         value = self._left.get(name)
         if value is None or isinstance(value, str):
             self.drop(name)
@@ -35,13 +35,13 @@ class Fields:
         return None
 
     def told(self, name: str) -> str | None:
-        """The text under `name` in any form; one that is no plain string stays as well."""
+        """The text under `name` in any form; a value that is not a plain string also stays in the extra."""
         value = self.peek(name)
         text = self.text(name)
         return _plain(value) if text is None else text
 
     def integer(self, name: str) -> int | None:
-        """The whole number under `name`."""
+        """Take the whole number under `name`."""
         value = self._left.get(name)
         number = untrusted_json.whole_number(value)
         if value is None or number is not None:
@@ -49,12 +49,12 @@ class Fields:
         return number
 
     def take_moment(self, name: str) -> None:
-        """Take out the time under `name`; what is none stays, null too: ours is a borrowed one then."""
+        """Remove the time under `name`; another value, or null, stays and marks our time as interpolated."""
         if untrusted_json.whole_number(self._left.setdefault(name, None)) is not None:
             self.drop(name)
 
     def integers(self, name: str) -> tuple[int, ...] | None:
-        """The list of whole numbers under `name`."""
+        """Take the list of whole numbers under `name`."""
         value = self._left.get(name)
         if not isinstance(value, list):
             return None
@@ -65,29 +65,29 @@ class Fields:
         return numbers
 
     def peek(self, name: str) -> JsonValue:
-        """What is under `name`, left there."""
+        """The value under `name`, without taking it."""
         return self._left.get(name)
 
     def drop(self, name: str) -> None:
-        """Take `name` out."""
+        """Remove `name`."""
         self._left.pop(name, None)
 
     def keep(self, name: str, value: JsonValue) -> None:
-        """Leave `value` under `name`."""
+        """Put `value` under `name`."""
         self._left[name] = value
 
     def extra(self) -> dict[str, JsonValue] | None:
-        """What is left, queries of URLs cut; None where nothing is."""
+        """The remaining fields, with the queries of URLs removed; None if there are none."""
         return {name: without_queries(value) for name, value in self._left.items()} or None
 
 
 def _plain(value: JsonValue) -> str | None:
-    """The text of a value that should be one string, and may be a list or an object with text."""
+    """The text of a value that should be a string but may be a list or an object with text."""
     return value if isinstance(value, str) else text_and_rest(value)[0] or None
 
 
 def read_result_file(document: JsonValue, family: Family) -> Transcript:
-    """The file's content in the contract's form. Raises ValueError when it is no transcript."""
+    """The file's content in the contract's form. Raises ValueError if it is no transcript."""
     if not isinstance(document, dict):
         raise ValueError(f"the {family} result file is not a JSON object")
     fields = Fields(document)
@@ -106,7 +106,7 @@ def read_result_file(document: JsonValue, family: Family) -> Transcript:
 
 
 def _whole(fields: Fields) -> tuple[Channel, ...]:
-    """The file's own text as its only channel; none where it has none."""
+    """The file's own text as its only channel; empty if it has no text."""
     if not visible(_plain(fields.peek("text")) or ""):
         return ()
     text = fields.told("text") or ""
@@ -135,14 +135,14 @@ def _audio_properties(fields: Fields) -> AudioProperties:
 
 
 def _channels(given: Sequence[JsonValue]) -> tuple[Channel, ...]:
-    """All channels if one of them is readable, else none: an empty or odd one costs no other its text."""
+    """All channels if one is readable, else none: an unreadable channel does not hide the others."""
     read = [_channel(raw, position) for position, raw in enumerate(given)]
     is_any_readable = any(is_readable for _, is_readable in read)
     return tuple(channel for channel, _ in read) if is_any_readable else ()
 
 
 def _channel(raw: JsonValue, position: int) -> tuple[Channel, bool]:
-    """The channel, and whether it tells what was said, be it nothing; what is no object is its text."""
+    """The channel, and whether it is readable, even if empty; a value that is no object is its text."""
     fields = Fields(raw if isinstance(raw, dict) else {"text": raw})
     provider_text = fields.told("text")
     said = read_sentences(fields.peek("sentences"))
@@ -164,9 +164,9 @@ def _channel(raw: JsonValue, position: int) -> tuple[Channel, bool]:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a list of sentences holds; without a single time, or if it is no list, `timed` is None.
+    """The content of a list of sentences; `timed` is None if it has no time at all or is no list.
 
-    `untimed` are the texts of sentences without times, `odd` what a list with times has besides sentences.
+    `untimed` are the texts of sentences without times, `odd` the other items of a list with times.
     """
 
     timed: tuple[Sentence, ...] | None
@@ -174,7 +174,7 @@ class Said:
     odd: list[JsonValue] = field(default_factory=list)
 
     def text(self, provider_text: str | None) -> str:
-        """All that was said, be it told by the sentences or by the provider's own text of the whole."""
+        """The whole text, from the sentences or from the provider's own text."""
         if self.timed:
             return whole_text(self.timed, provider_text)
         said, own = joined(self.untimed), provider_text or ""
@@ -182,7 +182,7 @@ class Said:
 
 
 def read_sentences(given: JsonValue) -> Said:
-    """The sentences in a list, in its order; a time that is missing is borrowed from what stands beside."""
+    """The sentences in a list, in its order; missing times are interpolated."""
     if not isinstance(given, list):
         return Said(None)
     readable = [raw for raw in given if isinstance(raw, dict)]
@@ -200,7 +200,7 @@ def read_sentences(given: JsonValue) -> Said:
 
 
 def _raw_text(raw: JsonValue) -> str:
-    """The text of a sentence, or of its words where it has none."""
+    """The text of a sentence, or of its words if it has none."""
     if not isinstance(raw, dict):
         return _plain(raw) or ""
     text, words = _plain(raw.get("text")) or "", raw.get("words")
@@ -213,7 +213,7 @@ def _raw_word_text(raw: JsonValue) -> str:
 
 
 def _given_span(raw: Mapping[str, JsonValue]) -> GivenSpan:
-    """A sentence's begin and end, or those of its words where it has none."""
+    """The begin and end of a sentence or word; missing ones come from its words."""
     begin_ms, end_ms = (
         untrusted_json.whole_number(raw.get("begin_time")),
         untrusted_json.whole_number(raw.get("end_time")),
@@ -239,7 +239,7 @@ def _sentence(
     words = _words(fields.peek("words"), span)
     if words is not None:
         fields.drop("words")
-    # Some families count from 0: only a number that the position does not tell is worth keeping.
+    # Some families count from 0: only a number that does not follow from the position is kept.
     if expected_id is not None and fields.peek("sentence_id") == expected_id:
         fields.drop("sentence_id")
     own_text = fields.told("text") or ""
@@ -257,7 +257,7 @@ def _sentence(
 
 
 def _words(given: JsonValue, span: Span) -> tuple[Word, ...] | None:
-    """All of them, or None where one cannot be read: then the raw list stays the sentence's extra."""
+    """All words, or None if one cannot be read: then the raw list stays in the sentence's extra."""
     if not isinstance(given, list):
         return None
     words = [_documented_word(raw) for raw in given]
@@ -266,7 +266,7 @@ def _words(given: JsonValue, span: Span) -> tuple[Word, ...] | None:
 
 
 def _documented_word(raw: JsonValue) -> Word | None:
-    """The documented form, read without detours: a long transcript has 100,000 of them."""
+    """A word in the documented form, read on a fast path: a long transcript has 100,000 words."""
     if not isinstance(raw, dict) or len(raw) != 4:
         return None
     begin_ms, end_ms = raw.get("begin_time"), raw.get("end_time")

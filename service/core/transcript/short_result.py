@@ -1,7 +1,7 @@
 """Reads the transcript in a synchronous model's answer; `core.transcript.normalise` states the rules.
 
 Known forms: a chat message with annotations (qwen3-asr-flash), sentences with times (the models for short
-audio), and prose (Omni, as `provider.wire.omni` puts a stream together).
+audio), and prose (Omni, as `provider.wire.omni` assembles a stream).
 """
 
 from collections.abc import Callable, Mapping
@@ -16,23 +16,23 @@ from service.core.transcript.result_file import Fields, read_sentences
 from service.core.transcript.whole_text import visible
 
 CUT_OFF = "length"
-"""The `finish_reason` of a text that ended because the model may write no more."""
+"""The `finish_reason` of a text that ended at the model's output limit."""
 
 
 def read_short_result(document: JsonValue, family: Family) -> Transcript:
-    """The answer's transcript in the contract's form. Raises ValueError when it is none."""
+    """The answer's transcript in the contract's form. Raises ValueError if it is no transcript."""
     if not isinstance(document, dict):
         raise ValueError(f"the answer of {family} is not a JSON object")
     return _READERS[family](document)
 
 
 def is_cut_off(transcript: Transcript) -> bool:
-    """Whether the model stopped writing before its text was whole."""
+    """Whether the model stopped before its text was complete."""
     return (transcript.provider_extra or {}).get("finish_reason") == CUT_OFF
 
 
 def _chat(document: dict[str, JsonValue]) -> Transcript:
-    """`choices[0].message`: pieces of text, and annotations that tell language and emotion."""
+    """Read `choices[0].message`: pieces of text, and annotations with language and emotion."""
     output = Fields(document)
     choices = output.peek("choices")
     choice = Fields(_first(choices, "the answer has no list `choices`"))
@@ -61,7 +61,7 @@ def _chat(document: dict[str, JsonValue]) -> Transcript:
 
 
 def _annotation(said: Fields) -> Fields:
-    """The one `audio_info`; annotations of another form stay where they are."""
+    """Take the only annotation; annotations of another form stay in the extra."""
     annotations = said.peek("annotations")
     if isinstance(annotations, list) and len(annotations) == 1 and isinstance(annotations[0], dict):
         said.drop("annotations")
@@ -72,9 +72,9 @@ def _annotation(said: Fields) -> Fields:
 
 
 def _timed(document: dict[str, JsonValue]) -> Transcript:
-    """`sentence`, one or a list of them, and `text`; one source shows both nested once more in `output`.
+    """Read `sentence`, one or a list, and `text`; one source shows both nested once more in `output`.
 
-    Where speakers are told apart all of them are in `sentences`, and `sentence` is the last.
+    With speaker diarization, `sentences` holds all of them, and `sentence` is the last.
     """
     nested = document.get("output")
     output = Fields(nested if isinstance(nested, dict) else document)
@@ -97,8 +97,7 @@ def _timed(document: dict[str, JsonValue]) -> Transcript:
 
 
 def _without_marks(sentence: JsonValue) -> JsonValue:
-    """What tells pieces of a real-time stream apart says nothing of a whole one, nor a word's speaker who is
-    the sentence's."""
+    """Drop the marks of a real-time stream, and a word's speaker if it is the sentence's."""
     if not isinstance(sentence, dict):
         return sentence
     marks = ("sentence_end", "channel_id")
@@ -137,7 +136,7 @@ def _first(items: JsonValue, complaint: str) -> dict[str, JsonValue]:
 
 
 def _content(said: Fields) -> str:
-    """The text of a message's content; an empty list is silence, and what is no text stays."""
+    """Take the text of a message's content; an empty list is silence, and other parts stay in the extra."""
     content = said.peek("content")
     text, rest = text_and_rest(content)
     if not text and not isinstance(content, str | list):
@@ -158,4 +157,4 @@ _READERS: Mapping[Family, Callable[[dict[str, JsonValue]], Transcript]] = Mappin
     {Family.QWEN_ASR: _chat, Family.SHORT_AUDIO: _timed, Family.OMNI: _prose}
 )
 SHORT_FAMILIES = frozenset(_READERS)
-"""Families whose models answer at once."""
+"""Families of synchronous models."""

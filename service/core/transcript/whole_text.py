@@ -1,8 +1,8 @@
-"""All that was said in a channel, where the provider's sentences and its own text of the channel differ.
+"""The whole text of a channel when the provider's sentences and its text of the channel differ.
 
-Rules it guarantees: the text of a channel has every visible character of the fuller of both; the sentences to
-show have every visible character of that text, each sentence where it has its place and what belongs to
-none between its neighbours; nothing here reads text of words where a sentence has one of its own.
+Rules it guarantees: the text of a channel has every visible character of the longer of the two. The sentences
+to show have every visible character of that text: each sentence in its place, and text that belongs to none
+between its neighbours. The text of words is used only for a sentence without text.
 """
 
 import re
@@ -13,7 +13,7 @@ from service.contract.transcript import Channel, Sentence, Word
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]+")
 _REACH = 20_000
-"""So many characters ahead a sentence is looked for in the channel's text, so that odd ones cost little."""
+"""How many characters ahead a sentence is searched for in the channel's text; bounds the cost."""
 
 
 def visible(text: str) -> str:
@@ -22,24 +22,24 @@ def visible(text: str) -> str:
 
 
 def text_of(sentence: Sentence) -> str:
-    """The sentence's text, or that of its words where it has none."""
+    """The sentence's text, or that of its words if it has none."""
     return sentence.text if sentence.words is None or visible(sentence.text) else _worded(sentence.words)
 
 
 def whole_text(sentences: Sequence[Sentence], provider_text: str | None) -> str:
-    """What was said: the sentences, joined, or the provider's own text of the channel if that has more."""
+    """The joined sentences, or the provider's text of the channel if that has more."""
     said = joined(map(text_of, sentences))
     if provider_text is None or said == provider_text:
         return said
     given, own = visible(provider_text), visible(said)
     if given == own:
-        # Words are put together by guess: the provider's text has its spaces where they belong.
+        # Spaces between joined words are a guess: those in the provider's text are right.
         return said if all(visible(sentence.text) for sentence in sentences) else provider_text.strip()
     return said if _holds(own, given) or len(own) >= len(given) else provider_text.strip()
 
 
 def is_incomplete(channel: Channel) -> bool:
-    """Whether the channel's sentences lack a part of what the provider gave as text."""
+    """Whether the channel's sentences lack part of the text that the provider gave."""
     if channel.sentences is None:
         return False
     if "sentences" in (channel.provider_extra or {}):
@@ -52,7 +52,7 @@ def is_incomplete(channel: Channel) -> bool:
 
 
 def said_in(channel: Channel) -> Sequence[Sentence]:
-    """The channel's sentences with all of its text; none where it has none."""
+    """The channel's sentences, completed to hold all of its text; empty if it has none."""
     sentences = channel.sentences or ()
     if not sentences or joined(sentence.text for sentence in sentences) == channel.text:
         return sentences
@@ -64,7 +64,7 @@ def said_in(channel: Channel) -> Sequence[Sentence]:
 
 
 def joined(texts: Iterable[str]) -> str:
-    """The texts of sentences as one, with spaces where the language puts them."""
+    """Join the texts of sentences, with spaces where the language needs them."""
     parts: list[str] = []
     for text in texts:
         if parts and text and needs_space(parts[-1][-1], text[0]):
@@ -80,7 +80,7 @@ def needs_space(left: str, right: str) -> bool:
 
 
 def _is_unspaced(char: str) -> bool:
-    """Chinese and Japanese signs and their full-width marks; Korean puts spaces between sentences."""
+    """Whether it is a Chinese or Japanese character or full-width mark; Korean does use spaces."""
     return (
         "\u3000" <= char <= "\u30ff"
         or "\u3400" <= char <= "\u9fff"
@@ -103,9 +103,9 @@ def _holds(whole: str, part: str) -> bool:
 
 
 def _woven(sentences: Sequence[Sentence], text: str) -> list[Sentence]:
-    """The sentences that are found in the text, and what stands between them.
+    """The sentences that are found in the text, and the text between them.
 
-    That is the text of the sentences that are not found there, or a sentence of its own.
+    The text between goes to the sentences that were not found there, or becomes a new sentence.
     """
     signs = visible(text)
     places = [at for at, char in enumerate(text) if not char.isspace() and not _CONTROL.match(char)]
@@ -126,11 +126,11 @@ def _woven(sentences: Sequence[Sentence], text: str) -> list[Sentence]:
 
 
 def _between(woven: Sequence[Sentence], strays: list[Sentence], text: str) -> list[Sentence]:
-    """What stands for `text` behind the sentences that are `woven`: all of the `strays` as one, if any."""
+    """The sentences for the `text` that follows `woven`: the `strays` merged into one, or a new sentence."""
     if not visible(text):
         return strays
     if not strays:
-        # When it ends nothing tells: it is shown as long as it takes to be read.
+        # Its end is unknown: it is shown as long as it takes to read.
         begin_ms = woven[-1].end_ms if woven else 0
         return [Sentence(0, begin_ms, begin_ms, text.strip())]
     words = tuple(word for stray in strays for word in stray.words or ())

@@ -1,1 +1,1 @@
-"""The topics: created and checked at the start, and what the service may do with them."""
+"""The topics: created and checked at the start, with the permissions on them."""

@@ -1,7 +1,7 @@
-"""What the service may do with its topics, asked before anything is paid for; aiokafka cannot ask for it yet.
+"""Check the permissions on the topics before anything is paid for; aiokafka cannot query them yet.
 
-Metadata of version 8 is the first to tell it: one number a topic, a bit for each operation. Where a broker
-knows no such version, or does not tell, a missing permission shows when it is needed.
+Metadata requests report them from version 8 on: one number per topic, one bit per operation. If a broker does
+not know that version or does not report them, a missing permission shows only when it is needed.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ class Operation(IntEnum):
 
     @property
     def title(self) -> str:
-        """As Kafka's own tools write it."""
+        """The name as Kafka's own tools write it."""
         return "".join(word.capitalize() for word in self.name.split("_"))
 
 
@@ -36,13 +36,13 @@ NOT_TOLD = -(2**31)
 TEXT = String("utf-8")
 
 Needs = Mapping[str, Collection[Operation]]
-"""What is needed, by topic."""
+"""The needed operations, by topic."""
 
 
 async def require_acls(cluster: ClusterConfig, topics: Topics) -> None:
-    """Raise `ConfigError` when this user lacks a permission on a topic; the sentence names every one.
+    """Raise `ConfigError` if this user lacks a permission on a topic; the message names all of them.
 
-    Nothing is said of topics that do not exist, nor where the cluster does not answer: `prepare` does.
+    Missing topics and a cluster that does not answer are not reported here, but by `prepare`.
     """
     needs = needs_of(topics)
     try:
@@ -57,7 +57,7 @@ async def require_acls(cluster: ClusterConfig, topics: Topics) -> None:
 
 
 def needs_of(topics: Topics) -> Needs:
-    """What the service does with each topic; reading and writing imply Describe."""
+    """The operations that the service needs on each topic; Read and Write imply Describe."""
     return {
         topics.requests: (Operation.READ,),
         topics.results: (Operation.WRITE,),
@@ -112,7 +112,7 @@ class _MetadataRequestV8(RequestStruct):  # type: ignore[misc] # aiokafka ships 
 
 
 class AuthorizedOperationsRequest(Request[_MetadataRequestV8]):  # type: ignore[misc] # aiokafka ships no types for it
-    """Metadata of topics with what may be done; sending it raises NotImplementedError to an older broker."""
+    """Metadata of topics with permissions; sending it to an older broker raises NotImplementedError."""
 
     API_KEY = 3
 
@@ -120,12 +120,12 @@ class AuthorizedOperationsRequest(Request[_MetadataRequestV8]):  # type: ignore[
         self._topics = [*topics]
 
     def build(self, request_struct_class: type[_MetadataRequestV8]) -> _MetadataRequestV8:
-        """The request as it goes over the wire; it creates no topic."""
+        """The request to send; it creates no topic."""
         return request_struct_class(self._topics, False, False, True)
 
 
 def missing(needs: Needs, answer: Response) -> Iterator[str]:
-    """What is needed and not granted, as `Operation on topic`; nothing where the broker does not tell."""
+    """Needed operations that are not granted, as `Operation on topic`; none if the broker reports none."""
     for topic in answer.to_object()["topics"]:
         granted: int = topic["authorized_operations"]
         needed = needs[topic["topic"]]

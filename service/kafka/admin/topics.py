@@ -1,4 +1,4 @@
-"""The four topics: their names, how they are created, and what is checked before the service starts."""
+"""The four topics: their names, their creation, and the checks before the service starts."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -16,17 +16,17 @@ SERVED_WITHIN_SECONDS = 15.0
 """How long after its creation a topic may be unknown to a broker."""
 CHECK_SECONDS = 0.1
 CHECKS = 50
-"""A broker may lag behind the others: each answers from its own copy of the metadata, and one that has just
-been started again learns of new topics and partitions last. So what does not fit is looked at for 5 s."""
+"""A mismatch is checked again for 5 s: each broker answers from its own copy of the metadata, and one that
+has just restarted learns of new topics and partitions last."""
 CHECKS_OF_NEW = 150
-"""The same for topics that were just made."""
+"""The same for topics that were just created."""
 NOT_AUTHORIZED = 29
-"""Kafka's code for a topic that this user may not use, or for one that it may not know of."""
+"""Kafka's code for a topic that this user may not use or may not see."""
 DAY_MS = 24 * 3600 * 1000
 LARGEST_ENTRY_BYTES = 1024 * 1024
-"""A journal must take that much: an entry holds its request's options, and a request has 512 KiB at most."""
+"""A journal must accept this size: an entry holds its request's options; a request has 512 KiB at most."""
 REPLICAS = 3
-"""Fewer, and the loss of two brokers at once loses jobs that are paid for."""
+"""With fewer, losing two brokers at once loses jobs that are paid for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Topics:
 
 @dataclass(frozen=True, slots=True)
 class Creation:
-    """How missing topics are made."""
+    """How missing topics are created."""
 
     partitions: int = 12
     replication: int = 3
@@ -53,7 +53,7 @@ class Creation:
 
 
 STAMPED = "LogAppendTime"
-"""The broker, not the producer, says when a record was written."""
+"""The broker, not the producer, sets a record's time."""
 JOURNAL_CONFIG = {
     "cleanup.policy": "compact",
     "max.message.bytes": str(2 * 1024 * 1024),
@@ -64,12 +64,12 @@ JOURNAL_CONFIG = {
     "max.compaction.lag.ms": str(3600 * 1000),
     "message.timestamp.type": STAMPED,
 }
-"""A restore reads the last hour, not weeks: the active segment is never compacted, so it has to roll. The
-broker stamps the records, so that a start knows its time as well as that of its own machine."""
+"""The active segment is never compacted, so it rolls hourly: a restore then reads the last hour, not weeks.
+The broker sets the timestamps, so that a start knows the broker's time beside its own machine's."""
 
 
 def configs(topics: Topics, creation: Creation) -> dict[str, dict[str, str]]:
-    """The configuration each topic is created with."""
+    """The configuration that each topic is created with."""
     retention = str(creation.outcome_retention_ms)
     return {
         topics.requests: {"max.message.bytes": str(1024 * 1024)},
@@ -81,9 +81,9 @@ def configs(topics: Topics, creation: Creation) -> dict[str, dict[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What was found: the number of request partitions, and sentences an operator should read.
+    """What was found: the number of request partitions, and warnings for operators.
 
-    `limits` are the `max.message.bytes` of the outcome topics, where the broker tells.
+    `limits` are the `max.message.bytes` of the outcome topics, if the broker reports them.
     """
 
     partitions: int
@@ -93,17 +93,17 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How many partitions a topic has, and how many replicas the one with the fewest."""
+    """A topic's number of partitions, and the lowest number of replicas of any of them."""
 
     partitions: int
     replicas: int
 
 
 async def prepare(cluster: ClusterConfig, topics: Topics, creation: Creation | None) -> Layout:
-    """Create what is missing (unless `creation` is None) and check the journal; may run anywhere at once.
+    """Create missing topics (unless `creation` is None) and check the journal; processes may run it at once.
 
-    Raises `ConfigError`, within `cluster.bound_seconds`, when the cluster does not answer, a topic is
-    missing, the partition counts do not fit, or the journal would lose jobs.
+    Raises `ConfigError`, within `cluster.bound_seconds`, if the cluster does not answer, a topic is missing,
+    the partition counts do not fit, or the journal would lose jobs.
     """
     admin = AIOKafkaAdminClient(**cluster.connection())
     try:
@@ -116,7 +116,7 @@ async def prepare(cluster: ClusterConfig, topics: Topics, creation: Creation | N
 
 
 async def _create_missing(admin: AIOKafkaAdminClient, topics: Topics, creation: Creation) -> bool:
-    """Whether a topic was missing."""
+    """Create missing topics; return whether any was missing."""
     existing = await _extents(admin, topics)
     wanted = configs(topics, creation)
     requests = existing.get(topics.requests)
@@ -134,9 +134,9 @@ async def _create_missing(admin: AIOKafkaAdminClient, topics: Topics, creation: 
 
 
 async def _until_served(admin: AIOKafkaAdminClient, topics: Topics) -> None:
-    """Kafka answers a creation some 50 ms before its own metadata knows the topic.
+    """Wait until the metadata shows the topics, some 50 ms after Kafka answers a creation.
 
-    Raises `ConfigError` for one that is there and not shown to us.
+    Raises `ConfigError` for a topic that exists but is not shown to us.
     """
     try:
         async with asyncio.timeout(SERVED_WITHIN_SECONDS):
@@ -161,7 +161,7 @@ async def _hidden(admin: AIOKafkaAdminClient, topics: Topics) -> list[str]:
 
 
 def _raise_refusals(topic_errors: list[tuple[str, int, str]]) -> None:
-    """Another process may have been quicker: that a topic exists by now is no refusal."""
+    """Raise refusals; a topic that another process has created meanwhile is none."""
     already_exists = 36
     hidden = [name for name, code, _ in topic_errors if code == NOT_AUTHORIZED]
     if hidden:
@@ -172,7 +172,7 @@ def _raise_refusals(topic_errors: list[tuple[str, int, str]]) -> None:
     refused: dict[str, list[str]] = {}
     for name, code, message in topic_errors:
         if code not in (0, already_exists):
-            # Brokers write the topic's name into some reasons: without it they are one and the same.
+            # Brokers put the topic's name into some reasons: replace it, so that equal reasons are grouped.
             why = (message or str(code)).replace(name, "the topic").rstrip(".")
             refused.setdefault(why, []).append(name)
     if refused:
@@ -184,7 +184,7 @@ def _raise_refusals(topic_errors: list[tuple[str, int, str]]) -> None:
 
 
 async def _extents(admin: AIOKafkaAdminClient, topics: Topics) -> Mapping[str, Extent]:
-    """The extents of those topics that exist; a broker may create a topic that is asked for by name."""
+    """The extents of existing topics, listed first: a query by name may create a topic."""
     existing = set(await admin.list_topics()) & set(topics.all())
     described = await admin.describe_topics(sorted(existing)) if existing else []
     return {
@@ -209,9 +209,9 @@ async def _check(admin: AIOKafkaAdminClient, topics: Topics, looks: int) -> Layo
 
 
 async def _fitting_extents(admin: AIOKafkaAdminClient, topics: Topics, looks: int) -> Mapping[str, Extent]:
-    """The extents once they fit; raises `ConfigError` when they still do not at the last poll.
+    """The extents once they fit; raises `ConfigError` if they still do not at the last check.
 
-    One answer proves nothing: the next broker that is asked may lag behind the one that answered before.
+    One answer proves nothing: a broker may lag behind the one that answered before.
     """
     for _ in range(looks):
         extents = await _extents(admin, topics)
@@ -226,7 +226,7 @@ async def _fitting_extents(admin: AIOKafkaAdminClient, topics: Topics, looks: in
 
 
 def _misfit(extents: Mapping[str, Extent], topics: Topics) -> str | None:
-    """Why the service cannot work with these topics, in words."""
+    """Why the service cannot work with these topics; None if it can."""
     missing = [name for name in topics.all() if name not in extents]
     if missing:
         return (
@@ -243,13 +243,13 @@ def _misfit(extents: Mapping[str, Extent], topics: Topics) -> str | None:
 
 
 async def _limit_bytes(admin: AIOKafkaAdminClient, topic: str) -> int | None:
-    """The topic's limit, where we are told; without it a refusal tells, at the cost of a producer."""
+    """The topic's size limit, if we may know it; else only a refusal shows it, at the cost of a producer."""
     limit = (await _settings(admin, topic) or {}).get("max.message.bytes", "")
     return int(limit) if limit.isdigit() else None
 
 
 def _require_safe(journal: str, settings: Mapping[str, str]) -> None:
-    """Refuse a journal that loses jobs, or cannot take them."""
+    """Refuse a journal that would lose jobs or cannot hold them."""
     policy = settings.get("cleanup.policy", "")
     if policy not in ("", "compact"):
         raise ConfigError(
@@ -281,7 +281,7 @@ def _warnings(
 
 
 async def _settings(admin: AIOKafkaAdminClient, topic: str) -> dict[str, str] | None:
-    """The topic's configuration; empty where the broker does not tell, None where we may not know."""
+    """The topic's configuration; empty if the broker reports none, None if we lack the permission."""
     answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
     found: dict[str, str] = {}
     for answer in answers:

@@ -1,1 +1,1 @@
-"""aiokafka's clients: connecting, closing, reading, and its errors in words of ours."""
+"""aiokafka's clients: connecting, closing, reading, and the translation of its errors."""

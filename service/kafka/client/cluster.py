@@ -1,4 +1,4 @@
-"""How this process reaches Kafka: the settings every client shares, and why a client cannot start."""
+"""The connection settings that all Kafka clients share, and why a client cannot start."""
 
 import ssl
 from collections.abc import AsyncIterator
@@ -63,11 +63,11 @@ class ClusterConfig:
 
     @property
     def bound_seconds(self) -> float:
-        """How long a few requests in a row may take: a frozen broker uses up the first one."""
+        """Bound for a few requests in a row, the first of which may time out at a frozen broker."""
         return 1.5 * self.request_timeout_ms / 1000
 
     def connection(self) -> Connection:
-        """The arguments for a client; raises `ConfigError` when `ca_file` holds no certificates."""
+        """The arguments for a client; raises `ConfigError` if no certificates can be read from `ca_file`."""
         arguments = Connection(
             bootstrap_servers=self.bootstrap_servers,
             client_id=self.client_id,
@@ -85,9 +85,9 @@ class ClusterConfig:
         return arguments
 
     def reconnection(self) -> Connection:
-        """The same for a client that a running process makes: raises `ClusterError`, which is waited for.
+        """The same for clients of a running process: raises `ClusterError`, which callers retry.
 
-        A file of certificates that is replaced may be gone for a moment.
+        A certificate file may be missing for a moment while it is replaced.
         """
         try:
             return self.connection()
@@ -105,10 +105,10 @@ class ClusterConfig:
 async def reader(
     cluster: ClusterConfig, fetch_max_wait_ms: int, isolation: Isolation = "read_committed"
 ) -> AsyncIterator[AIOKafkaConsumer]:
-    """A consumer without a group, for reading partitions by hand.
+    """A consumer without a group, for partitions that the caller assigns.
 
-    The `end_offsets` of a `read_committed` one stop before the first open transaction. Raises `ClusterError`
-    when the cluster does not answer within `cluster.bound_seconds`, or its certificates cannot be read.
+    With `read_committed`, `end_offsets` stops before the first open transaction. Raises `ClusterError` if the
+    cluster does not answer within `cluster.bound_seconds` or the certificates cannot be read.
     """
     consumer = AIOKafkaConsumer(
         **cluster.reconnection(),
@@ -127,20 +127,20 @@ async def reader(
 
 
 def cause_of(error: ClusterError) -> BaseException:
-    """What aiokafka raised, where it was that."""
+    """The error that aiokafka raised, or else `error` itself."""
     return error.__cause__ or error
 
 
 def unreachable(cluster: ClusterConfig, error: BaseException) -> str:
-    """The sentence for a cluster that no client can be connected to, with the setting to check."""
+    """The error message for a cluster that cannot be reached, with the setting to check."""
     return sentence(cluster.bootstrap_servers, error, cluster.sasl_username, cluster.sasl_mechanism)
 
 
 @asynccontextmanager
 async def reaching(cluster: ClusterConfig) -> AsyncIterator[None]:
-    """Turn what keeps a client from the cluster into a `ConfigError` with that sentence.
+    """Turn an error that keeps a client from the cluster into a `ConfigError` with that message.
 
-    aiokafka's own error for a failed start says only that it failed, so a broker is asked once more.
+    aiokafka's error for a failed start gives no reason, so a broker is asked once more.
     """
     try:
         with translated():

@@ -1,6 +1,6 @@
-"""Why Kafka does not serve us, as one sentence that names the setting or the permission to change.
+"""Why Kafka refuses us, as one sentence that names the setting or permission to change.
 
-Never a password: what aiokafka raises holds none, and nothing else is put into a sentence.
+No sentence contains a password: aiokafka's errors have none, and nothing secret is added.
 """
 
 import ssl
@@ -20,7 +20,7 @@ from aiokafka.errors import (
 
 PAGE = "docs/security.md lists what the service needs"
 _ANOTHER_NAME = (62, 64)
-"""OpenSSL's codes for a certificate that was made for another host name, or another address."""
+"""OpenSSL's codes for a certificate made for another host name or address."""
 _GRANTS = {
     TopicAuthorizationFailedError: "no permission for topic {}",
     GroupAuthorizationFailedError: "no permission for group {}; grant Read on it",
@@ -30,7 +30,7 @@ _GRANTS = {
 
 
 def reason(error: BaseException) -> str:
-    """What went wrong, in one line; aiokafka's own errors mostly begin with their name."""
+    """The error in one line; aiokafka's messages mostly begin with the error's name."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
     grant = _GRANTS.get(type(error))
@@ -43,7 +43,7 @@ def reason(error: BaseException) -> str:
 
 
 def sentence(bootstrap_servers: str, error: BaseException, user: str | None, mechanism: str) -> str:
-    """Why no client can be connected."""
+    """Why no client can connect."""
     kafka = f"Kafka at {bootstrap_servers}"
     if isinstance(error, ssl.SSLError):
         return _about_tls(kafka, error)
@@ -62,7 +62,7 @@ def sentence(bootstrap_servers: str, error: BaseException, user: str | None, mec
 
 
 class HungUp(KafkaConnectionError):  # type: ignore[misc] # aiokafka ships no types for it
-    """A broker took the connection and closed it at our first words: it expects another protocol."""
+    """A broker accepted the connection and closed it at our first request: it expects another protocol."""
 
 
 def _about_tls(kafka: str, error: ssl.SSLError) -> str:
@@ -75,7 +75,7 @@ def _about_tls(kafka: str, error: ssl.SSLError) -> str:
 
 
 def _named(error: BaseException) -> str:
-    """The resource, or resources, that aiokafka gives with the error."""
+    """The resource or resources that the error names."""
     given = error.args[0] if error.args else "of an unknown name"
     if isinstance(given, Iterable) and not isinstance(given, str):
         return ", ".join(sorted(str(each) for each in given))

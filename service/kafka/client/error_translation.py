@@ -1,8 +1,8 @@
-"""The one place where an error out of aiokafka becomes one of ours.
+"""The one place where aiokafka's errors become ours.
 
-aiokafka raises far more than `KafkaError`: assertions of its own bookkeeping while a cluster starts again
-(`Did we not perform bootstrap?`), `OSError`, errors of its decoders, and `CancelledError` out of side tasks
-that it has ended itself. Every call into it is made inside `translated`.
+aiokafka raises far more than `KafkaError`: failed assertions while a cluster restarts
+(`Did we not perform bootstrap?`), `OSError`, decoder errors, and `CancelledError` from side tasks that it has
+cancelled itself. Every call into it is made inside `translated`.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ from service.kafka.client.error_reasons import reason
 
 @contextmanager
 def translated(*expected: type[Exception]) -> Iterator[None]:
-    """Turn whatever aiokafka raises, and a bound that was missed, into `ClusterError`.
+    """Turn any error of aiokafka, and any timeout, into `ClusterError`.
 
-    Our own errors pass, the errors in `expected`, which the caller handles, and our own cancellation. Put
-    calls into aiokafka inside, and as little else as possible: a bug of ours would be retried for ever.
+    Our own errors, our own cancellation, and the errors in `expected`, which the caller handles, pass. Put
+    little else than calls into aiokafka inside: a bug of ours would be retried forever.
     """
     passing: tuple[type[Exception], ...] = (ServiceError, *expected)
     try:
@@ -28,7 +28,7 @@ def translated(*expected: type[Exception]) -> Iterator[None]:
     except asyncio.CancelledError as error:
         if _is_cancelled():
             raise
-        # Nobody has cancelled us: passed on, it would end the caller's task without a word.
+        # Nobody has cancelled us: passed on, it would silently end the caller's task.
         raise ClusterError("the client has ended a call by itself") from error
     except Exception as error:  # any: which of them aiokafka raises is not documented
         raise ClusterError(reason(error)) from error

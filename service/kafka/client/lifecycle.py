@@ -1,4 +1,4 @@
-"""Starts and closes aiokafka's clients within a bound, whatever the cluster does; leaves nothing behind."""
+"""Starts and closes aiokafka's clients within a bound, whatever the cluster does, without leaks."""
 
 import asyncio
 from collections.abc import Coroutine, Iterable, Iterator
@@ -10,10 +10,10 @@ from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import KafkaError, ProducerClosed
 
 STOP_SECONDS = 1.5
-"""How long a client may take to say goodbye: to flush, or to leave its group.
+"""How long a client may take to flush or to leave its group.
 
-A service that stops closes three of them, one after the other, within its grace; whom a group misses it
-replaces when the session ends.
+A stopping service closes three clients in a row within its grace period. A member that could not leave is
+replaced when its session expires.
 """
 FINAL_WAIT_SECONDS = 0.5
 """How long a cancelled task may take to end."""
@@ -23,9 +23,9 @@ _SHORT_LIVED_TASKS = ("_heartbeat_task", "_commit_refresh_task")
 
 
 async def finish_cleanup(cleaning: Coroutine[None, None, None]) -> None:
-    """Run to its end what cleans up, and is bounded in time; who is cancelled meanwhile hears it afterwards.
+    """Run a bounded cleanup to its end even if cancelled; then raise the cancellation.
 
-    A stop that meets a take-over under way cancels it twice: cut short, the cleaning would leave connections.
+    A stop during a takeover cancels it twice; an interrupted cleanup would leave connections open.
     """
     task = asyncio.ensure_future(cleaning)
     cancelled: asyncio.CancelledError | None = None
@@ -41,7 +41,7 @@ async def finish_cleanup(cleaning: Coroutine[None, None, None]) -> None:
 
 
 async def close_consumer(consumer: AIOKafkaConsumer) -> None:
-    """Close a consumer, started or not; a member of a group leaves it, where the cluster answers."""
+    """Close a consumer, started or not; a group member leaves its group if the cluster answers."""
     await finish_cleanup(_close_consumer(consumer))
 
 
@@ -53,32 +53,32 @@ async def _close_consumer(consumer: AIOKafkaConsumer) -> None:
 
 
 def has_died(consumer: AIOKafkaConsumer) -> bool:
-    """Whether a task ended that a started consumer cannot do without: it would be silent for ever."""
+    """Whether a task has ended without which a started consumer would stay silent forever."""
     return _has_no_metadata_task(consumer._client) or any(
         task.done() for task in _tasks(consumer, _LONG_LIVED_TASKS)
     )
 
 
 def member_id_of(consumer: AIOKafkaConsumer) -> str:
-    """Under which id the group knows a consumer; "" where it does not."""
+    """The consumer's member id in its group; "" if it has none."""
     coordinator = consumer._coordinator
     return str(getattr(coordinator, "member_id", ""))
 
 
 def abort_rebalance_wait(consumer: AIOKafkaConsumer) -> None:
-    """Let a `getmany` that waits for the end of a rebalance raise: it would wait as long as that lasts."""
+    """Make a `getmany` raise that waits for the end of a rebalance, however long that lasts."""
     consumer._subscription.abort_waiters(KafkaError("the rebalance will not end"))
 
 
 def retrieve_commit_errors() -> None:
-    """Look, when they end, at commits that nobody waits for any more: aiokafka shields them from us."""
+    """Retrieve the errors of abandoned commits when they end; aiokafka shields them from cancellation."""
     for task in asyncio.all_tasks():
         if getattr(task.get_coro(), "__name__", "") == "_do_commit_offsets":
             task.add_done_callback(retrieve_error)
 
 
 async def stop_producer(producer: AIOKafkaProducer) -> None:
-    """Flush what is in flight, then close; what the cluster did not take in time fails."""
+    """Flush records in flight, then close; records not accepted in time fail."""
     await finish_cleanup(_stop_producer(producer))
 
 
@@ -88,7 +88,7 @@ async def _stop_producer(producer: AIOKafkaProducer) -> None:
 
 
 async def destroy_producer(producer: AIOKafkaProducer) -> None:
-    """Close a producer, started or not, without flushing: who waits for an answer gets `ProducerClosed`."""
+    """Close a producer, started or not, without a flush; pending sends get `ProducerClosed`."""
     await finish_cleanup(_destroy_producer(producer))
 
 
@@ -96,21 +96,21 @@ async def _destroy_producer(producer: AIOKafkaProducer) -> None:
     producer._closed = True  # else its finaliser warns
     sender = producer._sender.sender_task
     if sender is not None:
-        # Cancelled once, it waits for the requests that are out; cancelled again, for all but one of them.
+        # Cancelled once, it waits for the requests in flight; cancelled twice, for all but one of them.
         sender.cancel()
         await asyncio.sleep(0)
         await _end([sender])
     await _end(_tasks_of(producer._sender, producer.client))
     await _disconnect(producer.client)
     _fail_pending(producer)
-    # Looked at, so that asyncio does not log it as never retrieved.
+    # Retrieved, so that asyncio does not log it as never retrieved.
     transaction_error_of(producer)
 
 
 def transaction_error_of(producer: AIOKafkaProducer) -> BaseException | None:
-    """What is wrong with the transaction that the producer is in, if the broker has said: no right, a fence.
+    """The broker's error for the producer's current transaction, if any: no permission, a fence.
 
-    aiokafka tells it to who commits; who still waits for a send would wait for ever.
+    aiokafka raises it only at the commit; a caller that still awaits a send would wait forever.
     """
     transaction = producer._txn_manager and producer._txn_manager._transaction_waiter
     is_over = transaction is not None and transaction.done() and not transaction.cancelled()
@@ -118,7 +118,7 @@ def transaction_error_of(producer: AIOKafkaProducer) -> BaseException | None:
 
 
 def is_stopped(producer: AIOKafkaProducer) -> bool:
-    """Whether a task of a started producer has ended: it would take records and send none."""
+    """Whether a task of a started producer has ended: it would accept records and send none."""
     sender = producer._sender.sender_task
     return sender is None or bool(sender.done()) or _has_no_metadata_task(producer.client)
 
@@ -129,10 +129,10 @@ async def close_admin(admin: AIOKafkaAdminClient) -> None:
 
 
 async def abandon_start(task: "asyncio.Task[None]", within_seconds: float) -> None:
-    """End a client's `start` that is not wanted any more.
+    """End a client's `start` that is no longer wanted.
 
-    Cancelled while it waits for the first metadata, aiokafka forgets the connection it has opened for them.
-    So it is left a moment to come to its end, and after that its connection is taken out of its hands.
+    If cancelled while it waits for the first metadata, aiokafka leaks the connection it opened for that. So
+    the start gets a moment to end by itself; after that its connection is closed here.
     """
     await asyncio.wait({task}, timeout=within_seconds)
     opened = list(_connections_held_by(task))
@@ -148,7 +148,7 @@ def close_connection(connection: AIOKafkaConnection) -> None:
 
 
 def _tasks_of(*owners: object) -> "list[asyncio.Task[object]]":
-    """The tasks that run a method of one of the owners, but for ours: of some aiokafka keeps no record."""
+    """The tasks, except the current one, that run a method of an owner; aiokafka does not track them all."""
     return [
         task
         for task in asyncio.all_tasks() - {asyncio.current_task()}
@@ -157,7 +157,7 @@ def _tasks_of(*owners: object) -> "list[asyncio.Task[object]]":
 
 
 def _connections_held_by(task: "asyncio.Task[None]") -> Iterator[AIOKafkaConnection]:
-    """The connection that is known to a suspended `bootstrap` alone."""
+    """The connection that only a suspended `bootstrap` refers to."""
     waiting: object = task.get_coro()
     while waiting is not None:
         connection = _local_of(waiting, "bootstrap_conn")
@@ -174,11 +174,11 @@ def _local_of(coroutine: object, name: str) -> object:
 def _fail_pending(producer: AIOKafkaProducer) -> None:
     accumulator = producer._message_accumulator
     queued = [batch for batches in accumulator._batches.values() for batch in batches]
-    # A batch that failed is taken out of this set, where one that waits for its next try is no more.
+    # `fail_all` removes each failed batch from this set; one that waits for a retry is not in it.
     accumulator._pending_batches.update(queued)
     accumulator.fail_all(ProducerClosed())
     for batch in queued:
-        # Nobody looks at these any more, and asyncio would complain about it.
+        # Nobody awaits these any more, and asyncio would log that.
         batch._drain_waiter.exception()
 
 
@@ -193,13 +193,13 @@ def _abort_connections(client: AIOKafkaClient) -> None:
 
 
 def _abort(connection: AIOKafkaConnection) -> None:
-    """A connection that closes as usual waits until a frozen peer has taken what is in the buffer."""
+    """Abort, since a normal close waits until a frozen peer has read the buffer."""
     if connection._writer is not None:
         connection._writer.transport.abort()
 
 
 def _has_no_metadata_task(client: AIOKafkaClient) -> bool:
-    """Whether a started client learns no more which brokers there are: who asks it would wait for ever."""
+    """Whether a started client no longer updates its metadata: its callers would wait forever."""
     return client._sync_task is not None and bool(client._sync_task.done())
 
 
@@ -212,14 +212,14 @@ def _tasks(consumer: AIOKafkaConsumer, names: Iterable[str]) -> "Iterator[asynci
 
 
 async def _attempt(closing: Coroutine[None, None, None], within_seconds: float) -> None:
-    """Let aiokafka close in its own way; that it raises or hangs is no matter, all is ended afterwards."""
+    """Let aiokafka close normally; if it raises or hangs, the caller ends everything afterwards."""
     task = asyncio.create_task(closing)
     await asyncio.wait({task}, timeout=within_seconds)
     await _end([task])
 
 
 async def _end(tasks: "Iterable[asyncio.Task[object]]") -> None:
-    """Cancel the tasks, and wait a moment until they have ended."""
+    """Cancel the tasks and wait a moment for them to end."""
     ending = set(tasks)
     for task in ending:
         task.add_done_callback(retrieve_error)
@@ -229,19 +229,19 @@ async def _end(tasks: "Iterable[asyncio.Task[object]]") -> None:
 
 
 def retrieve_error(task: "asyncio.Task[object]") -> None:
-    """Look at what a task nobody waits for came to, so that asyncio does not log it as never retrieved."""
+    """Retrieve the error of an abandoned task, so that asyncio does not log it as never retrieved."""
     if not task.cancelled():
         task.exception()
 
 
 FINAL_WAIT_SECONDS = 0.5
-"""How long a start that is not wanted any more may still take to come to its end."""
+"""How long a start that is no longer wanted may take to end."""
 
 
 async def start(starting: Coroutine[None, None, None], within_seconds: float) -> None:
-    """See a client's `start` through; raises what it raises, and `TimeoutError` when it takes too long.
+    """Await a client's `start`; raises its errors, and `TimeoutError` if it takes too long.
 
-    The caller closes the client, whatever comes of this.
+    The caller closes the client, whatever the outcome.
     """
     task = asyncio.ensure_future(starting)
     task.add_done_callback(retrieve_error)

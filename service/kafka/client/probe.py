@@ -1,4 +1,4 @@
-"""Asks a broker by hand what aiokafka's clients do not tell: why they cannot connect, and what we may do."""
+"""Asks a broker what aiokafka's clients do not report: why they cannot connect, and our permissions."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -14,13 +14,13 @@ from service.kafka.client.error_reasons import HungUp
 from service.kafka.client.lifecycle import close_connection
 
 BOUND_SECONDS = 5.0
-"""So much later, at most, hears somebody why a client could not start."""
+"""The longest delay before the reason for a failed start is reported."""
 
 
 async def why_unreachable(connection: Mapping[str, Any]) -> BaseException | None:
-    """What keeps us from the brokers named first, where one of them says more than that it is not there.
+    """Why the bootstrap brokers refuse us; None if none of them gives a reason.
 
-    `connection` are the arguments of a client. aiokafka writes the reason to its log and raises another.
+    `connection` holds the arguments of a client. aiokafka logs the reason and raises another error.
     """
     hosts = collect_hosts(connection["bootstrap_servers"], randomize=False)
     asking = (_refusal(host, port, connection) for host, port, _ in hosts)
@@ -29,7 +29,7 @@ async def why_unreachable(connection: Mapping[str, Any]) -> BaseException | None
 
 
 async def ask(request: Request[Any], connection: Mapping[str, Any]) -> Response:
-    """The answer of the first broker that gives one; raises what aiokafka raises."""
+    """The answer of the first broker that gives one; raises aiokafka's errors."""
     error: Exception = KafkaConnectionError("no broker answers")
     for host, port, _ in collect_hosts(connection["bootstrap_servers"]):
         try:

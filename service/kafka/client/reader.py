@@ -1,4 +1,4 @@
-"""A reader for the whole life of a process: made anew where aiokafka's tasks inside it have died."""
+"""A reader for the whole life of a process: it is replaced when aiokafka's tasks inside it die."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -13,7 +13,7 @@ from service.kafka.client.lifecycle import has_died
 
 
 class ReconnectingReader:
-    """A consumer without a group, and what it tells of partitions; every call raises `ClusterError` alone."""
+    """A consumer without a group, and queries about partitions; calls raise only `ClusterError`."""
 
     def __init__(self, cluster: ClusterConfig, fetch_max_wait_ms: int, isolation: Isolation) -> None:
         self._cluster = cluster
@@ -36,7 +36,7 @@ class ReconnectingReader:
         await self._opened.aclose()
 
     async def consumer(self) -> AIOKafkaConsumer:
-        """The consumer, which is another one, without an assignment, where the last one has died."""
+        """The consumer; if the last one has died, a new one without an assignment."""
         async with self._renewing:
             if self._consumer is not None and not has_died(self._consumer):
                 return self._consumer
@@ -50,14 +50,14 @@ class ReconnectingReader:
         return await self._opened.enter_async_context(opening)
 
     async def begin_offset(self, partition: TopicPartition) -> int:
-        """The partition's first offset that is still there."""
+        """The partition's first existing offset."""
         consumer = await self.consumer()
         with translated():
             begin: int = (await consumer.beginning_offsets([partition]))[partition]
         return begin
 
     async def end_offset(self, partition: TopicPartition) -> int:
-        """The offset that the partition's next record gets, or, with `read_committed`, an earlier one."""
+        """The offset of the partition's next record; with `read_committed` it may be earlier."""
         consumer = await self.consumer()
         with translated():
             end: int = (await consumer.end_offsets([partition]))[partition]
@@ -65,7 +65,7 @@ class ReconnectingReader:
 
     async def partitions_of(self, topic: str) -> list[int]:
         """The numbers of the topic's partitions, in their order."""
-        # Asked for an offset, aiokafka learns what partitions the topic has.
+        # A query for an offset makes aiokafka learn the topic's partitions.
         await self.begin_offset(TopicPartition(topic, 0))
         consumer = await self.consumer()
         return sorted(consumer.partitions_for_topic(topic) or ())

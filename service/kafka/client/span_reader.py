@@ -1,4 +1,4 @@
-"""Reads a span of a partition from its first offset to its last, in slices that let the loop breathe."""
+"""Reads a span of a partition from start to end, in slices that let the event loop run."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,12 +10,12 @@ from service.errors import RestoreError
 from service.kafka.client.error_translation import translated
 
 READ_BOUND_SECONDS = 30.0
-"""How long a read may go without anything new before it gives up."""
+"""How long a read may go without a new record before it gives up."""
 POLL_MS = 10
-"""Behind a transaction's marker, which is no record, this long is waited for nothing."""
+"""After a transaction marker, which is not a record, a poll waits this long in vain."""
 SLICE_RECORDS = 50
-"""Records handled between two turns of the event loop: three milliseconds, and ten where the table of all
-entries has to grow meanwhile."""
+"""Records handled in one turn of the event loop: three milliseconds, or ten if the table of all entries has
+to grow meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +31,11 @@ class Span:
 
 
 async def read(reader: AIOKafkaConsumer, span: Span, take: Callable[[ConsumerRecord], None]) -> int | None:
-    """Hand every record of the span to `take`, in its order; the partition must be assigned, not paused.
+    """Pass every record of the span to `take`, in order; the partition must be assigned and not paused.
 
-    Stops before a record that aiokafka cannot read (a header's name that is not UTF-8) and returns the first
-    offset it may have; None when the end was reached. Raises `RestoreError` when nothing new arrives in time,
-    and `ClusterError`.
+    Returns None at the end of the span. Stops before a record that aiokafka cannot read (a header name that
+    is not UTF-8) and returns the lowest offset it can have. Raises `RestoreError` if nothing new arrives in
+    time, and `ClusterError`.
     """
     with translated():
         reader.seek(span.partition, span.begin)
@@ -46,7 +46,7 @@ async def read(reader: AIOKafkaConsumer, span: Span, take: Callable[[ConsumerRec
         except UnicodeDecodeError:
             if at_once == 1:
                 return await _position(reader, span.partition)
-            # The failed slice is read again, one record at a time, up to the one that fails.
+            # Read the failed slice again, one record at a time, up to the record that fails.
             at_once = 1
             continue
         if not records:
@@ -58,7 +58,7 @@ async def read(reader: AIOKafkaConsumer, span: Span, take: Callable[[ConsumerRec
 
 
 async def _next(reader: AIOKafkaConsumer, span: Span, at_once: int) -> list[ConsumerRecord]:
-    """The next records, within the bound; none when the position has passed the end."""
+    """The next records, within the bound; empty once the position has passed the end."""
     try:
         async with asyncio.timeout(READ_BOUND_SECONDS):
             records: list[ConsumerRecord] = []

@@ -1,6 +1,6 @@
-"""The user's side of Kafka, for the command line: publish one record, follow the outcomes. Joins no group.
+"""The command line's Kafka client: publishes one record, follows the outcomes, joins no group.
 
-Every wait is bounded, and a cluster that does not answer is a `ConfigError` with a sentence.
+Every wait is bounded, and a cluster that does not answer raises a `ConfigError` with a message.
 """
 
 import asyncio
@@ -17,23 +17,23 @@ from service.kafka.client.consumer_records import to_record
 from service.kafka.client.lifecycle import close_admin, close_consumer, stop_producer
 
 REQUEST_TIMEOUT_MS = 10_000
-"""Of one call: somebody sits and waits, unlike the service, which has its own bound."""
+"""Timeout of one call: a user is waiting; the service has its own bound."""
 BOUND_SECONDS = 14.0
-"""Of everything that is done before somebody hears of it."""
+"""Bound for all work before the user gets an answer."""
 IDLE_SECONDS = 3.0
-"""After so long without a record the cluster is asked whether it is still there."""
+"""After this long without a record, the cluster is probed."""
 PROBE_SECONDS = 6.0
-"""Of that question: aiokafka goes on trying for as long as it may."""
+"""Bound of the probe: aiokafka would retry for as long as it may."""
 POLL_MS = 500
 LOOKS = 10
-"""At topics that are not there, before somebody is told that they are missing."""
+"""Checks for missing topics before they are reported as missing."""
 CHECK_SECONDS = 0.2
 
 
 async def publish(
     cluster: ClusterConfig, topic: str, key: bytes, value: bytes, headers: Collection[tuple[str, bytes]] = ()
 ) -> tuple[int, int]:
-    """Publish one record, acknowledged by all replicas; the key decides its partition, as Java hashes it.
+    """Publish one record, acknowledged by all replicas; its key decides the partition, as in Java.
 
     Returns its partition and its offset.
     """
@@ -51,10 +51,10 @@ async def publish(
 async def following(
     cluster: ClusterConfig, topics: Collection[str], fetch_max_wait_ms: int, *, from_beginning: bool = False
 ) -> AsyncIterator[AsyncIterator[Record]]:
-    """The records of the topics, from their beginning or from what comes after the block was entered.
+    """The records of the topics, from the beginning or from the time the block is entered.
 
-    The positions are taken before the block begins: whatever is published inside is not missed. The iterator
-    never ends; it raises `ConfigError` when the cluster goes away.
+    The positions are read before the block begins, so no record published inside is missed. The iterator
+    never ends; it raises `ConfigError` if the cluster becomes unreachable.
     """
     async with AsyncExitStack() as opened:
         async with reaching(cluster):
@@ -101,14 +101,14 @@ async def _records(consumer: AIOKafkaConsumer, cluster: ClusterConfig) -> AsyncG
 
 
 async def _probe(consumer: AIOKafkaConsumer, cluster: ClusterConfig) -> None:
-    """Raise `ConfigError` if the cluster is not there: aiokafka itself would wait in silence."""
+    """Raise `ConfigError` if the cluster does not answer: aiokafka would wait silently."""
     async with reaching(cluster):
         async with asyncio.timeout(PROBE_SECONDS):
             await consumer.end_offsets(sorted(consumer.assignment())[:1])
 
 
 async def _partitions(cluster: ClusterConfig, topics: Collection[str]) -> list[TopicPartition]:
-    """The partitions of topics that exist. They are listed first: asking for one by name may create it."""
+    """The partitions of the topics. Topics are listed first: a query by name may create a topic."""
     admin = AIOKafkaAdminClient(**_connection(cluster))
     try:
         await admin.start()
@@ -124,9 +124,9 @@ async def _partitions(cluster: ClusterConfig, topics: Collection[str]) -> list[T
 
 
 async def _require(admin: AIOKafkaAdminClient, topics: Collection[str]) -> None:
-    """Raise `ConfigError` for topics that are still not there after some looks.
+    """Raise `ConfigError` for topics that are still missing after several checks.
 
-    A broker may learn of a new topic later than the one that made it.
+    A broker may learn of a new topic later than the broker that created it.
     """
     missing = await _missing(admin, topics)
     for _ in range(LOOKS):

@@ -1,1 +1,1 @@
-"""The consumer group: membership, assignment, and the records of the partitions that are ready."""
+"""The consumer group: membership, assignment, and the records of ready partitions."""

@@ -1,7 +1,7 @@
-"""The group's assignor: aiokafka's round robin, which also tells every member how many partitions it saw.
+"""The group's assignor: aiokafka's round robin, extended by the number of partitions that the leader saw.
 
-The time slots of all members must be cut for the same number (N7). Each member's own metadata learns of added
-partitions when it pleases; what the leader counted is one number for all members of a generation.
+All members must divide the time slots by the same number (N7). Each member's own metadata learns of added
+partitions at its own time; the leader's count is one number for all members of a generation.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -14,22 +14,22 @@ from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, Cons
 def counting_assignor(
     topic: str, stamp: bytes, on_count: Callable[[int | None], None]
 ) -> type[RoundRobinPartitionAssignor]:
-    """An assignor whose memberships hold `stamp`; `on_count` is told before the listener of an assignment.
+    """An assignor whose memberships hold `stamp`; it calls `on_count` before an assignment's listener.
 
-    It hears None where the group's leader did not say what it counted.
+    The count is None if the group's leader did not send one.
     """
 
     class Counting(RoundRobinPartitionAssignor):  # type: ignore[misc] # aiokafka ships no types for it
         @classmethod
         def metadata(cls, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
-            """What a membership says."""
+            """The member's metadata, with our stamp."""
             return ConsumerProtocolMemberMetadata(cls.version, list(topics), stamp)
 
         @classmethod
         def assign(
             cls, cluster: ClusterMetadata, members: Mapping[str, ConsumerProtocolMemberMetadata]
         ) -> dict[str, ConsumerProtocolMemberAssignment]:
-            """Share the partitions out; asked of the leader alone."""
+            """Assign the partitions; called on the leader only."""
             count = str(len(cluster.partitions_for_topic(topic) or ())).encode()
             return {
                 member: ConsumerProtocolMemberAssignment(each.version, each.assignment, count)
@@ -38,7 +38,7 @@ def counting_assignor(
 
         @classmethod
         def on_assignment(cls, assignment: ConsumerProtocolMemberAssignment) -> None:
-            """Hear what the leader counted."""
+            """Pass on the leader's count."""
             said = assignment.user_data or b""
             on_count(int(said) if said.isdigit() and len(said) < 10 else None)
 

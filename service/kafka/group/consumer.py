@@ -1,7 +1,7 @@
-"""The group consumer of the request topic: who owns which partition, and the records of those that are ready.
+"""The group consumer of the request topic: assignments, and the records of ready partitions.
 
-A partition is paused from the moment it is assigned until its shard is restored (`release`), and whenever
-its shard has no room. `getmany` is called all the while, or the group would think this member dead.
+A partition is paused from its assignment until its shard is restored (`release`), and whenever its shard has
+no room. `getmany` is called all the while, or the group would consider this member dead.
 """
 
 import asyncio
@@ -33,13 +33,13 @@ REBALANCE_TIMEOUT_MS = 25_000
 """Longer than the revocation bound (10 s), shorter than the request timeout that bounds JoinGroup (40 s)."""
 COMMIT_EVERY_SECONDS = 1.0
 PROVE_EVERY_SECONDS = 3.0
-"""Three commits may be lost before the proof of our membership has run out (`core.limits.slot_share`)."""
+"""Three commits may be lost before the proof of our membership expires (`core.limits.slot_share`)."""
 COMMIT_BOUND_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class GroupConfig:
-    """This member's part in the group."""
+    """The group, its topic, and this member's settings in it."""
 
     topic: str
     group_id: str
@@ -49,7 +49,7 @@ class GroupConfig:
 
 
 class RequestConsumer:
-    """One member of the group; its client is made anew where aiokafka's has stopped working."""
+    """One member of the group; it replaces its aiokafka client when that stops working."""
 
     def __init__(
         self,
@@ -66,11 +66,11 @@ class RequestConsumer:
         self._membership = membership
         self._proved_at = -PROVE_EVERY_SECONDS
         self._counted: int | None = None
-        """How many partitions the group's leader counted for the assignment that comes."""
+        """The leader's partition count for the coming assignment."""
         self._committed: dict[TopicPartition, int] = {}
         self._committed_at = 0.0
         self._failure: BaseException | None = None
-        """What kept a partition from being handed over, or taken back, as it should."""
+        """The error that kept partitions from being assigned, revoked or released properly."""
         self._assigned: frozenset[int] = frozenset()
         self._is_leaving = False
         self._duplicates = (
@@ -81,9 +81,9 @@ class RequestConsumer:
         self._consumer, self._fetcher = self._new_client()
 
     async def start(self) -> None:
-        """Connect, and begin to join the group; raises `ConfigError` when the cluster does not take us.
+        """Connect and begin to join the group; raises `ConfigError` if the cluster does not accept us.
 
-        Returns before there is an assignment: a join may take as long as the group's other members please.
+        Returns before the first assignment: a join lasts as long as the group's other members take.
         """
         try:
             async with reaching(self._cluster):
@@ -95,19 +95,19 @@ class RequestConsumer:
             raise
 
     def leave(self) -> None:
-        """Give a static member's name up to whoever takes it: the next process, while this one drains."""
+        """Let another process take a static member's name: the next one starts while this one drains."""
         self._is_leaving = True
 
     async def stop(self) -> None:
-        """Leave the group (a static member only goes quiet). Revocation is not called: drain first."""
+        """Leave the group (a static member only goes quiet). `revoked` is not called: drain first."""
         await close_consumer(self._consumer)
 
     async def run(self, on_tick: Callable[[], None]) -> None:
-        """Poll until cancelled; a cluster that is away is waited for.
+        """Poll until cancelled; while the cluster is unreachable, retry.
 
-        Raises `ConfigError` when the group may not be joined, or a process that began before us has our name
-        in it, and whatever the owner raised when it was told about partitions: this member would own them and
-        do nothing.
+        Raises `ConfigError` if joining the group is not permitted or a process that started before us uses
+        our name. Also raises the owner's own errors about partitions: otherwise this member would own them
+        and do nothing.
         """
         while True:
             on_tick()
@@ -123,7 +123,7 @@ class RequestConsumer:
                 await self._renew(on_tick)
 
     async def _renew(self, on_tick: Callable[[], None]) -> None:
-        """Begin with a new client; what was ours is suspended until the group has spoken again."""
+        """Start a new client; our partitions stay suspended until the group assigns them again."""
         await self._owner.revoked(self._assigned)
         await close_consumer(self._consumer)
         self._assigned, self._failure = frozenset(), None
@@ -133,7 +133,7 @@ class RequestConsumer:
                 self._consumer, self._fetcher = self._new_client()
                 return await self.start()
             except ConfigError as error:
-                # It was well before: the cluster is away, or does not take us any more.
+                # It worked before: the cluster is unreachable, or no longer accepts us.
                 self._owner.lost(str(error))
                 await self._clock.sleep(RETRY_SECONDS)
 
@@ -146,7 +146,7 @@ class RequestConsumer:
             partition_assignment_strategy=(counting_assignor(group.topic, self._stamp(), self._count),),
             enable_auto_commit=False,
             auto_offset_reset="none",
-            isolation_level="read_committed",  # what a user's transaction took back was never asked for
+            isolation_level="read_committed",  # aborted transactions hold no requests
             session_timeout_ms=group.session_timeout_ms,
             heartbeat_interval_ms=max(100, group.session_timeout_ms // 10),
             rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
@@ -162,7 +162,7 @@ class RequestConsumer:
         self._counted = partitions
 
     def release(self, partition: int, offset: int) -> None:
-        """Let the partition deliver from `offset` on; ignored when it is not ours any more."""
+        """Let the partition deliver from `offset` on; ignored if it is no longer ours."""
         with suppress(ClusterError), self._noticed():
             self._fetcher.release(partition, offset)
 
@@ -172,25 +172,25 @@ class RequestConsumer:
             self._fetcher.withhold(partition)
 
     async def group_offset(self, partition: int) -> int | None:
-        """The group's committed offset, None where there is none."""
+        """The group's committed offset; None if there is none."""
         with translated():
             async with asyncio.timeout(COMMIT_BOUND_SECONDS):
                 offset: int | None = await self._consumer.committed(self._topic_partition(partition))
                 return offset
 
     async def is_member(self, partition: int, offset: int) -> bool:
-        """Prove the membership by a commit, which the group refuses to a member of an older generation."""
+        """Prove our membership by a commit, which the group refuses from members of older generations."""
         return await self._commit({self._topic_partition(partition): offset})
 
     async def commit_last(self) -> None:
-        """The commit before leaving; without it the next owner reads its cursor all the same."""
+        """Commit before leaving; if it fails, the next owner still has the journal's cursor."""
         try:
             await self.commit()
         except ClusterError:
             return
 
     async def commit(self) -> bool:
-        """Write the durable offsets to the group: for lag tools, never for a restore."""
+        """Commit the durable offsets to the group: for lag tools, never for a restore."""
         with translated():
             assigned = self._consumer.assignment()
         durable = {self._topic_partition(p): offset for p, offset in self._owner.durable_offsets().items()}
@@ -230,7 +230,7 @@ class RequestConsumer:
         try:
             await self.commit()
         except ClusterError:
-            # Only lag tools miss it; the next one comes in a second.
+            # Only lag tools need it; the next commit comes in a second.
             return
 
     def _topic_partition(self, partition: int) -> TopicPartition:
@@ -252,11 +252,11 @@ class RequestConsumer:
             await self._owner.revoked([each.partition for each in revoked])
             duplicates = None if member_id_of(self._consumer) else self._duplicates
             if duplicates is not None and await self._has_to_go(duplicates):
-                # aiokafka would take the name back: it waits here until `stop`.
+                # aiokafka would take the name back: block it here until `stop`.
                 await asyncio.get_running_loop().create_future()
 
     async def _has_to_go(self, duplicates: DuplicateMembers) -> bool:
-        """Whether whoever took our name may keep it: we leave anyway, or were the later of two."""
+        """Whether the new holder may keep our name: we are leaving, or we started later."""
         if self._is_leaving:
             return True
         try:
@@ -268,7 +268,7 @@ class RequestConsumer:
 
     @contextmanager
     def _noticed(self) -> Iterator[None]:
-        """aiokafka logs what a listener raises, and goes on as if nothing had been: `run` raises it again."""
+        """Keep the error for `run` to raise: aiokafka only logs what a listener raises, and continues."""
         try:
             yield
         except BaseException as error:
@@ -287,9 +287,9 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka shi
         self._revoked = on_revoked
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        """Pausing comes first and waits for nothing: records flow before this returns."""
+        """Pause first and without awaiting: records are fetched before this returns."""
         self._assigned(assigned)
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
-        """Hand the shards over; aiokafka waits for this before it rejoins."""
+        """Give the shards back; aiokafka waits for this before it rejoins."""
         await self._revoked(revoked)

@@ -1,8 +1,8 @@
-"""Duplicate members: two processes under one `group.instance.id` that oust each other for ever.
+"""Duplicate members: two processes under one `group.instance.id` that oust each other forever.
 
-A broker tells the one whose place was taken only that it does not know it. So a process writes into its
-membership when it began, and one that has lost its place asks the group who has it now. The name of a process
-that has ended is taken over once, and never comes back: a hand-over is no duplicate.
+The broker tells an ousted process only that it is unknown. So each process writes its start time into its
+membership, and an ousted process asks the group who holds its place now. A process that is ending loses its
+name once and does not take it back: a hand-over is no duplicate.
 """
 
 import asyncio
@@ -20,35 +20,35 @@ from service.kafka.client.error_translation import translated
 from service.kafka.client.lifecycle import close_admin
 
 MEETINGS = 3
-"""So often another process takes our place before it is a duplicate: one that ends does so once or twice."""
+"""How often another process takes our place before it is a duplicate; a hand-over takes it once or twice."""
 MEMORY_SECONDS = 120.0
-"""Meetings that lie further back are those of another hand-over."""
+"""Older meetings belong to another hand-over."""
 ASK_SECONDS = 5.0
 UUID_LENGTH = 36
-"""A broker names a static member by its name, a dash, and one of these, which is new whenever it joins."""
+"""A static member's id is its name, a dash and a UUID, which is new at each join."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class MemberStamp:
-    """When a process began, by its own clock, and something to tell it from any other."""
+    """When a process started, by its own clock, and a token that identifies it."""
 
     began_ms: int
     token: str
 
     def encode(self) -> bytes:
-        """As it stands in a membership."""
+        """The stamp as written in a membership."""
         return f"{self.began_ms} {self.token}".encode()
 
     @classmethod
     def decode(cls, data: bytes) -> "MemberStamp":
-        """Of another membership; what says nothing we understand has begun before us."""
+        """Decode a member's stamp; an unreadable one counts as started before us."""
         began, _, token = data.decode(errors="replace").partition(" ")
         return cls(int(began), token) if began.isascii() and began.isdecimal() else cls(0, "")
 
 
 @dataclass(frozen=True, slots=True)
 class NameHolder:
-    """Who has a name in the group."""
+    """The member that holds a name in the group."""
 
     member_id: str
     host: str
@@ -56,7 +56,7 @@ class NameHolder:
 
 
 class DuplicateMembers:
-    """Watches over the name of one static member."""
+    """Detects duplicates of one static member's name."""
 
     def __init__(
         self,
@@ -75,14 +75,14 @@ class DuplicateMembers:
         self._met: dict[tuple[MemberStamp, str], float] = {}
 
     def stamp(self) -> bytes:
-        """What our membership says: when we began."""
+        """Our stamp for the membership."""
         return self._birth.encode()
 
     async def meet(self) -> None:
-        """Called when the group does not know us any more, and before we join again: see who has our name.
+        """Find who holds our name; called when the group no longer knows us, before we rejoin.
 
-        Raises `ConfigError` when a process that began before us has taken it again and again. One that began
-        later is told to `on_duplicate_member`, once: it will end.
+        Raises `ConfigError` if a process that started before us has taken it repeatedly. A process that
+        started later will end; it is reported to `on_duplicate_member` once.
         """
         now = self._clock.boot_seconds()
         self._met = {who: at for who, at in self._met.items() if now - at < MEMORY_SECONDS}
@@ -106,7 +106,7 @@ class DuplicateMembers:
         self._on_duplicate_member(sentence)
 
     async def _holders(self) -> list[NameHolder]:
-        """Who has our name in the group; nobody where that cannot be told."""
+        """The holders of our name in the group; empty if the group cannot be asked."""
         try:
             return await self._ask(AIOKafkaAdminClient(**self._cluster.reconnection()))
         except ClusterError:

@@ -1,7 +1,7 @@
-"""The records of the partitions that are ready: which may deliver, from where on, and what cannot be read.
+"""Delivers the records of ready partitions from given offsets, and gets past unreadable records.
 
-A partition delivers from its release until it is withheld or forgotten, without a gap: whatever aiokafka
-raises in between, it goes on behind what was delivered last.
+A partition delivers from its release until it is withheld or forgotten, without a gap: after any error of
+aiokafka, it continues after the last delivered record.
 """
 
 from typing import Protocol
@@ -22,14 +22,14 @@ RETRY_SECONDS = 1.0
 
 
 class RecordReceiver(Protocol):
-    """Who gets the records."""
+    """Takes the delivered records."""
 
     def deliver(self, partition: int, records: list[Record]) -> None:
         """Records of a released partition, in order."""
         ...
 
     def cursor_invalid(self, partition: int) -> None:
-        """What comes next in a released partition is not there any more: judge its cursor anew.
+        """The next record of a released partition no longer exists: its cursor must be checked again.
 
         The partition delivers nothing until it is released again.
         """
@@ -41,7 +41,7 @@ class RecordReceiver(Protocol):
 
 
 class RecordFetcher:
-    """What a consumer delivers of one topic; its own `auto_offset_reset` must be "none"."""
+    """Delivers one topic's records from a consumer, whose `auto_offset_reset` must be "none"."""
 
     def __init__(
         self, consumer: AIOKafkaConsumer, topic: str, receiver: RecordReceiver, clock: Clock
@@ -55,21 +55,21 @@ class RecordFetcher:
         self._full: set[int] = set()
 
     def begin(self, assigned: list[TopicPartition]) -> None:
-        """Forget what was; deliver nothing of the newly assigned partitions yet. Waits for nothing."""
+        """Forget the old partitions and pause the newly assigned ones; does not await."""
         with translated():
             self._consumer.pause(*assigned)
             self.forget()
             for each in assigned:
-                # Any position will do, and keeps aiokafka from looking for one; `release` sets the true one.
+                # Any position keeps aiokafka from looking one up; `release` sets the right one.
                 self._consumer.seek(each, 0)
 
     def forget(self) -> None:
-        """Deliver nothing any more of any partition."""
+        """Stop delivering from all partitions."""
         self._next.clear()
         self._full.clear()
 
     def release(self, partition: int, offset: int) -> None:
-        """Let the partition deliver from `offset` on; ignored when it is not assigned any more."""
+        """Let the partition deliver from `offset` on; ignored if it is no longer assigned."""
         topic_partition = TopicPartition(self._topic, partition)
         with translated():
             if topic_partition in self._consumer.assignment():
@@ -87,11 +87,11 @@ class RecordFetcher:
                 self._consumer.pause(topic_partition)
 
     async def poll(self) -> None:
-        """Deliver what has come, and pause or resume whatever has no room or has it again.
+        """Deliver fetched records; pause partitions without room and resume those that have it again.
 
-        aiokafka returns records without a pause between taking and returning them, so that no rebalance can
-        come between a record and its delivery. Raises `ConfigError` when the group is not ours to join: no
-        partition would ever come, and nobody would hear why; `ClusterError` when the client is out of step.
+        aiokafka does not yield between taking and returning records, so no rebalance can come between a
+        record and its delivery. Raises `ConfigError` if joining the group is not permitted: otherwise no
+        partition would come, silently. Raises `ClusterError` if the client's state is inconsistent.
         """
         try:
             with translated(OffsetOutOfRangeError, UnicodeDecodeError, GroupAuthorizationFailedError):
@@ -114,9 +114,9 @@ class RecordFetcher:
         self._balance()
 
     async def _poll_one_by_one(self) -> None:
-        """Ask each partition for one record, so that one that cannot be read stops no other.
+        """Fetch one record of each partition, so that an unreadable one does not stop the others.
 
-        What aiokafka cannot read is a record with a header whose name is not UTF-8: brokers take it.
+        aiokafka cannot read a record with a header name that is not UTF-8; brokers accept such records.
         """
         for partition in list(self._next):
             topic_partition = TopicPartition(self._topic, partition)
@@ -132,7 +132,7 @@ class RecordFetcher:
             self._deliver(partition, batches.get(topic_partition, []))
 
     def _deliver(self, partition: int, records: list[ConsumerRecord]) -> None:
-        """Deliver as far as there is room, which each record may fill; the rest will be fetched again."""
+        """Deliver while there is room, which each record may use up; the rest is fetched again."""
         for record in records:
             if partition not in self._next:
                 return
@@ -143,7 +143,7 @@ class RecordFetcher:
             self._receiver.deliver(partition, [to_record(record)])
 
     def _deliver_damaged(self, partition: int) -> None:
-        """Deliver what can be said of a record that aiokafka cannot read, and go on behind it."""
+        """Deliver a placeholder for a record that aiokafka cannot read, and continue after it."""
         offset = self._next.get(partition)
         if offset is None:
             return
@@ -152,7 +152,7 @@ class RecordFetcher:
         self._receiver.deliver(partition, [damaged_record(self._topic, partition, offset)])
 
     def _rewind(self) -> None:
-        """Go back to what was delivered last: what a failed poll took of other partitions is lost."""
+        """Seek back to the last delivered records: a failed poll drops records of other partitions."""
         for partition, offset in self._next.items():
             self._seek(partition, offset)
 

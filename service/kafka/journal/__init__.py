@@ -1,1 +1,1 @@
-"""The journal topic: take a shard over, follow its partition, scan those of other members."""
+"""The journal topic: take a shard over, follow its partition, scan all partitions."""

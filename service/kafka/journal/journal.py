@@ -1,4 +1,4 @@
-"""The journal as the pipeline sees it, in either mode: take a shard over, write to it, follow it."""
+"""The journal as the pipeline uses it, in both delivery modes: take a shard over, write, follow."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -23,15 +23,15 @@ from service.kafka.writing.shard_records import ShardRecords
 from service.kafka.writing.transactional_producer import Transactions
 
 TAKEOVERS_AT_ONCE = 4
-"""Each has a consumer of its own for a moment; a hundred at once would be a storm of connections."""
+"""Each takeover opens a consumer of its own; a hundred at once would flood the brokers with connections."""
 
 
 @dataclass(frozen=True, slots=True)
 class Journal:
     """One process's access to the journal topic; without a `producer` each shard has a transactional one.
 
-    `limits` are the outcome topics' `max.message.bytes`, where the broker tells. `watermarks` sees
-    uncommitted records: it tells where a partition really ends.
+    `limits` are the outcome topics' `max.message.bytes`, if the broker reports them. `watermarks` sees
+    uncommitted records, so it knows the real end of a partition.
     """
 
     cluster: ClusterConfig
@@ -49,7 +49,7 @@ class Journal:
         """Claim a partition and read it back; raises `RestoreError` or `ClusterError`."""
         async with (
             self.places,
-            # Around the reader: whoever is cancelled while that closes has taken nothing over.
+            # Outside the reader: if cancelled while the reader closes, nothing has been taken over.
             self._sender(partition) as sender,
             reader(self.cluster, self.fetch_max_wait_ms) as consumer,
         ):
@@ -75,11 +75,11 @@ class Journal:
 
     @asynccontextmanager
     async def _sender(self, partition: int) -> AsyncIterator[Claimant]:
-        """What a take-over sends through; thrown away again if that fails."""
+        """The sender of a takeover; discarded if the takeover fails."""
         if self.producer is not None:
             yield self.producer
             return
-        # Named for what it protects, not for the group: a renamed group fences the old one all the same.
+        # Named after the journal, not the group: a renamed group still fences the old one.
         sender = Transactions(self.cluster, f"{self.topics.journal}.{partition}", self.topics)
         async with AsyncExitStack() as undo:
             undo.push_async_callback(sender.kill)
@@ -88,9 +88,9 @@ class Journal:
             undo.pop_all()
 
     async def _look_up(self, partition: int, start: int, mine: Stamp) -> int | None:
-        """The last offset, from `start` on, of a record with this stamp; None when there is none.
+        """The last offset, from `start` on, of a record with this stamp; None if there is none.
 
-        Raises `Fenced` when a higher claim lies there.
+        Raises `Fenced` if it meets a higher epoch.
         """
         journal = TopicPartition(self.topics.journal, partition)
         found: list[int] = []
@@ -116,7 +116,7 @@ class Journal:
 
 
 def _stamp(record: ConsumerRecord) -> Stamp:
-    """The record's stamp; a stranger's without one is nobody's: the next restore complains about it."""
+    """The record's stamp; a foreign record without one gets epoch -1, and the next restore rejects it."""
     try:
         return Stamp.decode(stamp_of(record) or b"")
     except ValueError:

@@ -1,6 +1,6 @@
-"""Reads the whole journal, other members' partitions too, for what it says of tasks; it writes nothing.
+"""Scans all journal partitions, other members' too, for the task ids in them; it writes nothing.
 
-Each partition is read from where the last pass ended, and one that cannot be read keeps no other from it.
+Each partition is read from where the last pass ended. One that cannot be read does not stop the others.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,15 +18,15 @@ from service.kafka.client.span_reader import Span, read
 from service.kafka.journal.tail import stamp_of
 
 KEPT_MS = 3_600_000
-"""What was made so much earlier is kept as well: the next pass may ask for it, and need not begin anew."""
+"""Entries this much older are kept too: the next pass may need them and then does not start over."""
 Report = Callable[[int, str], None]
-"""Told of each record, and of each pass, that could not be read: the partition, and why in words."""
+"""Called for each record and each pass that could not be read, with the partition and the reason."""
 
 
 class JournalScanner:
-    """Access to the whole journal topic.
+    """Read access to the whole journal topic.
 
-    `watermarks` sees uncommitted records too: it tells where a partition really ends.
+    `watermarks` sees uncommitted records, so it knows the real end of a partition.
     """
 
     def __init__(
@@ -47,14 +47,14 @@ class JournalScanner:
         self._scans: dict[int, PartitionScan] = {}
 
     async def scan(self, since_ms: float, now_ms: float) -> Sequence[PartitionScan]:
-        """What each partition says of tasks that were made at or after `since_ms`, by the vendor's clock.
+        """What each partition says of tasks made at or after `since_ms`, by the vendor's clock.
 
-        `now_ms` is what that clock says now, at the least.
-        One that cannot be read to its end says so. Raises `ClusterError` when none can be read. One caller at
-        a time; what it gets goes on with the next call.
+        `now_ms` is a lower bound of that clock. A partition that cannot be read to its end is marked as
+        behind. Raises `ClusterError` if none can be read. One caller at a time; the next call continues the
+        scans that this one returned.
         """
         numbers = await self._watermarks.partitions_of(self._topic)
-        # What is not committed is no intent: nobody has posted for it.
+        # An uncommitted intent has no POST, so committed records are enough.
         async with reader(self._cluster, self._fetch_max_wait_ms, "read_committed") as consumer:
             partitions = [TopicPartition(self._topic, number) for number in numbers]
             with translated():
@@ -80,10 +80,10 @@ class JournalScanner:
             self._report(number, str(error))
 
     def _resumed(self, scan: PartitionScan, begin: int, end: int, since_ms: float) -> PartitionScan:
-        """The survey as far as it came; from the beginning where that does not hold, or tells too little.
+        """The scan so far; a new one if it does not fit the partition or starts too late.
 
-        What was there before the position may be gone, with the tombstones that would say so; and a journal
-        that ends before it has been made anew.
+        If the partition now begins after the position, tombstones of known entries may be missing. If it ends
+        before the position, the journal was recreated.
         """
         if since_ms < scan.since_ms or not begin <= scan.position <= end:
             return PartitionScan(scan.partition, self._rules, since_ms, begin)
@@ -94,7 +94,7 @@ class JournalScanner:
         self, consumer: AIOKafkaConsumer, partition: TopicPartition, end: int, scan: PartitionScan
     ) -> None:
         def take(record: ConsumerRecord) -> None:
-            # Half a character in a key is no key of ours.
+            # A key that is not UTF-8 is not ours.
             key = (record.key or b"").decode(errors="replace")
             timestamp_ms = record.timestamp if record.timestamp > 0 else None
             is_readable = scan.add(
@@ -114,7 +114,7 @@ class JournalScanner:
             while scan.position < end:
                 unreadable = await read(consumer, Span(partition, scan.position, end), take)
                 if unreadable is None:
-                    # Behind the last record there may be a transaction's marker.
+                    # A transaction marker may follow the last record.
                     scan.position = end
                 else:
                     scan.skip(unreadable)

@@ -1,7 +1,7 @@
 """The tail of the journal: one consumer per process that reads its own shards' partitions back.
 
 It is the fence of `at_least_once`: before a POST the owner waits until the tail has read past its intent,
-and posts only if no higher claim came first. It also meets what strangers write behind a claim.
+and posts only if no higher claim came first. It also detects foreign writes behind a claim.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from service.kafka.client.reader import ReconnectingReader
 
 POLL_MS = 500
 ONE_MS = 50
-"""How long one partition alone is asked, where another one's records cannot be read."""
+"""Poll timeout of a single partition, used while some partition's records cannot be read."""
 RECORDS_PER_POLL = 500
 RETRY_SECONDS = 1.0
 IDLE_SECONDS = 0.05
@@ -27,13 +27,13 @@ IDLE_SECONDS = 0.05
 
 @dataclass(slots=True)
 class Followed:
-    """One shard's partition in the tail: its claim lies at the first `position`."""
+    """One shard's partition in the tail; the first `position` is the offset of its claim."""
 
     epoch: int
     position: int
     on_fenced: Callable[[], None]
     on_foreign_write: Callable[[str], None]
-    """Told a key of ours that a stranger wrote to behind the claim."""
+    """Called with a key of ours that an owner of a lower epoch wrote behind our claim."""
     fenced: bool = False
     since: int = field(init=False)
     waiting: list[tuple[int, "asyncio.Future[None]"]] = field(default_factory=list)
@@ -42,13 +42,13 @@ class Followed:
         self.since = self.position
 
     def fence(self) -> None:
-        """The shard is another's; who owns it here is told once."""
+        """Another member has the shard: call `on_fenced` once."""
         if not self.fenced:
             self.fenced = True
             self.on_fenced()
 
     def release(self) -> None:
-        """Wake those who wait for what has been read by now, or all when the shard is fenced."""
+        """Wake waiters whose offset has been read, or all if the shard is fenced."""
         reached = [future for offset, future in self.waiting if self._is_reached(offset)]
         self.waiting = [(offset, future) for offset, future in self.waiting if not self._is_reached(offset)]
         for future in reached:
@@ -68,7 +68,7 @@ class Tail:
         self._clock = clock
         self._followed: dict[int, Followed] = {}
         self._consumer: AIOKafkaConsumer | None = None
-        """The one that was assigned what is followed; None where the next turn has to do it."""
+        """The consumer that has the current assignment; None if the next turn must assign."""
 
     def follow(self, partition: int, followed: Followed) -> None:
         """Read the partition from `followed.position` on."""
@@ -76,7 +76,7 @@ class Tail:
         self._reassign()
 
     def leave(self, partition: int) -> None:
-        """Read the partition no more; whoever waits for it is told that the shard is gone."""
+        """Stop reading the partition; pending calls of `proves` for it return False."""
         followed = self._followed.pop(partition, None)
         if followed is not None:
             followed.fenced = True
@@ -84,15 +84,15 @@ class Tail:
             self._reassign()
 
     async def proves(self, partition: int, offset: int) -> bool:
-        """Wait until the tail has read past `offset`; False when a higher claim came first.
+        """Wait until the tail has read past `offset`; False if a higher claim comes first.
 
-        Not bounded: the caller knows how long its intent is worth.
+        It has no timeout: the caller knows how long its intent is valid.
         """
         followed = self._followed.get(partition)
         if followed is None:
             return False
         if 0 <= offset < followed.since:
-            # Written before the claim it follows: only a journal that was made anew does that.
+            # The offset lies before our claim: that happens only if the journal was recreated.
             followed.fence()
         if not followed.fenced and followed.position <= offset:
             arrived = asyncio.get_running_loop().create_future()
@@ -101,7 +101,7 @@ class Tail:
         return not followed.fenced
 
     async def run(self, on_tick: Callable[[], None]) -> None:
-        """Read until cancelled; a cluster that is away is waited for."""
+        """Read until cancelled; while the cluster is unreachable, retry."""
         while True:
             on_tick()
             if not self._followed:
@@ -113,7 +113,7 @@ class Tail:
                     self._assign(consumer)
                 await self._poll(consumer)
             except ClusterError:
-                # What the failed poll took of other partitions is lost, a claim perhaps: read it again.
+                # The failed poll dropped records of other partitions, perhaps a claim: read them again.
                 self._consumer = None
                 await self._clock.sleep(RETRY_SECONDS)
 
@@ -129,9 +129,9 @@ class Tail:
             self._take(partition.partition, records)
 
     async def _poll_one_by_one(self, consumer: AIOKafkaConsumer) -> None:
-        """Get past a record with a header's name that is not UTF-8, which aiokafka cannot read.
+        """Skip a record whose header name is not UTF-8, which aiokafka cannot read.
 
-        Claims and entries have none such: no fence is overlooked.
+        Claims and entries never have such a header, so no fence is missed.
         """
         for partition in list(self._followed):
             topic_partition = TopicPartition(self._topic, partition)
@@ -154,7 +154,7 @@ class Tail:
             self._reassign()
 
     def _reassign(self) -> None:
-        """Let what is followed count at once; where that fails, from the next turn on."""
+        """Assign the followed partitions now; if that fails, in the next turn."""
         try:
             if self._consumer is not None:
                 self._assign(self._consumer)
@@ -162,12 +162,12 @@ class Tail:
             self._consumer = None
 
     def _assign(self, consumer: AIOKafkaConsumer) -> None:
-        """aiokafka forgets all positions when the assignment changes, so they are set again."""
+        """Assign and seek: aiokafka forgets all positions when the assignment changes."""
         with translated():
             if self._followed:
                 consumer.assign([TopicPartition(self._topic, partition) for partition in self._followed])
             else:
-                # Unsubscribed, aiokafka would ask for the metadata of all the cluster's topics.
+                # If unsubscribed, aiokafka would request the metadata of all topics of the cluster.
                 consumer.pause(*consumer.assignment())
             for partition, followed in self._followed.items():
                 consumer.seek(TopicPartition(self._topic, partition), followed.position)
@@ -190,9 +190,9 @@ def stamp_of(record: ConsumerRecord) -> bytes | None:
 
 
 def _meet(followed: Followed, record: ConsumerRecord) -> None:
-    """Judge one record; what is none of ours is left for the next restore, which refuses it.
+    """Check one record's epoch; foreign records are left for the next restore, which rejects them.
 
-    A claim counts in every format: the epoch stands first in a stamp.
+    A claim counts in every format: the epoch comes first in a stamp.
     """
     try:
         epoch = epoch_of(stamp_of(record) or b"")
@@ -201,7 +201,7 @@ def _meet(followed: Followed, record: ConsumerRecord) -> None:
     if epoch > followed.epoch:
         followed.fence()
     elif epoch < followed.epoch and (key := _key_of_ours(record)) is not None:
-        # Compaction keeps the last record of a key, whoever wrote it.
+        # Compaction keeps a key's last record, whoever wrote it.
         followed.on_foreign_write(key)
 
 

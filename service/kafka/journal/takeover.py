@@ -1,7 +1,7 @@
-"""Taking over a shard: claim its journal partition, read it to the claim, and judge what it says.
+"""Take a shard over: claim its journal partition, read it up to the claim, and check its cursor.
 
-The claim is the fence: from its offset on, entries of lower epochs count no more. What the journal says is
-checked against the request topic, since a cursor that does not fit means a topic that was made anew.
+The claim is the fence: after its offset, entries of lower epochs are ignored. The cursor is checked against
+the request topic: a cursor that does not fit means that the topic was recreated.
 """
 
 from dataclasses import dataclass
@@ -29,19 +29,19 @@ OnMismatch = Literal["refuse", "start_over"]
 
 
 class Claimant(Sender, Protocol):
-    """What a take-over sends through, and asks for a topic's partitions."""
+    """A takeover's sender, which also knows a topic's partitions."""
 
     async def partitions(self, topic: str) -> frozenset[int]:
-        """The partitions a topic has; raises `PublishError` when that cannot be told in time."""
+        """The partitions of a topic; raises `PublishError` if they are not known in time."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class RestoredShard:
-    """A shard that was taken over: what its journal says, our epoch, and where our claim lies.
+    """A shard that was taken over: its restored journal, our epoch, and our claim's offset.
 
-    `sender` is what the claim was sent through. `cursor` is where requests are read on; the journal says so.
-    `lost_requests` counts requests that the topic's retention removed before anybody read them.
+    `sender` sent the claim. `cursor`, which is in the journal, is where reading requests continues.
+    `lost_requests` counts requests that the topic's retention removed before they were read.
     """
 
     restore: Restore
@@ -51,16 +51,16 @@ class RestoredShard:
     lost_requests: int
     sender: Sender
     predecessor: Predecessor = Predecessor.UNKNOWN
-    """Whether the last owner has said that it makes no calls any more."""
+    """Whether the last owner released its claim: it makes no more calls."""
 
 
 @dataclass(frozen=True, slots=True)
 class Takeover:
-    """One member takes one shard over.
+    """The takeover of one shard by one member.
 
-    `sender` fences earlier owners where the broker can do that, and then it has done so. `reader` reads what
-    is committed and serves nobody else. `watermarks` tells where a partition really ends: a `read_committed`
-    end lies before the first open transaction, and what is behind it would be missed.
+    A transactional `sender` has already fenced earlier owners. `reader` reads committed records and has no
+    other user. `watermarks` knows the real end of a partition: a `read_committed` end lies before the first
+    open transaction, and records after it would be missed.
     """
 
     topics: Topics
@@ -73,13 +73,13 @@ class Takeover:
     async def take(self, partition: int, group_offset: int | None) -> RestoredShard:
         """Claim the partition and read it back.
 
-        Raises `RestoreError` when the journal is not there, cannot be read or does not fit the request topic,
-        and `ClusterError` when the broker does not answer or take the claim.
+        Raises `RestoreError` if the journal is missing, cannot be read or does not fit the request topic, and
+        `ClusterError` if the broker does not answer or does not accept the claim.
         """
         journal = TopicPartition(self.topics.journal, partition)
         requests = TopicPartition(self.topics.requests, partition)
         await self._find(journal)
-        # Both at once: aiokafka takes a tenth of a second to learn of a topic that it is asked about alone.
+        # Assign both at once: aiokafka takes a tenth of a second to learn of a topic assigned alone.
         with translated():
             self.reader.assign([journal, requests])
             self.reader.pause(requests)
@@ -92,7 +92,7 @@ class Takeover:
         return RestoredShard(restore, restore.epoch, claim_offset, cursor, lost, self.sender, predecessor)
 
     async def _find(self, journal: TopicPartition) -> None:
-        """Refuse a shard without a journal, as where the request topic was grown alone."""
+        """Refuse a shard without a journal partition, as when only the request topic was grown."""
         partitions = await self.sender.partitions(journal.topic)
         if journal.partition not in partitions:
             raise RestoreError(
@@ -103,8 +103,8 @@ class Takeover:
     async def _claim(self, held: Span, restore: Restore) -> tuple[int, Predecessor]:
         """Append claims until one is the highest at its own offset: another member may claim meanwhile.
 
-        Returns the claim's offset, and whether the owner before it has stopped calling; `restore` has then
-        read up to the claim, and is of its epoch.
+        Returns the claim's offset, and whether the previous owner has stopped making calls. `restore` has
+        then read up to the claim and has its epoch.
         """
         journal, start = held.partition, held.end
         while True:
@@ -119,7 +119,7 @@ class Takeover:
             start = offset + 1
 
     async def _make_own(self, partition: int, restore: Restore, cursor: Cursor) -> None:
-        """Write cursor and spending under keys of our epoch; behind ours, former owners' say nothing."""
+        """Write cursor and spending under keys of our epoch, and delete former owners' keys."""
         epoch = restore.epoch
         await self._append(partition, cursor_key(epoch), encode_cursor(cursor), epoch)
         if restore.spend != DaySpend():
@@ -135,9 +135,9 @@ class Takeover:
         return answer
 
     async def _judge(self, requests: Span, restore: Restore, group_offset: int | None) -> tuple[Cursor, int]:
-        """Where to go on reading requests, and how many are gone unread.
+        """Where reading requests continues, and how many were removed unread.
 
-        A request topic that is started over has a new generation: its offsets name other requests.
+        A request topic that is started over gets a new generation, since its offsets name other requests.
         """
         cursor = restore.cursor
         if cursor is None:
@@ -161,7 +161,7 @@ class Takeover:
         return f"{journal} knows nothing of {requests}, which the group has read up to {group_offset}"
 
     async def _complaint(self, requests: Span, cursor: Cursor) -> str | None:
-        """Why the request topic is not the one that the journal has read, if it is not."""
+        """Why the request topic is not the one that the journal has read; None if it is."""
         if cursor.next_offset > requests.end:
             return (
                 f"the journal has read {requests} up to {cursor.next_offset}, but it ends at {requests.end}"
@@ -175,7 +175,7 @@ class Takeover:
         return f"the record before {where} is not the one the journal has read"
 
     async def _record_at(self, requests: TopicPartition, offset: int) -> Record | None:
-        """The record, None where there is none any more, or none that can be read."""
+        """The record; None if it is gone or cannot be read."""
         found: list[Record] = []
         with translated():
             self.reader.resume(requests)
@@ -184,15 +184,15 @@ class Takeover:
         return next(iter(found), None)
 
     async def _held(self, partition: TopicPartition) -> Span:
-        """What the partition holds: its first offset that is still there, and its high watermark."""
+        """The partition's extent: its first existing offset and its high watermark."""
         begin = await self.watermarks.begin_offset(partition)
         return Span(partition, begin, await self.watermarks.end_offset(partition))
 
     async def _fold(self, journal: Span, restore: Restore) -> None:
-        """Let `restore` take what the journal holds there; raises `RestoreError` for what is not ours."""
+        """Add the span's records to `restore`; raises `RestoreError` for a foreign record."""
 
         def take(record: ConsumerRecord) -> None:
-            # Half a character in a key is no key of ours, and `add` says so.
+            # A key that is not UTF-8 is not ours, and `add` rejects it.
             key = (record.key or b"").decode(errors="replace")
             restore.add(record.offset, key, record.value, stamp_of(record))
             restore.note_time(usable_ms(record.timestamp) or 0, is_brokers=is_brokers_time(record))

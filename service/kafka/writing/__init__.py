@@ -1,1 +1,1 @@
-"""The writers: a batch becomes durable, as a transaction or stage by stage."""
+"""The writers: they make a batch durable, in one transaction or in stages."""

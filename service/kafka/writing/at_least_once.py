@@ -1,13 +1,11 @@
-"""The shard's writers: both make a batch durable in a way that loses nothing, behind one port.
+"""The port of a shard's writer, and the writer of `at_least_once`; a batch is never lost.
 
-`at_least_once` goes stage by stage: the records that announce outcomes, then the outcomes, then the other
-records, then the cursor, each acknowledged before the next begins. Before outcomes the journal is read back,
-so that a former owner, which may end a job or refuse a record in another way, publishes none behind a higher
-claim.
-A crash between two stages repeats an outcome with the same id and of the same kind, and never loses one (N1).
-Once the outcomes are acknowledged nothing that announced them is written again: behind the record that says
-that a job is done it would be open again. The cursor never passes a record whose request is not in the
-journal (N5).
+`at_least_once` writes in stages: the records that announce outcomes, the outcomes, the other records, the
+cursor. Each stage is acknowledged before the next begins. Before the outcomes the journal is read back, so
+that a former owner, which may end a job or refuse a record differently, publishes none behind a higher claim.
+A crash between two stages repeats an outcome with the same id and kind, and never loses one (N1). Once the
+outcomes are acknowledged, the records that announced them are not written again: behind the record that ends
+a job they would reopen it. The cursor never passes a record whose request is not in the journal (N5).
 """
 
 import asyncio
@@ -24,32 +22,32 @@ from service.kafka.writing.producer_record import Answer, ProducerRecord, Sender
 from service.kafka.writing.shard_records import RELEASE, ShardRecords
 
 PROOF_SECONDS = 10.0
-"""How long the journal may take to be read back before an outcome; then the stage is tried again."""
+"""How long reading the journal back before an outcome may take; after that the stage is retried."""
 
 Proves = Callable[[int], Awaitable[bool]]
-"""Waits until the shard's journal is read back past an offset; False when a higher claim came first."""
+"""Waits until the shard's journal is read back past an offset; False if a higher claim comes first."""
 
 
 class Writer(Protocol):
-    """The port: makes a batch durable, or says that nobody knows. One call at a time."""
+    """The port: makes a batch durable, or reports an unknown outcome. One call at a time."""
 
     async def append(self, batch: Batch) -> Appended:
-        """Write the batch. Bounded in time; never raises for what a broker does.
+        """Write the batch. Bounded in time; never raises for a broker's errors.
 
-        After `Unknown` the same batch comes again, the very object, until it is `Committed` or `Refused`.
+        After `Unknown` the caller passes the same object again, until it is `Committed` or `Refused`.
         """
         ...
 
     async def prove(self) -> Appended:
-        """Write the owner's claim again, with its own epoch: proof that no other has fenced this writer."""
+        """Write the owner's claim again with its own epoch, to prove that this writer is not fenced."""
         ...
 
     async def release(self) -> Appended:
-        """Say in the journal that this owner calls the provider no more, until it proves itself again."""
+        """Journal that this owner makes no calls to the provider until it proves itself again."""
         ...
 
     async def close(self) -> None:
-        """Let go of what is held; what is out may or may not arrive. Bounded, and may be called twice."""
+        """Release all resources; records in flight may or may not arrive. Bounded; may be called twice."""
         ...
 
 
@@ -62,14 +60,14 @@ class AtLeastOnceWriter:
         self._proves = proves
         self._batch: Batch | None = None
         self._left: deque[Batch] = deque()
-        """What is not durable yet of the batch: all of it, or pieces where it did not arrive as a whole."""
+        """What is not durable yet: the whole batch, or its pieces if it did not arrive as a whole."""
         self._is_published = False
-        """Whether outcomes of the first piece are out."""
+        """Whether the first piece's outcomes are acknowledged."""
         self._slices = 1
-        """In how many calls the records behind them are sent."""
+        """The number of calls in which the records after the outcomes are sent."""
 
     async def append(self, batch: Batch) -> Appended:
-        """Write the batch stage by stage; `Unknown` as soon as one is not acknowledged."""
+        """Write the batch in stages; `Unknown` as soon as one is not acknowledged."""
         if batch is not self._batch:
             self._batch, self._left = batch, deque([batch])
             self._is_published, self._slices = False, 1
@@ -88,11 +86,11 @@ class AtLeastOnceWriter:
         return Committed(offset)
 
     async def prove(self) -> Appended:
-        """Write the claim again; that no higher one precedes it is for the tail to say."""
+        """Write the claim again; the tail checks that no higher claim precedes it."""
         return await self._owned(self._shard_records.claim())
 
     async def release(self) -> Appended:
-        """Take the claim's word back."""
+        """Write the claim again, marked as released."""
         return await self._owned(self._shard_records.claim(RELEASE))
 
     async def _owned(self, claim: ProducerRecord) -> Appended:
@@ -102,10 +100,10 @@ class AtLeastOnceWriter:
             return Unknown(str(error))
 
     async def close(self) -> None:
-        """The producer is the process's: nothing to let go of."""
+        """Do nothing: the producer belongs to the process."""
 
     async def _stages(self, part: Batch) -> int:
-        """The part's last offset in the journal, -1 where it has no record there."""
+        """Write all stages; return the part's last journal offset, -1 if it has no record there."""
         if not self._is_published:
             announced = await self._write(self._announcing(part))
             if announced >= 0:
@@ -118,17 +116,17 @@ class AtLeastOnceWriter:
         return max(-1, *offsets, await self._write(self._shard_records.cursor(part)))
 
     def _announcing(self, part: Batch) -> list[ProducerRecord]:
-        """What the journal is read back past before the outcomes; refusals of records announce nothing.
+        """The records past which the journal is read back before the outcomes are published.
 
-        Before those the owner's claim is written again.
+        Refusals of records announce nothing; the owner's claim is written again in their place.
         """
         announcing = self._shard_records.announcing(part)
         return announcing or ([self._shard_records.claim()] if part.outcomes else [])
 
     def _remaining(self, part: Batch) -> list[ProducerRecord]:
-        """The records, without those of an earlier group that a later one's announcement writes over.
+        """The records, without those of an earlier group that a later group's announcement overwrites.
 
-        Behind the announcement they would open again what has ended.
+        Written after the announcement, they would reopen a job that has ended.
         """
         announced = {record.key: at for at, group in enumerate(part.groups) for record in group.announcing}
         groups = tuple(
@@ -138,7 +136,7 @@ class AtLeastOnceWriter:
         return self._shard_records.records(replace(part, groups=groups))
 
     def _divide(self) -> None:
-        """What did not arrive goes out in smaller pieces; nothing that is announced is announced again."""
+        """Send in smaller pieces what did not arrive; nothing is announced twice."""
         if self._is_published:
             self._slices *= 2
             return
@@ -146,7 +144,7 @@ class AtLeastOnceWriter:
         self._left.extendleft(reversed(halves(part, MIN_BATCH_BYTES) or (part,)))
 
     async def _require_ownership(self, announced: int) -> None:
-        """Raise `Fenced` where a higher claim precedes what was announced: its owner decides anew."""
+        """Raise `Fenced` if a higher claim precedes the announcement: its owner decides anew."""
         try:
             async with asyncio.timeout(PROOF_SECONDS):
                 is_ours = await self._proves(announced)
@@ -156,12 +154,12 @@ class AtLeastOnceWriter:
             raise Fenced("another member has claimed the partition")
 
     async def _write(self, records: Sequence[ProducerRecord]) -> int:
-        """Write to the journal, in order; returns the offset of the last record, -1 where there is none."""
+        """Write to the journal in order; return the last record's offset, -1 without records."""
         offset = -1
         answers = await self._send_all(records)
         is_behind = False
         for record, answer in zip(records, answers, strict=True):
-            # What follows a refused record is sent again behind it: the last record of a key counts.
+            # Records after a refused one are sent again after it: the last record of a key counts.
             is_behind = is_behind or isinstance(answer, PublishError)
             last = await self._send_alone(record) if is_behind else answer
             if isinstance(last, PublishError):
@@ -176,7 +174,7 @@ class AtLeastOnceWriter:
                 await self._publish_alone(outcome)
 
     async def _publish_alone(self, outcome: Outcome) -> None:
-        """What was refused among others may fit alone; if not, send a smaller form of it."""
+        """Send an outcome alone that was refused in a batch; if it is too large, send a smaller form."""
         form: Outcome | None = outcome
         while form is not None:
             answer = await self._send_alone(self._shard_records.outcome(form))
@@ -188,10 +186,10 @@ class AtLeastOnceWriter:
         raise PublishError(f"the broker refuses even the smallest form of outcome {outcome.id} for its size")
 
     async def _send_all(self, records: Sequence[ProducerRecord]) -> list[Answer]:
-        """Send them together; raises `PublishError` unless all arrived, or some were refused for their size.
+        """Send the records together; raise `PublishError` on any failure, unless some were too large.
 
-        Brokers refuse a whole batch, and after that an idempotent producer's later ones: none of these
-        answers says anything about a record that is small by itself.
+        A broker refuses a whole batch for its size, and then an idempotent producer's later batches. None of
+        these answers concerns a record that is small by itself.
         """
         answers = await self._sender.send(records) if records else []
         if not any(isinstance(answer, RecordTooLarge) for answer in answers):

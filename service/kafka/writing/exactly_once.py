@@ -1,7 +1,7 @@
-"""The writer of `exactly_once`: a batch is one transaction, and one whose end is unknown is looked up.
+"""The writer of `exactly_once`: a batch is one transaction; if its outcome is unknown, it is looked up.
 
-A producer that met any error is given up. Before anything else is written a new one is made, which ends
-what the old one had begun, and the journal is read: what lies there is not written again (N1).
+After any error the producer is discarded. Before the next write a new producer is opened, which ends the old
+one's transaction, and the journal is read: a batch found there is not written again (N1).
 """
 
 import asyncio
@@ -28,28 +28,28 @@ from service.kafka.writing.producer_record import ProducerRecord, Sender
 from service.kafka.writing.shard_records import RELEASE, ShardRecords
 
 ROOM_BYTES = 4096
-"""What a topic's limit must leave for the key, the headers and the frame around a value."""
+"""The part of a topic's size limit that is reserved for key, headers and framing."""
 
 
 class Transactional(Sender, Protocol):
-    """A sender whose calls are transactions; after a failed one it has to be opened again."""
+    """A sender whose calls are transactions; after a failed call it must be opened again."""
 
     @property
     def is_open(self) -> bool:
-        """Whether the last call went well."""
+        """Whether the last call succeeded."""
         ...
 
     async def open(self) -> None:
-        """Begin anew, and end what was; raises `ClusterError`."""
+        """Open a new producer and end earlier transactions; raises `ClusterError`."""
         ...
 
     async def kill(self) -> None:
-        """Give up what is in flight."""
+        """Abandon what is in flight."""
         ...
 
 
 LookUp = Callable[[int, Stamp], Awaitable[int | None]]
-"""Looks for a stamp from an offset on: the last offset that bears it; raises `Fenced`, `ClusterError`."""
+"""Finds the last offset with a stamp, from an offset on; raises `Fenced`, `ClusterError`."""
 
 
 class ExactlyOnceWriter:
@@ -68,35 +68,35 @@ class ExactlyOnceWriter:
         self._shard_records = shard_records
         self._look_up = look_up
         self._is_owner = is_owner
-        """Asked before a new producer is made: a member that thawed must not fence the rightful owner."""
+        """Called before a new producer is made: a thawed member must not fence the rightful owner."""
         self._limits = limits
         self._known = claim_offset + 1
-        """Behind all that this writer knows to be in the journal."""
+        """The offset after all entries that this writer knows to be in the journal."""
         self._batch: Batch | None = None
         self._left: deque[Batch] = deque()
-        """What is not durable yet of the batch: all of it, or pieces where it was too large as a whole."""
+        """What is not durable yet: the whole batch, or its pieces if it was too large as a whole."""
         self._sent: Batch | None = None
-        """The piece that was sent last."""
+        """The latest piece sent."""
 
     async def append(self, batch: Batch) -> Appended:
-        """Write the batch in one transaction, or in pieces where the broker takes it in no other way."""
+        """Write the batch in one transaction, or in several if the broker does not accept it whole."""
         if batch is not self._batch:
             self._batch = batch
             self._left = deque([batch] if batch.groups else [])
         return await self._answer()
 
     async def prove(self) -> Appended:
-        """Commit the claim once more: a writer that was fenced cannot. Not while a batch is unknown."""
+        """Commit the claim again: a fenced writer cannot. Not while a batch's outcome is unknown."""
         self._batch, self._left = None, deque([Batch(0, ())])
         return await self._answer()
 
     async def release(self) -> Appended:
-        """Take the claim's word back in a transaction. Not while a batch is unknown."""
+        """Commit the claim marked as released. Not while a batch's outcome is unknown."""
         self._batch, self._left = None, deque([Batch(RELEASE, ())])
         return await self._answer()
 
     async def close(self) -> None:
-        """Give the producer up."""
+        """Discard the producer."""
         await self._sender.kill()
 
     async def _answer(self) -> Appended:
@@ -120,17 +120,17 @@ class ExactlyOnceWriter:
         return Committed(last)
 
     async def _see_through(self, part: Batch) -> int | None:
-        """The part's last offset in the journal; None when it is to be divided."""
+        """Write the part; return its last journal offset, or None if it must be divided."""
         if not self._sender.is_open:
             found = await self._settle(part)
             if found is not None:
                 return found
             if part is self._sent and halves(part, MIN_BATCH_BYTES):
-                # It did not arrive: what is too much for a slow broker is not sent again without end.
+                # It did not arrive: do not resend forever a part that is too large for a slow broker.
                 return None
         self._sent = part
         records = [*self._shard_records.records(part), *self._shard_records.cursor(part)]
-        # What is uncertain can be looked up only where the journal has a record of it.
+        # An uncertain part can be looked up only if it has a record in the journal.
         records = records or [self._shard_records.claim(part.number)]
         outcomes = [await self._fitting(outcome) for outcome in part.outcomes]
         answers = await self._sender.send([*records, *outcomes])
@@ -142,14 +142,14 @@ class ExactlyOnceWriter:
         return max(answer for answer in answers[: len(records)] if isinstance(answer, int))
 
     async def _settle(self, part: Batch) -> int | None:
-        """Begin with a new producer; what the last one left behind is the part's, all of it, or nothing."""
+        """Open a new producer, then look up whether the old one wrote the whole part or nothing."""
         if not await self._is_owner():
             raise Fenced("the group has given the partition to another member")
         await self._sender.open()
         return await self._look_up(self._known, Stamp(self._shard_records.epoch, part.number))
 
     def _divide(self, part: Batch) -> None:
-        """Put halves, or a smaller form, in the place of a part that is too large."""
+        """Replace a part that is too large by its halves or a smaller form."""
         form = None if len(part.groups) > 1 else shrink_batch(part)
         pieces = halves(part) or (() if form is None else (form,))
         self._left.extendleft(reversed(pieces or (part,)))
@@ -157,7 +157,7 @@ class ExactlyOnceWriter:
             raise PublishError(f"the broker refuses even the smallest form of {_name(part)} for its size")
 
     async def _fitting(self, outcome: Outcome) -> ProducerRecord:
-        """The outcome in the largest form that its topic takes: a refusal would cost a producer."""
+        """The outcome in the largest form that its topic accepts: a refusal would cost the producer."""
         record = self._shard_records.outcome(outcome)
         limit_bytes = self._limits.get(record.topic)
         if limit_bytes is None or await _is_within(record.value or b"", limit_bytes - ROOM_BYTES):
@@ -167,13 +167,13 @@ class ExactlyOnceWriter:
 
 
 async def _is_within(value: bytes, limit_bytes: int) -> bool:
-    """Whether a value fits; limits count what is left after compression, which is measured in a thread."""
+    """Whether a value fits: limits apply after compression, which is measured in a thread."""
     if len(value) <= limit_bytes:
         return True
     return len(await asyncio.to_thread(gzip.compress, value, 6)) <= limit_bytes
 
 
 def _name(part: Batch) -> str:
-    """What a part of one group is about."""
+    """A name for a part of one group, for messages."""
     names = [outcome.id for outcome in part.outcomes] or [record.key for record in part.records]
     return names[0] if names else "the cursor"

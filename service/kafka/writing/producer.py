@@ -1,7 +1,7 @@
-"""The producer of a process in `at_least_once`: sends records, awaits every answer, and can be thrown away.
+"""The producer of a process in `at_least_once`: sends records, awaits every answer, and is replaceable.
 
-aiokafka's `start`, `send` and `stop` can wait for ever while the cluster is down (aio-libs/aiokafka #1101),
-so each call here is bounded, and a producer that missed its bound is thrown away and made anew.
+aiokafka's `start`, `send` and `stop` can wait forever while the cluster is down (aio-libs/aiokafka #1101). So
+each call here is bounded, and a producer that exceeds its bound is discarded and replaced.
 """
 
 import asyncio
@@ -19,9 +19,9 @@ from service.kafka.client.lifecycle import destroy_producer, is_stopped, start, 
 from service.kafka.writing.producer_record import Answer, ProducerRecord
 
 LARGEST_REQUEST_BYTES = 32 * 1024 * 1024
-"""A transcript of 12 h with its words has some 10 MB before compression."""
+"""A transcript of 12 h with word times has some 10 MB before compression."""
 MAX_BATCH_BYTES = 256 * 1024
-"""Of what goes into a partition in one piece: the default asks for a round trip for every 16 KiB."""
+"""The most bytes of one batch for a partition: the default needs a round trip for every 16 KiB."""
 TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 
@@ -37,7 +37,7 @@ class Producer:
         self._starting = asyncio.Lock()
 
     async def start(self) -> None:
-        """Connect within the bound; raises `ConfigError` when the cluster does not answer."""
+        """Connect within the bound; raises `ConfigError` if the cluster does not answer."""
         try:
             with translated():
                 async with asyncio.timeout(self._bound_seconds):
@@ -51,9 +51,9 @@ class Producer:
             ) from cause
 
     async def send(self, records: Sequence[ProducerRecord]) -> list[Answer]:
-        """Send the records and await every answer: for each its offset, or why it is not there.
+        """Send the records and await every answer: an offset for each, or why it has none.
 
-        Bounded in time, and never raises for what a broker does. Records of one partition keep their order.
+        Bounded in time; never raises for a broker's errors. Records of one partition keep their order.
         A record without an offset may still arrive, now or later.
         """
         try:
@@ -66,13 +66,13 @@ class Producer:
         async with self._using() as producer:
             answers = await exchange(producer, records)
             if any(isinstance(answer, PublishError) for answer in answers) and self._idempotent:
-                # A refused batch leaves a gap in the sequence, and every later one of that partition is
-                # refused for it. What others have in flight goes its way.
+                # A refused batch leaves a gap in the sequence, and every later batch of that partition is
+                # refused for it. Other callers' records in flight are not affected.
                 self._forget(producer)
             return answers
 
     async def partitions(self, topic: str) -> frozenset[int]:
-        """The partitions a topic has; raises `PublishError` when that cannot be told within the bound."""
+        """The partitions of a topic; raises `PublishError` if they are not known within the bound."""
         try:
             with translated():
                 async with self._using() as producer:
@@ -81,19 +81,19 @@ class Producer:
             raise PublishError(f"{topic}: {error}") from error
 
     async def stop(self) -> None:
-        """Flush what is in flight within a bound, then close; a later send connects again."""
+        """Flush records in flight within a bound, then close; a later send connects again."""
         producer, self._producer = self._producer, None
         if producer is not None:
             await stop_producer(producer)
 
     async def kill(self) -> None:
-        """Throw the connection away with all that is in flight; the next send makes a new one."""
+        """Discard the producer with all records in flight; the next send makes a new one."""
         producer, self._producer = self._producer, None
         if producer is not None:
             await destroy_producer(producer)
 
     async def _ready(self) -> AIOKafkaProducer:
-        """The producer, made anew where there is none; the caller bounds it."""
+        """The producer, made if there is none; the caller sets the timeout."""
         async with self._starting:
             if self._producer is not None and is_stopped(self._producer):
                 await self.kill()
@@ -118,7 +118,7 @@ class Producer:
 
     @asynccontextmanager
     async def _using(self) -> AsyncIterator[AIOKafkaProducer]:
-        """The producer, for as long as the bound lasts; the last user of a forgotten one stops it."""
+        """The producer, within the bound; the last user of a forgotten producer stops it."""
         async with asyncio.timeout(self._bound_seconds) as bound:
             producer = await self._ready()
             self._users[producer] += 1
@@ -126,7 +126,7 @@ class Producer:
                 yield producer
             finally:
                 if bound.expired():
-                    # What it still holds would arrive behind our next try, and a long outage pile it up.
+                    # Its pending records would arrive after our next attempt, and pile up in a long outage.
                     self._forget(producer)
                     await destroy_producer(producer)
                 else:
@@ -141,13 +141,13 @@ class Producer:
                 await stop_producer(producer)
 
     def _forget(self, producer: AIOKafkaProducer) -> None:
-        """Let the next send make a new producer, unless somebody has done so already."""
+        """Let the next send make a new producer, unless another caller has done so."""
         if self._producer is producer:
             self._producer = None
 
 
 async def lacks_idempotence(cluster: ClusterConfig) -> bool:
-    """Whether the broker says that it has no idempotent producer."""
+    """Whether the broker answers that it does not support idempotent producers."""
     producer = Producer(cluster, idempotent=True)
     try:
         await producer.start()
@@ -159,7 +159,7 @@ async def lacks_idempotence(cluster: ClusterConfig) -> bool:
 
 
 async def exchange(producer: AIOKafkaProducer, records: Sequence[ProducerRecord]) -> list[Answer]:
-    """Hand all records over, then wait for all answers, each looked at; the caller bounds it."""
+    """Send all records, then await every answer; the caller sets the timeout."""
     sent: list[asyncio.Future[object] | PublishError] = []
     try:
         for record in records:
@@ -170,7 +170,7 @@ async def exchange(producer: AIOKafkaProducer, records: Sequence[ProducerRecord]
     finally:
         for each in sent:
             if isinstance(each, asyncio.Future):
-                # Without an effect on those that are done; an answer that comes later is nobody's.
+                # No effect on futures that are done; nobody reads a later answer.
                 each.cancel()
 
 
@@ -203,6 +203,6 @@ def _answer(sent: "asyncio.Future[object]") -> Answer:
         raise error
     offset = getattr(sent.result(), "offset", -1)
     if not isinstance(offset, int) or offset < 0:
-        # A repeat that the broker recognised without remembering where the first one lies.
+        # The broker recognised a duplicate but no longer knows the offset of the first record.
         return PublishError("the broker took the record without saying where")
     return offset

@@ -1,4 +1,4 @@
-"""A record on its way to Kafka, and what becomes of it."""
+"""A record to send to Kafka, and the answer to it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from service.errors import PublishError
 
 @dataclass(frozen=True, slots=True)
 class ProducerRecord:
-    """One record to send; without a partition the key decides, hashed as Java does."""
+    """One record to send; without a partition, the key decides, hashed as in the Java client."""
 
     topic: str
     key: bytes
@@ -19,12 +19,12 @@ class ProducerRecord:
 
 
 Answer = int | PublishError
-"""The offset a record got, or why it has none."""
+"""A record's offset, or why it has none."""
 
 
 class Sender(Protocol):
-    """What a writer sends through: `Producer` does, and `Transactions`."""
+    """What a writer sends through: `Producer` or `Transactions`."""
 
     async def send(self, records: Sequence[ProducerRecord]) -> list[Answer]:
-        """Send the records and await every answer: for each its offset, or why it is not there."""
+        """Send the records and await every answer: an offset for each, or why it has none."""
         ...

@@ -1,4 +1,4 @@
-"""One shard's records, addressed and stamped: its journal's records and its outcomes."""
+"""One shard's journal records and outcomes, with topic, partition and stamp."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from service.kafka.admin.topics import Topics
 from service.kafka.writing.producer_record import ProducerRecord
 
 RELEASE = 2**31
-"""The batch number of an owner's word that it calls nobody any more; no batch of groups gets there."""
+"""The batch number of a claim marked as released: its owner makes no calls. No batch gets there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class ShardRecords:
         return self._stamped((*batch.records, *spend), batch)
 
     def retracting(self, batch: Batch) -> list[ProducerRecord]:
-        """What goes of the records that announced, behind the others."""
+        """The records that remove announcements, written after the others."""
         return self._stamped(batch.retracting, batch)
 
     def cursor(self, batch: Batch) -> Sequence[ProducerRecord]:
@@ -48,7 +48,7 @@ class ShardRecords:
         return self._stamped((JournalRecord(cursor_key(self.epoch), encode_cursor(batch.cursor)),), batch)
 
     def claim(self, number: int = 0) -> ProducerRecord:
-        """The claim itself; written again, it is a sign of life. The one numbered `RELEASE` takes it back."""
+        """The claim; writing it again proves ownership. With number `RELEASE` it is marked as released."""
         owner = encode_owner(OwnerEntry(self.epoch, self.member, released=number == RELEASE))
         stamp = Stamp(self.epoch, number)
         return journal_record(self.topics.journal, self.partition, owner_key(self.epoch), owner, stamp)

@@ -1,9 +1,8 @@
-"""One shard's transactional producer: the records of a call become visible together, or none of them does.
+"""One shard's transactional producer: the records of one call become visible together or not at all.
 
-To open it is to fence every earlier producer of the same id. aiokafka's transactions can hang without a
-bound, and commit although a send failed; so each step here is bounded, every send is awaited before the
-commit, and a producer that met any error is thrown away: what became of its last transaction is for the
-journal to say.
+Opening it fences every earlier producer of the same id. aiokafka's transactions can hang forever, and commit
+although a send failed. So each step here is bounded, every send is awaited before the commit, and the
+producer is discarded after any error. Only the journal then shows the outcome of its last transaction.
 """
 
 import asyncio
@@ -23,36 +22,36 @@ from service.kafka.writing.producer import LARGEST_REQUEST_BYTES, MAX_BATCH_BYTE
 from service.kafka.writing.producer_record import Answer, ProducerRecord
 
 TRANSACTION_TIMEOUT_MS = 15_000
-"""A dead owner's open transaction holds back `read_committed` readers of the outcomes for so long."""
+"""How long a dead owner's open transaction blocks `read_committed` readers of the outcomes."""
 MAX_TRANSACTIONAL = 200
-"""Producers in one process: each has up to five connections, and a take-over of its own."""
+"""Limit of producers in one process: each has up to five connections and a takeover of its own."""
 RETRY_BACKOFF_MS = 20
-"""After each transaction the broker is busy with its markers: aiokafka asks again, else after 100 ms."""
+"""After each transaction the broker is busy with its markers and aiokafka retries; its default is 100 ms."""
 
 
 @dataclass(slots=True)
 class Transactions:
-    """The producer of one `transactional.id`; what is sent in one call is one transaction."""
+    """The producer of one `transactional.id`; each call to `send` is one transaction."""
 
     cluster: ClusterConfig
     transactional_id: str
     topics: Topics
     open_seconds: float = 60.0
     send_seconds: float = TRANSACTION_TIMEOUT_MS / 1000
-    """Longer, and the broker has ended the transaction by itself."""
+    """After this the broker has aborted the transaction by itself."""
     commit_seconds: float = 30.0
-    """How long the answer to a commit is waited for; after that a new producer finds out."""
+    """How long to wait for the answer to a commit; after that a new producer finds out."""
     _producer: AIOKafkaProducer | None = field(default=None, init=False)
 
     @property
     def is_open(self) -> bool:
-        """Whether the last call went well; if not, what became of it is unknown until `open` returns."""
+        """Whether the last call succeeded; if not, its outcome is unknown until `open` returns."""
         return self._producer is not None and not is_stopped(self._producer)
 
     async def open(self) -> None:
-        """Make the producer anew, within a bound: transactions of earlier ones are over when this returns.
+        """Make a new producer within a bound; transactions of earlier ones have ended when it returns.
 
-        Raises `ClusterError` when the broker does not answer, or has no transactions.
+        Raises `ClusterError` if the broker does not answer or has no transactions.
         """
         await self.kill()
         producer = self._new_producer()
@@ -68,10 +67,10 @@ class Transactions:
         self._producer = producer
 
     async def send(self, records: Sequence[ProducerRecord]) -> list[Answer]:
-        """Write the records in one transaction: for each its offset, or for all why that is not known.
+        """Write the records in one transaction: an offset for each, or for all why they are unknown.
 
-        Where one was refused for its size, its answer is `RecordTooLarge` and none of them is there. Bounded
-        in time; never raises for what a broker does. After any error `open` comes next.
+        A record refused for its size gets `RecordTooLarge`, and none of the records is written. Bounded in
+        time; never raises for a broker's errors. After any error call `open` next.
         """
         producer, is_done = self._producer, False
         if producer is None:
@@ -88,7 +87,7 @@ class Transactions:
                 await self.kill()
 
     async def partitions(self, topic: str) -> frozenset[int]:
-        """The partitions a topic has; raises `PublishError` when that cannot be told within the bound."""
+        """The partitions of a topic; raises `PublishError` if they are not known within the bound."""
         assert self._producer is not None, "asked after `open`"
         try:
             with translated():
@@ -98,7 +97,7 @@ class Transactions:
             raise PublishError(f"{topic}: {error}") from error
 
     async def kill(self) -> None:
-        """Throw the producer away with what it has in flight; whether that was committed is not known."""
+        """Discard the producer with its transaction; whether that was committed is unknown."""
         producer, self._producer = self._producer, None
         if producer is not None:
             await destroy_producer(producer)
@@ -108,7 +107,7 @@ class Transactions:
             await producer.begin_transaction()
             answers = await exchange(producer, records)
         if not any(isinstance(answer, PublishError) for answer in answers):
-            # Only now: aiokafka commits also what has lost a record on its way.
+            # Only now: aiokafka also commits a transaction that has lost a record.
             async with asyncio.timeout(self.commit_seconds):
                 await producer.commit_transaction()
         return answers
@@ -124,13 +123,13 @@ class Transactions:
             max_request_size=LARGEST_REQUEST_BYTES,
             max_batch_size=MAX_BATCH_BYTES,
         )
-        # Named beforehand: a producer without topics keeps the metadata of all that the cluster has.
+        # Set beforehand: a producer without topics keeps the metadata of all topics of the cluster.
         producer.client.set_topics([self.topics.journal, self.topics.results, self.topics.failures])
         return producer
 
 
 async def require_transactions(cluster: ClusterConfig, topics: Topics) -> None:
-    """Raise `ConfigError` where the broker has no transactions, or does not answer."""
+    """Raise `ConfigError` if the broker has no transactions or does not answer."""
     probe = Transactions(cluster, f"{topics.journal}.probe", topics)
     try:
         await probe.open()

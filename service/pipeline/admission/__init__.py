@@ -1,1 +1,1 @@
-"""What a call must pass before it leaves: quota, holds, circuit breaker, spend limit."""
+"""What a call must pass before it is sent: quota, holds, circuit breaker, spend limit."""

@@ -1,7 +1,7 @@
-"""The hold: submitting stopped for an account reason, with one slow probe at a time until it ends.
+"""The account hold: stops submits for an account reason; slow single probes find out when it ends.
 
-A poll that meets such a reason holds as well, and polls become probes then: each call with a dead key counts
-against the quota and tells nothing.
+A poll that fails for such a reason also begins a hold, and polls become probes too: each call with a dead key
+uses quota and returns nothing.
 """
 
 from collections.abc import Callable
@@ -14,13 +14,13 @@ from service.core.provider.answers import FOREIGN_TASKS, Lost, NotSent, Provider
 from service.core.provider.error_table import Action
 
 PROBE_SECONDS = 30.0
-"""How long after an account refusal, or after the last probe, the next call of its kind is tried."""
+"""The delay from an account refusal, or from the last probe, to the next call of its kind."""
 KNOWN_SECONDS = 600.0
-"""For so long the last answer about the account counts: another process may have met a hold since."""
+"""How long the last answer about the account is valid: another process may have met a hold since."""
 
 
 class AccountHold:
-    """Whether submits may go; one for the account, and one for each model that it may concern alone."""
+    """Whether submits may go; one for the account, and one for each model with reasons of its own."""
 
     def __init__(self, clock: Clock, on_change: Callable[[HoldCause, bool], None]) -> None:
         self._clock = clock
@@ -30,7 +30,7 @@ class AccountHold:
         self._are_polls_held = False
         self._is_from_polls = False
         self._said: set[tuple[HoldReason, str | None]] = set()
-        """Reasons of this hold that were told: each is told once, however often they take turns."""
+        """Reasons of this hold already reported: each is reported once, even if reasons alternate."""
         self._known_at: float | None = None
         self.held: HoldCause | None = None
         """The reason, None while there is no hold."""
@@ -48,7 +48,7 @@ class AccountHold:
 
     @property
     def knowledge(self) -> Literal["held", "none", "unknown"]:
-        """Whether the account is held, as far as this process knows: only the answer to a submit tells."""
+        """Whether this process knows the account to be held; only a submit's answer proves that it is not."""
         if self.is_active:
             return "held"
         if self._known_at is None or self._clock.boot_seconds() - self._known_at > KNOWN_SECONDS:
@@ -56,7 +56,7 @@ class AccountHold:
         return "none"
 
     def for_model(self) -> "AccountHold":
-        """The hold of a model, beside the account's; who hears of this one hears of it too."""
+        """A hold for one model, beside the account's, with the same callback."""
         return AccountHold(self._clock, self._on_change)
 
     def wait_seconds(self) -> float:
@@ -64,13 +64,13 @@ class AccountHold:
         return max(0.0, self._probe_at - self._clock.boot_seconds()) if self.is_active else 0.0
 
     def probe(self) -> None:
-        """A submit goes out; during a hold the next one waits, whatever becomes of this one."""
+        """A submit is sent; during a hold the next one waits, whatever this one's outcome."""
         self._probe_at = self._clock.boot_seconds() + PROBE_SECONDS
 
     def judge(self, answer: SubmitAnswer, model: str | None = None) -> None:
-        """Begin, go on or end, as the answer to a submit of the model says.
+        """Begin, continue or end the hold, as the answer to a submit of the model says.
 
-        One that never arrived says nothing about the account, nor does a fault or a throttle.
+        A submit that was lost or not sent proves nothing about the account, nor does a fault or a throttle.
         """
         action = error_table.on_submit(answer.provider_error).action if isinstance(answer, Refused) else None
         if isinstance(answer, Refused) and action is Action.HOLD:
@@ -81,15 +81,15 @@ class AccountHold:
             self._end()
 
     def poll_wait_seconds(self) -> float:
-        """How long until a task may be looked at: zero unless the last poll was refused."""
+        """How long until a task may be polled; zero unless the last poll was refused."""
         return max(0.0, self._poll_at - self._clock.boot_seconds()) if self._are_polls_held else 0.0
 
     def poll_leaves(self) -> None:
-        """A poll goes out; while polls are refused the next one waits."""
+        """A poll is sent; while polls are refused, the next one waits."""
         self._poll_at = self._clock.boot_seconds() + PROBE_SECONDS
 
     def judge_poll(self, answer: object) -> None:
-        """Begin, or end what a poll began; whether a submit would be taken, a poll cannot tell.
+        """Begin a hold, or end one that a poll began; a poll cannot prove that submits are accepted.
 
         A call about hotword lists counts as a poll: it is free, and works for an account in arrears.
         """
@@ -99,7 +99,7 @@ class AccountHold:
                 self._is_from_polls = True
                 self._begin(hold_cause(answer, None))
             if answer.code == FOREIGN_TASKS:
-                # The other account would take a submit: as long as polls tell of it, none is a probe.
+                # The other account would accept a submit, so no submit probes while polls find foreign tasks.
                 self._probe_at = self._clock.boot_seconds() + KNOWN_SECONDS
         elif not isinstance(answer, ProviderError):
             self._are_polls_held = False

@@ -1,8 +1,8 @@
-"""The call limiter: every call to the provider leaves in a time slot of ours (N7), or not at all (N14).
+"""The call limiter: every call to the provider is sent in a time slot of ours (N7), or not at all (N14).
 
-How a stage calls: `wait_seconds` says how long until a call may be begun; `begin` makes a `Call`; the stage
-enters it and hands `call.depart` to the provider as the call's permit. The provider connects, awaits the
-permit and writes: what was paid for leaves at once. A permit that is refused has let nothing leave.
+How a stage calls: `wait_seconds` returns the time until a call may begin; `begin` makes a `Call`; the stage
+enters it and passes `call.depart` to the provider as the call's permit. The provider connects, awaits the
+permit and writes at once, so the slot is used. If the permit is refused, nothing is sent.
 
     if not limiter.wait_seconds(Kind.QUERY):
         with limiter.begin(Kind.QUERY) as call:
@@ -23,25 +23,25 @@ from service.core.limits.slot_share import Instant, Predecessor, SlotShare, Unus
 from service.core.limits.time_slots import CLOCK_ERROR_SECONDS, SlotSequence, grid_of
 
 SHORTEST_LEAD_SECONDS = 0.25
-"""How long before its slot a call is begun: to write an intent down, or to connect."""
+"""How long before its slot a call begins: time to journal an intent, or to connect."""
 LONGEST_LEAD_SECONDS = 1.6
-"""Below the time that an intent is worth."""
+"""Shorter than an intent's validity."""
 LEAD_DECAY = 0.95
 PATIENCE_SECONDS = 2.0
-"""A call whose slot does not come within this time goes back to where it came from."""
+"""A call that gets no slot within this time is returned to its stage."""
 URGENT_IN_A_ROW = 3
-"""After so many urgent calls another one that waits has its turn."""
+"""After this many urgent calls, a waiting call that is not urgent goes next."""
 CHECK_SECONDS = 0.1
-"""Partitions, proofs and answers change when slots come: whoever waits looks this often."""
+"""Partitions, proofs and answers change the slots, so waiting calls check this often."""
 SHORTEST_WAIT_SECONDS = 0.001
 HOTWORDS_PART = 0.25
-"""Of the quota for queries: the vendor names none for hotword lists, and their calls are few."""
+"""Share of the query quota: the vendor names no quota for hotword lists, and their calls are few."""
 MAX_MODELS = 64
-"""Requests may name any dated snapshot of a model: the one asked for longest ago is forgotten."""
+"""Requests may name any dated snapshot of a model; the least recently used one is forgotten."""
 
 
 class Kind(StrEnum):
-    """What the account has a quota for; that of submits is each model's own."""
+    """The kinds of calls with a quota of the account; submits have one for each model."""
 
     SUBMIT = "submit"
     QUERY = "query"
@@ -51,19 +51,19 @@ class Kind(StrEnum):
 
 
 PROMPT = (Kind.QUERY, Kind.LIST)
-"""Answered at once, so that silence says something about the path."""
+"""Calls that are answered at once, so that silence points to a problem of the network path."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """The account's quota and the part of it that is ours; without `submits_per_minute` the model table's."""
+    """The account's quota and our part of it; `submits_per_minute` replaces the model table's numbers."""
 
     part: float
     calls_per_second: float
     submits_per_minute: float | None = None
 
     def per_second(self, kind: Kind, model: str) -> float:
-        """The account's quota, zero for a model that nobody knows."""
+        """The account's quota; without `submits_per_minute`, zero for submits of an unknown model."""
         if kind is Kind.HOTWORDS:
             return self.calls_per_second * HOTWORDS_PART
         if kind is not Kind.SUBMIT:
@@ -73,7 +73,7 @@ class Quota:
 
 
 class Rate(NamedTuple):
-    """What one sequence of slots comes to, in calls a second."""
+    """The rates of one sequence of slots, in calls a second."""
 
     kind: Kind
     model: str
@@ -83,17 +83,17 @@ class Rate(NamedTuple):
 
 @dataclass(slots=True)
 class _CallQueue:
-    """The calls of one sequence that were begun and have not left."""
+    """The calls of one sequence that have begun and were not sent yet."""
 
     slots: SlotSequence
     lead_seconds: float = SHORTEST_LEAD_SECONDS
     begun: int = 0
-    """Without the urgent ones, which nobody waits behind."""
+    """The count without urgent calls, which no other call queues behind."""
     waiting: "list[Call]" = field(default_factory=list)
     urgent_in_a_row: int = 0
 
     def place(self, call: "Call") -> int:
-        """How many of those that wait have their turn before this one."""
+        """How many of the waiting calls go before this one."""
         urgent = [each for each in self.waiting if each.is_urgent]
         others = [each for each in self.waiting if not each.is_urgent]
         in_a_row, place = self.urgent_in_a_row, 0
@@ -106,12 +106,12 @@ class _CallQueue:
         return place
 
     def note_departure(self, call: "Call") -> None:
-        """Keep the turns of those that are not urgent."""
+        """Count urgent calls in a row, so that other calls get their turns."""
         self.urgent_in_a_row = self.urgent_in_a_row + 1 if call.is_urgent else 0
 
 
 class Call:
-    """One call from its beginning to its end; a context manager, entered once."""
+    """One call from start to end; a context manager, entered once."""
 
     def __init__(self, limiter: "CallLimiter", line: _CallQueue, kind: Kind, *, is_urgent: bool) -> None:
         self.is_urgent = is_urgent
@@ -138,9 +138,9 @@ class Call:
             self._limiter.share.end(self._unanswered, self._limiter.now().boot_seconds)
 
     async def depart(self, may_go: Callable[[], bool] = lambda: True) -> bool:
-        """Wait for a slot of ours and use it: the call's first byte must be written at once.
+        """Wait for a slot of ours and use it; the caller must write the call's first byte at once.
 
-        False where none comes in time, or `may_go`, asked last of all, says no: nothing may leave then.
+        False means that nothing may be sent: no slot came in time, or `may_go`, checked last, returned False.
         """
         line, limiter = self._line, self._limiter
         line.waiting.append(self)
@@ -174,7 +174,7 @@ class Call:
         self._is_begun = False
 
     def _adapt_lead(self) -> None:
-        """Begin earlier after a call that came too late for its slot."""
+        """Lengthen the lead after a call that was too late for its slot; else shorten it."""
         line = self._line
         is_late = self._limiter.now().boot_seconds > self._slot_at + line.slots.grid.window_seconds
         lead_seconds = line.lead_seconds * (2 if is_late else LEAD_DECAY)
@@ -182,7 +182,7 @@ class Call:
 
 
 class CallLimiter:
-    """One process's part in the account's quota. The group's consumer and the shards tell it what is ours."""
+    """This process's part of the account's quota; the group consumer and the shards report what is ours."""
 
     def __init__(self, clock: Clock, quota: Quota, vendor: VendorTime) -> None:
         self.clock = clock
@@ -199,13 +199,13 @@ class CallLimiter:
     # For the stages.
 
     def wait_seconds(self, kind: Kind, model: str = "", *, is_urgent: bool = False) -> float:
-        """How long until a call may be begun: a lead before the first own slot that nobody waits for."""
+        """How long until a call may begin: one lead before our first slot that no call waits for."""
         line, now = self._line(kind, model), self.now()
         opens_at = line.slots.opens_at(now, 0 if is_urgent else line.begun)
         return max(0.0, opens_at - line.lead_seconds - now.boot_seconds)
 
     def begin(self, kind: Kind, model: str = "", *, is_urgent: bool = False) -> Call:
-        """Begin a call; urgent ones leave before others, but for every fourth."""
+        """Begin a call; urgent calls go first, but every fourth turn goes to another call."""
         return Call(self, self._line(kind, model), kind, is_urgent=is_urgent)
 
     def penalise(self, kind: Kind, model: str = "") -> None:
@@ -213,17 +213,17 @@ class CallLimiter:
         self._line(kind, model).slots.penalise(self.clock.boot_seconds())
 
     def share_per_second(self, kind: Kind, model: str = "") -> float:
-        """How many calls a second our slots of this kind make."""
+        """Our slots of this kind, in calls a second."""
         return self._line(kind, model).slots.share_per_second
 
     def rates(self) -> Iterator[Rate]:
-        """What each sequence comes to now."""
+        """The current rates of each sequence."""
         now = self.clock.boot_seconds()
         for (kind, model), line in self._lines.items():
             yield Rate(kind, model, line.slots.rate_per_second(now), line.slots.share_per_second)
 
     def unused(self) -> Iterator[Unused]:
-        """Why slots of ours are not used now."""
+        """Why slots of ours are unused now."""
         now = self.now()
         yield from self.share.unused(now.boot_seconds)
         is_alone = self.share.is_alone(now.boot_seconds)
@@ -233,27 +233,27 @@ class CallLimiter:
     # For the group and the shards.
 
     def proved(self, sent_at: float) -> None:
-        """The group has accepted a commit that was sent then, by the boot clock."""
+        """The group accepted a commit that was sent at this time of the boot clock."""
         self.share.prove(sent_at)
 
     def partitioned(self, count: int) -> None:
-        """The group's assignment counts so many partitions."""
+        """The group's assignment covers `count` partitions."""
         self.share.set_partitions(count, self.clock.boot_seconds())
 
     def taken(self, partition: int, predecessor: Predecessor) -> None:
-        """The partition has just been claimed; its journal says this of the last owner."""
+        """The partition was just claimed; `predecessor` is what its journal says of the last owner."""
         self.share.serve(partition, self.clock.boot_seconds(), predecessor)
 
     def resumed(self, partition: int) -> None:
-        """The partition was suspended, and nobody else has claimed it meanwhile."""
+        """The suspended partition is resumed; nobody else has claimed it meanwhile."""
         self.share.resume(partition, self.clock.boot_seconds())
 
     def stopped(self, partition: int) -> None:
-        """The partition is not served any more: no call leaves in its slots."""
+        """The partition is no longer served: no call may be sent in its slots."""
         self.share.stop(partition)
 
     def may_release(self, partition: int) -> bool:
-        """Whether the partition's journal may say that nobody calls in its slots."""
+        """Whether the partition's journal may record that nobody calls in its slots."""
         return self.share.may_release(partition, self.clock.boot_seconds())
 
     def _line(self, kind: Kind, model: str) -> _CallQueue:
@@ -268,7 +268,7 @@ class CallLimiter:
         return self._lines[key]
 
     def _forget_one(self) -> None:
-        """Of the models, the one asked for longest ago that no call waits for."""
+        """Forget the least recently used model without calls."""
         *older, _newest = self._lines
         idle = (key for key in older if key[0] is Kind.SUBMIT and not self._lines[key].begun)
         del self._lines[next(idle, older[0])]

@@ -1,11 +1,11 @@
-"""Tell lost tasks from a key of another account, to which every task of ours is UNKNOWN."""
+"""Tell lost tasks from a key of another account, which finds every task of ours UNKNOWN."""
 
 from dataclasses import dataclass, field
 
 from service.core.provider.answers import FOREIGN_TASKS, ProviderError, TaskStatus, TaskView
 
 TASKS = 5
-"""So many tasks in a row that nobody knows are no coincidence."""
+"""This many unknown tasks in a row are no coincidence."""
 WITHIN_SECONDS = 60.0
 FOREIGN = ProviderError(
     FOREIGN_TASKS,
@@ -15,10 +15,10 @@ FOREIGN = ProviderError(
 
 @dataclass(slots=True)
 class ForeignKeyDetector:
-    """The tasks that were UNKNOWN lately, none known between."""
+    """The tasks that were UNKNOWN within the last minute, with no known task between them."""
 
     is_foreign: bool = False
-    """Whether that many were; until a task is known again."""
+    """Whether `TASKS` tasks were UNKNOWN; reset once a task is known again."""
     _unknown: dict[str, float] = field(default_factory=dict)
 
     def note(self, task: TaskView, now: float) -> None:

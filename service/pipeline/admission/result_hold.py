@@ -1,8 +1,8 @@
-"""The result hold: submits of a model stop while its results lie on a host that the settings do not allow.
+"""The result hold: stops a model's submits while its results lie on a host that the settings do not allow.
 
-Each finished task is billed, so a setting that is wrong must not fail one job after the other. A job whose
-result was refused for its host waits, whether or not submits stop; here it is only counted. Nothing in the
-process changes the setting: the next process, with the right one, fetches what waits.
+Each finished task is billed, so a wrong setting must not fail job after job. A job whose result's host was
+refused waits, whether or not submits stop; here it is only counted. The setting cannot change in this
+process: the next process, with the right setting, fetches the waiting results.
 """
 
 from collections import Counter
@@ -16,21 +16,21 @@ from service.core.job.job import Job, JobState
 from service.core.shard.shard import Shard
 
 TASKS_IN_A_ROW = 2
-"""So many tasks of a model, none fetched between, begin the hold: one alone may be the vendor's odd one."""
+"""Refused tasks of a model, none fetched between, that begin the hold; a single one may be an outlier."""
 REFRESH_SECONDS = 1.0
-"""How often it is asked whether somebody still waits, and a submit asks again."""
+"""How often waiting jobs are checked, and how long a held submit waits before it asks again."""
 
 Word = Literal["refused", "stopped", "resumed"]
 
 
 class Holder(Protocol):
-    """The owned shard of a job, as far as it matters here."""
+    """The part of a job's shard that is needed here."""
 
     state: Shard
 
     @property
     def is_open(self) -> bool:
-        """Whether it still has effects."""
+        """Whether the shard may still have effects."""
         ...
 
 
@@ -44,7 +44,7 @@ class Waiting:
 
 @dataclass(slots=True)
 class Refused:
-    """The tasks of a model in a row whose results lie on one host; `since_ms` is when its hold began."""
+    """A model's consecutive tasks with results on one refused host; `since_ms` is when the hold began."""
 
     tasks: set[str] = field(default_factory=set)
     since_ms: int | None = None
@@ -52,7 +52,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class HeldResults:
-    """How many jobs of a model wait for a host; `since_ms` is None while its submits go on."""
+    """The jobs of a model that wait for a host; `since_ms` is None while its submits go on."""
 
     model: str
     host: str
@@ -61,10 +61,10 @@ class HeldResults:
 
 
 class ResultHolds:
-    """Which models' submits are stopped, and who waits; one for the process.
+    """The models whose submits are stopped, and the waiting jobs; one for the process.
 
-    `on_change` is told of a model and a host: `refused` when the first job waits for it, `stopped` when that
-    stops the model's submits, `resumed` when they go on.
+    `on_change` is called with a model and a host: `refused` when the first job waits for the host, `stopped`
+    when the model's submits stop, `resumed` when they go on.
     """
 
     def __init__(self, clock: Clock, on_change: Callable[[str, str, Word], None]) -> None:
@@ -72,13 +72,13 @@ class ResultHolds:
         self._on_change = on_change
         self._waiting: dict[tuple[Holder, JobRef], Waiting] = {}
         self._said: set[tuple[str, str]] = set()
-        """Models and hosts that somebody is known to wait for."""
+        """Models and hosts that were reported as refused."""
         self._refused: dict[tuple[str, str], Refused] = {}
         """By model and host."""
         self._refreshed_at = clock.boot_seconds()
 
     def refused(self, shard: Holder, ref: JobRef, host: str) -> None:
-        """The host of the job's result is refused; that of one that waits already says nothing new."""
+        """The host of the job's result is refused; a job that already waits is not counted again."""
         job = _waiting(shard, ref)
         if job is None or job.task_id is None or (shard, ref) in self._waiting:
             return
@@ -94,7 +94,7 @@ class ResultHolds:
             self._on_change(model, host, "stopped")
 
     def fetched(self, model: str) -> None:
-        """A result of the model lies where it may: what is refused is odd, and its submits go on."""
+        """A result of the model was on an allowed host: end the model's holds, so that submits go on."""
         for at in [at for at in self._refused if at[0] == model]:
             self._end(at)
 
@@ -103,11 +103,11 @@ class ResultHolds:
         return any(at[0] == model and each.since_ms is not None for at, each in self._refused.items())
 
     def wait_seconds(self, model: str) -> float:
-        """How long until a submit of the model may be asked for again; zero while it may go."""
+        """How long until a submit of the model should ask again; zero while it may go."""
         return REFRESH_SECONDS if self.is_held(model) else 0.0
 
     def refresh(self) -> None:
-        """Forget jobs that wait no longer, and end the hold that nobody waits for; costs nothing at times."""
+        """Forget jobs that no longer wait, and end holds without waiting jobs; at most once a second."""
         now = self._clock.boot_seconds()
         if now - self._refreshed_at < REFRESH_SECONDS:
             return
@@ -119,7 +119,7 @@ class ResultHolds:
             self._end(at)
 
     def held(self) -> list[HeldResults]:
-        """Who waits, by model and host."""
+        """The waiting jobs, by model and host."""
         counts = Counter((each.model, each.host) for each in self._waiting.values())
         return [HeldResults(*at, jobs, self._since_ms(at)) for at, jobs in sorted(counts.items())]
 

@@ -1,4 +1,4 @@
-"""The spend guard: no submit for the rest of a UTC day whose limit, seconds or cost, is reached."""
+"""The spend guard: stops submits for the rest of a UTC day once its limit, seconds or cost, is reached."""
 
 from collections.abc import Callable, Iterable
 
@@ -6,11 +6,11 @@ from service.clock import Clock
 from service.core.limits.spend_limit import SPEND_LIMIT, DaySpend, SpendLimit, SpendRules, limits_reached
 
 CHECK_SECONDS = 1.0
-"""How often a limit that is reached is looked at again: midnight and a larger share both end it."""
+"""How often a reached limit is checked again: midnight or a larger share ends it."""
 
 
 class SpendGuard:
-    """Whether the day's limit is reached; it begins and ends as a hold does, with a code of ours."""
+    """Whether the day's limit is reached; it begins and ends like a hold, with our own code."""
 
     def __init__(
         self,
@@ -24,7 +24,7 @@ class SpendGuard:
         self._spends = spends
         self._on_change = on_change
         self.limit: SpendLimit | None = None
-        """The limit that is reached while the spend guard is on: of two, the one that was reached first."""
+        """The reached limit while the spend guard is on; of two, the one reached first."""
         self.since_ms: int | None = None
 
     @property
@@ -33,7 +33,7 @@ class SpendGuard:
         return None if self.limit is None else SPEND_LIMIT
 
     def wait_seconds(self) -> float:
-        """How long until a submit may be asked for again; zero while the day has room."""
+        """How long until a submit should ask again; zero while the day's limit has room."""
         reached = limits_reached(self._spends(), self._rules, self._clock.confirmed_ms())
         limit = self.limit if self.limit in reached else next(iter(reached), None)
         if limit is not self.limit:

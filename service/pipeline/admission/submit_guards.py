@@ -1,7 +1,7 @@
-"""The guards of a submit: whether it may go now, and what its answer says about the next ones.
+"""The guards of a submit: they decide whether it may go now, and learn from its answer.
 
-Five things may stand in the way: the quota, an account reason (hold, spend guard), results on a host that
-is not allowed, the provider's outage and, for a repeated submit, the retry budget.
+Five things may stop a submit: the quota, an account reason (hold, spend guard), results on a host that is not
+allowed, a provider outage and, for a repeated submit, the retry budget.
 """
 
 from collections import OrderedDict
@@ -21,7 +21,7 @@ from service.pipeline.admission.spend_guard import SpendGuard
 
 
 class SubmitKind(NamedTuple):
-    """Submits that wait for the same: those of one model, repeated ones apart from first ones."""
+    """Submits with the same guards: those of one model, first and repeated submits apart."""
 
     model: str
     is_retry: bool = False
@@ -29,18 +29,18 @@ class SubmitKind(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SubmitPermit:
-    """Permission for one submit: what it took of the retry budget, whether it is a probe, and its call."""
+    """Permission for one submit: its cost in the retry budget, whether it is a probe, and its call."""
 
     model: str
     paid: float
     is_probe: bool
     call: Call
-    """Entered by whoever posts, who gives its `depart` to the provider: the quota is paid there."""
+    """The sender enters it and passes its `depart` to the provider, which takes the quota's slot."""
 
 
 @dataclass(slots=True)
 class ModelHealth:
-    """What the answers to a model's submits have come to; `since_ms` is when its outage began."""
+    """The guards that a model's answers have set; `since_ms` is when its outage began."""
 
     retries: RetryBudget
     circuit_breaker: CircuitBreaker
@@ -48,19 +48,19 @@ class ModelHealth:
     """For reasons that concern this model alone."""
     since_ms: int | None = None
     throttle: ProviderError | None = None
-    """What the last submit met that was throttled, until one is taken."""
+    """The error of the last throttled submit; None once a submit is accepted."""
 
 
 @dataclass(slots=True)
 class SubmitGuards:
-    """What every submit passes before its POST."""
+    """The guards that every submit passes before its POST."""
 
     clock: Clock
     limiter: CallLimiter
     hold: AccountHold
     spend_guard: SpendGuard
     on_outage: Callable[[str, ProviderError | None], None]
-    """Told of a model's outage: what its last failure was, None at its end."""
+    """Called with the model when its outage begins, with its last failure, or ends, with None."""
     results: ResultHolds
     health: OrderedDict[str, ModelHealth] = field(default_factory=OrderedDict)
 
@@ -79,7 +79,7 @@ class SubmitGuards:
         )
 
     def acquire(self, kind: SubmitKind) -> SubmitPermit:
-        """Begin a submit; `wait_seconds` has said that it may go."""
+        """Begin a submit; call it only while `wait_seconds` returns zero."""
         now = self.clock.boot_seconds()
         health = self._health(kind.model)
         is_probe = self.hold.is_active or health.hold.is_active
@@ -91,13 +91,13 @@ class SubmitGuards:
         return permit
 
     def may_post(self, permit: SubmitPermit) -> bool:
-        """Whether no hold has begun since the permit was given."""
+        """Whether no hold has begun since the permit was issued."""
         health = self._health(permit.model)
         is_held = self.hold.is_active or health.hold.is_active
         return (permit.is_probe or not is_held) and not self.results.is_held(permit.model)
 
     def judge(self, answer: SubmitAnswer, permit: SubmitPermit) -> None:
-        """Learn from the answer."""
+        """Update the guards from the answer."""
         now = self.clock.boot_seconds()
         health = self._health(permit.model)
         self._judge_holds(answer, permit.model, health)
@@ -114,7 +114,7 @@ class SubmitGuards:
                 health.throttle = provider_error
 
     def reason(self, model: str) -> str:
-        """Why submits of the model wait, in words; empty where nothing but the quota holds them up."""
+        """Why submits of the model wait, as text; empty if only the quota delays them."""
         health = self._health(model)
         held = self.hold.held or health.hold.held
         if held is not None:
@@ -129,7 +129,7 @@ class SubmitGuards:
         return self._health(model).circuit_breaker.is_open
 
     def _judge_holds(self, answer: SubmitAnswer, model: str, health: ModelHealth) -> None:
-        """What concerns a model alone neither begins nor ends the account's hold."""
+        """Update the holds; a refusal for one model neither begins nor ends the account's hold."""
         if isinstance(answer, Refused) and concerns_one_model(answer.provider_error):
             health.hold.judge(answer, model)
             return
@@ -143,7 +143,7 @@ class SubmitGuards:
             self.on_outage(model, health.circuit_breaker.last)
 
     def _health(self, model: str) -> ModelHealth:
-        """As with budgets, the model asked for longest ago is forgotten when there are too many."""
+        """The model's health; if there are too many models, the least recently used one is forgotten."""
         if model not in self.health:
             self.health[model] = ModelHealth(
                 RetryBudget(self.clock.boot_seconds()), CircuitBreaker(), self.hold.for_model()

@@ -1,6 +1,7 @@
-"""Vendor time: ask the vendor what time it is while it matters and no other call tells.
+"""Vendor time: ask the vendor for the time while it is needed and no other call provides it.
 
-It matters before its first `Date`, without which nothing ends, and while the wall clock disagrees with ours.
+It is needed before the first `Date`, without which nothing expires, and while the wall clock disagrees with
+our trusted time.
 """
 
 from collections.abc import Callable
@@ -12,14 +13,14 @@ from service.pipeline.admission.call_limiter import CallLimiter, Kind
 from service.provider.api import NO_SLOT, Provider
 
 ASK_SECONDS = 30.0
-"""How long no answer must have come: a step is adopted when two, a minute apart, agree with it."""
+"""Ask after this long without an answer: a clock step is adopted once two answers a minute apart agree."""
 CHECK_SECONDS = 1.0
 
 
 async def ask(
     provider: Provider, limiter: CallLimiter, clock: Clock, vendor: VendorClock, on_tick: Callable[[], None]
 ) -> None:
-    """Ask in slots of list calls until cancelled; what the answer says besides is not looked at."""
+    """Ask in slots of list calls until cancelled; only the time of the answer is used."""
     asked_boot: float | None = None
     while True:
         on_tick()

@@ -1,4 +1,4 @@
-"""One assigned partition: its state, what serves it, how it is loaded, suspended and drained."""
+"""One assigned partition: its state, its runner, and how it is loaded, suspended and drained."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable
@@ -17,21 +17,21 @@ from service.pipeline.shard.backlog import SLICE
 from service.pipeline.shard.shard_runner import ShardRunner
 
 REVOCATION_SECONDS = 10.0
-"""Within this bound a revoked shard waits for its answers and flushes; the group waits for it."""
+"""Bound for a revoked shard to flush, while the group waits; also for the drain of a shard to be retaken."""
 ENDING_SECONDS = 5.0
-"""Within this bound a cancelled take-over or shard ends."""
+"""Bound for a cancelled takeover or shard to end."""
 ANSWER_SECONDS = 8.0
-"""Within this bound a revoked shard waits for calls of synchronous models: we own it until we have said so.
+"""Bound for calls of synchronous models in a revoked shard, which is ours until the revocation returns.
 All three bounds, and `UNSENT_SECONDS`, together stay below the rebalance's 25 s."""
 UNSENT_SECONDS = 1.0
-"""Within this bound POSTs that have not left come back as not sent: an intent without an end is uncertain to
-the next owner, who waits until it has settled."""
+"""Bound for unsent POSTs to return as not sent. To the next owner, an intent without an outcome is uncertain
+and must settle first."""
 INLINE_ENTRIES = 1_000
-"""A larger journal becomes a shard in a thread: a hundred thousand jobs hold up the loop for seconds."""
+"""A larger journal is loaded in a thread: a hundred thousand jobs would block the loop for seconds."""
 
 
 MayRelease = Callable[[int], bool]
-"""Whether the journal of a partition may say that nobody calls in its slots."""
+"""Whether a partition's journal may record that nobody calls in its slots."""
 
 
 class PartitionState(StrEnum):
@@ -40,14 +40,14 @@ class PartitionState(StrEnum):
     RESTORING = "restoring"
     READY = "ready"
     REFUSED = "refused"
-    """It could not be taken over; `detail` says why, and it is tried again."""
+    """It could not be taken over; `detail` says why, and the takeover is retried."""
     LOST = "lost"
-    """Another member owns it by the group's word; the next rebalance says so here too."""
+    """The group no longer accepts us as its owner; the next rebalance removes it here."""
 
 
 @dataclass(slots=True)
 class AssignedPartition:
-    """One assigned partition: its state, why, and what serves it."""
+    """One assigned partition: its state, the reason, its runner and its task."""
 
     state: PartitionState = PartitionState.RESTORING
     detail: str = ""
@@ -61,7 +61,7 @@ class AssignedPartition:
         return self.runner is not None and self.runner.is_open
 
     def close(self) -> None:
-        """Stop all effects at once, and serving as soon as the task has noticed."""
+        """Stop all effects now and cancel the serving task."""
         if self.runner is not None:
             self.runner.close()
         if self.task is not None:
@@ -75,7 +75,7 @@ async def open_runner(
     is_owner: Callable[[ShardRunner], Awaitable[bool]],
     on_fenced: Callable[[ShardRunner], None],
 ) -> tuple[ShardRunner, Change]:
-    """Make the runner of a shard that was taken over, and let it become what its journal says."""
+    """Create the runner of a shard that was taken over, and load it from its journal."""
     state = Shard(
         partition, taken.epoch, taken.cursor, deps.window, deps.outcomes, deps.prices, deps.files_per_task
     )
@@ -97,7 +97,7 @@ async def open_runner(
 
 
 async def load(runner: ShardRunner, restore: Restore) -> Change:
-    """Let the shard become what its journal says; the change is what is to be written and done next."""
+    """Load the shard from its journal; the change holds what must be written and done next."""
     context = runner.context()
     runner.is_restoring = True
     if is_small(restore):
@@ -106,7 +106,7 @@ async def load(runner: ShardRunner, restore: Restore) -> Change:
 
 
 def is_small(restore: Restore) -> bool:
-    """Whether the journal becomes a shard without holding up the loop."""
+    """Whether the journal can be loaded without blocking the event loop."""
     return len(restore.entries) <= INLINE_ENTRIES
 
 
@@ -117,10 +117,10 @@ def _load_and_release(runner: ShardRunner, restore: Restore, context: Context) -
 
 
 async def begin(runner: ShardRunner, change: Change) -> None:
-    """Queue what a restore writes and wants done, in slices that leave the event loop its turns.
+    """Queue a restore's groups and steps in slices, so that the event loop keeps running.
 
-    Nothing else happens to the shard meanwhile, and nothing is committed: a group that came between would
-    be overwritten by an older record of its key.
+    Nothing else may change the shard meanwhile, and nothing is committed: a group queued in between would be
+    overwritten by an older record of its key.
     """
     runner.put(Change(uncertain_outcomes=change.uncertain_outcomes))
     for start in range(0, len(change.groups), SLICE):
@@ -138,7 +138,7 @@ async def drain_all(
     answer_seconds: float,
     may_release: MayRelease,
 ) -> None:
-    """Stop what is only being taken over: it would begin work. Then drain what is served."""
+    """Stop takeovers in progress, which would start work; then drain the served shards."""
     for partition in partitions:
         if partition.runner is None:
             partition.close()
@@ -149,11 +149,11 @@ async def drain_all(
 async def suspend(
     runners: Iterable[ShardRunner], bound_seconds: float, answer_seconds: float, may_release: MayRelease
 ) -> None:
-    """Let shards begin nothing and write down what they have; calls in flight go on.
+    """Stop the shards from starting work and write what they hold; calls in flight go on.
 
-    Their slots are not used any more when this begins: their journals say so at its end. POSTs that have not
-    left come back as not sent. Answers of synchronous models, which are paid for and nowhere else, get
-    `answer_seconds` before that.
+    The caller has stopped all calls in their slots; their journals record that at the end. Unsent POSTs
+    return as not sent. Before that, synchronous models get `answer_seconds` to answer: their answers are paid
+    for and cannot be fetched again.
     """
     resting = list(runners)
     await _answered(resting, answer_seconds)
@@ -170,7 +170,7 @@ async def suspend(
 
 
 async def close_runner(runner: ShardRunner, may_release: MayRelease) -> None:
-    """Close a shard that is to be taken over again; an answer in flight is worth the wait."""
+    """Close a shard that will be taken over again; wait for answers in flight first."""
     await drain([runner], REVOCATION_SECONDS, ANSWER_SECONDS, may_release)
     runner.close()
 
@@ -178,9 +178,9 @@ async def close_runner(runner: ShardRunner, may_release: MayRelease) -> None:
 async def drain(
     runners: Iterable[ShardRunner], bound_seconds: float, answer_seconds: float, may_release: MayRelease
 ) -> None:
-    """Let shards begin nothing, wait for answers in flight, and write everything down.
+    """Stop the shards from starting work, wait for answers in flight, and write everything.
 
-    As in `suspend`, their slots are not used any more.
+    As in `suspend`, the caller has stopped all calls in their slots.
     """
     resting = list(runners)
     await _answered(resting, answer_seconds)
@@ -204,7 +204,7 @@ async def _rested_and_released(runner: ShardRunner, may_release: MayRelease) -> 
 
 
 async def _answered(runners: Collection[ShardRunner], bound_seconds: float) -> None:
-    """Let shards begin nothing, and wait for calls of synchronous models."""
+    """Stop the shards from starting work; wait for calls of synchronous models."""
     for runner in runners:
         runner.takes_work = False
     calls = {call for runner in runners for call in runner.long_calls}

@@ -1,6 +1,6 @@
 """The partitions that the group has assigned to this process: take over, serve, suspend, resume, close.
 
-A shard that cannot be taken over is tried again with a growing delay and says why meanwhile; one that is
+A failed takeover is retried with a growing delay; the partition's state says why it failed. A shard that is
 fenced while the group still counts us as its owner is taken over again.
 """
 
@@ -32,28 +32,28 @@ from service.pipeline.shard.stage_breaker import StageName
 
 RETAKE = Backoff(first_seconds=0.5, longest_seconds=30.0)
 RESUME_SECONDS = 10.0
-"""Within this bound a suspended shard shows that it is still ours; else it is taken over again."""
+"""Bound for proving that a suspended shard is still ours; after that it is taken over again."""
 RESUME_BELOW = 0.8
-"""A full shard takes requests again below this part of its limit: pausing drops what was prefetched."""
+"""A full shard accepts requests again below this part of its limit: each pause drops prefetched records."""
 
 
 @dataclass(slots=True)
 class Assignment:
-    """The shards this member owns; the group consumer tells it about partitions."""
+    """The shards that this member owns; the group consumer reports partitions to it."""
 
     deps: AssignmentDeps
     delivery: Delivery | None = None
-    """Set once, before the consumer starts: the consumer and this class know each other."""
+    """Set once, before the consumer starts: the consumer and this class refer to each other."""
     partitions: dict[int, AssignedPartition] = field(default_factory=dict)
     assignments: int = 0
-    """How many assignments there were; zero means that the group has not spoken yet."""
+    """The number of assignments so far; zero until the group has made the first."""
     suspended: dict[int, AssignedPartition] = field(default_factory=dict)
-    """What the last rebalance took away; the next assignment gives it back, or ends it."""
+    """Partitions that the last rebalance revoked; the next assignment resumes or closes them."""
     collector: GarbageCollector = field(default_factory=GarbageCollector)
     losses: list[str] = field(default_factory=list)
-    """Why the group has no client of ours, each reason once; empty while it has one."""
+    """Why we have no client in the group, each reason once; empty while we have one."""
     is_leaving: bool = False
-    """Whether the process is about to stop: a rebalance on the way out begins nothing."""
+    """Whether the process is shutting down: a rebalance then starts nothing."""
 
     def open_shards(self) -> list[ShardRunner]:
         """The shards that are being served."""
@@ -64,9 +64,9 @@ class Assignment:
         ]
 
     def assigned(self, partitions: Collection[int]) -> None:
-        """Go on with those that were only suspended, take the others over, end what is gone.
+        """Resume suspended partitions, take over the others, close those that are gone.
 
-        What was ours before and was never revoked is dropped.
+        A partition that was ours and was never revoked is closed, and taken over again if assigned.
         """
         self.assignments += 1
         if self.losses:
@@ -86,22 +86,22 @@ class Assignment:
             self.deps.spawn(self._resume(partition, resumed), name=f"resume {partition}")
 
     def _leave_out(self, partition: int) -> AssignedPartition:
-        """Serve it not at all: it waits in Kafka until the group has more members."""
+        """Refuse the partition: its records wait in Kafka until the group has more members."""
         detail = f"this process serves {self.deps.max_shards} shards already: add members to the group"
         self.deps.observer.shard("refused", partition, detail)
         return AssignedPartition(PartitionState.REFUSED, detail)
 
     def _begin(self, partition: int) -> AssignedPartition:
-        """Take the partition over from the top."""
+        """Start a takeover of the partition."""
         assigned = AssignedPartition()
         assigned.task = self.deps.spawn(self._serve(partition, assigned), name=f"shard {partition}")
         return assigned
 
     async def revoked(self, partitions: Collection[int]) -> None:
-        """Suspend them: no new intent, and everything written down that is known, within the bound.
+        """Suspend the partitions: start no intent, and write everything known within the bound.
 
-        Every rebalance takes everything away and gives most of it back: calls in flight go on. What was
-        only being taken over is ended.
+        Every rebalance revokes all partitions and returns most of them, so calls in flight go on. Takeovers
+        in progress are cancelled.
         """
         self._stop_calls(partitions)
         leaving = {each: self.partitions.pop(each) for each in partitions if each in self.partitions}
@@ -116,14 +116,14 @@ class Assignment:
             await asyncio.wait(tasks, timeout=ENDING_SECONDS)
 
     async def leave(self, bound_seconds: float, answer_seconds: float) -> None:
-        """Drain for good: take nothing over any more, and let what is served finish its writing."""
+        """Drain for shutdown: take nothing over any more, and let served shards finish writing."""
         self.is_leaving = True
         self._stop_calls(self.partitions)
         assigned = [*self.partitions.values(), *self.suspended.values()]
         await drain_all(assigned, bound_seconds, answer_seconds, self.deps.limiter.may_release)
 
     def deliver(self, partition: int, records: list[Record]) -> None:
-        """Hand records to their shard; what comes for a shard that is gone will be read by its next owner."""
+        """Pass records to their shard; those of a closed shard are dropped, and its next owner reads them."""
         runner = self._runner(partition)
         for record in records if runner is not None and runner.takes_work else ():
             assert runner is not None
@@ -132,7 +132,7 @@ class Assignment:
                 return
 
     def _deliver_again(self, runner: ShardRunner) -> None:
-        """A record was not taken: read it again when it may be tried."""
+        """Read a record that was not accepted again, once it may be tried."""
         assert self.delivery is not None
         self.delivery.withhold(runner.partition)
         name = f"deliver again {runner.partition}"
@@ -146,14 +146,14 @@ class Assignment:
             self.delivery.release(runner.partition, runner.state.cursor.next_offset)
 
     def cursor_invalid(self, partition: int) -> None:
-        """Take the shard over again: that judges where requests go on, and counts what is lost."""
+        """Take the shard over again: a takeover decides where requests continue and counts lost ones."""
         runner = self._runner(partition)
         if runner is not None:
             self._stop_calls([partition])
             self.deps.spawn(close_runner(runner, self.deps.limiter.may_release), name=f"retire {partition}")
 
     def has_room(self, partition: int) -> bool:
-        """Whether the shard is below its fair part of the limits, with hysteresis."""
+        """Whether the shard is below its fair share of the limits, with hysteresis."""
         assigned, runner = self.partitions.get(partition), self._runner(partition)
         if assigned is None or runner is None or runner.is_restoring:
             return False
@@ -165,20 +165,20 @@ class Assignment:
         return not assigned.is_full
 
     def durable_offsets(self) -> Mapping[int, int]:
-        """The next offset of each shard, as far as it is in the journal."""
+        """The next request offset of each shard according to its journal."""
         return {runner.partition: runner.durable_cursor.next_offset for runner in self.open_shards()}
 
     def duplicate_member(self, sentence: str) -> None:
-        """Say that a process which began after us has our name in the group."""
+        """Report that a process which started after us uses our name in the group."""
         self.deps.observer.duplicate_member(sentence)
 
     @property
     def group_lost(self) -> str | None:
-        """Why the group has no client of ours, as last heard; None while it has one."""
+        """The latest reason why we have no client in the group; None while we have one."""
         return self.losses[-1] if self.losses else None
 
     def lost(self, sentence: str) -> None:
-        """Say, once for each reason, that the group has no client of ours."""
+        """Report, once for each reason, that we have no client in the group."""
         if sentence in self.losses:
             self.losses.remove(sentence)
         else:
@@ -190,7 +190,7 @@ class Assignment:
         return assigned.runner if assigned and assigned.runner and assigned.runner.is_open else None
 
     async def _serve(self, partition: int, assigned: AssignedPartition) -> None:
-        """Take the shard over and serve it; again after every failure, until lost or cancelled."""
+        """Take the shard over and serve it; repeat after every failure until lost, suspended or cancelled."""
         clock, attempt = self.deps.runner.clock, 0
         while True:
             attempt += 1
@@ -198,9 +198,9 @@ class Assignment:
                 change = await self._take(partition, assigned)
                 taken_at = clock.boot_seconds()
                 serving = self._run(partition, assigned, change)
-                del change  # of a hundred thousand jobs, as long as the shard is served
+                del change  # else it keeps up to a hundred thousand jobs in memory
                 await serving
-                # One that is fenced again and again is taken ever more slowly, as one that is refused.
+                # A shard that is fenced repeatedly is retaken ever more slowly, like a refused one.
                 attempt = attempt if clock.boot_seconds() - taken_at < RETAKE.longest_seconds else 1
             except (RestoreError, ClusterError) as error:
                 assigned.state, assigned.detail = PartitionState.REFUSED, str(error)
@@ -213,7 +213,7 @@ class Assignment:
         assert self.delivery is not None
         group_offset = await self.delivery.group_offset(partition)
         if not await self.delivery.is_member(partition, group_offset or 0):
-            # A member that thawed after its session ended must not fence the rightful owner.
+            # A member that wakes up after its session expired must not fence the rightful owner.
             assigned.state = PartitionState.LOST
             self.deps.observer.shard("lost", partition)
             return Change()
@@ -236,11 +236,11 @@ class Assignment:
         return change
 
     async def _resume(self, partition: int, assigned: AssignedPartition) -> None:
-        """Go on if one more commit shows that nobody else had the shard meanwhile; else take it over anew."""
+        """Resume if one more commit proves that nobody else claimed the shard; else take it over again."""
         runner = assigned.runner
         is_ours = runner is not None and await self._is_still_ours(runner)
         if self.partitions.get(partition) is not assigned:
-            return  # Revoked once more meanwhile: the next assignment asks again.
+            return  # Revoked again meanwhile: the next assignment decides.
         if runner is None or not (is_ours and runner.is_open):
             assigned.close()
             self.partitions[partition] = self._begin(partition)
@@ -277,13 +277,13 @@ class Assignment:
             runner.close()
 
     async def _run(self, partition: int, assigned: AssignedPartition, change: Change) -> None:
-        """Serve the shard until it is closed, or this task is cancelled."""
+        """Serve the shard until it is closed or this task is cancelled."""
         runner = assigned.runner
         if runner is None:
             return
         assert self.delivery is not None
         try:
-            # Only now, when the shard is one of the open ones: its share of budgets and limits counts.
+            # Begin only now: the shard is among the open ones, so its share of budgets and limits counts.
             await begin(runner, change)
             del change
             if runner.takes_work:

@@ -1,4 +1,4 @@
-"""What assigned partitions need: the ports of the group, the journal and its tail, and who observes them."""
+"""The ports that assigned partitions need: the group, the journal, its tail, the observer."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from service.pipeline.shard.spawn import Spawn
 
 
 class Delivery(Protocol):
-    """What the shards ask of the group consumer."""
+    """What the shards need from the group consumer."""
 
     def release(self, partition: int, offset: int) -> None:
         """Deliver the partition's records from `offset` on."""
@@ -32,32 +32,32 @@ class Delivery(Protocol):
         ...
 
     async def is_member(self, partition: int, offset: int) -> bool:
-        """Whether the group takes a commit from us."""
+        """Whether the group accepts a commit from us."""
         ...
 
 
 class Follower(Protocol):
-    """What the shards ask of the journal's tail."""
+    """What the shards need from the journal's tail."""
 
     def follow(self, partition: int, followed: Followed) -> None:
         """Read the partition from `followed.position` on."""
         ...
 
     def leave(self, partition: int) -> None:
-        """Read the partition no more."""
+        """Stop reading the partition."""
         ...
 
     async def proves(self, partition: int, offset: int) -> bool:
-        """Wait until the partition is read past `offset`; False when a higher claim came first."""
+        """Wait until the partition is read past `offset`; False if a higher claim comes first."""
         ...
 
 
 class ShardJournal(Protocol):
-    """What the shards ask of the journal."""
+    """What the shards need from the journal."""
 
     @property
     def tail(self) -> Follower:
-        """Who reads the shards' own partitions back."""
+        """The reader of the shards' own journal partitions."""
         ...
 
     async def take(self, partition: int, group_offset: int | None) -> RestoredShard:
@@ -70,52 +70,52 @@ class ShardJournal(Protocol):
 
 
 class ShardObserver(Protocol):
-    """Who counts and logs what becomes of shards."""
+    """Counts and logs the life of shards."""
 
     def shard(self, change: str, partition: int, detail: str = "") -> None:
-        """A shard was taken, refused, fenced or closed."""
+        """A shard was taken, resumed, refused, lost, fenced or closed."""
         ...
 
     def requests_lost(self, partition: int, count: int) -> None:
-        """The request topic's retention removed requests that nobody had read."""
+        """The request topic's retention removed requests before they were read."""
         ...
 
     def duplicate_member(self, detail: str) -> None:
-        """Another process has our name in the group."""
+        """Another process uses our name in the group."""
         ...
 
     def group_lost(self, detail: str) -> None:
-        """The group has no client of ours, for this reason."""
+        """We have no client in the group, for this reason."""
         ...
 
     def group_regained(self) -> None:
-        """It has one again."""
+        """We have a client in the group again."""
         ...
 
 
 class SlotUser(Protocol):
-    """Who calls the provider in the slots of the partitions that are served."""
+    """Makes calls to the provider in the slots of the served partitions."""
 
     def taken(self, partition: int, predecessor: Predecessor) -> None:
-        """The partition has just been claimed; its journal says this of the last owner."""
+        """The partition was just claimed; `predecessor` is what its journal says of the last owner."""
         ...
 
     def resumed(self, partition: int) -> None:
-        """The partition was suspended, and nobody else has claimed it meanwhile."""
+        """The suspended partition is resumed; nobody else has claimed it meanwhile."""
         ...
 
     def stopped(self, partition: int) -> None:
-        """No call may leave in its slots any more."""
+        """No call may be sent in its slots any more."""
         ...
 
     def may_release(self, partition: int) -> bool:
-        """Whether its journal may say that nobody calls in its slots."""
+        """Whether its journal may record that nobody calls in its slots."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class AssignmentDeps:
-    """What shards need to be served."""
+    """What serving a shard needs."""
 
     journal: ShardJournal
     accept: AcceptStage

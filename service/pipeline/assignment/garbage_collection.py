@@ -1,8 +1,8 @@
-"""Python's garbage collector, kept from standing in the way of a restore.
+"""Pauses Python's garbage collector during a restore.
 
-Its full collections look at every object there is: with a hundred thousand jobs in memory each one stops the
-event loop for most of a second, and reading a journal brings on several. What a restore makes holds no cycles
-and is freed without the collector, so it stands still meanwhile and never looks at those objects afterwards.
+A full collection visits every object: with a hundred thousand jobs in memory, each one stops the event loop
+for most of a second, and reading a journal triggers several. A restore's objects have no cycles and are freed
+without the collector, so it is paused meanwhile and never visits them afterwards.
 """
 
 import gc
@@ -19,7 +19,7 @@ class GarbageCollector:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Let it stand still for the block."""
+        """Pause it for the block."""
         self.pauses += 1
         gc.disable()
         try:
@@ -30,5 +30,5 @@ class GarbageCollector:
                 gc.enable()
 
     def forget(self) -> None:
-        """Never look again at what is in memory now."""
+        """Exclude the objects now in memory from all later collections."""
         gc.freeze()

@@ -1,1 +1,1 @@
-"""The hotword lists that submissions name: found in the account or made, before the POST."""
+"""The hotword lists of submissions: found in the account or created, before the POST."""

@@ -1,6 +1,6 @@
-"""Find the hotword list that a submit needs: by its name in the account's directory, or by making it.
+"""Find the hotword list that a submit needs by its name in the account's directory, or create it.
 
-It changes only lists that this service made, and says what became of it as a value.
+It changes only lists that this service made; errors are returned, not raised.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ T = TypeVar("T")
 class ListFinder:
     """Finds one list at a time.
 
-    `vendor_offset_ms` says how far the vendor's clock is ahead of ours, None while nobody knows.
+    `vendor_offset_ms` returns how far the vendor's clock is ahead of ours; None while that is unknown.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class ListFinder:
         self._vendor_offset_ms = vendor_offset_ms
 
     async def find(self, need: Need) -> str | ProviderError:
-        """The id of a list that is there, ready and made for the model."""
+        """The id of a list that exists, is ready, and was made for the model."""
         if need.vocabulary_id is not None:
             return await self._checked(need, need.vocabulary_id)
         lists = await self._all()
@@ -54,7 +54,7 @@ class ListFinder:
         return found
 
     async def _touched(self, need: Need, listed: ListedVocabulary) -> str | ProviderError:
-        """Touch what is about to be used, so that nobody takes it for unused meanwhile."""
+        """Touch a list before its use, so that no process deletes it as unused."""
         if needs_touch(listed, self._vendor_ms()):
             provider_error = self._judged(await self._lists.update(listed.vocabulary_id, need.words))
             if provider_error is not None:
@@ -62,7 +62,7 @@ class ListFinder:
         return await self._checked(need, listed.vocabulary_id)
 
     async def _checked(self, need: Need, vocabulary_id: str) -> str | ProviderError:
-        """The vendor passes over a list of another model without a word: look at it before."""
+        """Check the list before its use: the vendor silently ignores a list made for another model."""
         found = self._judged(await self._lists.query(vocabulary_id))
         if isinstance(found, ProviderError):
             return found
@@ -77,12 +77,12 @@ class ListFinder:
     async def _make(
         self, need: Need, lists: tuple[ListedVocabulary, ...]
     ) -> ListedVocabulary | ProviderError:
-        """Make the list, in the place of an unused one where there is none free."""
+        """Create the list; if the account is full, delete an unused list for the next attempt."""
         made = self._judged(await self._lists.create(need.model, need.prefix, need.words))
         if isinstance(made, ProviderError):
             return await self._make_room(made, lists)
-        # Another replica may have made one at the same time: all take the first, and its duplicate is dropped
-        # by who made it, before anybody used it.
+        # Another replica may have made the list at the same time. All use the first one, and each replica
+        # deletes its own duplicate before it is used.
         lists_now = await self._all()
         if isinstance(lists_now, ProviderError):
             return lists_now
@@ -94,9 +94,9 @@ class ListFinder:
     async def _make_room(
         self, provider_error: ProviderError, lists: tuple[ListedVocabulary, ...]
     ) -> ProviderError:
-        """Delete a list that nobody uses, if the account is full; the next attempt finds its place.
+        """Delete an unused list if the account is full; the next attempt uses the free place.
 
-        Somebody else's name may look like one of ours: what a list holds must be what its name says.
+        A foreign list's name may look like one of ours, so the list's words must match its name.
         """
         if error_table.on_vocabulary(provider_error).code is not FailureCode.VOCABULARY_QUOTA:
             return provider_error
@@ -111,7 +111,7 @@ class ListFinder:
         return self._judged(await self._lists.list_all())
 
     def _judged(self, answer: T) -> T:
-        """A dead key holds, and a key that is taken again ends that; all else says nothing of the account."""
+        """A dead key begins a hold and a working key ends it; other answers say nothing of the account."""
         if isinstance(answer, ProviderError):
             is_of_key = error_table.on_vocabulary(answer).action is Action.HOLD
         else:

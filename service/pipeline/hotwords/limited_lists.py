@@ -1,4 +1,4 @@
-"""Hotword lists within their part of the account's quota: each call waits for a slot of its own."""
+"""Hotword list calls within their share of the account's quota: each waits for a slot of its own."""
 
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
@@ -11,11 +11,11 @@ from service.provider.api import NO_SLOT, Vocabularies
 
 T = TypeVar("T")
 LONGEST_WAIT_SECONDS = 30.0
-"""Without a slot for so long the call is given up, and whoever wants the list tries again."""
+"""A call without a slot for this long is given up, and the caller tries again."""
 
 
 class LimitedVocabularies:
-    """Hotword lists whose calls leave in slots; these are few, so a slot may come before its connection."""
+    """Hotword list calls in slots; these calls are few, so a slot may pass before the connection is made."""
 
     def __init__(self, vocabularies: Vocabularies, limiter: CallLimiter) -> None:
         self._lists = vocabularies

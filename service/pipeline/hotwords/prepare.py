@@ -1,8 +1,8 @@
-"""Prepare: have the hotword lists ready that submits need, one at a time.
+"""Prepare: find or create the hotword lists that submits need, one at a time.
 
-A list is made once for the account and found again by its name (`core.provider.hotword_lists`); what was
-found is believed for an hour. Submissions that need a list wait here, before their intent, and never go
-without it.
+A list is created once for the account and found again by its name (`core.provider.hotword_lists`). A lookup
+is valid for an hour. Submissions that need a list wait here before their intent, and are never sent without
+it.
 """
 
 from collections import Counter, OrderedDict
@@ -34,9 +34,9 @@ from service.pipeline.shard.timers import Timers
 from service.provider.fault_isolation import UNREAD, answer_of
 
 BELIEVED_SECONDS = 3600.0
-"""After this a list is looked at again: its user may have deleted it, and ours must be touched."""
+"""After this a list is checked again: its user may have deleted it, and ours must be touched."""
 MAX_REMEMBERED = 1_024
-"""Lists that were found, and names of needs; what was asked for longest ago is forgotten."""
+"""Limit for found lists and for names of needs; the least recently used are forgotten."""
 BACKOFF = Backoff(first_seconds=1.0, longest_seconds=60.0)
 
 T = TypeVar("T")
@@ -45,13 +45,13 @@ Waiting = tuple[ShardRunner, SubmissionKey]
 
 @dataclass(slots=True)
 class Waiter:
-    """A submission that waits: what lets it go on, and how often each bounded error has met it."""
+    """A waiting submission: how it continues, and how often each bounded error occurred."""
 
     go_on: Callable[[], None]
     attempts: Counter[FailureCode] = field(default_factory=Counter)
 
     def must_end(self, policy: ErrorPolicy) -> bool:
-        """Whether the error ends its jobs, this being one more time."""
+        """Count the error; return whether it ends the submission's jobs."""
         if policy.action is Action.HOLD:
             return False
         if policy.max_attempts is not None:
@@ -61,7 +61,7 @@ class Waiter:
 
 @dataclass(slots=True)
 class Wanted:
-    """A list that submissions wait for, how often it could not be had, and why it could not the last time."""
+    """A list that submissions wait for: failed attempts so far, and the latest error."""
 
     need: Need
     waiting: dict[Waiting, Waiter] = field(default_factory=dict)
@@ -70,7 +70,7 @@ class Wanted:
 
 
 class VocabularyStage:
-    """Keeps what is at hand, and has the rest found."""
+    """Remembers found lists and finds the others."""
 
     def __init__(self, finder: ListFinder, clock: Clock, hold: AccountHold, faults: Faults) -> None:
         self._finder = finder
@@ -78,27 +78,27 @@ class VocabularyStage:
         self._hold = hold
         self._report = partial(faults.internal_error, "answer", "vocabulary")
         self._names: OrderedDict[str, str] = OrderedDict()
-        """The names of needs by their requests' digests: a long list takes a millisecond to name."""
+        """Names of needs by request digest: naming a long list takes a millisecond."""
         self._found: OrderedDict[str, tuple[str, float]] = OrderedDict()
         self._wanted: dict[str, Wanted] = {}
         self._due: Timers[str] = Timers(clock)
 
     def is_at_hand(self, request: AcceptedRequest) -> bool:
-        """Whether the submit needs no list, or one that was found within the hour."""
+        """Whether the submit needs no list, or its list was found within the last hour."""
         if not needs_list(request.options):
             return True
         _, until = self._found.get(self._name(request), ("", 0.0))
         return self._clock.boot_seconds() < until
 
     def as_sent(self, request: AcceptedRequest) -> Mapping[str, JsonValue] | None:
-        """The options with their list in place of the words; None where it is not at hand any more."""
+        """The options with the list in place of the words; None if the list is no longer remembered."""
         if not needs_list(request.options):
             return request.options
         found = self._found.get(self._name(request))
         return None if found is None else with_list(request.options, found[0])
 
     def reason(self, request: AcceptedRequest) -> str:
-        """Why the list of such a request could not be had so far, in words; empty where nothing is known."""
+        """Why the request's list is not available yet, as text; empty without an error."""
         wanted = self._wanted.get(self._name(request)) if needs_list(request.options) else None
         if wanted is None or wanted.provider_error is None:
             return ""
@@ -107,7 +107,7 @@ class VocabularyStage:
     def want(
         self, runner: ShardRunner, key: SubmissionKey, request: AcceptedRequest, go_on: Callable[[], None]
     ) -> None:
-        """Have the submission's list found, then let it go on; or end its jobs, if the list cannot be had."""
+        """Find the submission's list, then call `go_on`; end its jobs if the list cannot be provided."""
         name = self._name(request)
         if name not in self._wanted:
             self._wanted[name] = Wanted(need_of(request.model, request.options))
@@ -119,7 +119,7 @@ class VocabularyStage:
         return _remembered(self._names, request.digest, name or need_of(request.model, request.options).name)
 
     def holds(self, runner: ShardRunner, key: Key) -> bool:
-        """Whether the submission waits for a list here."""
+        """Whether the submission is waiting for a list here."""
         return any((runner, key) in wanted.waiting for wanted in self._wanted.values())
 
     async def run(self, on_tick: Callable[[], None]) -> None:
@@ -151,7 +151,7 @@ class VocabularyStage:
             waiter.go_on()
 
     def _not_had(self, name: str, wanted: Wanted, provider_error: ProviderError) -> None:
-        """Try again where that may help, and end what has waited long enough."""
+        """Retry if that may help; end the jobs of submissions whose attempts are used up."""
         policy = error_table.on_vocabulary(provider_error)
         ended = [at for at, waiter in wanted.waiting.items() if waiter.must_end(policy)]
         for runner, key in ended:
@@ -175,7 +175,7 @@ def _still_waits(runner: ShardRunner, key: SubmissionKey) -> bool:
 
 
 def _remembered(memory: OrderedDict[str, T], key: str, value: T) -> T:
-    """Keep it as the newest, and forget the oldest where there are too many."""
+    """Store the value as the newest; forget the oldest if there are too many."""
     memory[key] = value
     memory.move_to_end(key)
     if len(memory) > MAX_REMEMBERED:

@@ -1,1 +1,1 @@
-"""What finished tasks hold: result files within their memory, transcripts, renderings."""
+"""The results of finished tasks: result files and their memory, transcripts, renderings."""

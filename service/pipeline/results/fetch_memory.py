@@ -1,8 +1,8 @@
-"""The memory of result files: bounds in bytes what is being downloaded, and what is being read, together.
+"""The memory of result files: one limit in bytes for downloading and parsing together.
 
-A file is downloaded in one of a few places for small ones. One that turns out larger is downloaded again in
-the one place for large ones, so that small ones never wait behind it. Then it is read once there is room for
-what that takes. Nobody who holds room waits for more of its kind, so nobody waits for ever.
+A file is downloaded in one of a few download slots for small files. If it turns out larger, it is downloaded
+again in the one slot for large files, so that small files never wait behind it. It is parsed once there is
+room. No holder of room waits for more room of the same kind, so there is no deadlock.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from service.pipeline.results.transcripts import INLINE_BYTES
 from service.provider.api import Provider
 
 SMALL_BYTES = 4 * 1024**2
-"""Of a small file: two hours of speech with the times of its words."""
+"""The size of a small file: two hours of speech with word times."""
 TOO_LARGE = ProviderError(
     "fetch_too_large", "the result is too large to be read: raise SCRIBE_FETCH__MEMORY_BYTES, then replay"
 )
@@ -27,10 +27,10 @@ TOO_LARGE = ProviderError(
 
 @dataclass(frozen=True, slots=True)
 class MemoryLimits:
-    """What result files may take together, the largest one by itself, and how many are fetched at a time.
+    """Limits for all result files together, for the largest one, and for the number in flight.
 
-    `total_bytes` is at least `MEMORY_TIMES` (the settings see to it) times `largest_bytes`: what is left for
-    reading is then enough for the largest file of words with times.
+    The settings make `total_bytes` at least `MEMORY_TIMES` times `largest_bytes`: the rest for parsing is
+    then enough for the largest file with word times.
     """
 
     total_bytes: int = 512 * 1024**2
@@ -39,18 +39,18 @@ class MemoryLimits:
 
     @property
     def small_files(self) -> int:
-        """How many small files may be in memory: an eighth of the whole is theirs."""
+        """How many small files may be in memory: they share an eighth of the total."""
         return max(1, min(self.in_flight, self.total_bytes // 8 // SMALL_BYTES))
 
     @property
     def reading_bytes(self) -> int:
-        """What is left for reading."""
+        """The bytes left for parsing."""
         small_bytes = min(SMALL_BYTES, self.largest_bytes)
         return self.total_bytes - self.small_files * small_bytes - self.largest_bytes
 
 
 class FetchMemory:
-    """Who may download and read now; one for the process."""
+    """Grants download slots and memory for parsing; one for the process."""
 
     def __init__(self, limits: MemoryLimits) -> None:
         self._small = asyncio.Semaphore(limits.small_files)
@@ -59,18 +59,18 @@ class FetchMemory:
         self._room = Room(limits.reading_bytes)
 
     def place(self, *, is_large: bool) -> AbstractAsyncContextManager[None]:
-        """A place for one file, which its context waits for; the file may be kept until the end of it."""
+        """A download slot for one file; entering waits for it, and the file may be held until exit."""
         return self._large if is_large else self._small
 
     async def download(self, provider: Provider, url: str, *, is_large: bool) -> bytes | ProviderError | None:
-        """The file behind `url`, for which there is a place; None where it takes one for large files."""
+        """Download `url` while holding a download slot; None if the file needs the slot for large files."""
         if is_large or self._is_one_size:
             return await provider.fetch(url)
         body = await provider.fetch(url, SMALL_BYTES)
         return None if _is_larger(body) else body
 
     async def file_url_in(self, provider: Provider, url: str, *, is_large: bool = False) -> str | None:
-        """The URL of the file that a result file is about, where it can be read and tells."""
+        """The audio file's URL in a result file; None if the file cannot be read or has no URL."""
         async with self.place(is_large=is_large):
             body = await self.download(provider, url, is_large=is_large)
             if body is not None:
@@ -87,7 +87,7 @@ class FetchMemory:
             return await transcripts.file_url_in(body)
 
     async def room_for(self, body: bytes, *, is_rendered: bool) -> AbstractAsyncContextManager[None] | None:
-        """Room for reading the file, which its context waits for; None where there can be none."""
+        """Room for parsing the file; entering waits for it. None if the file can never fit."""
         need = partial(parse_bytes, body, is_rendered=is_rendered)
         need_bytes = need() if len(body) <= INLINE_BYTES else await asyncio.to_thread(need)
         return self._room.taken(need_bytes) if need_bytes <= self._room.total_bytes else None
@@ -98,7 +98,7 @@ def _is_larger(body: bytes | ProviderError) -> bool:
 
 
 class Room:
-    """A number of bytes that are given out in the order in which they are asked for."""
+    """A number of bytes, granted in the order of the requests."""
 
     def __init__(self, total_bytes: int) -> None:
         self.total_bytes = total_bytes
@@ -107,7 +107,7 @@ class Room:
 
     @asynccontextmanager
     async def taken(self, size_bytes: int) -> AsyncIterator[None]:
-        """Hold so many bytes, at most all, once they are free."""
+        """Wait until these bytes are free and hold them; at most `total_bytes`."""
         granted = asyncio.get_running_loop().create_future()
         self._waiting.append((size_bytes, granted))
         self._grant()

@@ -1,4 +1,4 @@
-"""Render: make the forms of a transcript that its request wants to be read in; of a long one in a thread."""
+"""Render: make the output formats that a transcript's request wants; long transcripts in a thread."""
 
 import asyncio
 from collections.abc import Collection
@@ -10,11 +10,11 @@ from service.core.job.events import Fetched, FetchFailed
 from service.core.transcript.rendering import render
 
 INLINE_CHARS = 4_000
-"""Of text: some minutes of speech. Twelve hours of it would hold up the event loop for a second."""
+"""Characters in some minutes of speech. Twelve hours would block the event loop for a second."""
 
 
 async def rendered(event: Fetched | FetchFailed, formats: Collection[OutputFormat]) -> Fetched | FetchFailed:
-    """The event, with renderings where it brings a transcript and some are wanted."""
+    """The event, with renderings if it has a transcript and formats are wanted."""
     if not isinstance(event, Fetched) or not formats:
         return event
     if _chars(event.transcript) <= INLINE_CHARS:

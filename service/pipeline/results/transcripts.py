@@ -1,4 +1,4 @@
-"""Transcripts: turn what the provider heard into the event that says so; large ones in a thread."""
+"""Transcripts: parse the provider's results into events; large ones in a thread."""
 
 import asyncio
 from functools import partial
@@ -15,7 +15,7 @@ from service.core.provider.answers import Answered, ProviderError
 from service.core.transcript.normalise import normalise
 
 INLINE_BYTES = 64 * 1024
-"""A larger file is parsed in a thread: ten megabytes would hold up the event loop for half a second."""
+"""A larger file is parsed in a thread: ten megabytes would block the event loop for half a second."""
 
 
 async def fetched(body: bytes, model: str) -> Fetched | FetchFailed:
@@ -25,7 +25,7 @@ async def fetched(body: bytes, model: str) -> Fetched | FetchFailed:
 
 
 def read_transcript(body: bytes, model: str) -> Fetched | FetchFailed:
-    """The result file as an event; what is no transcript is an error that names no text of it."""
+    """The result file as an event; a file without a transcript becomes an error that quotes no text of it."""
     try:
         return Fetched(_normal(untrusted_json.parse_json(body), model))
     except ValueError as error:
@@ -34,7 +34,7 @@ def read_transcript(body: bytes, model: str) -> Fetched | FetchFailed:
 
 
 async def file_url_in(body: bytes) -> str | None:
-    """The URL of the file that a result file is about, where it tells."""
+    """The audio file's URL in a result file, if it is there."""
     return _file_url(body) if len(body) <= INLINE_BYTES else await asyncio.to_thread(_file_url, body)
 
 

@@ -1,1 +1,1 @@
-"""The loop that owns one shard: events in, batches out, steps released once they are durable."""
+"""The loop that owns one shard: it applies events, commits batches and releases durable steps."""

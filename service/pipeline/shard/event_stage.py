@@ -1,4 +1,4 @@
-"""Which stage of the pipeline an event comes from, and which one a step goes to."""
+"""The stage that an event comes from, and the stage that a step goes to."""
 
 from service.core.job.events import (
     Adopted,
@@ -46,12 +46,12 @@ _OF_STEP: dict[type[Step], StageName] = {
 
 
 def stage_of(event: Event) -> StageName:
-    """The stage that tells of the event; all that is not named here comes of a submit."""
+    """The stage that produces the event; submit for all events not listed above."""
     return _OF_EVENT.get(type(event), StageName.SUBMIT)
 
 
 def is_word_on_stage(event: Event) -> bool:
-    """Whether a stage works that has handled the event: not where nothing was there to be read."""
+    """Whether handling the event proves that its stage works; an event without content does not."""
     return not isinstance(event, HandlingFailed | PollFailed | FetchFailed)
 
 

@@ -1,8 +1,8 @@
-"""Isolate: a fault of ours in the handling of one job or submission stays with it, and is tried again.
+"""Isolate: confine a fault of ours to the job or submission being handled, and retry.
 
-What is raised inside a border has changed nothing (`core.shard.shard`), so it can be tried anew. The third
-fault ends the job, or the jobs of the submission. Nothing ends a job while its shard is suspended, or for
-want of memory; and no fault counts against it while the stage that fails is stopped (`StageBreaker`).
+An error raised inside a boundary has changed nothing (`core.shard.shard`), so it can be retried. The third
+fault ends the job, or the jobs of the submission. No job ends while its shard is suspended, or because memory
+ran out. No fault counts against a job while the failing stage is stopped (`StageBreaker`).
 """
 
 from collections import Counter
@@ -27,7 +27,7 @@ Again = Callable[[], None]
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """What is to be done again."""
+    """One retry: when, for which job or submission, in which stage."""
 
     at: float
     key: Key
@@ -37,10 +37,10 @@ class Retry:
 
 @dataclass(slots=True)
 class FaultBoundary:
-    """The border around what happens to single jobs and submissions of one shard.
+    """The boundary around the handling of single jobs and submissions of one shard.
 
-    `request_of` names the request behind a key. `may_end` says whether the shard may end jobs at all; `end`
-    lets the job, or the jobs of the submission, meet the event that ends them.
+    `request_of` names the request behind a key. `may_end` returns whether the shard may end jobs. `end`
+    applies the event that ends the job, or the jobs of the submission.
     """
 
     clock: Clock
@@ -51,33 +51,33 @@ class FaultBoundary:
     end: Callable[[Key, HandlingFailed], None]
     _faults: Counter[Key] = field(default_factory=Counter)
     _made: dict[Key, str] = field(default_factory=dict)
-    """The task that could not be noted yet and is paid for: the failure names it."""
+    """A task that is paid for but could not be recorded; the failure names it."""
     _given_up: set[Key] = field(default_factory=set)
     _waiting: list[Retry] = field(default_factory=list)
 
     def guard(
         self, key: Key, again: Again, stage: StageName, event: Event | None = None
     ) -> AbstractContextManager[None]:
-        """Keep what is raised inside; `again` is called later, in a border of its own.
+        """Catch what is raised inside; `again` is called later, in a boundary of its own.
 
-        `event` is what the job or submission is to meet.
+        `event` is the event being applied to the job or submission.
         """
         return _kept(partial(self._keep, Retry(0.0, key, stage, again), event))
 
     def isolate(self, subject: str) -> AbstractContextManager[None]:
-        """Keep what is raised inside, and go on without it."""
+        """Catch and report what is raised inside, without a retry."""
         return _kept(partial(self.report, subject))
 
     def has_given_up(self, key: Key) -> bool:
-        """Whether its ending was tried: nothing else is to happen to it."""
+        """Whether its ending was attempted; nothing else may happen to it."""
         return key in self._given_up
 
     def waiting(self) -> Iterator[Key]:
-        """What is to be tried again."""
+        """The jobs and submissions that wait for a retry."""
         return (retry.key for retry in self._waiting)
 
     def forget_gone(self, is_gone: Callable[[Key], bool]) -> None:
-        """Forget what has gone without a word."""
+        """Forget jobs and submissions that no longer exist."""
         for key in [key for key in (*self._faults, *self._given_up) if is_gone(key)]:
             self.forget(key)
 
@@ -88,9 +88,9 @@ class FaultBoundary:
         self._given_up.discard(key)
 
     def try_again(self) -> None:
-        """Do again what is due, but nothing in a stage that is stopped, or on trial for others.
+        """Run due retries, except in a stage that is stopped or on trial for others.
 
-        What fails once more goes behind the rest: on trial, each has its turn.
+        A retry that fails goes behind the rest, so that each gets its turn during a trial.
         """
         if not self._waiting or not self.may_end():
             return
@@ -110,7 +110,7 @@ class FaultBoundary:
             self._made[key] = event.task_id
         self.report(str(key), error)
         if key in self._given_up:
-            # Not even its ending can be made: it stays as it is, for the next owner or version.
+            # Even ending it fails: leave it as it is, for the next owner or version.
             return
         self._count(retry, error)
         if self._faults[key] < MAX_FAULTS:
@@ -120,7 +120,7 @@ class FaultBoundary:
             return
         self._given_up.add(key)
         told = f"a fault of Scribe itself ({type(error).__name__}), met {MAX_FAULTS} times"
-        # Not here: this may be in the middle of another decision about the shard.
+        # Do not end it here: another decision about the shard may be under way.
         end = partial(self.end, key, HandlingFailed(told, self._made.get(key)))
         self._waiting.append(Retry(self.clock.boot_seconds(), key, retry.stage, end))
 
@@ -135,6 +135,6 @@ class FaultBoundary:
 def _kept(on_error: Callable[[Exception], None]) -> Iterator[None]:
     try:
         yield
-    # The border of one job's or submission's event.
+    # The boundary of one job's or submission's event.
     except Exception as error:
         on_error(error)

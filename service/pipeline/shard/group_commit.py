@@ -1,7 +1,7 @@
-"""Group commit: groups of records wait here, go out in bounded batches, and are released once durable.
+"""Group commit: queue groups of records, write them in bounded batches, release them once durable.
 
-There is no timer: a batch goes out when none is in flight, and what comes meanwhile waits for the next ones.
-A batch is kept until its end is known; after an unknown end the writer looks it up and divides it.
+There is no timer: a batch is sent when none is in flight, and groups that arrive meanwhile wait for the next.
+A batch is kept until its outcome is known; after an unknown outcome the writer looks it up and divides it.
 """
 
 import asyncio
@@ -21,8 +21,7 @@ RETRY_SECONDS = 1.0
 class Receipt:
     """The durable batch that holds a group: where it ends in the journal, and when it was sealed.
 
-    The clocks are read before the batch goes out: a commit that froze on its way must not make an intent look
-    fresh.
+    The clocks are read before the batch is sent: a commit that stalls must not make an intent look fresh.
     """
 
     journal_offset: int
@@ -32,14 +31,14 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class CommitHooks:
-    """What is called around a batch: before it is sealed, and with each group once it is durable."""
+    """Called around a batch: `before` it is sealed, and `release` for each group once it is durable."""
 
     before: Callable[[], None]
     release: Callable[[Group], None]
 
 
 class GroupCommit:
-    """What one shard writes; its methods are called from the event loop only."""
+    """The batches of one shard; its methods are called from the event loop only."""
 
     def __init__(
         self,
@@ -60,7 +59,7 @@ class GroupCommit:
         self._pending = Pending()
         self._in_flight: Batch | None = None
         self._receipts: dict[int, tuple[Group, asyncio.Future[Receipt]]] = {}
-        """Who waits for which group, by its identity."""
+        """Receipts that callers wait for, by the `id` of the group."""
         self._sealed_boot_seconds: float | None = None
         self._writing = asyncio.Lock()
         """A writer takes one call at a time."""
@@ -70,22 +69,22 @@ class GroupCommit:
 
     @property
     def size_bytes(self) -> int:
-        """What waits for the broker, the batch in flight included."""
+        """Bytes that wait for the broker, including the batch in flight."""
         return self._pending.size_bytes + (self._in_flight.size_bytes if self._in_flight else 0)
 
     @property
     def is_writing(self) -> bool:
-        """Whether anything is not durable yet."""
+        """Whether any group is not durable yet."""
         return bool(self._pending) or self._in_flight is not None
 
     @property
     def in_flight_seconds(self) -> float:
-        """How long the batch in flight has been out."""
+        """How long the current batch has been in flight."""
         sealed = self._sealed_boot_seconds
         return 0.0 if sealed is None else self._clock.boot_seconds() - sealed
 
     def groups(self) -> Iterator[Group]:
-        """What is not durable yet."""
+        """The groups that are not durable yet."""
         yield from self._in_flight.groups if self._in_flight else ()
         yield from self._pending.groups
 
@@ -99,9 +98,9 @@ class GroupCommit:
             self._wake.set()
 
     def durable(self, group: Group | None) -> "asyncio.Future[Receipt]":
-        """Done when the batch that holds the group is durable; cancelled when closed first, or for no group.
+        """Done once the group's batch is durable; cancelled if closed first, or without a group.
 
-        To be asked in the turn in which the group was queued.
+        Call it in the same turn of the event loop in which the group was queued.
         """
         receipt: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         if group is None or not self.is_open:
@@ -110,7 +109,7 @@ class GroupCommit:
         return self._receipts.setdefault(id(group), (group, receipt))[1]
 
     async def run_until_closed(self) -> None:
-        """Commit batches until closed, or until this task is cancelled."""
+        """Commit batches until closed or until this task is cancelled."""
         while self.is_open:
             await self._wake.wait()
             self._wake.clear()
@@ -119,24 +118,24 @@ class GroupCommit:
             self._idle.set()
 
     async def wait_until_written(self) -> None:
-        """Wait until all is durable; the caller bounds it."""
+        """Wait until everything is durable; the caller sets the timeout."""
         while self.is_open and self.is_writing:
             self._wake.set()
             await self._idle.wait()
 
     async def prove(self) -> Appended:
-        """Show by one more commit that the writer has not been fenced; the caller bounds it."""
+        """Prove by one more commit that the writer is not fenced; the caller sets the timeout."""
         async with self._writing:
             return await self.writer.prove()
 
     async def release(self) -> None:
-        """Say in the journal that we call nobody for the shard any more; the caller bounds it."""
+        """Journal that we make no more calls for the shard; the caller sets the timeout."""
         async with self._writing:
             if self.is_open:
                 await self.writer.release()
 
     def close(self) -> None:
-        """Write nothing any more; whoever waits is told."""
+        """Write nothing more; cancel the receipts that callers wait for."""
         if self.is_open:
             self.is_open = False
             self._backlog.remove(self.size_bytes)
@@ -148,7 +147,7 @@ class GroupCommit:
         self._wake.set()
 
     async def _commit(self) -> None:
-        """Seal what is queued into one batch and see it through."""
+        """Seal queued groups into one batch, append it and release its groups."""
         self._hooks.before()
         self._batch_number += 1
         batch = self._in_flight = self._pending.take(self._batch_number)
@@ -157,7 +156,7 @@ class GroupCommit:
         committed = await self._append(batch)
         self._sealed_boot_seconds = None
         if committed is None or not self.is_open:
-            # Behind a higher claim it counts for nothing, and the next owner does it all again.
+            # Behind a higher claim the batch is ignored, and the next owner repeats its work.
             return
         self._in_flight = None
         self._backlog.remove(batch.size_bytes)
@@ -174,7 +173,7 @@ class GroupCommit:
             asked.set_result(receipt)
 
     async def _append(self, batch: Batch) -> Committed | None:
-        """Append until it is known to be durable: a batch is kept, not dropped; None once closed."""
+        """Append until the batch is known to be durable, never drop it; None once closed."""
         async with self._writing:
             return await self._append_until_known(batch)
 

@@ -1,4 +1,4 @@
-"""What is in flight in a stage, so that the audit can ask for one item without looking through queues."""
+"""Items in flight in a stage; the audit looks one up without searching the queues."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class StageItems(Protocol):
-    """A stage, as the audit asks it."""
+    """A stage, as the audit sees it."""
 
     def holds(self, runner: ShardRunner, key: JobRef | SubmissionKey) -> bool:
         """Whether the stage has a timer, a call or a place in a queue for it."""
@@ -20,7 +20,7 @@ class StageItems(Protocol):
 
 @dataclass(slots=True)
 class InFlightItems(Generic[T]):
-    """Things that may be there several times."""
+    """Items with counts: an item may be held several times."""
 
     _counts: Counter[T] = field(default_factory=Counter)
 
@@ -28,11 +28,11 @@ class InFlightItems(Generic[T]):
         return item in self._counts
 
     def add(self, item: T) -> None:
-        """It is there once more."""
+        """Count the item once more."""
         self._counts[item] += 1
 
     def remove(self, item: T) -> None:
-        """It is there once less."""
+        """Count the item once less."""
         self._counts[item] -= 1
         if self._counts[item] <= 0:
             del self._counts[item]

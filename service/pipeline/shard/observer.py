@@ -1,4 +1,4 @@
-"""Who counts and logs what the pipeline does: ports whose methods decide nothing and raise nothing."""
+"""Ports for counting and logging the pipeline's work; their methods decide nothing and never raise."""
 
 from typing import Protocol
 
@@ -9,23 +9,23 @@ from service.pipeline.shard.stage_breaker import StageName
 
 
 class Faults(Protocol):
-    """Who counts and logs faults of our own."""
+    """Counts and logs our own faults."""
 
     def internal_error(self, boundary: str, subject: str, error: Exception) -> None:
-        """A border (record, job or answer) kept an error inside; `subject` names whose it was."""
+        """A boundary (record, job or answer) caught an error; `subject` names what was being handled."""
         ...
 
 
 class Admissions(Faults, Protocol):
-    """Who counts what becomes of records."""
+    """Counts admitted records."""
 
     def admitted(self, admission: Admission) -> None:
-        """A request record was taken."""
+        """A request record was admitted."""
         ...
 
 
 class CommitObserver(Protocol):
-    """Who counts and logs what becomes of batches."""
+    """Counts and logs the outcomes of batches."""
 
     def committed(self, records: int, seconds: float) -> None:
         """A batch became durable."""
@@ -36,29 +36,29 @@ class CommitObserver(Protocol):
         ...
 
     def fenced(self, partition: int, reason: str) -> None:
-        """The shard is another's: its effects end here."""
+        """Another owner has the shard: its effects in this process end."""
         ...
 
 
 class Observer(Faults, CommitObserver, Protocol):
-    """Who counts and logs what a shard does."""
+    """Counts and logs what a shard does."""
 
     def published(self, outcome: Outcome) -> None:
         """An outcome and its journal record are durable."""
         ...
 
     def uncertain(self, uncertain_outcome: UncertainOutcome) -> None:
-        """A submission became uncertain, or how that ended; told once for each of its jobs."""
+        """A submission became uncertain, or its uncertainty ended; called once for each of its jobs."""
         ...
 
 
 class StageObserver(Protocol):
-    """Who alerts operators of a stage that is stopped."""
+    """Alerts operators to stopped stages and lost work."""
 
     def stage_stopped(self, stage: StageName, is_stopped: bool) -> None:
-        """A stage was stopped for faults of our own, or goes on."""
+        """A stage was stopped because of our own faults, or resumed."""
         ...
 
     def work_restored(self, count: int) -> None:
-        """The audit found so many jobs and submissions that nothing would have gone on with."""
+        """The audit found `count` jobs and submissions that no stage held."""
         ...

@@ -1,6 +1,6 @@
-"""The loop that owns one shard: events in, bounded batches out, steps released once their group is durable.
+"""The loop that owns one shard: it applies events, commits batches and releases the steps of durable groups.
 
-Nothing that follows from a change is done before its group is durable (N2); `group_commit` writes.
+No consequence of a change happens before its group is durable (N2); `group_commit` writes.
 """
 
 import asyncio
@@ -38,14 +38,14 @@ from service.pipeline.shard.stage_breaker import StageBreaker, StageName
 from service.pipeline.shard.subjects import request_of, state_of, subject_of, writes
 
 BEHIND_SECONDS = 2.0
-"""A shard whose batch has been in flight for longer begins nothing that would only wait for the broker."""
+"""If a batch is in flight for longer, the shard starts no work that would only wait for the broker."""
 SWEEP_BELOW_BYTES = 512 * 1024
-"""Tombstones are written while less than this waits: they can wait for everything else."""
+"""Tombstones are written only while fewer bytes wait: everything else goes first."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunnerDeps:
-    """What every shard of the process shares."""
+    """What all shards of the process share."""
 
     clock: Clock
     rules: Rules
@@ -62,15 +62,15 @@ class ShardRunner:
         self.state = state
         self.epoch = epoch
         self.takes_work = True
-        """False while the shard is given back: what is open goes on, nothing new begins."""
+        """False while the shard is given back: open work goes on, nothing new starts."""
         self.is_suspended = False
-        """Whether the group has taken the partition away for now, and may well give it back."""
+        """Whether the group has revoked the partition and may return it."""
         self.is_restoring = False
-        """Whether steps of the restore are still to be put."""
+        """Whether the restore's groups and steps are still being queued."""
         self.calls: dict[asyncio.Task[None], Call] = {}
-        """Submits in flight: a drain waits for their answers."""
+        """Submits in flight; a drain waits for their answers."""
         self.long_calls: dict[asyncio.Task[None], Call] = {}
-        """Those of synchronous models, whose answers are the work itself: a drain gives them longer."""
+        """Submits of synchronous models, whose answers are the results; a drain waits longer for them."""
         self.boundary = FaultBoundary(
             deps.clock,
             deps.breaker,
@@ -90,7 +90,7 @@ class ShardRunner:
             CommitHooks(self._sweep, self._release),
         )
         self._held: list[tuple[Key, Event]] = []
-        """What came while suspended: from each call that was in flight, and from passes over the list."""
+        """Events that arrived while suspended, from calls in flight and from reconcile passes."""
 
     @property
     def partition(self) -> int:
@@ -99,66 +99,66 @@ class ShardRunner:
 
     @property
     def is_open(self) -> bool:
-        """Whether it still has effects."""
+        """Whether the shard may still have effects."""
         return self._commits.is_open
 
     @property
     def writer(self) -> Writer:
-        """What its batches go through."""
+        """The writer of its batches."""
         return self._commits.writer
 
     @property
     def durable_cursor(self) -> Cursor:
-        """How far requests are in the journal."""
+        """The cursor up to which requests are in the journal."""
         return self.state.durable_cursor
 
     @property
     def pending_bytes(self) -> int:
-        """What waits for the broker, the batch in flight included."""
+        """Bytes that wait for the broker, including the batch in flight."""
         return self._commits.size_bytes
 
     @property
     def fill(self) -> float:
-        """Which part is taken of what may wait for the broker, in this shard or in the process."""
+        """How full the backlog is, of this shard or of the process; 1.0 is full."""
         return self._deps.backlog.fill(self.pending_bytes)
 
     @property
     def has_room(self) -> bool:
-        """Whether who produces may go on."""
+        """Whether producers of records may continue."""
         return not self.is_restoring and self.fill < 1.0
 
     @property
     def is_behind(self) -> bool:
-        """Whether nothing may begin for now, which would pile up: given back, or a batch is kept waiting."""
+        """Whether new work would pile up: the shard is being given back, or its batch is slow."""
         return not self.takes_work or self._commits.in_flight_seconds > BEHIND_SECONDS
 
     def context(self) -> Context:
-        """The world as the core is told of it."""
+        """The times, random draw and rules for one decision of the core."""
         clock = self._deps.clock
         return Context(clock.now_ms(), clock.draw(), self._deps.rules, clock.confirmed_ms())
 
     def on_submission(self, key: SubmissionKey, event: SubmissionEvent) -> Change:
-        """Let a submission meet an event; the change is what was put of it, empty on a closed shard.
+        """Apply an event to a submission; return the change that was queued, empty on a closed shard.
 
-        While the shard is suspended another member may own it: a task id is written down, since it was paid
-        for and counts for nothing behind a higher claim; all else waits for `resume`.
+        While the shard is suspended, another member may own it. A task id, which is paid for, and an unsent
+        POST are journalled even then; behind a higher claim they are ignored. Other events wait for `resume`.
         """
         if self.is_suspended and not isinstance(event, Posted | SubmitNotSent):
             self._held.append((key, event))
             return Change()
-        # A POST is for all jobs of its submission: they are intended together, or none is.
+        # One POST serves all jobs of its submission: either all are intended or none.
         boundary = without_boundary if isinstance(event, Intended) else self.guard
         return self._meet(key, event, lambda now: self.state.on_submission(key, event, now, boundary))
 
     def on_job(self, ref: JobRef, event: JobEvent) -> Change:
-        """Let a job meet an event; the change is what was put of it. While suspended it waits."""
+        """Apply an event to a job; return the change that was queued. While suspended, the event waits."""
         if self.is_suspended:
             self._held.append((ref, event))
             return Change()
         return self._meet(ref, event, partial(self.state.on_job, ref, event))
 
     def guard(self, key: Key, event: Event) -> AbstractContextManager[None]:
-        """The border around what meets an event; what cannot be handled meets it again."""
+        """The boundary around applying an event; if handling fails, the event is applied again later."""
         return self.boundary.guard(key, self._again(key, event), stage_of(event), event)
 
     def _meet(self, key: Key, event: Event, decide: Callable[[Context], Change]) -> Change:
@@ -172,16 +172,16 @@ class ShardRunner:
         return change
 
     def _again(self, key: Key, event: Event) -> Callable[[], None]:
-        """Meet an event that could not be handled again, if its subject still stands where it stood."""
+        """Make the retry of an event: apply it again if its job or submission has not moved on."""
         before = state_of(self.state, key)
-        # While a shard is loaded, what it holds cannot be seen yet.
+        # While a shard is being loaded, its state is not visible yet.
         is_restored = isinstance(event, JobRestored | SubmissionRestored)
 
         def again() -> None:
             if not is_restored and (before is None or state_of(self.state, key) != before):
                 return
             if isinstance(key, SubmissionKey) and isinstance(event, Intended):
-                # Its POST is not made without it: the submission is as due as it was.
+                # No POST is made without its intent, so the submission is still due.
                 self._dispatch(QueueSubmit(key, self._deps.clock.now_ms()))
             else:
                 self._tell(key, event)
@@ -205,22 +205,22 @@ class ShardRunner:
             self.on_job(job.ref, event)
 
     def suspend(self) -> None:
-        """Begin nothing and end nothing until `resume`; calls in flight go on."""
+        """Start nothing and end nothing until `resume`; calls in flight go on."""
         self.takes_work, self.is_suspended = False, True
 
     def resume(self) -> None:
-        """Go on: the shard is ours again and nobody had it meanwhile."""
+        """Continue: the shard is ours again and nobody else claimed it meanwhile."""
         self.takes_work, self.is_suspended = True, False
         held, self._held = self._held, []
         for key, event in held:
             self._tell(key, event)
 
     def close(self) -> None:
-        """Stop all effects: what comes later is dropped, and whoever waits is told."""
+        """Stop all effects: drop later events and cancel pending receipts."""
         self._commits.close()
 
     def put(self, change: Change) -> None:
-        """Queue a change's groups, carry out its free steps."""
+        """Queue a change's groups; dispatch the steps that need no durable group."""
         self._commits.queue(change.groups)
         for uncertain_outcome in change.uncertain_outcomes:
             self._deps.observer.uncertain(uncertain_outcome)
@@ -228,26 +228,26 @@ class ShardRunner:
             self._dispatch(step)
 
     def durable(self, change: Change, of: SubmissionKey | None = None) -> "asyncio.Future[Receipt]":
-        """The receipt of the batch that holds the submission's group, or else the change's last group.
+        """The receipt of the batch with the submission's group, or without `of` the change's last group.
 
-        Cancelled when the shard closes first, or without such a group. Ask in the turn of the change's `put`.
+        Cancelled if the shard closes first or there is no such group. Call it in the same turn as `put`.
         """
         groups = [group for group in change.groups if of is None or writes(group, of)]
         return self._commits.durable(groups[-1] if groups else None)
 
     def rewrite(self, keys: Iterable[str]) -> None:
-        """Write our own state over what a stranger wrote behind our claim."""
+        """Write our state again under journal keys that another writer overwrote behind our claim."""
         self.put(self.state.rewrite(keys))
 
     def unreleased(self) -> Iterator[Key]:
-        """The jobs and submissions that something waits for which is not durable yet, or is held."""
+        """Jobs and submissions that wait for a batch to become durable, or whose event is held."""
         for group in self._commits.groups():
             yield from group.ended
             yield from (key for key in map(subject_of, group.steps) if key is not None)
         yield from (key for key, _ in self._held)
 
     def _dispatch(self, step: Step) -> None:
-        """A task that is to be cancelled is nobody's any more; any other step is a job's or submission's."""
+        """Dispatch a step inside its subject's boundary; a cancel has none, since its jobs have ended."""
         key = subject_of(step)
         if key is None:
             self._deps.dispatch(self, step)
@@ -256,11 +256,11 @@ class ShardRunner:
             self._deps.dispatch(self, step)
 
     async def run_until_closed(self) -> None:
-        """Commit batches until the shard is closed, or this task is cancelled."""
+        """Commit batches until the shard is closed or this task is cancelled."""
         await self._commits.run_until_closed()
 
     async def wait_for_calls(self) -> None:
-        """Wait until no call is in flight and nothing is queued; the caller bounds it."""
+        """Wait until no call is in flight and nothing is queued; the caller sets the timeout."""
         while self.is_open and (self.calls or self._commits.is_writing):
             if self.calls:
                 await asyncio.wait(self.calls)
@@ -268,25 +268,25 @@ class ShardRunner:
                 await self.wait_until_written()
 
     async def wait_until_written(self) -> None:
-        """Wait until nothing is queued; the caller bounds it."""
+        """Wait until nothing is queued; the caller sets the timeout."""
         await self._commits.wait_until_written()
 
     async def prove(self) -> Appended:
-        """Show by one more commit that no other has fenced the writer; the caller bounds it."""
+        """Prove by one more commit that the writer is not fenced; the caller sets the timeout."""
         return await self._commits.prove()
 
     async def release(self) -> None:
-        """Say in the journal that we call nobody for the shard any more; the caller bounds it."""
+        """Journal that we make no more calls for the shard; the caller sets the timeout."""
         await self._commits.release()
 
     def _sweep(self) -> None:
-        """Tombstones go out along with the next batch, while little else waits."""
+        """Add tombstones to the next batch while little else waits."""
         if self.takes_work and self.pending_bytes < SWEEP_BELOW_BYTES:
             with self.boundary.isolate(f"tombstones of partition {self.partition}"):
                 self.put(self.state.sweep(self._deps.clock.confirmed_ms()))
 
     def _release(self, group: Group) -> None:
-        """Let follow what a durable group permits, each step behind a border of its own."""
+        """Act on a durable group; each step has a boundary of its own."""
         self.state.durable_cursor = group.cursor or self.state.durable_cursor
         for ref in group.ended:
             self._forget_job(ref)

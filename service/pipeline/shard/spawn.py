@@ -9,5 +9,5 @@ class Spawn(Protocol):
     """Start a task whose crash ends the process."""
 
     def __call__(self, coroutine: Coroutine[None, None, None], *, name: str) -> "asyncio.Task[None]":
-        """The task; `name` tells it from others in a log."""
+        """Start the task; `name` identifies it in logs."""
         ...

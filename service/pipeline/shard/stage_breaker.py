@@ -1,13 +1,13 @@
-"""Stop a stage that fails for one request after the other: a bug of ours must not fail everybody's work.
+"""Stop a stage that fails for request after request: a bug of ours must not fail all work.
 
 Rules this module guarantees:
 
-1. Five faults of one stage from different requests within a minute stop it. Its jobs are kept and it is tried
-   again with a growing delay. While it is on trial, one fault stops it again and one success lets it go on.
+1. Five faults of one stage from different requests within a minute stop it. Its jobs are kept, and it is
+   tried again after a growing delay. During a trial, one fault stops it again and one success restores it.
 2. A request counts once, however often it fails.
-3. A trial is for others first: what has failed in the stage is tried again in the second part of the trial.
-   So requests that are at fault themselves keep no stage stopped for those that are not.
-4. One fault of a trial counts against its request: each comes to its end, also where nothing else comes.
+3. The first part of a trial is for other requests; those that failed in the stage are retried in the second.
+   A faulty request therefore never keeps a stage stopped for healthy ones.
+4. One fault of each trial counts against its request, so that every request ends, even if no other comes.
 """
 
 from collections.abc import Callable
@@ -18,13 +18,13 @@ from service.clock import Clock
 from service.core.limits.backoff import Backoff
 
 FAULTS = 5
-"""So many requests with a fault in the same stage: one alone is a fault of what the request holds."""
+"""Requests with a fault in one stage that stop it; a fault of one request alone is blamed on its content."""
 WITHIN_SECONDS = 60.0
 RETRY = Backoff(first_seconds=10.0, longest_seconds=600.0)
 
 
 class StageName(StrEnum):
-    """Where a fault happened: the label of the metric, and what readiness and logs call the stage."""
+    """The stage of a fault, as named in metrics, readiness and logs."""
 
     ACCEPT = "accept"
     SUBMIT = "submit"
@@ -38,22 +38,22 @@ class StageName(StrEnum):
 
 @dataclass(slots=True)
 class Circuit:
-    """One stage's circuit: recent faults by request, and since when it is open."""
+    """One stage's circuit: its recent faults by request, and when it opened."""
 
     faults: dict[str, float] = field(default_factory=dict)
     openings: int = 0
-    """How often in a row it opened; zero while it is closed."""
+    """How often it opened in a row; zero while it is closed."""
     since_ms: int | None = None
     retry_at: float = 0.0
     others_until: float = 0.0
-    """As long the trial is for requests that have not failed in this stage."""
+    """Until then the trial is for requests that have not failed in this stage."""
     suspects: set[str] = field(default_factory=set)
-    """Requests that have failed since it opened, or made it open."""
+    """Requests that failed since it opened, or caused it to open."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageBreaker:
-    """The stages of the process; `on_change` is told that one stops (True) or goes on (False)."""
+    """The circuits of all stages; `on_change` is called when one stops (True) or resumes (False)."""
 
     clock: Clock
     on_change: Callable[[StageName, bool], None]
@@ -62,9 +62,9 @@ class StageBreaker:
     )
 
     def failed(self, stage: StageName, request: str) -> bool:
-        """A fault of ours met the request in this stage; whether it counts against the request.
+        """Record a fault of ours for the request; return whether it counts against the request.
 
-        It does not while the stage is stopped, or on trial for others: the stage is at fault.
+        It does not count while the stage is stopped or on trial for others: the stage is at fault then.
         """
         circuit, now = self.circuits[stage], self.clock.boot_seconds()
         is_suspect = request in circuit.suspects
@@ -93,17 +93,17 @@ class StageBreaker:
         return self.wait_seconds(stage) > 0
 
     def wait_seconds(self, stage: StageName) -> float:
-        """How long until the stage may go on; zero while it works, or is on trial."""
+        """How long until the stage may continue; zero while it works or is on trial."""
         circuit = self.circuits[stage]
         return max(0.0, circuit.retry_at - self.clock.boot_seconds()) if circuit.openings else 0.0
 
     def again_seconds(self, stage: StageName) -> float:
-        """How long until what has failed in the stage may be tried again; zero while it works."""
+        """How long until requests that failed in the stage may be retried; zero while it works."""
         circuit = self.circuits[stage]
         return max(0.0, circuit.others_until - self.clock.boot_seconds()) if circuit.openings else 0.0
 
     def stopped(self) -> list[StageName]:
-        """The stages that are stopped, or on trial."""
+        """The stages that are stopped or on trial."""
         return [stage for stage, circuit in self.circuits.items() if circuit.openings]
 
     def _open(self, stage: StageName, circuit: Circuit, now: float) -> None:

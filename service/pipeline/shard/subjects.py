@@ -8,14 +8,14 @@ from service.pipeline.shard.fault_isolation import Key
 
 
 def subject_of(step: Step) -> Key | None:
-    """The job or submission that a step is for; None for a task that is nobody's any more."""
+    """The job or submission of a step; None for a cancel, whose task has no open job."""
     if isinstance(step, CancelTask):
         return None
     return step.ref if isinstance(step, Fetch) else step.key
 
 
 def state_of(state: Shard, key: Key) -> tuple[str, object] | None:
-    """What an event that came late must find unchanged; None where there is nothing."""
+    """The state that must be unchanged for a late event to apply; None if the subject is gone."""
     if isinstance(key, JobRef):
         job = state.jobs.get(key)
         return None if job is None else (job.state, job.submission)
@@ -24,7 +24,7 @@ def state_of(state: Shard, key: Key) -> tuple[str, object] | None:
 
 
 def request_of(state: Shard, key: Key) -> str:
-    """A name for the request behind a key; of a submission of several requests, the first one's."""
+    """A name for the request behind a key; the first request, if a submission has several."""
     if isinstance(key, SubmissionKey):
         submission = state.submissions.get(key)
         jobs = submission.jobs if submission else ()

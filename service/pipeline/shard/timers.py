@@ -1,4 +1,4 @@
-"""Waiting for the next thing that is due: the loop under every stage."""
+"""Wait for the next due item: the loop under every stage."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -10,14 +10,14 @@ from service.core.limits.schedule import DueQueue
 T = TypeVar("T")
 OnTick = Callable[[], None]
 LONGEST_WAIT_SECONDS = 1.0
-"""The queue is looked at this often even when nothing is due, so that a stalled stage shows."""
+"""The queue is checked this often even if nothing is due, so that a stalled stage is detected."""
 TICK_SECONDS = 1.0
 SHORTEST_WAIT_SECONDS = 0.001
-"""Times are rounded to milliseconds; a wait that is rounded away would keep the processor busy."""
+"""Times are rounded to milliseconds; a wait rounded to zero would cause a busy loop."""
 
 
 class Timers(Generic[T]):
-    """A queue by time that can be waited on.
+    """A queue ordered by time; `take` waits for the next due item.
 
     Wall-clock times become boot-clock times when they are pushed, so that a jump of the wall clock neither
     delays nor releases what is queued.
@@ -38,11 +38,11 @@ class Timers(Generic[T]):
         self._changed.set()
 
     def wake(self) -> None:
-        """End the wait of `take`: there is something else to do."""
+        """End the wait of `take` early."""
         self._changed.set()
 
     async def take(self, within_seconds: float = LONGEST_WAIT_SECONDS) -> T | None:
-        """The item that has been due for longest; None when there was none within the time, or on `wake`."""
+        """The item that has been due longest; None if none was due in time, or on `wake`."""
         due_ms = self._queue.next_due_ms()
         if due_ms is None or due_ms > self._boot_ms():
             await self._wait(within_seconds)
@@ -68,7 +68,7 @@ class Timers(Generic[T]):
 
 
 async def ticking(work: Coroutine[None, None, T], on_tick: OnTick) -> T:
-    """See a wait through that is bounded by itself, and show each second that the loop is not stuck."""
+    """Await work that bounds itself, and call `on_tick` each second to show that the loop is alive."""
     task = asyncio.ensure_future(work)
     try:
         while not task.done():

@@ -1,4 +1,4 @@
-"""Resolves names to addresses that a result may be fetched from; one bad address refuses the name."""
+"""Resolves host names for result fetches; one address that is not public refuses the name."""
 
 import asyncio
 import ipaddress
@@ -9,21 +9,21 @@ import httpx
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
-"""Addresses of a host for a port; raises OSError where there are none."""
+"""Addresses of a host for a port; raises OSError if there are none."""
 
-# Beyond what `ipaddress` calls not global: networks that carry an IPv4 address to somewhere else.
+# In addition to those that `ipaddress` calls not global: networks that tunnel to an IPv4 address.
 _TUNNELS = tuple(
     ipaddress.ip_network(network)
     for network in ("::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16", "fec0::/10")
 )
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-"""Leads to the IPv4 address in its last 32 bits (RFC 6052): in networks without IPv4, every host does so."""
+"""Stands for the IPv4 address in its last 32 bits (RFC 6052); in networks without IPv4 every host has one."""
 _FAKE = ipaddress.ip_network("198.18.0.0/15")
-"""For benchmarks, by RFC 2544; proxies make addresses of it up and answer with them for every name."""
+"""For benchmarks, by RFC 2544; some proxies answer every name with a made-up address of this network."""
 
 
 class AddressRefused(httpx.ConnectError):
-    """The name leads, or also leads, to an address that is not on the public internet."""
+    """The name has an address that is not on the public internet."""
 
 
 def is_public(address: str) -> bool:
@@ -39,16 +39,16 @@ def is_public(address: str) -> bool:
 
 
 async def system_lookup(host: str, port: int) -> Sequence[str]:
-    """What the system's resolver says, in its order."""
+    """The addresses that the system's resolver returns, in its order."""
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
     return [str(address[0]) for *_, address in found]
 
 
 class CheckedResolver(AbstractResolver):
-    """aiohttp's resolver for fetches: the connection goes to the very addresses that were checked here.
+    """aiohttp's resolver for fetches: connections go only to the addresses checked here.
 
-    `exempt` names the hosts that may lie anywhere. aiohttp does not ask for addresses written as numbers.
+    Hosts in `exempt` may have any address. aiohttp does not call it for numeric addresses.
     """
 
     def __init__(self, exempt: frozenset[str], lookup: Lookup = system_lookup) -> None:
@@ -58,7 +58,7 @@ class CheckedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """The checked addresses of `host`; raises AddressRefused, or OSError where there are none."""
+        """The checked addresses of `host`; raises AddressRefused, or OSError if there are none."""
         addresses = await self._lookup(host, port)
         refused = [] if host in self._exempt else [each for each in addresses if not is_public(each)]
         if refused:
@@ -67,7 +67,7 @@ class CheckedResolver(AbstractResolver):
         return [result for result in found if family in (socket.AF_UNSPEC, result["family"])]
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: it holds no resources."""
 
 
 def _ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -78,7 +78,7 @@ def _ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def _refusal(host: str, address: str) -> str:
-    """A sentence with the address, and with the setting for whoever wants to reach it."""
+    """Name the address, and the setting that allows it."""
     ip = _ip(address)
     is_fake = ip is not None and ip in _FAKE
     cause = ", as names do behind a proxy that answers with made-up addresses" if is_fake else ""

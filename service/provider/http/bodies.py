@@ -6,7 +6,7 @@ from io import BytesIO
 import httpx
 
 MAX_MEMBERS = 16_384
-"""Of one gzip body; each costs a copy of what follows it. Blocks of 64 KiB make 2,048 of 128 MiB."""
+"""Of one gzip body; each costs a copy of the bytes after it. In blocks of 64 KiB, 128 MiB have 2,048."""
 
 _GZIP, _FRAMED, _BARE = 31, 15, -15
 """zlib's `wbits` for gzip, for deflate in the frame of zlib, and for deflate without one."""
@@ -20,11 +20,11 @@ class BodyTooLarge(Exception):
 
 
 class BodyBroken(Exception):
-    """The body is encoded in a way that we cannot undo, or not as its headers say."""
+    """The body has an unsupported encoding, or one that its headers do not name."""
 
 
 class BodyCutShort(BodyBroken):
-    """The compressed body has no end; another try may bring it whole."""
+    """The compressed body is cut short; a retry may bring all of it."""
 
 
 async def read_body(response: httpx.Response, max_wire_bytes: int, max_decoded_bytes: int) -> bytes:
@@ -33,7 +33,7 @@ async def read_body(response: httpx.Response, max_wire_bytes: int, max_decoded_b
     Raises BodyTooLarge, BodyCutShort, BodyBroken and httpx's errors.
     """
     inflater = _inflater(response.headers.get("content-encoding", ""))
-    # Gives its bytes away without a copy, which would double the largest of them.
+    # `getvalue` makes no copy; a copy would double the memory of the largest body.
     body = BytesIO()
     wire_bytes = 0
     async for chunk in response.aiter_raw():
@@ -51,7 +51,7 @@ async def read_body(response: httpx.Response, max_wire_bytes: int, max_decoded_b
 
 
 def _inflater(content_encoding: str) -> "_Inflater | None":
-    """What undoes the encoding that is named, None for none; raises BodyBroken for any other than these."""
+    """The decoder of the named encoding, None if there is none; raises BodyBroken for an unsupported one."""
     named = (word.strip().lower() for word in content_encoding.split(","))
     applied = [word for word in named if word not in ("", "identity")]
     if not applied:
@@ -62,9 +62,9 @@ def _inflater(content_encoding: str) -> "_Inflater | None":
 
 
 class _Inflater:
-    """Undoes one encoding, with the limit on its output that httpx's decoders have not.
+    """Decodes one encoding with a limit on its output, which httpx's decoders do not have.
 
-    A gzip body may have several members, one behind the other (RFC 1952, 2.2), and zeros behind them.
+    A gzip body may have several members in sequence (RFC 1952, 2.2), and zeros after them.
     """
 
     def __init__(self, wbits: int) -> None:
@@ -72,7 +72,7 @@ class _Inflater:
         self._member = zlib.decompressobj(wbits)
         self._members = 1
         self._first = b""
-        """The first byte of a deflate body, until the second tells whether it has a frame."""
+        """The first byte of a deflate body, until the second shows whether it has a frame."""
         self._is_told = wbits == _GZIP
 
     @property
@@ -81,7 +81,7 @@ class _Inflater:
         return self._member.eof
 
     def inflated(self, chunk: bytes, room_bytes: int) -> bytes:
-        """What `chunk` decodes to, at most one byte more than there is room for."""
+        """Decode `chunk`, to at most one byte more than `room_bytes`."""
         if not self._is_told:
             chunk = self._tell(chunk)
         decoded = bytearray()
@@ -105,9 +105,9 @@ class _Inflater:
         return chunk
 
     def _next_member(self, chunk: bytes) -> bytes:
-        """Begin the next member of a gzip body with what is left for it; nothing where none follows.
+        """Begin the next member of a gzip body; returns its bytes, or nothing if none follows.
 
-        What is no member is passed over, as gzip itself does: what came before it may well be whole.
+        Trailing bytes that are no member are ignored, as gzip does: the body before them may be complete.
         """
         chunk = chunk.lstrip(b"\0")
         if self._wbits != _GZIP or chunk[:1] != _MAGIC:

@@ -1,6 +1,6 @@
-"""Why a call came to no answer: foreign exceptions read as a cause and a sentence for an operator.
+"""Translate the exceptions of a call without an answer into a cause and a sentence for an operator.
 
-The sentences hold fixed words, a host and a port, never a foreign text that may quote a URL or a key.
+The sentences contain fixed words, a host and a port, never foreign text that may quote a URL or a key.
 """
 
 import errno
@@ -45,13 +45,13 @@ _HANDSHAKES = {
     "NO_PROTOCOLS_AVAILABLE": "there is no TLS version that both take",
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": "the host asks for a client certificate",
 }
-"""By OpenSSL's reasons; any other is shown as it is, a name of fixed words."""
+"""By OpenSSL's reasons; any other reason is shown unchanged: it is one of OpenSSL's fixed names."""
 _MAX_ERRORS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Whom a call goes to; `what` is how sentences begin to name it, as `host api.example`."""
+    """The host of a call; `what` is its name in sentences, such as `host api.example`."""
 
     host: str
     port: int
@@ -69,13 +69,13 @@ class Peer:
 def no_connection(
     error: BaseException, peer: Peer, seconds: float, *, in_handshake: bool = False
 ) -> ProviderError:
-    """Why no connection came about, in the `seconds` that it had; nothing was sent."""
+    """Why no connection was made within `seconds`; nothing was sent."""
     cause, words = _no_connection(error, peer, seconds, in_handshake)
     return ProviderError("connect_failed", f"no connection: {words}", cause=cause, host=peer.host)
 
 
 def no_answer(error: BaseException, peer: Peer, seconds: float) -> ProviderError:
-    """Why a call came to no answer, in the `seconds` that it had."""
+    """Why a call got no answer within `seconds`."""
     if isinstance(error, _NO_CONNECTION):
         return no_connection(error, peer, seconds)
     if isinstance(error, TimeoutError):
@@ -113,7 +113,7 @@ def _unknown(error: BaseException, peer: Peer) -> str:
 
 
 def _by_number(errors: list[BaseException], peer: Peer) -> tuple[Cause, str] | None:
-    """By the system's error numbers; of several addresses the one that answered says most."""
+    """The cause by system error numbers; of several addresses, one that answered tells most."""
     numbers = {each.errno for each in errors if isinstance(each, OSError) and each.errno}
     if errno.ECONNREFUSED in numbers:
         return Cause.REFUSED, f"{peer} refuses connections on port {peer.port}"
@@ -139,7 +139,7 @@ def _broken(error: BaseException, peer: Peer) -> tuple[Cause, str]:
 
 
 def _tls(errors: list[BaseException], peer: Peer) -> tuple[Cause, str] | None:
-    """What OpenSSL says; its errors have their particulars only where it made them itself."""
+    """OpenSSL's reason; only errors that OpenSSL itself raised have details."""
     for each in errors:
         if isinstance(each, ssl.SSLCertVerificationError) and (code := getattr(each, "verify_code", 0)):
             why = _CERTIFICATES.get(code) or redact(each.verify_message)
@@ -152,7 +152,7 @@ def _tls(errors: list[BaseException], peer: Peer) -> tuple[Cause, str] | None:
 
 
 def _all(error: BaseException) -> Iterator[BaseException]:
-    """The error and everything behind it, those of a group too."""
+    """The error with its causes and contexts, and the members of exception groups."""
     waiting: list[BaseException | None] = [error]
     seen: set[int] = set()
     while waiting and len(seen) < _MAX_ERRORS:

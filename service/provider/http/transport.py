@@ -1,8 +1,8 @@
-"""Two httpx transports: one for submits, where what left the machine matters, one for everything else.
+"""Two httpx transports: one for submits, which bounds when bytes may leave, and one for all other calls.
 
 Neither follows redirects, keeps cookies, reads the environment or retries; both map foreign exceptions to
-httpx's. `AiohttpTransport` is ours instead of httpx-aiohttp's because that one decodes `%3A` in a path
-(a signed URL breaks) and reports a connection lost after sending as one that never came about.
+httpx's. `AiohttpTransport` replaces httpx-aiohttp's transport, which decodes `%3A` in a path (this breaks
+a signed URL) and reports a connection lost after sending as one that was never made.
 """
 
 import socket
@@ -21,28 +21,28 @@ from yarl import URL
 CHUNK_BYTES = 64 * 1024
 
 _KEEPALIVE_SECONDS = 15.0
-"""Shorter than any gateway's idle time-out that we know of, so that a pooled connection is rarely dead."""
+"""Shorter than any known gateway's idle timeout, so that a pooled connection is rarely dead."""
 CALL_KEEPALIVE_SECONDS = 0.5
-"""Of calls with a quota: one that was idle for longer says nothing about its path, and what waits on a broken
-path arrives at once when it is mended, from every replica. A new one shows that the path is there."""
+"""For calls with a quota. A connection that was idle for longer may be on a broken path; once it works again,
+the calls of all replicas that waited on it arrive at the same time. A new connection tests the path."""
 
 MAX_FIELD_BYTES = 64 * 1024
-"""Of one header: object storages allow 8 KB of metadata, proxies add policies of some KB."""
+"""Of one header: object stores allow 8 KB of metadata, and proxies add policies of some KB."""
 MAX_HEADERS = 256
 
 
 class HeadTooLarge(httpx.RemoteProtocolError):
-    """The answer's headers are over a limit: it would be the same at the next try."""
+    """The answer's headers are over a limit; a retry would get the same."""
 
 
 def submit_transport(
     max_connections: int, lifetime_seconds: float, ssl_context: ssl.SSLContext
 ) -> httpx.AsyncHTTPTransport:
-    """A transport that makes a connection per request and resets it at the end.
+    """A transport that makes one connection per request and resets it at the end.
 
-    Nothing written to it can reach the peer more than `lifetime_seconds` after it was sent: the kernel
-    gives up by then (TCP_USER_TIMEOUT), and closing drops what is still queued (SO_LINGER 0 sends RST).
-    A fresh connection per submit also rules out the doubt about one that the peer had just closed.
+    No byte can reach the peer more than `lifetime_seconds` after it was sent: the kernel gives up by then
+    (TCP_USER_TIMEOUT), and closing drops queued bytes (SO_LINGER 0 sends RST).
+    A new connection per submit also rules out one that the peer has just closed.
     """
     options: list[tuple[int, int, int] | tuple[int, int, bytes]] = [
         (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -59,15 +59,15 @@ def submit_transport(
 
 
 class Withheld(Exception):
-    """The request's permit was refused: nothing of it was written."""
+    """The request's permit was refused; nothing was written."""
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
-    """httpx on aiohttp's connection pool: a quarter of the CPU of httpx's own, and the URL byte for byte.
+    """httpx on aiohttp's connection pool: a quarter of the CPU of httpx's own; sends the URL byte for byte.
 
-    Use it as an async context manager. Time is the caller's to bound. Connections are shared by host name;
-    `resolver` says where they may go. A request's `permit` extension is awaited when its connection is there;
-    where it says no, `Withheld` is raised.
+    Use it as an async context manager. The caller bounds the time. Connections are shared by host name;
+    `resolver` chooses their addresses. A request's `permit` extension is awaited once it has a connection;
+    if it returns False, `Withheld` is raised.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             await self._session.close()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send one request whose body is at hand; its `target` extension, where set, goes out as it is."""
+        """Send one request with a complete body; a `target` extension replaces path and query, unchanged."""
         assert self._session is not None, "the transport is not open"
         with _translated():
             response = await self._session.request(
@@ -138,7 +138,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
 
 def _permits() -> aiohttp.TraceConfig:
-    """Ask for each request's permit; aiohttp says that headers are sent before it writes them."""
+    """Await each request's permit: aiohttp calls `on_request_headers_sent` before it writes the headers."""
 
     async def ask(
         _session: aiohttp.ClientSession,
@@ -155,7 +155,7 @@ def _permits() -> aiohttp.TraceConfig:
 
 
 class _Once:
-    """Lets one request leave: aiohttp repeats a GET whose pooled connection broke, and no budget knows."""
+    """Lets a request leave once: aiohttp repeats a GET whose pooled connection broke, unseen by limits."""
 
     def __init__(self) -> None:
         self._has_left = False
@@ -170,7 +170,7 @@ class _Once:
 
 
 class _Body(httpx.AsyncByteStream):
-    """The bytes of an answer as they come from the wire, still compressed."""
+    """The bytes of an answer as received, still compressed."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
@@ -181,7 +181,7 @@ class _Body(httpx.AsyncByteStream):
                 yield chunk
 
     async def aclose(self) -> None:
-        # aiohttp returns the connection to its pool only if the body was read to its end.
+        # aiohttp returns the connection to its pool only if the whole body was read.
         self._response.release()
 
 
@@ -193,7 +193,7 @@ def _url_of(request: httpx.Request) -> URL:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """httpx's exceptions for aiohttp's: a ConnectError means that nothing was sent."""
+    """Raise httpx's exceptions for aiohttp's; a ConnectError means that nothing was sent."""
     try:
         yield
     except aiohttp.ClientConnectorError as error:
@@ -208,7 +208,7 @@ def _translated() -> Iterator[None]:
 
 
 def _is_too_large(error: aiohttp.ClientResponseError) -> bool:
-    """Whether the parser stopped at one of our limits; aiohttp tells one by a class, the other in words."""
+    """Whether the parser stopped at one of our limits: aiohttp has a class for one, a text for the other."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, LineTooLong):
         cause = cause.__cause__

@@ -1,1 +1,1 @@
-"""The vendor's wire, a module for each shape, as pure functions."""
+"""The vendor's wire format as pure functions, one module per shape."""

@@ -1,6 +1,6 @@
-"""Reads what any vendor answer has in common: a bounded JSON object, an error's code, a wish for delay.
+"""Reads the common parts of vendor answers: a bounded JSON object, an error's code, a requested delay.
 
-Decides nothing about a job and never raises on odd input.
+Decides nothing about a job and never raises on malformed input.
 """
 
 import re
@@ -15,15 +15,15 @@ from service.contract.redaction import redact
 from service.core.provider.answers import Lost, ProviderError, Refused
 
 TIMEOUT_CODES = frozenset({"RequestTimeOut", "ResponseTimeout", "InternalError.Timeout"})
-"""Codes by which the vendor says that it gave up waiting for itself: the work may be done, and billed."""
+"""Codes for a timeout inside the vendor: the work may be done, and billed."""
 SOURCE_CODES = frozenset({"GatewayTimeout.InputDownload"})
-"""Codes by which a gateway says that it gave up waiting for the file's own host: no work was begun."""
+"""Codes for a gateway's timeout on the file's own host: no work was started."""
 MAX_RETRY_AFTER_SECONDS = 300.0
-"""A longer wish counts as none: no page documents one, and a wrong header must not stop us for hours."""
+"""A longer delay is ignored: no page documents one, and a wrong header must not stop us for hours."""
 
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_. -]{0,99}")
 _YEARS = range(2020, 2100)
-"""A `Date` of another year is no time of day that a server could mean."""
+"""A `Date` of another year is not believed."""
 _MEDIA_TYPE = re.compile(r"[a-z]{1,20}/[a-z0-9.+-]{1,60}")
 _BASE_URL = "SCRIBE_PROVIDER__BASE_URL"
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -31,7 +31,7 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One HTTP answer, read to its end; header names are in lower case."""
+    """One complete HTTP answer; header names are in lower case."""
 
     http_status: int
     headers: Mapping[str, str]
@@ -39,7 +39,7 @@ class Answer:
 
     @property
     def is_success(self) -> bool:
-        """Whether the status says that the call was served."""
+        """Whether the status is 2xx."""
         return 200 <= self.http_status < 300
 
 
@@ -53,7 +53,7 @@ def object_of(body: bytes) -> dict[str, JsonValue] | None:
 
 
 def part(document: Mapping[str, JsonValue], name: str) -> Mapping[str, JsonValue]:
-    """The object under `name`, empty where there is none."""
+    """The object under `name`, empty if there is none."""
     value = document.get(name)
     return value if isinstance(value, dict) else {}
 
@@ -67,9 +67,9 @@ def text(document: Mapping[str, JsonValue], name: str) -> str | None:
 
 
 def code_of(document: Mapping[str, JsonValue]) -> str | None:
-    """The vendor's error code, where the object has one that looks like a code and not like prose.
+    """The vendor's error code, if the object has one that looks like a code and not like prose.
 
-    An OpenAI-shaped error may have a type alone.
+    An error of OpenAI's shape may have only a type.
     """
     error = part(document, "error")
     code = text(document, "code") or text(error, "code") or text(error, "type")
@@ -77,31 +77,31 @@ def code_of(document: Mapping[str, JsonValue]) -> str | None:
 
 
 def message_of(document: Mapping[str, JsonValue]) -> str:
-    """The vendor's message, not yet scrubbed; some gateways say `msg` (provider API, section 0.3)."""
+    """The vendor's message, not yet redacted; some gateways call it `msg` (provider API, section 0.3)."""
     native = text(document, "message") or text(document, "msg")
     return native or text(part(document, "error"), "message") or ""
 
 
 def error_in(document: Mapping[str, JsonValue]) -> ProviderError | None:
-    """The error that an object of a 200 carries: a failed file, a failed task, or the whole answer."""
+    """The error in an object of a 200 answer: a failed file, a failed task, or the whole answer."""
     code = code_of(document)
     return ProviderError(code, redact(message_of(document) or code)) if code else None
 
 
 def error_of_answer(answer: Answer, host: str) -> ProviderError:
-    """The error in an answer that did not serve the call; `http_error` where the vendor names no code."""
+    """The error of an unsuccessful answer; `http_error` if the vendor gives no code."""
     document = object_of(answer.body) or {}
     code = code_of(document) or "http_error"
     message = message_of(document) or f"{host} answered {answer.http_status} {_without_message(answer)}"
     if answer.http_status == 401:
-        # Keys belong to one region, and the vendor says the same for a wrong key and a wrong region.
+        # Keys belong to one region, and the vendor answers a wrong key and a wrong region alike.
         message = f"key not valid for host {host}: {message}"
     after_seconds = retry_after_seconds(answer.headers)
     return ProviderError(code, redact(message), answer.http_status, after_seconds, host=host)
 
 
 def _without_message(answer: Answer) -> str:
-    """What an error without the vendor's words shows: whoever sent it, a wrong path is the usual reason."""
+    """The end of the message for an error without the vendor's own; a wrong path is its usual reason."""
     told = "without a message"
     if 300 <= answer.http_status < 400:
         return f"{told}: a redirect, which is not followed; look at {_BASE_URL}"
@@ -111,7 +111,7 @@ def _without_message(answer: Answer) -> str:
 
 
 def shape_of(answer: Answer) -> str:
-    """What a body is that is no JSON object: a web page, a media type, or nothing to name."""
+    """Name a body that is no JSON object: empty, a web page, its media type, or unknown."""
     if not answer.body.strip():
         return "an empty body"
     media_type = _MEDIA_TYPE.match(answer.headers.get("content-type", "").lower())
@@ -121,7 +121,7 @@ def shape_of(answer: Answer) -> str:
 
 
 def not_json(answer: Answer, host: str) -> ProviderError:
-    """The error of an answer whose status is fine and whose body is no JSON object."""
+    """The error of a successful answer whose body is no JSON object."""
     words = (
         f"{host} answered {answer.http_status} with {shape_of(answer)} that is no JSON object;"
         f" is {_BASE_URL} right?"
@@ -130,10 +130,10 @@ def not_json(answer: Answer, host: str) -> ProviderError:
 
 
 def not_served(answer: Answer, host: str) -> Refused | Lost:
-    """What a submit that was not served came to.
+    """The result of a submit with an unsuccessful answer.
 
-    Refused needs the word of the API itself, or a 3xx or 4xx of whoever stands before it. Anything that
-    could have been said after the work was taken on - a gateway's time-out, a 5xx page - is Lost.
+    Refused needs an error of the API itself, or a 3xx or 4xx of a gateway before it. An answer that may
+    follow an accepted submit - a gateway's timeout, a 5xx page - is Lost.
     """
     provider_error = error_of_answer(answer, host)
     if _is_of_source(provider_error.code):
@@ -150,7 +150,7 @@ def _is_of_source(code: str) -> bool:
 
 
 def not_as_said(answer: Answer, host: str) -> Refused | Lost:
-    """What a submit came to that was served, by its status, and whose body is not what it should be."""
+    """The result of a submit with a successful status and an unexpected body."""
     if object_of(answer.body) is None:
         return Lost(not_json(answer, host))
     business = error_of_answer(answer, host)
@@ -163,13 +163,13 @@ def not_as_said(answer: Answer, host: str) -> Refused | Lost:
 def first_number(
     read: Callable[[JsonValue], int | None], holders: Iterable[Mapping[str, JsonValue]], *names: str
 ) -> int | None:
-    """The first number that one of the objects has under one of the names, and that `read` takes."""
+    """The first value in one of the objects, under one of the names, that `read` accepts."""
     found = (read(holder.get(name)) for holder in holders for name in names)
     return next((number for number in found if number is not None), None)
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """The delay that the answer asks for, None unless it is 0 to 300 s; `retry-after-ms` counts first.
+    """The delay that the answer requests, None unless it is 0 to 300 s; `retry-after-ms` has precedence.
 
     A date counts from the answer's own `Date`, so that our clock does not matter. Neither header is
     documented; the vendor's SDK v2 honours both.
@@ -186,7 +186,7 @@ def _number(value: str | None) -> float | None:
 
 
 def http_date(value: str | None) -> float | None:
-    """A date header in seconds since 1970; None for what is no date of our time."""
+    """A date header in seconds since 1970; None for an invalid date or a year out of range."""
     try:
         moment = parsedate_to_datetime(value or "")
         return moment.timestamp() if moment.tzinfo and moment.year in _YEARS else None

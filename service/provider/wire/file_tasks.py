@@ -1,6 +1,6 @@
 """The wire shape of asynchronous file tasks (provider API, sections 1 and 2), as pure functions.
 
-Translates and never decides: what a code means for a job is `core.provider.error_table`' business.
+Translates and never decides: `core.provider.error_table` says what a code means for a job.
 """
 
 import json
@@ -42,7 +42,7 @@ _STATUSES = {status.value: status for status in TaskStatus}
 
 
 def resolve_headers(file_urls: Sequence[str]) -> dict[str, str]:
-    """The header that any body with an `oss://` URL needs."""
+    """The header that a request with an `oss://` URL needs."""
     has_oss = any(url.lower().startswith("oss://") for url in file_urls)
     return {"X-DashScope-OssResourceResolve": "enable"} if has_oss else {}
 
@@ -64,7 +64,7 @@ def submit_body(model: str, file_urls: Sequence[str], options: Mapping[str, Json
 
 
 def _parameters(options: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """Options as the vendor wants them: the word filter as a string of JSON, extras merged in as they are."""
+    """Options in the vendor's form: the word filter as a JSON string, extras merged in unchanged."""
     named = {name: value for name, value in options.items() if name not in ("extra_parameters", "context")}
     word_filter = named.get("special_word_filter")
     if isinstance(word_filter, dict):
@@ -73,7 +73,7 @@ def _parameters(options: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
 
 
 def read_submit(answer: Answer, host: str) -> Accepted | Refused | Lost:
-    """What a submit came to: a task, no task, or nobody knows; see `answers.not_served`."""
+    """The result of a submit: a task, no task, or unknown; see `answers.not_served`."""
     if not answer.is_success:
         return not_served(answer, host)
     task_id = text(part(object_of(answer.body) or {}, "output"), "task_id")
@@ -85,7 +85,7 @@ def read_submit(answer: Answer, host: str) -> Accepted | Refused | Lost:
 
 
 def read_task(answer: Answer, task_id: str, host: str) -> TaskView | ProviderError:
-    """One look at a task; a status that we do not know counts as RUNNING, so that nobody gives up on it."""
+    """The answer to a poll; an unknown status counts as RUNNING, so that the task is not given up."""
     if not answer.is_success:
         return error_of_answer(answer, host)
     document = object_of(answer.body)
@@ -104,7 +104,7 @@ def read_task(answer: Answer, task_id: str, host: str) -> TaskView | ProviderErr
         status=status,
         files=_files(output) if status in TERMINAL else (),
         provider_error=_task_error(output) if status is TaskStatus.FAILED else None,
-        # `seconds` is Qwen-ASR's; tokens come of models that bill them.
+        # Qwen-ASR has `seconds`; models that bill tokens have token counts.
         billed_seconds=first_number(untrusted_json.billed_seconds, usages, "duration", "seconds"),
         input_tokens=first_number(untrusted_json.token_count, usages, "input_tokens"),
         output_tokens=first_number(untrusted_json.token_count, usages, "output_tokens"),
@@ -121,8 +121,8 @@ def _task_error(output: Mapping[str, JsonValue]) -> ProviderError:
 def _files(output: Mapping[str, JsonValue]) -> tuple[FileView, ...]:
     """The files that the task lists, in the vendor's order, which is not that of the submit.
 
-    Qwen-ASR has one file, `result`, and does not say which: its URL is in the result file alone. A row of
-    `results` that does not say which is kept as well, where it says anything: a task may have one file.
+    Qwen-ASR has one file, `result`, without its URL, which is only in the result file. A row of `results`
+    without a file URL is kept if it has a result or an error: the task may have one file.
     """
     transcription_url = text(part(output, "result"), "transcription_url")
     if transcription_url:
@@ -143,6 +143,6 @@ def _file(result: Mapping[str, JsonValue]) -> FileView:
 
 
 def _usages(document: Mapping[str, JsonValue]) -> tuple[Mapping[str, JsonValue], ...]:
-    """Where the bill may be; field reports place usage inside the output too."""
+    """The objects that may hold the bill; field reports show usage inside the output too."""
     output = part(document, "output")
     return (part(document, "usage"), part(output, "usage"), output)

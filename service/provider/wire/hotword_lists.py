@@ -12,7 +12,7 @@ from service.provider.wire.answers import Answer, error_in, error_of_answer, not
 
 PATH = "/services/audio/asr/customization"
 PAGE_SIZE = 10
-"""The vendor's default; an account has ten lists unless it was given more."""
+"""The vendor's default; an account has ten lists unless the vendor granted more."""
 _READY = "OK"
 
 
@@ -23,7 +23,7 @@ def body(action: str, **fields: JsonValue) -> bytes:
 
 
 def words_on_wire(words: Sequence[VocabularyWord]) -> list[JsonValue]:
-    """Words as the vendor writes them; a language that was not given is not sent."""
+    """Words in the vendor's form; a language is sent only if it was given."""
     return [
         {"text": word.text, "weight": word.weight, **({"lang": word.language} if word.language else {})}
         for word in words
@@ -31,7 +31,7 @@ def words_on_wire(words: Sequence[VocabularyWord]) -> list[JsonValue]:
 
 
 def read_done(answer: Answer, host: str) -> ProviderError | None:
-    """Whether an action was done."""
+    """The error of an action, None if it was done."""
     if not answer.is_success:
         return error_of_answer(answer, host)
     document = object_of(answer.body)
@@ -41,7 +41,7 @@ def read_done(answer: Answer, host: str) -> ProviderError | None:
 
 
 def read_created(answer: Answer, host: str) -> str | ProviderError:
-    """The id of a list that was made."""
+    """The id of a new list."""
     provider_error = read_done(answer, host)
     made = text(part(object_of(answer.body) or {}, "output"), "vocabulary_id")
     return provider_error or made or ProviderError("unexpected_answer", "the answer names no hotword list")

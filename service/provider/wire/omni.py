@@ -1,7 +1,7 @@
 """The wire shape of Omni: a prompted chat that answers with a stream (provider API, section 5).
 
-The stream is put together as it comes, so that only its text is held. A stream without a finish has told
-nothing that can be relied on, and is billed nevertheless: that is Lost.
+The stream is assembled as it arrives, so that only its text is held. A stream without a finish reason is not
+reliable, but is billed: it counts as Lost.
 """
 
 import json
@@ -23,18 +23,18 @@ PROMPT = (
     "Write down every word that is spoken in this recording, in the language in which it is spoken. "
     "Write only the words: no title, no comment, no translation, no description of sounds."
 )
-"""What is asked for where the user asks for nothing."""
+"""The prompt of a request without one."""
 MAX_TEXT_CHARS = 1_000_000
-"""Three hours of fast speech have a third of this."""
+"""Three hours of fast speech take a third of this."""
 MAX_LINE_BYTES = 1024**2
 _DATA = b"data:"
 _DONE = b"[DONE]"
 _NO_FINISH = frozenset({"", "null", "none", "nil", "undefined"})
-"""What stands for no finish where it comes as text: the vendor's native streams say "null" until the end."""
+"""Texts that mean "not finished": the vendor's native streams send "null" until the end."""
 
 
 def call_body(model: str, file_url: str, options: Mapping[str, JsonValue]) -> bytes:
-    """The JSON of a call; the model is asked for text alone, and for what it bills."""
+    """The JSON of a call; it requests only text, and the usage."""
     audio: dict[str, JsonValue] = {"data": file_url}
     audio_format = options.get("format") or format_of(file_url)
     if audio_format:
@@ -55,7 +55,7 @@ def call_body(model: str, file_url: str, options: Mapping[str, JsonValue]) -> by
 
 
 class Stream:
-    """Puts one stream together: `feed` it what comes, then ask what it came to."""
+    """Assembles one stream: `feed` it each chunk, then call `result`."""
 
     def __init__(self, model: str) -> None:
         self._model = model
@@ -70,11 +70,11 @@ class Stream:
         self._is_done = False
 
     def feed(self, chunk: bytes) -> bool:
-        """Take the next bytes; False when there is no use in more of them: behind `[DONE]` comes nothing."""
+        """Take the next bytes; False if no more are needed: nothing follows `[DONE]`."""
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         for line in lines:
             self._take(line.strip())
-        # Whoever keeps the connection open behind it may leave out the end of the line as well.
+        # A proxy that keeps the connection open after it may also leave out the end of the line.
         self._is_done = self._is_done or _payload(self._rest) == _DONE
         if len(self._rest) > MAX_LINE_BYTES or self._chars > MAX_TEXT_CHARS:
             self._is_odd = True
@@ -95,11 +95,11 @@ class Stream:
         if isinstance(choice, dict):
             self._add(choice, len(payload))
             self._finish_reason = _finish_in(choice) or self._finish_reason
-        # The usage comes in a chunk of its own, without choices; null in all others.
+        # The usage comes in its own chunk, without choices; it is null in all others.
         self._usage = part(event, "usage") or self._usage
 
     def _add(self, choice: Mapping[str, JsonValue], size: int) -> None:
-        """Add the first text among a piece and the native forms, and keep what is no text."""
+        """Add the first text of delta, message and native form, and keep content that is not text."""
         pieces, message = part(choice, "delta").get("content"), part(choice, "message").get("content")
         found = [text_and_rest(content) for content in (pieces, message, choice.get("text"))]
         odd = [each for _, rest in found for each in rest]
@@ -109,18 +109,18 @@ class Stream:
         self._chars += size if odd else len(said)
 
     def _new_in(self, said: str) -> str:
-        """What a native form adds: unlike a piece it may repeat all that was said before."""
+        """The new part of a native form: unlike a delta it may repeat all previous text."""
         return said.removeprefix("".join(self._texts)) if len(said) >= self._chars else said
 
     @property
     def is_whole(self) -> bool:
-        """Whether the text has its end, whatever comes behind."""
+        """Whether the text is complete, even if the stream breaks off later."""
         return self._finish_reason is not None and self._provider_error is None
 
     def result(self) -> Answered | Refused | Lost:
-        """What the call came to, once the stream is over."""
+        """The result of the call, once the stream has ended."""
         if self._provider_error is not None:
-            # Before a word was said nothing was billed.
+            # Before the first text nothing was billed.
             return Lost(self._provider_error) if self._chars else Refused(self._provider_error)
         if self._is_odd:
             return Lost(ProviderError("unexpected_answer", "the stream is not one of chat completions"))
@@ -151,12 +151,12 @@ class Stream:
 
 
 def _payload(line: bytes) -> bytes:
-    """What a line of the stream carries; nothing where it is no line of data."""
+    """The payload of a line of the stream; empty if it is no data line."""
     stripped = line.strip()
     return stripped.removeprefix(_DATA).strip() if stripped.startswith(_DATA) else b""
 
 
 def _finish_in(choice: Mapping[str, JsonValue]) -> str | None:
-    """Why the text ends, None while it goes on."""
+    """The finish reason, None while the text continues."""
     reason = (text(choice, "finish_reason") or "").strip()
     return None if reason.lower() in _NO_FINISH else reason

@@ -1,4 +1,4 @@
-"""What to say when a model is not there: the vendor's words do not tell a wrong name from a wrong region."""
+"""Adds the model's regions to an unknown-model error, which may also mean a wrong region."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ def compatible_url(base_url: str) -> str:
 
 
 def with_regions(answer: SubmitAnswer, model: str, host: str) -> SubmitAnswer:
-    """The answer; a refusal for want of the model also says where the model is offered."""
+    """The answer; if the model was refused as unknown, its message also names the model's regions."""
     info = model_info(model)
     if not isinstance(answer, Refused) or info is None or not _is_about_model(answer.provider_error):
         return answer

@@ -40,9 +40,9 @@ FORMATS = frozenset(
         "wmv",
     ]
 )
-"""Endings that the vendor's pages name; any other is a script's, or a date."""
+"""Endings that the vendor's pages name; any other may be a script's, or a date."""
 USUAL_FORMAT = "wav"
-"""What a file without a telling name is taken for: these models ask for a format."""
+"""The format of a file whose name shows none: these models require one."""
 _OURS = frozenset({"extra_parameters", "context"})
 
 
@@ -69,13 +69,13 @@ def _chat(file_url: str, options: Mapping[str, JsonValue]) -> list[JsonValue]:
 
 
 def _as_on_wire(parameters: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """The vendor's type of a sample rate is a string."""
+    """The parameters with the sample rate as a string, the vendor's type."""
     rate = parameters.get("sample_rate")
     return {**parameters, "sample_rate": str(rate)} if isinstance(rate, int) else dict(parameters)
 
 
 def _audio(file_url: str, options: Mapping[str, JsonValue]) -> list[JsonValue]:
-    """The audio comes last, behind the messages that tell its topic."""
+    """The audio comes last, after the messages that describe its topic."""
     piece: JsonValue = {"type": "input_audio", "input_audio": {"data": file_url}}
     context = options.get("context")
     told = context if isinstance(context, list) else []
@@ -83,13 +83,13 @@ def _audio(file_url: str, options: Mapping[str, JsonValue]) -> list[JsonValue]:
 
 
 def format_of(file_url: str) -> str | None:
-    """The format that the URL's path ends in, None where it does not tell."""
+    """The format in the ending of the URL's path, None if there is none."""
     ending = PurePosixPath(urlsplit(file_url).path).suffix.removeprefix(".").lower()
     return ending if ending in FORMATS else None
 
 
 def read_call(answer: Answer, host: str) -> Answered | Refused | Lost:
-    """What a call came to: a transcript, none, or nobody knows and it may be billed."""
+    """The result of a call: a transcript, none, or unknown and perhaps billed."""
     if not answer.is_success:
         return not_served(answer, host)
     document = object_of(answer.body) or {}
@@ -100,8 +100,8 @@ def read_call(answer: Answer, host: str) -> Answered | Refused | Lost:
 
 
 def _bill(document: Mapping[str, JsonValue]) -> Bill:
-    """`usage.seconds` of qwen3-asr-flash, `usage.duration` of the others, and the tokens of those that bill
-    them; the nested form nests all of it."""
+    """`usage.seconds` of qwen3-asr-flash, `usage.duration` of the others, and the tokens of models that bill
+    them; the nested form nests all of these."""
     usages = (part(document, "usage"), part(part(document, "output"), "usage"))
     return Bill(
         first_number(untrusted_json.billed_seconds, usages, "seconds", "duration"),

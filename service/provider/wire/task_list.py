@@ -1,7 +1,7 @@
 """The wire shape of the account's list of tasks (provider API, section 3.1), as pure functions.
 
-No filter is sent: times in it have no zone, and a model has an alias and a dated name. The vendor then shows
-the last 24 hours.
+No filter is sent: its times have no zone, and a model has both an alias and a dated name. Without one, the
+vendor shows the last 24 hours.
 """
 
 from pydantic import JsonValue
@@ -11,7 +11,7 @@ from service.core.provider.answers import ListedTask, ProviderError, TaskPage, T
 from service.provider.wire.answers import Answer, error_in, error_of_answer, not_json, object_of, text
 
 PAGE_SIZE = 100
-"""The largest is not documented; a smaller one that the vendor chooses instead does no harm."""
+"""The maximum is not documented; a smaller page that the vendor chooses instead does no harm."""
 _STATUSES = {status.value: status for status in TaskStatus}
 _UNREADABLE = ProviderError("unexpected_answer", "the answer to the list is not a page of tasks")
 
@@ -22,7 +22,7 @@ def list_path(page_no: int) -> str:
 
 
 def read_page(answer: Answer, host: str) -> TaskPage | ProviderError:
-    """A page; a row that cannot be read is kept as one, since its task may be the one that is looked for."""
+    """A page; an unreadable row is kept as such, since its task may be the one that is searched for."""
     if not answer.is_success:
         return error_of_answer(answer, host)
     document = object_of(answer.body)
@@ -44,7 +44,7 @@ def read_page(answer: Answer, host: str) -> TaskPage | ProviderError:
 
 
 def _read_row(row: JsonValue, place: int) -> ListedTask | UnreadableRow:
-    """A status that we do not know counts as RUNNING: the task may still become anything."""
+    """A row as a task; an unknown status counts as RUNNING: the task may still end in any way."""
     if not isinstance(row, dict):
         return UnreadableRow(place)
     task_id, created_ms = text(row, "task_id"), untrusted_json.epoch_ms(row.get("gmt_create"))
