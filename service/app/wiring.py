@@ -48,7 +48,7 @@ from service.pipeline.collect import CollectDeps, CollectStage
 from service.pipeline.dispatch import Stages
 from service.pipeline.expire import reason
 from service.pipeline.hotwords.directory import ListFinder
-from service.pipeline.hotwords.limited_lists import LimitedVocabularies
+from service.pipeline.hotwords.limited_calls import LimitedCalls
 from service.pipeline.hotwords.prepare import VocabularyStage
 from service.pipeline.poll import PollDeps, PollStage
 from service.pipeline.post import SubmitDeps
@@ -214,8 +214,8 @@ def _stages(
         process.settings,
     )
     limits, fetch, rules = settings.limits, settings.fetch, rules_of(settings)
-    lists = LimitedVocabularies(account.vocabularies, guards.limiter)
-    finder = ListFinder(lists, clock, guards.hold, provider.clock_offset_ms)
+    limited_calls = LimitedCalls(guards.limiter)
+    finder = ListFinder(account.vocabularies, limited_calls, clock, guards.hold, provider.clock_offset_ms)
     vocabulary = VocabularyStage(finder, clock, guards.hold, instrumentation)
     files = FileLimits(instrumentation.files_per_task_lowered)
     in_flight, dropped = limits.calls_in_flight, instrumentation.cancel_dropped

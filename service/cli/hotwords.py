@@ -8,7 +8,7 @@ from service.app import from_settings
 from service.core.provider.answers import ProviderError
 from service.core.provider.hotword_lists import ListedVocabulary, Vocabulary, in_utc, is_ours
 from service.errors import ProviderRefused
-from service.provider.api import Vocabularies
+from service.provider.api import Vocabularies, all_lists
 from service.settings import Settings
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ async def lists_of(settings: Settings) -> AsyncIterator[Vocabularies]:
 
 async def table(lists: Vocabularies) -> list[str]:
     """A header line, then one line per list, oldest first. Raises `ProviderRefused`."""
-    listed = _had(await lists.list_all())
+    listed = _had(await all_lists(lists.list_page))
     ordered = sorted(listed, key=lambda each: (each.created, each.vocabulary_id))
     rows = [_row(each, _had(await lists.query(each.vocabulary_id))) for each in ordered]
     return list(_aligned([("LIST", "MADE FOR", "WORDS", "CREATED", "TOUCHED", "READY", "OURS"), *rows]))

@@ -19,7 +19,7 @@ from service.core.provider.answers import (
     TaskPage,
     TaskView,
 )
-from service.core.provider.hotword_lists import ListedVocabulary, Vocabulary, VocabularyWord
+from service.core.provider.hotword_lists import Vocabulary, VocabularyPage, VocabularyWord
 from service.observability.metrics import Metrics
 from service.pipeline.shard.observer import Faults
 from service.provider.api import NO_SLOT, Permit, Provider, Vocabularies, at_once
@@ -94,8 +94,6 @@ class InstrumentedProvider:
     def _count(
         self, kind: str, started: float, provider_error: ProviderError | None, result: str = ""
     ) -> None:
-        if provider_error is NO_SLOT:
-            return
         _count(self._metrics, kind, self._clock.boot_seconds() - started, provider_error, result)
 
     def _note_codes(self, task: TaskView) -> None:
@@ -113,25 +111,29 @@ class InstrumentedVocabularies:
         self._clock = clock
         self._report = partial(faults.internal_error, "answer", "vocabulary")
 
-    async def list_all(self) -> tuple[ListedVocabulary, ...] | ProviderError:
+    async def list_page(self, page_index: int, permit: Permit = at_once) -> VocabularyPage | ProviderError:
         """As the port says."""
-        return await self._counted(self._vocabularies.list_all())
+        return await self._counted(self._vocabularies.list_page(page_index, permit))
 
-    async def query(self, vocabulary_id: str) -> Vocabulary | ProviderError:
+    async def query(self, vocabulary_id: str, permit: Permit = at_once) -> Vocabulary | ProviderError:
         """As the port says."""
-        return await self._counted(self._vocabularies.query(vocabulary_id))
+        return await self._counted(self._vocabularies.query(vocabulary_id, permit))
 
-    async def create(self, model: str, prefix: str, words: Sequence[VocabularyWord]) -> str | ProviderError:
+    async def create(
+        self, model: str, prefix: str, words: Sequence[VocabularyWord], permit: Permit = at_once
+    ) -> str | ProviderError:
         """As the port says."""
-        return await self._counted(self._vocabularies.create(model, prefix, words))
+        return await self._counted(self._vocabularies.create(model, prefix, words, permit))
 
-    async def update(self, vocabulary_id: str, words: Sequence[VocabularyWord]) -> ProviderError | None:
+    async def update(
+        self, vocabulary_id: str, words: Sequence[VocabularyWord], permit: Permit = at_once
+    ) -> ProviderError | None:
         """As the port says."""
-        return await self._counted(self._vocabularies.update(vocabulary_id, words))
+        return await self._counted(self._vocabularies.update(vocabulary_id, words, permit))
 
-    async def delete(self, vocabulary_id: str) -> ProviderError | None:
+    async def delete(self, vocabulary_id: str, permit: Permit = at_once) -> ProviderError | None:
         """As the port says."""
-        return await self._counted(self._vocabularies.delete(vocabulary_id))
+        return await self._counted(self._vocabularies.delete(vocabulary_id, permit))
 
     async def _counted(self, call: Coroutine[None, None, T | ProviderError]) -> T | ProviderError:
         started = self._clock.boot_seconds()
@@ -144,6 +146,8 @@ class InstrumentedVocabularies:
 def _count(
     metrics: Metrics, kind: str, seconds: float, provider_error: ProviderError | None, result: str = ""
 ) -> None:
+    if provider_error is NO_SLOT:
+        return
     metrics.provider_call(kind, result or _call_result(provider_error), seconds)
     if provider_error is not None:
         _note_code(metrics, provider_error)

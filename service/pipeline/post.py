@@ -130,6 +130,8 @@ class PostSender:
         return jobs if len(jobs) == len(submission.jobs) == post.files else None
 
     async def _is_proven(self, runner: ShardRunner, receipt: Receipt) -> bool:
+        if not runner.takes_work:
+            return False  # A shard that is given back waits for its unsent POSTs.
         try:
             async with asyncio.timeout(INTENT_SECONDS):
                 return await self.deps.fence.proves(runner.partition, receipt.journal_offset)

@@ -12,13 +12,20 @@ from typing import Protocol
 from pydantic import JsonValue
 
 from service.core.provider.answers import ProviderError, SubmitAnswer, TaskPage, TaskView
-from service.core.provider.hotword_lists import ListedVocabulary, Vocabulary, VocabularyWord
+from service.core.provider.hotword_lists import (
+    ListedVocabulary,
+    Vocabulary,
+    VocabularyPage,
+    VocabularyWord,
+)
 
 Permit = Callable[[], Awaitable[bool]]
 """Waits until a call may leave; False when it must not. Awaited once, after the connection is made; the first
 byte is written right after it."""
 NO_SLOT = ProviderError("no_slot", "no slot of the account's quota came in time: the call was not made")
-"""The answer of a query, list or cancel whose permit was refused; a submit is `NotSent`."""
+"""The answer of a call whose permit was refused; a submit is `NotSent`."""
+MAX_VOCABULARY_PAGES = 100
+"""A thousand lists; a directory with more pages never ends."""
 
 
 async def at_once() -> bool:
@@ -71,24 +78,43 @@ class Provider(Protocol):
 
 
 class Vocabularies(Protocol):
-    """The account's hotword lists; they cost nothing, and their number is small."""
+    """The account's hotword lists; they cost nothing, and their number is small. Each method is one call."""
 
-    async def list_all(self) -> tuple[ListedVocabulary, ...] | ProviderError:
-        """Every list of the account, also those that Scribe did not make."""
+    async def list_page(self, page_index: int, permit: Permit = at_once) -> VocabularyPage | ProviderError:
+        """One page, from 0, of every list of the account, also those that Scribe did not make."""
         ...
 
-    async def query(self, vocabulary_id: str) -> Vocabulary | ProviderError:
+    async def query(self, vocabulary_id: str, permit: Permit = at_once) -> Vocabulary | ProviderError:
         """Read one list; `NotFound` if there is none."""
         ...
 
-    async def create(self, model: str, prefix: str, words: Sequence[VocabularyWord]) -> str | ProviderError:
+    async def create(
+        self, model: str, prefix: str, words: Sequence[VocabularyWord], permit: Permit = at_once
+    ) -> str | ProviderError:
         """Make a list for exactly this model; returns its id, which contains the prefix."""
         ...
 
-    async def update(self, vocabulary_id: str, words: Sequence[VocabularyWord]) -> ProviderError | None:
+    async def update(
+        self, vocabulary_id: str, words: Sequence[VocabularyWord], permit: Permit = at_once
+    ) -> ProviderError | None:
         """Replace the words of a list; None when it was done."""
         ...
 
-    async def delete(self, vocabulary_id: str) -> ProviderError | None:
+    async def delete(self, vocabulary_id: str, permit: Permit = at_once) -> ProviderError | None:
         """Delete a list; None when it was done."""
         ...
+
+
+async def all_lists(
+    list_page: Callable[[int], Awaitable[VocabularyPage | ProviderError]],
+) -> tuple[ListedVocabulary, ...] | ProviderError:
+    """Every list of the account, page by page."""
+    found: list[ListedVocabulary] = []
+    for page_index in range(MAX_VOCABULARY_PAGES):
+        page = await list_page(page_index)
+        if isinstance(page, ProviderError):
+            return page
+        found += page.lists
+        if page.is_last:
+            break
+    return tuple(found)

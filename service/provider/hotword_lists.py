@@ -1,17 +1,21 @@
 """The account's hotword lists over HTTP: makes calls and returns their results as facts."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
+from typing import Protocol
 
 from service.core.provider.answers import ProviderError
-from service.core.provider.hotword_lists import ListedVocabulary, Vocabulary, VocabularyWord
+from service.core.provider.hotword_lists import Vocabulary, VocabularyPage, VocabularyWord
+from service.provider.api import Permit, at_once
 from service.provider.wire import hotword_lists
 from service.provider.wire.answers import Answer
 
-MAX_PAGES = 100
-"""A thousand lists; more pages than that never end."""
 
-Ask = Callable[[bytes], Awaitable[Answer | ProviderError]]
-"""One POST to the hotword endpoint, bounded in time."""
+class Ask(Protocol):
+    """One POST to the hotword endpoint, bounded in time."""
+
+    def __call__(self, body: bytes, permit: Permit) -> Awaitable[Answer | ProviderError]:
+        """Send the body once the permit is given."""
+        ...
 
 
 class HotwordLists:
@@ -21,48 +25,39 @@ class HotwordLists:
         self._ask = ask
         self._host = host
 
-    async def list_all(self) -> tuple[ListedVocabulary, ...] | ProviderError:
-        """Every list of the account, also those that Scribe did not make; page by page."""
-        found: list[ListedVocabulary] = []
-        for page_index in range(MAX_PAGES):
-            asked = hotword_lists.body(
-                "list_vocabulary", page_index=page_index, page_size=hotword_lists.PAGE_SIZE
-            )
-            answer = await self._ask(asked)
-            page = (
-                answer if isinstance(answer, ProviderError) else hotword_lists.read_page(answer, self._host)
-            )
-            if isinstance(page, ProviderError):
-                return page
-            found += page
-            if len(page) < hotword_lists.PAGE_SIZE:
-                break
-        return tuple(found)
+    async def list_page(self, page_index: int, permit: Permit = at_once) -> VocabularyPage | ProviderError:
+        """One page, from 0, of every list of the account."""
+        size = hotword_lists.PAGE_SIZE
+        asked = hotword_lists.body("list_vocabulary", page_index=page_index, page_size=size)
+        answer = await self._ask(asked, permit)
+        return answer if isinstance(answer, ProviderError) else hotword_lists.read_page(answer, self._host)
 
-    async def query(self, vocabulary_id: str) -> Vocabulary | ProviderError:
+    async def query(self, vocabulary_id: str, permit: Permit = at_once) -> Vocabulary | ProviderError:
         """One list."""
-        answer = await self._ask(hotword_lists.body("query_vocabulary", vocabulary_id=vocabulary_id))
+        answer = await self._ask(hotword_lists.body("query_vocabulary", vocabulary_id=vocabulary_id), permit)
         if isinstance(answer, ProviderError):
             return answer
         return hotword_lists.read_vocabulary(answer, vocabulary_id, self._host)
 
-    async def create(self, model: str, prefix: str, words: Sequence[VocabularyWord]) -> str | ProviderError:
+    async def create(
+        self, model: str, prefix: str, words: Sequence[VocabularyWord], permit: Permit = at_once
+    ) -> str | ProviderError:
         """Make a list; returns its id. If the answer is lost, the list may exist all the same."""
         on_wire = hotword_lists.words_on_wire(words)
-        answer = await self._ask(
-            hotword_lists.body("create_vocabulary", target_model=model, prefix=prefix, vocabulary=on_wire)
-        )
+        asked = hotword_lists.body("create_vocabulary", target_model=model, prefix=prefix, vocabulary=on_wire)
+        answer = await self._ask(asked, permit)
         return answer if isinstance(answer, ProviderError) else hotword_lists.read_created(answer, self._host)
 
-    async def update(self, vocabulary_id: str, words: Sequence[VocabularyWord]) -> ProviderError | None:
+    async def update(
+        self, vocabulary_id: str, words: Sequence[VocabularyWord], permit: Permit = at_once
+    ) -> ProviderError | None:
         """Replace the words of a list."""
         on_wire = hotword_lists.words_on_wire(words)
-        answer = await self._ask(
-            hotword_lists.body("update_vocabulary", vocabulary_id=vocabulary_id, vocabulary=on_wire)
-        )
+        asked = hotword_lists.body("update_vocabulary", vocabulary_id=vocabulary_id, vocabulary=on_wire)
+        answer = await self._ask(asked, permit)
         return answer if isinstance(answer, ProviderError) else hotword_lists.read_done(answer, self._host)
 
-    async def delete(self, vocabulary_id: str) -> ProviderError | None:
+    async def delete(self, vocabulary_id: str, permit: Permit = at_once) -> ProviderError | None:
         """Delete a list."""
-        answer = await self._ask(hotword_lists.body("delete_vocabulary", vocabulary_id=vocabulary_id))
+        answer = await self._ask(hotword_lists.body("delete_vocabulary", vocabulary_id=vocabulary_id), permit)
         return answer if isinstance(answer, ProviderError) else hotword_lists.read_done(answer, self._host)

@@ -10,20 +10,10 @@ from typing import Final
 from tests.chaos.evidence import Complaint, Evidence, Rules
 from tests.chaos.load import RESULT
 
-LATEST_SECONDS = 2
-"""An intent may be posted so long after it was paid for: what was paid in these seconds may go in one."""
-
 OF_A_STEP: Final = frozenset({"deadline_exceeded", "result_expired", "submit_uncertain"})
 """An uncertain submit of days ago cannot be found in the provider's list any more."""
 
 Rule = Callable[[Complaint, Evidence, Rules], bool]
-
-
-def e4(complaint: Complaint, evidence: Evidence, rules: Rules) -> bool:
-    """Budgets are per process and paid before the call: a second may see what was paid in three."""
-    del evidence, rules
-    is_of_a_second = complaint.kind == "quota" and not complaint.subject.endswith("a minute")
-    return is_of_a_second and complaint.times <= 1 + LATEST_SECONDS
 
 
 def e6(complaint: Complaint, evidence: Evidence, rules: Rules) -> bool:
@@ -53,7 +43,7 @@ def s1(complaint: Complaint, evidence: Evidence, rules: Rules) -> bool:
     return is_repeat and complaint.codes == {RESULT, "result_expired"}
 
 
-RULES: Final[Mapping[str, Rule]] = {"E4": e4, "E6": e6, "S1": s1}
+RULES: Final[Mapping[str, Rule]] = {"E6": e6, "S1": s1}
 """By their names in docs/guarantees.md."""
 
 

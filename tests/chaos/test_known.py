@@ -48,11 +48,8 @@ def test_nothing_is_known_of_a_run_that_may_show_nothing() -> None:
     assert told(failed(1, "provider_error"), Rules(mode="exactly_once")) == ([], ["wrong"])
 
 
-def test_e4_is_a_second_with_what_was_paid_in_three_and_never_a_minute() -> None:
-    for count, expected in ((30, (["E4"], [])), (31, ([], ["quota"]))):
-        assert told(replace(CLEAN, calls={"submit": [0.0] * count})) == expected
-    even = [number * 0.099 for number in range(606)]
-    assert "quota" in told(replace(CLEAN, calls={"submit": even}))[1]
+def test_a_second_above_the_quota_is_excused_no_more() -> None:
+    assert told(replace(CLEAN, calls={"submit": [0.0] * 11})) == ([], ["quota"])
 
 
 def test_s1_is_a_result_that_is_out_and_an_expired_one_in_at_least_once_alone() -> None:

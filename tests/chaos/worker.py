@@ -163,7 +163,7 @@ def label_of_entry(key: str, value: bytes | None) -> str:
     if value is None:
         return "tombstone"
     if key.startswith("~"):
-        return "claim" if key.startswith(OWNER_PREFIX) else key[1:]
+        return "claim" if key.startswith(OWNER_PREFIX) else key[1:].partition("/")[0]
     match decode(key, value):
         case Submission(state=state):
             return LABELS.get(state, state)

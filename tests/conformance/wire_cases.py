@@ -171,7 +171,7 @@ HOTWORDS = (
         "hotwords list",
         "VocabularyService.list_vocabularies",
         {},
-        lambda provider: provider.vocabularies.list_all(),
+        lambda provider: provider.vocabularies.list_page(0),
     ),
     Case(
         "hotwords query",

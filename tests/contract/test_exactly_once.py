@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import pytest
@@ -14,8 +15,11 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from sandbox import kafka
 from sandbox.broker import SETTINGS
 from service.clock import SystemClock
+from service.core.job.request_record import Cursor
+from service.core.journal.entries import encode_cursor
 from service.core.journal.replay import Restore
-from service.core.journal.stamp import cursor_key
+from service.core.journal.stamp import Stamp, cursor_key
+from service.core.limits.slot_share import Predecessor
 from service.core.shard.batches import Appended, Batch, Committed, Group, JournalRecord, Refused, Unknown
 from service.errors import ConfigError, PublishError, RecordTooLarge, RestoreError
 from service.kafka.admin.topics import Topics
@@ -30,7 +34,7 @@ from service.kafka.writing.at_least_once import Writer
 from service.kafka.writing.exactly_once import ExactlyOnceWriter
 from service.kafka.writing.producer import lacks_idempotence
 from service.kafka.writing.producer_record import ProducerRecord
-from service.kafka.writing.shard_records import ShardRecords
+from service.kafka.writing.shard_records import ShardRecords, journal_record
 from service.kafka.writing.transactional_producer import Transactions, require_transactions
 from tests.brokers import TopicNames
 from tests.contract.cluster import (
@@ -53,7 +57,7 @@ from tests.contract.test_writer import (
     finished,
     ref,
 )
-from tests.fakes.writer import Fault, MemoryBroker, MemoryTransactions
+from tests.fakes.writer import Fault, MemoryBroker, MemoryTransactions, Stage
 
 needs_java = pytest.mark.needs_java
 WHOLE = batch(finished(a_result("r", 0)), finished(a_failure("r", 1)), accepted("new"), AT_CURSOR)
@@ -133,6 +137,32 @@ async def test_a_piece_that_was_in_doubt_is_not_written_again() -> None:
     keys = [record.key.decode() for record in broker.journal()]
     assert keys == [str(a_request("a").origin), ref("r", 1), str(a_request("b").origin), cursor_key(1)]
     assert ids(broker) == ["r/0/1"]
+
+
+ATTEMPTS = list(product((True, False), (None, Fault.REFUSE, Fault.LOSE_ANSWER)))
+"""Whether the claim is released, and what goes wrong."""
+
+
+@pytest.mark.parametrize("is_transactional", [True, False], ids=["exactly_once", "at_least_once"])
+async def test_a_claim_that_is_committed_is_the_last_in_the_journal_whatever_was_in_doubt_before(
+    is_transactional: bool,
+) -> None:
+    """A takeover's other records, and earlier claims in doubt, bear the same stamp as the claim."""
+    for attempts in product(ATTEMPTS, repeat=3):
+        broker, member, writer = in_memory()
+        if not is_transactional:
+            writer = broker.writer()
+        cursor = encode_cursor(Cursor(0))
+        broker.keep(journal_record(broker.topics.journal, 0, cursor_key(1), cursor, Stamp(1, 0)))
+        for is_release, fault in attempts:
+            member.faults = [fault] if fault else []
+            if fault:
+                broker.break_at(Stage.ANNOUNCING, fault)
+            answer = await (writer.release() if is_release else writer.prove())
+            assert fault or isinstance(answer, Committed)
+            if isinstance(answer, Committed):
+                assert answer.journal_offset == len(broker.journal()) - 1
+                assert (broker.restore().predecessor is Predecessor.RELEASED) is is_release, attempts
 
 
 # -- on real Kafka ----------------------------------------------------------------------------------------
@@ -275,6 +305,26 @@ async def test_a_lost_answer_to_a_commit_is_looked_up_in_the_journal(
     assert isinstance(await writer.append(WHOLE), Committed)
     assert await world.outcomes() == ["r/0/0", "r/0/1"]
     assert await world.journal() == WRITTEN
+
+
+@needs_java
+async def test_a_proof_takes_back_a_release_whose_answer_was_lost(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The owner has written nothing since its takeover, whose records bear the stamp of a claim."""
+    writer = await world.own()
+    producer = producer_of(writer)
+    commit = producer.commit_transaction
+
+    async def commit_and_lose() -> None:
+        await commit()
+        raise TimeoutError
+
+    monkeypatch.setattr(producer, "commit_transaction", commit_and_lose)
+    assert isinstance(await writer.release(), Unknown)
+    assert isinstance(await writer.prove(), Committed)
+    await world.own("next")
+    assert world.taken[-1].predecessor is Predecessor.UNKNOWN
 
 
 @needs_java

@@ -8,8 +8,8 @@ from pydantic import SecretStr
 
 from sandbox.simulator import Fault, SimulatorConfig, serve
 from service.core.provider.answers import ProviderError
-from service.core.provider.hotword_lists import Need, VocabularyWord
-from service.provider.api import Vocabularies
+from service.core.provider.hotword_lists import Need, VocabularyPage, VocabularyWord
+from service.provider.api import NO_SLOT, Vocabularies, all_lists
 from service.provider.dashscope import DashScope, DashScopeConfig
 from tests.fakes.vocabularies import FakeVocabularies
 
@@ -47,7 +47,7 @@ async def made(lists: Vocabularies, prefix: str = NEED.prefix) -> str:
 
 async def test_a_list_is_found_by_its_prefix_and_says_what_it_was_made_for(lists: Vocabularies) -> None:
     vocabulary_id = await made(lists)
-    shown = await lists.list_all()
+    shown = await all_lists(lists.list_page)
     assert not isinstance(shown, ProviderError)
     [listed] = shown
     assert (listed.vocabulary_id, listed.prefix) == (vocabulary_id, NEED.prefix)
@@ -58,7 +58,7 @@ async def test_a_list_is_found_by_its_prefix_and_says_what_it_was_made_for(lists
 
 async def test_the_directory_shows_every_list_of_the_account(lists: Vocabularies) -> None:
     ids = {await made(lists, f"demo{number:02}") for number in range(LISTS)}
-    shown = await lists.list_all()
+    shown = await all_lists(lists.list_page)
     assert not isinstance(shown, ProviderError)
     assert {each.vocabulary_id for each in shown} == ids
     assert {each.prefix for each in shown} == {None}
@@ -83,7 +83,7 @@ async def test_an_update_replaces_the_words_and_touches_the_list(lists: Vocabula
 async def test_a_deleted_list_is_not_found_by_any_action(lists: Vocabularies) -> None:
     vocabulary_id = await made(lists)
     assert await lists.delete(vocabulary_id) is None
-    assert await lists.list_all() == ()
+    assert await all_lists(lists.list_page) == ()
     for provider_error in (
         await lists.query(vocabulary_id),
         await lists.update(vocabulary_id, WORDS),
@@ -91,6 +91,27 @@ async def test_a_deleted_list_is_not_found_by_any_action(lists: Vocabularies) ->
     ):
         assert isinstance(provider_error, ProviderError)
         assert (provider_error.code, provider_error.http_status) == ("NotFound", 404)
+
+
+async def test_a_call_without_its_permit_is_not_made(lists: Vocabularies) -> None:
+    async def refused() -> bool:
+        return False
+
+    vocabulary_id = await made(lists)
+    for answer in (
+        await lists.list_page(0, refused),
+        await lists.query(vocabulary_id, refused),
+        await lists.create(NEED.model, "other", WORDS, refused),
+        await lists.update(vocabulary_id, WORDS[:1], refused),
+        await lists.delete(vocabulary_id, refused),
+    ):
+        assert answer is NO_SLOT
+    page = await lists.list_page(0)
+    assert isinstance(page, VocabularyPage)
+    [listed] = page.lists
+    found = await lists.query(listed.vocabulary_id)
+    assert not isinstance(found, ProviderError)
+    assert (listed.vocabulary_id, found.words) == (vocabulary_id, WORDS)
 
 
 async def test_trouble_on_the_wire_is_a_value() -> None:

@@ -512,7 +512,7 @@ async def test_an_owner_that_stops_calling_says_so_and_takes_it_back_with_the_ne
 
 async def test_an_owner_whose_word_is_not_taken_hears_of_it() -> None:
     broker = MemoryBroker()
-    broker.break_at(Stage.RECORDS, Fault.REFUSE)
+    broker.break_at(Stage.ANNOUNCING, Fault.REFUSE)
     assert isinstance(await broker.writer(epoch=4).release(), Unknown)
 
 

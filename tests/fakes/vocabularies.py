@@ -10,11 +10,19 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from service.core.provider.answers import ProviderError
-from service.core.provider.hotword_lists import ZONE_SECONDS, ListedVocabulary, Vocabulary, VocabularyWord
+from service.core.provider.hotword_lists import (
+    ZONE_SECONDS,
+    ListedVocabulary,
+    Vocabulary,
+    VocabularyPage,
+    VocabularyWord,
+)
+from service.provider.api import NO_SLOT, Permit, at_once
 
 NO_LIST = ProviderError("NotFound", "The vocabulary does not exist.", 404)
 FULL = ProviderError("Throttling.AllocationQuota", "Too many vocabularies.", 400)
 LISTS = 10
+PAGE_SIZE = 10
 
 
 @dataclass
@@ -40,31 +48,36 @@ class FakeVocabularies:
     def __post_init__(self) -> None:
         self.guards.set()
 
-    async def list_all(self) -> tuple[ListedVocabulary, ...] | ProviderError:
-        """All of them, the newest first."""
-        provider_error = await self._begin("list", "")
+    async def list_page(self, page_index: int, permit: Permit = at_once) -> VocabularyPage | ProviderError:
+        """A page of all of them, the newest first."""
+        provider_error = await self._begin("list", "", permit)
         if not self.hides:
             self._shown = tuple(listed for listed, _ in reversed(self.lists.values()))
-        return provider_error or self._shown
+        rows = self._shown[page_index * PAGE_SIZE : (page_index + 1) * PAGE_SIZE]
+        return provider_error or VocabularyPage(rows, is_last=len(rows) < PAGE_SIZE)
 
-    async def query(self, vocabulary_id: str) -> Vocabulary | ProviderError:
+    async def query(self, vocabulary_id: str, permit: Permit = at_once) -> Vocabulary | ProviderError:
         """The list with its words."""
-        provider_error = await self._begin("query", vocabulary_id)
+        provider_error = await self._begin("query", vocabulary_id, permit)
         if provider_error or vocabulary_id not in self.lists:
             return provider_error or NO_LIST
         return self.lists[vocabulary_id][1]
 
-    async def create(self, model: str, prefix: str, words: Sequence[VocabularyWord]) -> str | ProviderError:
+    async def create(
+        self, model: str, prefix: str, words: Sequence[VocabularyWord], permit: Permit = at_once
+    ) -> str | ProviderError:
         """A new list, unless the account is full."""
         self.before_create()
-        provider_error = await self._begin("create", prefix)
+        provider_error = await self._begin("create", prefix, permit)
         if provider_error or len(self.lists) >= self.most:
             return provider_error or FULL
         return self.add(model, prefix, words)
 
-    async def update(self, vocabulary_id: str, words: Sequence[VocabularyWord]) -> ProviderError | None:
+    async def update(
+        self, vocabulary_id: str, words: Sequence[VocabularyWord], permit: Permit = at_once
+    ) -> ProviderError | None:
         """New words, and a new time."""
-        provider_error = await self._begin("update", vocabulary_id)
+        provider_error = await self._begin("update", vocabulary_id, permit)
         if provider_error or vocabulary_id not in self.lists:
             return provider_error or NO_LIST
         listed, found = self.lists[vocabulary_id]
@@ -74,9 +87,9 @@ class FakeVocabularies:
         )
         return None
 
-    async def delete(self, vocabulary_id: str) -> ProviderError | None:
+    async def delete(self, vocabulary_id: str, permit: Permit = at_once) -> ProviderError | None:
         """One less."""
-        provider_error = await self._begin("delete", vocabulary_id)
+        provider_error = await self._begin("delete", vocabulary_id, permit)
         if provider_error or vocabulary_id not in self.lists:
             return provider_error or NO_LIST
         del self.lists[vocabulary_id]
@@ -103,7 +116,9 @@ class FakeVocabularies:
         """How many calls of a kind there were."""
         return sum(called == action for called, _ in self.calls)
 
-    async def _begin(self, action: str, subject: str) -> ProviderError | None:
+    async def _begin(self, action: str, subject: str, permit: Permit) -> ProviderError | None:
+        if not await permit():
+            return NO_SLOT
         self.calls.append((action, subject))
         await self.guards.wait()
         return self.provider_errors.popleft() if self.provider_errors else None

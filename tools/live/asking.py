@@ -14,6 +14,7 @@ from service.contract import untrusted_json
 from service.contract.models import Family
 from service.core.provider.answers import FileView, ProviderError, TaskView
 from service.core.transcript.normalise import normalise
+from service.provider.api import all_lists
 from service.provider.wire.answers import part
 from tools.live import questions as q
 from tools.live.account import Account, called
@@ -137,7 +138,7 @@ async def no_task(account: Account) -> Answers:
 
 async def hotword_lists(account: Account) -> Answers:
     """The directory of hotword lists."""
-    found = await account.provider.vocabularies.list_all()
+    found = await all_lists(account.provider.vocabularies.list_page)
     if isinstance(found, ProviderError):
         yield q.HOTWORD_LISTS, Seen(called(found))
     else:

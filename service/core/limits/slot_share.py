@@ -6,12 +6,13 @@ Rules this module guarantees:
    from when it was sent.
 2. The slots of a partition are used only between its claim and its suspension: at once if the journal names
    no predecessor, from `HAND_OVER_SECONDS` after the claim if the predecessor's claim says that it stopped,
-   else from `PROOF_SECONDS` after it. An owner that did not wait that long must not mark its own claim as
-   released (`may_release`).
+   else from `PROOF_SECONDS` after it. In this last case, an owner that did not wait that long must not mark
+   its own claim as released (`may_release`).
 3. A changed number of partitions counts from `PROOF_SECONDS` after the group announced it: by then no member
    uses the old number.
 4. While the provider's answers do not arrive, nothing is sent: calls held up on a broken path would all
-   arrive at once.
+   arrive at once. If the provider usually answers later than the quota's second, its polls and list calls are
+   limited by their number instead: as many as the quota allows in a second may be unanswered.
 5. A clock jump causes a pause, so that no second holds calls from before and after it; a process that has
    all slots does not use that clock.
 """
@@ -39,7 +40,11 @@ LONGEST_SILENCE_SECONDS = 1.0
 """Calls sent within this time may arrive at once without exceeding the quota."""
 USUAL_SECONDS = 0.25
 """Assumed response time before the first answer."""
-USUAL_WEIGHT = 0.1
+SLOWER_WEIGHT = 0.1
+FASTER_WEIGHT = 0.2
+"""A provider that is taken for slower than it is would be called too often after a silence."""
+HELD_SECONDS = 0.5
+"""For this long after a silence, answers may be late because the path held their calls."""
 
 
 class Predecessor(StrEnum):
@@ -110,6 +115,8 @@ class SlotShare:
     """Incremented when the clock jumps: slot numbers of different eras cannot be compared."""
     _free_from: dict[int, float] = field(default_factory=dict)
     """For each claimed partition, when no other process uses its slots any more."""
+    _stopped_from: dict[int, float] = field(default_factory=dict)
+    """For each claimed partition, when its former owners have certainly stopped calling."""
     _shared_from: float = -math.inf
     """When slots may first be used while other processes have slots too."""
     _proved_at: float = -math.inf
@@ -121,6 +128,8 @@ class SlotShare:
     _unanswered: dict[int, float] = field(default_factory=dict)
     _calls: int = 0
     _answered_at: float = -math.inf
+    _silent_until: float = -math.inf
+    _late_until: float = -math.inf
     _usual_seconds: float = USUAL_SECONDS
 
     def prove(self, sent_at: float) -> None:
@@ -140,8 +149,9 @@ class SlotShare:
         self.partitions = count
 
     def serve(self, partition: int, now: float, predecessor: Predecessor) -> None:
-        """Use the slots of a partition claimed now, once its predecessor's calls are over."""
+        """Use the slots of a partition claimed at `now`, once its predecessor's calls are over."""
         self._free_from[partition] = now + WAIT_SECONDS[predecessor]
+        self._stopped_from[partition] = now + (PROOF_SECONDS if predecessor is Predecessor.UNKNOWN else 0.0)
         self.resume(partition, now)
 
     def resume(self, partition: int, now: float) -> None:
@@ -150,7 +160,7 @@ class SlotShare:
 
     def may_release(self, partition: int, now: float) -> bool:
         """Whether former owners of the partition certainly call no more."""
-        return now >= max(self._counts_from, self._free_from.get(partition, now))
+        return now >= max(self._counts_from, self._stopped_from.get(partition, now))
 
     def is_alone(self, now: float) -> bool:
         """Whether this process has all slots, so that no other process calls."""
@@ -175,10 +185,21 @@ class SlotShare:
 
     def opens_at(self, now: float) -> float:
         """When calls may first leave; infinite while that depends on an answer or on proof of membership."""
-        if not self.is_proven(now) or self._is_silent(now):
+        return math.inf if self._is_silent(now) else self._opens_at(now, self._paused_until)
+
+    def opens_for(self, unanswered: int, most: int, now: float) -> float:
+        """`opens_at` for calls answered at once; the account allows `most` of them in a second."""
+        ours = most * len(self.served) // max(1, self.partitions)
+        if self._usual_seconds <= LONGEST_SILENCE_SECONDS or ours < 2:
+            return self.opens_at(now)
+        is_full = unanswered >= ours or self._silent_seconds(now) > 2 * self._usual_seconds
+        return math.inf if is_full else self._opens_at(now, self._late_until)
+
+    def _opens_at(self, now: float, paused_until: float) -> float:
+        if not self.is_proven(now):
             return math.inf
         shared_from = now if self.is_alone(now) else self._shared_from
-        return max(now, self._paused_until, self._counts_from, shared_from)
+        return max(now, paused_until, self._counts_from, shared_from)
 
     def call(self, now: float) -> int:
         """Note that a poll or a list call leaves; returns the number to pass to `end`."""
@@ -189,10 +210,16 @@ class SlotShare:
     def end(self, call: int, now: float) -> None:
         """Note that a call ended; after a silence a pause lets the path deliver what it holds."""
         if self._is_silent(now):
-            self._paused_until = now + PAUSE_SECONDS
-        took_seconds = min(LONGEST_SILENCE_SECONDS, now - self._unanswered.pop(call))
+            self._silent_until, self._paused_until = now, now + PAUSE_SECONDS
+        took_seconds = now - self._unanswered.pop(call)
+        if took_seconds > 2 * self._usual_seconds:
+            # A call that was given up may still arrive.
+            self._late_until = now + PAUSE_SECONDS
+        if now - self._silent_until < HELD_SECONDS:
+            took_seconds = min(LONGEST_SILENCE_SECONDS, took_seconds)
         self._answered_at = now
-        self._usual_seconds += USUAL_WEIGHT * (took_seconds - self._usual_seconds)
+        weight = SLOWER_WEIGHT if took_seconds > self._usual_seconds else FASTER_WEIGHT
+        self._usual_seconds += weight * (took_seconds - self._usual_seconds)
 
     def read(self, now: Instant) -> Reading:
         """The vendor's clock, or our wall clock while the vendor's is unknown or distrusted."""
@@ -217,12 +244,15 @@ class SlotShare:
 
     def _is_silent(self, now: float) -> bool:
         """Whether answers are overdue: later than twice the usual response time, within the bounds."""
-        if not self._unanswered:
-            return False
-        oldest = next(iter(self._unanswered.values()))
-        since = max(oldest, self._answered_at, self._paused_until)
         usual = max(SHORTEST_SILENCE_SECONDS, 2 * self._usual_seconds)
-        return now - since > min(usual, LONGEST_SILENCE_SECONDS)
+        return self._silent_seconds(now) > min(usual, LONGEST_SILENCE_SECONDS)
+
+    def _silent_seconds(self, now: float) -> float:
+        """How long calls have been without any answer."""
+        if not self._unanswered:
+            return 0.0
+        oldest = next(iter(self._unanswered.values()))
+        return now - max(oldest, self._answered_at, self._paused_until)
 
 
 def _is_jump(before: float | None, after: float) -> bool:

@@ -17,12 +17,12 @@ Rules this module guarantees:
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import count, islice
 from typing import NamedTuple
 
-from service.core.limits.slot_share import Instant, SlotShare
+from service.core.limits.slot_share import PAUSE_SECONDS, Instant, SlotShare
 
 CLOCK_ERROR_SECONDS = 0.1
 """Error of the vendor's clock up to which all slots are used."""
@@ -100,6 +100,9 @@ class SlotSequence:
 
     grid: Grid
     share: SlotShare
+    unanswered: set[int] = field(default_factory=set)
+    """The calls without an answer, if the provider answers this kind at once."""
+    is_prompt: bool = False
     _last: int = -1
     _last_at: float = -math.inf
     """When our last slot opened if all slots are ours, else when we called in it."""
@@ -137,6 +140,22 @@ class SlotSequence:
         self._hold_back(now.boot_seconds)
         return True
 
+    def call(self, now: float) -> int:
+        """Note that a call leaves that is answered at once; returns the number to pass to `end`."""
+        number = self.share.call(now)
+        self.unanswered.add(number)
+        return number
+
+    def end(self, number: int, now: float) -> None:
+        """Note that the call ended."""
+        self.unanswered.remove(number)
+        self.share.end(number, now)
+
+    def is_rested(self, now: float) -> bool:
+        """Whether neither the last call nor a throttling answer delays the next one."""
+        is_over = self._last_at <= now - PAUSE_SECONDS - self.grid.spacing_seconds
+        return is_over and self._not_before <= now and self._factor_now(now) >= 1
+
     def penalise(self, now: float) -> None:
         """Halve the rate after a throttling answer; it recovers linearly."""
         self._factor = max(LOWEST_FACTOR, self._factor_now(now) * PENALTY_FACTOR)
@@ -153,7 +172,7 @@ class SlotSequence:
         # Without a usable partition the search would never end.
         first = min(usable, default=math.inf)
         is_alone = share.is_alone(now.boot_seconds)
-        earliest = max(share.opens_at(now.boot_seconds), self._not_before, first)
+        earliest = max(self._share_opens_at(now.boot_seconds), self._not_before, first)
         rested_at = self._last_at + grid.spacing_seconds if is_alone or self._was_alone else -math.inf
         if is_alone and earliest <= now.boot_seconds:
             earliest -= grid.window_seconds  # a late call may still use a slot that opened this long ago
@@ -177,6 +196,11 @@ class SlotSequence:
             opens_at = max(begins_at, earliest, usable_from)
             if opens_at <= begins_at + grid.window_seconds:
                 yield Slot(number, opens_at)
+
+    def _share_opens_at(self, now: float) -> float:
+        if self.is_prompt:
+            return self.share.opens_for(len(self.unanswered), self.grid.most, now)
+        return self.share.opens_at(now)
 
     def _hold_back(self, now: float) -> None:
         """Skip own slots according to the penalty, rounded to whole slots."""

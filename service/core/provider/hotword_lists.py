@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from pydantic import JsonValue
 
@@ -41,6 +42,13 @@ class VocabularyWord:
     text: str
     weight: int = USUAL_WEIGHT
     language: str | None = None
+
+
+class VocabularyPage(NamedTuple):
+    """One page of the account's directory of lists; the rows that name no list are left out."""
+
+    lists: tuple["ListedVocabulary", ...]
+    is_last: bool
 
 
 @dataclass(frozen=True, slots=True)

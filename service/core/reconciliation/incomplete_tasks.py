@@ -10,6 +10,7 @@ Rules this module guarantees:
    are known.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from service.core.reconciliation.task_list import meets
@@ -48,6 +49,19 @@ def match_parts(
             near.remove(pairs[each])
             left = [other for other in left if other is not each]
     return pairs, held
+
+
+def possible_parts(submissions: Iterable[Unanswered], tasks: Iterable[Candidate]) -> set[str]:
+    """The ids of the tasks that may be a submission's with files left out."""
+    naming: dict[int, list[Unanswered]] = defaultdict(list)
+    for each in submissions:
+        for url in each.urls if each.files.number > 1 else ():
+            naming[url].append(each)
+    return {
+        task.task_id
+        for task in tasks
+        if any(may_be_a_part(each, task) for url in task.urls for each in naming.get(url, ()))
+    }
 
 
 def may_be_a_part(submission: Unanswered, task: Candidate) -> bool:

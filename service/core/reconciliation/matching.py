@@ -14,14 +14,14 @@ Rules this module guarantees:
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from service.core.job.events import Adopted, NotFound, OutOfReach
 from service.core.job.identity import SubmissionKey
 from service.core.job.transition_context import Rules
 from service.core.job.urgency import RETENTION_MS
-from service.core.reconciliation.incomplete_tasks import match_parts, may_be_a_part
+from service.core.reconciliation.incomplete_tasks import match_parts, possible_parts
 from service.core.reconciliation.task_list import Span, is_within, meets
 from service.core.reconciliation.unanswered import Candidate, Files, Gap, Unanswered
 
@@ -69,7 +69,7 @@ def decide(
     answers: dict[Unanswered, Found] = {
         each: Adopted(task.task_id) for each, task in (*pairs.items(), *parts.items())
     }
-    able = [each for each in asking if each not in held]
+    able = {each for each in asking if each not in held}
     for each in (each for each in submissions if not each.is_awaited and each not in answers):
         if proven.is_out_of_reach(each):
             # Once the list no longer reaches back, the task cannot be found, whatever candidates remain.
@@ -180,7 +180,7 @@ def _may_be_behind(task: Candidate, gap: Gap) -> bool:
 
 
 def _match(
-    submissions: Sequence[Unanswered], tasks: Iterable[Candidate], unknown: Sequence[Span]
+    submissions: Sequence[Unanswered], tasks: Sequence[Candidate], unknown: Sequence[Span]
 ) -> dict[Unanswered, Candidate]:
     """Form as many pairs as possible; a task goes to the possible submission whose window ends first.
 
@@ -188,6 +188,7 @@ def _match(
     no task with `unknown` files, created at these times, may be the right one.
     """
     pairs: dict[Unanswered, Candidate] = {}
+    doubtful = possible_parts(submissions, tasks)
     left_of: dict[Files | None, list[Candidate]] = defaultdict(list)
     for task in tasks:
         left_of[task.files].append(task)
@@ -199,8 +200,8 @@ def _match(
         for files, equal in asking_of.items():
             found = {
                 each: task
-                for each, task in _match_equal(equal, left_of[files], submissions).items()
-                if not (_is_doubtful(task, submissions) and any(meets(each.window, at) for at in unknown))
+                for each, task in _match_equal(equal, left_of[files], doubtful).items()
+                if not (task.task_id in doubtful and any(meets(each.window, at) for at in unknown))
             }
             pairs |= found
             taken = {task.task_id for task in found.values()}
@@ -209,23 +210,19 @@ def _match(
 
 
 def _match_equal(
-    equal: Sequence[Unanswered], tasks: Sequence[Candidate], submissions: Sequence[Unanswered]
+    equal: Sequence[Unanswered], tasks: Sequence[Candidate], doubtful: Container[str]
 ) -> dict[Unanswered, Candidate]:
     """Pair submissions and tasks of the same files; the tasks come oldest first.
 
-    If possible, equal tasks that may be an incomplete task of another submission are left over.
+    If possible, `doubtful` tasks, which may be incomplete tasks of other submissions, are left over.
     """
     plain = _oldest_first(equal, tasks)
-    doubtful = [task for task in tasks if _is_doubtful(task, submissions)]
-    if not doubtful or len(doubtful) == len(tasks):
+    last = [task for task in tasks if task.task_id in doubtful]
+    if not last or len(last) == len(tasks):
         return plain
-    pairs = _oldest_first(equal, [task for task in tasks if task not in doubtful])
-    pairs |= _oldest_first([each for each in equal if each not in pairs], doubtful)
+    pairs = _oldest_first(equal, [task for task in tasks if task.task_id not in doubtful])
+    pairs |= _oldest_first([each for each in equal if each not in pairs], last)
     return pairs if len(pairs) == len(plain) else plain
-
-
-def _is_doubtful(task: Candidate, submissions: Iterable[Unanswered]) -> bool:
-    return any(may_be_a_part(each, task) for each in submissions)
 
 
 def _oldest_first(equal: Iterable[Unanswered], tasks: Iterable[Candidate]) -> dict[Unanswered, Candidate]:

@@ -16,7 +16,7 @@ A stopping service closes three clients in a row within its grace period. A memb
 replaced when its session expires.
 """
 FINAL_WAIT_SECONDS = 0.5
-"""How long a cancelled task may take to end."""
+"""How long a cancelled task, or an abandoned start, may take to end."""
 
 _LONG_LIVED_TASKS = ("_coordination_task", "_reset_committed_task", "_fetch_task")
 _SHORT_LIVED_TASKS = ("_heartbeat_task", "_commit_refresh_task")
@@ -232,10 +232,6 @@ def retrieve_error(task: "asyncio.Task[object]") -> None:
     """Retrieve the error of an abandoned task, so that asyncio does not log it as never retrieved."""
     if not task.cancelled():
         task.exception()
-
-
-FINAL_WAIT_SECONDS = 0.5
-"""How long a start that is no longer wanted may take to end."""
 
 
 async def start(starting: Coroutine[None, None, None], within_seconds: float) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import TracebackType
 from typing import NamedTuple, Self
+from weakref import WeakSet
 
 from service.clock import Clock
 from service.contract.models import model_info
@@ -37,7 +38,7 @@ SHORTEST_WAIT_SECONDS = 0.001
 HOTWORDS_PART = 0.25
 """Share of the query quota: the vendor names no quota for hotword lists, and their calls are few."""
 MAX_MODELS = 64
-"""Requests may name any dated snapshot of a model; the least recently used one is forgotten."""
+"""Requests may name any dated snapshot of a model; above this number unused ones are forgotten."""
 
 
 class Kind(StrEnum):
@@ -87,10 +88,14 @@ class _CallQueue:
 
     slots: SlotSequence
     lead_seconds: float = SHORTEST_LEAD_SECONDS
-    begun: int = 0
-    """The count without urgent calls, which no other call queues behind."""
+    begun: "WeakSet[Call]" = field(default_factory=WeakSet)
+    """Without urgent calls, which no other call queues behind; a call that its stage dropped is not in it."""
     waiting: "list[Call]" = field(default_factory=list)
     urgent_in_a_row: int = 0
+
+    def is_unused(self, now: float) -> bool:
+        """Whether nothing would change if this sequence began anew."""
+        return not self.begun and not self.waiting and self.slots.is_rested(now)
 
     def place(self, call: "Call") -> int:
         """How many of the waiting calls go before this one."""
@@ -113,16 +118,15 @@ class _CallQueue:
 class Call:
     """One call from start to end; a context manager, entered once."""
 
-    def __init__(self, limiter: "CallLimiter", line: _CallQueue, kind: Kind, *, is_urgent: bool) -> None:
+    def __init__(self, limiter: "CallLimiter", line: _CallQueue, *, is_urgent: bool) -> None:
         self.is_urgent = is_urgent
         self._limiter = limiter
         self._line = line
-        self._kind = kind
-        self._slot_at = line.slots.opens_at(limiter.now(), 0 if is_urgent else line.begun)
+        self._slot_at = line.slots.opens_at(limiter.now(), 0 if is_urgent else len(line.begun))
         self._unanswered: int | None = None
-        self._is_begun = not is_urgent
         self.has_left = False
-        line.begun += self._is_begun
+        if not is_urgent:
+            line.begun.add(self)
 
     def __enter__(self) -> Self:
         return self
@@ -133,9 +137,9 @@ class Call:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._give_way()
+        self._line.begun.discard(self)
         if self._unanswered is not None:
-            self._limiter.share.end(self._unanswered, self._limiter.now().boot_seconds)
+            self._line.slots.end(self._unanswered, self._limiter.now().boot_seconds)
 
     async def depart(self, may_go: Callable[[], bool] = lambda: True) -> bool:
         """Wait for a slot of ours and use it; the caller must write the call's first byte at once.
@@ -165,13 +169,9 @@ class Call:
     def _leave(self, now: Instant) -> None:
         self.has_left = True
         self._line.note_departure(self)
-        self._give_way()
-        if self._kind in PROMPT:
-            self._unanswered = self._limiter.share.call(now.boot_seconds)
-
-    def _give_way(self) -> None:
-        self._line.begun -= self._is_begun
-        self._is_begun = False
+        self._line.begun.discard(self)
+        if self._line.slots.is_prompt:
+            self._unanswered = self._line.slots.call(now.boot_seconds)
 
     def _adapt_lead(self) -> None:
         """Lengthen the lead after a call that was too late for its slot; else shorten it."""
@@ -201,12 +201,12 @@ class CallLimiter:
     def wait_seconds(self, kind: Kind, model: str = "", *, is_urgent: bool = False) -> float:
         """How long until a call may begin: one lead before our first slot that no call waits for."""
         line, now = self._line(kind, model), self.now()
-        opens_at = line.slots.opens_at(now, 0 if is_urgent else line.begun)
+        opens_at = line.slots.opens_at(now, 0 if is_urgent else len(line.begun))
         return max(0.0, opens_at - line.lead_seconds - now.boot_seconds)
 
     def begin(self, kind: Kind, model: str = "", *, is_urgent: bool = False) -> Call:
         """Begin a call; urgent calls go first, but every fourth turn goes to another call."""
-        return Call(self, self._line(kind, model), kind, is_urgent=is_urgent)
+        return Call(self, self._line(kind, model), is_urgent=is_urgent)
 
     def penalise(self, kind: Kind, model: str = "") -> None:
         """The provider throttled a call: halve the rate for a while."""
@@ -240,9 +240,9 @@ class CallLimiter:
         """The group's assignment covers `count` partitions."""
         self.share.set_partitions(count, self.clock.boot_seconds())
 
-    def taken(self, partition: int, predecessor: Predecessor) -> None:
-        """The partition was just claimed; `predecessor` is what its journal says of the last owner."""
-        self.share.serve(partition, self.clock.boot_seconds(), predecessor)
+    def taken(self, partition: int, predecessor: Predecessor, claimed_at: float) -> None:
+        """The partition was claimed then; `predecessor` is what its journal says of the last owner."""
+        self.share.serve(partition, claimed_at, predecessor)
 
     def resumed(self, partition: int) -> None:
         """The suspended partition is resumed; nobody else has claimed it meanwhile."""
@@ -259,16 +259,19 @@ class CallLimiter:
     def _line(self, kind: Kind, model: str) -> _CallQueue:
         key = (kind, model)
         if key not in self._lines:
+            self._forget_unused()
             grid = grid_of(self._quota.per_second(kind, model), self._quota.part)
-            self._lines[key] = _CallQueue(SlotSequence(grid, self.share))
+            self._lines[key] = _CallQueue(SlotSequence(grid, self.share, is_prompt=kind in PROMPT))
         if kind is Kind.SUBMIT:
             self._lines.move_to_end(key)
-        if len(self._lines) > MAX_MODELS:
-            self._forget_one()
         return self._lines[key]
 
-    def _forget_one(self) -> None:
-        """Forget the least recently used model without calls."""
-        *older, _newest = self._lines
-        idle = (key for key in older if key[0] is Kind.SUBMIT and not self._lines[key].begun)
-        del self._lines[next(idle, older[0])]
+    def _forget_unused(self) -> None:
+        """Make room for one more model; no model is forgotten whose last calls still count."""
+        surplus = len(self._lines) + 1 - MAX_MODELS
+        if surplus <= 0:
+            return
+        now = self.clock.boot_seconds()
+        models = [key for key in self._lines if key[0] is Kind.SUBMIT and self._lines[key].is_unused(now)]
+        for key in models[:surplus]:
+            del self._lines[key]

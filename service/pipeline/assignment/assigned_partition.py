@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 
-from service.core.job.transition_context import Context
+from service.core.job.transition_context import INTENT_SECONDS, Context
 from service.core.journal.replay import Restore
 from service.core.shard.batches import Change
 from service.core.shard.shard import Shard
@@ -22,10 +22,10 @@ ENDING_SECONDS = 5.0
 """Bound for a cancelled takeover or shard to end."""
 ANSWER_SECONDS = 8.0
 """Bound for calls of synchronous models in a revoked shard, which is ours until the revocation returns.
-All three bounds, and `UNSENT_SECONDS`, together stay below the rebalance's 25 s."""
-UNSENT_SECONDS = 1.0
-"""Bound for unsent POSTs to return as not sent. To the next owner, an intent without an outcome is uncertain
-and must settle first."""
+All three bounds together stay below the rebalance's 25 s."""
+UNSENT_SECONDS = INTENT_SECONDS
+"""Bound, within `REVOCATION_SECONDS`, for unsent POSTs to return as not sent: as long as one may wait for the
+proof of its intent. To the next owner, an intent without an outcome is uncertain and must settle first."""
 INLINE_ENTRIES = 1_000
 """A larger journal is loaded in a thread: a hundred thousand jobs would block the loop for seconds."""
 
@@ -157,9 +157,6 @@ async def suspend(
     """
     resting = list(runners)
     await _answered(resting, answer_seconds)
-    unsent = [post for runner in resting for post, call in runner.calls.items() if not call.has_left]
-    if unsent:
-        await asyncio.wait(unsent, timeout=UNSENT_SECONDS)
     for runner in resting:
         runner.suspend()
     try:
@@ -180,9 +177,11 @@ async def drain(
 ) -> None:
     """Stop the shards from starting work, wait for answers in flight, and write everything.
 
-    As in `suspend`, the caller has stopped all calls in their slots.
+    As in `suspend`, the caller has stopped all calls in their slots. The shards are not resumed afterwards.
     """
     resting = list(runners)
+    for runner in resting:
+        runner.is_draining = True
     await _answered(resting, answer_seconds)
     try:
         async with asyncio.timeout(bound_seconds):
@@ -192,6 +191,12 @@ async def drain(
 
 
 async def _written_and_released(runner: ShardRunner, may_release: MayRelease) -> None:
+    await runner.wait_until_written()
+    # POSTs have their receipts by now. One that has not left returns as not sent, which is written too.
+    calls = (*runner.calls.items(), *runner.long_calls.items())
+    unsent = [post for post, call in calls if not call.has_left]
+    if unsent:
+        await asyncio.wait(unsent, timeout=UNSENT_SECONDS)
     await runner.wait_until_written()
     if may_release(runner.partition):
         await runner.release()

@@ -190,7 +190,7 @@ class Assignment:
         return assigned.runner if assigned and assigned.runner and assigned.runner.is_open else None
 
     async def _serve(self, partition: int, assigned: AssignedPartition) -> None:
-        """Take the shard over and serve it; repeat after every failure until lost, suspended or cancelled."""
+        """Take the shard over and serve it; repeat after every failure until lost, suspended or leaving."""
         clock, attempt = self.deps.runner.clock, 0
         while True:
             attempt += 1
@@ -205,7 +205,8 @@ class Assignment:
             except (RestoreError, ClusterError) as error:
                 assigned.state, assigned.detail = PartitionState.REFUSED, str(error)
                 self.deps.observer.shard("refused", partition, str(error))
-            if assigned.state is PartitionState.LOST or self.suspended.get(partition) is assigned:
+            is_over = assigned.state is PartitionState.LOST or self.suspended.get(partition) is assigned
+            if is_over or self.is_leaving:
                 return
             await clock.sleep(RETAKE.wait_ms(attempt, clock.draw()) / 1000)
 
@@ -219,6 +220,7 @@ class Assignment:
             return Change()
         with self.collector.paused():
             taken = await self.deps.journal.take(partition, group_offset)
+            claimed_at = self.deps.runner.clock.boot_seconds()
             if taken.lost_requests:
                 self.deps.observer.requests_lost(partition, taken.lost_requests)
             self.deps.runner.clock.not_before(taken.restore.latest_ms)
@@ -231,17 +233,22 @@ class Assignment:
             if is_large:
                 self.collector.forget()
         assigned.state, assigned.detail = PartitionState.READY, ""
-        self.deps.limiter.taken(partition, taken.predecessor)
+        self.deps.limiter.taken(partition, taken.predecessor, claimed_at)
         self.deps.observer.shard("taken", partition)
         return change
 
     async def _resume(self, partition: int, assigned: AssignedPartition) -> None:
-        """Resume if one more commit proves that nobody else claimed the shard; else take it over again."""
-        runner = assigned.runner
+        """Resume if one more commit proves that nobody else claimed the shard; else take it over again.
+
+        The proof is valid for this assignment only: another member may claim the shard during the next
+        rebalance. A shard that is being drained may have written already that nobody calls in its slots.
+        """
+        runner, assignment = assigned.runner, self.assignments
         is_ours = runner is not None and await self._is_still_ours(runner)
-        if self.partitions.get(partition) is not assigned:
-            return  # Revoked again meanwhile: the next assignment decides.
-        if runner is None or not (is_ours and runner.is_open):
+        is_old = self.assignments != assignment or self.partitions.get(partition) is not assigned
+        if self.is_leaving or is_old:
+            return  # A later assignment decides, or none.
+        if runner is None or not (is_ours and runner.is_open) or runner.is_draining:
             assigned.close()
             self.partitions[partition] = self._begin(partition)
             return

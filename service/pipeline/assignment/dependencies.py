@@ -96,8 +96,8 @@ class ShardObserver(Protocol):
 class SlotUser(Protocol):
     """Makes calls to the provider in the slots of the served partitions."""
 
-    def taken(self, partition: int, predecessor: Predecessor) -> None:
-        """The partition was just claimed; `predecessor` is what its journal says of the last owner."""
+    def taken(self, partition: int, predecessor: Predecessor, claimed_at: float) -> None:
+        """The partition was claimed then; `predecessor` is what its journal says of the last owner."""
         ...
 
     def resumed(self, partition: int) -> None:

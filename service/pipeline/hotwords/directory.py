@@ -3,7 +3,8 @@
 It changes only lists that this service made; errors are returned, not raised.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 from service.clock import Clock
@@ -13,7 +14,8 @@ from service.core.provider.error_table import Action
 from service.core.provider.hotword_lists import ListedVocabulary, Need, chosen, is_ours, needs_touch, unused
 from service.errors import FailureCode
 from service.pipeline.admission.account_hold import AccountHold
-from service.provider.api import Vocabularies
+from service.pipeline.hotwords.limited_calls import LimitedCalls
+from service.provider.api import Permit, Vocabularies, all_lists
 
 T = TypeVar("T")
 
@@ -27,11 +29,13 @@ class ListFinder:
     def __init__(
         self,
         vocabularies: Vocabularies,
+        limited_calls: LimitedCalls,
         clock: Clock,
         hold: AccountHold,
         vendor_offset_ms: Callable[[], int | None],
     ) -> None:
         self._lists = vocabularies
+        self._limited_calls = limited_calls
         self._clock = clock
         self._hold = hold
         self._vendor_offset_ms = vendor_offset_ms
@@ -56,14 +60,14 @@ class ListFinder:
     async def _touched(self, need: Need, listed: ListedVocabulary) -> str | ProviderError:
         """Touch a list before its use, so that no process deletes it as unused."""
         if needs_touch(listed, self._vendor_ms()):
-            provider_error = self._judged(await self._lists.update(listed.vocabulary_id, need.words))
+            provider_error = await self._call(partial(self._lists.update, listed.vocabulary_id, need.words))
             if provider_error is not None:
                 return provider_error
         return await self._checked(need, listed.vocabulary_id)
 
     async def _checked(self, need: Need, vocabulary_id: str) -> str | ProviderError:
         """Check the list before its use: the vendor silently ignores a list made for another model."""
-        found = self._judged(await self._lists.query(vocabulary_id))
+        found = await self._call(partial(self._lists.query, vocabulary_id))
         if isinstance(found, ProviderError):
             return found
         if found.target_model != need.model:
@@ -78,7 +82,7 @@ class ListFinder:
         self, need: Need, lists: tuple[ListedVocabulary, ...]
     ) -> ListedVocabulary | ProviderError:
         """Create the list; if the account is full, delete an unused list for the next attempt."""
-        made = self._judged(await self._lists.create(need.model, need.prefix, need.words))
+        made = await self._call(partial(self._lists.create, need.model, need.prefix, need.words))
         if isinstance(made, ProviderError):
             return await self._make_room(made, lists)
         # Another replica may have made the list at the same time. All use the first one, and each replica
@@ -88,7 +92,7 @@ class ListFinder:
             return lists_now
         listed = chosen(lists_now, need.prefix) or ListedVocabulary(made)
         if listed.vocabulary_id != made:
-            self._judged(await self._lists.delete(made))
+            await self._call(partial(self._lists.delete, made))
         return listed
 
     async def _make_room(
@@ -101,14 +105,18 @@ class ListFinder:
         if error_table.on_vocabulary(provider_error).code is not FailureCode.VOCABULARY_QUOTA:
             return provider_error
         for old in unused(lists, self._vendor_ms()):
-            found = self._judged(await self._lists.query(old.vocabulary_id))
+            found = await self._call(partial(self._lists.query, old.vocabulary_id))
             if not isinstance(found, ProviderError) and is_ours(found):
-                self._judged(await self._lists.delete(old.vocabulary_id))
+                await self._call(partial(self._lists.delete, old.vocabulary_id))
                 break
         return provider_error
 
     async def _all(self) -> tuple[ListedVocabulary, ...] | ProviderError:
-        return self._judged(await self._lists.list_all())
+        return await all_lists(lambda page_index: self._call(partial(self._lists.list_page, page_index)))
+
+    async def _call(self, ask: Callable[[Permit], Awaitable[T | ProviderError]]) -> T | ProviderError:
+        """Make one call in a slot of its own, and judge the key by its answer."""
+        return self._judged(await self._limited_calls.make(ask))
 
     def _judged(self, answer: T) -> T:
         """A dead key begins a hold and a working key ends it; other answers say nothing of the account."""

@@ -65,6 +65,8 @@ class ShardRunner:
         """False while the shard is given back: open work goes on, nothing new starts."""
         self.is_suspended = False
         """Whether the group has revoked the partition and may return it."""
+        self.is_draining = False
+        """Whether the shard is drained for good: it is never resumed."""
         self.is_restoring = False
         """Whether the restore's groups and steps are still being queued."""
         self.calls: dict[asyncio.Task[None], Call] = {}

@@ -7,7 +7,7 @@ from pydantic import JsonValue
 
 from service.contract import untrusted_json
 from service.core.provider.answers import ProviderError
-from service.core.provider.hotword_lists import ListedVocabulary, Vocabulary, VocabularyWord
+from service.core.provider.hotword_lists import ListedVocabulary, Vocabulary, VocabularyPage, VocabularyWord
 from service.provider.wire.answers import Answer, error_in, error_of_answer, not_json, object_of, part, text
 
 PATH = "/services/audio/asr/customization"
@@ -47,7 +47,7 @@ def read_created(answer: Answer, host: str) -> str | ProviderError:
     return provider_error or made or ProviderError("unexpected_answer", "the answer names no hotword list")
 
 
-def read_page(answer: Answer, host: str) -> tuple[ListedVocabulary, ...] | ProviderError:
+def read_page(answer: Answer, host: str) -> VocabularyPage | ProviderError:
     """One page of the account's lists."""
     provider_error = read_done(answer, host)
     rows = part(object_of(answer.body) or {}, "output").get("vocabulary_list")
@@ -55,11 +55,12 @@ def read_page(answer: Answer, host: str) -> tuple[ListedVocabulary, ...] | Provi
         return provider_error
     if not isinstance(rows, list):
         return ProviderError("unexpected_answer", "the answer has no list of hotword lists")
-    return tuple(
+    lists = tuple(
         ListedVocabulary(named, text(row, "gmt_create") or "", text(row, "gmt_modified") or "")
         for row in rows
         if isinstance(row, dict) and (named := text(row, "vocabulary_id"))
     )
+    return VocabularyPage(lists, is_last=len(rows) < PAGE_SIZE)
 
 
 def read_vocabulary(answer: Answer, vocabulary_id: str, host: str) -> Vocabulary | ProviderError:

@@ -34,11 +34,12 @@ from service.core.time.trusted_time import TimeEvent
 from service.errors import FailureCode, InvalidRecord
 from service.observability.instrumentation import PipelineInstrumentation, time_event
 from service.observability.metrics import Metrics
-from service.observability.provider_instrumentation import InstrumentedProvider
+from service.observability.provider_instrumentation import InstrumentedProvider, InstrumentedVocabularies
 from service.pipeline.shard.stage_breaker import StageName
-from service.provider.api import Permit, Provider, at_once
+from service.provider.api import NO_SLOT, Permit, Provider, at_once
 from tests.fakes.clock import FakeClock
 from tests.fakes.provider import NO_CONNECTION, TIMEOUT, FakeProvider
+from tests.fakes.vocabularies import FakeVocabularies
 from tests.unit.core.samples import NOW_MS, job, record, transcript
 
 SECRET = "the word nobody may read"
@@ -452,3 +453,13 @@ def test_a_step_of_the_wall_clock_is_counted_and_logged(metrics: Metrics, lines:
         ("clock", "info", "returned"),
     ]
     assert lines[0]["wall_ahead_seconds"] == 259_200.0
+
+
+async def test_a_call_about_hotwords_without_a_slot_is_not_counted(metrics: Metrics) -> None:
+    async def refused() -> bool:
+        return False
+
+    faults = PipelineInstrumentation(metrics)
+    lists = InstrumentedVocabularies(FakeVocabularies(), metrics, FakeClock(), faults)
+    assert await lists.delete("v", refused) is NO_SLOT
+    assert calls(metrics, "vocabulary") == {}

@@ -59,6 +59,11 @@ class FakeTail:
     followed: dict[int, Followed] = field(default_factory=dict)
     left: list[int] = field(default_factory=list)
     says: bool = True
+    guards: asyncio.Event = field(default_factory=asyncio.Event)
+    """Proofs wait for this event; it is set at first."""
+
+    def __post_init__(self) -> None:
+        self.guards.set()
 
     def follow(self, partition: int, followed: Followed) -> None:
         self.followed[partition] = followed
@@ -68,6 +73,7 @@ class FakeTail:
         self.left.append(partition)
 
     async def proves(self, partition: int, offset: int) -> bool:
+        await self.guards.wait()
         return self.says and partition in self.followed
 
 
@@ -117,12 +123,14 @@ class FakeSlots:
 
     served: dict[int, str] = field(default_factory=dict)
     """How each partition came to be served."""
+    claimed: dict[int, float] = field(default_factory=dict)
     stops: list[int] = field(default_factory=list)
     is_sure: bool = True
     """Whether nobody before us calls any more."""
 
-    def taken(self, partition: int, predecessor: Predecessor) -> None:
+    def taken(self, partition: int, predecessor: Predecessor, claimed_at: float) -> None:
         self.served[partition] = predecessor
+        self.claimed[partition] = claimed_at
 
     def resumed(self, partition: int) -> None:
         self.served[partition] = "resumed"

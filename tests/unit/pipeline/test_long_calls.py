@@ -7,7 +7,9 @@ import pytest
 from service.contract.outcome import Result
 from service.core.job.submission import SubmissionState
 from service.core.job.uncertainty import UncertainOutcome
-from service.pipeline.assignment.assigned_partition import drain, suspend
+from service.core.limits.slot_share import Predecessor
+from service.pipeline.admission.call_limiter import Kind
+from service.pipeline.assignment.assigned_partition import UNSENT_SECONDS, drain, suspend
 from tests.fakes.clock import settle
 from tests.fakes.provider import AfterWork
 from tests.unit.pipeline.world import Limits, World, state
@@ -117,3 +119,51 @@ async def test_a_submission_that_waits_for_its_slot_is_no_uncertain_one_when_its
     assert world.provider.count("submit") == 0
     [submission] = world.broker.restore(0).submissions().values()
     assert submission.state is SubmissionState.WAITING
+
+
+@pytest.mark.parametrize("slow", ["broker", "proof"])
+async def test_a_post_that_has_not_left_is_no_uncertain_one_however_slow_the_broker_is(
+    world: World, slow: str
+) -> None:
+    shard = world.shard()
+    slowed = world.writers[0].guards if slow == "broker" else world.fence.guards
+    slowed.clear()
+    world.fence.guards.clear()
+    await world.take(shard, "r")
+    suspending = asyncio.create_task(suspend([shard], 10.0, 8.0, world.limiter.may_release))
+    await world.clock.sleep(5.0 if slow == "broker" else 1.5)
+    slowed.set()
+    await suspending
+    shard.close()
+    assert world.provider.count("submit") == 0
+    restored = world.broker.restore(0)
+    [submission] = restored.submissions().values()
+    assert submission.state is SubmissionState.WAITING
+    assert restored.predecessor is Predecessor.RELEASED
+
+
+async def test_a_shard_is_given_back_once_its_unsent_posts_are_written_as_not_sent(world: World) -> None:
+    world.fence.guards.clear()
+    shard = world.shard()
+    await world.take(shard, "r")
+    suspending = asyncio.create_task(suspend([shard], 10.0, 8.0, lambda _: False))
+    await settle()
+    world.writers[0].guards.clear()
+    world.fence.guards.set()
+    await world.clock.sleep(3)
+    assert not suspending.done()
+    world.writers[0].guards.set()
+    await suspending
+    [submission] = world.broker.restore(0).submissions().values()
+    assert submission.state is SubmissionState.WAITING
+
+
+async def test_a_connection_that_hangs_does_not_keep_a_shard_from_being_given_back(world: World) -> None:
+    shard = world.shard()
+    hanging = asyncio.create_task(world.clock.sleep(60))
+    shard.calls[hanging] = world.limiter.begin(Kind.SUBMIT, "fun-asr")
+    began = world.clock.boot_seconds()
+    await suspend([shard], 10.0, 8.0, world.limiter.may_release)
+    assert world.clock.boot_seconds() - began == pytest.approx(UNSENT_SECONDS)
+    assert world.broker.restore(0).predecessor is Predecessor.RELEASED
+    hanging.cancel()

@@ -353,7 +353,8 @@ async def test_after_an_outage_what_can_still_be_read_is_looked_at_in_the_order_
 ) -> None:
     """Fifty tasks, some dead by now, one look a second: chance would look at the dead as soon."""
     # No answer comes, so that each is asked for once; elsewhere that silence stops the calls.
-    monkeypatch.setattr(call_limiter, "PROMPT", ())
+    polls = world.limiter._line(call_limiter.Kind.QUERY, "").slots
+    monkeypatch.setattr(polls, "is_prompt", False)
     world.provider.query_gate.clear()
     world.run("poll")
     shard = world.shard()

@@ -252,6 +252,19 @@ async def test_nothing_is_posted_for_a_shard_that_is_being_given_back(world: Wor
     assert journalled(world.broker, "r/0/0") == ["accepted", "intended", "waiting"]
 
 
+async def test_a_shard_that_is_given_back_before_its_receipt_came_asks_for_no_proof(world: World) -> None:
+    """The shard is given back only once its POSTs that have not left are known as not sent."""
+    world.fence.guards.clear()
+    shard = world.shard()
+    world.writers[0].guards.clear()
+    await world.take(shard, "r")
+    shard.takes_work = False
+    world.writers[0].guards.set()
+    await settle()
+    assert world.fence.asked == []
+    assert journalled(world.broker, "r/0/0") == ["accepted", "intended", "waiting"]
+
+
 async def test_no_intent_is_begun_on_a_shard_that_is_being_given_back(world: World) -> None:
     world.run("submit")
     shard = await world.accepted()

@@ -151,7 +151,7 @@ async def test_an_intent_whose_slot_had_not_come_when_its_owner_went_is_posted_o
     world.fence.guards.set()
     restored(world)
     for partition in range(PARTITIONS):
-        world.limiter.taken(partition, Predecessor.UNKNOWN)
+        world.limiter.taken(partition, Predecessor.UNKNOWN, world.clock.boot_seconds())
     await world.clock.sleep(2 + RULES.submit_seconds + RULES.settle_seconds)
     assert posted(world) == 0
     await world.clock.sleep(60)

@@ -3,9 +3,10 @@
 import asyncio
 import math
 from collections import Counter, deque
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 from pydantic import JsonValue
 
@@ -46,6 +47,7 @@ from service.pipeline.collect import CollectDeps, CollectStage
 from service.pipeline.dispatch import Stages
 from service.pipeline.expire import expire, reason
 from service.pipeline.hotwords.directory import ListFinder
+from service.pipeline.hotwords.limited_calls import LimitedCalls
 from service.pipeline.hotwords.prepare import VocabularyStage
 from service.pipeline.poll import PollDeps, PollStage
 from service.pipeline.post import SubmitDeps
@@ -55,12 +57,14 @@ from service.pipeline.shard.backlog import Backlog
 from service.pipeline.shard.shard_runner import RunnerDeps, ShardRunner
 from service.pipeline.shard.stage_breaker import StageBreaker, StageName
 from service.pipeline.submit import SubmitStage
+from service.provider.api import Permit, at_once
 from tests.fakes.clock import BEGIN_BOOT_SECONDS, BEGIN_MS, FakeClock, settle
 from tests.fakes.provider import FakeProvider
 from tests.fakes.vocabularies import FakeVocabularies
 from tests.fakes.writer import MemoryBroker
 from tests.unit.core.samples import job, request, request_record, submission
 
+T = TypeVar("T")
 ARREARS = Refused(ProviderError("Arrearage", "Access denied, account in arrears.", 400))
 THROTTLED = ProviderError("Throttling.RateQuota", "Requests rate limit exceeded.", 429)
 URL = "https://h.example/a.wav?Signature=secret"
@@ -321,6 +325,14 @@ class Limits:
     backlog_bytes: int = 4 * 1024**2
 
 
+class UnlimitedCalls(LimitedCalls):
+    """Calls about hotword lists that wait for no slot."""
+
+    async def make(self, ask: Callable[[Permit], Awaitable[T | ProviderError]]) -> T | ProviderError:
+        """As without a limit."""
+        return await ask(at_once)
+
+
 def serve(limiter: CallLimiter, share: float) -> None:
     """Let this part of all partitions be ours, and the group never doubt it."""
     share_of, now = limiter.share, limiter.clock.boot_seconds()
@@ -377,7 +389,9 @@ class World:
         metrics = Metrics(clock=self.clock)
         provider = InstrumentedProvider(self.provider, metrics, self.clock, self.seen)
         lists = InstrumentedVocabularies(self.vocabularies, metrics, self.clock, self.seen)
-        finder = ListFinder(lists, self.clock, self.hold, provider.clock_offset_ms)
+        finder = ListFinder(
+            lists, UnlimitedCalls(self.limiter), self.clock, self.hold, provider.clock_offset_ms
+        )
         self.vocabulary = VocabularyStage(finder, self.clock, self.hold, self.seen)
         self.files = FileLimits()
         submitting = SubmitDeps(

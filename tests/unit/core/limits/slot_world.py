@@ -76,7 +76,7 @@ MakeLimiter = Callable[[Member, Grid], Limiter]
 
 def slots_of(member: Member, grid: Grid) -> Limiter:
     """The limiter as it is."""
-    return SlotSequence(grid, member.share)
+    return SlotSequence(grid, member.share, is_prompt=grid.most == QUOTAS[QUERY])
 
 
 @dataclass
@@ -93,6 +93,7 @@ class SlotWorld:
     arrivals: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     broker_away: list[tuple[float, float]] = field(default_factory=list)
     path_away: list[tuple[float, float]] = field(default_factory=list)
+    answer_seconds: tuple[float, float] = (0.06, 0.2)
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -260,21 +261,26 @@ class SlotWorld:
         return not any(begin <= made_at < end for begin, end in self.path_away)
 
     def _call(self, member: Member, kind: str) -> None:
-        away_until = next((end for begin, end in self.path_away if begin <= self.now < end), self.now)
-        arrival = away_until + ON_THE_WAY_SECONDS + self.random.uniform(0, 0.1)
+        arrival = self._passes_at(self.now) + ON_THE_WAY_SECONDS + self.random.uniform(0, 0.1)
         self.arrivals[kind].append(arrival)
         assert len(self.arrivals[kind]) < MOST_CALLS, "a limiter that lets everything through"
         if kind != QUERY:
             return
-        call = member.share.call(self._boot(member))
-        answer = arrival + self.random.uniform(0.06, 0.2)
+        limiter = member.limiters[kind]
+        noted = limiter if isinstance(limiter, SlotSequence) else member.share
+        call = noted.call(self._boot(member))
+        answer = self._passes_at(arrival + self.random.uniform(*self.answer_seconds))
         is_answered = answer - self.now <= CALL_SECONDS
-        self.at(min(answer, self.now + CALL_SECONDS), partial(self._end, member, call, is_answered))
+        self.at(min(answer, self.now + CALL_SECONDS), partial(self._end, member, noted, call, is_answered))
 
-    def _end(self, member: Member, call: int, is_answered: bool) -> None:
+    def _passes_at(self, when: float) -> float:
+        """When the path lets pass what is sent then."""
+        return next((end for begin, end in self.path_away if begin <= when < end), when)
+
+    def _end(self, member: Member, noted: SlotSequence | SlotShare, call: int, is_answered: bool) -> None:
         if is_answered:
             member.answered_at = self.now
-        member.share.end(call, self._boot(member))
+        noted.end(call, self._boot(member))
 
     def _boot(self, member: Member) -> float:
         return self.now + member.machine.origin

@@ -180,6 +180,15 @@ def test_who_waits_for_a_predecessor_says_nothing_of_it_and_waits_on_after_a_sus
     assert not share.may_release(0, NOW + 29)
 
 
+@pytest.mark.parametrize("predecessor", list(Predecessor))
+def test_who_gives_up_before_its_first_call_passes_on_what_it_found(predecessor: Predecessor) -> None:
+    """Else a few rebalances in a row keep everybody waiting for owners that stopped long ago."""
+    share = share_of()
+    share.serve(0, NOW, predecessor)
+    share.stop(0)
+    assert share.may_release(0, NOW) is (predecessor is not Predecessor.UNKNOWN)
+
+
 def test_a_partition_beyond_the_number_that_the_group_told_has_no_slots() -> None:
     assert SlotSequence(Grid(10, 0.2, 0.05), share_of(7)).opens_at(at(NOW)) == math.inf
 
@@ -285,6 +294,58 @@ def test_an_answer_that_takes_its_usual_time_is_no_silence() -> None:
     share.call(NOW + 200)
     assert share.opens_at(NOW + 200.85) < math.inf
     assert share.opens_at(NOW + 200.95) == math.inf
+
+
+def late(*partitions: int) -> SlotSequence:
+    """Polls of a provider that usually answers after two seconds."""
+    slots = SlotSequence(Grid(10, 0.1, 0.05), share_of(*partitions), is_prompt=True)
+    calls: list[int] = []
+    for number in range(200):
+        if number >= 10:
+            slots.end(calls.pop(0), NOW - 100 + number / 5)
+        calls.append(slots.call(NOW - 100 + number / 5))
+    for number, call in enumerate(calls):
+        slots.end(call, NOW - 60 + number / 5)
+    return slots
+
+
+@pytest.mark.parametrize(("partitions", "most"), [((0, 1, 2, 3), 10), ((0, 1), 5), ((0,), 2)])
+def test_a_provider_that_usually_answers_late_has_at_most_our_part_of_a_seconds_quota_to_answer(
+    partitions: tuple[int, ...], most: int
+) -> None:
+    slots = late(*partitions)
+    calls = [slots.call(NOW) for _ in range(most - 1)]
+    assert slots.opens_at(at(NOW + 1.5)) < NOW + 3
+    calls.append(slots.call(NOW + 1.5))
+    assert slots.opens_at(at(NOW + 1.5)) == math.inf
+    slots.end(calls.pop(0), NOW + 2)
+    assert slots.opens_at(at(NOW + 2)) < NOW + 3
+    assert slots.opens_at(at(NOW + 8)) == math.inf
+
+
+def test_after_a_call_was_given_up_that_may_still_arrive_a_late_provider_is_left_alone() -> None:
+    slots = late(0, 1, 2, 3)
+    slots.end(slots.call(NOW), NOW + 10)
+    assert slots.opens_at(at(NOW + 10.1)) == NOW + 10 + PAUSE_SECONDS
+
+
+def test_answers_that_a_silent_path_held_are_not_taken_for_usual() -> None:
+    share = share_of(0)
+    slots = SlotSequence(Grid(100, 0.1, 0.05), share, is_prompt=True)
+    calls = [slots.call(NOW) for _ in range(50)]
+    for call in calls:
+        slots.end(call, NOW + 9)
+    slots.call(NOW + 11)
+    assert slots.opens_at(at(NOW + 11.9)) < math.inf
+    assert slots.opens_at(at(NOW + 12.1)) == math.inf
+
+
+def test_calls_that_are_not_answered_at_once_wait_for_a_silent_path_however_late_answers_are() -> None:
+    slots = late(0)
+    slots.call(NOW)
+    assert slots.share.opens_at(NOW + 0.9) == NOW + 0.9
+    assert SlotSequence(Grid(10, 0.1, 0.05), slots.share).opens_at(at(NOW + 1.1)) == math.inf
+    assert slots.opens_at(at(NOW + 1.1)) < math.inf
 
 
 def test_until_the_vendor_has_answered_our_wall_clock_stands_in_for_its_clock() -> None:

@@ -142,3 +142,19 @@ def test_a_path_that_was_away_does_not_exceed_the_quota(seed: int, replicas: int
     world.run(60)
     # Of 48 replicas a few may have connected, and not called yet, when the path went away.
     assert world.worst(QUERY) <= (22 if replicas == 48 else 20)
+
+
+@pytest.mark.parametrize("away_seconds", [0, 2, 10])
+@pytest.mark.parametrize("answer_seconds", [1.1, 1.5, 3.0])
+def test_a_provider_that_usually_answers_late_is_called_within_the_quota_wherever_its_path_goes(
+    seed: int, replicas: int, answer_seconds: float, away_seconds: float
+) -> None:
+    world = SlotWorld(seed, answer_seconds=(answer_seconds, answer_seconds + 0.2))
+    world.start(replicas)
+    world.run(45)
+    assert replicas > 4 or len(world.arrivals[QUERY]) > 45 * 9 / max(1.5, answer_seconds)
+    world.run(60)
+    world.path_away += [(begin, begin + away_seconds) for begin in (60.0, 80.0)]
+    world.run(100)
+    assert world.worst(FAST) <= 10
+    assert world.worst(QUERY) <= (22 if replicas == 48 else 20)

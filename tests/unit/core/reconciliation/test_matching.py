@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.core.job.events import Adopted, NotFound, OutOfReach
-from service.core.job.file_matching import files_digest
+from service.core.job.file_matching import files_digest, urls_known
 from service.core.job.identity import JobRef, Origin, SubmissionKey
 from service.core.job.submission import Intent, Submission, SubmissionState
 from service.core.job.transition_context import Rules
+from service.core.reconciliation import incomplete_tasks
 from service.core.reconciliation.matching import Evidence, Found, Proven, decide
 from service.core.reconciliation.task_list import EVER, Span, meets
 from service.core.reconciliation.unanswered import (
@@ -439,3 +440,23 @@ def test_a_task_that_was_made_before_the_first_word_of_the_vendors_clock_is_a_wi
 )
 def test_what_the_list_need_not_show_is_no_witness(submission: Submission, age_seconds: int) -> None:
     assert witness_of(submission, NOW_MS + 1000 * age_seconds, None, RULES) is None
+
+
+@pytest.mark.parametrize("files", [1, 2])
+def test_a_task_is_compared_only_with_submissions_that_share_a_file(
+    files: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands of submissions may be uncertain after an outage, and the event loop waits meanwhile."""
+    count, compared = 200, list[str]()
+    may_be_a_part = incomplete_tasks.may_be_a_part
+
+    def noted(submission: Unanswered, candidate: Candidate) -> bool:
+        compared.append(candidate.task_id)
+        return may_be_a_part(submission, candidate)
+
+    monkeypatch.setattr(incomplete_tasks, "may_be_a_part", noted)
+    urls = [[f"https://h.example/{number}/{each}" for each in range(files)] for number in range(count)]
+    asking = [lost(number, *each, urls=urls_known(each)) for number, each in enumerate(urls)]
+    tasks = [replace(task(f"t{at}", *each), urls=urls_known(each)) for at, each in enumerate(urls)]
+    assert len(decided(asking, tasks)) == count
+    assert len(compared) <= files * count

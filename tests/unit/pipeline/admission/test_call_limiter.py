@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from service.core.limits.slot_share import Predecessor, Unused
+from service.core.limits.slot_share import PROOF_SECONDS, Predecessor, Unused
 from service.pipeline.admission.call_limiter import (
     LONGEST_LEAD_SECONDS,
     MAX_MODELS,
@@ -17,11 +17,7 @@ from service.pipeline.admission.call_limiter import (
     Kind,
     Quota,
 )
-from service.pipeline.hotwords import limited_lists
-from service.pipeline.hotwords.limited_lists import LimitedVocabularies
-from service.provider.api import NO_SLOT
 from tests.fakes.clock import FakeClock
-from tests.fakes.vocabularies import FakeVocabularies
 from tests.unit.pipeline.world import KnownTime
 
 QUOTA = Quota(0.5, 4.0, 120.0)
@@ -48,12 +44,26 @@ async def test_nobody_begins_a_call_without_partitions_or_proof(clock: FakeClock
     limiter = CallLimiter(clock, QUOTA, KnownTime())
     assert {limiter.wait_seconds(kind) for kind in Kind} == {math.inf}
     limiter.partitioned(1)
-    limiter.taken(0, Predecessor.RELEASED)
+    limiter.taken(0, Predecessor.RELEASED, clock.boot_seconds())
     assert limiter.wait_seconds(Kind.QUERY) == math.inf
     limiter.proved(clock.boot_seconds())
     assert 0 < limiter.wait_seconds(Kind.QUERY) < 2
     limiter.stopped(0)
     assert limiter.wait_seconds(Kind.QUERY) == math.inf
+
+
+@pytest.mark.parametrize("load_seconds", [0.0, 8.0, 60.0])
+async def test_the_wait_for_a_former_owner_counts_from_the_claim(
+    clock: FakeClock, load_seconds: float
+) -> None:
+    limiter = CallLimiter(clock, QUOTA, KnownTime())
+    limiter.partitioned(1)
+    claimed_at = clock.boot_seconds()
+    await clock.sleep(load_seconds)
+    limiter.taken(0, Predecessor.UNKNOWN, claimed_at)
+    limiter.proved(math.inf)
+    wait_seconds = max(0.0, PROOF_SECONDS - load_seconds)
+    assert limiter.wait_seconds(Kind.QUERY) == pytest.approx(wait_seconds, abs=0.3)
 
 
 async def test_slots_that_an_unsure_clock_leaves_out_are_told_unless_all_are_ours(
@@ -69,11 +79,10 @@ async def test_slots_that_an_unsure_clock_leaves_out_are_told_unless_all_are_our
 
 async def test_as_many_calls_are_begun_as_slots_come_within_the_lead(clock: FakeClock) -> None:
     limiter = limiter_of(clock, quota=Quota(0.5, 20.0))
-    begun = 0
+    begun: list[Call] = []
     while not limiter.wait_seconds(Kind.QUERY):
-        limiter.begin(Kind.QUERY)
-        begun += 1
-    assert begun in (3, 4)
+        begun.append(limiter.begin(Kind.QUERY))
+    assert len(begun) in (3, 4)
     assert limiter.wait_seconds(Kind.LIST) == 0
 
 
@@ -82,6 +91,15 @@ async def test_a_call_that_ends_without_having_left_gives_its_place_back(clock: 
     await clock.sleep(limiter.wait_seconds(Kind.QUERY))
     with limiter.begin(Kind.QUERY):
         assert limiter.wait_seconds(Kind.QUERY) > 0
+    assert limiter.wait_seconds(Kind.QUERY) == 0
+
+
+async def test_a_call_that_is_dropped_before_it_is_entered_gives_its_place_back(clock: FakeClock) -> None:
+    limiter = limiter_of(clock)
+    await clock.sleep(limiter.wait_seconds(Kind.QUERY))
+    call = limiter.begin(Kind.QUERY)
+    assert limiter.wait_seconds(Kind.QUERY) > 0
+    del call
     assert limiter.wait_seconds(Kind.QUERY) == 0
 
 
@@ -131,9 +149,10 @@ async def test_urgent_calls_leave_first_and_every_fourth_slot_is_anothers(clock:
 async def test_an_urgent_call_is_begun_whoever_waits(clock: FakeClock) -> None:
     limiter = limiter_of(clock)
     await clock.sleep(limiter.wait_seconds(Kind.QUERY))
-    limiter.begin(Kind.QUERY)
+    call = limiter.begin(Kind.QUERY)
     assert limiter.wait_seconds(Kind.QUERY) > 0
     assert limiter.wait_seconds(Kind.QUERY, is_urgent=True) == 0
+    assert not call.has_left
 
 
 async def test_a_call_that_is_ready_too_late_makes_the_next_begin_earlier(clock: FakeClock) -> None:
@@ -181,24 +200,37 @@ async def test_of_too_many_models_the_one_asked_for_longest_ago_is_forgotten(clo
         pass
 
 
-async def test_hotword_lists_keep_to_a_part_of_their_own(clock: FakeClock) -> None:
-    limiter = limiter_of(clock, quota=Quota(1.0, 20.0))
-    fake = FakeVocabularies(clock.now_ms)
-    lists = LimitedVocabularies(fake, limiter)
-    begun = clock.boot_seconds()
-    for _ in range(10):
-        await lists.list_all()
-    assert clock.boot_seconds() - begun > 9 * 0.25
-    made = await lists.create("fun-asr", "p", [])
-    assert isinstance(made, str)
-    await lists.query(made)
-    assert await lists.update(made, []) is None
-    assert await lists.delete(made) is None
+async def test_more_models_than_are_remembered_keep_their_quotas_each(clock: FakeClock) -> None:
+    limiter = limiter_of(clock, quota=Quota(1.0, 20.0, 600.0))
+    models = ["fun-asr", *(f"fun-asr-{number}" for number in range(2 * MAX_MODELS))]
+    left: list[str] = []
+    until = clock.boot_seconds() + 1
+    while clock.boot_seconds() < until:
+        for each in models:
+            if limiter._line(Kind.SUBMIT, each).slots.opens_at(limiter.now()) <= clock.boot_seconds():
+                await leave(limiter.begin(Kind.SUBMIT, each), left, each)
+        await clock.sleep(0.02)
+    counts = [left.count(model) for model in models]
+    assert 7 <= min(counts) <= max(counts) <= 10
+    await clock.sleep(10)
+    limiter.wait_seconds(Kind.SUBMIT, "one more")
+    assert len(list(limiter.rates())) == MAX_MODELS
 
 
-async def test_a_hotword_call_without_a_slot_is_given_up(clock: FakeClock) -> None:
+async def test_a_model_that_was_throttled_is_not_forgotten_before_it_has_recovered(clock: FakeClock) -> None:
     limiter = limiter_of(clock)
-    limiter.stopped(0)
-    begun = clock.boot_seconds()
-    assert await LimitedVocabularies(FakeVocabularies(clock.now_ms), limiter).list_all() is NO_SLOT
-    assert clock.boot_seconds() - begun < limited_lists.LONGEST_WAIT_SECONDS + 4
+    limiter.penalise(Kind.SUBMIT, "fun-asr")
+    await clock.sleep(20)
+    for number in range(2 * MAX_MODELS):
+        limiter.wait_seconds(Kind.SUBMIT, f"fun-asr-{number}")
+    rates = {rate.model: rate for rate in limiter.rates()}
+    assert rates["fun-asr"].rate_per_second < rates["fun-asr"].share_per_second
+
+
+async def test_models_in_use_do_not_make_the_limiter_forget_its_queries(clock: FakeClock) -> None:
+    limiter = limiter_of(clock)
+    with limiter.begin(Kind.QUERY) as call:
+        assert await call.depart()
+    calls = [limiter.begin(Kind.SUBMIT, f"fun-asr-{number}") for number in range(2 * MAX_MODELS)]
+    assert limiter.wait_seconds(Kind.QUERY) > 0
+    assert len(list(limiter.rates())) == len(calls) + 3

@@ -129,6 +129,23 @@ async def test_a_large_journal_leaves_the_loop_its_turns(
     gc.unfreeze()
 
 
+async def test_a_former_owner_is_waited_for_from_the_claim_and_not_from_the_end_of_the_load(
+    member: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proper_load = assigned_partition.load
+
+    async def load(shard: ShardRunner, restored: Restore) -> Change:
+        await member.world.clock.sleep(8)
+        return await proper_load(shard, restored)
+
+    monkeypatch.setattr(assigned_partition, "load", load)
+    began = member.world.clock.boot_seconds()
+    await member.own(0)
+    assert member.slots.served == {}
+    await member.world.clock.sleep(8)
+    assert member.slots.claimed == {0: pytest.approx(began, abs=0.1)}
+
+
 async def test_open_jobs_are_resumed_by_their_tasks(member: Member) -> None:
     await member.own(0)
     member.deliver(0, "r")
@@ -528,6 +545,25 @@ async def test_a_rebalance_during_the_proof_leaves_the_decision_to_the_next(memb
     assert shard.takes_work
 
 
+async def test_the_proof_for_an_earlier_suspension_does_not_resume_a_later_one(member: Member) -> None:
+    """Another member may have claimed the shard between the two."""
+    [shard] = await member.own(0)
+    proofs: list[asyncio.Event] = []
+    for _ in range(2):
+        await member.assignment.revoked([0])
+        member.journal.tail.guards = asyncio.Event()
+        proofs.append(member.journal.tail.guards)
+        member.assignment.assigned([0])
+        await settle()
+    proofs[0].set()
+    await settle()
+    assert (shard.takes_work, member.slots.served, member.words()) == (False, {}, ["taken"])
+    proofs[1].set()
+    await settle()
+    assert (shard.takes_work, member.slots.served) == (True, {0: "resumed"})
+    assert member.words() == ["taken", "resumed"]
+
+
 async def test_an_answer_on_the_wire_holds_up_no_rebalance_and_is_written_down(member: Member) -> None:
     """A task that was paid for is known to the journal, whoever owns the shard next."""
     member.world.provider.submit_gate.clear()
@@ -694,6 +730,20 @@ async def test_a_partition_that_is_not_served_cannot_be_displaced(member: Member
     assert member.world.spawn.named("retire") == []
 
 
+async def test_a_displaced_shard_that_comes_back_before_it_is_at_rest_is_not_resumed(member: Member) -> None:
+    """It is about to write that nobody calls in its slots, and to close."""
+    member.world.provider.submit_gate.clear()
+    [shard] = await member.own(0)
+    member.deliver(0, "r")
+    await member.world.clock.sleep(1)
+    member.assignment.cursor_invalid(0)
+    await member.assignment.revoked([0])
+    await member.own(0)
+    assert (shard.takes_work, "resumed" in member.words()) == (False, False)
+    await member.world.clock.sleep(2)
+    assert (member.shard() is shard, member.state()) == (False, PartitionState.READY)
+
+
 # Stopping for good.
 
 
@@ -748,6 +798,37 @@ async def test_a_rebalance_on_the_way_out_begins_nothing(member: Member) -> None
     await member.world.clock.sleep(60)
     assert (member.assignment.partitions, member.slots.served) == ({}, {})
     assert len(member.journal.taken) == 1
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+async def test_a_proof_that_comes_on_the_way_out_resumes_nothing_and_takes_nothing_over(
+    member: Member, is_ours: bool
+) -> None:
+    [shard] = await member.own(0)
+    member.world.limiter.share.served.clear()
+    member.deliver(0, "r")
+    await settle()
+    await member.assignment.revoked([0])
+    member.journal.tail.guards.clear()
+    member.journal.tail.says = is_ours
+    member.assignment.assigned([0])
+    await settle()
+    await member.assignment.leave(5, 5)
+    member.world.serve(1.0)
+    member.journal.tail.guards.set()
+    await member.world.clock.sleep(RESUME_SECONDS + 1)
+    assert (shard.takes_work, member.slots.served, len(member.journal.taken)) == (False, {}, 1)
+    assert member.world.provider.count("submit") == 0
+    assert member.world.broker.restore(0).predecessor is Predecessor.RELEASED
+    assert [each for each, _ in member.delivery.released] == [0]
+
+
+async def test_a_shard_that_is_fenced_on_the_way_out_is_not_taken_over_again(member: Member) -> None:
+    await member.own(0)
+    await member.assignment.leave(5, 5)
+    member.journal.tail.followed[0].fence()
+    await member.world.clock.sleep(60)
+    assert (member.words(), len(member.journal.taken)) == (["taken", "fenced", "closed"], 1)
 
 
 @pytest.mark.parametrize("limits", [Limits(share=0.0)])

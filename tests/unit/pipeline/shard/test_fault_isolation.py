@@ -526,7 +526,7 @@ async def test_an_error_in_any_other_call_counts_as_an_answer_that_did_not_come(
     assert set(world.seen.faults) == {("answer", kind, error.__name__)}
 
 
-@pytest.mark.parametrize("name", ["list_all", "query", "create"])
+@pytest.mark.parametrize("name", ["list_page", "query", "create"])
 async def test_an_error_in_a_call_about_hotwords_is_waited_for(
     world: World, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

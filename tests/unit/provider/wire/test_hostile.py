@@ -214,4 +214,4 @@ def test_the_facts_of_lists_are_whole() -> None:
     page, found = READERS["list"][0](answer), READERS["lists"][0](answer)
     assert isinstance(page, TaskPage)
     assert isinstance(page.tasks[0], ListedTask)
-    assert found == (ListedVocabulary("v", "", ""),)
+    assert found == ((ListedVocabulary("v", "", ""),), True)

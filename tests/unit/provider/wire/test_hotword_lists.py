@@ -35,14 +35,17 @@ def test_an_action_is_a_call_of_the_biasing_model() -> None:
 
 def test_answers_are_read() -> None:
     assert hotword_lists.read_created(served({"output": {"vocabulary_id": "v"}}), HOST) == "v"
-    rows: JsonValue = [
+    rows: list[JsonValue] = [
         {"vocabulary_id": "v", "gmt_create": "a", "gmt_modified": "b", "status": "OK"},
         {"vocabulary_id": "w"},
         {"status": "OK"},
         7,
     ]
     page = hotword_lists.read_page(served({"output": {"vocabulary_list": rows}}), HOST)
-    assert page == (ListedVocabulary("v", "a", "b"), ListedVocabulary("w"))
+    assert page == ((ListedVocabulary("v", "a", "b"), ListedVocabulary("w")), True)
+    # A row that names no list counts all the same: more pages follow a full one.
+    full = hotword_lists.read_page(served({"output": {"vocabulary_list": [*rows, *[7] * 6]}}), HOST)
+    assert full == ((ListedVocabulary("v", "a", "b"), ListedVocabulary("w")), False)
     words: JsonValue = [{"text": "etcd", "weight": 4, "lang": "en"}, {"text": ""}, "x"]
     output: JsonValue = {"target_model": "fun-asr", "status": "OK", "vocabulary": words}
     assert hotword_lists.read_vocabulary(served({"output": output}), "v", HOST) == Vocabulary(

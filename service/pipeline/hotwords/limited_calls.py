@@ -1,0 +1,34 @@
+"""Calls about hotword lists within their share of the account's quota: each call waits for its own slot."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from service.core.provider.answers import ProviderError
+from service.pipeline.admission.call_limiter import CHECK_SECONDS, CallLimiter, Kind
+from service.provider.api import NO_SLOT, Permit
+
+T = TypeVar("T")
+LONGEST_WAIT_SECONDS = 30.0
+"""A call without a slot for this long is given up, and the caller tries again."""
+
+
+class LimitedCalls:
+    """Makes calls about hotword lists, each with the permit of one slot."""
+
+    def __init__(self, limiter: CallLimiter) -> None:
+        self._limiter = limiter
+
+    async def make(self, ask: Callable[[Permit], Awaitable[T | ProviderError]]) -> T | ProviderError:
+        """Make one call in a slot of ours; `NO_SLOT` if there is none in time."""
+        clock = self._limiter.clock
+        latest = clock.boot_seconds() + LONGEST_WAIT_SECONDS
+        while clock.boot_seconds() < latest:
+            wait_seconds = self._limiter.wait_seconds(Kind.HOTWORDS)
+            await clock.sleep(min(CHECK_SECONDS, wait_seconds))
+            if wait_seconds > CHECK_SECONDS:
+                continue
+            with self._limiter.begin(Kind.HOTWORDS) as call:
+                answer = await ask(call.depart)
+            if answer is not NO_SLOT:
+                return answer
+        return NO_SLOT
