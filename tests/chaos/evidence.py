@@ -9,7 +9,7 @@ from tests.chaos.load import File
 
 Mode = Literal["at_least_once", "exactly_once"]
 Kind = Literal[
-    "lost", "duplicates", "wrong", "billed", "quota", "cursor", "lag", "memory", "provider_error", "stalls"
+    "lost", "duplicates", "wrong", "billed", "quota", "cursor", "lag", "memory", "left_behind", "stalls"
 ]
 WORDS: Final[Mapping[Kind, str]] = {
     "lost": "lost",
@@ -20,7 +20,7 @@ WORDS: Final[Mapping[Kind, str]] = {
     "cursor": "cursor violations",
     "lag": "lagging partitions",
     "memory": "over memory",
-    "provider_error": "left behind",
+    "left_behind": "left behind",
     "stalls": "stalls",
 }
 """Every kind of complaint, as a run's line names it."""
@@ -119,7 +119,7 @@ class Evidence:
     asked: Sequence[Asked] = ()
     journal: Sequence[Entry] = ()
     committed: Mapping[int, int] = field(default_factory=dict)
-    provider_error: Sequence[str] = ()
+    left_behind: Sequence[str] = ()
     stalls: Sequence[str] = ()
     peaks: Mapping[str, int] = field(default_factory=dict)
     acts: Mapping[str, int] = field(default_factory=dict)

@@ -203,7 +203,7 @@ class Fleet:
             asked=gathering.asked(seen, topics["requests"], self.requests),
             journal=gathering.entries(seen, topics["journal"]),
             committed=committed,
-            provider_error=[*self._ends(), *gathering.left_behind(self.stack.scribes)],
+            left_behind=[*self._ends(), *gathering.left_behind(self.stack.scribes)],
             crashes=len(self.killed),
             unknown_tasks=gathering.unknown_tasks(ledger),
         )

@@ -60,7 +60,7 @@ def _complaints(evidence: Evidence, by_id: ById, rules: Rules) -> Iterator[Compl
     for name, mib in evidence.peaks.items():
         if mib > rules.resident_mib:
             yield Complaint("memory", name, f"N8: {name} had {mib} MiB in memory")
-    yield from (Complaint("provider_error", "", words) for words in evidence.provider_error)
+    yield from (Complaint("left_behind", "", words) for words in evidence.left_behind)
     yield from (Complaint("stalls", words.partition(":")[0], words) for words in evidence.stalls)
 
 

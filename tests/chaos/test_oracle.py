@@ -221,8 +221,8 @@ def test_a_worker_that_took_more_memory_than_it_may_is_told() -> None:
 
 
 def test_what_is_left_behind_and_what_stood_still_is_told() -> None:
-    evidence = replace(CLEAN, provider_error=["worker ended with 70"], stalls=["fleet: no outcome"])
-    assert counts(judge(evidence, Rules())) == {"provider_error": 1, "stalls": 1}
+    evidence = replace(CLEAN, left_behind=["worker ended with 70"], stalls=["fleet: no outcome"])
+    assert counts(judge(evidence, Rules())) == {"left_behind": 1, "stalls": 1}
 
 
 def test_the_line_of_a_run_names_every_count_and_the_seed() -> None:
