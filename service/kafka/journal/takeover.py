@@ -4,6 +4,7 @@ The claim is the fence: after its offset, entries of lower epochs are ignored. T
 the request topic: a cursor that does not fit means that the topic was recreated.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -124,8 +125,11 @@ class Takeover:
         await self._append(partition, cursor_key(epoch), encode_cursor(cursor), epoch)
         if restore.spend != DaySpend():
             await self._append(partition, spend_key(epoch), encode_spend(restore.spend), epoch)
-        for key in restore.superseded():
-            await self._append(partition, key, None, epoch)
+        with suppress(
+            PublishError
+        ):  # superseded records count for nothing: the next owner buries what is left
+            for key in restore.superseded():
+                await self._append(partition, key, None, epoch)
 
     async def _append(self, partition: int, key: str, value: bytes | None, epoch: int) -> int:
         record = journal_record(self.topics.journal, partition, key, value, Stamp(epoch, 0))

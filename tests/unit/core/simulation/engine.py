@@ -74,8 +74,15 @@ class JournalTaking:
         written: list[tuple[str, bytes | None]] = [(cursor_key(epoch), encode_cursor(cursor))]
         if self.restore.spend != DaySpend():
             written.append((spend_key(epoch), encode_spend(self.restore.spend)))
-        written += [(key, None) for key in self.restore.superseded()]
-        return all(self._append(key, value, epoch) is not None for key, value in written)
+        is_ours = all(self._append(key, value, epoch) is not None for key, value in written)
+        # What is not buried counts for nothing: the next owner buries it.
+        return is_ours and self._buries(epoch)
+
+    def _buries(self, epoch: int) -> bool:
+        for key in self.restore.superseded():
+            if self._append(key, None, epoch) is None:
+                break
+        return True
 
     def _append(self, key: str, value: bytes | None, epoch: int) -> int | None:
         record = journal_record(TOPICS.journal, self.place.partition, key, value, Stamp(epoch, 0))
