@@ -37,7 +37,7 @@ from service.core.outcome.build import OutcomeRules
 from service.core.shard.batches import Batch, Committed, Group, JournalRecord
 from service.core.shard.shard import Shard
 from service.core.shard.state import Window
-from service.errors import ClusterError, RestoreError
+from service.errors import ClusterError, PublishError, RestoreError
 from service.kafka.admin.topics import Topics
 from service.kafka.client import span_reader
 from service.kafka.client.cluster import ClusterConfig, reader
@@ -354,6 +354,51 @@ async def test_what_an_old_owner_writes_behind_a_claim_is_ignored_and_written_ag
     own = cursor_key(third.epoch)
     assert (last[key("z")], decode(own, last[own])) == (None, Cursor(2))
     assert (await world.take(member="fourth")).restore.overwritten == set()
+
+
+class Refusing(Producer):
+    """A producer on a broker that does not take the records of one kind."""
+
+    def __init__(self, cluster: ClusterConfig, *, idempotent: bool, tombstones: bool) -> None:
+        super().__init__(cluster, idempotent=idempotent)
+        self.tombstones = tombstones
+        self.refused: list[str] = []
+
+    async def send(self, records: Sequence[ProducerRecord]) -> list[Answer]:
+        keys = [record.key.decode() for record in records]
+        is_tombstone = records[0].value is None
+        if (keys[0].startswith(OWNER_PREFIX) and not is_tombstone) or is_tombstone != self.tombstones:
+            return await super().send(records)
+        self.refused += keys
+        return [PublishError("refused") for _ in records]
+
+
+async def test_what_former_owners_left_keeps_nobody_from_taking_over(
+    rivals_world: World, broker_name: str
+) -> None:
+    world, cluster = rivals_world, ClusterConfig(rivals_world.bootstrap)
+    old = await world.take(member="before")
+    left = {owner_key(old.epoch), cursor_key(old.epoch)}
+    broken = Refusing(cluster, idempotent=broker_name == "kafka", tombstones=True)
+    new = await world.take(member="after", producer=broken)
+    assert set(broken.refused) == left
+    await broken.stop()
+    third = await world.take(member="third")
+    assert left <= {record.key.decode() for record in await world.journal() if record.value is None}
+    assert third.epoch == new.epoch + 1
+
+
+async def test_a_former_cursor_stays_until_the_new_one_is_acknowledged(
+    rivals_world: World, broker_name: str
+) -> None:
+    world, cluster = rivals_world, ClusterConfig(rivals_world.bootstrap)
+    old = await world.take(member="before")
+    broken = Refusing(cluster, idempotent=broker_name == "kafka", tombstones=False)
+    with pytest.raises(ClusterError):
+        await world.take(member="after", producer=broken)
+    assert broken.refused == [cursor_key(old.epoch + 1)]
+    await broken.stop()
+    assert [record.key for record in await world.journal() if record.value is None] == []
 
 
 class Together(Producer):

@@ -4,7 +4,7 @@ The claim is the fence: after its offset, entries of lower epochs are ignored. T
 the request topic: a cursor that does not fit means that the topic was recreated.
 """
 
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -23,7 +23,7 @@ from service.kafka.client.error_translation import translated
 from service.kafka.client.reader import ReconnectingReader
 from service.kafka.client.span_reader import Span, read
 from service.kafka.journal.tail import stamp_of
-from service.kafka.writing.producer_record import Sender
+from service.kafka.writing.producer_record import ProducerRecord, Sender
 from service.kafka.writing.shard_records import journal_record
 
 OnMismatch = Literal["refuse", "start_over"]
@@ -111,7 +111,7 @@ class Takeover:
         while True:
             epoch = restore.epoch + 1
             owner = encode_owner(OwnerEntry(epoch, self.member))
-            offset = await self._append(journal.partition, owner_key(epoch), owner, epoch)
+            offset = await self._append(journal.partition, {owner_key(epoch): owner}, epoch)
             await self._fold(Span(journal, start, offset), restore)
             highest_before, predecessor = restore.epoch, restore.predecessor
             await self._fold(Span(journal, offset, offset + 1), restore)
@@ -120,23 +120,31 @@ class Takeover:
             start = offset + 1
 
     async def _make_own(self, partition: int, restore: Restore, cursor: Cursor) -> None:
-        """Write cursor and spending under keys of our epoch, and delete former owners' keys."""
-        epoch = restore.epoch
-        await self._append(partition, cursor_key(epoch), encode_cursor(cursor), epoch)
-        if restore.spend != DaySpend():
-            await self._append(partition, spend_key(epoch), encode_spend(restore.spend), epoch)
-        with suppress(
-            PublishError
-        ):  # superseded records count for nothing: the next owner buries what is left
-            for key in restore.superseded():
-                await self._append(partition, key, None, epoch)
+        """Write cursor and spending under keys of our epoch, then delete former owners' keys."""
+        epoch, spend = restore.epoch, restore.spend
+        own = {cursor_key(epoch): encode_cursor(cursor)}
+        if spend != DaySpend():
+            own[spend_key(epoch)] = encode_spend(spend)
+        await self._append(partition, own, epoch)
+        superseded = dict.fromkeys(restore.superseded())
+        if superseded:
+            # They count for nothing: if they stay, the next owner deletes them.
+            await self.sender.send(self._records(partition, superseded, epoch))
 
-    async def _append(self, partition: int, key: str, value: bytes | None, epoch: int) -> int:
-        record = journal_record(self.topics.journal, partition, key, value, Stamp(epoch, 0))
-        [answer] = await self.sender.send([record])
-        if isinstance(answer, PublishError):
-            raise answer
-        return answer
+    async def _append(self, partition: int, entries: Mapping[str, bytes | None], epoch: int) -> int:
+        """Write the entries; return the last offset. Raises `PublishError` if one is not acknowledged."""
+        offset = -1
+        for answer in await self.sender.send(self._records(partition, entries, epoch)):
+            if isinstance(answer, PublishError):
+                raise answer
+            offset = max(offset, answer)
+        return offset
+
+    def _records(
+        self, partition: int, entries: Mapping[str, bytes | None], epoch: int
+    ) -> list[ProducerRecord]:
+        stamp = Stamp(epoch, 0)
+        return [journal_record(self.topics.journal, partition, *entry, stamp) for entry in entries.items()]
 
     async def _judge(self, requests: Span, restore: Restore, group_offset: int | None) -> tuple[Cursor, int]:
         """Where reading requests continues, and how many were removed unread.

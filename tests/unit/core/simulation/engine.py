@@ -59,7 +59,7 @@ class JournalTaking:
     def _claimed(self) -> int:
         while True:
             epoch = self.restore.epoch + 1
-            offset = self._append(owner_key(epoch), encode_owner(Claim(epoch, f"member {epoch}")), epoch)
+            offset = self._append({owner_key(epoch): encode_owner(Claim(epoch, f"member {epoch}"))}, epoch)
             assert offset is not None
             self._read(offset)
             highest_before = self.restore.epoch
@@ -69,27 +69,27 @@ class JournalTaking:
             self.place.count("claimed again")
 
     def _tidied(self, cursor: Cursor) -> bool:
-        """Write the first cursor, and let earlier claims go; whether all of that arrived."""
+        """Write cursor and spending under our keys, then delete former owners'; whether ours arrived."""
         epoch = self.restore.epoch
-        written: list[tuple[str, bytes | None]] = [(cursor_key(epoch), encode_cursor(cursor))]
+        own: dict[str, bytes | None] = {cursor_key(epoch): encode_cursor(cursor)}
         if self.restore.spend != DaySpend():
-            written.append((spend_key(epoch), encode_spend(self.restore.spend)))
-        is_ours = all(self._append(key, value, epoch) is not None for key, value in written)
-        # What is not buried counts for nothing: the next owner buries it.
-        return is_ours and self._buries(epoch)
-
-    def _buries(self, epoch: int) -> bool:
-        for key in self.restore.superseded():
-            if self._append(key, None, epoch) is None:
-                break
+            own[spend_key(epoch)] = encode_spend(self.restore.spend)
+        if self._append(own, epoch) is None:
+            return False
+        self._append(dict.fromkeys(self.restore.superseded()), epoch)
         return True
 
-    def _append(self, key: str, value: bytes | None, epoch: int) -> int | None:
-        record = journal_record(TOPICS.journal, self.place.partition, key, value, Stamp(epoch, 0))
+    def _append(self, entries: Mapping[str, bytes | None], epoch: int) -> int | None:
+        """Write the entries in one send; their last offset, None if one of them is not acknowledged."""
+        stamp, partition = Stamp(epoch, 0), self.place.partition
+        records = [journal_record(TOPICS.journal, partition, *entry, stamp) for entry in entries.items()]
+        if not records:
+            return None
         if self.place.settings.delivery == "exactly_once":
-            end = self.place.broker.commit(self.producer, [record])
-            return None if isinstance(end, End) else end[0]
-        return self.place.broker.append(record)
+            end = self.place.broker.commit(self.producer, records)
+            return None if isinstance(end, End) else end[-1]
+        offsets = [self.place.broker.append(record) for record in records]
+        return None if None in offsets else offsets[-1]
 
     def _judge(self, claim_offset: int) -> None:
         """N6: what is restored is what the rightful owners wrote, compaction or not."""
