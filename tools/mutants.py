@@ -2,8 +2,11 @@
 
 `tests/mutants.toml` lists the protections: a few lines to replace, and the tests that must fail then. Each is
 tried in a copy of the tree, so that nothing here changes. Prints a table; exit code 1 when a mutant survives.
+
+    python -m tools.mutants [PART_OF_A_NAME ...]
 """
 
+import argparse
 import shutil
 import subprocess
 import sys
@@ -115,7 +118,10 @@ def survivors(mutants: Sequence[Mutant]) -> Iterator[Mutant]:
 
 def main() -> int:
     """Check that the tests pass as they are, and none is skipped, then try every mutant."""
-    mutants = read(LIST)
+    parser = argparse.ArgumentParser(prog="mutants", description="Take each protection away.")
+    parser.add_argument("parts", nargs="*", help="only mutants whose name holds one of these; all without")
+    parts = parser.parse_args().parts
+    mutants = [each for each in read(LIST) if not parts or any(part in each.name for part in parts)]
     tests = sorted({test for mutant in mutants for test in mutant.tests})
     with copy_of_tree() as folder:
         if run(tests, folder, "--no-skips", seconds=ALL_SECONDS) != 0:

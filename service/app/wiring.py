@@ -107,45 +107,46 @@ async def connected(process: Process, layout: Layout) -> AsyncIterator[Parts]:
     """The parts with open connections, which are closed in the reverse order."""
     settings = process.settings
     cluster, wait_ms = cluster_of(settings), settings.kafka.fetch_max_wait_ms
-    producer = await _producer(settings, cluster)
     async with (
+        _producer(settings, cluster) as producer,
         provider_of(settings, process.clock, process.vendor_clock) as dashscope,
         ReconnectingReader(cluster, wait_ms, "read_uncommitted") as watermarks,
     ):
-        try:
-            journal = Journal(
-                cluster=cluster,
-                topics=topics_of(settings),
-                producer=producer,
-                watermarks=watermarks,
-                tail=Tail(watermarks, settings.topics.journal, process.clock),
-                member=member_of(settings),
-                on_mismatch=settings.kafka.on_journal_mismatch,
-                limits=layout.limits,
-                fetch_max_wait_ms=wait_ms,
-                places=asyncio.Semaphore(TAKEOVERS_AT_ONCE),
-            )
-            counted = (process.metrics, process.clock, process.instrumentation)
-            account = Account(
-                InstrumentedProvider(dashscope, *counted),
-                InstrumentedVocabularies(dashscope.vocabularies, *counted),
-            )
-            rules, report = rules_of(settings), process.instrumentation.journal_unreadable
-            scanner = JournalScanner(cluster, settings.topics.journal, watermarks, wait_ms, rules, report)
-            yield _parts(process, layout, account, journal, scanner)
-        finally:
-            if producer is not None:
-                await producer.stop()
+        journal = Journal(
+            cluster=cluster,
+            topics=topics_of(settings),
+            producer=producer,
+            watermarks=watermarks,
+            tail=Tail(watermarks, settings.topics.journal, process.clock),
+            member=member_of(settings),
+            on_mismatch=settings.kafka.on_journal_mismatch,
+            limits=layout.limits,
+            fetch_max_wait_ms=wait_ms,
+            places=asyncio.Semaphore(TAKEOVERS_AT_ONCE),
+        )
+        counted = (process.metrics, process.clock, process.instrumentation)
+        account = Account(
+            InstrumentedProvider(dashscope, *counted),
+            InstrumentedVocabularies(dashscope.vocabularies, *counted),
+        )
+        rules, report = rules_of(settings), process.instrumentation.journal_unreadable
+        scanner = JournalScanner(cluster, settings.topics.journal, watermarks, wait_ms, rules, report)
+        yield _parts(process, layout, account, journal, scanner)
 
 
-async def _producer(settings: Settings, cluster: ClusterConfig) -> Producer | None:
+@asynccontextmanager
+async def _producer(settings: Settings, cluster: ClusterConfig) -> AsyncIterator[Producer | None]:
     """The producer that all shards share in `at_least_once`; `exactly_once` has one per shard."""
     if settings.kafka.delivery == "exactly_once":
         await require_transactions(cluster, topics_of(settings))
-        return None
+        yield None
+        return
     producer = Producer(cluster, idempotent=settings.kafka.idempotent)
     await producer.start()
-    return producer
+    try:
+        yield producer
+    finally:
+        await producer.stop()
 
 
 def _parts(

@@ -35,6 +35,8 @@ class Stage:
     """Process ids of the workers that an act has frozen, or cut off."""
     shifting: int = 0
     """How many acts are under way after which the group needs a while to become stable again."""
+    launching: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while the group must have no member: no other act may start one then."""
     met: Counter[str] = field(default_factory=Counter)
     """How often each act was carried out; one that could not be counts as `left out`."""
     faults: list[tuple[str, Fault]] = field(default_factory=list)
@@ -67,7 +69,7 @@ class Stage:
         try:
             was_done = await doing.get(act.name, self._fault)(act)
             self.met[act.name if was_done is not False else f"{act.name} left out"] += 1
-            await self.start_members(FEWEST_MEMBERS - len(self.fleet.alive()))
+            await self._fill_up(FEWEST_MEMBERS)
         finally:
             self.shifting -= 1
 
@@ -76,10 +78,17 @@ class Stage:
         for _ in range(count):
             await self.fleet.launch()
 
+    async def _fill_up(self, members: int) -> None:
+        async with self.launching:
+            await self.start_members(members - len(self.fleet.alive()))
+
+    async def _launch(self) -> None:
+        async with self.launching:
+            await self.fleet.launch()
+
     async def _pick(self, act: Act) -> Scribe:
         """One that runs; all may have ended by themselves, as those do that begin without a broker."""
-        if not self.fleet.alive():
-            await self.fleet.launch()
+        await self._fill_up(1)
         alive = self.fleet.alive()
         return alive[int(act.draw * len(alive))]
 
@@ -95,11 +104,11 @@ class Stage:
         """As an orchestrator does, after a while; every other time the fleet stays smaller, down to two."""
         await asyncio.sleep(act.seconds)
         if act.step % 2:
-            await self.fleet.launch()
+            await self._launch()
 
     async def _join(self, act: Act) -> None:
         if len(self.fleet.alive()) < MOST_MEMBERS:
-            await self.fleet.launch()
+            await self._launch()
         else:
             await (await self._pick(act)).end(signal.SIGTERM)
 
@@ -117,7 +126,7 @@ class Stage:
         """One after the other, as a new release comes: the next is there before the last one goes."""
         del act
         for worker in self.fleet.alive():
-            await self.fleet.launch()
+            await self._launch()
             await worker.end(signal.SIGTERM)
 
     async def _restart_broker(self, act: Act) -> None:
@@ -126,10 +135,11 @@ class Stage:
     async def _forget_offsets(self, act: Act) -> None:
         """A group without offsets and without members, as after a week's holiday; then all come back."""
         del act
-        count = len(self.fleet.alive())
-        await self.fleet.end()
-        await self.broker.forget_group(self.fleet.stack.topics["requests"])
-        await self.start_members(count)
+        async with self.launching:
+            count = len(self.fleet.alive())
+            await self.fleet.end()
+            await self.broker.forget_group(self.fleet.stack.topics["requests"])
+            await self.start_members(count)
 
     async def _stranger(self, act: Act) -> bool:
         """A record of an owner that is long gone. While nobody owns the partition nobody writes it over: then

@@ -285,7 +285,7 @@ async def test_an_owner_fenced_by_a_stranger_that_thawed_goes_on_where_the_group
     assert isinstance(await writer.append(WHOLE), Unknown)
     assert isinstance(await writer.append(WHOLE), Committed)
     assert await world.outcomes() == ["r/0/0", "r/0/1"]
-    await stranger.kill()
+    await stranger.close()
 
 
 @needs_java
@@ -344,7 +344,7 @@ async def test_a_transaction_that_lost_a_record_is_not_committed(
     assert await records_of(kafka_bootstrap, topics.journal) == []
     await sender.open()
     assert all(isinstance(answer, int) for answer in await sender.send([small]))
-    await sender.kill()
+    await sender.close()
 
 
 @needs_java
@@ -415,8 +415,8 @@ async def test_a_killed_producer_leaves_no_task_and_no_connection(world: World) 
     sender = Transactions(world.cluster, f"{world.topics.journal}.0", world.topics)
     await sender.open()
     await sender.send([ProducerRecord(world.topics.journal, b"a/0/0", b"{}", 0)])
-    await sender.kill()
-    await sender.kill()
+    await sender.close()
+    await sender.close()
     assert isinstance(
         (await sender.send([ProducerRecord(world.topics.journal, b"b/0/0", b"{}", 0)]))[0], PublishError
     )
@@ -528,4 +528,4 @@ async def test_a_claim_that_is_found_in_the_journal_ends_a_writer_in_doubt(world
     assert isinstance(await writer.append(WHOLE), Unknown)
     assert isinstance(await writer.append(WHOLE), Refused)
     assert await world.outcomes() == []
-    await stranger.kill()
+    await stranger.close()

@@ -120,7 +120,7 @@ class World:
         """Close what the owners would close."""
         for sender in self.senders:
             if isinstance(sender, Transactions):
-                await sender.kill()
+                await sender.close()
 
     async def write(self, epoch: int, *groups: Group, cursor: Cursor | None = None, number: int = 1) -> None:
         """Append a batch as the owner with that epoch."""

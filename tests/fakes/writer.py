@@ -15,7 +15,7 @@ from aiokafka.partitioner import DefaultPartitioner
 from service.core.journal.entries import JobEntry, decode
 from service.core.journal.replay import Restore
 from service.core.journal.stamp import CURSOR_PREFIX, OWNER_PREFIX, STAMP_HEADER, Stamp
-from service.errors import Fenced, PublishError, RecordTooLarge
+from service.errors import ClusterError, Fenced, PublishError, RecordTooLarge
 from service.kafka.admin.topics import Topics
 from service.kafka.writing.at_least_once import AtLeastOnceWriter, Proves, Writer
 from service.kafka.writing.exactly_once import ExactlyOnceWriter
@@ -180,6 +180,7 @@ class MemoryTransactions:
     """What becomes of the next transactions."""
     is_member: bool = True
     is_open: bool = False
+    is_closed: bool = False
     opened: int = 0
 
     async def asks_group(self) -> bool:
@@ -188,12 +189,14 @@ class MemoryTransactions:
 
     async def open(self) -> None:
         """As `Transactions.open`."""
+        if self.is_closed:
+            raise ClusterError("closed")
         self.is_open = True
         self.opened += 1
 
-    async def kill(self) -> None:
-        """As `Transactions.kill`."""
-        self.is_open = False
+    async def close(self) -> None:
+        """As `Transactions.close`."""
+        self.is_open, self.is_closed = False, True
 
     async def send(self, records: Sequence[ProducerRecord]) -> list[Answer]:
         """As `Transactions.send`: all of them, or none."""

@@ -82,7 +82,7 @@ class Journal:
         # Named after the journal, not the group: a renamed group still fences the old one.
         sender = Transactions(self.cluster, f"{self.topics.journal}.{partition}", self.topics)
         async with AsyncExitStack() as undo:
-            undo.push_async_callback(sender.kill)
+            undo.push_async_callback(sender.close)
             await sender.open()
             yield sender
             undo.pop_all()

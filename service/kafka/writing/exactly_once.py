@@ -43,8 +43,8 @@ class Transactional(Sender, Protocol):
         """Open a new producer and end earlier transactions; raises `ClusterError`."""
         ...
 
-    async def kill(self) -> None:
-        """Abandon what is in flight."""
+    async def close(self) -> None:
+        """Abandon what is in flight; `open` raises from now on."""
         ...
 
 
@@ -97,7 +97,7 @@ class ExactlyOnceWriter:
 
     async def close(self) -> None:
         """Discard the producer."""
-        await self._sender.kill()
+        await self._sender.close()
 
     async def _answer(self) -> Appended:
         try:

@@ -42,6 +42,7 @@ class Transactions:
     commit_seconds: float = 30.0
     """How long to wait for the answer to a commit; after that a new producer finds out."""
     _producer: AIOKafkaProducer | None = field(default=None, init=False)
+    _is_closed: bool = field(default=False, init=False)
 
     @property
     def is_open(self) -> bool:
@@ -51,9 +52,11 @@ class Transactions:
     async def open(self) -> None:
         """Make a new producer within a bound; transactions of earlier ones have ended when it returns.
 
-        Raises `ClusterError` if the broker does not answer or has no transactions.
+        Raises `ClusterError` if the broker does not answer or has no transactions. Also once closed: a proof
+        of ownership may outlast its shard, and would fence the next writer with a producer that stays open.
         """
-        await self.kill()
+        self._require_not_closed()
+        await self._discard()
         producer = self._new_producer()
         async with AsyncExitStack() as undo:
             undo.push_async_callback(destroy_producer, producer)
@@ -63,6 +66,7 @@ class Transactions:
             except ClusterError as error:
                 complaint = f"no transaction can begin as {self.transactional_id}"
                 raise ClusterError(f"{complaint}: {error}") from cause_of(error)
+            self._require_not_closed()
             undo.pop_all()
         self._producer = producer
 
@@ -84,7 +88,7 @@ class Transactions:
             return [PublishError(reason(transaction_error_of(producer) or cause_of(error)))] * len(records)
         finally:
             if not is_done:
-                await self.kill()
+                await self._discard()
 
     async def partitions(self, topic: str) -> frozenset[int]:
         """The partitions of a topic; raises `PublishError` if they are not known within the bound."""
@@ -96,8 +100,16 @@ class Transactions:
         except ClusterError as error:
             raise PublishError(f"{topic}: {error}") from error
 
-    async def kill(self) -> None:
-        """Discard the producer with its transaction; whether that was committed is unknown."""
+    async def close(self) -> None:
+        """Discard the producer for good; whether a transaction in flight was committed is unknown."""
+        self._is_closed = True
+        await self._discard()
+
+    def _require_not_closed(self) -> None:
+        if self._is_closed:
+            raise ClusterError(f"{self.transactional_id} is closed")
+
+    async def _discard(self) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
             await destroy_producer(producer)
@@ -141,4 +153,4 @@ async def require_transactions(cluster: ClusterConfig, topics: Topics) -> None:
             raise ConfigError(words) from error
         raise ConfigError(unreachable(cluster, cause_of(error))) from error
     finally:
-        await probe.kill()
+        await probe.close()

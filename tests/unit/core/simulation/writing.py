@@ -58,7 +58,7 @@ class SteppedTransactions(SteppedProducer):
         self.producer = self.place.broker.fence()
         self.is_open = True
 
-    async def kill(self) -> None:
+    async def close(self) -> None:
         """Nothing goes out any more."""
         self.is_open = False
 

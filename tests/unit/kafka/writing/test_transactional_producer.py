@@ -24,16 +24,19 @@ class StubProducer:
 
     failures: deque[Exception | None] = field(default_factory=deque)
     start_error: Exception | None = None
+    start_gate: asyncio.Event = field(default_factory=asyncio.Event)
     commit_error: BaseException | None = None
     commit_gate: asyncio.Event = field(default_factory=asyncio.Event)
     calls: list[str] = field(default_factory=list)
     provider_error: Exception | None = None
 
     def __post_init__(self) -> None:
+        self.start_gate.set()
         self.commit_gate.set()
 
     async def start(self) -> None:
         self.calls.append("start")
+        await self.start_gate.wait()
         if self.start_error:
             raise self.start_error
 
@@ -162,10 +165,27 @@ async def test_a_send_that_is_cancelled_gives_the_producer_up(
 
 
 async def test_a_producer_that_was_given_up_sends_nothing(stub: StubProducer, sender: Transactions) -> None:
-    await sender.kill()
+    await sender.close()
     stub.calls.clear()
     assert [str(answer) for answer in await sender.send(RECORDS)] == ["the producer was given up"] * 2
     assert stub.calls == []
+
+
+async def test_a_closed_one_keeps_no_producer_whenever_it_is_opened(stub: StubProducer) -> None:
+    """A proof of ownership may be opening one while its shard is closed, or open one later."""
+    made = Transactions(ClusterConfig("h:1"), "journal.0", Topics())
+    stub.start_gate.clear()
+    opening = asyncio.create_task(made.open())
+    while "start" not in stub.calls:
+        await asyncio.sleep(0)
+    await made.close()
+    stub.start_gate.set()
+    with pytest.raises(ClusterError, match=r"journal\.0 is closed"):
+        await opening
+    with pytest.raises(ClusterError, match=r"journal\.0 is closed"):
+        await made.open()
+    assert stub.calls == ["start", "destroy"]
+    assert not made.is_open
 
 
 async def test_a_producer_that_cannot_start_is_not_kept(stub: StubProducer) -> None:
