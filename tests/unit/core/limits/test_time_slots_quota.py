@@ -5,7 +5,7 @@ import pytest
 from tests.unit.core.limits.slot_world import FAST, QUERY, QUOTAS, SLOW, Member, SlotWorld
 
 REPLICAS = (1, 2, 12, 48)
-SEEDS = range(3)
+SEEDS = (0, *(pytest.param(seed, marks=pytest.mark.computes) for seed in (1, 2)))
 
 pytestmark = [pytest.mark.parametrize("replicas", REPLICAS), pytest.mark.parametrize("seed", SEEDS)]
 
