@@ -1,0 +1,255 @@
+"""How late a finished task is seen, and what seeing it costs, by the policy that decides when to poll.
+
+    python -m benchmarks.poll [--in-flight 10 100 1300] [--json FILE]
+
+All in virtual time: a year of waiting costs nothing, and the load of the machine changes no figure. Tasks
+arrive evenly, at most 10 a second, and end after a time that is drawn from a distribution with a long tail
+(log-normal, sigma 0.7), whose mean keeps the wanted number in flight. All policies have one account: 20
+queries a second, of which this process uses 0.75, and 50 ms for an answer.
+
+- `sdk`: the wait of the vendor's own SDK: 1 s, doubled after each three polls, at most 5 s.
+- `lro`: the defaults of Google's clients for long-running operations: 1 s, each wait 1.5 times the last, at
+  most 20 s.
+- `scribe`: the poll stage of the service itself, with its call limiter, its shard and its journal in memory.
+- `oracle`: polls each task once, when it has finished: no policy can be better with one query a task.
+
+For `sdk`, `lro` and `oracle` a poll that finds no slot waits in the order in which polls became due. Delays
+are from a task's end to the answer that shows it, of all tasks that ended in the measured time: after two
+mean run times, and before the last one. A task that is not seen at all counts as late as the end. Queries are
+those of the measured time, per task that ended in it.
+"""
+
+import argparse
+import asyncio
+import heapq
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import quantiles
+
+from pydantic import JsonValue
+
+from benchmarks.report import Row, show
+from service.core.limits.time_slots import grid_of
+from service.core.provider.answers import ProviderError, TaskStatus, TaskView
+from service.provider.api import NO_SLOT, Permit, at_once
+from tests.fakes.clock import FakeClock, LeapingLoop
+from tests.fakes.provider import FakeProvider, FakeTask
+from tests.unit.pipeline.world import Limits, World
+
+ACCOUNT_PER_SECOND = 20.0
+PART = 0.75
+ANSWER_SECONDS = 0.05
+MOST_ARRIVALS_PER_SECOND = 10.0
+MEAN_SECONDS = 130.0
+SIGMA = 0.7
+SHORTEST_SECONDS = 3.0
+WARM_UP_MEANS, MEASURED_MEANS = 2.0, 2.0
+MEASURED_TASKS = 200
+"""At least so many are measured, however few are in flight."""
+SEED = 7
+
+
+@dataclass(frozen=True)
+class Load:
+    """Tasks that arrive evenly; `runs` are their run times in order."""
+
+    in_flight: int
+    arrivals_per_second: float
+    begin_seconds: float
+    """The measured time: tasks that end between `begin_seconds` and `until_seconds`."""
+    until_seconds: float
+    end_seconds: float
+    runs: Sequence[float]
+
+    def is_measured(self, at: float) -> bool:
+        """Whether this moment is in the measured time."""
+        return self.begin_seconds <= at < self.until_seconds
+
+    def ends(self) -> Iterator[float]:
+        """When each task ends."""
+        for number, run in enumerate(self.runs):
+            yield number / self.arrivals_per_second + run
+
+
+def load_of(in_flight: int) -> Load:
+    """Arrivals and run times that keep so many tasks in flight."""
+    rate = min(MOST_ARRIVALS_PER_SECOND, in_flight / MEAN_SECONDS)
+    mean = in_flight / rate
+    begin = WARM_UP_MEANS * mean
+    until = begin + max(MEASURED_MEANS * mean, MEASURED_TASKS / rate)
+    end = until + mean
+    dice = random.Random(SEED)  # noqa: S311 - not for secrets
+    unscaled = [dice.lognormvariate(0.0, SIGMA) for _ in range(round(end * rate))]
+    scale = mean / (sum(unscaled) / len(unscaled))
+    runs = [max(SHORTEST_SECONDS, scale * each) for each in unscaled]
+    return Load(in_flight, rate, begin, until, end, runs)
+
+
+@dataclass
+class Seen:
+    """What a policy did: the delay of each task that ended in the measured time, and the queries of then."""
+
+    load: Load
+    found_at: dict[int, float] = field(default_factory=dict)
+    """When an answer first showed each task, by its number, as ended."""
+    queries: int = 0
+
+    def queried(self, now: float) -> None:
+        """Count a query."""
+        self.queries += self.load.is_measured(now)
+
+    def row(self, policy: str) -> Row:
+        """The line of the table."""
+        load = self.load
+        measured = [(number, ended) for number, ended in enumerate(load.ends()) if load.is_measured(ended)]
+        delays = [self.found_at.get(number, load.end_seconds) - ended for number, ended in measured]
+        cuts = quantiles(delays, n=20)
+        return {
+            "policy": policy,
+            "in flight": load.in_flight,
+            "delay p50 s": cuts[9],
+            "p95 s": cuts[18],
+            "max s": max(delays),
+            "queries a task": self.queries / len(delays),
+            "tasks": len(delays),
+            "unseen": sum(number not in self.found_at for number, _ in measured),
+        }
+
+
+Waits = Callable[[float], Iterator[float]]
+"""The waits of one task, given its run time: before its first poll, and after each."""
+
+
+def sdk(_run: float) -> Iterator[float]:
+    """The vendor's SDK (`dashscope`, `base_api.wait`)."""
+    wait, step = 1.0, 0
+    while True:
+        step += 1
+        if wait < 5.0 and step % 3 == 0:
+            wait = min(wait * 2, 5.0)
+        yield wait
+
+
+def lro(_run: float) -> Iterator[float]:
+    """Google's long-running operations (`google-api-core`, `future.polling`)."""
+    wait = 1.0
+    while True:
+        yield wait
+        wait = min(wait * 1.5, 20.0)
+
+
+def oracle(run: float) -> Iterator[float]:
+    """Knows when the task ends."""
+    yield run
+    while True:
+        yield ANSWER_SECONDS
+
+
+def simulate(load: Load, waits: Waits) -> Seen:
+    """Serve polls in the order in which they become due, one in each slot."""
+    seen = Seen(load)
+    slot_seconds = grid_of(ACCOUNT_PER_SECOND, PART).spacing_seconds
+    due: list[tuple[float, int, float, Iterator[float]]] = []
+    for number, run in enumerate(load.runs):
+        begun = number / load.arrivals_per_second
+        schedule = waits(run)
+        heapq.heappush(due, (begun + next(schedule), number, begun + run, schedule))
+    slot = 0.0
+    while due:
+        at, number, ended, schedule = heapq.heappop(due)
+        slot = max(slot + slot_seconds, at)
+        answered = slot + ANSWER_SECONDS
+        if answered > load.end_seconds:
+            break
+        seen.queried(slot)
+        if ended <= slot:
+            seen.found_at[number] = answered
+        else:
+            heapq.heappush(due, (answered + next(schedule), number, ended, schedule))
+    return seen
+
+
+@dataclass
+class TimedTasks(FakeProvider):
+    """Tasks that end when the load says so."""
+
+    seen: Seen = field(kw_only=True)
+    begin_ms: int = 0
+    ends: dict[str, float] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def now(self) -> float:
+        """Seconds since the beginning."""
+        return (self.now_ms() - self.begin_ms) / 1000
+
+    def _make(self, model: str, file_urls: tuple[str, ...], options: dict[str, JsonValue]) -> FakeTask:
+        task = super()._make(model, file_urls, options)
+        number = len(self.ends)
+        self.ends[task.task_id] = self.now + self.seen.load.runs[number]
+        self.numbers[task.task_id] = number
+        return task
+
+    async def query(self, task_id: str, permit: Permit = at_once) -> TaskView | ProviderError:
+        """The task's state, as it was when the query was sent."""
+        if not await permit():
+            return NO_SLOT
+        sent, ended, task = self.now, self.ends[task_id], self.submits[self.numbers[task_id]]
+        self.seen.queried(sent)
+        await asyncio.sleep(ANSWER_SECONDS)
+        if ended > sent:
+            return self._view(task, TaskStatus.RUNNING)
+        self.seen.found_at.setdefault(self.numbers[task_id], self.now)
+        return self._view(task, TaskStatus.SUCCEEDED)
+
+    async def fetch(self, transcription_url: str, max_bytes: int | None = None) -> bytes | ProviderError:
+        """The same small result for each."""
+        del transcription_url, max_bytes
+        return self._result(self.submits[0].file_urls[0])
+
+
+async def _serve(load: Load) -> Seen:
+    """The service's own stages, from the record of a request to its outcome."""
+    seen, clock = Seen(load), FakeClock()
+    provider = TimedTasks(seen=seen, begin_ms=clock.now_ms())
+    limits = Limits(calls_per_second=ACCOUNT_PER_SECOND, part=PART, queries=256)
+    world = World(limits, clock=clock, provider=provider)
+    runner = world.shard()
+    world.run("submit", "vocabulary", "poll", "collect")
+    for number in range(len(load.runs)):
+        begun = number / load.arrivals_per_second
+        await clock.sleep(max(0.0, begun - provider.now))
+        await world.take(runner, f"r{number}", ttl_seconds=86_000)
+    await clock.sleep(max(0.0, load.end_seconds - provider.now))
+    await world.end()
+    return seen
+
+
+def serve(load: Load) -> Seen:
+    """Run the service's stages on a loop whose time leaps."""
+    with asyncio.Runner(loop_factory=LeapingLoop) as loop:
+        return loop.run(_serve(load))
+
+
+def main(sizes: Sequence[int], path: Path | None) -> None:
+    """Run, print, write."""
+    rows: list[Row] = []
+    for in_flight in sizes:
+        load = load_of(in_flight)
+        rows += [
+            simulate(load, sdk).row("sdk"),
+            simulate(load, lro).row("lro"),
+            serve(load).row("scribe"),
+            simulate(load, oracle).row("oracle"),
+        ]
+    show({"detection of finished tasks (virtual time)": rows}, path)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="benchmarks.poll", description="How late finished tasks are seen.")
+    parser.add_argument("--in-flight", type=int, nargs="+", default=[10, 100, 1_300])
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    main(given.in_flight, given.json)
