@@ -31,7 +31,10 @@ from service.core.reconciliation.journal_scan import PartitionScan
 from service.core.shard.admission import Admission, AdmissionRules
 from service.core.shard.batches import Appended, Batch
 from service.core.shard.shard import Shard
+from service.core.time.vendor_clock import VendorClock
 from service.errors import ServiceError
+from service.kafka.journal.scanner import JournalScanner
+from service.kafka.journal.tail import Tail
 from service.kafka.writing.at_least_once import Writer
 from service.observability.metrics import Metrics
 from service.observability.provider_instrumentation import InstrumentedProvider, InstrumentedVocabularies
@@ -74,7 +77,7 @@ PLENTY_PER_MINUTE = 6_000_000.0
 PARTITIONS = 20
 
 
-class KnownTime:
+class KnownTime(VendorClock):
     """A vendor whose clock is known: the machine's own at its beginning, give or take `error_seconds`."""
 
     def __init__(self, error_seconds: float = 0.0) -> None:
@@ -129,7 +132,7 @@ class GatedWriter:
 
 
 @dataclass
-class FakeFence:
+class FakeFence(Tail):
     """Proves what it is asked, unless told otherwise; a cleared gate lets everybody wait."""
 
     says: bool = True
@@ -147,7 +150,7 @@ class FakeFence:
 
 
 @dataclass
-class FakeSurveyor:
+class FakeSurveyor(JournalScanner):
     """Reads every journal partition of the broker in memory; `troubles` come first."""
 
     broker: MemoryBroker
