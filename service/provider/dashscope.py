@@ -17,7 +17,8 @@ import httpx
 from pydantic import JsonValue, SecretStr
 
 from service.clock import Clock, SystemClock
-from service.contract.models import ApiKind, model_info
+from service.contract.model_table import ApiKind
+from service.contract.models import model_info
 from service.core.provider.answers import (
     Accepted,
     Answered,
