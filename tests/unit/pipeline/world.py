@@ -32,7 +32,6 @@ from service.core.shard.admission import Admission, AdmissionRules
 from service.core.shard.batches import Appended, Batch
 from service.core.shard.shard import Shard
 from service.core.time.vendor_clock import VendorClock
-from service.errors import ServiceError
 from service.kafka.journal.scanner import JournalScanner
 from service.kafka.journal.tail import Tail
 from service.kafka.writing.at_least_once import Writer
@@ -149,25 +148,15 @@ class FakeFence(Tail):
         return self.says
 
 
-@dataclass
 class FakeSurveyor(JournalScanner):
-    """Reads every journal partition of the broker in memory; `troubles` come first."""
+    """Reads every journal partition of the broker in memory."""
 
-    broker: MemoryBroker
-    provider_errors: deque[ServiceError] = field(default_factory=deque)
-    asked: list[float] = field(default_factory=list)
-    guards: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def __post_init__(self) -> None:
-        self.guards.set()
+    def __init__(self, broker: MemoryBroker) -> None:
+        self.broker = broker
 
     async def scan(self, since_ms: float, now_ms: float) -> Sequence[PartitionScan]:
         """As the port says."""
-        self.asked.append(since_ms)
-        await self.guards.wait()
         await asyncio.sleep(0)
-        if self.provider_errors:
-            raise self.provider_errors.popleft()
         topic = self.broker.topics.journal
         numbers = sorted(number for name, number in self.broker.partitions if name == topic)
         return [self._scan(number, since_ms, now_ms) for number in numbers]
