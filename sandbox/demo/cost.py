@@ -3,7 +3,7 @@
 from urllib.parse import urlsplit
 
 from sandbox.demo.plan import KEY, MODEL, DemoError, Plan
-from service.contract.models import MODELS
+from service.contract.model_table import MODELS
 from service.errors import ConfigError
 from service.settings import load
 

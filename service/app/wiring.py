@@ -52,7 +52,7 @@ from service.pipeline.hotwords.limited_calls import LimitedCalls
 from service.pipeline.hotwords.prepare import VocabularyStage
 from service.pipeline.poll import PollDeps, PollStage
 from service.pipeline.post import SubmitDeps
-from service.pipeline.reconcile import ReconcileStage, ScansJournal
+from service.pipeline.reconcile import ReconcileStage
 from service.pipeline.results.fetch_memory import FetchMemory, MemoryLimits
 from service.pipeline.shard.backlog import Backlog
 from service.pipeline.shard.shard_runner import RunnerDeps, ShardRunner
@@ -150,7 +150,7 @@ async def _producer(settings: Settings, cluster: ClusterConfig) -> AsyncIterator
 
 
 def _parts(
-    process: Process, layout: Layout, account: Account, journal: Journal, scanner: ScansJournal
+    process: Process, layout: Layout, account: Account, journal: Journal, scanner: JournalScanner
 ) -> Parts:
     settings = process.settings
     guards = _guards(
@@ -205,7 +205,7 @@ def _stages(
     breaker: StageBreaker,
     account: Account,
     journal: Journal,
-    scanner: ScansJournal,
+    scanner: JournalScanner,
 ) -> Stages:
     provider = account.provider
     clock, spawn, instrumentation, settings = (

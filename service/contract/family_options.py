@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from service.contract.hotwords import Hotword, Vocabulary
-from service.contract.models import Family
+from service.contract.model_table import Family
 from service.contract.option_fields import (
     SPEAKER_RULES,
     VOCABULARIES,

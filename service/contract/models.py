@@ -5,22 +5,7 @@ from collections.abc import Collection, Mapping
 from datetime import date
 from types import MappingProxyType
 
-from service.contract.model_table import MODELS, ApiKind, Family, Feature, ModelInfo, Unit
-
-__all__ = [
-    "MODELS",
-    "ApiKind",
-    "Family",
-    "Feature",
-    "ModelInfo",
-    "Unit",
-    "is_listed",
-    "is_synchronous",
-    "known_models",
-    "model_info",
-    "model_pattern",
-    "models_of",
-]
+from service.contract.model_table import MODELS, Family, ModelInfo
 
 _DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _VERSION = "[0-9]{1,2}([.][0-9]{1,2})?"

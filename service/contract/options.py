@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from service.contract.family_options import OPTIONS
 from service.contract.hotwords import Hotword, fault_of
-from service.contract.models import MODELS, ModelInfo, is_listed, known_models, model_info
+from service.contract.model_table import MODELS, ModelInfo
+from service.contract.models import is_listed, known_models, model_info
 from service.contract.redaction import shown
 from service.contract.validation_errors import explain
 from service.errors import FailureCode, InvalidRecord

@@ -20,7 +20,7 @@ from prometheus_client import (
 )
 
 from service.clock import Clock, SystemClock
-from service.contract.models import Family
+from service.contract.model_table import Family
 from service.contract.outcome import STAGES
 from service.core.job.uncertainty import UncertainOutcome
 from service.core.shard.admission import AdmissionKind

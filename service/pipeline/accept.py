@@ -7,7 +7,7 @@ from service.core.job.request_record import Record
 from service.core.shard.admission import Admission, AdmissionRules, admit
 from service.errors import FailureCode, InvalidRecord
 from service.pipeline.shard.fault_isolation import BACKOFF, MAX_FAULTS
-from service.pipeline.shard.observer import Admissions
+from service.pipeline.shard.observer import Observer
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.stage_breaker import StageBreaker, StageName
 from service.pipeline.submit import SubmitStage
@@ -39,7 +39,7 @@ class AcceptStage:
     limits: RequestLimits
     rules: AdmissionRules
     submit: SubmitStage
-    observer: Admissions
+    observer: Observer
     breaker: StageBreaker
     _faults: dict[int, Fault] = field(default_factory=dict)
     """By partition: the record that blocks it."""

@@ -17,7 +17,7 @@ from service.pipeline.dispatch import Stages
 from service.pipeline.shard.backlog import SLICE
 from service.pipeline.shard.fault_isolation import Key
 from service.pipeline.shard.in_flight import StageItems
-from service.pipeline.shard.observer import StageObserver
+from service.pipeline.shard.observer import Observer
 from service.pipeline.shard.shard_runner import ShardRunner
 
 AUDIT_SECONDS = 60.0
@@ -32,7 +32,7 @@ class Audit:
     shards: Callable[[], Iterable[ShardRunner]]
     stages: Stages
     clock: Clock
-    observer: StageObserver
+    observer: Observer
     _missing: set[Target] = field(default_factory=set)
     """Items that no stage held at the last audit."""
 

@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
 
 from service.clock import Clock
 from service.core.job.events import Posted, SubmissionEvent, SubmitLost, SubmitNotSent, SubmitRefused
@@ -25,6 +24,7 @@ from service.core.provider.answers import (
     Refused,
     SubmitAnswer,
 )
+from service.kafka.journal.tail import Tail
 from service.pipeline.admission.file_limits import FileLimits
 from service.pipeline.admission.submit_guards import SubmitGuards, SubmitPermit
 from service.pipeline.hotwords.prepare import VocabularyStage
@@ -41,20 +41,12 @@ TOO_LATE = NotSent(
 )
 
 
-class Fence(Protocol):
-    """Proves that no other owner claimed the shard before our intent."""
-
-    async def proves(self, partition: int, offset: int) -> bool:
-        """Wait until the journal is read back past `offset`; False if a higher claim comes first."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class SubmitDeps:
     """What a submit needs: the provider, the fence that permits the POST, and the limit in flight."""
 
     provider: Provider
-    fence: Fence
+    fence: Tail
     spawn: Spawn
     vocabularies: VocabularyStage
     in_flight: int

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Protocol
 
 from service.clock import Clock
 from service.core.job.identity import SubmissionKey
@@ -28,6 +27,7 @@ from service.core.reconciliation.unanswered import (
     witness_of,
 )
 from service.errors import ServiceError
+from service.kafka.journal.scanner import JournalScanner
 from service.pipeline.admission.call_limiter import CallLimiter
 from service.pipeline.results.fetch_memory import FetchMemory
 from service.pipeline.shard.fault_isolation import Key
@@ -42,17 +42,6 @@ MAX_WITNESSES = 1_000
 
 OpenShards = Callable[[], Iterable[ShardRunner]]
 At = tuple[ShardRunner, SubmissionKey]
-
-
-class ScansJournal(Protocol):
-    """Reads the journals of all shards, including those of other members."""
-
-    async def scan(self, since_ms: float, now_ms: float) -> Sequence[PartitionScan]:
-        """What each journal says of tasks made since then; raises `ServiceError` if none can be read.
-
-        `now_ms` is a lower bound of the vendor's clock. Any part that cannot be read is a gap in that scan.
-        """
-        ...
 
 
 @dataclass(slots=True)
@@ -70,7 +59,7 @@ class ReconcileStage:
     def __init__(
         self,
         provider: Provider,
-        scanner: ScansJournal,
+        scanner: JournalScanner,
         clock: Clock,
         limiter: CallLimiter,
         rules: Rules,

@@ -17,7 +17,8 @@ import httpx
 from pydantic import JsonValue, SecretStr
 
 from service.clock import Clock, SystemClock
-from service.contract.models import ApiKind, model_info
+from service.contract.model_table import ApiKind
+from service.contract.models import model_info
 from service.core.provider.answers import (
     Accepted,
     Answered,
@@ -31,7 +32,7 @@ from service.core.provider.answers import (
 from service.core.time.vendor_clock import VendorClock
 from service.errors import ConfigError
 from service.provider.api import NO_SLOT, Permit, at_once
-from service.provider.departure import Departure, Leaving, TimedPermit
+from service.provider.departure import Departure, TimedPermit
 from service.provider.hotword_lists import HotwordLists
 from service.provider.http.bodies import BodyBroken, BodyTooLarge, read_body
 from service.provider.http.connection_errors import Peer, no_answer, no_connection
@@ -263,7 +264,7 @@ class DashScope:
             return no_answer(error, self._peer, total)
 
     async def _answer(
-        self, transport: httpx.AsyncBaseTransport, request: httpx.Request, left: Leaving
+        self, transport: httpx.AsyncBaseTransport, request: httpx.Request, left: Departure | TimedPermit
     ) -> Answer:
         answer = await _answer(transport, request)
         date_seconds, now = answers.http_date(answer.headers.get("date")), self._now_seconds()

@@ -1,7 +1,6 @@
 """Let a request leave only with its permit and in time, and record when it left."""
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 from service.provider.api import Permit
 
@@ -32,15 +31,6 @@ class Departure:
             raise TimeoutError
         self.has_begun = True
         self.asked_at = self._now_seconds()
-
-
-class Leaving(Protocol):
-    """A request that leaves."""
-
-    @property
-    def asked_at(self) -> float:
-        """When it left, by the boot clock; before that, when it was created."""
-        ...
 
 
 class TimedPermit:

@@ -1,7 +1,6 @@
 """The account's hotword lists over HTTP: makes calls and returns their results as facts."""
 
-from collections.abc import Awaitable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
 
 from service.core.provider.answers import ProviderError
 from service.core.provider.hotword_lists import Vocabulary, VocabularyPage, VocabularyWord
@@ -9,13 +8,8 @@ from service.provider.api import Permit, at_once
 from service.provider.wire import hotword_lists
 from service.provider.wire.answers import Answer
 
-
-class Ask(Protocol):
-    """One POST to the hotword endpoint, bounded in time."""
-
-    def __call__(self, body: bytes, permit: Permit) -> Awaitable[Answer | ProviderError]:
-        """Send the body once the permit is given."""
-        ...
+Ask = Callable[[bytes, Permit], Awaitable[Answer | ProviderError]]
+"""Sends one POST to the hotword endpoint once the permit is given; bounded in time."""
 
 
 class HotwordLists:

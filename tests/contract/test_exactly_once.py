@@ -226,6 +226,18 @@ def producer_of(writer: Writer) -> AIOKafkaProducer:
     return sender._producer
 
 
+def lose_answers(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the writer's producer commit, and its answers be lost."""
+    producer = producer_of(writer)
+    commit = producer.commit_transaction
+
+    async def commit_and_lose() -> None:
+        await commit()
+        raise TimeoutError
+
+    monkeypatch.setattr(producer, "commit_transaction", commit_and_lose)
+
+
 @asynccontextmanager
 async def a_world(bootstrap: str, topics: Topics) -> AsyncIterator[World]:
     async with ReconnectingReader(ClusterConfig(bootstrap), FETCH_WAIT_MS, "read_uncommitted") as watermarks:
@@ -293,14 +305,7 @@ async def test_a_lost_answer_to_a_commit_is_looked_up_in_the_journal(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer = await world.own()
-    producer = producer_of(writer)
-    commit = producer.commit_transaction
-
-    async def commit_and_lose() -> None:
-        await commit()
-        raise TimeoutError
-
-    monkeypatch.setattr(producer, "commit_transaction", commit_and_lose)
+    lose_answers(writer, monkeypatch)
     assert isinstance(await writer.append(WHOLE), Unknown)
     assert isinstance(await writer.append(WHOLE), Committed)
     assert await world.outcomes() == ["r/0/0", "r/0/1"]
@@ -313,14 +318,7 @@ async def test_a_proof_takes_back_a_release_whose_answer_was_lost(
 ) -> None:
     """The owner has written nothing since its takeover, whose records bear the stamp of a claim."""
     writer = await world.own()
-    producer = producer_of(writer)
-    commit = producer.commit_transaction
-
-    async def commit_and_lose() -> None:
-        await commit()
-        raise TimeoutError
-
-    monkeypatch.setattr(producer, "commit_transaction", commit_and_lose)
+    lose_answers(writer, monkeypatch)
     assert isinstance(await writer.release(), Unknown)
     assert isinstance(await writer.prove(), Committed)
     await world.own("next")

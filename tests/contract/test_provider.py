@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from sandbox.simulator import Fault, Simulator, SimulatorConfig, serve
-from service.contract.models import Family
+from service.contract.model_table import Family
 from service.core.provider.answers import (
     Accepted,
     Answered,

@@ -86,14 +86,6 @@ async def a_desk(bootstrap: str, topic: str) -> AsyncIterator[Desk]:
         await asyncio.wait({polling})
 
 
-async def test_nothing_is_delivered_before_the_release_and_then_all_from_the_given_offset(desk: Desk) -> None:
-    await desk.publish(5)
-    await asyncio.sleep(SHORT_SECONDS)
-    assert desk.receiver.delivered == []
-    desk.fetcher.release(0, 2)
-    await eventually(lambda: desk.receiver.offsets(0) == [2, 3, 4])
-
-
 async def test_a_withheld_partition_delivers_nothing_until_it_is_released_again(desk: Desk) -> None:
     desk.release_all()
     await desk.publish(2)

@@ -19,7 +19,8 @@ from service.errors import ConfigError
 from service.kafka.admin.acls import require_acls
 from service.kafka.admin.topics import Creation, Topics, prepare
 from service.kafka.client import terminal_client
-from service.kafka.client.cluster import ClusterConfig, SecurityProtocol, reader, reason, unreachable
+from service.kafka.client.cluster import ClusterConfig, SecurityProtocol, reader, unreachable
+from service.kafka.client.error_reasons import reason
 from service.kafka.client.lifecycle import stop_producer
 from service.kafka.group.consumer import GroupConfig, RequestConsumer
 from service.kafka.writing.producer import Producer

@@ -20,10 +20,11 @@ from service.core.job.job import Job, JobState
 from service.core.job.request_progress import RequestProgress
 from service.core.job.submission import SubmissionState
 from service.core.job.transition_context import Rules
-from service.core.job.uncertainty import UncertainOutcome
 from service.core.outcome.build import Outcome
 from service.core.shard.batches import Appended, Batch, Committed
 from service.core.shard.shard import Shard
+from service.observability.instrumentation import PipelineInstrumentation
+from service.observability.metrics import Metrics
 from service.pipeline.admission.result_hold import ResultHolds
 from service.pipeline.collect import CollectDeps, CollectStage, ResultFile
 from service.pipeline.results.fetch_memory import FetchMemory, MemoryLimits
@@ -57,10 +58,11 @@ class Dropping:
         return
 
 
-class Ends:
+class Ends(PipelineInstrumentation):
     """How jobs ended; `all_over` once there are as many as expected."""
 
     def __init__(self, expected: int) -> None:
+        super().__init__(Metrics(clock=SystemClock()))
         self.ends: dict[str, str] = {}
         self.all_over = asyncio.Event()
         self._expected = expected
@@ -70,21 +72,6 @@ class Ends:
         self.ends[body.request_id or ""] = str(body.code) if isinstance(body, Failure) else "result"
         if len(self.ends) == self._expected:
             self.all_over.set()
-
-    def committed(self, records: int, seconds: float) -> None:
-        """As the port says."""
-
-    def retried(self, partition: int, reason: str) -> None:
-        """As the port says."""
-
-    def fenced(self, partition: int, reason: str) -> None:
-        """As the port says."""
-
-    def uncertain(self, word: UncertainOutcome) -> None:
-        """As the port says."""
-
-    def internal_error(self, border: str, subject: str, error: Exception) -> None:
-        """As the port says."""
 
 
 def peak_bytes() -> int:

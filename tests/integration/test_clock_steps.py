@@ -16,7 +16,6 @@ pytestmark = [
     pytest.mark.needs_faketime,
 ]
 STEP_SECONDS = 2.5
-THREE_DAYS = 3 * 86_400
 
 
 def faked(settings_file: Path) -> dict[str, str]:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from sandbox.simulator import Fault, SimulatorConfig
-from service.contract.models import MODELS, Unit, is_listed
+from service.contract.model_table import MODELS, Unit
+from service.contract.models import is_listed
 from service.contract.regions import VIRGINIA
 from tests.integration.stack import Outcome, Stack
 

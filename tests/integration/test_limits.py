@@ -1,4 +1,4 @@
-"""Deadlines, expired results, outages, dead keys, spent days, repeated requests: as a person meets them."""
+"""Deadlines, cancels, spent days, repeated requests: as a person meets them."""
 
 import asyncio
 import signal
@@ -6,12 +6,10 @@ from typing import Any
 
 import pytest
 
-from sandbox.simulator import Fault, SimulatorConfig
 from tests.integration.stack import CHECK_SECONDS, Scribe, Stack
 from tests.integration.test_main_job import HELLO, OTHER, request
 
 pytestmark = pytest.mark.parametrize("broker_name", ["embedded"])
-OUTAGE_JOBS = 40
 MARKER_SECONDS = 20.0
 
 
@@ -39,65 +37,6 @@ async def test_a_pending_task_is_cancelled_at_the_provider(stack: Stack) -> None
     [outcome] = await stack.outcomes(1)
     assert outcome.body["code"] == "cancelled"
     await stack.until(lambda: [call.status for call in stack.sim.ledger().calls_of("cancel")] == [200])
-
-
-async def test_a_result_url_that_is_turned_down_once_is_asked_for_anew(stack: Stack) -> None:
-    stack.sim.state.add_fault(Fault(on="result", kind="status", status=403))
-    await stack.start()
-    await stack.publish(request("stale", HELLO))
-    [outcome] = await stack.outcomes(1)
-    assert outcome.kind == "result"
-    assert outcome.body["attempts"]["fetch"] == 2
-    assert len(stack.sim.ledger().submits) == 1
-
-
-class TestExpiredResults:
-    """Result URLs of this simulator live for no time at all."""
-
-    @pytest.fixture
-    def sim_config(self) -> SimulatorConfig:
-        return SimulatorConfig(speed=10, result_url_seconds=0.0)
-
-    async def test_a_result_that_is_gone_is_a_failure_that_names_its_task(self, stack: Stack) -> None:
-        await stack.start()
-        await stack.publish(request("gone", HELLO))
-        [outcome] = await stack.outcomes(1)
-        assert (outcome.body["code"], outcome.body["retryable"]) == ("result_expired", True)
-        assert outcome.body["task_id"] == stack.sim.ledger().submits[0].task.task_id
-        assert [call.status for call in stack.sim.ledger().calls_of("result")] == [403, 403]
-
-
-async def test_in_an_outage_jobs_are_kept_and_afterwards_each_is_done_once(stack: Stack) -> None:
-    stack.sim.state.add_fault(Fault(on="submit", kind="status", status=503, times=None))
-    scribe = await stack.start()
-    requests = [(request(f"o-{n}", f"{HELLO}&n={n}"), f"o-{n}", ()) for n in range(OUTAGE_JOBS)]
-    await stack.publish_all(requests)
-    async with asyncio.timeout(20):
-        while not any(each["outage_since"] for each in await status_until(scribe, "submits")):
-            await asyncio.sleep(0.1)
-    assert 'scribe_provider_outage{model="fun-asr"} 1.0' in (await scribe.get("metrics")).text
-    stack.sim.state.faults.clear()
-    outcomes = await stack.outcomes(OUTAGE_JOBS, seconds=60)
-    assert {outcome.kind for outcome in outcomes} == {"result"}
-    assert len(stack.sim.ledger().submits) == OUTAGE_JOBS
-    assert "outage_started" in stack.logs()
-    assert "outage_ended" in stack.logs()
-
-
-async def test_a_dead_key_met_by_a_look_stops_submits_and_keeps_jobs(stack: Stack) -> None:
-    scribe = await stack.start()
-    await stack.publish(request("before", HELLO + "&status=RUNNING_FOREVER"))
-    await stack.until(lambda: len(stack.sim.ledger().submits) == 1)
-    for call in ("query", "submit"):
-        stack.sim.state.add_fault(Fault(on=call, kind="status", status=401, code="InvalidApiKey", times=None))
-    hold = await status_until(scribe, "hold")
-    assert hold["code"] == "InvalidApiKey"
-    await stack.publish(request("after", HELLO))
-    async with asyncio.timeout(20):
-        while "waiting" not in await status_until(scribe, "jobs"):
-            await asyncio.sleep(0.1)
-    assert len(stack.sim.ledger().submits) == 1
-    assert await stack.all_outcomes() == []
 
 
 async def test_a_day_that_is_spent_keeps_its_jobs_and_a_restart_does_not_forget_it(stack: Stack) -> None:

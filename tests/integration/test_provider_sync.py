@@ -3,31 +3,34 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from pydantic import SecretStr
 
-from sandbox.simulator import Fault, Simulator, SimulatorConfig, serve
-from service.core.provider.answers import Answered, Bill, Lost, NotSent, Refused, SubmitAnswer
-from service.core.provider.error_table import Action, on_submit
+from sandbox.simulator import Fault, Simulator
+from service.core.provider.answers import Answered, Bill, Lost, Refused, SubmitAnswer
+from service.core.provider.error_table import on_submit
 from service.errors import FailureCode
-from service.provider.dashscope import DashScope, DashScopeConfig
+from service.provider.dashscope import DashScope
 from service.provider.wire.answers import TIMEOUT_CODES
-from tests.integration.test_provider_simulator import HASTE_SECONDS, KEY, VENDOR_ROWS, Stage, status_of
+from tests.integration.test_provider_simulator import (
+    NATIVE,
+    STREAMED,
+    VENDOR_ROWS,
+    Stage,
+    dashscope,
+    status_of,
+    submit,
+)
 
-NATIVE, STREAMED = "qwen3-asr-flash", "qwen3.5-omni-flash"
 both_wires = pytest.mark.parametrize("model", [NATIVE, STREAMED])
 
 
 @pytest.fixture
 async def stage() -> AsyncIterator[Stage]:
-    config = SimulatorConfig(api_keys={KEY: "account"}, submit_rpm=None)
-    async with serve(config) as simulator:
-        account = DashScopeConfig(simulator.base_url, SecretStr(KEY), answer_timeout_seconds=HASTE_SECONDS)
-        async with DashScope(account) as provider:
-            yield provider, simulator
+    async with dashscope(seconds=3.0) as ready:
+        yield ready
 
 
 async def call(provider: DashScope, model: str, script: str = "") -> SubmitAnswer:
-    return await provider.submit(model, [f"https://media.example/a.wav?run=0&text=Hello+there.&{script}"], {})
+    return await submit(provider, f"text=Hello+there.&{script}", model)
 
 
 def fault(simulator: Simulator, kind: str, **fields: object) -> None:
@@ -105,21 +108,3 @@ async def test_an_answer_of_each_wire_is_its_text_and_its_bill(stage: Stage) -> 
     assert isinstance(streamed, Answered)
     assert streamed.document == {"text": "Hello there.", "finish_reason": "stop"}
     assert (streamed.bill.seconds, streamed.bill.is_estimated) == (3, True)
-
-
-@both_wires
-async def test_a_wrong_key_holds_and_names_the_host_and_never_itself(model: str) -> None:
-    async with serve(SimulatorConfig(api_keys={KEY: "account"})) as simulator:
-        wrong = SecretStr("sk-another-region-0123456789")
-        async with DashScope(DashScopeConfig(simulator.base_url, wrong)) as provider:
-            answer = await call(provider, model)
-    assert isinstance(answer, Refused)
-    assert on_submit(answer.provider_error).action is Action.HOLD
-    assert "key not valid for host 127.0.0.1" in answer.provider_error.message
-    assert "another-region" not in answer.provider_error.message
-
-
-@both_wires
-async def test_a_provider_that_is_not_there_was_sent_nothing(model: str) -> None:
-    async with DashScope(DashScopeConfig("http://127.0.0.1:9/api/v1", SecretStr(KEY))) as nowhere:
-        assert isinstance(await call(nowhere, model), NotSent)

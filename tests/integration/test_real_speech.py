@@ -12,7 +12,8 @@ from starlette.routing import Route
 import sandbox
 from sandbox.simulator import SimulatorConfig
 from sandbox.simulator.server import serve_app
-from service.contract.models import MODELS, Family, Feature, models_of
+from service.contract.model_table import MODELS, Family, Feature
+from service.contract.models import models_of
 from tests.integration.stack import Stack
 
 SPEECH = Path(sandbox.__file__).with_name("speech")

@@ -96,27 +96,6 @@ async def test_a_submit_that_never_arrived_is_made_again(stack: Stack) -> None:
     assert await doubts(scribe) == {"begun": 1, "resubmitted": 1}
 
 
-async def test_the_files_of_a_lost_submit_are_paid_for_once_each(stack: Stack) -> None:
-    lose(stack, "drop_after")
-    await stack.start(**QUICK)
-    await stack.publish(request("u-3", HELLO, OTHER))
-    outcomes = await stack.outcomes(2, SECONDS)
-    assert [each.kind for each in outcomes] == ["result", "result"]
-    assert billed(stack) == {HELLO: 1, OTHER: 1}
-
-
-async def test_of_two_equal_submits_and_one_task_one_is_adopted_and_one_made_again(stack: Stack) -> None:
-    lose(stack, "drop_after")
-    lose(stack, "drop_before")
-    scribe = await stack.start(**QUICK)
-    await stack.publish_all([(request(f"u-4-{n}", HELLO), None, ()) for n in (1, 2)])
-    outcomes = await stack.outcomes(2, SECONDS)
-    assert [each.kind for each in outcomes] == ["result", "result"]
-    assert len({each.body["task_id"] for each in outcomes}) == 2
-    assert billed(stack) == {HELLO: 2}
-    assert await doubts(scribe) == {"begun": 2, "adopted": 1, "resubmitted": 1}
-
-
 async def test_a_list_that_lags_leads_to_no_second_submit(stack: Stack) -> None:
     lose(stack, "drop_after")
     spoil(stack, "lag", seconds=8)

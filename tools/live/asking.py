@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from pydantic import JsonValue
 
 from service.contract import untrusted_json
-from service.contract.models import Family
+from service.contract.model_table import Family
 from service.core.provider.answers import FileView, ProviderError, TaskView
 from service.core.transcript.normalise import normalise
 from service.provider.api import all_lists

@@ -7,7 +7,7 @@ from functools import partial
 
 from pydantic import JsonValue
 
-from service.contract.models import MODELS
+from service.contract.model_table import MODELS
 from tools.live import asking, calls
 from tools.live import questions as q
 from tools.live.account import MODEL, Account, NoAnswer

@@ -3,15 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from service.contract.family_options import OPTIONS
-from service.contract.models import (
-    MODELS,
-    ApiKind,
-    Family,
-    Feature,
-    ModelInfo,
-    is_listed,
-    models_of,
-)
+from service.contract.model_table import MODELS, ApiKind, Family, Feature, ModelInfo
+from service.contract.models import is_listed, models_of
 from service.contract.regions import BEIJING, FRANKFURT, HONG_KONG, SINGAPORE, TOKYO, VIRGINIA
 
 INTRODUCTION = """\

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from urllib.parse import unquote
 
-from service.contract.models import ModelInfo
+from service.contract.model_table import ModelInfo
 from service.core.job.identity import JobRef
 from service.core.job.request import AcceptedRequest
 

@@ -21,7 +21,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
+
+from service.core.time.vendor_clock import VendorClock
 
 PROOF_SECONDS = 10.0
 """Less than the time after which the group reassigns a silent member's partitions (25 s at the least)."""
@@ -87,14 +89,6 @@ WAIT_SECONDS = {
 """How long after its claim a partition's slots are not used."""
 
 
-class VendorTime(Protocol):
-    """A source of bounds on the vendor's clock."""
-
-    def offset_seconds(self, boot_seconds: float) -> tuple[float, float] | None:
-        """The bounds of vendor time minus boot time; None before the first answer."""
-        ...
-
-
 class Reading(NamedTuple):
     """The vendor's clock now: its offset from boot time, give or take the error."""
 
@@ -106,7 +100,7 @@ class Reading(NamedTuple):
 class SlotShare:
     """The partitions that this process serves, and why it may not call; all times are boot seconds."""
 
-    vendor: VendorTime
+    vendor: VendorClock
     partitions: int = 0
     """Partitions of the request topic in the group's assignment: the same for all members of a generation."""
     served: dict[int, float] = field(default_factory=dict)

@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from pydantic import JsonValue
 
-from service.contract.models import Family
+from service.contract.model_table import Family
 from service.contract.transcript import Channel, Transcript, Word
 from service.core.transcript.result_file import read_result_file
 from service.core.transcript.short_result import SHORT_FAMILIES, read_short_result

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pydantic import JsonValue
 
 from service.contract import untrusted_json
-from service.contract.models import Family
+from service.contract.model_table import Family
 from service.contract.redaction import without_queries
 from service.contract.transcript import AudioProperties, Channel, Sentence, Transcript, Word
 from service.core.transcript.chat_content import text_and_rest

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from pydantic import JsonValue
 
-from service.contract.models import Family
+from service.contract.model_table import Family
 from service.contract.transcript import AudioProperties, Channel, Transcript
 from service.core.transcript.chat_content import text_and_rest
 from service.core.transcript.result_file import Fields, read_sentences

@@ -16,17 +16,6 @@ from service.kafka.client.error_translation import translated
 from service.kafka.client.lifecycle import close_consumer, start
 from service.kafka.client.probe import why_unreachable
 
-__all__ = [
-    "REQUEST_TIMEOUT_MS",
-    "ClusterConfig",
-    "Connection",
-    "cause_of",
-    "reaching",
-    "reader",
-    "reason",
-    "unreachable",
-]
-
 REQUEST_TIMEOUT_MS = 40_000
 """Bounds every request, JoinGroup among them: it must be longer than the rebalance timeout (25 s)."""
 

@@ -13,7 +13,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError, UnknownError
 
 from service.errors import ClusterError, ConfigError, PublishError, RecordTooLarge
-from service.kafka.client.cluster import ClusterConfig, cause_of, reason, unreachable
+from service.kafka.client.cluster import ClusterConfig, cause_of, unreachable
+from service.kafka.client.error_reasons import reason
 from service.kafka.client.error_translation import translated
 from service.kafka.client.lifecycle import destroy_producer, is_stopped, start, stop_producer
 from service.kafka.writing.producer_record import Answer, ProducerRecord

@@ -15,7 +15,8 @@ from aiokafka.errors import IncompatibleBrokerVersion, UnknownError
 
 from service.errors import ClusterError, ConfigError, PublishError
 from service.kafka.admin.topics import Topics
-from service.kafka.client.cluster import ClusterConfig, cause_of, reason, unreachable
+from service.kafka.client.cluster import ClusterConfig, cause_of, unreachable
+from service.kafka.client.error_reasons import reason
 from service.kafka.client.error_translation import translated
 from service.kafka.client.lifecycle import destroy_producer, is_stopped, start, transaction_error_of
 from service.kafka.writing.producer import LARGEST_REQUEST_BYTES, MAX_BATCH_BYTES, exchange, lacks_idempotence

@@ -20,8 +20,9 @@ from weakref import WeakSet
 
 from service.clock import Clock
 from service.contract.models import model_info
-from service.core.limits.slot_share import Instant, Predecessor, SlotShare, Unused, VendorTime
+from service.core.limits.slot_share import Instant, Predecessor, SlotShare, Unused
 from service.core.limits.time_slots import CLOCK_ERROR_SECONDS, SlotSequence, grid_of
+from service.core.time.vendor_clock import VendorClock
 
 SHORTEST_LEAD_SECONDS = 0.25
 """How long before its slot a call begins: time to journal an intent, or to connect."""
@@ -184,7 +185,7 @@ class Call:
 class CallLimiter:
     """This process's part of the account's quota; the group consumer and the shards report what is ours."""
 
-    def __init__(self, clock: Clock, quota: Quota, vendor: VendorTime) -> None:
+    def __init__(self, clock: Clock, quota: Quota, vendor: VendorClock) -> None:
         self.clock = clock
         self.share = SlotShare(vendor)
         self._quota = quota

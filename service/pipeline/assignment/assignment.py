@@ -12,6 +12,7 @@ from service.core.job.request_record import Record
 from service.core.limits.backoff import Backoff
 from service.core.shard.batches import Change, Committed
 from service.errors import ClusterError, RestoreError
+from service.kafka.group.consumer import RequestConsumer
 from service.pipeline.assignment.assigned_partition import (
     ANSWER_SECONDS,
     ENDING_SECONDS,
@@ -25,7 +26,7 @@ from service.pipeline.assignment.assigned_partition import (
     open_runner,
     suspend,
 )
-from service.pipeline.assignment.dependencies import AssignmentDeps, Delivery
+from service.pipeline.assignment.dependencies import AssignmentDeps
 from service.pipeline.assignment.garbage_collection import GarbageCollector
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.stage_breaker import StageName
@@ -42,7 +43,7 @@ class Assignment:
     """The shards that this member owns; the group consumer reports partitions to it."""
 
     deps: AssignmentDeps
-    delivery: Delivery | None = None
+    delivery: RequestConsumer | None = None
     """Set once, before the consumer starts: the consumer and this class refer to each other."""
     partitions: dict[int, AssignedPartition] = field(default_factory=dict)
     assignments: int = 0

@@ -12,7 +12,7 @@ from service.clock import Clock
 from service.core.shard.batches import Appended, Batch, Committed, Group, Pending, Refused
 from service.kafka.writing.at_least_once import Writer
 from service.pipeline.shard.backlog import Backlog
-from service.pipeline.shard.observer import CommitObserver
+from service.pipeline.shard.observer import Observer
 
 RETRY_SECONDS = 1.0
 
@@ -46,7 +46,7 @@ class GroupCommit:
         writer: Writer,
         clock: Clock,
         backlog: Backlog,
-        observer: CommitObserver,
+        observer: Observer,
         hooks: CommitHooks,
     ) -> None:
         self.partition = partition

@@ -16,16 +16,12 @@ class Faults(Protocol):
         ...
 
 
-class Admissions(Faults, Protocol):
-    """Counts admitted records."""
+class Observer(Faults, Protocol):
+    """Counts and logs what happens to shards, their batches and their jobs, and alerts operators."""
 
     def admitted(self, admission: Admission) -> None:
         """A request record was admitted."""
         ...
-
-
-class CommitObserver(Protocol):
-    """Counts and logs the outcomes of batches."""
 
     def committed(self, records: int, seconds: float) -> None:
         """A batch became durable."""
@@ -39,10 +35,6 @@ class CommitObserver(Protocol):
         """Another owner has the shard: its effects in this process end."""
         ...
 
-
-class Observer(Faults, CommitObserver, Protocol):
-    """Counts and logs what a shard does."""
-
     def published(self, outcome: Outcome) -> None:
         """An outcome and its journal record are durable."""
         ...
@@ -51,14 +43,30 @@ class Observer(Faults, CommitObserver, Protocol):
         """A submission became uncertain, or its uncertainty ended; called once for each of its jobs."""
         ...
 
-
-class StageObserver(Protocol):
-    """Alerts operators to stopped stages and lost work."""
-
     def stage_stopped(self, stage: StageName, is_stopped: bool) -> None:
         """A stage was stopped because of our own faults, or resumed."""
         ...
 
     def work_restored(self, count: int) -> None:
         """The audit found `count` jobs and submissions that no stage held."""
+        ...
+
+    def shard(self, change: str, partition: int, detail: str = "") -> None:
+        """A shard was taken, resumed, refused, lost, fenced or closed."""
+        ...
+
+    def requests_lost(self, partition: int, count: int) -> None:
+        """The request topic's retention removed requests before they were read."""
+        ...
+
+    def duplicate_member(self, detail: str) -> None:
+        """Another process uses our name in the group."""
+        ...
+
+    def group_lost(self, detail: str) -> None:
+        """We have no client in the group, for this reason."""
+        ...
+
+    def group_regained(self) -> None:
+        """We have a client in the group again."""
         ...

@@ -47,6 +47,8 @@ _HANDSHAKES = {
 }
 """By OpenSSL's reasons; any other reason is shown unchanged: it is one of OpenSSL's fixed names."""
 _MAX_ERRORS = 100
+_CUT_OFF = ("disconnected", "peer closed connection")
+"""In the texts of h11 and httpcore about a peer that closed the connection; other texts mean no HTTP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ def _by_number(errors: list[BaseException], peer: Peer) -> tuple[Cause, str] | N
 def _broken(error: BaseException, peer: Peer) -> tuple[Cause, str]:
     if tls := _tls(list(_all(error)), peer):
         return tls
-    if isinstance(error, httpx.RemoteProtocolError) and "disconnected" not in str(error):
+    if isinstance(error, httpx.RemoteProtocolError) and not any(word in str(error) for word in _CUT_OFF):
         return Cause.WRONG_ANSWER, f"what {peer} answers is not HTTP"
     if not isinstance(error, httpx.HTTPError):
         return Cause.WRONG_ANSWER, f"the answer of {peer} cannot be read"

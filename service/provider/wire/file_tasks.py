@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from pydantic import JsonValue
 
 from service.contract import untrusted_json
-from service.contract.models import Family, model_info
+from service.contract.model_table import Family
+from service.contract.models import model_info
 from service.core.provider.answers import (
     TERMINAL,
     Accepted,

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 from pydantic import JsonValue
 
 from service.contract import untrusted_json
-from service.contract.models import Family, model_info
+from service.contract.model_table import Family
+from service.contract.models import model_info
 from service.core.provider.answers import Answered, Bill, Lost, Refused
 from service.provider.wire.answers import Answer, first_number, not_as_said, not_served, object_of, part
 

@@ -169,6 +169,15 @@ class Stage:
         await self.clock.sleep(0.1)
         return serving
 
+    async def start_busy(self) -> "asyncio.Task[int]":
+        """The service with a POST on the wire, which is not answered before `submit_gate` is set."""
+        serving = await self.start()
+        await self.member.own(0)
+        self.world.provider.submit_gate.clear()
+        self.member.deliver(0, "r")
+        await self.clock.sleep(1)
+        return serving
+
 
 async def _never(on_tick: Callable[[], None]) -> None:
     """Ask nobody for the time."""
@@ -225,11 +234,7 @@ def terminate() -> None:
 
 def test_a_signal_stops_everything_in_the_order_that_loses_nothing(play: Play) -> None:
     async def scene(stage: Stage) -> None:
-        serving = await stage.start()
-        await stage.member.own(0)
-        stage.world.provider.submit_gate.clear()
-        stage.member.deliver(0, "r")
-        await stage.clock.sleep(1)
+        serving = await stage.start_busy()
         terminate()
         await stage.clock.sleep(5)
         assert stage.notes[-1] == "consumer loop ended"
@@ -322,11 +327,7 @@ def test_either_signal_stops_an_idle_service_at_once(play: Play, each: signal.Si
 
 def test_a_stop_ends_within_the_grace_whatever_is_on_the_wire(play: Play) -> None:
     async def scene(stage: Stage) -> None:
-        serving = await stage.start()
-        await stage.member.own(0)
-        stage.world.provider.submit_gate.clear()
-        stage.member.deliver(0, "r")
-        await stage.clock.sleep(1)
+        serving = await stage.start_busy()
         began = stage.clock.boot_seconds()
         terminate()
         assert await serving == 0
@@ -342,11 +343,7 @@ def test_what_is_kept_of_the_grace_is_enough_for_every_goodbye() -> None:
 
 def test_a_second_signal_skips_the_wait(play: Play) -> None:
     async def scene(stage: Stage) -> None:
-        serving = await stage.start()
-        await stage.member.own(0)
-        stage.world.provider.submit_gate.clear()
-        stage.member.deliver(0, "r")
-        await stage.clock.sleep(1)
+        serving = await stage.start_busy()
         terminate()
         await stage.clock.sleep(1)
         assert not serving.done()
@@ -387,11 +384,7 @@ def test_a_last_commit_that_hangs_is_not_waited_for(play: Play) -> None:
 
 def test_a_rebalance_during_the_stop_begins_nothing(play: Play) -> None:
     async def scene(stage: Stage) -> None:
-        serving = await stage.start()
-        await stage.member.own(0)
-        stage.world.provider.submit_gate.clear()
-        stage.member.deliver(0, "r")
-        await stage.clock.sleep(1)
+        serving = await stage.start_busy()
         terminate()
         await stage.clock.sleep(1)
         stage.member.assignment.assigned([0, 1])
@@ -514,11 +507,7 @@ def test_a_crash_of_a_shard_ends_the_service_and_leaves_the_group(play: Play) ->
 
 def test_a_crash_during_the_stop_is_not_swallowed(play: Play) -> None:
     async def scene(stage: Stage) -> None:
-        serving = await stage.start()
-        await stage.member.own(0)
-        stage.world.provider.submit_gate.clear()
-        stage.member.deliver(0, "r")
-        await stage.clock.sleep(1)
+        serving = await stage.start_busy()
         terminate()
         await stage.clock.sleep(1)
         stage.world.seen.bug = ZeroDivisionError()

@@ -7,7 +7,8 @@ from pydantic import JsonValue
 
 from service.contract.family_options import OPTIONS
 from service.contract.hotwords import Hotword, fault_of
-from service.contract.models import MODELS, Family, is_listed, known_models
+from service.contract.model_table import MODELS, Family
+from service.contract.models import is_listed, known_models
 from service.contract.options import NoticeCode, read_options, warnings_for
 from service.errors import FailureCode, InvalidRecord
 

@@ -4,16 +4,8 @@ import re
 
 import pytest
 
-from service.contract.models import (
-    MODELS,
-    Family,
-    Unit,
-    is_listed,
-    known_models,
-    model_info,
-    model_pattern,
-    models_of,
-)
+from service.contract.model_table import MODELS, Family, Unit
+from service.contract.models import is_listed, known_models, model_info, model_pattern, models_of
 from service.contract.regions import (
     REGIONS,
     SHARED_HOSTS,

@@ -10,9 +10,11 @@ from service.core.limits.slot_share import Predecessor
 from service.core.outcome.build import OutcomeRules
 from service.core.shard.state import Window
 from service.errors import ClusterError, RestoreError
-from service.kafka.journal.tail import Followed
+from service.kafka.group.consumer import RequestConsumer
+from service.kafka.journal.tail import Followed, Tail
 from service.kafka.journal.takeover import RestoredShard
 from service.kafka.writing.at_least_once import Writer
+from service.pipeline.admission.call_limiter import CallLimiter
 from service.pipeline.assignment.assigned_partition import PartitionState
 from service.pipeline.assignment.assignment import Assignment
 from service.pipeline.assignment.dependencies import AssignmentDeps
@@ -24,7 +26,7 @@ OPEN_JOBS = 40
 
 
 @dataclass
-class FakeDelivery:
+class FakeDelivery(RequestConsumer):
     """The group consumer as the shards see it."""
 
     offsets: dict[int, int] = field(default_factory=dict)
@@ -53,7 +55,7 @@ class FakeDelivery:
 
 
 @dataclass
-class FakeTail:
+class FakeTail(Tail):
     """The journal's tail: the test is the stranger."""
 
     followed: dict[int, Followed] = field(default_factory=dict)
@@ -118,7 +120,7 @@ class FakeJournal:
 
 
 @dataclass
-class FakeSlots:
+class FakeSlots(CallLimiter):
     """Writes down whose slots may be used."""
 
     served: dict[int, str] = field(default_factory=dict)

@@ -5,7 +5,6 @@ from pydantic import JsonValue
 
 from service.contract.outcome import Failure
 from service.core.job.job import JobState
-from service.core.job.submission import SubmissionState
 from service.core.provider.answers import (
     Cause,
     Lost,
@@ -23,6 +22,9 @@ from tests.unit.pipeline.world import ARREARS, Limits, World, state
 
 TTL = 60
 LATE = "deadline_exceeded"
+THROTTLED = Refused(ProviderError("Throttling", "x", 429, 3600.0))
+DEAD_KEY = ProviderError("InvalidApiKey", "x", 401)
+UNAVAILABLE = ProviderError("http_error", "x", 503)
 
 
 async def test_a_job_that_waits_for_budget_ends_at_its_deadline(world: World) -> None:
@@ -37,22 +39,32 @@ async def test_a_job_that_waits_for_budget_ends_at_its_deadline(world: World) ->
     assert world.provider.calls == []
 
 
-async def test_a_job_that_is_held_ends_at_its_deadline(world: World) -> None:
-    world.provider.next_submits.extend([ARREARS] * 100)
+@pytest.mark.parametrize(
+    ("submits", "queries", "fetches", "status", "rest"),
+    [
+        pytest.param(ARREARS, None, None, None, 2, id="held"),
+        pytest.param(THROTTLED, None, None, None, 2, id="waiting to be repeated"),
+        pytest.param(None, DEAD_KEY, None, None, 15 * 60 + 30, id="key dead while its task ran"),
+        pytest.param(None, None, UNAVAILABLE, TaskStatus.SUCCEEDED, 2, id="result not fetched"),
+        pytest.param(None, None, None, TaskStatus.RUNNING, 2, id="running"),
+    ],
+)
+async def test_a_job_ends_at_its_deadline_wherever_it_waits(
+    world: World,
+    submits: Refused | None,
+    queries: ProviderError | None,
+    fetches: ProviderError | None,
+    status: TaskStatus | None,
+    rest: int,
+) -> None:
+    world.provider.next_submits.extend([submits] * 1000 if submits else [])
+    world.provider.next_queries.extend([queries] * 1000 if queries else [])
+    world.provider.next_fetches.extend([fetches] * 1000 if fetches else [])
+    world.provider.statuses = (status,) if status else world.provider.statuses
     world.run()
     shard = world.shard()
     await world.take(shard, "r", ttl_seconds=TTL)
-    await world.clock.sleep(TTL + 2)
-    assert world.seen.ends() == {"r/0/0": LATE}
-
-
-async def test_a_job_that_waits_for_its_repetition_ends_at_its_deadline(world: World) -> None:
-    world.provider.next_submits.extend([Refused(ProviderError("Throttling", "x", 429, 3600.0))] * 100)
-    world.run()
-    shard = world.shard()
-    await world.take(shard, "r", ttl_seconds=TTL)
-    assert state(shard) is SubmissionState.WAITING
-    await world.clock.sleep(TTL + 2)
+    await world.clock.sleep(TTL + rest)
     assert world.seen.ends() == {"r/0/0": LATE}
 
 
@@ -64,34 +76,6 @@ async def test_a_job_ends_at_its_deadline_while_the_provider_is_out_of_reach(wor
     await world.clock.sleep(TTL + 2)
     assert set(world.seen.ends().values()) == {LATE}
     assert len(world.seen.ends()) == 4
-
-
-async def test_a_job_whose_key_died_while_its_task_ran_ends_at_its_deadline(world: World) -> None:
-    world.provider.next_queries.extend([ProviderError("InvalidApiKey", "x", 401)] * 1000)
-    world.run()
-    shard = world.shard()
-    await world.take(shard, "r", ttl_seconds=TTL)
-    await world.clock.sleep(TTL + 15 * 60 + 30)
-    assert world.seen.ends() == {"r/0/0": LATE}
-
-
-async def test_a_result_that_could_not_be_fetched_once_ends_at_the_deadline(world: World) -> None:
-    world.provider.statuses = (TaskStatus.SUCCEEDED,)
-    world.provider.next_fetches.extend([ProviderError("http_error", "x", 503)] * 1000)
-    world.run()
-    shard = world.shard()
-    await world.take(shard, "r", ttl_seconds=TTL)
-    await world.clock.sleep(TTL + 2)
-    assert world.seen.ends() == {"r/0/0": LATE}
-
-
-async def test_a_job_whose_task_runs_ends_at_its_deadline(world: World) -> None:
-    world.provider.statuses = (TaskStatus.RUNNING,)
-    world.run()
-    shard = world.shard()
-    await world.take(shard, "r", ttl_seconds=TTL)
-    await world.clock.sleep(TTL + 2)
-    assert world.seen.ends() == {"r/0/0": LATE}
 
 
 async def test_a_job_whose_post_is_out_ends_when_its_answer_comes(world: World) -> None:

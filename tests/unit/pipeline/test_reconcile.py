@@ -20,6 +20,7 @@ from service.core.provider.answers import ProviderError, TaskPage, TaskStatus, U
 from service.core.reconciliation import candidates
 from service.core.reconciliation.journal_scan import PartitionScan
 from service.errors import ClusterError, ServiceError
+from service.kafka.journal.scanner import JournalScanner
 from service.pipeline import task_lookup
 from service.pipeline.admission.call_limiter import CallLimiter, Kind, Quota
 from service.pipeline.reconcile import ReconcileStage
@@ -99,7 +100,7 @@ class FakeRunner:
 
 
 @dataclass
-class FakeSurveyor:
+class FakeSurveyor(JournalScanner):
     """The journals, by partition; `troubles` come first."""
 
     journals: dict[int, list[tuple[str, bytes]]] = field(default_factory=dict)

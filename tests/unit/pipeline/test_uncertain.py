@@ -14,7 +14,6 @@ from service.core.provider.answers import Lost, TaskStatus
 from service.core.shard.batches import Batch, Group, JournalRecord
 from service.core.shard.shard import Shard
 from service.pipeline.shard.shard_runner import ShardRunner
-from tests.fakes.clock import settle
 from tests.fakes.provider import TIMEOUT, AfterWork, FakeProvider
 from tests.unit.pipeline.world import PARTITIONS, URL, World, journalled, ref, state, submission_of, urls
 
@@ -71,13 +70,6 @@ async def test_a_submission_that_made_no_task_is_made_again_when_it_has_settled(
     assert (posted(world), len(world.provider.submits)) == (2, 1)
 
 
-async def test_files_that_shared_the_post_share_the_task(world: World) -> None:
-    await lost(world, "r", file_urls=urls("a", "b"))
-    await world.clock.sleep(LONG)
-    assert world.seen.ends() == {"r/0/0": "result", "r/0/1": "result"}
-    assert posted(world) == 1
-
-
 async def test_a_request_that_names_a_file_twice_is_billed_for_its_own_tasks_alone(world: World) -> None:
     """Two POSTs, [a, b] and [a]; the answer to the first is lost, and the task of the second ends first."""
     world.provider.statuses = (TaskStatus.RUNNING,)
@@ -91,21 +83,6 @@ async def test_a_request_that_names_a_file_twice_is_billed_for_its_own_tasks_alo
     await world.clock.sleep(LONG)
     assert world.seen.ends() == {"r/0/0": "result", "r/0/1": "result", "r/0/2": "result"}
     assert posted(world) == 2
-
-
-async def test_of_two_equal_submissions_and_one_task_one_is_adopted(world: World) -> None:
-    shard = await lost(world, "a")
-    await lost(world, "b", made=False, shard=shard)
-    await world.clock.sleep(LONG)
-    assert world.seen.ends() == {"a/0/0": "result", "b/0/0": "result"}
-    words = [
-        UncertainOutcome.BEGUN,
-        UncertainOutcome.BEGUN,
-        UncertainOutcome.ADOPTED,
-        UncertainOutcome.RESUBMITTED,
-    ]
-    assert sorted(world.seen.uncertainties) == sorted(words)
-    assert len(world.provider.submits) == 2
 
 
 async def test_a_file_whose_sibling_was_cancelled_meanwhile_still_finds_their_task(world: World) -> None:
@@ -184,20 +161,6 @@ async def test_a_submission_of_another_member_that_may_have_made_the_task_keeps_
     await world.broker.writer(7).append(Batch(1, (Group((record,)),)))
     await world.clock.sleep(LONG)
     assert (state(shard), posted(world)) == (UNCERTAIN, 1)
-
-
-async def test_a_task_of_ours_whose_id_is_not_written_down_yet_is_known(world: World) -> None:
-    """Its shard cannot write: the journal still says that its answer is awaited."""
-    await lost(world, "r", made=False)
-    world.provider.submit_gate.clear()
-    other = world.shard(1)
-    await world.take(other, "q")
-    world.writers[1].guards.clear()
-    world.provider.submit_gate.set()
-    await settle()
-    assert state(other, "q") is SubmissionState.RUNNING
-    await world.clock.sleep(LONG)
-    assert world.seen.uncertainties == [UncertainOutcome.BEGUN, UncertainOutcome.RESUBMITTED]
 
 
 @pytest.mark.parametrize("made", [True, False])

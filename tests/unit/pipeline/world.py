@@ -31,7 +31,9 @@ from service.core.reconciliation.journal_scan import PartitionScan
 from service.core.shard.admission import Admission, AdmissionRules
 from service.core.shard.batches import Appended, Batch
 from service.core.shard.shard import Shard
-from service.errors import ServiceError
+from service.core.time.vendor_clock import VendorClock
+from service.kafka.journal.scanner import JournalScanner
+from service.kafka.journal.tail import Tail
 from service.kafka.writing.at_least_once import Writer
 from service.observability.metrics import Metrics
 from service.observability.provider_instrumentation import InstrumentedProvider, InstrumentedVocabularies
@@ -74,7 +76,7 @@ PLENTY_PER_MINUTE = 6_000_000.0
 PARTITIONS = 20
 
 
-class KnownTime:
+class KnownTime(VendorClock):
     """A vendor whose clock is known: the machine's own at its beginning, give or take `error_seconds`."""
 
     def __init__(self, error_seconds: float = 0.0) -> None:
@@ -129,7 +131,7 @@ class GatedWriter:
 
 
 @dataclass
-class FakeFence:
+class FakeFence(Tail):
     """Proves what it is asked, unless told otherwise; a cleared gate lets everybody wait."""
 
     says: bool = True
@@ -146,25 +148,15 @@ class FakeFence:
         return self.says
 
 
-@dataclass
-class FakeSurveyor:
-    """Reads every journal partition of the broker in memory; `troubles` come first."""
+class FakeSurveyor(JournalScanner):
+    """Reads every journal partition of the broker in memory."""
 
-    broker: MemoryBroker
-    provider_errors: deque[ServiceError] = field(default_factory=deque)
-    asked: list[float] = field(default_factory=list)
-    guards: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def __post_init__(self) -> None:
-        self.guards.set()
+    def __init__(self, broker: MemoryBroker) -> None:
+        self.broker = broker
 
     async def scan(self, since_ms: float, now_ms: float) -> Sequence[PartitionScan]:
         """As the port says."""
-        self.asked.append(since_ms)
-        await self.guards.wait()
         await asyncio.sleep(0)
-        if self.provider_errors:
-            raise self.provider_errors.popleft()
         topic = self.broker.topics.journal
         numbers = sorted(number for name, number in self.broker.partitions if name == topic)
         return [self._scan(number, since_ms, now_ms) for number in numbers]

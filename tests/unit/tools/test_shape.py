@@ -6,8 +6,6 @@ import pytest
 
 from tools.shape import PACKAGES, Report, examine, percentile
 
-LIMITS = PACKAGES["service"]
-
 
 def broken(sources: Mapping[str, str], package: str = "service") -> list[str]:
     report = Report()

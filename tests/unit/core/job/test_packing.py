@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.contract.models import MODELS
+from service.contract.model_table import MODELS
 from service.core.job.packing import files_of, files_per_task, plan_submissions
 from tests.unit.core.samples import ORIGIN, request_of
 

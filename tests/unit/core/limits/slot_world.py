@@ -15,6 +15,7 @@ from typing import Protocol
 
 from service.core.limits.slot_share import Instant, Predecessor, SlotShare
 from service.core.limits.time_slots import Grid, SlotSequence, grid_of
+from service.core.time.vendor_clock import VendorClock
 
 EPOCH = 1_760_000_000.0
 QUERY, FAST, SLOW = "query", "submit at 600 a minute", "submit at 100 a minute"
@@ -39,7 +40,7 @@ class Limiter(Protocol):
 
 
 @dataclass
-class Machine:
+class Machine(VendorClock):
     """A process's clocks: boot time begins anywhere, and the view of the vendor's clock is wrong."""
 
     origin: float

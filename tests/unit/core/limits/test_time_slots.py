@@ -25,19 +25,20 @@ from service.core.limits.time_slots import (
     grid_of,
     stride_of,
 )
+from service.core.time.vendor_clock import VendorClock
 
 WALL_AHEAD = 1_000_000.0
 NOW = 5_000.0
 
 
-class Unknown:
+class Unknown(VendorClock):
     """A vendor that has not answered."""
 
     def offset_seconds(self, boot_seconds: float) -> tuple[float, float] | None:
         return None
 
 
-class Vendor:
+class Vendor(VendorClock):
     """A vendor's clock that tests set."""
 
     bounds: tuple[float, float] | None = (0.0, 0.0)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from service.contract.models import Family
+from service.contract.model_table import Family
 from service.contract.options import NoticeCode
 from service.contract.outcome import Failure, RequestSummary, Result
 from service.contract.output_formats import OutputFormat

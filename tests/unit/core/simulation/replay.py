@@ -8,7 +8,7 @@ there is nothing to do is left out and counted, and the journal's records are th
 
 import json
 from base64 import b64decode
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -33,11 +33,6 @@ def script_of(stage: Stage) -> list[Line]:
     recorded = stage.chance.lines[: stage.rest_step]
     lines = ({**line, "at": cast(int, line["at"]) - START_MS} for line in recorded)
     return [asdict(stage.settings), *lines]
-
-
-def save(path: Path, script: Iterable[Line]) -> None:
-    """Write a script."""
-    path.write_text("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in script))
 
 
 def load(path: Path) -> list[Line]:

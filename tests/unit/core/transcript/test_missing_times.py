@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from service.contract.models import Family
+from service.contract.model_table import Family
 from service.contract.output_formats import OutputFormat
 from service.contract.transcript import AudioProperties, Channel, Sentence, Transcript, Word
 from service.core.transcript.captions import MAX_MS, Caption, captions, has_times

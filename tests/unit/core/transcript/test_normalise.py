@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue, TypeAdapter
 
-from service.contract.models import Family
+from service.contract.model_table import Family
 from service.contract.transcript import AudioProperties, Channel, Sentence, Transcript, Word, empty_transcript
 from service.core.transcript.missing_times import speech_ms
 from service.core.transcript.normalise import normalise, text_only, without_words

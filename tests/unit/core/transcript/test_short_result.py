@@ -3,7 +3,7 @@
 import pytest
 from pydantic import JsonValue
 
-from service.contract.models import Family
+from service.contract.model_table import Family
 from service.contract.transcript import AudioProperties, Channel, Sentence, Transcript, Word
 from service.core.transcript.normalise import normalise
 from service.core.transcript.short_result import is_cut_off

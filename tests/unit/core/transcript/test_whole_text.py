@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from service.contract.models import Family
+from service.contract.model_table import Family
 from service.contract.output_formats import OutputFormat
 from service.contract.transcript import AudioProperties, Channel, Sentence, Transcript
 from service.core.transcript.captions import captions

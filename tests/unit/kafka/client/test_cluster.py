@@ -8,7 +8,8 @@ from aiokafka.errors import KafkaConnectionError, RequestTimedOutError
 from pydantic import SecretStr
 
 from service.errors import ConfigError
-from service.kafka.client.cluster import REQUEST_TIMEOUT_MS, ClusterConfig, reason, unreachable
+from service.kafka.client.cluster import REQUEST_TIMEOUT_MS, ClusterConfig, unreachable
+from service.kafka.client.error_reasons import reason
 from service.kafka.group.consumer import COMMIT_BOUND_SECONDS, REBALANCE_TIMEOUT_MS
 
 

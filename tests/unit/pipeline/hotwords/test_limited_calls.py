@@ -28,7 +28,6 @@ class TimedLists(FakeVocabularies):
 
     clock: FakeClock = field(default_factory=FakeClock)
     left: list[float] = field(default_factory=list)
-    _limited: LimitedCalls | None = None
 
     async def _begin(self, action: str, subject: str, permit: Permit) -> ProviderError | None:
         await self.clock.sleep(CONNECT_SECONDS)

@@ -69,6 +69,12 @@ async def cut(writer: asyncio.StreamWriter) -> None:
     writer.close()
 
 
+async def cut_within(writer: asyncio.StreamWriter) -> None:
+    writer.write(answer(200, HTML)[:-20])
+    await writer.drain()
+    writer.close()
+
+
 async def babble(writer: asyncio.StreamWriter) -> None:
     writer.write(b"+OK hello, this is no HTTP\r\n\r\n")
     await writer.drain()
@@ -230,7 +236,8 @@ async def test_a_submit_that_finds_no_free_connection_blames_this_process() -> N
             first = asyncio.create_task(provider.submit("fun-asr", FILES, {}))
             await server.arrival()
             second = await provider.submit("fun-asr", FILES, {})
-            await first
+            assert isinstance(await first, Lost)
+    assert len(server.requests) == 1
     assert isinstance(second, NotSent)
     assert second.provider_error.kind is Cause.LOCAL
     assert "all connections of this process to host 127.0.0.1 are in use" in second.provider_error.message
@@ -253,6 +260,7 @@ class Odd:
 ODD = {
     "a hung server": Odd(silence, "timeout", Cause.TIMEOUT, "host 127.0.0.1 did not answer within"),
     "a cut": Odd(cut, "connection_lost", Cause.CONNECTION_LOST, "the connection to host 127.0.0.1 was lost"),
+    "half an answer": Odd(cut_within, "connection_lost", Cause.CONNECTION_LOST, "was lost"),
     "another protocol": Odd(babble, "connection_lost", Cause.WRONG_ANSWER, "answers is not HTTP"),
     "a web page": Odd(
         answer(200, HTML, content_type="text/html; charset=utf-8"),
