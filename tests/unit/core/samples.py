@@ -97,7 +97,7 @@ def submission(state: SubmissionState = SubmissionState.WAITING, **fields: objec
         NOW_MS - 20_000,
         state=state,
         counters=Counters(submits=1 if is_tried else 0, tasks_made=1 if is_running else 0),
-        intent=Intent(NOW_MS - 50, None, 1, files_digest([URL])) if is_tried else None,
+        intent=Intent(NOW_MS - 50, None, 1, "" if is_running else files_digest([URL])) if is_tried else None,
         task_id="t1" if is_running else None,
         submitted_ms=NOW_MS - 10_000 if is_running else None,
     )
@@ -111,7 +111,8 @@ def submission_of(
     urls = [file.url for file in asked.files]
     plain = submission(state, jobs=tuple(asked.ref(file.index) for file in asked.files), model=asked.model)
     if plain.intent is not None:
-        plain = replace(plain, intent=Intent(NOW_MS - 50, None, len(urls), files_digest(urls)))
+        digest = plain.intent.files_digest and files_digest(urls)
+        plain = replace(plain, intent=Intent(NOW_MS - 50, None, len(urls), digest))
     return replace(plain, **fields)  # type: ignore[arg-type]
 
 

@@ -475,7 +475,7 @@ def _of_first_file(task: FakeTask) -> TaskView:
 def kept(world: World) -> int:
     """How many tasks the poll stage keeps, in its queues and beside them."""
     stage = world.poll
-    return len(stage._asked) + len(stage._due) + len(stage._line) + len(stage._last_line)
+    return sum(map(len, stage._asked.values())) + len(stage._due) + len(stage._line) + len(stage._last_line)
 
 
 # Last polls.
