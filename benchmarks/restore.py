@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.stack import own_broker
 from service.clock import SystemClock
-from service.core.job.identity import Origin, Position, SubmissionKey
+from service.core.job.identity import Origin, SubmissionKey
 from service.core.job.request import AcceptedRequest, RequestFile
 from service.core.job.submission import Counters, Intent, Submission, SubmissionState
 from service.core.job.transition_context import Rules
@@ -105,7 +105,9 @@ def running_job(number: int) -> RunningJob:
     url = f"https://bucket.example.com/audio/{number:08}.wav?Signature=0123456789abcdef"
     request = AcceptedRequest(
         origin=Origin(0, number),
-        position=Position("transcription.requests", 0, number, now_ms),
+        topic="transcription.requests",
+        partition=0,
+        timestamp_ms=now_ms,
         request_id=f"request-{number:08}",
         replay=0,
         digest=f"{number:032x}",

@@ -171,7 +171,9 @@ class _Admitting:
         indexes = request.file_indexes or tuple(range(len(request.file_urls)))
         return AcceptedRequest(
             origin=self.draft.shard.origin(record.position.offset),
-            position=record.position,
+            topic=sys.intern(record.position.topic),
+            partition=record.position.partition,
+            timestamp_ms=record.position.timestamp_ms,
             request_id=request.request_id,
             replay=request.replay,
             digest=read.digest,
