@@ -147,8 +147,8 @@ async def _fill(stack: Stack, size: int) -> None:
 
 def _job(number: int, topic: str) -> RunningJob:
     job = running_job(number)
-    position = replace(job.request.position, topic=topic, partition=number % PARTITIONS)
-    request = replace(job.request, options={}, metadata={}, headers=(), position=position)
+    plain = replace(job.request, options={}, metadata={}, headers=())
+    request = replace(plain, topic=topic, partition=number % PARTITIONS)
     return replace(job, request=request)
 
 

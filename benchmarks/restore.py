@@ -10,14 +10,14 @@ had to wait. The same is measured without any work, as the machine's own noise.
 import argparse
 import asyncio
 import time
+import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from benchmarks.stack import own_broker
 from service.clock import SystemClock
-from service.core.job.file_matching import files_digest
-from service.core.job.identity import Origin, Position, SubmissionKey
+from service.core.job.identity import Origin, SubmissionKey
 from service.core.job.request import AcceptedRequest, RequestFile
 from service.core.job.submission import Counters, Intent, Submission, SubmissionState
 from service.core.job.transition_context import Rules
@@ -105,10 +105,12 @@ def running_job(number: int) -> RunningJob:
     url = f"https://bucket.example.com/audio/{number:08}.wav?Signature=0123456789abcdef"
     request = AcceptedRequest(
         origin=Origin(0, number),
-        position=Position("transcription.requests", 0, number, now_ms),
+        topic="transcription.requests",
+        partition=0,
+        timestamp_ms=now_ms,
         request_id=f"request-{number:08}",
         replay=0,
-        digest=f"{number:064x}",
+        digest=f"{number:032x}",
         model="fun-asr",
         files=(RequestFile(0, url),),
         file_count=1,
@@ -125,8 +127,8 @@ def running_job(number: int) -> RunningJob:
         now_ms,
         state=SubmissionState.RUNNING,
         counters=Counters(submits=1, tasks_made=1),
-        intent=Intent(now_ms, 0, 1, files_digest([url])),
-        task_id=f"task-{number:08}",
+        intent=Intent(now_ms, 0, 1, ""),
+        task_id=str(uuid.UUID(int=number)),
         submitted_ms=now_ms,
     )
     return RunningJob(request, submission)

@@ -93,7 +93,7 @@ def _restore(runner: ShardRunner, key: Key, now_ms: int) -> None:
     if isinstance(key, SubmissionKey):
         runner.on_submission(key, SubmissionRestored())
         return
-    url = runner.state.jobs[key].transcription_url if key in runner.state.jobs else None
+    url = runner.state.jobs[key].fetch.url if key in runner.state.jobs else None
     if url is not None:
         # `JobRestored` does not cover this job: the end of its task is not in the journal.
         runner.put(Change(steps=(Fetch(key, url, now_ms),)))

@@ -10,6 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
+from weakref import WeakKeyDictionary
 
 from service.clock import Clock
 from service.core.job.events import HandlingFailed, Polled, PollFailed
@@ -91,7 +92,7 @@ class PollStage:
         self._in_flight: dict[asyncio.Task[None], PollRequest | None] = {}
         """Calls in flight and their requests; None for a cancel."""
         self._due: Timers[PollRequest] = Timers(clock)
-        self._asked: dict[Target, PollRequest] = {}
+        self._asked: WeakKeyDictionary[ShardRunner, dict[Key, PollRequest]] = WeakKeyDictionary()
         """The valid request of each submission; superseded requests are dropped when they are due."""
         self._line: PriorityQueue[PollRequest] = PriorityQueue()
         """Due polls that wait for the in-flight limit or for quota."""
@@ -116,19 +117,19 @@ class PollStage:
         self, runner: ShardRunner, key: SubmissionKey, task_id: str, due_ms: int, *, is_last: bool = False
     ) -> None:
         """Poll the submission's task when it is due; a queued request stays unless it is due later."""
-        asked = self._asked.get((runner, key))
+        asked = self._asked_of(runner).get(key)
         if asked is not None and asked.task_id == task_id:
             if asked.due_ms <= due_ms and asked.is_last >= is_last:
                 return
             due_ms, is_last = min(due_ms, asked.due_ms), is_last or asked.is_last
         request = PollRequest(runner, key, task_id, due_ms, is_last)
-        self._asked[request.target] = request
+        self._asked_of(runner)[key] = request
         self._due.push(due_ms, request)
 
     def holds(self, runner: ShardRunner, key: Key) -> bool:
         """Whether a poll of the submission is queued or in flight here."""
         out = (request for request in self._in_flight.values() if request is not None)
-        return (runner, key) in self._asked or any(request.target == (runner, key) for request in out)
+        return key in self._asked_of(runner) or any(request.target == (runner, key) for request in out)
 
     def cancel(self, task_id: str) -> None:
         """Ask the provider to cancel a pending task; its jobs have ended, whatever the answer."""
@@ -156,7 +157,7 @@ class PollStage:
         self._due.push(self._clock.now_ms(), request)
 
     def _enqueue(self, request: PollRequest) -> None:
-        if self._asked.get(request.target) is not request:
+        if not self._is_valid(request):
             return
         submission = request.submission
         if submission is None:
@@ -169,15 +170,20 @@ class PollStage:
             line.push(priority(retention_end_ms(submission), self._clock.now_ms()), request)
 
     def _drop(self, request: PollRequest) -> None:
-        del self._asked[request.target]
+        del self._asked_of(request.runner)[request.key]
         self._unreadable.pop(request.target, None)
+
+    def _asked_of(self, runner: ShardRunner) -> dict[Key, PollRequest]:
+        return self._asked.setdefault(runner, {})
+
+    def _is_valid(self, request: PollRequest) -> bool:
+        return self._asked_of(request.runner).get(request.key) is request
 
     def _poll_ready(self) -> float:
         """Start the polls that may go; return the wait until more may go, in seconds."""
         while (line := self._next_poll()) is not None:
             request = line.first[1]
-            is_counted = self._asked.get(request.target) is request
-            if is_counted and request.submission is not None and not request.runner.is_suspended:
+            if self._is_valid(request) and request.submission is not None and not request.runner.is_suspended:
                 wait_seconds = self._wait_seconds()
                 if wait_seconds > 0:
                     return wait_seconds
@@ -195,7 +201,7 @@ class PollStage:
         return self._line or None
 
     def _start_poll(self, request: PollRequest) -> None:
-        del self._asked[request.target]
+        del self._asked_of(request.runner)[request.key]
         self._was_last = request.is_last
         self._deps.hold.poll_leaves()
         call = self._limiter.begin(Kind.QUERY)

@@ -16,7 +16,7 @@ from aiokafka.admin import RecordsToDelete
 from aiokafka.conn import AIOKafkaConnection
 
 from service.clock import SystemClock
-from service.core.job.identity import Origin, Position
+from service.core.job.identity import Origin
 from service.core.job.request import AcceptedRequest, FileEnd, FinishedRequest, RequestFile
 from service.core.job.request_record import Cursor
 from service.core.job.transition_context import Context
@@ -204,7 +204,9 @@ def origin(request_id: str, generation: int = 0) -> Origin:
 def a_request(request_id: str = "r", digest: str = "d") -> AcceptedRequest:
     return AcceptedRequest(
         origin=origin(request_id),
-        position=Position("requests", 0, origin(request_id).offset, NOW_MS),
+        topic="requests",
+        partition=0,
+        timestamp_ms=NOW_MS,
         request_id=request_id,
         replay=0,
         digest=digest,

@@ -91,7 +91,7 @@ def add_finished(state: Shard, name: str) -> Job:
     key = SubmissionKey(1, len(state.requests))
     ref = asked.ref(0)
     done = job(JobState.COLLECTING, ref=ref, request=asked, submission=key, submitted_ms=now_ms)
-    state.requests[origin], state.by_id[asked.key] = asked, origin
+    state.requests[origin], state.by_id[asked.key.compact] = asked, origin
     state.progress[origin] = RequestProgress(1, (0,))
     state.submissions[key] = submission(SubmissionState.RUNNING, key=key, jobs=(ref,), submitted_ms=now_ms)
     state.jobs[ref] = done

@@ -72,6 +72,14 @@ class RequestKey(NamedTuple):
     request_id: str
     replay: int
 
+    @property
+    def compact(self) -> "CompactKey":
+        """The same key with less memory: the id alone for a request that is no replay, as nearly all are."""
+        return self if self.replay else self.request_id
+
+
+CompactKey = str | RequestKey
+
 
 class JobKey(NamedTuple):
     """The key by which users know a job: the `ce_id` of its outcome."""

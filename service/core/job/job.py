@@ -5,7 +5,7 @@ one, is being collected, or ends. `core.job.job_table` makes a new `Job` for eve
 time in milliseconds since the epoch.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from service.core.job.ending import AccountedUsage, Ending
@@ -30,13 +30,41 @@ class JobState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class FetchProgress:
+    """The fetch of a job's result; not journalled. `held` is why the result waits for the operator."""
+
+    attempts: int = 0
+    url: str | None = None
+    url_polls: int = 0
+    """How often the task was polled for a new result URL."""
+    held: ProviderError | None = None
+    error: str = field(default="", compare=False)
+    """Error message of the last attempt."""
+
+    def tried(self, error: str = "") -> "FetchProgress":
+        """After one more attempt; an empty `error` keeps the last one."""
+        return replace(self, attempts=self.attempts + 1, error=error or self.error)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEnd:
+    """What the finished task, or the answer of a synchronous model, says of the job; not journalled."""
+
+    completed_ms: int | None = None
+    billed_seconds: int | None = None
+    """The bill of the whole task."""
+    provider_times: tuple[str | None, str | None, str | None] = (None, None, None)
+    bill: Bill = Bill()
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """The state of one job.
 
     `submission` is the one that the job is in. `cancelled`: a cancel came while the POST may be in flight; it
     is journalled. `must_be_result`: a result may already be published, so nothing else may be.
-    `task_ids` are all tasks that were created for the job. The fields from `fetch_attempts` to `bill` are not
-    journalled: a restore polls again. `held` is why the result waits for the operator.
+    `task_ids` are all tasks that were created for the job. `fetch` and `task_end` are not journalled: a
+    restore polls again. Jobs that wait for their task share them, since there may be a hundred thousand.
     """
 
     ref: JobRef
@@ -52,21 +80,12 @@ class Job:
     """Number of files in its task; with more than one, the job's share of the bill is an estimate."""
     poll_attempts: int = 0
     """Polls of the submissions that the job has left."""
-    fetch_attempts: int = 0
-    url_polls: int = 0
-    """How often the task was polled for a new result URL."""
     is_last_poll_asked: bool = False
     """Whether the deadline has passed and one last poll of the task is scheduled."""
-    completed_ms: int | None = None
-    transcription_url: str | None = None
-    held: ProviderError | None = None
-    task_billed_seconds: int | None = None
-    provider_times: tuple[str | None, str | None, str | None] = (None, None, None)
-    bill: Bill = Bill()
+    fetch: FetchProgress = FetchProgress()
+    task_end: TaskEnd = TaskEnd()
     ending: Ending | None = None
     accounted: AccountedUsage | None = None
-    fetch_error: str = field(default="", compare=False)
-    """Error message of the last fetch of its result; not journalled."""
 
     @property
     def key(self) -> JobKey:

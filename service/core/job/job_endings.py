@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from service.contract.stage import Stage
 from service.core.job.ending import Ending, FailureEnding
-from service.core.job.job import Job, JobState
+from service.core.job.job import Job, JobState, TaskEnd
 from service.core.job.submission import Submission, SubmissionState
 from service.core.job.transition_context import Context, JobTransition
 from service.core.job.uncertainty import UncertainOutcome
@@ -56,15 +56,11 @@ def finish(
 def note_end(job: Job, task: TaskView, context: Context) -> Job:
     """Copy the finished task's times and bill into the job."""
     files = max(1, job.task_files)
-    return replace(
-        job,
-        completed_ms=context.now_ms,
-        task_billed_seconds=task.billed_seconds,
-        bill=Bill(
-            input_tokens=_share(task.input_tokens, files), output_tokens=_share(task.output_tokens, files)
-        ),
-        provider_times=(task.submit_time, task.scheduled_time, task.end_time),
+    times = (task.submit_time, task.scheduled_time, task.end_time)
+    tokens = Bill(
+        input_tokens=_share(task.input_tokens, files), output_tokens=_share(task.output_tokens, files)
     )
+    return replace(job, task_end=TaskEnd(context.now_ms, task.billed_seconds, times, tokens))
 
 
 def _share(tokens: int | None, files: int) -> int | None:

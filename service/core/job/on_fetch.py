@@ -30,20 +30,21 @@ def ready(job: Job, event: ReadyToCollect, submission: Submission, context: Cont
     """Fetch the result at once; a restore polls again."""
     if submission.state is not SubmissionState.RUNNING:
         return JobTransition(job)
-    found = replace(note_end(job, event.task, context), transcription_url=event.transcription_url, held=None)
+    fetch = replace(job.fetch, url=event.transcription_url, held=None)
+    found = replace(note_end(job, event.task, context), fetch=fetch)
     return _collect(found, context.now_ms)
 
 
 def _collect(job: Job, due_ms: int) -> JobTransition:
-    assert job.transcription_url is not None
-    step = Fetch(job.ref, job.transcription_url, due_ms)
+    assert job.fetch.url is not None
+    step = Fetch(job.ref, job.fetch.url, due_ms)
     return JobTransition(replace(job, state=JobState.COLLECTING), steps=(step,))
 
 
 def fetched(job: Job, event: Fetched, submission: Submission, _context: Context) -> JobTransition:
     """End the job with the fetched transcript."""
     ending = ResultEnding(event.transcript, renderings=event.renderings)
-    return finish(replace(job, fetch_attempts=job.fetch_attempts + 1), ending, submission)
+    return finish(replace(job, fetch=job.fetch.tried()), ending, submission)
 
 
 def fetch_failed(job: Job, event: FetchFailed, submission: Submission, context: Context) -> JobTransition:
@@ -51,14 +52,14 @@ def fetch_failed(job: Job, event: FetchFailed, submission: Submission, context: 
     policy = error_table.on_fetch(event.provider_error)
     if policy.action is Action.HOLD:
         return _hold(job, event.provider_error, submission, context)
-    failed = replace(job, fetch_attempts=job.fetch_attempts + 1, fetch_error=event.provider_error.message)
+    failed = replace(job, fetch=job.fetch.tried(event.provider_error.message))
     if is_overdue(failed, context):
         return expire(failed, submission, event.provider_error.message)
-    if policy.action is Action.RETRY and may_try_again(failed.fetch_attempts, policy):
+    if policy.action is Action.RETRY and may_try_again(failed.fetch.attempts, policy):
         asked = event.provider_error.retry_after_seconds
-        wait_ms = context.rules.fetch_backoff.wait_ms(failed.fetch_attempts, context.draw, asked)
+        wait_ms = context.rules.fetch_backoff.wait_ms(failed.fetch.attempts, context.draw, asked)
         return _collect(failed, context.now_ms + wait_ms)
-    if policy.action is Action.RECONCILE and may_try_again(failed.url_polls, policy):
+    if policy.action is Action.RECONCILE and may_try_again(failed.fetch.url_polls, policy):
         return _ask_for_url(failed, submission, context)
     return fail(failed, Stage.COLLECT, event.provider_error, policy, submission)
 
@@ -68,7 +69,7 @@ def _hold(job: Job, provider_error: ProviderError, submission: Submission, conte
 
     A retry of a held result makes no call. Its time is bounded so that no queue keeps a closed shard alive.
     """
-    held = job if job.held else replace(job, held=provider_error, fetch_attempts=job.fetch_attempts + 1)
+    held = job if job.fetch.held else replace(job, fetch=replace(job.fetch.tried(), held=provider_error))
     if is_overdue(held, context):
         return fail(held, Stage.COLLECT, provider_error, error_table.on_fetch(provider_error), submission)
     edge = retention_end_ms(submission)
@@ -84,8 +85,9 @@ def _hold(job: Job, provider_error: ProviderError, submission: Submission, conte
 def _ask_for_url(job: Job, submission: Submission, context: Context) -> JobTransition:
     """Poll the task for a new URL after the host refused this one."""
     assert submission.task_id is not None
-    waiting = replace(job, state=JobState.SUBMITTED, url_polls=job.url_polls + 1)
-    wait_ms = context.rules.fetch_backoff.wait_ms(job.fetch_attempts, context.draw)
+    fetch = replace(job.fetch, url_polls=job.fetch.url_polls + 1)
+    waiting = replace(job, state=JobState.SUBMITTED, fetch=fetch)
+    wait_ms = context.rules.fetch_backoff.wait_ms(fetch.attempts, context.draw)
     step = Poll(submission.key, submission.task_id, context.now_ms + wait_ms)
     return JobTransition(waiting, steps=(step,))
 
@@ -96,9 +98,10 @@ def expire_collecting(
     """Let the first fetch go on after the deadline, for `LAST_MS`: the work is done and paid for."""
     if not is_overdue(job, context):
         return JobTransition(job)
-    if job.held:
-        return fail(job, Stage.COLLECT, job.held, error_table.on_fetch(job.held), submission)
+    held = job.fetch.held
+    if held:
+        return fail(job, Stage.COLLECT, held, error_table.on_fetch(held), submission)
     is_late = context.has_come(job.request.deadline_ms + LAST_MS)
-    if job.fetch_attempts or is_late:
-        return expire(job, submission, job.fetch_error)
+    if job.fetch.attempts or is_late:
+        return expire(job, submission, job.fetch.error)
     return JobTransition(job)

@@ -215,9 +215,11 @@ def without_intent(submission: Submission) -> Submission:
 def with_task(submission: Submission, task_id: str, submitted_ms: int, jobs: Jobs) -> Submission:
     """The submission, RUNNING; if its jobs ended meanwhile, its task is followed only for the bill."""
     counters = submission.counters._replace(tasks_made=submission.counters.tasks_made + 1)
+    intent = submission.intent and submission.intent._replace(files_digest="")
     return replace(
         submission,
         state=SubmissionState.RUNNING,
+        intent=intent,
         due_ms=0,
         task_id=task_id,
         submitted_ms=submitted_ms,

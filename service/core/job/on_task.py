@@ -28,7 +28,7 @@ from service.core.job.events import (
     TaskMade,
     Transcribed,
 )
-from service.core.job.job import Job, JobState
+from service.core.job.job import Job, JobState, TaskEnd
 from service.core.job.job_endings import cancel, expire, fail, finish, note_end, stage_of
 from service.core.job.submission import Submission, SubmissionState
 from service.core.job.transition_context import (
@@ -87,9 +87,7 @@ def transcribed(job: Job, event: Transcribed, submission: Submission, context: C
     heard = replace(
         job,
         submitted_ms=event.submitted_ms,
-        completed_ms=context.now_ms,
-        task_billed_seconds=event.bill.seconds,
-        bill=event.bill,
+        task_end=TaskEnd(context.now_ms, event.bill.seconds, bill=event.bill),
     )
     if job.cancelled:
         return cancel(heard, submission)

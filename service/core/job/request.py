@@ -35,7 +35,10 @@ class AcceptedRequest:
     """
 
     origin: Origin
-    position: Position
+    topic: str
+    partition: int
+    timestamp_ms: int | None
+    """The record's timestamp in Kafka; None if that is missing or unusable."""
     request_id: str
     replay: int
     digest: str
@@ -56,6 +59,11 @@ class AcceptedRequest:
     def key(self) -> RequestKey:
         """The key by which users know the request."""
         return RequestKey(self.request_id, self.replay)
+
+    @property
+    def position(self) -> Position:
+        """Where its record lies in Kafka."""
+        return Position(self.topic, self.partition, self.origin.offset, self.timestamp_ms)
 
     @property
     def job_count(self) -> int:

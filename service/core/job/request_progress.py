@@ -7,7 +7,6 @@ from types import MappingProxyType
 from service.contract.outcome import RequestSummary
 from service.core.job.request import AcceptedRequest, FileEnd, FinishedRequest
 
-_FIRST = (0,)
 _NONE: Mapping[int, FileEnd] = MappingProxyType({})
 
 
@@ -29,9 +28,9 @@ class RequestProgress:
 
     @staticmethod
     def begun(request: AcceptedRequest) -> "RequestProgress":
-        """The progress of a request whose jobs are all open; requests of one file share the index tuple."""
+        """The progress of a request whose jobs are all open; requests of one file share it."""
         indexes = tuple(file.index for file in request.files)
-        return RequestProgress(request.job_count, _FIRST if indexes == _FIRST else indexes)
+        return _ONE_FILE if indexes == _ONE_FILE.open else RequestProgress(request.job_count, indexes)
 
     @property
     def is_decided(self) -> bool:
@@ -73,3 +72,6 @@ class RequestProgress:
         succeeded = sum(end.succeeded for end in ends)
         billed = sum(end.billed_seconds or 0 for end in ends)
         return RequestSummary(succeeded=succeeded, failed=len(ends) - succeeded, billed_seconds=billed)
+
+
+_ONE_FILE = RequestProgress(1, (0,))

@@ -44,7 +44,8 @@ class Intent(NamedTuple):
 
     `sealed_ms` is when the intent was made, in trusted time. `vendor_offset_ms` is how far the vendor's clock
     was ahead of it then, None if unknown. `files_digest` covers the POST's URLs
-    (`core.job.file_matching.files_digest`): any process can recognise the POST's task by it.
+    (`core.job.file_matching.files_digest`): any process can recognise the POST's task by it. It is empty once
+    the task is known.
     """
 
     sealed_ms: int

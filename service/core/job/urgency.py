@@ -6,6 +6,7 @@ The retention end counts from there, so it is never later than the real one.
 """
 
 import heapq
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
@@ -26,6 +27,9 @@ class Priority(NamedTuple):
     order: int = 0
 
 
+_LAST = Priority(CAN_WAIT)
+
+
 def retention_end_ms(submission: Submission) -> int:
     """Until when the task's results are certainly readable, if the task has finished."""
     submitted_ms, unfinished_ms = submission.submitted_ms, submission.unfinished_ms
@@ -36,7 +40,7 @@ def retention_end_ms(submission: Submission) -> int:
 def priority(edge: int, now_ms: int) -> Priority:
     """Before the retention end the oldest goes first, after it the youngest: it most likely still exists."""
     if edge - now_ms > URGENT_MS:
-        return Priority(CAN_WAIT)
+        return _LAST
     return Priority(NEAR, edge) if edge > now_ms else Priority(PAST, -edge)
 
 
@@ -44,26 +48,33 @@ def priority(edge: int, now_ms: int) -> Priority:
 class PriorityQueue(Generic[T]):
     """Due items that wait for a slot or for budget, by priority.
 
-    It has no bound of its own: like `DueQueue`, it holds at most one item per open job.
+    It has no bound of its own: like `DueQueue`, it holds at most one item per open job. Nearly all items can
+    wait, in the order of their arrival: they need no place in the heap, which would take 170 bytes each.
     """
 
     _heap: list[tuple[Priority, int, T]] = field(default_factory=list)
+    _can_wait: deque[T] = field(default_factory=deque)
     _arrivals: int = 0
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return len(self._heap) + len(self._can_wait)
 
     def push(self, priority: Priority, item: T) -> None:
         """Add an item."""
+        if priority == _LAST:
+            self._can_wait.append(item)
+            return
         self._arrivals += 1
         heapq.heappush(self._heap, (priority, self._arrivals, item))
 
     @property
     def first(self) -> tuple[Priority, T]:
         """The next item and its priority; the queue must not be empty."""
+        if not self._heap:
+            return _LAST, self._can_wait[0]
         priority, _, item = self._heap[0]
         return priority, item
 
     def pop(self) -> T:
         """Remove and return the next item; the queue must not be empty."""
-        return heapq.heappop(self._heap)[2]
+        return heapq.heappop(self._heap)[2] if self._heap else self._can_wait.popleft()

@@ -14,7 +14,7 @@ import sys
 from dataclasses import dataclass
 
 from service.core.job.ending import AccountedUsage, FailureEnding
-from service.core.job.identity import JobRef, Origin, Position, SubmissionKey, read_key
+from service.core.job.identity import JobRef, Origin, SubmissionKey, read_key
 from service.core.job.job import Job
 from service.core.job.request import NO_OPTIONS, AcceptedRequest, FileEnd, FinishedRequest, RequestFile
 from service.core.job.request_record import Cursor
@@ -85,9 +85,9 @@ def encode_request(request: AcceptedRequest) -> bytes:
         count=request.file_count,
         deadline=request.deadline_ms,
         accepted=request.accepted_ms,
-        topic=request.position.topic,
-        partition=request.position.partition,
-        timestamp=request.position.timestamp_ms,
+        topic=request.topic,
+        partition=request.partition,
+        timestamp=request.timestamp_ms,
         options=request.options or None,
         metadata=request.metadata,
         headers=request.headers,
@@ -209,7 +209,9 @@ def _read_request(origin: Origin, value: bytes) -> AcceptedRequest | FinishedReq
         raise ValueError("a request that names a file twice")
     return AcceptedRequest(
         origin=origin,
-        position=Position(sys.intern(form.topic), form.partition, origin.offset, form.timestamp),
+        topic=sys.intern(form.topic),
+        partition=form.partition,
+        timestamp_ms=form.timestamp,
         request_id=form.id,
         replay=form.replay,
         digest=form.digest,

@@ -13,32 +13,52 @@ class DueQueue(Generic[T]):
     """Items ordered by the time they are due; equal times keep the order of arrival.
 
     It has no bound of its own: it holds at most one item per open job and kind of step, and open jobs are
-    bounded.
+    bounded. Items of one time share a list: after a restore, all tasks of a shard are due at once.
     """
 
-    _heap: list[tuple[int, int, T]] = field(default_factory=list)
-    _arrivals: int = 0
+    _times: list[int] = field(default_factory=list)
+    """A heap of the times in `_items`."""
+    _items: dict[int, list[T]] = field(default_factory=dict)
+    """The items of each time, in the order of arrival."""
+    _taken: int = 0
+    """How many items of the first time are taken; they are removed with the last of them."""
+    _len: int = 0
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return self._len
 
     def push(self, due_ms: int, item: T) -> None:
         """Add an item; it may be due already."""
-        self._arrivals += 1
-        heapq.heappush(self._heap, (due_ms, self._arrivals, item))
+        self._len += 1
+        if due_ms in self._items:
+            self._items[due_ms].append(item)
+            return
+        if self._taken and due_ms < self._times[0]:
+            del self._items[self._times[0]][: self._taken]
+            self._taken = 0
+        self._items[due_ms] = [item]
+        heapq.heappush(self._times, due_ms)
 
     def pop_due(self, now_ms: int) -> T | None:
         """The item that has been due for longest, or None when nothing is due."""
-        if not self._heap or self._heap[0][0] > now_ms:
+        if not self._times or self._times[0] > now_ms:
             return None
-        return heapq.heappop(self._heap)[2]
+        items = self._items[self._times[0]]
+        item = items[self._taken]
+        self._taken += 1
+        self._len -= 1
+        if self._taken == len(items):
+            del self._items[heapq.heappop(self._times)]
+            self._taken = 0
+        return item
 
     def next_due_ms(self) -> int | None:
         """When the first item is due; None if the queue is empty."""
-        return self._heap[0][0] if self._heap else None
+        return self._times[0] if self._times else None
 
     def __iter__(self) -> Iterator[T]:
-        return (item for _, _, item in self._heap)
+        for time_ms, items in self._items.items():
+            yield from items[self._taken if time_ms == self._times[0] else 0 :]
 
 
 @dataclass(frozen=True, slots=True)

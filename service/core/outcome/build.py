@@ -127,8 +127,8 @@ def _may_succeed(job: Job, now_ms: int) -> bool:
 
 def billed_seconds(job: Job) -> int | None:
     """The billed seconds of this file: the task's bill, or its own speech if the task has several files."""
-    if job.task_files <= 1 or job.task_billed_seconds is None:
-        return job.task_billed_seconds
+    if job.task_files <= 1 or job.task_end.billed_seconds is None:
+        return job.task_end.billed_seconds
     if not isinstance(job.ending, ResultEnding):
         return 0
     return math.ceil(speech_ms(job.ending.transcript) / 1000)
@@ -138,10 +138,10 @@ def usage_of(job: Job) -> Usage:
     """The provider's bill for this file, as far as it reports it."""
     return Usage(
         billed_seconds=billed_seconds(job),
-        estimated=job.task_files > 1 or job.bill.is_estimated,
-        task_billed_seconds=job.task_billed_seconds,
-        input_tokens=job.bill.input_tokens,
-        output_tokens=job.bill.output_tokens,
+        estimated=job.task_files > 1 or job.task_end.bill.is_estimated,
+        task_billed_seconds=job.task_end.billed_seconds,
+        input_tokens=job.task_end.bill.input_tokens,
+        output_tokens=job.task_end.bill.output_tokens,
     )
 
 
@@ -183,7 +183,7 @@ def _warnings(job: Job, ending: ResultEnding, renderings: Collection[str]) -> tu
         notices.append(
             Notice(code=NoticeCode.NO_SPEECH, message="The provider found no speech in this file.")
         )
-    if utc_time(job.request.position.timestamp_ms) is None:
+    if utc_time(job.request.timestamp_ms) is None:
         text = "The record has no time that can be used: a `ttl_seconds` counts from the acceptance."
         notices.append(Notice(code=NoticeCode.RECORD_TIME_UNUSABLE, message=text))
     if is_cut_off(ending.transcript):
@@ -253,17 +253,17 @@ def _plain(metadata: Mapping[str, JsonValue] | None) -> dict[str, JsonValue] | N
 
 
 def _attempts(job: Job) -> Attempts:
-    return Attempts(submit=job.submit_attempts, poll=job.poll_attempts, fetch=job.fetch_attempts)
+    return Attempts(submit=job.submit_attempts, poll=job.poll_attempts, fetch=job.fetch.attempts)
 
 
 def _times(job: Job, now_ms: int) -> Times:
-    submit_time, scheduled_time, end_time = job.provider_times
-    fetched = now_ms if isinstance(job.ending, ResultEnding) and job.fetch_attempts else None
+    submit_time, scheduled_time, end_time = job.task_end.provider_times
+    fetched = now_ms if isinstance(job.ending, ResultEnding) and job.fetch.attempts else None
     return Times(
-        requested_at=utc_time(job.request.position.timestamp_ms),
+        requested_at=utc_time(job.request.timestamp_ms),
         accepted_at=utc_time(job.request.accepted_ms),
         submitted_at=utc_time(job.submitted_ms),
-        completed_at=utc_time(job.completed_ms),
+        completed_at=utc_time(job.task_end.completed_ms),
         fetched_at=utc_time(fetched),
         published_at=utc_time(now_ms),
         provider=ProviderTimes(submit_time=submit_time, scheduled_time=scheduled_time, end_time=end_time),

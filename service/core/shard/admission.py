@@ -156,7 +156,7 @@ class _Admitting:
         assert info is not None, "read_request refuses models that are not in the table"
         most = files_per_task(info, draft.shard.files_per_task)
         draft.requests[request.origin] = request
-        draft.by_id[request.key] = request.origin
+        draft.by_id[request.key.compact] = request.origin
         draft.progress[request.origin] = RequestProgress.begun(request)
         keys = []
         for refs in plan_submissions(files_of(request), most):
@@ -171,7 +171,9 @@ class _Admitting:
         indexes = request.file_indexes or tuple(range(len(request.file_urls)))
         return AcceptedRequest(
             origin=self.draft.shard.origin(record.position.offset),
-            position=record.position,
+            topic=sys.intern(record.position.topic),
+            partition=record.position.partition,
+            timestamp_ms=record.position.timestamp_ms,
             request_id=request.request_id,
             replay=request.replay,
             digest=read.digest,

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Generic, TypeVar
 
 from service.core.job.events import Poll, QueueSubmit, Reconcile, Step
-from service.core.job.identity import JobRef, Origin, RequestKey, SubmissionKey
+from service.core.job.identity import CompactKey, JobRef, Origin, RequestKey, SubmissionKey
 from service.core.job.job import Job
 from service.core.job.request import AcceptedRequest, FinishedRequest
 from service.core.job.request_progress import RequestProgress
@@ -83,7 +83,7 @@ class Draft:
         self.jobs: Overlay[JobRef, Job] = Overlay(shard.jobs)
         self.submissions: Overlay[SubmissionKey, Submission] = Overlay(shard.submissions)
         self.finished: Overlay[Origin, FinishedRequest] = Overlay(shard.finished)
-        self.by_id: Overlay[RequestKey, Origin] = Overlay(shard.by_id)
+        self.by_id: Overlay[CompactKey, Origin] = Overlay(shard.by_id)
         self.unwritten: Overlay[SubmissionKey, bool] = Overlay(shard.unwritten)
         self.answered_ms: Overlay[tuple[Origin, str], int] = Overlay(shard.answered_ms)
         self.finished_jobs = shard.finished_jobs
@@ -92,7 +92,7 @@ class Draft:
 
     def known(self, key: RequestKey) -> AcceptedRequest | FinishedRequest | None:
         """The latest request of an id, open or remembered."""
-        origin = self.by_id.get(key)
+        origin = self.by_id.get(key.compact)
         return None if origin is None else self.requests.get(origin) or self.finished.get(origin)
 
     def open_jobs(self, submission: Submission) -> dict[JobRef, Job]:

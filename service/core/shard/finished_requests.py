@@ -8,7 +8,7 @@ from collections.abc import Container
 
 from service.contract.outcome import rfc3339, utc_time
 from service.contract.request import MAX_REPLAY, Action, Request
-from service.core.job.identity import RequestKey
+from service.core.job.identity import CompactKey, RequestKey
 from service.core.job.request import FinishedRequest
 from service.errors import FailureCode, InvalidRecord
 
@@ -24,7 +24,7 @@ def may_answer(last_ms: int | None, now_ms: int) -> bool:
 
 
 def already_finished(
-    request: Request, finished: FinishedRequest, known: Container[RequestKey]
+    request: Request, finished: FinishedRequest, known: Container[CompactKey]
 ) -> InvalidRecord:
     """The refusal that says how the request ended and how to have it done again."""
     ended = f"the request ended at {_when(finished)}: {_what(finished)}"
@@ -35,7 +35,7 @@ def already_finished(
     return refused(request, FailureCode.ALREADY_FINISHED, message)
 
 
-def conflict(request: Request, known: Container[RequestKey]) -> InvalidRecord:
+def conflict(request: Request, known: Container[CompactKey]) -> InvalidRecord:
     """The refusal of different work under a request id and replay number that are taken."""
     taken = "another request with this request_id and replay was accepted before and is untouched"
     return refused(
@@ -61,7 +61,7 @@ def refused(request: Request, code: FailureCode, message: str) -> InvalidRecord:
     )
 
 
-def advice(request: Request, known: Container[RequestKey]) -> str:
+def advice(request: Request, known: Container[CompactKey]) -> str:
     """How to publish the request as new work: with the next unused replay number, or a new request id."""
     numbers = range(request.replay + 1, min(request.replay + MAX_CHECKED, MAX_REPLAY) + 1)
     unused = next((number for number in numbers if RequestKey(request.request_id, number) not in known), None)

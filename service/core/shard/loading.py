@@ -75,8 +75,8 @@ class Loading:
         return tuple(self._groups)
 
     def _name(self, origin: Origin, key: RequestKey) -> None:
-        known = self.draft.by_id.get(key)
-        self.draft.by_id[key] = origin if known is None else max(known, origin)
+        known = self.draft.by_id.get(key.compact)
+        self.draft.by_id[key.compact] = origin if known is None else max(known, origin)
 
     def _read_submissions(self, asked: Mapping[JobRef, JobRef]) -> None:
         for key, submission in self.restored.submissions().items():

@@ -101,8 +101,8 @@ class Shard(ShardState):
     def _forget(self, finished: FinishedRequest) -> None:
         del self.finished[finished.origin]
         self.finished_jobs -= finished.job_count
-        if self.by_id.get(finished.key) == finished.origin:
-            del self.by_id[finished.key]
+        if self.by_id.get(finished.key.compact) == finished.origin:
+            del self.by_id[finished.key.compact]
         for action in Action:
             self.answered_ms.pop((finished.origin, action), None)
 

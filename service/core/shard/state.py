@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from service.core.job.identity import JobRef, Origin, RequestKey, SubmissionKey
+from service.core.job.identity import CompactKey, JobRef, Origin, SubmissionKey
 from service.core.job.job import Job
 from service.core.job.request import AcceptedRequest, FinishedRequest
 from service.core.job.request_progress import RequestProgress
@@ -101,7 +101,7 @@ class ShardState:
     """Submissions with open jobs, and those that are followed until their task's bill is known."""
     finished: OrderedDict[Origin, FinishedRequest] = field(default_factory=OrderedDict)
     """Remembered finished requests, oldest first."""
-    by_id: dict[RequestKey, Origin] = field(default_factory=dict)
+    by_id: dict[CompactKey, Origin] = field(default_factory=dict)
     """The latest request of an id, open or remembered."""
     spend: DaySpend = field(default_factory=DaySpend)
     ended_submissions: EndedSubmissions = field(default_factory=EndedSubmissions)

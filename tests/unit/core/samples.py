@@ -8,7 +8,7 @@ from pydantic import JsonValue
 from service.contract.transcript import AudioProperties, Channel, Sentence, Transcript, Word
 from service.core.job.file_matching import files_digest
 from service.core.job.identity import JobKey, JobRef, Origin, Position, SubmissionKey
-from service.core.job.job import Job, JobState
+from service.core.job.job import FetchProgress, Job, JobState
 from service.core.job.request import AcceptedRequest, RequestFile
 from service.core.job.request_record import Record
 from service.core.job.submission import Counters, Intent, Submission, SubmissionState
@@ -34,7 +34,9 @@ def request(**fields: object) -> AcceptedRequest:
     """A request with one file."""
     plain = AcceptedRequest(
         origin=ORIGIN,
-        position=Position("transcription.requests", 0, 7, NOW_MS - 500),
+        topic="transcription.requests",
+        partition=0,
+        timestamp_ms=NOW_MS - 500,
         request_id="r",
         replay=0,
         digest="d",
@@ -67,7 +69,7 @@ def job(state: JobState = JobState.WAITING, **fields: object) -> Job:
         task_ids=("t1",) if has_task else (),
         task_files=1 if has_task else 0,
         submitted_ms=NOW_MS - 10_000 if has_task else None,
-        transcription_url="https://r.example/1" if has_task else None,
+        fetch=FetchProgress(url="https://r.example/1" if has_task else None),
     )
     return replace(plain, **fields)  # type: ignore[arg-type]
 
@@ -97,7 +99,7 @@ def submission(state: SubmissionState = SubmissionState.WAITING, **fields: objec
         NOW_MS - 20_000,
         state=state,
         counters=Counters(submits=1 if is_tried else 0, tasks_made=1 if is_running else 0),
-        intent=Intent(NOW_MS - 50, None, 1, files_digest([URL])) if is_tried else None,
+        intent=Intent(NOW_MS - 50, None, 1, "" if is_running else files_digest([URL])) if is_tried else None,
         task_id="t1" if is_running else None,
         submitted_ms=NOW_MS - 10_000 if is_running else None,
     )
@@ -111,7 +113,8 @@ def submission_of(
     urls = [file.url for file in asked.files]
     plain = submission(state, jobs=tuple(asked.ref(file.index) for file in asked.files), model=asked.model)
     if plain.intent is not None:
-        plain = replace(plain, intent=Intent(NOW_MS - 50, None, len(urls), files_digest(urls)))
+        digest = plain.intent.files_digest and files_digest(urls)
+        plain = replace(plain, intent=Intent(NOW_MS - 50, None, len(urls), digest))
     return replace(plain, **fields)  # type: ignore[arg-type]
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from service.contract.output_formats import OutputFormat
 from service.contract.stage import Stage
 from service.core.job.ending import FailureEnding
-from service.core.job.identity import JobRef, Origin, Position, SubmissionKey
+from service.core.job.identity import JobRef, Origin, SubmissionKey
 from service.core.job.request import AcceptedRequest, FileEnd, FinishedRequest, RequestFile
 from service.core.job.request_record import Cursor
 from service.core.job.submission import Counters, Intent, Submission, SubmissionState
@@ -41,7 +41,9 @@ def requests(draw: st.DrawFn) -> AcceptedRequest:
     indexes = draw(st.lists(INDEXES, min_size=1, max_size=5, unique=True))
     return AcceptedRequest(
         origin=origin,
-        position=Position(draw(TEXT), draw(st.integers(0, 10**4)), origin.offset, draw(st.none() | WHOLE)),
+        topic=draw(TEXT),
+        partition=draw(st.integers(0, 10**4)),
+        timestamp_ms=draw(st.none() | WHOLE),
         request_id=draw(REQUEST_IDS),
         replay=draw(st.integers(0, 10**6)),
         digest=draw(TEXT),

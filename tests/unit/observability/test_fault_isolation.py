@@ -7,7 +7,7 @@ import pytest
 import structlog
 
 from service.core.job.ending import ResultEnding
-from service.core.job.job import JobState
+from service.core.job.job import JobState, TaskEnd
 from service.core.job.uncertainty import UncertainOutcome
 from service.core.limits.account_hold import HoldCause
 from service.core.limits.price import Price
@@ -55,7 +55,7 @@ TELLINGS: dict[str, Callable[[PipelineInstrumentation], None]] = {
 def outcome(billed: int = 1) -> Outcome:
     """A result."""
     ending = ResultEnding(transcript())
-    ended = job(JobState.FINISHING, ending=ending, task_ids=("t",), task_billed_seconds=billed)
+    ended = job(JobState.FINISHING, ending=ending, task_ids=("t",), task_end=TaskEnd(billed_seconds=billed))
     return job_outcome(ended, None, NOW_MS, OutcomeRules())
 
 

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from service.contract.stage import Stage
 from service.core.job.ending import FailureEnding, ResultEnding
 from service.core.job.identity import RequestKey
-from service.core.job.job import JobState
+from service.core.job.job import JobState, TaskEnd
 from service.core.job.uncertainty import UncertainOutcome
 from service.core.limits.account_hold import hold_cause
 from service.core.limits.price import Price
@@ -429,7 +429,7 @@ async def test_codes_that_the_table_does_not_name_are_counted_wherever_they_stan
 
 def priced(model: str, prices: dict[str, Price]) -> Metrics:
     metrics = Metrics(clock=FakeClock())
-    heard = job(JobState.FINISHING, task_billed_seconds=8, ending=ResultEnding(transcript()))
+    heard = job(JobState.FINISHING, task_end=TaskEnd(billed_seconds=8), ending=ResultEnding(transcript()))
     heard = replace(heard, request=replace(heard.request, model=model))
     PipelineInstrumentation(metrics, prices).published(job_outcome(heard, None, NOW_MS, OutcomeRules()))
     return metrics

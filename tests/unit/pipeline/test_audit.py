@@ -42,7 +42,7 @@ async def test_submissions_that_wait_for_budget_are_not_lost(world: World) -> No
 def forget_submits(world: World) -> None:
     world.submit._ready.clear()
     world.submit._queued._counts.clear()
-    world.submit._due._queue._heap.clear()
+    world.submit._due._queue.__init__()  # type: ignore[misc]
 
 
 def forget_polls(world: World) -> None:
@@ -50,7 +50,7 @@ def forget_polls(world: World) -> None:
 
 
 def forget_fetches(world: World) -> None:
-    world.collect._due._queue._heap.clear()
+    world.collect._due._queue.__init__()  # type: ignore[misc]
     world.collect._held._counts.clear()
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from service.core.job.events import CancelAsked
-from service.core.job.identity import Origin, RequestKey
+from service.core.job.identity import Origin
 from service.core.job.submission import SubmissionState
 from service.core.limits.spend_limit import SPEND_LIMIT
 from service.core.provider.answers import TaskStatus
@@ -68,7 +68,7 @@ async def nothing_has_changed(world: World) -> None:
     await world.clock.sleep(1)
     await world.take(shard, "finished")
     assert [each.kind for each in world.seen.admissions][-1] is AdmissionKind.FINISHED
-    assert is_journalled(world, shard.state.by_id[RequestKey("finished", 0)])
+    assert is_journalled(world, shard.state.by_id["finished"])
     assert state(shard, "running") is SubmissionState.RUNNING
     assert state(shard, "waiting") is SubmissionState.WAITING
     assert world.spend_guard.code == SPEND_LIMIT
@@ -147,11 +147,11 @@ async def test_before_the_first_date_no_finished_request_is_forgotten(
     [shard] = world.shards
     clock.suspend(2 * DAY)
     await world.take(shard, "other")
-    origin = shard.state.by_id[RequestKey("r", 0)]
+    origin = shard.state.by_id["r"]
     assert is_journalled(world, origin)
     clock.answer()
     await world.take(shard, "another")
-    assert RequestKey("r", 0) not in shard.state.by_id
+    assert "r" not in shard.state.by_id
     assert not is_journalled(world, origin)
 
 

@@ -337,5 +337,5 @@ def test_half_a_character_in_a_transcript_stops_nobody() -> None:
 async def test_a_job_waits_for_its_fetch_with_its_url_at_hand(world: World) -> None:
     world.provider.fetch_gate.clear()
     shard = await collecting(world, "r")
-    assert job_of(shard).transcription_url is not None
-    assert world.provider.calls[-1] == ("fetch", job_of(shard).transcription_url)
+    assert job_of(shard).fetch.url is not None
+    assert world.provider.calls[-1] == ("fetch", job_of(shard).fetch.url)

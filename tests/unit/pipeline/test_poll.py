@@ -74,7 +74,7 @@ async def test_each_file_gets_its_own_part_whatever_the_order(world: World) -> N
     shard = world.shard()
     await world.take(shard, "r", file_urls=urls(*"abc"))
     await world.clock.sleep(LONG)
-    parts = [job_of(shard, index=index).transcription_url or "" for index in range(3)]
+    parts = [job_of(shard, index=index).fetch.url or "" for index in range(3)]
     assert [part.partition("?")[0].rpartition("/")[2] for part in parts] == [
         "task-1-1.json",
         "task-1-2.json",
@@ -475,7 +475,7 @@ def _of_first_file(task: FakeTask) -> TaskView:
 def kept(world: World) -> int:
     """How many tasks the poll stage keeps, in its queues and beside them."""
     stage = world.poll
-    return len(stage._asked) + len(stage._due) + len(stage._line) + len(stage._last_line)
+    return sum(map(len, stage._asked.values())) + len(stage._due) + len(stage._line) + len(stage._last_line)
 
 
 # Last polls.

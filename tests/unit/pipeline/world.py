@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from service.contract.outcome import Failure
 from service.contract.request_decoder import RequestLimits
-from service.core.job.identity import JobRef, Origin, RequestKey, SubmissionKey
+from service.core.job.identity import JobRef, Origin, SubmissionKey
 from service.core.job.job import Job, JobState
 from service.core.job.request import AcceptedRequest, FinishedRequest
 from service.core.job.request_progress import RequestProgress
@@ -502,7 +502,7 @@ class World:
             task_ids=(task_id,),
             submitted_ms=submitted_ms,
         )
-        state.requests[origin], state.by_id[asked.key] = asked, origin
+        state.requests[origin], state.by_id[asked.key.compact] = asked, origin
         state.progress[origin] = RequestProgress(1, (0,))
         state.submissions[key], state.jobs[done.ref] = made, done
         return done.ref
@@ -526,7 +526,7 @@ class World:
 
 def ref(runner: ShardRunner, request_id: str = "r", index: int = 0) -> JobRef:
     """The identity of a job of the latest request of that id."""
-    return JobRef(runner.state.by_id.get(RequestKey(request_id, 0), Origin(-1, -1)), index)
+    return JobRef(runner.state.by_id.get(request_id, Origin(-1, -1)), index)
 
 
 def job_of(runner: ShardRunner, request_id: str = "r", index: int = 0) -> Job:

@@ -25,7 +25,7 @@ from service.core.job.events import (
     TaskMade,
     Transcribed,
 )
-from service.core.job.job import Job, JobState
+from service.core.job.job import FetchProgress, Job, JobState
 from service.core.job.job_table import TABLE, advance_job
 from service.core.job.submission import Submission, SubmissionState
 from service.core.job.transition_context import JobTransition
@@ -191,7 +191,13 @@ ARROWS: list[tuple[str, JobEvent, str, SubmissionState, dict[str, object]]] = [
     ),
     ("collecting", FetchFailed(ProviderError("fetch_refused", "")), "finishing", SubmissionState.RUNNING, {}),
     ("collecting", CancelAsked(), "finishing", SubmissionState.RUNNING, {}),
-    ("collecting", DeadlinePassed(), "finishing", SubmissionState.RUNNING, OVERDUE | {"fetch_attempts": 1}),
+    (
+        "collecting",
+        DeadlinePassed(),
+        "finishing",
+        SubmissionState.RUNNING,
+        OVERDUE | {"fetch": FetchProgress(1)},
+    ),
     ("collecting", EXAMPLES[HandlingFailed], "finishing", SubmissionState.RUNNING, {}),
     ("finishing", Published(), "done", SubmissionState.RUNNING, {}),
 ]

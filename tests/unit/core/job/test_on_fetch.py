@@ -1,5 +1,7 @@
 """Jobs whose task is finished: fetches, what is held, and URLs that are turned down."""
 
+from dataclasses import replace
+
 import pytest
 
 from service.contract.stage import Stage
@@ -14,7 +16,7 @@ from service.core.job.events import (
     Poll,
     ReadyToCollect,
 )
-from service.core.job.job import Job, JobState
+from service.core.job.job import FetchProgress, Job, JobState
 from service.core.job.job_table import advance_job
 from service.core.job.on_fetch import HELD_MS
 from service.core.job.submission import Submission, SubmissionState
@@ -44,9 +46,12 @@ GARBAGE = ProviderError("not_a_transcript", "the result file is no transcript")
 REFUSED = ProviderError("fetch_refused", "a private address")
 
 
-def collecting(**fields: object) -> Job:
+def collecting(
+    attempts: int = 0, error: str = "", held: ProviderError | None = None, **fields: object
+) -> Job:
     """A job whose result is being fetched."""
-    return job(JobState.COLLECTING, **fields)
+    plain = job(JobState.COLLECTING, **fields)
+    return replace(plain, fetch=replace(plain.fetch, attempts=attempts, error=error, held=held))
 
 
 def meet(
@@ -65,14 +70,14 @@ def failed(after: JobTransition) -> FailureEnding:
 
 
 def test_a_result_is_fetched_at_once_and_its_job_notes_what_the_task_says() -> None:
-    after = meet(ReadyToCollect(task(end_time="then"), RESULT), running_job(held=BUSY))
-    assert (after.job.state, after.job.transcription_url, after.job.held) == (
+    after = meet(ReadyToCollect(task(end_time="then"), RESULT), running_job(fetch=FetchProgress(held=BUSY)))
+    assert (after.job.state, after.job.fetch.url, after.job.fetch.held) == (
         JobState.COLLECTING,
         RESULT,
         None,
     )
-    assert (after.job.completed_ms, after.job.task_billed_seconds) == (NOW_MS, 9)
-    assert after.job.provider_times == (None, None, "then")
+    assert (after.job.task_end.completed_ms, after.job.task_end.billed_seconds) == (NOW_MS, 9)
+    assert after.job.task_end.provider_times == (None, None, "then")
     assert (after.durable, after.leaves) == (False, False)
     assert after.steps == (Fetch(REF, RESULT, NOW_MS),)
 
@@ -93,21 +98,21 @@ def test_the_tokens_of_a_task_are_not_dropped_and_those_of_several_files_are_sha
 ) -> None:
     view = task(input_tokens=told[0], output_tokens=told[1])
     seen = meet(ReadyToCollect(view, RESULT), running_job(task_files=files)).job
-    assert (seen.bill.input_tokens, seen.bill.output_tokens) == kept
-    assert (seen.bill.seconds, seen.bill.is_estimated) == (None, False)
+    assert (seen.task_end.bill.input_tokens, seen.task_end.bill.output_tokens) == kept
+    assert (seen.task_end.bill.seconds, seen.task_end.bill.is_estimated) == (None, False)
 
 
 def test_a_fetched_transcript_ends_the_job() -> None:
-    after = meet(Fetched(transcript(), {"srt": "1"}), collecting(fetch_attempts=1))
-    assert (after.job.state, after.job.fetch_attempts) == (JobState.FINISHING, 2)
+    after = meet(Fetched(transcript(), {"srt": "1"}), collecting(attempts=1))
+    assert (after.job.state, after.job.fetch.attempts) == (JobState.FINISHING, 2)
     assert after.job.ending == ResultEnding(transcript(), renderings={"srt": "1"})
     assert (after.durable, after.leaves, after.is_unwanted) == (True, True, False)
 
 
 def test_a_busy_result_host_is_tried_again() -> None:
-    after = meet(FetchFailed(BUSY), collecting(fetch_attempts=50), draw=0.0)
-    assert after.job == collecting(fetch_attempts=51, fetch_error="busy")
-    assert after.job.fetch_error == "busy"
+    after = meet(FetchFailed(BUSY), collecting(attempts=50), draw=0.0)
+    assert after.job == collecting(attempts=51, error="busy")
+    assert after.job.fetch.error == "busy"
     assert not after.durable
     assert after.steps == (Fetch(REF, RESULT, NOW_MS),)
 
@@ -122,19 +127,19 @@ def test_a_busy_result_host_is_tried_again() -> None:
 def test_a_result_that_cannot_be_read_is_a_failure(
     provider_error: ProviderError, attempts: int, code: FailureCode
 ) -> None:
-    ending = failed(meet(FetchFailed(provider_error), collecting(fetch_attempts=attempts)))
+    ending = failed(meet(FetchFailed(provider_error), collecting(attempts=attempts)))
     assert (ending.code, ending.stage) == (code, Stage.COLLECT)
 
 
 @pytest.mark.parametrize("status", [403, 404, 410])
 def test_a_url_that_is_turned_down_is_asked_for_anew_once(status: int) -> None:
     stale = FetchFailed(ProviderError("http_error", "turned down", status))
-    asked = meet(stale, collecting(fetch_attempts=50), draw=0.0)
-    assert (asked.job.state, asked.job.url_polls) == (JobState.SUBMITTED, 1)
+    asked = meet(stale, collecting(attempts=50), draw=0.0)
+    assert (asked.job.state, asked.job.fetch.url_polls) == (JobState.SUBMITTED, 1)
     assert (asked.durable, asked.leaves) == (False, False)
     assert asked.steps == (Poll(SUBMISSION, "t1", NOW_MS),)
     again = meet(ReadyToCollect(task(), RESULT + "?new"), asked.job)
-    assert (again.job.state, again.job.transcription_url) == (JobState.COLLECTING, RESULT + "?new")
+    assert (again.job.state, again.job.fetch.url) == (JobState.COLLECTING, RESULT + "?new")
     ending = failed(meet(stale, again.job))
     assert (ending.code, ending.stage) == (FailureCode.RESULT_EXPIRED, Stage.COLLECT)
 
@@ -160,7 +165,7 @@ def test_the_first_fetch_ends_a_quarter_of_an_hour_after_the_deadline() -> None:
 
 @pytest.mark.parametrize("event", [DeadlinePassed(), FetchFailed(BUSY)])
 def test_a_second_fetch_may_not_outlast_the_deadline(event: JobEvent) -> None:
-    before = collecting(fetch_attempts=1, fetch_error="busy")
+    before = collecting(attempts=1, error="busy")
     ending = failed(meet(event, before, DEADLINE_MS))
     assert (ending.code, ending.stage) == (FailureCode.DEADLINE_EXCEEDED, Stage.COLLECT)
     assert ending.message == "the deadline passed while the job was collecting: busy"
@@ -178,12 +183,12 @@ HOST = ProviderError(HOST_REFUSED, "the result's host r.example is not below SCR
 
 
 def held(now_ms: int = NOW_MS, where: Submission = RUNNING, **fields: object) -> JobTransition:
-    return meet(FetchFailed(HOST), collecting(**fields), now_ms, where=where)
+    return meet(FetchFailed(HOST), collecting(**fields), now_ms, where=where)  # type: ignore[arg-type]
 
 
 def test_a_result_on_a_host_that_is_not_allowed_is_kept_and_tried_again_later() -> None:
     after = held()
-    assert after.job == collecting(fetch_attempts=1, held=HOST)
+    assert after.job == collecting(attempts=1, held=HOST)
     assert not after.durable
     assert after.steps == (Fetch(REF, RESULT, NOW_MS + HELD_MS),)
     again = meet(FetchFailed(HOST), after.job, NOW_MS + HELD_MS)
@@ -235,4 +240,4 @@ def test_a_held_result_is_not_taken_for_one_that_is_fetched() -> None:
     assert isinstance(meet(Fetched(transcript()), kept).job.ending, ResultEnding)
     assert failed(meet(CancelAsked(), kept)).code is FailureCode.CANCELLED
     busy = meet(FetchFailed(BUSY), kept, draw=0.0).job
-    assert (busy.state, busy.fetch_attempts) == (JobState.COLLECTING, 2)
+    assert (busy.state, busy.fetch.attempts) == (JobState.COLLECTING, 2)

@@ -184,6 +184,7 @@ def test_an_accepted_post_makes_the_submission_run_and_is_polled() -> None:
             task_id="t9",
             submitted_ms=NOW_MS,
             counters=Counters(submits=1, tasks_made=1),
+            intent=Intent(NOW_MS - 50, None, 1, ""),
         ),
         durable=True,
         steps=(Poll(SUBMISSION, "t9", NOW_MS + 2_000),),

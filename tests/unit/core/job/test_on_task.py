@@ -23,7 +23,7 @@ from service.core.job.events import (
     Taken,
     TaskMade,
 )
-from service.core.job.job import Job, JobState
+from service.core.job.job import FetchProgress, Job, JobState
 from service.core.job.job_endings import MAY_BE_BILLED
 from service.core.job.job_table import advance_job
 from service.core.job.on_poll import CANCELED, MISSING
@@ -175,7 +175,7 @@ def no_result(provider_error: ProviderError, before: Job | None = None, **fields
 def test_silence_is_a_result() -> None:
     after = no_result(SILENT)
     assert after.job.ending == ResultEnding(empty_transcript(), silent=True)
-    assert (after.job.completed_ms, after.job.provider_times[2]) == (NOW_MS, "then")
+    assert (after.job.task_end.completed_ms, after.job.task_end.provider_times[2]) == (NOW_MS, "then")
 
 
 def test_a_failed_file_fails_with_the_attempts_of_its_submission() -> None:
@@ -184,7 +184,7 @@ def test_a_failed_file_fails_with_the_attempts_of_its_submission() -> None:
     assert (ending.code, ending.stage) == (FailureCode.AUDIO_FORBIDDEN, Stage.POLL)
     assert ending.provider_code == "FILE_403_FORBIDDEN"
     assert (after.job.submit_attempts, after.job.poll_attempts) == (5, 7)
-    assert (after.job.task_billed_seconds, after.is_unwanted) == (9, False)
+    assert (after.job.task_end.billed_seconds, after.is_unwanted) == (9, False)
 
 
 def test_a_finished_task_that_does_not_name_the_file_is_a_failure() -> None:
@@ -283,7 +283,7 @@ def test_the_deadline_ends_a_job_that_waits_and_says_for_what() -> None:
 def test_a_deadline_that_has_not_passed_by_the_trusted_time_ends_nothing(where: Submission) -> None:
     before = job() if where is WAITING else SUBMITTED
     assert meet(DeadlinePassed(), before, where, DEADLINE_MS - 1) == JobTransition(before)
-    collecting = job(JobState.COLLECTING, fetch_attempts=1)
+    collecting = job(JobState.COLLECTING, fetch=FetchProgress(1, "https://r.example/1"))
     assert meet(DeadlinePassed(), collecting, RUNNING, DEADLINE_MS - 1) == JobTransition(collecting)
 
 

@@ -185,6 +185,7 @@ def test_an_adopted_task_runs_since_its_submit_and_is_polled_at_once_also_after_
                 task_id="t9",
                 submitted_ms=sealed_ms,
                 counters=Counters(1, tasks_made=1),
+                intent=UNCERTAIN.intent._replace(files_digest=""),
             ),
             durable=True,
             steps=(Poll(SUBMISSION, "t9", now_ms),),

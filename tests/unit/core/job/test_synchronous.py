@@ -75,9 +75,9 @@ def test_the_answer_is_the_result_with_its_bill() -> None:
     heard = after(HEARD)
     ended = the_job(heard)
     assert (ended.state, ended.ending) == (JobState.FINISHING, ResultEnding(transcript("Hello.")))
-    assert (ended.task_id, ended.task_billed_seconds, ended.bill) == (None, 3, BILL)
-    assert (ended.submitted_ms, ended.completed_ms) == (NOW_MS - 50, NOW_MS)
-    assert (ended.submit_attempts, ended.poll_attempts, ended.fetch_attempts) == (1, 0, 0)
+    assert (ended.task_id, ended.task_end.billed_seconds, ended.task_end.bill) == (None, 3, BILL)
+    assert (ended.submitted_ms, ended.task_end.completed_ms) == (NOW_MS - 50, NOW_MS)
+    assert (ended.submit_attempts, ended.poll_attempts, ended.fetch.attempts) == (1, 0, 0)
     assert not heard.submissions
 
 
@@ -96,7 +96,7 @@ def test_a_cancelled_job_ends_cancelled_and_its_bill_is_told() -> None:
     assert the_job(tables).state is JobState.SUBMITTED
     heard = after(HEARD, tables)
     assert ending_of(heard).code is FailureCode.CANCELLED
-    assert the_job(heard).task_billed_seconds == 3
+    assert the_job(heard).task_end.billed_seconds == 3
 
 
 @pytest.mark.parametrize("code", ["SUCCESS_WITH_NO_VALID_FRAGMENT", "ASR_RESPONSE_HAVE_NO_WORDS"])

@@ -239,6 +239,8 @@ class Walk:
                 assert self.rules.uncertain == "reconcile"
                 assert Reconcile in waits, "nothing will happen"
             case SubmissionState.RUNNING:
+                assert where.intent is not None
+                assert not where.intent.files_digest
                 is_followed = not self.tables.open_jobs(where.key)
                 assert where.is_followed == is_followed
                 is_collected = not is_followed and where.is_billed

@@ -17,7 +17,7 @@ from service.contract.output_formats import OutputFormat
 from service.contract.stage import Stage
 from service.contract.transcript import AudioProperties, Channel, Sentence, Transcript, Word, empty_transcript
 from service.core.job.ending import FailureEnding, ResultEnding
-from service.core.job.job import Job, JobState
+from service.core.job.job import FetchProgress, Job, JobState, TaskEnd
 from service.core.outcome.build import Outcome, OutcomeRules, billed_seconds, job_outcome, record_failure
 from service.core.outcome.shrink import shrink
 from service.core.transcript.normalise import normalise
@@ -35,12 +35,10 @@ def finished(ending: ResultEnding | FailureEnding | None = None, **fields: Any) 
         task_ids=("t1",),
         task_files=1,
         submitted_ms=NOW_MS - 3_000,
-        completed_ms=NOW_MS - 1_000,
-        task_billed_seconds=9,
+        task_end=TaskEnd(NOW_MS - 1_000, 9, ("a", "b", "c")),
         submit_attempts=2,
         poll_attempts=5,
-        fetch_attempts=1,
-        provider_times=("a", "b", "c"),
+        fetch=FetchProgress(attempts=1),
         ending=ending or ResultEnding(transcript()),
     )
     return replace(plain, **fields)
@@ -175,7 +173,7 @@ def test_a_text_that_the_model_cut_off_is_a_result_with_a_notice() -> None:
 
 
 def test_silence_is_a_result_with_a_notice() -> None:
-    body = result(finished(ResultEnding(empty_transcript(), silent=True), fetch_attempts=0))
+    body = result(finished(ResultEnding(empty_transcript(), silent=True), fetch=FetchProgress()))
     assert [notice.code for notice in body.warnings] == [NoticeCode.NO_SPEECH]
     assert body.transcript.channels == ()
     assert body.times.fetched_at is None
@@ -201,7 +199,7 @@ def test_options_that_may_surprise_are_told() -> None:
 def test_a_file_costs_what_its_task_costs_or_its_own_speech(
     task_files: int, task_billed: int | None, ending: ResultEnding | FailureEnding, billed: int | None
 ) -> None:
-    ended = finished(ending, task_files=task_files, task_billed_seconds=task_billed)
+    ended = finished(ending, task_files=task_files, task_end=TaskEnd(billed_seconds=task_billed))
     assert billed_seconds(ended) == billed
 
 

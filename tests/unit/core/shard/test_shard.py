@@ -466,10 +466,10 @@ def test_an_older_request_of_an_id_leaves_the_window_without_the_later_one() -> 
     old, new = (FinishedRequest(Origin(0, n), "r", 0, "d", ends, NOW_MS - 10 + n) for n in range(2))
     written = [JournalRecord(str(each.origin), encode_finished(each)) for each in (new, old)]
     shard, _ = restored([Group(tuple(written), cursor=Cursor(2))])
-    assert shard.by_id == {("r", 0): Origin(0, 1)}
+    assert shard.by_id == {"r": Origin(0, 1)}
     shard.window = Window(jobs=1)
     assert gone(shard.sweep(NOW_MS)) == ["r/0.0"]
-    assert shard.by_id == {("r", 0): Origin(0, 1)}
+    assert shard.by_id == {"r": Origin(0, 1)}
     shard.window = Window(jobs=0)
     assert gone(shard.sweep(NOW_MS)) == ["r/0.1"]
     assert shard.by_id == {}
@@ -524,7 +524,7 @@ def test_an_id_that_is_used_again_while_its_old_submission_is_kept_is_another_re
     for shard in (life.shard, life.restored()[0]):
         [job] = shard.jobs.values()
         assert (job.ref, job.state, job.task_ids) == (ref(0, 1), JobState.WAITING, ())
-        assert shard.by_id == {("r", 0): Origin(0, 1)}
+        assert shard.by_id == {"r": Origin(0, 1)}
         assert list(shard.ended_submissions) == [FIRST]
         assert shard.submissions[job.submission].jobs == (ref(0, 1),)
 

@@ -6,7 +6,7 @@ import pytest
 
 from service.contract.request_decoder import RequestLimits, read_request
 from service.core.job.events import DeadlinePassed, Fetch, FetchFailed, JobEvent, NoResult, PollFailed
-from service.core.job.job import Job, JobState
+from service.core.job.job import FetchProgress, Job, JobState
 from service.core.job.job_table import advance_job
 from service.core.job.on_fetch import HELD_MS
 from service.core.job.submission import SubmissionState
@@ -35,6 +35,7 @@ RUNNING = submission(SubmissionState.RUNNING)
 EDGE_MS = retention_end_ms(RUNNING)
 LATE_MS = NOW_MS + 30 * DAY_MS
 HELD = ProviderError(HOST_REFUSED, "r.example is not allowed")
+HELD_FETCH = FetchProgress(url="https://r.example/1", held=HELD)
 BUSY = ProviderError("http_error", "busy", 503)
 GONE = NoResult(task(TaskStatus.UNKNOWN), ProviderError("UNKNOWN", "not known"))
 PATIENT = request(deadline_ms=LATE_MS + DAY_MS)
@@ -59,7 +60,7 @@ def test_a_time_has_come_once_it_is_confirmed(confirmed_ms: int | None, has_come
         (running_job(is_last_poll_asked=True), DeadlinePassed(), DEADLINE_MS + LAST_MS),
         (job(JobState.COLLECTING), DeadlinePassed(), DEADLINE_MS + LAST_MS),
         (job(JobState.COLLECTING), FetchFailed(BUSY), DEADLINE_MS),
-        (job(JobState.COLLECTING, request=PATIENT, held=HELD), FetchFailed(HELD), EDGE_MS),
+        (job(JobState.COLLECTING, request=PATIENT, fetch=HELD_FETCH), FetchFailed(HELD), EDGE_MS),
     ],
     ids=["waiting", "polled last", "collecting", "not fetched", "held"],
 )
@@ -74,7 +75,7 @@ def test_no_job_ends_before_the_time_at_which_it_does_is_confirmed(
 
 
 def test_a_held_result_whose_edge_is_not_confirmed_is_tried_again_with_a_pause() -> None:
-    kept = job(JobState.COLLECTING, request=PATIENT, held=HELD)
+    kept = job(JobState.COLLECTING, request=PATIENT, fetch=HELD_FETCH)
     after = advance_job(kept, FetchFailed(HELD), RUNNING, context(LATE_MS, 0))
     [step] = after.steps
     assert isinstance(step, Fetch)
