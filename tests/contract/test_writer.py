@@ -279,7 +279,9 @@ async def on_kafka(request: pytest.FixtureRequest) -> AsyncIterator[BrokerRig]:
 def a_request(request_id: str = "r", **fields: Any) -> AcceptedRequest:
     plain: dict[str, Any] = {
         "origin": Origin(0, sum(request_id.encode())),
-        "position": Position("requests", 0, 7, NOW_MS),
+        "topic": "requests",
+        "partition": 0,
+        "timestamp_ms": NOW_MS,
         "request_id": request_id,
         "replay": 0,
         "digest": "d",
@@ -676,6 +678,50 @@ async def test_the_last_record_of_a_key_stays_the_last_when_an_earlier_one_is_re
     digests = ["first", "second", "third"]
     await broker.writer().append(batch(*(accepted("r", digest=digest) for digest in digests)))
     assert [_seen(record).body["digest"] for record in broker.journal()][-2:] == ["second", "third"]
+
+
+class RefusesOneKey(MemoryBroker):
+    """As a broker without sequence numbers: it refuses one record and takes those behind it."""
+
+    refused_key = b""
+
+    async def send(self, records: Sequence[ProducerRecord]) -> list[Answer]:
+        taken = [record for record in records if record.key != self.refused_key]
+        answers = iter(await super().send(taken) if taken else [])
+        return [
+            next(answers) if record.key != self.refused_key else PublishError("refused") for record in records
+        ]
+
+
+async def test_a_job_gets_its_tombstone_only_when_the_end_of_its_request_is_acknowledged() -> None:
+    """A crash between the two would open the job again, and publish its outcome once more."""
+    request, job = a_request("r"), a_job("r", 0)
+    ended = FinishedRequest(request.origin, "r", 0, "digest", (FileEnd(0, True), FileEnd(1, True)), NOW_MS)
+    done = JournalRecord(str(job.ref), encode_done(FileEnd(0, True)))
+    end = JournalRecord(str(request.origin), encode_finished(ended))
+    broker = RefusesOneKey()
+    broker.refused_key = end.key.encode()
+    whole = batch(Group(records=(done,)), Group(records=(end, JournalRecord(str(job.ref), None))))
+    writer = broker.writer()
+    assert isinstance(await writer.append(whole), Unknown)
+    assert [(seen.key.decode(), seen.value) for seen in map(_seen, broker.journal())] == [
+        (done.key, done.value)
+    ]
+    broker.refused_key = b""
+    assert isinstance(await writer.append(whole), Committed)
+    assert [(seen.key.decode(), seen.value) for seen in map(_seen, broker.journal())][-2:] == [
+        (end.key, end.value),
+        (done.key, None),
+    ]
+
+
+async def test_a_key_that_is_written_again_behind_its_tombstone_keeps_its_record() -> None:
+    broker, entry = MemoryBroker(), accepted("r").records[0]
+    forgotten = JournalRecord(entry.key, None)
+    assert isinstance(
+        await broker.writer().append(batch(Group(records=(forgotten,)), Group(records=(entry,)))), Committed
+    )
+    assert [seen.value for seen in map(_seen, broker.journal())] == [entry.value]
 
 
 # -- a broker that goes away between two stages ---------------------------------------------------------

@@ -1,11 +1,12 @@
 """The port of a shard's writer, and the writer of `at_least_once`; a batch is never lost.
 
 `at_least_once` writes in stages: the records that announce outcomes, the outcomes, the other records, the
-cursor. Each stage is acknowledged before the next begins. Before the outcomes the journal is read back, so
-that a former owner, which may end a job or refuse a record differently, publishes none behind a higher claim.
-A crash between two stages repeats an outcome with the same id and kind, and never loses one (N1). Once the
-outcomes are acknowledged, the records that announced them are not written again: behind the record that ends
-a job they would reopen it. The cursor never passes a record whose request is not in the journal (N5).
+tombstones, the cursor. Each stage is acknowledged before the next begins. Before the outcomes the journal is
+read back, so that a former owner, which may end a job or refuse a record differently, publishes none behind a
+higher claim. A crash between two stages repeats an outcome with the same id and kind, and never loses one
+(N1). Once the outcomes are acknowledged, the records that announced them are not written again: behind the
+record that ends a job they would reopen it. The cursor never passes a record whose request is not in the
+journal (N5).
 """
 
 import asyncio
@@ -110,10 +111,18 @@ class AtLeastOnceWriter:
                 await self._require_ownership(announced)
             await self._publish(part.outcomes)
             self._is_published = bool(part.outcomes)
-        records = [*self._remaining(part), *self._shard_records.retracting(part)]
+        records = self._remaining(part)
+        # A broker may refuse a record and take those behind it. A job's tombstone without the record that its
+        # request has finished would be the job still open.
+        entries, tombstones = _split(records)
+        last = await self._write_slices(entries)
+        last = max(last, await self._write_slices([*tombstones, *self._shard_records.retracting(part)]))
+        return max(last, await self._write(self._shard_records.cursor(part)))
+
+    async def _write_slices(self, records: Sequence[ProducerRecord]) -> int:
         size = max(1, -(-len(records) // self._slices))
-        offsets = [await self._write(records[at : at + size]) for at in range(0, len(records), size)]
-        return max(-1, *offsets, await self._write(self._shard_records.cursor(part)))
+        slices = (records[at : at + size] for at in range(0, len(records), size))
+        return max([await self._write(each) for each in slices], default=-1)
 
     def _announcing(self, part: Batch) -> list[ProducerRecord]:
         """The records past which the journal is read back before the outcomes are published.
@@ -201,3 +210,13 @@ class AtLeastOnceWriter:
     async def _send_alone(self, record: ProducerRecord) -> Answer:
         [answer] = await self._sender.send([record])
         return answer
+
+
+def _split(records: Sequence[ProducerRecord]) -> tuple[list[ProducerRecord], list[ProducerRecord]]:
+    """The entries and the tombstones, without tombstones of keys that are written again behind them."""
+    latest = {record.key: at for at, record in enumerate(records)}
+    entries = [record for record in records if record.value is not None]
+    tombstones = [
+        record for at, record in enumerate(records) if record.value is None and latest[record.key] == at
+    ]
+    return entries, tombstones

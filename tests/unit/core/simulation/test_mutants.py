@@ -37,9 +37,9 @@ from service.core.provider.answers import ProviderError
 from service.core.provider.error_table import Action, ErrorPolicy
 from service.core.reconciliation import matching
 from service.core.reconciliation.journal_scan import PartitionScan
-from service.core.shard import admission, batches, finished_requests, finishing, loading
+from service.core.shard import admission, batches, finished_requests, loading
 from service.core.shard.admission import Admission
-from service.core.shard.batches import Batch, Change, JournalRecord
+from service.core.shard.batches import Batch, Change
 from service.core.shard.draft import Draft
 from service.core.shard.loading import Loading
 from service.core.shard.shard import Shard
@@ -48,6 +48,7 @@ from service.kafka.writing import at_least_once as writer_module
 from service.kafka.writing import exactly_once
 from service.kafka.writing import shard_records as addressed
 from service.kafka.writing.at_least_once import AtLeastOnceWriter
+from service.kafka.writing.producer_record import ProducerRecord
 from tests.unit.core.simulation import engine
 from tests.unit.core.simulation.hotwords import Hotwords
 from tests.unit.core.simulation.owner import ShardOwner
@@ -182,13 +183,13 @@ def cursor_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def tombstones_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tombstones of a request's jobs are written before its short form."""
-    closing = finishing.closing_records
+    split = writer_module._split
 
-    def backwards(ended: FinishedRequest, progress: RequestProgress) -> tuple[JournalRecord, ...]:
-        return closing(ended, progress)[::-1]
+    def backwards(records: Sequence[ProducerRecord]) -> tuple[list[ProducerRecord], list[ProducerRecord]]:
+        entries, tombstones = split(records)
+        return tombstones, entries
 
-    for module in (finishing, loading):
-        monkeypatch.setattr(module, "closing_records", backwards)
+    monkeypatch.setattr(writer_module, "_split", backwards)
 
 
 def no_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
