@@ -217,7 +217,7 @@ class Metrics:
         self._unknown.labels(among(code, self._unknown_codes)).inc()
 
     def cancel_dropped(self) -> None:
-        """A cancel is not sent."""
+        """A cancel is dropped, as too many wait: the task of a job that has ended runs on, and is billed."""
         self._cancels_dropped.inc()
 
     def batch_committed(self, records: int, seconds: float) -> None:

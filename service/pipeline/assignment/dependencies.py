@@ -24,7 +24,7 @@ class Delivery(Protocol):
         ...
 
     def withhold(self, partition: int) -> None:
-        """Stop delivering until the next release."""
+        """Deliver nothing more of the partition until the next `release`, which may go back."""
         ...
 
     async def group_offset(self, partition: int) -> int | None:

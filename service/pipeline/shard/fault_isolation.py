@@ -21,7 +21,9 @@ from service.core.limits.backoff import Backoff
 from service.pipeline.shard.stage_breaker import StageBreaker, StageName
 
 MAX_FAULTS = 3
+"""One fault may come from the circumstances, a second from the same ones; the third is the work's own."""
 BACKOFF = Backoff(first_seconds=1.0, longest_seconds=60.0)
+"""The wait before a retry. A record blocks its partition meanwhile, so it begins with a second."""
 
 Key = JobRef | SubmissionKey
 Event = JobEvent | SubmissionEvent
