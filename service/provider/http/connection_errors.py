@@ -47,6 +47,7 @@ _HANDSHAKES = {
 }
 """By OpenSSL's reasons; any other reason is shown unchanged: it is one of OpenSSL's fixed names."""
 _MAX_ERRORS = 100
+"""Errors examined of one chain, which may be a circle or a large group."""
 
 
 @dataclass(frozen=True, slots=True)
