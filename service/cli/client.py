@@ -23,6 +23,7 @@ from service.kafka.client.terminal_client import following, publish
 
 HEADERS = (("content-type", b"application/json"),)
 TOPICS_SECONDS = 14.0
+"""Bound for creating and checking topics: a user waits for it at a terminal."""
 Show = Callable[[Record, OutcomeView], bool]
 """Shows an outcome; returns whether it showed the transcript in the requested form."""
 

@@ -50,7 +50,9 @@ _MAPS = (
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
 _PRINTABLE = re.compile(rb"[ -~]+")
 _ENOUGH_FIELDS = 1_000
+"""So many well-formed fields are no coincidence; examining more would only block the event loop."""
 _MAX_VARINT_BYTES = 10
+"""Ten groups of seven bits hold the 64 bits of the largest number."""
 
 
 def wide_encoding(value: bytes) -> str | None:

@@ -26,7 +26,9 @@ SHORTEST_SECRET = 6
 """Shorter configured secrets are not replaced: they would match inside ordinary words."""
 FIRST_FIELDS = ("time", "level", "event", "logger")
 MAX_TRACEBACK_LINES = 60
+"""The last lines, which name the error; collectors cut or drop lines that are too long."""
 MAX_DEPTH = 6
+"""Deeper values of a field are written as text, so that no line grows without bound in levels."""
 
 OWN = "service"
 """The logger of our own lines."""

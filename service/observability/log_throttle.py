@@ -7,6 +7,7 @@ import logging
 from dataclasses import dataclass, field
 
 EVERY_SECONDS = 10.0
+"""Often enough to see that it goes on."""
 MAX_KINDS = 200
 """Kinds of lines that are remembered; above it, all are forgotten."""
 Kind = tuple[str, str]

@@ -1,4 +1,7 @@
-"""Every metric of the service; docs/metrics.md is generated from here.
+"""The metrics that are counted as things happen, and the page of all metrics.
+
+The gauges that are read when the page is requested are defined in `status_gauges`. docs/metrics.md is
+generated from the page, so it names both.
 
 Label sets are closed: an unexpected value is counted under `other`, so that no input from outside creates
 series. The event loop calls the methods, any thread calls `page`.
@@ -214,7 +217,7 @@ class Metrics:
         self._unknown.labels(among(code, self._unknown_codes)).inc()
 
     def cancel_dropped(self) -> None:
-        """A cancel is not sent."""
+        """A cancel is dropped, as too many wait: the task of a job that has ended runs on, and is billed."""
         self._cancels_dropped.inc()
 
     def batch_committed(self, records: int, seconds: float) -> None:

@@ -1,12 +1,13 @@
 """Accept: turn each request record into jobs and move the cursor; a record makes one group or more."""
 
 from dataclasses import dataclass, field
+from functools import partial
 
 from service.contract.request_decoder import DecodedRequest, RequestLimits, read_request
 from service.core.job.request_record import Record
 from service.core.shard.admission import Admission, AdmissionRules, admit
 from service.errors import FailureCode, InvalidRecord
-from service.pipeline.shard.fault_isolation import BACKOFF, MAX_FAULTS
+from service.pipeline.shard.fault_isolation import BACKOFF, MAX_FAULTS, fault_text, isolated
 from service.pipeline.shard.observer import Observer
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.stage_breaker import StageBreaker, StageName
@@ -24,12 +25,17 @@ class Fault:
     """All faults, also those that the stage is blamed for."""
     retry_at: float = 0.0
     request_id: str | None = None
-    error: str = ""
+    text: str = ""
+    """The message of its failure record."""
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether the record must be refused."""
+        return self.count >= MAX_FAULTS
 
     def refused(self) -> InvalidRecord:
         """The error for its failure record."""
-        told = f"a fault of Scribe itself ({self.error}), met {MAX_FAULTS} times"
-        return InvalidRecord(FailureCode.INTERNAL_ERROR, told, self.request_id)
+        return InvalidRecord(FailureCode.INTERNAL_ERROR, self.text, self.request_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,28 +87,29 @@ class AcceptStage:
         fault = self._fault(runner)
         if fault is None or fault.offset != record.position.offset:
             fault = Fault(record.position.offset)
-        is_given_up = fault.count >= MAX_FAULTS
-        try:
-            read = fault.refused() if is_given_up else self._read(record)
+        was_given_up = fault.is_given_up
+        admitted: list[Admission] = []
+        with isolated(partial(self._failed, runner, record, fault)):
+            read = fault.refused() if was_given_up else self._read(record)
             fault.request_id = read.request_id if isinstance(read, InvalidRecord) else read.request.request_id
-            admission = admit(runner.state, record, read, self.rules, runner.context())
-        except Exception as error:
-            # The boundary of one request record. Running out of memory is not the record's fault.
-            if isinstance(error, MemoryError):
-                raise
-            self._failed(runner, record, fault, error)
-            is_to_refuse = fault.count >= MAX_FAULTS and not is_given_up
-            return self._admission(runner, record) if is_to_refuse else None
-        if not is_given_up:
+            admitted.append(admit(runner.state, record, read, self.rules, runner.context()))
+        if admitted and not was_given_up:
             self.breaker.succeeded(StageName.ACCEPT)
-        return admission
+        if not admitted and fault.is_given_up and not was_given_up:
+            return self._admission(runner, record)
+        return admitted[0] if admitted else None
 
     def _failed(self, runner: ShardRunner, record: Record, fault: Fault, error: Exception) -> None:
-        """Count the fault; a record that cannot even be refused blocks only its own partition."""
+        """Count the fault; a record that cannot even be refused blocks only its own partition.
+
+        Running out of memory is not the record's fault, and ends the process.
+        """
+        if isinstance(error, MemoryError):
+            raise error
         self.observer.internal_error("record", record.origin_id, error)
         fault.count += self.breaker.failed(StageName.ACCEPT, record.origin_id)
         fault.failed += 1
-        fault.error = type(error).__name__
+        fault.text = fault_text(error)
         clock = self.breaker.clock
         fault.retry_at = clock.boot_seconds() + BACKOFF.wait_ms(fault.failed, clock.draw()) / 1000
         self._faults[runner.partition] = fault

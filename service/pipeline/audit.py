@@ -21,6 +21,7 @@ from service.pipeline.shard.observer import Observer
 from service.pipeline.shard.shard_runner import ShardRunner
 
 AUDIT_SECONDS = 60.0
+"""An audit walks over all open work; what it finds was lost by a bug and has waited anyway."""
 
 Target = tuple[ShardRunner, Key]
 

@@ -20,6 +20,7 @@ from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.stage_breaker import StageBreaker, StageName
 
 SWEEP_SECONDS = 1.0
+"""Deadlines are in whole seconds."""
 
 Why = Callable[[ShardRunner, Job], str]
 

@@ -51,7 +51,7 @@ class PollDeps:
 
     @property
     def last_in_flight(self) -> int:
-        """How many last polls may be in flight."""
+        """How many last polls may be in flight: half of all, at least one, so that others are polled too."""
         return max(1, self.in_flight // 2)
 
 

@@ -39,6 +39,7 @@ from service.provider.api import Provider
 from service.provider.fault_isolation import answer_of
 
 MAX_WITNESSES = 1_000
+"""A list that hides one of them is not complete; more of them would prove little more."""
 
 OpenShards = Callable[[], Iterable[ShardRunner]]
 At = tuple[ShardRunner, SubmissionKey]

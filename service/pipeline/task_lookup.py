@@ -20,6 +20,7 @@ from service.provider.fault_isolation import UNREAD
 PAGE_ATTEMPTS = 3
 """A list of thousands of pages must not restart because of one lost answer."""
 PAGE_BACKOFF = Backoff(1.0, 10.0)
+"""The wait before a page is asked for again. Short: rows move while a list is read."""
 MAX_PAGES = 20_000
 """Two million tasks a day; a list with more pages is taken to be endless."""
 MAX_POLLS = 200

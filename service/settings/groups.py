@@ -213,14 +213,17 @@ class LogSettings(Group):
 
 
 class ShutdownSettings(Group):
-    """A clean stop."""
+    """A clean stop: it may take ANSWER_SECONDS, then GRACE_SECONDS."""
 
     grace_seconds: float = Field(
-        default=25.0, ge=1, le=600, description="How long a stop may take; below the pod's own."
+        default=25.0,
+        ge=1,
+        le=600,
+        description="How long a stop may take after ANSWER_SECONDS; a pod needs more than both.",
     )
     answer_seconds: float = Field(
         default=30.0,
         ge=0,
         le=600,
-        description="How long a stop waits, before that, for answers of synchronous models, which are paid.",
+        description="Before GRACE_SECONDS a stop waits this long for the answers of synchronous models.",
     )

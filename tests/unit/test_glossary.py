@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,15 @@ FORBIDDEN = {word for row in ROWS for word in QUOTED.findall(row[3])} - {
 }
 """A member leaves its group, and a moment is a time: as such they are names."""
 
+ORDINARY = {"addressed", "fold", "observing", "outgoing", "smaller", "snapshot", "telling"}
+"""Words with another meaning in a sentence."""
+IN_SENTENCES = (FORBIDDEN - ORDINARY) | {"edge", "edges"}
+A_LOOK = re.compile(r"\b(?:a|the|first|another|same) look\b|\blooks (?:at|with)\b", re.IGNORECASE)
+A_FAULT = re.compile(r"\bE[0-9]\b")
+"""The faults of the first engine had such names, which no page explains."""
+MUTANTS = [each["name"] for each in tomllib.loads(Path("tests/mutants.toml").read_text())["mutant"]]
+DECISIONS = sorted(Path("docs/decisions").glob("*.md"))
+
 
 def names_in(source: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(source)):
@@ -34,6 +44,12 @@ def names_in(source: str) -> Iterator[str]:
 
 def forbidden_in(name: str) -> set[str]:
     return {part.lower() for part in PART.findall(name)} & FORBIDDEN
+
+
+def forbidden_in_text(text: str) -> set[str]:
+    text = QUOTED.sub("", text)
+    words = {word.lower() for word in re.findall("[A-Za-z]+", text)}
+    return (words & IN_SENTENCES) | {*A_LOOK.findall(text), *A_FAULT.findall(text)}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
@@ -68,3 +84,17 @@ class TroubleKind:
 
 def test_a_word_inside_another_is_not_found() -> None:
     assert [name for name in ("aggregate", "mother", "gateway", "plane") if forbidden_in(name)] == []
+
+
+def test_no_mutant_is_named_by_a_word_that_the_glossary_forbids() -> None:
+    assert {name: found for name in MUTANTS if (found := forbidden_in_text(name))} == {}
+
+
+@pytest.mark.parametrize("path", DECISIONS, ids=lambda path: path.stem)
+def test_no_decision_holds_a_word_that_the_glossary_forbids(path: Path) -> None:
+    assert forbidden_in_text(path.read_text()) == set()
+
+
+def test_a_forbidden_word_is_found_in_a_sentence() -> None:
+    text = "A survey near the edge (E5): the first look finds its twin, `brake` and smaller sentences."
+    assert forbidden_in_text(text) == {"survey", "edge", "E5", "first look", "twin"}

@@ -17,6 +17,7 @@ from service.errors import FailureCode
 FAILURES_IN_A_ROW = 3
 """Consecutive failures that open the circuit: one may be chance, and a second its repetition."""
 PROBE = Backoff(first_seconds=2.0, longest_seconds=60.0)
+"""The wait before a probe: a short outage is seen to end soon, a long one costs a submit a minute."""
 TOO_MANY_REQUESTS = 429
 INTENT_TOO_OLD = "intent_too_old"
 """The code of a POST that was not tried: our own delay says nothing about the provider."""

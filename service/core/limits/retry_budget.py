@@ -14,6 +14,7 @@ SUCCESS_PART = 0.2
 FLOOR_PER_SECOND = 0.1
 """Tokens that a second adds: one retry in ten seconds."""
 COST = 1.0
+"""Tokens that a repeated submit takes."""
 
 
 @dataclass(slots=True)

@@ -38,13 +38,15 @@ WALL_ERROR_SECONDS = 0.5
 DISTRUST_SECONDS = 60.0
 """How long a vendor's clock is not used after a jump: a clock at another rate jumps again."""
 SHORTEST_SILENCE_SECONDS = 0.5
+"""An answer is never overdue earlier, however fast answers usually are: a packet may be lost."""
 LONGEST_SILENCE_SECONDS = 1.0
 """Calls sent within this time may arrive at once without exceeding the quota."""
 USUAL_SECONDS = 0.25
 """Assumed response time before the first answer."""
 SLOWER_WEIGHT = 0.1
 FASTER_WEIGHT = 0.2
-"""A provider that is taken for slower than it is would be called too often after a silence."""
+"""Weights of an answer that was slower or faster than usual. The second is larger: a provider that is taken
+for slower than it is would be called too often after a silence."""
 HELD_SECONDS = 0.5
 """For this long after a silence, answers may be late because the path held their calls."""
 
@@ -101,6 +103,7 @@ class SlotShare:
     """The partitions that this process serves, and why it may not call; all times are boot seconds."""
 
     vendor: VendorClock
+    """Bounds on the vendor's clock, by which all replicas count the same slots."""
     partitions: int = 0
     """Partitions of the request topic in the group's assignment: the same for all members of a generation."""
     served: dict[int, float] = field(default_factory=dict)
@@ -114,17 +117,29 @@ class SlotShare:
     _shared_from: float = -math.inf
     """When slots may first be used while other processes have slots too."""
     _proved_at: float = -math.inf
+    """When the last commit was sent that the group accepted."""
     _counts_from: float = -math.inf
+    """When no member uses the former number of partitions any more."""
     _paused_until: float = -math.inf
+    """The end of the pause after a silence."""
     _offset_seconds: float | None = None
+    """The offset of the last reading, whichever clock it came from; None before the first."""
     _vendor_seconds: float | None = None
+    """The last offset of the vendor's clock, also while it is distrusted."""
     _distrusted_until: float = -math.inf
+    """Until then our wall clock is read in place of the vendor's clock, which has jumped."""
     _unanswered: dict[int, float] = field(default_factory=dict)
+    """When each poll or list call left that has not ended; the oldest first."""
     _calls: int = 0
+    """The number of the last such call."""
     _answered_at: float = -math.inf
+    """When the last one ended."""
     _silent_until: float = -math.inf
+    """When the last silence ended."""
     _late_until: float = -math.inf
+    """The end of the pause after a call that took far longer than usual."""
     _usual_seconds: float = USUAL_SECONDS
+    """How long an answer usually takes: a moving average."""
 
     def prove(self, sent_at: float) -> None:
         """Note that the group accepted a commit sent at `sent_at`."""

@@ -29,9 +29,11 @@ CLOCK_ERROR_SECONDS = 0.1
 JITTER_SECONDS = 0.1
 """How much longer than usual a call may be in transit."""
 WINDOW_SECONDS = 0.05
+"""How late in its slot a call may leave: a missed slot is lost, and each window makes all slots rarer."""
 WIDE_WINDOW_SECONDS = 0.2
 """The window if slots are far apart: a missed slot then costs more than a wider window."""
 FAR_APART_SECONDS = 0.5
+"""From this distance on the wide window costs little of the rate."""
 GOLDEN_PART = 0.382
 """Consecutive slots belong to partitions this fraction of all partitions apart, so that a process with
 neighbouring partitions gets evenly spread slots."""

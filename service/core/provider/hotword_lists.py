@@ -24,8 +24,11 @@ from service.contract.hotwords import USUAL_WEIGHT
 OURS = "sc"
 """The beginning of our prefixes; the rest is a digest."""
 DIGEST_CHARS = 8
+"""With `OURS`, the ten characters that the vendor allows in a prefix."""
 UNUSED_SECONDS = 48 * 3600.0
+"""Twice `TOUCH_SECONDS`: whoever uses a list has touched it by then, however late."""
 TOUCH_SECONDS = 24 * 3600.0
+"""A touch is a call: rare, yet far from the age at which a list may be deleted."""
 ZONE_SECONDS = 8 * 3600.0
 """The vendor's times have no zone and are read as GMT+8, as in its samples. If the zone is another, all ages
 are wrong by the same amount, and a day still lies between the last touch and a possible deletion."""

@@ -21,6 +21,7 @@ from service.core.outcome.shrink import shrink
 
 MAX_BATCH_BYTES = 1024 * 1024
 MAX_BATCH_RECORDS = 1_000
+"""Bounds of a batch: what waits behind it waits for its commit, and building it occupies the event loop."""
 MIN_BATCH_BYTES = 64 * 1024
 """A batch whose fate is unknown is halved down to this size."""
 RECORD_OVERHEAD_BYTES = 80

@@ -25,7 +25,9 @@ WINDOW_SECONDS = 60.0
 MIN_SECONDS = 8
 """Seconds with an answer kept whatever their age: they outvote one wrong `Date` after an idle hour."""
 MAX_SECONDS = 64
+"""A window's seconds, and a few."""
 MAX_VERSIONS = 4
+"""Hosts and proxies that contradict each other within one second; more tell nothing new."""
 DATELESS_SECONDS = 60.0
 """How long all answers must lack a `Date`: one page from a proxy proves nothing about the vendor."""
 DRIFT = 1e-4

@@ -17,7 +17,7 @@ from service.kafka.client.lifecycle import close_consumer, start
 from service.kafka.client.probe import why_unreachable
 
 REQUEST_TIMEOUT_MS = 40_000
-"""Bounds every request, JoinGroup among them: it must be longer than the rebalance timeout (25 s)."""
+"""Bounds every request. JoinGroup takes up to the rebalance timeout (`kafka.group.consumer`)."""
 
 
 class Connection(TypedDict, total=False):

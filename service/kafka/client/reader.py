@@ -50,7 +50,7 @@ class ReconnectingReader:
         return await self._opened.enter_async_context(opening)
 
     async def begin_offset(self, partition: TopicPartition) -> int:
-        """The partition's first existing offset."""
+        """The offset from which the broker has the partition; raises `ClusterError` without an answer."""
         consumer = await self.consumer()
         with translated():
             begin: int = (await consumer.beginning_offsets([partition]))[partition]

@@ -30,11 +30,15 @@ from service.kafka.group.ports import Membership, PartitionOwner
 from service.kafka.group.record_fetcher import RETRY_SECONDS, RecordFetcher
 
 REBALANCE_TIMEOUT_MS = 25_000
-"""Longer than the revocation bound (10 s), shorter than the request timeout that bounds JoinGroup (40 s)."""
+"""A member that has not joined again within this after a rebalance began is removed. So it is longer than all
+that `PartitionOwner.revoked` may wait for (the bounds in `pipeline.assignment.assigned_partition`), and
+shorter than the request timeout, which bounds JoinGroup. test_cluster.py adds them up."""
 COMMIT_EVERY_SECONDS = 1.0
+"""How often offsets are committed for tools that show the group's lag; the journal holds the cursor."""
 PROVE_EVERY_SECONDS = 3.0
 """Three commits may be lost before the proof of our membership expires (`core.limits.slot_share`)."""
 COMMIT_BOUND_SECONDS = 10.0
+"""A commit that is answered later proves nothing any more (`core.limits.slot_share.PROOF_SECONDS`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ MEETINGS = 3
 MEMORY_SECONDS = 120.0
 """Older meetings belong to another hand-over."""
 ASK_SECONDS = 5.0
+"""The bound of asking Kafka who is in the group; without an answer nobody is taken for a duplicate."""
 UUID_LENGTH = 36
 """A static member's id is its name, a dash and a UUID, which is new at each join."""
 

@@ -17,8 +17,11 @@ from service.kafka.client.error_reasons import reason
 from service.kafka.client.error_translation import translated
 
 POLL_MS = 200
+"""How long a poll may wait for records: commits and proofs of membership are made between two polls."""
 RECORDS_PER_POLL = 100
+"""They are decoded and accepted in one turn of the event loop."""
 RETRY_SECONDS = 1.0
+"""The wait after an error of the client, which has retried by itself."""
 
 
 class RecordReceiver(Protocol):

@@ -18,11 +18,15 @@ from service.kafka.client.error_translation import translated
 from service.kafka.client.reader import ReconnectingReader
 
 POLL_MS = 500
+"""A poll returns as soon as there are records; without any the loop turns this often."""
 ONE_MS = 50
 """Poll timeout of a single partition, used while some partition's records cannot be read."""
 RECORDS_PER_POLL = 500
+"""Of these only stamp and key are read, in one turn of the event loop."""
 RETRY_SECONDS = 1.0
+"""The wait after an error of the client, which has retried by itself."""
 IDLE_SECONDS = 0.05
+"""How soon a first shard is followed: its first intent waits for the tail."""
 
 
 @dataclass(slots=True)

@@ -96,7 +96,7 @@ class ExactlyOnceWriter:
         return await self._answer()
 
     async def close(self) -> None:
-        """Discard the producer."""
+        """Close the producer for good: nothing is written afterwards, and none is opened again."""
         await self._sender.close()
 
     async def _answer(self) -> Appended:

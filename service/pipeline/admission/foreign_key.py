@@ -7,6 +7,7 @@ from service.core.provider.answers import FOREIGN_TASKS, ProviderError, TaskStat
 TASKS = 5
 """This many unknown tasks in a row are no coincidence."""
 WITHIN_SECONDS = 60.0
+"""Older ones do not count: tasks that are lost one by one must not add up to a foreign key."""
 FOREIGN = ProviderError(
     FOREIGN_TASKS,
     f"the provider knows none of the last {TASKS} tasks that were asked for: is the key another account's?",

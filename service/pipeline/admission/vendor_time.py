@@ -15,6 +15,7 @@ from service.provider.api import NO_SLOT, Provider
 ASK_SECONDS = 30.0
 """Ask after this long without an answer: a clock step is adopted once two answers a minute apart agree."""
 CHECK_SECONDS = 1.0
+"""How often the need is checked: far below `ASK_SECONDS`, and as often as loops report that they run."""
 
 
 async def ask(

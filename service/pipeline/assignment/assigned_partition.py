@@ -22,7 +22,8 @@ ENDING_SECONDS = 5.0
 """Bound for a cancelled takeover or shard to end."""
 ANSWER_SECONDS = 8.0
 """Bound for calls of synchronous models in a revoked shard, which is ours until the revocation returns.
-All three bounds together stay below the rebalance's 25 s."""
+A revocation may take all three bounds, one after another, within the group's rebalance timeout
+(`kafka.group.consumer`)."""
 UNSENT_SECONDS = INTENT_SECONDS
 """Bound, within `REVOCATION_SECONDS`, for unsent POSTs to return as not sent: as long as one may wait for the
 proof of its intent. To the next owner, an intent without an outcome is uncertain and must settle first."""

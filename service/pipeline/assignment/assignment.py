@@ -32,6 +32,7 @@ from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.stage_breaker import StageName
 
 RETAKE = Backoff(first_seconds=0.5, longest_seconds=30.0)
+"""The wait before a shard that could not be taken over is tried again: its requests wait as long."""
 RESUME_SECONDS = 10.0
 """Bound for proving that a suspended shard is still ours; after that it is taken over again."""
 RESUME_BELOW = 0.8

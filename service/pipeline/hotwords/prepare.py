@@ -38,6 +38,7 @@ BELIEVED_SECONDS = 3600.0
 MAX_REMEMBERED = 1_024
 """Limit for found lists and for names of needs; the least recently used are forgotten."""
 BACKOFF = Backoff(first_seconds=1.0, longest_seconds=60.0)
+"""The wait before a list is looked up again after an error; its submissions wait as long."""
 
 T = TypeVar("T")
 Waiting = tuple[ShardRunner, SubmissionKey]

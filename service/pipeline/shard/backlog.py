@@ -7,7 +7,9 @@ calls do not: the calls in flight bound them.
 from dataclasses import dataclass
 
 SHARD_BYTES = 4 * 1024**2
+"""Four full batches: enough to keep one in flight, and an intent waits behind a few batches at most."""
 PROCESS_BYTES = 16 * 1024**2
+"""Four full shards. It bounds memory, whatever the number of partitions."""
 BEHIND_MS = 1_000
 """How long work is postponed whose shard cannot write now."""
 SLICE = 200

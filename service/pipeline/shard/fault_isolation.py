@@ -1,4 +1,7 @@
-"""Isolate: confine a fault of ours to the job or submission being handled, and retry.
+"""Isolate: confine a fault of ours to the record, job or submission being handled, and retry.
+
+`isolated` is the boundary of all three; `accept` keeps the faults of records, as only the group consumer can
+deliver a record again. `FaultBoundary` keeps those of jobs and submissions.
 
 An error raised inside a boundary has changed nothing (`core.shard.shard`), so it can be retried. The third
 fault ends the job, or the jobs of the submission. No job ends while its shard is suspended, or because memory
@@ -18,7 +21,9 @@ from service.core.limits.backoff import Backoff
 from service.pipeline.shard.stage_breaker import StageBreaker, StageName
 
 MAX_FAULTS = 3
+"""One fault may come from the circumstances, a second from the same ones; the third is the work's own."""
 BACKOFF = Backoff(first_seconds=1.0, longest_seconds=60.0)
+"""The wait before a retry. A record blocks its partition meanwhile, so it begins with a second."""
 
 Key = JobRef | SubmissionKey
 Event = JobEvent | SubmissionEvent
@@ -62,11 +67,11 @@ class FaultBoundary:
 
         `event` is the event being applied to the job or submission.
         """
-        return _kept(partial(self._keep, Retry(0.0, key, stage, again), event))
+        return isolated(partial(self._keep, Retry(0.0, key, stage, again), event))
 
     def isolate(self, subject: str) -> AbstractContextManager[None]:
         """Catch and report what is raised inside, without a retry."""
-        return _kept(partial(self.report, subject))
+        return isolated(partial(self.report, subject))
 
     def has_given_up(self, key: Key) -> bool:
         """Whether its ending was attempted; nothing else may happen to it."""
@@ -119,7 +124,7 @@ class FaultBoundary:
             self._waiting.append(Retry(at, key, retry.stage, retry.again))
             return
         self._given_up.add(key)
-        told = f"a fault of Scribe itself ({type(error).__name__}), met {MAX_FAULTS} times"
+        told = fault_text(error)
         # Do not end it here: another decision about the shard may be under way.
         end = partial(self.end, key, HandlingFailed(told, self._made.get(key)))
         self._waiting.append(Retry(self.clock.boot_seconds(), key, retry.stage, end))
@@ -131,10 +136,16 @@ class FaultBoundary:
             self._faults[retry.key] += 1
 
 
+def fault_text(error: Exception) -> str:
+    """The message of a failure that a fault of ours caused; it holds no text of the error itself."""
+    return f"a fault of Scribe itself ({type(error).__name__}), met {MAX_FAULTS} times"
+
+
 @contextmanager
-def _kept(on_error: Callable[[Exception], None]) -> Iterator[None]:
+def isolated(on_error: Callable[[Exception], None]) -> Iterator[None]:
+    """Pass what is raised inside to `on_error`, which may raise it again."""
     try:
         yield
-    # The boundary of one job's or submission's event.
+    # The boundary of one request record, and of one job's or submission's event.
     except Exception as error:
         on_error(error)

@@ -15,6 +15,7 @@ from service.pipeline.shard.backlog import Backlog
 from service.pipeline.shard.observer import Observer
 
 RETRY_SECONDS = 1.0
+"""The wait before a batch is sent again: the client itself has retried for as long as it may."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,7 +126,7 @@ class ShardRunner:
 
     @property
     def has_room(self) -> bool:
-        """Whether producers of records may continue."""
+        """Whether work that writes and can wait may begin; answers to calls are written in any case."""
         return not self.is_restoring and self.fill < 1.0
 
     @property

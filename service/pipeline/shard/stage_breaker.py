@@ -20,7 +20,9 @@ from service.core.limits.backoff import Backoff
 FAULTS = 5
 """Requests with a fault in one stage that stop it; a fault of one request alone is blamed on its content."""
 WITHIN_SECONDS = 60.0
+"""Faulty requests that come one by one must not stop a stage; a bug that affects all is faster."""
 RETRY = Backoff(first_seconds=10.0, longest_seconds=600.0)
+"""The wait before a trial: short for a bug that data caused, at most ten minutes for one that lasts."""
 
 
 class StageName(StrEnum):

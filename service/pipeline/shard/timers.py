@@ -12,6 +12,7 @@ OnTick = Callable[[], None]
 LONGEST_WAIT_SECONDS = 1.0
 """The queue is checked this often even if nothing is due, so that a stalled stage is detected."""
 TICK_SECONDS = 1.0
+"""How often a long wait reports that its loop is alive."""
 SHORTEST_WAIT_SECONDS = 0.001
 """Times are rounded to milliseconds; a wait rounded to zero would cause a busy loop."""
 
@@ -38,7 +39,7 @@ class Timers(Generic[T]):
         self._changed.set()
 
     def wake(self) -> None:
-        """End the wait of `take` early."""
+        """Let a waiting `take` return now, with None unless an item is due."""
         self._changed.set()
 
     async def take(self, within_seconds: float = LONGEST_WAIT_SECONDS) -> T | None:

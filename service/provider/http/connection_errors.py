@@ -47,6 +47,7 @@ _HANDSHAKES = {
 }
 """By OpenSSL's reasons; any other reason is shown unchanged: it is one of OpenSSL's fixed names."""
 _MAX_ERRORS = 100
+"""Errors examined of one chain, which may be a circle or a large group."""
 _CUT_OFF = ("disconnected", "peer closed connection")
 """In the texts of h11 and httpcore about a peer that closed the connection; other texts mean no HTTP."""
 

@@ -114,7 +114,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close every connection."""
+        """Close every connection, also those of calls in flight; may be called again, or without any call."""
         if self._session is not None:
             await self._session.close()
 
