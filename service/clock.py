@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from service.core.time.trusted_time import Reading, TimeEvent, TrustedTime
+from service.core.time.trusted_time import TimeEvent, TrustedReading, TrustedTime
 from service.core.time.vendor_clock import VendorClock
 
 
@@ -114,7 +114,7 @@ class TrustedClock:
         """The broker gave a record this time just before: it stands in for a vendor without any `Date`."""
         self._time.witnessed(time_ms, self._machine.boot_seconds())
 
-    def _read(self) -> Reading:
+    def _read(self) -> TrustedReading:
         wall_ms = self._machine.wall_ms()
         reading, event = self._time.read(wall_ms, self._machine.boot_seconds())
         if event is not None:

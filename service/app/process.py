@@ -106,7 +106,7 @@ class Service:
         self._start_loop("tail", parts.tail.run)
         stages, open_shards = parts.stages, parts.assignment.open_shards
         self._start_loop("submit", stages.submit.run)
-        self._start_loop("vocabulary", stages.vocabulary.run)
+        self._start_loop("hotwords", stages.hotword_lists.run)
         self._start_loop("ask_time", parts.ask_time)
         self._start_loop("poll", stages.poll.run)
         self._start_loop("collect", stages.collect.run)

@@ -84,9 +84,11 @@ def _holds(guards: SubmitGuards, assignment: Assignment) -> Iterator[HoldStatus]
     """The account's hold, then those of models, then the spend limit, which ends by itself."""
     for hold in (guards.hold, *(health.hold for health in guards.health.values())):
         if hold.held is not None and hold.since_ms is not None:
-            said, model = hold.held.provider_error, hold.held.model
+            provider_error, model = hold.held.provider_error, hold.held.model
             waiting = _waiting(assignment, model)
-            yield HoldStatus(said.code, hold.since_ms, said.message, model, hold.held.advice, waiting)
+            yield HoldStatus(
+                provider_error.code, hold.since_ms, provider_error.message, model, hold.held.advice, waiting
+            )
     spend_guard = guards.spend_guard
     if spend_guard.limit is not None and spend_guard.since_ms is not None:
         reason, advice = SPENT[spend_guard.limit], SPEND_ADVICE[spend_guard.limit]

@@ -32,7 +32,7 @@ from service.kafka.writing.producer import Producer
 from service.kafka.writing.transactional_producer import MAX_TRANSACTIONAL, require_transactions
 from service.observability.instrumentation import PipelineInstrumentation
 from service.observability.metrics import Metrics
-from service.observability.provider_instrumentation import InstrumentedProvider, InstrumentedVocabularies
+from service.observability.provider_instrumentation import InstrumentedHotwordLists, InstrumentedProvider
 from service.pipeline.accept import AcceptStage
 from service.pipeline.admission.account_hold import AccountHold
 from service.pipeline.admission.call_limiter import CallLimiter, Quota
@@ -47,9 +47,9 @@ from service.pipeline.audit import Audit
 from service.pipeline.collect import CollectDeps, CollectStage
 from service.pipeline.dispatch import Stages
 from service.pipeline.expire import reason
-from service.pipeline.hotwords.directory import ListFinder
+from service.pipeline.hotwords.directory import HotwordListFinder
 from service.pipeline.hotwords.limited_calls import LimitedCalls
-from service.pipeline.hotwords.prepare import VocabularyStage
+from service.pipeline.hotwords.prepare import HotwordListStage
 from service.pipeline.poll import PollDeps, PollStage
 from service.pipeline.post import SubmitDeps
 from service.pipeline.reconcile import ReconcileStage
@@ -59,7 +59,7 @@ from service.pipeline.shard.shard_runner import RunnerDeps, ShardRunner
 from service.pipeline.shard.spawn import Spawn
 from service.pipeline.shard.stage_breaker import StageBreaker
 from service.pipeline.submit import SubmitStage
-from service.provider.api import Provider, Vocabularies
+from service.provider.api import HotwordLists, Provider
 from service.settings import Settings
 
 
@@ -79,7 +79,7 @@ class Parts:
 
     def reason(self, runner: ShardRunner, job: Job) -> str:
         """Why the job cannot continue, as a sentence."""
-        return reason(runner, job, self.guards, self.stages.poll, self.stages.vocabulary)
+        return reason(runner, job, self.guards, self.stages.poll, self.stages.hotword_lists)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Account:
     """Our account at the provider: its tasks and its hotword lists."""
 
     provider: Provider
-    vocabularies: Vocabularies
+    hotword_lists: HotwordLists
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ async def connected(process: Process, layout: Layout) -> AsyncIterator[Parts]:
         counted = (process.metrics, process.clock, process.instrumentation)
         account = Account(
             InstrumentedProvider(dashscope, *counted),
-            InstrumentedVocabularies(dashscope.vocabularies, *counted),
+            InstrumentedHotwordLists(dashscope.hotword_lists, *counted),
         )
         rules, report = rules_of(settings), process.instrumentation.journal_unreadable
         scanner = JournalScanner(cluster, settings.topics.journal, watermarks, wait_ms, rules, report)
@@ -216,11 +216,13 @@ def _stages(
     )
     limits, fetch, rules = settings.limits, settings.fetch, rules_of(settings)
     limited_calls = LimitedCalls(guards.limiter)
-    finder = ListFinder(account.vocabularies, limited_calls, clock, guards.hold, provider.clock_offset_ms)
-    vocabulary = VocabularyStage(finder, clock, guards.hold, instrumentation)
+    finder = HotwordListFinder(
+        account.hotword_lists, limited_calls, clock, guards.hold, provider.clock_offset_ms
+    )
+    hotword_lists = HotwordListStage(finder, clock, guards.hold, instrumentation)
     files = FileLimits(instrumentation.files_per_task_lowered)
     in_flight, dropped = limits.calls_in_flight, instrumentation.cancel_dropped
-    submitting = SubmitDeps(provider, journal.tail, spawn, vocabulary, in_flight, breaker, files)
+    submitting = SubmitDeps(provider, journal.tail, spawn, hotword_lists, in_flight, breaker, files)
     polling = PollDeps(provider, guards.limiter, guards.hold, spawn, in_flight, breaker, dropped)
     memory = FetchMemory(MemoryLimits(fetch.memory_bytes, fetch.max_decoded_bytes, limits.fetches_in_flight))
     collecting = CollectDeps(provider, spawn, memory, guards.results, limits.fetches_in_flight, breaker)
@@ -229,7 +231,7 @@ def _stages(
         PollStage(polling, clock),
         CollectStage(collecting, clock),
         ReconcileStage(provider, scanner, clock, guards.limiter, rules, memory, instrumentation),
-        vocabulary,
+        hotword_lists,
     )
 
 

@@ -123,11 +123,11 @@ def submit(
             return
         urls = request["file_urls"]
         count = len(urls) if isinstance(urls, list) else 0
-        said = (
+        notice = (
             f"{request['request_id']}: published; waiting for {count} file(s), "
             "which a service on these topics (`scribe run`) transcribes"
         )
-        sent = functools.partial(typer.echo, said, err=True)
+        sent = functools.partial(typer.echo, notice, err=True)
         show = functools.partial(output.show, form=form)
         if not _in_time(client.send_and_wait(place, request, timeout, sent, show)):
             raise typer.Exit(1)

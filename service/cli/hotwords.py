@@ -6,22 +6,22 @@ from typing import TypeVar
 
 from service.app import from_settings
 from service.core.provider.answers import ProviderError
-from service.core.provider.hotword_lists import ListedVocabulary, Vocabulary, in_utc, is_ours
+from service.core.provider.hotword_lists import HotwordList, ListedHotwordList, in_utc, is_ours
 from service.errors import ProviderRefused
-from service.provider.api import Vocabularies, all_lists
+from service.provider.api import HotwordLists, all_lists
 from service.settings import Settings
 
 T = TypeVar("T")
 
 
 @asynccontextmanager
-async def lists_of(settings: Settings) -> AsyncIterator[Vocabularies]:
+async def lists_of(settings: Settings) -> AsyncIterator[HotwordLists]:
     """The hotword lists of the configured account."""
     async with from_settings.provider_of(settings) as provider:
-        yield provider.vocabularies
+        yield provider.hotword_lists
 
 
-async def table(lists: Vocabularies) -> list[str]:
+async def table(lists: HotwordLists) -> list[str]:
     """A header line, then one line per list, oldest first. Raises `ProviderRefused`."""
     listed = _had(await all_lists(lists.list_page))
     ordered = sorted(listed, key=lambda each: (each.created, each.vocabulary_id))
@@ -29,20 +29,20 @@ async def table(lists: Vocabularies) -> list[str]:
     return list(_aligned([("LIST", "MADE FOR", "WORDS", "CREATED", "TOUCHED", "READY", "OURS"), *rows]))
 
 
-async def delete(lists: Vocabularies, ids: Sequence[str], *, foreign: bool) -> None:
+async def delete(lists: HotwordLists, ids: Sequence[str], *, foreign: bool) -> None:
     """Delete lists; those that this service did not make only with `foreign`.
 
     Raises `ProviderRefused`; lists before the refused one in `ids` may be deleted then.
     """
     for vocabulary_id in () if foreign else ids:
         if not is_ours(_had(await lists.query(vocabulary_id))):
-            told = f"{vocabulary_id} was not made by this service; --foreign deletes it all the same"
-            raise ProviderRefused(told)
+            message = f"{vocabulary_id} was not made by this service; --foreign deletes it all the same"
+            raise ProviderRefused(message)
     for vocabulary_id in ids:
         _had(await lists.delete(vocabulary_id))
 
 
-def _row(listed: ListedVocabulary, found: Vocabulary) -> tuple[str, ...]:
+def _row(listed: ListedHotwordList, found: HotwordList) -> tuple[str, ...]:
     return (
         listed.vocabulary_id,
         found.target_model or "?",

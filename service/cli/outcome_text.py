@@ -108,7 +108,7 @@ def lines(outcome: OutcomeView) -> Iterator[str]:
     if outcome.transcript is None:
         yield _plain(f"  {_reason(outcome)}")
         return
-    yield from (_plain(line) for line in _said(outcome.transcript))
+    yield from (_plain(line) for line in _transcript_lines(outcome.transcript))
     for notice in outcome.warnings:
         yield _plain(f"  note: {notice.message}")
 
@@ -153,7 +153,7 @@ def _reason(outcome: OutcomeView) -> str:
     return f"failed: {code}: {outcome.message or ''}{hint}"
 
 
-def _said(transcript: TranscriptView) -> Iterator[str]:
+def _transcript_lines(transcript: TranscriptView) -> Iterator[str]:
     if not any(channel.text or channel.sentences for channel in transcript.channels):
         yield "  (no speech)"
     for channel in transcript.channels:

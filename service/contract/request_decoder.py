@@ -130,15 +130,15 @@ def _with_claims(error: InvalidRecord, value: bytes | None) -> InvalidRecord:
         document, _ = _document(value, _MAX_SALVAGE_BYTES)
     except InvalidRecord:
         return error
-    said = document if isinstance(document, dict) else {}
-    request_id, replay, model = said.get("request_id"), said.get("replay"), said.get("model")
+    fields = document if isinstance(document, dict) else {}
+    request_id, replay, model = fields.get("request_id"), fields.get("replay"), fields.get("model")
     return InvalidRecord(
         error.code,
         error.message,
         request_id if isinstance(request_id, str) and _REQUEST_ID.fullmatch(request_id) else None,
         replay=replay if type(replay) is int and 0 <= replay <= MAX_REPLAY else None,
         model=model if isinstance(model, str) and _MODEL.fullmatch(model) else None,
-        metadata=_claimed_metadata(said.get("metadata")),
+        metadata=_claimed_metadata(fields.get("metadata")),
     )
 
 

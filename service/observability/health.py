@@ -33,7 +33,7 @@ CONNECTION_SECONDS = 10.0
 """The whole time of a connection, so that slow clients cannot keep probes out."""
 POLL_SECONDS = 0.1
 
-Answer = tuple[HTTPStatus, str, bytes]
+HealthResponse = tuple[HTTPStatus, str, bytes]
 """Status, content type, body."""
 Socket = socket.socket
 
@@ -68,7 +68,7 @@ class HealthServer:
     ) -> None:
         self._address = (host, port)
         self._clock = beat.clock
-        self._pages: dict[str, Callable[[], Answer]] = {
+        self._pages: dict[str, Callable[[], HealthResponse]] = {
             "/livez": lambda: _live(beat),
             "/readyz": lambda: _probe(*ready()),
             "/metrics": lambda: (HTTPStatus.OK, CONTENT_TYPE_LATEST, metrics_page()),
@@ -117,14 +117,14 @@ class HealthServer:
         self.stop()
 
 
-def _live(beat: Heartbeat) -> Answer:
+def _live(beat: Heartbeat) -> HealthResponse:
     age_seconds = beat.age_seconds()
     if age_seconds <= STUCK_AFTER_SECONDS:
         return _probe(True, "the event loop turns")
     return _probe(False, f"the event loop has not turned for {age_seconds:.0f} s")
 
 
-def _probe(is_well: bool, reason: str) -> Answer:
+def _probe(is_well: bool, reason: str) -> HealthResponse:
     status = HTTPStatus.OK if is_well else HTTPStatus.SERVICE_UNAVAILABLE
     return status, "text/plain; charset=utf-8", f"{reason}\n".encode()
 
@@ -149,7 +149,7 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
 
     def __init__(
-        self, address: tuple[str, int], pages: dict[str, Callable[[], Answer]], clock: Clock
+        self, address: tuple[str, int], pages: dict[str, Callable[[], HealthResponse]], clock: Clock
     ) -> None:
         self.pages = pages
         self._clock = clock

@@ -62,10 +62,10 @@ class PipelineInstrumentation:
             request_id, replay = admission.repeats
             log.write(log.REQUEST_REPEATED, request_id=request_id, replay=replay, change=admission.kind)
 
-    def internal_error(self, border: str, subject: str, error: Exception) -> None:
+    def internal_error(self, boundary: str, subject: str, error: Exception) -> None:
         """A boundary isolated a fault of Scribe itself; `subject` is a job, a record or a kind of call."""
-        self._metrics.internal_error(border)
-        log.write(log.INTERNAL_ERROR, border=border, subject=subject, exc_info=error)
+        self._metrics.internal_error(boundary)
+        log.write(log.INTERNAL_ERROR, boundary=boundary, subject=subject, exc_info=error)
 
     def journal_unreadable(self, partition: int, detail: str) -> None:
         """A journal record or partition could not be read: its uncertain submissions wait."""

@@ -33,9 +33,9 @@ from service.observability.status import Status
 from service.observability.status_gauges import LoopTicks, StatusGauges, among
 from service.pipeline.shard.stage_breaker import StageName
 
-CALLS = ("submit", "query", "list", "cancel", "fetch", "vocabulary")
+CALLS = ("submit", "query", "list", "cancel", "fetch", "hotwords")
 CALL_RESULTS = ("ok", "throttled", "refused", "lost", "not_sent", "error")
-BORDERS = ("record", "job", "answer")
+BOUNDARIES = ("record", "job", "answer")
 SHARD_EVENTS = ("taken", "resumed", "refused", "lost", "fenced", "closed")
 MAX_UNKNOWN_CODES = 50
 
@@ -116,7 +116,9 @@ class Metrics:
             "scribe_batch_retries", "Batches sent again, because nobody knew whether they were durable."
         )
         self._internal_errors = self._counter(
-            "scribe_internal_errors", "Faults of Scribe itself, by what they were kept inside of.", "border"
+            "scribe_internal_errors",
+            "Faults of Scribe itself, by the boundary that isolated them.",
+            "boundary",
         )
         self._stage_stops = self._counter(
             "scribe_stage_stops", "Stages stopped for faults of Scribe itself in different requests.", "stage"
@@ -160,8 +162,8 @@ class Metrics:
         for stage in StageName:
             self._stage_stops.labels(stage)
             self._stopped.labels(stage)
-        for border in BORDERS:
-            self._internal_errors.labels(border)
+        for boundary in BOUNDARIES:
+            self._internal_errors.labels(boundary)
         for event in SHARD_EVENTS:
             self._shard_events.labels(event)
 
@@ -233,9 +235,9 @@ class Metrics:
         """A shard changed; `change` is one of `SHARD_EVENTS`."""
         self._shard_events.labels(among(change, SHARD_EVENTS)).inc()
 
-    def internal_error(self, border: str) -> None:
-        """A boundary isolated a fault of Scribe itself; `border` is one of `BORDERS`."""
-        self._internal_errors.labels(among(border, BORDERS)).inc()
+    def internal_error(self, boundary: str) -> None:
+        """A boundary isolated a fault of Scribe itself; `boundary` is one of `BOUNDARIES`."""
+        self._internal_errors.labels(among(boundary, BOUNDARIES)).inc()
 
     def stage_stopped(self, stage: StageName, is_stopped: bool) -> None:
         """A stage is stopped, or goes on."""

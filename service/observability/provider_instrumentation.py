@@ -19,10 +19,10 @@ from service.core.provider.answers import (
     TaskPage,
     TaskView,
 )
-from service.core.provider.hotword_lists import Vocabulary, VocabularyPage, VocabularyWord
+from service.core.provider.hotword_lists import HotwordList, HotwordListEntry, HotwordListPage
 from service.observability.metrics import Metrics
 from service.pipeline.shard.observer import Faults
-from service.provider.api import NO_SLOT, Permit, Provider, Vocabularies, at_once
+from service.provider.api import NO_SLOT, HotwordLists, Permit, Provider, at_once
 from service.provider.fault_isolation import UNREAD, answer_of
 
 T = TypeVar("T")
@@ -102,44 +102,44 @@ class InstrumentedProvider:
                 _note_code(self._metrics, provider_error)
 
 
-class InstrumentedVocabularies:
+class InstrumentedHotwordLists:
     """Hotword lists whose calls are counted and timed."""
 
-    def __init__(self, vocabularies: Vocabularies, metrics: Metrics, clock: Clock, faults: Faults) -> None:
-        self._vocabularies = vocabularies
+    def __init__(self, hotword_lists: HotwordLists, metrics: Metrics, clock: Clock, faults: Faults) -> None:
+        self._hotword_lists = hotword_lists
         self._metrics = metrics
         self._clock = clock
-        self._report = partial(faults.internal_error, "answer", "vocabulary")
+        self._report = partial(faults.internal_error, "answer", "hotwords")
 
-    async def list_page(self, page_index: int, permit: Permit = at_once) -> VocabularyPage | ProviderError:
+    async def list_page(self, page_index: int, permit: Permit = at_once) -> HotwordListPage | ProviderError:
         """As the port says."""
-        return await self._counted(self._vocabularies.list_page(page_index, permit))
+        return await self._counted(self._hotword_lists.list_page(page_index, permit))
 
-    async def query(self, vocabulary_id: str, permit: Permit = at_once) -> Vocabulary | ProviderError:
+    async def query(self, vocabulary_id: str, permit: Permit = at_once) -> HotwordList | ProviderError:
         """As the port says."""
-        return await self._counted(self._vocabularies.query(vocabulary_id, permit))
+        return await self._counted(self._hotword_lists.query(vocabulary_id, permit))
 
     async def create(
-        self, model: str, prefix: str, words: Sequence[VocabularyWord], permit: Permit = at_once
+        self, model: str, prefix: str, words: Sequence[HotwordListEntry], permit: Permit = at_once
     ) -> str | ProviderError:
         """As the port says."""
-        return await self._counted(self._vocabularies.create(model, prefix, words, permit))
+        return await self._counted(self._hotword_lists.create(model, prefix, words, permit))
 
     async def update(
-        self, vocabulary_id: str, words: Sequence[VocabularyWord], permit: Permit = at_once
+        self, vocabulary_id: str, words: Sequence[HotwordListEntry], permit: Permit = at_once
     ) -> ProviderError | None:
         """As the port says."""
-        return await self._counted(self._vocabularies.update(vocabulary_id, words, permit))
+        return await self._counted(self._hotword_lists.update(vocabulary_id, words, permit))
 
     async def delete(self, vocabulary_id: str, permit: Permit = at_once) -> ProviderError | None:
         """As the port says."""
-        return await self._counted(self._vocabularies.delete(vocabulary_id, permit))
+        return await self._counted(self._hotword_lists.delete(vocabulary_id, permit))
 
     async def _counted(self, call: Coroutine[None, None, T | ProviderError]) -> T | ProviderError:
         started = self._clock.boot_seconds()
         answer = await answer_of(call, UNREAD, self._report)
         provider_error = answer if isinstance(answer, ProviderError) else None
-        _count(self._metrics, "vocabulary", self._clock.boot_seconds() - started, provider_error)
+        _count(self._metrics, "hotwords", self._clock.boot_seconds() - started, provider_error)
         return answer
 
 

@@ -23,7 +23,7 @@ from service.pipeline.shard.shard_runner import ShardRunner
 AUDIT_SECONDS = 60.0
 """An audit walks over all open work; what it finds was lost by a bug and has waited anyway."""
 
-Target = tuple[ShardRunner, Key]
+AuditTarget = tuple[ShardRunner, Key]
 
 
 @dataclass(slots=True)
@@ -34,7 +34,7 @@ class Audit:
     stages: Stages
     clock: Clock
     observer: Observer
-    _missing: set[Target] = field(default_factory=set)
+    _missing: set[AuditTarget] = field(default_factory=set)
     """Items that no stage held at the last audit."""
 
     async def run(self, on_tick: Callable[[], None]) -> None:
@@ -50,7 +50,7 @@ class Audit:
 
     async def audit(self, on_tick: Callable[[], None]) -> None:
         """Restore a bounded number of the items that no stage held at this audit and the last."""
-        missing: set[Target] = set()
+        missing: set[AuditTarget] = set()
         for runner in list(self.shards()):
             missing |= await self._missing_of(runner, on_tick)
         lost = sorted(self._missing & missing, key=lambda target: (target[0].partition, str(target[1])))
@@ -60,11 +60,11 @@ class Audit:
         for runner, key in lost[:SLICE]:
             _restore(runner, key, self.clock.now_ms())
 
-    async def _missing_of(self, runner: ShardRunner, on_tick: Callable[[], None]) -> set[Target]:
+    async def _missing_of(self, runner: ShardRunner, on_tick: Callable[[], None]) -> set[AuditTarget]:
         """Check in slices; an item that moves between two slices may look lost once."""
         runner.boundary.forget_gone(lambda key: not _exists(runner, key))
-        waits = {*runner.unreleased(), *runner.boundary.waiting()}
-        missing: set[Target] = set()
+        waits = {*runner.not_durable(), *runner.boundary.waiting()}
+        missing: set[AuditTarget] = set()
         expected = list(_expected(runner)) if _is_at_work(runner) else []
         for start in range(0, len(expected), SLICE):
             on_tick()
@@ -81,7 +81,7 @@ class Audit:
             stages.submit,
             stages.collect,
             stages.reconcile,
-            stages.vocabulary,
+            stages.hotword_lists,
         )
         return runner.boundary.has_given_up(key) or any(holder.holds(runner, key) for holder in holders)
 

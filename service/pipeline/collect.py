@@ -32,7 +32,7 @@ from service.pipeline.shard.stage_breaker import StageBreaker, StageName
 from service.pipeline.shard.timers import Timers
 from service.provider.api import Provider
 
-Target = tuple[ShardRunner, JobRef]
+FetchTarget = tuple[ShardRunner, JobRef]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class ResultFile:
             return ""
 
     @property
-    def target(self) -> Target:
+    def target(self) -> FetchTarget:
         """The shard and the job that the file belongs to."""
         return (self.runner, self.ref)
 
@@ -85,9 +85,9 @@ class CollectStage:
         # A slow host holds each fetch for up to its timeout, so a quarter of them is left to other hosts.
         self._in_flight_per_host = max(1, deps.in_flight - max(1, deps.in_flight // 4))
         self._out: Counter[str] = Counter()
-        self._held: InFlightItems[Target] = InFlightItems()
+        self._held: InFlightItems[FetchTarget] = InFlightItems()
         self._due: Timers[ResultFile] = Timers(clock)
-        self._lines: dict[str, PriorityQueue[ResultFile]] = {}
+        self._queues: dict[str, PriorityQueue[ResultFile]] = {}
         """Due files that wait for the in-flight limit, by host."""
         self._large: PriorityQueue[ResultFile] = PriorityQueue()
         """Due files that wait for the one download slot for large files; they wait here, not as tasks."""
@@ -126,10 +126,10 @@ class CollectStage:
     def _enqueue(self, file: ResultFile) -> None:
         job = file.waiting()
         if job is not None:
-            line = self._large if file.is_large else self._lines.setdefault(file.host, PriorityQueue())
+            queue = self._large if file.is_large else self._queues.setdefault(file.host, PriorityQueue())
             submission = file.runner.state.submissions.get(job.submission)
-            edge = self._clock.now_ms() if submission is None else retention_end_ms(submission)
-            line.push(priority(edge, self._clock.now_ms()), file)
+            end_ms = self._clock.now_ms() if submission is None else retention_end_ms(submission)
+            queue.push(priority(end_ms, self._clock.now_ms()), file)
             self._held.add(file.target)
 
     def _next(self) -> ResultFile | None:
@@ -140,13 +140,13 @@ class CollectStage:
             return self._large.pop()
         if self._out.total() >= self._deps.in_flight:
             return None
-        free = [host for host in self._lines if self._out[host] < self._in_flight_per_host]
+        free = [host for host in self._queues if self._out[host] < self._in_flight_per_host]
         if not free:
             return None
-        host = min(free, key=lambda host: self._lines[host].first[0])
-        file = self._lines[host].pop()
-        if not self._lines[host]:
-            del self._lines[host]
+        host = min(free, key=lambda host: self._queues[host].first[0])
+        file = self._queues[host].pop()
+        if not self._queues[host]:
+            del self._queues[host]
         return file
 
     def _fetch(self, file: ResultFile) -> None:
@@ -189,12 +189,12 @@ class CollectStage:
                 place.callback(self._free, file)
                 event = await self._event(file, request, held)
                 if event is not None:
-                    change = self._tell(file, event)
+                    change = self._apply(file, event)
                 del event
             # The transcript stays in memory until it is durable. A shard that closes first does not need it.
             await asyncio.wait({file.runner.durable(change)})
 
-    def _tell(self, file: ResultFile, event: Fetched | FetchFailed) -> Change:
+    def _apply(self, file: ResultFile, event: Fetched | FetchFailed) -> Change:
         if isinstance(event, Fetched) and file.runner.is_suspended:
             # Until the shard resumed, it would occupy memory that no limit counts. Fetch it again (N8).
             self._later(file)

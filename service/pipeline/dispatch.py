@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from service.core.job.events import CancelTask, Fetch, Poll, QueueSubmit, Reconcile, Step
 from service.pipeline.collect import CollectStage, ResultFile
-from service.pipeline.hotwords.prepare import VocabularyStage
+from service.pipeline.hotwords.prepare import HotwordListStage
 from service.pipeline.poll import PollStage
 from service.pipeline.reconcile import ReconcileStage
 from service.pipeline.shard.shard_runner import ShardRunner
@@ -19,7 +19,7 @@ class Stages:
     poll: PollStage
     collect: CollectStage
     reconcile: ReconcileStage
-    vocabulary: VocabularyStage
+    hotword_lists: HotwordListStage
 
     def dispatch(self, runner: ShardRunner, step: Step) -> None:
         """Queue the step at its stage; the stage drops it if the shard has closed meanwhile."""

@@ -13,7 +13,7 @@ from service.core.job.events import DeadlinePassed
 from service.core.job.job import Job, JobState
 from service.core.job.submission import SubmissionState
 from service.pipeline.admission.submit_guards import SubmitGuards
-from service.pipeline.hotwords.prepare import VocabularyStage
+from service.pipeline.hotwords.prepare import HotwordListStage
 from service.pipeline.poll import PollStage
 from service.pipeline.shard.backlog import SLICE
 from service.pipeline.shard.shard_runner import ShardRunner
@@ -62,7 +62,7 @@ async def _expire(
 
 
 def reason(
-    runner: ShardRunner, job: Job, guards: SubmitGuards, poll: PollStage, vocabulary: VocabularyStage
+    runner: ShardRunner, job: Job, guards: SubmitGuards, poll: PollStage, hotword_lists: HotwordListStage
 ) -> str:
     """What blocks the job: the current poll error, or what its submit waits for."""
     submission = runner.state.submissions.get(job.submission)
@@ -72,4 +72,4 @@ def reason(
         return poll.reason()
     if submission.state is SubmissionState.INTENDED:
         return ""
-    return vocabulary.reason(job.request) or guards.reason(job.request.model)
+    return hotword_lists.reason(job.request) or guards.reason(job.request.model)

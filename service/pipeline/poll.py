@@ -55,7 +55,7 @@ class PollDeps:
         return max(1, self.in_flight // 2)
 
 
-Target = tuple[ShardRunner, SubmissionKey]
+PollTarget = tuple[ShardRunner, SubmissionKey]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +69,7 @@ class PollRequest:
     is_last: bool
 
     @property
-    def target(self) -> Target:
+    def target(self) -> PollTarget:
         """The polled submission; at most one request for each is queued."""
         return (self.runner, self.key)
 
@@ -94,13 +94,13 @@ class PollStage:
         self._due: Timers[PollRequest] = Timers(clock)
         self._asked: WeakKeyDictionary[ShardRunner, dict[Key, PollRequest]] = WeakKeyDictionary()
         """The valid request of each submission; superseded requests are dropped when they are due."""
-        self._line: PriorityQueue[PollRequest] = PriorityQueue()
+        self._queue: PriorityQueue[PollRequest] = PriorityQueue()
         """Due polls that wait for the in-flight limit or for quota."""
-        self._last_line: PriorityQueue[PollRequest] = PriorityQueue()
+        self._last_queue: PriorityQueue[PollRequest] = PriorityQueue()
         self._was_last = False
         """Whether the latest poll sent was a last poll; if so, an ordinary poll goes next, if one waits."""
         self._cancels: deque[str] = deque()
-        self._unreadable: Counter[Target] = Counter()
+        self._unreadable: Counter[PollTarget] = Counter()
         self._unknown = ForeignKeyDetector()
         self._provider_error: ProviderError | None = None
         """The error of the latest poll; None if it was answered."""
@@ -166,8 +166,8 @@ class PollStage:
             # Another member may be polling it.
             self._due.push(self._clock.now_ms() + BEHIND_MS, request)
         else:
-            line = self._last_line if request.is_last else self._line
-            line.push(priority(retention_end_ms(submission), self._clock.now_ms()), request)
+            queue = self._last_queue if request.is_last else self._queue
+            queue.push(priority(retention_end_ms(submission), self._clock.now_ms()), request)
 
     def _drop(self, request: PollRequest) -> None:
         del self._asked_of(request.runner)[request.key]
@@ -181,24 +181,24 @@ class PollStage:
 
     def _poll_ready(self) -> float:
         """Start the polls that may go; return the wait until more may go, in seconds."""
-        while (line := self._next_poll()) is not None:
-            request = line.first[1]
+        while (queue := self._next_poll()) is not None:
+            request = queue.first[1]
             if self._is_valid(request) and request.submission is not None and not request.runner.is_suspended:
                 wait_seconds = self._wait_seconds()
                 if wait_seconds > 0:
                     return wait_seconds
-                self._start_poll(line.pop())
+                self._start_poll(queue.pop())
             else:
-                self._enqueue(line.pop())
+                self._enqueue(queue.pop())
         return LONGEST_WAIT_SECONDS
 
     def _next_poll(self) -> PriorityQueue[PollRequest] | None:
         """The queue of the next poll: last polls first, in turns with others, as half of those in flight."""
         last_out = sum(request is not None and request.is_last for request in self._in_flight.values())
-        may_be_last = self._last_line and last_out < self._deps.last_in_flight
-        if may_be_last and not (self._line and self._was_last):
-            return self._last_line
-        return self._line or None
+        may_be_last = self._last_queue and last_out < self._deps.last_in_flight
+        if may_be_last and not (self._queue and self._was_last):
+            return self._last_queue
+        return self._queue or None
 
     def _start_poll(self, request: PollRequest) -> None:
         del self._asked_of(request.runner)[request.key]
@@ -277,9 +277,9 @@ class PollStage:
             and retention_end_ms(submission) > ending_ms
         ):
             self._unknown.note(answer, self._clock.boot_seconds())
-        told = FOREIGN if self._unknown.is_foreign and isinstance(answer, TaskView) else answer
-        self._deps.hold.judge_poll(told)
-        self._provider_error = told if isinstance(told, ProviderError) else None
+        judged = FOREIGN if self._unknown.is_foreign and isinstance(answer, TaskView) else answer
+        self._deps.hold.judge_poll(judged)
+        self._provider_error = judged if isinstance(judged, ProviderError) else None
         if isinstance(answer, ProviderError) and answer.http_status == TOO_MANY_REQUESTS:
             self._limiter.penalise(Kind.QUERY)
 
@@ -290,6 +290,8 @@ class PollStage:
         if self._deps.breaker.failed(StageName.POLL, f"{request.runner.partition}:{request.task_id}"):
             self._unreadable[request.target] += 1
         if self._unreadable[request.target] >= MAX_UNREADABLE:
-            told = f"answers about the task cannot be read, {MAX_UNREADABLE} times: a fault of Scribe itself"
+            message = (
+                f"answers about the task cannot be read, {MAX_UNREADABLE} times: a fault of Scribe itself"
+            )
             for job in request.runner.state.open_jobs(request.key):
-                request.runner.on_job(job.ref, HandlingFailed(told))
+                request.runner.on_job(job.ref, HandlingFailed(message))

@@ -14,7 +14,7 @@ from service.core.job.events import Posted, SubmissionEvent, SubmitLost, SubmitN
 from service.core.job.identity import SubmissionKey
 from service.core.job.job import Job, JobState
 from service.core.job.submission import SubmissionState
-from service.core.job.transition_context import INTENT_SECONDS, RECEIPT_SECONDS
+from service.core.job.transition_context import COMMIT_WAIT_SECONDS, INTENT_SECONDS
 from service.core.provider.answers import (
     Accepted,
     Answered,
@@ -27,7 +27,7 @@ from service.core.provider.answers import (
 from service.kafka.journal.tail import Tail
 from service.pipeline.admission.file_limits import FileLimits
 from service.pipeline.admission.submit_guards import SubmitGuards, SubmitPermit
-from service.pipeline.hotwords.prepare import VocabularyStage
+from service.pipeline.hotwords.prepare import HotwordListStage
 from service.pipeline.results import transcripts
 from service.pipeline.shard.group_commit import Receipt
 from service.pipeline.shard.shard_runner import ShardRunner
@@ -48,7 +48,7 @@ class SubmitDeps:
     provider: Provider
     fence: Tail
     spawn: Spawn
-    vocabularies: VocabularyStage
+    hotword_lists: HotwordListStage
     in_flight: int
     """Synchronous models get as many again: their submits take as long as the work."""
     breaker: StageBreaker
@@ -84,7 +84,7 @@ class PostSender:
             receipt = await _durable(post.sealed)
             is_proven = receipt is not None and await self._is_proven(runner, receipt)
             jobs = self._jobs_to_post(post, receipt) if receipt is not None and is_proven else None
-            options = self.deps.vocabularies.as_sent(jobs[0].request) if jobs else None
+            options = self.deps.hotword_lists.options_to_send(jobs[0].request) if jobs else None
             if receipt is not None and jobs and options is not None:
                 # There is no await between this check and the first byte, so the check still holds then.
                 permit = partial(call.depart, partial(self._may_go, post, receipt))
@@ -96,11 +96,11 @@ class PostSender:
         with runner.boundary.guard(key, nothing, StageName.SUBMIT, made):
             self.guards.judge(answer, post.permit)
             self.deps.files.learn(answer, post.permit.model, post.files)
-        self._tell(post, answer, is_circuit_open=self.guards.is_circuit_open(post.permit.model))
+        self._apply_answer(post, answer, is_circuit_open=self.guards.is_circuit_open(post.permit.model))
 
-    def _tell(self, post: Post, answer: SubmitAnswer, *, is_circuit_open: bool) -> None:
+    def _apply_answer(self, post: Post, answer: SubmitAnswer, *, is_circuit_open: bool) -> None:
         """Apply the answer to the submission; retry later if handling it fails."""
-        again = partial(self._tell, post, answer, is_circuit_open=is_circuit_open)
+        again = partial(self._apply_answer, post, answer, is_circuit_open=is_circuit_open)
         with post.runner.boundary.guard(post.key, again, StageName.SUBMIT):
             event = _event(answer, post.permit.model, is_circuit_open=is_circuit_open)
             post.runner.on_submission(post.key, event)
@@ -132,7 +132,7 @@ class PostSender:
 
     def _is_stale(self, post: Post) -> bool:
         """Whether the intent is too old; a later owner's search window counts from it, not from the seal."""
-        longest_seconds = RECEIPT_SECONDS + INTENT_SECONDS
+        longest_seconds = COMMIT_WAIT_SECONDS + INTENT_SECONDS
         boot_age_seconds = self.clock.boot_seconds() - post.intended_boot_seconds
         wall_age_seconds = (self.clock.wall_ms() - post.intended_wall_ms) / 1000
         return max(boot_age_seconds, wall_age_seconds) > longest_seconds
@@ -154,7 +154,7 @@ def _is_to_be_posted(job: Job, key: SubmissionKey) -> bool:
 
 async def _durable(sealed: "asyncio.Future[Receipt]") -> Receipt | None:
     """The receipt of the batch with the intent; None if the shard closes first or it takes too long."""
-    await asyncio.wait({sealed}, timeout=RECEIPT_SECONDS)
+    await asyncio.wait({sealed}, timeout=COMMIT_WAIT_SECONDS)
     return sealed.result() if sealed.done() and not sealed.cancelled() else None
 
 
@@ -163,7 +163,7 @@ def _event(answer: SubmitAnswer, model: str, *, is_circuit_open: bool) -> Submis
         case Accepted(task_id):
             return Posted(task_id)
         case Answered():
-            return transcripts.heard(answer, model)
+            return transcripts.answered(answer, model)
         case Refused(provider_error):
             return SubmitRefused(provider_error, is_circuit_open)
         case Lost(provider_error):

@@ -18,7 +18,7 @@ from service.core.job.transition_context import Rules
 from service.core.reconciliation.candidates import Candidates
 from service.core.reconciliation.journal_scan import PartitionScan
 from service.core.reconciliation.matching import Evidence, Found, Proven, decide
-from service.core.reconciliation.task_list import EVER, Span, merged
+from service.core.reconciliation.task_list import EVER, TimeSpan, merged
 from service.core.reconciliation.unanswered import (
     UNANSWERED,
     Unanswered,
@@ -131,7 +131,7 @@ class ReconcileStage:
         await self._lookup.poll_unknown(self._candidates, on_tick)
         self._decide({shard.partition: shard for shard in shards()}, scans)
 
-    def _spans(self) -> list[Span]:
+    def _spans(self) -> list[TimeSpan]:
         """When the tasks of uncertain submissions can have been made, by the vendor's clock."""
         offset_ms = self._provider.clock_offset_ms()
         found = []
@@ -142,7 +142,7 @@ class ReconcileStage:
                     found.append(window_of(submission.intent, offset_ms, self._rules))
         return merged(found)
 
-    def _witnesses(self, shards: Iterable[ShardRunner]) -> Iterator[tuple[str, Span]]:
+    def _witnesses(self, shards: Iterable[ShardRunner]) -> Iterator[tuple[str, TimeSpan]]:
         """Known tasks of ours that a complete list must show."""
         now_ms, offset_ms = self._clock.now_ms(), self._provider.clock_offset_ms()
         for shard in shards:
@@ -188,14 +188,14 @@ class ReconcileStage:
         gaps = [gap for scan in scans for gap in scan.gaps()]
         answers = decide(unanswered, self._candidates.candidates(), gaps, self._proven())
         for each, event in answers.items():
-            self._tell(shards.get(each.partition), each.key, event)
+            self._apply(shards.get(each.partition), each.key, event)
 
     def _proven(self) -> Proven:
         settled_ms = {(shard.partition, key): asked.settled_ms for (shard, key), asked in self._asked.items()}
         now_ms = self._lookup.vendor_now_ms()
         return Proven(self._evidence, settled_ms, now_ms, self._clock.confirmed_ms(), self._rules)
 
-    def _tell(self, shard: ShardRunner | None, key: SubmissionKey, event: Found) -> None:
+    def _apply(self, shard: ShardRunner | None, key: SubmissionKey, event: Found) -> None:
         """Apply the finding to the submission if it is ours and durably uncertain."""
         if shard is not None and (shard, key) in self._asked:
             with shard.boundary.isolate(_subject(shard, key)):

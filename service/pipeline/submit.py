@@ -106,10 +106,10 @@ class SubmitStage:
             kind = SubmitKind(submission.model, is_retry=submission.counters.submits > 0)
             self._ready.setdefault(kind, OrderedDict())[queued] = None
         else:
-            self._deps.vocabularies.want(runner, key, request, partial(self._push_now, queued))
+            self._deps.hotword_lists.want(runner, key, request, partial(self._push_now, queued))
 
     def _has_list(self, request: AcceptedRequest) -> bool:
-        return self._deps.vocabularies.is_at_hand(request)
+        return self._deps.hotword_lists.is_at_hand(request)
 
     def _forget_closed(self) -> None:
         """Drop submissions of closed shards: a hold of several days must not keep them in memory."""

@@ -10,7 +10,7 @@ from service.core.limits.backoff import Backoff
 from service.core.limits.circuit_breaker import TOO_MANY_REQUESTS
 from service.core.provider.answers import ProviderError, TaskPage, TaskView
 from service.core.reconciliation.candidates import Candidates
-from service.core.reconciliation.task_list import Span, TaskListing
+from service.core.reconciliation.task_list import TaskListing, TimeSpan
 from service.pipeline.admission.call_limiter import CallLimiter, Kind
 from service.pipeline.results.fetch_memory import FetchMemory
 from service.pipeline.shard.timers import SHORTEST_WAIT_SECONDS, OnTick, ticking
@@ -27,7 +27,7 @@ MAX_POLLS = 200
 """Unknown tasks polled in one pass; the rest wait for the next pass."""
 MAX_NAMES = 20
 """Result files read in one pass only to learn the URL of a task's file."""
-STRANGERS_PART = 0.25
+FOREIGN_TASKS_SHARE = 0.25
 """Share of the query quota for tasks that may not be ours, so that our own are polled in time."""
 UNREADABLE_CODES = frozenset({"unexpected_answer", "not_json"})
 """Codes for an answer that is not a task."""
@@ -66,7 +66,11 @@ class TaskLookup:
     # The list.
 
     async def read_list(
-        self, spans: Sequence[Span], witnesses: Mapping[str, Span], skew_seconds: float, on_tick: OnTick
+        self,
+        spans: Sequence[TimeSpan],
+        witnesses: Mapping[str, TimeSpan],
+        skew_seconds: float,
+        on_tick: OnTick,
     ) -> TaskListing:
         """Read all pages; stop early if a page cannot be read or the list is no longer needed."""
         listing = TaskListing(spans, witnesses)
@@ -158,7 +162,7 @@ class TaskLookup:
         while (wait_seconds := self._strangers_from - self._clock.boot_seconds()) > 0:
             if not await self._has_waited(wait_seconds, on_tick):
                 return False
-        share_per_second = STRANGERS_PART * self._limiter.share_per_second(Kind.QUERY)
+        share_per_second = FOREIGN_TASKS_SHARE * self._limiter.share_per_second(Kind.QUERY)
         apart_seconds = 1 / share_per_second if share_per_second else 0.0
         self._strangers_from = self._clock.boot_seconds() + apart_seconds
         return True

@@ -13,10 +13,10 @@ from pydantic import JsonValue
 
 from service.core.provider.answers import ProviderError, SubmitAnswer, TaskPage, TaskView
 from service.core.provider.hotword_lists import (
-    ListedVocabulary,
-    Vocabulary,
-    VocabularyPage,
-    VocabularyWord,
+    HotwordList,
+    HotwordListEntry,
+    HotwordListPage,
+    ListedHotwordList,
 )
 
 Permit = Callable[[], Awaitable[bool]]
@@ -24,7 +24,7 @@ Permit = Callable[[], Awaitable[bool]]
 byte is written right after it."""
 NO_SLOT = ProviderError("no_slot", "no slot of the account's quota came in time: the call was not made")
 """The answer of a call whose permit was refused; a submit is `NotSent`."""
-MAX_VOCABULARY_PAGES = 100
+MAX_HOTWORD_LIST_PAGES = 100
 """A thousand lists; a directory with more pages never ends."""
 
 
@@ -77,25 +77,25 @@ class Provider(Protocol):
         ...
 
 
-class Vocabularies(Protocol):
+class HotwordLists(Protocol):
     """The account's hotword lists; they cost nothing, and their number is small. Each method is one call."""
 
-    async def list_page(self, page_index: int, permit: Permit = at_once) -> VocabularyPage | ProviderError:
+    async def list_page(self, page_index: int, permit: Permit = at_once) -> HotwordListPage | ProviderError:
         """One page, from 0, of every list of the account, also those that Scribe did not make."""
         ...
 
-    async def query(self, vocabulary_id: str, permit: Permit = at_once) -> Vocabulary | ProviderError:
+    async def query(self, vocabulary_id: str, permit: Permit = at_once) -> HotwordList | ProviderError:
         """Read one list; `NotFound` if there is none."""
         ...
 
     async def create(
-        self, model: str, prefix: str, words: Sequence[VocabularyWord], permit: Permit = at_once
+        self, model: str, prefix: str, words: Sequence[HotwordListEntry], permit: Permit = at_once
     ) -> str | ProviderError:
         """Make a list for exactly this model; returns its id, which contains the prefix."""
         ...
 
     async def update(
-        self, vocabulary_id: str, words: Sequence[VocabularyWord], permit: Permit = at_once
+        self, vocabulary_id: str, words: Sequence[HotwordListEntry], permit: Permit = at_once
     ) -> ProviderError | None:
         """Replace the words of a list; None when it was done."""
         ...
@@ -106,11 +106,11 @@ class Vocabularies(Protocol):
 
 
 async def all_lists(
-    list_page: Callable[[int], Awaitable[VocabularyPage | ProviderError]],
-) -> tuple[ListedVocabulary, ...] | ProviderError:
+    list_page: Callable[[int], Awaitable[HotwordListPage | ProviderError]],
+) -> tuple[ListedHotwordList, ...] | ProviderError:
     """Every list of the account, page by page."""
-    found: list[ListedVocabulary] = []
-    for page_index in range(MAX_VOCABULARY_PAGES):
+    found: list[ListedHotwordList] = []
+    for page_index in range(MAX_HOTWORD_LIST_PAGES):
         page = await list_page(page_index)
         if isinstance(page, ProviderError):
             return page

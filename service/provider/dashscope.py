@@ -33,7 +33,7 @@ from service.core.time.vendor_clock import VendorClock
 from service.errors import ConfigError
 from service.provider.api import NO_SLOT, Permit, at_once
 from service.provider.departure import Departure, TimedPermit
-from service.provider.hotword_lists import HotwordLists
+from service.provider.hotword_lists import DashScopeHotwordLists
 from service.provider.http.bodies import BodyBroken, BodyTooLarge, read_body
 from service.provider.http.connection_errors import Peer, no_answer, no_connection
 from service.provider.http.transport import (
@@ -45,12 +45,12 @@ from service.provider.http.transport import (
 from service.provider.result_files import FetchGuard, ResultFetcher
 from service.provider.wire import answers, file_tasks, hotword_lists, omni, short_audio
 from service.provider.wire.answers import (
-    Answer,
+    HttpAnswer,
     error_in,
     error_of_answer,
-    not_as_said,
     not_served,
     object_of,
+    unexpected_body,
 )
 from service.provider.wire.regions import compatible_url, with_regions
 from service.provider.wire.task_list import list_path, read_page
@@ -123,7 +123,9 @@ class DashScope:
         self._calls = AiohttpTransport(connections, tls, keepalive_seconds=CALL_KEEPALIVE_SECONDS)
         self._results = ResultFetcher(guard or FetchGuard(), connections, tls)
         self._open = AsyncExitStack()
-        self.vocabularies = HotwordLists(partial(self._call, "POST", hotword_lists.PATH), self._host)
+        self.hotword_lists = DashScopeHotwordLists(
+            partial(self._call, "POST", hotword_lists.PATH), self._host
+        )
         """The account's hotword lists."""
 
     async def __aenter__(self) -> Self:
@@ -210,8 +212,8 @@ class DashScope:
             is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
             if not (is_stream and response.is_success):
                 body = await read_body(response, MAX_ANSWER_BYTES, MAX_ANSWER_BYTES)
-                answer = Answer(response.status_code, response.headers, body)
-                read = not_as_said if answer.is_success else not_served
+                answer = HttpAnswer(response.status_code, response.headers, body)
+                read = unexpected_body if answer.is_success else not_served
                 return read(answer, self._host)
             return await _put_together(omni.Stream(model), response)
         finally:
@@ -231,8 +233,8 @@ class DashScope:
 
     def clock_offset_ms(self) -> int | None:
         """How far the vendor's clock is ahead of ours, according to its answers."""
-        said = self._vendor_clock.offset_seconds(now := self._now_seconds())
-        return None if said is None else round(1000 * (now + sum(said) / 2)) - self._clock.now_ms()
+        bounds = self._vendor_clock.offset_seconds(now := self._now_seconds())
+        return None if bounds is None else round(1000 * (now + sum(bounds) / 2)) - self._clock.now_ms()
 
     async def cancel(self, task_id: str, permit: Permit = at_once) -> ProviderError | None:
         """Ask the provider to drop a pending task; None when it agreed."""
@@ -251,7 +253,7 @@ class DashScope:
 
     async def _call(
         self, method: str, path: str, body: bytes = b"", permit: Permit = at_once
-    ) -> Answer | ProviderError:
+    ) -> HttpAnswer | ProviderError:
         total = self._config.call_timeout_seconds
         request, leaving = self._request(method, path, {}, body), TimedPermit(self._now_seconds, permit)
         request.extensions["permit"] = leaving
@@ -265,7 +267,7 @@ class DashScope:
 
     async def _answer(
         self, transport: httpx.AsyncBaseTransport, request: httpx.Request, left: Departure | TimedPermit
-    ) -> Answer:
+    ) -> HttpAnswer:
         answer = await _answer(transport, request)
         date_seconds, now = answers.http_date(answer.headers.get("date")), self._now_seconds()
         if date_seconds is None:
@@ -274,7 +276,7 @@ class DashScope:
             self._vendor_clock.observe(left.asked_at, now, round(1000 * date_seconds))
         return self._without_key(answer)
 
-    def _without_key(self, answer: Answer) -> Answer:
+    def _without_key(self, answer: HttpAnswer) -> HttpAnswer:
         """Remove the key: a gateway may quote the call, and `redact` does not recognise every key."""
         key = self._config.api_key.get_secret_value().encode()
         if len(key) < SHORTEST_KEY or key not in answer.body:
@@ -298,7 +300,7 @@ class DashScope:
         return httpx.Request(method, url, headers={**common, **headers}, content=body)
 
 
-async def _answer(transport: httpx.AsyncBaseTransport, request: httpx.Request) -> Answer:
+async def _answer(transport: httpx.AsyncBaseTransport, request: httpx.Request) -> HttpAnswer:
     """Send the request and read the whole answer; a body over the limit counts as empty."""
     response = await transport.handle_async_request(request)
     try:
@@ -307,7 +309,7 @@ async def _answer(transport: httpx.AsyncBaseTransport, request: httpx.Request) -
         body = b""
     finally:
         await response.aclose()
-    return Answer(response.status_code, response.headers, body)
+    return HttpAnswer(response.status_code, response.headers, body)
 
 
 async def _put_together(stream: omni.Stream, response: httpx.Response) -> SubmitAnswer:

@@ -3,38 +3,38 @@
 from collections.abc import Awaitable, Callable, Sequence
 
 from service.core.provider.answers import ProviderError
-from service.core.provider.hotword_lists import Vocabulary, VocabularyPage, VocabularyWord
+from service.core.provider.hotword_lists import HotwordList, HotwordListEntry, HotwordListPage
 from service.provider.api import Permit, at_once
 from service.provider.wire import hotword_lists
-from service.provider.wire.answers import Answer
+from service.provider.wire.answers import HttpAnswer
 
-Ask = Callable[[bytes, Permit], Awaitable[Answer | ProviderError]]
+Ask = Callable[[bytes, Permit], Awaitable[HttpAnswer | ProviderError]]
 """Sends one POST to the hotword endpoint once the permit is given; bounded in time."""
 
 
-class HotwordLists:
-    """The `Vocabularies` port on DashScope's HTTP API."""
+class DashScopeHotwordLists:
+    """The `HotwordLists` port on DashScope's HTTP API."""
 
     def __init__(self, ask: Ask, host: str) -> None:
         self._ask = ask
         self._host = host
 
-    async def list_page(self, page_index: int, permit: Permit = at_once) -> VocabularyPage | ProviderError:
+    async def list_page(self, page_index: int, permit: Permit = at_once) -> HotwordListPage | ProviderError:
         """One page, from 0, of every list of the account."""
         size = hotword_lists.PAGE_SIZE
         asked = hotword_lists.body("list_vocabulary", page_index=page_index, page_size=size)
         answer = await self._ask(asked, permit)
         return answer if isinstance(answer, ProviderError) else hotword_lists.read_page(answer, self._host)
 
-    async def query(self, vocabulary_id: str, permit: Permit = at_once) -> Vocabulary | ProviderError:
+    async def query(self, vocabulary_id: str, permit: Permit = at_once) -> HotwordList | ProviderError:
         """One list."""
         answer = await self._ask(hotword_lists.body("query_vocabulary", vocabulary_id=vocabulary_id), permit)
         if isinstance(answer, ProviderError):
             return answer
-        return hotword_lists.read_vocabulary(answer, vocabulary_id, self._host)
+        return hotword_lists.read_hotword_list(answer, vocabulary_id, self._host)
 
     async def create(
-        self, model: str, prefix: str, words: Sequence[VocabularyWord], permit: Permit = at_once
+        self, model: str, prefix: str, words: Sequence[HotwordListEntry], permit: Permit = at_once
     ) -> str | ProviderError:
         """Make a list; returns its id. If the answer is lost, the list may exist all the same."""
         on_wire = hotword_lists.words_on_wire(words)
@@ -43,7 +43,7 @@ class HotwordLists:
         return answer if isinstance(answer, ProviderError) else hotword_lists.read_created(answer, self._host)
 
     async def update(
-        self, vocabulary_id: str, words: Sequence[VocabularyWord], permit: Permit = at_once
+        self, vocabulary_id: str, words: Sequence[HotwordListEntry], permit: Permit = at_once
     ) -> ProviderError | None:
         """Replace the words of a list."""
         on_wire = hotword_lists.words_on_wire(words)

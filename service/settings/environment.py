@@ -96,8 +96,8 @@ def _price(entry: str) -> tuple[str, Price]:
         if not name or len(amounts) > 2 or not all(0 <= amount < 1000 for amount in amounts):
             raise ValueError
     except ValueError:
-        told = "must be model=price of a second, or model=price of an input token/of an output token"
-        raise ValueError(f"{told}, separated by commas") from None
+        message = "must be model=price of a second, or model=price of an input token/of an output token"
+        raise ValueError(f"{message}, separated by commas") from None
     return name.strip(), Price(amounts[0]) if len(amounts) == 1 else Price(0.0, *amounts)
 
 

@@ -40,7 +40,7 @@ from service.core.provider.answers import ProviderError, SubmitAnswer, TaskView
 from service.core.shard.batches import Appended, Batch
 from service.kafka.journal.journal import Journal
 from service.kafka.journal.takeover import RestoredShard
-from service.kafka.writing.at_least_once import Writer
+from service.kafka.writing.ports import Writer
 from service.observability.provider_instrumentation import InstrumentedProvider
 from service.provider.api import Permit, Provider, at_once
 from tests.chaos.trap import DOORS_VARIABLE, VARIABLE, KillPoint, Trap

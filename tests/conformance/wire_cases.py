@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from service.core.provider.hotword_lists import VocabularyWord
+from service.core.provider.hotword_lists import HotwordListEntry
 from service.provider.dashscope import DashScope
 from service.provider.wire.omni import PROMPT
 
@@ -49,7 +49,7 @@ QWEN_OPTIONS = {"channel_id": [0], "language": "de", "enable_itn": False, "enabl
 ASR_OPTIONS = {"language": "de", "enable_itn": True}
 FILE_TASK = {"task_group": "audio", "task": "asr", "function": "transcription"}
 WORDS = [{"text": "Kubernetes", "weight": 4}, {"text": "Grüße", "weight": 5, "lang": "de"}]
-OUR_WORDS = (VocabularyWord("Kubernetes", 4), VocabularyWord("Grüße", 5, "de"))
+OUR_WORDS = (HotwordListEntry("Kubernetes", 4), HotwordListEntry("Grüße", 5, "de"))
 FILTERED = {**FUN_OPTIONS, "special_word_filter": WORD_FILTER}
 
 
@@ -159,43 +159,43 @@ HOTWORDS = (
         "hotwords create",
         "VocabularyService.create_vocabulary",
         {"target_model": FUN, "prefix": "demo", "vocabulary": WORDS},
-        lambda provider: provider.vocabularies.create(FUN, "demo", OUR_WORDS),
+        lambda provider: provider.hotword_lists.create(FUN, "demo", OUR_WORDS),
     ),
     Case(
         "v2 hotwords create",
         "v2.audio.vocabularies.create",
         {"target_model": FUN, "prefix": "demo", "vocabulary": WORDS},
-        lambda provider: provider.vocabularies.create(FUN, "demo", OUR_WORDS),
+        lambda provider: provider.hotword_lists.create(FUN, "demo", OUR_WORDS),
     ),
     Case(
         "hotwords list",
         "VocabularyService.list_vocabularies",
         {},
-        lambda provider: provider.vocabularies.list_page(0),
+        lambda provider: provider.hotword_lists.list_page(0),
     ),
     Case(
         "hotwords query",
         "VocabularyService.query_vocabulary",
         {"vocabulary_id": LIST},
-        lambda provider: provider.vocabularies.query(LIST),
+        lambda provider: provider.hotword_lists.query(LIST),
     ),
     Case(
         "v2 hotwords query",
         "v2.audio.vocabularies.get",
         {"vocabulary_id": LIST},
-        lambda provider: provider.vocabularies.query(LIST),
+        lambda provider: provider.hotword_lists.query(LIST),
     ),
     Case(
         "hotwords update",
         "VocabularyService.update_vocabulary",
         {"vocabulary_id": LIST, "vocabulary": WORDS},
-        lambda provider: provider.vocabularies.update(LIST, OUR_WORDS),
+        lambda provider: provider.hotword_lists.update(LIST, OUR_WORDS),
     ),
     Case(
         "hotwords delete",
         "VocabularyService.delete_vocabulary",
         {"vocabulary_id": LIST},
-        lambda provider: provider.vocabularies.delete(LIST),
+        lambda provider: provider.hotword_lists.delete(LIST),
     ),
 )
 CALLS_AT_ONCE = (

@@ -55,7 +55,7 @@ class Member:
 
     def release_all(self, offset: int = 0) -> None:
         for partition in self.owner.partitions:
-            self.requests.release(partition, offset)
+            self.requests.deliver_from(partition, offset)
 
     async def leave(self) -> None:
         self.running.cancel()
@@ -137,11 +137,11 @@ async def test_nothing_is_delivered_before_the_release_and_then_all_from_the_giv
     assert await member.requests.is_member(0, 4)
     await asyncio.sleep(SHORT_SECONDS)
     assert member.owner.delivered == []
-    member.requests.release(0, 2)
+    member.requests.deliver_from(0, 2)
     await eventually(lambda: member.owner.offsets(0) == [2, 3, 4])
     first = member.owner.delivered[0]
     assert (first.key, first.value, first.position.topic) == (b"k", b"v2", group.topic)
-    member.requests.withhold(0)
+    member.requests.stop_delivery(0)
     await group.publish(2)
     await asyncio.sleep(SHORT_SECONDS)
     assert member.owner.offsets(0) == [2, 3, 4]

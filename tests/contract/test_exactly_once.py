@@ -20,7 +20,7 @@ from service.core.journal.entries import encode_cursor
 from service.core.journal.replay import Restore
 from service.core.journal.stamp import Stamp, cursor_key
 from service.core.limits.slot_share import Predecessor
-from service.core.shard.batches import Appended, Batch, Committed, Group, JournalRecord, Refused, Unknown
+from service.core.shard.batches import Appended, Batch, BatchRefused, Committed, Group, JournalRecord, Unknown
 from service.errors import ConfigError, PublishError, RecordTooLarge, RestoreError
 from service.kafka.admin.topics import Topics
 from service.kafka.client import span_reader
@@ -30,8 +30,8 @@ from service.kafka.journal.journal import Journal
 from service.kafka.journal.tail import Tail
 from service.kafka.journal.takeover import RestoredShard
 from service.kafka.writing import transactional_producer
-from service.kafka.writing.at_least_once import Writer
 from service.kafka.writing.exactly_once import ExactlyOnceWriter
+from service.kafka.writing.ports import Writer
 from service.kafka.writing.producer import lacks_idempotence
 from service.kafka.writing.producer_record import ProducerRecord
 from service.kafka.writing.shard_records import ShardRecords, journal_record
@@ -105,7 +105,7 @@ async def test_a_member_the_group_has_left_behind_makes_no_new_producer() -> Non
     broker, member, writer = in_memory(Fault.REFUSE)
     await writer.append(WHOLE)
     member.is_member = False
-    assert isinstance(await writer.append(WHOLE), Refused)
+    assert isinstance(await writer.append(WHOLE), BatchRefused)
     assert member.opened == 1
     assert broker.journal() == []
 
@@ -115,7 +115,7 @@ async def test_a_higher_claim_ends_a_writer_in_doubt() -> None:
     await writer.append(WHOLE)
     rival = ShardRecords(broker.topics, 0, 2, "rival")
     broker.keep(rival.claim())
-    assert isinstance(await writer.append(WHOLE), Refused)
+    assert isinstance(await writer.append(WHOLE), BatchRefused)
     assert len(broker.journal()) == 1
     assert member.opened == 2
 
@@ -268,7 +268,7 @@ async def test_a_takeover_fences_an_idle_owner_and_what_it_sends_then_is_never_s
     await world.own("new")
     world.is_member = False
     assert isinstance(await old.append(WHOLE), Unknown)
-    assert isinstance(await old.append(WHOLE), Refused)
+    assert isinstance(await old.append(WHOLE), BatchRefused)
     assert (await world.outcomes(), await world.journal()) == ([], [])
 
 
@@ -495,7 +495,7 @@ async def test_a_frozen_broker_is_given_up_in_time_and_the_batch_is_there_once_a
     async with asyncio.timeout(40):
         while not isinstance(answer, Committed):
             answer = await writer.append(WHOLE)
-            assert not isinstance(answer, Refused)
+            assert not isinstance(answer, BatchRefused)
     assert await fragile.outcomes() == ["r/0/0", "r/0/1"]
 
 
@@ -511,7 +511,7 @@ async def test_an_id_the_broker_has_forgotten_is_begun_anew(fragile: World) -> N
     async with asyncio.timeout(30):
         while not isinstance(answer, Committed):
             answer = await writer.append(second)
-            assert not isinstance(answer, Refused)
+            assert not isinstance(answer, BatchRefused)
     assert await fragile.journal() == ["j/0.1/0", "j/0.2/0"]
 
 
@@ -524,6 +524,6 @@ async def test_a_claim_that_is_found_in_the_journal_ends_a_writer_in_doubt(world
     claim = ShardRecords(world.topics, 0, world.taken[-1].epoch + 1, "stranger").claim()
     assert isinstance((await stranger.send([claim]))[0], int)
     assert isinstance(await writer.append(WHOLE), Unknown)
-    assert isinstance(await writer.append(WHOLE), Refused)
+    assert isinstance(await writer.append(WHOLE), BatchRefused)
     assert await world.outcomes() == []
     await stranger.close()

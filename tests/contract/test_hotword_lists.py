@@ -8,44 +8,44 @@ from pydantic import SecretStr
 
 from sandbox.simulator import Fault, SimulatorConfig, serve
 from service.core.provider.answers import ProviderError
-from service.core.provider.hotword_lists import Need, VocabularyPage, VocabularyWord
-from service.provider.api import NO_SLOT, Vocabularies, all_lists
+from service.core.provider.hotword_lists import HotwordListEntry, HotwordListPage, Need
+from service.provider.api import NO_SLOT, HotwordLists, all_lists
 from service.provider.dashscope import DashScope, DashScopeConfig
 from tests.fakes.vocabularies import FakeVocabularies
 
-WORDS = (VocabularyWord("etcd", 4, "en"), VocabularyWord("Kafka", 5))
+WORDS = (HotwordListEntry("etcd", 4, "en"), HotwordListEntry("Kafka", 5))
 NEED = Need("fun-asr", words=WORDS)
 LISTS = 12
 """More than one page of the directory holds."""
 
 
 @asynccontextmanager
-async def on_simulator() -> AsyncIterator[Vocabularies]:
+async def on_simulator() -> AsyncIterator[HotwordLists]:
     async with serve(SimulatorConfig(hotword_lists=LISTS)) as simulator:
         account = DashScopeConfig(simulator.base_url, SecretStr("sk-simulator"))
         async with DashScope(account) as provider:
-            yield provider.vocabularies
+            yield provider.hotword_lists
 
 
 @asynccontextmanager
-async def in_memory() -> AsyncIterator[Vocabularies]:
+async def in_memory() -> AsyncIterator[HotwordLists]:
     yield FakeVocabularies(most=LISTS)
 
 
 @pytest.fixture(params=[on_simulator, in_memory], ids=["dashscope", "fake"])
-async def lists(request: pytest.FixtureRequest) -> AsyncIterator[Vocabularies]:
-    opened: AbstractAsyncContextManager[Vocabularies] = request.param()
+async def lists(request: pytest.FixtureRequest) -> AsyncIterator[HotwordLists]:
+    opened: AbstractAsyncContextManager[HotwordLists] = request.param()
     async with opened as ready:
         yield ready
 
 
-async def made(lists: Vocabularies, prefix: str = NEED.prefix) -> str:
+async def made(lists: HotwordLists, prefix: str = NEED.prefix) -> str:
     answer = await lists.create(NEED.model, prefix, WORDS)
     assert isinstance(answer, str)
     return answer
 
 
-async def test_a_list_is_found_by_its_prefix_and_says_what_it_was_made_for(lists: Vocabularies) -> None:
+async def test_a_list_is_found_by_its_prefix_and_says_what_it_was_made_for(lists: HotwordLists) -> None:
     vocabulary_id = await made(lists)
     shown = await all_lists(lists.list_page)
     assert not isinstance(shown, ProviderError)
@@ -56,7 +56,7 @@ async def test_a_list_is_found_by_its_prefix_and_says_what_it_was_made_for(lists
     assert (found.target_model, found.is_ready, found.words) == ("fun-asr", True, WORDS)
 
 
-async def test_the_directory_shows_every_list_of_the_account(lists: Vocabularies) -> None:
+async def test_the_directory_shows_every_list_of_the_account(lists: HotwordLists) -> None:
     ids = {await made(lists, f"demo{number:02}") for number in range(LISTS)}
     shown = await all_lists(lists.list_page)
     assert not isinstance(shown, ProviderError)
@@ -64,7 +64,7 @@ async def test_the_directory_shows_every_list_of_the_account(lists: Vocabularies
     assert {each.prefix for each in shown} == {None}
 
 
-async def test_a_full_account_takes_no_more(lists: Vocabularies) -> None:
+async def test_a_full_account_takes_no_more(lists: HotwordLists) -> None:
     for _ in range(LISTS):
         await made(lists)
     refused = await lists.create(NEED.model, NEED.prefix, WORDS)
@@ -72,7 +72,7 @@ async def test_a_full_account_takes_no_more(lists: Vocabularies) -> None:
     assert (refused.code, refused.http_status) == ("Throttling.AllocationQuota", 400)
 
 
-async def test_an_update_replaces_the_words_and_touches_the_list(lists: Vocabularies) -> None:
+async def test_an_update_replaces_the_words_and_touches_the_list(lists: HotwordLists) -> None:
     vocabulary_id = await made(lists)
     assert await lists.update(vocabulary_id, WORDS[:1]) is None
     found = await lists.query(vocabulary_id)
@@ -80,7 +80,7 @@ async def test_an_update_replaces_the_words_and_touches_the_list(lists: Vocabula
     assert found.words == WORDS[:1]
 
 
-async def test_a_deleted_list_is_not_found_by_any_action(lists: Vocabularies) -> None:
+async def test_a_deleted_list_is_not_found_by_any_action(lists: HotwordLists) -> None:
     vocabulary_id = await made(lists)
     assert await lists.delete(vocabulary_id) is None
     assert await all_lists(lists.list_page) == ()
@@ -93,7 +93,7 @@ async def test_a_deleted_list_is_not_found_by_any_action(lists: Vocabularies) ->
         assert (provider_error.code, provider_error.http_status) == ("NotFound", 404)
 
 
-async def test_a_call_without_its_permit_is_not_made(lists: Vocabularies) -> None:
+async def test_a_call_without_its_permit_is_not_made(lists: HotwordLists) -> None:
     async def refused() -> bool:
         return False
 
@@ -107,7 +107,7 @@ async def test_a_call_without_its_permit_is_not_made(lists: Vocabularies) -> Non
     ):
         assert answer is NO_SLOT
     page = await lists.list_page(0)
-    assert isinstance(page, VocabularyPage)
+    assert isinstance(page, HotwordListPage)
     [listed] = page.lists
     found = await lists.query(listed.vocabulary_id)
     assert not isinstance(found, ProviderError)
@@ -124,6 +124,6 @@ async def test_trouble_on_the_wire_is_a_value() -> None:
                 ("hang", "timeout"),
             ):
                 simulator.state.add_fault(Fault(on="hotwords", kind=kind))
-                answer = await provider.vocabularies.create(NEED.model, NEED.prefix, WORDS)
+                answer = await provider.hotword_lists.create(NEED.model, NEED.prefix, WORDS)
                 assert isinstance(answer, ProviderError)
                 assert answer.code == code

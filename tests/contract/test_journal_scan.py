@@ -119,7 +119,7 @@ async def test_a_pass_goes_on_where_the_last_one_ended(world: World, monkeypatch
     await world.scan()
     spans: list[tuple[int, int]] = []
 
-    async def read(consumer: object, span: span_reader.Span, take: object) -> int | None:
+    async def read(consumer: object, span: span_reader.OffsetRange, take: object) -> int | None:
         spans.append((span.begin, span.end))
         return await span_reader.read(consumer, span, take)  # type: ignore[arg-type]
 

@@ -42,7 +42,7 @@ class Desk:
 
     def release_all(self) -> None:
         for partition in range(PARTITIONS):
-            self.fetcher.release(partition, 0)
+            self.fetcher.deliver_from(partition, 0)
 
     async def publish(self, count: int, partition: int = 0) -> None:
         await publish(self.bootstrap, self.topic, *[b"v%d" % n for n in range(count)], partition=partition)
@@ -86,25 +86,25 @@ async def a_desk(bootstrap: str, topic: str) -> AsyncIterator[Desk]:
         await asyncio.wait({polling})
 
 
-async def test_a_withheld_partition_delivers_nothing_until_it_is_released_again(desk: Desk) -> None:
+async def test_a_stopped_partition_delivers_nothing_until_it_is_started_again(desk: Desk) -> None:
     desk.release_all()
     await desk.publish(2)
     await eventually(lambda: desk.receiver.offsets(0) == [0, 1])
-    desk.fetcher.withhold(0)
+    desk.fetcher.stop_delivery(0)
     await desk.publish(2)
     await desk.publish(1, partition=1)
     await eventually(lambda: desk.receiver.offsets(1) == [0])
     await asyncio.sleep(SHORT_SECONDS)
     assert desk.receiver.offsets(0) == [0, 1]
-    desk.fetcher.release(0, 1)
+    desk.fetcher.deliver_from(0, 1)
     await eventually(lambda: desk.receiver.offsets(0) == [0, 1, 1, 2, 3])
 
 
-async def test_room_does_not_open_a_partition_that_was_withheld_while_full(desk: Desk) -> None:
+async def test_room_does_not_open_a_partition_that_was_stopped_while_full(desk: Desk) -> None:
     desk.release_all()
     desk.receiver.full.add(0)
     await eventually(lambda: len(desk.consumer.paused()) == 1)
-    desk.fetcher.withhold(0)
+    desk.fetcher.stop_delivery(0)
     desk.receiver.full.clear()
     await desk.publish(2)
     await asyncio.sleep(SHORT_SECONDS)
@@ -113,9 +113,9 @@ async def test_room_does_not_open_a_partition_that_was_withheld_while_full(desk:
 
 
 async def test_a_partition_of_others_cannot_be_released(desk: Desk) -> None:
-    desk.fetcher.release(PARTITIONS + 1, 0)
-    desk.fetcher.withhold(PARTITIONS + 1)
-    desk.fetcher.release(0, 0)
+    desk.fetcher.deliver_from(PARTITIONS + 1, 0)
+    desk.fetcher.stop_delivery(PARTITIONS + 1)
+    desk.fetcher.deliver_from(0, 0)
     await desk.publish(1)
     await eventually(lambda: desk.receiver.offsets(0) == [0])
 
@@ -149,12 +149,12 @@ async def test_no_more_records_of_a_poll_are_taken_than_there_is_room_for(desk: 
     assert desk.receiver.offsets(0) == list(range(20))
 
 
-async def test_a_partition_that_was_withheld_while_full_is_paused_again_when_full(desk: Desk) -> None:
+async def test_a_partition_that_was_stopped_while_full_is_paused_again_when_full(desk: Desk) -> None:
     desk.receiver.full.add(0)
-    desk.fetcher.release(0, 0)
+    desk.fetcher.deliver_from(0, 0)
     await asyncio.sleep(SHORT_SECONDS)
-    desk.fetcher.withhold(0)
-    desk.fetcher.release(0, 0)
+    desk.fetcher.stop_delivery(0)
+    desk.fetcher.deliver_from(0, 0)
     await asyncio.sleep(SHORT_SECONDS)
     await desk.publish(3)
     await asyncio.sleep(SHORT_SECONDS)
@@ -245,6 +245,6 @@ async def test_records_that_retention_removes_meanwhile_are_noticed_and_not_skip
         desk.release_all()
         await eventually(lambda: bool(receiver.displacements and receiver.offsets(1)))
         assert desk.receiver.offsets(0) == []
-        desk.fetcher.release(0, 5)
+        desk.fetcher.deliver_from(0, 5)
         await eventually(lambda: receiver.offsets(0) == [5, 6, 7, 8])
         assert desk.receiver.displacements == [0]

@@ -110,7 +110,7 @@ async def delivered(cluster: ClusterConfig, topics: Topics) -> list[bytes | None
     try:
         await eventually(lambda: owner.partitions == {0}, FAR_SECONDS)
         assert await member.is_member(0, 0)
-        member.release(0, 0)
+        member.deliver_from(0, 0)
         await eventually(lambda: bool(owner.delivered), FAR_SECONDS)
     finally:
         running.cancel()

@@ -48,7 +48,7 @@ from service.kafka.journal.tail import Followed, Tail
 from service.kafka.journal.takeover import OnMismatch, RestoredShard
 from service.kafka.writing.at_least_once import AtLeastOnceWriter
 from service.kafka.writing.producer import Producer
-from service.kafka.writing.producer_record import Answer, ProducerRecord
+from service.kafka.writing.producer_record import ProducerRecord, SendResult
 from service.kafka.writing.shard_records import RELEASE, ShardRecords
 from service.kafka.writing.transactional_producer import Transactions
 from tests.brokers import TopicNames, admin, create_topics
@@ -366,7 +366,7 @@ class Refusing(Producer):
         self.tombstones = tombstones
         self.refused: list[str] = []
 
-    async def send(self, records: Sequence[ProducerRecord]) -> list[Answer]:
+    async def send(self, records: Sequence[ProducerRecord]) -> list[SendResult]:
         keys = [record.key.decode() for record in records]
         is_tombstone = records[0].value is None
         if (keys[0].startswith(OWNER_PREFIX) and not is_tombstone) or is_tombstone != self.tombstones:
@@ -411,7 +411,7 @@ class Together(Producer):
         self.barrier = barrier
         self.claims = 0
 
-    async def send(self, records: Sequence[ProducerRecord]) -> list[Answer]:
+    async def send(self, records: Sequence[ProducerRecord]) -> list[SendResult]:
         if records[0].key.decode().startswith(OWNER_PREFIX) and records[0].value is not None:
             self.claims += 1
             if self.claims == 1:
@@ -514,7 +514,9 @@ async def test_between_two_slices_the_loop_has_its_turn(bootstrap: str, topic_na
     ticking = asyncio.gather(tick())
     async with reader(ClusterConfig(bootstrap), FETCH_WAIT_MS) as consumer:
         consumer.assign([partition])
-        await span_reader.read(consumer, span_reader.Span(partition, 0, 1_000), lambda _: taken.append(turns))
+        await span_reader.read(
+            consumer, span_reader.OffsetRange(partition, 0, 1_000), lambda _: taken.append(turns)
+        )
     ticking.cancel()
     assert len(taken) == 1_000
     assert max(Counter(taken).values()) == span_reader.SLICE_RECORDS
@@ -754,7 +756,7 @@ async def test_a_journal_that_stops_delivering_is_given_up_in_time(
         embedded.freeze()
         async with asyncio.timeout(FAR_SECONDS):
             with pytest.raises(RestoreError, match=f"{topics.journal}, partition 0 delivers nothing"):
-                await span_reader.read(consumer, span_reader.Span(partition, 0, 1), lambda _: None)
+                await span_reader.read(consumer, span_reader.OffsetRange(partition, 0, 1), lambda _: None)
 
 
 async def test_a_reader_that_is_closed_at_once_raises_nothing_and_leaves_nothing(bootstrap: str) -> None:

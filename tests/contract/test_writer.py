@@ -31,7 +31,7 @@ from service.core.journal.stamp import STAMP_HEADER, Stamp, cursor_key, owner_ke
 from service.core.limits.spend_limit import DaySpend
 from service.core.outcome.build import Outcome, OutcomeRules, job_outcome, record_failure
 from service.core.outcome.shrink import shrink
-from service.core.shard.batches import Batch, Committed, Group, JournalRecord, Refused, Unknown
+from service.core.shard.batches import Batch, BatchRefused, Committed, Group, JournalRecord, Unknown
 from service.errors import FailureCode, InvalidRecord, PublishError, RecordTooLarge
 from service.kafka.admin.topics import Creation, Topics, configs
 from service.kafka.client.cluster import ClusterConfig
@@ -39,9 +39,10 @@ from service.kafka.client.reader import ReconnectingReader
 from service.kafka.journal.journal import Journal
 from service.kafka.journal.tail import Tail
 from service.kafka.journal.takeover import RestoredShard
-from service.kafka.writing.at_least_once import AtLeastOnceWriter, Writer
+from service.kafka.writing.at_least_once import AtLeastOnceWriter
+from service.kafka.writing.ports import Writer
 from service.kafka.writing.producer import Producer
-from service.kafka.writing.producer_record import Answer, ProducerRecord
+from service.kafka.writing.producer_record import ProducerRecord, SendResult
 from service.kafka.writing.shard_records import ShardRecords
 from service.kafka.writing.transactional_producer import Transactions
 from tests.brokers import TopicNames
@@ -521,9 +522,9 @@ async def test_an_owner_whose_word_is_not_taken_hears_of_it() -> None:
 # -- a broker that takes no record of that size ---------------------------------------------------------
 
 
-def limit_between(rig: Rig, larger: Outcome, shrink_batch: Outcome) -> int:
+def limit_between(rig: Rig, larger: Outcome, reduced: Outcome) -> int:
     """A limit that refuses one form of an outcome, and takes another with its headers."""
-    refused, taken = (rig.measure(form.body.to_bytes()) for form in (larger, shrink_batch))
+    refused, taken = (rig.measure(form.body.to_bytes()) for form in (larger, reduced))
     assert taken + 2_000 < refused
     return (taken + refused) // 2
 
@@ -666,7 +667,7 @@ async def test_twelve_hours_of_words_fit_a_topic_of_ours_and_go_without_words_el
 class RefusesTheSecondOfMany(MemoryBroker):
     """As a broker that gets three batches of one partition and finds the second one too large."""
 
-    async def send(self, records: Sequence[ProducerRecord]) -> list[Answer]:
+    async def send(self, records: Sequence[ProducerRecord]) -> list[SendResult]:
         if len(records) == 1:
             return await super().send(records)
         taken = await super().send([record for n, record in enumerate(records) if n != 1])
@@ -685,7 +686,7 @@ class RefusesOneKey(MemoryBroker):
 
     refused_key = b""
 
-    async def send(self, records: Sequence[ProducerRecord]) -> list[Answer]:
+    async def send(self, records: Sequence[ProducerRecord]) -> list[SendResult]:
         taken = [record for record in records if record.key != self.refused_key]
         answers = iter(await super().send(taken) if taken else [])
         return [
@@ -784,7 +785,7 @@ async def test_records_behind_their_outcomes_are_sent_in_smaller_pieces_until_th
 ) -> None:
     broker, sizes = MemoryBroker(), list[int]()
 
-    async def send(records: Sequence[ProducerRecord]) -> list[Answer]:
+    async def send(records: Sequence[ProducerRecord]) -> list[SendResult]:
         sizes.append(len(records))
         if len(records) > 2 and records[0].topic == broker.topics.journal and len(sizes) > 2:
             return [PublishError("no answer in time") for _ in records]
@@ -838,7 +839,7 @@ def fenced_writer(broker: MemoryBroker, proofs: list[int], *, is_ours: bool) -> 
 async def test_no_outcome_is_sent_behind_a_higher_claim() -> None:
     broker, proofs = MemoryBroker(), list[int]()
     answer = await fenced_writer(broker, proofs, is_ours=False).append(WHOLE)
-    assert answer == Refused("another member has claimed the partition")
+    assert answer == BatchRefused("another member has claimed the partition")
     assert proofs == [1], "up to the last record that announces an outcome"
     assert broker.outcomes() == []
     assert [sent for sent, _ in broker.sent] == [Stage.ANNOUNCING]
@@ -849,7 +850,7 @@ async def test_no_refusal_of_a_record_is_sent_behind_a_higher_claim() -> None:
     for groups in ((refused(),), (accepted(), refused(), AT_CURSOR)):
         broker, proofs = MemoryBroker(), list[int]()
         answer = await fenced_writer(broker, proofs, is_ours=False).append(batch(*groups))
-        assert answer == Refused("another member has claimed the partition")
+        assert answer == BatchRefused("another member has claimed the partition")
         assert (proofs, broker.outcomes()) == ([0], [])
         assert keys([_seen(record) for record in broker.journal()]) == [owner_key(1)]
 
@@ -876,7 +877,7 @@ async def test_a_journal_that_cannot_be_read_back_is_waited_for(monkeypatch: pyt
         await asyncio.Event().wait()
         return True
 
-    monkeypatch.setattr("service.kafka.writing.at_least_once.PROOF_SECONDS", 0.0)
+    monkeypatch.setattr("service.kafka.writing.at_least_once.READ_BACK_SECONDS", 0.0)
     writer = AtLeastOnceWriter(broker, ShardRecords(broker.topics, 0, 1, "a"), never)
     assert await writer.append(WHOLE) == Unknown("the journal could not be read back in time")
     assert broker.outcomes() == []
@@ -892,7 +893,7 @@ async def test_a_batch_that_does_not_arrive_is_halved_and_not_sent_again_without
     broker = MemoryBroker()
     sizes: list[int] = []
 
-    async def send(records: Sequence[ProducerRecord]) -> list[Answer]:
+    async def send(records: Sequence[ProducerRecord]) -> list[SendResult]:
         """As a broker on so slow a line that only small requests arrive in time."""
         size_bytes = sum(len(record.value or b"") for record in records)
         sizes.append(size_bytes)

@@ -1,6 +1,6 @@
-"""Hotword lists in memory: they do what the Vocabularies port promises, and go wrong on demand.
+"""Hotword lists in memory: they do what the port `HotwordLists` promises, and go wrong on demand.
 
-The contract suite runs on them and on `HotwordLists` alike.
+The contract suite runs on them and on `DashScopeHotwordLists` alike.
 """
 
 import asyncio
@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from service.core.provider.answers import ProviderError
 from service.core.provider.hotword_lists import (
     ZONE_SECONDS,
-    ListedVocabulary,
-    Vocabulary,
-    VocabularyPage,
-    VocabularyWord,
+    HotwordList,
+    HotwordListEntry,
+    HotwordListPage,
+    ListedHotwordList,
 )
 from service.provider.api import NO_SLOT, Permit, at_once
 
@@ -35,7 +35,7 @@ class FakeVocabularies:
 
     now_ms: Callable[[], int] = lambda: 0
     most: int = LISTS
-    lists: dict[str, tuple[ListedVocabulary, Vocabulary]] = field(default_factory=dict)
+    lists: dict[str, tuple[ListedHotwordList, HotwordList]] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
     provider_errors: deque[ProviderError] = field(default_factory=deque)
     hides: bool = False
@@ -43,20 +43,20 @@ class FakeVocabularies:
     """What happens at the provider just before a list is made."""
     guards: asyncio.Event = field(default_factory=asyncio.Event)
     made: int = 0
-    _shown: tuple[ListedVocabulary, ...] = ()
+    _shown: tuple[ListedHotwordList, ...] = ()
 
     def __post_init__(self) -> None:
         self.guards.set()
 
-    async def list_page(self, page_index: int, permit: Permit = at_once) -> VocabularyPage | ProviderError:
+    async def list_page(self, page_index: int, permit: Permit = at_once) -> HotwordListPage | ProviderError:
         """A page of all of them, the newest first."""
         provider_error = await self._begin("list", "", permit)
         if not self.hides:
             self._shown = tuple(listed for listed, _ in reversed(self.lists.values()))
         rows = self._shown[page_index * PAGE_SIZE : (page_index + 1) * PAGE_SIZE]
-        return provider_error or VocabularyPage(rows, is_last=len(rows) < PAGE_SIZE)
+        return provider_error or HotwordListPage(rows, is_last=len(rows) < PAGE_SIZE)
 
-    async def query(self, vocabulary_id: str, permit: Permit = at_once) -> Vocabulary | ProviderError:
+    async def query(self, vocabulary_id: str, permit: Permit = at_once) -> HotwordList | ProviderError:
         """The list with its words."""
         provider_error = await self._begin("query", vocabulary_id, permit)
         if provider_error or vocabulary_id not in self.lists:
@@ -64,7 +64,7 @@ class FakeVocabularies:
         return self.lists[vocabulary_id][1]
 
     async def create(
-        self, model: str, prefix: str, words: Sequence[VocabularyWord], permit: Permit = at_once
+        self, model: str, prefix: str, words: Sequence[HotwordListEntry], permit: Permit = at_once
     ) -> str | ProviderError:
         """A new list, unless the account is full."""
         self.before_create()
@@ -74,7 +74,7 @@ class FakeVocabularies:
         return self.add(model, prefix, words)
 
     async def update(
-        self, vocabulary_id: str, words: Sequence[VocabularyWord], permit: Permit = at_once
+        self, vocabulary_id: str, words: Sequence[HotwordListEntry], permit: Permit = at_once
     ) -> ProviderError | None:
         """New words, and a new time."""
         provider_error = await self._begin("update", vocabulary_id, permit)
@@ -99,7 +99,7 @@ class FakeVocabularies:
         self,
         model: str,
         prefix: str,
-        words: Sequence[VocabularyWord] = (),
+        words: Sequence[HotwordListEntry] = (),
         *,
         age_hours: float = 0.0,
         is_ready: bool = True,
@@ -108,8 +108,8 @@ class FakeVocabularies:
         self.made += 1
         vocabulary_id = f"vocab-{prefix}-{self.made:08x}"
         time = self._time(age_hours)
-        listed = ListedVocabulary(vocabulary_id, time, time)
-        self.lists[vocabulary_id] = (listed, Vocabulary(vocabulary_id, model, is_ready, tuple(words)))
+        listed = ListedHotwordList(vocabulary_id, time, time)
+        self.lists[vocabulary_id] = (listed, HotwordList(vocabulary_id, model, is_ready, tuple(words)))
         return vocabulary_id
 
     def count(self, action: str) -> int:

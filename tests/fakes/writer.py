@@ -17,9 +17,10 @@ from service.core.journal.replay import Restore
 from service.core.journal.stamp import CURSOR_PREFIX, OWNER_PREFIX, STAMP_HEADER, Stamp
 from service.errors import ClusterError, Fenced, PublishError, RecordTooLarge
 from service.kafka.admin.topics import Topics
-from service.kafka.writing.at_least_once import AtLeastOnceWriter, Proves, Writer
+from service.kafka.writing.at_least_once import AtLeastOnceWriter, Proves
 from service.kafka.writing.exactly_once import ExactlyOnceWriter
-from service.kafka.writing.producer_record import Answer, ProducerRecord
+from service.kafka.writing.ports import Writer
+from service.kafka.writing.producer_record import ProducerRecord, SendResult
 from service.kafka.writing.shard_records import ShardRecords
 
 
@@ -121,7 +122,7 @@ class MemoryBroker:
             restore.add(record.offset, record.key.decode(), record.value, stamp)
         return restore
 
-    async def send(self, records: Sequence[ProducerRecord]) -> list[Answer]:
+    async def send(self, records: Sequence[ProducerRecord]) -> list[SendResult]:
         """As `Producer.send`."""
         stage = self._stage(records[0])
         self.sent.append((stage, len(records)))
@@ -158,7 +159,7 @@ class MemoryBroker:
         """Whether its topic refuses it."""
         return len(record.value or b"") > self.limits.get(record.topic, 2**31)
 
-    def keep(self, record: ProducerRecord) -> Answer:
+    def keep(self, record: ProducerRecord) -> SendResult:
         """Take one record, or say that it is too large."""
         if self.is_too_large(record):
             return RecordTooLarge(f"{record.topic} takes no record of {len(record.value or b'')} bytes")
@@ -198,7 +199,7 @@ class MemoryTransactions:
         """As `Transactions.close`."""
         self.is_open, self.is_closed = False, True
 
-    async def send(self, records: Sequence[ProducerRecord]) -> list[Answer]:
+    async def send(self, records: Sequence[ProducerRecord]) -> list[SendResult]:
         """As `Transactions.send`: all of them, or none."""
         assert self.is_open, "sent through a producer that was given up"
         fault = self.faults.pop(0) if self.faults else None

@@ -10,11 +10,11 @@ import pytest
 from pydantic import SecretStr
 
 from sandbox.simulator import Simulator, SimulatorConfig, serve
-from service.core.provider.hotword_lists import Need, VocabularyWord
+from service.core.provider.hotword_lists import HotwordListEntry, Need
 from service.provider.dashscope import DashScope, DashScopeConfig
 from tests.integration.vendor_client import KEY
 
-NEED = Need("fun-asr", words=(VocabularyWord("etcd"),))
+NEED = Need("fun-asr", words=(HotwordListEntry("etcd"),))
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ async def scribe(simulator: Simulator, *arguments: str, key: str = KEY) -> "subp
 async def made(simulator: Simulator, prefix: str) -> str:
     config = DashScopeConfig(simulator.base_url, SecretStr(KEY))
     async with DashScope(config) as provider:
-        vocabulary_id = await provider.vocabularies.create(NEED.model, prefix, NEED.words)
+        vocabulary_id = await provider.hotword_lists.create(NEED.model, prefix, NEED.words)
     assert isinstance(vocabulary_id, str)
     return vocabulary_id
 

@@ -11,7 +11,7 @@ from service.core.provider.answers import Accepted, Answered, ProviderError, Sub
 from service.provider.dashscope import DashScope, DashScopeConfig
 from service.provider.departure import Departure, TimedPermit
 from service.provider.result_files import FetchGuard
-from service.provider.wire.answers import Answer, object_of
+from service.provider.wire.answers import HttpAnswer, object_of
 
 MODEL = "fun-asr"
 
@@ -26,13 +26,13 @@ class NoAnswer(Exception):
 class Observed(DashScope):
     """The adapter; `last` is the answer that it read last, which says more than it hands on."""
 
-    last: Answer = Answer(0, {}, b"")
+    last: HttpAnswer = HttpAnswer(0, {}, b"")
     header_names: frozenset[str] = frozenset()
     """Of all answers so far, in lower case."""
 
     async def _answer(
         self, transport: httpx.AsyncBaseTransport, request: httpx.Request, left: Departure | TimedPermit
-    ) -> Answer:
+    ) -> HttpAnswer:
         self.last = await super()._answer(transport, request, left)
         self.header_names |= {name.lower() for name in self.last.headers}
         return self.last

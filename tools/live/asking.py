@@ -138,7 +138,7 @@ async def no_task(account: Account) -> Answers:
 
 async def hotword_lists(account: Account) -> Answers:
     """The directory of hotword lists."""
-    found = await all_lists(account.provider.vocabularies.list_page)
+    found = await all_lists(account.provider.hotword_lists.list_page)
     if isinstance(found, ProviderError):
         yield q.HOTWORD_LISTS, Seen(called(found))
     else:

@@ -52,7 +52,7 @@ setting, and ends at its deadline as `result_refused`, which may be retried, or 
 `result_expired`. While two tasks of a model in a row wait so, submits of that model stop.
 """
 
-RECONCILE = """\
+FAILED_POLLS = """\
 ## When a task cannot be polled
 
 A poll that fails says nothing about the task: it is repeated until the deadline. One that meets a reason of
@@ -101,7 +101,7 @@ def errors_page() -> str:
             *_table(("provider's code", "submit", "file"), _policy_rows()),
             WITHOUT_A_ROW,
             *_table(("HTTP status", "submit"), _status_rows()),
-            RECONCILE,
+            FAILED_POLLS,
             FETCH,
             *_table(("what happened", "policy"), _fetch_rows()),
         ]
@@ -151,7 +151,7 @@ def _policy(policy: ErrorPolicy) -> str:
     match policy.action:
         case Action.FAIL:
             return f"`{policy.code}`"
-        case Action.RECONCILE:
+        case Action.REFRESH_URL:
             return f"poll the task again for a fresh URL, once, then `{policy.code}`"
         case Action.RETRY if policy.max_attempts is None:
             return f"try again {often}"

@@ -36,7 +36,7 @@ class Posted:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class SubmitAnswered:
     """A synchronous model answered the POST with the transcript; `bill` is what it reports as billed."""
 
     transcript: Transcript
@@ -69,7 +69,7 @@ class SubmitNotSent:
 
 
 @dataclass(frozen=True, slots=True)
-class VocabularyRefused:
+class HotwordListRefused:
     """The hotword list that the jobs need before their submit cannot be obtained."""
 
     provider_error: ProviderError
@@ -127,11 +127,11 @@ class SubmissionRestored:
     """A new owner restored the submission from the journal."""
 
 
-PostAnswer = Posted | Answered | SubmitRefused | SubmitLost | SubmitNotSent
+PostAnswer = Posted | SubmitAnswered | SubmitRefused | SubmitLost | SubmitNotSent
 PassAnswer = Adopted | NotFound | OutOfReach
 PollAnswer = Polled | PollFailed
 SubmissionEvent = (
-    Intended | VocabularyRefused | PostAnswer | PassAnswer | PollAnswer | JobsLeft | SubmissionRestored
+    Intended | HotwordListRefused | PostAnswer | PassAnswer | PollAnswer | JobsLeft | SubmissionRestored
 )
 SUBMISSION_EVENTS: tuple[type[SubmissionEvent], ...] = SubmissionEvent.__args__
 

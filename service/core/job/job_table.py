@@ -38,7 +38,7 @@ from service.core.job.submission import Submission
 from service.core.job.transition_context import Context, JobTransition
 from service.errors import IllegalTransition
 
-Answer = Callable[..., JobTransition]
+JobHandler = Callable[..., JobTransition]
 
 
 def advance_job(job: Job, event: JobEvent, submission: Submission | None, context: Context) -> JobTransition:
@@ -76,7 +76,7 @@ def published(
 class Transition(NamedTuple):
     """The function that handles a pair, and the other states that it may lead to."""
 
-    answer: Answer
+    answer: JobHandler
     to: tuple[JobState, ...] = ()
 
 
@@ -136,5 +136,7 @@ TRANSITIONS: Mapping[tuple[JobState, type[JobEvent]], Transition] = {
     (state, event): row.get(event, _NO_TRANSITION) for state, row in _ROWS.items() for event in JOB_EVENTS
 }
 """Every pair with its transition."""
-TABLE: dict[tuple[JobState, type[JobEvent]], Answer] = {pair: way.answer for pair, way in TRANSITIONS.items()}
+TABLE: dict[tuple[JobState, type[JobEvent]], JobHandler] = {
+    pair: way.answer for pair, way in TRANSITIONS.items()
+}
 """Every pair with the function that handles it."""

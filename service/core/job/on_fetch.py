@@ -2,7 +2,7 @@
 
 Rules this module guarantees:
 
-1. Only the first fetch of a result may outlast the job's deadline, by `LAST_MS` at most.
+1. Only the first fetch of a result may outlast the job's deadline, by `LAST_POLL_GRACE_MS` at most.
 2. A result on a host that the settings do not allow is held until the job's deadline or the end of the
    provider's 24 h retention.
 """
@@ -15,14 +15,20 @@ from service.core.job.events import DeadlinePassed, Fetch, Fetched, FetchFailed,
 from service.core.job.job import Job, JobState
 from service.core.job.job_endings import expire, fail, finish, note_end
 from service.core.job.submission import Submission, SubmissionState
-from service.core.job.transition_context import LAST_MS, Context, JobTransition, is_overdue, may_try_again
+from service.core.job.transition_context import (
+    LAST_POLL_GRACE_MS,
+    Context,
+    JobTransition,
+    is_overdue,
+    may_try_again,
+)
 from service.core.job.urgency import retention_end_ms
 from service.core.provider import error_table
 from service.core.provider.answers import ProviderError
 from service.core.provider.error_table import Action
 from service.errors import FailureCode
 
-HELD_MS = 300_000
+HELD_RETRY_MS = 300_000
 """Pause between the attempts to fetch a held result."""
 
 
@@ -59,7 +65,7 @@ def fetch_failed(job: Job, event: FetchFailed, submission: Submission, context: 
         asked = event.provider_error.retry_after_seconds
         wait_ms = context.rules.fetch_backoff.wait_ms(failed.fetch.attempts, context.draw, asked)
         return _collect(failed, context.now_ms + wait_ms)
-    if policy.action is Action.RECONCILE and may_try_again(failed.fetch.url_polls, policy):
+    if policy.action is Action.REFRESH_URL and may_try_again(failed.fetch.url_polls, policy):
         return _ask_for_url(failed, submission, context)
     return fail(failed, Stage.COLLECT, event.provider_error, policy, submission)
 
@@ -72,14 +78,14 @@ def _hold(job: Job, provider_error: ProviderError, submission: Submission, conte
     held = job if job.fetch.held else replace(job, fetch=replace(job.fetch.tried(), held=provider_error))
     if is_overdue(held, context):
         return fail(held, Stage.COLLECT, provider_error, error_table.on_fetch(provider_error), submission)
-    edge = retention_end_ms(submission)
-    if context.has_come(edge):
+    end_ms = retention_end_ms(submission)
+    if context.has_come(end_ms):
         message = f"{provider_error.message}, and the provider keeps no result for longer than 24 h"
         ending = FailureEnding(Stage.COLLECT, FailureCode.RESULT_EXPIRED, message, retryable=True)
         return finish(held, ending, submission)
     # If the end of retention has passed but is not yet confirmed, retries must not loop without a pause.
-    later_ms = context.now_ms + HELD_MS
-    return _collect(held, min(later_ms, edge) if edge > context.now_ms else later_ms)
+    later_ms = context.now_ms + HELD_RETRY_MS
+    return _collect(held, min(later_ms, end_ms) if end_ms > context.now_ms else later_ms)
 
 
 def _ask_for_url(job: Job, submission: Submission, context: Context) -> JobTransition:
@@ -95,13 +101,13 @@ def _ask_for_url(job: Job, submission: Submission, context: Context) -> JobTrans
 def expire_collecting(
     job: Job, _event: DeadlinePassed, submission: Submission, context: Context
 ) -> JobTransition:
-    """Let the first fetch go on after the deadline, for `LAST_MS`: the work is done and paid for."""
+    """Let the first fetch go on for `LAST_POLL_GRACE_MS` after the deadline: the work is paid for."""
     if not is_overdue(job, context):
         return JobTransition(job)
     held = job.fetch.held
     if held:
         return fail(job, Stage.COLLECT, held, error_table.on_fetch(held), submission)
-    is_late = context.has_come(job.request.deadline_ms + LAST_MS)
+    is_late = context.has_come(job.request.deadline_ms + LAST_POLL_GRACE_MS)
     if job.fetch.attempts or is_late:
         return expire(job, submission, job.fetch.error)
     return JobTransition(job)

@@ -29,7 +29,7 @@ from service.core.job.events import (
 from service.core.job.file_matching import file_of
 from service.core.job.identity import JobRef
 from service.core.job.job import Job, JobState
-from service.core.job.on_submit import Jobs, tell_task
+from service.core.job.on_submit import Jobs, task_made
 from service.core.job.submission import Submission
 from service.core.job.transition_context import Context, SubmissionTransition, is_overdue
 from service.core.job.urgency import retention_end_ms
@@ -37,7 +37,7 @@ from service.core.provider.answers import ProviderError, TaskStatus, TaskView
 
 UNKNOWN_APART_MS = 60_000
 """Time between the two polls that declare a task lost: long enough to outlast a short vendor fault."""
-FOLLOWED_MS = 60_000
+JOBLESS_TASK_POLL_MS = 60_000
 """Minimum poll interval of a task that no job waits for: other tasks go first."""
 MISSING = ProviderError("missing_result", "the finished task does not name this file")
 CANCELED = ProviderError("CANCELED", "the task was cancelled at the provider")
@@ -74,8 +74,8 @@ def poll_again(
         return SubmissionTransition(submission, is_over=True)
     due_ms = context.now_ms + round(1000 * context.draw)
     polled = _poll_at(submission, due_ms, jobs, context)
-    told = {ref: job for ref, job in _waiting(jobs).items() if _is_news(submission, job)}
-    return replace(polled, to_jobs=tell_task(submission, told)) if told else polled
+    to_inform = {ref: job for ref, job in _waiting(jobs).items() if _is_news(submission, job)}
+    return replace(polled, to_jobs=task_made(submission, to_inform)) if to_inform else polled
 
 
 def follow(submission: Submission, event: JobsLeft, jobs: Jobs, _context: Context) -> SubmissionTransition:
@@ -104,13 +104,13 @@ def _finished(submission: Submission, task: TaskView, jobs: Jobs) -> SubmissionT
     return SubmissionTransition(
         ended,
         durable=not jobs,
-        to_jobs=tuple((ref, _told(task, job)) for ref, job in _waiting(jobs).items()),
+        to_jobs=tuple((ref, _event_of(task, job)) for ref, job in _waiting(jobs).items()),
         is_over=not jobs,
         bill=None if submission.is_billed else task,
     )
 
 
-def _told(task: TaskView, job: Job) -> JobEvent:
+def _event_of(task: TaskView, job: Job) -> JobEvent:
     file = file_of(task, job)
     if file and file.transcription_url:
         return ReadyToCollect(task, file.transcription_url)
@@ -155,7 +155,7 @@ def _poll_at(submission: Submission, due_ms: int, jobs: Jobs, context: Context) 
             replace(submission, is_billed=True, is_followed=False), durable=True, is_over=True
         )
     if not jobs:
-        due_ms = max(due_ms, context.now_ms + FOLLOWED_MS)
+        due_ms = max(due_ms, context.now_ms + JOBLESS_TASK_POLL_MS)
     is_last = any(is_overdue(job, context) for job in _waiting(jobs).values())
     return SubmissionTransition(
         submission, steps=(Poll(submission.key, submission.task_id, due_ms, is_last),)

@@ -14,10 +14,10 @@ from dataclasses import replace
 
 from service.core.job.division import is_about_number, may_be_about_one
 from service.core.job.events import (
-    Answered,
     CancelAsked,
     DeadlinePassed,
     GivenBack,
+    HotwordListRefused,
     Intended,
     JobEvent,
     JobsLeft,
@@ -25,13 +25,13 @@ from service.core.job.events import (
     Posted,
     QueueSubmit,
     SubmissionRestored,
+    SubmitAnswered,
     SubmitFailed,
     SubmitNotSent,
     SubmitRefused,
     Taken,
     TaskMade,
     Transcribed,
-    VocabularyRefused,
 )
 from service.core.job.file_matching import files_digest
 from service.core.job.identity import JobRef
@@ -58,9 +58,9 @@ def intend(submission: Submission, event: Intended, jobs: Jobs, context: Context
     overdue = [ref for ref, job in jobs.items() if is_overdue(job, context)]
     going = [ref for ref in jobs if ref not in overdue]
     first, *others = _parts(going, event.max_files or max(1, len(going)))
-    told: tuple[tuple[JobRef, JobEvent], ...] = tuple((ref, DeadlinePassed()) for ref in overdue)
+    to_jobs: tuple[tuple[JobRef, JobEvent], ...] = tuple((ref, DeadlinePassed()) for ref in overdue)
     if not first:
-        return SubmissionTransition(replace(submission, jobs=()), to_jobs=told, is_over=True)
+        return SubmissionTransition(replace(submission, jobs=()), to_jobs=to_jobs, is_over=True)
     urls = [jobs[ref].file_url for ref in first]
     intended = replace(
         submission,
@@ -73,16 +73,16 @@ def intend(submission: Submission, event: Intended, jobs: Jobs, context: Context
     return SubmissionTransition(
         intended,
         durable=True,
-        to_jobs=(*told, *((ref, Taken()) for ref in first)),
+        to_jobs=(*to_jobs, *((ref, Taken()) for ref in first)),
         successors=_successors(submission, others, context.now_ms),
     )
 
 
-def vocabulary_refused(
-    submission: Submission, event: VocabularyRefused, jobs: Jobs, context: Context
+def hotword_list_refused(
+    submission: Submission, event: HotwordListRefused, jobs: Jobs, context: Context
 ) -> SubmissionTransition:
     """End the jobs before their POST: without the hotword list they would be billed for a worse result."""
-    policy = error_table.on_vocabulary(event.provider_error)
+    policy = error_table.on_hotword_list(event.provider_error)
     return replace(end_all(submission, jobs, event.provider_error, policy, context), durable=False)
 
 
@@ -111,16 +111,18 @@ def posted(submission: Submission, event: Posted, jobs: Jobs, context: Context) 
         running,
         durable=True,
         steps=(Poll(submission.key, event.task_id, due_ms),),
-        to_jobs=tell_task(running, jobs),
+        to_jobs=task_made(running, jobs),
     )
 
 
-def answered(submission: Submission, event: Answered, jobs: Jobs, _context: Context) -> SubmissionTransition:
+def answered(
+    submission: Submission, event: SubmitAnswered, jobs: Jobs, _context: Context
+) -> SubmissionTransition:
     """Pass the transcript, which is paid for, to the jobs; the submission is over and needs no record."""
     counters = submission.counters._replace(tasks_made=submission.counters.tasks_made + 1)
     sealed_ms = submission.intent.sealed_ms if submission.intent else None
-    told = tuple((ref, Transcribed(event.transcript, event.bill, sealed_ms)) for ref in jobs)
-    return SubmissionTransition(replace(submission, counters=counters), to_jobs=told, is_over=True)
+    to_jobs = tuple((ref, Transcribed(event.transcript, event.bill, sealed_ms)) for ref in jobs)
+    return SubmissionTransition(replace(submission, counters=counters), to_jobs=to_jobs, is_over=True)
 
 
 def refused(
@@ -177,10 +179,10 @@ def give_back(
 ) -> SubmissionTransition:
     """Queue the submission for another POST with the jobs that are still wanted; the others end."""
     kept = still_wanted(jobs, context)
-    told = tuple((ref, GivenBack(reason, may_be_billed)) for ref in jobs)
+    to_jobs = tuple((ref, GivenBack(reason, may_be_billed)) for ref in jobs)
     steps = (QueueSubmit(submission.key, due_ms),) if kept else ()
     waiting = replace(without_intent(submission), jobs=kept, due_ms=due_ms)
-    return SubmissionTransition(waiting, durable=True, steps=steps, to_jobs=told, is_over=not kept)
+    return SubmissionTransition(waiting, durable=True, steps=steps, to_jobs=to_jobs, is_over=not kept)
 
 
 def end_all(
@@ -201,10 +203,10 @@ def end_all(
         GivenBack(provider_error.message, may_be_billed),
         SubmitFailed(provider_error, policy, may_be_billed),
     )
-    told = tuple((ref, given_up if is_given_up(job, context) else failed) for ref, job in jobs.items())
+    to_jobs = tuple((ref, given_up if is_given_up(job, context) else failed) for ref, job in jobs.items())
     if submission.is_synchronous:
-        return SubmissionTransition(submission, to_jobs=told, is_over=True)
-    return SubmissionTransition(without_intent(submission), durable=True, to_jobs=told, is_over=True)
+        return SubmissionTransition(submission, to_jobs=to_jobs, is_over=True)
+    return SubmissionTransition(without_intent(submission), durable=True, to_jobs=to_jobs, is_over=True)
 
 
 def without_intent(submission: Submission) -> Submission:
@@ -228,8 +230,8 @@ def with_task(submission: Submission, task_id: str, submitted_ms: int, jobs: Job
     )
 
 
-def tell_task(submission: Submission, jobs: Jobs) -> tuple[tuple[JobRef, JobEvent], ...]:
-    """The events that tell the jobs of the submission's task."""
+def task_made(submission: Submission, jobs: Jobs) -> tuple[tuple[JobRef, JobEvent], ...]:
+    """The events by which the jobs learn of the submission's task."""
     assert submission.task_id is not None
     assert submission.submitted_ms is not None
     made = TaskMade(submission.task_id, submission.task_files, submission.submitted_ms)

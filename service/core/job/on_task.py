@@ -4,7 +4,8 @@ Rules this module guarantees:
 
 1. A cancel while the POST may be in flight is journalled; the POST's answer decides whether there is a task.
 2. A deadline that passes while the task runs asks for one last poll. It ends the job once a poll no earlier
-   than `COUNTS_MS` before the deadline found the task unfinished, or `LAST_MS` after the deadline.
+   than `FRESH_POLL_MS` before the deadline found the task unfinished, or
+   `LAST_POLL_GRACE_MS` after the deadline.
 3. An event that is retried after a fault of ours changes nothing if the submission has moved on.
 4. A failed file is tried again only if the error table says so (N3), as often as the table allows, and never
    if a result for it may already be published.
@@ -32,7 +33,7 @@ from service.core.job.job import Job, JobState, TaskEnd
 from service.core.job.job_endings import cancel, expire, fail, finish, note_end, stage_of
 from service.core.job.submission import Submission, SubmissionState
 from service.core.job.transition_context import (
-    LAST_MS,
+    LAST_POLL_GRACE_MS,
     Context,
     JobTransition,
     Successor,
@@ -45,7 +46,7 @@ from service.core.provider.answers import ProviderError, TaskStatus
 from service.core.provider.error_table import Action
 from service.errors import FailureCode
 
-COUNTS_MS = 30_000
+FRESH_POLL_MS = 30_000
 """A poll this shortly before a deadline counts as a poll at the deadline."""
 
 
@@ -84,16 +85,16 @@ def task_made(job: Job, event: TaskMade, submission: Submission, _context: Conte
 
 def transcribed(job: Job, event: Transcribed, submission: Submission, context: Context) -> JobTransition:
     """End the job with the transcript, even after its deadline, since it is paid for; a noted cancel wins."""
-    heard = replace(
+    billed = replace(
         job,
         submitted_ms=event.submitted_ms,
         task_end=TaskEnd(context.now_ms, event.bill.seconds, bill=event.bill),
     )
     if job.cancelled:
-        return cancel(heard, submission)
+        return cancel(billed, submission)
     if any(channel.text for channel in event.transcript.channels):
-        return finish(heard, ResultEnding(event.transcript), submission)
-    return finish(heard, ResultEnding(replace(event.transcript, channels=()), silent=True), submission)
+        return finish(billed, ResultEnding(event.transcript), submission)
+    return finish(billed, ResultEnding(replace(event.transcript, channels=()), silent=True), submission)
 
 
 def submit_failed(job: Job, event: SubmitFailed, submission: Submission, _context: Context) -> JobTransition:
@@ -185,8 +186,8 @@ def expire_submitted(
         return JobTransition(job)
     task_id, deadline_ms = submission.task_id, job.request.deadline_ms
     seen_ms = submission.unfinished_ms
-    was_at_work = seen_ms is not None and seen_ms >= deadline_ms - COUNTS_MS
-    if task_id is None or was_at_work or context.has_come(deadline_ms + LAST_MS):
+    was_at_work = seen_ms is not None and seen_ms >= deadline_ms - FRESH_POLL_MS
+    if task_id is None or was_at_work or context.has_come(deadline_ms + LAST_POLL_GRACE_MS):
         return expire(job, submission, event.reason)
     if job.is_last_poll_asked:
         return JobTransition(job)

@@ -31,7 +31,7 @@ from service.core.job.on_submit import (
     end_all,
     give_back,
     still_wanted,
-    tell_task,
+    task_made,
     with_task,
     without_intent,
 )
@@ -78,8 +78,8 @@ def reconcile_again(
 ) -> SubmissionTransition:
     """Reconcile again by the new owner's clock; a former owner's POST may still be in flight."""
     out_ms = _out_ms(context)
-    told = tuple((ref, CancelAsked()) for ref, job in jobs.items() if job.cancelled)
-    return replace(_reconcile(submission, out_ms, out_ms, context), durable=False, to_jobs=told)
+    to_jobs = tuple((ref, CancelAsked()) for ref, job in jobs.items() if job.cancelled)
+    return replace(_reconcile(submission, out_ms, out_ms, context), durable=False, to_jobs=to_jobs)
 
 
 def adopted(submission: Submission, event: Adopted, jobs: Jobs, context: Context) -> SubmissionTransition:
@@ -90,7 +90,7 @@ def adopted(submission: Submission, event: Adopted, jobs: Jobs, context: Context
         running,
         durable=True,
         steps=(Poll(submission.key, event.task_id, context.now_ms),),
-        to_jobs=tell_task(running, jobs),
+        to_jobs=task_made(running, jobs),
         uncertain_outcomes=(UncertainOutcome.ADOPTED,) * len(jobs),
     )
 
@@ -145,13 +145,13 @@ def _decide(
 
 
 def _tell_given_up(jobs: Jobs, message: str, context: Context) -> tuple[tuple[JobRef, JobEvent], ...]:
-    told: list[tuple[JobRef, JobEvent]] = []
+    to_jobs: list[tuple[JobRef, JobEvent]] = []
     for ref, job in jobs.items():
         if job.cancelled:
-            told.append((ref, CancelAsked()))
+            to_jobs.append((ref, CancelAsked()))
         elif is_overdue(job, context):
-            told.append((ref, DeadlinePassed(message)))
-    return tuple(told)
+            to_jobs.append((ref, DeadlinePassed(message)))
+    return tuple(to_jobs)
 
 
 def _call_again(submission: Submission, jobs: Jobs, message: str, context: Context) -> SubmissionTransition:
@@ -169,12 +169,12 @@ def _resubmit(
 ) -> SubmissionTransition:
     """Stop reconciling the submission; the jobs that are still wanted get a new one."""
     wanted = still_wanted(jobs, context)
-    told = tuple((ref, GivenBack(reason, may_be_billed)) for ref in jobs)
+    to_jobs = tuple((ref, GivenBack(reason, may_be_billed)) for ref in jobs)
     successor = Successor(wanted, submission.model, submission.counters, context.now_ms)
     return SubmissionTransition(
         without_intent(submission),
         durable=True,
-        to_jobs=told,
+        to_jobs=to_jobs,
         successors=(successor,) if wanted else (),
         uncertain_outcomes=(UncertainOutcome.RESUBMITTED,) * len(wanted),
         is_over=True,
@@ -203,5 +203,5 @@ def _end(submission: Submission, jobs: Jobs, message: str) -> SubmissionTransiti
     """
     cancelled = GivenBack(message, may_be_billed=True)
     failed = SubmitFailed(ProviderError("restored", message), UNCERTAIN, may_be_billed=True)
-    told = tuple((ref, cancelled if job.cancelled else failed) for ref, job in jobs.items())
-    return SubmissionTransition(submission, to_jobs=told, is_over=True)
+    to_jobs = tuple((ref, cancelled if job.cancelled else failed) for ref, job in jobs.items())
+    return SubmissionTransition(submission, to_jobs=to_jobs, is_over=True)

@@ -18,7 +18,7 @@ from service.core.job import on_poll, on_submit, on_uncertain
 from service.core.job.events import (
     SUBMISSION_EVENTS,
     Adopted,
-    Answered,
+    HotwordListRefused,
     Intended,
     JobsLeft,
     NotFound,
@@ -28,10 +28,10 @@ from service.core.job.events import (
     Posted,
     SubmissionEvent,
     SubmissionRestored,
+    SubmitAnswered,
     SubmitLost,
     SubmitNotSent,
     SubmitRefused,
-    VocabularyRefused,
 )
 from service.core.job.identity import JobRef
 from service.core.job.job import Job
@@ -39,7 +39,7 @@ from service.core.job.submission import Submission, SubmissionState
 from service.core.job.transition_context import Context, SubmissionTransition
 from service.errors import IllegalTransition
 
-Answer = Callable[..., SubmissionTransition]
+SubmissionHandler = Callable[..., SubmissionTransition]
 
 
 def advance_submission(
@@ -79,25 +79,25 @@ def await_answer(
 class Transition(NamedTuple):
     """The function that handles a pair, and the other states it may lead to; None: the submission is over."""
 
-    answer: Answer
+    answer: SubmissionHandler
     to: tuple[SubmissionState | None, ...] = ()
 
 
 _ROWS: dict[SubmissionState, dict[type[SubmissionEvent], Transition]] = {
     SubmissionState.WAITING: {
         Intended: Transition(on_submit.intend, (SubmissionState.INTENDED, None)),
-        VocabularyRefused: Transition(on_submit.vocabulary_refused, (None,)),
+        HotwordListRefused: Transition(on_submit.hotword_list_refused, (None,)),
         JobsLeft: Transition(on_submit.shrink, (None,)),
         SubmissionRestored: Transition(on_submit.queue_again, (None,)),
     },
     SubmissionState.INTENDED: {
         Posted: Transition(on_submit.posted, (SubmissionState.RUNNING,)),
-        Answered: Transition(on_submit.answered, (None,)),
+        SubmitAnswered: Transition(on_submit.answered, (None,)),
         SubmitRefused: Transition(on_submit.refused, (SubmissionState.WAITING, None)),
         SubmitLost: Transition(on_uncertain.lost, (SubmissionState.UNCERTAIN, SubmissionState.WAITING, None)),
         SubmitNotSent: Transition(on_submit.not_sent, (SubmissionState.WAITING, None)),
         # The submission no longer waited for the hotword list.
-        VocabularyRefused: Transition(ignore),
+        HotwordListRefused: Transition(ignore),
         JobsLeft: Transition(await_answer),
         SubmissionRestored: Transition(
             on_uncertain.lost_by_crash, (SubmissionState.UNCERTAIN, SubmissionState.WAITING, None)
@@ -107,7 +107,7 @@ _ROWS: dict[SubmissionState, dict[type[SubmissionEvent], Transition]] = {
         Adopted: Transition(on_uncertain.adopted, (SubmissionState.RUNNING,)),
         NotFound: Transition(on_uncertain.not_found, (None,)),
         OutOfReach: Transition(on_uncertain.out_of_reach, (None,)),
-        VocabularyRefused: Transition(ignore),
+        HotwordListRefused: Transition(ignore),
         JobsLeft: Transition(on_uncertain.search_on),
         SubmissionRestored: Transition(on_uncertain.reconcile_again),
     },
@@ -116,7 +116,7 @@ _ROWS: dict[SubmissionState, dict[type[SubmissionEvent], Transition]] = {
         PollFailed: Transition(on_poll.poll_failed, (None,)),
         # Two reconciling passes found the task while the shard was suspended.
         Adopted: Transition(ignore),
-        VocabularyRefused: Transition(ignore),
+        HotwordListRefused: Transition(ignore),
         JobsLeft: Transition(on_poll.follow, (None,)),
         SubmissionRestored: Transition(on_poll.poll_again, (None,)),
     },
@@ -128,7 +128,7 @@ TRANSITIONS: Mapping[tuple[SubmissionState, type[SubmissionEvent]], Transition] 
     for event in SUBMISSION_EVENTS
 }
 """Every pair with its transition."""
-TABLE: dict[tuple[SubmissionState, type[SubmissionEvent]], Answer] = {
+TABLE: dict[tuple[SubmissionState, type[SubmissionEvent]], SubmissionHandler] = {
     pair: way.answer for pair, way in TRANSITIONS.items()
 }
 """Every pair with the function that handles it."""

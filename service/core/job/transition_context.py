@@ -31,11 +31,11 @@ from service.core.provider.error_table import ErrorPolicy
 
 INTENT_SECONDS = 2.0
 """How long an intent is valid for a POST, counted from the sealing of its batch."""
-RECEIPT_SECONDS = 10.0
+COMMIT_WAIT_SECONDS = 10.0
 """Within this time of the intent, its batch must be sealed and durable, or its POST is not sent."""
 MAX_LOST_CALLS = 3
 """Calls of a synchronous model that one job may lose, by crashes or in transit: each is paid."""
-LAST_MS = 900_000
+LAST_POLL_GRACE_MS = 900_000
 """How long after a job's deadline the last poll of its task, and the fetch that follows, may take."""
 
 OnUncertain = Literal["reconcile", "resubmit", "fail"]

@@ -37,11 +37,11 @@ def retention_end_ms(submission: Submission) -> int:
     return at_work_ms + RETENTION_MS
 
 
-def priority(edge: int, now_ms: int) -> Priority:
+def priority(end_ms: int, now_ms: int) -> Priority:
     """Before the retention end the oldest goes first, after it the youngest: it most likely still exists."""
-    if edge - now_ms > URGENT_MS:
+    if end_ms - now_ms > URGENT_MS:
         return _LAST
-    return Priority(NEAR, edge) if edge > now_ms else Priority(PAST, -edge)
+    return Priority(NEAR, end_ms) if end_ms > now_ms else Priority(PAST, -end_ms)
 
 
 @dataclass(slots=True)

@@ -139,9 +139,15 @@ def encode_job(job: Job) -> bytes | None:
     """
     if job.accounted is not None:
         ending = job.ending if isinstance(job.ending, FailureEnding) else None
-        told = ending and (ending.stage, ending.code, ending.message, ending.provider_code, ending.retryable)
+        ending_form = ending and (
+            ending.stage,
+            ending.code,
+            ending.message,
+            ending.provider_code,
+            ending.retryable,
+        )
         accounted = (job.accounted.billed_seconds, job.accounted.carries_summary, job.accounted.cost or 0)
-        return dump(JobForm, result=ending is None, ending=told, accounted=accounted)
+        return dump(JobForm, result=ending is None, ending=ending_form, accounted=accounted)
     if job.must_be_result:
         return dump(JobForm, result=True)
     return dump(JobForm, cancel=True) if job.cancelled else None

@@ -133,7 +133,7 @@ class Restore:
         found = [entry for entry in self.entries.values() if isinstance(entry, JobEntry)]
         return {entry.ref: entry for entry in sorted(found, key=lambda each: each.ref)}
 
-    def release(self) -> None:
+    def clear(self) -> None:
         """Drop all records one at a time: freeing a hundred thousand at once blocks every other thread."""
         while self.entries:
             self.entries.popitem()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 CAPACITY = 20.0
 """Tokens of a full bucket: retries in a row without any success."""
-SUCCESS_PART = 0.2
+TOKENS_PER_SUCCESS = 0.2
 """Tokens that a success adds."""
 FLOOR_PER_SECOND = 0.1
 """Tokens that a second adds: one retry in ten seconds."""
@@ -41,7 +41,7 @@ class RetryBudget:
 
     def succeed(self, paid: float) -> None:
         """Note the success of a submit that `paid` these tokens, zero for a first attempt."""
-        self._add(paid + SUCCESS_PART)
+        self._add(paid + TOKENS_PER_SUCCESS)
 
     def _refill(self, now: float) -> None:
         self._add(max(0.0, now - self.now) * FLOOR_PER_SECOND)

@@ -91,7 +91,7 @@ WAIT_SECONDS = {
 """How long after its claim a partition's slots are not used."""
 
 
-class Reading(NamedTuple):
+class VendorClockReading(NamedTuple):
     """The vendor's clock now: its offset from boot time, give or take the error."""
 
     offset_seconds: float
@@ -230,22 +230,22 @@ class SlotShare:
         weight = SLOWER_WEIGHT if took_seconds > self._usual_seconds else FASTER_WEIGHT
         self._usual_seconds += weight * (took_seconds - self._usual_seconds)
 
-    def read(self, now: Instant) -> Reading:
+    def read(self, now: Instant) -> VendorClockReading:
         """The vendor's clock, or our wall clock while the vendor's is unknown or distrusted."""
         vendor = self._read_vendor(now.boot_seconds)
-        reading = vendor or Reading(now.wall_seconds - now.boot_seconds, WALL_ERROR_SECONDS)
+        reading = vendor or VendorClockReading(now.wall_seconds - now.boot_seconds, WALL_ERROR_SECONDS)
         before, self._offset_seconds = self._offset_seconds, reading.offset_seconds
         if _is_jump(before, reading.offset_seconds):
             self.era += 1
             self._shared_from = max(self._shared_from, now.boot_seconds + PAUSE_SECONDS)
         return reading
 
-    def _read_vendor(self, now: float) -> Reading | None:
+    def _read_vendor(self, now: float) -> VendorClockReading | None:
         bounds = self.vendor.offset_seconds(now)
         if bounds is None:
             return None
         low, high = bounds
-        reading = Reading((low + high) / 2, (high - low) / 2)
+        reading = VendorClockReading((low + high) / 2, (high - low) / 2)
         before, self._vendor_seconds = self._vendor_seconds, reading.offset_seconds
         if _is_jump(before, reading.offset_seconds):
             self._distrusted_until = now + DISTRUST_SECONDS

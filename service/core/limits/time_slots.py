@@ -34,7 +34,7 @@ WIDE_WINDOW_SECONDS = 0.2
 """The window if slots are far apart: a missed slot then costs more than a wider window."""
 FAR_APART_SECONDS = 0.5
 """From this distance on the wide window costs little of the rate."""
-GOLDEN_PART = 0.382
+GOLDEN_FRACTION = 0.382
 """Consecutive slots belong to partitions this fraction of all partitions apart, so that a process with
 neighbouring partitions gets evenly spread slots."""
 
@@ -83,8 +83,8 @@ def _span(window_seconds: float, error_seconds: float) -> float:
 
 @lru_cache(maxsize=8)
 def stride_of(partitions: int) -> int:
-    """Step to the next slot's partition: near `GOLDEN_PART` of all, and coprime to their number."""
-    wanted = GOLDEN_PART * partitions
+    """Step to the next slot's partition: near `GOLDEN_FRACTION` of all, and coprime to their number."""
+    wanted = GOLDEN_FRACTION * partitions
     coprime = [each for each in range(1, partitions + 1) if math.gcd(each, partitions) == 1]
     return min(coprime, key=lambda each: abs(each - wanted))
 

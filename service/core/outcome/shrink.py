@@ -41,9 +41,9 @@ def shrink(outcome: Outcome) -> Outcome | None:
     if isinstance(body, Failure):
         return _shrink_failure(outcome, body)
     for part, leave_out in _PARTS:
-        shrink_batch = leave_out(body)
-        if shrink_batch != body:
-            named = shrink_batch.model_copy(update={"omitted": (*body.omitted, part)})
+        reduced = leave_out(body)
+        if reduced != body:
+            named = reduced.model_copy(update={"omitted": (*body.omitted, part)})
             return replace(outcome, body=named)
     return _too_large(outcome, body)
 
@@ -52,8 +52,8 @@ def _shrink_failure(outcome: Outcome, body: Failure) -> Outcome | None:
     if body.raw is not None:
         return replace(outcome, body=body.model_copy(update={"raw": None}))
     if body.original_request is not None or body.metadata is not None:
-        shrink_batch = body.model_copy(update={"original_request": None, "metadata": None})
-        return replace(outcome, body=shrink_batch)
+        reduced = body.model_copy(update={"original_request": None, "metadata": None})
+        return replace(outcome, body=reduced)
     return None
 
 

@@ -28,7 +28,7 @@ class Action(StrEnum):
     """Repeat the same call later."""
     RESUBMIT = "resubmit"
     """Submit again later: the old task is over and gave no result."""
-    RECONCILE = "look"
+    REFRESH_URL = "refresh_url"
     """Poll the task again: it may give a fresh URL for its result."""
     HOLD = "hold"
     """Stop submitting, since other jobs would fail alike, and keep the job; a poll is repeated."""
@@ -43,8 +43,9 @@ class ErrorPolicy:
     """What to do about one error.
 
     `code` is the failure's code if the job ends here or when `max_attempts` is used up. `max_attempts`
-    counts all attempts of the call, the first included (for RESUBMIT all submits of the job, for RECONCILE
-    the polls for a fresh URL); None: until the deadline. `retryable`: a replay of the same work may succeed.
+    counts all attempts of the call, the first included (for RESUBMIT all submits of the job, for
+    REFRESH_URL the polls for a fresh URL); None: until the deadline. `retryable`: a replay of the
+    same work may succeed.
     """
 
     action: Action
@@ -118,7 +119,7 @@ _NO_ANSWER = Row(_UNCERTAIN, _FILE_UNKNOWN)
 _UNREADABLE = Row(_fail(FailureCode.RESULT_UNREADABLE, retryable=True), _FILE_UNKNOWN)
 _NO_LIST = _both(_fail(FailureCode.VOCABULARY_UNUSABLE))
 _FOREIGN = Row(_retry(FOREIGN_ANSWER_ATTEMPTS, FailureCode.SUBMIT_REJECTED), _FILE_UNKNOWN)
-_STALE_URL = ErrorPolicy(Action.RECONCILE, FailureCode.RESULT_EXPIRED, retryable=True, max_attempts=1)
+_STALE_URL = ErrorPolicy(Action.REFRESH_URL, FailureCode.RESULT_EXPIRED, retryable=True, max_attempts=1)
 _HOST_REFUSED = ErrorPolicy(Action.HOLD, FailureCode.RESULT_REFUSED, retryable=True)
 _FORBIDDEN = _both(_fail(FailureCode.AUDIO_FORBIDDEN))
 _NOT_FOUND = _both(_fail(FailureCode.AUDIO_NOT_FOUND))
@@ -265,13 +266,13 @@ def on_submit(provider_error: ProviderError) -> ErrorPolicy:
     """The policy on a failed submit. Never RESUBMIT: without a task, another attempt is a RETRY."""
     row = TABLE.get(family(provider_error.code))
     if row is _REQUEST:
-        row = next((told for text, told in _TEXTS.items() if text in provider_error.message), row)
+        row = next((found for text, found in _TEXTS.items() if text in provider_error.message), row)
     if row is None or (row is _FOREIGN and provider_error.http_status is not None):
         return _submit_by_status(provider_error.http_status)
     return row.on_submit
 
 
-def on_vocabulary(provider_error: ProviderError) -> ErrorPolicy:
+def on_hotword_list(provider_error: ProviderError) -> ErrorPolicy:
     """The policy on a hotword list that could not be obtained; the call is free, so it may be repeated."""
     match provider_error.code:
         case "Throttling.AllocationQuota" if provider_error.http_status != 429:

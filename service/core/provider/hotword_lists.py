@@ -39,7 +39,7 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 @dataclass(frozen=True, slots=True)
-class VocabularyWord:
+class HotwordListEntry:
     """One word of a list."""
 
     text: str
@@ -47,15 +47,15 @@ class VocabularyWord:
     language: str | None = None
 
 
-class VocabularyPage(NamedTuple):
+class HotwordListPage(NamedTuple):
     """One page of the account's directory of lists; the rows that name no list are left out."""
 
-    lists: tuple["ListedVocabulary", ...]
+    lists: tuple["ListedHotwordList", ...]
     is_last: bool
 
 
 @dataclass(frozen=True, slots=True)
-class ListedVocabulary:
+class ListedHotwordList:
     """A list as the account's directory shows it; times are the vendor's, zone-less, as given."""
 
     vocabulary_id: str
@@ -70,13 +70,13 @@ class ListedVocabulary:
 
 
 @dataclass(frozen=True, slots=True)
-class Vocabulary:
+class HotwordList:
     """One list with its content."""
 
     vocabulary_id: str
     target_model: str | None
     is_ready: bool
-    words: tuple[VocabularyWord, ...] = ()
+    words: tuple[HotwordListEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Need:
 
     model: str
     vocabulary_id: str | None = None
-    words: tuple[VocabularyWord, ...] = ()
+    words: tuple[HotwordListEntry, ...] = ()
 
     @property
     def name(self) -> str:
@@ -116,9 +116,9 @@ def need_of(model: str, options: Mapping[str, JsonValue]) -> Need:
     return Need(model, words=tuple(_word(word) for word in hotwords if isinstance(word, dict)))
 
 
-def _word(word: Mapping[str, JsonValue]) -> VocabularyWord:
+def _word(word: Mapping[str, JsonValue]) -> HotwordListEntry:
     weight, language = word.get("weight"), word.get("language")
-    return VocabularyWord(
+    return HotwordListEntry(
         str(word["text"]),
         weight if isinstance(weight, int) else USUAL_WEIGHT,
         language if isinstance(language, str) else None,
@@ -132,32 +132,32 @@ def with_list(options: Mapping[str, JsonValue], vocabulary_id: str) -> dict[str,
     }
 
 
-def chosen(lists: Iterable[ListedVocabulary], prefix: str) -> ListedVocabulary | None:
+def chosen(lists: Iterable[ListedHotwordList], prefix: str) -> ListedHotwordList | None:
     """The list with this prefix; of several, the first one created."""
     named = [each for each in lists if each.prefix == prefix]
     return min(named, key=lambda each: (each.created, each.vocabulary_id), default=None)
 
 
-def needs_touch(listed: ListedVocabulary, vendor_ms: int) -> bool:
+def needs_touch(listed: ListedHotwordList, vendor_ms: int) -> bool:
     """Whether the list must be touched to be kept; `vendor_ms` is the vendor's clock."""
     age_seconds = _age_seconds(listed, vendor_ms)
     return age_seconds is not None and age_seconds >= TOUCH_SECONDS
 
 
-def unused(lists: Sequence[ListedVocabulary], vendor_ms: int) -> list[ListedVocabulary]:
+def unused(lists: Sequence[ListedHotwordList], vendor_ms: int) -> list[ListedHotwordList]:
     """Lists with our prefix that are unused, the one touched longest ago first."""
     aged = [(age, each) for each in lists if each.prefix and (age := _age_seconds(each, vendor_ms))]
     old = [(age, each) for age, each in aged if age >= UNUSED_SECONDS]
     return [each for _, each in sorted(old, key=lambda pair: (-pair[0], pair[1].vocabulary_id))]
 
 
-def is_ours(found: Vocabulary) -> bool:
+def is_ours(found: HotwordList) -> bool:
     """Whether the name matches the content: a foreign prefix may look like one of ours by chance."""
-    named = ListedVocabulary(found.vocabulary_id).prefix
+    named = ListedHotwordList(found.vocabulary_id).prefix
     return named is not None and named == Need(found.target_model or "", words=found.words).prefix
 
 
-def _age_seconds(listed: ListedVocabulary, vendor_ms: int) -> float | None:
+def _age_seconds(listed: ListedHotwordList, vendor_ms: int) -> float | None:
     """Age since the last change; None if the time cannot be read, so that the list never counts as old."""
     modified = _instant(listed.modified or listed.created)
     return None if modified is None else vendor_ms / 1000 - modified.timestamp()

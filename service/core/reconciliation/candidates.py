@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from service.core.job.file_matching import urls_known
 from service.core.provider.answers import ListedTask, TaskStatus, TaskView
-from service.core.reconciliation.task_list import Span, TaskListing, UnknownTask, is_within, meets
+from service.core.reconciliation.task_list import TaskListing, TimeSpan, UnknownTask, is_within, meets
 from service.core.reconciliation.unanswered import Candidate, Files, files_of
 
 OVER = frozenset({TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.CANCELED})
@@ -23,7 +23,7 @@ class Candidates:
     """The candidate tasks, bounded by the tasks created within the submissions' windows."""
 
     tasks: dict[str, ListedTask] = field(default_factory=dict)
-    _unread: dict[str, Span] = field(default_factory=dict)
+    _unread: dict[str, TimeSpan] = field(default_factory=dict)
     """Creation times of unreadable rows that have an id."""
     _nameless: list[UnknownTask] = field(default_factory=list)
     """Rows of the last listing that have no id."""
@@ -35,7 +35,7 @@ class Candidates:
     """Polls of each task that gave no files."""
     _unreadable: Counter[str] = field(default_factory=Counter)
 
-    def take(self, listing: TaskListing, spans: Sequence[Span]) -> None:
+    def take(self, listing: TaskListing, spans: Sequence[TimeSpan]) -> None:
         """Add a listing's tasks, and drop tasks outside all spans."""
         seen = {**self.tasks, **listing.found}
         self.tasks = {each: task for each, task in seen.items() if is_within(task.created_ms, spans)}
@@ -80,7 +80,7 @@ class Candidates:
 
     def candidates(self) -> list[Candidate]:
         """Tasks that may belong to a submission; tasks that are over and name no file are left out."""
-        spans: dict[str, Span] = {
+        spans: dict[str, TimeSpan] = {
             each: (task.created_ms, task.created_ms) for each, task in self.tasks.items()
         }
         spans |= self._unread

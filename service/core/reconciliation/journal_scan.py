@@ -23,7 +23,7 @@ from service.core.job.transition_context import Rules
 from service.core.job.urgency import RETENTION_MS
 from service.core.journal.entries import decode
 from service.core.journal.stamp import epoch_of
-from service.core.reconciliation.task_list import EVER, Span
+from service.core.reconciliation.task_list import EVER, TimeSpan
 from service.core.reconciliation.unanswered import UNANSWERED, Files, Gap, made_seconds, window_of
 
 SUBMISSION_PREFIX = "s/"
@@ -144,7 +144,7 @@ class PartitionScan:
         elif submission.state in UNANSWERED and not submission.is_synchronous:
             self._unanswered[key] = submission
 
-    def _window(self, intent: Intent | None) -> Span:
+    def _window(self, intent: Intent | None) -> TimeSpan:
         return EVER if intent is None else window_of(intent, None, self.rules)
 
     def _leave_gap(self, key: str, timestamp_ms: int | None) -> bool:
@@ -163,7 +163,7 @@ class PartitionScan:
             self._gaps = {_MANY: Gap(self.partition, (begin_ms, end_ms))}
         return False
 
-    def _around(self, timestamp_ms: int | None) -> Span:
+    def _around(self, timestamp_ms: int | None) -> TimeSpan:
         """When a task that a record of this time names, or that is still being created for it, was created.
 
         The provider no longer lists older tasks.

@@ -15,28 +15,28 @@ from typing import NamedTuple
 
 from service.core.provider.answers import ListedTask, TaskPage, UnreadableRow
 
-Span = tuple[float, float]
+TimeSpan = tuple[float, float]
 """The first and the last millisecond of a span, by the vendor's clock."""
-EVER: Span = (float("-inf"), float("inf"))
+EVER: TimeSpan = (float("-inf"), float("inf"))
 MAX_FOUND = 50_000
 """Tasks kept of one listing; with more it is incomplete."""
 MAX_UNREADABLE = 1_000
 """Unreadable rows kept of one listing; with more it is incomplete."""
 
 
-def is_within(moment_ms: float, spans: Sequence[Span]) -> bool:
+def is_within(moment_ms: float, spans: Sequence[TimeSpan]) -> bool:
     """Whether `moment_ms` lies in one of the spans."""
     return any(first <= moment_ms <= last for first, last in spans)
 
 
-def meets(one: Span, other: Span) -> bool:
+def meets(one: TimeSpan, other: TimeSpan) -> bool:
     """Whether the two spans overlap."""
     return one[0] <= other[1] and other[0] <= one[1]
 
 
-def merged(spans: Iterable[Span]) -> list[Span]:
+def merged(spans: Iterable[TimeSpan]) -> list[TimeSpan]:
     """Merge overlapping spans; returns them in order."""
-    found: list[Span] = []
+    found: list[TimeSpan] = []
     for span in sorted(spans):
         if found and span[0] <= found[-1][1]:
             found[-1] = (found[-1][0], max(found[-1][1], span[1]))
@@ -49,7 +49,7 @@ class UnknownTask(NamedTuple):
     """An unreadable row: the task's id, if the row has it, and when the task was created."""
 
     task_id: str | None
-    created: Span
+    created: TimeSpan
 
 
 class _Between(NamedTuple):
@@ -67,8 +67,8 @@ class TaskListing:
     `witnesses` are tasks known to exist, each with the span in which it was created.
     """
 
-    spans: Sequence[Span]
-    witnesses: Mapping[str, Span]
+    spans: Sequence[TimeSpan]
+    witnesses: Mapping[str, TimeSpan]
     found: dict[str, ListedTask] = field(default_factory=dict)
     is_over: bool = False
     _rows: int = 0
@@ -146,15 +146,15 @@ class TaskListing:
             else:
                 self._open.append(_Between(row.task_id, self._last_ms))
 
-    def _span(self, row: _Between) -> Span:
+    def _span(self, row: _Between) -> TimeSpan:
         """When the row's task was created; with one neighbour only, the list's order gives the direction."""
         if row.before_ms is not None and row.after_ms is not None:
             return (min(row.before_ms, row.after_ms), max(row.before_ms, row.after_ms))
-        retention_end_ms = row.after_ms if row.before_ms is None else row.before_ms
-        if retention_end_ms is None or not self._direction:
+        neighbour_ms = row.after_ms if row.before_ms is None else row.before_ms
+        if neighbour_ms is None or not self._direction:
             return EVER
         is_newer = (row.before_ms is None) == (self._direction < 0)
-        return (retention_end_ms, EVER[1]) if is_newer else (EVER[0], retention_end_ms)
+        return (neighbour_ms, EVER[1]) if is_newer else (EVER[0], neighbour_ms)
 
     def _follow_order(self, created_ms: int) -> None:
         """Check that rows are ordered, newest or oldest first; otherwise moved rows would go unnoticed."""

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from service.core.job.file_matching import files_digest, urls_known
 from service.core.job.identity import SubmissionKey
 from service.core.job.submission import Intent, Submission, SubmissionState
-from service.core.job.transition_context import INTENT_SECONDS, RECEIPT_SECONDS, Rules
-from service.core.reconciliation.task_list import EVER, Span
+from service.core.job.transition_context import COMMIT_WAIT_SECONDS, INTENT_SECONDS, Rules
+from service.core.reconciliation.task_list import EVER, TimeSpan
 
 UNANSWERED = (SubmissionState.INTENDED, SubmissionState.UNCERTAIN)
 
@@ -34,7 +34,7 @@ class Candidate:
     """
 
     task_id: str
-    created: Span
+    created: TimeSpan
     files: Files | None = None
     urls: frozenset[int] = field(default=frozenset(), compare=False)
 
@@ -51,7 +51,7 @@ class Unanswered:
     partition: int
     key: SubmissionKey
     files: Files
-    window: Span
+    window: TimeSpan
     is_awaited: bool = False
     is_wanted: bool = True
     urls: frozenset[int] = frozenset()
@@ -65,7 +65,7 @@ class Gap:
     """
 
     partition: int
-    window: Span = EVER
+    window: TimeSpan = EVER
     files: Files | None = None
 
 
@@ -91,7 +91,7 @@ def unanswered_of(
     )
 
 
-def window_of(intent: Intent, offset_ms: int | None, rules: Rules) -> Span:
+def window_of(intent: Intent, offset_ms: int | None, rules: Rules) -> TimeSpan:
     """When the intent's task may have been created, by the vendor's clock; `EVER` if no offset is known."""
     known_ms, skew_seconds = intent.vendor_offset_ms, rules.skew_seconds
     if known_ms is None:
@@ -104,10 +104,10 @@ def window_of(intent: Intent, offset_ms: int | None, rules: Rules) -> Span:
 
 def made_seconds(rules: Rules) -> float:
     """How long after its intent a POST's task may be created and listed."""
-    return RECEIPT_SECONDS + INTENT_SECONDS + rules.submit_seconds + rules.settle_seconds
+    return COMMIT_WAIT_SECONDS + INTENT_SECONDS + rules.submit_seconds + rules.settle_seconds
 
 
-def witness_of(submission: Submission, now_ms: int, offset_ms: int | None, rules: Rules) -> Span | None:
+def witness_of(submission: Submission, now_ms: int, offset_ms: int | None, rules: Rules) -> TimeSpan | None:
     """The window in which a running submission's task was created; None unless the list must show the task.
 
     The window has slack of `unknown_skew_seconds`: it reveals errors of hours, not of minutes.

@@ -130,9 +130,9 @@ class _Admitting:
         if isinstance(known, FinishedRequest):
             return self._answer(request, known)
         refs = [known.ref(file.index) for file in known.files]
-        return Admission(AdmissionKind.CANCEL, together([self._meet(ref, CancelAsked()) for ref in refs]))
+        return Admission(AdmissionKind.CANCEL, together([self._apply(ref, CancelAsked()) for ref in refs]))
 
-    def _meet(self, ref: JobRef, event: CancelAsked | DeadlinePassed) -> Change:
+    def _apply(self, ref: JobRef, event: CancelAsked | DeadlinePassed) -> Change:
         decision = Decision(self.draft, self.context)
         decision.on_job(ref, event)
         return decision.change()
@@ -143,7 +143,7 @@ class _Admitting:
         records = (JournalRecord(str(request.origin), encode_request(request)),)
         late: list[Change] = []
         if self.context.has_come(request.deadline_ms):
-            late = [self._meet(request.ref(file.index), DeadlinePassed()) for file in request.files]
+            late = [self._apply(request.ref(file.index), DeadlinePassed()) for file in request.files]
         queued = self.draft.still_wanted(QueueSubmit(key, self.context.now_ms) for key in keys)
         opened = Change((Group(records, steps=queued),))
         waiting = tuple(key for key in keys if key in self.draft.submissions)

@@ -200,10 +200,10 @@ class Unknown:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class BatchRefused:
     """Another owner has the shard: nothing of the batch is durable, and this owner can write no more."""
 
     reason: str
 
 
-Appended = Committed | Unknown | Refused
+Appended = Committed | Unknown | BatchRefused

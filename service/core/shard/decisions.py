@@ -54,7 +54,7 @@ class Decision:
 
     def on_submission(self, key: SubmissionKey, event: SubmissionEvent) -> None:
         """Apply an event to a submission and its jobs; nothing happens if the submission is gone."""
-        self._meet(key, event)
+        self._apply(key, event)
         self._leave()
 
     def on_job(self, ref: JobRef, event: JobEvent) -> None:
@@ -79,7 +79,7 @@ class Decision:
         loose = () if has_main else steps
         return Change(tuple(groups), (*loose, *last_steps), tuple(self._uncertain_outcomes))
 
-    def _meet(self, key: SubmissionKey, event: SubmissionEvent) -> None:
+    def _apply(self, key: SubmissionKey, event: SubmissionEvent) -> None:
         draft = self.draft
         before = draft.submissions.get(key)
         if before is None:
@@ -151,7 +151,7 @@ class Decision:
     def _leave(self) -> None:
         """Send `JobsLeft` to the submissions that jobs have left."""
         while self._left:
-            self._meet(*self._next_left())
+            self._apply(*self._next_left())
 
     def _next_left(self) -> tuple[SubmissionKey, JobsLeft]:
         key, is_unwanted = self._left.popitem()

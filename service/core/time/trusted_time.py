@@ -37,7 +37,7 @@ class TimeEvent(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class TrustedReading:
     """Epoch milliseconds: `now_ms` for records, `confirmed_ms` for deadlines and retention."""
 
     now_ms: int
@@ -61,23 +61,23 @@ class TrustedTime:
         self._broker: float | None = None
         """Lower bound of broker time minus boot time."""
 
-    def read(self, wall_ms: int, boot_seconds: float) -> tuple[Reading, TimeEvent | None]:
+    def read(self, wall_ms: int, boot_seconds: float) -> tuple[TrustedReading, TimeEvent | None]:
         """The trusted time at these readings of the two clocks, and the event they caused, if any."""
         wall = wall_ms / 1000 - boot_seconds
         if not self._has_begun:
             self._has_begun, self._offset, self._base = True, wall, wall
-        said = self._vendor.offset_seconds(boot_seconds)
-        event = None if said is None else self._judge(wall, said, boot_seconds)
+        vendor_bounds = self._vendor.offset_seconds(boot_seconds)
+        event = None if vendor_bounds is None else self._judge(wall, vendor_bounds, boot_seconds)
         event = event or self._follow(wall)
         if event is TimeEvent.CONFIRMED:
             self._now_ms = self._confirmed_ms
         self._now_ms = max(self._now_ms, _time_ms(self._offset, boot_seconds))
         if self._is_confirmed:
             self._confirmed_ms = self._now_ms
-        elif (witness := self._witness(said)) is not None:
+        elif (witness := self._witness(vendor_bounds)) is not None:
             both = _time_ms(min(self._offset, witness), boot_seconds)
             self._confirmed_ms = max(self._confirmed_ms, both)
-        return Reading(self._now_ms, self._confirmed_ms), event
+        return TrustedReading(self._now_ms, self._confirmed_ms), event
 
     def not_before(self, time_ms: int, boot_seconds: float) -> None:
         """Move time forward to at least `time_ms`, unless `Date` has confirmed it; call after a `read`."""
@@ -90,31 +90,31 @@ class TrustedTime:
         offset = time_ms / 1000 - boot_seconds
         self._broker = offset if self._broker is None else max(self._broker, offset)
 
-    def _witness(self, said: Bounds | None) -> float | None:
+    def _witness(self, vendor_bounds: Bounds | None) -> float | None:
         """Lower bound of the offset from the vendor, or the broker, used until the offset is confirmed."""
-        if said is not None:
-            return said[0]
+        if vendor_bounds is not None:
+            return vendor_bounds[0]
         return self._broker if self._vendor.is_dateless else None
 
-    def _judge(self, wall: float, said: Bounds, boot_seconds: float) -> TimeEvent | None:
+    def _judge(self, wall: float, vendor_bounds: Bounds, boot_seconds: float) -> TimeEvent | None:
         """Compare the wall clock, and before the first confirmation our offset, with the vendor's clock."""
         if not self._is_confirmed:
-            agreed = next((each for each in (wall, self._offset) if _agree(each, said)), None)
+            agreed = next((each for each in (wall, self._offset) if _agree(each, vendor_bounds)), None)
             if agreed is not None:
                 return self._adopt(agreed)
             # The vendor contradicts both: if it persists, its offset is adopted.
-            return self._weigh((said[0] + said[1]) / 2, said, boot_seconds)
+            return self._weigh((vendor_bounds[0] + vendor_bounds[1]) / 2, vendor_bounds, boot_seconds)
         if abs(wall - self._base) >= STEP_SECONDS:
-            return self._weigh(wall, said, boot_seconds)
+            return self._weigh(wall, vendor_bounds, boot_seconds)
         self._candidate = None
-        if _agree(wall, said):
+        if _agree(wall, vendor_bounds):
             self._base = wall
         return None
 
-    def _weigh(self, offset: float, said: Bounds, boot_seconds: float) -> TimeEvent | None:
+    def _weigh(self, offset: float, vendor_bounds: Bounds, boot_seconds: float) -> TimeEvent | None:
         """Adopt another offset once the vendor has agreed with it for long enough."""
         candidate, since = self._candidate or (offset, boot_seconds)
-        if not _agree(offset, said) or abs(offset - candidate) >= STEP_SECONDS:
+        if not _agree(offset, vendor_bounds) or abs(offset - candidate) >= STEP_SECONDS:
             self._candidate = None
             return None
         self._candidate = (candidate, since)
@@ -138,8 +138,8 @@ class TrustedTime:
         return TimeEvent.STEPPED if is_away else TimeEvent.RETURNED
 
 
-def _agree(offset: float, said: Bounds) -> bool:
-    return said[0] - STEP_SECONDS < offset < said[1] + STEP_SECONDS
+def _agree(offset: float, vendor_bounds: Bounds) -> bool:
+    return vendor_bounds[0] - STEP_SECONDS < offset < vendor_bounds[1] + STEP_SECONDS
 
 
 def _time_ms(offset: float, boot_seconds: float) -> int:

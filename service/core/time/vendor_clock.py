@@ -109,17 +109,17 @@ class VendorClock:
 
     def _agreed(self, now_boot: float) -> Bounds:
         """The bounds that the most seconds agree on, by Marzullo's algorithm."""
-        said = [
+        bounds = [
             _widened(each, now_boot - second.at_boot) for second in self._seconds for each in second.versions
         ]
-        edges = sorted([(low, 0) for low, _ in said] + [(high, 1) for _, high in said])
+        edges = sorted([(low, 0) for low, _ in bounds] + [(high, 1) for _, high in bounds])
         votes = most = 0
-        best = said[-1]
+        best = bounds[-1]
         for number, (value, is_end) in enumerate(edges):
             votes += -1 if is_end else 1
             if votes > most:
                 most, best = votes, (value, edges[number + 1][0])
-        return best if 2 * most > len(self._seconds) else said[-1]
+        return best if 2 * most > len(self._seconds) else bounds[-1]
 
 
 def _widened(bounds: Bounds, age_seconds: float) -> Bounds:

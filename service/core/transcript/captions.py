@@ -71,8 +71,8 @@ def has_times(transcript: Transcript) -> bool:
 
 def turns(transcript: Transcript) -> list[Turn]:
     """The sentences of all channels in the order in which they begin, with the whole text."""
-    said = [turn for channel in transcript.channels for turn in _turns(transcript, channel)]
-    return sorted(said, key=_begin_ms)
+    found = [turn for channel in transcript.channels for turn in _turns(transcript, channel)]
+    return sorted(found, key=_begin_ms)
 
 
 def track(transcript: Transcript, channel: Channel) -> str:

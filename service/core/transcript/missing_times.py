@@ -99,30 +99,30 @@ def _is_interpolated(spoken: Sentence | Word) -> bool:
     return extra is not None and not extra.keys().isdisjoint(_TIMES)
 
 
-def has_times(channel: Channel, said: Sequence[Sentence]) -> bool:
-    """Whether the sentences `said` in a channel have usable times, so that captions can be made.
+def has_times(channel: Channel, sentences: Sequence[Sentence]) -> bool:
+    """Whether a channel's `sentences` have usable times, so that captions can be made.
 
     Times that are all the same are unusable: sentences do not coincide, and none takes no time.
     """
-    spans = _spans([sentence for sentence in said if plain(sentence.text)])
+    spans = _spans([sentence for sentence in sentences if plain(sentence.text)])
     if not spans:
         return not plain(channel.text)
     return len(set(spans)) > 1 or (len(spans) == 1 and spans[0][0] < spans[0][1])
 
 
-def with_extent(said: Sequence[Sentence]) -> list[Sentence]:
+def with_extent(sentences: Sequence[Sentence]) -> list[Sentence]:
     """The sentences in their order, none before the file's beginning and each with a duration.
 
     A sentence without a duration gets the time of its words, else the time until the next one of its channel
     begins: at least `MIN_MS`, and at most what its text takes to read.
     """
-    spans = _spans(said)
+    spans = _spans(sentences)
     begins = sorted(begin_ms for begin_ms, _ in spans)
     return [
         sentence
         if 0 <= begin_ms < end_ms and (begin_ms, end_ms) == (sentence.begin_ms, sentence.end_ms)
         else _with_extent(sentence, max(0, begin_ms), max(0, end_ms), begins)
-        for sentence, (begin_ms, end_ms) in zip(said, spans, strict=True)
+        for sentence, (begin_ms, end_ms) in zip(sentences, spans, strict=True)
     ]
 
 
@@ -135,14 +135,16 @@ def _with_extent(sentence: Sentence, begin_ms: int, end_ms: int, begins: Sequenc
     return replace(sentence, begin_ms=begin_ms, end_ms=end_ms)
 
 
-def _spans(said: Sequence[Sentence]) -> list[Span]:
+def _spans(sentences: Sequence[Sentence]) -> list[Span]:
     """The spans of sentences, or of their words if a sentence has no duration or all spans are equal."""
-    are_none = len(said) > 1 and len({(sentence.begin_ms, sentence.end_ms) for sentence in said}) == 1
+    are_none = (
+        len(sentences) > 1 and len({(sentence.begin_ms, sentence.end_ms) for sentence in sentences}) == 1
+    )
     return [
         _word_span(sentence)
         if are_none or sentence.begin_ms >= sentence.end_ms
         else (sentence.begin_ms, sentence.end_ms)
-        for sentence in said
+        for sentence in sentences
     ]
 
 

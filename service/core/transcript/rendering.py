@@ -61,24 +61,24 @@ def _text(transcript: Transcript) -> str:
 
 def _paragraphs(transcript: Transcript) -> Iterator[str]:
     """One paragraph per speaker turn, divided at pauses; then the channels without sentences."""
-    said: list[str] = []
+    sentences: list[str] = []
     label, end_ms = "", 0
     for turn in turns(transcript):
         pauses = turn.sentence.begin_ms - end_ms >= PARAGRAPH_PAUSE_MS
-        if said and (pauses or turn.label != label):
-            yield from _paragraph(label, said)
-            said = []
-        said.append(turn.sentence.text)
+        if sentences and (pauses or turn.label != label):
+            yield from _paragraph(label, sentences)
+            sentences = []
+        sentences.append(turn.sentence.text)
         label, end_ms = turn.label, max(end_ms, turn.sentence.end_ms)
-    yield from _paragraph(label, said)
+    yield from _paragraph(label, sentences)
     for channel in transcript.channels:
         if not channel.sentences:
             yield from _paragraph(track(transcript, channel), [channel.text])
 
 
-def _paragraph(label: str, said: Iterable[str]) -> Iterator[str]:
+def _paragraph(label: str, sentences: Iterable[str]) -> Iterator[str]:
     text = ""
-    for sentence in map(plain, said):
+    for sentence in map(plain, sentences):
         text += f" {sentence}" if text and sentence and needs_space(text[-1], sentence[0]) else sentence
     if text:
         yield f"{label}: {text}" if label else text

@@ -34,7 +34,7 @@ class Fields:
             return value
         return None
 
-    def told(self, name: str) -> str | None:
+    def lenient_text(self, name: str) -> str | None:
         """The text under `name` in any form; a value that is not a plain string also stays in the extra."""
         value = self.peek(name)
         text = self.text(name)
@@ -109,7 +109,7 @@ def _whole(fields: Fields) -> tuple[Channel, ...]:
     """The file's own text as its only channel; empty if it has no text."""
     if not visible(_plain(fields.peek("text")) or ""):
         return ()
-    text = fields.told("text") or ""
+    text = fields.lenient_text("text") or ""
     return (Channel(0, text, text),)
 
 
@@ -144,22 +144,22 @@ def _channels(given: Sequence[JsonValue]) -> tuple[Channel, ...]:
 def _channel(raw: JsonValue, position: int) -> tuple[Channel, bool]:
     """The channel, and whether it is readable, even if empty; a value that is no object is its text."""
     fields = Fields(raw if isinstance(raw, dict) else {"text": raw})
-    provider_text = fields.told("text")
-    said = read_sentences(fields.peek("sentences"))
-    if said.timed is not None:
+    provider_text = fields.lenient_text("text")
+    parsed = read_sentences(fields.peek("sentences"))
+    if parsed.timed is not None:
         fields.drop("sentences")
-    if said.odd:
-        fields.keep("sentences", said.odd)
+    if parsed.odd:
+        fields.keep("sentences", parsed.odd)
     channel_id = fields.integer("channel_id")
     channel = Channel(
         channel_id=position if channel_id is None else channel_id,
-        text=said.text(provider_text),
+        text=parsed.text(provider_text),
         provider_text=provider_text,
         content_duration_ms=fields.integer("content_duration_in_milliseconds"),
-        sentences=said.timed,
+        sentences=parsed.timed,
         provider_extra=fields.extra(),
     )
-    return channel, said.timed is not None or provider_text is not None or bool(visible(channel.text))
+    return channel, parsed.timed is not None or provider_text is not None or bool(visible(channel.text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +177,8 @@ class Said:
         """The whole text, from the sentences or from the provider's own text."""
         if self.timed:
             return whole_text(self.timed, provider_text)
-        said, own = joined(self.untimed), provider_text or ""
-        return said if len(visible(said)) > len(visible(own)) else own
+        joined_text, own = joined(self.untimed), provider_text or ""
+        return joined_text if len(visible(joined_text)) > len(visible(own)) else own
 
 
 def read_sentences(given: JsonValue) -> Said:
@@ -242,7 +242,7 @@ def _sentence(
     # Some families count from 0: only a number that does not follow from the position is kept.
     if expected_id is not None and fields.peek("sentence_id") == expected_id:
         fields.drop("sentence_id")
-    own_text = fields.told("text") or ""
+    own_text = fields.lenient_text("text") or ""
     return Sentence(
         sentence_id=sentence_id,
         begin_ms=begin_ms,
@@ -295,5 +295,5 @@ def _unusual_words(given: Sequence[JsonValue], span: Span) -> tuple[Word, ...] |
 def _unusual_word(fields: Fields, begin_ms: int, end_ms: int) -> Word:
     fields.take_moment("begin_time")
     fields.take_moment("end_time")
-    text, mark = fields.told("text") or "", fields.told("punctuation")
+    text, mark = fields.lenient_text("text") or "", fields.lenient_text("punctuation")
     return Word(begin_ms, end_ms, text, mark, fields.extra())

@@ -43,10 +43,10 @@ def _chat(document: dict[str, JsonValue]) -> Transcript:
     if not isinstance(message, dict):
         raise ValueError("the answer's choice has no message")
     choice.drop("message")
-    said = Fields(message)
-    text = _content(said)
-    said.drop("role")
-    annotation = _annotation(said)
+    fields = Fields(message)
+    text = _content(fields)
+    fields.drop("role")
+    annotation = _annotation(fields)
     if choice.peek("finish_reason") == "stop":
         choice.drop("finish_reason")
     channel = Channel(
@@ -55,16 +55,16 @@ def _chat(document: dict[str, JsonValue]) -> Transcript:
         provider_text=text,
         language=annotation.text("language"),
         emotion=annotation.text("emotion"),
-        provider_extra=_merged(said.extra(), annotation.extra()),
+        provider_extra=_merged(fields.extra(), annotation.extra()),
     )
     return _of(channel, _merged(output.extra(), choice.extra()))
 
 
-def _annotation(said: Fields) -> Fields:
+def _annotation(fields: Fields) -> Fields:
     """Take the only annotation; annotations of another form stay in the extra."""
-    annotations = said.peek("annotations")
+    annotations = fields.peek("annotations")
     if isinstance(annotations, list) and len(annotations) == 1 and isinstance(annotations[0], dict):
-        said.drop("annotations")
+        fields.drop("annotations")
         found = Fields(annotations[0])
         found.drop("type")
         return found
@@ -82,17 +82,17 @@ def _timed(document: dict[str, JsonValue]) -> Transcript:
     given = every if isinstance(every, list) and every else output.peek("sentence")
     raw = [given] if isinstance(given, dict) else [] if given is None else given
     plain = [_without_marks(each) for each in raw] if isinstance(raw, list) else None
-    said = read_sentences(plain)
-    provider_text = output.told("text")
-    if provider_text is None and not said.timed and not any(map(visible, said.untimed)):
+    parsed = read_sentences(plain)
+    provider_text = output.lenient_text("text")
+    if provider_text is None and not parsed.timed and not any(map(visible, parsed.untimed)):
         raise ValueError("the answer has neither a text nor readable sentences")
-    if said.timed is not None:
+    if parsed.timed is not None:
         output.drop("sentence")
         if given is every:
             output.drop("sentences")
-    text = said.text(provider_text)
-    odd = Fields({"sentences": said.odd} if said.odd else {}).extra()
-    sentences = None if text and not said.timed else said.timed
+    text = parsed.text(provider_text)
+    odd = Fields({"sentences": parsed.odd} if parsed.odd else {}).extra()
+    sentences = None if text and not parsed.timed else parsed.timed
     return _of(Channel(0, text, provider_text, sentences=sentences, provider_extra=odd), output.extra())
 
 
@@ -135,15 +135,15 @@ def _first(items: JsonValue, complaint: str) -> dict[str, JsonValue]:
     return items[0]
 
 
-def _content(said: Fields) -> str:
+def _content(fields: Fields) -> str:
     """Take the text of a message's content; an empty list is silence, and other parts stay in the extra."""
-    content = said.peek("content")
+    content = fields.peek("content")
     text, rest = text_and_rest(content)
     if not text and not isinstance(content, str | list):
         raise ValueError("the answer's message has no content")
-    said.drop("content")
+    fields.drop("content")
     if rest:
-        said.keep("content", rest)
+        fields.keep("content", rest)
     return text
 
 

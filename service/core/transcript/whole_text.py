@@ -28,14 +28,14 @@ def text_of(sentence: Sentence) -> str:
 
 def whole_text(sentences: Sequence[Sentence], provider_text: str | None) -> str:
     """The joined sentences, or the provider's text of the channel if that has more."""
-    said = joined(map(text_of, sentences))
-    if provider_text is None or said == provider_text:
-        return said
-    given, own = visible(provider_text), visible(said)
+    joined_text = joined(map(text_of, sentences))
+    if provider_text is None or joined_text == provider_text:
+        return joined_text
+    given, own = visible(provider_text), visible(joined_text)
     if given == own:
         # Spaces between joined words are a guess: those in the provider's text are right.
-        return said if all(visible(sentence.text) for sentence in sentences) else provider_text.strip()
-    return said if _holds(own, given) or len(own) >= len(given) else provider_text.strip()
+        return joined_text if all(visible(sentence.text) for sentence in sentences) else provider_text.strip()
+    return joined_text if _holds(own, given) or len(own) >= len(given) else provider_text.strip()
 
 
 def is_incomplete(channel: Channel) -> bool:
@@ -44,9 +44,9 @@ def is_incomplete(channel: Channel) -> bool:
         return False
     if "sentences" in (channel.provider_extra or {}):
         return True
-    said = joined(sentence.text for sentence in channel.sentences)
+    joined_text = joined(sentence.text for sentence in channel.sentences)
     return any(
-        text is not None and text != said and not _holds(visible(said), visible(text))
+        text is not None and text != joined_text and not _holds(visible(joined_text), visible(text))
         for text in (channel.text, channel.provider_text)
     )
 

@@ -19,7 +19,7 @@ to grow meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class OffsetRange:
     """The offsets [begin, end) of a partition."""
 
     partition: TopicPartition
@@ -30,7 +30,9 @@ class Span:
         return f"{self.partition.topic}, partition {self.partition.partition}"
 
 
-async def read(reader: AIOKafkaConsumer, span: Span, take: Callable[[ConsumerRecord], None]) -> int | None:
+async def read(
+    reader: AIOKafkaConsumer, span: OffsetRange, take: Callable[[ConsumerRecord], None]
+) -> int | None:
     """Pass every record of the span to `take`, in order; the partition must be assigned and not paused.
 
     Returns None at the end of the span. Stops before a record that aiokafka cannot read (a header name that
@@ -57,7 +59,7 @@ async def read(reader: AIOKafkaConsumer, span: Span, take: Callable[[ConsumerRec
         await asyncio.sleep(0)
 
 
-async def _next(reader: AIOKafkaConsumer, span: Span, at_once: int) -> list[ConsumerRecord]:
+async def _next(reader: AIOKafkaConsumer, span: OffsetRange, at_once: int) -> list[ConsumerRecord]:
     """The next records, within the bound; empty once the position has passed the end."""
     try:
         async with asyncio.timeout(READ_BOUND_SECONDS):

@@ -39,7 +39,7 @@ def counting_assignor(
         @classmethod
         def on_assignment(cls, assignment: ConsumerProtocolMemberAssignment) -> None:
             """Pass on the leader's count."""
-            said = assignment.user_data or b""
-            on_count(int(said) if said.isdigit() and len(said) < 10 else None)
+            user_data = assignment.user_data or b""
+            on_count(int(user_data) if user_data.isdigit() and len(user_data) < 10 else None)
 
     return Counting

@@ -1,7 +1,7 @@
 """The group consumer of the request topic: assignments, and the records of ready partitions.
 
-A partition is paused from its assignment until its shard is restored (`release`), and whenever its shard has
-no room. `getmany` is called all the while, or the group would consider this member dead.
+A partition is paused from its assignment until its shard is restored (`deliver_from`), and whenever its shard
+has no room. `getmany` is called all the while, or the group would consider this member dead.
 """
 
 import asyncio
@@ -74,7 +74,7 @@ class RequestConsumer:
         self._committed: dict[TopicPartition, int] = {}
         self._committed_at = 0.0
         self._failure: BaseException | None = None
-        """The error that kept partitions from being assigned, revoked or released properly."""
+        """The error that kept partitions from being assigned, revoked or started properly."""
         self._assigned: frozenset[int] = frozenset()
         self._is_leaving = False
         self._duplicates = (
@@ -165,15 +165,15 @@ class RequestConsumer:
     def _count(self, partitions: int | None) -> None:
         self._counted = partitions
 
-    def release(self, partition: int, offset: int) -> None:
+    def deliver_from(self, partition: int, offset: int) -> None:
         """Let the partition deliver from `offset` on; ignored if it is no longer ours."""
         with suppress(ClusterError), self._noticed():
-            self._fetcher.release(partition, offset)
+            self._fetcher.deliver_from(partition, offset)
 
-    def withhold(self, partition: int) -> None:
-        """Stop the partition's delivery until it is released again."""
+    def stop_delivery(self, partition: int) -> None:
+        """Stop the partition's delivery until the next `deliver_from`."""
         with suppress(ClusterError), self._noticed():
-            self._fetcher.withhold(partition)
+            self._fetcher.stop_delivery(partition)
 
     async def group_offset(self, partition: int) -> int | None:
         """The group's committed offset; None if there is none."""

@@ -93,9 +93,9 @@ class DuplicateMembers:
                 continue
             self._met[who] = now
             if sum(birth == holder.birth for birth, _ in self._met) == MEETINGS:
-                self._tell(holder)
+                self._report(holder)
 
-    def _tell(self, holder: NameHolder) -> None:
+    def _report(self, holder: NameHolder) -> None:
         which = "before" if holder.birth < self._birth else "after"
         sentence = (
             f"another process, at {holder.host} and started {which} this one, is a member of group "

@@ -10,7 +10,7 @@ class PartitionOwner(RecordReceiver, Protocol):
     """Takes assigned partitions and their records."""
 
     def assigned(self, partitions: Collection[int]) -> None:
-        """These partitions are ours now; `release` each when its shard is restored. Must not block."""
+        """These partitions are ours now; `deliver_from` each when its shard is restored. Must not block."""
         ...
 
     async def revoked(self, partitions: Collection[int]) -> None:

@@ -1,6 +1,6 @@
 """Delivers the records of ready partitions from given offsets, and gets past unreadable records.
 
-A partition delivers from its release until it is withheld or forgotten, without a gap: after any error of
+A partition delivers from `deliver_from` until `stop_delivery` or `forget`, without a gap: after any error of
 aiokafka, it continues after the last delivered record.
 """
 
@@ -28,13 +28,13 @@ class RecordReceiver(Protocol):
     """Takes the delivered records."""
 
     def deliver(self, partition: int, records: list[Record]) -> None:
-        """Records of a released partition, in order."""
+        """Records of a partition that delivers, in order."""
         ...
 
     def cursor_invalid(self, partition: int) -> None:
-        """The next record of a released partition no longer exists: its cursor must be checked again.
+        """The next record of the partition no longer exists: its cursor must be checked again.
 
-        The partition delivers nothing until it is released again.
+        The partition delivers nothing until the next `deliver_from`.
         """
         ...
 
@@ -54,7 +54,7 @@ class RecordFetcher:
         self._receiver = receiver
         self._clock = clock
         self._next: dict[int, int] = {}
-        """The offset that each released partition delivers next."""
+        """The offset that each partition delivers next."""
         self._full: set[int] = set()
 
     def begin(self, assigned: list[TopicPartition]) -> None:
@@ -63,7 +63,7 @@ class RecordFetcher:
             self._consumer.pause(*assigned)
             self.forget()
             for each in assigned:
-                # Any position keeps aiokafka from looking one up; `release` sets the right one.
+                # Any position keeps aiokafka from looking one up; `deliver_from` sets the right one.
                 self._consumer.seek(each, 0)
 
     def forget(self) -> None:
@@ -71,7 +71,7 @@ class RecordFetcher:
         self._next.clear()
         self._full.clear()
 
-    def release(self, partition: int, offset: int) -> None:
+    def deliver_from(self, partition: int, offset: int) -> None:
         """Let the partition deliver from `offset` on; ignored if it is no longer assigned."""
         topic_partition = TopicPartition(self._topic, partition)
         with translated():
@@ -81,8 +81,8 @@ class RecordFetcher:
                 self._consumer.seek(topic_partition, offset)
                 self._consumer.resume(topic_partition)
 
-    def withhold(self, partition: int) -> None:
-        """Stop the partition's delivery until it is released again."""
+    def stop_delivery(self, partition: int) -> None:
+        """Stop the partition's delivery until the next `deliver_from`."""
         self._next.pop(partition, None)
         topic_partition = TopicPartition(self._topic, partition)
         with translated():
@@ -166,7 +166,7 @@ class RecordFetcher:
     def _report_invalid_cursor(self, error: OffsetOutOfRangeError) -> None:
         for topic_partition in error.args[0]:
             if topic_partition.partition in self._next:
-                self.withhold(topic_partition.partition)
+                self.stop_delivery(topic_partition.partition)
                 self._receiver.cursor_invalid(topic_partition.partition)
 
     def _balance(self) -> None:

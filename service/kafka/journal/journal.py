@@ -13,11 +13,12 @@ from service.kafka.admin.topics import Topics
 from service.kafka.client.cluster import ClusterConfig, reader
 from service.kafka.client.error_translation import translated
 from service.kafka.client.reader import ReconnectingReader
-from service.kafka.client.span_reader import Span, read
+from service.kafka.client.span_reader import OffsetRange, read
 from service.kafka.journal.tail import Tail, stamp_of
 from service.kafka.journal.takeover import Claimant, OnMismatch, RestoredShard, Takeover
-from service.kafka.writing.at_least_once import AtLeastOnceWriter, Writer
+from service.kafka.writing.at_least_once import AtLeastOnceWriter
 from service.kafka.writing.exactly_once import ExactlyOnceWriter
+from service.kafka.writing.ports import Writer
 from service.kafka.writing.producer import Producer
 from service.kafka.writing.shard_records import ShardRecords
 from service.kafka.writing.transactional_producer import Transactions
@@ -107,7 +108,7 @@ class Journal:
             with translated():
                 consumer.assign([journal])
             try:
-                unreadable = await read(consumer, Span(journal, start, end), take)
+                unreadable = await read(consumer, OffsetRange(journal, start, end), take)
             except RestoreError as error:
                 raise ClusterError(str(error)) from error
         if unreadable is not None:

@@ -14,7 +14,7 @@ from service.kafka.client.cluster import ClusterConfig, reader
 from service.kafka.client.consumer_records import is_brokers_time
 from service.kafka.client.error_translation import translated
 from service.kafka.client.reader import ReconnectingReader
-from service.kafka.client.span_reader import Span, read
+from service.kafka.client.span_reader import OffsetRange, read
 from service.kafka.journal.tail import stamp_of
 
 KEPT_MS = 3_600_000
@@ -112,7 +112,7 @@ class JournalScanner:
             consumer.resume(partition)
         try:
             while scan.position < end:
-                unreadable = await read(consumer, Span(partition, scan.position, end), take)
+                unreadable = await read(consumer, OffsetRange(partition, scan.position, end), take)
                 if unreadable is None:
                     # A transaction marker may follow the last record.
                     scan.position = end

@@ -51,7 +51,7 @@ class Followed:
             self.fenced = True
             self.on_fenced()
 
-    def release(self) -> None:
+    def wake(self) -> None:
         """Wake waiters whose offset has been read, or all if the shard is fenced."""
         reached = [future for offset, future in self.waiting if self._is_reached(offset)]
         self.waiting = [(offset, future) for offset, future in self.waiting if not self._is_reached(offset)]
@@ -84,7 +84,7 @@ class Tail:
         followed = self._followed.pop(partition, None)
         if followed is not None:
             followed.fenced = True
-            followed.release()
+            followed.wake()
             self._reassign()
 
     async def proves(self, partition: int, offset: int) -> bool:
@@ -154,7 +154,7 @@ class Tail:
         followed = self._followed.get(partition)
         if followed is not None:
             followed.position += 1
-            followed.release()
+            followed.wake()
             self._reassign()
 
     def _reassign(self) -> None:
@@ -184,8 +184,8 @@ class Tail:
         for record in records:
             if record.offset >= followed.position:
                 followed.position = record.offset + 1
-                _meet(followed, record)
-        followed.release()
+                _check_epoch(followed, record)
+        followed.wake()
 
 
 def stamp_of(record: ConsumerRecord) -> bytes | None:
@@ -193,7 +193,7 @@ def stamp_of(record: ConsumerRecord) -> bytes | None:
     return next((value for name, value in record.headers if name == STAMP_HEADER), None)
 
 
-def _meet(followed: Followed, record: ConsumerRecord) -> None:
+def _check_epoch(followed: Followed, record: ConsumerRecord) -> None:
     """Check one record's epoch; foreign records are left for the next restore, which rejects them.
 
     A claim counts in every format: the epoch comes first in a stamp.

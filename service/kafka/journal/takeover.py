@@ -21,7 +21,7 @@ from service.kafka.admin.topics import Topics
 from service.kafka.client.consumer_records import is_brokers_time, to_record, usable_ms
 from service.kafka.client.error_translation import translated
 from service.kafka.client.reader import ReconnectingReader
-from service.kafka.client.span_reader import Span, read
+from service.kafka.client.span_reader import OffsetRange, read
 from service.kafka.journal.tail import stamp_of
 from service.kafka.writing.producer_record import ProducerRecord, Sender
 from service.kafka.writing.shard_records import journal_record
@@ -101,7 +101,7 @@ class Takeover:
                 f"give it as many partitions as {self.topics.requests} has"
             )
 
-    async def _claim(self, held: Span, restore: Restore) -> tuple[int, Predecessor]:
+    async def _claim(self, held: OffsetRange, restore: Restore) -> tuple[int, Predecessor]:
         """Append claims until one is the highest at its own offset: another member may claim meanwhile.
 
         Returns the claim's offset, and whether the previous owner has stopped making calls. `restore` has
@@ -112,9 +112,9 @@ class Takeover:
             epoch = restore.epoch + 1
             owner = encode_owner(OwnerEntry(epoch, self.member))
             offset = await self._append(journal.partition, {owner_key(epoch): owner}, epoch)
-            await self._fold(Span(journal, start, offset), restore)
+            await self._fold(OffsetRange(journal, start, offset), restore)
             highest_before, predecessor = restore.epoch, restore.predecessor
-            await self._fold(Span(journal, offset, offset + 1), restore)
+            await self._fold(OffsetRange(journal, offset, offset + 1), restore)
             if highest_before < epoch:
                 return offset, predecessor
             start = offset + 1
@@ -146,7 +146,9 @@ class Takeover:
         stamp = Stamp(epoch, 0)
         return [journal_record(self.topics.journal, partition, *entry, stamp) for entry in entries.items()]
 
-    async def _judge(self, requests: Span, restore: Restore, group_offset: int | None) -> tuple[Cursor, int]:
+    async def _judge(
+        self, requests: OffsetRange, restore: Restore, group_offset: int | None
+    ) -> tuple[Cursor, int]:
         """Where reading requests continues, and how many were removed unread.
 
         A request topic that is started over gets a new generation, since its offsets name other requests.
@@ -166,13 +168,13 @@ class Takeover:
         lost = max(0, requests.begin - cursor.next_offset)
         return (Cursor(requests.begin, generation=cursor.generation), lost) if lost else (cursor, 0)
 
-    def _complaint_without_cursor(self, requests: Span, group_offset: int | None) -> str | None:
+    def _complaint_without_cursor(self, requests: OffsetRange, group_offset: int | None) -> str | None:
         if group_offset is None or group_offset <= requests.begin:
             return None
         journal = self.topics.journal
         return f"{journal} knows nothing of {requests}, which the group has read up to {group_offset}"
 
-    async def _complaint(self, requests: Span, cursor: Cursor) -> str | None:
+    async def _complaint(self, requests: OffsetRange, cursor: Cursor) -> str | None:
         """Why the request topic is not the one that the journal has read; None if it is."""
         if cursor.next_offset > requests.end:
             return (
@@ -191,16 +193,16 @@ class Takeover:
         found: list[Record] = []
         with translated():
             self.reader.resume(requests)
-        span = Span(requests, offset, offset + 1)
+        span = OffsetRange(requests, offset, offset + 1)
         await read(self.reader, span, lambda record: found.append(to_record(record)))
         return next(iter(found), None)
 
-    async def _held(self, partition: TopicPartition) -> Span:
+    async def _held(self, partition: TopicPartition) -> OffsetRange:
         """The partition's extent: its first existing offset and its high watermark."""
         begin = await self.watermarks.begin_offset(partition)
-        return Span(partition, begin, await self.watermarks.end_offset(partition))
+        return OffsetRange(partition, begin, await self.watermarks.end_offset(partition))
 
-    async def _fold(self, journal: Span, restore: Restore) -> None:
+    async def _fold(self, journal: OffsetRange, restore: Restore) -> None:
         """Add the span's records to `restore`; raises `RestoreError` for a foreign record."""
 
         def take(record: ConsumerRecord) -> None:

@@ -1,4 +1,4 @@
-"""The port of a shard's writer, and the writer of `at_least_once`; a batch is never lost.
+"""The writer of `at_least_once`: a batch is never lost.
 
 `at_least_once` writes in stages: the records that announce outcomes, the outcomes, the other records, the
 tombstones, the cursor. Each stage is acknowledged before the next begins. Before the outcomes the journal is
@@ -13,43 +13,27 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Protocol
 
 from service.core.outcome.build import Outcome
 from service.core.outcome.shrink import shrink
-from service.core.shard.batches import MIN_BATCH_BYTES, Appended, Batch, Committed, Refused, Unknown, halves
+from service.core.shard.batches import (
+    MIN_BATCH_BYTES,
+    Appended,
+    Batch,
+    BatchRefused,
+    Committed,
+    Unknown,
+    halves,
+)
 from service.errors import Fenced, PublishError, RecordTooLarge
-from service.kafka.writing.producer_record import Answer, ProducerRecord, Sender
+from service.kafka.writing.producer_record import ProducerRecord, Sender, SendResult
 from service.kafka.writing.shard_records import RELEASE, ShardRecords
 
-PROOF_SECONDS = 10.0
+READ_BACK_SECONDS = 10.0
 """How long reading the journal back before an outcome may take; after that the stage is retried."""
 
 Proves = Callable[[int], Awaitable[bool]]
 """Waits until the shard's journal is read back past an offset; False if a higher claim comes first."""
-
-
-class Writer(Protocol):
-    """The port: makes a batch durable, or reports an unknown outcome. One call at a time."""
-
-    async def append(self, batch: Batch) -> Appended:
-        """Write the batch. Bounded in time; never raises for a broker's errors.
-
-        After `Unknown` the caller passes the same object again, until it is `Committed` or `Refused`.
-        """
-        ...
-
-    async def prove(self) -> Appended:
-        """Write the owner's claim again with its own epoch, to prove that this writer is not fenced."""
-        ...
-
-    async def release(self) -> Appended:
-        """Journal that this owner makes no calls to the provider until it proves itself again."""
-        ...
-
-    async def close(self) -> None:
-        """Release all resources; records in flight may or may not arrive. Bounded; may be called twice."""
-        ...
 
 
 class AtLeastOnceWriter:
@@ -79,7 +63,7 @@ class AtLeastOnceWriter:
                 self._left.popleft()
                 self._is_published, self._slices = False, 1
         except Fenced as error:
-            return Refused(str(error))
+            return BatchRefused(str(error))
         except PublishError as error:
             self._divide()
             return Unknown(str(error))
@@ -155,7 +139,7 @@ class AtLeastOnceWriter:
     async def _require_ownership(self, announced: int) -> None:
         """Raise `Fenced` if a higher claim precedes the announcement: its owner decides anew."""
         try:
-            async with asyncio.timeout(PROOF_SECONDS):
+            async with asyncio.timeout(READ_BACK_SECONDS):
                 is_ours = await self._proves(announced)
         except TimeoutError:
             raise PublishError("the journal could not be read back in time") from None
@@ -194,7 +178,7 @@ class AtLeastOnceWriter:
             form = shrink(form)
         raise PublishError(f"the broker refuses even the smallest form of outcome {outcome.id} for its size")
 
-    async def _send_all(self, records: Sequence[ProducerRecord]) -> list[Answer]:
+    async def _send_all(self, records: Sequence[ProducerRecord]) -> list[SendResult]:
         """Send the records together; raise `PublishError` on any failure, unless some were too large.
 
         A broker refuses a whole batch for its size, and then an idempotent producer's later batches. None of
@@ -207,7 +191,7 @@ class AtLeastOnceWriter:
                     raise answer
         return answers
 
-    async def _send_alone(self, record: ProducerRecord) -> Answer:
+    async def _send_alone(self, record: ProducerRecord) -> SendResult:
         [answer] = await self._sender.send([record])
         return answer
 

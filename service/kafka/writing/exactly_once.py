@@ -17,8 +17,8 @@ from service.core.shard.batches import (
     MIN_BATCH_BYTES,
     Appended,
     Batch,
+    BatchRefused,
     Committed,
-    Refused,
     Unknown,
     halves,
     shrink_batch,
@@ -103,7 +103,7 @@ class ExactlyOnceWriter:
         try:
             return await self._finish()
         except Fenced as error:
-            return Refused(str(error))
+            return BatchRefused(str(error))
         except ClusterError as error:
             return Unknown(str(error))
 

@@ -17,7 +17,7 @@ from service.kafka.client.cluster import ClusterConfig, cause_of, unreachable
 from service.kafka.client.error_reasons import reason
 from service.kafka.client.error_translation import translated
 from service.kafka.client.lifecycle import destroy_producer, is_stopped, start, stop_producer
-from service.kafka.writing.producer_record import Answer, ProducerRecord
+from service.kafka.writing.producer_record import ProducerRecord, SendResult
 
 LARGEST_REQUEST_BYTES = 32 * 1024 * 1024
 """A transcript of 12 h with word times has some 10 MB before compression."""
@@ -51,7 +51,7 @@ class Producer:
                 "the broker has no idempotent producer; set SCRIBE_KAFKA__IDEMPOTENT=false if it never will"
             ) from cause
 
-    async def send(self, records: Sequence[ProducerRecord]) -> list[Answer]:
+    async def send(self, records: Sequence[ProducerRecord]) -> list[SendResult]:
         """Send the records and await every answer: an offset for each, or why it has none.
 
         Bounded in time; never raises for a broker's errors. Records of one partition keep their order.
@@ -63,7 +63,7 @@ class Producer:
         except ClusterError as error:
             return [PublishError(str(error)) for _ in records]
 
-    async def _send(self, records: Sequence[ProducerRecord]) -> list[Answer]:
+    async def _send(self, records: Sequence[ProducerRecord]) -> list[SendResult]:
         async with self._using() as producer:
             answers = await exchange(producer, records)
             if any(isinstance(answer, PublishError) for answer in answers) and self._idempotent:
@@ -159,7 +159,7 @@ async def lacks_idempotence(cluster: ClusterConfig) -> bool:
     return False
 
 
-async def exchange(producer: AIOKafkaProducer, records: Sequence[ProducerRecord]) -> list[Answer]:
+async def exchange(producer: AIOKafkaProducer, records: Sequence[ProducerRecord]) -> list[SendResult]:
     """Send all records, then await every answer; the caller sets the timeout."""
     sent: list[asyncio.Future[object] | PublishError] = []
     try:
@@ -194,7 +194,7 @@ async def _hand_over(
     return sent
 
 
-def _answer(sent: "asyncio.Future[object]") -> Answer:
+def _answer(sent: "asyncio.Future[object]") -> SendResult:
     error = sent.exception()
     if isinstance(error, TOO_LARGE):
         return RecordTooLarge(reason(error))

@@ -18,13 +18,13 @@ class ProducerRecord:
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
-Answer = int | PublishError
+SendResult = int | PublishError
 """A record's offset, or why it has none."""
 
 
 class Sender(Protocol):
     """What a writer sends through: `Producer` or `Transactions`."""
 
-    async def send(self, records: Sequence[ProducerRecord]) -> list[Answer]:
+    async def send(self, records: Sequence[ProducerRecord]) -> list[SendResult]:
         """Send the records and await every answer: an offset for each, or why it has none."""
         ...

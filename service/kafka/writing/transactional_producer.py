@@ -20,7 +20,7 @@ from service.kafka.client.error_reasons import reason
 from service.kafka.client.error_translation import translated
 from service.kafka.client.lifecycle import destroy_producer, is_stopped, start, transaction_error_of
 from service.kafka.writing.producer import LARGEST_REQUEST_BYTES, MAX_BATCH_BYTES, exchange, lacks_idempotence
-from service.kafka.writing.producer_record import Answer, ProducerRecord
+from service.kafka.writing.producer_record import ProducerRecord, SendResult
 
 TRANSACTION_TIMEOUT_MS = 15_000
 """How long a dead owner's open transaction blocks `read_committed` readers of the outcomes."""
@@ -71,7 +71,7 @@ class Transactions:
             undo.pop_all()
         self._producer = producer
 
-    async def send(self, records: Sequence[ProducerRecord]) -> list[Answer]:
+    async def send(self, records: Sequence[ProducerRecord]) -> list[SendResult]:
         """Write the records in one transaction: an offset for each, or for all why they are unknown.
 
         A record refused for its size gets `RecordTooLarge`, and none of the records is written. Bounded in
@@ -115,7 +115,9 @@ class Transactions:
         if producer is not None:
             await destroy_producer(producer)
 
-    async def _transact(self, producer: AIOKafkaProducer, records: Sequence[ProducerRecord]) -> list[Answer]:
+    async def _transact(
+        self, producer: AIOKafkaProducer, records: Sequence[ProducerRecord]
+    ) -> list[SendResult]:
         async with asyncio.timeout(self.send_seconds):
             await producer.begin_transaction()
             answers = await exchange(producer, records)

@@ -38,7 +38,7 @@ CHECK_SECONDS = 0.1
 """Partitions, proofs and answers change the slots, so waiting calls check this often."""
 SHORTEST_WAIT_SECONDS = 0.001
 """A wait rounded to zero would cause a busy loop."""
-HOTWORDS_PART = 0.25
+HOTWORDS_SHARE = 0.25
 """Share of the query quota: the vendor names no quota for hotword lists, and their calls are few."""
 MAX_MODELS = 64
 """Requests may name any dated snapshot of a model; above this number unused ones are forgotten."""
@@ -69,7 +69,7 @@ class Quota:
     def per_second(self, kind: Kind, model: str) -> float:
         """The account's quota; without `submits_per_minute`, zero for submits of an unknown model."""
         if kind is Kind.HOTWORDS:
-            return self.calls_per_second * HOTWORDS_PART
+            return self.calls_per_second * HOTWORDS_SHARE
         if kind is not Kind.SUBMIT:
             return self.calls_per_second
         info = model_info(model)
@@ -121,15 +121,15 @@ class _CallQueue:
 class Call:
     """One call from start to end; a context manager, entered once."""
 
-    def __init__(self, limiter: "CallLimiter", line: _CallQueue, *, is_urgent: bool) -> None:
+    def __init__(self, limiter: "CallLimiter", queue: _CallQueue, *, is_urgent: bool) -> None:
         self.is_urgent = is_urgent
         self._limiter = limiter
-        self._line = line
-        self._slot_at = line.slots.opens_at(limiter.now(), 0 if is_urgent else len(line.begun))
+        self._queue = queue
+        self._slot_at = queue.slots.opens_at(limiter.now(), 0 if is_urgent else len(queue.begun))
         self._unanswered: int | None = None
         self.has_left = False
         if not is_urgent:
-            line.begun.add(self)
+            queue.begun.add(self)
 
     def __enter__(self) -> Self:
         return self
@@ -140,48 +140,48 @@ class Call:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._line.begun.discard(self)
+        self._queue.begun.discard(self)
         if self._unanswered is not None:
-            self._line.slots.end(self._unanswered, self._limiter.now().boot_seconds)
+            self._queue.slots.end(self._unanswered, self._limiter.now().boot_seconds)
 
     async def depart(self, may_go: Callable[[], bool] = lambda: True) -> bool:
         """Wait for a slot of ours and use it; the caller must write the call's first byte at once.
 
         False means that nothing may be sent: no slot came in time, or `may_go`, checked last, returned False.
         """
-        line, limiter = self._line, self._limiter
-        line.waiting.append(self)
+        queue, limiter = self._queue, self._limiter
+        queue.waiting.append(self)
         latest = limiter.now().boot_seconds + PATIENCE_SECONDS
         self._adapt_lead()
         try:
             while may_go():
                 now = limiter.now()
-                place = line.place(self)
-                if place == 0 and line.slots.take(now):
+                place = queue.place(self)
+                if place == 0 and queue.slots.take(now):
                     self._leave(now)
                     return True
-                opens_at = line.slots.opens_at(now, place)
+                opens_at = queue.slots.opens_at(now, place)
                 if now.boot_seconds > latest or latest < opens_at < math.inf:
                     break
                 wait_seconds = max(SHORTEST_WAIT_SECONDS, opens_at - now.boot_seconds)
                 await limiter.clock.sleep(min(CHECK_SECONDS, wait_seconds))
             return False
         finally:
-            line.waiting.remove(self)
+            queue.waiting.remove(self)
 
     def _leave(self, now: Instant) -> None:
         self.has_left = True
-        self._line.note_departure(self)
-        self._line.begun.discard(self)
-        if self._line.slots.is_prompt:
-            self._unanswered = self._line.slots.call(now.boot_seconds)
+        self._queue.note_departure(self)
+        self._queue.begun.discard(self)
+        if self._queue.slots.is_prompt:
+            self._unanswered = self._queue.slots.call(now.boot_seconds)
 
     def _adapt_lead(self) -> None:
         """Lengthen the lead after a call that was too late for its slot; else shorten it."""
-        line = self._line
-        is_late = self._limiter.now().boot_seconds > self._slot_at + line.slots.grid.window_seconds
-        lead_seconds = line.lead_seconds * (2 if is_late else LEAD_DECAY)
-        line.lead_seconds = min(LONGEST_LEAD_SECONDS, max(SHORTEST_LEAD_SECONDS, lead_seconds))
+        queue = self._queue
+        is_late = self._limiter.now().boot_seconds > self._slot_at + queue.slots.grid.window_seconds
+        lead_seconds = queue.lead_seconds * (2 if is_late else LEAD_DECAY)
+        queue.lead_seconds = min(LONGEST_LEAD_SECONDS, max(SHORTEST_LEAD_SECONDS, lead_seconds))
 
 
 class CallLimiter:
@@ -191,9 +191,9 @@ class CallLimiter:
         self.clock = clock
         self.share = SlotShare(vendor)
         self._quota = quota
-        self._lines: OrderedDict[tuple[Kind, str], _CallQueue] = OrderedDict()
+        self._queues: OrderedDict[tuple[Kind, str], _CallQueue] = OrderedDict()
         for kind in (Kind.QUERY, Kind.LIST, Kind.CANCEL):
-            self._line(kind, "")
+            self._queue_of(kind, "")
 
     def now(self) -> Instant:
         """This moment by both clocks."""
@@ -203,27 +203,27 @@ class CallLimiter:
 
     def wait_seconds(self, kind: Kind, model: str = "", *, is_urgent: bool = False) -> float:
         """How long until a call may begin: one lead before our first slot that no call waits for."""
-        line, now = self._line(kind, model), self.now()
-        opens_at = line.slots.opens_at(now, 0 if is_urgent else len(line.begun))
-        return max(0.0, opens_at - line.lead_seconds - now.boot_seconds)
+        queue, now = self._queue_of(kind, model), self.now()
+        opens_at = queue.slots.opens_at(now, 0 if is_urgent else len(queue.begun))
+        return max(0.0, opens_at - queue.lead_seconds - now.boot_seconds)
 
     def begin(self, kind: Kind, model: str = "", *, is_urgent: bool = False) -> Call:
         """Begin a call; urgent calls go first, but every fourth turn goes to another call."""
-        return Call(self, self._line(kind, model), is_urgent=is_urgent)
+        return Call(self, self._queue_of(kind, model), is_urgent=is_urgent)
 
     def penalise(self, kind: Kind, model: str = "") -> None:
         """The provider throttled a call: halve the rate for a while."""
-        self._line(kind, model).slots.penalise(self.clock.boot_seconds())
+        self._queue_of(kind, model).slots.penalise(self.clock.boot_seconds())
 
     def share_per_second(self, kind: Kind, model: str = "") -> float:
         """Our slots of this kind, in calls a second."""
-        return self._line(kind, model).slots.share_per_second
+        return self._queue_of(kind, model).slots.share_per_second
 
     def rates(self) -> Iterator[Rate]:
         """The current rates of each sequence."""
         now = self.clock.boot_seconds()
-        for (kind, model), line in self._lines.items():
-            yield Rate(kind, model, line.slots.rate_per_second(now), line.slots.share_per_second)
+        for (kind, model), queue in self._queues.items():
+            yield Rate(kind, model, queue.slots.rate_per_second(now), queue.slots.share_per_second)
 
     def unused(self) -> Iterator[Unused]:
         """Why slots of ours are unused now."""
@@ -259,22 +259,22 @@ class CallLimiter:
         """Whether the partition's journal may record that nobody calls in its slots."""
         return self.share.may_release(partition, self.clock.boot_seconds())
 
-    def _line(self, kind: Kind, model: str) -> _CallQueue:
+    def _queue_of(self, kind: Kind, model: str) -> _CallQueue:
         key = (kind, model)
-        if key not in self._lines:
+        if key not in self._queues:
             self._forget_unused()
             grid = grid_of(self._quota.per_second(kind, model), self._quota.part)
-            self._lines[key] = _CallQueue(SlotSequence(grid, self.share, is_prompt=kind in PROMPT))
+            self._queues[key] = _CallQueue(SlotSequence(grid, self.share, is_prompt=kind in PROMPT))
         if kind is Kind.SUBMIT:
-            self._lines.move_to_end(key)
-        return self._lines[key]
+            self._queues.move_to_end(key)
+        return self._queues[key]
 
     def _forget_unused(self) -> None:
         """Make room for one more model; no model is forgotten whose last calls still count."""
-        surplus = len(self._lines) + 1 - MAX_MODELS
+        surplus = len(self._queues) + 1 - MAX_MODELS
         if surplus <= 0:
             return
         now = self.clock.boot_seconds()
-        models = [key for key in self._lines if key[0] is Kind.SUBMIT and self._lines[key].is_unused(now)]
+        models = [key for key in self._queues if key[0] is Kind.SUBMIT and self._queues[key].is_unused(now)]
         for key in models[:surplus]:
-            del self._lines[key]
+            del self._queues[key]

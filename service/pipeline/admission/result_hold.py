@@ -20,7 +20,7 @@ TASKS_IN_A_ROW = 2
 REFRESH_SECONDS = 1.0
 """How often waiting jobs are checked, and how long a held submit waits before it asks again."""
 
-Word = Literal["refused", "stopped", "resumed"]
+HoldChange = Literal["refused", "stopped", "resumed"]
 
 
 class Holder(Protocol):
@@ -35,7 +35,7 @@ class Holder(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class WaitingJob:
     """A job whose result's host is refused."""
 
     model: str
@@ -43,7 +43,7 @@ class Waiting:
 
 
 @dataclass(slots=True)
-class Refused:
+class RefusedHost:
     """A model's consecutive tasks with results on one refused host; `since_ms` is when the hold began."""
 
     tasks: set[str] = field(default_factory=set)
@@ -67,13 +67,13 @@ class ResultHolds:
     when the model's submits stop, `resumed` when they go on.
     """
 
-    def __init__(self, clock: Clock, on_change: Callable[[str, str, Word], None]) -> None:
+    def __init__(self, clock: Clock, on_change: Callable[[str, str, HoldChange], None]) -> None:
         self._clock = clock
         self._on_change = on_change
-        self._waiting: dict[tuple[Holder, JobRef], Waiting] = {}
-        self._said: set[tuple[str, str]] = set()
+        self._waiting: dict[tuple[Holder, JobRef], WaitingJob] = {}
+        self._reported: set[tuple[str, str]] = set()
         """Models and hosts that were reported as refused."""
-        self._refused: dict[tuple[str, str], Refused] = {}
+        self._refused: dict[tuple[str, str], RefusedHost] = {}
         """By model and host."""
         self._refreshed_at = clock.boot_seconds()
 
@@ -83,11 +83,11 @@ class ResultHolds:
         if job is None or job.task_id is None or (shard, ref) in self._waiting:
             return
         model = job.request.model
-        if (model, host) not in self._said:
-            self._said.add((model, host))
+        if (model, host) not in self._reported:
+            self._reported.add((model, host))
             self._on_change(model, host, "refused")
-        self._waiting[shard, ref] = Waiting(model, host)
-        refused = self._refused.setdefault((model, host), Refused())
+        self._waiting[shard, ref] = WaitingJob(model, host)
+        refused = self._refused.setdefault((model, host), RefusedHost())
         refused.tasks.add(job.task_id)
         if refused.since_ms is None and len(refused.tasks) >= TASKS_IN_A_ROW:
             refused.since_ms = self._clock.now_ms()
@@ -114,7 +114,7 @@ class ResultHolds:
         self._refreshed_at = now
         self._waiting = {at: each for at, each in self._waiting.items() if _waiting(*at) is not None}
         left = {(each.model, each.host) for each in self._waiting.values()}
-        self._said &= left
+        self._reported &= left
         for at in [at for at in self._refused if at not in left]:
             self._end(at)
 

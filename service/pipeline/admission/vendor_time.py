@@ -26,8 +26,8 @@ async def ask(
     while True:
         on_tick()
         now = clock.boot_seconds()
-        heard = [at for at in (asked_boot, vendor.observed_boot) if at is not None]
-        is_quiet = not heard or now - max(heard) >= ASK_SECONDS
+        observed = [at for at in (asked_boot, vendor.observed_boot) if at is not None]
+        is_quiet = not observed or now - max(observed) >= ASK_SECONDS
         is_due = is_quiet and _is_wanted(clock)
         wait_seconds = limiter.wait_seconds(Kind.LIST) if is_due else CHECK_SECONDS
         if wait_seconds <= 0:

@@ -103,7 +103,7 @@ async def load(runner: ShardRunner, restore: Restore) -> Change:
     runner.is_restoring = True
     if is_small(restore):
         return runner.state.load(restore, context, runner.guard)
-    return await asyncio.to_thread(_load_and_release, runner, restore, context)
+    return await asyncio.to_thread(_load_and_clear, runner, restore, context)
 
 
 def is_small(restore: Restore) -> bool:
@@ -111,9 +111,9 @@ def is_small(restore: Restore) -> bool:
     return len(restore.entries) <= INLINE_ENTRIES
 
 
-def _load_and_release(runner: ShardRunner, restore: Restore, context: Context) -> Change:
+def _load_and_clear(runner: ShardRunner, restore: Restore, context: Context) -> Change:
     change = runner.state.load(restore, context, runner.guard)
-    restore.release()
+    restore.clear()
     return change
 
 

@@ -136,7 +136,7 @@ class Assignment:
     def _deliver_again(self, runner: ShardRunner) -> None:
         """Read a record that was not accepted again, once it may be tried."""
         assert self.delivery is not None
-        self.delivery.withhold(runner.partition)
+        self.delivery.stop_delivery(runner.partition)
         name = f"deliver again {runner.partition}"
         self.deps.spawn(self._release_later(runner), name=name)
 
@@ -145,7 +145,7 @@ class Assignment:
         while (wait_seconds := self.deps.accept.wait_seconds(runner)) > 0:
             await self.deps.runner.clock.sleep(wait_seconds)
         if self._runner(runner.partition) is runner and runner.takes_work:
-            self.delivery.release(runner.partition, runner.state.cursor.next_offset)
+            self.delivery.deliver_from(runner.partition, runner.state.cursor.next_offset)
 
     def cursor_invalid(self, partition: int) -> None:
         """Take the shard over again: a takeover decides where requests continue and counts lost ones."""
@@ -162,8 +162,8 @@ class Assignment:
         if self.deps.runner.breaker.is_stopped(StageName.ACCEPT):
             return False
         part = max(1, self.deps.open_jobs // len(self.partitions))
-        edge = RESUME_BELOW if assigned.is_full else 1.0
-        assigned.is_full = len(runner.state.jobs) >= part * edge or runner.fill >= edge
+        limit = RESUME_BELOW if assigned.is_full else 1.0
+        assigned.is_full = len(runner.state.jobs) >= part * limit or runner.fill >= limit
         return not assigned.is_full
 
     def durable_offsets(self) -> Mapping[int, int]:
@@ -258,7 +258,7 @@ class Assignment:
         self.deps.limiter.resumed(partition)
         assert self.delivery is not None
         self.deps.observer.shard("resumed", partition)
-        self.delivery.release(partition, runner.state.cursor.next_offset)
+        self.delivery.deliver_from(partition, runner.state.cursor.next_offset)
 
     async def _is_still_ours(self, runner: ShardRunner) -> bool:
         try:
@@ -296,7 +296,7 @@ class Assignment:
             await begin(runner, change)
             del change
             if runner.takes_work:
-                self.delivery.release(partition, runner.state.cursor.next_offset)
+                self.delivery.deliver_from(partition, runner.state.cursor.next_offset)
             await runner.run_until_closed()
         finally:
             runner.close()
@@ -306,5 +306,5 @@ class Assignment:
                 self.deps.journal.tail.leave(partition)
             await runner.writer.close()
             self.deps.observer.shard("closed", partition)
-        self.delivery.withhold(partition)
+        self.delivery.stop_delivery(partition)
         assigned.state = PartitionState.RESTORING

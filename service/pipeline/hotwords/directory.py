@@ -11,16 +11,16 @@ from service.clock import Clock
 from service.core.provider import error_table
 from service.core.provider.answers import ProviderError
 from service.core.provider.error_table import Action
-from service.core.provider.hotword_lists import ListedVocabulary, Need, chosen, is_ours, needs_touch, unused
+from service.core.provider.hotword_lists import ListedHotwordList, Need, chosen, is_ours, needs_touch, unused
 from service.errors import FailureCode
 from service.pipeline.admission.account_hold import AccountHold
 from service.pipeline.hotwords.limited_calls import LimitedCalls
-from service.provider.api import Permit, Vocabularies, all_lists
+from service.provider.api import HotwordLists, Permit, all_lists
 
 T = TypeVar("T")
 
 
-class ListFinder:
+class HotwordListFinder:
     """Finds one list at a time.
 
     `vendor_offset_ms` returns how far the vendor's clock is ahead of ours; None while that is unknown.
@@ -28,13 +28,13 @@ class ListFinder:
 
     def __init__(
         self,
-        vocabularies: Vocabularies,
+        hotword_lists: HotwordLists,
         limited_calls: LimitedCalls,
         clock: Clock,
         hold: AccountHold,
         vendor_offset_ms: Callable[[], int | None],
     ) -> None:
-        self._lists = vocabularies
+        self._lists = hotword_lists
         self._limited_calls = limited_calls
         self._clock = clock
         self._hold = hold
@@ -57,7 +57,7 @@ class ListFinder:
             )
         return found
 
-    async def _touched(self, need: Need, listed: ListedVocabulary) -> str | ProviderError:
+    async def _touched(self, need: Need, listed: ListedHotwordList) -> str | ProviderError:
         """Touch a list before its use, so that no process deletes it as unused."""
         if needs_touch(listed, self._vendor_ms()):
             provider_error = await self._call(partial(self._lists.update, listed.vocabulary_id, need.words))
@@ -72,15 +72,15 @@ class ListFinder:
             return found
         if found.target_model != need.model:
             made_for = found.target_model or "no model that it names"
-            told = f"hotword list {vocabulary_id} was made for {made_for}, not for {need.model}"
-            return ProviderError("vocabulary_other_model", told)
+            message = f"hotword list {vocabulary_id} was made for {made_for}, not for {need.model}"
+            return ProviderError("vocabulary_other_model", message)
         if not found.is_ready:
             return ProviderError("vocabulary_not_ready", f"hotword list {vocabulary_id} is not ready for use")
         return vocabulary_id
 
     async def _make(
-        self, need: Need, lists: tuple[ListedVocabulary, ...]
-    ) -> ListedVocabulary | ProviderError:
+        self, need: Need, lists: tuple[ListedHotwordList, ...]
+    ) -> ListedHotwordList | ProviderError:
         """Create the list; if the account is full, delete an unused list for the next attempt."""
         made = await self._call(partial(self._lists.create, need.model, need.prefix, need.words))
         if isinstance(made, ProviderError):
@@ -90,19 +90,19 @@ class ListFinder:
         lists_now = await self._all()
         if isinstance(lists_now, ProviderError):
             return lists_now
-        listed = chosen(lists_now, need.prefix) or ListedVocabulary(made)
+        listed = chosen(lists_now, need.prefix) or ListedHotwordList(made)
         if listed.vocabulary_id != made:
             await self._call(partial(self._lists.delete, made))
         return listed
 
     async def _make_room(
-        self, provider_error: ProviderError, lists: tuple[ListedVocabulary, ...]
+        self, provider_error: ProviderError, lists: tuple[ListedHotwordList, ...]
     ) -> ProviderError:
         """Delete an unused list if the account is full; the next attempt uses the free place.
 
         A foreign list's name may look like one of ours, so the list's words must match its name.
         """
-        if error_table.on_vocabulary(provider_error).code is not FailureCode.VOCABULARY_QUOTA:
+        if error_table.on_hotword_list(provider_error).code is not FailureCode.VOCABULARY_QUOTA:
             return provider_error
         for old in unused(lists, self._vendor_ms()):
             found = await self._call(partial(self._lists.query, old.vocabulary_id))
@@ -111,7 +111,7 @@ class ListFinder:
                 break
         return provider_error
 
-    async def _all(self) -> tuple[ListedVocabulary, ...] | ProviderError:
+    async def _all(self) -> tuple[ListedHotwordList, ...] | ProviderError:
         return await all_lists(lambda page_index: self._call(partial(self._lists.list_page, page_index)))
 
     async def _call(self, ask: Callable[[Permit], Awaitable[T | ProviderError]]) -> T | ProviderError:
@@ -121,7 +121,7 @@ class ListFinder:
     def _judged(self, answer: T) -> T:
         """A dead key begins a hold and a working key ends it; other answers say nothing of the account."""
         if isinstance(answer, ProviderError):
-            is_of_key = error_table.on_vocabulary(answer).action is Action.HOLD
+            is_of_key = error_table.on_hotword_list(answer).action is Action.HOLD
         else:
             is_of_key = self._hold.code in error_table.DEAD_KEY
         if is_of_key:

@@ -14,7 +14,7 @@ from typing import TypeVar
 from pydantic import JsonValue
 
 from service.clock import Clock
-from service.core.job.events import VocabularyRefused
+from service.core.job.events import HotwordListRefused
 from service.core.job.identity import SubmissionKey
 from service.core.job.request import AcceptedRequest
 from service.core.job.submission import SubmissionState
@@ -26,7 +26,7 @@ from service.core.provider.error_table import Action, ErrorPolicy
 from service.core.provider.hotword_lists import Need, need_of, needs_list, with_list
 from service.errors import FailureCode
 from service.pipeline.admission.account_hold import AccountHold
-from service.pipeline.hotwords.directory import ListFinder
+from service.pipeline.hotwords.directory import HotwordListFinder
 from service.pipeline.shard.fault_isolation import Key
 from service.pipeline.shard.observer import Faults
 from service.pipeline.shard.shard_runner import ShardRunner
@@ -41,7 +41,7 @@ BACKOFF = Backoff(first_seconds=1.0, longest_seconds=60.0)
 """The wait before a list is looked up again after an error; its submissions wait as long."""
 
 T = TypeVar("T")
-Waiting = tuple[ShardRunner, SubmissionKey]
+WaitingSubmission = tuple[ShardRunner, SubmissionKey]
 
 
 @dataclass(slots=True)
@@ -65,19 +65,19 @@ class Wanted:
     """A list that submissions wait for: failed attempts so far, and the latest error."""
 
     need: Need
-    waiting: dict[Waiting, Waiter] = field(default_factory=dict)
+    waiting: dict[WaitingSubmission, Waiter] = field(default_factory=dict)
     attempts: int = 0
     provider_error: ProviderError | None = None
 
 
-class VocabularyStage:
+class HotwordListStage:
     """Remembers found lists and finds the others."""
 
-    def __init__(self, finder: ListFinder, clock: Clock, hold: AccountHold, faults: Faults) -> None:
+    def __init__(self, finder: HotwordListFinder, clock: Clock, hold: AccountHold, faults: Faults) -> None:
         self._finder = finder
         self._clock = clock
         self._hold = hold
-        self._report = partial(faults.internal_error, "answer", "vocabulary")
+        self._report = partial(faults.internal_error, "answer", "hotwords")
         self._names: OrderedDict[str, str] = OrderedDict()
         """Names of needs by request digest: naming a long list takes a millisecond."""
         self._found: OrderedDict[str, tuple[str, float]] = OrderedDict()
@@ -91,7 +91,7 @@ class VocabularyStage:
         _, until = self._found.get(self._name(request), ("", 0.0))
         return self._clock.boot_seconds() < until
 
-    def as_sent(self, request: AcceptedRequest) -> Mapping[str, JsonValue] | None:
+    def options_to_send(self, request: AcceptedRequest) -> Mapping[str, JsonValue] | None:
         """The options with the list in place of the words; None if the list is no longer remembered."""
         if not needs_list(request.options):
             return request.options
@@ -153,11 +153,11 @@ class VocabularyStage:
 
     def _not_had(self, name: str, wanted: Wanted, provider_error: ProviderError) -> None:
         """Retry if that may help; end the jobs of submissions whose attempts are used up."""
-        policy = error_table.on_vocabulary(provider_error)
+        policy = error_table.on_hotword_list(provider_error)
         ended = [at for at, waiter in wanted.waiting.items() if waiter.must_end(policy)]
         for runner, key in ended:
             del wanted.waiting[runner, key]
-            runner.on_submission(key, VocabularyRefused(provider_error))
+            runner.on_submission(key, HotwordListRefused(provider_error))
         if not wanted.waiting:
             del self._wanted[name]
             return

@@ -47,10 +47,10 @@ def _file_url(body: bytes) -> str | None:
     return found if isinstance(found, str) and found else None
 
 
-def heard(answer: Answered, model: str) -> events.Answered | SubmitRefused:
+def answered(answer: Answered, model: str) -> events.SubmitAnswered | SubmitRefused:
     """The answer of a synchronous model as an event."""
     try:
-        return events.Answered(_normal(answer.document, model), answer.bill)
+        return events.SubmitAnswered(_normal(answer.document, model), answer.bill)
     except ValueError as error:
         return SubmitRefused(_no_transcript("the answer", str(error)))
 

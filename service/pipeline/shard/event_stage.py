@@ -50,7 +50,7 @@ def stage_of(event: Event) -> StageName:
     return _OF_EVENT.get(type(event), StageName.SUBMIT)
 
 
-def is_word_on_stage(event: Event) -> bool:
+def proves_stage_works(event: Event) -> bool:
     """Whether handling the event proves that its stage works; an event without content does not."""
     return not isinstance(event, HandlingFailed | PollFailed | FetchFailed)
 

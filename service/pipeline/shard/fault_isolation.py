@@ -124,9 +124,9 @@ class FaultBoundary:
             self._waiting.append(Retry(at, key, retry.stage, retry.again))
             return
         self._given_up.add(key)
-        told = fault_text(error)
+        message = fault_text(error)
         # Do not end it here: another decision about the shard may be under way.
-        end = partial(self.end, key, HandlingFailed(told, self._made.get(key)))
+        end = partial(self.end, key, HandlingFailed(message, self._made.get(key)))
         self._waiting.append(Retry(self.clock.boot_seconds(), key, retry.stage, end))
 
     def _count(self, retry: Retry, error: Exception) -> None:

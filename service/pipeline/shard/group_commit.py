@@ -1,4 +1,4 @@
-"""Group commit: queue groups of records, write them in bounded batches, release them once durable.
+"""Group commit: queue groups of records, write them in bounded batches, report each as durable.
 
 There is no timer: a batch is sent when none is in flight, and groups that arrive meanwhile wait for the next.
 A batch is kept until its outcome is known; after an unknown outcome the writer looks it up and divides it.
@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from service.clock import Clock
-from service.core.shard.batches import Appended, Batch, Committed, Group, Pending, Refused
-from service.kafka.writing.at_least_once import Writer
+from service.core.shard.batches import Appended, Batch, BatchRefused, Committed, Group, Pending
+from service.kafka.writing.ports import Writer
 from service.pipeline.shard.backlog import Backlog
 from service.pipeline.shard.observer import Observer
 
@@ -32,10 +32,10 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class CommitHooks:
-    """Called around a batch: `before` it is sealed, and `release` for each group once it is durable."""
+    """Called around a batch: `before` it is sealed, and `on_durable` for each group once it is durable."""
 
     before: Callable[[], None]
-    release: Callable[[Group], None]
+    on_durable: Callable[[Group], None]
 
 
 class GroupCommit:
@@ -148,7 +148,7 @@ class GroupCommit:
         self._wake.set()
 
     async def _commit(self) -> None:
-        """Seal queued groups into one batch, append it and release its groups."""
+        """Seal queued groups into one batch, append it, and report its groups as durable."""
         self._hooks.before()
         self._batch_number += 1
         batch = self._in_flight = self._pending.take(self._batch_number)
@@ -166,7 +166,7 @@ class GroupCommit:
         receipt = Receipt(committed.journal_offset, sealed_boot_seconds, sealed_wall_ms)
         for group in batch.groups:
             self._receive(group, receipt)
-            self._hooks.release(group)
+            self._hooks.on_durable(group)
 
     def _receive(self, group: Group, receipt: Receipt) -> None:
         _, asked = self._receipts.pop(id(group), (group, None))
@@ -183,7 +183,7 @@ class GroupCommit:
             answer = await self.writer.append(batch)
             if isinstance(answer, Committed):
                 return answer
-            if isinstance(answer, Refused):
+            if isinstance(answer, BatchRefused):
                 self._observer.fenced(self.partition, answer.reason)
                 self.close()
                 return None

@@ -27,10 +27,10 @@ from service.core.job.request_record import Cursor
 from service.core.job.transition_context import Context, Rules, without_boundary
 from service.core.shard.batches import Appended, Change, Group
 from service.core.shard.shard import Shard
-from service.kafka.writing.at_least_once import Writer
+from service.kafka.writing.ports import Writer
 from service.pipeline.admission.call_limiter import Call
 from service.pipeline.shard.backlog import Backlog
-from service.pipeline.shard.event_stage import is_word_on_stage, stage_of, stage_of_step
+from service.pipeline.shard.event_stage import proves_stage_works, stage_of, stage_of_step
 from service.pipeline.shard.fault_isolation import Event, FaultBoundary, Key
 from service.pipeline.shard.group_commit import CommitHooks, GroupCommit, Receipt
 from service.pipeline.shard.observer import Observer
@@ -89,7 +89,7 @@ class ShardRunner:
             deps.clock,
             deps.backlog,
             deps.observer,
-            CommitHooks(self._sweep, self._release),
+            CommitHooks(self._sweep, self._on_durable),
         )
         self._held: list[tuple[Key, Event]] = []
         """Events that arrived while suspended, from calls in flight and from reconcile passes."""
@@ -150,26 +150,26 @@ class ShardRunner:
             return Change()
         # One POST serves all jobs of its submission: either all are intended or none.
         boundary = without_boundary if isinstance(event, Intended) else self.guard
-        return self._meet(key, event, lambda now: self.state.on_submission(key, event, now, boundary))
+        return self._apply(key, event, lambda now: self.state.on_submission(key, event, now, boundary))
 
     def on_job(self, ref: JobRef, event: JobEvent) -> Change:
         """Apply an event to a job; return the change that was queued. While suspended, the event waits."""
         if self.is_suspended:
             self._held.append((ref, event))
             return Change()
-        return self._meet(ref, event, partial(self.state.on_job, ref, event))
+        return self._apply(ref, event, partial(self.state.on_job, ref, event))
 
     def guard(self, key: Key, event: Event) -> AbstractContextManager[None]:
         """The boundary around applying an event; if handling fails, the event is applied again later."""
         return self.boundary.guard(key, self._again(key, event), stage_of(event), event)
 
-    def _meet(self, key: Key, event: Event, decide: Callable[[Context], Change]) -> Change:
+    def _apply(self, key: Key, event: Event, decide: Callable[[Context], Change]) -> Change:
         change = Change()
         if self.is_open and not self.boundary.has_given_up(key):
             with self.guard(key, event):
                 change = decide(self.context())
                 self.put(change)
-                if is_word_on_stage(event):
+                if proves_stage_works(event):
                     self._deps.breaker.succeeded(stage_of(event))
         return change
 
@@ -186,11 +186,11 @@ class ShardRunner:
                 # No POST is made without its intent, so the submission is still due.
                 self._dispatch(QueueSubmit(key, self._deps.clock.now_ms()))
             else:
-                self._tell(key, event)
+                self._on_event(key, event)
 
         return again
 
-    def _tell(self, key: Key, event: Event) -> None:
+    def _on_event(self, key: Key, event: Event) -> None:
         if isinstance(key, JobRef) and isinstance(event, JobEvent):
             self.on_job(key, event)
         elif isinstance(key, SubmissionKey) and isinstance(event, SubmissionEvent):
@@ -215,7 +215,7 @@ class ShardRunner:
         self.takes_work, self.is_suspended = True, False
         held, self._held = self._held, []
         for key, event in held:
-            self._tell(key, event)
+            self._on_event(key, event)
 
     def close(self) -> None:
         """Stop all effects: drop later events and cancel pending receipts."""
@@ -241,7 +241,7 @@ class ShardRunner:
         """Write our state again under journal keys that another writer overwrote behind our claim."""
         self.put(self.state.rewrite(keys))
 
-    def unreleased(self) -> Iterator[Key]:
+    def not_durable(self) -> Iterator[Key]:
         """Jobs and submissions that wait for a batch to become durable, or whose event is held."""
         for group in self._commits.groups():
             yield from group.ended
@@ -287,7 +287,7 @@ class ShardRunner:
             with self.boundary.isolate(f"tombstones of partition {self.partition}"):
                 self.put(self.state.sweep(self._deps.clock.confirmed_ms()))
 
-    def _release(self, group: Group) -> None:
+    def _on_durable(self, group: Group) -> None:
         """Act on a durable group; each step has a boundary of its own."""
         self.state.durable_cursor = group.cursor or self.state.durable_cursor
         for ref in group.ended:

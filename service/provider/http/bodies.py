@@ -73,7 +73,7 @@ class _Inflater:
         self._members = 1
         self._first = b""
         """The first byte of a deflate body, until the second shows whether it has a frame."""
-        self._is_told = wbits == _GZIP
+        self._is_detected = wbits == _GZIP
 
     @property
     def is_whole(self) -> bool:
@@ -82,8 +82,8 @@ class _Inflater:
 
     def inflated(self, chunk: bytes, room_bytes: int) -> bytes:
         """Decode `chunk`, to at most one byte more than `room_bytes`."""
-        if not self._is_told:
-            chunk = self._tell(chunk)
+        if not self._is_detected:
+            chunk = self._detect_frame(chunk)
         decoded = bytearray()
         while chunk and len(decoded) <= room_bytes:
             if self._member.eof and not (chunk := self._next_member(chunk)):
@@ -92,13 +92,13 @@ class _Inflater:
             chunk = self._member.unused_data
         return bytes(decoded)
 
-    def _tell(self, chunk: bytes) -> bytes:
+    def _detect_frame(self, chunk: bytes) -> bytes:
         """Find out whether a deflate body has its frame: many leave it out (RFC 9110, 8.4.1.2)."""
         chunk = self._first + chunk
         if len(chunk) < 2:
             self._first = chunk
             return b""
-        self._is_told = True
+        self._is_detected = True
         has_frame = chunk[0] & 0x0F == zlib.DEFLATED and int.from_bytes(chunk[:2], "big") % 31 == 0
         if not has_frame:
             self._member = zlib.decompressobj(_BARE)

@@ -200,8 +200,8 @@ def _translated() -> Iterator[None]:
         raise httpx.ConnectError("no connection") from error
     except aiohttp.ClientResponseError as error:
         if _is_too_large(error):
-            told = f"its headers are over {MAX_FIELD_BYTES} bytes each, or more than {MAX_HEADERS}"
-            raise HeadTooLarge(told) from error
+            message = f"its headers are over {MAX_FIELD_BYTES} bytes each, or more than {MAX_HEADERS}"
+            raise HeadTooLarge(message) from error
         raise httpx.RemoteProtocolError("the answer is not HTTP") from error
     except aiohttp.ClientError as error:
         raise httpx.ReadError("the connection was lost") from error

@@ -30,7 +30,7 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """One complete HTTP answer; header names are in lower case."""
 
     http_status: int
@@ -88,7 +88,7 @@ def error_in(document: Mapping[str, JsonValue]) -> ProviderError | None:
     return ProviderError(code, redact(message_of(document) or code)) if code else None
 
 
-def error_of_answer(answer: Answer, host: str) -> ProviderError:
+def error_of_answer(answer: HttpAnswer, host: str) -> ProviderError:
     """The error of an unsuccessful answer; `http_error` if the vendor gives no code."""
     document = object_of(answer.body) or {}
     code = code_of(document) or "http_error"
@@ -100,17 +100,17 @@ def error_of_answer(answer: Answer, host: str) -> ProviderError:
     return ProviderError(code, redact(message), answer.http_status, after_seconds, host=host)
 
 
-def _without_message(answer: Answer) -> str:
+def _without_message(answer: HttpAnswer) -> str:
     """The end of the message for an error without the vendor's own; a wrong path is its usual reason."""
-    told = "without a message"
+    reason = "without a message"
     if 300 <= answer.http_status < 400:
-        return f"{told}: a redirect, which is not followed; look at {_BASE_URL}"
+        return f"{reason}: a redirect, which is not followed; look at {_BASE_URL}"
     if answer.http_status in (404, 405):
-        return f"{told}: there is no such path; look at {_BASE_URL}"
-    return f"{told}, with {shape_of(answer)}" if shape_of(answer) == "a web page" else told
+        return f"{reason}: there is no such path; look at {_BASE_URL}"
+    return f"{reason}, with {shape_of(answer)}" if shape_of(answer) == "a web page" else reason
 
 
-def shape_of(answer: Answer) -> str:
+def shape_of(answer: HttpAnswer) -> str:
     """Name a body that is no JSON object: empty, a web page, its media type, or unknown."""
     if not answer.body.strip():
         return "an empty body"
@@ -120,7 +120,7 @@ def shape_of(answer: Answer) -> str:
     return media_type[0] if media_type else "a body of no known type"
 
 
-def not_json(answer: Answer, host: str) -> ProviderError:
+def not_json(answer: HttpAnswer, host: str) -> ProviderError:
     """The error of a successful answer whose body is no JSON object."""
     words = (
         f"{host} answered {answer.http_status} with {shape_of(answer)} that is no JSON object;"
@@ -129,7 +129,7 @@ def not_json(answer: Answer, host: str) -> ProviderError:
     return ProviderError("not_json", words, answer.http_status, host=host)
 
 
-def not_served(answer: Answer, host: str) -> Refused | Lost:
+def not_served(answer: HttpAnswer, host: str) -> Refused | Lost:
     """The result of a submit with an unsuccessful answer.
 
     Refused needs an error of the API itself, or a 3xx or 4xx of a gateway before it. An answer that may
@@ -149,7 +149,7 @@ def _is_of_source(code: str) -> bool:
     return any(code == known or code.startswith(known + ".") for known in SOURCE_CODES)
 
 
-def not_as_said(answer: Answer, host: str) -> Refused | Lost:
+def unexpected_body(answer: HttpAnswer, host: str) -> Refused | Lost:
     """The result of a submit with a successful status and an unexpected body."""
     if object_of(answer.body) is None:
         return Lost(not_json(answer, host))

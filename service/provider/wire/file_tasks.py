@@ -23,16 +23,16 @@ from service.core.provider.answers import (
     TaskView,
 )
 from service.provider.wire.answers import (
-    Answer,
+    HttpAnswer,
     error_in,
     error_of_answer,
     first_number,
-    not_as_said,
     not_json,
     not_served,
     object_of,
     part,
     text,
+    unexpected_body,
 )
 
 SUBMIT_PATH = "/services/audio/asr/transcription"
@@ -73,19 +73,19 @@ def _parameters(options: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     return {**named, **part(options, "extra_parameters")}
 
 
-def read_submit(answer: Answer, host: str) -> Accepted | Refused | Lost:
+def read_submit(answer: HttpAnswer, host: str) -> Accepted | Refused | Lost:
     """The result of a submit: a task, no task, or unknown; see `answers.not_served`."""
     if not answer.is_success:
         return not_served(answer, host)
     task_id = text(part(object_of(answer.body) or {}, "output"), "task_id")
     if task_id is None:
-        return not_as_said(answer, host)
+        return unexpected_body(answer, host)
     if _TASK_ID.fullmatch(task_id):
         return Accepted(task_id)
     return Lost(ProviderError("unexpected_answer", "the submit's answer names no task", answer.http_status))
 
 
-def read_task(answer: Answer, task_id: str, host: str) -> TaskView | ProviderError:
+def read_task(answer: HttpAnswer, task_id: str, host: str) -> TaskView | ProviderError:
     """The answer to a poll; an unknown status counts as RUNNING, so that the task is not given up."""
     if not answer.is_success:
         return error_of_answer(answer, host)

@@ -7,8 +7,21 @@ from pydantic import JsonValue
 
 from service.contract import untrusted_json
 from service.core.provider.answers import ProviderError
-from service.core.provider.hotword_lists import ListedVocabulary, Vocabulary, VocabularyPage, VocabularyWord
-from service.provider.wire.answers import Answer, error_in, error_of_answer, not_json, object_of, part, text
+from service.core.provider.hotword_lists import (
+    HotwordList,
+    HotwordListEntry,
+    HotwordListPage,
+    ListedHotwordList,
+)
+from service.provider.wire.answers import (
+    HttpAnswer,
+    error_in,
+    error_of_answer,
+    not_json,
+    object_of,
+    part,
+    text,
+)
 
 PATH = "/services/audio/asr/customization"
 PAGE_SIZE = 10
@@ -22,7 +35,7 @@ def body(action: str, **fields: JsonValue) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode()
 
 
-def words_on_wire(words: Sequence[VocabularyWord]) -> list[JsonValue]:
+def words_on_wire(words: Sequence[HotwordListEntry]) -> list[JsonValue]:
     """Words in the vendor's form; a language is sent only if it was given."""
     return [
         {"text": word.text, "weight": word.weight, **({"lang": word.language} if word.language else {})}
@@ -30,7 +43,7 @@ def words_on_wire(words: Sequence[VocabularyWord]) -> list[JsonValue]:
     ]
 
 
-def read_done(answer: Answer, host: str) -> ProviderError | None:
+def read_done(answer: HttpAnswer, host: str) -> ProviderError | None:
     """The error of an action, None if it was done."""
     if not answer.is_success:
         return error_of_answer(answer, host)
@@ -40,14 +53,14 @@ def read_done(answer: Answer, host: str) -> ProviderError | None:
     return error_in(document)
 
 
-def read_created(answer: Answer, host: str) -> str | ProviderError:
+def read_created(answer: HttpAnswer, host: str) -> str | ProviderError:
     """The id of a new list."""
     provider_error = read_done(answer, host)
     made = text(part(object_of(answer.body) or {}, "output"), "vocabulary_id")
     return provider_error or made or ProviderError("unexpected_answer", "the answer names no hotword list")
 
 
-def read_page(answer: Answer, host: str) -> VocabularyPage | ProviderError:
+def read_page(answer: HttpAnswer, host: str) -> HotwordListPage | ProviderError:
     """One page of the account's lists."""
     provider_error = read_done(answer, host)
     rows = part(object_of(answer.body) or {}, "output").get("vocabulary_list")
@@ -56,14 +69,14 @@ def read_page(answer: Answer, host: str) -> VocabularyPage | ProviderError:
     if not isinstance(rows, list):
         return ProviderError("unexpected_answer", "the answer has no list of hotword lists")
     lists = tuple(
-        ListedVocabulary(named, text(row, "gmt_create") or "", text(row, "gmt_modified") or "")
+        ListedHotwordList(named, text(row, "gmt_create") or "", text(row, "gmt_modified") or "")
         for row in rows
         if isinstance(row, dict) and (named := text(row, "vocabulary_id"))
     )
-    return VocabularyPage(lists, is_last=len(rows) < PAGE_SIZE)
+    return HotwordListPage(lists, is_last=len(rows) < PAGE_SIZE)
 
 
-def read_vocabulary(answer: Answer, vocabulary_id: str, host: str) -> Vocabulary | ProviderError:
+def read_hotword_list(answer: HttpAnswer, vocabulary_id: str, host: str) -> HotwordList | ProviderError:
     """One list, with its words."""
     provider_error = read_done(answer, host)
     if provider_error is not None:
@@ -71,9 +84,9 @@ def read_vocabulary(answer: Answer, vocabulary_id: str, host: str) -> Vocabulary
     output = part(object_of(answer.body) or {}, "output")
     rows = output.get("vocabulary")
     words = tuple(
-        VocabularyWord(named, untrusted_json.token_count(row.get("weight")) or 0, text(row, "lang"))
+        HotwordListEntry(named, untrusted_json.token_count(row.get("weight")) or 0, text(row, "lang"))
         for row in (rows if isinstance(rows, list) else [])
         if isinstance(row, dict) and (named := text(row, "text"))
     )
     is_ready = text(output, "status") == _READY
-    return Vocabulary(vocabulary_id, text(output, "target_model"), is_ready, words)
+    return HotwordList(vocabulary_id, text(output, "target_model"), is_ready, words)

@@ -103,14 +103,14 @@ class Stream:
         pieces, message = part(choice, "delta").get("content"), part(choice, "message").get("content")
         found = [text_and_rest(content) for content in (pieces, message, choice.get("text"))]
         odd = [each for _, rest in found for each in rest]
-        said = found[0][0] or self._new_in(found[1][0] or found[2][0])
-        self._texts.append(said)
+        text = found[0][0] or self._new_in(found[1][0] or found[2][0])
+        self._texts.append(text)
         self._odd += odd
-        self._chars += size if odd else len(said)
+        self._chars += size if odd else len(text)
 
-    def _new_in(self, said: str) -> str:
+    def _new_in(self, text: str) -> str:
         """The new part of a native form: unlike a delta it may repeat all previous text."""
-        return said.removeprefix("".join(self._texts)) if len(said) >= self._chars else said
+        return text.removeprefix("".join(self._texts)) if len(text) >= self._chars else text
 
     @property
     def is_whole(self) -> bool:

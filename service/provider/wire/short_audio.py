@@ -14,7 +14,14 @@ from service.contract import untrusted_json
 from service.contract.model_table import Family
 from service.contract.models import model_info
 from service.core.provider.answers import Answered, Bill, Lost, Refused
-from service.provider.wire.answers import Answer, first_number, not_as_said, not_served, object_of, part
+from service.provider.wire.answers import (
+    HttpAnswer,
+    first_number,
+    not_served,
+    object_of,
+    part,
+    unexpected_body,
+)
 
 CALL_PATH = "/services/aigc/multimodal-generation/generation"
 
@@ -79,8 +86,8 @@ def _audio(file_url: str, options: Mapping[str, JsonValue]) -> list[JsonValue]:
     """The audio comes last, after the messages that describe its topic."""
     piece: JsonValue = {"type": "input_audio", "input_audio": {"data": file_url}}
     context = options.get("context")
-    told = context if isinstance(context, list) else []
-    return [*told, {"role": "user", "content": [piece]}]
+    messages = context if isinstance(context, list) else []
+    return [*messages, {"role": "user", "content": [piece]}]
 
 
 def format_of(file_url: str) -> str | None:
@@ -89,14 +96,14 @@ def format_of(file_url: str) -> str | None:
     return ending if ending in FORMATS else None
 
 
-def read_call(answer: Answer, host: str) -> Answered | Refused | Lost:
+def read_call(answer: HttpAnswer, host: str) -> Answered | Refused | Lost:
     """The result of a call: a transcript, none, or unknown and perhaps billed."""
     if not answer.is_success:
         return not_served(answer, host)
     document = object_of(answer.body) or {}
     output = part(document, "output")
     if not output:
-        return not_as_said(answer, host)
+        return unexpected_body(answer, host)
     return Answered(dict(output), _bill(document))
 
 

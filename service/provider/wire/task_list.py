@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from service.contract import untrusted_json
 from service.core.provider.answers import ListedTask, ProviderError, TaskPage, TaskStatus, UnreadableRow
-from service.provider.wire.answers import Answer, error_in, error_of_answer, not_json, object_of, text
+from service.provider.wire.answers import HttpAnswer, error_in, error_of_answer, not_json, object_of, text
 
 PAGE_SIZE = 100
 """The maximum is not documented; a smaller page that the vendor chooses instead does no harm."""
@@ -21,7 +21,7 @@ def list_path(page_no: int) -> str:
     return f"/tasks?page_no={page_no}&page_size={PAGE_SIZE}"
 
 
-def read_page(answer: Answer, host: str) -> TaskPage | ProviderError:
+def read_page(answer: HttpAnswer, host: str) -> TaskPage | ProviderError:
     """A page; an unreadable row is kept as such, since its task may be the one that is searched for."""
     if not answer.is_success:
         return error_of_answer(answer, host)

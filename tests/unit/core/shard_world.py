@@ -14,7 +14,6 @@ from typing import Literal
 from service.contract.request_decoder import RequestLimits, read_request
 from service.core.job.events import (
     Adopted,
-    Answered,
     DeadlinePassed,
     Fetch,
     Fetched,
@@ -27,6 +26,7 @@ from service.core.job.events import (
     Reconcile,
     Step,
     SubmissionEvent,
+    SubmitAnswered,
     SubmitLost,
     SubmitNotSent,
     SubmitRefused,
@@ -292,7 +292,7 @@ class Worker:
         urls = tuple(self.shard.jobs[ref].file_url for ref in submission.jobs)
         if submission.is_synchronous:
             self.world.calls.update(urls)
-            event: SubmissionEvent = Answered(transcript()) if word == "ok" else SubmitLost(TROUBLE)
+            event: SubmissionEvent = SubmitAnswered(transcript()) if word == "ok" else SubmitLost(TROUBLE)
             self.take(self.shard.on_submission(key, event, self.context()))
             return
         task = Task(f"t{len(self.world.tasks)}", key, submission.jobs, urls, len(self.world.log))

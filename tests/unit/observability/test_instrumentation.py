@@ -34,7 +34,7 @@ from service.core.time.trusted_time import TimeEvent
 from service.errors import FailureCode, InvalidRecord
 from service.observability.instrumentation import PipelineInstrumentation, time_event
 from service.observability.metrics import Metrics
-from service.observability.provider_instrumentation import InstrumentedProvider, InstrumentedVocabularies
+from service.observability.provider_instrumentation import InstrumentedHotwordLists, InstrumentedProvider
 from service.pipeline.shard.stage_breaker import StageName
 from service.provider.api import NO_SLOT, Permit, Provider, at_once
 from tests.fakes.clock import FakeClock
@@ -460,6 +460,6 @@ async def test_a_call_about_hotwords_without_a_slot_is_not_counted(metrics: Metr
         return False
 
     faults = PipelineInstrumentation(metrics)
-    lists = InstrumentedVocabularies(FakeVocabularies(), metrics, FakeClock(), faults)
+    lists = InstrumentedHotwordLists(FakeVocabularies(), metrics, FakeClock(), faults)
     assert await lists.delete("v", refused) is NO_SLOT
-    assert calls(metrics, "vocabulary") == {}
+    assert calls(metrics, "hotwords") == {}

@@ -13,7 +13,7 @@ from service.errors import ClusterError, RestoreError
 from service.kafka.group.consumer import RequestConsumer
 from service.kafka.journal.tail import Followed, Tail
 from service.kafka.journal.takeover import RestoredShard
-from service.kafka.writing.at_least_once import Writer
+from service.kafka.writing.ports import Writer
 from service.pipeline.admission.call_limiter import CallLimiter
 from service.pipeline.assignment.assigned_partition import PartitionState
 from service.pipeline.assignment.assignment import Assignment
@@ -32,15 +32,15 @@ class FakeDelivery(RequestConsumer):
     offsets: dict[int, int] = field(default_factory=dict)
     is_owner: bool = True
     provider_error: deque[ClusterError] = field(default_factory=deque)
-    released: list[tuple[int, int]] = field(default_factory=list)
-    withheld: list[int] = field(default_factory=list)
+    started: list[tuple[int, int]] = field(default_factory=list)
+    stopped: list[int] = field(default_factory=list)
     proofs: list[tuple[int, int]] = field(default_factory=list)
 
-    def release(self, partition: int, offset: int) -> None:
-        self.released.append((partition, offset))
+    def deliver_from(self, partition: int, offset: int) -> None:
+        self.started.append((partition, offset))
 
-    def withhold(self, partition: int) -> None:
-        self.withheld.append(partition)
+    def stop_delivery(self, partition: int) -> None:
+        self.stopped.append(partition)
 
     async def group_offset(self, partition: int) -> int | None:
         await asyncio.sleep(0.01)

@@ -7,7 +7,7 @@ from pydantic import JsonValue
 
 from service.contract.outcome import Result
 from service.core.provider.answers import TaskView
-from service.provider.wire.answers import Answer
+from service.provider.wire.answers import HttpAnswer
 from service.provider.wire.file_tasks import read_task
 from tests.unit.pipeline.world import Limits, World, urls
 
@@ -156,7 +156,7 @@ async def test_a_bill_that_cannot_be_is_unknown_and_stops_no_spending(
     ]
     body = json.dumps({"output": {**TASK, "results": results}, "usage": {name: "<bill>"}})
     body = body.replace('"<bill>"', literal)
-    view = read_task(Answer(200, {}, body.encode()), "task-1", "h.example")
+    view = read_task(HttpAnswer(200, {}, body.encode()), "task-1", "h.example")
     assert isinstance(view, TaskView)
     assert view.billed_seconds is None
     world.provider.next_queries.append(view)

@@ -353,7 +353,7 @@ async def test_after_an_outage_what_can_still_be_read_is_looked_at_in_the_order_
 ) -> None:
     """Fifty tasks, some dead by now, one look a second: chance would look at the dead as soon."""
     # No answer comes, so that each is asked for once; elsewhere that silence stops the calls.
-    polls = world.limiter._line(call_limiter.Kind.QUERY, "").slots
+    polls = world.limiter._queue_of(call_limiter.Kind.QUERY, "").slots
     monkeypatch.setattr(polls, "is_prompt", False)
     world.provider.query_gate.clear()
     world.run("poll")
@@ -475,7 +475,7 @@ def _of_first_file(task: FakeTask) -> TaskView:
 def kept(world: World) -> int:
     """How many tasks the poll stage keeps, in its queues and beside them."""
     stage = world.poll
-    return sum(map(len, stage._asked.values())) + len(stage._due) + len(stage._line) + len(stage._last_line)
+    return sum(map(len, stage._asked.values())) + len(stage._due) + len(stage._queue) + len(stage._last_queue)
 
 
 # Last polls.

@@ -171,8 +171,8 @@ class Lookout:
     def runner(self) -> FakeRunner:
         return self.runners[0]
 
-    def internal_error(self, border: str, subject: str, error: Exception) -> None:
-        self.faults.append(f"{border} {subject} {type(error).__name__}")
+    def internal_error(self, boundary: str, subject: str, error: Exception) -> None:
+        self.faults.append(f"{boundary} {subject} {type(error).__name__}")
 
     def open_shards(self) -> list[ShardRunner]:
         return [cast(ShardRunner, each) for each in self.runners if each.is_open]

@@ -9,7 +9,7 @@ from service.core.job.events import CancelAsked, DeadlinePassed
 from service.core.job.identity import SubmissionKey
 from service.core.job.job import JobState
 from service.core.job.submission import SubmissionState
-from service.core.job.transition_context import INTENT_SECONDS, RECEIPT_SECONDS
+from service.core.job.transition_context import COMMIT_WAIT_SECONDS, INTENT_SECONDS
 from service.core.provider.answers import Lost, NotSent, ProviderError, Refused, TaskStatus
 from service.core.shard.batches import Unknown
 from service.pipeline.admission.account_hold import PROBE_SECONDS
@@ -319,7 +319,7 @@ async def test_an_intent_that_was_sealed_late_is_not_posted(world: World, is_by_
     shard.rewrite(["r/0.7"])
     await settle()
     await world.take(shard, "r")
-    seconds = RECEIPT_SECONDS + INTENT_SECONDS
+    seconds = COMMIT_WAIT_SECONDS + INTENT_SECONDS
     (world.clock.jump if is_by_the_wall_clock else world.clock.suspend)(seconds + 0.1)
     world.writers[0].guards.set()
     await settle()
@@ -466,7 +466,7 @@ async def test_a_job_that_ended_while_its_batch_hangs_is_left_alone(world: World
     world.clock.suspend(2)
     world.run("submit")
     world.writers[0].guards.clear()
-    await world.clock.sleep(2 * RECEIPT_SECONDS)
+    await world.clock.sleep(2 * COMMIT_WAIT_SECONDS)
     assert state(shard) is JobState.FINISHING
     world.writers[0].guards.set()
     await settle()
@@ -591,7 +591,7 @@ async def test_a_shard_whose_batch_hangs_gives_its_place_back(world: World) -> N
     world.writers[0].guards.clear()
     await world.take(stuck, "a")
     await world.take(healthy, "b", file_urls=urls("b"))
-    await world.clock.sleep(RECEIPT_SECONDS + 0.5)
+    await world.clock.sleep(COMMIT_WAIT_SECONDS + 0.5)
     assert posted(world) == [urls("b")[0]]
 
 

@@ -34,9 +34,9 @@ from service.core.shard.shard import Shard
 from service.core.time.vendor_clock import VendorClock
 from service.kafka.journal.scanner import JournalScanner
 from service.kafka.journal.tail import Tail
-from service.kafka.writing.at_least_once import Writer
+from service.kafka.writing.ports import Writer
 from service.observability.metrics import Metrics
-from service.observability.provider_instrumentation import InstrumentedProvider, InstrumentedVocabularies
+from service.observability.provider_instrumentation import InstrumentedHotwordLists, InstrumentedProvider
 from service.pipeline.accept import AcceptStage
 from service.pipeline.admission.account_hold import AccountHold
 from service.pipeline.admission.call_limiter import CallLimiter, Kind, Quota, Rate
@@ -48,9 +48,9 @@ from service.pipeline.audit import Audit
 from service.pipeline.collect import CollectDeps, CollectStage
 from service.pipeline.dispatch import Stages
 from service.pipeline.expire import expire, reason
-from service.pipeline.hotwords.directory import ListFinder
+from service.pipeline.hotwords.directory import HotwordListFinder
 from service.pipeline.hotwords.limited_calls import LimitedCalls
-from service.pipeline.hotwords.prepare import VocabularyStage
+from service.pipeline.hotwords.prepare import HotwordListStage
 from service.pipeline.poll import PollDeps, PollStage
 from service.pipeline.post import SubmitDeps
 from service.pipeline.reconcile import ReconcileStage
@@ -234,8 +234,8 @@ class Seen:
     def admitted(self, admission: Admission) -> None:
         self.admissions.append(admission)
 
-    def internal_error(self, border: str, subject: str, error: Exception) -> None:
-        self.faults.append((border, subject, type(error).__name__))
+    def internal_error(self, boundary: str, subject: str, error: Exception) -> None:
+        self.faults.append((boundary, subject, type(error).__name__))
 
     def retried(self, partition: int, reason: str) -> None:
         self.retries.append((partition, reason))
@@ -380,11 +380,11 @@ class World:
         self.vocabularies = FakeVocabularies(self.clock.now_ms)
         metrics = Metrics(clock=self.clock)
         provider = InstrumentedProvider(self.provider, metrics, self.clock, self.seen)
-        lists = InstrumentedVocabularies(self.vocabularies, metrics, self.clock, self.seen)
-        finder = ListFinder(
+        lists = InstrumentedHotwordLists(self.vocabularies, metrics, self.clock, self.seen)
+        finder = HotwordListFinder(
             lists, UnlimitedCalls(self.limiter), self.clock, self.hold, provider.clock_offset_ms
         )
-        self.vocabulary = VocabularyStage(finder, self.clock, self.hold, self.seen)
+        self.vocabulary = HotwordListStage(finder, self.clock, self.hold, self.seen)
         self.files = FileLimits()
         submitting = SubmitDeps(
             provider, self.fence, self.spawn, self.vocabulary, limits.posts, self.breaker, self.files
@@ -443,7 +443,7 @@ class World:
             case "audit":
                 return self.audit.run(on_tick)
             case _:
-                why = partial(reason, guards=self.guards, poll=self.poll, vocabulary=self.vocabulary)
+                why = partial(reason, guards=self.guards, poll=self.poll, hotword_lists=self.vocabulary)
                 return expire(self.open_shards, self.clock, self.breaker, on_tick, why)
 
     def open_shards(self) -> list[ShardRunner]:

@@ -18,9 +18,9 @@ from service.core.job.events import (
 )
 from service.core.job.job import FetchProgress, Job, JobState
 from service.core.job.job_table import advance_job
-from service.core.job.on_fetch import HELD_MS
+from service.core.job.on_fetch import HELD_RETRY_MS
 from service.core.job.submission import Submission, SubmissionState
-from service.core.job.transition_context import LAST_MS, JobTransition
+from service.core.job.transition_context import LAST_POLL_GRACE_MS, JobTransition
 from service.core.provider.answers import HOST_REFUSED, ProviderError
 from service.core.provider.error_table import UNREADABLE_ATTEMPTS
 from service.errors import FailureCode
@@ -154,12 +154,12 @@ def test_a_fetch_that_was_out_when_the_url_was_asked_for_anew_changes_nothing() 
 
 def test_the_first_fetch_may_outlast_the_deadline() -> None:
     before = collecting()
-    assert meet(DeadlinePassed(), before, DEADLINE_MS + LAST_MS - 1) == JobTransition(before)
+    assert meet(DeadlinePassed(), before, DEADLINE_MS + LAST_POLL_GRACE_MS - 1) == JobTransition(before)
     assert meet(Fetched(transcript()), before, DEADLINE_MS + 1).job.ending == ResultEnding(transcript())
 
 
 def test_the_first_fetch_ends_a_quarter_of_an_hour_after_the_deadline() -> None:
-    ending = failed(meet(DeadlinePassed(), collecting(), DEADLINE_MS + LAST_MS))
+    ending = failed(meet(DeadlinePassed(), collecting(), DEADLINE_MS + LAST_POLL_GRACE_MS))
     assert (ending.code, ending.stage) == (FailureCode.DEADLINE_EXCEEDED, Stage.COLLECT)
 
 
@@ -172,9 +172,11 @@ def test_a_second_fetch_may_not_outlast_the_deadline(event: JobEvent) -> None:
 
 
 def test_a_result_that_may_be_out_is_fetched_beyond_its_deadline() -> None:
-    after = meet(FetchFailed(BUSY), collecting(must_be_result=True), DEADLINE_MS + LAST_MS, draw=0.0)
+    after = meet(
+        FetchFailed(BUSY), collecting(must_be_result=True), DEADLINE_MS + LAST_POLL_GRACE_MS, draw=0.0
+    )
     assert after.job.state is JobState.COLLECTING
-    assert after.steps == (Fetch(REF, RESULT, DEADLINE_MS + LAST_MS),)
+    assert after.steps == (Fetch(REF, RESULT, DEADLINE_MS + LAST_POLL_GRACE_MS),)
 
 
 # A result whose host the settings do not allow.
@@ -190,10 +192,10 @@ def test_a_result_on_a_host_that_is_not_allowed_is_kept_and_tried_again_later() 
     after = held()
     assert after.job == collecting(attempts=1, held=HOST)
     assert not after.durable
-    assert after.steps == (Fetch(REF, RESULT, NOW_MS + HELD_MS),)
-    again = meet(FetchFailed(HOST), after.job, NOW_MS + HELD_MS)
+    assert after.steps == (Fetch(REF, RESULT, NOW_MS + HELD_RETRY_MS),)
+    again = meet(FetchFailed(HOST), after.job, NOW_MS + HELD_RETRY_MS)
     assert again.job == after.job
-    assert again.steps == (Fetch(REF, RESULT, NOW_MS + 2 * HELD_MS),)
+    assert again.steps == (Fetch(REF, RESULT, NOW_MS + 2 * HELD_RETRY_MS),)
 
 
 def test_a_held_result_ends_at_the_deadline_as_refused_and_may_be_retried() -> None:
@@ -212,10 +214,10 @@ def test_a_held_result_ends_at_the_deadline_as_refused_and_may_be_retried() -> N
 
 def test_a_held_result_ends_at_the_edge_of_24_hours_as_expired() -> None:
     patient = request(deadline_ms=NOW_MS + 3 * DAY_MS)
-    edge = NOW_MS - 10_000 + DAY_MS
-    near = held(edge - 1, request=patient)
-    assert near.steps == (Fetch(REF, RESULT, edge),)
-    ending = failed(meet(FetchFailed(HOST), near.job, edge))
+    end_ms = NOW_MS - 10_000 + DAY_MS
+    near = held(end_ms - 1, request=patient)
+    assert near.steps == (Fetch(REF, RESULT, end_ms),)
+    ending = failed(meet(FetchFailed(HOST), near.job, end_ms))
     assert (ending.stage, ending.code) == (Stage.COLLECT, FailureCode.RESULT_EXPIRED)
     assert ending.retryable
     assert "r.example" in ending.message

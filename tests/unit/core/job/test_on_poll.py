@@ -19,7 +19,7 @@ from service.core.job.events import (
 )
 from service.core.job.identity import JobRef
 from service.core.job.job import Job, JobState
-from service.core.job.on_poll import CANCELED, FOLLOWED_MS, MISSING, UNKNOWN_APART_MS
+from service.core.job.on_poll import CANCELED, JOBLESS_TASK_POLL_MS, MISSING, UNKNOWN_APART_MS
 from service.core.job.submission import Submission, SubmissionState
 from service.core.job.submission_table import advance_submission
 from service.core.job.transition_context import Rules, SubmissionTransition
@@ -198,7 +198,7 @@ def test_a_restored_task_without_jobs_is_followed_only_if_the_journal_says_so() 
     billed = replace(FOLLOWED, is_billed=True)
     assert answer(SubmissionRestored(), before=billed, jobs={}).is_over
     after = answer(SubmissionRestored(), before=FOLLOWED, jobs={})
-    assert (after.is_over, after.steps) == (False, (Poll(SUBMISSION, "t1", NOW_MS + FOLLOWED_MS),))
+    assert (after.is_over, after.steps) == (False, (Poll(SUBMISSION, "t1", NOW_MS + JOBLESS_TASK_POLL_MS),))
 
 
 # Deadlines.
@@ -256,7 +256,7 @@ def test_a_finished_task_is_over_with_its_last_job() -> None:
 
 def test_a_followed_task_is_polled_seldom_until_its_bill_is_known() -> None:
     after = answer(AT_WORK, before=FOLLOWED, jobs={})
-    assert (after.is_over, after.steps) == (False, (Poll(SUBMISSION, "t1", NOW_MS + FOLLOWED_MS),))
+    assert (after.is_over, after.steps) == (False, (Poll(SUBMISSION, "t1", NOW_MS + JOBLESS_TASK_POLL_MS),))
     assert len(answer(PollFailed(BUSY), before=FOLLOWED, jobs={}).steps) == 1
     over = answer(Polled(task()), before=after.submission, jobs={})
     assert (over.bill, over.is_over, over.durable, over.steps) == (task(), True, True, ())
@@ -273,7 +273,7 @@ def test_a_followed_task_that_is_lost_has_no_bill() -> None:
 
 def test_a_followed_task_is_given_up_once_the_provider_has_forgotten_it() -> None:
     assert RUNNING.submitted_ms is not None
-    edge = RUNNING.submitted_ms + RETENTION_MS
-    assert answer(PollFailed(BUSY), edge - 1, FOLLOWED, jobs={}).steps
-    over = answer(PollFailed(BUSY), edge, FOLLOWED, jobs={})
+    end_ms = RUNNING.submitted_ms + RETENTION_MS
+    assert answer(PollFailed(BUSY), end_ms - 1, FOLLOWED, jobs={}).steps
+    over = answer(PollFailed(BUSY), end_ms, FOLLOWED, jobs={})
     assert (over.is_over, over.durable, over.steps, over.submission.is_followed) == (True, True, (), False)

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from service.core.job.events import (
-    Answered,
     CancelAsked,
     DeadlinePassed,
     GivenBack,
+    HotwordListRefused,
     Intended,
     JobsLeft,
     Poll,
@@ -16,13 +16,13 @@ from service.core.job.events import (
     QueueSubmit,
     SubmissionEvent,
     SubmissionRestored,
+    SubmitAnswered,
     SubmitFailed,
     SubmitNotSent,
     SubmitRefused,
     Taken,
     TaskMade,
     Transcribed,
-    VocabularyRefused,
 )
 from service.core.job.file_matching import files_digest
 from service.core.job.identity import JobRef
@@ -143,7 +143,7 @@ def test_a_successor_is_a_submission_of_its_own_that_goes_on_counting() -> None:
 
 def test_a_list_that_cannot_be_had_ends_the_jobs_before_they_are_billed() -> None:
     provider_error = ProviderError("vocabulary_other_model", "made for another model")
-    after = answer(submission(), VocabularyRefused(provider_error))
+    after = answer(submission(), HotwordListRefused(provider_error))
     [(ref, event)] = after.to_jobs
     assert ref == REF
     assert isinstance(event, SubmitFailed)
@@ -203,7 +203,7 @@ def test_every_job_of_a_post_learns_its_task_in_one_answer_also_those_of_other_r
 
 def test_the_answer_of_a_synchronous_model_is_its_jobs_alone() -> None:
     bill = Bill(seconds=3)
-    after = answer(intended(model="qwen3-asr-flash"), Answered(transcript(), bill))
+    after = answer(intended(model="qwen3-asr-flash"), SubmitAnswered(transcript(), bill))
     assert after.to_jobs == ((REF, Transcribed(transcript(), bill, NOW_MS - 50)),)
     assert (after.is_over, after.durable, after.submission.counters.tasks_made) == (True, False, 1)
 

@@ -27,9 +27,9 @@ from service.core.job.job import FetchProgress, Job, JobState
 from service.core.job.job_endings import MAY_BE_BILLED
 from service.core.job.job_table import advance_job
 from service.core.job.on_poll import CANCELED, MISSING
-from service.core.job.on_task import COUNTS_MS
+from service.core.job.on_task import FRESH_POLL_MS
 from service.core.job.submission import Counters, Submission, SubmissionState
-from service.core.job.transition_context import LAST_MS, JobTransition, Successor
+from service.core.job.transition_context import LAST_POLL_GRACE_MS, JobTransition, Successor
 from service.core.job.uncertainty import UncertainOutcome
 from service.core.job.urgency import RETENTION_MS
 from service.core.provider.answers import ProviderError, TaskStatus
@@ -288,7 +288,9 @@ def test_a_deadline_that_has_not_passed_by_the_trusted_time_ends_nothing(where: 
 
 
 def test_a_deadline_that_passes_while_the_post_is_out_waits_for_the_answer() -> None:
-    assert meet(DeadlinePassed(), SUBMITTED, INTENDED, DEADLINE_MS + LAST_MS) == JobTransition(SUBMITTED)
+    assert meet(DeadlinePassed(), SUBMITTED, INTENDED, DEADLINE_MS + LAST_POLL_GRACE_MS) == JobTransition(
+        SUBMITTED
+    )
 
 
 def test_the_deadline_ends_a_job_that_is_uncertain_and_says_that_it_may_be_billed() -> None:
@@ -304,7 +306,7 @@ def test_a_deadline_asks_for_one_last_poll_of_a_running_task() -> None:
     assert meet(DeadlinePassed(), asked, RUNNING, DEADLINE_MS + 1) == JobTransition(asked)
 
 
-@pytest.mark.parametrize("seen_ms", [DEADLINE_MS - COUNTS_MS, DEADLINE_MS, DEADLINE_MS + 5])
+@pytest.mark.parametrize("seen_ms", [DEADLINE_MS - FRESH_POLL_MS, DEADLINE_MS, DEADLINE_MS + 5])
 def test_a_poll_near_the_deadline_that_found_the_task_at_work_was_the_last(seen_ms: int) -> None:
     where = replace(RUNNING, unfinished_ms=seen_ms)
     ending = failed(meet(DeadlinePassed("why"), running_job(), where, DEADLINE_MS + 5))
@@ -313,13 +315,13 @@ def test_a_poll_near_the_deadline_that_found_the_task_at_work_was_the_last(seen_
 
 
 def test_a_poll_long_before_the_deadline_does_not_count() -> None:
-    where = replace(RUNNING, unfinished_ms=DEADLINE_MS - COUNTS_MS - 1)
+    where = replace(RUNNING, unfinished_ms=DEADLINE_MS - FRESH_POLL_MS - 1)
     assert meet(DeadlinePassed(), running_job(), where, DEADLINE_MS).steps
 
 
 def test_a_last_poll_that_never_comes_to_an_answer_ends_a_quarter_of_an_hour_later() -> None:
     asked = running_job(is_last_poll_asked=True)
-    before_ms = DEADLINE_MS + LAST_MS - 1
+    before_ms = DEADLINE_MS + LAST_POLL_GRACE_MS - 1
     assert meet(DeadlinePassed(), asked, RUNNING, before_ms) == JobTransition(asked)
     assert failed(meet(DeadlinePassed(), asked, RUNNING, before_ms + 1)).stage is Stage.POLL
 
@@ -339,7 +341,7 @@ def test_a_result_that_may_be_out_is_stopped_by_nobody(
     event: JobEvent, state: JobState, where: Submission
 ) -> None:
     before = job(state, must_be_result=True)
-    assert meet(event, before, where, DEADLINE_MS + LAST_MS) == JobTransition(before)
+    assert meet(event, before, where, DEADLINE_MS + LAST_POLL_GRACE_MS) == JobTransition(before)
 
 
 # Faults of ours.

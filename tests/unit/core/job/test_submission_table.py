@@ -8,7 +8,7 @@ from service.core.job import submission_table
 from service.core.job.events import (
     SUBMISSION_EVENTS,
     Adopted,
-    Answered,
+    HotwordListRefused,
     Intended,
     JobsLeft,
     NotFound,
@@ -18,10 +18,10 @@ from service.core.job.events import (
     Posted,
     SubmissionEvent,
     SubmissionRestored,
+    SubmitAnswered,
     SubmitLost,
     SubmitNotSent,
     SubmitRefused,
-    VocabularyRefused,
 )
 from service.core.job.identity import JobRef, SubmissionKey
 from service.core.job.job import Job, JobState
@@ -36,11 +36,11 @@ from tests.unit.core.samples import NOW_MS, REF, TROUBLE, context, job, request,
 EXAMPLES: dict[type[SubmissionEvent], SubmissionEvent] = {
     Intended: Intended(NOW_MS),
     Posted: Posted("t1"),
-    Answered: Answered(transcript()),
+    SubmitAnswered: SubmitAnswered(transcript()),
     SubmitRefused: SubmitRefused(TROUBLE),
     SubmitLost: SubmitLost(TROUBLE),
     SubmitNotSent: SubmitNotSent(TROUBLE),
-    VocabularyRefused: VocabularyRefused(TROUBLE),
+    HotwordListRefused: HotwordListRefused(TROUBLE),
     Adopted: Adopted("t1"),
     NotFound: NotFound(),
     OutOfReach: OutOfReach(),
@@ -49,10 +49,10 @@ EXAMPLES: dict[type[SubmissionEvent], SubmissionEvent] = {
     JobsLeft: JobsLeft(),
     SubmissionRestored: SubmissionRestored(),
 }
-ANSWERS_TO_A_POST = {Posted, Answered, SubmitRefused, SubmitLost, SubmitNotSent}
+ANSWERS_TO_A_POST = {Posted, SubmitAnswered, SubmitRefused, SubmitLost, SubmitNotSent}
 ANSWERS_TO_A_PASS = {Adopted, NotFound, OutOfReach}
 ANSWERS_TO_A_POLL = {Polled, PollFailed}
-ALWAYS = {VocabularyRefused, JobsLeft, SubmissionRestored}
+ALWAYS = {HotwordListRefused, JobsLeft, SubmissionRestored}
 POSSIBLE = {
     SubmissionState.WAITING: ALWAYS | {Intended},
     SubmissionState.INTENDED: ALWAYS | ANSWERS_TO_A_POST,
@@ -118,7 +118,7 @@ def test_what_is_not_durable_keeps_the_submission_where_a_restore_finds_it(
 
 @pytest.mark.parametrize("state", [s for s in SubmissionState if s is not SubmissionState.WAITING])
 def test_a_list_that_is_refused_too_late_changes_nothing(state: SubmissionState) -> None:
-    assert meet(state, VocabularyRefused) == SubmissionTransition(submission(state))
+    assert meet(state, HotwordListRefused) == SubmissionTransition(submission(state))
 
 
 @pytest.mark.parametrize(
@@ -153,11 +153,11 @@ AT_THE_EDGE: dict[str, object] = {"submitted_ms": NOW_MS - RETENTION_MS, "is_fol
 ARROWS: list[tuple[str, SubmissionEvent, str, dict[JobRef, Job], dict[str, object]]] = [
     ("waiting", Intended(NOW_MS), "intended", WAITS, {}),
     ("waiting", Intended(NOW_MS), "over", OVERDUE, {}),
-    ("waiting", VocabularyRefused(GONE), "over", WAITS, {}),
+    ("waiting", HotwordListRefused(GONE), "over", WAITS, {}),
     ("waiting", JobsLeft(), "over", {}, {}),
     ("waiting", SubmissionRestored(), "over", {}, {}),
     ("intended", Posted("t1"), "running", OUT, {}),
-    ("intended", Answered(transcript()), "over", OUT, {"model": SYNC}),
+    ("intended", SubmitAnswered(transcript()), "over", OUT, {"model": SYNC}),
     ("intended", SubmitRefused(THROTTLED), "waiting", OUT, {}),
     ("intended", SubmitRefused(GONE), "over", OUT, {}),
     ("intended", SubmitLost(TROUBLE), "uncertain", OUT, {}),

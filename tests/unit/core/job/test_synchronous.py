@@ -6,13 +6,13 @@ import pytest
 
 from service.core.job.ending import FailureEnding, ResultEnding
 from service.core.job.events import (
-    Answered,
     CancelAsked,
     DeadlinePassed,
     Intended,
     QueueSubmit,
     SubmissionEvent,
     SubmissionRestored,
+    SubmitAnswered,
     SubmitLost,
     SubmitRefused,
 )
@@ -41,7 +41,7 @@ ASKED = request(model="qwen3-asr-flash")
 LOST = SubmitLost(ProviderError("timeout", "no answer within 300 s"))
 CRASHED = SubmissionRestored()
 BILL = Bill(seconds=3, input_tokens=83, output_tokens=6)
-HEARD = Answered(transcript("Hello."), BILL)
+HEARD = SubmitAnswered(transcript("Hello."), BILL)
 INTENDED = submission_of(ASKED, SubmissionState.INTENDED)
 
 
@@ -86,7 +86,7 @@ def test_an_answer_that_is_paid_for_is_delivered_after_the_deadline() -> None:
 
 
 def test_an_answer_without_a_word_is_silence() -> None:
-    silent = the_job(after(Answered(transcript(""), BILL)))
+    silent = the_job(after(SubmitAnswered(transcript(""), BILL)))
     assert silent.ending == ResultEnding(replace(transcript(""), channels=()), silent=True)
 
 

@@ -8,7 +8,6 @@ from hypothesis.strategies import DataObject
 
 from service.core.job.events import (
     Adopted,
-    Answered,
     CancelAsked,
     CancelTask,
     DeadlinePassed,
@@ -16,6 +15,7 @@ from service.core.job.events import (
     Fetched,
     FetchFailed,
     HandlingFailed,
+    HotwordListRefused,
     Intended,
     JobEvent,
     JobRestored,
@@ -31,10 +31,10 @@ from service.core.job.events import (
     Step,
     SubmissionEvent,
     SubmissionRestored,
+    SubmitAnswered,
     SubmitLost,
     SubmitNotSent,
     SubmitRefused,
-    VocabularyRefused,
 )
 from service.core.job.file_matching import files_digest
 from service.core.job.identity import JobRef, SubmissionKey
@@ -137,12 +137,12 @@ class Walk:
         match where.state:
             case SubmissionState.WAITING:
                 intended = Intended(self.now_ms, None, self.data.draw(st.sampled_from([None, 2])))
-                return self._one_of(*[intended] * 6, VocabularyRefused(provider_error))
+                return self._one_of(*[intended] * 6, HotwordListRefused(provider_error))
             case SubmissionState.INTENDED:
                 lost: list[SubmissionEvent] = [SubmitLost(provider_error), SubmissionRestored()]
                 no_route = ProviderError("connect_failed", "no route")
                 no_task: list[SubmissionEvent] = [SubmitRefused(provider_error), SubmitNotSent(no_route)]
-                made = Answered(transcript()) if where.is_synchronous else Posted(self._new_task())
+                made = SubmitAnswered(transcript()) if where.is_synchronous else Posted(self._new_task())
                 return self._one_of(made, made, *lost, *no_task)
             case SubmissionState.UNCERTAIN:
                 found = Adopted(self._new_task())

@@ -170,7 +170,7 @@ def test_what_has_been_loaded_is_released() -> None:
     log = Log()
     log.add(REQUEST_KEY, encode_request(request()))
     log.claim(2)
-    log.restore.release()
+    log.restore.clear()
     assert not log.restore.entries
 
 

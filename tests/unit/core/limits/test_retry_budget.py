@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.limits.retry_budget import CAPACITY, FLOOR_PER_SECOND, SUCCESS_PART, RetryBudget
+from service.core.limits.retry_budget import CAPACITY, FLOOR_PER_SECOND, TOKENS_PER_SUCCESS, RetryBudget
 
 
 def repeated_in(seconds: int, budget: RetryBudget, *, succeeds: bool) -> int:
@@ -41,7 +41,7 @@ def test_each_success_adds_a_part_up_to_the_capacity() -> None:
     budget = RetryBudget(0.0, tokens=0.0)
     for _ in range(5):
         budget.succeed(0.0)
-    assert budget.tokens == pytest.approx(5 * SUCCESS_PART)
+    assert budget.tokens == pytest.approx(5 * TOKENS_PER_SUCCESS)
     for _ in range(1000):
         budget.succeed(1.0)
     assert budget.tokens == CAPACITY
@@ -71,4 +71,4 @@ def test_repetitions_that_fail_are_never_more_than_capacity_successes_and_time_a
         elif not budget.wait_seconds(now):
             budget.take(now)
             taken += 1
-    assert taken <= CAPACITY + successes * SUCCESS_PART + now * FLOOR_PER_SECOND + 1e-6
+    assert taken <= CAPACITY + successes * TOKENS_PER_SUCCESS + now * FLOOR_PER_SECOND + 1e-6

@@ -307,8 +307,8 @@ def test_bytes_that_may_hold_a_query_are_kept_only_in_full(how: Any) -> None:
 def forms(made: Outcome) -> list[Outcome]:
     """The outcome and all that it can be shrunk to."""
     found: list[Outcome] = [made]
-    while (shrink_batch := shrink(found[-1])) is not None:
-        found.append(shrink_batch)
+    while (reduced := shrink(found[-1])) is not None:
+        found.append(reduced)
         assert len(found) < 10
     return found
 

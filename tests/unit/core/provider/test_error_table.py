@@ -16,8 +16,8 @@ from service.core.provider.error_table import (
     is_known,
     on_fetch,
     on_file,
+    on_hotword_list,
     on_submit,
-    on_vocabulary,
 )
 from service.errors import FailureCode
 
@@ -288,8 +288,8 @@ def test_a_failed_file_is_judged_by_its_code(
         ("fetch_too_large", None, Action.FAIL, FailureCode.RESULT_UNREADABLE, False),
         ("fetch_unreadable", None, Action.RETRY, FailureCode.RESULT_UNREADABLE, True),
         ("http_error", 302, Action.FAIL, FailureCode.RESULT_REFUSED, False),
-        ("http_error", 403, Action.RECONCILE, FailureCode.RESULT_EXPIRED, True),
-        ("http_error", 404, Action.RECONCILE, FailureCode.RESULT_EXPIRED, True),
+        ("http_error", 403, Action.REFRESH_URL, FailureCode.RESULT_EXPIRED, True),
+        ("http_error", 404, Action.REFRESH_URL, FailureCode.RESULT_EXPIRED, True),
         ("http_error", 429, Action.RETRY, FailureCode.RESULT_UNREADABLE, False),
         ("http_error", 503, Action.RETRY, FailureCode.RESULT_UNREADABLE, False),
         ("http_error", 400, Action.RETRY, FailureCode.RESULT_UNREADABLE, True),
@@ -339,7 +339,7 @@ def test_a_finished_file_is_never_waited_for_and_never_submitted_again_without_b
 @given(TROUBLES)
 def test_a_result_is_fetched_or_given_up_and_only_a_strange_host_holds_it(found: ProviderError) -> None:
     action = on_fetch(found).action
-    assert action in (Action.RETRY, Action.RECONCILE, Action.FAIL, Action.HOLD)
+    assert action in (Action.RETRY, Action.REFRESH_URL, Action.FAIL, Action.HOLD)
     assert (action is Action.HOLD) is (found.code == HOST_REFUSED)
 
 
@@ -373,7 +373,7 @@ def test_a_verdict_that_tries_again_says_that_trying_again_may_help() -> None:
 def test_a_hotword_list_that_cannot_be_had_is_waited_for_where_that_may_help(
     named: str, status: int | None, action: Action, attempts: int | None
 ) -> None:
-    policy = on_vocabulary(provider_error(named, status))
+    policy = on_hotword_list(provider_error(named, status))
     assert (policy.action, policy.max_attempts) == (action, attempts)
 
 

@@ -11,10 +11,10 @@ from pydantic import JsonValue
 from service.core.provider.hotword_lists import (
     TOUCH_SECONDS,
     UNUSED_SECONDS,
-    ListedVocabulary,
+    HotwordList,
+    HotwordListEntry,
+    ListedHotwordList,
     Need,
-    Vocabulary,
-    VocabularyWord,
     chosen,
     in_utc,
     is_ours,
@@ -27,14 +27,14 @@ from service.core.provider.hotword_lists import (
 
 NOON_MS = 1_772_452_800_000
 """2026-03-02 12:00 UTC, 20:00 in the vendor's zone."""
-A, B = VocabularyWord("etcd", 4, "en"), VocabularyWord("Kafka")
+A, B = HotwordListEntry("etcd", 4, "en"), HotwordListEntry("Kafka")
 OURS = "sc0123abcd"
 
 
 def listed(
     number: int, prefix: str = OURS, created: str = "2026-03-02 20:00:00", modified: str = ""
-) -> ListedVocabulary:
-    return ListedVocabulary(f"vocab-{prefix}-{number:04x}", created, modified or created)
+) -> ListedHotwordList:
+    return ListedHotwordList(f"vocab-{prefix}-{number:04x}", created, modified or created)
 
 
 def at(hours_ago: int) -> str:
@@ -47,7 +47,7 @@ def at(hours_ago: int) -> str:
 
 WORDS = st.lists(
     st.builds(
-        VocabularyWord, st.text(min_size=1, max_size=9), st.integers(1, 5), st.sampled_from(["en", None])
+        HotwordListEntry, st.text(min_size=1, max_size=9), st.integers(1, 5), st.sampled_from(["en", None])
     ),
     min_size=1,
     max_size=5,
@@ -56,7 +56,7 @@ WORDS = st.lists(
 
 
 @given(WORDS, st.randoms())
-def test_the_name_is_the_content_whatever_its_order(words: list[VocabularyWord], chance: object) -> None:
+def test_the_name_is_the_content_whatever_its_order(words: list[HotwordListEntry], chance: object) -> None:
     shuffled = list(reversed(words))
     name = Need("fun-asr", words=tuple(words)).prefix
     assert name == Need("fun-asr", words=tuple(shuffled)).prefix
@@ -68,8 +68,8 @@ def test_the_name_is_the_content_whatever_its_order(words: list[VocabularyWord],
     [
         Need("fun-asr-2025-11-07", words=(A, B)),
         Need("fun-asr", words=(A,)),
-        Need("fun-asr", words=(A, VocabularyWord("Kafka", 5))),
-        Need("fun-asr", words=(A, VocabularyWord("Kafka", 4, "en"))),
+        Need("fun-asr", words=(A, HotwordListEntry("Kafka", 5))),
+        Need("fun-asr", words=(A, HotwordListEntry("Kafka", 4, "en"))),
     ],
 )
 def test_another_model_or_content_has_another_name(other: Need) -> None:
@@ -81,7 +81,7 @@ def test_what_options_need() -> None:
     assert need_of("fun-asr", {"vocabulary_id": "vocab-mine-1"}) == Need("fun-asr", "vocab-mine-1")
     hotwords: JsonValue = [{"text": "etcd", "language": "en"}, {"text": "Kafka", "weight": 5}]
     assert need_of("fun-asr", {"hotwords": hotwords}) == Need(
-        "fun-asr", words=(VocabularyWord("etcd", 4, "en"), VocabularyWord("Kafka", 5))
+        "fun-asr", words=(HotwordListEntry("etcd", 4, "en"), HotwordListEntry("Kafka", 5))
     )
 
 
@@ -101,7 +101,7 @@ def test_of_several_the_first_that_was_made_counts_and_at_once_the_lowest_name()
     "name", ["vocab-demo-01", "vocab-sc-01", "vocab-sc0123abcde-01", "sc0123abcd", "vocab-scribe-01", ""]
 )
 def test_a_name_of_somebody_else_is_not_ours(name: str) -> None:
-    assert ListedVocabulary(name).prefix is None
+    assert ListedHotwordList(name).prefix is None
 
 
 @pytest.mark.parametrize(("hours", "expected"), [(23, False), (24, True), (100, True)])
@@ -150,7 +150,7 @@ def test_a_day_lies_between_the_last_touch_and_the_end_of_a_list() -> None:
 
 def test_a_list_is_ours_where_its_name_says_what_it_holds() -> None:
     need = Need("fun-asr", words=(A, B))
-    ours = Vocabulary(f"vocab-{need.prefix}-01", "fun-asr", is_ready=True, words=(B, A))
+    ours = HotwordList(f"vocab-{need.prefix}-01", "fun-asr", is_ready=True, words=(B, A))
     assert is_ours(ours)
     assert not is_ours(replace(ours, words=(A,)))
     assert not is_ours(replace(ours, target_model="fun-asr-mtl"))

@@ -16,7 +16,7 @@ from service.core.job.submission import Intent, Submission, SubmissionState
 from service.core.job.transition_context import Rules
 from service.core.reconciliation import incomplete_tasks
 from service.core.reconciliation.matching import Evidence, Found, Proven, decide
-from service.core.reconciliation.task_list import EVER, Span, meets
+from service.core.reconciliation.task_list import EVER, TimeSpan, meets
 from service.core.reconciliation.unanswered import (
     Candidate,
     Files,
@@ -300,7 +300,7 @@ def test_a_vendors_clock_that_is_off_by_the_same_for_all_changes_nothing(
     assert found == {each.key: answer for each, answer in answered(submissions, candidates, ()).items()}
 
 
-def _moved(span: Span, by_ms: int) -> Span:
+def _moved(span: TimeSpan, by_ms: int) -> TimeSpan:
     return (span[0] + by_ms, span[1] + by_ms)
 
 
@@ -327,7 +327,7 @@ def test_as_many_pairs_are_found_as_any_order_of_giving_out_finds(
     assert len(found) == _most_pairs(spans, moments)
 
 
-def _most_pairs(spans: list[Span], moments: list[int]) -> int:
+def _most_pairs(spans: list[TimeSpan], moments: list[int]) -> int:
     if not spans:
         return 0
     best = _most_pairs(spans[1:], moments)

@@ -10,8 +10,8 @@ from service.core.provider.answers import ListedTask, TaskPage, TaskStatus, Unre
 from service.core.reconciliation import task_list
 from service.core.reconciliation.task_list import (
     EVER,
-    Span,
     TaskListing,
+    TimeSpan,
     UnknownTask,
     is_within,
     meets,
@@ -157,7 +157,7 @@ def test_a_moment_is_within_when_one_span_holds_it(at: float, spans: list[tuple[
 
 
 def unreadable(
-    *rows: UnreadableRow, of: tuple[int, ...] = (9, 7, 5), spans: tuple[Span, ...] = ALL
+    *rows: UnreadableRow, of: tuple[int, ...] = (9, 7, 5), spans: tuple[TimeSpan, ...] = ALL
 ) -> TaskListing:
     """A reading of one page with these rows among its tasks."""
     listing = TaskListing(spans, {})
@@ -187,7 +187,7 @@ def test_a_row_that_cannot_be_read_voids_nothing_but_may_be_a_task_of_its_time()
     ],
 )
 def test_its_neighbours_and_the_lists_order_bound_when_its_task_was_made(
-    place: int, created: tuple[int, ...], span: Span
+    place: int, created: tuple[int, ...], span: TimeSpan
 ) -> None:
     assert unreadable(UnreadableRow(place, "t1"), of=created).unknown == [UnknownTask("t1", span)]
 
@@ -236,13 +236,13 @@ SPANS = st.tuples(st.floats(0, 9), st.floats(0, 9)).map(lambda pair: (min(pair),
 
 
 @given(st.lists(SPANS, max_size=5), st.floats(0, 9))
-def test_merged_spans_are_the_same_time_and_do_not_touch(spans: list[Span], at: float) -> None:
+def test_merged_spans_are_the_same_time_and_do_not_touch(spans: list[TimeSpan], at: float) -> None:
     found = merged(spans)
     assert is_within(at, found) == is_within(at, spans)
     assert all(one[1] < other[0] for one, other in pairwise(found))
 
 
 @given(SPANS, SPANS)
-def test_spans_meet_where_one_moment_is_in_both(one: Span, other: Span) -> None:
+def test_spans_meet_where_one_moment_is_in_both(one: TimeSpan, other: TimeSpan) -> None:
     latest_begin = max(one[0], other[0])
     assert meets(one, other) == (is_within(latest_begin, [one]) and is_within(latest_begin, [other]))

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from service.core.job.events import VocabularyRefused
+from service.core.job.events import HotwordListRefused
 from service.core.job.identity import SubmissionKey
 from service.core.job.request import AcceptedRequest
 from service.core.job.transition_context import may_try_again
@@ -35,7 +35,7 @@ class Hotwords:
 
     boot_ms: Callable[[], int]
     is_waiting: Callable[[SubmissionKey], bool]
-    end: Callable[[SubmissionKey, VocabularyRefused], None]
+    end: Callable[[SubmissionKey, HotwordListRefused], None]
     found: dict[str, tuple[str, int]] = field(default_factory=dict)
     wanted: dict[str, Wanted] = field(default_factory=dict)
 
@@ -78,10 +78,10 @@ class Hotwords:
 
     def not_had(self, name: str, provider_error: ProviderError, draw: float) -> int | None:
         """End who has waited for long enough; in how many ms to ask again, None where nobody waits."""
-        wanted, policy = self.wanted[name], error_table.on_vocabulary(provider_error)
+        wanted, policy = self.wanted[name], error_table.on_hotword_list(provider_error)
         for key in [key for key, met in wanted.waiting.items() if _must_end(met, policy)]:
             del wanted.waiting[key]
-            self.end(key, VocabularyRefused(provider_error))
+            self.end(key, HotwordListRefused(provider_error))
         if not wanted.waiting:
             del self.wanted[name]
             return None

@@ -29,7 +29,7 @@ from service.core.job.job import Job, JobState
 from service.core.job.request import AcceptedRequest
 from service.core.job.request_record import Record
 from service.core.job.submission import Submission, SubmissionState
-from service.core.job.transition_context import INTENT_SECONDS, RECEIPT_SECONDS, Context, Rules
+from service.core.job.transition_context import COMMIT_WAIT_SECONDS, INTENT_SECONDS, Context, Rules
 from service.core.limits.schedule import DueQueue
 from service.core.provider.answers import (
     Accepted,
@@ -42,12 +42,12 @@ from service.core.provider.answers import (
 )
 from service.core.provider.answers import Refused as RefusedAnswer
 from service.core.shard.admission import AdmissionRules, admit
-from service.core.shard.batches import Appended, Change, Committed, Group, Pending, Refused
+from service.core.shard.batches import Appended, BatchRefused, Change, Committed, Group, Pending
 from service.core.shard.shard import Shard
-from service.core.time.trusted_time import Reading, TrustedTime
+from service.core.time.trusted_time import TrustedReading, TrustedTime
 from service.core.time.vendor_clock import VendorClock
 from service.errors import InvalidRecord
-from service.pipeline.results.transcripts import heard, read_transcript
+from service.pipeline.results.transcripts import answered, read_transcript
 from service.pipeline.shard.subjects import subject_of, writes
 from tests.unit.core.simulation.hotwords import Hotwords
 from tests.unit.core.simulation.packing import companions, pack
@@ -59,7 +59,7 @@ from tests.unit.core.simulation.writing import Flight, Pen
 
 RULES = Rules()
 INTENT_MS = round(1000 * INTENT_SECONDS)
-LATEST_MS = round(1000 * (RECEIPT_SECONDS + INTENT_SECONDS))
+LATEST_MS = round(1000 * (COMMIT_WAIT_SECONDS + INTENT_SECONDS))
 """From the intent to its POST, however late it was sealed."""
 TOO_LATE = NotSent(ProviderError("intent_too_old", "too old"))
 COPIED = frozenset({"traceparent"})
@@ -246,7 +246,7 @@ class ShardOwner:
         """The time by which things end."""
         return self._read_time().confirmed_ms
 
-    def _read_time(self) -> Reading:
+    def _read_time(self) -> TrustedReading:
         reading, _event = self.time.read(self.place.wall_ms, self.place.boot_ms / 1000)
         return reading
 
@@ -390,7 +390,7 @@ class ShardOwner:
 
     def _end(self, flight: Flight, appended: Appended | None) -> None:
         while appended is not None and not isinstance(appended, Committed):
-            if isinstance(appended, Refused):
+            if isinstance(appended, BatchRefused):
                 self.place.count("batch refused")
                 self._close()
                 return
@@ -699,7 +699,7 @@ def _event(answer: SubmitAnswer, model: str) -> SubmissionEvent:
         case Accepted(task_id):
             return Posted(task_id)
         case Answered():
-            return heard(answer, model)
+            return answered(answer, model)
         case RefusedAnswer(provider_error):
             return SubmitRefused(provider_error)
         case Lost(provider_error):

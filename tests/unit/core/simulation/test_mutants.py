@@ -22,7 +22,7 @@ from service.core.job.events import (
 from service.core.job.identity import JobRef, RequestKey, SubmissionKey
 from service.core.job.job import Job, JobState
 from service.core.job.job_table import TABLE as JOB_TABLE
-from service.core.job.job_table import Answer as JobAnswer
+from service.core.job.job_table import JobHandler as JobAnswer
 from service.core.job.job_table import ignore
 from service.core.job.request import AcceptedRequest, FinishedRequest
 from service.core.job.request_progress import RequestProgress

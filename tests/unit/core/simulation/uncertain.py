@@ -11,7 +11,7 @@ from service.core.provider.answers import ProviderError, TaskPage
 from service.core.reconciliation.candidates import Candidates
 from service.core.reconciliation.journal_scan import PartitionScan
 from service.core.reconciliation.matching import Evidence, Proven, decide
-from service.core.reconciliation.task_list import Span, TaskListing, merged
+from service.core.reconciliation.task_list import TaskListing, TimeSpan, merged
 from service.core.reconciliation.unanswered import Unanswered, unanswered_of, window_of, witness_of
 from service.core.shard.state import ENDED_RETENTION_MS
 from tests.unit.core.simulation.records import STAMP
@@ -66,12 +66,12 @@ class Uncertain:
             if key in submissions and submissions[key].state is SubmissionState.UNCERTAIN
         }
 
-    def _spans(self) -> list[Span]:
+    def _spans(self) -> list[TimeSpan]:
         submissions, ahead_ms = self.owner.shard.submissions, self.owner.ahead_ms
         intents = (submissions[key].intent for key in self.asked if key in submissions)
         return merged(window_of(intent, ahead_ms, self.rules) for intent in intents if intent is not None)
 
-    def _witnesses(self) -> dict[str, Span]:
+    def _witnesses(self) -> dict[str, TimeSpan]:
         found = {}
         for submission in self.owner.shard.submissions.values():
             span = witness_of(submission, self.owner.now_ms, self.owner.ahead_ms, self.rules)

@@ -8,10 +8,10 @@ from service.contract.request_decoder import RequestLimits, read_request
 from service.core.job.events import DeadlinePassed, Fetch, FetchFailed, JobEvent, NoResult, PollFailed
 from service.core.job.job import FetchProgress, Job, JobState
 from service.core.job.job_table import advance_job
-from service.core.job.on_fetch import HELD_MS
+from service.core.job.on_fetch import HELD_RETRY_MS
 from service.core.job.submission import SubmissionState
 from service.core.job.submission_table import advance_submission
-from service.core.job.transition_context import LAST_MS, Context, is_overdue
+from service.core.job.transition_context import LAST_POLL_GRACE_MS, Context, is_overdue
 from service.core.job.urgency import retention_end_ms
 from service.core.limits.spend_limit import DAY_MS
 from service.core.provider.answers import HOST_REFUSED, ProviderError, TaskStatus
@@ -57,8 +57,8 @@ def test_a_time_has_come_once_it_is_confirmed(confirmed_ms: int | None, has_come
     ("before", "event", "due_ms"),
     [
         (job(), DeadlinePassed(), DEADLINE_MS),
-        (running_job(is_last_poll_asked=True), DeadlinePassed(), DEADLINE_MS + LAST_MS),
-        (job(JobState.COLLECTING), DeadlinePassed(), DEADLINE_MS + LAST_MS),
+        (running_job(is_last_poll_asked=True), DeadlinePassed(), DEADLINE_MS + LAST_POLL_GRACE_MS),
+        (job(JobState.COLLECTING), DeadlinePassed(), DEADLINE_MS + LAST_POLL_GRACE_MS),
         (job(JobState.COLLECTING), FetchFailed(BUSY), DEADLINE_MS),
         (job(JobState.COLLECTING, request=PATIENT, fetch=HELD_FETCH), FetchFailed(HELD), EDGE_MS),
     ],
@@ -79,7 +79,7 @@ def test_a_held_result_whose_edge_is_not_confirmed_is_tried_again_with_a_pause()
     after = advance_job(kept, FetchFailed(HELD), RUNNING, context(LATE_MS, 0))
     [step] = after.steps
     assert isinstance(step, Fetch)
-    assert (step.ref, step.due_ms) == (REF, LATE_MS + HELD_MS)
+    assert (step.ref, step.due_ms) == (REF, LATE_MS + HELD_RETRY_MS)
 
 
 def test_a_lost_task_counts_as_expired_only_once_that_is_confirmed() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.core.time.trusted_time import AGREED_SECONDS, Reading, TimeEvent, TrustedTime
+from service.core.time.trusted_time import AGREED_SECONDS, TimeEvent, TrustedReading, TrustedTime
 from service.core.time.vendor_clock import VendorClock
 
 BEGIN = 1_760_000_000.0
@@ -41,7 +41,7 @@ class Machine:
     def true_ms(self) -> int:
         return round(1000 * (BEGIN + self.elapsed))
 
-    def read(self) -> Reading:
+    def read(self) -> TrustedReading:
         wall_ms = round(1000 * (BEGIN + self.elapsed + self.wall_off))
         reading, event = self.time.read(wall_ms, self.boot)
         self.events += [] if event is None else [event]
@@ -55,7 +55,7 @@ class Machine:
     def answer_without_date(self) -> None:
         self.vendor.observe_dateless(self.boot)
 
-    def run_dateless(self, seconds: float, every: int = 10) -> Reading:
+    def run_dateless(self, seconds: float, every: int = 10) -> TrustedReading:
         """Let time pass with answers that carry no `Date`."""
         reading = self.read()
         for _ in range(round(seconds / every)):
@@ -63,7 +63,7 @@ class Machine:
             reading = self.run(every, answers=False)
         return reading
 
-    def run(self, seconds: float, *, answers: bool = True) -> Reading:
+    def run(self, seconds: float, *, answers: bool = True) -> TrustedReading:
         """Let time pass with an answer and a reading in each second."""
         reading = self.read()
         for _ in range(round(seconds)):
@@ -87,13 +87,13 @@ def started() -> Machine:
 def test_before_the_first_date_nothing_has_ended() -> None:
     machine = Machine()
     reading = machine.run(10 * 3_600, answers=False)
-    assert reading == Reading(machine.true_ms, 0)
+    assert reading == TrustedReading(machine.true_ms, 0)
     assert machine.events == []
 
 
 def test_a_date_that_agrees_with_the_wall_clock_confirms_it_at_once() -> None:
     machine = Machine()
-    assert machine.run(1) == Reading(machine.true_ms, machine.true_ms)
+    assert machine.run(1) == TrustedReading(machine.true_ms, machine.true_ms)
 
 
 @step_either_way

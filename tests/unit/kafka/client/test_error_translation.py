@@ -35,7 +35,7 @@ from service.kafka.client.cluster import ClusterConfig, reaching, reader
 from service.kafka.client.error_reasons import HungUp
 from service.kafka.client.error_translation import translated
 from service.kafka.client.reader import ReconnectingReader
-from service.kafka.client.span_reader import Span, read
+from service.kafka.client.span_reader import OffsetRange, read
 from service.kafka.group import consumer
 from service.kafka.group.consumer import GroupConfig, RequestConsumer
 from service.kafka.group.record_fetcher import RecordFetcher
@@ -255,7 +255,7 @@ async def open_reader(_: Stub) -> None:
 
 
 async def read_span(stub: Stub) -> None:
-    await read(stub, Span(PARTITION, 0, 1 if stub.fails == "getmany" else 0), lambda _: None)
+    await read(stub, OffsetRange(PARTITION, 0, 1 if stub.fails == "getmany" else 0), lambda _: None)
 
 
 async def begin_offset(_: Stub) -> None:
@@ -317,11 +317,11 @@ async def begin_intake(stub: Stub) -> None:
 
 
 async def release_intake(stub: Stub) -> None:
-    RecordFetcher(stub, TOPICS.requests, FakeOwner(), FakeClock()).release(0, 5)
+    RecordFetcher(stub, TOPICS.requests, FakeOwner(), FakeClock()).deliver_from(0, 5)
 
 
-async def withhold_intake(stub: Stub) -> None:
-    RecordFetcher(stub, TOPICS.requests, FakeOwner(), FakeClock()).withhold(0)
+async def stop_delivery(stub: Stub) -> None:
+    RecordFetcher(stub, TOPICS.requests, FakeOwner(), FakeClock()).stop_delivery(0)
 
 
 async def balance_intake(stub: Stub) -> None:
@@ -367,8 +367,8 @@ RETRIED: tuple[tuple[Call, str], ...] = (
     (release_intake, "assignment"),
     (release_intake, "seek"),
     (release_intake, "resume"),
-    (withhold_intake, "assignment"),
-    (withhold_intake, "pause"),
+    (stop_delivery, "assignment"),
+    (stop_delivery, "pause"),
     (balance_intake, "pause"),
     (balance_intake_again, "resume"),
 )

@@ -189,7 +189,7 @@ async def test_a_partition_that_cannot_be_released_or_begun_costs_a_client_and_n
 ) -> None:
     async with serving(clients, FakeOwner()) as member:
         clients.made[0].seek_error = error
-        member.release(0, 5)
+        member.deliver_from(0, 5)
         await until(lambda: len(clients.made) == 2 and clients.made[1].listener is not None)
         clients.made[1].seek_error = error
         with pytest.raises(ClusterError):

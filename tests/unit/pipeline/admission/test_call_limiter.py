@@ -157,7 +157,7 @@ async def test_an_urgent_call_is_begun_whoever_waits(clock: FakeClock) -> None:
 
 async def test_a_call_that_is_ready_too_late_makes_the_next_begin_earlier(clock: FakeClock) -> None:
     limiter = limiter_of(clock)
-    line = limiter._line(Kind.QUERY, "")
+    line = limiter._queue_of(Kind.QUERY, "")
     for _ in range(5):
         with limiter.begin(Kind.QUERY) as call:
             await clock.sleep(1)
@@ -207,7 +207,7 @@ async def test_more_models_than_are_remembered_keep_their_quotas_each(clock: Fak
     until = clock.boot_seconds() + 1
     while clock.boot_seconds() < until:
         for each in models:
-            if limiter._line(Kind.SUBMIT, each).slots.opens_at(limiter.now()) <= clock.boot_seconds():
+            if limiter._queue_of(Kind.SUBMIT, each).slots.opens_at(limiter.now()) <= clock.boot_seconds():
                 await leave(limiter.begin(Kind.SUBMIT, each), left, each)
         await clock.sleep(0.02)
     counts = [left.count(model) for model in models]

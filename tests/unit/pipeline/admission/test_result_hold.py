@@ -3,7 +3,7 @@
 import pytest
 
 from service.core.job.job import JobState
-from service.core.job.on_fetch import HELD_MS
+from service.core.job.on_fetch import HELD_RETRY_MS
 from service.core.job.submission import SubmissionState
 from service.core.provider.answers import TaskStatus
 from service.pipeline.admission.result_hold import HeldResults
@@ -100,7 +100,7 @@ async def test_odd_urls_with_a_good_one_between_them_stop_nobody(world: World) -
         await finished(world, shard, f"good{number}", host=GOOD)
     assert stops(world) == []
     assert posted(world) == 10
-    await world.clock.sleep(3 * HELD_MS / 1000)
+    await world.clock.sleep(3 * HELD_RETRY_MS / 1000)
     await finished(world, shard, "more", host=GOOD)
     assert stops(world) == []
     assert posted(world) == 11
@@ -149,7 +149,7 @@ async def test_a_result_of_the_model_that_can_be_fetched_ends_the_hold(world: Wo
     assert stops(world) == [(MODEL, HOST, "stopped"), (MODEL, HOST, "resumed")]
     assert world.seen.ends() == {"slow/0/0": "result", "c/0/0": "result"}
     assert world.results.held() == [HeldResults(MODEL, HOST, 2, None)]
-    await world.clock.sleep(3 * HELD_MS / 1000)
+    await world.clock.sleep(3 * HELD_RETRY_MS / 1000)
     assert len(stops(world)) == 2
 
 
@@ -191,7 +191,7 @@ async def test_behind_the_edge_a_job_that_waits_is_expired(world: World) -> None
     shard = await serving(world)
     await finished(world, shard, "r")
     world.clock.jump(DAY)
-    await world.clock.sleep(HELD_MS / 1000)
+    await world.clock.sleep(HELD_RETRY_MS / 1000)
     assert world.seen.ends() == {"r/0/0": "result_expired"}
 
 
@@ -238,7 +238,7 @@ async def test_a_shard_that_goes_takes_those_that_wait_along(world: World) -> No
     await world.clock.sleep(3)
     assert world.results.held() == []
     assert stops(world) == [(MODEL, HOST, "stopped"), (MODEL, HOST, "resumed")]
-    await world.clock.sleep(HELD_MS / 1000 + 2)
+    await world.clock.sleep(HELD_RETRY_MS / 1000 + 2)
     assert len(world.collect._due) == 0
 
 

@@ -16,7 +16,7 @@ from service.core.journal.replay import Restore
 from service.core.limits.slot_share import Predecessor
 from service.core.provider.answers import ProviderError
 from service.core.provider.answers import Refused as TaskRefused
-from service.core.shard.batches import Change, Group, JournalRecord, Refused, Unknown
+from service.core.shard.batches import BatchRefused, Change, Group, JournalRecord, Unknown
 from service.core.shard.shard import Shard
 from service.errors import ClusterError, RestoreError
 from service.pipeline.assignment import assigned_partition
@@ -41,10 +41,10 @@ async def member(world: World) -> Member:
 async def test_an_assigned_partition_is_taken_over_and_then_delivers(member: Member) -> None:
     member.assignment.assigned([0, 1])
     assert [member.state(0), member.state(1)] == [PartitionState.RESTORING] * 2
-    assert member.delivery.released == []
+    assert member.delivery.started == []
     await member.world.clock.sleep(0.1)
     assert [member.state(0), member.state(1)] == [PartitionState.READY] * 2
-    assert sorted(member.delivery.released) == [(0, 0), (1, 0)]
+    assert sorted(member.delivery.started) == [(0, 0), (1, 0)]
     assert (member.words(0), member.slots.served) == (["taken"], dict.fromkeys((0, 1), Predecessor.NONE))
     assert {shard.partition for shard in member.assignment.open_shards()} == {0, 1}
 
@@ -87,7 +87,7 @@ async def test_delivery_begins_at_the_cursor_whatever_the_group_says(member: Mem
     await settle()
     await member.assignment.revoked([0])
     await member.own(0)
-    assert member.delivery.released == [(0, 0), (0, 3)]
+    assert member.delivery.started == [(0, 0), (0, 3)]
     assert member.shard().state.cursor == shard.state.cursor
 
 
@@ -109,11 +109,11 @@ async def test_a_large_journal_leaves_the_loop_its_turns(
             slices.append(len(change.steps))
         proper(shard, change)
 
-    def load(shard: Shard, restored: Restore, at: Context, border: Boundary) -> Change:
+    def load(shard: Shard, restored: Restore, at: Context, boundary: Boundary) -> Change:
         assert not gc.isenabled()
         assert threading.current_thread() is not threading.main_thread()
         released.append(restored.entries)
-        return proper_load(shard, restored, at, border)
+        return proper_load(shard, restored, at, boundary)
 
     monkeypatch.setattr(ShardRunner, "put", put)
     monkeypatch.setattr(Shard, "load", load)
@@ -239,7 +239,7 @@ async def test_a_stranger_that_thawed_does_not_claim(member: Member, offset: int
     member.assignment.assigned([0])
     await member.world.clock.sleep(600)
     assert (member.state(), member.words()) == (PartitionState.LOST, ["lost"])
-    assert (member.journal.taken, member.delivery.released) == ([], [])
+    assert (member.journal.taken, member.delivery.started) == ([], [])
     assert not member.assignment.has_room(0)
 
 
@@ -381,12 +381,12 @@ async def test_a_fenced_shard_stops_at_once_and_is_taken_again(member: Member) -
     assert not shard.is_open
     assert not member.assignment.has_room(0)
     await settle()
-    assert member.delivery.withheld == [0]
+    assert member.delivery.stopped == [0]
     assert (member.state(), member.journal.tail.left) == (PartitionState.RESTORING, [0])
     await member.world.clock.sleep(1)
     assert member.words() == ["taken", "fenced", "closed", "taken"]
     assert member.shard() is not shard
-    assert member.delivery.released == [(0, 0), (0, 0)]
+    assert member.delivery.started == [(0, 0), (0, 0)]
 
 
 async def test_a_fenced_shard_whose_member_the_group_has_dropped_is_lost(member: Member) -> None:
@@ -462,7 +462,7 @@ async def test_a_shard_that_comes_back_goes_on_without_a_restore(member: Member)
     assert await member.own(0) == [shard]
     assert (shard.takes_work, member.words()) == (True, ["taken", "resumed"])
     assert len(member.journal.taken) == 1
-    assert member.delivery.released == [(0, 0), (0, 1)]
+    assert member.delivery.started == [(0, 0), (0, 1)]
     member.deliver(0, "b")
     await member.world.clock.sleep(1)
     assert member.world.provider.count("submit") == 2
@@ -481,7 +481,7 @@ async def test_a_shard_that_comes_back_and_cannot_prove_itself_is_taken_over(
     elif why == "closed":
         shard.close()
     else:
-        answer = Refused("fenced") if why == "refused" else Unknown("no answer")
+        answer = BatchRefused("fenced") if why == "refused" else Unknown("no answer")
         member.world.writers[0].answers.append(answer)
     await member.own(0)
     await member.world.clock.sleep(2)
@@ -820,7 +820,7 @@ async def test_a_proof_that_comes_on_the_way_out_resumes_nothing_and_takes_nothi
     assert (shard.takes_work, member.slots.served, len(member.journal.taken)) == (False, {}, 1)
     assert member.world.provider.count("submit") == 0
     assert member.world.broker.restore(0).predecessor is Predecessor.RELEASED
-    assert [each for each, _ in member.delivery.released] == [0]
+    assert [each for each, _ in member.delivery.started] == [0]
 
 
 async def test_a_shard_that_is_fenced_on_the_way_out_is_not_taken_over_again(member: Member) -> None:

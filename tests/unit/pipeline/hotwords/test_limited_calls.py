@@ -7,10 +7,10 @@ from functools import partial
 import pytest
 
 from service.core.provider.answers import ProviderError
-from service.core.provider.hotword_lists import Need, VocabularyPage
+from service.core.provider.hotword_lists import HotwordListPage, Need
 from service.pipeline.admission.account_hold import AccountHold
-from service.pipeline.admission.call_limiter import HOTWORDS_PART, CallLimiter, Quota
-from service.pipeline.hotwords.directory import ListFinder
+from service.pipeline.admission.call_limiter import HOTWORDS_SHARE, CallLimiter, Quota
+from service.pipeline.hotwords.directory import HotwordListFinder
 from service.pipeline.hotwords.limited_calls import LONGEST_WAIT_SECONDS, LimitedCalls
 from service.provider.api import NO_SLOT, Permit
 from tests.fakes.clock import FakeClock
@@ -18,7 +18,7 @@ from tests.fakes.vocabularies import PAGE_SIZE, FakeVocabularies
 from tests.unit.pipeline.world import KnownTime
 
 QUOTA = Quota(1.0, 20.0)
-SPACING_SECONDS = 1 / (HOTWORDS_PART * QUOTA.calls_per_second)
+SPACING_SECONDS = 1 / (HOTWORDS_SHARE * QUOTA.calls_per_second)
 CONNECT_SECONDS = 0.02
 
 
@@ -54,7 +54,9 @@ async def test_every_call_about_a_list_leaves_in_a_slot_of_its_own(
     lists = TimedLists(clock.now_ms, most=1000, clock=clock)
     for number in range(5 * PAGE_SIZE):
         lists.add("fun-asr", f"other{number}")
-    finder = ListFinder(lists, LimitedCalls(limiter), clock, AccountHold(clock, lambda *_: None), lambda: 0)
+    finder = HotwordListFinder(
+        lists, LimitedCalls(limiter), clock, AccountHold(clock, lambda *_: None), lambda: 0
+    )
     need = Need("fun-asr", words=())
     assert isinstance(await finder.find(need), str)
     assert [action for action, _ in lists.calls] == [*["list"] * 6, "create", *["list"] * 6, "query"]
@@ -66,7 +68,7 @@ async def test_a_call_waits_for_its_slot_when_it_is_connected(clock: FakeClock, 
     """A slot that is taken before the connection may be over when the call leaves."""
     lists, permitted = TimedLists(clock.now_ms, clock=clock), list[float]()
 
-    async def ask(permit: Permit) -> VocabularyPage | ProviderError:
+    async def ask(permit: Permit) -> HotwordListPage | ProviderError:
         async def noted() -> bool:
             is_permitted = await permit()
             permitted.append(clock.boot_seconds())

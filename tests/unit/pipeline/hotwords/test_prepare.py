@@ -7,7 +7,7 @@ from service.contract.outcome import Failure
 from service.core.job.events import CancelAsked
 from service.core.job.submission import SubmissionState
 from service.core.provider.answers import ProviderError, Refused
-from service.core.provider.hotword_lists import Need, VocabularyWord
+from service.core.provider.hotword_lists import HotwordListEntry, Need
 from service.errors import FailureCode
 from service.pipeline.hotwords import prepare
 from service.pipeline.hotwords.prepare import BELIEVED_SECONDS
@@ -16,7 +16,7 @@ from tests.fakes.vocabularies import FULL
 from tests.unit.pipeline.world import World, ref, state
 
 WORDS: JsonValue = [{"text": "etcd", "language": "en"}, {"text": "Kafka"}]
-NEED = Need("fun-asr", words=(VocabularyWord("etcd", 4, "en"), VocabularyWord("Kafka")))
+NEED = Need("fun-asr", words=(HotwordListEntry("etcd", 4, "en"), HotwordListEntry("Kafka")))
 HOTWORDS: JsonValue = {"hotwords": WORDS}
 MINUTES = 60.0
 DOWN = ProviderError("timeout", "no answer")
@@ -134,7 +134,7 @@ async def test_a_full_account_makes_room_by_what_is_ours_and_unused(running: Wor
     lists = running.vocabularies
     foreign = [lists.add("fun-asr", "demo", age_hours=900) for _ in range(7)]
     fresh = lists.add("fun-asr", "sc00000001", age_hours=47)
-    old = [Need("fun-asr", words=(VocabularyWord(f"old {n}"),)) for n in (2, 3)]
+    old = [Need("fun-asr", words=(HotwordListEntry(f"old {n}"),)) for n in (2, 3)]
     stale = [lists.add("fun-asr", need.prefix, need.words, age_hours=50 + n) for n, need in enumerate(old)]
     await running.take(running.shard(), "r", options=HOTWORDS)
     await running.clock.sleep(MINUTES)
@@ -345,7 +345,7 @@ async def test_an_account_without_hotwords_holds_up_nobody_else(running: World, 
 
 
 async def test_a_list_that_only_looks_like_ours_is_not_deleted(running: World) -> None:
-    lists, old = running.vocabularies, Need("fun-asr", words=(VocabularyWord("old"),))
+    lists, old = running.vocabularies, Need("fun-asr", words=(HotwordListEntry("old"),))
     theirs = [lists.add("fun-asr", "scheduling", NEED.words, age_hours=900 + n) for n in range(9)]
     ours = lists.add("fun-asr", old.prefix, old.words, age_hours=60)
     await running.take(running.shard(), "r", options=HOTWORDS)

@@ -1,4 +1,4 @@
-"""Faults of our own, injected at each border: one record, job or answer pays, and the next goes on."""
+"""Faults of our own, injected at each boundary: one record, job or answer pays, and the next goes on."""
 
 import asyncio
 from collections.abc import Callable
@@ -104,7 +104,7 @@ def snapshot(shard: ShardRunner) -> object:
 
 def kinds(world: World) -> list[tuple[str, str]]:
     """The faults that were reported, but for whose they were."""
-    return [(border, error) for border, _, error in world.seen.faults]
+    return [(boundary, error) for boundary, _, error in world.seen.faults]
 
 
 # One request record.
@@ -535,7 +535,7 @@ async def test_an_error_in_a_call_about_hotwords_is_waited_for(
     await world.take(world.shard(), "r", options={"hotwords": [{"text": "Scribe"}]})
     await world.clock.sleep(10 * MINUTE)
     assert world.seen.ends() == {"r/0/0": "result"}
-    assert world.seen.faults == [("answer", "vocabulary", "OurFault")] * 3
+    assert world.seen.faults == [("answer", "hotwords", "OurFault")] * 3
 
 
 @pytest.mark.parametrize(

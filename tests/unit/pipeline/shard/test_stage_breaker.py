@@ -272,13 +272,13 @@ class Redelivering(FakeDelivery):
         self.member = member
         self.records = [member.world.record(0, each) for each in requests]
 
-    def release(self, partition: int, offset: int) -> None:
-        super().release(partition, offset)
+    def deliver_from(self, partition: int, offset: int) -> None:
+        super().deliver_from(partition, offset)
         for record in self.records[offset:] if partition == 0 else ():
-            if self.withheld and self.withheld[-1] == partition:
-                self.withheld.pop()
+            if self.stopped and self.stopped[-1] == partition:
+                self.stopped.pop()
             self.member.assignment.deliver(partition, [record])
-            if self.withheld:
+            if self.stopped:
                 return
 
 
@@ -304,7 +304,7 @@ async def test_records_that_are_at_fault_are_refused_one_by_one_and_the_next_goe
     bad = [f"bad{number}" for number in range(FAULTS + 2)]
     member.assignment.delivery = Redelivering(member, "before", *bad, "after")
     poison(monkeypatch, b"bad")
-    member.assignment.delivery.release(0, 0)
+    member.assignment.delivery.deliver_from(0, 0)
     world.shards.append(member.shard())
     await world.clock.sleep(60 * MINUTE)
     ends = world.seen.ends()
@@ -340,7 +340,7 @@ async def test_a_bug_that_meets_every_record_refuses_next_to_none(
     delivery = member.assignment.delivery = Redelivering(member, *many)
     with monkeypatch.context() as patch:
         poison(patch, b"")
-        delivery.release(0, 0)
+        delivery.deliver_from(0, 0)
         world.shards.append(member.shard())
         await world.clock.sleep(60 * MINUTE)
         assert world.breaker.stopped() == [StageName.ACCEPT]
@@ -358,7 +358,7 @@ async def test_a_record_that_cannot_even_be_refused_keeps_its_partition_waiting_
     poison(monkeypatch, b"bad")
     spoil(monkeypatch, admission, "record_failure", fails())
     delivery = member.assignment.delivery = Redelivering(member, "bad", "after")
-    delivery.release(0, 0)
+    delivery.deliver_from(0, 0)
     await world.clock.sleep(10 * MINUTE)
     member.deliver(1, "other")
     assert [each.kind for each in world.seen.admissions] == [AdmissionKind.ACCEPTED]
@@ -378,7 +378,7 @@ async def test_a_shard_that_goes_while_its_records_wait_is_not_released(
         member.deliver(0, f"r{number}")
     member.shard().close()
     await world.clock.sleep(20)
-    assert (0, FAULTS - 1) not in member.delivery.released[:-1]
+    assert (0, FAULTS - 1) not in member.delivery.started[:-1]
 
 
 async def test_want_of_memory_stops_no_stage(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

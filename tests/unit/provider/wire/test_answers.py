@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from service.provider.wire.answers import Answer, code_of, error_of_answer, object_of, retry_after_seconds
+from service.provider.wire.answers import HttpAnswer, code_of, error_of_answer, object_of, retry_after_seconds
 
 HOST = "dashscope-intl.aliyuncs.com"
 
 
-def refused(status: int, body: bytes, **headers: str) -> Answer:
-    return Answer(status, headers, body)
+def refused(status: int, body: bytes, **headers: str) -> HttpAnswer:
+    return HttpAnswer(status, headers, body)
 
 
 def test_the_native_error_shape_is_read() -> None:
@@ -107,5 +107,5 @@ def test_json_that_a_parser_chokes_on_is_no_object(body: bytes) -> None:
 def test_an_openai_shaped_error_is_called_by_its_code_or_its_type(
     error: dict[str, JsonValue], code: str
 ) -> None:
-    answer = Answer(400, {}, json.dumps({"error": error}).encode())
+    answer = HttpAnswer(400, {}, json.dumps({"error": error}).encode())
     assert error_of_answer(answer, "host.example").code == code

@@ -17,15 +17,15 @@ from service.core.provider.answers import (
     TaskStatus,
     TaskView,
 )
-from service.provider.wire.answers import Answer
+from service.provider.wire.answers import HttpAnswer
 from service.provider.wire.file_tasks import read_submit, read_task, submit_body, submit_headers
 
 HOST = "dashscope-intl.aliyuncs.com"
 TASK = "5d0a6c1e-1111-4a3b-9c7d-2f1e0d9c8b7a"
 
 
-def served(document: object, status: int = 200) -> Answer:
-    return Answer(status, {}, json.dumps(document).encode())
+def served(document: object, status: int = 200) -> HttpAnswer:
+    return HttpAnswer(status, {}, json.dumps(document).encode())
 
 
 def look(output: dict[str, Any], **rest: Any) -> TaskView | ProviderError:
@@ -90,7 +90,7 @@ def test_a_task_id_means_accepted() -> None:
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 429])
 def test_a_client_error_is_refused_whatever_its_body(status: int) -> None:
-    assert isinstance(read_submit(Answer(status, {}, b"<html>"), HOST), Refused)
+    assert isinstance(read_submit(HttpAnswer(status, {}, b"<html>"), HOST), Refused)
     assert isinstance(read_submit(served({"code": "InvalidParameter"}, status), HOST), Refused)
 
 
@@ -101,7 +101,7 @@ def test_a_server_error_in_the_vendors_words_is_refused(status: int) -> None:
 
 @pytest.mark.parametrize("status", [500, 502, 503])
 def test_a_server_error_of_somebody_else_is_lost(status: int) -> None:
-    assert isinstance(read_submit(Answer(status, {}, b"<html>Bad gateway</html>"), HOST), Lost)
+    assert isinstance(read_submit(HttpAnswer(status, {}, b"<html>Bad gateway</html>"), HOST), Lost)
 
 
 @pytest.mark.parametrize("code", ["RequestTimeOut", "ResponseTimeout", "InternalError.Timeout"])
@@ -150,13 +150,13 @@ def test_a_business_code_in_a_200_is_refused_unless_there_is_a_task() -> None:
     ],
 )
 def test_a_200_that_names_no_usable_task_is_lost(body: bytes) -> None:
-    assert isinstance(read_submit(Answer(200, {}, body), HOST), Lost)
+    assert isinstance(read_submit(HttpAnswer(200, {}, body), HOST), Lost)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307])
 def test_a_redirect_is_refused_and_not_followed(status: int) -> None:
     assert isinstance(
-        read_submit(Answer(status, {"location": "https://elsewhere.example/"}, b""), HOST), Refused
+        read_submit(HttpAnswer(status, {"location": "https://elsewhere.example/"}, b""), HOST), Refused
     )
 
 
@@ -304,12 +304,12 @@ def test_a_business_code_in_a_queried_200_is_trouble() -> None:
 
 @pytest.mark.parametrize(("status", "body"), [(200, b"<html>"), (200, b"{}"), (500, b"{}"), (302, b"")])
 def test_an_answer_that_shows_no_task_is_trouble(status: int, body: bytes) -> None:
-    assert isinstance(read_task(Answer(status, {}, body), TASK, HOST), ProviderError)
+    assert isinstance(read_task(HttpAnswer(status, {}, body), TASK, HOST), ProviderError)
 
 
 def test_half_a_character_in_a_vendor_text_cannot_break_what_is_written_later() -> None:
     body = b'{"output":{"task_status":"FAILED","code":"X","message":"a\\ud800b","end_time":"\\udfff"}}'
-    view = read_task(Answer(200, {}, body), TASK, HOST)
+    view = read_task(HttpAnswer(200, {}, body), TASK, HOST)
     assert isinstance(view, TaskView)
     assert view.provider_error is not None
     json.dumps([view.provider_error.message, view.end_time], ensure_ascii=False).encode()
@@ -355,5 +355,5 @@ def test_any_json_is_read_as_an_answer_to_a_submit(document: object, status: int
 
 @given(st.binary(max_size=60), st.sampled_from([200, 400, 500]))
 def test_any_bytes_are_read(body: bytes, status: int) -> None:
-    read_submit(Answer(status, {}, body), HOST)
-    read_task(Answer(status, {}, body), TASK, HOST)
+    read_submit(HttpAnswer(status, {}, body), HOST)
+    read_task(HttpAnswer(status, {}, body), TASK, HOST)

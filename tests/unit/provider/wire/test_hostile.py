@@ -19,16 +19,22 @@ from service.core.provider.answers import (
     TaskPage,
     TaskView,
 )
-from service.core.provider.hotword_lists import ListedVocabulary, Vocabulary
-from service.pipeline.results.transcripts import file_url_in, heard, read_transcript
+from service.core.provider.hotword_lists import HotwordList, ListedHotwordList
+from service.pipeline.results.transcripts import answered, file_url_in, read_transcript
 from service.provider.wire import file_tasks, hotword_lists, omni, short_audio, task_list
-from service.provider.wire.answers import Answer, http_date, not_as_said, not_served, retry_after_seconds
+from service.provider.wire.answers import (
+    HttpAnswer,
+    http_date,
+    not_served,
+    retry_after_seconds,
+    unexpected_body,
+)
 
 HOST = "dashscope-intl.aliyuncs.com"
 FUN, FLASH, OMNI = "fun-asr", "qwen3-asr-flash", "qwen3.5-omni-flash"
 
 
-def streamed(answer: Answer) -> object:
+def streamed(answer: HttpAnswer) -> object:
     """The body as a stream's chunk, and the end of the stream."""
     stream = omni.Stream(OMNI)
     stream.feed(b"data: " + answer.body.replace(b"\n", b" ") + b"\n\n")
@@ -36,13 +42,13 @@ def streamed(answer: Answer) -> object:
     return stream.result()
 
 
-def called(answer: Answer) -> object:
+def called(answer: HttpAnswer) -> object:
     """A synchronous answer, down to its transcript."""
     read = short_audio.read_call(answer, HOST)
-    return heard(read, FLASH) if isinstance(read, Answered) else read
+    return answered(read, FLASH) if isinstance(read, Answered) else read
 
 
-READERS: dict[str, tuple[Callable[[Answer], object], tuple[type, ...]]] = {
+READERS: dict[str, tuple[Callable[[HttpAnswer], object], tuple[type, ...]]] = {
     "submit": (lambda answer: file_tasks.read_submit(answer, HOST), (Accepted, Refused, Lost)),
     "task": (lambda answer: file_tasks.read_task(answer, "t", HOST), (TaskView, ProviderError)),
     "list": (lambda answer: task_list.read_page(answer, HOST), (TaskPage, ProviderError)),
@@ -51,9 +57,12 @@ READERS: dict[str, tuple[Callable[[Answer], object], tuple[type, ...]]] = {
     "done": (lambda answer: hotword_lists.read_done(answer, HOST), (ProviderError, type(None))),
     "created": (lambda answer: hotword_lists.read_created(answer, HOST), (str, ProviderError)),
     "lists": (lambda answer: hotword_lists.read_page(answer, HOST), (tuple, ProviderError)),
-    "words": (lambda answer: hotword_lists.read_vocabulary(answer, "v", HOST), (Vocabulary, ProviderError)),
+    "words": (
+        lambda answer: hotword_lists.read_hotword_list(answer, "v", HOST),
+        (HotwordList, ProviderError),
+    ),
     "not served": (lambda answer: not_served(answer, HOST), (Refused, Lost)),
-    "not as said": (lambda answer: not_as_said(answer, HOST), (Refused, Lost)),
+    "not as said": (lambda answer: unexpected_body(answer, HOST), (Refused, Lost)),
 }
 NAMES = [
     *("output", "task_id", "task_status", "results", "result", "file_url", "transcription_url", "usage"),
@@ -89,14 +98,14 @@ DOCUMENTS = st.recursive(
 @given(document=DOCUMENTS, status=st.sampled_from([200, 299, 301, 400, 401, 408, 429, 500, 504, 999]))
 def test_no_document_makes_a_reader_raise(reader: str, document: JsonValue, status: int) -> None:
     read, facts = READERS[reader]
-    assert isinstance(read(Answer(status, {}, json.dumps(document).encode())), facts)
+    assert isinstance(read(HttpAnswer(status, {}, json.dumps(document).encode())), facts)
 
 
 @pytest.mark.parametrize("reader", READERS)
 @given(body=st.binary(max_size=300))
 def test_no_bytes_make_a_reader_raise(reader: str, body: bytes) -> None:
     read, facts = READERS[reader]
-    assert isinstance(read(Answer(200, {}, body)), facts)
+    assert isinstance(read(HttpAnswer(200, {}, body)), facts)
 
 
 DEEP_FIELD_DEPTHS = [1, 63, 64, 65, 100, 260]
@@ -130,8 +139,8 @@ def test_one_field_nested_deep_does_not_cost_the_rest_of_an_answer(
     read, _ = READERS[reader]
     plain = document.removesuffix("}") + ("" if document == "{}" else ",") + '"x":[]}'
     deep = with_deep_field(plain, depth)
-    assert read(Answer(200, {}, deep)) == read(Answer(200, {}, with_deep_field(plain, 1)))
-    assert not isinstance(read(Answer(200, {}, deep)), ProviderError)
+    assert read(HttpAnswer(200, {}, deep)) == read(HttpAnswer(200, {}, with_deep_field(plain, 1)))
+    assert not isinstance(read(HttpAnswer(200, {}, deep)), ProviderError)
 
 
 @pytest.mark.parametrize("depth", [10_000, 100_000])
@@ -139,7 +148,7 @@ def test_one_field_nested_deep_does_not_cost_the_rest_of_an_answer(
 def test_an_answer_nested_deeper_than_can_be_read_is_none(reader: str, depth: int) -> None:
     read, _ = READERS[reader]
     document = '{"data":[],"output":{"task_status":"RUNNING","vocabulary_list":[]}}'
-    found = read(Answer(200, {}, with_deep_field(document, depth)))
+    found = read(HttpAnswer(200, {}, with_deep_field(document, depth)))
     assert isinstance(found, ProviderError)
     assert found.code in ("not_json", "unexpected_answer")
 
@@ -150,7 +159,7 @@ def test_an_answer_to_a_submit_that_cannot_be_read_is_lost_and_never_refused(rea
     """There may be a task, or a bill: an error's code in it is not believed either."""
     read, _ = READERS[reader]
     body = with_deep_field('{"output":{"task_id":"t"},"code":"InvalidParameter"}', depth)
-    assert isinstance(read(Answer(200, {}, body)), Lost)
+    assert isinstance(read(HttpAnswer(200, {}, body)), Lost)
 
 
 @given(DOCUMENTS)
@@ -210,8 +219,8 @@ def test_a_wish_for_delay_out_of_bounds_is_none_and_never_cut(wish: str) -> None
 def test_the_facts_of_lists_are_whole() -> None:
     """What stands in a page and in a list was read, not only passed on."""
     row: JsonValue = {"task_id": "t", "gmt_create": 1_772_417_701_113, "vocabulary_id": "v"}
-    answer = Answer(200, {}, json.dumps({"data": [row], "output": {"vocabulary_list": [row]}}).encode())
+    answer = HttpAnswer(200, {}, json.dumps({"data": [row], "output": {"vocabulary_list": [row]}}).encode())
     page, found = READERS["list"][0](answer), READERS["lists"][0](answer)
     assert isinstance(page, TaskPage)
     assert isinstance(page.tasks[0], ListedTask)
-    assert found == ((ListedVocabulary("v", "", ""),), True)
+    assert found == ((ListedHotwordList("v", "", ""),), True)

@@ -6,19 +6,19 @@ import pytest
 from pydantic import JsonValue
 
 from service.core.provider.answers import ProviderError
-from service.core.provider.hotword_lists import ListedVocabulary, Vocabulary, VocabularyWord
+from service.core.provider.hotword_lists import HotwordList, HotwordListEntry, ListedHotwordList
 from service.provider.wire import hotword_lists
-from service.provider.wire.answers import Answer
+from service.provider.wire.answers import HttpAnswer
 
 HOST = "dashscope-intl.aliyuncs.com"
 
 
-def served(document: JsonValue, status: int = 200) -> Answer:
-    return Answer(status, {}, json.dumps(document).encode())
+def served(document: JsonValue, status: int = 200) -> HttpAnswer:
+    return HttpAnswer(status, {}, json.dumps(document).encode())
 
 
 def test_an_action_is_a_call_of_the_biasing_model() -> None:
-    words = hotword_lists.words_on_wire([VocabularyWord("etcd", 4, "en"), VocabularyWord("Kafka", 5)])
+    words = hotword_lists.words_on_wire([HotwordListEntry("etcd", 4, "en"), HotwordListEntry("Kafka", 5)])
     body = hotword_lists.body(
         "create_vocabulary", target_model="fun-asr", prefix="sc0123abcd", vocabulary=words
     )
@@ -42,18 +42,18 @@ def test_answers_are_read() -> None:
         7,
     ]
     page = hotword_lists.read_page(served({"output": {"vocabulary_list": rows}}), HOST)
-    assert page == ((ListedVocabulary("v", "a", "b"), ListedVocabulary("w")), True)
+    assert page == ((ListedHotwordList("v", "a", "b"), ListedHotwordList("w")), True)
     # A row that names no list counts all the same: more pages follow a full one.
     full = hotword_lists.read_page(served({"output": {"vocabulary_list": [*rows, *[7] * 6]}}), HOST)
-    assert full == ((ListedVocabulary("v", "a", "b"), ListedVocabulary("w")), False)
+    assert full == ((ListedHotwordList("v", "a", "b"), ListedHotwordList("w")), False)
     words: JsonValue = [{"text": "etcd", "weight": 4, "lang": "en"}, {"text": ""}, "x"]
     output: JsonValue = {"target_model": "fun-asr", "status": "OK", "vocabulary": words}
-    assert hotword_lists.read_vocabulary(served({"output": output}), "v", HOST) == Vocabulary(
-        "v", "fun-asr", is_ready=True, words=(VocabularyWord("etcd", 4, "en"),)
+    assert hotword_lists.read_hotword_list(served({"output": output}), "v", HOST) == HotwordList(
+        "v", "fun-asr", is_ready=True, words=(HotwordListEntry("etcd", 4, "en"),)
     )
-    assert hotword_lists.read_vocabulary(
+    assert hotword_lists.read_hotword_list(
         served({"output": {"status": "UNDEPLOYED"}}), "v", HOST
-    ) == Vocabulary("v", None, is_ready=False)
+    ) == HotwordList("v", None, is_ready=False)
     assert hotword_lists.read_done(served({"output": {}}), HOST) is None
 
 
@@ -62,15 +62,15 @@ def test_answers_are_read() -> None:
     [
         (served({"code": "NotFound", "message": "no"}, 404), "NotFound"),
         (served({"code": "Throttling.AllocationQuota", "message": "no"}), "Throttling.AllocationQuota"),
-        (Answer(200, {}, b"<html>"), "not_json"),
-        (Answer(502, {}, b"<html>"), "http_error"),
+        (HttpAnswer(200, {}, b"<html>"), "not_json"),
+        (HttpAnswer(502, {}, b"<html>"), "http_error"),
     ],
 )
-def test_an_answer_that_is_none_is_trouble_for_every_action(answer: Answer, code: str) -> None:
+def test_an_answer_that_is_none_is_trouble_for_every_action(answer: HttpAnswer, code: str) -> None:
     found = (
         hotword_lists.read_created(answer, HOST),
         hotword_lists.read_page(answer, HOST),
-        hotword_lists.read_vocabulary(answer, "v", HOST),
+        hotword_lists.read_hotword_list(answer, "v", HOST),
         hotword_lists.read_done(answer, HOST),
     )
     for provider_error in found:

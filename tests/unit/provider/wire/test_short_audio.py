@@ -6,15 +6,15 @@ import pytest
 from pydantic import JsonValue
 
 from service.core.provider.answers import Answered, Bill, Lost, Refused
-from service.provider.wire.answers import Answer
+from service.provider.wire.answers import HttpAnswer
 from service.provider.wire.short_audio import call_body, format_of, read_call
 
 HOST = "dashscope-intl.aliyuncs.com"
 URL = "https://media.example.org/clip.mp3?Signature=a%2Bb"
 
 
-def served(document: JsonValue, status: int = 200) -> Answer:
-    return Answer(status, {}, json.dumps(document).encode())
+def served(document: JsonValue, status: int = 200) -> HttpAnswer:
+    return HttpAnswer(status, {}, json.dumps(document).encode())
 
 
 def body(model: str, **options: JsonValue) -> JsonValue:
@@ -130,13 +130,13 @@ def test_an_error_in_the_vendors_words_is_refused(code: str, status: int) -> Non
 @pytest.mark.parametrize(
     "answer",
     [
-        Answer(200, {}, b"<html>"),
-        Answer(200, {}, b"{}"),
-        Answer(200, {}, b'{"output":null}'),
-        Answer(502, {}, b"<html>"),
-        Answer(504, {}, b'{"code":"InternalError"}'),
+        HttpAnswer(200, {}, b"<html>"),
+        HttpAnswer(200, {}, b"{}"),
+        HttpAnswer(200, {}, b'{"output":null}'),
+        HttpAnswer(502, {}, b"<html>"),
+        HttpAnswer(504, {}, b'{"code":"InternalError"}'),
         served({"code": "RequestTimeOut", "message": "300 s"}, 500),
     ],
 )
-def test_what_may_have_been_billed_is_lost(answer: Answer) -> None:
+def test_what_may_have_been_billed_is_lost(answer: HttpAnswer) -> None:
     assert isinstance(read_call(answer, HOST), Lost)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from service.core.provider.answers import ListedTask, ProviderError, TaskPage, TaskStatus, UnreadableRow
-from service.provider.wire.answers import Answer
+from service.provider.wire.answers import HttpAnswer
 from service.provider.wire.task_list import list_path, read_page
 
 HOST = "dashscope-intl.aliyuncs.com"
@@ -14,7 +14,7 @@ ROW: dict[str, object] = {"task_id": "t1", "status": "SUCCEEDED", "gmt_create": 
 
 
 def page(document: object, status: int = 200) -> TaskPage | ProviderError:
-    return read_page(Answer(status, {}, json.dumps(document).encode()), HOST)
+    return read_page(HttpAnswer(status, {}, json.dumps(document).encode()), HOST)
 
 
 @pytest.mark.parametrize("key", ["data", "tasks"])
