@@ -16,10 +16,12 @@ from pathlib import Path
 HOLES = {
     "E6": "a process that begins while its wall clock is wrong by days; until the vendor's date is believed",
     "S1": "a result of a synchronous model is announced, lost, and called for until no call is left",
+    "C1": "a stale owner's record hides that of a submission that is over; compacted, its task is nobody's",
 }
 ROWS = {
     "S1": r"N1: \S+ ends in more than one way: \['result', 'result_expired'\]"
     r"|N1: \S+ fails as result_expired, which is not true",
+    "C1": r"N1: \S+ fails as provider_error, which is not true",
 }
 STEPPED = (
     r"N1: \S+ fails as (deadline_exceeded|submit_uncertain|result_expired|task_lost), which is not true"
