@@ -143,7 +143,7 @@ class Complaint:
 
 
 @dataclass(frozen=True)
-class ErrorPolicy:
+class Judgement:
     """What is held against a run; it is clean when `complaints` is empty.
 
     `known` holds what today's engine is known to do, by its name; `repeats` counts the further bills of

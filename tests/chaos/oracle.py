@@ -10,7 +10,7 @@ from typing import Final
 from service.core.job.request import AcceptedRequest, FinishedRequest
 from service.core.journal.entries import decode
 from service.core.journal.stamp import CURSOR_PREFIX, cursor_key
-from tests.chaos.evidence import Complaint, Delivery, Entry, ErrorPolicy, Evidence, Rules
+from tests.chaos.evidence import Complaint, Delivery, Entry, Evidence, Judgement, Rules
 from tests.chaos.known import name_of
 from tests.chaos.load import RESULT, SYNC_MODEL
 from tests.chaos.quota import too_fast
@@ -24,7 +24,7 @@ _MAY_END_IN: Final = ("request", "cancel")
 ById = Mapping[str, Sequence[Delivery]]
 
 
-def judge(evidence: Evidence, rules: Rules) -> ErrorPolicy:
+def judge(evidence: Evidence, rules: Rules) -> Judgement:
     """The verdict on a run that has come to its end."""
     by_id: dict[str, list[Delivery]] = defaultdict(list)
     for delivery in evidence.deliveries:
@@ -34,7 +34,7 @@ def judge(evidence: Evidence, rules: Rules) -> ErrorPolicy:
     for complaint in _complaints(evidence, by_id, rules):
         name = name_of(complaint, evidence, rules)
         (open_complaints if name is None else known.setdefault(name, [])).append(complaint)
-    return ErrorPolicy(
+    return Judgement(
         requests=len({file.id.rpartition("/")[0] for file in evidence.files}),
         outcomes=len(by_id),
         complaints=open_complaints,

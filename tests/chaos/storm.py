@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError
 
 from tests.chaos.acts import Stage
 from tests.chaos.brokers import Broker
-from tests.chaos.evidence import ErrorPolicy, Rules
+from tests.chaos.evidence import Judgement, Rules
 from tests.chaos.fleet import Fleet
 from tests.chaos.gaps import feel
 from tests.chaos.load import Record
@@ -44,7 +44,7 @@ class Storm:
 class Report:
     """The verdict, and what the storm met: acts, calls that faults hit, kinds of requests and records."""
 
-    verdict: ErrorPolicy
+    verdict: Judgement
     acts: Mapping[str, int]
     hits: Mapping[str, int]
     kinds: Mapping[str, int]

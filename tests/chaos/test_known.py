@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.chaos.evidence import Asked, Delivery, ErrorPolicy, Evidence, Rules
+from tests.chaos.evidence import Asked, Delivery, Evidence, Judgement, Rules
 from tests.chaos.known import RULES
 from tests.chaos.load import one_request
 from tests.chaos.oracle import judge
@@ -23,7 +23,7 @@ CLEAN = Evidence(
 )
 
 
-def verdict_on(evidence: Evidence, rules: Rules | None = None) -> ErrorPolicy:
+def verdict_on(evidence: Evidence, rules: Rules | None = None) -> Judgement:
     return judge(evidence, rules or Rules(mode="exactly_once", known=ALL))
 
 

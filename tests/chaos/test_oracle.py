@@ -10,7 +10,7 @@ from service.core.job.request import FileEnd, FinishedRequest
 from service.core.job.request_record import Cursor
 from service.core.journal.entries import OwnerEntry, encode_cursor, encode_finished, encode_owner
 from service.core.journal.stamp import cursor_key, owner_key
-from tests.chaos.evidence import QUOTAS, WORDS, Asked, Delivery, Entry, ErrorPolicy, Evidence, Rules
+from tests.chaos.evidence import QUOTAS, WORDS, Asked, Delivery, Entry, Evidence, Judgement, Rules
 from tests.chaos.load import SYNC_MODEL, File, one_request
 from tests.chaos.oracle import SYNC_REPEATS, judge
 from tests.chaos.samples import results_of, summed
@@ -47,7 +47,7 @@ CLEAN = Evidence(
 )
 
 
-def counts(verdict: ErrorPolicy) -> Mapping[str, int]:
+def counts(verdict: Judgement) -> Mapping[str, int]:
     """The kinds of complaint that there are."""
     return {str(kind): count for kind, count in verdict.counts().items()}
 

@@ -54,7 +54,8 @@ class Transactions:
         """Make a new producer within a bound; transactions of earlier ones have ended when it returns.
 
         Raises `ClusterError` if the broker does not answer or has no transactions. Also once closed: a proof
-        of ownership may outlast its shard, and would fence the next writer with a producer that stays open.
+        of ownership may outlast its shard. If it opens during the close, it may still fence the next writer
+        once, which then opens again.
         """
         self._require_not_closed()
         await self._discard()

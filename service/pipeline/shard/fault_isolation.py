@@ -83,7 +83,7 @@ class FaultBoundary:
 
     def forget_gone(self, is_gone: Callable[[Key], bool]) -> None:
         """Forget jobs and submissions that no longer exist."""
-        for key in [key for key in (*self._faults, *self._given_up) if is_gone(key)]:
+        for key in [key for key in (*self._faults, *self._made, *self._given_up) if is_gone(key)]:
             self.forget(key)
 
     def forget(self, key: Key) -> None:

@@ -8,7 +8,8 @@ from pydantic import JsonValue
 
 from service.contract.outcome import Failure
 from service.contract.request_decoder import read_request
-from service.core.job.events import CancelAsked
+from service.core.job.events import CancelAsked, HandlingFailed, Posted
+from service.core.job.identity import SubmissionKey
 from service.core.job.submission import SubmissionState
 from service.core.outcome import build
 from service.core.provider.answers import TaskStatus
@@ -24,8 +25,9 @@ from service.pipeline.admission.submit_guards import SubmitGuards
 from service.pipeline.assignment.assigned_partition import PartitionState
 from service.pipeline.hotwords import directory
 from service.pipeline.results import transcripts
-from service.pipeline.shard.fault_isolation import MAX_FAULTS
+from service.pipeline.shard.fault_isolation import MAX_FAULTS, FaultBoundary
 from service.pipeline.shard.shard_runner import ShardRunner
+from service.pipeline.shard.stage_breaker import StageName
 from tests.fakes.clock import settle
 from tests.fakes.provider import AfterWork
 from tests.unit.pipeline.member import Member
@@ -449,6 +451,28 @@ async def test_neither_want_of_memory_nor_a_fault_at_rest_ends_a_job(
     await world.clock.sleep(5 * MINUTE)
     assert len(world.seen.ends()) == 1
     assert "internal_error" not in world.seen.ends().values()
+
+
+async def test_the_task_that_a_fault_named_is_forgotten_with_its_submission(world: World) -> None:
+    """A fault that does not count, as want of memory, leaves nothing behind either."""
+    ended: list[HandlingFailed] = []
+    boundary = FaultBoundary(
+        world.clock,
+        world.breaker,
+        report=lambda _subject, _error: None,
+        request_of=str,
+        may_end=lambda: True,
+        end=lambda _key, event: ended.append(event),
+    )
+    key = SubmissionKey(1, 1)
+    with boundary.guard(key, lambda: None, StageName.SUBMIT, Posted("t-1")):
+        fails(error=MemoryError)()
+    boundary.forget_gone(lambda _key: True)
+    for _ in range(MAX_FAULTS):
+        with boundary.guard(key, lambda: None, StageName.SUBMIT):
+            fails()()
+    boundary.try_again()
+    assert [event.task_id for event in ended] == [None]
 
 
 async def test_a_fault_in_one_jobs_event_does_not_hold_up_a_cancel(
