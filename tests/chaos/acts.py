@@ -19,6 +19,7 @@ MOST_MEMBERS = 4
 FEWEST_MEMBERS = 2
 UNMET_SECONDS = 6.0
 CHECK_SECONDS = 0.1
+KEEP_SECONDS = 1.0
 MOST_PARTITIONS_ADDED = 4
 PARTITIONS_ADDED = 2
 STEPS = ("+400d", "-3d", "+30d", "-400d")
@@ -69,7 +70,6 @@ class Stage:
         try:
             was_done = await doing.get(act.name, self._fault)(act)
             self.met[act.name if was_done is not False else f"{act.name} left out"] += 1
-            await self._fill_up(FEWEST_MEMBERS)
         finally:
             self.shifting -= 1
 
@@ -77,6 +77,12 @@ class Stage:
         """Start so many workers at once; the requests may be there before them."""
         for _ in range(count):
             await self.fleet.launch()
+
+    async def keep_members(self) -> None:
+        """As an orchestrator does: replace those that end, as they do when they begin without a broker."""
+        while True:
+            await self._fill_up(FEWEST_MEMBERS)
+            await asyncio.sleep(KEEP_SECONDS)
 
     async def _fill_up(self, members: int) -> None:
         async with self.launching:

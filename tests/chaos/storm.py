@@ -87,7 +87,8 @@ async def rage(storm: Storm, fleet: Fleet, broker: Broker, rules: Rules) -> Repo
         await fleet.until_ready(START_SECONDS)
         async with asyncio.TaskGroup() as group:
             pulse = feel(fleet.stack.sim.state.clock.wall, gaps)
-            probing = [group.create_task(watch(stage, watching)), group.create_task(pulse)]
+            around = (watch(stage, watching), pulse, stage.keep_members())
+            probing = [group.create_task(each) for each in around]
             async with asyncio.TaskGroup() as raging:
                 raging.create_task(_publish(storm, fleet, kinds))
                 for track in TRACKS:
@@ -149,9 +150,10 @@ async def _finish(stage: Stage, watching: Watch, *, believes_clocks: bool) -> No
     if believes_clocks and stage.met["clock_step"] and not await _is_done(fleet, CLOCK_SECONDS):
         watching.stalls.append("clock: not all was done before workers whose clock had stepped were replaced")
         stage.shifting += 1
-        count = len(fleet.alive())
-        await fleet.end()
-        await stage.start_members(count)
+        async with stage.launching:
+            count = len(fleet.alive())
+            await fleet.end()
+            await stage.start_members(count)
     if not await _is_done(fleet, CALM_SECONDS):
         watching.stalls.append("fleet: it did not finish")
     await fleet.until_level(LEVEL_SECONDS)

@@ -69,6 +69,16 @@ class World(Stage):
         self.doom: str | None = None
         """A crash is to come while an owner writes this."""
 
+    @property
+    def is_stepped(self) -> bool:
+        """Whether clocks may step."""
+        return self.weather.stepping > 0
+
+    @property
+    def is_staged(self) -> bool:
+        """Whether the writer has no transactions."""
+        return self.settings.delivery == "at_least_once"
+
     def features(self) -> Counter[str]:
         """What it met, and what it is."""
         settings = self.settings
