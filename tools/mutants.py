@@ -122,6 +122,8 @@ def main() -> int:
     parser.add_argument("parts", nargs="*", help="only mutants whose name holds one of these; all without")
     parts = parser.parse_args().parts
     mutants = [each for each in read(LIST) if not parts or any(part in each.name for part in parts)]
+    if not mutants:
+        parser.error(f"no name in {LIST} holds {' or '.join(map(repr, parts))}")
     tests = sorted({test for mutant in mutants for test in mutant.tests})
     with copy_of_tree() as folder:
         if run(tests, folder, "--no-skips", seconds=ALL_SECONDS) != 0:

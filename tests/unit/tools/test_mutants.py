@@ -1,10 +1,11 @@
 """The list of mutants: each still fits the code, and a stale one is told."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from tools.mutants import LIST, Mutant, StaleMutantError, mutate, read
+from tools.mutants import LIST, Mutant, StaleMutantError, main, mutate, read
 
 MUTANTS = read(LIST)
 
@@ -21,3 +22,13 @@ def test_a_mutant_whose_lines_are_gone_is_told() -> None:
     mutant = Mutant("gone", "x.py", "no such line", "", ("tests",))
     with pytest.raises(StaleMutantError, match="stand 0 times"):
         mutate("some code", mutant)
+
+
+def test_a_part_of_a_name_that_no_mutant_has_is_told_and_nothing_is_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a test to run, pytest would run all."""
+    monkeypatch.setattr(sys, "argv", ["mutants", "no such name"])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert "no name in tests/mutants.toml holds 'no such name'" in capsys.readouterr().err
