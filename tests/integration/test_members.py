@@ -171,12 +171,12 @@ async def test_no_member_opens_more_jobs_than_its_limit_while_another_joins_and_
         second = await stack.start(**limit)
         await ask(stack, names[8:20])
         await stack.until(lambda: peak[second.port] > 0)
-        # From here on jobs are inherited, which is the one way past the limit.
+        # From here on jobs are inherited, which is the one way past the limit: at most what the other may hold.
         assert max(peak.values()) == OPEN_JOBS
         assert await second.end(signal.SIGTERM) == 0
         await ask(stack, names[20:])
         await all_end_well(stack, names, "exactly_once")
-        assert peak[first.port] <= OPEN_JOBS + peak[second.port]
+        assert peak[first.port] <= 2 * OPEN_JOBS
 
 
 async def ask(stack: Stack, names: list[str]) -> None:
