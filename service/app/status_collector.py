@@ -15,10 +15,10 @@ from service.observability.status import (
     Status,
     SubmitStatus,
 )
-from service.pipeline.admission.call_limiter import CallLimiter
-from service.pipeline.admission.submit_guards import SubmitGuards
 from service.pipeline.assignment.assigned_partition import AssignedPartition
 from service.pipeline.assignment.assignment import Assignment
+from service.pipeline.guards.call_limiter import CallLimiter
+from service.pipeline.guards.submit_guards import SubmitGuards
 from service.pipeline.shard.stage_breaker import StageBreaker
 
 

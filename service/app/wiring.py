@@ -34,19 +34,19 @@ from service.observability.instrumentation import PipelineInstrumentation
 from service.observability.metrics import Metrics
 from service.observability.provider_instrumentation import InstrumentedHotwordLists, InstrumentedProvider
 from service.pipeline.accept import AcceptStage
-from service.pipeline.admission.account_hold import AccountHold
-from service.pipeline.admission.call_limiter import CallLimiter, Quota
-from service.pipeline.admission.file_limits import FileLimits
-from service.pipeline.admission.result_hold import ResultHolds
-from service.pipeline.admission.spend_guard import SpendGuard
-from service.pipeline.admission.submit_guards import SubmitGuards
-from service.pipeline.admission.vendor_time import ask
 from service.pipeline.assignment.assignment import Assignment
 from service.pipeline.assignment.dependencies import AssignmentDeps
 from service.pipeline.audit import Audit
 from service.pipeline.collect import CollectDeps, CollectStage
 from service.pipeline.dispatch import Stages
 from service.pipeline.expire import reason
+from service.pipeline.guards.account_hold import AccountHold
+from service.pipeline.guards.call_limiter import CallLimiter, Quota
+from service.pipeline.guards.file_limits import FileLimits
+from service.pipeline.guards.result_hold import ResultHolds
+from service.pipeline.guards.spend_guard import SpendGuard
+from service.pipeline.guards.submit_guards import SubmitGuards
+from service.pipeline.guards.vendor_time import ask
 from service.pipeline.hotwords.directory import HotwordListFinder
 from service.pipeline.hotwords.limited_calls import LimitedCalls
 from service.pipeline.hotwords.prepare import HotwordListStage

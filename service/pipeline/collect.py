@@ -19,7 +19,7 @@ from service.core.job.request import AcceptedRequest
 from service.core.job.urgency import PriorityQueue, priority, retention_end_ms
 from service.core.provider.answers import HOST_REFUSED, ProviderError
 from service.core.shard.batches import Change
-from service.pipeline.admission.result_hold import ResultHolds
+from service.pipeline.guards.result_hold import ResultHolds
 from service.pipeline.results import transcripts
 from service.pipeline.results.fetch_memory import TOO_LARGE, FetchMemory
 from service.pipeline.results.render import rendered

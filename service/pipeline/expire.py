@@ -12,7 +12,7 @@ from service.clock import Clock
 from service.core.job.events import DeadlinePassed
 from service.core.job.job import Job, JobState
 from service.core.job.submission import SubmissionState
-from service.pipeline.admission.submit_guards import SubmitGuards
+from service.pipeline.guards.submit_guards import SubmitGuards
 from service.pipeline.hotwords.prepare import HotwordListStage
 from service.pipeline.poll import PollStage
 from service.pipeline.shard.backlog import SLICE

@@ -19,9 +19,9 @@ from service.core.job.submission import Submission, SubmissionState
 from service.core.job.urgency import PriorityQueue, priority, retention_end_ms
 from service.core.limits.circuit_breaker import TOO_MANY_REQUESTS
 from service.core.provider.answers import ProviderError, TaskView
-from service.pipeline.admission.account_hold import AccountHold
-from service.pipeline.admission.call_limiter import Call, CallLimiter, Kind
-from service.pipeline.admission.foreign_key import FOREIGN, ForeignKeyDetector
+from service.pipeline.guards.account_hold import AccountHold
+from service.pipeline.guards.call_limiter import Call, CallLimiter, Kind
+from service.pipeline.guards.foreign_key import FOREIGN, ForeignKeyDetector
 from service.pipeline.shard.backlog import BEHIND_MS
 from service.pipeline.shard.fault_isolation import Key
 from service.pipeline.shard.shard_runner import ShardRunner

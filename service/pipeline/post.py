@@ -25,8 +25,8 @@ from service.core.provider.answers import (
     SubmitAnswer,
 )
 from service.kafka.journal.tail import Tail
-from service.pipeline.admission.file_limits import FileLimits
-from service.pipeline.admission.submit_guards import SubmitGuards, SubmitPermit
+from service.pipeline.guards.file_limits import FileLimits
+from service.pipeline.guards.submit_guards import SubmitGuards, SubmitPermit
 from service.pipeline.hotwords.prepare import HotwordListStage
 from service.pipeline.results import transcripts
 from service.pipeline.shard.group_commit import Receipt

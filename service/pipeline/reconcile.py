@@ -28,7 +28,7 @@ from service.core.reconciliation.unanswered import (
 )
 from service.errors import ServiceError
 from service.kafka.journal.scanner import JournalScanner
-from service.pipeline.admission.call_limiter import CallLimiter
+from service.pipeline.guards.call_limiter import CallLimiter
 from service.pipeline.results.fetch_memory import FetchMemory
 from service.pipeline.shard.fault_isolation import Key
 from service.pipeline.shard.observer import Faults

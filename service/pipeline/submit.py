@@ -12,8 +12,8 @@ from service.core.job.events import Intended
 from service.core.job.identity import SubmissionKey
 from service.core.job.request import AcceptedRequest
 from service.core.job.submission import Submission, SubmissionState
-from service.pipeline.admission.call_limiter import Call
-from service.pipeline.admission.submit_guards import SubmitGuards, SubmitKind
+from service.pipeline.guards.call_limiter import Call
+from service.pipeline.guards.submit_guards import SubmitGuards, SubmitKind
 from service.pipeline.post import TOO_LATE, Post, PostSender, SubmitDeps, nothing
 from service.pipeline.shard.backlog import BEHIND_MS
 from service.pipeline.shard.fault_isolation import Key

@@ -11,7 +11,7 @@ from service.core.limits.circuit_breaker import TOO_MANY_REQUESTS
 from service.core.provider.answers import ProviderError, TaskPage, TaskView
 from service.core.reconciliation.candidates import Candidates
 from service.core.reconciliation.task_list import TaskListing, TimeSpan
-from service.pipeline.admission.call_limiter import CallLimiter, Kind
+from service.pipeline.guards.call_limiter import CallLimiter, Kind
 from service.pipeline.results.fetch_memory import FetchMemory
 from service.pipeline.shard.timers import SHORTEST_WAIT_SECONDS, OnTick, ticking
 from service.provider.api import NO_SLOT, Permit, Provider

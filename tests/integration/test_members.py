@@ -171,7 +171,8 @@ async def test_no_member_opens_more_jobs_than_its_limit_while_another_joins_and_
         second = await stack.start(**limit)
         await ask(stack, names[8:20])
         await stack.until(lambda: peak[second.port] > 0)
-        # From here on jobs are inherited, which is the one way past the limit: at most what the other may hold.
+        # From here on jobs are inherited, which is the one way past the limit:
+        # at most what the other may hold.
         assert max(peak.values()) == OPEN_JOBS
         assert await second.end(signal.SIGTERM) == 0
         await ask(stack, names[20:])

@@ -11,7 +11,7 @@ from service.kafka.journal.tail import Tail
 from service.kafka.journal.takeover import RestoredShard
 from service.kafka.writing.ports import Writer
 from service.pipeline.accept import AcceptStage
-from service.pipeline.admission.call_limiter import CallLimiter
+from service.pipeline.guards.call_limiter import CallLimiter
 from service.pipeline.shard.observer import Observer
 from service.pipeline.shard.shard_runner import RunnerDeps
 from service.pipeline.shard.spawn import Spawn

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from service.core.provider.answers import ProviderError
-from service.pipeline.admission.call_limiter import CHECK_SECONDS, CallLimiter, Kind
+from service.pipeline.guards.call_limiter import CHECK_SECONDS, CallLimiter, Kind
 from service.provider.api import NO_SLOT, Permit
 
 T = TypeVar("T")

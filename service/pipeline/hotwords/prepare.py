@@ -25,7 +25,7 @@ from service.core.provider.answers import ProviderError
 from service.core.provider.error_table import Action, ErrorPolicy
 from service.core.provider.hotword_lists import Need, need_of, needs_list, with_list
 from service.errors import FailureCode
-from service.pipeline.admission.account_hold import AccountHold
+from service.pipeline.guards.account_hold import AccountHold
 from service.pipeline.hotwords.directory import HotwordListFinder
 from service.pipeline.shard.fault_isolation import Key
 from service.pipeline.shard.observer import Faults

@@ -28,7 +28,7 @@ from service.core.job.transition_context import Context, Rules, without_boundary
 from service.core.shard.batches import Appended, Change, Group
 from service.core.shard.shard import Shard
 from service.kafka.writing.ports import Writer
-from service.pipeline.admission.call_limiter import Call
+from service.pipeline.guards.call_limiter import Call
 from service.pipeline.shard.backlog import Backlog
 from service.pipeline.shard.event_stage import proves_stage_works, stage_of, stage_of_step
 from service.pipeline.shard.fault_isolation import Event, FaultBoundary, Key

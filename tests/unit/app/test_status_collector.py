@@ -13,8 +13,8 @@ from service.core.limits.spend_limit import SpendLimit
 from service.core.provider.answers import NotSent, ProviderError, Refused, TaskStatus
 from service.errors import RestoreError
 from service.observability.status import BudgetStatus, ResultHoldStatus, Status, SubmitStatus
-from service.pipeline.admission.call_limiter import Kind
-from service.pipeline.admission.submit_guards import SubmitKind
+from service.pipeline.guards.call_limiter import Kind
+from service.pipeline.guards.submit_guards import SubmitKind
 from tests.fakes.clock import LeapingLoop
 from tests.fakes.provider import NO_CONNECTION
 from tests.unit.pipeline.member import Member

@@ -14,10 +14,10 @@ from service.kafka.group.consumer import RequestConsumer
 from service.kafka.journal.tail import Followed, Tail
 from service.kafka.journal.takeover import RestoredShard
 from service.kafka.writing.ports import Writer
-from service.pipeline.admission.call_limiter import CallLimiter
 from service.pipeline.assignment.assigned_partition import PartitionState
 from service.pipeline.assignment.assignment import Assignment
 from service.pipeline.assignment.dependencies import AssignmentDeps
+from service.pipeline.guards.call_limiter import CallLimiter
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.spawn import Spawn
 from tests.unit.pipeline.world import World

@@ -8,8 +8,8 @@ from service.contract.outcome import Result
 from service.core.job.submission import SubmissionState
 from service.core.job.uncertainty import UncertainOutcome
 from service.core.limits.slot_share import Predecessor
-from service.pipeline.admission.call_limiter import Kind
 from service.pipeline.assignment.assigned_partition import UNSENT_SECONDS, drain, suspend
+from service.pipeline.guards.call_limiter import Kind
 from tests.fakes.clock import settle
 from tests.fakes.provider import AfterWork
 from tests.unit.pipeline.world import Limits, World, state

@@ -15,9 +15,9 @@ from service.core.provider.answers import (
     TaskStatus,
     TaskView,
 )
-from service.pipeline.admission import call_limiter
-from service.pipeline.admission.account_hold import PROBE_SECONDS
-from service.pipeline.admission.call_limiter import Kind
+from service.pipeline.guards import call_limiter
+from service.pipeline.guards.account_hold import PROBE_SECONDS
+from service.pipeline.guards.call_limiter import Kind
 from service.pipeline.poll import CANCELS_WAITING, MAX_UNREADABLE
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.stage_breaker import StageName

@@ -22,7 +22,7 @@ from service.core.reconciliation.journal_scan import PartitionScan
 from service.errors import ClusterError, ServiceError
 from service.kafka.journal.scanner import JournalScanner
 from service.pipeline import task_lookup
-from service.pipeline.admission.call_limiter import CallLimiter, Kind, Quota
+from service.pipeline.guards.call_limiter import CallLimiter, Kind, Quota
 from service.pipeline.reconcile import ReconcileStage
 from service.pipeline.results.fetch_memory import SMALL_BYTES, FetchMemory, MemoryLimits
 from service.pipeline.shard import timers

@@ -12,8 +12,8 @@ from service.core.job.submission import SubmissionState
 from service.core.job.transition_context import COMMIT_WAIT_SECONDS, INTENT_SECONDS
 from service.core.provider.answers import Lost, NotSent, ProviderError, Refused, TaskStatus
 from service.core.shard.batches import Unknown
-from service.pipeline.admission.account_hold import PROBE_SECONDS
-from service.pipeline.admission.call_limiter import Kind
+from service.pipeline.guards.account_hold import PROBE_SECONDS
+from service.pipeline.guards.call_limiter import Kind
 from service.pipeline.shard.shard_runner import ShardRunner
 from tests.fakes.clock import settle
 from tests.fakes.provider import NO_CONNECTION, TIMEOUT, AfterWork

@@ -119,7 +119,7 @@ class ShardOwner:
         self.pending = Pending()
         self.vendor = VendorClock()
         self.time = TrustedTime(self.vendor)
-        # As `pipeline/admission/vendor_time` does, which asks while no answer has told the date.
+        # As `pipeline/guards/vendor_time` does, which asks while no answer has told the date.
         self.hear()
         self.flight: Flight | None = None
         self.batches = 0

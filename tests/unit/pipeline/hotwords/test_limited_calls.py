@@ -8,8 +8,8 @@ import pytest
 
 from service.core.provider.answers import ProviderError
 from service.core.provider.hotword_lists import HotwordListPage, Need
-from service.pipeline.admission.account_hold import AccountHold
-from service.pipeline.admission.call_limiter import HOTWORDS_SHARE, CallLimiter, Quota
+from service.pipeline.guards.account_hold import AccountHold
+from service.pipeline.guards.call_limiter import HOTWORDS_SHARE, CallLimiter, Quota
 from service.pipeline.hotwords.directory import HotwordListFinder
 from service.pipeline.hotwords.limited_calls import LONGEST_WAIT_SECONDS, LimitedCalls
 from service.provider.api import NO_SLOT, Permit

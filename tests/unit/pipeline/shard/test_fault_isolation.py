@@ -20,9 +20,9 @@ from service.core.shard.admission import AdmissionKind, admit
 from service.core.shard.shard import Shard
 from service.errors import FailureCode
 from service.pipeline import accept, collect, poll, post, reconcile, submit
-from service.pipeline.admission.file_limits import FileLimits
-from service.pipeline.admission.submit_guards import SubmitGuards
 from service.pipeline.assignment.assigned_partition import PartitionState
+from service.pipeline.guards.file_limits import FileLimits
+from service.pipeline.guards.submit_guards import SubmitGuards
 from service.pipeline.hotwords import directory
 from service.pipeline.results import transcripts
 from service.pipeline.shard.fault_isolation import MAX_FAULTS, FaultBoundary

@@ -11,8 +11,8 @@ from service.core.job.transition_context import INTENT_SECONDS
 from service.core.limits.retry_budget import CAPACITY, FLOOR_PER_SECOND
 from service.core.provider.answers import Lost, NotSent, ProviderError, Refused, SubmitAnswer
 from service.core.provider.error_table import PROVIDER_FAULT_ATTEMPTS
-from service.pipeline.admission.call_limiter import MAX_MODELS
-from service.pipeline.admission.submit_guards import SubmitKind
+from service.pipeline.guards.call_limiter import MAX_MODELS
+from service.pipeline.guards.submit_guards import SubmitKind
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.provider.api import Permit, at_once
 from tests.fakes.provider import NO_CONNECTION, TIMEOUT, FakeProvider, SubmitFault

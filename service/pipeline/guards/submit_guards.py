@@ -14,10 +14,10 @@ from service.core.limits.account_hold import SPENT, concerns_one_model
 from service.core.limits.circuit_breaker import INTENT_TOO_OLD, TOO_MANY_REQUESTS, CircuitBreaker
 from service.core.limits.retry_budget import RetryBudget
 from service.core.provider.answers import Accepted, Answered, NotSent, ProviderError, Refused, SubmitAnswer
-from service.pipeline.admission.account_hold import AccountHold
-from service.pipeline.admission.call_limiter import MAX_MODELS, Call, CallLimiter, Kind
-from service.pipeline.admission.result_hold import ResultHolds
-from service.pipeline.admission.spend_guard import SpendGuard
+from service.pipeline.guards.account_hold import AccountHold
+from service.pipeline.guards.call_limiter import MAX_MODELS, Call, CallLimiter, Kind
+from service.pipeline.guards.result_hold import ResultHolds
+from service.pipeline.guards.spend_guard import SpendGuard
 
 
 class SubmitKind(NamedTuple):

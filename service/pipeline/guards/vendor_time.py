@@ -9,7 +9,7 @@ from collections.abc import Callable
 from service.clock import Clock
 from service.core.time.trusted_time import STEP_SECONDS
 from service.core.time.vendor_clock import VendorClock
-from service.pipeline.admission.call_limiter import CallLimiter, Kind
+from service.pipeline.guards.call_limiter import CallLimiter, Kind
 from service.provider.api import NO_SLOT, Provider
 
 ASK_SECONDS = 30.0

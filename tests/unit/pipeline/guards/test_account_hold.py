@@ -14,7 +14,7 @@ from service.core.provider.answers import (
     TaskView,
 )
 from service.core.provider.error_table import TABLE, Action
-from service.pipeline.admission.account_hold import KNOWN_SECONDS, PROBE_SECONDS, AccountHold
+from service.pipeline.guards.account_hold import KNOWN_SECONDS, PROBE_SECONDS, AccountHold
 from tests.fakes.clock import FakeClock
 from tests.fakes.provider import NO_CONNECTION, TIMEOUT
 from tests.unit.pipeline.world import ARREARS

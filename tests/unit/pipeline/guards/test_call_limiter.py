@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from service.core.limits.slot_share import PROOF_SECONDS, Predecessor, Unused
-from service.pipeline.admission.call_limiter import (
+from service.pipeline.guards.call_limiter import (
     LONGEST_LEAD_SECONDS,
     MAX_MODELS,
     PATIENCE_SECONDS,

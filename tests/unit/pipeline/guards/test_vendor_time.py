@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from service.core.provider.answers import ProviderError
-from service.pipeline.admission.vendor_time import ASK_SECONDS, ask
+from service.pipeline.guards.vendor_time import ASK_SECONDS, ask
 from tests.fakes.stepped_clock import SteppedClock
 from tests.unit.pipeline.world import World
 

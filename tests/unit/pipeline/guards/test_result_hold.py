@@ -6,7 +6,7 @@ from service.core.job.job import JobState
 from service.core.job.on_fetch import HELD_RETRY_MS
 from service.core.job.submission import SubmissionState
 from service.core.provider.answers import TaskStatus
-from service.pipeline.admission.result_hold import HeldResults
+from service.pipeline.guards.result_hold import HeldResults
 from service.pipeline.shard.shard_runner import ShardRunner
 from tests.unit.pipeline.member import Member
 from tests.unit.pipeline.world import World, state
