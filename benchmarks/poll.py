@@ -10,7 +10,9 @@ queries a second, of which this process uses 0.75, and 50 ms for an answer.
 - `sdk`: the wait of the vendor's own SDK: 1 s, doubled after each three polls, at most 5 s.
 - `lro`: the defaults of Google's clients for long-running operations: 1 s, each wait 1.5 times the last, at
   most 20 s.
-- `scribe`: the poll stage of the service itself, with its call limiter, its shard and its journal in memory.
+- `scribe`: the poll stage and the list sweeps of the service itself, with its call limiter, its shard and its
+  journal in memory; pages of 100 tasks.
+- `no list`, `pages of 10`: the same without the list, and with the vendor's default page.
 - `oracle`: polls each task once, when it has finished: no policy can be better with one query a task.
 
 For `sdk`, `lro` and `oracle` a poll that finds no slot waits in the order in which polls became due. Delays
@@ -24,7 +26,8 @@ import asyncio
 import heapq
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import quantiles
 
@@ -32,7 +35,7 @@ from pydantic import JsonValue
 
 from benchmarks.report import Row, show
 from service.core.limits.time_slots import grid_of
-from service.core.provider.answers import ProviderError, TaskStatus, TaskView
+from service.core.provider.answers import ListedTask, ProviderError, TaskPage, TaskStatus, TaskView
 from service.provider.api import NO_SLOT, Permit, at_once
 from tests.fakes.clock import FakeClock, LeapingLoop
 from tests.fakes.provider import FakeProvider, FakeTask
@@ -95,6 +98,11 @@ class Seen:
     found_at: dict[int, float] = field(default_factory=dict)
     """When an answer first showed each task, by its number, as ended."""
     queries: int = 0
+    lists: int = 0
+
+    def listed(self, now: float) -> None:
+        """Count a list call."""
+        self.lists += self.load.is_measured(now)
 
     def queried(self, now: float) -> None:
         """Count a query."""
@@ -113,6 +121,7 @@ class Seen:
             "p95 s": cuts[18],
             "max s": max(delays),
             "queries a task": self.queries / len(delays),
+            "lists a task": self.lists / len(delays),
             "tasks": len(delays),
             "unseen": sum(number not in self.found_at for number, _ in measured),
         }
@@ -179,6 +188,7 @@ class TimedTasks(FakeProvider):
     begin_ms: int = 0
     ends: dict[str, float] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)
+    running: list[FakeTask] = field(default_factory=list)
 
     @property
     def now(self) -> float:
@@ -190,6 +200,7 @@ class TimedTasks(FakeProvider):
         number = len(self.ends)
         self.ends[task.task_id] = self.now + self.seen.load.runs[number]
         self.numbers[task.task_id] = number
+        self.running.append(task)
         return task
 
     async def query(self, task_id: str, permit: Permit = at_once) -> TaskView | ProviderError:
@@ -202,7 +213,28 @@ class TimedTasks(FakeProvider):
         if ended > sent:
             return self._view(task, TaskStatus.RUNNING)
         self.seen.found_at.setdefault(self.numbers[task_id], self.now)
-        return self._view(task, TaskStatus.SUCCEEDED)
+        begun = datetime.fromtimestamp(task.created_ms / 1000, UTC).replace(tzinfo=None)
+        took = timedelta(seconds=ended - (task.created_ms - self.begin_ms) / 1000)
+        seen = self._view(task, TaskStatus.SUCCEEDED)
+        return replace(seen, submit_time=str(begun), end_time=str(begun + took))
+
+    async def list_tasks(
+        self, page_no: int, permit: Permit = at_once, status: TaskStatus | None = None
+    ) -> TaskPage | ProviderError:
+        """A page of the running tasks, newest first, as it was when the call was sent."""
+        if not await permit():
+            return NO_SLOT
+        self.seen.listed(self.now)
+        rows = [] if status is TaskStatus.PENDING else self._running()
+        await asyncio.sleep(ANSWER_SECONDS)
+        page = rows[(page_no - 1) * self.page_size : page_no * self.page_size]
+        return TaskPage(
+            tuple(ListedTask(each.task_id, TaskStatus.RUNNING, each.created_ms) for each in page), len(rows)
+        )
+
+    def _running(self) -> list[FakeTask]:
+        self.running = [each for each in self.running if self.ends[each.task_id] > self.now]
+        return self.running[::-1]
 
     async def fetch(self, transcription_url: str, max_bytes: int | None = None) -> bytes | ProviderError:
         """The same small result for each."""
@@ -210,14 +242,14 @@ class TimedTasks(FakeProvider):
         return self._result(self.submits[0].file_urls[0])
 
 
-async def _serve(load: Load) -> Seen:
-    """The service's own stages, from the record of a request to its outcome."""
+async def _serve(load: Load, page_size: int | None) -> Seen:
+    """The service's own stages, from the record of a request to its outcome; without a page size, no list."""
     seen, clock = Seen(load), FakeClock()
-    provider = TimedTasks(seen=seen, begin_ms=clock.now_ms())
+    provider = TimedTasks(seen=seen, begin_ms=clock.now_ms(), now_ms=clock.now_ms, page_size=page_size or 100)
     limits = Limits(calls_per_second=ACCOUNT_PER_SECOND, part=PART, queries=256)
     world = World(limits, clock=clock, provider=provider)
     runner = world.shard()
-    world.run("submit", "vocabulary", "poll", "collect")
+    world.run("submit", "vocabulary", "poll", "collect", *(("sweep",) if page_size else ()))
     for number in range(len(load.runs)):
         begun = number / load.arrivals_per_second
         await clock.sleep(max(0.0, begun - provider.now))
@@ -227,10 +259,10 @@ async def _serve(load: Load) -> Seen:
     return seen
 
 
-def serve(load: Load) -> Seen:
+def serve(load: Load, page_size: int | None = None) -> Seen:
     """Run the service's stages on a loop whose time leaps."""
     with asyncio.Runner(loop_factory=LeapingLoop) as loop:
-        return loop.run(_serve(load))
+        return loop.run(_serve(load, page_size))
 
 
 def main(sizes: Sequence[int], path: Path | None) -> None:
@@ -241,7 +273,9 @@ def main(sizes: Sequence[int], path: Path | None) -> None:
         rows += [
             simulate(load, sdk).row("sdk"),
             simulate(load, lro).row("lro"),
-            serve(load).row("scribe"),
+            serve(load).row("no list"),
+            serve(load, 100).row("scribe"),
+            serve(load, 10).row("pages of 10"),
             simulate(load, oracle).row("oracle"),
         ]
     show({"detection of finished tasks (virtual time)": rows}, path)

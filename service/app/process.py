@@ -109,6 +109,7 @@ class Service:
         self._start_loop("hotwords", stages.hotword_lists.run)
         self._start_loop("ask_time", parts.ask_time)
         self._start_loop("poll", stages.poll.run)
+        self._start_loop("sweep", stages.sweep.run)
         self._start_loop("collect", stages.collect.run)
         self._start_loop("reconcile", lambda tick: stages.reconcile.run(open_shards, tick))
         self._start_loop(

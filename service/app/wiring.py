@@ -41,16 +41,19 @@ from service.pipeline.collect import CollectDeps, CollectStage
 from service.pipeline.dispatch import Stages
 from service.pipeline.expire import reason
 from service.pipeline.guards.account_hold import AccountHold
-from service.pipeline.guards.call_limiter import CallLimiter, Quota
+from service.pipeline.guards.call_limiter import CallLimiter, Kind, Quota
 from service.pipeline.guards.file_limits import FileLimits
+from service.pipeline.guards.limited_calls import LimitedCalls
 from service.pipeline.guards.result_hold import ResultHolds
 from service.pipeline.guards.spend_guard import SpendGuard
 from service.pipeline.guards.submit_guards import SubmitGuards
 from service.pipeline.guards.vendor_time import ask
 from service.pipeline.hotwords.directory import HotwordListFinder
-from service.pipeline.hotwords.limited_calls import LimitedCalls
 from service.pipeline.hotwords.prepare import HotwordListStage
 from service.pipeline.poll import PollDeps, PollStage
+from service.pipeline.polling.list_hints import ListHints
+from service.pipeline.polling.list_sweep import ListSweepStage
+from service.pipeline.polling.poll_requests import PollRequests
 from service.pipeline.post import SubmitDeps
 from service.pipeline.reconcile import ReconcileStage
 from service.pipeline.results.fetch_memory import FetchMemory, MemoryLimits
@@ -215,24 +218,36 @@ def _stages(
         process.settings,
     )
     limits, fetch, rules = settings.limits, settings.fetch, rules_of(settings)
-    limited_calls = LimitedCalls(guards.limiter)
+    hotword_calls = LimitedCalls(guards.limiter, Kind.HOTWORDS)
     finder = HotwordListFinder(
-        account.hotword_lists, limited_calls, clock, guards.hold, provider.clock_offset_ms
+        account.hotword_lists, hotword_calls, clock, guards.hold, provider.clock_offset_ms
     )
     hotword_lists = HotwordListStage(finder, clock, guards.hold, instrumentation)
     files = FileLimits(instrumentation.files_per_task_lowered)
-    in_flight, dropped = limits.calls_in_flight, instrumentation.cancel_dropped
+    in_flight = limits.calls_in_flight
     submitting = SubmitDeps(provider, journal.tail, spawn, hotword_lists, in_flight, breaker, files)
-    polling = PollDeps(provider, guards.limiter, guards.hold, spawn, in_flight, breaker, dropped)
     memory = FetchMemory(MemoryLimits(fetch.memory_bytes, fetch.max_decoded_bytes, limits.fetches_in_flight))
     collecting = CollectDeps(provider, spawn, memory, guards.results, limits.fetches_in_flight, breaker)
     return Stages(
         SubmitStage(submitting, clock, guards),
-        PollStage(polling, clock),
+        *_polling(process, guards, breaker, provider),
         CollectStage(collecting, clock),
         ReconcileStage(provider, scanner, clock, guards.limiter, rules, memory, instrumentation),
         hotword_lists,
     )
+
+
+def _polling(
+    process: Process, guards: SubmitGuards, breaker: StageBreaker, provider: Provider
+) -> tuple[PollStage, ListSweepStage]:
+    clock, limiter, in_flight = process.clock, guards.limiter, process.settings.limits.calls_in_flight
+    dropped = process.instrumentation.cancel_dropped
+    deps = PollDeps(provider, limiter, guards.hold, process.spawn, in_flight, breaker, dropped)
+    requests = PollRequests(clock)
+    hints = ListHints(clock, requests)
+    lists, queries = LimitedCalls(limiter, Kind.LIST), LimitedCalls(limiter, Kind.QUERY)
+    sweep = ListSweepStage(provider, clock, lists, queries, requests, hints)
+    return PollStage(deps, clock, requests, hints), sweep
 
 
 def _assignment(

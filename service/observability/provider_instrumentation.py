@@ -17,6 +17,7 @@ from service.core.provider.answers import (
     Refused,
     SubmitAnswer,
     TaskPage,
+    TaskStatus,
     TaskView,
 )
 from service.core.provider.hotword_lists import HotwordList, HotwordListEntry, HotwordListPage
@@ -62,10 +63,13 @@ class InstrumentedProvider:
             self._note_codes(answer)
         return answer
 
-    async def list_tasks(self, page_no: int, permit: Permit = at_once) -> TaskPage | ProviderError:
+    async def list_tasks(
+        self, page_no: int, permit: Permit = at_once, status: TaskStatus | None = None
+    ) -> TaskPage | ProviderError:
         """As the port says."""
         started = self._clock.boot_seconds()
-        answer = await answer_of(self._provider.list_tasks(page_no, permit), UNREAD, self._report("list"))
+        listing = self._provider.list_tasks(page_no, permit, status)
+        answer = await answer_of(listing, UNREAD, self._report("list"))
         self._count("list", started, answer if isinstance(answer, ProviderError) else None)
         return answer
 

@@ -6,6 +6,7 @@ from service.core.job.events import CancelTask, Fetch, Poll, QueueSubmit, Reconc
 from service.pipeline.collect import CollectStage, ResultFile
 from service.pipeline.hotwords.prepare import HotwordListStage
 from service.pipeline.poll import PollStage
+from service.pipeline.polling.list_sweep import ListSweepStage
 from service.pipeline.reconcile import ReconcileStage
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.submit import SubmitStage
@@ -13,10 +14,11 @@ from service.pipeline.submit import SubmitStage
 
 @dataclass(slots=True)
 class Stages:
-    """The stages behind the steps."""
+    """The stages behind the steps, and the one that tells the poll stage what to poll first."""
 
     submit: SubmitStage
     poll: PollStage
+    sweep: ListSweepStage
     collect: CollectStage
     reconcile: ReconcileStage
     hotword_lists: HotwordListStage

@@ -10,24 +10,23 @@ from collections import Counter, deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
-from weakref import WeakKeyDictionary
 
 from service.clock import Clock
 from service.core.job.events import HandlingFailed, Polled, PollFailed
 from service.core.job.identity import SubmissionKey
-from service.core.job.submission import Submission, SubmissionState
-from service.core.job.urgency import PriorityQueue, priority, retention_end_ms
+from service.core.job.urgency import retention_end_ms
 from service.core.limits.circuit_breaker import TOO_MANY_REQUESTS
 from service.core.provider.answers import ProviderError, TaskView
 from service.pipeline.guards.account_hold import AccountHold
 from service.pipeline.guards.call_limiter import Call, CallLimiter, Kind
 from service.pipeline.guards.foreign_key import FOREIGN, ForeignKeyDetector
-from service.pipeline.shard.backlog import BEHIND_MS
+from service.pipeline.polling.list_hints import ListHints
+from service.pipeline.polling.poll_requests import PollRequest, PollRequests, PollTarget
 from service.pipeline.shard.fault_isolation import Key
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.spawn import Spawn
 from service.pipeline.shard.stage_breaker import StageBreaker, StageName
-from service.pipeline.shard.timers import LONGEST_WAIT_SECONDS, Timers
+from service.pipeline.shard.timers import LONGEST_WAIT_SECONDS
 from service.provider.api import NO_SLOT, Provider
 from service.provider.fault_isolation import UNREAD
 
@@ -55,50 +54,17 @@ class PollDeps:
         return max(1, self.in_flight // 2)
 
 
-PollTarget = tuple[ShardRunner, SubmissionKey]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PollRequest:
-    """A requested poll."""
-
-    runner: ShardRunner
-    key: SubmissionKey
-    task_id: str
-    due_ms: int
-    is_last: bool
-
-    @property
-    def target(self) -> PollTarget:
-        """The polled submission; at most one request for each is queued."""
-        return (self.runner, self.key)
-
-    @property
-    def submission(self) -> Submission | None:
-        """The submission, if it still runs under this task, even while its shard is suspended."""
-        found = self.runner.state.submissions.get(self.key)
-        is_running = found is not None and found.state is SubmissionState.RUNNING
-        is_wanted = self.runner.is_open and is_running and found is not None and found.task_id == self.task_id
-        return found if is_wanted else None
-
-
 class PollStage:
     """Polls tasks."""
 
-    def __init__(self, deps: PollDeps, clock: Clock) -> None:
+    def __init__(self, deps: PollDeps, clock: Clock, requests: PollRequests, hints: ListHints) -> None:
         self._deps = deps
         self._clock = clock
         self._limiter = deps.limiter
         self._in_flight: dict[asyncio.Task[None], PollRequest | None] = {}
         """Calls in flight and their requests; None for a cancel."""
-        self._due: Timers[PollRequest] = Timers(clock)
-        self._asked: WeakKeyDictionary[ShardRunner, dict[Key, PollRequest]] = WeakKeyDictionary()
-        """The valid request of each submission; superseded requests are dropped when they are due."""
-        self._queue: PriorityQueue[PollRequest] = PriorityQueue()
-        """Due polls that wait for the in-flight limit or for quota."""
-        self._last_queue: PriorityQueue[PollRequest] = PriorityQueue()
-        self._was_last = False
-        """Whether the latest poll sent was a last poll; if so, an ordinary poll goes next, if one waits."""
+        self._requests = requests
+        self._hints = hints
         self._cancels: deque[str] = deque()
         self._unreadable: Counter[PollTarget] = Counter()
         self._unknown = ForeignKeyDetector()
@@ -117,19 +83,13 @@ class PollStage:
         self, runner: ShardRunner, key: SubmissionKey, task_id: str, due_ms: int, *, is_last: bool = False
     ) -> None:
         """Poll the submission's task when it is due; a queued request stays unless it is due later."""
-        asked = self._asked_of(runner).get(key)
-        if asked is not None and asked.task_id == task_id:
-            if asked.due_ms <= due_ms and asked.is_last >= is_last:
-                return
-            due_ms, is_last = min(due_ms, asked.due_ms), is_last or asked.is_last
-        request = PollRequest(runner, key, task_id, due_ms, is_last)
-        self._asked_of(runner)[key] = request
-        self._due.push(due_ms, request)
+        self._requests.ask(runner, key, task_id, due_ms, is_last=is_last)
 
     def holds(self, runner: ShardRunner, key: Key) -> bool:
         """Whether a poll of the submission is queued or in flight here."""
         out = (request for request in self._in_flight.values() if request is not None)
-        return key in self._asked_of(runner) or any(request.target == (runner, key) for request in out)
+        is_out = any(request.target == (runner, key) for request in out)
+        return is_out or self._requests.holds(runner, key)
 
     def cancel(self, task_id: str) -> None:
         """Ask the provider to cancel a pending task; its jobs have ended, whatever the answer."""
@@ -139,70 +99,37 @@ class PollStage:
         self._cancels.append(task_id)
         self._cancel_ready()
         # Wake the loop, so that a cancel that cannot go yet waits no longer than it must.
-        self._due.wake()
+        self._requests.wake()
 
     async def run(self, on_tick: Callable[[], None]) -> None:
         """Send polls and cancels until this task is cancelled."""
         wait_seconds = LONGEST_WAIT_SECONDS
         while True:
             on_tick()
-            request = await self._due.take(wait_seconds)
+            request = await self._requests.take_due(wait_seconds)
             if request is not None:
-                again = partial(self._push_now, request)
+                again = partial(self._requests.put_back, request)
                 with request.runner.boundary.guard(request.key, again, StageName.POLL):
-                    self._enqueue(request)
+                    self._requests.enqueue(request)
             wait_seconds = min(self._cancel_ready(), self._poll_ready())
-
-    def _push_now(self, request: PollRequest) -> None:
-        self._due.push(self._clock.now_ms(), request)
-
-    def _enqueue(self, request: PollRequest) -> None:
-        if not self._is_valid(request):
-            return
-        submission = request.submission
-        if submission is None:
-            self._drop(request)
-        elif request.runner.is_suspended:
-            # Another member may be polling it.
-            self._due.push(self._clock.now_ms() + BEHIND_MS, request)
-        else:
-            queue = self._last_queue if request.is_last else self._queue
-            queue.push(priority(retention_end_ms(submission), self._clock.now_ms()), request)
-
-    def _drop(self, request: PollRequest) -> None:
-        del self._asked_of(request.runner)[request.key]
-        self._unreadable.pop(request.target, None)
-
-    def _asked_of(self, runner: ShardRunner) -> dict[Key, PollRequest]:
-        return self._asked.setdefault(runner, {})
-
-    def _is_valid(self, request: PollRequest) -> bool:
-        return self._asked_of(request.runner).get(request.key) is request
 
     def _poll_ready(self) -> float:
         """Start the polls that may go; return the wait until more may go, in seconds."""
-        while (queue := self._next_poll()) is not None:
-            request = queue.first[1]
-            if self._is_valid(request) and request.submission is not None and not request.runner.is_suspended:
-                wait_seconds = self._wait_seconds()
-                if wait_seconds > 0:
-                    return wait_seconds
-                self._start_poll(queue.pop())
-            else:
-                self._enqueue(queue.pop())
+        while (request := self._requests.next(may_be_last=self._may_be_last)) is not None:
+            wait_seconds = self._wait_seconds()
+            if wait_seconds > 0:
+                return wait_seconds
+            self._start_poll(request)
         return LONGEST_WAIT_SECONDS
 
-    def _next_poll(self) -> PriorityQueue[PollRequest] | None:
-        """The queue of the next poll: last polls first, in turns with others, as half of those in flight."""
-        last_out = sum(request is not None and request.is_last for request in self._in_flight.values())
-        may_be_last = self._last_queue and last_out < self._deps.last_in_flight
-        if may_be_last and not (self._queue and self._was_last):
-            return self._last_queue
-        return self._queue or None
+    @property
+    def _may_be_last(self) -> bool:
+        """Whether fewer last polls are in flight than may be."""
+        out = sum(request is not None and request.is_last for request in self._in_flight.values())
+        return out < self._deps.last_in_flight
 
     def _start_poll(self, request: PollRequest) -> None:
-        del self._asked_of(request.runner)[request.key]
-        self._was_last = request.is_last
+        self._requests.start(request)
         self._deps.hold.poll_leaves()
         call = self._limiter.begin(Kind.QUERY)
         self._start(self._poll(request, call), request, name=f"poll {request.task_id}")
@@ -242,7 +169,7 @@ class PollStage:
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._in_flight.pop(task)
-        self._due.wake()
+        self._requests.wake()
 
     async def _poll(self, request: PollRequest, call: Call) -> None:
         again = partial(
@@ -261,6 +188,7 @@ class PollStage:
                 return
             self._judge(request, answer)
             if isinstance(answer, TaskView):
+                self._hints.answered(request, answer, request.submission)
                 self._unreadable.pop(request.target, None)
                 polled = Polled(answer, request.is_last, self._unknown.is_foreign)
                 request.runner.on_submission(request.key, polled)
@@ -287,6 +215,8 @@ class PollStage:
         """End the jobs after too many unreadable answers about their task; the failure has the task's id."""
         if provider_error is not UNREAD:
             return
+        for target in [(runner, key) for runner, key in self._unreadable if not runner.is_open]:
+            del self._unreadable[target]
         if self._deps.breaker.failed(StageName.POLL, f"{request.runner.partition}:{request.task_id}"):
             self._unreadable[request.target] += 1
         if self._unreadable[request.target] >= MAX_UNREADABLE:

@@ -109,11 +109,11 @@ class ReconcileStage:
         self._asked = {at: asked for at, asked in self._asked.items() if _is_uncertain(*at)}
 
     def _schedule_next(self) -> None:
-        """Schedule the next pass by the poll schedule, counted from the first pass."""
+        """Schedule the next pass by the schedule, counted from the first pass."""
         self._forget_settled()
         now_ms = self._boot_ms()
         for asked in self._asked.values():
-            asked.due_ms = self._rules.poll_schedule.next_poll_ms(asked.first_ms, now_ms)
+            asked.due_ms = self._rules.reconcile_schedule.next_poll_ms(asked.first_ms, now_ms)
         if self._asked:
             wait_ms = min(asked.due_ms for asked in self._asked.values()) - now_ms
             self._alarm.push(self._clock.now_ms() + wait_ms, None)

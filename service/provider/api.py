@@ -11,7 +11,7 @@ from typing import Protocol
 
 from pydantic import JsonValue
 
-from service.core.provider.answers import ProviderError, SubmitAnswer, TaskPage, TaskView
+from service.core.provider.answers import ProviderError, SubmitAnswer, TaskPage, TaskStatus, TaskView
 from service.core.provider.hotword_lists import (
     HotwordList,
     HotwordListEntry,
@@ -57,8 +57,13 @@ class Provider(Protocol):
         """Poll a task once."""
         ...
 
-    async def list_tasks(self, page_no: int, permit: Permit = at_once) -> TaskPage | ProviderError:
-        """One page, from 1, of all the account's tasks of the last day; the page after the last is empty."""
+    async def list_tasks(
+        self, page_no: int, permit: Permit = at_once, status: TaskStatus | None = None
+    ) -> TaskPage | ProviderError:
+        """One page, from 1, of the account's tasks of the last day; the page after the last is empty.
+
+        With a status, only tasks in this state; whether the vendor heeds it is for the caller to check.
+        """
         ...
 
     def clock_offset_ms(self) -> int | None:

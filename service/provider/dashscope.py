@@ -27,6 +27,7 @@ from service.core.provider.answers import (
     ProviderError,
     SubmitAnswer,
     TaskPage,
+    TaskStatus,
     TaskView,
 )
 from service.core.time.vendor_clock import VendorClock
@@ -226,9 +227,11 @@ class DashScope:
             answer if isinstance(answer, ProviderError) else file_tasks.read_task(answer, task_id, self._host)
         )
 
-    async def list_tasks(self, page_no: int, permit: Permit = at_once) -> TaskPage | ProviderError:
+    async def list_tasks(
+        self, page_no: int, permit: Permit = at_once, status: TaskStatus | None = None
+    ) -> TaskPage | ProviderError:
         """One page of the account's tasks."""
-        answer = await self._call("GET", list_path(page_no), permit=permit)
+        answer = await self._call("GET", list_path(page_no, status), permit=permit)
         return answer if isinstance(answer, ProviderError) else read_page(answer, self._host)
 
     def clock_offset_ms(self) -> int | None:

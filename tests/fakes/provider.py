@@ -153,7 +153,9 @@ class FakeProvider:
             return TaskView(task_id, TaskStatus.UNKNOWN)
         return self._look(task) if fault is None else self._view(task, fault)
 
-    async def list_tasks(self, page_no: int, permit: Permit = at_once) -> TaskPage | ProviderError:
+    async def list_tasks(
+        self, page_no: int, permit: Permit = at_once, status: TaskStatus | None = None
+    ) -> TaskPage | ProviderError:
         """A page of all tasks that are listed."""
         if not await permit():
             return NO_SLOT
@@ -161,7 +163,11 @@ class FakeProvider:
         await asyncio.sleep(0)
         if self.next_lists:
             return self.next_lists.popleft()
-        made = [each for each in (*self.submits, *self.strangers) if not each.is_unlisted]
+        made = [
+            each
+            for each in (*self.submits, *self.strangers)
+            if not each.is_unlisted and status in (None, self._status(each))
+        ]
         made.sort(key=lambda each: each.created_ms, reverse=True)
         page = made[(page_no - 1) * self.page_size : page_no * self.page_size]
         rows = (ListedTask(each.task_id, self._status(each), each.created_ms) for each in page)

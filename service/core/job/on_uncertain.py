@@ -60,7 +60,7 @@ def lost(submission: Submission, event: SubmitLost, jobs: Jobs, context: Context
     if submission.is_synchronous and is_told:
         # The stream broke off with an error that another call would get as well.
         return end_all(submission, jobs, event.provider_error, policy, context)
-    first_ms = context.rules.poll_schedule.next_poll_ms(context.now_ms, context.now_ms)
+    first_ms = context.rules.reconcile_schedule.next_poll_ms(context.now_ms, context.now_ms)
     message = f"no usable answer to the submit: {event.provider_error.message}"
     return _begin(submission, jobs, message, first_ms - context.now_ms, 0, context)
 

@@ -69,8 +69,8 @@ class PollSchedule:
     is a fixed part of the time that the job takes anyway.
     """
 
-    first_seconds: float = 2.0
-    longest_seconds: float = 30.0
+    first_seconds: float
+    longest_seconds: float
     growth: float = 0.25
 
     def next_poll_ms(self, submitted_ms: int, now_ms: int) -> int:

@@ -11,8 +11,9 @@ Rules this module guarantees:
 3. A changed number of partitions counts from `PROOF_SECONDS` after the group announced it: by then no member
    uses the old number.
 4. While the provider's answers do not arrive, nothing is sent: calls held up on a broken path would all
-   arrive at once. If the provider usually answers later than the quota's second, its polls and list calls are
-   limited by their number instead: as many as the quota allows in a second may be unanswered.
+   arrive at once. Polls tell: their answers come at once. If the provider usually answers later than the
+   quota's second, polls are limited by their number instead: as many as the quota allows in a second may be
+   unanswered. List calls always are, and say nothing of the path: a long list is slow on a good one.
 5. A clock jump causes a pause, so that no second holds calls from before and after it; a process that has
    all slots does not use that clock.
 """
@@ -129,7 +130,7 @@ class SlotShare:
     _distrusted_until: float = -math.inf
     """Until then our wall clock is read in place of the vendor's clock, which has jumped."""
     _unanswered: dict[int, float] = field(default_factory=dict)
-    """When each poll or list call left that has not ended; the oldest first."""
+    """When each poll left that has not ended; the oldest first."""
     _calls: int = 0
     """The number of the last such call."""
     _answered_at: float = -math.inf
@@ -198,11 +199,15 @@ class SlotShare:
 
     def opens_for(self, unanswered: int, most: int, now: float) -> float:
         """`opens_at` for calls answered at once; the account allows `most` of them in a second."""
-        ours = most * len(self.served) // max(1, self.partitions)
+        ours = self.part_of(most)
         if self._usual_seconds <= LONGEST_SILENCE_SECONDS or ours < 2:
             return self.opens_at(now)
         is_full = unanswered >= ours or self._silent_seconds(now) > 2 * self._usual_seconds
         return math.inf if is_full else self._opens_at(now, self._late_until)
+
+    def part_of(self, most: int) -> int:
+        """Our part of so many calls, rounded down."""
+        return most * len(self.served) // max(1, self.partitions)
 
     def _opens_at(self, now: float, paused_until: float) -> float:
         if not self.is_proven(now):
@@ -211,7 +216,7 @@ class SlotShare:
         return max(now, paused_until, self._counts_from, shared_from)
 
     def call(self, now: float) -> int:
-        """Note that a poll or a list call leaves; returns the number to pass to `end`."""
+        """Note that a poll leaves; returns the number to pass to `end`."""
         self._calls += 1
         self._unanswered[self._calls] = now
         return self._calls

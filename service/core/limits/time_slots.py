@@ -102,9 +102,13 @@ class SlotSequence:
 
     grid: Grid
     share: SlotShare
-    unanswered: set[int] = field(default_factory=set)
-    """The calls without an answer, if the provider answers this kind at once."""
     is_prompt: bool = False
+    """Whether the provider answers this kind at once, so that silence points to a broken network path."""
+    is_counted: bool = False
+    """Whether only as many calls may be unanswered as the quota allows us in a second, at least one."""
+    _unanswered: set[int] = field(default_factory=set)
+    """The calls without an answer."""
+    _calls: int = 0
     _last: int = -1
     _last_at: float = -math.inf
     """When our last slot opened if all slots are ours, else when we called in it."""
@@ -143,15 +147,17 @@ class SlotSequence:
         return True
 
     def call(self, now: float) -> int:
-        """Note that a call leaves that is answered at once; returns the number to pass to `end`."""
-        number = self.share.call(now)
-        self.unanswered.add(number)
+        """Note that a call leaves; returns the number to pass to `end`."""
+        self._calls += 1
+        number = self.share.call(now) if self.is_prompt else self._calls
+        self._unanswered.add(number)
         return number
 
     def end(self, number: int, now: float) -> None:
         """Note that the call ended."""
-        self.unanswered.remove(number)
-        self.share.end(number, now)
+        self._unanswered.remove(number)
+        if self.is_prompt:
+            self.share.end(number, now)
 
     def is_rested(self, now: float) -> bool:
         """Whether neither the last call nor a throttling answer delays the next one."""
@@ -201,7 +207,9 @@ class SlotSequence:
 
     def _share_opens_at(self, now: float) -> float:
         if self.is_prompt:
-            return self.share.opens_for(len(self.unanswered), self.grid.most, now)
+            return self.share.opens_for(len(self._unanswered), self.grid.most, now)
+        if self.is_counted and len(self._unanswered) >= max(1, self.share.part_of(self.grid.most)):
+            return math.inf
         return self.share.opens_at(now)
 
     def _hold_back(self, now: float) -> None:

@@ -54,10 +54,6 @@ class Kind(StrEnum):
     HOTWORDS = "hotwords"
 
 
-PROMPT = (Kind.QUERY, Kind.LIST)
-"""Calls that are answered at once, so that silence points to a problem of the network path."""
-
-
 @dataclass(frozen=True, slots=True)
 class Quota:
     """The account's quota and our part of it; `submits_per_minute` replaces the model table's numbers."""
@@ -173,7 +169,7 @@ class Call:
         self.has_left = True
         self._queue.note_departure(self)
         self._queue.begun.discard(self)
-        if self._queue.slots.is_prompt:
+        if self._queue.slots.is_prompt or self._queue.slots.is_counted:
             self._unanswered = self._queue.slots.call(now.boot_seconds)
 
     def _adapt_lead(self) -> None:
@@ -264,7 +260,9 @@ class CallLimiter:
         if key not in self._queues:
             self._forget_unused()
             grid = grid_of(self._quota.per_second(kind, model), self._quota.part)
-            self._queues[key] = _CallQueue(SlotSequence(grid, self.share, is_prompt=kind in PROMPT))
+            self._queues[key] = _CallQueue(
+                SlotSequence(grid, self.share, is_prompt=kind is Kind.QUERY, is_counted=kind is Kind.LIST)
+            )
         if kind is Kind.SUBMIT:
             self._queues.move_to_end(key)
         return self._queues[key]

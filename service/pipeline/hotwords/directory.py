@@ -14,7 +14,7 @@ from service.core.provider.error_table import Action
 from service.core.provider.hotword_lists import ListedHotwordList, Need, chosen, is_ours, needs_touch, unused
 from service.errors import FailureCode
 from service.pipeline.guards.account_hold import AccountHold
-from service.pipeline.hotwords.limited_calls import LimitedCalls
+from service.pipeline.guards.limited_calls import LimitedCalls
 from service.provider.api import HotwordLists, Permit, all_lists
 
 T = TypeVar("T")

@@ -1,7 +1,7 @@
 """The wire shape of the account's list of tasks (provider API, section 3.1), as pure functions.
 
-No filter is sent: its times have no zone, and a model has both an alias and a dated name. Without one, the
-vendor shows the last 24 hours.
+No filter for times or models is sent: the times have no zone, and a model has both an alias and a dated name.
+Without one, the vendor shows the last 24 hours.
 """
 
 from pydantic import JsonValue
@@ -16,9 +16,10 @@ _STATUSES = {status.value: status for status in TaskStatus}
 _UNREADABLE = ProviderError("unexpected_answer", "the answer to the list is not a page of tasks")
 
 
-def list_path(page_no: int) -> str:
+def list_path(page_no: int, status: TaskStatus | None = None) -> str:
     """The path and query of a page. The vendor's page ends the path in a slash; its clients send none."""
-    return f"/tasks?page_no={page_no}&page_size={PAGE_SIZE}"
+    path = f"/tasks?page_no={page_no}&page_size={PAGE_SIZE}"
+    return path if status is None else f"{path}&status={status.value}"
 
 
 def read_page(answer: HttpAnswer, host: str) -> TaskPage | ProviderError:

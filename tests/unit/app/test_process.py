@@ -457,6 +457,7 @@ def test_a_group_that_cannot_be_joined_ends_the_start(play: Play) -> None:
 LOOPS = {
     "submit": "service.pipeline.submit.SubmitStage.run",
     "poll": "service.pipeline.poll.PollStage.run",
+    "sweep": "service.pipeline.polling.list_sweep.ListSweepStage.run",
     "collect": "service.pipeline.collect.CollectStage.run",
     "expire": "service.app.process.expire",
     "tail": "tests.unit.app.test_process.FakeTail.run",

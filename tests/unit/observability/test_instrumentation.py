@@ -295,9 +295,11 @@ class _Slow:
         self._clock.suspend(2)
         return await self._fake.query(task_id, permit)
 
-    async def list_tasks(self, page_no: int, permit: Permit = at_once) -> TaskPage | ProviderError:
+    async def list_tasks(
+        self, page_no: int, permit: Permit = at_once, status: TaskStatus | None = None
+    ) -> TaskPage | ProviderError:
         self._clock.suspend(2)
-        return await self._fake.list_tasks(page_no, permit)
+        return await self._fake.list_tasks(page_no, permit, status)
 
     def clock_offset_ms(self) -> int | None:
         return self._fake.clock_offset_ms()

@@ -46,7 +46,7 @@ def forget_submits(world: World) -> None:
 
 
 def forget_polls(world: World) -> None:
-    world.poll._asked.clear()
+    world.poll._requests._valid.clear()
 
 
 def forget_fetches(world: World) -> None:

@@ -50,7 +50,7 @@ async def test_a_task_is_looked_at_when_that_is_due_and_again(world: World) -> N
     runs_for_ever(world)
     shard = world.shard()
     await submitted(world, shard, "r")
-    await world.clock.sleep(1.9)
+    await world.clock.sleep(0.9)
     assert polled(world) == []
     await world.clock.sleep(0.2)
     assert polled(world) == ["task-1"]
@@ -474,8 +474,9 @@ def _of_first_file(task: FakeTask) -> TaskView:
 
 def kept(world: World) -> int:
     """How many tasks the poll stage keeps, in its queues and beside them."""
-    stage = world.poll
-    return sum(map(len, stage._asked.values())) + len(stage._due) + len(stage._queue) + len(stage._last_queue)
+    requests = world.poll._requests
+    queues = (requests._due, requests._hinted, requests._last, requests._ordinary)
+    return len(requests) + sum(len(queue) for queue in queues)
 
 
 # Last polls.
@@ -526,7 +527,7 @@ async def test_a_last_poll_is_made_at_once_although_another_one_is_due_later(wor
     runs_for_ever(world)
     shard = world.shard()
     await submitted(world, shard, "r")
-    await world.clock.sleep(1)
+    await world.clock.sleep(0.5)
     submission = submission_of(shard)
     world.poll.queue(shard, submission.key, "task-1", world.clock.now_ms(), is_last=True)
     await settle()

@@ -45,13 +45,16 @@ from service.pipeline.expire import expire, reason
 from service.pipeline.guards.account_hold import AccountHold
 from service.pipeline.guards.call_limiter import CallLimiter, Kind, Quota, Rate
 from service.pipeline.guards.file_limits import FileLimits
+from service.pipeline.guards.limited_calls import LimitedCalls
 from service.pipeline.guards.result_hold import ResultHolds
 from service.pipeline.guards.spend_guard import SpendGuard
 from service.pipeline.guards.submit_guards import SubmitGuards
 from service.pipeline.hotwords.directory import HotwordListFinder
-from service.pipeline.hotwords.limited_calls import LimitedCalls
 from service.pipeline.hotwords.prepare import HotwordListStage
 from service.pipeline.poll import PollDeps, PollStage
+from service.pipeline.polling.list_hints import ListHints
+from service.pipeline.polling.list_sweep import ListSweepStage
+from service.pipeline.polling.poll_requests import PollRequests
 from service.pipeline.post import SubmitDeps
 from service.pipeline.reconcile import ReconcileStage
 from service.pipeline.results.fetch_memory import FetchMemory, MemoryLimits
@@ -368,7 +371,9 @@ class World:
             self.clock, self.limiter, self.hold, self.spend_guard, self.seen.outage, self.results
         )
         self._make_stages()
-        self.stages = Stages(self.submit, self.poll, self.collect, self.reconcile, self.vocabulary)
+        self.stages = Stages(
+            self.submit, self.poll, self.sweep, self.collect, self.reconcile, self.vocabulary
+        )
         self.audit = Audit(self.open_shards, self.stages, self.clock, self.seen)
         self.runner_deps = RunnerDeps(
             self.clock, self.rules, self.seen, self.stages.dispatch, self.breaker, self.backlog
@@ -382,7 +387,11 @@ class World:
         provider = InstrumentedProvider(self.provider, metrics, self.clock, self.seen)
         lists = InstrumentedHotwordLists(self.vocabularies, metrics, self.clock, self.seen)
         finder = HotwordListFinder(
-            lists, UnlimitedCalls(self.limiter), self.clock, self.hold, provider.clock_offset_ms
+            lists,
+            UnlimitedCalls(self.limiter, Kind.HOTWORDS),
+            self.clock,
+            self.hold,
+            provider.clock_offset_ms,
         )
         self.vocabulary = HotwordListStage(finder, self.clock, self.hold, self.seen)
         self.files = FileLimits()
@@ -399,7 +408,17 @@ class World:
             self.breaker,
             self.seen.cancel_dropped,
         )
-        self.poll = PollStage(polling, self.clock)
+        requests = PollRequests(self.clock)
+        hints = ListHints(self.clock, requests)
+        self.poll = PollStage(polling, self.clock, requests, hints)
+        self.sweep = ListSweepStage(
+            provider,
+            self.clock,
+            LimitedCalls(self.limiter, Kind.LIST),
+            LimitedCalls(self.limiter, Kind.QUERY),
+            requests,
+            hints,
+        )
         memory = FetchMemory(limits.memory)
         deps = CollectDeps(provider, self.spawn, memory, self.results, limits.fetches, self.breaker)
         self.collect = CollectStage(deps, self.clock)
@@ -436,6 +455,8 @@ class World:
                 return self.vocabulary.run(on_tick)
             case "poll":
                 return self.poll.run(on_tick)
+            case "sweep":
+                return self.sweep.run(on_tick)
             case "collect":
                 return self.collect.run(on_tick)
             case "reconcile":

@@ -76,7 +76,7 @@ def test_an_unfinished_task_is_polled_later(status: TaskStatus) -> None:
 
 def test_a_task_of_unknown_age_is_polled_as_if_it_were_new() -> None:
     after = answer(AT_WORK, before=replace(RUNNING, submitted_ms=None))
-    assert after.steps == (Poll(SUBMISSION, "t1", NOW_MS + 2_000),)
+    assert after.steps == (Poll(SUBMISSION, "t1", NOW_MS + 1_000),)
 
 
 @pytest.mark.parametrize("status", [TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.CANCELED])

@@ -187,7 +187,7 @@ def test_an_accepted_post_makes_the_submission_run_and_is_polled() -> None:
             intent=Intent(NOW_MS - 50, None, 1, ""),
         ),
         durable=True,
-        steps=(Poll(SUBMISSION, "t9", NOW_MS + 2_000),),
+        steps=(Poll(SUBMISSION, "t9", NOW_MS + 1_000),),
         to_jobs=((REF, TaskMade("t9", 1, NOW_MS)),),
     )
 

@@ -38,7 +38,7 @@ def test_items_that_cannot_be_compared_may_be_due_at_one_time() -> None:
 
 @given(TIMES.map(lambda ms: ms * 10_000), st.integers(-(10**6), 10**9))
 def test_a_poll_is_neither_sooner_nor_later_than_the_bounds(submitted_ms: int, age_ms: int) -> None:
-    schedule = PollSchedule()
+    schedule = PollSchedule(2.0, 30.0)
     now_ms = submitted_ms + age_ms
     wait_ms = schedule.next_poll_ms(submitted_ms, now_ms) - now_ms
     assert 1000 * schedule.first_seconds <= wait_ms <= 1000 * schedule.longest_seconds
@@ -46,11 +46,11 @@ def test_a_poll_is_neither_sooner_nor_later_than_the_bounds(submitted_ms: int, a
 
 @given(st.integers(0, 10**8), st.integers(0, 10**8))
 def test_an_older_task_is_never_polled_more_often(age_ms: int, other_ms: int) -> None:
-    schedule = PollSchedule()
+    schedule = PollSchedule(2.0, 30.0)
     waits = [schedule.next_poll_ms(0, age) - age for age in sorted((age_ms, other_ms))]
     assert waits == sorted(waits)
 
 
 @given(st.integers(8_000, 120_000))
 def test_within_the_bounds_the_delay_is_a_fixed_part_of_the_age(age_ms: int) -> None:
-    assert abs(PollSchedule().next_poll_ms(0, age_ms) - 1.25 * age_ms) <= 1
+    assert abs(PollSchedule(2.0, 30.0).next_poll_ms(0, age_ms) - 1.25 * age_ms) <= 1

@@ -148,7 +148,7 @@ def test_a_task_id_is_durable_for_all_jobs_of_a_post_or_for_none() -> None:
     assert decode(record.key, record.value or b"") == life.shard.submissions[FIRST]
     assert all(job.task_ids == ("t1",) for job in life.shard.jobs.values())
     # And it is polled only once it is durable.
-    assert (group.steps, change.steps) == ((Poll(FIRST, "t1", NOW_MS + 2_000),), ())
+    assert (group.steps, change.steps) == ((Poll(FIRST, "t1", NOW_MS + 1_000),), ())
 
 
 def test_what_need_not_be_durable_is_done_at_once() -> None:

@@ -17,12 +17,15 @@ HOLES = {
     "E6": "a process begins while its clock is wrong by an hour or more, until the vendor's date is believed",
     "S1": "a result of a synchronous model is announced, lost, and called for until no call is left",
     "C1": "a stale owner's record hides that of a submission that is over; compacted, its task is nobody's",
+    "P1": "a task leaves a file out of its answer, and the rest fits another submission that shares a file",
 }
 ROWS = {
     "S1": r"N1: \S+ ends in more than one way: \['result', 'result_expired'\]"
     r"|N1: \S+ fails as result_expired, which is not true",
     "C1": r"N1: \S+ fails as provider_error, which is not true",
 }
+ANY_WRITER = {"P1": ROWS["C1"]}
+"""Also with transactions, where C1 cannot be."""
 STEPPED = (
     r"N1: \S+ fails as (deadline_exceeded|submit_uncertain|result_expired|task_lost), which is not true"
     r"|N1: still open after .*|N3: .*|N10: .*|N13: .*"
@@ -40,12 +43,11 @@ KNOWN: dict[int, list[str]] = {int(seed): rules for seed, rules in json.loads(FI
 def row_of(rule: str, *, is_stepped: bool, is_staged: bool) -> str | None:
     """The known hole that a broken rule shows, if it is any.
 
-    `is_stepped`: clocks may step in its world; `is_staged`: its writer has no transactions, without which no
-    other hole is known.
+    `is_stepped`: clocks may step in its world; `is_staged`: its writer has no transactions.
     """
     if is_stepped and re.fullmatch(STEPPED, rule):
         return "E6"
-    rows = ROWS if is_staged else {}
+    rows = ROWS if is_staged else ANY_WRITER
     return next((row for row, pattern in rows.items() if re.fullmatch(pattern, rule)), None)
 
 

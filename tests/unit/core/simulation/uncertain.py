@@ -112,7 +112,7 @@ class Uncertain:
                 self.candidates.note_polled(view)
         self._decide(scans)
         self._forget()
-        next_poll_ms = self.rules.poll_schedule.next_poll_ms
+        next_poll_ms = self.rules.reconcile_schedule.next_poll_ms
         times = [next_poll_ms(self.first_ms[key], self.place.boot_ms) for key in self.asked]
         self.next_ms = min(times, default=None)
 

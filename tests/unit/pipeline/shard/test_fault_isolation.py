@@ -19,11 +19,12 @@ from service.core.shard import admission, decisions, finishing
 from service.core.shard.admission import AdmissionKind, admit
 from service.core.shard.shard import Shard
 from service.errors import FailureCode
-from service.pipeline import accept, collect, poll, post, reconcile, submit
+from service.pipeline import accept, collect, post, reconcile, submit
 from service.pipeline.assignment.assigned_partition import PartitionState
 from service.pipeline.guards.file_limits import FileLimits
 from service.pipeline.guards.submit_guards import SubmitGuards
 from service.pipeline.hotwords import directory
+from service.pipeline.polling.poll_requests import PollRequests
 from service.pipeline.results import transcripts
 from service.pipeline.shard.fault_isolation import MAX_FAULTS, FaultBoundary
 from service.pipeline.shard.shard_runner import ShardRunner
@@ -350,7 +351,7 @@ async def test_a_fault_before_a_post_lets_nothing_leave_and_is_made_up_for(
     [
         (submit.SubmitStage, "_make_ready"),
         (submit.SubmitStage, "_send_queued"),
-        (poll.PollStage, "_enqueue"),
+        (PollRequests, "enqueue"),
         (collect.CollectStage, "_enqueue"),
     ],
     ids=_ids,

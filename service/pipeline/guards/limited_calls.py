@@ -1,8 +1,9 @@
-"""Calls about hotword lists within their share of the account's quota: each call waits for its own slot."""
+"""Calls of one kind within our share of the account's quota: each call waits for its own slot."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from service.core.limits.circuit_breaker import TOO_MANY_REQUESTS
 from service.core.provider.answers import ProviderError
 from service.pipeline.guards.call_limiter import CHECK_SECONDS, CallLimiter, Kind
 from service.provider.api import NO_SLOT, Permit
@@ -13,22 +14,30 @@ LONGEST_WAIT_SECONDS = 30.0
 
 
 class LimitedCalls:
-    """Makes calls about hotword lists, each with the permit of one slot."""
+    """Makes calls of one kind, each with the permit of one slot."""
 
-    def __init__(self, limiter: CallLimiter) -> None:
+    def __init__(self, limiter: CallLimiter, kind: Kind) -> None:
         self._limiter = limiter
+        self._kind = kind
+
+    @property
+    def share_per_second(self) -> float:
+        """Our slots, in calls a second."""
+        return self._limiter.share_per_second(self._kind)
 
     async def make(self, ask: Callable[[Permit], Awaitable[T | ProviderError]]) -> T | ProviderError:
         """Make one call in a slot of ours; `NO_SLOT` if there is none in time."""
         clock = self._limiter.clock
         latest = clock.boot_seconds() + LONGEST_WAIT_SECONDS
         while clock.boot_seconds() < latest:
-            wait_seconds = self._limiter.wait_seconds(Kind.HOTWORDS)
+            wait_seconds = self._limiter.wait_seconds(self._kind)
             await clock.sleep(min(CHECK_SECONDS, wait_seconds))
             if wait_seconds > CHECK_SECONDS:
                 continue
-            with self._limiter.begin(Kind.HOTWORDS) as call:
+            with self._limiter.begin(self._kind) as call:
                 answer = await ask(call.depart)
+            if isinstance(answer, ProviderError) and answer.http_status == TOO_MANY_REQUESTS:
+                self._limiter.penalise(self._kind)
             if answer is not NO_SLOT:
                 return answer
         return NO_SLOT

@@ -1,0 +1,43 @@
+"""Whether the account's list of tasks is believed: judged by what the tasks' own queries say.
+
+Each hint of the list is confirmed or refuted by the query of its task. A list that misleads is not used for a
+while, and for longer each time: polling by schedule goes on without it.
+"""
+
+from dataclasses import dataclass
+
+START = 5
+MOST = 20
+"""The credit of a list that was right for long: so much it may be wrong in a row, halved by `COST`."""
+COST = 2
+"""What a wrong hint takes from the credit that a right one gives: a list half of whose hints are wrong is no
+help."""
+SHORTEST_SECONDS = 60.0
+LONGEST_SECONDS = 3_600.0
+
+
+@dataclass(slots=True)
+class ListTrust:
+    """The credit of the list; seconds are of the boot clock."""
+
+    credit: int = START
+    _until: float = 0.0
+    _seconds: float = SHORTEST_SECONDS
+
+    def is_trusted(self, now: float) -> bool:
+        """Whether the list is used."""
+        return now >= self._until
+
+    def helped(self) -> None:
+        """A hint was right, and in time."""
+        self.credit = min(MOST, self.credit + 1)
+        if self.credit == MOST:
+            self._seconds = SHORTEST_SECONDS
+
+    def misled(self, now: float) -> None:
+        """A hint was wrong, or an ended task was listed as running."""
+        self.credit -= COST
+        if self.credit <= 0:
+            self._until = now + self._seconds
+            self._seconds = min(LONGEST_SECONDS, 2 * self._seconds)
+            self.credit = START

@@ -1,0 +1,192 @@
+"""List sweep: read the running tasks of the whole account page by page, again and again.
+
+One page shows the state of as many tasks as a page holds, where a query shows one. The pages are hints for
+the poll stage (`ListHints`). The list is swept only while that is faster than polling every task once; a list
+that fails, misleads or shows nothing of ours is left alone for a while, and polling goes on by schedule.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+
+from service.clock import Clock
+from service.core.limits.backoff import Backoff
+from service.core.provider.answers import ProviderError, TaskPage, TaskStatus
+from service.pipeline.guards.limited_calls import LimitedCalls
+from service.pipeline.polling.list_hints import ListHints
+from service.pipeline.polling.poll_requests import PollRequests, Rest
+from service.pipeline.shard.timers import OnTick, ticking
+from service.provider.api import Provider
+
+SWEEP_SECONDS = 1.0
+"""From the beginning of a sweep to that of the next, at least."""
+FEWEST_TASKS = 2
+"""A page costs one call and a finished task one more: for a lone task, queries alone are cheaper."""
+AT_ONCE = 4
+"""Pages asked for at a time: without it, a slow answer would leave slots unused."""
+MAX_PAGES = 20_000
+"""Two million running tasks: a list with more pages is taken to be endless."""
+SHORTEST_CYCLE_SECONDS = 5.0
+"""The interval of polls by schedule while the quota is not the limit."""
+SHORTEST_REST_SECONDS = 5.0
+"""Longer than a failed sweep and the next one."""
+SHORTEST_AUDIT_SECONDS = 30.0
+AUDIT_PART = 0.1
+"""The part of the query quota that may be used to poll tasks which the list shows as running."""
+IDLE_SECONDS = 30.0
+"""The wait after a sweep that would take too long, or showed nothing of ours."""
+UNFILTERED_SECONDS = 600.0
+"""How long a status filter is not asked for that the list did not heed."""
+BACKOFF = Backoff(2.0, 60.0)
+
+
+@dataclass(slots=True)
+class Sweep:
+    """What the pages of one status have shown so far."""
+
+    status: TaskStatus | None
+    pages: int = 0
+    shown: int = 0
+    rows: int = 0
+    """Rows of the first page: the size of all pages but the last."""
+    total: int | None = None
+    ignores_filter: bool = False
+    """Most rows of a page have another status than was asked for."""
+    failure: ProviderError | None = None
+    numbers: Iterator[int] = field(default_factory=lambda: iter(()))
+
+    @property
+    def last_page(self) -> int | None:
+        """The number of the last page; None while unknown."""
+        if self.total is None:
+            return None
+        return 1 if not self.rows else max(1, min(MAX_PAGES, -(-self.total // self.rows)))
+
+    def is_last(self, page_no: int, page: TaskPage) -> bool:
+        """Whether no row follows this page, by the total that the page itself states."""
+        return page.total is not None and (page_no - 1) * self.rows + len(page.tasks) >= page.total
+
+
+class ListSweepStage:
+    """Sweeps over the list."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        clock: Clock,
+        lists: LimitedCalls,
+        queries: LimitedCalls,
+        requests: PollRequests,
+        hints: ListHints,
+    ) -> None:
+        self._provider = provider
+        self._clock = clock
+        self._lists = lists
+        self._queries = queries
+        self._requests = requests
+        self._hints = hints
+        self._pages = 1
+        """Of the last sweep."""
+        self._failures = 0
+        self._no_filter_until = 0.0
+        """Until when all tasks are asked for: the list refused the status, or did not heed it."""
+
+    async def run(self, on_tick: OnTick) -> None:
+        """Sweep until cancelled."""
+        while True:
+            begun = self._clock.boot_seconds()
+            if len(self._requests) >= FEWEST_TASKS and self._hints.is_trusted:
+                wait_seconds = await ticking(self._sweep(), on_tick)
+            else:
+                wait_seconds = SWEEP_SECONDS
+                self._hints.use(Rest(), self._cycle_seconds)
+            until = begun + wait_seconds
+            while (left_seconds := until - self._clock.boot_seconds()) > 0:
+                on_tick()
+                await self._clock.sleep(min(SWEEP_SECONDS, left_seconds))
+            on_tick()
+            await self._clock.sleep(0)
+
+    async def _sweep(self) -> float:
+        """Read the list once; how long after its beginning the next sweep begins, in seconds."""
+        begun = self._clock.boot_seconds()
+        statuses = (TaskStatus.RUNNING, TaskStatus.PENDING) if begun >= self._no_filter_until else (None,)
+        shown = pages = 0
+        for status in statuses:
+            if shown >= len(self._requests):
+                break
+            sweep = Sweep(status)
+            await self._read(sweep)
+            if sweep.ignores_filter:
+                self._no_filter_until = begun + UNFILTERED_SECONDS
+                return 0.0
+            if sweep.failure is not None:
+                return self._failed(sweep)
+            shown, pages = shown + sweep.shown, pages + (sweep.last_page or sweep.pages)
+        self._failures, self._pages = 0, pages
+        took_seconds = self._clock.boot_seconds() - begun
+        is_useful = shown > 0 and self._is_worth_it() and took_seconds <= self._cycle_seconds
+        self._hints.use(self._rest(took_seconds) if is_useful else Rest(), self._cycle_seconds)
+        return SWEEP_SECONDS if is_useful else IDLE_SECONDS
+
+    async def _read(self, sweep: Sweep) -> None:
+        await self._read_page(sweep, 1)
+        if sweep.failure is not None or sweep.ignores_filter or sweep.last_page == 1:
+            return
+        self._pages = max(self._pages, sweep.last_page or 1)
+        if self._is_worth_it():
+            sweep.numbers = iter(range(2, (sweep.last_page or MAX_PAGES) + 1))
+            await asyncio.gather(*(self._read_on(sweep) for _ in range(AT_ONCE)))
+
+    async def _read_on(self, sweep: Sweep) -> None:
+        for page_no in sweep.numbers:
+            is_over = sweep.status is None and sweep.shown >= len(self._requests)
+            if is_over or sweep.failure is not None or sweep.ignores_filter:
+                return
+            await self._read_page(sweep, page_no)
+
+    async def _read_page(self, sweep: Sweep, page_no: int) -> None:
+        ask = partial(self._provider.list_tasks, page_no, status=sweep.status)
+        page = await self._lists.make(ask)
+        if isinstance(page, ProviderError):
+            sweep.failure = page
+            return
+        if page_no == 1:
+            sweep.rows, sweep.total = len(page.tasks) + len(page.unreadable), page.total
+        sweep.pages += 1
+        others = sum(sweep.status not in (None, row.status) for row in page.tasks)
+        sweep.ignores_filter |= 2 * others > len(page.tasks)
+        is_last = sweep.is_last(page_no, page)
+        sweep.shown += self._hints.take(page, sweep.status, is_first=page_no == 1, is_last=is_last)
+        if not page.tasks:
+            sweep.numbers = iter(())
+
+    def _failed(self, sweep: Sweep) -> float:
+        if sweep.failure is not None and sweep.failure.http_status == 400 and sweep.status is not None:
+            self._no_filter_until = self._clock.boot_seconds() + UNFILTERED_SECONDS
+            return 0.0
+        self._failures += 1
+        return SWEEP_SECONDS + BACKOFF.wait_ms(self._failures, 1.0, None) / 1000
+
+    @property
+    def _cycle_seconds(self) -> float:
+        """How long it takes to poll every task once."""
+        share = self._queries.share_per_second
+        return max(SHORTEST_CYCLE_SECONDS, len(self._requests) / share) if share else SHORTEST_CYCLE_SECONDS
+
+    def _is_worth_it(self) -> bool:
+        """Whether a sweep of so many pages is faster than polling every task once."""
+        share = self._lists.share_per_second
+        return share > 0 and self._pages / share <= self._cycle_seconds
+
+    def _rest(self, took_seconds: float) -> Rest:
+        share = self._queries.share_per_second
+        audit_seconds = len(self._requests) / (AUDIT_PART * share) if share else 0.0
+        rest_seconds = max(SHORTEST_REST_SECONDS, 3 * took_seconds)
+        return Rest(
+            unlisted_ms=round(1000 * (SWEEP_SECONDS + 2 * took_seconds)),
+            listed_ms=round(1000 * rest_seconds),
+            at_most_ms=round(1000 * max(SHORTEST_AUDIT_SECONDS, audit_seconds)),
+            check_ms=round(1000 * self._cycle_seconds),
+        )

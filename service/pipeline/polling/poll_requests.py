@@ -1,0 +1,243 @@
+"""The requested polls: one per submission, when each is due, and which of the due ones goes first.
+
+Rules this module guarantees:
+
+1. At most one request per submission is valid; a superseded one is dropped when its turn comes.
+2. Hinted polls (the account's list says that the task has ended) go before all others, and every
+   `HINTS_IN_A_ROW + 1`-th turn goes to another poll, if one waits.
+3. Last polls go before ordinary ones, in turns, and only while few enough are in flight.
+4. In one queue, the poll whose result may expire first goes first.
+5. A poll is postponed while the list shows its task as running (`Rest`); a last poll, and one whose result
+   may expire soon, is not.
+"""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from service.clock import Clock
+from service.core.job.identity import SubmissionKey
+from service.core.job.submission import Submission, SubmissionState
+from service.core.job.urgency import CAN_WAIT, PriorityQueue, priority, retention_end_ms
+from service.pipeline.shard.backlog import BEHIND_MS
+from service.pipeline.shard.fault_isolation import Key
+from service.pipeline.shard.shard_runner import ShardRunner
+from service.pipeline.shard.timers import Timers
+
+HINTS_IN_A_ROW = 3
+"""A list that names tasks as ended which run must not hold up the others."""
+
+PollTarget = tuple[ShardRunner, SubmissionKey]
+
+
+@dataclass(slots=True, eq=False)
+class PollRequest:
+    """A requested poll.
+
+    `asked_ms` is about when the last poll was answered, `listed_ms` when the list last showed the task as not
+    ended; both by the boot clock.
+    """
+
+    runner: ShardRunner
+    key: SubmissionKey
+    task_id: str
+    due_ms: int
+    is_last: bool
+    asked_ms: int
+    listed_ms: int | None = None
+    is_hinted: bool = False
+
+    @property
+    def target(self) -> PollTarget:
+        """The polled submission."""
+        return (self.runner, self.key)
+
+    @property
+    def submission(self) -> Submission | None:
+        """The submission, if it still runs under this task, even while its shard is suspended."""
+        found = self.runner.state.submissions.get(self.key)
+        is_running = found is not None and found.state is SubmissionState.RUNNING
+        is_wanted = self.runner.is_open and is_running and found is not None and found.task_id == self.task_id
+        return found if is_wanted else None
+
+
+class Rest(NamedTuple):
+    """How long tasks need no poll while the list is swept; zeroes: not at all.
+
+    A task rests for `unlisted_ms` after its last poll, or its submit, so that the list can show it first; then
+    for `listed_ms` after the list has shown it as not ended, if its last poll is not `at_most_ms` ago. This is
+    looked at again after `check_ms`: the list may fail meanwhile.
+    """
+
+    unlisted_ms: int = 0
+    listed_ms: int = 0
+    at_most_ms: int = 0
+    check_ms: int = 0
+
+
+class PollRequests:
+    """The requests of all shards of the process."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._due: Timers[PollRequest] = Timers(clock)
+        self._valid: dict[str | PollTarget, PollRequest] = {}
+        """By task; by submission where two of them name one task."""
+        self._hinted: PriorityQueue[PollRequest] = PriorityQueue()
+        self._last: PriorityQueue[PollRequest] = PriorityQueue()
+        self._ordinary: PriorityQueue[PollRequest] = PriorityQueue()
+        self._hints_in_a_row = 0
+        self._was_last = False
+        """Whether the latest of the other polls was a last poll; if so, an ordinary one goes next."""
+        self.rest = Rest()
+
+    def __len__(self) -> int:
+        return len(self._valid)
+
+    def ask(
+        self, runner: ShardRunner, key: SubmissionKey, task_id: str, due_ms: int, *, is_last: bool
+    ) -> None:
+        """Poll the submission's task when it is due; an earlier request stays unless it is due later."""
+        asked_ms, listed_ms, is_hinted = self._boot_ms(), None, False
+        asked = self._find(task_id, (runner, key))
+        if asked is not None:
+            if asked.due_ms <= due_ms and asked.is_last >= is_last:
+                return
+            self._drop(asked)
+            due_ms, is_last = min(due_ms, asked.due_ms), is_last or asked.is_last
+            asked_ms, listed_ms, is_hinted = asked.asked_ms, asked.listed_ms, asked.is_hinted
+        request = PollRequest(runner, key, task_id, due_ms, is_last, asked_ms, listed_ms, is_hinted)
+        self._add(request)
+        self._due.push(due_ms, request)
+
+    def hint(self, task_id: str) -> None:
+        """Poll the task now, before others: the list says that it has ended."""
+        asked = self._valid.get(task_id)
+        if asked is not None and not asked.is_hinted:
+            self._drop(asked)
+            request = replace(asked, is_hinted=True)
+            self._add(request)
+            self.enqueue(request)
+
+    def forget_hints(self) -> None:
+        """Let hinted polls wait like others: the list misleads."""
+        while self._hinted:
+            request = self._hinted.pop()
+            if self.is_valid(request):
+                self._drop(request)
+                plain = replace(request, is_hinted=False, listed_ms=None)
+                self._add(plain)
+                self._due.push(plain.due_ms, plain)
+
+    def note_listed(self, task_id: str, listed_ms: int) -> bool | None:
+        """Note that the list shows the task as not ended, at this time of the boot clock.
+
+        Whether that is the first time since the task's last poll; None if no poll of the task is requested.
+        """
+        asked = self._valid.get(task_id)
+        if asked is None:
+            return None
+        is_first, asked.listed_ms = asked.listed_ms is None, listed_ms
+        return is_first
+
+    def holds(self, runner: ShardRunner, key: Key) -> bool:
+        """Whether a poll of the submission is requested."""
+        submission = runner.state.submissions.get(key) if isinstance(key, SubmissionKey) else None
+        if submission is None or submission.task_id is None:
+            return False
+        return self._find(submission.task_id, (runner, submission.key)) is not None
+
+    async def take_due(self, within_seconds: float) -> PollRequest | None:
+        """The request that has been due longest; None if none is due in time, or on `wake`."""
+        return await self._due.take(within_seconds)
+
+    def wake(self) -> None:
+        """Let a waiting `take_due` return."""
+        self._due.wake()
+
+    def put_back(self, request: PollRequest) -> None:
+        """Let the request be due at once."""
+        self._due.push(self._clock.now_ms(), request)
+
+    def enqueue(self, request: PollRequest) -> None:
+        """Let a due request wait for its turn; postpone or drop it if it is not to be polled now."""
+        submission = request.submission
+        if not self.is_valid(request):
+            return
+        if submission is None:
+            self._drop(request)
+            return
+        order = priority(retention_end_ms(submission), self._clock.now_ms())
+        rest_ms = self._rest_ms(request) if order.group == CAN_WAIT else 0
+        if request.runner.is_suspended:
+            # Another member may be polling it.
+            self._due.push(self._clock.now_ms() + BEHIND_MS, request)
+        elif rest_ms > 0:
+            self._due.push(self._clock.now_ms() + rest_ms, request)
+        else:
+            self._queue_of(request).push(order, request)
+
+    def next(self, *, may_be_last: bool) -> PollRequest | None:
+        """The request whose turn it is; it stays until `start`. One not to be polled now goes elsewhere."""
+        while (queue := self._next_queue(may_be_last=may_be_last)) is not None:
+            order, request = queue.first
+            is_pollable = request.submission is not None and not request.runner.is_suspended
+            rests = order.group == CAN_WAIT and self._rest_ms(request) > 0
+            if self.is_valid(request) and is_pollable and not rests:
+                return request
+            self.enqueue(queue.pop())
+        return None
+
+    def start(self, request: PollRequest) -> None:
+        """Remove the request that `next` has returned: its poll begins."""
+        queue = self._queue_of(request)
+        assert queue.first[1] is request
+        queue.pop()
+        self._drop(request)
+        self._hints_in_a_row = self._hints_in_a_row + 1 if request.is_hinted else 0
+        if not request.is_hinted:
+            self._was_last = request.is_last
+
+    def is_valid(self, request: PollRequest) -> bool:
+        """Whether no later request has superseded this one."""
+        return self._valid.get(request.task_id) is request or self._valid.get(request.target) is request
+
+    def _find(self, task_id: str, target: PollTarget) -> PollRequest | None:
+        for name in (task_id, target):
+            found = self._valid.get(name)
+            if found is not None and found.target == target and found.task_id == task_id:
+                return found
+        return None
+
+    def _add(self, request: PollRequest) -> None:
+        other = self._valid.get(request.task_id)
+        is_taken = other is not None and other.target != request.target and other.submission is not None
+        self._valid[request.target if is_taken else request.task_id] = request
+
+    def _drop(self, request: PollRequest) -> None:
+        for name in (request.task_id, request.target):
+            if self._valid.get(name) is request:
+                del self._valid[name]
+
+    def _queue_of(self, request: PollRequest) -> PriorityQueue[PollRequest]:
+        if request.is_hinted:
+            return self._hinted
+        return self._last if request.is_last else self._ordinary
+
+    def _next_queue(self, *, may_be_last: bool) -> PriorityQueue[PollRequest] | None:
+        others = self._ordinary or None
+        if self._last and may_be_last and not (self._ordinary and self._was_last):
+            others = self._last
+        is_hints_turn = others is None or self._hints_in_a_row < HINTS_IN_A_ROW
+        return self._hinted if self._hinted and is_hints_turn else others
+
+    def _rest_ms(self, request: PollRequest) -> int:
+        """How long the request may wait because of the list; 0 if it may not."""
+        if request.is_last or request.is_hinted:
+            return 0
+        ends_ms = request.asked_ms + self.rest.unlisted_ms
+        if request.listed_ms is not None:
+            ends_ms = min(request.listed_ms + self.rest.listed_ms, request.asked_ms + self.rest.at_most_ms)
+        return max(0, min(self.rest.check_ms, ends_ms - self._boot_ms()))
+
+    def _boot_ms(self) -> int:
+        return round(1000 * self._clock.boot_seconds())

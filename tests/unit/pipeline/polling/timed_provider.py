@@ -1,0 +1,86 @@
+"""A provider whose tasks end after a time, and whose list can be wrong in every way that a list can."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from service.core.provider.answers import ListedTask, ProviderError, TaskPage, TaskStatus, TaskView
+from service.provider.api import NO_SLOT, Permit, at_once
+from tests.fakes.provider import FakeProvider, FakeTask
+
+Rows = Sequence[ListedTask]
+
+
+@dataclass
+class TimedProvider(FakeProvider):
+    """Tasks run for `run_seconds`, by their number from 1; `ended_at` and `seen_at` tell when each has ended,
+    and when a query showed so.
+
+    `rewrite` makes of the list's true rows what the list says; with `heeds_status` cleared it shows all tasks
+    whatever is asked for. An entry of `list_seconds` is how long each list call takes.
+    """
+
+    run_seconds: Callable[[int], float] = lambda number: 60.0
+    rewrite: Callable[[Rows], Rows] = lambda rows: rows
+    heeds_status: bool = True
+    list_seconds: float = 0.05
+    lists_error: ProviderError | None = None
+    refuses_status: bool = False
+    ended_at: dict[str, float] = field(default_factory=dict)
+    seen_at: dict[str, float] = field(default_factory=dict)
+    sleep: Callable[[float], Any] = field(kw_only=True)
+
+    @property
+    def now(self) -> float:
+        """Seconds of the clock."""
+        return self.now_ms() / 1000
+
+    def late(self) -> list[float]:
+        """How long after its end each task was seen, in seconds; those that were not are missing."""
+        return [self.seen_at[each] - ended for each, ended in self.ended_at.items() if each in self.seen_at]
+
+    def _make(self, model: str, file_urls: tuple[str, ...], options: dict[str, Any]) -> FakeTask:
+        task = super()._make(model, file_urls, options)
+        self.ended_at[task.task_id] = self.now + self.run_seconds(len(self.submits))
+        return task
+
+    def _state(self, task: FakeTask) -> TaskStatus:
+        ended = self.ended_at.get(task.task_id)
+        if ended is None:
+            return task.statuses[-1]
+        return TaskStatus.SUCCEEDED if ended <= self.now else TaskStatus.RUNNING
+
+    async def query(self, task_id: str, permit: Permit = at_once) -> TaskView | ProviderError:
+        """The task's true state."""
+        if not await permit():
+            return NO_SLOT
+        self.calls.append(("query", task_id))
+        task = self.task(task_id)
+        assert task is not None
+        view = self._view(task, self._state(task))
+        if view.status is TaskStatus.SUCCEEDED:
+            self.seen_at.setdefault(task_id, self.now)
+            begun = datetime.fromtimestamp(task.created_ms / 1000, UTC).replace(tzinfo=None)
+            ended = begun + timedelta(seconds=self.ended_at[task_id] - task.created_ms / 1000)
+            view = replace(view, submit_time=str(begun), end_time=str(ended))
+        return view
+
+    async def list_tasks(
+        self, page_no: int, permit: Permit = at_once, status: TaskStatus | None = None
+    ) -> TaskPage | ProviderError:
+        """A page of what the list says, newest first."""
+        if not await permit():
+            return NO_SLOT
+        self.calls.append(("list", f"{status or 'all'} {page_no}"))
+        true = [ListedTask(each.task_id, self._state(each), each.created_ms) for each in self._all()]
+        rows = [row for row in self.rewrite(true) if not self.heeds_status or status in (None, row.status)]
+        await self.sleep(self.list_seconds)
+        if self.lists_error is not None:
+            return self.lists_error
+        if self.refuses_status and status is not None:
+            return ProviderError("InvalidParameter", "status is invalid", 400)
+        return TaskPage(tuple(rows[(page_no - 1) * self.page_size : page_no * self.page_size]), len(rows))
+
+    def _all(self) -> list[FakeTask]:
+        return sorted((*self.submits, *self.strangers), key=lambda each: each.created_ms, reverse=True)
