@@ -3,6 +3,7 @@
 # PYTEST_ARGS picks tests. A test that fails has failed: none is run again.
 # Only a run of all tests (--no-skips) is measured, and its coverage held to the floors: what needs more than Python
 # has a part in them, and measuring makes every process slower by a third.
+# A person's `make test` draws a tenth of the examples of each property; .ci/run and `make test-all` draw them all.
 # A run of many tests writes which passed. With EACH_TEST_ONCE=yes (.ci/run) both are measured, and the run of all
 # leaves out what has just passed, if no file and no package has changed since.
 set -uo pipefail
@@ -26,6 +27,8 @@ run() { # NAME ARGUMENTS...: of pytest
 state() { # what the tests run on, in one word
   "$python" -m tools.tree_state 2>/dev/null || echo unknown
 }
+
+[[ $is_all || ${EACH_TEST_ONCE:-} || ${#picked[@]} -gt 0 ]] || set -- --hypothesis-profile=few "$@"
 
 if [ ${#picked[@]} -gt 0 ]; then
   run picked "$@" "${picked[@]}"
