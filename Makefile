@@ -38,7 +38,7 @@ demo: $(VENV)/.demo ## transcribe the bundled recordings end to end; AUDIO="a.wa
 	@tools/demo.sh $(BIN)/python
 
 .PHONY: test
-test: $(VENV)/.dev ## run the tests that need nothing but Python, in some 5 minutes on 2 cores; PYTEST_ARGS="-k word" for some
+test: $(VENV)/.dev ## run the tests that need nothing but Python, in some 3 minutes on 2 cores; PYTEST_ARGS="-k word" for some
 	@tools/test.sh $(if $(PYTEST_ARGS),,--python-only)
 
 .PHONY: test-all

@@ -30,6 +30,16 @@ def real_kafka_missing() -> str | None:
     return None if os.environ.get("TEST_KAFKA") else kafka.missing()
 
 
+in_test_all = pytest.mark.parametrize(
+    "broker_name",
+    [
+        pytest.param("embedded", marks=pytest.mark.computes),
+        pytest.param("kafka", marks=pytest.mark.needs_java),
+    ],
+)
+"""For a test on both brokers that costs more than `make test` can spend on it."""
+
+
 async def create_topics(
     bootstrap: str,
     topics: Mapping[str, int],

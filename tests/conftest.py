@@ -4,6 +4,7 @@ from hypothesis import HealthCheck, settings
 
 # Timings never decide a test: on a busy machine any example may take a while.
 settings.register_profile("scribe", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("few", settings.get_profile("scribe"), max_examples=10)
 settings.load_profile("scribe")
 
 pytest_plugins = [

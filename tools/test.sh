@@ -3,6 +3,7 @@
 # PYTEST_ARGS picks tests. A test that fails has failed: none is run again.
 # Only a run of all tests (--no-skips) is measured, and its coverage held to the floors: what needs more than Python
 # has a part in them, and measuring makes every process slower by a third.
+# A person's `make test` draws a tenth of the examples of each property; .ci/run and `make test-all` draw them all.
 # A run of many tests writes which passed. With EACH_TEST_ONCE=yes (.ci/run) both are measured, and the run of all
 # leaves out what has just passed, if no file and no package has changed since.
 set -uo pipefail
@@ -15,8 +16,8 @@ eval "picked=(${PYTEST_ARGS:-})" # so that -k "one or two" keeps its quotes
 # its packages anew, which takes three times as long as to start.
 unset PYTHONDONTWRITEBYTECODE
 
-is_all= is_measured= failed=0
-[[ ${#picked[@]} -eq 0 && " $* " == *" --no-skips "* ]] && is_all=yes is_measured=yes
+is_all= is_measured= failed=0 processes=4
+[[ ${#picked[@]} -eq 0 && " $* " == *" --no-skips "* ]] && is_all=yes is_measured=yes processes=6
 [[ ${#picked[@]} -eq 0 && ${EACH_TEST_ONCE:-} ]] && is_measured=yes
 
 run() { # NAME ARGUMENTS...: of pytest
@@ -26,6 +27,8 @@ run() { # NAME ARGUMENTS...: of pytest
 state() { # what the tests run on, in one word
   "$python" -m tools.tree_state 2>/dev/null || echo unknown
 }
+
+[[ $is_all || ${EACH_TEST_ONCE:-} || ${#picked[@]} -gt 0 ]] || set -- --hypothesis-profile=few "$@"
 
 if [ ${#picked[@]} -gt 0 ]; then
   run picked "$@" "${picked[@]}"
@@ -40,8 +43,9 @@ else
   rm -rf .coverage .coverage.* .pytest_cache/passed-*
 fi
 
-# More than the cores of a small machine: most tests wait. Those that only compute would keep them from their cores.
-run waiting --numprocesses=6 --dist=worksteal -m "not computes" "--passed-to=$told/passed" "$@"
+# More than the cores of a small machine: most tests wait, those with real Kafka longest, and each process takes
+# seconds of a core to begin. Those that compute would keep the others from their cores.
+run waiting --numprocesses="$processes" --dist=worksteal -m "not computes" "--passed-to=$told/passed" "$@"
 [ -z "$is_all" ] || run computing --numprocesses=2 -m computes "$@"
 if [[ -f $told/passed && $before != unknown && $(state) == "$before" ]]; then
   mkdir -p .pytest_cache && mv "$told/passed" "$passed"

@@ -50,6 +50,7 @@ async def test_the_sdk_transcribes_lists_and_cancels_file_tasks(model: str, text
         assert ledger.leaked_keys() == 0
 
 
+@pytest.mark.computes
 async def test_the_sdks_class_for_qwen3_reads_its_result_and_its_failure() -> None:
     spoken = f"{MEDIA}/a.wav?run=0&text=Two+cats.&emotion=happy"
     lost = f"{MEDIA}/b.wav?run=0&fail=FILE_403_FORBIDDEN"
@@ -73,6 +74,7 @@ async def test_the_sdks_class_for_qwen3_reads_its_result_and_its_failure() -> No
         }
 
 
+@pytest.mark.computes
 async def test_the_sdks_class_for_hotwords_makes_shows_changes_and_deletes_a_list() -> None:
     async with serve(SimulatorConfig(api_keys={KEY: "a"})) as simulator:
         code, answers, errors = await run_sample("hotwords_sample.py", simulator)
@@ -124,6 +126,7 @@ async def test_the_new_client_transcribes_with_hotwords_lists_and_cancels(list_k
         assert set(simulator.ledger().submitted_urls().values()) == {1}
 
 
+@pytest.mark.computes
 async def test_the_sdk_uploads_a_local_file_that_a_task_then_reads(tmp_path: Path) -> None:
     recording = tmp_path / "a.wav"
     recording.write_bytes(bytes(range(256)) * 100 + b"\r\n--\r\n")

@@ -1,5 +1,7 @@
 """The vendor's SDK, unchanged, must work against the simulator as its page says it does."""
 
+import pytest
+
 from sandbox.simulator import SimulatorConfig, serve
 from tests.conformance.running import KEY, run_sample
 
@@ -36,6 +38,7 @@ async def test_the_two_calls_of_the_vendors_sample_give_each_files_result() -> N
         assert simulator.ledger().leaked_keys() == 0
 
 
+@pytest.mark.computes
 async def test_a_failed_file_and_a_refused_key_reach_the_sdks_user() -> None:
     lost = "https://media.example.org/lost.wav?fail=FILE_404_NOT_FOUND"
     kept = "https://media.example.org/kept.wav"

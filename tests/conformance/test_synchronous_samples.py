@@ -6,6 +6,8 @@ import base64
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
+
 import sandbox
 from sandbox.simulator import Fault, SimulatorConfig, serve
 from tests.conformance.running import KEY, run_program, run_sample
@@ -59,6 +61,7 @@ def _check_ways(whole: list[Any], repeating: list[Any], adding: list[Any]) -> No
     assert whole[0]["text"] == repeating[-1]["text"] == "".join(answer["text"] for answer in adding) == TEXT
 
 
+@pytest.mark.computes
 async def test_the_vendors_sdk_hands_the_short_models_output_through() -> None:
     async with serve(_config()) as simulator:
         code, [told], errors = await run_sample("short_audio_sample.py", simulator, "fun-asr-flash", A)
@@ -67,6 +70,7 @@ async def test_the_vendors_sdk_hands_the_short_models_output_through() -> None:
         assert told["usage"]["duration"] == 4
 
 
+@pytest.mark.computes
 async def test_the_sample_programs_in_the_vendors_package_run_as_they_are(tmp_path: Path) -> None:
     async with serve(_config()) as simulator:
         conversation = f"{EXAMPLES}.legacy_1x.multimodal_conversation.asr"
@@ -109,6 +113,7 @@ async def test_the_openai_package_reads_text_end_and_usage() -> None:
         assert simulator.ledger().submitted_urls() == {A: 4}
 
 
+@pytest.mark.computes
 async def test_the_openai_package_raises_what_went_wrong_by_its_class() -> None:
     rules: list[dict[str, Any]] = [
         {"kind": "stream_error", "chunks": 2},

@@ -88,6 +88,7 @@ def test_no_socket_reaches_out(run: Run) -> None:
     result.stdout.fnmatch_lines(["*the test reached for 192.0.2.1, and went on*"])
 
 
+@pytest.mark.computes
 def test_a_process_left_behind_fails_the_run_also_when_its_parent_is_gone(run: Run) -> None:
     result = run(
         "leftovers",
@@ -196,6 +197,7 @@ def test_a_run_for_python_only_skips_what_needs_more_though_it_be_here(run: Run)
     assert "`make test-all`" in result.outlines[-1]
 
 
+@pytest.mark.computes
 def test_workers_of_xdist_leave_the_telling_to_the_run(run: Run) -> None:
     result = run("skips", SKIPPING, "-p", "xdist", "-n", "1")
     assert [line for line in result.outlines if line.startswith("Skipped ")] == TOLD
@@ -248,7 +250,11 @@ HALF_PASSED = """
 """
 
 
-@pytest.mark.parametrize("workers", [(), ("-p", "xdist", "-n", "2")], ids=["alone", "xdist"])
+@pytest.mark.parametrize(
+    "workers",
+    [(), pytest.param(("-p", "xdist", "-n", "2"), marks=pytest.mark.computes)],
+    ids=["alone", "xdist"],
+)
 def test_what_passed_is_left_out_of_the_next_run_and_nothing_else(
     run: Run, pytester: pytest.Pytester, workers: tuple[str, ...]
 ) -> None:

@@ -459,6 +459,7 @@ async def test_a_claim_counts_what_comes_between_the_reading_and_the_claim(
     await slow.kill()
 
 
+@pytest.mark.computes
 async def test_twenty_thousand_entries_are_restored(
     embedded: BreakableEmbedded,
     topic_names: TopicNames,

@@ -84,6 +84,7 @@ class FakeProvider:
     file_troubles: dict[str, ProviderError] = field(default_factory=dict)
     task_troubles: dict[str, ProviderError] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
+    results: dict[str, bytes] = field(default_factory=dict)
     result_host: str = "results.example"
     """Where results of tasks lie that are made from now on."""
     refused_hosts: set[str] = field(default_factory=set)
@@ -208,7 +209,7 @@ class FakeProvider:
         for task in self.submits:
             for index, file_url in enumerate(task.file_urls):
                 if transcription_url == _result_url(task, index):
-                    return self._result(file_url)
+                    return self.results.get(file_url) or self._result(file_url)
         return ProviderError("http_error", "the result's host results.example answered 403", 403)
 
     def task(self, task_id: str) -> FakeTask | None:

@@ -110,6 +110,7 @@ def _holds_the_record(value: bytes | None, failure: Outcome) -> None:
 
 
 @pytest.mark.parametrize("broker_name", ["embedded"])
+@pytest.mark.computes
 async def test_odd_but_good_records_are_served(stack: Stack) -> None:
     await stack.start()
     framed = b"\x00\x00\x00\x00\x07" + json.dumps(request("framed", HELLO)).encode()
@@ -128,6 +129,7 @@ async def test_odd_but_good_records_are_served(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("broker_name", ["embedded"])
+@pytest.mark.computes
 async def test_what_settings_narrow_is_refused_by_name(stack: Stack) -> None:
     await stack.start(SCRIBE_REQUESTS__ALLOWED_HOSTS="example.org", SCRIBE_REQUESTS__ALLOWED_MODELS="fun-asr")
     await stack.publish(request("host", HELLO))

@@ -47,6 +47,7 @@ async def settings_of(process: asyncio.subprocess.Process) -> dict[str, str]:
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.computes
 async def test_a_request_is_served_by_what_the_broker_and_the_simulator_print() -> None:
     async with started("sandbox", "broker") as broker, started("sandbox", "simulate") as simulator:
         settings = {**await settings_of(broker), **await settings_of(simulator)}

@@ -76,6 +76,7 @@ PLACES: dict[str, tuple[ClientConfig, str, str]] = {
     "web page": (_serving(_dated(200)), "wrong_answer", "answered 200 with a web page"),
     "wrong path": (_serving(_dated(404)), "http_error", "there is no such path"),
 }
+USUAL = ("hung", "wrong path")
 
 
 def lines(stack: Stack, event: str) -> list[dict[str, Any]]:
@@ -99,7 +100,10 @@ DATED = ("web page", "wrong path")
 """The others never tell the time: no deadline ends a job before the first `Date`."""
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    "place",
+    [each if each in USUAL else pytest.param(each, marks=pytest.mark.computes) for each in PLACES],
+)
 async def test_an_outage_says_why_in_log_status_metric_and_failures(
     stack: Stack, tmp_path: Path, place: str
 ) -> None:

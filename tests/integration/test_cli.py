@@ -26,7 +26,8 @@ from service.contract.transcript import AudioProperties, Channel, Sentence, Tran
 from service.errors import ConfigError, FailureCode
 from service.kafka.client import terminal_client
 from service.kafka.client.cluster import ClusterConfig
-from tests.brokers import TopicNames, create_topics
+from tests.brokers import TopicNames, create_topics, in_test_all
+from tests.plugins.environment import NO_TRUST
 
 pytest_plugins = ["tests.brokers"]
 
@@ -47,6 +48,7 @@ class Setting:
         names = {f"SCRIBE_TOPICS__{role.upper()}": name for role, name in self.topics.items()}
         return {
             "PATH": os.defpath,
+            **NO_TRUST,
             "SCRIBE_KAFKA__BOOTSTRAP_SERVERS": self.bootstrap,
             "SCRIBE_KAFKA__FETCH_MAX_WAIT_MS": "20",
             "SCRIBE_TOPICS__REPLICATION": "1",
@@ -205,12 +207,14 @@ class TestSubmit:
         )
         assert err.count(said) == 1
 
+    @in_test_all
     async def test_a_refused_request_ends_the_waiting(self, setting: Setting) -> None:
         with setting.started("submit", URL, URL, "--id", "my-3", "--wait") as process:
             await answer(setting, "failures", failure("my-3", None))
             await asyncio.to_thread(process.communicate, timeout=COMMAND_SECONDS)
         assert process.returncode == 1
 
+    @in_test_all
     async def test_a_request_that_has_ended_before_ends_the_waiting_with_the_advice(
         self, setting: Setting
     ) -> None:
@@ -233,6 +237,7 @@ class TestSubmit:
         assert 'failed: already_finished: of this record: publish it with "replay": 3' in err
         assert "of a cancel" not in err
 
+    @in_test_all
     async def test_a_replay_is_waited_for_by_its_number(self, setting: Setting) -> None:
         arguments = ("submit", URL, "--id", "my-7", "--replay", "1", "--wait", "--timeout", "20")
         with setting.started(*arguments) as process:
@@ -249,6 +254,7 @@ class TestSubmit:
         assert "did not come in time" in done.stderr
         assert "Traceback" not in done.stderr
 
+    @in_test_all
     async def test_waiting_prints_the_transcripts_in_the_form_that_is_asked_for(
         self, setting: Setting
     ) -> None:
@@ -265,6 +271,7 @@ class TestSubmit:
         assert "my-4, file 0: https://example.org/a%20b.wav\n" in err
         assert "failed: audio_not_found" in err
 
+    @in_test_all
     async def test_waiting_prints_json_where_it_is_asked_for(self, setting: Setting) -> None:
         arguments = ("submit", URL, "--id", "my-5", "--wait", "--timeout", "20", "--format", "json")
         with setting.started(*arguments) as process:

@@ -1,15 +1,15 @@
 """`scribe hotwords` against the simulator: what there is, and deleting only what is ours unless told to."""
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import typer.testing
 from pydantic import SecretStr
 
 from sandbox.simulator import Simulator, SimulatorConfig, serve
+from service.cli.commands import app
 from service.core.provider.hotword_lists import HotwordListEntry, Need
 from service.provider.dashscope import DashScope, DashScopeConfig
 from tests.integration.vendor_client import KEY
@@ -23,13 +23,11 @@ async def simulator() -> AsyncIterator[Simulator]:
         yield ready
 
 
-async def scribe(simulator: Simulator, *arguments: str, key: str = KEY) -> "subprocess.CompletedProcess[str]":
-    """The command as people run it."""
+async def scribe(simulator: Simulator, *arguments: str, key: str = KEY) -> typer.testing.Result:
+    """The command in this process, from its first word to its exit code."""
     environ = {"SCRIBE_PROVIDER__BASE_URL": simulator.base_url, "SCRIBE_PROVIDER__API_KEY": key}
-    command = [sys.executable, "-m", "service", "hotwords", *arguments]
-    return await asyncio.to_thread(
-        subprocess.run, command, env=environ, capture_output=True, text=True, timeout=120, check=False
-    )
+    run = typer.testing.CliRunner().invoke
+    return await asyncio.to_thread(run, app, ["hotwords", *arguments], env=environ)
 
 
 async def made(simulator: Simulator, prefix: str) -> str:
@@ -43,7 +41,7 @@ async def made(simulator: Simulator, prefix: str) -> str:
 async def test_the_list_shows_each_with_its_model_and_whether_it_is_ours(simulator: Simulator) -> None:
     theirs, ours = await made(simulator, "demo"), await made(simulator, NEED.prefix)
     done = await scribe(simulator, "list")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.exit_code, done.stderr) == (0, "")
     head, *rows = [line.split() for line in done.stdout.splitlines()]
     assert head == ["LIST", "MADE", "FOR", "WORDS", "CREATED", "TOUCHED", "READY", "OURS"]
     assert {row[0]: (row[1], row[2], row[-2], row[-1]) for row in rows} == {
@@ -59,20 +57,20 @@ async def test_the_list_shows_each_with_its_model_and_whether_it_is_ours(simulat
 async def test_only_a_list_of_ours_is_deleted_unless_told_to(simulator: Simulator) -> None:
     theirs, ours = await made(simulator, "demo"), await made(simulator, NEED.prefix)
     refused = await scribe(simulator, "delete", ours, theirs)
-    assert refused.returncode == 1
+    assert refused.exit_code == 1
     assert f"{theirs} was not made by this service; --foreign deletes it all the same" in refused.stderr
     assert ours in (await scribe(simulator, "list")).stdout
 
     done = await scribe(simulator, "delete", ours)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", f"deleted {ours}\n")
-    assert (await scribe(simulator, "delete", "--foreign", theirs)).returncode == 0
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", f"deleted {ours}\n")
+    assert (await scribe(simulator, "delete", "--foreign", theirs)).exit_code == 0
     assert len((await scribe(simulator, "list")).stdout.splitlines()) == 1
 
 
 async def test_what_the_provider_refuses_is_one_sentence(simulator: Simulator) -> None:
     gone = await scribe(simulator, "delete", f"vocab-{NEED.prefix}-01")
-    assert (gone.returncode, gone.stderr.splitlines()[0][:36]) == (1, "scribe: the provider says NotFound: ")
+    assert (gone.exit_code, gone.stderr.splitlines()[0][:36]) == (1, "scribe: the provider says NotFound: ")
     wrong = await scribe(simulator, "list", key="sk-another-region-01234")
-    assert wrong.returncode == 1
+    assert wrong.exit_code == 1
     assert "key not valid for host 127.0.0.1" in wrong.stderr
     assert "another-region" not in wrong.stderr

@@ -22,6 +22,7 @@ from sandbox.demo.files import file_server
 from sandbox.demo.log import NAME
 from sandbox.demo.plan import DemoError
 from sandbox.simulator import SimulatorConfig, serve
+from tests.plugins.environment import NO_TRUST
 
 ROOT = Path(sandbox.__file__).parents[1]
 SPEECH = ROOT / "sandbox" / "speech"
@@ -96,6 +97,7 @@ class Start:
             "PYTHONPATH": str(ROOT),
             "HOME": str(self.folder),
             "TMPDIR": str(self.folder / "tmp"),
+            **NO_TRUST,
             **variables,
         }
         process = await asyncio.create_subprocess_exec(
@@ -180,6 +182,7 @@ async def test_the_bundled_recordings_come_out_nearly_word_for_word_with_their_t
     assert f"What the servers logged is in {demo.folder / NAME}" in ended.out
 
 
+@pytest.mark.computes
 async def test_own_files_are_taken_whatever_their_names_and_one_that_is_no_audio_fails_alone(
     demo: Start,
 ) -> None:
@@ -262,6 +265,7 @@ def long_recording(folder: Path) -> str:
 
 
 class TestEnding:
+    @pytest.mark.computes
     async def test_ctrl_c_while_the_servers_start_leaves_nothing(self, demo: Start) -> None:
         running = await demo()
         await running.until(lambda: any("tansu" in line for line in running.children().values()))
@@ -271,7 +275,10 @@ class TestEnding:
 
     @pytest.mark.parametrize(
         ("number", "code", "moment"),
-        [(signal.SIGINT, 130, '"change": "taken"'), (signal.SIGTERM, 143, '"base_url"')],
+        [
+            (signal.SIGINT, 130, '"change": "taken"'),
+            pytest.param(signal.SIGTERM, 143, '"base_url"', marks=pytest.mark.computes),
+        ],
     )
     async def test_a_signal_amid_the_work_leaves_nothing_even_when_repeated(
         self, demo: Start, number: signal.Signals, code: int, moment: str

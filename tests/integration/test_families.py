@@ -66,6 +66,7 @@ async def test_every_model_of_the_table_answers_a_plain_request(stack: Stack) ->
     assert set(stack.sim.ledger().submitted_urls().values()) == {len(MAINLAND)}
 
 
+@pytest.mark.computes
 async def test_paraformer_drops_filler_words_and_takes_several_hints(stack: Stack) -> None:
     await stack.start()
     options: dict[str, object] = {
@@ -91,6 +92,7 @@ async def test_paraformer_drops_filler_words_and_takes_several_hints(stack: Stac
     assert sent == {**options, **hints}
 
 
+@pytest.mark.computes
 async def test_qwen_audio_takes_a_context_and_an_instant_vocabulary_and_one_file(stack: Stack) -> None:
     await stack.start()
     model = "qwen-audio-3.1-asr-flash-filetrans"
@@ -106,6 +108,7 @@ async def test_qwen_audio_takes_a_context_and_an_instant_vocabulary_and_one_file
     assert [each.body["usage"]["estimated"] for each in outcomes] == [False, False]
 
 
+@pytest.mark.computes
 async def test_qwen_asr_files_tell_language_emotion_and_words_and_count_from_one(stack: Stack) -> None:
     await stack.start()
     model = "qwen3-asr-flash-filetrans"
@@ -149,6 +152,7 @@ async def test_qwen_asr_answers_at_once_with_a_context(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("sim_config", [SimulatorConfig(speed=10, short_audio_nesting=n) for n in (1, 2)])
+@pytest.mark.computes
 async def test_short_audio_gives_times_in_both_nestings(stack: Stack) -> None:
     await stack.start()
     found = await results(
@@ -180,6 +184,7 @@ async def test_omni_writes_what_the_prompt_asks_for_and_bills_tokens(stack: Stac
     assert "every word" in (prompts[models[1]] or "")
 
 
+@pytest.mark.computes
 async def test_a_text_that_the_model_did_not_finish_says_so(stack: Stack) -> None:
     await stack.start()
     found = await results(stack, request("qwen3-omni-flash", f"{SAID}&finish=length"))
@@ -187,6 +192,7 @@ async def test_a_text_that_the_model_did_not_finish_says_so(stack: Stack) -> Non
 
 
 @pytest.mark.parametrize("sim_config", [SimulatorConfig(speed=10, region="cn-beijing", submit_rpm=None)])
+@pytest.mark.computes
 async def test_an_error_amid_an_omni_stream_is_called_for_again(stack: Stack) -> None:
     scribe = await stack.start()
     stack.sim.state.add_fault(Fault(on="transcribe", kind="break_stream"))
@@ -204,6 +210,7 @@ async def failure_of(stack: Stack, asked: Mapping[str, object]) -> Outcome:
 
 
 @pytest.mark.parametrize("sim_config", [SimulatorConfig(speed=10, region="us-east-1")])
+@pytest.mark.computes
 async def test_the_united_states_serve_their_own_names_and_say_where_the_others_are(stack: Stack) -> None:
     await stack.start()
     found = await results(stack, *(request(model) for model in ELSEWHERE))
@@ -214,6 +221,7 @@ async def test_the_united_states_serve_their_own_names_and_say_where_the_others_
     assert "paraformer-v2 is offered in cn-beijing; the host asked is 127.0.0.1" in failure.body["message"]
 
 
+@pytest.mark.computes
 async def test_silence_too_long_and_forbidden_content_end_as_in_file_tasks(stack: Stack) -> None:
     await stack.start()
     cases = {
@@ -234,6 +242,7 @@ async def test_silence_too_long_and_forbidden_content_end_as_in_file_tasks(stack
     assert [each["code"] for each in silent["warnings"]] == ["no_speech"]
 
 
+@pytest.mark.computes
 async def test_what_a_model_cannot_do_is_refused_with_those_that_can(stack: Stack) -> None:
     await stack.start()
     outcome = await failure_of(stack, request("qwen3-asr-flash-filetrans", diarization_enabled=True))
@@ -242,6 +251,7 @@ async def test_what_a_model_cannot_do_is_refused_with_those_that_can(stack: Stac
     assert stack.sim.ledger().submits == []
 
 
+@pytest.mark.computes
 async def test_a_later_version_of_a_known_model_is_taken_with_a_warning(stack: Stack) -> None:
     await stack.start()
     stack.sim.state.add_fault(Fault(on="submit", kind="status", status=404, code="ModelNotFound"))

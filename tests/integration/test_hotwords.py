@@ -60,6 +60,7 @@ async def test_the_list_of_another_model_is_never_used(stack: Stack) -> None:
     assert len(stack.sim.ledger().submits) == 3
 
 
+@pytest.mark.computes
 async def test_two_members_and_a_third_that_comes_later_share_one_list(stack: Stack) -> None:
     await asyncio.gather(stack.start(), stack.start())
     for number in range(12):

@@ -21,6 +21,7 @@ async def status_until(scribe: Scribe, name: str, seconds: float = 20.0) -> Any:
         return shown
 
 
+@pytest.mark.computes
 async def test_a_task_that_never_ends_ends_by_its_deadline(stack: Stack) -> None:
     await stack.start()
     await stack.publish(request("never", HELLO + "&status=RUNNING_FOREVER", ttl_seconds=4))
@@ -39,6 +40,7 @@ async def test_a_pending_task_is_cancelled_at_the_provider(stack: Stack) -> None
     await stack.until(lambda: [call.status for call in stack.sim.ledger().calls_of("cancel")] == [200])
 
 
+@pytest.mark.computes
 async def test_a_day_that_is_spent_keeps_its_jobs_and_a_restart_does_not_forget_it(stack: Stack) -> None:
     # One shard has the whole limit: of several each has its part, and may be served before the others are.
     one = {"SCRIBE_TOPICS__PARTITIONS": "1"}
@@ -72,6 +74,7 @@ async def finished(stack: Stack, count: int) -> None:
             await asyncio.sleep(CHECK_SECONDS)
 
 
+@pytest.mark.computes
 async def test_what_was_done_is_known_again_after_a_restart_and_by_another_member(stack: Stack) -> None:
     first = await stack.start()
     done = [f"d-{n}" for n in range(6)]

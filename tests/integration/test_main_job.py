@@ -81,6 +81,7 @@ def _has_times_in_order(outcome: Outcome) -> None:
 
 
 @pytest.mark.parametrize("broker_name", ["embedded"])
+@pytest.mark.computes
 async def test_a_request_gets_the_renderings_it_asks_for_and_no_more(stack: Stack) -> None:
     await stack.start()
     wanted = {"formats": ["vtt", "srt"]}
@@ -141,6 +142,7 @@ async def test_files_of_one_request_share_a_task_and_each_ends_by_itself(stack: 
 
 
 @pytest.mark.parametrize("broker_name", ["embedded"])
+@pytest.mark.computes
 async def test_a_task_has_one_file_unless_another_number_is_set(stack: Stack) -> None:
     await stack.start()
     await stack.publish(request("r-3", HELLO, OTHER))
@@ -151,6 +153,7 @@ async def test_a_task_has_one_file_unless_another_number_is_set(stack: Stack) ->
 
 @pytest.mark.parametrize("broker_name", ["embedded"])
 @pytest.mark.parametrize("sim_config", [SimulatorConfig(speed=10, files_per_task=n) for n in (1, 2)])
+@pytest.mark.computes
 async def test_a_number_that_the_vendor_refuses_costs_nobody_a_failure(
     stack: Stack, sim_config: SimulatorConfig
 ) -> None:
@@ -173,6 +176,7 @@ async def test_a_number_that_the_vendor_refuses_costs_nobody_a_failure(
 
 @pytest.mark.parametrize("broker_name", ["embedded"])
 @takes_several
+@pytest.mark.computes
 async def test_the_same_url_twice_goes_into_two_tasks(stack: Stack) -> None:
     await stack.start(SCRIBE_REQUESTS__FILES_PER_TASK="100")
     await stack.publish(request("r-4", HELLO, HELLO, OTHER))
@@ -249,6 +253,7 @@ async def test_a_lost_answer_is_a_failure_where_the_policy_says_so(stack: Stack)
 
 
 @pytest.mark.parametrize("broker_name", ["embedded"])
+@pytest.mark.computes
 async def test_throttled_calls_are_repeated_until_they_go_through(stack: Stack) -> None:
     for call in ("submit", "query"):
         stack.sim.state.add_fault(

@@ -39,6 +39,7 @@ def _is_heard(text: str) -> bool:
 
 
 @pytest.mark.parametrize("broker_name", ["embedded"])
+@pytest.mark.computes
 async def test_each_family_hears_a_recording(stack: Stack) -> None:
     async with serve_app(Starlette(routes=[Route(f"/{NAME}", _recording)])) as origin:
         await stack.start()

@@ -6,6 +6,7 @@ import re
 import wave
 from pathlib import Path
 
+import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -52,6 +53,7 @@ async def _answer(request: Request) -> Response:
     return Response((SPEECH / NAME).read_bytes()) if name == NAME else Response(status_code=404)
 
 
+@pytest.mark.computes
 async def test_the_recogniser_answers_through_both_doors() -> None:
     app = Starlette(routes=[Route("/{name}", _answer)])
     async with (
@@ -76,6 +78,7 @@ async def test_the_recogniser_answers_through_both_doors() -> None:
         assert all(entry.answered for entry in client.simulator.ledger().submits)
 
 
+@pytest.mark.computes
 async def test_silence_is_an_empty_answer_and_bad_audio_a_refusal() -> None:
     async with (
         serve_app(Starlette(routes=[Route("/{name}", _answer)])) as origin,

@@ -6,6 +6,7 @@ import signal
 import pytest
 
 from sandbox.simulator import Fault
+from tests.brokers import in_test_all
 from tests.integration.stack import Stack
 from tests.integration.test_main_job import HELLO, request
 
@@ -13,6 +14,7 @@ SLOW = HELLO.replace("run=0.2", "run=60")
 """Six seconds at the simulator's tenfold speed: long enough to be killed meanwhile."""
 
 
+@in_test_all
 async def test_a_killed_service_is_resumed_and_nothing_is_submitted_twice(stack: Stack) -> None:
     first = await stack.start()
     for number in range(6):
@@ -60,6 +62,7 @@ async def test_sigterm_ends_a_busy_service_with_success_and_the_next_one_goes_on
 
 
 @pytest.mark.parametrize("broker_name", ["embedded"])
+@pytest.mark.computes
 async def test_requests_published_while_no_service_runs_wait_for_one(stack: Stack) -> None:
     first = await stack.start()
     await first.end()
@@ -69,6 +72,7 @@ async def test_requests_published_while_no_service_runs_wait_for_one(stack: Stac
     assert outcome.kind == "result"
 
 
+@in_test_all
 async def test_a_second_member_takes_its_part_and_everything_is_done_once(stack: Stack) -> None:
     await stack.start()
     for number in range(6):

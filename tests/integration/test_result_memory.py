@@ -18,6 +18,7 @@ from service.settings.provider_groups import FetchSettings
 from tools.chart import CHART
 
 pytestmark = [
+    pytest.mark.computes,
     pytest.mark.timeout(300),
     pytest.mark.skipif(sys.platform != "linux", reason="the most memory of a process is read from /proc"),
 ]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 import sandbox
 from tests.integration.vendor_client import SUBMIT, VendorClient, vendor
@@ -166,6 +167,7 @@ async def test_leave_to_upload_has_a_quota_of_each_model_and_uploads_can_go_wron
         assert (await _upload(client, policy)).status_code == 200
 
 
+@pytest.mark.computes
 async def test_the_recogniser_hears_an_uploaded_recording_in_the_shape_of_qwen3() -> None:
     model = "qwen3-asr-flash-filetrans"
     async with vendor(engine="whisper", virtual=False, query_qps=None) as client:

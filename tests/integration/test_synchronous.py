@@ -4,6 +4,7 @@ import signal
 
 import pytest
 
+from tests.brokers import in_test_all
 from tests.integration.stack import Stack
 
 MODEL = "qwen3-asr-flash"
@@ -20,6 +21,7 @@ async def called(stack: Stack, count: int) -> None:
     await stack.until(lambda: len(stack.sim.ledger().submits) >= count)
 
 
+@in_test_all
 async def test_a_call_that_a_kill_lost_is_made_once_more_and_counted(stack: Stack) -> None:
     first = await stack.start()
     await stack.publish(request("s-kill"))
@@ -48,6 +50,7 @@ async def test_a_stop_waits_for_the_answer_that_is_paid_for(stack: Stack) -> Non
 
 
 @pytest.mark.parametrize("broker_name", ["embedded"])
+@pytest.mark.computes
 async def test_a_stop_waits_no_longer_than_it_may(stack: Stack) -> None:
     first = await stack.start(SCRIBE_SHUTDOWN__ANSWER_SECONDS="0", SCRIBE_SHUTDOWN__GRACE_SECONDS="2")
     await stack.publish(request("s-bound"))
@@ -61,6 +64,7 @@ async def test_a_stop_waits_no_longer_than_it_may(stack: Stack) -> None:
     assert stack.sim.ledger().submitted_urls() == {SLOW: 2}
 
 
+@in_test_all
 async def test_a_rebalance_leaves_calls_the_time_to_be_answered(stack: Stack) -> None:
     await stack.start()
     for number in range(6):

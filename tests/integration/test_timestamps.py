@@ -4,6 +4,7 @@ import json
 
 from aiokafka import AIOKafkaProducer
 
+from tests.brokers import in_test_all
 from tests.integration.stack import Stack
 from tests.integration.test_main_job import HELLO, request
 
@@ -21,6 +22,7 @@ async def publish(stack: Stack, value: bytes, timestamp_ms: int) -> None:
         await producer.stop()
 
 
+@in_test_all
 async def test_a_timestamp_outside_the_calendar_ends_no_process_and_no_request(stack: Stack) -> None:
     first = await stack.start()
     for number, timestamp_ms in enumerate(TIMESTAMPS):

@@ -5,6 +5,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import files
 from pathlib import Path
 
@@ -69,10 +70,11 @@ def packages(source: str) -> set[str]:
     return {canonicalize_name(PACKAGES.get(top, top)) for top in tops}
 
 
-def imported(name: str) -> set[str]:
+@cache
+def imported(name: str) -> frozenset[str]:
     """The packages that the folders of a list import."""
     paths = [path for folder in FOLDERS[name] for path in (ROOT / folder).rglob("*.py")]
-    return {package for path in paths for package in packages(path.read_text())}
+    return frozenset(package for path in paths for package in packages(path.read_text()))
 
 
 @pytest.mark.parametrize("name", FOLDERS)

@@ -58,11 +58,12 @@ class Timers(Generic[T]):
         due_ms = self._queue.next_due_ms()
         if due_ms is not None:
             wait_seconds = min(wait_seconds, (due_ms - self._boot_ms()) / 1000)
+        loop = asyncio.get_running_loop()
+        alarm = loop.call_later(max(SHORTEST_WAIT_SECONDS, wait_seconds), self._changed.set)
         try:
-            async with asyncio.timeout(max(SHORTEST_WAIT_SECONDS, wait_seconds)):
-                await self._changed.wait()
-        except TimeoutError:
-            return
+            await self._changed.wait()
+        finally:
+            alarm.cancel()
 
     def _boot_ms(self) -> int:
         return round(1000 * self._clock.boot_seconds())

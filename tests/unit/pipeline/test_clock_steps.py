@@ -16,7 +16,8 @@ from tests.unit.pipeline.member import Member
 from tests.unit.pipeline.world import Limits, World, job_of, ref, state
 
 DAY = 86_400.0
-HOUR = 3_600.0
+WHILE = 600.0
+"""Ten times what the clock waits for before it believes anything."""
 either_way = pytest.mark.parametrize("step", [-3 * DAY, 3 * DAY])
 
 
@@ -43,11 +44,11 @@ async def at_work(world: World, clock: SteppedClock) -> None:
     world.run()
     shard = world.shard()
     world.provider.statuses = (TaskStatus.RUNNING,)
-    await world.take(shard, "running", ttl_seconds=2 * 3600)
+    await world.take(shard, "running", ttl_seconds=2 * int(WHILE))
     world.provider.statuses = (TaskStatus.SUCCEEDED,)
     await world.take(shard, "finished")
     await clock.answering(10)
-    await world.take(shard, "waiting", ttl_seconds=2 * 3600)
+    await world.take(shard, "waiting", ttl_seconds=2 * int(WHILE))
     assert world.seen.ends() == {"finished/0/0": "result"}
     assert (state(shard, "running"), state(shard, "waiting")) == (
         SubmissionState.RUNNING,
@@ -97,9 +98,9 @@ async def test_a_step_for_ever_ends_and_forgets_nothing_but_what_ends_by_the_tru
 ) -> None:
     await at_work(world, clock)
     clock.jump(step)
-    await (clock.answering(HOUR) if answers else clock.sleep(HOUR))
+    await (clock.answering(WHILE) if answers else clock.sleep(WHILE))
     await nothing_has_changed(world)
-    await clock.sleep(HOUR + 5)
+    await clock.sleep(WHILE + 5)
     ends = world.seen.ends()
     assert (ends["running/0/0"], ends["waiting/0/0"]) == ("deadline_exceeded", "deadline_exceeded")
     assert clock.events == [TimeEvent.CONFIRMED, TimeEvent.STEPPED]
@@ -112,7 +113,7 @@ async def test_without_a_date_no_deadline_ends_a_job_and_the_first_date_does(
     world.run()
     shard = world.shard()
     await world.take(shard, "r", ttl_seconds=60)
-    await clock.sleep(HOUR)
+    await clock.sleep(WHILE)
     assert world.seen.ends() == {}
     clock.answer()
     await clock.sleep(2)

@@ -91,11 +91,13 @@ def result_file(**literals: str) -> bytes:
 
 
 async def serve(world: World, *bodies: bytes) -> list[Result]:
-    """Two files of one task, so that each has its share of the bill, then a usual request."""
+    """For each body a request (`r0` ...) of two files, which share a task and a bill; then a usual one."""
     world.run()
     shard = world.shard()
-    world.provider.next_fetches.extend(bodies)
-    await world.take(shard, "odd", file_urls=urls("a", "b"), output={"formats": ["srt", "vtt", "text"]})
+    for number, body in enumerate(bodies):
+        files = urls(f"{number}a", f"{number}b")
+        world.provider.results.update((str(url), body) for url in files)
+        await world.take(shard, f"r{number}", file_urls=files, output={"formats": ["srt", "vtt", "text"]})
     await world.clock.sleep(MINUTE)
     await world.take(shard, "usual")
     await world.clock.sleep(MINUTE)
@@ -108,57 +110,63 @@ async def serve(world: World, *bodies: bytes) -> list[Result]:
 
 
 @limited
-@pytest.mark.parametrize("literal", NUMBERS, ids=lambda literal: literal[:24])
 @pytest.mark.parametrize("field", FIELDS_OF_A_RESULT)
-async def test_a_number_of_a_result_file_costs_nobody_a_transcript(
-    world: World, field: str, literal: str
-) -> None:
-    results = await serve(world, result_file(**{field: literal}), result_file(**{field: literal}))
-    assert [each.request_id for each in results] == ["odd", "odd", "usual"]
+async def test_a_number_of_a_result_file_costs_nobody_a_transcript(world: World, field: str) -> None:
+    results = await serve(world, *(result_file(**{field: literal}) for literal in NUMBERS))
+    assert len(results) == 2 * len(NUMBERS) + 1
     for each in results:
-        assert each.transcript.channels[0].text.startswith(("Hello.", "Transcript"))
-        assert 0 <= (each.usage.billed_seconds or 0) < 100
+        shown = each.request_id if each.request_id == "usual" else NUMBERS[int(each.request_id[1:])][:24]
+        assert each.transcript.channels[0].text.startswith(("Hello.", "Transcript")), shown
+        assert 0 <= (each.usage.billed_seconds or 0) < 100, shown
         sentences = each.transcript.channels[0].sentences or ()
-        times = [time for each in sentences for time in (each.begin_ms, each.end_ms)]
-        words = [word for each in sentences for word in each.words or ()]
+        times = [time for sentence in sentences for time in (sentence.begin_ms, sentence.end_ms)]
+        words = [word for sentence in sentences for word in sentence.words or ()]
         times += [time for word in words for time in (word.begin_ms, word.end_ms)]
-        assert all(0 <= time < 2**31 for time in times)
+        assert all(0 <= time < 2**31 for time in times), shown
 
 
 DEPTHS = [1, 40, 60, 61, 62, 63, 64, 100, 200, 249, 255, 260, 10_000, 200_000]
 
 
-@pytest.mark.parametrize("depth", DEPTHS)
-@pytest.mark.parametrize(("before", "after"), [("[", "]"), ('{"a":', "}")])
+@pytest.mark.parametrize(("before", "inner", "after"), [("[", "", "]"), ('{"a":', "1", "}")])
 @pytest.mark.parametrize("field", ["unknown", "speaker_id", "word_begin"])
 async def test_a_result_file_nested_deep_is_a_result_unless_no_parser_reads_it_and_ends_no_process(
-    world: World, field: str, before: str, after: str, depth: int
+    world: World, field: str, before: str, inner: str, after: str
 ) -> None:
-    body = result_file(
-        **{field: before * depth + after * depth if before == "[" else before * depth + "1" + after * depth}
-    )
-    await serve(world, *([body] * 8))
-    assert world.seen.ends()["odd/0/0"] == ("result" if depth < 1_000 else "result_unreadable")
+    nested = (before * depth + inner + after * depth for depth in DEPTHS)
+    await serve(world, *(result_file(**{field: literal}) for literal in nested))
+    ends = world.seen.ends()
+    for number, depth in enumerate(DEPTHS):
+        expected = "result" if depth < 1_000 else "result_unreadable"
+        assert {ends[f"r{number}/0/{index}"] for index in (0, 1)} == {expected}, depth
 
 
 TASK = {"task_id": "task-1", "task_status": "SUCCEEDED"}
 
 
-@limited
 @pytest.mark.parametrize("literal", NUMBERS, ids=lambda literal: literal[:24])
 @pytest.mark.parametrize("name", ["duration", "seconds"])
-async def test_a_bill_that_cannot_be_is_unknown_and_stops_no_spending(
-    world: World, name: str, literal: str
-) -> None:
+def test_a_bill_that_cannot_be_is_unknown(name: str, literal: str) -> None:
+    view = task_view(f'{{"{name}": {literal}}}')
+    assert view.billed_seconds is None
+
+
+@limited
+async def test_an_unknown_bill_stops_no_spending(world: World) -> None:
+    world.provider.next_queries.append(task_view('{"duration": -1}'))
+    world.provider.next_fetches.extend([result_file()] * 2)
+    told = await serve(world, result_file())
+    assert [each.usage.task_billed_seconds for each in told] == [None, None, 1]
+
+
+def task_view(usage: str) -> TaskView:
+    """What is read of the first request's task, whose bill is this."""
     results: list[JsonValue] = [
         {"file_url": url, "transcription_url": f"https://r.example/{number}"}
-        for number, url in enumerate(urls("a", "b"))
+        for number, url in enumerate(urls("0a", "0b"))
     ]
-    body = json.dumps({"output": {**TASK, "results": results}, "usage": {name: "<bill>"}})
-    body = body.replace('"<bill>"', literal)
-    view = read_task(HttpAnswer(200, {}, body.encode()), "task-1", "h.example")
+    body = json.dumps({"output": {**TASK, "results": results}, "usage": "<bill>"})
+    answer = HttpAnswer(200, {}, body.replace('"<bill>"', usage).encode())
+    view = read_task(answer, "task-1", "h.example")
     assert isinstance(view, TaskView)
-    assert view.billed_seconds is None
-    world.provider.next_queries.append(view)
-    told = await serve(world, result_file(), result_file())
-    assert [each.usage.task_billed_seconds for each in told] == [None, None, 1]
+    return view

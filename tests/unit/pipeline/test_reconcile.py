@@ -239,33 +239,12 @@ async def world(numbers: Numbers) -> AsyncIterator[Lookout]:
 # A task that was made is found, and one that was not is known not to be there.
 
 
-async def test_a_task_that_was_made_is_adopted_once_it_is_over(world: Lookout) -> None:
-    world.provider.statuses = (TaskStatus.RUNNING,)
-    key = await world.lost()
-    await world.clock.sleep(LONG)
-    assert world.runner.heard == []
-    assert world.stage.holds(cast(ShardRunner, world.runner), key)
-    world.provider.submits[0].statuses = (TaskStatus.SUCCEEDED,)
-    await world.clock.sleep(60)
-    assert world.runner.heard == [(key, Adopted("task-1"))]
-    assert not world.stage.holds(cast(ShardRunner, world.runner), key)
-    assert not world.stage.holds(cast(ShardRunner, world.runner), JobRef(Origin(0, 1), 0))
-
-
 async def test_a_task_that_leaves_a_file_out_is_not_made_again(world: Lookout) -> None:
     key = await world.lost(URL, OTHER)
     world.runner.state.urls[key] = [URL, OTHER]
     world.provider.submits[0].file_urls = (URL,)
     await world.clock.sleep(LONG)
     assert world.runner.heard == [(key, Adopted("task-1"))]
-
-
-async def test_a_submission_that_made_no_task_is_not_found_once_it_has_settled(world: Lookout) -> None:
-    key = await world.lost(made=False)
-    await world.clock.sleep(RULES.settle_seconds)
-    assert world.runner.heard == []
-    await world.clock.sleep(60)
-    assert world.runner.heard == [(key, NotFound())]
 
 
 async def test_a_submission_that_the_list_does_not_reach_any_more_is_out_of_reach(world: Lookout) -> None:
@@ -286,17 +265,6 @@ async def test_files_that_shared_the_post_share_the_task(world: Lookout) -> None
     world.provider.submits[0].file_urls = ("https://h/c", "https://h/a b")
     await world.clock.sleep(SOON)
     assert world.runner.told() == [Adopted("task-1")]
-
-
-async def test_neither_of_two_posts_of_one_file_takes_the_task_of_the_other(world: Lookout) -> None:
-    """A request that names a file twice: [a, b] and [a]."""
-    both, one = await world.lost("https://h/a", "https://h/b"), await world.lost("https://h/a")
-    world.provider.submits[0].statuses = (TaskStatus.RUNNING,)
-    await world.clock.sleep(LONG)
-    assert world.runner.heard == [(one, Adopted("task-2"))]
-    world.provider.submits[0].statuses = (TaskStatus.SUCCEEDED,)
-    await world.clock.sleep(60)
-    assert world.runner.heard[1:] == [(both, Adopted("task-1"))]
 
 
 async def test_a_task_that_names_its_file_in_the_result_alone_is_adopted(world: Lookout) -> None:

@@ -290,17 +290,6 @@ async def test_a_job_that_waited_for_budget_is_not_begun_on_a_shard_given_back_m
 # What becomes of the answer.
 
 
-async def test_a_lost_answer_leaves_the_job_uncertain_and_it_is_not_posted_again(world: World) -> None:
-    world.run("submit", "poll", "collect", "expire")
-    world.provider.next_submits.append(AfterWork.LOSE_ANSWER)
-    shard = world.shard()
-    await world.take(shard, "r")
-    await world.clock.sleep(LONG)
-    assert state(shard) is SubmissionState.UNCERTAIN
-    assert journalled(world.broker, "r/0/0") == ["accepted", "intended", "uncertain"]
-    assert len(posted(world)) == 1
-
-
 async def test_jobs_that_share_a_post_are_intended_at_one_moment_with_the_vendors_clock(world: World) -> None:
     world.provider.submit_gate.clear()
     world.provider.offset_ms = -7

@@ -5,7 +5,7 @@ import math
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import TypeVar
 
 from pydantic import JsonValue
@@ -328,6 +328,12 @@ class UnlimitedCalls(LimitedCalls):
         return await ask(at_once)
 
 
+@cache
+def unread_metrics() -> Metrics:
+    """For all worlds: nobody reads them, and a hundred series take longer to make than most tests run."""
+    return Metrics(clock=FakeClock())
+
+
 def serve(limiter: CallLimiter, share: float) -> None:
     """Let this part of all partitions be ours, and the group never doubt it."""
     share_of, now = limiter.share, limiter.clock.boot_seconds()
@@ -383,7 +389,7 @@ class World:
     def _make_stages(self) -> None:
         limits = self.limits
         self.vocabularies = FakeVocabularies(self.clock.now_ms)
-        metrics = Metrics(clock=self.clock)
+        metrics = unread_metrics()
         provider = InstrumentedProvider(self.provider, metrics, self.clock, self.seen)
         lists = InstrumentedHotwordLists(self.vocabularies, metrics, self.clock, self.seen)
         finder = HotwordListFinder(
@@ -538,6 +544,13 @@ class World:
         offset = self.offsets[partition]
         self.offsets[partition] += 1
         return request_record(offset, request_id, **fields)
+
+    async def done(self, within_seconds: float) -> None:
+        """Let time pass until no job is open, and a minute for what may follow; fails if one stays open."""
+        async with asyncio.timeout(within_seconds):
+            while any(shard.state.jobs for shard in self.open_shards()):
+                await self.clock.sleep(1.0)
+        await self.clock.sleep(60.0)
 
     async def end(self) -> None:
         """End every task; a crash of one fails the test."""

@@ -281,7 +281,7 @@ POLICIES = st.sampled_from(["reconcile", "reconcile", "resubmit", "fail"])
 
 
 @given(st.data(), MODELS, POLICIES, st.integers(1, 4), st.integers(0, 1))
-@settings(max_examples=200)
+@settings(max_examples=2 * settings().max_examples)
 def test_every_job_ends_once_and_no_task_is_forgotten_or_paid_for_twice_whatever_happens(
     data: DataObject, model: str, policy: str, files: int, promised: int
 ) -> None:

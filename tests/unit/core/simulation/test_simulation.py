@@ -129,6 +129,7 @@ def run_all(seeds: Iterable[int], steps: int) -> Counter[str]:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.computes
 def test_no_crash_no_stale_owner_and_no_fault_breaks_a_rule() -> None:
     seen = run_all(range(WORLDS), STEPS)
     missing = SITUATIONS - set(seen)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.core.time.trusted_time import AGREED_SECONDS, TimeEvent, TrustedReading, TrustedTime
@@ -14,6 +14,8 @@ from service.core.time.vendor_clock import VendorClock
 BEGIN = 1_760_000_000.0
 BOOT = 5_000.0
 DAY = 86_400.0
+FOR_EVER = 1_800.0
+"""Thirty times the longest time that the clock remembers anything of an answer."""
 STEPS = [-3 * DAY, -3_600.0, -1.5, 1.5, 3_600.0, 3 * DAY]
 step_either_way = pytest.mark.parametrize("step", STEPS)
 
@@ -86,7 +88,7 @@ def started() -> Machine:
 
 def test_before_the_first_date_nothing_has_ended() -> None:
     machine = Machine()
-    reading = machine.run(10 * 3_600, answers=False)
+    reading = machine.run(FOR_EVER, answers=False)
     assert reading == TrustedReading(machine.true_ms, 0)
     assert machine.events == []
 
@@ -115,7 +117,7 @@ def test_a_step_for_ever_is_never_adopted_without_the_vendor(step: float, answer
     machine = started()
     machine.wall_off = step
     if abs(step) > 2.1:  # a smaller one the missing part of the second cannot tell from an agreement
-        machine.run(20_000, answers=answers)
+        machine.run(FOR_EVER, answers=answers)
         assert machine.off_seconds() == 0
         assert machine.events[1:] == [TimeEvent.STEPPED]
 
@@ -150,7 +152,7 @@ def test_a_vendor_that_agrees_for_less_than_a_minute_adopts_nothing() -> None:
     machine.wall_off = machine.vendor_off = 3 * DAY
     machine.run(AGREED_SECONDS - 2)
     machine.vendor_off = 0.0
-    machine.run(20_000)
+    machine.run(FOR_EVER)
     assert machine.off_seconds() == 0
 
 
@@ -158,7 +160,7 @@ def test_patience_without_a_later_answer_adopts_nothing() -> None:
     machine = started()
     machine.wall_off = machine.vendor_off = 3 * DAY
     machine.run(45)
-    machine.run(20_000, answers=False)
+    machine.run(FOR_EVER, answers=False)
     assert machine.off_seconds() == 0
     assert TimeEvent.ADOPTED not in machine.events
 
@@ -191,7 +193,7 @@ def test_corrections_that_the_vendor_agrees_with_may_add_up() -> None:
 def test_a_vendor_whose_date_jumps_alone_changes_nothing(lie: float) -> None:
     machine = started()
     machine.vendor_off = lie
-    machine.run(20_000)
+    machine.run(FOR_EVER)
     assert machine.off_seconds() == 0
     assert machine.events == [TimeEvent.CONFIRMED]
 
@@ -292,7 +294,7 @@ def test_where_clock_and_broker_disagree_the_earlier_counts(wall_off: float, bro
 def test_a_vendor_that_is_out_of_reach_is_not_one_without_a_date() -> None:
     machine = dateless()
     machine.answer_without_date()
-    assert machine.run(10 * 3_600, answers=False).confirmed_ms == 0
+    assert machine.run(FOR_EVER, answers=False).confirmed_ms == 0
 
 
 def test_without_a_broker_that_stamps_nothing_stands_in_for_a_date() -> None:
@@ -327,7 +329,6 @@ OFFS = st.sampled_from([0.0, 0.0, 0.4, -0.4, 5.0, -5.0, 3 * DAY, -3 * DAY])
 MOVES = st.lists(st.tuples(OFFS, OFFS, st.booleans(), st.integers(1, 150)), max_size=8)
 
 
-@settings(max_examples=60)
 @given(MOVES)
 def test_whatever_the_clocks_do_time_never_goes_back_once_it_is_confirmed(moves: Moves) -> None:
     machine = started()
@@ -341,7 +342,6 @@ def test_whatever_the_clocks_do_time_never_goes_back_once_it_is_confirmed(moves:
             before = after
 
 
-@settings(max_examples=60)
 @given(MOVES)
 def test_whatever_the_wall_clock_does_an_honest_vendor_keeps_time_within_seconds(moves: Moves) -> None:
     machine = started()
@@ -351,7 +351,6 @@ def test_whatever_the_wall_clock_does_an_honest_vendor_keeps_time_within_seconds
         assert abs(machine.off_seconds()) < 3.0
 
 
-@settings(max_examples=60)
 @given(OFFS, MOVES)
 def test_nothing_is_confirmed_that_both_clocks_say_is_to_come(off: float, moves: Moves) -> None:
     """A wall clock that is wrong from the start, an honest vendor."""

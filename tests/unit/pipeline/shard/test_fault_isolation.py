@@ -251,7 +251,7 @@ async def test_a_fault_in_one_jobs_event_is_met_again_and_ends_that_job_the_thir
     await world.clock.sleep(MINUTE)
     spoil(monkeypatch, owner, name, fails(times), only)
     await world.take(shard, "bad", output={"formats": ["srt"]})
-    await world.clock.sleep(10 * MINUTE)
+    await world.done(10 * MINUTE)
     monkeypatch.undo()
     await world.take(shard, "after")
     await world.clock.sleep(MINUTE)
@@ -279,7 +279,7 @@ async def test_a_fault_while_a_synchronous_answer_is_read_makes_no_second_call(
     shard = world.shard()
     spoil(monkeypatch, transcripts, "normalise", fails(times))
     await world.take(shard, "bad", model="qwen3-asr-flash")
-    await world.clock.sleep(10 * MINUTE)
+    await world.done(10 * MINUTE)
     assert len(world.provider.submits) == 1
     assert world.seen.ends() == {"bad/0/0": "result" if times == 1 else "internal_error"}
 
@@ -324,7 +324,7 @@ async def test_the_task_of_a_job_that_cannot_be_told_of_it_is_named_by_its_failu
     if is_cancelled:
         for _ in range(2):
             shard.on_job(ref(shard, "bad"), CancelAsked())
-    await world.clock.sleep(30 * MINUTE)
+    await world.done(30 * MINUTE)
     told = failure(world)
     assert (told.code, told.retryable) == (FailureCode.INTERNAL_ERROR, True)
     assert [each.task_id for each in world.provider.submits] == [told.task_id]
@@ -340,7 +340,7 @@ async def test_a_fault_before_a_post_lets_nothing_leave_and_is_made_up_for(
     shard = world.shard()
     spoil(monkeypatch, post if name == "_durable" else type(world.fence), name, fails(2))
     await world.take(shard, "r")
-    await world.clock.sleep(5 * MINUTE)
+    await world.done(5 * MINUTE)
     assert len(world.provider.submits) == 1
     assert world.seen.ends() == {"r/0/0": "result"}
     assert kinds(world) == [("job", "OurFault")] * 2
@@ -364,7 +364,7 @@ async def test_a_fault_in_a_queue_puts_the_job_back_into_it(
     shard = world.shard()
     spoil(monkeypatch, stage, name, fails(2))
     await world.take(shard, "a", "b")
-    await world.clock.sleep(10 * MINUTE)
+    await world.done(10 * MINUTE)
     assert world.seen.ends() == {"a/0/0": "result", "b/0/0": "result"}
     assert len(world.seen.faults) == 2
 
@@ -377,7 +377,7 @@ async def test_a_step_that_cannot_be_queued_is_queued_later(
     world.guards.hold.judge(ARREARS)
     world.run()
     await world.take(world.shard(), "bad", "good")
-    await world.clock.sleep(10 * MINUTE)
+    await world.done(10 * MINUTE)
     assert world.seen.ends() == {"bad/0/0": "result", "good/0/0": "result"}
     assert kinds(world) == [("job", "OurFault")] * 2
 
@@ -416,7 +416,7 @@ async def test_a_fault_while_one_job_is_restored_keeps_no_shard_from_being_taken
     [shard] = await member.own(0)
     world.shards.append(shard)
     assert member.state() is PartitionState.READY
-    await world.clock.sleep(10 * MINUTE)
+    await world.done(10 * MINUTE)
     assert kinds(world) == [("job", "OurFault")] * times
     assert len(world.seen.ends()) == 2
     assert shard.state.jobs == {}
@@ -449,7 +449,7 @@ async def test_neither_want_of_memory_nor_a_fault_at_rest_ends_a_job(
         await world.clock.sleep(MINUTE)
         assert state(shard, "r") is SubmissionState.RUNNING
     shard.takes_work = True
-    await world.clock.sleep(5 * MINUTE)
+    await world.done(5 * MINUTE)
     assert len(world.seen.ends()) == 1
     assert "internal_error" not in world.seen.ends().values()
 
@@ -514,7 +514,7 @@ async def test_an_error_behind_a_post_means_that_its_answer_is_lost(
     shard = world.shard()
     await world.take(shard, "r", model=model)
     assert state(shard) in (SubmissionState.UNCERTAIN, SubmissionState.WAITING)
-    await world.clock.sleep(10 * MINUTE)
+    await world.done(10 * MINUTE)
     assert world.seen.ends() == {"r/0/0": "result"}
     assert len(world.provider.submits) == (1 if model == "fun-asr" else 2)
     assert world.seen.faults == [("answer", "submit", "OurFault")]
@@ -544,7 +544,7 @@ async def test_an_error_in_any_other_call_counts_as_an_answer_that_did_not_come(
     await world.take(shard, "r")
     if name == "cancel":
         await world.take(shard, "r", action="cancel")
-    await world.clock.sleep(30 * MINUTE)
+    await world.done(30 * MINUTE)
     assert world.seen.ends() == {"r/0/0": "cancelled" if name == "cancel" else "result"}
     assert len(world.provider.submits) == 1
     kind = "list" if name == "list_tasks" else name
@@ -558,7 +558,7 @@ async def test_an_error_in_a_call_about_hotwords_is_waited_for(
     spoil(monkeypatch, type(world.vocabularies), name, fails(3))
     world.run()
     await world.take(world.shard(), "r", options={"hotwords": [{"text": "Scribe"}]})
-    await world.clock.sleep(10 * MINUTE)
+    await world.done(10 * MINUTE)
     assert world.seen.ends() == {"r/0/0": "result"}
     assert world.seen.faults == [("answer", "hotwords", "OurFault")] * 3
 
@@ -581,7 +581,7 @@ async def test_a_fault_in_what_follows_from_an_answer_ends_no_loop(
     lose_an_answer(world)
     world.run()
     await world.take(world.shard(), "r", options={"hotwords": [{"text": "Scribe"}]})
-    await world.clock.sleep(30 * MINUTE)
+    await world.done(30 * MINUTE)
     assert world.seen.ends() == {"r/0/0": "result"}
     assert len(world.provider.submits) == 1
     assert len(world.seen.faults) == 2

@@ -124,12 +124,12 @@ async def test_a_bug_that_meets_everybody_stops_the_stage_and_ends_no_job(
     with monkeypatch.context() as patch:
         spoil(patch, decisions, "advance_submission", fails(), event)
         await world.take(shard, *MANY)
-        await world.clock.sleep(30 * MINUTE)
+        await world.clock.sleep(10 * MINUTE)
         assert world.breaker.stopped() == [stage]
         assert world.seen.ends() == {}
         assert world.seen.stops == [(stage, True)]
         submits = world.provider.count("submit")
-    await world.clock.sleep(30 * MINUTE)
+    await world.done(30 * MINUTE)
     assert set(world.seen.ends().values()) == {"result"}
     assert len(world.seen.ends()) == len(MANY)
     assert world.seen.stops == [(stage, True), (stage, False)]
@@ -163,10 +163,10 @@ async def test_a_fetch_stage_that_is_stopped_keeps_the_finished_tasks(
     with monkeypatch.context() as patch:
         spoil(patch, decisions, "advance_job", fails(), "Fetched")
         await world.take(shard, *MANY)
-        await world.clock.sleep(30 * MINUTE)
+        await world.clock.sleep(10 * MINUTE)
         assert (world.breaker.stopped(), world.seen.ends()) == ([StageName.COLLECT], {})
         assert world.provider.count("fetch") < 3 * len(MANY)
-    await world.clock.sleep(30 * MINUTE)
+    await world.done(30 * MINUTE)
     assert set(world.seen.ends().values()) == {"result"}
 
 
@@ -179,9 +179,9 @@ async def test_a_deadline_that_nobody_can_be_told_of_ends_no_job_as_a_fault_of_o
     await world.take(shard, *MANY, ttl_seconds=60)
     with monkeypatch.context() as patch:
         spoil(patch, decisions, "advance_job", fails(), "DeadlinePassed")
-        await world.clock.sleep(30 * MINUTE)
+        await world.clock.sleep(10 * MINUTE)
         assert (world.breaker.stopped(), world.seen.ends()) == ([StageName.EXPIRE], {})
-    await world.clock.sleep(30 * MINUTE)
+    await world.done(30 * MINUTE)
     assert set(world.seen.ends().values()) == {"deadline_exceeded"}
 
 
@@ -257,7 +257,7 @@ async def test_restored_jobs_that_are_at_fault_come_to_their_ends_although_nothi
     await world.clock.sleep(10 * MINUTE)
     assert world.seen.ends() == {"good/0/0": "result"}
     assert world.breaker.stopped() == [StageName.RESTORE]
-    await world.clock.sleep(4 * 60 * MINUTE)
+    await world.done(4 * 60 * MINUTE)
     assert len(world.seen.ends()) == FAULTS + 1
 
 
