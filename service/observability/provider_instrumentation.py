@@ -173,6 +173,6 @@ def _submit_result(answer: SubmitAnswer) -> str:
 def _call_result(provider_error: ProviderError | None) -> str:
     if provider_error is None:
         return "ok"
-    if provider_error.http_status == 429:
+    if provider_error.is_throttled:
         return "throttled"
     return "error" if provider_error.http_status is None or provider_error.http_status >= 500 else "refused"

@@ -17,7 +17,8 @@ from service.core.job.identity import JobRef
 from service.core.job.job import Job, JobState
 from service.core.job.request import AcceptedRequest
 from service.core.job.urgency import PriorityQueue, priority, retention_end_ms
-from service.core.provider.answers import HOST_REFUSED, ProviderError
+from service.core.provider.answers import ProviderError
+from service.core.provider.own_codes import OwnCode
 from service.core.shard.batches import Change
 from service.pipeline.guards.result_hold import ResultHolds
 from service.pipeline.results import transcripts
@@ -225,7 +226,7 @@ class CollectStage:
     ) -> Fetched | FetchFailed:
         holds, memory = self._deps.holds, self._deps.memory
         if isinstance(body, ProviderError):
-            if body.code == HOST_REFUSED:
+            if body.code == OwnCode.FETCH_HOST_REFUSED:
                 holds.refused(file.runner, file.ref, file.host)
             return FetchFailed(body)
         holds.fetched(request.model)

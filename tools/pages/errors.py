@@ -5,8 +5,9 @@ import inspect
 from collections.abc import Iterable, Iterator
 
 from service import errors
-from service.core.provider.answers import HOST_REFUSED, OWN_CODES, ProviderError
+from service.core.provider.answers import ProviderError
 from service.core.provider.error_table import TABLE, Action, ErrorPolicy, on_fetch, on_submit
+from service.core.provider.own_codes import OWN_CODES, OwnCode
 from service.errors import FailureCode
 
 INTRODUCTION = """\
@@ -70,7 +71,7 @@ FETCH_TROUBLES = (
     ("the URL is one that the fetch guard does not open", ProviderError("fetch_refused", "")),
     (
         "the URL is an https one, of a host that is not below `SCRIBE_FETCH__HOSTS`",
-        ProviderError(HOST_REFUSED, ""),
+        ProviderError(OwnCode.FETCH_HOST_REFUSED, ""),
     ),
     (
         "the file is over the guard's size, or takes more memory than there is",

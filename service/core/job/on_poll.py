@@ -34,12 +34,13 @@ from service.core.job.submission import Submission
 from service.core.job.transition_context import Context, SubmissionTransition, is_overdue
 from service.core.job.urgency import retention_end_ms
 from service.core.provider.answers import ProviderError, TaskStatus, TaskView
+from service.core.provider.own_codes import OwnCode
 
 UNKNOWN_APART_MS = 60_000
 """Time between the two polls that declare a task lost: long enough to outlast a short vendor fault."""
 JOBLESS_TASK_POLL_MS = 60_000
 """Minimum poll interval of a task that no job waits for: other tasks go first."""
-MISSING = ProviderError("missing_result", "the finished task does not name this file")
+MISSING = ProviderError(OwnCode.MISSING_RESULT, "the finished task does not name this file")
 CANCELED = ProviderError("CANCELED", "the task was cancelled at the provider")
 
 

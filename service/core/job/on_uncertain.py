@@ -48,6 +48,7 @@ from service.core.job.uncertainty import UncertainOutcome
 from service.core.provider import error_table
 from service.core.provider.answers import ProviderError
 from service.core.provider.error_table import Action, ErrorPolicy
+from service.core.provider.own_codes import OwnCode
 from service.errors import FailureCode
 
 UNCERTAIN = ErrorPolicy(Action.FAIL, FailureCode.SUBMIT_UNCERTAIN, retryable=True)
@@ -202,6 +203,6 @@ def _end(submission: Submission, jobs: Jobs, message: str) -> SubmissionTransiti
     The record stays unchanged: without its intent, a restore before the endings are durable would post again.
     """
     cancelled = GivenBack(message, may_be_billed=True)
-    failed = SubmitFailed(ProviderError("restored", message), UNCERTAIN, may_be_billed=True)
+    failed = SubmitFailed(ProviderError(OwnCode.RESTORED, message), UNCERTAIN, may_be_billed=True)
     to_jobs = tuple((ref, cancelled if job.cancelled else failed) for ref, job in jobs.items())
     return SubmissionTransition(submission, to_jobs=to_jobs, is_over=True)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from service.core.limits.spend_limit import SpendLimit
-from service.core.provider.answers import FOREIGN_TASKS, ProviderError
+from service.core.provider.answers import ProviderError
+from service.core.provider.own_codes import OwnCode
 
 
 class HoldReason(StrEnum):
@@ -28,7 +29,7 @@ _REASONS = {
     "InvalidApiKey": HoldReason.KEY,
     "invalid_api_key": HoldReason.KEY,
     "NOT AUTHORIZED": HoldReason.KEY,
-    FOREIGN_TASKS: HoldReason.KEY,
+    OwnCode.FOREIGN_TASKS: HoldReason.KEY,
     "Arrearage": HoldReason.DEBT,
     "PrepaidBillOverdue": HoldReason.DEBT,
     "PostpaidBillOverdue": HoldReason.DEBT,

@@ -10,8 +10,9 @@ from typing import Literal
 from service.clock import Clock
 from service.core.limits.account_hold import HoldCause, HoldReason, hold_cause
 from service.core.provider import error_table
-from service.core.provider.answers import FOREIGN_TASKS, Lost, NotSent, ProviderError, Refused, SubmitAnswer
+from service.core.provider.answers import Lost, NotSent, ProviderError, Refused, SubmitAnswer
 from service.core.provider.error_table import Action
+from service.core.provider.own_codes import OwnCode
 
 PROBE_SECONDS = 30.0
 """The delay from an account refusal, or from the last probe, to the next call of its kind."""
@@ -98,7 +99,7 @@ class AccountHold:
             if not self.is_active:
                 self._is_from_polls = True
                 self._begin(hold_cause(answer, None))
-            if answer.code == FOREIGN_TASKS:
+            if answer.code == OwnCode.FOREIGN_TASKS:
                 # The other account would accept a submit, so no submit probes while polls find foreign tasks.
                 self._probe_at = self._clock.boot_seconds() + KNOWN_SECONDS
         elif not isinstance(answer, ProviderError):

@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 from service.clock import Clock
 from service.core.limits.account_hold import SPENT, concerns_one_model
-from service.core.limits.circuit_breaker import INTENT_TOO_OLD, TOO_MANY_REQUESTS, CircuitBreaker
+from service.core.limits.circuit_breaker import CircuitBreaker
 from service.core.limits.retry_budget import RetryBudget
 from service.core.provider.answers import Accepted, Answered, NotSent, ProviderError, Refused, SubmitAnswer
+from service.core.provider.own_codes import OwnCode
 from service.pipeline.guards.account_hold import AccountHold
 from service.pipeline.guards.call_limiter import MAX_MODELS, Call, CallLimiter, Kind
 from service.pipeline.guards.result_hold import ResultHolds
@@ -107,9 +108,9 @@ class SubmitGuards:
             case Accepted() | Answered():
                 health.retries.succeed(permit.paid)
                 health.throttle = None
-            case NotSent(provider_error) if provider_error.code == INTENT_TOO_OLD:
+            case NotSent(provider_error) if provider_error.code == OwnCode.INTENT_TOO_OLD:
                 health.retries.refund(permit.paid)
-            case Refused(provider_error) if provider_error.http_status == TOO_MANY_REQUESTS:
+            case Refused(provider_error) if provider_error.is_throttled:
                 self.limiter.penalise(Kind.SUBMIT, permit.model)
                 health.throttle = provider_error
 

@@ -12,6 +12,7 @@ from service.contract.transcript import Transcript
 from service.core.job import events
 from service.core.job.events import Fetched, FetchFailed, SubmitRefused
 from service.core.provider.answers import Answered, ProviderError
+from service.core.provider.own_codes import OwnCode
 from service.core.transcript.normalise import normalise
 
 INLINE_BYTES = 64 * 1024
@@ -62,4 +63,4 @@ def _normal(document: JsonValue, model: str) -> Transcript:
 
 
 def _no_transcript(what: str, reason: str) -> ProviderError:
-    return ProviderError("not_a_transcript", f"{what} is no transcript: {reason}"[:300])
+    return ProviderError(OwnCode.NOT_A_TRANSCRIPT, f"{what} is no transcript: {reason}"[:300])
