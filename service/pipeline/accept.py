@@ -8,7 +8,7 @@ from service.core.job.request_record import Record
 from service.core.shard.admission import Admission, AdmissionRules, admit
 from service.errors import FailureCode, InvalidRecord
 from service.pipeline.shard.fault_isolation import BACKOFF, MAX_FAULTS, fault_text, isolated
-from service.pipeline.shard.observer import Observer
+from service.pipeline.shard.observer import BoundaryName, Observer
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.stage_breaker import StageBreaker, StageName
 from service.pipeline.submit import SubmitStage
@@ -106,7 +106,7 @@ class AcceptStage:
         """
         if isinstance(error, MemoryError):
             raise error
-        self.observer.internal_error("record", record.origin_id, error)
+        self.observer.internal_error(BoundaryName.RECORD, record.origin_id, error)
         fault.count += self.breaker.failed(StageName.ACCEPT, record.origin_id)
         fault.failed += 1
         fault.text = fault_text(error)

@@ -18,6 +18,8 @@ PROBE_SECONDS = 30.0
 """The delay from an account refusal, or from the last probe, to the next call of its kind."""
 KNOWN_SECONDS = 600.0
 """How long the last answer about the account is valid: another process may have met a hold since."""
+HoldKnowledge = Literal["held", "none", "unknown"]
+"""What this process knows of a hold of the account."""
 
 
 class AccountHold:
@@ -48,7 +50,7 @@ class AccountHold:
         return self.held is not None
 
     @property
-    def knowledge(self) -> Literal["held", "none", "unknown"]:
+    def knowledge(self) -> HoldKnowledge:
         """Whether this process knows the account to be held; only a submit's answer proves that it is not."""
         if self.is_active:
             return "held"

@@ -28,7 +28,7 @@ from service.errors import FailureCode
 from service.pipeline.guards.account_hold import AccountHold
 from service.pipeline.hotwords.directory import HotwordListFinder
 from service.pipeline.shard.fault_isolation import Key
-from service.pipeline.shard.observer import Faults
+from service.pipeline.shard.observer import BoundaryName, Faults
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.timers import Timers
 from service.provider.fault_isolation import UNREAD, answer_of
@@ -77,7 +77,7 @@ class HotwordListStage:
         self._finder = finder
         self._clock = clock
         self._hold = hold
-        self._report = partial(faults.internal_error, "answer", "hotwords")
+        self._report = partial(faults.internal_error, BoundaryName.ANSWER, "hotwords")
         self._names: OrderedDict[str, str] = OrderedDict()
         """Names of needs by request digest: naming a long list takes a millisecond."""
         self._found: OrderedDict[str, tuple[str, float]] = OrderedDict()
