@@ -113,7 +113,7 @@ class CollectStage:
                 self._held.remove(file.target)
                 with self._boundary(file):
                     self._enqueue(file)
-            while (file := self._next()) is not None:
+            while (file := self._take_next()) is not None:
                 self._held.remove(file.target)
                 self._fetch(file)
 
@@ -133,8 +133,8 @@ class CollectStage:
             queue.push(priority(end_ms, self._clock.now_ms()), file)
             self._held.add(file.target)
 
-    def _next(self) -> ResultFile | None:
-        """The next file: a large one if none is in flight, else one from a host below its limit."""
+    def _take_next(self) -> ResultFile | None:
+        """Take a large file from its queue if none is in flight, else one from a host below its limit."""
         if self._deps.breaker.is_stopped(StageName.COLLECT):
             return None
         if self._large and not self._is_large_out:

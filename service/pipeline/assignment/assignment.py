@@ -216,7 +216,7 @@ class Assignment:
     async def _take(self, partition: int, assigned: AssignedPartition) -> Change:
         assert self.delivery is not None
         group_offset = await self.delivery.group_offset(partition)
-        if not await self.delivery.is_member(partition, group_offset or 0):
+        if not await self.delivery.prove_membership(partition, group_offset or 0):
             # A member that wakes up after its session expired must not fence the rightful owner.
             assigned.state = PartitionState.LOST
             self.deps.observer.shard(ShardChange.LOST, partition)
@@ -274,7 +274,7 @@ class Assignment:
 
     async def _is_owner(self, runner: ShardRunner) -> bool:
         assert self.delivery is not None
-        return await self.delivery.is_member(runner.partition, runner.durable_cursor.next_offset)
+        return await self.delivery.prove_membership(runner.partition, runner.durable_cursor.next_offset)
 
     def _stop_calls(self, partitions: Iterable[int]) -> None:
         for partition in partitions:

@@ -93,8 +93,8 @@ class SubmitGuards:
 
     def may_post(self, permit: SubmitPermit) -> bool:
         """Whether no hold has begun since the permit was issued."""
-        health = self._health(permit.model)
-        is_held = self.hold.is_active or health.hold.is_active
+        health = self.health.get(permit.model)
+        is_held = self.hold.is_active or (health is not None and health.hold.is_active)
         return (permit.is_probe or not is_held) and not self.results.is_held(permit.model)
 
     def judge(self, answer: SubmitAnswer, permit: SubmitPermit) -> None:
@@ -116,18 +116,19 @@ class SubmitGuards:
 
     def reason(self, model: str) -> str:
         """Why submits of the model wait, as text; empty if only the quota delays them."""
-        health = self._health(model)
-        held = self.hold.held or health.hold.held
+        health = self.health.get(model)
+        held = self.hold.held or (health.hold.held if health else None)
         if held is not None:
             return f"submits are held ({held.provider_error.code}): {held.provider_error.message}"
-        last = health.circuit_breaker.last or health.throttle
+        last = (health.circuit_breaker.last or health.throttle) if health else None
         if last is not None:
             return f"the last submit of the model failed: {last.message}"
         return f"{SPENT[self.spend_guard.limit]} ({self.spend_guard.code})" if self.spend_guard.limit else ""
 
     def is_circuit_open(self, model: str) -> bool:
         """Whether the model's submits wait for a probe."""
-        return self._health(model).circuit_breaker.is_open
+        health = self.health.get(model)
+        return health is not None and health.circuit_breaker.is_open
 
     def _judge_holds(self, answer: SubmitAnswer, model: str, health: ModelHealth) -> None:
         """Update the holds; a refusal for one model neither begins nor ends the account's hold."""

@@ -51,7 +51,7 @@ class Waiter:
     go_on: Callable[[], None]
     attempts: Counter[FailureCode] = field(default_factory=Counter)
 
-    def must_end(self, policy: ErrorPolicy) -> bool:
+    def count_error(self, policy: ErrorPolicy) -> bool:
         """Count the error; return whether it ends the submission's jobs."""
         if policy.action is Action.HOLD:
             return False
@@ -154,7 +154,7 @@ class HotwordListStage:
     def _not_had(self, name: str, wanted: Wanted, provider_error: ProviderError) -> None:
         """Retry if that may help; end the jobs of submissions whose attempts are used up."""
         policy = error_table.on_hotword_list(provider_error)
-        ended = [at for at, waiter in wanted.waiting.items() if waiter.must_end(policy)]
+        ended = [at for at, waiter in wanted.waiting.items() if waiter.count_error(policy)]
         for runner, key in ended:
             del wanted.waiting[runner, key]
             runner.on_submission(key, HotwordListRefused(provider_error))

@@ -413,10 +413,10 @@ async def test_a_commit_to_the_group_is_refused_or_retried_whatever_is_raised(st
         made = RequestConsumer(NOWHERE, GROUP, FakeOwner(durable={0: 5}), SystemClock(), FakeOwner())
         stub.fails, stub.error = "commit", error
         if isinstance(error, IllegalStateError):
-            assert not await made.is_member(0, 5)
+            assert not await made.prove_membership(0, 5)
         else:
             with pytest.raises(ClusterError):
-                await made.is_member(0, 5)
+                await made.prove_membership(0, 5)
         await made.commit_last()
         stub.fails = "assignment"
         await made.commit_last()
