@@ -492,7 +492,7 @@ class World:
             jobs=(asked.ref(0),),
             task_id=task_id,
             submitted_ms=submitted_ms,
-            is_billed=True,
+            is_task_over=True,
         )
         done = job(
             JobState.COLLECTING,

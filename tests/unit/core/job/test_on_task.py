@@ -166,7 +166,7 @@ def test_silence_that_a_submit_tells_is_a_result() -> None:
 
 def no_result(provider_error: ProviderError, before: Job | None = None, **fields: object) -> JobTransition:
     """A finished task without a result for the file."""
-    where = replace(RUNNING, is_billed=True, **fields)  # type: ignore[arg-type]
+    where = replace(RUNNING, is_task_over=True, **fields)  # type: ignore[arg-type]
     return meet(
         NoResult(task(TaskStatus.FAILED, end_time="then"), provider_error), before or running_job(), where
     )

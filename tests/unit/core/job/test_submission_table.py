@@ -173,7 +173,7 @@ ARROWS: list[tuple[str, SubmissionEvent, str, dict[JobRef, Job], dict[str, objec
     ("uncertain", OutOfReach(), "over", OUT, {}),
     ("running", FINISHED, "over", {}, {"is_followed": True}),
     ("running", PollFailed(TROUBLE), "over", {}, AT_THE_EDGE),
-    ("running", JobsLeft(), "over", {}, {"is_billed": True}),
+    ("running", JobsLeft(), "over", {}, {"is_task_over": True}),
     ("running", SubmissionRestored(), "over", {}, {}),
 ]
 
