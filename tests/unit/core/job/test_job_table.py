@@ -26,7 +26,7 @@ from service.core.job.events import (
     Transcribed,
 )
 from service.core.job.job import FetchProgress, Job, JobState
-from service.core.job.job_table import TABLE, advance_job
+from service.core.job.job_table import TRANSITIONS, advance_job
 from service.core.job.submission import Submission, SubmissionState
 from service.core.job.transition_context import JobTransition
 from service.core.provider.answers import Bill, ProviderError
@@ -91,7 +91,7 @@ def name(pair: object) -> str:
 
 
 def test_every_pair_of_state_and_event_is_in_the_table_and_nothing_else() -> None:
-    assert set(TABLE) == set(PAIRS)
+    assert set(TRANSITIONS) == set(PAIRS)
     assert set(EXAMPLES) == set(JOB_EVENTS)
 
 
@@ -213,5 +213,5 @@ def test_every_arrow_of_the_page_is_taken(
 
 
 def test_the_page_has_these_arrows_and_no_others() -> None:
-    declared = {(s, e.__name__, end) for (s, e), way in job_table.TRANSITIONS.items() for end in way.to}
+    declared = {(s, e.__name__, end) for (s, e), way in TRANSITIONS.items() for end in way.to}
     assert declared == {(state, type(event).__name__, end) for state, event, end, _, _ in ARROWS}

@@ -26,7 +26,7 @@ from service.core.job.events import (
 from service.core.job.identity import JobRef, SubmissionKey
 from service.core.job.job import Job, JobState
 from service.core.job.submission import SubmissionState
-from service.core.job.submission_table import TABLE, advance_submission
+from service.core.job.submission_table import TRANSITIONS, advance_submission
 from service.core.job.transition_context import SubmissionTransition
 from service.core.job.urgency import RETENTION_MS
 from service.core.provider.answers import ProviderError, TaskStatus
@@ -76,7 +76,7 @@ def meet(state: SubmissionState, event: type[SubmissionEvent]) -> SubmissionTran
 
 
 def test_every_pair_of_state_and_event_is_in_the_table_and_nothing_else() -> None:
-    assert set(TABLE) == set(PAIRS)
+    assert set(TRANSITIONS) == set(PAIRS)
     assert set(EXAMPLES) == set(SUBMISSION_EVENTS)
 
 
@@ -188,9 +188,5 @@ def test_every_arrow_of_the_page_is_taken(
 
 
 def test_the_page_has_these_arrows_and_no_others() -> None:
-    declared = {
-        (s, e.__name__, end or "over")
-        for (s, e), way in submission_table.TRANSITIONS.items()
-        for end in way.to
-    }
+    declared = {(s, e.__name__, end or "over") for (s, e), way in TRANSITIONS.items() for end in way.to}
     assert declared == {(state, type(event).__name__, end) for state, event, end, _, _ in ARROWS}
