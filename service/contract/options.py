@@ -160,7 +160,7 @@ def _hints(options: Mapping[str, JsonValue]) -> list[JsonValue]:
 def _name_warnings(model: str) -> list[Notice]:
     if is_listed(model):
         return []
-    text = f"{model} is not among the models this service knows; it was taken for one like its namesakes."
+    text = f"{model} is not among the models that this service knows; it was treated like others of its name."
     if model in MODELS:
         text = f"{model} is not, or no longer, among the names that the provider lists; it was sent as it is."
     return [Notice(code=NoticeCode.MODEL_UNLISTED, message=text)]

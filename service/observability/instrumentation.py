@@ -57,7 +57,7 @@ class PipelineInstrumentation:
         log.write_job(outcome.id, body)
 
     def admitted(self, admission: Admission) -> None:
-        """A request record was taken."""
+        """A request record was admitted."""
         self._metrics.record_admitted(admission.kind)
         if admission.repeats is not None:
             request_id, replay = admission.repeats
@@ -102,7 +102,7 @@ class PipelineInstrumentation:
         log.write(log.DUPLICATE_MEMBER, detail=detail)
 
     def group_lost(self, detail: str) -> None:
-        """The group has no client of ours; called once for each cause until it has one again."""
+        """We have no client in the group; called once for each cause until we have one again."""
         log.write(log.GROUP_LOST, detail=detail)
 
     def group_regained(self) -> None:

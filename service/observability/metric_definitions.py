@@ -58,7 +58,7 @@ RECORD_BUCKETS = (1, 3, 10, 30, 100, 300, 1000)
 
 # Requests and jobs.
 
-REQUEST_RECORDS = Definition("scribe_request_records", "Request records taken, by how.", ("admitted",))
+REQUEST_RECORDS = Definition("scribe_request_records", "Request records admitted, by kind.", ("admitted",))
 JOBS_FINISHED = Definition(
     "scribe_jobs_finished",
     "Jobs that ended, by the kind of outcome and the failure's code (none for a result).",
@@ -78,13 +78,11 @@ UNCERTAIN_SUBMITS = Definition(
     "Jobs whose submit may have made a task, when that began and how it ended.",
     ("event",),
 )
-COST = Definition("scribe_cost", "What results cost, by the prices that are set.", ("model",))
+COST = Definition("scribe_cost", "The cost of results, at the configured prices.", ("model",))
 
 # Calls to the provider.
 
-PROVIDER_CALLS = Definition(
-    "scribe_provider_calls", "Calls to the provider, by what became of them.", ("kind", "result")
-)
+PROVIDER_CALLS = Definition("scribe_provider_calls", "Calls to the provider, by result.", ("kind", "result"))
 PROVIDER_CALL_SECONDS = Definition(
     "scribe_provider_call_seconds", "Time of calls to the provider.", ("kind",), CALL_BUCKETS
 )
@@ -106,7 +104,7 @@ BATCH_RECORDS = Definition(
     "scribe_batch_records", "Records in a durable batch, outcomes included.", buckets=RECORD_BUCKETS
 )
 BATCH_RETRIES = Definition(
-    "scribe_batch_retries", "Batches sent again, because nobody knew whether they were durable."
+    "scribe_batch_retries", "Batches sent again, because it was unknown whether they were durable."
 )
 INTERNAL_ERRORS = Definition(
     "scribe_internal_errors", "Faults of Scribe itself, by the boundary that isolated them.", ("boundary",)
@@ -123,9 +121,7 @@ JOURNAL_UNREAD = Definition(
     "scribe_journal_unread",
     "Records, and passes over a partition, of the journal that reconciling could not read.",
 )
-CLOCK_STEPS = Definition(
-    "scribe_clock_steps", "Times that the wall clock stepped away from the time that ends things."
-)
+CLOCK_STEPS = Definition("scribe_clock_steps", "Steps of the wall clock away from trusted time.")
 SHARD_EVENTS = Definition("scribe_shard_events", "Changes in the life of shards.", ("event",))
 BUILD = Definition("scribe_build", "The version that runs.")
 
@@ -147,7 +143,7 @@ BUDGET_SHARE_PER_SECOND = Definition(
 )
 SLOTS_UNUSED = Definition(
     "scribe_slots_unused",
-    "1 while time slots of this process's partitions are not used, by why.",
+    "1 while time slots of this process's partitions are not used, by reason.",
     ("reason",),
 )
 RETRY_BUDGET = Definition(
@@ -160,7 +156,7 @@ PROVIDER_OUTAGE = Definition(
 )
 PROVIDER_OUTAGE_CAUSE = Definition(
     "scribe_provider_outage_cause",
-    "1 for what the last submit of an outage met; only during one.",
+    "1 for the cause of the last failed submit; only during an outage.",
     ("model", "cause"),
 )
 SPENT_SECONDS = Definition(
@@ -168,7 +164,7 @@ SPENT_SECONDS = Definition(
     "Billed seconds of jobs that ended on this UTC day, of the shards of this process.",
 )
 SPENT_COST = Definition(
-    "scribe_spent_cost", "The cost of the same, and of tokens, by the prices that are set."
+    "scribe_spent_cost", "The cost of these seconds and of tokens, at the configured prices."
 )
 HOLD = Definition(
     "scribe_hold", "1 while submits are held for this code, the provider's or spend_limit.", ("code",)
@@ -178,8 +174,8 @@ RESULTS_HELD = Definition(
 )
 ACCOUNT_KNOWN = Definition(
     "scribe_account_known",
-    "1 while this process knows whether the provider holds the account: its submits tell.",
+    "1 while this process knows whether the provider holds the account: its submits show it.",
 )
 CLOCK_OFFSET_SECONDS = Definition(
-    "scribe_clock_offset_seconds", "How far the wall clock is ahead of the time that ends and forgets things."
+    "scribe_clock_offset_seconds", "How far the wall clock is ahead of trusted time."
 )

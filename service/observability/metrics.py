@@ -180,7 +180,7 @@ class Metrics:
         self._internal_errors.labels(boundary).inc()
 
     def stage_stopped(self, stage: StageName, is_stopped: bool) -> None:
-        """A stage is stopped, or goes on."""
+        """A stage is stopped, or resumes."""
         self._stopped.labels(stage).set(is_stopped)
         if is_stopped:
             self._stage_stops.labels(stage).inc()

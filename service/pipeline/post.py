@@ -38,7 +38,7 @@ from service.provider.api import Provider
 from service.provider.fault_isolation import UNREAD
 
 TOO_LATE = NotSent(
-    ProviderError(OwnCode.INTENT_TOO_OLD, "the submit could not go out while its intent was worth it")
+    ProviderError(OwnCode.INTENT_TOO_OLD, "the submit could not be sent while its intent was valid")
 )
 
 

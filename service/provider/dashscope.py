@@ -171,7 +171,9 @@ class DashScope:
                 return Lost(no_answer(error, self._peer, total))
             if departure.is_too_late:
                 return NotSent(
-                    ProviderError(OwnCode.INTENT_TOO_OLD, "the submit could not go out while it was worth it")
+                    ProviderError(
+                        OwnCode.INTENT_TOO_OLD, "the submit could not be sent while its permit was valid"
+                    )
                 )
             in_handshake = departure.is_in_handshake
             return NotSent(no_connection(error, self._peer, connect, in_handshake=in_handshake))

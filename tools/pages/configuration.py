@@ -14,15 +14,15 @@ INTRODUCTION = f"""\
 This page is written by `python -m tools.generate_docs configuration` from `service/settings/`; a test keeps
 it in step.
 
-Everything is set by environment variables; every one has a default. At the start the service checks them all
-and, where something is wrong, says which and why in one line and exits with code 78.
+Environment variables set everything, and each has a default. The service checks all of them at its start. If
+one is wrong, the service names it and the reason in one line, and exits with code 78.
 
 - A variable that is empty counts as not set.
-- A list is written with commas: `SCRIBE_FETCH__HOSTS=aliyuncs.com,example.org`.
-- A name that begins with `SCRIBE_` and is not on this page refuses to start, so that a typing error is
-  noticed. The names that Kubernetes makes for a Service called `scribe` (`SCRIBE_SERVICE_HOST`,
-  `SCRIBE_PORT=tcp://...`) are ignored.
-- Secrets belong into files: `{variable("provider", "api_key_file")}` and
+- Separate the entries of a list by commas: `SCRIBE_FETCH__HOSTS=aliyuncs.com,example.org`.
+- The service refuses to start if a variable begins with `SCRIBE_` and is not on this page: it may be a typing
+  error. It ignores the variables that Kubernetes sets for a Service called `scribe` (`SCRIBE_SERVICE_HOST`,
+  `SCRIBE_PORT=tcp://...`).
+- Keep secrets in files: `{variable("provider", "api_key_file")}` and
   `{variable("kafka", "sasl_password_file")}`. A file and its variable exclude each other. `{VENDOR_KEY}`,
   which the vendor's own tools read, is used when neither of the key's two is set.
 - There are {len(variables(Settings))} variables, and no others.

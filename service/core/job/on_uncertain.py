@@ -71,7 +71,7 @@ def lost_by_crash(
 ) -> SubmissionTransition:
     """The former owner ended or was fenced after its intent, before it journalled the answer."""
     out_ms = _out_ms(context)
-    return _begin(submission, jobs, "the worker ended while the submit was out", out_ms, out_ms, context)
+    return _begin(submission, jobs, "the worker ended during the submit", out_ms, out_ms, context)
 
 
 def reconcile_again(
@@ -112,7 +112,7 @@ def out_of_reach(
 def search_on(
     submission: Submission, _event: JobsLeft, jobs: Jobs, _context: Context
 ) -> SubmissionTransition:
-    """Reconcile on when all jobs have left: the bill counts, and other submissions may match its task.
+    """Go on reconciling when all jobs have left: the bill counts, and other submissions may match its task.
 
     `is_followed` is journalled, so that every shard ranks it behind equal submissions that still have jobs.
     """

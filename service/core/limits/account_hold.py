@@ -51,10 +51,10 @@ _ADVICE = {
     HoldReason.FREE_TIER: "Allow paid use of the model in the provider's console: its free quota is used up.",
     HoldReason.BUDGET: "Raise the budget limit that is set for the account at the provider.",
     HoldReason.NOT_ACTIVATED: "Activate the provider's service for this model in its console.",
-    HoldReason.WORKSPACE: "Look at SCRIBE_PROVIDER__WORKSPACE and at the key's rights in that workspace.",
-    HoldReason.OTHER: "Look at the account, its key and its bills at the provider, and at proxies before it.",
+    HoldReason.WORKSPACE: "Check SCRIBE_PROVIDER__WORKSPACE and at the key's rights in that workspace.",
+    HoldReason.OTHER: "Check the account, its key and its bills at the provider, and any proxy before it.",
 }
-_AT_MIDNIGHT = "or wait: submits go on by themselves at midnight UTC."
+_AT_MIDNIGHT = "or wait: submits resume at midnight UTC."
 SPENT: Mapping[SpendLimit, str] = {
     SpendLimit.SECONDS: "the limit of billed seconds for this UTC day is reached",
     SpendLimit.COST: "the limit of cost for this UTC day is reached",
@@ -63,7 +63,7 @@ SPEND_ADVICE: Mapping[SpendLimit, str] = {
     SpendLimit.SECONDS: f"Raise SCRIBE_SPEND__SECONDS_PER_DAY, {_AT_MIDNIGHT}",
     SpendLimit.COST: f"Raise SCRIBE_SPEND__COST_PER_DAY, {_AT_MIDNIGHT}",
 }
-_GOES_ON = "Jobs are kept; submits go on by themselves, within half a minute, once the provider takes one."
+_GOES_ON = "Jobs are kept; submits resume within half a minute once the provider accepts one."
 
 
 @dataclass(frozen=True, slots=True)

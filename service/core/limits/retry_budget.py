@@ -40,7 +40,7 @@ class RetryBudget:
         return COST
 
     def refund(self, paid: float) -> None:
-        """Give the tokens of a retry back that was not sent."""
+        """Give back the tokens of a retry that was not sent."""
         self._add(paid)
 
     def succeed(self, paid: float) -> None:

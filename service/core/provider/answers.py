@@ -85,7 +85,7 @@ class ProviderError:
 
     @property
     def is_throttled(self) -> bool:
-        """Whether the call exceeded a rate."""
+        """Whether the provider refused the call for its rate."""
         return self.http_status == HTTPStatus.TOO_MANY_REQUESTS
 
     @property

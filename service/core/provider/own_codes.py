@@ -30,7 +30,7 @@ class OwnCode(StrEnum):
     MISSING_RESULT = "missing_result"
     """The finished task does not name the file."""
     NOT_A_TRANSCRIPT = "not_a_transcript"
-    """A complete result has not the form of a transcript."""
+    """A complete result does not have the form of a transcript."""
     FOREIGN_TASKS = "foreign_tasks"
     """The provider knows none of our tasks: the key may belong to another account."""
     VOCABULARY_OTHER_MODEL = "vocabulary_other_model"

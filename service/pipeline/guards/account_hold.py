@@ -71,7 +71,7 @@ class AccountHold:
         self._probe_at = self._clock.boot_seconds() + PROBE_SECONDS
 
     def judge(self, answer: SubmitAnswer, model: str | None = None) -> None:
-        """Begin, continue or end the hold, as the answer to a submit of the model says.
+        """Begin, continue or end the hold by the answer to a submit of the model.
 
         A submit that was lost or not sent proves nothing about the account, nor does a fault or a throttle.
         """

@@ -1,4 +1,4 @@
-"""The spend guard: stops submits for the rest of a UTC day once its limit, seconds or cost, is reached."""
+"""The spend guard: stops submits for the rest of a UTC day once a limit of seconds or cost is reached."""
 
 from collections.abc import Callable, Iterable
 

@@ -103,7 +103,7 @@ class HotwordListStage:
         wanted = self._wanted.get(self._name(request)) if needs_list(request.options) else None
         if wanted is None or wanted.provider_error is None:
             return ""
-        return f"its hotword list could not be had: {wanted.provider_error.message}"
+        return f"its hotword list could not be obtained: {wanted.provider_error.message}"
 
     def want(
         self, runner: ShardRunner, key: SubmissionKey, request: AcceptedRequest, go_on: Callable[[], None]

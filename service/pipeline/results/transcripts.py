@@ -58,7 +58,7 @@ def answered(answer: Answered, model: str) -> events.SubmitAnswered | SubmitRefu
 
 def _normal(document: JsonValue, model: str) -> Transcript:
     info = model_info(model)
-    assert info is not None, "a job's model was checked at its accept"
+    assert info is not None, "a job's model was checked when its request was accepted"
     return normalise(document, info.family)
 
 

@@ -26,7 +26,7 @@ class ShardChange(StrEnum):
     TAKEN = "taken"
     """It was taken over and restored."""
     RESUMED = "resumed"
-    """It was suspended, came back, and goes on without a restore."""
+    """It was suspended, was assigned again, and continues without a restore."""
     REFUSED = "refused"
     """It could not be taken over, or this process serves as many shards as it may."""
     LOST = "lost"
@@ -34,7 +34,7 @@ class ShardChange(StrEnum):
     FENCED = "fenced"
     """Another owner has it."""
     CLOSED = "closed"
-    """This process has given it up."""
+    """This process no longer serves it."""
 
 
 class Faults(Protocol):

@@ -156,7 +156,7 @@ def unexpected_body(answer: HttpAnswer, host: str) -> Refused | Lost:
         return Lost(not_json(answer, host))
     business = error_of_answer(answer, host)
     if business.code == OwnCode.HTTP_ERROR:
-        words = f"the answer of {host} to the submit says nothing of use"
+        words = f"the answer of {host} to the submit has neither a task nor an error"
         return Lost(ProviderError(OwnCode.UNEXPECTED_ANSWER, words, answer.http_status))
     return Lost(business) if business.code in TIMEOUT_CODES else Refused(business)
 
