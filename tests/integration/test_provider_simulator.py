@@ -102,7 +102,7 @@ async def finished(provider: DashScope, script: str = "") -> TaskView:
 
 
 @pytest.mark.parametrize(("code", "row"), VENDOR_ROWS, ids=[code for code, _ in VENDOR_ROWS])
-async def test_each_code_of_the_table_gets_its_verdict_from_the_wire(
+async def test_each_code_of_the_table_gets_its_policy_from_the_wire(
     stage: Stage, code: str, row: Row
 ) -> None:
     provider, simulator = stage

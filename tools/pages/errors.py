@@ -40,7 +40,7 @@ WITHOUT_A_ROW = """\
 ## Codes that the table does not name
 
 A code is first judged by its family: `InternalError.Algo.New` as `InternalError.Algo`. Otherwise a submit is
-judged by its HTTP status, and a file fails as `provider_error`. Each such code is worth a look: the table has
+judged by its HTTP status, and a file fails as `provider_error`. Report each such code: the table has
 to learn it.
 """
 

@@ -148,7 +148,7 @@ class FakeFence(Tail):
         return self.says
 
 
-class FakeSurveyor(JournalScanner):
+class FakeScanner(JournalScanner):
     """Reads every journal partition of the broker in memory."""
 
     def __init__(self, broker: MemoryBroker) -> None:
@@ -344,7 +344,7 @@ class World:
     broker: MemoryBroker = field(default_factory=MemoryBroker)
     fence: FakeFence = field(default_factory=FakeFence)
     rules: Rules = field(default_factory=Rules)
-    scanner: FakeSurveyor = field(init=False)
+    scanner: FakeScanner = field(init=False)
     seen: Seen = field(default_factory=Seen)
     spawn: Spawner = field(default_factory=Spawner)
     turns: Counter[str] = field(default_factory=Counter)
@@ -356,7 +356,7 @@ class World:
         self.shards: list[ShardRunner] = []
         self.breaker = StageBreaker(self.clock, self.seen.stage_stopped)
         self.backlog = Backlog(shard_bytes=limits.backlog_bytes)
-        self.scanner = FakeSurveyor(self.broker)
+        self.scanner = FakeScanner(self.broker)
         quota = Quota(limits.part, limits.calls_per_second, limits.submits_per_minute)
         self.limiter = CallLimiter(self.clock, quota, KnownTime())
         self.serve(limits.share)

@@ -32,20 +32,20 @@ from service.core.job.transition_context import JobTransition
 from service.core.provider.answers import Bill, ProviderError
 from service.core.provider.error_table import Action, ErrorPolicy
 from service.errors import FailureCode, IllegalTransition
-from tests.unit.core.samples import NOW_MS, TROUBLE, context, job, request, submission, task, transcript
+from tests.unit.core.samples import NO_ANSWER, NOW_MS, context, job, request, submission, task, transcript
 
 FAILED = FailureEnding(Stage.POLL, FailureCode.PROVIDER_ERROR, "failed")
-VERDICT = ErrorPolicy(Action.FAIL, FailureCode.SUBMIT_REJECTED)
+POLICY = ErrorPolicy(Action.FAIL, FailureCode.SUBMIT_REJECTED)
 EXAMPLES: dict[type[JobEvent], JobEvent] = {
     Taken: Taken(),
     GivenBack: GivenBack("why"),
     TaskMade: TaskMade("t1", 1, NOW_MS),
     ReadyToCollect: ReadyToCollect(task(), "https://r.example/1"),
-    NoResult: NoResult(task(), TROUBLE),
+    NoResult: NoResult(task(), NO_ANSWER),
     Transcribed: Transcribed(transcript(), Bill(), NOW_MS),
-    SubmitFailed: SubmitFailed(TROUBLE, VERDICT),
+    SubmitFailed: SubmitFailed(NO_ANSWER, POLICY),
     Fetched: Fetched(transcript()),
-    FetchFailed: FetchFailed(TROUBLE),
+    FetchFailed: FetchFailed(NO_ANSWER),
     CancelAsked: CancelAsked(),
     DeadlinePassed: DeadlinePassed(),
     HandlingFailed: HandlingFailed("a fault of Scribe itself (KeyError)"),

@@ -138,7 +138,7 @@ def test_a_cancel_while_the_post_is_out_ends_the_job_when_its_task_is_known() ->
 
 
 @pytest.mark.parametrize("state", [JobState.WAITING, JobState.SUBMITTED])
-def test_a_submission_that_fails_ends_its_job_with_the_verdict(state: JobState) -> None:
+def test_a_submission_that_fails_ends_its_job_by_the_policy(state: JobState) -> None:
     provider_error = ProviderError("InvalidParameter", "no", 400)
     policy = ErrorPolicy(Action.FAIL, FailureCode.SUBMIT_REJECTED)
     after = meet(SubmitFailed(provider_error, policy), job(state), WAITING)

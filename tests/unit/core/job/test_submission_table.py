@@ -31,21 +31,31 @@ from service.core.job.transition_context import SubmissionTransition
 from service.core.job.urgency import RETENTION_MS
 from service.core.provider.answers import ProviderError, TaskStatus
 from service.errors import IllegalTransition
-from tests.unit.core.samples import NOW_MS, REF, TROUBLE, context, job, request, submission, task, transcript
+from tests.unit.core.samples import (
+    NO_ANSWER,
+    NOW_MS,
+    REF,
+    context,
+    job,
+    request,
+    submission,
+    task,
+    transcript,
+)
 
 EXAMPLES: dict[type[SubmissionEvent], SubmissionEvent] = {
     Intended: Intended(NOW_MS),
     Posted: Posted("t1"),
     SubmitAnswered: SubmitAnswered(transcript()),
-    SubmitRefused: SubmitRefused(TROUBLE),
-    SubmitLost: SubmitLost(TROUBLE),
-    SubmitNotSent: SubmitNotSent(TROUBLE),
-    HotwordListRefused: HotwordListRefused(TROUBLE),
+    SubmitRefused: SubmitRefused(NO_ANSWER),
+    SubmitLost: SubmitLost(NO_ANSWER),
+    SubmitNotSent: SubmitNotSent(NO_ANSWER),
+    HotwordListRefused: HotwordListRefused(NO_ANSWER),
     Adopted: Adopted("t1"),
     NotFound: NotFound(),
     OutOfReach: OutOfReach(),
     Polled: Polled(task(TaskStatus.RUNNING)),
-    PollFailed: PollFailed(TROUBLE),
+    PollFailed: PollFailed(NO_ANSWER),
     JobsLeft: JobsLeft(),
     SubmissionRestored: SubmissionRestored(),
 }
@@ -160,9 +170,9 @@ ARROWS: list[tuple[str, SubmissionEvent, str, dict[JobRef, Job], dict[str, objec
     ("intended", SubmitAnswered(transcript()), "over", OUT, {"model": SYNC}),
     ("intended", SubmitRefused(THROTTLED), "waiting", OUT, {}),
     ("intended", SubmitRefused(GONE), "over", OUT, {}),
-    ("intended", SubmitLost(TROUBLE), "uncertain", OUT, {}),
-    ("intended", SubmitLost(TROUBLE), "waiting", OUT, {"model": SYNC}),
-    ("intended", SubmitLost(TROUBLE), "over", {}, {"model": SYNC}),
+    ("intended", SubmitLost(NO_ANSWER), "uncertain", OUT, {}),
+    ("intended", SubmitLost(NO_ANSWER), "waiting", OUT, {"model": SYNC}),
+    ("intended", SubmitLost(NO_ANSWER), "over", {}, {"model": SYNC}),
     ("intended", UNSENT, "waiting", OUT, {}),
     ("intended", UNSENT, "over", {}, {}),
     ("intended", SubmissionRestored(), "uncertain", OUT, {}),
@@ -172,7 +182,7 @@ ARROWS: list[tuple[str, SubmissionEvent, str, dict[JobRef, Job], dict[str, objec
     ("uncertain", NotFound(), "over", OUT, {}),
     ("uncertain", OutOfReach(), "over", OUT, {}),
     ("running", FINISHED, "over", {}, {"is_followed": True}),
-    ("running", PollFailed(TROUBLE), "over", {}, AT_THE_EDGE),
+    ("running", PollFailed(NO_ANSWER), "over", {}, AT_THE_EDGE),
     ("running", JobsLeft(), "over", {}, {"is_task_over": True}),
     ("running", SubmissionRestored(), "over", {}, {}),
 ]

@@ -344,7 +344,7 @@ def test_a_result_is_fetched_or_given_up_and_only_a_strange_host_holds_it(found:
     assert (action is Action.HOLD) is (found.code == OwnCode.FETCH_HOST_REFUSED)
 
 
-def test_a_verdict_that_tries_again_says_that_trying_again_may_help() -> None:
+def test_a_policy_that_tries_again_says_that_trying_again_may_help() -> None:
     policies: list[ErrorPolicy] = [
         policy for row in TABLE.values() for policy in (row.on_submit, row.on_file)
     ]

@@ -102,8 +102,8 @@ def no_intent(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def hasty(self: ShardOwner, key: SubmissionKey) -> None:
         intend(self, key)
-        for errand in self.errands:
-            errand.sealed_ms = (self.place.wall_ms, self.place.boot_ms)
+        for pending in self.posting:
+            pending.sealed_ms = (self.place.wall_ms, self.place.boot_ms)
 
     monkeypatch.setattr(ShardOwner, "intend", hasty)
 
@@ -113,9 +113,9 @@ def another_receipt(monkeypatch: pytest.MonkeyPatch) -> None:
     committed = ShardOwner._committed
 
     def credulous(self: ShardOwner, flight: Flight, journal_offset: int) -> None:
-        for errand in self.errands:
-            if errand.sealed_ms is None:
-                errand.sealed_ms, errand.journal_offset = flight.sealed_ms, journal_offset
+        for pending in self.posting:
+            if pending.sealed_ms is None:
+                pending.sealed_ms, pending.journal_offset = flight.sealed_ms, journal_offset
         committed(self, flight, journal_offset)
 
     monkeypatch.setattr(ShardOwner, "_committed", credulous)
