@@ -108,7 +108,7 @@ class ContextPart(Frozen):
 
 
 class ContextMessage(Frozen):
-    """A message that tells what the recording is about."""
+    """A message that describes the topic of the recording."""
 
     model_config = ConfigDict(
         json_schema_extra={

@@ -105,9 +105,7 @@ def warnings_for(
         notices.append(Notice(code=NoticeCode.CHANNELS_BILLED_SEPARATELY, message=text))
     advised_ms = info.advised_diarization_seconds * 1000
     if options.get("diarization_enabled") and (duration_ms or 0) > advised_ms:
-        text = (
-            f"Speakers are told apart reliably in up to {advised_ms // 3_600_000} h of audio; this is more."
-        )
+        text = f"Speakers are reliable in up to {advised_ms // 3_600_000} h of audio; this is more."
         notices.append(Notice(code=NoticeCode.DIARIZATION_OVER_ADVISED_LENGTH, message=text))
     return notices
 

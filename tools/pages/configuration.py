@@ -11,8 +11,8 @@ from service.settings.provider_groups import VENDOR_KEY
 INTRODUCTION = f"""\
 # Configuration
 
-This page is written by `python -m tools.generate_docs configuration` from `service/settings/`; a test keeps
-it in step.
+`python -m tools.generate_docs configuration` generates this page from `service/settings/`; a test compares
+them.
 
 Environment variables set everything, and each has a default. The service checks all of them at its start. If
 one is wrong, the service names it and the reason in one line, and exits with code 78.
@@ -27,7 +27,7 @@ one is wrong, the service names it and the reason in one line, and exits with co
   which the vendor's own tools read, is used when neither of the key's two is set.
 - There are {len(variables(Settings))} variables, and no others.
 
-## To begin with
+## Quick start
 
 | variable | when |
 | --- | --- |
@@ -37,10 +37,10 @@ QUICK_START: Mapping[tuple[str, str], str] = {
     ("provider", "api_key_file"): "always, or one of the two other ways to give the key",
     ("provider", "base_url"): "the key belongs to another region than Singapore",
     ("kafka", "bootstrap_servers"): "always",
-    ("kafka", "security_protocol"): "Kafka wants encryption or a login",
-    ("kafka", "sasl_username"): "Kafka wants a login",
-    ("kafka", "sasl_password_file"): "Kafka wants a login",
-    ("kafka", "group_instance_id"): "the replicas have names that last, as in a StatefulSet",
+    ("kafka", "security_protocol"): "Kafka requires encryption or a login",
+    ("kafka", "sasl_username"): "Kafka requires a login",
+    ("kafka", "sasl_password_file"): "Kafka requires a login",
+    ("kafka", "group_instance_id"): "the replicas have stable names, as in a StatefulSet",
     ("topics", "replication"): "the cluster has fewer than three brokers",
     ("topics", "partitions"): "before the first start: it bounds the number of replicas that work",
     ("quota", "part"): "others use the same account",

@@ -16,15 +16,15 @@ INTRODUCTION = """\
 `python -m tools.generate_docs metrics` generates this page from `service/observability/`, where
 `metric_definitions.py` defines every metric; a test compares them.
 
-`/metrics` shows them to Prometheus. Times are in seconds. Labels are closed: what nobody foresaw is counted
-as `other`, so that no request and no answer can make series.
+`/metrics` shows them to Prometheus. Times are in seconds. Labels are closed: an unexpected value is
+counted as `other`, so that no request and no answer creates series.
 
 | metric | kind | labels | what |
 | --- | --- | --- | --- |
 """
 
 OTHERS = """
-Beside these stand `scribe_build_info` (the version) and the usual ones of the process and of Python
+There are also `scribe_build_info` (the version) and the usual metrics of the process and of Python
 (`process_...`, `python_...`).
 
 ## Buckets

@@ -57,8 +57,8 @@ UNCERTAIN = ErrorPolicy(Action.FAIL, FailureCode.SUBMIT_UNCERTAIN, retryable=Tru
 def lost(submission: Submission, event: SubmitLost, jobs: Jobs, context: Context) -> SubmissionTransition:
     """Begin reconciling soon: this POST has ended, and a second one might be billed twice."""
     policy = error_table.on_submit(event.provider_error)
-    is_told = policy.action is Action.FAIL and policy.code is not FailureCode.SUBMIT_UNCERTAIN
-    if submission.is_synchronous and is_told:
+    is_final = policy.action is Action.FAIL and policy.code is not FailureCode.SUBMIT_UNCERTAIN
+    if submission.is_synchronous and is_final:
         # The stream broke off with an error that another call would get as well.
         return end_all(submission, jobs, event.provider_error, policy, context)
     first_ms = context.rules.poll_schedule.next_poll_ms(context.now_ms, context.now_ms)

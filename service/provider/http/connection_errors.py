@@ -117,7 +117,7 @@ def _unknown(error: BaseException, peer: Peer) -> str:
 
 
 def _by_number(errors: list[BaseException], peer: Peer) -> tuple[Cause, str] | None:
-    """The cause by system error numbers; of several addresses, one that answered tells most."""
+    """The cause by system error numbers; of several addresses, an answer outweighs silence."""
     numbers = {each.errno for each in errors if isinstance(each, OSError) and each.errno}
     if errno.ECONNREFUSED in numbers:
         return Cause.REFUSED, f"{peer} refuses connections on port {peer.port}"
