@@ -1,3 +1,3 @@
-"""Scribe: turns Kafka requests into transcripts. Holds the version, the one place that names it."""
+"""Scribe turns Kafka requests into transcripts. This is the only place that holds the version."""
 
 __version__ = "0.1.0"

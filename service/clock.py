@@ -14,23 +14,23 @@ class Clock(Protocol):
     """What the pipeline knows of time and chance; tests move it by hand."""
 
     def now_ms(self) -> int:
-        """Epoch milliseconds that a step of the wall clock does not move: for records and due times."""
+        """Trusted time, which no step of the wall clock changes, in epoch milliseconds: for records."""
         ...
 
     def confirmed_ms(self) -> int:
-        """The same for what ends or is forgotten: 0, when nothing has, before the vendor's first `Date`."""
+        """Confirmed trusted time: for deadlines and retention. 0 before the vendor's first `Date`."""
         ...
 
     def not_before(self, time_ms: int) -> None:
-        """Let time be no earlier than a record of the journal, until the vendor's `Date` is known."""
+        """Raise the time to that of a journal record, unless the vendor's `Date` has confirmed it."""
         ...
 
     def witnessed(self, time_ms: int) -> None:
-        """The broker gave a record this time just before: it stands in for a vendor without any `Date`."""
+        """Note the time that the broker just gave a record; it replaces `Date` if the vendor sends none."""
         ...
 
     def wall_ms(self) -> int:
-        """Epoch milliseconds of the machine's wall clock as it stands: for an intent's age alone."""
+        """The machine's wall clock, in epoch milliseconds: only for an intent's age."""
         ...
 
     def boot_seconds(self) -> float:
@@ -47,7 +47,7 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own clock, believed whatever it says."""
+    """The machine's clock, taken as correct."""
 
     def now_ms(self) -> int:
         """The wall clock."""
@@ -83,7 +83,7 @@ class SystemClock:
 class TrustedClock:
     """The clock of a process: time that no step of the wall clock moves unless the vendor confirms it.
 
-    `on_event` is told what becomes of it, and by how many seconds the wall clock is ahead of it then.
+    `on_event` gets each change of it, and by how many seconds the wall clock is then ahead.
     """
 
     def __init__(
@@ -106,12 +106,12 @@ class TrustedClock:
         return self._read().confirmed_ms
 
     def not_before(self, time_ms: int) -> None:
-        """Let time be no earlier than a record of the journal, until the vendor's `Date` is known."""
+        """Raise the time to that of a journal record, unless the vendor's `Date` has confirmed it."""
         self._read()
         self._time.not_before(time_ms, self._machine.boot_seconds())
 
     def witnessed(self, time_ms: int) -> None:
-        """The broker gave a record this time just before: it stands in for a vendor without any `Date`."""
+        """Note the time that the broker just gave a record; it replaces `Date` if the vendor sends none."""
         self._time.witnessed(time_ms, self._machine.boot_seconds())
 
     def _read(self) -> TrustedReading:

@@ -3,10 +3,10 @@
     ServiceError
         ConfigError        the service refuses to start; exit code 78
         InvalidRecord      a request record cannot be served; it becomes a failure record
-        ClusterError       Kafka did not answer, or refused: it is waited for
-            PublishError       it did not take what we sent; the batch is kept
-                RecordTooLarge     it will never take this record: send a smaller one
-        ProviderRefused    the provider did not do what a person asked for at a terminal
+        ClusterError       Kafka did not answer, or refused: the caller retries
+            PublishError       it did not accept our records: the batch is kept
+                RecordTooLarge     it never accepts this record: send a smaller one
+        ProviderRefused    the provider refused a command of the CLI
         Fenced             another owner wrote to our shard: stop its effects
         RestoreError       a shard's journal cannot be trusted: the shard is refused
         IllegalTransition  a bug: no state may meet this event
@@ -51,7 +51,7 @@ class FailureCode(StrEnum):
     CANCELLED = "cancelled"
     """A cancel request ended it."""
     SUBMIT_UNCERTAIN = "submit_uncertain"
-    """Nobody knows whether the submit made a task, which would be billed: if that is fine, replay."""
+    """It is unknown whether the submit created a task, which is billed: replay if two bills are fine."""
     SUBMIT_REJECTED = "submit_rejected"
     """The provider refused the request as it stands: `provider_code` says why."""
     VOCABULARY_QUOTA = "vocabulary_quota"
@@ -91,11 +91,11 @@ class FailureCode(StrEnum):
 
 
 class ServiceError(Exception):
-    """Something the service knows how to name went wrong."""
+    """The base of the service's own errors."""
 
 
 class ConfigError(ServiceError):
-    """The settings or the surroundings do not allow a start; the message says what to change."""
+    """The settings or the environment do not allow a start; the message says what to change."""
 
 
 class InvalidRecord(ServiceError):
@@ -137,7 +137,7 @@ class RecordTooLarge(PublishError):
 
 
 class ProviderRefused(ServiceError):
-    """The provider did not do what a person asked for; the message holds its word."""
+    """The provider refused a command; the message holds its reason."""
 
 
 class Fenced(ServiceError):

@@ -128,14 +128,14 @@ class Endpoints:
             return store_error(404, "NoSuchKey", "The specified key does not exist.")
         task, file = found
         call.entry.task_id, call.entry.model = task.task_id, task.submission.model
-        verdict = self._state.signer.check(raw_path, query, self._state.clock.now())
-        if verdict == "expired":
+        finding = self._state.signer.check(raw_path, query, self._state.clock.now())
+        if finding == "expired":
             return store_error(403, "AccessDenied", "Request has expired.")
-        if verdict == "mismatch":
+        if finding == "mismatch":
             return store_error(
                 403, "SignatureDoesNotMatch", "The request signature we calculated does not match."
             )
-        if verdict == "unsigned" or not isinstance(file.outcome, Heard):
+        if finding == "unsigned" or not isinstance(file.outcome, Heard):
             return store_error(403, "AccessDenied", "You have no right to access this object.")
         document = self._views.of(task).document(task, file, file.outcome.recording())
         return Reply(200, encode(document), "application/json")

@@ -33,10 +33,10 @@ class ScriptedEngine:
         task.ended_at = task.scheduled_at + max(script.run_seconds for script in scripts)
         for file, script in zip(task.files, scripts, strict=True):
             file.outcome = _outcome(file, script, task.submission)
-        self._write_verdict(task, scripts)
+        self._write_status(task, scripts)
         _write_stuck_state(task, scripts)
 
-    def _write_verdict(self, task: Task, scripts: Sequence[Script]) -> None:
+    def _write_status(self, task: Task, scripts: Sequence[Script]) -> None:
         failing = next((script for script in scripts if script.task_fail), None)
         if failing is not None and failing.task_fail is not None:
             task.failure = Unusable(failing.task_fail, failing.message or failing.task_fail)

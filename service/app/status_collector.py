@@ -39,7 +39,7 @@ def take(
         oldest_job_age_seconds=None if oldest_ms is None else max(0, clock.now_ms() - oldest_ms) / 1000,
         budgets=tuple(_budgets(guards.limiter)),
         unused_slots=tuple(each.value for each in guards.limiter.unused()),
-        submits=tuple(_submits(guards)),
+        submits=tuple(_submits(guards, clock.boot_seconds())),
         holds=tuple(_holds(guards, assignment)),
         group_lost=assignment.group_lost,
         result_holds=tuple(_result_holds(guards)),
@@ -69,10 +69,10 @@ def _budgets(limiter: CallLimiter) -> Iterator[BudgetStatus]:
         yield BudgetStatus(each.kind, each.rate_per_second, each.share_per_second, each.model or None)
 
 
-def _submits(guards: SubmitGuards) -> Iterator[SubmitStatus]:
+def _submits(guards: SubmitGuards, now: float) -> Iterator[SubmitStatus]:
     for model, health in guards.health.items():
         provider_error = None if health.since_ms is None else health.circuit_breaker.last
-        yield SubmitStatus(model, health.retries.tokens, health.since_ms, provider_error)
+        yield SubmitStatus(model, health.retries.left(now), health.since_ms, provider_error)
 
 
 def _result_holds(guards: SubmitGuards) -> Iterator[ResultHoldStatus]:

@@ -17,10 +17,12 @@ Options = Annotated[
 ]
 Metadata = Annotated[
     list[str] | None,
-    typer.Option("--metadata", metavar="NAME=VALUE", help="Comes back with each outcome. Repeatable."),
+    typer.Option(
+        "--metadata", metavar="NAME=VALUE", help="Metadata to return with each outcome. Repeatable."
+    ),
 ]
 RequestId = Annotated[
-    str | None, typer.Option("--id", metavar="ID", help="The request_id; a made-up one if not given.")
+    str | None, typer.Option("--id", metavar="ID", help="The request_id; generated if not given.")
 ]
 Deadline = Annotated[
     str | None,
@@ -28,12 +30,12 @@ Deadline = Annotated[
         "--deadline",
         "--ttl-seconds",
         metavar="TIME|SECONDS",
-        help="When it is of no use any more: a time such as 2026-03-02T10:15:00Z, or seconds from now.",
+        help="The deadline: a time such as 2026-03-02T10:15:00Z, or seconds from now.",
     ),
 ]
 Replay = Annotated[
     int,
-    typer.Option("--replay", min=0, metavar="NUMBER", help="A number not used yet does the request again."),
+    typer.Option("--replay", min=0, metavar="NUMBER", help="An unused number runs the request again."),
 ]
 
 

@@ -51,7 +51,7 @@ def pairs(words: Sequence[str]) -> dict[str, JsonValue]:
     for word in words:
         name, equals, value = word.partition("=")
         if not name or not equals:
-            raise ValueError("it is written name=value")
+            raise ValueError("write it as name=value")
         if name in found:
             raise ValueError(f"{name} is given twice")
         found[name] = _value(value)

@@ -1,7 +1,7 @@
 """The command `scribe`: runs the service, and is a terminal client of its contract.
 
 Answers go to standard output, everything else to standard error. Exit codes: 0, 1 (a failure, or not in
-time), 2 (wrong usage or request), 78 (settings or surroundings), 130 (Ctrl-C).
+time), 2 (wrong usage or request), 78 (settings or environment), 130 (Ctrl-C).
 """
 
 import asyncio
@@ -60,7 +60,9 @@ Shape = Annotated[
     Form | None,
     typer.Option("--format", help="Print transcripts as this, not as lines with their times."),
 ]
-Count = Annotated[int | None, typer.Option(min=1, metavar="NUMBER", help="Stop after so many outcomes.")]
+Count = Annotated[
+    int | None, typer.Option(min=1, metavar="NUMBER", help="Stop after this number of outcomes.")
+]
 SchemaName = Annotated[
     Schema | None, typer.Argument(metavar="RECORD", help="request, result or failure; all if not given.")
 ]
@@ -83,7 +85,7 @@ def _scribe(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """All is said by the commands."""
+    """Exists for its options; the commands do the work."""
 
 
 @app.command()
@@ -113,7 +115,7 @@ def submit(
     With --wait the transcripts are printed instead of the id, and the exit code is 1 if one is missing.
     """
     if form and not wait:
-        raise typer.BadParameter("it goes with --wait", param_hint="--format")
+        raise typer.BadParameter("it needs --wait", param_hint="--format")
     with _sentences():
         place = _client_config(load(os.environ))
         request = make()
@@ -136,11 +138,13 @@ def submit(
 @app.command()
 def cancel(
     request_id: Annotated[str, typer.Argument(metavar="REQUEST_ID", help="The id of an open request.")],
-    replay: Annotated[int, typer.Option(min=0, metavar="NUMBER", help="The replay that is meant.")] = 0,
+    replay: Annotated[
+        int, typer.Option(min=0, metavar="NUMBER", help="The replay number of the request.")
+    ] = 0,
 ) -> None:
-    """Ask for the end of an open request.
+    """Cancel an open request.
 
-    Each of its files that is not finished becomes a failure.
+    Each unfinished file becomes a failure.
     """
     with _sentences():
         place = _client_config(load(os.environ))
@@ -156,7 +160,7 @@ def cancel(
 @app.command()
 def watch(
     from_beginning: Annotated[
-        bool, typer.Option("--from-beginning", help="Begin with the oldest that Kafka still has.")
+        bool, typer.Option("--from-beginning", help="Begin with the oldest record that Kafka still has.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     form: Shape = None,
@@ -180,7 +184,7 @@ def watch(
 @app.command()
 def topics(
     create: Annotated[
-        bool, typer.Option("--create/--check", help="Create what is missing, or only look.")
+        bool, typer.Option("--create/--check", help="Create what is missing, or only check.")
     ] = True,
 ) -> None:
     """Create the missing topics and check all four.
@@ -223,7 +227,7 @@ def list_hotwords() -> None:
 @hotwords.command("delete")
 def delete_hotwords(
     ids: Annotated[list[str], typer.Argument(metavar="LIST", help="Names of lists.")],
-    foreign: Annotated[bool, typer.Option("--foreign", help="Also lists that others made.")] = False,
+    foreign: Annotated[bool, typer.Option("--foreign", help="Delete lists of others, too.")] = False,
 ) -> None:
     """Delete hotword lists; one that requests still name is made again."""
     with _sentences():

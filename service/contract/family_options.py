@@ -49,7 +49,7 @@ class FunAsrOptions(WithChannels):
     )
     vocabulary_id: Word | None = Field(
         default=None,
-        description="A hotword list of yours, made for this very model; for another it is refused.",
+        description="The id of your own hotword list, which must be made for exactly this model.",
     )
     hotwords: list[Hotword] | None = Field(
         default=None, min_length=1, description="Words to prefer; the service makes and keeps the list."
@@ -64,7 +64,7 @@ class FunAsrOptions(WithChannels):
         default=None, description="Words to mask or remove: an object, or a string that holds its JSON."
     )
     diarization_enabled: StrictBool | None = Field(
-        default=None, description="Adds speaker_id to sentences; one channel only, advised up to 2 h."
+        default=None, description="Adds speaker_id to sentences; one channel only, recommended up to 2 h."
     )
     speaker_count: Annotated[StrictInt, Field(ge=2, le=100)] | None = Field(
         default=None, description="How many speakers to look for, a hint; needs diarization_enabled."
@@ -108,7 +108,7 @@ class ContextPart(Frozen):
 
 
 class ContextMessage(Frozen):
-    """A message that tells what the recording is about."""
+    """A message that describes the topic of the recording."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -134,7 +134,7 @@ _CONTEXT = (
     "Messages that tell the topic; the last 5 rounds count, and of each 400 characters, which a user's "
     "message and the assistant's answer share."
 )
-_KEEP_DIALECT = "Dialect as it is spoken; false, the provider's default, writes it as Mandarin."
+_KEEP_DIALECT = "Write dialect as it is spoken; false, the provider's default, writes it as Mandarin."
 
 
 class QwenAudioFilesOptions(FunAsrOptions):
@@ -176,7 +176,9 @@ class AsrOptions(Frozen):
     enable_itn: StrictBool | None = Field(
         default=None, description="Numbers and dates as digits, in Chinese and English."
     )
-    enable_lid: StrictBool | None = Field(default=None, description="Tell the language that was heard.")
+    enable_lid: StrictBool | None = Field(
+        default=None, description="Return the language that was recognised."
+    )
 
 
 class QwenAsrOptions(Options):
@@ -186,7 +188,7 @@ class QwenAsrOptions(Options):
 
     asr_options: AsrOptions | None = Field(default=None, description="Language and form of the text.")
     context: Text | None = Field(
-        default=None, description="A text that tells the topic: names, terms, what was said before."
+        default=None, description="A text about the topic: names, terms, what was said before."
     )
 
 
@@ -198,14 +200,15 @@ class ShortAudioOptions(Options):
     format: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{2,8}$")] | None = Field(
         default=None, description="The audio's format; without it, what the URL's ending says, else wav."
     )
-    sample_rate: SampleRate = Field(default=None, description="Samples a second of the audio, in Hz.")
+    sample_rate: SampleRate = Field(default=None, description="The sample rate of the audio, in Hz.")
     language_hints: list[LanguageCode] | None = Field(
         default=None,
         min_length=1,
         description="Language codes that may be spoken; the first four count, of fun-asr-flash the first.",
     )
     vocabulary_id: Word | None = Field(
-        default=None, description="A hotword list of yours, made for this very model."
+        default=None,
+        description="The id of your own hotword list, which must be made for exactly this model.",
     )
     hotwords: list[Hotword] | None = Field(
         default=None, min_length=1, description="Words to prefer; the service makes and keeps the list."
@@ -222,7 +225,7 @@ class ShortAudioOptions(Options):
 
 
 class OmniOptions(Options):
-    """Options of the Omni models, which write down what a prompt asks for."""
+    """Options of the Omni models, which answer a prompt about the audio."""
 
     reserved = frozenset(
         {"model", "messages", "stream", "stream_options", "modalities", "audio", "n", "tools", "functions"}

@@ -180,7 +180,7 @@ _QWEN_ASR_FILES = ModelInfo(
 _QWEN_ASR = ModelInfo(
     family=Family.QWEN_ASR,
     way=ApiKind.SHORT_AUDIO,
-    good_for="clips of up to 5 minutes, answered at once, with a text that tells the topic",
+    good_for="clips of up to 5 minutes, answered at once, with a text about the topic",
     submits_per_minute=100,
     regions=(*_BOTH, VIRGINIA),
     gives=frozenset({Feature.LANGUAGE, Feature.EMOTION}),
@@ -224,7 +224,7 @@ _QWEN_SHORT_30 = replace(
 _OMNI = ModelInfo(
     family=Family.OMNI,
     way=ApiKind.OMNI,
-    good_for="audio that you ask something about: prose after your own prompt, billed by tokens",
+    good_for="prose that answers your prompt about the audio, billed by tokens",
     submits_per_minute=60,
     regions=_BOTH,
     gives=frozenset(),
@@ -235,7 +235,7 @@ _OMNI = ModelInfo(
 )
 _OMNI_38 = replace(
     _OMNI,
-    good_for="audio that you ask something about, in six regions; it thinks first, which is billed too",
+    good_for="prose that answers your prompt about the audio, in six regions; its reasoning is billed, too",
     submits_per_minute=30_000,
     regions=REGIONS,
     max_file_bytes=None,

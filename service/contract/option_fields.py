@@ -46,7 +46,7 @@ SampleRate = Annotated[
 
 
 class Frozen(BaseModel):
-    """An object of the contract: closed, and silent about what it was given."""
+    """An object of the contract: it refuses unknown fields, and its errors repeat no value."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -101,7 +101,7 @@ VOCABULARIES = ("vocabulary_id", "hotwords", "vocabulary")
 
 
 class Options(Frozen):
-    """What all families share; `extra_parameters` must not smuggle in what the request or we set."""
+    """What all families share; `extra_parameters` must not set what the request or the service sets."""
 
     reserved: ClassVar[frozenset[str]] = frozenset()
 

@@ -105,9 +105,7 @@ def warnings_for(
         notices.append(Notice(code=NoticeCode.CHANNELS_BILLED_SEPARATELY, message=text))
     advised_ms = info.advised_diarization_seconds * 1000
     if options.get("diarization_enabled") and (duration_ms or 0) > advised_ms:
-        text = (
-            f"Speakers are told apart reliably in up to {advised_ms // 3_600_000} h of audio; this is more."
-        )
+        text = f"Speakers are reliable in up to {advised_ms // 3_600_000} h of audio; this is more."
         notices.append(Notice(code=NoticeCode.DIARIZATION_OVER_ADVISED_LENGTH, message=text))
     return notices
 
@@ -160,7 +158,7 @@ def _hints(options: Mapping[str, JsonValue]) -> list[JsonValue]:
 def _name_warnings(model: str) -> list[Notice]:
     if is_listed(model):
         return []
-    text = f"{model} is not among the models this service knows; it was taken for one like its namesakes."
+    text = f"{model} is not among the models that this service knows; it was treated like others of its name."
     if model in MODELS:
         text = f"{model} is not, or no longer, among the names that the provider lists; it was sent as it is."
     return [Notice(code=NoticeCode.MODEL_UNLISTED, message=text)]

@@ -63,9 +63,9 @@ class _Wire(BaseModel):
 class Usage(_Wire):
     """What the provider bills.
 
-    `billed_seconds` is this file's part; `estimated` says that it was divided out of
-    `task_billed_seconds` by speech length, because the task had several files, or worked out from audio
-    tokens. Tokens are there where the provider tells them, of a task of several files an equal share.
+    `billed_seconds` is this file's part. It is `estimated` if the task had several files, which share
+    `task_billed_seconds` by speech length, or if it was computed from audio tokens. Tokens are given if the
+    provider reports them; the files of a task have equal shares.
     """
 
     billed_seconds: int | None = None
@@ -96,7 +96,8 @@ class Times(_Wire):
 
 
 STAGES = ("queue", "submit", "provider", "collect", "publish", "total")
-"""Published - accepted - submitted - seen to have ended - fetched - outcome built; then the whole way."""
+"""The intervals between these times, in order: the request's publication, acceptance, submit, the end of its
+task as seen, fetch, outcome. `total` is from the first to the last."""
 
 
 def stage_seconds(times: Times) -> dict[str, float]:
@@ -128,7 +129,7 @@ class Attempts(_Wire):
 
 
 class RequestSummary(_Wire):
-    """Stands in the last outcome of a request; `billed_seconds` is the sum over its files."""
+    """The summary in the last outcome of a request; `billed_seconds` is the sum over its files."""
 
     succeeded: int
     failed: int
@@ -177,7 +178,7 @@ class Result(_Outcome):
     )
     duplicates_detected: bool = Field(
         default=True,
-        description="Whether a repeat would be noticed: false where the record's key was not the request_id.",
+        description="Whether a repeat would be noticed: false if the record's key was not the request_id.",
     )
     metadata: dict[str, JsonValue] | None = Field(default=None, description="The request's, unchanged.")
     request_summary: RequestSummary | None = Field(
@@ -190,11 +191,9 @@ class Failure(_Outcome):
 
     model_config = ConfigDict(title=FAILURE_TYPE)
 
-    request_id: str | None = Field(default=None, description="Null where the record's could not be read.")
+    request_id: str | None = Field(default=None, description="Null if the record's could not be read.")
     replay: int | None = None
-    file_index: int | None = Field(
-        default=None, description="Null where the failure is that of a whole record."
-    )
+    file_index: int | None = Field(default=None, description="Null if the failure concerns a whole record.")
     file_count: int | None = None
     file_url: PublicUrl | None = None
     model: str | None = None
@@ -204,14 +203,14 @@ class Failure(_Outcome):
     provider_code: PublicText | None = None
     message: PublicText
     retryable: bool = Field(
-        description="True where the same work may succeed under the next unused `replay` number."
+        description="True if the same work may succeed under the next unused `replay` number."
     )
     attempts: Attempts = Attempts()
     times: Times = Times()
     origin: Origin | None = None
     original_request: dict[str, JsonValue] | None = None
     raw: str | None = Field(
-        default=None, description="Base64 of the record's first 256 KiB, if it became no work."
+        default=None, description="Base64 of the record's first 256 KiB, if it became no job."
     )
     raw_bytes: int | None = None
     raw_sha256: str | None = Field(default=None, description="Hex digest of the whole value.")

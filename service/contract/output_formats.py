@@ -23,7 +23,7 @@ def _each_once(formats: tuple[OutputFormat, ...] | None) -> tuple[OutputFormat, 
 
 
 class Output(BaseModel):
-    """How the transcript is also wanted; it changes nothing about the recognition."""
+    """Additional forms of the transcript; they do not change the recognition."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 

@@ -68,7 +68,7 @@ Deadline = Annotated[
 class Request(BaseModel):
     """One request: one or more audio files for one model, or the cancelling of an earlier request.
 
-    A cancel needs nothing but `request_id`, and `replay` where that was given. Null counts as absent.
+    A cancel needs only `request_id`, and `replay` if the request had one. Null counts as absent.
     """
 
     model_config = ConfigDict(
@@ -76,7 +76,7 @@ class Request(BaseModel):
     )
 
     request_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:@-]{1,200}$")] = Field(
-        description="Yours; also use it as the record's key. The same id with the same content is done once."
+        description="Your id; use it as the record's key, too. Equal content under one id is done once."
     )
     file_urls: tuple[FileUrl, ...] = Field(
         default=(),
@@ -93,7 +93,7 @@ class Request(BaseModel):
         description="The provider's own parameters of the model; at most 32 KiB.",
     )
     deadline: Deadline | None = Field(
-        default=None, description="When the work is of no use any more; the service has a default."
+        default=None, description="The time after which the work is useless; the service has a default."
     )
     ttl_seconds: Annotated[StrictInt, Field(ge=1, le=MAX_TTL_SECONDS)] | None = Field(
         default=None,
@@ -106,7 +106,7 @@ class Request(BaseModel):
         default=Action.TRANSCRIBE, description="`cancel` ends the open request of this id."
     )
     replay: Annotated[StrictInt, Field(ge=0, le=MAX_REPLAY)] = Field(
-        default=0, description="A number not used yet does the request again, and it is billed again."
+        default=0, description="An unused number runs the request again, and it is billed again."
     )
     file_indexes: tuple[Annotated[StrictInt, Field(ge=0, le=MAX_FILES - 1)], ...] | None = Field(
         default=None,
@@ -115,7 +115,7 @@ class Request(BaseModel):
         json_schema_extra={"uniqueItems": True},
         description="Only these of `file_urls`, counted from 0.",
     )
-    output: Output = Field(default_factory=Output, description="Forms of the transcript that are wanted too.")
+    output: Output = Field(default_factory=Output, description="Additional forms of the transcript.")
 
     @property
     def formats(self) -> tuple[OutputFormat, ...]:

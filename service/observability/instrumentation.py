@@ -16,6 +16,7 @@ from service.errors import FailureCode
 from service.observability import log
 from service.observability.fault_isolation import never_raises, watches
 from service.observability.metrics import Metrics
+from service.pipeline.shard.observer import BoundaryName, ShardChange
 from service.pipeline.shard.stage_breaker import StageName
 
 
@@ -39,7 +40,7 @@ class PipelineInstrumentation:
 
     def fenced(self, partition: int, reason: str) -> None:
         """Another owner has the shard: its effects end here."""
-        self.shard("fenced", partition, reason)
+        self.shard(ShardChange.FENCED, partition, reason)
 
     def published(self, outcome: Outcome) -> None:
         """An outcome is durable. `already_finished` ends no job, so it is not counted."""
@@ -56,13 +57,13 @@ class PipelineInstrumentation:
         log.write_job(outcome.id, body)
 
     def admitted(self, admission: Admission) -> None:
-        """A request record was taken."""
+        """A request record was admitted."""
         self._metrics.record_admitted(admission.kind)
         if admission.repeats is not None:
             request_id, replay = admission.repeats
             log.write(log.REQUEST_REPEATED, request_id=request_id, replay=replay, change=admission.kind)
 
-    def internal_error(self, boundary: str, subject: str, error: Exception) -> None:
+    def internal_error(self, boundary: BoundaryName, subject: str, error: Exception) -> None:
         """A boundary isolated a fault of Scribe itself; `subject` is a job, a record or a kind of call."""
         self._metrics.internal_error(boundary)
         log.write(log.INTERNAL_ERROR, boundary=boundary, subject=subject, exc_info=error)
@@ -72,8 +73,8 @@ class PipelineInstrumentation:
         self._metrics.journal_unreadable()
         log.write(log.JOURNAL_UNREADABLE, partition=partition, detail=detail)
 
-    def shard(self, change: str, partition: int, detail: str = "") -> None:
-        """A shard was taken, refused, fenced or closed."""
+    def shard(self, change: ShardChange, partition: int, detail: str = "") -> None:
+        """The shard of the partition changed."""
         self._metrics.shard_event(change)
         log.write(log.SHARD, change=change, partition=partition, detail=detail)
 
@@ -101,7 +102,7 @@ class PipelineInstrumentation:
         log.write(log.DUPLICATE_MEMBER, detail=detail)
 
     def group_lost(self, detail: str) -> None:
-        """The group has no client of ours; called once for each cause until it has one again."""
+        """We have no client in the group; called once for each cause until we have one again."""
         log.write(log.GROUP_LOST, detail=detail)
 
     def group_regained(self) -> None:

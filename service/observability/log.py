@@ -19,6 +19,7 @@ from service.contract.redaction import redact
 from service.core.time.trusted_time import TimeEvent
 from service.observability.fault_isolation import never_raises
 from service.observability.log_throttle import LogThrottle
+from service.pipeline.shard.observer import ShardChange
 
 Fields = MutableMapping[str, object]
 
@@ -56,9 +57,9 @@ DRAINED = Event("drained")
 SHARD = Event(
     "shard",
     levels={
-        "refused": logging.ERROR,
-        "lost": logging.WARNING,
-        "fenced": logging.WARNING,
+        ShardChange.REFUSED: logging.ERROR,
+        ShardChange.LOST: logging.WARNING,
+        ShardChange.FENCED: logging.WARNING,
     },
 )
 BATCH_RETRIED = Event("batch_retried", logging.WARNING)

@@ -1,13 +1,10 @@
 """The metrics that are counted as things happen, and the page of all metrics.
 
-The gauges that are read when the page is requested are defined in `status_gauges`. docs/metrics.md is
-generated from the page, so it names both.
-
-Label sets are closed: an unexpected value is counted under `other`, so that no input from outside creates
-series. The event loop calls the methods, any thread calls `page`.
+Label sets are closed: an unexpected value from outside is counted under `other`, so that no request and no
+answer creates series. The event loop calls the methods, any thread calls `page`.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 
 from prometheus_client import (
     CollectorRegistry,
@@ -28,25 +25,13 @@ from service.contract.outcome import STAGES
 from service.core.job.uncertainty import UncertainOutcome
 from service.core.shard.admission import AdmissionKind
 from service.errors import FailureCode
+from service.observability import metric_definitions as definitions
 from service.observability.fault_isolation import watches
+from service.observability.metric_definitions import CALLS, MAX_UNKNOWN_CODES, CallResult, Definition
 from service.observability.status import Status
 from service.observability.status_gauges import LoopTicks, StatusGauges, among
+from service.pipeline.shard.observer import BoundaryName, ShardChange
 from service.pipeline.shard.stage_breaker import StageName
-
-CALLS = ("submit", "query", "list", "cancel", "fetch", "hotwords")
-CALL_RESULTS = ("ok", "throttled", "refused", "lost", "not_sent", "error")
-BOUNDARIES = ("record", "job", "answer")
-SHARD_EVENTS = ("taken", "resumed", "refused", "lost", "fenced", "closed")
-MAX_UNKNOWN_CODES = 50
-
-STAGE_BUCKETS = (0.1, 0.3, 1, 3, 10, 30, 60, 120, 300, 600, 1800, 3600, 14_400, 86_400)
-"""From the delay that we add (below a second) through a usual task (minutes) to the vendor's 24 h."""
-CALL_BUCKETS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 120)
-"""The simulator answers in 10 ms; 10, 30 and 120 s are the default bounds of a call, submit and fetch."""
-BATCH_BUCKETS = (0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 60)
-"""A broker acknowledges in milliseconds; 60 s is the bound of a send."""
-RECORD_BUCKETS = (1, 3, 10, 30, 100, 300, 1000)
-"""Group commit: few when idle, many under load."""
 
 
 @watches
@@ -67,84 +52,40 @@ class Metrics:
         self._begin_at_zero()
 
     def _make_work_metrics(self) -> None:
-        self._records = self._counter("scribe_request_records", "Request records taken, by how.", "admitted")
-        self._jobs = self._counter(
-            "scribe_jobs_finished",
-            "Jobs that ended, by the kind of outcome and the failure's code (none for a result).",
-            *("kind", "code", "model_family"),
-        )
-        self._stages = self._histogram(
-            "scribe_job_stage_seconds",
-            "Time of finished jobs in each stage; total goes from the request's timestamp to the outcome.",
-            STAGE_BUCKETS,
-            "stage",
-        )
-        self._lost = self._counter(
-            "scribe_requests_lost", "Request records removed by the topic's retention before they were read."
-        )
-
-        self._uncertain = self._counter(
-            "scribe_uncertain_submits",
-            "Jobs whose submit may have made a task, when that began and how it ended.",
-            "event",
-        )
+        self._records = self._counter(definitions.REQUEST_RECORDS)
+        self._jobs = self._counter(definitions.JOBS_FINISHED)
+        self._stages = self._histogram(definitions.JOB_STAGE_SECONDS)
+        self._lost = self._counter(definitions.REQUESTS_LOST)
+        self._uncertain = self._counter(definitions.UNCERTAIN_SUBMITS)
 
     def _make_provider_metrics(self) -> None:
-        self._calls = self._counter(
-            "scribe_provider_calls", "Calls to the provider, by what became of them.", "kind", "result"
-        )
-        self._call_seconds = self._histogram(
-            "scribe_provider_call_seconds", "Time of calls to the provider.", CALL_BUCKETS, "kind"
-        )
-        self._unknown = self._counter(
-            "scribe_provider_unknown_codes",
-            f"Provider codes without a row in the error table, the first {MAX_UNKNOWN_CODES} by name.",
-            "code",
-        )
-        self._cancels_dropped = self._counter(
-            "scribe_cancels_dropped", "Tasks of cancelled jobs left to finish, as too many cancels waited."
-        )
+        self._calls = self._counter(definitions.PROVIDER_CALLS)
+        self._call_seconds = self._histogram(definitions.PROVIDER_CALL_SECONDS)
+        self._unknown = self._counter(definitions.PROVIDER_UNKNOWN_CODES)
+        self._cancels_dropped = self._counter(definitions.CANCELS_DROPPED)
 
     def _make_shard_metrics(self) -> None:
-        self._batch_seconds = self._histogram(
-            "scribe_batch_commit_seconds", "Time until a batch was durable.", BATCH_BUCKETS
-        )
-        self._batch_records = self._histogram(
-            "scribe_batch_records", "Records in a durable batch, outcomes included.", RECORD_BUCKETS
-        )
-        self._retries = self._counter(
-            "scribe_batch_retries", "Batches sent again, because nobody knew whether they were durable."
-        )
-        self._internal_errors = self._counter(
-            "scribe_internal_errors",
-            "Faults of Scribe itself, by the boundary that isolated them.",
-            "boundary",
-        )
-        self._stage_stops = self._counter(
-            "scribe_stage_stops", "Stages stopped for faults of Scribe itself in different requests.", "stage"
-        )
-        self._stopped = self._gauge("scribe_stage_stopped", "1 while the stage is stopped.", "stage")
-        self._restored = self._counter(
-            "scribe_work_restored",
-            "Open jobs and submissions that had no timer, call or place in a queue, given back by the audit.",
-        )
-        self._journal_unread = self._counter(
-            "scribe_journal_unread",
-            "Records, and passes over a partition, of the journal that reconciling could not read.",
-        )
-        self._clock_steps = self._counter(
-            "scribe_clock_steps", "Times that the wall clock stepped away from the time that ends things."
-        )
-        self._shard_events = self._counter("scribe_shard_events", "Changes in the life of shards.", "event")
+        self._batch_seconds = self._histogram(definitions.BATCH_COMMIT_SECONDS)
+        self._batch_records = self._histogram(definitions.BATCH_RECORDS)
+        self._retries = self._counter(definitions.BATCH_RETRIES)
+        self._internal_errors = self._counter(definitions.INTERNAL_ERRORS)
+        self._stage_stops = self._counter(definitions.STAGE_STOPS)
+        self._stopped = self._gauge(definitions.STAGE_STOPPED)
+        self._restored = self._counter(definitions.WORK_RESTORED)
+        self._journal_unread = self._counter(definitions.JOURNAL_UNREAD)
+        self._clock_steps = self._counter(definitions.CLOCK_STEPS)
+        self._shard_events = self._counter(definitions.SHARD_EVENTS)
 
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(name, text, labels, registry=self._registry)
+    def _counter(self, metric: Definition) -> Counter:
+        return Counter(metric.name, metric.text, metric.labels, registry=self._registry)
 
-    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(name, text, labels, registry=self._registry)
+    def _gauge(self, metric: Definition) -> Gauge:
+        return Gauge(metric.name, metric.text, metric.labels, registry=self._registry)
 
-    def _histogram(self, name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
-        return Histogram(name, text, labels, buckets=buckets, registry=self._registry)
+    def _histogram(self, metric: Definition) -> Histogram:
+        return Histogram(
+            metric.name, metric.text, metric.labels, buckets=metric.buckets, registry=self._registry
+        )
 
     def _begin_at_zero(self) -> None:
         """Create the closed series, so that a rate includes the first event of a kind."""
@@ -155,21 +96,22 @@ class Metrics:
             for code in FailureCode:
                 self._jobs.labels("failure", code, family)
         for call in CALLS:
-            for result in CALL_RESULTS:
+            for result in CallResult:
                 self._calls.labels(call, result)
         for uncertainty in UncertainOutcome:
             self._uncertain.labels(uncertainty)
         for stage in StageName:
             self._stage_stops.labels(stage)
             self._stopped.labels(stage)
-        for boundary in BOUNDARIES:
+        for boundary in BoundaryName:
             self._internal_errors.labels(boundary)
-        for event in SHARD_EVENTS:
+        for event in ShardChange:
             self._shard_events.labels(event)
 
     def describe_process(self, version: str) -> None:
         """Add the service's version and the metrics of the process, of Python and of its collector."""
-        Info("scribe_build", "The version that runs.", registry=self._registry).info({"version": version})
+        build = definitions.BUILD
+        Info(build.name, build.text, registry=self._registry).info({"version": version})
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)
@@ -177,9 +119,7 @@ class Metrics:
     def show_costs(self, models: Collection[str]) -> None:
         """Count the cost of results of these models; without a price there is no such metric."""
         if models:
-            self._costs = self._counter(
-                "scribe_cost", "What results cost, by the prices that are set.", "model"
-            )
+            self._costs = self._counter(definitions.COST)
             for model in models:
                 self._costs.labels(model)
 
@@ -192,9 +132,9 @@ class Metrics:
         """Show the numbers of `status()` as gauges; the thread that serves the page calls it."""
         self._registry.register(StatusGauges(status))
 
-    def record_admitted(self, change: str) -> None:
-        """A request record was taken; `change` is one of `AdmissionKind`."""
-        self._records.labels(among(change, tuple(AdmissionKind))).inc()
+    def record_admitted(self, kind: AdmissionKind) -> None:
+        """A request record was admitted."""
+        self._records.labels(kind).inc()
 
     def job_finished(
         self, kind: str, code: str | None, model_family: str, seconds_by_stage: Mapping[str, float]
@@ -206,10 +146,10 @@ class Metrics:
         for stage, seconds in seconds_by_stage.items():
             self._stages.labels(among(stage, STAGES)).observe(seconds)
 
-    def provider_call(self, kind: str, result: str, seconds: float) -> None:
-        """A call to the provider ended; `kind` is one of `CALLS`, `result` one of `CALL_RESULTS`."""
+    def provider_call(self, kind: str, result: CallResult, seconds: float) -> None:
+        """A call to the provider ended; `kind` is one of `CALLS`."""
         kind = among(kind, CALLS)
-        self._calls.labels(kind, among(result, CALL_RESULTS)).inc()
+        self._calls.labels(kind, result).inc()
         self._call_seconds.labels(kind).observe(seconds)
 
     def unknown_provider_code(self, code: str) -> None:
@@ -231,16 +171,16 @@ class Metrics:
         """A batch is sent again."""
         self._retries.inc()
 
-    def shard_event(self, change: str) -> None:
-        """A shard changed; `change` is one of `SHARD_EVENTS`."""
-        self._shard_events.labels(among(change, SHARD_EVENTS)).inc()
+    def shard_event(self, change: ShardChange) -> None:
+        """A shard changed."""
+        self._shard_events.labels(change).inc()
 
-    def internal_error(self, boundary: str) -> None:
-        """A boundary isolated a fault of Scribe itself; `boundary` is one of `BOUNDARIES`."""
-        self._internal_errors.labels(among(boundary, BOUNDARIES)).inc()
+    def internal_error(self, boundary: BoundaryName) -> None:
+        """The boundary isolated a fault of Scribe itself."""
+        self._internal_errors.labels(boundary).inc()
 
     def stage_stopped(self, stage: StageName, is_stopped: bool) -> None:
-        """A stage is stopped, or goes on."""
+        """A stage is stopped, or resumes."""
         self._stopped.labels(stage).set(is_stopped)
         if is_stopped:
             self._stage_stops.labels(stage).inc()
@@ -253,9 +193,9 @@ class Metrics:
         """Reconciling could not read a record, or a partition, of the journal."""
         self._journal_unread.inc()
 
-    def submission_uncertain(self, change: str) -> None:
-        """A job's submission is uncertain, or no longer; `change` is one of `UncertainOutcome`."""
-        self._uncertain.labels(among(change, tuple(UncertainOutcome))).inc()
+    def submission_uncertain(self, change: UncertainOutcome) -> None:
+        """A job's submission is uncertain, or no longer."""
+        self._uncertain.labels(change).inc()
 
     def requests_lost(self, count: int) -> None:
         """Retention removed `count` unread request records."""

@@ -21,8 +21,10 @@ from service.core.provider.answers import (
     TaskView,
 )
 from service.core.provider.hotword_lists import HotwordList, HotwordListEntry, HotwordListPage
+from service.observability.metric_definitions import FETCH, CallResult
 from service.observability.metrics import Metrics
-from service.pipeline.shard.observer import Faults
+from service.pipeline.guards.call_limiter import Kind
+from service.pipeline.shard.observer import BoundaryName, Faults
 from service.provider.api import NO_SLOT, HotwordLists, Permit, Provider, at_once
 from service.provider.fault_isolation import UNREAD, answer_of
 
@@ -49,16 +51,16 @@ class InstrumentedProvider:
         started = self._clock.boot_seconds()
         call = self._provider.submit(model, file_urls, options, permit)
         # A byte may have left: whatever it raises, there may be a task, or a bill.
-        answer = await answer_of(call, Lost(UNREAD), self._report("submit"))
+        answer = await answer_of(call, Lost(UNREAD), self._report(Kind.SUBMIT))
         provider_error = None if isinstance(answer, Accepted | Answered) else answer.provider_error
-        self._count("submit", started, provider_error, _submit_result(answer))
+        self._count(Kind.SUBMIT, started, provider_error, _submit_result(answer))
         return answer
 
     async def query(self, task_id: str, permit: Permit = at_once) -> TaskView | ProviderError:
         """As the port says."""
         started = self._clock.boot_seconds()
-        answer = await answer_of(self._provider.query(task_id, permit), UNREAD, self._report("query"))
-        self._count("query", started, answer if isinstance(answer, ProviderError) else None)
+        answer = await answer_of(self._provider.query(task_id, permit), UNREAD, self._report(Kind.QUERY))
+        self._count(Kind.QUERY, started, answer if isinstance(answer, ProviderError) else None)
         if isinstance(answer, TaskView):
             self._note_codes(answer)
         return answer
@@ -69,8 +71,8 @@ class InstrumentedProvider:
         """As the port says."""
         started = self._clock.boot_seconds()
         listing = self._provider.list_tasks(page_no, permit, status)
-        answer = await answer_of(listing, UNREAD, self._report("list"))
-        self._count("list", started, answer if isinstance(answer, ProviderError) else None)
+        answer = await answer_of(listing, UNREAD, self._report(Kind.LIST))
+        self._count(Kind.LIST, started, answer if isinstance(answer, ProviderError) else None)
         return answer
 
     def clock_offset_ms(self) -> int | None:
@@ -80,23 +82,27 @@ class InstrumentedProvider:
     async def cancel(self, task_id: str, permit: Permit = at_once) -> ProviderError | None:
         """As the port says."""
         started = self._clock.boot_seconds()
-        answer = await answer_of(self._provider.cancel(task_id, permit), UNREAD, self._report("cancel"))
-        self._count("cancel", started, answer)
+        answer = await answer_of(self._provider.cancel(task_id, permit), UNREAD, self._report(Kind.CANCEL))
+        self._count(Kind.CANCEL, started, answer)
         return answer
 
     async def fetch(self, transcription_url: str, max_bytes: int | None = None) -> bytes | ProviderError:
         """As the port says."""
         started = self._clock.boot_seconds()
         fetching = self._provider.fetch(transcription_url, max_bytes)
-        answer = await answer_of(fetching, UNREAD, self._report("fetch"))
-        self._count("fetch", started, answer if isinstance(answer, ProviderError) else None)
+        answer = await answer_of(fetching, UNREAD, self._report(FETCH))
+        self._count(FETCH, started, answer if isinstance(answer, ProviderError) else None)
         return answer
 
     def _report(self, kind: str) -> Callable[[Exception], None]:
-        return partial(self._faults.internal_error, "answer", kind)
+        return partial(self._faults.internal_error, BoundaryName.ANSWER, kind)
 
     def _count(
-        self, kind: str, started: float, provider_error: ProviderError | None, result: str = ""
+        self,
+        kind: str,
+        started: float,
+        provider_error: ProviderError | None,
+        result: CallResult | None = None,
     ) -> None:
         _count(self._metrics, kind, self._clock.boot_seconds() - started, provider_error, result)
 
@@ -113,7 +119,7 @@ class InstrumentedHotwordLists:
         self._hotword_lists = hotword_lists
         self._metrics = metrics
         self._clock = clock
-        self._report = partial(faults.internal_error, "answer", "hotwords")
+        self._report = partial(faults.internal_error, BoundaryName.ANSWER, Kind.HOTWORDS)
 
     async def list_page(self, page_index: int, permit: Permit = at_once) -> HotwordListPage | ProviderError:
         """As the port says."""
@@ -143,12 +149,16 @@ class InstrumentedHotwordLists:
         started = self._clock.boot_seconds()
         answer = await answer_of(call, UNREAD, self._report)
         provider_error = answer if isinstance(answer, ProviderError) else None
-        _count(self._metrics, "hotwords", self._clock.boot_seconds() - started, provider_error)
+        _count(self._metrics, Kind.HOTWORDS, self._clock.boot_seconds() - started, provider_error)
         return answer
 
 
 def _count(
-    metrics: Metrics, kind: str, seconds: float, provider_error: ProviderError | None, result: str = ""
+    metrics: Metrics,
+    kind: str,
+    seconds: float,
+    provider_error: ProviderError | None,
+    result: CallResult | None = None,
 ) -> None:
     if provider_error is NO_SLOT:
         return
@@ -162,21 +172,25 @@ def _note_code(metrics: Metrics, provider_error: ProviderError) -> None:
         metrics.unknown_provider_code(provider_error.code)
 
 
-def _submit_result(answer: SubmitAnswer) -> str:
+def _submit_result(answer: SubmitAnswer) -> CallResult:
     match answer:
         case Lost():
-            return "lost"
+            return CallResult.LOST
         case NotSent():
-            return "not_sent"
+            return CallResult.NOT_SENT
         case Refused(provider_error):
             return _call_result(provider_error)
         case _:
-            return "ok"
+            return CallResult.OK
 
 
-def _call_result(provider_error: ProviderError | None) -> str:
+def _call_result(provider_error: ProviderError | None) -> CallResult:
     if provider_error is None:
-        return "ok"
-    if provider_error.http_status == 429:
-        return "throttled"
-    return "error" if provider_error.http_status is None or provider_error.http_status >= 500 else "refused"
+        return CallResult.OK
+    if provider_error.is_throttled:
+        return CallResult.THROTTLED
+    return (
+        CallResult.ERROR
+        if provider_error.http_status is None or provider_error.http_status >= 500
+        else CallResult.REFUSED
+    )

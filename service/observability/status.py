@@ -6,11 +6,11 @@ It contains ids, codes, numbers and the provider's messages: no transcript, no U
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Literal
 
 from service.contract.outcome import rfc3339, utc_time
 from service.contract.redaction import redact, shown
 from service.core.provider.answers import ProviderError
+from service.pipeline.guards.account_hold import HoldKnowledge
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Status:
     group_lost: str | None = None
     """Why the consumer group has no client of ours; None while it has one."""
     result_holds: tuple[ResultHoldStatus, ...] = ()
-    account_hold: Literal["held", "none", "unknown"] = "unknown"
+    account_hold: HoldKnowledge = "unknown"
     """Whether the provider holds the account; unknown to a process that submits nothing."""
     spent_seconds: int = 0
     """Billed seconds of this UTC day, of our shards."""

@@ -8,7 +8,7 @@ from service.core.job.request_record import Record
 from service.core.shard.admission import Admission, AdmissionRules, admit
 from service.errors import FailureCode, InvalidRecord
 from service.pipeline.shard.fault_isolation import BACKOFF, MAX_FAULTS, fault_text, isolated
-from service.pipeline.shard.observer import Observer
+from service.pipeline.shard.observer import BoundaryName, Observer
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.stage_breaker import StageBreaker, StageName
 from service.pipeline.submit import SubmitStage
@@ -88,16 +88,16 @@ class AcceptStage:
         if fault is None or fault.offset != record.position.offset:
             fault = Fault(record.position.offset)
         was_given_up = fault.is_given_up
-        admitted: list[Admission] = []
+        admission: Admission | None = None
         with isolated(partial(self._failed, runner, record, fault)):
             read = fault.refused() if was_given_up else self._read(record)
             fault.request_id = read.request_id if isinstance(read, InvalidRecord) else read.request.request_id
-            admitted.append(admit(runner.state, record, read, self.rules, runner.context()))
-        if admitted and not was_given_up:
+            admission = admit(runner.state, record, read, self.rules, runner.context())
+        if admission is not None and not was_given_up:
             self.breaker.succeeded(StageName.ACCEPT)
-        if not admitted and fault.is_given_up and not was_given_up:
+        if admission is None and fault.is_given_up and not was_given_up:
             return self._admission(runner, record)
-        return admitted[0] if admitted else None
+        return admission
 
     def _failed(self, runner: ShardRunner, record: Record, fault: Fault, error: Exception) -> None:
         """Count the fault; a record that cannot even be refused blocks only its own partition.
@@ -106,7 +106,7 @@ class AcceptStage:
         """
         if isinstance(error, MemoryError):
             raise error
-        self.observer.internal_error("record", record.origin_id, error)
+        self.observer.internal_error(BoundaryName.RECORD, record.origin_id, error)
         fault.count += self.breaker.failed(StageName.ACCEPT, record.origin_id)
         fault.failed += 1
         fault.text = fault_text(error)

@@ -112,7 +112,7 @@ def _expected(runner: ShardRunner) -> Iterator[Key]:
     A job that is waiting or submitted but has no submission is lost as well.
     """
     for key, submission in runner.state.submissions.items():
-        if not submission.is_billed:
+        if not submission.is_task_over:
             yield key
     for ref, job in runner.state.jobs.items():
         is_with_submission = job.state in (JobState.WAITING, JobState.SUBMITTED)

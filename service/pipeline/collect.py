@@ -17,7 +17,8 @@ from service.core.job.identity import JobRef
 from service.core.job.job import Job, JobState
 from service.core.job.request import AcceptedRequest
 from service.core.job.urgency import PriorityQueue, priority, retention_end_ms
-from service.core.provider.answers import HOST_REFUSED, ProviderError
+from service.core.provider.answers import ProviderError
+from service.core.provider.own_codes import OwnCode
 from service.core.shard.batches import Change
 from service.pipeline.guards.result_hold import ResultHolds
 from service.pipeline.results import transcripts
@@ -112,7 +113,7 @@ class CollectStage:
                 self._held.remove(file.target)
                 with self._boundary(file):
                     self._enqueue(file)
-            while (file := self._next()) is not None:
+            while (file := self._take_next()) is not None:
                 self._held.remove(file.target)
                 self._fetch(file)
 
@@ -132,8 +133,8 @@ class CollectStage:
             queue.push(priority(end_ms, self._clock.now_ms()), file)
             self._held.add(file.target)
 
-    def _next(self) -> ResultFile | None:
-        """The next file: a large one if none is in flight, else one from a host below its limit."""
+    def _take_next(self) -> ResultFile | None:
+        """Take a large file from its queue if none is in flight, else one from a host below its limit."""
         if self._deps.breaker.is_stopped(StageName.COLLECT):
             return None
         if self._large and not self._is_large_out:
@@ -225,7 +226,7 @@ class CollectStage:
     ) -> Fetched | FetchFailed:
         holds, memory = self._deps.holds, self._deps.memory
         if isinstance(body, ProviderError):
-            if body.code == HOST_REFUSED:
+            if body.code == OwnCode.FETCH_HOST_REFUSED:
                 holds.refused(file.runner, file.ref, file.host)
             return FetchFailed(body)
         holds.fetched(request.model)

@@ -15,7 +15,6 @@ from service.clock import Clock
 from service.core.job.events import HandlingFailed, Polled, PollFailed
 from service.core.job.identity import SubmissionKey
 from service.core.job.urgency import retention_end_ms
-from service.core.limits.circuit_breaker import TOO_MANY_REQUESTS
 from service.core.provider.answers import ProviderError, TaskView
 from service.pipeline.guards.account_hold import AccountHold
 from service.pipeline.guards.call_limiter import Call, CallLimiter, Kind
@@ -208,7 +207,7 @@ class PollStage:
         judged = FOREIGN if self._unknown.is_foreign and isinstance(answer, TaskView) else answer
         self._deps.hold.judge_poll(judged)
         self._provider_error = judged if isinstance(judged, ProviderError) else None
-        if isinstance(answer, ProviderError) and answer.http_status == TOO_MANY_REQUESTS:
+        if isinstance(answer, ProviderError) and answer.is_throttled:
             self._limiter.penalise(Kind.QUERY)
 
     def _count_unreadable(self, request: PollRequest, provider_error: ProviderError) -> None:

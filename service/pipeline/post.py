@@ -24,6 +24,7 @@ from service.core.provider.answers import (
     Refused,
     SubmitAnswer,
 )
+from service.core.provider.own_codes import OwnCode
 from service.kafka.journal.tail import Tail
 from service.pipeline.guards.file_limits import FileLimits
 from service.pipeline.guards.submit_guards import SubmitGuards, SubmitPermit
@@ -37,7 +38,7 @@ from service.provider.api import Provider
 from service.provider.fault_isolation import UNREAD
 
 TOO_LATE = NotSent(
-    ProviderError("intent_too_old", "the submit could not go out while its intent was worth it")
+    ProviderError(OwnCode.INTENT_TOO_OLD, "the submit could not be sent while its intent was valid")
 )
 
 

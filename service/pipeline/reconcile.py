@@ -31,7 +31,7 @@ from service.kafka.journal.scanner import JournalScanner
 from service.pipeline.guards.call_limiter import CallLimiter
 from service.pipeline.results.fetch_memory import FetchMemory
 from service.pipeline.shard.fault_isolation import Key
-from service.pipeline.shard.observer import Faults
+from service.pipeline.shard.observer import BoundaryName, Faults
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.timers import OnTick, Timers, ticking
 from service.pipeline.task_lookup import TaskLookup
@@ -72,7 +72,7 @@ class ReconcileStage:
         self._scanner = scanner
         self._clock = clock
         self._rules = rules
-        self._report = partial(faults.internal_error, "answer", "list")
+        self._report = partial(faults.internal_error, BoundaryName.ANSWER, "list")
         self._alarm: Timers[None] = Timers(clock)
         self._asked: dict[At, ReconcileRequest] = {}
         self._candidates = Candidates()

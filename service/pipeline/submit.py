@@ -78,7 +78,7 @@ class SubmitStage:
         wait_seconds = LONGEST_WAIT_SECONDS
         while True:
             on_tick()
-            self._guards.spend_guard.wait_seconds()  # reports its start and end to operators
+            self._guards.spend_guard.update()
             queued = await self._due.take(wait_seconds)
             if queued is None:
                 self._forget_closed()

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from service.clock import Clock
 from service.core.limits.backoff import Backoff
-from service.core.limits.circuit_breaker import TOO_MANY_REQUESTS
 from service.core.provider.answers import ProviderError, TaskPage, TaskView
+from service.core.provider.own_codes import OwnCode
 from service.core.reconciliation.candidates import Candidates
 from service.core.reconciliation.task_list import TaskListing, TimeSpan
 from service.pipeline.guards.call_limiter import CallLimiter, Kind
@@ -29,7 +29,7 @@ MAX_NAMES = 20
 """Result files read in one pass only to learn the URL of a task's file."""
 FOREIGN_TASKS_SHARE = 0.25
 """Share of the query quota for tasks that may not be ours, so that our own are polled in time."""
-UNREADABLE_CODES = frozenset({"unexpected_answer", "not_json"})
+UNREADABLE_CODES = frozenset({OwnCode.UNEXPECTED_ANSWER, OwnCode.NOT_JSON})
 """Codes for an answer that is not a task."""
 
 T = TypeVar("T")
@@ -152,7 +152,7 @@ class TaskLookup:
             if wait_seconds <= 0:
                 with self._limiter.begin(kind, is_urgent=True) as call:
                     answer = await ask(call.depart)
-        if isinstance(answer, ProviderError) and answer.http_status == TOO_MANY_REQUESTS:
+        if isinstance(answer, ProviderError) and answer.is_throttled:
             self._limiter.penalise(kind)
         on_tick()
         return answer

@@ -18,11 +18,12 @@ from service.core.provider.hotword_lists import (
     HotwordListPage,
     ListedHotwordList,
 )
+from service.core.provider.own_codes import OwnCode
 
 Permit = Callable[[], Awaitable[bool]]
 """Waits until a call may leave; False when it must not. Awaited once, after the connection is made; the first
 byte is written right after it."""
-NO_SLOT = ProviderError("no_slot", "no slot of the account's quota came in time: the call was not made")
+NO_SLOT = ProviderError(OwnCode.NO_SLOT, "no slot of the account's quota came in time: the call was not made")
 """The answer of a call whose permit was refused; a submit is `NotSent`."""
 MAX_HOTWORD_LIST_PAGES = 100
 """A thousand lists; a directory with more pages never ends."""

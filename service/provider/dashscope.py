@@ -30,6 +30,7 @@ from service.core.provider.answers import (
     TaskStatus,
     TaskView,
 )
+from service.core.provider.own_codes import OwnCode
 from service.core.time.vendor_clock import VendorClock
 from service.errors import ConfigError
 from service.provider.api import NO_SLOT, Permit, at_once
@@ -171,7 +172,9 @@ class DashScope:
                 return Lost(no_answer(error, self._peer, total))
             if departure.is_too_late:
                 return NotSent(
-                    ProviderError("intent_too_old", "the submit could not go out while it was worth it")
+                    ProviderError(
+                        OwnCode.INTENT_TOO_OLD, "the submit could not be sent while its permit was valid"
+                    )
                 )
             in_handshake = departure.is_in_handshake
             return NotSent(no_connection(error, self._peer, connect, in_handshake=in_handshake))

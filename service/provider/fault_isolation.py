@@ -4,9 +4,10 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from service.core.provider.answers import ProviderError
+from service.core.provider.own_codes import OwnCode
 
 T = TypeVar("T")
-UNREAD = ProviderError("connection_lost", "the answer was lost to a fault of Scribe itself")
+UNREAD = ProviderError(OwnCode.CONNECTION_LOST, "the answer was lost to a fault of Scribe itself")
 
 
 async def answer_of(call: Awaitable[T], instead: T, report: Callable[[Exception], None]) -> T:

@@ -16,7 +16,8 @@ from typing import Self
 import httpx
 from aiohttp.abc import AbstractResolver
 
-from service.core.provider.answers import HOST_REFUSED, ProviderError
+from service.core.provider.answers import ProviderError
+from service.core.provider.own_codes import OwnCode
 from service.provider.http.addresses import AddressRefused, CheckedResolver
 from service.provider.http.bodies import BodyBroken, BodyCutShort, BodyTooLarge, read_body
 from service.provider.http.connection_errors import Peer, no_answer
@@ -75,13 +76,15 @@ class FetchTarget:
 
 
 def _refused(reason: str) -> ProviderError:
-    return ProviderError("fetch_refused", f"the result's URL is refused: {reason}")
+    return ProviderError(OwnCode.FETCH_REFUSED, f"the result's URL is refused: {reason}")
 
 
 def _refused_host(host: str, *, is_usual: bool) -> ProviderError:
     """Distinguish a host that the settings could allow from one that no setting allows."""
     if is_usual and _NAME.fullmatch(host):
-        return ProviderError(HOST_REFUSED, f"the result's host {host} is not below SCRIBE_FETCH__HOSTS")
+        return ProviderError(
+            OwnCode.FETCH_HOST_REFUSED, f"the result's host {host} is not below SCRIBE_FETCH__HOSTS"
+        )
     return _refused(f"its host {host} is not among those allowed")
 
 
@@ -167,11 +170,11 @@ class ResultFetcher:
             case AddressRefused():
                 return _refused(str(error))
             case BodyTooLarge():
-                return ProviderError("fetch_too_large", f"the result is too large: {error}")
+                return ProviderError(OwnCode.FETCH_TOO_LARGE, f"the result is too large: {error}")
             case BodyCutShort():
-                return ProviderError("connection_lost", f"the result is not whole: {error}")
+                return ProviderError(OwnCode.CONNECTION_LOST, f"the result is not whole: {error}")
             case BodyBroken() | HeadTooLarge():
-                return ProviderError("fetch_unreadable", f"the result cannot be read: {error}")
+                return ProviderError(OwnCode.FETCH_UNREADABLE, f"the result cannot be read: {error}")
             case _:
                 peer = Peer(place.host, place.port, f"the result's host {place.host}")
                 return no_answer(error, peer, self._guard.timeout_seconds)
@@ -185,7 +188,7 @@ class ResultFetcher:
             if response.status_code == 200:
                 return await read_body(response, guard.max_compressed_bytes, max_bytes)
             return ProviderError(
-                "http_error",
+                OwnCode.HTTP_ERROR,
                 f"the result's host {place.host} answered {response.status_code}",
                 response.status_code,
                 retry_after_seconds(response.headers),

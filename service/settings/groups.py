@@ -32,7 +32,7 @@ class KafkaSettings(Group):
     bootstrap_servers: Brokers = Field(
         default="127.0.0.1:9092", description="Brokers to begin with, as host:port,host:port."
     )
-    client_id: Text = Field(default="scribe", description="The name that the broker's logs and quotas see.")
+    client_id: Text = Field(default="scribe", description="The client name in the broker's logs and quotas.")
     group_id: Text = Field(default="scribe", description="The consumer group; all replicas share it.")
     group_instance_id: Text | None = Field(
         default=None,
@@ -45,7 +45,7 @@ class KafkaSettings(Group):
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
         default="SCRAM-SHA-512", description="How to log in, with a SASL protocol."
     )
-    sasl_username: Text | None = Field(default=None, description="The user, with a SASL protocol.")
+    sasl_username: Text | None = Field(default=None, description="User name, with a SASL protocol.")
     sasl_password: SecretStr | None = Field(
         default=None, description="The user's password; better from a file."
     )
@@ -174,7 +174,7 @@ class DeduplicationSettings(Group):
     window_seconds: int = Field(
         default=86_400, ge=0, le=31_622_400, description="For this long after the finish."
     )
-    jobs: int = Field(default=100_000, ge=0, le=10_000_000, description="At most so many, in each shard.")
+    jobs: int = Field(default=100_000, ge=0, le=10_000_000, description="At most this number in each shard.")
 
 
 class LimitSettings(Group):
@@ -205,7 +205,7 @@ class LogSettings(Group):
     """The log, on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="The least level written."
+        default="info", description="The lowest level written."
     )
     format: Literal["auto", "json", "pretty"] = Field(
         default="auto", description="auto is pretty on a terminal, else json."

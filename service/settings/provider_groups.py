@@ -123,7 +123,7 @@ class SpendSettings(Group):
     )
     prices: Prices = Field(
         default={},
-        description="Prices of models, a second, or an input and an output token; they make the cost metric.",
+        description="Prices of models, per second, or per input and output token; they make the cost metric.",
     )
 
     @model_validator(mode="after")

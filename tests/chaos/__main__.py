@@ -38,10 +38,10 @@ def main(argv: Sequence[str]) -> int:
     except ServerStartError as error:
         print(f"chaos: {error}", file=sys.stderr)
         return 2
-    for complaint in report.verdict.complaints:
+    for complaint in report.judgement.complaints:
         print(f"chaos: {complaint}", file=sys.stderr)
     print(report.lines(options.seed), flush=True)
-    if report.verdict.complaints:
+    if report.judgement.complaints:
         print(f"chaos: the workers' logs are in {folder}", file=sys.stderr)
         return 1
     shutil.rmtree(folder)

@@ -25,7 +25,7 @@ ById = Mapping[str, Sequence[Delivery]]
 
 
 def judge(evidence: Evidence, rules: Rules) -> Judgement:
-    """The verdict on a run that has come to its end."""
+    """The judgement on a run that has come to its end."""
     by_id: dict[str, list[Delivery]] = defaultdict(list)
     for delivery in evidence.deliveries:
         by_id[delivery.id].append(delivery)

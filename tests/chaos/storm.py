@@ -42,9 +42,9 @@ class Storm:
 
 @dataclass
 class Report:
-    """The verdict, and what the storm met: acts, calls that faults hit, kinds of requests and records."""
+    """The judgement, and what the storm met: acts, calls that faults hit, kinds of requests and records."""
 
-    verdict: Judgement
+    judgement: Judgement
     acts: Mapping[str, int]
     hits: Mapping[str, int]
     kinds: Mapping[str, int]
@@ -53,7 +53,7 @@ class Report:
     compacted: Mapping[int, int] = field(default_factory=dict)
 
     def lines(self, seed: int) -> str:
-        """All for a person: the verdict last, in one line."""
+        """All for a person: the judgement last, in one line."""
         gaps = f"{len(self.gaps)}, {sum(until - since for since, until in self.gaps):.1f} s in all"
         told = {
             "acts": _counted(self.acts),
@@ -63,9 +63,9 @@ class Report:
             "gaps of the harness": gaps,
             "partitions compacted": str(len(self.compacted)),
         }
-        known = [f"known {n}: {each}" for n, those in self.verdict.known.items() for each in those]
+        known = [f"known {n}: {each}" for n, those in self.judgement.known.items() for each in those]
         return "\n".join(
-            [*(f"{name}: {said}" for name, said in told.items()), *known, self.verdict.line(seed)]
+            [*(f"{name}: {said}" for name, said in told.items()), *known, self.judgement.line(seed)]
         )
 
 
@@ -101,8 +101,8 @@ async def rage(storm: Storm, fleet: Fleet, broker: Broker, rules: Rules) -> Repo
     evidence = replace(
         await fleet.evidence(), stalls=watching.stalls, gaps=gaps, peaks=watching.peaks, acts=stage.met
     )
-    verdict = judge(evidence, rules)
-    return Report(verdict, stage.met, stage.hits(), kinds, watching.peaks, gaps, compacted)
+    judgement = judge(evidence, rules)
+    return Report(judgement, stage.met, stage.hits(), kinds, watching.peaks, gaps, compacted)
 
 
 async def _act(storm: Storm, stage: Stage, track: Track) -> None:

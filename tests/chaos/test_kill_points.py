@@ -122,6 +122,6 @@ async def crash_and_take_over(chaos: Fleet, point: KillPoint) -> None:
         await chaos.publish(make_requests("thawed", 4, run_seconds=(0.2,)))
         await chaos.until_done(DONE_SECONDS)
     await chaos.end()
-    verdict = judge(await chaos.evidence(), rules)
-    words = [str(complaint) for complaint in verdict.complaints]
+    judgement = judge(await chaos.evidence(), rules)
+    words = [str(complaint) for complaint in judgement.complaints]
     assert not words, f"{words}\n{chaos.stack.logs()}"

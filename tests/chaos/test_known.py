@@ -23,15 +23,15 @@ CLEAN = Evidence(
 )
 
 
-def verdict_on(evidence: Evidence, rules: Rules | None = None) -> Judgement:
+def judgement_of(evidence: Evidence, rules: Rules | None = None) -> Judgement:
     return judge(evidence, rules or Rules(mode="exactly_once", known=ALL))
 
 
 def told(evidence: Evidence, rules: Rules | None = None) -> tuple[list[str], list[str]]:
     """The names of the known violations, and the kinds of the complaints beside them."""
-    verdict = verdict_on(evidence, rules)
-    names = [name for name, those in sorted(verdict.known.items()) for _ in those]
-    return names, [complaint.kind for complaint in verdict.complaints]
+    judgement = judgement_of(evidence, rules)
+    names = [name for name, those in sorted(judgement.known.items()) for _ in those]
+    return names, [complaint.kind for complaint in judgement.complaints]
 
 
 def failed(number: int, code: str, task_id: str | None = None) -> Evidence:

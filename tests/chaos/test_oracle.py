@@ -47,9 +47,9 @@ CLEAN = Evidence(
 )
 
 
-def counts(verdict: Judgement) -> Mapping[str, int]:
+def counts(judgement: Judgement) -> Mapping[str, int]:
     """The kinds of complaint that there are."""
-    return {str(kind): count for kind, count in verdict.counts().items()}
+    return {str(kind): count for kind, count in judgement.counts().items()}
 
 
 def asking_also(*records: Asked, told: tuple[Delivery, ...] = ()) -> Evidence:
@@ -179,9 +179,9 @@ def test_a_lost_synchronous_call_may_be_made_twice_more_and_is_counted() -> None
     file = File(FIRST.id, FIRST.url, FIRST.text, SYNC_MODEL)
     for bills, wrong in ((1 + SYNC_REPEATS, {}), (2 + SYNC_REPEATS, {"billed": 1})):
         evidence = replace(CLEAN, files=[file, SECOND], billed_urls=[*[file.url] * bills, SECOND.url])
-        verdict = judge(evidence, EXACTLY_ONCE)
-        assert counts(verdict) == wrong
-        assert verdict.repeats == bills - 1
+        judgement = judge(evidence, EXACTLY_ONCE)
+        assert counts(judgement) == wrong
+        assert judgement.repeats == bills - 1
         # What was announced and lost in a crash is called for again.
         assert counts(judge(replace(evidence, crashes=1), Rules())) == {}
 
@@ -215,9 +215,9 @@ def test_a_group_that_did_not_come_to_the_end_lags() -> None:
 
 def test_a_worker_that_took_more_memory_than_it_may_is_told() -> None:
     for mib, wrong in ((400, {}), (401, {"memory": 1})):
-        verdict = judge(replace(CLEAN, peaks={"w": mib, "v": 90}), Rules(resident_mib=400))
-        assert counts(verdict) == wrong
-        assert verdict.peak_mib == mib
+        judgement = judge(replace(CLEAN, peaks={"w": mib, "v": 90}), Rules(resident_mib=400))
+        assert counts(judgement) == wrong
+        assert judgement.peak_mib == mib
 
 
 def test_what_is_left_behind_and_what_stood_still_is_told() -> None:

@@ -28,4 +28,4 @@ async def test_a_fleet_in_a_storm_loses_nothing_and_pays_once(seed: int, tmp_pat
         rules = Rules(mode="exactly_once", known=frozenset(RULES))
         async with fleet(setting, "storm", tmp_path, has_variety=True) as made:
             report = await rage(Storm(seed, SECONDS), made, broker, rules)
-    assert not report.verdict.complaints, f"{report.verdict.complaints}\n{report.lines(seed)}"
+    assert not report.judgement.complaints, f"{report.judgement.complaints}\n{report.lines(seed)}"

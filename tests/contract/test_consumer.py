@@ -134,7 +134,7 @@ async def test_nothing_is_delivered_before_the_release_and_then_all_from_the_giv
     # A join may take as long as the other members please, and SIGTERM must be heard meanwhile.
     assert member.owner.assignments == []
     await member.owns(PARTITIONS)
-    assert await member.requests.is_member(0, 4)
+    assert await member.requests.prove_membership(0, 4)
     await asyncio.sleep(SHORT_SECONDS)
     assert member.owner.delivered == []
     member.requests.deliver_from(0, 2)
@@ -169,7 +169,7 @@ async def test_durable_offsets_are_committed_when_they_have_moved(
     assert await member.requests.commit()
     assert await member.requests.group_offset(2) == 8
     assert sent == [{TopicPartition(group.topic, 2): offset} for offset in (7, 8)]
-    assert not await member.requests.is_member(PARTITIONS + 1, 0)
+    assert not await member.requests.prove_membership(PARTITIONS + 1, 0)
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ async def test_a_static_member_that_leaves_does_not_take_its_name_back(group: Gr
     await eventually(lambda: old.owner.events[-1] == "revoked")
     for _ in range(20):  # aiokafka joins again within a tenth of a second
         await asyncio.sleep(SHORT_SECONDS / 3)
-        assert await new.requests.is_member(0, 0)
+        assert await new.requests.prove_membership(0, 0)
     assert len(new.owner.assignments) == 1
     assert len(old.owner.assignments) == 1
 
@@ -277,10 +277,10 @@ async def test_a_member_that_the_group_has_given_up_is_told_so(
     first = await group.join()
     await first.owns(PARTITIONS)
     first.requests._consumer._coordinator._heartbeat_task.cancel()
-    assert await first.requests.is_member(0, 0)
+    assert await first.requests.prove_membership(0, 0)
     second = await group.join()
     await second.owns(PARTITIONS)
-    assert not await first.requests.is_member(0, 0)
+    assert not await first.requests.prove_membership(0, 0)
     await group.end()
 
 
@@ -341,7 +341,7 @@ async def test_a_frozen_broker_is_waited_for_with_every_call_bounded_and_nothing
         with pytest.raises(ClusterError, match="no answer in time"):
             await member.requests.group_offset(0)
         with pytest.raises(ClusterError, match="no answer in time"):
-            await member.requests.is_member(0, 0)
+            await member.requests.prove_membership(0, 0)
         await member.requests.commit_last()
     await asyncio.sleep(1.5)  # with that, longer than requests may take
     assert not member.running.done()
@@ -361,7 +361,7 @@ async def test_a_commit_that_is_given_up_is_no_noise_later(
     await member.owns(PARTITIONS)
     embedded.freeze()
     with pytest.raises(ClusterError):
-        await member.requests.is_member(0, 1)
+        await member.requests.prove_membership(0, 1)
     commits = [task for task in asyncio.all_tasks() if "_do_commit_offsets" in repr(task)]
     assert commits
     await eventually(lambda: all(task.done() for task in commits))

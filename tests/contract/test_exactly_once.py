@@ -110,7 +110,7 @@ async def test_a_member_the_group_has_left_behind_makes_no_new_producer() -> Non
     assert broker.journal() == []
 
 
-async def test_a_higher_claim_ends_a_writer_in_doubt() -> None:
+async def test_a_higher_claim_ends_a_writer_without_its_outcome() -> None:
     broker, member, writer = in_memory(Fault.REFUSE)
     await writer.append(WHOLE)
     rival = ShardRecords(broker.topics, 0, 2, "rival")
@@ -120,7 +120,7 @@ async def test_a_higher_claim_ends_a_writer_in_doubt() -> None:
     assert member.opened == 2
 
 
-async def test_a_piece_that_was_in_doubt_is_not_written_again() -> None:
+async def test_a_piece_whose_outcome_was_unknown_is_not_written_again() -> None:
     """Divided, all pieces bear the batch's number: only what lies behind the last known one can be it."""
     broker, member, writer = in_memory()
     poison = a_result("r", 1)
@@ -144,7 +144,7 @@ ATTEMPTS = list(product((True, False), (None, Fault.REFUSE, Fault.LOSE_ANSWER)))
 
 
 @pytest.mark.parametrize("is_transactional", [True, False], ids=["exactly_once", "at_least_once"])
-async def test_a_claim_that_is_committed_is_the_last_in_the_journal_whatever_was_in_doubt_before(
+async def test_a_claim_that_is_committed_is_the_last_in_the_journal_whatever_was_unknown_before(
     is_transactional: bool,
 ) -> None:
     """A takeover's other records, and earlier claims in doubt, bear the same stamp as the claim."""
@@ -516,7 +516,9 @@ async def test_an_id_the_broker_has_forgotten_is_begun_anew(fragile: World) -> N
 
 
 @needs_java
-async def test_a_claim_that_is_found_in_the_journal_ends_a_writer_in_doubt(world: World) -> None:
+async def test_a_claim_that_is_found_in_the_journal_ends_a_writer_without_its_outcome(
+    world: World,
+) -> None:
     """The group may still count it in: a stranger's claim counts all the same."""
     writer = await world.own()
     stranger = Transactions(world.cluster, f"{world.topics.journal}.0", world.topics)

@@ -114,7 +114,7 @@ async def test_a_call_without_its_permit_is_not_made(lists: HotwordLists) -> Non
     assert (listed.vocabulary_id, found.words) == (vocabulary_id, WORDS)
 
 
-async def test_trouble_on_the_wire_is_a_value() -> None:
+async def test_an_error_on_the_wire_is_a_value() -> None:
     async with serve(SimulatorConfig()) as simulator:
         account = DashScopeConfig(simulator.base_url, SecretStr("sk-simulator"), call_timeout_seconds=3.0)
         async with DashScope(account) as provider:

@@ -54,9 +54,9 @@ class World:
     reports: list[tuple[int, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.scanner = self.new_surveyor()
+        self.scanner = self.new_scanner()
 
-    def new_surveyor(self) -> JournalScanner:
+    def new_scanner(self) -> JournalScanner:
         return JournalScanner(
             ClusterConfig(self.bootstrap),
             self.topics.journal,
@@ -246,8 +246,8 @@ async def test_what_the_broker_took_before_any_time_that_matters_is_not_decoded(
 
 async def test_a_journal_that_was_made_anew_is_read_from_its_beginning(world: World) -> None:
     await world.write(0, submission(1, RUNNING, "t1"))
-    [survey_of_0, *_] = await world.scan()
-    survey_of_0.position = 5
+    [scan_of_0, *_] = await world.scan()
+    scan_of_0.position = 5
     await world.write(0, submission(2, RUNNING, "t2"))
     assert (await world.scan())[0].known(WANTED) == {"t1", "t2"}
 

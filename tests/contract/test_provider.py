@@ -323,7 +323,7 @@ async def test_a_task_nobody_knows_is_unknown(stage: Stage) -> None:
     assert (view.status, view.files) == (TaskStatus.UNKNOWN, ())
 
 
-async def test_a_query_that_fails_is_trouble_and_the_next_one_sees_the_task(stage: Stage) -> None:
+async def test_a_query_that_fails_is_an_error_and_the_next_one_sees_the_task(stage: Stage) -> None:
     task_id = await submitted(stage, stage.file("a"))
     stage.break_query(429, "Throttling.RateQuota")
     assert await stage.provider.query(task_id) == ProviderError("Throttling.RateQuota", "no", 429)
@@ -351,7 +351,7 @@ async def test_a_finished_or_unknown_task_cannot_be_cancelled(stage: Stage) -> N
         )
 
 
-async def test_a_result_that_is_not_given_out_is_trouble_with_its_status(stage: Stage) -> None:
+async def test_a_result_that_is_not_given_out_is_an_error_with_its_status(stage: Stage) -> None:
     (file,) = (await until_over(stage.provider, await submitted(stage, stage.file("a")))).files
     assert file.transcription_url is not None
     stage.break_fetch(403)
@@ -390,7 +390,7 @@ async def test_the_list_says_when_a_task_is_over(stage: Stage) -> None:
     assert [(task.task_id, task.status) for task in page.tasks] == [(task_id, TaskStatus.SUCCEEDED)]
 
 
-async def test_a_list_that_is_refused_is_a_trouble_and_the_next_one_works(stage: Stage) -> None:
+async def test_a_list_that_is_refused_is_an_error_and_the_next_one_works(stage: Stage) -> None:
     stage.break_list(429, "Throttling.RateQuota")
     refused = await stage.provider.list_tasks(1)
     assert isinstance(refused, ProviderError)

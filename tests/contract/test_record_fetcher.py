@@ -31,7 +31,7 @@ class QuickClock(SystemClock):
 
 
 @dataclass
-class Desk:
+class Member:
     """A topic of four partitions, all assigned by hand, and an intake that is polled."""
 
     bootstrap: str
@@ -54,15 +54,15 @@ def quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def desk(bootstrap: str, topic_names: TopicNames) -> AsyncIterator[Desk]:
+async def member(bootstrap: str, topic_names: TopicNames) -> AsyncIterator[Member]:
     (topic,) = topic_names("requests")
     await create_topics(bootstrap, {topic: PARTITIONS})
-    async with a_desk(bootstrap, topic) as made:
+    async with a_member(bootstrap, topic) as made:
         yield made
 
 
 @asynccontextmanager
-async def a_desk(bootstrap: str, topic: str) -> AsyncIterator[Desk]:
+async def a_member(bootstrap: str, topic: str) -> AsyncIterator[Member]:
     async with AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
         enable_auto_commit=False,
@@ -80,102 +80,102 @@ async def a_desk(bootstrap: str, topic: str) -> AsyncIterator[Desk]:
                 await polled.poll()
 
         polling = asyncio.create_task(poll())
-        yield Desk(bootstrap, topic, consumer, polled, receiver)
+        yield Member(bootstrap, topic, consumer, polled, receiver)
         assert not polling.done(), polling
         polling.cancel()
         await asyncio.wait({polling})
 
 
-async def test_a_stopped_partition_delivers_nothing_until_it_is_started_again(desk: Desk) -> None:
-    desk.release_all()
-    await desk.publish(2)
-    await eventually(lambda: desk.receiver.offsets(0) == [0, 1])
-    desk.fetcher.stop_delivery(0)
-    await desk.publish(2)
-    await desk.publish(1, partition=1)
-    await eventually(lambda: desk.receiver.offsets(1) == [0])
+async def test_a_stopped_partition_delivers_nothing_until_it_is_started_again(member: Member) -> None:
+    member.release_all()
+    await member.publish(2)
+    await eventually(lambda: member.receiver.offsets(0) == [0, 1])
+    member.fetcher.stop_delivery(0)
+    await member.publish(2)
+    await member.publish(1, partition=1)
+    await eventually(lambda: member.receiver.offsets(1) == [0])
     await asyncio.sleep(SHORT_SECONDS)
-    assert desk.receiver.offsets(0) == [0, 1]
-    desk.fetcher.deliver_from(0, 1)
-    await eventually(lambda: desk.receiver.offsets(0) == [0, 1, 1, 2, 3])
+    assert member.receiver.offsets(0) == [0, 1]
+    member.fetcher.deliver_from(0, 1)
+    await eventually(lambda: member.receiver.offsets(0) == [0, 1, 1, 2, 3])
 
 
-async def test_room_does_not_open_a_partition_that_was_stopped_while_full(desk: Desk) -> None:
-    desk.release_all()
-    desk.receiver.full.add(0)
-    await eventually(lambda: len(desk.consumer.paused()) == 1)
-    desk.fetcher.stop_delivery(0)
-    desk.receiver.full.clear()
-    await desk.publish(2)
+async def test_room_does_not_open_a_partition_that_was_stopped_while_full(member: Member) -> None:
+    member.release_all()
+    member.receiver.full.add(0)
+    await eventually(lambda: len(member.consumer.paused()) == 1)
+    member.fetcher.stop_delivery(0)
+    member.receiver.full.clear()
+    await member.publish(2)
     await asyncio.sleep(SHORT_SECONDS)
-    assert desk.receiver.delivered == []
-    assert desk.consumer.paused() == {TopicPartition(desk.topic, 0)}
+    assert member.receiver.delivered == []
+    assert member.consumer.paused() == {TopicPartition(member.topic, 0)}
 
 
-async def test_a_partition_of_others_cannot_be_released(desk: Desk) -> None:
-    desk.fetcher.deliver_from(PARTITIONS + 1, 0)
-    desk.fetcher.stop_delivery(PARTITIONS + 1)
-    desk.fetcher.deliver_from(0, 0)
-    await desk.publish(1)
-    await eventually(lambda: desk.receiver.offsets(0) == [0])
+async def test_a_partition_of_others_cannot_be_released(member: Member) -> None:
+    member.fetcher.deliver_from(PARTITIONS + 1, 0)
+    member.fetcher.stop_delivery(PARTITIONS + 1)
+    member.fetcher.deliver_from(0, 0)
+    await member.publish(1)
+    await eventually(lambda: member.receiver.offsets(0) == [0])
 
 
-async def test_without_room_delivery_waits_and_nothing_is_lost(desk: Desk) -> None:
-    desk.release_all()
-    await desk.publish(3)
-    await eventually(lambda: desk.receiver.offsets(0) == [0, 1, 2])
-    desk.receiver.full.add(0)
+async def test_without_room_delivery_waits_and_nothing_is_lost(member: Member) -> None:
+    member.release_all()
+    await member.publish(3)
+    await eventually(lambda: member.receiver.offsets(0) == [0, 1, 2])
+    member.receiver.full.add(0)
     await asyncio.sleep(SHORT_SECONDS)  # longer than a poll
-    await desk.publish(300)
-    await desk.publish(3, partition=1)
-    await eventually(lambda: desk.receiver.offsets(1) == [0, 1, 2])
-    assert desk.receiver.offsets(0) == [0, 1, 2]
-    desk.receiver.full.clear()
-    await eventually(lambda: len(desk.receiver.offsets(0)) == 303)
-    assert desk.receiver.offsets(0) == list(range(303))
+    await member.publish(300)
+    await member.publish(3, partition=1)
+    await eventually(lambda: member.receiver.offsets(1) == [0, 1, 2])
+    assert member.receiver.offsets(0) == [0, 1, 2]
+    member.receiver.full.clear()
+    await eventually(lambda: len(member.receiver.offsets(0)) == 303)
+    assert member.receiver.offsets(0) == list(range(303))
 
 
-async def test_no_more_records_of_a_poll_are_taken_than_there_is_room_for(desk: Desk) -> None:
+async def test_no_more_records_of_a_poll_are_taken_than_there_is_room_for(member: Member) -> None:
     """Each record may open a hundred jobs: a poll's worth of them would pass any limit."""
-    desk.receiver.places = 3
-    await desk.publish(20)
-    await desk.publish(2, partition=1)
-    desk.release_all()
-    await eventually(lambda: len(desk.receiver.offsets(0)) >= 3 and len(desk.receiver.offsets(1)) == 2)
+    member.receiver.places = 3
+    await member.publish(20)
+    await member.publish(2, partition=1)
+    member.release_all()
+    await eventually(lambda: len(member.receiver.offsets(0)) >= 3 and len(member.receiver.offsets(1)) == 2)
     await asyncio.sleep(SHORT_SECONDS)
-    assert desk.receiver.offsets(0) == [0, 1, 2]
-    desk.receiver.places = None
-    await eventually(lambda: len(desk.receiver.offsets(0)) == 20)
-    assert desk.receiver.offsets(0) == list(range(20))
+    assert member.receiver.offsets(0) == [0, 1, 2]
+    member.receiver.places = None
+    await eventually(lambda: len(member.receiver.offsets(0)) == 20)
+    assert member.receiver.offsets(0) == list(range(20))
 
 
-async def test_a_partition_that_was_stopped_while_full_is_paused_again_when_full(desk: Desk) -> None:
-    desk.receiver.full.add(0)
-    desk.fetcher.deliver_from(0, 0)
+async def test_a_partition_that_was_stopped_while_full_is_paused_again_when_full(member: Member) -> None:
+    member.receiver.full.add(0)
+    member.fetcher.deliver_from(0, 0)
     await asyncio.sleep(SHORT_SECONDS)
-    desk.fetcher.stop_delivery(0)
-    desk.fetcher.deliver_from(0, 0)
+    member.fetcher.stop_delivery(0)
+    member.fetcher.deliver_from(0, 0)
     await asyncio.sleep(SHORT_SECONDS)
-    await desk.publish(3)
+    await member.publish(3)
     await asyncio.sleep(SHORT_SECONDS)
-    assert desk.receiver.offsets(0) == []
-    desk.receiver.full.clear()
-    await eventually(lambda: desk.receiver.offsets(0) == [0, 1, 2])
+    assert member.receiver.offsets(0) == []
+    member.receiver.full.clear()
+    await eventually(lambda: member.receiver.offsets(0) == [0, 1, 2])
 
 
 async def test_a_record_that_the_client_cannot_read_is_delivered_as_damaged_and_the_next_goes_on(
-    desk: Desk,
+    member: Member,
 ) -> None:
-    await desk.publish(2)
-    await publish_unreadable(desk.bootstrap, desk.topic)
-    await publish_unreadable(desk.bootstrap, desk.topic)
-    await desk.publish(2)
-    await desk.publish(3, partition=1)
-    desk.release_all()
-    await eventually(lambda: len(desk.receiver.delivered) == 9)
-    assert desk.receiver.offsets(0) == [0, 1, 2, 3, 4, 5]
-    assert desk.receiver.offsets(1) == [0, 1, 2]
-    damaged = [record for record in desk.receiver.delivered if record.damage]
+    await member.publish(2)
+    await publish_unreadable(member.bootstrap, member.topic)
+    await publish_unreadable(member.bootstrap, member.topic)
+    await member.publish(2)
+    await member.publish(3, partition=1)
+    member.release_all()
+    await eventually(lambda: len(member.receiver.delivered) == 9)
+    assert member.receiver.offsets(0) == [0, 1, 2, 3, 4, 5]
+    assert member.receiver.offsets(1) == [0, 1, 2]
+    damaged = [record for record in member.receiver.delivered if record.damage]
     assert [(r.position.partition, r.position.offset, r.value) for r in damaged] == [
         (0, 2, None),
         (0, 3, None),
@@ -187,10 +187,10 @@ async def test_a_record_that_the_client_cannot_read_is_delivered_as_damaged_and_
     "error", [CorruptRecordException(), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")]
 )
 async def test_a_poll_that_fails_after_it_took_records_loses_none(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, error: Exception
+    member: Member, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     """aiokafka raises for one partition when it has taken records of others: their positions have moved."""
-    poll = desk.consumer.getmany
+    poll = member.consumer.getmany
     failures = 0
 
     async def take_and_fail(*partitions: object, **options: object) -> object:
@@ -202,32 +202,32 @@ async def test_a_poll_that_fails_after_it_took_records_loses_none(
         return taken
 
     for partition in range(3):
-        await desk.publish(3, partition)
-    monkeypatch.setattr(desk.consumer, "getmany", take_and_fail)
+        await member.publish(3, partition)
+    monkeypatch.setattr(member.consumer, "getmany", take_and_fail)
     await asyncio.sleep(SHORT_SECONDS)  # the poll that was out comes back
-    desk.release_all()
-    await eventually(lambda: len(desk.receiver.delivered) == 9)
+    member.release_all()
+    await eventually(lambda: len(member.receiver.delivered) == 9)
     assert failures == 2
-    assert [desk.receiver.offsets(partition) for partition in range(3)] == [[0, 1, 2]] * 3
+    assert [member.receiver.offsets(partition) for partition in range(3)] == [[0, 1, 2]] * 3
 
 
 async def test_one_partition_that_always_fails_does_not_stop_the_others(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    member: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bad = TopicPartition(desk.topic, 1)
-    poll = desk.consumer.getmany
+    bad = TopicPartition(member.topic, 1)
+    poll = member.consumer.getmany
 
     async def fail_for_one(*partitions: object, **options: object) -> object:
         if bad in partitions or not partitions:
             raise CorruptRecordException
         return await poll(*partitions, **options)
 
-    monkeypatch.setattr(desk.consumer, "getmany", fail_for_one)
-    desk.release_all()
-    await desk.publish(2, 0)
-    await desk.publish(2, 2)
-    await eventually(lambda: len(desk.receiver.delivered) == 4)
-    assert (desk.receiver.offsets(0), desk.receiver.offsets(2)) == ([0, 1], [0, 1])
+    monkeypatch.setattr(member.consumer, "getmany", fail_for_one)
+    member.release_all()
+    await member.publish(2, 0)
+    await member.publish(2, 2)
+    await eventually(lambda: len(member.receiver.delivered) == 4)
+    assert (member.receiver.offsets(0), member.receiver.offsets(2)) == ([0, 1], [0, 1])
 
 
 @needs_java
@@ -236,15 +236,15 @@ async def test_records_that_retention_removes_meanwhile_are_noticed_and_not_skip
 ) -> None:
     (topic,) = topic_names("requests")
     await create_topics(kafka_bootstrap, {topic: PARTITIONS})
-    async with a_desk(kafka_bootstrap, topic) as desk:
-        await desk.publish(9)
-        await desk.publish(1, partition=1)
+    async with a_member(kafka_bootstrap, topic) as member:
+        await member.publish(9)
+        await member.publish(1, partition=1)
         async with admin(kafka_bootstrap) as client:
             await client.delete_records({TopicPartition(topic, 0): RecordsToDelete(5)})
-        receiver = desk.receiver
-        desk.release_all()
+        receiver = member.receiver
+        member.release_all()
         await eventually(lambda: bool(receiver.displacements and receiver.offsets(1)))
-        assert desk.receiver.offsets(0) == []
-        desk.fetcher.deliver_from(0, 5)
+        assert member.receiver.offsets(0) == []
+        member.fetcher.deliver_from(0, 5)
         await eventually(lambda: receiver.offsets(0) == [5, 6, 7, 8])
-        assert desk.receiver.displacements == [0]
+        assert member.receiver.displacements == [0]

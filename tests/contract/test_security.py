@@ -109,7 +109,7 @@ async def delivered(cluster: ClusterConfig, topics: Topics) -> list[bytes | None
     running = asyncio.create_task(member.run(lambda: None))
     try:
         await eventually(lambda: owner.partitions == {0}, FAR_SECONDS)
-        assert await member.is_member(0, 0)
+        assert await member.prove_membership(0, 0)
         member.deliver_from(0, 0)
         await eventually(lambda: bool(owner.delivered), FAR_SECONDS)
     finally:

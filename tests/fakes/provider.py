@@ -15,7 +15,6 @@ from pydantic import JsonValue
 
 from service.contract.models import model_info
 from service.core.provider.answers import (
-    HOST_REFUSED,
     Accepted,
     Answered,
     Bill,
@@ -30,6 +29,7 @@ from service.core.provider.answers import (
     TaskStatus,
     TaskView,
 )
+from service.core.provider.own_codes import OwnCode
 from service.provider.api import NO_SLOT, Permit, at_once
 
 TIMEOUT = ProviderError("timeout", "provider did not answer within 30 s")
@@ -205,7 +205,9 @@ class FakeProvider:
         if self.next_fetches:
             return self.next_fetches.popleft()
         if host in self.refused_hosts:
-            return ProviderError(HOST_REFUSED, f"the result's host {host} is not below SCRIBE_FETCH__HOSTS")
+            return ProviderError(
+                OwnCode.FETCH_HOST_REFUSED, f"the result's host {host} is not below SCRIBE_FETCH__HOSTS"
+            )
         for task in self.submits:
             for index, file_url in enumerate(task.file_urls):
                 if transcription_url == _result_url(task, index):

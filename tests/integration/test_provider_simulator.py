@@ -10,7 +10,6 @@ from pydantic import SecretStr
 
 from sandbox.simulator import Fault, Simulator, SimulatorConfig, serve
 from service.core.provider.answers import (
-    OWN_CODES,
     Accepted,
     Lost,
     ProviderError,
@@ -19,6 +18,7 @@ from service.core.provider.answers import (
     TaskView,
 )
 from service.core.provider.error_table import TABLE, Action, Row, on_file, on_submit
+from service.core.provider.own_codes import OWN_CODES
 from service.provider.dashscope import DashScope, DashScopeConfig
 from service.provider.wire.answers import TIMEOUT_CODES
 
@@ -102,7 +102,7 @@ async def finished(provider: DashScope, script: str = "") -> TaskView:
 
 
 @pytest.mark.parametrize(("code", "row"), VENDOR_ROWS, ids=[code for code, _ in VENDOR_ROWS])
-async def test_each_code_of_the_table_gets_its_verdict_from_the_wire(
+async def test_each_code_of_the_table_gets_its_policy_from_the_wire(
     stage: Stage, code: str, row: Row
 ) -> None:
     provider, simulator = stage

@@ -38,7 +38,7 @@ def fault(simulator: Simulator, kind: str, **fields: object) -> None:
 
 
 @both_wires
-async def test_each_code_of_the_table_gets_its_verdict_on_both_wires(stage: Stage, model: str) -> None:
+async def test_each_code_of_the_table_gets_its_policy_on_both_wires(stage: Stage, model: str) -> None:
     provider, simulator = stage
     for code, row in VENDOR_ROWS:
         status = status_of(code)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from service.core.provider.answers import OWN_CODES
 from service.core.provider.error_table import TABLE
+from service.core.provider.own_codes import OWN_CODES
 from service.errors import FailureCode
 from tools import generate_docs
 

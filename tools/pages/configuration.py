@@ -11,23 +11,23 @@ from service.settings.provider_groups import VENDOR_KEY
 INTRODUCTION = f"""\
 # Configuration
 
-This page is written by `python -m tools.generate_docs configuration` from `service/settings/`; a test keeps
-it in step.
+`python -m tools.generate_docs configuration` generates this page from `service/settings/`; a test compares
+them.
 
-Everything is set by environment variables; every one has a default. At the start the service checks them all
-and, where something is wrong, says which and why in one line and exits with code 78.
+Environment variables set everything, and each has a default. The service checks all of them at its start. If
+one is wrong, the service names it and the reason in one line, and exits with code 78.
 
 - A variable that is empty counts as not set.
-- A list is written with commas: `SCRIBE_FETCH__HOSTS=aliyuncs.com,example.org`.
-- A name that begins with `SCRIBE_` and is not on this page refuses to start, so that a typing error is
-  noticed. The names that Kubernetes makes for a Service called `scribe` (`SCRIBE_SERVICE_HOST`,
-  `SCRIBE_PORT=tcp://...`) are ignored.
-- Secrets belong into files: `{variable("provider", "api_key_file")}` and
+- Separate the entries of a list by commas: `SCRIBE_FETCH__HOSTS=aliyuncs.com,example.org`.
+- The service refuses to start if a variable begins with `SCRIBE_` and is not on this page: it may be a typing
+  error. It ignores the variables that Kubernetes sets for a Service called `scribe` (`SCRIBE_SERVICE_HOST`,
+  `SCRIBE_PORT=tcp://...`).
+- Keep secrets in files: `{variable("provider", "api_key_file")}` and
   `{variable("kafka", "sasl_password_file")}`. A file and its variable exclude each other. `{VENDOR_KEY}`,
   which the vendor's own tools read, is used when neither of the key's two is set.
 - There are {len(variables(Settings))} variables, and no others.
 
-## To begin with
+## Quick start
 
 | variable | when |
 | --- | --- |
@@ -37,10 +37,10 @@ QUICK_START: Mapping[tuple[str, str], str] = {
     ("provider", "api_key_file"): "always, or one of the two other ways to give the key",
     ("provider", "base_url"): "the key belongs to another region than Singapore",
     ("kafka", "bootstrap_servers"): "always",
-    ("kafka", "security_protocol"): "Kafka wants encryption or a login",
-    ("kafka", "sasl_username"): "Kafka wants a login",
-    ("kafka", "sasl_password_file"): "Kafka wants a login",
-    ("kafka", "group_instance_id"): "the replicas have names that last, as in a StatefulSet",
+    ("kafka", "security_protocol"): "Kafka requires encryption or a login",
+    ("kafka", "sasl_username"): "Kafka requires a login",
+    ("kafka", "sasl_password_file"): "Kafka requires a login",
+    ("kafka", "group_instance_id"): "the replicas have stable names, as in a StatefulSet",
     ("topics", "replication"): "the cluster has fewer than three brokers",
     ("topics", "partitions"): "before the first start: it bounds the number of replicas that work",
     ("quota", "part"): "others use the same account",

@@ -5,8 +5,9 @@ import inspect
 from collections.abc import Iterable, Iterator
 
 from service import errors
-from service.core.provider.answers import HOST_REFUSED, OWN_CODES, ProviderError
+from service.core.provider.answers import ProviderError
 from service.core.provider.error_table import TABLE, Action, ErrorPolicy, on_fetch, on_submit
+from service.core.provider.own_codes import OWN_CODES, OwnCode
 from service.errors import FailureCode
 
 INTRODUCTION = """\
@@ -39,7 +40,7 @@ WITHOUT_A_ROW = """\
 ## Codes that the table does not name
 
 A code is first judged by its family: `InternalError.Algo.New` as `InternalError.Algo`. Otherwise a submit is
-judged by its HTTP status, and a file fails as `provider_error`. Each such code is worth a look: the table has
+judged by its HTTP status, and a file fails as `provider_error`. Report each such code: the table has
 to learn it.
 """
 
@@ -70,7 +71,7 @@ FETCH_TROUBLES = (
     ("the URL is one that the fetch guard does not open", ProviderError("fetch_refused", "")),
     (
         "the URL is an https one, of a host that is not below `SCRIBE_FETCH__HOSTS`",
-        ProviderError(HOST_REFUSED, ""),
+        ProviderError(OwnCode.FETCH_HOST_REFUSED, ""),
     ),
     (
         "the file is over the guard's size, or takes more memory than there is",

@@ -6,24 +6,25 @@ from prometheus_client import CollectorRegistry, Metric
 
 from service.contract.outcome import STAGES
 from service.core.provider.answers import Cause, ProviderError
-from service.observability.metrics import CALLS, MAX_UNKNOWN_CODES, Metrics
+from service.observability.metric_definitions import CALLS, MAX_UNKNOWN_CODES, CallResult
+from service.observability.metrics import Metrics
 from service.observability.status import BudgetStatus, ShardStatus, Status, SubmitStatus
 
 INTRODUCTION = """\
 # Metrics
 
-`python -m tools.generate_docs metrics` generates this page from `service/observability/`; a test compares
-them.
+`python -m tools.generate_docs metrics` generates this page from `service/observability/`, where
+`metric_definitions.py` defines every metric; a test compares them.
 
-`/metrics` shows them to Prometheus. Times are in seconds. Labels are closed: what nobody foresaw is counted
-as `other`, so that no request and no answer can make series.
+`/metrics` shows them to Prometheus. Times are in seconds. Labels are closed: an unexpected value is
+counted as `other`, so that no request and no answer creates series.
 
 | metric | kind | labels | what |
 | --- | --- | --- | --- |
 """
 
 OTHERS = """
-Beside these stand `scribe_build_info` (the version) and the usual ones of the process and of Python
+There are also `scribe_build_info` (the version) and the usual metrics of the process and of Python
 (`process_...`, `python_...`).
 
 ## Buckets
@@ -80,7 +81,7 @@ def _families() -> list[Metric]:
     metrics.job_finished("result", None, "fun-asr", dict.fromkeys(STAGES, 0.0))
     metrics.show_costs(["fun-asr"])
     for kind in CALLS:
-        metrics.provider_call(kind, "ok", 0.0)
+        metrics.provider_call(kind, CallResult.OK, 0.0)
     return sorted(registry.collect(), key=lambda family: family.name)
 
 

@@ -2,15 +2,15 @@
 
 Rules this module guarantees:
 
-1. Every pair of `JobState` and event is in `TABLE`. A pair that only a bug can cause is `impossible`: an
-   error.
+1. Every pair of `JobState` and event is in `TRANSITIONS`. A pair that only a bug can cause is `impossible`:
+   an error.
 2. An ending is decided once: FINISHING ignores everything but its own publication and a restore (N1).
 3. A late answer changes nothing.
 4. A restore reaches the same state as a transition that is not `durable`, from the submission's record or by
    polling the task again.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -48,7 +48,7 @@ def advance_job(job: Job, event: JobEvent, submission: Submission | None, contex
     """
     if submission is None and job.is_open:
         raise IllegalTransition(f"{job.key} in state {job.state} is in no submission")
-    return TABLE[job.state, type(event)](job, event, submission, context)
+    return TRANSITIONS[job.state, type(event)].handler(job, event, submission, context)
 
 
 def ignore(job: Job, _event: JobEvent, _submission: Submission | None, _context: Context) -> JobTransition:
@@ -76,7 +76,7 @@ def published(
 class Transition(NamedTuple):
     """The function that handles a pair, and the other states that it may lead to."""
 
-    answer: JobHandler
+    handler: JobHandler
     to: tuple[JobState, ...] = ()
 
 
@@ -132,11 +132,7 @@ _ROWS: dict[JobState, dict[type[JobEvent], Transition]] = {
     JobState.DONE: dict.fromkeys(JOB_EVENTS, _IGNORE),
 }
 _NO_TRANSITION = Transition(impossible)
-TRANSITIONS: Mapping[tuple[JobState, type[JobEvent]], Transition] = {
+TRANSITIONS: dict[tuple[JobState, type[JobEvent]], Transition] = {
     (state, event): row.get(event, _NO_TRANSITION) for state, row in _ROWS.items() for event in JOB_EVENTS
 }
 """Every pair with its transition."""
-TABLE: dict[tuple[JobState, type[JobEvent]], JobHandler] = {
-    pair: way.answer for pair, way in TRANSITIONS.items()
-}
-"""Every pair with the function that handles it."""

@@ -34,12 +34,13 @@ from service.core.job.submission import Submission
 from service.core.job.transition_context import Context, SubmissionTransition, is_overdue
 from service.core.job.urgency import retention_end_ms
 from service.core.provider.answers import ProviderError, TaskStatus, TaskView
+from service.core.provider.own_codes import OwnCode
 
 UNKNOWN_APART_MS = 60_000
 """Time between the two polls that declare a task lost: long enough to outlast a short vendor fault."""
 JOBLESS_TASK_POLL_MS = 60_000
 """Minimum poll interval of a task that no job waits for: other tasks go first."""
-MISSING = ProviderError("missing_result", "the finished task does not name this file")
+MISSING = ProviderError(OwnCode.MISSING_RESULT, "the finished task does not name this file")
 CANCELED = ProviderError("CANCELED", "the task was cancelled at the provider")
 
 
@@ -70,7 +71,7 @@ def poll_again(
     submission: Submission, _event: SubmissionRestored, jobs: Jobs, context: Context
 ) -> SubmissionTransition:
     """Poll within a second, at a random time so that a shard's tasks spread out; inform jobs of the task."""
-    if not jobs and (submission.is_billed or not submission.is_followed):
+    if not jobs and (submission.is_task_over or not submission.is_followed):
         return SubmissionTransition(submission, is_over=True)
     due_ms = context.now_ms + round(1000 * context.draw)
     polled = _poll_at(submission, due_ms, jobs, context)
@@ -82,7 +83,7 @@ def follow(submission: Submission, event: JobsLeft, jobs: Jobs, _context: Contex
     """When the last job has left, follow the task until its bill is known; cancel it if it is unwanted."""
     if jobs:
         return SubmissionTransition(submission)
-    if submission.is_billed:
+    if submission.is_task_over:
         return SubmissionTransition(submission, is_over=True)
     assert submission.task_id is not None
     steps = (CancelTask(submission.task_id),) if event.is_unwanted else ()
@@ -100,13 +101,13 @@ def _waiting(jobs: Jobs) -> dict[JobRef, Job]:
 
 
 def _finished(submission: Submission, task: TaskView, jobs: Jobs) -> SubmissionTransition:
-    ended = replace(submission, is_billed=True, is_followed=False)
+    ended = replace(submission, is_task_over=True, is_followed=False)
     return SubmissionTransition(
         ended,
         durable=not jobs,
         to_jobs=tuple((ref, _event_of(task, job)) for ref, job in _waiting(jobs).items()),
         is_over=not jobs,
-        bill=None if submission.is_billed else task,
+        bill=None if submission.is_task_over else task,
     )
 
 
@@ -134,7 +135,7 @@ def _unknown(submission: Submission, event: Polled, jobs: Jobs, context: Context
     message = f"the provider does not know the task {round(age_ms / 1000)} s after its submit"
     gone = NoResult(event.task, ProviderError("UNKNOWN", message))
     return SubmissionTransition(
-        replace(submission, is_billed=True, is_followed=False),
+        replace(submission, is_task_over=True, is_followed=False),
         durable=not jobs,
         to_jobs=tuple((ref, gone) for ref in _waiting(jobs)),
         is_over=not jobs,
@@ -152,7 +153,7 @@ def _poll_at(submission: Submission, due_ms: int, jobs: Jobs, context: Context) 
     assert submission.task_id is not None
     if not jobs and context.has_come(retention_end_ms(submission)):
         return SubmissionTransition(
-            replace(submission, is_billed=True, is_followed=False), durable=True, is_over=True
+            replace(submission, is_task_over=True, is_followed=False), durable=True, is_over=True
         )
     if not jobs:
         due_ms = max(due_ms, context.now_ms + JOBLESS_TASK_POLL_MS)

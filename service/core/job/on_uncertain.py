@@ -48,6 +48,7 @@ from service.core.job.uncertainty import UncertainOutcome
 from service.core.provider import error_table
 from service.core.provider.answers import ProviderError
 from service.core.provider.error_table import Action, ErrorPolicy
+from service.core.provider.own_codes import OwnCode
 from service.errors import FailureCode
 
 UNCERTAIN = ErrorPolicy(Action.FAIL, FailureCode.SUBMIT_UNCERTAIN, retryable=True)
@@ -56,8 +57,8 @@ UNCERTAIN = ErrorPolicy(Action.FAIL, FailureCode.SUBMIT_UNCERTAIN, retryable=Tru
 def lost(submission: Submission, event: SubmitLost, jobs: Jobs, context: Context) -> SubmissionTransition:
     """Begin reconciling soon: this POST has ended, and a second one might be billed twice."""
     policy = error_table.on_submit(event.provider_error)
-    is_told = policy.action is Action.FAIL and policy.code is not FailureCode.SUBMIT_UNCERTAIN
-    if submission.is_synchronous and is_told:
+    is_final = policy.action is Action.FAIL and policy.code is not FailureCode.SUBMIT_UNCERTAIN
+    if submission.is_synchronous and is_final:
         # The stream broke off with an error that another call would get as well.
         return end_all(submission, jobs, event.provider_error, policy, context)
     first_ms = context.rules.reconcile_schedule.next_poll_ms(context.now_ms, context.now_ms)
@@ -70,7 +71,7 @@ def lost_by_crash(
 ) -> SubmissionTransition:
     """The former owner ended or was fenced after its intent, before it journalled the answer."""
     out_ms = _out_ms(context)
-    return _begin(submission, jobs, "the worker ended while the submit was out", out_ms, out_ms, context)
+    return _begin(submission, jobs, "the worker ended during the submit", out_ms, out_ms, context)
 
 
 def reconcile_again(
@@ -111,7 +112,7 @@ def out_of_reach(
 def search_on(
     submission: Submission, _event: JobsLeft, jobs: Jobs, _context: Context
 ) -> SubmissionTransition:
-    """Reconcile on when all jobs have left: the bill counts, and other submissions may match its task.
+    """Go on reconciling when all jobs have left: the bill counts, and other submissions may match its task.
 
     `is_followed` is journalled, so that every shard ranks it behind equal submissions that still have jobs.
     """
@@ -202,6 +203,6 @@ def _end(submission: Submission, jobs: Jobs, message: str) -> SubmissionTransiti
     The record stays unchanged: without its intent, a restore before the endings are durable would post again.
     """
     cancelled = GivenBack(message, may_be_billed=True)
-    failed = SubmitFailed(ProviderError("restored", message), UNCERTAIN, may_be_billed=True)
+    failed = SubmitFailed(ProviderError(OwnCode.RESTORED, message), UNCERTAIN, may_be_billed=True)
     to_jobs = tuple((ref, cancelled if job.cancelled else failed) for ref, job in jobs.items())
     return SubmissionTransition(submission, to_jobs=to_jobs, is_over=True)

@@ -61,8 +61,9 @@ class Submission:
     `jobs` may belong to several requests; no two have the same URL, percent escapes aside. `intent` is set
     from INTENDED on, and kept while RUNNING. `submitted_ms` is when the task was created, as far as is known.
     `is_followed`: no job waits for the task any more, but its bill is not known yet; without jobs and without
-    this the submission is over. `is_billed` (the task is finished or lost), `unfinished_ms` (when a poll last
-    found the task unfinished), `poll_attempts` and `unknown_since_ms` are not journalled.
+    this the submission is over. `is_task_over`: the task finished, or no poll can tell any more.
+    `is_task_over`, `unfinished_ms` (when a poll last found the task unfinished), `poll_attempts` and
+    `unknown_since_ms` are not journalled.
     """
 
     key: SubmissionKey
@@ -75,7 +76,7 @@ class Submission:
     intent: Intent | None = None
     task_id: str | None = None
     submitted_ms: int | None = None
-    is_billed: bool = False
+    is_task_over: bool = False
     is_followed: bool = False
     poll_attempts: int = 0
     unfinished_ms: int | None = None

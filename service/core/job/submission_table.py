@@ -2,8 +2,8 @@
 
 Rules this module guarantees:
 
-1. Every pair of `SubmissionState` and event is in `TABLE`. A pair that only a bug can cause is `impossible`:
-   an error.
+1. Every pair of `SubmissionState` and event is in `TRANSITIONS`. A pair that only a bug can cause is
+   `impossible`: an error.
 2. A submission enters INTENDED only by `Intended`, which the submit stage reports before it posts (N2).
 3. A submission with a task keeps that task and is never posted again (N3): a file is tried again in another
    submission.
@@ -36,23 +36,21 @@ from service.core.job.events import (
 from service.core.job.identity import JobRef
 from service.core.job.job import Job
 from service.core.job.submission import Submission, SubmissionState
-from service.core.job.transition_context import Context, SubmissionTransition
+from service.core.job.transition_context import Context, JobLookup, SubmissionTransition, open_jobs
 from service.errors import IllegalTransition
 
 SubmissionHandler = Callable[..., SubmissionTransition]
 
 
 def advance_submission(
-    submission: Submission, event: SubmissionEvent, jobs: Mapping[JobRef, Job], context: Context
+    submission: Submission, event: SubmissionEvent, jobs: JobLookup, context: Context
 ) -> SubmissionTransition:
     """Apply `event` to the submission; raises `IllegalTransition` for a pair that only a bug can cause.
 
-    `jobs` are the submission's open jobs. Jobs that are now in another submission, or whose ending is
-    decided, are ignored.
+    Of `jobs`, those that are open and in the submission take part.
     """
-    named = ((ref, jobs.get(ref)) for ref in submission.jobs)
-    is_in = {ref: job for ref, job in named if job and job.is_open and job.submission == submission.key}
-    return TABLE[submission.state, type(event)](submission, event, is_in, context)
+    transition = TRANSITIONS[submission.state, type(event)]
+    return transition.handler(submission, event, open_jobs(submission, jobs), context)
 
 
 def ignore(
@@ -79,7 +77,7 @@ def await_answer(
 class Transition(NamedTuple):
     """The function that handles a pair, and the other states it may lead to; None: the submission is over."""
 
-    answer: SubmissionHandler
+    handler: SubmissionHandler
     to: tuple[SubmissionState | None, ...] = ()
 
 
@@ -122,13 +120,9 @@ _ROWS: dict[SubmissionState, dict[type[SubmissionEvent], Transition]] = {
     },
 }
 _NO_TRANSITION = Transition(impossible)
-TRANSITIONS: Mapping[tuple[SubmissionState, type[SubmissionEvent]], Transition] = {
+TRANSITIONS: dict[tuple[SubmissionState, type[SubmissionEvent]], Transition] = {
     (state, event): row.get(event, _NO_TRANSITION)
     for state, row in _ROWS.items()
     for event in SUBMISSION_EVENTS
 }
 """Every pair with its transition."""
-TABLE: dict[tuple[SubmissionState, type[SubmissionEvent]], SubmissionHandler] = {
-    pair: way.answer for pair, way in TRANSITIONS.items()
-}
-"""Every pair with the function that handles it."""

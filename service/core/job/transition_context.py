@@ -17,7 +17,7 @@ waits: its transcript is not in the journal. Jobs are restored before their subm
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from service.core.job.events import JobEvent, Step, SubmissionEvent
 from service.core.job.identity import JobRef, SubmissionKey
@@ -143,6 +143,20 @@ class JobTransition:
 
 Boundary = Callable[[JobRef | SubmissionKey, JobEvent | SubmissionEvent], AbstractContextManager[None]]
 """Makes the context that contains an error while a job, or a restored submission, handles an event."""
+
+
+class JobLookup(Protocol):
+    """Jobs by reference: a mapping, or a shard's draft."""
+
+    def get(self, key: JobRef, /) -> Job | None:
+        """The job, or None if there is none."""
+        ...
+
+
+def open_jobs(submission: Submission, jobs: JobLookup) -> dict[JobRef, Job]:
+    """The jobs in the submission whose ending is not decided."""
+    found = ((ref, jobs.get(ref)) for ref in submission.jobs)
+    return {ref: job for ref, job in found if job and job.is_open and job.submission == submission.key}
 
 
 def without_boundary(

@@ -61,7 +61,7 @@ class Restore:
     def add(self, offset: int, key: str, value: bytes | None, stamp: bytes | None) -> None:
         """Add the next record; raises `RestoreError` if it cannot be read."""
         try:
-            if not self._counts(stamp or b""):
+            if not self._accept_stamp(stamp or b""):
                 if not key.startswith(OWNER_PREFIX):
                     self.overwritten.add(key)
                 return
@@ -138,8 +138,11 @@ class Restore:
         while self.entries:
             self.entries.popitem()
 
-    def _counts(self, stamp: bytes) -> bool:
-        """Whether a record with this stamp is the owner's; raises `ValueError` for another format."""
+    def _accept_stamp(self, stamp: bytes) -> bool:
+        """Note the highest epoch; return whether a record with this stamp is of that owner.
+
+        Raises `ValueError` for another format.
+        """
         if stamp and stamp == self._stamp:
             return True
         epoch = epoch_of(stamp)

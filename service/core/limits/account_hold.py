@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from service.core.limits.spend_limit import SpendLimit
-from service.core.provider.answers import FOREIGN_TASKS, ProviderError
+from service.core.provider.answers import ProviderError
+from service.core.provider.own_codes import OwnCode
 
 
 class HoldReason(StrEnum):
@@ -28,7 +29,7 @@ _REASONS = {
     "InvalidApiKey": HoldReason.KEY,
     "invalid_api_key": HoldReason.KEY,
     "NOT AUTHORIZED": HoldReason.KEY,
-    FOREIGN_TASKS: HoldReason.KEY,
+    OwnCode.FOREIGN_TASKS: HoldReason.KEY,
     "Arrearage": HoldReason.DEBT,
     "PrepaidBillOverdue": HoldReason.DEBT,
     "PostpaidBillOverdue": HoldReason.DEBT,
@@ -50,10 +51,10 @@ _ADVICE = {
     HoldReason.FREE_TIER: "Allow paid use of the model in the provider's console: its free quota is used up.",
     HoldReason.BUDGET: "Raise the budget limit that is set for the account at the provider.",
     HoldReason.NOT_ACTIVATED: "Activate the provider's service for this model in its console.",
-    HoldReason.WORKSPACE: "Look at SCRIBE_PROVIDER__WORKSPACE and at the key's rights in that workspace.",
-    HoldReason.OTHER: "Look at the account, its key and its bills at the provider, and at proxies before it.",
+    HoldReason.WORKSPACE: "Check SCRIBE_PROVIDER__WORKSPACE and at the key's rights in that workspace.",
+    HoldReason.OTHER: "Check the account, its key and its bills at the provider, and any proxy before it.",
 }
-_AT_MIDNIGHT = "or wait: submits go on by themselves at midnight UTC."
+_AT_MIDNIGHT = "or wait: submits resume at midnight UTC."
 SPENT: Mapping[SpendLimit, str] = {
     SpendLimit.SECONDS: "the limit of billed seconds for this UTC day is reached",
     SpendLimit.COST: "the limit of cost for this UTC day is reached",
@@ -62,7 +63,7 @@ SPEND_ADVICE: Mapping[SpendLimit, str] = {
     SpendLimit.SECONDS: f"Raise SCRIBE_SPEND__SECONDS_PER_DAY, {_AT_MIDNIGHT}",
     SpendLimit.COST: f"Raise SCRIBE_SPEND__COST_PER_DAY, {_AT_MIDNIGHT}",
 }
-_GOES_ON = "Jobs are kept; submits go on by themselves, within half a minute, once the provider takes one."
+_GOES_ON = "Jobs are kept; submits resume within half a minute once the provider accepts one."
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,15 +12,13 @@ from service.core.limits.backoff import Backoff
 from service.core.provider import error_table
 from service.core.provider.answers import Accepted, Answered, Lost, NotSent, ProviderError, SubmitAnswer
 from service.core.provider.error_table import Action
+from service.core.provider.own_codes import OwnCode
 from service.errors import FailureCode
 
 FAILURES_IN_A_ROW = 3
 """Consecutive failures that open the circuit: one may be chance, and a second its repetition."""
 PROBE = Backoff(first_seconds=2.0, longest_seconds=60.0)
 """The wait before a probe: a short outage is seen to end soon, a long one costs a submit a minute."""
-TOO_MANY_REQUESTS = 429
-INTENT_TOO_OLD = "intent_too_old"
-"""The code of a POST that was not tried: our own delay says nothing about the provider."""
 
 
 @dataclass(slots=True)
@@ -50,8 +48,8 @@ class CircuitBreaker:
 
     def judge(self, answer: SubmitAnswer, now: float, draw: float) -> None:
         """Count a submit's answer as a failure, or reset the count."""
-        if isinstance(answer, NotSent) and answer.provider_error.code == INTENT_TOO_OLD:
-            return
+        if isinstance(answer, NotSent) and answer.provider_error.code == OwnCode.INTENT_TOO_OLD:
+            return  # Our own delay says nothing about the provider.
         if isinstance(answer, Accepted | Answered) or not opens_circuit(answer):
             self.failures = self.probes = 0
             self.last = None
@@ -78,5 +76,4 @@ def opens_circuit(answer: SubmitAnswer) -> bool:
     if isinstance(answer, NotSent):
         return True
     is_about_audio = policy.code is FailureCode.AUDIO_UNREACHABLE
-    is_throttled = answer.provider_error.http_status == TOO_MANY_REQUESTS
-    return policy.action is Action.RETRY and not is_about_audio and not is_throttled
+    return policy.action is Action.RETRY and not is_about_audio and not answer.provider_error.is_throttled

@@ -22,30 +22,30 @@ class RetryBudget:
     """The budget for repeated submits; `now` is any monotonic clock in seconds."""
 
     now: float
+    """When the last retry was paid; `tokens` are those of this time."""
     tokens: float = CAPACITY
+
+    def left(self, now: float) -> float:
+        """The tokens in the bucket, with what time has added since the last retry."""
+        return min(CAPACITY, self.tokens + max(0.0, now - self.now) * FLOOR_PER_SECOND)
 
     def wait_seconds(self, now: float) -> float:
         """How long until `take` may be called."""
-        self._refill(now)
-        return max(0.0, COST - self.tokens) / FLOOR_PER_SECOND
+        return max(0.0, COST - self.left(now)) / FLOOR_PER_SECOND
 
     def take(self, now: float) -> float:
         """Pay for a retry; returns the tokens paid."""
-        self._refill(now)
-        self.tokens -= COST
+        self.tokens = self.left(now) - COST
+        self.now = max(self.now, now)
         return COST
 
     def refund(self, paid: float) -> None:
-        """Give the tokens of a retry back that was not sent."""
+        """Give back the tokens of a retry that was not sent."""
         self._add(paid)
 
     def succeed(self, paid: float) -> None:
         """Note the success of a submit that `paid` these tokens, zero for a first attempt."""
         self._add(paid + TOKENS_PER_SUCCESS)
-
-    def _refill(self, now: float) -> None:
-        self._add(max(0.0, now - self.now) * FLOOR_PER_SECOND)
-        self.now = max(self.now, now)
 
     def _add(self, tokens: float) -> None:
         self.tokens = min(CAPACITY, self.tokens + tokens)

@@ -77,7 +77,7 @@ def grid_of(quota_per_second: float, part: float) -> Grid:
 
 
 def _span(window_seconds: float, error_seconds: float) -> float:
-    """How far apart calls must leave, by our clocks, to arrive more than a second apart."""
+    """The time between the departures of calls, by our clocks, so that they arrive over a second apart."""
     return 1 + window_seconds + 2 * error_seconds + JITTER_SECONDS
 
 

@@ -6,8 +6,11 @@ submissions and jobs decide, and never see HTTP.
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from http import HTTPStatus
 
 from pydantic import JsonValue
+
+from service.core.provider.own_codes import OWN_CODES, OwnCode
 
 
 class Cause(StrEnum):
@@ -53,41 +56,13 @@ class TaskStatus(StrEnum):
 TERMINAL = frozenset({TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.CANCELED, TaskStatus.UNKNOWN})
 
 
-HOST_REFUSED = "fetch_host_refused"
-"""The only fetch error that also concerns other results of the model."""
-FOREIGN_TASKS = "foreign_tasks"
-"""The provider knows none of our tasks: the key may belong to another account."""
-OWN_CODES = frozenset(
-    {
-        FOREIGN_TASKS,
-        "timeout",
-        "connect_failed",
-        "connection_lost",
-        "not_json",
-        "unexpected_answer",
-        "fetch_refused",
-        HOST_REFUSED,
-        "fetch_too_large",
-        "fetch_unreadable",
-        "http_error",
-        "intent_too_old",
-        "no_slot",
-        "missing_result",
-        "not_a_transcript",
-        "restored",
-        "vocabulary_other_model",
-        "vocabulary_not_ready",
-    }
-)
-"""Our own codes, for errors without a vendor code."""
-
-_CAUSES = {
-    "timeout": Cause.TIMEOUT,
-    "connect_failed": Cause.UNREACHABLE,
-    "connection_lost": Cause.CONNECTION_LOST,
-    "not_json": Cause.WRONG_ANSWER,
-    "unexpected_answer": Cause.WRONG_ANSWER,
-    "http_error": Cause.HTTP_ERROR,
+_CAUSES: dict[str, Cause] = {
+    OwnCode.TIMEOUT: Cause.TIMEOUT,
+    OwnCode.CONNECT_FAILED: Cause.UNREACHABLE,
+    OwnCode.CONNECTION_LOST: Cause.CONNECTION_LOST,
+    OwnCode.NOT_JSON: Cause.WRONG_ANSWER,
+    OwnCode.UNEXPECTED_ANSWER: Cause.WRONG_ANSWER,
+    OwnCode.HTTP_ERROR: Cause.HTTP_ERROR,
 }
 """The cause that a code implies if no cause is given."""
 
@@ -96,7 +71,7 @@ _CAUSES = {
 class ProviderError:
     """The error of a call, a task or a file.
 
-    `code` is the vendor's code or one of `OWN_CODES`. `http_status` is None if no answer came. `message` is
+    `code` is the vendor's code or an `OwnCode`. `http_status` is None if no answer came. `message` is
     redacted. `cause` and `host`, if known, tell operators where it went wrong; errors that differ only in
     them are equal.
     """
@@ -107,6 +82,11 @@ class ProviderError:
     retry_after_seconds: float | None = None
     cause: Cause | None = field(default=None, compare=False)
     host: str | None = field(default=None, compare=False)
+
+    @property
+    def is_throttled(self) -> bool:
+        """Whether the provider refused the call for its rate."""
+        return self.http_status == HTTPStatus.TOO_MANY_REQUESTS
 
     @property
     def kind(self) -> Cause:

@@ -8,16 +8,16 @@ Rules it keeps:
 3. A submit that may have created a task is never repeated.
 4. A code without a row gets the policy of its family (`A.B.C`, `A.B`, `A`), else that of its HTTP status.
 
-The codes are those of the vendor's error page and of its file-transcription pages (2026), and the codes
-that `core.provider.answers.OWN_CODES` lists as ours.
+The codes are those of the vendor's error page and of its file-transcription pages (2026), and ours
+(`core.provider.own_codes`).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from service.core.provider import answers
-from service.core.provider.answers import HOST_REFUSED, ProviderError
+from service.core.provider.answers import ProviderError
+from service.core.provider.own_codes import OwnCode
 from service.errors import FailureCode
 
 
@@ -223,26 +223,26 @@ TABLE: Mapping[str, Row] = {
     "SUCCESS_WITH_NO_VALID_FRAGMENT": _SILENCE,
     "ASR_RESPONSE_HAVE_NO_WORDS": _SILENCE,
     "FILE_TRANS_TASK_EXPIRED": _FAULT,
-    "connect_failed": _NOT_SENT,
-    "intent_too_old": _NOT_SENT,
-    "no_slot": _NOT_SENT,
-    "timeout": _NO_ANSWER,
-    "connection_lost": _NO_ANSWER,
-    "not_json": _NO_ANSWER,
-    "unexpected_answer": _NO_ANSWER,
-    "restored": _NO_ANSWER,
-    "missing_result": _NO_ANSWER,
-    "not_a_transcript": _UNREADABLE,
-    "vocabulary_other_model": _NO_LIST,
-    "vocabulary_not_ready": _NO_LIST,
-    "http_error": _FOREIGN,
-    "fetch_refused": _FOREIGN,
-    HOST_REFUSED: _FOREIGN,
-    "fetch_too_large": _FOREIGN,
-    "fetch_unreadable": _FOREIGN,
-    answers.FOREIGN_TASKS: _ACCOUNT,
+    OwnCode.CONNECT_FAILED: _NOT_SENT,
+    OwnCode.INTENT_TOO_OLD: _NOT_SENT,
+    OwnCode.NO_SLOT: _NOT_SENT,
+    OwnCode.TIMEOUT: _NO_ANSWER,
+    OwnCode.CONNECTION_LOST: _NO_ANSWER,
+    OwnCode.NOT_JSON: _NO_ANSWER,
+    OwnCode.UNEXPECTED_ANSWER: _NO_ANSWER,
+    OwnCode.RESTORED: _NO_ANSWER,
+    OwnCode.MISSING_RESULT: _NO_ANSWER,
+    OwnCode.NOT_A_TRANSCRIPT: _UNREADABLE,
+    OwnCode.VOCABULARY_OTHER_MODEL: _NO_LIST,
+    OwnCode.VOCABULARY_NOT_READY: _NO_LIST,
+    OwnCode.HTTP_ERROR: _FOREIGN,
+    OwnCode.FETCH_REFUSED: _FOREIGN,
+    OwnCode.FETCH_HOST_REFUSED: _FOREIGN,
+    OwnCode.FETCH_TOO_LARGE: _FOREIGN,
+    OwnCode.FETCH_UNREADABLE: _FOREIGN,
+    OwnCode.FOREIGN_TASKS: _ACCOUNT,
 }
-"""The policies by code; the codes from `connect_failed` on are ours (`OWN_CODES`)."""
+"""The policies by code; the codes from `CONNECT_FAILED` on are ours."""
 
 
 _TEXTS = {"url error": _BAD_URL, "audio is empty": _UNUSABLE, "limit on max bytes": _TOO_LARGE}
@@ -275,9 +275,9 @@ def on_submit(provider_error: ProviderError) -> ErrorPolicy:
 def on_hotword_list(provider_error: ProviderError) -> ErrorPolicy:
     """The policy on a hotword list that could not be obtained; the call is free, so it may be repeated."""
     match provider_error.code:
-        case "Throttling.AllocationQuota" if provider_error.http_status != 429:
+        case "Throttling.AllocationQuota" if not provider_error.is_throttled:
             return _retry(LIST_ATTEMPTS, FailureCode.VOCABULARY_QUOTA)
-        case "vocabulary_not_ready":
+        case OwnCode.VOCABULARY_NOT_READY:
             return _retry(LIST_ATTEMPTS, FailureCode.VOCABULARY_UNUSABLE)
         case "NotFound":
             return _NO_LIST.on_submit
@@ -303,16 +303,16 @@ def on_fetch(provider_error: ProviderError) -> ErrorPolicy:
     the provider's 403 ends the attempts.
     """
     match provider_error.code:
-        case answers.HOST_REFUSED:
+        case OwnCode.FETCH_HOST_REFUSED:
             return _HOST_REFUSED
-        case "fetch_refused":
+        case OwnCode.FETCH_REFUSED:
             return _fail(FailureCode.RESULT_REFUSED)
-        case "fetch_too_large":
+        case OwnCode.FETCH_TOO_LARGE:
             # A larger setting can read it.
             return _fail(FailureCode.RESULT_UNREADABLE, retryable=True)
-        case "http_error":
+        case OwnCode.HTTP_ERROR:
             return _fetch_by_status(provider_error.http_status)
-        case "timeout" | "connect_failed" | "connection_lost":
+        case OwnCode.TIMEOUT | OwnCode.CONNECT_FAILED | OwnCode.CONNECTION_LOST:
             return _retry(None, FailureCode.RESULT_UNREADABLE)
         case _:
             return _retry(UNREADABLE_ATTEMPTS, FailureCode.RESULT_UNREADABLE)

@@ -26,7 +26,7 @@ OURS = "sc"
 DIGEST_CHARS = 8
 """With `OURS`, the ten characters that the vendor allows in a prefix."""
 UNUSED_SECONDS = 48 * 3600.0
-"""Twice `TOUCH_SECONDS`: whoever uses a list has touched it by then, however late."""
+"""Twice `TOUCH_SECONDS`: a process that uses a list has touched it by then, even if late."""
 TOUCH_SECONDS = 24 * 3600.0
 """A touch is a call: rare, yet far from the age at which a list may be deleted."""
 ZONE_SECONDS = 8 * 3600.0

@@ -74,7 +74,7 @@ def decide(
         if proven.is_out_of_reach(each):
             # Once the list no longer reaches back, the task cannot be found, whatever candidates remain.
             answers[each] = OutOfReach()
-        elif each in able and proven.is_looked_for(each) and not unclear.may_be_of(each):
+        elif each in able and proven.would_be_listed(each) and not unclear.may_be_of(each):
             answers[each] = NotFound()
     return answers
 
@@ -100,7 +100,7 @@ class Proven:
             return False
         return min(self.vendor_now_ms, self.confirmed_ms) - submission.window[1] >= RETENTION_MS
 
-    def is_looked_for(self, submission: Unanswered) -> bool:
+    def would_be_listed(self, submission: Unanswered) -> bool:
         """Whether the listings would have shown the submission's task if it existed."""
         reach_ms = 1000 * self.rules.list_reach_seconds
         if self.vendor_now_ms is None or self.vendor_now_ms - submission.window[0] >= reach_ms:

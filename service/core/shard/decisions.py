@@ -18,6 +18,7 @@ from service.core.job.transition_context import (
     JobTransition,
     SubmissionTransition,
     Successor,
+    open_jobs,
     without_boundary,
 )
 from service.core.job.uncertainty import UncertainOutcome
@@ -84,7 +85,7 @@ class Decision:
         before = draft.submissions.get(key)
         if before is None:
             return
-        transition = advance_submission(before, event, draft.open_jobs(before), self.context)
+        transition = advance_submission(before, event, draft.jobs, self.context)
         if transition.bill is not None:
             spend = draft.spend
             self._corrected += correct(draft, before, transition.bill, self.context.ending_ms)
@@ -105,7 +106,7 @@ class Decision:
         if transition.durable:
             self._write(submission.key)
         # A job that failed to handle its event is still in the submission and will get the event again.
-        if transition.is_over and not self.draft.open_jobs(submission):
+        if transition.is_over and not open_jobs(submission, self.draft.jobs):
             self._left.pop(submission.key, None)
             self.draft.end_submission(submission)
 

@@ -4,7 +4,7 @@ A draft reads through to its shard and keeps the changes to itself. An exception
 shard unchanged; `adopt` consists of assignments only, none of which can fail.
 """
 
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, MutableMapping
 from dataclasses import replace
 from typing import Generic, TypeVar
 
@@ -63,14 +63,6 @@ class Overlay(Generic[K, V]):
                 self._base[key] = value
 
 
-def open_jobs(submission: Submission, jobs: Overlay[JobRef, Job] | Mapping[JobRef, Job]) -> dict[JobRef, Job]:
-    """The jobs in the submission whose ending is not decided."""
-    found = ((ref, jobs.get(ref)) for ref in submission.jobs)
-    return {
-        ref: job for ref, job in found if job is not None and job.submission == submission.key and job.is_open
-    }
-
-
 class Draft:
     """The changes to a shard that a decision collects."""
 
@@ -94,10 +86,6 @@ class Draft:
         """The latest request of an id, open or remembered."""
         origin = self.by_id.get(key.compact)
         return None if origin is None else self.requests.get(origin) or self.finished.get(origin)
-
-    def open_jobs(self, submission: Submission) -> dict[JobRef, Job]:
-        """The jobs in the submission whose ending is not decided."""
-        return open_jobs(submission, self.jobs)
 
     def new_submission(self, successor: Successor, created_ms: int) -> Submission:
         """Create a submission with the next number and move its jobs into it; it is marked as unwritten."""

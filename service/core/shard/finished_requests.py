@@ -26,7 +26,7 @@ def may_answer(last_ms: int | None, now_ms: int) -> bool:
 def already_finished(
     request: Request, finished: FinishedRequest, known: Container[CompactKey]
 ) -> InvalidRecord:
-    """The refusal that says how the request ended and how to have it done again."""
+    """The refusal that says how the request ended and how to run it again."""
     ended = f"the request ended at {_when(finished)}: {_what(finished)}"
     if request.action is Action.CANCEL:
         message = f"nothing is left to cancel: {ended}"

@@ -15,7 +15,7 @@ from service.core.job.job_table import advance_job
 from service.core.job.request import AcceptedRequest, FileEnd, FinishedRequest
 from service.core.job.request_progress import RequestProgress
 from service.core.job.submission import Submission
-from service.core.job.transition_context import Context
+from service.core.job.transition_context import Context, open_jobs
 from service.core.journal.entries import (
     encode_done,
     encode_finished,
@@ -144,13 +144,13 @@ def correct(
     Files without a bill share the unaccounted part of the task's bill evenly. Returns the corrected records
     of requests that are open or remembered, and adds the cost to the draft's spending.
     """
-    open_jobs = draft.open_jobs(submission)
-    ends = {ref: _end_of(draft, ref) for ref in submission.jobs if ref not in open_jobs}
+    still_open = open_jobs(submission, draft.jobs)
+    ends = {ref: _end_of(draft, ref) for ref in submission.jobs if ref not in still_open}
     lacking = [ref for ref, end in ends.items() if end is None or end.billed_seconds is None]
     if not lacking or task.billed_seconds is None:
         return ()
     known = sum(end.billed_seconds or 0 for end in ends.values() if end is not None)
-    share = max(0, task.billed_seconds - known) // (len(lacking) + len(open_jobs))
+    share = max(0, task.billed_seconds - known) // (len(lacking) + len(still_open))
     cost = _cost(share, draft.shard.prices.get(submission.model, Price()))
     records: list[JournalRecord] = []
     for ref in lacking:

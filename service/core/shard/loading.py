@@ -19,7 +19,7 @@ from service.core.job.packing import files_per_task, plan_submissions
 from service.core.job.request import AcceptedRequest, FileEnd
 from service.core.job.request_progress import RequestProgress
 from service.core.job.submission import Counters, Submission, SubmissionState
-from service.core.job.transition_context import Boundary, Context, Successor
+from service.core.job.transition_context import Boundary, Context, Successor, open_jobs
 from service.core.journal.entries import JobEntry
 from service.core.journal.replay import Restore
 from service.core.reconciliation.unanswered import UNANSWERED
@@ -150,7 +150,7 @@ class Loading:
         for submission in self._submissions.values():
             self.draft.submissions[submission.key] = submission
             is_settled = submission.state not in UNANSWERED and not submission.is_followed
-            if is_settled and not self.draft.open_jobs(submission):
+            if is_settled and not open_jobs(submission, self.draft.jobs):
                 self.draft.end_submission(submission)
 
 

@@ -22,13 +22,13 @@ from service.core.job.identity import JobRef, Origin, SubmissionKey, read_key
 from service.core.job.job import Job
 from service.core.job.request import FinishedRequest
 from service.core.job.submission import Submission, SubmissionState
-from service.core.job.transition_context import Boundary, Context, without_boundary
+from service.core.job.transition_context import Boundary, Context, open_jobs, without_boundary
 from service.core.journal.entries import encode_done, encode_job, encode_request
 from service.core.journal.replay import Restore
 from service.core.journal.stamp import OWNER_PREFIX, cursor_key, spend_key
 from service.core.shard.batches import Change, Group, JournalRecord, together
 from service.core.shard.decisions import Decision, submission_record
-from service.core.shard.draft import Draft, open_jobs
+from service.core.shard.draft import Draft
 from service.core.shard.finishing import finished_record, forget_job
 from service.core.shard.loading import load, tombstones
 from service.core.shard.state import ShardState

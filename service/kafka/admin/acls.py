@@ -33,7 +33,7 @@ class Operation(IntEnum):
 
 
 NOT_TOLD = -(2**31)
-"""Kafka's value for granted operations that the broker does not tell."""
+"""Kafka's value for granted operations that the broker does not report."""
 TEXT = String("utf-8")
 
 Needs = Mapping[str, Collection[Operation]]

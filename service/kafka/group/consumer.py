@@ -182,8 +182,8 @@ class RequestConsumer:
                 offset: int | None = await self._consumer.committed(self._topic_partition(partition))
                 return offset
 
-    async def is_member(self, partition: int, offset: int) -> bool:
-        """Prove our membership by a commit, which the group refuses from members of older generations."""
+    async def prove_membership(self, partition: int, offset: int) -> bool:
+        """Commit the offset; return whether the group accepts it, as it does from current members alone."""
         return await self._commit({self._topic_partition(partition): offset})
 
     async def commit_last(self) -> None:
@@ -255,12 +255,15 @@ class RequestConsumer:
             self._assigned = frozenset()
             await self._owner.revoked([each.partition for each in revoked])
             duplicates = None if member_id_of(self._consumer) else self._duplicates
-            if duplicates is not None and await self._has_to_go(duplicates):
+            if duplicates is not None and await self._give_way(duplicates):
                 # aiokafka would take the name back: block it here until `stop`.
                 await asyncio.get_running_loop().create_future()
 
-    async def _has_to_go(self, duplicates: DuplicateMembers) -> bool:
-        """Whether the new holder may keep our name: we are leaving, or we started later."""
+    async def _give_way(self, duplicates: DuplicateMembers) -> bool:
+        """Compare with the new holder of our name; return whether it may keep it.
+
+        It may if we are leaving or started later; `run` then raises why.
+        """
         if self._is_leaving:
             return True
         try:

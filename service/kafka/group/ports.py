@@ -31,7 +31,7 @@ class PartitionOwner(RecordReceiver, Protocol):
 
 
 class Membership(Protocol):
-    """Takes what the group says of this member."""
+    """Receives what the group reports about this member."""
 
     def proved(self, sent_at: float) -> None:
         """The group accepted a commit that was sent at this boot time, so we are a member."""

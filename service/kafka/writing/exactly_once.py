@@ -123,7 +123,7 @@ class ExactlyOnceWriter:
         """Write the part; return its last journal offset, or None if it must be divided."""
         if not self._sender.is_open:
             found = await self._settle(part)
-            # A claim is written again: a later one may be behind it, and a takeover's records bear its stamp.
+            # A claim is written again: a later one may be behind it, and a takeover's records have its stamp.
             if found is not None and part.groups:
                 return found
             if part is self._sent and halves(part, MIN_BATCH_BYTES):

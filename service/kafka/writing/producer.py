@@ -20,7 +20,7 @@ from service.kafka.client.lifecycle import destroy_producer, is_stopped, start, 
 from service.kafka.writing.producer_record import ProducerRecord, SendResult
 
 LARGEST_REQUEST_BYTES = 32 * 1024 * 1024
-"""A transcript of 12 h with word times has some 10 MB before compression."""
+"""A transcript of 12 h with word times has about 10 MB before compression."""
 MAX_BATCH_BYTES = 256 * 1024
 """The most bytes of one batch for a partition: the default needs a round trip for every 16 KiB."""
 TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
@@ -48,7 +48,7 @@ class Producer:
             if not (self._idempotent and isinstance(cause, UnknownError)):
                 raise ConfigError(unreachable(self._cluster, cause)) from cause
             raise ConfigError(
-                "the broker has no idempotent producer; set SCRIBE_KAFKA__IDEMPOTENT=false if it never will"
+                "the broker has no idempotent producer; set SCRIBE_KAFKA__IDEMPOTENT=false if it never has"
             ) from cause
 
     async def send(self, records: Sequence[ProducerRecord]) -> list[SendResult]:
@@ -205,5 +205,5 @@ def _answer(sent: "asyncio.Future[object]") -> SendResult:
     offset = getattr(sent.result(), "offset", -1)
     if not isinstance(offset, int) or offset < 0:
         # The broker recognised a duplicate but no longer knows the offset of the first record.
-        return PublishError("the broker took the record without saying where")
+        return PublishError("the broker took the record and returned no offset")
     return offset

@@ -28,6 +28,7 @@ from service.pipeline.assignment.assigned_partition import (
 )
 from service.pipeline.assignment.dependencies import AssignmentDeps
 from service.pipeline.assignment.garbage_collection import GarbageCollector
+from service.pipeline.shard.observer import ShardChange
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.stage_breaker import StageName
 
@@ -90,7 +91,7 @@ class Assignment:
     def _leave_out(self, partition: int) -> AssignedPartition:
         """Refuse the partition: its records wait in Kafka until the group has more members."""
         detail = f"this process serves {self.deps.max_shards} shards already: add members to the group"
-        self.deps.observer.shard("refused", partition, detail)
+        self.deps.observer.shard(ShardChange.REFUSED, partition, detail)
         return AssignedPartition(PartitionState.REFUSED, detail)
 
     def _begin(self, partition: int) -> AssignedPartition:
@@ -206,7 +207,7 @@ class Assignment:
                 attempt = attempt if clock.boot_seconds() - taken_at < RETAKE.longest_seconds else 1
             except (RestoreError, ClusterError) as error:
                 assigned.state, assigned.detail = PartitionState.REFUSED, str(error)
-                self.deps.observer.shard("refused", partition, str(error))
+                self.deps.observer.shard(ShardChange.REFUSED, partition, str(error))
             is_over = assigned.state is PartitionState.LOST or self.suspended.get(partition) is assigned
             if is_over or self.is_leaving:
                 return
@@ -215,10 +216,10 @@ class Assignment:
     async def _take(self, partition: int, assigned: AssignedPartition) -> Change:
         assert self.delivery is not None
         group_offset = await self.delivery.group_offset(partition)
-        if not await self.delivery.is_member(partition, group_offset or 0):
+        if not await self.delivery.prove_membership(partition, group_offset or 0):
             # A member that wakes up after its session expired must not fence the rightful owner.
             assigned.state = PartitionState.LOST
-            self.deps.observer.shard("lost", partition)
+            self.deps.observer.shard(ShardChange.LOST, partition)
             return Change()
         with self.collector.paused():
             taken = await self.deps.journal.take(partition, group_offset)
@@ -236,7 +237,7 @@ class Assignment:
                 self.collector.forget()
         assigned.state, assigned.detail = PartitionState.READY, ""
         self.deps.limiter.taken(partition, taken.predecessor, claimed_at)
-        self.deps.observer.shard("taken", partition)
+        self.deps.observer.shard(ShardChange.TAKEN, partition)
         return change
 
     async def _resume(self, partition: int, assigned: AssignedPartition) -> None:
@@ -257,7 +258,7 @@ class Assignment:
         runner.resume()
         self.deps.limiter.resumed(partition)
         assert self.delivery is not None
-        self.deps.observer.shard("resumed", partition)
+        self.deps.observer.shard(ShardChange.RESUMED, partition)
         self.delivery.deliver_from(partition, runner.state.cursor.next_offset)
 
     async def _is_still_ours(self, runner: ShardRunner) -> bool:
@@ -273,7 +274,7 @@ class Assignment:
 
     async def _is_owner(self, runner: ShardRunner) -> bool:
         assert self.delivery is not None
-        return await self.delivery.is_member(runner.partition, runner.durable_cursor.next_offset)
+        return await self.delivery.prove_membership(runner.partition, runner.durable_cursor.next_offset)
 
     def _stop_calls(self, partitions: Iterable[int]) -> None:
         for partition in partitions:
@@ -281,7 +282,7 @@ class Assignment:
 
     def _fenced(self, runner: ShardRunner) -> None:
         if runner.is_open:
-            self.deps.observer.shard("fenced", runner.partition)
+            self.deps.observer.shard(ShardChange.FENCED, runner.partition)
             self._stop_calls([runner.partition])
             runner.close()
 
@@ -305,6 +306,6 @@ class Assignment:
                 self._stop_calls([partition])
                 self.deps.journal.tail.leave(partition)
             await runner.writer.close()
-            self.deps.observer.shard("closed", partition)
+            self.deps.observer.shard(ShardChange.CLOSED, partition)
         self.delivery.stop_delivery(partition)
         assigned.state = PartitionState.RESTORING

@@ -10,13 +10,16 @@ from typing import Literal
 from service.clock import Clock
 from service.core.limits.account_hold import HoldCause, HoldReason, hold_cause
 from service.core.provider import error_table
-from service.core.provider.answers import FOREIGN_TASKS, Lost, NotSent, ProviderError, Refused, SubmitAnswer
+from service.core.provider.answers import Lost, NotSent, ProviderError, Refused, SubmitAnswer
 from service.core.provider.error_table import Action
+from service.core.provider.own_codes import OwnCode
 
 PROBE_SECONDS = 30.0
 """The delay from an account refusal, or from the last probe, to the next call of its kind."""
 KNOWN_SECONDS = 600.0
 """How long the last answer about the account is valid: another process may have met a hold since."""
+HoldKnowledge = Literal["held", "none", "unknown"]
+"""What this process knows of a hold of the account."""
 
 
 class AccountHold:
@@ -47,7 +50,7 @@ class AccountHold:
         return self.held is not None
 
     @property
-    def knowledge(self) -> Literal["held", "none", "unknown"]:
+    def knowledge(self) -> HoldKnowledge:
         """Whether this process knows the account to be held; only a submit's answer proves that it is not."""
         if self.is_active:
             return "held"
@@ -68,7 +71,7 @@ class AccountHold:
         self._probe_at = self._clock.boot_seconds() + PROBE_SECONDS
 
     def judge(self, answer: SubmitAnswer, model: str | None = None) -> None:
-        """Begin, continue or end the hold, as the answer to a submit of the model says.
+        """Begin, continue or end the hold by the answer to a submit of the model.
 
         A submit that was lost or not sent proves nothing about the account, nor does a fault or a throttle.
         """
@@ -98,7 +101,7 @@ class AccountHold:
             if not self.is_active:
                 self._is_from_polls = True
                 self._begin(hold_cause(answer, None))
-            if answer.code == FOREIGN_TASKS:
+            if answer.code == OwnCode.FOREIGN_TASKS:
                 # The other account would accept a submit, so no submit probes while polls find foreign tasks.
                 self._probe_at = self._clock.boot_seconds() + KNOWN_SECONDS
         elif not isinstance(answer, ProviderError):

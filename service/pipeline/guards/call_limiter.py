@@ -192,7 +192,7 @@ class CallLimiter:
             self._queue_of(kind, "")
 
     def now(self) -> Instant:
-        """This moment by both clocks."""
+        """This instant by both clocks."""
         return Instant(self.clock.boot_seconds(), self.clock.now_ms() / 1000)
 
     # For the stages.

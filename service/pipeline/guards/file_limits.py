@@ -6,14 +6,14 @@ from service.core.job.division import is_about_number
 from service.core.provider.answers import Refused, SubmitAnswer
 
 
-def _tell_nobody(_model: str, _files: int) -> None:
+def _ignored(_model: str, _files: int) -> None:
     pass
 
 
 class FileLimits:
     """The limits by model; `on_lowered` is called at each change."""
 
-    def __init__(self, on_lowered: Callable[[str, int], None] = _tell_nobody) -> None:
+    def __init__(self, on_lowered: Callable[[str, int], None] = _ignored) -> None:
         self.on_lowered = on_lowered
         self._most: dict[str, int] = {}
 

@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass, field
 
-from service.core.provider.answers import FOREIGN_TASKS, ProviderError, TaskStatus, TaskView
+from service.core.provider.answers import ProviderError, TaskStatus, TaskView
+from service.core.provider.own_codes import OwnCode
 
 TASKS = 5
 """This many unknown tasks in a row are no coincidence."""
 WITHIN_SECONDS = 60.0
 """Older ones do not count: tasks that are lost one by one must not add up to a foreign key."""
 FOREIGN = ProviderError(
-    FOREIGN_TASKS,
+    OwnCode.FOREIGN_TASKS,
     f"the provider knows none of the last {TASKS} tasks that were asked for: is the key another account's?",
 )
 

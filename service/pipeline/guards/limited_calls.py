@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from service.core.limits.circuit_breaker import TOO_MANY_REQUESTS
 from service.core.provider.answers import ProviderError
 from service.pipeline.guards.call_limiter import CHECK_SECONDS, CallLimiter, Kind
 from service.provider.api import NO_SLOT, Permit
@@ -36,7 +35,7 @@ class LimitedCalls:
                 continue
             with self._limiter.begin(self._kind) as call:
                 answer = await ask(call.depart)
-            if isinstance(answer, ProviderError) and answer.http_status == TOO_MANY_REQUESTS:
+            if isinstance(answer, ProviderError) and answer.is_throttled:
                 self._limiter.penalise(self._kind)
             if answer is not NO_SLOT:
                 return answer

@@ -1,4 +1,4 @@
-"""The spend guard: stops submits for the rest of a UTC day once its limit, seconds or cost, is reached."""
+"""The spend guard: stops submits for the rest of a UTC day once a limit of seconds or cost is reached."""
 
 from collections.abc import Callable, Iterable
 
@@ -10,7 +10,7 @@ CHECK_SECONDS = 1.0
 
 
 class SpendGuard:
-    """Whether the day's limit is reached; it begins and ends like a hold, with our own code."""
+    """Whether the day's limit is reached; `update` begins and ends it like a hold, with our own code."""
 
     def __init__(
         self,
@@ -34,10 +34,16 @@ class SpendGuard:
 
     def wait_seconds(self) -> float:
         """How long until a submit should ask again; zero while the day's limit has room."""
-        reached = limits_reached(self._spends(), self._rules, self._clock.confirmed_ms())
+        return CHECK_SECONDS if self._reached() else 0.0
+
+    def update(self) -> None:
+        """Note the limit that is reached now, and report a change; the submit stage calls it each turn."""
+        reached = self._reached()
         limit = self.limit if self.limit in reached else next(iter(reached), None)
         if limit is not self.limit:
             self.limit = limit
             self.since_ms = self._clock.now_ms() if limit else None
             self._on_change(limit)
-        return CHECK_SECONDS if limit else 0.0
+
+    def _reached(self) -> list[SpendLimit]:
+        return limits_reached(self._spends(), self._rules, self._clock.confirmed_ms())

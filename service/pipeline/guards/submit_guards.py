@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 from service.clock import Clock
 from service.core.limits.account_hold import SPENT, concerns_one_model
-from service.core.limits.circuit_breaker import INTENT_TOO_OLD, TOO_MANY_REQUESTS, CircuitBreaker
+from service.core.limits.circuit_breaker import CircuitBreaker
 from service.core.limits.retry_budget import RetryBudget
 from service.core.provider.answers import Accepted, Answered, NotSent, ProviderError, Refused, SubmitAnswer
+from service.core.provider.own_codes import OwnCode
 from service.pipeline.guards.account_hold import AccountHold
 from service.pipeline.guards.call_limiter import MAX_MODELS, Call, CallLimiter, Kind
 from service.pipeline.guards.result_hold import ResultHolds
@@ -92,8 +93,8 @@ class SubmitGuards:
 
     def may_post(self, permit: SubmitPermit) -> bool:
         """Whether no hold has begun since the permit was issued."""
-        health = self._health(permit.model)
-        is_held = self.hold.is_active or health.hold.is_active
+        health = self.health.get(permit.model)
+        is_held = self.hold.is_active or (health is not None and health.hold.is_active)
         return (permit.is_probe or not is_held) and not self.results.is_held(permit.model)
 
     def judge(self, answer: SubmitAnswer, permit: SubmitPermit) -> None:
@@ -107,26 +108,27 @@ class SubmitGuards:
             case Accepted() | Answered():
                 health.retries.succeed(permit.paid)
                 health.throttle = None
-            case NotSent(provider_error) if provider_error.code == INTENT_TOO_OLD:
+            case NotSent(provider_error) if provider_error.code == OwnCode.INTENT_TOO_OLD:
                 health.retries.refund(permit.paid)
-            case Refused(provider_error) if provider_error.http_status == TOO_MANY_REQUESTS:
+            case Refused(provider_error) if provider_error.is_throttled:
                 self.limiter.penalise(Kind.SUBMIT, permit.model)
                 health.throttle = provider_error
 
     def reason(self, model: str) -> str:
         """Why submits of the model wait, as text; empty if only the quota delays them."""
-        health = self._health(model)
-        held = self.hold.held or health.hold.held
+        health = self.health.get(model)
+        held = self.hold.held or (health.hold.held if health else None)
         if held is not None:
             return f"submits are held ({held.provider_error.code}): {held.provider_error.message}"
-        last = health.circuit_breaker.last or health.throttle
+        last = (health.circuit_breaker.last or health.throttle) if health else None
         if last is not None:
             return f"the last submit of the model failed: {last.message}"
         return f"{SPENT[self.spend_guard.limit]} ({self.spend_guard.code})" if self.spend_guard.limit else ""
 
     def is_circuit_open(self, model: str) -> bool:
         """Whether the model's submits wait for a probe."""
-        return self._health(model).circuit_breaker.is_open
+        health = self.health.get(model)
+        return health is not None and health.circuit_breaker.is_open
 
     def _judge_holds(self, answer: SubmitAnswer, model: str, health: ModelHealth) -> None:
         """Update the holds; a refusal for one model neither begins nor ends the account's hold."""

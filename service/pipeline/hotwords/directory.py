@@ -12,6 +12,7 @@ from service.core.provider import error_table
 from service.core.provider.answers import ProviderError
 from service.core.provider.error_table import Action
 from service.core.provider.hotword_lists import ListedHotwordList, Need, chosen, is_ours, needs_touch, unused
+from service.core.provider.own_codes import OwnCode
 from service.errors import FailureCode
 from service.pipeline.guards.account_hold import AccountHold
 from service.pipeline.guards.limited_calls import LimitedCalls
@@ -53,7 +54,7 @@ class HotwordListFinder:
         found = await self._touched(need, listed)
         if isinstance(found, ProviderError) and found.code == "NotFound":
             return ProviderError(
-                "vocabulary_not_ready", f"hotword list {listed.vocabulary_id} has just been deleted"
+                OwnCode.VOCABULARY_NOT_READY, f"hotword list {listed.vocabulary_id} has just been deleted"
             )
         return found
 
@@ -73,9 +74,11 @@ class HotwordListFinder:
         if found.target_model != need.model:
             made_for = found.target_model or "no model that it names"
             message = f"hotword list {vocabulary_id} was made for {made_for}, not for {need.model}"
-            return ProviderError("vocabulary_other_model", message)
+            return ProviderError(OwnCode.VOCABULARY_OTHER_MODEL, message)
         if not found.is_ready:
-            return ProviderError("vocabulary_not_ready", f"hotword list {vocabulary_id} is not ready for use")
+            return ProviderError(
+                OwnCode.VOCABULARY_NOT_READY, f"hotword list {vocabulary_id} is not ready for use"
+            )
         return vocabulary_id
 
     async def _make(

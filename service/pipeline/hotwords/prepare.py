@@ -28,7 +28,7 @@ from service.errors import FailureCode
 from service.pipeline.guards.account_hold import AccountHold
 from service.pipeline.hotwords.directory import HotwordListFinder
 from service.pipeline.shard.fault_isolation import Key
-from service.pipeline.shard.observer import Faults
+from service.pipeline.shard.observer import BoundaryName, Faults
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.timers import Timers
 from service.provider.fault_isolation import UNREAD, answer_of
@@ -51,7 +51,7 @@ class Waiter:
     go_on: Callable[[], None]
     attempts: Counter[FailureCode] = field(default_factory=Counter)
 
-    def must_end(self, policy: ErrorPolicy) -> bool:
+    def count_error(self, policy: ErrorPolicy) -> bool:
         """Count the error; return whether it ends the submission's jobs."""
         if policy.action is Action.HOLD:
             return False
@@ -77,7 +77,7 @@ class HotwordListStage:
         self._finder = finder
         self._clock = clock
         self._hold = hold
-        self._report = partial(faults.internal_error, "answer", "hotwords")
+        self._report = partial(faults.internal_error, BoundaryName.ANSWER, "hotwords")
         self._names: OrderedDict[str, str] = OrderedDict()
         """Names of needs by request digest: naming a long list takes a millisecond."""
         self._found: OrderedDict[str, tuple[str, float]] = OrderedDict()
@@ -103,7 +103,7 @@ class HotwordListStage:
         wanted = self._wanted.get(self._name(request)) if needs_list(request.options) else None
         if wanted is None or wanted.provider_error is None:
             return ""
-        return f"its hotword list could not be had: {wanted.provider_error.message}"
+        return f"its hotword list could not be obtained: {wanted.provider_error.message}"
 
     def want(
         self, runner: ShardRunner, key: SubmissionKey, request: AcceptedRequest, go_on: Callable[[], None]
@@ -154,7 +154,7 @@ class HotwordListStage:
     def _not_had(self, name: str, wanted: Wanted, provider_error: ProviderError) -> None:
         """Retry if that may help; end the jobs of submissions whose attempts are used up."""
         policy = error_table.on_hotword_list(provider_error)
-        ended = [at for at, waiter in wanted.waiting.items() if waiter.must_end(policy)]
+        ended = [at for at, waiter in wanted.waiting.items() if waiter.count_error(policy)]
         for runner, key in ended:
             del wanted.waiting[runner, key]
             runner.on_submission(key, HotwordListRefused(provider_error))

@@ -63,9 +63,9 @@ class PollRequest:
 class Rest(NamedTuple):
     """How long tasks need no poll while the list is swept; zeroes: not at all.
 
-    A task rests for `unlisted_ms` after its last poll, or its submit, so that the list can show it first. Then
-    it rests for `listed_ms` after the list has shown it as not ended, at most until `at_most_ms` after its last
-    poll. A resting task is looked at again after `check_ms`: the list may fail meanwhile.
+    A task rests for `unlisted_ms` after its last poll or its submit, so that the list can show it first; then
+    it rests for `listed_ms` after the list has shown it as not ended, but no longer than until `at_most_ms`
+    after its last poll. A resting task is looked at again after `check_ms`: the list may fail meanwhile.
     """
 
     unlisted_ms: int = 0

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from service.core.provider.answers import ProviderError
+from service.core.provider.own_codes import OwnCode
 from service.core.transcript.parse_memory import parse_bytes
 from service.pipeline.results import transcripts
 from service.pipeline.results.transcripts import INLINE_BYTES
@@ -21,7 +22,8 @@ from service.provider.api import Provider
 SMALL_BYTES = 4 * 1024**2
 """The size of a small file: two hours of speech with word times."""
 TOO_LARGE = ProviderError(
-    "fetch_too_large", "the result is too large to be read: raise SCRIBE_FETCH__MEMORY_BYTES, then replay"
+    OwnCode.FETCH_TOO_LARGE,
+    "the result is too large to be read: raise SCRIBE_FETCH__MEMORY_BYTES, then replay",
 )
 
 
@@ -94,7 +96,7 @@ class FetchMemory:
 
 
 def _is_larger(body: bytes | ProviderError) -> bool:
-    return isinstance(body, ProviderError) and body.code == "fetch_too_large"
+    return isinstance(body, ProviderError) and body.code == OwnCode.FETCH_TOO_LARGE
 
 
 class Room:

@@ -12,6 +12,7 @@ from service.contract.transcript import Transcript
 from service.core.job import events
 from service.core.job.events import Fetched, FetchFailed, SubmitRefused
 from service.core.provider.answers import Answered, ProviderError
+from service.core.provider.own_codes import OwnCode
 from service.core.transcript.normalise import normalise
 
 INLINE_BYTES = 64 * 1024
@@ -57,9 +58,9 @@ def answered(answer: Answered, model: str) -> events.SubmitAnswered | SubmitRefu
 
 def _normal(document: JsonValue, model: str) -> Transcript:
     info = model_info(model)
-    assert info is not None, "a job's model was checked at its accept"
+    assert info is not None, "a job's model was checked when its request was accepted"
     return normalise(document, info.family)
 
 
 def _no_transcript(what: str, reason: str) -> ProviderError:
-    return ProviderError("not_a_transcript", f"{what} is no transcript: {reason}"[:300])
+    return ProviderError(OwnCode.NOT_A_TRANSCRIPT, f"{what} is no transcript: {reason}"[:300])

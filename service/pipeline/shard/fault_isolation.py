@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import cast
 
 from service.clock import Clock
 from service.core.job.events import Adopted, HandlingFailed, JobEvent, Posted, SubmissionEvent, TaskMade
@@ -28,6 +29,8 @@ BACKOFF = Backoff(first_seconds=1.0, longest_seconds=60.0)
 Key = JobRef | SubmissionKey
 Event = JobEvent | SubmissionEvent
 Again = Callable[[], None]
+Isolation = AbstractContextManager[None, bool]
+"""May swallow an exception: `contextmanager` does not declare this, so code behind it looks unreachable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +63,14 @@ class FaultBoundary:
     _given_up: set[Key] = field(default_factory=set)
     _waiting: list[Retry] = field(default_factory=list)
 
-    def guard(
-        self, key: Key, again: Again, stage: StageName, event: Event | None = None
-    ) -> AbstractContextManager[None]:
+    def guard(self, key: Key, again: Again, stage: StageName, event: Event | None = None) -> Isolation:
         """Catch what is raised inside; `again` is called later, in a boundary of its own.
 
         `event` is the event being applied to the job or submission.
         """
         return isolated(partial(self._keep, Retry(0.0, key, stage, again), event))
 
-    def isolate(self, subject: str) -> AbstractContextManager[None]:
+    def isolate(self, subject: str) -> Isolation:
         """Catch and report what is raised inside, without a retry."""
         return isolated(partial(self.report, subject))
 
@@ -141,9 +142,13 @@ def fault_text(error: Exception) -> str:
     return f"a fault of Scribe itself ({type(error).__name__}), met {MAX_FAULTS} times"
 
 
-@contextmanager
-def isolated(on_error: Callable[[Exception], None]) -> Iterator[None]:
+def isolated(on_error: Callable[[Exception], None]) -> Isolation:
     """Pass what is raised inside to `on_error`, which may raise it again."""
+    return cast(Isolation, _isolated(on_error))
+
+
+@contextmanager
+def _isolated(on_error: Callable[[Exception], None]) -> Iterator[None]:
     try:
         yield
     # The boundary of one request record, and of one job's or submission's event.

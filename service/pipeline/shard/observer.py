@@ -1,5 +1,6 @@
 """Ports for counting and logging the pipeline's work; their methods decide nothing and never raise."""
 
+from enum import StrEnum
 from typing import Protocol
 
 from service.core.job.uncertainty import UncertainOutcome
@@ -8,11 +9,39 @@ from service.core.shard.admission import Admission
 from service.pipeline.shard.stage_breaker import StageName
 
 
+class BoundaryName(StrEnum):
+    """Where a fault of our own is isolated."""
+
+    RECORD = "record"
+    """The handling of one request record."""
+    JOB = "job"
+    """The handling of one event of a job or submission."""
+    ANSWER = "answer"
+    """The reading of one answer of the provider."""
+
+
+class ShardChange(StrEnum):
+    """What happened to a shard in this process."""
+
+    TAKEN = "taken"
+    """It was taken over and restored."""
+    RESUMED = "resumed"
+    """It was suspended, was assigned again, and continues without a restore."""
+    REFUSED = "refused"
+    """It could not be taken over, or this process serves as many shards as it may."""
+    LOST = "lost"
+    """The group no longer accepts us as its owner."""
+    FENCED = "fenced"
+    """Another owner has it."""
+    CLOSED = "closed"
+    """This process no longer serves it."""
+
+
 class Faults(Protocol):
     """Counts and logs our own faults."""
 
-    def internal_error(self, boundary: str, subject: str, error: Exception) -> None:
-        """A boundary (record, job or answer) caught an error; `subject` names what was being handled."""
+    def internal_error(self, boundary: BoundaryName, subject: str, error: Exception) -> None:
+        """The boundary caught an error; `subject` names what was being handled."""
         ...
 
 
@@ -51,8 +80,8 @@ class Observer(Faults, Protocol):
         """The audit found `count` jobs and submissions that no stage held."""
         ...
 
-    def shard(self, change: str, partition: int, detail: str = "") -> None:
-        """A shard was taken, resumed, refused, lost, fenced or closed."""
+    def shard(self, change: ShardChange, partition: int, detail: str = "") -> None:
+        """The shard of the partition changed."""
         ...
 
     def requests_lost(self, partition: int, count: int) -> None:

@@ -33,7 +33,7 @@ from service.pipeline.shard.backlog import Backlog
 from service.pipeline.shard.event_stage import proves_stage_works, stage_of, stage_of_step
 from service.pipeline.shard.fault_isolation import Event, FaultBoundary, Key
 from service.pipeline.shard.group_commit import CommitHooks, GroupCommit, Receipt
-from service.pipeline.shard.observer import Observer
+from service.pipeline.shard.observer import BoundaryName, Observer
 from service.pipeline.shard.stage_breaker import StageBreaker, StageName
 from service.pipeline.shard.subjects import request_of, state_of, subject_of, writes
 
@@ -76,7 +76,7 @@ class ShardRunner:
         self.boundary = FaultBoundary(
             deps.clock,
             deps.breaker,
-            partial(deps.observer.internal_error, "job"),
+            partial(deps.observer.internal_error, BoundaryName.JOB),
             partial(request_of, state),
             self._may_end,
             self._end,

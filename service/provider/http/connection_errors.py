@@ -14,6 +14,7 @@ import httpx
 
 from service.contract.redaction import redact
 from service.core.provider.answers import Cause, ProviderError
+from service.core.provider.own_codes import OwnCode
 
 _NO_CONNECTION = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _UNREACHABLE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})
@@ -74,7 +75,7 @@ def no_connection(
 ) -> ProviderError:
     """Why no connection was made within `seconds`; nothing was sent."""
     cause, words = _no_connection(error, peer, seconds, in_handshake)
-    return ProviderError("connect_failed", f"no connection: {words}", cause=cause, host=peer.host)
+    return ProviderError(OwnCode.CONNECT_FAILED, f"no connection: {words}", cause=cause, host=peer.host)
 
 
 def no_answer(error: BaseException, peer: Peer, seconds: float) -> ProviderError:
@@ -83,9 +84,9 @@ def no_answer(error: BaseException, peer: Peer, seconds: float) -> ProviderError
         return no_connection(error, peer, seconds)
     if isinstance(error, TimeoutError):
         words = f"{peer} did not answer within {seconds:g} s"
-        return ProviderError("timeout", words, cause=Cause.TIMEOUT, host=peer.host)
+        return ProviderError(OwnCode.TIMEOUT, words, cause=Cause.TIMEOUT, host=peer.host)
     cause, words = _broken(error, peer)
-    return ProviderError("connection_lost", words, cause=cause, host=peer.host)
+    return ProviderError(OwnCode.CONNECTION_LOST, words, cause=cause, host=peer.host)
 
 
 def _no_connection(error: BaseException, peer: Peer, seconds: float, in_handshake: bool) -> tuple[Cause, str]:
@@ -116,7 +117,7 @@ def _unknown(error: BaseException, peer: Peer) -> str:
 
 
 def _by_number(errors: list[BaseException], peer: Peer) -> tuple[Cause, str] | None:
-    """The cause by system error numbers; of several addresses, one that answered tells most."""
+    """The cause by system error numbers; of several addresses, an answer outweighs silence."""
     numbers = {each.errno for each in errors if isinstance(each, OSError) and each.errno}
     if errno.ECONNREFUSED in numbers:
         return Cause.REFUSED, f"{peer} refuses connections on port {peer.port}"

@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from service.contract import untrusted_json
 from service.contract.redaction import redact
 from service.core.provider.answers import Lost, ProviderError, Refused
+from service.core.provider.own_codes import OwnCode
 
 TIMEOUT_CODES = frozenset({"RequestTimeOut", "ResponseTimeout", "InternalError.Timeout"})
 """Codes for a timeout inside the vendor: the work may be done, and billed."""
@@ -91,7 +92,7 @@ def error_in(document: Mapping[str, JsonValue]) -> ProviderError | None:
 def error_of_answer(answer: HttpAnswer, host: str) -> ProviderError:
     """The error of an unsuccessful answer; `http_error` if the vendor gives no code."""
     document = object_of(answer.body) or {}
-    code = code_of(document) or "http_error"
+    code = code_of(document) or OwnCode.HTTP_ERROR
     message = message_of(document) or f"{host} answered {answer.http_status} {_without_message(answer)}"
     if answer.http_status == 401:
         # Keys belong to one region, and the vendor answers a wrong key and a wrong region alike.
@@ -126,7 +127,7 @@ def not_json(answer: HttpAnswer, host: str) -> ProviderError:
         f"{host} answered {answer.http_status} with {shape_of(answer)} that is no JSON object;"
         f" is {_BASE_URL} right?"
     )
-    return ProviderError("not_json", words, answer.http_status, host=host)
+    return ProviderError(OwnCode.NOT_JSON, words, answer.http_status, host=host)
 
 
 def not_served(answer: HttpAnswer, host: str) -> Refused | Lost:
@@ -140,7 +141,7 @@ def not_served(answer: HttpAnswer, host: str) -> Refused | Lost:
         return Refused(provider_error)
     if provider_error.code in TIMEOUT_CODES or answer.http_status in (408, 504):
         return Lost(provider_error)
-    if answer.http_status >= 500 and provider_error.code == "http_error":
+    if answer.http_status >= 500 and provider_error.code == OwnCode.HTTP_ERROR:
         return Lost(provider_error)
     return Refused(provider_error)
 
@@ -154,9 +155,9 @@ def unexpected_body(answer: HttpAnswer, host: str) -> Refused | Lost:
     if object_of(answer.body) is None:
         return Lost(not_json(answer, host))
     business = error_of_answer(answer, host)
-    if business.code == "http_error":
-        words = f"the answer of {host} to the submit says nothing of use"
-        return Lost(ProviderError("unexpected_answer", words, answer.http_status))
+    if business.code == OwnCode.HTTP_ERROR:
+        words = f"the answer of {host} to the submit has neither a task nor an error"
+        return Lost(ProviderError(OwnCode.UNEXPECTED_ANSWER, words, answer.http_status))
     return Lost(business) if business.code in TIMEOUT_CODES else Refused(business)
 
 

@@ -22,6 +22,7 @@ from service.core.provider.answers import (
     TaskStatus,
     TaskView,
 )
+from service.core.provider.own_codes import OwnCode
 from service.provider.wire.answers import (
     HttpAnswer,
     error_in,
@@ -38,7 +39,7 @@ from service.provider.wire.answers import (
 SUBMIT_PATH = "/services/audio/asr/transcription"
 
 _TASK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
-_UNNAMED = ProviderError("unexpected_answer", "the file has neither a result nor an error code")
+_UNNAMED = ProviderError(OwnCode.UNEXPECTED_ANSWER, "the file has neither a result nor an error code")
 _STATUSES = {status.value: status for status in TaskStatus}
 
 
@@ -82,7 +83,9 @@ def read_submit(answer: HttpAnswer, host: str) -> Accepted | Refused | Lost:
         return unexpected_body(answer, host)
     if _TASK_ID.fullmatch(task_id):
         return Accepted(task_id)
-    return Lost(ProviderError("unexpected_answer", "the submit's answer names no task", answer.http_status))
+    return Lost(
+        ProviderError(OwnCode.UNEXPECTED_ANSWER, "the submit's answer names no task", answer.http_status)
+    )
 
 
 def read_task(answer: HttpAnswer, task_id: str, host: str) -> TaskView | ProviderError:
@@ -96,7 +99,7 @@ def read_task(answer: HttpAnswer, task_id: str, host: str) -> TaskView | Provide
     word = text(output, "task_status")
     if word is None:
         return error_in(document) or ProviderError(
-            "unexpected_answer", "the answer to the query has no task_status", answer.http_status
+            OwnCode.UNEXPECTED_ANSWER, "the answer to the query has no task_status", answer.http_status
         )
     status = _STATUSES.get(word, TaskStatus.RUNNING)
     usages = _usages(document)
@@ -116,7 +119,7 @@ def read_task(answer: HttpAnswer, task_id: str, host: str) -> TaskView | Provide
 
 
 def _task_error(output: Mapping[str, JsonValue]) -> ProviderError:
-    return error_in(output) or ProviderError("unexpected_answer", "the task failed without a code")
+    return error_in(output) or ProviderError(OwnCode.UNEXPECTED_ANSWER, "the task failed without a code")
 
 
 def _files(output: Mapping[str, JsonValue]) -> tuple[FileView, ...]:

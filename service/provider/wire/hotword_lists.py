@@ -13,6 +13,7 @@ from service.core.provider.hotword_lists import (
     HotwordListPage,
     ListedHotwordList,
 )
+from service.core.provider.own_codes import OwnCode
 from service.provider.wire.answers import (
     HttpAnswer,
     error_in,
@@ -57,7 +58,9 @@ def read_created(answer: HttpAnswer, host: str) -> str | ProviderError:
     """The id of a new list."""
     provider_error = read_done(answer, host)
     made = text(part(object_of(answer.body) or {}, "output"), "vocabulary_id")
-    return provider_error or made or ProviderError("unexpected_answer", "the answer names no hotword list")
+    return (
+        provider_error or made or ProviderError(OwnCode.UNEXPECTED_ANSWER, "the answer names no hotword list")
+    )
 
 
 def read_page(answer: HttpAnswer, host: str) -> HotwordListPage | ProviderError:
@@ -67,7 +70,7 @@ def read_page(answer: HttpAnswer, host: str) -> HotwordListPage | ProviderError:
     if provider_error is not None:
         return provider_error
     if not isinstance(rows, list):
-        return ProviderError("unexpected_answer", "the answer has no list of hotword lists")
+        return ProviderError(OwnCode.UNEXPECTED_ANSWER, "the answer has no list of hotword lists")
     lists = tuple(
         ListedHotwordList(named, text(row, "gmt_create") or "", text(row, "gmt_modified") or "")
         for row in rows

@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from service.contract import untrusted_json
 from service.contract.models import model_info
 from service.core.provider.answers import Answered, Bill, Lost, ProviderError, Refused
+from service.core.provider.own_codes import OwnCode
 from service.core.transcript.chat_content import text_and_rest
 from service.provider.wire.answers import error_in, object_of, part, text
 from service.provider.wire.short_audio import format_of
@@ -123,9 +124,9 @@ class Stream:
             # Before the first text nothing was billed.
             return Lost(self._provider_error) if self._chars else Refused(self._provider_error)
         if self._is_odd:
-            return Lost(ProviderError("unexpected_answer", "the stream is not one of chat completions"))
+            return Lost(ProviderError(OwnCode.UNEXPECTED_ANSWER, "the stream is not one of chat completions"))
         if self._finish_reason is None:
-            return Lost(ProviderError("connection_lost", "the stream broke off before its end"))
+            return Lost(ProviderError(OwnCode.CONNECTION_LOST, "the stream broke off before its end"))
         document: dict[str, JsonValue] = {
             "text": "".join(self._texts),
             "finish_reason": self._finish_reason,

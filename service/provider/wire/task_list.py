@@ -8,12 +8,13 @@ from pydantic import JsonValue
 
 from service.contract import untrusted_json
 from service.core.provider.answers import ListedTask, ProviderError, TaskPage, TaskStatus, UnreadableRow
+from service.core.provider.own_codes import OwnCode
 from service.provider.wire.answers import HttpAnswer, error_in, error_of_answer, not_json, object_of, text
 
 PAGE_SIZE = 100
 """The maximum is not documented; a smaller page that the vendor chooses instead does no harm."""
 _STATUSES = {status.value: status for status in TaskStatus}
-_UNREADABLE = ProviderError("unexpected_answer", "the answer to the list is not a page of tasks")
+_UNREADABLE = ProviderError(OwnCode.UNEXPECTED_ANSWER, "the answer to the list is not a page of tasks")
 
 
 def list_path(page_no: int, status: TaskStatus | None = None) -> str:

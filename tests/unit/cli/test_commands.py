@@ -102,14 +102,14 @@ class TestErrors:
         ("arguments", "reason"),
         [
             (("submit",), "Missing argument 'URL'"),
-            (("submit", "https://h/a", "--option", "novalue"), "--option: it is written name=value"),
-            (("submit", "https://h/a", "--option", "=5"), "--option: it is written name=value"),
+            (("submit", "https://h/a", "--option", "novalue"), "--option: write it as name=value"),
+            (("submit", "https://h/a", "--option", "=5"), "--option: write it as name=value"),
             (
                 ("submit", "https://h/a", "--metadata", "a=1", "--metadata", "a=2"),
                 "--metadata: a is given twice",
             ),
             (("submit", "https://h/a", "--timeout", "0"), "--timeout"),
-            (("submit", "https://h/a", "--format", "srt"), "--format: it goes with --wait"),
+            (("submit", "https://h/a", "--format", "srt"), "--format: it needs --wait"),
             (("watch", "--format", "docx"), "--format"),
             (("cancel",), "Missing argument 'REQUEST_ID'"),
             (("schemas", "nonsense"), "nonsense"),

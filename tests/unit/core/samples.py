@@ -18,7 +18,7 @@ from service.core.provider.answers import ProviderError, TaskStatus, TaskView
 NOW_MS = 1_760_000_000_000
 DEADLINE_MS = NOW_MS + 3_600_000
 URL = "https://h.example/a.wav?Signature=secret"
-TROUBLE = ProviderError("timeout", "no answer")
+NO_ANSWER = ProviderError("timeout", "no answer")
 KEY = JobKey("r", 0, 0)
 ORIGIN = Origin(0, 7)
 REF = JobRef(ORIGIN, 0)

@@ -46,7 +46,7 @@ from service.core.shard.draft import Draft
 from service.core.shard.shard import Shard
 from service.core.shard.state import Window
 from service.errors import InvalidRecord
-from tests.unit.core.samples import NOW_MS, TROUBLE, context, transcript
+from tests.unit.core.samples import NO_ANSWER, NOW_MS, context, transcript
 
 Mode = Literal["exactly_once", "at_least_once"]
 BAD = ProviderError("FILE_404_NOT_FOUND", "404")
@@ -292,7 +292,7 @@ class Worker:
         urls = tuple(self.shard.jobs[ref].file_url for ref in submission.jobs)
         if submission.is_synchronous:
             self.world.calls.update(urls)
-            event: SubmissionEvent = SubmitAnswered(transcript()) if word == "ok" else SubmitLost(TROUBLE)
+            event: SubmissionEvent = SubmitAnswered(transcript()) if word == "ok" else SubmitLost(NO_ANSWER)
             self.take(self.shard.on_submission(key, event, self.context()))
             return
         task = Task(f"t{len(self.world.tasks)}", key, submission.jobs, urls, len(self.world.log))
@@ -300,9 +300,9 @@ class Worker:
             self.world.tasks.append(task)
         answers: dict[str, SubmissionEvent] = {
             "ok": Posted(task.task_id),
-            "lost": SubmitLost(TROUBLE),
-            "nothing": SubmitLost(TROUBLE),
-            "unsent": SubmitNotSent(TROUBLE),
+            "lost": SubmitLost(NO_ANSWER),
+            "nothing": SubmitLost(NO_ANSWER),
+            "unsent": SubmitNotSent(NO_ANSWER),
             "refused": SubmitRefused(THROTTLED),
         }
         self.take(self.shard.on_submission(key, answers[word], self.context()))

@@ -18,7 +18,9 @@ from service.core.shard.batches import Change
 from service.observability import log
 from service.observability.fault_isolation import never_raises, watches
 from service.observability.instrumentation import PipelineInstrumentation
+from service.observability.metric_definitions import CallResult
 from service.observability.metrics import Metrics
+from service.pipeline.shard.observer import BoundaryName, ShardChange
 from service.pipeline.shard.stage_breaker import StageName
 from tests.fakes.clock import FakeClock
 from tests.unit.core.samples import NOW_MS, job, transcript
@@ -31,8 +33,10 @@ TELLINGS: dict[str, Callable[[PipelineInstrumentation], None]] = {
     "fenced": lambda instrumentation: instrumentation.fenced(0, "why"),
     "published": lambda instrumentation: instrumentation.published(outcome()),
     "admitted": lambda instrumentation: instrumentation.admitted(Admission(AdmissionKind.REFUSED, Change())),
-    "internal_error": lambda instrumentation: instrumentation.internal_error("job", "r/0/0", ValueError()),
-    "shard": lambda instrumentation: instrumentation.shard("taken", 0),
+    "internal_error": lambda instrumentation: instrumentation.internal_error(
+        BoundaryName.JOB, "r/0/0", ValueError()
+    ),
+    "shard": lambda instrumentation: instrumentation.shard(ShardChange.TAKEN, 0),
     "uncertain": lambda instrumentation: instrumentation.uncertain(UncertainOutcome.BEGUN),
     "stage_stopped": lambda instrumentation: instrumentation.stage_stopped(StageName.POLL, True),
     "work_restored": lambda instrumentation: instrumentation.work_restored(1),
@@ -78,7 +82,7 @@ def test_no_broken_metric_ends_the_process(name: str) -> None:
         setattr(metrics, part, Broken())
     TELLINGS[name](PipelineInstrumentation(metrics))
     metrics.loop_tick("submit")
-    metrics.provider_call("query", "ok", 1.0)
+    metrics.provider_call("query", CallResult.OK, 1.0)
 
 
 @pytest.mark.parametrize("name", TELLINGS)
@@ -140,7 +144,7 @@ def test_an_internal_error_is_counted_and_written_with_its_traceback(
     try:
         raise LookupError("where")
     except LookupError as error:
-        PipelineInstrumentation(metrics).internal_error("record", "requests/0/7", error)
+        PipelineInstrumentation(metrics).internal_error(BoundaryName.RECORD, "requests/0/7", error)
     assert b'scribe_internal_errors_total{boundary="record"} 1.0' in metrics.page()
     [line] = capsys.readouterr().err.splitlines()
     assert '"internal_error"' in line

@@ -33,8 +33,10 @@ from service.core.shard.batches import Change
 from service.core.time.trusted_time import TimeEvent
 from service.errors import FailureCode, InvalidRecord
 from service.observability.instrumentation import PipelineInstrumentation, time_event
+from service.observability.metric_definitions import CallResult
 from service.observability.metrics import Metrics
 from service.observability.provider_instrumentation import InstrumentedHotwordLists, InstrumentedProvider
+from service.pipeline.shard.observer import ShardChange
 from service.pipeline.shard.stage_breaker import StageName
 from service.provider.api import NO_SLOT, Permit, Provider, at_once
 from tests.fakes.clock import FakeClock
@@ -154,15 +156,15 @@ def test_a_record_is_counted_by_how_it_was_taken(metrics: Metrics, change: Admis
 @pytest.mark.parametrize(
     ("change", "level"),
     [
-        ("taken", "info"),
-        ("refused", "error"),
-        ("lost", "warning"),
-        ("fenced", "warning"),
-        ("closed", "info"),
+        (ShardChange.TAKEN, "info"),
+        (ShardChange.REFUSED, "error"),
+        (ShardChange.LOST, "warning"),
+        (ShardChange.FENCED, "warning"),
+        (ShardChange.CLOSED, "info"),
     ],
 )
 def test_what_becomes_of_a_shard_is_counted_and_said(
-    metrics: Metrics, lines: Lines, change: str, level: str
+    metrics: Metrics, lines: Lines, change: ShardChange, level: str
 ) -> None:
     PipelineInstrumentation(metrics).shard(change, 2, "why")
     assert value(metrics, "scribe_shard_events_total", event=change) == 1
@@ -320,8 +322,9 @@ def counted(metrics: Metrics) -> Counted:
 
 def calls(metrics: Metrics, kind: str) -> dict[str, float]:
     """How often a kind of call had each result."""
-    results = ("ok", "throttled", "refused", "lost", "not_sent", "error")
-    found = {each: value(metrics, "scribe_provider_calls_total", kind=kind, result=each) for each in results}
+    found = {
+        each: value(metrics, "scribe_provider_calls_total", kind=kind, result=each) for each in CallResult
+    }
     return {result: count for result, count in found.items() if count}
 
 

@@ -46,7 +46,7 @@ class FakeDelivery(RequestConsumer):
         await asyncio.sleep(0.01)
         return self.offsets.get(partition)
 
-    async def is_member(self, partition: int, offset: int) -> bool:
+    async def prove_membership(self, partition: int, offset: int) -> bool:
         self.proofs.append((partition, offset))
         await asyncio.sleep(0.01)
         if self.provider_error:

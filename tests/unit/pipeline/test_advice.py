@@ -109,7 +109,7 @@ JOBS: list[tuple[FailureCode, Case]] = [
     ),
     (
         FailureCode.SUBMIT_UNCERTAIN,
-        Case("if that is fine, replay", of_submit(Lost(TIMEOUT)), rules=Rules(uncertain="fail")),
+        Case("replay if two bills are fine", of_submit(Lost(TIMEOUT)), rules=Rules(uncertain="fail")),
     ),
     (FailureCode.SUBMIT_REJECTED, Case("`provider_code` says why", of_submit(REJECTED))),
     (

@@ -302,7 +302,7 @@ async def test_a_shard_that_closes_while_a_thread_reads_gets_nothing(
         b"null",
     ],
 )
-def test_what_is_no_transcript_is_a_trouble_that_repeats_nothing_of_it(body: bytes) -> None:
+def test_what_is_no_transcript_is_an_error_that_repeats_nothing_of_it(body: bytes) -> None:
     event = read_transcript(body, "fun-asr")
     assert isinstance(event, FetchFailed)
     assert event.provider_error.code == "not_a_transcript"

@@ -8,13 +8,13 @@ from service.core.job.events import CancelAsked, DeadlinePassed
 from service.core.job.job import JobState
 from service.core.job.submission import SubmissionState
 from service.core.provider.answers import (
-    FOREIGN_TASKS,
     FileView,
     ProviderError,
     Refused,
     TaskStatus,
     TaskView,
 )
+from service.core.provider.own_codes import OwnCode
 from service.pipeline.guards import call_limiter
 from service.pipeline.guards.account_hold import PROBE_SECONDS
 from service.pipeline.guards.call_limiter import Kind
@@ -554,7 +554,7 @@ async def test_five_unknown_tasks_in_a_row_hold_the_account_and_lose_no_job(worl
     await submitted(world, shard, *(f"r{number}" for number in range(10)))
     world.provider.next_queries.extend([TaskStatus.UNKNOWN] * 10_000)
     await world.clock.sleep(3600)
-    assert world.seen.holds == [FOREIGN_TASKS]
+    assert world.seen.holds == [OwnCode.FOREIGN_TASKS]
     assert world.seen.ends() == {}
     before = world.provider.count("submit")
     await world.take(shard, "fresh")
@@ -565,7 +565,7 @@ async def test_five_unknown_tasks_in_a_row_hold_the_account_and_lose_no_job(worl
     for task in world.provider.submits:
         task.statuses = (TaskStatus.SUCCEEDED,)
     await world.clock.sleep(3600)
-    assert world.seen.holds == [FOREIGN_TASKS, None]
+    assert world.seen.holds == [OwnCode.FOREIGN_TASKS, None]
     assert set(world.seen.ends().values()) == {"result"}
 
 

@@ -100,7 +100,7 @@ class FakeRunner:
 
 
 @dataclass
-class FakeSurveyor(JournalScanner):
+class FakeScanner(JournalScanner):
     """The journals, by partition; `troubles` come first."""
 
     journals: dict[int, list[tuple[str, bytes]]] = field(default_factory=dict)
@@ -144,13 +144,13 @@ class Numbers:
 
 
 @dataclass
-class Lookout:
+class ReconcileWorld:
     """The stage at work, and what it works on."""
 
     numbers: Numbers
     clock: FakeClock = field(default_factory=FakeClock)
     provider: FakeProvider = field(default_factory=FakeProvider)
-    scanner: FakeSurveyor = field(default_factory=FakeSurveyor)
+    scanner: FakeScanner = field(default_factory=FakeScanner)
     runners: list[FakeRunner] = field(default_factory=lambda: [FakeRunner()])
     faults: list[str] = field(default_factory=list)
     turns: int = 0
@@ -224,8 +224,8 @@ def numbers() -> Numbers:
 
 
 @pytest.fixture
-async def world(numbers: Numbers) -> AsyncIterator[Lookout]:
-    made = Lookout(numbers)
+async def world(numbers: Numbers) -> AsyncIterator[ReconcileWorld]:
+    made = ReconcileWorld(numbers)
     running = asyncio.create_task(made.stage.run(made.open_shards, made.turn))
     await asyncio.sleep(0)
     yield made
@@ -239,7 +239,7 @@ async def world(numbers: Numbers) -> AsyncIterator[Lookout]:
 # A task that was made is found, and one that was not is known not to be there.
 
 
-async def test_a_task_that_leaves_a_file_out_is_not_made_again(world: Lookout) -> None:
+async def test_a_task_that_leaves_a_file_out_is_not_made_again(world: ReconcileWorld) -> None:
     key = await world.lost(URL, OTHER)
     world.runner.state.urls[key] = [URL, OTHER]
     world.provider.submits[0].file_urls = (URL,)
@@ -247,7 +247,9 @@ async def test_a_task_that_leaves_a_file_out_is_not_made_again(world: Lookout) -
     assert world.runner.heard == [(key, Adopted("task-1"))]
 
 
-async def test_a_submission_that_the_list_does_not_reach_any_more_is_out_of_reach(world: Lookout) -> None:
+async def test_a_submission_that_the_list_does_not_reach_any_more_is_out_of_reach(
+    world: ReconcileWorld,
+) -> None:
     key = await world.lost(made=False)
     world.provider.stranger(OTHER, status=TaskStatus.RUNNING)
     # The vendor's clock tells the time, not ours.
@@ -260,14 +262,14 @@ async def test_a_submission_that_the_list_does_not_reach_any_more_is_out_of_reac
     assert world.runner.heard == [(key, OutOfReach())]
 
 
-async def test_files_that_shared_the_post_share_the_task(world: Lookout) -> None:
+async def test_files_that_shared_the_post_share_the_task(world: ReconcileWorld) -> None:
     await world.lost("https://h/a%20b", "https://h/c")
     world.provider.submits[0].file_urls = ("https://h/c", "https://h/a b")
     await world.clock.sleep(SOON)
     assert world.runner.told() == [Adopted("task-1")]
 
 
-async def test_a_task_that_names_its_file_in_the_result_alone_is_adopted(world: Lookout) -> None:
+async def test_a_task_that_names_its_file_in_the_result_alone_is_adopted(world: ReconcileWorld) -> None:
     await world.lost("https://h/same", model=FILETRANS)
     await world.lost("https://h/same", model=FILETRANS)
     world.provider.stranger(OTHER).model = FILETRANS
@@ -279,7 +281,7 @@ async def test_a_task_that_names_its_file_in_the_result_alone_is_adopted(world: 
     "body", [ProviderError("http_error", "gone", 404), b"{", b"[]", b"{}", b'{"file_url":7}']
 )
 async def test_a_task_whose_result_does_not_tell_its_file_may_be_anybodys(
-    world: Lookout, body: ProviderError | bytes
+    world: ReconcileWorld, body: ProviderError | bytes
 ) -> None:
     await world.lost(model=FILETRANS)
     world.provider.next_fetches.extend([body] * 50)
@@ -291,7 +293,9 @@ async def test_a_task_whose_result_does_not_tell_its_file_may_be_anybodys(
 
 
 @pytest.mark.parametrize("numbers", [Numbers(memory=MemoryLimits(16 * 1024**2, SMALL_BYTES))])
-async def test_a_result_that_takes_more_memory_than_there_is_is_not_read_for_its_name(world: Lookout) -> None:
+async def test_a_result_that_takes_more_memory_than_there_is_is_not_read_for_its_name(
+    world: ReconcileWorld,
+) -> None:
     await world.lost(model=FILETRANS)
     world.provider.next_fetches.extend([b"[" * 100_000] * 50)
     await world.clock.sleep(LONG)
@@ -299,7 +303,7 @@ async def test_a_result_that_takes_more_memory_than_there_is_is_not_read_for_its
 
 
 async def test_only_so_many_results_are_read_for_a_name_in_a_pass(
-    world: Lookout, monkeypatch: pytest.MonkeyPatch
+    world: ReconcileWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(task_lookup, "MAX_NAMES", 2)
     for number in range(3):
@@ -310,7 +314,9 @@ async def test_only_so_many_results_are_read_for_a_name_in_a_pass(
     assert len(world.runner.heard) == 3
 
 
-async def test_a_strangers_file_that_failed_without_a_name_keeps_nobody_uncertain(world: Lookout) -> None:
+async def test_a_strangers_file_that_failed_without_a_name_keeps_nobody_uncertain(
+    world: ReconcileWorld,
+) -> None:
     await world.lost(made=False)
     stranger = world.provider.stranger("", status=TaskStatus.FAILED)
     world.provider.file_troubles[""] = ProviderError("FILE_DOWNLOAD_FAILED", "no")
@@ -320,14 +326,16 @@ async def test_a_strangers_file_that_failed_without_a_name_keeps_nobody_uncertai
     assert world.provider.count("fetch") == 0
 
 
-async def test_of_two_equal_submissions_and_one_task_one_is_adopted(world: Lookout) -> None:
+async def test_of_two_equal_submissions_and_one_task_one_is_adopted(world: ReconcileWorld) -> None:
     await world.lost()
     await world.lost(made=False)
     await world.clock.sleep(LONG)
     assert Counter(world.runner.told()) == Counter([Adopted("task-1"), NotFound()])
 
 
-async def test_a_submission_without_an_open_job_leaves_the_task_to_one_that_has_some(world: Lookout) -> None:
+async def test_a_submission_without_an_open_job_leaves_the_task_to_one_that_has_some(
+    world: ReconcileWorld,
+) -> None:
     ended, wanted = await world.lost(made=False), await world.lost()
     submissions = world.runner.state.submissions
     submissions[ended] = replace(submissions[ended], is_followed=True)
@@ -335,7 +343,7 @@ async def test_a_submission_without_an_open_job_leaves_the_task_to_one_that_has_
     assert world.runner.heard == [(wanted, Adopted("task-1")), (ended, NotFound())]
 
 
-async def test_a_shard_that_closes_takes_its_uncertain_submissions_along(world: Lookout) -> None:
+async def test_a_shard_that_closes_takes_its_uncertain_submissions_along(world: ReconcileWorld) -> None:
     await world.lost()
     world.runner.is_open = False
     await world.clock.sleep(LONG)
@@ -345,7 +353,7 @@ async def test_a_shard_that_closes_takes_its_uncertain_submissions_along(world: 
 # A fault stays with its submission.
 
 
-async def test_a_fault_in_one_uncertain_submission_leaves_the_others_alone(world: Lookout) -> None:
+async def test_a_fault_in_one_uncertain_submission_leaves_the_others_alone(world: ReconcileWorld) -> None:
     broken = await world.lost("https://h/broken", made=False)
     world.runner.state.submissions[broken] = replace(
         world.runner.state.submissions[broken], intent=cast(Intent, "none")
@@ -360,7 +368,7 @@ async def test_a_fault_in_one_uncertain_submission_leaves_the_others_alone(world
     }
 
 
-async def test_a_fault_in_a_pass_is_told_and_the_next_pass_is_made(world: Lookout) -> None:
+async def test_a_fault_in_a_pass_is_told_and_the_next_pass_is_made(world: ReconcileWorld) -> None:
     await world.lost()
     world.scanner.provider_errors.append(cast(ServiceError, RuntimeError("a bug")))
     await world.clock.sleep(20)
@@ -372,7 +380,7 @@ async def test_a_fault_in_a_pass_is_told_and_the_next_pass_is_made(world: Lookou
 # Tasks of others.
 
 
-async def test_a_task_that_runs_and_may_be_ours_keeps_the_submission_waiting(world: Lookout) -> None:
+async def test_a_task_that_runs_and_may_be_ours_keeps_the_submission_waiting(world: ReconcileWorld) -> None:
     await world.lost(made=False)
     stranger = world.provider.stranger(OTHER, status=TaskStatus.RUNNING)
     await world.clock.sleep(LONG)
@@ -382,7 +390,7 @@ async def test_a_task_that_runs_and_may_be_ours_keeps_the_submission_waiting(wor
     assert world.runner.told() == [NotFound()]
 
 
-async def test_a_strangers_task_is_polled_once(world: Lookout) -> None:
+async def test_a_strangers_task_is_polled_once(world: ReconcileWorld) -> None:
     await world.lost(made=False)
     over = world.provider.stranger(OTHER)
     world.provider.stranger("https://other/y.wav", status=TaskStatus.RUNNING)
@@ -391,7 +399,7 @@ async def test_a_strangers_task_is_polled_once(world: Lookout) -> None:
     assert world.provider.calls.count(("query", over.task_id)) == 1
 
 
-async def test_a_task_that_another_members_journal_knows_is_not_polled(world: Lookout) -> None:
+async def test_a_task_that_another_members_journal_knows_is_not_polled(world: ReconcileWorld) -> None:
     await world.lost(made=False)
     theirs = world.provider.stranger(URL)
     running = replace(world.submission(URL, state=RUNNING), task_id=theirs.task_id)
@@ -402,7 +410,7 @@ async def test_a_task_that_another_members_journal_knows_is_not_polled(world: Lo
 
 
 async def test_a_submission_of_another_member_without_an_open_job_leaves_the_task_to_ours(
-    world: Lookout,
+    world: ReconcileWorld,
 ) -> None:
     world.scanner.write(7, replace(world.submission(URL), is_followed=True))
     await world.clock.sleep(1)
@@ -413,7 +421,7 @@ async def test_a_submission_of_another_member_without_an_open_job_leaves_the_tas
 
 @pytest.mark.parametrize("standing", [INTENDED, UNCERTAIN])
 async def test_a_task_that_another_members_submission_may_have_made_is_not_taken_from_it(
-    world: Lookout, standing: SubmissionState
+    world: ReconcileWorld, standing: SubmissionState
 ) -> None:
     world.scanner.write(7, world.submission(URL, state=standing))
     await world.clock.sleep(1)
@@ -426,7 +434,7 @@ async def test_a_task_that_another_members_submission_may_have_made_is_not_taken
     assert world.runner.told() == ([] if standing is INTENDED else [NotFound()])
 
 
-async def test_a_synchronous_call_of_another_member_cannot_have_made_the_task(world: Lookout) -> None:
+async def test_a_synchronous_call_of_another_member_cannot_have_made_the_task(world: ReconcileWorld) -> None:
     """Its URL is the same and its answer is awaited; it does not keep the submission from its own task."""
     await world.lost()
     world.scanner.write(7, world.submission(URL, state=INTENDED, model="qwen3-asr-flash"))
@@ -434,7 +442,7 @@ async def test_a_synchronous_call_of_another_member_cannot_have_made_the_task(wo
     assert world.runner.told() == [Adopted("task-1")]
 
 
-async def test_a_task_of_ours_whose_id_is_not_written_down_yet_is_known(world: Lookout) -> None:
+async def test_a_task_of_ours_whose_id_is_not_written_down_yet_is_known(world: ReconcileWorld) -> None:
     """Its shard cannot write: the journal still says that its answer is awaited."""
     await world.lost(made=False)
     world.runners.append(FakeRunner(1))
@@ -449,7 +457,7 @@ async def test_a_task_of_ours_whose_id_is_not_written_down_yet_is_known(world: L
 
 
 async def test_a_submission_of_ours_that_is_over_since_its_journal_was_read_may_have_the_task(
-    world: Lookout,
+    world: ReconcileWorld,
 ) -> None:
     await world.lost(made=False)
     world.provider.stranger(URL)
@@ -459,7 +467,7 @@ async def test_a_submission_of_ours_that_is_over_since_its_journal_was_read_may_
 
 
 async def test_a_submission_of_ours_that_ended_uncertain_takes_no_task_from_the_others(
-    world: Lookout,
+    world: ReconcileWorld,
 ) -> None:
     world.scanner.write(0, world.submission(URL))
     await world.lost()
@@ -467,7 +475,7 @@ async def test_a_submission_of_ours_that_ended_uncertain_takes_no_task_from_the_
     assert world.runner.told() == [Adopted("task-1")]
 
 
-async def test_the_answer_to_a_post_that_is_still_out_is_not_anticipated(world: Lookout) -> None:
+async def test_the_answer_to_a_post_that_is_still_out_is_not_anticipated(world: ReconcileWorld) -> None:
     intended = world.submission(URL, state=INTENDED)
     world.runner.state.submissions[intended.key] = intended
     await world.lost()
@@ -475,7 +483,9 @@ async def test_the_answer_to_a_post_that_is_still_out_is_not_anticipated(world: 
     assert world.runner.heard == []
 
 
-async def test_a_task_whose_poll_is_unreadable_again_and_again_is_unknown_for_good(world: Lookout) -> None:
+async def test_a_task_whose_poll_is_unreadable_again_and_again_is_unknown_for_good(
+    world: ReconcileWorld,
+) -> None:
     await world.lost(made=False)
     world.provider.stranger(OTHER)
     world.provider.next_queries.extend([GARBAGE] * 50)
@@ -484,7 +494,7 @@ async def test_a_task_whose_poll_is_unreadable_again_and_again_is_unknown_for_go
     assert world.runner.heard == []
 
 
-async def test_strangers_tasks_leave_most_of_the_queries_to_our_own(world: Lookout) -> None:
+async def test_strangers_tasks_leave_most_of_the_queries_to_our_own(world: ReconcileWorld) -> None:
     await world.lost(made=False)
     for number in range(100):
         world.provider.stranger(f"https://other/{number}.wav")
@@ -496,7 +506,7 @@ async def test_strangers_tasks_leave_most_of_the_queries_to_our_own(world: Looko
 # The list is not to be relied on.
 
 
-async def test_a_list_that_is_down_leads_to_no_second_submission(world: Lookout) -> None:
+async def test_a_list_that_is_down_leads_to_no_second_submission(world: ReconcileWorld) -> None:
     world.provider.next_lists.extend([ProviderError("http_error", "bad gateway", 502)] * 2_000)
     await world.lost(made=False)
     await world.clock.sleep(LONG)
@@ -506,7 +516,7 @@ async def test_a_list_that_is_down_leads_to_no_second_submission(world: Lookout)
     assert world.runner.told() == [NotFound()]
 
 
-async def test_a_page_that_failed_is_asked_for_again(world: Lookout) -> None:
+async def test_a_page_that_failed_is_asked_for_again(world: ReconcileWorld) -> None:
     world.provider.next_lists.append(THROTTLED)
     await world.lost()
     await world.clock.sleep(SOON)
@@ -516,7 +526,9 @@ async def test_a_page_that_failed_is_asked_for_again(world: Lookout) -> None:
     assert rate.rate_per_second < rate.share_per_second
 
 
-async def test_a_list_without_an_end_is_given_up(world: Lookout, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_list_without_an_end_is_given_up(
+    world: ReconcileWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(task_lookup, "MAX_PAGES", 2)
     world.provider.page_size = 1
     for number in range(3):
@@ -528,7 +540,7 @@ async def test_a_list_without_an_end_is_given_up(world: Lookout, monkeypatch: py
 
 @pytest.mark.parametrize("offset_ms", [0, None])
 async def test_a_list_that_hides_a_running_task_of_ours_is_not_believed(
-    world: Lookout, offset_ms: int | None
+    world: ReconcileWorld, offset_ms: int | None
 ) -> None:
     hidden = world.provider.stranger("https://h/ours", status=TaskStatus.RUNNING)
     # The vendor's clock may not have been known when it was made.
@@ -545,7 +557,7 @@ async def test_a_list_that_hides_a_running_task_of_ours_is_not_believed(
     assert world.runner.told() == [NotFound()]
 
 
-async def test_a_task_that_the_list_shows_only_later_is_adopted(world: Lookout) -> None:
+async def test_a_task_that_the_list_shows_only_later_is_adopted(world: ReconcileWorld) -> None:
     await world.lost()
     world.provider.submits[0].is_unlisted = True
     await world.clock.sleep(RULES.settle_seconds - 10)
@@ -555,28 +567,30 @@ async def test_a_task_that_the_list_shows_only_later_is_adopted(world: Lookout) 
     assert world.runner.told() == [Adopted("task-1")]
 
 
-async def test_a_task_that_the_query_does_not_know_may_be_ours(world: Lookout) -> None:
+async def test_a_task_that_the_query_does_not_know_may_be_ours(world: ReconcileWorld) -> None:
     await world.lost()
     world.provider.submits[0].is_forgotten = True
     await world.clock.sleep(LONG)
     assert world.runner.heard == []
 
 
-async def test_a_query_that_fails_is_repeated_with_the_next_pass(world: Lookout) -> None:
+async def test_a_query_that_fails_is_repeated_with_the_next_pass(world: ReconcileWorld) -> None:
     world.provider.next_queries.append(THROTTLED)
     await world.lost()
     await world.clock.sleep(20)
     assert world.runner.told() == [Adopted("task-1")]
 
 
-async def test_a_list_of_the_future_leads_to_no_second_submission(world: Lookout) -> None:
+async def test_a_list_of_the_future_leads_to_no_second_submission(world: ReconcileWorld) -> None:
     await world.lost(made=False)
     world.provider.stranger(OTHER).created_ms += 3_600_000
     await world.clock.sleep(LONG)
     assert world.runner.heard == []
 
 
-async def test_a_row_that_cannot_be_read_holds_up_who_may_have_made_its_task_alone(world: Lookout) -> None:
+async def test_a_row_that_cannot_be_read_holds_up_who_may_have_made_its_task_alone(
+    world: ReconcileWorld,
+) -> None:
     now_ms = world.clock.now_ms()
     rows = (UnreadableRow(0, None, now_ms), UnreadableRow(0, None, now_ms - 3_600_000))
     world.provider.next_lists.extend([TaskPage((), 2, rows), TaskPage((), 2)] * 5)
@@ -590,14 +604,16 @@ async def test_a_row_that_cannot_be_read_holds_up_who_may_have_made_its_task_alo
     assert world.runner.told() == [NotFound()]
 
 
-async def test_the_vendors_clock_counts_for_its_tasks(world: Lookout) -> None:
+async def test_the_vendors_clock_counts_for_its_tasks(world: ReconcileWorld) -> None:
     world.provider.vendor_ahead_ms = world.provider.offset_ms = 7 * 60_000
     await world.lost()
     await world.clock.sleep(SOON)
     assert world.runner.told() == [Adopted("task-1")]
 
 
-async def test_without_the_vendors_clock_a_task_is_adopted_but_none_counts_as_lost(world: Lookout) -> None:
+async def test_without_the_vendors_clock_a_task_is_adopted_but_none_counts_as_lost(
+    world: ReconcileWorld,
+) -> None:
     world.provider.offset_ms = None
     await world.lost()
     other = await world.lost("https://h/b", made=False)
@@ -610,7 +626,7 @@ async def test_without_the_vendors_clock_a_task_is_adopted_but_none_counts_as_lo
 
 
 async def test_while_the_journals_are_read_the_loop_turns(
-    world: Lookout, monkeypatch: pytest.MonkeyPatch
+    world: ReconcileWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A broker that is away keeps a reader waiting within its bounds; nobody must take that for a stall."""
     monkeypatch.setattr(timers, "TICK_SECONDS", 0.001)
@@ -628,7 +644,7 @@ async def test_while_the_journals_are_read_the_loop_turns(
         await asyncio.sleep(0.001)
 
 
-async def test_while_no_journal_can_be_read_nothing_is_decided(world: Lookout) -> None:
+async def test_while_no_journal_can_be_read_nothing_is_decided(world: ReconcileWorld) -> None:
     world.scanner.provider_errors.extend([ClusterError("away")] * 200)
     await world.lost()
     await world.clock.sleep(LONG)
@@ -639,7 +655,7 @@ async def test_while_no_journal_can_be_read_nothing_is_decided(world: Lookout) -
 
 
 async def test_one_journal_that_cannot_be_read_holds_up_what_it_may_know_of_and_nothing_else(
-    world: Lookout,
+    world: ReconcileWorld,
 ) -> None:
     world.scanner.behind.add(7)
     equal, other = await world.lost(), await world.lost("https://h/b", made=False)
@@ -651,7 +667,7 @@ async def test_one_journal_that_cannot_be_read_holds_up_what_it_may_know_of_and_
 
 
 async def test_a_record_of_our_own_journal_that_cannot_be_read_holds_up_its_submissions(
-    world: Lookout,
+    world: ReconcileWorld,
 ) -> None:
     world.runners.append(FakeRunner(1))
     await world.lost()
@@ -666,13 +682,13 @@ async def test_a_record_of_our_own_journal_that_cannot_be_read_holds_up_its_subm
     assert (world.runner.told(), world.runners[1].told()) == ([Adopted("task-1")], [Adopted("task-2")])
 
 
-async def test_the_journals_are_read_only_for_tasks_that_may_be_a_submissions(world: Lookout) -> None:
+async def test_the_journals_are_read_only_for_tasks_that_may_be_a_submissions(world: ReconcileWorld) -> None:
     await world.lost(made=False)
     await world.clock.sleep(LONG)
     assert world.scanner.asked == []
 
 
-async def test_the_journals_are_read_from_the_first_uncertain_submission_on(world: Lookout) -> None:
+async def test_the_journals_are_read_from_the_first_uncertain_submission_on(world: ReconcileWorld) -> None:
     await world.lost()
     begun_ms = world.clock.now_ms()
     await world.clock.sleep(SOON)
@@ -685,7 +701,7 @@ async def test_the_journals_are_read_from_the_first_uncertain_submission_on(worl
 
 
 @pytest.mark.parametrize("numbers", [Numbers(calls_per_second=2.0)])
-async def test_lists_keep_to_their_budget_and_the_loop_turns_meanwhile(world: Lookout) -> None:
+async def test_lists_keep_to_their_budget_and_the_loop_turns_meanwhile(world: ReconcileWorld) -> None:
     world.provider.page_size = 1
     for number in range(60):
         world.provider.stranger(f"https://other/{number}.wav")
@@ -697,7 +713,7 @@ async def test_lists_keep_to_their_budget_and_the_loop_turns_meanwhile(world: Lo
 
 
 @pytest.mark.parametrize("numbers", [Numbers(share=0.0)])
-async def test_without_a_budget_a_pass_ends_with_the_last_uncertain_submission(world: Lookout) -> None:
+async def test_without_a_budget_a_pass_ends_with_the_last_uncertain_submission(world: ReconcileWorld) -> None:
     key = await world.lost()
     await world.clock.sleep(10)
     del world.runner.state.submissions[key]
@@ -707,7 +723,7 @@ async def test_without_a_budget_a_pass_ends_with_the_last_uncertain_submission(w
 
 
 async def test_only_so_many_unknown_tasks_are_polled_in_a_pass(
-    world: Lookout, monkeypatch: pytest.MonkeyPatch
+    world: ReconcileWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(task_lookup, "MAX_POLLS", 2)
     await world.lost(made=False)
@@ -720,7 +736,7 @@ async def test_only_so_many_unknown_tasks_are_polled_in_a_pass(
     assert world.runner.told() == [NotFound()]
 
 
-async def test_one_pass_serves_all_uncertain_submissions(world: Lookout) -> None:
+async def test_one_pass_serves_all_uncertain_submissions(world: ReconcileWorld) -> None:
     world.provider.statuses = (TaskStatus.RUNNING,)
     for _ in range(20):
         await world.lost()
@@ -728,7 +744,7 @@ async def test_one_pass_serves_all_uncertain_submissions(world: Lookout) -> None
     assert world.provider.count("list") <= 4
 
 
-async def test_a_wall_clock_that_jumps_lets_no_submission_settle_early(world: Lookout) -> None:
+async def test_a_wall_clock_that_jumps_lets_no_submission_settle_early(world: ReconcileWorld) -> None:
     await world.lost(made=False)
     world.clock.jump(3_600)
     world.provider.offset_ms = -3_600_000
@@ -736,7 +752,7 @@ async def test_a_wall_clock_that_jumps_lets_no_submission_settle_early(world: Lo
     assert world.runner.heard == []
 
 
-async def test_an_empty_page_is_asked_for_once_each_pass(world: Lookout) -> None:
+async def test_an_empty_page_is_asked_for_once_each_pass(world: ReconcileWorld) -> None:
     world.provider.next_lists.append(TaskPage((), 0))
     await world.lost(made=False)
     await world.clock.sleep(3)

@@ -151,7 +151,7 @@ class FakeFence(Tail):
         return self.says
 
 
-class FakeSurveyor(JournalScanner):
+class FakeScanner(JournalScanner):
     """Reads every journal partition of the broker in memory."""
 
     def __init__(self, broker: MemoryBroker) -> None:
@@ -353,7 +353,7 @@ class World:
     broker: MemoryBroker = field(default_factory=MemoryBroker)
     fence: FakeFence = field(default_factory=FakeFence)
     rules: Rules = field(default_factory=Rules)
-    scanner: FakeSurveyor = field(init=False)
+    scanner: FakeScanner = field(init=False)
     seen: Seen = field(default_factory=Seen)
     spawn: Spawner = field(default_factory=Spawner)
     turns: Counter[str] = field(default_factory=Counter)
@@ -365,7 +365,7 @@ class World:
         self.shards: list[ShardRunner] = []
         self.breaker = StageBreaker(self.clock, self.seen.stage_stopped)
         self.backlog = Backlog(shard_bytes=limits.backlog_bytes)
-        self.scanner = FakeSurveyor(self.broker)
+        self.scanner = FakeScanner(self.broker)
         quota = Quota(limits.part, limits.calls_per_second, limits.submits_per_minute)
         self.limiter = CallLimiter(self.clock, quota, KnownTime())
         self.serve(limits.share)
@@ -519,7 +519,7 @@ class World:
             jobs=(asked.ref(0),),
             task_id=task_id,
             submitted_ms=submitted_ms,
-            is_billed=True,
+            is_task_over=True,
         )
         done = job(
             JobState.COLLECTING,

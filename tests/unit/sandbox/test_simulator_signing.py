@@ -11,8 +11,8 @@ SIGNER = UrlSigner(b"secret of a test")
 
 @given(expires=st.integers(1, 10**12), age=st.integers(-(10**6), 10**6))
 def test_a_signed_url_is_valid_before_its_expiry_and_expired_from_then_on(expires: int, age: int) -> None:
-    verdict = SIGNER.check(PATH, SIGNER.query_for(PATH, expires), expires + age)
-    assert verdict == ("valid" if age < 0 else "expired")
+    finding = SIGNER.check(PATH, SIGNER.query_for(PATH, expires), expires + age)
+    assert finding == ("valid" if age < 0 else "expired")
 
 
 @given(st.integers(0, len(PATH) - 1))

@@ -26,26 +26,26 @@ from service.core.job.events import (
     Transcribed,
 )
 from service.core.job.job import FetchProgress, Job, JobState
-from service.core.job.job_table import TABLE, advance_job
+from service.core.job.job_table import TRANSITIONS, advance_job
 from service.core.job.submission import Submission, SubmissionState
 from service.core.job.transition_context import JobTransition
 from service.core.provider.answers import Bill, ProviderError
 from service.core.provider.error_table import Action, ErrorPolicy
 from service.errors import FailureCode, IllegalTransition
-from tests.unit.core.samples import NOW_MS, TROUBLE, context, job, request, submission, task, transcript
+from tests.unit.core.samples import NO_ANSWER, NOW_MS, context, job, request, submission, task, transcript
 
 FAILED = FailureEnding(Stage.POLL, FailureCode.PROVIDER_ERROR, "failed")
-VERDICT = ErrorPolicy(Action.FAIL, FailureCode.SUBMIT_REJECTED)
+POLICY = ErrorPolicy(Action.FAIL, FailureCode.SUBMIT_REJECTED)
 EXAMPLES: dict[type[JobEvent], JobEvent] = {
     Taken: Taken(),
     GivenBack: GivenBack("why"),
     TaskMade: TaskMade("t1", 1, NOW_MS),
     ReadyToCollect: ReadyToCollect(task(), "https://r.example/1"),
-    NoResult: NoResult(task(), TROUBLE),
+    NoResult: NoResult(task(), NO_ANSWER),
     Transcribed: Transcribed(transcript(), Bill(), NOW_MS),
-    SubmitFailed: SubmitFailed(TROUBLE, VERDICT),
+    SubmitFailed: SubmitFailed(NO_ANSWER, POLICY),
     Fetched: Fetched(transcript()),
-    FetchFailed: FetchFailed(TROUBLE),
+    FetchFailed: FetchFailed(NO_ANSWER),
     CancelAsked: CancelAsked(),
     DeadlinePassed: DeadlinePassed(),
     HandlingFailed: HandlingFailed("a fault of Scribe itself (KeyError)"),
@@ -91,7 +91,7 @@ def name(pair: object) -> str:
 
 
 def test_every_pair_of_state_and_event_is_in_the_table_and_nothing_else() -> None:
-    assert set(TABLE) == set(PAIRS)
+    assert set(TRANSITIONS) == set(PAIRS)
     assert set(EXAMPLES) == set(JOB_EVENTS)
 
 
@@ -213,5 +213,5 @@ def test_every_arrow_of_the_page_is_taken(
 
 
 def test_the_page_has_these_arrows_and_no_others() -> None:
-    declared = {(s, e.__name__, end) for (s, e), way in job_table.TRANSITIONS.items() for end in way.to}
+    declared = {(s, e.__name__, end) for (s, e), way in TRANSITIONS.items() for end in way.to}
     assert declared == {(state, type(event).__name__, end) for state, event, end, _, _ in ARROWS}

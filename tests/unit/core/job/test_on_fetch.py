@@ -21,8 +21,9 @@ from service.core.job.job_table import advance_job
 from service.core.job.on_fetch import HELD_RETRY_MS
 from service.core.job.submission import Submission, SubmissionState
 from service.core.job.transition_context import LAST_POLL_GRACE_MS, JobTransition
-from service.core.provider.answers import HOST_REFUSED, ProviderError
+from service.core.provider.answers import ProviderError
 from service.core.provider.error_table import UNREADABLE_ATTEMPTS
+from service.core.provider.own_codes import OwnCode
 from service.errors import FailureCode
 from tests.unit.core.samples import (
     DEADLINE_MS,
@@ -181,7 +182,9 @@ def test_a_result_that_may_be_out_is_fetched_beyond_its_deadline() -> None:
 
 # A result whose host the settings do not allow.
 
-HOST = ProviderError(HOST_REFUSED, "the result's host r.example is not below SCRIBE_FETCH__HOSTS")
+HOST = ProviderError(
+    OwnCode.FETCH_HOST_REFUSED, "the result's host r.example is not below SCRIBE_FETCH__HOSTS"
+)
 
 
 def held(now_ms: int = NOW_MS, where: Submission = RUNNING, **fields: object) -> JobTransition:

@@ -83,7 +83,7 @@ def test_a_task_of_unknown_age_is_polled_as_if_it_were_new() -> None:
 def test_a_usable_file_is_collected_whatever_the_task_says(status: TaskStatus) -> None:
     view = task(status, files=(READY,))
     assert answer(Polled(view)) == SubmissionTransition(
-        replace(RUNNING, poll_attempts=1, is_billed=True),
+        replace(RUNNING, poll_attempts=1, is_task_over=True),
         to_jobs=((REF, ReadyToCollect(view, RESULT)),),
         bill=view,
     )
@@ -195,7 +195,7 @@ def test_a_job_learns_of_a_restored_task_that_it_does_not_know_or_does_not_want(
 
 def test_a_restored_task_without_jobs_is_followed_only_if_the_journal_says_so() -> None:
     assert answer(SubmissionRestored(), jobs={}).is_over
-    billed = replace(FOLLOWED, is_billed=True)
+    billed = replace(FOLLOWED, is_task_over=True)
     assert answer(SubmissionRestored(), before=billed, jobs={}).is_over
     after = answer(SubmissionRestored(), before=FOLLOWED, jobs={})
     assert (after.is_over, after.steps) == (False, (Poll(SUBMISSION, "t1", NOW_MS + JOBLESS_TASK_POLL_MS),))
@@ -249,7 +249,7 @@ def test_a_task_whose_job_ended_by_a_fault_of_ours_goes_on_and_is_followed() -> 
 
 
 def test_a_finished_task_is_over_with_its_last_job() -> None:
-    billed = replace(RUNNING, is_billed=True)
+    billed = replace(RUNNING, is_task_over=True)
     after = answer(JobsLeft(is_unwanted=True), before=billed, jobs={})
     assert after == SubmissionTransition(billed, is_over=True)
 
@@ -260,7 +260,7 @@ def test_a_followed_task_is_polled_seldom_until_its_bill_is_known() -> None:
     assert len(answer(PollFailed(BUSY), before=FOLLOWED, jobs={}).steps) == 1
     over = answer(Polled(task()), before=after.submission, jobs={})
     assert (over.bill, over.is_over, over.durable, over.steps) == (task(), True, True, ())
-    assert (over.submission.is_followed, over.submission.is_billed) == (False, True)
+    assert (over.submission.is_followed, over.submission.is_task_over) == (False, True)
 
 
 def test_a_followed_task_that_is_lost_has_no_bill() -> None:

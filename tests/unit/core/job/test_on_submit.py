@@ -282,7 +282,7 @@ def test_silence_that_a_refusal_tells_is_no_failure_of_the_jobs() -> None:
     "mate",
     [job(JobState.SUBMITTED, cancelled=True), job(JobState.SUBMITTED, request=request(deadline_ms=NOW_MS))],
 )
-def test_a_cancel_or_a_deadline_goes_before_the_verdict_on_a_refusal(
+def test_a_cancel_or_a_deadline_goes_before_the_policy_on_a_refusal(
     event: SubmissionEvent, mate: Job
 ) -> None:
     after = answer(intended(), event, jobs={REF: mate})

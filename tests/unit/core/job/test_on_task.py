@@ -138,7 +138,7 @@ def test_a_cancel_while_the_post_is_out_ends_the_job_when_its_task_is_known() ->
 
 
 @pytest.mark.parametrize("state", [JobState.WAITING, JobState.SUBMITTED])
-def test_a_submission_that_fails_ends_its_job_with_the_verdict(state: JobState) -> None:
+def test_a_submission_that_fails_ends_its_job_by_the_policy(state: JobState) -> None:
     provider_error = ProviderError("InvalidParameter", "no", 400)
     policy = ErrorPolicy(Action.FAIL, FailureCode.SUBMIT_REJECTED)
     after = meet(SubmitFailed(provider_error, policy), job(state), WAITING)
@@ -166,7 +166,7 @@ def test_silence_that_a_submit_tells_is_a_result() -> None:
 
 def no_result(provider_error: ProviderError, before: Job | None = None, **fields: object) -> JobTransition:
     """A finished task without a result for the file."""
-    where = replace(RUNNING, is_billed=True, **fields)  # type: ignore[arg-type]
+    where = replace(RUNNING, is_task_over=True, **fields)  # type: ignore[arg-type]
     return meet(
         NoResult(task(TaskStatus.FAILED, end_time="then"), provider_error), before or running_job(), where
     )

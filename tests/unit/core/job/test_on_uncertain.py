@@ -99,7 +99,7 @@ def test_a_new_owner_asks_anew_by_its_own_clock() -> None:
 
 
 @pytest.mark.parametrize("event", [LOST, CRASHED])
-def test_jobs_that_are_not_wanted_end_when_the_doubt_begins(event: SubmissionEvent) -> None:
+def test_jobs_that_are_not_wanted_end_when_the_uncertainty_begins(event: SubmissionEvent) -> None:
     after = answer(submission_of(THREE, SubmissionState.INTENDED), event, jobs=mixed())
     [cancelled, overdue] = after.to_jobs
     assert cancelled == (REFS[1], CancelAsked())

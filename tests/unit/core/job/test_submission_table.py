@@ -26,26 +26,36 @@ from service.core.job.events import (
 from service.core.job.identity import JobRef, SubmissionKey
 from service.core.job.job import Job, JobState
 from service.core.job.submission import SubmissionState
-from service.core.job.submission_table import TABLE, advance_submission
+from service.core.job.submission_table import TRANSITIONS, advance_submission
 from service.core.job.transition_context import SubmissionTransition
 from service.core.job.urgency import RETENTION_MS
 from service.core.provider.answers import ProviderError, TaskStatus
 from service.errors import IllegalTransition
-from tests.unit.core.samples import NOW_MS, REF, TROUBLE, context, job, request, submission, task, transcript
+from tests.unit.core.samples import (
+    NO_ANSWER,
+    NOW_MS,
+    REF,
+    context,
+    job,
+    request,
+    submission,
+    task,
+    transcript,
+)
 
 EXAMPLES: dict[type[SubmissionEvent], SubmissionEvent] = {
     Intended: Intended(NOW_MS),
     Posted: Posted("t1"),
     SubmitAnswered: SubmitAnswered(transcript()),
-    SubmitRefused: SubmitRefused(TROUBLE),
-    SubmitLost: SubmitLost(TROUBLE),
-    SubmitNotSent: SubmitNotSent(TROUBLE),
-    HotwordListRefused: HotwordListRefused(TROUBLE),
+    SubmitRefused: SubmitRefused(NO_ANSWER),
+    SubmitLost: SubmitLost(NO_ANSWER),
+    SubmitNotSent: SubmitNotSent(NO_ANSWER),
+    HotwordListRefused: HotwordListRefused(NO_ANSWER),
     Adopted: Adopted("t1"),
     NotFound: NotFound(),
     OutOfReach: OutOfReach(),
     Polled: Polled(task(TaskStatus.RUNNING)),
-    PollFailed: PollFailed(TROUBLE),
+    PollFailed: PollFailed(NO_ANSWER),
     JobsLeft: JobsLeft(),
     SubmissionRestored: SubmissionRestored(),
 }
@@ -76,7 +86,7 @@ def meet(state: SubmissionState, event: type[SubmissionEvent]) -> SubmissionTran
 
 
 def test_every_pair_of_state_and_event_is_in_the_table_and_nothing_else() -> None:
-    assert set(TABLE) == set(PAIRS)
+    assert set(TRANSITIONS) == set(PAIRS)
     assert set(EXAMPLES) == set(SUBMISSION_EVENTS)
 
 
@@ -160,9 +170,9 @@ ARROWS: list[tuple[str, SubmissionEvent, str, dict[JobRef, Job], dict[str, objec
     ("intended", SubmitAnswered(transcript()), "over", OUT, {"model": SYNC}),
     ("intended", SubmitRefused(THROTTLED), "waiting", OUT, {}),
     ("intended", SubmitRefused(GONE), "over", OUT, {}),
-    ("intended", SubmitLost(TROUBLE), "uncertain", OUT, {}),
-    ("intended", SubmitLost(TROUBLE), "waiting", OUT, {"model": SYNC}),
-    ("intended", SubmitLost(TROUBLE), "over", {}, {"model": SYNC}),
+    ("intended", SubmitLost(NO_ANSWER), "uncertain", OUT, {}),
+    ("intended", SubmitLost(NO_ANSWER), "waiting", OUT, {"model": SYNC}),
+    ("intended", SubmitLost(NO_ANSWER), "over", {}, {"model": SYNC}),
     ("intended", UNSENT, "waiting", OUT, {}),
     ("intended", UNSENT, "over", {}, {}),
     ("intended", SubmissionRestored(), "uncertain", OUT, {}),
@@ -172,8 +182,8 @@ ARROWS: list[tuple[str, SubmissionEvent, str, dict[JobRef, Job], dict[str, objec
     ("uncertain", NotFound(), "over", OUT, {}),
     ("uncertain", OutOfReach(), "over", OUT, {}),
     ("running", FINISHED, "over", {}, {"is_followed": True}),
-    ("running", PollFailed(TROUBLE), "over", {}, AT_THE_EDGE),
-    ("running", JobsLeft(), "over", {}, {"is_billed": True}),
+    ("running", PollFailed(NO_ANSWER), "over", {}, AT_THE_EDGE),
+    ("running", JobsLeft(), "over", {}, {"is_task_over": True}),
     ("running", SubmissionRestored(), "over", {}, {}),
 ]
 
@@ -188,9 +198,5 @@ def test_every_arrow_of_the_page_is_taken(
 
 
 def test_the_page_has_these_arrows_and_no_others() -> None:
-    declared = {
-        (s, e.__name__, end or "over")
-        for (s, e), way in submission_table.TRANSITIONS.items()
-        for end in way.to
-    }
+    declared = {(s, e.__name__, end or "over") for (s, e), way in TRANSITIONS.items() for end in way.to}
     assert declared == {(state, type(event).__name__, end) for state, event, end, _, _ in ARROWS}

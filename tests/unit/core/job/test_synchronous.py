@@ -164,7 +164,7 @@ def test_a_lost_call_that_nobody_waits_for_is_looked_for_by_nobody(event: Submis
     assert (answer.is_over, answer.steps) == (True, ())
 
 
-def test_a_stream_that_broke_off_with_a_verdict_is_not_repeated() -> None:
+def test_a_stream_that_broke_off_with_an_error_is_not_repeated() -> None:
     refused = after(SubmitLost(ProviderError("data_inspection_failed", "not allowed")))
     assert ending_of(refused).code is FailureCode.CONTENT_REJECTED
     fault = after(SubmitLost(ProviderError("internal_error", "oops")))

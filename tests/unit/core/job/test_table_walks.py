@@ -243,7 +243,7 @@ class Walk:
                 assert not where.intent.files_digest
                 is_followed = not self.tables.open_jobs(where.key)
                 assert where.is_followed == is_followed
-                is_collected = not is_followed and where.is_billed
+                is_collected = not is_followed and where.is_task_over
                 assert Poll in waits or is_collected, "nothing will happen"
 
     def drive(self) -> None:

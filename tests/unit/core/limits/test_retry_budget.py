@@ -53,6 +53,13 @@ def test_a_repetition_that_was_not_sent_is_paid_back_and_adds_nothing() -> None:
     assert budget.tokens == CAPACITY
 
 
+def test_asking_changes_nothing_and_sees_what_time_has_added() -> None:
+    budget = RetryBudget(0.0, tokens=0.0)
+    assert budget.left(50.0) == pytest.approx(50 * FLOOR_PER_SECOND)
+    assert budget.wait_seconds(50.0) == 0.0
+    assert budget == RetryBudget(0.0, tokens=0.0)
+
+
 def test_a_clock_that_stands_or_goes_back_gives_nothing() -> None:
     budget = RetryBudget(100.0, tokens=0.0)
     assert budget.wait_seconds(50.0) == budget.wait_seconds(100.0) > 0

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.provider.answers import HOST_REFUSED, OWN_CODES, ProviderError
+from service.core.provider.answers import ProviderError
 from service.core.provider.error_table import (
     FILE_ATTEMPTS,
     FOREIGN_ANSWER_ATTEMPTS,
@@ -19,6 +19,7 @@ from service.core.provider.error_table import (
     on_hotword_list,
     on_submit,
 )
+from service.core.provider.own_codes import OWN_CODES, OwnCode
 from service.errors import FailureCode
 
 HTTP_CODES = [
@@ -340,10 +341,10 @@ def test_a_finished_file_is_never_waited_for_and_never_submitted_again_without_b
 def test_a_result_is_fetched_or_given_up_and_only_a_strange_host_holds_it(found: ProviderError) -> None:
     action = on_fetch(found).action
     assert action in (Action.RETRY, Action.REFRESH_URL, Action.FAIL, Action.HOLD)
-    assert (action is Action.HOLD) is (found.code == HOST_REFUSED)
+    assert (action is Action.HOLD) is (found.code == OwnCode.FETCH_HOST_REFUSED)
 
 
-def test_a_verdict_that_tries_again_says_that_trying_again_may_help() -> None:
+def test_a_policy_that_tries_again_says_that_trying_again_may_help() -> None:
     policies: list[ErrorPolicy] = [
         policy for row in TABLE.values() for policy in (row.on_submit, row.on_file)
     ]

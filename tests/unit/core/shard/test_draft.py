@@ -3,7 +3,7 @@
 from service.core.job.events import CancelAsked, CancelTask, Fetch, Poll, QueueSubmit, Reconcile
 from service.core.job.identity import JobRef, Origin, SubmissionKey
 from service.core.job.submission import Counters
-from service.core.job.transition_context import Successor
+from service.core.job.transition_context import Successor, open_jobs
 from service.core.shard.draft import Draft, Overlay
 from service.core.shard.shard import Shard
 from tests.unit.core.samples import NOW_MS, context, request_record
@@ -75,4 +75,4 @@ def test_a_job_whose_ending_is_decided_is_in_no_submission_any_more() -> None:
     assert [job.ref for job in shard.open_jobs(KEY)] == [REF]
     submission = shard.submissions[KEY]
     shard.on_job(REF, CancelAsked(), context())
-    assert Draft(shard).open_jobs(submission) == {}
+    assert open_jobs(submission, Draft(shard).jobs) == {}

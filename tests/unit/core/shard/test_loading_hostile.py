@@ -63,12 +63,12 @@ def submissions(draw: st.DrawFn) -> Submission:
 
 
 FAILED = FailureEnding(Stage.POLL, FailureCode.TASK_LOST, "lost")
-TALLIED = st.builds(AccountedUsage, st.none() | st.just(3), st.booleans())
+USAGE = st.builds(AccountedUsage, st.none() | st.just(3), st.booleans())
 JOBS = REFS.flatmap(
     lambda ref: st.one_of(
         st.just(JobEntry(ref, cancelled=True)),
-        st.builds(lambda accounted: JobEntry(ref, is_result=True, accounted=accounted), st.none() | TALLIED),
-        st.builds(lambda accounted: JobEntry(ref, ending=FAILED, accounted=accounted), TALLIED),
+        st.builds(lambda accounted: JobEntry(ref, is_result=True, accounted=accounted), st.none() | USAGE),
+        st.builds(lambda accounted: JobEntry(ref, ending=FAILED, accounted=accounted), USAGE),
         st.just(JobEntry(ref, end=FileEnd(ref.file_index, succeeded=True))),
     )
 )

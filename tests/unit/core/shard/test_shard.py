@@ -50,7 +50,7 @@ from service.core.shard.batches import Batch, Change, Group, JournalRecord
 from service.core.shard.shard import SWEEP_RECORDS, Shard
 from service.core.shard.state import Window
 from service.errors import FailureCode, IllegalTransition
-from tests.unit.core.samples import NOW_MS, TROUBLE, URL, context, request_record, transcript
+from tests.unit.core.samples import NO_ANSWER, NOW_MS, URL, context, request_record, transcript
 from tests.unit.core.shard_world import Entry, items_of, restore_of, take
 
 URLS: list[JsonValue] = ["https://h.example/0.wav", "https://h.example/1.wav", "https://h.example/2.wav"]
@@ -318,7 +318,7 @@ def test_a_submission_stays_while_a_job_in_it_could_not_meet_its_end(monkeypatch
 def test_a_task_that_two_passes_have_found_is_adopted_once() -> None:
     life = Life(files=1)
     life.on(Intended(NOW_MS))
-    life.on(SubmitLost(TROUBLE))
+    life.on(SubmitLost(NO_ANSWER))
     life.on(Adopted("t1"))
     assert life.on(Adopted("t1")) == Change()
     assert life.shard.submissions[FIRST].task_id == "t1"
@@ -750,7 +750,7 @@ def test_what_refers_to_a_closed_request_is_ignored_and_its_job_records_go() -> 
 def test_a_job_is_in_the_highest_numbered_submission_that_lists_it() -> None:
     life = Life(files=1)
     life.on(Intended(NOW_MS))
-    life.on(SubmitLost(TROUBLE))
+    life.on(SubmitLost(NO_ANSWER))
     life.on(NotFound())
     later = SubmissionKey(1, 2)
     assert life.shard.jobs[ref()].submission == later

@@ -36,7 +36,7 @@ class Task:
     is_failed: bool
     cancelled: bool = False
 
-    def trouble_of(self, url: str) -> Error | None:
+    def error_of(self, url: str) -> Error | None:
         """Why the file has no result, None where it has one."""
         return self.provider_error or self.provider_errors[url]
 
@@ -151,7 +151,7 @@ class Ledger:
         return [task for task in tasks if not posted or frozenset(task.files.values()) in posted]
 
     def _may_succeed(self, task: Task, url: str, now_ms: int) -> bool:
-        provider_error = task.trouble_of(url)
+        provider_error = task.error_of(url)
         redone = task.is_over(now_ms) and provider_error is not None and provider_error.code in REDONE
         return not redone and not self._is_nobodys(task, url, now_ms)
 

@@ -53,7 +53,7 @@ from tests.unit.core.simulation.hotwords import Hotwords
 from tests.unit.core.simulation.packing import companions, pack
 from tests.unit.core.simulation.port import TOPIC, Error, Place, Post, Published, check
 from tests.unit.core.simulation.records import CURSOR, intent_name
-from tests.unit.core.simulation.translate import answer_of, trouble_of, view_of
+from tests.unit.core.simulation.translate import answer_of, error_of, view_of
 from tests.unit.core.simulation.uncertain import Uncertain
 from tests.unit.core.simulation.writing import Flight, Pen
 
@@ -71,7 +71,7 @@ Key = JobRef | SubmissionKey
 
 
 @dataclass(slots=True)
-class Errand:
+class PendingPost:
     """A POST that waits for its intent. Times are of both clocks: (wall, boot)."""
 
     key: SubmissionKey
@@ -134,7 +134,7 @@ class ShardOwner:
         self.taken: SubmissionKey | None = None
         """Taken for a submit that waits for its budget."""
         self.uncertain = Uncertain(self)
-        self.errands: list[Errand] = []
+        self.posting: list[PendingPost] = []
         self.wire: list[Answer] = []
         self.answered: Counter[str] = Counter()
         self.acts: Mapping[str, Callable[[], None]] = {
@@ -159,7 +159,7 @@ class ShardOwner:
     def check_awake(self) -> None:
         """Something is queued, or on its way, for each job and submission: nothing else would wake it."""
         awake: set[Key] = {*self.submits, *self.asked, *(ref for ref, _ in self.fetches)}
-        awake.update(self.uncertain.asked, self.hotwords.waiting(), (errand.key for errand in self.errands))
+        awake.update(self.uncertain.asked, self.hotwords.waiting(), (pending.key for pending in self.posting))
         awake.update([self.taken] if self.taken else [])
         awake.update(*(answer.keys for answer in self.wire))
         for group in self._groups():
@@ -191,7 +191,7 @@ class ShardOwner:
     @property
     def is_done(self) -> bool:
         """Whether nothing is open, all is taken, and all of it is durable."""
-        is_idle = not (self.wire or self.errands or self.taken or self.shard.jobs or self.shard.submissions)
+        is_idle = not (self.wire or self.posting or self.taken or self.shard.jobs or self.shard.submissions)
         is_read = self.shard.durable_cursor.next_offset == len(self.place.records)
         return is_idle and is_read and self._is_written
 
@@ -296,7 +296,7 @@ class ShardOwner:
             yield "send_taken"
         elif self._is_due(self.submits.next_due_ms()):
             yield "take_submit"
-        if any(errand.sealed_ms for errand in self.errands):
+        if any(pending.sealed_ms for pending in self.posting):
             yield "post"
         for name, queue in (("look", self.looks), ("fetch", self.fetches), ("ask_list", self.lists)):
             if self._is_due(queue.next_due_ms()):
@@ -407,9 +407,9 @@ class ShardOwner:
     def _committed(self, flight: Flight, journal_offset: int) -> None:
         self.flight = None
         for group in flight.batch.groups:
-            for errand in self.errands:
-                if errand.intent is group:
-                    errand.sealed_ms, errand.journal_offset = flight.sealed_ms, journal_offset
+            for pending in self.posting:
+                if pending.intent is group:
+                    pending.sealed_ms, pending.journal_offset = flight.sealed_ms, journal_offset
             self._release(group)
 
     def _release(self, group: Group) -> None:
@@ -509,7 +509,7 @@ class ShardOwner:
             for key in self.hotwords.had(name, answer):
                 self.submits.push(self.now_ms, key)
             return
-        wait_ms = self.hotwords.not_had(name, trouble_of(answer), self._draw())
+        wait_ms = self.hotwords.not_had(name, error_of(answer), self._draw())
         if wait_ms is not None:
             self.lists.push(self.now_ms + wait_ms, name)
 
@@ -518,7 +518,7 @@ class ShardOwner:
         self.on_submission(key, event)
 
     def intend(self, key: SubmissionKey) -> None:
-        """Write the intent down; the errand waits for its batch."""
+        """Write the intent down; the pending waits for its batch."""
         subject, ask = self._names(key), self.place.chance.ask
         is_known = ask("vendor clock known", subject, lambda rng: bool(rng.choice((0, 1))), True)
         most = ask("most files", subject, lambda rng: rng.choice((None,) * 9 + (2,)), None)
@@ -527,7 +527,7 @@ class ShardOwner:
         submission = self._submission(key, SubmissionState.INTENDED)
         if submission is not None:
             [intent] = [group for group in change.groups if writes(group, key)]
-            self.errands.append(Errand(key, len(submission.jobs), intent, self._now_ms()))
+            self.posting.append(PendingPost(key, len(submission.jobs), intent, self._now_ms()))
 
     def _names(self, key: SubmissionKey) -> str:
         submission = self.shard.submissions.get(key)
@@ -536,31 +536,31 @@ class ShardOwner:
 
     def post(self) -> None:
         """Send a POST whose intent is durable, if the journal and the clocks allow."""
-        ready = [errand for errand in self.errands if errand.sealed_ms]
-        names = [self._names(errand.key) for errand in ready]
+        ready = [pending for pending in self.posting if pending.sealed_ms]
+        names = [self._names(pending.key) for pending in ready]
         name = self.place.chance.ask("which", "", lambda rng: rng.choice(names), names[0])
         if name not in names:
             return
-        errand = ready[names.index(name)]
-        self.errands.remove(errand)
-        self.follow(errand.journal_offset + 1)
+        pending = ready[names.index(name)]
+        self.posting.remove(pending)
+        self.follow(pending.journal_offset + 1)
         if not self.is_open:
             self.place.count("fenced before its POST")
             return
-        jobs = self._jobs_to_post(errand)
-        answer = self.submit(errand.key, jobs) if jobs and self._is_fresh(errand) else TOO_LATE
-        self._later(f"post {name}", [errand.key], lambda: self._answered(errand.key, jobs, answer))
+        jobs = self._jobs_to_post(pending)
+        answer = self.submit(pending.key, jobs) if jobs and self._is_fresh(pending) else TOO_LATE
+        self._later(f"post {name}", [pending.key], lambda: self._answered(pending.key, jobs, answer))
 
-    def _jobs_to_post(self, errand: Errand) -> list[Job]:
+    def _jobs_to_post(self, pending: PendingPost) -> list[Job]:
         """The jobs whose files go out: all of the intent's, or none."""
-        submission = self._submission(errand.key, SubmissionState.INTENDED)
+        submission = self._submission(pending.key, SubmissionState.INTENDED)
         found = [self.shard.jobs.get(ref) for ref in submission.jobs] if submission else []
-        jobs = [job for job in found if job is not None and _is_to_be_posted(job, errand.key)]
-        return jobs if len(jobs) == len(found) == errand.files else []
+        jobs = [job for job in found if job is not None and _is_to_be_posted(job, pending.key)]
+        return jobs if len(jobs) == len(found) == pending.files else []
 
-    def _is_fresh(self, errand: Errand) -> bool:
-        assert errand.sealed_ms is not None
-        ages = zip(self._now_ms(), errand.sealed_ms, errand.intended_ms, strict=True)
+    def _is_fresh(self, pending: PendingPost) -> bool:
+        assert pending.sealed_ms is not None
+        ages = zip(self._now_ms(), pending.sealed_ms, pending.intended_ms, strict=True)
         return all(
             now - sealed <= INTENT_MS and now - intended <= LATEST_MS for now, sealed, intended in ages
         )
@@ -628,7 +628,7 @@ class ShardOwner:
         body = self.place.provider.fetch(url)
         event: JobEvent
         if isinstance(body, Error):
-            event = FetchFailed(trouble_of(body))
+            event = FetchFailed(error_of(body))
         else:
             event = read_transcript(body, job.request.model)
         for _ in range(self._copies(f"fetch {job.key}")):

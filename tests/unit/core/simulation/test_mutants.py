@@ -8,7 +8,7 @@ import pytest
 
 from service.contract.request import Action as Asked
 from service.contract.request_decoder import DecodedRequest
-from service.core.job import on_submit, on_uncertain
+from service.core.job import job_table, on_submit, on_uncertain, submission_table
 from service.core.job.events import (
     CancelAsked,
     DeadlinePassed,
@@ -21,13 +21,9 @@ from service.core.job.events import (
 )
 from service.core.job.identity import JobRef, RequestKey, SubmissionKey
 from service.core.job.job import Job, JobState
-from service.core.job.job_table import TABLE as JOB_TABLE
-from service.core.job.job_table import JobHandler as JobAnswer
-from service.core.job.job_table import ignore
 from service.core.job.request import AcceptedRequest, FinishedRequest
 from service.core.job.request_progress import RequestProgress
 from service.core.job.submission import Submission, SubmissionState
-from service.core.job.submission_table import TABLE as SUBMISSION_TABLE
 from service.core.job.transition_context import Context, JobTransition, SubmissionTransition
 from service.core.journal.entries import JobEntry, encode_job
 from service.core.journal.replay import Restore
@@ -75,9 +71,9 @@ class Mutant:
 
 
 def _answer(
-    monkeypatch: pytest.MonkeyPatch, state: JobState, event: type[JobEvent], answer: JobAnswer
+    monkeypatch: pytest.MonkeyPatch, state: JobState, event: type[JobEvent], answer: job_table.JobHandler
 ) -> None:
-    monkeypatch.setitem(JOB_TABLE, (state, event), answer)
+    monkeypatch.setitem(job_table.TRANSITIONS, (state, event), job_table.Transition(answer))
 
 
 def _writer(monkeypatch: pytest.MonkeyPatch, *stages: str) -> None:
@@ -106,8 +102,8 @@ def no_intent(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def hasty(self: ShardOwner, key: SubmissionKey) -> None:
         intend(self, key)
-        for errand in self.errands:
-            errand.sealed_ms = (self.place.wall_ms, self.place.boot_ms)
+        for pending in self.posting:
+            pending.sealed_ms = (self.place.wall_ms, self.place.boot_ms)
 
     monkeypatch.setattr(ShardOwner, "intend", hasty)
 
@@ -117,9 +113,9 @@ def another_receipt(monkeypatch: pytest.MonkeyPatch) -> None:
     committed = ShardOwner._committed
 
     def credulous(self: ShardOwner, flight: Flight, journal_offset: int) -> None:
-        for errand in self.errands:
-            if errand.sealed_ms is None:
-                errand.sealed_ms, errand.journal_offset = flight.sealed_ms, journal_offset
+        for pending in self.posting:
+            if pending.sealed_ms is None:
+                pending.sealed_ms, pending.journal_offset = flight.sealed_ms, journal_offset
         committed(self, flight, journal_offset)
 
     monkeypatch.setattr(ShardOwner, "_committed", credulous)
@@ -216,7 +212,7 @@ def _loaded(monkeypatch: pytest.MonkeyPatch, change: Callable[[Job], Job], *, is
 
 def ending_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     """A restore leaves announced endings alone."""
-    _answer(monkeypatch, JobState.FINISHING, JobRestored, ignore)
+    _answer(monkeypatch, JobState.FINISHING, JobRestored, job_table.ignore)
 
 
 def ending_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,12 +244,13 @@ def _posted_again(
 def restored_posted_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A restored intent is posted again."""
     pair = (SubmissionState.INTENDED, SubmissionRestored)
-    monkeypatch.setitem(SUBMISSION_TABLE, pair, _posted_again)
+    monkeypatch.setitem(submission_table.TRANSITIONS, pair, submission_table.Transition(_posted_again))
 
 
 def lost_posted_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A POST whose answer was lost is made again."""
-    monkeypatch.setitem(SUBMISSION_TABLE, (SubmissionState.INTENDED, SubmitLost), _posted_again)
+    pair = (SubmissionState.INTENDED, SubmitLost)
+    monkeypatch.setitem(submission_table.TRANSITIONS, pair, submission_table.Transition(_posted_again))
 
 
 def everything_resubmitted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -345,7 +342,7 @@ def parts_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def stuck_fetch(monkeypatch: pytest.MonkeyPatch) -> None:
     """A job that meets its deadline while its fetch fails is left alone."""
-    fetch_failed = JOB_TABLE[JobState.COLLECTING, FetchFailed]
+    fetch_failed = job_table.TRANSITIONS[JobState.COLLECTING, FetchFailed].handler
 
     def left_alone(job: Job, event: FetchFailed, submission: Submission, context: Context) -> JobTransition:
         is_overdue = context.now_ms >= job.request.deadline_ms
@@ -365,13 +362,13 @@ def nothing_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def cancel_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     """A cancel of a job with a task is left alone."""
-    _answer(monkeypatch, JobState.SUBMITTED, CancelAsked, ignore)
+    _answer(monkeypatch, JobState.SUBMITTED, CancelAsked, job_table.ignore)
 
 
 def deadline_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     """A job is submitted whatever its deadline says."""
     monkeypatch.setattr(on_submit, "is_overdue", lambda job, context: False)
-    _answer(monkeypatch, JobState.WAITING, DeadlinePassed, ignore)
+    _answer(monkeypatch, JobState.WAITING, DeadlinePassed, job_table.ignore)
 
 
 def called_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,8 @@ from service.core.job.submission_table import advance_submission
 from service.core.job.transition_context import LAST_POLL_GRACE_MS, Context, is_overdue
 from service.core.job.urgency import retention_end_ms
 from service.core.limits.spend_limit import DAY_MS
-from service.core.provider.answers import HOST_REFUSED, ProviderError, TaskStatus
+from service.core.provider.answers import ProviderError, TaskStatus
+from service.core.provider.own_codes import OwnCode
 from service.core.shard.admission import AdmissionKind, AdmissionRules, admit
 from service.core.shard.shard import Shard
 from service.errors import FailureCode
@@ -34,7 +35,7 @@ from tests.unit.core.shard_world import take
 RUNNING = submission(SubmissionState.RUNNING)
 EDGE_MS = retention_end_ms(RUNNING)
 LATE_MS = NOW_MS + 30 * DAY_MS
-HELD = ProviderError(HOST_REFUSED, "r.example is not allowed")
+HELD = ProviderError(OwnCode.FETCH_HOST_REFUSED, "r.example is not allowed")
 HELD_FETCH = FetchProgress(url="https://r.example/1", held=HELD)
 BUSY = ProviderError("http_error", "busy", 503)
 GONE = NoResult(task(TaskStatus.UNKNOWN), ProviderError("UNKNOWN", "not known"))

@@ -138,7 +138,7 @@ def test_two_lines_hold_all_of_what_fits(text: str) -> None:
 
 
 @pytest.mark.parametrize(("width", "fits"), [(42, True), (85, True), (86, False)])
-def test_what_fits_has_a_border(width: int, fits: bool) -> None:
+def test_what_fits_has_a_bound(width: int, fits: bool) -> None:
     found = (
         pieces("x" * 42 + " " + "y" * 42 + " z") if width > 85 else pieces(("x" * 42 + " ") * (width // 42))
     )

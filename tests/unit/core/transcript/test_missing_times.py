@@ -57,7 +57,7 @@ def test_a_missing_time_lies_between_its_neighbours(
 
 
 @given(st.lists(MOMENTS, min_size=2).map(sorted), st.data())
-def test_borrowed_times_keep_given_ones_and_their_order(moments: list[int], data: st.DataObject) -> None:
+def test_interpolated_times_keep_given_ones_and_their_order(moments: list[int], data: st.DataObject) -> None:
     known = [moment if data.draw(st.booleans()) else None for moment in moments[: len(moments) // 2 * 2]]
     spans = list(zip(known[::2], known[1::2], strict=True))
     sizes = data.draw(st.lists(st.integers(0, 9), min_size=len(spans), max_size=len(spans)))
@@ -214,7 +214,7 @@ def test_captions_keep_the_times_of_their_sentences_however_they_overlap(sentenc
             assert own_ms <= caption.end_ms <= max(own_ms, caption.begin_ms + MIN_MS)
 
 
-def test_borrowed_times_are_counted_in_sentences_and_words() -> None:
+def test_interpolated_times_are_counted_in_sentences_and_words() -> None:
     document = json.loads(
         '{"transcripts": [{"sentences": [{"begin_time": 0, "end_time": null, "text": "a", "words":'
         ' [{"begin_time": 0, "end_time": null, "text": "a"}, {"begin_time": 1, "end_time": 2, "text": "b"}]},'

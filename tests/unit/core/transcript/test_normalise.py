@@ -274,7 +274,7 @@ def test_one_sentence_without_a_time_does_not_take_those_of_the_others(name: str
     assert first.provider_extra is third.provider_extra is None
 
 
-def test_a_time_that_is_not_there_is_borrowed_from_the_words() -> None:
+def test_a_time_that_is_not_there_is_interpolated_from_the_words() -> None:
     words = [
         {"begin_time": 100, "end_time": 400, "text": "Hello", "punctuation": ""},
         {"begin_time": 400, "end_time": 900, "text": " there", "punctuation": "."},

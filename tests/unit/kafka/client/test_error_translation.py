@@ -282,7 +282,7 @@ async def look_up(_: Stub) -> None:
     await a_journal(await a_watermark())._look_up(0, 0, Stamp(1, 1))
 
 
-async def survey_journal(_: Stub) -> None:
+async def scan_journal(_: Stub) -> None:
     def told(_partition: int, why: str) -> None:
         # One partition that cannot be read is told, and the others are read.
         raise ClusterError(why)
@@ -312,11 +312,11 @@ async def group_offset(_: Stub) -> None:
     await RequestConsumer(NOWHERE, GROUP, FakeOwner(), SystemClock(), FakeOwner()).group_offset(0)
 
 
-async def begin_intake(stub: Stub) -> None:
+async def begin_delivery(stub: Stub) -> None:
     RecordFetcher(stub, TOPICS.requests, FakeOwner(), FakeClock()).begin([TopicPartition(TOPICS.requests, 0)])
 
 
-async def release_intake(stub: Stub) -> None:
+async def release_delivery(stub: Stub) -> None:
     RecordFetcher(stub, TOPICS.requests, FakeOwner(), FakeClock()).deliver_from(0, 5)
 
 
@@ -324,13 +324,13 @@ async def stop_delivery(stub: Stub) -> None:
     RecordFetcher(stub, TOPICS.requests, FakeOwner(), FakeClock()).stop_delivery(0)
 
 
-async def balance_intake(stub: Stub) -> None:
+async def balance_delivery(stub: Stub) -> None:
     fetcher = RecordFetcher(stub, TOPICS.requests, FakeOwner(full={0}), FakeClock())
     fetcher._next[0] = 0
     fetcher._balance()
 
 
-async def balance_intake_again(stub: Stub) -> None:
+async def balance_delivery_again(stub: Stub) -> None:
     fetcher = RecordFetcher(stub, TOPICS.requests, FakeOwner(), FakeClock())
     fetcher._next[0], fetcher._full = 0, {0}
     fetcher._balance()
@@ -352,25 +352,25 @@ RETRIED: tuple[tuple[Call, str], ...] = (
     (record_at, "resume"),
     (look_up, "end_offsets"),
     (look_up, "assign"),
-    (survey_journal, "beginning_offsets"),
-    (survey_journal, "end_offsets"),
-    (survey_journal, "assign"),
-    (survey_journal, "pause"),
-    (survey_journal, "resume"),
+    (scan_journal, "beginning_offsets"),
+    (scan_journal, "end_offsets"),
+    (scan_journal, "assign"),
+    (scan_journal, "pause"),
+    (scan_journal, "resume"),
     (open_transactions, "start"),
     (transactional_partitions, "partitions_for"),
     (producer_partitions, "partitions_for"),
     (producer_partitions_at_connect, "start"),
     (group_offset, "committed"),
-    (begin_intake, "pause"),
-    (begin_intake, "seek"),
-    (release_intake, "assignment"),
-    (release_intake, "seek"),
-    (release_intake, "resume"),
+    (begin_delivery, "pause"),
+    (begin_delivery, "seek"),
+    (release_delivery, "assignment"),
+    (release_delivery, "seek"),
+    (release_delivery, "resume"),
     (stop_delivery, "assignment"),
     (stop_delivery, "pause"),
-    (balance_intake, "pause"),
-    (balance_intake_again, "resume"),
+    (balance_delivery, "pause"),
+    (balance_delivery_again, "resume"),
 )
 
 
@@ -413,10 +413,10 @@ async def test_a_commit_to_the_group_is_refused_or_retried_whatever_is_raised(st
         made = RequestConsumer(NOWHERE, GROUP, FakeOwner(durable={0: 5}), SystemClock(), FakeOwner())
         stub.fails, stub.error = "commit", error
         if isinstance(error, IllegalStateError):
-            assert not await made.is_member(0, 5)
+            assert not await made.prove_membership(0, 5)
         else:
             with pytest.raises(ClusterError):
-                await made.is_member(0, 5)
+                await made.prove_membership(0, 5)
         await made.commit_last()
         stub.fails = "assignment"
         await made.commit_last()

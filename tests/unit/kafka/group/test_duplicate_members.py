@@ -65,7 +65,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     return made
 
 
-async def test_a_twin_that_began_earlier_ends_us_with_the_variable_to_change(world: World) -> None:
+async def test_a_duplicate_that_began_earlier_ends_us_with_the_variable_to_change(world: World) -> None:
     await world.lose(*[OLDER] * (MEETINGS - 1))
     with pytest.raises(ConfigError) as raised:
         await world.lose(OLDER)
@@ -75,7 +75,7 @@ async def test_a_twin_that_began_earlier_ends_us_with_the_variable_to_change(wor
     )
 
 
-async def test_a_twin_that_began_later_is_told_of_once_and_does_not_end_us(world: World) -> None:
+async def test_a_duplicate_that_began_later_is_told_of_once_and_does_not_end_us(world: World) -> None:
     await world.lose(*[NEWER] * 20)
     [sentence] = world.told
     assert "started after this one" in sentence
@@ -94,7 +94,7 @@ async def test_exactly_one_of_two_that_began_in_the_same_millisecond_ends(world:
         await world.lose(*[same[0]] * MEETINGS)
 
 
-NO_TWINS: dict[str, Sequence[MemberStamp]] = {
+NO_DUPLICATES: dict[str, Sequence[MemberStamp]] = {
     "nobody": (),
     "a predecessor once": (OLDER,),
     "a predecessor that came back once": (OLDER, OLDER),
@@ -109,8 +109,8 @@ NO_TWINS: dict[str, Sequence[MemberStamp]] = {
 }
 
 
-@pytest.mark.parametrize("births", NO_TWINS.values(), ids=NO_TWINS)
-async def test_a_hand_over_is_no_twin(world: World, births: Sequence[MemberStamp]) -> None:
+@pytest.mark.parametrize("births", NO_DUPLICATES.values(), ids=NO_DUPLICATES)
+async def test_a_hand_over_is_no_duplicate(world: World, births: Sequence[MemberStamp]) -> None:
     await world.lose(*births)
     assert world.told == []
 
@@ -203,17 +203,17 @@ async def test_a_membership_that_says_nothing_we_understand_is_of_an_unknown_bir
 @pytest.mark.parametrize(
     "error", [KafkaConnectionError(), GroupAuthorizationFailedError("g"), AssertionError()]
 )
-async def test_a_group_that_cannot_be_asked_has_no_twins(admin: StubAdmin, error: Exception) -> None:
+async def test_a_group_that_cannot_be_asked_has_no_duplicates(admin: StubAdmin, error: Exception) -> None:
     admin.error = error
     assert await holders_in(admin) == []
 
 
-async def test_certificates_that_cannot_be_read_tell_of_no_twins(admin: StubAdmin) -> None:
+async def test_certificates_that_cannot_be_read_tell_of_no_duplicates(admin: StubAdmin) -> None:
     cluster = ClusterConfig("h:1", security_protocol="SSL", ca_file="/nowhere/ca.pem")
     assert await DuplicateMembers(cluster, "g", "scribe-0", FakeClock(), lambda _: None)._holders() == []
 
 
-async def test_a_membership_that_cannot_be_read_has_no_twins(admin: StubAdmin) -> None:
+async def test_a_membership_that_cannot_be_read_has_no_duplicates(admin: StubAdmin) -> None:
     admin.members = [{**member("scribe-0"), "member_metadata": b"\x00"}]
     assert await holders_in(admin) == []
 

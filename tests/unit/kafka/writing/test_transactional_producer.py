@@ -112,7 +112,7 @@ async def test_without_one_of_its_records_a_transaction_is_not_committed(
     assert not sender.is_open
 
 
-async def test_a_record_that_is_too_large_is_told_from_other_trouble(
+async def test_a_record_that_is_too_large_is_told_from_other_errors(
     stub: StubProducer, sender: Transactions
 ) -> None:
     stub.failures.extend([None, MessageSizeTooLargeError()])

@@ -224,3 +224,13 @@ async def test_the_next_owner_counts_what_the_day_has_cost_in_money_too(world: W
     await world.clock.sleep(60)
     assert second.state.spend.cost_on(world.clock.now_ms()) == 0.75
     assert (world.provider.count("submit"), state(second, "d")) == (3, SubmissionState.WAITING)
+
+
+@limited
+async def test_asking_for_the_wait_begins_and_ends_nothing(world: World) -> None:
+    state_of = world.shard().state
+    state_of.spend = state_of.spend.count(world.clock.confirmed_ms(), 3)
+    assert world.spend_guard.wait_seconds() > 0
+    assert (world.spend_guard.limit, world.seen.holds) == (None, [])
+    world.spend_guard.update()
+    assert (world.spend_guard.limit, world.seen.holds) == (SpendLimit.SECONDS, ["spend_limit"])

@@ -273,3 +273,8 @@ async def test_the_accounts_hold_stands_above_a_models(world: World) -> None:
     await world.clock.sleep(120)
     assert states(shard) == {SubmissionState.RUNNING: 2}
     assert world.seen.holds[2:] == [None, None]
+
+
+async def test_a_question_about_a_model_leaves_no_trace_of_it(world: World) -> None:
+    assert (world.guards.reason("fun-asr"), world.guards.is_circuit_open("fun-asr")) == ("", False)
+    assert not world.guards.health

@@ -63,7 +63,7 @@ async def test_other_answers_make_asking_needless(world: World, clock: SteppedCl
     assert world.provider.count("list") <= 1
 
 
-async def test_asking_stays_within_the_budget_and_outlives_trouble(world: World, clock: SteppedClock) -> None:
+async def test_asking_stays_within_the_budget_and_outlives_errors(world: World, clock: SteppedClock) -> None:
     world.serve(0.0)
     await clock.sleep(60)
     assert world.provider.count("list") <= 1

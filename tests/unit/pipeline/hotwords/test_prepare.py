@@ -215,7 +215,7 @@ async def test_a_list_that_is_not_ready_is_waited_for_and_not_for_ever(running: 
     "provider_error",
     [DOWN, ProviderError("InternalError", "oops", 500), ProviderError("Throttling", "", 429)],
 )
-async def test_trouble_that_passes_is_waited_out(running: World, provider_error: ProviderError) -> None:
+async def test_an_error_that_passes_is_waited_out(running: World, provider_error: ProviderError) -> None:
     running.vocabularies.provider_errors.extend([provider_error] * 15)
     await running.take(running.shard(), "r", options=HOTWORDS)
     await running.clock.sleep(60 * MINUTES)

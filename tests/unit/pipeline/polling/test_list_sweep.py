@@ -179,12 +179,12 @@ def crowded(provider: TimedProvider) -> None:
 
 
 @many
-@pytest.mark.parametrize("trouble", [refused, slow, without_filter, refuses_status, crowded])
+@pytest.mark.parametrize("flaw", [refused, slow, without_filter, refuses_status, crowded])
 async def test_a_list_that_is_of_little_use_delays_nothing(
-    world: World, trouble: Callable[[TimedProvider], None]
+    world: World, flaw: Callable[[TimedProvider], None]
 ) -> None:
     provider = provider_of(world)
-    trouble(provider)
+    flaw(provider)
     provider.run_seconds = lambda number: 50.0 + number
     await serve(world, 30, 200)
     assert len(provider.late()) == 30
@@ -283,14 +283,14 @@ async def test_two_submissions_that_name_one_task_are_both_polled(world: World) 
     world.run("poll", "sweep")
     await world.take(shard, "a")
     await world.take(other, "b")
-    twin = replace(submission_of(other, "b"), task_id="task-1")
-    other.state.submissions[twin.key] = twin
-    world.poll.queue(other, twin.key, "task-1", world.clock.now_ms())
+    second = replace(submission_of(other, "b"), task_id="task-1")
+    other.state.submissions[second.key] = second
+    world.poll.queue(other, second.key, "task-1", world.clock.now_ms())
     assert world.poll.holds(shard, submission_of(shard, "a").key)
-    assert world.poll.holds(other, twin.key)
+    assert world.poll.holds(other, second.key)
     await world.clock.sleep(60)
     assert not world.poll.holds(shard, submission_of(shard, "a").key)
-    assert not world.poll.holds(other, twin.key)
+    assert not world.poll.holds(other, second.key)
 
 
 @many

@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 from pydantic import JsonValue
 
-from service.core.job.submission import SubmissionState
+from service.core.job.submission import Submission, SubmissionState
+from service.core.job.transition_context import open_jobs
 from service.core.provider.answers import TaskStatus
 from service.core.shard import admission, decisions, finishing
 from service.core.shard import shard as shard_module
 from service.core.shard.admission import AdmissionKind
+from service.core.shard.draft import Overlay
 from service.pipeline import accept
 from service.pipeline.shard.fault_isolation import MAX_FAULTS
 from service.pipeline.shard.stage_breaker import FAULTS, RETRY, WITHIN_SECONDS, StageBreaker, StageName
@@ -195,6 +197,13 @@ PLACES = [
 ]
 
 
+def told_of(first: object, *others: object) -> str:
+    """The arguments of a decision; of the shard's jobs those of the submission."""
+    if isinstance(first, Submission):
+        others = tuple(open_jobs(first, each) if isinstance(each, Overlay) else each for each in others)
+    return repr((first, *others))
+
+
 @pytest.mark.parametrize(("owner", "name", "event"), PLACES, ids=lambda each: getattr(each, "__name__", each))
 async def test_requests_that_are_at_fault_keep_no_stage_stopped_for_the_others(
     world: World, monkeypatch: pytest.MonkeyPatch, owner: object, name: str, event: str
@@ -212,7 +221,7 @@ async def test_requests_that_are_at_fault_keep_no_stage_stopped_for_the_others(
     proper = getattr(owner, name)
 
     def spoilt(*args: Any, **kwargs: Any) -> object:
-        told = repr(args) if event else str(shard.state.jobs.get(args[1]))
+        told = told_of(*args) if event else str(shard.state.jobs.get(args[1]))
         if event in told and "'bad" in told and "HandlingFailed" not in told:
             raise OurFault
         return proper(*args, **kwargs)
@@ -244,7 +253,7 @@ async def test_restored_jobs_that_are_at_fault_come_to_their_ends_although_nothi
     world.shards.clear()
 
     def spoilt(*args: Any, **kwargs: Any) -> object:
-        if "Restored" in repr(args) and "'bad" in repr(args):
+        if "Restored" in told_of(*args) and "'bad" in told_of(*args):
             raise OurFault
         return proper(*args, **kwargs)
 

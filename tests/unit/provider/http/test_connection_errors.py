@@ -208,7 +208,7 @@ async def test_a_host_without_a_common_tls_version_is_named(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-async def test_a_host_that_wants_a_client_certificate_is_a_trouble_of_tls(
+async def test_a_host_that_wants_a_client_certificate_is_an_error_of_tls(
     tmp_path: Path, version: ssl.TLSVersion
 ) -> None:
     server_tls, client_tls = flawed_contexts(tmp_path, Flaw())

@@ -160,7 +160,7 @@ def test_a_redirect_is_refused_and_not_followed(status: int) -> None:
     )
 
 
-def test_results_keep_the_vendors_order_and_their_own_verdicts() -> None:
+def test_results_keep_the_vendors_order_and_their_own_errors() -> None:
     view = seen(
         {
             "task_status": "SUCCEEDED",
@@ -212,7 +212,7 @@ def test_a_failed_task_has_its_code_and_may_have_usable_files() -> None:
     assert view.files == (FileView("https://a.example/a.wav", transcription_url="https://r.example/1.json"),)
 
 
-def test_a_failed_task_without_a_code_has_a_trouble_of_ours() -> None:
+def test_a_failed_task_without_a_code_has_an_error_of_ours() -> None:
     view = seen({"task_status": "FAILED"})
     assert view.provider_error is not None
     assert view.provider_error.code == "unexpected_answer"
@@ -296,14 +296,14 @@ def test_billed_seconds_are_found_inside_the_output_too() -> None:
     assert seen({"task_status": "SUCCEEDED", "duration": 5}).billed_seconds == 5
 
 
-def test_a_business_code_in_a_queried_200_is_trouble() -> None:
+def test_a_business_code_in_a_queried_200_is_an_error() -> None:
     assert read_task(served({"code": "Throttling", "message": "x"}), TASK, HOST) == ProviderError(
         "Throttling", "x"
     )
 
 
 @pytest.mark.parametrize(("status", "body"), [(200, b"<html>"), (200, b"{}"), (500, b"{}"), (302, b"")])
-def test_an_answer_that_shows_no_task_is_trouble(status: int, body: bytes) -> None:
+def test_an_answer_that_shows_no_task_is_an_error(status: int, body: bytes) -> None:
     assert isinstance(read_task(HttpAnswer(status, {}, body), TASK, HOST), ProviderError)
 
 
@@ -338,7 +338,7 @@ DOCUMENT = JSON | st.fixed_dictionaries({"output": JSON | OUTPUT}, optional={"us
 
 
 @given(DOCUMENT, st.sampled_from([200, 201, 302, 400, 401, 429, 500, 504]))
-def test_any_json_is_read_as_a_task_or_trouble(document: object, status: int) -> None:
+def test_any_json_is_read_as_a_task_or_an_error(document: object, status: int) -> None:
     view = read_task(served(document, status), TASK, HOST)
     assert isinstance(view, TaskView | ProviderError)
     if isinstance(view, TaskView):

@@ -66,7 +66,7 @@ def test_answers_are_read() -> None:
         (HttpAnswer(502, {}, b"<html>"), "http_error"),
     ],
 )
-def test_an_answer_that_is_none_is_trouble_for_every_action(answer: HttpAnswer, code: str) -> None:
+def test_an_answer_that_is_none_is_an_error_for_every_action(answer: HttpAnswer, code: str) -> None:
     found = (
         hotword_lists.read_created(answer, HOST),
         hotword_lists.read_page(answer, HOST),
@@ -78,7 +78,7 @@ def test_an_answer_that_is_none_is_trouble_for_every_action(answer: HttpAnswer, 
         assert provider_error.code == code
 
 
-def test_an_answer_that_names_nothing_is_trouble() -> None:
+def test_an_answer_that_names_nothing_is_an_error() -> None:
     empty = served({"output": {}})
     for provider_error in (hotword_lists.read_created(empty, HOST), hotword_lists.read_page(empty, HOST)):
         assert isinstance(provider_error, ProviderError)

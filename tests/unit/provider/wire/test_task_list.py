@@ -72,7 +72,7 @@ def test_a_page_without_one_row_that_can_be_read_is_a_page() -> None:
         ([], 200, "not_json"),
     ],
 )
-def test_what_is_no_page_is_a_trouble(document: object, status: int, code: str) -> None:
+def test_what_is_no_page_is_an_error(document: object, status: int, code: str) -> None:
     read = page(document, status)
     assert isinstance(read, ProviderError)
     assert read.code == code

@@ -47,7 +47,7 @@ async def test_the_later_of_two_processes_under_one_name_ends_and_the_earlier_go
     assert await earlier.end() == 0
 
 
-async def test_a_process_that_follows_one_that_drains_is_no_twin(stack: Stack) -> None:
+async def test_a_process_that_follows_one_that_drains_is_no_duplicate(stack: Stack) -> None:
     """As long as the old one drains it would take its name back, and both would seem to be twins."""
     old = await stack.start(**DUPLICATE_MEMBER)
     await stack.publish({**request("slow", SLOW), "model": SYNCHRONOUS})
@@ -62,7 +62,7 @@ async def test_a_process_that_follows_one_that_drains_is_no_twin(stack: Stack) -
     assert await new.end() == 0
 
 
-async def test_a_name_that_passes_from_process_to_process_is_no_twin(stack: Stack) -> None:
+async def test_a_name_that_passes_from_process_to_process_is_no_duplicate(stack: Stack) -> None:
     """Killed or stopped, each within the session of the one before: the group has not forgotten it."""
     for number, how in enumerate([signal.SIGKILL, signal.SIGTERM] * 3):
         scribe = await stack.start(**DUPLICATE_MEMBER, SCRIBE_KAFKA__SESSION_TIMEOUT_SECONDS="30")
