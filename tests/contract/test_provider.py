@@ -390,6 +390,21 @@ async def test_the_list_says_when_a_task_is_over(stage: Stage) -> None:
     assert [(task.task_id, task.status) for task in page.tasks] == [(task_id, TaskStatus.SUCCEEDED)]
 
 
+async def test_the_list_shows_only_the_tasks_of_the_status_that_is_asked_for(stage: Stage) -> None:
+    over = await submitted(stage, stage.file("a"))
+    await until_over(stage.provider, over)
+    waiting = await submitted(stage, stage.file("b", status="PENDING_FOREVER"))
+    shown = {}
+    for status in (TaskStatus.SUCCEEDED, TaskStatus.PENDING, TaskStatus.FAILED):
+        page = await stage.provider.list_tasks(1, status=status)
+        assert isinstance(page, TaskPage)
+        shown[status] = [(task.task_id, task.status) for task in page.tasks]
+        assert page.total == len(page.tasks)
+    assert shown[TaskStatus.SUCCEEDED] == [(over, TaskStatus.SUCCEEDED)]
+    assert shown[TaskStatus.PENDING] == [(waiting, TaskStatus.PENDING)]
+    assert shown[TaskStatus.FAILED] == []
+
+
 async def test_a_list_that_is_refused_is_an_error_and_the_next_one_works(stage: Stage) -> None:
     stage.break_list(429, "Throttling.RateQuota")
     refused = await stage.provider.list_tasks(1)

@@ -9,7 +9,7 @@ from service.core.provider.answers import TaskStatus
 from service.pipeline.guards.result_hold import HeldResults
 from service.pipeline.shard.shard_runner import ShardRunner
 from tests.unit.pipeline.member import Member
-from tests.unit.pipeline.world import World, state
+from tests.unit.pipeline.world import World, journalled, state
 
 MODEL = "fun-asr"
 OTHER_MODEL = "fun-asr-mtl"
@@ -62,6 +62,8 @@ async def test_after_two_tasks_submits_of_the_model_stop_and_every_job_keeps_its
     await finished(world, shard, "c", "d", "e")
     await world.clock.sleep(3000)
     assert posted(world) == 2
+    # Nor is an intent journalled again and again for a POST that may not leave.
+    assert journalled(world.broker, "c/0/0") == ["accepted"]
     assert [state(shard, each) for each in "abcde"] == [JobState.COLLECTING] * 2 + [
         SubmissionState.WAITING
     ] * 3
