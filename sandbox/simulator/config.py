@@ -74,6 +74,8 @@ class SimulatorConfig:
     list_key: Literal["data", "tasks"] = "data"
     """As the vendor's page has it, or as its newest client reads it, which also wants `end_time` as text."""
     list_page_limit: int = 100
+    refuses_large_pages: bool = False
+    """A larger page of the list than the limit is a 400; else it is cut to the limit."""
     seed: int = 0
     short_audio_nesting: Literal[1, 2] = 1
     """How deep `sentence` and `text` of the short models lie: `output`, or `output.output`."""

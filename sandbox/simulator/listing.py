@@ -45,7 +45,7 @@ class RowView:
 def read_filter(query: Mapping[str, str], now: float, config: SimulatorConfig) -> ListFilter:
     """Read the query parameters, the last 24 hours by default; ApiError when one makes no sense.
 
-    A larger page than the limit is cut to it: the vendor's maximum and its answer are not documented.
+    A larger page than the limit is cut to it, or refused: the maximum and its answer are not documented.
     """
     end = _stamp(query, "end_time", now, config)
     start = _stamp(query, "start_time", end - DAY_SECONDS, config)
@@ -54,7 +54,10 @@ def read_filter(query: Mapping[str, str], now: float, config: SimulatorConfig) -
     status = query.get("status") or None
     if status is not None and status not in STATUSES:
         raise invalid("status is invalid")
-    page_size = min(_count(query, "page_size", 10), config.list_page_limit)
+    asked_size = _count(query, "page_size", 10)
+    if config.refuses_large_pages and asked_size > config.list_page_limit:
+        raise invalid("page_size is too large")
+    page_size = min(asked_size, config.list_page_limit)
     return ListFilter(
         start, end, query.get("model_name") or None, status, _count(query, "page_no", 1), page_size
     )

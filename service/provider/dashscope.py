@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from http import HTTPStatus
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote
@@ -55,7 +56,7 @@ from service.provider.wire.answers import (
     unexpected_body,
 )
 from service.provider.wire.regions import compatible_url, with_regions
-from service.provider.wire.task_list import list_path, read_page
+from service.provider.wire.task_list import PAGE_SIZES, list_path, read_page
 
 MAX_ANSWER_BYTES = 1024**2
 """The answer for a task of 100 files with long URLs takes a fifth of this."""
@@ -125,6 +126,8 @@ class DashScope:
         self._calls = AiohttpTransport(connections, tls, keepalive_seconds=CALL_KEEPALIVE_SECONDS)
         self._results = ResultFetcher(guard or FetchGuard(), connections, tls)
         self._open = AsyncExitStack()
+        self._page_size = PAGE_SIZES[0]
+        """Of the task list, until the vendor refuses it."""
         self.hotword_lists = DashScopeHotwordLists(
             partial(self._call, "POST", hotword_lists.PATH), self._host
         )
@@ -234,8 +237,12 @@ class DashScope:
         self, page_no: int, permit: Permit = at_once, status: TaskStatus | None = None
     ) -> TaskPage | ProviderError:
         """One page of the account's tasks."""
-        answer = await self._call("GET", list_path(page_no, status), permit=permit)
-        return answer if isinstance(answer, ProviderError) else read_page(answer, self._host)
+        page_size = self._page_size
+        answer = await self._call("GET", list_path(page_no, status, page_size), permit=permit)
+        page = answer if isinstance(answer, ProviderError) else read_page(answer, self._host)
+        if isinstance(page, ProviderError) and page.http_status == HTTPStatus.BAD_REQUEST:
+            self._page_size = PAGE_SIZES[-1]
+        return page
 
     def clock_offset_ms(self) -> int | None:
         """How far the vendor's clock is ahead of ours, according to its answers."""

@@ -425,3 +425,14 @@ async def test_a_provider_that_cannot_be_reached_was_sent_nothing() -> None:
             assert isinstance(answer, NotSent)
             assert answer.provider_error.code == "connect_failed"
     assert fake.submits == []
+
+
+async def test_a_page_size_that_the_vendor_refuses_is_not_asked_for_again() -> None:
+    async with serve(SimulatorConfig(list_page_limit=10, refuses_large_pages=True)) as simulator:
+        account = DashScopeConfig(simulator.base_url, SecretStr("sk-simulator"))
+        async with DashScope(account) as provider:
+            refused = await provider.list_tasks(1)
+            assert isinstance(refused, ProviderError)
+            assert refused.http_status == 400
+            assert await provider.list_tasks(1) == TaskPage((), 0)
+            assert await provider.list_tasks(1, status=TaskStatus.RUNNING) == TaskPage((), 0)

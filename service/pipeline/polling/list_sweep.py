@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from http import HTTPStatus
 
 from service.clock import Clock
 from service.core.limits.backoff import Backoff
@@ -163,10 +164,11 @@ class ListSweepStage:
             sweep.numbers = iter(())
 
     def _failed(self, sweep: Sweep) -> float:
-        if sweep.failure is not None and sweep.failure.http_status == 400 and sweep.status is not None:
-            self._no_filter_until = self._clock.boot_seconds() + UNFILTERED_SECONDS
-            return 0.0
         self._failures += 1
+        is_refused = sweep.failure is not None and sweep.failure.http_status == HTTPStatus.BAD_REQUEST
+        if is_refused and sweep.status is not None and self._failures > 1:
+            # The first refusal may be that of the page's size, which the provider then lowers.
+            self._no_filter_until = self._clock.boot_seconds() + UNFILTERED_SECONDS
         return SWEEP_SECONDS + BACKOFF.wait_ms(self._failures, 1.0, None) / 1000
 
     @property

@@ -11,15 +11,16 @@ from service.core.provider.answers import ListedTask, ProviderError, TaskPage, T
 from service.core.provider.own_codes import OwnCode
 from service.provider.wire.answers import HttpAnswer, error_in, error_of_answer, not_json, object_of, text
 
-PAGE_SIZE = 100
-"""The maximum is not documented; a smaller page that the vendor chooses instead does no harm."""
+PAGE_SIZES = (100, 10)
+"""The maximum is not documented. A smaller page that the vendor chooses instead does no harm; if it refuses
+the first size, the vendor's default is asked for."""
 _STATUSES = {status.value: status for status in TaskStatus}
 _UNREADABLE = ProviderError(OwnCode.UNEXPECTED_ANSWER, "the answer to the list is not a page of tasks")
 
 
-def list_path(page_no: int, status: TaskStatus | None = None) -> str:
+def list_path(page_no: int, status: TaskStatus | None = None, page_size: int = PAGE_SIZES[0]) -> str:
     """The path and query of a page. The vendor's page ends the path in a slash; its clients send none."""
-    path = f"/tasks?page_no={page_no}&page_size={PAGE_SIZE}"
+    path = f"/tasks?page_no={page_no}&page_size={page_size}"
     return path if status is None else f"{path}&status={status.value}"
 
 

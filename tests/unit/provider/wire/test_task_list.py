@@ -78,5 +78,6 @@ def test_what_is_no_page_is_an_error(document: object, status: int, code: str) -
     assert read.code == code
 
 
-def test_the_list_is_asked_for_without_any_filter() -> None:
+def test_the_list_is_asked_for_by_page_and_status_alone() -> None:
     assert list_path(3) == "/tasks?page_no=3&page_size=100"
+    assert list_path(3, TaskStatus.RUNNING, 10) == "/tasks?page_no=3&page_size=10&status=RUNNING"
