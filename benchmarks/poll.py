@@ -1,6 +1,6 @@
 """How late a finished task is seen, and what seeing it costs, by the policy that decides when to poll.
 
-    python -m benchmarks.poll [--in-flight 10 100 1300] [--json FILE]
+    python -m benchmarks.poll [--in-flight 10 100 1300] [--replicas 1] [--json FILE]
 
 All in virtual time: a year of waiting costs nothing, and the load of the machine changes no figure. Tasks
 arrive evenly, at most 10 a second, and end after a time that is drawn from a distribution with a long tail
@@ -13,6 +13,8 @@ queries a second, of which this process uses 0.75, and 50 ms for an answer.
 - `scribe`: the poll stage and the list sweeps of the service itself, with its call limiter, its shard and its
   journal in memory; pages of 100 tasks.
 - `no list`, `pages of 10`: the same without the list, and with the vendor's default page.
+- `4 replicas` and the like, if asked for: one of so many, each with its part of the tasks and the quotas. Its
+  own tasks alone are measured, and the list shows those of all.
 - `oracle`: polls each task once, when it has finished: no policy can be better with one query a task.
 
 For `sdk`, `lro` and `oracle` a poll that finds no slot waits in the order in which polls became due. Delays
@@ -99,6 +101,8 @@ class Seen:
     """When an answer first showed each task, by its number, as ended."""
     queries: int = 0
     lists: int = 0
+    replicas: int = 1
+    """Only every such task is ours."""
 
     def listed(self, now: float) -> None:
         """Count a list call."""
@@ -111,7 +115,8 @@ class Seen:
     def row(self, policy: str) -> Row:
         """The line of the table."""
         load = self.load
-        measured = [(number, ended) for number, ended in enumerate(load.ends()) if load.is_measured(ended)]
+        ends = list(enumerate(load.ends()))[:: self.replicas]
+        measured = [(number, ended) for number, ended in ends if load.is_measured(ended)]
         delays = [self.found_at.get(number, load.end_seconds) - ended for number, ended in measured]
         cuts = quantiles(delays, n=20)
         return {
@@ -197,22 +202,30 @@ class TimedTasks(FakeProvider):
 
     def _make(self, model: str, file_urls: tuple[str, ...], options: dict[str, JsonValue]) -> FakeTask:
         task = super()._make(model, file_urls, options)
-        number = len(self.ends)
+        number = (len(self.submits) - 1) * self.seen.replicas
         self.ends[task.task_id] = self.now + self.seen.load.runs[number]
         self.numbers[task.task_id] = number
         self.running.append(task)
         return task
 
+    def make_of_another(self, number: int) -> None:
+        """Another replica submits its task."""
+        task = FakeTask(f"other-{number}", "fun-asr", (), {}, (TaskStatus.RUNNING,))
+        task.created_ms = self.now_ms()
+        self.ends[task.task_id] = self.now + self.seen.load.runs[number]
+        self.running.append(task)
+
     async def query(self, task_id: str, permit: Permit = at_once) -> TaskView | ProviderError:
         """The task's state, as it was when the query was sent."""
         if not await permit():
             return NO_SLOT
-        sent, ended, task = self.now, self.ends[task_id], self.submits[self.numbers[task_id]]
+        sent, ended, number = self.now, self.ends[task_id], self.numbers[task_id]
+        task = self.submits[number // self.seen.replicas]
         self.seen.queried(sent)
         await asyncio.sleep(ANSWER_SECONDS)
         if ended > sent:
             return self._view(task, TaskStatus.RUNNING)
-        self.seen.found_at.setdefault(self.numbers[task_id], self.now)
+        self.seen.found_at.setdefault(number, self.now)
         begun = datetime.fromtimestamp(task.created_ms / 1000, UTC).replace(tzinfo=None)
         took = timedelta(seconds=ended - (task.created_ms - self.begin_ms) / 1000)
         seen = self._view(task, TaskStatus.SUCCEEDED)
@@ -242,30 +255,33 @@ class TimedTasks(FakeProvider):
         return self._result(self.submits[0].file_urls[0])
 
 
-async def _serve(load: Load, page_size: int | None) -> Seen:
+async def _serve(load: Load, page_size: int | None, replicas: int) -> Seen:
     """The service's own stages, from the record of a request to its outcome; without a page size, no list."""
-    seen, clock = Seen(load), FakeClock()
+    seen, clock = Seen(load, replicas=replicas), FakeClock()
     provider = TimedTasks(seen=seen, begin_ms=clock.now_ms(), now_ms=clock.now_ms, page_size=page_size or 100)
-    limits = Limits(calls_per_second=ACCOUNT_PER_SECOND, part=PART, queries=256)
+    limits = Limits(calls_per_second=ACCOUNT_PER_SECOND, part=PART, queries=256, share=1 / replicas)
     world = World(limits, clock=clock, provider=provider)
     runner = world.shard()
     world.run("submit", "vocabulary", "poll", "collect", *(("sweep",) if page_size else ()))
     for number in range(len(load.runs)):
         begun = number / load.arrivals_per_second
         await clock.sleep(max(0.0, begun - provider.now))
-        await world.take(runner, f"r{number}", ttl_seconds=86_000)
+        if number % replicas:
+            provider.make_of_another(number)
+        else:
+            await world.take(runner, f"r{number}", ttl_seconds=86_000)
     await clock.sleep(max(0.0, load.end_seconds - provider.now))
     await world.end()
     return seen
 
 
-def serve(load: Load, page_size: int | None = None) -> Seen:
+def serve(load: Load, page_size: int | None = None, replicas: int = 1) -> Seen:
     """Run the service's stages on a loop whose time leaps."""
     with asyncio.Runner(loop_factory=LeapingLoop) as loop:
-        return loop.run(_serve(load, page_size))
+        return loop.run(_serve(load, page_size, replicas))
 
 
-def main(sizes: Sequence[int], path: Path | None) -> None:
+def main(sizes: Sequence[int], replicas: Sequence[int], path: Path | None) -> None:
     """Run, print, write."""
     rows: list[Row] = []
     for in_flight in sizes:
@@ -276,6 +292,7 @@ def main(sizes: Sequence[int], path: Path | None) -> None:
             serve(load).row("no list"),
             serve(load, 100).row("scribe"),
             serve(load, 10).row("pages of 10"),
+            *(serve(load, 100, each).row(f"{each} replicas") for each in replicas),
             simulate(load, oracle).row("oracle"),
         ]
     show({"detection of finished tasks (virtual time)": rows}, path)
@@ -284,6 +301,7 @@ def main(sizes: Sequence[int], path: Path | None) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="benchmarks.poll", description="How late finished tasks are seen.")
     parser.add_argument("--in-flight", type=int, nargs="+", default=[10, 100, 1_300])
+    parser.add_argument("--replicas", type=int, nargs="*", default=[])
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    main(given.in_flight, given.json)
+    main(given.in_flight, given.replicas, given.json)

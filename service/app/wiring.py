@@ -244,9 +244,9 @@ def _polling(
     dropped = process.instrumentation.cancel_dropped
     deps = PollDeps(provider, limiter, guards.hold, process.spawn, in_flight, breaker, dropped)
     requests = PollRequests(clock)
-    hints = ListHints(clock, requests)
+    hints = ListHints(clock, requests, process.instrumentation)
     lists, queries = LimitedCalls(limiter, Kind.LIST), LimitedCalls(limiter, Kind.QUERY)
-    sweep = ListSweepStage(provider, clock, lists, queries, requests, hints)
+    sweep = ListSweepStage(provider, clock, lists, queries, requests, hints, process.instrumentation)
     return PollStage(deps, clock, requests, hints), sweep
 
 

@@ -16,6 +16,7 @@ from service.errors import FailureCode
 from service.observability import log
 from service.observability.fault_isolation import never_raises, watches
 from service.observability.metrics import Metrics
+from service.pipeline.polling.list_hints import HintResult
 from service.pipeline.shard.observer import BoundaryName, ShardChange
 from service.pipeline.shard.stage_breaker import StageName
 
@@ -154,6 +155,18 @@ class PipelineInstrumentation:
     def files_per_task_lowered(self, model: str, files: int) -> None:
         """A submit was refused for the number of its files: later ones hold fewer."""
         log.write(log.FILES_PER_TASK_LOWERED, model=model, files_per_task=files)
+
+    def list_swept(self, seconds: float) -> None:
+        """A sweep over the task list took so long; 0: tasks are polled by schedule alone."""
+        self._metrics.list_swept(seconds)
+
+    def list_hint(self, result: HintResult) -> None:
+        """A query confirmed or refuted what the list said of its task."""
+        self._metrics.list_hint(result)
+
+    def list_distrusted(self, seconds: float) -> None:
+        """The list misled too often and is not used for so long."""
+        log.write(log.LIST_DISTRUSTED, seconds=round(seconds))
 
     def cancel_dropped(self) -> None:
         """Too many cancels wait: this one is not sent, and its task runs to its end."""

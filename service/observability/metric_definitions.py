@@ -94,6 +94,15 @@ PROVIDER_UNKNOWN_CODES = Definition(
 CANCELS_DROPPED = Definition(
     "scribe_cancels_dropped", "Tasks of cancelled jobs left to finish, as too many cancels waited."
 )
+LIST_SWEEP_SECONDS = Definition(
+    "scribe_list_sweep_seconds",
+    "Duration of the latest sweep over the task list; 0 while tasks are polled by schedule alone.",
+)
+LIST_HINTS = Definition(
+    "scribe_list_hints",
+    "Statements of the task list about a task, by what the task's own query then said.",
+    ("result",),
+)
 
 # Shards, stages and the process.
 

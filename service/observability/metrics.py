@@ -30,6 +30,7 @@ from service.observability.fault_isolation import watches
 from service.observability.metric_definitions import CALLS, MAX_UNKNOWN_CODES, CallResult, Definition
 from service.observability.status import Status
 from service.observability.status_gauges import LoopTicks, StatusGauges, among
+from service.pipeline.polling.list_hints import HintResult
 from service.pipeline.shard.observer import BoundaryName, ShardChange
 from service.pipeline.shard.stage_breaker import StageName
 
@@ -63,6 +64,13 @@ class Metrics:
         self._call_seconds = self._histogram(definitions.PROVIDER_CALL_SECONDS)
         self._unknown = self._counter(definitions.PROVIDER_UNKNOWN_CODES)
         self._cancels_dropped = self._counter(definitions.CANCELS_DROPPED)
+        self._list_sweep = self._gauge(definitions.LIST_SWEEP_SECONDS)
+        self._list_hints = self._counter(definitions.LIST_HINTS)
+        for call in CALLS:
+            for result in CallResult:
+                self._calls.labels(call, result)
+        for hint in HintResult:
+            self._list_hints.labels(hint)
 
     def _make_shard_metrics(self) -> None:
         self._batch_seconds = self._histogram(definitions.BATCH_COMMIT_SECONDS)
@@ -95,9 +103,6 @@ class Metrics:
             self._jobs.labels("result", "none", family)
             for code in FailureCode:
                 self._jobs.labels("failure", code, family)
-        for call in CALLS:
-            for result in CallResult:
-                self._calls.labels(call, result)
         for uncertainty in UncertainOutcome:
             self._uncertain.labels(uncertainty)
         for stage in StageName:
@@ -161,6 +166,14 @@ class Metrics:
     def cancel_dropped(self) -> None:
         """A cancel is dropped, as too many wait: the task of a job that has ended runs on, and is billed."""
         self._cancels_dropped.inc()
+
+    def list_swept(self, seconds: float) -> None:
+        """A sweep over the task list took so long; 0: tasks are polled by schedule alone."""
+        self._list_sweep.set(seconds)
+
+    def list_hint(self, result: HintResult) -> None:
+        """A query confirmed or refuted what the list said of its task."""
+        self._list_hints.labels(result).inc()
 
     def batch_committed(self, records: int, seconds: float) -> None:
         """A batch is durable, `seconds` after it was sealed."""

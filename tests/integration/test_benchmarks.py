@@ -32,7 +32,9 @@ async def test_overhead_compares_both_modes_with_every_bare_loop(
     assert columns(rows) == ["contender", "cpu_ms", *ratios, "wall_ms", "wall to aiohttp", "provider calls"]
     assert all(figure > 0 for row in rows for figure in figures(row))
     assert rows[2]["cpu to aiohttp"] == rows[2]["wall to aiohttp"] == 1
-    assert {row["provider calls"] for row in rows} == {3}, "a submit, a query and a fetch: the same for all"
+    assert {row["provider calls"] for row in rows[2:]} == {3}, "a submit, a query and a fetch"
+    # The service reads the list now and then.
+    assert all(3 <= float(str(row["provider calls"])) <= 5 for row in rows[:2])
 
 
 async def test_inflight_keeps_the_jobs_open_and_polls_them(kafka_bootstrap: str, tmp_path: Path) -> None:

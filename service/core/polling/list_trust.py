@@ -34,6 +34,10 @@ class ListTrust:
         if self.credit == MOST:
             self._seconds = SHORTEST_SECONDS
 
+    def seconds_left(self, now: float) -> float:
+        """How long the list is not used yet."""
+        return max(0.0, self._until - now)
+
     def misled(self, now: float) -> None:
         """A hint was wrong, or an ended task was listed as running."""
         self.credit -= COST

@@ -3,6 +3,9 @@
 A hint, never more: the task's own query decides, and its answer says whether the list is to be trusted.
 """
 
+from enum import StrEnum
+from typing import Protocol
+
 from service.clock import Clock
 from service.core.job.submission import Submission
 from service.core.polling.list_trust import ListTrust
@@ -13,6 +16,33 @@ from service.pipeline.polling.poll_requests import PollRequest, PollRequests, Re
 
 UNFINISHED = frozenset({TaskStatus.PENDING, TaskStatus.RUNNING})
 ENDED = frozenset({TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.CANCELED})
+
+
+class HintResult(StrEnum):
+    """What the query of a task says of the list's statement about it."""
+
+    RIGHT = "right"
+    """The list said that the task had ended, and it has."""
+    WRONG = "wrong"
+    """The task runs, or the list still showed it as running long after its end."""
+
+
+class ListObserver(Protocol):
+    """Counts and logs how the list is used; its methods decide nothing and never raise."""
+
+    def list_swept(self, seconds: float) -> None:
+        """A sweep took so long; 0: tasks are polled by schedule alone."""
+        ...
+
+    def list_hint(self, result: HintResult) -> None:
+        """A query confirmed or refuted what the list said of its task."""
+        ...
+
+    def list_distrusted(self, seconds: float) -> None:
+        """The list misled too often and is not used for so long."""
+        ...
+
+
 LAG_SECONDS = 10.0
 """An ended task may be listed as running for so long, or for as long as polls without the list take."""
 
@@ -20,8 +50,9 @@ LAG_SECONDS = 10.0
 class ListHints:
     """Turns pages of the list into postponed and hinted polls, and judges the list by the answers."""
 
-    def __init__(self, clock: Clock, requests: PollRequests) -> None:
+    def __init__(self, clock: Clock, requests: PollRequests, observer: ListObserver) -> None:
         self._clock = clock
+        self._observer = observer
         self._requests = requests
         self._listed = ListedTasks()
         self._trust = ListTrust()
@@ -33,10 +64,15 @@ class ListHints:
         """Whether the list is used."""
         return self._trust.is_trusted(self._clock.boot_seconds())
 
-    def use(self, rest: Rest, lag_seconds: float) -> None:
-        """Let listed tasks rest; the list may lag by `lag_seconds` behind the tasks."""
+    def use(self, rest: Rest, lag_seconds: float, took_seconds: float) -> None:
+        """Let tasks rest after a sweep that took so long; the list may lag by `lag_seconds` behind them."""
         self._requests.rest = rest
+        self._observer.list_swept(took_seconds)
         self._lag_seconds = max(LAG_SECONDS, lag_seconds)
+
+    def leave(self) -> None:
+        """Poll by schedule alone."""
+        self.use(Rest(), LAG_SECONDS, 0.0)
 
     def take(self, page: TaskPage, asked: TaskStatus | None, *, is_first: bool, is_last: bool) -> int:
         """Use one page of tasks with the status asked for; how many unfinished ones of ours it shows."""
@@ -65,6 +101,7 @@ class ListHints:
                 self._misled(now)
             elif request.is_hinted:
                 self._trust.helped()
+                self._observer.list_hint(HintResult.RIGHT)
 
     def _take_row(self, row: ListedTask, *, is_proof: bool) -> bool:
         if row.status in ENDED:
@@ -90,8 +127,12 @@ class ListHints:
         return ended_ago_seconds - listed_ago_seconds > self._lag_seconds
 
     def _misled(self, now: float) -> None:
+        self._observer.list_hint(HintResult.WRONG)
+        if not self._trust.is_trusted(now):
+            return
         self._trust.misled(now)
         if not self._trust.is_trusted(now):
+            self._observer.list_distrusted(self._trust.seconds_left(now))
             self._listed.clear()
-            self._requests.rest = Rest()
             self._requests.forget_hints()
+            self.leave()

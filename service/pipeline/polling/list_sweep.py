@@ -17,8 +17,10 @@ from service.core.provider.answers import ProviderError, TaskPage, TaskStatus
 from service.pipeline.guards.limited_calls import LimitedCalls
 from service.pipeline.polling.list_hints import ListHints
 from service.pipeline.polling.poll_requests import PollRequests, Rest
+from service.pipeline.shard.observer import BoundaryName, Faults
 from service.pipeline.shard.timers import OnTick, ticking
 from service.provider.api import Provider
+from service.provider.fault_isolation import answer_of
 
 SWEEP_SECONDS = 1.0
 """From the beginning of a sweep to that of the next, at least."""
@@ -80,7 +82,9 @@ class ListSweepStage:
         queries: LimitedCalls,
         requests: PollRequests,
         hints: ListHints,
+        faults: Faults,
     ) -> None:
+        self._report = partial(faults.internal_error, BoundaryName.ANSWER, "list")
         self._provider = provider
         self._clock = clock
         self._lists = lists
@@ -98,10 +102,11 @@ class ListSweepStage:
         while True:
             begun = self._clock.boot_seconds()
             if len(self._requests) >= FEWEST_TASKS and self._hints.is_trusted:
-                wait_seconds = await ticking(self._sweep(), on_tick)
+                sweep = answer_of(self._sweep(), IDLE_SECONDS, self._report)
+                wait_seconds = await ticking(sweep, on_tick)
             else:
                 wait_seconds = SWEEP_SECONDS
-                self._hints.use(Rest(), self._cycle_seconds)
+                self._hints.leave()
             until = begun + wait_seconds
             while (left_seconds := until - self._clock.boot_seconds()) > 0:
                 on_tick()
@@ -128,8 +133,11 @@ class ListSweepStage:
         self._failures, self._pages = 0, pages
         took_seconds = self._clock.boot_seconds() - begun
         is_useful = shown > 0 and self._is_worth_it() and took_seconds <= self._cycle_seconds
-        self._hints.use(self._rest(took_seconds) if is_useful else Rest(), self._cycle_seconds)
-        return SWEEP_SECONDS if is_useful else IDLE_SECONDS
+        if not is_useful:
+            self._hints.leave()
+            return IDLE_SECONDS
+        self._hints.use(self._rest(took_seconds), self._cycle_seconds, took_seconds)
+        return SWEEP_SECONDS
 
     async def _read(self, sweep: Sweep) -> None:
         await self._read_page(sweep, 1)
@@ -138,7 +146,9 @@ class ListSweepStage:
         self._pages = max(self._pages, sweep.last_page or 1)
         if self._is_worth_it():
             sweep.numbers = iter(range(2, (sweep.last_page or MAX_PAGES) + 1))
-            await asyncio.gather(*(self._read_on(sweep) for _ in range(AT_ONCE)))
+            async with asyncio.TaskGroup() as readers:
+                for _ in range(AT_ONCE):
+                    readers.create_task(self._read_on(sweep))
 
     async def _read_on(self, sweep: Sweep) -> None:
         for page_no in sweep.numbers:

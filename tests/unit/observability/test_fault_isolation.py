@@ -20,6 +20,7 @@ from service.observability.fault_isolation import never_raises, watches
 from service.observability.instrumentation import PipelineInstrumentation
 from service.observability.metric_definitions import CallResult
 from service.observability.metrics import Metrics
+from service.pipeline.polling.list_hints import HintResult
 from service.pipeline.shard.observer import BoundaryName, ShardChange
 from service.pipeline.shard.stage_breaker import StageName
 from tests.fakes.clock import FakeClock
@@ -53,6 +54,9 @@ TELLINGS: dict[str, Callable[[PipelineInstrumentation], None]] = {
     "files_per_task_lowered": lambda instrumentation: instrumentation.files_per_task_lowered("fun-asr", 1),
     "result_host": lambda instrumentation: instrumentation.result_host("fun-asr", "r.example", "refused"),
     "cancel_dropped": lambda instrumentation: instrumentation.cancel_dropped(),
+    "list_swept": lambda instrumentation: instrumentation.list_swept(1.0),
+    "list_hint": lambda instrumentation: instrumentation.list_hint(HintResult.RIGHT),
+    "list_distrusted": lambda instrumentation: instrumentation.list_distrusted(60.0),
 }
 
 

@@ -52,7 +52,7 @@ from service.pipeline.guards.submit_guards import SubmitGuards
 from service.pipeline.hotwords.directory import HotwordListFinder
 from service.pipeline.hotwords.prepare import HotwordListStage
 from service.pipeline.poll import PollDeps, PollStage
-from service.pipeline.polling.list_hints import ListHints
+from service.pipeline.polling.list_hints import HintResult, ListHints
 from service.pipeline.polling.list_sweep import ListSweepStage
 from service.pipeline.polling.poll_requests import PollRequests
 from service.pipeline.post import SubmitDeps
@@ -222,6 +222,9 @@ class Seen:
     result_hosts: list[tuple[str, str, str]] = field(default_factory=list)
     outage_troubles: list[ProviderError] = field(default_factory=list)
     cancels_dropped: int = 0
+    swept: list[float] = field(default_factory=list)
+    hints: list[HintResult] = field(default_factory=list)
+    distrusted: list[float] = field(default_factory=list)
     uncertainties: list[UncertainOutcome] = field(default_factory=list)
     stops: list[tuple[StageName, bool]] = field(default_factory=list)
     restored: list[int] = field(default_factory=list)
@@ -290,6 +293,15 @@ class Seen:
 
     def cancel_dropped(self) -> None:
         self.cancels_dropped += 1
+
+    def list_swept(self, seconds: float) -> None:
+        self.swept.append(seconds)
+
+    def list_hint(self, result: HintResult) -> None:
+        self.hints.append(result)
+
+    def list_distrusted(self, seconds: float) -> None:
+        self.distrusted.append(seconds)
 
     def ends(self) -> dict[str, str]:
         """How each job ended: "result", or the code of its failure."""
@@ -415,7 +427,7 @@ class World:
             self.seen.cancel_dropped,
         )
         requests = PollRequests(self.clock)
-        hints = ListHints(self.clock, requests)
+        hints = ListHints(self.clock, requests, self.seen)
         self.poll = PollStage(polling, self.clock, requests, hints)
         self.sweep = ListSweepStage(
             provider,
@@ -424,6 +436,7 @@ class World:
             LimitedCalls(self.limiter, Kind.QUERY),
             requests,
             hints,
+            self.seen,
         )
         memory = FetchMemory(limits.memory)
         deps = CollectDeps(provider, self.spawn, memory, self.results, limits.fetches, self.breaker)

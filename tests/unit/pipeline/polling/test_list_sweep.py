@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from service.core.polling.list_trust import START
+from service.core.polling.list_trust import SHORTEST_SECONDS, START
 from service.core.provider.answers import ListedTask, ProviderError, TaskStatus
+from service.pipeline.polling.list_hints import HintResult
 from service.pipeline.polling.list_sweep import (
     IDLE_SECONDS,
     SHORTEST_AUDIT_SECONDS,
@@ -308,3 +309,39 @@ async def test_after_a_restore_tasks_that_have_ended_are_polled_first_and_the_ot
     await world.clock.sleep(20)
     assert len(provider.seen_at) == 40
     assert queries_of(world) <= 40 + 20 * 10
+
+
+@many
+async def test_operators_are_told_how_the_list_is_used_and_when_it_misleads(world: World) -> None:
+    provider = provider_of(world)
+    provider.run_seconds = lambda number: 20.0 if number <= 10 else 10_000.0
+    await serve(world, 20, 15)
+    assert 0 < world.seen.swept[-1] < SWEEP_SECONDS
+    await world.clock.sleep(20)
+    assert world.seen.hints == [HintResult.RIGHT] * 10
+    provider.rewrite = none_runs
+    await world.clock.sleep(5)
+    assert world.seen.hints[10:] == [HintResult.WRONG] * (len(world.seen.hints) - 10)
+    assert world.seen.distrusted == [SHORTEST_SECONDS]
+    assert world.seen.swept[-1] == 0.0
+
+
+@many
+async def test_a_fault_in_a_sweep_is_reported_and_polls_go_by_schedule(world: World) -> None:
+    provider = provider_of(world)
+    provider.page_size = 2
+    calls = 0
+
+    def raises(rows: Rows) -> Rows:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            raise ZeroDivisionError
+        return rows
+
+    provider.rewrite = raises
+    provider.run_seconds = lambda number: 50.0
+    await serve(world, 10, 100)
+    assert len(provider.late()) == 10
+    assert max(provider.late()) <= SDK_SECONDS + ANSWER_SECONDS
+    assert {fault[2] for fault in world.seen.faults} == {"ZeroDivisionError"}
