@@ -324,6 +324,27 @@ def test_a_provider_that_usually_answers_late_has_at_most_our_part_of_a_seconds_
     assert slots.opens_at(at(NOW + 8)) == math.inf
 
 
+@pytest.mark.parametrize(("partitions", "most"), [((0, 1, 2, 3), 10), ((0, 1), 5), ((0,), 2)])
+def test_counted_calls_wait_for_an_answer_once_our_part_of_a_seconds_quota_is_unanswered(
+    partitions: tuple[int, ...], most: int
+) -> None:
+    slots = SlotSequence(Grid(10, 0.1, 0.05), share_of(*partitions), is_counted=True)
+    calls = [slots.call(NOW) for _ in range(most - 1)]
+    assert slots.opens_at(at(NOW + 20)) < math.inf
+    calls.append(slots.call(NOW))
+    assert slots.opens_at(at(NOW + 20)) == math.inf
+    slots.end(calls.pop(), NOW + 20)
+    assert slots.opens_at(at(NOW + 20)) < math.inf
+
+
+def test_counted_calls_say_nothing_of_the_path_and_one_may_always_leave() -> None:
+    share = share_of(0, count=40)
+    slots = SlotSequence(Grid(10, 0.1, 0.05), share, is_counted=True)
+    assert slots.opens_at(at(NOW + 20)) < math.inf
+    slots.call(NOW)
+    assert share.opens_at(NOW + 20) == NOW + 20
+
+
 def test_after_a_call_was_given_up_that_may_still_arrive_a_late_provider_is_left_alone() -> None:
     slots = late(0, 1, 2, 3)
     slots.end(slots.call(NOW), NOW + 10)
