@@ -1,4 +1,7 @@
-"""Submit: start due submissions as the guards allow; journal each intent before its POST (N2)."""
+"""Submit: start due submissions as the guards allow; journal each intent before its POST (N2).
+
+Of those that wait, each request has one submitted in turn: a large one does not hold up the small ones.
+"""
 
 import asyncio
 from collections import OrderedDict
@@ -9,9 +12,10 @@ from functools import partial
 from service.clock import Clock
 from service.contract.models import is_synchronous
 from service.core.job.events import Intended
-from service.core.job.identity import SubmissionKey
+from service.core.job.identity import Origin, SubmissionKey
 from service.core.job.request import AcceptedRequest
 from service.core.job.submission import Submission, SubmissionState
+from service.core.limits.fair_queue import FairQueue
 from service.pipeline.guards.call_limiter import Call
 from service.pipeline.guards.submit_guards import SubmitGuards, SubmitKind
 from service.pipeline.post import TOO_LATE, Post, PostSender, SubmitDeps, nothing
@@ -23,6 +27,8 @@ from service.pipeline.shard.stage_breaker import StageName
 from service.pipeline.shard.timers import LONGEST_WAIT_SECONDS, Timers
 
 Queued = tuple[ShardRunner, SubmissionKey]
+RequestTurn = tuple[ShardRunner, Origin]
+"""A request, as far as the order of submits goes; that of a submission's first job."""
 
 
 class SubmitStage:
@@ -37,7 +43,7 @@ class SubmitStage:
         self._calls_in_flight: dict[asyncio.Task[None], Queued] = {}
         self._due: Timers[Queued] = Timers(clock)
         self._queued: InFlightItems[Queued] = InFlightItems()
-        self._ready: OrderedDict[SubmitKind, OrderedDict[Queued, None]] = OrderedDict()
+        self._ready: OrderedDict[SubmitKind, FairQueue[RequestTurn, Queued]] = OrderedDict()
         """Due submissions that wait for the in-flight limit or the submit guards; each appears once."""
 
     def queue(self, runner: ShardRunner, key: SubmissionKey, due_ms: int) -> None:
@@ -50,10 +56,17 @@ class SubmitStage:
         target = (runner, key)
         return (
             target in self._queued
-            or any(target in kind for kind in self._ready.values())
+            or self._is_ready(runner, key)
             or target in self._in_flight.values()
             or target in self._calls_in_flight.values()
         )
+
+    def _is_ready(self, runner: ShardRunner, key: Key) -> bool:
+        submission = waiting_submission(runner, key) if isinstance(key, SubmissionKey) else None
+        if submission is None:
+            return False
+        turn = (runner, submission.jobs[0].origin)
+        return any(kind.holds(turn, (runner, submission.key)) for kind in self._ready.values())
 
     def start_now(self, runner: ShardRunner, keys: Iterable[SubmissionKey]) -> None:
         """Post newly accepted submissions at once, unless a guard or an older submission must go first.
@@ -104,7 +117,8 @@ class SubmitStage:
             return
         if self._has_list(request):
             kind = SubmitKind(submission.model, is_retry=submission.counters.submits > 0)
-            self._ready.setdefault(kind, OrderedDict())[queued] = None
+            turn = (runner, submission.jobs[0].origin)
+            self._ready.setdefault(kind, FairQueue()).add(turn, queued)
         else:
             self._deps.hotword_lists.want(runner, key, request, partial(self._push_now, queued))
 
@@ -114,8 +128,7 @@ class SubmitStage:
     def _forget_closed(self) -> None:
         """Drop submissions of closed shards: a hold of several days must not keep them in memory."""
         for kind in self._ready.values():
-            for queued in [queued for queued in kind if not queued[0].is_open]:
-                del kind[queued]
+            kind.drop(lambda turn: not turn[0].is_open)
 
     def _send_ready(self) -> float:
         """Send what each kind allows; return the wait until more may go, in seconds."""
@@ -132,7 +145,7 @@ class SubmitStage:
             wait_seconds = self._wait_seconds(kind)
             if wait_seconds > 0:
                 return wait_seconds
-            queued, _ = waiting.popitem(last=False)
+            queued = waiting.pop()
             with self._boundary(queued):
                 self._send_queued(queued, kind)
         return LONGEST_WAIT_SECONDS

@@ -496,6 +496,27 @@ async def test_jobs_go_in_the_order_of_their_coming(world: World) -> None:
     assert posted(world) == [urls(f"file{number}")[0] for number in range(5)]
 
 
+@pytest.mark.parametrize("limits", [Limits(submits_per_minute=120.0, files_per_task=1)])
+async def test_requests_of_many_files_do_not_hold_up_those_of_one(world: World) -> None:
+    world.run("submit")
+    shard, other = world.shard(), world.shard(1)
+    for name in ("large", "larger"):
+        await world.take(shard, name, file_urls=urls(*(f"{name}{number}" for number in range(50))))
+    await world.clock.sleep(5)
+    before = len(posted(world))
+    await world.take(shard, "a", file_urls=urls("a"))
+    await world.take(other, "b", file_urls=urls("b"))
+    await world.clock.sleep(10)
+    later = posted(world)[before:]
+    assert {str(url) for url in urls("a", "b")} <= set(later[:6])
+    # The others have their turns too.
+    assert {name.rstrip("0123456789") for name in map(_name_of, later)} == {"a", "b", "large", "larger"}
+
+
+def _name_of(url: str) -> str:
+    return url.rsplit("/", 1)[1].removesuffix(".wav")
+
+
 @few_a_minute
 async def test_a_fresh_job_does_not_overtake_one_that_waits(world: World) -> None:
     world.run("submit")
@@ -742,7 +763,7 @@ async def test_a_hold_does_not_keep_shards_that_went_meanwhile(world: World) -> 
 def waiting(world: World) -> int:
     """How many entries the submit stage keeps."""
     stage = world.submit
-    return len(stage._due) + sum(len(kind) for kind in stage._ready.values())
+    return len(stage._due) + sum(len(list(kind)) for kind in stage._ready.values())
 
 
 # A submission of several requests.
