@@ -114,10 +114,13 @@ class PollStage:
 
     def _poll_ready(self) -> float:
         """Start the polls that may go; return the wait until more may go, in seconds."""
-        while (request := self._requests.next(may_be_last=self._may_be_last)) is not None:
+        while self._requests.is_waiting:
             wait_seconds = self._wait_seconds()
             if wait_seconds > 0:
                 return wait_seconds
+            request = self._requests.take_next(may_be_last=self._may_be_last)
+            if request is None:
+                break
             self._start_poll(request)
         return LONGEST_WAIT_SECONDS
 
@@ -128,7 +131,6 @@ class PollStage:
         return out < self._deps.last_in_flight
 
     def _start_poll(self, request: PollRequest) -> None:
-        self._requests.start(request)
         self._deps.hold.poll_leaves()
         call = self._limiter.begin(Kind.QUERY)
         self._start(self._poll(request, call), request, name=f"poll {request.task_id}")
@@ -171,14 +173,7 @@ class PollStage:
         self._requests.wake()
 
     async def _poll(self, request: PollRequest, call: Call) -> None:
-        again = partial(
-            self.queue,
-            request.runner,
-            request.key,
-            request.task_id,
-            self._clock.now_ms(),
-            is_last=request.is_last,
-        )
+        again = partial(self._requests.put_back, request)
         with request.runner.boundary.guard(request.key, again, StageName.POLL):
             with call:
                 answer = await self._deps.provider.query(request.task_id, call.depart)
@@ -187,7 +182,7 @@ class PollStage:
                 return
             self._judge(request, answer)
             if isinstance(answer, TaskView):
-                self._hints.answered(request, answer, request.submission)
+                self._hints.answered(request, answer)
                 self._unreadable.pop(request.target, None)
                 polled = Polled(answer, request.is_last, self._unknown.is_foreign)
                 request.runner.on_submission(request.key, polled)

@@ -13,7 +13,8 @@ Rules this module guarantees:
 4. While the provider's answers do not arrive, nothing is sent: calls held up on a broken path would all
    arrive at once. Polls tell: their answers come at once. If the provider usually answers later than the
    quota's second, polls are limited by their number instead: as many as the quota allows in a second may be
-   unanswered. List calls always are, and say nothing of the path: a long list is slow on a good one.
+   unanswered. List calls always are, and say nothing of the path to other calls: a long list is slow on a
+   good one. After one that took far longer than usual, list calls pause, since the path may have held others.
 5. A clock jump causes a pause, so that no second holds calls from before and after it; a process that has
    all slots does not use that clock.
 """

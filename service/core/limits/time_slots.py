@@ -22,7 +22,15 @@ from functools import lru_cache
 from itertools import count, islice
 from typing import NamedTuple
 
-from service.core.limits.slot_share import PAUSE_SECONDS, Instant, SlotShare
+from service.core.limits.slot_share import (
+    FASTER_WEIGHT,
+    PAUSE_SECONDS,
+    SHORTEST_SILENCE_SECONDS,
+    SLOWER_WEIGHT,
+    USUAL_SECONDS,
+    Instant,
+    SlotShare,
+)
 
 CLOCK_ERROR_SECONDS = 0.1
 """Error of the vendor's clock up to which all slots are used."""
@@ -106,9 +114,13 @@ class SlotSequence:
     """Whether the provider answers this kind at once, so that silence points to a broken network path."""
     is_counted: bool = False
     """Whether only as many calls may be unanswered as the quota allows us in a second, at least one."""
-    _unanswered: set[int] = field(default_factory=set)
-    """The calls without an answer."""
+    _unanswered: dict[int, float] = field(default_factory=dict)
+    """When each call left that has no answer."""
     _calls: int = 0
+    _usual_seconds: float = USUAL_SECONDS
+    """How long an answer usually takes, if calls are counted: a moving average."""
+    _late_until: float = -math.inf
+    """The end of the pause after a counted call that took far longer than usual."""
     _last: int = -1
     _last_at: float = -math.inf
     """When our last slot opened if all slots are ours, else when we called in it."""
@@ -150,14 +162,21 @@ class SlotSequence:
         """Note that a call leaves; returns the number to pass to `end`."""
         self._calls += 1
         number = self.share.call(now) if self.is_prompt else self._calls
-        self._unanswered.add(number)
+        self._unanswered[number] = now
         return number
 
     def end(self, number: int, now: float) -> None:
         """Note that the call ended."""
-        self._unanswered.remove(number)
+        took_seconds = now - self._unanswered.pop(number)
         if self.is_prompt:
             self.share.end(number, now)
+            return
+        if took_seconds > max(2 * self._usual_seconds, SHORTEST_SILENCE_SECONDS):
+            # The path may have held this call and others, which may all arrive now.
+            self._late_until = now + PAUSE_SECONDS
+        weight = SLOWER_WEIGHT if took_seconds > self._usual_seconds else FASTER_WEIGHT
+        change = min(took_seconds, 4 * self._usual_seconds) - self._usual_seconds
+        self._usual_seconds += weight * change
 
     def is_rested(self, now: float) -> bool:
         """Whether neither the last call nor a throttling answer delays the next one."""
@@ -210,7 +229,7 @@ class SlotSequence:
             return self.share.opens_for(len(self._unanswered), self.grid.most, now)
         if self.is_counted and len(self._unanswered) >= max(1, self.share.part_of(self.grid.most)):
             return math.inf
-        return self.share.opens_at(now)
+        return max(self._late_until, self.share.opens_at(now))
 
     def _hold_back(self, now: float) -> None:
         """Skip own slots according to the penalty, rounded to whole slots."""

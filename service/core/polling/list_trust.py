@@ -39,7 +39,9 @@ class ListTrust:
         return max(0.0, self._until - now)
 
     def misled(self, now: float) -> None:
-        """A hint was wrong, or an ended task was listed as running."""
+        """A hint was wrong, or an ended task was listed as running; without effect while not trusted."""
+        if not self.is_trusted(now):
+            return
         self.credit -= COST
         if self.credit <= 0:
             self._until = now + self._seconds

@@ -91,11 +91,13 @@ class ListedTasks:
         first = bisect_right(self._created_ms, span.after_ms)
         last = bisect_left(self._created_ms, span.before_ms, first)
         shown = frozenset(shown)
-        missing = [at for at in range(first, last) if self._task_ids[at] not in shown]
-        ids = [self._task_ids[at] for at in missing]
-        for at in reversed(missing):
-            del self._created_ms[at], self._task_ids[at]
-        return ids
+        listed = list(zip(self._created_ms[first:last], self._task_ids[first:last], strict=True))
+        kept = [(created_ms, task_id) for created_ms, task_id in listed if task_id in shown]
+        if len(kept) == len(listed):
+            return []
+        self._created_ms[first:last] = array("q", (created_ms for created_ms, _ in kept))
+        self._task_ids[first:last] = [task_id for _, task_id in kept]
+        return [task_id for _, task_id in listed if task_id not in shown]
 
     def clear(self) -> None:
         """Forget all."""

@@ -157,7 +157,11 @@ class Call:
                     self._leave(now)
                     return True
                 opens_at = queue.slots.opens_at(now, place)
-                if now.boot_seconds > latest or latest < opens_at < math.inf:
+                if now.boot_seconds > latest:
+                    break
+                if latest < opens_at < math.inf:
+                    # Others go first. The caller begins anew, and must not do so at once.
+                    await limiter.clock.sleep(CHECK_SECONDS)
                     break
                 wait_seconds = max(SHORTEST_WAIT_SECONDS, opens_at - now.boot_seconds)
                 await limiter.clock.sleep(min(CHECK_SECONDS, wait_seconds))

@@ -3,14 +3,14 @@
 A hint, never more: the task's own query decides, and its answer says whether the list is to be trusted.
 """
 
+from collections import OrderedDict
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Protocol
 
 from service.clock import Clock
-from service.core.job.submission import Submission
 from service.core.polling.list_trust import ListTrust
 from service.core.polling.listed_tasks import ListedTasks, Place, order_of, span_of
-from service.core.polling.run_times import run_ms
 from service.core.provider.answers import ListedTask, TaskPage, TaskStatus, TaskView
 from service.pipeline.polling.poll_requests import PollRequest, PollRequests, Rest
 
@@ -24,7 +24,7 @@ class HintResult(StrEnum):
     RIGHT = "right"
     """The list said that the task had ended, and it has."""
     WRONG = "wrong"
-    """The task runs, or the list still showed it as running long after its end."""
+    """The task runs, or the list shows it as running long after a query showed that it has ended."""
 
 
 class ListObserver(Protocol):
@@ -43,8 +43,8 @@ class ListObserver(Protocol):
         ...
 
 
-LAG_SECONDS = 10.0
-"""An ended task may be listed as running for so long, or for as long as polls without the list take."""
+MAX_ENDED = 1_000
+"""Tasks remembered that a query has shown as ended: the list must not show them as running for long."""
 
 
 class ListHints:
@@ -57,7 +57,9 @@ class ListHints:
         self._listed = ListedTasks()
         self._trust = ListTrust()
         self._is_newest_first: bool | None = None
-        self._lag_seconds = LAG_SECONDS
+        self._lag_seconds = 0.0
+        self._ended: OrderedDict[str, float] = OrderedDict()
+        """When queries showed tasks as ended, by the boot clock; the latest ones."""
 
     @property
     def is_trusted(self) -> bool:
@@ -67,72 +69,71 @@ class ListHints:
     def use(self, rest: Rest, lag_seconds: float, took_seconds: float) -> None:
         """Let tasks rest after a sweep that took so long; the list may lag by `lag_seconds` behind them."""
         self._requests.rest = rest
+        self._lag_seconds = lag_seconds
         self._observer.list_swept(took_seconds)
-        self._lag_seconds = max(LAG_SECONDS, lag_seconds)
 
     def leave(self) -> None:
         """Poll by schedule alone."""
-        self.use(Rest(), LAG_SECONDS, 0.0)
+        self.use(Rest(), self._lag_seconds, 0.0)
 
-    def take(self, page: TaskPage, asked: TaskStatus | None, *, is_first: bool, is_last: bool) -> int:
-        """Use one page of tasks with the status asked for; how many unfinished ones of ours it shows."""
+    def take(
+        self, page: TaskPage, asked: TaskStatus | None, *, is_first: bool, is_last: bool
+    ) -> tuple[int, list[str]]:
+        """Use one page of tasks with the status asked for.
+
+        How many tasks of ours it shows, and the tasks that it shows, or by their absence proves, to have
+        ended: `hint` them.
+        """
+        self._requests.takes_hints = self.is_trusted
         if not self.is_trusted:
-            return 0
+            return 0, []
         own_order = order_of(page)
         is_newest_first = self._is_newest_first if own_order is None else own_order
         span = span_of(page, Place(is_first, is_last, is_newest_first))
         self._is_newest_first = is_newest_first if span is not None else None
         is_running_only = asked is TaskStatus.RUNNING and all(row.status is asked for row in page.tasks)
-        is_proof = is_running_only and span is not None
-        shown = sum(self._take_row(row, is_proof=is_proof) for row in page.tasks)
+        ours = [row for row in page.tasks if self._requests.knows(row.task_id)]
+        ended = [row.task_id for row in ours if row.status in ENDED]
+        for row in page.tasks:
+            if row.status in UNFINISHED:
+                self._take_unfinished(row, is_proof=is_running_only and span is not None)
         if is_running_only and span is not None:
-            for task_id in self._listed.take_missing(span, (row.task_id for row in page.tasks)):
-                self._requests.hint(task_id)
-        return shown
+            ended += self._listed.take_missing(span, (row.task_id for row in page.tasks))
+        return len(ours), ended
 
-    def answered(self, request: PollRequest, task: TaskView, submission: Submission | None) -> None:
+    def hint(self, task_ids: Iterable[str]) -> None:
+        """Poll these tasks at once."""
+        for task_id in task_ids:
+            self._requests.hint(task_id)
+
+    def answered(self, request: PollRequest, task: TaskView) -> None:
         """Judge the list by the answer of a poll."""
-        now = self._clock.boot_seconds()
-        if task.status in UNFINISHED:
+        if task.status in ENDED:
+            self._ended[request.task_id] = self._clock.boot_seconds()
+            if len(self._ended) > MAX_ENDED:
+                self._ended.popitem(last=False)
             if request.is_hinted:
-                self._misled(now)
-        elif task.status in ENDED:
-            if self._is_late(request, task, submission, now):
-                self._misled(now)
-            elif request.is_hinted:
                 self._trust.helped()
                 self._observer.list_hint(HintResult.RIGHT)
+        elif task.status in UNFINISHED and request.is_hinted:
+            self._misled()
 
-    def _take_row(self, row: ListedTask, *, is_proof: bool) -> bool:
-        if row.status in ENDED:
-            self._requests.hint(row.task_id)
-        if row.status not in UNFINISHED:
-            return False
-        is_new = self._requests.note_listed(row.task_id, round(1000 * self._clock.boot_seconds()))
-        if is_new and is_proof:
+    def _take_unfinished(self, row: ListedTask, *, is_proof: bool) -> None:
+        now = self._clock.boot_seconds()
+        ended = self._ended.get(row.task_id)
+        if ended is not None and now - ended > self._lag_seconds:
+            del self._ended[row.task_id]
+            self._misled()
+        elif self._requests.note_listed(row.task_id, round(1000 * now)) and is_proof:
             self._listed.add(row.task_id, row.created_ms)
-        return is_new is not None
 
-    def _is_late(
-        self, request: PollRequest, task: TaskView, submission: Submission | None, now: float
-    ) -> bool:
-        """Whether the list still showed the task as running long after its end."""
-        took_ms = run_ms(task)
-        if took_ms is None or request.listed_ms is None or submission is None:
-            return False
-        if submission.submitted_ms is None:
-            return False
-        ended_ago_seconds = (self._clock.now_ms() - submission.submitted_ms - took_ms) / 1000
-        listed_ago_seconds = now - request.listed_ms / 1000
-        return ended_ago_seconds - listed_ago_seconds > self._lag_seconds
-
-    def _misled(self, now: float) -> None:
-        self._observer.list_hint(HintResult.WRONG)
-        if not self._trust.is_trusted(now):
-            return
+    def _misled(self) -> None:
+        now = self._clock.boot_seconds()
+        was_trusted = self._trust.is_trusted(now)
         self._trust.misled(now)
-        if not self._trust.is_trusted(now):
+        self._observer.list_hint(HintResult.WRONG)
+        if was_trusted and not self._trust.is_trusted(now):
             self._observer.list_distrusted(self._trust.seconds_left(now))
             self._listed.clear()
-            self._requests.forget_hints()
+            self._requests.takes_hints = False
             self.leave()

@@ -17,6 +17,7 @@ from service.core.provider.answers import ProviderError, TaskPage, TaskStatus
 from service.pipeline.guards.limited_calls import LimitedCalls
 from service.pipeline.polling.list_hints import ListHints
 from service.pipeline.polling.poll_requests import PollRequests, Rest
+from service.pipeline.shard.backlog import SLICE
 from service.pipeline.shard.observer import BoundaryName, Faults
 from service.pipeline.shard.timers import OnTick, ticking
 from service.provider.api import Provider
@@ -39,6 +40,8 @@ AUDIT_PART = 0.1
 """The part of the query quota that may be used to poll tasks which the list shows as running."""
 IDLE_SECONDS = 30.0
 """The wait after a sweep that would take too long, or showed nothing of ours."""
+FEWEST_ROWS = 10
+"""Rows that show whether the vendor heeds the status asked for."""
 UNFILTERED_SECONDS = 600.0
 """How long a status filter is not asked for that the list did not heed."""
 BACKOFF = Backoff(2.0, 60.0)
@@ -54,9 +57,13 @@ class Sweep:
     rows: int = 0
     """Rows of the first page: the size of all pages but the last."""
     total: int | None = None
-    ignores_filter: bool = False
-    """Most rows of a page have another status than was asked for."""
+    others: int = 0
+    """Rows with another status than was asked for."""
+    seen: int = 0
+    """Rows of all pages."""
     failure: ProviderError | None = None
+    is_over: bool = False
+    """A page was empty: none follows."""
     numbers: Iterator[int] = field(default_factory=lambda: iter(()))
 
     @property
@@ -66,9 +73,16 @@ class Sweep:
             return None
         return 1 if not self.rows else max(1, min(MAX_PAGES, -(-self.total // self.rows)))
 
+    @property
+    def ignores_filter(self) -> bool:
+        """Whether the vendor does not heed the status asked for: a few rows may just have changed theirs."""
+        return self.seen >= FEWEST_ROWS and 4 * self.others > self.seen
+
     def is_last(self, page_no: int, page: TaskPage) -> bool:
-        """Whether no row follows this page, by the total that the page itself states."""
-        return page.total is not None and (page_no - 1) * self.rows + len(page.tasks) >= page.total
+        """Whether no row follows this page, by the total that it states, or since it is not full."""
+        if page.total is None:
+            return len(page.tasks) < self.rows
+        return (page_no - 1) * self.rows + len(page.tasks) >= page.total
 
 
 class ListSweepStage:
@@ -129,7 +143,9 @@ class ListSweepStage:
                 return 0.0
             if sweep.failure is not None:
                 return self._failed(sweep)
-            shown, pages = shown + sweep.shown, pages + (sweep.last_page or sweep.pages)
+            # Without a filter, only the pages down to our oldest task are read.
+            is_whole = status is not None and sweep.last_page is not None
+            shown, pages = shown + sweep.shown, pages + (sweep.last_page or 0 if is_whole else sweep.pages)
         self._failures, self._pages = 0, pages
         took_seconds = self._clock.boot_seconds() - begun
         is_useful = shown > 0 and self._is_worth_it() and took_seconds <= self._cycle_seconds
@@ -141,9 +157,10 @@ class ListSweepStage:
 
     async def _read(self, sweep: Sweep) -> None:
         await self._read_page(sweep, 1)
-        if sweep.failure is not None or sweep.ignores_filter or sweep.last_page == 1:
+        if sweep.failure is not None or sweep.ignores_filter or sweep.is_over or sweep.last_page == 1:
             return
-        self._pages = max(self._pages, sweep.last_page or 1)
+        if sweep.status is not None:
+            self._pages = max(self._pages, sweep.last_page or 1)
         if self._is_worth_it():
             sweep.numbers = iter(range(2, (sweep.last_page or MAX_PAGES) + 1))
             async with asyncio.TaskGroup() as readers:
@@ -153,7 +170,8 @@ class ListSweepStage:
     async def _read_on(self, sweep: Sweep) -> None:
         for page_no in sweep.numbers:
             is_over = sweep.status is None and sweep.shown >= len(self._requests)
-            if is_over or sweep.failure is not None or sweep.ignores_filter:
+            is_long = sweep.pages > self._cycle_seconds * self._lists.share_per_second
+            if is_over or is_long or sweep.failure is not None or sweep.ignores_filter or sweep.is_over:
                 return
             await self._read_page(sweep, page_no)
 
@@ -166,12 +184,16 @@ class ListSweepStage:
         if page_no == 1:
             sweep.rows, sweep.total = len(page.tasks) + len(page.unreadable), page.total
         sweep.pages += 1
-        others = sum(sweep.status not in (None, row.status) for row in page.tasks)
-        sweep.ignores_filter |= 2 * others > len(page.tasks)
+        sweep.seen += len(page.tasks)
+        sweep.others += sum(sweep.status not in (None, row.status) for row in page.tasks)
+        sweep.is_over |= not page.tasks
         is_last = sweep.is_last(page_no, page)
-        sweep.shown += self._hints.take(page, sweep.status, is_first=page_no == 1, is_last=is_last)
-        if not page.tasks:
-            sweep.numbers = iter(())
+        shown, ended = self._hints.take(page, sweep.status, is_first=page_no == 1, is_last=is_last)
+        sweep.shown += shown + len(ended)
+        for begin in range(0, len(ended), SLICE):
+            self._hints.hint(ended[begin : begin + SLICE])
+            # The list may be empty of a sudden: thousands of hints must not hold up the event loop.
+            await asyncio.sleep(0)
 
     def _failed(self, sweep: Sweep) -> float:
         self._failures += 1
@@ -179,7 +201,9 @@ class ListSweepStage:
         if is_refused and sweep.status is not None and self._failures > 1:
             # The first refusal may be that of the page's size, which the provider then lowers.
             self._no_filter_until = self._clock.boot_seconds() + UNFILTERED_SECONDS
-        return SWEEP_SECONDS + BACKOFF.wait_ms(self._failures, 1.0, None) / 1000
+        self._hints.leave()
+        asked_seconds = sweep.failure.retry_after_seconds if sweep.failure is not None else None
+        return SWEEP_SECONDS + BACKOFF.wait_ms(self._failures, 1.0, asked_seconds) / 1000
 
     @property
     def _cycle_seconds(self) -> float:

@@ -5,22 +5,24 @@ Rules this module guarantees:
 1. At most one request per submission is valid; a superseded one is dropped when its turn comes.
 2. Hinted polls (the account's list says that the task has ended) go before all others, and every
    `HINTS_IN_A_ROW + 1`-th turn goes to another poll, if one waits.
-3. Last polls go before ordinary ones, in turns, and only while few enough are in flight.
+3. Last polls that are not hinted go before ordinary ones, in turns, and only while few enough are in flight.
 4. In one queue, the poll whose result may expire first goes first.
 5. A poll is postponed while the list shows its task as running (`Rest`); a last poll, and one whose result
    may expire soon, is not.
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 from service.clock import Clock
 from service.core.job.identity import SubmissionKey
 from service.core.job.submission import Submission, SubmissionState
-from service.core.job.urgency import CAN_WAIT, PriorityQueue, priority, retention_end_ms
-from service.pipeline.shard.backlog import BEHIND_MS
+from service.core.job.urgency import CAN_WAIT, Priority, PriorityQueue, priority, retention_end_ms
+from service.pipeline.shard.backlog import BEHIND_MS, SLICE
 from service.pipeline.shard.fault_isolation import Key
 from service.pipeline.shard.shard_runner import ShardRunner
+from service.pipeline.shard.stage_breaker import StageName
 from service.pipeline.shard.timers import Timers
 
 HINTS_IN_A_ROW = 3
@@ -33,8 +35,8 @@ PollTarget = tuple[ShardRunner, SubmissionKey]
 class PollRequest:
     """A requested poll.
 
-    `asked_ms` is about when the last poll was answered, `listed_ms` when the list last showed the task as not
-    ended; both by the boot clock.
+    `asked_ms` is when a poll was first asked for since the last answer, `listed_ms` when the list last showed
+    the task as not ended; both by the boot clock.
     """
 
     runner: ShardRunner
@@ -89,6 +91,8 @@ class PollRequests:
         self._was_last = False
         """Whether the latest of the other polls was a last poll; if so, an ordinary one goes next."""
         self.rest = Rest()
+        self.takes_hints = True
+        """Whether hinted polls go first: False while the list is not trusted."""
 
     def __len__(self) -> int:
         return len(self._valid)
@@ -105,6 +109,7 @@ class PollRequests:
             self._drop(asked)
             due_ms, is_last = min(due_ms, asked.due_ms), is_last or asked.is_last
             asked_ms, listed_ms, is_hinted = asked.asked_ms, asked.listed_ms, asked.is_hinted
+            due_ms = self._clock.now_ms() if is_hinted else due_ms
         request = PollRequest(runner, key, task_id, due_ms, is_last, asked_ms, listed_ms, is_hinted)
         self._add(request)
         self._due.push(due_ms, request)
@@ -113,31 +118,19 @@ class PollRequests:
         """Poll the task now, before others: the list says that it has ended."""
         asked = self._valid.get(task_id)
         if asked is not None and not asked.is_hinted:
-            self._drop(asked)
-            request = replace(asked, is_hinted=True)
-            self._add(request)
-            self.enqueue(request)
+            self._replace(asked, replace(asked, is_hinted=True))
 
-    def forget_hints(self) -> None:
-        """Let hinted polls wait like others: the list misleads."""
-        while self._hinted:
-            request = self._hinted.pop()
-            if self.is_valid(request):
-                self._drop(request)
-                plain = replace(request, is_hinted=False, listed_ms=None)
-                self._add(plain)
-                self._due.push(plain.due_ms, plain)
+    def knows(self, task_id: str) -> bool:
+        """Whether a poll of the task is requested."""
+        return task_id in self._valid
 
-    def note_listed(self, task_id: str, listed_ms: int) -> bool | None:
-        """Note that the list shows the task as not ended, at this time of the boot clock.
-
-        Whether that is the first time since the task's last poll; None if no poll of the task is requested.
-        """
+    def note_listed(self, task_id: str, listed_ms: int) -> bool:
+        """Note that the list shows the task as not ended, at this boot time; False if it is unknown."""
         asked = self._valid.get(task_id)
         if asked is None:
-            return None
-        is_first, asked.listed_ms = asked.listed_ms is None, listed_ms
-        return is_first
+            return False
+        asked.listed_ms = listed_ms
+        return True
 
     def holds(self, runner: ShardRunner, key: Key) -> bool:
         """Whether a poll of the submission is requested."""
@@ -155,8 +148,10 @@ class PollRequests:
         self._due.wake()
 
     def put_back(self, request: PollRequest) -> None:
-        """Let the request be due at once."""
-        self._due.push(self._clock.now_ms(), request)
+        """Let a request be due at once that was taken and not carried out, unless there is a later one."""
+        if self._find(request.task_id, request.target) in (None, request):
+            self._add(request)
+            self._due.push(self._clock.now_ms(), request)
 
     def enqueue(self, request: PollRequest) -> None:
         """Let a due request wait for its turn; postpone or drop it if it is not to be polled now."""
@@ -176,22 +171,45 @@ class PollRequests:
         else:
             self._queue_of(request).push(order, request)
 
-    def next(self, *, may_be_last: bool) -> PollRequest | None:
-        """The request whose turn it is; it stays until `start`. One not to be polled now goes elsewhere."""
-        while (queue := self._next_queue(may_be_last=may_be_last)) is not None:
+    @property
+    def is_waiting(self) -> bool:
+        """Whether requests wait for their turn."""
+        return bool(self._hinted or self._last or self._ordinary)
+
+    def take_next(self, *, may_be_last: bool) -> PollRequest | None:
+        """Remove and return the request whose turn it is; one not to be polled now goes elsewhere."""
+        for _ in range(SLICE):
+            queue = self._next_queue(may_be_last=may_be_last)
+            if queue is None:
+                return None
             order, request = queue.first
-            is_pollable = request.submission is not None and not request.runner.is_suspended
-            rests = order.group == CAN_WAIT and self._rest_ms(request) > 0
-            if self.is_valid(request) and is_pollable and not rests:
-                return request
-            self.enqueue(queue.pop())
+            queue.pop()
+            with request.runner.boundary.guard(request.key, partial(self.put_back, request), StageName.POLL):
+                if self._is_pollable(request, order):
+                    self._start(request)
+                    return request
+                self._pass_on(request)
+        # Thousands may rest since they were queued: the event loop has its turn between.
+        self.wake()
         return None
 
-    def start(self, request: PollRequest) -> None:
-        """Remove the request that `next` has returned: its poll begins."""
-        queue = self._queue_of(request)
-        assert queue.first[1] is request
-        queue.pop()
+    def _is_pollable(self, request: PollRequest, order: Priority) -> bool:
+        is_wanted = request.submission is not None and not request.runner.is_suspended
+        rests = order.group == CAN_WAIT and self._rest_ms(request) > 0
+        return self.is_valid(request) and is_wanted and not self._is_void(request) and not rests
+
+    def _is_void(self, request: PollRequest) -> bool:
+        """Whether the request is hinted by a list that is not trusted any more."""
+        return request.is_hinted and not self.takes_hints
+
+    def _pass_on(self, request: PollRequest) -> None:
+        """Let a request that is not to be polled now be looked at anew."""
+        if self._is_void(request) and self.is_valid(request):
+            self._replace(request, replace(request, is_hinted=False, listed_ms=None))
+        else:
+            self._due.push(self._clock.now_ms(), request)
+
+    def _start(self, request: PollRequest) -> None:
         self._drop(request)
         self._hints_in_a_row = self._hints_in_a_row + 1 if request.is_hinted else 0
         if not request.is_hinted:
@@ -207,6 +225,12 @@ class PollRequests:
             if found is not None and found.target == target and found.task_id == task_id:
                 return found
         return None
+
+    def _replace(self, old: PollRequest, new: PollRequest) -> None:
+        """Let another request stand for this one, due at once."""
+        self._drop(old)
+        self._add(new)
+        self._due.push(self._clock.now_ms(), new)
 
     def _add(self, request: PollRequest) -> None:
         other = self._valid.get(request.task_id)

@@ -8,7 +8,7 @@ import heapq
 import math
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -19,7 +19,9 @@ from service.core.time.vendor_clock import VendorClock
 
 EPOCH = 1_760_000_000.0
 QUERY, FAST, SLOW = "query", "submit at 600 a minute", "submit at 100 a minute"
+LIST = "list"
 QUOTAS = {QUERY: 20.0, FAST: 10.0, SLOW: 100 / 60}
+LISTS = {LIST: 20.0}
 PART = 0.75
 COMMIT_SECONDS = 3.0
 SESSION_SECONDS = 30.0
@@ -95,6 +97,8 @@ class SlotWorld:
     broker_away: list[tuple[float, float]] = field(default_factory=list)
     path_away: list[tuple[float, float]] = field(default_factory=list)
     answer_seconds: tuple[float, float] = (0.06, 0.2)
+    quotas: Mapping[str, float] = field(default_factory=lambda: QUOTAS)
+    """The kinds of calls that every process makes."""
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -166,8 +170,8 @@ class SlotWorld:
 
     def worst_over(self) -> dict[str, int]:
         """The kinds whose quota was exceeded, and by which second."""
-        worst = {kind: self.worst(kind) for kind in QUOTAS}
-        return {kind: each for kind, each in worst.items() if each > math.ceil(QUOTAS[kind])}
+        worst = {kind: self.worst(kind) for kind in self.quotas}
+        return {kind: each for kind, each in worst.items() if each > math.ceil(self.quotas[kind])}
 
     def _windows(self, kind: str) -> Iterator[int]:
         arrivals = sorted(self.arrivals[kind])
@@ -183,10 +187,15 @@ class SlotWorld:
         extreme = self.random.choice((-1.0, 1.0, self.random.uniform(-1, 1)))
         machine = Machine(self.random.uniform(10, 1e6), extreme * self.worst_error, self.uncertainty)
         member = Member(machine)
-        member.limiters = {kind: self.make(member, grid_of(quota, PART)) for kind, quota in QUOTAS.items()}
+        for kind, quota in self.quotas.items():
+            grid = grid_of(quota, PART)
+            is_list = kind == LIST
+            member.limiters[kind] = (
+                SlotSequence(grid, member.share, is_counted=True) if is_list else self.make(member, grid)
+            )
         self.members.append(member)
         self.at(self.now, partial(self._commit, member))
-        for kind in QUOTAS:
+        for kind in self.quotas:
             self.at(self.now, partial(self._turn, member, kind))
         return member
 
@@ -256,7 +265,7 @@ class SlotWorld:
 
     def _is_connected(self, member: Member, kind: str) -> bool:
         """A connection that was made for the call shows that the path was there a moment ago."""
-        if kind == QUERY and self.now - member.answered_at < KEEPALIVE_SECONDS:
+        if kind in (QUERY, LIST) and self.now - member.answered_at < KEEPALIVE_SECONDS:
             return True
         made_at = self.now - self.random.uniform(0, LEAD_SECONDS)
         return not any(begin <= made_at < end for begin, end in self.path_away)
@@ -265,7 +274,7 @@ class SlotWorld:
         arrival = self._passes_at(self.now) + ON_THE_WAY_SECONDS + self.random.uniform(0, 0.1)
         self.arrivals[kind].append(arrival)
         assert len(self.arrivals[kind]) < MOST_CALLS, "a limiter that lets everything through"
-        if kind != QUERY:
+        if kind not in (QUERY, LIST):
             return
         limiter = member.limiters[kind]
         noted = limiter if isinstance(limiter, SlotSequence) else member.share

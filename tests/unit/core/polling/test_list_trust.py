@@ -48,6 +48,14 @@ def test_it_is_left_alone_for_longer_each_time_and_at_most_for_an_hour() -> None
     assert waits[-1] == LONGEST_SECONDS
 
 
+def test_many_wrong_hints_at_one_moment_are_one_reason_to_leave_the_list_alone() -> None:
+    trust = ListTrust()
+    for _ in range(100):
+        trust.misled(0.0)
+    assert trust.seconds_left(1.0) == SHORTEST_SECONDS - 1
+    assert trust.is_trusted(SHORTEST_SECONDS)
+
+
 def test_a_list_that_was_right_for_long_is_as_good_as_new() -> None:
     trust = ListTrust()
     distrusted(trust, 0.0)

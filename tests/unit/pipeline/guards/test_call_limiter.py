@@ -8,6 +8,7 @@ import pytest
 
 from service.core.limits.slot_share import PROOF_SECONDS, Predecessor, Unused
 from service.pipeline.guards.call_limiter import (
+    CHECK_SECONDS,
     LONGEST_LEAD_SECONDS,
     MAX_MODELS,
     PATIENCE_SECONDS,
@@ -135,6 +136,21 @@ async def test_a_call_whose_slot_does_not_come_in_time_goes_back(clock: FakeCloc
         begun = clock.boot_seconds()
         assert not await call.depart()
     assert PATIENCE_SECONDS <= clock.boot_seconds() - begun < PATIENCE_SECONDS + 1
+
+
+async def test_a_call_that_others_have_pushed_beyond_its_patience_does_not_go_back_at_once(
+    clock: FakeClock,
+) -> None:
+    """Its stage would begin it again and again in one moment."""
+    limiter = limiter_of(clock, quota=Quota(0.5, 0.5, 120.0))
+    left: list[str] = []
+    first = asyncio.create_task(leave(limiter.begin(Kind.LIST, is_urgent=True), left, "urgent"))
+    await asyncio.sleep(0)
+    begun = clock.boot_seconds()
+    with limiter.begin(Kind.LIST) as call:
+        assert not await call.depart()
+    assert clock.boot_seconds() - begun >= CHECK_SECONDS
+    await first
 
 
 async def test_urgent_calls_leave_first_and_every_fourth_slot_is_anothers(clock: FakeClock) -> None:

@@ -6,15 +6,21 @@ from dataclasses import replace
 
 import pytest
 
+from service.core.job.submission import Submission
+from service.core.job.urgency import retention_end_ms
 from service.core.polling.list_trust import SHORTEST_SECONDS, START
 from service.core.provider.answers import ListedTask, ProviderError, TaskStatus
+from service.pipeline.polling import poll_requests
 from service.pipeline.polling.list_hints import HintResult
 from service.pipeline.polling.list_sweep import (
+    AT_ONCE,
     IDLE_SECONDS,
     SHORTEST_AUDIT_SECONDS,
     SHORTEST_REST_SECONDS,
     SWEEP_SECONDS,
 )
+from service.pipeline.polling.poll_requests import Rest
+from service.pipeline.shard.backlog import SLICE
 from service.pipeline.shard.shard_runner import ShardRunner
 from tests.fakes.clock import FakeClock
 from tests.unit.pipeline.polling.timed_provider import Rows, TimedProvider
@@ -73,6 +79,28 @@ async def test_among_many_tasks_a_finished_one_is_seen_within_two_seconds_and_po
     assert late[-3] < 2 * SWEEP_SECONDS + ANSWER_SECONDS
     # The last two are too few for the list.
     assert late[-1] <= SDK_SECONDS + ANSWER_SECONDS
+
+
+@many
+async def test_tasks_that_wait_at_the_provider_before_they_run_are_seen_as_soon(world: World) -> None:
+    provider = provider_of(world)
+    provider.pending_seconds = 30.0
+    provider.run_seconds = lambda number: 100.0 + number % 50
+    await serve(world, 200, 250, every=0.1)
+    late = sorted(provider.late())
+    assert len(late) == 200
+    assert late[-3] < 2 * SWEEP_SECONDS + ANSWER_SECONDS
+
+
+@many
+async def test_a_list_that_states_no_total_is_read_to_its_end_and_no_further(world: World) -> None:
+    provider = provider_of(world)
+    provider.states_total, provider.page_size = False, 20
+    provider.run_seconds = lambda number: 100.0 + number % 20
+    await serve(world, 60, 200)
+    assert max(provider.late()) <= SDK_SECONDS + ANSWER_SECONDS
+    pages = {int(subject.split()[1]) for kind, subject in provider.calls if kind == "list"}
+    assert max(pages) <= 60 // 20 + AT_ONCE + 1
 
 
 @many
@@ -195,7 +223,7 @@ async def test_a_list_that_is_of_little_use_delays_nothing(
 @many
 async def test_a_list_without_a_filter_is_read_until_it_has_shown_all_of_ours(world: World) -> None:
     provider = provider_of(world)
-    for _ in range(2_000):
+    for _ in range(6_000):
         provider.stranger("https://h.example/x.wav", status=TaskStatus.SUCCEEDED)
     await world.clock.sleep(10)
     provider.heeds_status = False
@@ -231,12 +259,17 @@ async def test_a_list_that_shows_nothing_of_ours_is_asked_seldom(world: World) -
 @many
 async def test_tasks_that_the_list_stops_showing_are_polled_by_schedule_again(world: World) -> None:
     provider = provider_of(world)
-    provider.run_seconds = lambda number: 200.0
+    provider.run_seconds = lambda number: 10_000.0
+    provider.page_size = 10
+    for _ in range(350):
+        provider.stranger("https://h.example/x.wav", status=TaskStatus.RUNNING)
     await serve(world, 10, 100)
+    assert world.seen.swept[-1] > SWEEP_SECONDS
     provider.lists_error = FORBIDDEN
-    before = queries_of(world)
     await world.clock.sleep(3 * SHORTEST_REST_SECONDS)
-    assert queries_of(world) - before >= 10
+    before = queries_of(world)
+    await world.clock.sleep(60)
+    assert queries_of(world) - before >= 10 * 60 / (SDK_SECONDS + ANSWER_SECONDS)
 
 
 @many
@@ -320,6 +353,46 @@ async def test_after_a_restore_tasks_that_have_ended_are_polled_first_and_the_ot
     await world.clock.sleep(20)
     assert len(provider.seen_at) == 40
     assert queries_of(world) <= 40 + 20 * 10
+
+
+@many
+async def test_a_fault_about_one_submission_ends_that_one_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoilt(submission: Submission) -> int:
+        if submission.task_id == "task-3":
+            raise ZeroDivisionError
+        return retention_end_ms(submission)
+
+    monkeypatch.setattr(poll_requests, "retention_end_ms", spoilt)
+    provider_of(world).run_seconds = lambda number: 20.0
+    await serve(world, 10, 120)
+    ends = world.seen.ends()
+    assert ends.pop("r2/0/0") == "internal_error"
+    assert set(ends.values()) == {"result"}
+    assert len(ends) == 9
+
+
+@many
+async def test_thousands_that_rest_do_not_hold_up_the_event_loop(world: World) -> None:
+    provider_of(world).run_seconds = lambda number: 10_000.0
+    shard = await serve(world, 3 * SLICE, 0)
+    await world.clock.sleep(60)
+    requests = world.poll._requests
+    now_ms = world.clock.now_ms()
+    requests.rest = Rest()
+    for asked in list(requests._valid.values()):
+        requests.enqueue(asked)
+    queued = len(requests._ordinary)
+    assert queued > 2 * SLICE
+    boot_ms = round(1000 * world.clock.boot_seconds())
+    requests.rest = Rest(10**9, 10**9, 10**9, 10**9)
+    for asked in requests._valid.values():
+        asked.listed_ms = boot_ms
+    assert requests.take_next(may_be_last=True) is None
+    assert queued - len(requests._ordinary) == SLICE
+    assert world.clock.now_ms() == now_ms
+    assert shard.is_open
 
 
 @many

@@ -24,6 +24,8 @@ class TimedProvider(FakeProvider):
     run_seconds: Callable[[int], float] = lambda number: 60.0
     rewrite: Callable[[Rows], Rows] = lambda rows: rows
     heeds_status: bool = True
+    pending_seconds: float = 0.0
+    states_total: bool = True
     list_seconds: float = 0.05
     lists_error: ProviderError | None = None
     refuses_status: bool = False
@@ -49,6 +51,8 @@ class TimedProvider(FakeProvider):
         ended = self.ended_at.get(task.task_id)
         if ended is None:
             return task.statuses[-1]
+        if self.now < task.created_ms / 1000 + self.pending_seconds:
+            return TaskStatus.PENDING
         return TaskStatus.SUCCEEDED if ended <= self.now else TaskStatus.RUNNING
 
     async def query(self, task_id: str, permit: Permit = at_once) -> TaskView | ProviderError:
@@ -80,7 +84,8 @@ class TimedProvider(FakeProvider):
             return self.lists_error
         if self.refuses_status and status is not None:
             return ProviderError("InvalidParameter", "status is invalid", 400)
-        return TaskPage(tuple(rows[(page_no - 1) * self.page_size : page_no * self.page_size]), len(rows))
+        page = tuple(rows[(page_no - 1) * self.page_size : page_no * self.page_size])
+        return TaskPage(page, len(rows) if self.states_total else None)
 
     def _all(self) -> list[FakeTask]:
         return sorted((*self.submits, *self.strangers), key=lambda each: each.created_ms, reverse=True)
