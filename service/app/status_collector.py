@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 from service import __version__
 from service.clock import Clock
+from service.core.job.job import JobState
+from service.core.job.submission import SubmissionState
 from service.core.limits.account_hold import SPEND_ADVICE, SPENT
 from service.core.limits.spend_limit import SPEND_LIMIT
 from service.observability.status import (
@@ -25,17 +27,18 @@ from service.pipeline.shard.stage_breaker import StageBreaker
 def take(
     member: str, assignment: Assignment, guards: SubmitGuards, breaker: StageBreaker, clock: Clock
 ) -> Status:
-    """The current status of the process; walks over all open jobs."""
+    """The current status of the process; its cost does not depend on the number of open jobs."""
     states = [runner.state for runner in assignment.open_shards()]
-    jobs = [job for state in states for job in state.jobs.values()]
-    submissions = [each for state in states for each in state.submissions.values()]
-    oldest_ms = min((job.request.accepted_ms for job in jobs), default=None)
+    jobs = sum((state.jobs.by_state for state in states), Counter[JobState]())
+    submissions = sum((state.submissions.by_state for state in states), Counter[SubmissionState]())
+    oldest = (next(iter(state.jobs.values()), None) for state in states)
+    oldest_ms = min((job.request.accepted_ms for job in oldest if job is not None), default=None)
     return Status(
         version=__version__,
         member=member,
         shards=tuple(_shard(p, assigned) for p, assigned in sorted(assignment.partitions.items())),
-        jobs=dict(Counter(job.state.value for job in jobs)),
-        submissions=dict(Counter(each.state.value for each in submissions)),
+        jobs={state.value: number for state, number in jobs.items()},
+        submissions={state.value: number for state, number in submissions.items()},
         oldest_job_age_seconds=None if oldest_ms is None else max(0, clock.now_ms() - oldest_ms) / 1000,
         budgets=tuple(_budgets(guards.limiter)),
         unused_slots=tuple(each.value for each in guards.limiter.unused()),

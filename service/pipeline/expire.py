@@ -1,8 +1,8 @@
 """Expire: apply passed deadlines to open jobs; the job's state decides whether it ends now.
 
-Deadlines are days away and most jobs finish long before. A sweep therefore checks the open jobs once a second
-instead of queueing every deadline; a jump of the wall clock then needs no special handling. Many deadlines
-that pass at once are handled in slices, as the journal's backlog has room.
+Deadlines are days away and most jobs finish long before. A sweep therefore checks, once a second, the jobs
+whose deadline is near, instead of queueing every deadline; a jump of the wall clock then needs no special
+handling. Many deadlines that pass at once are handled in slices, as the journal's backlog has room.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ async def expire(
     on_tick: Callable[[], None],
     why: Why,
 ) -> None:
-    """Check the deadlines of all open jobs and run due retries, until cancelled.
+    """Check the deadlines that are near and run due retries, until cancelled.
 
     `why` returns what a job was waiting for.
     """

@@ -20,7 +20,6 @@ from service.core.reconciliation.journal_scan import PartitionScan
 from service.core.reconciliation.matching import Evidence, Found, Proven, decide
 from service.core.reconciliation.task_list import EVER, TimeSpan, merged
 from service.core.reconciliation.unanswered import (
-    UNANSWERED,
     Unanswered,
     unanswered_of,
     window_of,
@@ -176,9 +175,9 @@ class ReconcileStage:
         unanswered: list[Unanswered] = []
         for shard in shards.values():
             self._candidates.note_known(shard.state.task_ids())
-            for key, submission in shard.state.submissions.items():
-                with shard.boundary.isolate(_subject(shard, key)):
-                    urls = shard.state.file_urls(submission) if submission.state in UNANSWERED else ()
+            for submission in shard.state.submissions.unanswered():
+                with shard.boundary.isolate(_subject(shard, submission.key)):
+                    urls = shard.state.file_urls(submission)
                     ours = unanswered_of(shard.partition, submission, offset_ms, self._rules, urls)
                     unanswered += [] if ours is None else [ours]
         for scan in scans:

@@ -25,6 +25,10 @@ class SubmissionState(StrEnum):
     """The POST's answer is lost, so there may be a task: reconciling starts at `due_ms`."""
 
 
+UNANSWERED = (SubmissionState.INTENDED, SubmissionState.UNCERTAIN)
+"""The states in which the provider may have a task that no journal names."""
+
+
 class Counters(NamedTuple):
     """Attempts made for the jobs; a successor continues the counts.
 

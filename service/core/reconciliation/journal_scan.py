@@ -18,13 +18,13 @@ from array import array
 from collections.abc import Set
 from dataclasses import dataclass, field
 
-from service.core.job.submission import Intent, Submission
+from service.core.job.submission import UNANSWERED, Intent, Submission
 from service.core.job.transition_context import Rules
 from service.core.job.urgency import RETENTION_MS
 from service.core.journal.entries import decode
 from service.core.journal.stamp import epoch_of
 from service.core.reconciliation.task_list import EVER, TimeSpan
-from service.core.reconciliation.unanswered import UNANSWERED, Files, Gap, made_seconds, window_of
+from service.core.reconciliation.unanswered import Files, Gap, made_seconds, window_of
 
 SUBMISSION_PREFIX = "s/"
 HOUR_MS = 3_600_000

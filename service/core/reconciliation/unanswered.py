@@ -6,11 +6,9 @@ from typing import NamedTuple
 
 from service.core.job.file_matching import files_digest, urls_known
 from service.core.job.identity import SubmissionKey
-from service.core.job.submission import Intent, Submission, SubmissionState
+from service.core.job.submission import UNANSWERED, Intent, Submission, SubmissionState
 from service.core.job.transition_context import COMMIT_WAIT_SECONDS, INTENT_SECONDS, Rules
 from service.core.reconciliation.task_list import EVER, TimeSpan
-
-UNANSWERED = (SubmissionState.INTENDED, SubmissionState.UNCERTAIN)
 
 
 class Files(NamedTuple):

@@ -57,10 +57,10 @@ class Overlay(Generic[K, V]):
     def adopt(self) -> None:
         """Write the changes to the base mapping."""
         for key, value in self._changed.items():
-            if value is None:
-                self._base.pop(key, None)
-            else:
+            if value is not None:
                 self._base[key] = value
+            elif key in self._base:
+                del self._base[key]
 
 
 class Draft:

@@ -18,11 +18,10 @@ from service.core.job.job import Job, JobState
 from service.core.job.packing import files_per_task, plan_submissions
 from service.core.job.request import AcceptedRequest, FileEnd
 from service.core.job.request_progress import RequestProgress
-from service.core.job.submission import Counters, Submission, SubmissionState
+from service.core.job.submission import UNANSWERED, Counters, Submission, SubmissionState
 from service.core.job.transition_context import Boundary, Context, Successor, open_jobs
 from service.core.journal.entries import JobEntry
 from service.core.journal.replay import Restore
-from service.core.reconciliation.unanswered import UNANSWERED
 from service.core.shard.batches import Change, Group, JournalRecord, together
 from service.core.shard.decisions import Decision
 from service.core.shard.draft import Draft

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from service.contract.request import Action
 from service.core.job.events import JobEvent, SubmissionEvent
 from service.core.job.identity import JobRef, Origin, SubmissionKey, read_key
-from service.core.job.job import Job
+from service.core.job.job import Job, JobState
 from service.core.job.request import FinishedRequest
-from service.core.job.submission import Submission, SubmissionState
+from service.core.job.submission import Submission
 from service.core.job.transition_context import Boundary, Context, open_jobs, without_boundary
 from service.core.journal.entries import encode_done, encode_job, encode_request
 from service.core.journal.replay import Restore
@@ -170,12 +170,15 @@ class Shard(ShardState):
 
     def overdue(self, now_ms: int) -> list[JobRef]:
         """Open jobs whose deadline has passed."""
-        return [ref for ref, job in self.jobs.items() if job.request.deadline_ms <= now_ms and job.is_open]
+        return self.jobs.overdue(now_ms)
 
     def jobs_without_task(self, model: str | None = None) -> int:
         """How many open jobs, of one model if given, are in a submission that is not RUNNING."""
-        waiting = (each for each in self.submissions.values() if each.state is not SubmissionState.RUNNING)
-        return sum(len(open_jobs(each, self.jobs)) for each in waiting if model in (None, each.model))
+        waiting = self.jobs.waiting.total() if model is None else self.jobs.waiting[model]
+        unanswered = [each for each in self.submissions.unanswered() if model in (None, each.model)]
+        posted = (job for each in unanswered for job in open_jobs(each, self.jobs).values())
+        # A job that failed to hear of its POST counts as waiting.
+        return waiting + sum(job.state is not JobState.WAITING for job in posted)
 
     def task_ids(self) -> set[str]:
         """The task ids of all submissions that are not over."""

@@ -5,12 +5,11 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from service.core.job.identity import CompactKey, JobRef, Origin, SubmissionKey
-from service.core.job.job import Job
+from service.core.job.identity import CompactKey, Origin, SubmissionKey
 from service.core.job.request import AcceptedRequest, FinishedRequest
 from service.core.job.request_progress import RequestProgress
 from service.core.job.request_record import Cursor
-from service.core.job.submission import Submission
+from service.core.job.tables import Jobs, Submissions
 from service.core.job.urgency import RETENTION_MS
 from service.core.limits.price import Price
 from service.core.limits.spend_limit import DaySpend
@@ -95,9 +94,9 @@ class ShardState:
     """Open requests."""
     progress: dict[Origin, RequestProgress] = field(default_factory=dict)
     """The progress of each open request."""
-    jobs: dict[JobRef, Job] = field(default_factory=dict)
+    jobs: Jobs = field(default_factory=Jobs)
     """Jobs whose outcome is not durable yet."""
-    submissions: dict[SubmissionKey, Submission] = field(default_factory=dict)
+    submissions: Submissions = field(default_factory=Submissions)
     """Submissions with open jobs, and those that are followed until their task's bill is known."""
     finished: OrderedDict[Origin, FinishedRequest] = field(default_factory=OrderedDict)
     """Remembered finished requests, oldest first."""

@@ -5,7 +5,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -13,12 +13,14 @@ from service.core.job.events import Adopted, NotFound, OutOfReach, SubmissionEve
 from service.core.job.file_matching import files_digest
 from service.core.job.identity import JobRef, Origin, SubmissionKey
 from service.core.job.submission import Intent, Submission, SubmissionState
+from service.core.job.tables import Submissions
 from service.core.job.transition_context import Rules
 from service.core.journal.entries import encode_submission
 from service.core.journal.stamp import Stamp
 from service.core.provider.answers import ProviderError, TaskPage, TaskStatus, UnreadableRow
 from service.core.reconciliation import candidates
 from service.core.reconciliation.journal_scan import PartitionScan
+from service.core.reconciliation.unanswered import Unanswered, unanswered_of
 from service.errors import ClusterError, ServiceError
 from service.kafka.journal.scanner import JournalScanner
 from service.pipeline import task_lookup
@@ -48,7 +50,7 @@ WAITING, UNCERTAIN = SubmissionState.WAITING, SubmissionState.UNCERTAIN
 class FakeState:
     """What the stage asks of a shard's state."""
 
-    submissions: dict[SubmissionKey, Submission] = field(default_factory=dict)
+    submissions: Submissions = field(default_factory=Submissions)
     urls: dict[SubmissionKey, list[str]] = field(default_factory=dict)
     known: set[str] = field(default_factory=set)
 
@@ -481,6 +483,24 @@ async def test_the_answer_to_a_post_that_is_still_out_is_not_anticipated(world: 
     await world.lost()
     await world.clock.sleep(LONG)
     assert world.runner.heard == []
+
+
+async def test_a_decision_reads_only_the_submissions_whose_answer_is_missing(
+    world: ReconcileWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[SubmissionState] = []
+
+    def noting(partition: int, submission: Submission, *others: Any) -> Unanswered | None:
+        read.append(submission.state)
+        return unanswered_of(partition, submission, *others)
+
+    monkeypatch.setattr("service.pipeline.reconcile.unanswered_of", noting)
+    for state in (RUNNING, WAITING, INTENDED):
+        other = world.submission(OTHER, state=state)
+        world.runner.state.submissions[other.key] = other
+    await world.lost(made=False)
+    await world.clock.sleep(LONG)
+    assert set(read) == {INTENDED, UNCERTAIN}
 
 
 async def test_a_task_whose_poll_is_unreadable_again_and_again_is_unknown_for_good(

@@ -378,17 +378,18 @@ def breaking(monkeypatch: pytest.MonkeyPatch, ids: set[str]) -> None:
 def test_what_raises_has_changed_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     life = Life()
     life.run()
-    before = replace(life.shard, jobs=dict(life.shard.jobs), submissions=dict(life.shard.submissions))
+    jobs, submissions = dict(life.shard.jobs), dict(life.shard.submissions)
     progress = dict(life.shard.progress)
+    cursor, spend = life.shard.cursor, life.shard.spend
     breaking(monkeypatch, {"r/0/1"})
     with pytest.raises(RuntimeError):
         life.shard.on_submission(FIRST, Polled(view(0, 1, 2)), context())
     with pytest.raises(RuntimeError):
         take(life.shard, request_record(1, "r", action="cancel"))
-    assert life.shard.jobs == before.jobs
-    assert life.shard.submissions == before.submissions
+    assert life.shard.jobs == jobs
+    assert life.shard.submissions == submissions
     assert life.shard.progress == progress
-    assert (life.shard.cursor, life.shard.spend) == (before.cursor, before.spend)
+    assert (life.shard.cursor, life.shard.spend) == (cursor, spend)
 
 
 def test_a_fault_over_one_jobs_part_of_a_poll_keeps_no_other_from_its_own(
@@ -586,7 +587,7 @@ def test_a_task_without_jobs_is_followed_until_its_bill_counts() -> None:
     assert (life.shard.spend.on(NOW_MS), life.shard.spend.cost_on(NOW_MS)) == (120, 60.0)
     assert not life.shard.submissions
     again, change = life.restored()
-    assert (again.submissions, change.steps, again.spend.on(NOW_MS)) == ({}, (), 120)
+    assert (list(again.submissions), change.steps, again.spend.on(NOW_MS)) == ([], (), 120)
     assert again.finished == life.shard.finished
 
 
@@ -743,7 +744,7 @@ def test_what_refers_to_a_closed_request_is_ignored_and_its_job_records_go() -> 
     left = Group((JournalRecord("j/0.0/0", b'{"cancel":true}'), JournalRecord("j/0.9/0", b'{"cancel":true}')))
     shard, change = restored([*life.groups, left])
     assert gone(change) == ["j/0.0/0", "j/0.9/0"]
-    assert (shard.jobs, shard.requests, shard.submissions) == ({}, {}, {})
+    assert (len(shard.jobs), len(shard.requests), len(shard.submissions)) == (0, 0, 0)
     assert list(shard.ended_submissions) == [FIRST]
 
 
@@ -884,6 +885,13 @@ def test_jobs_that_wait_for_a_submit_or_its_answer_are_counted() -> None:
     assert life.shard.task_ids() == {"t1"}
 
 
+def test_a_job_that_failed_to_hear_of_its_post_is_counted_once() -> None:
+    life = Life(Shard(0, epoch=1), files=1)
+    life.on(Intended(NOW_MS))
+    life.shard.jobs[ref()] = replace(life.shard.jobs[ref()], state=JobState.WAITING)
+    assert life.shard.jobs_without_task() == life.shard.jobs_without_task("fun-asr") == 1
+
+
 def test_overdue_jobs_are_those_whose_deadline_has_come_and_whose_ending_is_open() -> None:
     life = Life(files=0)
     life.take(take(life.shard, request_record(0, file_urls=URLS[:2], ttl_seconds=60)).change)
@@ -917,7 +925,8 @@ def test_submissions_of_jobs_of_several_requests_are_one_task_for_all_of_them() 
     life.take(take(life.shard, request_record(1, "other", file_urls=URLS[1:2])).change)
     one, other = life.shard.submissions.values()
     packed = replace(one, jobs=(*one.jobs, *other.jobs))
-    life.shard.submissions = {packed.key: packed}
+    del life.shard.submissions[other.key]
+    life.shard.submissions[packed.key] = packed
     life.shard.jobs[ref(0, 1)] = replace(life.shard.jobs[ref(0, 1)], submission=packed.key)
     life.run()
     shard, _ = life.restored()

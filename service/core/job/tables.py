@@ -1,0 +1,135 @@
+"""The jobs and submissions of a shard, counted as they change: nothing that runs each second walks over all.
+
+Rule this module guarantees: whatever changes a table changes its counts and indexes with it.
+"""
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import ItemsView, Iterator, MutableMapping, ValuesView
+from typing import Generic, TypeVar, overload
+
+from service.core.job.deadlines import Deadlines
+from service.core.job.identity import JobRef, SubmissionKey
+from service.core.job.job import Job, JobState
+from service.core.job.submission import UNANSWERED, Submission, SubmissionState
+
+K = TypeVar("K")
+V = TypeVar("V")
+T = TypeVar("T")
+MAX_GONE = 1_000
+"""Deadlines of jobs that are gone, beyond as many as there are jobs, before all are grouped anew."""
+
+
+class Table(MutableMapping[K, V], ABC, Generic[K, V]):
+    """A mapping that tells its subclass of each change."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self) -> None:
+        self._values: dict[K, V] = {}
+
+    @abstractmethod
+    def _changed(self, old: V | None, new: V | None) -> None:
+        """Called after a value was added, replaced or removed."""
+
+    def __setitem__(self, key: K, value: V) -> None:
+        old = self._values.get(key)
+        self._values[key] = value
+        self._changed(old, value)
+
+    def __delitem__(self, key: K) -> None:
+        self._changed(self._values.pop(key), None)
+
+    def __getitem__(self, key: K) -> V:
+        return self._values[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._values
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    # The inherited ones do the same and are slower.
+
+    @overload
+    def get(self, key: K, /) -> V | None: ...
+
+    @overload
+    def get(self, key: K, default: V | T, /) -> V | T: ...
+
+    def get(self, key: K, default: V | T | None = None, /) -> V | T | None:
+        """The value, or the default if there is none."""
+        return self._values.get(key, default)
+
+    def values(self) -> ValuesView[V]:
+        """The values, in the order in which their keys were added."""
+        return self._values.values()
+
+    def items(self) -> ItemsView[K, V]:
+        """The keys with their values, in the same order."""
+        return self._values.items()
+
+
+class Jobs(Table[JobRef, Job]):
+    """The jobs whose outcome is not durable, with their number by state, and how many wait by model."""
+
+    __slots__ = ("_deadlines", "by_state", "waiting")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.by_state: Counter[JobState] = Counter()
+        self.waiting: Counter[str] = Counter()
+        self._deadlines = Deadlines()
+
+    def overdue(self, now_ms: int) -> list[JobRef]:
+        """The open jobs whose deadline has passed, in the order of the topic."""
+        near = ((ref, self._values[ref]) for ref in sorted(self._deadlines.near(now_ms, self._values)))
+        return [ref for ref, job in near if job.request.deadline_ms <= now_ms and job.is_open]
+
+    def _changed(self, old: Job | None, new: Job | None) -> None:
+        if old is not None and new is not None and old.state is new.state and old.request is new.request:
+            return
+        if old is not None:
+            self._count(old, -1)
+        if new is not None:
+            self._count(new, 1)
+            if old is None or old.request.deadline_ms != new.request.deadline_ms:
+                self._deadlines.add(new.request.deadline_ms, new.ref)
+        elif self._deadlines.size > 2 * len(self) + MAX_GONE:
+            self._deadlines = Deadlines()
+            for job in self._values.values():
+                self._deadlines.add(job.request.deadline_ms, job.ref)
+
+    def _count(self, job: Job, number: int) -> None:
+        self.by_state[job.state] += number
+        if job.state is JobState.WAITING:
+            self.waiting[job.request.model] += number
+
+
+class Submissions(Table[SubmissionKey, Submission]):
+    """The submissions that are not over, with their number by state."""
+
+    __slots__ = ("_unanswered", "by_state")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.by_state: Counter[SubmissionState] = Counter()
+        self._unanswered: set[SubmissionKey] = set()
+
+    def unanswered(self) -> list[Submission]:
+        """The submissions that may have a task which is not known, in the order of their keys."""
+        return [self._values[key] for key in sorted(self._unanswered)]
+
+    def _changed(self, old: Submission | None, new: Submission | None) -> None:
+        if old is not None and new is not None and old.state is new.state:
+            return
+        if old is not None:
+            self.by_state[old.state] -= 1
+            self._unanswered.discard(old.key)
+        if new is not None:
+            self.by_state[new.state] += 1
+            if new.state in UNANSWERED:
+                self._unanswered.add(new.key)
