@@ -19,6 +19,7 @@ from service.core.shard import admission, decisions, finishing
 from service.core.shard.admission import AdmissionKind, admit
 from service.core.shard.shard import Shard
 from service.errors import FailureCode
+from service.observability.provider_instrumentation import InstrumentedProvider
 from service.pipeline import accept, collect, post, reconcile, submit
 from service.pipeline.assignment.assigned_partition import PartitionState
 from service.pipeline.guards.file_limits import FileLimits
@@ -518,6 +519,22 @@ async def test_an_error_behind_a_post_means_that_its_answer_is_lost(
     assert world.seen.ends() == {"r/0/0": "result"}
     assert len(world.provider.submits) == (1 if model == "fun-asr" else 2)
     assert world.seen.faults == [("answer", "submit", "OurFault")]
+
+
+async def test_a_fault_in_counting_a_post_means_that_its_answer_is_lost(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The boundary around the provider's answer is not the only one: what counts the call may fail too."""
+    lose_an_answer(world)
+    world.provider.next_submits.clear()
+    spoil(monkeypatch, InstrumentedProvider, "_count", fails(1))
+    world.run()
+    shard = world.shard()
+    await world.take(shard, "r")
+    assert state(shard) is SubmissionState.UNCERTAIN
+    await world.done(10 * MINUTE)
+    assert world.seen.ends() == {"r/0/0": "result"}
+    assert len(world.provider.submits) == 1
 
 
 @pytest.mark.parametrize("name", ["query", "fetch", "list_tasks", "cancel"])
