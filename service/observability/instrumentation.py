@@ -16,8 +16,7 @@ from service.errors import FailureCode
 from service.observability import log
 from service.observability.fault_isolation import never_raises, watches
 from service.observability.metrics import Metrics
-from service.pipeline.polling.list_hints import HintResult
-from service.pipeline.shard.observer import BoundaryName, ShardChange
+from service.pipeline.shard.observer import BoundaryName, HintResult, ShardChange
 from service.pipeline.shard.stage_breaker import StageName
 
 

@@ -30,8 +30,7 @@ from service.observability.fault_isolation import watches
 from service.observability.metric_definitions import CALLS, MAX_UNKNOWN_CODES, CallResult, Definition
 from service.observability.status import Status
 from service.observability.status_gauges import LoopTicks, StatusGauges, among
-from service.pipeline.polling.list_hints import HintResult
-from service.pipeline.shard.observer import BoundaryName, ShardChange
+from service.pipeline.shard.observer import BoundaryName, HintResult, ShardChange
 from service.pipeline.shard.stage_breaker import StageName
 
 

@@ -5,44 +5,16 @@ A hint, never more: the task's own query decides, and its answer says whether th
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from enum import StrEnum
-from typing import Protocol
 
 from service.clock import Clock
 from service.core.polling.list_trust import ListTrust
 from service.core.polling.listed_tasks import ListedTasks, Place, order_of, span_of
 from service.core.provider.answers import ListedTask, TaskPage, TaskStatus, TaskView
 from service.pipeline.polling.poll_requests import PollRequest, PollRequests, Rest
+from service.pipeline.shard.observer import HintResult, ListObserver
 
 UNFINISHED = frozenset({TaskStatus.PENDING, TaskStatus.RUNNING})
 ENDED = frozenset({TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.CANCELED})
-
-
-class HintResult(StrEnum):
-    """What the query of a task says of the list's statement about it."""
-
-    RIGHT = "right"
-    """The list said that the task had ended, and it has."""
-    WRONG = "wrong"
-    """The task runs, or the list shows it as running long after a query showed that it has ended."""
-
-
-class ListObserver(Protocol):
-    """Counts and logs how the list is used; its methods decide nothing and never raise."""
-
-    def list_swept(self, seconds: float) -> None:
-        """A sweep took so long; 0: tasks are polled by schedule alone."""
-        ...
-
-    def list_hint(self, result: HintResult) -> None:
-        """A query confirmed or refuted what the list said of its task."""
-        ...
-
-    def list_distrusted(self, seconds: float) -> None:
-        """The list misled too often and is not used for so long."""
-        ...
-
-
 MAX_ENDED = 1_000
 """Tasks remembered that a query has shown as ended: the list must not show them as running for long."""
 

@@ -99,3 +99,28 @@ class Observer(Faults, Protocol):
     def group_regained(self) -> None:
         """We have a client in the group again."""
         ...
+
+
+class HintResult(StrEnum):
+    """What the query of a task says of the list's statement about it."""
+
+    RIGHT = "right"
+    """The list said that the task had ended, and it has."""
+    WRONG = "wrong"
+    """The task runs, or the list shows it as running long after a query showed that it has ended."""
+
+
+class ListObserver(Protocol):
+    """Counts and logs how the list is used; its methods decide nothing and never raise."""
+
+    def list_swept(self, seconds: float) -> None:
+        """A sweep took so long; 0: tasks are polled by schedule alone."""
+        ...
+
+    def list_hint(self, result: HintResult) -> None:
+        """A query confirmed or refuted what the list said of its task."""
+        ...
+
+    def list_distrusted(self, seconds: float) -> None:
+        """The list misled too often and is not used for so long."""
+        ...

@@ -20,8 +20,7 @@ from service.observability.fault_isolation import never_raises, watches
 from service.observability.instrumentation import PipelineInstrumentation
 from service.observability.metric_definitions import CallResult
 from service.observability.metrics import Metrics
-from service.pipeline.polling.list_hints import HintResult
-from service.pipeline.shard.observer import BoundaryName, ShardChange
+from service.pipeline.shard.observer import BoundaryName, HintResult, ShardChange
 from service.pipeline.shard.stage_breaker import StageName
 from tests.fakes.clock import FakeClock
 from tests.unit.core.samples import NOW_MS, job, transcript

@@ -52,13 +52,14 @@ from service.pipeline.guards.submit_guards import SubmitGuards
 from service.pipeline.hotwords.directory import HotwordListFinder
 from service.pipeline.hotwords.prepare import HotwordListStage
 from service.pipeline.poll import PollDeps, PollStage
-from service.pipeline.polling.list_hints import HintResult, ListHints
+from service.pipeline.polling.list_hints import ListHints
 from service.pipeline.polling.list_sweep import ListSweepStage
 from service.pipeline.polling.poll_requests import PollRequests
 from service.pipeline.post import SubmitDeps
 from service.pipeline.reconcile import ReconcileStage
 from service.pipeline.results.fetch_memory import FetchMemory, MemoryLimits
 from service.pipeline.shard.backlog import Backlog
+from service.pipeline.shard.observer import HintResult
 from service.pipeline.shard.shard_runner import RunnerDeps, ShardRunner
 from service.pipeline.shard.stage_breaker import StageBreaker, StageName
 from service.pipeline.submit import SubmitStage

@@ -11,7 +11,6 @@ from service.core.job.urgency import retention_end_ms
 from service.core.polling.list_trust import SHORTEST_SECONDS, START
 from service.core.provider.answers import ListedTask, ProviderError, TaskStatus
 from service.pipeline.polling import poll_requests
-from service.pipeline.polling.list_hints import HintResult
 from service.pipeline.polling.list_sweep import (
     AT_ONCE,
     IDLE_SECONDS,
@@ -21,6 +20,7 @@ from service.pipeline.polling.list_sweep import (
 )
 from service.pipeline.polling.poll_requests import Rest
 from service.pipeline.shard.backlog import SLICE
+from service.pipeline.shard.observer import HintResult
 from service.pipeline.shard.shard_runner import ShardRunner
 from tests.fakes.clock import FakeClock
 from tests.unit.pipeline.polling.timed_provider import Rows, TimedProvider
