@@ -69,6 +69,7 @@ class RunTimes:
 
         It had not finished at the age of `looked_at_ms`; a task that has not finished yet waits for 0 ms.
         """
+        looked_at_ms = max(0, looked_at_ms)
         if age_ms <= looked_at_ms:
             return 0.0
         if not self._unfinished:

@@ -95,6 +95,12 @@ def test_a_task_not_looked_at_since_its_submit_and_one_looked_at_now_have_not_wa
     assert times.waited_ms(20_000, 19_000) == 0
 
 
+def test_a_look_before_the_submit_by_a_clock_that_was_set_back_counts_as_one_at_the_submit() -> None:
+    times = learned([10_000])
+    assert times.waited_ms(-5_000, 20_000) == times.waited_ms(0, 20_000)
+    assert times.waited_ms(-5_000, -1_000) == 0
+
+
 def test_past_the_longest_of_all_times_a_task_has_surely_ended() -> None:
     assert RunTimes().waited_ms(2 * LONGEST_MS, 3 * LONGEST_MS) == LONGEST_MS
 
