@@ -1,11 +1,15 @@
 """How late a finished task is seen, and what seeing it costs, by the policy that decides when to poll.
 
-    python -m benchmarks.poll [--in-flight 10 100 1300] [--replicas 1] [--json FILE]
+    python -m benchmarks.poll [--in-flight 10 100 1300] [--replicas 4 12] [--runs tail queue] [--json FILE]
 
 All in virtual time: a year of waiting costs nothing, and the load of the machine changes no figure. Tasks
-arrive evenly, at most 10 a second, and end after a time that is drawn from a distribution with a long tail
-(log-normal, sigma 0.7), whose mean keeps the wanted number in flight. All policies have one account: 20
-queries a second, of which this process uses 0.75, and 50 ms for an answer.
+arrive evenly, at most 10 a second, and end after a time whose mean keeps the wanted number in flight:
+
+- `--runs tail`: drawn from a distribution with a long tail (log-normal, sigma 0.7). There is little to learn.
+- `--runs queue`: nine tenths are time in a queue, as the vendor says of its own, which rises and falls slowly
+  by a half; one tenth is drawn from the other distribution.
+
+All policies have one account: 20 queries a second, of which this process uses 0.75, and 50 ms for an answer.
 
 - `sdk`: the wait of the vendor's own SDK: 1 s, doubled after each three polls, at most 5 s.
 - `lro`: the defaults of Google's clients for long-running operations: 1 s, each wait 1.5 times the last, at
@@ -26,6 +30,7 @@ those of the measured time, per task that ended in it.
 import argparse
 import asyncio
 import heapq
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -54,6 +59,7 @@ WARM_UP_MEANS, MEASURED_MEANS = 2.0, 2.0
 MEASURED_TASKS = 200
 """At least so many are measured, however few are in flight."""
 SEED = 7
+QUEUE_PART, QUEUE_SWING, QUEUE_SWING_MEANS = 0.9, 0.5, 8.0
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,25 @@ class Load:
             yield number / self.arrivals_per_second + run
 
 
-def load_of(in_flight: int) -> Load:
+Runs = Callable[[random.Random, float], float]
+"""Draws a run time, not yet scaled, of a task submitted so many mean run times after the first."""
+
+
+def tail(dice: random.Random, _means: float) -> float:
+    """A distribution with a long tail."""
+    return dice.lognormvariate(0.0, SIGMA)
+
+
+def queue(dice: random.Random, means: float) -> float:
+    """A long time in a queue and a short run."""
+    swing = 1 + QUEUE_SWING * math.sin(2 * math.pi * means / QUEUE_SWING_MEANS)
+    return QUEUE_PART * swing + (1 - QUEUE_PART) * tail(dice, means)
+
+
+RUNS: dict[str, Runs] = {"tail": tail, "queue": queue}
+
+
+def load_of(in_flight: int, draw: Runs = tail) -> Load:
     """Arrivals and run times that keep so many tasks in flight."""
     rate = min(MOST_ARRIVALS_PER_SECOND, in_flight / MEAN_SECONDS)
     mean = in_flight / rate
@@ -86,7 +110,7 @@ def load_of(in_flight: int) -> Load:
     until = begin + max(MEASURED_MEANS * mean, MEASURED_TASKS / rate)
     end = until + mean
     dice = random.Random(SEED)  # noqa: S311 - not for secrets
-    unscaled = [dice.lognormvariate(0.0, SIGMA) for _ in range(round(end * rate))]
+    unscaled = [draw(dice, number / in_flight) for number in range(round(end * rate))]
     scale = mean / (sum(unscaled) / len(unscaled))
     runs = [max(SHORTEST_SECONDS, scale * each) for each in unscaled]
     return Load(in_flight, rate, begin, until, end, runs)
@@ -281,27 +305,37 @@ def serve(load: Load, page_size: int | None = None, replicas: int = 1) -> Seen:
         return loop.run(_serve(load, page_size, replicas))
 
 
-def main(sizes: Sequence[int], replicas: Sequence[int], path: Path | None) -> None:
+def compare(load: Load, replicas: Sequence[int]) -> list[Row]:
+    """The line of each policy."""
+    return [
+        simulate(load, sdk).row("sdk"),
+        simulate(load, lro).row("lro"),
+        serve(load).row("no list"),
+        serve(load, 100).row("scribe"),
+        serve(load, 10).row("pages of 10"),
+        *(serve(load, 100, each).row(f"{each} replicas") for each in replicas),
+        simulate(load, oracle).row("oracle"),
+    ]
+
+
+def main(sizes: Sequence[int], replicas: Sequence[int], kinds: Sequence[str], path: Path | None) -> None:
     """Run, print, write."""
-    rows: list[Row] = []
-    for in_flight in sizes:
-        load = load_of(in_flight)
-        rows += [
-            simulate(load, sdk).row("sdk"),
-            simulate(load, lro).row("lro"),
-            serve(load).row("no list"),
-            serve(load, 100).row("scribe"),
-            serve(load, 10).row("pages of 10"),
-            *(serve(load, 100, each).row(f"{each} replicas") for each in replicas),
-            simulate(load, oracle).row("oracle"),
-        ]
-    show({"detection of finished tasks (virtual time)": rows}, path)
+    show(
+        {
+            f"detection of finished tasks (virtual time, run times: {kind})": [
+                row for in_flight in sizes for row in compare(load_of(in_flight, RUNS[kind]), replicas)
+            ]
+            for kind in kinds
+        },
+        path,
+    )
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="benchmarks.poll", description="How late finished tasks are seen.")
     parser.add_argument("--in-flight", type=int, nargs="+", default=[10, 100, 1_300])
     parser.add_argument("--replicas", type=int, nargs="*", default=[])
+    parser.add_argument("--runs", nargs="+", choices=RUNS, default=["tail"])
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    main(given.in_flight, given.replicas, given.json)
+    main(given.in_flight, given.replicas, given.runs, given.json)

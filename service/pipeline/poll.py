@@ -183,6 +183,8 @@ class PollStage:
             self._judge(request, answer)
             if isinstance(answer, TaskView):
                 self._hints.answered(request, answer)
+                if (submission := request.submission) is not None:
+                    self._requests.learn(submission.model, answer)
                 self._unreadable.pop(request.target, None)
                 polled = Polled(answer, request.is_last, self._unknown.is_foreign)
                 request.runner.on_submission(request.key, polled)

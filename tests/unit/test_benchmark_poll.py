@@ -5,7 +5,19 @@ from functools import partial
 
 import pytest
 
-from benchmarks.poll import ANSWER_SECONDS, Load, Seen, load_of, lro, oracle, sdk, serve, simulate
+from benchmarks.poll import (
+    ANSWER_SECONDS,
+    RUNS,
+    Load,
+    Runs,
+    Seen,
+    load_of,
+    lro,
+    oracle,
+    sdk,
+    serve,
+    simulate,
+)
 
 FEW = Load(
     in_flight=10,
@@ -40,9 +52,10 @@ def test_a_task_that_is_never_seen_is_as_late_as_the_end() -> None:
     assert Seen(FEW).row("blind")["max s"] == pytest.approx(FEW.end_seconds - 10.0)
 
 
+@pytest.mark.parametrize("draw", RUNS.values(), ids=RUNS)
 @pytest.mark.parametrize("in_flight", [10, 1_300])
-def test_a_load_keeps_the_wanted_number_of_tasks_in_flight(in_flight: int) -> None:
-    load = load_of(in_flight)
+def test_a_load_keeps_the_wanted_number_of_tasks_in_flight(in_flight: int, draw: Runs) -> None:
+    load = load_of(in_flight, draw)
     at = load.begin_seconds
     begun = [number / load.arrivals_per_second for number in range(len(load.runs))]
     running = sum(start <= at < ended for start, ended in zip(begun, load.ends(), strict=True))

@@ -7,6 +7,7 @@ The retention end counts from there, so it is never later than the real one.
 
 import heapq
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
@@ -74,6 +75,18 @@ class PriorityQueue(Generic[T]):
             return _LAST, self._can_wait[0]
         priority, _, item = self._heap[0]
         return priority, item
+
+    def prefer(self, most: int, rank: Callable[[T], tuple[float, ...]]) -> list[T]:
+        """Of the first `most` items that can wait, put the highest first and the others last.
+
+        Returns the others.
+        """
+        first = [self._can_wait.popleft() for _ in range(min(most, len(self._can_wait)))]
+        best = max(first, key=rank) if len(first) > 1 else first[0]
+        others = [item for item in first if item is not best]
+        self._can_wait.appendleft(best)
+        self._can_wait.extend(others)
+        return others
 
     def pop(self) -> T:
         """Remove and return the next item; the queue must not be empty."""

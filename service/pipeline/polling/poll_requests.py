@@ -9,6 +9,8 @@ Rules this module guarantees:
 4. In one queue, the poll whose result may expire first goes first.
 5. A poll is postponed while the list shows its task as running (`Rest`); a last poll, and one whose result
    may expire soon, is not.
+6. Among the first `CHOICES` ordinary polls that can wait, the one whose task is expected to have waited
+   longest for it, by the run times of its model, goes first; one passed over `MOST_PASSES` times goes next.
 """
 
 from dataclasses import dataclass, replace
@@ -19,6 +21,8 @@ from service.clock import Clock
 from service.core.job.identity import SubmissionKey
 from service.core.job.submission import Submission, SubmissionState
 from service.core.job.urgency import CAN_WAIT, Priority, PriorityQueue, priority, retention_end_ms
+from service.core.polling.run_times import ModelRunTimes, run_ms
+from service.core.provider.answers import TaskView
 from service.pipeline.shard.backlog import BEHIND_MS, SLICE
 from service.pipeline.shard.fault_isolation import Key
 from service.pipeline.shard.shard_runner import ShardRunner
@@ -27,6 +31,10 @@ from service.pipeline.shard.timers import Timers
 
 HINTS_IN_A_ROW = 3
 """A list that names tasks as ended which run must not hold up the others."""
+CHOICES = 16
+"""Nearly as good as the choice among all, which would take time in proportion to their number."""
+MOST_PASSES = 4 * CHOICES
+"""For about as long as four polls of each waiting task take."""
 
 PollTarget = tuple[ShardRunner, SubmissionKey]
 
@@ -47,6 +55,8 @@ class PollRequest:
     asked_ms: int
     listed_ms: int | None = None
     is_hinted: bool = False
+    passes: int = 0
+    """How often another poll was preferred to this one."""
 
     @property
     def target(self) -> PollTarget:
@@ -93,6 +103,7 @@ class PollRequests:
         self.rest = Rest()
         self.takes_hints = True
         """Whether hinted polls go first: False while the list is not trusted."""
+        self._run_times = ModelRunTimes()
 
     def __len__(self) -> int:
         return len(self._valid)
@@ -182,6 +193,8 @@ class PollRequests:
             queue = self._next_queue(may_be_last=may_be_last)
             if queue is None:
                 return None
+            if queue is self._ordinary:
+                self._prefer()
             order, request = queue.first
             queue.pop()
             with request.runner.boundary.guard(request.key, partial(self.put_back, request), StageName.POLL):
@@ -218,6 +231,26 @@ class PollRequests:
     def is_valid(self, request: PollRequest) -> bool:
         """Whether no later request has superseded this one."""
         return self._valid.get(request.task_id) is request or self._valid.get(request.target) is request
+
+    def learn(self, model: str, task: TaskView) -> None:
+        """Learn the run time of a task, if it has ended."""
+        took_ms = run_ms(task)
+        if took_ms is not None:
+            self._run_times.add(model, took_ms)
+
+    def _prefer(self) -> None:
+        """Choose the ordinary poll that goes next, of those that can wait; urgent ones go before it."""
+        now_ms = self._clock.now_ms()
+        for request in self._ordinary.prefer(CHOICES, lambda request: self._rank(request, now_ms)):
+            request.passes += 1
+
+    def _rank(self, request: PollRequest, now_ms: int) -> tuple[float, float]:
+        submission = request.submission
+        if submission is None or submission.submitted_ms is None:
+            return 0.0, 0.0
+        begun_ms, seen_ms = submission.submitted_ms, submission.unfinished_ms or submission.submitted_ms
+        waited_ms = self._run_times.of(submission.model).waited_ms(seen_ms - begun_ms, now_ms - begun_ms)
+        return (request.passes if request.passes >= MOST_PASSES else 0), waited_ms
 
     def _find(self, task_id: str, target: PollTarget) -> PollRequest | None:
         for name in (task_id, target):

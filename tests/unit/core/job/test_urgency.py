@@ -69,3 +69,17 @@ def test_nothing_that_can_wait_goes_before_what_cannot(edges: list[int]) -> None
         assert (first, item) == (priority(NOW_MS + item, NOW_MS), line.pop())
         gone.append(first.group)
     assert gone == sorted(gone)
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=10), st.integers(1, 12))
+def test_of_the_first_that_can_wait_the_best_goes_first_and_the_others_last(
+    ranks: list[int], most: int
+) -> None:
+    line: PriorityQueue[tuple[int, int]] = PriorityQueue()
+    items = list(enumerate(ranks))
+    for item in items:
+        line.push(Priority(CAN_WAIT), item)
+    passed = line.prefer(most, lambda item: (item[1],))
+    best = max(items[:most], key=lambda item: item[1])
+    assert passed == [item for item in items[:most] if item is not best]
+    assert [line.pop() for _ in items] == [best, *items[most:], *passed]

@@ -1,5 +1,6 @@
 """A provider whose tasks end after a time, and whose list can be wrong in every way that a list can."""
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ Rows = Sequence[ListedTask]
 @dataclass
 class TimedProvider(FakeProvider):
     """Tasks run for `run_seconds`, by their number from 1; `ended_at` and `seen_at` tell when each has ended,
-    and when a query showed so.
+    and when a query showed so, `asked_at` when it was queried.
 
     `rewrite` makes of the list's true rows what the list says; with `heeds_status` cleared it shows all tasks
     whatever is asked for. An entry of `list_seconds` is how long each list call takes.
@@ -31,6 +32,7 @@ class TimedProvider(FakeProvider):
     refuses_status: bool = False
     ended_at: dict[str, float] = field(default_factory=dict)
     seen_at: dict[str, float] = field(default_factory=dict)
+    asked_at: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     sleep: Callable[[float], Any] = field(kw_only=True)
 
     @property
@@ -60,6 +62,7 @@ class TimedProvider(FakeProvider):
         if not await permit():
             return NO_SLOT
         self.calls.append(("query", task_id))
+        self.asked_at[task_id].append(self.now)
         task = self.task(task_id)
         assert task is not None
         view = self._view(task, self._state(task))
