@@ -193,7 +193,7 @@ class PollRequests:
             queue = self._next_queue(may_be_last=may_be_last)
             if queue is None:
                 return None
-            if queue is self._ordinary:
+            if queue is self._ordinary and queue.first[0].group == CAN_WAIT:
                 self._prefer()
             order, request = queue.first
             queue.pop()
@@ -239,7 +239,7 @@ class PollRequests:
             self._run_times.add(model, took_ms)
 
     def _prefer(self) -> None:
-        """Choose the ordinary poll that goes next, of those that can wait; urgent ones go before it."""
+        """Choose the ordinary poll that goes next, of those that can wait."""
         now_ms = self._clock.now_ms()
         for request in self._ordinary.prefer(CHOICES, lambda request: self._rank(request, now_ms)):
             request.passes += 1
