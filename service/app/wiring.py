@@ -245,8 +245,7 @@ def _polling(
     deps = PollDeps(provider, limiter, guards.hold, process.spawn, in_flight, breaker, dropped)
     requests = PollRequests(clock)
     hints = ListHints(clock, requests, process.instrumentation)
-    lists, queries = LimitedCalls(limiter, Kind.LIST), LimitedCalls(limiter, Kind.QUERY)
-    sweep = ListSweepStage(provider, clock, lists, queries, requests, hints, process.instrumentation)
+    sweep = ListSweepStage(provider, clock, limiter, requests, hints, process.instrumentation)
     return PollStage(deps, clock, requests, hints), sweep
 
 

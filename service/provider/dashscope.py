@@ -127,7 +127,7 @@ class DashScope:
         self._results = ResultFetcher(guard or FetchGuard(), connections, tls)
         self._open = AsyncExitStack()
         self._page_size = PAGE_SIZES[0]
-        """Of the task list, until the vendor refuses it."""
+        """Of the task list: the size that the vendor has not refused last."""
         self.hotword_lists = DashScopeHotwordLists(
             partial(self._call, "POST", hotword_lists.PATH), self._host
         )
@@ -240,8 +240,10 @@ class DashScope:
         page_size = self._page_size
         answer = await self._call("GET", list_path(page_no, status, page_size), permit=permit)
         page = answer if isinstance(answer, ProviderError) else read_page(answer, self._host)
-        if isinstance(page, ProviderError) and page.http_status == HTTPStatus.BAD_REQUEST:
-            self._page_size = PAGE_SIZES[-1]
+        is_refused = isinstance(page, ProviderError) and page.http_status == HTTPStatus.BAD_REQUEST
+        if is_refused and page_no == 1 and page_size == self._page_size:
+            # If the size is not the reason, the other one is refused too, and this one is asked for again.
+            self._page_size = next(size for size in PAGE_SIZES if size != page_size)
         return page
 
     def clock_offset_ms(self) -> int | None:

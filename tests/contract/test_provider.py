@@ -29,6 +29,7 @@ from service.core.transcript.normalise import normalise
 from service.provider.api import Provider
 from service.provider.dashscope import DashScope, DashScopeConfig
 from service.provider.result_files import FetchGuard
+from service.provider.wire.task_list import PAGE_SIZES
 from tests.fakes.provider import NO_CONNECTION, TOO_LATE_TO_CANCEL, AfterWork, FakeProvider
 
 A = "https://media.example/a.wav"
@@ -436,3 +437,14 @@ async def test_a_page_size_that_the_vendor_refuses_is_not_asked_for_again() -> N
             assert refused.http_status == 400
             assert await provider.list_tasks(1) == TaskPage((), 0)
             assert await provider.list_tasks(1, status=TaskStatus.RUNNING) == TaskPage((), 0)
+
+
+async def test_a_list_call_that_is_refused_for_another_reason_does_not_change_the_page_size() -> None:
+    async with simulator_stage() as stage:
+        for _ in range(2):
+            stage.break_list(400, "InvalidParameter")
+            assert isinstance(await stage.provider.list_tasks(1), ProviderError)
+        stage.break_list(400, "InvalidParameter")
+        assert isinstance(await stage.provider.list_tasks(2), ProviderError)
+        assert isinstance(stage.provider, DashScope)
+        assert stage.provider._page_size == PAGE_SIZES[0]

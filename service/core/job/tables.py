@@ -106,7 +106,11 @@ class Jobs(Table[JobRef, Job]):
     def _count(self, job: Job, number: int) -> None:
         self.by_state[job.state] += number
         if job.state is JobState.WAITING:
-            self.waiting[job.request.model] += number
+            model = job.request.model
+            self.waiting[model] += number
+            if not self.waiting[model]:
+                # Models are named by requests: their number has no bound.
+                del self.waiting[model]
 
 
 class Submissions(Table[SubmissionKey, Submission]):

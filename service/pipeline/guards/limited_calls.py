@@ -19,11 +19,6 @@ class LimitedCalls:
         self._limiter = limiter
         self._kind = kind
 
-    @property
-    def share_per_second(self) -> float:
-        """Our slots, in calls a second."""
-        return self._limiter.share_per_second(self._kind)
-
     async def make(self, ask: Callable[[Permit], Awaitable[T | ProviderError]]) -> T | ProviderError:
         """Make one call in a slot of ours; `NO_SLOT` if there is none in time."""
         clock = self._limiter.clock

@@ -29,7 +29,6 @@ class ListHints:
         self._listed = ListedTasks()
         self._trust = ListTrust()
         self._is_newest_first: bool | None = None
-        self._lag_seconds = 0.0
         self._ended: OrderedDict[str, float] = OrderedDict()
         """When queries showed tasks as ended, by the boot clock; the latest ones."""
 
@@ -38,20 +37,19 @@ class ListHints:
         """Whether the list is used."""
         return self._trust.is_trusted(self._clock.boot_seconds())
 
-    def use(self, rest: Rest, lag_seconds: float, took_seconds: float) -> None:
-        """Let tasks rest after a sweep that took so long; the list may lag by `lag_seconds` behind them."""
+    def use(self, rest: Rest, took_seconds: float) -> None:
+        """Let tasks rest after a sweep that took so long."""
         self._requests.rest = rest
-        self._lag_seconds = lag_seconds
         self._observer.list_swept(took_seconds)
 
     def leave(self) -> None:
         """Poll by schedule alone."""
-        self.use(Rest(), self._lag_seconds, 0.0)
+        self.use(Rest(), 0.0)
 
     def take(
-        self, page: TaskPage, asked: TaskStatus | None, *, is_first: bool, is_last: bool
+        self, page: TaskPage, asked: TaskStatus | None, lag_seconds: float, *, is_first: bool, is_last: bool
     ) -> tuple[int, list[str]]:
-        """Use one page of tasks with the status asked for.
+        """Use one page of tasks with the status asked for; it may lag by `lag_seconds` behind the tasks.
 
         How many tasks of ours it shows, and the tasks that it shows, or by their absence proves, to have
         ended: `hint` them.
@@ -68,7 +66,7 @@ class ListHints:
         ended = [row.task_id for row in ours if row.status in ENDED]
         for row in page.tasks:
             if row.status in UNFINISHED:
-                self._take_unfinished(row, is_proof=is_running_only and span is not None)
+                self._take_unfinished(row, lag_seconds, is_proof=is_running_only and span is not None)
         if is_running_only and span is not None:
             ended += self._listed.take_missing(span, (row.task_id for row in page.tasks))
         return len(ours), ended
@@ -90,10 +88,10 @@ class ListHints:
         elif task.status in UNFINISHED and request.is_hinted:
             self._misled()
 
-    def _take_unfinished(self, row: ListedTask, *, is_proof: bool) -> None:
+    def _take_unfinished(self, row: ListedTask, lag_seconds: float, *, is_proof: bool) -> None:
         now = self._clock.boot_seconds()
         ended = self._ended.get(row.task_id)
-        if ended is not None and now - ended > self._lag_seconds:
+        if ended is not None and now - ended > lag_seconds:
             del self._ended[row.task_id]
             self._misled()
         elif self._requests.note_listed(row.task_id, round(1000 * now)) and is_proof:

@@ -7,13 +7,14 @@ that fails, misleads or shows nothing of ours is left alone for a while, and pol
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 
 from service.clock import Clock
 from service.core.limits.backoff import Backoff
 from service.core.provider.answers import ProviderError, TaskPage, TaskStatus
+from service.pipeline.guards.call_limiter import CallLimiter, Kind
 from service.pipeline.guards.limited_calls import LimitedCalls
 from service.pipeline.polling.list_hints import ListHints
 from service.pipeline.polling.poll_requests import PollRequests, Rest
@@ -35,8 +36,9 @@ SHORTEST_CYCLE_SECONDS = 5.0
 """The interval of polls by schedule while the quota is not the limit."""
 SHORTEST_REST_SECONDS = 5.0
 """Longer than a failed sweep and the next one."""
-SHORTEST_AUDIT_SECONDS = 30.0
-AUDIT_PART = 0.1
+SHORTEST_SPOT_CHECK_SECONDS = 30.0
+"""The shortest time between two polls of a task that the list shows as running."""
+SPOT_CHECK_PART = 0.1
 """The part of the query quota that may be used to poll tasks which the list shows as running."""
 IDLE_SECONDS = 30.0
 """The wait after a sweep that would take too long, or showed nothing of ours."""
@@ -62,9 +64,8 @@ class Sweep:
     seen: int = 0
     """Rows of all pages."""
     failure: ProviderError | None = None
-    is_over: bool = False
-    """A page was empty: none follows."""
-    numbers: Iterator[int] = field(default_factory=lambda: iter(()))
+    is_empty: bool = False
+    """The latest page was empty: none follows."""
 
     @property
     def last_page(self) -> int | None:
@@ -78,11 +79,21 @@ class Sweep:
         """Whether the vendor does not heed the status asked for: a few rows may just have changed theirs."""
         return self.seen >= FEWEST_ROWS and 4 * self.others > self.seen
 
+    @property
+    def is_over(self) -> bool:
+        """Whether no other page is worth a call."""
+        return self.failure is not None or self.ignores_filter or self.is_empty
+
     def is_last(self, page_no: int, page: TaskPage) -> bool:
         """Whether no row follows this page, by the total that it states, or since it is not full."""
         if page.total is None:
-            return len(page.tasks) < self.rows
-        return (page_no - 1) * self.rows + len(page.tasks) >= page.total
+            return rows_of(page) < self.rows
+        return (page_no - 1) * self.rows + rows_of(page) >= page.total
+
+
+def rows_of(page: TaskPage) -> int:
+    """The number of rows, unreadable ones included."""
+    return len(page.tasks) + len(page.unreadable)
 
 
 class ListSweepStage:
@@ -92,8 +103,7 @@ class ListSweepStage:
         self,
         provider: Provider,
         clock: Clock,
-        lists: LimitedCalls,
-        queries: LimitedCalls,
+        limiter: CallLimiter,
         requests: PollRequests,
         hints: ListHints,
         faults: Faults,
@@ -101,8 +111,8 @@ class ListSweepStage:
         self._report = partial(faults.internal_error, BoundaryName.ANSWER, "list")
         self._provider = provider
         self._clock = clock
-        self._lists = lists
-        self._queries = queries
+        self._limiter = limiter
+        self._lists = LimitedCalls(limiter, Kind.LIST)
         self._requests = requests
         self._hints = hints
         self._pages = 1
@@ -142,36 +152,37 @@ class ListSweepStage:
                 self._no_filter_until = begun + UNFILTERED_SECONDS
                 return 0.0
             if sweep.failure is not None:
-                return self._failed(sweep)
+                return self._failed(sweep.failure, status)
             # Without a filter, only the pages down to our oldest task are read.
             is_whole = status is not None and sweep.last_page is not None
             shown, pages = shown + sweep.shown, pages + (sweep.last_page or 0 if is_whole else sweep.pages)
         self._failures, self._pages = 0, pages
         took_seconds = self._clock.boot_seconds() - begun
         is_useful = shown > 0 and self._is_worth_it() and took_seconds <= self._cycle_seconds
-        if not is_useful:
+        if not (is_useful and self._hints.is_trusted):
             self._hints.leave()
             return IDLE_SECONDS
-        self._hints.use(self._rest(took_seconds), self._cycle_seconds, took_seconds)
+        self._hints.use(self._rest(took_seconds), took_seconds)
         return SWEEP_SECONDS
 
     async def _read(self, sweep: Sweep) -> None:
         await self._read_page(sweep, 1)
-        if sweep.failure is not None or sweep.ignores_filter or sweep.is_over or sweep.last_page == 1:
+        if sweep.is_over or sweep.last_page == 1:
             return
         if sweep.status is not None:
             self._pages = max(self._pages, sweep.last_page or 1)
         if self._is_worth_it():
-            sweep.numbers = iter(range(2, (sweep.last_page or MAX_PAGES) + 1))
+            numbers = iter(range(2, (sweep.last_page or MAX_PAGES) + 1))
             async with asyncio.TaskGroup() as readers:
                 for _ in range(AT_ONCE):
-                    readers.create_task(self._read_on(sweep))
+                    readers.create_task(self._read_on(sweep, numbers))
 
-    async def _read_on(self, sweep: Sweep) -> None:
-        for page_no in sweep.numbers:
-            is_over = sweep.status is None and sweep.shown >= len(self._requests)
-            is_long = sweep.pages > self._cycle_seconds * self._lists.share_per_second
-            if is_over or is_long or sweep.failure is not None or sweep.ignores_filter or sweep.is_over:
+    async def _read_on(self, sweep: Sweep, numbers: Iterator[int]) -> None:
+        """Read pages until all readers together have read the last one that is worth a call."""
+        for page_no in numbers:
+            has_all = sweep.status is None and sweep.shown >= len(self._requests)
+            is_long = sweep.pages > self._cycle_seconds * self._limiter.share_per_second(Kind.LIST)
+            if has_all or is_long or sweep.is_over:
                 return
             await self._read_page(sweep, page_no)
 
@@ -182,47 +193,49 @@ class ListSweepStage:
             sweep.failure = page
             return
         if page_no == 1:
-            sweep.rows, sweep.total = len(page.tasks) + len(page.unreadable), page.total
+            sweep.rows, sweep.total = rows_of(page), page.total
         sweep.pages += 1
         sweep.seen += len(page.tasks)
         sweep.others += sum(sweep.status not in (None, row.status) for row in page.tasks)
-        sweep.is_over |= not page.tasks
-        is_last = sweep.is_last(page_no, page)
-        shown, ended = self._hints.take(page, sweep.status, is_first=page_no == 1, is_last=is_last)
+        sweep.is_empty |= not page.tasks
+        is_first, is_last = page_no == 1, sweep.is_last(page_no, page)
+        shown, ended = self._hints.take(
+            page, sweep.status, self._cycle_seconds, is_first=is_first, is_last=is_last
+        )
         sweep.shown += shown + len(ended)
         for begin in range(0, len(ended), SLICE):
             self._hints.hint(ended[begin : begin + SLICE])
             # The list may be empty of a sudden: thousands of hints must not hold up the event loop.
             await asyncio.sleep(0)
 
-    def _failed(self, sweep: Sweep) -> float:
+    def _failed(self, failure: ProviderError, status: TaskStatus | None) -> float:
+        """Note a failed sweep; how long after its beginning the next one begins, in seconds."""
         self._failures += 1
-        is_refused = sweep.failure is not None and sweep.failure.http_status == HTTPStatus.BAD_REQUEST
-        if is_refused and sweep.status is not None and self._failures > 1:
+        is_refused = failure.http_status == HTTPStatus.BAD_REQUEST and status is not None
+        if is_refused and self._failures > 1:
             # The first refusal may be that of the page's size, which the provider then lowers.
             self._no_filter_until = self._clock.boot_seconds() + UNFILTERED_SECONDS
         self._hints.leave()
-        asked_seconds = sweep.failure.retry_after_seconds if sweep.failure is not None else None
-        return SWEEP_SECONDS + BACKOFF.wait_ms(self._failures, 1.0, asked_seconds) / 1000
+        return SWEEP_SECONDS + BACKOFF.wait_ms(self._failures, 1.0, failure.retry_after_seconds) / 1000
 
     @property
     def _cycle_seconds(self) -> float:
         """How long it takes to poll every task once."""
-        share = self._queries.share_per_second
+        share = self._limiter.share_per_second(Kind.QUERY)
         return max(SHORTEST_CYCLE_SECONDS, len(self._requests) / share) if share else SHORTEST_CYCLE_SECONDS
 
     def _is_worth_it(self) -> bool:
         """Whether a sweep of so many pages is faster than polling every task once."""
-        share = self._lists.share_per_second
+        share = self._limiter.share_per_second(Kind.LIST)
         return share > 0 and self._pages / share <= self._cycle_seconds
 
     def _rest(self, took_seconds: float) -> Rest:
-        share = self._queries.share_per_second
-        audit_seconds = len(self._requests) / (AUDIT_PART * share) if share else 0.0
+        share = self._limiter.share_per_second(Kind.QUERY)
+        spot_check_seconds = len(self._requests) / (SPOT_CHECK_PART * share) if share else 0.0
         rest_seconds = max(SHORTEST_REST_SECONDS, 3 * took_seconds)
         return Rest(
             unlisted_ms=round(1000 * (SWEEP_SECONDS + 2 * took_seconds)),
             listed_ms=round(1000 * rest_seconds),
-            at_most_ms=round(1000 * max(SHORTEST_AUDIT_SECONDS, audit_seconds)),
+            at_most_ms=round(1000 * max(SHORTEST_SPOT_CHECK_SECONDS, spot_check_seconds)),
             check_ms=round(1000 * self._cycle_seconds),
         )

@@ -433,8 +433,7 @@ class World:
         self.sweep = ListSweepStage(
             provider,
             self.clock,
-            LimitedCalls(self.limiter, Kind.LIST),
-            LimitedCalls(self.limiter, Kind.QUERY),
+            self.limiter,
             requests,
             hints,
             self.seen,

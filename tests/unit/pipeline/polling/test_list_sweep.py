@@ -14,16 +14,15 @@ from service.pipeline.polling import poll_requests
 from service.pipeline.polling.list_sweep import (
     AT_ONCE,
     IDLE_SECONDS,
-    SHORTEST_AUDIT_SECONDS,
     SHORTEST_REST_SECONDS,
+    SHORTEST_SPOT_CHECK_SECONDS,
     SWEEP_SECONDS,
 )
 from service.pipeline.polling.poll_requests import Rest
 from service.pipeline.shard.backlog import SLICE
 from service.pipeline.shard.observer import HintResult
 from service.pipeline.shard.shard_runner import ShardRunner
-from tests.fakes.clock import FakeClock
-from tests.unit.pipeline.polling.timed_provider import Rows, TimedProvider
+from tests.unit.pipeline.polling.timed_provider import Rows, TimedProvider, provider_of
 from tests.unit.pipeline.world import Limits, World, job_of, submission_of
 
 SDK_SECONDS = 5.0
@@ -31,19 +30,6 @@ SDK_SECONDS = 5.0
 ANSWER_SECONDS = 1.0
 """For the slots and the answers of a few calls."""
 FORBIDDEN = ProviderError("Forbidden", "no access to the list", 403)
-
-
-def provider_of(world: World) -> TimedProvider:
-    assert isinstance(world.provider, TimedProvider)
-    return world.provider
-
-
-@pytest.fixture
-async def world(limits: Limits) -> object:
-    clock = FakeClock()
-    made = World(limits, clock=clock, provider=TimedProvider(now_ms=clock.now_ms, sleep=clock.sleep))
-    yield made
-    await made.end()
 
 
 async def serve(world: World, count: int, seconds: float, *, every: float = 0.0) -> ShardRunner:
@@ -170,7 +156,7 @@ async def test_a_list_that_lies_loses_nothing_and_delays_little(
     await serve(world, 60, 400)
     assert len(provider.late()) == 60
     # While the list is believed, and again after each pause, a task may rest for so long.
-    assert max(provider.late()) <= SHORTEST_AUDIT_SECONDS + SDK_SECONDS + ANSWER_SECONDS
+    assert max(provider.late()) <= SHORTEST_SPOT_CHECK_SECONDS + SDK_SECONDS + ANSWER_SECONDS
     # By schedule alone it would be some 25 polls for each.
     assert queries_of(world) <= 60 * 30
 
@@ -371,6 +357,21 @@ async def test_a_fault_about_one_submission_ends_that_one_alone(
     assert ends.pop("r2/0/0") == "internal_error"
     assert set(ends.values()) == {"result"}
     assert len(ends) == 9
+
+
+@many
+async def test_a_list_that_still_shows_what_a_query_has_just_shown_as_ended_is_trusted(world: World) -> None:
+    provider = provider_of(world)
+    world.run("submit", "poll")
+    shard = world.shard()
+    provider.run_seconds = lambda number: 3.0 if number <= 10 else 10_000.0
+    await world.take(shard, *(f"r{number}" for number in range(20)), ttl_seconds=86_000)
+    await world.clock.sleep(5)
+    assert len(provider.seen_at) == 10
+    provider.rewrite = all_run
+    world.run("sweep")
+    await world.clock.sleep(1)
+    assert (world.seen.hints, world.seen.distrusted) == ([], [])
 
 
 @many

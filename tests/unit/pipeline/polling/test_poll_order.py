@@ -9,26 +9,12 @@ import pytest
 from service.core.job.transition_context import Rules
 from service.core.provider.answers import TaskStatus, TaskView
 from service.pipeline.polling.poll_requests import CHOICES, MOST_PASSES
-from tests.fakes.clock import FakeClock
-from tests.unit.pipeline.polling.timed_provider import TimedProvider
+from tests.unit.pipeline.polling.timed_provider import provider_of
 from tests.unit.pipeline.world import Limits, World, submission_of
 
 PER_SECOND = 4.0
 QUICK, SLOW = "fun-asr", "paraformer-v2"
 few_slots = pytest.mark.parametrize("limits", [Limits(calls_per_second=PER_SECOND, part=1.0, queries=256)])
-
-
-def provider_of(world: World) -> TimedProvider:
-    assert isinstance(world.provider, TimedProvider)
-    return world.provider
-
-
-@pytest.fixture
-async def world(limits: Limits) -> object:
-    clock = FakeClock()
-    made = World(limits, clock=clock, provider=TimedProvider(now_ms=clock.now_ms, sleep=clock.sleep))
-    yield made
-    await made.end()
 
 
 def teach(world: World, model: str, took: timedelta) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from service.core.provider.answers import ListedTask, ProviderError, TaskPage, TaskStatus, TaskView
 from service.provider.api import NO_SLOT, Permit, at_once
 from tests.fakes.provider import FakeProvider, FakeTask
+from tests.unit.pipeline.world import World
 
 Rows = Sequence[ListedTask]
 
@@ -92,3 +93,9 @@ class TimedProvider(FakeProvider):
 
     def _all(self) -> list[FakeTask]:
         return sorted((*self.submits, *self.strangers), key=lambda each: each.created_ms, reverse=True)
+
+
+def provider_of(world: World) -> TimedProvider:
+    """The world's provider."""
+    assert isinstance(world.provider, TimedProvider)
+    return world.provider
