@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 START = 5
 MOST = 20
-"""The credit of a list that was right for long: so much it may be wrong in a row, halved by `COST`."""
+"""The most credit: after it, `MOST / COST` wrong hints in a row end the trust."""
 COST = 2
 """What a wrong hint takes from the credit that a right one gives: a list half of whose hints are wrong is no
 help."""

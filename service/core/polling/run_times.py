@@ -1,7 +1,7 @@
 """How long tasks take at the provider, by the vendor's own times, and what that says of those that run.
 
-Per model, a histogram of the latest run times on a logarithmic scale, in memory only: finished tasks fill it
-again within a minute of a restart. A little weight on every run time stands for what has not been seen.
+Per model, a histogram of the latest run times on a logarithmic scale, in memory only: after a restart the
+first finished tasks fill it again. A little weight on every run time stands for what has not been seen.
 """
 
 from bisect import bisect_right

@@ -108,8 +108,8 @@ async def test_it_ends_when_the_share_grows(world: World) -> None:
     assert world.provider.count("submit") == 4
 
 
-@limited
-async def test_the_next_owner_counts_what_the_day_has_cost(world: World) -> None:
+async def next_owner(world: World) -> ShardRunner:
+    """The shard's next owner, with one more request, after three jobs have ended."""
     world.provider.statuses = (TaskStatus.SUCCEEDED,)
     world.run()
     member = Member(world)
@@ -122,6 +122,12 @@ async def test_the_next_owner_counts_what_the_day_has_cost(world: World) -> None
     world.shards[:] = [second]
     member.deliver(0, "d")
     await world.clock.sleep(60)
+    return second
+
+
+@limited
+async def test_the_next_owner_counts_what_the_day_has_cost(world: World) -> None:
+    second = await next_owner(world)
     assert second.state.spend.on(world.clock.now_ms()) == 3
     assert (world.provider.count("submit"), state(second, "d")) == (3, SubmissionState.WAITING)
     await until_midnight(world)
@@ -211,17 +217,7 @@ async def test_what_is_billed_by_tokens_alone_reaches_the_limit_of_cost(world: W
 
 @pytest.mark.parametrize("limits", [PRICED])
 async def test_the_next_owner_counts_what_the_day_has_cost_in_money_too(world: World) -> None:
-    world.provider.statuses = (TaskStatus.SUCCEEDED,)
-    world.run()
-    member = Member(world)
-    [first] = await member.own(0)
-    world.shards.append(first)
-    member.deliver(0, "a", "b", "c")
-    await world.clock.sleep(5)
-    [second] = await member.own(0)
-    world.shards[:] = [second]
-    member.deliver(0, "d")
-    await world.clock.sleep(60)
+    second = await next_owner(world)
     assert second.state.spend.cost_on(world.clock.now_ms()) == 0.75
     assert (world.provider.count("submit"), state(second, "d")) == (3, SubmissionState.WAITING)
 
