@@ -175,6 +175,7 @@ class PollStage:
     async def _poll(self, request: PollRequest, call: Call) -> None:
         again = partial(self._requests.put_back, request)
         with request.runner.boundary.guard(request.key, again, StageName.POLL):
+            asked_ms = self._clock.now_ms()
             with call:
                 answer = await self._deps.provider.query(request.task_id, call.depart)
             if answer is NO_SLOT:
@@ -186,7 +187,7 @@ class PollStage:
                 if (submission := request.submission) is not None:
                     self._requests.learn(submission.model, answer)
                 self._unreadable.pop(request.target, None)
-                polled = Polled(answer, request.is_last, self._unknown.is_foreign)
+                polled = Polled(answer, asked_ms, request.is_last, self._unknown.is_foreign)
                 request.runner.on_submission(request.key, polled)
             else:
                 self._count_unreadable(request, answer)

@@ -96,11 +96,13 @@ class OutOfReach:
 class Polled:
     """A poll of the submission's task was answered.
 
-    `is_last`: a deadline caused the poll. `is_foreign`: the status is UNKNOWN, as for all tasks polled
-    lately, so the API key may belong to another account.
+    `asked_ms` is trusted time: the query left no earlier. The process may have slept before it read the
+    answer, so the answer tells nothing of later times. `is_last`: a deadline caused the poll. `is_foreign`:
+    the status is UNKNOWN, as for all tasks polled lately, so the API key may belong to another account.
     """
 
     task: TaskView
+    asked_ms: int
     is_last: bool = False
     is_foreign: bool = False
 

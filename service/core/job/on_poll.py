@@ -5,6 +5,7 @@ Rules this module guarantees:
 1. A finished task is read file by file; the status or error of the whole task counts only for a file that
    has neither a result nor an error of its own.
 2. A task is lost only if two polls `UNKNOWN_APART_MS` apart found it UNKNOWN, and none between knew it.
+   An answer tells of the time when it was asked for: the process may have slept before it read it.
 3. While the task runs, a job's deadline ends it only after a poll that found the task unfinished
    (`core.job.on_task` says how late at most).
 4. A task that no job waits for is polled until its bill is known, or can no longer be known.
@@ -52,7 +53,8 @@ def polled(submission: Submission, event: Polled, jobs: Jobs, context: Context) 
     seen = replace(seen, unknown_since_ms=None)
     if event.task.is_terminal:
         return _finished(seen, event.task, jobs)
-    later = _poll_later(replace(seen, unfinished_ms=context.now_ms), jobs, context)
+    unfinished_ms = max(event.asked_ms, submission.unfinished_ms or 0)
+    later = _poll_later(replace(seen, unfinished_ms=unfinished_ms), jobs, context)
     overdue = (ref for ref, job in _waiting(jobs).items() if is_overdue(job, context))
     return replace(later, to_jobs=tuple((ref, DeadlinePassed()) for ref in overdue))
 
@@ -124,11 +126,13 @@ def _unknown(submission: Submission, event: Polled, jobs: Jobs, context: Context
     if event.is_foreign:
         waiting = replace(submission, unknown_since_ms=None)
         return _poll_at(waiting, context.now_ms + UNKNOWN_APART_MS, jobs, context)
-    age_ms = context.now_ms - (submission.submitted_ms or 0)
+    # The first answer may have been read late as well: it counts from when it was read, the second from
+    # when it was asked for.
+    age_ms = event.asked_ms - (submission.submitted_ms or 0)
     if age_ms < 1000 * context.rules.unknown_grace_seconds:
         return _poll_later(submission, jobs, context)
     since_ms = submission.unknown_since_ms
-    if since_ms is None or context.now_ms - since_ms < UNKNOWN_APART_MS:
+    if since_ms is None or event.asked_ms - since_ms < UNKNOWN_APART_MS:
         since_ms = context.now_ms if since_ms is None else since_ms
         asked = replace(submission, unknown_since_ms=since_ms)
         return _poll_at(asked, since_ms + UNKNOWN_APART_MS, jobs, context)

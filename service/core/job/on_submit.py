@@ -105,7 +105,7 @@ def shrink(submission: Submission, _event: JobsLeft, jobs: Jobs, _context: Conte
 
 def posted(submission: Submission, event: Posted, jobs: Jobs, context: Context) -> SubmissionTransition:
     """Journal the task id for all jobs at once, before any step runs."""
-    running = with_task(submission, event.task_id, context.now_ms, jobs)
+    running = with_task(submission, event.task_id, jobs, context)
     due_ms = context.rules.poll_schedule.next_poll_ms(context.now_ms, context.now_ms)
     return SubmissionTransition(
         running,
@@ -214,8 +214,12 @@ def without_intent(submission: Submission) -> Submission:
     return replace(submission, state=SubmissionState.WAITING, intent=None, is_followed=False)
 
 
-def with_task(submission: Submission, task_id: str, submitted_ms: int, jobs: Jobs) -> Submission:
-    """The submission, RUNNING; if its jobs ended meanwhile, its task is followed only for the bill."""
+def with_task(submission: Submission, task_id: str, jobs: Jobs, context: Context) -> Submission:
+    """The submission, RUNNING; if its jobs ended meanwhile, its task is followed only for the bill.
+
+    Its submit counts from the intent, since the POST's answer may have been read late.
+    """
+    submitted_ms = submission.intent.sealed_ms if submission.intent else context.now_ms
     counters = submission.counters._replace(tasks_made=submission.counters.tasks_made + 1)
     intent = submission.intent and submission.intent._replace(files_digest="")
     return replace(

@@ -85,8 +85,7 @@ def reconcile_again(
 
 def adopted(submission: Submission, event: Adopted, jobs: Jobs, context: Context) -> SubmissionTransition:
     """Journal the task as if the POST had been answered, and poll it at once."""
-    submitted_ms = submission.intent.sealed_ms if submission.intent else context.now_ms
-    running = with_task(submission, event.task_id, submitted_ms, jobs)
+    running = with_task(submission, event.task_id, jobs, context)
     return SubmissionTransition(
         running,
         durable=True,

@@ -63,11 +63,11 @@ class Submission:
     """The state of one submission.
 
     `jobs` may belong to several requests; no two have the same URL, percent escapes aside. `intent` is set
-    from INTENDED on, and kept while RUNNING. `submitted_ms` is when the task was created, as far as is known.
+    from INTENDED on, and kept while RUNNING. `submitted_ms`: its task was not created earlier.
     `is_followed`: no job waits for the task any more, but its bill is not known yet; without jobs and without
     this the submission is over. `is_task_over`: the task finished, or no poll can tell any more.
-    `is_task_over`, `unfinished_ms` (when a poll last found the task unfinished), `poll_attempts` and
-    `unknown_since_ms` are not journalled.
+    `unfinished_ms`: when the last poll that found the task unfinished was asked for. These two,
+    `poll_attempts` and `unknown_since_ms` are not journalled.
     """
 
     key: SubmissionKey

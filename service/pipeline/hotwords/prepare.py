@@ -140,14 +140,15 @@ class HotwordListStage:
             self._again(name, wait_seconds)
         else:
             self._hold.poll_leaves()
+            asked_at = self._clock.boot_seconds()
             found = await answer_of(self._finder.find(wanted.need), UNREAD, self._report)
             if isinstance(found, ProviderError):
                 self._not_had(name, wanted, found)
             else:
-                self._had(name, found)
+                self._had(name, found, asked_at)
 
-    def _had(self, name: str, vocabulary_id: str) -> None:
-        _remembered(self._found, name, (vocabulary_id, self._clock.boot_seconds() + BELIEVED_SECONDS))
+    def _had(self, name: str, vocabulary_id: str, asked_at: float) -> None:
+        _remembered(self._found, name, (vocabulary_id, asked_at + BELIEVED_SECONDS))
         for waiter in self._wanted.pop(name).waiting.values():
             waiter.go_on()
 

@@ -263,7 +263,8 @@ class Worker:
                     self.take(self.shard.on_submission(key, Intended(self.now_ms), self.context()))
                     self.intended.append(key)
             case Poll(key, task_id):
-                self.take(self.shard.on_submission(key, Polled(self.view(task_id)), self.context()))
+                answer = Polled(self.view(task_id), self.now_ms)
+                self.take(self.shard.on_submission(key, answer, self.context()))
             case Reconcile(key):
                 made = [task.task_id for task in self.world.tasks if task.key == key]
                 found = Adopted(made[0]) if made else NotFound()

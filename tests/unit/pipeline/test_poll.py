@@ -82,6 +82,21 @@ async def test_each_file_gets_its_own_part_whatever_the_order(world: World) -> N
     ]
 
 
+async def test_an_answer_that_is_read_late_is_dated_by_when_it_was_asked_for(world: World) -> None:
+    """A process that sleeps, or waits for its turn, reads an answer long after the provider gave it."""
+    world.run("poll")
+    runs_for_ever(world)
+    world.provider.query_gate.clear()
+    shard = world.shard()
+    await submitted(world, shard, "r")
+    await world.clock.sleep(1.1)
+    asked_ms = world.clock.now_ms()
+    await world.clock.sleep(LONG)
+    world.provider.query_gate.set()
+    await settle()
+    assert asked_ms - 200 <= (submission_of(shard).unfinished_ms or 0) <= asked_ms
+
+
 async def test_a_look_that_fails_costs_a_later_look_and_nothing_else(world: World) -> None:
     world.run("poll")
     world.provider.next_queries.extend([TIMEOUT, ProviderError("InternalError", "x", 500)])

@@ -19,7 +19,9 @@ from service.core.job.events import (
 )
 from service.core.job.identity import JobRef
 from service.core.job.job import Job, JobState
+from service.core.job.job_table import advance_job
 from service.core.job.on_poll import CANCELED, JOBLESS_TASK_POLL_MS, MISSING, UNKNOWN_APART_MS
+from service.core.job.on_task import FRESH_POLL_MS
 from service.core.job.submission import Submission, SubmissionState
 from service.core.job.submission_table import advance_submission
 from service.core.job.transition_context import Rules, SubmissionTransition
@@ -48,8 +50,8 @@ RESULT = "https://r.example/1?sig=2"
 READY = FileView(URL, transcription_url=RESULT)
 FORBIDDEN = ProviderError("FILE_403_FORBIDDEN", "403")
 BUSY = ProviderError("http_error", "busy", 502, 7.0)
-UNKNOWN = Polled(task(TaskStatus.UNKNOWN))
-AT_WORK = Polled(task(TaskStatus.RUNNING))
+UNKNOWN = Polled(task(TaskStatus.UNKNOWN), NOW_MS)
+AT_WORK = Polled(task(TaskStatus.RUNNING), NOW_MS)
 FOLLOWED = replace(RUNNING, is_followed=True)
 THREE = request_of(3)
 REFS = tuple(THREE.ref(n) for n in range(3))
@@ -61,14 +63,55 @@ def answer(
     before: Submission = RUNNING,
     jobs: dict[JobRef, Job] | None = None,
     draw: float = 0.5,
+    *,
+    asked_ms: int | None = None,
 ) -> SubmissionTransition:
-    """What the submission answers, with its one job beside it unless others are given."""
+    """What the submission answers, with its one job beside it unless others are given.
+
+    An answer to a poll was asked for at the time when it is handled, unless `asked_ms` is given.
+    """
+    if isinstance(event, Polled):
+        event = replace(event, asked_ms=now_ms if asked_ms is None else asked_ms)
     return advance_submission(before, event, {REF: WAITS} if jobs is None else jobs, context(now_ms, draw))
+
+
+def test_an_unknown_task_is_lost_only_by_a_query_made_a_minute_after_the_first_answer() -> None:
+    before = once_unknown()
+    hours_later_ms = NOW_MS + 2 * 3_600_000
+    asked_ms = NOW_MS + UNKNOWN_APART_MS - 1
+    slept = answer(UNKNOWN, hours_later_ms, before, asked_ms=asked_ms)
+    assert (slept.to_jobs, slept.is_over) == ((), False)
+    assert answer(UNKNOWN, hours_later_ms, before, asked_ms=asked_ms + 1).to_jobs
+
+
+def test_an_unknown_task_is_judged_by_its_age_when_the_query_was_made() -> None:
+    grace_ms, submitted_ms = round(1000 * Rules().unknown_grace_seconds), RUNNING.submitted_ms or 0
+    asked_young = answer(UNKNOWN, NOW_MS + 7_200_000, asked_ms=submitted_ms + grace_ms - 1)
+    assert asked_young.submission.unknown_since_ms is None
+    asked_old = answer(UNKNOWN, NOW_MS + 7_200_000, asked_ms=submitted_ms + grace_ms)
+    assert asked_old.submission.unknown_since_ms == NOW_MS + 7_200_000
+
+
+def test_an_unfinished_task_was_unfinished_when_it_was_asked_for_and_not_when_the_answer_was_read() -> None:
+    slept = answer(AT_WORK, NOW_MS + 7_200_000, asked_ms=NOW_MS)
+    assert slept.submission.unfinished_ms == NOW_MS
+    late = answer(AT_WORK, NOW_MS + 7_200_000, replace(RUNNING, unfinished_ms=NOW_MS + 9), asked_ms=NOW_MS)
+    assert late.submission.unfinished_ms == NOW_MS + 9
+
+
+def test_an_answer_asked_for_long_before_a_deadline_does_not_end_the_job() -> None:
+    late_ms = DEADLINE_MS + 5_000
+    before = replace(RUNNING, submitted_ms=DEADLINE_MS - 3_600_000)
+    after = answer(AT_WORK, late_ms, before, asked_ms=DEADLINE_MS - FRESH_POLL_MS - 1)
+    [(ref, event)] = after.to_jobs
+    kept = advance_job(WAITS, event, after.submission, context(late_ms))
+    last = Poll(SUBMISSION, "t1", late_ms, is_last=True)
+    assert (ref, kept.job.is_open, kept.steps) == (REF, True, (last,))
 
 
 @pytest.mark.parametrize("status", [TaskStatus.PENDING, TaskStatus.RUNNING])
 def test_an_unfinished_task_is_polled_later(status: TaskStatus) -> None:
-    assert answer(Polled(task(status))) == SubmissionTransition(
+    assert answer(Polled(task(status), NOW_MS)) == SubmissionTransition(
         replace(RUNNING, poll_attempts=1, unfinished_ms=NOW_MS),
         steps=(Poll(SUBMISSION, "t1", NOW_MS + 2_500),),
     )
@@ -82,7 +125,7 @@ def test_a_task_of_unknown_age_is_polled_as_if_it_were_new() -> None:
 @pytest.mark.parametrize("status", [TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.CANCELED])
 def test_a_usable_file_is_collected_whatever_the_task_says(status: TaskStatus) -> None:
     view = task(status, files=(READY,))
-    assert answer(Polled(view)) == SubmissionTransition(
+    assert answer(Polled(view, NOW_MS)) == SubmissionTransition(
         replace(RUNNING, poll_attempts=1, is_task_over=True),
         to_jobs=((REF, ReadyToCollect(view, RESULT)),),
         bill=view,
@@ -96,7 +139,7 @@ def test_each_file_of_a_task_is_told_for_itself_by_its_url() -> None:
     )
     view = task(TaskStatus.FAILED, files=files)
     after = answer(
-        Polled(view),
+        Polled(view, NOW_MS),
         before=submission_of(THREE, SubmissionState.RUNNING),
         jobs=jobs_of(THREE, JobState.SUBMITTED, task_files=3),
     )
@@ -110,22 +153,22 @@ def test_each_file_of_a_task_is_told_for_itself_by_its_url() -> None:
 def test_a_failed_task_without_files_speaks_for_all_of_them() -> None:
     broken = ProviderError("InvalidFile", "no audio")
     view = task(TaskStatus.FAILED, provider_error=broken)
-    assert answer(Polled(view)).to_jobs == ((REF, NoResult(view, broken)),)
+    assert answer(Polled(view, NOW_MS)).to_jobs == ((REF, NoResult(view, broken)),)
 
 
 def test_a_finished_task_that_does_not_name_a_file_has_no_result_for_it() -> None:
-    assert answer(Polled(task())).to_jobs == ((REF, NoResult(task(), MISSING)),)
+    assert answer(Polled(task(), NOW_MS)).to_jobs == ((REF, NoResult(task(), MISSING)),)
 
 
 def test_a_task_cancelled_at_the_provider_has_no_result() -> None:
     view = task(TaskStatus.CANCELED, provider_error=FORBIDDEN)
-    assert answer(Polled(view)).to_jobs == ((REF, NoResult(view, CANCELED)),)
+    assert answer(Polled(view, NOW_MS)).to_jobs == ((REF, NoResult(view, CANCELED)),)
 
 
 def test_a_job_that_collects_is_not_told_again_and_the_bill_is_told_once() -> None:
-    first = answer(Polled(task()), jobs={REF: job(JobState.COLLECTING)})
+    first = answer(Polled(task(), NOW_MS), jobs={REF: job(JobState.COLLECTING)})
     assert (first.to_jobs, first.bill, first.is_over) == ((), task(), False)
-    again = answer(Polled(task(files=(READY,))), before=first.submission)
+    again = answer(Polled(task(files=(READY,)), NOW_MS), before=first.submission)
     assert (len(again.to_jobs), again.bill) == (1, None)
 
 
@@ -167,7 +210,7 @@ def test_a_poll_that_knows_the_task_makes_it_count_anew() -> None:
 
 
 def test_what_another_accounts_key_does_not_know_is_not_lost() -> None:
-    foreign = Polled(task(TaskStatus.UNKNOWN), is_foreign=True)
+    foreign = Polled(task(TaskStatus.UNKNOWN), NOW_MS, is_foreign=True)
     after = answer(foreign, NOW_MS + 10 * UNKNOWN_APART_MS, once_unknown())
     assert (after.submission.unknown_since_ms, after.to_jobs, len(after.steps)) == (None, (), 1)
 
@@ -226,7 +269,7 @@ def test_a_poll_that_says_nothing_of_the_task_ends_no_overdue_job_and_is_made_ag
 
 def test_a_finished_task_is_collected_beyond_the_deadline() -> None:
     view = task(files=(READY,))
-    assert answer(Polled(view), DEADLINE_MS).to_jobs == ((REF, ReadyToCollect(view, RESULT)),)
+    assert answer(Polled(view, NOW_MS), DEADLINE_MS).to_jobs == ((REF, ReadyToCollect(view, RESULT)),)
 
 
 # Tasks that nobody waits for any more.
@@ -258,7 +301,7 @@ def test_a_followed_task_is_polled_seldom_until_its_bill_is_known() -> None:
     after = answer(AT_WORK, before=FOLLOWED, jobs={})
     assert (after.is_over, after.steps) == (False, (Poll(SUBMISSION, "t1", NOW_MS + JOBLESS_TASK_POLL_MS),))
     assert len(answer(PollFailed(BUSY), before=FOLLOWED, jobs={}).steps) == 1
-    over = answer(Polled(task()), before=after.submission, jobs={})
+    over = answer(Polled(task(), NOW_MS), before=after.submission, jobs={})
     assert (over.bill, over.is_over, over.durable, over.steps) == (task(), True, True, ())
     assert (over.submission.is_followed, over.submission.is_task_over) == (False, True)
 

@@ -182,13 +182,13 @@ def test_an_accepted_post_makes_the_submission_run_and_is_polled() -> None:
             intended(),
             state=SubmissionState.RUNNING,
             task_id="t9",
-            submitted_ms=NOW_MS,
+            submitted_ms=NOW_MS - 50,
             counters=Counters(submits=1, tasks_made=1),
             intent=Intent(NOW_MS - 50, None, 1, ""),
         ),
         durable=True,
         steps=(Poll(SUBMISSION, "t9", NOW_MS + 1_000),),
-        to_jobs=((REF, TaskMade("t9", 1, NOW_MS)),),
+        to_jobs=((REF, TaskMade("t9", 1, NOW_MS - 50)),),
     )
 
 

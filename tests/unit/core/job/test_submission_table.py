@@ -54,7 +54,7 @@ EXAMPLES: dict[type[SubmissionEvent], SubmissionEvent] = {
     Adopted: Adopted("t1"),
     NotFound: NotFound(),
     OutOfReach: OutOfReach(),
-    Polled: Polled(task(TaskStatus.RUNNING)),
+    Polled: Polled(task(TaskStatus.RUNNING), NOW_MS),
     PollFailed: PollFailed(NO_ANSWER),
     JobsLeft: JobsLeft(),
     SubmissionRestored: SubmissionRestored(),
@@ -156,7 +156,7 @@ def test_impossible_names_the_submission_its_state_and_the_event() -> None:
 
 SYNC = "qwen3-asr-flash"
 THROTTLED, GONE = ProviderError("Throttling", "slow", 429), ProviderError("ModelNotFound", "no", 400)
-FINISHED, UNSENT = Polled(task()), SubmitNotSent(ProviderError("connect_failed", "no route"))
+FINISHED, UNSENT = Polled(task(), NOW_MS), SubmitNotSent(ProviderError("connect_failed", "no route"))
 WAITS, OUT = {REF: job()}, {REF: job(JobState.SUBMITTED)}
 OVERDUE = {REF: job(request=request(deadline_ms=NOW_MS))}
 AT_THE_EDGE: dict[str, object] = {"submitted_ms": NOW_MS - RETENTION_MS, "is_followed": True}

@@ -160,7 +160,7 @@ class Walk:
         if status in (TaskStatus.SUCCEEDED, TaskStatus.FAILED):
             files = tuple(self._file(self.tables.jobs[ref]) for ref in where.jobs)
         view = TaskView(where.task_id, status, files, billed_seconds=3)
-        answer = Polled(view, is_foreign=self.data.draw(st.booleans()))
+        answer = Polled(view, self.now_ms, is_foreign=self.data.draw(st.booleans()))
         return self._one_of(answer, PollFailed(FETCHES[0]), SubmissionRestored())
 
     def _file(self, job: Job) -> FileView:
@@ -273,7 +273,7 @@ class Walk:
             case SubmissionState.UNCERTAIN:
                 return OutOfReach()
             case SubmissionState.RUNNING:
-                return Polled(TaskView(where.task_id or "", TaskStatus.UNKNOWN))
+                return Polled(TaskView(where.task_id or "", TaskStatus.UNKNOWN), self.now_ms)
 
 
 MODELS = st.sampled_from(["fun-asr", "fun-asr", "qwen3-asr-flash"])

@@ -100,7 +100,7 @@ class Life:
 
     def poll(self, *bad: int, seconds: int = 30, key: SubmissionKey = FIRST) -> Change:
         """Find its task finished; some of its files failed."""
-        return self.on(Polled(view(*bad, seconds=seconds)), key)
+        return self.on(Polled(view(*bad, seconds=seconds), NOW_MS), key)
 
     def restored(self, *strange: Entry) -> tuple[Shard, Change]:
         """The next owner's shard."""
@@ -154,7 +154,7 @@ def test_a_task_id_is_durable_for_all_jobs_of_a_post_or_for_none() -> None:
 def test_what_need_not_be_durable_is_done_at_once() -> None:
     life = Life()
     life.run()
-    change = life.on(Polled(TaskView("t1", TaskStatus.RUNNING)))
+    change = life.on(Polled(TaskView("t1", TaskStatus.RUNNING), NOW_MS))
     assert not change.groups
     assert len(change.steps) == 1
     change = life.poll()
@@ -266,7 +266,7 @@ def test_a_file_that_is_tried_again_is_so_in_a_new_submission_and_the_old_record
         FileView(str(URLS[0]), provider_error=ProviderError("Throttling", "busy")),
         FileView(str(URLS[1]), "u"),
     )
-    change = life.on(Polled(TaskView("t1", TaskStatus.SUCCEEDED, files, billed_seconds=3)))
+    change = life.on(Polled(TaskView("t1", TaskStatus.SUCCEEDED, files, billed_seconds=3), NOW_MS))
     [group] = change.groups
     assert [record.key for record in group.records] == ["s/1.2"]
     assert SubmissionKey(1, 2) in {step.key for step in group.steps if isinstance(step, QueueSubmit)}
@@ -329,7 +329,8 @@ def test_whose_a_task_was_is_kept_from_when_it_was_made_and_not_from_its_accept(
     late_ms = NOW_MS + 23 * 3_600_000
     life.take(life.shard.on_submission(FIRST, Intended(late_ms), context(late_ms)))
     life.take(life.shard.on_submission(FIRST, Posted("t1"), context(late_ms)))
-    life.on(Polled(TaskView("t1", TaskStatus.SUCCEEDED, (FileView(str(URLS[0]), provider_error=GONE),))))
+    gone_file = FileView(str(URLS[0]), provider_error=GONE)
+    life.on(Polled(TaskView("t1", TaskStatus.SUCCEEDED, (gone_file,)), late_ms))
     assert len(life.shard.ended_submissions) == 1
     swept = life.shard.sweep(NOW_MS + DAY_MS + 3_600_000)
     assert "s/1.1" not in [record.key for group in swept.groups for record in group.records]
@@ -383,7 +384,7 @@ def test_what_raises_has_changed_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     cursor, spend = life.shard.cursor, life.shard.spend
     breaking(monkeypatch, {"r/0/1"})
     with pytest.raises(RuntimeError):
-        life.shard.on_submission(FIRST, Polled(view(0, 1, 2)), context())
+        life.shard.on_submission(FIRST, Polled(view(0, 1, 2), NOW_MS), context())
     with pytest.raises(RuntimeError):
         take(life.shard, request_record(1, "r", action="cancel"))
     assert life.shard.jobs == jobs
@@ -401,7 +402,7 @@ def test_a_fault_over_one_jobs_part_of_a_poll_keeps_no_other_from_its_own(
     with monkeypatch.context() as patched:
         breaking(patched, {"r/0/1"})
         change = life.shard.on_submission(
-            FIRST, Polled(view(0, 1, 2)), context(), lambda of, _event: kept_inside(seen, of)
+            FIRST, Polled(view(0, 1, 2), NOW_MS), context(), lambda of, _event: kept_inside(seen, of)
         )
     life.take(change)
     assert seen == [ref(1)]
@@ -615,7 +616,7 @@ def test_a_bill_that_comes_before_the_last_outcome_is_durable_is_in_what_is_left
     life = Life(files=1)
     life.run()
     change = life.shard.on_job(ref(), CancelAsked(), context())
-    late = life.shard.on_submission(FIRST, Polled(view(seconds=9)), context())
+    late = life.shard.on_submission(FIRST, Polled(view(seconds=9), NOW_MS), context())
     life.take(change)
     life.take(late)
     assert life.shard.finished[ORIGIN].ends == (FileEnd(0, False, 9),)
@@ -633,7 +634,7 @@ def test_a_bill_whose_request_is_forgotten_counts_for_the_day_alone() -> None:
 
 def test_a_task_whose_bill_is_not_told_costs_what_is_known() -> None:
     life = followed()
-    life.on(Polled(view(seconds=None)))
+    life.on(Polled(view(seconds=None), NOW_MS))
     assert life.shard.spend.on(NOW_MS) == 0
     assert not life.shard.submissions
 
@@ -650,7 +651,7 @@ def test_a_bill_does_not_say_that_an_outcome_which_was_not_sent_is_out() -> None
         breaking(patched, {"r/0/0"})
         restore = restore_of([each for each in entries if isinstance(each, Entry)])
         shard.load(restore, context(), lambda of, _event: kept_inside([], of))
-        change = shard.on_submission(FIRST, Polled(view(seconds=8)), context())
+        change = shard.on_submission(FIRST, Polled(view(seconds=8), NOW_MS), context())
     assert "j/0.0/0" not in [key for group in keys(change) for key in group]
     assert shard.progress[ORIGIN].ends[0] == FileEnd(0, False, 4)
 
@@ -668,7 +669,7 @@ def test_a_restored_shard_goes_on_where_the_journal_ends() -> None:
     assert [job.state for job in shard.jobs.values()] == [JobState.SUBMITTED] * 2
     assert [step.key for step in change.steps if isinstance(step, Poll)] == [FIRST]
     assert shard.requests == life.shard.requests
-    shard.on_submission(FIRST, Polled(view(1)), context())
+    shard.on_submission(FIRST, Polled(view(1), NOW_MS), context())
     last = shard.on_job(ref(2), Fetched(transcript()), context())
     assert summaries(last) == [RequestSummary(succeeded=1, failed=2, billed_seconds=3)]
 
@@ -709,7 +710,7 @@ def test_a_result_that_was_announced_counts_before_it_is_fetched_again() -> None
     # What may be out already carries no summary, so the other one has to.
     other = shard.on_job(ref(1), CancelAsked(), context())
     assert summaries(other) == [RequestSummary(succeeded=1, failed=1, billed_seconds=3)]
-    shard.on_submission(FIRST, Polled(view()), context())
+    shard.on_submission(FIRST, Polled(view(), NOW_MS), context())
     last = shard.on_job(ref(0), Fetched(transcript()), context())
     assert summaries(last) == [None]
     assert keys(last)[-1] == ["r/0.0", "j/0.0/0", "j/0.0/1"]
@@ -912,7 +913,7 @@ def test_the_records_of_a_request_for_one_file_take_600_bytes_beside_the_request
     life.on(Intended(NOW_MS + 5, 120), key)
     life.on(Posted("0d3f8a52-6d7c-4b9a-9a4e-2f3c1b5a6d7e"), key)
     failed = TaskView("t1", TaskStatus.SUCCEEDED, (FileView(URL, provider_error=GONE),), billed_seconds=3_600)
-    life.on(Polled(failed), key)
+    life.on(Polled(failed, NOW_MS), key)
     life.take(life.shard.sweep(DAY_AFTER_MS + DAY_MS))
     records = [record for group in life.groups for record in group.records]
     assert len(records) == 5

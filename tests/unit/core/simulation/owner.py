@@ -606,14 +606,14 @@ class ShardOwner:
         submission = self._submission(request.key, SubmissionState.RUNNING)
         if submission is None or submission.task_id != request.task_id:
             return
-        answer = view_of(self.place.provider.query(request.task_id))
+        asked_ms, answer = self.now_ms, view_of(self.place.provider.query(request.task_id))
         for _ in range(self._copies(f"look {request.task_id}")):
             name = f"look {request.task_id}"
-            self._later(name, [request.key], lambda: self._looked(request, answer))
+            self._later(name, [request.key], lambda: self._looked(request, answer, asked_ms))
 
-    def _looked(self, request: PollRequest, answer: TaskView | ProviderError) -> None:
+    def _looked(self, request: PollRequest, answer: TaskView | ProviderError, asked_ms: int) -> None:
         if isinstance(answer, TaskView):
-            self.on_submission(request.key, Polled(answer, request.is_last))
+            self.on_submission(request.key, Polled(answer, asked_ms, request.is_last))
         else:
             self.on_submission(request.key, PollFailed(answer))
 

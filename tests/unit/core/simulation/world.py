@@ -16,7 +16,7 @@ from tests.unit.core.simulation.weather import Weather
 
 DRAWN = Weather()
 """Stands for a weather that the seed decides."""
-QUIET_STEPS = 10_000
+QUIET_STEPS = 20_000
 """After the last fault everything must come to its end within this many steps."""
 Dice = Callable[[random.Random], Drawn]
 STEPS_MS = (-3 * DAY_MS, -3_600_000, -40_000, -3_000, 3_000, 40_000, 3_600_000, 3 * DAY_MS)

@@ -54,7 +54,7 @@ async def finished(world: World, shard: ShardRunner) -> None:
 
 def _done() -> Polled:
     file = FileView(URL, transcription_url="https://r.example/1")
-    return Polled(TaskView("t1", TaskStatus.SUCCEEDED, (file,), billed_seconds=3))
+    return Polled(TaskView("t1", TaskStatus.SUCCEEDED, (file,), billed_seconds=3), asked_ms=0)
 
 
 async def test_what_is_decided_while_idle_goes_out_at_once(world: World) -> None:
