@@ -5,6 +5,8 @@ Known forms: Fun-ASR and Paraformer (`properties`), Qwen-ASR (`audio_info`, ids 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -12,9 +14,13 @@ from service.contract import untrusted_json
 from service.contract.model_table import Family
 from service.contract.redaction import without_queries
 from service.contract.transcript import AudioProperties, Channel, Sentence, Transcript, Word
+from service.contract.untrusted_json import MAX_WHOLE
 from service.core.transcript.chat_content import text_and_rest
 from service.core.transcript.missing_times import GivenSpan, Span, interpolated
 from service.core.transcript.whole_text import joined, visible, whole_text
+
+_DOCUMENTED = ("begin_time", "end_time", "text", "punctuation")
+_documented = itemgetter(*_DOCUMENTED)
 
 
 class Fields:
@@ -260,27 +266,28 @@ def _words(given: JsonValue, span: Span) -> tuple[Word, ...] | None:
     """All words, or None if one cannot be read: then the raw list stays in the sentence's extra."""
     if not isinstance(given, list):
         return None
-    words = [_documented_word(raw) for raw in given]
-    readable = tuple(word for word in words if word is not None)
-    return readable if len(readable) == len(given) else _unusual_words(given, span)
+    try:
+        return tuple(map(_documented_word, given))
+    except (TypeError, ValueError, KeyError):
+        return _unusual_words(given, span)
 
 
-def _documented_word(raw: JsonValue) -> Word | None:
-    """A word in the documented form, read on a fast path: a long transcript has 100,000 words."""
-    if not isinstance(raw, dict) or len(raw) != 4:
-        return None
-    begin_ms, end_ms = raw.get("begin_time"), raw.get("end_time")
-    text, mark = raw.get("text"), raw.get("punctuation")
+def _documented_word(raw: Any) -> Word:
+    """A word in the documented form, read on a fast path: a long transcript has 100,000 words.
+
+    Raises TypeError, ValueError or KeyError for any other form.
+    """
+    if len(raw) != len(_DOCUMENTED):
+        raise ValueError
+    begin_ms, end_ms, text, mark = _documented(raw)
     if (
-        type(begin_ms) is int
-        and type(end_ms) is int
-        and 0 <= begin_ms <= untrusted_json.MAX_WHOLE
-        and 0 <= end_ms <= untrusted_json.MAX_WHOLE
-        and type(text) is str
-        and type(mark) is str
+        type(begin_ms) is type(end_ms) is int
+        and 0 <= begin_ms <= MAX_WHOLE
+        and 0 <= end_ms <= MAX_WHOLE
+        and type(text) is type(mark) is str
     ):
         return Word(begin_ms, end_ms, text, mark)
-    return None
+    raise ValueError
 
 
 def _unusual_words(given: Sequence[JsonValue], span: Span) -> tuple[Word, ...] | None:

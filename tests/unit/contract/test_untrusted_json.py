@@ -39,10 +39,26 @@ ABSURD = [
 ]
 
 
+def parsed(text: str) -> JsonValue:
+    """The document, which is the same from a string and from bytes of any encoding that JSON may have."""
+    document = parse_json(text)
+    for encoding in ("utf-8", "utf-8-sig", "utf-16", "utf-32-le"):
+        # json.dumps writes NaN and what is equal to nothing else.
+        assert json.dumps(parse_json(text.encode(encoding))) == json.dumps(document), encoding
+    return document
+
+
 @pytest.mark.parametrize("helper", HELPERS)
 @pytest.mark.parametrize("literal", ABSURD)
 def test_a_number_out_of_bounds_is_unknown_and_never_clamped(helper, literal: str) -> None:  # type: ignore[no-untyped-def]
-    assert helper(parse_json(literal)) is None
+    assert helper(parsed(literal)) is None
+
+
+@pytest.mark.parametrize("number", ["9" * 64, "-" + "9" * 63, "9" * 65, "1" * 5_000, "0.5", "1e400"])
+def test_a_number_is_read_or_null_whatever_stands_beside_it(number: str) -> None:
+    read: JsonValue = json.loads(number) if len(number) <= 64 and number != "1e400" else None
+    beside = parsed(f'{{"a":{number},"b":["{number}",7],"12":3}}')
+    assert beside == {"a": read, "b": [number, 7], "12": 3}
 
 
 @given(
@@ -81,7 +97,7 @@ def test_a_number_within_bounds_is_read(helper, given_: JsonValue, read: int | N
 def test_what_is_nested_within_the_bound_is_read(depth: int, before: str, after: str) -> None:
     count = depth // (before.count("[") + before.count("a"))
     text = before * count + "0" + after * count
-    assert json.dumps(parse_json(text)) == json.dumps(json.loads(text))
+    assert json.dumps(parsed(text)) == json.dumps(json.loads(text))
 
 
 SHAPES = [
@@ -105,8 +121,8 @@ def cut(document: JsonValue, depth: int = MAX_DEPTH) -> JsonValue:
 @pytest.mark.parametrize(("before", "after"), SHAPES)
 def test_what_is_nested_deeper_is_cut_and_the_rest_counts(depth: int, before: str, after: str) -> None:
     text = before * depth + "0" + after * depth
-    assert parse_json(text) == cut(json.loads(text))
-    beside = parse_json('{"first":[1],"deep":' + text + ',"last":{"a":2}}')
+    assert parsed(text) == cut(json.loads(text))
+    beside = parsed('{"first":[1],"deep":' + text + ',"last":{"a":2}}')
     assert isinstance(beside, dict)
     assert (beside["first"], beside["last"]) == ([1], {"a": 2})
     assert beside["deep"] == cut(json.loads(text), MAX_DEPTH - 1)
@@ -127,6 +143,18 @@ def test_what_no_parser_reads_is_refused(depth: int, before: str, after: str) ->
 )
 def test_what_is_within_bounds_comes_out_as_any_parser_reads_it(document: JsonValue) -> None:
     assert parse_json(json.dumps(document).encode()) == document
+
+
+@pytest.mark.parametrize("text", ["[" * 40, "]}" * 40, "{[" * 70, '\\"]', "\ud800", "a\ud83d\ud83d\ude00"])
+def test_brackets_and_half_pairs_in_strings_change_nothing_else(text: str) -> None:
+    is_whole = not any(0xD800 <= ord(char) <= 0xDFFF for char in text)
+    given_: JsonValue = {"a": [text, {"b": text}]}
+    for is_escaped in (True, False):
+        body = json.dumps(given_, ensure_ascii=is_escaped).encode("utf-8", "surrogatepass")
+        document = parse_json(body)
+        assert isinstance(document, dict)
+        assert json.dumps(document, ensure_ascii=False).encode()
+        assert not is_whole or document == given_
 
 
 @given(st.binary(max_size=200))

@@ -12,6 +12,7 @@ from pydantic import JsonValue, TypeAdapter
 
 from service.contract.model_table import Family
 from service.contract.transcript import AudioProperties, Channel, Sentence, Transcript, Word, empty_transcript
+from service.contract.untrusted_json import parse_json
 from service.core.transcript.missing_times import speech_ms
 from service.core.transcript.normalise import normalise, text_only, without_words
 
@@ -69,6 +70,10 @@ QWEN: dict[str, Any] = {
 
 def read(document: Any) -> Transcript:
     return normalise(document, Family.FUN_ASR)
+
+
+def read_bytes(document: JsonValue) -> Transcript:
+    return read(parse_json(json.dumps(document).encode()))
 
 
 def channel_of(**fields: Any) -> Channel:
@@ -355,7 +360,8 @@ def test_a_channel_without_an_id_gets_its_position() -> None:
     ] == [0, 1]
 
 
-def test_half_a_surrogate_pair_becomes_the_replacement_character() -> None:
+@pytest.mark.parametrize("is_escaped", [True, False])
+def test_half_a_surrogate_pair_becomes_the_replacement_character(is_escaped: bool) -> None:
     word: JsonValue = {
         "begin_time": 0,
         "end_time": 1,
@@ -363,8 +369,12 @@ def test_half_a_surrogate_pair_becomes_the_replacement_character() -> None:
         "punctuation": "",
         "x\udfff": "\ud83d",
     }
-    sentence = sentence_of(words=[word])
+    given_ = {"transcripts": [{"sentences": [{"words": [word], "text": "\U0001f600"}]}]}
+    body = json.dumps(given_, ensure_ascii=is_escaped).encode("utf-8", "surrogatepass")
+    [channel] = read(parse_json(body)).channels
+    [sentence] = channel.sentences or ()
     assert sentence.words == (Word(0, 1, "a\ufffd", "", {"x\ufffd": "\ufffd"}),)
+    assert sentence.text == "\U0001f600"
     TypeAdapter(Sentence).dump_json(sentence)
 
 
@@ -608,7 +618,7 @@ ODD = st.recursive(
 @given(ODD | st.lists(ODD, max_size=2).map(lambda odd: {"transcripts": odd}))
 def test_any_json_is_normalised_or_refused_and_always_encodable(document: JsonValue) -> None:
     try:
-        transcript = read(document)
+        transcript = read_bytes(document)
     except ValueError as error:
         message = str(error)
     else:

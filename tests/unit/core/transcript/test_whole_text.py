@@ -1,6 +1,7 @@
 """Text that was paid for is shown wherever the provider put it; a warning says where sentences lack it."""
 
 import html
+import json
 import re
 from collections import Counter
 
@@ -12,6 +13,7 @@ from pydantic import JsonValue
 from service.contract.model_table import Family
 from service.contract.output_formats import OutputFormat
 from service.contract.transcript import AudioProperties, Channel, Sentence, Transcript
+from service.contract.untrusted_json import parse_json
 from service.core.transcript.captions import captions
 from service.core.transcript.normalise import normalise
 from service.core.transcript.rendering import render
@@ -29,7 +31,7 @@ def heard(at: int, text: str) -> dict[str, JsonValue]:
 
 def channel_of(text: str | None, *sentences: JsonValue, **fields: JsonValue) -> Channel:
     document: JsonValue = {"transcripts": [{"text": text, "sentences": [*sentences], **fields}]}
-    return normalise(document, Family.FUN_ASR).channels[0]
+    return normalise(parse_json(json.dumps(document).encode()), Family.FUN_ASR).channels[0]
 
 
 def signs_of(rendering: str) -> str:
