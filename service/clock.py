@@ -1,6 +1,7 @@
 """The clock: the only module that reads the time or sleeps."""
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Callable
@@ -80,6 +81,10 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
+SAME_SECONDS = 0.001
+"""Trusted time has whole milliseconds: a reading serves for one. A job takes some 40 readings."""
+
+
 class TrustedClock:
     """The clock of a process: time that no step of the wall clock moves unless the vendor confirms it.
 
@@ -92,6 +97,8 @@ class TrustedClock:
         self._machine = machine
         self._time = TrustedTime(vendor)
         self._on_event = on_event
+        self._latest = TrustedReading(0, 0)
+        self._latest_at = -math.inf
         self.wall_ms = machine.wall_ms
         self.boot_seconds = machine.boot_seconds
         self.draw = machine.draw
@@ -109,14 +116,19 @@ class TrustedClock:
         """Raise the time to that of a journal record, unless the vendor's `Date` has confirmed it."""
         self._read()
         self._time.not_before(time_ms, self._machine.boot_seconds())
+        self._latest_at = -math.inf
 
     def witnessed(self, time_ms: int) -> None:
         """Note the time that the broker just gave a record; it replaces `Date` if the vendor sends none."""
         self._time.witnessed(time_ms, self._machine.boot_seconds())
 
     def _read(self) -> TrustedReading:
+        boot_seconds = self._machine.boot_seconds()
+        if boot_seconds - self._latest_at < SAME_SECONDS:
+            return self._latest
         wall_ms = self._machine.wall_ms()
-        reading, event = self._time.read(wall_ms, self._machine.boot_seconds())
+        self._latest, event = self._time.read(wall_ms, boot_seconds)
+        self._latest_at = boot_seconds
         if event is not None:
-            self._on_event(event, (wall_ms - reading.now_ms) / 1000)
-        return reading
+            self._on_event(event, (wall_ms - self._latest.now_ms) / 1000)
+        return self._latest

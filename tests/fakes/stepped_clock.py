@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from service.clock import TrustedClock
+from service.clock import SAME_SECONDS, TrustedClock
 from service.core.time.trusted_time import TimeEvent
 from service.core.time.vendor_clock import VendorClock
 from tests.fakes.clock import FakeClock
@@ -39,8 +39,14 @@ class SteppedClock(FakeClock):
         """The time as it is."""
         return self.wall_ms() - round(1000 * self.wall_ahead_seconds)
 
+    def jump(self, seconds: float) -> None:
+        """Set the machine's wall clock; that takes two milliseconds."""
+        super().jump(seconds)
+        self.suspend(2 * SAME_SECONDS)
+
     def answer(self) -> None:
-        """The vendor answers a call, with its `Date`."""
+        """The vendor answers a call, with its `Date`, within two milliseconds."""
+        self.suspend(2 * SAME_SECONDS)
         boot = self.boot_seconds()
         seconds = (self.true_ms() + round(1000 * self.vendor_off_seconds)) // 1000
         self.vendor.observe(boot - 0.02, boot, 1000 * seconds)

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from service.clock import SystemClock, TrustedClock
+from service.clock import SAME_SECONDS, SystemClock, TrustedClock
 from service.core.time.trusted_time import TimeEvent
 from service.core.time.vendor_clock import VendorClock
 from tests.fakes.clock import FakeClock
@@ -16,11 +16,23 @@ def test_a_listener_is_told_of_a_step_and_by_how_much() -> None:
     vendor.observe(machine.boot_seconds() - 0.1, machine.boot_seconds(), machine.wall_ms())
     assert clock.confirmed_ms() == machine.wall_ms()
     machine.jump(3_600)
+    machine.suspend(2 * SAME_SECONDS)
     assert clock.now_ms() == machine.wall_ms() - 3_600_000
     clock.now_ms()
     machine.jump(-3_600)
+    machine.suspend(2 * SAME_SECONDS)
     clock.now_ms()
     assert told == [(TimeEvent.CONFIRMED, 0.0), (TimeEvent.STEPPED, 3_600.0), (TimeEvent.RETURNED, 0.0)]
+
+
+def test_a_reading_serves_for_a_millisecond_and_no_longer() -> None:
+    machine = FakeClock()
+    clock = TrustedClock(machine, VendorClock(), lambda _event, _ahead: None)
+    first_ms = clock.now_ms()
+    machine.suspend(0.9 * SAME_SECONDS)
+    assert clock.now_ms() == first_ms
+    machine.suspend(1.2 * SAME_SECONDS)
+    assert clock.now_ms() == first_ms + 2
 
 
 def test_a_journals_time_counts_before_anybody_has_asked_for_the_time() -> None:
