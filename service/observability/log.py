@@ -8,6 +8,7 @@ import logging
 import sys
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import TracebackType
 from typing import Literal, TextIO
 
@@ -28,6 +29,7 @@ SHORTEST_SECRET = 6
 FIRST_FIELDS = ("time", "level", "event", "logger")
 MAX_TRACEBACK_LINES = 60
 """The last lines, which name the error; collectors cut or drop lines that are too long."""
+MAX_NAMES = 512
 MAX_DEPTH = 6
 """Deeper values of a field are written as text, so that no line grows without bound in levels."""
 
@@ -173,12 +175,14 @@ class _Redactor:
     def __init__(self, secrets: Sequence[SecretStr]) -> None:
         values = (secret.get_secret_value() for secret in secrets)
         self._secrets = tuple(value for value in values if len(value) >= SHORTEST_SECRET)
+        # The names of fields are few, and stand in every line.
+        self._name = lru_cache(maxsize=MAX_NAMES)(self._text)
 
     def __call__(self, _logger: object, _method: str, line: Fields) -> Fields:
         trace = line.pop("exception", None)
         first = {name: line.pop(name) for name in FIRST_FIELDS if name in line}
         safe: Fields = {
-            self._text(name): self._value(value, MAX_DEPTH) for name, value in {**first, **line}.items()
+            self._name(name): self._value(value, MAX_DEPTH) for name, value in {**first, **line}.items()
         }
         if trace is not None:
             safe["exception"] = self._traceback(str(trace))
@@ -188,7 +192,7 @@ class _Redactor:
         if value is None or isinstance(value, bool | int | float):
             return value
         if depth and isinstance(value, Mapping):
-            return {self._text(str(name)): self._value(item, depth - 1) for name, item in value.items()}
+            return {self._name(str(name)): self._value(item, depth - 1) for name, item in value.items()}
         if depth and isinstance(value, list | tuple | set | frozenset):
             return [self._value(item, depth - 1) for item in value]
         return self._text(value if isinstance(value, str) else repr(value))

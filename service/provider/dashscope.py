@@ -116,6 +116,8 @@ class DashScope:
         self._now_seconds = self._clock.boot_seconds
         self._vendor_clock = vendor_clock or VendorClock()
         self._base_url = config.base_url.rstrip("/")
+        self._url = httpx.URL(self._base_url)
+        self._headers = self._common_headers()
         self._peer = Peer.of(httpx.URL(config.base_url))
         self._host = self._peer.host
         tls = ssl_context or httpx.create_ssl_context(trust_env=False)
@@ -298,7 +300,8 @@ class DashScope:
             return answer
         return replace(answer, body=answer.body.replace(key, b"*"))
 
-    def _request(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> httpx.Request:
+    def _common_headers(self) -> httpx.Headers:
+        """The headers of every call; encoded once."""
         common = {
             "Authorization": f"Bearer {self._config.api_key.get_secret_value()}",
             "Accept": "application/json; charset=utf-8",
@@ -309,10 +312,18 @@ class DashScope:
             common["X-DashScope-WorkSpace"] = self._config.workspace
         if self._config.data_inspection:
             common["X-DashScope-DataInspection"] = self._config.data_inspection
+        return httpx.Headers(common)
+
+    def _request(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> httpx.Request:
+        """A request for a path below the base URL, which httpx parses only once, or for a whole URL."""
+        merged = self._headers.copy()
         if body:
-            common["Content-Type"] = "application/json"
-        url = self._base_url + path if path.startswith("/") else path
-        return httpx.Request(method, url, headers={**common, **headers}, content=body)
+            merged["Content-Type"] = "application/json"
+        merged.update(headers)
+        if not path.startswith("/"):
+            return httpx.Request(method, path, headers=merged, content=body)
+        target = self._url.raw_path.rstrip(b"/") + path.encode("ascii")
+        return httpx.Request(method, self._url, headers=merged, content=body, extensions={"target": target})
 
 
 async def _answer(transport: httpx.AsyncBaseTransport, request: httpx.Request) -> HttpAnswer:

@@ -10,6 +10,7 @@ import re
 import ssl
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import lru_cache
 from types import TracebackType
 from typing import Self
 
@@ -36,7 +37,7 @@ _NAME = re.compile(
     re.ASCII,
 )
 _USUAL_PORTS = {"http": 80, "https": 443}
-_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "scribe"}
+_HEADERS = httpx.Headers({"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "scribe"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +68,15 @@ class FetchTarget:
     def request(self) -> httpx.Request:
         """The request for it. httpx would normalise the path, so an extension carries the path."""
         host = f"[{self.host}]" if ":" in self.host else self.host
+        origin = _parsed(f"{self.scheme}://{host}:{self.port}/")
         return httpx.Request(
-            "GET",
-            f"{self.scheme}://{host}:{self.port}/",
-            headers=_HEADERS,
-            extensions={"target": self.target.encode("ascii")},
+            "GET", origin, headers=_HEADERS, extensions={"target": self.target.encode("ascii")}
         )
+
+
+@lru_cache(maxsize=64)
+def _parsed(origin: str) -> httpx.URL:
+    return httpx.URL(origin)
 
 
 def _refused(reason: str) -> ProviderError:

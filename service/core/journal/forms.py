@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Iterable, Iterator
+from functools import cache
 from itertools import groupby
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
-from pydantic_core import PydanticUndefined
 
 from service.contract.output_formats import OutputFormat
 from service.contract.stage import Stage
@@ -129,11 +129,17 @@ def unpacked(rows: Iterable[tuple[int, ...]]) -> Iterator[tuple[int, int, int]]:
             yield generation, offset, index
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
 def dump(form: type[Form], **fields: object) -> bytes:
     """Encode the fields that differ from the form's defaults."""
-    kept = {
-        name: value
-        for name, value in fields.items()
-        if (usual := form.model_fields[name].default) is PydanticUndefined or value != usual
-    }
-    return json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode()
+    usual = _defaults(form)
+    kept = {name: value for name, value in fields.items() if value != usual[name]}
+    return _encode(kept).encode()
+
+
+@cache
+def _defaults(form: type[Form]) -> dict[str, object]:
+    """The default of each field; `PydanticUndefined`, which equals no value, where there is none."""
+    return {name: field.default for name, field in form.model_fields.items()}

@@ -36,7 +36,8 @@ async def read_body(response: httpx.Response, max_wire_bytes: int, max_decoded_b
     # `getvalue` makes no copy; a copy would double the memory of the largest body.
     body = BytesIO()
     wire_bytes = 0
-    async for chunk in response.aiter_raw():
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    async for chunk in response.stream:
         wire_bytes += len(chunk)
         if wire_bytes > max_wire_bytes:
             raise BodyTooLarge(

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 from pydantic import JsonValue
 
@@ -186,8 +187,12 @@ def _number(value: str | None) -> float | None:
     return float(value) if value and re.fullmatch(r"[0-9]{1,15}(\.[0-9]{1,9})?", value, re.ASCII) else None
 
 
+@lru_cache(maxsize=8)
 def http_date(value: str | None) -> float | None:
-    """A date header in seconds since 1970; None for an invalid date or a year out of range."""
+    """A date header in seconds since 1970; None for an invalid date or a year out of range.
+
+    All answers of a second have the same.
+    """
     try:
         moment = parsedate_to_datetime(value or "")
         return moment.timestamp() if moment.tzinfo and moment.year in _YEARS else None
