@@ -140,6 +140,8 @@ def _cut(document: JsonValue) -> JsonValue:
     """The document with null for values that are too deep; level by level, since Python bounds recursion."""
     level: list[_Container] = [document] if isinstance(document, list | dict) else []
     for _ in range(MAX_DEPTH - 1):
+        if not level:
+            break
         level = [item for each in level for item in _inside(each) if isinstance(item, _CONTAINERS)]
     for each in level:
         if isinstance(each, list):

@@ -316,10 +316,10 @@ class DashScope:
 
     def _request(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> httpx.Request:
         """A request for a path below the base URL, which httpx parses only once, or for a whole URL."""
-        merged = self._headers.copy()
+        merged = self._headers
         if body:
-            merged["Content-Type"] = "application/json"
-        merged.update(headers)
+            # A request copies its headers, so those of all calls stay as they are.
+            merged = httpx.Headers({**self._headers, "Content-Type": "application/json", **headers})
         if not path.startswith("/"):
             return httpx.Request(method, path, headers=merged, content=body)
         target = self._url.raw_path.rstrip(b"/") + path.encode("ascii")
