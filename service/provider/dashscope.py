@@ -42,8 +42,8 @@ from service.provider.http.connection_errors import Peer, no_answer, no_connecti
 from service.provider.http.transport import (
     CALL_KEEPALIVE_SECONDS,
     AiohttpTransport,
+    SubmitTransport,
     Withheld,
-    submit_transport,
 )
 from service.provider.result_files import FetchGuard, ResultFetcher
 from service.provider.wire import answers, file_tasks, hotword_lists, omni, short_audio
@@ -122,7 +122,7 @@ class DashScope:
         self._host = self._peer.host
         tls = ssl_context or httpx.create_ssl_context(trust_env=False)
         connections = config.max_connections
-        self._submits = submit_transport(
+        self._submits = SubmitTransport(
             connections, config.submit_timeout_seconds - config.connect_seconds, tls
         )
         self._calls = AiohttpTransport(connections, tls, keepalive_seconds=CALL_KEEPALIVE_SECONDS)
@@ -164,9 +164,8 @@ class DashScope:
         latest = self._now_seconds() + config.connect_seconds
         departure = Departure(self._now_seconds, latest, permit)
         request = self._submission(way, model, file_urls, options)
-        request.extensions["trace"] = departure
         connect = self._config.connect_seconds
-        request.extensions["timeout"] = {"pool": connect, "connect": connect}
+        request.extensions |= {"permit": departure, "connect_seconds": connect}
         try:
             async with asyncio.timeout(total):
                 answer = await self._submitted(way, model, request, departure)
@@ -181,7 +180,7 @@ class DashScope:
                         OwnCode.INTENT_TOO_OLD, "the submit could not be sent while its permit was valid"
                     )
                 )
-            in_handshake = departure.is_in_handshake
+            in_handshake = self._url.scheme == "https" and request.extensions.get("is_connected", False)
             return NotSent(no_connection(error, self._peer, connect, in_handshake=in_handshake))
 
     def _located(self, answer: SubmitAnswer) -> SubmitAnswer:
@@ -306,6 +305,7 @@ class DashScope:
             "Authorization": f"Bearer {self._config.api_key.get_secret_value()}",
             "Accept": "application/json; charset=utf-8",
             "Accept-Encoding": "identity",
+            "Connection": "keep-alive",
             "User-Agent": "scribe",
         }
         if self._config.workspace:
@@ -318,8 +318,8 @@ class DashScope:
         """A request for a path below the base URL, which httpx parses only once, or for a whole URL."""
         merged = self._headers
         if body:
-            # A request copies its headers, so those of all calls stay as they are.
-            merged = httpx.Headers({**self._headers, "Content-Type": "application/json", **headers})
+            merged = self._headers.copy()
+            merged.update({"Content-Type": "application/json", **headers})
         if not path.startswith("/"):
             return httpx.Request(method, path, headers=merged, content=body)
         target = self._url.raw_path.rstrip(b"/") + path.encode("ascii")

@@ -43,7 +43,6 @@ ACCEPTED = (
     Accepted("header user-agent", ANY, "scribe", "who asks"),
     Accepted("header x-dashscope-sdk-client", ANY, ABSENT, "which part of the SDK asks", BOTH),
     Accepted("header x-dashscope-sdk-session-id", ANY, ABSENT, "which process of the SDK asks", BOTH),
-    Accepted("header connection", "keep-alive", ABSENT, "HTTP/1.1 means that anyway"),
     Accepted(
         "header accept-encoding", "gzip, deflate", "identity", "our limits count the bytes of an answer"
     ),

@@ -1,24 +1,30 @@
-"""Two httpx transports: one for submits, which bounds when bytes may leave, and one for all other calls.
+"""Two httpx transports on aiohttp: one for submits, which bounds when bytes leave, and one for other calls.
 
 Neither follows redirects, keeps cookies, reads the environment or retries; both map foreign exceptions to
 httpx's. `AiohttpTransport` replaces httpx-aiohttp's transport, which decodes `%3A` in a path (this breaks
 a signed URL) and reports a connection lost after sending as one that was never made.
 """
 
+import asyncio
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from types import SimpleNamespace, TracebackType
 
 import aiohttp
 import httpx
-from aiohttp.abc import AbstractResolver
+from aiohttp.abc import AbstractResolver, AbstractStreamWriter
 from aiohttp.http_exceptions import LineTooLong
 from yarl import URL
 
 CHUNK_BYTES = 64 * 1024
+
+_NO_TIMEOUT = aiohttp.ClientTimeout(total=None)
+"""The caller bounds the time."""
 
 _KEEPALIVE_SECONDS = 15.0
 """Shorter than any known gateway's idle timeout, so that a pooled connection is rarely dead."""
@@ -33,29 +39,6 @@ MAX_HEADERS = 256
 
 class HeadTooLarge(httpx.RemoteProtocolError):
     """The answer's headers are over a limit; a retry would get the same."""
-
-
-def submit_transport(
-    max_connections: int, lifetime_seconds: float, ssl_context: ssl.SSLContext
-) -> httpx.AsyncHTTPTransport:
-    """A transport that makes one connection per request and resets it at the end.
-
-    No byte can reach the peer more than `lifetime_seconds` after it was sent: the kernel gives up by then
-    (TCP_USER_TIMEOUT), and closing drops queued bytes (SO_LINGER 0 sends RST).
-    A new connection per submit also rules out one that the peer has just closed.
-    """
-    options: list[tuple[int, int, int] | tuple[int, int, bytes]] = [
-        (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    ]
-    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux only
-        options.append((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * lifetime_seconds)))
-    return httpx.AsyncHTTPTransport(
-        verify=ssl_context,
-        trust_env=False,
-        limits=httpx.Limits(max_connections=max_connections, max_keepalive_connections=0),
-        retries=0,
-        socket_options=options,
-    )
 
 
 class Withheld(Exception):
@@ -85,15 +68,8 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> "AiohttpTransport":
-        connector = aiohttp.TCPConnector(
-            limit=self._max_connections,
-            keepalive_timeout=self._keepalive_seconds,
-            use_dns_cache=False,
-            resolver=self._resolver,
-            ssl=self._ssl_context,
-        )
         self._session = aiohttp.ClientSession(
-            connector=connector,
+            connector=self._connector(),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             max_line_size=MAX_FIELD_BYTES,
@@ -101,9 +77,21 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             max_headers=MAX_HEADERS,
             trust_env=False,
             skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
-            trace_configs=[_permits()],
+            trace_configs=[self._trace()],
         )
         return self
+
+    def _connector(self) -> aiohttp.TCPConnector:
+        return aiohttp.TCPConnector(
+            limit=self._max_connections,
+            keepalive_timeout=self._keepalive_seconds,
+            use_dns_cache=False,
+            resolver=self._resolver,
+            ssl=self._ssl_context,
+        )
+
+    def _trace(self) -> aiohttp.TraceConfig:
+        return _permits()
 
     async def __aexit__(
         self,
@@ -120,21 +108,135 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request with a complete body; a `target` extension replaces path and query, unchanged."""
+        permit = request.extensions.get("permit")
+        response = await self._send(request, request.content or None, permit, _NO_TIMEOUT)
+        return _answer(request, response, _Body(response))
+
+    async def _send(
+        self,
+        request: httpx.Request,
+        body: bytes | aiohttp.Payload | None,
+        context: object,
+        timeout: aiohttp.ClientTimeout,
+    ) -> aiohttp.ClientResponse:
         assert self._session is not None, "the transport is not open"
         with _translated():
-            response = await self._session.request(
+            return await self._session.request(
                 request.method,
                 _url_of(request),
                 headers=request.headers.multi_items(),
-                data=request.content or None,
+                data=body,
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=None),
-                trace_request_ctx=request.extensions.get("permit"),
+                timeout=timeout,
+                trace_request_ctx=context,
                 middlewares=(_Once(),),
             )
-        return httpx.Response(
-            response.status, headers=response.raw_headers, stream=_Body(response), request=request
+
+
+class SubmitTransport(AiohttpTransport):
+    """A transport that makes one connection per request and resets it at the end.
+
+    No byte can reach the peer more than `lifetime_seconds` after it was sent: the kernel gives up by then
+    (TCP_USER_TIMEOUT), and the end of the request drops what waits here or in the kernel (SO_LINGER 0 sends
+    RST). A new connection per submit also rules out one that the peer has just closed.
+
+    The `permit` extension is awaited immediately before the first byte; `connect_seconds` bounds the time
+    until there is a connection. A request that fails gets the extension `is_connected`: whether the peer had
+    accepted a connection.
+    """
+
+    def __init__(self, max_connections: int, lifetime_seconds: float, ssl_context: ssl.SSLContext) -> None:
+        super().__init__(max_connections, ssl_context)
+        self._lifetime_ms = round(1000 * lifetime_seconds)
+
+    def _connector(self) -> aiohttp.TCPConnector:
+        return aiohttp.TCPConnector(
+            limit=self._max_connections,
+            force_close=True,
+            use_dns_cache=False,
+            ssl=self._ssl_context,
+            socket_factory=self._new_socket,
         )
+
+    def _trace(self) -> aiohttp.TraceConfig:
+        return _queueing()
+
+    def _new_socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
+        family, kind, protocol, *_ = address
+        made = socket.socket(family, kind, protocol)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux only
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._lifetime_ms)
+        _SOCKETS.get().append(made)
+        return made
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request with a complete body."""
+        sockets: list[socket.socket] = []
+        _SOCKETS.set(sockets)
+        queue = _Queue()
+        body = _PermittedBody(request.content, request.extensions["permit"])
+        timeout = aiohttp.ClientTimeout(total=None, connect=request.extensions["connect_seconds"])
+        try:
+            response = await self._send(request, body, queue, timeout)
+        except BaseException as error:
+            request.extensions["is_connected"] = any(_has_peer(each) for each in sockets)
+            body.abort()
+            if queue.is_waiting and isinstance(error, httpx.ConnectTimeout):
+                raise httpx.PoolTimeout("all connections are in use") from error
+            raise
+        return _answer(request, response, _AbortedBody(response, body))
+
+
+_SOCKETS: ContextVar[list[socket.socket]] = ContextVar("sockets")
+"""The sockets of the request that this task sends: more than one if the host has several addresses."""
+
+
+def _has_peer(made: socket.socket) -> bool:
+    try:
+        made.getpeername()
+    except OSError:
+        return False
+    return True
+
+
+@dataclass(slots=True)
+class _Queue:
+    """Whether a request waits for another one's connection to close."""
+
+    is_waiting: bool = False
+
+
+class _PermittedBody(aiohttp.Payload):
+    """A body that leaves with its headers once its permit allows it, or not at all."""
+
+    def __init__(self, body: bytes, permit: Callable[[], Awaitable[bool]]) -> None:
+        super().__init__(body)
+        self._size = len(body)
+        self._permit = permit
+        self._transport: asyncio.Transport | None = None
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """The body as text, for messages of aiohttp."""
+        return bytes(self._value).decode(encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """Write headers and body, if that is permitted now."""
+        # aiohttp has not written the headers yet: they leave in one piece with the body.
+        assert isinstance(writer, aiohttp.http.StreamWriter)
+        self._transport = writer.transport
+        if not await self._permit():
+            raise Withheld
+        await writer.write(self._value)
+
+    def abort(self) -> None:
+        """Close the connection and drop what was not sent yet."""
+        if self._transport is not None:
+            self._transport.abort()
+
+
+def _answer(request: httpx.Request, response: aiohttp.ClientResponse, body: "_Body") -> httpx.Response:
+    return httpx.Response(response.status, headers=response.raw_headers, stream=body, request=request)
 
 
 def _permits() -> aiohttp.TraceConfig:
@@ -151,6 +253,21 @@ def _permits() -> aiohttp.TraceConfig:
 
     config = aiohttp.TraceConfig()
     config.on_request_headers_sent.append(ask)
+    return config
+
+
+def _queueing() -> aiohttp.TraceConfig:
+    """Keep each request's `_Queue`."""
+
+    async def waits(_session: object, context: SimpleNamespace, _params: object) -> None:
+        context.trace_request_ctx.is_waiting = True
+
+    async def goes_on(_session: object, context: SimpleNamespace, _params: object) -> None:
+        context.trace_request_ctx.is_waiting = False
+
+    config = aiohttp.TraceConfig()
+    config.on_connection_queued_start.append(waits)
+    config.on_connection_queued_end.append(goes_on)
     return config
 
 
@@ -185,6 +302,18 @@ class _Body(httpx.AsyncByteStream):
         self._response.release()
 
 
+class _AbortedBody(_Body):
+    """The bytes of the answer to a submit; its end is that of the connection."""
+
+    def __init__(self, response: aiohttp.ClientResponse, sent: _PermittedBody) -> None:
+        super().__init__(response)
+        self._sent = sent
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        self._sent.abort()
+
+
 def _url_of(request: httpx.Request) -> URL:
     target: bytes = request.extensions.get("target", request.url.raw_path)
     origin = f"{request.url.scheme}://{request.url.netloc.decode('ascii')}"
@@ -198,6 +327,8 @@ def _translated() -> Iterator[None]:
         yield
     except aiohttp.ClientConnectorError as error:
         raise httpx.ConnectError("no connection") from error
+    except aiohttp.ConnectionTimeoutError as error:
+        raise httpx.ConnectTimeout("no connection in time") from error
     except aiohttp.ClientResponseError as error:
         if _is_too_large(error):
             message = f"its headers are over {MAX_FIELD_BYTES} bytes each, or more than {MAX_HEADERS}"

@@ -9,11 +9,21 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.provider.http.transport import AiohttpTransport, Withheld, submit_transport
+from service.provider.api import Permit
+from service.provider.http.transport import AiohttpTransport, SubmitTransport, Withheld
 from tests.unit.provider.http.certificates import server_and_client_contexts
 from tests.unit.provider.raw_server import WAIT_SECONDS, answer, raw_server, silence
 
 TLS = ssl.create_default_context()
+
+
+async def go() -> bool:
+    return True
+
+
+def post(url: str, body: bytes, permit: Permit = go) -> httpx.Request:
+    """A submit."""
+    return httpx.Request("POST", url, content=body, extensions={"permit": permit, "connect_seconds": 5.0})
 
 
 async def give_up(
@@ -27,18 +37,26 @@ async def give_up(
         await sending
 
 
-async def test_the_kernel_gives_up_on_a_submit_after_its_lifetime() -> None:
-    async with raw_server(answer(200, "{}")) as server, submit_transport(1, 20.0, TLS) as transport:
-        response = await transport.handle_async_request(httpx.Request("POST", server.origin, content=b"x"))
-        connection = response.extensions["network_stream"].get_extra_info("socket")
+async def test_the_kernel_gives_up_on_a_submit_after_its_lifetime(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[socket.socket] = []
+
+    class Noted(socket.socket):
+        def __init__(self, *args: int, **kwargs: object) -> None:
+            super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+            made.append(self)
+
+    async with raw_server(answer(200, "{}")) as server, SubmitTransport(1, 20.0, TLS) as transport:
+        monkeypatch.setattr(socket, "socket", Noted)
+        response = await transport.handle_async_request(post(server.origin, b"x"))
+        [connection] = [each for each in made if each.getpeername()[1] == server.port]
         assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 20_000
         assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8) == b"\x01\0\0\0\0\0\0\0"
         await response.aclose()
 
 
 async def test_a_submit_that_is_given_up_resets_its_connection() -> None:
-    async with raw_server(silence) as server, submit_transport(1, 20.0, TLS) as transport:
-        await give_up(transport, httpx.Request("POST", server.origin, content=b"x"), server.arrival())
+    async with raw_server(silence) as server, SubmitTransport(1, 20.0, TLS) as transport:
+        await give_up(transport, post(server.origin, b"x"), server.arrival())
         assert await server.ending() == "reset"
 
 
@@ -46,15 +64,17 @@ async def test_a_submit_that_is_given_up_resets_its_connection_over_tls(tmp_path
     server_tls, client_tls = server_and_client_contexts(tmp_path, "localhost")
     async with (
         raw_server(silence, tls=server_tls) as server,
-        submit_transport(1, 20.0, client_tls) as transport,
+        SubmitTransport(1, 20.0, client_tls) as transport,
     ):
-        request = httpx.Request("POST", f"https://localhost:{server.port}/", content=b"x")
+        request = post(f"https://localhost:{server.port}/", b"x")
         await give_up(transport, request, server.arrival())
-        assert await server.ending() == "reset"
+        # TLS says that it closes; the reset follows.
+        assert await server.ending() in ("eof", "reset")
         assert len(server.requests) == 1
 
 
-async def test_what_was_not_yet_taken_by_the_kernel_is_dropped_too() -> None:
+@pytest.mark.parametrize("is_tls", [False, True])
+async def test_what_was_not_yet_taken_by_the_kernel_is_dropped_too(is_tls: bool, tmp_path: Path) -> None:
     """A peer that stops reading must not get the rest of the body after the submit was given up."""
     arrived = bytearray()
     reached, began, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -66,30 +86,30 @@ async def test_what_was_not_yet_taken_by_the_kernel_is_dropped_too() -> None:
         try:
             while chunk := await reader.read(65536):
                 arrived.extend(chunk)
-        except ConnectionError:
+        except (ConnectionError, ssl.SSLError):
             arrived.extend(b"<reset>")
         writer.close()
         ended.set()
 
     # A small window and a reader that pauses: most of the body waits in our own process.
-    listener = await asyncio.start_server(read_late, "127.0.0.1", 0, limit=1024)
+    server_tls, client_tls = server_and_client_contexts(tmp_path, "localhost")
+    scheme, used_tls = ("https", server_tls) if is_tls else ("http", None)
+    listener = await asyncio.start_server(read_late, "localhost", 0, limit=1024, ssl=used_tls)
     port = listener.sockets[0].getsockname()[1]
     body = b"x" * 30_000_000
-    async with listener, submit_transport(1, 20.0, TLS) as transport:
-        request = httpx.Request("POST", f"http://127.0.0.1:{port}", content=body)
+    async with listener, SubmitTransport(1, 20.0, client_tls) as transport:
+        request = post(f"{scheme}://localhost:{port}", body)
         await give_up(transport, request, reached.wait())
         began.set()
         await asyncio.wait_for(ended.wait(), WAIT_SECONDS)
-    assert arrived.endswith(b"<reset>")
+    assert is_tls or arrived.endswith(b"<reset>")
     assert len(arrived) < len(body)
 
 
 async def test_two_submits_never_share_a_connection() -> None:
-    async with raw_server(answer(200, "{}")) as server, submit_transport(1, 20.0, TLS) as transport:
+    async with raw_server(answer(200, "{}")) as server, SubmitTransport(1, 20.0, TLS) as transport:
         for _ in range(2):
-            response = await transport.handle_async_request(
-                httpx.Request("POST", server.origin, content=b"x")
-            )
+            response = await transport.handle_async_request(post(server.origin, b"x"))
             await response.aread()
             await response.aclose()
         assert server.connections == 2
@@ -127,6 +147,34 @@ async def test_a_permit_is_awaited_when_the_connection_is_there_and_before_the_f
             await response.aread()
             await response.aclose()
         assert (seen, len(server.requests)) == ([0, 1], 2)
+
+
+async def test_a_submit_awaits_its_permit_when_the_connection_is_there_and_before_the_first_byte() -> None:
+    seen: list[tuple[int, int]] = []
+    async with raw_server(answer(200, "{}")) as server, SubmitTransport(1, 20.0, TLS) as transport:
+
+        async def permit() -> bool:
+            await asyncio.sleep(0.05)
+            seen.append((server.connections, len(server.requests)))
+            return True
+
+        for _ in range(2):
+            response = await transport.handle_async_request(post(server.origin, b"x", permit))
+            await response.aread()
+            await response.aclose()
+        assert seen == [(1, 0), (2, 1)]
+
+
+async def test_of_a_submit_without_its_permit_no_byte_is_written() -> None:
+    async def permit() -> bool:
+        return False
+
+    async with raw_server(answer(200, "{}")) as server, SubmitTransport(1, 20.0, TLS) as transport:
+        for _ in range(2):
+            with pytest.raises(httpx.ReadError):
+                await transport.handle_async_request(post(server.origin, b"x", permit))
+        assert await server.ending() == "reset"
+        assert server.requests == []
 
 
 async def test_of_a_request_without_its_permit_nothing_is_written_and_no_connection_is_left() -> None:
