@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 
 from service.app.from_settings import (
@@ -21,6 +21,7 @@ from service.core.limits.spend_limit import DaySpend, SpendRules
 from service.core.outcome.build import OutcomeRules
 from service.core.shard.state import Window
 from service.core.time.vendor_clock import VendorClock
+from service.dataclasses import dataclass
 from service.kafka.admin.topics import Layout
 from service.kafka.client.cluster import ClusterConfig
 from service.kafka.client.reader import ReconnectingReader

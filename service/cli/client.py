@@ -8,7 +8,6 @@ import json
 import re
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from pydantic import JsonValue
 
@@ -16,6 +15,7 @@ from service.cli.outcome_text import OutcomeView, read_outcome
 from service.contract import strict_json
 from service.contract.request_decoder import RequestLimits, read_request
 from service.core.job.request_record import Record
+from service.dataclasses import dataclass
 from service.errors import ConfigError, InvalidRecord
 from service.kafka.admin.topics import Creation, Layout, Topics, prepare
 from service.kafka.client.cluster import ClusterConfig, unreachable

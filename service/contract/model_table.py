@@ -5,11 +5,12 @@ differ, the table has the lower number; if no page has one, None: nothing is gue
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from types import MappingProxyType
 
 from service.contract.regions import BEIJING, REGIONS, SINGAPORE, VIRGINIA
+from service.dataclasses import dataclass
 
 
 class Family(StrEnum):

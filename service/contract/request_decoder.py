@@ -8,7 +8,6 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -20,6 +19,7 @@ from service.contract.options import read_options
 from service.contract.redaction import without_query
 from service.contract.request import MAX_METADATA_BYTES, MAX_REPLAY, Action, Request
 from service.contract.validation_errors import explain
+from service.dataclasses import dataclass
 from service.errors import FailureCode, InvalidRecord
 
 REQUEST_TYPE = "scribe.transcription.request.v1"

@@ -5,10 +5,11 @@ tuple that there was none. `provider_extra` holds the vendor's fields that v1 do
 vendor's names; on the wire it is left out if there are none. Plain data: 12 h are 100,000 words.
 """
 
-from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field, JsonValue
+
+from service.dataclasses import dataclass
 
 
 def _is_none(extra: object) -> bool:

@@ -7,7 +7,7 @@ or to Kafka are not logged.
 import logging
 import sys
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from types import TracebackType
 from typing import Literal, TextIO
@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from service.contract.outcome import Failure, Result, stage_seconds
 from service.contract.redaction import redact
 from service.core.time.trusted_time import TimeEvent
+from service.dataclasses import dataclass
 from service.observability.fault_isolation import never_raises
 from service.observability.log_throttle import LogThrottle
 from service.pipeline.shard.observer import ShardChange

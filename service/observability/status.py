@@ -5,11 +5,12 @@ It contains ids, codes, numbers and the provider's messages: no transcript, no U
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 
 from service.contract.outcome import rfc3339, utc_time
 from service.contract.redaction import redact, shown
 from service.core.provider.answers import ProviderError
+from service.dataclasses import dataclass
 from service.pipeline.guards.account_hold import HoldKnowledge
 
 

@@ -1,11 +1,12 @@
 """Accept: turn each request record into jobs and move the cursor; a record makes one group or more."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 
 from service.contract.request_decoder import DecodedRequest, RequestLimits, read_request
 from service.core.job.request_record import Record
 from service.core.shard.admission import Admission, AdmissionRules, admit
+from service.dataclasses import dataclass
 from service.errors import FailureCode, InvalidRecord
 from service.pipeline.shard.fault_isolation import BACKOFF, MAX_FAULTS, fault_text, isolated
 from service.pipeline.shard.observer import BoundaryName, Observer

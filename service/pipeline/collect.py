@@ -7,7 +7,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, AsyncExitStack, ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -20,6 +20,7 @@ from service.core.job.urgency import PriorityQueue, priority, retention_end_ms
 from service.core.provider.answers import ProviderError
 from service.core.provider.own_codes import OwnCode
 from service.core.shard.batches import Change
+from service.dataclasses import dataclass
 from service.pipeline.guards.result_hold import ResultHolds
 from service.pipeline.results import transcripts
 from service.pipeline.results.fetch_memory import TOO_LARGE, FetchMemory

@@ -6,7 +6,7 @@ claim, the shard is still ours, and the files are exactly the intent's.
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 
 from service.clock import Clock
@@ -25,6 +25,7 @@ from service.core.provider.answers import (
     SubmitAnswer,
 )
 from service.core.provider.own_codes import OwnCode
+from service.dataclasses import dataclass
 from service.kafka.journal.tail import Tail
 from service.pipeline.guards.file_limits import FileLimits
 from service.pipeline.guards.submit_guards import SubmitGuards, SubmitPermit

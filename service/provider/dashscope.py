@@ -7,7 +7,7 @@ import asyncio
 import ssl
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from types import TracebackType
@@ -33,6 +33,7 @@ from service.core.provider.answers import (
 )
 from service.core.provider.own_codes import OwnCode
 from service.core.time.vendor_clock import VendorClock
+from service.dataclasses import dataclass
 from service.errors import ConfigError
 from service.provider.api import NO_SLOT, Permit, at_once
 from service.provider.departure import Departure, TimedPermit

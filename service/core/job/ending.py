@@ -1,10 +1,10 @@
 """How a job ends. `core.job.job_table` decides it once; all later steps only carry it out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from service.contract.stage import Stage
 from service.contract.transcript import Transcript
+from service.dataclasses import dataclass
 from service.errors import FailureCode
 
 

@@ -5,12 +5,12 @@ the group that came with the step is durable.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from service.contract.transcript import Transcript
 from service.core.job.identity import JobRef, SubmissionKey
 from service.core.provider.answers import Bill, ProviderError, TaskView
 from service.core.provider.error_table import ErrorPolicy
+from service.dataclasses import dataclass
 
 # Events of a submission.
 

@@ -5,8 +5,9 @@ request id may be used again and an offset may not.
 """
 
 import re
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from service.dataclasses import dataclass
 
 
 class Origin(NamedTuple):

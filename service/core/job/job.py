@@ -5,13 +5,14 @@ one, is being collected, or ends. `core.job.job_table` makes a new `Job` for eve
 time in milliseconds since the epoch.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 
 from service.core.job.ending import AccountedUsage, Ending
 from service.core.job.identity import JobKey, JobRef, SubmissionKey
 from service.core.job.request import AcceptedRequest
 from service.core.provider.answers import Bill, ProviderError
+from service.dataclasses import dataclass
 
 
 class JobState(StrEnum):

@@ -4,13 +4,13 @@ All times are trusted time in milliseconds since the epoch.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from pydantic import JsonValue
 
 from service.contract.output_formats import OutputFormat
 from service.core.job.identity import JobKey, JobRef, Origin, Position, RequestKey
+from service.dataclasses import dataclass
 
 NO_OPTIONS: Mapping[str, JsonValue] = {}
 """Shared by all requests without options: there may be a hundred thousand of them."""

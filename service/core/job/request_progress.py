@@ -1,11 +1,12 @@
 """The progress of one request: its open jobs, how the others ended, and their summary."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from types import MappingProxyType
 
 from service.contract.outcome import RequestSummary
 from service.core.job.request import AcceptedRequest, FileEnd, FinishedRequest
+from service.dataclasses import dataclass
 
 _NONE: Mapping[int, FileEnd] = MappingProxyType({})
 

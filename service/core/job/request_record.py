@@ -1,9 +1,9 @@
 """A request record from Kafka, and the cursor that says how far a shard has read."""
 
 import zlib
-from dataclasses import dataclass
 
 from service.core.job.identity import Origin, Position
+from service.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,12 @@ It is the unit of billing: the task id is known for all its jobs or for none. Ev
 `Submission`, made by `core.job.submission_table`. Times are trusted time in milliseconds since the epoch.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
 from service.contract.models import is_synchronous
 from service.core.job.identity import JobRef, SubmissionKey
+from service.dataclasses import dataclass
 
 
 class SubmissionState(StrEnum):

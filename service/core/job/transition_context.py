@@ -16,7 +16,6 @@ waits: its transcript is not in the journal. Jobs are restored before their subm
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from service.core.job.events import JobEvent, Step, SubmissionEvent
@@ -28,6 +27,7 @@ from service.core.limits.backoff import Backoff
 from service.core.limits.schedule import PollSchedule
 from service.core.provider.answers import TaskView
 from service.core.provider.error_table import ErrorPolicy
+from service.dataclasses import dataclass
 
 INTENT_SECONDS = 2.0
 """How long an intent is valid for a POST, counted from the sealing of its batch."""

@@ -11,7 +11,6 @@ finds it.
 """
 
 import sys
-from dataclasses import dataclass
 
 from service.core.job.ending import AccountedUsage, FailureEnding
 from service.core.job.identity import JobRef, Origin, SubmissionKey, read_key
@@ -34,6 +33,7 @@ from service.core.journal.forms import (
 )
 from service.core.journal.stamp import CURSOR_PREFIX, OWNER_PREFIX, SPEND_PREFIX, epoch_of_key, owner_key
 from service.core.limits.spend_limit import DaySpend
+from service.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,12 @@ The two API shapes have different codes for one reason, so a hold is identified 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
 from service.core.limits.spend_limit import SpendLimit
 from service.core.provider.answers import ProviderError
 from service.core.provider.own_codes import OwnCode
+from service.dataclasses import dataclass
 
 
 class HoldReason(StrEnum):

@@ -1,8 +1,7 @@
 """The cost of a result at the operator's prices: per second of audio, or per token."""
 
-from dataclasses import dataclass
-
 from service.contract.outcome import Usage
+from service.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,10 @@
 
 import heapq
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Generic, TypeVar
+
+from service.dataclasses import dataclass
 
 T = TypeVar("T")
 

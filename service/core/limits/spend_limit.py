@@ -7,8 +7,10 @@ transactions writes the sum after the records it counts: a crash between the two
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
+
+from service.dataclasses import dataclass
 
 DAY_MS = 86_400_000
 SPEND_LIMIT = "spend_limit"

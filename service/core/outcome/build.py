@@ -11,7 +11,7 @@ Rules this module guarantees:
 
 import math
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from pydantic import JsonValue
@@ -44,6 +44,7 @@ from service.core.transcript.missing_times import interpolated_times, speech_ms
 from service.core.transcript.rendering import render
 from service.core.transcript.short_result import is_cut_off
 from service.core.transcript.whole_text import is_incomplete
+from service.dataclasses import dataclass
 from service.errors import InvalidRecord
 
 

@@ -4,13 +4,14 @@ The adapter in `provider/` builds these and decides nothing. `core.provider.erro
 submissions and jobs decide, and never see HTTP.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from http import HTTPStatus
 
 from pydantic import JsonValue
 
 from service.core.provider.own_codes import OWN_CODES, OwnCode
+from service.dataclasses import dataclass
 
 
 class Cause(StrEnum):

@@ -13,11 +13,11 @@ The codes are those of the vendor's error page and of its file-transcription pag
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
 from service.core.provider.answers import ProviderError
 from service.core.provider.own_codes import OwnCode
+from service.dataclasses import dataclass
 from service.errors import FailureCode
 
 

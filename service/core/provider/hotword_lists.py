@@ -13,13 +13,13 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from pydantic import JsonValue
 
 from service.contract.hotwords import USUAL_WEIGHT
+from service.dataclasses import dataclass
 
 OURS = "sc"
 """The beginning of our prefixes; the rest is a digest."""

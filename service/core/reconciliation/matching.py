@@ -15,7 +15,6 @@ Rules this module guarantees:
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from service.core.job.events import Adopted, NotFound, OutOfReach
 from service.core.job.identity import SubmissionKey
@@ -24,6 +23,7 @@ from service.core.job.urgency import RETENTION_MS
 from service.core.reconciliation.incomplete_tasks import match_parts, possible_parts
 from service.core.reconciliation.task_list import TimeSpan, is_within, meets
 from service.core.reconciliation.unanswered import Candidate, Files, Gap, Unanswered
+from service.dataclasses import dataclass
 
 Found = Adopted | NotFound | OutOfReach
 

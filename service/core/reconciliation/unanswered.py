@@ -1,7 +1,7 @@
 """Submissions whose POST may have created a task that no journal names, and when that may have been."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
 
 from service.core.job.file_matching import files_digest, urls_known
@@ -9,6 +9,7 @@ from service.core.job.identity import SubmissionKey
 from service.core.job.submission import UNANSWERED, Intent, Submission, SubmissionState
 from service.core.job.transition_context import COMMIT_WAIT_SECONDS, INTENT_SECONDS, Rules
 from service.core.reconciliation.task_list import EVER, TimeSpan
+from service.dataclasses import dataclass
 
 
 class Files(NamedTuple):

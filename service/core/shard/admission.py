@@ -4,7 +4,7 @@ Every record moves the cursor, whatever it holds, and gets exactly one `Admissio
 """
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
 from service.contract.models import model_info
@@ -26,6 +26,7 @@ from service.core.shard.decisions import Decision
 from service.core.shard.draft import Draft
 from service.core.shard.finished_requests import already_finished, conflict, may_answer, unknown
 from service.core.shard.shard import Shard
+from service.dataclasses import dataclass
 from service.errors import InvalidRecord
 
 

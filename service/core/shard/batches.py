@@ -9,7 +9,7 @@ Rules this module guarantees:
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 
 from service.core.job.events import Step
@@ -18,6 +18,7 @@ from service.core.job.request_record import Cursor
 from service.core.job.uncertainty import UncertainOutcome
 from service.core.outcome.build import Outcome
 from service.core.outcome.shrink import shrink
+from service.dataclasses import dataclass
 
 MAX_BATCH_BYTES = 1024 * 1024
 MAX_BATCH_RECORDS = 1_000

@@ -3,7 +3,7 @@
 from array import array
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from service.core.job.identity import CompactKey, Origin, SubmissionKey
 from service.core.job.request import AcceptedRequest, FinishedRequest
@@ -14,6 +14,7 @@ from service.core.job.urgency import RETENTION_MS
 from service.core.limits.price import Price
 from service.core.limits.spend_limit import DaySpend
 from service.core.outcome.build import OutcomeRules
+from service.dataclasses import dataclass
 
 ENDED_RETENTION_MS = RETENTION_MS
 """How long a submission's record stays after its task was created: as long as the provider keeps tasks."""

@@ -12,10 +12,10 @@ Rules this module guarantees:
    ahead. When a step back is adopted, both stand still until time has caught up.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from service.core.time.vendor_clock import Bounds, VendorClock
+from service.dataclasses import dataclass
 
 STEP_SECONDS = 1.0
 """Smaller differences are followed at once: `Date` has whole seconds, and NTP corrects by less."""

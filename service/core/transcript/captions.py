@@ -10,7 +10,6 @@ Rules it guarantees:
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
 from operator import attrgetter
 
@@ -20,6 +19,7 @@ from service.core.transcript.alignment import piece_spans
 from service.core.transcript.line_breaking import LINE_COLUMNS, Piece, ends, fit, imbalance, pieces, two_lines
 from service.core.transcript.missing_times import MIN_MS, with_extent
 from service.core.transcript.whole_text import said_in
+from service.dataclasses import dataclass
 
 MAX_MS = 7_000
 _BLINK_MS = 200

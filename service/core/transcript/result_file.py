@@ -4,7 +4,7 @@ Known forms: Fun-ASR and Paraformer (`properties`), Qwen-ASR (`audio_info`, ids 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from operator import itemgetter
 from typing import Any
 
@@ -18,6 +18,7 @@ from service.contract.untrusted_json import MAX_WHOLE
 from service.core.transcript.chat_content import text_and_rest
 from service.core.transcript.missing_times import GivenSpan, Span, interpolated
 from service.core.transcript.whole_text import joined, visible, whole_text
+from service.dataclasses import dataclass
 
 _DOCUMENTED = ("begin_time", "end_time", "text", "punctuation")
 _documented = itemgetter(*_DOCUMENTED)

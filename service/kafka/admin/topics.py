@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from service.dataclasses import dataclass
 from service.errors import ConfigError
 from service.kafka.client.cluster import ClusterConfig, reaching
 from service.kafka.client.error_reasons import PAGE

@@ -3,13 +3,13 @@
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Literal, TypedDict
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaConnectionError
 from pydantic import SecretStr
 
+from service.dataclasses import dataclass
 from service.errors import ClusterError, ConfigError
 from service.kafka.client.error_reasons import reason, sentence
 from service.kafka.client.error_translation import translated

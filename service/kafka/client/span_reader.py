@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
+from service.dataclasses import dataclass
 from service.errors import RestoreError
 from service.kafka.client.error_translation import translated
 

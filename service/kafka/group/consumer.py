@@ -7,12 +7,12 @@ has no room. `getmany` is called all the while, or the group would consider this
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError
 
 from service.clock import Clock
+from service.dataclasses import dataclass
 from service.errors import ClusterError, ConfigError
 from service.kafka.client.cluster import ClusterConfig, reaching
 from service.kafka.client.error_translation import translated

@@ -8,12 +8,12 @@ name once and does not take it back: a hand-over is no duplicate.
 import asyncio
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocol
 
 from service.clock import Clock
+from service.dataclasses import dataclass
 from service.errors import ClusterError, ConfigError
 from service.kafka.client.cluster import ClusterConfig
 from service.kafka.client.error_translation import translated

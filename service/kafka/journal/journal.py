@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 
 from aiokafka import ConsumerRecord, TopicPartition
 
 from service.core.journal.stamp import Stamp
+from service.dataclasses import dataclass
 from service.errors import ClusterError, Fenced, RestoreError
 from service.kafka.admin.topics import Topics
 from service.kafka.client.cluster import ClusterConfig, reader

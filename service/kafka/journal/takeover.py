@@ -5,7 +5,6 @@ the request topic: a cursor that does not fit means that the topic was recreated
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -16,6 +15,7 @@ from service.core.journal.replay import Restore
 from service.core.journal.stamp import Stamp, cursor_key, owner_key, spend_key
 from service.core.limits.slot_share import Predecessor
 from service.core.limits.spend_limit import DaySpend
+from service.dataclasses import dataclass
 from service.errors import PublishError, RestoreError
 from service.kafka.admin.topics import Topics
 from service.kafka.client.consumer_records import is_brokers_time, to_record, usable_ms

@@ -1,9 +1,9 @@
 """A record to send to Kafka, and the answer to it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from service.dataclasses import dataclass
 from service.errors import PublishError
 
 

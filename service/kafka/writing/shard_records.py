@@ -1,12 +1,12 @@
 """One shard's journal records and outcomes, with topic, partition and stamp."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from service.core.journal.entries import OwnerEntry, encode_cursor, encode_owner
 from service.core.journal.stamp import STAMP_HEADER, Stamp, cursor_key, owner_key
 from service.core.outcome.build import Outcome
 from service.core.shard.batches import Batch, JournalRecord
+from service.dataclasses import dataclass
 from service.kafka.admin.topics import Topics
 from service.kafka.writing.producer_record import ProducerRecord
 

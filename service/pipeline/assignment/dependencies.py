@@ -1,12 +1,12 @@
 """What assigned partitions need, with the journal's port."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 from service.core.limits.price import Price
 from service.core.outcome.build import OutcomeRules
 from service.core.shard.state import Window
+from service.dataclasses import dataclass
 from service.kafka.journal.tail import Tail
 from service.kafka.journal.takeover import RestoredShard
 from service.kafka.writing.ports import Writer

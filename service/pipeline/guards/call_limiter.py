@@ -12,7 +12,7 @@ permit and writes at once, so the slot is used. If the permit is refused, nothin
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -23,6 +23,7 @@ from service.contract.models import model_info
 from service.core.limits.slot_share import Instant, Predecessor, SlotShare, Unused
 from service.core.limits.time_slots import CLOCK_ERROR_SECONDS, SlotSequence, grid_of
 from service.core.time.vendor_clock import VendorClock
+from service.dataclasses import dataclass
 
 SHORTEST_LEAD_SECONDS = 0.25
 """How long before its slot a call begins: time to journal an intent, or to connect."""

@@ -7,13 +7,14 @@ process: the next process, with the right setting, fetches the waiting results.
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, Protocol
 
 from service.clock import Clock
 from service.core.job.identity import JobRef
 from service.core.job.job import Job, JobState
 from service.core.shard.shard import Shard
+from service.dataclasses import dataclass
 
 TASKS_IN_A_ROW = 2
 """Refused tasks of a model, none fetched between, that begin the hold; a single one may be an outlier."""

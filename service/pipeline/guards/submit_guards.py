@@ -6,7 +6,7 @@ allowed, a provider outage and, for a repeated submit, the retry budget.
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
 
 from service.clock import Clock
@@ -15,6 +15,7 @@ from service.core.limits.circuit_breaker import CircuitBreaker
 from service.core.limits.retry_budget import RetryBudget
 from service.core.provider.answers import Accepted, Answered, NotSent, ProviderError, Refused, SubmitAnswer
 from service.core.provider.own_codes import OwnCode
+from service.dataclasses import dataclass
 from service.pipeline.guards.account_hold import AccountHold
 from service.pipeline.guards.call_limiter import MAX_MODELS, Call, CallLimiter, Kind
 from service.pipeline.guards.result_hold import ResultHolds

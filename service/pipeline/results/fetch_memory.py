@@ -9,12 +9,12 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 
 from service.core.provider.answers import ProviderError
 from service.core.provider.own_codes import OwnCode
 from service.core.transcript.parse_memory import parse_bytes
+from service.dataclasses import dataclass
 from service.pipeline.results import transcripts
 from service.pipeline.results.transcripts import INLINE_BYTES
 from service.provider.api import Provider

@@ -11,7 +11,7 @@ ran out. No fault counts against a job while the failing stage is stopped (`Stag
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import cast
 
@@ -19,6 +19,7 @@ from service.clock import Clock
 from service.core.job.events import Adopted, HandlingFailed, JobEvent, Posted, SubmissionEvent, TaskMade
 from service.core.job.identity import JobRef, SubmissionKey
 from service.core.limits.backoff import Backoff
+from service.dataclasses import dataclass
 from service.pipeline.shard.stage_breaker import StageBreaker, StageName
 
 MAX_FAULTS = 3

@@ -6,10 +6,10 @@ A batch is kept until its outcome is known; after an unknown outcome the writer 
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 from service.clock import Clock
 from service.core.shard.batches import Appended, Batch, BatchRefused, Committed, Group, Pending
+from service.dataclasses import dataclass
 from service.kafka.writing.ports import Writer
 from service.pipeline.shard.backlog import Backlog
 from service.pipeline.shard.observer import Observer

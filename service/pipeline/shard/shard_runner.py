@@ -6,7 +6,6 @@ No consequence of a change happens before its group is durable (N2); `group_comm
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import partial
 
 from service.clock import Clock
@@ -27,6 +26,7 @@ from service.core.job.request_record import Cursor
 from service.core.job.transition_context import Context, Rules, without_boundary
 from service.core.shard.batches import Appended, Change, Group
 from service.core.shard.shard import Shard
+from service.dataclasses import dataclass
 from service.kafka.writing.ports import Writer
 from service.pipeline.guards.call_limiter import Call
 from service.pipeline.shard.backlog import Backlog

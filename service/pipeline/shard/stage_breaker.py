@@ -11,11 +11,12 @@ Rules this module guarantees:
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from service.clock import Clock
 from service.core.limits.backoff import Backoff
+from service.dataclasses import dataclass
 
 FAULTS = 5
 """Requests with a fault in one stage that stop it; a fault of one request alone is blamed on its content."""

@@ -8,13 +8,13 @@ import os
 import socket
 import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import httpx
 
 from service.contract.redaction import redact
 from service.core.provider.answers import Cause, ProviderError
 from service.core.provider.own_codes import OwnCode
+from service.dataclasses import dataclass
 
 _NO_CONNECTION = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _UNREACHABLE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})

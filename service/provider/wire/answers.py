@@ -5,7 +5,6 @@ Decides nothing about a job and never raises on malformed input.
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
@@ -15,6 +14,7 @@ from service.contract import untrusted_json
 from service.contract.redaction import redact
 from service.core.provider.answers import Lost, ProviderError, Refused
 from service.core.provider.own_codes import OwnCode
+from service.dataclasses import dataclass
 
 TIMEOUT_CODES = frozenset({"RequestTimeOut", "ResponseTimeout", "InternalError.Timeout"})
 """Codes for a timeout inside the vendor: the work may be done, and billed."""
