@@ -26,6 +26,8 @@ from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.stage_breaker import StageName
 from service.pipeline.shard.timers import LONGEST_WAIT_SECONDS, Timers
 
+FORGET_SECONDS = 60.0
+
 Queued = tuple[ShardRunner, SubmissionKey]
 RequestTurn = tuple[ShardRunner, Origin]
 """A request, as far as the order of submits goes; that of a submission's first job."""
@@ -45,6 +47,7 @@ class SubmitStage:
         self._queued: InFlightItems[Queued] = InFlightItems()
         self._ready: OrderedDict[SubmitKind, FairQueue[RequestTurn, Queued]] = OrderedDict()
         """Due submissions that wait for the in-flight limit or the submit guards; each appears once."""
+        self._forget_at = 0.0
 
     def queue(self, runner: ShardRunner, key: SubmissionKey, due_ms: int) -> None:
         """Post the submission when it is due."""
@@ -126,7 +129,11 @@ class SubmitStage:
         return self._deps.hotword_lists.is_at_hand(request)
 
     def _forget_closed(self) -> None:
-        """Drop submissions of closed shards: a hold of several days must not keep them in memory."""
+        """Drop submissions of closed shards, once a minute: a hold may last for days, and many may wait."""
+        now = self._clock.boot_seconds()
+        if now < self._forget_at:
+            return
+        self._forget_at = now + FORGET_SECONDS
         for kind in self._ready.values():
             kind.drop(lambda turn: not turn[0].is_open)
 

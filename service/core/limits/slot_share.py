@@ -175,9 +175,8 @@ class SlotShare:
 
     def is_alone(self, now: float) -> bool:
         """Whether this process has all slots, so that no other process calls."""
-        return 0 < self.partitions == len(self.served) and all(
-            each < self.partitions and since <= now for each, since in self.served.items()
-        )
+        has_all = 0 < self.partitions == len(self.served) and max(self.served) < self.partitions
+        return has_all and max(self.served.values()) <= now
 
     def stop(self, partition: int) -> None:
         """Stop using a partition's slots."""

@@ -65,6 +65,8 @@ def limits_reached(spends: Iterable[DaySpend], rules: SpendRules, now_ms: int) -
 
     Without shards no limit is reached: nothing can be submitted anyway.
     """
+    if rules.seconds_per_day is rules.cost_per_day is None:
+        return []
     ours = list(spends)
     part = len(ours) / rules.shards
     limited = (

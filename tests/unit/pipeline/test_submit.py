@@ -15,6 +15,7 @@ from service.core.shard.batches import Unknown
 from service.pipeline.guards.account_hold import PROBE_SECONDS
 from service.pipeline.guards.call_limiter import Kind
 from service.pipeline.shard.shard_runner import ShardRunner
+from service.pipeline.submit import FORGET_SECONDS
 from tests.fakes.clock import settle
 from tests.fakes.provider import NO_CONNECTION, TIMEOUT, AfterWork
 from tests.fakes.writer import Fault, Stage
@@ -756,7 +757,7 @@ async def test_a_hold_does_not_keep_shards_that_went_meanwhile(world: World) -> 
     await world.clock.sleep(2)
     assert waiting(world) == 3
     shard.close()
-    await world.clock.sleep(2)
+    await world.clock.sleep(FORGET_SECONDS + 2)
     assert waiting(world) == 0
 
 
