@@ -8,7 +8,7 @@ from service.core.job.request_record import Record
 from service.core.shard.admission import Admission, AdmissionRules, admit
 from service.dataclasses import dataclass
 from service.errors import FailureCode, InvalidRecord
-from service.pipeline.shard.fault_isolation import BACKOFF, MAX_FAULTS, fault_text, isolated
+from service.pipeline.shard.fault_isolation import BACKOFF, MAX_FAULTS, Isolated, fault_text
 from service.pipeline.shard.observer import BoundaryName, Observer
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.stage_breaker import StageBreaker, StageName
@@ -90,7 +90,7 @@ class AcceptStage:
             fault = Fault(record.position.offset)
         was_given_up = fault.is_given_up
         admission: Admission | None = None
-        with isolated(partial(self._failed, runner, record, fault)):
+        with Isolated(partial(self._failed, runner, record, fault)):
             read = fault.refused() if was_given_up else self._read(record)
             fault.request_id = read.request_id if isinstance(read, InvalidRecord) else read.request.request_id
             admission = admit(runner.state, record, read, self.rules, runner.context())
