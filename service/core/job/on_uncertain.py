@@ -98,7 +98,7 @@ def adopted(submission: Submission, event: Adopted, jobs: Jobs, context: Context
 
 
 def not_found(submission: Submission, _event: NotFound, jobs: Jobs, context: Context) -> SubmissionTransition:
-    """Post the jobs again at once, in a new submission: there is no task."""
+    """Post the jobs again at once, each request's in a new submission: there is no task."""
     return _resubmit(submission, jobs, context)
 
 

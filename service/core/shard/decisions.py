@@ -24,9 +24,9 @@ from service.core.job.transition_context import (
 from service.core.job.uncertainty import UncertainOutcome
 from service.core.journal.entries import encode_job, encode_submission
 from service.core.shard.batches import Change, Group, JournalRecord
+from service.core.shard.companions import take_along
 from service.core.shard.draft import Draft
 from service.core.shard.finishing import correct, finish, spend_record
-from service.core.shard.taking_along import take_along
 
 
 def submission_record(submission: Submission) -> JournalRecord:

@@ -25,8 +25,8 @@ WINDOWS = ((10**6, 1e9), (10**6, 1e9), (8, 1e9), (10**6, 1_200.0))
 """How many finished jobs are remembered, and for how long: for ever, by number, for a while."""
 DAY_WINDOW = (10**6, 24 * 3600.0)
 """Where clocks step by days, and no day passes."""
-WAITING = 0.99
-"""Of an owner's steps, where quota is short: no submit may begin."""
+WAITING, WAITING_IDLE = 0.98, 0.9
+"""Of an owner's steps, where quota is short: no submit may begin, with other work at hand, and without."""
 LONGEST_MS = 60_000
 """That time passes at once there."""
 
@@ -44,7 +44,7 @@ def settings_of(rng: random.Random, *, is_stepping: bool) -> Settings:
         partitions=rng.choice((1, 1, 2, 3)),
         delivery=rng.choice(("at_least_once", "exactly_once")),
         clock_slack_ms=2_000,
-        is_quota_short=rng.random() < 0.6,
+        is_quota_short=rng.random() < 0.4,
     )
 
 
@@ -168,8 +168,9 @@ class World(Stage):
     def _possible(self, shard: Shard, owner: Owner) -> list[str]:
         """What the owner could do, the likelier the more often."""
         names = owner.actions()
-        if self.settings.is_quota_short and not self.calm and self.rng.random() < WAITING:
-            names = [name for name in names if name != "take_submit"]
+        if self.settings.is_quota_short and not self.calm:
+            others = [name for name in names if name != "take_submit"]
+            names = others if self.rng.random() < (WAITING if others else WAITING_IDLE) else names
         is_rightful = owner.epoch == shard.journal.highest
         for chore in owner.chores():
             if self.rng.random() < (0.1 if is_rightful else 0.05):

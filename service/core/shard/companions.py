@@ -1,4 +1,4 @@
-"""Take along: jobs of other submissions that wait join one whose POST is about to be sent.
+"""Companions: waiting submissions whose jobs join one whose POST is about to be sent.
 
 Rules this module guarantees:
 
