@@ -17,7 +17,7 @@ from tests.unit.core.simulation.known import HOLES, KNOWN, WORLDS, row_of
 from tests.unit.core.simulation.port import Violation
 from tests.unit.core.simulation.world import World
 
-STEPS = 120_000
+STEPS = 140_000
 SITUATIONS = {
     "crash",
     "drained",
