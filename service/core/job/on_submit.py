@@ -7,8 +7,8 @@ Rules this module guarantees:
    longer wanted.
 3. A refused submit of several files, if one file or their number may be the reason, costs no attempt: it is
    divided. The submission keeps the first part, and each other part becomes a submission.
-4. A refusal that counts, or that ends jobs, counts or ends them only if they are of one request: a submit of
-   several is first divided by request.
+4. No request ends for another's sake: a refusal that would end jobs, or that is limited in number, divides
+   a submit of several requests by request.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
