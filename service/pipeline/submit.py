@@ -1,21 +1,22 @@
 """Submit: start due submissions as the guards allow; journal each intent before its POST (N2).
 
-Of those that wait, each request has one submitted in turn: a large one does not hold up the small ones.
+Of those that wait, each request has one submitted in turn: a large one does not hold up the small ones. Where
+a POST may hold several files, it takes along jobs of other requests that wait and would send the same.
 """
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 
 from service.clock import Clock
 from service.contract.models import is_synchronous
 from service.core.job.events import Intended
-from service.core.job.identity import Origin, SubmissionKey
+from service.core.job.identity import SubmissionKey
+from service.core.job.packing import by_request, content_of
 from service.core.job.request import AcceptedRequest
 from service.core.job.submission import Submission, SubmissionState
-from service.core.limits.fair_queue import FairQueue
 from service.pipeline.guards.call_limiter import Call
 from service.pipeline.guards.submit_guards import SubmitGuards, SubmitKind
 from service.pipeline.post import TOO_LATE, Post, PostSender, SubmitDeps, nothing
@@ -25,12 +26,9 @@ from service.pipeline.shard.in_flight import InFlightItems
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.stage_breaker import StageName
 from service.pipeline.shard.timers import LONGEST_WAIT_SECONDS, Timers
+from service.pipeline.submit_queue import Queued, SubmitQueue
 
 FORGET_SECONDS = 60.0
-
-Queued = tuple[ShardRunner, SubmissionKey]
-RequestTurn = tuple[ShardRunner, Origin]
-"""A request, as far as the order of submits goes; that of a submission's first job."""
 
 
 class SubmitStage:
@@ -45,7 +43,7 @@ class SubmitStage:
         self._calls_in_flight: dict[asyncio.Task[None], Queued] = {}
         self._due: Timers[Queued] = Timers(clock)
         self._queued: InFlightItems[Queued] = InFlightItems()
-        self._ready: OrderedDict[SubmitKind, FairQueue[RequestTurn, Queued]] = OrderedDict()
+        self._ready: OrderedDict[SubmitKind, SubmitQueue] = OrderedDict()
         """Due submissions that wait for the in-flight limit or the submit guards; each appears once."""
         self._forget_at = 0.0
 
@@ -69,7 +67,7 @@ class SubmitStage:
         if submission is None:
             return False
         turn = (runner, submission.jobs[0].origin)
-        return any(kind.holds(turn, (runner, submission.key)) for kind in self._ready.values())
+        return any(kind.holds((runner, submission.key), turn) for kind in self._ready.values())
 
     def start_now(self, runner: ShardRunner, keys: Iterable[SubmissionKey]) -> None:
         """Post newly accepted submissions at once, unless a guard or an older submission must go first.
@@ -120,8 +118,14 @@ class SubmitStage:
             return
         if self._has_list(request):
             kind = SubmitKind(submission.model, is_retry=submission.counters.submits > 0)
-            turn = (runner, submission.jobs[0].origin)
-            self._ready.setdefault(kind, FairQueue()).add(turn, queued)
+            refs = submission.jobs
+            may_share = runner.state.may_share(submission) and not runner.boundary.has_failed(key)
+            self._ready.setdefault(kind, SubmitQueue()).add(
+                queued,
+                (runner, refs[0].origin),
+                content_of(request) if may_share else None,
+                is_of_several=len(refs) > 1 and len(by_request(refs)) > 1,
+            )
         else:
             self._deps.hotword_lists.want(runner, key, request, partial(self._push_now, queued))
 
@@ -135,7 +139,7 @@ class SubmitStage:
             return
         self._forget_at = now + FORGET_SECONDS
         for kind in self._ready.values():
-            kind.drop(lambda turn: not turn[0].is_open)
+            kind.forget_closed()
 
     def _send_ready(self) -> float:
         """Send what each kind allows; return the wait until more may go, in seconds."""
@@ -152,12 +156,12 @@ class SubmitStage:
             wait_seconds = self._wait_seconds(kind)
             if wait_seconds > 0:
                 return wait_seconds
-            queued = waiting.pop()
+            queued, companions = waiting.pop()
             with self._boundary(queued):
-                self._send_queued(queued, kind)
+                self._send_queued(queued, kind, companions)
         return LONGEST_WAIT_SECONDS
 
-    def _send_queued(self, queued: Queued, kind: SubmitKind) -> None:
+    def _send_queued(self, queued: Queued, kind: SubmitKind, companions: Sequence[Queued]) -> None:
         runner, key = queued
         request = _request_of(runner, key)
         if request is None:
@@ -168,9 +172,21 @@ class SubmitStage:
             # It waited longer than its hotword list's lookup stays valid.
             self._make_ready(queued)
         else:
-            self._send(runner, key, kind)
+            self._send(runner, key, kind, companions)
+            self._settle(queued, kind, companions)
             # At the in-flight limit, another kind goes next.
             self._ready.move_to_end(kind)
+
+    def _settle(self, queued: Queued, kind: SubmitKind, companions: Sequence[Queued]) -> None:
+        """Remove the companions that were taken along; after a fault, perhaps theirs, keep them apart."""
+        left = []
+        for companion in companions:
+            if companion[1] in companion[0].state.submissions:
+                left.append(companion)
+            else:
+                self._ready[kind].remove(companion)
+        if waiting_submission(*queued) is not None:
+            self._ready[kind].keep_apart(left)
 
     def _wait_seconds(self, kind: SubmitKind) -> float:
         """How long until a submit of the kind may go; a submit that ends wakes the loop."""
@@ -182,12 +198,15 @@ class SubmitStage:
         """Submits in flight of the model's kind: synchronous or not."""
         return self._calls_in_flight if is_synchronous(model) else self._in_flight
 
-    def _send(self, runner: ShardRunner, key: SubmissionKey, kind: SubmitKind) -> None:
+    def _send(
+        self, runner: ShardRunner, key: SubmissionKey, kind: SubmitKind, companions: Sequence[Queued] = ()
+    ) -> None:
         """Record the intent now, so that it can share a batch with its request; a task does the rest."""
         clock = self._clock
         now_ms, wall_ms, boot_seconds = clock.now_ms(), clock.wall_ms(), clock.boot_seconds()
         max_files = self._deps.files.most(kind.model)
-        intended = Intended(now_ms, self._deps.provider.clock_offset_ms(), max_files)
+        keys = tuple(companion for _, companion in companions)
+        intended = Intended(now_ms, self._deps.provider.clock_offset_ms(), max_files, keys)
         permit = self._guards.acquire(kind)
         change = runner.on_submission(key, intended)
         submission = runner.state.submissions.get(key)

@@ -135,7 +135,8 @@ class RequestSettings(Group):
         default=None,
         ge=1,
         le=100,
-        description="Files of a request that one provider task may hold; none means the model table's.",
+        description="Files that one provider task may hold: of one request and, while submits wait for"
+        " quota, of several; none means the model table's.",
     )
     copied_headers: Names = Field(
         default=("traceparent", "tracestate", "correlation-id", "kafka_correlationId"),

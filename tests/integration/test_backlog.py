@@ -17,7 +17,8 @@ REQUEST_MIB = 0.05
 async def test_a_backlog_of_large_requests_is_served_in_little_memory(
     bootstrap: str, broker_name: str, tmp_path: Path, per_task: int, requests: int
 ) -> None:
-    row = await backlog.measure(bootstrap, requests, per_task, tmp_path, is_real=broker_name == "kafka")
+    given = backlog.Backlog(requests, per_task)
+    row = await backlog.measure(bootstrap, given, tmp_path, is_real=broker_name == "kafka")
     assert row["results"] == requests * backlog.FILES
     assert row["submits"] == (row["results"] if per_task == 1 else requests)
     assert float(row["peak_mib"]) < PEAK_MIB

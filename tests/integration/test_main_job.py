@@ -141,6 +141,38 @@ async def test_files_of_one_request_share_a_task_and_each_ends_by_itself(stack: 
     assert (summary["succeeded"], summary["failed"]) == (3, 1)
 
 
+@takes_several
+async def test_requests_that_wait_for_quota_share_tasks_and_each_ends_by_itself(stack: Stack) -> None:
+    """Those with other options, or with the same file, go into other tasks; one file fails."""
+    await stack.start(SCRIBE_REQUESTS__FILES_PER_TASK="10", SCRIBE_QUOTA__SUBMIT_PER_MINUTE="120")
+    count, alike = 30, [HELLO.replace("hello.wav", f"{n}.wav") for n in range(28)]
+    for number, url in enumerate([*alike, MISSING, HELLO.replace("hello.wav", "0.wav")]):
+        await stack.publish(request(f"r-{number}", url))
+    for number in range(count, count + 5):
+        url = HELLO.replace("hello.wav", f"{number}.wav")
+        await stack.publish(request(f"r-{number}", url, options={"channel_id": [0]}))
+    outcomes = await stack.outcomes(count + 5)
+
+    assert sorted(outcome.id for outcome in outcomes) == sorted(f"r-{n}/0/0" for n in range(count + 5))
+    codes = {outcome.id: outcome.body["code"] for outcome in outcomes if outcome.kind == "failure"}
+    assert codes == {"r-28/0/0": "audio_not_found"}
+    tasks = [submit.task for submit in stack.sim.ledger().submits]
+    urls = {task.task_id: task.submission.file_urls for task in tasks}
+    assert max(map(len, urls.values())) == 10
+    assert len(urls) < count
+    assert all(len(set(each)) == len(each) for each in urls.values())
+    assert set(stack.sim.ledger().submitted_urls().values()) == {1, 2}
+    for outcome in outcomes:
+        task = urls[outcome.body["task_id"]]
+        assert outcome.body["file_url"] in {url.partition("?")[0] for url in task}
+        if outcome.kind == "result":
+            assert outcome.body["usage"]["estimated"] is (len(task) > 1)
+            assert outcome.body["request_summary"]["succeeded"] == 1
+    optional = {outcome.body["task_id"] for outcome in outcomes if int(outcome.id[2:-4]) >= count}
+    others = {outcome.body["task_id"] for outcome in outcomes if int(outcome.id[2:-4]) < count}
+    assert not optional & others
+
+
 @pytest.mark.parametrize("broker_name", ["embedded"])
 @pytest.mark.computes
 async def test_a_task_has_one_file_unless_another_number_is_set(stack: Stack) -> None:

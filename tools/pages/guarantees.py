@@ -11,8 +11,8 @@ SIMULATION = """
 ## What the simulation still shows
 
 Of {worlds} simulated worlds, {known} break a rule. Each is listed in `tests/unit/core/simulation/known.json`,
-and `make test-all` fails if a world breaks another rule, or no longer breaks its own. The known holes,
-some of which only worlds of higher seeds show:
+and `make test-all` fails if a world breaks another rule, or no longer breaks its own. The known holes, of
+which these worlds need not show each:
 
 {holes}
 """

@@ -57,7 +57,8 @@ AFTER = """\
   hours, in Beijing and Singapore.
 - A submit takes one file, as every current page of the vendor's cloud says. Where an account takes more,
   `SCRIBE_REQUESTS__FILES_PER_TASK` sets the number; a submit that is refused for it is divided, and the lower
-  number holds for that model until the restart.
+  number holds for that model until the restart. While submits wait for quota, requests of a partition with
+  the same model and options share tasks up to that number.
 
 ## Options
 

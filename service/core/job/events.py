@@ -20,12 +20,14 @@ class Intended:
     """The submit stage took the submission; it sends the POST only after this is durable.
 
     `sealed_ms` is trusted time, and `vendor_offset_ms` is how far the vendor's clock is ahead of it.
-    `max_files`, if known, is how many files a POST of the model may hold; the rest are divided off.
+    `max_files`, if known, is how many files a POST of the model may hold; the rest are divided off. The POST
+    takes along the jobs of `companions`, which would send the same but for their files, as far as they fit.
     """
 
     sealed_ms: int
     vendor_offset_ms: int | None = None
     max_files: int | None = None
+    companions: tuple[SubmissionKey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

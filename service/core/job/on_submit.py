@@ -7,6 +7,8 @@ Rules this module guarantees:
    longer wanted.
 3. A refused submit of several files, if one file or their number may be the reason, costs no attempt: it is
    divided. The submission keeps the first part, and each other part becomes a submission.
+4. No request ends for another's sake: a refusal that would end jobs, or that is limited in number, divides
+   a submit of several requests by request.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,6 +38,7 @@ from service.core.job.events import (
 from service.core.job.file_matching import files_digest
 from service.core.job.identity import JobRef
 from service.core.job.job import Job
+from service.core.job.packing import by_request
 from service.core.job.submission import Intent, Submission, SubmissionState
 from service.core.job.transition_context import (
     Context,
@@ -48,6 +51,7 @@ from service.core.job.transition_context import (
 from service.core.provider import error_table
 from service.core.provider.answers import ProviderError
 from service.core.provider.error_table import Action, ErrorPolicy
+from service.errors import FailureCode
 
 Jobs = Mapping[JobRef, Job]
 """The open jobs of a submission, in its order."""
@@ -130,21 +134,35 @@ def refused(
 ) -> SubmissionTransition:
     """There is no task: hold, divide, try later or fail, as the error table says."""
     provider_error, policy = event.provider_error, error_table.on_submit(event.provider_error)
-    files = submission.task_files
     if policy.action is Action.HOLD:
-        return _keep(submission, jobs, provider_error, files, context)
-    if files > 1 and is_about_number(provider_error):
-        return _keep(submission, jobs, provider_error, files // 2, context)
-    if files > 1 and may_be_about_one(provider_error):
-        return _keep(submission, jobs, provider_error, 1, context)
-    if policy.max_attempts is not None and not event.is_circuit_open:
+        return _keep(submission, jobs, provider_error, submission.task_files, context)
+    if submission.task_files > 1 and (divided := _divided(submission, jobs, provider_error, context)):
+        return divided
+    is_counted = policy.max_attempts is not None and not event.is_circuit_open
+    if is_counted:
         refusals = submission.counters.refusals + 1
         submission = replace(submission, counters=submission.counters._replace(refusals=refusals))
     if policy.action is Action.RETRY and may_try_again(submission.counters.refusals, policy):
-        return give_back(
-            submission, jobs, _later_ms(submission, provider_error, context), context, provider_error.message
-        )
+        due_ms = _later_ms(submission, provider_error, context)
+        again = give_back(submission, jobs, due_ms, context, provider_error.message)
+        return _in_parts(again, by_request(again.submission.jobs)) if is_counted else again
     return end_all(submission, jobs, provider_error, policy, context)
+
+
+def _divided(
+    submission: Submission, jobs: Jobs, provider_error: ProviderError, context: Context
+) -> SubmissionTransition | None:
+    """The submission in parts, if the refusal may be about one file, their number, or one request."""
+    files, policy = submission.task_files, error_table.on_submit(provider_error)
+    if is_about_number(provider_error):
+        return _keep(submission, jobs, provider_error, files // 2, context)
+    if may_be_about_one(provider_error):
+        return _keep(submission, jobs, provider_error, 1, context)
+    is_final = policy.action is not Action.RETRY and policy.code is not FailureCode.SUBMIT_UNCERTAIN
+    if not is_final or len(by_request(tuple(jobs))) < 2:
+        return None
+    kept = _given_back_uncounted(submission, jobs, provider_error, context)
+    return _in_parts(kept, by_request(kept.submission.jobs))
 
 
 def not_sent(
@@ -162,9 +180,22 @@ def _keep(
 
     The refusal is about the account, for which the submit stage holds, or about a submit of several files.
     """
-    kept = give_back(_uncounted(submission), jobs, context.now_ms, context, provider_error.message)
-    first, *others = _parts(kept.submission.jobs, size)
-    successors = _successors(kept.submission, others, context.now_ms)
+    kept = _given_back_uncounted(submission, jobs, provider_error, context)
+    return _in_parts(kept, tuple(_parts(kept.submission.jobs, size)))
+
+
+def _given_back_uncounted(
+    submission: Submission, jobs: Jobs, provider_error: ProviderError, context: Context
+) -> SubmissionTransition:
+    return give_back(_uncounted(submission), jobs, context.now_ms, context, provider_error.message)
+
+
+def _in_parts(kept: SubmissionTransition, parts: Sequence[tuple[JobRef, ...]]) -> SubmissionTransition:
+    """The waiting submission with the first part of its jobs, and a new one for each other part."""
+    if len(parts) < 2:
+        return kept
+    first, *others = parts
+    successors = _successors(kept.submission, others, kept.submission.due_ms)
     return replace(kept, submission=replace(kept.submission, jobs=first), successors=successors)
 
 

@@ -3,7 +3,7 @@
 Rules this module guarantees:
 
 1. With the policy `reconcile`, the jobs of such a submission of an asynchronous model are posted again only
-   after `NotFound` (N4), in a new submission.
+   after `NotFound` (N4), in a new submission for each request.
 2. A synchronous call leaves no task to find: it is repeated until `MAX_LOST_CALLS` calls are lost.
 3. A submission whose jobs ended meanwhile is still reconciled: its task, if there is one, has a bill.
 """
@@ -35,6 +35,7 @@ from service.core.job.on_submit import (
     with_task,
     without_intent,
 )
+from service.core.job.packing import by_request
 from service.core.job.submission import Submission, SubmissionState
 from service.core.job.transition_context import (
     INTENT_SECONDS,
@@ -96,7 +97,7 @@ def adopted(submission: Submission, event: Adopted, jobs: Jobs, context: Context
 
 
 def not_found(submission: Submission, _event: NotFound, jobs: Jobs, context: Context) -> SubmissionTransition:
-    """Post the jobs again at once, in a new submission: there is no task."""
+    """Post the jobs again at once, each request's in a new submission: there is no task."""
     return _resubmit(submission, jobs, context)
 
 
@@ -167,15 +168,16 @@ def _call_again(submission: Submission, jobs: Jobs, message: str, context: Conte
 def _resubmit(
     submission: Submission, jobs: Jobs, context: Context, reason: str = "", *, may_be_billed: bool = False
 ) -> SubmissionTransition:
-    """Stop reconciling the submission; the jobs that are still wanted get a new one."""
+    """Stop reconciling the submission; the jobs that are still wanted get new ones, each request its own."""
     wanted = still_wanted(jobs, context)
     to_jobs = tuple((ref, GivenBack(reason, may_be_billed)) for ref in jobs)
-    successor = Successor(wanted, submission.model, submission.counters, context.now_ms)
+    counters, now_ms = submission.counters, context.now_ms
+    successors = tuple(Successor(part, submission.model, counters, now_ms) for part in by_request(wanted))
     return SubmissionTransition(
         without_intent(submission),
         durable=True,
         to_jobs=to_jobs,
-        successors=(successor,) if wanted else (),
+        successors=successors,
         uncertain_outcomes=(UncertainOutcome.RESUBMITTED,) * len(wanted),
         is_over=True,
     )

@@ -50,6 +50,14 @@ class FairQueue(Generic[G, T]):
             self._groups.move_to_end(group)
         return item
 
+    def remove(self, group: G, item: T) -> None:
+        """Remove an item that waits; its group keeps its turn for the others."""
+        items = self._groups[group]
+        if isinstance(items, tuple) or len(items) == 1:
+            del self._groups[group]
+        else:
+            del items[item]
+
     def drop(self, is_over: Callable[[G], bool]) -> None:
         """Remove these groups."""
         for group in [group for group in self._groups if is_over(group)]:

@@ -7,13 +7,12 @@ import sys
 from dataclasses import replace
 from enum import StrEnum
 
-from service.contract.models import model_info
 from service.contract.request import Action, Request
 from service.contract.request_decoder import DecodedRequest
 from service.core.job.events import CancelAsked, DeadlinePassed, QueueSubmit
 from service.core.job.identity import NOWHERE, JobRef, RequestKey, SubmissionKey
 from service.core.job.job import Job
-from service.core.job.packing import files_of, files_per_task, plan_submissions
+from service.core.job.packing import files_of, plan_submissions
 from service.core.job.request import NO_OPTIONS, AcceptedRequest, FinishedRequest, RequestFile
 from service.core.job.request_progress import RequestProgress
 from service.core.job.request_record import Record, cursor_after
@@ -153,9 +152,7 @@ class _Admitting:
     def _plan(self, request: AcceptedRequest) -> tuple[SubmissionKey, ...]:
         """Add the request; its jobs wait in new submissions, which have no journal records yet."""
         draft, now_ms = self.draft, self.context.now_ms
-        info = model_info(request.model)
-        assert info is not None, "read_request refuses models that are not in the table"
-        most = files_per_task(info, draft.shard.files_per_task)
+        most = draft.shard.most_files(request.model)
         draft.requests[request.origin] = request
         draft.by_id[request.key.compact] = request.origin
         draft.progress[request.origin] = RequestProgress.begun(request)

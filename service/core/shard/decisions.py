@@ -6,7 +6,7 @@ durable together are in one group. That group comes first, then one group for ea
 
 from dataclasses import dataclass, field, replace
 
-from service.core.job.events import JobEvent, JobsLeft, QueueSubmit, Step, SubmissionEvent
+from service.core.job.events import Intended, JobEvent, JobsLeft, QueueSubmit, Step, SubmissionEvent
 from service.core.job.identity import JobRef, SubmissionKey
 from service.core.job.job import JobState
 from service.core.job.job_table import advance_job
@@ -24,6 +24,7 @@ from service.core.job.transition_context import (
 from service.core.job.uncertainty import UncertainOutcome
 from service.core.journal.entries import encode_job, encode_submission
 from service.core.shard.batches import Change, Group, JournalRecord
+from service.core.shard.companions import take_along
 from service.core.shard.draft import Draft
 from service.core.shard.finishing import correct, finish, spend_record
 
@@ -55,6 +56,8 @@ class Decision:
 
     def on_submission(self, key: SubmissionKey, event: SubmissionEvent) -> None:
         """Apply an event to a submission and its jobs; nothing happens if the submission is gone."""
+        if isinstance(event, Intended) and event.companions:
+            take_along(self.draft, key, event.companions, event.max_files)
         self._apply(key, event)
         self._leave()
 

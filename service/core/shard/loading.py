@@ -11,11 +11,10 @@ Rules this module guarantees:
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from service.contract.models import model_info
 from service.core.job.events import JobRestored, SubmissionRestored
 from service.core.job.identity import NOWHERE, JobRef, Origin, RequestKey, SubmissionKey
 from service.core.job.job import Job, JobState
-from service.core.job.packing import files_per_task, plan_submissions
+from service.core.job.packing import plan_submissions
 from service.core.job.request import AcceptedRequest, FileEnd
 from service.core.job.request_progress import RequestProgress
 from service.core.job.submission import UNANSWERED, Counters, Submission, SubmissionState
@@ -133,8 +132,7 @@ class Loading:
         """Plan submissions for jobs that were never tried."""
         if not homeless:
             return
-        info = model_info(request.model)
-        most = files_per_task(info, self.draft.shard.files_per_task) if info is not None else 1
+        most = self.draft.shard.most_files(request.model)
         files = [(ref, request.url(ref.file_index)) for ref in homeless]
         for refs in plan_submissions(files, most):
             successor = Successor(refs, request.model, Counters(), self.now_ms)

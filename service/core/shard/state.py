@@ -5,10 +5,13 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import field
 
+from service.contract.models import model_info
 from service.core.job.identity import CompactKey, Origin, SubmissionKey
+from service.core.job.packing import files_per_task
 from service.core.job.request import AcceptedRequest, FinishedRequest
 from service.core.job.request_progress import RequestProgress
 from service.core.job.request_record import Cursor
+from service.core.job.submission import Submission
 from service.core.job.tables import Jobs, Submissions
 from service.core.job.urgency import RETENTION_MS
 from service.core.limits.price import Price
@@ -119,6 +122,17 @@ class ShardState:
 
     def __post_init__(self) -> None:
         self.durable_cursor = self.cursor
+
+    def most_files(self, model: str) -> int:
+        """How many files one POST of the model may hold."""
+        info = model_info(model)
+        return 1 if info is None else files_per_task(info, self.files_per_task)
+
+    def may_share(self, submission: Submission) -> bool:
+        """Whether files of other requests may join its POST: it was never tried, and has room."""
+        if self.files_per_task == 1 or submission.key not in self.unwritten:
+            return False
+        return len(submission.jobs) < self.most_files(submission.model)
 
     @property
     def generation(self) -> int:

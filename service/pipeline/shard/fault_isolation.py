@@ -72,6 +72,10 @@ class FaultBoundary:
         """Catch and report what is raised inside, without a retry."""
         return Isolated(partial(self.report, subject))
 
+    def has_failed(self, key: Key) -> bool:
+        """Whether handling an event of it has failed."""
+        return key in self._faults
+
     def has_given_up(self, key: Key) -> bool:
         """Whether its ending was attempted; nothing else may happen to it."""
         return key in self._given_up

@@ -1,23 +1,20 @@
 """Submit: the intent before the POST, only while it is worth it, and never more than may be."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 
 from service.core.job.events import CancelAsked, DeadlinePassed
-from service.core.job.identity import SubmissionKey
 from service.core.job.job import JobState
 from service.core.job.submission import SubmissionState
 from service.core.job.transition_context import COMMIT_WAIT_SECONDS, INTENT_SECONDS
-from service.core.provider.answers import Lost, NotSent, ProviderError, Refused, TaskStatus
+from service.core.provider.answers import Lost, NotSent, ProviderError, Refused
 from service.core.shard.batches import Unknown
 from service.pipeline.guards.account_hold import PROBE_SECONDS
 from service.pipeline.guards.call_limiter import Kind
-from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.submit import FORGET_SECONDS
 from tests.fakes.clock import settle
-from tests.fakes.provider import NO_CONNECTION, TIMEOUT, AfterWork
+from tests.fakes.provider import NO_CONNECTION, TIMEOUT
 from tests.fakes.writer import Fault, Stage
 from tests.unit.pipeline.world import (
     ARREARS,
@@ -34,6 +31,7 @@ from tests.unit.pipeline.world import (
 
 LONG = 300.0
 few_a_minute = pytest.mark.parametrize("limits", [Limits(submits_per_minute=12.0)])
+few_a_minute_alone = pytest.mark.parametrize("limits", [Limits(submits_per_minute=12.0, files_per_task=1)])
 one_place = pytest.mark.parametrize("limits", [Limits(posts=1)])
 
 
@@ -486,7 +484,7 @@ async def test_submits_keep_to_the_budget(world: World) -> None:
     assert len(posted(world)) == 20
 
 
-@few_a_minute
+@few_a_minute_alone
 async def test_jobs_go_in_the_order_of_their_coming(world: World) -> None:
     world.run("submit")
     shard = world.shard()
@@ -518,7 +516,7 @@ def _name_of(url: str) -> str:
     return url.rsplit("/", 1)[1].removesuffix(".wav")
 
 
-@few_a_minute
+@few_a_minute_alone
 async def test_a_fresh_job_does_not_overtake_one_that_waits(world: World) -> None:
     world.run("submit")
     shard = world.shard()
@@ -764,60 +762,4 @@ async def test_a_hold_does_not_keep_shards_that_went_meanwhile(world: World) -> 
 def waiting(world: World) -> int:
     """How many entries the submit stage keeps."""
     stage = world.submit
-    return len(stage._due) + sum(len(list(kind)) for kind in stage._ready.values())
-
-
-# A submission of several requests.
-
-
-async def packed(world: World) -> ShardRunner:
-    """Two requests whose jobs wait in one submission."""
-    world.serve(0.0)
-    shard = world.shard()
-    for name in "ab":
-        await world.take(shard, name, file_urls=urls(name))
-    state, key = shard.state, SubmissionKey(1, 99)
-    refs = tuple(ref(shard, name) for name in "ab")
-    together = replace(submission_of(shard, "a"), key=key, jobs=refs)
-    state.submissions.clear()
-    state.submissions[key] = together
-    state.unwritten[key] = True
-    for each in refs:
-        state.jobs[each] = replace(state.jobs[each], submission=key)
-    world.submit.queue(shard, key, world.clock.now_ms())
-    world.serve(1.0)
-    return shard
-
-
-async def test_jobs_of_two_requests_share_a_post_and_each_gets_its_own_result(world: World) -> None:
-    shard = await packed(world)
-    world.run()
-    await world.clock.sleep(60)
-    assert [task.file_urls for task in world.provider.submits] == [tuple(urls("a", "b"))]
-    assert world.seen.ends() == {"a/0/0": "result", "b/0/0": "result"}
-    said = {each.id: each.body.file_url for each in world.seen.outcomes}
-    assert said == {"a/0/0": urls("a")[0], "b/0/0": urls("b")[0]}
-    assert shard.state.jobs == {}
-
-
-async def test_a_cancel_inside_a_pack_leaves_the_other_request_its_result(world: World) -> None:
-    world.fence.guards.clear()
-    shard = await packed(world)
-    world.run()
-    await world.clock.sleep(1.1)
-    await world.take(shard, "a", action="cancel")
-    world.fence.guards.set()
-    await world.clock.sleep(60)
-    assert world.seen.ends() == {"a/0/0": "cancelled", "b/0/0": "result"}
-    assert [task.file_urls for task in world.provider.submits] == [tuple(urls("b"))]
-
-
-async def test_a_lost_answer_of_a_pack_is_found_for_all_its_requests_or_for_none(world: World) -> None:
-    world.provider.offset_ms = 0
-    world.provider.statuses = (TaskStatus.SUCCEEDED,)
-    world.provider.next_submits.append(AfterWork.LOSE_ANSWER)
-    await packed(world)
-    world.run()
-    await world.clock.sleep(LONG)
-    assert len(world.provider.submits) == 1
-    assert world.seen.ends() == {"a/0/0": "result", "b/0/0": "result"}
+    return len(stage._due) + sum(map(len, stage._ready.values()))

@@ -323,6 +323,70 @@ def test_a_post_that_made_no_task_and_is_wanted_by_nobody_is_over_and_written_do
         assert (after.submission.state, after.submission.intent) == (WAITING, None)
 
 
+# Submits of several requests.
+
+OTHER = request_of(2, origin=FOUR.origin._replace(offset=99), request_id="other")
+OTHERS = tuple(OTHER.ref(n) for n in range(2))
+PACK = replace(submission_of(FOUR, INTENDED), jobs=(*REFS, *OTHERS), intent=Intent(NOW_MS, None, 6, "d"))
+PACKED = jobs_of(FOUR, JobState.SUBMITTED) | jobs_of(OTHER, JobState.SUBMITTED)
+OVERLOADED = ProviderError("ServiceUnavailable", "busy", 503)
+NO_MODEL = ProviderError("ModelNotFound", "no such model", 404)
+NO_RIGHT = ProviderError("Model.AccessDenied", "no", 403)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        SubmitRefused(THROTTLED),
+        SubmitRefused(OVERLOADED),
+        SubmitRefused(NO_KEY),
+        SubmitRefused(FAULT, is_circuit_open=True),
+        SubmitNotSent(NO_ROUTE),
+    ],
+)
+def test_what_says_nothing_of_the_requests_leaves_a_pack_together(event: SubmissionEvent) -> None:
+    after = answer(PACK, event, jobs=PACKED)
+    assert (after.submission.jobs, after.successors) == (PACK.jobs, ())
+    assert (after.submission.state, after.submission.counters.refusals) == (WAITING, 0)
+
+
+def test_a_refusal_that_counts_divides_a_pack_by_request_and_is_counted() -> None:
+    after = answer(PACK, SubmitRefused(FAULT), context(draw=0.0), jobs=PACKED)
+    due_ms, counters = after.submission.due_ms, Counters(submits=1, refusals=1)
+    assert (after.submission.jobs, after.submission.counters) == (REFS, counters)
+    assert after.successors == (Successor(OTHERS, "fun-asr", counters, due_ms),)
+    alone = answer(intended(), SubmitRefused(FAULT), context(draw=0.0))
+    assert due_ms == alone.submission.due_ms
+
+
+@pytest.mark.parametrize("provider_error", [NO_MODEL, NO_RIGHT])
+def test_a_refusal_that_ends_jobs_ends_none_of_a_pack_but_divides_it_by_request(
+    provider_error: ProviderError,
+) -> None:
+    after = answer(PACK, SubmitRefused(provider_error), jobs=PACKED)
+    assert (after.is_over, after.submission.jobs, after.submission.state) == (False, REFS, WAITING)
+    assert after.successors == (Successor(OTHERS, "fun-asr", Counters(), NOW_MS),)
+    assert {type(event) for _, event in after.to_jobs} == {GivenBack}
+    one = answer(submission_of(FOUR, INTENDED), SubmitRefused(provider_error), jobs=jobs_of(FOUR))
+    assert one.is_over
+
+
+def test_a_refusal_that_may_be_about_one_file_divides_a_pack_into_files() -> None:
+    after = answer(PACK, SubmitRefused(BAD_FILE), jobs=PACKED)
+    assert after.submission.jobs == REFS[:1]
+    assert [each.jobs for each in after.successors] == [(ref,) for ref in (*REFS[1:], *OTHERS)]
+
+
+def test_a_task_that_may_exist_is_never_posted_again_by_a_refusal() -> None:
+    after = answer(PACK, SubmitRefused(ProviderError("RequestTimeOut", "late", 408)), jobs=PACKED)
+    assert (after.is_over, after.successors) == (True, ())
+
+
+def test_a_pack_whose_other_requests_ended_meanwhile_is_of_one_request() -> None:
+    after = answer(PACK, SubmitRefused(NO_MODEL), jobs=jobs_of(FOUR, JobState.SUBMITTED))
+    assert after.is_over
+
+
 def test_a_job_that_left_while_the_post_was_out_leaves_the_answer_to_come() -> None:
     before = submission_of(FOUR, INTENDED)
     assert advance_submission(before, JobsLeft(), {}, context()) == SubmissionTransition(before)

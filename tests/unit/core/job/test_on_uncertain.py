@@ -31,6 +31,7 @@ from service.errors import FailureCode
 from tests.unit.core.samples import (
     DEADLINE_MS,
     NOW_MS,
+    ORIGIN,
     REF,
     SUBMISSION,
     context,
@@ -211,6 +212,18 @@ def test_what_made_no_task_is_submitted_again_at_once_and_the_old_submission_is_
         uncertain_outcomes=(UncertainOutcome.RESUBMITTED,),
         is_over=True,
     )
+
+
+@pytest.mark.parametrize("is_found", [True, False])
+def test_a_pack_is_found_as_one_and_posted_again_request_by_request(is_found: bool) -> None:
+    one, other = request_of(2), request_of(1, origin=ORIGIN._replace(offset=99), request_id="other")
+    jobs = jobs_of(one, JobState.SUBMITTED) | jobs_of(other, JobState.SUBMITTED)
+    pack = replace(UNCERTAIN, jobs=tuple(jobs))
+    after = answer(pack, Adopted("t9") if is_found else NotFound(), jobs=jobs)
+    assert [ref for ref, _ in after.to_jobs] == list(jobs)
+    refs = [each.jobs for each in after.successors]
+    assert refs == ([] if is_found else [(one.ref(0), one.ref(1)), (other.ref(0),)])
+    assert len(after.uncertain_outcomes) == 3
 
 
 def test_a_submit_that_has_left_the_list_is_the_users_to_weigh() -> None:

@@ -5,10 +5,11 @@ from urllib.parse import unquote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import JsonValue
 
 from service.contract.model_table import MODELS
-from service.core.job.packing import files_of, files_per_task, plan_submissions
-from tests.unit.core.samples import ORIGIN, request_of
+from service.core.job.packing import by_request, content_of, files_of, files_per_task, plan_submissions
+from tests.unit.core.samples import ORIGIN, request, request_of
 
 URLS = st.lists(st.sampled_from(["a b", "a%20b", "a", "b", "%61"]), max_size=12)
 
@@ -37,3 +38,42 @@ def test_the_files_of_a_request_are_those_that_are_asked_for() -> None:
 def test_a_model_that_takes_one_file_gets_one_whatever_is_set(model: str) -> None:
     info = MODELS[model]
     assert files_per_task(info, 7) == (7 if info.takes_several_files else 1)
+
+
+CONTENTS: list[tuple[str, dict[str, JsonValue]]] = [
+    ("fun-asr", {}),
+    ("fun-asr-mtl", {}),
+    ("fun-asr", {"channel_id": [0]}),
+    ("fun-asr", {"channel_id": [1]}),
+    ("fun-asr", {"channel_id": [False]}),
+    ("fun-asr", {"channel_id": [0.0]}),
+    ("fun-asr", {"vocabulary_id": "v1"}),
+    ("fun-asr", {"hotwords": [{"text": "a", "weight": 4}]}),
+    ("fun-asr", {"hotwords": [{"text": "a", "weight": 5}]}),
+    ("fun-asr", {"extra_parameters": {"x": 1}}),
+]
+
+
+def test_contents_are_equal_only_if_model_and_all_options_are() -> None:
+    told = [content_of(request(model=model, options=options)) for model, options in CONTENTS]
+    assert len(set(told)) == len(told)
+
+
+def test_contents_are_equal_whatever_else_differs() -> None:
+    one = request(options={"channel_id": [0], "hotwords": [{"text": "a", "weight": 4}]})
+    other = request_of(
+        3,
+        options={"hotwords": [{"weight": 4, "text": "a"}], "channel_id": [0]},
+        origin=ORIGIN._replace(offset=99),
+        request_id="other",
+        metadata={"n": 2},
+        headers=(),
+        deadline_ms=5,
+    )
+    assert content_of(one) == content_of(other)
+
+
+def test_jobs_are_divided_by_request_in_their_order() -> None:
+    one, other = request_of(2), request_of(1, origin=ORIGIN._replace(offset=99))
+    assert by_request((one.ref(1), other.ref(0), one.ref(0))) == ((one.ref(1), one.ref(0)), (other.ref(0),))
+    assert by_request(()) == ()

@@ -62,3 +62,20 @@ def test_groups_that_are_over_are_dropped() -> None:
     queue.drop(lambda group: group == 1)
     assert list(queue) == [(2, 1)]
     assert not queue.holds(1, (1, 1))
+
+
+@given(ITEMS, st.data())
+def test_a_removed_item_costs_its_group_no_turn(items: list[tuple[int, int]], data: st.DataObject) -> None:
+    once = list(dict.fromkeys(items))
+    gone = data.draw(st.lists(st.sampled_from(once), unique=True)) if once else []
+    queue = queue_of(once)
+    for item in gone:
+        queue.remove(item[0], item)
+        assert not queue.holds(item[0], item)
+    left = [each for each in once if each not in gone]
+    assert sorted(queue) == sorted(left)
+    turns = {group: rank for rank, group in enumerate(dict.fromkeys(group for group, _ in once))}
+    found = popped(queue)
+    first_round = list(dict.fromkeys(group for group, _ in found))
+    assert first_round == sorted(first_round, key=turns.__getitem__)
+    assert len(found) == len(left)

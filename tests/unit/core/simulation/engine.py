@@ -19,6 +19,7 @@ from service.core.shard.shard import Shard
 from service.core.shard.state import Window
 from service.kafka.writing.shard_records import journal_record
 from tests.unit.core.simulation.owner import ShardOwner
+from tests.unit.core.simulation.packing import is_of_several
 from tests.unit.core.simulation.port import End, Engine, Owner, Place, Reader, Taking, check
 from tests.unit.core.simulation.records import CURSOR, STAMP, JournalReader
 from tests.unit.core.simulation.writing import TOPICS
@@ -156,6 +157,9 @@ class JournalTaking:
         place.count("restored")
         if shard.finished:
             place.count("restored with finished requests")
+        for submission in shard.submissions.unanswered():
+            if is_of_several(shard, submission.key):
+                place.count("restored intent of several requests")
         for job in shard.jobs.values():
             if job.must_be_result:
                 place.count("result to be fetched again")

@@ -33,7 +33,8 @@ def _is_true(asked: Asked, ledger: Ledger, failure: Delivery, name: str) -> bool
         case "deadline_exceeded":
             return at_ms >= asked.ends_ms
         case "cancelled":
-            return bool(asked.cancels) or any(task.cancelled for task in tasks)
+            # Its own task is not cancelled for others that share it.
+            return bool(asked.cancels) or any(task.cancelled and name not in task.files for task in tasks)
         case "submit_rejected":
             return name in ledger.rejected
         case "submit_uncertain":

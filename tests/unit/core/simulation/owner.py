@@ -50,7 +50,7 @@ from service.errors import InvalidRecord
 from service.pipeline.results.transcripts import answered, read_transcript
 from service.pipeline.shard.subjects import subject_of, writes
 from tests.unit.core.simulation.hotwords import Hotwords
-from tests.unit.core.simulation.packing import companions, pack
+from tests.unit.core.simulation.packing import companions, is_of_several
 from tests.unit.core.simulation.port import TOPIC, Error, Place, Post, Published, check
 from tests.unit.core.simulation.records import CURSOR, intent_name
 from tests.unit.core.simulation.translate import answer_of, error_of, view_of
@@ -438,7 +438,7 @@ class ShardOwner:
 
     def _intends_at_once(self, key: SubmissionKey) -> bool:
         request = self._request_of(key)
-        if request is None or not self.hotwords.is_at_hand(request):
+        if request is None or not self.hotwords.is_at_hand(request) or self.place.settings.is_quota_short:
             return False
         ask = self.place.chance.ask
         return ask("intend at once", request.request_id, lambda rng: rng.random() < 0.5, False)
@@ -483,15 +483,14 @@ class ShardOwner:
         key, self.taken = self.taken, None
         assert key is not None
         if self._is_ready(key):
-            self.intend(self._packed(key))
+            self.intend(key, self._companions(key))
 
-    def _packed(self, key: SubmissionKey) -> SubmissionKey:
-        """Now and then the submission shares its POST with another one."""
+    def _companions(self, key: SubmissionKey) -> tuple[SubmissionKey, ...]:
+        """As if quota were short, often: the submissions that may share the POST."""
         others, ask = companions(self.shard, key), self.place.chance.ask
-        if not others or not ask("pack", self._names(key), lambda rng: rng.random() < 0.25, False):
-            return key
-        self.place.count("submissions packed")
-        return pack(self.shard, key, others[0], self.now_ms)
+        if not others or not ask("pack", self._names(key), lambda rng: rng.random() < 0.9, False):
+            return ()
+        return others
 
     def ask_list(self) -> None:
         """Ask for a hotword list that submissions wait for."""
@@ -517,12 +516,12 @@ class ShardOwner:
         self.place.count("hotword list refused")
         self.on_submission(key, event)
 
-    def intend(self, key: SubmissionKey) -> None:
+    def intend(self, key: SubmissionKey, companions: tuple[SubmissionKey, ...] = ()) -> None:
         """Write the intent down; the pending waits for its batch."""
         subject, ask = self._names(key), self.place.chance.ask
         is_known = ask("vendor clock known", subject, lambda rng: bool(rng.choice((0, 1))), True)
         most = ask("most files", subject, lambda rng: rng.choice((None,) * 9 + (2,)), None)
-        intended = Intended(self.now_ms, self.ahead_ms if is_known else None, most)
+        intended = Intended(self.now_ms, self.ahead_ms if is_known else None, most, companions)
         change = self.on_submission(key, intended)
         submission = self._submission(key, SubmissionState.INTENDED)
         if submission is not None:
@@ -580,6 +579,8 @@ class ShardOwner:
         return answer_of(self.place.provider.submit(post))
 
     def _answered(self, key: SubmissionKey, jobs: Sequence[Job], answer: SubmitAnswer) -> None:
+        if is_of_several(self.shard, key):
+            self.place.count(f"answer for several requests: {type(answer).__name__}")
         self.on_submission(key, _event(answer, jobs[0].request.model if jobs else ""))
 
     # Polls and fetches

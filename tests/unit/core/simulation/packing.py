@@ -1,43 +1,29 @@
-"""Submissions that share a POST: the core has no rule yet which do, so chance decides.
+"""Submissions that may share a POST: what `service/pipeline/submit_queue` does around the core.
 
-What it does is what a rule would: two that were never tried become one, and nothing has to be written.
+There only those that wait for quota share one, and only after their request is durable; here it may be any
+that was never tried.
 """
 
-from dataclasses import replace
-from urllib.parse import unquote
-
 from service.core.job.identity import SubmissionKey
-from service.core.job.submission import Submission
-from service.core.job.transition_context import Successor
-from service.core.shard.draft import Draft
+from service.core.job.packing import content_of
 from service.core.shard.shard import Shard
 
 
-def companions(shard: Shard, key: SubmissionKey) -> list[SubmissionKey]:
-    """Those that may share the submission's POST: new as it is, alike in all but the files."""
-    one = shard.submissions[key]
-    if key not in shard.unwritten or one.is_synchronous:
-        return []
-    others = (shard.submissions[each] for each in shard.unwritten if each != key)
-    return [other.key for other in others if _are_alike(shard, one, other)]
+def companions(shard: Shard, key: SubmissionKey) -> tuple[SubmissionKey, ...]:
+    """Those that would send the same as the submission, but for the files."""
+    if not shard.may_share(shard.submissions[key]):
+        return ()
+    content = _content(shard, key)
+    fresh = (each for each in shard.unwritten if each != key and shard.may_share(shard.submissions[each]))
+    return tuple(each for each in fresh if _content(shard, each) == content)
 
 
-def _are_alike(shard: Shard, one: Submission, other: Submission) -> bool:
-    jobs, more = shard.open_jobs(one.key), shard.open_jobs(other.key)
-    if not jobs or not more or one.model != other.model:
-        return False
-    urls = [unquote(job.file_url) for job in (*jobs, *more)]
-    return jobs[0].request.options == more[0].request.options and len(set(urls)) == len(urls)
+def _content(shard: Shard, key: SubmissionKey) -> str | None:
+    jobs = shard.open_jobs(key)
+    return content_of(jobs[0].request) if jobs else None
 
 
-def pack(shard: Shard, key: SubmissionKey, other: SubmissionKey, now_ms: int) -> SubmissionKey:
-    """Put the open jobs of both into one submission; its key."""
-    draft, one = Draft(shard), shard.submissions[key]
-    refs = tuple(job.ref for each in (key, other) for job in shard.open_jobs(each))
-    packed = draft.new_submission(Successor(refs, one.model, one.counters, one.due_ms), now_ms)
-    for ref in refs:
-        draft.jobs[ref] = replace(draft.jobs[ref], submission=packed.key)
-    for each in (key, other):
-        draft.end_submission(shard.submissions[each])
-    draft.adopt()
-    return packed.key
+def is_of_several(shard: Shard, key: SubmissionKey) -> bool:
+    """Whether the submission has jobs of several requests."""
+    submission = shard.submissions.get(key)
+    return submission is not None and len({ref.origin for ref in submission.jobs}) > 1

@@ -62,6 +62,8 @@ class Settings:
     """Or `exactly_once`."""
     clock_slack_ms: int = 0
     """How early a deadline may end a job where clocks step: `Date` says the time, in whole seconds."""
+    is_quota_short: bool = False
+    """Whether submits wait for one another, so that there is something to pack."""
 
     @property
     def remembers(self) -> bool:

@@ -112,7 +112,8 @@ class ProviderModel:
             case "not sent":
                 return NotSent(Error("connect_failed", "no route"))
             case "refused":
-                if met["code"] == "InvalidParameter":
+                if met["code"] == "InvalidParameter" and len(files) == 1:
+                    # Of several files each is to be tried alone first.
                     self.ledger.rejected.update(files)
                 self.ledger.refused.update(files)
                 return Refused(_by_code(REFUSALS, met["code"]))

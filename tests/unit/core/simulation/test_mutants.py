@@ -8,13 +8,14 @@ import pytest
 
 from service.contract.request import Action as Asked
 from service.contract.request_decoder import DecodedRequest
-from service.core.job import job_table, on_submit, on_uncertain, submission_table
+from service.core.job import job_table, on_poll, on_submit, on_uncertain, submission_table
 from service.core.job.events import (
     CancelAsked,
     DeadlinePassed,
     FetchFailed,
     JobEvent,
     JobRestored,
+    JobsLeft,
     SubmissionEvent,
     SubmissionRestored,
     SubmitLost,
@@ -33,7 +34,7 @@ from service.core.provider.answers import ProviderError
 from service.core.provider.error_table import Action, ErrorPolicy
 from service.core.reconciliation import matching
 from service.core.reconciliation.journal_scan import PartitionScan
-from service.core.shard import admission, batches, finished_requests, loading
+from service.core.shard import admission, batches, companions, finished_requests, loading
 from service.core.shard.admission import Admission
 from service.core.shard.batches import Batch, Change
 from service.core.shard.draft import Draft
@@ -45,7 +46,7 @@ from service.kafka.writing import exactly_once
 from service.kafka.writing import shard_records as addressed
 from service.kafka.writing.at_least_once import AtLeastOnceWriter
 from service.kafka.writing.producer_record import ProducerRecord
-from tests.unit.core.simulation import engine
+from tests.unit.core.simulation import engine, packing
 from tests.unit.core.simulation.hotwords import Hotwords
 from tests.unit.core.simulation.owner import ShardOwner
 from tests.unit.core.simulation.weather import Weather
@@ -392,6 +393,29 @@ def nothing_surveyed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PartitionScan, "known", lambda self, wanted: set())
 
 
+def packed_regardless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests share a POST whatever their options are."""
+    monkeypatch.setattr(packing, "content_of", lambda request: request.model)
+
+
+def packed_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files with one URL share a POST if they are of several requests."""
+    monkeypatch.setattr(companions, "unquote", lambda url: object())
+
+
+def cancelled_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cancel of one request cancels the task that it shares."""
+    follow = on_poll.follow
+
+    def hasty(
+        submission: Submission, event: JobsLeft, jobs: Mapping[JobRef, Job], context: Context
+    ) -> SubmissionTransition:
+        return follow(submission, event, {} if event.is_unwanted else jobs, context)
+
+    pair = (SubmissionState.RUNNING, JobsLeft)
+    monkeypatch.setitem(submission_table.TRANSITIONS, pair, submission_table.Transition(hasty))
+
+
 CRASHES = Weather(disturbed=0.06)
 STRANGERS = Weather(disturbed=0.06, strange=0.25)
 HURRY = Weather(disturbed=0.05, hurried=1.0, unfetched=0.8)
@@ -435,6 +459,9 @@ MUTANTS = [
     Mutant("lost calls made again for ever", called_for_ever, "N10: .* is called for again", CALLS),
     Mutant("submit without its hotword list", no_hotwords, "N1: .* is posted with"),
     Mutant("replay taken for a repeat", no_replays, "N5: the cursor passed|N1: nothing ever came"),
+    Mutant("requests of other options share a POST", packed_regardless, "N1: .* is posted with"),
+    Mutant("a pack holds one URL twice", packed_twice, "N1: one URL twice"),
+    Mutant("a cancel is one of all that share the task", cancelled_for_all, "N1: .* fails as cancelled"),
     Mutant("tasks of others are anybody's", nothing_surveyed, "N3: |N10: |N1: ", BROKER),
 ]
 

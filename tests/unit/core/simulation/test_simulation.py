@@ -17,7 +17,7 @@ from tests.unit.core.simulation.known import HOLES, KNOWN, WORLDS, row_of
 from tests.unit.core.simulation.port import Violation
 from tests.unit.core.simulation.world import World
 
-STEPS = 120_000
+STEPS = 140_000
 SITUATIONS = {
     "crash",
     "drained",
@@ -47,6 +47,9 @@ SITUATIONS = {
     "result to be fetched again",
     "POST",
     "POST of several requests",
+    "restored intent of several requests",
+    "answer for several requests: Accepted",
+    "answer for several requests: Refused",
     "POST of a file that another request has",
     "POST of a file that its request has twice",
     "POST of an owner that has been replaced",
@@ -151,9 +154,8 @@ def test_each_known_violation_is_of_a_known_hole() -> None:
         for seed, rules in KNOWN.items()
         for rule in rules
     }
-    # Of a hole that is not among them, worlds with higher seeds are the only ones that show it.
+    # Not each hole shows in the worlds of this list.
     assert rows <= set(HOLES)
-    assert rows
     assert max(KNOWN) < WORLDS
 
 

@@ -25,6 +25,8 @@ WINDOWS = ((10**6, 1e9), (10**6, 1e9), (8, 1e9), (10**6, 1_200.0))
 """How many finished jobs are remembered, and for how long: for ever, by number, for a while."""
 DAY_WINDOW = (10**6, 24 * 3600.0)
 """Where clocks step by days, and no day passes."""
+WAITING, WAITING_IDLE = 0.98, 0.9
+"""Of an owner's steps, where quota is short: no submit may begin, with other work at hand, and without."""
 LONGEST_MS = 60_000
 """That time passes at once there."""
 
@@ -42,6 +44,7 @@ def settings_of(rng: random.Random, *, is_stepping: bool) -> Settings:
         partitions=rng.choice((1, 1, 2, 3)),
         delivery=rng.choice(("at_least_once", "exactly_once")),
         clock_slack_ms=2_000,
+        is_quota_short=rng.random() < 0.4,
     )
 
 
@@ -89,6 +92,7 @@ class World(Stage):
             "forgets by number": settings.remembered_jobs < 10**6,
             "forgets after a while": settings.window_seconds < 86_400,
             "has clocks that may step": self.weather.stepping > 0,
+            "is short of quota": settings.is_quota_short,
         }
         return self.seen + Counter([name for name, is_so in named.items() if is_so])
 
@@ -164,6 +168,9 @@ class World(Stage):
     def _possible(self, shard: Shard, owner: Owner) -> list[str]:
         """What the owner could do, the likelier the more often."""
         names = owner.actions()
+        if self.settings.is_quota_short and not self.calm:
+            others = [name for name in names if name != "take_submit"]
+            names = others if self.rng.random() < (WAITING if others else WAITING_IDLE) else names
         is_rightful = owner.epoch == shard.journal.highest
         for chore in owner.chores():
             if self.rng.random() < (0.1 if is_rightful else 0.05):
