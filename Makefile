@@ -70,6 +70,10 @@ bench: $(VENV)/.dev tools ## measure what a job costs beside bare loops, and wha
 	@$(BIN)/python -m benchmarks.overhead
 	@$(BIN)/python -m benchmarks.inflight
 
+.PHONY: peers
+peers: $(VENV)/.bench tools ## run the vendor's SDK and FastStream beside the service, with kills, in some 25 minutes
+	@$(BIN)/python -m benchmarks.peers
+
 .PHONY: live
 live: $(VENV)/.demo ## ask the real provider what its documents leave open, for cents: KEY_FILE=path CONFIRM=yes OUT=table.md
 	@$(BIN)/python -m tools.live
@@ -109,3 +113,6 @@ $(VENV)/.demo: $(LISTS) $(VENV)/.python
 
 $(VENV)/.dev: $(LISTS) requirements/dev.txt $(VENV)/.python
 	@tools/pip-install.sh $(LISTS) requirements/dev.txt && touch $(VENV)/.demo $@
+
+$(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
+	@tools/pip-install.sh $(LISTS) requirements/dev.txt requirements/bench.txt && touch $@
