@@ -1,6 +1,6 @@
 """How much of the submit quota a backlog gets, in virtual time: of many small requests, and of large ones.
 
-    python -m benchmarks.submits [--replicas 1 2 4] [--minutes 10] [--json FILE]
+    python -m benchmarks.submits [--replicas 1 2 4] [--minutes 10] [--open-jobs 20000] [--json FILE]
     python -m benchmarks.submits --hot [--replicas 1 2 12]
 
 All requests lie in the topic of 12 partitions from the beginning. Each replica is the service's own stages,
@@ -9,10 +9,10 @@ takes 10 ms a batch; it takes records while it has room, as the service does. Al
 submits a minute, of which 0.75 are configured; an answer takes 100 ms, a task some 60 s. Nothing waits for a
 processor here: what limits is what the code decides, not what it costs.
 
-- `small`: 100,000 requests of one file.
-- `large`: 2,000 requests of 100 files, with one file a task, and with 100.
-- `--hot`: all small requests lie in partition 0, beside the same number evenly in all: a replica has the part
-  of the quota that its partitions are of all.
+- `--backlogs small`: 100,000 requests of one file.
+- `large`, `packed`: 2,000 requests of 100 files, with one file a task, and with 100.
+- `--hot`: 10,000 requests of one file lie in partition 0, or evenly in all: a replica has the part of the
+  quota that its partitions are of all.
 
 Submits are counted at the provider, in the minutes after the first one.
 """
@@ -22,6 +22,7 @@ import asyncio
 import json
 import random
 import re
+import sys
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -54,6 +55,8 @@ READ_SECONDS = 0.1
 READ_AT_ONCE = 500
 SETTLE_SECONDS = 5.0
 """After the start, until replicas that share slots use them."""
+MOST_FILES = 100_000
+"""Of one line: each costs a millisecond or more."""
 SEED = 7
 RESULT_URL = re.compile(r"/task-(\d+)-(\d+)\.json")
 
@@ -81,13 +84,13 @@ class Backlog:
             yield Record(position, f"r{number}".encode(), json.dumps(body).encode())
 
 
-SMALL = Backlog("100,000 of 1 file", 100_000)
-BACKLOGS = (
-    SMALL,
-    Backlog("2,000 of 100 files, 1 a task", 2_000, 100),
-    Backlog("2,000 of 100 files, 100 a task", 2_000, 100, 100),
-)
-HOT = Backlog("100,000 of 1 file, one partition", 100_000, is_hot=True)
+BACKLOGS = {
+    "small": Backlog("100,000 of 1 file", 100_000),
+    "large": Backlog("2,000 of 100 files, 1 a task", 2_000, 100),
+    "packed": Backlog("2,000 of 100 files, 100 a task", 2_000, 100, 100),
+}
+UNIFORM = Backlog("10,000 in 12 partitions", 10_000)
+HOT = Backlog("10,000 in one partition", 10_000, is_hot=True)
 
 
 class Account(TimedTasks):
@@ -167,14 +170,14 @@ class Replica:
     world: World
     readers: list[Reader] = field(default_factory=list)
 
-    def serve(self, partitions: Sequence[int], backlog: Backlog) -> None:
+    def serve(self, partitions: Sequence[int], backlog: Backlog, open_jobs: int) -> None:
         """Serve these partitions, and start the stages."""
         share = self.world.limiter.share
         share.partitions = PARTITIONS
         share.served = dict.fromkeys(partitions, self.world.clock.boot_seconds())
         for partition in partitions:
             runner = self.world.shard(partition)
-            self.readers.append(Reader(runner, backlog.of(partition), OPEN_JOBS // len(partitions)))
+            self.readers.append(Reader(runner, backlog.of(partition), open_jobs // len(partitions)))
         self.world.run("submit", "vocabulary", "poll", "collect", "sweep")
         self.world.spawn(self._read(), name="read")
 
@@ -185,7 +188,7 @@ class Replica:
             await self.world.clock.sleep(READ_SECONDS)
 
 
-async def _measure(backlog: Backlog, replicas: int, minutes: float) -> Row:
+async def _measure(backlog: Backlog, replicas: int, minutes: float, open_jobs: int) -> Row:
     dice, clock = random.Random(SEED), FakeClock()  # noqa: S311 - not for secrets
     tasks = round((minutes + 1) * SUBMITS_PER_MINUTE)
     runs = [TASK_SECONDS * dice.lognormvariate(-(SIGMA**2) / 2, SIGMA) for _ in range(tasks)]
@@ -204,7 +207,7 @@ async def _measure(backlog: Backlog, replicas: int, minutes: float) -> Row:
     ]
     for number, member in enumerate(members):
         first, end = (PARTITIONS * each // replicas for each in (number, number + 1))
-        member.serve(range(first, end), backlog)
+        member.serve(range(first, end), backlog, open_jobs)
     await clock.sleep(SETTLE_SECONDS + 60 * minutes)
     submits = account.submits_between(SETTLE_SECONDS, SETTLE_SECONDS + 60 * minutes)
     for member in members:
@@ -221,27 +224,31 @@ async def _measure(backlog: Backlog, replicas: int, minutes: float) -> Row:
     }
 
 
-def measure(backlog: Backlog, replicas: int, minutes: float) -> Row:
+def measure(backlog: Backlog, replicas: int, minutes: float, open_jobs: int = OPEN_JOBS) -> Row:
     """One line of the table, on a loop whose time leaps."""
     with asyncio.Runner(loop_factory=LeapingLoop) as loop:
-        return loop.run(_measure(backlog, replicas, minutes))
+        row = loop.run(_measure(backlog, replicas, minutes, open_jobs))
+    print(json.dumps(row), file=sys.stderr)
+    return row
 
 
-def rows(pool: ProcessPoolExecutor, *, is_hot: bool, replicas: Sequence[int], minutes: float) -> list[Row]:
+def rows(
+    backlogs: Sequence[Backlog], replicas: Sequence[int], minutes: float, open_jobs: int = OPEN_JOBS
+) -> list[Row]:
     """All lines, each in a process of its own."""
-    backlogs = (SMALL, HOT) if is_hot else BACKLOGS
-    found: list[Future[Row]] = [
-        pool.submit(measure, backlog, each, _minutes_of(backlog, minutes))
-        for backlog in backlogs
-        for each in replicas
-    ]
-    return [each.result() for each in found]
+    with ProcessPoolExecutor() as pool:
+        found: list[Future[Row]] = [
+            pool.submit(measure, backlog, each, _minutes_of(backlog, minutes), open_jobs)
+            for backlog in backlogs
+            for each in replicas
+        ]
+        return [each.result() for each in found]
 
 
 def _minutes_of(backlog: Backlog, minutes: float) -> float:
-    """Less where the backlog would be empty before."""
-    tasks = backlog.requests * backlog.files / backlog.per_task
-    return min(minutes, float(int(tasks / (PART * SUBMITS_PER_MINUTE))))
+    """Less where the backlog would be empty before, or where there is more to see than is worth the time."""
+    files = min(MOST_FILES, backlog.requests * backlog.files)
+    return min(minutes, float(int(files / backlog.per_task / (PART * SUBMITS_PER_MINUTE))))
 
 
 def main() -> None:
@@ -249,11 +256,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--replicas", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--open-jobs", type=int, default=OPEN_JOBS, help="of a replica")
+    parser.add_argument("--backlogs", nargs="+", choices=BACKLOGS, default=list(BACKLOGS))
     parser.add_argument("--hot", action="store_true", help="one hot partition beside a uniform load")
     parser.add_argument("--json", type=Path, help="write the table to this file too")
     given = parser.parse_args()
-    with ProcessPoolExecutor() as pool:
-        table = rows(pool, is_hot=given.hot, replicas=given.replicas, minutes=given.minutes)
+    backlogs = (UNIFORM, HOT) if given.hot else [BACKLOGS[name] for name in given.backlogs]
+    table = rows(backlogs, given.replicas, given.minutes, given.open_jobs)
     show({"submits out of a backlog (virtual time)": table}, given.json)
 
 

@@ -11,7 +11,8 @@ requests lie in the topic from the beginning; the contenders run side by side, e
   submit on; processor time is that of the process, from then to the last outcome. The delay is from the end
   of a task to the first query that shows it. Calls are those that the provider saw, refused ones too.
 - `kill`: the process is killed (SIGKILL) when 45 % of the outcomes are there, and started again at once.
-- `lost`: ten submits are carried out, and billed, and the connection closes before the answer.
+- `lost`: of ten submits, spread over all, the connection closes before the answer. `answers lost` are those
+  that had been carried out, and billed; the others had been refused with 429.
 
 A request is lost when it has no outcome in the end. Billed twice: submits in the ledger beyond one for each
 file. Results twice: what a read_committed reader sees beyond one for each request. All figures are medians
@@ -148,7 +149,8 @@ async def run(place: Place, contender: Contender, scenario: str, jobs: int) -> d
         work = work_of(jobs)
         await publish(stack, work.requests)
         if scenario == "lost":
-            sim.state.add_fault(Fault(on="submit", kind="drop_after", times=LOST_ANSWERS))
+            for number in range(0, jobs, max(1, jobs // LOST_ANSWERS))[:LOST_ANSWERS]:
+                sim.state.add_fault(Fault(on="submit", kind="drop_after", match=f"/{number:08}.wav"))
         following = asyncio.ensure_future(follow(stack, work))
         try:
             settings = place.settings(contender)
@@ -205,6 +207,7 @@ def _judged(sim: Simulator, work: Work) -> dict[str, float]:
     return {
         "lost": len(work.runs) - len(work.outcomes),
         "failed": len(work.failures),
+        "answers lost": sum(not entry.answered for entry in sim.ledger().submits),
         "billed twice": sum(count - 1 for count in sim.ledger().submitted_urls().values()),
         "results twice": sum(count - 1 for count in work.outcomes.values()),
     }
@@ -245,18 +248,20 @@ FIGURES = {
         *("429s a task", "delay p50 s", "p95 s"),
     ),
     "kill": ("lost", "failed", "billed twice", "results twice", "silent for s"),
-    "lost": ("lost", "failed", "billed twice", "results twice"),
+    "lost": ("answers lost", "lost", "failed", "billed twice", "results twice"),
 }
-WORST = frozenset({"lost", "failed", "billed twice", "results twice"})
+WORST = frozenset({"answers lost", "lost", "failed", "billed twice", "results twice"})
 
 
-async def measure(place: Place, scenario: str, jobs: int, rounds: int) -> list[Row]:
+async def measure(
+    place: Place, scenario: str, jobs: int, rounds: int, contenders: Sequence[Contender] = CONTENDERS
+) -> list[Row]:
     """All rounds of one scenario; the contenders side by side."""
-    seen: dict[str, list[dict[str, float]]] = {each.name: [] for each in CONTENDERS}
+    seen: dict[str, list[dict[str, float]]] = {each.name: [] for each in contenders}
     for _ in range(rounds):
         async with asyncio.timeout(2 * MAX_SECONDS):
-            runs = await asyncio.gather(*(run(place, each, scenario, jobs) for each in CONTENDERS))
-        for contender, figures in zip(CONTENDERS, runs, strict=True):
+            runs = await asyncio.gather(*(run(place, each, scenario, jobs) for each in contenders))
+        for contender, figures in zip(contenders, runs, strict=True):
             seen[contender.name].append(figures)
             print(scenario, contender.name, {name: round(value, 2) for name, value in figures.items()})
     return [_row(scenario, name, figures) for name, figures in seen.items()]

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.submits import BACKLOGS, HOT, Backlog, measure
 
 
-@pytest.mark.parametrize("backlog", [*BACKLOGS, HOT], ids=lambda backlog: backlog.name)
+@pytest.mark.parametrize("backlog", [*BACKLOGS.values(), HOT], ids=lambda backlog: backlog.name)
 def test_a_backlog_is_submitted_within_the_quota(backlog: Backlog) -> None:
     few = replace(backlog, requests=60)
     row = measure(few, 2, 0.1)
