@@ -66,9 +66,10 @@ hostile: $(VENV)/.dev tools ## send N=4000 hostile inputs, half of them records,
 	@$(BIN)/python -m tests.hostile $(foreach name,n seed,$(call option,$(name)))
 
 .PHONY: bench
-bench: $(VENV)/.dev tools ## measure what a job costs beside bare loops, and what open jobs cost; some 8 minutes
+bench: $(VENV)/.dev tools ## measure what a job and open jobs cost, and how late results are seen; some 10 minutes
 	@$(BIN)/python -m benchmarks.overhead
 	@$(BIN)/python -m benchmarks.inflight
+	@$(BIN)/python -m benchmarks.poll
 
 .PHONY: peers
 peers: $(VENV)/.bench tools ## run the vendor's SDK and FastStream beside the service, with kills, in some 25 minutes
