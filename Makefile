@@ -66,9 +66,14 @@ hostile: $(VENV)/.dev tools ## send N=4000 hostile inputs, half of them records,
 	@$(BIN)/python -m tests.hostile $(foreach name,n seed,$(call option,$(name)))
 
 .PHONY: bench
-bench: $(VENV)/.dev tools ## measure what a job costs beside bare loops, and what open jobs cost; some 8 minutes
+bench: $(VENV)/.dev tools ## measure what a job and open jobs cost, and how late results are seen; some 10 minutes
 	@$(BIN)/python -m benchmarks.overhead
 	@$(BIN)/python -m benchmarks.inflight
+	@$(BIN)/python -m benchmarks.poll
+
+.PHONY: peers
+peers: $(VENV)/.bench tools ## run the vendor's SDK and FastStream beside the service, with kills, in some 25 minutes
+	@$(BIN)/python -m benchmarks.peers
 
 .PHONY: live
 live: $(VENV)/.demo ## ask the real provider what its documents leave open, for cents: KEY_FILE=path CONFIRM=yes OUT=table.md
@@ -109,3 +114,6 @@ $(VENV)/.demo: $(LISTS) $(VENV)/.python
 
 $(VENV)/.dev: $(LISTS) requirements/dev.txt $(VENV)/.python
 	@tools/pip-install.sh $(LISTS) requirements/dev.txt && touch $(VENV)/.demo $@
+
+$(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
+	@tools/pip-install.sh $(LISTS) requirements/dev.txt requirements/bench.txt && touch $@

@@ -30,11 +30,16 @@ those of the measured time, per task that ended in it.
 import argparse
 import asyncio
 import heapq
+import json
 import math
 import random
+import sys
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from statistics import quantiles
 
@@ -58,6 +63,8 @@ SHORTEST_SECONDS = 3.0
 WARM_UP_MEANS, MEASURED_MEANS = 2.0, 2.0
 MEASURED_TASKS = 200
 """At least so many are measured, however few are in flight."""
+MOST_MEASURED_TASKS = 5_000
+"""More of them would cost time and change no figure."""
 SEED = 7
 QUEUE_PART, QUEUE_SWING, QUEUE_SWING_MEANS = 0.9, 0.5, 8.0
 
@@ -107,7 +114,8 @@ def load_of(in_flight: int, draw: Runs = tail) -> Load:
     rate = min(MOST_ARRIVALS_PER_SECOND, in_flight / MEAN_SECONDS)
     mean = in_flight / rate
     begin = WARM_UP_MEANS * mean
-    until = begin + max(MEASURED_MEANS * mean, MEASURED_TASKS / rate)
+    tasks = min(MEASURED_MEANS * in_flight, MOST_MEASURED_TASKS)
+    until = begin + max(tasks, MEASURED_TASKS) / rate
     end = until + mean
     dice = random.Random(SEED)  # noqa: S311 - not for secrets
     unscaled = [draw(dice, number / in_flight) for number in range(round(end * rate))]
@@ -210,6 +218,33 @@ def simulate(load: Load, waits: Waits) -> Seen:
 
 
 @dataclass
+class RunningTasks:
+    """The tasks that run, in the order in which they were made. A call takes no time that grows with them."""
+
+    tasks: list[FakeTask] = field(default_factory=list)
+    """All that were ever made."""
+    places: list[int] = field(default_factory=list)
+    """Where in `tasks` those lie that run."""
+    ends: list[tuple[float, int]] = field(default_factory=list)
+    """A heap of the ends and places of those that run."""
+
+    def add(self, task: FakeTask, ends: float) -> None:
+        """Begin a task."""
+        place = len(self.tasks)
+        self.tasks.append(task)
+        self.places.append(place)
+        heapq.heappush(self.ends, (ends, place))
+
+    def page(self, now: float, page_no: int, size: int) -> tuple[list[FakeTask], int]:
+        """One page of those that still run, newest first, and how many run."""
+        while self.ends and self.ends[0][0] <= now:
+            del self.places[bisect_left(self.places, heapq.heappop(self.ends)[1])]
+        last = max(0, len(self.places) - (page_no - 1) * size)
+        places = self.places[max(0, last - size) : last]
+        return [self.tasks[place] for place in reversed(places)], len(self.places)
+
+
+@dataclass
 class TimedTasks(FakeProvider):
     """Tasks that end when the load says so."""
 
@@ -217,7 +252,7 @@ class TimedTasks(FakeProvider):
     begin_ms: int = 0
     ends: dict[str, float] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)
-    running: list[FakeTask] = field(default_factory=list)
+    running: RunningTasks = field(default_factory=RunningTasks)
 
     @property
     def now(self) -> float:
@@ -229,15 +264,14 @@ class TimedTasks(FakeProvider):
         number = (len(self.submits) - 1) * self.seen.replicas
         self.ends[task.task_id] = self.now + self.seen.load.runs[number]
         self.numbers[task.task_id] = number
-        self.running.append(task)
+        self.running.add(task, self.ends[task.task_id])
         return task
 
     def make_of_another(self, number: int) -> None:
         """Another replica submits its task."""
         task = FakeTask(f"other-{number}", "fun-asr", (), {}, (TaskStatus.RUNNING,))
         task.created_ms = self.now_ms()
-        self.ends[task.task_id] = self.now + self.seen.load.runs[number]
-        self.running.append(task)
+        self.running.add(task, self.now + self.seen.load.runs[number])
 
     async def query(self, task_id: str, permit: Permit = at_once) -> TaskView | ProviderError:
         """The task's state, as it was when the query was sent."""
@@ -262,16 +296,11 @@ class TimedTasks(FakeProvider):
         if not await permit():
             return NO_SLOT
         self.seen.listed(self.now)
-        rows = [] if status is TaskStatus.PENDING else self._running()
+        is_running = status is not TaskStatus.PENDING
+        page, total = self.running.page(self.now, page_no, self.page_size) if is_running else ([], 0)
         await asyncio.sleep(ANSWER_SECONDS)
-        page = rows[(page_no - 1) * self.page_size : page_no * self.page_size]
-        return TaskPage(
-            tuple(ListedTask(each.task_id, TaskStatus.RUNNING, each.created_ms) for each in page), len(rows)
-        )
-
-    def _running(self) -> list[FakeTask]:
-        self.running = [each for each in self.running if self.ends[each.task_id] > self.now]
-        return self.running[::-1]
+        rows = (ListedTask(each.task_id, TaskStatus.RUNNING, each.created_ms) for each in page)
+        return TaskPage(tuple(rows), total)
 
     async def fetch(self, transcription_url: str, max_bytes: int | None = None) -> bytes | ProviderError:
         """The same small result for each."""
@@ -305,30 +334,37 @@ def serve(load: Load, page_size: int | None = None, replicas: int = 1) -> Seen:
         return loop.run(_serve(load, page_size, replicas))
 
 
-def compare(load: Load, replicas: Sequence[int]) -> list[Row]:
-    """The line of each policy."""
-    return [
-        simulate(load, sdk).row("sdk"),
-        simulate(load, lro).row("lro"),
-        serve(load).row("no list"),
-        serve(load, 100).row("scribe"),
-        serve(load, 10).row("pages of 10"),
-        *(serve(load, 100, each).row(f"{each} replicas") for each in replicas),
-        simulate(load, oracle).row("oracle"),
-    ]
+def policies(replicas: Sequence[int]) -> dict[str, Callable[[Load], Seen]]:
+    """What is compared, by its name."""
+    return {
+        "sdk": partial(simulate, waits=sdk),
+        "lro": partial(simulate, waits=lro),
+        "no list": serve,
+        "scribe": partial(serve, page_size=100),
+        "pages of 10": partial(serve, page_size=10),
+        **{f"{each} replicas": partial(serve, page_size=100, replicas=each) for each in replicas},
+        "oracle": partial(simulate, waits=oracle),
+    }
+
+
+def _row(policy: Callable[[Load], Seen], name: str, in_flight: int, kind: str) -> Row:
+    row = policy(load_of(in_flight, RUNS[kind])).row(name)
+    print(json.dumps(row), file=sys.stderr)
+    return row
 
 
 def main(sizes: Sequence[int], replicas: Sequence[int], kinds: Sequence[str], path: Path | None) -> None:
-    """Run, print, write."""
-    show(
-        {
+    """Run, each policy in a process of its own; print, write."""
+    with ProcessPoolExecutor() as pool:
+        tables = {
             f"detection of finished tasks (virtual time, run times: {kind})": [
-                row for in_flight in sizes for row in compare(load_of(in_flight, RUNS[kind]), replicas)
+                pool.submit(_row, policy, name, in_flight, kind)
+                for in_flight in sizes
+                for name, policy in policies(replicas).items()
             ]
             for kind in kinds
-        },
-        path,
-    )
+        }
+        show({title: [row.result() for row in rows] for title, rows in tables.items()}, path)
 
 
 if __name__ == "__main__":

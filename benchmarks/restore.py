@@ -1,10 +1,11 @@
 """How long a take-over takes, and a drain, with many jobs open; and how long the event loop stands still.
 
-    python -m benchmarks.restore [--jobs 100000] [--kafka]
+    python -m benchmarks.restore [--jobs 1000 10000 100000] [--kafka] [--json FILE]
 
 The journal of one partition is filled with jobs whose tasks run at the provider. A member takes it over while
 another task of the same loop looks at the clock as often as it can: the longest gap is how long anything else
-had to wait. The same is measured without any work, as the machine's own noise.
+had to wait, by the wall and by the processor time of the process, which leaves out what the machine gave to
+others. The noise is the same without any work.
 """
 
 import argparse
@@ -14,7 +15,9 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from benchmarks.report import Row, show
 from benchmarks.stack import own_broker
 from service.clock import SystemClock
 from service.core.job.identity import Origin, SubmissionKey
@@ -36,6 +39,7 @@ from service.pipeline.shard.backlog import Backlog
 from service.pipeline.shard.shard_runner import RunnerDeps, ShardRunner
 from service.pipeline.shard.stage_breaker import StageBreaker
 
+SIZES = (1_000, 10_000, 100_000)
 BATCH_JOBS = 500
 NOISE_SECONDS = 2.0
 WAIT_MS = 20
@@ -52,14 +56,6 @@ class Gaps:
 
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
-
-    def line(self) -> str:
-        return f"longest gaps {_longest(self.wall)}; by processor time {_longest(self.cpu)}"
-
-
-def _longest(gaps: Sequence[float]) -> str:
-    longest = sorted(gaps, reverse=True)[:3]
-    return f"{', '.join(f'{gap:.0f}' for gap in longest)} ms, {sum(gap > 20 for gap in gaps)} over 20 ms"
 
 
 @asynccontextmanager
@@ -141,8 +137,8 @@ class Silent:
         return lambda *_: None
 
 
-async def measure(bootstrap: str, jobs: int, *, is_real: bool) -> None:
-    """Fill, take over, drain; print what was seen."""
+async def measure(bootstrap: str, jobs: int, *, is_real: bool) -> Row:
+    """Fill, take over, drain."""
     cluster, topics = ClusterConfig(bootstrap), Topics()
     await prepare(cluster, topics, Creation(1, 1))
     producer = None if is_real else Producer(cluster, idempotent=False)
@@ -153,23 +149,30 @@ async def measure(bootstrap: str, jobs: int, *, is_real: bool) -> None:
         await fill(journal, [running_job(number) for number in range(jobs)])
         async with watched() as noise:
             await asyncio.sleep(NOISE_SECONDS)
-        print(f"nothing to do, {NOISE_SECONDS:g} s: {noise.line()}")
         began, cpu = time.perf_counter(), time.process_time()
         async with watched() as gaps:
             shard = await take(journal)
-        print(
-            f"take-over of {len(shard.state.jobs)} open jobs: {time.perf_counter() - began:.2f} s, "
-            f"CPU {time.process_time() - cpu:.2f} s; {gaps.line()}"
-        )
+        wall, cpu = time.perf_counter() - began, time.process_time() - cpu
+        assert len(shard.state.jobs) == jobs
         serving = asyncio.ensure_future(shard.run_until_closed())
         began = time.perf_counter()
         await drain([shard], 10.0, 0.0, lambda _partition: True)
         shard.close()
         await serving
         await shard.writer.close()
-        print(f"drain with {len(shard.state.jobs)} open jobs: {1000 * (time.perf_counter() - began):.0f} ms")
+        drain_seconds = time.perf_counter() - began
     if producer is not None:
         await producer.stop()
+    return {
+        "open jobs": str(jobs),
+        "take-over s": wall,
+        "cpu s": cpu,
+        "cpu us a job": 1e6 * cpu / jobs,
+        "longest gap ms": max(gaps.wall),
+        "of it cpu ms": max(gaps.cpu),
+        "noise ms": max(noise.wall),
+        "drain s": drain_seconds,
+    }
 
 
 async def fill(journal: Journal, jobs: Sequence[RunningJob], partition: int = 0) -> None:
@@ -210,11 +213,20 @@ async def _is_owner() -> bool:
 def main() -> None:
     """Measure on the broker that was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--jobs", type=int, default=100_000)
+    parser.add_argument("--jobs", type=int, nargs="+", default=list(SIZES))
     parser.add_argument("--kafka", action="store_true", help="real Kafka, in exactly_once")
+    parser.add_argument("--json", type=Path, help="write the table to this file too")
     options = parser.parse_args()
-    with own_broker(is_real=options.kafka) as (bootstrap, _):
-        asyncio.run(measure(bootstrap, options.jobs, is_real=options.kafka))
+    show({"take-over of open jobs in one partition": rows(options.jobs, is_real=options.kafka)}, options.json)
+
+
+def rows(sizes: Sequence[int], *, is_real: bool) -> list[Row]:
+    """A line for each size, each on a broker of its own."""
+    found = []
+    for size in sizes:
+        with own_broker(is_real=is_real) as (bootstrap, _):
+            found.append(asyncio.run(measure(bootstrap, size, is_real=is_real)))
+    return found
 
 
 if __name__ == "__main__":

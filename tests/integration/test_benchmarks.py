@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import inflight, overhead
+from benchmarks import inflight, overhead, scale
+from benchmarks.peers import __main__ as peers
 from benchmarks.report import Row
 
 pytestmark = [pytest.mark.needs_java, pytest.mark.needs_minutes]
@@ -59,3 +60,22 @@ async def test_inflight_counts_what_the_journal_takes_of_a_job(kafka_bootstrap: 
     request, until_running, until_end, beside = (float(row["mean"]) for row in rows)
     assert 0 < request < until_running < until_end
     assert 0 < beside < until_end
+
+
+async def test_peers_lose_nothing_and_bill_twice_what_scribe_looks_for(
+    kafka_bootstrap: str, tmp_path: Path
+) -> None:
+    scribe, sdk, _ = peers.CONTENDERS
+    place = peers.Place(kafka_bootstrap, tmp_path, None)
+    ours, theirs = await peers.measure(place, "lost", jobs=3, rounds=1, contenders=[scribe, sdk])
+    seen = ["answers lost", "lost", "failed", "billed twice", "results twice"]
+    assert columns([ours, theirs]) == ["contender", *seen]
+    assert figures(ours) == [3, 0, 0, 0, 0]
+    assert figures(theirs) == [3, 0, 0, 3, 0]
+
+
+async def test_scale_tells_a_jobs_cost_at_each_rate(kafka_bootstrap: str, tmp_path: Path) -> None:
+    rows = await scale.cost(kafka_bootstrap, rates=[1.0, 10.0], seconds=2.0, folder=tmp_path)
+    assert [(row["jobs a second"], row["jobs"]) for row in rows] == [("1", 2), ("10", 20)]
+    assert all(float(row["cpu ms a job"]) > 0 for row in rows)
+    assert rows[0]["to the first"] == 1

@@ -2,13 +2,17 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmarks.poll import (
     ANSWER_SECONDS,
     RUNS,
     Load,
+    RunningTasks,
     Runs,
     Seen,
     load_of,
@@ -18,6 +22,8 @@ from benchmarks.poll import (
     serve,
     simulate,
 )
+from service.core.provider.answers import TaskStatus
+from tests.fakes.provider import FakeTask
 
 FEW = Load(
     in_flight=10,
@@ -60,3 +66,21 @@ def test_a_load_keeps_the_wanted_number_of_tasks_in_flight(in_flight: int, draw:
     begun = [number / load.arrivals_per_second for number in range(len(load.runs))]
     running = sum(start <= at < ended for start, ended in zip(begun, load.ends(), strict=True))
     assert running == pytest.approx(in_flight, rel=0.3)
+
+
+@given(st.lists(st.integers(1, 9), max_size=30), st.integers(1, 5))
+def test_a_page_shows_the_tasks_that_run_and_the_newest_of_them_first(lengths: list[int], size: int) -> None:
+    running, made = RunningTasks(), list[tuple[int, FakeTask]]()
+    for now, length in enumerate(lengths):
+        task = FakeTask(f"task-{now}", "fun-asr", (), {}, (TaskStatus.RUNNING,))
+        made.append((now + length, task))
+        running.add(task, now + length)
+        run = [each for ends, each in reversed(made) if ends > now]
+        shown = list[FakeTask]()
+        for page_no in count(1):
+            page, total = running.page(now, page_no, size)
+            assert total == len(run)
+            if not page:
+                break
+            shown += page
+        assert shown == run

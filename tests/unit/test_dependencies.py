@@ -14,8 +14,19 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = {"runtime": ("service",), "demo": ("sandbox",), "dev": ("tests", "tools", "benchmarks")}
-BEFORE = {"runtime": (), "demo": ("runtime",), "dev": ("runtime", "demo")}
+FOLDERS = {
+    "runtime": ("service",),
+    "demo": ("sandbox",),
+    "dev": ("tests", "tools", "benchmarks"),
+    "bench": ("benchmarks/peers", "benchmarks/plots"),
+}
+"""A file belongs to the list whose folder is the nearest above it."""
+BEFORE = {
+    "runtime": (),
+    "demo": ("runtime",),
+    "dev": ("runtime", "demo"),
+    "bench": ("runtime", "demo", "dev"),
+}
 """The lists that are installed before a list, so that its folders may import them too."""
 BY_NAME = {"import_module", "importorskip", "find_spec", "files"}
 """Functions whose first argument names a module that is not to be imported with the rest."""
@@ -73,8 +84,13 @@ def packages(source: str) -> set[str]:
 @cache
 def imported(name: str) -> frozenset[str]:
     """The packages that the folders of a list import."""
-    paths = [path for folder in FOLDERS[name] for path in (ROOT / folder).rglob("*.py")]
-    return frozenset(package for path in paths for package in packages(path.read_text()))
+    others = [ROOT / folder for list_, folders in FOLDERS.items() if list_ != name for folder in folders]
+    found: set[str] = set()
+    for folder in FOLDERS[name]:
+        inner = [other for other in others if (ROOT / folder) in other.parents]
+        paths = [path for path in (ROOT / folder).rglob("*.py") if not {*inner} & {*path.parents}]
+        found = found.union(*(packages(path.read_text()) for path in paths))
+    return frozenset(found)
 
 
 @pytest.mark.parametrize("name", FOLDERS)

@@ -19,7 +19,7 @@ import service
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-LISTS = ("runtime", "demo", "dev")
+LISTS = ("runtime", "demo", "dev", "bench")
 
 
 def output_of(*command: str, env: dict[str, str] | None = None) -> str:
@@ -59,7 +59,7 @@ def test_each_package_of_a_list_is_one_version_with_its_hashes(name: str) -> Non
         assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", each) for each in hashes), requirement
 
 
-def test_the_three_lists_agree_so_that_all_go_into_one_environment() -> None:
+def test_the_lists_agree_so_that_all_go_into_one_environment() -> None:
     versions: dict[str, set[str]] = {}
     for name in LISTS:
         for package, (requirement, _hashes) in locked(name).items():
@@ -72,7 +72,7 @@ def test_the_three_lists_agree_so_that_all_go_into_one_environment() -> None:
     [("runtime", PROJECT["dependencies"])]
     + [
         (name, [line.partition(" #")[0] for line in text.splitlines() if re.match(r"\w", line)])
-        for name in ("demo", "dev")
+        for name in ("demo", "dev", "bench")
         for text in [(ROOT / "requirements" / f"{name}.in").read_text()]
     ],
     ids=LISTS,

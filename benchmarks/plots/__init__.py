@@ -1,0 +1,1 @@
+"""Draws the plots of docs/performance.md from the JSON that the benchmarks write."""
