@@ -188,7 +188,7 @@ def decode(key: str, value: bytes) -> Entry:
         return _read_owner(key, OwnerForm.model_validate_json(value))
     identity = read_key(key)
     if isinstance(identity, Origin):
-        return _read_request(identity, value)
+        return (_read_finished if value.startswith(_FINISHED) else decode_request)(identity, value)
     if isinstance(identity, JobRef):
         return _read_job(identity, JobForm.model_validate_json(value))
     return _read_submission(identity, SubmissionForm.model_validate_json(value))
@@ -205,11 +205,14 @@ def _read_owner(key: str, form: OwnerForm) -> OwnerEntry:
     return OwnerEntry(form.epoch, form.member, form.released)
 
 
-def _read_request(origin: Origin, value: bytes) -> AcceptedRequest | FinishedRequest:
-    if value.startswith(_FINISHED):
-        finished = FinishedForm.model_validate_json(value)
-        ends = tuple(FileEnd(*end) for end in finished.ends)
-        return FinishedRequest(origin, finished.id, finished.replay, finished.digest, ends, finished.ended)
+def _read_finished(origin: Origin, value: bytes) -> FinishedRequest:
+    finished = FinishedForm.model_validate_json(value)
+    ends = tuple(FileEnd(*end) for end in finished.ends)
+    return FinishedRequest(origin, finished.id, finished.replay, finished.digest, ends, finished.ended)
+
+
+def decode_request(origin: Origin, value: bytes) -> AcceptedRequest:
+    """Decode an open request; raises `ValueError` as `decode` does."""
     form = RequestForm.model_validate_json(value)
     if len({index for index, _ in form.files}) < len(form.files):
         raise ValueError("a request that names a file twice")

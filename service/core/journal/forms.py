@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator
+from functools import cache
 from itertools import groupby
 from typing import Annotated
 
@@ -129,11 +130,15 @@ def unpacked(rows: Iterable[tuple[int, ...]]) -> Iterator[tuple[int, int, int]]:
             yield generation, offset, index
 
 
+@cache
+def _defaults(form: type[Form]) -> dict[str, object]:
+    """The fields that have a default, with it; pydantic takes long to tell."""
+    fields = form.model_fields.items()
+    return {name: field.default for name, field in fields if field.default is not PydanticUndefined}
+
+
 def dump(form: type[Form], **fields: object) -> bytes:
     """Encode the fields that differ from the form's defaults."""
-    kept = {
-        name: value
-        for name, value in fields.items()
-        if (usual := form.model_fields[name].default) is PydanticUndefined or value != usual
-    }
+    defaults = _defaults(form)
+    kept = {name: value for name, value in fields.items() if name not in defaults or value != defaults[name]}
     return json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode()

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from service.core.job.identity import CompactKey, Origin, SubmissionKey
-from service.core.job.request import AcceptedRequest, FinishedRequest
-from service.core.job.request_progress import RequestProgress
+from service.core.job.request import FinishedRequest
 from service.core.job.request_record import Cursor
-from service.core.job.tables import Jobs, Submissions
+from service.core.job.tables import Submissions
 from service.core.job.urgency import RETENTION_MS
 from service.core.limits.price import Price
 from service.core.limits.spend_limit import DaySpend
 from service.core.outcome.build import OutcomeRules
+from service.core.shard.open_work import OpenJobs, OpenProgress, OpenRequests
 
 ENDED_RETENTION_MS = RETENTION_MS
 """How long a submission's record stays after its task was created: as long as the provider keeps tasks."""
@@ -90,11 +90,11 @@ class ShardState:
     prices: Mapping[str, Price] = field(default_factory=dict)
     files_per_task: int | None = None
     """None: the model table's number."""
-    requests: dict[Origin, AcceptedRequest] = field(default_factory=dict)
+    requests: OpenRequests = field(default_factory=OpenRequests)
     """Open requests."""
-    progress: dict[Origin, RequestProgress] = field(default_factory=dict)
+    progress: OpenProgress = field(init=False)
     """The progress of each open request."""
-    jobs: Jobs = field(default_factory=Jobs)
+    jobs: OpenJobs = field(init=False)
     """Jobs whose outcome is not durable yet."""
     submissions: Submissions = field(default_factory=Submissions)
     """Submissions with open jobs, and those that are followed until their task's bill is known."""
@@ -117,6 +117,8 @@ class ShardState:
     """The durable cursor; the code that commits a batch with a cursor sets it."""
 
     def __post_init__(self) -> None:
+        self.progress = OpenProgress(self.requests)
+        self.jobs = OpenJobs(self.requests, self.submissions)
         self.durable_cursor = self.cursor
 
     @property
