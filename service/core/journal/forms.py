@@ -112,7 +112,7 @@ class OwnerForm(Form):
 def packed(jobs: Iterable[JobRef]) -> Iterator[list[int]]:
     """One row per request: generation and offset of its record, then the file indexes of the jobs."""
     for origin, refs in groupby(jobs, key=lambda ref: ref.origin):
-        yield [*origin, *(ref.file_index for ref in refs)]
+        yield [origin.generation, origin.offset, *(ref.file_index for ref in refs)]
 
 
 def without_last_zeros(counters: Counters) -> list[int]:

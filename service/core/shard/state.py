@@ -39,11 +39,11 @@ class EndedSubmissions:
         slot = self._slots.get(made_ms // SLOT_MS)
         if slot is None:
             slot = self._slots[made_ms // SLOT_MS] = array("q")
-        slot.extend(key)
+        slot.extend((key.epoch, key.number))
 
     def has(self, key: SubmissionKey) -> bool:
         """Whether the key is kept; scans all keys."""
-        wanted = array("q", key).tobytes()
+        wanted = array("q", (key.epoch, key.number)).tobytes()
         return any(_is_in(wanted, slot.tobytes()) for slot in self._slots.values())
 
     def take(self, now_ms: int, limit: int) -> list[SubmissionKey]:

@@ -103,7 +103,7 @@ def test_a_job_of_which_a_submission_does_not_tell_all_is_kept_as_it_is(name: st
     assert work.requests[ORIGIN] is asked
 
 
-@pytest.mark.parametrize("state", set(SubmissionState) - {SubmissionState.RUNNING})
+@pytest.mark.parametrize("state", [each for each in SubmissionState if each is not SubmissionState.RUNNING])
 def test_a_job_whose_submission_may_change_is_kept_as_it_is(state: SubmissionState) -> None:
     asked = request()
     work, stored = Work(asked, state), job(JobState.SUBMITTED, request=asked)
