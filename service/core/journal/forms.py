@@ -28,19 +28,21 @@ class Form(BaseModel):
 
 
 class RequestForm(Form):
-    """An open request."""
+    """An open request, kept by the hundred thousand, so its names are short.
+
+    `at` is when it was accepted; other times are relative to it. `until` is its deadline. It came from the
+    record `of` a topic, a partition and a time. `count` is that of all files, if it is not that of `files`.
+    """
 
     id: str
     replay: _Count = 0
     digest: str
     model: str
     files: Annotated[tuple[tuple[_Count, str], ...], Field(min_length=1)]
-    count: _Count
-    deadline: _Apart
-    accepted: _Time
-    topic: str
-    partition: _Count
-    timestamp: _Apart | None = None
+    count: _Count | None = None
+    at: _Time
+    until: _Apart
+    of: tuple[str, _Count, _Apart | None]
     options: dict[str, JsonValue] | None = None
     metadata: dict[str, JsonValue] | None = None
     headers: tuple[tuple[str, str], ...] = ()

@@ -61,8 +61,9 @@ class Overlay(Generic[K, V]):
         return [key for key, value in self._changed.items() if value is not None]
 
     def adopt(self) -> None:
-        """Write the changes to the base mapping."""
-        for key, value in self._changed.items():
+        """Write the changes to the base mapping, and let go of each: a restore's would be there twice."""
+        for key in list(self._changed):
+            value = self._changed.pop(key)
             if value is not None:
                 self._base[key] = value
             elif key in self._base:

@@ -197,17 +197,20 @@ def _decided(entry: JobEntry) -> FileEnd | None:
 
 def load(draft: Draft, restored: Restore, context: Context, boundary: Boundary) -> Change:
     """Load a new shard's draft from the journal and apply the restore events."""
-    changes = [Change(Loading(draft, restored, context.now_ms).link())]
+    return together(_changes(draft, restored, context, boundary))
+
+
+def _changes(draft: Draft, restored: Restore, context: Context, boundary: Boundary) -> Iterator[Change]:
+    yield Change(Loading(draft, restored, context.now_ms).link())
     # Ended jobs first: a submission's restore concerns only open jobs. Open jobs need no event of their own:
     # their submission decides the next step.
     for ref in [ref for ref in draft.jobs.changed() if not draft.jobs[ref].is_open]:
         decision = Decision(draft, context, boundary)
         with boundary(ref, JobRestored()):
             decision.on_job(ref, JobRestored())
-        changes.append(decision.change())
+        yield decision.change()
     for key in draft.submissions.changed():
         decision = Decision(draft, context, boundary)
         with boundary(key, SubmissionRestored()):
             decision.on_submission(key, SubmissionRestored())
-        changes.append(decision.change())
-    return together(changes)
+        yield decision.change()

@@ -10,10 +10,10 @@ from service.core.job.request import FinishedRequest
 from service.core.job.request_record import Cursor
 from service.core.job.tables import Submissions
 from service.core.job.urgency import RETENTION_MS
+from service.core.journal.open_work import OpenJobs, OpenProgress, OpenRequests
 from service.core.limits.price import Price
 from service.core.limits.spend_limit import DaySpend
 from service.core.outcome.build import OutcomeRules
-from service.core.shard.open_work import OpenJobs, OpenProgress, OpenRequests
 
 ENDED_RETENTION_MS = RETENTION_MS
 """How long a submission's record stays after its task was created: as long as the provider keeps tasks."""

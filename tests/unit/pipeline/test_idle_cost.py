@@ -9,7 +9,7 @@ from service.app import status_collector
 from service.core.job.job import JobState
 from service.core.job.submission import SubmissionState
 from service.core.job.tables import Submissions
-from service.core.shard.open_work import OpenJobs, OpenRequests
+from service.core.journal.open_work import OpenJobs, OpenRequests
 from service.pipeline.expire import expire
 from tests.unit.pipeline.member import Member
 from tests.unit.pipeline.test_memory import journal, take_over

@@ -16,8 +16,9 @@ from service.core.job.request import AcceptedRequest
 from service.core.job.request_progress import RequestProgress
 from service.core.job.submission import SubmissionState
 from service.core.job.tables import Submissions
-from service.core.shard import open_work
-from service.core.shard.open_work import OpenJobs, OpenProgress, OpenRequests
+from service.core.journal import open_work
+from service.core.journal.entries import encode_request
+from service.core.journal.open_work import OpenJobs, OpenProgress, OpenRequests
 from service.errors import FailureCode
 from tests.unit.core.job.test_tables import store
 from tests.unit.core.samples import (
@@ -86,6 +87,15 @@ def test_a_job_whose_task_runs_and_its_request_are_kept_short_and_read_unchanged
     work.jobs[REF] = stored
     assert work.is_short
     assert (work.jobs[REF], work.jobs.get(REF), work.requests[ORIGIN]) == (stored, stored, asked)
+
+
+def test_a_record_that_a_restore_has_read_is_kept_as_it_is() -> None:
+    asked = request()
+    work, record = Work(asked), encode_request(asked)
+    work.requests.records = {ORIGIN: record}
+    work.jobs[REF] = running_job(request=asked)
+    assert work.requests._kept[ORIGIN] is record
+    assert (work.requests[ORIGIN], work.requests.records) == (asked, {})
 
 
 def test_a_value_is_named_for_each_field_of_a_job() -> None:

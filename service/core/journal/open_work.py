@@ -28,18 +28,22 @@ _WITH = (JobState.WAITING, JobState.SUBMITTED)
 
 
 class OpenRequests(MutableMapping[Origin, AcceptedRequest]):
-    """The open requests, as objects or as journal records."""
+    """The open requests, as objects or as journal records.
 
-    __slots__ = ("_kept",)
+    `records` are those that a restore has read: they need not be encoded again.
+    """
+
+    __slots__ = ("_kept", "records")
 
     def __init__(self) -> None:
+        self.records: dict[Origin, bytes] = {}
         self._kept: dict[Origin, AcceptedRequest | bytes] = {}
 
     def shorten(self, origin: Origin) -> None:
         """Keep the request as its journal record."""
         kept = self._kept[origin]
         if isinstance(kept, AcceptedRequest):
-            self._kept[origin] = encode_request(kept)
+            self._kept[origin] = self.records.pop(origin, b"") or encode_request(kept)
 
     def __getitem__(self, key: Origin) -> AcceptedRequest:
         kept = self._kept[key]
