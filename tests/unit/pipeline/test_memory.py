@@ -20,8 +20,8 @@ from tests.unit.pipeline.world import World
 
 JOBS = 5_000
 MOST_BYTES = 1_330
-"""Of an open job, by Python's own count: 1,316 with Python 3.11, of which 70 are in pydantic's bounded cache of
-strings. The resident set grows by some 20 % more."""
+"""Of an open job, by Python's own count: 1,316 with Python 3.11. 70 of them are in a cache of pydantic's,
+which is bounded. The resident set grows by some 20 % more."""
 QUEUED_BYTES = 16
 """Of a place in a queue where many items wait alike."""
 STAMP = Stamp(1, 1).encode()
