@@ -147,7 +147,7 @@ async def _fill(stack: Stack, size: int) -> None:
 
 def _job(number: int, topic: str) -> RunningJob:
     job = running_job(number)
-    plain = replace(job.request, options={}, metadata={}, headers=())
+    plain = replace(job.request, options={}, metadata=None, headers=())
     request = replace(plain, topic=topic, partition=number % PARTITIONS)
     return replace(job, request=request)
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from service.clock import Clock
 from service.core.job.events import Fetch, JobRestored, SubmissionRestored
 from service.core.job.identity import SubmissionKey
-from service.core.job.job import JobState
 from service.core.shard.batches import Change
 from service.pipeline.dispatch import Stages
 from service.pipeline.shard.backlog import SLICE
@@ -114,7 +113,4 @@ def _expected(runner: ShardRunner) -> Iterator[Key]:
     for key, submission in runner.state.submissions.items():
         if not submission.is_task_over:
             yield key
-    for ref, job in runner.state.jobs.items():
-        is_with_submission = job.state in (JobState.WAITING, JobState.SUBMITTED)
-        if not (is_with_submission and job.submission in runner.state.submissions):
-            yield ref
+    yield from runner.state.jobs.apart()

@@ -39,7 +39,7 @@ from service.core.journal.stamp import OWNER_PREFIX
 from service.core.provider.answers import ProviderError, SubmitAnswer, TaskView
 from service.core.shard.batches import Appended, Batch
 from service.kafka.journal.journal import Journal
-from service.kafka.journal.takeover import RestoredShard
+from service.kafka.journal.takeover import BeforeReading, RestoredShard
 from service.kafka.writing.ports import Writer
 from service.observability.provider_instrumentation import InstrumentedProvider
 from service.provider.api import Permit, Provider, at_once
@@ -80,10 +80,12 @@ class TrappedJournal:
         self._journal = journal
         self._trap = trap
 
-    async def take(self, partition: int, group_offset: int | None) -> RestoredShard:
+    async def take(
+        self, partition: int, group_offset: int | None, before_reading: BeforeReading
+    ) -> RestoredShard:
         """Take a shard over."""
         self._trap.at("take.before")
-        taken = await self._journal.take(partition, group_offset)
+        taken = await self._journal.take(partition, group_offset, before_reading)
         self._trap.at("take.after")
         return taken
 

@@ -45,7 +45,7 @@ from service.kafka.client.reader import ReconnectingReader
 from service.kafka.journal import journal
 from service.kafka.journal.journal import Journal
 from service.kafka.journal.tail import Followed, Tail
-from service.kafka.journal.takeover import OnMismatch, RestoredShard
+from service.kafka.journal.takeover import BeforeReading, OnMismatch, RestoredShard, at_once
 from service.kafka.writing.at_least_once import AtLeastOnceWriter
 from service.kafka.writing.producer import Producer
 from service.kafka.writing.producer_record import ProducerRecord, SendResult
@@ -93,10 +93,12 @@ class World:
         on_mismatch: OnMismatch = "refuse",
         producer: Producer | None = None,
         cluster: ClusterConfig | None = None,
+        before_reading: BeforeReading = at_once,
     ) -> RestoredShard:
         cluster = cluster or ClusterConfig(self.bootstrap)
         shared = None if self.is_transactional else producer or self.producer
-        taken = await self._journal(cluster, shared, member, on_mismatch).take(partition, group_offset)
+        journal = self._journal(cluster, shared, member, on_mismatch)
+        taken = await journal.take(partition, group_offset, before_reading)
         self.senders.append(taken.sender)
         return taken
 
@@ -294,6 +296,21 @@ async def test_the_first_takeover_begins_with_the_first_request_and_says_so_in_t
     taken = await world.take()
     assert (taken.cursor, taken.lost_requests) == (Cursor(0), 0)
     assert (await world.take(group_offset=2)).cursor == Cursor(0)
+
+
+async def test_a_takeover_reads_its_journal_when_its_turn_has_come(world: World) -> None:
+    await world.take()
+    records, turn = asyncio.get_running_loop().create_future(), asyncio.Event()
+
+    async def wait(number: int) -> None:
+        records.set_result(number)
+        await turn.wait()
+
+    taking = asyncio.ensure_future(world.take(before_reading=wait))
+    assert await asyncio.wait_for(records, FAR_SECONDS) > 0
+    assert not taking.done()
+    turn.set()
+    assert (await taking).epoch == 2
 
 
 async def test_a_takeover_knows_whether_its_predecessor_has_stopped_calling(world: World) -> None:

@@ -8,7 +8,7 @@ import asyncio
 from service.app import wiring
 from service.cli import commands
 from service.kafka.journal.journal import Journal
-from service.kafka.journal.takeover import RestoredShard
+from service.kafka.journal.takeover import BeforeReading, RestoredShard, at_once
 
 TAKE_SECONDS = 8.0
 
@@ -16,10 +16,12 @@ TAKE_SECONDS = 8.0
 class SlowJournal(Journal):
     """A journal that is long in being read."""
 
-    async def take(self, partition: int, group_offset: int | None) -> RestoredShard:
+    async def take(
+        self, partition: int, group_offset: int | None, before_reading: BeforeReading = at_once
+    ) -> RestoredShard:
         """Take a shard over, late."""
         await asyncio.sleep(TAKE_SECONDS)
-        return await super().take(partition, group_offset)
+        return await super().take(partition, group_offset, before_reading)
 
 
 def _replace(owner: object, name: str, by: object) -> None:

@@ -1,5 +1,6 @@
 """The deadlines of open jobs by minute: a sweep visits only those whose minute has begun."""
 
+from array import array
 from bisect import bisect, insort
 from collections.abc import Container
 from dataclasses import dataclass, field
@@ -10,38 +11,69 @@ MINUTE_MS = 60_000
 
 
 @dataclass(slots=True)
-class Deadlines:
-    """The jobs in lists by the minute of their deadline: a pointer each.
+class Minute:
+    """The jobs whose deadline is in one minute: a pointer each, and the millisecond of that minute."""
 
-    A job that is gone stays in its list until its minute is visited, or until all lists are made anew.
+    refs: list[JobRef] = field(default_factory=list)
+    after_ms: "array[int]" = field(default_factory=lambda: array("H"))
+
+    def add(self, ref: JobRef, after_ms: int) -> None:
+        """Add a job."""
+        self.refs.append(ref)
+        self.after_ms.append(after_ms)
+
+    def only(self, there: Container[JobRef]) -> "Minute":
+        """The same, once each, without the jobs that are not there."""
+        kept = Minute()
+        for ref, after_ms in dict(zip(self.refs, self.after_ms, strict=True)).items():
+            if ref in there:
+                kept.add(ref, after_ms)
+        return kept
+
+
+@dataclass(slots=True)
+class Deadlines:
+    """The jobs in lists by the minute of their deadline.
+
+    A job that is gone stays in its list until its minute is visited, or until `forget_gone`.
     """
 
     size: int = 0
     """Entries in all lists, those of jobs that are gone included."""
-    _minutes: dict[int, list[JobRef]] = field(default_factory=dict)
+    _minutes: dict[int, Minute] = field(default_factory=dict)
     _order: list[int] = field(default_factory=list)
     """The keys of `_minutes`, in order."""
 
     def add(self, deadline_ms: int, ref: JobRef) -> None:
         """Add a job."""
-        minute = deadline_ms // MINUTE_MS
-        refs = self._minutes.get(minute)
-        if refs is None:
-            refs = self._minutes[minute] = []
-            insort(self._order, minute)
-        refs.append(ref)
+        number, after_ms = divmod(deadline_ms, MINUTE_MS)
+        minute = self._minutes.get(number)
+        if minute is None:
+            minute = self._minutes[number] = Minute()
+            insort(self._order, number)
+        minute.add(ref, after_ms)
         self.size += 1
 
-    def near(self, now_ms: int, there: Container[JobRef]) -> list[JobRef]:
-        """The jobs whose minute has begun, once each; forgets those that are not there."""
+    def passed(self, now_ms: int, there: Container[JobRef]) -> list[JobRef]:
+        """The jobs whose deadline has passed, once each; forgets those that are not there."""
         found: dict[JobRef, None] = {}
-        for minute in self._order[: bisect(self._order, now_ms // MINUTE_MS)]:
-            before = self._minutes[minute]
-            refs = dict.fromkeys(ref for ref in before if ref in there)
-            self.size -= len(before) - len(refs)
-            self._minutes[minute] = list(refs)
-            found |= refs
-            if not refs:
-                del self._minutes[minute]
-                self._order.remove(minute)
+        for number in self._order[: bisect(self._order, now_ms // MINUTE_MS)]:
+            minute = self._only(number, there)
+            begin_ms = number * MINUTE_MS
+            times = zip(minute.refs, minute.after_ms, strict=True)
+            found |= dict.fromkeys(ref for ref, after_ms in times if begin_ms + after_ms <= now_ms)
         return list(found)
+
+    def forget_gone(self, there: Container[JobRef]) -> None:
+        """Forget the jobs that are not there."""
+        for number in list(self._order):
+            self._only(number, there)
+
+    def _only(self, number: int, there: Container[JobRef]) -> Minute:
+        before = self._minutes[number]
+        minute = self._minutes[number] = before.only(there)
+        self.size -= len(before.refs) - len(minute.refs)
+        if not minute.refs:
+            del self._minutes[number]
+            self._order.remove(number)
+        return minute

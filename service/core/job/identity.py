@@ -5,19 +5,52 @@ request id may be used again and an offset may not.
 """
 
 import re
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from service.dataclasses import dataclass
 
+_BITS = 53
+MOST = 2**_BITS
+"""Exclusive upper bound of the numbers in a key."""
 
-class Origin(NamedTuple):
+
+class _Pair(int):
+    """Two numbers in one, ordered by the first: a tuple of both takes two to three times the memory."""
+
+    __slots__ = ()
+
+    def __new__(cls, first: int, second: int) -> Self:
+        return super().__new__(cls, first << _BITS | second)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._first}, {self._second})"
+
+    @property
+    def _first(self) -> int:
+        return self >> _BITS
+
+    @property
+    def _second(self) -> int:
+        return int(self & MOST - 1)
+
+
+class Origin(_Pair):
     """The offset of a request's record in its partition: the request's identity and its journal key.
 
     `generation` counts how often reading the request topic has started over.
     """
 
-    generation: int
-    offset: int
+    __slots__ = ()
+
+    @property
+    def generation(self) -> int:
+        """How often reading had started over."""
+        return self._first
+
+    @property
+    def offset(self) -> int:
+        """Where the record lies in its partition."""
+        return self._second
 
     def __str__(self) -> str:
         return f"r/{self.generation}.{self.offset}"
@@ -33,11 +66,20 @@ class JobRef(NamedTuple):
         return f"j/{self.origin.generation}.{self.origin.offset}/{self.file_index}"
 
 
-class SubmissionKey(NamedTuple):
+class SubmissionKey(_Pair):
     """The identity of a submission inside its shard, and its journal key; later submissions are greater."""
 
-    epoch: int
-    number: int
+    __slots__ = ()
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the owner that made it."""
+        return self._first
+
+    @property
+    def number(self) -> int:
+        """Its number within that epoch."""
+        return self._second
 
     def __str__(self) -> str:
         return f"s/{self.epoch}.{self.number}"
@@ -45,8 +87,6 @@ class SubmissionKey(NamedTuple):
 
 NOWHERE = SubmissionKey(0, 0)
 """The key for a job that is in no submission yet."""
-MOST = 2**53
-"""Exclusive upper bound of the numbers in a key."""
 _NUMBER = "(0|[1-9][0-9]{0,15})"
 _KEY = re.compile(rf"([rsj])/{_NUMBER}\.{_NUMBER}(?:/{_NUMBER})?")
 RecordKey = Origin | JobRef | SubmissionKey

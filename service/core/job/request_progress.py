@@ -31,7 +31,7 @@ class RequestProgress:
     def begun(request: AcceptedRequest) -> "RequestProgress":
         """The progress of a request whose jobs are all open; requests of one file share it."""
         indexes = tuple(file.index for file in request.files)
-        return _ONE_FILE if indexes == _ONE_FILE.open else RequestProgress(request.job_count, indexes)
+        return ONE_OPEN_FILE if indexes == ONE_OPEN_FILE.open else RequestProgress(request.job_count, indexes)
 
     @property
     def is_decided(self) -> bool:
@@ -75,4 +75,5 @@ class RequestProgress:
         return RequestSummary(succeeded=succeeded, failed=len(ends) - succeeded, billed_seconds=billed)
 
 
-_ONE_FILE = RequestProgress(1, (0,))
+ONE_OPEN_FILE = RequestProgress(1, (0,))
+"""The progress of a request of one file whose job is open."""

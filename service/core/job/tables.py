@@ -8,16 +8,12 @@ from collections import Counter
 from collections.abc import ItemsView, Iterator, MutableMapping, ValuesView
 from typing import Generic, TypeVar, overload
 
-from service.core.job.deadlines import Deadlines
-from service.core.job.identity import JobRef, SubmissionKey
-from service.core.job.job import Job, JobState
+from service.core.job.identity import SubmissionKey
 from service.core.job.submission import UNANSWERED, Submission, SubmissionState
 
 K = TypeVar("K")
 V = TypeVar("V")
 T = TypeVar("T")
-MAX_GONE = 1_000
-"""Deadlines of jobs that are gone, beyond as many as there are jobs, before all are grouped anew."""
 
 
 class Table(MutableMapping[K, V], ABC, Generic[K, V]):
@@ -71,46 +67,6 @@ class Table(MutableMapping[K, V], ABC, Generic[K, V]):
     def items(self) -> ItemsView[K, V]:
         """The keys with their values, in the same order."""
         return self._values.items()
-
-
-class Jobs(Table[JobRef, Job]):
-    """The jobs whose outcome is not durable, with their number by state, and how many wait by model."""
-
-    __slots__ = ("_deadlines", "by_state", "waiting")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.by_state: Counter[JobState] = Counter()
-        self.waiting: Counter[str] = Counter()
-        self._deadlines = Deadlines()
-
-    def overdue(self, now_ms: int) -> list[JobRef]:
-        """The open jobs whose deadline has passed, in the order of the topic."""
-        near = ((ref, self._values[ref]) for ref in sorted(self._deadlines.near(now_ms, self._values)))
-        return [ref for ref, job in near if job.request.deadline_ms <= now_ms and job.is_open]
-
-    def _changed(self, old: Job | None, new: Job | None) -> None:
-        if old is not None and new is not None and old.state is new.state and old.request is new.request:
-            return
-        if old is not None:
-            self._count(old, -1)
-        if new is not None:
-            self._count(new, 1)
-            if old is None or old.request.deadline_ms != new.request.deadline_ms:
-                self._deadlines.add(new.request.deadline_ms, new.ref)
-        elif self._deadlines.size > 2 * len(self) + MAX_GONE:
-            self._deadlines = Deadlines()
-            for job in self._values.values():
-                self._deadlines.add(job.request.deadline_ms, job.ref)
-
-    def _count(self, job: Job, number: int) -> None:
-        self.by_state[job.state] += number
-        if job.state is JobState.WAITING:
-            model = job.request.model
-            self.waiting[model] += number
-            if not self.waiting[model]:
-                # Models are named by requests: their number has no bound.
-                del self.waiting[model]
 
 
 class Submissions(Table[SubmissionKey, Submission]):

@@ -27,19 +27,21 @@ class Form(BaseModel):
 
 
 class RequestForm(Form):
-    """An open request."""
+    """An open request, kept by the hundred thousand, so its names are short.
+
+    `at` is when it was accepted; other times are relative to it. `until` is its deadline. It came from the
+    record `of` a topic, a partition and a time. `count` is that of all files, if it is not that of `files`.
+    """
 
     id: str
     replay: _Count = 0
     digest: str
     model: str
     files: Annotated[tuple[tuple[_Count, str], ...], Field(min_length=1)]
-    count: _Count
-    deadline: _Apart
-    accepted: _Time
-    topic: str
-    partition: _Count
-    timestamp: _Apart | None = None
+    count: _Count | None = None
+    at: _Time
+    until: _Apart
+    of: tuple[str, _Count, _Apart | None]
     options: dict[str, JsonValue] | None = None
     metadata: dict[str, JsonValue] | None = None
     headers: tuple[tuple[str, str], ...] = ()
@@ -111,7 +113,7 @@ class OwnerForm(Form):
 def packed(jobs: Iterable[JobRef]) -> Iterator[list[int]]:
     """One row per request: generation and offset of its record, then the file indexes of the jobs."""
     for origin, refs in groupby(jobs, key=lambda ref: ref.origin):
-        yield [*origin, *(ref.file_index for ref in refs)]
+        yield [origin.generation, origin.offset, *(ref.file_index for ref in refs)]
 
 
 def without_last_zeros(counters: Counters) -> list[int]:

@@ -43,6 +43,8 @@ class Restore:
     epoch: int = 0
     """The highest epoch seen so far."""
     entries: dict[str, Entry] = field(default_factory=dict)
+    records: dict[Origin, bytes] = field(default_factory=dict)
+    """The records of the open requests, as they were read."""
     overwritten: set[str] = field(default_factory=set)
     """Keys whose last record is a stale owner's; never keys of claims, which are separate for each epoch."""
     _stamp: bytes = b""
@@ -161,6 +163,8 @@ class Restore:
             self.entries.pop(key, None)
         else:
             self.entries[key] = entry
+        if isinstance(entry, AcceptedRequest) and value is not None:
+            self.records[entry.origin] = value
 
     def _complaint(self, offset: int, key: str, stamp: bytes | None, error: ValueError) -> str:
         """The message, without the error's own text, which may repeat the record's content."""

@@ -8,6 +8,8 @@ from typing import Generic, TypeVar
 from service.dataclasses import dataclass
 
 T = TypeVar("T")
+SHARED_TIMES = 16
+"""How many of the latest times are shared."""
 
 
 @dataclass(slots=True)
@@ -61,6 +63,19 @@ class DueQueue(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         for time_ms, items in self._items.items():
             yield from items[self._taken if time_ms == self._times[0] else 0 :]
+
+
+@dataclass(slots=True)
+class SharedTimes:
+    """One object for equal times: a restore makes thousands of items for one moment, at 32 bytes a number."""
+
+    _latest: dict[int, int] = field(default_factory=dict)
+
+    def once(self, time_ms: int) -> int:
+        """The time, as the object that was given for it lately, if any."""
+        if len(self._latest) > SHARED_TIMES:
+            self._latest.clear()
+        return self._latest.setdefault(time_ms, time_ms)
 
 
 @dataclass(frozen=True, slots=True)

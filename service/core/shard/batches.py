@@ -88,13 +88,15 @@ class Change:
 
 
 def together(changes: Iterable[Change]) -> Change:
-    """Concatenate the changes in order."""
-    every = tuple(changes)
-    return Change(
-        tuple(group for change in every for group in change.groups),
-        tuple(step for change in every for step in change.steps),
-        tuple(uncertain_outcome for change in every for uncertain_outcome in change.uncertain_outcomes),
-    )
+    """Concatenate the changes in order; keeps none of them, since a restore makes one for each submission."""
+    groups: list[Group] = []
+    steps: list[Step] = []
+    uncertain_outcomes: list[UncertainOutcome] = []
+    for change in changes:
+        groups += change.groups
+        steps += change.steps
+        uncertain_outcomes += change.uncertain_outcomes
+    return Change(tuple(groups), tuple(steps), tuple(uncertain_outcomes))
 
 
 @dataclass(frozen=True)

@@ -22,17 +22,23 @@ V = TypeVar("V")
 
 
 class Overlay(Generic[K, V]):
-    """A mapping with changes that are not adopted yet."""
+    """A mapping with changes that are not adopted yet; a value of the base is read once."""
 
-    __slots__ = ("_base", "_changed")
+    __slots__ = ("_base", "_changed", "_read")
 
     def __init__(self, base: MutableMapping[K, V]) -> None:
         self._base = base
         self._changed: dict[K, V | None] = {}
+        self._read: dict[K, V] = {}
 
     def get(self, key: K) -> V | None:
         """The value, or None if there is none."""
-        return self._changed[key] if key in self._changed else self._base.get(key)
+        if key in self._changed:
+            return self._changed[key]
+        value = self._read.get(key)
+        if value is None and (value := self._base.get(key)) is not None:
+            self._read[key] = value
+        return value
 
     def __getitem__(self, key: K) -> V:
         value = self.get(key)
@@ -55,8 +61,9 @@ class Overlay(Generic[K, V]):
         return [key for key, value in self._changed.items() if value is not None]
 
     def adopt(self) -> None:
-        """Write the changes to the base mapping."""
-        for key, value in self._changed.items():
+        """Write the changes to the base mapping, and let go of each: a restore's would be there twice."""
+        for key in list(self._changed):
+            value = self._changed.pop(key)
             if value is not None:
                 self._base[key] = value
             elif key in self._base:
@@ -128,8 +135,9 @@ class Draft:
         for overlay in (
             self.requests,
             self.progress,
-            self.jobs,
+            # Before the jobs: what is kept of a job depends on its submission.
             self.submissions,
+            self.jobs,
             self.finished,
             self.by_id,
             self.unwritten,

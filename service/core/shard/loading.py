@@ -48,6 +48,7 @@ class Loading:
     now_ms: int
     _groups: list[Group] = field(default_factory=list)
     _submissions: dict[SubmissionKey, Submission] = field(default_factory=dict)
+    _refs: dict[JobRef, JobRef] = field(default_factory=dict)
     _home: dict[JobRef, SubmissionKey] = field(default_factory=dict)
     _task_ids: dict[JobRef, tuple[str, ...]] = field(default_factory=dict)
 
@@ -58,29 +59,30 @@ class Loading:
             self.draft.remember(replace(finished, finished_ms=min(finished.finished_ms, self.now_ms)))
             self._name(finished.origin, finished.key)
         requests, entries = self.restored.requests(), self.restored.jobs()
-        # Each identity is kept once: a second copy for a hundred thousand jobs takes 17 MB.
-        refs = {
-            request.origin: tuple(request.ref(file.index) for file in request.files)
-            for request in requests.values()
-        }
-        asked = {ref: ref for each in refs.values() for ref in each}
-        self._read_submissions(asked)
-        self._groups += tombstones(str(ref) for ref in entries if ref not in asked)
+        self._read_submissions()
+        closed = (ref for ref in entries if not _has(requests.get(ref.origin), ref.file_index))
+        self._groups += tombstones(map(str, closed))
         for request in requests.values():
-            self._name(request.origin, request.key)
-            self._load_request(request, refs[request.origin], entries)
+            # Each identity is kept once: a second copy for a hundred thousand jobs takes 17 MB.
+            refs = tuple(self._once(request.ref(file.index)) for file in request.files)
+            self._name(refs[0].origin, request.key)
+            self._load_request(request, refs, entries)
         self._load_submissions()
         return tuple(self._groups)
+
+    def _once(self, ref: JobRef) -> JobRef:
+        """The job's identity as the first submission that lists it has it."""
+        return self._refs.get(ref, ref)
 
     def _name(self, origin: Origin, key: RequestKey) -> None:
         known = self.draft.by_id.get(key.compact)
         self.draft.by_id[key.compact] = origin if known is None else max(known, origin)
 
-    def _read_submissions(self, asked: Mapping[JobRef, JobRef]) -> None:
+    def _read_submissions(self) -> None:
         for key, submission in self.restored.submissions().items():
-            refs = tuple(asked.get(ref, ref) for ref in submission.jobs)
-            self._submissions[key] = _not_ahead(submission, refs, self.now_ms)
-            for ref in filter(asked.__contains__, refs):
+            self._submissions[key] = _not_ahead(submission, self.now_ms)
+            for ref in submission.jobs:
+                self._refs.setdefault(ref, ref)
                 self._home[ref] = key
                 if submission.task_id is not None:
                     self._task_ids[ref] = (*self._task_ids.get(ref, ()), submission.task_id)
@@ -95,7 +97,7 @@ class Loading:
             self.draft.remember(finished)
             self._groups.append(Group(closing_records(finished, progress)))
             return
-        self.draft.requests[request.origin] = request
+        self.draft.requests[refs[0].origin] = request
         for ref in refs:
             entry = own.get(ref) or JobEntry(ref)
             if entry.end is not None:
@@ -151,14 +153,19 @@ class Loading:
                 self.draft.end_submission(submission)
 
 
-def _not_ahead(submission: Submission, refs: tuple[JobRef, ...], now_ms: int) -> Submission:
-    """The submission with `refs` as its jobs, and without times in the future."""
-    submitted_ms = submission.submitted_ms
+def _has(request: AcceptedRequest | None, file_index: int) -> bool:
+    return request is not None and any(file.index == file_index for file in request.files)
+
+
+def _not_ahead(submission: Submission, now_ms: int) -> Submission:
+    """The submission without times in the future."""
+    latest_ms, submitted_ms = now_ms + LATEST_DUE_MS, submission.submitted_ms
+    if max(submission.created_ms, submitted_ms or 0) <= now_ms and submission.due_ms <= latest_ms:
+        return submission
     return replace(
         submission,
-        jobs=refs,
         created_ms=min(submission.created_ms, now_ms),
-        due_ms=min(submission.due_ms, now_ms + LATEST_DUE_MS),
+        due_ms=min(submission.due_ms, latest_ms),
         submitted_ms=None if submitted_ms is None else min(submitted_ms, now_ms),
     )
 
@@ -188,17 +195,20 @@ def _decided(entry: JobEntry) -> FileEnd | None:
 
 def load(draft: Draft, restored: Restore, context: Context, boundary: Boundary) -> Change:
     """Load a new shard's draft from the journal and apply the restore events."""
-    changes = [Change(Loading(draft, restored, context.now_ms).link())]
+    return together(_changes(draft, restored, context, boundary))
+
+
+def _changes(draft: Draft, restored: Restore, context: Context, boundary: Boundary) -> Iterator[Change]:
+    yield Change(Loading(draft, restored, context.now_ms).link())
     # Ended jobs first: a submission's restore concerns only open jobs. Open jobs need no event of their own:
     # their submission decides the next step.
     for ref in [ref for ref in draft.jobs.changed() if not draft.jobs[ref].is_open]:
         decision = Decision(draft, context, boundary)
         with boundary(ref, JobRestored()):
             decision.on_job(ref, JobRestored())
-        changes.append(decision.change())
+        yield decision.change()
     for key in draft.submissions.changed():
         decision = Decision(draft, context, boundary)
         with boundary(key, SubmissionRestored()):
             decision.on_submission(key, SubmissionRestored())
-        changes.append(decision.change())
-    return together(changes)
+        yield decision.change()

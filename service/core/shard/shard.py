@@ -161,11 +161,15 @@ class Shard(ShardState):
 
         Call it only on a new shard with the claim's epoch. The cursor is not changed: the take-over decides
         whether the journal's cursor still holds. `boundary` as for `on_submission`; it also surrounds each
-        restored submission.
+        restored submission. Takes the records out of `restored`.
         """
         draft = Draft(self)
         change = load(draft, restored, context, boundary)
+        # Before what is kept of the records is made: both would be in memory.
+        restored.clear()
+        self.requests.records = restored.records
         draft.adopt()
+        self.requests.records = {}
         return together((change, self.rewrite(sorted(restored.overwritten))))
 
     def overdue(self, now_ms: int) -> list[JobRef]:

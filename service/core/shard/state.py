@@ -8,12 +8,12 @@ from dataclasses import field
 from service.contract.models import model_info
 from service.core.job.identity import CompactKey, Origin, SubmissionKey
 from service.core.job.packing import files_per_task
-from service.core.job.request import AcceptedRequest, FinishedRequest
-from service.core.job.request_progress import RequestProgress
+from service.core.job.request import FinishedRequest
 from service.core.job.request_record import Cursor
 from service.core.job.submission import Submission
-from service.core.job.tables import Jobs, Submissions
+from service.core.job.tables import Submissions
 from service.core.job.urgency import RETENTION_MS
+from service.core.journal.open_work import OpenJobs, OpenProgress, OpenRequests
 from service.core.limits.price import Price
 from service.core.limits.spend_limit import DaySpend
 from service.core.outcome.build import OutcomeRules
@@ -43,11 +43,11 @@ class EndedSubmissions:
         slot = self._slots.get(made_ms // SLOT_MS)
         if slot is None:
             slot = self._slots[made_ms // SLOT_MS] = array("q")
-        slot.extend(key)
+        slot.extend((key.epoch, key.number))
 
     def has(self, key: SubmissionKey) -> bool:
         """Whether the key is kept; scans all keys."""
-        wanted = array("q", key).tobytes()
+        wanted = array("q", (key.epoch, key.number)).tobytes()
         return any(_is_in(wanted, slot.tobytes()) for slot in self._slots.values())
 
     def take(self, now_ms: int, limit: int) -> list[SubmissionKey]:
@@ -94,11 +94,11 @@ class ShardState:
     prices: Mapping[str, Price] = field(default_factory=dict)
     files_per_task: int | None = None
     """None: the model table's number."""
-    requests: dict[Origin, AcceptedRequest] = field(default_factory=dict)
+    requests: OpenRequests = field(default_factory=OpenRequests)
     """Open requests."""
-    progress: dict[Origin, RequestProgress] = field(default_factory=dict)
+    progress: OpenProgress = field(init=False)
     """The progress of each open request."""
-    jobs: Jobs = field(default_factory=Jobs)
+    jobs: OpenJobs = field(init=False)
     """Jobs whose outcome is not durable yet."""
     submissions: Submissions = field(default_factory=Submissions)
     """Submissions with open jobs, and those that are followed until their task's bill is known."""
@@ -121,6 +121,8 @@ class ShardState:
     """The durable cursor; the code that commits a batch with a cursor sets it."""
 
     def __post_init__(self) -> None:
+        self.progress = OpenProgress(self.requests)
+        self.jobs = OpenJobs(self.requests, self.submissions)
         self.durable_cursor = self.cursor
 
     def most_files(self, model: str) -> int:

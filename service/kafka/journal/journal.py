@@ -15,7 +15,14 @@ from service.kafka.client.error_translation import translated
 from service.kafka.client.reader import ReconnectingReader
 from service.kafka.client.span_reader import OffsetRange, read
 from service.kafka.journal.tail import Tail, stamp_of
-from service.kafka.journal.takeover import Claimant, OnMismatch, RestoredShard, Takeover
+from service.kafka.journal.takeover import (
+    BeforeReading,
+    Claimant,
+    OnMismatch,
+    RestoredShard,
+    Takeover,
+    at_once,
+)
 from service.kafka.writing.at_least_once import AtLeastOnceWriter
 from service.kafka.writing.exactly_once import ExactlyOnceWriter
 from service.kafka.writing.ports import Writer
@@ -46,7 +53,9 @@ class Journal:
     fetch_max_wait_ms: int
     places: asyncio.Semaphore
 
-    async def take(self, partition: int, group_offset: int | None) -> RestoredShard:
+    async def take(
+        self, partition: int, group_offset: int | None, before_reading: BeforeReading = at_once
+    ) -> RestoredShard:
         """Claim a partition and read it back; raises `RestoreError` or `ClusterError`."""
         async with (
             self.places,
@@ -55,7 +64,7 @@ class Journal:
             reader(self.cluster, self.fetch_max_wait_ms) as consumer,
         ):
             takeover = Takeover(self.topics, sender, consumer, self.watermarks, self.member, self.on_mismatch)
-            return await takeover.take(partition, group_offset)
+            return await takeover.take(partition, group_offset, before_reading)
 
     def writer(self, partition: int, taken: RestoredShard, is_owner: Callable[[], Awaitable[bool]]) -> Writer:
         """The writer of a shard that was taken over; `is_owner` asks the group."""

@@ -4,7 +4,7 @@ The claim is the fence: after its offset, entries of lower epochs are ignored. T
 the request topic: a cursor that does not fit means that the topic was recreated.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal, Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -27,6 +27,12 @@ from service.kafka.writing.producer_record import ProducerRecord, Sender
 from service.kafka.writing.shard_records import journal_record
 
 OnMismatch = Literal["refuse", "start_over"]
+BeforeReading = Callable[[int], Awaitable[None]]
+"""Called with the number of records that a takeover is about to read; it reads them when this returns."""
+
+
+async def at_once(_records: int) -> None:
+    """Read without waiting."""
 
 
 class Claimant(Sender, Protocol):
@@ -71,7 +77,9 @@ class Takeover:
     member: str
     on_mismatch: OnMismatch
 
-    async def take(self, partition: int, group_offset: int | None) -> RestoredShard:
+    async def take(
+        self, partition: int, group_offset: int | None, before_reading: BeforeReading = at_once
+    ) -> RestoredShard:
         """Claim the partition and read it back.
 
         Raises `RestoreError` if the journal is missing, cannot be read or does not fit the request topic, and
@@ -86,6 +94,7 @@ class Takeover:
             self.reader.pause(requests)
         restore = Restore(self.topics.journal, partition)
         held = await self._held(journal)
+        await before_reading(held.end - held.begin)
         await self._fold(held, restore)
         claim_offset, predecessor = await self._claim(held, restore)
         cursor, lost = await self._judge(await self._held(requests), restore, group_offset)

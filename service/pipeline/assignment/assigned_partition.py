@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 
-from service.core.job.transition_context import INTENT_SECONDS, Context
+from service.core.job.transition_context import INTENT_SECONDS
 from service.core.journal.replay import Restore
 from service.core.shard.batches import Change
 from service.core.shard.shard import Shard
@@ -103,18 +103,12 @@ async def load(runner: ShardRunner, restore: Restore) -> Change:
     runner.is_restoring = True
     if is_small(restore):
         return runner.state.load(restore, context, runner.guard)
-    return await asyncio.to_thread(_load_and_clear, runner, restore, context)
+    return await asyncio.to_thread(runner.state.load, restore, context, runner.guard)
 
 
 def is_small(restore: Restore) -> bool:
     """Whether the journal can be loaded without blocking the event loop."""
     return len(restore.entries) <= INLINE_ENTRIES
-
-
-def _load_and_clear(runner: ShardRunner, restore: Restore, context: Context) -> Change:
-    change = runner.state.load(restore, context, runner.guard)
-    restore.clear()
-    return change
 
 
 async def begin(runner: ShardRunner, change: Change) -> None:

@@ -28,6 +28,7 @@ from service.pipeline.assignment.assigned_partition import (
 )
 from service.pipeline.assignment.dependencies import AssignmentDeps
 from service.pipeline.assignment.garbage_collection import GarbageCollector
+from service.pipeline.assignment.restore_turns import RestoreTurns
 from service.pipeline.shard.observer import ShardChange
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.stage_breaker import StageName
@@ -53,6 +54,7 @@ class Assignment:
     suspended: dict[int, AssignedPartition] = field(default_factory=dict)
     """Partitions that the last rebalance revoked; the next assignment resumes or closes them."""
     collector: GarbageCollector = field(default_factory=GarbageCollector)
+    turns: RestoreTurns = field(default_factory=RestoreTurns)
     losses: list[str] = field(default_factory=list)
     """Why we have no client in the group, each reason once; empty while we have one."""
     is_leaving: bool = False
@@ -221,20 +223,21 @@ class Assignment:
             assigned.state = PartitionState.LOST
             self.deps.observer.shard(ShardChange.LOST, partition)
             return Change()
-        with self.collector.paused():
-            taken = await self.deps.journal.take(partition, group_offset)
-            claimed_at = self.deps.runner.clock.boot_seconds()
-            if taken.lost_requests:
-                self.deps.observer.requests_lost(partition, taken.lost_requests)
-            self.deps.runner.clock.not_before(taken.restore.latest_ms)
-            if taken.restore.broker_ms is not None:
-                self.deps.runner.clock.witnessed(taken.restore.broker_ms)
-            is_large = not is_small(taken.restore)
-            assigned.runner, change = await open_runner(
-                self.deps, partition, taken, self._is_owner, self._fenced
-            )
-            if is_large:
-                self.collector.forget()
+        async with self.turns.turn() as before_reading:
+            with self.collector.paused():
+                taken = await self.deps.journal.take(partition, group_offset, before_reading)
+                claimed_at = self.deps.runner.clock.boot_seconds()
+                if taken.lost_requests:
+                    self.deps.observer.requests_lost(partition, taken.lost_requests)
+                self.deps.runner.clock.not_before(taken.restore.latest_ms)
+                if taken.restore.broker_ms is not None:
+                    self.deps.runner.clock.witnessed(taken.restore.broker_ms)
+                is_large = not is_small(taken.restore)
+                assigned.runner, change = await open_runner(
+                    self.deps, partition, taken, self._is_owner, self._fenced
+                )
+                if is_large:
+                    self.collector.forget()
         assigned.state, assigned.detail = PartitionState.READY, ""
         self.deps.limiter.taken(partition, taken.predecessor, claimed_at)
         self.deps.observer.shard(ShardChange.TAKEN, partition)

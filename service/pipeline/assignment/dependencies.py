@@ -8,7 +8,7 @@ from service.core.outcome.build import OutcomeRules
 from service.core.shard.state import Window
 from service.dataclasses import dataclass
 from service.kafka.journal.tail import Tail
-from service.kafka.journal.takeover import RestoredShard
+from service.kafka.journal.takeover import BeforeReading, RestoredShard
 from service.kafka.writing.ports import Writer
 from service.pipeline.accept import AcceptStage
 from service.pipeline.guards.call_limiter import CallLimiter
@@ -25,7 +25,9 @@ class ShardJournal(Protocol):
         """The reader of the shards' own journal partitions."""
         ...
 
-    async def take(self, partition: int, group_offset: int | None) -> RestoredShard:
+    async def take(
+        self, partition: int, group_offset: int | None, before_reading: BeforeReading
+    ) -> RestoredShard:
         """Claim a partition and read it back; raises `RestoreError` or `ClusterError`."""
         ...
 

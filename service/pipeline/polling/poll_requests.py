@@ -21,6 +21,7 @@ from service.clock import Clock
 from service.core.job.identity import SubmissionKey
 from service.core.job.submission import Submission, SubmissionState
 from service.core.job.urgency import CAN_WAIT, Priority, PriorityQueue, priority, retention_end_ms
+from service.core.limits.schedule import SharedTimes
 from service.core.polling.run_times import ModelRunTimes, run_ms
 from service.core.provider.answers import TaskView
 from service.pipeline.shard.backlog import BEHIND_MS, SLICE
@@ -104,6 +105,7 @@ class PollRequests:
         self.takes_hints = True
         """Whether hinted polls go first: False while the list is not trusted."""
         self._run_times = ModelRunTimes()
+        self._times = SharedTimes()
 
     def __len__(self) -> int:
         return len(self._valid)
@@ -112,7 +114,7 @@ class PollRequests:
         self, runner: ShardRunner, key: SubmissionKey, task_id: str, due_ms: int, *, is_last: bool
     ) -> None:
         """Poll the submission's task when it is due; an earlier request stays unless it is due later."""
-        asked_ms, listed_ms, is_hinted = self._boot_ms(), None, False
+        asked_ms, listed_ms, is_hinted = self._times.once(self._boot_ms()), None, False
         asked = self._find(task_id, (runner, key))
         if asked is not None:
             if asked.due_ms <= due_ms and asked.is_last >= is_last:
@@ -121,6 +123,7 @@ class PollRequests:
             due_ms, is_last = min(due_ms, asked.due_ms), is_last or asked.is_last
             asked_ms, listed_ms, is_hinted = asked.asked_ms, asked.listed_ms, asked.is_hinted
             due_ms = self._clock.now_ms() if is_hinted else due_ms
+        due_ms = self._times.once(due_ms)
         request = PollRequest(runner, key, task_id, due_ms, is_last, asked_ms, listed_ms, is_hinted)
         self._add(request)
         self._due.push(due_ms, request)

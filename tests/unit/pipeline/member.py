@@ -12,7 +12,7 @@ from service.core.shard.state import Window
 from service.errors import ClusterError, RestoreError
 from service.kafka.group.consumer import RequestConsumer
 from service.kafka.journal.tail import Followed, Tail
-from service.kafka.journal.takeover import RestoredShard
+from service.kafka.journal.takeover import BeforeReading, RestoredShard
 from service.kafka.writing.ports import Writer
 from service.pipeline.assignment.assigned_partition import PartitionState
 from service.pipeline.assignment.assignment import Assignment
@@ -88,6 +88,10 @@ class FakeJournal:
     gates: dict[int, asyncio.Event] = field(default_factory=dict)
     refusals: deque[RestoreError | ClusterError] = field(default_factory=deque)
     taken: list[tuple[int, float]] = field(default_factory=list)
+    reading: list[int] = field(default_factory=list)
+    """The partitions whose journal was read, or is being read."""
+    records: int = 0
+    """How long each journal is."""
     lost_requests: int = 0
     latest_ms: int = 0
     """The time of the journal's latest record."""
@@ -100,8 +104,12 @@ class FakeJournal:
         self.gates[partition] = asyncio.Event()
         return self.gates[partition]
 
-    async def take(self, partition: int, group_offset: int | None) -> RestoredShard:
+    async def take(
+        self, partition: int, group_offset: int | None, before_reading: BeforeReading
+    ) -> RestoredShard:
         self.taken.append((partition, self.world.clock.boot_seconds()))
+        await before_reading(self.records)
+        self.reading.append(partition)
         if partition in self.gates:
             await self.gates[partition].wait()
         if self.refusals:

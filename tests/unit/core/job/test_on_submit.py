@@ -25,7 +25,7 @@ from service.core.job.events import (
     Transcribed,
 )
 from service.core.job.file_matching import files_digest
-from service.core.job.identity import JobRef
+from service.core.job.identity import JobRef, Origin
 from service.core.job.job import Job, JobState
 from service.core.job.submission import Counters, Intent, Submission, SubmissionState
 from service.core.job.submission_table import advance_submission
@@ -194,7 +194,7 @@ def test_an_accepted_post_makes_the_submission_run_and_is_polled() -> None:
 
 def test_every_job_of_a_post_learns_its_task_in_one_answer_also_those_of_other_requests() -> None:
     packed = submission_of(FOUR, INTENDED)
-    other = request(origin=FOUR.origin._replace(offset=99), request_id="other")
+    other = request(origin=Origin(0, 99), request_id="other")
     jobs = jobs_of(FOUR, JobState.SUBMITTED) | jobs_of(other, JobState.SUBMITTED)
     packed = replace(packed, jobs=(*REFS, other.ref(0)), intent=Intent(NOW_MS, None, 5, "d"))
     after = answer(packed, Posted("t9"), jobs=jobs)
@@ -325,7 +325,7 @@ def test_a_post_that_made_no_task_and_is_wanted_by_nobody_is_over_and_written_do
 
 # Submits of several requests.
 
-OTHER = request_of(2, origin=FOUR.origin._replace(offset=99), request_id="other")
+OTHER = request_of(2, origin=Origin(FOUR.origin.generation, 99), request_id="other")
 OTHERS = tuple(OTHER.ref(n) for n in range(2))
 PACK = replace(submission_of(FOUR, INTENDED), jobs=(*REFS, *OTHERS), intent=Intent(NOW_MS, None, 6, "d"))
 PACKED = jobs_of(FOUR, JobState.SUBMITTED) | jobs_of(OTHER, JobState.SUBMITTED)

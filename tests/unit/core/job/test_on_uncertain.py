@@ -20,7 +20,7 @@ from service.core.job.events import (
     SubmitLost,
     TaskMade,
 )
-from service.core.job.identity import JobRef
+from service.core.job.identity import JobRef, Origin
 from service.core.job.job import Job, JobState
 from service.core.job.submission import Counters, Submission, SubmissionState
 from service.core.job.submission_table import advance_submission
@@ -216,7 +216,7 @@ def test_what_made_no_task_is_submitted_again_at_once_and_the_old_submission_is_
 
 @pytest.mark.parametrize("is_found", [True, False])
 def test_a_pack_is_found_as_one_and_posted_again_request_by_request(is_found: bool) -> None:
-    one, other = request_of(2), request_of(1, origin=ORIGIN._replace(offset=99), request_id="other")
+    one, other = request_of(2), request_of(1, origin=Origin(ORIGIN.generation, 99), request_id="other")
     jobs = jobs_of(one, JobState.SUBMITTED) | jobs_of(other, JobState.SUBMITTED)
     pack = replace(UNCERTAIN, jobs=tuple(jobs))
     after = answer(pack, Adopted("t9") if is_found else NotFound(), jobs=jobs)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from service.contract.model_table import MODELS
+from service.core.job.identity import Origin
 from service.core.job.packing import by_request, content_of, files_of, files_per_task, plan_submissions
 from tests.unit.core.samples import ORIGIN, request, request_of
 
@@ -64,7 +65,7 @@ def test_contents_are_equal_whatever_else_differs() -> None:
     other = request_of(
         3,
         options={"hotwords": [{"weight": 4, "text": "a"}], "channel_id": [0]},
-        origin=ORIGIN._replace(offset=99),
+        origin=Origin(ORIGIN.generation, 99),
         request_id="other",
         metadata={"n": 2},
         headers=(),
@@ -74,6 +75,6 @@ def test_contents_are_equal_whatever_else_differs() -> None:
 
 
 def test_jobs_are_divided_by_request_in_their_order() -> None:
-    one, other = request_of(2), request_of(1, origin=ORIGIN._replace(offset=99))
+    one, other = request_of(2), request_of(1, origin=Origin(ORIGIN.generation, 99))
     assert by_request((one.ref(1), other.ref(0), one.ref(0))) == ((one.ref(1), one.ref(0)), (other.ref(0),))
     assert by_request(()) == ()

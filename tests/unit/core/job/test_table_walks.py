@@ -37,7 +37,7 @@ from service.core.job.events import (
     SubmitRefused,
 )
 from service.core.job.file_matching import files_digest
-from service.core.job.identity import JobRef, SubmissionKey
+from service.core.job.identity import JobRef, Origin, SubmissionKey
 from service.core.job.job import Job, JobState
 from service.core.job.request import RequestFile
 from service.core.job.submission import Submission, SubmissionState
@@ -48,7 +48,6 @@ from tests.unit.core.job.tables import Tables
 from tests.unit.core.samples import (
     DEADLINE_MS,
     NOW_MS,
-    ORIGIN,
     job,
     request,
     request_of,
@@ -288,7 +287,7 @@ def test_every_job_ends_once_and_no_task_is_forgotten_or_paid_for_twice_whatever
     count = 1 if model == "qwen3-asr-flash" else files
     first = request_of(count, model=model)
     elsewhere = (RequestFile(0, "https://h.example/other.wav"),)
-    packed = request(model=model, origin=ORIGIN._replace(offset=99), request_id="other", files=elsewhere)
+    packed = request(model=model, origin=Origin(0, 99), request_id="other", files=elsewhere)
     asked = [first] if model == "qwen3-asr-flash" else [first, packed]
     refs = [each.ref(file.index) for each in asked for file in each.files]
     where = replace(submission_of(first), jobs=tuple(refs))

@@ -169,8 +169,10 @@ DONE = {"ended": 1, "id": "r", "digest": "d", "ends": [[0, True, 1, 0]]}
         ("r/0.7", REQUEST | {"files": [[0, "a"], [0, "b"]]}),
         ("r/0.7", REQUEST | {"files": [[-1, "a"]]}),
         ("r/0.7", REQUEST | {"files": "ab"}),
-        ("r/0.7", REQUEST | {"accepted": 10**400}),
-        ("r/0.7", REQUEST | {"accepted": "1"}),
+        ("r/0.7", REQUEST | {"at": 10**400}),
+        ("r/0.7", REQUEST | {"at": "1"}),
+        ("r/0.7", REQUEST | {"of": ["t", -1, 0]}),
+        ("r/0.7", REQUEST | {"of": ["t", 0]}),
         ("r/0.7", REQUEST | {"formats": ["tape"]}),
         ("r/0.7", REQUEST | {"more": 1}),
         ("r/0.7", REQUEST | {"metadata": []}),
@@ -235,8 +237,8 @@ def test_a_record_with_one_hostile_field_is_refused_or_read(
 
 
 def test_an_error_of_a_record_repeats_nothing_that_it_holds() -> None:
-    value = json.dumps(REQUEST | {"accepted": "secret"}).encode()
-    with pytest.raises(ValueError, match="accepted") as raised:
+    value = json.dumps(REQUEST | {"at": "secret"}).encode()
+    with pytest.raises(ValueError, match="at") as raised:
         decode("r/0.7", value)
     assert "secret" not in str(raised.value)
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.limits.schedule import DueQueue, PollSchedule
+from service.core.limits.schedule import SHARED_TIMES, DueQueue, PollSchedule, SharedTimes
 
 TIMES = st.integers(0, 50)
 SECONDS = st.floats(0.0, 1e6)
@@ -54,3 +54,12 @@ def test_an_older_task_is_never_polled_more_often(age_ms: int, other_ms: int) ->
 @given(st.integers(8_000, 120_000))
 def test_within_the_bounds_the_delay_is_a_fixed_part_of_the_age(age_ms: int) -> None:
     assert abs(PollSchedule(2.0, 30.0).next_poll_ms(0, age_ms) - 1.25 * age_ms) <= 1
+
+
+def test_equal_times_are_one_object_and_only_the_latest_are_known() -> None:
+    times, first = SharedTimes(), 10**12
+    assert times.once(first) is times.once(int(str(first))) is first
+    for later in range(SHARED_TIMES + 1):
+        times.once(first + 1 + later)
+    again = int(str(first))
+    assert times.once(again) is again

@@ -6,7 +6,7 @@ built.
 
 from collections.abc import Mapping
 
-from service.core.job.identity import JobRef, read_key
+from service.core.job.identity import JobRef, SubmissionKey, read_key
 from service.core.job.request import FinishedRequest
 from service.core.job.request_record import Cursor
 from service.core.job.submission import Submission
@@ -175,9 +175,8 @@ def _is_over(key: str, effective: Mapping[str, bytes]) -> bool:
     submission = decode(key, effective[key])
     if not isinstance(submission, Submission) or submission.is_followed:
         return False
-    later = [
-        each for text in effective if text.startswith("s/") and (each := read_key(text)) > submission.key
-    ]
+    keys = (read_key(text) for text in effective if text.startswith("s/"))
+    later = [each for each in keys if isinstance(each, SubmissionKey) and each > submission.key]
     named = (decode(str(each), effective[str(each)]) for each in later)
     elsewhere = {ref for each in named if isinstance(each, Submission) for ref in each.jobs}
     return not any(ref not in elsewhere and _is_open(ref, effective) for ref in submission.jobs)

@@ -568,7 +568,9 @@ class ShardOwner:
         """The POST."""
         submission = self.shard.submissions[key]
         assert submission.intent is not None
-        intent = intent_name(key, submission.counters.submits, submission.intent.sealed_ms)
+        intent = intent_name(
+            (key.epoch, key.number), submission.counters.submits, submission.intent.sealed_ms
+        )
         post = Post(
             model=jobs[0].request.model,
             files={str(job.key): job.file_url for job in jobs},
