@@ -73,7 +73,7 @@ HOSTILE = [
     b'{"format":1e999}',
     b"null",
     encode_page(PAGE)[:-1],
-    b" " * (MAX_RECORD_BYTES + 1),
+    encode_page(PAGE) + b" " * MAX_RECORD_BYTES,
     changed(format=2),
     changed(sender=""),
     changed(sender="x" * 65),
