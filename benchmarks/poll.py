@@ -17,8 +17,10 @@ All policies have one account: 20 queries a second, of which this process uses 0
 - `scribe`: the poll stage and the list sweeps of the service itself, with its call limiter, its shard and its
   journal in memory; pages of 100 tasks.
 - `no list`, `pages of 10`: the same without the list, and with the vendor's default page.
-- `4 replicas` and the like, if asked for: one of so many, each with its part of the tasks and the quotas. Its
-  own tasks alone are measured, and the list shows those of all.
+- `4 replicas` and the like, if asked for: so many, each with its part of the tasks and the quotas, which tell
+  each other what a page of the list showed; a record takes 50 to 100 ms.
+- `1 of 4, alone`: one of so many that tell each other nothing. Its own tasks alone are measured, and the list
+  shows those of all.
 - `oracle`: polls each task once, when it has finished: no policy can be better with one query a task.
 
 For `sdk`, `lro` and `oracle` a poll that finds no slot waits in the order in which polls became due. Delays
@@ -51,6 +53,7 @@ from service.core.provider.answers import ListedTask, ProviderError, TaskPage, T
 from service.provider.api import NO_SLOT, Permit, at_once
 from tests.fakes.clock import FakeClock, LeapingLoop
 from tests.fakes.provider import FakeProvider, FakeTask
+from tests.unit.pipeline.polling.fleet import Fleet
 from tests.unit.pipeline.world import Limits, World
 
 ACCOUNT_PER_SECOND = 20.0
@@ -328,6 +331,26 @@ async def _serve(load: Load, page_size: int | None, replicas: int) -> Seen:
     return seen
 
 
+async def _serve_together(load: Load, replicas: int) -> Seen:
+    """So many replicas that share the pages of the list."""
+    seen, clock = Seen(load), FakeClock()
+    provider = TimedTasks(seen=seen, begin_ms=clock.now_ms(), now_ms=clock.now_ms, page_size=100)
+    fleet = Fleet(replicas, Limits(calls_per_second=ACCOUNT_PER_SECOND, part=PART, queries=256), provider)
+    fleet.run("submit", "vocabulary", "poll", "collect", "sweep")
+    for number in range(len(load.runs)):
+        await clock.sleep(max(0.0, number / load.arrivals_per_second - provider.now))
+        await fleet.take(number)
+    await clock.sleep(max(0.0, load.end_seconds - provider.now))
+    await fleet.end()
+    return seen
+
+
+def serve_together(load: Load, replicas: int) -> Seen:
+    """Run the stages of so many replicas on a loop whose time leaps."""
+    with asyncio.Runner(loop_factory=LeapingLoop) as loop:
+        return loop.run(_serve_together(load, replicas))
+
+
 def serve(load: Load, page_size: int | None = None, replicas: int = 1) -> Seen:
     """Run the service's stages on a loop whose time leaps."""
     with asyncio.Runner(loop_factory=LeapingLoop) as loop:
@@ -342,7 +365,12 @@ def policies(replicas: Sequence[int]) -> dict[str, Callable[[Load], Seen]]:
         "no list": serve,
         "scribe": partial(serve, page_size=100),
         "pages of 10": partial(serve, page_size=10),
-        **{f"{each} replicas": partial(serve, page_size=100, replicas=each) for each in replicas},
+        **{
+            f"1 of {each}, alone": partial(serve, page_size=100, replicas=each)
+            for each in replicas
+            if each > 1
+        },
+        **{f"{each} replicas": partial(serve_together, replicas=each) for each in replicas},
         "oracle": partial(simulate, waits=oracle),
     }
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from service import __version__
 from service.app import from_settings, status_collector, wiring
-from service.app.wiring import Parts, Process
+from service.app.wiring import Loop, Parts, Process
 from service.clock import Clock, SystemClock, TrustedClock
 from service.contract.redaction import redact
 from service.core.time.vendor_clock import VendorClock
@@ -33,7 +33,6 @@ COMMIT_SECONDS = 2.0
 
 T = TypeVar("T")
 Tick = Callable[[], None]
-Loop = Callable[[Tick], Coroutine[None, None, None]]
 
 
 def run(settings: Settings) -> int:
@@ -116,6 +115,8 @@ class Service:
             "expire", lambda tick: expire(open_shards, self._clock, parts.breaker, tick, parts.reason)
         )
         self._start_loop("audit", parts.audit.run)
+        for name, loop in parts.page_loops.items():
+            self._start_loop(name, loop)
         await parts.consumer.start()
         consuming = self._start_loop("consume", parts.consumer.run)
         log.write(log.SERVICE_STARTED, version=__version__, **from_settings.about(self._settings))

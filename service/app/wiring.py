@@ -1,10 +1,11 @@
 """Build the parts of a process from its settings and open their connections; start no loop."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import field
 from functools import partial
+from secrets import token_hex
 
 from service.app.from_settings import (
     admission_of,
@@ -29,6 +30,7 @@ from service.kafka.group.consumer import GroupConfig, RequestConsumer
 from service.kafka.journal.journal import TAKEOVERS_AT_ONCE, Journal
 from service.kafka.journal.scanner import JournalScanner
 from service.kafka.journal.tail import Tail
+from service.kafka.page_topic import PageTopic
 from service.kafka.writing.producer import Producer
 from service.kafka.writing.transactional_producer import MAX_TRANSACTIONAL, require_transactions
 from service.observability.instrumentation import PipelineInstrumentation
@@ -55,6 +57,7 @@ from service.pipeline.poll import PollDeps, PollStage
 from service.pipeline.polling.list_hints import ListHints
 from service.pipeline.polling.list_sweep import ListSweepStage
 from service.pipeline.polling.poll_requests import PollRequests
+from service.pipeline.polling.shared_pages import SharedPages
 from service.pipeline.post import SubmitDeps
 from service.pipeline.reconcile import ReconcileStage
 from service.pipeline.results.fetch_memory import FetchMemory, MemoryLimits
@@ -65,6 +68,9 @@ from service.pipeline.shard.stage_breaker import StageBreaker
 from service.pipeline.submit import SubmitStage
 from service.provider.api import HotwordLists, Provider
 from service.settings import Settings
+
+Loop = Callable[[Callable[[], None]], Coroutine[None, None, None]]
+"""A loop, which reports each of its turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +84,10 @@ class Parts:
     guards: SubmitGuards
     breaker: StageBreaker
     audit: Audit
-    ask_time: Callable[[Callable[[], None]], Coroutine[None, None, None]]
+    ask_time: Loop
     """The loop that calls the vendor for its time while no other call does."""
+    page_loops: Mapping[str, Loop] = field(default_factory=dict)
+    """The loops of the topic of shared pages; none without that topic."""
 
     def reason(self, runner: ShardRunner, job: Job) -> str:
         """Why the job cannot continue, as a sentence."""
@@ -115,6 +123,7 @@ async def connected(process: Process, layout: Layout) -> AsyncIterator[Parts]:
         _producer(settings, cluster) as producer,
         provider_of(settings, process.clock, process.vendor_clock) as dashscope,
         ReconnectingReader(cluster, wait_ms, "read_uncommitted") as watermarks,
+        _page_topic(process, cluster, layout) as pages,
     ):
         journal = Journal(
             cluster=cluster,
@@ -135,7 +144,7 @@ async def connected(process: Process, layout: Layout) -> AsyncIterator[Parts]:
         )
         rules, report = rules_of(settings), process.instrumentation.journal_unreadable
         scanner = JournalScanner(cluster, settings.topics.journal, watermarks, wait_ms, rules, report)
-        yield _parts(process, layout, account, journal, scanner)
+        yield _parts(process, layout, account, journal, scanner, pages)
 
 
 @asynccontextmanager
@@ -153,8 +162,29 @@ async def _producer(settings: Settings, cluster: ClusterConfig) -> AsyncIterator
         await producer.stop()
 
 
+@asynccontextmanager
+async def _page_topic(
+    process: Process, cluster: ClusterConfig, layout: Layout
+) -> AsyncIterator[PageTopic | None]:
+    """The topic of shared pages, if it exists; nothing connects until there is something to share."""
+    if not layout.has_pages:
+        yield None
+        return
+    wait_ms, report = process.settings.kafka.fetch_max_wait_ms, process.instrumentation.list_shared
+    pages = PageTopic(cluster, topics_of(process.settings).pages, wait_ms, process.clock, report)
+    try:
+        yield pages
+    finally:
+        await pages.close()
+
+
 def _parts(
-    process: Process, layout: Layout, account: Account, journal: Journal, scanner: JournalScanner
+    process: Process,
+    layout: Layout,
+    account: Account,
+    journal: Journal,
+    scanner: JournalScanner,
+    pages: PageTopic | None,
 ) -> Parts:
     settings = process.settings
     guards = _guards(
@@ -164,7 +194,7 @@ def _parts(
         lambda model: sum(runner.state.jobs_without_task(model) for runner in assignment.open_shards()),
     )
     breaker = StageBreaker(process.clock, process.instrumentation.stage_stopped)
-    stages = _stages(process, guards, breaker, account, journal, scanner)
+    stages = _stages(process, guards, breaker, account, journal, scanner, pages)
     assignment = Assignment(_assignment(process, layout, journal, stages, guards.limiter, breaker))
     audit = Audit(assignment.open_shards, stages, process.clock, process.instrumentation)
     group = GroupConfig(
@@ -177,7 +207,22 @@ def _parts(
     consumer = RequestConsumer(journal.cluster, group, assignment, process.clock, guards.limiter)
     assignment.delivery = consumer
     ask_time = partial(ask, account.provider, guards.limiter, process.clock, process.vendor_clock)
-    return Parts(assignment, consumer, journal.tail, stages, guards, breaker, audit, ask_time)
+    return Parts(
+        assignment,
+        consumer,
+        journal.tail,
+        stages,
+        guards,
+        breaker,
+        audit,
+        ask_time,
+        {} if pages is None else _page_loops(pages, stages.sweep),
+    )
+
+
+def _page_loops(pages: PageTopic, sweep: ListSweepStage) -> Mapping[str, Loop]:
+    reading = partial(pages.read, sweep.take_shared, sweep.shared.is_wanted)
+    return {"write_pages": pages.write, "read_pages": reading}
 
 
 def _guards(
@@ -210,6 +255,7 @@ def _stages(
     account: Account,
     journal: Journal,
     scanner: JournalScanner,
+    pages: PageTopic | None,
 ) -> Stages:
     provider = account.provider
     clock, spawn, instrumentation, settings = (
@@ -231,7 +277,7 @@ def _stages(
     collecting = CollectDeps(provider, spawn, memory, guards.results, limits.fetches_in_flight, breaker)
     return Stages(
         SubmitStage(submitting, clock, guards),
-        *_polling(process, guards, breaker, provider),
+        *_polling(process, guards, breaker, provider, pages),
         CollectStage(collecting, clock),
         ReconcileStage(provider, scanner, clock, guards.limiter, rules, memory, instrumentation),
         hotword_lists,
@@ -239,15 +285,25 @@ def _stages(
 
 
 def _polling(
-    process: Process, guards: SubmitGuards, breaker: StageBreaker, provider: Provider
+    process: Process,
+    guards: SubmitGuards,
+    breaker: StageBreaker,
+    provider: Provider,
+    pages: PageTopic | None,
 ) -> tuple[PollStage, ListSweepStage]:
     clock, limiter, in_flight = process.clock, guards.limiter, process.settings.limits.calls_in_flight
     dropped = process.instrumentation.cancel_dropped
     deps = PollDeps(provider, limiter, guards.hold, process.spawn, in_flight, breaker, dropped)
     requests = PollRequests(clock)
     hints = ListHints(clock, requests, process.instrumentation)
-    sweep = ListSweepStage(provider, clock, limiter, requests, hints, process.instrumentation)
+    send = _drop if pages is None else pages.send
+    shared = SharedPages(limiter, hints, process.instrumentation, token_hex(8), send)
+    sweep = ListSweepStage(provider, clock, limiter, requests, hints, shared, process.instrumentation)
     return PollStage(deps, clock, requests, hints), sweep
+
+
+def _drop(_page: bytes) -> None:
+    """There is no topic of shared pages."""
 
 
 def _assignment(

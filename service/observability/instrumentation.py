@@ -9,6 +9,7 @@ from service.core.limits.account_hold import SPEND_ADVICE, SPENT, HoldCause
 from service.core.limits.price import Price, cost_of
 from service.core.limits.spend_limit import SPEND_LIMIT, SpendLimit
 from service.core.outcome.build import Outcome
+from service.core.polling.list_trust import PageSource
 from service.core.provider.answers import ProviderError
 from service.core.shard.admission import Admission
 from service.core.time.trusted_time import TimeEvent
@@ -16,7 +17,7 @@ from service.errors import FailureCode
 from service.observability import log
 from service.observability.fault_isolation import never_raises, watches
 from service.observability.metrics import Metrics
-from service.pipeline.shard.observer import BoundaryName, HintResult, ShardChange
+from service.pipeline.shard.observer import BoundaryName, HintResult, PageResult, ShardChange
 from service.pipeline.shard.stage_breaker import StageName
 
 
@@ -163,9 +164,17 @@ class PipelineInstrumentation:
         """A query confirmed or refuted what the list said of its task."""
         self._metrics.list_hint(result)
 
-    def list_distrusted(self, seconds: float) -> None:
-        """The list misled too often and is not used for so long."""
-        log.write(log.LIST_DISTRUSTED, seconds=round(seconds))
+    def list_distrusted(self, source: PageSource, seconds: float) -> None:
+        """The list, or what others tell of it, misled too often and is not used for so long."""
+        log.write(log.LIST_DISTRUSTED, source=source, seconds=round(seconds))
+
+    def list_page(self, result: PageResult) -> None:
+        """A page of the list was read here, or came from another replica."""
+        self._metrics.list_page(result)
+
+    def list_shared(self, is_shared: bool, detail: str = "") -> None:
+        """The topic of shared pages cannot be read or written, for this reason, or can be again."""
+        log.write(log.LIST_SHARING, change="works" if is_shared else "failed", detail=detail)
 
     def cancel_dropped(self) -> None:
         """Too many cancels wait: this one is not sent, and its task runs to its end."""

@@ -103,6 +103,11 @@ LIST_HINTS = Definition(
     "Statements of the task list about a task, by what the task's own query then said.",
     ("result",),
 )
+LIST_PAGES = Definition(
+    "scribe_list_pages",
+    "Pages of the task list read here (own), or read by another replica and used (shared) or not (unused).",
+    ("result",),
+)
 
 # Shards, stages and the process.
 

@@ -30,7 +30,7 @@ from service.observability.fault_isolation import watches
 from service.observability.metric_definitions import CALLS, MAX_UNKNOWN_CODES, CallResult, Definition
 from service.observability.status import Status
 from service.observability.status_gauges import LoopTicks, StatusGauges, among
-from service.pipeline.shard.observer import BoundaryName, HintResult, ShardChange
+from service.pipeline.shard.observer import BoundaryName, HintResult, PageResult, ShardChange
 from service.pipeline.shard.stage_breaker import StageName
 
 
@@ -65,11 +65,14 @@ class Metrics:
         self._cancels_dropped = self._counter(definitions.CANCELS_DROPPED)
         self._list_sweep = self._gauge(definitions.LIST_SWEEP_SECONDS)
         self._list_hints = self._counter(definitions.LIST_HINTS)
+        self._list_pages = self._counter(definitions.LIST_PAGES)
         for call in CALLS:
             for result in CallResult:
                 self._calls.labels(call, result)
         for hint in HintResult:
             self._list_hints.labels(hint)
+        for page in PageResult:
+            self._list_pages.labels(page)
 
     def _make_shard_metrics(self) -> None:
         self._batch_seconds = self._histogram(definitions.BATCH_COMMIT_SECONDS)
@@ -173,6 +176,10 @@ class Metrics:
     def list_hint(self, result: HintResult) -> None:
         """A query confirmed or refuted what the list said of its task."""
         self._list_hints.labels(result).inc()
+
+    def list_page(self, result: PageResult) -> None:
+        """A page of the list was read here, or came from another replica."""
+        self._list_pages.labels(result).inc()
 
     def batch_committed(self, records: int, seconds: float) -> None:
         """A batch is durable, `seconds` after it was sealed."""

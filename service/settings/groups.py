@@ -94,7 +94,7 @@ class KafkaSettings(Group):
 
 
 class TopicSettings(Group):
-    """The four topics."""
+    """The four topics. Replicas share the task list through a fifth: the journal's name and `.pages`."""
 
     requests: Topic = Field(default="transcription.requests", description="Where users publish requests.")
     results: Topic = Field(default="transcription.results", description="Where transcripts go.")

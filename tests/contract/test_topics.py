@@ -12,7 +12,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from service.errors import ConfigError
 from service.kafka.admin.acls import require_acls
-from service.kafka.admin.topics import JOURNAL_CONFIG, Creation, Topics, configs, prepare
+from service.kafka.admin.topics import JOURNAL_CONFIG, PAGES_CONFIG, Creation, Topics, configs, prepare
 from service.kafka.client.cluster import ClusterConfig
 from tests.brokers import TopicNames, admin, create_topics
 from tests.contract.cluster import BreakableEmbedded, breakable_embedded, connections_to, new_tasks
@@ -72,6 +72,34 @@ async def test_missing_topics_are_made_with_their_settings(bootstrap: str, topic
     for name, wanted in configs(topics, SMALL).items():
         found = await settings_of(bootstrap, name)
         assert {key: found.get(key) for key in wanted} == wanted
+
+
+async def test_the_topic_of_shared_pages_is_made_and_kept_for_minutes(bootstrap: str, topics: Topics) -> None:
+    layout = await prepare(ClusterConfig(bootstrap), topics, SMALL)
+    assert layout.has_pages
+    found = await settings_of(bootstrap, topics.pages)
+    assert {key: found.get(key) for key in PAGES_CONFIG} == PAGES_CONFIG
+    assert (await prepare(ClusterConfig(bootstrap), topics, None)).has_pages
+
+
+async def test_without_the_topic_of_shared_pages_the_service_starts_with_a_word(
+    bootstrap: str, topics: Topics
+) -> None:
+    await make(bootstrap, topics)
+    layout = await prepare(ClusterConfig(bootstrap), topics, None)
+    assert not layout.has_pages
+    assert f"no topic {topics.pages}: each replica reads" in layout.warnings[-1]
+
+
+@needs_java
+async def test_a_topic_of_shared_pages_that_the_broker_does_not_create_is_worth_a_word(
+    kafka_bootstrap: str, topics: Topics
+) -> None:
+    await make(kafka_bootstrap, topics)
+    layout = await prepare(ClusterConfig(kafka_bootstrap), topics, Creation(partitions=1, replication=3))
+    assert not layout.has_pages
+    assert f"no topic {topics.pages}" in layout.warnings[-1]
+    assert "did not create" in layout.warnings[-1]
 
 
 def test_the_journal_is_kept_for_ever_and_compacted_soon() -> None:
@@ -190,6 +218,7 @@ async def test_few_copies_are_worth_a_word_each(bootstrap: str, topics: Topics) 
     assert [warning.split(":")[0] for warning in warnings] == [
         f"{topics.journal} has min.insync.replicas=1",
         f"{topics.journal} has a replication factor of 1",
+        f"no topic {topics.pages}",
     ]
 
 

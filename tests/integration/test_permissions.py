@@ -56,7 +56,7 @@ def test_the_page_lists_what_the_service_asks_for_at_its_start() -> None:
     }
     assert set(always) == asked
     assert len(always) == len(asked)
-    assert {row.when for row in listed()} == {"always", "creating", "exactly_once"}
+    assert {row.when for row in listed()} == {"always", "creating", "exactly_once", "sharing"}
 
 
 @needs_java

@@ -145,8 +145,12 @@ class SlotSequence:
 
         Infinite if that is unknown: without partitions, without proof of membership, on a silent path.
         """
-        slot = next(islice(self._own(now), behind, None), None)
+        slot = self.next_slot(now, behind)
         return math.inf if slot is None else max(now.boot_seconds, slot.opens_at)
+
+    def next_slot(self, now: Instant, behind: int = 0) -> Slot | None:
+        """Our next slot, or the one `behind` slots later; None if that is unknown."""
+        return next(islice(self._own(now), behind, None), None)
 
     def take(self, now: Instant) -> bool:
         """Use the slot that is open now; False if there is none. The call must leave at once."""

@@ -5,6 +5,7 @@ while, and for longer each time: polling by schedule goes on without it.
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 START = 5
 MOST = 20
@@ -16,9 +17,17 @@ SHORTEST_SECONDS = 60.0
 LONGEST_SECONDS = 3_600.0
 
 
+class PageSource(StrEnum):
+    """Who has read a page of the list."""
+
+    OWN = "own"
+    SHARED = "shared"
+    """Another replica, which told us."""
+
+
 @dataclass(slots=True)
 class ListTrust:
-    """The credit of the list; seconds are of the boot clock."""
+    """The credit of the list, or of what others tell of it; seconds are of the boot clock."""
 
     credit: int = START
     _until: float = 0.0

@@ -1,16 +1,20 @@
-"""The four topics: their names, their creation, and the checks before the service starts."""
+"""The topics: their names, their creation, and the checks before the service starts.
+
+Four are needed. The topic of shared pages only makes polling quicker: without it there is a warning.
+"""
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from dataclasses import field
+from dataclasses import field, replace
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from service.dataclasses import dataclass
-from service.errors import ConfigError
+from service.errors import ClusterError, ConfigError
 from service.kafka.client.cluster import ClusterConfig, reaching
 from service.kafka.client.error_reasons import PAGE
+from service.kafka.client.error_translation import translated
 from service.kafka.client.lifecycle import close_admin
 
 SERVED_WITHIN_SECONDS = 15.0
@@ -43,6 +47,11 @@ class Topics:
         """The four names."""
         return (self.requests, self.results, self.failures, self.journal)
 
+    @property
+    def pages(self) -> str:
+        """The topic of shared pages, named after the journal: what shares it shares one account."""
+        return f"{self.journal}.pages"
+
 
 @dataclass(frozen=True, slots=True)
 class Creation:
@@ -67,6 +76,14 @@ JOURNAL_CONFIG = {
 }
 """The active segment is never compacted, so it rolls hourly: a restore then reads the last hour, not weeks.
 The broker sets the timestamps, so that a start knows the broker's time beside its own machine's."""
+PAGES_CONFIG = {
+    "cleanup.policy": "delete",
+    "retention.ms": str(10 * 60 * 1000),
+    "segment.ms": str(10 * 60 * 1000),
+    "segment.bytes": str(16 * 1024 * 1024),
+    "max.message.bytes": str(256 * 1024),
+}
+"""A page is of use for seconds."""
 
 
 def configs(topics: Topics, creation: Creation) -> dict[str, dict[str, str]]:
@@ -90,6 +107,8 @@ class Layout:
     partitions: int
     warnings: tuple[str, ...]
     limits: Mapping[str, int] = field(default_factory=dict)
+    has_pages: bool = False
+    """Whether replicas can share the pages of the account's list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +130,8 @@ async def prepare(cluster: ClusterConfig, topics: Topics, creation: Creation | N
         async with reaching(cluster), asyncio.timeout(cluster.bound_seconds):
             await admin.start()
             made = creation is not None and await _create_missing(admin, topics, creation)
-            return await _check(admin, topics, CHECKS_OF_NEW if made else CHECKS)
+            layout = await _check(admin, topics, CHECKS_OF_NEW if made else CHECKS)
+            return await _with_pages(admin, topics, creation, layout)
     finally:
         await close_admin(admin)
 
@@ -132,6 +152,26 @@ async def _create_missing(admin: AIOKafkaAdminClient, topics: Topics, creation: 
         _raise_refusals(answer.topic_errors)
         await _until_served(admin, topics)
     return bool(new)
+
+
+async def _with_pages(
+    admin: AIOKafkaAdminClient, topics: Topics, creation: Creation | None, layout: Layout
+) -> Layout:
+    """Note whether the topic of shared pages exists, which is created if it is missing."""
+    why = "it is missing"
+    try:
+        with translated():
+            exists = topics.pages in await admin.list_topics()
+            if not exists and creation is not None:
+                new = NewTopic(topics.pages, 1, creation.replication, topic_configs=PAGES_CONFIG)
+                _raise_refusals((await admin.create_topics([new])).topic_errors)
+                exists = True
+    except (ClusterError, ConfigError) as error:
+        exists, why = False, str(error)
+    if exists:
+        return replace(layout, has_pages=True)
+    warning = f"no topic {topics.pages}: each replica reads the account's whole task list itself ({why})"
+    return replace(layout, warnings=(*layout.warnings, warning))
 
 
 async def _until_served(admin: AIOKafkaAdminClient, topics: Topics) -> None:

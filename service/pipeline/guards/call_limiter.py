@@ -216,6 +216,12 @@ class CallLimiter:
         """The provider throttled a call: halve the rate for a while."""
         self._queue_of(kind, model).slots.penalise(self.clock.boot_seconds())
 
+    def slot_number(self, kind: Kind) -> int:
+        """The number of the slot that the call begun last will use; 0 if none is known."""
+        queue = self._queue_of(kind, "")
+        slot = queue.slots.next_slot(self.now(), max(0, len(queue.begun) - 1))
+        return slot.number if slot else 0
+
     def share_per_second(self, kind: Kind, model: str = "") -> float:
         """Our slots of this kind, in calls a second."""
         return self._queue_of(kind, model).slots.share_per_second

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from service.core.provider.answers import ProviderError
-from service.pipeline.guards.call_limiter import CHECK_SECONDS, CallLimiter, Kind
+from service.pipeline.guards.call_limiter import CHECK_SECONDS, SHORTEST_WAIT_SECONDS, CallLimiter, Kind
 from service.provider.api import NO_SLOT, Permit
 
 T = TypeVar("T")
@@ -19,14 +19,19 @@ class LimitedCalls:
         self._limiter = limiter
         self._kind = kind
 
-    async def make(self, ask: Callable[[Permit], Awaitable[T | ProviderError]]) -> T | ProviderError:
-        """Make one call in a slot of ours; `NO_SLOT` if there is none in time."""
+    async def make(
+        self,
+        ask: Callable[[Permit], Awaitable[T | ProviderError]],
+        is_wanted: Callable[[], bool] = lambda: True,
+    ) -> T | ProviderError:
+        """Make one call in a slot of ours; `NO_SLOT` if there is none in time, or it is wanted no more."""
         clock = self._limiter.clock
         latest = clock.boot_seconds() + LONGEST_WAIT_SECONDS
-        while clock.boot_seconds() < latest:
+        while is_wanted() and clock.boot_seconds() < latest:
             wait_seconds = self._limiter.wait_seconds(self._kind)
-            await clock.sleep(min(CHECK_SECONDS, wait_seconds))
-            if wait_seconds > CHECK_SECONDS:
+            if wait_seconds > 0:
+                # Another caller may take the slot meanwhile: look again.
+                await clock.sleep(min(CHECK_SECONDS, max(SHORTEST_WAIT_SECONDS, wait_seconds)))
                 continue
             with self._limiter.begin(self._kind) as call:
                 answer = await ask(call.depart)

@@ -22,6 +22,7 @@ from service.core.job.identity import SubmissionKey
 from service.core.job.submission import Submission, SubmissionState
 from service.core.job.urgency import CAN_WAIT, Priority, PriorityQueue, priority, retention_end_ms
 from service.core.limits.schedule import SharedTimes
+from service.core.polling.list_trust import PageSource
 from service.core.polling.run_times import ModelRunTimes, run_ms
 from service.core.provider.answers import TaskView
 from service.pipeline.shard.backlog import BEHIND_MS, SLICE
@@ -55,7 +56,8 @@ class PollRequest:
     is_last: bool
     asked_ms: int
     listed_ms: int | None = None
-    is_hinted: bool = False
+    hint: PageSource | None = None
+    """Whose page says that the task has ended."""
     passes: int = 0
     """How often another poll was preferred to this one."""
 
@@ -102,8 +104,8 @@ class PollRequests:
         self._was_last = False
         """Whether the latest of the other polls was a last poll; if so, an ordinary one goes next."""
         self.rest = Rest()
-        self.takes_hints = True
-        """Whether hinted polls go first: False while the list is not trusted."""
+        self.trusted = frozenset(PageSource)
+        """Whose hints are followed."""
         self._run_times = ModelRunTimes()
         self._times = SharedTimes()
 
@@ -114,25 +116,25 @@ class PollRequests:
         self, runner: ShardRunner, key: SubmissionKey, task_id: str, due_ms: int, *, is_last: bool
     ) -> None:
         """Poll the submission's task when it is due; an earlier request stays unless it is due later."""
-        asked_ms, listed_ms, is_hinted = self._times.once(self._boot_ms()), None, False
+        asked_ms, listed_ms, hint = self._times.once(self._boot_ms()), None, None
         asked = self._find(task_id, (runner, key))
         if asked is not None:
             if asked.due_ms <= due_ms and asked.is_last >= is_last:
                 return
             self._drop(asked)
             due_ms, is_last = min(due_ms, asked.due_ms), is_last or asked.is_last
-            asked_ms, listed_ms, is_hinted = asked.asked_ms, asked.listed_ms, asked.is_hinted
-            due_ms = self._clock.now_ms() if is_hinted else due_ms
+            asked_ms, listed_ms, hint = asked.asked_ms, asked.listed_ms, asked.hint
+            due_ms = self._clock.now_ms() if hint else due_ms
         due_ms = self._times.once(due_ms)
-        request = PollRequest(runner, key, task_id, due_ms, is_last, asked_ms, listed_ms, is_hinted)
+        request = PollRequest(runner, key, task_id, due_ms, is_last, asked_ms, listed_ms, hint)
         self._add(request)
         self._due.push(due_ms, request)
 
-    def hint(self, task_id: str) -> None:
+    def hint(self, task_id: str, source: PageSource) -> None:
         """Poll the task now, before others: the list says that it has ended."""
         asked = self._valid.get(task_id)
-        if asked is not None and not asked.is_hinted:
-            self._replace(asked, replace(asked, is_hinted=True))
+        if asked is not None and not asked.hint:
+            self._replace(asked, replace(asked, hint=source))
 
     def knows(self, task_id: str) -> bool:
         """Whether a poll of the task is requested."""
@@ -143,7 +145,7 @@ class PollRequests:
         asked = self._valid.get(task_id)
         if asked is None:
             return False
-        asked.listed_ms = listed_ms
+        asked.listed_ms = max(listed_ms, asked.listed_ms or listed_ms)
         return True
 
     def holds(self, runner: ShardRunner, key: Key) -> bool:
@@ -216,19 +218,19 @@ class PollRequests:
 
     def _is_void(self, request: PollRequest) -> bool:
         """Whether the request is hinted by a list that is not trusted any more."""
-        return request.is_hinted and not self.takes_hints
+        return request.hint is not None and request.hint not in self.trusted
 
     def _pass_on(self, request: PollRequest) -> None:
         """Let a request that is not to be polled now be looked at anew."""
         if self._is_void(request) and self.is_valid(request):
-            self._replace(request, replace(request, is_hinted=False, listed_ms=None))
+            self._replace(request, replace(request, hint=None, listed_ms=None))
         else:
             self._due.push(self._clock.now_ms(), request)
 
     def _start(self, request: PollRequest) -> None:
         self._drop(request)
-        self._hints_in_a_row = self._hints_in_a_row + 1 if request.is_hinted else 0
-        if not request.is_hinted:
+        self._hints_in_a_row = self._hints_in_a_row + 1 if request.hint else 0
+        if not request.hint:
             self._was_last = request.is_last
 
     def is_valid(self, request: PollRequest) -> bool:
@@ -279,7 +281,7 @@ class PollRequests:
                 del self._valid[name]
 
     def _queue_of(self, request: PollRequest) -> PriorityQueue[PollRequest]:
-        if request.is_hinted:
+        if request.hint:
             return self._hinted
         return self._last if request.is_last else self._ordinary
 
@@ -292,7 +294,7 @@ class PollRequests:
 
     def _rest_ms(self, request: PollRequest) -> int:
         """How long the request may wait because of the list; 0 if it may not."""
-        if request.is_last or request.is_hinted:
+        if request.is_last or request.hint:
             return 0
         ends_ms = request.asked_ms + self.rest.unlisted_ms
         if request.listed_ms is not None:

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from service.core.job.uncertainty import UncertainOutcome
 from service.core.outcome.build import Outcome
+from service.core.polling.list_trust import PageSource
 from service.core.shard.admission import Admission
 from service.pipeline.shard.stage_breaker import StageName
 
@@ -110,6 +111,17 @@ class HintResult(StrEnum):
     """The task runs, or the list shows it as running long after a query showed that it has ended."""
 
 
+class PageResult(StrEnum):
+    """Where a page of the list came from."""
+
+    OWN = "own"
+    """Read here, in a time slot of this process."""
+    SHARED = "shared"
+    """Read by another replica, and used here."""
+    UNUSED = "unused"
+    """Read by another replica, and not used: it is late, unreadable or not trusted."""
+
+
 class ListObserver(Protocol):
     """Counts and logs how the list is used; its methods decide nothing and never raise."""
 
@@ -121,6 +133,10 @@ class ListObserver(Protocol):
         """A query confirmed or refuted what the list said of its task."""
         ...
 
-    def list_distrusted(self, seconds: float) -> None:
-        """The list misled too often and is not used for so long."""
+    def list_distrusted(self, source: PageSource, seconds: float) -> None:
+        """The list, or what others tell of it, misled too often and is not used for so long."""
+        ...
+
+    def list_page(self, result: PageResult) -> None:
+        """A page of the list was read here, or came from another replica."""
         ...

@@ -12,6 +12,7 @@ from service.core.job.uncertainty import UncertainOutcome
 from service.core.limits.account_hold import HoldCause
 from service.core.limits.price import Price
 from service.core.outcome.build import Outcome, OutcomeRules, job_outcome
+from service.core.polling.list_trust import PageSource
 from service.core.provider.answers import ProviderError
 from service.core.shard.admission import Admission, AdmissionKind
 from service.core.shard.batches import Change
@@ -20,7 +21,7 @@ from service.observability.fault_isolation import never_raises, watches
 from service.observability.instrumentation import PipelineInstrumentation
 from service.observability.metric_definitions import CallResult
 from service.observability.metrics import Metrics
-from service.pipeline.shard.observer import BoundaryName, HintResult, ShardChange
+from service.pipeline.shard.observer import BoundaryName, HintResult, PageResult, ShardChange
 from service.pipeline.shard.stage_breaker import StageName
 from tests.fakes.clock import FakeClock
 from tests.unit.core.samples import NOW_MS, job, transcript
@@ -55,7 +56,9 @@ TELLINGS: dict[str, Callable[[PipelineInstrumentation], None]] = {
     "cancel_dropped": lambda instrumentation: instrumentation.cancel_dropped(),
     "list_swept": lambda instrumentation: instrumentation.list_swept(1.0),
     "list_hint": lambda instrumentation: instrumentation.list_hint(HintResult.RIGHT),
-    "list_distrusted": lambda instrumentation: instrumentation.list_distrusted(60.0),
+    "list_distrusted": lambda instrumentation: instrumentation.list_distrusted(PageSource.OWN, 60.0),
+    "list_page": lambda instrumentation: instrumentation.list_page(PageResult.SHARED),
+    "list_shared": lambda instrumentation: instrumentation.list_shared(False, "why"),
 }
 
 

@@ -26,6 +26,7 @@ from service.core.limits.account_hold import HoldCause
 from service.core.limits.price import Price
 from service.core.limits.spend_limit import SPEND_LIMIT, DaySpend, SpendLimit, SpendRules
 from service.core.outcome.build import Outcome
+from service.core.polling.list_trust import PageSource
 from service.core.provider.answers import ProviderError, Refused
 from service.core.reconciliation.journal_scan import PartitionScan
 from service.core.shard.admission import Admission, AdmissionRules
@@ -55,11 +56,12 @@ from service.pipeline.poll import PollDeps, PollStage
 from service.pipeline.polling.list_hints import ListHints
 from service.pipeline.polling.list_sweep import ListSweepStage
 from service.pipeline.polling.poll_requests import PollRequests
+from service.pipeline.polling.shared_pages import SharedPages
 from service.pipeline.post import SubmitDeps
 from service.pipeline.reconcile import ReconcileStage
 from service.pipeline.results.fetch_memory import FetchMemory, MemoryLimits
 from service.pipeline.shard.backlog import Backlog
-from service.pipeline.shard.observer import HintResult
+from service.pipeline.shard.observer import HintResult, PageResult
 from service.pipeline.shard.shard_runner import RunnerDeps, ShardRunner
 from service.pipeline.shard.stage_breaker import StageBreaker, StageName
 from service.pipeline.submit import SubmitStage
@@ -226,6 +228,8 @@ class Seen:
     swept: list[float] = field(default_factory=list)
     hints: list[HintResult] = field(default_factory=list)
     distrusted: list[float] = field(default_factory=list)
+    distrusted_sources: list[PageSource] = field(default_factory=list)
+    pages: Counter[PageResult] = field(default_factory=Counter)
     uncertainties: list[UncertainOutcome] = field(default_factory=list)
     stops: list[tuple[StageName, bool]] = field(default_factory=list)
     restored: list[int] = field(default_factory=list)
@@ -301,8 +305,12 @@ class Seen:
     def list_hint(self, result: HintResult) -> None:
         self.hints.append(result)
 
-    def list_distrusted(self, seconds: float) -> None:
+    def list_distrusted(self, source: PageSource, seconds: float) -> None:
         self.distrusted.append(seconds)
+        self.distrusted_sources.append(source)
+
+    def list_page(self, result: PageResult) -> None:
+        self.pages[result] += 1
 
     def ends(self) -> dict[str, str]:
         """How each job ended: "result", or the code of its failure."""
@@ -336,7 +344,9 @@ class Limits:
 class UnlimitedCalls(LimitedCalls):
     """Calls about hotword lists that wait for no slot."""
 
-    async def make(self, ask: Callable[[Permit], Awaitable[T | ProviderError]]) -> T | ProviderError:
+    async def make(
+        self, ask: Callable[[Permit], Awaitable[T | ProviderError]], is_wanted: Callable[[], bool] = bool
+    ) -> T | ProviderError:
         """As without a limit."""
         return await ask(at_once)
 
@@ -370,6 +380,8 @@ class World:
     seen: Seen = field(default_factory=Seen)
     spawn: Spawner = field(default_factory=Spawner)
     turns: Counter[str] = field(default_factory=Counter)
+    send_page: Callable[[bytes], None] = lambda value: None
+    """Writes a shared page, if other replicas are to read it."""
     writers: dict[int, GatedWriter] = field(default_factory=dict)
     offsets: Counter[int] = field(default_factory=Counter)
 
@@ -430,12 +442,14 @@ class World:
         requests = PollRequests(self.clock)
         hints = ListHints(self.clock, requests, self.seen)
         self.poll = PollStage(polling, self.clock, requests, hints)
+        self.shared = SharedPages(self.limiter, hints, self.seen, f"replica-{id(self)}", self.send_page)
         self.sweep = ListSweepStage(
             provider,
             self.clock,
             self.limiter,
             requests,
             hints,
+            self.shared,
             self.seen,
         )
         memory = FetchMemory(limits.memory)

@@ -16,6 +16,8 @@ from service.core.polling.listed_tasks import (
 )
 from service.core.provider.answers import ListedTask, TaskPage, TaskStatus, UnreadableRow
 
+LISTED_MS, ASKED_MS = 1_000, 1_000
+"""A page that is asked for when another one is answered is the later one."""
 FIRST, MIDDLE, LAST, ONLY = (True, False), (False, False), (False, True), (True, True)
 
 
@@ -28,7 +30,7 @@ def page(*times: int, unreadable: int = 0) -> TaskPage:
 def listed(*times: int) -> ListedTasks:
     tasks = ListedTasks()
     for time_ms in times:
-        tasks.add(f"t{time_ms}", time_ms)
+        tasks.add(f"t{time_ms}", time_ms, LISTED_MS)
     return tasks
 
 
@@ -49,7 +51,7 @@ def test_no_running_task_is_missed_though_others_come_and_go_between_the_pages(
         is_last = (number + 1) * size >= len(rows)
         span = span_of(shown, Place(number == 0, is_last, is_newest_first))
         if span is not None:
-            missing = tasks.take_missing(span, (row.task_id for row in shown.tasks))
+            missing = tasks.take_missing(span, (row.task_id for row in shown.tasks), ASKED_MS)
             assert set(missing) <= gone
         number, now = number + 1, now + 1
         gone |= {f"t{each}" for each in ended & running}
@@ -68,7 +70,7 @@ def test_in_a_list_at_rest_every_ended_task_is_missed_that_no_edge_of_a_page_hid
         place = Place(number == 0, number == len(pages) - 1, is_newest_first)
         span = span_of(page(*times), place)
         assert span is not None
-        missing |= set(tasks.take_missing(span, (f"t{each}" for each in times)))
+        missing |= set(tasks.take_missing(span, (f"t{each}" for each in times), ASKED_MS))
         if number:
             edge = sorted((pages[number - 1][-1], times[0]))
             hidden |= set(range(edge[0], edge[1] + 1))
@@ -111,14 +113,22 @@ def test_the_order_of_a_page_is_known_from_two_times() -> None:
 
 def test_a_task_is_kept_once_and_missed_once() -> None:
     tasks = listed(5, 7, 7, 9)
-    tasks.add("other", 7)
-    tasks.add("t7", 7)
+    tasks.add("other", 7, LISTED_MS)
+    tasks.add("t7", 7, LISTED_MS)
     assert len(tasks) == 4
-    assert tasks.take_missing(Span(5, 9), ()) == ["t7", "other"]
-    assert tasks.take_missing(Span(5, 9), ()) == []
-    assert tasks.take_missing(Span(FIRST_MS, LAST_MS), ["t5"]) == ["t9"]
+    assert tasks.take_missing(Span(5, 9), (), ASKED_MS) == ["t7", "other"]
+    assert tasks.take_missing(Span(5, 9), (), ASKED_MS) == []
+    assert tasks.take_missing(Span(FIRST_MS, LAST_MS), ["t5"], ASKED_MS) == ["t9"]
     tasks.clear()
     assert len(tasks) == 0
+
+
+def test_a_page_that_was_asked_for_before_another_one_showed_a_task_does_not_prove_its_end() -> None:
+    tasks = listed(5, 7, 9)
+    tasks.add("late", 6, LISTED_MS + 1)
+    assert tasks.take_missing(Span(4, 9), (), ASKED_MS) == ["t5", "t7"]
+    assert tasks.take_missing(Span(4, 9), (), LISTED_MS) == []
+    assert tasks.take_missing(Span(4, 9), (), LISTED_MS + 1) == ["late"]
 
 
 def test_no_more_tasks_are_kept_than_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:

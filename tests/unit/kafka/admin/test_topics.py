@@ -95,7 +95,8 @@ async def test_topics_that_were_just_made_may_be_unknown_to_the_next_broker_for_
 ) -> None:
     cluster = cluster_of(monkeypatch, {}, WHOLE, *100 * [{}], WHOLE)
     assert (await prepare(ClusterConfig("h:1"), TOPICS, Creation(2, 3))).partitions == 2
-    assert len(cluster.created) == 4
+    # The four, and that of shared pages.
+    assert len(cluster.created) == 5
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,282 @@
+"""Replicas that share pages read the list together; whatever one tells, every task is seen in time."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from statistics import median
+
+import pytest
+
+from service.core.polling.list_trust import PageSource
+from service.core.polling.shared_page import SharedPage, decode_page, encode_page
+from service.core.provider.answers import ListedTask, TaskPage, TaskStatus
+from service.pipeline.polling.list_sweep import SHORTEST_SPOT_CHECK_SECONDS
+from service.pipeline.polling.shared_pages import MAX_AGE_SECONDS
+from service.pipeline.shard.observer import PageResult
+from tests.fakes.clock import FakeClock
+from tests.unit.pipeline.polling.fleet import CLOCK_ERROR_SECONDS, Fleet
+from tests.unit.pipeline.polling.timed_provider import TimedProvider
+from tests.unit.pipeline.world import Limits, World
+
+TASKS = 120
+SDK_SECONDS = 5.0
+SLOTS_SECONDS = 3.0
+"""For the slots of one of 12 replicas and the answers of a few calls."""
+MOST_PER_SECOND = 20.0
+STAGES = ("submit", "vocabulary", "poll", "collect", "sweep")
+
+
+def fleet_of(replicas: int, *, shares: bool = True) -> Fleet:
+    clock = FakeClock()
+    provider = TimedProvider(now_ms=clock.now_ms, sleep=clock.sleep, page_size=10)
+    provider.run_seconds = lambda number: 30.0 + number % 30
+    limits = Limits(calls_per_second=MOST_PER_SECOND, part=0.75, queries=64)
+    return Fleet(replicas, limits, provider, shares=shares)
+
+
+async def serve(fleet: Fleet, seconds: float = 75.0) -> list[float]:
+    """Serve a minute of tasks, two a second; how late each was seen."""
+    fleet.run(*STAGES)
+    for number in range(TASKS):
+        await fleet.take(number)
+        await fleet.clock.sleep(0.5)
+    await fleet.clock.sleep(seconds)
+    return late_of(fleet)
+
+
+def late_of(fleet: Fleet) -> list[float]:
+    assert isinstance(fleet.provider, TimedProvider)
+    return sorted(fleet.provider.late())
+
+
+def pages_of(worlds: list[World], result: PageResult) -> int:
+    return sum(world.seen.pages[result] for world in worlds)
+
+
+async def test_a_process_that_has_all_partitions_writes_nothing() -> None:
+    fleet = fleet_of(1)
+    late = await serve(fleet, 40)
+    assert (len(late) > TASKS / 2, fleet.topic.sent) == (True, [])
+    assert fleet.worlds[0].shared.is_wanted() is False
+    await fleet.end()
+
+
+@pytest.mark.parametrize("replicas", [4, 12])
+async def test_replicas_that_share_pages_see_tasks_sooner_and_read_the_list_no_more_often(
+    replicas: int,
+) -> None:
+    alone, together = fleet_of(replicas, shares=False), fleet_of(replicas)
+    lates, calls = [], []
+    for fleet in (alone, together):
+        lates.append(await serve(fleet))
+        calls.append(fleet.provider.count("list"))
+        await fleet.end()
+    assert [len(late) for late in lates] == [TASKS, TASKS]
+    assert median(lates[1]) < median(lates[0]) * 0.9
+    assert lates[1][-1] < 2 * SDK_SECONDS + SLOTS_SECONDS
+    assert calls[1] <= 1.1 * calls[0]
+    # Each page that was read here was used by all the others.
+    own, shared = (pages_of(together.worlds, each) for each in (PageResult.OWN, PageResult.SHARED))
+    assert shared > 0.9 * (replicas - 1) * own
+    assert pages_of(together.worlds, PageResult.UNUSED) == 0
+    assert all(sum(world.seen.distrusted) == 0 for world in together.worlds)
+
+
+async def test_without_the_topic_each_replica_reads_the_list_itself() -> None:
+    fleet = fleet_of(4)
+    fleet.topic.is_down = True
+    late = await serve(fleet)
+    assert len(late) == TASKS
+    assert late[-1] < 2 * SDK_SECONDS + SLOTS_SECONDS
+    assert pages_of(fleet.worlds, PageResult.SHARED) == 0
+    await fleet.end()
+
+
+async def test_pages_that_come_too_late_are_not_used() -> None:
+    fleet = fleet_of(4)
+    fleet.topic.delay = lambda: MAX_AGE_SECONDS + 0.5
+    late = await serve(fleet)
+    assert len(late) == TASKS
+    assert late[-1] < 2 * SDK_SECONDS + SLOTS_SECONDS
+    assert pages_of(fleet.worlds, PageResult.SHARED) == 0
+    assert pages_of(fleet.worlds, PageResult.UNUSED) > 100
+    await fleet.end()
+
+
+async def test_when_some_replicas_stop_sweeping_the_others_read_their_pages() -> None:
+    fleet = fleet_of(4)
+    fleet.run(*STAGES)
+    for number in range(TASKS):
+        await fleet.take(number)
+        await fleet.clock.sleep(0.5)
+        if number == TASKS // 3:
+            for world in fleet.worlds[:2]:
+                for task in world.spawn.named("sweep"):
+                    task.cancel()
+    await fleet.clock.sleep(75)
+    late = late_of(fleet)
+    assert len(late) == TASKS
+    assert late[-1] < 2 * SDK_SECONDS + SLOTS_SECONDS
+    # Those that stopped still use what the others tell.
+    assert fleet.worlds[0].seen.pages[PageResult.SHARED] > 100
+    await fleet.end()
+
+
+async def test_each_record_may_come_many_times() -> None:
+    fleet = fleet_of(4)
+
+    def send_thrice(value: bytes) -> None:
+        for _ in range(3):
+            fleet.topic.send(value)
+
+    for world in fleet.worlds:
+        world.shared._send = send_thrice
+    late = await serve(fleet)
+    assert len(late) == TASKS
+    assert late[-1] < 2 * SDK_SECONDS + SLOTS_SECONDS
+    assert all(world.seen.distrusted == [] for world in fleet.worlds)
+    await fleet.end()
+
+
+def nothing_runs(shared: SharedPage) -> SharedPage:
+    return replace(shared, page_no=1, page=TaskPage((), 0))
+
+
+def all_ended(shared: SharedPage) -> SharedPage:
+    rows = tuple(replace(row, status=TaskStatus.SUCCEEDED) for row in shared.page.tasks)
+    return replace(shared, page=replace(shared.page, tasks=rows))
+
+
+def every_other(shared: SharedPage) -> SharedPage:
+    return replace(shared, page=replace(shared.page, tasks=shared.page.tasks[::2]))
+
+
+def upside_down(shared: SharedPage) -> SharedPage:
+    return replace(shared, page=replace(shared.page, tasks=shared.page.tasks[::-1]))
+
+
+def of_others(shared: SharedPage) -> SharedPage:
+    rows = tuple(replace(row, task_id=f"x{row.task_id}") for row in shared.page.tasks)
+    return replace(shared, page=replace(shared.page, tasks=rows))
+
+
+def endless(shared: SharedPage) -> SharedPage:
+    return replace(shared, size=1, page=replace(shared.page, total=2**31 - 1))
+
+
+def of_the_future(shared: SharedPage) -> SharedPage:
+    return replace(shared, answered_ms=shared.answered_ms + 10**9)
+
+
+def once_seen() -> Callable[[SharedPage], SharedPage]:
+    """Tells for ever what it saw first, as if it had just been read."""
+    first: dict[int, SharedPage] = {}
+
+    def tell(shared: SharedPage) -> SharedPage:
+        old = first.setdefault(shared.page_no, shared)
+        return replace(old, asked_ms=shared.asked_ms, answered_ms=shared.answered_ms)
+
+    return tell
+
+
+LIES = [nothing_runs, all_ended, every_other, upside_down, of_others, endless, of_the_future, once_seen()]
+
+
+@pytest.mark.parametrize("lie", LIES)
+async def test_a_replica_that_lies_delays_little_and_costs_the_list_no_trust(
+    lie: Callable[[SharedPage], SharedPage],
+) -> None:
+    fleet = fleet_of(4)
+
+    def send(value: bytes) -> None:
+        fleet.topic.send(encode_page(lie(decode_page(value))))
+
+    fleet.worlds[0].shared._send = send
+    late = await serve(fleet, 110)
+    assert len(late) == TASKS
+    # While it is believed, and again after each pause, a task may rest for so long.
+    assert late[-1] <= SHORTEST_SPOT_CHECK_SECONDS + SDK_SECONDS + SLOTS_SECONDS
+    # By schedule alone it would be some 15 polls for each.
+    assert fleet.provider.count("query") <= TASKS * 20
+    for world in fleet.worlds:
+        assert set(world.seen.distrusted_sources) <= {PageSource.SHARED}
+        assert world.seen.faults == []
+    if lie in (nothing_runs, all_ended, every_other):
+        assert all(PageSource.SHARED in world.seen.distrusted_sources for world in fleet.worlds[1:])
+    await fleet.end()
+
+
+async def test_no_bytes_in_the_topic_do_more_than_be_counted() -> None:
+    fleet = fleet_of(4)
+    fleet.run(*STAGES)
+    for number in range(TASKS):
+        await fleet.take(number)
+        for junk in (None, b"", b"\xff", b"[" * 9_999, b'{"format":1}', bytes(200_000)):
+            fleet.topic.send(junk)
+        await fleet.clock.sleep(0.5)
+    await fleet.clock.sleep(75)
+    late = late_of(fleet)
+    assert len(late) == TASKS
+    assert late[-1] < 2 * SDK_SECONDS + SLOTS_SECONDS
+    for world in fleet.worlds:
+        assert world.seen.pages[PageResult.UNUSED] == 6 * TASKS
+        assert world.seen.faults == []
+    await fleet.end()
+
+
+async def test_a_fault_in_reading_a_shared_page_is_reported_and_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fleet = fleet_of(2)
+    world = fleet.worlds[0]
+
+    def fails(_value: bytes | None) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(world.shared, "hear", fails)
+    await world.sweep.take_shared(b"{}")
+    assert [fault[2] for fault in world.seen.faults] == ["ZeroDivisionError"]
+    await fleet.end()
+
+
+def shared_page(world: World, age_seconds: float) -> SharedPage:
+    """A page that another replica asked for so long ago."""
+    asked_ms = world.clock.now_ms() - round(1000 * age_seconds)
+    row = ListedTask("t", TaskStatus.RUNNING, asked_ms)
+    return SharedPage("another", TaskStatus.RUNNING, 1, 100, TaskPage((row,), 1), asked_ms, asked_ms + 50, 60)
+
+
+@pytest.mark.parametrize(
+    ("age_seconds", "is_used"),
+    [(MAX_AGE_SECONDS + 1, False), (MAX_AGE_SECONDS - 1, True), (0.0, True), (-1.0, False)],
+)
+async def test_a_page_that_is_late_or_of_the_future_is_not_used(age_seconds: float, is_used: bool) -> None:
+    world = fleet_of(2).worlds[0]
+    heard = world.shared.hear(encode_page(shared_page(world, age_seconds)))
+    assert (heard is not None) is is_used
+    assert world.seen.pages == {PageResult.SHARED if is_used else PageResult.UNUSED: 1}
+    await world.end()
+
+
+async def test_a_page_counts_as_made_within_the_errors_of_both_clocks() -> None:
+    world = fleet_of(2).worlds[0]
+    shared = shared_page(world, 1.0)
+    heard = world.shared.hear(encode_page(shared))
+    assert heard is not None
+    ahead_ms = world.clock.now_ms() - 1000 * world.clock.boot_seconds()
+    slack_ms = 2 * 1000 * CLOCK_ERROR_SECONDS
+    for read_ms, told_ms in (
+        (heard.read.asked_ms + slack_ms, shared.asked_ms),
+        (heard.read.answered_ms - slack_ms, shared.answered_ms),
+    ):
+        # The replica's own view of the vendor's clock is wrong too.
+        assert read_ms == pytest.approx(told_ms - ahead_ms, abs=1000 * CLOCK_ERROR_SECONDS + 2)
+    await world.end()
+
+
+async def test_what_a_replica_told_itself_is_not_heard() -> None:
+    fleet = fleet_of(2)
+    world = fleet.worlds[0]
+    shared = replace(shared_page(world, 0.1), sender=world.shared._sender)
+    assert world.shared.hear(encode_page(shared)) is None
+    assert world.seen.pages == {}
+    await fleet.end()
