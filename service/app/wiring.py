@@ -187,7 +187,7 @@ def _guards(
 ) -> SubmitGuards:
     clock, instrumentation = process.clock, process.instrumentation
     quota, spend = process.settings.quota, process.settings.spend
-    of_account = Quota(quota.part, quota.calls_per_second, quota.submit_per_minute)
+    of_account = Quota(quota.part, quota.calls_per_second, quota.submits_per_minute)
     limiter = CallLimiter(clock, of_account, process.vendor_clock)
     a_day = SpendRules(spend.seconds_per_day, layout.partitions, spend.cost_per_day)
     spend_guard = SpendGuard(clock, a_day, spends, instrumentation.spend_guard)

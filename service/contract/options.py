@@ -114,7 +114,7 @@ def _known(model: str) -> ModelInfo:
     info = model_info(model)
     if info is None:
         names = ", ".join(known_models())
-        message = f"`model` is none that this service knows; it knows {names} and their dated snapshots"
+        message = f"unknown `model`; known are {names} and their dated snapshots"
         raise InvalidRecord(FailureCode.UNKNOWN_MODEL, message)
     return info
 

@@ -47,7 +47,7 @@ class InstrumentedProvider:
         options: Mapping[str, JsonValue],
         permit: Permit = at_once,
     ) -> SubmitAnswer:
-        """As the port says."""
+        """Submit and count the call; an exception becomes `Lost`, since a byte may have left."""
         started = self._clock.boot_seconds()
         call = self._provider.submit(model, file_urls, options, permit)
         # A byte may have left: whatever it raises, there may be a task, or a bill.
@@ -57,7 +57,7 @@ class InstrumentedProvider:
         return answer
 
     async def query(self, task_id: str, permit: Permit = at_once) -> TaskView | ProviderError:
-        """As the port says."""
+        """Poll and count the call and the provider codes of its answer."""
         started = self._clock.boot_seconds()
         answer = await answer_of(self._provider.query(task_id, permit), UNREAD, self._report(Kind.QUERY))
         self._count(Kind.QUERY, started, answer if isinstance(answer, ProviderError) else None)
@@ -68,7 +68,7 @@ class InstrumentedProvider:
     async def list_tasks(
         self, page_no: int, permit: Permit = at_once, status: TaskStatus | None = None
     ) -> TaskPage | ProviderError:
-        """As the port says."""
+        """List one page and count the call."""
         started = self._clock.boot_seconds()
         listing = self._provider.list_tasks(page_no, permit, status)
         answer = await answer_of(listing, UNREAD, self._report(Kind.LIST))
@@ -76,18 +76,18 @@ class InstrumentedProvider:
         return answer
 
     def clock_offset_ms(self) -> int | None:
-        """As the port says."""
+        """Pass the vendor's clock on; nothing is counted."""
         return self._provider.clock_offset_ms()
 
     async def cancel(self, task_id: str, permit: Permit = at_once) -> ProviderError | None:
-        """As the port says."""
+        """Cancel and count the call."""
         started = self._clock.boot_seconds()
         answer = await answer_of(self._provider.cancel(task_id, permit), UNREAD, self._report(Kind.CANCEL))
         self._count(Kind.CANCEL, started, answer)
         return answer
 
     async def fetch(self, transcription_url: str, max_bytes: int | None = None) -> bytes | ProviderError:
-        """As the port says."""
+        """Fetch and count the download."""
         started = self._clock.boot_seconds()
         fetching = self._provider.fetch(transcription_url, max_bytes)
         answer = await answer_of(fetching, UNREAD, self._report(FETCH))
@@ -122,27 +122,27 @@ class InstrumentedHotwordLists:
         self._report = partial(faults.internal_error, BoundaryName.ANSWER, Kind.HOTWORDS)
 
     async def list_page(self, page_index: int, permit: Permit = at_once) -> HotwordListPage | ProviderError:
-        """As the port says."""
+        """List one page of hotword lists and count the call."""
         return await self._counted(self._hotword_lists.list_page(page_index, permit))
 
     async def query(self, vocabulary_id: str, permit: Permit = at_once) -> HotwordList | ProviderError:
-        """As the port says."""
+        """Read one hotword list and count the call."""
         return await self._counted(self._hotword_lists.query(vocabulary_id, permit))
 
     async def create(
         self, model: str, prefix: str, words: Sequence[HotwordListEntry], permit: Permit = at_once
     ) -> str | ProviderError:
-        """As the port says."""
+        """Create a hotword list and count the call."""
         return await self._counted(self._hotword_lists.create(model, prefix, words, permit))
 
     async def update(
         self, vocabulary_id: str, words: Sequence[HotwordListEntry], permit: Permit = at_once
     ) -> ProviderError | None:
-        """As the port says."""
+        """Update a hotword list and count the call."""
         return await self._counted(self._hotword_lists.update(vocabulary_id, words, permit))
 
     async def delete(self, vocabulary_id: str, permit: Permit = at_once) -> ProviderError | None:
-        """As the port says."""
+        """Delete a hotword list and count the call."""
         return await self._counted(self._hotword_lists.delete(vocabulary_id, permit))
 
     async def _counted(self, call: Coroutine[None, None, T | ProviderError]) -> T | ProviderError:

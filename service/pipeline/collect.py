@@ -22,7 +22,7 @@ from service.core.provider.own_codes import OwnCode
 from service.core.shard.batches import Change
 from service.pipeline.guards.result_hold import ResultHolds
 from service.pipeline.results import transcripts
-from service.pipeline.results.fetch_memory import TOO_LARGE, FetchMemory
+from service.pipeline.results.fetch_memory import RESULT_OVER_MEMORY, FetchMemory
 from service.pipeline.results.render import rendered
 from service.pipeline.shard.backlog import BEHIND_MS
 from service.pipeline.shard.fault_isolation import Key
@@ -232,6 +232,6 @@ class CollectStage:
         holds.fetched(request.model)
         room = await memory.room_for(body, is_rendered=bool(request.formats))
         if room is None:
-            return FetchFailed(TOO_LARGE)
+            return FetchFailed(RESULT_OVER_MEMORY)
         await held.enter_async_context(room)
         return await rendered(await transcripts.fetched(body, request.model), request.formats)

@@ -63,12 +63,14 @@ class Provider(Protocol):
     ) -> TaskPage | ProviderError:
         """One page, from 1, of the account's tasks of the last day; the page after the last is empty.
 
-        With a status, only tasks in this state; whether the vendor heeds it is for the caller to check.
+        With a status, only tasks in this state; the caller checks whether the vendor applies it.
         """
         ...
 
     def clock_offset_ms(self) -> int | None:
-        """How far the vendor's clock is ahead of ours, give or take 1.5 s; None before any answer came."""
+        """How far the vendor's clock is ahead of ours; None before the first answer.
+
+        `VendorClock` says how exact it is."""
         ...
 
     async def cancel(self, task_id: str, permit: Permit = at_once) -> ProviderError | None:

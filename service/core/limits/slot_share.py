@@ -35,8 +35,8 @@ PAUSE_SECONDS = 1.3
 """One second, the provider's counting interval, plus the delay of a call."""
 JUMP_SECONDS = 0.5
 """Smaller corrections of the vendor's clock are within its known error."""
-WALL_ERROR_SECONDS = 0.5
-"""Assumed error of the machine's own clock while the vendor's is unknown."""
+TRUSTED_ERROR_SECONDS = 0.5
+"""Assumed error of trusted time while the vendor's clock is unknown."""
 DISTRUST_SECONDS = 60.0
 """How long a vendor's clock is not used after a jump: a clock at another rate jumps again."""
 SHORTEST_SILENCE_SECONDS = 0.5
@@ -79,10 +79,10 @@ class Unused(StrEnum):
 
 
 class Instant(NamedTuple):
-    """One instant by the two clocks of this machine."""
+    """One instant by the boot clock and by trusted time."""
 
     boot_seconds: float
-    wall_seconds: float
+    trusted_seconds: float
 
 
 WAIT_SECONDS = {
@@ -129,7 +129,7 @@ class SlotShare:
     _vendor_seconds: float | None = None
     """The last offset of the vendor's clock, also while it is distrusted."""
     _distrusted_until: float = -math.inf
-    """Until then our wall clock is read in place of the vendor's clock, which has jumped."""
+    """Until then trusted time is read in place of the vendor's clock, which has jumped."""
     _unanswered: dict[int, float] = field(default_factory=dict)
     """When each poll left that has not ended; the oldest first."""
     _calls: int = 0
@@ -239,7 +239,7 @@ class SlotShare:
     def read(self, now: Instant) -> VendorClockReading:
         """The vendor's clock, or our wall clock while the vendor's is unknown or distrusted."""
         vendor = self._read_vendor(now.boot_seconds)
-        reading = vendor or VendorClockReading(now.wall_seconds - now.boot_seconds, WALL_ERROR_SECONDS)
+        reading = vendor or VendorClockReading(now.trusted_seconds - now.boot_seconds, TRUSTED_ERROR_SECONDS)
         before, self._offset_seconds = self._offset_seconds, reading.offset_seconds
         if _is_jump(before, reading.offset_seconds):
             self.era += 1

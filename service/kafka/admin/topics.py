@@ -277,7 +277,7 @@ def _warnings(
     if journal.replicas < REPLICAS:
         yield f"{name} has a replication factor of {journal.replicas}: jobs are safest with {REPLICAS}"
     if journal.partitions > requests.partitions:
-        yield f"{name} has more partitions than {topics.requests}: what is grown next is {topics.requests}"
+        yield f"{name} has more partitions than {topics.requests}: grow {topics.requests} to match"
 
 
 async def _settings(admin: AIOKafkaAdminClient, topic: str) -> dict[str, str] | None:

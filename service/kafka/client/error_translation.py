@@ -29,7 +29,7 @@ def translated(*expected: type[Exception]) -> Iterator[None]:
         if _is_cancelled():
             raise
         # Nobody has cancelled us: passed on, it would silently end the caller's task.
-        raise ClusterError("the client has ended a call by itself") from error
+        raise ClusterError("aiokafka cancelled its own call") from error
     except Exception as error:  # any: which of them aiokafka raises is not documented
         raise ClusterError(reason(error)) from error
 

@@ -21,9 +21,9 @@ from service.kafka.writing.producer_record import ProducerRecord, SendResult
 
 LARGEST_REQUEST_BYTES = 32 * 1024 * 1024
 """A transcript of 12 h with word times has about 10 MB before compression."""
-MAX_BATCH_BYTES = 256 * 1024
+PRODUCER_BATCH_BYTES = 256 * 1024
 """The most bytes of one batch for a partition: the default needs a round trip for every 16 KiB."""
-TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
+TOO_LARGE_ERRORS = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 
 class Producer:
@@ -109,7 +109,7 @@ class Producer:
             compression_type="gzip",
             enable_idempotence=self._idempotent,
             max_request_size=LARGEST_REQUEST_BYTES,
-            max_batch_size=MAX_BATCH_BYTES,
+            max_batch_size=PRODUCER_BATCH_BYTES,
         )
         async with AsyncExitStack() as undo:
             undo.push_async_callback(destroy_producer, producer)
@@ -196,7 +196,7 @@ async def _hand_over(
 
 def _answer(sent: "asyncio.Future[object]") -> SendResult:
     error = sent.exception()
-    if isinstance(error, TOO_LARGE):
+    if isinstance(error, TOO_LARGE_ERRORS):
         return RecordTooLarge(reason(error))
     if isinstance(error, KafkaError):
         return PublishError(reason(error))

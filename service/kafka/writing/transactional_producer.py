@@ -19,7 +19,12 @@ from service.kafka.client.cluster import ClusterConfig, cause_of, unreachable
 from service.kafka.client.error_reasons import reason
 from service.kafka.client.error_translation import translated
 from service.kafka.client.lifecycle import destroy_producer, is_stopped, start, transaction_error_of
-from service.kafka.writing.producer import LARGEST_REQUEST_BYTES, MAX_BATCH_BYTES, exchange, lacks_idempotence
+from service.kafka.writing.producer import (
+    LARGEST_REQUEST_BYTES,
+    PRODUCER_BATCH_BYTES,
+    exchange,
+    lacks_idempotence,
+)
 from service.kafka.writing.producer_record import ProducerRecord, SendResult
 
 TRANSACTION_TIMEOUT_MS = 15_000
@@ -137,7 +142,7 @@ class Transactions:
             acks="all",
             compression_type="gzip",
             max_request_size=LARGEST_REQUEST_BYTES,
-            max_batch_size=MAX_BATCH_BYTES,
+            max_batch_size=PRODUCER_BATCH_BYTES,
         )
         # Set beforehand: a producer without topics keeps the metadata of all topics of the cluster.
         producer.client.set_topics([self.topics.journal, self.topics.results, self.topics.failures])

@@ -196,7 +196,7 @@ class CallLimiter:
             self._queue_of(kind, "")
 
     def now(self) -> Instant:
-        """This instant by both clocks."""
+        """This instant by the boot clock and by trusted time."""
         return Instant(self.clock.boot_seconds(), self.clock.now_ms() / 1000)
 
     # For the stages.

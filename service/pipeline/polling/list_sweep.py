@@ -43,9 +43,9 @@ SPOT_CHECK_PART = 0.1
 IDLE_SECONDS = 30.0
 """The wait after a sweep that would take too long, or showed nothing of ours."""
 FEWEST_ROWS = 10
-"""Rows that show whether the vendor heeds the status asked for."""
+"""Rows that show whether the vendor applies the status filter."""
 UNFILTERED_SECONDS = 600.0
-"""How long a status filter is not asked for that the list did not heed."""
+"""How long no status filter is sent after the list did not apply it."""
 BACKOFF = Backoff(2.0, 60.0)
 
 
@@ -76,7 +76,7 @@ class Sweep:
 
     @property
     def ignores_filter(self) -> bool:
-        """Whether the vendor does not heed the status asked for: a few rows may just have changed theirs."""
+        """Whether the vendor does not apply the status filter; a few rows may just have changed."""
         return self.seen >= FEWEST_ROWS and 4 * self.others > self.seen
 
     @property
@@ -119,7 +119,7 @@ class ListSweepStage:
         """Of the last sweep."""
         self._failures = 0
         self._no_filter_until = 0.0
-        """Until when all tasks are asked for: the list refused the status, or did not heed it."""
+        """Until when all tasks are listed: the list refused the status filter, or did not apply it."""
 
     async def run(self, on_tick: OnTick) -> None:
         """Sweep until cancelled."""
@@ -205,7 +205,7 @@ class ListSweepStage:
         sweep.shown += shown + len(ended)
         for begin in range(0, len(ended), SLICE):
             self._hints.hint(ended[begin : begin + SLICE])
-            # The list may be empty of a sudden: thousands of hints must not hold up the event loop.
+            # The list may suddenly be empty: thousands of hints must not hold up the event loop.
             await asyncio.sleep(0)
 
     def _failed(self, failure: ProviderError, status: TaskStatus | None) -> float:

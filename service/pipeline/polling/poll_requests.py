@@ -202,7 +202,7 @@ class PollRequests:
                     self._start(request)
                     return request
                 self._pass_on(request)
-        # Thousands may rest since they were queued: the event loop has its turn between.
+        # Thousands may have rested since they were queued: yield to the event loop.
         self.wake()
         return None
 

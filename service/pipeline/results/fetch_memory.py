@@ -21,7 +21,7 @@ from service.provider.api import Provider
 
 SMALL_BYTES = 4 * 1024**2
 """The size of a small file: two hours of speech with word times."""
-TOO_LARGE = ProviderError(
+RESULT_OVER_MEMORY = ProviderError(
     OwnCode.FETCH_TOO_LARGE,
     "the result is too large to be read: raise SCRIBE_FETCH__MEMORY_BYTES, then replay",
 )

@@ -124,7 +124,7 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("arguments", "reason"),
         [
-            (("https://h/a", "--model", "gpt"), "`model` is none that this service knows"),
+            (("https://h/a", "--model", "gpt"), "unknown `model`; known are"),
             (
                 ("https://h/a", "--option", "prompt=hi"),
                 "`prompt` is not an option of fun-asr; models that have it: qwen3.5-omni-plus",

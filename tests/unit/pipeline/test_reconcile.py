@@ -119,7 +119,6 @@ class FakeScanner(JournalScanner):
         self.journals.setdefault(partition, []).append(record)
 
     async def scan(self, since_ms: float, now_ms: float) -> Sequence[PartitionScan]:
-        """As the port says."""
         self.asked.append((since_ms, now_ms))
         await self.guards.wait()
         await asyncio.sleep(0)

@@ -170,7 +170,7 @@ async def test_what_was_not_sent_is_tried_again(world: World) -> None:
 
 
 SLEPT_SECONDS = INTENT_SECONDS + 0.5
-"""Too long for a sealed intent; too short for an pending to count as stale whenever it was sealed."""
+"""Too long for a sealed intent; too short for an unsealed one to count as stale."""
 
 
 @pytest.mark.parametrize("age_seconds", [INTENT_SECONDS - 0.5, INTENT_SECONDS + 0.1])

@@ -87,7 +87,6 @@ class KnownTime(VendorClock):
         self.error_seconds = error_seconds
 
     def offset_seconds(self, boot_seconds: float) -> tuple[float, float] | None:
-        """As the port says."""
         ahead = BEGIN_MS / 1000 - BEGIN_BOOT_SECONDS
         return ahead - self.error_seconds, ahead + self.error_seconds
 
@@ -110,7 +109,6 @@ class GatedWriter:
         self.guards.set()
 
     async def append(self, batch: Batch) -> Appended:
-        """As the port says."""
         self.batches.append(batch)
         try:
             await self.guards.wait()
@@ -120,17 +118,14 @@ class GatedWriter:
         return self.answers.popleft() if self.answers else await self.inner.append(batch)
 
     async def prove(self) -> Appended:
-        """As the port says."""
         await self.guards.wait()
         return self.answers.popleft() if self.answers else await self.inner.prove()
 
     async def release(self) -> Appended:
-        """As the port says."""
         await self.guards.wait()
         return await self.inner.release()
 
     async def close(self) -> None:
-        """As the port says."""
         self.is_closed = True
 
 
@@ -146,7 +141,6 @@ class FakeFence(Tail):
         self.guards.set()
 
     async def proves(self, partition: int, offset: int) -> bool:
-        """As the port says."""
         self.asked.append((partition, offset))
         await self.guards.wait()
         return self.says
@@ -159,7 +153,6 @@ class FakeScanner(JournalScanner):
         self.broker = broker
 
     async def scan(self, since_ms: float, now_ms: float) -> Sequence[PartitionScan]:
-        """As the port says."""
         await asyncio.sleep(0)
         topic = self.broker.topics.journal
         numbers = sorted(number for name, number in self.broker.partitions if name == topic)

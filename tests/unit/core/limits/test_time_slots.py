@@ -9,7 +9,7 @@ from service.core.limits.slot_share import (
     HAND_OVER_SECONDS,
     PAUSE_SECONDS,
     PROOF_SECONDS,
-    WALL_ERROR_SECONDS,
+    TRUSTED_ERROR_SECONDS,
     Instant,
     Predecessor,
     SlotShare,
@@ -375,7 +375,7 @@ def test_until_the_vendor_has_answered_our_wall_clock_stands_in_for_its_clock() 
     vendor = Vendor()
     vendor.bounds = None
     share.vendor = vendor
-    assert share.read(at(NOW)) == VendorClockReading(WALL_AHEAD, WALL_ERROR_SECONDS)
+    assert share.read(at(NOW)) == VendorClockReading(WALL_AHEAD, TRUSTED_ERROR_SECONDS)
 
 
 def test_a_vendors_clock_that_jumps_is_not_trusted_for_a_while_and_costs_a_pause() -> None:
@@ -388,7 +388,7 @@ def test_a_vendors_clock_that_jumps_is_not_trusted_for_a_while_and_costs_a_pause
     assert share.read(at(NOW)).offset_seconds == pytest.approx(100.4)
     assert share.era == 0
     vendor.bounds = (3_700.0, 3_700.2)
-    assert share.read(at(NOW)) == VendorClockReading(WALL_AHEAD, WALL_ERROR_SECONDS)
+    assert share.read(at(NOW)) == VendorClockReading(WALL_AHEAD, TRUSTED_ERROR_SECONDS)
     assert (share.era, share.opens_at(NOW)) == (1, NOW + PAUSE_SECONDS)
     assert share.read(at(NOW + DISTRUST_SECONDS + 1)).offset_seconds == pytest.approx(3_700.1)
     assert share.era == 2

@@ -191,7 +191,7 @@ def test_what_was_finished_counts_results_and_failures() -> None:
 def test_a_time_in_a_journal_that_is_none_keeps_no_answer_back(at_ms: int) -> None:
     finished = FinishedRequest(Origin(0, 4), "r", 0, "d", (FileEnd(0, succeeded=True),), at_ms)
     request = Request(request_id="r", file_urls=(URL,), model="fun-asr")
-    assert "at a time that is not known: 1 succeeded" in already_finished(request, finished, ()).message
+    assert "at an unknown time: 1 succeeded" in already_finished(request, finished, ()).message
 
 
 def test_the_advice_names_the_next_replay_number_that_is_unused() -> None:
