@@ -110,22 +110,23 @@ class FileView:
 
 @dataclass(frozen=True, slots=True)
 class TaskView:
-    """A provider task as a poll shows it.
-
-    `files` is empty until the task is terminal. A FAILED task may hold usable files and a
-    SUCCEEDED one failed files, so `files` counts before `status`. `provider_error` is the task-level
-    error of a FAILED task. `billed_seconds` and the tokens cover the whole task. Times are the
-    vendor's, zone-less, as given.
-    """
+    """A provider task as a poll shows it."""
 
     task_id: str
     status: TaskStatus
     files: tuple[FileView, ...] = ()
+    """Empty until the task is terminal; counts before `status`.
+
+    A FAILED task may hold usable files, and a SUCCEEDED one failed files.
+    """
     provider_error: ProviderError | None = None
+    """The task-level error of a FAILED task."""
     billed_seconds: int | None = None
+    """Of the whole task, as are the tokens."""
     input_tokens: int | None = None
     output_tokens: int | None = None
     submit_time: str | None = None
+    """The vendor's, zone-less, as given; so are the two other times."""
     scheduled_time: str | None = None
     end_time: str | None = None
 

@@ -43,20 +43,22 @@ class JournalRecord:
 
 @dataclass(frozen=True)
 class Group:
-    """Records that are written together, and what follows once they are durable.
-
-    `announcing` are the records of endings that a writer without transactions writes before the outcomes.
-    `ended` are the jobs whose outcomes the group holds. `cursor` is the cursor that may be written with the
-    group; `spend` is the day's spending as of the group.
-    """
+    """Records that are written together, and what follows once they are durable."""
 
     records: tuple[JournalRecord, ...] = ()
+    """Journal records, tombstones included."""
     announcing: tuple[JournalRecord, ...] = ()
+    """Records of endings that a writer without transactions writes before the outcomes."""
     outcomes: tuple[Outcome, ...] = ()
+    """Results and failures to publish."""
     steps: tuple[Step, ...] = ()
+    """What the stages carry out once the group is durable."""
     ended: tuple[JobRef, ...] = ()
+    """The jobs whose outcomes the group holds."""
     cursor: Cursor | None = None
+    """The cursor that may be written with the group."""
     spend: JournalRecord | None = None
+    """The day's spending as of the group."""
 
     @property
     def retracting(self) -> tuple[JournalRecord, ...]:

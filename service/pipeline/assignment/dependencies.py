@@ -40,13 +40,22 @@ class AssignmentDeps:
 
     journal: ShardJournal
     accept: AcceptStage
+    """Receives the records of served partitions."""
     runner: RunnerDeps
+    """What each shard's loop needs."""
     spawn: Spawn
+    """Starts a task whose fault ends the process."""
     observer: Observer
     window: Window
+    """For how long, and how many, ended requests are remembered."""
     outcomes: OutcomeRules
     prices: Mapping[str, Price]
+    """The operator's prices, by model."""
     files_per_task: int | None
+    """Files of one request that may share a task; None: the model table's number."""
     open_jobs: int
+    """Above this number of open jobs in the process, requests wait in Kafka."""
     max_shards: int
+    """Shards that the process may serve; further partitions are refused."""
     limiter: CallLimiter
+    """Is told which partitions are served, since their time slots are ours."""
