@@ -52,7 +52,7 @@ class Intent(NamedTuple):
     files: int
     """How many files the POST holds."""
     files_digest: str
-    """Covers the POST's URLs (`core.job.file_matching.files_digest`): any process can recognise the task by it.
+    """Digest of the POST's URLs (`core.job.file_matching`): any process can recognise the task by it.
 
     Empty once the task is known.
     """
