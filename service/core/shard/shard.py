@@ -21,6 +21,7 @@ from service.core.job.events import JobEvent, SubmissionEvent
 from service.core.job.identity import JobRef, Origin, SubmissionKey, read_key
 from service.core.job.job import Job, JobState
 from service.core.job.request import FinishedRequest
+from service.core.job.request_record import Cursor
 from service.core.job.submission import Submission
 from service.core.job.transition_context import Boundary, Context, open_jobs, without_boundary
 from service.core.journal.entries import encode_done, encode_job, encode_request
@@ -63,6 +64,10 @@ class Shard(ShardState):
         decision = Decision(Draft(self), context)
         decision.on_job(ref, event)
         return _adopt(decision)
+
+    def mark_durable(self, cursor: Cursor) -> None:
+        """Note that a batch with this cursor is in the journal."""
+        self.durable_cursor = cursor
 
     def forget_job(self, ref: JobRef, context: Context) -> None:
         """Remove a job whose outcome is durable; call it for each of a durable group's `ended`, in order."""

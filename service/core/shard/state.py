@@ -114,7 +114,7 @@ class ShardState:
     last_number: int = 0
     """The last number given to a submission of this epoch."""
     durable_cursor: Cursor = field(init=False)
-    """The durable cursor; the code that commits a batch with a cursor sets it."""
+    """The cursor up to which requests are in the journal."""
 
     def __post_init__(self) -> None:
         self.durable_cursor = self.cursor

@@ -39,7 +39,7 @@ class ListHints:
 
     def use(self, rest: Rest, took_seconds: float) -> None:
         """Let tasks rest after a sweep that took so long."""
-        self._requests.rest = rest
+        self._requests.use_rest(rest)
         self._observer.list_swept(took_seconds)
 
     def leave(self) -> None:
@@ -54,7 +54,7 @@ class ListHints:
         How many tasks of ours it shows, and the tasks that it shows, or by their absence proves, to have
         ended: `hint` them.
         """
-        self._requests.takes_hints = self.is_trusted
+        self._requests.trust_list(is_trusted=self.is_trusted)
         if not self.is_trusted:
             return 0, []
         own_order = order_of(page)
@@ -105,5 +105,5 @@ class ListHints:
         if was_trusted and not self._trust.is_trusted(now):
             self._observer.list_distrusted(self._trust.seconds_left(now))
             self._listed.clear()
-            self._requests.takes_hints = False
+            self._requests.trust_list(is_trusted=False)
             self.leave()

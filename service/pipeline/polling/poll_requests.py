@@ -100,8 +100,8 @@ class PollRequests:
         self._hints_in_a_row = 0
         self._was_last = False
         """Whether the latest of the other polls was a last poll; if so, an ordinary one goes next."""
-        self.rest = Rest()
-        self.takes_hints = True
+        self._rest = Rest()
+        self._takes_hints = True
         """Whether hinted polls go first: False while the list is not trusted."""
         self._run_times = ModelRunTimes()
 
@@ -130,6 +130,14 @@ class PollRequests:
         asked = self._valid.get(task_id)
         if asked is not None and not asked.is_hinted:
             self._replace(asked, replace(asked, is_hinted=True))
+
+    def use_rest(self, rest: Rest) -> None:
+        """Let tasks rest for so long from now on."""
+        self._rest = rest
+
+    def trust_list(self, *, is_trusted: bool) -> None:
+        """Let hinted polls go first, or drop them."""
+        self._takes_hints = is_trusted
 
     def knows(self, task_id: str) -> bool:
         """Whether a poll of the task is requested."""
@@ -213,7 +221,7 @@ class PollRequests:
 
     def _is_void(self, request: PollRequest) -> bool:
         """Whether the request is hinted by a list that is not trusted any more."""
-        return request.is_hinted and not self.takes_hints
+        return request.is_hinted and not self._takes_hints
 
     def _pass_on(self, request: PollRequest) -> None:
         """Let a request that is not to be polled now be looked at anew."""
@@ -291,10 +299,10 @@ class PollRequests:
         """How long the request may wait because of the list; 0 if it may not."""
         if request.is_last or request.is_hinted:
             return 0
-        ends_ms = request.asked_ms + self.rest.unlisted_ms
+        ends_ms = request.asked_ms + self._rest.unlisted_ms
         if request.listed_ms is not None:
-            ends_ms = min(request.listed_ms + self.rest.listed_ms, request.asked_ms + self.rest.at_most_ms)
-        return max(0, min(self.rest.check_ms, ends_ms - self._boot_ms()))
+            ends_ms = min(request.listed_ms + self._rest.listed_ms, request.asked_ms + self._rest.at_most_ms)
+        return max(0, min(self._rest.check_ms, ends_ms - self._boot_ms()))
 
     def _boot_ms(self) -> int:
         return round(1000 * self._clock.boot_seconds())

@@ -82,7 +82,7 @@ class ShardRunner:
             self._end,
         )
         self._deps = deps
-        state.durable_cursor = state.cursor
+        state.mark_durable(state.cursor)
         self._commits = GroupCommit(
             state.partition,
             writer,
@@ -289,7 +289,8 @@ class ShardRunner:
 
     def _on_durable(self, group: Group) -> None:
         """Act on a durable group; each step has a boundary of its own."""
-        self.state.durable_cursor = group.cursor or self.state.durable_cursor
+        if group.cursor is not None:
+            self.state.mark_durable(group.cursor)
         for ref in group.ended:
             self._forget_job(ref)
         for outcome in group.outcomes:

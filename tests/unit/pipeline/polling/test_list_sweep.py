@@ -381,13 +381,13 @@ async def test_thousands_that_rest_do_not_hold_up_the_event_loop(world: World) -
     await world.clock.sleep(60)
     requests = world.poll._requests
     now_ms = world.clock.now_ms()
-    requests.rest = Rest()
+    requests.use_rest(Rest())
     for asked in list(requests._valid.values()):
         requests.enqueue(asked)
     queued = len(requests._ordinary)
     assert queued > 2 * SLICE
     boot_ms = round(1000 * world.clock.boot_seconds())
-    requests.rest = Rest(10**9, 10**9, 10**9, 10**9)
+    requests.use_rest(Rest(10**9, 10**9, 10**9, 10**9))
     for asked in requests._valid.values():
         asked.listed_ms = boot_ms
     assert requests.take_next(may_be_last=True) is None
