@@ -1,4 +1,7 @@
-"""The clock: the only module that reads the time or sleeps."""
+"""The clock: the only module that reads the time, and the only one that sleeps.
+
+`Timers` and the bounds of single calls (`asyncio.timeout`) wait on the event loop instead.
+"""
 
 import asyncio
 import random
@@ -78,6 +81,10 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Wait on the event loop."""
         await asyncio.sleep(seconds)
+
+
+SYSTEM_CLOCK = SystemClock()
+"""For what runs before the process has a clock of its own, and for the command line."""
 
 
 class TrustedClock:

@@ -95,7 +95,7 @@ class Service:
         creation = from_settings.creation_of(settings) if settings.topics.create else None
         cluster, topics = from_settings.cluster_of(settings), from_settings.topics_of(settings)
         await require_acls(cluster, topics)
-        layout = await prepare(cluster, topics, creation)
+        layout = await prepare(cluster, topics, creation, self._clock)
         for warning in layout.warnings:
             log.write(log.TOPICS_WARNING, detail=warning)
         return layout

@@ -1,6 +1,8 @@
 """The clocks: the machine's own, and the one that things end by."""
 
+import ast
 import asyncio
+from pathlib import Path
 
 from service.clock import SystemClock, TrustedClock
 from service.core.time.trusted_time import TimeEvent
@@ -46,3 +48,15 @@ def test_the_system_clock_believes_the_machine() -> None:
     assert clock.boot_seconds() > 0
     assert 0 <= clock.draw() < 1
     asyncio.run(clock.sleep(0))
+
+
+def test_no_other_module_sleeps() -> None:
+    sleeping = [
+        (path.as_posix(), node.lineno)
+        for path in Path("service").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in ("asyncio.sleep", "sleep")
+        and ast.unparse(node.args[0]) != "0"
+    ]
+    assert [path for path, _line in sleeping] == ["service/clock.py"], sleeping
