@@ -839,7 +839,7 @@ def fenced_writer(broker: MemoryBroker, proofs: list[int], *, is_ours: bool) -> 
 async def test_no_outcome_is_sent_behind_a_higher_claim() -> None:
     broker, proofs = MemoryBroker(), list[int]()
     answer = await fenced_writer(broker, proofs, is_ours=False).append(WHOLE)
-    assert answer == BatchRefused("another member has claimed the partition")
+    assert answer == BatchRefused("another member has claimed partition 0")
     assert proofs == [1], "up to the last record that announces an outcome"
     assert broker.outcomes() == []
     assert [sent for sent, _ in broker.sent] == [Stage.ANNOUNCING]
@@ -850,7 +850,7 @@ async def test_no_refusal_of_a_record_is_sent_behind_a_higher_claim() -> None:
     for groups in ((refused(),), (accepted(), refused(), AT_CURSOR)):
         broker, proofs = MemoryBroker(), list[int]()
         answer = await fenced_writer(broker, proofs, is_ours=False).append(batch(*groups))
-        assert answer == BatchRefused("another member has claimed the partition")
+        assert answer == BatchRefused("another member has claimed partition 0")
         assert (proofs, broker.outcomes()) == ([0], [])
         assert keys([_seen(record) for record in broker.journal()]) == [owner_key(1)]
 

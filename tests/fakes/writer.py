@@ -89,7 +89,7 @@ class MemoryBroker:
         for record in self.journal()[start:]:
             stamp = Stamp.decode(dict(record.headers)[STAMP_HEADER])
             if stamp.epoch > mine.epoch:
-                raise Fenced("claimed by another member")
+                raise Fenced(0, stamp.epoch)
             found = record.offset if stamp == mine else found
         return found
 

@@ -122,7 +122,8 @@ def cause_of(error: ClusterError) -> BaseException:
 
 def unreachable(cluster: ClusterConfig, error: BaseException) -> str:
     """The error message for a cluster that cannot be reached, with the setting to check."""
-    return sentence(cluster.bootstrap_servers, error, cluster.sasl_username, cluster.sasl_mechanism)
+    cause = cause_of(error) if isinstance(error, ClusterError) else error
+    return sentence(cluster.bootstrap_servers, cause, cluster.sasl_username, cluster.sasl_mechanism)
 
 
 @asynccontextmanager

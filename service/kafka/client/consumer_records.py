@@ -6,10 +6,9 @@ Rules this module guarantees:
    producer wrote, and -1 for none.
 """
 
-from aiokafka import ConsumerRecord
-
 from service.core.job.identity import Position
 from service.core.job.request_record import Record
+from service.kafka.client.clients import ConsumerRecord
 
 EARLIEST_MS = 946_684_800_000
 """2000-01-01: no record is older. Times in seconds, or of a clock that was never set, are earlier."""

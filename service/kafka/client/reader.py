@@ -5,8 +5,7 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-
+from service.kafka.client.clients import KafkaConsumer, TopicPartition
 from service.kafka.client.cluster import ClusterConfig, Isolation, reader
 from service.kafka.client.error_translation import translated
 from service.kafka.client.lifecycle import has_died
@@ -20,7 +19,7 @@ class ReconnectingReader:
         self._fetch_max_wait_ms = fetch_max_wait_ms
         self._isolation: Isolation = isolation
         self._opened = AsyncExitStack()
-        self._consumer: AIOKafkaConsumer | None = None
+        self._consumer: KafkaConsumer | None = None
         self._renewing = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -35,7 +34,7 @@ class ReconnectingReader:
     ) -> None:
         await self._opened.aclose()
 
-    async def consumer(self) -> AIOKafkaConsumer:
+    async def consumer(self) -> KafkaConsumer:
         """The consumer; if the last one has died, a new one without an assignment."""
         async with self._renewing:
             if self._consumer is not None and not has_died(self._consumer):
@@ -45,7 +44,7 @@ class ReconnectingReader:
             self._consumer = await self._connect()
             return self._consumer
 
-    async def _connect(self) -> AIOKafkaConsumer:
+    async def _connect(self) -> KafkaConsumer:
         opening = reader(self._cluster, self._fetch_max_wait_ms, self._isolation)
         return await self._opened.enter_async_context(opening)
 

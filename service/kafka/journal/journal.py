@@ -5,11 +5,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from aiokafka import ConsumerRecord, TopicPartition
-
 from service.core.journal.stamp import Stamp
 from service.errors import ClusterError, Fenced, RestoreError
 from service.kafka.admin.topics import Topics
+from service.kafka.client.clients import ConsumerRecord, TopicPartition
 from service.kafka.client.cluster import ClusterConfig, reader
 from service.kafka.client.error_translation import translated
 from service.kafka.client.reader import ReconnectingReader
@@ -99,7 +98,7 @@ class Journal:
         def take(record: ConsumerRecord) -> None:
             stamp = _stamp(record)
             if stamp.epoch > mine.epoch:
-                raise Fenced(f"{journal.topic}, partition {partition} was claimed by another member")
+                raise Fenced(partition, stamp.epoch)
             if stamp == mine:
                 found.append(record.offset)
 

@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-
 from service.core.job.request_record import Cursor, Record
 from service.core.journal.entries import OwnerEntry, encode_cursor, encode_owner, encode_spend
 from service.core.journal.replay import Restore
@@ -18,6 +16,7 @@ from service.core.limits.slot_share import Predecessor
 from service.core.limits.spend_limit import DaySpend
 from service.errors import PublishError, RestoreError
 from service.kafka.admin.topics import Topics
+from service.kafka.client.clients import ConsumerRecord, KafkaConsumer, TopicPartition
 from service.kafka.client.consumer_records import is_brokers_time, to_record, usable_ms
 from service.kafka.client.error_translation import translated
 from service.kafka.client.reader import ReconnectingReader
@@ -66,7 +65,7 @@ class Takeover:
 
     topics: Topics
     sender: Claimant
-    reader: AIOKafkaConsumer
+    reader: KafkaConsumer
     watermarks: ReconnectingReader
     member: str
     on_mismatch: OnMismatch

@@ -144,7 +144,7 @@ class AtLeastOnceWriter:
         except TimeoutError:
             raise PublishError("the journal could not be read back in time") from None
         if not is_ours:
-            raise Fenced("another member has claimed the partition")
+            raise Fenced(self._shard_records.partition)
 
     async def _write(self, records: Sequence[ProducerRecord]) -> int:
         """Write to the journal in order; return the last record's offset, -1 without records."""

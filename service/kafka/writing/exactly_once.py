@@ -145,7 +145,7 @@ class ExactlyOnceWriter:
     async def _settle(self, part: Batch) -> int | None:
         """Open a new producer, then look up whether the old one wrote the whole part or nothing."""
         if not await self._is_owner():
-            raise Fenced("the group has given the partition to another member")
+            raise Fenced(self._shard_records.partition)
         await self._sender.open()
         return await self._look_up(self._known, Stamp(self._shard_records.epoch, part.number))
 

@@ -23,7 +23,7 @@ from service.cli.output import Form
 from service.contract.output_formats import OutputFormat
 from service.core.job.identity import Position
 from service.core.job.request_record import Record
-from service.errors import ConfigError, FailureCode, Fenced, InvalidRecord
+from service.errors import ClusterError, ConfigError, FailureCode, InvalidRecord
 from service.settings import Settings
 
 ENVIRON = {"SCRIBE_PROVIDER__API_KEY": "sk-canary12345", "SCRIBE_KAFKA__GROUP_ID": "mine"}
@@ -159,7 +159,9 @@ class TestRun:
         assert run("run", **ENVIRON).exit_code == 3
         assert seen[0].kafka.group_id == "mine"
 
-    @pytest.mark.parametrize(("error", "code"), [(ConfigError("no Kafka"), 78), (Fenced("no Kafka"), 1)])
+    @pytest.mark.parametrize(
+        ("error", "code"), [(ConfigError("no Kafka"), 78), (ClusterError("no Kafka"), 1)]
+    )
     @pytest.mark.parametrize("depth", [0, 1, 2])
     def test_what_has_a_name_is_a_sentence_however_deep_among_tasks_it_was_raised(
         self, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int, depth: int

@@ -69,7 +69,7 @@ class SteppedAtLeastOnce(AtLeastOnceWriter):
 
     async def _require_ownership(self, announced: int) -> None:
         if not await self._proves(announced):
-            raise Fenced("another member has claimed the partition")
+            raise Fenced(self._shard_records.partition)
 
 
 @dataclass(slots=True)
@@ -141,7 +141,7 @@ class Pen:
         found = None
         for entry in self.place.journal(self.place.partition):
             if entry.offset >= start and entry.epoch > self.epoch:
-                raise Fenced("a higher claim")
+                raise Fenced(self.place.partition, entry.epoch)
             if entry.offset >= start and dict(entry.headers)[STAMP] == mine.encode():
                 found = entry.offset
         return found
