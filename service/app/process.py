@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -34,6 +35,13 @@ COMMIT_SECONDS = 2.0
 T = TypeVar("T")
 Tick = Callable[[], None]
 Loop = Callable[[Tick], Coroutine[None, None, None]]
+
+
+def configure_log(settings: Settings) -> None:
+    """Write every line and a crash to the log, without the secrets of the settings."""
+    secrets = [secret for secret in (settings.provider.key(), settings.kafka.password()) if secret]
+    log.configure(settings.log.level, settings.log.format, secrets=secrets)
+    sys.excepthook = log.write_crash
 
 
 def run(settings: Settings) -> int:
