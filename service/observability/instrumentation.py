@@ -78,9 +78,9 @@ class PipelineInstrumentation:
         self._metrics.shard_event(change)
         log.write(log.SHARD, change=change, partition=partition, detail=detail)
 
-    def uncertain(self, change: UncertainOutcome) -> None:
+    def uncertain(self, uncertain_outcome: UncertainOutcome) -> None:
         """A submission became uncertain, or this ended; called once for each of its jobs."""
-        self._metrics.submission_uncertain(change)
+        self._metrics.submission_uncertain(uncertain_outcome)
 
     def stage_stopped(self, stage: StageName, is_stopped: bool) -> None:
         """A stage stops because of faults of Scribe itself in different requests, or resumes."""

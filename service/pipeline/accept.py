@@ -38,7 +38,7 @@ class Fault:
         return InvalidRecord(FailureCode.INTERNAL_ERROR, self.text, self.request_id)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AcceptStage:
     """Takes records into their shard."""
 

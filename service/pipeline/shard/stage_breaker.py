@@ -53,7 +53,7 @@ class Circuit:
     """Requests that failed since it opened, or caused it to open."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StageBreaker:
     """The circuits of all stages; `on_change` is called when one stops (True) or resumes (False)."""
 
