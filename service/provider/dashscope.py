@@ -213,7 +213,7 @@ class DashScope:
         return read(answer, self._host)
 
     async def _streamed(self, model: str, request: httpx.Request) -> SubmitAnswer:
-        """Assemble a stream as it arrives; any other answer is an error."""
+        """Join a stream as it arrives; any other answer is an error."""
         response = await self._submits.handle_async_request(request)
         try:
             is_stream = response.headers.get("content-type", "").startswith("text/event-stream")

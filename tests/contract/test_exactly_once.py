@@ -1,4 +1,4 @@
-"""`exactly_once`: one transaction for a batch, doubts looked up, fences obeyed, whatever a broker does."""
+"""`exactly_once`: one transaction for a batch, uncertain batches looked up, fences obeyed, whatever a broker does."""
 
 import asyncio
 import random
@@ -147,7 +147,7 @@ ATTEMPTS = list(product((True, False), (None, Fault.REFUSE, Fault.LOSE_ANSWER)))
 async def test_a_claim_that_is_committed_is_the_last_in_the_journal_whatever_was_unknown_before(
     is_transactional: bool,
 ) -> None:
-    """A takeover's other records, and earlier claims in doubt, bear the same stamp as the claim."""
+    """A takeover's other records, and earlier uncertain claims, bear the same stamp as the claim."""
     for attempts in product(ATTEMPTS, repeat=3):
         broker, member, writer = in_memory()
         if not is_transactional:

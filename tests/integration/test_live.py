@@ -42,7 +42,7 @@ async def table(
 
 
 def row(rows: list[list[str]], source: str) -> list[str]:
-    """Answer and verdict of the first question with this number."""
+    """Answer and result of the first question with this number."""
     return next([cells[2], cells[4]] for cells in rows if cells[0] == source)
 
 

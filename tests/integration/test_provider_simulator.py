@@ -1,4 +1,4 @@
-"""Every row of the table of verdicts, from the simulator's answer on the wire to the verdict."""
+"""Every row of the error table, from the simulator's answer on the wire to the action."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""The table of verdicts again, from the answers of synchronous models: the native wire and OpenAI's shape."""
+"""The error table again, from the answers of synchronous models: the native wire and OpenAI's shape."""
 
 from collections.abc import AsyncIterator
 

@@ -101,7 +101,7 @@ def observed(config: DashScopeConfig) -> Observed:
 
 
 def called(provider_error: ProviderError) -> str:
-    """The status and the code of a trouble, not its text; raises `NoAnswer` where it tells of us alone."""
+    """The status and the code of an error, not its text; raises `NoAnswer` where it tells of us alone."""
     name = (
         f"{provider_error.http_status} {provider_error.code}"
         if provider_error.http_status

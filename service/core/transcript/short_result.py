@@ -1,7 +1,7 @@
 """Reads the transcript in a synchronous model's answer; `core.transcript.normalise` states the rules.
 
 Known forms: a chat message with annotations (qwen3-asr-flash), sentences with times (the models for short
-audio), and prose (Omni, as `provider.wire.omni` assembles a stream).
+audio), and prose (Omni, as `provider.wire.omni` joins a stream).
 """
 
 from collections.abc import Callable, Mapping

@@ -1,6 +1,6 @@
 """The wire shape of Omni: a prompted chat that answers with a stream (provider API, section 5).
 
-The stream is assembled as it arrives, so that only its text is held. A stream without a finish reason is not
+The stream is joined as it arrives, so that only its text is held. A stream without a finish reason is not
 reliable, but is billed: it counts as Lost.
 """
 
@@ -56,7 +56,7 @@ def call_body(model: str, file_url: str, options: Mapping[str, JsonValue]) -> by
 
 
 class Stream:
-    """Assembles one stream: `feed` it each chunk, then call `result`."""
+    """Joins one stream: `feed` it each chunk, then call `result`."""
 
     def __init__(self, model: str) -> None:
         self._model = model

@@ -341,7 +341,7 @@ def unread_metrics() -> Metrics:
 
 
 def serve(limiter: CallLimiter, share: float) -> None:
-    """Let this part of all partitions be ours, and the group never doubt it."""
+    """Let this part of all partitions be ours, and the group always confirm it."""
     share_of, now = limiter.share, limiter.clock.boot_seconds()
     share_of.prove(math.inf)
     share_of.set_partitions(PARTITIONS, now)
@@ -440,7 +440,7 @@ class World:
         )
 
     def serve(self, share: float) -> None:
-        """Let this part of all partitions be ours, and the group never doubt it."""
+        """Let this part of all partitions be ours, and the group always confirm it."""
         serve(self.limiter, share)
 
     def rate(self, kind: Kind, model: str = "") -> Rate:

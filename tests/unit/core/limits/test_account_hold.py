@@ -1,4 +1,4 @@
-"""Account reasons: what a code means is told by its nearest family, as the verdict is."""
+"""Reasons of account holds: a code has the reason of its nearest family, as in the error table."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The table of verdicts: what is decided for each code, and what may never be decided."""
+"""The error table: what is decided for each code, and what may never be decided."""
 
 import pytest
 from hypothesis import given

@@ -43,7 +43,7 @@ Record = tuple[int, Submission | bytes | None]
 
 
 def scan(*records: Record, since_ms: float = EVER[0]) -> PartitionScan:
-    """A survey that has taken these records, epoch and submission, to the partition's end."""
+    """A scan that has taken these records, epoch and submission, to the partition's end."""
     found = PartitionScan(3, RULES, since_ms)
     for offset, (epoch, record) in enumerate(records):
         key, value = str(KEY), record

@@ -22,7 +22,7 @@ BELIEVED_MS = 3_600_000
 
 @dataclass(slots=True)
 class Wanted:
-    """A list that submissions wait for, and how often each bounded trouble has met each of them."""
+    """A list that submissions wait for, and how often each bounded error has met each of them."""
 
     need: Need
     waiting: dict[SubmissionKey, Counter[FailureCode]] = field(default_factory=dict)

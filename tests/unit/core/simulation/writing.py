@@ -42,7 +42,7 @@ class SteppedProducer:
 
 
 class SteppedTransactions(SteppedProducer):
-    """The transactional producer as its writer sees it; after trouble it is given up."""
+    """The transactional producer as its writer sees it; after an error it is given up."""
 
     def __init__(self, place: Place, producer: int) -> None:
         self.place, self.producer = place, producer

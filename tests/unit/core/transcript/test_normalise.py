@@ -260,7 +260,7 @@ def test_sentences_without_a_readable_time_are_kept_as_given_beside_the_text(bad
 @pytest.mark.parametrize("bad", NO_TIMES)
 @pytest.mark.parametrize("name", ["begin_time", "end_time"])
 def test_one_sentence_without_a_time_does_not_take_those_of_the_others(name: str, bad: JsonValue) -> None:
-    """What stood in its place is kept, so that all can see which times are borrowed."""
+    """What stood in its place is kept, so that all can see which times are interpolated."""
     given: list[Any] = [
         {"begin_time": 0, "end_time": 900, "text": "a"},
         {"begin_time": 1_000, "end_time": 2_000, "text": "b", name: bad},

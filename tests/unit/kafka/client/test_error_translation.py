@@ -149,7 +149,7 @@ class Stub:
 
 @dataclass
 class RestoredShard:
-    """What a take-over sends through, without trouble."""
+    """What a take-over sends through; it never fails."""
 
     async def partitions(self, _topic: str) -> frozenset[int]:
         return frozenset({0})

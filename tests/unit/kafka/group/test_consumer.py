@@ -1,4 +1,4 @@
-"""What the group's consumer makes of trouble inside its client; without a broker."""
+"""The group's consumer when its client fails; without a broker."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

@@ -1,4 +1,4 @@
-"""Who has our name in the group: a process that comes back again and again is a twin, and one has to end."""
+"""Duplicate members: a process that takes our name again and again is one, and one of the two has to end."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field

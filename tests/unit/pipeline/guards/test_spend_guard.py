@@ -1,4 +1,4 @@
-"""The brake: the day's limit stops submitting, keeps the jobs, and ends by itself."""
+"""The spend guard: the day's limit stops submitting, keeps the jobs, and ends by itself."""
 
 from dataclasses import replace
 

@@ -41,7 +41,7 @@ async def provider_at(url: str, tls: ssl.SSLContext | None = None) -> AsyncItera
 async def troubles_at(
     url: str, tls: ssl.SSLContext | None = None
 ) -> tuple[SubmitAnswer, ProviderError, ProviderError]:
-    """What a submit came to, its trouble, and that of a query."""
+    """The result of a submit, its provider error, and that of a query."""
     async with provider_at(url, tls) as provider:
         submitted = await provider.submit("fun-asr", FILES, {})
         assert isinstance(submitted, NotSent | Lost | Refused)
