@@ -38,10 +38,11 @@ from service.pipeline.assignment.assignment import Assignment
 from service.pipeline.assignment.dependencies import AssignmentDeps
 from service.pipeline.audit import Audit
 from service.pipeline.collect import CollectDeps, CollectStage
+from service.pipeline.collecting.fetch_memory import FetchMemory, MemoryLimits
 from service.pipeline.dispatch import Stages
 from service.pipeline.expire import reason
 from service.pipeline.guards.account_hold import AccountHold
-from service.pipeline.guards.call_limiter import CallLimiter, Kind, Quota
+from service.pipeline.guards.call_limiter import CallKind, CallLimiter, Quota
 from service.pipeline.guards.file_limits import FileLimits
 from service.pipeline.guards.limited_calls import LimitedCalls
 from service.pipeline.guards.result_hold import ResultHolds
@@ -56,7 +57,6 @@ from service.pipeline.polling.list_sweep import ListSweepStage
 from service.pipeline.polling.poll_requests import PollRequests
 from service.pipeline.post import SubmitDeps
 from service.pipeline.reconcile import ReconcileStage
-from service.pipeline.results.fetch_memory import FetchMemory, MemoryLimits
 from service.pipeline.shard.backlog import Backlog
 from service.pipeline.shard.shard_runner import RunnerDeps, ShardRunner
 from service.pipeline.shard.spawn import Spawn
@@ -125,7 +125,7 @@ async def connected(process: Process, layout: Layout) -> AsyncIterator[Parts]:
             on_mismatch=settings.kafka.on_journal_mismatch,
             limits=layout.limits,
             fetch_max_wait_ms=wait_ms,
-            places=asyncio.Semaphore(TAKEOVERS_AT_ONCE),
+            takeover_slots=asyncio.Semaphore(TAKEOVERS_AT_ONCE),
         )
         counted = (process.metrics, process.clock, process.instrumentation)
         account = Account(
@@ -218,7 +218,7 @@ def _stages(
         process.settings,
     )
     limits, fetch, rules = settings.limits, settings.fetch, rules_of(settings)
-    hotword_calls = LimitedCalls(guards.limiter, Kind.HOTWORDS)
+    hotword_calls = LimitedCalls(guards.limiter, CallKind.HOTWORDS)
     finder = HotwordListFinder(
         account.hotword_lists, hotword_calls, clock, guards.hold, provider.clock_offset_ms
     )

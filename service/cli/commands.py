@@ -19,7 +19,7 @@ from pydantic import JsonValue
 from service import __version__
 from service.app import from_settings, process
 from service.cli import client, output
-from service.cli import hotwords as account
+from service.cli import hotword_commands as account
 from service.cli.arguments import asking
 from service.cli.client import ClientConfig
 from service.cli.output import Form

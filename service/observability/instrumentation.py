@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from service.contract.models import model_info
 from service.contract.outcome import Failure, Result, stage_seconds
 from service.core.job.uncertainty import UncertainOutcome
-from service.core.limits.account_hold import SPEND_ADVICE, SPENT, HoldCause
+from service.core.limits.hold_causes import SPEND_ADVICE, SPENT, HoldCause
 from service.core.limits.price import Price, cost_of
 from service.core.limits.spend_limit import SPEND_LIMIT, SpendLimit
 from service.core.outcome.build import Outcome
@@ -14,8 +14,8 @@ from service.core.shard.admission import Admission
 from service.core.time.trusted_time import TimeEvent
 from service.errors import FailureCode
 from service.observability import log
-from service.observability.fault_isolation import never_raises, watches
 from service.observability.metrics import Metrics
+from service.observability.never_raises import never_raises, watches
 from service.pipeline.shard.observer import BoundaryName, HintResult, ShardChange
 from service.pipeline.shard.stage_breaker import StageName
 

@@ -19,8 +19,8 @@ from service.clock import SYSTEM_CLOCK, Clock
 from service.contract.outcome import Failure, Result, rfc3339, stage_seconds, utc_time
 from service.contract.redaction import redact
 from service.core.time.trusted_time import TimeEvent
-from service.observability.fault_isolation import never_raises
 from service.observability.log_throttle import LogThrottle
+from service.observability.never_raises import never_raises
 from service.pipeline.shard.observer import ShardChange
 
 Fields = MutableMapping[str, object]

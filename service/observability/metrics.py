@@ -26,8 +26,8 @@ from service.core.job.uncertainty import UncertainOutcome
 from service.core.shard.admission import AdmissionKind
 from service.errors import FailureCode
 from service.observability import metric_definitions as definitions
-from service.observability.fault_isolation import watches
 from service.observability.metric_definitions import CALLS, MAX_UNKNOWN_CODES, CallResult, Definition
+from service.observability.never_raises import watches
 from service.observability.status import Status
 from service.observability.status_gauges import LoopTicks, StatusGauges, among
 from service.pipeline.shard.observer import BoundaryName, HintResult, ShardChange

@@ -23,10 +23,10 @@ from service.core.provider.answers import (
 from service.core.provider.hotword_lists import HotwordList, HotwordListEntry, HotwordListPage
 from service.observability.metric_definitions import FETCH, CallResult
 from service.observability.metrics import Metrics
-from service.pipeline.guards.call_limiter import Kind
+from service.pipeline.guards.call_limiter import CallKind
 from service.pipeline.shard.observer import BoundaryName, Faults
+from service.provider.answer_boundary import UNREAD, answer_of
 from service.provider.api import NO_SLOT, HotwordLists, Permit, Provider, at_once
-from service.provider.fault_isolation import UNREAD, answer_of
 
 T = TypeVar("T")
 
@@ -51,16 +51,16 @@ class InstrumentedProvider:
         started = self._clock.boot_seconds()
         call = self._provider.submit(model, file_urls, options, permit)
         # A byte may have left: whatever it raises, there may be a task, or a bill.
-        answer = await answer_of(call, Lost(UNREAD), self._report(Kind.SUBMIT))
+        answer = await answer_of(call, Lost(UNREAD), self._report(CallKind.SUBMIT))
         provider_error = None if isinstance(answer, Accepted | Answered) else answer.provider_error
-        self._count(Kind.SUBMIT, started, provider_error, _submit_result(answer))
+        self._count(CallKind.SUBMIT, started, provider_error, _submit_result(answer))
         return answer
 
     async def query(self, task_id: str, permit: Permit = at_once) -> TaskView | ProviderError:
         """Poll and count the call and the provider codes of its answer."""
         started = self._clock.boot_seconds()
-        answer = await answer_of(self._provider.query(task_id, permit), UNREAD, self._report(Kind.QUERY))
-        self._count(Kind.QUERY, started, answer if isinstance(answer, ProviderError) else None)
+        answer = await answer_of(self._provider.query(task_id, permit), UNREAD, self._report(CallKind.QUERY))
+        self._count(CallKind.QUERY, started, answer if isinstance(answer, ProviderError) else None)
         if isinstance(answer, TaskView):
             self._note_codes(answer)
         return answer
@@ -71,8 +71,8 @@ class InstrumentedProvider:
         """List one page and count the call."""
         started = self._clock.boot_seconds()
         listing = self._provider.list_tasks(page_no, permit, status)
-        answer = await answer_of(listing, UNREAD, self._report(Kind.LIST))
-        self._count(Kind.LIST, started, answer if isinstance(answer, ProviderError) else None)
+        answer = await answer_of(listing, UNREAD, self._report(CallKind.LIST))
+        self._count(CallKind.LIST, started, answer if isinstance(answer, ProviderError) else None)
         return answer
 
     def clock_offset_ms(self) -> int | None:
@@ -82,8 +82,10 @@ class InstrumentedProvider:
     async def cancel(self, task_id: str, permit: Permit = at_once) -> ProviderError | None:
         """Cancel and count the call."""
         started = self._clock.boot_seconds()
-        answer = await answer_of(self._provider.cancel(task_id, permit), UNREAD, self._report(Kind.CANCEL))
-        self._count(Kind.CANCEL, started, answer)
+        answer = await answer_of(
+            self._provider.cancel(task_id, permit), UNREAD, self._report(CallKind.CANCEL)
+        )
+        self._count(CallKind.CANCEL, started, answer)
         return answer
 
     async def fetch(self, transcription_url: str, max_bytes: int | None = None) -> bytes | ProviderError:
@@ -119,7 +121,7 @@ class InstrumentedHotwordLists:
         self._hotword_lists = hotword_lists
         self._metrics = metrics
         self._clock = clock
-        self._report = partial(faults.internal_error, BoundaryName.ANSWER, Kind.HOTWORDS)
+        self._report = partial(faults.internal_error, BoundaryName.ANSWER, CallKind.HOTWORDS)
 
     async def list_page(self, page_index: int, permit: Permit = at_once) -> HotwordListPage | ProviderError:
         """List one page of hotword lists and count the call."""
@@ -149,7 +151,7 @@ class InstrumentedHotwordLists:
         started = self._clock.boot_seconds()
         answer = await answer_of(call, UNREAD, self._report)
         provider_error = answer if isinstance(answer, ProviderError) else None
-        _count(self._metrics, Kind.HOTWORDS, self._clock.boot_seconds() - started, provider_error)
+        _count(self._metrics, CallKind.HOTWORDS, self._clock.boot_seconds() - started, provider_error)
         return answer
 
 

@@ -7,7 +7,7 @@ from service.contract.request_decoder import DecodedRequest, RequestLimits, read
 from service.core.job.request_record import Record
 from service.core.shard.admission import Admission, AdmissionRules, admit
 from service.errors import FailureCode, InvalidRecord
-from service.pipeline.shard.fault_isolation import BACKOFF, MAX_FAULTS, fault_text, isolated
+from service.pipeline.shard.fault_boundary import BACKOFF, MAX_FAULTS, fault_text, isolated
 from service.pipeline.shard.observer import BoundaryName, Observer
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.stage_breaker import StageBreaker, StageName

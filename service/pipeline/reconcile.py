@@ -18,7 +18,7 @@ from service.core.job.transition_context import Rules
 from service.core.reconciliation.candidates import Candidates
 from service.core.reconciliation.journal_scan import PartitionScan
 from service.core.reconciliation.matching import Evidence, Found, Proven, decide
-from service.core.reconciliation.task_list import EVER, TimeSpan, merged
+from service.core.reconciliation.task_listing import EVER, TimeSpan, merged
 from service.core.reconciliation.unanswered import (
     Unanswered,
     unanswered_of,
@@ -27,15 +27,15 @@ from service.core.reconciliation.unanswered import (
 )
 from service.errors import ServiceError
 from service.kafka.journal.scanner import JournalScanner
+from service.pipeline.collecting.fetch_memory import FetchMemory
 from service.pipeline.guards.call_limiter import CallLimiter
-from service.pipeline.results.fetch_memory import FetchMemory
-from service.pipeline.shard.fault_isolation import Key
+from service.pipeline.shard.fault_boundary import Key
 from service.pipeline.shard.observer import BoundaryName, Faults
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.timers import OnTick, Timers, ticking
 from service.pipeline.task_lookup import TaskLookup
+from service.provider.answer_boundary import answer_of
 from service.provider.api import Provider
-from service.provider.fault_isolation import answer_of
 
 MAX_WITNESSES = 1_000
 """A list that hides one of them is not complete; more of them would prove little more."""

@@ -11,16 +11,16 @@ from functools import partial
 
 from service.clock import Clock
 from service.contract.models import is_synchronous
+from service.core.job.accepted_request import AcceptedRequest
 from service.core.job.events import Intended
 from service.core.job.identity import Origin, SubmissionKey
-from service.core.job.request import AcceptedRequest
 from service.core.job.submission import Submission, SubmissionState
 from service.core.limits.fair_queue import FairQueue
 from service.pipeline.guards.call_limiter import Call
 from service.pipeline.guards.submit_guards import SubmitGuards, SubmitKind
-from service.pipeline.post import TOO_LATE, Post, PostSender, SubmitDeps, nothing
+from service.pipeline.post import TOO_LATE, Post, PostSender, SubmitDeps, no_retry
 from service.pipeline.shard.backlog import BEHIND_MS
-from service.pipeline.shard.fault_isolation import Key
+from service.pipeline.shard.fault_boundary import Key
 from service.pipeline.shard.in_flight import InFlightItems
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.stage_breaker import StageName
@@ -75,7 +75,7 @@ class SubmitStage:
         """
         for key in keys:
             # A submission not started here is queued once its request is durable.
-            with runner.boundary.guard(key, nothing, StageName.SUBMIT):
+            with runner.boundary.guard(key, no_retry, StageName.SUBMIT):
                 self._start_now(runner, key)
 
     def _start_now(self, runner: ShardRunner, key: SubmissionKey) -> None:
@@ -167,11 +167,11 @@ class SubmitStage:
 
     def _wait_seconds(self, kind: SubmitKind) -> float:
         """How long until a submit of the kind may go; a submit that ends wakes the loop."""
-        if len(self._places(kind.model)) >= self._deps.in_flight:
+        if len(self._in_flight_of(kind.model)) >= self._deps.in_flight:
             return LONGEST_WAIT_SECONDS
         return max(self._guards.wait_seconds(kind), self._deps.breaker.wait_seconds(StageName.SUBMIT))
 
-    def _places(self, model: str) -> "dict[asyncio.Task[None], Queued]":
+    def _in_flight_of(self, model: str) -> "dict[asyncio.Task[None], Queued]":
         """Submits in flight of the model's kind: synchronous or not."""
         return self._calls_in_flight if is_synchronous(model) else self._in_flight
 
@@ -192,19 +192,19 @@ class SubmitStage:
         sealed = runner.durable(change, key)
         post = Post(runner, key, len(submission.jobs), permit, sealed, wall_ms, boot_seconds)
         task = self._deps.spawn(self._sender.post(post), name=f"submit {key}")
-        places = self._places(kind.model)
-        places[task] = (runner, key)
+        in_flight = self._in_flight_of(kind.model)
+        in_flight[task] = (runner, key)
         calls = runner.long_calls if is_synchronous(kind.model) else runner.calls
         calls[task] = permit.call
-        task.add_done_callback(partial(self._ended, places, calls))
+        task.add_done_callback(partial(self._ended, in_flight, calls))
 
     def _ended(
         self,
-        places: "dict[asyncio.Task[None], Queued]",
+        in_flight: "dict[asyncio.Task[None], Queued]",
         calls: "dict[asyncio.Task[None], Call]",
         task: "asyncio.Task[None]",
     ) -> None:
-        places.pop(task)
+        in_flight.pop(task)
         calls.pop(task)
         self._due.wake()
 

@@ -36,7 +36,7 @@ from service.core.time.vendor_clock import VendorClock
 from service.errors import ConfigError
 from service.provider.api import NO_SLOT, Permit, at_once
 from service.provider.departure import Departure, TimedPermit
-from service.provider.hotword_lists import DashScopeHotwordLists
+from service.provider.hotword_calls import DashScopeHotwordLists
 from service.provider.http.bodies import BodyBroken, BodyTooLarge, read_body
 from service.provider.http.connection_errors import Peer, no_answer, no_connection
 from service.provider.http.transport import (
@@ -46,8 +46,8 @@ from service.provider.http.transport import (
     submit_transport,
 )
 from service.provider.result_files import FetchGuard, ResultFetcher
-from service.provider.wire import answers, file_tasks, hotword_lists, omni, short_audio
-from service.provider.wire.answers import (
+from service.provider.wire import answer_fields, file_tasks, hotword_actions, omni, short_audio
+from service.provider.wire.answer_fields import (
     HttpAnswer,
     error_in,
     error_of_answer,
@@ -55,7 +55,7 @@ from service.provider.wire.answers import (
     object_of,
     unexpected_body,
 )
-from service.provider.wire.regions import compatible_url, with_regions
+from service.provider.wire.region_advice import compatible_url, with_regions
 from service.provider.wire.task_list import PAGE_SIZES, list_path, read_page
 
 MAX_ANSWER_BYTES = 1024**2
@@ -129,7 +129,7 @@ class DashScope:
         self._page_size = PAGE_SIZES[0]
         """Of the task list: the size that the vendor has not refused last."""
         self.hotword_lists = DashScopeHotwordLists(
-            partial(self._call, "POST", hotword_lists.PATH), self._host
+            partial(self._call, "POST", hotword_actions.PATH), self._host
         )
         """The account's hotword lists."""
 
@@ -156,18 +156,18 @@ class DashScope:
     ) -> SubmitAnswer:
         """Submit in one POST on its own connection; see `Provider.submit`."""
         info = model_info(model)
-        way = ApiKind.FILE_TASK if info is None else info.way
+        api = ApiKind.FILE_TASK if info is None else info.api
         config = self._config
-        total = config.submit_timeout_seconds if way is ApiKind.FILE_TASK else config.answer_timeout_seconds
+        total = config.submit_timeout_seconds if api is ApiKind.FILE_TASK else config.answer_timeout_seconds
         latest = self._now_seconds() + config.connect_seconds
         departure = Departure(self._now_seconds, latest, permit)
-        request = self._submission(way, model, file_urls, options)
+        request = self._submission(api, model, file_urls, options)
         request.extensions["trace"] = departure
         connect = self._config.connect_seconds
         request.extensions["timeout"] = {"pool": connect, "connect": connect}
         try:
             async with asyncio.timeout(total):
-                answer = await self._submitted(way, model, request, departure)
+                answer = await self._submitted(api, model, request, departure)
                 answer = with_regions(answer, model, self._host)
                 return self._located(answer)
         except (*_FAILURES, BodyTooLarge) as error:
@@ -189,9 +189,9 @@ class DashScope:
         return replace(answer, provider_error=replace(answer.provider_error, host=self._host))
 
     def _submission(
-        self, way: ApiKind, model: str, file_urls: Sequence[str], options: Mapping[str, JsonValue]
+        self, api: ApiKind, model: str, file_urls: Sequence[str], options: Mapping[str, JsonValue]
     ) -> httpx.Request:
-        match way:
+        match api:
             case ApiKind.FILE_TASK:
                 path, body = file_tasks.SUBMIT_PATH, file_tasks.submit_body(model, file_urls, options)
                 return self._request("POST", path, file_tasks.submit_headers(file_urls), body)
@@ -204,12 +204,12 @@ class DashScope:
                 return self._request("POST", url, headers, omni.call_body(model, file_urls[0], options))
 
     async def _submitted(
-        self, way: ApiKind, model: str, request: httpx.Request, departure: Departure
+        self, api: ApiKind, model: str, request: httpx.Request, departure: Departure
     ) -> SubmitAnswer:
-        if way is ApiKind.OMNI:
+        if api is ApiKind.OMNI:
             return await self._streamed(model, request)
         answer = await self._answer(self._submits, request, departure)
-        read = file_tasks.read_submit if way is ApiKind.FILE_TASK else short_audio.read_call
+        read = file_tasks.read_submit if api is ApiKind.FILE_TASK else short_audio.read_call
         return read(answer, self._host)
 
     async def _streamed(self, model: str, request: httpx.Request) -> SubmitAnswer:
@@ -247,7 +247,7 @@ class DashScope:
         return page
 
     def clock_offset_ms(self) -> int | None:
-        """How far the vendor's clock is ahead of ours, according to its answers."""
+        """How far the vendor's clock is ahead of ours, according to its answer_fields."""
         bounds = self._vendor_clock.offset_seconds(now := self._now_seconds())
         return None if bounds is None else round(1000 * (now + sum(bounds) / 2)) - self._clock.now_ms()
 
@@ -270,25 +270,25 @@ class DashScope:
         self, method: str, path: str, body: bytes = b"", permit: Permit = at_once
     ) -> HttpAnswer | ProviderError:
         total = self._config.call_timeout_seconds
-        request, leaving = self._request(method, path, {}, body), TimedPermit(self._now_seconds, permit)
-        request.extensions["permit"] = leaving
+        request, departure = self._request(method, path, {}, body), TimedPermit(self._now_seconds, permit)
+        request.extensions["permit"] = departure
         try:
             async with asyncio.timeout(total):
-                return await self._answer(self._calls, request, leaving)
+                return await self._answer(self._calls, request, departure)
         except Withheld:
             return NO_SLOT
         except _FAILURES as error:
             return no_answer(error, self._peer, total)
 
     async def _answer(
-        self, transport: httpx.AsyncBaseTransport, request: httpx.Request, left: Departure | TimedPermit
+        self, transport: httpx.AsyncBaseTransport, request: httpx.Request, departure: Departure | TimedPermit
     ) -> HttpAnswer:
         answer = await _answer(transport, request)
-        date_seconds, now = answers.http_date(answer.headers.get("date")), self._now_seconds()
+        date_seconds, now = answer_fields.http_date(answer.headers.get("date")), self._now_seconds()
         if date_seconds is None:
             self._vendor_clock.observe_dateless(now)
         else:
-            self._vendor_clock.observe(left.asked_at, now, round(1000 * date_seconds))
+            self._vendor_clock.observe(departure.asked_at, now, round(1000 * date_seconds))
         return self._without_key(answer)
 
     def _without_key(self, answer: HttpAnswer) -> HttpAnswer:

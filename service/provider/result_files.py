@@ -22,7 +22,7 @@ from service.provider.http.addresses import AddressRefused, CheckedResolver
 from service.provider.http.bodies import BodyBroken, BodyCutShort, BodyTooLarge, read_body
 from service.provider.http.connection_errors import Peer, no_answer
 from service.provider.http.transport import AiohttpTransport, HeadTooLarge
-from service.provider.wire.answers import retry_after_seconds
+from service.provider.wire.answer_fields import retry_after_seconds
 
 # No user:password, no fragment, no blank, no control or non-ASCII character, no backslash.
 _URL = re.compile(

@@ -98,7 +98,7 @@ async def test_a_call_that_fails_is_a_row_and_says_nothing_of_its_question(tmp_p
     assert code == 0
 
 
-async def test_an_answer_that_nobody_thought_of_is_a_row(tmp_path: Path) -> None:
+async def test_an_unexpected_answer_is_a_row(tmp_path: Path) -> None:
     async with serve(config()) as simulator:
         simulator.state.add_fault(Fault(on="result", kind="garbage", times=None))
         _, rows = await table(simulator, tmp_path)

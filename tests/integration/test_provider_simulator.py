@@ -20,7 +20,7 @@ from service.core.provider.answers import (
 from service.core.provider.error_table import TABLE, Action, Row, on_file, on_submit
 from service.core.provider.own_codes import OWN_CODES
 from service.provider.dashscope import DashScope, DashScopeConfig
-from service.provider.wire.answers import TIMEOUT_CODES
+from service.provider.wire.answer_fields import TIMEOUT_CODES
 
 KEY = "sk-canary-0123456789abcdef"
 VENDOR_ROWS = [(code, row) for code, row in TABLE.items() if code not in OWN_CODES]

@@ -11,7 +11,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.stepped_clock import SteppedClock
 
 
-def test_a_listener_is_told_of_a_step_and_by_how_much() -> None:
+def test_a_listener_gets_each_clock_step_with_its_size() -> None:
     machine, told = FakeClock(), list[tuple[TimeEvent, float]]()
     vendor = VendorClock()
     clock = TrustedClock(machine, vendor, lambda event, ahead: told.append((event, ahead)))
@@ -25,7 +25,7 @@ def test_a_listener_is_told_of_a_step_and_by_how_much() -> None:
     assert told == [(TimeEvent.CONFIRMED, 0.0), (TimeEvent.STEPPED, 3_600.0), (TimeEvent.RETURNED, 0.0)]
 
 
-def test_a_journals_time_counts_before_anybody_has_asked_for_the_time() -> None:
+def test_a_journals_time_counts_before_the_first_reading_of_the_clock() -> None:
     clock = SteppedClock()
     clock.jump(-3_600)
     clock.not_before(clock.true_ms())

@@ -11,7 +11,7 @@ from service.core.provider.answers import Accepted, Answered, ProviderError, Sub
 from service.provider.dashscope import DashScope, DashScopeConfig
 from service.provider.departure import Departure, TimedPermit
 from service.provider.result_files import FetchGuard
-from service.provider.wire.answers import HttpAnswer, object_of
+from service.provider.wire.answer_fields import HttpAnswer, object_of
 
 MODEL = "fun-asr"
 

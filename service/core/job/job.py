@@ -8,9 +8,9 @@ time in milliseconds since the epoch.
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from service.core.job.accepted_request import AcceptedRequest
 from service.core.job.ending import AccountedUsage, Ending
 from service.core.job.identity import JobKey, JobRef, SubmissionKey
-from service.core.job.request import AcceptedRequest
 from service.core.provider.answers import Bill, ProviderError
 
 

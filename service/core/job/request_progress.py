@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from service.contract.outcome import RequestSummary
-from service.core.job.request import AcceptedRequest, FileEnd, FinishedRequest
+from service.core.job.accepted_request import AcceptedRequest, FileEnd, FinishedRequest
 
 _NONE: Mapping[int, FileEnd] = MappingProxyType({})
 

@@ -13,10 +13,16 @@ finds it.
 import sys
 from dataclasses import dataclass
 
+from service.core.job.accepted_request import (
+    NO_OPTIONS,
+    AcceptedRequest,
+    FileEnd,
+    FinishedRequest,
+    RequestFile,
+)
 from service.core.job.ending import AccountedUsage, FailureEnding
 from service.core.job.identity import JobRef, Origin, SubmissionKey, read_key
 from service.core.job.job import Job
-from service.core.job.request import NO_OPTIONS, AcceptedRequest, FileEnd, FinishedRequest, RequestFile
 from service.core.job.request_record import Cursor
 from service.core.job.submission import Counters, Intent, Submission, SubmissionState
 from service.core.journal.forms import (

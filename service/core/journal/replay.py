@@ -14,8 +14,8 @@ Rules this module guarantees:
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from service.core.job.accepted_request import AcceptedRequest, FinishedRequest
 from service.core.job.identity import JobRef, Origin, SubmissionKey
-from service.core.job.request import AcceptedRequest, FinishedRequest
 from service.core.job.request_record import Cursor
 from service.core.job.submission import Submission
 from service.core.journal.entries import Entry, JobEntry, OwnerEntry, decode

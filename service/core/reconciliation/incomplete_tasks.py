@@ -13,7 +13,7 @@ Rules this module guarantees:
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from service.core.reconciliation.task_list import meets
+from service.core.reconciliation.task_listing import meets
 from service.core.reconciliation.unanswered import Candidate, Gap, Unanswered
 
 

@@ -22,7 +22,7 @@ from service.core.job.identity import SubmissionKey
 from service.core.job.transition_context import Rules
 from service.core.job.urgency import RETENTION_MS
 from service.core.reconciliation.incomplete_tasks import match_parts, possible_parts
-from service.core.reconciliation.task_list import TimeSpan, is_within, meets
+from service.core.reconciliation.task_listing import TimeSpan, is_within, meets
 from service.core.reconciliation.unanswered import Candidate, Files, Gap, Unanswered
 
 Found = Adopted | NotFound | OutOfReach

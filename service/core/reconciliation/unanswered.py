@@ -8,7 +8,7 @@ from service.core.job.file_matching import files_digest, urls_known
 from service.core.job.identity import SubmissionKey
 from service.core.job.submission import UNANSWERED, Intent, Submission, SubmissionState
 from service.core.job.transition_context import COMMIT_WAIT_SECONDS, INTENT_SECONDS, Rules
-from service.core.reconciliation.task_list import EVER, TimeSpan
+from service.core.reconciliation.task_listing import EVER, TimeSpan
 
 
 class Files(NamedTuple):

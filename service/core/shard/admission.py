@@ -10,11 +10,11 @@ from enum import StrEnum
 from service.contract.models import model_info
 from service.contract.request import Action, Request
 from service.contract.request_decoder import DecodedRequest
+from service.core.job.accepted_request import NO_OPTIONS, AcceptedRequest, FinishedRequest, RequestFile
 from service.core.job.events import CancelAsked, DeadlinePassed, QueueSubmit
 from service.core.job.identity import NOWHERE, JobRef, RequestKey, SubmissionKey
 from service.core.job.job import Job
 from service.core.job.packing import files_of, files_per_task, plan_submissions
-from service.core.job.request import NO_OPTIONS, AcceptedRequest, FinishedRequest, RequestFile
 from service.core.job.request_progress import RequestProgress
 from service.core.job.request_record import Record, cursor_after
 from service.core.job.submission import Counters

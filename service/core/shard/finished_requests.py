@@ -8,8 +8,8 @@ from collections.abc import Container
 
 from service.contract.outcome import rfc3339, utc_time
 from service.contract.request import MAX_REPLAY, Action, Request
+from service.core.job.accepted_request import FinishedRequest
 from service.core.job.identity import CompactKey, RequestKey
-from service.core.job.request import FinishedRequest
 from service.errors import FailureCode, InvalidRecord
 
 ANSWER_EVERY_MS = 60_000

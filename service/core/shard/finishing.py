@@ -7,12 +7,12 @@ short form; then the tombstones of the request's job records.
 from dataclasses import replace
 
 from service.contract.outcome import Usage
+from service.core.job.accepted_request import AcceptedRequest, FileEnd, FinishedRequest
 from service.core.job.ending import AccountedUsage, FailureEnding
 from service.core.job.events import Published, Step
 from service.core.job.identity import JobRef
 from service.core.job.job import Job
 from service.core.job.job_table import advance_job
-from service.core.job.request import AcceptedRequest, FileEnd, FinishedRequest
 from service.core.job.request_progress import RequestProgress
 from service.core.job.submission import Submission
 from service.core.job.transition_context import Context, open_jobs

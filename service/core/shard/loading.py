@@ -12,11 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from service.contract.models import model_info
+from service.core.job.accepted_request import AcceptedRequest, FileEnd
 from service.core.job.events import JobRestored, SubmissionRestored
 from service.core.job.identity import NOWHERE, JobRef, Origin, RequestKey, SubmissionKey
 from service.core.job.job import Job, JobState
 from service.core.job.packing import files_per_task, plan_submissions
-from service.core.job.request import AcceptedRequest, FileEnd
 from service.core.job.request_progress import RequestProgress
 from service.core.job.submission import UNANSWERED, Counters, Submission, SubmissionState
 from service.core.job.transition_context import Boundary, Context, Successor, open_jobs

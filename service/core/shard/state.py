@@ -5,8 +5,8 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from service.core.job.accepted_request import AcceptedRequest, FinishedRequest
 from service.core.job.identity import CompactKey, Origin, SubmissionKey
-from service.core.job.request import AcceptedRequest, FinishedRequest
 from service.core.job.request_progress import RequestProgress
 from service.core.job.request_record import Cursor
 from service.core.job.tables import Jobs, Submissions

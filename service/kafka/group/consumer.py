@@ -24,7 +24,7 @@ from service.kafka.client.lifecycle import (
 )
 from service.kafka.group.assignor import counting_assignor
 from service.kafka.group.duplicate_members import DuplicateMembers
-from service.kafka.group.ports import Membership, PartitionOwner
+from service.kafka.group.partition_owner import Membership, PartitionOwner
 from service.kafka.group.record_fetcher import RETRY_SECONDS, RecordFetcher
 
 REBALANCE_TIMEOUT_MS = 25_000

@@ -17,10 +17,10 @@ from service.kafka.journal.tail import Tail, stamp_of
 from service.kafka.journal.takeover import Claimant, OnMismatch, RestoredShard, Takeover
 from service.kafka.writing.at_least_once import AtLeastOnceWriter
 from service.kafka.writing.exactly_once import ExactlyOnceWriter
-from service.kafka.writing.ports import Writer
 from service.kafka.writing.producer import Producer
 from service.kafka.writing.shard_records import ShardRecords
 from service.kafka.writing.transactional_producer import Transactions
+from service.kafka.writing.writer_port import Writer
 
 TAKEOVERS_AT_ONCE = 4
 """Each takeover opens a consumer of its own; a hundred at once would flood the brokers with connections."""
@@ -43,12 +43,12 @@ class Journal:
     on_mismatch: OnMismatch
     limits: Mapping[str, int]
     fetch_max_wait_ms: int
-    places: asyncio.Semaphore
+    takeover_slots: asyncio.Semaphore
 
     async def take(self, partition: int, group_offset: int | None) -> RestoredShard:
         """Claim a partition and read it back; raises `RestoreError` or `ClusterError`."""
         async with (
-            self.places,
+            self.takeover_slots,
             # Outside the reader: if cancelled while the reader closes, nothing has been taken over.
             self._sender(partition) as sender,
             reader(self.cluster, self.fetch_max_wait_ms) as consumer,

@@ -101,16 +101,16 @@ class ExactlyOnceWriter:
 
     async def _answer(self) -> Appended:
         try:
-            return await self._finish()
+            return await self._write_all()
         except Fenced as error:
             return BatchRefused(str(error))
         except ClusterError as error:
             return Unknown(str(error))
 
-    async def _finish(self) -> Committed:
+    async def _write_all(self) -> Committed:
         last = -1
         while self._left:
-            offset = await self._see_through(self._left[0])
+            offset = await self._write_part(self._left[0])
             if offset is None:
                 self._divide(self._left.popleft())
                 continue
@@ -119,10 +119,10 @@ class ExactlyOnceWriter:
         self._batch = None
         return Committed(last)
 
-    async def _see_through(self, part: Batch) -> int | None:
+    async def _write_part(self, part: Batch) -> int | None:
         """Write the part; return its last journal offset, or None if it must be divided."""
         if not self._sender.is_open:
-            found = await self._settle(part)
+            found = await self._reopen_and_look_up(part)
             # A claim is written again: a later one may be behind it, and a takeover's records have its stamp.
             if found is not None and part.groups:
                 return found
@@ -142,7 +142,7 @@ class ExactlyOnceWriter:
                 raise answer
         return max(answer for answer in answers[: len(records)] if isinstance(answer, int))
 
-    async def _settle(self, part: Batch) -> int | None:
+    async def _reopen_and_look_up(self, part: Batch) -> int | None:
         """Open a new producer, then look up whether the old one wrote the whole part or nothing."""
         if not await self._is_owner():
             raise Fenced(self._shard_records.partition)

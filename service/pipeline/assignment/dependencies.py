@@ -9,7 +9,7 @@ from service.core.outcome.build import OutcomeRules
 from service.core.shard.state import Window
 from service.kafka.journal.tail import Tail
 from service.kafka.journal.takeover import RestoredShard
-from service.kafka.writing.ports import Writer
+from service.kafka.writing.writer_port import Writer
 from service.pipeline.accept import AcceptStage
 from service.pipeline.guards.call_limiter import CallLimiter
 from service.pipeline.shard.observer import Observer

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from service.clock import Clock
-from service.core.limits.account_hold import HoldCause, HoldReason, hold_cause
+from service.core.limits.hold_causes import HoldCause, HoldReason, hold_cause
 from service.core.provider import error_table
 from service.core.provider.answers import Lost, NotSent, ProviderError, Refused, SubmitAnswer
 from service.core.provider.error_table import Action

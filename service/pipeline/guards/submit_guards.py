@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from service.clock import Clock
-from service.core.limits.account_hold import SPENT, concerns_one_model
 from service.core.limits.circuit_breaker import CircuitBreaker
+from service.core.limits.hold_causes import SPENT, concerns_one_model
 from service.core.limits.retry_budget import RetryBudget
 from service.core.provider.answers import Accepted, Answered, NotSent, ProviderError, Refused, SubmitAnswer
 from service.core.provider.own_codes import OwnCode
 from service.pipeline.guards.account_hold import AccountHold
-from service.pipeline.guards.call_limiter import MAX_MODELS, Call, CallLimiter, Kind
+from service.pipeline.guards.call_limiter import MAX_MODELS, Call, CallKind, CallLimiter
 from service.pipeline.guards.result_hold import ResultHolds
 from service.pipeline.guards.spend_guard import SpendGuard
 
@@ -70,7 +70,7 @@ class SubmitGuards:
         now = self.clock.boot_seconds()
         health = self._health(kind.model)
         return max(
-            self.limiter.wait_seconds(Kind.SUBMIT, kind.model),
+            self.limiter.wait_seconds(CallKind.SUBMIT, kind.model),
             self.hold.wait_seconds(),
             health.hold.wait_seconds(),
             self.spend_guard.wait_seconds(),
@@ -85,7 +85,7 @@ class SubmitGuards:
         health = self._health(kind.model)
         is_probe = self.hold.is_active or health.hold.is_active
         paid = health.retries.take(now) if kind.is_retry else 0.0
-        permit = SubmitPermit(kind.model, paid, is_probe, self.limiter.begin(Kind.SUBMIT, kind.model))
+        permit = SubmitPermit(kind.model, paid, is_probe, self.limiter.begin(CallKind.SUBMIT, kind.model))
         self.hold.probe()
         health.hold.probe()
         health.circuit_breaker.probe(now, self.clock.draw())
@@ -111,7 +111,7 @@ class SubmitGuards:
             case NotSent(provider_error) if provider_error.code == OwnCode.INTENT_TOO_OLD:
                 health.retries.refund(permit.paid)
             case Refused(provider_error) if provider_error.is_throttled:
-                self.limiter.penalise(Kind.SUBMIT, permit.model)
+                self.limiter.penalise(CallKind.SUBMIT, permit.model)
                 health.throttle = provider_error
 
     def reason(self, model: str) -> str:

@@ -14,15 +14,15 @@ from http import HTTPStatus
 from service.clock import Clock
 from service.core.limits.backoff import Backoff
 from service.core.provider.answers import ProviderError, TaskPage, TaskStatus
-from service.pipeline.guards.call_limiter import CallLimiter, Kind
+from service.pipeline.guards.call_limiter import CallKind, CallLimiter
 from service.pipeline.guards.limited_calls import LimitedCalls
 from service.pipeline.polling.list_hints import ListHints
 from service.pipeline.polling.poll_requests import PollRequests, Rest
 from service.pipeline.shard.backlog import SLICE
 from service.pipeline.shard.observer import BoundaryName, Faults
 from service.pipeline.shard.timers import OnTick, ticking
+from service.provider.answer_boundary import answer_of
 from service.provider.api import Provider
-from service.provider.fault_isolation import answer_of
 
 SWEEP_SECONDS = 1.0
 """From the beginning of a sweep to that of the next, at least."""
@@ -112,7 +112,7 @@ class ListSweepStage:
         self._provider = provider
         self._clock = clock
         self._limiter = limiter
-        self._lists = LimitedCalls(limiter, Kind.LIST)
+        self._lists = LimitedCalls(limiter, CallKind.LIST)
         self._requests = requests
         self._hints = hints
         self._pages = 1
@@ -181,7 +181,7 @@ class ListSweepStage:
         """Read pages until all readers together have read the last one that is worth a call."""
         for page_no in numbers:
             has_all = sweep.status is None and sweep.shown >= len(self._requests)
-            is_long = sweep.pages > self._cycle_seconds * self._limiter.share_per_second(Kind.LIST)
+            is_long = sweep.pages > self._cycle_seconds * self._limiter.share_per_second(CallKind.LIST)
             if has_all or is_long or sweep.is_over:
                 return
             await self._read_page(sweep, page_no)
@@ -221,16 +221,16 @@ class ListSweepStage:
     @property
     def _cycle_seconds(self) -> float:
         """How long it takes to poll every task once."""
-        share = self._limiter.share_per_second(Kind.QUERY)
+        share = self._limiter.share_per_second(CallKind.QUERY)
         return max(SHORTEST_CYCLE_SECONDS, len(self._requests) / share) if share else SHORTEST_CYCLE_SECONDS
 
     def _is_worth_it(self) -> bool:
         """Whether a sweep of so many pages is faster than polling every task once."""
-        share = self._limiter.share_per_second(Kind.LIST)
+        share = self._limiter.share_per_second(CallKind.LIST)
         return share > 0 and self._pages / share <= self._cycle_seconds
 
     def _rest(self, took_seconds: float) -> Rest:
-        share = self._limiter.share_per_second(Kind.QUERY)
+        share = self._limiter.share_per_second(CallKind.QUERY)
         spot_check_seconds = len(self._requests) / (SPOT_CHECK_PART * share) if share else 0.0
         rest_seconds = max(SHORTEST_REST_SECONDS, 3 * took_seconds)
         return Rest(

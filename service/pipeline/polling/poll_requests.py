@@ -24,7 +24,7 @@ from service.core.job.urgency import CAN_WAIT, Priority, PriorityQueue, priority
 from service.core.polling.run_times import ModelRunTimes, run_ms
 from service.core.provider.answers import TaskView
 from service.pipeline.shard.backlog import BEHIND_MS, SLICE
-from service.pipeline.shard.fault_isolation import Key
+from service.pipeline.shard.fault_boundary import Key
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.stage_breaker import StageName
 from service.pipeline.shard.timers import Timers

@@ -20,7 +20,7 @@ from service.core.job.events import (
     Step,
     SubmissionRestored,
 )
-from service.pipeline.shard.fault_isolation import Event
+from service.pipeline.shard.fault_boundary import Event
 from service.pipeline.shard.stage_breaker import StageName
 
 _OF_EVENT: dict[type[Event], StageName] = {

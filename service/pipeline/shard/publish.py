@@ -1,4 +1,4 @@
-"""Group commit: queue groups of records, write them in bounded batches, report each as durable.
+"""Publish: write outcomes and journal records in bounded batches; report each group as durable.
 
 There is no timer: a batch is sent when none is in flight, and groups that arrive meanwhile wait for the next.
 A batch is kept until its outcome is known; after an unknown outcome the writer looks it up and divides it.
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from service.clock import Clock
 from service.core.shard.batches import Appended, Batch, BatchRefused, Committed, Group, Pending
-from service.kafka.writing.ports import Writer
+from service.kafka.writing.writer_port import Writer
 from service.pipeline.shard.backlog import Backlog
 from service.pipeline.shard.observer import Observer
 
@@ -38,7 +38,7 @@ class CommitHooks:
     on_durable: Callable[[Group], None]
 
 
-class GroupCommit:
+class Publisher:
     """The batches of one shard; its methods are called from the event loop only."""
 
     def __init__(

@@ -1,6 +1,6 @@
 """The loop that owns one shard: it applies events, commits batches and releases the steps of durable groups.
 
-No consequence of a change happens before its group is durable (N2); `group_commit` writes.
+No consequence of a change happens before its group is durable (N2); `publish` writes.
 """
 
 import asyncio
@@ -27,19 +27,19 @@ from service.core.job.request_record import Cursor
 from service.core.job.transition_context import Context, Rules, without_boundary
 from service.core.shard.batches import Appended, Change, Group
 from service.core.shard.shard import Shard
-from service.kafka.writing.ports import Writer
+from service.kafka.writing.writer_port import Writer
 from service.pipeline.guards.call_limiter import Call
 from service.pipeline.shard.backlog import Backlog
 from service.pipeline.shard.event_stage import proves_stage_works, stage_of, stage_of_step
-from service.pipeline.shard.fault_isolation import Event, FaultBoundary, Key
-from service.pipeline.shard.group_commit import CommitHooks, GroupCommit, Receipt
+from service.pipeline.shard.fault_boundary import Event, FaultBoundary, Key
 from service.pipeline.shard.observer import BoundaryName, Observer
+from service.pipeline.shard.publish import CommitHooks, Publisher, Receipt
 from service.pipeline.shard.stage_breaker import StageBreaker, StageName
 from service.pipeline.shard.subjects import request_of, state_of, subject_of, writes
 
 BEHIND_SECONDS = 2.0
 """If a batch is in flight for longer, the shard starts no work that would only wait for the broker."""
-SWEEP_BELOW_BYTES = 512 * 1024
+TOMBSTONES_BELOW_BYTES = 512 * 1024
 """Tombstones are written only while fewer bytes wait: everything else goes first."""
 
 
@@ -83,13 +83,13 @@ class ShardRunner:
         )
         self._deps = deps
         state.mark_durable(state.cursor)
-        self._commits = GroupCommit(
+        self._commits = Publisher(
             state.partition,
             writer,
             deps.clock,
             deps.backlog,
             deps.observer,
-            CommitHooks(self._sweep, self._on_durable),
+            CommitHooks(self._add_tombstones, self._on_durable),
         )
         self._held: list[tuple[Key, Event]] = []
         """Events that arrived while suspended, from calls in flight and from reconcile passes."""
@@ -281,11 +281,11 @@ class ShardRunner:
         """Journal that we make no more calls for the shard; the caller sets the timeout."""
         await self._commits.release()
 
-    def _sweep(self) -> None:
+    def _add_tombstones(self) -> None:
         """Add tombstones to the next batch while little else waits."""
-        if self.takes_work and self.pending_bytes < SWEEP_BELOW_BYTES:
+        if self.takes_work and self.pending_bytes < TOMBSTONES_BELOW_BYTES:
             with self.boundary.isolate(f"tombstones of partition {self.partition}"):
-                self.put(self.state.sweep(self._deps.clock.confirmed_ms()))
+                self.put(self.state.expired_tombstones(self._deps.clock.confirmed_ms()))
 
     def _on_durable(self, group: Group) -> None:
         """Act on a durable group; each step has a boundary of its own."""

@@ -4,7 +4,7 @@ from service.core.job.events import CancelTask, Fetch, Step
 from service.core.job.identity import JobRef, SubmissionKey
 from service.core.shard.batches import Group
 from service.core.shard.shard import Shard
-from service.pipeline.shard.fault_isolation import Key
+from service.pipeline.shard.fault_boundary import Key
 
 
 def subject_of(step: Step) -> Key | None:

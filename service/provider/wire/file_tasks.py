@@ -23,7 +23,7 @@ from service.core.provider.answers import (
     TaskView,
 )
 from service.core.provider.own_codes import OwnCode
-from service.provider.wire.answers import (
+from service.provider.wire.answer_fields import (
     HttpAnswer,
     error_in,
     error_of_answer,

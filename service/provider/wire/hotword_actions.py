@@ -14,7 +14,7 @@ from service.core.provider.hotword_lists import (
     ListedHotwordList,
 )
 from service.core.provider.own_codes import OwnCode
-from service.provider.wire.answers import (
+from service.provider.wire.answer_fields import (
     HttpAnswer,
     error_in,
     error_of_answer,

@@ -15,7 +15,7 @@ from service.contract.models import model_info
 from service.core.provider.answers import Answered, Bill, Lost, ProviderError, Refused
 from service.core.provider.own_codes import OwnCode
 from service.core.transcript.chat_content import text_and_rest
-from service.provider.wire.answers import error_in, object_of, part, text
+from service.provider.wire.answer_fields import error_in, object_of, part, text
 from service.provider.wire.short_audio import format_of
 
 CALL_PATH = "/chat/completions"

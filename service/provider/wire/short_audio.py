@@ -14,7 +14,7 @@ from service.contract import untrusted_json
 from service.contract.model_table import Family
 from service.contract.models import model_info
 from service.core.provider.answers import Answered, Bill, Lost, Refused
-from service.provider.wire.answers import (
+from service.provider.wire.answer_fields import (
     HttpAnswer,
     first_number,
     not_served,

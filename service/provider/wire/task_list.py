@@ -9,7 +9,14 @@ from pydantic import JsonValue
 from service.contract import untrusted_json
 from service.core.provider.answers import ListedTask, ProviderError, TaskPage, TaskStatus, UnreadableRow
 from service.core.provider.own_codes import OwnCode
-from service.provider.wire.answers import HttpAnswer, error_in, error_of_answer, not_json, object_of, text
+from service.provider.wire.answer_fields import (
+    HttpAnswer,
+    error_in,
+    error_of_answer,
+    not_json,
+    object_of,
+    text,
+)
 
 PAGE_SIZES = (100, 10)
 """The maximum is not documented. A smaller page that the vendor chooses instead does no harm; if it refuses

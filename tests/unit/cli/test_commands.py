@@ -146,9 +146,7 @@ class TestErrors:
 
 @pytest.mark.usefixtures("_own_logging")
 class TestRun:
-    def test_it_hands_over_the_settings_and_returns_the_services_exit_code(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_run_passes_the_settings_and_returns_the_exit_code(self, monkeypatch: pytest.MonkeyPatch) -> None:
         seen: list[Settings] = []
 
         def service(settings: Settings) -> int:
@@ -298,7 +296,7 @@ class TestForms:
 
     @pytest.mark.parametrize("form", [None, *Form])
     @pytest.mark.parametrize("has_times", [True, False])
-    def test_what_cannot_be_shown_as_asked_is_told_on_standard_error(
+    def test_an_outcome_without_the_requested_form_is_reported_on_standard_error(
         self, capsys: pytest.CaptureFixture[str], form: Form | None, has_times: bool
     ) -> None:
         said = {"channel_id": 0, "text": "Hi.", "sentences": [SPOKEN] if has_times else None}
@@ -330,7 +328,7 @@ class TestShowing:
         assert outcome_text.clock_time(3_723_004) == "01:02:03.004"
         assert outcome_text.clock_time(100 * 3_600_000) == "100:00:00.000"
 
-    def test_several_channels_are_told_apart(self) -> None:
+    def test_several_channels_are_distinguished(self) -> None:
         said = [{"begin_ms": 0, "end_ms": 1000, "text": "Hi."}]
         channels = [{"channel_id": number, "text": "Hi.", "sentences": said} for number in (0, 1)]
         lines = list(outcome_text.lines(outcome(transcript=transcript(*channels))))

@@ -12,9 +12,9 @@ from pydantic import JsonValue
 
 from service.contract.outcome import Failure
 from service.contract.request_decoder import RequestLimits
+from service.core.job.accepted_request import AcceptedRequest, FinishedRequest
 from service.core.job.identity import JobRef, Origin, SubmissionKey
 from service.core.job.job import Job, JobState
-from service.core.job.request import AcceptedRequest, FinishedRequest
 from service.core.job.request_progress import RequestProgress
 from service.core.job.request_record import Record
 from service.core.job.submission import Submission, SubmissionState
@@ -22,7 +22,7 @@ from service.core.job.transition_context import Rules
 from service.core.job.uncertainty import UncertainOutcome
 from service.core.journal.entries import Entry, JobEntry, decode
 from service.core.journal.stamp import STAMP_HEADER
-from service.core.limits.account_hold import HoldCause
+from service.core.limits.hold_causes import HoldCause
 from service.core.limits.price import Price
 from service.core.limits.spend_limit import SPEND_LIMIT, DaySpend, SpendLimit, SpendRules
 from service.core.outcome.build import Outcome
@@ -34,16 +34,17 @@ from service.core.shard.shard import Shard
 from service.core.time.vendor_clock import VendorClock
 from service.kafka.journal.scanner import JournalScanner
 from service.kafka.journal.tail import Tail
-from service.kafka.writing.ports import Writer
+from service.kafka.writing.writer_port import Writer
 from service.observability.metrics import Metrics
 from service.observability.provider_instrumentation import InstrumentedHotwordLists, InstrumentedProvider
 from service.pipeline.accept import AcceptStage
 from service.pipeline.audit import Audit
 from service.pipeline.collect import CollectDeps, CollectStage
+from service.pipeline.collecting.fetch_memory import FetchMemory, MemoryLimits
 from service.pipeline.dispatch import Stages
 from service.pipeline.expire import expire, reason
 from service.pipeline.guards.account_hold import AccountHold
-from service.pipeline.guards.call_limiter import CallLimiter, Kind, Quota, Rate
+from service.pipeline.guards.call_limiter import CallKind, CallLimiter, Quota, Rate
 from service.pipeline.guards.file_limits import FileLimits
 from service.pipeline.guards.limited_calls import LimitedCalls
 from service.pipeline.guards.result_hold import ResultHolds
@@ -57,7 +58,6 @@ from service.pipeline.polling.list_sweep import ListSweepStage
 from service.pipeline.polling.poll_requests import PollRequests
 from service.pipeline.post import SubmitDeps
 from service.pipeline.reconcile import ReconcileStage
-from service.pipeline.results.fetch_memory import FetchMemory, MemoryLimits
 from service.pipeline.shard.backlog import Backlog
 from service.pipeline.shard.observer import HintResult
 from service.pipeline.shard.shard_runner import RunnerDeps, ShardRunner
@@ -214,7 +214,7 @@ class Seen:
     """Why the group was lost; None where it was regained."""
     outages: list[tuple[str, bool]] = field(default_factory=list)
     result_hosts: list[tuple[str, str, str]] = field(default_factory=list)
-    outage_troubles: list[ProviderError] = field(default_factory=list)
+    outage_errors: list[ProviderError] = field(default_factory=list)
     cancels_dropped: int = 0
     swept: list[float] = field(default_factory=list)
     hints: list[HintResult] = field(default_factory=list)
@@ -280,7 +280,7 @@ class Seen:
 
     def outage(self, model: str, provider_error: ProviderError | None) -> None:
         self.outages.append((model, provider_error is not None))
-        self.outage_troubles += [] if provider_error is None else [provider_error]
+        self.outage_errors += [] if provider_error is None else [provider_error]
 
     def result_host(self, model: str, host: str, word: str) -> None:
         self.result_hosts.append((model, host, word))
@@ -400,7 +400,7 @@ class World:
         lists = InstrumentedHotwordLists(self.vocabularies, metrics, self.clock, self.seen)
         finder = HotwordListFinder(
             lists,
-            UnlimitedCalls(self.limiter, Kind.HOTWORDS),
+            UnlimitedCalls(self.limiter, CallKind.HOTWORDS),
             self.clock,
             self.hold,
             provider.clock_offset_ms,
@@ -443,7 +443,7 @@ class World:
         """Let this part of all partitions be ours, and the group always confirm it."""
         serve(self.limiter, share)
 
-    def rate(self, kind: Kind, model: str = "") -> Rate:
+    def rate(self, kind: CallKind, model: str = "") -> Rate:
         """What a sequence of slots comes to now."""
         return next(each for each in self.limiter.rates() if (each.kind, each.model) == (kind, model))
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.core.limits.account_hold import HoldReason, concerns_one_model, hold_cause
+from service.core.limits.hold_causes import HoldReason, concerns_one_model, hold_cause
 from service.core.provider import error_table
 from service.core.provider.answers import ProviderError
 from service.core.provider.error_table import Action

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from service.core.job.accepted_request import AcceptedRequest
 from service.core.job.events import HotwordListRefused
 from service.core.job.identity import SubmissionKey
-from service.core.job.request import AcceptedRequest
 from service.core.job.transition_context import may_try_again
 from service.core.limits.backoff import Backoff
 from service.core.provider import error_table

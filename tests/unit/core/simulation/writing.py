@@ -10,9 +10,9 @@ from service.errors import Fenced, PublishError, RecordTooLarge
 from service.kafka.admin.topics import Topics
 from service.kafka.writing.at_least_once import AtLeastOnceWriter
 from service.kafka.writing.exactly_once import ExactlyOnceWriter
-from service.kafka.writing.ports import Writer
 from service.kafka.writing.producer_record import ProducerRecord
 from service.kafka.writing.shard_records import ShardRecords
+from service.kafka.writing.writer_port import Writer
 from tests.unit.core.simulation.port import End, Place
 from tests.unit.core.simulation.records import STAMP
 

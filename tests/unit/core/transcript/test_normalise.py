@@ -301,7 +301,7 @@ def test_sentences_without_times_share_what_is_between_their_neighbours_by_lengt
 @pytest.mark.parametrize(
     "words", ["a b", [{"begin_time": 0, "end_time": 1}, 3], [None], {"begin_time": 0, "end_time": 1}]
 )
-def test_unreadable_words_are_kept_as_given_in_their_sentence(words: JsonValue) -> None:
+def test_unreadable_words_stay_as_given_in_their_sentence(words: JsonValue) -> None:
     sentence = sentence_of(words=words)
     assert sentence.words is None
     assert sentence.provider_extra == {"words": words}

@@ -113,7 +113,9 @@ async def test_what_stays_wrong_is_refused(
         await prepare(ClusterConfig("h:1"), TOPICS, None, CLOCK)
 
 
-async def test_a_client_looks_again_before_it_calls_a_topic_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_checks_again_before_it_reports_a_missing_topic(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     cluster_of(monkeypatch, {}, {}, WHOLE)
     found = await terminal_client._partitions(ClusterConfig("h:1"), ["results"], CLOCK)
     assert len(found) == 2

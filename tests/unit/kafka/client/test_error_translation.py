@@ -302,7 +302,7 @@ def a_journal(watermarks: ReconnectingReader) -> Journal:
         on_mismatch="refuse",
         limits={},
         fetch_max_wait_ms=20,
-        places=asyncio.Semaphore(1),
+        takeover_slots=asyncio.Semaphore(1),
     )
 
 
@@ -479,13 +479,13 @@ async def test_a_commit_to_the_group_is_refused_or_retried_whatever_is_raised(st
         await made.commit_last()
 
 
-async def test_missing_rights_are_not_asked_for_where_nobody_answers(stub: Stub) -> None:
+async def test_missing_permissions_are_not_queried_if_no_broker_answers(stub: Stub) -> None:
     for error in ERRORS:
         stub.fails, stub.error = "send", error
         await require_acls(NOWHERE, TOPICS)
 
 
-async def test_why_nobody_can_be_reached_is_told_whatever_is_raised(stub: Stub) -> None:
+async def test_an_unreachable_cluster_has_a_message_whatever_is_raised(stub: Stub) -> None:
     for error in ERRORS:
         stub.fails, stub.error = "send", error
         why = await probe.why_unreachable(NOWHERE.connection())

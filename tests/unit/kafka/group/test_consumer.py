@@ -259,7 +259,7 @@ async def test_without_an_offset_of_ours_there_is_nothing_to_prove(committing: C
     assert (owner.proofs, committing.commits) == ([], [])
 
 
-async def test_an_assignment_counts_the_partitions_that_the_leader_told(committing: CountingClient) -> None:
+async def test_an_assignment_counts_the_partitions_that_the_leader_sent(committing: CountingClient) -> None:
     owner = FakeOwner()
     made = RequestConsumer(NOWHERE, GROUP, owner, FakeClock(), owner)
     made._on_assigned([ZERO])

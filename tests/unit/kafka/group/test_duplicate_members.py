@@ -75,7 +75,7 @@ async def test_a_duplicate_that_began_earlier_ends_us_with_the_variable_to_chang
     )
 
 
-async def test_a_duplicate_that_began_later_is_told_of_once_and_does_not_end_us(world: World) -> None:
+async def test_a_duplicate_that_started_later_is_reported_once_and_does_not_end_us(world: World) -> None:
     await world.lose(*[NEWER] * 20)
     [sentence] = world.told
     assert "started after this one" in sentence
@@ -181,7 +181,7 @@ async def holders_in(admin: StubAdmin) -> list[NameHolder]:
     )._holders()
 
 
-async def test_only_members_of_our_name_are_looked_at(admin: StubAdmin) -> None:
+async def test_only_members_with_our_name_are_compared(admin: StubAdmin) -> None:
     stamp = OLDER.encode()
     others = [member(name, stamp=stamp) for name in ("scribe", "scribe-00", "scribe-0-0", "scribe-1", "x")]
     admin.members = [*others, member("scribe-0", stamp=stamp)]
@@ -208,7 +208,7 @@ async def test_a_group_that_cannot_be_asked_has_no_duplicates(admin: StubAdmin, 
     assert await holders_in(admin) == []
 
 
-async def test_certificates_that_cannot_be_read_tell_of_no_duplicates(admin: StubAdmin) -> None:
+async def test_unreadable_certificates_report_no_duplicates(admin: StubAdmin) -> None:
     cluster = ClusterConfig("h:1", security_protocol="SSL", ca_file="/nowhere/ca.pem")
     assert await DuplicateMembers(cluster, "g", "scribe-0", FakeClock(), lambda _: None)._holders() == []
 

@@ -397,7 +397,7 @@ async def test_thousands_that_rest_do_not_hold_up_the_event_loop(world: World) -
 
 
 @many
-async def test_operators_are_told_how_the_list_is_used_and_when_it_misleads(world: World) -> None:
+async def test_the_list_sweep_reports_its_use_and_its_wrong_hints(world: World) -> None:
     provider = provider_of(world)
     provider.run_seconds = lambda number: 20.0 if number <= 10 else 10_000.0
     await serve(world, 20, 15)
