@@ -54,7 +54,7 @@ STATUSES = {
     "ServiceUnavailable": 503,
     "ModelUnavailable": 503,
 }
-"""The HTTP statuses of the vendor's table (provider API, section 7.2); 400 where none is named here."""
+"""The HTTP statuses of the vendor's table (docs/provider.md, section 7.2); 400 where none is named here."""
 
 
 def status_of(code: str) -> int:

@@ -43,7 +43,7 @@ class Cause(StrEnum):
 
 
 class TaskStatus(StrEnum):
-    """The vendor's `task_status` (provider API, query a task); SUSPENDED is read as RUNNING."""
+    """The vendor's `task_status` (docs/provider.md, section 2); SUSPENDED is read as RUNNING."""
 
     PENDING = "PENDING"
     RUNNING = "RUNNING"

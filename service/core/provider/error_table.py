@@ -246,7 +246,7 @@ TABLE: Mapping[str, Row] = {
 
 
 _TEXTS = {"url error": _BAD_URL, "audio is empty": _UNUSABLE, "limit on max bytes": _TOO_LARGE}
-"""Message texts that make general codes specific (provider API, section 7.2; the first:
+"""Message texts that make general codes specific (docs/provider.md, section 7.2; the first:
 spring-ai-alibaba #2378)."""
 
 

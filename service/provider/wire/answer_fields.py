@@ -78,7 +78,7 @@ def code_of(document: Mapping[str, JsonValue]) -> str | None:
 
 
 def message_of(document: Mapping[str, JsonValue]) -> str:
-    """The vendor's message, not yet redacted; some gateways call it `msg` (provider API, section 0.3)."""
+    """The vendor's message, not yet redacted; some gateways call it `msg` (docs/provider.md, section 0.3)."""
     native = text(document, "message") or text(document, "msg")
     return native or text(part(document, "error"), "message") or ""
 

@@ -1,4 +1,4 @@
-"""The wire shape of asynchronous file tasks (provider API, sections 1 and 2), as pure functions.
+"""The wire shape of asynchronous file tasks (docs/provider.md, sections 1 and 2), as pure functions.
 
 Translates and never decides: `core.provider.error_table` says what a code means for a job.
 """

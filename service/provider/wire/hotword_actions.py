@@ -1,4 +1,4 @@
-"""The wire shape of hotword lists (provider API, section 9): one endpoint, five actions, pure functions."""
+"""The wire shape of hotword lists (docs/provider.md, section 9): one endpoint, five actions."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The wire shape of Omni: a prompted chat that answers with a stream (provider API, section 5).
+"""The wire shape of Omni: a prompted chat that answers with a stream (docs/provider.md, section 5).
 
 The stream is joined as it arrives, so that only its text is held. A stream without a finish reason is not
 reliable, but is billed: it counts as Lost.

@@ -1,4 +1,4 @@
-"""The wire shape of synchronous models for short audio (provider API, 4.2 and 4.4), as pure functions.
+"""The wire shape of synchronous models for short audio (docs/provider.md, sections 4.2 and 4.4).
 
 One native endpoint, two bodies: chat messages for qwen3-asr-flash, one `input_audio` for the others.
 """

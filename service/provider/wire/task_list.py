@@ -1,4 +1,4 @@
-"""The wire shape of the account's list of tasks (provider API, section 3.1), as pure functions.
+"""The wire shape of the account's list of tasks (docs/provider.md, section 3.1), as pure functions.
 
 No filter for times or models is sent: the times have no zone, and a model has both an alias and a dated name.
 Without one, the vendor shows the last 24 hours.

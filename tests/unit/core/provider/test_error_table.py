@@ -101,7 +101,7 @@ HTTP_CODES = [
     "FaqRuleBlocked",
     "Contain.Forbidden.Label.Error",
 ]
-"""Every code of the vendor's HTTP-level table (provider API, section 7.2)."""
+"""Every code of the vendor's HTTP-level table (docs/provider.md, section 7.2)."""
 
 FILE_CODES = [
     "SUCCESS_WITH_NO_VALID_FRAGMENT",
