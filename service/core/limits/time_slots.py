@@ -214,6 +214,8 @@ class SlotSequence:
         number = max(self._last, math.ceil(oldest) - 1)
         while True:
             number += 1
+            # Slots go round the partitions; the stride spreads those of one process over the turn. With an
+            # uncertain clock one in `every` slots is used, so that all processes keep within the quota.
             turn, place = divmod(number, share.partitions)
             usable_from = share.served.get(place * stride % share.partitions)
             # The place within the turn shifts each turn, or some partitions would have no slot at all.

@@ -58,6 +58,7 @@ def decide(
     """The decisions that are certain by now; a submission without one must wait."""
     asking = [each for each in submissions if not each.is_awaited and not _is_in_a_gap(each, gaps)]
     unclear, clear = _sort_out(submissions, candidates, gaps)
+    # Whole tasks first: one that names all files of a submission must not go to one that shares some.
     pairs = _match(asking, clear, [task.created for task in candidates if task.files is None])
     taken = {task.task_id for task in pairs.values()}
     parts, held = match_parts(

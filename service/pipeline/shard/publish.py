@@ -107,6 +107,7 @@ class Publisher:
         if group is None or not self.is_open:
             receipt.cancel()
             return receipt
+        # By identity, since equal groups may wait at once. The group is kept, so that its id stays its own.
         return self._receipts.setdefault(id(group), (group, receipt))[1]
 
     async def run_until_closed(self) -> None:
