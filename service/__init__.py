@@ -1,4 +1,6 @@
-"""Scribe turns Kafka requests into transcripts. This is the only place that holds the version.
+"""Scribe turns Kafka requests into transcripts.
+
+This is the only place that holds the version.
 
 `(N2)` in a docstring is an invariant of docs/architecture.md.
 """

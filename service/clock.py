@@ -21,7 +21,10 @@ class Clock(Protocol):
         ...
 
     def confirmed_ms(self) -> int:
-        """Confirmed trusted time: for deadlines and retention. 0 before the vendor's first `Date`."""
+        """Confirmed trusted time: for deadlines and retention.
+
+        0 before the vendor's first `Date`.
+        """
         ...
 
     def not_before(self, time_ms: int) -> None:

@@ -29,7 +29,10 @@ from pydantic import JsonValue
 
 
 class FailureCode(StrEnum):
-    """Every `code` a failure record can carry. The docstring under each says what to do."""
+    """Every `code` a failure record can carry.
+
+    The docstring under each says what to do.
+    """
 
     INVALID_ENCODING = "invalid_encoding"
     """The value is not UTF-8. Encode the request as UTF-8 JSON and publish it again."""
@@ -102,7 +105,10 @@ class ServiceError(Exception):
 
 
 class ConfigError(ServiceError):
-    """The settings or the environment do not allow a start; the message says what to change."""
+    """The settings or the environment do not allow a start.
+
+    The message says what to change.
+    """
 
 
 class InvalidRecord(ServiceError):
@@ -132,7 +138,10 @@ class InvalidRecord(ServiceError):
 
 
 class ClusterError(ServiceError):
-    """Kafka did not answer in time, or refused; nothing was lost and the call may be repeated."""
+    """Kafka did not answer in time, or refused.
+
+    Nothing was lost and the call may be repeated.
+    """
 
 
 class NotAMember(ClusterError):
@@ -185,7 +194,10 @@ class Fenced(ServiceError):
 
 
 class RestoreError(ServiceError):
-    """A shard's journal cannot be trusted, so it is not served; the message names topic and way out."""
+    """A shard's journal cannot be trusted, so it is not served.
+
+    The message names topic and way out.
+    """
 
 
 class IllegalTransition(ServiceError):

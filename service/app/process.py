@@ -134,7 +134,10 @@ class Service:
         await self._drain(parts)
 
     async def _drain(self, parts: Parts) -> None:
-        """Wait for submits in flight and queued writes; provider tasks wait for the next owner."""
+        """Wait for submits in flight and queued writes.
+
+        Provider tasks wait for the next owner.
+        """
         bound_seconds = max(1.0, self._settings.shutdown.grace_seconds - CLOSING_SECONDS)
         answer_seconds = self._settings.shutdown.answer_seconds
         await _unless(self._hurry, parts.assignment.leave(bound_seconds, answer_seconds))

@@ -1,4 +1,7 @@
-"""Build the parts of a process from its settings and open their connections; start no loop."""
+"""Build the parts of a process from its settings and open their connections.
+
+Start no loop.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -139,7 +142,10 @@ async def connected(process: Process, layout: Layout) -> AsyncIterator[Parts]:
 
 @asynccontextmanager
 async def _producer(settings: Settings, cluster: ClusterConfig) -> AsyncIterator[Producer | None]:
-    """The producer that all shards share in `at_least_once`; `exactly_once` has one per shard."""
+    """The producer that all shards share in `at_least_once`.
+
+    `exactly_once` has one per shard.
+    """
     if settings.kafka.delivery == "exactly_once":
         await require_transactions(cluster, topics_of(settings))
         yield None

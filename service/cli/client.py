@@ -43,7 +43,9 @@ class ClientConfig:
 
 
 def pairs(words: Sequence[str]) -> dict[str, JsonValue]:
-    """`name=value` words as an object; a value is read as JSON if it is valid JSON, else as a string.
+    """`name=value` words as an object.
+
+    A value is read as JSON if it is valid JSON, else as a string.
 
     Raises ValueError.
     """
@@ -104,7 +106,9 @@ async def send_and_wait(
     sent: Callable[[], None],
     show: Show,
 ) -> bool:
-    """Publish the request and show each file's outcome as it arrives; returns whether `show` was always true.
+    """Publish the request and show each file's outcome as it arrives.
+
+    Returns whether `show` was always true.
 
     Raises `TimeoutError` if some outcome does not arrive in time.
     """
@@ -149,7 +153,9 @@ async def watch(
     take: Callable[[Record], bool],
     count: int | None,
 ) -> None:
-    """Pass the records of results and failures to `take`; calls `ready` before the first can arrive.
+    """Pass the records of results and failures to `take`.
+
+    Calls `ready` before the first can arrive.
 
     Ends once `take` has returned True `count` times; never ends without a count.
     """
@@ -165,7 +171,10 @@ async def watch(
 
 
 async def prepare_topics(place: ClientConfig, creation: Creation | None) -> Layout:
-    """Create what is missing (unless `creation` is None) and check the topics; raises `ConfigError`."""
+    """Create what is missing (unless `creation` is None) and check the topics.
+
+    Raises `ConfigError`.
+    """
     try:
         async with asyncio.timeout(TOPICS_SECONDS):
             return await prepare(place.cluster, place.topics, creation)

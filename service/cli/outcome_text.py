@@ -121,7 +121,10 @@ def name(outcome: OutcomeView) -> str:
 
 
 def rendering(outcome: OutcomeView, form: OutputFormat) -> str | None:
-    """The transcript in this form; None if there is none, or it lacks the times that the form needs."""
+    """The transcript in this form.
+
+    None if there is none, or it lacks the times that the form needs.
+    """
     if outcome.transcript is None:
         return None
     channels = tuple(_channel(channel) for channel in outcome.transcript.channels)

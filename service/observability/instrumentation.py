@@ -64,7 +64,10 @@ class PipelineInstrumentation:
             log.write(log.REQUEST_REPEATED, request_id=request_id, replay=replay, change=admission.kind)
 
     def internal_error(self, boundary: BoundaryName, subject: str, error: Exception) -> None:
-        """A boundary isolated a fault of Scribe itself; `subject` is a job, a record or a kind of call."""
+        """A boundary isolated a fault of Scribe itself.
+
+        `subject` is a job, a record or a kind of call.
+        """
         self._metrics.internal_error(boundary)
         log.write(log.INTERNAL_ERROR, boundary=boundary, subject=subject, exc_info=error)
 
@@ -102,7 +105,10 @@ class PipelineInstrumentation:
         log.write(log.DUPLICATE_MEMBER, detail=detail)
 
     def group_lost(self, detail: str) -> None:
-        """We have no client in the group; called once for each cause until we have one again."""
+        """We have no client in the group.
+
+        Called once for each cause until we have one again.
+        """
         log.write(log.GROUP_LOST, detail=detail)
 
     def group_regained(self) -> None:
@@ -148,7 +154,10 @@ class PipelineInstrumentation:
         )
 
     def result_host(self, model: str, host: str, change: str) -> None:
-        """A result is on a host that is not allowed; submits of the model stop for that, or resume."""
+        """A result is on a host that is not allowed.
+
+        Submits of the model stop for that, or resume.
+        """
         log.write(log.RESULT_HOST, change=change, model=model, host=host, setting="SCRIBE_FETCH__HOSTS")
 
     def files_per_task_lowered(self, model: str, files: int) -> None:

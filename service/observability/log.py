@@ -42,7 +42,10 @@ LIBRARIES = (KAFKA_CLIENT, "aiohttp", "asyncio", "httpcore", "httpx", "kafka", "
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """The name of a kind of line and its level; `levels` overrides it by the line's `change`."""
+    """The name of a kind of line and its level.
+
+    `levels` overrides it by the line's `change`.
+    """
 
     name: str
     level: int = logging.INFO
@@ -122,7 +125,9 @@ def configure(
     secrets: Sequence[SecretStr] = (),
     clock: Clock = SYSTEM_CLOCK,
 ) -> None:
-    """Send every line of the process to `stream` (standard error); call it once, at the start.
+    """Send every line of the process to `stream` (standard error).
+
+    Call it once, at the start.
 
     `secrets` are never written, whatever their form. Python's warnings also go to the log. The time of a line
     is the machine's wall clock, as in the logs of other processes.
@@ -216,7 +221,9 @@ class _Redactor:
 
 
 def _throttled(record: logging.LogRecord) -> bool:
-    """Lower aiokafka's errors to warnings where it retries; returns whether the line is still written.
+    """Lower aiokafka's errors to warnings where it retries.
+
+    Returns whether the line is still written.
 
     aiokafka logs such errors when any group starts. It raises errors that it cannot retry, and we log those.
     """
@@ -227,7 +234,10 @@ def _throttled(record: logging.LogRecord) -> bool:
 
 
 class _Lines(logging.StreamHandler[TextIO]):
-    """Writes lines; replaces one that cannot be formatted, which the standard library would print raw."""
+    """Writes lines.
+
+    Replaces one that cannot be formatted, which the standard library would print raw.
+    """
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Write that a line was lost, without its content."""

@@ -1,4 +1,7 @@
-"""Counts and times every call to the provider; a call that raises counts as unanswered."""
+"""Counts and times every call to the provider.
+
+A call that raises counts as unanswered.
+"""
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
@@ -47,7 +50,10 @@ class InstrumentedProvider:
         options: Mapping[str, JsonValue],
         permit: Permit = at_once,
     ) -> SubmitAnswer:
-        """Submit and count the call; an exception becomes `Lost`, since a byte may have left."""
+        """Submit and count the call.
+
+        An exception becomes `Lost`, since a byte may have left.
+        """
         started = self._clock.boot_seconds()
         call = self._provider.submit(model, file_urls, options, permit)
         # A byte may have left: whatever it raises, there may be a task, or a bill.

@@ -1,4 +1,7 @@
-"""Accept: turn each request record into jobs and move the cursor; a record makes one group or more."""
+"""Accept: turn each request record into jobs and move the cursor.
+
+A record makes one group or more.
+"""
 
 from dataclasses import dataclass, field
 from functools import partial
@@ -70,7 +73,10 @@ class AcceptStage:
         return True
 
     def wait_seconds(self, runner: ShardRunner) -> float:
-        """How long until the shard's next record may be tried; a failed record lets others go first."""
+        """How long until the shard's next record may be tried.
+
+        A failed record lets others go first.
+        """
         fault = self._fault(runner)
         if fault is None:
             return self.breaker.wait_seconds(StageName.ACCEPT)
@@ -100,7 +106,9 @@ class AcceptStage:
         return admission
 
     def _failed(self, runner: ShardRunner, record: Record, fault: Fault, error: Exception) -> None:
-        """Count the fault; a record that cannot even be refused blocks only its own partition.
+        """Count the fault.
+
+        A record that cannot even be refused blocks only its own partition.
 
         Running out of memory is not the record's fault, and ends the process.
         """

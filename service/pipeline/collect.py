@@ -162,7 +162,10 @@ class CollectStage:
         self._deps.spawn(self._collect(file, job.request), name=f"collect {file.ref}")
 
     def _job_to_fetch(self, file: ResultFile) -> Job | None:
-        """The job, if its file may be fetched now; if its shard is behind or full, postpone the fetch."""
+        """The job, if its file may be fetched now.
+
+        If its shard is behind or full, postpone the fetch.
+        """
         job = file.waiting()
         if job is not None and (file.runner.is_behind or not file.runner.has_room):
             self._later(file)
@@ -205,7 +208,9 @@ class CollectStage:
     async def _event(
         self, file: ResultFile, request: AcceptedRequest, held: AsyncExitStack
     ) -> Fetched | FetchFailed | None:
-        """The outcome of the fetch; None if the file is no longer needed, or was queued again.
+        """The outcome of the fetch.
+
+        None if the file is no longer needed, or was queued again.
 
         A transcript's memory is released when `held` exits.
         """

@@ -1,4 +1,6 @@
-"""Expire: apply passed deadlines to open jobs; the job's state decides whether it ends now.
+"""Expire: apply passed deadlines to open jobs.
+
+The job's state decides whether it ends now.
 
 Deadlines are days away and most jobs finish long before. A sweep therefore checks, once a second, the jobs
 whose deadline is near, instead of queueing every deadline; a jump of the wall clock then needs no special

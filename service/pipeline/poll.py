@@ -81,7 +81,10 @@ class PollStage:
     def queue(
         self, runner: ShardRunner, key: SubmissionKey, task_id: str, due_ms: int, *, is_last: bool = False
     ) -> None:
-        """Poll the submission's task when it is due; a queued request stays unless it is due later."""
+        """Poll the submission's task when it is due.
+
+        A queued request stays unless it is due later.
+        """
         self._requests.ask(runner, key, task_id, due_ms, is_last=is_last)
 
     def holds(self, runner: ShardRunner, key: Key) -> bool:
@@ -194,7 +197,10 @@ class PollStage:
                 request.runner.on_submission(request.key, PollFailed(answer))
 
     def _judge(self, request: PollRequest, answer: TaskView | ProviderError) -> None:
-        """Update the account's state from the answer; an unknown task past its retention proves nothing."""
+        """Update the account's state from the answer.
+
+        An unknown task past its retention proves nothing.
+        """
         submission, ending_ms = request.submission, self._clock.confirmed_ms()
         if (
             isinstance(answer, TaskView)
@@ -209,7 +215,10 @@ class PollStage:
             self._limiter.penalise(CallKind.QUERY)
 
     def _count_unreadable(self, request: PollRequest, provider_error: ProviderError) -> None:
-        """End the jobs after too many unreadable answers about their task; the failure has the task's id."""
+        """End the jobs after too many unreadable answers about their task.
+
+        The failure has the task's id.
+        """
         if provider_error is not UNREAD:
             return
         for target in [(runner, key) for runner, key in self._unreadable if not runner.is_open]:

@@ -132,7 +132,10 @@ class PostSender:
             return False
 
     def _is_stale(self, post: Post) -> bool:
-        """Whether the intent is too old; a later owner's search window counts from it, not from the seal."""
+        """Whether the intent is too old.
+
+        A later owner's search window counts from it, not from the seal.
+        """
         longest_seconds = COMMIT_WAIT_SECONDS + INTENT_SECONDS
         boot_age_seconds = self.clock.boot_seconds() - post.intended_boot_seconds
         wall_age_seconds = (self.clock.wall_ms() - post.intended_wall_ms) / 1000
@@ -154,7 +157,10 @@ def _is_to_be_posted(job: Job, key: SubmissionKey) -> bool:
 
 
 async def _durable(sealed: "asyncio.Future[Receipt]") -> Receipt | None:
-    """The receipt of the batch with the intent; None if the shard closes first or it takes too long."""
+    """The receipt of the batch with the intent.
+
+    None if the shard closes first or it takes too long.
+    """
     await asyncio.wait({sealed}, timeout=COMMIT_WAIT_SECONDS)
     return sealed.result() if sealed.done() and not sealed.cancelled() else None
 

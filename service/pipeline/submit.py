@@ -1,4 +1,6 @@
-"""Submit: start due submissions as the guards allow; journal each intent before its POST (N2).
+"""Submit: start due submissions as the guards allow.
+
+Journal each intent before its POST (N2).
 
 Of those that wait, each request has one submitted in turn: a large one does not hold up the small ones.
 """
@@ -32,7 +34,10 @@ RequestTurn = tuple[ShardRunner, Origin]
 
 
 class SubmitStage:
-    """Submits what is due, as the guards allow; a kind that must wait does not delay the others."""
+    """Submits what is due, as the guards allow.
+
+    A kind that must wait does not delay the others.
+    """
 
     def __init__(self, deps: SubmitDeps, clock: Clock, guards: SubmitGuards) -> None:
         self._deps = deps
@@ -176,7 +181,10 @@ class SubmitStage:
         return self._calls_in_flight if is_synchronous(model) else self._in_flight
 
     def _send(self, runner: ShardRunner, key: SubmissionKey, kind: SubmitKind) -> None:
-        """Record the intent now, so that it can share a batch with its request; a task does the rest."""
+        """Record the intent now, so that it can share a batch with its request.
+
+        A task does the rest.
+        """
         clock = self._clock
         now_ms, wall_ms, boot_seconds = clock.now_ms(), clock.wall_ms(), clock.boot_seconds()
         max_files = self._deps.files.most(kind.model)
@@ -217,6 +225,9 @@ def waiting_submission(runner: ShardRunner, key: SubmissionKey) -> Submission | 
 
 
 def _request_of(runner: ShardRunner, key: SubmissionKey) -> AcceptedRequest | None:
-    """The request that gives a waiting submission its options; all its requests have the same ones."""
+    """The request that gives a waiting submission its options.
+
+    All its requests have the same ones.
+    """
     jobs = runner.state.open_jobs(key) if waiting_submission(runner, key) else ()
     return jobs[0].request if jobs else None

@@ -72,7 +72,10 @@ class TaskLookup:
         skew_seconds: float,
         on_tick: OnTick,
     ) -> TaskListing:
-        """Read all pages; stop early if a page cannot be read or the list is no longer needed."""
+        """Read all pages.
+
+        Stop early if a page cannot be read or the list is no longer needed.
+        """
         listing = TaskListing(spans, witnesses)
         for page_no in range(1, MAX_PAGES + 1):
             page = await self._page(page_no, on_tick)
@@ -97,7 +100,10 @@ class TaskLookup:
     # Tasks that no journal knows.
 
     async def poll_unknown(self, candidates: Candidates, on_tick: OnTick) -> None:
-        """Poll unknown tasks; a finished task is polled once, and its files are remembered."""
+        """Poll unknown tasks.
+
+        A finished task is polled once, and its files are remembered.
+        """
         self._names_left = MAX_NAMES
         for task_id in candidates.to_poll()[:MAX_POLLS]:
             if not await self._wait_for_foreign_turn(on_tick):
@@ -158,7 +164,10 @@ class TaskLookup:
         return answer
 
     async def _wait_for_foreign_turn(self, on_tick: OnTick) -> bool:
-        """Wait until a task that may not be ours may be polled; False once the answer is not needed."""
+        """Wait until a task that may not be ours may be polled.
+
+        False once the answer is not needed.
+        """
         while (wait_seconds := self._foreign_poll_at - self._clock.boot_seconds()) > 0:
             if not await self._wait(wait_seconds, on_tick):
                 return False

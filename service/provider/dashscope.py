@@ -69,7 +69,9 @@ _FAILURES = (TimeoutError, httpx.HTTPError, BodyBroken, UnicodeError)
 
 @dataclass(frozen=True, slots=True)
 class DashScopeConfig:
-    """One account on one host. `base_url` ends in `/api/v1`; the key belongs to that host's region.
+    """One account on one host.
+
+    `base_url` ends in `/api/v1`; the key belongs to that host's region.
 
     `submit_timeout_seconds` is the total time of a submit, including the connection: after it, no byte
     of it can reach the provider. `answer_timeout_seconds` is the same for synchronous models, whose
@@ -95,7 +97,10 @@ class DashScopeConfig:
 
     @property
     def connect_seconds(self) -> float:
-        """How long a submit may take to begin: a third of its time; the kernel gets the rest."""
+        """How long a submit may take to begin: a third of its time.
+
+        The kernel gets the rest.
+        """
         return self.submit_timeout_seconds / 3
 
 
@@ -316,7 +321,10 @@ class DashScope:
 
 
 async def _answer(transport: httpx.AsyncBaseTransport, request: httpx.Request) -> HttpAnswer:
-    """Send the request and read the whole answer; a body over the limit counts as empty."""
+    """Send the request and read the whole answer.
+
+    A body over the limit counts as empty.
+    """
     response = await transport.handle_async_request(request)
     try:
         body = await read_body(response, MAX_ANSWER_BYTES, MAX_ANSWER_BYTES)
@@ -328,7 +336,10 @@ async def _answer(transport: httpx.AsyncBaseTransport, request: httpx.Request) -
 
 
 async def _put_together(stream: omni.Stream, response: httpx.Response) -> SubmitAnswer:
-    """Feed the stream until its end; a stream that breaks off after the end of the text is complete."""
+    """Feed the stream until its end.
+
+    A stream that breaks off after the end of the text is complete.
+    """
     try:
         async for chunk in response.aiter_raw():
             if not stream.feed(chunk):

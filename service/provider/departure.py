@@ -6,7 +6,9 @@ from service.provider.api import Permit
 
 
 class Departure:
-    """Observes one submit leave: records whether a byte may have left; stops it if late or not permitted.
+    """Observes one submit leave: records whether a byte may have left.
+
+    Stops it if late or not permitted.
 
     httpcore reports each stage of a request before it begins (its `trace` extension); the stages before
     the request itself are named `connection.*`.

@@ -38,7 +38,10 @@ class DashScopeHotwordLists:
     async def create(
         self, model: str, prefix: str, words: Sequence[HotwordListEntry], permit: Permit = at_once
     ) -> str | ProviderError:
-        """Make a list; returns its id. If the answer is lost, the list may exist all the same."""
+        """Make a list; returns its id.
+
+        If the answer is lost, the list may exist all the same.
+        """
         on_wire = hotword_actions.words_on_wire(words)
         asked = hotword_actions.body(
             "create_vocabulary", target_model=model, prefix=prefix, vocabulary=on_wire

@@ -65,7 +65,10 @@ class FetchTarget:
     target: str
 
     def request(self) -> httpx.Request:
-        """The request for it. httpx would normalise the path, so an extension carries the path."""
+        """The request for it.
+
+        httpx would normalise the path, so an extension carries the path.
+        """
         host = f"[{self.host}]" if ":" in self.host else self.host
         return httpx.Request(
             "GET",
@@ -89,7 +92,10 @@ def _refused_host(host: str, *, is_usual: bool) -> ProviderError:
 
 
 def fetch_target(url: str, guard: FetchGuard) -> FetchTarget | ProviderError:
-    """The URL's parts, unless its text alone is refused; addresses are checked when connecting."""
+    """The URL's parts, unless its text alone is refused.
+
+    Addresses are checked when connecting.
+    """
     found = _URL.fullmatch(url)
     if found is None:
         return _refused("it is not a plain http or https URL")
@@ -109,7 +115,10 @@ def _lowered(hosts: tuple[str, ...]) -> frozenset[str]:
 
 
 def _is_below(host: str, suffixes: tuple[str, ...]) -> bool:
-    """Whether the host is one of the suffixes or a name below it; never true for an address."""
+    """Whether the host is one of the suffixes or a name below it.
+
+    Never true for an address.
+    """
     if _is_address(host) or "" in host.split("."):
         return False
     return any(host == suffix or host.endswith("." + suffix) for suffix in _lowered(suffixes))

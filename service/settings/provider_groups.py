@@ -49,7 +49,10 @@ class ProviderSettings(Group):
     )
 
     def key(self) -> SecretStr:
-        """The key, read from its file if one is set; raises `ConfigError`, also if there is no key."""
+        """The key, read from its file if one is set.
+
+        Raises `ConfigError`, also if there is no key.
+        """
         key = self.api_key or read_secret(self.api_key_file, variable("provider", "api_key_file"))
         if key is None:
             file, direct = variable("provider", "api_key_file"), variable("provider", "api_key")
@@ -63,7 +66,10 @@ class ProviderSettings(Group):
 
     @property
     def workspace_header(self) -> str | None:
-        """The workspace header of each call; None with a region, whose host already names the workspace."""
+        """The workspace header of each call.
+
+        None with a region, whose host already names the workspace.
+        """
         return self.workspace if self.region is None else None
 
     @model_validator(mode="after")

@@ -16,7 +16,10 @@ def files_digest(urls: Iterable[str]) -> str:
 
 
 def urls_known(urls: Iterable[str]) -> frozenset[int]:
-    """Hashes of the URLs without percent escapes, eight bytes each; comparable within this process only."""
+    """Hashes of the URLs without percent escapes, eight bytes each.
+
+    Comparable within this process only.
+    """
     return frozenset(hash(unquote(url)) for url in urls)
 
 

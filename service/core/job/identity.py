@@ -33,7 +33,10 @@ class JobRef(NamedTuple):
 
 
 class SubmissionKey(NamedTuple):
-    """The identity of a submission inside its shard, and its journal key; later submissions are greater."""
+    """The identity of a submission inside its shard, and its journal key.
+
+    Later submissions are greater.
+    """
 
     epoch: int
     number: int
@@ -99,7 +102,10 @@ class JobKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a record lies in Kafka, and its timestamp there; None if that is missing or unusable."""
+    """Where a record lies in Kafka, and its timestamp there.
+
+    None if that is missing or unusable.
+    """
 
     topic: str
     partition: int

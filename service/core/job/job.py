@@ -31,7 +31,10 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FetchProgress:
-    """The fetch of a job's result; not journalled. `held` is why the result waits for the operator."""
+    """The fetch of a job's result; not journalled.
+
+    `held` is why the result waits for the operator.
+    """
 
     attempts: int = 0
     url: str | None = None

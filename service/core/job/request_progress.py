@@ -28,7 +28,10 @@ class RequestProgress:
 
     @staticmethod
     def begun(request: AcceptedRequest) -> "RequestProgress":
-        """The progress of a request whose jobs are all open; requests of one file share it."""
+        """The progress of a request whose jobs are all open.
+
+        Requests of one file share it.
+        """
         indexes = tuple(file.index for file in request.files)
         return _ONE_FILE if indexes == _ONE_FILE.open else RequestProgress(request.job_count, indexes)
 

@@ -179,7 +179,10 @@ def may_try_again(attempts: int, policy: ErrorPolicy) -> bool:
 
 
 def is_overdue(job: Job, context: Context) -> bool:
-    """Whether the job's deadline has passed; never for a job whose result may already be published."""
+    """Whether the job's deadline has passed.
+
+    Never for a job whose result may already be published.
+    """
     return not job.must_be_result and context.has_come(job.request.deadline_ms)
 
 

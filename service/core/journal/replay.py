@@ -139,7 +139,9 @@ class Restore:
             self.entries.popitem()
 
     def _accept_stamp(self, stamp: bytes) -> bool:
-        """Note the highest epoch; return whether a record with this stamp is of that owner.
+        """Note the highest epoch.
+
+        Return whether a record with this stamp is of that owner.
 
         Raises `ValueError` for another format.
         """

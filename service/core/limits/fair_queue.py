@@ -9,7 +9,9 @@ T = TypeVar("T")
 
 
 class FairQueue(Generic[G, T]):
-    """Items that leave in turns, one of each group; those of a group in the order of their arrival.
+    """Items that leave in turns, one of each group.
+
+    Those of a group in the order of their arrival.
 
     It has no bound of its own: it holds at most one item per open job.
     """

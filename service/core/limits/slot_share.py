@@ -102,7 +102,10 @@ class VendorClockReading(NamedTuple):
 
 @dataclass(slots=True)
 class SlotShare:
-    """The partitions that this process serves, and why it may not call; all times are boot seconds."""
+    """The partitions that this process serves, and why it may not call.
+
+    All times are boot seconds.
+    """
 
     vendor: VendorClock
     """Bounds on the vendor's clock, by which all replicas count the same slots."""
@@ -166,7 +169,10 @@ class SlotShare:
         self.resume(partition, now)
 
     def resume(self, partition: int, now: float) -> None:
-        """Use a suspended partition's slots again; no other process has claimed it meanwhile."""
+        """Use a suspended partition's slots again.
+
+        No other process has claimed it meanwhile.
+        """
         self.served[partition] = max(now, self._free_from.get(partition, now))
 
     def may_release(self, partition: int, now: float) -> bool:
@@ -195,11 +201,17 @@ class SlotShare:
             yield Unused.PREDECESSOR
 
     def opens_at(self, now: float) -> float:
-        """When calls may first leave; infinite while that depends on an answer or on proof of membership."""
+        """When calls may first leave.
+
+        Infinite while that depends on an answer or on proof of membership.
+        """
         return math.inf if self._is_silent(now) else self._opens_at(now, self._paused_until)
 
     def opens_for(self, unanswered: int, most: int, now: float) -> float:
-        """`opens_at` for calls answered at once; the account allows `most` of them in a second."""
+        """`opens_at` for calls answered at once.
+
+        The account allows `most` of them in a second.
+        """
         ours = self.part_of(most)
         if self._usual_seconds <= LONGEST_SILENCE_SECONDS or ours < 2:
             return self.opens_at(now)
@@ -223,7 +235,10 @@ class SlotShare:
         return self._calls
 
     def end(self, call: int, now: float) -> None:
-        """Note that a call ended; after a silence a pause lets the path deliver what it holds."""
+        """Note that a call ended.
+
+        After a silence a pause lets the path deliver what it holds.
+        """
         if self._is_silent(now):
             self._silent_until, self._paused_until = now, now + PAUSE_SECONDS
         took_seconds = now - self._unanswered.pop(call)

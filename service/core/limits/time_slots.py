@@ -69,7 +69,9 @@ class Grid(NamedTuple):
 
 
 def grid_of(quota_per_second: float, part: float) -> Grid:
-    """The grid for our part of a quota; the vendor allows the quota, rounded up, in any second.
+    """The grid for our part of a quota.
+
+    The vendor allows the quota, rounded up, in any second.
 
     A quota of zero has no slots.
     """
@@ -149,7 +151,10 @@ class SlotSequence:
         return math.inf if slot is None else max(now.boot_seconds, slot.opens_at)
 
     def take(self, now: Instant) -> bool:
-        """Use the slot that is open now; False if there is none. The call must leave at once."""
+        """Use the slot that is open now.
+
+        False if there is none. The call must leave at once.
+        """
         slot = next(self._own(now), None)
         if slot is None or slot.opens_at > now.boot_seconds:
             return False

@@ -43,7 +43,10 @@ class Cause(StrEnum):
 
 
 class TaskStatus(StrEnum):
-    """The vendor's `task_status` (docs/provider.md, section 2); SUSPENDED is read as RUNNING."""
+    """The vendor's `task_status` (docs/provider.md, section 2).
+
+    SUSPENDED is read as RUNNING.
+    """
 
     PENDING = "PENDING"
     RUNNING = "RUNNING"
@@ -162,7 +165,9 @@ class UnreadableRow:
 
 @dataclass(frozen=True, slots=True)
 class TaskPage:
-    """One page of the account's list; `total` is the stated number of rows in all pages.
+    """One page of the account's list.
+
+    `total` is the stated number of rows in all pages.
 
     Each of its `unreadable` rows may be any task.
     """

@@ -79,7 +79,10 @@ class Candidates:
         return sorted(asked, key=lambda each: (self._polls[each], each))
 
     def candidates(self) -> list[Candidate]:
-        """Tasks that may belong to a submission; tasks that are over and name no file are left out."""
+        """Tasks that may belong to a submission.
+
+        Tasks that are over and name no file are left out.
+        """
         spans: dict[str, TimeSpan] = {
             each: (task.created_ms, task.created_ms) for each, task in self.tasks.items()
         }

@@ -183,7 +183,9 @@ def _may_be_behind(task: Candidate, gap: Gap) -> bool:
 def _match(
     submissions: Sequence[Unanswered], tasks: Sequence[Candidate], unknown: Sequence[TimeSpan]
 ) -> dict[Unanswered, Candidate]:
-    """Form as many pairs as possible; a task goes to the possible submission whose window ends first.
+    """Form as many pairs as possible.
+
+    A task goes to the possible submission whose window ends first.
 
     Submissions without jobs choose last. A task that may be part of another submission's is matched only if
     no task with `unknown` files, created at these times, may be the right one.

@@ -70,7 +70,9 @@ class Gap:
 def unanswered_of(
     partition: int, submission: Submission, offset_ms: int | None, rules: Rules, urls: Iterable[str] = ()
 ) -> Unanswered | None:
-    """The submission as reconciling sees it; None if it has created no task, or a known one.
+    """The submission as reconciling sees it.
+
+    None if it has created no task, or a known one.
 
     `offset_ms` is how far the vendor's clock is ahead of ours now; it is used if the intent has no offset.
     `urls` are the known URLs of its files.
@@ -90,7 +92,10 @@ def unanswered_of(
 
 
 def window_of(intent: Intent, offset_ms: int | None, rules: Rules) -> TimeSpan:
-    """When the intent's task may have been created, by the vendor's clock; `EVER` if no offset is known."""
+    """When the intent's task may have been created, by the vendor's clock.
+
+    `EVER` if no offset is known.
+    """
     known_ms, skew_seconds = intent.vendor_offset_ms, rules.skew_seconds
     if known_ms is None:
         known_ms, skew_seconds = offset_ms, rules.unknown_skew_seconds
@@ -106,7 +111,9 @@ def made_seconds(rules: Rules) -> float:
 
 
 def witness_of(submission: Submission, now_ms: int, offset_ms: int | None, rules: Rules) -> TimeSpan | None:
-    """The window in which a running submission's task was created; None unless the list must show the task.
+    """The window in which a running submission's task was created.
+
+    None unless the list must show the task.
 
     The window has slack of `unknown_skew_seconds`: it reveals errors of hours, not of minutes.
     """

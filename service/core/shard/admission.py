@@ -69,7 +69,10 @@ def admit(
     rules: AdmissionRules,
     context: Context,
 ) -> Admission:
-    """Admit one record and move the cursor past it; if this raises, nothing has changed."""
+    """Admit one record and move the cursor past it.
+
+    If this raises, nothing has changed.
+    """
     draft = Draft(shard)
     admission = _Admitting(draft, record, rules, context).admit(read)
     draft.cursor = cursor_after(record, shard.generation)
@@ -193,7 +196,10 @@ class _Admitting:
 
 
 def _deadline_ms(record: Record, request: Request, rules: AdmissionRules, now_ms: int) -> int:
-    """The deadline; the default TTL counts from acceptance, so that a long outage does not fail a backlog."""
+    """The deadline.
+
+    The default TTL counts from acceptance, so that a long outage does not fail a backlog.
+    """
     if request.deadline is not None:
         return round(1000 * request.deadline.timestamp())
     if request.ttl_seconds is not None:
@@ -205,7 +211,10 @@ def _deadline_ms(record: Record, request: Request, rules: AdmissionRules, now_ms
 
 
 def _copied_headers(record: Record, rules: AdmissionRules) -> tuple[tuple[str, str], ...]:
-    """The headers that outcomes repeat, as many as fit the bound; latin-1 preserves any byte."""
+    """The headers that outcomes repeat, as many as fit the bound.
+
+    Latin-1 preserves any byte.
+    """
     copied: list[tuple[str, str]] = []
     room_bytes = rules.copied_headers_bytes
     for name, value in record.headers:

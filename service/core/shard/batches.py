@@ -142,7 +142,10 @@ class Batch:
 
 
 def halves(batch: Batch, least_bytes: int = 0) -> tuple[Batch, Batch] | None:
-    """Cut the batch in two between groups; None if it is one group or no larger than `least_bytes`."""
+    """Cut the batch in two between groups.
+
+    None if it is one group or no larger than `least_bytes`.
+    """
     if len(batch.groups) < 2 or batch.size_bytes <= least_bytes:
         return None
     middle = len(batch.groups) // 2
@@ -150,7 +153,10 @@ def halves(batch: Batch, least_bytes: int = 0) -> tuple[Batch, Batch] | None:
 
 
 def shrink_batch(batch: Batch) -> Batch | None:
-    """A batch of one group with a smaller form of its outcome; None if there is no smaller form."""
+    """A batch of one group with a smaller form of its outcome.
+
+    None if there is no smaller form.
+    """
     [group] = batch.groups
     form = next((shrink(outcome) for outcome in group.outcomes), None)
     return Batch(batch.number, (replace(group, outcomes=(form,)),)) if form else None
@@ -189,14 +195,20 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """The whole batch is durable. `journal_offset` is that of its last journal record (-1: it has none)."""
+    """The whole batch is durable.
+
+    `journal_offset` is that of its last journal record (-1: it has none).
+    """
 
     journal_offset: int
 
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """The batch may be durable. Appending it again writes it once, or again with the same ids."""
+    """The batch may be durable.
+
+    Appending it again writes it once, or again with the same ids.
+    """
 
     reason: str
 

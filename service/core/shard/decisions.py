@@ -54,7 +54,10 @@ class Decision:
     """Submissions that jobs have left, and whether a job left because of a cancel or its deadline."""
 
     def on_submission(self, key: SubmissionKey, event: SubmissionEvent) -> None:
-        """Apply an event to a submission and its jobs; nothing happens if the submission is gone."""
+        """Apply an event to a submission and its jobs.
+
+        Nothing happens if the submission is gone.
+        """
         self._apply(key, event)
         self._leave()
 

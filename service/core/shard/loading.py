@@ -53,7 +53,10 @@ class Loading:
     _task_ids: dict[JobRef, tuple[str, ...]] = field(default_factory=dict)
 
     def link(self) -> tuple[Group, ...]:
-        """Fill the draft from the records; returns groups that remove or close leftover records."""
+        """Fill the draft from the records.
+
+        Returns groups that remove or close leftover records.
+        """
         self.draft.spend = self.restored.spend.not_after(self.now_ms)
         for finished in self.restored.finished():
             self.draft.remember(replace(finished, finished_ms=min(finished.finished_ms, self.now_ms)))

@@ -70,7 +70,10 @@ class Shard(ShardState):
         self.durable_cursor = cursor
 
     def forget_job(self, ref: JobRef, context: Context) -> None:
-        """Remove a job whose outcome is durable; call it for each of a durable group's `ended`, in order."""
+        """Remove a job whose outcome is durable.
+
+        Call it for each of a durable group's `ended`, in order.
+        """
         draft = Draft(self)
         forget_job(draft, ref, context)
         draft.adopt()

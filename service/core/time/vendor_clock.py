@@ -42,7 +42,10 @@ class _Second:
     versions: list[Bounds] = field(default_factory=list)
 
     def add(self, bounds: Bounds) -> bool:
-        """Narrow a bound that agrees with these, or add them; False if they add no information."""
+        """Narrow a bound that agrees with these, or add them.
+
+        False if they add no information.
+        """
         for number, known in enumerate(self.versions):
             both = _intersection(known, bounds)
             if both is not None:
@@ -92,7 +95,9 @@ class VendorClock:
             self._known, self._known_at = self._agreed(received_boot), received_boot
 
     def offset_seconds(self, boot_seconds: float) -> Bounds | None:
-        """The bounds [low, high] of vendor time minus boot time; None before the first answer.
+        """The bounds [low, high] of vendor time minus boot time.
+
+        None before the first answer.
 
         If most seconds with an answer agree, the bounds are what they agree on, else those of the newest one.
         """

@@ -45,7 +45,9 @@ class Piece(NamedTuple):
 
 
 def pieces(text: str, words: Iterable[str] = ()) -> list[Piece]:
-    """Split the text at its possible breaks; white space and control characters only separate.
+    """Split the text at its possible breaks.
+
+    White space and control characters only separate.
 
     `words` are the words of the text, in order; text that they do not cover is split without them.
     """

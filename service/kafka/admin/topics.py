@@ -103,7 +103,9 @@ class Extent:
 async def prepare(
     cluster: ClusterConfig, topics: Topics, creation: Creation | None, clock: Clock = SYSTEM_CLOCK
 ) -> Layout:
-    """Create missing topics (unless `creation` is None) and check the journal; processes may run it at once.
+    """Create missing topics (unless `creation` is None) and check the journal.
+
+    Processes may run it at once.
 
     Raises `ConfigError`, within `cluster.bound_seconds`, if the cluster does not answer, a topic is missing,
     the partition counts do not fit, or the journal would lose jobs.
@@ -214,7 +216,9 @@ async def _check(admin: AIOKafkaAdminClient, topics: Topics, checks: int, clock:
 async def _fitting_extents(
     admin: AIOKafkaAdminClient, topics: Topics, checks: int, clock: Clock
 ) -> Mapping[str, Extent]:
-    """The extents once they fit; raises `ConfigError` if they still do not at the last check.
+    """The extents once they fit.
+
+    Raises `ConfigError` if they still do not at the last check.
 
     One answer proves nothing: a broker may lag behind the one that answered before.
     """
@@ -286,7 +290,10 @@ def _warnings(
 
 
 async def _settings(admin: AIOKafkaAdminClient, topic: str) -> dict[str, str] | None:
-    """The topic's configuration; empty if the broker reports none, None if we lack the permission."""
+    """The topic's configuration.
+
+    Empty if the broker reports none, None if we lack the permission.
+    """
     answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
     found: dict[str, str] = {}
     for answer in answers:

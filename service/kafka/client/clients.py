@@ -21,7 +21,10 @@ PRODUCER_BATCH_BYTES = 256 * 1024
 
 
 def group_consumer(cluster: ClusterConfig, **settings: object) -> KafkaConsumer:
-    """A consumer for a member of a group, not started; raises `ConfigError` as `cluster.connection` does."""
+    """A consumer for a member of a group, not started.
+
+    Raises `ConfigError` as `cluster.connection` does.
+    """
     return KafkaConsumer(
         **cluster.connection(),
         enable_auto_commit=False,
@@ -32,7 +35,10 @@ def group_consumer(cluster: ClusterConfig, **settings: object) -> KafkaConsumer:
 
 
 def durable_producer(cluster: ClusterConfig, **settings: object) -> KafkaProducer:
-    """A producer whose records all replicas acknowledge, not started; raises `ClusterError`."""
+    """A producer whose records all replicas acknowledge, not started.
+
+    Raises `ClusterError`.
+    """
     return KafkaProducer(
         **cluster.reconnection(),
         acks="all",

@@ -56,7 +56,10 @@ class ClusterConfig:
         return 1.5 * self.request_timeout_ms / 1000
 
     def connection(self) -> Connection:
-        """The arguments for a client; raises `ConfigError` if no certificates can be read from `ca_file`."""
+        """The arguments for a client.
+
+        Raises `ConfigError` if no certificates can be read from `ca_file`.
+        """
         arguments = Connection(
             bootstrap_servers=self.bootstrap_servers,
             client_id=self.client_id,

@@ -25,7 +25,10 @@ def to_record(record: ConsumerRecord) -> Record:
 
 
 def usable_ms(timestamp: int | None) -> int | None:
-    """The timestamp; None if it cannot be the record's time. It is never clamped into bounds."""
+    """The timestamp.
+
+    None if it cannot be the record's time. It is never clamped into bounds.
+    """
     if timestamp is None or not EARLIEST_MS <= timestamp < LATEST_MS:
         return None
     return timestamp

@@ -12,7 +12,10 @@ from service.kafka.client.lifecycle import has_died
 
 
 class ReconnectingReader:
-    """A consumer without a group, and queries about partitions; calls raise only `ClusterError`."""
+    """A consumer without a group, and queries about partitions.
+
+    Calls raise only `ClusterError`.
+    """
 
     def __init__(self, cluster: ClusterConfig, fetch_max_wait_ms: int, isolation: Isolation) -> None:
         self._cluster = cluster
@@ -49,7 +52,10 @@ class ReconnectingReader:
         return await self._opened.enter_async_context(opening)
 
     async def begin_offset(self, partition: TopicPartition) -> int:
-        """The offset from which the broker has the partition; raises `ClusterError` without an answer."""
+        """The offset from which the broker has the partition.
+
+        Raises `ClusterError` without an answer.
+        """
         consumer = await self.consumer()
         with translated():
             begin: int = (await consumer.beginning_offsets([partition]))[partition]

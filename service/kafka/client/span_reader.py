@@ -32,7 +32,9 @@ class OffsetRange:
 async def read(
     reader: KafkaConsumer, span: OffsetRange, take: Callable[[ConsumerRecord], None]
 ) -> int | None:
-    """Pass every record of the span to `take`, in order; the partition must be assigned and not paused.
+    """Pass every record of the span to `take`, in order.
+
+    The partition must be assigned and not paused.
 
     Returns None at the end of the span. Stops before a record that aiokafka cannot read (a header name that
     is not UTF-8) and returns the lowest offset it can have. Raises `RestoreError` if nothing new arrives in

@@ -120,7 +120,10 @@ async def _probe(consumer: AIOKafkaConsumer, cluster: ClusterConfig) -> None:
 
 
 async def _partitions(cluster: ClusterConfig, topics: Collection[str], clock: Clock) -> list[TopicPartition]:
-    """The partitions of the topics. Topics are listed first: a query by name may create a topic."""
+    """The partitions of the topics.
+
+    Topics are listed first: a query by name may create a topic.
+    """
     admin = AIOKafkaAdminClient(**_connection(cluster))
     try:
         await admin.start()

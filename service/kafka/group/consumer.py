@@ -83,7 +83,9 @@ class RequestConsumer:
         self._consumer, self._fetcher = self._new_client()
 
     async def start(self) -> None:
-        """Connect and begin to join the group; raises `ConfigError` if the cluster does not accept us.
+        """Connect and begin to join the group.
+
+        Raises `ConfigError` if the cluster does not accept us.
 
         Returns before the first assignment: a join lasts as long as the group's other members take.
         """
@@ -101,7 +103,10 @@ class RequestConsumer:
         self._is_leaving = True
 
     async def stop(self) -> None:
-        """Leave the group (a static member only goes quiet). `revoked` is not called: drain first."""
+        """Leave the group (a static member only goes quiet).
+
+        `revoked` is not called: drain first.
+        """
         await close_consumer(self._consumer)
 
     async def run(self, on_tick: Callable[[], None]) -> None:
@@ -125,7 +130,10 @@ class RequestConsumer:
                 await self._renew(on_tick)
 
     async def _renew(self, on_tick: Callable[[], None]) -> None:
-        """Start a new client; our partitions stay suspended until the group assigns them again."""
+        """Start a new client.
+
+        Our partitions stay suspended until the group assigns them again.
+        """
         await self._owner.revoked(self._assigned)
         await close_consumer(self._consumer)
         self._assigned, self._failure = frozenset(), None
@@ -178,11 +186,17 @@ class RequestConsumer:
                 return offset
 
     async def prove_membership(self, partition: int, offset: int) -> bool:
-        """Commit the offset; return whether the group accepts it, as it does from current members alone."""
+        """Commit the offset.
+
+        Return whether the group accepts it, as it does from current members alone.
+        """
         return await self._commit({self._topic_partition(partition): offset})
 
     async def commit_last(self) -> None:
-        """Commit before leaving; if it fails, the next owner still has the journal's cursor."""
+        """Commit before leaving.
+
+        If it fails, the next owner still has the journal's cursor.
+        """
         try:
             await self.commit()
         except ClusterError:

@@ -73,7 +73,9 @@ class DuplicateMembers:
         return self._stamp.encode()
 
     async def check_holder(self) -> None:
-        """Find who holds our name; called when the group no longer knows us, before we rejoin.
+        """Find who holds our name.
+
+        Called when the group no longer knows us, before we rejoin.
 
         Raises `ConfigError` if a process that started before us has taken it repeatedly. A process that
         started later will end; it is reported to `on_duplicate_member` once.

@@ -86,7 +86,9 @@ class RecordFetcher:
                 self._consumer.pause(topic_partition)
 
     async def poll(self) -> None:
-        """Deliver fetched records; pause partitions without room and resume those that have it again.
+        """Deliver fetched records.
+
+        Pause partitions without room and resume those that have it again.
 
         aiokafka does not yield between taking and returning records, so no rebalance can come between a
         record and its delivery. Raises `ConfigError` if joining the group is not permitted: otherwise no
@@ -131,7 +133,10 @@ class RecordFetcher:
             self._deliver(partition, batches.get(topic_partition, []))
 
     def _deliver(self, partition: int, records: list[ConsumerRecord]) -> None:
-        """Deliver while there is room, which each record may use up; the rest is fetched again."""
+        """Deliver while there is room, which each record may use up.
+
+        The rest is fetched again.
+        """
         for record in records:
             if partition not in self._next:
                 return

@@ -88,7 +88,9 @@ class Journal:
             undo.pop_all()
 
     async def _look_up(self, partition: int, start: int, mine: Stamp) -> int | None:
-        """The last offset, from `start` on, of a record with this stamp; None if there is none.
+        """The last offset, from `start` on, of a record with this stamp.
+
+        None if there is none.
 
         Raises `Fenced` if it meets a higher epoch.
         """
@@ -116,7 +118,10 @@ class Journal:
 
 
 def _stamp(record: ConsumerRecord) -> Stamp:
-    """The record's stamp; a foreign record without one gets epoch -1, and the next restore rejects it."""
+    """The record's stamp.
+
+    A foreign record without one gets epoch -1, and the next restore rejects it.
+    """
     try:
         return Stamp.decode(stamp_of(record) or b"")
     except ValueError:

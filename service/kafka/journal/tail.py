@@ -30,7 +30,10 @@ IDLE_SECONDS = 0.05
 
 @dataclass(slots=True)
 class Followed:
-    """One shard's partition in the tail; the first `position` is the offset of its claim."""
+    """One shard's partition in the tail.
+
+    The first `position` is the offset of its claim.
+    """
 
     epoch: int
     position: int
@@ -193,7 +196,9 @@ def stamp_of(record: ConsumerRecord) -> bytes | None:
 
 
 def _check_epoch(followed: Followed, record: ConsumerRecord) -> None:
-    """Check one record's epoch; foreign records are left for the next restore, which rejects them.
+    """Check one record's epoch.
+
+    Foreign records are left for the next restore, which rejects them.
 
     A claim counts in every format: the epoch comes first in a stamp.
     """

@@ -131,7 +131,10 @@ class Takeover:
             await self.sender.send(self._records(partition, superseded, epoch))
 
     async def _append(self, partition: int, entries: Mapping[str, bytes | None], epoch: int) -> int:
-        """Write the entries; return the last offset. Raises `PublishError` if one is not acknowledged."""
+        """Write the entries.
+
+        Return the last offset. Raises `PublishError` if one is not acknowledged.
+        """
         offset = -1
         for answer in await self.sender.send(self._records(partition, entries, epoch)):
             if isinstance(answer, PublishError):

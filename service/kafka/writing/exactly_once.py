@@ -1,4 +1,6 @@
-"""The writer of `exactly_once`: a batch is one transaction; if its outcome is unknown, it is looked up.
+"""The writer of `exactly_once`: a batch is one transaction.
+
+If its outcome is unknown, it is looked up.
 
 After any error the producer is discarded. Before the next write a new producer is opened, which ends the old
 one's transaction, and the journal is read: a batch found there is not written again (N1).
@@ -32,7 +34,10 @@ ROOM_BYTES = 4096
 
 
 class Transactional(Sender, Protocol):
-    """A sender whose calls are transactions; after a failed call it must be opened again."""
+    """A sender whose calls are transactions.
+
+    After a failed call it must be opened again.
+    """
 
     @property
     def is_open(self) -> bool:
@@ -86,7 +91,10 @@ class ExactlyOnceWriter:
         return await self._answer()
 
     async def prove(self) -> Appended:
-        """Commit the claim again: a fenced writer cannot. Not while a batch's outcome is unknown."""
+        """Commit the claim again: a fenced writer cannot.
+
+        Not while a batch's outcome is unknown.
+        """
         self._batch, self._left = None, deque([Batch(0, ())])
         return await self._answer()
 

@@ -67,7 +67,10 @@ class Producer:
             return answers
 
     async def partitions(self, topic: str) -> frozenset[int]:
-        """The partitions of a topic; raises `PublishError` if they are not known within the bound."""
+        """The partitions of a topic.
+
+        Raises `PublishError` if they are not known within the bound.
+        """
         try:
             with translated():
                 async with self._using() as producer:

@@ -45,11 +45,16 @@ class Transactions:
 
     @property
     def is_open(self) -> bool:
-        """Whether the last call succeeded; if not, its outcome is unknown until `open` returns."""
+        """Whether the last call succeeded.
+
+        If not, its outcome is unknown until `open` returns.
+        """
         return self._producer is not None and not is_stopped(self._producer)
 
     async def open(self) -> None:
-        """Make a new producer within a bound; transactions of earlier ones have ended when it returns.
+        """Make a new producer within a bound.
+
+        Transactions of earlier ones have ended when it returns.
 
         Raises `ClusterError` if the broker does not answer or has no transactions. Also once closed: a proof
         of ownership may outlast its shard. If it opens during the close, it may still fence the next writer
@@ -92,7 +97,10 @@ class Transactions:
                 await self._discard()
 
     async def partitions(self, topic: str) -> frozenset[int]:
-        """The partitions of a topic; raises `PublishError` if they are not known within the bound."""
+        """The partitions of a topic.
+
+        Raises `PublishError` if they are not known within the bound.
+        """
         assert self._producer is not None, "asked after `open`"
         try:
             with translated():
@@ -102,7 +110,10 @@ class Transactions:
             raise PublishError(f"{topic}: {error}") from error
 
     async def close(self) -> None:
-        """Discard the producer for good; whether a transaction in flight was committed is unknown."""
+        """Discard the producer for good.
+
+        Whether a transaction in flight was committed is unknown.
+        """
         self._is_closed = True
         await self._discard()
 

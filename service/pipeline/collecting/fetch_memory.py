@@ -61,18 +61,27 @@ class FetchMemory:
         self._parsing = ByteBudget(limits.reading_bytes)
 
     def download_slot(self, *, is_large: bool) -> AbstractAsyncContextManager[None]:
-        """A download slot for one file; entering waits for it, and the file may be held until exit."""
+        """A download slot for one file.
+
+        Entering waits for it, and the file may be held until exit.
+        """
         return self._large if is_large else self._small
 
     async def download(self, provider: Provider, url: str, *, is_large: bool) -> bytes | ProviderError | None:
-        """Download `url` while holding a download slot; None if the file needs the slot for large files."""
+        """Download `url` while holding a download slot.
+
+        None if the file needs the slot for large files.
+        """
         if is_large or self._is_one_size:
             return await provider.fetch(url)
         body = await provider.fetch(url, SMALL_BYTES)
         return None if _is_larger(body) else body
 
     async def file_url_in(self, provider: Provider, url: str, *, is_large: bool = False) -> str | None:
-        """The audio file's URL in a result file; None if the file cannot be read or has no URL."""
+        """The audio file's URL in a result file.
+
+        None if the file cannot be read or has no URL.
+        """
         async with self.download_slot(is_large=is_large):
             body = await self.download(provider, url, is_large=is_large)
             if body is not None:
@@ -91,7 +100,10 @@ class FetchMemory:
     async def parse_memory_for(
         self, body: bytes, *, is_rendered: bool
     ) -> AbstractAsyncContextManager[None] | None:
-        """Room for parsing the file; entering waits for it. None if the file can never fit."""
+        """Room for parsing the file.
+
+        Entering waits for it. None if the file can never fit.
+        """
         need = partial(parse_bytes, body, is_rendered=is_rendered)
         need_bytes = need() if len(body) <= INLINE_BYTES else await asyncio.to_thread(need)
         return self._parsing.reserve(need_bytes) if need_bytes <= self._parsing.total_bytes else None

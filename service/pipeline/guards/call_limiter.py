@@ -56,7 +56,10 @@ class CallKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """The account's quota and our part of it; `submits_per_minute` replaces the model table's numbers."""
+    """The account's quota and our part of it.
+
+    `submits_per_minute` replaces the model table's numbers.
+    """
 
     part: float
     calls_per_second: float
@@ -141,7 +144,9 @@ class Call:
             self._queue.slots.end(self._unanswered, self._limiter.now().boot_seconds)
 
     async def depart(self, may_go: Callable[[], bool] = lambda: True) -> bool:
-        """Wait for a slot of ours and use it; the caller must write the call's first byte at once.
+        """Wait for a slot of ours and use it.
+
+        The caller must write the call's first byte at once.
 
         False means that nothing may be sent: no slot came in time, or `may_go`, checked last, returned False.
         """
@@ -185,7 +190,10 @@ class Call:
 
 
 class CallLimiter:
-    """This process's part of the account's quota; the group consumer and the shards report what is ours."""
+    """This process's part of the account's quota.
+
+    The group consumer and the shards report what is ours.
+    """
 
     def __init__(self, clock: Clock, quota: Quota, vendor: VendorClock) -> None:
         self.clock = clock
@@ -244,7 +252,10 @@ class CallLimiter:
         self.share.set_partitions(count, self.clock.boot_seconds())
 
     def taken(self, partition: int, predecessor: Predecessor, claimed_at: float) -> None:
-        """The partition was claimed then; `predecessor` is what its journal says of the last owner."""
+        """The partition was claimed then.
+
+        `predecessor` is what its journal says of the last owner.
+        """
         self.share.serve(partition, claimed_at, predecessor)
 
     def resumed(self, partition: int) -> None:
@@ -274,7 +285,10 @@ class CallLimiter:
         return self._queues[key]
 
     def _forget_unused(self) -> None:
-        """Make room for one more model; no model is forgotten whose last calls still count."""
+        """Make room for one more model.
+
+        No model is forgotten whose last calls still count.
+        """
         surplus = len(self._queues) + 1 - MAX_MODELS
         if surplus <= 0:
             return

@@ -131,7 +131,10 @@ class SubmitGuards:
         return health is not None and health.circuit_breaker.is_open
 
     def _judge_holds(self, answer: SubmitAnswer, model: str, health: ModelHealth) -> None:
-        """Update the holds; a refusal for one model neither begins nor ends the account's hold."""
+        """Update the holds.
+
+        A refusal for one model neither begins nor ends the account's hold.
+        """
         if isinstance(answer, Refused) and concerns_one_model(answer.provider_error):
             health.hold.judge(answer, model)
             return
@@ -145,7 +148,10 @@ class SubmitGuards:
             self.on_outage(model, health.circuit_breaker.last)
 
     def _health(self, model: str) -> ModelHealth:
-        """The model's health; if there are too many models, the least recently used one is forgotten."""
+        """The model's health.
+
+        If there are too many models, the least recently used one is forgotten.
+        """
         if model not in self.health:
             self.health[model] = ModelHealth(
                 RetryBudget(self.clock.boot_seconds()), CircuitBreaker(), self.hold.for_model()

@@ -92,7 +92,10 @@ class HotwordListStage:
         return self._clock.boot_seconds() < until
 
     def options_to_send(self, request: AcceptedRequest) -> Mapping[str, JsonValue] | None:
-        """The options with the list in place of the words; None if the list is no longer remembered."""
+        """The options with the list in place of the words.
+
+        None if the list is no longer remembered.
+        """
         if not needs_list(request.options):
             return request.options
         found = self._found.get(self._name(request))
@@ -108,7 +111,10 @@ class HotwordListStage:
     def want(
         self, runner: ShardRunner, key: SubmissionKey, request: AcceptedRequest, go_on: Callable[[], None]
     ) -> None:
-        """Find the submission's list, then call `go_on`; end its jobs if the list cannot be provided."""
+        """Find the submission's list, then call `go_on`.
+
+        End its jobs if the list cannot be provided.
+        """
         name = self._name(request)
         if name not in self._wanted:
             self._wanted[name] = Wanted(need_of(request.model, request.options))

@@ -76,7 +76,10 @@ class Sweep:
 
     @property
     def ignores_filter(self) -> bool:
-        """Whether the vendor does not apply the status filter; a few rows may just have changed."""
+        """Whether the vendor does not apply the status filter.
+
+        A few rows may just have changed.
+        """
         return self.seen >= FEWEST_ROWS and 4 * self.others > self.seen
 
     @property
@@ -139,7 +142,10 @@ class ListSweepStage:
             await self._clock.sleep(0)
 
     async def _sweep(self) -> float:
-        """Read the list once; how long after its beginning the next sweep begins, in seconds."""
+        """Read the list once.
+
+        How long after its beginning the next sweep begins, in seconds.
+        """
         begun = self._clock.boot_seconds()
         statuses = (TaskStatus.RUNNING, TaskStatus.PENDING) if begun >= self._no_filter_until else (None,)
         shown = pages = 0
@@ -209,7 +215,10 @@ class ListSweepStage:
             await asyncio.sleep(0)
 
     def _failed(self, failure: ProviderError, status: TaskStatus | None) -> float:
-        """Note a failed sweep; how long after its beginning the next one begins, in seconds."""
+        """Note a failed sweep.
+
+        How long after its beginning the next one begins, in seconds.
+        """
         self._failures += 1
         is_refused = failure.http_status == HTTPStatus.BAD_REQUEST and status is not None
         if is_refused and self._failures > 1:

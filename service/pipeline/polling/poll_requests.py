@@ -111,7 +111,10 @@ class PollRequests:
     def ask(
         self, runner: ShardRunner, key: SubmissionKey, task_id: str, due_ms: int, *, is_last: bool
     ) -> None:
-        """Poll the submission's task when it is due; an earlier request stays unless it is due later."""
+        """Poll the submission's task when it is due.
+
+        An earlier request stays unless it is due later.
+        """
         asked_ms, listed_ms, is_hinted = self._boot_ms(), None, False
         asked = self._find(task_id, (runner, key))
         if asked is not None:
@@ -144,7 +147,10 @@ class PollRequests:
         return task_id in self._valid
 
     def note_listed(self, task_id: str, listed_ms: int) -> bool:
-        """Note that the list shows the task as not ended, at this boot time; False if it is unknown."""
+        """Note that the list shows the task as not ended, at this boot time.
+
+        False if it is unknown.
+        """
         asked = self._valid.get(task_id)
         if asked is None:
             return False
@@ -159,7 +165,10 @@ class PollRequests:
         return self._find(submission.task_id, (runner, submission.key)) is not None
 
     async def take_due(self, within_seconds: float) -> PollRequest | None:
-        """The request that has been due longest; None if none is due in time, or on `wake`."""
+        """The request that has been due longest.
+
+        None if none is due in time, or on `wake`.
+        """
         return await self._due.take(within_seconds)
 
     def wake(self) -> None:
@@ -173,7 +182,10 @@ class PollRequests:
             self._due.push(self._clock.now_ms(), request)
 
     def enqueue(self, request: PollRequest) -> None:
-        """Let a due request wait for its turn; postpone or drop it if it is not to be polled now."""
+        """Let a due request wait for its turn.
+
+        Postpone or drop it if it is not to be polled now.
+        """
         submission = request.submission
         if not self.is_valid(request):
             return
@@ -196,7 +208,10 @@ class PollRequests:
         return bool(self._hinted or self._last or self._ordinary)
 
     def take_next(self, *, may_be_last: bool) -> PollRequest | None:
-        """Remove and return the request whose turn it is; one not to be polled now goes elsewhere."""
+        """Remove and return the request whose turn it is.
+
+        One not to be polled now goes elsewhere.
+        """
         for _ in range(SLICE):
             queue = self._next_queue(may_be_last=may_be_last)
             if queue is None:

@@ -51,7 +51,10 @@ def stage_of(event: Event) -> StageName:
 
 
 def proves_stage_works(event: Event) -> bool:
-    """Whether handling the event proves that its stage works; an event without content does not."""
+    """Whether handling the event proves that its stage works.
+
+    An event without content does not.
+    """
     return not isinstance(event, HandlingFailed | PollFailed | FetchFailed)
 
 

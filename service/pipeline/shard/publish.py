@@ -1,4 +1,6 @@
-"""Publish: write outcomes and journal records in bounded batches; report each group as durable.
+"""Publish: write outcomes and journal records in bounded batches.
+
+Report each group as durable.
 
 There is no timer: a batch is sent when none is in flight, and groups that arrive meanwhile wait for the next.
 A batch is kept until its outcome is known; after an unknown outcome the writer looks it up and divides it.
@@ -99,7 +101,9 @@ class Publisher:
             self._wake.set()
 
     def durable(self, group: Group | None) -> "asyncio.Future[Receipt]":
-        """Done once the group's batch is durable; cancelled if closed first, or without a group.
+        """Done once the group's batch is durable.
+
+        Cancelled if closed first, or without a group.
 
         Call it in the same turn of the event loop in which the group was queued.
         """
@@ -126,7 +130,10 @@ class Publisher:
             await self._idle.wait()
 
     async def prove(self) -> Appended:
-        """Prove by one more commit that the writer is not fenced; the caller sets the timeout."""
+        """Prove by one more commit that the writer is not fenced.
+
+        The caller sets the timeout.
+        """
         async with self._writing:
             return await self.writer.prove()
 

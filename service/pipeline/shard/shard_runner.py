@@ -126,7 +126,10 @@ class ShardRunner:
 
     @property
     def has_room(self) -> bool:
-        """Whether work that writes and can wait may begin; answers to calls are written in any case."""
+        """Whether work that writes and can wait may begin.
+
+        Answers to calls are written in any case.
+        """
         return not self.is_restoring and self.fill < 1.0
 
     @property
@@ -140,7 +143,9 @@ class ShardRunner:
         return Context(clock.now_ms(), clock.draw(), self._deps.rules, clock.confirmed_ms())
 
     def on_submission(self, key: SubmissionKey, event: SubmissionEvent) -> Change:
-        """Apply an event to a submission; return the change that was queued, empty on a closed shard.
+        """Apply an event to a submission.
+
+        Return the change that was queued, empty on a closed shard.
 
         While the shard is suspended, another member may own it. A task id, which is paid for, and an unsent
         POST are journalled even then; behind a higher claim they are ignored. Other events wait for `resume`.
@@ -153,14 +158,20 @@ class ShardRunner:
         return self._apply(key, event, lambda now: self.state.on_submission(key, event, now, boundary))
 
     def on_job(self, ref: JobRef, event: JobEvent) -> Change:
-        """Apply an event to a job; return the change that was queued. While suspended, the event waits."""
+        """Apply an event to a job.
+
+        Return the change that was queued. While suspended, the event waits.
+        """
         if self.is_suspended:
             self._held.append((ref, event))
             return Change()
         return self._apply(ref, event, partial(self.state.on_job, ref, event))
 
     def guard(self, key: Key, event: Event) -> AbstractContextManager[None]:
-        """The boundary around applying an event; if handling fails, the event is applied again later."""
+        """The boundary around applying an event.
+
+        If handling fails, the event is applied again later.
+        """
         return self.boundary.guard(key, self._again(key, event), stage_of(event), event)
 
     def _apply(self, key: Key, event: Event, decide: Callable[[Context], Change]) -> Change:
@@ -249,7 +260,10 @@ class ShardRunner:
         yield from (key for key, _ in self._held)
 
     def _dispatch(self, step: Step) -> None:
-        """Dispatch a step inside its subject's boundary; a cancel has none, since its jobs have ended."""
+        """Dispatch a step inside its subject's boundary.
+
+        A cancel has none, since its jobs have ended.
+        """
         key = subject_of(step)
         if key is None:
             self._deps.dispatch(self, step)
@@ -262,7 +276,10 @@ class ShardRunner:
         await self._commits.run_until_closed()
 
     async def wait_for_calls(self) -> None:
-        """Wait until no call is in flight and nothing is queued; the caller sets the timeout."""
+        """Wait until no call is in flight and nothing is queued.
+
+        The caller sets the timeout.
+        """
         while self.is_open and (self.calls or self._commits.is_writing):
             if self.calls:
                 await asyncio.wait(self.calls)
@@ -274,7 +291,10 @@ class ShardRunner:
         await self._commits.wait_until_written()
 
     async def prove(self) -> Appended:
-        """Prove by one more commit that the writer is not fenced; the caller sets the timeout."""
+        """Prove by one more commit that the writer is not fenced.
+
+        The caller sets the timeout.
+        """
         return await self._commits.prove()
 
     async def release(self) -> None:

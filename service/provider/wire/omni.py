@@ -136,7 +136,10 @@ class Stream:
         return Answered(document, self._bill())
 
     def _bill(self) -> Bill:
-        """Tokens are billed; the seconds of audio follow from the audio tokens, for the spend limit."""
+        """Tokens are billed.
+
+        The seconds of audio follow from the audio tokens, for the spend limit.
+        """
         audio_tokens = untrusted_json.token_count(
             part(self._usage, "prompt_tokens_details").get("audio_tokens")
         )

@@ -26,7 +26,10 @@ _UNREADABLE = ProviderError(OwnCode.UNEXPECTED_ANSWER, "the answer to the list i
 
 
 def list_path(page_no: int, status: TaskStatus | None = None, page_size: int = PAGE_SIZES[0]) -> str:
-    """The path and query of a page. The vendor's page ends the path in a slash; its clients send none."""
+    """The path and query of a page.
+
+    The vendor's page ends the path in a slash; its clients send none.
+    """
     path = f"/tasks?page_no={page_no}&page_size={page_size}"
     return path if status is None else f"{path}&status={status.value}"
 
@@ -54,7 +57,10 @@ def read_page(answer: HttpAnswer, host: str) -> TaskPage | ProviderError:
 
 
 def _read_row(row: JsonValue, place: int) -> ListedTask | UnreadableRow:
-    """A row as a task; an unknown status counts as RUNNING: the task may still end in any way."""
+    """A row as a task.
+
+    An unknown status counts as RUNNING: the task may still end in any way.
+    """
     if not isinstance(row, dict):
         return UnreadableRow(place)
     task_id, created_ms = text(row, "task_id"), untrusted_json.epoch_ms(row.get("gmt_create"))
