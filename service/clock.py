@@ -91,7 +91,9 @@ SYSTEM_CLOCK = SystemClock()
 
 
 class TrustedClock:
-    """The clock of a process: time that no step of the wall clock moves unless the vendor confirms it.
+    """The clock of a process: trusted time.
+
+    No step of the wall clock moves it unless the vendor confirms it.
 
     `on_event` gets each change of it, and by how many seconds the wall clock is then ahead.
     """

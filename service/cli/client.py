@@ -1,4 +1,6 @@
-"""The client side of the contract for the command line: build and publish requests, follow their outcomes.
+"""The command line's client of the contract.
+
+It builds and publishes requests, and follows their outcomes.
 
 It knows what any client knows, the topics and the records, and nothing of the service's internals.
 """
@@ -91,7 +93,9 @@ def encode(request: Mapping[str, JsonValue]) -> bytes:
 
 
 async def send(place: ClientConfig, request: Mapping[str, JsonValue]) -> tuple[int, int]:
-    """Publish the request with its id as the key: repeats and cancels must reach the same partition.
+    """Publish the request with its id as the key.
+
+    Repeats and cancels must reach the same partition.
 
     Returns the record's partition and offset.
     """

@@ -1,4 +1,6 @@
-"""Outcomes as text: transcripts as lines with times or as a rendering, failures with their reason.
+"""Outcomes as text.
+
+Transcripts are lines with times or a rendering; failures have their reason.
 
 It reads only the fields that it shows, as a consumer should, so that it can show outcomes of later versions.
 """

@@ -1,4 +1,4 @@
-"""Hotwords in requests: words that a model should prefer, within the vendor's limits for one list.
+"""Hotwords in requests: words that a model should prefer.
 
 Limits: docs/provider.md, section 9; how many words a list may hold is in the model table.
 """

@@ -95,7 +95,10 @@ class ModelInfo:
 
     @property
     def takes_several_files(self) -> bool:
-        """Whether the wire shape of a submit can hold several files, whatever number the vendor allows."""
+        """Whether the wire shape of a submit can hold several files.
+
+        How many the vendor allows is another question.
+        """
         return self.api is ApiKind.FILE_TASK and self.family is not Family.QWEN_ASR_FILES
 
 

@@ -96,7 +96,10 @@ def _null(_name: str) -> None:
 
 
 def _cut(document: JsonValue) -> None:
-    """Replace values that are too deep by null, level by level: recursion would meet Python's own limit."""
+    """Replace values that are too deep by null.
+
+    Level by level: recursion would meet Python's own limit.
+    """
     level: list[_Container] = [document] if isinstance(document, list | dict) else []
     for _ in range(MAX_DEPTH - 1):
         level = [item for each in level for item in _inside(each) if isinstance(item, _CONTAINERS)]

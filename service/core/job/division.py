@@ -1,4 +1,6 @@
-"""Decide which refused submits of several files to divide: one file, or their number, may be at fault.
+"""Decide which refused submits of several files to divide.
+
+One file, or their number, may be at fault.
 
 Rule this module guarantees: a refused submit fails a file only if the file was alone in it, or if the
 refusal applies to all its files alike.

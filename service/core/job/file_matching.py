@@ -1,4 +1,7 @@
-"""Match files by URL alone, ignoring percent escapes, since the vendor may echo a URL with others."""
+"""Match files by URL alone, ignoring percent escapes.
+
+The vendor may echo a URL with others.
+"""
 
 import hashlib
 import json

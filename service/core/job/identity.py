@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Origin(NamedTuple):
-    """The offset of a request's record in its partition: the request's identity and its journal key.
+    """The offset of a request's record: the request's identity and its journal key.
 
     `generation` counts how often reading the request topic has started over.
     """

@@ -1,4 +1,6 @@
-"""Replay a journal partition: take records in the order of their offsets and keep the last of each key.
+"""Replay a journal partition.
+
+Records are taken in the order of their offsets; the last of each key counts.
 
 Rules this module guarantees:
 
@@ -134,7 +136,10 @@ class Restore:
         return {entry.ref: entry for entry in sorted(found, key=lambda each: each.ref)}
 
     def clear(self) -> None:
-        """Drop all records one at a time: freeing a hundred thousand at once blocks every other thread."""
+        """Drop all records one at a time.
+
+        Freeing a hundred thousand at once blocks every other thread.
+        """
         while self.entries:
             self.entries.popitem()
 

@@ -1,4 +1,7 @@
-"""A queue that is fair between groups: an item waits for its own group, and one item of each other."""
+"""A queue that is fair between groups.
+
+An item waits for its own group, and for one item of each other.
+"""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator

@@ -1,4 +1,6 @@
-"""Reasons for an account hold: the provider codes of each, whether it concerns one model, and what to do.
+"""Reasons for an account hold.
+
+The provider codes of each, whether it concerns one model, and what to do.
 
 The two API shapes have different codes for one reason, so a hold is identified by its reason.
 `core.provider.error_table` decides whether a code causes a hold.

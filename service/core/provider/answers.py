@@ -217,7 +217,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The request may have reached the provider, and no usable answer came: a task or a bill may exist."""
+    """The request may have left, and no usable answer came: a task or a bill may exist."""
 
     provider_error: ProviderError
 

@@ -1,4 +1,6 @@
-"""Match finished tasks that name only part of their files: a provider may leave files out of its answer.
+"""Match finished tasks that name only part of their files.
+
+A provider may leave files out of its answer.
 
 Rules this module guarantees:
 

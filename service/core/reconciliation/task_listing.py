@@ -1,4 +1,6 @@
-"""Read the account's list of tasks page by page: which tasks it shows, and whether it is complete.
+"""Read the account's list of tasks page by page.
+
+It says which tasks are listed, and whether the listing is complete.
 
 Rules this module guarantees:
 

@@ -215,7 +215,10 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True)
 class BatchRefused:
-    """Another owner has the shard: nothing of the batch is durable, and this owner can write no more."""
+    """Another owner has the shard: this one can write no more.
+
+    Nothing of the batch is durable.
+    """
 
     reason: str
 

@@ -1,4 +1,6 @@
-"""Turn a job's ending into records: its outcome, its usage in the summary, and the end of its request.
+"""Turn a job's ending into records.
+
+Its outcome, its usage in the summary, and the end of its request.
 
 The order of writing: the outcome, then the record that the job is done; with the last outcome the request's
 short form; then the tombstones of the request's job records.

@@ -89,7 +89,10 @@ class Shard(ShardState):
         return [request.url(ref.file_index) for ref, request in found if request is not None]
 
     def expired_tombstones(self, now_ms: int) -> Change:
-        """Tombstones for requests outside the window and old submissions: the oldest, a bounded number."""
+        """Tombstones for requests outside the window and for old submissions.
+
+        The oldest first, a bounded number.
+        """
         gone: list[str] = []
         while len(gone) < TOMBSTONES_AT_ONCE and (finished := self._first_outside(now_ms)):
             gone.append(str(finished.origin))

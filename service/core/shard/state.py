@@ -1,4 +1,7 @@
-"""The state of one shard: its open requests, jobs and submissions, remembered requests, and cursor."""
+"""The state of one shard.
+
+Its open requests, jobs and submissions, remembered requests, and cursor.
+"""
 
 from array import array
 from collections import OrderedDict

@@ -1,4 +1,6 @@
-"""Estimate the vendor's clock, relative to our boot clock, from the `Date` headers of its answers.
+"""Estimate the vendor's clock from the `Date` headers of its answers.
+
+The estimate is relative to our boot clock.
 
 `Date` has whole seconds and is written between the sending of the call and the receipt of its answer, so one
 answer bounds vendor time minus boot time to [date - received, date + 1 s - sent]. Many answers together bound

@@ -1,4 +1,6 @@
-"""Break text into lines: where a break is possible, how wide the text is, and which break is best.
+"""Break text into lines.
+
+Where a break is possible, how wide the text is, and which break is best.
 
 Unicode's rules define where a line may end (UAX 14), what a reader sees as one character (UAX 29), and how
 many columns it takes. Two of Unicode's tailorings are used: Korean breaks at its spaces, and scripts without

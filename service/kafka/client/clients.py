@@ -1,4 +1,6 @@
-"""Makes aiokafka's consumers and producers, and passes on the names that the rest of `kafka/` needs of it.
+"""Makes aiokafka's consumers and producers.
+
+It also passes on the names of plain data that the rest of `kafka/` needs.
 
 Outside `kafka.client` and `kafka.admin` only the group's assignor knows aiokafka (`.importlinter`): other
 modules take clients from here, and errors from `kafka.client.error_translation`.

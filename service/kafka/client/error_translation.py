@@ -1,4 +1,6 @@
-"""The one place where aiokafka's errors become ours, and where errors of ours reach us through aiokafka.
+"""The one place where aiokafka's errors become ours.
+
+Errors of ours that pass through aiokafka are kept here, too.
 
 aiokafka raises far more than `KafkaError`: failed assertions while a cluster restarts
 (`Did we not perform bootstrap?`), `OSError`, decoder errors, and `CancelledError` from side tasks that it has
@@ -68,7 +70,10 @@ def translated() -> Iterator[None]:
 
 @contextmanager
 def kept(on_error: Callable[[Exception], None]) -> Iterator[None]:
-    """Pass an error to `on_error` too: aiokafka only logs what a rebalance listener raises, and continues."""
+    """Pass an error on, and to `on_error`.
+
+    aiokafka only logs what a rebalance listener raises, and continues.
+    """
     with ExitStack() as watching:
         watching.push(lambda _kind, error, _trace: on_error(error) if isinstance(error, Exception) else None)
         yield

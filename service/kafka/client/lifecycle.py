@@ -1,4 +1,7 @@
-"""Starts and closes aiokafka's clients within a bound, whatever the cluster does, without leaks."""
+"""Starts and closes aiokafka's clients within a bound, without leaks.
+
+Whatever the cluster does.
+"""
 
 import asyncio
 from collections.abc import Coroutine, Iterable, Iterator

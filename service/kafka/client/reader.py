@@ -1,4 +1,7 @@
-"""A reader for the whole life of a process: it is replaced when aiokafka's tasks inside it die."""
+"""A reader for the whole life of a process.
+
+Its client is replaced when aiokafka's tasks inside it die.
+"""
 
 import asyncio
 from contextlib import AsyncExitStack

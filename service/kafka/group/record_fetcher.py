@@ -1,4 +1,6 @@
-"""Delivers the records of ready partitions from given offsets, and gets past unreadable records.
+"""Delivers the records of ready partitions from given offsets.
+
+It gets past unreadable records.
 
 A partition delivers from `deliver_from` until `stop_delivery` or `forget`, without a gap: after any error of
 aiokafka, it continues after the last delivered record.
