@@ -20,8 +20,8 @@ from pathlib import Path
 from benchmarks.report import Row, show
 from benchmarks.stack import own_broker
 from service.clock import SystemClock
+from service.core.job.accepted_request import AcceptedRequest, RequestFile
 from service.core.job.identity import Origin, SubmissionKey
-from service.core.job.request import AcceptedRequest, RequestFile
 from service.core.job.submission import Counters, Intent, Submission, SubmissionState
 from service.core.job.transition_context import Rules
 from service.core.journal.entries import encode_request, encode_submission

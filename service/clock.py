@@ -1,4 +1,7 @@
-"""The clock: the only module that reads the time or sleeps."""
+"""The clock: the only module that reads the time, and the only one that sleeps.
+
+`Timers` and the bounds of single calls (`asyncio.timeout`) wait on the event loop instead.
+"""
 
 import asyncio
 import math
@@ -19,7 +22,10 @@ class Clock(Protocol):
         ...
 
     def confirmed_ms(self) -> int:
-        """Confirmed trusted time: for deadlines and retention. 0 before the vendor's first `Date`."""
+        """Confirmed trusted time: for deadlines and retention.
+
+        0 before the vendor's first `Date`.
+        """
         ...
 
     def not_before(self, time_ms: int) -> None:
@@ -83,10 +89,14 @@ class SystemClock:
 
 SAME_SECONDS = 0.001
 """Trusted time has whole milliseconds: a reading serves for one. A job takes some 40 readings."""
+SYSTEM_CLOCK = SystemClock()
+"""For what runs before the process has a clock of its own, and for the command line."""
 
 
 class TrustedClock:
-    """The clock of a process: time that no step of the wall clock moves unless the vendor confirms it.
+    """The clock of a process: trusted time.
+
+    No step of the wall clock moves it unless the vendor confirms it.
 
     `on_event` gets each change of it, and by how many seconds the wall clock is then ahead.
     """

@@ -4,6 +4,11 @@
         ConfigError        the service refuses to start; exit code 78
         InvalidRecord      a request record cannot be served; it becomes a failure record
         ClusterError       Kafka did not answer, or refused: the caller retries
+            NotAMember         the group does not take our commit: another member owns the partition
+            NotPermitted       the group is closed to our login
+            Unsupported        the broker lacks transactions, or idempotent producers
+            OffsetsMissing     the topic does not have the next offsets of these partitions
+            UnreadableRecord   the client cannot read the next record
             PublishError       it did not accept our records: the batch is kept
                 RecordTooLarge     it never accepts this record: send a smaller one
         ProviderRefused    the provider refused a command of the CLI
@@ -12,7 +17,9 @@
         IllegalTransition  a bug: no state may meet this event
 
 What the provider answers is not an error of ours: it is data (`core.provider.answers.ProviderError`) that
-`core.provider.error_table` decides on. Foreign exceptions stop at their adapter.
+`core.provider.error_table` decides on. Foreign exceptions stop at their adapter: `kafka.client` translates
+those of aiokafka into subclasses of `ClusterError`; `provider` turns those of httpx and aiohttp, and its own
+private ones for a body or address that it refuses (`BodyTooLarge`, `AddressRefused`), into provider errors.
 """
 
 from collections.abc import Mapping
@@ -22,7 +29,10 @@ from pydantic import JsonValue
 
 
 class FailureCode(StrEnum):
-    """Every `code` a failure record can carry. The docstring under each says what to do."""
+    """Every `code` a failure record can carry.
+
+    The docstring under each says what to do.
+    """
 
     INVALID_ENCODING = "invalid_encoding"
     """The value is not UTF-8. Encode the request as UTF-8 JSON and publish it again."""
@@ -95,7 +105,10 @@ class ServiceError(Exception):
 
 
 class ConfigError(ServiceError):
-    """The settings or the environment do not allow a start; the message says what to change."""
+    """The settings or the environment do not allow a start.
+
+    The message says what to change.
+    """
 
 
 class InvalidRecord(ServiceError):
@@ -125,7 +138,34 @@ class InvalidRecord(ServiceError):
 
 
 class ClusterError(ServiceError):
-    """Kafka did not answer in time, or refused; nothing was lost and the call may be repeated."""
+    """Kafka did not answer in time, or refused.
+
+    Nothing was lost and the call may be repeated.
+    """
+
+
+class NotAMember(ClusterError):
+    """The group does not take a commit of ours: it has given the partition to another member."""
+
+
+class NotPermitted(ClusterError):
+    """Our login may not join the group; the message names the permission."""
+
+
+class Unsupported(ClusterError):
+    """The broker lacks a feature that the client was told to use."""
+
+
+class OffsetsMissing(ClusterError):
+    """The next offset to read is not in the topic, for these partitions."""
+
+    def __init__(self, message: str, partitions: frozenset[int] = frozenset()) -> None:
+        super().__init__(message)
+        self.partitions = partitions
+
+
+class UnreadableRecord(ClusterError):
+    """The client cannot read a record, such as one with a header name that is not UTF-8."""
 
 
 class PublishError(ClusterError):
@@ -141,11 +181,23 @@ class ProviderRefused(ServiceError):
 
 
 class Fenced(ServiceError):
-    """Another owner has claimed the shard: its effects must stop at once."""
+    """Another owner has claimed the shard: its effects must stop at once.
+
+    `epoch` is that of the claim, if it is known.
+    """
+
+    def __init__(self, partition: int, epoch: int | None = None) -> None:
+        claim = "" if epoch is None else f" in epoch {epoch}"
+        super().__init__(f"another member has claimed partition {partition}{claim}")
+        self.partition = partition
+        self.epoch = epoch
 
 
 class RestoreError(ServiceError):
-    """A shard's journal cannot be trusted, so it is not served; the message names topic and way out."""
+    """A shard's journal cannot be trusted, so it is not served.
+
+    The message names topic and way out.
+    """
 
 
 class IllegalTransition(ServiceError):

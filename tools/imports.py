@@ -53,6 +53,26 @@ def by_folder(graph: Graph) -> Iterator[tuple[str, Graph]]:
         yield folder, {name: graph[name] & members for name in members}
 
 
+def folders_used(graph: Graph) -> dict[str, set[str]]:
+    """The folders that each folder uses, without those inside it.
+
+    Of another folder at the top of the package everything counts as one.
+    """
+    used: dict[str, set[str]] = {folder_of(name): set() for name in graph}
+    for name, imported in graph.items():
+        folder = folder_of(name)
+        others = {_seen_from(folder, other) for other in imported}
+        used[folder] |= {other for other in others if not f"{other}.".startswith(f"{folder}.")}
+    return used
+
+
+def _seen_from(folder: str, module: str) -> str:
+    """The folder of the module; that at the top of the package where it is another's."""
+    top = ".".join(folder.split(".")[:2])
+    is_near = f"{module}.".startswith(f"{top}.")
+    return folder_of(module) if is_near else ".".join(module.split(".")[:2])
+
+
 def folder_of(module: str) -> str:
     """The folder that a module lies in, or the first part of its name where it lies in none."""
     return module.rpartition(".")[0] or module

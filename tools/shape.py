@@ -1,4 +1,4 @@
-"""Measures the numbers 2 to 7, 15 and 25 of the style's checklist over the code; it knows no exemption.
+"""Measures sizes, complexity, imports, broad handlers and types of the code; it knows no exemption.
 
 `python -m tools.shape` prints a line for each limit that is broken, then the numbers, and exits 1 if any is.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from tools.imports import by_folder, find_cycle, import_graph, longest_chain, longest_visit
+from tools.imports import by_folder, find_cycle, folders_used, import_graph, longest_chain, longest_visit
 from tools.source import Module, parse
 
 
@@ -28,6 +28,7 @@ class Limits:
     silenced_per_1000: float | None = None
     module_chain: int | None = None
     package_chain: int | None = None
+    folders_used: int | None = None
 
 
 FUNCTION_LINES, COMPLEXITY, NESTING, ARGUMENTS = 50, 10, 3, 8
@@ -43,9 +44,14 @@ PACKAGES = {
         silenced_per_1000=1.0,
         module_chain=7,
         package_chain=8,
+        folders_used=5,
     ),
     "sandbox": Limits(module_lines=400),
 }
+BASE = frozenset({"service", "service.clock", "service.contract", "service.dataclasses", "service.errors"})
+"""What every folder may use: the lowest layers."""
+WIRING = "service.app"
+"""It connects all parts, which is its only purpose."""
 NEVER_SILENCED = ("service/core/", "service/pipeline/")
 
 
@@ -133,7 +139,7 @@ def _examine_escapes(package: str, limits: Limits, modules: Sequence[Module], re
 
 
 def _examine_imports(package: str, limits: Limits, sources: Mapping[str, str], report: Report) -> None:
-    """Chains within each folder and over packages: docs/decisions/0004 says why not over all modules."""
+    """Chains within each folder and over packages, and what each folder uses (docs/decisions/0004)."""
     graph = import_graph({_dotted(path): text for path, text in sources.items()})
     cycle = find_cycle(graph)
     if cycle:
@@ -143,8 +149,14 @@ def _examine_imports(package: str, limits: Limits, sources: Mapping[str, str], r
     for chain in chains:
         where = f"{package}: the import chain {' -> '.join(chain)}:"
         report.place(where, "modules", len(chain), limits.module_chain or math.inf)
+    fan_outs = {folder: used - BASE for folder, used in folders_used(graph).items() if folder != WIRING}
+    for folder, used in fan_outs.items():
+        where = f"{package}: {folder} uses {', '.join(sorted(used))}:"
+        report.place(where, "other folders", len(used), limits.folders_used or math.inf)
     visited = longest_visit(graph)
     report.total(package, "modules in a chain within a folder, most", max(map(len, chains), default=0), None)
+    most = max(map(len, fan_outs.values()), default=0)
+    report.total(package, "other folders that a folder uses, most", most, limits.folders_used)
     report.total(package, "packages in a chain, most", len(visited), limits.package_chain)
     report.total(package, "modules in a chain over all, most", len(longest_chain(graph)), None)
 

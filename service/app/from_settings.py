@@ -1,4 +1,7 @@
-"""Map the settings to values for the parts, and to the provider's client; connect nothing."""
+"""Map the settings to values for the parts, and to the provider's client.
+
+Connect nothing.
+"""
 
 import os
 import socket
@@ -45,7 +48,10 @@ def creation_of(settings: Settings) -> Creation:
 
 
 def member_of(settings: Settings) -> str:
-    """The name of this process in claims, logs and /status; unique among the replicas on a host."""
+    """The name of this process in claims, logs and /status.
+
+    Unique among the replicas on a host.
+    """
     return settings.kafka.group_instance_id or f"{socket.gethostname()}-{os.getpid()}"
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -33,6 +34,13 @@ COMMIT_SECONDS = 2.0
 
 T = TypeVar("T")
 Tick = Callable[[], None]
+
+
+def configure_log(settings: Settings) -> None:
+    """Write every line and a crash to the log, without the secrets of the settings."""
+    secrets = [secret for secret in (settings.provider.key(), settings.kafka.password()) if secret]
+    log.configure(settings.log.level, settings.log.format, secrets=secrets)
+    sys.excepthook = log.write_crash
 
 
 def run(settings: Settings) -> int:
@@ -94,7 +102,7 @@ class Service:
         creation = from_settings.creation_of(settings) if settings.topics.create else None
         cluster, topics = from_settings.cluster_of(settings), from_settings.topics_of(settings)
         await require_acls(cluster, topics)
-        layout = await prepare(cluster, topics, creation)
+        layout = await prepare(cluster, topics, creation, self._clock)
         for warning in layout.warnings:
             log.write(log.TOPICS_WARNING, detail=warning)
         return layout
@@ -127,7 +135,10 @@ class Service:
         await self._drain(parts)
 
     async def _drain(self, parts: Parts) -> None:
-        """Wait for submits in flight and queued writes; provider tasks wait for the next owner."""
+        """Wait for submits in flight and queued writes.
+
+        Provider tasks wait for the next owner.
+        """
         bound_seconds = max(1.0, self._settings.shutdown.grace_seconds - CLOSING_SECONDS)
         answer_seconds = self._settings.shutdown.answer_seconds
         await _unless(self._hurry, parts.assignment.leave(bound_seconds, answer_seconds))

@@ -7,7 +7,7 @@ from service import __version__
 from service.clock import Clock
 from service.core.job.job import JobState
 from service.core.job.submission import SubmissionState
-from service.core.limits.account_hold import SPEND_ADVICE, SPENT
+from service.core.limits.hold_causes import SPEND_ADVICE, SPENT
 from service.core.limits.spend_limit import SPEND_LIMIT
 from service.observability.status import (
     BudgetStatus,

@@ -1,4 +1,7 @@
-"""Build the parts of a process from its settings and open their connections; start no loop."""
+"""Build the parts of a process from its settings and open their connections.
+
+Start no loop.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
@@ -41,10 +44,11 @@ from service.pipeline.assignment.assignment import Assignment
 from service.pipeline.assignment.dependencies import AssignmentDeps
 from service.pipeline.audit import Audit
 from service.pipeline.collect import CollectDeps, CollectStage
+from service.pipeline.collecting.fetch_memory import FetchMemory, MemoryLimits
 from service.pipeline.dispatch import Stages
 from service.pipeline.expire import reason
 from service.pipeline.guards.account_hold import AccountHold
-from service.pipeline.guards.call_limiter import CallLimiter, Kind, Quota
+from service.pipeline.guards.call_limiter import CallKind, CallLimiter, Quota
 from service.pipeline.guards.file_limits import FileLimits
 from service.pipeline.guards.limited_calls import LimitedCalls
 from service.pipeline.guards.result_hold import ResultHolds
@@ -60,7 +64,6 @@ from service.pipeline.polling.poll_requests import PollRequests
 from service.pipeline.polling.shared_pages import SharedPages
 from service.pipeline.post import SubmitDeps
 from service.pipeline.reconcile import ReconcileStage
-from service.pipeline.results.fetch_memory import FetchMemory, MemoryLimits
 from service.pipeline.shard.backlog import Backlog
 from service.pipeline.shard.shard_runner import RunnerDeps, ShardRunner
 from service.pipeline.shard.spawn import Spawn
@@ -135,7 +138,7 @@ async def connected(process: Process, layout: Layout) -> AsyncIterator[Parts]:
             on_mismatch=settings.kafka.on_journal_mismatch,
             limits=layout.limits,
             fetch_max_wait_ms=wait_ms,
-            places=asyncio.Semaphore(TAKEOVERS_AT_ONCE),
+            takeover_slots=asyncio.Semaphore(TAKEOVERS_AT_ONCE),
         )
         counted = (process.metrics, process.clock, process.instrumentation)
         account = Account(
@@ -149,7 +152,10 @@ async def connected(process: Process, layout: Layout) -> AsyncIterator[Parts]:
 
 @asynccontextmanager
 async def _producer(settings: Settings, cluster: ClusterConfig) -> AsyncIterator[Producer | None]:
-    """The producer that all shards share in `at_least_once`; `exactly_once` has one per shard."""
+    """The producer that all shards share in `at_least_once`.
+
+    `exactly_once` has one per shard.
+    """
     if settings.kafka.delivery == "exactly_once":
         await require_transactions(cluster, topics_of(settings))
         yield None
@@ -233,7 +239,7 @@ def _guards(
 ) -> SubmitGuards:
     clock, instrumentation = process.clock, process.instrumentation
     quota, spend = process.settings.quota, process.settings.spend
-    of_account = Quota(quota.part, quota.calls_per_second, quota.submit_per_minute)
+    of_account = Quota(quota.part, quota.calls_per_second, quota.submits_per_minute)
     limiter = CallLimiter(clock, of_account, process.vendor_clock)
     a_day = SpendRules(spend.seconds_per_day, layout.partitions, spend.cost_per_day)
     spend_guard = SpendGuard(clock, a_day, spends, instrumentation.spend_guard)
@@ -265,7 +271,7 @@ def _stages(
         process.settings,
     )
     limits, fetch, rules = settings.limits, settings.fetch, rules_of(settings)
-    hotword_calls = LimitedCalls(guards.limiter, Kind.HOTWORDS)
+    hotword_calls = LimitedCalls(guards.limiter, CallKind.HOTWORDS)
     finder = HotwordListFinder(
         account.hotword_lists, hotword_calls, clock, guards.hold, provider.clock_offset_ms
     )

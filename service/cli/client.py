@@ -1,4 +1,6 @@
-"""The client side of the contract for the command line: build and publish requests, follow their outcomes.
+"""The command line's client of the contract.
+
+It builds and publishes requests, and follows their outcomes.
 
 It knows what any client knows, the topics and the records, and nothing of the service's internals.
 """
@@ -43,7 +45,9 @@ class ClientConfig:
 
 
 def pairs(words: Sequence[str]) -> dict[str, JsonValue]:
-    """`name=value` words as an object; a value is read as JSON if it is valid JSON, else as a string.
+    """`name=value` words as an object.
+
+    A value is read as JSON if it is valid JSON, else as a string.
 
     Raises ValueError.
     """
@@ -89,7 +93,9 @@ def encode(request: Mapping[str, JsonValue]) -> bytes:
 
 
 async def send(place: ClientConfig, request: Mapping[str, JsonValue]) -> tuple[int, int]:
-    """Publish the request with its id as the key: repeats and cancels must reach the same partition.
+    """Publish the request with its id as the key.
+
+    Repeats and cancels must reach the same partition.
 
     Returns the record's partition and offset.
     """
@@ -104,7 +110,9 @@ async def send_and_wait(
     sent: Callable[[], None],
     show: Show,
 ) -> bool:
-    """Publish the request and show each file's outcome as it arrives; returns whether `show` was always true.
+    """Publish the request and show each file's outcome as it arrives.
+
+    Returns whether `show` was always true.
 
     Raises `TimeoutError` if some outcome does not arrive in time.
     """
@@ -149,7 +157,9 @@ async def watch(
     take: Callable[[Record], bool],
     count: int | None,
 ) -> None:
-    """Pass the records of results and failures to `take`; calls `ready` before the first can arrive.
+    """Pass the records of results and failures to `take`.
+
+    Calls `ready` before the first can arrive.
 
     Ends once `take` has returned True `count` times; never ends without a count.
     """
@@ -165,7 +175,10 @@ async def watch(
 
 
 async def prepare_topics(place: ClientConfig, creation: Creation | None) -> Layout:
-    """Create what is missing (unless `creation` is None) and check the topics; raises `ConfigError`."""
+    """Create what is missing (unless `creation` is None) and check the topics.
+
+    Raises `ConfigError`.
+    """
     try:
         async with asyncio.timeout(TOPICS_SECONDS):
             return await prepare(place.cluster, place.topics, creation)

@@ -8,7 +8,6 @@ import asyncio
 import functools
 import logging
 import os
-import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -20,13 +19,12 @@ from pydantic import JsonValue
 from service import __version__
 from service.app import from_settings, process
 from service.cli import client, output
-from service.cli import hotwords as account
+from service.cli import hotword_commands as account
 from service.cli.arguments import asking
 from service.cli.client import ClientConfig
 from service.cli.output import Form
 from service.contract import schemas as contract
 from service.errors import ConfigError, InvalidRecord, ServiceError
-from service.observability import log
 from service.settings import Settings, load
 
 WRONG_SETTINGS = 78
@@ -96,9 +94,7 @@ def run() -> None:
     """
     with _sentences():
         settings = load(os.environ)
-        secrets = [secret for secret in (settings.provider.key(), settings.kafka.password()) if secret]
-        log.configure(settings.log.level, settings.log.format, secrets=secrets)
-        sys.excepthook = log.write_crash
+        process.configure_log(settings)
         raise typer.Exit(process.run(settings))
 
 

@@ -1,4 +1,6 @@
-"""Outcomes as text: transcripts as lines with times or as a rendering, failures with their reason.
+"""Outcomes as text.
+
+Transcripts are lines with times or a rendering; failures have their reason.
 
 It reads only the fields that it shows, as a consumer should, so that it can show outcomes of later versions.
 """
@@ -121,7 +123,10 @@ def name(outcome: OutcomeView) -> str:
 
 
 def rendering(outcome: OutcomeView, form: OutputFormat) -> str | None:
-    """The transcript in this form; None if there is none, or it lacks the times that the form needs."""
+    """The transcript in this form.
+
+    None if there is none, or it lacks the times that the form needs.
+    """
     if outcome.transcript is None:
         return None
     channels = tuple(_channel(channel) for channel in outcome.transcript.channels)

@@ -21,7 +21,10 @@ class Form(StrEnum):
 
 
 def show(record: Record, outcome: OutcomeView, form: Form | None) -> bool:
-    """Print an outcome; returns whether it printed the transcript in the requested form."""
+    """Print an outcome.
+
+    Returns whether it printed the transcript in the requested form.
+    """
     if form is None:
         _print_lines(outcome, err=outcome.is_failure)
     elif form is Form.JSON:

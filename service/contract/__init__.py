@@ -1,1 +1,4 @@
-"""The wire contract, v1: requests in, results and failures out. It imports nothing else of the service."""
+"""The wire contract, v1: requests in, results and failures out.
+
+It imports nothing else of the service.
+"""

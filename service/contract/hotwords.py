@@ -1,6 +1,6 @@
-"""Hotwords in requests: words that a model should prefer, within the vendor's limits for one list.
+"""Hotwords in requests: words that a model should prefer.
 
-Limits: the vendor's hotword pages (provider API, section 9); how many a list may hold is in the model table.
+Limits: docs/provider.md, section 9; how many words a list may hold is in the model table.
 """
 
 from collections.abc import Collection, Sequence

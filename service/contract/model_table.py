@@ -70,7 +70,7 @@ class ModelInfo:
     """
 
     family: Family
-    way: ApiKind
+    api: ApiKind
     good_for: str
     submits_per_minute: int
     regions: tuple[str, ...]
@@ -92,12 +92,15 @@ class ModelInfo:
     @property
     def is_synchronous(self) -> bool:
         """Whether the submit's answer is the transcript: there is no task to poll or to find."""
-        return self.way is not ApiKind.FILE_TASK
+        return self.api is not ApiKind.FILE_TASK
 
     @property
     def takes_several_files(self) -> bool:
-        """Whether the wire shape of a submit can hold several files, whatever number the vendor allows."""
-        return self.way is ApiKind.FILE_TASK and self.family is not Family.QWEN_ASR_FILES
+        """Whether the wire shape of a submit can hold several files.
+
+        How many the vendor allows is another question.
+        """
+        return self.api is ApiKind.FILE_TASK and self.family is not Family.QWEN_ASR_FILES
 
 
 def _languages(codes: str) -> frozenset[str]:
@@ -116,7 +119,7 @@ _SPEAKERS = frozenset({Feature.TIMES, Feature.WORDS, Feature.SPEAKERS, Feature.C
 
 _FUN_ASR = ModelInfo(
     family=Family.FUN_ASR,
-    way=ApiKind.FILE_TASK,
+    api=ApiKind.FILE_TASK,
     good_for="recordings of any length in 30 languages, with speakers and hotwords, billed by the second",
     submits_per_minute=600,
     regions=_BOTH,
@@ -171,7 +174,7 @@ _QWEN_AUDIO_FILES_30 = replace(
 )
 _QWEN_ASR_FILES = ModelInfo(
     family=Family.QWEN_ASR_FILES,
-    way=ApiKind.FILE_TASK,
+    api=ApiKind.FILE_TASK,
     good_for="recordings of any length with the emotion and the language of each sentence",
     submits_per_minute=100,
     regions=_BOTH,
@@ -180,7 +183,7 @@ _QWEN_ASR_FILES = ModelInfo(
 )
 _QWEN_ASR = ModelInfo(
     family=Family.QWEN_ASR,
-    way=ApiKind.SHORT_AUDIO,
+    api=ApiKind.SHORT_AUDIO,
     good_for="clips of up to 5 minutes, answered at once, with a text about the topic",
     submits_per_minute=100,
     regions=(*_BOTH, VIRGINIA),
@@ -192,7 +195,7 @@ _QWEN_ASR = ModelInfo(
 _QWEN_ASR_US = replace(_QWEN_ASR, regions=(VIRGINIA,), is_listed=False)
 _SHORT_AUDIO = ModelInfo(
     family=Family.SHORT_AUDIO,
-    way=ApiKind.SHORT_AUDIO,
+    api=ApiKind.SHORT_AUDIO,
     good_for="clips of up to 5 minutes, answered at once, with times, hotwords and context messages",
     submits_per_minute=600,
     regions=_BOTH,
@@ -224,7 +227,7 @@ _QWEN_SHORT_30 = replace(
 )
 _OMNI = ModelInfo(
     family=Family.OMNI,
-    way=ApiKind.OMNI,
+    api=ApiKind.OMNI,
     good_for="prose that answers your prompt about the audio, billed by tokens",
     submits_per_minute=60,
     regions=_BOTH,

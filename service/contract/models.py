@@ -48,7 +48,10 @@ def model_info(name: str) -> ModelInfo | None:
 
 
 def is_synchronous(name: str) -> bool:
-    """Whether a model answers a submit with the transcript; False for an unknown model."""
+    """Whether a model answers a submit with the transcript.
+
+    False for an unknown model.
+    """
     info = model_info(name)
     return info is not None and info.is_synchronous
 

@@ -70,7 +70,9 @@ _OVERRULED = ("keep_dialect", "language_hints")
 
 
 def read_options(model: str, options: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """The options in canonical form: validated, only those given; null counts as not given.
+    """The options in canonical form: validated, only those given.
+
+    Null counts as not given.
 
     Raises InvalidRecord: UNKNOWN_MODEL, or INVALID_OPTION with the option and the reason.
     """
@@ -92,7 +94,10 @@ def read_options(model: str, options: Mapping[str, JsonValue]) -> dict[str, Json
 def warnings_for(
     model: str, options: Mapping[str, JsonValue], duration_ms: int | None = None
 ) -> list[Notice]:
-    """The warnings for canonical `options`; a `duration_ms` of None is an unknown length."""
+    """The warnings for canonical `options`.
+
+    A `duration_ms` of None is an unknown length.
+    """
     info = _known(model)
     notices = []
     notices += _name_warnings(model)
@@ -114,7 +119,7 @@ def _known(model: str) -> ModelInfo:
     info = model_info(model)
     if info is None:
         names = ", ".join(known_models())
-        message = f"`model` is none that this service knows; it knows {names} and their dated snapshots"
+        message = f"unknown `model`; known are {names} and their dated snapshots"
         raise InvalidRecord(FailureCode.UNKNOWN_MODEL, message)
     return info
 

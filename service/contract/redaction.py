@@ -1,4 +1,6 @@
-"""Makes foreign text safe to publish and log: no URL query, no credential, no control character.
+"""Makes foreign text safe to publish and log.
+
+No URL query, no credential, no control character passes.
 
 It does not interpret the text, and cannot find a secret that looks like an ordinary word.
 """

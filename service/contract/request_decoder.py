@@ -61,7 +61,10 @@ class DecodedRequest:
 
 
 class RawFields(NamedTuple):
-    """A record's bytes for a failure: base64 of the beginning; length and hex SHA-256 of the whole."""
+    """A record's bytes for a failure: base64 of the beginning.
+
+    Length and hex SHA-256 of the whole.
+    """
 
     raw: str | None
     raw_bytes: int | None

@@ -117,7 +117,10 @@ def _nullable(name: str, schema: JsonObject) -> JsonObject:
 
 
 def _cleaned(schema: Mapping[str, JsonValue], closed: bool) -> JsonObject:
-    """The schema without pydantic's generated titles; an open one allows additions of later versions."""
+    """The schema without pydantic's generated titles.
+
+    An open one allows additions of later versions.
+    """
 
     def cleaned(value: JsonValue, in_names: bool = False) -> JsonValue:
         if isinstance(value, list):

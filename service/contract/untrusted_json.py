@@ -1,4 +1,6 @@
-"""Reads foreign JSON and numbers within bounds; values out of bounds become null, never another value.
+"""Reads foreign JSON and numbers within bounds.
+
+Values out of bounds become null, never another value.
 
 `strict_json` refuses a request for one invalid number. A paid answer is not discarded for one: the number
 is null, and the rest is used.
@@ -87,7 +89,10 @@ def _is_shallow(body: bytes) -> bool:
 
 
 def whole_number(value: JsonValue) -> int | None:
-    """Milliseconds, a rate or an id: 0 to `MAX_WHOLE`; fractions are rounded, a string of digits is read."""
+    """Milliseconds, a rate or an id: 0 to `MAX_WHOLE`.
+
+    Fractions are rounded, a string of digits is read.
+    """
     is_text = isinstance(value, str) and _DIGITS.fullmatch(value)
     return _whole(int(str(value)) if is_text else value, MAX_WHOLE, round)
 

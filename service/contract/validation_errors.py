@@ -1,4 +1,7 @@
-"""Turns pydantic's validation errors into sentences: which field, and why. Never repeats a value."""
+"""Turns pydantic's validation errors into sentences: which field, and why.
+
+Never repeats a value.
+"""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -35,7 +38,10 @@ _REASONS: Mapping[str, str] = MappingProxyType(
 
 
 def refusal(reason: str) -> PydanticCustomError:
-    """The error of our validators: `reason` follows the field's name; for a whole model it stands alone."""
+    """The error of our validators: `reason` follows the field's name.
+
+    For a whole model it stands alone.
+    """
     return PydanticCustomError("refused", "{reason}", {"reason": reason})
 
 

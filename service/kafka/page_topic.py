@@ -9,10 +9,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-
 from service.clock import Clock
 from service.errors import ClusterError, PublishError
+from service.kafka.client.clients import ConsumerRecord, KafkaConsumer, TopicPartition
 from service.kafka.client.cluster import ClusterConfig, reader
 from service.kafka.client.error_translation import translated
 from service.kafka.client.lifecycle import has_died
@@ -101,7 +100,7 @@ class PageTopic:
 
     async def _follow(
         self,
-        consumer: AIOKafkaConsumer,
+        consumer: KafkaConsumer,
         take: Callable[[bytes | None], Awaitable[None]],
         is_wanted: Callable[[], bool],
         on_tick: Callable[[], None],
@@ -126,13 +125,13 @@ class PageTopic:
             if count >= MOST_RECORDS or left_seconds <= 0:
                 begun, count = self._clock.boot_seconds(), 0
 
-    async def _poll(self, consumer: AIOKafkaConsumer, partition: TopicPartition) -> Sequence[ConsumerRecord]:
+    async def _poll(self, consumer: KafkaConsumer, partition: TopicPartition) -> Sequence[ConsumerRecord]:
         with translated():
             batches = await consumer.getmany(partition, timeout_ms=POLL_MS, max_records=MOST_RECORDS)
         found: Sequence[ConsumerRecord] = batches.get(partition, ())
         return found
 
-    async def _to_end(self, consumer: AIOKafkaConsumer, partition: TopicPartition) -> None:
+    async def _to_end(self, consumer: KafkaConsumer, partition: TopicPartition) -> None:
         with translated():
             async with asyncio.timeout(BOUND_SECONDS):
                 ends = await consumer.end_offsets([partition])

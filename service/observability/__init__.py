@@ -1,1 +1,4 @@
-"""What operators see: logs, metrics, probes and status. Nothing here decides or raises."""
+"""What operators see: logs, metrics, probes and status.
+
+Nothing here decides or raises.
+"""

@@ -1,4 +1,6 @@
-"""The HTTP port for probes and operators: /livez, /readyz, /metrics, /status. It changes nothing.
+"""The HTTP port for probes and operators: /livez, /readyz, /metrics, /status.
+
+It changes nothing.
 
 It runs in its own threads, so that it answers while the event loop is stuck: /livez reports that. It calls
 its functions from those threads, so they may only read what the loop published.
@@ -39,7 +41,10 @@ Socket = socket.socket
 
 
 class Heartbeat:
-    """Shows other threads that the event loop runs; a task of the loop calls `beat` every second."""
+    """Shows other threads that the event loop runs.
+
+    A task of the loop calls `beat` every second.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -92,7 +97,10 @@ class HealthServer:
 
     @property
     def port(self) -> int:
-        """The port in use, also if the setting asks for any free one; only while it serves."""
+        """The port in use, also if the setting asks for any free one.
+
+        Only while it serves.
+        """
         if self._server is None:
             return self._address[1]
         return int(self._server.server_address[1])
@@ -213,7 +221,10 @@ class _Server(ThreadingHTTPServer):
             )
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Log a page's exception, which the standard library would print raw; a lost client is no error."""
+        """Log a page's exception, which the standard library would print raw.
+
+        A lost client is no error.
+        """
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             log.write(log.HEALTH_FAILED, exc_info=True)
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from service.contract.models import model_info
 from service.contract.outcome import Failure, Result, stage_seconds
 from service.core.job.uncertainty import UncertainOutcome
-from service.core.limits.account_hold import SPEND_ADVICE, SPENT, HoldCause
+from service.core.limits.hold_causes import SPEND_ADVICE, SPENT, HoldCause
 from service.core.limits.price import Price, cost_of
 from service.core.limits.spend_limit import SPEND_LIMIT, SpendLimit
 from service.core.outcome.build import Outcome
@@ -15,8 +15,8 @@ from service.core.shard.admission import Admission
 from service.core.time.trusted_time import TimeEvent
 from service.errors import FailureCode
 from service.observability import log
-from service.observability.fault_isolation import never_raises, watches
 from service.observability.metrics import Metrics
+from service.observability.never_raises import never_raises, watches
 from service.pipeline.shard.observer import BoundaryName, HintResult, PageResult, ShardChange
 from service.pipeline.shard.stage_breaker import StageName
 
@@ -65,7 +65,10 @@ class PipelineInstrumentation:
             log.write(log.REQUEST_REPEATED, request_id=request_id, replay=replay, change=admission.kind)
 
     def internal_error(self, boundary: BoundaryName, subject: str, error: Exception) -> None:
-        """A boundary isolated a fault of Scribe itself; `subject` is a job, a record or a kind of call."""
+        """A boundary isolated a fault of Scribe itself.
+
+        `subject` is a job, a record or a kind of call.
+        """
         self._metrics.internal_error(boundary)
         log.write(log.INTERNAL_ERROR, boundary=boundary, subject=subject, exc_info=error)
 
@@ -79,9 +82,9 @@ class PipelineInstrumentation:
         self._metrics.shard_event(change)
         log.write(log.SHARD, change=change, partition=partition, detail=detail)
 
-    def uncertain(self, change: UncertainOutcome) -> None:
+    def uncertain(self, uncertain_outcome: UncertainOutcome) -> None:
         """A submission became uncertain, or this ended; called once for each of its jobs."""
-        self._metrics.submission_uncertain(change)
+        self._metrics.submission_uncertain(uncertain_outcome)
 
     def stage_stopped(self, stage: StageName, is_stopped: bool) -> None:
         """A stage stops because of faults of Scribe itself in different requests, or resumes."""
@@ -103,7 +106,10 @@ class PipelineInstrumentation:
         log.write(log.DUPLICATE_MEMBER, detail=detail)
 
     def group_lost(self, detail: str) -> None:
-        """We have no client in the group; called once for each cause until we have one again."""
+        """We have no client in the group.
+
+        Called once for each cause until we have one again.
+        """
         log.write(log.GROUP_LOST, detail=detail)
 
     def group_regained(self) -> None:
@@ -149,7 +155,10 @@ class PipelineInstrumentation:
         )
 
     def result_host(self, model: str, host: str, change: str) -> None:
-        """A result is on a host that is not allowed; submits of the model stop for that, or resume."""
+        """A result is on a host that is not allowed.
+
+        Submits of the model stop for that, or resume.
+        """
         log.write(log.RESULT_HOST, change=change, model=model, host=host, setting="SCRIBE_FETCH__HOSTS")
 
     def files_per_task_lowered(self, model: str, files: int) -> None:

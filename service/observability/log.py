@@ -8,19 +8,20 @@ import logging
 import sys
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import field
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import TracebackType
 from typing import Literal, TextIO
 
 import structlog
 from pydantic import SecretStr
 
-from service.contract.outcome import Failure, Result, stage_seconds
+from service.clock import SYSTEM_CLOCK, Clock
+from service.contract.outcome import Failure, Result, rfc3339, stage_seconds, utc_time
 from service.contract.redaction import redact
 from service.core.time.trusted_time import TimeEvent
 from service.dataclasses import dataclass
-from service.observability.fault_isolation import never_raises
 from service.observability.log_throttle import LogThrottle
+from service.observability.never_raises import never_raises
 from service.pipeline.shard.observer import ShardChange
 
 Fields = MutableMapping[str, object]
@@ -43,7 +44,10 @@ LIBRARIES = (KAFKA_CLIENT, "aiohttp", "asyncio", "httpcore", "httpx", "kafka", "
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """The name of a kind of line and its level; `levels` overrides it by the line's `change`."""
+    """The name of a kind of line and its level.
+
+    `levels` overrides it by the line's `change`.
+    """
 
     name: str
     level: int = logging.INFO
@@ -122,18 +126,21 @@ def configure(
     form: Literal["auto", "json", "pretty"] = "auto",
     stream: TextIO | None = None,
     secrets: Sequence[SecretStr] = (),
+    clock: Clock = SYSTEM_CLOCK,
 ) -> None:
-    """Send every line of the process to `stream` (standard error); call it once, at the start.
+    """Send every line of the process to `stream` (standard error).
 
-    `secrets` are never written, whatever their form. Python's warnings also go to the log.
+    Call it once, at the start.
+
+    `secrets` are never written, whatever their form. Python's warnings also go to the log. The time of a line
+    is the machine's wall clock, as in the logs of other processes.
     """
     out = sys.stderr if stream is None else stream
     handler = _Lines(out)
-    handler.setFormatter(
-        _formatter(form == "pretty" or (form == "auto" and out.isatty()), out, _Redactor(secrets))
-    )
+    is_pretty = form == "pretty" or (form == "auto" and out.isatty())
+    handler.setFormatter(_formatter(is_pretty, out, partial(_add_time, clock), _Redactor(secrets)))
     handler.addFilter(_throttled)
-    handler.addFilter(LogThrottle(OWN))
+    handler.addFilter(LogThrottle(OWN, clock))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
@@ -151,7 +158,9 @@ def configure(
     )
 
 
-def _formatter(is_pretty: bool, out: TextIO, redactor: "_Redactor") -> logging.Formatter:
+def _formatter(
+    is_pretty: bool, out: TextIO, add_time: structlog.typing.Processor, redactor: "_Redactor"
+) -> logging.Formatter:
     if is_pretty:
         renderer: structlog.typing.Processor = structlog.dev.ConsoleRenderer(
             colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback
@@ -162,13 +171,19 @@ def _formatter(is_pretty: bool, out: TextIO, redactor: "_Redactor") -> logging.F
         processors=[
             structlog.stdlib.add_log_level,
             structlog.stdlib.add_logger_name,
-            structlog.processors.TimeStamper("iso", utc=True, key="time"),
+            add_time,
             structlog.processors.format_exc_info,
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             redactor,
             renderer,
         ],
     )
+
+
+def _add_time(clock: Clock, _logger: object, _method: str, line: Fields) -> Fields:
+    now = utc_time(clock.wall_ms())
+    line["time"] = None if now is None else rfc3339(now)
+    return line
 
 
 class _Redactor:
@@ -211,7 +226,9 @@ class _Redactor:
 
 
 def _throttled(record: logging.LogRecord) -> bool:
-    """Lower aiokafka's errors to warnings where it retries; returns whether the line is still written.
+    """Lower aiokafka's errors to warnings where it retries.
+
+    Returns whether the line is still written.
 
     aiokafka logs such errors when any group starts. It raises errors that it cannot retry, and we log those.
     """
@@ -222,7 +239,10 @@ def _throttled(record: logging.LogRecord) -> bool:
 
 
 class _Lines(logging.StreamHandler[TextIO]):
-    """Writes lines; replaces one that cannot be formatted, which the standard library would print raw."""
+    """Writes lines.
+
+    Replaces one that cannot be formatted, which the standard library would print raw.
+    """
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Write that a line was lost, without its content."""

@@ -6,6 +6,8 @@ While Kafka is unreachable each of aiokafka's clients logs that many times a sec
 import logging
 from dataclasses import dataclass, field
 
+from service.clock import Clock
+
 EVERY_SECONDS = 10.0
 """Often enough to see that it goes on."""
 MAX_KINDS = 200
@@ -22,6 +24,7 @@ class LogThrottle:
 
     own: str
     """The logger whose lines always pass."""
+    clock: Clock
     _last: dict[Kind, tuple[float, int]] = field(default_factory=dict)
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -30,12 +33,13 @@ class LogThrottle:
             return True
         kind = (record.name, str(record.msg))
         passed_at, held_back = self._last.get(kind, (float("-inf"), 0))
-        if 0 <= record.created - passed_at < EVERY_SECONDS:
+        now = self.clock.boot_seconds()
+        if now - passed_at < EVERY_SECONDS:
             self._last[kind] = (passed_at, held_back + 1)
             return False
         if len(self._last) >= MAX_KINDS:
             self._last.clear()
-        self._last[kind] = (record.created, 0)
+        self._last[kind] = (now, 0)
         if held_back:
             record.msg = f"{record.msg} (and {held_back} more like it)"
         return True

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from service.core.limits.spend_limit import SPEND_LIMIT
 from service.core.provider.error_table import TABLE, Action
-from service.pipeline.guards.call_limiter import Kind
+from service.pipeline.guards.call_limiter import CallKind
 
 
 class Definition(NamedTuple):
@@ -36,7 +36,7 @@ class CallResult(StrEnum):
 
 
 FETCH = "fetch"
-CALLS = (*Kind, FETCH)
+CALLS = (*CallKind, FETCH)
 """The kinds of calls: those with a quota, and the fetch of a result."""
 OTHER = "other"
 """The label for a value from outside that no closed set contains."""

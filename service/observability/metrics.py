@@ -26,8 +26,8 @@ from service.core.job.uncertainty import UncertainOutcome
 from service.core.shard.admission import AdmissionKind
 from service.errors import FailureCode
 from service.observability import metric_definitions as definitions
-from service.observability.fault_isolation import watches
 from service.observability.metric_definitions import CALLS, MAX_UNKNOWN_CODES, CallResult, Definition
+from service.observability.never_raises import watches
 from service.observability.status import Status
 from service.observability.status_gauges import LoopTicks, StatusGauges, among
 from service.pipeline.shard.observer import BoundaryName, HintResult, PageResult, ShardChange
@@ -136,7 +136,10 @@ class Metrics:
             self._costs.labels(model).inc(cost)
 
     def show_status(self, status: Callable[[], Status]) -> None:
-        """Show the numbers of `status()` as gauges; the thread that serves the page calls it."""
+        """Show the numbers of `status()` as gauges.
+
+        The thread that serves the page calls it.
+        """
         self._registry.register(StatusGauges(status))
 
     def record_admitted(self, kind: AdmissionKind) -> None:
@@ -146,7 +149,10 @@ class Metrics:
     def job_finished(
         self, kind: str, code: str | None, model_family: str, seconds_by_stage: Mapping[str, float]
     ) -> None:
-        """A job's outcome is durable; `kind` is result or failure, stages are `contract.outcome.STAGES`."""
+        """A job's outcome is durable.
+
+        `kind` is result or failure, stages are `contract.outcome.STAGES`.
+        """
         kind = among(kind, ("result", "failure"))
         code = among(code, tuple(FailureCode)) if code else "none"
         self._jobs.labels(kind, code, among(model_family, tuple(Family))).inc()
@@ -225,7 +231,10 @@ class Metrics:
         self._clock_steps.inc()
 
     def loop_tick(self, name: str) -> None:
-        """The named loop (a constant of the code) has run once; the age of a stalled loop grows."""
+        """The named loop (a constant of the code) has run once.
+
+        The age of a stalled loop grows.
+        """
         self._turns.tick(name)
 
     def page(self) -> bytes:

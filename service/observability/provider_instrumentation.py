@@ -1,4 +1,7 @@
-"""Counts and times every call to the provider; a call that raises counts as unanswered."""
+"""Counts and times every call to the provider.
+
+A call that raises counts as unanswered.
+"""
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
@@ -23,10 +26,10 @@ from service.core.provider.answers import (
 from service.core.provider.hotword_lists import HotwordList, HotwordListEntry, HotwordListPage
 from service.observability.metric_definitions import FETCH, CallResult
 from service.observability.metrics import Metrics
-from service.pipeline.guards.call_limiter import Kind
+from service.pipeline.guards.call_limiter import CallKind
 from service.pipeline.shard.observer import BoundaryName, Faults
+from service.provider.answer_boundary import UNREAD, answer_of
 from service.provider.api import NO_SLOT, HotwordLists, Permit, Provider, at_once
-from service.provider.fault_isolation import UNREAD, answer_of
 
 T = TypeVar("T")
 
@@ -47,20 +50,23 @@ class InstrumentedProvider:
         options: Mapping[str, JsonValue],
         permit: Permit = at_once,
     ) -> SubmitAnswer:
-        """As the port says."""
+        """Submit and count the call.
+
+        An exception becomes `Lost`, since a byte may have left.
+        """
         started = self._clock.boot_seconds()
         call = self._provider.submit(model, file_urls, options, permit)
         # A byte may have left: whatever it raises, there may be a task, or a bill.
-        answer = await answer_of(call, Lost(UNREAD), self._report(Kind.SUBMIT))
+        answer = await answer_of(call, Lost(UNREAD), self._report(CallKind.SUBMIT))
         provider_error = None if isinstance(answer, Accepted | Answered) else answer.provider_error
-        self._count(Kind.SUBMIT, started, provider_error, _submit_result(answer))
+        self._count(CallKind.SUBMIT, started, provider_error, _submit_result(answer))
         return answer
 
     async def query(self, task_id: str, permit: Permit = at_once) -> TaskView | ProviderError:
-        """As the port says."""
+        """Poll and count the call and the provider codes of its answer."""
         started = self._clock.boot_seconds()
-        answer = await answer_of(self._provider.query(task_id, permit), UNREAD, self._report(Kind.QUERY))
-        self._count(Kind.QUERY, started, answer if isinstance(answer, ProviderError) else None)
+        answer = await answer_of(self._provider.query(task_id, permit), UNREAD, self._report(CallKind.QUERY))
+        self._count(CallKind.QUERY, started, answer if isinstance(answer, ProviderError) else None)
         if isinstance(answer, TaskView):
             self._note_codes(answer)
         return answer
@@ -68,26 +74,28 @@ class InstrumentedProvider:
     async def list_tasks(
         self, page_no: int, permit: Permit = at_once, status: TaskStatus | None = None
     ) -> TaskPage | ProviderError:
-        """As the port says."""
+        """List one page and count the call."""
         started = self._clock.boot_seconds()
         listing = self._provider.list_tasks(page_no, permit, status)
-        answer = await answer_of(listing, UNREAD, self._report(Kind.LIST))
-        self._count(Kind.LIST, started, answer if isinstance(answer, ProviderError) else None)
+        answer = await answer_of(listing, UNREAD, self._report(CallKind.LIST))
+        self._count(CallKind.LIST, started, answer if isinstance(answer, ProviderError) else None)
         return answer
 
     def clock_offset_ms(self) -> int | None:
-        """As the port says."""
+        """Pass the vendor's clock on; nothing is counted."""
         return self._provider.clock_offset_ms()
 
     async def cancel(self, task_id: str, permit: Permit = at_once) -> ProviderError | None:
-        """As the port says."""
+        """Cancel and count the call."""
         started = self._clock.boot_seconds()
-        answer = await answer_of(self._provider.cancel(task_id, permit), UNREAD, self._report(Kind.CANCEL))
-        self._count(Kind.CANCEL, started, answer)
+        answer = await answer_of(
+            self._provider.cancel(task_id, permit), UNREAD, self._report(CallKind.CANCEL)
+        )
+        self._count(CallKind.CANCEL, started, answer)
         return answer
 
     async def fetch(self, transcription_url: str, max_bytes: int | None = None) -> bytes | ProviderError:
-        """As the port says."""
+        """Fetch and count the download."""
         started = self._clock.boot_seconds()
         fetching = self._provider.fetch(transcription_url, max_bytes)
         answer = await answer_of(fetching, UNREAD, self._report(FETCH))
@@ -119,37 +127,37 @@ class InstrumentedHotwordLists:
         self._hotword_lists = hotword_lists
         self._metrics = metrics
         self._clock = clock
-        self._report = partial(faults.internal_error, BoundaryName.ANSWER, Kind.HOTWORDS)
+        self._report = partial(faults.internal_error, BoundaryName.ANSWER, CallKind.HOTWORDS)
 
     async def list_page(self, page_index: int, permit: Permit = at_once) -> HotwordListPage | ProviderError:
-        """As the port says."""
+        """List one page of hotword lists and count the call."""
         return await self._counted(self._hotword_lists.list_page(page_index, permit))
 
     async def query(self, vocabulary_id: str, permit: Permit = at_once) -> HotwordList | ProviderError:
-        """As the port says."""
+        """Read one hotword list and count the call."""
         return await self._counted(self._hotword_lists.query(vocabulary_id, permit))
 
     async def create(
         self, model: str, prefix: str, words: Sequence[HotwordListEntry], permit: Permit = at_once
     ) -> str | ProviderError:
-        """As the port says."""
+        """Create a hotword list and count the call."""
         return await self._counted(self._hotword_lists.create(model, prefix, words, permit))
 
     async def update(
         self, vocabulary_id: str, words: Sequence[HotwordListEntry], permit: Permit = at_once
     ) -> ProviderError | None:
-        """As the port says."""
+        """Update a hotword list and count the call."""
         return await self._counted(self._hotword_lists.update(vocabulary_id, words, permit))
 
     async def delete(self, vocabulary_id: str, permit: Permit = at_once) -> ProviderError | None:
-        """As the port says."""
+        """Delete a hotword list and count the call."""
         return await self._counted(self._hotword_lists.delete(vocabulary_id, permit))
 
     async def _counted(self, call: Coroutine[None, None, T | ProviderError]) -> T | ProviderError:
         started = self._clock.boot_seconds()
         answer = await answer_of(call, UNREAD, self._report)
         provider_error = answer if isinstance(answer, ProviderError) else None
-        _count(self._metrics, Kind.HOTWORDS, self._clock.boot_seconds() - started, provider_error)
+        _count(self._metrics, CallKind.HOTWORDS, self._clock.boot_seconds() - started, provider_error)
         return answer
 
 

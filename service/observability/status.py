@@ -84,7 +84,10 @@ class ResultHoldStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The picture. The loop makes a new one about once a second; any thread may read it."""
+    """The picture. The loop makes a new one about once a second.
+
+    Any thread may read it.
+    """
 
     version: str
     member: str

@@ -1,4 +1,7 @@
-"""Accept: turn each request record into jobs and move the cursor; a record makes one group or more."""
+"""Accept: turn each request record into jobs and move the cursor.
+
+A record makes one group or more.
+"""
 
 from dataclasses import field
 from functools import partial
@@ -8,7 +11,7 @@ from service.core.job.request_record import Record
 from service.core.shard.admission import Admission, AdmissionRules, admit
 from service.dataclasses import dataclass
 from service.errors import FailureCode, InvalidRecord
-from service.pipeline.shard.fault_isolation import BACKOFF, MAX_FAULTS, Isolated, fault_text
+from service.pipeline.shard.fault_boundary import BACKOFF, MAX_FAULTS, Isolated, fault_text
 from service.pipeline.shard.observer import BoundaryName, Observer
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.stage_breaker import StageBreaker, StageName
@@ -39,7 +42,7 @@ class Fault:
         return InvalidRecord(FailureCode.INTERNAL_ERROR, self.text, self.request_id)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AcceptStage:
     """Takes records into their shard."""
 
@@ -71,7 +74,10 @@ class AcceptStage:
         return True
 
     def wait_seconds(self, runner: ShardRunner) -> float:
-        """How long until the shard's next record may be tried; a failed record lets others go first."""
+        """How long until the shard's next record may be tried.
+
+        A failed record lets others go first.
+        """
         fault = self._fault(runner)
         if fault is None:
             return self.breaker.wait_seconds(StageName.ACCEPT)
@@ -101,7 +107,9 @@ class AcceptStage:
         return admission
 
     def _failed(self, runner: ShardRunner, record: Record, fault: Fault, error: Exception) -> None:
-        """Count the fault; a record that cannot even be refused blocks only its own partition.
+        """Count the fault.
+
+        A record that cannot even be refused blocks only its own partition.
 
         Running out of memory is not the record's fault, and ends the process.
         """

@@ -14,7 +14,7 @@ from service.core.job.identity import SubmissionKey
 from service.core.shard.batches import Change
 from service.pipeline.dispatch import Stages
 from service.pipeline.shard.backlog import SLICE
-from service.pipeline.shard.fault_isolation import Key
+from service.pipeline.shard.fault_boundary import Key
 from service.pipeline.shard.in_flight import StageItems
 from service.pipeline.shard.observer import Observer
 from service.pipeline.shard.shard_runner import ShardRunner

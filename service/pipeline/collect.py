@@ -12,21 +12,21 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from service.clock import Clock
+from service.core.job.accepted_request import AcceptedRequest
 from service.core.job.events import Fetched, FetchFailed
 from service.core.job.identity import JobRef
 from service.core.job.job import Job, JobState
-from service.core.job.request import AcceptedRequest
 from service.core.job.urgency import PriorityQueue, priority, retention_end_ms
 from service.core.provider.answers import ProviderError
 from service.core.provider.own_codes import OwnCode
 from service.core.shard.batches import Change
 from service.dataclasses import dataclass
+from service.pipeline.collecting import transcripts
+from service.pipeline.collecting.fetch_memory import RESULT_OVER_MEMORY, FetchMemory
+from service.pipeline.collecting.render import rendered
 from service.pipeline.guards.result_hold import ResultHolds
-from service.pipeline.results import transcripts
-from service.pipeline.results.fetch_memory import TOO_LARGE, FetchMemory
-from service.pipeline.results.render import rendered
 from service.pipeline.shard.backlog import BEHIND_MS
-from service.pipeline.shard.fault_isolation import Key
+from service.pipeline.shard.fault_boundary import Key
 from service.pipeline.shard.in_flight import InFlightItems
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.spawn import Spawn
@@ -163,7 +163,10 @@ class CollectStage:
         self._deps.spawn(self._collect(file, job.request), name=f"collect {file.ref}")
 
     def _job_to_fetch(self, file: ResultFile) -> Job | None:
-        """The job, if its file may be fetched now; if its shard is behind or full, postpone the fetch."""
+        """The job, if its file may be fetched now.
+
+        If its shard is behind or full, postpone the fetch.
+        """
         job = file.waiting()
         if job is not None and (file.runner.is_behind or not file.runner.has_room):
             self._later(file)
@@ -206,12 +209,14 @@ class CollectStage:
     async def _event(
         self, file: ResultFile, request: AcceptedRequest, held: AsyncExitStack
     ) -> Fetched | FetchFailed | None:
-        """The outcome of the fetch; None if the file is no longer needed, or was queued again.
+        """The outcome of the fetch.
+
+        None if the file is no longer needed, or was queued again.
 
         A transcript's memory is released when `held` exits.
         """
         deps = self._deps
-        async with deps.memory.place(is_large=file.is_large):
+        async with deps.memory.download_slot(is_large=file.is_large):
             # During the wait for a slot the job may have ended, or its shard may have been suspended.
             if self._job_to_fetch(file) is None:
                 return None
@@ -231,8 +236,8 @@ class CollectStage:
                 holds.refused(file.runner, file.ref, file.host)
             return FetchFailed(body)
         holds.fetched(request.model)
-        room = await memory.room_for(body, is_rendered=bool(request.formats))
+        room = await memory.parse_memory_for(body, is_rendered=bool(request.formats))
         if room is None:
-            return FetchFailed(TOO_LARGE)
+            return FetchFailed(RESULT_OVER_MEMORY)
         await held.enter_async_context(room)
         return await rendered(await transcripts.fetched(body, request.model), request.formats)

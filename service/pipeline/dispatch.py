@@ -24,7 +24,10 @@ class Stages:
     hotword_lists: HotwordListStage
 
     def dispatch(self, runner: ShardRunner, step: Step) -> None:
-        """Queue the step at its stage; the stage drops it if the shard has closed meanwhile."""
+        """Queue the step at its stage.
+
+        The stage drops it if the shard has closed meanwhile.
+        """
         match step:
             case QueueSubmit(key, due_ms):
                 self.submit.queue(runner, key, due_ms)

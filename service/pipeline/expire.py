@@ -1,4 +1,6 @@
-"""Expire: apply passed deadlines to open jobs; the job's state decides whether it ends now.
+"""Expire: apply passed deadlines to open jobs.
+
+The job's state decides whether it ends now.
 
 Deadlines are days away and most jobs finish long before. A sweep therefore checks, once a second, the jobs
 whose deadline is near, instead of queueing every deadline; a jump of the wall clock then needs no special
@@ -19,7 +21,7 @@ from service.pipeline.shard.backlog import SLICE
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.stage_breaker import StageBreaker, StageName
 
-SWEEP_SECONDS = 1.0
+CHECK_SECONDS = 1.0
 """Deadlines are in whole seconds."""
 
 Why = Callable[[ShardRunner, Job], str]
@@ -41,7 +43,7 @@ async def expire(
         for runner in list(shards()):
             runner.boundary.try_again()
             await _expire(runner, clock, breaker, on_tick, why)
-        await clock.sleep(SWEEP_SECONDS)
+        await clock.sleep(CHECK_SECONDS)
 
 
 async def _expire(

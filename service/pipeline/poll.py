@@ -17,17 +17,17 @@ from service.core.job.urgency import retention_end_ms
 from service.core.provider.answers import ProviderError, TaskView
 from service.dataclasses import dataclass
 from service.pipeline.guards.account_hold import AccountHold
-from service.pipeline.guards.call_limiter import Call, CallLimiter, Kind
+from service.pipeline.guards.call_limiter import Call, CallKind, CallLimiter
 from service.pipeline.guards.foreign_key import FOREIGN, ForeignKeyDetector
 from service.pipeline.polling.list_hints import ListHints
 from service.pipeline.polling.poll_requests import PollRequest, PollRequests, PollTarget
-from service.pipeline.shard.fault_isolation import Key
+from service.pipeline.shard.fault_boundary import Key
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.spawn import Spawn
 from service.pipeline.shard.stage_breaker import StageBreaker, StageName
 from service.pipeline.shard.timers import LONGEST_WAIT_SECONDS
+from service.provider.answer_boundary import UNREAD
 from service.provider.api import NO_SLOT, Provider
-from service.provider.fault_isolation import UNREAD
 
 CANCELS_WAITING = 1_000
 """One minute of the account's whole quota; after that, a task is rarely still pending."""
@@ -81,7 +81,10 @@ class PollStage:
     def queue(
         self, runner: ShardRunner, key: SubmissionKey, task_id: str, due_ms: int, *, is_last: bool = False
     ) -> None:
-        """Poll the submission's task when it is due; a queued request stays unless it is due later."""
+        """Poll the submission's task when it is due.
+
+        A queued request stays unless it is due later.
+        """
         self._requests.ask(runner, key, task_id, due_ms, is_last=is_last)
 
     def holds(self, runner: ShardRunner, key: Key) -> bool:
@@ -132,14 +135,14 @@ class PollStage:
 
     def _start_poll(self, request: PollRequest) -> None:
         self._deps.hold.poll_leaves()
-        call = self._limiter.begin(Kind.QUERY)
+        call = self._limiter.begin(CallKind.QUERY)
         self._start(self._poll(request, call), request, name=f"poll {request.task_id}")
 
     def _wait_seconds(self) -> float:
         """How long until a poll may go; a call that ends wakes the loop."""
         if self._is_full:
             return LONGEST_WAIT_SECONDS
-        slot_seconds = self._limiter.wait_seconds(Kind.QUERY)
+        slot_seconds = self._limiter.wait_seconds(CallKind.QUERY)
         stopped_seconds = self._deps.breaker.wait_seconds(StageName.POLL)
         return max(slot_seconds, self._deps.hold.poll_wait_seconds(), stopped_seconds)
 
@@ -150,10 +153,10 @@ class PollStage:
     def _cancel_ready(self) -> float:
         """Send the cancels that may go; return the wait until more may go, in seconds."""
         while self._cancels and not self._is_full:
-            wait_seconds = self._limiter.wait_seconds(Kind.CANCEL)
+            wait_seconds = self._limiter.wait_seconds(CallKind.CANCEL)
             if wait_seconds > 0:
                 return wait_seconds
-            task_id, call = self._cancels.popleft(), self._limiter.begin(Kind.CANCEL)
+            task_id, call = self._cancels.popleft(), self._limiter.begin(CallKind.CANCEL)
             self._start(self._cancel(task_id, call), None, name=f"cancel {task_id}")
         return LONGEST_WAIT_SECONDS
 
@@ -194,7 +197,10 @@ class PollStage:
                 request.runner.on_submission(request.key, PollFailed(answer))
 
     def _judge(self, request: PollRequest, answer: TaskView | ProviderError) -> None:
-        """Update the account's state from the answer; an unknown task past its retention proves nothing."""
+        """Update the account's state from the answer.
+
+        An unknown task past its retention proves nothing.
+        """
         submission, ending_ms = request.submission, self._clock.confirmed_ms()
         if (
             isinstance(answer, TaskView)
@@ -206,10 +212,13 @@ class PollStage:
         self._deps.hold.judge_poll(judged)
         self._provider_error = judged if isinstance(judged, ProviderError) else None
         if isinstance(answer, ProviderError) and answer.is_throttled:
-            self._limiter.penalise(Kind.QUERY)
+            self._limiter.penalise(CallKind.QUERY)
 
     def _count_unreadable(self, request: PollRequest, provider_error: ProviderError) -> None:
-        """End the jobs after too many unreadable answers about their task; the failure has the task's id."""
+        """End the jobs after too many unreadable answers about their task.
+
+        The failure has the task's id.
+        """
         if provider_error is not UNREAD:
             return
         for target in [(runner, key) for runner, key in self._unreadable if not runner.is_open]:

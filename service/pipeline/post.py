@@ -27,16 +27,16 @@ from service.core.provider.answers import (
 from service.core.provider.own_codes import OwnCode
 from service.dataclasses import dataclass
 from service.kafka.journal.tail import Tail
+from service.pipeline.collecting import transcripts
 from service.pipeline.guards.file_limits import FileLimits
 from service.pipeline.guards.submit_guards import SubmitGuards, SubmitPermit
 from service.pipeline.hotwords.prepare import HotwordListStage
-from service.pipeline.results import transcripts
-from service.pipeline.shard.group_commit import Receipt
+from service.pipeline.shard.publish import Receipt
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.spawn import Spawn
 from service.pipeline.shard.stage_breaker import StageBreaker, StageName
+from service.provider.answer_boundary import UNREAD
 from service.provider.api import Provider
-from service.provider.fault_isolation import UNREAD
 
 TOO_LATE = NotSent(
     ProviderError(OwnCode.INTENT_TOO_OLD, "the submit could not be sent while its intent was valid")
@@ -82,7 +82,7 @@ class PostSender:
         """Wait for the intent, send the POST if it is allowed, and pass the answer to the submission."""
         runner, key = post.runner, post.key
         answer: SubmitAnswer = TOO_LATE
-        with runner.boundary.guard(key, nothing, StageName.SUBMIT), post.permit.call as call:
+        with runner.boundary.guard(key, no_retry, StageName.SUBMIT), post.permit.call as call:
             receipt = await _durable(post.sealed)
             is_proven = receipt is not None and await self._is_proven(runner, receipt)
             jobs = self._jobs_to_post(post, receipt) if receipt is not None and is_proven else None
@@ -95,7 +95,7 @@ class PostSender:
                 urls = [job.file_url for job in jobs]
                 answer = await self.deps.provider.submit(post.permit.model, urls, options, permit)
         made = Posted(answer.task_id) if isinstance(answer, Accepted) else None
-        with runner.boundary.guard(key, nothing, StageName.SUBMIT, made):
+        with runner.boundary.guard(key, no_retry, StageName.SUBMIT, made):
             self.guards.judge(answer, post.permit)
             self.deps.files.learn(answer, post.permit.model, post.files)
         self._apply_answer(post, answer, is_circuit_open=self.guards.is_circuit_open(post.permit.model))
@@ -133,7 +133,10 @@ class PostSender:
             return False
 
     def _is_stale(self, post: Post) -> bool:
-        """Whether the intent is too old; a later owner's search window counts from it, not from the seal."""
+        """Whether the intent is too old.
+
+        A later owner's search window counts from it, not from the seal.
+        """
         longest_seconds = COMMIT_WAIT_SECONDS + INTENT_SECONDS
         boot_age_seconds = self.clock.boot_seconds() - post.intended_boot_seconds
         wall_age_seconds = (self.clock.wall_ms() - post.intended_wall_ms) / 1000
@@ -146,7 +149,7 @@ class PostSender:
         return boot_age_seconds <= INTENT_SECONDS and wall_age_seconds <= INTENT_SECONDS
 
 
-def nothing() -> None:
+def no_retry() -> None:
     """Do nothing on a retry: the code after the boundary runs anyway."""
 
 
@@ -155,7 +158,10 @@ def _is_to_be_posted(job: Job, key: SubmissionKey) -> bool:
 
 
 async def _durable(sealed: "asyncio.Future[Receipt]") -> Receipt | None:
-    """The receipt of the batch with the intent; None if the shard closes first or it takes too long."""
+    """The receipt of the batch with the intent.
+
+    None if the shard closes first or it takes too long.
+    """
     await asyncio.wait({sealed}, timeout=COMMIT_WAIT_SECONDS)
     return sealed.result() if sealed.done() and not sealed.cancelled() else None
 

@@ -18,7 +18,7 @@ from service.core.job.transition_context import Rules
 from service.core.reconciliation.candidates import Candidates
 from service.core.reconciliation.journal_scan import PartitionScan
 from service.core.reconciliation.matching import Evidence, Found, Proven, decide
-from service.core.reconciliation.task_list import EVER, TimeSpan, merged
+from service.core.reconciliation.task_listing import EVER, TimeSpan, merged
 from service.core.reconciliation.unanswered import (
     Unanswered,
     unanswered_of,
@@ -27,15 +27,15 @@ from service.core.reconciliation.unanswered import (
 )
 from service.errors import ServiceError
 from service.kafka.journal.scanner import JournalScanner
+from service.pipeline.collecting.fetch_memory import FetchMemory
 from service.pipeline.guards.call_limiter import CallLimiter
-from service.pipeline.results.fetch_memory import FetchMemory
-from service.pipeline.shard.fault_isolation import Key
+from service.pipeline.shard.fault_boundary import Key
 from service.pipeline.shard.observer import BoundaryName, Faults
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.timers import OnTick, Timers, ticking
 from service.pipeline.task_lookup import TaskLookup
+from service.provider.answer_boundary import answer_of
 from service.provider.api import Provider
-from service.provider.fault_isolation import answer_of
 
 MAX_WITNESSES = 1_000
 """A list that hides one of them is not complete; more of them would prove little more."""
@@ -46,7 +46,10 @@ At = tuple[ShardRunner, SubmissionKey]
 
 @dataclass(slots=True)
 class ReconcileRequest:
-    """When to look for an uncertain submission; milliseconds of the boot clock, which does not jump."""
+    """When to look for an uncertain submission.
+
+    Milliseconds of the boot clock, which does not jump.
+    """
 
     first_ms: int
     due_ms: int
@@ -78,7 +81,10 @@ class ReconcileStage:
         self._evidence = Evidence()
 
     def queue(self, shard: ShardRunner, key: SubmissionKey, due_ms: int, settled_ms: int) -> None:
-        """Look for the submission's task from `due_ms` on; until `settled_ms` it may still appear."""
+        """Look for the submission's task from `due_ms` on.
+
+        Until `settled_ms` it may still appear.
+        """
         ahead_ms = self._boot_ms() - self._clock.now_ms()
         self._asked[shard, key] = ReconcileRequest(
             due_ms + ahead_ms, due_ms + ahead_ms, settled_ms + ahead_ms
@@ -214,7 +220,9 @@ def _is_uncertain(shard: ShardRunner, key: SubmissionKey) -> bool:
 
 
 def _of_others(scan: PartitionScan, shard: ShardRunner | None) -> list[Submission]:
-    """Submissions in the journal that are not ours; for our own shard, its state in memory decides.
+    """Submissions in the journal that are not ours.
+
+    For our own shard, its state in memory decides.
 
     Exception: a submission that was intended when the journal was read and has left the memory. It may have
     got its task and ended since.

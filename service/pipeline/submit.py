@@ -1,4 +1,6 @@
-"""Submit: start due submissions as the guards allow; journal each intent before its POST (N2).
+"""Submit: start due submissions as the guards allow.
+
+Journal each intent before its POST (N2).
 
 Of those that wait, each request has one submitted in turn: a large one does not hold up the small ones. Where
 a POST may hold several files, it takes along jobs of other requests that wait and would send the same.
@@ -12,16 +14,16 @@ from functools import partial
 
 from service.clock import Clock
 from service.contract.models import is_synchronous
+from service.core.job.accepted_request import AcceptedRequest
 from service.core.job.events import Intended
 from service.core.job.identity import SubmissionKey
 from service.core.job.packing import by_request, content_of
-from service.core.job.request import AcceptedRequest
 from service.core.job.submission import Submission, SubmissionState
 from service.pipeline.guards.call_limiter import Call
 from service.pipeline.guards.submit_guards import SubmitGuards, SubmitKind
-from service.pipeline.post import TOO_LATE, Post, PostSender, SubmitDeps, nothing
+from service.pipeline.post import TOO_LATE, Post, PostSender, SubmitDeps, no_retry
 from service.pipeline.shard.backlog import BEHIND_MS
-from service.pipeline.shard.fault_isolation import Key
+from service.pipeline.shard.fault_boundary import Key
 from service.pipeline.shard.in_flight import InFlightItems
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.stage_breaker import StageName
@@ -32,7 +34,10 @@ FORGET_SECONDS = 60.0
 
 
 class SubmitStage:
-    """Submits what is due, as the guards allow; a kind that must wait does not delay the others."""
+    """Submits what is due, as the guards allow.
+
+    A kind that must wait does not delay the others.
+    """
 
     def __init__(self, deps: SubmitDeps, clock: Clock, guards: SubmitGuards) -> None:
         self._deps = deps
@@ -76,7 +81,7 @@ class SubmitStage:
         """
         for key in keys:
             # A submission not started here is queued once its request is durable.
-            with runner.boundary.guard(key, nothing, StageName.SUBMIT):
+            with runner.boundary.guard(key, no_retry, StageName.SUBMIT):
                 self._start_now(runner, key)
 
     def _start_now(self, runner: ShardRunner, key: SubmissionKey) -> None:
@@ -190,11 +195,11 @@ class SubmitStage:
 
     def _wait_seconds(self, kind: SubmitKind) -> float:
         """How long until a submit of the kind may go; a submit that ends wakes the loop."""
-        if len(self._places(kind.model)) >= self._deps.in_flight:
+        if len(self._in_flight_of(kind.model)) >= self._deps.in_flight:
             return LONGEST_WAIT_SECONDS
         return max(self._guards.wait_seconds(kind), self._deps.breaker.wait_seconds(StageName.SUBMIT))
 
-    def _places(self, model: str) -> "dict[asyncio.Task[None], Queued]":
+    def _in_flight_of(self, model: str) -> "dict[asyncio.Task[None], Queued]":
         """Submits in flight of the model's kind: synchronous or not."""
         return self._calls_in_flight if is_synchronous(model) else self._in_flight
 
@@ -218,19 +223,19 @@ class SubmitStage:
         sealed = runner.durable(change, key)
         post = Post(runner, key, len(submission.jobs), permit, sealed, wall_ms, boot_seconds)
         task = self._deps.spawn(self._sender.post(post), name=f"submit {key}")
-        places = self._places(kind.model)
-        places[task] = (runner, key)
+        in_flight = self._in_flight_of(kind.model)
+        in_flight[task] = (runner, key)
         calls = runner.long_calls if is_synchronous(kind.model) else runner.calls
         calls[task] = permit.call
-        task.add_done_callback(partial(self._ended, places, calls))
+        task.add_done_callback(partial(self._ended, in_flight, calls))
 
     def _ended(
         self,
-        places: "dict[asyncio.Task[None], Queued]",
+        in_flight: "dict[asyncio.Task[None], Queued]",
         calls: "dict[asyncio.Task[None], Call]",
         task: "asyncio.Task[None]",
     ) -> None:
-        places.pop(task)
+        in_flight.pop(task)
         calls.pop(task)
         self._due.wake()
 
@@ -243,6 +248,9 @@ def waiting_submission(runner: ShardRunner, key: SubmissionKey) -> Submission | 
 
 
 def _request_of(runner: ShardRunner, key: SubmissionKey) -> AcceptedRequest | None:
-    """The request that gives a waiting submission its options; all its requests have the same ones."""
+    """The request that gives a waiting submission its options.
+
+    All its requests have the same ones.
+    """
     jobs = runner.state.open_jobs(key) if waiting_submission(runner, key) else ()
     return jobs[0].request if jobs else None

@@ -10,12 +10,12 @@ from service.core.limits.backoff import Backoff
 from service.core.provider.answers import ProviderError, TaskPage, TaskView
 from service.core.provider.own_codes import OwnCode
 from service.core.reconciliation.candidates import Candidates
-from service.core.reconciliation.task_list import TaskListing, TimeSpan
-from service.pipeline.guards.call_limiter import CallLimiter, Kind
-from service.pipeline.results.fetch_memory import FetchMemory
+from service.core.reconciliation.task_listing import TaskListing, TimeSpan
+from service.pipeline.collecting.fetch_memory import FetchMemory
+from service.pipeline.guards.call_limiter import CallKind, CallLimiter
 from service.pipeline.shard.timers import SHORTEST_WAIT_SECONDS, OnTick, ticking
+from service.provider.answer_boundary import UNREAD
 from service.provider.api import NO_SLOT, Permit, Provider
-from service.provider.fault_isolation import UNREAD
 
 PAGE_ATTEMPTS = 3
 """A list of thousands of pages must not restart because of one lost answer."""
@@ -54,7 +54,7 @@ class TaskLookup:
         self._limiter = limiter
         self._memory = memory
         self._is_needed = is_needed
-        self._strangers_from = clock.boot_seconds()
+        self._foreign_poll_at = clock.boot_seconds()
         """When the next task that may not be ours may be polled, by the boot clock."""
         self._names_left = MAX_NAMES
 
@@ -72,7 +72,10 @@ class TaskLookup:
         skew_seconds: float,
         on_tick: OnTick,
     ) -> TaskListing:
-        """Read all pages; stop early if a page cannot be read or the list is no longer needed."""
+        """Read all pages.
+
+        Stop early if a page cannot be read or the list is no longer needed.
+        """
         listing = TaskListing(spans, witnesses)
         for page_no in range(1, MAX_PAGES + 1):
             page = await self._page(page_no, on_tick)
@@ -87,7 +90,7 @@ class TaskLookup:
 
     async def _page(self, page_no: int, on_tick: OnTick) -> TaskPage | None:
         for attempt in range(1, PAGE_ATTEMPTS + 1):
-            page = await self._asked_for(Kind.LIST, partial(self._provider.list_tasks, page_no), on_tick)
+            page = await self._call(CallKind.LIST, partial(self._provider.list_tasks, page_no), on_tick)
             if page is None or isinstance(page, TaskPage):
                 return page
             wait_ms = PAGE_BACKOFF.wait_ms(attempt, self._clock.draw(), page.retry_after_seconds)
@@ -97,12 +100,15 @@ class TaskLookup:
     # Tasks that no journal knows.
 
     async def poll_unknown(self, candidates: Candidates, on_tick: OnTick) -> None:
-        """Poll unknown tasks; a finished task is polled once, and its files are remembered."""
+        """Poll unknown tasks.
+
+        A finished task is polled once, and its files are remembered.
+        """
         self._names_left = MAX_NAMES
         for task_id in candidates.to_poll()[:MAX_POLLS]:
-            if not await self._is_strangers_turn(on_tick):
+            if not await self._wait_for_foreign_turn(on_tick):
                 return
-            task = await self._asked_for(Kind.QUERY, partial(self._provider.query, task_id), on_tick)
+            task = await self._call(CallKind.QUERY, partial(self._provider.query, task_id), on_tick)
             if task is None:
                 return
             if isinstance(task, ProviderError):
@@ -110,13 +116,13 @@ class TaskLookup:
             elif (named := await ticking(self._named(task), on_tick)) is not None:
                 candidates.note_polled(named)
             else:
-                candidates.note_in_vain(task_id)
+                candidates.note_no_answer(task_id)
 
     def _note_error(self, candidates: Candidates, task_id: str, provider_error: ProviderError) -> None:
         if provider_error is UNREAD or provider_error.code in UNREADABLE_CODES:
             candidates.note_unreadable(task_id)
         else:
-            candidates.note_in_vain(task_id)
+            candidates.note_no_answer(task_id)
 
     async def _named(self, task: TaskView) -> TaskView | None:
         """The task with its files' URLs: a Qwen-ASR task has its URL only in the result file.
@@ -140,14 +146,14 @@ class TaskLookup:
 
     # Calls.
 
-    async def _asked_for(
-        self, kind: Kind, ask: Callable[[Permit], Awaitable[T | ProviderError]], on_tick: OnTick
+    async def _call(
+        self, kind: CallKind, ask: Callable[[Permit], Awaitable[T | ProviderError]], on_tick: OnTick
     ) -> T | ProviderError | None:
         """Wait for a slot, call, and return the answer; None once it is no longer needed."""
         answer: T | ProviderError = NO_SLOT
         while answer is NO_SLOT:
             wait_seconds = self._limiter.wait_seconds(kind, is_urgent=True)
-            if not await self._has_waited(wait_seconds, on_tick):
+            if not await self._wait(wait_seconds, on_tick):
                 return None
             if wait_seconds <= 0:
                 with self._limiter.begin(kind, is_urgent=True) as call:
@@ -157,17 +163,20 @@ class TaskLookup:
         on_tick()
         return answer
 
-    async def _is_strangers_turn(self, on_tick: OnTick) -> bool:
-        """Wait until a task that may not be ours may be polled; False once the answer is not needed."""
-        while (wait_seconds := self._strangers_from - self._clock.boot_seconds()) > 0:
-            if not await self._has_waited(wait_seconds, on_tick):
+    async def _wait_for_foreign_turn(self, on_tick: OnTick) -> bool:
+        """Wait until a task that may not be ours may be polled.
+
+        False once the answer is not needed.
+        """
+        while (wait_seconds := self._foreign_poll_at - self._clock.boot_seconds()) > 0:
+            if not await self._wait(wait_seconds, on_tick):
                 return False
-        share_per_second = FOREIGN_TASKS_SHARE * self._limiter.share_per_second(Kind.QUERY)
+        share_per_second = FOREIGN_TASKS_SHARE * self._limiter.share_per_second(CallKind.QUERY)
         apart_seconds = 1 / share_per_second if share_per_second else 0.0
-        self._strangers_from = self._clock.boot_seconds() + apart_seconds
+        self._foreign_poll_at = self._clock.boot_seconds() + apart_seconds
         return True
 
-    async def _has_waited(self, seconds: float, on_tick: OnTick) -> bool:
+    async def _wait(self, seconds: float, on_tick: OnTick) -> bool:
         """Wait at most one second; False once no answer is needed."""
         on_tick()
         if seconds <= 0:

@@ -61,14 +61,18 @@ class Provider(Protocol):
     async def list_tasks(
         self, page_no: int, permit: Permit = at_once, status: TaskStatus | None = None
     ) -> TaskPage | ProviderError:
-        """One page, from 1, of the account's tasks of the last day; the page after the last is empty.
+        """One page, from 1, of the account's tasks of the last day.
 
-        With a status, only tasks in this state; whether the vendor heeds it is for the caller to check.
+        The page after the last is empty.
+
+        With a status, only tasks in this state; the caller checks whether the vendor applies it.
         """
         ...
 
     def clock_offset_ms(self) -> int | None:
-        """How far the vendor's clock is ahead of ours, give or take 1.5 s; None before any answer came."""
+        """How far the vendor's clock is ahead of ours; None before the first answer.
+
+        `VendorClock` says how exact it is."""
         ...
 
     async def cancel(self, task_id: str, permit: Permit = at_once) -> ProviderError | None:
@@ -84,7 +88,10 @@ class Provider(Protocol):
 
 
 class HotwordLists(Protocol):
-    """The account's hotword lists; they cost nothing, and their number is small. Each method is one call."""
+    """The account's hotword lists.
+
+    They cost nothing, and their number is small. Each method is one call.
+    """
 
     async def list_page(self, page_index: int, permit: Permit = at_once) -> HotwordListPage | ProviderError:
         """One page, from 0, of every list of the account, also those that Scribe did not make."""

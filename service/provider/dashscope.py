@@ -37,7 +37,7 @@ from service.dataclasses import dataclass
 from service.errors import ConfigError
 from service.provider.api import NO_SLOT, Permit, at_once
 from service.provider.departure import Departure, TimedPermit
-from service.provider.hotword_lists import DashScopeHotwordLists
+from service.provider.hotword_calls import DashScopeHotwordLists
 from service.provider.http.bodies import BodyBroken, BodyTooLarge, read_body
 from service.provider.http.connection_errors import Peer, no_answer, no_connection
 from service.provider.http.transport import (
@@ -47,8 +47,8 @@ from service.provider.http.transport import (
     Withheld,
 )
 from service.provider.result_files import FetchGuard, ResultFetcher
-from service.provider.wire import answers, file_tasks, hotword_lists, omni, short_audio
-from service.provider.wire.answers import (
+from service.provider.wire import answer_fields, file_tasks, hotword_actions, omni, short_audio
+from service.provider.wire.answer_fields import (
     HttpAnswer,
     error_in,
     error_of_answer,
@@ -56,7 +56,7 @@ from service.provider.wire.answers import (
     object_of,
     unexpected_body,
 )
-from service.provider.wire.regions import compatible_url, with_regions
+from service.provider.wire.region_advice import compatible_url, with_regions
 from service.provider.wire.task_list import PAGE_SIZES, list_path, read_page
 
 MAX_ANSWER_BYTES = 1024**2
@@ -70,7 +70,9 @@ _FAILURES = (TimeoutError, httpx.HTTPError, BodyBroken, UnicodeError)
 
 @dataclass(frozen=True, slots=True)
 class DashScopeConfig:
-    """One account on one host. `base_url` ends in `/api/v1`; the key belongs to that host's region.
+    """One account on one host.
+
+    `base_url` ends in `/api/v1`; the key belongs to that host's region.
 
     `submit_timeout_seconds` is the total time of a submit, including the connection: after it, no byte
     of it can reach the provider. `answer_timeout_seconds` is the same for synchronous models, whose
@@ -96,7 +98,10 @@ class DashScopeConfig:
 
     @property
     def connect_seconds(self) -> float:
-        """How long a submit may take to begin: a third of its time; the kernel gets the rest."""
+        """How long a submit may take to begin: a third of its time.
+
+        The kernel gets the rest.
+        """
         return self.submit_timeout_seconds / 3
 
 
@@ -132,7 +137,7 @@ class DashScope:
         self._page_size = PAGE_SIZES[0]
         """Of the task list: the size that the vendor has not refused last."""
         self.hotword_lists = DashScopeHotwordLists(
-            partial(self._call, "POST", hotword_lists.PATH), self._host
+            partial(self._call, "POST", hotword_actions.PATH), self._host
         )
         """The account's hotword lists."""
 
@@ -159,17 +164,17 @@ class DashScope:
     ) -> SubmitAnswer:
         """Submit in one POST on its own connection; see `Provider.submit`."""
         info = model_info(model)
-        way = ApiKind.FILE_TASK if info is None else info.way
+        api = ApiKind.FILE_TASK if info is None else info.api
         config = self._config
-        total = config.submit_timeout_seconds if way is ApiKind.FILE_TASK else config.answer_timeout_seconds
+        total = config.submit_timeout_seconds if api is ApiKind.FILE_TASK else config.answer_timeout_seconds
         latest = self._now_seconds() + config.connect_seconds
         departure = Departure(self._now_seconds, latest, permit)
-        request = self._submission(way, model, file_urls, options)
+        request = self._submission(api, model, file_urls, options)
         connect = self._config.connect_seconds
         request.extensions |= {"permit": departure, "connect_seconds": connect}
         try:
             async with asyncio.timeout(total):
-                answer = await self._submitted(way, model, request, departure)
+                answer = await self._submitted(api, model, request, departure)
                 answer = with_regions(answer, model, self._host)
                 return self._located(answer)
         except (*_FAILURES, BodyTooLarge) as error:
@@ -191,9 +196,9 @@ class DashScope:
         return replace(answer, provider_error=replace(answer.provider_error, host=self._host))
 
     def _submission(
-        self, way: ApiKind, model: str, file_urls: Sequence[str], options: Mapping[str, JsonValue]
+        self, api: ApiKind, model: str, file_urls: Sequence[str], options: Mapping[str, JsonValue]
     ) -> httpx.Request:
-        match way:
+        match api:
             case ApiKind.FILE_TASK:
                 path, body = file_tasks.SUBMIT_PATH, file_tasks.submit_body(model, file_urls, options)
                 return self._request("POST", path, file_tasks.submit_headers(file_urls), body)
@@ -206,16 +211,16 @@ class DashScope:
                 return self._request("POST", url, headers, omni.call_body(model, file_urls[0], options))
 
     async def _submitted(
-        self, way: ApiKind, model: str, request: httpx.Request, departure: Departure
+        self, api: ApiKind, model: str, request: httpx.Request, departure: Departure
     ) -> SubmitAnswer:
-        if way is ApiKind.OMNI:
+        if api is ApiKind.OMNI:
             return await self._streamed(model, request)
         answer = await self._answer(self._submits, request, departure)
-        read = file_tasks.read_submit if way is ApiKind.FILE_TASK else short_audio.read_call
+        read = file_tasks.read_submit if api is ApiKind.FILE_TASK else short_audio.read_call
         return read(answer, self._host)
 
     async def _streamed(self, model: str, request: httpx.Request) -> SubmitAnswer:
-        """Assemble a stream as it arrives; any other answer is an error."""
+        """Join a stream as it arrives; any other answer is an error."""
         response = await self._submits.handle_async_request(request)
         try:
             is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
@@ -249,7 +254,7 @@ class DashScope:
         return page
 
     def clock_offset_ms(self) -> int | None:
-        """How far the vendor's clock is ahead of ours, according to its answers."""
+        """How far the vendor's clock is ahead of ours, according to its answer_fields."""
         bounds = self._vendor_clock.offset_seconds(now := self._now_seconds())
         return None if bounds is None else round(1000 * (now + sum(bounds) / 2)) - self._clock.now_ms()
 
@@ -272,25 +277,25 @@ class DashScope:
         self, method: str, path: str, body: bytes = b"", permit: Permit = at_once
     ) -> HttpAnswer | ProviderError:
         total = self._config.call_timeout_seconds
-        request, leaving = self._request(method, path, {}, body), TimedPermit(self._now_seconds, permit)
-        request.extensions["permit"] = leaving
+        request, departure = self._request(method, path, {}, body), TimedPermit(self._now_seconds, permit)
+        request.extensions["permit"] = departure
         try:
             async with asyncio.timeout(total):
-                return await self._answer(self._calls, request, leaving)
+                return await self._answer(self._calls, request, departure)
         except Withheld:
             return NO_SLOT
         except _FAILURES as error:
             return no_answer(error, self._peer, total)
 
     async def _answer(
-        self, transport: httpx.AsyncBaseTransport, request: httpx.Request, left: Departure | TimedPermit
+        self, transport: httpx.AsyncBaseTransport, request: httpx.Request, departure: Departure | TimedPermit
     ) -> HttpAnswer:
         answer = await _answer(transport, request)
-        date_seconds, now = answers.http_date(answer.headers.get("date")), self._now_seconds()
+        date_seconds, now = answer_fields.http_date(answer.headers.get("date")), self._now_seconds()
         if date_seconds is None:
             self._vendor_clock.observe_dateless(now)
         else:
-            self._vendor_clock.observe(left.asked_at, now, round(1000 * date_seconds))
+            self._vendor_clock.observe(departure.asked_at, now, round(1000 * date_seconds))
         return self._without_key(answer)
 
     def _without_key(self, answer: HttpAnswer) -> HttpAnswer:
@@ -328,7 +333,10 @@ class DashScope:
 
 
 async def _answer(transport: httpx.AsyncBaseTransport, request: httpx.Request) -> HttpAnswer:
-    """Send the request and read the whole answer; a body over the limit counts as empty."""
+    """Send the request and read the whole answer.
+
+    A body over the limit counts as empty.
+    """
     response = await transport.handle_async_request(request)
     try:
         body = await read_body(response, MAX_ANSWER_BYTES, MAX_ANSWER_BYTES)
@@ -340,7 +348,10 @@ async def _answer(transport: httpx.AsyncBaseTransport, request: httpx.Request) -
 
 
 async def _put_together(stream: omni.Stream, response: httpx.Response) -> SubmitAnswer:
-    """Feed the stream until its end; a stream that breaks off after the end of the text is complete."""
+    """Feed the stream until its end.
+
+    A stream that breaks off after the end of the text is complete.
+    """
     try:
         async for chunk in response.aiter_raw():
             if not stream.feed(chunk):

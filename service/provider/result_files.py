@@ -23,7 +23,7 @@ from service.provider.http.addresses import AddressRefused, CheckedResolver
 from service.provider.http.bodies import BodyBroken, BodyCutShort, BodyTooLarge, read_body
 from service.provider.http.connection_errors import Peer, no_answer
 from service.provider.http.transport import AiohttpTransport, HeadTooLarge
-from service.provider.wire.answers import retry_after_seconds
+from service.provider.wire.answer_fields import retry_after_seconds
 
 # No user:password, no fragment, no blank, no control or non-ASCII character, no backslash.
 _URL = re.compile(
@@ -66,7 +66,10 @@ class FetchTarget:
     target: str
 
     def request(self) -> httpx.Request:
-        """The request for it. httpx would normalise the path, so an extension carries the path."""
+        """The request for it.
+
+        httpx would normalise the path, so an extension carries the path.
+        """
         host = f"[{self.host}]" if ":" in self.host else self.host
         origin = _parsed(f"{self.scheme}://{host}:{self.port}/")
         return httpx.Request(
@@ -93,7 +96,10 @@ def _refused_host(host: str, *, is_usual: bool) -> ProviderError:
 
 
 def fetch_target(url: str, guard: FetchGuard) -> FetchTarget | ProviderError:
-    """The URL's parts, unless its text alone is refused; addresses are checked when connecting."""
+    """The URL's parts, unless its text alone is refused.
+
+    Addresses are checked when connecting.
+    """
     found = _URL.fullmatch(url)
     if found is None:
         return _refused("it is not a plain http or https URL")
@@ -113,7 +119,10 @@ def _lowered(hosts: tuple[str, ...]) -> frozenset[str]:
 
 
 def _is_below(host: str, suffixes: tuple[str, ...]) -> bool:
-    """Whether the host is one of the suffixes or a name below it; never true for an address."""
+    """Whether the host is one of the suffixes or a name below it.
+
+    Never true for an address.
+    """
     if _is_address(host) or "" in host.split("."):
         return False
     return any(host == suffix or host.endswith("." + suffix) for suffix in _lowered(suffixes))

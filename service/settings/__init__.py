@@ -1,4 +1,7 @@
-"""The settings as one frozen tree, read from `SCRIBE_...` variables; docs/configuration.md lists them."""
+"""The settings as one frozen tree, read from `SCRIBE_...` variables.
+
+Docs/configuration.md lists them.
+"""
 
 from collections.abc import Mapping
 from typing import Self
@@ -87,7 +90,10 @@ class Settings(BaseSettings):
 
 
 def load(environ: Mapping[str, str]) -> Settings:
-    """Read the settings from these variables; raises `ConfigError` with a sentence for each invalid one."""
+    """Read the settings from these variables.
+
+    Raises `ConfigError` with a sentence for each invalid one.
+    """
     refuse_unknown(environ, variables(Settings))
     try:
         return Settings(**Environment(Settings, _with_vendor_key(environ))())

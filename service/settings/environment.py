@@ -106,7 +106,10 @@ Prices = Annotated[dict[str, Price], NoDecode, BeforeValidator(_prices)]
 
 
 class Environment(EnvSettingsSource):
-    """Reads a given mapping instead of the process's environment; an empty variable counts as not set."""
+    """Reads a given mapping instead of the process's environment.
+
+    An empty variable counts as not set.
+    """
 
     def __init__(self, settings: type[BaseSettings], environ: Mapping[str, str]) -> None:
         self._environ = environ

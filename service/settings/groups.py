@@ -173,25 +173,36 @@ class DeduplicationSettings(Group):
     """How long finished jobs are remembered, so that a repeated request is not done twice."""
 
     window_seconds: int = Field(
-        default=86_400, ge=0, le=31_622_400, description="For this long after the finish."
+        default=86_400,
+        ge=0,
+        le=31_622_400,
+        description="How long after its finish a request is remembered.",
     )
-    jobs: int = Field(default=100_000, ge=0, le=10_000_000, description="At most this number in each shard.")
+    jobs: int = Field(
+        default=100_000,
+        ge=0,
+        le=10_000_000,
+        description="How many finished jobs each shard remembers at most.",
+    )
 
 
 class LimitSettings(Group):
     """The bounds of one process's memory and connections."""
 
     open_jobs: int = Field(
-        default=20_000, ge=1, le=1_000_000, description="Open jobs; above it requests wait in Kafka."
+        default=20_000,
+        ge=1,
+        le=1_000_000,
+        description="Limit on open jobs; at the limit, requests wait in Kafka.",
     )
     calls_in_flight: int = Field(
         default=32,
         ge=1,
         le=1000,
-        description="Submits, queries, and calls of synchronous models on the wire at a time, of each.",
+        description="Limit on submits, on queries, and on synchronous calls in flight (each).",
     )
     fetches_in_flight: int = Field(
-        default=8, ge=1, le=1000, description="Result files being fetched at a time."
+        default=8, ge=1, le=1000, description="Limit on result files that are fetched at the same time."
     )
 
 

@@ -39,17 +39,20 @@ class ProviderSettings(Group):
         description="The workspace's id: a header, for keys that need one; with a region, its own host.",
     )
     submit_timeout_seconds: float = Field(
-        default=30.0, ge=1, le=300, description="The whole time of a submit."
+        default=30.0, ge=1, le=300, description="Total time of a submit, connection included."
     )
     call_timeout_seconds: float = Field(
-        default=10.0, ge=0.5, le=120, description="The whole time of any other call."
+        default=10.0, ge=0.5, le=120, description="Total time of any other call."
     )
     data_inspection: Text | None = Field(
         default=None, description="The vendor's `X-DashScope-DataInspection` header, such as enable."
     )
 
     def key(self) -> SecretStr:
-        """The key, read from its file if one is set; raises `ConfigError`, also if there is no key."""
+        """The key, read from its file if one is set.
+
+        Raises `ConfigError`, also if there is no key.
+        """
         key = self.api_key or read_secret(self.api_key_file, variable("provider", "api_key_file"))
         if key is None:
             file, direct = variable("provider", "api_key_file"), variable("provider", "api_key")
@@ -63,7 +66,10 @@ class ProviderSettings(Group):
 
     @property
     def workspace_header(self) -> str | None:
-        """The workspace header of each call; None with a region, whose host already names the workspace."""
+        """The workspace header of each call.
+
+        None with a region, whose host already names the workspace.
+        """
         return self.workspace if self.region is None else None
 
     @model_validator(mode="after")
@@ -93,13 +99,13 @@ class QuotaSettings(Group):
         default=20.0,
         gt=0,
         le=10_000,
-        description="The account's quota for queries, lists and cancels, of each.",
+        description="The account's quota of queries, of list calls and of cancels (each).",
     )
-    submit_per_minute: float | None = Field(
+    submits_per_minute: float | None = Field(
         default=None,
         gt=0,
         le=1_000_000,
-        description="The account's quota for submits; none means the model table's.",
+        description="The account's quota of submits; if unset, the model table's.",
     )
 
 
@@ -147,10 +153,10 @@ class FetchSettings(Group):
         "simulator's.",
     )
     max_compressed_bytes: int = Field(
-        default=24 * MIB, ge=1024, le=1024 * MIB, description="Largest file on the wire."
+        default=24 * MIB, ge=1024, le=1024 * MIB, description="Largest result file before decompression."
     )
     max_decoded_bytes: int = Field(
-        default=24 * MIB, ge=1024, le=3120 * MIB, description="Largest file after gzip."
+        default=24 * MIB, ge=1024, le=3120 * MIB, description="Largest result file after decompression."
     )
     memory_bytes: int = Field(
         default=512 * MIB,
@@ -161,7 +167,7 @@ class FetchSettings(Group):
             f" At least {MEMORY_TIMES} times the largest file: reading words with times takes nearly as much."
         ),
     )
-    timeout_seconds: float = Field(default=120.0, ge=1, le=3600, description="The whole time of one fetch.")
+    timeout_seconds: float = Field(default=120.0, ge=1, le=3600, description="Total time of one fetch.")
 
     @model_validator(mode="after")
     def _has_memory(self) -> Self:

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from service.core.job.request import AcceptedRequest, FinishedRequest
+from service.core.job.accepted_request import AcceptedRequest, FinishedRequest
 from service.core.journal.entries import decode
 from service.core.journal.stamp import CURSOR_PREFIX, cursor_key
 from tests.chaos.evidence import Complaint, Delivery, Entry, Evidence, Judgement, Rules

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from service.core.job.accepted_request import FileEnd, FinishedRequest
 from service.core.job.identity import Origin
-from service.core.job.request import FileEnd, FinishedRequest
 from service.core.job.request_record import Cursor
 from service.core.journal.entries import OwnerEntry, encode_cursor, encode_finished, encode_owner
 from service.core.journal.stamp import cursor_key, owner_key
@@ -105,19 +105,19 @@ def test_only_a_file_that_may_fail_so_may_fail_so() -> None:
         assert counts(judge(evidence, Rules())) == wrong
 
 
-def test_an_outcome_that_nobody_asked_for_is_wrong() -> None:
+def test_an_outcome_without_a_request_is_wrong() -> None:
     evidence = replace(CLEAN, deliveries=[*CLEAN.deliveries, Delivery("x/0/0", "", "")])
     assert counts(judge(evidence, Rules())) == {"wrong": 1}
 
 
-def test_only_a_record_that_asks_once_more_may_be_told_that_it_has_ended() -> None:
+def test_only_a_repeat_or_a_cancel_gets_already_finished() -> None:
     again = Asked(0, 1, KEYS)
     for offset, wrong in ((1, {}), (0, {"wrong": 1}), (2, {"wrong": 1})):
         told = Delivery(f"requests/0/{offset}", "already_finished", "")
         assert counts(judge(asking_also(again, told=(told,)), Rules())) == wrong
 
 
-def test_a_cancel_is_silent_or_told_that_its_request_has_ended() -> None:
+def test_a_cancel_gets_no_answer_or_the_failure_already_finished() -> None:
     cancel = Asked(0, 1, (), "cancel")
     assert counts(judge(asking_also(cancel), Rules())) == {}
     for code, wrong in (("already_finished", {}), ("cancel_unknown_request", {"wrong": 1})):
@@ -152,7 +152,7 @@ def test_a_record_that_cannot_be_served_ends_in_the_failure_that_says_why(purpos
         ((None, (1, 1)), {"wrong": 1}),
     ],
 )
-def test_one_outcome_of_a_request_tells_how_it_ended_and_truly(
+def test_one_outcome_of_a_request_has_its_true_summary(
     ended: tuple[tuple[int, int] | None, ...], wrong: Mapping[str, int]
 ) -> None:
     deliveries = [replace(each, ended=told) for each, told in zip(CLEAN.deliveries, ended, strict=True)]
@@ -202,7 +202,7 @@ def test_a_group_offset_beyond_the_cursor_is_a_violation() -> None:
     assert counts(judge(replace(CLEAN, committed={0: 2}), Rules())) == {"cursor": 1}
 
 
-def test_the_cursor_of_a_stranger_behind_a_claim_does_not_count() -> None:
+def test_a_stale_owners_cursor_behind_a_claim_does_not_count() -> None:
     evidence = replace(CLEAN, journal=[*CLEAN.journal, claim(2), cursor(9, epoch=1)], committed={0: 1})
     assert counts(judge(evidence, Rules())) == {}
     assert counts(judge(replace(evidence, committed={0: 9}), Rules())) == {"cursor": 1}
@@ -213,14 +213,14 @@ def test_a_group_that_did_not_come_to_the_end_lags() -> None:
     assert counts(judge(replace(CLEAN, committed={}), Rules())) == {}
 
 
-def test_a_worker_that_took_more_memory_than_it_may_is_told() -> None:
+def test_a_worker_over_its_memory_limit_is_reported() -> None:
     for mib, wrong in ((400, {}), (401, {"memory": 1})):
         judgement = judge(replace(CLEAN, peaks={"w": mib, "v": 90}), Rules(resident_mib=400))
         assert counts(judgement) == wrong
         assert judgement.peak_mib == mib
 
 
-def test_what_is_left_behind_and_what_stood_still_is_told() -> None:
+def test_leftovers_and_stalls_are_reported() -> None:
     evidence = replace(CLEAN, left_behind=["worker ended with 70"], stalls=["fleet: no outcome"])
     assert counts(judge(evidence, Rules())) == {"left_behind": 1, "stalls": 1}
 

@@ -27,7 +27,7 @@ def stalls_of(*samples: Sample) -> list[str]:
     return [stall.partition(":")[0] for stall in watch.stalls]
 
 
-def test_a_fleet_without_outcomes_stands_still_and_is_told_of_once() -> None:
+def test_a_fleet_without_outcomes_is_one_stall() -> None:
     late = [a_sample(FLEET_SECONDS + 1 + second) for second in range(3)]
     assert stalls_of(a_sample(0), *late) == ["fleet"]
 

@@ -32,7 +32,7 @@ from pydantic import JsonValue
 
 from service.app import wiring
 from service.cli import commands
-from service.core.job.request import FinishedRequest
+from service.core.job.accepted_request import FinishedRequest
 from service.core.job.submission import Submission
 from service.core.journal.entries import JobEntry, decode
 from service.core.journal.stamp import OWNER_PREFIX
@@ -40,7 +40,7 @@ from service.core.provider.answers import ProviderError, SubmitAnswer, TaskView
 from service.core.shard.batches import Appended, Batch
 from service.kafka.journal.journal import Journal
 from service.kafka.journal.takeover import BeforeReading, RestoredShard
-from service.kafka.writing.ports import Writer
+from service.kafka.writing.writer_port import Writer
 from service.observability.provider_instrumentation import InstrumentedProvider
 from service.provider.api import Permit, Provider, at_once
 from tests.chaos.trap import DOORS_VARIABLE, VARIABLE, KillPoint, Trap

@@ -400,7 +400,7 @@ async def test_embedded_tells_only_the_settings_given_at_creation(
     assert unknown not in await all_topics(embedded_bootstrap)
 
 
-async def test_embedded_creates_a_topic_when_somebody_asks_about_it(
+async def test_embedded_creates_a_topic_when_a_client_asks_about_it(
     embedded_bootstrap: str, topic_names: TopicNames
 ) -> None:
     (topic,) = topic_names("asked-for")

@@ -266,9 +266,7 @@ async def test_of_two_members_of_one_name_only_the_later_ends(
     assert not earlier.running.done()
 
 
-async def test_a_member_that_the_group_has_given_up_is_told_so(
-    kafka_bootstrap: str, topic_names: TopicNames
-) -> None:
+async def test_a_removed_members_commit_is_refused(kafka_bootstrap: str, topic_names: TopicNames) -> None:
     """Its heart stops, as in a long freeze, and another one takes all."""
     (topic,) = topic_names("requests")
     await create_topics(kafka_bootstrap, {topic: PARTITIONS})

@@ -1,4 +1,4 @@
-"""`exactly_once`: one transaction for a batch, doubts looked up, fences obeyed, whatever a broker does."""
+"""`exactly_once`: one transaction for a batch, lost answers looked up, fences obeyed."""
 
 import asyncio
 import random
@@ -31,11 +31,11 @@ from service.kafka.journal.tail import Tail
 from service.kafka.journal.takeover import RestoredShard
 from service.kafka.writing import transactional_producer
 from service.kafka.writing.exactly_once import ExactlyOnceWriter
-from service.kafka.writing.ports import Writer
 from service.kafka.writing.producer import lacks_idempotence
 from service.kafka.writing.producer_record import ProducerRecord
 from service.kafka.writing.shard_records import ShardRecords, journal_record
 from service.kafka.writing.transactional_producer import Transactions, require_transactions
+from service.kafka.writing.writer_port import Writer
 from tests.brokers import TopicNames
 from tests.contract.cluster import (
     FETCH_WAIT_MS,
@@ -147,7 +147,7 @@ ATTEMPTS = list(product((True, False), (None, Fault.REFUSE, Fault.LOSE_ANSWER)))
 async def test_a_claim_that_is_committed_is_the_last_in_the_journal_whatever_was_unknown_before(
     is_transactional: bool,
 ) -> None:
-    """A takeover's other records, and earlier claims in doubt, bear the same stamp as the claim."""
+    """A takeover's other records, and earlier uncertain claims, bear the same stamp as the claim."""
     for attempts in product(ATTEMPTS, repeat=3):
         broker, member, writer = in_memory()
         if not is_transactional:
@@ -195,7 +195,7 @@ class World:
             on_mismatch="refuse",
             limits={},
             fetch_max_wait_ms=FETCH_WAIT_MS,
-            places=asyncio.Semaphore(1),
+            takeover_slots=asyncio.Semaphore(1),
         )
         self.taken.append(await journal.take(0, None))
         self.writers.append(journal.writer(0, self.taken[-1], self._asks_group))
@@ -287,7 +287,7 @@ async def test_a_takeover_ends_an_open_transaction_of_the_old_owner(world: World
 
 
 @needs_java
-async def test_an_owner_fenced_by_a_stranger_that_thawed_goes_on_where_the_group_is_with_it(
+async def test_an_owner_fenced_by_a_resumed_stale_owner_continues_if_the_group_accepts_it(
     world: World,
 ) -> None:
     """The stranger only began a producer, and claimed nothing: the owner begins anew and continues."""
@@ -378,7 +378,7 @@ async def _last_stable(consumer: AIOKafkaConsumer, partition: TopicPartition) ->
 
 
 @needs_java
-async def test_a_strangers_open_transaction_in_the_journal_refuses_the_shard_and_says_where(
+async def test_a_foreign_open_transaction_in_the_journal_refuses_the_shard_and_names_the_offset(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A restore that ended at the last stable offset would miss what is committed behind it."""
@@ -398,7 +398,7 @@ async def test_a_strangers_open_transaction_in_the_journal_refuses_the_shard_and
 
 
 @needs_java
-async def test_a_topic_that_is_not_there_is_told_in_time(world: World) -> None:
+async def test_a_missing_topic_is_reported_within_the_bound(world: World) -> None:
     """aiokafka asks for it again and again, without an end."""
     sender = Transactions(world.cluster, f"{world.topics.journal}.0", world.topics, send_seconds=1.0)
     await sender.open()

@@ -280,7 +280,7 @@ async def test_what_was_never_committed_says_nothing(kafka_bootstrap: str, topic
 async def test_behind_an_open_transaction_there_may_be_more_and_afterwards_it_is_read(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A survey that ended at the last stable offset would not know the task, and it would be made again."""
+    """A scan that ended at the last stable offset would not know the task, and it would be made again."""
     monkeypatch.setattr(span_reader, "READ_BOUND_SECONDS", 1.0)
     await world.write(0, submission(2, RUNNING, "t2"))
     await world.write(1, submission(1, RUNNING, "t3"))

@@ -220,7 +220,7 @@ def embedded() -> Iterator[BreakableEmbedded]:
 
 
 @pytest.mark.usefixtures("_quick")
-async def test_a_broker_that_is_away_holds_nobody_up_and_is_reported_once(
+async def test_a_broker_outage_delays_no_one_and_is_reported_once(
     embedded: BreakableEmbedded,
 ) -> None:
     before = asyncio.all_tasks()

@@ -259,7 +259,7 @@ async def test_many_shards_send_at_once_and_each_gets_its_own_offsets(
     assert answers == [list(range(20))] * 12
 
 
-async def test_a_partition_that_is_not_there_is_told_and_disturbs_nobody(
+async def test_a_missing_partition_is_reported_and_delays_no_other(
     bootstrap: str, steady: Producer, topic_names: TopicNames
 ) -> None:
     (topic,) = topic_names("topic")
@@ -287,7 +287,7 @@ async def test_a_topic_that_is_not_there_is_waited_for_within_the_request_timeou
 
 
 @needs_java
-async def test_a_record_that_is_refused_for_its_size_disturbs_nobody_else(
+async def test_a_record_refused_for_its_size_delays_no_other(
     kafka_bootstrap: str, topic_names: TopicNames, make_producer: MakeProducer
 ) -> None:
     """An idempotent producer is replaced after a refusal; what others have in flight must arrive."""

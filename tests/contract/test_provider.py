@@ -134,9 +134,9 @@ class FakeStage:
     ) -> str:
         url = f"https://media.example/{name}.wav"
         if fail:
-            self.fake.file_troubles[url] = ProviderError(fail, fail)
+            self.fake.file_errors[url] = ProviderError(fail, fail)
         if task_fail:
-            self.fake.task_troubles[url] = ProviderError(task_fail, task_fail)
+            self.fake.task_errors[url] = ProviderError(task_fail, task_fail)
         if text:
             self.fake.texts[url] = text
         if status == "PENDING_FOREVER":
@@ -267,7 +267,7 @@ async def test_a_refused_submit_has_the_vendors_code_and_is_not_billed(
     assert stage.billed() == {}
 
 
-async def test_a_submit_whose_answer_was_lost_is_billed_once_and_told_as_lost(stage: Stage) -> None:
+async def test_a_submit_whose_answer_was_lost_is_billed_once_and_reported_as_lost(stage: Stage) -> None:
     stage.lose_answer()
     assert isinstance(await stage.provider.submit("fun-asr", [A], {}), Lost)
     assert stage.billed() == {A: 1}
@@ -298,7 +298,7 @@ async def test_a_synchronous_call_that_is_refused_is_not_billed(stage: Stage) ->
     assert stage.billed() == {}
 
 
-async def test_a_synchronous_call_whose_answer_was_lost_is_billed_and_told_as_lost(stage: Stage) -> None:
+async def test_a_synchronous_call_whose_answer_was_lost_is_billed_and_reported_as_lost(stage: Stage) -> None:
     stage.lose_answer()
     url = stage.file("a")
     assert isinstance(await stage.provider.submit(SHORT, [url], {}), Lost)
@@ -318,7 +318,7 @@ async def test_a_qwen_asr_task_has_one_file_that_only_its_result_names(stage: St
     assert view.billed_seconds is not None
 
 
-async def test_a_task_nobody_knows_is_unknown(stage: Stage) -> None:
+async def test_a_task_that_does_not_exist_is_unknown(stage: Stage) -> None:
     view = await stage.provider.query("00000000-0000-4000-8000-00000000dead")
     assert isinstance(view, TaskView)
     assert (view.status, view.files) == (TaskStatus.UNKNOWN, ())

@@ -1,4 +1,4 @@
-"""The intake: what is delivered of released partitions has no gap, whatever the client raises in between."""
+"""The record fetcher: partitions that deliver have no gap, whatever the client raises in between."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -32,7 +32,7 @@ class QuickClock(SystemClock):
 
 @dataclass
 class Member:
-    """A topic of four partitions, all assigned by hand, and an intake that is polled."""
+    """A topic of four partitions, all assigned by hand, and a record fetcher that is polled."""
 
     bootstrap: str
     topic: str

@@ -174,7 +174,7 @@ TOLD = [
 ]
 
 
-def test_what_was_skipped_is_told_last(run: Run) -> None:
+def test_skipped_tests_are_reported_last(run: Run) -> None:
     result = run("skips", SKIPPING)
     result.assert_outcomes(passed=1, skipped=2, xfailed=1)
     assert result.ret == pytest.ExitCode.OK
@@ -198,12 +198,12 @@ def test_a_run_for_python_only_skips_what_needs_more_though_it_be_here(run: Run)
 
 
 @pytest.mark.computes
-def test_workers_of_xdist_leave_the_telling_to_the_run(run: Run) -> None:
+def test_workers_of_xdist_leave_the_report_to_the_run(run: Run) -> None:
     result = run("skips", SKIPPING, "-p", "xdist", "-n", "1")
     assert [line for line in result.outlines if line.startswith("Skipped ")] == TOLD
 
 
-def test_a_module_that_is_skipped_whole_is_told_as_well(run: Run) -> None:
+def test_a_module_that_is_skipped_whole_is_reported_too(run: Run) -> None:
     result = run("skips", "import pytest\npytest.skip('not here', allow_module_level=True)\n", "--no-skips")
     assert result.ret != pytest.ExitCode.OK
     assert "Skipped 1: not here" in result.outlines[-2:]

@@ -111,7 +111,7 @@ def test_a_broker_dies_with_a_parent_that_is_killed(kind: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_port_that_is_taken_is_told_in_one_line(kind: str, tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_in_one_line(kind: str, tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -140,7 +140,7 @@ def test_the_embedded_broker_writes_nothing_to_the_users_home(tmp_path: Path) ->
     assert list(home.iterdir()) == []
 
 
-def test_a_binary_for_another_machine_is_told_in_one_sentence(
+def test_a_binary_for_another_machine_is_reported_in_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     foreign = tmp_path / "tansu"
@@ -152,7 +152,7 @@ def test_a_binary_for_another_machine_is_told_in_one_sentence(
         pass
 
 
-def test_a_broker_that_ends_at_once_is_told_with_its_last_words(
+def test_a_broker_that_ends_at_once_is_reported_with_its_last_lines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = tmp_path / "tansu"

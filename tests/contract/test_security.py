@@ -246,7 +246,7 @@ async def test_an_authority_that_is_not_trusted_is_named_by_its_setting(
 
 
 @pytest.mark.parametrize("start", STARTS)
-async def test_a_certificate_for_another_name_is_told_apart(secured: Secured, start: Start) -> None:
+async def test_a_certificate_for_another_name_is_recognised(secured: Secured, start: Start) -> None:
     config = secured.config("SSL")
     words = await refusal(
         replace(config, bootstrap_servers=config.bootstrap_servers.replace("127.0.0.1", "localhost")), start

@@ -162,7 +162,7 @@ async def test_a_claim_of_the_same_epoch_that_came_later_changes_nothing(world: 
     assert ear.fenced == 0
 
 
-async def test_it_is_fenced_once_however_many_claims_come(world: World) -> None:
+async def test_the_tail_reports_one_fence_for_any_number_of_claims(world: World) -> None:
     ear = await world.own(1)
     for epoch in (2, 3, 4):
         await world.claim(epoch)
@@ -171,11 +171,11 @@ async def test_it_is_fenced_once_however_many_claims_come(world: World) -> None:
     assert ear.fenced == 1
 
 
-async def test_a_partition_that_nobody_follows_proves_nothing(world: World) -> None:
+async def test_a_partition_that_is_not_followed_proves_nothing(world: World) -> None:
     assert not await world.proves(await world.write(1))
 
 
-async def test_whoever_waits_is_told_when_the_shard_is_left(world: World) -> None:
+async def test_pending_proofs_fail_when_the_shard_is_left(world: World) -> None:
     await world.own(1)
     proving = [asyncio.ensure_future(world.tail.proves(0, offset)) for offset in (100, 200)]
     assert await is_out(proving[0])
@@ -222,7 +222,7 @@ async def test_a_shard_that_comes_back_is_followed_from_its_new_claim(world: Wor
     assert (ear.fenced, ear.strangers) == (0, [])
 
 
-async def test_what_strangers_write_behind_the_claim_is_reported_by_its_key(world: World) -> None:
+async def test_a_stale_owners_write_behind_the_claim_is_reported_by_its_key(world: World) -> None:
     ear = await world.own(5)
     await world.write(4, "j/0.7/1")
     await world.write(5, "s/5.1")

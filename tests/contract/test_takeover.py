@@ -16,8 +16,8 @@ from aiokafka.admin import RecordsToDelete
 from aiokafka.conn import AIOKafkaConnection
 
 from service.clock import SystemClock
+from service.core.job.accepted_request import AcceptedRequest, FileEnd, FinishedRequest, RequestFile
 from service.core.job.identity import Origin
-from service.core.job.request import AcceptedRequest, FileEnd, FinishedRequest, RequestFile
 from service.core.job.request_record import Cursor
 from service.core.job.transition_context import Context
 from service.core.journal.entries import (
@@ -115,7 +115,7 @@ class World:
             on_mismatch=on_mismatch,
             limits={},
             fetch_max_wait_ms=FETCH_WAIT_MS,
-            places=self.places,
+            takeover_slots=self.places,
         )
 
     async def let_go(self) -> None:
@@ -392,9 +392,7 @@ class Refusing(Producer):
         return [PublishError("refused") for _ in records]
 
 
-async def test_what_former_owners_left_keeps_nobody_from_taking_over(
-    rivals_world: World, broker_name: str
-) -> None:
+async def test_records_of_former_owners_prevent_no_take_over(rivals_world: World, broker_name: str) -> None:
     world, cluster = rivals_world, ClusterConfig(rivals_world.bootstrap)
     old = await world.take(member="before")
     left = {owner_key(old.epoch), cursor_key(old.epoch)}
@@ -566,7 +564,7 @@ async def assert_start_over(world: World, group_offset: int | None = None) -> No
     assert held(over.restore) == before
 
 
-async def test_a_cursor_behind_the_end_of_the_requests_is_refused_until_told_to_start_over(
+async def test_a_cursor_past_the_end_of_the_requests_is_refused_unless_starting_over_is_set(
     world: World,
 ) -> None:
     await publish(world.bootstrap, world.topics.requests, b"one")
@@ -577,7 +575,7 @@ async def test_a_cursor_behind_the_end_of_the_requests_is_refused_until_told_to_
     await assert_start_over(world)
 
 
-async def test_a_cursor_behind_another_record_is_refused_until_told_to_start_over(world: World) -> None:
+async def test_a_cursor_behind_another_record_is_refused_unless_starting_over_is_set(world: World) -> None:
     await publish(world.bootstrap, world.topics.requests, b"another", b"one")
     await has_read(world, Cursor(1, NOW_MS, 12345))
     words = await refusal(world)
@@ -586,7 +584,7 @@ async def test_a_cursor_behind_another_record_is_refused_until_told_to_start_ove
     await assert_start_over(world)
 
 
-async def test_a_lost_journal_is_refused_until_told_to_start_over(world: World) -> None:
+async def test_a_lost_journal_is_refused_unless_starting_over_is_set(world: World) -> None:
     await publish(world.bootstrap, world.topics.requests, b"one", b"two")
     words = await refusal(world, group_offset=2)
     assert f"{world.topics.journal} knows nothing of {world.topics.requests}, partition 0" in words

@@ -191,7 +191,7 @@ async def test_a_journal_with_fewer_partitions_than_the_requests_is_refused(
     assert "grow the journal first" in words
 
 
-async def test_a_journal_that_was_grown_first_is_taken_with_a_word(bootstrap: str, topics: Topics) -> None:
+async def test_a_journal_with_more_partitions_causes_a_warning(bootstrap: str, topics: Topics) -> None:
     await create_topics(bootstrap, {topics.requests: 2, topics.results: 1, topics.failures: 1})
     await create_topics(bootstrap, {topics.journal: 4}, JOURNAL_CONFIG)
     layout = await prepare(ClusterConfig(bootstrap), topics, None)
@@ -212,7 +212,7 @@ async def test_a_journal_that_does_not_take_every_job_is_refused(bootstrap: str,
     assert f"{topics.journal} has max.message.bytes=100000" in await refusal(bootstrap, topics)
 
 
-async def test_few_copies_are_worth_a_word_each(bootstrap: str, topics: Topics) -> None:
+async def test_each_topic_with_too_few_replicas_gets_a_warning(bootstrap: str, topics: Topics) -> None:
     await make(bootstrap, topics, min_insync_replicas="1")
     warnings = (await prepare(ClusterConfig(bootstrap), topics, None)).warnings
     assert [warning.split(":")[0] for warning in warnings] == [
@@ -222,15 +222,15 @@ async def test_few_copies_are_worth_a_word_each(bootstrap: str, topics: Topics) 
     ]
 
 
-async def test_a_journal_that_the_broker_does_not_stamp_is_worth_a_word(
-    bootstrap: str, topics: Topics
-) -> None:
+async def test_a_journal_without_broker_timestamps_causes_a_warning(bootstrap: str, topics: Topics) -> None:
     await make(bootstrap, topics, message_timestamp_type="CreateTime")
     warnings = (await prepare(ClusterConfig(bootstrap), topics, None)).warnings
     assert any("set LogAppendTime" in warning for warning in warnings)
 
 
-async def test_a_broker_that_does_not_tell_is_worth_a_word(embedded_bootstrap: str, topics: Topics) -> None:
+async def test_a_broker_that_hides_the_clean_up_policy_causes_a_warning(
+    embedded_bootstrap: str, topics: Topics
+) -> None:
     await create_topics(embedded_bootstrap, dict.fromkeys(topics.all(), 1))
     warnings = (await prepare(ClusterConfig(embedded_bootstrap), topics, None)).warnings
     assert "does not say how" in warnings[0]
@@ -276,7 +276,7 @@ async def test_asking_for_rights_where_nothing_answers_is_left_to_the_preparatio
     assert new_tasks(before) == []
 
 
-async def test_a_broker_that_hangs_up_at_our_first_words_is_told_apart(topics: Topics) -> None:
+async def test_a_broker_that_closes_the_connection_at_the_first_request_is_recognised(topics: Topics) -> None:
     """It wants TLS or a login; aiokafka's own error is the same as for a broker that is not there."""
 
     async def hang_up(_heard: asyncio.StreamReader, said: asyncio.StreamWriter) -> None:

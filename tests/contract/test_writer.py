@@ -13,10 +13,10 @@ import pytest
 from service.clock import SystemClock
 from service.contract.stage import Stage as JobStage
 from service.contract.transcript import AudioProperties, Channel, Sentence, Transcript, Word
+from service.core.job.accepted_request import AcceptedRequest, FileEnd, FinishedRequest, RequestFile
 from service.core.job.ending import AccountedUsage, FailureEnding, ResultEnding
 from service.core.job.identity import JobRef, Origin, Position, SubmissionKey
 from service.core.job.job import Job, JobState
-from service.core.job.request import AcceptedRequest, FileEnd, FinishedRequest, RequestFile
 from service.core.job.request_record import Cursor, Record
 from service.core.journal.entries import (
     decode,
@@ -40,11 +40,11 @@ from service.kafka.journal.journal import Journal
 from service.kafka.journal.tail import Tail
 from service.kafka.journal.takeover import RestoredShard
 from service.kafka.writing.at_least_once import AtLeastOnceWriter
-from service.kafka.writing.ports import Writer
 from service.kafka.writing.producer import Producer
 from service.kafka.writing.producer_record import ProducerRecord, SendResult
 from service.kafka.writing.shard_records import ShardRecords
 from service.kafka.writing.transactional_producer import Transactions
+from service.kafka.writing.writer_port import Writer
 from tests.brokers import TopicNames
 from tests.contract.cluster import FETCH_WAIT_MS, OUTCOME_PARTITIONS, make_topics, producer_for, records_of
 from tests.fakes.writer import Fault, MemoryBroker, MemoryTransactions, Stage
@@ -188,7 +188,7 @@ class TransactionsRig(BrokerRig):
             on_mismatch="refuse",
             limits=self._limits,
             fetch_max_wait_ms=FETCH_WAIT_MS,
-            places=asyncio.Semaphore(1),
+            takeover_slots=asyncio.Semaphore(1),
         )
         taken = RestoredShard(Restore(self.topics.journal, 0), epoch, -1, Cursor(0), 0, sender)
         self._writers.append(journal.writer(0, taken, _always))
@@ -513,7 +513,7 @@ async def test_an_owner_that_stops_calling_says_so_and_takes_it_back_with_the_ne
     assert bodies == [{"epoch": 4, "member": "a", "released": True}, {"epoch": 4, "member": "a"}]
 
 
-async def test_an_owner_whose_word_is_not_taken_hears_of_it() -> None:
+async def test_a_release_that_is_refused_is_unknown() -> None:
     broker = MemoryBroker()
     broker.break_at(Stage.ANNOUNCING, Fault.REFUSE)
     assert isinstance(await broker.writer(epoch=4).release(), Unknown)
@@ -839,7 +839,7 @@ def fenced_writer(broker: MemoryBroker, proofs: list[int], *, is_ours: bool) -> 
 async def test_no_outcome_is_sent_behind_a_higher_claim() -> None:
     broker, proofs = MemoryBroker(), list[int]()
     answer = await fenced_writer(broker, proofs, is_ours=False).append(WHOLE)
-    assert answer == BatchRefused("another member has claimed the partition")
+    assert answer == BatchRefused("another member has claimed partition 0")
     assert proofs == [1], "up to the last record that announces an outcome"
     assert broker.outcomes() == []
     assert [sent for sent, _ in broker.sent] == [Stage.ANNOUNCING]
@@ -850,7 +850,7 @@ async def test_no_refusal_of_a_record_is_sent_behind_a_higher_claim() -> None:
     for groups in ((refused(),), (accepted(), refused(), AT_CURSOR)):
         broker, proofs = MemoryBroker(), list[int]()
         answer = await fenced_writer(broker, proofs, is_ours=False).append(batch(*groups))
-        assert answer == BatchRefused("another member has claimed the partition")
+        assert answer == BatchRefused("another member has claimed partition 0")
         assert (proofs, broker.outcomes()) == ([0], [])
         assert keys([_seen(record) for record in broker.journal()]) == [owner_key(1)]
 

@@ -74,15 +74,15 @@ class FakeProvider:
 
     The ledger: `submits` are the tasks that were made (and billed), `calls` the (kind, subject) of every
     call in order, whatever became of it. The script: `statuses` is what the queries of new tasks see one
-    after the other; `file_troubles` and `task_troubles` say by file URL what fails; `texts` what is heard in
+    after the other; `file_errors` and `task_errors` say by file URL what fails; `texts` what is heard in
     a file. An entry of a `next_*` queue takes the next call of that kind, whatever it is about. A cleared
     gate holds the calls of its kind on the wire until it is set; a submit's task is made before. The list
     shows the newest first, what strangers made among them; the vendor's clock is `vendor_ahead_ms` ahead.
     """
 
     statuses: tuple[TaskStatus, ...] = (TaskStatus.RUNNING, TaskStatus.SUCCEEDED)
-    file_troubles: dict[str, ProviderError] = field(default_factory=dict)
-    task_troubles: dict[str, ProviderError] = field(default_factory=dict)
+    file_errors: dict[str, ProviderError] = field(default_factory=dict)
+    task_errors: dict[str, ProviderError] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
     results: dict[str, bytes] = field(default_factory=dict)
     result_host: str = "results.example"
@@ -233,7 +233,7 @@ class FakeProvider:
         return sum(called == kind for called, _ in self.calls)
 
     def _make(self, model: str, file_urls: tuple[str, ...], options: dict[str, JsonValue]) -> FakeTask:
-        found = (self.task_troubles[url] for url in file_urls if url in self.task_troubles)
+        found = (self.task_errors[url] for url in file_urls if url in self.task_errors)
         task_id = f"task-{len(self.submits) + 1}"
         task = FakeTask(task_id, model, file_urls, options, self.statuses, next(found, None))
         task.created_ms, task.result_host = self._vendor_now(), self.result_host
@@ -287,7 +287,7 @@ class FakeProvider:
 
     def _file(self, task: FakeTask, index: int) -> FileView:
         file_url = task.file_urls[index]
-        provider_error = self.file_troubles.get(file_url)
+        provider_error = self.file_errors.get(file_url)
         if provider_error is not None:
             return FileView(file_url, provider_error=provider_error)
         # Qwen-ASR names its file in the result alone.

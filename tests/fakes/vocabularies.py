@@ -29,8 +29,9 @@ PAGE_SIZE = 10
 class FakeVocabularies:
     """Scripted beforehand, read afterwards.
 
-    `lists` are those of the account, `calls` the (action, id) of every call in order. An entry of `troubles`
-    takes the next call, whatever it asks; with `hides` the directory shows no list made since.
+    `lists` are those of the account, `calls` the (action, id) of every call in order. An entry of
+    `provider_errors` takes the next call, whatever it asks; with `hides` the directory shows no list made
+    since.
     """
 
     now_ms: Callable[[], int] = lambda: 0

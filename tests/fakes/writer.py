@@ -19,9 +19,9 @@ from service.errors import ClusterError, Fenced, PublishError, RecordTooLarge
 from service.kafka.admin.topics import Topics
 from service.kafka.writing.at_least_once import AtLeastOnceWriter, Proves
 from service.kafka.writing.exactly_once import ExactlyOnceWriter
-from service.kafka.writing.ports import Writer
 from service.kafka.writing.producer_record import ProducerRecord, SendResult
 from service.kafka.writing.shard_records import ShardRecords
+from service.kafka.writing.writer_port import Writer
 
 
 class Stage(StrEnum):
@@ -89,7 +89,7 @@ class MemoryBroker:
         for record in self.journal()[start:]:
             stamp = Stamp.decode(dict(record.headers)[STAMP_HEADER])
             if stamp.epoch > mine.epoch:
-                raise Fenced("claimed by another member")
+                raise Fenced(0, stamp.epoch)
             found = record.offset if stamp == mine else found
         return found
 

@@ -26,8 +26,8 @@ from service.core.shard.shard import Shard
 from service.observability.instrumentation import PipelineInstrumentation
 from service.observability.metrics import Metrics
 from service.pipeline.collect import CollectDeps, CollectStage, ResultFile
+from service.pipeline.collecting.fetch_memory import FetchMemory, MemoryLimits
 from service.pipeline.guards.result_hold import ResultHolds
-from service.pipeline.results.fetch_memory import FetchMemory, MemoryLimits
 from service.pipeline.shard.backlog import Backlog
 from service.pipeline.shard.shard_runner import RunnerDeps, ShardRunner
 from service.pipeline.shard.stage_breaker import StageBreaker

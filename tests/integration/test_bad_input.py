@@ -141,7 +141,7 @@ async def test_what_settings_narrow_is_refused_by_name(stack: Stack) -> None:
     assert outcomes["fine"].kind == "result"
 
 
-async def test_a_large_poison_record_blocks_nobody(stack: Stack) -> None:
+async def test_a_large_poison_record_blocks_no_other_record(stack: Stack) -> None:
     """400 KB that are no JSON: the failure holds the beginning, the digest and the origin."""
     await stack.start()
     value = b"\x01" * 400_000

@@ -151,7 +151,7 @@ def failure(request_id: str, index: int | None = 0) -> Failure:
 
 
 class TestSubmit:
-    async def test_it_publishes_what_the_service_reads_and_prints_the_id(self, setting: Setting) -> None:
+    async def test_submit_publishes_a_valid_request_and_prints_its_id(self, setting: Setting) -> None:
         done = await asyncio.to_thread(
             setting.run,
             *("submit", URL, "https://example.org/b.wav", "--id", "my-1"),
@@ -291,7 +291,7 @@ async def test_cancel_publishes_a_cancel_with_the_requests_key(setting: Setting)
 
 
 class TestWatch:
-    async def test_it_prints_results_and_failures_as_they_come(self, setting: Setting) -> None:
+    async def test_watch_prints_results_and_failures_as_they_arrive(self, setting: Setting) -> None:
         await answer(setting, "results", result("before"))
         with setting.started("watch", "--count", "2") as process:
             await answer(setting, "results", result("my-1"))
@@ -313,7 +313,7 @@ class TestWatch:
         assert json.loads(done.stdout)["request_id"] == "before"
         assert "is no outcome" in done.stderr
 
-    async def test_it_prints_transcripts_as_text_and_the_rest_on_standard_error(
+    async def test_watch_prints_transcripts_to_standard_output_and_the_rest_to_standard_error(
         self, setting: Setting
     ) -> None:
         await answer(setting, "results", result("my-1"))
@@ -344,7 +344,7 @@ class TestWatch:
 
 
 class TestTopics:
-    def test_it_creates_what_is_missing_and_then_finds_it(
+    def test_missing_topics_are_created_and_then_found(
         self, embedded_bootstrap: str, topic_names: TopicNames
     ) -> None:
         setting = Setting(embedded_bootstrap, dict(zip(ROLES, topic_names(*ROLES), strict=True)))

@@ -54,7 +54,7 @@ async def test_the_list_shows_each_with_its_model_and_whether_it_is_ours(simulat
         assert timedelta(seconds=-2) < age < timedelta(minutes=5)
 
 
-async def test_only_a_list_of_ours_is_deleted_unless_told_to(simulator: Simulator) -> None:
+async def test_a_foreign_list_is_deleted_only_if_forced(simulator: Simulator) -> None:
     theirs, ours = await made(simulator, "demo"), await made(simulator, NEED.prefix)
     refused = await scribe(simulator, "delete", ours, theirs)
     assert refused.exit_code == 1

@@ -369,7 +369,7 @@ class TestParts:
         assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a port cannot be kept")
-    def test_a_reserved_port_goes_to_the_one_server_that_is_told_of_it(self) -> None:
+    def test_a_reserved_port_goes_to_the_server_that_was_given_it(self) -> None:
         with servers.reserved_port() as port:
             with socket.socket() as stranger, pytest.raises(OSError, match="in use"):
                 stranger.bind(("127.0.0.1", port))

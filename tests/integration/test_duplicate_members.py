@@ -48,7 +48,7 @@ async def test_the_later_of_two_processes_under_one_name_ends_and_the_earlier_go
 
 
 async def test_a_process_that_follows_one_that_drains_is_no_duplicate(stack: Stack) -> None:
-    """As long as the old one drains it would take its name back, and both would seem to be twins."""
+    """As long as the old one drains it would take its name back, and both would seem to be duplicates."""
     old = await stack.start(**DUPLICATE_MEMBER)
     await stack.publish({**request("slow", SLOW), "model": SYNCHRONOUS})
     await stack.until(lambda: bool(stack.sim.ledger().submitted_urls()), READY_SECONDS)

@@ -28,7 +28,7 @@ async def texts(stack: Stack, count: int) -> dict[str, str]:
     return {each.body["request_id"]: each.body["transcript"]["channels"][0]["text"] for each in outcomes}
 
 
-async def test_a_list_is_made_once_and_heard_by_every_request_that_names_its_words(stack: Stack) -> None:
+async def test_a_hotword_list_is_created_once_and_used_by_every_request_with_its_words(stack: Stack) -> None:
     await stack.start()
     await stack.publish(request("plain"))
     for number in range(4):

@@ -42,7 +42,7 @@ async def table(
 
 
 def row(rows: list[list[str]], source: str) -> list[str]:
-    """Answer and verdict of the first question with this number."""
+    """Answer and result of the first question with this number."""
     return next([cells[2], cells[4]] for cells in rows if cells[0] == source)
 
 
@@ -98,7 +98,7 @@ async def test_a_call_that_fails_is_a_row_and_says_nothing_of_its_question(tmp_p
     assert code == 0
 
 
-async def test_an_answer_that_nobody_thought_of_is_a_row(tmp_path: Path) -> None:
+async def test_an_unexpected_answer_is_a_row(tmp_path: Path) -> None:
     async with serve(config()) as simulator:
         simulator.state.add_fault(Fault(on="result", kind="garbage", times=None))
         _, rows = await table(simulator, tmp_path)

@@ -186,7 +186,7 @@ async def test_a_task_has_one_file_unless_another_number_is_set(stack: Stack) ->
 @pytest.mark.parametrize("broker_name", ["embedded"])
 @pytest.mark.parametrize("sim_config", [SimulatorConfig(speed=10, files_per_task=n) for n in (1, 2)])
 @pytest.mark.computes
-async def test_a_number_that_the_vendor_refuses_costs_nobody_a_failure(
+async def test_a_file_count_that_the_vendor_refuses_fails_no_job(
     stack: Stack, sim_config: SimulatorConfig
 ) -> None:
     await stack.start(SCRIBE_REQUESTS__FILES_PER_TASK="100")
@@ -218,7 +218,7 @@ async def test_the_same_url_twice_goes_into_two_tasks(stack: Stack) -> None:
     assert sorted(len(each) for each in urls) == [1, 2]
 
 
-async def test_a_repeated_request_is_done_once_and_told_how_to_be_done_again(stack: Stack) -> None:
+async def test_a_repeated_request_is_done_once_and_its_failure_says_how_to_replay(stack: Stack) -> None:
     """The repeat, a cancel and other work get one record each; the advice of the first leads to a result."""
     scribe = await stack.start()
     await stack.publish(request("r-5", HELLO))
@@ -260,7 +260,7 @@ def _offset(outcome: Outcome) -> int:
 
 
 @pytest.mark.parametrize("broker_name", ["embedded"])
-async def test_a_request_is_cancelled_once_and_an_unknown_cancel_is_told(stack: Stack) -> None:
+async def test_a_request_is_cancelled_once_and_an_unknown_cancel_is_refused(stack: Stack) -> None:
     await stack.start()
     await stack.publish(request("r-6", HELLO + "&status=RUNNING_FOREVER"))
     await stack.until(lambda: len(stack.sim.ledger().submits) == 1)

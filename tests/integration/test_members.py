@@ -105,7 +105,7 @@ async def test_shards_that_stay_with_a_member_are_resumed_when_others_join_and_l
     assert (await shard_events(second))["resumed"] >= 2
 
 
-async def test_a_static_member_that_is_killed_and_soon_back_gets_its_shards_and_disturbs_nobody(
+async def test_a_static_member_that_restarts_soon_keeps_its_shards_without_a_rebalance(
     stack: Stack,
 ) -> None:
     first, second, third = await started(stack, *({**named(number), **LONG_SESSION} for number in range(3)))

@@ -1,4 +1,4 @@
-"""Every row of the table of verdicts, from the simulator's answer on the wire to the verdict."""
+"""Every row of the error table, from the simulator's answer on the wire to the action."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ from service.core.provider.answers import (
 from service.core.provider.error_table import TABLE, Action, Row, on_file, on_submit
 from service.core.provider.own_codes import OWN_CODES
 from service.provider.dashscope import DashScope, DashScopeConfig
-from service.provider.wire.answers import TIMEOUT_CODES
+from service.provider.wire.answer_fields import TIMEOUT_CODES
 
 KEY = "sk-canary-0123456789abcdef"
 VENDOR_ROWS = [(code, row) for code, row in TABLE.items() if code not in OWN_CODES]
@@ -54,7 +54,7 @@ STATUSES = {
     "ServiceUnavailable": 503,
     "ModelUnavailable": 503,
 }
-"""The HTTP statuses of the vendor's table (provider API, section 7.2); 400 where none is named here."""
+"""The HTTP statuses of the vendor's table (docs/provider.md, section 7.2); 400 where none is named here."""
 
 
 def status_of(code: str) -> int:

@@ -1,4 +1,4 @@
-"""The table of verdicts again, from the answers of synchronous models: the native wire and OpenAI's shape."""
+"""The error table again, from the answers of synchronous models: the native wire and OpenAI's shape."""
 
 from collections.abc import AsyncIterator
 
@@ -9,7 +9,7 @@ from service.core.provider.answers import Answered, Bill, Lost, Refused, SubmitA
 from service.core.provider.error_table import on_submit
 from service.errors import FailureCode
 from service.provider.dashscope import DashScope
-from service.provider.wire.answers import TIMEOUT_CODES
+from service.provider.wire.answer_fields import TIMEOUT_CODES
 from tests.integration.test_provider_simulator import (
     NATIVE,
     STREAMED,

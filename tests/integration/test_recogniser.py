@@ -179,7 +179,7 @@ async def test_bad_audio_gets_the_vendors_codes_and_every_download_is_in_the_led
         assert client.simulator.ledger().submits[0].task.billed_seconds() == 0
 
 
-def test_the_way_through_a_file_is_told_over_all_its_channels() -> None:
+def test_progress_through_a_file_covers_all_its_channels() -> None:
     told: list[tuple[float, float]] = []
     path = SPEECH / NAMES[0]
     recording = Recogniser().transcribe(path, (0, 0), on_progress=lambda *way: told.append(way))
@@ -189,7 +189,7 @@ def test_the_way_through_a_file_is_told_over_all_its_channels() -> None:
     assert length < told[-1][0] <= 2 * length + 1
 
 
-def test_the_way_through_a_file_is_told_in_steps_and_of_a_short_one_not_at_all() -> None:
+def test_progress_through_a_file_is_shown_in_steps_and_not_for_a_short_one() -> None:
     told: list[tuple[float, float]] = []
     steps = ProgressSteps(lambda *way: told.append(way))
     for second in range(14):

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from service.core.transcript.parse_memory import parse_bytes
-from service.pipeline.results.fetch_memory import SMALL_BYTES, MemoryLimits
+from service.pipeline.collecting.fetch_memory import SMALL_BYTES, MemoryLimits
 from service.settings.provider_groups import FetchSettings
 from tools.chart import CHART
 
@@ -129,7 +129,7 @@ async def test_files_at_the_limit_together_stay_within_the_charts_memory() -> No
     assert peak_bytes < pod_bytes() - REST_BYTES
 
 
-async def test_files_over_the_limit_are_told_so_and_take_no_memory() -> None:
+async def test_files_over_the_limit_are_refused_and_take_no_memory() -> None:
     over = {
         "unread": at_limit(unknown, 1.1 * READING_BYTES),
         "unfetched": b" " * (FetchSettings().max_decoded_bytes + 1),

@@ -46,7 +46,7 @@ async def test_qwen_answers_with_a_completion() -> None:
         assert client.simulator.ledger().submitted_urls() == {A: 1}
 
 
-async def test_where_nobody_speaks_the_completion_is_empty() -> None:
+async def test_silence_gives_an_empty_completion() -> None:
     async with vendor() as client:
         quiet = "https://media.example.org/a.wav?run=0&silence=1&duration=4"
         answer = (await chat(client, chat_body(quiet))).json()

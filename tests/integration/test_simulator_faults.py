@@ -31,7 +31,7 @@ async def _give_up(call: Coroutine[Any, Any, httpx.Response], arrived: Callable[
         await calling
 
 
-async def test_an_answer_dropped_after_the_submit_is_a_billed_task_that_nobody_knows() -> None:
+async def test_an_answer_dropped_after_the_submit_leaves_a_billed_task_without_a_known_id() -> None:
     async with vendor() as client:
         await client.fault(on="submit", kind="drop_after")
         with pytest.raises(httpx.RemoteProtocolError):
@@ -106,7 +106,7 @@ async def test_a_submit_may_be_accepted_and_answered_as_if_it_were_not(kind: str
         assert (entry.answered, call.task_id) == (False, entry.task.task_id)
 
 
-async def test_a_live_task_can_look_unknown_for_a_while() -> None:
+async def test_a_running_task_may_be_unknown_for_a_while() -> None:
     async with vendor() as client:
         task_id = await client.task(A)
         await client.fault(on="query", kind="unknown", times=2, match=task_id)
@@ -228,7 +228,7 @@ async def _rows(client: VendorClient, page_no: int = 1, page_size: int = 100) ->
     return list((await client.list(page_no=page_no, page_size=page_size)).json()["data"])
 
 
-async def test_a_strangers_key_in_the_account_shows_in_the_list() -> None:
+async def test_the_list_shows_the_key_of_each_task() -> None:
     keys = {"sk-simulator": "account-1", "sk-stranger": "account-1"}
     async with vendor(api_keys=keys) as client:
         ours, theirs = (

@@ -67,7 +67,7 @@ async def test_the_options_and_the_context_have_the_effect_that_they_have_on_fil
         assert listed.json()["output"]["text"] == "Three Kubernetes pods."
 
 
-async def test_where_nobody_speaks_the_content_is_empty_and_the_length_is_billed() -> None:
+async def test_silence_gives_empty_content_and_a_bill_for_the_length() -> None:
     async with vendor() as client:
         answer = (await native(client, qwen_body(QUIET))).json()
         assert _choice(answer)["message"]["content"] == []

@@ -61,7 +61,7 @@ async def strange(stack: Stack, *urls: str) -> None:
             await VendorClient(stack.sim, http, STRANGER).task(url)
 
 
-async def doubts(scribe: Scribe) -> dict[str, int]:
+async def uncertain_counts(scribe: Scribe) -> dict[str, int]:
     """What the metric says of uncertain submits."""
     return await scribe.counted("scribe_uncertain_submits_total")
 
@@ -82,7 +82,7 @@ async def test_a_lost_answer_is_adopted(stack: Stack) -> None:
     [task_id] = [each.task.task_id for each in stack.sim.ledger().submits if not each.answered]
     assert (outcome.kind, outcome.body["task_id"]) == ("result", task_id)
     assert billed(stack) == {HELLO: 1}
-    assert await doubts(scribe) == {"begun": 1, "adopted": 1}
+    assert await uncertain_counts(scribe) == {"begun": 1, "adopted": 1}
 
 
 async def test_a_submit_that_never_arrived_is_made_again(stack: Stack) -> None:
@@ -93,7 +93,7 @@ async def test_a_submit_that_never_arrived_is_made_again(stack: Stack) -> None:
     [outcome] = await stack.outcomes(1, SECONDS)
     assert (outcome.kind, outcome.body["attempts"]["submit"]) == ("result", 2)
     assert billed(stack) == {HELLO: 1}
-    assert await doubts(scribe) == {"begun": 1, "resubmitted": 1}
+    assert await uncertain_counts(scribe) == {"begun": 1, "resubmitted": 1}
 
 
 async def test_a_list_that_lags_leads_to_no_second_submit(stack: Stack) -> None:
@@ -104,7 +104,7 @@ async def test_a_list_that_lags_leads_to_no_second_submit(stack: Stack) -> None:
     [outcome] = await stack.outcomes(1, SECONDS)
     assert outcome.kind == "result"
     assert billed(stack) == {HELLO: 1}
-    assert await doubts(scribe) == {"begun": 1, "adopted": 1}
+    assert await uncertain_counts(scribe) == {"begun": 1, "adopted": 1}
 
 
 Spoil = Callable[[Stack], None]
@@ -147,4 +147,4 @@ async def test_a_list_that_cannot_be_relied_on_leads_to_no_second_submit(stack: 
     outcomes = await stack.outcomes(2, SECONDS)
     assert [each.kind for each in outcomes] == ["result", "result"]
     assert billed(stack) == {running: 1, HELLO: 1, f"{OTHER}&arrived=1": 1}
-    assert await doubts(scribe) == {"begun": 2, "adopted": 1, "resubmitted": 1}
+    assert await uncertain_counts(scribe) == {"begun": 2, "adopted": 1, "resubmitted": 1}

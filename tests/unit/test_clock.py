@@ -1,6 +1,8 @@
 """The clocks: the machine's own, and the one that things end by."""
 
+import ast
 import asyncio
+from pathlib import Path
 
 from service.clock import SAME_SECONDS, SystemClock, TrustedClock
 from service.core.time.trusted_time import TimeEvent
@@ -9,7 +11,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.stepped_clock import SteppedClock
 
 
-def test_a_listener_is_told_of_a_step_and_by_how_much() -> None:
+def test_a_listener_gets_each_clock_step_with_its_size() -> None:
     machine, told = FakeClock(), list[tuple[TimeEvent, float]]()
     vendor = VendorClock()
     clock = TrustedClock(machine, vendor, lambda event, ahead: told.append((event, ahead)))
@@ -35,7 +37,7 @@ def test_a_reading_serves_for_a_millisecond_and_no_longer() -> None:
     assert clock.now_ms() == first_ms + 2
 
 
-def test_a_journals_time_counts_before_anybody_has_asked_for_the_time() -> None:
+def test_a_journals_time_counts_before_the_first_reading_of_the_clock() -> None:
     clock = SteppedClock()
     clock.jump(-3_600)
     clock.not_before(clock.true_ms())
@@ -58,3 +60,15 @@ def test_the_system_clock_believes_the_machine() -> None:
     assert clock.boot_seconds() > 0
     assert 0 <= clock.draw() < 1
     asyncio.run(clock.sleep(0))
+
+
+def test_no_other_module_sleeps() -> None:
+    sleeping = [
+        (path.as_posix(), node.lineno)
+        for path in Path("service").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in ("asyncio.sleep", "sleep")
+        and ast.unparse(node.args[0]) != "0"
+    ]
+    assert [path for path, _line in sleeping] == ["service/clock.py"], sleeping

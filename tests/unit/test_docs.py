@@ -32,6 +32,6 @@ def test_every_invariant_names_a_proof_or_says_that_it_has_none() -> None:
     assert all(TEST.search(proof) or "not built yet" in proof for proof in rows.values())
 
 
-def test_the_contract_tells_of_every_warning() -> None:
+def test_the_contract_page_lists_every_warning() -> None:
     page = Path("docs/contract.md").read_text()
     assert [code.value for code in NoticeCode if f"`{code.value}`" not in page] == []

@@ -5,6 +5,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ ROWS = [
     if line.startswith("| ") and not line.startswith(("| word |", "| --- |"))
 ]
 QUOTED = re.compile(r"`([^`]+)`")
+WORD = re.compile("[A-Za-z]+")
 PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 FORBIDDEN = {word for row in ROWS for word in QUOTED.findall(row[3])} - {
     "leave",
@@ -25,6 +27,8 @@ FORBIDDEN = {word for row in ROWS for word in QUOTED.findall(row[3])} - {
 }
 """A member leaves its group, and a moment is a time: as such they are names."""
 
+ORDINARY_FORMS = {"address", "addresses", "tell", "tells"}
+"""Of a word that is forbidden in another form."""
 ORDINARY = {"addressed", "fold", "observing", "outgoing", "smaller", "snapshot", "telling"}
 """Words with another meaning in a sentence."""
 IN_SENTENCES = (FORBIDDEN - ORDINARY) | {"edge", "edges"}
@@ -33,6 +37,8 @@ A_FAULT = re.compile(r"\bE[0-9]\b")
 """The faults of the first engine had such names, which only docs/guarantees.md explains."""
 A_DEVICE = {"gate"}
 """A gate of a fake holds a call until a test opens it."""
+NOT_IN_TEST_NAMES = {"anybodys", "heed", "mend", "nobodys", "scrub", "stranger", "telling", "told"}
+"""Words of the first tests that a reader had to read twice: say what is done, and to what."""
 CODE = [
     path
     for root in ("service", "tests", "sandbox", "tools", "benchmarks")
@@ -50,14 +56,34 @@ def names_in(source: str) -> Iterator[str]:
                 yield from name.split(".")
 
 
+@cache
+def inflected(word: str) -> re.Pattern[str]:
+    """The word in every form: `scrub` also as `scrubs`, `scrubbed`, `scrubber` and `scrubbing`."""
+    stem = re.sub(r"(?<=\w\w\w)(?:e|ed|ing|(?<!s)s)$", "", word)
+    double = re.escape(stem[-1])
+    return re.compile(rf"(?:{word}|{stem}(?:{double}?(?:e|es|ed|ers?|ings?)|s)?)")
+
+
+def matched(words: AbstractSet[str], forbidden: AbstractSet[str]) -> set[str]:
+    return {
+        word for word in words if any(inflected(each).fullmatch(word) for each in forbidden)
+    } - ORDINARY_FORMS
+
+
 def forbidden_in(name: str, forbidden: AbstractSet[str] = FORBIDDEN) -> set[str]:
-    return {part.lower() for part in PART.findall(name)} & forbidden
+    return matched({part.lower() for part in PART.findall(name)}, forbidden)
 
 
 def forbidden_in_text(text: str) -> set[str]:
     text = QUOTED.sub("", text)
-    words = {word.lower() for word in re.findall("[A-Za-z]+", text)}
-    return (words & IN_SENTENCES) | set(A_LOOK.findall(text))
+    return matched({word.lower() for word in WORD.findall(text)}, IN_SENTENCES) | set(A_LOOK.findall(text))
+
+
+def docstrings_in(source: str) -> Iterator[str]:
+    """The docstrings of modules, classes, functions, and those below constants and fields."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            yield str(node.value.value)
 
 
 def faults_in(text: str) -> set[str]:
@@ -95,8 +121,40 @@ class TroubleKind:
     assert found == {"gate", "trouble", "lane", "brake", "twin", "verdict"}
 
 
+def test_a_forbidden_word_is_found_in_every_form() -> None:
+    names = (
+        "scrubs",
+        "scrubbed",
+        "is_scrubbing",
+        "Borrower",
+        "twins",
+        "gated",
+        "tallies_surveyed",
+        "verdicts",
+    )
+    assert [name for name in names if not forbidden_in(name)] == []
+
+
 def test_a_word_inside_another_is_not_found() -> None:
-    assert [name for name in ("aggregate", "mother", "gateway", "plane") if forbidden_in(name)] == []
+    names = ("aggregate", "mother", "gateway", "plane", "address_of", "tells", "desktop")
+    assert [name for name in names if forbidden_in(name)] == []
+
+
+@pytest.mark.parametrize("path", sorted(CODE), ids=str)
+def test_no_docstring_holds_a_word_that_the_glossary_forbids(path: Path) -> None:
+    forbidden = FORBIDDEN - ORDINARY - (set() if path.is_relative_to(SERVICE) else A_DEVICE)
+    words = {
+        word.lower()
+        for text in docstrings_in(path.read_text())
+        for word in WORD.findall(QUOTED.sub("", text))
+    }
+    assert matched(words, forbidden) == set()
+
+
+@pytest.mark.parametrize("path", [each for each in sorted(CODE) if each.is_relative_to("tests")], ids=str)
+def test_no_test_is_named_by_a_word_that_has_to_be_read_twice(path: Path) -> None:
+    names = {name for name in names_in(path.read_text()) if name.startswith("test_")}
+    assert {name: found for name in names if (found := forbidden_in(name, NOT_IN_TEST_NAMES))} == {}
 
 
 def test_no_mutant_is_named_by_a_word_that_the_glossary_forbids() -> None:

@@ -11,7 +11,7 @@ from service.core.provider.answers import Accepted, Answered, ProviderError, Sub
 from service.provider.dashscope import DashScope, DashScopeConfig
 from service.provider.departure import Departure, TimedPermit
 from service.provider.result_files import FetchGuard
-from service.provider.wire.answers import HttpAnswer, object_of
+from service.provider.wire.answer_fields import HttpAnswer, object_of
 
 MODEL = "fun-asr"
 
@@ -101,7 +101,7 @@ def observed(config: DashScopeConfig) -> Observed:
 
 
 def called(provider_error: ProviderError) -> str:
-    """The status and the code of a trouble, not its text; raises `NoAnswer` where it tells of us alone."""
+    """The status and the code of an error, not its text; raises `NoAnswer` where it tells of us alone."""
     name = (
         f"{provider_error.http_status} {provider_error.code}"
         if provider_error.http_status

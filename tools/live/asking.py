@@ -15,7 +15,7 @@ from service.contract.model_table import Family
 from service.core.provider.answers import FileView, ProviderError, TaskView
 from service.core.transcript.normalise import normalise
 from service.provider.api import all_lists
-from service.provider.wire.answers import part
+from service.provider.wire.answer_fields import part
 from tools.live import questions as q
 from tools.live.account import Account, called
 from tools.live.questions import Question, Seen

@@ -5,7 +5,7 @@ import io
 import wave
 
 from service.core.provider.answers import Answered
-from service.provider.wire.answers import part
+from service.provider.wire.answer_fields import part
 from tools.live import questions as q
 from tools.live.account import Account, called, refusal
 from tools.live.asking import Answers

@@ -67,7 +67,7 @@ still pending, and is polled until its bill is known, so that the day's spending
 """
 
 STATUSES = (301, 401, 402, 403, 404, 407, 413, 429, 500, 503)
-FETCH_TROUBLES = (
+FETCH_ERRORS = (
     ("the URL is one that the fetch guard does not open", ProviderError("fetch_refused", "")),
     (
         "the URL is an https one, of a host that is not below `SCRIBE_FETCH__HOSTS`",
@@ -143,7 +143,7 @@ def _status_rows() -> Iterator[tuple[str, ...]]:
 
 
 def _fetch_rows() -> Iterator[tuple[str, ...]]:
-    for happened, provider_error in FETCH_TROUBLES:
+    for happened, provider_error in FETCH_ERRORS:
         yield happened, _policy(on_fetch(provider_error))
 
 

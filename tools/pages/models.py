@@ -119,7 +119,7 @@ def _table() -> Iterator[str]:
 def _row(name: str, info: ModelInfo) -> Sequence[str]:
     return (
         f"`{name}`",
-        info.way.value,
+        info.api.value,
         ", ".join(gift.value for gift in Feature if gift in info.gives) or "text alone",
         f"{info.hotwords_per_list:,} a list" if info.hotwords_per_list else "no",
         str(len(info.languages)) if info.languages else "no hint",
@@ -160,7 +160,7 @@ def _options() -> Iterator[str]:
 
 def _files(name: str) -> str:
     info = MODELS[name]
-    if info.way is not ApiKind.FILE_TASK:
+    if info.api is not ApiKind.FILE_TASK:
         return "Each file is a call of its own."
     return (
         "A task takes one file." if info.files_per_task == 1 else f"A task takes {info.files_per_task} files."

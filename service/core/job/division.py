@@ -1,4 +1,6 @@
-"""Decide which refused submits of several files to divide: one file, or their number, may be at fault.
+"""Decide which refused submits of several files to divide.
+
+One file, or their number, may be at fault.
 
 Rule this module guarantees: a refused submit fails a file only if the file was alone in it, or if the
 refusal applies to all its files alike.
@@ -66,7 +68,10 @@ def may_be_about_one(provider_error: ProviderError) -> bool:
 
 
 def _is_about_parameters(provider_error: ProviderError) -> bool:
-    """Whether the request is invalid; a code of no known family counts if its HTTP status is 400."""
+    """Whether the request is invalid.
+
+    A code of no known family counts if its HTTP status is 400.
+    """
     known = family(provider_error.code)
     is_wrong = known in _PARAMETERS if known else provider_error.http_status == 400
     return is_wrong and not provider_error.message.startswith("Model not exist")

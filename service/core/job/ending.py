@@ -1,4 +1,7 @@
-"""How a job ends. `core.job.job_table` decides it once; all later steps only carry it out."""
+"""How a job ends.
+
+`core.job.job_table` decides it once; all later steps only carry it out.
+"""
 
 from collections.abc import Mapping
 
@@ -36,7 +39,10 @@ Ending = ResultEnding | FailureEnding
 
 @dataclass(frozen=True, slots=True)
 class AccountedUsage:
-    """The job's part in its request's summary. Decided with the ending and kept: a restore reuses it."""
+    """The job's part in its request's summary.
+
+    Decided with the ending and kept: a restore reuses it.
+    """
 
     billed_seconds: int | None
     carries_summary: bool

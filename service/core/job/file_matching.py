@@ -1,4 +1,7 @@
-"""Match files by URL alone, ignoring percent escapes, since the vendor may echo a URL with others."""
+"""Match files by URL alone, ignoring percent escapes.
+
+The vendor may echo a URL with others.
+"""
 
 import hashlib
 import json
@@ -16,7 +19,10 @@ def files_digest(urls: Iterable[str]) -> str:
 
 
 def urls_known(urls: Iterable[str]) -> frozenset[int]:
-    """Hashes of the URLs without percent escapes, eight bytes each; comparable within this process only."""
+    """Hashes of the URLs without percent escapes, eight bytes each.
+
+    Comparable within this process only.
+    """
     return frozenset(hash(unquote(url)) for url in urls)
 
 

@@ -22,6 +22,9 @@ class _Pair(int):
     def __new__(cls, first: int, second: int) -> Self:
         return super().__new__(cls, first << _BITS | second)
 
+    def __bool__(self) -> bool:
+        return True  # also of the first record of a topic
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._first}, {self._second})"
 
@@ -140,7 +143,10 @@ class JobKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a record lies in Kafka, and its timestamp there; None if that is missing or unusable."""
+    """Where a record lies in Kafka, and its timestamp there.
+
+    None if that is missing or unusable.
+    """
 
     topic: str
     partition: int

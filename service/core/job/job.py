@@ -8,9 +8,9 @@ time in milliseconds since the epoch.
 from dataclasses import field, replace
 from enum import StrEnum
 
+from service.core.job.accepted_request import AcceptedRequest
 from service.core.job.ending import AccountedUsage, Ending
 from service.core.job.identity import JobKey, JobRef, SubmissionKey
-from service.core.job.request import AcceptedRequest
 from service.core.provider.answers import Bill, ProviderError
 from service.dataclasses import dataclass
 
@@ -32,7 +32,10 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FetchProgress:
-    """The fetch of a job's result; not journalled. `held` is why the result waits for the operator."""
+    """The fetch of a job's result; not journalled.
+
+    `held` is why the result waits for the operator.
+    """
 
     attempts: int = 0
     url: str | None = None
@@ -60,23 +63,24 @@ class TaskEnd:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """The state of one job.
-
-    `submission` is the one that the job is in. `cancelled`: a cancel came while the POST may be in flight; it
-    is journalled. `must_be_result`: a result may already be published, so nothing else may be.
-    `task_ids` are all tasks that were created for the job. `fetch` and `task_end` are not journalled: a
-    restore polls again. Jobs that wait for their task share them, since there may be a hundred thousand.
-    """
+    """The state of one job."""
 
     ref: JobRef
     request: AcceptedRequest
+    """Shared by all jobs of the request."""
     submission: SubmissionKey
+    """The submission that the job is in."""
     state: JobState = JobState.WAITING
     cancelled: bool = False
+    """A cancel came while the POST may be in flight; journalled."""
     must_be_result: bool = False
+    """A result may already be published, so no other outcome may be."""
     task_ids: tuple[str, ...] = ()
+    """All tasks that were created for the job; the last is the current one."""
     submit_attempts: int = 0
+    """Submits made for the job, as its outcome reports them."""
     submitted_ms: int | None = None
+    """When its current task was submitted."""
     task_files: int = 0
     """Number of files in its task; with more than one, the job's share of the bill is an estimate."""
     poll_attempts: int = 0
@@ -84,9 +88,13 @@ class Job:
     is_last_poll_asked: bool = False
     """Whether the deadline has passed and one last poll of the task is scheduled."""
     fetch: FetchProgress = FetchProgress()
+    """Not journalled: a restore polls again. Shared while jobs wait: there may be a hundred thousand."""
     task_end: TaskEnd = TaskEnd()
+    """What the finished task says; not journalled, and shared like `fetch`."""
     ending: Ending | None = None
+    """How the job ended; set in FINISHING and DONE."""
     accounted: AccountedUsage | None = None
+    """Its part in the request's summary, decided with its ending."""
 
     @property
     def key(self) -> JobKey:

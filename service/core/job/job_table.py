@@ -42,7 +42,9 @@ JobHandler = Callable[..., JobTransition]
 
 
 def advance_job(job: Job, event: JobEvent, submission: Submission | None, context: Context) -> JobTransition:
-    """Apply `event` to the job; raises `IllegalTransition` for a pair that only a bug can cause.
+    """Apply `event` to the job.
+
+    Raises `IllegalTransition` for a pair that only a bug can cause.
 
     `submission` is the current state of the job's submission; a FINISHING or DONE job may have none.
     """

@@ -12,8 +12,8 @@ from hashlib import blake2b
 from urllib.parse import unquote
 
 from service.contract.model_table import ModelInfo
+from service.core.job.accepted_request import AcceptedRequest
 from service.core.job.identity import JobRef, Origin
-from service.core.job.request import AcceptedRequest
 
 
 def files_per_task(info: ModelInfo, asked: int | None) -> int:

@@ -5,7 +5,7 @@ from dataclasses import field, replace
 from types import MappingProxyType
 
 from service.contract.outcome import RequestSummary
-from service.core.job.request import AcceptedRequest, FileEnd, FinishedRequest
+from service.core.job.accepted_request import AcceptedRequest, FileEnd, FinishedRequest
 from service.dataclasses import dataclass
 
 _NONE: Mapping[int, FileEnd] = MappingProxyType({})
@@ -29,7 +29,10 @@ class RequestProgress:
 
     @staticmethod
     def begun(request: AcceptedRequest) -> "RequestProgress":
-        """The progress of a request whose jobs are all open; requests of one file share it."""
+        """The progress of a request whose jobs are all open.
+
+        Requests of one file share it.
+        """
         indexes = tuple(file.index for file in request.files)
         return ONE_OPEN_FILE if indexes == ONE_OPEN_FILE.open else RequestProgress(request.job_count, indexes)
 

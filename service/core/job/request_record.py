@@ -32,7 +32,9 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The next request record that is not yet in the journal, and how to recognise the one before it.
+    """The next request record that is not yet in the journal.
+
+    It also recognises the record before it.
 
     `generation` counts how often reading the request topic has started over: offsets of two generations
     cannot be compared.

@@ -30,61 +30,63 @@ UNANSWERED = (SubmissionState.INTENDED, SubmissionState.UNCERTAIN)
 
 
 class Counters(NamedTuple):
-    """Attempts made for the jobs; a successor continues the counts.
-
-    `refusals` counts POSTs refused for a reason with a limit in the error table, `tasks_made` accepted POSTs,
-    `lost_calls` calls of a synchronous model whose answers were lost. These bound further attempts;
-    `submits` does not, since throttling raises it too.
-    """
+    """Attempts made for the jobs; a successor continues the counts."""
 
     submits: int = 0
+    """All POSTs; bounds nothing, since throttling raises it too."""
     refusals: int = 0
+    """POSTs refused for a reason with a limit in the error table."""
     tasks_made: int = 0
+    """Accepted POSTs."""
     lost_calls: int = 0
+    """Calls of a synchronous model whose answers were lost."""
 
 
 class Intent(NamedTuple):
-    """When a POST may have gone out.
-
-    `sealed_ms` is when the intent was made, in trusted time. `vendor_offset_ms` is how far the vendor's clock
-    was ahead of it then, None if unknown. `files_digest` covers the POST's URLs
-    (`core.job.file_matching.files_digest`): any process can recognise the POST's task by it. It is empty once
-    the task is known.
-    """
+    """When a POST may have gone out, and for which files."""
 
     sealed_ms: int
+    """When the intent was made, in trusted time."""
     vendor_offset_ms: int | None
+    """How far the vendor's clock was ahead of trusted time then; None if unknown."""
     files: int
+    """How many files the POST holds."""
     files_digest: str
+    """Digest of the POST's URLs (`core.job.file_matching`): any process can recognise the task by it.
+
+    Empty once the task is known.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """The state of one submission.
-
-    `jobs` may belong to several requests; no two have the same URL, percent escapes aside. `intent` is set
-    from INTENDED on, and kept while RUNNING. `submitted_ms`: its task was not created earlier.
-    `is_followed`: no job waits for the task any more, but its bill is not known yet; without jobs and without
-    this the submission is over. `is_task_over`: the task finished, or no poll can tell any more.
-    `unfinished_ms`: when the last poll that found the task unfinished was asked for. These two,
-    `poll_attempts` and `unknown_since_ms` are not journalled.
-    """
+    """The state of one submission."""
 
     key: SubmissionKey
     model: str
     jobs: tuple[JobRef, ...]
+    """The jobs of its files, perhaps of several requests; no two have the same URL, percent escapes aside."""
     created_ms: int
     state: SubmissionState = SubmissionState.WAITING
     due_ms: int = 0
+    """When its next step may run."""
     counters: Counters = Counters()
+    """Attempts so far; a successor takes them over."""
     intent: Intent | None = None
+    """Set from INTENDED on, and kept while RUNNING."""
     task_id: str | None = None
     submitted_ms: int | None = None
+    """Its task was not created earlier."""
     is_task_over: bool = False
+    """The task finished, or no poll can tell any more. Not journalled."""
     is_followed: bool = False
+    """No job waits for the task, but its bill is not known yet; without jobs and this it is over."""
     poll_attempts: int = 0
+    """Polls of its task so far. Not journalled."""
     unfinished_ms: int | None = None
+    """When the last poll that found the task unfinished was asked for. Not journalled."""
     unknown_since_ms: int | None = None
+    """When a poll first found the task unknown. Not journalled."""
 
     @property
     def made_ms(self) -> int:

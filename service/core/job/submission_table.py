@@ -45,7 +45,9 @@ SubmissionHandler = Callable[..., SubmissionTransition]
 def advance_submission(
     submission: Submission, event: SubmissionEvent, jobs: JobLookup, context: Context
 ) -> SubmissionTransition:
-    """Apply `event` to the submission; raises `IllegalTransition` for a pair that only a bug can cause.
+    """Apply `event` to the submission.
+
+    Raises `IllegalTransition` for a pair that only a bug can cause.
 
     Of `jobs`, those that are open and in the submission take part.
     """
@@ -75,7 +77,10 @@ def await_answer(
 
 
 class Transition(NamedTuple):
-    """The function that handles a pair, and the other states it may lead to; None: the submission is over."""
+    """The function that handles a pair, and the other states it may lead to.
+
+    None: the submission is over.
+    """
 
     handler: SubmissionHandler
     to: tuple[SubmissionState | None, ...] = ()

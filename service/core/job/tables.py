@@ -1,4 +1,6 @@
-"""The jobs and submissions of a shard, counted as they change: nothing that runs each second walks over all.
+"""The jobs and submissions of a shard, counted as they change.
+
+Nothing that runs each second visits all of them.
 
 Rule this module guarantees: whatever changes a table changes its counts and indexes with it.
 """

@@ -72,10 +72,12 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The trusted time and one random draw in [0, 1)."""
+    """What a decision takes from outside: the time, one random draw, and the rules."""
 
     now_ms: int
+    """Trusted time."""
     draw: float
+    """Uniform in [0, 1): spreads retries."""
     rules: Rules = Rules()
     confirmed_ms: int | None = None
     """The confirmed trusted time; None: the same as `now_ms`."""
@@ -106,39 +108,44 @@ class Successor:
 
 @dataclass(frozen=True, slots=True)
 class SubmissionTransition:
-    """The changed submission, whether it must be written before the steps run, and what follows.
-
-    `to_jobs` are the events for its open jobs. `is_over`: no further event can happen, and its record waits
-    for its tombstone. `bill` is the task, on the first poll that found it finished: it gives the cost of jobs
-    that ended earlier (those of `submission.jobs` that are not open and whose end has no bill).
-    """
+    """The changed submission, and what follows."""
 
     submission: Submission
     durable: bool = False
+    """Whether it must be written before the steps run."""
     steps: tuple[Step, ...] = ()
     to_jobs: tuple[tuple[JobRef, JobEvent], ...] = ()
+    """The events for its open jobs."""
     successors: tuple[Successor, ...] = ()
+    """The submissions that its jobs move to."""
     uncertain_outcomes: tuple[UncertainOutcome, ...] = ()
+    """What became of it, if it was uncertain: for the metric."""
     is_over: bool = False
+    """No further event can happen; its record waits for its tombstone."""
     bill: TaskView | None = None
+    """The task, on the first poll that found it finished.
+
+    It gives the cost of jobs that ended earlier: those of `submission.jobs` that are not open and whose end
+    has no bill.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class JobTransition:
-    """The changed job, whether it needs a record of its own, and what follows.
-
-    `durable`: a cancel was noted, or the ending is decided (FINISHING). `leaves`: the job is no longer open
-    in its submission; `is_unwanted`: because of a cancel or its deadline. `resubmit` is the new submission
-    that the job is WAITING for.
-    """
+    """The changed job, and what follows."""
 
     job: Job
     durable: bool = False
+    """Whether it needs a record: a cancel was noted, or the ending is decided (FINISHING)."""
     steps: tuple[Step, ...] = ()
     leaves: bool = False
+    """The job is no longer open in its submission."""
     is_unwanted: bool = False
+    """It leaves because of a cancel or its deadline."""
     resubmit: Successor | None = None
+    """The new submission that the job is WAITING for."""
     uncertain_outcomes: tuple[UncertainOutcome, ...] = ()
+    """What became of the job, if its submission was uncertain: for the metric."""
 
 
 Boundary = Callable[[JobRef | SubmissionKey, JobEvent | SubmissionEvent], AbstractContextManager[None]]
@@ -172,7 +179,10 @@ def may_try_again(attempts: int, policy: ErrorPolicy) -> bool:
 
 
 def is_overdue(job: Job, context: Context) -> bool:
-    """Whether the job's deadline has passed; never for a job whose result may already be published."""
+    """Whether the job's deadline has passed.
+
+    Never for a job whose result may already be published.
+    """
     return not job.must_be_result and context.has_come(job.request.deadline_ms)
 
 

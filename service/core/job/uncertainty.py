@@ -1,4 +1,7 @@
-"""What becomes of uncertain submissions: the label values of the metric that counts their jobs."""
+"""What becomes of uncertain submissions.
+
+These are the label values of the metric that counts their jobs.
+"""
 
 from enum import StrEnum
 

@@ -15,7 +15,7 @@ from service.core.job.submission import Submission
 
 T = TypeVar("T")
 RETENTION_MS = 24 * 3_600_000
-"""How long the vendor keeps a finished task and its result (provider API, query a task)."""
+"""How long the vendor keeps a finished task and its result (docs/provider.md, section 2)."""
 URGENT_MS = RETENTION_MS // 4
 """A task whose retention ends within this time goes first: that leaves time even for a queue of hours."""
 NEAR, PAST, CAN_WAIT = range(3)

@@ -12,10 +12,16 @@ finds it.
 
 import sys
 
+from service.core.job.accepted_request import (
+    NO_OPTIONS,
+    AcceptedRequest,
+    FileEnd,
+    FinishedRequest,
+    RequestFile,
+)
 from service.core.job.ending import AccountedUsage, FailureEnding
 from service.core.job.identity import JobRef, Origin, SubmissionKey, read_key
 from service.core.job.job import Job
-from service.core.job.request import NO_OPTIONS, AcceptedRequest, FileEnd, FinishedRequest, RequestFile
 from service.core.job.request_record import Cursor
 from service.core.job.submission import Counters, Intent, Submission, SubmissionState
 from service.core.journal.forms import (
@@ -132,7 +138,9 @@ def encode_submission(submission: Submission) -> bytes:
 
 
 def encode_job(job: Job) -> bytes | None:
-    """Encode a job that is not done; None if its request and submission hold all of its state.
+    """Encode a job that is not done.
+
+    None if its request and submission hold all of its state.
 
     A decided failure is encoded whole. For a decided result only that fact is encoded, since its transcript
     is fetched again after a crash.
@@ -175,7 +183,10 @@ def encode_owner(owner: OwnerEntry) -> bytes:
 
 
 def decode(key: str, value: bytes) -> Entry:
-    """Decode one record of this format; raises `ValueError` for a record that we did not write."""
+    """Decode one record of this format.
+
+    Raises `ValueError` for a record that we did not write.
+    """
     if key.startswith(CURSOR_PREFIX):
         _require_epoch(key)
         cursor = CursorForm.model_validate_json(value)

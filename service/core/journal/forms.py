@@ -61,7 +61,10 @@ class FinishedForm(Form):
 
 
 class SubmissionForm(Form):
-    """Written twice for most jobs, so its names are short; times are relative to `at`, its creation."""
+    """Written twice for most jobs, so its names are short.
+
+    Times are relative to `at`, its creation.
+    """
 
     state: str = "r"
     model: str

@@ -13,10 +13,10 @@ guarantees:
 from collections import Counter
 from collections.abc import Iterator, Mapping, MutableMapping
 
+from service.core.job.accepted_request import AcceptedRequest
 from service.core.job.deadlines import Deadlines
 from service.core.job.identity import JobRef, Origin, SubmissionKey
 from service.core.job.job import Job, JobState
-from service.core.job.request import AcceptedRequest
 from service.core.job.request_progress import ONE_OPEN_FILE, RequestProgress
 from service.core.job.submission import Submission, SubmissionState
 from service.core.journal.entries import decode_request, encode_request

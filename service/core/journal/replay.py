@@ -1,4 +1,6 @@
-"""Replay a journal partition: take records in the order of their offsets and keep the last of each key.
+"""Replay a journal partition.
+
+Records are taken in the order of their offsets; the last of each key counts.
 
 Rules this module guarantees:
 
@@ -14,8 +16,8 @@ Rules this module guarantees:
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from service.core.job.accepted_request import AcceptedRequest, FinishedRequest
 from service.core.job.identity import JobRef, Origin, SubmissionKey
-from service.core.job.request import AcceptedRequest, FinishedRequest
 from service.core.job.request_record import Cursor
 from service.core.job.submission import Submission
 from service.core.journal.entries import Entry, JobEntry, OwnerEntry, decode
@@ -136,12 +138,17 @@ class Restore:
         return {entry.ref: entry for entry in sorted(found, key=lambda each: each.ref)}
 
     def clear(self) -> None:
-        """Drop all records one at a time: freeing a hundred thousand at once blocks every other thread."""
+        """Drop all records one at a time.
+
+        Freeing a hundred thousand at once blocks every other thread.
+        """
         while self.entries:
             self.entries.popitem()
 
     def _accept_stamp(self, stamp: bytes) -> bool:
-        """Note the highest epoch; return whether a record with this stamp is of that owner.
+        """Note the highest epoch.
+
+        Return whether a record with this stamp is of that owner.
 
         Raises `ValueError` for another format.
         """

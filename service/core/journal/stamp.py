@@ -57,13 +57,19 @@ class Stamp:
 
     @staticmethod
     def decode(value: bytes) -> "Stamp":
-        """Decode a header's value of this or a later format version; raises `ValueError` for no stamp."""
+        """Decode a header's value of this or a later format version.
+
+        Raises `ValueError` for no stamp.
+        """
         epoch, batch, version = (_whole(part) for part in value.split(b".", 3)[:3])
         return Stamp(epoch, batch, version)
 
 
 def epoch_of(stamp: bytes) -> int:
-    """The owner epoch in a stamp of any format version; raises `ValueError` for no stamp."""
+    """The owner epoch in a stamp of any format version.
+
+    Raises `ValueError` for no stamp.
+    """
     return _whole(stamp.partition(b".")[0])
 
 

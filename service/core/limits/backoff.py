@@ -15,7 +15,9 @@ class Backoff:
     longest_seconds: float
 
     def wait_ms(self, attempt: int, draw: float, retry_after_seconds: float | None = None) -> int:
-        """The wait after attempt number `attempt` (from 1); never shorter than the provider asked for.
+        """The wait after attempt number `attempt` (from 1).
+
+        Never shorter than the provider asked for.
 
         `draw` lies in [0, 1).
         """

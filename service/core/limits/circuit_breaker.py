@@ -23,7 +23,10 @@ PROBE = Backoff(first_seconds=2.0, longest_seconds=60.0)
 
 @dataclass(slots=True)
 class CircuitBreaker:
-    """The circuit of one model; `now` is any monotonic clock in seconds, `draw` lies in [0, 1)."""
+    """The circuit of one model.
+
+    `now` is any monotonic clock in seconds, `draw` lies in [0, 1).
+    """
 
     failures: int = 0
     probes: int = 0
@@ -41,7 +44,10 @@ class CircuitBreaker:
         return max(0.0, self.probe_at - now) if self.is_open else 0.0
 
     def probe(self, now: float, draw: float) -> None:
-        """Note that a submit goes out; while open the next one waits, whatever this one's result."""
+        """Note that a submit goes out.
+
+        While open the next one waits, whatever this one's result.
+        """
         if self.is_open:
             self.probes += 1
             self._wait(now, draw)
@@ -61,12 +67,18 @@ class CircuitBreaker:
             self._wait(now, draw)
 
     def _wait(self, now: float, draw: float) -> None:
-        """Wait at least half of the backoff, so that probes stay rare; jitter spreads the replicas."""
+        """Wait at least half of the backoff, so that probes stay rare.
+
+        Jitter spreads the replicas.
+        """
         self.probe_at = now + PROBE.wait_ms(self.probes + 1, (1 + draw) / 2) / 1000
 
 
 def opens_circuit(answer: SubmitAnswer) -> bool:
-    """Whether the answer counts as a failure of the provider; a provider that throttles is working."""
+    """Whether the answer counts as a failure of the provider.
+
+    A provider that throttles is working.
+    """
     if isinstance(answer, Accepted | Answered):
         return False
     policy = error_table.on_submit(answer.provider_error)

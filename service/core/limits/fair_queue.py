@@ -1,4 +1,7 @@
-"""A queue that is fair between groups: an item waits for its own group, and one item of each other."""
+"""A queue that is fair between groups.
+
+An item waits for its own group, and for one item of each other.
+"""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -9,7 +12,9 @@ T = TypeVar("T")
 
 
 class FairQueue(Generic[G, T]):
-    """Items that leave in turns, one of each group; those of a group in the order of their arrival.
+    """Items that leave in turns, one of each group.
+
+    Those of a group in the order of their arrival.
 
     It has no bound of its own: it holds at most one item per open job.
     """

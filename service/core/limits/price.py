@@ -14,7 +14,10 @@ class Price:
 
 
 def cost_of(usage: Usage, price: Price) -> float:
-    """The cost of the billed usage; usage that the provider does not report costs nothing here."""
+    """The cost of the billed usage.
+
+    Usage that the provider does not report costs nothing here.
+    """
     return (
         (usage.billed_seconds or 0) * price.per_second
         + (usage.input_tokens or 0) * price.per_input_token

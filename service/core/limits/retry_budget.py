@@ -1,4 +1,6 @@
-"""Limit repeated submits in proportion to successful ones, so that retries do not overload a bad provider.
+"""Limit repeated submits in proportion to successful ones.
+
+So retries do not overload a provider that fails.
 
 This is a token bucket. A repeated submit costs a token and gets it back when it succeeds. Every success adds
 part of a token, and time adds a few, so that some retries always get through. With a healthy provider the

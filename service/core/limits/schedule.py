@@ -80,7 +80,9 @@ class SharedTimes:
 
 @dataclass(frozen=True, slots=True)
 class PollSchedule:
-    """When a task is polled: soon after the submit, then at intervals that grow with the task's age.
+    """When a task is polled.
+
+    Soon after the submit, then at intervals that grow with the task's age.
 
     A task of age a is polled again after `growth * a`, within the two bounds, so the delay that polling adds
     is a fixed part of the time that the job takes anyway.

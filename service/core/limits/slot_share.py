@@ -35,8 +35,8 @@ PAUSE_SECONDS = 1.3
 """One second, the provider's counting interval, plus the delay of a call."""
 JUMP_SECONDS = 0.5
 """Smaller corrections of the vendor's clock are within its known error."""
-WALL_ERROR_SECONDS = 0.5
-"""Assumed error of the machine's own clock while the vendor's is unknown."""
+TRUSTED_ERROR_SECONDS = 0.5
+"""Assumed error of trusted time while the vendor's clock is unknown."""
 DISTRUST_SECONDS = 60.0
 """How long a vendor's clock is not used after a jump: a clock at another rate jumps again."""
 SHORTEST_SILENCE_SECONDS = 0.5
@@ -79,10 +79,10 @@ class Unused(StrEnum):
 
 
 class Instant(NamedTuple):
-    """One instant by the two clocks of this machine."""
+    """One instant by the boot clock and by trusted time."""
 
     boot_seconds: float
-    wall_seconds: float
+    trusted_seconds: float
 
 
 WAIT_SECONDS = {
@@ -102,7 +102,10 @@ class VendorClockReading(NamedTuple):
 
 @dataclass(slots=True)
 class SlotShare:
-    """The partitions that this process serves, and why it may not call; all times are boot seconds."""
+    """The partitions that this process serves, and why it may not call.
+
+    All times are boot seconds.
+    """
 
     vendor: VendorClock
     """Bounds on the vendor's clock, by which all replicas count the same slots."""
@@ -129,7 +132,7 @@ class SlotShare:
     _vendor_seconds: float | None = None
     """The last offset of the vendor's clock, also while it is distrusted."""
     _distrusted_until: float = -math.inf
-    """Until then our wall clock is read in place of the vendor's clock, which has jumped."""
+    """Until then trusted time is read in place of the vendor's clock, which has jumped."""
     _unanswered: dict[int, float] = field(default_factory=dict)
     """When each poll left that has not ended; the oldest first."""
     _calls: int = 0
@@ -166,7 +169,10 @@ class SlotShare:
         self.resume(partition, now)
 
     def resume(self, partition: int, now: float) -> None:
-        """Use a suspended partition's slots again; no other process has claimed it meanwhile."""
+        """Use a suspended partition's slots again.
+
+        No other process has claimed it meanwhile.
+        """
         self.served[partition] = max(now, self._free_from.get(partition, now))
 
     def may_release(self, partition: int, now: float) -> bool:
@@ -194,11 +200,17 @@ class SlotShare:
             yield Unused.PREDECESSOR
 
     def opens_at(self, now: float) -> float:
-        """When calls may first leave; infinite while that depends on an answer or on proof of membership."""
+        """When calls may first leave.
+
+        Infinite while that depends on an answer or on proof of membership.
+        """
         return math.inf if self._is_silent(now) else self._opens_at(now, self._paused_until)
 
     def opens_for(self, unanswered: int, most: int, now: float) -> float:
-        """`opens_at` for calls answered at once; the account allows `most` of them in a second."""
+        """`opens_at` for calls answered at once.
+
+        The account allows `most` of them in a second.
+        """
         ours = self.part_of(most)
         if self._usual_seconds <= LONGEST_SILENCE_SECONDS or ours < 2:
             return self.opens_at(now)
@@ -222,7 +234,10 @@ class SlotShare:
         return self._calls
 
     def end(self, call: int, now: float) -> None:
-        """Note that a call ended; after a silence a pause lets the path deliver what it holds."""
+        """Note that a call ended.
+
+        After a silence a pause lets the path deliver what it holds.
+        """
         if self._is_silent(now):
             self._silent_until, self._paused_until = now, now + PAUSE_SECONDS
         took_seconds = now - self._unanswered.pop(call)
@@ -238,7 +253,7 @@ class SlotShare:
     def read(self, now: Instant) -> VendorClockReading:
         """The vendor's clock, or our wall clock while the vendor's is unknown or distrusted."""
         vendor = self._read_vendor(now.boot_seconds)
-        reading = vendor or VendorClockReading(now.wall_seconds - now.boot_seconds, WALL_ERROR_SECONDS)
+        reading = vendor or VendorClockReading(now.trusted_seconds - now.boot_seconds, TRUSTED_ERROR_SECONDS)
         before, self._offset_seconds = self._offset_seconds, reading.offset_seconds
         if _is_jump(before, reading.offset_seconds):
             self.era += 1

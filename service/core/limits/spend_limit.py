@@ -33,7 +33,10 @@ class DaySpend:
     cost: float = 0.0
 
     def count(self, now_ms: int, billed_seconds: int | None, cost: float = 0.0) -> "DaySpend":
-        """Add what was billed now; if the clock is behind the last day, it counts on that day."""
+        """Add what was billed now.
+
+        If the clock is behind the last day, it counts on that day.
+        """
         day = max(now_ms // DAY_MS, self.day)
         seconds, earlier = (self.seconds, self.cost) if day == self.day else (0, 0.0)
         return DaySpend(day, seconds + (billed_seconds or 0), earlier + cost)
@@ -43,7 +46,10 @@ class DaySpend:
         return self if self.day <= now_ms // DAY_MS else replace(self, day=now_ms // DAY_MS)
 
     def on(self, now_ms: int) -> int:
-        """The seconds billed on the day of `now_ms`; a clock behind the last day does not lift a limit."""
+        """The seconds billed on the day of `now_ms`.
+
+        A clock behind the last day does not lift a limit.
+        """
         return self.seconds if now_ms // DAY_MS <= self.day else 0
 
     def cost_on(self, now_ms: int) -> float:

@@ -1,4 +1,6 @@
-"""Time slots: when a call may leave, so that all replicas together keep within the account's quota (N7).
+"""Time slots: when a call may leave.
+
+By them all replicas together keep within the account's quota (N7).
 
 Time by the vendor's clock is divided into numbered slots, one sequence per kind of call and model. A slot
 belongs to a partition, and the process that serves the partition may make one call in it. This needs no
@@ -69,7 +71,9 @@ class Grid(NamedTuple):
 
 
 def grid_of(quota_per_second: float, part: float) -> Grid:
-    """The grid for our part of a quota; the vendor allows the quota, rounded up, in any second.
+    """The grid for our part of a quota.
+
+    The vendor allows the quota, rounded up, in any second.
 
     A quota of zero has no slots.
     """
@@ -153,7 +157,10 @@ class SlotSequence:
         return next(islice(self._own(now), behind, None), None)
 
     def take(self, now: Instant) -> bool:
-        """Use the slot that is open now; False if there is none. The call must leave at once."""
+        """Use the slot that is open now.
+
+        False if there is none. The call must leave at once.
+        """
         slot = next(self._own(now), None)
         if slot is None or slot.opens_at > now.boot_seconds:
             return False
@@ -218,6 +225,8 @@ class SlotSequence:
         number = max(self._last, math.ceil(oldest) - 1)
         while True:
             number += 1
+            # Slots go round the partitions; the stride spreads those of one process over the turn. With an
+            # uncertain clock one in `every` slots is used, so that all processes keep within the quota.
             turn, place = divmod(number, share.partitions)
             usable_from = share.served.get(place * stride % share.partitions)
             # The place within the turn shifts each turn, or some partitions would have no slot at all.

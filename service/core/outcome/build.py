@@ -234,7 +234,10 @@ def _failure(
 
 
 def _original_request(job: Job, rules: OutcomeRules) -> dict[str, JsonValue] | None:
-    """The request reduced to this job's file: published with a new id, it repeats the work for this file."""
+    """The request reduced to this job's file.
+
+    Published with a new id, it repeats the work for this file.
+    """
     if rules.original_request == "none":
         return None
     asked = job.request

@@ -36,7 +36,10 @@ _PARTS = (("words", _no_words), ("renderings", _no_renderings), ("sentences", _n
 
 
 def shrink(outcome: Outcome) -> Outcome | None:
-    """The next smaller form of an outcome that the broker refused for its size; None if there is none."""
+    """The next smaller form of an outcome that the broker refused for its size.
+
+    None if there is none.
+    """
     body = outcome.body
     if isinstance(body, Failure):
         return _shrink_failure(outcome, body)

@@ -24,7 +24,10 @@ FIRST_MS, LAST_MS = -(2**63), 2**63 - 1
 
 
 class Place(NamedTuple):
-    """Where a page lies in the list; `is_newest_first` is None while the list's order is not known."""
+    """Where a page lies in the list.
+
+    `is_newest_first` is None while the list's order is not known.
+    """
 
     is_first: bool
     is_last: bool

@@ -15,9 +15,11 @@ LONGEST_MS = 2 * 24 * 3_600_000
 
 
 def run_ms(task: TaskView) -> int | None:
-    """Milliseconds from the submit to the end, waiting included; None if the answer does not say.
+    """Milliseconds from the submit to the end, waiting included.
 
-    The vendor's times have no zone, and both are in the same one (provider API, query a task).
+    None if the answer does not say.
+
+    The vendor's times have no zone, and both are in the same one (docs/provider.md, section 2).
     """
     if task.submit_time is None or task.end_time is None:
         return None

@@ -44,7 +44,10 @@ class Cause(StrEnum):
 
 
 class TaskStatus(StrEnum):
-    """The vendor's `task_status` (provider API, query a task); SUSPENDED is read as RUNNING."""
+    """The vendor's `task_status` (docs/provider.md, section 2).
+
+    SUSPENDED is read as RUNNING.
+    """
 
     PENDING = "PENDING"
     RUNNING = "RUNNING"
@@ -111,22 +114,23 @@ class FileView:
 
 @dataclass(frozen=True, slots=True)
 class TaskView:
-    """A provider task as a poll shows it.
-
-    `files` is empty until the task is terminal. A FAILED task may hold usable files and a
-    SUCCEEDED one failed files, so `files` counts before `status`. `provider_error` is the task-level
-    error of a FAILED task. `billed_seconds` and the tokens cover the whole task. Times are the
-    vendor's, zone-less, as given.
-    """
+    """A provider task as a poll shows it."""
 
     task_id: str
     status: TaskStatus
     files: tuple[FileView, ...] = ()
+    """Empty until the task is terminal; counts before `status`.
+
+    A FAILED task may hold usable files, and a SUCCEEDED one failed files.
+    """
     provider_error: ProviderError | None = None
+    """The task-level error of a FAILED task."""
     billed_seconds: int | None = None
+    """Of the whole task, as are the tokens."""
     input_tokens: int | None = None
     output_tokens: int | None = None
     submit_time: str | None = None
+    """The vendor's, zone-less, as given; so are the two other times."""
     scheduled_time: str | None = None
     end_time: str | None = None
 
@@ -162,7 +166,9 @@ class UnreadableRow:
 
 @dataclass(frozen=True, slots=True)
 class TaskPage:
-    """One page of the account's list; `total` is the stated number of rows in all pages.
+    """One page of the account's list.
+
+    `total` is the stated number of rows in all pages.
 
     Each of its `unreadable` rows may be any task.
     """
@@ -212,7 +218,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The request may have reached the provider, and no usable answer came: a task or a bill may exist."""
+    """The request may have left, and no usable answer came: a task or a bill may exist."""
 
     provider_error: ProviderError
 

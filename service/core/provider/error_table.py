@@ -246,24 +246,33 @@ TABLE: Mapping[str, Row] = {
 
 
 _TEXTS = {"url error": _BAD_URL, "audio is empty": _UNUSABLE, "limit on max bytes": _TOO_LARGE}
-"""Message texts that make general codes specific (provider API, section 7.2; the first:
+"""Message texts that make general codes specific (docs/provider.md, section 7.2; the first:
 spring-ai-alibaba #2378)."""
 
 
 def is_known(code: str) -> bool:
-    """Whether the table has a row for exactly this code; other codes are worth counting."""
+    """Whether the table has a row for exactly this code.
+
+    Other codes are worth counting.
+    """
     return code in TABLE
 
 
 def family(code: str) -> str:
-    """The code whose row applies: the code itself or its nearest family; empty if there is none."""
+    """The code whose row applies: the code itself or its nearest family.
+
+    Empty if there is none.
+    """
     while code and code not in TABLE:
         code, _, _ = code.rpartition(".")
     return code
 
 
 def on_submit(provider_error: ProviderError) -> ErrorPolicy:
-    """The policy on a failed submit. Never RESUBMIT: without a task, another attempt is a RETRY."""
+    """The policy on a failed submit.
+
+    Never RESUBMIT: without a task, another attempt is a RETRY.
+    """
     row = TABLE.get(family(provider_error.code))
     if row is _REQUEST:
         row = next((found for text, found in _TEXTS.items() if text in provider_error.message), row)
@@ -273,7 +282,10 @@ def on_submit(provider_error: ProviderError) -> ErrorPolicy:
 
 
 def on_hotword_list(provider_error: ProviderError) -> ErrorPolicy:
-    """The policy on a hotword list that could not be obtained; the call is free, so it may be repeated."""
+    """The policy on a hotword list that could not be obtained.
+
+    The call is free, so it may be repeated.
+    """
     match provider_error.code:
         case "Throttling.AllocationQuota" if not provider_error.is_throttled:
             return _retry(LIST_ATTEMPTS, FailureCode.VOCABULARY_QUOTA)
@@ -291,7 +303,10 @@ def on_hotword_list(provider_error: ProviderError) -> ErrorPolicy:
 
 
 def on_file(provider_error: ProviderError) -> ErrorPolicy:
-    """The policy on a failed file, or on a failed task that lists no files. Never RETRY or HOLD."""
+    """The policy on a failed file, or on a failed task that lists no files.
+
+    Never RETRY or HOLD.
+    """
     row = TABLE.get(family(provider_error.code))
     return _FILE_UNKNOWN if row is None else row.on_file
 

@@ -48,7 +48,10 @@ class HotwordListEntry:
 
 
 class HotwordListPage(NamedTuple):
-    """One page of the account's directory of lists; the rows that name no list are left out."""
+    """One page of the account's directory of lists.
+
+    The rows that name no list are left out.
+    """
 
     lists: tuple["ListedHotwordList", ...]
     is_last: bool
@@ -56,7 +59,10 @@ class HotwordListPage(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ListedHotwordList:
-    """A list as the account's directory shows it; times are the vendor's, zone-less, as given."""
+    """A list as the account's directory shows it.
+
+    Times are the vendor's, zone-less, as given.
+    """
 
     vocabulary_id: str
     created: str = ""
@@ -158,7 +164,10 @@ def is_ours(found: HotwordList) -> bool:
 
 
 def _age_seconds(listed: ListedHotwordList, vendor_ms: int) -> float | None:
-    """Age since the last change; None if the time cannot be read, so that the list never counts as old."""
+    """Age since the last change.
+
+    None if the time cannot be read, so that the list never counts as old.
+    """
     modified = _instant(listed.modified or listed.created)
     return None if modified is None else vendor_ms / 1000 - modified.timestamp()
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from service.core.job.file_matching import urls_known
 from service.core.provider.answers import ListedTask, TaskStatus, TaskView
-from service.core.reconciliation.task_list import TaskListing, TimeSpan, UnknownTask, is_within, meets
+from service.core.reconciliation.task_listing import TaskListing, TimeSpan, UnknownTask, is_within, meets
 from service.core.reconciliation.unanswered import Candidate, Files, files_of
 
 OVER = frozenset({TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.CANCELED})
@@ -58,15 +58,15 @@ class Candidates:
             urls = [file.file_url for file in task.files]
             self._files[task.task_id] = (files_of(urls), urls_known(urls))
         else:
-            self.note_in_vain(task.task_id)
+            self.note_no_answer(task.task_id)
 
-    def note_in_vain(self, task_id: str) -> None:
+    def note_no_answer(self, task_id: str) -> None:
         """Note a poll that gave no files: other tasks go first next time."""
         self._polls[task_id] += 1
 
     def note_unreadable(self, task_id: str) -> None:
         """Note a poll whose answer could not be read."""
-        self.note_in_vain(task_id)
+        self.note_no_answer(task_id)
         self._unreadable[task_id] += 1
 
     def to_poll(self) -> list[str]:
@@ -79,7 +79,10 @@ class Candidates:
         return sorted(asked, key=lambda each: (self._polls[each], each))
 
     def candidates(self) -> list[Candidate]:
-        """Tasks that may belong to a submission; tasks that are over and name no file are left out."""
+        """Tasks that may belong to a submission.
+
+        Tasks that are over and name no file are left out.
+        """
         spans: dict[str, TimeSpan] = {
             each: (task.created_ms, task.created_ms) for each, task in self.tasks.items()
         }

@@ -1,4 +1,6 @@
-"""Match finished tasks that name only part of their files: a provider may leave files out of its answer.
+"""Match finished tasks that name only part of their files.
+
+A provider may leave files out of its answer.
 
 Rules this module guarantees:
 
@@ -13,7 +15,7 @@ Rules this module guarantees:
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from service.core.reconciliation.task_list import meets
+from service.core.reconciliation.task_listing import meets
 from service.core.reconciliation.unanswered import Candidate, Gap, Unanswered
 
 

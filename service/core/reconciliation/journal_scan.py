@@ -23,7 +23,7 @@ from service.core.job.transition_context import Rules
 from service.core.job.urgency import RETENTION_MS
 from service.core.journal.entries import decode
 from service.core.journal.stamp import epoch_of
-from service.core.reconciliation.task_list import EVER, TimeSpan
+from service.core.reconciliation.task_listing import EVER, TimeSpan
 from service.core.reconciliation.unanswered import Files, Gap, made_seconds, window_of
 
 SUBMISSION_PREFIX = "s/"

@@ -21,7 +21,7 @@ from service.core.job.identity import SubmissionKey
 from service.core.job.transition_context import Rules
 from service.core.job.urgency import RETENTION_MS
 from service.core.reconciliation.incomplete_tasks import match_parts, possible_parts
-from service.core.reconciliation.task_list import TimeSpan, is_within, meets
+from service.core.reconciliation.task_listing import TimeSpan, is_within, meets
 from service.core.reconciliation.unanswered import Candidate, Files, Gap, Unanswered
 from service.dataclasses import dataclass
 
@@ -58,6 +58,7 @@ def decide(
     """The decisions that are certain by now; a submission without one must wait."""
     asking = [each for each in submissions if not each.is_awaited and not _is_in_a_gap(each, gaps)]
     unclear, clear = _sort_out(submissions, candidates, gaps)
+    # Whole tasks first: one that names all files of a submission must not go to one that shares some.
     pairs = _match(asking, clear, [task.created for task in candidates if task.files is None])
     taken = {task.task_id for task in pairs.values()}
     parts, held = match_parts(
@@ -182,7 +183,9 @@ def _may_be_behind(task: Candidate, gap: Gap) -> bool:
 def _match(
     submissions: Sequence[Unanswered], tasks: Sequence[Candidate], unknown: Sequence[TimeSpan]
 ) -> dict[Unanswered, Candidate]:
-    """Form as many pairs as possible; a task goes to the possible submission whose window ends first.
+    """Form as many pairs as possible.
+
+    A task goes to the possible submission whose window ends first.
 
     Submissions without jobs choose last. A task that may be part of another submission's is matched only if
     no task with `unknown` files, created at these times, may be the right one.

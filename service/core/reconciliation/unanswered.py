@@ -8,7 +8,7 @@ from service.core.job.file_matching import files_digest, urls_known
 from service.core.job.identity import SubmissionKey
 from service.core.job.submission import UNANSWERED, Intent, Submission, SubmissionState
 from service.core.job.transition_context import COMMIT_WAIT_SECONDS, INTENT_SECONDS, Rules
-from service.core.reconciliation.task_list import EVER, TimeSpan
+from service.core.reconciliation.task_listing import EVER, TimeSpan
 from service.dataclasses import dataclass
 
 
@@ -71,7 +71,9 @@ class Gap:
 def unanswered_of(
     partition: int, submission: Submission, offset_ms: int | None, rules: Rules, urls: Iterable[str] = ()
 ) -> Unanswered | None:
-    """The submission as reconciling sees it; None if it has created no task, or a known one.
+    """The submission as reconciling sees it.
+
+    None if it has created no task, or a known one.
 
     `offset_ms` is how far the vendor's clock is ahead of ours now; it is used if the intent has no offset.
     `urls` are the known URLs of its files.
@@ -91,7 +93,10 @@ def unanswered_of(
 
 
 def window_of(intent: Intent, offset_ms: int | None, rules: Rules) -> TimeSpan:
-    """When the intent's task may have been created, by the vendor's clock; `EVER` if no offset is known."""
+    """When the intent's task may have been created, by the vendor's clock.
+
+    `EVER` if no offset is known.
+    """
     known_ms, skew_seconds = intent.vendor_offset_ms, rules.skew_seconds
     if known_ms is None:
         known_ms, skew_seconds = offset_ms, rules.unknown_skew_seconds
@@ -107,7 +112,9 @@ def made_seconds(rules: Rules) -> float:
 
 
 def witness_of(submission: Submission, now_ms: int, offset_ms: int | None, rules: Rules) -> TimeSpan | None:
-    """The window in which a running submission's task was created; None unless the list must show the task.
+    """The window in which a running submission's task was created.
+
+    None unless the list must show the task.
 
     The window has slack of `unknown_skew_seconds`: it reveals errors of hours, not of minutes.
     """

@@ -9,11 +9,11 @@ from enum import StrEnum
 
 from service.contract.request import Action, Request
 from service.contract.request_decoder import DecodedRequest
+from service.core.job.accepted_request import NO_OPTIONS, AcceptedRequest, FinishedRequest, RequestFile
 from service.core.job.events import CancelAsked, DeadlinePassed, QueueSubmit
 from service.core.job.identity import NOWHERE, JobRef, RequestKey, SubmissionKey
 from service.core.job.job import Job
 from service.core.job.packing import files_of, plan_submissions
-from service.core.job.request import NO_OPTIONS, AcceptedRequest, FinishedRequest, RequestFile
 from service.core.job.request_progress import RequestProgress
 from service.core.job.request_record import Record, cursor_after
 from service.core.job.submission import Counters
@@ -69,7 +69,10 @@ def admit(
     rules: AdmissionRules,
     context: Context,
 ) -> Admission:
-    """Admit one record and move the cursor past it; if this raises, nothing has changed."""
+    """Admit one record and move the cursor past it.
+
+    If this raises, nothing has changed.
+    """
     draft = Draft(shard)
     admission = _Admitting(draft, record, rules, context).admit(read)
     draft.cursor = cursor_after(record, shard.generation)
@@ -191,7 +194,10 @@ class _Admitting:
 
 
 def _deadline_ms(record: Record, request: Request, rules: AdmissionRules, now_ms: int) -> int:
-    """The deadline; the default TTL counts from acceptance, so that a long outage does not fail a backlog."""
+    """The deadline.
+
+    The default TTL counts from acceptance, so that a long outage does not fail a backlog.
+    """
     if request.deadline is not None:
         return round(1000 * request.deadline.timestamp())
     if request.ttl_seconds is not None:
@@ -203,7 +209,10 @@ def _deadline_ms(record: Record, request: Request, rules: AdmissionRules, now_ms
 
 
 def _copied_headers(record: Record, rules: AdmissionRules) -> tuple[tuple[str, str], ...]:
-    """The headers that outcomes repeat, as many as fit the bound; latin-1 preserves any byte."""
+    """The headers that outcomes repeat, as many as fit the bound.
+
+    Latin-1 preserves any byte.
+    """
     copied: list[tuple[str, str]] = []
     room_bytes = rules.copied_headers_bytes
     for name, value in record.headers:

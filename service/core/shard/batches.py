@@ -44,20 +44,22 @@ class JournalRecord:
 
 @dataclass(frozen=True)
 class Group:
-    """Records that are written together, and what follows once they are durable.
-
-    `announcing` are the records of endings that a writer without transactions writes before the outcomes.
-    `ended` are the jobs whose outcomes the group holds. `cursor` is the cursor that may be written with the
-    group; `spend` is the day's spending as of the group.
-    """
+    """Records that are written together, and what follows once they are durable."""
 
     records: tuple[JournalRecord, ...] = ()
+    """Journal records, tombstones included."""
     announcing: tuple[JournalRecord, ...] = ()
+    """Records of endings that a writer without transactions writes before the outcomes."""
     outcomes: tuple[Outcome, ...] = ()
+    """Results and failures to publish."""
     steps: tuple[Step, ...] = ()
+    """What the stages carry out once the group is durable."""
     ended: tuple[JobRef, ...] = ()
+    """The jobs whose outcomes the group holds."""
     cursor: Cursor | None = None
+    """The cursor that may be written with the group."""
     spend: JournalRecord | None = None
+    """The day's spending as of the group."""
 
     @property
     def retracting(self) -> tuple[JournalRecord, ...]:
@@ -143,7 +145,10 @@ class Batch:
 
 
 def halves(batch: Batch, least_bytes: int = 0) -> tuple[Batch, Batch] | None:
-    """Cut the batch in two between groups; None if it is one group or no larger than `least_bytes`."""
+    """Cut the batch in two between groups.
+
+    None if it is one group or no larger than `least_bytes`.
+    """
     if len(batch.groups) < 2 or batch.size_bytes <= least_bytes:
         return None
     middle = len(batch.groups) // 2
@@ -151,7 +156,10 @@ def halves(batch: Batch, least_bytes: int = 0) -> tuple[Batch, Batch] | None:
 
 
 def shrink_batch(batch: Batch) -> Batch | None:
-    """A batch of one group with a smaller form of its outcome; None if there is no smaller form."""
+    """A batch of one group with a smaller form of its outcome.
+
+    None if there is no smaller form.
+    """
     [group] = batch.groups
     form = next((shrink(outcome) for outcome in group.outcomes), None)
     return Batch(batch.number, (replace(group, outcomes=(form,)),)) if form else None
@@ -190,21 +198,30 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """The whole batch is durable. `journal_offset` is that of its last journal record (-1: it has none)."""
+    """The whole batch is durable.
+
+    `journal_offset` is that of its last journal record (-1: it has none).
+    """
 
     journal_offset: int
 
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """The batch may be durable. Appending it again writes it once, or again with the same ids."""
+    """The batch may be durable.
+
+    Appending it again writes it once, or again with the same ids.
+    """
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class BatchRefused:
-    """Another owner has the shard: nothing of the batch is durable, and this owner can write no more."""
+    """Another owner has the shard: this one can write no more.
+
+    Nothing of the batch is durable.
+    """
 
     reason: str
 

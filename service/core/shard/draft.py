@@ -8,10 +8,10 @@ from collections.abc import Iterable, MutableMapping
 from dataclasses import replace
 from typing import Generic, TypeVar
 
+from service.core.job.accepted_request import AcceptedRequest, FinishedRequest
 from service.core.job.events import Poll, QueueSubmit, Reconcile, Step
 from service.core.job.identity import CompactKey, JobRef, Origin, RequestKey, SubmissionKey
 from service.core.job.job import Job
-from service.core.job.request import AcceptedRequest, FinishedRequest
 from service.core.job.request_progress import RequestProgress
 from service.core.job.submission import Submission
 from service.core.job.transition_context import Successor

@@ -8,8 +8,8 @@ from collections.abc import Container
 
 from service.contract.outcome import rfc3339, utc_time
 from service.contract.request import MAX_REPLAY, Action, Request
+from service.core.job.accepted_request import FinishedRequest
 from service.core.job.identity import CompactKey, RequestKey
-from service.core.job.request import FinishedRequest
 from service.errors import FailureCode, InvalidRecord
 
 ANSWER_EVERY_MS = 60_000
@@ -39,7 +39,7 @@ def conflict(request: Request, known: Container[CompactKey]) -> InvalidRecord:
     """The refusal of different work under a request id and replay number that are taken."""
     taken = "another request with this request_id and replay was accepted before and is untouched"
     return refused(
-        request, FailureCode.REQUEST_ID_CONFLICT, f"{taken}. To have this one done, {advice(request, known)}"
+        request, FailureCode.REQUEST_ID_CONFLICT, f"{taken}. To run this request, {advice(request, known)}"
     )
 
 
@@ -72,7 +72,7 @@ def advice(request: Request, known: Container[CompactKey]) -> str:
 
 def _when(finished: FinishedRequest) -> str:
     moment = utc_time(finished.finished_ms)
-    return "a time that is not known" if moment is None else rfc3339(moment)
+    return "an unknown time" if moment is None else rfc3339(moment)
 
 
 def _what(finished: FinishedRequest) -> str:

@@ -1,4 +1,6 @@
-"""Turn a job's ending into records: its outcome, its usage in the summary, and the end of its request.
+"""Turn a job's ending into records.
+
+Its outcome, its usage in the summary, and the end of its request.
 
 The order of writing: the outcome, then the record that the job is done; with the last outcome the request's
 short form; then the tombstones of the request's job records.
@@ -7,12 +9,12 @@ short form; then the tombstones of the request's job records.
 from dataclasses import replace
 
 from service.contract.outcome import Usage
+from service.core.job.accepted_request import AcceptedRequest, FileEnd, FinishedRequest
 from service.core.job.ending import AccountedUsage, FailureEnding
 from service.core.job.events import Published, Step
 from service.core.job.identity import JobRef
 from service.core.job.job import Job
 from service.core.job.job_table import advance_job
-from service.core.job.request import AcceptedRequest, FileEnd, FinishedRequest
 from service.core.job.request_progress import RequestProgress
 from service.core.job.submission import Submission
 from service.core.job.transition_context import Context, open_jobs
@@ -37,7 +39,10 @@ def spend_record(draft: Draft) -> JournalRecord:
 
 
 def finish(draft: Draft, job: Job, steps: tuple[Step, ...], context: Context) -> Group:
-    """The group of a job whose ending is decided; if this raises, the draft is unchanged."""
+    """The group of a job whose ending is decided.
+
+    If this raises, the draft is unchanged.
+    """
     origin, index = job.ref
     accounted = job.accounted or _accounted(draft, job)
     finishing = replace(job, accounted=accounted)
@@ -79,7 +84,10 @@ def _accounted(draft: Draft, job: Job) -> AccountedUsage:
 
 
 def end_of(job: Job, accounted: AccountedUsage) -> FileEnd:
-    """How the job ended; no failure means a result, since a restored ending may lack its transcript."""
+    """How the job ended.
+
+    No failure means a result, since a restored ending may lack its transcript.
+    """
     succeeded = not isinstance(job.ending, FailureEnding)
     return FileEnd(job.ref.file_index, succeeded, accounted.billed_seconds, accounted.cost)
 
@@ -122,7 +130,10 @@ def _spent(draft: Draft, end: FileEnd, ending_ms: int) -> JournalRecord | None:
 
 
 def forget_job(draft: Draft, ref: JobRef, context: Context) -> None:
-    """Remove a job whose outcome is durable; after the last one its request is finished."""
+    """Remove a job whose outcome is durable.
+
+    After the last one its request is finished.
+    """
     job = draft.jobs.get(ref)
     if job is None:
         return
@@ -139,7 +150,9 @@ def forget_job(draft: Draft, ref: JobRef, context: Context) -> None:
 def correct(
     draft: Draft, submission: Submission, task: TaskView, ending_ms: int
 ) -> tuple[JournalRecord, ...]:
-    """Count the cost of jobs that had ended before their task's bill was known; nothing is published again.
+    """Count the cost of jobs that had ended before their task's bill was known.
+
+    Nothing is published again.
 
     Files without a bill share the unaccounted part of the task's bill evenly. Returns the corrected records
     of requests that are open or remembered, and adds the cost to the draft's spending.
@@ -173,7 +186,10 @@ def _end_of(draft: Draft, ref: JobRef) -> FileEnd | None:
 
 
 def _correct_end(draft: Draft, ref: JobRef, better: FileEnd) -> tuple[JournalRecord, ...]:
-    """Correct the end of a job in a request that is open or remembered; returns the changed records."""
+    """Correct the end of a job in a request that is open or remembered.
+
+    Returns the changed records.
+    """
     finished = draft.finished.get(ref.origin)
     if finished is not None:
         corrected = draft.finished[ref.origin] = _corrected(finished, better)

@@ -11,11 +11,11 @@ Rules this module guarantees:
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from service.core.job.accepted_request import AcceptedRequest, FileEnd
 from service.core.job.events import JobRestored, SubmissionRestored
 from service.core.job.identity import NOWHERE, JobRef, Origin, RequestKey, SubmissionKey
 from service.core.job.job import Job, JobState
 from service.core.job.packing import plan_submissions
-from service.core.job.request import AcceptedRequest, FileEnd
 from service.core.job.request_progress import RequestProgress
 from service.core.job.submission import UNANSWERED, Counters, Submission, SubmissionState
 from service.core.job.transition_context import Boundary, Context, Successor, open_jobs
@@ -53,7 +53,10 @@ class Loading:
     _task_ids: dict[JobRef, tuple[str, ...]] = field(default_factory=dict)
 
     def link(self) -> tuple[Group, ...]:
-        """Fill the draft from the records; returns groups that remove or close leftover records."""
+        """Fill the draft from the records.
+
+        Returns groups that remove or close leftover records.
+        """
         self.draft.spend = self.restored.spend.not_after(self.now_ms)
         for finished in self.restored.finished():
             self.draft.remember(replace(finished, finished_ms=min(finished.finished_ms, self.now_ms)))

@@ -17,10 +17,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from service.contract.request import Action
+from service.core.job.accepted_request import FinishedRequest
 from service.core.job.events import JobEvent, SubmissionEvent
 from service.core.job.identity import JobRef, Origin, SubmissionKey, read_key
 from service.core.job.job import Job, JobState
-from service.core.job.request import FinishedRequest
+from service.core.job.request_record import Cursor
 from service.core.job.submission import Submission
 from service.core.job.transition_context import Boundary, Context, open_jobs, without_boundary
 from service.core.journal.entries import encode_done, encode_job, encode_request
@@ -33,7 +34,7 @@ from service.core.shard.finishing import finished_record, forget_job
 from service.core.shard.loading import load, tombstones
 from service.core.shard.state import ShardState
 
-SWEEP_RECORDS = 1_000
+TOMBSTONES_AT_ONCE = 1_000
 """Tombstones of one sweep: a backlog of a day must not become one huge batch."""
 
 
@@ -64,8 +65,15 @@ class Shard(ShardState):
         decision.on_job(ref, event)
         return _adopt(decision)
 
+    def mark_durable(self, cursor: Cursor) -> None:
+        """Note that a batch with this cursor is in the journal."""
+        self.durable_cursor = cursor
+
     def forget_job(self, ref: JobRef, context: Context) -> None:
-        """Remove a job whose outcome is durable; call it for each of a durable group's `ended`, in order."""
+        """Remove a job whose outcome is durable.
+
+        Call it for each of a durable group's `ended`, in order.
+        """
         draft = Draft(self)
         forget_job(draft, ref, context)
         draft.adopt()
@@ -80,13 +88,16 @@ class Shard(ShardState):
         found = ((ref, self.requests.get(ref.origin)) for ref in submission.jobs)
         return [request.url(ref.file_index) for ref, request in found if request is not None]
 
-    def sweep(self, now_ms: int) -> Change:
-        """Tombstones for requests outside the window and old submissions: the oldest, a bounded number."""
+    def expired_tombstones(self, now_ms: int) -> Change:
+        """Tombstones for requests outside the window and for old submissions.
+
+        The oldest first, a bounded number.
+        """
         gone: list[str] = []
-        while len(gone) < SWEEP_RECORDS and (finished := self._first_outside(now_ms)):
+        while len(gone) < TOMBSTONES_AT_ONCE and (finished := self._first_outside(now_ms)):
             gone.append(str(finished.origin))
             self._forget(finished)
-        gone += map(str, self.ended_submissions.take(now_ms, SWEEP_RECORDS - len(gone)))
+        gone += map(str, self.ended_submissions.take(now_ms, TOMBSTONES_AT_ONCE - len(gone)))
         return Change(tuple(tombstones(gone)))
 
     def _first_outside(self, now_ms: int) -> FinishedRequest | None:

@@ -1,4 +1,7 @@
-"""The state of one shard: its open requests, jobs and submissions, remembered requests, and cursor."""
+"""The state of one shard.
+
+Its open requests, jobs and submissions, remembered requests, and cursor.
+"""
 
 from array import array
 from collections import OrderedDict
@@ -6,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import field
 
 from service.contract.models import model_info
+from service.core.job.accepted_request import FinishedRequest
 from service.core.job.identity import CompactKey, Origin, SubmissionKey
 from service.core.job.packing import files_per_task
-from service.core.job.request import FinishedRequest
 from service.core.job.request_record import Cursor
 from service.core.job.submission import Submission
 from service.core.job.tables import Submissions
@@ -118,7 +121,7 @@ class ShardState:
     last_number: int = 0
     """The last number given to a submission of this epoch."""
     durable_cursor: Cursor = field(init=False)
-    """The durable cursor; the code that commits a batch with a cursor sets it."""
+    """The cursor up to which requests are in the journal."""
 
     def __post_init__(self) -> None:
         self.progress = OpenProgress(self.requests)

@@ -80,7 +80,10 @@ class TrustedTime:
         return TrustedReading(self._now_ms, self._confirmed_ms), event
 
     def not_before(self, time_ms: int, boot_seconds: float) -> None:
-        """Move time forward to at least `time_ms`, unless `Date` has confirmed it; call after a `read`."""
+        """Move time forward to at least `time_ms`, unless `Date` has confirmed it.
+
+        Call after a `read`.
+        """
         offset = time_ms / 1000 - boot_seconds
         if not self._is_confirmed and offset > self._offset:
             self._offset = self._base = offset

@@ -1,4 +1,6 @@
-"""Estimate the vendor's clock, relative to our boot clock, from the `Date` headers of its answers.
+"""Estimate the vendor's clock from the `Date` headers of its answers.
+
+The estimate is relative to our boot clock.
 
 `Date` has whole seconds and is written between the sending of the call and the receipt of its answer, so one
 answer bounds vendor time minus boot time to [date - received, date + 1 s - sent]. Many answers together bound
@@ -42,7 +44,10 @@ class _Second:
     versions: list[Bounds] = field(default_factory=list)
 
     def add(self, bounds: Bounds) -> bool:
-        """Narrow a bound that agrees with these, or add them; False if they add no information."""
+        """Narrow a bound that agrees with these, or add them.
+
+        False if they add no information.
+        """
         for number, known in enumerate(self.versions):
             both = _intersection(known, bounds)
             if both is not None:
@@ -92,7 +97,9 @@ class VendorClock:
             self._known, self._known_at = self._agreed(received_boot), received_boot
 
     def offset_seconds(self, boot_seconds: float) -> Bounds | None:
-        """The bounds [low, high] of vendor time minus boot time; None before the first answer.
+        """The bounds [low, high] of vendor time minus boot time.
+
+        None before the first answer.
 
         If most seconds with an answer agree, the bounds are what they agree on, else those of the newest one.
         """

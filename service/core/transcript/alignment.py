@@ -59,7 +59,9 @@ def _aligned(sizes: Sequence[int], words: Sequence[Word], word_sizes: Sequence[i
 
 
 def _usable_words(sentence: Sentence) -> Sequence[Word]:
-    """The sentence's words, each with a duration; words that begin together may be merged.
+    """The sentence's words, each with a duration.
+
+    Words that begin together may be merged.
 
     Empty if their times are out of order, do not overlap the sentence's, or are all the same.
     """

@@ -128,7 +128,10 @@ def _drafts(turn: Turn) -> Iterator[_Draft]:
 
 
 def _label(label: str) -> list[Piece]:
-    """The label's piece; every caption keeps room for it, since speaker changes are known only at the end."""
+    """The label's piece.
+
+    Every caption keeps room for it, since speaker changes are known only at the end.
+    """
     text = f"{label[: LINE_COLUMNS - 1]}:"
     return [Piece(text, len(text), True)] if label else []
 

@@ -1,4 +1,6 @@
-"""Break text into lines: where a break is possible, how wide the text is, and which break is best.
+"""Break text into lines.
+
+Where a break is possible, how wide the text is, and which break is best.
 
 Unicode's rules define where a line may end (UAX 14), what a reader sees as one character (UAX 29), and how
 many columns it takes. Two of Unicode's tailorings are used: Korean breaks at its spaces, and scripts without
@@ -45,7 +47,9 @@ class Piece(NamedTuple):
 
 
 def pieces(text: str, words: Iterable[str] = ()) -> list[Piece]:
-    """Split the text at its possible breaks; white space and control characters only separate.
+    """Split the text at its possible breaks.
+
+    White space and control characters only separate.
 
     `words` are the words of the text, in order; text that they do not cover is split without them.
     """

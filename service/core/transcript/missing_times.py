@@ -26,7 +26,9 @@ READING_MS = 60
 def interpolated(
     spans: Sequence[GivenSpan], sizes: Sequence[int], low_ms: int | None, high_ms: int | None
 ) -> list[Span] | None:
-    """The spans without missing times; None if no time is given and the bounds do not cover both sides.
+    """The spans without missing times.
+
+    None if no time is given and the bounds do not cover both sides.
 
     A missing time lies between the known times around it, in proportion to the `sizes` of the text between
     them. `low_ms` bounds times before the first known one, `high_ms` those after the last.

@@ -7,7 +7,7 @@ Rules it guarantees:
 2. Text comes from the sentences or from the channel's own text, which is kept beside it; from words only if a
    sentence has no text.
 3. The result can always be encoded as UTF-8: `untrusted_json.parse_json` guarantees it for a result file, and
-   an answer that was assembled from a stream may hold a half of a surrogate pair, which is replaced here.
+   an answer that came as a stream may hold a half of a surrogate pair, which is replaced here.
 
 `core.transcript.result_file` reads a result file, `core.transcript.short_result` the answer of a synchronous
 model.

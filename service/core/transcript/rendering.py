@@ -23,7 +23,10 @@ _VTT_SIGNS = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
 def render(transcript: Transcript, formats: Collection[OutputFormat]) -> dict[str, str]:
-    """The requested renderings by name; those that need times are left out if the transcript has none."""
+    """The requested renderings by name.
+
+    Those that need times are left out if the transcript has none.
+    """
     timed = [name for name in formats if name in _TIMED and has_times(transcript)]
     shown = captions(transcript) if timed else []
     made = {name.value: _TIMED[name](shown) for name in timed}

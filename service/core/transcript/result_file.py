@@ -1,4 +1,6 @@
-"""Reads the JSON behind a provider's `transcription_url`; `core.transcript.normalise` states the rules.
+"""Reads the JSON behind a provider's `transcription_url`.
+
+`core.transcript.normalise` states the rules.
 
 Known forms: Fun-ASR and Paraformer (`properties`), Qwen-ASR (`audio_info`, ids from 0).
 """
@@ -25,7 +27,9 @@ _documented = itemgetter(*_DOCUMENTED)
 
 
 class Fields:
-    """A vendor object whose known fields are taken out one by one; the rest is its extra.
+    """A vendor object whose known fields are taken out one by one.
+
+    The rest is its extra.
 
     A known field of an unexpected form is not taken, so it stays in the extra.
     """
@@ -42,7 +46,10 @@ class Fields:
         return None
 
     def lenient_text(self, name: str) -> str | None:
-        """The text under `name` in any form; a value that is not a plain string also stays in the extra."""
+        """The text under `name` in any form.
+
+        A value that is not a plain string also stays in the extra.
+        """
         value = self.peek(name)
         text = self.text(name)
         return _plain(value) if text is None else text
@@ -56,7 +63,10 @@ class Fields:
         return number
 
     def take_moment(self, name: str) -> None:
-        """Remove the time under `name`; another value, or null, stays and marks our time as interpolated."""
+        """Remove the time under `name`.
+
+        Another value, or null, stays and marks our time as interpolated.
+        """
         if untrusted_json.whole_number(self._left.setdefault(name, None)) is not None:
             self.drop(name)
 
@@ -94,7 +104,10 @@ def _plain(value: JsonValue) -> str | None:
 
 
 def read_result_file(document: JsonValue, family: Family) -> Transcript:
-    """The file's content in the contract's form. Raises ValueError if it is no transcript."""
+    """The file's content in the contract's form.
+
+    Raises ValueError if it is no transcript.
+    """
     if not isinstance(document, dict):
         raise ValueError(f"the {family} result file is not a JSON object")
     fields = Fields(document)
@@ -149,7 +162,10 @@ def _channels(given: Sequence[JsonValue]) -> tuple[Channel, ...]:
 
 
 def _channel(raw: JsonValue, position: int) -> tuple[Channel, bool]:
-    """The channel, and whether it is readable, even if empty; a value that is no object is its text."""
+    """The channel, and whether it is readable, even if empty.
+
+    A value that is no object is its text.
+    """
     fields = Fields(raw if isinstance(raw, dict) else {"text": raw})
     provider_text = fields.lenient_text("text")
     parsed = read_sentences(fields.peek("sentences"))
@@ -171,7 +187,9 @@ def _channel(raw: JsonValue, position: int) -> tuple[Channel, bool]:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """The content of a list of sentences; `timed` is None if it has no time at all or is no list.
+    """The content of a list of sentences.
+
+    `timed` is None if it has no time at all or is no list.
 
     `untimed` are the texts of sentences without times, `odd` the other items of a list with times.
     """

@@ -1,7 +1,9 @@
-"""Reads the transcript in a synchronous model's answer; `core.transcript.normalise` states the rules.
+"""Reads the transcript in a synchronous model's answer.
+
+`core.transcript.normalise` states the rules.
 
 Known forms: a chat message with annotations (qwen3-asr-flash), sentences with times (the models for short
-audio), and prose (Omni, as `provider.wire.omni` assembles a stream).
+audio), and prose (Omni, as `provider.wire.omni` joins a stream).
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +22,10 @@ CUT_OFF = "length"
 
 
 def read_short_result(document: JsonValue, family: Family) -> Transcript:
-    """The answer's transcript in the contract's form. Raises ValueError if it is no transcript."""
+    """The answer's transcript in the contract's form.
+
+    Raises ValueError if it is no transcript.
+    """
     if not isinstance(document, dict):
         raise ValueError(f"the answer of {family} is not a JSON object")
     return _READERS[family](document)
@@ -72,7 +77,9 @@ def _annotation(fields: Fields) -> Fields:
 
 
 def _timed(document: dict[str, JsonValue]) -> Transcript:
-    """Read `sentence`, one or a list, and `text`; one source shows both nested once more in `output`.
+    """Read `sentence`, one or a list, and `text`.
+
+    One source shows both nested once more in `output`.
 
     With speaker diarization, `sentences` holds all of them, and `sentence` is the last.
     """
@@ -136,7 +143,10 @@ def _first(items: JsonValue, complaint: str) -> dict[str, JsonValue]:
 
 
 def _content(fields: Fields) -> str:
-    """Take the text of a message's content; an empty list is silence, and other parts stay in the extra."""
+    """Take the text of a message's content.
+
+    An empty list is silence, and other parts stay in the extra.
+    """
     content = fields.peek("content")
     text, rest = text_and_rest(content)
     if not text and not isinstance(content, str | list):

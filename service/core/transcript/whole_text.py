@@ -52,7 +52,10 @@ def is_incomplete(channel: Channel) -> bool:
 
 
 def said_in(channel: Channel) -> Sequence[Sentence]:
-    """The channel's sentences, completed to hold all of its text; empty if it has none."""
+    """The channel's sentences, completed to hold all of its text.
+
+    Empty if it has none.
+    """
     sentences = channel.sentences or ()
     if not sentences or joined(sentence.text for sentence in sentences) == channel.text:
         return sentences
@@ -80,7 +83,10 @@ def needs_space(left: str, right: str) -> bool:
 
 
 def _is_unspaced(char: str) -> bool:
-    """Whether it is a Chinese or Japanese character or full-width mark; Korean does use spaces."""
+    """Whether it is a Chinese or Japanese character or full-width mark.
+
+    Korean does use spaces.
+    """
     return (
         "\u3000" <= char <= "\u30ff"
         or "\u3400" <= char <= "\u9fff"

@@ -41,7 +41,9 @@ Needs = Mapping[str, Collection[Operation]]
 
 
 async def require_acls(cluster: ClusterConfig, topics: Topics) -> None:
-    """Raise `ConfigError` if this user lacks a permission on a topic; the message names all of them.
+    """Raise `ConfigError` if this user lacks a permission on a topic.
+
+    The message names all of them.
 
     Missing topics and a cluster that does not answer are not reported here, but by `prepare`.
     """
@@ -58,7 +60,10 @@ async def require_acls(cluster: ClusterConfig, topics: Topics) -> None:
 
 
 def needs_of(topics: Topics) -> Needs:
-    """The operations that the service needs on each topic; Read and Write imply Describe."""
+    """The operations that the service needs on each topic.
+
+    Read and Write imply Describe.
+    """
     return {
         topics.requests: (Operation.READ,),
         topics.results: (Operation.WRITE,),
@@ -113,7 +118,10 @@ class _MetadataRequestV8(RequestStruct):  # type: ignore[misc] # aiokafka ships 
 
 
 class AuthorizedOperationsRequest(Request[_MetadataRequestV8]):  # type: ignore[misc] # aiokafka ships no types for it
-    """Metadata of topics with permissions; sending it to an older broker raises NotImplementedError."""
+    """Metadata of topics with permissions.
+
+    Sending it to an older broker raises NotImplementedError.
+    """
 
     API_KEY = 3
 
@@ -126,7 +134,10 @@ class AuthorizedOperationsRequest(Request[_MetadataRequestV8]):  # type: ignore[
 
 
 def missing(needs: Needs, answer: Response) -> Iterator[str]:
-    """Needed operations that are not granted, as `Operation on topic`; none if the broker reports none."""
+    """Needed operations that are not granted, as `Operation on topic`.
+
+    None if the broker reports none.
+    """
     for topic in answer.to_object()["topics"]:
         granted: int = topic["authorized_operations"]
         needed = needs[topic["topic"]]

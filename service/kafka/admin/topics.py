@@ -10,6 +10,7 @@ from dataclasses import field, replace
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from service.clock import SYSTEM_CLOCK, Clock
 from service.dataclasses import dataclass
 from service.errors import ClusterError, ConfigError
 from service.kafka.client.cluster import ClusterConfig, reaching
@@ -119,8 +120,12 @@ class Extent:
     replicas: int
 
 
-async def prepare(cluster: ClusterConfig, topics: Topics, creation: Creation | None) -> Layout:
-    """Create missing topics (unless `creation` is None) and check the journal; processes may run it at once.
+async def prepare(
+    cluster: ClusterConfig, topics: Topics, creation: Creation | None, clock: Clock = SYSTEM_CLOCK
+) -> Layout:
+    """Create missing topics (unless `creation` is None) and check the journal.
+
+    Processes may run it at once.
 
     Raises `ConfigError`, within `cluster.bound_seconds`, if the cluster does not answer, a topic is missing,
     the partition counts do not fit, or the journal would lose jobs.
@@ -129,14 +134,16 @@ async def prepare(cluster: ClusterConfig, topics: Topics, creation: Creation | N
     try:
         async with reaching(cluster), asyncio.timeout(cluster.bound_seconds):
             await admin.start()
-            made = creation is not None and await _create_missing(admin, topics, creation)
-            layout = await _check(admin, topics, CHECKS_OF_NEW if made else CHECKS)
+            made = creation is not None and await _create_missing(admin, topics, creation, clock)
+            layout = await _check(admin, topics, CHECKS_OF_NEW if made else CHECKS, clock)
             return await _with_pages(admin, topics, creation, layout)
     finally:
         await close_admin(admin)
 
 
-async def _create_missing(admin: AIOKafkaAdminClient, topics: Topics, creation: Creation) -> bool:
+async def _create_missing(
+    admin: AIOKafkaAdminClient, topics: Topics, creation: Creation, clock: Clock
+) -> bool:
     """Create missing topics; return whether any was missing."""
     existing = await _extents(admin, topics)
     wanted = configs(topics, creation)
@@ -150,7 +157,7 @@ async def _create_missing(admin: AIOKafkaAdminClient, topics: Topics, creation: 
     if new:
         answer = await admin.create_topics(new)
         _raise_refusals(answer.topic_errors)
-        await _until_served(admin, topics)
+        await _until_served(admin, topics, clock)
     return bool(new)
 
 
@@ -174,14 +181,14 @@ async def _with_pages(
     return replace(layout, warnings=(*layout.warnings, warning))
 
 
-async def _until_served(admin: AIOKafkaAdminClient, topics: Topics) -> None:
+async def _until_served(admin: AIOKafkaAdminClient, topics: Topics, clock: Clock) -> None:
     """Wait until the metadata shows the topics, some 50 ms after Kafka answers a creation.
 
     Raises `ConfigError` for a topic that exists but is not shown to us.
     """
     try:
         async with asyncio.timeout(SERVED_WITHIN_SECONDS):
-            await _until_shown(admin, topics)
+            await _until_shown(admin, topics, clock)
     except TimeoutError as error:
         names = ", ".join(await _hidden(admin, topics))
         raise ConfigError(
@@ -189,11 +196,9 @@ async def _until_served(admin: AIOKafkaAdminClient, topics: Topics) -> None:
         ) from error
 
 
-async def _until_shown(admin: AIOKafkaAdminClient, topics: Topics) -> None:
-    while True:
-        if not await _hidden(admin, topics):
-            return
-        await asyncio.sleep(CHECK_SECONDS)
+async def _until_shown(admin: AIOKafkaAdminClient, topics: Topics, clock: Clock) -> None:
+    while await _hidden(admin, topics):
+        await clock.sleep(CHECK_SECONDS)
 
 
 async def _hidden(admin: AIOKafkaAdminClient, topics: Topics) -> list[str]:
@@ -237,8 +242,8 @@ async def _extents(admin: AIOKafkaAdminClient, topics: Topics) -> Mapping[str, E
     }
 
 
-async def _check(admin: AIOKafkaAdminClient, topics: Topics, looks: int) -> Layout:
-    extents = await _fitting_extents(admin, topics, looks)
+async def _check(admin: AIOKafkaAdminClient, topics: Topics, checks: int, clock: Clock) -> Layout:
+    extents = await _fitting_extents(admin, topics, checks, clock)
     requests, journal = extents[topics.requests], extents[topics.journal]
     settings = await _settings(admin, topics.journal)
     if settings is None:
@@ -249,16 +254,20 @@ async def _check(admin: AIOKafkaAdminClient, topics: Topics, looks: int) -> Layo
     return Layout(requests.partitions, tuple(_warnings(topics, requests, journal, settings)), known)
 
 
-async def _fitting_extents(admin: AIOKafkaAdminClient, topics: Topics, looks: int) -> Mapping[str, Extent]:
-    """The extents once they fit; raises `ConfigError` if they still do not at the last check.
+async def _fitting_extents(
+    admin: AIOKafkaAdminClient, topics: Topics, checks: int, clock: Clock
+) -> Mapping[str, Extent]:
+    """The extents once they fit.
+
+    Raises `ConfigError` if they still do not at the last check.
 
     One answer proves nothing: a broker may lag behind the one that answered before.
     """
-    for _ in range(looks):
+    for _ in range(checks):
         extents = await _extents(admin, topics)
         if _misfit(extents, topics) is None:
             return extents
-        await asyncio.sleep(CHECK_SECONDS)
+        await clock.sleep(CHECK_SECONDS)
     extents = await _extents(admin, topics)
     misfit = _misfit(extents, topics)
     if misfit is not None:
@@ -318,11 +327,14 @@ def _warnings(
     if journal.replicas < REPLICAS:
         yield f"{name} has a replication factor of {journal.replicas}: jobs are safest with {REPLICAS}"
     if journal.partitions > requests.partitions:
-        yield f"{name} has more partitions than {topics.requests}: what is grown next is {topics.requests}"
+        yield f"{name} has more partitions than {topics.requests}: grow {topics.requests} to match"
 
 
 async def _settings(admin: AIOKafkaAdminClient, topic: str) -> dict[str, str] | None:
-    """The topic's configuration; empty if the broker reports none, None if we lack the permission."""
+    """The topic's configuration.
+
+    Empty if the broker reports none, None if we lack the permission.
+    """
     answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
     found: dict[str, str] = {}
     for answer in answers:

@@ -56,7 +56,10 @@ class ClusterConfig:
         return 1.5 * self.request_timeout_ms / 1000
 
     def connection(self) -> Connection:
-        """The arguments for a client; raises `ConfigError` if no certificates can be read from `ca_file`."""
+        """The arguments for a client.
+
+        Raises `ConfigError` if no certificates can be read from `ca_file`.
+        """
         arguments = Connection(
             bootstrap_servers=self.bootstrap_servers,
             client_id=self.client_id,
@@ -122,7 +125,8 @@ def cause_of(error: ClusterError) -> BaseException:
 
 def unreachable(cluster: ClusterConfig, error: BaseException) -> str:
     """The error message for a cluster that cannot be reached, with the setting to check."""
-    return sentence(cluster.bootstrap_servers, error, cluster.sasl_username, cluster.sasl_mechanism)
+    cause = cause_of(error) if isinstance(error, ClusterError) else error
+    return sentence(cluster.bootstrap_servers, cause, cluster.sasl_username, cluster.sasl_mechanism)
 
 
 @asynccontextmanager

@@ -6,10 +6,9 @@ Rules this module guarantees:
    producer wrote, and -1 for none.
 """
 
-from aiokafka import ConsumerRecord
-
 from service.core.job.identity import Position
 from service.core.job.request_record import Record
+from service.kafka.client.clients import ConsumerRecord
 
 EARLIEST_MS = 946_684_800_000
 """2000-01-01: no record is older. Times in seconds, or of a clock that was never set, are earlier."""
@@ -26,7 +25,10 @@ def to_record(record: ConsumerRecord) -> Record:
 
 
 def usable_ms(timestamp: int | None) -> int | None:
-    """The timestamp; None if it cannot be the record's time. It is never clamped into bounds."""
+    """The timestamp.
+
+    None if it cannot be the record's time. It is never clamped into bounds.
+    """
     if timestamp is None or not EARLIEST_MS <= timestamp < LATEST_MS:
         return None
     return timestamp

@@ -1,4 +1,7 @@
-"""Starts and closes aiokafka's clients within a bound, whatever the cluster does, without leaks."""
+"""Starts and closes aiokafka's clients within a bound, without leaks.
+
+Whatever the cluster does.
+"""
 
 import asyncio
 from collections.abc import Coroutine, Iterable, Iterator
@@ -41,7 +44,10 @@ async def finish_cleanup(cleaning: Coroutine[None, None, None]) -> None:
 
 
 async def close_consumer(consumer: AIOKafkaConsumer) -> None:
-    """Close a consumer, started or not; a group member leaves its group if the cluster answers."""
+    """Close a consumer, started or not.
+
+    A group member leaves its group if the cluster answers.
+    """
     await finish_cleanup(_close_consumer(consumer))
 
 
@@ -88,7 +94,10 @@ async def _stop_producer(producer: AIOKafkaProducer) -> None:
 
 
 async def destroy_producer(producer: AIOKafkaProducer) -> None:
-    """Close a producer, started or not, without a flush; pending sends get `ProducerClosed`."""
+    """Close a producer, started or not, without a flush.
+
+    Pending sends get `ProducerClosed`.
+    """
     await finish_cleanup(_destroy_producer(producer))
 
 
@@ -212,7 +221,10 @@ def _tasks(consumer: AIOKafkaConsumer, names: Iterable[str]) -> "Iterator[asynci
 
 
 async def _attempt(closing: Coroutine[None, None, None], within_seconds: float) -> None:
-    """Let aiokafka close normally; if it raises or hangs, the caller ends everything afterwards."""
+    """Let aiokafka close normally.
+
+    If it raises or hangs, the caller ends everything afterwards.
+    """
     task = asyncio.create_task(closing)
     await asyncio.wait({task}, timeout=within_seconds)
     await _end([task])
@@ -235,7 +247,9 @@ def retrieve_error(task: "asyncio.Task[object]") -> None:
 
 
 async def start(starting: Coroutine[None, None, None], within_seconds: float) -> None:
-    """Await a client's `start`; raises its errors, and `TimeoutError` if it takes too long.
+    """Await a client's `start`.
+
+    Raises its errors, and `TimeoutError` if it takes too long.
 
     The caller closes the client, whatever the outcome.
     """

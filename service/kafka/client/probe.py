@@ -1,4 +1,7 @@
-"""Asks a broker what aiokafka's clients do not report: why they cannot connect, and our permissions."""
+"""Asks a broker what aiokafka's clients do not report.
+
+Why they cannot connect, and which permissions we have.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping

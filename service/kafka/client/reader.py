@@ -1,26 +1,31 @@
-"""A reader for the whole life of a process: it is replaced when aiokafka's tasks inside it die."""
+"""A reader for the whole life of a process.
+
+Its client is replaced when aiokafka's tasks inside it die.
+"""
 
 import asyncio
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-
+from service.kafka.client.clients import KafkaConsumer, TopicPartition
 from service.kafka.client.cluster import ClusterConfig, Isolation, reader
 from service.kafka.client.error_translation import translated
 from service.kafka.client.lifecycle import has_died
 
 
 class ReconnectingReader:
-    """A consumer without a group, and queries about partitions; calls raise only `ClusterError`."""
+    """A consumer without a group, and queries about partitions.
+
+    Calls raise only `ClusterError`.
+    """
 
     def __init__(self, cluster: ClusterConfig, fetch_max_wait_ms: int, isolation: Isolation) -> None:
         self._cluster = cluster
         self._fetch_max_wait_ms = fetch_max_wait_ms
         self._isolation: Isolation = isolation
         self._opened = AsyncExitStack()
-        self._consumer: AIOKafkaConsumer | None = None
+        self._consumer: KafkaConsumer | None = None
         self._renewing = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -35,7 +40,7 @@ class ReconnectingReader:
     ) -> None:
         await self._opened.aclose()
 
-    async def consumer(self) -> AIOKafkaConsumer:
+    async def consumer(self) -> KafkaConsumer:
         """The consumer; if the last one has died, a new one without an assignment."""
         async with self._renewing:
             if self._consumer is not None and not has_died(self._consumer):
@@ -45,12 +50,15 @@ class ReconnectingReader:
             self._consumer = await self._connect()
             return self._consumer
 
-    async def _connect(self) -> AIOKafkaConsumer:
+    async def _connect(self) -> KafkaConsumer:
         opening = reader(self._cluster, self._fetch_max_wait_ms, self._isolation)
         return await self._opened.enter_async_context(opening)
 
     async def begin_offset(self, partition: TopicPartition) -> int:
-        """The offset from which the broker has the partition; raises `ClusterError` without an answer."""
+        """The offset from which the broker has the partition.
+
+        Raises `ClusterError` without an answer.
+        """
         consumer = await self.consumer()
         with translated():
             begin: int = (await consumer.beginning_offsets([partition]))[partition]

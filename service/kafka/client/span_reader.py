@@ -3,10 +3,9 @@
 import asyncio
 from collections.abc import Callable
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-
 from service.dataclasses import dataclass
-from service.errors import RestoreError
+from service.errors import RestoreError, UnreadableRecord
+from service.kafka.client.clients import ConsumerRecord, KafkaConsumer, TopicPartition
 from service.kafka.client.error_translation import translated
 
 READ_BOUND_SECONDS = 30.0
@@ -31,9 +30,11 @@ class OffsetRange:
 
 
 async def read(
-    reader: AIOKafkaConsumer, span: OffsetRange, take: Callable[[ConsumerRecord], None]
+    reader: KafkaConsumer, span: OffsetRange, take: Callable[[ConsumerRecord], None]
 ) -> int | None:
-    """Pass every record of the span to `take`, in order; the partition must be assigned and not paused.
+    """Pass every record of the span to `take`, in order.
+
+    The partition must be assigned and not paused.
 
     Returns None at the end of the span. Stops before a record that aiokafka cannot read (a header name that
     is not UTF-8) and returns the lowest offset it can have. Raises `RestoreError` if nothing new arrives in
@@ -45,7 +46,7 @@ async def read(
     while True:
         try:
             records = await _next(reader, span, at_once)
-        except UnicodeDecodeError:
+        except UnreadableRecord:
             if at_once == 1:
                 return await _position(reader, span.partition)
             # Read the failed slice again, one record at a time, up to the record that fails.
@@ -59,7 +60,7 @@ async def read(
         await asyncio.sleep(0)
 
 
-async def _next(reader: AIOKafkaConsumer, span: OffsetRange, at_once: int) -> list[ConsumerRecord]:
+async def _next(reader: KafkaConsumer, span: OffsetRange, at_once: int) -> list[ConsumerRecord]:
     """The next records, within the bound; empty once the position has passed the end."""
     try:
         async with asyncio.timeout(READ_BOUND_SECONDS):
@@ -74,13 +75,13 @@ async def _next(reader: AIOKafkaConsumer, span: OffsetRange, at_once: int) -> li
         ) from None
 
 
-async def _position(reader: AIOKafkaConsumer, partition: TopicPartition) -> int:
+async def _position(reader: KafkaConsumer, partition: TopicPartition) -> int:
     with translated():
         return int(await reader.position(partition))
 
 
-async def _fetched(reader: AIOKafkaConsumer, partition: TopicPartition, at_once: int) -> list[ConsumerRecord]:
-    with translated(UnicodeDecodeError):
+async def _fetched(reader: KafkaConsumer, partition: TopicPartition, at_once: int) -> list[ConsumerRecord]:
+    with translated():
         batches = await reader.getmany(partition, timeout_ms=POLL_MS, max_records=at_once)
     found: list[ConsumerRecord] = batches.get(partition, [])
     return found

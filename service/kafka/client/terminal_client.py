@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from service.clock import SYSTEM_CLOCK, Clock
 from service.core.job.request_record import Record
 from service.errors import ConfigError
 from service.kafka.client.cluster import ClusterConfig, Connection, reaching
@@ -25,13 +26,18 @@ IDLE_SECONDS = 3.0
 PROBE_SECONDS = 6.0
 """Bound of the probe: aiokafka would retry for as long as it may."""
 POLL_MS = 500
-LOOKS = 10
+CHECKS = 10
 """Checks for missing topics before they are reported as missing."""
 CHECK_SECONDS = 0.2
 
 
 async def publish(
-    cluster: ClusterConfig, topic: str, key: bytes, value: bytes, headers: Collection[tuple[str, bytes]] = ()
+    cluster: ClusterConfig,
+    topic: str,
+    key: bytes,
+    value: bytes,
+    headers: Collection[tuple[str, bytes]] = (),
+    clock: Clock = SYSTEM_CLOCK,
 ) -> tuple[int, int]:
     """Publish one record, acknowledged by all replicas; its key decides the partition, as in Java.
 
@@ -39,7 +45,7 @@ async def publish(
     """
     async with AsyncExitStack() as opened, reaching(cluster):
         async with asyncio.timeout(BOUND_SECONDS):
-            await _partitions(cluster, [topic])
+            await _partitions(cluster, [topic], clock)
             producer = AIOKafkaProducer(**_connection(cluster), acks="all", max_request_size=1024 * 1024)
             opened.push_async_callback(stop_producer, producer)
             await producer.start()
@@ -49,7 +55,12 @@ async def publish(
 
 @asynccontextmanager
 async def following(
-    cluster: ClusterConfig, topics: Collection[str], fetch_max_wait_ms: int, *, from_beginning: bool = False
+    cluster: ClusterConfig,
+    topics: Collection[str],
+    fetch_max_wait_ms: int,
+    *,
+    from_beginning: bool = False,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> AsyncIterator[AsyncIterator[Record]]:
     """The records of the topics, from the beginning or from the time the block is entered.
 
@@ -62,7 +73,8 @@ async def following(
                 consumer = _consumer(cluster, fetch_max_wait_ms)
                 opened.push_async_callback(close_consumer, consumer)
                 await consumer.start()
-                await _place(consumer, await _partitions(cluster, topics), from_beginning=from_beginning)
+                partitions = await _partitions(cluster, topics, clock)
+                await _place(consumer, partitions, from_beginning=from_beginning)
         yield await opened.enter_async_context(aclosing(_records(consumer, cluster)))
 
 
@@ -107,12 +119,15 @@ async def _probe(consumer: AIOKafkaConsumer, cluster: ClusterConfig) -> None:
             await consumer.end_offsets(sorted(consumer.assignment())[:1])
 
 
-async def _partitions(cluster: ClusterConfig, topics: Collection[str]) -> list[TopicPartition]:
-    """The partitions of the topics. Topics are listed first: a query by name may create a topic."""
+async def _partitions(cluster: ClusterConfig, topics: Collection[str], clock: Clock) -> list[TopicPartition]:
+    """The partitions of the topics.
+
+    Topics are listed first: a query by name may create a topic.
+    """
     admin = AIOKafkaAdminClient(**_connection(cluster))
     try:
         await admin.start()
-        await _require(admin, topics)
+        await _require(admin, topics, clock)
         described = await admin.describe_topics(list(topics))
     finally:
         await close_admin(admin)
@@ -123,16 +138,16 @@ async def _partitions(cluster: ClusterConfig, topics: Collection[str]) -> list[T
     ]
 
 
-async def _require(admin: AIOKafkaAdminClient, topics: Collection[str]) -> None:
+async def _require(admin: AIOKafkaAdminClient, topics: Collection[str], clock: Clock) -> None:
     """Raise `ConfigError` for topics that are still missing after several checks.
 
     A broker may learn of a new topic later than the broker that created it.
     """
     missing = await _missing(admin, topics)
-    for _ in range(LOOKS):
+    for _ in range(CHECKS):
         if not missing:
             return
-        await asyncio.sleep(CHECK_SECONDS)
+        await clock.sleep(CHECK_SECONDS)
         missing = await _missing(admin, topics)
     if missing:
         raise ConfigError(f"missing topics: {', '.join(missing)}; `scribe topics` creates them")

@@ -1,4 +1,4 @@
-"""The group's assignor: aiokafka's round robin, extended by the number of partitions that the leader saw.
+"""The group's assignor: round robin with the leader's number of partitions.
 
 All members must divide the time slots by the same number (N7). Each member's own metadata learns of added
 partitions at its own time; the leader's count is one number for all members of a generation.

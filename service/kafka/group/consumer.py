@@ -5,17 +5,15 @@ has no room. `getmany` is called all the while, or the group would consider this
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
-
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 
 from service.clock import Clock
 from service.dataclasses import dataclass
-from service.errors import ClusterError, ConfigError
+from service.errors import ClusterError, ConfigError, NotAMember
+from service.kafka.client.clients import KafkaConsumer, RebalanceListener, TopicPartition, group_consumer
 from service.kafka.client.cluster import ClusterConfig, reaching
-from service.kafka.client.error_translation import translated
+from service.kafka.client.error_translation import kept, translated
 from service.kafka.client.lifecycle import (
     abort_rebalance_wait,
     close_consumer,
@@ -26,7 +24,7 @@ from service.kafka.client.lifecycle import (
 )
 from service.kafka.group.assignor import counting_assignor
 from service.kafka.group.duplicate_members import DuplicateMembers
-from service.kafka.group.ports import Membership, PartitionOwner
+from service.kafka.group.partition_owner import Membership, PartitionOwner
 from service.kafka.group.record_fetcher import RETRY_SECONDS, RecordFetcher
 
 REBALANCE_TIMEOUT_MS = 25_000
@@ -73,7 +71,7 @@ class RequestConsumer:
         """The leader's partition count for the coming assignment."""
         self._committed: dict[TopicPartition, int] = {}
         self._committed_at = 0.0
-        self._failure: BaseException | None = None
+        self._failure: Exception | None = None
         """The error that kept partitions from being assigned, revoked or started properly."""
         self._assigned: frozenset[int] = frozenset()
         self._is_leaving = False
@@ -85,14 +83,16 @@ class RequestConsumer:
         self._consumer, self._fetcher = self._new_client()
 
     async def start(self) -> None:
-        """Connect and begin to join the group; raises `ConfigError` if the cluster does not accept us.
+        """Connect and begin to join the group.
+
+        Raises `ConfigError` if the cluster does not accept us.
 
         Returns before the first assignment: a join lasts as long as the group's other members take.
         """
         try:
             async with reaching(self._cluster):
                 await start(self._consumer.start(), self._cluster.bound_seconds)
-                listener = _Listener(self._on_assigned, self._on_revoked)
+                listener = RebalanceListener(self._on_assigned, self._on_revoked)
                 self._consumer.subscribe([self._group.topic], listener=listener)
         except ConfigError:
             await close_consumer(self._consumer)
@@ -103,7 +103,10 @@ class RequestConsumer:
         self._is_leaving = True
 
     async def stop(self) -> None:
-        """Leave the group (a static member only goes quiet). `revoked` is not called: drain first."""
+        """Leave the group (a static member only goes quiet).
+
+        `revoked` is not called: drain first.
+        """
         await close_consumer(self._consumer)
 
     async def run(self, on_tick: Callable[[], None]) -> None:
@@ -127,7 +130,10 @@ class RequestConsumer:
                 await self._renew(on_tick)
 
     async def _renew(self, on_tick: Callable[[], None]) -> None:
-        """Start a new client; our partitions stay suspended until the group assigns them again."""
+        """Start a new client.
+
+        Our partitions stay suspended until the group assigns them again.
+        """
         await self._owner.revoked(self._assigned)
         await close_consumer(self._consumer)
         self._assigned, self._failure = frozenset(), None
@@ -141,16 +147,13 @@ class RequestConsumer:
                 self._owner.lost(str(error))
                 await self._clock.sleep(RETRY_SECONDS)
 
-    def _new_client(self) -> tuple[AIOKafkaConsumer, RecordFetcher]:
+    def _new_client(self) -> tuple[KafkaConsumer, RecordFetcher]:
         group = self._group
-        consumer = AIOKafkaConsumer(
-            **self._cluster.connection(),
+        consumer = group_consumer(
+            self._cluster,
             group_id=group.group_id,
             group_instance_id=group.instance_id,
             partition_assignment_strategy=(counting_assignor(group.topic, self._stamp(), self._count),),
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            isolation_level="read_committed",  # aborted transactions hold no requests
             session_timeout_ms=group.session_timeout_ms,
             heartbeat_interval_ms=max(100, group.session_timeout_ms // 10),
             rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
@@ -167,12 +170,12 @@ class RequestConsumer:
 
     def deliver_from(self, partition: int, offset: int) -> None:
         """Let the partition deliver from `offset` on; ignored if it is no longer ours."""
-        with suppress(ClusterError), self._noticed():
+        with suppress(ClusterError), kept(self._fail):
             self._fetcher.deliver_from(partition, offset)
 
     def stop_delivery(self, partition: int) -> None:
         """Stop the partition's delivery until the next `deliver_from`."""
-        with suppress(ClusterError), self._noticed():
+        with suppress(ClusterError), kept(self._fail):
             self._fetcher.stop_delivery(partition)
 
     async def group_offset(self, partition: int) -> int | None:
@@ -183,11 +186,17 @@ class RequestConsumer:
                 return offset
 
     async def prove_membership(self, partition: int, offset: int) -> bool:
-        """Commit the offset; return whether the group accepts it, as it does from current members alone."""
+        """Commit the offset.
+
+        Return whether the group accepts it, as it does from current members alone.
+        """
         return await self._commit({self._topic_partition(partition): offset})
 
     async def commit_last(self) -> None:
-        """Commit before leaving; if it fails, the next owner still has the journal's cursor."""
+        """Commit before leaving.
+
+        If it fails, the next owner still has the journal's cursor.
+        """
         try:
             await self.commit()
         except ClusterError:
@@ -216,10 +225,8 @@ class RequestConsumer:
             with translated():
                 async with asyncio.timeout(COMMIT_BOUND_SECONDS):
                     await self._consumer.commit(dict(offsets))
-        except ClusterError as error:
-            if isinstance(error.__cause__, CommitFailedError | IllegalStateError):
-                return False
-            raise
+        except NotAMember:
+            return False
         finally:
             retrieve_commit_errors()
         self._proved_at = sent_at
@@ -241,7 +248,7 @@ class RequestConsumer:
         return TopicPartition(self._group.topic, partition)
 
     def _on_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        with self._noticed():
+        with kept(self._fail):
             self._fetcher.begin(list(assigned))
             self._committed.clear()
             counted = self._counted or len(self._consumer.partitions_for_topic(self._group.topic) or ())
@@ -250,16 +257,16 @@ class RequestConsumer:
             self._owner.assigned(sorted(self._assigned))
 
     async def _on_revoked(self, revoked: Collection[TopicPartition]) -> None:
-        with self._noticed():
+        with kept(self._fail):
             self._fetcher.forget()
             self._assigned = frozenset()
             await self._owner.revoked([each.partition for each in revoked])
             duplicates = None if member_id_of(self._consumer) else self._duplicates
-            if duplicates is not None and await self._give_way(duplicates):
+            if duplicates is not None and await self._may_keep_name(duplicates):
                 # aiokafka would take the name back: block it here until `stop`.
                 await asyncio.get_running_loop().create_future()
 
-    async def _give_way(self, duplicates: DuplicateMembers) -> bool:
+    async def _may_keep_name(self, duplicates: DuplicateMembers) -> bool:
         """Compare with the new holder of our name; return whether it may keep it.
 
         It may if we are leaving or started later; `run` then raises why.
@@ -267,36 +274,12 @@ class RequestConsumer:
         if self._is_leaving:
             return True
         try:
-            await duplicates.meet()
+            await duplicates.check_holder()
         except ConfigError as error:
             self._failure = error
             abort_rebalance_wait(self._consumer)
         return self._failure is not None
 
-    @contextmanager
-    def _noticed(self) -> Iterator[None]:
-        """Keep the error for `run` to raise: aiokafka only logs what a listener raises, and continues."""
-        try:
-            yield
-        except BaseException as error:
-            if not isinstance(error, asyncio.CancelledError):
-                self._failure = error
-            raise
-
-
-class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ships no types for it
-    def __init__(
-        self,
-        on_assigned: Callable[[Collection[TopicPartition]], None],
-        on_revoked: Callable[[Collection[TopicPartition]], Awaitable[None]],
-    ) -> None:
-        self._assigned = on_assigned
-        self._revoked = on_revoked
-
-    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        """Pause first and without awaiting: records are fetched before this returns."""
-        self._assigned(assigned)
-
-    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
-        """Give the shards back; aiokafka waits for this before it rejoins."""
-        await self._revoked(revoked)
+    def _fail(self, error: Exception) -> None:
+        """Keep the error for `run` to raise."""
+        self._failure = error

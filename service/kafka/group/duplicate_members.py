@@ -5,28 +5,21 @@ membership, and an ousted process asks the group who holds its place now. A proc
 name once and does not take it back: a hand-over is no duplicate.
 """
 
-import asyncio
 import secrets
 from collections.abc import Callable
-
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.coordinator.protocol import ConsumerProtocol
 
 from service.clock import Clock
 from service.dataclasses import dataclass
 from service.errors import ClusterError, ConfigError
 from service.kafka.client.cluster import ClusterConfig
-from service.kafka.client.error_translation import translated
-from service.kafka.client.lifecycle import close_admin
+from service.kafka.client.group_members import members_named
 
-MEETINGS = 3
-"""How often another process takes our place before it is a duplicate; a hand-over takes it once or twice."""
-MEMORY_SECONDS = 120.0
-"""Older meetings belong to another hand-over."""
+TAKEN_BEFORE_DUPLICATE = 3
+"""How often another process takes our name before it is a duplicate; a hand-over takes it once or twice."""
+COUNTED_SECONDS = 120.0
+"""What happened longer ago belongs to another hand-over."""
 ASK_SECONDS = 5.0
 """The bound of asking Kafka who is in the group; without an answer nobody is taken for a duplicate."""
-UUID_LENGTH = 36
-"""A static member's id is its name, a dash and a UUID, which is new at each join."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -53,7 +46,7 @@ class NameHolder:
 
     member_id: str
     host: str
-    birth: MemberStamp
+    stamp: MemberStamp
 
 
 class DuplicateMembers:
@@ -72,62 +65,46 @@ class DuplicateMembers:
         self._instance_id = instance_id
         self._clock = clock
         self._on_duplicate_member = on_duplicate_member
-        self._birth = MemberStamp(clock.now_ms(), secrets.token_hex(8))
-        self._met: dict[tuple[MemberStamp, str], float] = {}
+        self._stamp = MemberStamp(clock.now_ms(), secrets.token_hex(8))
+        self._taken_by: dict[tuple[MemberStamp, str], float] = {}
 
     def stamp(self) -> bytes:
         """Our stamp for the membership."""
-        return self._birth.encode()
+        return self._stamp.encode()
 
-    async def meet(self) -> None:
-        """Find who holds our name; called when the group no longer knows us, before we rejoin.
+    async def check_holder(self) -> None:
+        """Find who holds our name.
+
+        Called when the group no longer knows us, before we rejoin.
 
         Raises `ConfigError` if a process that started before us has taken it repeatedly. A process that
         started later will end; it is reported to `on_duplicate_member` once.
         """
         now = self._clock.boot_seconds()
-        self._met = {who: at for who, at in self._met.items() if now - at < MEMORY_SECONDS}
+        self._taken_by = {who: at for who, at in self._taken_by.items() if now - at < COUNTED_SECONDS}
         for holder in await self._holders():
-            who = holder.birth, holder.member_id
-            if holder.birth == self._birth or who in self._met:
+            who = holder.stamp, holder.member_id
+            if holder.stamp == self._stamp or who in self._taken_by:
                 continue
-            self._met[who] = now
-            if sum(birth == holder.birth for birth, _ in self._met) == MEETINGS:
+            self._taken_by[who] = now
+            if sum(stamp == holder.stamp for stamp, _ in self._taken_by) == TAKEN_BEFORE_DUPLICATE:
                 self._report(holder)
 
     def _report(self, holder: NameHolder) -> None:
-        which = "before" if holder.birth < self._birth else "after"
+        which = "before" if holder.stamp < self._stamp else "after"
         sentence = (
             f"another process, at {holder.host} and started {which} this one, is a member of group "
             f"{self._group_id} under the same name, SCRIBE_KAFKA__GROUP_INSTANCE_ID={self._instance_id}: "
             "give each process a name of its own"
         )
-        if holder.birth < self._birth:
+        if holder.stamp < self._stamp:
             raise ConfigError(sentence)
         self._on_duplicate_member(sentence)
 
     async def _holders(self) -> list[NameHolder]:
         """The holders of our name in the group; empty if the group cannot be asked."""
         try:
-            return await self._ask(AIOKafkaAdminClient(**self._cluster.reconnection()))
+            found = await members_named(self._cluster, self._group_id, self._instance_id, ASK_SECONDS)
         except ClusterError:
             return []
-
-    async def _ask(self, admin: AIOKafkaAdminClient) -> list[NameHolder]:
-        try:
-            with translated():
-                async with asyncio.timeout(ASK_SECONDS):
-                    await admin.start()
-                    [answer] = await admin.describe_consumer_groups([self._group_id])
-                    return [
-                        NameHolder(member["member_id"], member["client_host"].lstrip("/"), _stamp_of(member))
-                        for group in answer.to_object()["groups"]
-                        for member in group["members"]
-                        if member["member_id"][: -UUID_LENGTH - 1] == self._instance_id
-                    ]
-        finally:
-            await close_admin(admin)
-
-
-def _stamp_of(member: dict[str, bytes]) -> MemberStamp:
-    return MemberStamp.decode(ConsumerProtocol.METADATA.decode(member["member_metadata"]).user_data or b"")
+        return [NameHolder(each.member_id, each.host, MemberStamp.decode(each.user_data)) for each in found]

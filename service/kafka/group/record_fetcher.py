@@ -1,19 +1,19 @@
-"""Delivers the records of ready partitions from given offsets, and gets past unreadable records.
+"""Delivers the records of ready partitions from given offsets.
+
+It gets past unreadable records.
 
 A partition delivers from `deliver_from` until `stop_delivery` or `forget`, without a gap: after any error of
 aiokafka, it continues after the last delivered record.
 """
 
+from collections.abc import Collection
 from typing import Protocol
-
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import GroupAuthorizationFailedError, OffsetOutOfRangeError
 
 from service.clock import Clock
 from service.core.job.request_record import Record
-from service.errors import ClusterError, ConfigError
+from service.errors import ClusterError, ConfigError, NotPermitted, OffsetsMissing, UnreadableRecord
+from service.kafka.client.clients import ConsumerRecord, KafkaConsumer, TopicPartition
 from service.kafka.client.consumer_records import damaged_record, to_record
-from service.kafka.client.error_reasons import reason
 from service.kafka.client.error_translation import translated
 
 POLL_MS = 200
@@ -46,9 +46,7 @@ class RecordReceiver(Protocol):
 class RecordFetcher:
     """Delivers one topic's records from a consumer, whose `auto_offset_reset` must be "none"."""
 
-    def __init__(
-        self, consumer: AIOKafkaConsumer, topic: str, receiver: RecordReceiver, clock: Clock
-    ) -> None:
+    def __init__(self, consumer: KafkaConsumer, topic: str, receiver: RecordReceiver, clock: Clock) -> None:
         self._consumer = consumer
         self._topic = topic
         self._receiver = receiver
@@ -90,23 +88,25 @@ class RecordFetcher:
                 self._consumer.pause(topic_partition)
 
     async def poll(self) -> None:
-        """Deliver fetched records; pause partitions without room and resume those that have it again.
+        """Deliver fetched records.
+
+        Pause partitions without room and resume those that have it again.
 
         aiokafka does not yield between taking and returning records, so no rebalance can come between a
         record and its delivery. Raises `ConfigError` if joining the group is not permitted: otherwise no
         partition would come, silently. Raises `ClusterError` if the client's state is inconsistent.
         """
         try:
-            with translated(OffsetOutOfRangeError, UnicodeDecodeError, GroupAuthorizationFailedError):
+            with translated():
                 batches = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=RECORDS_PER_POLL)
-        except OffsetOutOfRangeError as error:
+        except OffsetsMissing as error:
             self._rewind()
-            self._report_invalid_cursor(error)
-        except UnicodeDecodeError:
+            self._report_invalid_cursors(error.partitions)
+        except UnreadableRecord:
             self._rewind()
             await self._poll_one_by_one()
-        except GroupAuthorizationFailedError as error:
-            raise ConfigError(reason(error)) from error
+        except NotPermitted as error:
+            raise ConfigError(str(error)) from error
         except ClusterError:
             self._rewind()
             await self._clock.sleep(RETRY_SECONDS)
@@ -124,9 +124,9 @@ class RecordFetcher:
         for partition in list(self._next):
             topic_partition = TopicPartition(self._topic, partition)
             try:
-                with translated(UnicodeDecodeError):
+                with translated():
                     batches = await self._consumer.getmany(topic_partition, timeout_ms=POLL_MS, max_records=1)
-            except UnicodeDecodeError:
+            except UnreadableRecord:
                 self._deliver_damaged(partition)
                 return
             except ClusterError:
@@ -135,7 +135,10 @@ class RecordFetcher:
             self._deliver(partition, batches.get(topic_partition, []))
 
     def _deliver(self, partition: int, records: list[ConsumerRecord]) -> None:
-        """Deliver while there is room, which each record may use up; the rest is fetched again."""
+        """Deliver while there is room, which each record may use up.
+
+        The rest is fetched again.
+        """
         for record in records:
             if partition not in self._next:
                 return
@@ -163,11 +166,10 @@ class RecordFetcher:
         with translated():
             self._consumer.seek(TopicPartition(self._topic, partition), offset)
 
-    def _report_invalid_cursor(self, error: OffsetOutOfRangeError) -> None:
-        for topic_partition in error.args[0]:
-            if topic_partition.partition in self._next:
-                self.stop_delivery(topic_partition.partition)
-                self._receiver.cursor_invalid(topic_partition.partition)
+    def _report_invalid_cursors(self, partitions: Collection[int]) -> None:
+        for partition in self._next.keys() & partitions:
+            self.stop_delivery(partition)
+            self._receiver.cursor_invalid(partition)
 
     def _balance(self) -> None:
         full = {partition for partition in self._next if not self._receiver.has_room(partition)}

@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from aiokafka import ConsumerRecord, TopicPartition
-
 from service.core.journal.stamp import Stamp
 from service.dataclasses import dataclass
 from service.errors import ClusterError, Fenced, RestoreError
 from service.kafka.admin.topics import Topics
+from service.kafka.client.clients import ConsumerRecord, TopicPartition
 from service.kafka.client.cluster import ClusterConfig, reader
 from service.kafka.client.error_translation import translated
 from service.kafka.client.reader import ReconnectingReader
@@ -25,10 +24,10 @@ from service.kafka.journal.takeover import (
 )
 from service.kafka.writing.at_least_once import AtLeastOnceWriter
 from service.kafka.writing.exactly_once import ExactlyOnceWriter
-from service.kafka.writing.ports import Writer
 from service.kafka.writing.producer import Producer
 from service.kafka.writing.shard_records import ShardRecords
 from service.kafka.writing.transactional_producer import Transactions
+from service.kafka.writing.writer_port import Writer
 
 TAKEOVERS_AT_ONCE = 4
 """Each takeover opens a consumer of its own; a hundred at once would flood the brokers with connections."""
@@ -51,14 +50,14 @@ class Journal:
     on_mismatch: OnMismatch
     limits: Mapping[str, int]
     fetch_max_wait_ms: int
-    places: asyncio.Semaphore
+    takeover_slots: asyncio.Semaphore
 
     async def take(
         self, partition: int, group_offset: int | None, before_reading: BeforeReading = at_once
     ) -> RestoredShard:
         """Claim a partition and read it back; raises `RestoreError` or `ClusterError`."""
         async with (
-            self.places,
+            self.takeover_slots,
             # Outside the reader: if cancelled while the reader closes, nothing has been taken over.
             self._sender(partition) as sender,
             reader(self.cluster, self.fetch_max_wait_ms) as consumer,
@@ -98,7 +97,9 @@ class Journal:
             undo.pop_all()
 
     async def _look_up(self, partition: int, start: int, mine: Stamp) -> int | None:
-        """The last offset, from `start` on, of a record with this stamp; None if there is none.
+        """The last offset, from `start` on, of a record with this stamp.
+
+        None if there is none.
 
         Raises `Fenced` if it meets a higher epoch.
         """
@@ -108,7 +109,7 @@ class Journal:
         def take(record: ConsumerRecord) -> None:
             stamp = _stamp(record)
             if stamp.epoch > mine.epoch:
-                raise Fenced(f"{journal.topic}, partition {partition} was claimed by another member")
+                raise Fenced(partition, stamp.epoch)
             if stamp == mine:
                 found.append(record.offset)
 
@@ -126,7 +127,10 @@ class Journal:
 
 
 def _stamp(record: ConsumerRecord) -> Stamp:
-    """The record's stamp; a foreign record without one gets epoch -1, and the next restore rejects it."""
+    """The record's stamp.
+
+    A foreign record without one gets epoch -1, and the next restore rejects it.
+    """
     try:
         return Stamp.decode(stamp_of(record) or b"")
     except ValueError:

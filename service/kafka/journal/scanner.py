@@ -5,11 +5,10 @@ Each partition is read from where the last pass ended. One that cannot be read d
 
 from collections.abc import Callable, Sequence
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-
 from service.core.job.transition_context import Rules
 from service.core.reconciliation.journal_scan import PartitionScan
 from service.errors import ServiceError
+from service.kafka.client.clients import ConsumerRecord, KafkaConsumer, TopicPartition
 from service.kafka.client.cluster import ClusterConfig, reader
 from service.kafka.client.consumer_records import is_brokers_time
 from service.kafka.client.error_translation import translated
@@ -65,7 +64,7 @@ class JournalScanner:
         return [self._scans[number] for number in numbers]
 
     async def _catch_up(
-        self, consumer: AIOKafkaConsumer, partition: TopicPartition, since_ms: float, now_ms: float
+        self, consumer: KafkaConsumer, partition: TopicPartition, since_ms: float, now_ms: float
     ) -> None:
         number = partition.partition
         scan = self._scans.setdefault(number, PartitionScan(number, self._rules, since_ms))
@@ -91,7 +90,7 @@ class JournalScanner:
         return scan
 
     async def _fold(
-        self, consumer: AIOKafkaConsumer, partition: TopicPartition, end: int, scan: PartitionScan
+        self, consumer: KafkaConsumer, partition: TopicPartition, end: int, scan: PartitionScan
     ) -> None:
         def take(record: ConsumerRecord) -> None:
             # A key that is not UTF-8 is not ours.

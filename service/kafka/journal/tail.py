@@ -8,12 +8,11 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-
 from service.clock import Clock
 from service.core.job.identity import read_key
 from service.core.journal.stamp import CURSOR_PREFIX, SPEND_PREFIX, STAMP_HEADER, epoch_of
-from service.errors import ClusterError
+from service.errors import ClusterError, UnreadableRecord
+from service.kafka.client.clients import ConsumerRecord, KafkaConsumer, TopicPartition
 from service.kafka.client.error_translation import translated
 from service.kafka.client.reader import ReconnectingReader
 
@@ -31,7 +30,10 @@ IDLE_SECONDS = 0.05
 
 @dataclass(slots=True)
 class Followed:
-    """One shard's partition in the tail; the first `position` is the offset of its claim."""
+    """One shard's partition in the tail.
+
+    The first `position` is the offset of its claim.
+    """
 
     epoch: int
     position: int
@@ -71,7 +73,7 @@ class Tail:
         self._topic = topic
         self._clock = clock
         self._followed: dict[int, Followed] = {}
-        self._consumer: AIOKafkaConsumer | None = None
+        self._consumer: KafkaConsumer | None = None
         """The consumer that has the current assignment; None if the next turn must assign."""
 
     def follow(self, partition: int, followed: Followed) -> None:
@@ -121,18 +123,18 @@ class Tail:
                 self._consumer = None
                 await self._clock.sleep(RETRY_SECONDS)
 
-    async def _poll(self, consumer: AIOKafkaConsumer) -> None:
+    async def _poll(self, consumer: KafkaConsumer) -> None:
         try:
-            with translated(UnicodeDecodeError):
+            with translated():
                 batches = await consumer.getmany(timeout_ms=POLL_MS, max_records=RECORDS_PER_POLL)
-        except UnicodeDecodeError:
+        except UnreadableRecord:
             self._assign(consumer)
             await self._poll_one_by_one(consumer)
             return
         for partition, records in batches.items():
             self._take(partition.partition, records)
 
-    async def _poll_one_by_one(self, consumer: AIOKafkaConsumer) -> None:
+    async def _poll_one_by_one(self, consumer: KafkaConsumer) -> None:
         """Skip a record whose header name is not UTF-8, which aiokafka cannot read.
 
         Claims and entries never have such a header, so no fence is missed.
@@ -140,13 +142,13 @@ class Tail:
         for partition in list(self._followed):
             topic_partition = TopicPartition(self._topic, partition)
             try:
-                with translated(UnicodeDecodeError):
+                with translated():
                     batches = await consumer.getmany(topic_partition, timeout_ms=ONE_MS, max_records=1)
+            except UnreadableRecord:
+                self._skip_one(partition)
+                continue
             except ClusterError:
                 self._assign(consumer)
-                continue
-            except UnicodeDecodeError:
-                self._skip_one(partition)
                 continue
             self._take(partition, batches.get(topic_partition, []))
 
@@ -165,7 +167,7 @@ class Tail:
         except ClusterError:
             self._consumer = None
 
-    def _assign(self, consumer: AIOKafkaConsumer) -> None:
+    def _assign(self, consumer: KafkaConsumer) -> None:
         """Assign and seek: aiokafka forgets all positions when the assignment changes."""
         with translated():
             if self._followed:
@@ -194,7 +196,9 @@ def stamp_of(record: ConsumerRecord) -> bytes | None:
 
 
 def _check_epoch(followed: Followed, record: ConsumerRecord) -> None:
-    """Check one record's epoch; foreign records are left for the next restore, which rejects them.
+    """Check one record's epoch.
+
+    Foreign records are left for the next restore, which rejects them.
 
     A claim counts in every format: the epoch comes first in a stamp.
     """

@@ -7,8 +7,6 @@ the request topic: a cursor that does not fit means that the topic was recreated
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal, Protocol
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-
 from service.core.job.request_record import Cursor, Record
 from service.core.journal.entries import OwnerEntry, encode_cursor, encode_owner, encode_spend
 from service.core.journal.replay import Restore
@@ -18,6 +16,7 @@ from service.core.limits.spend_limit import DaySpend
 from service.dataclasses import dataclass
 from service.errors import PublishError, RestoreError
 from service.kafka.admin.topics import Topics
+from service.kafka.client.clients import ConsumerRecord, KafkaConsumer, TopicPartition
 from service.kafka.client.consumer_records import is_brokers_time, to_record, usable_ms
 from service.kafka.client.error_translation import translated
 from service.kafka.client.reader import ReconnectingReader
@@ -72,7 +71,7 @@ class Takeover:
 
     topics: Topics
     sender: Claimant
-    reader: AIOKafkaConsumer
+    reader: KafkaConsumer
     watermarks: ReconnectingReader
     member: str
     on_mismatch: OnMismatch
@@ -141,7 +140,10 @@ class Takeover:
             await self.sender.send(self._records(partition, superseded, epoch))
 
     async def _append(self, partition: int, entries: Mapping[str, bytes | None], epoch: int) -> int:
-        """Write the entries; return the last offset. Raises `PublishError` if one is not acknowledged."""
+        """Write the entries.
+
+        Return the last offset. Raises `PublishError` if one is not acknowledged.
+        """
         offset = -1
         for answer in await self.sender.send(self._records(partition, entries, epoch)):
             if isinstance(answer, PublishError):

@@ -88,7 +88,10 @@ class AtLeastOnceWriter:
         """Do nothing: the producer belongs to the process."""
 
     async def _stages(self, part: Batch) -> int:
-        """Write all stages; return the part's last journal offset, -1 if it has no record there."""
+        """Write all stages.
+
+        Return the part's last journal offset, -1 if it has no record there.
+        """
         if not self._is_published:
             announced = await self._write(self._announcing(part))
             if announced >= 0:
@@ -144,10 +147,13 @@ class AtLeastOnceWriter:
         except TimeoutError:
             raise PublishError("the journal could not be read back in time") from None
         if not is_ours:
-            raise Fenced("another member has claimed the partition")
+            raise Fenced(self._shard_records.partition)
 
     async def _write(self, records: Sequence[ProducerRecord]) -> int:
-        """Write to the journal in order; return the last record's offset, -1 without records."""
+        """Write to the journal in order.
+
+        Return the last record's offset, -1 without records.
+        """
         offset = -1
         answers = await self._send_all(records)
         is_behind = False
@@ -167,7 +173,10 @@ class AtLeastOnceWriter:
                 await self._publish_alone(outcome)
 
     async def _publish_alone(self, outcome: Outcome) -> None:
-        """Send an outcome alone that was refused in a batch; if it is too large, send a smaller form."""
+        """Send an outcome alone that was refused in a batch.
+
+        If it is too large, send a smaller form.
+        """
         form: Outcome | None = outcome
         while form is not None:
             answer = await self._send_alone(self._shard_records.outcome(form))
@@ -179,7 +188,9 @@ class AtLeastOnceWriter:
         raise PublishError(f"the broker refuses even the smallest form of outcome {outcome.id} for its size")
 
     async def _send_all(self, records: Sequence[ProducerRecord]) -> list[SendResult]:
-        """Send the records together; raise `PublishError` on any failure, unless some were too large.
+        """Send the records together.
+
+        Raise `PublishError` on any failure, unless some were too large.
 
         A broker refuses a whole batch for its size, and then an idempotent producer's later batches. None of
         these answers concerns a record that is small by itself.

@@ -1,4 +1,6 @@
-"""The writer of `exactly_once`: a batch is one transaction; if its outcome is unknown, it is looked up.
+"""The writer of `exactly_once`: a batch is one transaction.
+
+If its outcome is unknown, it is looked up.
 
 After any error the producer is discarded. Before the next write a new producer is opened, which ends the old
 one's transaction, and the journal is read: a batch found there is not written again (N1).
@@ -32,7 +34,10 @@ ROOM_BYTES = 4096
 
 
 class Transactional(Sender, Protocol):
-    """A sender whose calls are transactions; after a failed call it must be opened again."""
+    """A sender whose calls are transactions.
+
+    After a failed call it must be opened again.
+    """
 
     @property
     def is_open(self) -> bool:
@@ -86,7 +91,10 @@ class ExactlyOnceWriter:
         return await self._answer()
 
     async def prove(self) -> Appended:
-        """Commit the claim again: a fenced writer cannot. Not while a batch's outcome is unknown."""
+        """Commit the claim again: a fenced writer cannot.
+
+        Not while a batch's outcome is unknown.
+        """
         self._batch, self._left = None, deque([Batch(0, ())])
         return await self._answer()
 
@@ -101,16 +109,16 @@ class ExactlyOnceWriter:
 
     async def _answer(self) -> Appended:
         try:
-            return await self._finish()
+            return await self._write_all()
         except Fenced as error:
             return BatchRefused(str(error))
         except ClusterError as error:
             return Unknown(str(error))
 
-    async def _finish(self) -> Committed:
+    async def _write_all(self) -> Committed:
         last = -1
         while self._left:
-            offset = await self._see_through(self._left[0])
+            offset = await self._write_part(self._left[0])
             if offset is None:
                 self._divide(self._left.popleft())
                 continue
@@ -119,10 +127,10 @@ class ExactlyOnceWriter:
         self._batch = None
         return Committed(last)
 
-    async def _see_through(self, part: Batch) -> int | None:
+    async def _write_part(self, part: Batch) -> int | None:
         """Write the part; return its last journal offset, or None if it must be divided."""
         if not self._sender.is_open:
-            found = await self._settle(part)
+            found = await self._reopen_and_look_up(part)
             # A claim is written again: a later one may be behind it, and a takeover's records have its stamp.
             if found is not None and part.groups:
                 return found
@@ -142,10 +150,10 @@ class ExactlyOnceWriter:
                 raise answer
         return max(answer for answer in answers[: len(records)] if isinstance(answer, int))
 
-    async def _settle(self, part: Batch) -> int | None:
+    async def _reopen_and_look_up(self, part: Batch) -> int | None:
         """Open a new producer, then look up whether the old one wrote the whole part or nothing."""
         if not await self._is_owner():
-            raise Fenced("the group has given the partition to another member")
+            raise Fenced(self._shard_records.partition)
         await self._sender.open()
         return await self._look_up(self._known, Stamp(self._shard_records.epoch, part.number))
 

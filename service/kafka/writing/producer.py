@@ -9,21 +9,12 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError, UnknownError
-
-from service.errors import ClusterError, ConfigError, PublishError, RecordTooLarge
-from service.kafka.client.cluster import ClusterConfig, cause_of, unreachable
-from service.kafka.client.error_reasons import reason
+from service.errors import ClusterError, ConfigError, PublishError, RecordTooLarge, Unsupported
+from service.kafka.client.clients import KafkaProducer, durable_producer
+from service.kafka.client.cluster import ClusterConfig, unreachable
 from service.kafka.client.error_translation import translated
 from service.kafka.client.lifecycle import destroy_producer, is_stopped, start, stop_producer
 from service.kafka.writing.producer_record import ProducerRecord, SendResult
-
-LARGEST_REQUEST_BYTES = 32 * 1024 * 1024
-"""A transcript of 12 h with word times has about 10 MB before compression."""
-MAX_BATCH_BYTES = 256 * 1024
-"""The most bytes of one batch for a partition: the default needs a round trip for every 16 KiB."""
-TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 
 class Producer:
@@ -33,23 +24,26 @@ class Producer:
         self._cluster = cluster
         self._idempotent = idempotent
         self._bound_seconds = bound_seconds
-        self._producer: AIOKafkaProducer | None = None
-        self._users: Counter[AIOKafkaProducer] = Counter()
+        self._producer: KafkaProducer | None = None
+        self._users: Counter[KafkaProducer] = Counter()
         self._starting = asyncio.Lock()
 
     async def start(self) -> None:
         """Connect within the bound; raises `ConfigError` if the cluster does not answer."""
         try:
-            with translated():
-                async with asyncio.timeout(self._bound_seconds):
-                    await self._ready()
+            await self.connect()
         except ClusterError as error:
-            cause = cause_of(error)
-            if not (self._idempotent and isinstance(cause, UnknownError)):
-                raise ConfigError(unreachable(self._cluster, cause)) from cause
+            if not (self._idempotent and isinstance(error, Unsupported)):
+                raise ConfigError(unreachable(self._cluster, error)) from error
             raise ConfigError(
                 "the broker has no idempotent producer; set SCRIBE_KAFKA__IDEMPOTENT=false if it never has"
-            ) from cause
+            ) from error
+
+    async def connect(self) -> None:
+        """Connect within the bound; raises `ClusterError`."""
+        with translated():
+            async with asyncio.timeout(self._bound_seconds):
+                await self._ready()
 
     async def send(self, records: Sequence[ProducerRecord]) -> list[SendResult]:
         """Send the records and await every answer: an offset for each, or why it has none.
@@ -73,7 +67,10 @@ class Producer:
             return answers
 
     async def partitions(self, topic: str) -> frozenset[int]:
-        """The partitions of a topic; raises `PublishError` if they are not known within the bound."""
+        """The partitions of a topic.
+
+        Raises `PublishError` if they are not known within the bound.
+        """
         try:
             with translated():
                 async with self._using() as producer:
@@ -93,7 +90,7 @@ class Producer:
         if producer is not None:
             await destroy_producer(producer)
 
-    async def _ready(self) -> AIOKafkaProducer:
+    async def _ready(self) -> KafkaProducer:
         """The producer, made if there is none; the caller sets the timeout."""
         async with self._starting:
             if self._producer is not None and is_stopped(self._producer):
@@ -102,15 +99,8 @@ class Producer:
                 self._producer = await self._connect()
             return self._producer
 
-    async def _connect(self) -> AIOKafkaProducer:
-        producer = AIOKafkaProducer(
-            **self._cluster.reconnection(),
-            acks="all",
-            compression_type="gzip",
-            enable_idempotence=self._idempotent,
-            max_request_size=LARGEST_REQUEST_BYTES,
-            max_batch_size=MAX_BATCH_BYTES,
-        )
+    async def _connect(self) -> KafkaProducer:
+        producer = durable_producer(self._cluster, enable_idempotence=self._idempotent)
         async with AsyncExitStack() as undo:
             undo.push_async_callback(destroy_producer, producer)
             await start(producer.start(), self._bound_seconds)
@@ -118,7 +108,7 @@ class Producer:
         return producer
 
     @asynccontextmanager
-    async def _using(self) -> AsyncIterator[AIOKafkaProducer]:
+    async def _using(self) -> AsyncIterator[KafkaProducer]:
         """The producer, within the bound; the last user of a forgotten producer stops it."""
         async with asyncio.timeout(self._bound_seconds) as bound:
             producer = await self._ready()
@@ -134,14 +124,14 @@ class Producer:
                     bound.reschedule(None)
                 await self._leave(producer)
 
-    async def _leave(self, producer: AIOKafkaProducer) -> None:
+    async def _leave(self, producer: KafkaProducer) -> None:
         self._users[producer] -= 1
         if not self._users[producer]:
             del self._users[producer]
             if producer is not self._producer:
                 await stop_producer(producer)
 
-    def _forget(self, producer: AIOKafkaProducer) -> None:
+    def _forget(self, producer: KafkaProducer) -> None:
         """Let the next send make a new producer, unless another caller has done so."""
         if self._producer is producer:
             self._producer = None
@@ -151,15 +141,15 @@ async def lacks_idempotence(cluster: ClusterConfig) -> bool:
     """Whether the broker answers that it does not support idempotent producers."""
     producer = Producer(cluster, idempotent=True)
     try:
-        await producer.start()
-    except ConfigError as error:
-        return isinstance(error.__cause__, UnknownError)
+        await producer.connect()
+    except ClusterError as error:
+        return isinstance(error, Unsupported)
     finally:
         await producer.kill()
     return False
 
 
-async def exchange(producer: AIOKafkaProducer, records: Sequence[ProducerRecord]) -> list[SendResult]:
+async def exchange(producer: KafkaProducer, records: Sequence[ProducerRecord]) -> list[SendResult]:
     """Send all records, then await every answer; the caller sets the timeout."""
     sent: list[asyncio.Future[object] | PublishError] = []
     try:
@@ -176,33 +166,33 @@ async def exchange(producer: AIOKafkaProducer, records: Sequence[ProducerRecord]
 
 
 async def _hand_over(
-    producer: AIOKafkaProducer, record: ProducerRecord
+    producer: KafkaProducer, record: ProducerRecord
 ) -> "asyncio.Future[object] | PublishError":
     partitions = await producer.partitions_for(record.topic)
     if record.partition is not None and record.partition not in partitions:
         return PublishError(f"{record.topic} has no partition {record.partition}")
     try:
-        sent: asyncio.Future[object] = await producer.send(
-            record.topic,
-            value=record.value,
-            key=record.key,
-            partition=record.partition,
-            headers=list(record.headers),
-        )
-    except MessageSizeTooLargeError as error:
-        return RecordTooLarge(reason(error))
+        with translated():
+            sent: asyncio.Future[object] = await producer.send(
+                record.topic,
+                value=record.value,
+                key=record.key,
+                partition=record.partition,
+                headers=list(record.headers),
+            )
+    except RecordTooLarge as error:
+        return error
     return sent
 
 
 def _answer(sent: "asyncio.Future[object]") -> SendResult:
-    error = sent.exception()
-    if isinstance(error, TOO_LARGE):
-        return RecordTooLarge(reason(error))
-    if isinstance(error, KafkaError):
-        return PublishError(reason(error))
-    if error is not None:
-        raise error
-    offset = getattr(sent.result(), "offset", -1)
+    try:
+        with translated():
+            offset = getattr(sent.result(), "offset", -1)
+    except RecordTooLarge as error:
+        return error
+    except ClusterError as error:
+        return PublishError(str(error))
     if not isinstance(offset, int) or offset < 0:
         # The broker recognised a duplicate but no longer knows the offset of the first record.
         return PublishError("the broker took the record and returned no offset")

@@ -48,7 +48,10 @@ class ShardRecords:
         return self._stamped((JournalRecord(cursor_key(self.epoch), encode_cursor(batch.cursor)),), batch)
 
     def claim(self, number: int = 0) -> ProducerRecord:
-        """The claim; writing it again proves ownership. With number `RELEASE` it is marked as released."""
+        """The claim; writing it again proves ownership.
+
+        With number `RELEASE` it is marked as released.
+        """
         owner = encode_owner(OwnerEntry(self.epoch, self.member, released=number == RELEASE))
         stamp = Stamp(self.epoch, number)
         return journal_record(self.topics.journal, self.partition, owner_key(self.epoch), owner, stamp)

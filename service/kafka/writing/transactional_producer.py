@@ -10,16 +10,14 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import IncompatibleBrokerVersion, UnknownError
-
-from service.errors import ClusterError, ConfigError, PublishError
+from service.errors import ClusterError, ConfigError, PublishError, Unsupported
 from service.kafka.admin.topics import Topics
+from service.kafka.client.clients import KafkaProducer, durable_producer
 from service.kafka.client.cluster import ClusterConfig, cause_of, unreachable
 from service.kafka.client.error_reasons import reason
 from service.kafka.client.error_translation import translated
 from service.kafka.client.lifecycle import destroy_producer, is_stopped, start, transaction_error_of
-from service.kafka.writing.producer import LARGEST_REQUEST_BYTES, MAX_BATCH_BYTES, exchange, lacks_idempotence
+from service.kafka.writing.producer import exchange, lacks_idempotence
 from service.kafka.writing.producer_record import ProducerRecord, SendResult
 
 TRANSACTION_TIMEOUT_MS = 15_000
@@ -42,16 +40,21 @@ class Transactions:
     """After this the broker has aborted the transaction by itself."""
     commit_seconds: float = 30.0
     """How long to wait for the answer to a commit; after that a new producer finds out."""
-    _producer: AIOKafkaProducer | None = field(default=None, init=False)
+    _producer: KafkaProducer | None = field(default=None, init=False)
     _is_closed: bool = field(default=False, init=False)
 
     @property
     def is_open(self) -> bool:
-        """Whether the last call succeeded; if not, its outcome is unknown until `open` returns."""
+        """Whether the last call succeeded.
+
+        If not, its outcome is unknown until `open` returns.
+        """
         return self._producer is not None and not is_stopped(self._producer)
 
     async def open(self) -> None:
-        """Make a new producer within a bound; transactions of earlier ones have ended when it returns.
+        """Make a new producer within a bound.
+
+        Transactions of earlier ones have ended when it returns.
 
         Raises `ClusterError` if the broker does not answer or has no transactions. Also once closed: a proof
         of ownership may outlast its shard. If it opens during the close, it may still fence the next writer
@@ -67,7 +70,7 @@ class Transactions:
                     await start(producer.start(), self.open_seconds)
             except ClusterError as error:
                 complaint = f"no transaction can begin as {self.transactional_id}"
-                raise ClusterError(f"{complaint}: {error}") from cause_of(error)
+                raise type(error)(f"{complaint}: {error}") from cause_of(error)
             self._require_not_closed()
             undo.pop_all()
         self._producer = producer
@@ -87,13 +90,17 @@ class Transactions:
             is_done = not any(isinstance(answer, PublishError) for answer in answers)
             return answers
         except ClusterError as error:
-            return [PublishError(reason(transaction_error_of(producer) or cause_of(error)))] * len(records)
+            refusal = transaction_error_of(producer)
+            return [PublishError(str(error) if refusal is None else reason(refusal))] * len(records)
         finally:
             if not is_done:
                 await self._discard()
 
     async def partitions(self, topic: str) -> frozenset[int]:
-        """The partitions of a topic; raises `PublishError` if they are not known within the bound."""
+        """The partitions of a topic.
+
+        Raises `PublishError` if they are not known within the bound.
+        """
         assert self._producer is not None, "asked after `open`"
         try:
             with translated():
@@ -103,7 +110,10 @@ class Transactions:
             raise PublishError(f"{topic}: {error}") from error
 
     async def close(self) -> None:
-        """Discard the producer for good; whether a transaction in flight was committed is unknown."""
+        """Discard the producer for good.
+
+        Whether a transaction in flight was committed is unknown.
+        """
         self._is_closed = True
         await self._discard()
 
@@ -116,9 +126,7 @@ class Transactions:
         if producer is not None:
             await destroy_producer(producer)
 
-    async def _transact(
-        self, producer: AIOKafkaProducer, records: Sequence[ProducerRecord]
-    ) -> list[SendResult]:
+    async def _transact(self, producer: KafkaProducer, records: Sequence[ProducerRecord]) -> list[SendResult]:
         async with asyncio.timeout(self.send_seconds):
             await producer.begin_transaction()
             answers = await exchange(producer, records)
@@ -128,16 +136,12 @@ class Transactions:
                 await producer.commit_transaction()
         return answers
 
-    def _new_producer(self) -> AIOKafkaProducer:
-        producer = AIOKafkaProducer(
-            **self.cluster.reconnection(),
+    def _new_producer(self) -> KafkaProducer:
+        producer = durable_producer(
+            self.cluster,
             transactional_id=self.transactional_id,
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
             retry_backoff_ms=RETRY_BACKOFF_MS,
-            acks="all",
-            compression_type="gzip",
-            max_request_size=LARGEST_REQUEST_BYTES,
-            max_batch_size=MAX_BATCH_BYTES,
         )
         # Set beforehand: a producer without topics keeps the metadata of all topics of the cluster.
         producer.client.set_topics([self.topics.journal, self.topics.results, self.topics.failures])
@@ -149,12 +153,12 @@ async def require_transactions(cluster: ClusterConfig, topics: Topics) -> None:
     probe = Transactions(cluster, f"{topics.journal}.probe", topics)
     try:
         await probe.open()
+    except Unsupported as error:
+        words = "the broker has no transactions: set SCRIBE_KAFKA__DELIVERY=at_least_once"
+        if await lacks_idempotence(cluster):
+            words += " and, as it has no idempotent producer either, SCRIBE_KAFKA__IDEMPOTENT=false"
+        raise ConfigError(words) from error
     except ClusterError as error:
-        if isinstance(error.__cause__, UnknownError | IncompatibleBrokerVersion):
-            words = "the broker has no transactions: set SCRIBE_KAFKA__DELIVERY=at_least_once"
-            if await lacks_idempotence(cluster):
-                words += " and, as it has no idempotent producer either, SCRIBE_KAFKA__IDEMPOTENT=false"
-            raise ConfigError(words) from error
-        raise ConfigError(unreachable(cluster, cause_of(error))) from error
+        raise ConfigError(unreachable(cluster, error)) from error
     finally:
         await probe.close()

@@ -98,7 +98,10 @@ async def open_runner(
 
 
 async def load(runner: ShardRunner, restore: Restore) -> Change:
-    """Load the shard from its journal; the change holds what must be written and done next."""
+    """Load the shard from its journal.
+
+    The change holds what must be written and done next.
+    """
     context = runner.context()
     runner.is_restoring = True
     if is_small(restore):
@@ -144,7 +147,9 @@ async def drain_all(
 async def suspend(
     runners: Iterable[ShardRunner], bound_seconds: float, answer_seconds: float, may_release: MayRelease
 ) -> None:
-    """Stop the shards from starting work and write what they hold; calls in flight go on.
+    """Stop the shards from starting work and write what they hold.
+
+    Calls in flight go on.
 
     The caller has stopped all calls in their slots; their journals record that at the end. Unsent POSTs
     return as not sent. Before that, synchronous models get `answer_seconds` to answer: their answers are paid

@@ -128,7 +128,10 @@ class Assignment:
         await drain_all(assigned, bound_seconds, answer_seconds, self.deps.limiter.may_release)
 
     def deliver(self, partition: int, records: list[Record]) -> None:
-        """Pass records to their shard; those of a closed shard are dropped, and its next owner reads them."""
+        """Pass records to their shard.
+
+        Those of a closed shard are dropped, and its next owner reads them.
+        """
         runner = self._runner(partition)
         for record in records if runner is not None and runner.takes_work else ():
             assert runner is not None
@@ -195,7 +198,10 @@ class Assignment:
         return assigned.runner if assigned and assigned.runner and assigned.runner.is_open else None
 
     async def _serve(self, partition: int, assigned: AssignedPartition) -> None:
-        """Take the shard over and serve it; repeat after every failure until lost, suspended or leaving."""
+        """Take the shard over and serve it.
+
+        Repeat after every failure until lost, suspended or leaving.
+        """
         clock, attempt = self.deps.runner.clock, 0
         while True:
             attempt += 1

@@ -9,7 +9,7 @@ from service.core.shard.state import Window
 from service.dataclasses import dataclass
 from service.kafka.journal.tail import Tail
 from service.kafka.journal.takeover import BeforeReading, RestoredShard
-from service.kafka.writing.ports import Writer
+from service.kafka.writing.writer_port import Writer
 from service.pipeline.accept import AcceptStage
 from service.pipeline.guards.call_limiter import CallLimiter
 from service.pipeline.shard.observer import Observer
@@ -42,13 +42,22 @@ class AssignmentDeps:
 
     journal: ShardJournal
     accept: AcceptStage
+    """Receives the records of served partitions."""
     runner: RunnerDeps
+    """What each shard's loop needs."""
     spawn: Spawn
+    """Starts a task whose fault ends the process."""
     observer: Observer
     window: Window
+    """For how long, and how many, ended requests are remembered."""
     outcomes: OutcomeRules
     prices: Mapping[str, Price]
+    """The operator's prices, by model."""
     files_per_task: int | None
+    """Files of one request that may share a task; None: the model table's number."""
     open_jobs: int
+    """Above this number of open jobs in the process, requests wait in Kafka."""
     max_shards: int
+    """Shards that the process may serve; further partitions are refused."""
     limiter: CallLimiter
+    """Is told which partitions are served, since their time slots are ours."""

@@ -1,4 +1,6 @@
-"""The account hold: stops submits for an account reason; slow single probes find out when it ends.
+"""The account hold: stops submits for an account reason.
+
+Slow single probes find out when it ends.
 
 A poll that fails for such a reason also begins a hold, and polls become probes too: each call with a dead key
 uses quota and returns nothing.
@@ -8,7 +10,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from service.clock import Clock
-from service.core.limits.account_hold import HoldCause, HoldReason, hold_cause
+from service.core.limits.hold_causes import HoldCause, HoldReason, hold_cause
 from service.core.provider import error_table
 from service.core.provider.answers import Lost, NotSent, ProviderError, Refused, SubmitAnswer
 from service.core.provider.error_table import Action
@@ -23,7 +25,10 @@ HoldKnowledge = Literal["held", "none", "unknown"]
 
 
 class AccountHold:
-    """Whether submits may go; one for the account, and one for each model with reasons of its own."""
+    """Whether submits may go.
+
+    One for the account, and one for each model with reasons of its own.
+    """
 
     def __init__(self, clock: Clock, on_change: Callable[[HoldCause, bool], None]) -> None:
         self._clock = clock
@@ -51,7 +56,10 @@ class AccountHold:
 
     @property
     def knowledge(self) -> HoldKnowledge:
-        """Whether this process knows the account to be held; only a submit's answer proves that it is not."""
+        """Whether this process knows the account to be held.
+
+        Only a submit's answer proves that it is not.
+        """
         if self.is_active:
             return "held"
         if self._known_at is None or self._clock.boot_seconds() - self._known_at > KNOWN_SECONDS:
@@ -92,7 +100,9 @@ class AccountHold:
         self._poll_at = self._clock.boot_seconds() + PROBE_SECONDS
 
     def judge_poll(self, answer: object) -> None:
-        """Begin a hold, or end one that a poll began; a poll cannot prove that submits are accepted.
+        """Begin a hold, or end one that a poll began.
+
+        A poll cannot prove that submits are accepted.
 
         A call about hotword lists counts as a poll: it is free, and works for an account in arrears.
         """

@@ -4,8 +4,8 @@ How a stage calls: `wait_seconds` returns the time until a call may begin; `begi
 enters it and passes `call.depart` to the provider as the call's permit. The provider connects, awaits the
 permit and writes at once, so the slot is used. If the permit is refused, nothing is sent.
 
-    if not limiter.wait_seconds(Kind.QUERY):
-        with limiter.begin(Kind.QUERY) as call:
+    if not limiter.wait_seconds(CallKind.QUERY):
+        with limiter.begin(CallKind.QUERY) as call:
             answer = await provider.query(task_id, call.depart)
 """
 
@@ -45,7 +45,7 @@ MAX_MODELS = 64
 """Requests may name any dated snapshot of a model; above this number unused ones are forgotten."""
 
 
-class Kind(StrEnum):
+class CallKind(StrEnum):
     """The kinds of calls with a quota of the account; submits have one for each model."""
 
     SUBMIT = "submit"
@@ -57,17 +57,20 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """The account's quota and our part of it; `submits_per_minute` replaces the model table's numbers."""
+    """The account's quota and our part of it.
+
+    `submits_per_minute` replaces the model table's numbers.
+    """
 
     part: float
     calls_per_second: float
     submits_per_minute: float | None = None
 
-    def per_second(self, kind: Kind, model: str) -> float:
+    def per_second(self, kind: CallKind, model: str) -> float:
         """The account's quota; without `submits_per_minute`, zero for submits of an unknown model."""
-        if kind is Kind.HOTWORDS:
+        if kind is CallKind.HOTWORDS:
             return self.calls_per_second * HOTWORDS_SHARE
-        if kind is not Kind.SUBMIT:
+        if kind is not CallKind.SUBMIT:
             return self.calls_per_second
         info = model_info(model)
         return (self.submits_per_minute or (info.submits_per_minute if info else 0.0)) / 60
@@ -76,7 +79,7 @@ class Quota:
 class Rate(NamedTuple):
     """The rates of one sequence of slots, in calls a second."""
 
-    kind: Kind
+    kind: CallKind
     model: str
     rate_per_second: float
     share_per_second: float
@@ -142,7 +145,9 @@ class Call:
             self._queue.slots.end(self._unanswered, self._limiter.now().boot_seconds)
 
     async def depart(self, may_go: Callable[[], bool] = lambda: True) -> bool:
-        """Wait for a slot of ours and use it; the caller must write the call's first byte at once.
+        """Wait for a slot of ours and use it.
+
+        The caller must write the call's first byte at once.
 
         False means that nothing may be sent: no slot came in time, or `may_go`, checked last, returned False.
         """
@@ -186,43 +191,46 @@ class Call:
 
 
 class CallLimiter:
-    """This process's part of the account's quota; the group consumer and the shards report what is ours."""
+    """This process's part of the account's quota.
+
+    The group consumer and the shards report what is ours.
+    """
 
     def __init__(self, clock: Clock, quota: Quota, vendor: VendorClock) -> None:
         self.clock = clock
         self.share = SlotShare(vendor)
         self._quota = quota
-        self._queues: OrderedDict[tuple[Kind, str], _CallQueue] = OrderedDict()
-        for kind in (Kind.QUERY, Kind.LIST, Kind.CANCEL):
+        self._queues: OrderedDict[tuple[CallKind, str], _CallQueue] = OrderedDict()
+        for kind in (CallKind.QUERY, CallKind.LIST, CallKind.CANCEL):
             self._queue_of(kind, "")
 
     def now(self) -> Instant:
-        """This instant by both clocks."""
+        """This instant by the boot clock and by trusted time."""
         return Instant(self.clock.boot_seconds(), self.clock.now_ms() / 1000)
 
     # For the stages.
 
-    def wait_seconds(self, kind: Kind, model: str = "", *, is_urgent: bool = False) -> float:
+    def wait_seconds(self, kind: CallKind, model: str = "", *, is_urgent: bool = False) -> float:
         """How long until a call may begin: one lead before our first slot that no call waits for."""
         queue, now = self._queue_of(kind, model), self.now()
         opens_at = queue.slots.opens_at(now, 0 if is_urgent else len(queue.begun))
         return max(0.0, opens_at - queue.lead_seconds - now.boot_seconds)
 
-    def begin(self, kind: Kind, model: str = "", *, is_urgent: bool = False) -> Call:
+    def begin(self, kind: CallKind, model: str = "", *, is_urgent: bool = False) -> Call:
         """Begin a call; urgent calls go first, but every fourth turn goes to another call."""
         return Call(self, self._queue_of(kind, model), is_urgent=is_urgent)
 
-    def penalise(self, kind: Kind, model: str = "") -> None:
+    def penalise(self, kind: CallKind, model: str = "") -> None:
         """The provider throttled a call: halve the rate for a while."""
         self._queue_of(kind, model).slots.penalise(self.clock.boot_seconds())
 
-    def slot_number(self, kind: Kind) -> int:
+    def slot_number(self, kind: CallKind) -> int:
         """The number of the slot that the call begun last will use; 0 if none is known."""
         queue = self._queue_of(kind, "")
         slot = queue.slots.next_slot(self.now(), max(0, len(queue.begun) - 1))
         return slot.number if slot else 0
 
-    def share_per_second(self, kind: Kind, model: str = "") -> float:
+    def share_per_second(self, kind: CallKind, model: str = "") -> float:
         """Our slots of this kind, in calls a second."""
         return self._queue_of(kind, model).slots.share_per_second
 
@@ -251,7 +259,10 @@ class CallLimiter:
         self.share.set_partitions(count, self.clock.boot_seconds())
 
     def taken(self, partition: int, predecessor: Predecessor, claimed_at: float) -> None:
-        """The partition was claimed then; `predecessor` is what its journal says of the last owner."""
+        """The partition was claimed then.
+
+        `predecessor` is what its journal says of the last owner.
+        """
         self.share.serve(partition, claimed_at, predecessor)
 
     def resumed(self, partition: int) -> None:
@@ -266,24 +277,31 @@ class CallLimiter:
         """Whether the partition's journal may record that nobody calls in its slots."""
         return self.share.may_release(partition, self.clock.boot_seconds())
 
-    def _queue_of(self, kind: Kind, model: str) -> _CallQueue:
+    def _queue_of(self, kind: CallKind, model: str) -> _CallQueue:
         key = (kind, model)
         if key not in self._queues:
             self._forget_unused()
             grid = grid_of(self._quota.per_second(kind, model), self._quota.part)
             self._queues[key] = _CallQueue(
-                SlotSequence(grid, self.share, is_prompt=kind is Kind.QUERY, is_counted=kind is Kind.LIST)
+                SlotSequence(
+                    grid, self.share, is_prompt=kind is CallKind.QUERY, is_counted=kind is CallKind.LIST
+                )
             )
-        if kind is Kind.SUBMIT:
+        if kind is CallKind.SUBMIT:
             self._queues.move_to_end(key)
         return self._queues[key]
 
     def _forget_unused(self) -> None:
-        """Make room for one more model; no model is forgotten whose last calls still count."""
+        """Make room for one more model.
+
+        No model is forgotten whose last calls still count.
+        """
         surplus = len(self._queues) + 1 - MAX_MODELS
         if surplus <= 0:
             return
         now = self.clock.boot_seconds()
-        models = [key for key in self._queues if key[0] is Kind.SUBMIT and self._queues[key].is_unused(now)]
+        models = [
+            key for key in self._queues if key[0] is CallKind.SUBMIT and self._queues[key].is_unused(now)
+        ]
         for key in models[:surplus]:
             del self._queues[key]

@@ -1,4 +1,7 @@
-"""How many files a submit of a model may hold, learned from refusals; kept until the process ends."""
+"""How many files a submit of a model may hold, learned from refusals.
+
+Kept until the process ends.
+"""
 
 from collections.abc import Callable
 

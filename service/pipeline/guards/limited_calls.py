@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from service.core.provider.answers import ProviderError
-from service.pipeline.guards.call_limiter import CHECK_SECONDS, SHORTEST_WAIT_SECONDS, CallLimiter, Kind
+from service.pipeline.guards.call_limiter import CHECK_SECONDS, SHORTEST_WAIT_SECONDS, CallKind, CallLimiter
 from service.provider.api import NO_SLOT, Permit
 
 T = TypeVar("T")
@@ -15,7 +15,7 @@ LONGEST_WAIT_SECONDS = 30.0
 class LimitedCalls:
     """Makes calls of one kind, each with the permit of one slot."""
 
-    def __init__(self, limiter: CallLimiter, kind: Kind) -> None:
+    def __init__(self, limiter: CallLimiter, kind: CallKind) -> None:
         self._limiter = limiter
         self._kind = kind
 

@@ -45,7 +45,10 @@ class WaitingJob:
 
 @dataclass(slots=True)
 class RefusedHost:
-    """A model's consecutive tasks with results on one refused host; `since_ms` is when the hold began."""
+    """A model's consecutive tasks with results on one refused host.
+
+    `since_ms` is when the hold began.
+    """
 
     tasks: set[str] = field(default_factory=set)
     since_ms: int | None = None
@@ -53,7 +56,10 @@ class RefusedHost:
 
 @dataclass(frozen=True, slots=True)
 class HeldResults:
-    """The jobs of a model that wait for a host; `since_ms` is None while its submits go on."""
+    """The jobs of a model that wait for a host.
+
+    `since_ms` is None while its submits go on.
+    """
 
     model: str
     host: str
@@ -79,7 +85,10 @@ class ResultHolds:
         self._refreshed_at = clock.boot_seconds()
 
     def refused(self, shard: Holder, ref: JobRef, host: str) -> None:
-        """The host of the job's result is refused; a job that already waits is not counted again."""
+        """The host of the job's result is refused.
+
+        A job that already waits is not counted again.
+        """
         job = _waiting(shard, ref)
         if job is None or job.task_id is None or (shard, ref) in self._waiting:
             return
@@ -108,7 +117,10 @@ class ResultHolds:
         return REFRESH_SECONDS if self.is_held(model) else 0.0
 
     def refresh(self) -> None:
-        """Forget jobs that no longer wait, and end holds without waiting jobs; at most once a second."""
+        """Forget jobs that no longer wait, and end holds without waiting jobs.
+
+        At most once a second.
+        """
         now = self._clock.boot_seconds()
         if now - self._refreshed_at < REFRESH_SECONDS:
             return

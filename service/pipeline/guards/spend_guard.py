@@ -10,7 +10,10 @@ CHECK_SECONDS = 1.0
 
 
 class SpendGuard:
-    """Whether the day's limit is reached; `update` begins and ends it like a hold, with our own code."""
+    """Whether the day's limit is reached.
+
+    `update` begins and ends it like a hold, with our own code.
+    """
 
     def __init__(
         self,
@@ -37,7 +40,10 @@ class SpendGuard:
         return CHECK_SECONDS if self._reached() else 0.0
 
     def update(self) -> None:
-        """Note the limit that is reached now, and report a change; the submit stage calls it each turn."""
+        """Note the limit that is reached now, and report a change.
+
+        The submit stage calls it each turn.
+        """
         reached = self._reached()
         limit = self.limit if self.limit in reached else next(iter(reached), None)
         if limit is not self.limit:

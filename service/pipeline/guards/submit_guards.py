@@ -10,14 +10,14 @@ from dataclasses import field
 from typing import NamedTuple
 
 from service.clock import Clock
-from service.core.limits.account_hold import SPENT, concerns_one_model
 from service.core.limits.circuit_breaker import CircuitBreaker
+from service.core.limits.hold_causes import SPENT, concerns_one_model
 from service.core.limits.retry_budget import RetryBudget
 from service.core.provider.answers import Accepted, Answered, NotSent, ProviderError, Refused, SubmitAnswer
 from service.core.provider.own_codes import OwnCode
 from service.dataclasses import dataclass
 from service.pipeline.guards.account_hold import AccountHold
-from service.pipeline.guards.call_limiter import MAX_MODELS, Call, CallLimiter, Kind
+from service.pipeline.guards.call_limiter import MAX_MODELS, Call, CallKind, CallLimiter
 from service.pipeline.guards.result_hold import ResultHolds
 from service.pipeline.guards.spend_guard import SpendGuard
 
@@ -71,7 +71,7 @@ class SubmitGuards:
         now = self.clock.boot_seconds()
         health = self._health(kind.model)
         return max(
-            self.limiter.wait_seconds(Kind.SUBMIT, kind.model),
+            self.limiter.wait_seconds(CallKind.SUBMIT, kind.model),
             self.hold.wait_seconds(),
             health.hold.wait_seconds(),
             self.spend_guard.wait_seconds(),
@@ -86,7 +86,7 @@ class SubmitGuards:
         health = self._health(kind.model)
         is_probe = self.hold.is_active or health.hold.is_active
         paid = health.retries.take(now) if kind.is_retry else 0.0
-        permit = SubmitPermit(kind.model, paid, is_probe, self.limiter.begin(Kind.SUBMIT, kind.model))
+        permit = SubmitPermit(kind.model, paid, is_probe, self.limiter.begin(CallKind.SUBMIT, kind.model))
         self.hold.probe()
         health.hold.probe()
         health.circuit_breaker.probe(now, self.clock.draw())
@@ -112,7 +112,7 @@ class SubmitGuards:
             case NotSent(provider_error) if provider_error.code == OwnCode.INTENT_TOO_OLD:
                 health.retries.refund(permit.paid)
             case Refused(provider_error) if provider_error.is_throttled:
-                self.limiter.penalise(Kind.SUBMIT, permit.model)
+                self.limiter.penalise(CallKind.SUBMIT, permit.model)
                 health.throttle = provider_error
 
     def reason(self, model: str) -> str:
@@ -132,7 +132,10 @@ class SubmitGuards:
         return health is not None and health.circuit_breaker.is_open
 
     def _judge_holds(self, answer: SubmitAnswer, model: str, health: ModelHealth) -> None:
-        """Update the holds; a refusal for one model neither begins nor ends the account's hold."""
+        """Update the holds.
+
+        A refusal for one model neither begins nor ends the account's hold.
+        """
         if isinstance(answer, Refused) and concerns_one_model(answer.provider_error):
             health.hold.judge(answer, model)
             return
@@ -146,7 +149,10 @@ class SubmitGuards:
             self.on_outage(model, health.circuit_breaker.last)
 
     def _health(self, model: str) -> ModelHealth:
-        """The model's health; if there are too many models, the least recently used one is forgotten."""
+        """The model's health.
+
+        If there are too many models, the least recently used one is forgotten.
+        """
         if model not in self.health:
             self.health[model] = ModelHealth(
                 RetryBudget(self.clock.boot_seconds()), CircuitBreaker(), self.hold.for_model()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from service.clock import Clock
 from service.core.time.trusted_time import STEP_SECONDS
 from service.core.time.vendor_clock import VendorClock
-from service.pipeline.guards.call_limiter import CallLimiter, Kind
+from service.pipeline.guards.call_limiter import CallKind, CallLimiter
 from service.provider.api import NO_SLOT, Provider
 
 ASK_SECONDS = 30.0
@@ -29,9 +29,9 @@ async def ask(
         observed = [at for at in (asked_boot, vendor.observed_boot) if at is not None]
         is_quiet = not observed or now - max(observed) >= ASK_SECONDS
         is_due = is_quiet and _is_wanted(clock)
-        wait_seconds = limiter.wait_seconds(Kind.LIST) if is_due else CHECK_SECONDS
+        wait_seconds = limiter.wait_seconds(CallKind.LIST) if is_due else CHECK_SECONDS
         if wait_seconds <= 0:
-            with limiter.begin(Kind.LIST) as call:
+            with limiter.begin(CallKind.LIST) as call:
                 answer = await provider.list_tasks(1, call.depart)
             asked_boot = asked_boot if answer is NO_SLOT else now
             wait_seconds = CHECK_SECONDS

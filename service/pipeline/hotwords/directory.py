@@ -84,7 +84,10 @@ class HotwordListFinder:
     async def _make(
         self, need: Need, lists: tuple[ListedHotwordList, ...]
     ) -> ListedHotwordList | ProviderError:
-        """Create the list; if the account is full, delete an unused list for the next attempt."""
+        """Create the list.
+
+        If the account is full, delete an unused list for the next attempt.
+        """
         made = await self._call(partial(self._lists.create, need.model, need.prefix, need.words))
         if isinstance(made, ProviderError):
             return await self._make_room(made, lists)
@@ -101,7 +104,9 @@ class HotwordListFinder:
     async def _make_room(
         self, provider_error: ProviderError, lists: tuple[ListedHotwordList, ...]
     ) -> ProviderError:
-        """Delete an unused list if the account is full; the next attempt uses the free place.
+        """Delete an unused list if the account is full.
+
+        The next attempt uses the free place.
 
         A foreign list's name may look like one of ours, so the list's words must match its name.
         """
@@ -122,7 +127,10 @@ class HotwordListFinder:
         return self._judged(await self._limited_calls.make(ask))
 
     def _judged(self, answer: T) -> T:
-        """A dead key begins a hold and a working key ends it; other answers say nothing of the account."""
+        """A dead key begins a hold and a working key ends it.
+
+        Other answers say nothing of the account.
+        """
         if isinstance(answer, ProviderError):
             is_of_key = error_table.on_hotword_list(answer).action is Action.HOLD
         else:

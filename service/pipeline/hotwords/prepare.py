@@ -14,9 +14,9 @@ from typing import TypeVar
 from pydantic import JsonValue
 
 from service.clock import Clock
+from service.core.job.accepted_request import AcceptedRequest
 from service.core.job.events import HotwordListRefused
 from service.core.job.identity import SubmissionKey
-from service.core.job.request import AcceptedRequest
 from service.core.job.submission import SubmissionState
 from service.core.job.transition_context import may_try_again
 from service.core.limits.backoff import Backoff
@@ -27,11 +27,11 @@ from service.core.provider.hotword_lists import Need, need_of, needs_list, with_
 from service.errors import FailureCode
 from service.pipeline.guards.account_hold import AccountHold
 from service.pipeline.hotwords.directory import HotwordListFinder
-from service.pipeline.shard.fault_isolation import Key
+from service.pipeline.shard.fault_boundary import Key
 from service.pipeline.shard.observer import BoundaryName, Faults
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.timers import Timers
-from service.provider.fault_isolation import UNREAD, answer_of
+from service.provider.answer_boundary import UNREAD, answer_of
 
 BELIEVED_SECONDS = 3600.0
 """After this a list is checked again: its user may have deleted it, and ours must be touched."""
@@ -92,7 +92,10 @@ class HotwordListStage:
         return self._clock.boot_seconds() < until
 
     def options_to_send(self, request: AcceptedRequest) -> Mapping[str, JsonValue] | None:
-        """The options with the list in place of the words; None if the list is no longer remembered."""
+        """The options with the list in place of the words.
+
+        None if the list is no longer remembered.
+        """
         if not needs_list(request.options):
             return request.options
         found = self._found.get(self._name(request))
@@ -108,7 +111,10 @@ class HotwordListStage:
     def want(
         self, runner: ShardRunner, key: SubmissionKey, request: AcceptedRequest, go_on: Callable[[], None]
     ) -> None:
-        """Find the submission's list, then call `go_on`; end its jobs if the list cannot be provided."""
+        """Find the submission's list, then call `go_on`.
+
+        End its jobs if the list cannot be provided.
+        """
         name = self._name(request)
         if name not in self._wanted:
             self._wanted[name] = Wanted(need_of(request.model, request.options))

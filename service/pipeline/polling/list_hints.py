@@ -40,7 +40,7 @@ class ListHints:
 
     def use(self, rest: Rest, took_seconds: float) -> None:
         """Let tasks rest after a sweep that took so long."""
-        self._requests.rest = rest
+        self._requests.use_rest(rest)
         self._observer.list_swept(took_seconds)
 
     def leave(self) -> None:
@@ -51,7 +51,7 @@ class ListHints:
         """Use one page, which may lag by `lag_seconds` behind the tasks: poll at once what it shows to have
         ended, by its status or its absence. How many tasks of ours it shows, these included.
         """
-        self._requests.trusted = frozenset(filter(self.is_trusted, PageSource))
+        self._requests.trust(frozenset(filter(self.is_trusted, PageSource)))
         if not self.is_trusted(read.source):
             return 0
         page, span = read.page, self._span(read)
@@ -114,7 +114,7 @@ class ListHints:
         if was_trusted and not trust.is_trusted(now):
             self._observer.list_distrusted(source, trust.seconds_left(now))
             self._listed.clear()
-            self._requests.trusted -= {source}
+            self._requests.trust(frozenset(filter(self.is_trusted, PageSource)))
             if source is PageSource.OWN:
-                self._requests.trusted = frozenset()
+                self._requests.trust(frozenset())
                 self.leave()

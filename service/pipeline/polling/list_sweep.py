@@ -17,15 +17,15 @@ from service.core.limits.backoff import Backoff
 from service.core.polling.listed_tasks import ReadPage
 from service.core.polling.page_turns import MAX_PAGES, Extent, pages_of
 from service.core.provider.answers import ProviderError, TaskPage, TaskStatus
-from service.pipeline.guards.call_limiter import CHECK_SECONDS, CallLimiter, Kind
+from service.pipeline.guards.call_limiter import CHECK_SECONDS, CallKind, CallLimiter
 from service.pipeline.guards.limited_calls import LimitedCalls
 from service.pipeline.polling.list_hints import ListHints
 from service.pipeline.polling.poll_requests import PollRequests, Rest
 from service.pipeline.polling.shared_pages import NumberedPage, SharedPages
 from service.pipeline.shard.observer import BoundaryName, Faults
 from service.pipeline.shard.timers import OnTick, ticking
+from service.provider.answer_boundary import answer_of
 from service.provider.api import NO_SLOT, Permit, Provider
-from service.provider.fault_isolation import answer_of
 
 SWEEP_SECONDS = 1.0
 """From the beginning of a sweep to that of the next, at least."""
@@ -44,9 +44,9 @@ SPOT_CHECK_PART = 0.1
 IDLE_SECONDS = 30.0
 """The wait after a sweep that would take too long, or showed nothing of ours."""
 FEWEST_ROWS = 10
-"""Rows that show whether the vendor heeds the status asked for."""
+"""Rows that show whether the vendor applies the status filter."""
 UNFILTERED_SECONDS = 600.0
-"""How long a status filter is not asked for that the list did not heed."""
+"""How long no status filter is sent after the list did not apply it."""
 BACKOFF = Backoff(2.0, 60.0)
 
 
@@ -78,7 +78,10 @@ class Sweep:
 
     @property
     def ignores_filter(self) -> bool:
-        """Whether the vendor does not heed the status asked for: a few rows may just have changed theirs."""
+        """Whether the vendor does not apply the status filter.
+
+        A few rows may just have changed.
+        """
         return self.seen >= FEWEST_ROWS and 4 * self.others > self.seen
 
     @property
@@ -165,7 +168,7 @@ class ListSweepStage:
         self._provider = provider
         self._clock = clock
         self._limiter = limiter
-        self._lists = LimitedCalls(limiter, Kind.LIST)
+        self._lists = LimitedCalls(limiter, CallKind.LIST)
         self._requests = requests
         self._hints = hints
         self.shared = shared
@@ -175,7 +178,7 @@ class ListSweepStage:
         """Of the last sweep."""
         self._failures = 0
         self._no_filter_until = 0.0
-        """Until when all tasks are asked for: the list refused the status, or did not heed it."""
+        """Until when all tasks are listed: the list refused the status filter, or did not apply it."""
 
     async def run(self, on_tick: OnTick) -> None:
         """Sweep until cancelled."""
@@ -305,10 +308,13 @@ class ListSweepStage:
 
     def _is_long(self, sweep: Sweep) -> bool:
         """Whether the sweep has taken longer than polling every task once."""
-        return sweep.pages > self._cycle_seconds * self._limiter.share_per_second(Kind.LIST)
+        return sweep.pages > self._cycle_seconds * self._limiter.share_per_second(CallKind.LIST)
 
     def _failed(self, failure: ProviderError, status: TaskStatus | None) -> float:
-        """Note a failed sweep; how long after its beginning the next one begins, in seconds."""
+        """Note a failed sweep.
+
+        How long after its beginning the next one begins, in seconds.
+        """
         self._failures += 1
         is_refused = failure.http_status == HTTPStatus.BAD_REQUEST and status is not None
         if is_refused and self._failures > 1:
@@ -320,16 +326,16 @@ class ListSweepStage:
     @property
     def _cycle_seconds(self) -> float:
         """How long it takes to poll every task once."""
-        share = self._limiter.share_per_second(Kind.QUERY)
+        share = self._limiter.share_per_second(CallKind.QUERY)
         return max(SHORTEST_CYCLE_SECONDS, len(self._requests) / share) if share else SHORTEST_CYCLE_SECONDS
 
     def _is_worth_it(self) -> bool:
         """Whether a sweep of so many pages is faster than polling every task once."""
-        share = self._limiter.share_per_second(Kind.LIST)
+        share = self._limiter.share_per_second(CallKind.LIST)
         return share > 0 and self._pages / share <= self._cycle_seconds
 
     def _rest(self, took_seconds: float) -> Rest:
-        share = self._limiter.share_per_second(Kind.QUERY)
+        share = self._limiter.share_per_second(CallKind.QUERY)
         spot_check_seconds = len(self._requests) / (SPOT_CHECK_PART * share) if share else 0.0
         rest_seconds = max(SHORTEST_REST_SECONDS, 3 * took_seconds)
         return Rest(

@@ -26,7 +26,7 @@ from service.core.polling.list_trust import PageSource
 from service.core.polling.run_times import ModelRunTimes, run_ms
 from service.core.provider.answers import TaskView
 from service.pipeline.shard.backlog import BEHIND_MS, SLICE
-from service.pipeline.shard.fault_isolation import Key
+from service.pipeline.shard.fault_boundary import Key
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.stage_breaker import StageName
 from service.pipeline.shard.timers import Timers
@@ -103,8 +103,8 @@ class PollRequests:
         self._hints_in_a_row = 0
         self._was_last = False
         """Whether the latest of the other polls was a last poll; if so, an ordinary one goes next."""
-        self.rest = Rest()
-        self.trusted = frozenset(PageSource)
+        self._rest = Rest()
+        self._trusted = frozenset(PageSource)
         """Whose hints are followed."""
         self._run_times = ModelRunTimes()
         self._times = SharedTimes()
@@ -136,12 +136,23 @@ class PollRequests:
         if asked is not None and not asked.hint:
             self._replace(asked, replace(asked, hint=source))
 
+    def use_rest(self, rest: Rest) -> None:
+        """Let tasks rest for so long from now on."""
+        self._rest = rest
+
+    def trust(self, sources: frozenset[PageSource]) -> None:
+        """Follow hints of these sources only."""
+        self._trusted = sources
+
     def knows(self, task_id: str) -> bool:
         """Whether a poll of the task is requested."""
         return task_id in self._valid
 
     def note_listed(self, task_id: str, listed_ms: int) -> bool:
-        """Note that the list shows the task as not ended, at this boot time; False if it is unknown."""
+        """Note that the list shows the task as not ended, at this boot time.
+
+        False if it is unknown.
+        """
         asked = self._valid.get(task_id)
         if asked is None:
             return False
@@ -156,7 +167,10 @@ class PollRequests:
         return self._find(submission.task_id, (runner, submission.key)) is not None
 
     async def take_due(self, within_seconds: float) -> PollRequest | None:
-        """The request that has been due longest; None if none is due in time, or on `wake`."""
+        """The request that has been due longest.
+
+        None if none is due in time, or on `wake`.
+        """
         return await self._due.take(within_seconds)
 
     def wake(self) -> None:
@@ -170,7 +184,10 @@ class PollRequests:
             self._due.push(self._clock.now_ms(), request)
 
     def enqueue(self, request: PollRequest) -> None:
-        """Let a due request wait for its turn; postpone or drop it if it is not to be polled now."""
+        """Let a due request wait for its turn.
+
+        Postpone or drop it if it is not to be polled now.
+        """
         submission = request.submission
         if not self.is_valid(request):
             return
@@ -193,7 +210,10 @@ class PollRequests:
         return bool(self._hinted or self._last or self._ordinary)
 
     def take_next(self, *, may_be_last: bool) -> PollRequest | None:
-        """Remove and return the request whose turn it is; one not to be polled now goes elsewhere."""
+        """Remove and return the request whose turn it is.
+
+        One not to be polled now goes elsewhere.
+        """
         for _ in range(SLICE):
             queue = self._next_queue(may_be_last=may_be_last)
             if queue is None:
@@ -207,7 +227,7 @@ class PollRequests:
                     self._start(request)
                     return request
                 self._pass_on(request)
-        # Thousands may rest since they were queued: the event loop has its turn between.
+        # Thousands may have rested since they were queued: yield to the event loop.
         self.wake()
         return None
 
@@ -218,7 +238,7 @@ class PollRequests:
 
     def _is_void(self, request: PollRequest) -> bool:
         """Whether the request is hinted by a list that is not trusted any more."""
-        return request.hint is not None and request.hint not in self.trusted
+        return request.hint is not None and request.hint not in self._trusted
 
     def _pass_on(self, request: PollRequest) -> None:
         """Let a request that is not to be polled now be looked at anew."""
@@ -296,10 +316,10 @@ class PollRequests:
         """How long the request may wait because of the list; 0 if it may not."""
         if request.is_last or request.hint:
             return 0
-        ends_ms = request.asked_ms + self.rest.unlisted_ms
+        ends_ms = request.asked_ms + self._rest.unlisted_ms
         if request.listed_ms is not None:
-            ends_ms = min(request.listed_ms + self.rest.listed_ms, request.asked_ms + self.rest.at_most_ms)
-        return max(0, min(self.rest.check_ms, ends_ms - self._boot_ms()))
+            ends_ms = min(request.listed_ms + self._rest.listed_ms, request.asked_ms + self._rest.at_most_ms)
+        return max(0, min(self._rest.check_ms, ends_ms - self._boot_ms()))
 
     def _boot_ms(self) -> int:
         return round(1000 * self._clock.boot_seconds())

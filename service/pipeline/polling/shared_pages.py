@@ -14,7 +14,7 @@ from service.core.polling.listed_tasks import ReadPage
 from service.core.polling.page_turns import Extent, PageTurns
 from service.core.polling.shared_page import SharedPage, decode_page, encode_page
 from service.core.provider.answers import TaskStatus
-from service.pipeline.guards.call_limiter import CallLimiter, Kind
+from service.pipeline.guards.call_limiter import CallKind, CallLimiter
 from service.pipeline.polling.list_hints import ListHints
 from service.pipeline.shard.observer import ListObserver, PageResult
 
@@ -64,7 +64,7 @@ class SharedPages:
         """The page that the call begun last reads; None if it is not to be made."""
         clock = self._limiter.clock
         return self._turns[status].next_page(
-            self._limiter.slot_number(Kind.LIST), pages, self._now, clock.draw()
+            self._limiter.slot_number(CallKind.LIST), pages, self._now, clock.draw()
         )
 
     def recent(self, status: TaskStatus, within_seconds: float) -> Mapping[int, int]:

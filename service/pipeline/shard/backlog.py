@@ -25,7 +25,10 @@ class Backlog:
     size_bytes: int = 0
 
     def fill(self, shard_bytes: int) -> float:
-        """The fuller of two: the shard's bound with `shard_bytes`, the process's bound; 1.0 is full."""
+        """The fuller of two: the shard's bound with `shard_bytes`, the process's bound.
+
+        1.0 is full.
+        """
         return max(shard_bytes / self.shard_bytes, self.size_bytes / self.limit_bytes)
 
     def add(self, size_bytes: int) -> None:

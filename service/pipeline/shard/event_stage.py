@@ -20,7 +20,7 @@ from service.core.job.events import (
     Step,
     SubmissionRestored,
 )
-from service.pipeline.shard.fault_isolation import Event
+from service.pipeline.shard.fault_boundary import Event
 from service.pipeline.shard.stage_breaker import StageName
 
 _OF_EVENT: dict[type[Event], StageName] = {
@@ -51,7 +51,10 @@ def stage_of(event: Event) -> StageName:
 
 
 def proves_stage_works(event: Event) -> bool:
-    """Whether handling the event proves that its stage works; an event without content does not."""
+    """Whether handling the event proves that its stage works.
+
+    An event without content does not.
+    """
     return not isinstance(event, HandlingFailed | PollFailed | FetchFailed)
 
 

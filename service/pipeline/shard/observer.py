@@ -70,7 +70,10 @@ class Observer(Faults, Protocol):
         ...
 
     def uncertain(self, uncertain_outcome: UncertainOutcome) -> None:
-        """A submission became uncertain, or its uncertainty ended; called once for each of its jobs."""
+        """A submission became uncertain, or its uncertainty ended.
+
+        Called once for each of its jobs.
+        """
         ...
 
     def stage_stopped(self, stage: StageName, is_stopped: bool) -> None:

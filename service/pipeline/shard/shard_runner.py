@@ -1,6 +1,6 @@
 """The loop that owns one shard: it applies events, commits batches and releases the steps of durable groups.
 
-No consequence of a change happens before its group is durable (N2); `group_commit` writes.
+No consequence of a change happens before its group is durable (N2); `publish` writes.
 """
 
 import asyncio
@@ -27,19 +27,19 @@ from service.core.job.transition_context import Context, Rules, without_boundary
 from service.core.shard.batches import Appended, Change, Group
 from service.core.shard.shard import Shard
 from service.dataclasses import dataclass
-from service.kafka.writing.ports import Writer
+from service.kafka.writing.writer_port import Writer
 from service.pipeline.guards.call_limiter import Call
 from service.pipeline.shard.backlog import Backlog
 from service.pipeline.shard.event_stage import proves_stage_works, stage_of, stage_of_step
-from service.pipeline.shard.fault_isolation import Event, FaultBoundary, Key
-from service.pipeline.shard.group_commit import CommitHooks, GroupCommit, Receipt
+from service.pipeline.shard.fault_boundary import Event, FaultBoundary, Key
 from service.pipeline.shard.observer import BoundaryName, Observer
+from service.pipeline.shard.publish import CommitHooks, Publisher, Receipt
 from service.pipeline.shard.stage_breaker import StageBreaker, StageName
 from service.pipeline.shard.subjects import request_of, state_of, subject_of, writes
 
 BEHIND_SECONDS = 2.0
 """If a batch is in flight for longer, the shard starts no work that would only wait for the broker."""
-SWEEP_BELOW_BYTES = 512 * 1024
+TOMBSTONES_BELOW_BYTES = 512 * 1024
 """Tombstones are written only while fewer bytes wait: everything else goes first."""
 
 
@@ -82,14 +82,14 @@ class ShardRunner:
             self._end,
         )
         self._deps = deps
-        state.durable_cursor = state.cursor
-        self._commits = GroupCommit(
+        state.mark_durable(state.cursor)
+        self._commits = Publisher(
             state.partition,
             writer,
             deps.clock,
             deps.backlog,
             deps.observer,
-            CommitHooks(self._sweep, self._on_durable),
+            CommitHooks(self._add_tombstones, self._on_durable),
         )
         self._held: list[tuple[Key, Event]] = []
         """Events that arrived while suspended, from calls in flight and from reconcile passes."""
@@ -126,7 +126,10 @@ class ShardRunner:
 
     @property
     def has_room(self) -> bool:
-        """Whether work that writes and can wait may begin; answers to calls are written in any case."""
+        """Whether work that writes and can wait may begin.
+
+        Answers to calls are written in any case.
+        """
         return not self.is_restoring and self.fill < 1.0
 
     @property
@@ -140,7 +143,9 @@ class ShardRunner:
         return Context(clock.now_ms(), clock.draw(), self._deps.rules, clock.confirmed_ms())
 
     def on_submission(self, key: SubmissionKey, event: SubmissionEvent) -> Change:
-        """Apply an event to a submission; return the change that was queued, empty on a closed shard.
+        """Apply an event to a submission.
+
+        Return the change that was queued, empty on a closed shard.
 
         While the shard is suspended, another member may own it. A task id, which is paid for, and an unsent
         POST are journalled even then; behind a higher claim they are ignored. Other events wait for `resume`.
@@ -153,14 +158,20 @@ class ShardRunner:
         return self._apply(key, event, lambda now: self.state.on_submission(key, event, now, boundary))
 
     def on_job(self, ref: JobRef, event: JobEvent) -> Change:
-        """Apply an event to a job; return the change that was queued. While suspended, the event waits."""
+        """Apply an event to a job.
+
+        Return the change that was queued. While suspended, the event waits.
+        """
         if self.is_suspended:
             self._held.append((ref, event))
             return Change()
         return self._apply(ref, event, partial(self.state.on_job, ref, event))
 
     def guard(self, key: Key, event: Event) -> AbstractContextManager[None]:
-        """The boundary around applying an event; if handling fails, the event is applied again later."""
+        """The boundary around applying an event.
+
+        If handling fails, the event is applied again later.
+        """
         return self.boundary.guard(key, self._again(key, event), stage_of(event), event)
 
     def _apply(self, key: Key, event: Event, decide: Callable[[Context], Change]) -> Change:
@@ -249,7 +260,10 @@ class ShardRunner:
         yield from (key for key, _ in self._held)
 
     def _dispatch(self, step: Step) -> None:
-        """Dispatch a step inside its subject's boundary; a cancel has none, since its jobs have ended."""
+        """Dispatch a step inside its subject's boundary.
+
+        A cancel has none, since its jobs have ended.
+        """
         key = subject_of(step)
         if key is None:
             self._deps.dispatch(self, step)
@@ -262,7 +276,10 @@ class ShardRunner:
         await self._commits.run_until_closed()
 
     async def wait_for_calls(self) -> None:
-        """Wait until no call is in flight and nothing is queued; the caller sets the timeout."""
+        """Wait until no call is in flight and nothing is queued.
+
+        The caller sets the timeout.
+        """
         while self.is_open and (self.calls or self._commits.is_writing):
             if self.calls:
                 await asyncio.wait(self.calls)
@@ -274,22 +291,26 @@ class ShardRunner:
         await self._commits.wait_until_written()
 
     async def prove(self) -> Appended:
-        """Prove by one more commit that the writer is not fenced; the caller sets the timeout."""
+        """Prove by one more commit that the writer is not fenced.
+
+        The caller sets the timeout.
+        """
         return await self._commits.prove()
 
     async def release(self) -> None:
         """Journal that we make no more calls for the shard; the caller sets the timeout."""
         await self._commits.release()
 
-    def _sweep(self) -> None:
+    def _add_tombstones(self) -> None:
         """Add tombstones to the next batch while little else waits."""
-        if self.takes_work and self.pending_bytes < SWEEP_BELOW_BYTES:
+        if self.takes_work and self.pending_bytes < TOMBSTONES_BELOW_BYTES:
             with self.boundary.isolate(f"tombstones of partition {self.partition}"):
-                self.put(self.state.sweep(self._deps.clock.confirmed_ms()))
+                self.put(self.state.expired_tombstones(self._deps.clock.confirmed_ms()))
 
     def _on_durable(self, group: Group) -> None:
         """Act on a durable group; each step has a boundary of its own."""
-        self.state.durable_cursor = group.cursor or self.state.durable_cursor
+        if group.cursor is not None:
+            self.state.mark_durable(group.cursor)
         for ref in group.ended:
             self._forget_job(ref)
         for outcome in group.outcomes:

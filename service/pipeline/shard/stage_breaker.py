@@ -54,9 +54,12 @@ class Circuit:
     """Requests that failed since it opened, or caused it to open."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StageBreaker:
-    """The circuits of all stages; `on_change` is called when one stops (True) or resumes (False)."""
+    """The circuits of all stages.
+
+    `on_change` is called when one stops (True) or resumes (False).
+    """
 
     clock: Clock
     on_change: Callable[[StageName, bool], None]
@@ -65,7 +68,9 @@ class StageBreaker:
     )
 
     def failed(self, stage: StageName, request: str) -> bool:
-        """Record a fault of ours for the request; return whether it counts against the request.
+        """Record a fault of ours for the request.
+
+        Return whether it counts against the request.
 
         It does not count while the stage is stopped or on trial for others: the stage is at fault then.
         """
@@ -101,7 +106,10 @@ class StageBreaker:
         return max(0.0, circuit.retry_at - self.clock.boot_seconds()) if circuit.openings else 0.0
 
     def again_seconds(self, stage: StageName) -> float:
-        """How long until requests that failed in the stage may be retried; zero while it works."""
+        """How long until requests that failed in the stage may be retried.
+
+        Zero while it works.
+        """
         circuit = self.circuits[stage]
         return max(0.0, circuit.others_until - self.clock.boot_seconds()) if circuit.openings else 0.0
 

@@ -4,7 +4,7 @@ from service.core.job.events import CancelTask, Fetch, Step
 from service.core.job.identity import JobRef, SubmissionKey
 from service.core.shard.batches import Group
 from service.core.shard.shard import Shard
-from service.pipeline.shard.fault_isolation import Key
+from service.pipeline.shard.fault_boundary import Key
 
 
 def subject_of(step: Step) -> Key | None:
@@ -15,7 +15,10 @@ def subject_of(step: Step) -> Key | None:
 
 
 def state_of(state: Shard, key: Key) -> tuple[str, object] | None:
-    """The state that must be unchanged for a late event to apply; None if the subject is gone."""
+    """The state that must be unchanged for a late event to apply.
+
+    None if the subject is gone.
+    """
     if isinstance(key, JobRef):
         job = state.jobs.get(key)
         return None if job is None else (job.state, job.submission)
@@ -24,7 +27,10 @@ def state_of(state: Shard, key: Key) -> tuple[str, object] | None:
 
 
 def request_of(state: Shard, key: Key) -> str:
-    """A name for the request behind a key; the first request, if a submission has several."""
+    """A name for the request behind a key.
+
+    The first request, if a submission has several.
+    """
     if isinstance(key, SubmissionKey):
         submission = state.submissions.get(key)
         jobs = submission.jobs if submission else ()

@@ -20,8 +20,8 @@ SHORTEST_WAIT_SECONDS = 0.001
 class Timers(Generic[T]):
     """A queue ordered by time; `take` waits for the next due item.
 
-    Wall-clock times become boot-clock times when they are pushed, so that a jump of the wall clock neither
-    delays nor releases what is queued.
+    Trusted times become boot-clock times when they are pushed, so that a step of trusted time neither delays
+    nor releases what is queued.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -33,7 +33,7 @@ class Timers(Generic[T]):
         return len(self._queue)
 
     def push(self, due_ms: int, item: T) -> None:
-        """Add an item that is due at the wall-clock time `due_ms`."""
+        """Add an item that is due at `due_ms`, in trusted time."""
         delay_ms = max(0, due_ms - self._clock.now_ms())
         self._queue.push(self._boot_ms() + delay_ms, item)
         self._changed.set()

@@ -1,4 +1,7 @@
-"""Resolves host names for result fetches; one address that is not public refuses the name."""
+"""Resolves host names for result fetches.
+
+One address that is not public refuses the name.
+"""
 
 import asyncio
 import ipaddress
@@ -58,7 +61,10 @@ class CheckedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """The checked addresses of `host`; raises AddressRefused, or OSError if there are none."""
+        """The checked addresses of `host`.
+
+        Raises AddressRefused, or OSError if there are none.
+        """
         addresses = await self._lookup(host, port)
         refused = [] if host in self._exempt else [each for each in addresses if not is_public(each)]
         if refused:

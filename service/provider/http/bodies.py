@@ -52,7 +52,10 @@ async def read_body(response: httpx.Response, max_wire_bytes: int, max_decoded_b
 
 
 def _inflater(content_encoding: str) -> "_Inflater | None":
-    """The decoder of the named encoding, None if there is none; raises BodyBroken for an unsupported one."""
+    """The decoder of the named encoding, None if there is none.
+
+    Raises BodyBroken for an unsupported one.
+    """
     named = (word.strip().lower() for word in content_encoding.split(","))
     applied = [word for word in named if word not in ("", "identity")]
     if not applied:
@@ -106,7 +109,9 @@ class _Inflater:
         return chunk
 
     def _next_member(self, chunk: bytes) -> bytes:
-        """Begin the next member of a gzip body; returns its bytes, or nothing if none follows.
+        """Begin the next member of a gzip body.
+
+        Returns its bytes, or nothing if none follows.
 
         Trailing bytes that are no member are ignored, as gzip does: the body before them may be complete.
         """

@@ -46,7 +46,9 @@ class Withheld(Exception):
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
-    """httpx on aiohttp's connection pool: a quarter of the CPU of httpx's own; sends the URL byte for byte.
+    """httpx on aiohttp's connection pool: a quarter of the CPU of httpx's own.
+
+    Sends the URL byte for byte.
 
     Use it as an async context manager. The caller bounds the time. Connections are shared by host name;
     `resolver` chooses their addresses. A request's `permit` extension is awaited once it has a connection;
@@ -102,7 +104,10 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close every connection, also those of calls in flight; may be called again, or without any call."""
+        """Close every connection, also those of calls in flight.
+
+        May be called again, or without any call.
+        """
         if self._session is not None:
             await self._session.close()
 
@@ -322,7 +327,10 @@ def _url_of(request: httpx.Request) -> URL:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Raise httpx's exceptions for aiohttp's; a ConnectError means that nothing was sent."""
+    """Raise httpx's exceptions for aiohttp's.
+
+    A ConnectError means that nothing was sent.
+    """
     try:
         yield
     except aiohttp.ClientConnectorError as error:

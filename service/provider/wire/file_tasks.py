@@ -1,4 +1,4 @@
-"""The wire shape of asynchronous file tasks (provider API, sections 1 and 2), as pure functions.
+"""The wire shape of asynchronous file tasks (docs/provider.md, sections 1 and 2), as pure functions.
 
 Translates and never decides: `core.provider.error_table` says what a code means for a job.
 """
@@ -23,7 +23,7 @@ from service.core.provider.answers import (
     TaskView,
 )
 from service.core.provider.own_codes import OwnCode
-from service.provider.wire.answers import (
+from service.provider.wire.answer_fields import (
     HttpAnswer,
     error_in,
     error_of_answer,
@@ -55,7 +55,10 @@ def submit_headers(file_urls: Sequence[str]) -> dict[str, str]:
 
 
 def submit_body(model: str, file_urls: Sequence[str], options: Mapping[str, JsonValue]) -> bytes:
-    """The JSON of a submit; `parameters` is always there, since workspace hosts fail a task without it."""
+    """The JSON of a submit.
+
+    `parameters` is always there, since workspace hosts fail a task without it.
+    """
     info = model_info(model)
     takes_one = info is not None and info.family is Family.QWEN_ASR_FILES
     audio: dict[str, JsonValue] = {"file_url": file_urls[0]} if takes_one else {"file_urls": list(file_urls)}
@@ -89,7 +92,10 @@ def read_submit(answer: HttpAnswer, host: str) -> Accepted | Refused | Lost:
 
 
 def read_task(answer: HttpAnswer, task_id: str, host: str) -> TaskView | ProviderError:
-    """The answer to a poll; an unknown status counts as RUNNING, so that the task is not given up."""
+    """The answer to a poll.
+
+    An unknown status counts as RUNNING, so that the task is not given up.
+    """
     if not answer.is_success:
         return error_of_answer(answer, host)
     document = object_of(answer.body)
@@ -147,6 +153,9 @@ def _file(result: Mapping[str, JsonValue]) -> FileView:
 
 
 def _usages(document: Mapping[str, JsonValue]) -> tuple[Mapping[str, JsonValue], ...]:
-    """The objects that may hold the bill; field reports show usage inside the output too."""
+    """The objects that may hold the bill.
+
+    Field reports show usage inside the output too.
+    """
     output = part(document, "output")
     return (part(document, "usage"), part(output, "usage"), output)

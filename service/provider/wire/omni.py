@@ -1,6 +1,6 @@
-"""The wire shape of Omni: a prompted chat that answers with a stream (provider API, section 5).
+"""The wire shape of Omni: a prompted chat that answers with a stream (docs/provider.md, section 5).
 
-The stream is assembled as it arrives, so that only its text is held. A stream without a finish reason is not
+The stream is joined as it arrives, so that only its text is held. A stream without a finish reason is not
 reliable, but is billed: it counts as Lost.
 """
 
@@ -15,7 +15,7 @@ from service.contract.models import model_info
 from service.core.provider.answers import Answered, Bill, Lost, ProviderError, Refused
 from service.core.provider.own_codes import OwnCode
 from service.core.transcript.chat_content import text_and_rest
-from service.provider.wire.answers import error_in, object_of, part, text
+from service.provider.wire.answer_fields import error_in, object_of, part, text
 from service.provider.wire.short_audio import format_of
 
 CALL_PATH = "/chat/completions"
@@ -56,7 +56,7 @@ def call_body(model: str, file_url: str, options: Mapping[str, JsonValue]) -> by
 
 
 class Stream:
-    """Assembles one stream: `feed` it each chunk, then call `result`."""
+    """Joins one stream: `feed` it each chunk, then call `result`."""
 
     def __init__(self, model: str) -> None:
         self._model = model
@@ -136,7 +136,10 @@ class Stream:
         return Answered(document, self._bill())
 
     def _bill(self) -> Bill:
-        """Tokens are billed; the seconds of audio follow from the audio tokens, for the spend limit."""
+        """Tokens are billed.
+
+        The seconds of audio follow from the audio tokens, for the spend limit.
+        """
         audio_tokens = untrusted_json.token_count(
             part(self._usage, "prompt_tokens_details").get("audio_tokens")
         )

@@ -1,4 +1,4 @@
-"""The wire shape of synchronous models for short audio (provider API, 4.2 and 4.4), as pure functions.
+"""The wire shape of synchronous models for short audio (docs/provider.md, sections 4.2 and 4.4).
 
 One native endpoint, two bodies: chat messages for qwen3-asr-flash, one `input_audio` for the others.
 """
@@ -14,7 +14,7 @@ from service.contract import untrusted_json
 from service.contract.model_table import Family
 from service.contract.models import model_info
 from service.core.provider.answers import Answered, Bill, Lost, Refused
-from service.provider.wire.answers import (
+from service.provider.wire.answer_fields import (
     HttpAnswer,
     first_number,
     not_served,

@@ -1,4 +1,4 @@
-"""The wire shape of the account's list of tasks (provider API, section 3.1), as pure functions.
+"""The wire shape of the account's list of tasks (docs/provider.md, section 3.1), as pure functions.
 
 No filter for times or models is sent: the times have no zone, and a model has both an alias and a dated name.
 Without one, the vendor shows the last 24 hours.
@@ -9,7 +9,14 @@ from pydantic import JsonValue
 from service.contract import untrusted_json
 from service.core.provider.answers import ListedTask, ProviderError, TaskPage, TaskStatus, UnreadableRow
 from service.core.provider.own_codes import OwnCode
-from service.provider.wire.answers import HttpAnswer, error_in, error_of_answer, not_json, object_of, text
+from service.provider.wire.answer_fields import (
+    HttpAnswer,
+    error_in,
+    error_of_answer,
+    not_json,
+    object_of,
+    text,
+)
 
 PAGE_SIZES = (100, 10)
 """The maximum is not documented. A smaller page that the vendor chooses instead does no harm; if it refuses
@@ -19,7 +26,10 @@ _UNREADABLE = ProviderError(OwnCode.UNEXPECTED_ANSWER, "the answer to the list i
 
 
 def list_path(page_no: int, status: TaskStatus | None = None, page_size: int = PAGE_SIZES[0]) -> str:
-    """The path and query of a page. The vendor's page ends the path in a slash; its clients send none."""
+    """The path and query of a page.
+
+    The vendor's page ends the path in a slash; its clients send none.
+    """
     path = f"/tasks?page_no={page_no}&page_size={page_size}"
     return path if status is None else f"{path}&status={status.value}"
 
@@ -47,7 +57,10 @@ def read_page(answer: HttpAnswer, host: str) -> TaskPage | ProviderError:
 
 
 def _read_row(row: JsonValue, place: int) -> ListedTask | UnreadableRow:
-    """A row as a task; an unknown status counts as RUNNING: the task may still end in any way."""
+    """A row as a task.
+
+    An unknown status counts as RUNNING: the task may still end in any way.
+    """
     if not isinstance(row, dict):
         return UnreadableRow(place)
     task_id, created_ms = text(row, "task_id"), untrusted_json.epoch_ms(row.get("gmt_create"))

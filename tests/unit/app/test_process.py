@@ -406,7 +406,7 @@ def test_a_signal_during_the_start_ends_it(play: Play) -> None:
     assert play(scene).notes == ["health started", "preparation ended", "health stopped"]
 
 
-def test_signals_are_nobodys_after_the_end(play: Play) -> None:
+def test_signals_have_no_handler_after_the_end(play: Play) -> None:
     async def scene(stage: Stage) -> None:
         serving = await stage.start()
         terminate()

@@ -8,12 +8,12 @@ import pytest
 
 from service import __version__
 from service.app import status_collector
-from service.core.limits.account_hold import SPEND_ADVICE, SPENT
+from service.core.limits.hold_causes import SPEND_ADVICE, SPENT
 from service.core.limits.spend_limit import SpendLimit
 from service.core.provider.answers import NotSent, ProviderError, Refused, TaskStatus
 from service.errors import RestoreError
 from service.observability.status import BudgetStatus, ResultHoldStatus, Status, SubmitStatus
-from service.pipeline.guards.call_limiter import Kind
+from service.pipeline.guards.call_limiter import CallKind
 from service.pipeline.guards.submit_guards import SubmitKind
 from tests.fakes.clock import LeapingLoop
 from tests.fakes.provider import NO_CONNECTION
@@ -77,7 +77,7 @@ def test_an_age_is_never_negative() -> None:
     play(scene)
 
 
-def test_each_shard_tells_where_it_stands_in_the_order_of_the_partitions() -> None:
+def test_the_status_lists_shards_in_the_order_of_their_partitions() -> None:
     async def scene(member: Member) -> None:
         member.journal.hang(0)
         member.journal.refusals.append(RestoreError("not this topic's"))
@@ -121,7 +121,7 @@ def test_budgets_are_shown_with_their_rate_and_their_share() -> None:
     async def scene(member: Member) -> None:
         await member.own(0)
         member.deliver(0, "r")
-        member.world.limiter.penalise(Kind.QUERY)
+        member.world.limiter.penalise(CallKind.QUERY)
         *calls, submits = picture(member).budgets
         assert calls == [
             BudgetStatus("query", 10.0, 20.0),

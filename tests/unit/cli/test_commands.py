@@ -23,7 +23,7 @@ from service.cli.output import Form
 from service.contract.output_formats import OutputFormat
 from service.core.job.identity import Position
 from service.core.job.request_record import Record
-from service.errors import ConfigError, FailureCode, Fenced, InvalidRecord
+from service.errors import ClusterError, ConfigError, FailureCode, InvalidRecord
 from service.settings import Settings
 
 ENVIRON = {"SCRIBE_PROVIDER__API_KEY": "sk-canary12345", "SCRIBE_KAFKA__GROUP_ID": "mine"}
@@ -124,7 +124,7 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("arguments", "reason"),
         [
-            (("https://h/a", "--model", "gpt"), "`model` is none that this service knows"),
+            (("https://h/a", "--model", "gpt"), "unknown `model`; known are"),
             (
                 ("https://h/a", "--option", "prompt=hi"),
                 "`prompt` is not an option of fun-asr; models that have it: qwen3.5-omni-plus",
@@ -146,9 +146,7 @@ class TestErrors:
 
 @pytest.mark.usefixtures("_own_logging")
 class TestRun:
-    def test_it_hands_over_the_settings_and_returns_the_services_exit_code(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_run_passes_the_settings_and_returns_the_exit_code(self, monkeypatch: pytest.MonkeyPatch) -> None:
         seen: list[Settings] = []
 
         def service(settings: Settings) -> int:
@@ -159,7 +157,9 @@ class TestRun:
         assert run("run", **ENVIRON).exit_code == 3
         assert seen[0].kafka.group_id == "mine"
 
-    @pytest.mark.parametrize(("error", "code"), [(ConfigError("no Kafka"), 78), (Fenced("no Kafka"), 1)])
+    @pytest.mark.parametrize(
+        ("error", "code"), [(ConfigError("no Kafka"), 78), (ClusterError("no Kafka"), 1)]
+    )
     @pytest.mark.parametrize("depth", [0, 1, 2])
     def test_what_has_a_name_is_a_sentence_however_deep_among_tasks_it_was_raised(
         self, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int, depth: int
@@ -296,7 +296,7 @@ class TestForms:
 
     @pytest.mark.parametrize("form", [None, *Form])
     @pytest.mark.parametrize("has_times", [True, False])
-    def test_what_cannot_be_shown_as_asked_is_told_on_standard_error(
+    def test_an_outcome_without_the_requested_form_is_reported_on_standard_error(
         self, capsys: pytest.CaptureFixture[str], form: Form | None, has_times: bool
     ) -> None:
         said = {"channel_id": 0, "text": "Hi.", "sentences": [SPOKEN] if has_times else None}
@@ -328,7 +328,7 @@ class TestShowing:
         assert outcome_text.clock_time(3_723_004) == "01:02:03.004"
         assert outcome_text.clock_time(100 * 3_600_000) == "100:00:00.000"
 
-    def test_several_channels_are_told_apart(self) -> None:
+    def test_several_channels_are_distinguished(self) -> None:
         said = [{"begin_ms": 0, "end_ms": 1000, "text": "Hi."}]
         channels = [{"channel_id": number, "text": "Hi.", "sentences": said} for number in (0, 1)]
         lines = list(outcome_text.lines(outcome(transcript=transcript(*channels))))

@@ -205,7 +205,7 @@ def test_an_option_is_taken_by_a_model_or_refused_with_the_names_of_those_that_c
         ("qwen-audio-3.1-asr-flash", {"speaker_diarization_enabled": True}, []),
     ],
 )
-def test_what_the_provider_would_pass_over_silently_is_told(
+def test_options_that_the_provider_ignores_cause_a_warning(
     model: str, options: dict[str, JsonValue], expected: list[NoticeCode]
 ) -> None:
     assert notices(model, options) == expected

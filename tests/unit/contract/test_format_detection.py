@@ -74,7 +74,7 @@ def test_a_value_is_named_as_what_it_looks_like(value: bytes, kind: str) -> None
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
-def test_text_in_another_encoding_is_told_so_and_as_nothing_else(encoding: str) -> None:
+def test_text_in_another_encoding_is_recognised_as_such(encoding: str) -> None:
     error = refused(TEXT.encode(encoding))
     assert error.code is FailureCode.INVALID_ENCODING
     assert error.message.startswith("the value is not UTF-8")
@@ -90,7 +90,7 @@ def test_text_in_another_encoding_is_told_so_and_as_nothing_else(encoding: str) 
         (b"\xef\xbb\xbf\n", "the value holds nothing"),
     ],
 )
-def test_an_empty_value_is_told_so(value: bytes, message: str) -> None:
+def test_an_empty_value_has_a_message_of_its_own(value: bytes, message: str) -> None:
     error = refused(value)
     assert (error.code, error.message) == (FailureCode.INVALID_JSON, message)
 

@@ -88,7 +88,7 @@ def test_a_later_version_is_taken_for_its_namesake_and_is_not_listed(name: str, 
 def test_every_family_has_models_and_every_model_is_one_way_only() -> None:
     for family in Family:
         rows = [MODELS[name] for name in models_of(family)]
-        assert len({row.way for row in rows}) == 1
+        assert len({row.api for row in rows}) == 1
         assert all(row.files_per_task == 1 for row in rows if row.is_synchronous)
 
 
@@ -153,7 +153,7 @@ def test_the_limits_of_a_minute_are_those_of_the_vendors_page(
     assert (MODELS[name].submits_per_minute, MODELS[name].also_limited) == (per_minute, also)
 
 
-def test_a_limit_that_nobody_documents_is_not_guessed() -> None:
+def test_an_undocumented_limit_is_not_guessed() -> None:
     unknown = {name for name, row in MODELS.items() if row.max_file_bytes is None}
     assert unknown == {"qwen3.8-omni-flash"}
     row = MODELS["qwen3.8-omni-flash"]

@@ -126,11 +126,11 @@ def test_an_option_of_no_family_is_refused_with_the_way_out() -> None:
     assert "`extra_parameters`" in message
 
 
-def test_the_name_of_an_unknown_option_is_scrubbed() -> None:
+def test_the_name_of_an_unknown_option_is_redacted() -> None:
     assert "canary" not in refused({"https://h/a?Signature=canary": 1}).message
 
 
-def test_an_unknown_model_is_told_which_there_are() -> None:
+def test_an_unknown_model_is_refused_with_the_known_names() -> None:
     error = refused({}, model="whisper-1")
     assert error.code is FailureCode.UNKNOWN_MODEL
     assert "fun-asr, fun-asr-mtl, paraformer-v2, " in error.message

@@ -86,7 +86,7 @@ def test_a_file_url_loses_its_query_whoever_builds_the_record() -> None:
     assert failure(file_url="https://h/a.wav?Signature=canary").file_url == "https://h/a.wav"
 
 
-def test_foreign_texts_of_a_failure_are_scrubbed_whoever_builds_it() -> None:
+def test_foreign_texts_of_a_failure_are_always_redacted() -> None:
     built = failure(message="no https://h/a?Signature=canary", provider_code="Bearer canary")
     assert "canary" not in built.to_bytes().decode()
 

@@ -1,4 +1,4 @@
-"""The scrubber: what it drops, what it keeps, and that secrets never pass."""
+"""Redaction: what it removes, what it keeps, and that secrets never pass."""
 
 import pytest
 from hypothesis import example, given
@@ -67,7 +67,7 @@ def test_a_planted_secret_never_passes(plant: str, before: str, after: str, blan
 @example("x" * 495 + " sk-abcdefghijkl")
 @example("x" * 480 + " https://u:p@h/a?b")
 @example("X-OSS-A://'A://@")
-def test_scrubbing_twice_changes_nothing_and_the_result_is_one_short_line(text: str) -> None:
+def test_redacting_twice_changes_nothing_and_the_result_is_one_short_line(text: str) -> None:
     once = redact(text)
     assert redact(once) == once
     assert len(once) <= MAX_CHARS

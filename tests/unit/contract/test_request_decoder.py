@@ -139,14 +139,14 @@ def test_a_byte_order_mark_is_skipped() -> None:
     assert read(b"\xef\xbb\xbf" + encoded()) == read(encoded())
 
 
-def test_a_schema_registry_frame_is_skipped_and_told() -> None:
+def test_a_schema_registry_prefix_is_skipped_and_reported() -> None:
     framed = read(b"\x00\x00\x00\x00\x07" + encoded())
     assert framed.framed
     assert not read(encoded()).framed
     assert framed.request == read(encoded()).request
 
 
-def test_what_is_behind_a_frame_and_is_no_json_is_told_so() -> None:
+def test_a_value_behind_a_prefix_that_is_no_json_has_a_message_of_its_own() -> None:
     for body in (b"\x02\x10call-17", b"\xff\xfe"):
         error = refused(b"\x00\x00\x00\x00\x07" + body)
         assert error.message.endswith("only JSON is read behind one, not Avro or Protobuf")
@@ -273,7 +273,7 @@ def test_a_request_must_be_an_object(value: bytes) -> None:
     assert (error.code, error.message) == (FailureCode.INVALID_REQUEST, "a request must be a JSON object")
 
 
-def test_900_kb_of_metadata_are_refused_for_the_record_and_the_id_is_told() -> None:
+def test_900_kb_of_metadata_are_refused_with_the_request_id() -> None:
     value = encoded(metadata={"note": "x" * 900_000})
     error = refused(value)
     assert error.code is FailureCode.REQUEST_TOO_LARGE
@@ -404,7 +404,7 @@ def test_a_url_with_a_user_or_password_is_refused(url: str) -> None:
     )
 
 
-def test_the_name_of_an_unknown_field_is_scrubbed() -> None:
+def test_the_name_of_an_unknown_field_is_redacted() -> None:
     assert "canary" not in refused(encoded(**{"https://h/a?Signature=canary": 1})).message
 
 

@@ -76,7 +76,7 @@ def test_a_key_that_stands_twice_is_refused_by_name() -> None:
     assert "`a` appears twice" in refusal('{"b":{"a":1,"b":2,"a":3}}')
 
 
-def test_the_name_of_a_doubled_key_is_scrubbed() -> None:
+def test_the_name_of_a_duplicate_key_is_redacted() -> None:
     key = "https://user:pw@h/a?Signature=canary"
     assert "canary" not in refusal(f'{{"{key}":1,"{key}":2}}')
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 from pydantic import JsonValue
 
 from service.contract.transcript import AudioProperties, Channel, Sentence, Transcript, Word
+from service.core.job.accepted_request import AcceptedRequest, RequestFile
 from service.core.job.file_matching import files_digest
 from service.core.job.identity import JobKey, JobRef, Origin, Position, SubmissionKey
 from service.core.job.job import FetchProgress, Job, JobState
-from service.core.job.request import AcceptedRequest, RequestFile
 from service.core.job.request_record import Record
 from service.core.job.submission import Counters, Intent, Submission, SubmissionState
 from service.core.job.transition_context import Context, Rules

@@ -72,7 +72,7 @@ def test_no_time_passes_while_a_thread_works() -> None:
     run(wait())
 
 
-def test_a_test_that_waits_for_nothing_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_test_that_waits_for_nothing_fails_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.fakes.clock.THREAD_SECONDS", 0.01)
 
     async def wait() -> None:
@@ -82,7 +82,7 @@ def test_a_test_that_waits_for_nothing_is_told_so(monkeypatch: pytest.MonkeyPatc
         run(wait())
 
 
-def test_a_test_that_ticks_for_ever_is_told_so() -> None:
+def test_a_test_that_ticks_for_ever_fails_with_a_reason() -> None:
     async def wait() -> None:
         while True:
             await FakeClock().sleep(60)

@@ -12,7 +12,7 @@ from service.core.job.ending import FailureEnding, ResultEnding
 from service.core.job.identity import RequestKey
 from service.core.job.job import JobState, TaskEnd
 from service.core.job.uncertainty import UncertainOutcome
-from service.core.limits.account_hold import hold_cause
+from service.core.limits.hold_causes import hold_cause
 from service.core.limits.price import Price
 from service.core.limits.spend_limit import SpendLimit
 from service.core.outcome.build import Outcome, OutcomeRules, job_outcome, record_failure

@@ -69,7 +69,7 @@ def test_event_names_are_all_different() -> None:
 @pytest.mark.parametrize(
     ("change", "level"), [("taken", "info"), ("refused", "error"), ("fenced", "warning")]
 )
-def test_a_shards_line_is_as_loud_as_its_word(change: str, level: str) -> None:
+def test_the_log_level_of_a_shard_follows_its_change(change: str, level: str) -> None:
     _, lines = configured()
     log.write(log.SHARD, change=change, partition=1)
     assert lines()[0]["level"] == level
@@ -222,7 +222,7 @@ def test_a_line_that_cannot_be_formatted_says_that_it_was_lost() -> None:
     assert [line["event"] for line in lines()] == ["log_line_lost"]
 
 
-def test_a_stream_that_is_gone_stops_nobody(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_closed_stream_stops_no_work(capfd: pytest.CaptureFixture[str]) -> None:
     stream, _ = configured()
     stream.close()
     log.write(log.DRAINED)

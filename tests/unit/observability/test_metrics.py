@@ -135,7 +135,7 @@ def test_a_stalled_loop_grows_old(metrics: Metrics, clock: StillClock) -> None:
     assert value(metrics, "scribe_loop_age_seconds", loop="submit") == 0
 
 
-def test_values_that_nobody_foresaw_are_counted_as_other(metrics: Metrics) -> None:
+def test_unknown_values_are_counted_as_other(metrics: Metrics) -> None:
     metrics.job_finished("user", "text", "qwen-9", {"nap": 1.0})
     metrics.provider_call("peek", CallResult.OK, 1.0)
     page = metrics.page().decode()

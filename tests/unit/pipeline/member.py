@@ -13,7 +13,7 @@ from service.errors import ClusterError, RestoreError
 from service.kafka.group.consumer import RequestConsumer
 from service.kafka.journal.tail import Followed, Tail
 from service.kafka.journal.takeover import BeforeReading, RestoredShard
-from service.kafka.writing.ports import Writer
+from service.kafka.writing.writer_port import Writer
 from service.pipeline.assignment.assigned_partition import PartitionState
 from service.pipeline.assignment.assignment import Assignment
 from service.pipeline.assignment.dependencies import AssignmentDeps

@@ -55,13 +55,13 @@ def of_file(code: str) -> Cause:
     """The provider fails on the file at this very URL."""
 
     def cause(world: World) -> None:
-        world.provider.file_troubles[URL] = ProviderError(code, "it says no")
+        world.provider.file_errors[URL] = ProviderError(code, "it says no")
 
     return cause
 
 
 def file_is_well(world: World) -> None:
-    world.provider.file_troubles.clear()
+    world.provider.file_errors.clear()
 
 
 def fetches(*bodies: ProviderError | bytes) -> Cause:

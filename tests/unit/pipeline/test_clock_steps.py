@@ -198,7 +198,7 @@ async def test_a_vendor_without_any_date_lets_deadlines_end_by_the_brokers_time(
 
 
 @pytest.mark.parametrize("step", [5.0, 3 * DAY])
-async def test_an_intent_is_worth_nothing_once_the_wall_clock_has_stepped(
+async def test_an_intent_is_invalid_after_a_step_of_the_wall_clock(
     world: World, clock: SteppedClock, step: float
 ) -> None:
     """By the raw clocks: one that cannot be trusted must not let a POST out late."""

@@ -12,8 +12,8 @@ from service.core.job.events import CancelAsked, Fetched, FetchFailed
 from service.core.job.job import JobState
 from service.core.provider.answers import ProviderError, TaskStatus
 from service.pipeline.collect import ResultFile
-from service.pipeline.results import transcripts
-from service.pipeline.results.transcripts import INLINE_BYTES, read_transcript
+from service.pipeline.collecting import transcripts
+from service.pipeline.collecting.transcripts import INLINE_BYTES, read_transcript
 from service.pipeline.shard.shard_runner import BEHIND_SECONDS, ShardRunner
 from tests.fakes.clock import settle
 from tests.unit.pipeline.world import Limits, World, job_of, ref, state
@@ -327,7 +327,7 @@ async def test_what_is_no_transcript_fails_its_job_after_a_few_fetches(world: Wo
     assert SECRET not in str(world.seen.outcomes)
 
 
-def test_half_a_character_in_a_transcript_stops_nobody() -> None:
+def test_an_unpaired_surrogate_in_a_transcript_stops_no_job() -> None:
     body = b'{"transcripts": [{"channel_id": 0, "text": "a\\ud800b", "sentences": []}]}'
     event = read_transcript(body, "fun-asr")
     assert isinstance(event, Fetched)

@@ -80,7 +80,7 @@ async def test_what_one_model_refuses_says_nothing_of_another(world: World) -> N
     assert sizes(world) == [4]
 
 
-async def test_operators_are_told_of_the_lower_number(world: World) -> None:
+async def test_a_lowered_number_of_files_is_reported(world: World) -> None:
     world.provider.max_files = 1
     told: list[tuple[str, int]] = []
     world.files.on_lowered = lambda model, most: told.append((model, most))

@@ -150,7 +150,7 @@ async def test_a_wall_clock_that_is_set_back_gives_the_job_its_time(world: World
     assert world.seen.ends() == {"r/0/0": LATE}
 
 
-async def test_every_open_shard_is_looked_over_and_no_closed_one(world: World) -> None:
+async def test_the_audit_covers_every_open_shard_and_no_closed_one(world: World) -> None:
     world.provider.statuses = (TaskStatus.RUNNING,)
     world.run()
     shards = [world.shard(partition) for partition in range(3)]
@@ -203,7 +203,7 @@ async def test_a_job_whose_deadline_passes_in_an_outage_or_a_hold_says_why_it_wa
     assert all(answer.provider_error.message in message for message in messages(world))
 
 
-async def test_a_job_whose_task_cannot_be_looked_at_says_why(world: World) -> None:
+async def test_a_job_whose_task_cannot_be_polled_says_why(world: World) -> None:
     world.provider.next_queries.extend([CERTIFICATE] * 1000)
     world.run()
     shard = world.shard()
@@ -213,7 +213,7 @@ async def test_a_job_whose_task_cannot_be_looked_at_says_why(world: World) -> No
     assert CERTIFICATE.message in message
 
 
-async def test_a_job_whose_lost_submit_cannot_be_looked_for_says_why(world: World) -> None:
+async def test_a_job_whose_uncertain_submit_cannot_be_reconciled_says_why(world: World) -> None:
     world.provider.next_submits.extend(
         [Lost(ProviderError("timeout", "host h did not answer within 30 s"))] * 100
     )
@@ -262,7 +262,7 @@ async def test_a_job_whose_day_is_spent_says_so() -> None:
     await world.end()
 
 
-async def test_a_job_that_only_takes_long_blames_nobody(world: World) -> None:
+async def test_a_job_that_takes_long_is_no_fault_of_the_provider(world: World) -> None:
     world.provider.statuses = (TaskStatus.RUNNING,)
     world.run()
     shard = world.shard()

@@ -7,7 +7,7 @@ from pydantic import JsonValue
 
 from service.contract.outcome import Result
 from service.core.provider.answers import TaskView
-from service.provider.wire.answers import HttpAnswer
+from service.provider.wire.answer_fields import HttpAnswer
 from service.provider.wire.file_tasks import read_task
 from tests.unit.pipeline.world import Limits, World, urls
 
@@ -111,7 +111,7 @@ async def serve(world: World, *bodies: bytes) -> list[Result]:
 
 @limited
 @pytest.mark.parametrize("field", FIELDS_OF_A_RESULT)
-async def test_a_number_of_a_result_file_costs_nobody_a_transcript(world: World, field: str) -> None:
+async def test_an_odd_number_in_a_result_file_loses_no_transcript(world: World, field: str) -> None:
     results = await serve(world, *(result_file(**{field: literal}) for literal in NUMBERS))
     assert len(results) == 2 * len(NUMBERS) + 1
     for each in results:

@@ -9,7 +9,7 @@ from service.core.job.submission import SubmissionState
 from service.core.job.uncertainty import UncertainOutcome
 from service.core.limits.slot_share import Predecessor
 from service.pipeline.assignment.assigned_partition import UNSENT_SECONDS, drain, suspend
-from service.pipeline.guards.call_limiter import Kind
+from service.pipeline.guards.call_limiter import CallKind
 from tests.fakes.clock import settle
 from tests.fakes.provider import AfterWork
 from tests.unit.pipeline.world import Limits, World, state
@@ -161,7 +161,7 @@ async def test_a_shard_is_given_back_once_its_unsent_posts_are_written_as_not_se
 async def test_a_connection_that_hangs_does_not_keep_a_shard_from_being_given_back(world: World) -> None:
     shard = world.shard()
     hanging = asyncio.create_task(world.clock.sleep(60))
-    shard.calls[hanging] = world.limiter.begin(Kind.SUBMIT, "fun-asr")
+    shard.calls[hanging] = world.limiter.begin(CallKind.SUBMIT, "fun-asr")
     began = world.clock.boot_seconds()
     await suspend([shard], 10.0, 8.0, world.limiter.may_release)
     assert world.clock.boot_seconds() - began == pytest.approx(UNSENT_SECONDS)

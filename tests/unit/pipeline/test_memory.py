@@ -5,8 +5,8 @@ import tracemalloc
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from service.core.job.accepted_request import RequestFile
 from service.core.job.identity import Origin, SubmissionKey
-from service.core.job.request import RequestFile
 from service.core.job.submission import Intent, SubmissionState
 from service.core.job.urgency import RETENTION_MS, PriorityQueue, priority
 from service.core.journal.entries import encode_request, encode_submission

@@ -12,6 +12,7 @@ from service.core.job.submission import SubmissionState
 from service.core.provider.answers import Lost, ProviderError, Refused, TaskStatus
 from service.core.shard.shard import Shard
 from service.pipeline.shard.shard_runner import ShardRunner
+from service.pipeline.submit import FORGET_SECONDS
 from tests.fakes.clock import settle
 from tests.fakes.provider import TIMEOUT, AfterWork
 from tests.unit.pipeline.world import THROTTLED, Limits, World, journalled, state, submission_of, urls
@@ -169,7 +170,7 @@ async def test_who_comes_along_costs_no_one_a_turn(world: World) -> None:
 
 
 async def test_one_files_failure_is_its_own_jobs_alone(world: World) -> None:
-    world.provider.file_troubles[str(urls("b")[0])] = BAD_FILE
+    world.provider.file_errors[str(urls("b")[0])] = BAD_FILE
     await waiting(world, *"abc")
     await go(world)
     await world.clock.sleep(60)
@@ -177,7 +178,7 @@ async def test_one_files_failure_is_its_own_jobs_alone(world: World) -> None:
 
 
 async def test_a_file_that_is_tried_again_is_tried_alone(world: World) -> None:
-    world.provider.file_troubles[str(urls("b")[0])] = ProviderError("FILE_DOWNLOAD_FAILED", "slow")
+    world.provider.file_errors[str(urls("b")[0])] = ProviderError("FILE_DOWNLOAD_FAILED", "slow")
     await waiting(world, *"abc")
     await go(world)
     await world.clock.sleep(LONG)
@@ -335,7 +336,7 @@ async def test_a_closed_shard_leaves_nothing_in_the_queue_and_the_others_their_p
     await waiting(world, *"xyz", partition=1)
     await world.clock.sleep(5)
     gone.close()
-    await world.clock.sleep(5)
+    await world.clock.sleep(FORGET_SECONDS + 2)
     assert sum(map(len, world.submit._ready.values())) == 3
     await go(world)
     await world.clock.sleep(60)

@@ -17,7 +17,7 @@ from service.core.provider.answers import (
 from service.core.provider.own_codes import OwnCode
 from service.pipeline.guards import call_limiter
 from service.pipeline.guards.account_hold import PROBE_SECONDS
-from service.pipeline.guards.call_limiter import Kind
+from service.pipeline.guards.call_limiter import CallKind
 from service.pipeline.poll import CANCELS_WAITING, MAX_UNREADABLE
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.stage_breaker import StageName
@@ -45,7 +45,7 @@ async def submitted(world: World, shard: ShardRunner, *requests: str) -> None:
     assert all(each.task_id for each in shard.state.submissions.values())
 
 
-async def test_a_task_is_looked_at_when_that_is_due_and_again(world: World) -> None:
+async def test_a_task_is_polled_when_due_and_again(world: World) -> None:
     world.run("poll")
     runs_for_ever(world)
     shard = world.shard()
@@ -59,7 +59,7 @@ async def test_a_task_is_looked_at_when_that_is_due_and_again(world: World) -> N
     assert submission_of(shard).poll_attempts == len(polled(world))
 
 
-async def test_one_look_serves_all_files_of_a_task(world: World) -> None:
+async def test_one_poll_serves_all_files_of_a_task(world: World) -> None:
     world.run("poll")
     shard = world.shard()
     await world.take(shard, "r", file_urls=urls(*"abcde"))
@@ -97,7 +97,7 @@ async def test_an_answer_that_is_read_late_is_dated_by_when_it_was_asked_for(wor
     assert asked_ms - 200 <= (submission_of(shard).unfinished_ms or 0) <= asked_ms
 
 
-async def test_a_look_that_fails_costs_a_later_look_and_nothing_else(world: World) -> None:
+async def test_a_failed_poll_costs_only_a_later_poll(world: World) -> None:
     world.run("poll")
     world.provider.next_queries.extend([TIMEOUT, ProviderError("InternalError", "x", 500)])
     shard = world.shard()
@@ -107,18 +107,18 @@ async def test_a_look_that_fails_costs_a_later_look_and_nothing_else(world: Worl
     assert state(shard) is JobState.COLLECTING
 
 
-async def test_a_throttled_look_lowers_the_budget(world: World) -> None:
+async def test_a_throttled_poll_lowers_the_call_rate(world: World) -> None:
     world.run("poll")
     world.provider.next_queries.append(THROTTLED)
     shard = world.shard()
     await submitted(world, shard, "r")
     await world.clock.sleep(2.1)
-    rate = world.rate(Kind.QUERY)
+    rate = world.rate(CallKind.QUERY)
     assert rate.rate_per_second <= 0.6 * rate.share_per_second
 
 
 @pytest.mark.parametrize("limits", [Limits(posts=100, calls_per_second=2.0)])
-async def test_looks_keep_to_the_budget(world: World) -> None:
+async def test_polls_keep_within_the_quota(world: World) -> None:
     world.run("poll")
     runs_for_ever(world)
     shard = world.shard()
@@ -127,7 +127,7 @@ async def test_looks_keep_to_the_budget(world: World) -> None:
     assert 50 <= len(polled(world)) <= 61
 
 
-async def test_without_a_share_nothing_is_looked_at(world: World) -> None:
+async def test_without_a_share_no_task_is_polled(world: World) -> None:
     world.run("poll")
     shard = world.shard()
     await submitted(world, shard, "r")
@@ -141,7 +141,7 @@ async def test_without_a_share_nothing_is_looked_at(world: World) -> None:
 
 
 @pytest.mark.parametrize("limits", [Limits(queries=3)])
-async def test_no_more_looks_are_out_than_there_are_places(world: World) -> None:
+async def test_polls_in_flight_stay_within_their_limit(world: World) -> None:
     world.run("poll")
     world.provider.query_gate.clear()
     shard = world.shard()
@@ -167,7 +167,7 @@ async def test_the_answer_for_a_closed_shard_is_dropped(world: World) -> None:
     assert (len(polled(world)), state(shard)) == (1, SubmissionState.RUNNING)
 
 
-async def test_a_task_of_a_closed_shard_is_not_looked_at(world: World) -> None:
+async def test_a_task_of_a_closed_shard_is_not_polled(world: World) -> None:
     world.run("poll")
     shard = world.shard()
     await submitted(world, shard, "r")
@@ -363,12 +363,12 @@ one_a_second = pytest.mark.parametrize("limits", [Limits(calls_per_second=2.0)])
 
 
 @one_a_second
-async def test_after_an_outage_what_can_still_be_read_is_looked_at_in_the_order_of_its_edge(
+async def test_after_an_outage_tasks_are_polled_in_the_order_of_their_retention_end(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fifty tasks, some dead by now, one look a second: chance would look at the dead as soon."""
     # No answer comes, so that each is asked for once; elsewhere that silence stops the calls.
-    polls = world.limiter._queue_of(call_limiter.Kind.QUERY, "").slots
+    polls = world.limiter._queue_of(call_limiter.CallKind.QUERY, "").slots
     monkeypatch.setattr(polls, "is_prompt", False)
     world.provider.query_gate.clear()
     world.run("poll")
@@ -413,7 +413,7 @@ async def test_a_task_near_its_edge_is_not_kept_waiting_by_those_that_run(world:
 
 
 @one_a_second
-async def test_old_tasks_that_still_run_leave_looks_to_the_others(world: World) -> None:
+async def test_old_running_tasks_leave_polls_to_the_others(world: World) -> None:
     """A look that finds a task at work gives it another day: it is urgent no longer."""
     world.run("poll")
     runs_for_ever(world)
@@ -437,7 +437,7 @@ async def submitted_anew(world: World, shard: ShardRunner) -> None:
 NO_KEY = ProviderError("InvalidApiKey", "Invalid API-key provided.", 401)
 
 
-async def test_a_dead_key_met_by_a_look_stops_submits_and_slows_looks(world: World) -> None:
+async def test_an_invalid_key_found_by_a_poll_stops_submits_and_slows_polls(world: World) -> None:
     world.run("submit", "poll")
     runs_for_ever(world)
     shard = world.shard()
@@ -454,7 +454,7 @@ async def test_a_dead_key_met_by_a_look_stops_submits_and_slows_looks(world: Wor
     assert world.seen.ends() == {}
 
 
-async def test_looks_and_submits_go_on_once_a_look_is_answered(world: World) -> None:
+async def test_polls_and_submits_resume_once_a_poll_is_answered(world: World) -> None:
     world.run("submit", "poll")
     shard = world.shard()
     await submitted(world, shard, "a", "b", "c")

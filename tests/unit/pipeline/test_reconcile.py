@@ -24,9 +24,9 @@ from service.core.reconciliation.unanswered import Unanswered, unanswered_of
 from service.errors import ClusterError, ServiceError
 from service.kafka.journal.scanner import JournalScanner
 from service.pipeline import task_lookup
-from service.pipeline.guards.call_limiter import CallLimiter, Kind, Quota
+from service.pipeline.collecting.fetch_memory import SMALL_BYTES, FetchMemory, MemoryLimits
+from service.pipeline.guards.call_limiter import CallKind, CallLimiter, Quota
 from service.pipeline.reconcile import ReconcileStage
-from service.pipeline.results.fetch_memory import SMALL_BYTES, FetchMemory, MemoryLimits
 from service.pipeline.shard import timers
 from service.pipeline.shard.shard_runner import ShardRunner
 from tests.fakes.clock import BEGIN_MS, FakeClock, settle
@@ -103,7 +103,7 @@ class FakeRunner:
 
 @dataclass
 class FakeScanner(JournalScanner):
-    """The journals, by partition; `troubles` come first."""
+    """The journals, by partition; `provider_errors` come first."""
 
     journals: dict[int, list[tuple[str, bytes]]] = field(default_factory=dict)
     behind: set[int] = field(default_factory=set)
@@ -119,7 +119,6 @@ class FakeScanner(JournalScanner):
         self.journals.setdefault(partition, []).append(record)
 
     async def scan(self, since_ms: float, now_ms: float) -> Sequence[PartitionScan]:
-        """As the port says."""
         self.asked.append((since_ms, now_ms))
         await self.guards.wait()
         await asyncio.sleep(0)
@@ -282,7 +281,7 @@ async def test_a_task_that_names_its_file_in_the_result_alone_is_adopted(world: 
 @pytest.mark.parametrize(
     "body", [ProviderError("http_error", "gone", 404), b"{", b"[]", b"{}", b'{"file_url":7}']
 )
-async def test_a_task_whose_result_does_not_tell_its_file_may_be_anybodys(
+async def test_a_task_whose_result_names_no_file_may_belong_to_any_submission(
     world: ReconcileWorld, body: ProviderError | bytes
 ) -> None:
     await world.lost(model=FILETRANS)
@@ -316,12 +315,12 @@ async def test_only_so_many_results_are_read_for_a_name_in_a_pass(
     assert len(world.runner.heard) == 3
 
 
-async def test_a_strangers_file_that_failed_without_a_name_keeps_nobody_uncertain(
+async def test_a_foreign_tasks_failed_file_without_a_url_keeps_no_submission_uncertain(
     world: ReconcileWorld,
 ) -> None:
     await world.lost(made=False)
     stranger = world.provider.stranger("", status=TaskStatus.FAILED)
-    world.provider.file_troubles[""] = ProviderError("FILE_DOWNLOAD_FAILED", "no")
+    world.provider.file_errors[""] = ProviderError("FILE_DOWNLOAD_FAILED", "no")
     await world.clock.sleep(LONG)
     assert ("query", stranger.task_id) in world.provider.calls
     assert world.runner.told() == [NotFound()]
@@ -370,7 +369,7 @@ async def test_a_fault_in_one_uncertain_submission_leaves_the_others_alone(world
     }
 
 
-async def test_a_fault_in_a_pass_is_told_and_the_next_pass_is_made(world: ReconcileWorld) -> None:
+async def test_a_fault_in_a_pass_is_reported_and_the_next_pass_runs(world: ReconcileWorld) -> None:
     await world.lost()
     world.scanner.provider_errors.append(cast(ServiceError, RuntimeError("a bug")))
     await world.clock.sleep(20)
@@ -392,7 +391,7 @@ async def test_a_task_that_runs_and_may_be_ours_keeps_the_submission_waiting(wor
     assert world.runner.told() == [NotFound()]
 
 
-async def test_a_strangers_task_is_polled_once(world: ReconcileWorld) -> None:
+async def test_a_foreign_task_is_polled_once(world: ReconcileWorld) -> None:
     await world.lost(made=False)
     over = world.provider.stranger(OTHER)
     world.provider.stranger("https://other/y.wav", status=TaskStatus.RUNNING)
@@ -514,7 +513,7 @@ async def test_a_task_whose_poll_is_unreadable_again_and_again_is_unknown_for_go
     assert world.runner.heard == []
 
 
-async def test_strangers_tasks_leave_most_of_the_queries_to_our_own(world: ReconcileWorld) -> None:
+async def test_foreign_tasks_leave_most_queries_to_our_own(world: ReconcileWorld) -> None:
     await world.lost(made=False)
     for number in range(100):
         world.provider.stranger(f"https://other/{number}.wav")
@@ -542,7 +541,7 @@ async def test_a_page_that_failed_is_asked_for_again(world: ReconcileWorld) -> N
     await world.clock.sleep(SOON)
     assert world.provider.calls.count(("list", "1")) == 2
     assert world.runner.told() == [Adopted("task-1")]
-    rate = next(each for each in world.limiter.rates() if each.kind is Kind.LIST)
+    rate = next(each for each in world.limiter.rates() if each.kind is CallKind.LIST)
     assert rate.rate_per_second < rate.share_per_second
 
 

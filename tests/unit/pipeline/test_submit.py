@@ -11,7 +11,7 @@ from service.core.job.transition_context import COMMIT_WAIT_SECONDS, INTENT_SECO
 from service.core.provider.answers import Lost, NotSent, ProviderError, Refused
 from service.core.shard.batches import Unknown
 from service.pipeline.guards.account_hold import PROBE_SECONDS
-from service.pipeline.guards.call_limiter import Kind
+from service.pipeline.guards.call_limiter import CallKind
 from service.pipeline.submit import FORGET_SECONDS
 from tests.fakes.clock import settle
 from tests.fakes.provider import NO_CONNECTION, TIMEOUT
@@ -56,7 +56,7 @@ async def test_a_submit_is_posted_once_its_intent_is_durable(world: World) -> No
     assert job_of(shard).task_id == "task-1"
 
 
-async def test_nothing_is_posted_while_nobody_knows_whether_the_intent_is_durable(world: World) -> None:
+async def test_nothing_is_posted_before_the_intent_is_known_to_be_durable(world: World) -> None:
     shard = world.shard()
     world.writers[0].answers.extend([Unknown("no answer")] * 60)
     await world.take(shard, "r")
@@ -169,7 +169,7 @@ async def test_what_was_not_sent_is_tried_again(world: World) -> None:
 
 
 SLEPT_SECONDS = INTENT_SECONDS + 0.5
-"""Too long for a sealed intent; too short for an pending to count as stale whenever it was sealed."""
+"""Too long for a sealed intent; too short for an unsealed one to count as stale."""
 
 
 @pytest.mark.parametrize("age_seconds", [INTENT_SECONDS - 0.5, INTENT_SECONDS + 0.1])
@@ -340,11 +340,11 @@ async def test_a_throttled_submit_halves_the_budget_of_its_model(world: World) -
     world.provider.next_submits.append(Refused(THROTTLED))
     shard = world.shard()
     await world.take(shard, "r")
-    rate = world.rate(Kind.SUBMIT, "fun-asr")
+    rate = world.rate(CallKind.SUBMIT, "fun-asr")
     assert rate.rate_per_second == pytest.approx(rate.share_per_second / 2)
     assert state(shard) is SubmissionState.WAITING
-    world.limiter.wait_seconds(Kind.SUBMIT, "fun-asr-mtl")
-    other = world.rate(Kind.SUBMIT, "fun-asr-mtl")
+    world.limiter.wait_seconds(CallKind.SUBMIT, "fun-asr-mtl")
+    other = world.rate(CallKind.SUBMIT, "fun-asr-mtl")
     assert other.rate_per_second == other.share_per_second
 
 

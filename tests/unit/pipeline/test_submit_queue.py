@@ -46,7 +46,7 @@ def is_empty(queue: SubmitQueue) -> bool:
     return not (queue or len(queue) or queue._places or queue._alike)
 
 
-def test_one_of_each_request_that_is_alike_is_told_by_their_turns() -> None:
+def test_companions_are_one_of_each_equal_request_in_turn() -> None:
     queue = SubmitQueue()
     for request, number, content in [(0, 1, "x"), (1, 2, "y"), (2, 3, "x"), (2, 4, "x"), (3, 5, "x")]:
         add(queue, request, number, content)
@@ -58,7 +58,7 @@ def test_one_of_each_request_that_is_alike_is_told_by_their_turns() -> None:
     assert is_empty(queue)
 
 
-def test_what_shares_no_post_is_told_nobody() -> None:
+def test_a_submission_that_shares_no_post_has_no_companions() -> None:
     queue = SubmitQueue()
     for number, content in enumerate(("x", None, "x")):
         add(queue, number, number, content)
@@ -76,7 +76,7 @@ def test_those_that_are_kept_apart_keep_their_turns() -> None:
     assert is_empty(queue)
 
 
-def test_no_more_are_told_than_one_submit_may_look_at() -> None:
+def test_the_number_of_companions_is_bounded() -> None:
     queue = SubmitQueue()
     for number in range(2 * MOST_COMPANIONS):
         add(queue, number, number)

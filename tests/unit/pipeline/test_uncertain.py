@@ -164,7 +164,7 @@ async def test_a_submission_of_another_member_that_may_have_made_the_task_keeps_
 
 
 @pytest.mark.parametrize("made", [True, False])
-async def test_a_call_of_a_synchronous_model_is_looked_for_nowhere(world: World, made: bool) -> None:
+async def test_a_call_of_a_synchronous_model_is_never_searched_in_the_list(world: World, made: bool) -> None:
     await lost(world, "r", made=made, model="qwen3-asr-flash")
     await world.clock.sleep(LONG)
     assert world.provider.count("list") == 0

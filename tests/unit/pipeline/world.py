@@ -12,9 +12,9 @@ from pydantic import JsonValue
 
 from service.contract.outcome import Failure
 from service.contract.request_decoder import RequestLimits
+from service.core.job.accepted_request import AcceptedRequest, FinishedRequest
 from service.core.job.identity import JobRef, Origin, SubmissionKey
 from service.core.job.job import Job, JobState
-from service.core.job.request import AcceptedRequest, FinishedRequest
 from service.core.job.request_progress import RequestProgress
 from service.core.job.request_record import Record
 from service.core.job.submission import Submission, SubmissionState
@@ -22,7 +22,7 @@ from service.core.job.transition_context import Rules
 from service.core.job.uncertainty import UncertainOutcome
 from service.core.journal.entries import Entry, JobEntry, decode
 from service.core.journal.stamp import STAMP_HEADER
-from service.core.limits.account_hold import HoldCause
+from service.core.limits.hold_causes import HoldCause
 from service.core.limits.price import Price
 from service.core.limits.spend_limit import SPEND_LIMIT, DaySpend, SpendLimit, SpendRules
 from service.core.outcome.build import Outcome
@@ -35,16 +35,17 @@ from service.core.shard.shard import Shard
 from service.core.time.vendor_clock import VendorClock
 from service.kafka.journal.scanner import JournalScanner
 from service.kafka.journal.tail import Tail
-from service.kafka.writing.ports import Writer
+from service.kafka.writing.writer_port import Writer
 from service.observability.metrics import Metrics
 from service.observability.provider_instrumentation import InstrumentedHotwordLists, InstrumentedProvider
 from service.pipeline.accept import AcceptStage
 from service.pipeline.audit import Audit
 from service.pipeline.collect import CollectDeps, CollectStage
+from service.pipeline.collecting.fetch_memory import FetchMemory, MemoryLimits
 from service.pipeline.dispatch import Stages
 from service.pipeline.expire import expire, reason
 from service.pipeline.guards.account_hold import AccountHold
-from service.pipeline.guards.call_limiter import CallLimiter, Kind, Quota, Rate
+from service.pipeline.guards.call_limiter import CallKind, CallLimiter, Quota, Rate
 from service.pipeline.guards.file_limits import FileLimits
 from service.pipeline.guards.limited_calls import LimitedCalls
 from service.pipeline.guards.result_hold import ResultHolds
@@ -59,7 +60,6 @@ from service.pipeline.polling.poll_requests import PollRequests
 from service.pipeline.polling.shared_pages import SharedPages
 from service.pipeline.post import SubmitDeps
 from service.pipeline.reconcile import ReconcileStage
-from service.pipeline.results.fetch_memory import FetchMemory, MemoryLimits
 from service.pipeline.shard.backlog import Backlog
 from service.pipeline.shard.observer import HintResult, PageResult
 from service.pipeline.shard.shard_runner import RunnerDeps, ShardRunner
@@ -89,7 +89,6 @@ class KnownTime(VendorClock):
         self.error_seconds = error_seconds
 
     def offset_seconds(self, boot_seconds: float) -> tuple[float, float] | None:
-        """As the port says."""
         ahead = BEGIN_MS / 1000 - BEGIN_BOOT_SECONDS
         return ahead - self.error_seconds, ahead + self.error_seconds
 
@@ -112,7 +111,6 @@ class GatedWriter:
         self.guards.set()
 
     async def append(self, batch: Batch) -> Appended:
-        """As the port says."""
         self.batches.append(batch)
         try:
             await self.guards.wait()
@@ -122,17 +120,14 @@ class GatedWriter:
         return self.answers.popleft() if self.answers else await self.inner.append(batch)
 
     async def prove(self) -> Appended:
-        """As the port says."""
         await self.guards.wait()
         return self.answers.popleft() if self.answers else await self.inner.prove()
 
     async def release(self) -> Appended:
-        """As the port says."""
         await self.guards.wait()
         return await self.inner.release()
 
     async def close(self) -> None:
-        """As the port says."""
         self.is_closed = True
 
 
@@ -148,7 +143,6 @@ class FakeFence(Tail):
         self.guards.set()
 
     async def proves(self, partition: int, offset: int) -> bool:
-        """As the port says."""
         self.asked.append((partition, offset))
         await self.guards.wait()
         return self.says
@@ -161,7 +155,6 @@ class FakeScanner(JournalScanner):
         self.broker = broker
 
     async def scan(self, since_ms: float, now_ms: float) -> Sequence[PartitionScan]:
-        """As the port says."""
         await asyncio.sleep(0)
         topic = self.broker.topics.journal
         numbers = sorted(number for name, number in self.broker.partitions if name == topic)
@@ -223,7 +216,7 @@ class Seen:
     """Why the group was lost; None where it was regained."""
     outages: list[tuple[str, bool]] = field(default_factory=list)
     result_hosts: list[tuple[str, str, str]] = field(default_factory=list)
-    outage_troubles: list[ProviderError] = field(default_factory=list)
+    outage_errors: list[ProviderError] = field(default_factory=list)
     cancels_dropped: int = 0
     swept: list[float] = field(default_factory=list)
     hints: list[HintResult] = field(default_factory=list)
@@ -291,7 +284,7 @@ class Seen:
 
     def outage(self, model: str, provider_error: ProviderError | None) -> None:
         self.outages.append((model, provider_error is not None))
-        self.outage_troubles += [] if provider_error is None else [provider_error]
+        self.outage_errors += [] if provider_error is None else [provider_error]
 
     def result_host(self, model: str, host: str, word: str) -> None:
         self.result_hosts.append((model, host, word))
@@ -358,7 +351,7 @@ def unread_metrics() -> Metrics:
 
 
 def serve(limiter: CallLimiter, share: float) -> None:
-    """Let this part of all partitions be ours, and the group never doubt it."""
+    """Let this part of all partitions be ours, and the group always confirm it."""
     share_of, now = limiter.share, limiter.clock.boot_seconds()
     share_of.prove(math.inf)
     share_of.set_partitions(PARTITIONS, now)
@@ -419,7 +412,7 @@ class World:
         lists = InstrumentedHotwordLists(self.vocabularies, metrics, self.clock, self.seen)
         finder = HotwordListFinder(
             lists,
-            UnlimitedCalls(self.limiter, Kind.HOTWORDS),
+            UnlimitedCalls(self.limiter, CallKind.HOTWORDS),
             self.clock,
             self.hold,
             provider.clock_offset_ms,
@@ -461,10 +454,10 @@ class World:
         )
 
     def serve(self, share: float) -> None:
-        """Let this part of all partitions be ours, and the group never doubt it."""
+        """Let this part of all partitions be ours, and the group always confirm it."""
         serve(self.limiter, share)
 
-    def rate(self, kind: Kind, model: str = "") -> Rate:
+    def rate(self, kind: CallKind, model: str = "") -> Rate:
         """What a sequence of slots comes to now."""
         return next(each for each in self.limiter.rates() if (each.kind, each.model) == (kind, model))
 

@@ -82,7 +82,7 @@ async def dashscope(*replies: Reply, **rest: Any) -> AsyncIterator[tuple[DashSco
         yield provider, server
 
 
-async def test_an_answer_without_a_date_is_told_from_none_and_from_one_with_a_date() -> None:
+async def test_an_answer_without_a_date_is_distinguished_from_none_and_from_one_with_a_date() -> None:
     seen = VendorClockSeen()
     dated = RUNNING.replace(b"\r\n", b"\r\nDate: Sun, 06 Nov 2044 08:49:37 GMT\r\n", 1)
     undated = RUNNING.replace(b"\r\n", b"\r\nDate: some day\r\n", 1)

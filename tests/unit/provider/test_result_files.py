@@ -243,7 +243,7 @@ def test_a_simulators_own_host_is_still_reached_as_its_url_says() -> None:
     ],
 )
 @pytest.mark.parametrize("form", ["https://{}/x?Signature=abc", "HTTPS://{}:443/aliyuncs.com?Signature=abc"])
-async def test_an_https_name_that_the_settings_could_allow_is_told_apart_with_its_setting(
+async def test_an_https_host_that_the_settings_could_allow_is_reported_with_its_setting(
     form: str, host: str
 ) -> None:
     async def lookup(host: str, _port: int) -> Sequence[str]:
@@ -303,7 +303,7 @@ async def test_a_redirect_is_not_followed() -> None:
 
 
 @pytest.mark.parametrize("status", [403, 404, 500])
-async def test_an_error_is_told_by_its_status(status: int) -> None:
+async def test_an_error_is_recognised_by_its_status(status: int) -> None:
     async with raw_server(answer(status, "<Error/>", retry_after="3")) as server, fetcher() as results:
         found = provider_error(await results.fetch(server.origin + SIGNED))
     assert (found.code, found.http_status, found.retry_after_seconds) == ("http_error", status, 3.0)

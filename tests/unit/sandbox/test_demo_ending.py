@@ -41,7 +41,7 @@ def test_the_first_signal_raises_where_asked_for_and_decides_the_exit_code(
     os.kill(os.getpid(), number)  # even after the block: the interpreter may still be cleaning up
 
 
-def test_inside_a_loop_it_calls_what_it_was_told_once() -> None:
+def test_inside_a_loop_the_callback_is_called_once() -> None:
     calls: list[None] = []
     with Ending() as ending:
         with ending.calling(lambda: calls.append(None)):

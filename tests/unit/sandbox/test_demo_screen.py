@@ -45,7 +45,7 @@ def test_each_sentence_is_a_line_with_its_times() -> None:
     assert list(transcript_lines(body)) == [("[0.0 - 1.0]", "One."), ("[1.5 - 2.5]", "Two.")]
 
 
-def test_several_channels_are_told_apart_and_text_without_sentences_is_shown() -> None:
+def test_several_channels_are_named_and_text_without_sentences_is_shown() -> None:
     alone = {"channel_id": 1, "text": "All of it.", "sentences": None}
     body = result(channel(0, "One.", sentence(0, "One.")), alone)
     assert list(transcript_lines(body)) == [

@@ -71,7 +71,7 @@ def test_other_stamps_are_refused(stamp: str) -> None:
         read_list_stamp(stamp)
 
 
-def test_the_way_to_a_moment_is_told_in_real_seconds() -> None:
+def test_the_time_until_a_moment_is_given_in_real_seconds() -> None:
     wall = [0.0]
     fast = SimulatedClock(speed=10, start=100.0, monotonic=lambda: wall[0])
     still = SimulatedClock(virtual=True, start=100.0, monotonic=lambda: wall[0])

@@ -130,7 +130,7 @@ AT_HOME = [
 
 
 @pytest.mark.parametrize("host", IN_THE_CLEAR)
-def test_a_key_is_not_sent_in_the_clear_to_a_host_that_nobody_named(host: str) -> None:
+def test_the_key_is_not_sent_unencrypted_to_a_host_that_is_not_set(host: str) -> None:
     said = refusal(**{BASE_URL: f"http://{host}:8080/api/v1"})
     assert said == (f"{BASE_URL} would send the key in the clear: use https, or name the host in {PLAIN}")
     load({BASE_URL: f"https://{host}:8080/api/v1"})

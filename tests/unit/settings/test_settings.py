@@ -166,7 +166,7 @@ def test_prices_are_written_with_commas_by_the_second_or_by_the_token() -> None:
 
 
 @pytest.mark.parametrize("value", ["fun-asr", "=1", "fun-asr=x", "fun-asr=-1", "a=1/2/3", "a=nan", "a=1001"])
-def test_a_price_that_is_none_is_told(value: str) -> None:
+def test_an_invalid_price_is_reported(value: str) -> None:
     with pytest.raises(ConfigError, match="SCRIBE_SPEND__PRICES must be model=price of a second"):
         load({"SCRIBE_SPEND__PRICES": value})
 
@@ -179,7 +179,7 @@ def test_a_limit_of_cost_needs_prices() -> None:
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "1e13", "a", "1,5"])
-def test_a_limit_of_cost_that_is_none_is_told(value: str) -> None:
+def test_an_invalid_cost_limit_is_reported(value: str) -> None:
     with pytest.raises(ConfigError, match="SCRIBE_SPEND__COST_PER_DAY must be"):
         load({"SCRIBE_SPEND__COST_PER_DAY": value, "SCRIBE_SPEND__PRICES": "fun-asr=1"})
 

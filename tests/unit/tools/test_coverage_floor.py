@@ -37,11 +37,11 @@ def test_what_keeps_both_floors_says_nothing() -> None:
     ],
     ids=["a branch of the core", "the rest"],
 )
-def test_a_floor_that_is_not_kept_is_told(files: dict[str, Counts], sentence: str) -> None:
+def test_coverage_below_a_floor_is_reported(files: dict[str, Counts], sentence: str) -> None:
     assert below_floor(files, list(files)) == [sentence]
 
 
-def test_a_module_that_was_not_measured_is_told() -> None:
+def test_a_module_that_was_not_measured_is_reported() -> None:
     measured = {"service/app.py": counts(10, 10)}
     modules = ["service/app.py", "service/core/job.py"]
     (core, whole) = below_floor(measured, modules)

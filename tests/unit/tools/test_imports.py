@@ -2,7 +2,7 @@
 
 import pytest
 
-from tools.imports import find_cycle, folder_of, import_graph, longest_chain, package_of
+from tools.imports import find_cycle, folder_of, folders_used, import_graph, longest_chain, package_of
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,22 @@ def test_the_longest_chain_wins_over_the_shortest_way() -> None:
 )
 def test_a_module_is_of_its_package(module: str, package: str) -> None:
     assert package_of(module) == package
+
+
+def test_a_folder_uses_others_near_it_and_others_at_the_top() -> None:
+    graph: dict[str, set[str]] = {
+        "p.a.x.m": {"p.a.x.n", "p.a.y.m", "p.a.root", "p.b.x.m", "p.b.y.m", "p.clock"},
+        "p.a.x.n": set(),
+        "p.a.y.m": set(),
+        "p.a.root": {"p.a.x.n", "p.b.x.m"},
+        "p.b.x.m": set(),
+        "p.b.y.m": {"p.b.x.m"},
+        "p.clock": set(),
+    }
+    used = folders_used(graph)
+    assert used["p.a.x"] == {"p.a", "p.a.y", "p.b", "p.clock"}
+    assert used["p.a"] == {"p.b"}
+    assert used["p.b.y"] == {"p.b.x"}
 
 
 def test_a_module_lies_in_its_folder() -> None:

@@ -18,13 +18,13 @@ def test_a_mutant_fits_the_code_and_names_tests_that_exist(mutant: Mutant) -> No
     assert mutant.tests
 
 
-def test_a_mutant_whose_lines_are_gone_is_told() -> None:
+def test_a_mutant_whose_lines_are_gone_is_reported() -> None:
     mutant = Mutant("gone", "x.py", "no such line", "", ("tests",))
     with pytest.raises(StaleMutantError, match="stand 0 times"):
         mutate("some code", mutant)
 
 
-def test_a_part_of_a_name_that_no_mutant_has_is_told_and_nothing_is_run(
+def test_a_filter_that_matches_no_mutant_is_reported_and_nothing_runs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without a test to run, pytest would run all."""

@@ -167,6 +167,22 @@ def test_a_chain_through_nine_packages_is_too_long() -> None:
     assert broken(sources) == ["service: packages in a chain, most 9, at most 8"]
 
 
+def test_a_folder_that_uses_six_others_is_named() -> None:
+    def sources(count: int) -> dict[str, str]:
+        others = [f"service/p{number}/m.py" for number in range(count)]
+        imports = "".join(f"import service.p{number}.m\n" for number in range(count))
+        base = "import service.clock\nimport service.contract.m\n"
+        return {
+            **dict.fromkeys([*others, "service/clock.py", "service/contract/m.py"], ""),
+            "service/a/m.py": base + imports,
+        }
+
+    assert broken(sources(5)) == []
+    sentence, total = broken(sources(6))
+    assert sentence.startswith("service: service.a uses service.p0, service.p1")
+    assert total == "service: other folders that a folder uses, most 6, at most 5"
+
+
 def test_a_cycle_is_named_also_where_one_import_is_inside_a_function() -> None:
     sources = {
         "service/a.py": "import service.b\n",

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.core.job.accepted_request import RequestFile
 from service.core.job.file_matching import file_of, files_digest
 from service.core.job.job import Job
-from service.core.job.request import RequestFile
 from service.core.provider.answers import FileView, TaskView
 from tests.unit.core.samples import request, running_job, task
 
@@ -48,7 +48,7 @@ def test_a_part_is_found_by_its_url_never_by_its_place(
     assert part(viewed(*listed), file_url) == found
 
 
-def test_two_parts_that_look_alike_are_nobodys() -> None:
+def test_two_equal_incomplete_tasks_are_matched_with_neither() -> None:
     assert part(viewed("https://h/%61?x", "https://h/a%3Fx"), "https://h/a?x") is None
 
 
@@ -66,7 +66,7 @@ def test_two_parts_of_a_task_of_one_file_are_matched_all_the_same() -> None:
     assert part(viewed("https://h/x", "https://h/y"), "https://h/a", task_files=1) is None
 
 
-def test_files_are_told_again_whatever_their_order_and_percent_escapes() -> None:
+def test_files_are_recognised_whatever_their_order_and_percent_escapes() -> None:
     told = files_digest(["https://h/a b", "https://h/b"])
     assert told == files_digest(["https://h/b", "https://h/a%20b"])
     assert len(told) == 16

@@ -132,7 +132,7 @@ def test_a_usable_file_is_collected_whatever_the_task_says(status: TaskStatus) -
     )
 
 
-def test_each_file_of_a_task_is_told_for_itself_by_its_url() -> None:
+def test_each_file_of_a_task_gets_its_own_event_by_its_url() -> None:
     files = (
         FileView(url(2), provider_error=FORBIDDEN),
         FileView(url(0).replace("a.wav", "%61.wav"), transcription_url=RESULT),
@@ -165,7 +165,7 @@ def test_a_task_cancelled_at_the_provider_has_no_result() -> None:
     assert answer(Polled(view, NOW_MS)).to_jobs == ((REF, NoResult(view, CANCELED)),)
 
 
-def test_a_job_that_collects_is_not_told_again_and_the_bill_is_told_once() -> None:
+def test_a_job_that_collects_gets_no_second_task_event_and_one_bill() -> None:
     first = answer(Polled(task(), NOW_MS), jobs={REF: job(JobState.COLLECTING)})
     assert (first.to_jobs, first.bill, first.is_over) == ((), task(), False)
     again = answer(Polled(task(files=(READY,)), NOW_MS), before=first.submission)

@@ -249,7 +249,7 @@ def test_throttling_uses_up_none_of_the_attempts_that_the_table_bounds() -> None
     assert refusal(Counters(500), FAULT).submission.counters == Counters(500, 1)
 
 
-def test_a_refusal_in_an_outage_is_no_word_about_the_jobs() -> None:
+def test_a_refusal_during_an_outage_does_not_count_against_the_jobs() -> None:
     counters = Counters(1, PROVIDER_FAULT_ATTEMPTS - 1)
     kept = refusal(counters, FAULT, is_circuit_open=True)
     assert (kept.submission.state, kept.submission.counters) == (WAITING, counters)
@@ -271,7 +271,7 @@ def test_a_rejected_request_ends_its_jobs_and_leaves_no_submission_that_others_w
     assert (after.durable, after.is_over) == (True, True)
 
 
-def test_silence_that_a_refusal_tells_is_no_failure_of_the_jobs() -> None:
+def test_silence_reported_by_a_refusal_fails_no_job() -> None:
     [(_, event)] = answer(intended(), SubmitRefused(SILENCE)).to_jobs
     assert isinstance(event, SubmitFailed)
     assert event.policy.action == "empty"
@@ -314,7 +314,7 @@ def test_a_post_that_made_no_task_is_made_again_without_the_jobs_that_are_not_wa
     "event",
     [SubmitRefused(THROTTLED), SubmitRefused(NO_KEY), SubmitRefused(REJECTED), SubmitNotSent(NO_ROUTE)],
 )
-def test_a_post_that_made_no_task_and_is_wanted_by_nobody_is_over_and_written_down(
+def test_a_post_without_task_and_open_jobs_ends_and_is_journalled(
     event: SubmissionEvent,
 ) -> None:
     for jobs in ({}, {REF: job(JobState.SUBMITTED, cancelled=True)}):

@@ -146,7 +146,7 @@ def test_a_submission_that_fails_ends_its_job_by_the_policy(state: JobState) -> 
     assert (after.uncertain_outcomes, after.is_unwanted) == ((), False)
 
 
-def test_a_submission_of_which_nobody_knows_ends_its_job_with_a_word_on_the_bill() -> None:
+def test_a_job_whose_submission_stays_uncertain_ends_with_a_note_on_its_bill() -> None:
     policy = ErrorPolicy(Action.FAIL, FailureCode.SUBMIT_UNCERTAIN, retryable=True)
     event = SubmitFailed(ProviderError("restored", "lost"), policy, may_be_billed=True)
     after = meet(event, SUBMITTED, WAITING)
@@ -154,7 +154,7 @@ def test_a_submission_of_which_nobody_knows_ends_its_job_with_a_word_on_the_bill
     assert (failed(after).provider_code, after.uncertain_outcomes) == (None, (UncertainOutcome.FAILED,))
 
 
-def test_silence_that_a_submit_tells_is_a_result() -> None:
+def test_silence_reported_by_a_submit_is_a_result() -> None:
     policy = ErrorPolicy(Action.EMPTY, FailureCode.AUDIO_UNUSABLE)
     after = meet(SubmitFailed(SILENT, policy), SUBMITTED, WAITING)
     assert after.job.ending == ResultEnding(empty_transcript(), silent=True)
@@ -337,7 +337,7 @@ def test_a_last_poll_that_never_comes_to_an_answer_ends_a_quarter_of_an_hour_lat
         (JobState.COLLECTING, RUNNING),
     ],
 )
-def test_a_result_that_may_be_out_is_stopped_by_nobody(
+def test_no_event_ends_a_job_whose_result_may_be_published(
     event: JobEvent, state: JobState, where: Submission
 ) -> None:
     before = job(state, must_be_result=True)

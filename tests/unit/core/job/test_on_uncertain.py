@@ -76,7 +76,7 @@ def mixed() -> dict[JobRef, Job]:
     return dict(zip(REFS, (wanted, replace(cancelled, cancelled=True), late), strict=True))
 
 
-def test_a_lost_answer_is_looked_for_soon_and_the_task_may_take_its_time() -> None:
+def test_a_lost_answer_is_reconciled_soon_although_the_task_may_appear_late() -> None:
     assert answer(INTENDED, LOST) == SubmissionTransition(
         replace(UNCERTAIN, due_ms=NOW_MS + POLL_MS),
         durable=True,
@@ -150,13 +150,13 @@ def test_a_policy_submits_again_at_once_in_a_submission_of_its_own(event: Submis
 
 @pytest.mark.parametrize("rules", [FAIL, RESUBMIT])
 @pytest.mark.parametrize("event", [LOST, CRASHED])
-def test_a_policy_looks_for_no_task_that_nobody_wants(event: SubmissionEvent, rules: Rules) -> None:
+def test_a_policy_reconciles_no_task_without_open_jobs(event: SubmissionEvent, rules: Rules) -> None:
     after = answer(INTENDED, event, rules=rules, jobs={})
     assert (after.is_over, after.steps, after.successors) == (True, (), ())
 
 
 @pytest.mark.parametrize("event", [LOST, CRASHED])
-def test_a_task_that_nobody_wants_is_looked_for_all_the_same_for_its_bill(event: SubmissionEvent) -> None:
+def test_a_task_without_open_jobs_is_still_reconciled_for_its_bill(event: SubmissionEvent) -> None:
     after = answer(INTENDED, event, jobs={})
     assert (after.submission.state, after.is_over) == (SubmissionState.UNCERTAIN, False)
     assert len(after.steps) == 1

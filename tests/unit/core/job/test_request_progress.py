@@ -1,7 +1,7 @@
 """How far a request has come: what is open, what is decided, what is on its way."""
 
 from service.contract.outcome import RequestSummary
-from service.core.job.request import FileEnd
+from service.core.job.accepted_request import FileEnd
 from service.core.job.request_progress import RequestProgress
 
 TWO = RequestProgress(2, (0, 4))

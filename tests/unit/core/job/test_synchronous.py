@@ -90,7 +90,7 @@ def test_an_answer_without_a_word_is_silence() -> None:
     assert silent.ending == ResultEnding(replace(transcript(""), channels=()), silent=True)
 
 
-def test_a_cancelled_job_ends_cancelled_and_its_bill_is_told() -> None:
+def test_a_cancelled_job_ends_cancelled_with_its_bill() -> None:
     tables = calling()
     tables.on_job(REF, CancelAsked(), context())
     assert the_job(tables).state is JobState.SUBMITTED
@@ -100,7 +100,7 @@ def test_a_cancelled_job_ends_cancelled_and_its_bill_is_told() -> None:
 
 
 @pytest.mark.parametrize("code", ["SUCCESS_WITH_NO_VALID_FRAGMENT", "ASR_RESPONSE_HAVE_NO_WORDS"])
-def test_silence_told_by_a_code_is_an_empty_result(code: str) -> None:
+def test_silence_reported_by_a_code_is_an_empty_result(code: str) -> None:
     ending = the_job(after(SubmitRefused(ProviderError(code, "no speech", 400)))).ending
     assert isinstance(ending, ResultEnding)
     assert ending.silent
@@ -159,7 +159,7 @@ def test_a_lost_call_that_was_cancelled_is_not_repeated() -> None:
 
 
 @pytest.mark.parametrize("event", [LOST, CRASHED])
-def test_a_lost_call_that_nobody_waits_for_is_looked_for_by_nobody(event: SubmissionEvent) -> None:
+def test_a_lost_synchronous_call_without_open_jobs_is_not_reconciled(event: SubmissionEvent) -> None:
     answer = advance_submission(INTENDED, event, {}, context())
     assert (answer.is_over, answer.steps) == (True, ())
 

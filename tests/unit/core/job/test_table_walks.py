@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DataObject
 
+from service.core.job.accepted_request import RequestFile
 from service.core.job.events import (
     Adopted,
     CancelAsked,
@@ -39,7 +40,6 @@ from service.core.job.events import (
 from service.core.job.file_matching import files_digest
 from service.core.job.identity import JobRef, Origin, SubmissionKey
 from service.core.job.job import Job, JobState
-from service.core.job.request import RequestFile
 from service.core.job.submission import Submission, SubmissionState
 from service.core.job.transition_context import Context, Rules
 from service.core.job.urgency import RETENTION_MS
@@ -60,7 +60,7 @@ STATE_OF_JOB = {
     JobState.SUBMITTED: {SubmissionState.INTENDED, SubmissionState.RUNNING, SubmissionState.UNCERTAIN},
     JobState.COLLECTING: {SubmissionState.RUNNING},
 }
-TROUBLES = [
+ERRORS = [
     ProviderError("Throttling", "slow", 429, 2.0),
     ProviderError("InvalidApiKey", "no key", 401),
     ProviderError("InvalidParameter", "file_urls exceeds the max number 1", 400),
@@ -132,7 +132,7 @@ class Walk:
         self._note()
 
     def _event_of(self, where: Submission) -> SubmissionEvent:
-        provider_error = self.data.draw(st.sampled_from(TROUBLES))
+        provider_error = self.data.draw(st.sampled_from(ERRORS))
         match where.state:
             case SubmissionState.WAITING:
                 intended = Intended(self.now_ms, None, self.data.draw(st.sampled_from([None, 2])))

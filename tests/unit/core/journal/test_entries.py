@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.contract.stage import Stage
+from service.core.job.accepted_request import AcceptedRequest, FileEnd, FinishedRequest
 from service.core.job.ending import AccountedUsage, FailureEnding, ResultEnding
 from service.core.job.identity import JobRef, Origin, SubmissionKey, read_key
 from service.core.job.job import JobState
-from service.core.job.request import AcceptedRequest, FileEnd, FinishedRequest
 from service.core.job.request_record import Cursor
 from service.core.job.submission import Submission, SubmissionState
 from service.core.journal.entries import (

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.contract.stage import Stage
+from service.core.job.accepted_request import AcceptedRequest
 from service.core.job.ending import AccountedUsage, FailureEnding
 from service.core.job.identity import JobRef, Origin, SubmissionKey
 from service.core.job.job import FetchProgress, Job, JobState, TaskEnd
-from service.core.job.request import AcceptedRequest
 from service.core.job.request_progress import RequestProgress
 from service.core.job.submission import SubmissionState
 from service.core.job.tables import Submissions

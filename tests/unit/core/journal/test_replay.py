@@ -2,8 +2,8 @@
 
 import pytest
 
+from service.core.job.accepted_request import FileEnd, FinishedRequest
 from service.core.job.identity import JobRef, Origin
-from service.core.job.request import FileEnd, FinishedRequest
 from service.core.job.request_record import Cursor
 from service.core.job.submission import SubmissionState
 from service.core.journal.entries import (
@@ -64,7 +64,7 @@ def test_a_tombstone_forgets_the_key_and_may_come_twice() -> None:
     assert not log.restore.entries
 
 
-def test_every_kind_of_record_is_told_apart() -> None:
+def test_every_kind_of_record_is_distinguished() -> None:
     log = Log()
     log.claim(1)
     log.add(REQUEST_KEY, encode_request(request()))
@@ -104,7 +104,7 @@ def test_the_cursor_and_the_spending_of_the_last_owner_count_and_others_may_go()
     assert log.restore.superseded() == ["~cursor/8", "~cursor/9", "~owner/9", "~spend/9"]
 
 
-def test_a_record_behind_a_higher_claim_is_ignored_and_its_key_told() -> None:
+def test_a_record_behind_a_higher_claim_is_ignored_and_its_key_reported() -> None:
     log = Log()
     log.claim(4)
     log.add(REQUEST_KEY, encode_request(request()), 4)
@@ -141,7 +141,7 @@ def test_the_claim_of_a_later_format_counts_against_what_lies_behind_it() -> Non
     assert log.restore.overwritten == {REQUEST_KEY}
 
 
-def test_a_strangers_record_need_not_be_readable() -> None:
+def test_a_stale_owners_record_need_not_be_readable() -> None:
     log = Log()
     log.claim(5)
     log.restore.add(90, REQUEST_KEY, b"\x00", b"4.1.3")
@@ -149,7 +149,7 @@ def test_a_strangers_record_need_not_be_readable() -> None:
     assert log.restore.overwritten == {REQUEST_KEY, "no key"}
 
 
-def test_a_key_that_its_owner_wrote_again_needs_no_mending() -> None:
+def test_a_key_that_its_owner_wrote_again_is_not_rewritten() -> None:
     log = Log()
     log.claim(5)
     log.add(REQUEST_KEY, None, 4)
@@ -193,7 +193,7 @@ def test_what_cannot_be_read_names_where_it_lies(key: str, value: bytes | None, 
         Restore("transcription.journal", 3).add(42, key, value, stamp)
 
 
-def test_a_shard_that_nobody_has_claimed_has_no_owner_who_might_call() -> None:
+def test_an_unclaimed_shard_has_no_predecessor() -> None:
     assert Log().restore.predecessor is Predecessor.NONE
 
 
@@ -209,7 +209,7 @@ def test_an_owner_that_did_not_say_that_it_stopped_may_still_call() -> None:
     assert said == [Predecessor.UNKNOWN, Predecessor.RELEASED, Predecessor.UNKNOWN]
 
 
-def test_the_word_of_an_owner_says_nothing_of_a_later_one() -> None:
+def test_an_owners_released_mark_says_nothing_of_a_later_owner() -> None:
     log = Log()
     log.claim(1)
     log.claim(2)

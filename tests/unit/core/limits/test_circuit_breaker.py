@@ -115,7 +115,7 @@ def test_without_an_outage_a_submit_is_no_probe() -> None:
     assert (circuit_breaker.probes, circuit_breaker.wait_seconds(0.0)) == (0, 0.0)
 
 
-def test_a_lost_answer_that_is_a_word_about_the_audio_is_no_outage() -> None:
+def test_a_lost_answer_caused_by_the_audio_does_not_count_as_an_outage() -> None:
     assert not opens_circuit(Lost(ProviderError("DataInspectionFailed", "not allowed")))
     assert opens_circuit(Lost(ProviderError("timeout", "no answer")))
     assert opens_circuit(Lost(ProviderError("internal_error", "oops")))
@@ -133,7 +133,7 @@ def test_the_last_failure_is_kept_until_a_provider_at_work_answers() -> None:
     assert circuit_breaker.last is None
 
 
-def test_a_code_of_ours_tells_its_cause_where_nobody_knows_more() -> None:
+def test_a_code_of_ours_gives_the_cause_where_none_is_known() -> None:
     kinds = {
         code: ProviderError(code, "x").kind
         for code in ("timeout", "connect_failed", "not_json", "http_error")

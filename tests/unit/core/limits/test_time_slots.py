@@ -9,7 +9,7 @@ from service.core.limits.slot_share import (
     HAND_OVER_SECONDS,
     PAUSE_SECONDS,
     PROOF_SECONDS,
-    WALL_ERROR_SECONDS,
+    TRUSTED_ERROR_SECONDS,
     Instant,
     Predecessor,
     SlotShare,
@@ -154,7 +154,7 @@ def test_a_call_from_between_two_slots_has_its_distance_when_slots_are_shared_ag
     assert slots.opens_at(at(shared_at)) == shared_at + 1.5
 
 
-def test_the_first_process_of_all_waits_for_nobody_and_one_of_several_for_the_calls_before_it() -> None:
+def test_the_first_process_does_not_wait_and_one_of_several_waits_for_earlier_calls() -> None:
     share = SlotShare(Vendor())
     share.prove(math.inf)
     share.set_partitions(2, NOW)
@@ -190,7 +190,7 @@ def test_who_gives_up_before_its_first_call_passes_on_what_it_found(predecessor:
     assert share.may_release(0, NOW) is (predecessor is not Predecessor.UNKNOWN)
 
 
-def test_a_partition_beyond_the_number_that_the_group_told_has_no_slots() -> None:
+def test_a_partition_beyond_the_groups_number_has_no_slots() -> None:
     assert SlotSequence(Grid(10, 0.2, 0.05), share_of(7)).opens_at(at(NOW)) == math.inf
 
 
@@ -229,7 +229,7 @@ def test_a_partition_that_has_just_been_claimed_lends_no_slots_to_one_that_is_se
     assert len([moment for moment in taken(slots, 24) if moment > NOW + PROOF_SECONDS]) > 30
 
 
-def test_without_proof_of_membership_nobody_is_called() -> None:
+def test_without_proof_of_membership_no_call_is_made() -> None:
     share = SlotShare(Vendor())
     share.set_partitions(1, NOW)
     share.resume(0, NOW)
@@ -241,7 +241,7 @@ def test_without_proof_of_membership_nobody_is_called() -> None:
     assert NOW + PROOF_SECONDS - 0.3 < last < NOW + PROOF_SECONDS
 
 
-def test_another_number_of_partitions_counts_when_nobody_uses_the_old_one() -> None:
+def test_a_new_number_of_partitions_counts_once_no_member_uses_the_old_one() -> None:
     share = share_of(0)
     share.set_partitions(4, NOW)
     assert share.opens_at(NOW) == NOW
@@ -249,7 +249,7 @@ def test_another_number_of_partitions_counts_when_nobody_uses_the_old_one() -> N
     assert share.opens_at(NOW) == NOW + PROOF_SECONDS
 
 
-def test_why_slots_are_not_used_is_told() -> None:
+def test_unused_slots_are_reported_with_their_reason() -> None:
     share = SlotShare(Vendor())
     assert list(share.unused(NOW)) == []
     share.set_partitions(2, NOW)
@@ -375,7 +375,7 @@ def test_until_the_vendor_has_answered_our_wall_clock_stands_in_for_its_clock() 
     vendor = Vendor()
     vendor.bounds = None
     share.vendor = vendor
-    assert share.read(at(NOW)) == VendorClockReading(WALL_AHEAD, WALL_ERROR_SECONDS)
+    assert share.read(at(NOW)) == VendorClockReading(WALL_AHEAD, TRUSTED_ERROR_SECONDS)
 
 
 def test_a_vendors_clock_that_jumps_is_not_trusted_for_a_while_and_costs_a_pause() -> None:
@@ -388,7 +388,7 @@ def test_a_vendors_clock_that_jumps_is_not_trusted_for_a_while_and_costs_a_pause
     assert share.read(at(NOW)).offset_seconds == pytest.approx(100.4)
     assert share.era == 0
     vendor.bounds = (3_700.0, 3_700.2)
-    assert share.read(at(NOW)) == VendorClockReading(WALL_AHEAD, WALL_ERROR_SECONDS)
+    assert share.read(at(NOW)) == VendorClockReading(WALL_AHEAD, TRUSTED_ERROR_SECONDS)
     assert (share.era, share.opens_at(NOW)) == (1, NOW + PAUSE_SECONDS)
     assert share.read(at(NOW + DISTRUST_SECONDS + 1)).offset_seconds == pytest.approx(3_700.1)
     assert share.era == 2

@@ -179,7 +179,7 @@ def test_silence_is_a_result_with_a_notice() -> None:
     assert body.times.fetched_at is None
 
 
-def test_options_that_may_surprise_are_told() -> None:
+def test_options_with_surprising_effects_cause_a_warning() -> None:
     body = result(finished(request=request(options={"language_hints": ["en", "zh"]})))
     assert len(body.warnings) == 1
 

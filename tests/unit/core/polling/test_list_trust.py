@@ -39,7 +39,7 @@ def test_a_list_that_misleads_now_and_then_is_used_on() -> None:
     assert trust.is_trusted(0.0)
 
 
-def test_it_is_left_alone_for_longer_each_time_and_at_most_for_an_hour() -> None:
+def test_a_distrusted_list_is_ignored_for_longer_each_time_up_to_an_hour() -> None:
     trust, now, waits = ListTrust(), 0.0, list[float]()
     for _ in range(9):
         waits.append(distrusted(trust, now))

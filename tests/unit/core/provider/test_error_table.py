@@ -1,4 +1,4 @@
-"""The table of verdicts: what is decided for each code, and what may never be decided."""
+"""The error table: what is decided for each code, and what may never be decided."""
 
 import pytest
 from hypothesis import given
@@ -101,7 +101,7 @@ HTTP_CODES = [
     "FaqRuleBlocked",
     "Contain.Forbidden.Label.Error",
 ]
-"""Every code of the vendor's HTTP-level table (provider API, section 7.2)."""
+"""Every code of the vendor's HTTP-level table (docs/provider.md, section 7.2)."""
 
 FILE_CODES = [
     "SUCCESS_WITH_NO_VALID_FRAGMENT",
@@ -309,12 +309,12 @@ def test_a_result_that_was_not_read_is_tried_again_while_it_may_still_come(
 
 
 CODES = st.one_of(st.sampled_from(sorted(TABLE)), st.text(alphabet="ABab._ ", max_size=12))
-TROUBLES = st.builds(
+ERRORS = st.builds(
     ProviderError, code=CODES, message=st.text(max_size=20), http_status=st.none() | st.integers(100, 599)
 )
 
 
-@given(TROUBLES)
+@given(ERRORS)
 def test_a_submit_that_may_be_billed_is_never_answered_with_another(found: ProviderError) -> None:
     policy = on_submit(found)
     assert policy.action is not Action.RESUBMIT
@@ -328,7 +328,7 @@ def test_a_submit_that_may_be_billed_is_never_answered_with_another(found: Provi
         assert policy.action is Action.FAIL
 
 
-@given(TROUBLES)
+@given(ERRORS)
 def test_a_finished_file_is_never_waited_for_and_never_submitted_again_without_bound(
     found: ProviderError,
 ) -> None:
@@ -337,7 +337,7 @@ def test_a_finished_file_is_never_waited_for_and_never_submitted_again_without_b
     assert policy.action is not Action.RESUBMIT or policy.max_attempts is not None
 
 
-@given(TROUBLES)
+@given(ERRORS)
 def test_a_result_is_fetched_or_given_up_and_only_a_strange_host_holds_it(found: ProviderError) -> None:
     action = on_fetch(found).action
     assert action in (Action.RETRY, Action.REFRESH_URL, Action.FAIL, Action.HOLD)

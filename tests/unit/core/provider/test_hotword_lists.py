@@ -100,7 +100,7 @@ def test_of_several_the_first_that_was_made_counts_and_at_once_the_lowest_name()
 @pytest.mark.parametrize(
     "name", ["vocab-demo-01", "vocab-sc-01", "vocab-sc0123abcde-01", "sc0123abcd", "vocab-scribe-01", ""]
 )
-def test_a_name_of_somebody_else_is_not_ours(name: str) -> None:
+def test_a_foreign_list_name_is_not_ours(name: str) -> None:
     assert ListedHotwordList(name).prefix is None
 
 

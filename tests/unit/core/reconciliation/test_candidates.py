@@ -4,7 +4,7 @@ import pytest
 
 from service.core.provider.answers import FileView, ListedTask, TaskPage, TaskStatus, TaskView, UnreadableRow
 from service.core.reconciliation.candidates import MAX_UNREADABLE_TASKS, Candidates
-from service.core.reconciliation.task_list import TaskListing
+from service.core.reconciliation.task_listing import TaskListing
 from service.core.reconciliation.unanswered import Candidate, files_of
 
 SPANS = ((0.0, 100.0),)
@@ -76,7 +76,7 @@ def test_a_task_that_is_over_without_a_file_cannot_succeed_any_more(status: Task
 
 
 @pytest.mark.parametrize("status", [TaskStatus.UNKNOWN, TaskStatus.RUNNING])
-def test_a_task_that_the_poll_does_not_show_as_over_may_be_anybodys(status: TaskStatus) -> None:
+def test_a_task_that_its_poll_shows_as_unfinished_may_belong_to_any_submission(status: TaskStatus) -> None:
     candidates = seen(listed("t1"))
     candidates.note_polled(polled("t1", status=status))
     assert candidates.candidates() == [Candidate("t1", (10, 10))]
@@ -85,16 +85,16 @@ def test_a_task_that_the_poll_does_not_show_as_over_may_be_anybodys(status: Task
 
 def test_a_task_that_never_tells_its_files_keeps_no_other_from_being_polled() -> None:
     candidates = seen(*(listed(f"t{number}") for number in range(3)))
-    candidates.note_in_vain("t0")
+    candidates.note_no_answer("t0")
     candidates.note_polled(polled("t1", status=TaskStatus.UNKNOWN))
-    candidates.note_in_vain("t1")
+    candidates.note_no_answer("t1")
     assert candidates.to_poll() == ["t2", "t0", "t1"]
 
 
 def test_a_task_whose_answer_is_unreadable_too_often_counts_as_unknown_for_good() -> None:
     candidates = seen(listed("t1"))
     for _ in range(100):
-        candidates.note_in_vain("t1")
+        candidates.note_no_answer("t1")
     for _ in range(MAX_UNREADABLE_TASKS):
         assert candidates.to_poll() == ["t1"]
         candidates.note_unreadable("t1")
@@ -122,7 +122,7 @@ def test_a_row_that_tells_its_id_alone_is_a_candidate_that_can_be_polled() -> No
     assert seen(listed("t1", at=20), listed("t3"), into=candidates, unreadable=(row,)).candidates() == []
 
 
-def test_a_row_without_an_id_is_a_candidate_that_nobody_can_ask_for() -> None:
+def test_a_row_without_an_id_is_a_candidate_that_cannot_be_polled() -> None:
     candidates = seen(listed("t1"), unreadable=(UnreadableRow(1, None, 9), UnreadableRow(1, None, 8)))
     candidates.note_known(["t1"])
     assert candidates.candidates() == [Candidate("?0", (9, 9)), Candidate("?1", (8, 8))]

@@ -71,7 +71,7 @@ def test_as_many_find_their_tasks_as_can_also_where_one_task_may_be_anothers() -
     assert (found[0, 2], found[0, 3]) == (Adopted("t"), Adopted("u"))
 
 
-def test_one_takes_the_task_that_names_the_most_of_its_files_once_all_have_told_theirs() -> None:
+def test_an_incomplete_task_goes_to_the_submission_with_most_of_its_files_once_all_were_polled() -> None:
     """A request is sent once more while a part of it is still looked for."""
     whole, part = lost(1, A, B, C), lost(2, A, "https://h.example/gone.wav", is_wanted=False)
     few, many = task("t", A), task("u", B, C, at=20)
@@ -98,7 +98,7 @@ def test_where_another_partition_may_have_made_it_the_one_whose_window_ends_firs
     assert (0, 1) not in decided([ours, earlier], [task("t", A)])
 
 
-def test_a_task_is_nobodys_while_an_answer_is_awaited_that_may_name_it() -> None:
+def test_a_task_is_matched_with_no_submission_while_an_awaited_answer_may_name_it() -> None:
     awaited = lost(2, A, C, is_awaited=True)
     assert decided([lost(1, A, B), awaited], [task("t", A)]) == {}
     assert decided(

@@ -15,7 +15,7 @@ from service.core.journal.entries import encode_cursor, encode_submission
 from service.core.journal.stamp import Stamp, cursor_key
 from service.core.reconciliation import journal_scan as scan_module
 from service.core.reconciliation.journal_scan import PartitionScan
-from service.core.reconciliation.task_list import EVER
+from service.core.reconciliation.task_listing import EVER
 from service.core.reconciliation.unanswered import Files, Gap, window_of
 
 NOW_MS = 1_760_000_000_000
@@ -43,7 +43,7 @@ Record = tuple[int, Submission | bytes | None]
 
 
 def scan(*records: Record, since_ms: float = EVER[0]) -> PartitionScan:
-    """A survey that has taken these records, epoch and submission, to the partition's end."""
+    """A scan that has taken these records, epoch and submission, to the partition's end."""
     found = PartitionScan(3, RULES, since_ms)
     for offset, (epoch, record) in enumerate(records):
         key, value = str(KEY), record
@@ -64,7 +64,7 @@ def test_a_running_submissions_task_is_known() -> None:
     assert states(scan((1, RUNNING))) == []
 
 
-def test_a_task_that_nobody_asked_for_is_not_told() -> None:
+def test_a_task_that_was_not_asked_for_is_not_known() -> None:
     assert scan((1, RUNNING)).known({"t2"}) == set()
     assert scan().known(WANTED) == set()
 
@@ -86,7 +86,7 @@ def test_a_call_of_a_synchronous_model_made_no_task() -> None:
     assert states(scan((1, replace(INTENDED, model="qwen3-asr-flash")))) == []
 
 
-def test_what_a_stranger_wrote_behind_a_claim_counts_for_nothing() -> None:
+def test_a_stale_owners_write_behind_a_claim_is_ignored() -> None:
     """Its task may be the one that is looked for."""
     found = scan((1, INTENDED), (2, UNCERTAIN), (1, RUNNING), (1, b"{"))
     assert (found.known(WANTED), states(found), found.gaps()) == (set(), [SubmissionState.UNCERTAIN], [])
@@ -198,14 +198,14 @@ def test_a_partition_that_was_not_read_to_its_end_may_know_of_any_later_task() -
 # What is kept.
 
 
-def test_what_was_made_before_anything_that_is_looked_for_is_not_kept() -> None:
+def test_tasks_older_than_every_searched_span_are_not_kept() -> None:
     end_ms = window_of(INTENT, None, RULES)[1]
     for since_ms, is_kept in ((end_ms, True), (end_ms + 1, False)):
         assert bool(scan((1, RUNNING), since_ms=since_ms).known(WANTED)) is is_kept
         assert bool(scan((1, INTENDED), since_ms=since_ms).unanswered()) is is_kept
 
 
-def test_what_is_not_looked_for_any_more_is_forgotten() -> None:
+def test_candidates_that_are_no_longer_searched_are_forgotten() -> None:
     found = scan((1, RUNNING), (1, replace(INTENDED, key=SubmissionKey(1, 3))))
     end_ms = window_of(INTENT, None, RULES)[1]
     found.forget_before(end_ms)

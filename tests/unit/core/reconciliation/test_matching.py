@@ -16,7 +16,7 @@ from service.core.job.submission import Intent, Submission, SubmissionState
 from service.core.job.transition_context import Rules
 from service.core.reconciliation import incomplete_tasks
 from service.core.reconciliation.matching import Evidence, Found, Proven, decide
-from service.core.reconciliation.task_list import EVER, TimeSpan, meets
+from service.core.reconciliation.task_listing import EVER, TimeSpan, meets
 from service.core.reconciliation.unanswered import (
     Candidate,
     Files,
@@ -104,11 +104,11 @@ def test_the_edges_of_the_window_belong_to_it(at: int) -> None:
 
 
 @pytest.mark.parametrize("evidence", [Evidence(), Evidence(90), Evidence(90, 49)])
-def test_what_was_not_looked_for_twice_since_it_settled_is_not_lost(evidence: Evidence) -> None:
+def test_a_submission_is_not_lost_before_two_complete_listings(evidence: Evidence) -> None:
     assert decided([lost(1, A)], [], evidence) == {}
 
 
-def test_a_submission_whose_vendor_clock_nobody_knows_is_adopted_but_never_ended() -> None:
+def test_a_submission_with_an_unknown_vendor_clock_is_adopted_but_never_ended() -> None:
     """Neither is it out of reach: this machine's wall clock may have been set meanwhile."""
     somewhen = [lost(1, A, window=EVER)]
     assert decided(somewhen, [], now_ms=None) == {}
@@ -129,7 +129,7 @@ def test_a_submission_that_the_list_may_not_show_any_more_is_out_of_reach() -> N
     assert decided(old, [], gaps=(Gap(0),), now_ms=over_ms) == {1: OutOfReach()}
 
 
-def test_a_submission_is_not_given_up_by_a_time_that_nobody_confirmed() -> None:
+def test_a_submission_is_not_given_up_by_an_unconfirmed_time() -> None:
     over_ms = 100 + DAY_MS
     assert decided([lost(1, A)], [], now_ms=3 * DAY_MS, confirmed_ms=0) == {}
     assert decided([lost(1, A)], [], now_ms=3 * DAY_MS, confirmed_ms=over_ms - 1) == {}
@@ -144,7 +144,7 @@ def test_while_one_task_is_undecided_none_of_the_equal_submissions_is_lost() -> 
     assert decided([lost(1, A), lost(2, A)], [task("t", A), unknown("u")]) == {1: Adopted("t")}
 
 
-def test_a_submission_that_nobody_needs_any_more_takes_what_the_others_leave() -> None:
+def test_a_submission_without_open_jobs_is_matched_last() -> None:
     """Its job was cancelled; not to find the other's task would cost another one."""
     ended, open_one = lost(1, A, is_wanted=False), lost(2, A)
     assert decided([ended, open_one], [task("t", A)]) == {1: NotFound(), 2: Adopted("t")}
@@ -177,7 +177,7 @@ def test_two_windows_that_overlap_in_part_get_a_task_each() -> None:
 # What cannot be read.
 
 
-def test_a_task_whose_time_the_list_does_not_tell_is_adopted_by_nobody_and_may_be_anybodys() -> None:
+def test_a_listed_task_without_a_time_is_not_adopted_and_may_belong_to_any_submission() -> None:
     somewhen = Candidate("t", (90.0, 200.0), files_of([A]))
     assert decided([lost(1, A)], [somewhen]) == {}
     assert decided([lost(1, B)], [somewhen]) == {1: NotFound()}
@@ -192,7 +192,7 @@ def test_what_cannot_be_read_of_a_journal_holds_up_its_own_submissions() -> None
     assert decided([lost(1, A)], [], gaps=(Gap(0, window=(101.0, 200.0)),)) == {1: NotFound()}
 
 
-def test_a_task_that_what_cannot_be_read_may_name_is_given_to_nobody() -> None:
+def test_a_task_that_an_unreadable_record_may_name_is_not_adopted() -> None:
     gap = Gap(7, (0.0, 20.0))
     assert decided([lost(1, A)], [task("t", A)], gaps=(gap,)) == {}
     assert decided([lost(1, A)], [task("t", A, at=21)], gaps=(gap,)) == {1: Adopted("t")}
@@ -418,7 +418,7 @@ def test_a_witness_was_made_about_when_we_submitted_it(age_seconds: int) -> None
     assert list(found) == [window[0] - 900_000, window[1] + 900_000]
 
 
-def test_a_task_that_was_made_before_the_first_word_of_the_vendors_clock_is_a_witness_too() -> None:
+def test_a_task_made_before_the_first_vendor_date_is_a_witness_too() -> None:
     """The first submission of a process: there may be no other."""
     intent = Intent(NOW_MS, None, 1, "")
     window = window_of(intent, 7_000, RULES)

@@ -12,10 +12,10 @@ from pydantic import JsonValue
 from service.contract.outcome import Failure, RequestSummary
 from service.contract.request import MAX_REPLAY, Request
 from service.contract.stage import Stage
+from service.core.job.accepted_request import FileEnd, FinishedRequest
 from service.core.job.events import CancelAsked, QueueSubmit
 from service.core.job.identity import JobKey, JobRef, Origin, RequestKey, SubmissionKey
 from service.core.job.job import Job, JobState
-from service.core.job.request import FileEnd, FinishedRequest
 from service.core.job.request_record import Cursor, Record, cursor_after
 from service.core.journal.entries import decode, encode_request
 from service.core.journal.replay import Restore
@@ -159,7 +159,7 @@ def test_a_repeat_whose_last_outcome_is_not_durable_yet_is_silent() -> None:
     assert take(shard, request_record(5)).kind is AdmissionKind.DUPLICATE
 
 
-def test_a_repeat_of_a_request_that_has_ended_is_told_what_came_of_it() -> None:
+def test_a_repeat_of_an_ended_request_gets_its_outcome_summary() -> None:
     shard = Shard(0)
     take(shard, request_record(4, file_urls=FILES))
     end(shard, 4, 0, 1, 2, now_ms=1_760_000_001_234)
@@ -191,7 +191,7 @@ def test_what_was_finished_counts_results_and_failures() -> None:
 def test_a_time_in_a_journal_that_is_none_keeps_no_answer_back(at_ms: int) -> None:
     finished = FinishedRequest(Origin(0, 4), "r", 0, "d", (FileEnd(0, succeeded=True),), at_ms)
     request = Request(request_id="r", file_urls=(URL,), model="fun-asr")
-    assert "at a time that is not known: 1 succeeded" in already_finished(request, finished, ()).message
+    assert "at an unknown time: 1 succeeded" in already_finished(request, finished, ()).message
 
 
 def test_the_advice_names_the_next_replay_number_that_is_unused() -> None:
@@ -206,7 +206,7 @@ def test_the_advice_names_the_next_replay_number_that_is_unused() -> None:
     assert taken.kind is AdmissionKind.ACCEPTED
 
 
-def test_who_has_used_too_many_replay_numbers_is_told_to_take_another_id() -> None:
+def test_after_too_many_replay_numbers_the_failure_asks_for_another_id() -> None:
     known = {RequestKey("r", number) for number in range(MAX_REPLAY - 5, MAX_REPLAY + 1)}
     request = Request(request_id="r", file_urls=(URL,), model="fun-asr", replay=MAX_REPLAY - 5)
     assert advice(request, known) == "publish it with a new request_id"
@@ -255,7 +255,7 @@ def test_what_is_remembered_of_answers_leaves_with_the_window() -> None:
         end(shard, number)
         take(shard, request_record(number + 1, replay=number))
         shard.durable_cursor = shard.cursor
-        shard.sweep(NOW_MS)
+        shard.expired_tombstones(NOW_MS)
     assert (len(shard.finished), len(shard.by_id), len(shard.answered_ms)) == (5, 5, 5)
 
 
@@ -321,7 +321,7 @@ def test_an_id_is_free_once_its_request_has_left_the_window() -> None:
     take(shard, request_record(4))
     end(shard, 4)
     shard.durable_cursor = shard.cursor
-    shard.sweep(NOW_MS + 61_000)
+    shard.expired_tombstones(NOW_MS + 61_000)
     assert take(shard, request_record(5)).kind is AdmissionKind.ACCEPTED
     assert take(shard, request_record(6)).kind is AdmissionKind.DUPLICATE
     assert list(shard.jobs) == [ref(5)]
@@ -495,7 +495,7 @@ RECORDS = st.lists(
 
 
 @given(RECORDS, st.booleans())
-def test_every_record_ends_in_one_word_and_the_cursor_never_goes_back(
+def test_every_record_ends_in_one_answer_and_the_cursor_never_goes_back(
     values: list[bytes | None], settles: bool
 ) -> None:
     shard = Shard(0)

@@ -85,7 +85,7 @@ def test_one_group_and_a_small_batch_are_not_divided() -> None:
     assert Batch(1, (group(1),)).spend is None
 
 
-def test_all_of_a_batch_is_told_in_the_order_of_its_groups() -> None:
+def test_the_groups_of_a_batch_are_reported_in_order() -> None:
     outcome = job_outcome(
         job(JobState.FINISHING, ending=ResultEnding(transcript())), None, NOW_MS, OutcomeRules()
     )

@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.contract.stage import Stage
+from service.core.job.accepted_request import AcceptedRequest, FileEnd, FinishedRequest, RequestFile
 from service.core.job.ending import AccountedUsage, FailureEnding
 from service.core.job.identity import JobRef, Origin, SubmissionKey
-from service.core.job.request import AcceptedRequest, FileEnd, FinishedRequest, RequestFile
 from service.core.job.submission import Counters, Intent, Submission, SubmissionState
 from service.core.journal.entries import JobEntry
 from service.core.journal.replay import Restore

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
+from service.core.job.accepted_request import AcceptedRequest, FileEnd, FinishedRequest
 from service.core.job.events import QueueSubmit
 from service.core.job.identity import Origin
-from service.core.job.request import AcceptedRequest, FileEnd, FinishedRequest
 from service.core.job.submission import Counters, Submission, SubmissionState
 from service.core.journal.entries import encode_finished, encode_request, encode_spend, encode_submission
 from service.core.journal.stamp import spend_key
@@ -50,7 +50,7 @@ def test_a_finish_that_is_ahead_does_not_hold_the_window_open() -> None:
         1: NOW_MS,
         2: NOW_MS - 5,
     }
-    gone = shard.sweep(NOW_MS + DAY_MS + 1)
+    gone = shard.expired_tombstones(NOW_MS + DAY_MS + 1)
     assert [record.key for group in gone.groups for record in group.records] == ["r/0.2", "r/0.1"]
 
 
@@ -80,7 +80,7 @@ def test_a_submit_that_is_ahead_does_not_move_the_edge_of_its_result() -> None:
 def test_a_submission_that_is_ahead_is_not_kept_for_longer_than_a_day() -> None:
     over = submission(SubmissionState.RUNNING, created_ms=NOW_MS + AHEAD_MS)
     shard = restored(over)
-    gone = shard.sweep(NOW_MS + DAY_MS + 600_000)
+    gone = shard.expired_tombstones(NOW_MS + DAY_MS + 600_000)
     assert [record.key for group in gone.groups for record in group.records] == [str(SUBMISSION)]
 
 

@@ -8,6 +8,7 @@ import pytest
 from pydantic import JsonValue
 
 from service.contract.outcome import Failure, RequestSummary
+from service.core.job.accepted_request import FileEnd, FinishedRequest
 from service.core.job.events import (
     Adopted,
     CancelAsked,
@@ -30,7 +31,6 @@ from service.core.job.events import (
 )
 from service.core.job.identity import JobRef, Origin, SubmissionKey
 from service.core.job.job import Job, JobState
-from service.core.job.request import FileEnd, FinishedRequest
 from service.core.job.request_record import Cursor
 from service.core.job.submission import Counters, Submission, SubmissionState
 from service.core.journal.entries import (
@@ -47,7 +47,7 @@ from service.core.outcome.build import Outcome, OutcomeRules, job_outcome
 from service.core.provider.answers import FileView, ProviderError, TaskStatus, TaskView
 from service.core.shard import finishing
 from service.core.shard.batches import Batch, Change, Group, JournalRecord
-from service.core.shard.shard import SWEEP_RECORDS, Shard
+from service.core.shard.shard import TOMBSTONES_AT_ONCE, Shard
 from service.core.shard.state import Window
 from service.errors import FailureCode, IllegalTransition
 from tests.unit.core.samples import NO_ANSWER, NOW_MS, URL, context, request_record, transcript
@@ -332,9 +332,9 @@ def test_whose_a_task_was_is_kept_from_when_it_was_made_and_not_from_its_accept(
     gone_file = FileView(str(URLS[0]), provider_error=GONE)
     life.on(Polled(TaskView("t1", TaskStatus.SUCCEEDED, (gone_file,)), late_ms))
     assert len(life.shard.ended_submissions) == 1
-    swept = life.shard.sweep(NOW_MS + DAY_MS + 3_600_000)
+    swept = life.shard.expired_tombstones(NOW_MS + DAY_MS + 3_600_000)
     assert "s/1.1" not in [record.key for group in swept.groups for record in group.records]
-    swept = life.shard.sweep(late_ms + DAY_MS + 3_600_000)
+    swept = life.shard.expired_tombstones(late_ms + DAY_MS + 3_600_000)
     assert "s/1.1" in [record.key for group in swept.groups for record in group.records]
 
 
@@ -456,8 +456,8 @@ def gone(change: Change) -> list[str]:
 def test_requests_leave_the_window_when_they_are_too_old() -> None:
     shard = Shard(0, window=Window(seconds=10.0))
     ended(shard, 3)
-    assert gone(shard.sweep(NOW_MS + 10_000)) == []
-    assert gone(shard.sweep(NOW_MS + 10_002)) == ["r/0.0", "r/0.1"]
+    assert gone(shard.expired_tombstones(NOW_MS + 10_000)) == []
+    assert gone(shard.expired_tombstones(NOW_MS + 10_002)) == ["r/0.0", "r/0.1"]
     assert list(shard.finished) == [Origin(0, 2)]
     assert (shard.finished_jobs, len(shard.by_id)) == (1, 1)
 
@@ -470,18 +470,18 @@ def test_an_older_request_of_an_id_leaves_the_window_without_the_later_one() -> 
     shard, _ = restored([Group(tuple(written), cursor=Cursor(2))])
     assert shard.by_id == {"r": Origin(0, 1)}
     shard.window = Window(jobs=1)
-    assert gone(shard.sweep(NOW_MS)) == ["r/0.0"]
+    assert gone(shard.expired_tombstones(NOW_MS)) == ["r/0.0"]
     assert shard.by_id == {"r": Origin(0, 1)}
     shard.window = Window(jobs=0)
-    assert gone(shard.sweep(NOW_MS)) == ["r/0.1"]
+    assert gone(shard.expired_tombstones(NOW_MS)) == ["r/0.1"]
     assert shard.by_id == {}
 
 
 def test_the_oldest_requests_leave_the_window_when_there_are_too_many() -> None:
     shard = Shard(0, window=Window(jobs=2))
     ended(shard, 5)
-    assert gone(shard.sweep(NOW_MS)) == ["r/0.0", "r/0.1", "r/0.2"]
-    assert gone(shard.sweep(NOW_MS)) == []
+    assert gone(shard.expired_tombstones(NOW_MS)) == ["r/0.0", "r/0.1", "r/0.2"]
+    assert gone(shard.expired_tombstones(NOW_MS)) == []
 
 
 def test_a_request_whose_record_may_be_read_again_is_not_forgotten() -> None:
@@ -489,31 +489,31 @@ def test_a_request_whose_record_may_be_read_again_is_not_forgotten() -> None:
     shard = Shard(0, window=Window(seconds=0.0))
     ended(shard, 2)
     shard.durable_cursor = Cursor(1)
-    assert gone(shard.sweep(NOW_MS + DAY_MS)) == ["r/0.0"]
-    assert gone(shard.sweep(NOW_MS + DAY_MS)) == []
+    assert gone(shard.expired_tombstones(NOW_MS + DAY_MS)) == ["r/0.0"]
+    assert gone(shard.expired_tombstones(NOW_MS + DAY_MS)) == []
     shard.durable_cursor = Cursor(2)
-    assert gone(shard.sweep(NOW_MS + DAY_MS)) == ["r/0.1"]
+    assert gone(shard.expired_tombstones(NOW_MS + DAY_MS)) == ["r/0.1"]
 
 
 def test_one_sweep_makes_a_bounded_number_of_tombstones() -> None:
     shard = Shard(0, window=Window(seconds=0.0))
-    ended(shard, SWEEP_RECORDS - 1)
+    ended(shard, TOMBSTONES_AT_ONCE - 1)
     for number in range(3):
         shard.ended_submissions.add(NOW_MS, SubmissionKey(1, number))
     late_ms = NOW_MS + 10 * DAY_MS
-    assert len(gone(shard.sweep(late_ms))) == SWEEP_RECORDS
-    assert len(gone(shard.sweep(late_ms))) == 2
-    assert shard.sweep(late_ms) == Change()
+    assert len(gone(shard.expired_tombstones(late_ms))) == TOMBSTONES_AT_ONCE
+    assert len(gone(shard.expired_tombstones(late_ms))) == 2
+    assert shard.expired_tombstones(late_ms) == Change()
 
 
-def test_a_submission_is_known_for_a_day_so_that_nobody_takes_its_task() -> None:
+def test_a_submission_is_remembered_for_a_day_so_that_its_task_is_not_adopted() -> None:
     life = Life(files=1)
     life.run()
     life.poll(0)
     shard = life.shard
     assert list(shard.ended_submissions) == [FIRST]
-    assert "s/1.1" not in gone(shard.sweep(NOW_MS + DAY_MS))
-    assert "s/1.1" in gone(shard.sweep(DAY_AFTER_MS))
+    assert "s/1.1" not in gone(shard.expired_tombstones(NOW_MS + DAY_MS))
+    assert "s/1.1" in gone(shard.expired_tombstones(DAY_AFTER_MS))
 
 
 def test_an_id_that_is_used_again_while_its_old_submission_is_kept_is_another_request() -> None:
@@ -521,7 +521,7 @@ def test_an_id_that_is_used_again_while_its_old_submission_is_kept_is_another_re
     life = Life(Shard(0, epoch=1, window=Window(seconds=60.0)), files=1)
     life.run()
     life.poll(0)
-    life.take(life.shard.sweep(NOW_MS + 61_000))
+    life.take(life.shard.expired_tombstones(NOW_MS + 61_000))
     life.take(take(life.shard, request_record(1, "r", file_urls=URLS[:1]), now_ms=NOW_MS + 61_000).change)
     for shard in (life.shard, life.restored()[0]):
         [job] = shard.jobs.values()
@@ -626,13 +626,13 @@ def test_a_bill_that_comes_before_the_last_outcome_is_durable_is_in_what_is_left
 def test_a_bill_whose_request_is_forgotten_counts_for_the_day_alone() -> None:
     life = followed()
     life.shard.window = Window(seconds=0.0)
-    life.take(life.shard.sweep(NOW_MS + 1000))
+    life.take(life.shard.expired_tombstones(NOW_MS + 1000))
     change = life.poll(seconds=9)
     assert keys(change) == [["s/1.1"]]
     assert life.shard.spend.on(NOW_MS) == 9
 
 
-def test_a_task_whose_bill_is_not_told_costs_what_is_known() -> None:
+def test_a_task_without_a_bill_costs_what_is_known() -> None:
     life = followed()
     life.on(Polled(view(seconds=None), NOW_MS))
     assert life.shard.spend.on(NOW_MS) == 0
@@ -793,13 +793,13 @@ def test_a_finish_that_lies_ahead_of_now_leaves_the_window_in_time() -> None:
     life.take(life.shard.on_job(ref(), CancelAsked(), context(NOW_MS + 10**12)))
     shard, _ = life.restored()
     assert shard.finished[ORIGIN].finished_ms == NOW_MS
-    assert gone(shard.sweep(NOW_MS + DAY_MS + 1)) == ["r/0.0"]
+    assert gone(shard.expired_tombstones(NOW_MS + DAY_MS + 1)) == ["r/0.0"]
 
 
 # What a stranger wrote over.
 
 
-def test_a_key_that_a_stranger_wrote_over_is_written_again_as_it_is_by_now() -> None:
+def test_a_key_that_a_stale_owner_overwrote_is_rewritten_with_its_current_value() -> None:
     life = Life(files=2)
     shard = life.shard
     assert shard.rewrite(["r/0.0"]).groups == (
@@ -817,7 +817,7 @@ def test_a_key_that_a_stranger_wrote_over_is_written_again_as_it_is_by_now() -> 
     )
 
 
-def test_mending_does_not_bring_back_a_job_whose_outcome_is_on_its_way() -> None:
+def test_rewriting_does_not_restore_a_job_whose_outcome_is_in_flight() -> None:
     life = Life(files=2)
     life.shard.on_job(ref(0), CancelAsked(), context())
     done = JournalRecord("j/0.0/0", encode_done(FileEnd(0, False, None)))
@@ -833,19 +833,19 @@ def test_mending_does_not_bring_back_a_job_whose_outcome_is_on_its_way() -> None
     assert life.shard.rewrite(["r/0.0"]).groups == (Group((finished,)),)
 
 
-def test_a_key_that_nobody_knows_is_buried() -> None:
+def test_an_unknown_key_gets_a_tombstone() -> None:
     life = Life(files=1)
     unknown = ["r/0.9", "j/0.9/0", "j/0.0/7", "s/9.9", "rubbish"]
     assert gone(life.shard.rewrite(unknown)) == unknown
 
 
-def test_a_claim_and_what_has_a_key_of_its_epoch_is_nobodys_to_mend() -> None:
+def test_keys_of_an_epoch_are_not_rewritten() -> None:
     shard = Shard(0, epoch=7)
     assert shard.rewrite(["~owner/6", "~owner/7", "~cursor/7", "~spend/7"]) == Change()
     assert gone(shard.rewrite(["~cursor/6", "~spend/6"])) == ["~cursor/6", "~spend/6"]
 
 
-def test_what_a_stranger_says_of_a_submission_that_is_over_stays_until_its_time() -> None:
+def test_a_stale_owners_record_of_an_ended_submission_stays_until_its_tombstone() -> None:
     """A tombstone would make its task anybody's."""
     life = Life(files=1)
     life.run()
@@ -853,7 +853,7 @@ def test_what_a_stranger_says_of_a_submission_that_is_over_stays_until_its_time(
     assert life.shard.rewrite(["s/1.1"]) == Change()
 
 
-def test_a_restore_writes_over_what_strangers_wrote() -> None:
+def test_a_restore_rewrites_what_stale_owners_wrote() -> None:
     life = Life(files=1)
     life.on(Intended(NOW_MS))
     strange = [
@@ -914,7 +914,7 @@ def test_the_records_of_a_request_for_one_file_take_600_bytes_beside_the_request
     life.on(Posted("0d3f8a52-6d7c-4b9a-9a4e-2f3c1b5a6d7e"), key)
     failed = TaskView("t1", TaskStatus.SUCCEEDED, (FileView(URL, provider_error=GONE),), billed_seconds=3_600)
     life.on(Polled(failed, NOW_MS), key)
-    life.take(life.shard.sweep(DAY_AFTER_MS + DAY_MS))
+    life.take(life.shard.expired_tombstones(DAY_AFTER_MS + DAY_MS))
     records = [record for group in life.groups for record in group.records]
     assert len(records) == 5
     stamp = len(STAMP_HEADER) + len(Stamp(12, 123_456).encode())
@@ -946,7 +946,7 @@ def test_an_intent_that_is_taken_twice_is_a_bug() -> None:
     assert life.shard.jobs[ref()].state is JobState.SUBMITTED
 
 
-def test_a_failure_code_of_ours_is_told_when_handling_fails() -> None:
+def test_a_failed_handling_ends_as_internal_error() -> None:
     life = Life(files=1)
     life.run()
     [outcome] = outcomes(life.tell(HandlingFailed("a fault of ours")))

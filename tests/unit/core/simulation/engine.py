@@ -6,8 +6,8 @@ built.
 
 from collections.abc import Mapping
 
+from service.core.job.accepted_request import FinishedRequest
 from service.core.job.identity import JobRef, SubmissionKey, read_key
-from service.core.job.request import FinishedRequest
 from service.core.job.request_record import Cursor
 from service.core.job.submission import Submission
 from service.core.journal.entries import JobEntry, decode, encode_cursor, encode_owner, encode_spend

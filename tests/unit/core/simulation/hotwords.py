@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from service.core.job.accepted_request import AcceptedRequest
 from service.core.job.events import HotwordListRefused
 from service.core.job.identity import SubmissionKey
-from service.core.job.request import AcceptedRequest
 from service.core.job.transition_context import may_try_again
 from service.core.limits.backoff import Backoff
 from service.core.provider import error_table
@@ -22,7 +22,7 @@ BELIEVED_MS = 3_600_000
 
 @dataclass(slots=True)
 class Wanted:
-    """A list that submissions wait for, and how often each bounded trouble has met each of them."""
+    """A list that submissions wait for, and how often each bounded error has met each of them."""
 
     need: Need
     waiting: dict[SubmissionKey, Counter[FailureCode]] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from service.contract.request_decoder import DecodedRequest, RequestLimits, read_request
+from service.core.job.accepted_request import AcceptedRequest
 from service.core.job.events import (
     CancelTask,
     DeadlinePassed,
@@ -26,7 +27,6 @@ from service.core.job.events import (
 )
 from service.core.job.identity import JobRef, Position, SubmissionKey, read_key
 from service.core.job.job import Job, JobState
-from service.core.job.request import AcceptedRequest
 from service.core.job.request_record import Record
 from service.core.job.submission import Submission, SubmissionState
 from service.core.job.transition_context import COMMIT_WAIT_SECONDS, INTENT_SECONDS, Context, Rules
@@ -47,7 +47,7 @@ from service.core.shard.shard import Shard
 from service.core.time.trusted_time import TrustedReading, TrustedTime
 from service.core.time.vendor_clock import VendorClock
 from service.errors import InvalidRecord
-from service.pipeline.results.transcripts import answered, read_transcript
+from service.pipeline.collecting.transcripts import answered, read_transcript
 from service.pipeline.shard.subjects import subject_of, writes
 from tests.unit.core.simulation.hotwords import Hotwords
 from tests.unit.core.simulation.packing import companions, is_of_several
@@ -219,7 +219,7 @@ class ShardOwner:
     def judge_memory(self) -> None:
         """N8: with nothing open, it remembers no more than the window holds."""
         shard = self.shard
-        while shard.sweep(self.ending_ms).groups:
+        while shard.expired_tombstones(self.ending_ms).groups:
             pass
         remembered = sum(finished.job_count for finished in shard.finished.values())
         check(remembered <= shard.window.jobs, f"N8: {remembered} jobs are remembered")
@@ -361,7 +361,7 @@ class ShardOwner:
 
     def seal(self) -> None:
         """Close what is queued into a batch, with tombstones for what has left the window."""
-        self.put(self.shard.sweep(self.ending_ms))
+        self.put(self.shard.expired_tombstones(self.ending_ms))
         self.batches += 1
         batch = self.pending.take(self.batches)
         self.flight = Flight(batch, self._now_ms(), self.pen.writer.append(batch))

@@ -33,12 +33,12 @@ REFUSALS = (
     Error("InternalError", "oops", 500),
     Error("InvalidParameter", "no", 400),
 )
-LOOK_TROUBLES = (
+POLL_ERRORS = (
     Error("timeout", "no answer"),
     Error("Throttling.RateQuota", "slow down", 429, 1.5),
     Error("http_error", "bad gateway", 502),
 )
-FETCH_TROUBLES = (Error("timeout", "slow"), Error("http_error", "busy", 503))
+FETCH_ERRORS = (Error("timeout", "slow"), Error("http_error", "busy", 503))
 FULL = Error("Throttling.AllocationQuota", "no place for one more list", 400)
 NOT_READY = Error("vocabulary_not_ready", "the list is being made")
 LATE = {"late": 3, "never": 10**9}
@@ -196,7 +196,7 @@ class ProviderModel:
 
     def list(self, page_no: int) -> Page | Error:
         """A page of the tasks of the last day, the newest first."""
-        provider_error = self._provider_error("list", f"page {page_no}", 0.1, LOOK_TROUBLES)
+        provider_error = self._provider_error("list", f"page {page_no}", 0.1, POLL_ERRORS)
         if provider_error is not None:
             return provider_error
         now_ms = self.clock()
@@ -213,7 +213,7 @@ class ProviderModel:
 
     def query(self, task_id: str) -> View | Error:
         """One look at any task."""
-        provider_error = self._provider_error("look", task_id, 0.06, LOOK_TROUBLES)
+        provider_error = self._provider_error("look", task_id, 0.06, POLL_ERRORS)
         if provider_error is not None:
             return provider_error
         task, now_ms = self.ledger.tasks[task_id], self.clock()
@@ -250,7 +250,7 @@ class ProviderModel:
 
     def fetch(self, result_url: str) -> bytes | Error:
         """The result file behind a URL."""
-        provider_error = self._provider_error("fetch", result_url, self.unfetched, FETCH_TROUBLES)
+        provider_error = self._provider_error("fetch", result_url, self.unfetched, FETCH_ERRORS)
         if provider_error is not None:
             return provider_error
         task_id, number = result_url.split("/")[3:5]
@@ -263,7 +263,7 @@ class ProviderModel:
     def vocabulary(self, model: str, words: Sequence[str]) -> str | Error:
         """A word of the list says what becomes of it."""
         name = f"{model} {' '.join(sorted(words))}"
-        provider_error = self._provider_error("vocabulary", name, 0.1, LOOK_TROUBLES)
+        provider_error = self._provider_error("vocabulary", name, 0.1, POLL_ERRORS)
         if provider_error is not None:
             return provider_error
         if "full" in words:

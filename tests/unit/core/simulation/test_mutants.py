@@ -9,6 +9,7 @@ import pytest
 from service.contract.request import Action as Asked
 from service.contract.request_decoder import DecodedRequest
 from service.core.job import job_table, on_poll, on_submit, on_uncertain, submission_table
+from service.core.job.accepted_request import AcceptedRequest, FinishedRequest
 from service.core.job.events import (
     CancelAsked,
     DeadlinePassed,
@@ -22,7 +23,6 @@ from service.core.job.events import (
 )
 from service.core.job.identity import JobRef, RequestKey, SubmissionKey
 from service.core.job.job import Job, JobState
-from service.core.job.request import AcceptedRequest, FinishedRequest
 from service.core.job.request_progress import RequestProgress
 from service.core.job.submission import Submission, SubmissionState
 from service.core.job.transition_context import Context, JobTransition, SubmissionTransition
@@ -388,7 +388,7 @@ def no_replays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission, "RequestKey", lambda request_id, replay: RequestKey(request_id, 0))
 
 
-def nothing_surveyed(monkeypatch: pytest.MonkeyPatch) -> None:
+def nothing_scanned(monkeypatch: pytest.MonkeyPatch) -> None:
     """No journal is read for the tasks that somebody has."""
     monkeypatch.setattr(PartitionScan, "known", lambda self, wanted: set())
 
@@ -462,7 +462,7 @@ MUTANTS = [
     Mutant("requests of other options share a POST", packed_regardless, "N1: .* is posted with"),
     Mutant("a pack holds one URL twice", packed_twice, "N1: one URL twice"),
     Mutant("a cancel is one of all that share the task", cancelled_for_all, "N1: .* fails as cancelled"),
-    Mutant("tasks of others are anybody's", nothing_surveyed, "N3: |N10: |N1: ", BROKER),
+    Mutant("tasks of others are anybody's", nothing_scanned, "N3: |N10: |N1: ", BROKER),
 ]
 
 

@@ -159,7 +159,7 @@ def test_each_known_violation_is_of_a_known_hole() -> None:
     assert max(KNOWN) < WORLDS
 
 
-def test_a_seed_tells_everything() -> None:
+def test_a_seed_determines_the_whole_run() -> None:
     first, second = run(3), run(3)
     assert first.steps == second.steps
     assert first.seen == second.seen

@@ -11,7 +11,7 @@ from service.core.provider.answers import ProviderError, TaskPage
 from service.core.reconciliation.candidates import Candidates
 from service.core.reconciliation.journal_scan import PartitionScan
 from service.core.reconciliation.matching import Evidence, Proven, decide
-from service.core.reconciliation.task_list import TaskListing, TimeSpan, merged
+from service.core.reconciliation.task_listing import TaskListing, TimeSpan, merged
 from service.core.reconciliation.unanswered import Unanswered, unanswered_of, window_of, witness_of
 from service.core.shard.state import ENDED_RETENTION_MS
 from tests.unit.core.simulation.records import STAMP
@@ -107,7 +107,7 @@ class Uncertain:
         for task_id in self.candidates.to_poll()[:MOST_POLLS]:
             view = view_of(self.place.provider.query(task_id))
             if isinstance(view, ProviderError):
-                self.candidates.note_in_vain(task_id)
+                self.candidates.note_no_answer(task_id)
             else:
                 self.candidates.note_polled(view)
         self._decide(scans)

@@ -1,4 +1,4 @@
-"""How often which trouble comes: a world has its own, drawn from its seed, unless a test asks for another."""
+"""How often each fault comes: a world has its own, drawn from its seed, unless a test asks for another."""
 
 from dataclasses import dataclass
 

@@ -10,9 +10,9 @@ from service.errors import Fenced, PublishError, RecordTooLarge
 from service.kafka.admin.topics import Topics
 from service.kafka.writing.at_least_once import AtLeastOnceWriter
 from service.kafka.writing.exactly_once import ExactlyOnceWriter
-from service.kafka.writing.ports import Writer
 from service.kafka.writing.producer_record import ProducerRecord
 from service.kafka.writing.shard_records import ShardRecords
+from service.kafka.writing.writer_port import Writer
 from tests.unit.core.simulation.port import End, Place
 from tests.unit.core.simulation.records import STAMP
 
@@ -42,7 +42,7 @@ class SteppedProducer:
 
 
 class SteppedTransactions(SteppedProducer):
-    """The transactional producer as its writer sees it; after trouble it is given up."""
+    """The transactional producer as its writer sees it; after an error it is given up."""
 
     def __init__(self, place: Place, producer: int) -> None:
         self.place, self.producer = place, producer
@@ -69,7 +69,7 @@ class SteppedAtLeastOnce(AtLeastOnceWriter):
 
     async def _require_ownership(self, announced: int) -> None:
         if not await self._proves(announced):
-            raise Fenced("another member has claimed the partition")
+            raise Fenced(self._shard_records.partition)
 
 
 @dataclass(slots=True)
@@ -141,7 +141,7 @@ class Pen:
         found = None
         for entry in self.place.journal(self.place.partition):
             if entry.offset >= start and entry.epoch > self.epoch:
-                raise Fenced("a higher claim")
+                raise Fenced(self.place.partition, entry.epoch)
             if entry.offset >= start and dict(entry.headers)[STAMP] == mine.encode():
                 found = entry.offset
         return found

@@ -1,4 +1,4 @@
-"""Times that are missing or none: borrowed from beside, in order, and called none where they are."""
+"""Times that are missing or invalid: interpolated in order, and null where none is near."""
 
 import json
 

@@ -265,7 +265,7 @@ def test_sentences_without_a_readable_time_are_kept_as_given_beside_the_text(bad
 @pytest.mark.parametrize("bad", NO_TIMES)
 @pytest.mark.parametrize("name", ["begin_time", "end_time"])
 def test_one_sentence_without_a_time_does_not_take_those_of_the_others(name: str, bad: JsonValue) -> None:
-    """What stood in its place is kept, so that all can see which times are borrowed."""
+    """What stood in its place is kept, so that all can see which times are interpolated."""
     given: list[Any] = [
         {"begin_time": 0, "end_time": 900, "text": "a"},
         {"begin_time": 1_000, "end_time": 2_000, "text": "b", name: bad},
@@ -306,7 +306,7 @@ def test_sentences_without_times_share_what_is_between_their_neighbours_by_lengt
 @pytest.mark.parametrize(
     "words", ["a b", [{"begin_time": 0, "end_time": 1}, 3], [None], {"begin_time": 0, "end_time": 1}]
 )
-def test_unreadable_words_are_kept_as_given_in_their_sentence(words: JsonValue) -> None:
+def test_unreadable_words_stay_as_given_in_their_sentence(words: JsonValue) -> None:
     sentence = sentence_of(words=words)
     assert sentence.words is None
     assert sentence.provider_extra == {"words": words}

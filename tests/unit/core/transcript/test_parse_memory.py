@@ -14,7 +14,7 @@ from service.core.job.job import JobState
 from service.core.outcome.build import OutcomeRules, job_outcome
 from service.core.transcript.parse_memory import WORDS_TIMES, parse_bytes
 from service.core.transcript.rendering import render
-from service.pipeline.results.transcripts import read_transcript
+from service.pipeline.collecting.transcripts import read_transcript
 from tests.unit.core.samples import job, request
 
 SIZE = 100_000

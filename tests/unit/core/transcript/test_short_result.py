@@ -204,7 +204,9 @@ def test_prose_that_was_cut_off_says_so() -> None:
         (Family.OMNI, {"text": 7}),
     ],
 )
-def test_what_is_no_transcript_is_told_without_its_text(family: Family, document: JsonValue) -> None:
+def test_a_file_that_is_no_transcript_is_reported_without_its_text(
+    family: Family, document: JsonValue
+) -> None:
     with pytest.raises(ValueError, match="the answer") as caught:
         normalise(document, family)
     assert "no times" not in str(caught.value)

@@ -36,7 +36,7 @@ def test_a_topic_that_is_hidden_from_us_misses_all() -> None:
     assert told([(NOT_AUTHORIZED, "q", NOT_TOLD)]) == ["Read on topic q"]
 
 
-def test_a_broker_that_does_not_tell_and_a_topic_that_is_not_there_miss_nothing() -> None:
+def test_no_permission_is_missing_if_the_broker_does_not_list_them_or_the_topic_does_not_exist() -> None:
     assert told([(0, "q", NOT_TOLD), (UNKNOWN_TOPIC, "r", 0)]) == []
 
 

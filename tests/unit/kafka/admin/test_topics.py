@@ -1,11 +1,13 @@
 """Brokers that answer from metadata of different ages: what one of them does not know yet is not missing."""
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, repeat
 
 import pytest
 
+from service.clock import SystemClock
 from service.errors import ConfigError
 from service.kafka.admin import topics as module
 from service.kafka.admin.topics import Creation, Topics, prepare
@@ -54,10 +56,12 @@ class StubAdmin:
         return []
 
 
-@pytest.fixture(autouse=True)
-def _no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    for where in (module, terminal_client):
-        monkeypatch.setattr(where, "CHECK_SECONDS", 0)
+class QuickClock(SystemClock):
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+
+
+CLOCK = QuickClock()
 
 
 async def _close(_admin: StubAdmin) -> None: ...
@@ -86,7 +90,7 @@ async def test_a_broker_that_lags_behind_refuses_no_start(
     monkeypatch: pytest.MonkeyPatch, views: tuple[Mapping[str, int], ...]
 ) -> None:
     cluster_of(monkeypatch, *views)
-    layout = await prepare(ClusterConfig("h:1"), TOPICS, None)
+    layout = await prepare(ClusterConfig("h:1"), TOPICS, None, CLOCK)
     assert layout.partitions == views[-1]["requests"]
 
 
@@ -94,7 +98,7 @@ async def test_topics_that_were_just_made_may_be_unknown_to_the_next_broker_for_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cluster = cluster_of(monkeypatch, {}, WHOLE, *100 * [{}], WHOLE)
-    assert (await prepare(ClusterConfig("h:1"), TOPICS, Creation(2, 3))).partitions == 2
+    assert (await prepare(ClusterConfig("h:1"), TOPICS, Creation(2, 3), CLOCK)).partitions == 2
     # The four, and that of shared pages.
     assert len(cluster.created) == 5
 
@@ -107,13 +111,15 @@ async def test_what_stays_wrong_is_refused(
 ) -> None:
     cluster_of(monkeypatch, view)
     with pytest.raises(ConfigError, match=words):
-        await prepare(ClusterConfig("h:1"), TOPICS, None)
+        await prepare(ClusterConfig("h:1"), TOPICS, None, CLOCK)
 
 
-async def test_a_client_looks_again_before_it_calls_a_topic_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_checks_again_before_it_reports_a_missing_topic(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     cluster_of(monkeypatch, {}, {}, WHOLE)
-    found = await terminal_client._partitions(ClusterConfig("h:1"), ["results"])
+    found = await terminal_client._partitions(ClusterConfig("h:1"), ["results"], CLOCK)
     assert len(found) == 2
     cluster_of(monkeypatch, {})
     with pytest.raises(ConfigError, match=r"missing topics: results; `scribe topics` creates them"):
-        await terminal_client._partitions(ClusterConfig("h:1"), ["results"])
+        await terminal_client._partitions(ClusterConfig("h:1"), ["results"], CLOCK)

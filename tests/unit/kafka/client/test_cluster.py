@@ -1,4 +1,4 @@
-"""How clients are told to connect, and how their troubles read."""
+"""The arguments of clients, and the messages of their errors."""
 
 import ssl
 from pathlib import Path

@@ -92,7 +92,7 @@ def result_of(made: Job) -> Result:
 
 
 @pytest.mark.parametrize("timestamp", UNUSABLE)
-def test_a_timestamp_that_cannot_be_used_expires_no_request_and_is_told(timestamp: int) -> None:
+def test_an_unusable_timestamp_expires_no_request_and_causes_a_warning(timestamp: int) -> None:
     taken, made = served(timestamp, ttl_seconds=60)
     assert taken.position.timestamp_ms is None
     assert made.request.deadline_ms == NOW_MS + 60_000

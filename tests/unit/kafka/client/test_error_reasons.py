@@ -65,6 +65,6 @@ def test_every_cause_names_the_setting_to_check(error: Exception, words: str, se
         ),
     ],
 )
-def test_a_permission_that_is_missing_is_told_with_its_resource(error: Exception, words: str) -> None:
+def test_a_missing_permission_is_reported_with_its_resource(error: Exception, words: str) -> None:
     assert reason(error) == f"{words} ({PAGE})"
     assert sentence("a:1", error, None, "PLAIN") == f"Kafka at a:1: {words} ({PAGE})"

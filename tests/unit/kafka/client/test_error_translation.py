@@ -11,29 +11,47 @@ from typing import cast
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import (
+    CommitFailedError,
     ConsumerStoppedError,
+    GroupAuthorizationFailedError,
     IllegalStateError,
+    IncompatibleBrokerVersion,
     KafkaConnectionError,
     KafkaError,
+    MessageSizeTooLargeError,
     NodeNotReadyError,
+    OffsetOutOfRangeError,
     ProducerClosed,
+    RecordListTooLargeError,
     RequestTimedOutError,
     StaleMetadata,
+    UnknownError,
 )
 
 from service.clock import SystemClock
 from service.core.job.transition_context import Rules
 from service.core.journal.stamp import Stamp
-from service.errors import ClusterError, ConfigError, Fenced, PublishError
+from service.errors import (
+    ClusterError,
+    ConfigError,
+    Fenced,
+    NotAMember,
+    NotPermitted,
+    OffsetsMissing,
+    PublishError,
+    RecordTooLarge,
+    UnreadableRecord,
+    Unsupported,
+)
 from service.kafka.admin import topics
 from service.kafka.admin.acls import require_acls
 from service.kafka.admin.topics import Creation, Topics, prepare
+from service.kafka.client import clients, probe, terminal_client
 from service.kafka.client import cluster as client
-from service.kafka.client import probe, terminal_client
 from service.kafka.client import reader as lasting
 from service.kafka.client.cluster import ClusterConfig, reaching, reader
 from service.kafka.client.error_reasons import HungUp
-from service.kafka.client.error_translation import translated
+from service.kafka.client.error_translation import kept, translated
 from service.kafka.client.reader import ReconnectingReader
 from service.kafka.client.span_reader import OffsetRange, read
 from service.kafka.group import consumer
@@ -131,7 +149,7 @@ class Stub:
 
 @dataclass
 class RestoredShard:
-    """What a take-over sends through, without trouble."""
+    """What a take-over sends through; it never fails."""
 
     async def partitions(self, _topic: str) -> frozenset[int]:
         return frozenset({0})
@@ -148,6 +166,8 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> Stub:
     async def closed(_client: object) -> None:
         """Nothing is open."""
 
+    for name in ("KafkaConsumer", "KafkaProducer"):
+        monkeypatch.setattr(clients, name, lambda **_: made)
     for module in (client, consumer, producer, transactional_producer, topics, terminal_client):
         for name in ("AIOKafkaConsumer", "AIOKafkaProducer", "AIOKafkaAdminClient"):
             monkeypatch.setattr(module, name, lambda **_: made, raising=False)
@@ -183,13 +203,50 @@ async def test_whatever_is_raised_becomes_a_cluster_error_that_keeps_its_cause(e
     assert raised.value.__cause__ is error
 
 
-async def test_what_the_caller_handles_and_what_is_ours_passes() -> None:
-    for passing in (Fenced("another's"), ConfigError("wrong"), PublishError("too large")):
+@pytest.mark.parametrize(
+    ("error", "ours"),
+    [
+        (CommitFailedError("no member"), NotAMember),
+        (IllegalStateError("not assigned"), NotAMember),
+        (GroupAuthorizationFailedError("group"), NotPermitted),
+        (IncompatibleBrokerVersion("too old"), Unsupported),
+        (UnknownError("no such request"), Unsupported),
+        (MessageSizeTooLargeError("1 MB"), RecordTooLarge),
+        (RecordListTooLargeError("2 MB"), RecordTooLarge),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), UnreadableRecord),
+        (KafkaError("any"), ClusterError),
+    ],
+    ids=repr,
+)
+async def test_an_error_that_callers_tell_apart_has_its_own_class(
+    error: Exception, ours: type[ClusterError]
+) -> None:
+    with pytest.raises(ClusterError) as raised, translated():
+        raise error
+    assert type(raised.value) is ours
+
+
+async def test_missing_offsets_name_their_partitions() -> None:
+    with pytest.raises(OffsetsMissing) as raised, translated():
+        raise OffsetOutOfRangeError({TopicPartition("t", 3): 7, TopicPartition("t", 5): 1})
+    assert raised.value.partitions == {3, 5}
+
+
+async def test_an_error_is_kept_and_still_raised_but_not_a_cancellation() -> None:
+    seen: list[Exception] = []
+    error = KeyError(1)
+    with pytest.raises(KeyError), kept(seen.append):
+        raise error
+    with pytest.raises(asyncio.CancelledError), kept(seen.append):
+        raise asyncio.CancelledError
+    assert seen == [error]
+
+
+async def test_our_own_errors_pass() -> None:
+    for passing in (Fenced(0), ConfigError("wrong"), PublishError("too large")):
         with pytest.raises(type(passing)) as raised, translated():
             raise passing
         assert raised.value is passing
-    with pytest.raises(KeyError), translated(KeyError):
-        raise KeyError(1)
     with pytest.raises(KeyboardInterrupt), translated():
         raise KeyboardInterrupt
 
@@ -245,7 +302,7 @@ def a_journal(watermarks: ReconnectingReader) -> Journal:
         on_mismatch="refuse",
         limits={},
         fetch_max_wait_ms=20,
-        places=asyncio.Semaphore(1),
+        takeover_slots=asyncio.Semaphore(1),
     )
 
 
@@ -422,13 +479,13 @@ async def test_a_commit_to_the_group_is_refused_or_retried_whatever_is_raised(st
         await made.commit_last()
 
 
-async def test_missing_rights_are_not_asked_for_where_nobody_answers(stub: Stub) -> None:
+async def test_missing_permissions_are_not_queried_if_no_broker_answers(stub: Stub) -> None:
     for error in ERRORS:
         stub.fails, stub.error = "send", error
         await require_acls(NOWHERE, TOPICS)
 
 
-async def test_why_nobody_can_be_reached_is_told_whatever_is_raised(stub: Stub) -> None:
+async def test_an_unreachable_cluster_has_a_message_whatever_is_raised(stub: Stub) -> None:
     for error in ERRORS:
         stub.fails, stub.error = "send", error
         why = await probe.why_unreachable(NOWHERE.connection())
@@ -508,7 +565,7 @@ async def test_the_tail_goes_on_whatever_is_raised(stub: Stub, fails: str) -> No
             nonlocal turns
             turns += 1
             if turns == 3:
-                raise Fenced("seen enough")
+                raise Fenced(0)
 
         with pytest.raises(Fenced):
             await made.run(turn)

@@ -13,7 +13,7 @@ class Cluster(ClusterMetadata):  # type: ignore[misc] # aiokafka ships no types 
         return set(range(5))
 
 
-def test_every_member_is_told_how_many_partitions_the_leader_counted() -> None:
+def test_every_member_gets_the_leaders_number_of_partitions() -> None:
     heard: list[int | None] = []
     assignor = counting_assignor("requests", b"born", heard.append)
     members = {name: assignor.metadata(["requests"]) for name in ("a", "b")}

@@ -1,4 +1,4 @@
-"""What the group's consumer makes of trouble inside its client; without a broker."""
+"""The group's consumer when its client fails; without a broker."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -11,9 +11,10 @@ from aiokafka.errors import CommitFailedError, IllegalStateError
 
 from service.clock import SystemClock
 from service.errors import ClusterError, ConfigError
+from service.kafka.client.clients import RebalanceListener
 from service.kafka.client.cluster import ClusterConfig
 from service.kafka.group import consumer
-from service.kafka.group.consumer import GroupConfig, RequestConsumer, _Listener
+from service.kafka.group.consumer import GroupConfig, RequestConsumer
 from tests.fakes.clock import BEGIN_BOOT_SECONDS, FakeClock
 from tests.fakes.owner import FakeOwner
 
@@ -58,14 +59,14 @@ class StubClient:
     errors: list[Exception] = field(default_factory=list)
     is_dead: bool = False
     is_closed: bool = False
-    listener: _Listener | None = None
+    listener: RebalanceListener | None = None
     seek_error: Exception | None = None
 
     async def start(self) -> None:
         if self.errors:
             raise self.errors.pop(0)
 
-    def subscribe(self, _topics: list[str], listener: _Listener) -> None:
+    def subscribe(self, _topics: list[str], listener: RebalanceListener) -> None:
         self.listener = listener
 
     async def getmany(self, **_asked: object) -> dict[TopicPartition, list[object]]:
@@ -96,7 +97,7 @@ class Clients:
     made: list[StubClient] = field(default_factory=list)
     errors: list[Exception] = field(default_factory=list)
 
-    def make(self, **_settings: object) -> StubClient:
+    def make(self, _cluster: ClusterConfig, **_settings: object) -> StubClient:
         self.made.append(StubClient(self.errors))
         return self.made[-1]
 
@@ -108,7 +109,7 @@ def clients(monkeypatch: pytest.MonkeyPatch) -> Clients:
     async def close(client: StubClient) -> None:
         client.is_closed = True
 
-    monkeypatch.setattr(consumer, "AIOKafkaConsumer", made.make)
+    monkeypatch.setattr(consumer, "group_consumer", made.make)
     monkeypatch.setattr(consumer, "RETRY_SECONDS", 0.01)
     monkeypatch.setattr(consumer, "close_consumer", close)
     monkeypatch.setattr(consumer, "has_died", lambda client: client.is_dead)
@@ -172,12 +173,12 @@ async def test_certificates_that_are_gone_for_a_moment_end_no_member_and_are_sai
     async with serving(clients, owner):
         make = clients.make
 
-        def refuse(**settings: object) -> StubClient:
+        def refuse(cluster: ClusterConfig, **settings: object) -> StubClient:
             if gone:
                 raise gone.pop()
-            return make(**settings)
+            return make(cluster, **settings)
 
-        monkeypatch.setattr(consumer, "AIOKafkaConsumer", refuse)
+        monkeypatch.setattr(consumer, "group_consumer", refuse)
         clients.made[0].is_dead = True
         await until(lambda: len(clients.made) == 2 and clients.made[1].listener is not None)
         assert owner.losses[1:] == ["no certificates can be read from ca.pem"] * 3
@@ -215,7 +216,7 @@ class CountingClient(StubClient):
 @pytest.fixture
 def committing(monkeypatch: pytest.MonkeyPatch) -> CountingClient:
     client = CountingClient()
-    monkeypatch.setattr(consumer, "AIOKafkaConsumer", lambda **_settings: client)
+    monkeypatch.setattr(consumer, "group_consumer", lambda _cluster, **_settings: client)
     return client
 
 
@@ -258,7 +259,7 @@ async def test_without_an_offset_of_ours_there_is_nothing_to_prove(committing: C
     assert (owner.proofs, committing.commits) == ([], [])
 
 
-async def test_an_assignment_counts_the_partitions_that_the_leader_told(committing: CountingClient) -> None:
+async def test_an_assignment_counts_the_partitions_that_the_leader_sent(committing: CountingClient) -> None:
     owner = FakeOwner()
     made = RequestConsumer(NOWHERE, GROUP, owner, FakeClock(), owner)
     made._on_assigned([ZERO])

@@ -1,4 +1,4 @@
-"""Who has our name in the group: a process that comes back again and again is a twin, and one has to end."""
+"""Duplicate members: a process that takes our name again and again is one, and one of the two has to end."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -9,11 +9,11 @@ from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 from aiokafka.errors import GroupAuthorizationFailedError, KafkaConnectionError
 
 from service.errors import ConfigError
+from service.kafka.client import group_members
 from service.kafka.client.cluster import ClusterConfig
-from service.kafka.group import duplicate_members as duplicates
 from service.kafka.group.duplicate_members import (
-    MEETINGS,
-    MEMORY_SECONDS,
+    COUNTED_SECONDS,
+    TAKEN_BEFORE_DUPLICATE,
     DuplicateMembers,
     MemberStamp,
     NameHolder,
@@ -35,22 +35,22 @@ class World:
     told: list[str] = field(default_factory=list)
     holders: list[NameHolder] = field(default_factory=list)
 
-    async def lose(self, *births: MemberStamp) -> None:
+    async def lose(self, *stamps: MemberStamp) -> None:
         """Our place is taken by these processes, one after the other, and each time we take it back."""
-        for birth in births:
-            await self.meet(holder(birth))
+        for stamp in stamps:
+            await self.meet(holder(stamp))
 
     async def meet(self, *holders: NameHolder, seconds: float = 1.0) -> None:
         self.holders = list(holders)
         self.clock.suspend(seconds)
-        await self.duplicates.meet()
+        await self.duplicates.check_holder()
 
     def ours(self) -> NameHolder:
-        return holder(self.duplicates._birth)
+        return holder(self.duplicates._stamp)
 
 
-def holder(birth: MemberStamp, member_id: str = "") -> NameHolder:
-    return NameHolder(member_id or f"scribe-0-{uuid4()}", "10.0.0.7", birth)
+def holder(stamp: MemberStamp, member_id: str = "") -> NameHolder:
+    return NameHolder(member_id or f"scribe-0-{uuid4()}", "10.0.0.7", stamp)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 async def test_a_duplicate_that_began_earlier_ends_us_with_the_variable_to_change(world: World) -> None:
-    await world.lose(*[OLDER] * (MEETINGS - 1))
+    await world.lose(*[OLDER] * (TAKEN_BEFORE_DUPLICATE - 1))
     with pytest.raises(ConfigError) as raised:
         await world.lose(OLDER)
     assert str(raised.value) == (
@@ -75,7 +75,7 @@ async def test_a_duplicate_that_began_earlier_ends_us_with_the_variable_to_chang
     )
 
 
-async def test_a_duplicate_that_began_later_is_told_of_once_and_does_not_end_us(world: World) -> None:
+async def test_a_duplicate_that_started_later_is_reported_once_and_does_not_end_us(world: World) -> None:
     await world.lose(*[NEWER] * 20)
     [sentence] = world.told
     assert "started after this one" in sentence
@@ -83,15 +83,15 @@ async def test_a_duplicate_that_began_later_is_told_of_once_and_does_not_end_us(
 
 async def test_one_that_does_not_say_when_it_began_counts_as_earlier(world: World) -> None:
     with pytest.raises(ConfigError):
-        await world.lose(*[UNKNOWN] * MEETINGS)
+        await world.lose(*[UNKNOWN] * TAKEN_BEFORE_DUPLICATE)
 
 
 async def test_exactly_one_of_two_that_began_in_the_same_millisecond_ends(world: World) -> None:
-    same = [MemberStamp(world.duplicates._birth.began_ms, token) for token in ("", "zzzz")]
-    assert same[0] < world.duplicates._birth < same[1]
+    same = [MemberStamp(world.duplicates._stamp.began_ms, token) for token in ("", "zzzz")]
+    assert same[0] < world.duplicates._stamp < same[1]
     await world.lose(*[same[1]] * 9)
     with pytest.raises(ConfigError):
-        await world.lose(*[same[0]] * MEETINGS)
+        await world.lose(*[same[0]] * TAKEN_BEFORE_DUPLICATE)
 
 
 NO_DUPLICATES: dict[str, Sequence[MemberStamp]] = {
@@ -109,9 +109,9 @@ NO_DUPLICATES: dict[str, Sequence[MemberStamp]] = {
 }
 
 
-@pytest.mark.parametrize("births", NO_DUPLICATES.values(), ids=NO_DUPLICATES)
-async def test_a_hand_over_is_no_duplicate(world: World, births: Sequence[MemberStamp]) -> None:
-    await world.lose(*births)
+@pytest.mark.parametrize("stamps", NO_DUPLICATES.values(), ids=NO_DUPLICATES)
+async def test_a_hand_over_is_no_duplicate(world: World, stamps: Sequence[MemberStamp]) -> None:
+    await world.lose(*stamps)
     assert world.told == []
 
 
@@ -132,7 +132,7 @@ async def test_one_place_taken_for_long_is_one_meeting(world: World) -> None:
 async def test_meetings_that_lie_far_apart_do_not_add_up(world: World) -> None:
     """Each is a hand-over of its own: a restart of the other's, and of ours."""
     for _ in range(20):
-        await world.meet(holder(OLDER), seconds=MEMORY_SECONDS / 2)
+        await world.meet(holder(OLDER), seconds=COUNTED_SECONDS / 2)
     assert world.told == []
 
 
@@ -170,8 +170,8 @@ def admin(monkeypatch: pytest.MonkeyPatch) -> StubAdmin:
     async def close(_client: object) -> None:
         """Nothing is open."""
 
-    monkeypatch.setattr(duplicates, "AIOKafkaAdminClient", lambda **_: made)
-    monkeypatch.setattr(duplicates, "close_admin", close)
+    monkeypatch.setattr(group_members, "AIOKafkaAdminClient", lambda **_: made)
+    monkeypatch.setattr(group_members, "close_admin", close)
     return made
 
 
@@ -181,23 +181,23 @@ async def holders_in(admin: StubAdmin) -> list[NameHolder]:
     )._holders()
 
 
-async def test_only_members_of_our_name_are_looked_at(admin: StubAdmin) -> None:
+async def test_only_members_with_our_name_are_compared(admin: StubAdmin) -> None:
     stamp = OLDER.encode()
     others = [member(name, stamp=stamp) for name in ("scribe", "scribe-00", "scribe-0-0", "scribe-1", "x")]
     admin.members = [*others, member("scribe-0", stamp=stamp)]
     [found] = await holders_in(admin)
-    assert (found.host, found.birth) == ("10.0.0.7", OLDER)
+    assert (found.host, found.stamp) == ("10.0.0.7", OLDER)
 
 
 @pytest.mark.parametrize(
     "stamp", [b"", b"\xff\xfe", b"soon", b" token", b"-5 x", "٣ x".encode(), b"1e9 x"], ids=repr
 )
-async def test_a_membership_that_says_nothing_we_understand_is_of_an_unknown_birth(
+async def test_a_membership_that_says_nothing_we_understand_is_of_an_unknown_stamp(
     admin: StubAdmin, stamp: bytes
 ) -> None:
     admin.members = [member("scribe-0", stamp=stamp)]
     [found] = await holders_in(admin)
-    assert found.birth == UNKNOWN
+    assert found.stamp == UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ async def test_a_group_that_cannot_be_asked_has_no_duplicates(admin: StubAdmin, 
     assert await holders_in(admin) == []
 
 
-async def test_certificates_that_cannot_be_read_tell_of_no_duplicates(admin: StubAdmin) -> None:
+async def test_unreadable_certificates_report_no_duplicates(admin: StubAdmin) -> None:
     cluster = ClusterConfig("h:1", security_protocol="SSL", ca_file="/nowhere/ca.pem")
     assert await DuplicateMembers(cluster, "g", "scribe-0", FakeClock(), lambda _: None)._holders() == []
 
@@ -220,5 +220,5 @@ async def test_a_membership_that_cannot_be_read_has_no_duplicates(admin: StubAdm
 
 def test_a_membership_says_when_the_process_began() -> None:
     made = DuplicateMembers(ClusterConfig("h:1"), "g", "scribe-0", FakeClock(), lambda _: None)
-    assert MemberStamp.decode(made.stamp()) == made._birth
-    assert made._birth.began_ms == BEGIN_MS
+    assert MemberStamp.decode(made.stamp()) == made._stamp
+    assert made._stamp.began_ms == BEGIN_MS

@@ -1,4 +1,4 @@
-"""The intake where the group refuses us: nobody would ever hear of it."""
+"""The record fetcher where the group refuses us: otherwise nothing would report it."""
 
 import pytest
 from aiokafka.errors import GroupAuthorizationFailedError

@@ -112,7 +112,7 @@ async def test_without_one_of_its_records_a_transaction_is_not_committed(
     assert not sender.is_open
 
 
-async def test_a_record_that_is_too_large_is_told_from_other_errors(
+async def test_a_record_that_is_too_large_has_an_error_of_its_own(
     stub: StubProducer, sender: Transactions
 ) -> None:
     stub.failures.extend([None, MessageSizeTooLargeError()])
@@ -197,7 +197,7 @@ async def test_a_producer_that_cannot_start_is_not_kept(stub: StubProducer) -> N
     assert not made.is_open
 
 
-async def test_partitions_that_cannot_be_told_are_a_publish_error(sender: Transactions) -> None:
+async def test_unknown_partitions_are_a_publish_error(sender: Transactions) -> None:
     assert await sender.partitions("journal") == {0}
     with pytest.raises(PublishError, match="away: KafkaConnectionError"):
         await sender.partitions("away")

@@ -169,7 +169,7 @@ async def test_no_call_leaves_in_the_slots_of_a_partition_from_its_revocation_on
     await revoking
 
 
-async def test_a_revoked_shard_says_in_its_journal_that_it_calls_nobody_any_more(member: Member) -> None:
+async def test_a_revoked_shard_journals_that_it_has_stopped_calling(member: Member) -> None:
     await member.own(0)
     member.deliver(0, "r")
     await settle()
@@ -195,7 +195,7 @@ async def test_what_a_crash_left_is_taken_over_as_one_that_may_still_be_called_f
 
 
 @pytest.mark.parametrize("is_for_good", [True, False])
-async def test_who_is_not_sure_that_its_predecessor_has_stopped_does_not_say_that_nobody_calls(
+async def test_an_owner_with_an_unknown_predecessor_does_not_mark_its_claim_released(
     member: Member, is_for_good: bool
 ) -> None:
     await member.own(0)
@@ -213,7 +213,7 @@ async def test_a_shard_that_is_fenced_has_no_slots(member: Member) -> None:
     assert member.slots.served == {}
 
 
-async def test_a_displaced_shard_calls_nobody_while_it_comes_to_rest(member: Member) -> None:
+async def test_a_displaced_shard_makes_no_call_while_it_stops(member: Member) -> None:
     await member.own(0)
     member.assignment.cursor_invalid(0)
     assert member.slots.served == {}
@@ -232,7 +232,7 @@ async def test_the_membership_is_proven_before_the_claim(member: Member) -> None
 
 
 @pytest.mark.parametrize("offset", [None, 5])
-async def test_a_stranger_that_thawed_does_not_claim(member: Member, offset: int | None) -> None:
+async def test_a_stale_owner_that_resumes_does_not_claim(member: Member, offset: int | None) -> None:
     if offset is not None:
         member.delivery.offsets[0] = offset
     member.delivery.is_owner = False
@@ -362,7 +362,7 @@ async def test_the_offsets_for_the_group_are_those_in_the_journal(member: Member
     assert member.assignment.durable_offsets() == {0: 2}
 
 
-async def test_what_a_stranger_wrote_behind_the_claim_is_mended(member: Member) -> None:
+async def test_a_stale_owners_write_behind_the_claim_is_rewritten(member: Member) -> None:
     await member.own(0)
     member.deliver(0, "r")
     await settle()
@@ -422,7 +422,7 @@ async def test_a_shard_that_was_served_for_long_is_taken_again_soon(member: Memb
         assert member.state() is PartitionState.READY
 
 
-async def test_a_stranger_is_not_mended_on_a_closed_shard(member: Member) -> None:
+async def test_a_stale_owners_write_is_not_rewritten_on_a_closed_shard(member: Member) -> None:
     [shard] = await member.own(0)
     followed = member.journal.tail.followed[0]
     shard.close()
@@ -595,7 +595,7 @@ async def test_what_would_end_a_job_waits_until_the_shard_is_back(member: Member
     assert member.world.seen.ends() == {"r/0/0": "submit_rejected"}
 
 
-async def test_a_suspended_shard_is_not_looked_for_and_goes_on_looking_when_it_is_back(
+async def test_a_suspended_shard_is_not_reconciled_until_it_resumes(
     member: Member,
 ) -> None:
     member.world.run("poll", "collect", "expire")

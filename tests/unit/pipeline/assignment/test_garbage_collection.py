@@ -15,7 +15,7 @@ def collector_as_before() -> Iterator[None]:
     gc.unfreeze()
 
 
-def test_it_goes_on_when_the_last_of_the_restores_ends() -> None:
+def test_collection_resumes_when_the_last_restore_ends() -> None:
     collector = GarbageCollector()
     with collector.paused():
         with collector.paused():
@@ -24,14 +24,14 @@ def test_it_goes_on_when_the_last_of_the_restores_ends() -> None:
     assert gc.isenabled()
 
 
-def test_it_goes_on_after_a_restore_that_fails() -> None:
+def test_collection_resumes_after_a_failed_restore() -> None:
     collector = GarbageCollector()
     with pytest.raises(OSError, match="away"), collector.paused():
         raise OSError("away")
     assert gc.isenabled()
 
 
-def test_what_is_in_memory_is_not_looked_at_again() -> None:
+def test_objects_in_memory_are_not_collected_again() -> None:
     before = gc.get_freeze_count()
     GarbageCollector().forget()
     assert gc.get_freeze_count() > before

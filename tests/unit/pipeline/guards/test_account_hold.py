@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.core.limits.account_hold import hold_cause
+from service.core.limits.hold_causes import hold_cause
 from service.core.provider.answers import (
     Accepted,
     Lost,
@@ -106,7 +106,7 @@ DEAD_KEY = ProviderError("InvalidApiKey", "Invalid API-key provided.", 401)
 SEEN = TaskView("t", TaskStatus.RUNNING)
 
 
-async def test_a_look_that_is_refused_for_the_account_begins_a_hold_and_slows_looks(held: HoldCause) -> None:
+async def test_a_poll_refused_for_the_account_begins_a_hold_and_slows_polls(held: HoldCause) -> None:
     held.hold.poll_leaves()
     held.hold.judge_poll(DEAD_KEY)
     assert (held.hold.code, held.said) == ("InvalidApiKey", ["InvalidApiKey"])
@@ -117,20 +117,20 @@ async def test_a_look_that_is_refused_for_the_account_begins_a_hold_and_slows_lo
     "answer",
     [SEEN, TIMEOUT, ProviderError("InternalError", "x", 500), ProviderError("AccessDenied", "x", 403)],
 )
-async def test_no_other_look_begins_a_hold(held: HoldCause, answer: TaskView | ProviderError) -> None:
+async def test_no_other_poll_error_begins_a_hold(held: HoldCause, answer: TaskView | ProviderError) -> None:
     held.hold.poll_leaves()
     held.hold.judge_poll(answer)
     assert (held.hold.is_active, held.hold.poll_wait_seconds(), held.said) == (False, 0.0, [])
 
 
-async def test_a_look_ends_the_hold_that_looks_began(held: HoldCause) -> None:
+async def test_a_poll_ends_a_hold_that_polls_began(held: HoldCause) -> None:
     held.hold.judge_poll(DEAD_KEY)
     held.hold.judge_poll(SEEN)
     assert (held.hold.is_active, held.hold.poll_wait_seconds()) == (False, 0.0)
     assert held.said == ["InvalidApiKey", None]
 
 
-async def test_a_look_does_not_end_the_hold_that_a_submit_began_or_confirmed(held: HoldCause) -> None:
+async def test_a_poll_does_not_end_a_hold_that_a_submit_began_or_confirmed(held: HoldCause) -> None:
     held.hold.judge(ARREARS)
     held.hold.judge_poll(SEEN)
     assert held.hold.is_active
@@ -142,7 +142,7 @@ async def test_a_look_does_not_end_the_hold_that_a_submit_began_or_confirmed(hel
     assert held.hold.poll_wait_seconds() == 0.0
 
 
-async def test_a_look_that_never_arrived_ends_nothing(held: HoldCause) -> None:
+async def test_a_poll_that_never_arrived_ends_no_hold(held: HoldCause) -> None:
     held.hold.poll_leaves()
     held.hold.judge_poll(DEAD_KEY)
     held.hold.judge_poll(TIMEOUT)
@@ -150,14 +150,14 @@ async def test_a_look_that_never_arrived_ends_nothing(held: HoldCause) -> None:
     assert held.hold.poll_wait_seconds() == PROBE_SECONDS
 
 
-async def test_a_submit_that_is_taken_lets_looks_go_again(held: HoldCause) -> None:
+async def test_an_accepted_submit_resumes_polls(held: HoldCause) -> None:
     held.hold.poll_leaves()
     held.hold.judge_poll(DEAD_KEY)
     held.hold.judge(Accepted("t"))
     assert (held.hold.is_active, held.hold.poll_wait_seconds()) == (False, 0.0)
 
 
-async def test_during_a_hold_by_submits_a_refused_look_slows_looks_alone(held: HoldCause) -> None:
+async def test_during_a_hold_by_submits_a_refused_poll_slows_polls_alone(held: HoldCause) -> None:
     held.hold.judge(ARREARS)
     held.hold.poll_leaves()
     held.hold.judge_poll(DEAD_KEY)
@@ -193,7 +193,7 @@ async def test_two_shapes_of_api_that_say_the_same_are_one_hold_and_one_line(
     assert (held.said, held.hold.code) == ([one], one)
 
 
-async def test_a_look_and_a_submit_that_say_the_same_are_one_line(held: HoldCause) -> None:
+async def test_a_poll_and_a_submit_with_the_same_error_make_one_log_line(held: HoldCause) -> None:
     held.hold.judge_poll(DEAD_KEY)
     held.hold.judge(OPENAI_NO_KEY)
     assert held.said == ["InvalidApiKey"]

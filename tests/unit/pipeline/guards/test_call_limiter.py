@@ -14,8 +14,8 @@ from service.pipeline.guards.call_limiter import (
     PATIENCE_SECONDS,
     SHORTEST_LEAD_SECONDS,
     Call,
+    CallKind,
     CallLimiter,
-    Kind,
     Quota,
 )
 from tests.fakes.clock import FakeClock
@@ -41,16 +41,16 @@ async def leave(call: Call, left: list[str], name: str) -> None:
             left.append(name)
 
 
-async def test_nobody_begins_a_call_without_partitions_or_proof(clock: FakeClock) -> None:
+async def test_no_call_begins_without_partitions_or_proof(clock: FakeClock) -> None:
     limiter = CallLimiter(clock, QUOTA, KnownTime())
-    assert {limiter.wait_seconds(kind) for kind in Kind} == {math.inf}
+    assert {limiter.wait_seconds(kind) for kind in CallKind} == {math.inf}
     limiter.partitioned(1)
     limiter.taken(0, Predecessor.RELEASED, clock.boot_seconds())
-    assert limiter.wait_seconds(Kind.QUERY) == math.inf
+    assert limiter.wait_seconds(CallKind.QUERY) == math.inf
     limiter.proved(clock.boot_seconds())
-    assert 0 < limiter.wait_seconds(Kind.QUERY) < 2
+    assert 0 < limiter.wait_seconds(CallKind.QUERY) < 2
     limiter.stopped(0)
-    assert limiter.wait_seconds(Kind.QUERY) == math.inf
+    assert limiter.wait_seconds(CallKind.QUERY) == math.inf
 
 
 @pytest.mark.parametrize("load_seconds", [0.0, 8.0, 60.0])
@@ -64,10 +64,10 @@ async def test_the_wait_for_a_former_owner_counts_from_the_claim(
     limiter.taken(0, Predecessor.UNKNOWN, claimed_at)
     limiter.proved(math.inf)
     wait_seconds = max(0.0, PROOF_SECONDS - load_seconds)
-    assert limiter.wait_seconds(Kind.QUERY) == pytest.approx(wait_seconds, abs=0.3)
+    assert limiter.wait_seconds(CallKind.QUERY) == pytest.approx(wait_seconds, abs=0.3)
 
 
-async def test_slots_that_an_unsure_clock_leaves_out_are_told_unless_all_are_ours(
+async def test_slots_left_out_for_an_uncertain_clock_are_reported_unless_all_are_ours(
     clock: FakeClock,
 ) -> None:
     limiter = limiter_of(clock, partitions=2)
@@ -81,35 +81,35 @@ async def test_slots_that_an_unsure_clock_leaves_out_are_told_unless_all_are_our
 async def test_as_many_calls_are_begun_as_slots_come_within_the_lead(clock: FakeClock) -> None:
     limiter = limiter_of(clock, quota=Quota(0.5, 20.0))
     begun: list[Call] = []
-    while not limiter.wait_seconds(Kind.QUERY):
-        begun.append(limiter.begin(Kind.QUERY))
+    while not limiter.wait_seconds(CallKind.QUERY):
+        begun.append(limiter.begin(CallKind.QUERY))
     assert len(begun) in (3, 4)
-    assert limiter.wait_seconds(Kind.LIST) == 0
+    assert limiter.wait_seconds(CallKind.LIST) == 0
 
 
 async def test_a_call_that_ends_without_having_left_gives_its_place_back(clock: FakeClock) -> None:
     limiter = limiter_of(clock)
-    await clock.sleep(limiter.wait_seconds(Kind.QUERY))
-    with limiter.begin(Kind.QUERY):
-        assert limiter.wait_seconds(Kind.QUERY) > 0
-    assert limiter.wait_seconds(Kind.QUERY) == 0
+    await clock.sleep(limiter.wait_seconds(CallKind.QUERY))
+    with limiter.begin(CallKind.QUERY):
+        assert limiter.wait_seconds(CallKind.QUERY) > 0
+    assert limiter.wait_seconds(CallKind.QUERY) == 0
 
 
 async def test_a_call_that_is_dropped_before_it_is_entered_gives_its_place_back(clock: FakeClock) -> None:
     limiter = limiter_of(clock)
-    await clock.sleep(limiter.wait_seconds(Kind.QUERY))
-    call = limiter.begin(Kind.QUERY)
-    assert limiter.wait_seconds(Kind.QUERY) > 0
+    await clock.sleep(limiter.wait_seconds(CallKind.QUERY))
+    call = limiter.begin(CallKind.QUERY)
+    assert limiter.wait_seconds(CallKind.QUERY) > 0
     del call
-    assert limiter.wait_seconds(Kind.QUERY) == 0
+    assert limiter.wait_seconds(CallKind.QUERY) == 0
 
 
 async def test_a_call_leaves_in_its_slot_and_is_paid_for_there(clock: FakeClock) -> None:
     limiter = limiter_of(clock)
     moments = []
     for _ in range(4):
-        await clock.sleep(limiter.wait_seconds(Kind.QUERY))
-        with limiter.begin(Kind.QUERY) as call:
+        await clock.sleep(limiter.wait_seconds(CallKind.QUERY))
+        with limiter.begin(CallKind.QUERY) as call:
             assert await call.depart()
             moments.append(clock.boot_seconds())
     apart = [later - earlier for earlier, later in pairwise(moments)]
@@ -118,21 +118,21 @@ async def test_a_call_leaves_in_its_slot_and_is_paid_for_there(clock: FakeClock)
 
 async def test_what_is_asked_last_of_all_can_keep_a_call_from_leaving(clock: FakeClock) -> None:
     limiter = limiter_of(clock)
-    with limiter.begin(Kind.QUERY) as call:
+    with limiter.begin(CallKind.QUERY) as call:
         assert not await call.depart(lambda: False)
     left: list[str] = []
-    await leave(limiter.begin(Kind.QUERY), left, "the slot is still there")
+    await leave(limiter.begin(CallKind.QUERY), left, "the slot is still there")
     assert left
 
 
 async def test_a_call_whose_slot_does_not_come_in_time_goes_back(clock: FakeClock) -> None:
     limiter = limiter_of(clock, partitions=48)
     begun = clock.boot_seconds()
-    with limiter.begin(Kind.SUBMIT, "fun-asr") as call:
+    with limiter.begin(CallKind.SUBMIT, "fun-asr") as call:
         answers = [await call.depart() for _ in range(2)]
     assert False in answers
     limiter.stopped(0)
-    with limiter.begin(Kind.SUBMIT, "fun-asr") as call:
+    with limiter.begin(CallKind.SUBMIT, "fun-asr") as call:
         begun = clock.boot_seconds()
         assert not await call.depart()
     assert PATIENCE_SECONDS <= clock.boot_seconds() - begun < PATIENCE_SECONDS + 1
@@ -144,10 +144,10 @@ async def test_a_call_that_others_have_pushed_beyond_its_patience_does_not_go_ba
     """Its stage would begin it again and again in one moment."""
     limiter = limiter_of(clock, quota=Quota(0.5, 0.5, 120.0))
     left: list[str] = []
-    first = asyncio.create_task(leave(limiter.begin(Kind.LIST, is_urgent=True), left, "urgent"))
+    first = asyncio.create_task(leave(limiter.begin(CallKind.LIST, is_urgent=True), left, "urgent"))
     await asyncio.sleep(0)
     begun = clock.boot_seconds()
-    with limiter.begin(Kind.LIST) as call:
+    with limiter.begin(CallKind.LIST) as call:
         assert not await call.depart()
     assert clock.boot_seconds() - begun >= CHECK_SECONDS
     await first
@@ -156,48 +156,48 @@ async def test_a_call_that_others_have_pushed_beyond_its_patience_does_not_go_ba
 async def test_urgent_calls_leave_first_and_every_fourth_slot_is_anothers(clock: FakeClock) -> None:
     limiter = limiter_of(clock, quota=Quota(1.0, 10.0))
     left: list[str] = []
-    polls = [leave(limiter.begin(Kind.QUERY), left, "poll") for _ in range(2)]
-    urgent = [leave(limiter.begin(Kind.QUERY, is_urgent=True), left, "urgent") for _ in range(7)]
+    polls = [leave(limiter.begin(CallKind.QUERY), left, "poll") for _ in range(2)]
+    urgent = [leave(limiter.begin(CallKind.QUERY, is_urgent=True), left, "urgent") for _ in range(7)]
     await asyncio.gather(*urgent, *polls)
     assert left == [*["urgent"] * 3, "poll"] * 2 + ["urgent"]
 
 
 async def test_an_urgent_call_is_begun_whoever_waits(clock: FakeClock) -> None:
     limiter = limiter_of(clock)
-    await clock.sleep(limiter.wait_seconds(Kind.QUERY))
-    call = limiter.begin(Kind.QUERY)
-    assert limiter.wait_seconds(Kind.QUERY) > 0
-    assert limiter.wait_seconds(Kind.QUERY, is_urgent=True) == 0
+    await clock.sleep(limiter.wait_seconds(CallKind.QUERY))
+    call = limiter.begin(CallKind.QUERY)
+    assert limiter.wait_seconds(CallKind.QUERY) > 0
+    assert limiter.wait_seconds(CallKind.QUERY, is_urgent=True) == 0
     assert not call.has_left
 
 
 async def test_a_call_that_is_ready_too_late_makes_the_next_begin_earlier(clock: FakeClock) -> None:
     limiter = limiter_of(clock)
-    line = limiter._queue_of(Kind.QUERY, "")
+    line = limiter._queue_of(CallKind.QUERY, "")
     for _ in range(5):
-        with limiter.begin(Kind.QUERY) as call:
+        with limiter.begin(CallKind.QUERY) as call:
             await clock.sleep(1)
             await call.depart()
     assert line.lead_seconds == LONGEST_LEAD_SECONDS
     for _ in range(100):
-        with limiter.begin(Kind.QUERY) as call:
+        with limiter.begin(CallKind.QUERY) as call:
             await call.depart()
     assert line.lead_seconds == SHORTEST_LEAD_SECONDS
 
 
 async def test_an_answer_that_does_not_come_stops_all_calls_until_it_does(clock: FakeClock) -> None:
     limiter = limiter_of(clock)
-    with limiter.begin(Kind.QUERY) as call:
+    with limiter.begin(CallKind.QUERY) as call:
         assert await call.depart()
         await clock.sleep(3)
-        assert limiter.wait_seconds(Kind.SUBMIT, "fun-asr") == math.inf
-    assert 0 < limiter.wait_seconds(Kind.SUBMIT, "fun-asr") < 3
+        assert limiter.wait_seconds(CallKind.SUBMIT, "fun-asr") == math.inf
+    assert 0 < limiter.wait_seconds(CallKind.SUBMIT, "fun-asr") < 3
 
 
 async def test_each_snapshot_of_a_model_has_slots_of_its_own_by_the_model_table(clock: FakeClock) -> None:
     limiter = limiter_of(clock, quota=Quota(1.0, 20.0))
     for model in ("fun-asr", "fun-asr-mtl", "fun-asr-2025-08-25", "a-model-of-yesterday"):
-        limiter.wait_seconds(Kind.SUBMIT, model)
+        limiter.wait_seconds(CallKind.SUBMIT, model)
     shares = {rate.model: rate.share_per_second for rate in limiter.rates()}
     assert shares["fun-asr"] == pytest.approx(1 / 0.135)
     assert shares["fun-asr-mtl"] == pytest.approx(1 / 0.75)
@@ -206,9 +206,9 @@ async def test_each_snapshot_of_a_model_has_slots_of_its_own_by_the_model_table(
 
 async def test_of_too_many_models_the_one_asked_for_longest_ago_is_forgotten(clock: FakeClock) -> None:
     limiter = limiter_of(clock)
-    call = limiter.begin(Kind.SUBMIT, "in use")
+    call = limiter.begin(CallKind.SUBMIT, "in use")
     for number in range(2 * MAX_MODELS):
-        limiter.wait_seconds(Kind.SUBMIT, f"fun-asr-{number}")
+        limiter.wait_seconds(CallKind.SUBMIT, f"fun-asr-{number}")
     models = {rate.model for rate in limiter.rates()}
     assert (len(models), "in use" in models, "fun-asr-0" in models) == (MAX_MODELS - 2, True, False)
     assert [rate.kind for rate in limiter.rates()][:3] == ["query", "list", "cancel"]
@@ -223,30 +223,30 @@ async def test_more_models_than_are_remembered_keep_their_quotas_each(clock: Fak
     until = clock.boot_seconds() + 1
     while clock.boot_seconds() < until:
         for each in models:
-            if limiter._queue_of(Kind.SUBMIT, each).slots.opens_at(limiter.now()) <= clock.boot_seconds():
-                await leave(limiter.begin(Kind.SUBMIT, each), left, each)
+            if limiter._queue_of(CallKind.SUBMIT, each).slots.opens_at(limiter.now()) <= clock.boot_seconds():
+                await leave(limiter.begin(CallKind.SUBMIT, each), left, each)
         await clock.sleep(0.02)
     counts = [left.count(model) for model in models]
     assert 7 <= min(counts) <= max(counts) <= 10
     await clock.sleep(10)
-    limiter.wait_seconds(Kind.SUBMIT, "one more")
+    limiter.wait_seconds(CallKind.SUBMIT, "one more")
     assert len(list(limiter.rates())) == MAX_MODELS
 
 
 async def test_a_model_that_was_throttled_is_not_forgotten_before_it_has_recovered(clock: FakeClock) -> None:
     limiter = limiter_of(clock)
-    limiter.penalise(Kind.SUBMIT, "fun-asr")
+    limiter.penalise(CallKind.SUBMIT, "fun-asr")
     await clock.sleep(20)
     for number in range(2 * MAX_MODELS):
-        limiter.wait_seconds(Kind.SUBMIT, f"fun-asr-{number}")
+        limiter.wait_seconds(CallKind.SUBMIT, f"fun-asr-{number}")
     rates = {rate.model: rate for rate in limiter.rates()}
     assert rates["fun-asr"].rate_per_second < rates["fun-asr"].share_per_second
 
 
 async def test_models_in_use_do_not_make_the_limiter_forget_its_queries(clock: FakeClock) -> None:
     limiter = limiter_of(clock)
-    with limiter.begin(Kind.QUERY) as call:
+    with limiter.begin(CallKind.QUERY) as call:
         assert await call.depart()
-    calls = [limiter.begin(Kind.SUBMIT, f"fun-asr-{number}") for number in range(2 * MAX_MODELS)]
-    assert limiter.wait_seconds(Kind.QUERY) > 0
+    calls = [limiter.begin(CallKind.SUBMIT, f"fun-asr-{number}") for number in range(2 * MAX_MODELS)]
+    assert limiter.wait_seconds(CallKind.QUERY) > 0
     assert len(list(limiter.rates())) == len(calls) + 3

@@ -84,7 +84,7 @@ async def test_what_runs_when_submits_stop_costs_no_job(world: World) -> None:
     assert world.seen.outcomes == []
 
 
-async def test_one_odd_url_stops_nobody_and_its_job_waits_alone(world: World) -> None:
+async def test_one_odd_result_url_stops_no_model_and_only_its_job_waits(world: World) -> None:
     shard = await serving(world)
     await finished(world, shard, "odd")
     for number in range(10):
@@ -95,7 +95,7 @@ async def test_one_odd_url_stops_nobody_and_its_job_waits_alone(world: World) ->
     assert world.results.held() == [HeldResults(MODEL, HOST, 1, None)]
 
 
-async def test_odd_urls_with_a_good_one_between_them_stop_nobody(world: World) -> None:
+async def test_odd_result_urls_with_a_good_one_between_them_stop_no_model(world: World) -> None:
     shard = await serving(world)
     for number in range(5):
         await finished(world, shard, f"odd{number}")

@@ -1,4 +1,4 @@
-"""The brake: the day's limit stops submitting, keeps the jobs, and ends by itself."""
+"""The spend guard: the day's limit stops submitting, keeps the jobs, and ends by itself."""
 
 from dataclasses import replace
 
@@ -62,7 +62,7 @@ async def test_without_a_setting_there_is_no_limit(world: World) -> None:
 
 
 @limited
-async def test_it_ends_at_midnight_utc(world: World) -> None:
+async def test_a_spend_stop_ends_at_midnight_utc(world: World) -> None:
     shard = await spending(world)
     await world.take(shard, "r")
     await until_midnight(world)
@@ -98,7 +98,7 @@ async def test_a_deadline_passes_during_it(world: World) -> None:
 
 
 @pytest.mark.parametrize("limits", [Limits(spend_per_day=6, partitions=2)])
-async def test_it_ends_when_the_share_grows(world: World) -> None:
+async def test_a_spend_stop_ends_when_the_share_grows(world: World) -> None:
     shard = await spending(world)
     await world.take(shard, "r")
     await world.clock.sleep(5)
@@ -158,9 +158,7 @@ async def test_a_day_that_has_cost_enough_keeps_its_jobs_until_midnight(world: W
         (replace(PRICED, spend_per_day=3, cost_per_day=0.8), [SpendLimit.SECONDS]),
     ],
 )
-async def test_the_limit_that_is_reached_is_told_and_no_other(
-    world: World, reached: list[SpendLimit | None]
-) -> None:
+async def test_only_the_reached_limit_is_reported(world: World, reached: list[SpendLimit | None]) -> None:
     await spending(world)
     assert world.seen.limits == reached
 

@@ -1,4 +1,4 @@
-"""The gate in an outage: few writes, no failures, and a return at a bounded rate."""
+"""The submit guards in an outage: few writes, no failures, and a return at a bounded rate."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

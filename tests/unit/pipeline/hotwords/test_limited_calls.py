@@ -9,7 +9,7 @@ import pytest
 from service.core.provider.answers import ProviderError
 from service.core.provider.hotword_lists import HotwordListPage, Need
 from service.pipeline.guards.account_hold import AccountHold
-from service.pipeline.guards.call_limiter import HOTWORDS_SHARE, CallLimiter, Kind, Quota
+from service.pipeline.guards.call_limiter import HOTWORDS_SHARE, CallKind, CallLimiter, Quota
 from service.pipeline.guards.limited_calls import LONGEST_WAIT_SECONDS, LimitedCalls
 from service.pipeline.hotwords.directory import HotwordListFinder
 from service.provider.api import NO_SLOT, Permit
@@ -55,7 +55,7 @@ async def test_every_call_about_a_list_leaves_in_a_slot_of_its_own(
     for number in range(5 * PAGE_SIZE):
         lists.add("fun-asr", f"other{number}")
     finder = HotwordListFinder(
-        lists, LimitedCalls(limiter, Kind.HOTWORDS), clock, AccountHold(clock, lambda *_: None), lambda: 0
+        lists, LimitedCalls(limiter, CallKind.HOTWORDS), clock, AccountHold(clock, lambda *_: None), lambda: 0
     )
     need = Need("fun-asr", words=())
     assert isinstance(await finder.find(need), str)
@@ -77,7 +77,7 @@ async def test_a_call_waits_for_its_slot_when_it_is_connected(clock: FakeClock, 
         return await lists.list_page(0, noted)
 
     for _ in range(5):
-        await LimitedCalls(limiter, Kind.HOTWORDS).make(ask)
+        await LimitedCalls(limiter, CallKind.HOTWORDS).make(ask)
     assert permitted == lists.left
     assert len(permitted) == 5
 
@@ -87,7 +87,7 @@ async def test_a_call_without_a_slot_is_given_up_and_no_connection_is_made(
 ) -> None:
     limiter.stopped(0)
     lists, begun = TimedLists(clock.now_ms, clock=clock), clock.boot_seconds()
-    assert await LimitedCalls(limiter, Kind.HOTWORDS).make(partial(lists.list_page, 0)) is NO_SLOT
+    assert await LimitedCalls(limiter, CallKind.HOTWORDS).make(partial(lists.list_page, 0)) is NO_SLOT
     assert lists.calls == []
     assert clock.boot_seconds() - begun < LONGEST_WAIT_SECONDS + 4
 
@@ -98,5 +98,5 @@ async def test_a_call_whose_slot_has_passed_tries_the_next_one(limiter: CallLimi
     async def ask(_permit: Permit) -> ProviderError | str:
         return answers.pop(0)
 
-    assert await LimitedCalls(limiter, Kind.HOTWORDS).make(ask) == "made"
+    assert await LimitedCalls(limiter, CallKind.HOTWORDS).make(ask) == "made"
     assert answers == []

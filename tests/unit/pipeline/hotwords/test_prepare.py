@@ -49,7 +49,7 @@ async def test_a_submit_goes_out_with_a_list_that_was_made_for_it(running: World
     assert (made.target_model, made.words) == ("fun-asr", NEED.words)
 
 
-async def test_many_jobs_with_the_same_words_share_one_look(running: World) -> None:
+async def test_many_jobs_with_the_same_hotwords_share_one_lookup(running: World) -> None:
     shard = running.shard()
     running.vocabularies.guards.clear()
     await running.take(shard, "a", "b", options=HOTWORDS)
@@ -185,7 +185,7 @@ async def test_a_list_of_ours_with_another_model_is_not_used_either(running: Wor
     assert sent(running) == []
 
 
-async def test_a_users_own_list_is_looked_at_and_sent_and_never_changed(running: World) -> None:
+async def test_a_users_own_hotword_list_is_checked_and_sent_and_never_changed(running: World) -> None:
     mine = running.vocabularies.add("fun-asr", "mine", age_hours=500)
     shard = running.shard()
     await running.take(shard, "a", "b", options={"vocabulary_id": mine})
@@ -193,7 +193,7 @@ async def test_a_users_own_list_is_looked_at_and_sent_and_never_changed(running:
     assert running.vocabularies.calls == [("query", mine)]
 
 
-async def test_a_list_that_nobody_has_is_refused(running: World) -> None:
+async def test_an_unknown_hotword_list_is_refused(running: World) -> None:
     await running.take(running.shard(), "r", options={"vocabulary_id": "vocab-mine-1"})
     assert failure(running).code is FailureCode.VOCABULARY_UNUSABLE
 
@@ -278,7 +278,7 @@ async def test_a_refusal_that_comes_late_changes_nothing(running: World) -> None
     assert failure(running).code is FailureCode.CANCELLED
 
 
-async def test_nobody_waits_for_the_list_of_a_closed_shard(running: World) -> None:
+async def test_no_job_of_a_closed_shard_waits_for_its_hotword_list(running: World) -> None:
     shard = running.shard()
     running.vocabularies.provider_errors.extend([DOWN] * 100)
     await running.take(shard, "r", options=HOTWORDS)
@@ -301,7 +301,7 @@ async def test_what_is_remembered_is_bounded(running: World, monkeypatch: pytest
     assert len(running.vocabularies.calls) == calls + 1
 
 
-async def test_troubles_that_pass_do_not_count_towards_those_that_end_a_job(running: World) -> None:
+async def test_temporary_errors_do_not_count_towards_those_that_end_a_job(running: World) -> None:
     lists = running.vocabularies
     lists.provider_errors.extend([DOWN] * 30)
     for _ in range(10):
@@ -333,7 +333,7 @@ async def test_who_joins_late_waits_as_long_as_the_others(running: World) -> Non
 @pytest.mark.parametrize(
     "code", ["Workspace.AccessDenied", "AccessDenied.Unpurchased", "CommodityNotPurchased"]
 )
-async def test_an_account_without_hotwords_holds_up_nobody_else(running: World, code: str) -> None:
+async def test_an_account_without_hotwords_delays_no_other_job(running: World, code: str) -> None:
     running.vocabularies.provider_errors.extend([ProviderError(code, "no hotwords here", 403)] * 100)
     shard = running.shard()
     await running.take(shard, "r", options=HOTWORDS)
@@ -355,7 +355,7 @@ async def test_a_list_that_only_looks_like_ours_is_not_deleted(running: World) -
     assert len(sent(running)) == 1
 
 
-async def test_a_job_that_waited_long_has_its_list_looked_at_again(running: World) -> None:
+async def test_a_job_that_waited_long_has_its_hotword_list_checked_again(running: World) -> None:
     shard = running.shard()
     mine = running.vocabularies.add("fun-asr", "mine")
     running.provider.next_submits.append(Refused(NO_KEY))
@@ -368,7 +368,7 @@ async def test_a_job_that_waited_long_has_its_list_looked_at_again(running: Worl
     assert all("vocabulary_id" not in task.options for task in running.provider.submits)
 
 
-async def test_a_job_that_waited_long_for_budget_has_its_list_looked_at_again(running: World) -> None:
+async def test_a_job_that_waited_long_for_budget_has_its_hotword_list_checked_again(running: World) -> None:
     shard = running.shard()
     mine = running.vocabularies.add("fun-asr", "mine")
     running.serve(0.0)

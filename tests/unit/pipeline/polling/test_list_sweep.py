@@ -381,13 +381,13 @@ async def test_thousands_that_rest_do_not_hold_up_the_event_loop(world: World) -
     await world.clock.sleep(60)
     requests = world.poll._requests
     now_ms = world.clock.now_ms()
-    requests.rest = Rest()
+    requests.use_rest(Rest())
     for asked in list(requests._valid.values()):
         requests.enqueue(asked)
     queued = len(requests._ordinary)
     assert queued > 2 * SLICE
     boot_ms = round(1000 * world.clock.boot_seconds())
-    requests.rest = Rest(10**9, 10**9, 10**9, 10**9)
+    requests.use_rest(Rest(10**9, 10**9, 10**9, 10**9))
     for asked in requests._valid.values():
         asked.listed_ms = boot_ms
     assert requests.take_next(may_be_last=True) is None
@@ -397,7 +397,7 @@ async def test_thousands_that_rest_do_not_hold_up_the_event_loop(world: World) -
 
 
 @many
-async def test_operators_are_told_how_the_list_is_used_and_when_it_misleads(world: World) -> None:
+async def test_the_list_sweep_reports_its_use_and_its_wrong_hints(world: World) -> None:
     provider = provider_of(world)
     provider.run_seconds = lambda number: 20.0 if number <= 10 else 10_000.0
     await serve(world, 20, 15)

@@ -273,7 +273,7 @@ async def test_a_page_counts_as_made_within_the_errors_of_both_clocks() -> None:
     await world.end()
 
 
-async def test_what_a_replica_told_itself_is_not_heard() -> None:
+async def test_a_replica_does_not_use_its_own_pages_twice() -> None:
     fleet = fleet_of(2)
     world = fleet.worlds[0]
     shared = replace(shared_page(world, 0.1), sender=world.shared._sender)

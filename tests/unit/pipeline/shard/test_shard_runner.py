@@ -20,7 +20,7 @@ from service.core.shard.batches import (
     Unknown,
 )
 from service.pipeline.assignment.assigned_partition import drain
-from service.pipeline.shard.group_commit import RETRY_SECONDS
+from service.pipeline.shard.publish import RETRY_SECONDS
 from service.pipeline.shard.shard_runner import BEHIND_SECONDS, ShardRunner
 from tests.fakes.clock import settle
 from tests.fakes.writer import Fault, Stage
@@ -143,7 +143,7 @@ async def test_an_unknown_batch_is_sent_again_a_second_later_and_not_before(worl
     assert len(world.writers[0].batches) == 2
 
 
-async def test_an_outcome_is_told_and_its_job_forgotten_only_once_it_is_durable(world: World) -> None:
+async def test_an_outcome_is_reported_and_its_job_forgotten_only_once_it_is_durable(world: World) -> None:
     shard = await world.accepted()
     await running(world, shard)
     world.writers[0].guards.clear()
@@ -155,7 +155,7 @@ async def test_an_outcome_is_told_and_its_job_forgotten_only_once_it_is_durable(
     assert journalled(world.broker, "r/0/0")[-2:] == ["finishing", "finished"]
 
 
-async def test_an_outcome_that_is_published_twice_is_told_once(world: World) -> None:
+async def test_an_outcome_published_twice_is_counted_once(world: World) -> None:
     shard = await world.accepted()
     await running(world, shard)
     world.broker.break_at(Stage.OUTCOMES, Fault.LOSE_ANSWER)
@@ -447,7 +447,7 @@ async def test_a_drain_gives_up_at_its_bound(world: World) -> None:
     assert [shard.is_open for shard in shards] == [True, True]
 
 
-async def test_what_a_stranger_overwrote_is_written_again(world: World) -> None:
+async def test_what_a_stale_owner_overwrote_is_rewritten(world: World) -> None:
     shard = await world.accepted()
     await running(world, shard)
     entries = journalled(world.broker, "r/0/0")

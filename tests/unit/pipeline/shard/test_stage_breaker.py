@@ -13,11 +13,11 @@ from service.core.shard import shard as shard_module
 from service.core.shard.admission import AdmissionKind
 from service.core.shard.draft import Overlay
 from service.pipeline import accept
-from service.pipeline.shard.fault_isolation import MAX_FAULTS
+from service.pipeline.shard.fault_boundary import MAX_FAULTS
 from service.pipeline.shard.stage_breaker import FAULTS, RETRY, WITHIN_SECONDS, StageBreaker, StageName
 from tests.fakes.clock import FakeClock, settle
 from tests.unit.pipeline.member import FakeDelivery, Member
-from tests.unit.pipeline.shard.test_fault_isolation import MINUTE, OurFault, fails, spoil
+from tests.unit.pipeline.shard.test_fault_boundary import MINUTE, OurFault, fails, spoil
 from tests.unit.pipeline.world import World, state
 
 POLL = StageName.POLL
@@ -172,7 +172,7 @@ async def test_a_fetch_stage_that_is_stopped_keeps_the_finished_tasks(
     assert set(world.seen.ends().values()) == {"result"}
 
 
-async def test_a_deadline_that_nobody_can_be_told_of_ends_no_job_as_a_fault_of_ours(
+async def test_a_deadline_that_cannot_be_handled_does_not_end_the_job_as_internal_error(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.run()

@@ -38,10 +38,10 @@ async def provider_at(url: str, tls: ssl.SSLContext | None = None) -> AsyncItera
         yield provider
 
 
-async def troubles_at(
+async def errors_at(
     url: str, tls: ssl.SSLContext | None = None
 ) -> tuple[SubmitAnswer, ProviderError, ProviderError]:
-    """What a submit came to, its trouble, and that of a query."""
+    """The result of a submit, its provider error, and that of a query."""
     async with provider_at(url, tls) as provider:
         submitted = await provider.submit("fun-asr", FILES, {})
         assert isinstance(submitted, NotSent | Lost | Refused)
@@ -86,7 +86,7 @@ async def babble(writer: asyncio.StreamWriter) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 async def test_a_closed_port_is_named(host: str) -> None:
     port = await refused_port()
-    answer, submitted, queried = await troubles_at(f"http://{host}:{port}")
+    answer, submitted, queried = await errors_at(f"http://{host}:{port}")
     assert isinstance(answer, NotSent)
     for provider_error in (submitted, queried):
         assert (provider_error.code, provider_error.kind, provider_error.host) == (
@@ -99,7 +99,7 @@ async def test_a_closed_port_is_named(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["nothing.invalid", "a.b.c.invalid", "x" * 70 + ".invalid"])
 async def test_an_unknown_host_is_named(host: str) -> None:
-    answer, submitted, queried = await troubles_at(f"https://{host}")
+    answer, submitted, queried = await errors_at(f"https://{host}")
     assert isinstance(answer, NotSent)
     for provider_error in (submitted, queried):
         assert (provider_error.code, provider_error.kind, provider_error.host) == (
@@ -123,7 +123,7 @@ FLAWS = [
 async def test_a_certificate_that_is_not_trusted_says_why(tmp_path: Path, flaw: Flaw, words: str) -> None:
     server_tls, client_tls = flawed_contexts(tmp_path, flaw)
     async with raw_server(silence, tls=server_tls) as server:
-        answer, submitted, queried = await troubles_at(f"https://localhost:{server.port}", client_tls)
+        answer, submitted, queried = await errors_at(f"https://localhost:{server.port}", client_tls)
     assert isinstance(answer, NotSent)
     for provider_error in (submitted, queried):
         assert (provider_error.code, provider_error.kind, provider_error.host) == (
@@ -145,7 +145,7 @@ STRANGERS = [
 async def test_a_certificate_of_an_unknown_authority_says_so(tmp_path: Path, flaw: Flaw, words: str) -> None:
     server_tls, _ = flawed_contexts(tmp_path, flaw)
     async with raw_server(silence, tls=server_tls) as server:
-        _, submitted, queried = await troubles_at(f"https://localhost:{server.port}")
+        _, submitted, queried = await errors_at(f"https://localhost:{server.port}")
     for provider_error in (submitted, queried):
         assert provider_error.kind is Cause.CERTIFICATE
         assert words in provider_error.message
@@ -154,7 +154,7 @@ async def test_a_certificate_of_an_unknown_authority_says_so(tmp_path: Path, fla
 async def test_a_certificate_without_the_address_that_was_asked_says_so(tmp_path: Path) -> None:
     server_tls, client_tls = flawed_contexts(tmp_path, Flaw())
     async with raw_server(silence, tls=server_tls) as server:
-        _, submitted, queried = await troubles_at(f"https://127.0.0.1:{server.port}", client_tls)
+        _, submitted, queried = await errors_at(f"https://127.0.0.1:{server.port}", client_tls)
     for provider_error in (submitted, queried):
         assert provider_error.kind is Cause.CERTIFICATE
         assert "it was made for another address" in provider_error.message
@@ -171,7 +171,7 @@ async def test_a_certificate_without_the_address_that_was_asked_says_so(tmp_path
 async def test_a_port_that_speaks_no_tls_is_named(serve: Callable[..., Awaitable[None]], words: str) -> None:
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        answer, submitted, queried = await troubles_at(f"https://localhost:{port}")
+        answer, submitted, queried = await errors_at(f"https://localhost:{port}")
     assert isinstance(answer, NotSent)
     for provider_error in (submitted, queried):
         assert (provider_error.code, provider_error.kind) == ("connect_failed", Cause.TLS)
@@ -184,7 +184,7 @@ async def test_a_port_that_speaks_no_tls_is_named(serve: Callable[..., Awaitable
 async def test_an_http_server_that_is_asked_by_https_is_named() -> None:
     async with await asyncio.start_server(speak_http, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        _, submitted, queried = await troubles_at(f"https://localhost:{port}")
+        _, submitted, queried = await errors_at(f"https://localhost:{port}")
     for provider_error in (submitted, queried):
         assert provider_error.kind is Cause.TLS
         assert "an http:// address, or another port?" in provider_error.message
@@ -202,7 +202,7 @@ async def test_a_host_without_a_common_tls_version_is_named(tmp_path: Path) -> N
     server_tls.maximum_version = ssl.TLSVersion.TLSv1_2
     client_tls.minimum_version = ssl.TLSVersion.TLSv1_3
     async with raw_server(silence, tls=server_tls) as server:
-        _, submitted, queried = await troubles_at(f"https://localhost:{server.port}", client_tls)
+        _, submitted, queried = await errors_at(f"https://localhost:{server.port}", client_tls)
     for provider_error in (submitted, queried):
         assert provider_error.kind is Cause.TLS
 
@@ -215,7 +215,7 @@ async def test_a_host_that_wants_a_client_certificate_is_an_error_of_tls(
     server_tls.verify_mode = ssl.CERT_REQUIRED
     server_tls.maximum_version = version
     async with raw_server(silence, tls=server_tls) as server:
-        _, submitted, queried = await troubles_at(f"https://localhost:{server.port}", client_tls)
+        _, submitted, queried = await errors_at(f"https://localhost:{server.port}", client_tls)
     # In TLS 1.3 the alert comes behind the handshake, and may meet a connection that is reset already.
     allowed = {Cause.TLS} if version is ssl.TLSVersion.TLSv1_2 else {Cause.TLS, Cause.CONNECTION_LOST}
     assert {submitted.kind, queried.kind} <= allowed
@@ -223,7 +223,7 @@ async def test_a_host_that_wants_a_client_certificate_is_an_error_of_tls(
 
 async def test_a_tls_handshake_that_hangs_is_named() -> None:
     async with raw_server(silence) as server:
-        answer, submitted, _ = await troubles_at(f"https://localhost:{server.port}")
+        answer, submitted, _ = await errors_at(f"https://localhost:{server.port}")
     assert isinstance(answer, NotSent)
     assert (submitted.code, submitted.kind) == ("connect_failed", Cause.TLS)
     assert "the TLS handshake with host localhost did not end within 0.4 s" in submitted.message
@@ -313,7 +313,7 @@ ODD = {
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
 async def test_an_answer_of_no_use_says_who_gave_it_and_what_it_was(odd: Odd) -> None:
     async with raw_server(odd.reply) as server:
-        _, submitted, queried = await troubles_at(server.origin)
+        _, submitted, queried = await errors_at(server.origin)
     for provider_error in (submitted, queried):
         assert (provider_error.code, provider_error.kind, provider_error.http_status) == (
             odd.code,
@@ -452,7 +452,7 @@ def test_no_words_of_a_foreign_exception_come_out(error: BaseException) -> None:
         assert provider_error.kind in Cause
 
 
-async def test_an_answer_that_is_no_http_is_told_from_a_lost_connection() -> None:
+async def test_an_answer_that_is_no_http_is_distinguished_from_a_lost_connection() -> None:
     async with raw_server(babble) as server, AiohttpTransport(1, ssl.create_default_context()) as transport:
         with pytest.raises(httpx.RemoteProtocolError):
             await transport.handle_async_request(httpx.Request("GET", server.origin + "/"))

@@ -17,7 +17,7 @@ from service.core.provider.answers import (
     TaskStatus,
     TaskView,
 )
-from service.provider.wire.answers import HttpAnswer
+from service.provider.wire.answer_fields import HttpAnswer
 from service.provider.wire.file_tasks import read_submit, read_task, submit_body, submit_headers
 
 HOST = "dashscope-intl.aliyuncs.com"
@@ -251,7 +251,7 @@ def test_a_row_that_does_not_name_its_file_is_not_thrown_away(name: dict[str, Js
 
 
 @pytest.mark.parametrize("row", [{}, {"subtask_status": "FAILED"}, {"file_url": None}, {"new": 1}, None, "x"])
-def test_a_row_that_says_nothing_does_not_hide_the_tasks_own_word(row: JsonValue) -> None:
+def test_an_empty_row_does_not_hide_the_tasks_own_error(row: JsonValue) -> None:
     view = seen({"task_status": "FAILED", "code": "FILE_PARSE_FAILED", "message": "no", "results": [row]})
     assert (view.files, view.provider_error) == ((), ProviderError("FILE_PARSE_FAILED", "no"))
 

@@ -20,9 +20,9 @@ from service.core.provider.answers import (
     TaskView,
 )
 from service.core.provider.hotword_lists import HotwordList, ListedHotwordList
-from service.pipeline.results.transcripts import answered, file_url_in, read_transcript
-from service.provider.wire import file_tasks, hotword_lists, omni, short_audio, task_list
-from service.provider.wire.answers import (
+from service.pipeline.collecting.transcripts import answered, file_url_in, read_transcript
+from service.provider.wire import file_tasks, hotword_actions, omni, short_audio, task_list
+from service.provider.wire.answer_fields import (
     HttpAnswer,
     http_date,
     not_served,
@@ -54,11 +54,11 @@ READERS: dict[str, tuple[Callable[[HttpAnswer], object], tuple[type, ...]]] = {
     "list": (lambda answer: task_list.read_page(answer, HOST), (TaskPage, ProviderError)),
     "call": (called, (Refused, Lost, SubmitRefused, Transcribed)),
     "stream": (streamed, (Answered, Refused, Lost)),
-    "done": (lambda answer: hotword_lists.read_done(answer, HOST), (ProviderError, type(None))),
-    "created": (lambda answer: hotword_lists.read_created(answer, HOST), (str, ProviderError)),
-    "lists": (lambda answer: hotword_lists.read_page(answer, HOST), (tuple, ProviderError)),
+    "done": (lambda answer: hotword_actions.read_done(answer, HOST), (ProviderError, type(None))),
+    "created": (lambda answer: hotword_actions.read_created(answer, HOST), (str, ProviderError)),
+    "lists": (lambda answer: hotword_actions.read_page(answer, HOST), (tuple, ProviderError)),
     "words": (
-        lambda answer: hotword_lists.read_hotword_list(answer, "v", HOST),
+        lambda answer: hotword_actions.read_hotword_list(answer, "v", HOST),
         (HotwordList, ProviderError),
     ),
     "not served": (lambda answer: not_served(answer, HOST), (Refused, Lost)),

@@ -3,7 +3,7 @@
 import pytest
 
 from service.core.provider.answers import Accepted, ProviderError, Refused, SubmitAnswer
-from service.provider.wire.regions import compatible_url, with_regions
+from service.provider.wire.region_advice import compatible_url, with_regions
 
 HOST = "dashscope-intl.aliyuncs.com"
 
@@ -16,7 +16,7 @@ HOST = "dashscope-intl.aliyuncs.com"
         ProviderError("model_not_found", "no such model", 404),
     ],
 )
-def test_a_missing_model_is_told_with_its_regions_and_the_host(provider_error: ProviderError) -> None:
+def test_a_missing_model_is_reported_with_its_regions_and_the_host(provider_error: ProviderError) -> None:
     told = with_regions(Refused(provider_error), "paraformer-v2", HOST)
     assert isinstance(told, Refused)
     assert told.provider_error.code == provider_error.code

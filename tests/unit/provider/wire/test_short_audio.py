@@ -6,7 +6,7 @@ import pytest
 from pydantic import JsonValue
 
 from service.core.provider.answers import Answered, Bill, Lost, Refused
-from service.provider.wire.answers import HttpAnswer
+from service.provider.wire.answer_fields import HttpAnswer
 from service.provider.wire.short_audio import call_body, format_of, read_call
 
 HOST = "dashscope-intl.aliyuncs.com"
@@ -40,7 +40,7 @@ def test_qwen_asr_is_sent_as_a_chat_with_its_context_first() -> None:
     }
 
 
-def test_the_other_short_models_are_told_the_audios_format() -> None:
+def test_the_other_short_models_get_the_audios_format() -> None:
     assert body("fun-asr-flash", vocabulary_id="v", extra_parameters={"x": 1}) == {
         "model": "fun-asr-flash",
         "input": {

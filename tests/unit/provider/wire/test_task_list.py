@@ -5,7 +5,7 @@ import json
 import pytest
 
 from service.core.provider.answers import ListedTask, ProviderError, TaskPage, TaskStatus, UnreadableRow
-from service.provider.wire.answers import HttpAnswer
+from service.provider.wire.answer_fields import HttpAnswer
 from service.provider.wire.task_list import list_path, read_page
 
 HOST = "dashscope-intl.aliyuncs.com"
@@ -29,7 +29,7 @@ def test_a_total_that_is_none_is_left_out(total: object) -> None:
 
 
 @pytest.mark.parametrize("status", ["SUSPENDED", "NEW", "", None, 3])
-def test_a_status_that_nobody_knows_may_still_become_anything(status: object) -> None:
+def test_a_task_of_an_unknown_status_may_still_end_in_any_way(status: object) -> None:
     read = page({"data": [{**ROW, "status": status}]})
     assert isinstance(read, TaskPage)
     assert read.tasks[0].status is TaskStatus.RUNNING

@@ -46,7 +46,10 @@ class HttpAnswer:
 
 
 def object_of(body: bytes) -> dict[str, JsonValue] | None:
-    """The JSON object in `body`, None if it is anything else; invalid UTF-8 is replaced."""
+    """The JSON object in `body`, None if it is anything else.
+
+    Invalid UTF-8 is replaced.
+    """
     try:
         document = untrusted_json.parse_json(body.decode("utf-8", "replace"))
     except ValueError:
@@ -79,7 +82,10 @@ def code_of(document: Mapping[str, JsonValue]) -> str | None:
 
 
 def message_of(document: Mapping[str, JsonValue]) -> str:
-    """The vendor's message, not yet redacted; some gateways call it `msg` (provider API, section 0.3)."""
+    """The vendor's message, not yet redacted.
+
+    Some gateways call it `msg` (docs/provider.md, section 0.3).
+    """
     native = text(document, "message") or text(document, "msg")
     return native or text(part(document, "error"), "message") or ""
 
@@ -103,7 +109,10 @@ def error_of_answer(answer: HttpAnswer, host: str) -> ProviderError:
 
 
 def _without_message(answer: HttpAnswer) -> str:
-    """The end of the message for an error without the vendor's own; a wrong path is its usual reason."""
+    """The end of the message for an error without the vendor's own.
+
+    A wrong path is its usual reason.
+    """
     reason = "without a message"
     if 300 <= answer.http_status < 400:
         return f"{reason}: a redirect, which is not followed; look at {_BASE_URL}"
@@ -171,7 +180,9 @@ def first_number(
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """The delay that the answer requests, None unless it is 0 to 300 s; `retry-after-ms` has precedence.
+    """The delay that the answer requests, None unless it is 0 to 300 s.
+
+    `retry-after-ms` has precedence.
 
     A date counts from the answer's own `Date`, so that our clock does not matter. Neither header is
     documented; the vendor's SDK v2 honours both.

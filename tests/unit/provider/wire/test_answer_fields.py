@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from service.provider.wire.answers import HttpAnswer, code_of, error_of_answer, object_of, retry_after_seconds
+from service.provider.wire.answer_fields import (
+    HttpAnswer,
+    code_of,
+    error_of_answer,
+    object_of,
+    retry_after_seconds,
+)
 
 HOST = "dashscope-intl.aliyuncs.com"
 
@@ -52,7 +58,7 @@ def test_a_rejected_key_names_the_host_it_was_shown_to() -> None:
     assert provider_error.message.startswith(f"key not valid for host {HOST}: ")
 
 
-def test_a_message_is_scrubbed() -> None:
+def test_a_message_is_redacted() -> None:
     said = "bad https://a.example/x.wav?Signature=abc, key sk-0123456789abcdef"
     body = json.dumps({"code": "InvalidParameter", "message": said}).encode()
     message = error_of_answer(refused(400, body), HOST).message

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.core.provider.answers import ListedTask, TaskPage, TaskStatus, UnreadableRow
-from service.core.reconciliation import task_list
-from service.core.reconciliation.task_list import (
+from service.core.reconciliation import task_listing
+from service.core.reconciliation.task_listing import (
     EVER,
     TaskListing,
     TimeSpan,
@@ -115,7 +115,7 @@ def test_only_what_was_created_in_the_spans_is_kept() -> None:
 
 
 def test_more_tasks_than_can_be_kept_make_it_incomplete(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(task_list, "MAX_FOUND", 2)
+    monkeypatch.setattr(task_listing, "MAX_FOUND", 2)
     listing = read((9, 8, 7), ())
     assert len(listing.found) == 2
     assert not listing.is_complete
@@ -196,7 +196,7 @@ def test_a_row_that_tells_its_time_is_bound_by_that() -> None:
     assert unreadable(UnreadableRow(1, None, 8)).unknown == [UnknownTask(None, (8, 8))]
 
 
-def test_a_row_of_a_time_that_nobody_asks_for_is_nobodys() -> None:
+def test_a_row_outside_the_searched_times_is_no_candidate() -> None:
     rows = (UnreadableRow(1, None, 8), UnreadableRow(2))
     assert unreadable(*rows, spans=((0, 4), (10, 20))).unknown == []
     assert len(unreadable(*rows, spans=((0, 6), (8, 8))).unknown) == 2
@@ -222,7 +222,7 @@ def test_a_row_that_the_last_page_had_counts_once() -> None:
 def test_more_rows_that_cannot_be_read_than_can_be_kept_make_it_incomplete(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(task_list, "MAX_UNREADABLE", 2)
+    monkeypatch.setattr(task_listing, "MAX_UNREADABLE", 2)
     rows = [UnreadableRow(1, None, 8), UnreadableRow(2), UnreadableRow(3)]
     assert unreadable(*rows[:2]).is_complete
     listing = unreadable(*rows)

@@ -1,4 +1,4 @@
-"""Group commit: queue groups of records, write them in bounded batches, report each as durable.
+"""Publish: write outcomes and journal records in bounded batches; report each group as durable.
 
 There is no timer: a batch is sent when none is in flight, and groups that arrive meanwhile wait for the next.
 A batch is kept until its outcome is known; after an unknown outcome the writer looks it up and divides it.
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from service.clock import Clock
 from service.core.shard.batches import Appended, Batch, BatchRefused, Committed, Group, Pending
 from service.dataclasses import dataclass
-from service.kafka.writing.ports import Writer
+from service.kafka.writing.writer_port import Writer
 from service.pipeline.shard.backlog import Backlog
 from service.pipeline.shard.observer import Observer
 
@@ -38,7 +38,7 @@ class CommitHooks:
     on_durable: Callable[[Group], None]
 
 
-class GroupCommit:
+class Publisher:
     """The batches of one shard; its methods are called from the event loop only."""
 
     def __init__(
@@ -99,7 +99,9 @@ class GroupCommit:
             self._wake.set()
 
     def durable(self, group: Group | None) -> "asyncio.Future[Receipt]":
-        """Done once the group's batch is durable; cancelled if closed first, or without a group.
+        """Done once the group's batch is durable.
+
+        Cancelled if closed first, or without a group.
 
         Call it in the same turn of the event loop in which the group was queued.
         """
@@ -107,6 +109,7 @@ class GroupCommit:
         if group is None or not self.is_open:
             receipt.cancel()
             return receipt
+        # By identity, since equal groups may wait at once. The group is kept, so that its id stays its own.
         return self._receipts.setdefault(id(group), (group, receipt))[1]
 
     async def run_until_closed(self) -> None:
@@ -125,7 +128,10 @@ class GroupCommit:
             await self._idle.wait()
 
     async def prove(self) -> Appended:
-        """Prove by one more commit that the writer is not fenced; the caller sets the timeout."""
+        """Prove by one more commit that the writer is not fenced.
+
+        The caller sets the timeout.
+        """
         async with self._writing:
             return await self.writer.prove()
 

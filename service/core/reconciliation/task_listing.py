@@ -1,4 +1,6 @@
-"""Read the account's list of tasks page by page: which tasks it shows, and whether it is complete.
+"""Read the account's list of tasks page by page.
+
+It says which tasks are listed, and whether the listing is complete.
 
 Rules this module guarantees:
 
@@ -97,7 +99,10 @@ class TaskListing:
         return [row for row in (*self._timed, *rows) if any(meets(row.created, span) for span in self.spans)]
 
     def add(self, page: TaskPage, latest_ms: float) -> None:
-        """Add the next page; `latest_ms` is the latest possible time of the vendor's clock now."""
+        """Add the next page.
+
+        `latest_ms` is the latest possible time of the vendor's clock now.
+        """
         if not page.tasks and not page.unreadable:
             self.is_over = True
             return
@@ -157,7 +162,10 @@ class TaskListing:
         return (neighbour_ms, EVER[1]) if is_newer else (EVER[0], neighbour_ms)
 
     def _follow_order(self, created_ms: int) -> None:
-        """Check that rows are ordered, newest or oldest first; otherwise moved rows would go unnoticed."""
+        """Check that rows are ordered, newest or oldest first.
+
+        Otherwise moved rows would go unnoticed.
+        """
         step = 0 if self._last_ms is None else (created_ms > self._last_ms) - (created_ms < self._last_ms)
         self._is_broken |= step * self._direction < 0
         self._direction = self._direction or step

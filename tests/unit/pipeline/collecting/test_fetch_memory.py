@@ -15,7 +15,7 @@ from service.core.job.job import JobState
 from service.core.provider.answers import ProviderError, TaskStatus
 from service.core.transcript.parse_memory import WORDS_TIMES, parse_bytes
 from service.pipeline.collect import ResultFile
-from service.pipeline.results.fetch_memory import SMALL_BYTES, MemoryLimits, Room
+from service.pipeline.collecting.fetch_memory import SMALL_BYTES, ByteBudget, MemoryLimits
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.settings.provider_groups import MEMORY_TIMES
 from tests.fakes.clock import settle
@@ -40,10 +40,10 @@ def test_the_parts_of_the_memory_are_together_no_more_than_the_whole(
 # Room.
 
 
-class Takers:
+class Holders:
     """Tasks that take room and give it back when told; those that are named have it."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: ByteBudget) -> None:
         self.room = room
         self.holding: dict[str, int] = {}
         self.tasks: dict[str, asyncio.Task[None]] = {}
@@ -55,7 +55,7 @@ class Takers:
         await settle()
 
     async def _hold(self, name: str, size: int) -> None:
-        async with self.room.taken(size):
+        async with self.room.reserve(size):
             self.holding[name] = size
             await self.ends[name].wait()
             del self.holding[name]
@@ -75,45 +75,45 @@ class Takers:
 
 
 async def test_room_is_given_in_order_and_never_more_than_there_is() -> None:
-    takers = Takers(Room(10))
+    holders = Holders(ByteBudget(10))
     for name, size in (("a", 6), ("b", 6), ("c", 1), ("d", 4)):
-        await takers.take(name, size)
-    assert set(takers.holding) == {"a"}
-    await takers.give_back("a")
-    assert set(takers.holding) == {"b", "c"}
-    await takers.give_back("b")
-    assert set(takers.holding) == {"c", "d"}
-    await takers.give_back("c", "d")
-    await takers.take("all", 10)
-    assert takers.holding == {"all": 10}
-    await takers.give_back("all")
+        await holders.take(name, size)
+    assert set(holders.holding) == {"a"}
+    await holders.give_back("a")
+    assert set(holders.holding) == {"b", "c"}
+    await holders.give_back("b")
+    assert set(holders.holding) == {"c", "d"}
+    await holders.give_back("c", "d")
+    await holders.take("all", 10)
+    assert holders.holding == {"all": 10}
+    await holders.give_back("all")
 
 
 async def test_who_is_cancelled_while_waiting_or_holding_keeps_nothing() -> None:
-    takers = Takers(Room(10))
+    holders = Holders(ByteBudget(10))
     for name, size in (("a", 10), ("b", 10), ("c", 5), ("d", 5)):
-        await takers.take(name, size)
-    await takers.cancel("b", "a")
-    assert set(takers.holding) == {"c", "d"}
-    await takers.cancel("c")
-    await takers.give_back("d")
-    await takers.take("all", 10)
-    assert takers.holding == {"all": 10}
-    await takers.give_back("all")
+        await holders.take(name, size)
+    await holders.cancel("b", "a")
+    assert set(holders.holding) == {"c", "d"}
+    await holders.cancel("c")
+    await holders.give_back("d")
+    await holders.take("all", 10)
+    assert holders.holding == {"all": 10}
+    await holders.give_back("all")
 
 
 async def test_who_is_cancelled_in_the_moment_of_being_given_room_gives_it_back() -> None:
-    room = Room(10)
-    takers = Takers(room)
-    await takers.take("a", 10)
-    await takers.take("b", 10)
-    takers.ends["a"].set()
+    room = ByteBudget(10)
+    holders = Holders(room)
+    await holders.take("a", 10)
+    await holders.take("b", 10)
+    holders.ends["a"].set()
     while room._waiting:
         await asyncio.sleep(0)
-    await takers.cancel("b")
-    await takers.take("all", 10)
-    assert takers.holding == {"all": 10}
-    await takers.give_back("all")
+    await holders.cancel("b")
+    await holders.take("all", 10)
+    assert holders.holding == {"all": 10}
+    await holders.give_back("all")
 
 
 # Files.
@@ -266,7 +266,7 @@ async def test_what_is_no_longer_wanted_when_its_place_is_free_is_not_downloaded
     files.guards.set()
     async with AsyncExitStack() as places:
         for _ in range(1 if is_large else MemoryLimits().small_files):
-            await places.enter_async_context(memory.place(is_large=is_large))
+            await places.enter_async_context(memory.download_slot(is_large=is_large))
         files.finish(world, shard, "large")
         await world.clock.sleep(5)
         assert (len(world.spawn.named("collect ")), files.whole) == (1, [])

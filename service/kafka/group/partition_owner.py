@@ -10,7 +10,10 @@ class PartitionOwner(RecordReceiver, Protocol):
     """Takes assigned partitions and their records."""
 
     def assigned(self, partitions: Collection[int]) -> None:
-        """These partitions are ours now; `deliver_from` each when its shard is restored. Must not block."""
+        """These partitions are ours now.
+
+        `deliver_from` each when its shard is restored. Must not block.
+        """
         ...
 
     async def revoked(self, partitions: Collection[int]) -> None:
@@ -22,11 +25,17 @@ class PartitionOwner(RecordReceiver, Protocol):
         ...
 
     def duplicate_member(self, sentence: str) -> None:
-        """A process that started after us uses our name in the group; `sentence` says what to change."""
+        """A process that started after us uses our name in the group.
+
+        `sentence` says what to change.
+        """
         ...
 
     def lost(self, sentence: str) -> None:
-        """Our client stopped, or a new one cannot start, for this reason; `assigned` ends that state."""
+        """Our client stopped, or a new one cannot start, for this reason.
+
+        `assigned` ends that state.
+        """
         ...
 
 

@@ -26,15 +26,10 @@ class RequestFile:
 
 @dataclass(frozen=True, slots=True)
 class AcceptedRequest:
-    """An open request; its jobs share it.
-
-    `files` are those to transcribe, in order; `file_count` counts all files that the record names.
-    `options` are validated and in the contract's form. `headers` are those that outcomes repeat, decoded as
-    latin-1 so that any byte fits. `digest` covers what makes a repeat the same work: model, options, URLs
-    without their queries, formats and `file_indexes`.
-    """
+    """An open request; its jobs share it."""
 
     origin: Origin
+    """Generation and offset of its record: its identity in the shard."""
     topic: str
     partition: int
     timestamp_ms: int | None
@@ -42,18 +37,30 @@ class AcceptedRequest:
     request_id: str
     replay: int
     digest: str
+    """Covers what makes a repeat the same work.
+
+    Model, options, URLs without their queries, formats and `file_indexes`.
+    """
     model: str
     files: tuple[RequestFile, ...]
+    """The files to transcribe, in order."""
     file_count: int
+    """How many files the record names, also those that `file_indexes` leaves out."""
     deadline_ms: int
+    """When its open jobs end as `deadline_exceeded`."""
     accepted_ms: int
     options: Mapping[str, JsonValue]
+    """Validated, in the contract's form."""
     metadata: Mapping[str, JsonValue] | None = None
+    """The user's own; every outcome repeats it."""
     headers: tuple[tuple[str, str], ...] = ()
+    """Those that outcomes repeat, decoded as latin-1 so that any byte fits."""
     formats: tuple[OutputFormat, ...] = ()
+    """The renderings that the result holds."""
     has_fixed_deadline: bool = False
     """Whether the record names the deadline as a time: a repeat then has the same deadline."""
     duplicates_detected: bool = True
+    """Whether the record's key is the request id; if not, repeats may go to other partitions."""
 
     @property
     def key(self) -> RequestKey:

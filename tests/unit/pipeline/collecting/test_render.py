@@ -10,8 +10,8 @@ from service.contract.transcript import AudioProperties, Channel, Sentence, Tran
 from service.core.job.events import Fetched, FetchFailed
 from service.core.provider.answers import ProviderError
 from service.core.transcript.rendering import render
-from service.pipeline.results import render as stage
-from service.pipeline.results.render import INLINE_CHARS, rendered
+from service.pipeline.collecting import render as stage
+from service.pipeline.collecting.render import INLINE_CHARS, rendered
 from tests.unit.core.samples import transcript
 
 TEXT = (OutputFormat.TEXT,)

@@ -15,13 +15,13 @@ from service.core.provider.answers import ProviderError
 from service.core.provider.own_codes import OwnCode
 from service.core.transcript.parse_memory import parse_bytes
 from service.dataclasses import dataclass
-from service.pipeline.results import transcripts
-from service.pipeline.results.transcripts import INLINE_BYTES
+from service.pipeline.collecting import transcripts
+from service.pipeline.collecting.transcripts import INLINE_BYTES
 from service.provider.api import Provider
 
 SMALL_BYTES = 4 * 1024**2
 """The size of a small file: two hours of speech with word times."""
-TOO_LARGE = ProviderError(
+RESULT_OVER_MEMORY = ProviderError(
     OwnCode.FETCH_TOO_LARGE,
     "the result is too large to be read: raise SCRIBE_FETCH__MEMORY_BYTES, then replay",
 )
@@ -58,22 +58,31 @@ class FetchMemory:
         self._small = asyncio.Semaphore(limits.small_files)
         self._large = asyncio.Lock()
         self._is_one_size = limits.largest_bytes <= SMALL_BYTES
-        self._room = Room(limits.reading_bytes)
+        self._parsing = ByteBudget(limits.reading_bytes)
 
-    def place(self, *, is_large: bool) -> AbstractAsyncContextManager[None]:
-        """A download slot for one file; entering waits for it, and the file may be held until exit."""
+    def download_slot(self, *, is_large: bool) -> AbstractAsyncContextManager[None]:
+        """A download slot for one file.
+
+        Entering waits for it, and the file may be held until exit.
+        """
         return self._large if is_large else self._small
 
     async def download(self, provider: Provider, url: str, *, is_large: bool) -> bytes | ProviderError | None:
-        """Download `url` while holding a download slot; None if the file needs the slot for large files."""
+        """Download `url` while holding a download slot.
+
+        None if the file needs the slot for large files.
+        """
         if is_large or self._is_one_size:
             return await provider.fetch(url)
         body = await provider.fetch(url, SMALL_BYTES)
         return None if _is_larger(body) else body
 
     async def file_url_in(self, provider: Provider, url: str, *, is_large: bool = False) -> str | None:
-        """The audio file's URL in a result file; None if the file cannot be read or has no URL."""
-        async with self.place(is_large=is_large):
+        """The audio file's URL in a result file.
+
+        None if the file cannot be read or has no URL.
+        """
+        async with self.download_slot(is_large=is_large):
             body = await self.download(provider, url, is_large=is_large)
             if body is not None:
                 return await self._file_url_of(body)
@@ -82,24 +91,29 @@ class FetchMemory:
     async def _file_url_of(self, body: bytes | ProviderError) -> str | None:
         if isinstance(body, ProviderError):
             return None
-        room = await self.room_for(body, is_rendered=False)
+        room = await self.parse_memory_for(body, is_rendered=False)
         if room is None:
             return None
         async with room:
             return await transcripts.file_url_in(body)
 
-    async def room_for(self, body: bytes, *, is_rendered: bool) -> AbstractAsyncContextManager[None] | None:
-        """Room for parsing the file; entering waits for it. None if the file can never fit."""
+    async def parse_memory_for(
+        self, body: bytes, *, is_rendered: bool
+    ) -> AbstractAsyncContextManager[None] | None:
+        """Room for parsing the file.
+
+        Entering waits for it. None if the file can never fit.
+        """
         need = partial(parse_bytes, body, is_rendered=is_rendered)
         need_bytes = need() if len(body) <= INLINE_BYTES else await asyncio.to_thread(need)
-        return self._room.taken(need_bytes) if need_bytes <= self._room.total_bytes else None
+        return self._parsing.reserve(need_bytes) if need_bytes <= self._parsing.total_bytes else None
 
 
 def _is_larger(body: bytes | ProviderError) -> bool:
     return isinstance(body, ProviderError) and body.code == OwnCode.FETCH_TOO_LARGE
 
 
-class Room:
+class ByteBudget:
     """A number of bytes, granted in the order of the requests."""
 
     def __init__(self, total_bytes: int) -> None:
@@ -108,7 +122,7 @@ class Room:
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     @asynccontextmanager
-    async def taken(self, size_bytes: int) -> AsyncIterator[None]:
+    async def reserve(self, size_bytes: int) -> AsyncIterator[None]:
         """Wait until these bytes are free and hold them; at most `total_bytes`."""
         granted = asyncio.get_running_loop().create_future()
         self._waiting.append((size_bytes, granted))

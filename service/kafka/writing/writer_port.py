@@ -1,4 +1,7 @@
-"""The port of a shard's writer; `at_least_once` and `exactly_once` are its two implementations."""
+"""The port of a shard's writer.
+
+`at_least_once` and `exactly_once` are its two implementations.
+"""
 
 from typing import Protocol
 
@@ -6,7 +9,10 @@ from service.core.shard.batches import Appended, Batch
 
 
 class Writer(Protocol):
-    """The port: makes a batch durable, or reports an unknown outcome. One call at a time."""
+    """The port: makes a batch durable, or reports an unknown outcome.
+
+    One call at a time.
+    """
 
     async def append(self, batch: Batch) -> Appended:
         """Write the batch. Bounded in time; never raises for a broker's errors.
@@ -24,5 +30,8 @@ class Writer(Protocol):
         ...
 
     async def close(self) -> None:
-        """Release all resources; records in flight may or may not arrive. Bounded; may be called twice."""
+        """Release all resources.
+
+        Records in flight may or may not arrive. Bounded; may be called twice.
+        """
         ...

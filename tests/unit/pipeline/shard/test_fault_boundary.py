@@ -14,7 +14,7 @@ from service.core.job.submission import SubmissionState
 from service.core.outcome import build
 from service.core.provider.answers import TaskStatus
 from service.core.reconciliation.candidates import Candidates
-from service.core.reconciliation.task_list import TaskListing
+from service.core.reconciliation.task_listing import TaskListing
 from service.core.shard import admission, decisions, finishing
 from service.core.shard.admission import AdmissionKind, admit
 from service.core.shard.shard import Shard
@@ -22,12 +22,12 @@ from service.errors import FailureCode
 from service.observability.provider_instrumentation import InstrumentedProvider
 from service.pipeline import accept, collect, post, reconcile, submit
 from service.pipeline.assignment.assigned_partition import PartitionState
+from service.pipeline.collecting import transcripts
 from service.pipeline.guards.file_limits import FileLimits
 from service.pipeline.guards.submit_guards import SubmitGuards
 from service.pipeline.hotwords import directory
 from service.pipeline.polling.poll_requests import PollRequests
-from service.pipeline.results import transcripts
-from service.pipeline.shard.fault_isolation import MAX_FAULTS, FaultBoundary
+from service.pipeline.shard.fault_boundary import MAX_FAULTS, FaultBoundary
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.stage_breaker import StageName
 from tests.fakes.clock import settle
@@ -308,7 +308,7 @@ async def test_a_fault_behind_a_post_refuses_nothing_and_posts_nothing_again(
     ],
     ids=lambda places: " ".join(f"{times} {name} {only}" for _, name, only, times in places),
 )
-async def test_the_task_of_a_job_that_cannot_be_told_of_it_is_named_by_its_failure(
+async def test_a_job_that_cannot_handle_its_task_names_the_task_in_its_failure(
     world: World, monkeypatch: pytest.MonkeyPatch, places: list[tuple[object, str, str, int]]
 ) -> None:
     """It is paid for, whatever kept the job from meeting the answer to its submit."""

@@ -1,8 +1,8 @@
-"""Account reasons: what a code means is told by its nearest family, as the verdict is."""
+"""Reasons of account holds: a code has the reason of its nearest family, as in the error table."""
 
 import pytest
 
-from service.core.limits.account_hold import HoldReason, concerns_one_model, hold_cause
+from service.core.limits.hold_causes import HoldReason, concerns_one_model, hold_cause
 from service.core.provider import error_table
 from service.core.provider.answers import ProviderError
 from service.core.provider.error_table import Action

@@ -1,4 +1,4 @@
-"""The wire shape of hotword lists (provider API, section 9): one endpoint, five actions, pure functions."""
+"""The wire shape of hotword lists (docs/provider.md, section 9): one endpoint, five actions."""
 
 import json
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from service.core.provider.hotword_lists import (
     ListedHotwordList,
 )
 from service.core.provider.own_codes import OwnCode
-from service.provider.wire.answers import (
+from service.provider.wire.answer_fields import (
     HttpAnswer,
     error_in,
     error_of_answer,

@@ -141,7 +141,8 @@ class FaultBoundary:
 
 def fault_text(error: Exception) -> str:
     """The message of a failure that a fault of ours caused; it holds no text of the error itself."""
-    return f"a fault of Scribe itself ({type(error).__name__}), met {MAX_FAULTS} times"
+    name = type(error).__name__
+    return f"internal error of Scribe ({name}), {MAX_FAULTS} times; see `internal_error` in its log"
 
 
 class Isolated:

@@ -1,4 +1,6 @@
-"""Reasons for an account hold: the provider codes of each, whether it concerns one model, and what to do.
+"""Reasons for an account hold.
+
+The provider codes of each, whether it concerns one model, and what to do.
 
 The two API shapes have different codes for one reason, so a hold is identified by its reason.
 `core.provider.error_table` decides whether a code causes a hold.
@@ -44,14 +46,14 @@ _OF_ONE_MODEL = frozenset({HoldReason.FREE_TIER, HoldReason.NOT_ACTIVATED})
 """Reasons that concern one model; other models of the account may work."""
 _ADVICE = {
     HoldReason.KEY: (
-        "Give a key of this provider's region that is enabled: look at SCRIBE_PROVIDER__API_KEY_FILE and"
+        "Give a key of this provider's region that is enabled: check SCRIBE_PROVIDER__API_KEY_FILE and"
         " SCRIBE_PROVIDER__BASE_URL, and start again."
     ),
     HoldReason.DEBT: "Settle the account's bills at the provider.",
     HoldReason.FREE_TIER: "Allow paid use of the model in the provider's console: its free quota is used up.",
     HoldReason.BUDGET: "Raise the budget limit that is set for the account at the provider.",
     HoldReason.NOT_ACTIVATED: "Activate the provider's service for this model in its console.",
-    HoldReason.WORKSPACE: "Check SCRIBE_PROVIDER__WORKSPACE and at the key's rights in that workspace.",
+    HoldReason.WORKSPACE: "Check SCRIBE_PROVIDER__WORKSPACE and the key's rights in that workspace.",
     HoldReason.OTHER: "Check the account, its key and its bills at the provider, and any proxy before it.",
 }
 _AT_MIDNIGHT = "or wait: submits resume at midnight UTC."

@@ -9,7 +9,7 @@ import structlog
 from service.core.job.ending import ResultEnding
 from service.core.job.job import JobState, TaskEnd
 from service.core.job.uncertainty import UncertainOutcome
-from service.core.limits.account_hold import HoldCause
+from service.core.limits.hold_causes import HoldCause
 from service.core.limits.price import Price
 from service.core.outcome.build import Outcome, OutcomeRules, job_outcome
 from service.core.polling.list_trust import PageSource
@@ -17,10 +17,10 @@ from service.core.provider.answers import ProviderError
 from service.core.shard.admission import Admission, AdmissionKind
 from service.core.shard.batches import Change
 from service.observability import log
-from service.observability.fault_isolation import never_raises, watches
 from service.observability.instrumentation import PipelineInstrumentation
 from service.observability.metric_definitions import CallResult
 from service.observability.metrics import Metrics
+from service.observability.never_raises import never_raises, watches
 from service.pipeline.shard.observer import BoundaryName, HintResult, PageResult, ShardChange
 from service.pipeline.shard.stage_breaker import StageName
 from tests.fakes.clock import FakeClock
@@ -28,7 +28,7 @@ from tests.unit.core.samples import NOW_MS, job, transcript
 
 HELD = HoldCause(ProviderError("Arrearage", "pay"))
 SECRET = "the word nobody may read"
-TELLINGS: dict[str, Callable[[PipelineInstrumentation], None]] = {
+CALLS: dict[str, Callable[[PipelineInstrumentation], None]] = {
     "committed": lambda instrumentation: instrumentation.committed(1, 0.1),
     "retried": lambda instrumentation: instrumentation.retried(0, "why"),
     "fenced": lambda instrumentation: instrumentation.fenced(0, "why"),
@@ -76,27 +76,27 @@ class Broken:
         raise RuntimeError(f"{SECRET} {name}")
 
 
-def test_every_telling_is_tried() -> None:
+def test_every_method_of_the_observer_is_called() -> None:
     public = {name for name in vars(PipelineInstrumentation) if not name.startswith("_")}
-    assert set(TELLINGS) == public
+    assert set(CALLS) == public
 
 
-@pytest.mark.parametrize("name", TELLINGS)
+@pytest.mark.parametrize("name", CALLS)
 def test_no_broken_metric_ends_the_process(name: str) -> None:
     metrics = Metrics(clock=FakeClock())
     for part in [part for part in vars(metrics) if part not in ("_registry", "_turns")]:
         setattr(metrics, part, Broken())
-    TELLINGS[name](PipelineInstrumentation(metrics))
+    CALLS[name](PipelineInstrumentation(metrics))
     metrics.loop_tick("submit")
     metrics.provider_call("query", CallResult.OK, 1.0)
 
 
-@pytest.mark.parametrize("name", TELLINGS)
+@pytest.mark.parametrize("name", CALLS)
 def test_no_broken_log_ends_the_process_and_its_count_is_not_lost(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(structlog, "get_logger", Broken().__getattr__)
-    TELLINGS[name](PipelineInstrumentation(Metrics(clock=FakeClock())))
+    CALLS[name](PipelineInstrumentation(Metrics(clock=FakeClock())))
 
 
 @pytest.mark.parametrize("cost", [-5, -(10**40), 10**400])

@@ -1,4 +1,7 @@
-"""Render: make the output formats that a transcript's request wants; long transcripts in a thread."""
+"""Render: make the output formats that a transcript's request wants.
+
+Long transcripts in a thread.
+"""
 
 import asyncio
 from collections.abc import Collection

@@ -26,7 +26,10 @@ async def fetched(body: bytes, model: str) -> Fetched | FetchFailed:
 
 
 def read_transcript(body: bytes, model: str) -> Fetched | FetchFailed:
-    """The result file as an event; a file without a transcript becomes an error that quotes no text of it."""
+    """The result file as an event.
+
+    A file without a transcript becomes an error that quotes no text of it.
+    """
     try:
         return Fetched(_normal(untrusted_json.parse_json(body), model))
     except ValueError as error:
