@@ -79,7 +79,7 @@ class Backlog:
         """Those of the service."""
         settings = {**QUOTAS_OFF, "SCRIBE_REQUESTS__FILES_PER_TASK": str(self.per_task)}
         if self.submits_per_minute is not None:
-            settings["SCRIBE_QUOTA__SUBMIT_PER_MINUTE"] = str(self.submits_per_minute)
+            settings["SCRIBE_QUOTA__SUBMITS_PER_MINUTE"] = str(self.submits_per_minute)
         return settings
 
 

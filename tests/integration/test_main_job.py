@@ -144,7 +144,7 @@ async def test_files_of_one_request_share_a_task_and_each_ends_by_itself(stack: 
 @takes_several
 async def test_requests_that_wait_for_quota_share_tasks_and_each_ends_by_itself(stack: Stack) -> None:
     """Those with other options, or with the same file, go into other tasks; one file fails."""
-    await stack.start(SCRIBE_REQUESTS__FILES_PER_TASK="10", SCRIBE_QUOTA__SUBMIT_PER_MINUTE="120")
+    await stack.start(SCRIBE_REQUESTS__FILES_PER_TASK="10", SCRIBE_QUOTA__SUBMITS_PER_MINUTE="120")
     count, alike = 30, [HELLO.replace("hello.wav", f"{n}.wav") for n in range(28)]
     for number, url in enumerate([*alike, MISSING, HELLO.replace("hello.wav", "0.wav")]):
         await stack.publish(request(f"r-{number}", url))
