@@ -4,6 +4,7 @@ Start no loop.
 """
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import field
@@ -201,7 +202,7 @@ def _parts(
     )
     breaker = StageBreaker(process.clock, process.instrumentation.stage_stopped)
     stages = _stages(process, guards, breaker, account, journal, scanner, pages)
-    assignment = Assignment(_assignment(process, layout, journal, stages, guards.limiter, breaker))
+    assignment = Assignment(_assignment(process, journal, stages, guards.limiter, breaker))
     audit = Audit(assignment.open_shards, stages, process.clock, process.instrumentation)
     group = GroupConfig(
         topic=settings.topics.requests,
@@ -241,8 +242,14 @@ def _guards(
     quota, spend = process.settings.quota, process.settings.spend
     of_account = Quota(quota.part, quota.calls_per_second, quota.submits_per_minute)
     limiter = CallLimiter(clock, of_account, process.vendor_clock)
-    a_day = SpendRules(spend.seconds_per_day, layout.partitions, spend.cost_per_day)
-    spend_guard = SpendGuard(clock, a_day, spends, instrumentation.spend_guard)
+    a_day = SpendRules(spend.seconds_per_day, spend.cost_per_day)
+    spend_guard = SpendGuard(
+        clock,
+        a_day,
+        lambda: max(layout.partitions, limiter.share.partitions),
+        spends,
+        instrumentation.spend_guard,
+    )
     hold = AccountHold(clock, lambda held, is_on: instrumentation.hold(held, is_on, waiting(held.model)))
     return SubmitGuards(
         clock,
@@ -314,7 +321,6 @@ def _drop(_page: bytes) -> None:
 
 def _assignment(
     process: Process,
-    layout: Layout,
     journal: Journal,
     stages: Stages,
     limiter: CallLimiter,
@@ -335,6 +341,6 @@ def _assignment(
         prices=settings.spend.prices,
         files_per_task=settings.requests.files_per_task,
         open_jobs=settings.limits.open_jobs,
-        max_shards=MAX_TRANSACTIONAL if journal.producer is None else layout.partitions,
+        max_shards=MAX_TRANSACTIONAL if journal.producer is None else sys.maxsize,
         limiter=limiter,
     )

@@ -59,22 +59,23 @@ class DaySpend:
 
 @dataclass(frozen=True, slots=True)
 class SpendRules:
-    """The limits over all replicas (None: no limit), and the number of shards."""
+    """The limits over all replicas; None: no limit."""
 
     seconds_per_day: int | None = None
-    shards: int = 1
     cost_per_day: float | None = None
 
 
-def limits_reached(spends: Iterable[DaySpend], rules: SpendRules, now_ms: int) -> list[SpendLimit]:
-    """The limits of the day of which these shards have used up their part.
+def limits_reached(
+    spends: Iterable[DaySpend], rules: SpendRules, shards: int, now_ms: int
+) -> list[SpendLimit]:
+    """The limits of the day of which these shards have used up their part; `shards` is the number of all.
 
-    Without shards no limit is reached: nothing can be submitted anyway.
+    Without shards of ours no limit is reached: nothing can be submitted anyway.
     """
     if rules.seconds_per_day is rules.cost_per_day is None:
         return []
     ours = list(spends)
-    part = len(ours) / rules.shards
+    part = len(ours) / max(1, shards)
     limited = (
         (SpendLimit.SECONDS, sum(spend.on(now_ms) for spend in ours), rules.seconds_per_day),
         (SpendLimit.COST, math.fsum(spend.cost_on(now_ms) for spend in ours), rules.cost_per_day),

@@ -19,11 +19,14 @@ class SpendGuard:
         self,
         clock: Clock,
         rules: SpendRules,
+        shards: Callable[[], int],
         spends: Callable[[], Iterable[DaySpend]],
         on_change: Callable[[SpendLimit | None], None],
     ) -> None:
         self._clock = clock
         self._rules = rules
+        self._shards = shards
+        """The number of all shards, which grows with the partitions of the request topic."""
         self._spends = spends
         self._on_change = on_change
         self.limit: SpendLimit | None = None
@@ -52,4 +55,4 @@ class SpendGuard:
             self._on_change(limit)
 
     def _reached(self) -> list[SpendLimit]:
-        return limits_reached(self._spends(), self._rules, self._clock.confirmed_ms())
+        return limits_reached(self._spends(), self._rules, self._shards(), self._clock.confirmed_ms())

@@ -7,6 +7,7 @@ import pytest
 
 from service.app import wiring
 from service.app.wiring import Process, connected
+from service.core.limits.spend_limit import DaySpend
 from service.errors import ClusterError
 from service.kafka.admin.topics import Layout
 from service.observability.instrumentation import PipelineInstrumentation
@@ -63,3 +64,17 @@ async def test_a_start_that_fails_halfway_closes_the_producer(monkeypatch: pytes
         async with connected(process, Layout(partitions=1, limits={}, warnings=())):
             raise AssertionError("a process without a reader works")
     assert [each.notes for each in made] == [["start", "stop"]]
+
+
+def test_partitions_that_are_added_later_take_their_part_of_a_days_limit() -> None:
+    settings = load(
+        {"SCRIBE_PROVIDER__API_KEY": "sk-not-a-real-one", "SCRIBE_SPEND__SECONDS_PER_DAY": "1000"}
+    )
+    clock = FakeClock()
+    metrics = Metrics(clock=clock)
+    process = Process(settings, clock, metrics, PipelineInstrumentation(metrics, {}), _spawn)
+    ours = [DaySpend().count(clock.confirmed_ms(), 500)]
+    guards = wiring._guards(process, Layout(partitions=1, limits={}, warnings=()), lambda: ours, lambda _: 0)
+    assert guards.spend_guard.wait_seconds() == 0
+    guards.limiter.partitioned(2)
+    assert guards.spend_guard.wait_seconds() > 0

@@ -388,8 +388,10 @@ class World:
         self.limiter = CallLimiter(self.clock, quota, KnownTime())
         self.serve(limits.share)
         self.hold = AccountHold(self.clock, self.seen.hold)
-        rules = SpendRules(limits.spend_per_day, limits.partitions, limits.cost_per_day)
-        self.spend_guard = SpendGuard(self.clock, rules, self.spends, self.seen.spend_guard)
+        rules = SpendRules(limits.spend_per_day, limits.cost_per_day)
+        self.spend_guard = SpendGuard(
+            self.clock, rules, lambda: limits.partitions, self.spends, self.seen.spend_guard
+        )
         self.results = ResultHolds(self.clock, self.seen.result_host)
         self.guards = SubmitGuards(
             self.clock, self.limiter, self.hold, self.spend_guard, self.seen.outage, self.results

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from service.core.limits.spend_limit import DAY_MS, DaySpend, SpendRules, limits_reached
 
 NOON_MS = 20_000 * DAY_MS + DAY_MS // 2
-LIMIT = SpendRules(seconds_per_day=1000, shards=4)
+LIMIT = SpendRules(seconds_per_day=1000)
 
 
 def spent(seconds: int, at_ms: int = NOON_MS) -> DaySpend:
@@ -35,19 +35,19 @@ def paid(cost: float, at_ms: int = NOON_MS) -> DaySpend:
 
 
 def test_what_has_no_seconds_but_a_cost_reaches_the_limit_of_cost() -> None:
-    rules = SpendRules(seconds_per_day=1, shards=4, cost_per_day=2.0)
-    assert not limits_reached([paid(0.49)], rules, NOON_MS)
-    assert limits_reached([paid(0.5)], rules, NOON_MS)
-    assert not limits_reached([paid(0.5), paid(0.25)], rules, NOON_MS)
-    assert not limits_reached([paid(10.0)], rules, NOON_MS + DAY_MS)
-    assert not limits_reached([paid(10.0)], LIMIT, NOON_MS)
+    rules = SpendRules(seconds_per_day=1, cost_per_day=2.0)
+    assert not limits_reached([paid(0.49)], rules, 4, NOON_MS)
+    assert limits_reached([paid(0.5)], rules, 4, NOON_MS)
+    assert not limits_reached([paid(0.5), paid(0.25)], rules, 4, NOON_MS)
+    assert not limits_reached([paid(10.0)], rules, 4, NOON_MS + DAY_MS)
+    assert not limits_reached([paid(10.0)], LIMIT, 4, NOON_MS)
 
 
 def test_either_limit_ends_the_day() -> None:
-    rules = SpendRules(seconds_per_day=1000, shards=4, cost_per_day=2.0)
-    assert limits_reached([spent(250)], rules, NOON_MS)
-    assert limits_reached([paid(0.5)], rules, NOON_MS)
-    assert not limits_reached([spent(249), paid(0.49)], rules, NOON_MS)
+    rules = SpendRules(seconds_per_day=1000, cost_per_day=2.0)
+    assert limits_reached([spent(250)], rules, 4, NOON_MS)
+    assert limits_reached([paid(0.5)], rules, 4, NOON_MS)
+    assert not limits_reached([spent(249), paid(0.49)], rules, 4, NOON_MS)
 
 
 def test_a_new_day_costs_nothing_yet() -> None:
@@ -58,34 +58,40 @@ def test_a_new_day_costs_nothing_yet() -> None:
 
 
 def test_without_a_limit_or_a_shard_nothing_limits_reached() -> None:
-    assert not limits_reached([spent(10**9)], SpendRules(), NOON_MS)
-    assert not limits_reached([], LIMIT, NOON_MS)
+    assert not limits_reached([spent(10**9)], SpendRules(), 4, NOON_MS)
+    assert not limits_reached([], LIMIT, 4, NOON_MS)
 
 
 def test_a_process_has_the_part_of_its_shards() -> None:
-    assert not limits_reached([spent(249)], LIMIT, NOON_MS)
-    assert limits_reached([spent(250)], LIMIT, NOON_MS)
-    assert not limits_reached([spent(250), spent(249)], LIMIT, NOON_MS)
-    assert limits_reached([spent(400), spent(100)], LIMIT, NOON_MS)
+    assert not limits_reached([spent(249)], LIMIT, 4, NOON_MS)
+    assert limits_reached([spent(250)], LIMIT, 4, NOON_MS)
+    assert not limits_reached([spent(250), spent(249)], LIMIT, 4, NOON_MS)
+    assert limits_reached([spent(400), spent(100)], LIMIT, 4, NOON_MS)
+
+
+def test_a_part_shrinks_when_partitions_are_added() -> None:
+    assert not limits_reached([spent(250)], LIMIT, 3, NOON_MS)
+    assert limits_reached([spent(250)], LIMIT, 4, NOON_MS)
+    assert limits_reached([spent(125)], LIMIT, 8, NOON_MS)
 
 
 def test_the_next_day_has_room_again() -> None:
-    assert not limits_reached([spent(10**6)], LIMIT, NOON_MS + DAY_MS)
+    assert not limits_reached([spent(10**6)], LIMIT, 4, NOON_MS + DAY_MS)
 
 
 @given(st.lists(st.integers(0, 10_000), min_size=1, max_size=12), st.integers(1, 5))
 def test_parts_that_are_not_spent_are_together_below_the_limit(seconds: list[int], members: int) -> None:
-    rules = SpendRules(10_000, len(seconds))
+    rules = SpendRules(10_000)
     parts = [[spent(each) for each in seconds[member::members]] for member in range(members)]
-    if not any(limits_reached(part, rules, NOON_MS) for part in parts):
+    if not any(limits_reached(part, rules, len(seconds), NOON_MS) for part in parts):
         assert sum(seconds) < 10_000
 
 
 def test_a_clock_behind_the_last_day_does_not_lift_the_limit() -> None:
-    assert limits_reached([spent(250)], LIMIT, NOON_MS - 3 * DAY_MS)
-    assert limits_reached([spent(250)], LIMIT, 0)
-    rules = SpendRules(shards=4, cost_per_day=2.0)
-    assert limits_reached([paid(0.5)], rules, NOON_MS - 3 * DAY_MS)
+    assert limits_reached([spent(250)], LIMIT, 4, NOON_MS - 3 * DAY_MS)
+    assert limits_reached([spent(250)], LIMIT, 4, 0)
+    rules = SpendRules(cost_per_day=2.0)
+    assert limits_reached([paid(0.5)], rules, 4, NOON_MS - 3 * DAY_MS)
 
 
 def test_what_ends_while_the_clock_is_behind_counts_on_the_last_day() -> None:

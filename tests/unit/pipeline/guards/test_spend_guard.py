@@ -55,6 +55,15 @@ async def test_below_the_limit_nothing_is_held(world: World) -> None:
     assert world.seen.holds == []
 
 
+@limited
+async def test_added_partitions_take_their_part_of_the_limit_at_once(world: World) -> None:
+    world.spend_guard._shards = lambda: 2 * Limits().partitions
+    shard = await spending(world, count=2)
+    await world.take(shard, "r")
+    await world.clock.sleep(60)
+    assert (world.provider.count("submit"), state(shard)) == (2, SubmissionState.WAITING)
+
+
 async def test_without_a_setting_there_is_no_limit(world: World) -> None:
     shard = await spending(world, count=30)
     await world.take(shard, "r")
