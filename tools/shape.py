@@ -48,7 +48,7 @@ PACKAGES = {
     ),
     "sandbox": Limits(module_lines=400),
 }
-BASE = frozenset({"service", "service.clock", "service.contract", "service.dataclasses", "service.errors"})
+BASE = frozenset({"service", "service.clock", "service.contract", "service.errors", "service.frozen"})
 """What every folder may use: the lowest layers."""
 WIRING = "service.app"
 """It connects all parts, which is its only purpose."""

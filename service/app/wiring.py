@@ -26,7 +26,7 @@ from service.core.limits.spend_limit import DaySpend, SpendRules
 from service.core.outcome.build import OutcomeRules
 from service.core.shard.state import Window
 from service.core.time.vendor_clock import VendorClock
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 from service.kafka.admin.topics import Layout
 from service.kafka.client.cluster import ClusterConfig
 from service.kafka.client.reader import ReconnectingReader

@@ -17,8 +17,8 @@ from service.cli.outcome_text import OutcomeView, read_outcome
 from service.contract import strict_json
 from service.contract.request_decoder import RequestLimits, read_request
 from service.core.job.request_record import Record
-from service.dataclasses import dataclass
 from service.errors import ConfigError, InvalidRecord
+from service.frozen import dataclass
 from service.kafka.admin.topics import Creation, Layout, Topics, prepare
 from service.kafka.client.cluster import ClusterConfig, unreachable
 from service.kafka.client.terminal_client import following, publish

@@ -10,7 +10,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from service.contract.regions import BEIJING, REGIONS, SINGAPORE, VIRGINIA
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 
 
 class Family(StrEnum):

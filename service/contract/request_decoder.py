@@ -19,8 +19,8 @@ from service.contract.options import read_options
 from service.contract.redaction import without_query
 from service.contract.request import MAX_METADATA_BYTES, MAX_REPLAY, Action, Request
 from service.contract.validation_errors import explain
-from service.dataclasses import dataclass
 from service.errors import FailureCode, InvalidRecord
+from service.frozen import dataclass
 
 REQUEST_TYPE = "scribe.transcription.request.v1"
 MAX_RECORD_BYTES = 512 * 1024
@@ -61,9 +61,9 @@ class DecodedRequest:
 
 
 class RawFields(NamedTuple):
-    """A record's bytes for a failure: base64 of the beginning.
+    """What a failure keeps of a record's bytes.
 
-    Length and hex SHA-256 of the whole.
+    Base64 of the beginning, and length and hex SHA-256 of the whole.
     """
 
     raw: str | None

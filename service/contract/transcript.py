@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field, JsonValue
 
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 
 
 def _is_none(extra: object) -> bool:

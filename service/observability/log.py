@@ -19,7 +19,7 @@ from service.clock import SYSTEM_CLOCK, Clock
 from service.contract.outcome import Failure, Result, rfc3339, stage_seconds, utc_time
 from service.contract.redaction import redact
 from service.core.time.trusted_time import TimeEvent
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 from service.observability.log_throttle import LogThrottle
 from service.observability.never_raises import never_raises
 from service.pipeline.shard.observer import ShardChange
@@ -239,9 +239,9 @@ def _throttled(record: logging.LogRecord) -> bool:
 
 
 class _Lines(logging.StreamHandler[TextIO]):
-    """Writes lines.
+    """Writes lines, and replaces one that cannot be formatted.
 
-    Replaces one that cannot be formatted, which the standard library would print raw.
+    The standard library would print it raw.
     """
 
     def handleError(self, record: logging.LogRecord) -> None:

@@ -10,7 +10,7 @@ from dataclasses import asdict, field
 from service.contract.outcome import rfc3339, utc_time
 from service.contract.redaction import redact, shown
 from service.core.provider.answers import ProviderError
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 from service.pipeline.guards.account_hold import HoldKnowledge
 
 

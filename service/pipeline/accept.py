@@ -9,8 +9,8 @@ from functools import partial
 from service.contract.request_decoder import DecodedRequest, RequestLimits, read_request
 from service.core.job.request_record import Record
 from service.core.shard.admission import Admission, AdmissionRules, admit
-from service.dataclasses import dataclass
 from service.errors import FailureCode, InvalidRecord
+from service.frozen import dataclass
 from service.pipeline.shard.fault_boundary import BACKOFF, MAX_FAULTS, Isolated, fault_text
 from service.pipeline.shard.observer import BoundaryName, Observer
 from service.pipeline.shard.shard_runner import ShardRunner

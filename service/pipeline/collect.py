@@ -20,7 +20,7 @@ from service.core.job.urgency import PriorityQueue, priority, retention_end_ms
 from service.core.provider.answers import ProviderError
 from service.core.provider.own_codes import OwnCode
 from service.core.shard.batches import Change
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 from service.pipeline.collecting import transcripts
 from service.pipeline.collecting.fetch_memory import RESULT_OVER_MEMORY, FetchMemory
 from service.pipeline.collecting.render import rendered

@@ -15,7 +15,7 @@ from service.core.job.events import HandlingFailed, Polled, PollFailed
 from service.core.job.identity import SubmissionKey
 from service.core.job.urgency import retention_end_ms
 from service.core.provider.answers import ProviderError, TaskView
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 from service.pipeline.guards.account_hold import AccountHold
 from service.pipeline.guards.call_limiter import Call, CallKind, CallLimiter
 from service.pipeline.guards.foreign_key import FOREIGN, ForeignKeyDetector

@@ -25,7 +25,7 @@ from service.core.provider.answers import (
     SubmitAnswer,
 )
 from service.core.provider.own_codes import OwnCode
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 from service.kafka.journal.tail import Tail
 from service.pipeline.collecting import transcripts
 from service.pipeline.guards.file_limits import FileLimits

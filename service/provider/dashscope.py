@@ -33,8 +33,8 @@ from service.core.provider.answers import (
 )
 from service.core.provider.own_codes import OwnCode
 from service.core.time.vendor_clock import VendorClock
-from service.dataclasses import dataclass
 from service.errors import ConfigError
+from service.frozen import dataclass
 from service.provider.api import NO_SLOT, Permit, at_once
 from service.provider.departure import Departure, TimedPermit
 from service.provider.hotword_calls import DashScopeHotwordLists
@@ -254,7 +254,10 @@ class DashScope:
         return page
 
     def clock_offset_ms(self) -> int | None:
-        """How far the vendor's clock is ahead of ours, according to its answer_fields."""
+        """How far the vendor's clock is ahead of ours, by the `Date` of its answers.
+
+        None before the first.
+        """
         bounds = self._vendor_clock.offset_seconds(now := self._now_seconds())
         return None if bounds is None else round(1000 * (now + sum(bounds) / 2)) - self._clock.now_ms()
 

@@ -18,7 +18,7 @@ from aiohttp.abc import AbstractResolver
 
 from service.core.provider.answers import ProviderError
 from service.core.provider.own_codes import OwnCode
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 from service.provider.http.addresses import AddressRefused, CheckedResolver
 from service.provider.http.bodies import BodyBroken, BodyCutShort, BodyTooLarge, read_body
 from service.provider.http.connection_errors import Peer, no_answer

@@ -1,6 +1,6 @@
 """The settings as one frozen tree, read from `SCRIBE_...` variables.
 
-Docs/configuration.md lists them.
+They are listed in docs/configuration.md.
 """
 
 from collections.abc import Mapping

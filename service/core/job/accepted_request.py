@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from service.contract.output_formats import OutputFormat
 from service.core.job.identity import JobKey, JobRef, Origin, Position, RequestKey
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 
 NO_OPTIONS: Mapping[str, JsonValue] = {}
 """Shared by all requests without options: there may be a hundred thousand of them."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from service.contract.stage import Stage
 from service.contract.transcript import Transcript
-from service.dataclasses import dataclass
 from service.errors import FailureCode
+from service.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

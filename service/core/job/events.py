@@ -10,7 +10,7 @@ from service.contract.transcript import Transcript
 from service.core.job.identity import JobRef, SubmissionKey
 from service.core.provider.answers import Bill, ProviderError, TaskView
 from service.core.provider.error_table import ErrorPolicy
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 
 # Events of a submission.
 

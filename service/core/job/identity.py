@@ -7,7 +7,7 @@ request id may be used again and an offset may not.
 import re
 from typing import NamedTuple, Self
 
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 
 _BITS = 53
 MOST = 2**_BITS

@@ -12,7 +12,7 @@ from service.core.job.accepted_request import AcceptedRequest
 from service.core.job.ending import AccountedUsage, Ending
 from service.core.job.identity import JobKey, JobRef, SubmissionKey
 from service.core.provider.answers import Bill, ProviderError
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 
 
 class JobState(StrEnum):

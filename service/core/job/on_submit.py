@@ -102,7 +102,9 @@ def queue_again(
     )
 
 
-def shrink(submission: Submission, _event: JobsLeft, jobs: Jobs, _context: Context) -> SubmissionTransition:
+def drop_left_jobs(
+    submission: Submission, _event: JobsLeft, jobs: Jobs, _context: Context
+) -> SubmissionTransition:
     """Keep the jobs that are left; without any the submission is over."""
     return SubmissionTransition(replace(submission, jobs=tuple(jobs)), is_over=not jobs)
 

@@ -62,26 +62,28 @@ def lost(submission: Submission, event: SubmitLost, jobs: Jobs, context: Context
     if submission.is_synchronous and is_final:
         # The stream broke off with an error that another call would get as well.
         return end_all(submission, jobs, event.provider_error, policy, context)
-    first_ms = context.rules.reconcile_schedule.next_poll_ms(context.now_ms, context.now_ms)
+    due_ms = context.rules.reconcile_schedule.next_poll_ms(context.now_ms, context.now_ms)
     message = f"no usable answer to the submit: {event.provider_error.message}"
-    return _begin(submission, jobs, message, first_ms - context.now_ms, 0, context)
+    return _begin(submission, jobs, message, due_ms - context.now_ms, 0, context)
 
 
 def lost_by_crash(
     submission: Submission, _event: SubmissionRestored, jobs: Jobs, context: Context
 ) -> SubmissionTransition:
     """The former owner ended or was fenced after its intent, before it journalled the answer."""
-    out_ms = _out_ms(context)
-    return _begin(submission, jobs, "the worker ended during the submit", out_ms, out_ms, context)
+    in_flight_ms = _longest_in_flight_ms(context)
+    return _begin(submission, jobs, "the worker ended during the submit", in_flight_ms, in_flight_ms, context)
 
 
 def reconcile_again(
     submission: Submission, _event: SubmissionRestored, jobs: Jobs, context: Context
 ) -> SubmissionTransition:
     """Reconcile again by the new owner's clock; a former owner's POST may still be in flight."""
-    out_ms = _out_ms(context)
+    in_flight_ms = _longest_in_flight_ms(context)
     to_jobs = tuple((ref, CancelAsked()) for ref, job in jobs.items() if job.cancelled)
-    return replace(_reconcile(submission, out_ms, out_ms, context), durable=False, to_jobs=to_jobs)
+    return replace(
+        _reconcile(submission, in_flight_ms, in_flight_ms, context), durable=False, to_jobs=to_jobs
+    )
 
 
 def adopted(submission: Submission, event: Adopted, jobs: Jobs, context: Context) -> SubmissionTransition:
@@ -122,16 +124,16 @@ def search_on(
 
 
 def _begin(
-    submission: Submission, jobs: Jobs, message: str, first_ms: int, out_ms: int, context: Context
+    submission: Submission, jobs: Jobs, message: str, delay_ms: int, in_flight_ms: int, context: Context
 ) -> SubmissionTransition:
-    answer = _decide(submission, jobs, message, first_ms, out_ms, context)
+    answer = _decide(submission, jobs, message, delay_ms, in_flight_ms, context)
     return replace(
         answer, uncertain_outcomes=(*(UncertainOutcome.BEGUN for _ in jobs), *answer.uncertain_outcomes)
     )
 
 
 def _decide(
-    submission: Submission, jobs: Jobs, message: str, first_ms: int, out_ms: int, context: Context
+    submission: Submission, jobs: Jobs, message: str, delay_ms: int, in_flight_ms: int, context: Context
 ) -> SubmissionTransition:
     if submission.is_synchronous and not jobs:
         return SubmissionTransition(submission, is_over=True)
@@ -141,7 +143,7 @@ def _decide(
         return _call_again(submission, jobs, message, context)
     if context.rules.uncertain == "resubmit":
         return _resubmit(submission, jobs, context, message, may_be_billed=True)
-    answer = _reconcile(replace(submission, is_followed=not jobs), first_ms, out_ms, context)
+    answer = _reconcile(replace(submission, is_followed=not jobs), delay_ms, in_flight_ms, context)
     return replace(answer, to_jobs=_tell_given_up(jobs, message, context))
 
 
@@ -183,17 +185,19 @@ def _resubmit(
     )
 
 
-def _reconcile(submission: Submission, first_ms: int, out_ms: int, context: Context) -> SubmissionTransition:
-    """Reconcile from `first_ms` after now on; the POST may be in flight for another `out_ms`."""
-    due_ms = context.now_ms + first_ms
-    settled_ms = context.now_ms + out_ms + round(1000 * context.rules.settle_seconds)
+def _reconcile(
+    submission: Submission, delay_ms: int, in_flight_ms: int, context: Context
+) -> SubmissionTransition:
+    """Reconcile from `delay_ms` after now on; the POST may be in flight for another `in_flight_ms`."""
+    due_ms = context.now_ms + delay_ms
+    settled_ms = context.now_ms + in_flight_ms + round(1000 * context.rules.settle_seconds)
     uncertain = replace(submission, state=SubmissionState.UNCERTAIN, due_ms=due_ms)
     return SubmissionTransition(
         uncertain, durable=True, steps=(Reconcile(submission.key, due_ms, settled_ms),)
     )
 
 
-def _out_ms(context: Context) -> int:
+def _longest_in_flight_ms(context: Context) -> int:
     """How long a former owner's POST may be in flight: the intent's validity plus the POST's whole time."""
     return round(1000 * (INTENT_SECONDS + context.rules.submit_seconds))
 

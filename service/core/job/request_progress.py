@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from service.contract.outcome import RequestSummary
 from service.core.job.accepted_request import AcceptedRequest, FileEnd, FinishedRequest
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 
 _NONE: Mapping[int, FileEnd] = MappingProxyType({})
 

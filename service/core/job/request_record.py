@@ -3,7 +3,7 @@
 import zlib
 
 from service.core.job.identity import Origin, Position
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

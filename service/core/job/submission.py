@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from service.contract.models import is_synchronous
 from service.core.job.identity import JobRef, SubmissionKey
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 
 
 class SubmissionState(StrEnum):

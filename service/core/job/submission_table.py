@@ -90,7 +90,7 @@ _ROWS: dict[SubmissionState, dict[type[SubmissionEvent], Transition]] = {
     SubmissionState.WAITING: {
         Intended: Transition(on_submit.intend, (SubmissionState.INTENDED, None)),
         HotwordListRefused: Transition(on_submit.hotword_list_refused, (None,)),
-        JobsLeft: Transition(on_submit.shrink, (None,)),
+        JobsLeft: Transition(on_submit.drop_left_jobs, (None,)),
         SubmissionRestored: Transition(on_submit.queue_again, (None,)),
     },
     SubmissionState.INTENDED: {

@@ -27,7 +27,7 @@ from service.core.limits.backoff import Backoff
 from service.core.limits.schedule import PollSchedule
 from service.core.provider.answers import TaskView
 from service.core.provider.error_table import ErrorPolicy
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 
 INTENT_SECONDS = 2.0
 """How long an intent is valid for a POST, counted from the sealing of its batch."""

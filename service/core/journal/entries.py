@@ -39,7 +39,7 @@ from service.core.journal.forms import (
 )
 from service.core.journal.stamp import CURSOR_PREFIX, OWNER_PREFIX, SPEND_PREFIX, epoch_of_key, owner_key
 from service.core.limits.spend_limit import DaySpend
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +267,9 @@ def _read_job(ref: JobRef, form: JobForm) -> JobEntry:
 def _read_submission(key: SubmissionKey, form: SubmissionForm) -> Submission:
     state = _STATES.get(form.state)
     if state is None or (form.task is None) == (state is SubmissionState.RUNNING):
-        raise ValueError("a submission that is running without a task, or has one and is not")
+        raise ValueError(
+            "the record says running and names no task, or names a task and does not say running"
+        )
     needs_intent = state in (SubmissionState.INTENDED, SubmissionState.UNCERTAIN)
     if form.intent is None and needs_intent:
         raise ValueError("a submission whose POST may be out, and no word when")

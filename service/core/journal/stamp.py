@@ -3,7 +3,7 @@
 A stamp begins with the owner's epoch, so that a reader of any format version finds it.
 """
 
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 
 CURSOR_PREFIX = "~cursor/"
 SPEND_PREFIX = "~spend/"

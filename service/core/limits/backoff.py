@@ -4,7 +4,7 @@ Full jitter: the wait is drawn uniformly between zero and a ceiling that doubles
 jobs which failed together do not retry together. The draw is an argument.
 """
 
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from enum import StrEnum
 from service.core.limits.spend_limit import SpendLimit
 from service.core.provider.answers import ProviderError
 from service.core.provider.own_codes import OwnCode
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 
 
 class HoldReason(StrEnum):

@@ -1,7 +1,7 @@
 """The cost of a result at the operator's prices: per second of audio, or per token."""
 
 from service.contract.outcome import Usage
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import field
 from typing import Generic, TypeVar
 
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 
 T = TypeVar("T")
 SHARED_TIMES = 16

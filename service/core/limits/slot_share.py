@@ -28,7 +28,7 @@ from typing import NamedTuple
 from service.core.time.vendor_clock import VendorClock
 
 PROOF_SECONDS = 10.0
-"""Less than the time after which the group reassigns a silent member's partitions (25 s at the least)."""
+"""How long a proof of membership counts. A new owner whose predecessor is unknown waits as long."""
 HAND_OVER_SECONDS = 1.2
 """One second, the provider's counting interval, plus the delay of the predecessor's last call."""
 PAUSE_SECONDS = 1.3

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from enum import StrEnum
 
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 
 DAY_MS = 86_400_000
 SPEND_LIMIT = "spend_limit"

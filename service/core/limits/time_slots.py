@@ -1,6 +1,4 @@
-"""Time slots: when a call may leave.
-
-By them all replicas together keep within the account's quota (N7).
+"""Time slots: when a call may leave, so that all replicas together keep the quota (N7).
 
 Time by the vendor's clock is divided into numbered slots, one sequence per kind of call and model. A slot
 belongs to a partition, and the process that serves the partition may make one call in it. This needs no

@@ -44,8 +44,8 @@ from service.core.transcript.missing_times import interpolated_times, speech_ms
 from service.core.transcript.rendering import render
 from service.core.transcript.short_result import is_cut_off
 from service.core.transcript.whole_text import is_incomplete
-from service.dataclasses import dataclass
 from service.errors import InvalidRecord
+from service.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 MAX_PAGES = 20_000
 """Two million running tasks: a list with more pages is taken to be endless."""
-HEARD_SECONDS = 5.0
+SHARING_SECONDS = 5.0
 """Without a page of another replica for this long, the list is read alone."""
-TOLD_SECONDS = 10.0
+EXTENT_SECONDS = 10.0
 """How long our own answer tells how long the list is."""
 SHORTEST_AGE_SECONDS = 0.5
 """A page is not read again so soon."""
@@ -47,23 +47,23 @@ class PageTurns:
     """When each page of the list of one status was read, by anyone; times are boot seconds."""
 
     _extent: Extent | None = None
-    _told_at: float = -math.inf
-    _heard_at: float = -math.inf
+    _extent_at: float = -math.inf
+    _shared_at: float = -math.inf
     _asked_at: dict[int, float] = field(default_factory=dict)
     _shown: dict[int, int] = field(default_factory=dict)
     """How many tasks of ours each page showed."""
 
-    def told(self, page_no: int, rows: int, total: int | None, at: float) -> None:
+    def note_own_answer(self, page_no: int, rows: int, total: int | None, at: float) -> None:
         """An answer of our own tells how long the list is."""
         if page_no == 1 and total is not None:
             self._extent = Extent(rows, total)
         elif self._extent is not None:
             self._extent = None if total is None else Extent(self._extent.size, total)
-        self._told_at = at
+        self._extent_at = at
 
-    def heard(self, at: float) -> None:
+    def note_shared_page(self, at: float) -> None:
         """Another replica reads the list."""
-        self._heard_at = max(self._heard_at, at)
+        self._shared_at = max(self._shared_at, at)
 
     def read(self, page_no: int, asked_at: float, shown: int) -> None:
         """Somebody has read a page, which showed so many tasks of ours."""
@@ -77,7 +77,7 @@ class PageTurns:
 
     def extent(self, now: float) -> Extent | None:
         """How long the list is; None if the list is to be read alone, or from its first page on."""
-        if now - self._heard_at > HEARD_SECONDS or now - self._told_at > TOLD_SECONDS:
+        if now - self._shared_at > SHARING_SECONDS or now - self._extent_at > EXTENT_SECONDS:
             return None
         return self._extent
 

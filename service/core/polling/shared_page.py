@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.core.polling.page_turns import MAX_PAGES
 from service.core.provider.answers import ListedTask, TaskPage, TaskStatus, UnreadableRow
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 
 FORMAT = 1
 MAX_ROWS = 1_000

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from pydantic import JsonValue
 
 from service.core.provider.own_codes import OWN_CODES, OwnCode
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 
 
 class Cause(StrEnum):

@@ -17,8 +17,8 @@ from enum import StrEnum
 
 from service.core.provider.answers import ProviderError
 from service.core.provider.own_codes import OwnCode
-from service.dataclasses import dataclass
 from service.errors import FailureCode
+from service.frozen import dataclass
 
 
 class Action(StrEnum):

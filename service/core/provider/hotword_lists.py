@@ -19,7 +19,7 @@ from typing import NamedTuple
 from pydantic import JsonValue
 
 from service.contract.hotwords import USUAL_WEIGHT
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 
 OURS = "sc"
 """The beginning of our prefixes; the rest is a digest."""

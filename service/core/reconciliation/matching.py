@@ -23,7 +23,7 @@ from service.core.job.urgency import RETENTION_MS
 from service.core.reconciliation.incomplete_tasks import match_parts, possible_parts
 from service.core.reconciliation.task_listing import TimeSpan, is_within, meets
 from service.core.reconciliation.unanswered import Candidate, Files, Gap, Unanswered
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 
 Found = Adopted | NotFound | OutOfReach
 

@@ -9,7 +9,7 @@ from service.core.job.identity import SubmissionKey
 from service.core.job.submission import UNANSWERED, Intent, Submission, SubmissionState
 from service.core.job.transition_context import COMMIT_WAIT_SECONDS, INTENT_SECONDS, Rules
 from service.core.reconciliation.task_listing import EVER, TimeSpan
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 
 
 class Files(NamedTuple):

@@ -25,8 +25,8 @@ from service.core.shard.decisions import Decision
 from service.core.shard.draft import Draft
 from service.core.shard.finished_requests import already_finished, conflict, may_answer, unknown
 from service.core.shard.shard import Shard
-from service.dataclasses import dataclass
 from service.errors import InvalidRecord
+from service.frozen import dataclass
 
 
 class AdmissionKind(StrEnum):
@@ -194,7 +194,7 @@ class _Admitting:
 
 
 def _deadline_ms(record: Record, request: Request, rules: AdmissionRules, now_ms: int) -> int:
-    """The deadline.
+    """When the request's jobs end without a result.
 
     The default TTL counts from acceptance, so that a long outage does not fail a backlog.
     """

@@ -18,7 +18,7 @@ from service.core.job.request_record import Cursor
 from service.core.job.uncertainty import UncertainOutcome
 from service.core.outcome.build import Outcome
 from service.core.outcome.shrink import shrink
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 
 MAX_BATCH_BYTES = 1024 * 1024
 MAX_BATCH_RECORDS = 1_000

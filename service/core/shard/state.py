@@ -20,7 +20,7 @@ from service.core.journal.open_work import OpenJobs, OpenProgress, OpenRequests
 from service.core.limits.price import Price
 from service.core.limits.spend_limit import DaySpend
 from service.core.outcome.build import OutcomeRules
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 
 ENDED_RETENTION_MS = RETENTION_MS
 """How long a submission's record stays after its task was created: as long as the provider keeps tasks."""

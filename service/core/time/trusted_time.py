@@ -15,7 +15,7 @@ Rules this module guarantees:
 from enum import StrEnum
 
 from service.core.time.vendor_clock import Bounds, VendorClock
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 
 STEP_SECONDS = 1.0
 """Smaller differences are followed at once: `Date` has whole seconds, and NTP corrects by less."""

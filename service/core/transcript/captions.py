@@ -19,7 +19,7 @@ from service.core.transcript.alignment import piece_spans
 from service.core.transcript.line_breaking import LINE_COLUMNS, Piece, ends, fit, imbalance, pieces, two_lines
 from service.core.transcript.missing_times import MIN_MS, with_extent
 from service.core.transcript.whole_text import said_in
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 
 MAX_MS = 7_000
 _BLINK_MS = 200

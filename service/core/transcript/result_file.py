@@ -20,7 +20,7 @@ from service.contract.untrusted_json import MAX_WHOLE
 from service.core.transcript.chat_content import text_and_rest
 from service.core.transcript.missing_times import GivenSpan, Span, interpolated
 from service.core.transcript.whole_text import joined, visible, whole_text
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 
 _DOCUMENTED = ("begin_time", "end_time", "text", "punctuation")
 _documented = itemgetter(*_DOCUMENTED)

@@ -11,8 +11,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from service.clock import SYSTEM_CLOCK, Clock
-from service.dataclasses import dataclass
 from service.errors import ClusterError, ConfigError
+from service.frozen import dataclass
 from service.kafka.client.cluster import ClusterConfig, reaching
 from service.kafka.client.error_reasons import PAGE
 from service.kafka.client.error_translation import translated
@@ -192,7 +192,7 @@ async def _until_served(admin: AIOKafkaAdminClient, topics: Topics, clock: Clock
     except TimeoutError as error:
         names = ", ".join(await _hidden(admin, topics))
         raise ConfigError(
-            f"the broker has {names}, but does not show it: is there a permission? ({PAGE})"
+            f"the broker has {names}, but does not show it: grant Describe on it ({PAGE})"
         ) from error
 
 

@@ -9,8 +9,8 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaConnectionError
 from pydantic import SecretStr
 
-from service.dataclasses import dataclass
 from service.errors import ClusterError, ConfigError
+from service.frozen import dataclass
 from service.kafka.client.error_reasons import reason, sentence
 from service.kafka.client.error_translation import translated
 from service.kafka.client.lifecycle import close_consumer, start

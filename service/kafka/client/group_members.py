@@ -5,7 +5,7 @@ import asyncio
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocol
 
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 from service.kafka.client.cluster import ClusterConfig
 from service.kafka.client.error_translation import translated
 from service.kafka.client.lifecycle import close_admin

@@ -1,6 +1,6 @@
-"""Starts and closes aiokafka's clients within a bound, without leaks.
+"""Starts and closes aiokafka's clients within a bound, whatever the cluster does.
 
-Whatever the cluster does.
+No client is leaked.
 """
 
 import asyncio

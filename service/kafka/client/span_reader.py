@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
-from service.dataclasses import dataclass
 from service.errors import RestoreError, UnreadableRecord
+from service.frozen import dataclass
 from service.kafka.client.clients import ConsumerRecord, KafkaConsumer, TopicPartition
 from service.kafka.client.error_translation import translated
 
@@ -70,7 +70,8 @@ async def _next(reader: KafkaConsumer, span: OffsetRange, at_once: int) -> list[
             return records
     except TimeoutError:
         raise RestoreError(
-            f"{span} delivers nothing before offset {span.end}; if a stranger's transaction is open there, "
+            f"{span} delivers nothing before offset {span.end}; if another application has a transaction "
+            "open there, "
             "`kafka-transactions.sh find-hanging` names it"
         ) from None
 

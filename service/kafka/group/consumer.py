@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 
 from service.clock import Clock
-from service.dataclasses import dataclass
 from service.errors import ClusterError, ConfigError, NotAMember
+from service.frozen import dataclass
 from service.kafka.client.clients import KafkaConsumer, RebalanceListener, TopicPartition, group_consumer
 from service.kafka.client.cluster import ClusterConfig, reaching
 from service.kafka.client.error_translation import kept, translated
@@ -186,9 +186,9 @@ class RequestConsumer:
                 return offset
 
     async def prove_membership(self, partition: int, offset: int) -> bool:
-        """Commit the offset.
+        """Commit the offset; True if the group accepts it.
 
-        Return whether the group accepts it, as it does from current members alone.
+        It accepts commits of current members alone.
         """
         return await self._commit({self._topic_partition(partition): offset})
 

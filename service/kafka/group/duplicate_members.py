@@ -9,8 +9,8 @@ import secrets
 from collections.abc import Callable
 
 from service.clock import Clock
-from service.dataclasses import dataclass
 from service.errors import ClusterError, ConfigError
+from service.frozen import dataclass
 from service.kafka.client.cluster import ClusterConfig
 from service.kafka.client.group_members import members_named
 

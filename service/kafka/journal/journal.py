@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from service.core.journal.stamp import Stamp
-from service.dataclasses import dataclass
 from service.errors import ClusterError, Fenced, RestoreError
+from service.frozen import dataclass
 from service.kafka.admin.topics import Topics
 from service.kafka.client.clients import ConsumerRecord, TopicPartition
 from service.kafka.client.cluster import ClusterConfig, reader

@@ -13,8 +13,8 @@ from service.core.journal.replay import Restore
 from service.core.journal.stamp import Stamp, cursor_key, owner_key, spend_key
 from service.core.limits.slot_share import Predecessor
 from service.core.limits.spend_limit import DaySpend
-from service.dataclasses import dataclass
 from service.errors import PublishError, RestoreError
+from service.frozen import dataclass
 from service.kafka.admin.topics import Topics
 from service.kafka.client.clients import ConsumerRecord, KafkaConsumer, TopicPartition
 from service.kafka.client.consumer_records import is_brokers_time, to_record, usable_ms

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from service.dataclasses import dataclass
 from service.errors import PublishError
+from service.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from service.core.journal.entries import OwnerEntry, encode_cursor, encode_owner
 from service.core.journal.stamp import STAMP_HEADER, Stamp, cursor_key, owner_key
 from service.core.outcome.build import Outcome
 from service.core.shard.batches import Batch, JournalRecord
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 from service.kafka.admin.topics import Topics
 from service.kafka.writing.producer_record import ProducerRecord
 

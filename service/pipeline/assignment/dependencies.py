@@ -6,7 +6,7 @@ from typing import Protocol
 from service.core.limits.price import Price
 from service.core.outcome.build import OutcomeRules
 from service.core.shard.state import Window
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 from service.kafka.journal.tail import Tail
 from service.kafka.journal.takeover import BeforeReading, RestoredShard
 from service.kafka.writing.writer_port import Writer

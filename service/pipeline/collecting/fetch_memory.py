@@ -14,7 +14,7 @@ from functools import partial
 from service.core.provider.answers import ProviderError
 from service.core.provider.own_codes import OwnCode
 from service.core.transcript.parse_memory import parse_bytes
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 from service.pipeline.collecting import transcripts
 from service.pipeline.collecting.transcripts import INLINE_BYTES
 from service.provider.api import Provider

@@ -1,6 +1,6 @@
-"""Render: make the output formats that a transcript's request wants.
+"""Render: make the output formats that a request wants.
 
-Long transcripts in a thread.
+Long transcripts are rendered in a thread.
 """
 
 import asyncio

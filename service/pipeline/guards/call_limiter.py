@@ -23,7 +23,7 @@ from service.contract.models import model_info
 from service.core.limits.slot_share import Instant, Predecessor, SlotShare, Unused
 from service.core.limits.time_slots import CLOCK_ERROR_SECONDS, SlotSequence, grid_of
 from service.core.time.vendor_clock import VendorClock
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 
 SHORTEST_LEAD_SECONDS = 0.25
 """How long before its slot a call begins: time to journal an intent, or to connect."""

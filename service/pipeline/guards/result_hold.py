@@ -14,7 +14,7 @@ from service.clock import Clock
 from service.core.job.identity import JobRef
 from service.core.job.job import Job, JobState
 from service.core.shard.shard import Shard
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 
 TASKS_IN_A_ROW = 2
 """Refused tasks of a model, none fetched between, that begin the hold; a single one may be an outlier."""

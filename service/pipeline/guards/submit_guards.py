@@ -15,7 +15,7 @@ from service.core.limits.hold_causes import SPENT, concerns_one_model
 from service.core.limits.retry_budget import RetryBudget
 from service.core.provider.answers import Accepted, Answered, NotSent, ProviderError, Refused, SubmitAnswer
 from service.core.provider.own_codes import OwnCode
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 from service.pipeline.guards.account_hold import AccountHold
 from service.pipeline.guards.call_limiter import MAX_MODELS, Call, CallKind, CallLimiter
 from service.pipeline.guards.result_hold import ResultHolds

@@ -230,16 +230,16 @@ class ListSweepStage:
         await answer_of(self._take_shared(value), None, self._report)
 
     async def _take_shared(self, value: bytes | None) -> None:
-        heard = self.shared.hear(value)
-        if heard is None:
+        received = self.shared.receive(value)
+        if received is None:
             return
-        read, sweep = heard.read, self._sweep
+        read, sweep = received.read, self._sweep
         shown = await self._hints.take(read, self._cycle_seconds)
-        self.shared.note(heard, shown)
+        self.shared.note(received, shown)
         if sweep is None or sweep.status is not read.status or read.answered_ms < 1000 * sweep.begun:
             return
-        if heard.size == sweep.rows or (read.is_first and read.is_last):
-            sweep.cover(heard.page_no, shown)
+        if received.size == sweep.rows or (read.is_first and read.is_last):
+            sweep.cover(received.page_no, shown)
 
     async def _read(self, sweep: Sweep) -> None:
         extent = self.shared.extent(sweep.status)
@@ -297,7 +297,7 @@ class ListSweepStage:
             round(1000 * answered),
         )
         numbered = NumberedPage(read, call.page_no, sweep.rows)
-        self.shared.tell(numbered)
+        self.shared.share(numbered)
         shown = await self._hints.take(read, self._cycle_seconds)
         self.shared.note(numbered, shown)
         sweep.cover(call.page_no, shown)

@@ -1,8 +1,8 @@
-"""Shared pages: tell the other replicas what a page of the list showed, and take what they tell.
+"""Shared pages: write what a page of the list showed, and use what other replicas wrote.
 
 Each replica reads the page whose turn it is (`core.polling.page_turns`), so that all of them together make
-one sweep. What others tell is a hint like the own pages, under a trust of its own. While nothing is heard of
-them, or what they tell misleads, the list is read alone. A process that has all partitions tells nothing.
+one sweep. A page of another replica is a hint like an own one, under a trust of its own. While none arrives,
+or they mislead, the list is read alone. A process that has all partitions writes none.
 """
 
 import math
@@ -31,7 +31,7 @@ class NumberedPage(NamedTuple):
 
 
 class SharedPages:
-    """What this replica and the others tell each other of the list; `send` must not wait."""
+    """Writes and receives pages of the list; `send` must not wait."""
 
     def __init__(
         self,
@@ -77,14 +77,14 @@ class SharedPages:
         if turns is not None:
             turns.read(page.page_no, min(self._now, page.read.asked_ms / 1000), shown)
 
-    def tell(self, page: NumberedPage) -> None:
-        """Tell the others of a page that was read here."""
+    def share(self, page: NumberedPage) -> None:
+        """Write a page that was read here, for the others."""
         self._observer.list_page(PageResult.OWN)
         read, status = page.read, page.read.status
         if status not in self._turns or not self.is_wanted():
             return
         rows = len(read.page.tasks) + len(read.page.unreadable)
-        self._turns[status].told(page.page_no, rows, read.page.total, read.asked_ms / 1000)
+        self._turns[status].note_own_answer(page.page_no, rows, read.page.total, read.asked_ms / 1000)
         clock = self._limiter.share.read(self._limiter.now())
         ahead_ms = round(1000 * clock.offset_seconds)
         shared = SharedPage(
@@ -103,8 +103,8 @@ class SharedPages:
             # Without a total, or far larger than any list of the vendor: each replica reads it alone.
             return
 
-    def hear(self, value: bytes | None) -> NumberedPage | None:
-        """What another replica tells; None if it is not to be used."""
+    def receive(self, value: bytes | None) -> NumberedPage | None:
+        """The page that another replica wrote; None if it is not to be used."""
         try:
             shared = decode_page(value)
         except ValueError:
@@ -112,10 +112,10 @@ class SharedPages:
             return None
         if shared.sender == self._sender:
             return None
-        heard = self._placed(shared)
-        is_used = heard is not None and self._hints.is_trusted(PageSource.SHARED)
+        received = self._placed(shared)
+        is_used = received is not None and self._hints.is_trusted(PageSource.SHARED)
         self._observer.list_page(PageResult.SHARED if is_used else PageResult.UNUSED)
-        return heard if is_used else None
+        return received if is_used else None
 
     def _placed(self, shared: SharedPage) -> NumberedPage | None:
         """The page with the times of our own clock; None if it is too old, or of the future.
@@ -128,7 +128,7 @@ class SharedPages:
         answered_at = shared.answered_ms / 1000 - clock.offset_seconds
         if asked_at < now - MAX_AGE_SECONDS or answered_at > now + slack:
             return None
-        self._turns[shared.status].heard(min(now, asked_at))
+        self._turns[shared.status].note_shared_page(min(now, asked_at))
         rows = len(shared.page.tasks) + len(shared.page.unreadable)
         is_last = (shared.page_no - 1) * shared.size + rows >= (shared.page.total or 0)
         read = ReadPage(

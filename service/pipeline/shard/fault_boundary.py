@@ -18,7 +18,7 @@ from service.clock import Clock
 from service.core.job.events import Adopted, HandlingFailed, JobEvent, Posted, SubmissionEvent, TaskMade
 from service.core.job.identity import JobRef, SubmissionKey
 from service.core.limits.backoff import Backoff
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 from service.pipeline.shard.stage_breaker import StageBreaker, StageName
 
 MAX_FAULTS = 3

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from service.clock import Clock
 from service.core.shard.batches import Appended, Batch, BatchRefused, Committed, Group, Pending
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 from service.kafka.writing.writer_port import Writer
 from service.pipeline.shard.backlog import Backlog
 from service.pipeline.shard.observer import Observer

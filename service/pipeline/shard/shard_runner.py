@@ -26,7 +26,7 @@ from service.core.job.request_record import Cursor
 from service.core.job.transition_context import Context, Rules, without_boundary
 from service.core.shard.batches import Appended, Change, Group
 from service.core.shard.shard import Shard
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 from service.kafka.writing.writer_port import Writer
 from service.pipeline.guards.call_limiter import Call
 from service.pipeline.shard.backlog import Backlog

@@ -16,7 +16,7 @@ from enum import StrEnum
 
 from service.clock import Clock
 from service.core.limits.backoff import Backoff
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 
 FAULTS = 5
 """Requests with a fault in one stage that stop it; a fault of one request alone is blamed on its content."""

@@ -14,7 +14,7 @@ import httpx
 from service.contract.redaction import redact
 from service.core.provider.answers import Cause, ProviderError
 from service.core.provider.own_codes import OwnCode
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 
 _NO_CONNECTION = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _UNREACHABLE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})

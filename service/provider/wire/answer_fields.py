@@ -14,7 +14,7 @@ from service.contract import untrusted_json
 from service.contract.redaction import redact
 from service.core.provider.answers import Lost, ProviderError, Refused
 from service.core.provider.own_codes import OwnCode
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 
 TIMEOUT_CODES = frozenset({"RequestTimeOut", "ResponseTimeout", "InternalError.Timeout"})
 """Codes for a timeout inside the vendor: the work may be done, and billed."""

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from service.core.limits.time_slots import stride_of
 from service.core.polling.page_turns import (
-    HEARD_SECONDS,
+    EXTENT_SECONDS,
     LONGEST_AGE_SECONDS,
     MAX_PAGES,
+    SHARING_SECONDS,
     SHORTEST_AGE_SECONDS,
     TIE_SECONDS,
-    TOLD_SECONDS,
     Extent,
     PageTurns,
     pages_of,
@@ -114,17 +114,17 @@ def test_an_earlier_read_that_is_heard_of_late_changes_nothing() -> None:
 
 def test_the_length_of_the_list_is_known_while_others_are_heard_and_our_own_answer_is_recent() -> None:
     turns = PageTurns()
-    turns.told(2, 100, 250, 10.0)
-    turns.heard(10.0)
+    turns.note_own_answer(2, 100, 250, 10.0)
+    turns.note_shared_page(10.0)
     assert turns.extent(10.0) is None
-    turns.told(1, 100, 250, 11.0)
-    turns.told(2, 50, 260, 12.0)
+    turns.note_own_answer(1, 100, 250, 11.0)
+    turns.note_own_answer(2, 50, 260, 12.0)
     assert turns.extent(12.0) == Extent(100, 260)
-    assert turns.extent(10.1 + HEARD_SECONDS) is None
-    turns.heard(50.0)
-    turns.heard(11.0)
-    assert turns.extent(12.1 + TOLD_SECONDS) is None
-    turns.told(2, 50, None, 50.0)
+    assert turns.extent(10.1 + SHARING_SECONDS) is None
+    turns.note_shared_page(50.0)
+    turns.note_shared_page(11.0)
+    assert turns.extent(12.1 + EXTENT_SECONDS) is None
+    turns.note_own_answer(2, 50, None, 50.0)
     assert turns.extent(50.0) is None
 
 

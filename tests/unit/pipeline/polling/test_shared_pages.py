@@ -116,7 +116,7 @@ async def test_when_some_replicas_stop_sweeping_the_others_read_their_pages() ->
     late = late_of(fleet)
     assert len(late) == TASKS
     assert late[-1] < 2 * SDK_SECONDS + SLOTS_SECONDS
-    # Those that stopped still use what the others tell.
+    # Those that stopped still use the pages of the others.
     assert fleet.worlds[0].seen.pages[PageResult.SHARED] > 100
     await fleet.end()
 
@@ -171,11 +171,11 @@ def once_seen() -> Callable[[SharedPage], SharedPage]:
     """Tells for ever what it saw first, as if it had just been read."""
     first: dict[int, SharedPage] = {}
 
-    def tell(shared: SharedPage) -> SharedPage:
+    def share(shared: SharedPage) -> SharedPage:
         old = first.setdefault(shared.page_no, shared)
         return replace(old, asked_ms=shared.asked_ms, answered_ms=shared.answered_ms)
 
-    return tell
+    return share
 
 
 LIES = [nothing_runs, all_ended, every_other, upside_down, of_others, endless, of_the_future, once_seen()]
@@ -232,7 +232,7 @@ async def test_a_fault_in_reading_a_shared_page_is_reported_and_ends_nothing(
     def fails(_value: bytes | None) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(world.shared, "hear", fails)
+    monkeypatch.setattr(world.shared, "receive", fails)
     await world.sweep.take_shared(b"{}")
     assert [fault[2] for fault in world.seen.faults] == ["ZeroDivisionError"]
     await fleet.end()
@@ -251,8 +251,8 @@ def shared_page(world: World, age_seconds: float) -> SharedPage:
 )
 async def test_a_page_that_is_late_or_of_the_future_is_not_used(age_seconds: float, is_used: bool) -> None:
     world = fleet_of(2).worlds[0]
-    heard = world.shared.hear(encode_page(shared_page(world, age_seconds)))
-    assert (heard is not None) is is_used
+    received = world.shared.receive(encode_page(shared_page(world, age_seconds)))
+    assert (received is not None) is is_used
     assert world.seen.pages == {PageResult.SHARED if is_used else PageResult.UNUSED: 1}
     await world.end()
 
@@ -260,13 +260,13 @@ async def test_a_page_that_is_late_or_of_the_future_is_not_used(age_seconds: flo
 async def test_a_page_counts_as_made_within_the_errors_of_both_clocks() -> None:
     world = fleet_of(2).worlds[0]
     shared = shared_page(world, 1.0)
-    heard = world.shared.hear(encode_page(shared))
-    assert heard is not None
+    received = world.shared.receive(encode_page(shared))
+    assert received is not None
     ahead_ms = world.clock.now_ms() - 1000 * world.clock.boot_seconds()
     slack_ms = 2 * 1000 * CLOCK_ERROR_SECONDS
     for read_ms, told_ms in (
-        (heard.read.asked_ms + slack_ms, shared.asked_ms),
-        (heard.read.answered_ms - slack_ms, shared.answered_ms),
+        (received.read.asked_ms + slack_ms, shared.asked_ms),
+        (received.read.answered_ms - slack_ms, shared.answered_ms),
     ):
         # The replica's own view of the vendor's clock is wrong too.
         assert read_ms == pytest.approx(told_ms - ahead_ms, abs=1000 * CLOCK_ERROR_SECONDS + 2)
@@ -277,6 +277,6 @@ async def test_a_replica_does_not_use_its_own_pages_twice() -> None:
     fleet = fleet_of(2)
     world = fleet.worlds[0]
     shared = replace(shared_page(world, 0.1), sender=world.shared._sender)
-    assert world.shared.hear(encode_page(shared)) is None
+    assert world.shared.receive(encode_page(shared)) is None
     assert world.seen.pages == {}
     await fleet.end()

@@ -1,4 +1,4 @@
-"""Dataclasses whose frozen instances cost no more than others.
+"""`dataclass`, whose `frozen` is checked by mypy and not at run time.
 
 To the type checker `dataclass` is the standard library's: `make lint` refuses to set a field of a frozen one.
 At run time its fields are set as usual: the standard library sets each field of a frozen one through

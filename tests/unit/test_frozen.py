@@ -4,7 +4,7 @@ from dataclasses import FrozenInstanceError, fields, replace
 
 import pytest
 
-from service.dataclasses import dataclass
+from service.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)
