@@ -25,7 +25,7 @@ MAX_EPOCH_MS = 4_102_444_800_000
 
 _DIGITS_TO_ZERO = bytes(ord("0") if chr(byte).isdigit() else ord(" ") for byte in range(128)) + b" " * 128
 _LONG_NUMBER = b"0" * MAX_NUMBER_CHARS
-_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_NOT_MARKS = bytes(set(range(256)) - set(b'[]{}"'))
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
 """Half of a surrogate pair, escaped or plain; escaped pairs match too."""
 
@@ -78,8 +78,13 @@ def encodable(document: JsonValue) -> JsonValue:
 
 
 def _is_shallow(body: bytes) -> bool:
-    """Whether the brackets of valid JSON are certainly not nested too deep; those in strings count too."""
-    brackets = body.translate(None, _NOT_BRACKETS)
+    """Whether valid JSON is certainly not nested too deep; False if a string holds a bracket."""
+    if b"\\" in body:
+        body = body.replace(rb"\\", b"").replace(rb"\"", b"")
+    # Only the quotes around a bracket are left: such a string may hide how deep the document is.
+    brackets = body.translate(None, _NOT_MARKS).replace(b'""', b"")
+    if b'"' in brackets:
+        return False
     for _ in range(MAX_DEPTH // 2):
         if not brackets:
             return True

@@ -23,6 +23,7 @@ from service.contract.models import model_info
 from service.core.provider.answers import (
     Accepted,
     Answered,
+    Cause,
     Lost,
     NotSent,
     ProviderError,
@@ -185,6 +186,11 @@ class DashScope:
                     ProviderError(
                         OwnCode.INTENT_TOO_OLD, "the submit could not be sent while its permit was valid"
                     )
+                )
+            if request.extensions.get("is_permit_asked", False):
+                words = f"no connection: {self._peer} ended it before the submit was sent"
+                return NotSent(
+                    ProviderError(OwnCode.CONNECT_FAILED, words, cause=Cause.CONNECTION_LOST, host=self._host)
                 )
             in_handshake = self._url.scheme == "https" and request.extensions.get("is_connected", False)
             return NotSent(no_connection(error, self._peer, connect, in_handshake=in_handshake))

@@ -22,6 +22,9 @@ class _Pair(int):
     def __new__(cls, first: int, second: int) -> Self:
         return super().__new__(cls, first << _BITS | second)
 
+    def __reduce__(self) -> tuple[type[Self], tuple[int, int]]:
+        return type(self), (self._first, self._second)  # to be copied
+
     def __bool__(self) -> bool:
         return True  # also of the first record of a topic
 

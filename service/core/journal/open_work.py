@@ -39,11 +39,16 @@ class OpenRequests(MutableMapping[Origin, AcceptedRequest]):
         self.records: dict[Origin, bytes] = {}
         self._kept: dict[Origin, AcceptedRequest | bytes] = {}
 
-    def shorten(self, origin: Origin) -> None:
-        """Keep the request as its journal record."""
+    def shorten(self, origin: Origin) -> bool:
+        """Keep the request as its journal record; False if that cannot be made, as when memory is short."""
         kept = self._kept[origin]
         if isinstance(kept, AcceptedRequest):
-            self._kept[origin] = self.records.pop(origin, b"") or encode_request(kept)
+            try:
+                self._kept[origin] = self.records.pop(origin, b"") or encode_request(kept)
+            except (MemoryError, TypeError, ValueError):
+                # A draft is being adopted, which must not stop half-way.
+                return False
+        return True
 
     def __getitem__(self, key: Origin) -> AcceptedRequest:
         kept = self._kept[key]
@@ -133,9 +138,8 @@ class OpenJobs(MutableMapping[JobRef, Job]):
     def __setitem__(self, key: JobRef, value: Job) -> None:
         kept = self._kept.get(key)
         old = None if kept is None else self._read(key, kept)
-        if self._follows(value):
+        if self._follows(value) and self._requests.shorten(key.origin):
             self._kept[key] = value.submission
-            self._requests.shorten(key.origin)
         else:
             self._kept[key] = value
             if key.origin in self._requests:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from service.core.journal.stamp import Stamp
 from service.errors import ClusterError, Fenced, RestoreError
@@ -63,7 +64,15 @@ class Journal:
             reader(self.cluster, self.fetch_max_wait_ms) as consumer,
         ):
             takeover = Takeover(self.topics, sender, consumer, self.watermarks, self.member, self.on_mismatch)
-            return await takeover.take(partition, group_offset, before_reading)
+            return await takeover.take(partition, group_offset, partial(self._without_slot, before_reading))
+
+    async def _without_slot(self, before_reading: BeforeReading, records: int) -> None:
+        """Wait without a slot, which smaller journals can use meanwhile."""
+        self.takeover_slots.release()
+        try:
+            await before_reading(records)
+        finally:
+            await self.takeover_slots.acquire()
 
     def writer(self, partition: int, taken: RestoredShard, is_owner: Callable[[], Awaitable[bool]]) -> Writer:
         """The writer of a shard that was taken over; `is_owner` asks the group."""

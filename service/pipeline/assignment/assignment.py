@@ -7,12 +7,14 @@ fenced while the group still counts us as its owner is taken over again.
 import asyncio
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from service.core.job.request_record import Record
 from service.core.limits.backoff import Backoff
 from service.core.shard.batches import Change, Committed
 from service.errors import ClusterError, RestoreError
 from service.kafka.group.consumer import RequestConsumer
+from service.kafka.journal.takeover import BeforeReading
 from service.pipeline.assignment.assigned_partition import (
     ANSWER_SECONDS,
     ENDING_SECONDS,
@@ -28,7 +30,7 @@ from service.pipeline.assignment.assigned_partition import (
 )
 from service.pipeline.assignment.dependencies import AssignmentDeps
 from service.pipeline.assignment.garbage_collection import GarbageCollector
-from service.pipeline.assignment.restore_turns import RestoreTurns
+from service.pipeline.assignment.restore_turns import LARGE_RECORDS, RestoreTurns
 from service.pipeline.shard.observer import ShardChange
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.stage_breaker import StageName
@@ -221,6 +223,15 @@ class Assignment:
                 return
             await clock.sleep(RETAKE.wait_ms(attempt, clock.draw()) / 1000)
 
+    async def _wait_for_turn(
+        self, before_reading: BeforeReading, partition: int, offset: int, records: int
+    ) -> None:
+        """Wait before a large restore, and prove again after it that the partition is ours."""
+        await before_reading(records)
+        assert self.delivery is not None
+        if records > LARGE_RECORDS and not await self.delivery.prove_membership(partition, offset):
+            raise ClusterError("the group has given the partition to another member while its restore waited")
+
     async def _take(self, partition: int, assigned: AssignedPartition) -> Change:
         assert self.delivery is not None
         group_offset = await self.delivery.group_offset(partition)
@@ -231,7 +242,8 @@ class Assignment:
             return Change()
         async with self.turns.turn() as before_reading:
             with self.collector.paused():
-                taken = await self.deps.journal.take(partition, group_offset, before_reading)
+                before = partial(self._wait_for_turn, before_reading, partition, group_offset or 0)
+                taken = await self.deps.journal.take(partition, group_offset, before)
                 claimed_at = self.deps.runner.clock.boot_seconds()
                 if taken.lost_requests:
                     self.deps.observer.requests_lost(partition, taken.lost_requests)

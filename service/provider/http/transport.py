@@ -146,8 +146,8 @@ class SubmitTransport(AiohttpTransport):
     RST). A new connection per submit also rules out one that the peer has just closed.
 
     The `permit` extension is awaited immediately before the first byte; `connect_seconds` bounds the time
-    until there is a connection. A request that fails gets the extension `is_connected`: whether the peer had
-    accepted a connection.
+    until there is a connection. A request that fails gets two extensions: `is_connected`, whether the peer
+    accepted a connection, and `is_permit_asked`. An answer before the request was sent is a ConnectError.
     """
 
     def __init__(self, max_connections: int, lifetime_seconds: float, ssl_context: ssl.SSLContext) -> None:
@@ -186,10 +186,19 @@ class SubmitTransport(AiohttpTransport):
             response = await self._send(request, body, queue, timeout)
         except BaseException as error:
             request.extensions["is_connected"] = any(_has_peer(each) for each in sockets)
+            request.extensions["is_permit_asked"] = body.is_asked
             body.abort()
+            if body.fault is not None:
+                # aiohttp takes whatever a body raises for a broken connection.
+                raise body.fault from error
             if queue.is_waiting and isinstance(error, httpx.ConnectTimeout):
                 raise httpx.PoolTimeout("all connections are in use") from error
             raise
+        if not body.has_left:
+            request.extensions["is_permit_asked"] = True
+            body.abort()
+            response.close()
+            raise httpx.ConnectError("the peer answered before the request was sent")
         return _answer(request, response, _AbortedBody(response, body))
 
 
@@ -220,6 +229,13 @@ class _PermittedBody(aiohttp.Payload):
         self._size = len(body)
         self._permit = permit
         self._transport: asyncio.Transport | None = None
+        self._is_aborted = False
+        self.is_asked = False
+        """Whether there was a connection, and the permit was asked."""
+        self.has_left = False
+        """Whether a byte may have left."""
+        self.fault: Exception | None = None
+        """What the permit raised."""
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """The body as text, for messages of aiohttp."""
@@ -229,13 +245,21 @@ class _PermittedBody(aiohttp.Payload):
         """Write headers and body, if that is permitted now."""
         # aiohttp has not written the headers yet: they leave in one piece with the body.
         assert isinstance(writer, aiohttp.http.StreamWriter)
-        self._transport = writer.transport
-        if not await self._permit():
+        self._transport, self.is_asked = writer.transport, True
+        try:
+            is_permitted = await self._permit()
+        # Any: aiohttp would hide it.
+        except Exception as error:
+            self.fault = error
+            raise
+        if not is_permitted or self._is_aborted:
             raise Withheld
+        self.has_left = True
         await writer.write(self._value)
 
     def abort(self) -> None:
-        """Close the connection and drop what was not sent yet."""
+        """Close the connection and drop what was not sent yet; nothing leaves from now on."""
+        self._is_aborted = True
         if self._transport is not None:
             self._transport.abort()
 

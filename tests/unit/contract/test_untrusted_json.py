@@ -128,6 +128,22 @@ def test_what_is_nested_deeper_is_cut_and_the_rest_counts(depth: int, before: st
     assert beside["deep"] == cut(json.loads(text), MAX_DEPTH - 1)
 
 
+HIDDEN = [
+    ('["]",', ',"["]'),
+    ('{"}":', ',"{":1}'),
+    ('["\\\\","]",', ',"["]'),
+    ('["a\\"]",', ',"["]'),
+    ('["\\u005d]",', ',"["]'),
+]
+
+
+@pytest.mark.parametrize("depth", [63, 64, 65, 300, 900])
+@pytest.mark.parametrize(("before", "after"), HIDDEN)
+def test_brackets_in_strings_hide_no_depth(depth: int, before: str, after: str) -> None:
+    text = before * depth + "0" + after * depth
+    assert parsed(text) == cut(json.loads(text))
+
+
 @pytest.mark.parametrize("depth", [5_000, 100_000])
 @pytest.mark.parametrize(("before", "after"), SHAPES)
 def test_what_no_parser_reads_is_refused(depth: int, before: str, after: str) -> None:

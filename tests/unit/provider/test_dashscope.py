@@ -27,7 +27,7 @@ from service.provider.api import NO_SLOT
 from service.provider.dashscope import DashScope, DashScopeConfig
 from service.provider.result_files import FetchGuard
 from tests.unit.provider.http.certificates import server_and_client_contexts
-from tests.unit.provider.raw_server import RawServer, Reply, answer, raw_server, silence
+from tests.unit.provider.raw_server import WAIT_SECONDS, RawServer, Reply, answer, raw_server, silence
 
 KEY = "sk-canary-0123456789abcdef"
 FILES = ["https://a.example/x.wav"]
@@ -257,13 +257,57 @@ async def test_a_submit_works_over_tls(tmp_path: Path) -> None:
 
 async def test_a_machine_that_slept_while_connecting_does_not_send_any_more() -> None:
     async with raw_server(ACCEPTED) as server:
-        clock = SleepyClock(1_000.0, 1_000.0, 1_001.0)
+        clock = SleepyClock(1_000.0, 1_000.0, 1_001.0, 1_001.0)
         async with DashScope(config(server.origin + "/api/v1"), clock=clock) as provider:
             found = await provider.submit("fun-asr", FILES, {})
             assert isinstance(found, NotSent)
             assert found.provider_error.code == "intent_too_old"
             assert await server.ending() in ("eof", "reset")
     assert server.requests == []
+
+
+@pytest.mark.parametrize("fault", [KeyError("x"), MemoryError(), ValueError("x")])
+async def test_a_fault_of_ours_in_the_permit_is_not_reported_as_an_outage(fault: Exception) -> None:
+    async def permit() -> bool:
+        raise fault
+
+    async with dashscope(ACCEPTED) as (provider, server):
+        with pytest.raises(type(fault)):
+            await provider.submit("fun-asr", FILES, {}, permit)
+        assert server.requests == []
+
+
+EARLY = (200, 400, 408, 500, 502, 503, 504)
+
+
+@pytest.mark.parametrize("status", EARLY)
+@pytest.mark.parametrize("is_closed", [False, True])
+async def test_an_answer_that_comes_before_the_submit_was_sent_is_none(status: int, is_closed: bool) -> None:
+    """A gateway that sheds load may answer as soon as it is connected to."""
+    early = answer(status, '{"code":"Throttling","output":{"task_id":"t1"}}')
+    waits = asyncio.Event()
+
+    async def answers_at_once(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"" if is_closed else early)
+        await writer.drain()
+        if is_closed:
+            writer.close()
+
+    async def permit() -> bool:
+        asked.append(1)
+        await asyncio.wait_for(waits.wait(), WAIT_SECONDS)
+        return True
+
+    asked: list[int] = []
+    listener = await asyncio.start_server(answers_at_once, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/api/v1"
+    async with listener, DashScope(config(url)) as provider:
+        found = await provider.submit("fun-asr", FILES, {}, permit)
+        waits.set()
+    assert isinstance(found, NotSent)
+    assert asked == [1]
+    assert found.provider_error.code == "connect_failed"
+    assert "ended it before the submit was sent" in found.provider_error.message
 
 
 async def test_a_query_is_not_repeated_when_its_pooled_connection_breaks() -> None:

@@ -99,6 +99,23 @@ def test_a_record_that_a_restore_has_read_is_kept_as_it_is() -> None:
     assert (work.requests[ORIGIN], work.requests.records) == (asked, {})
 
 
+@pytest.mark.parametrize("error", [MemoryError(), ValueError("x"), TypeError("x")])
+def test_a_job_is_kept_whole_if_its_request_cannot_be_encoded(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The draft that stores it is half adopted by then, and must be adopted whole."""
+
+    def fails(_request: AcceptedRequest) -> bytes:
+        raise error
+
+    asked = request()
+    work, stored = Work(asked), running_job(request=asked)
+    monkeypatch.setattr(open_work, "encode_request", fails)
+    work.jobs[REF] = stored
+    assert (work.is_short, work.jobs[REF], work.requests[ORIGIN]) == (False, stored, asked)
+    assert work.jobs.by_state[stored.state] == 1
+
+
 def test_a_value_is_named_for_each_field_of_a_job() -> None:
     assert OTHER.keys() == {each.name for each in fields(Job)} - {"ref", "request"}
 

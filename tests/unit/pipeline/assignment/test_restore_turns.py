@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from service.errors import RestoreError
+from service.kafka.journal.journal import Journal
 from service.pipeline.assignment.restore_turns import LARGE_RECORDS
 from tests.unit.pipeline.member import Member
 from tests.unit.pipeline.world import World
@@ -38,3 +39,34 @@ async def test_a_restore_that_fails_or_is_cancelled_gives_its_turn_back(world: W
     await world.clock.sleep(60)
     await revoking
     assert {shard.partition for shard in member.assignment.open_shards()} == {1, 2}
+
+
+async def test_a_large_restore_proves_again_after_its_turn_that_the_partition_is_ours(world: World) -> None:
+    """The process may have slept while it waited, and must not fence the rightful owner."""
+    member = Member(world)
+    member.journal.records = LARGE_RECORDS + 1
+    gate = member.journal.hang(0)
+    member.assignment.assigned([0, 1])
+    await world.clock.sleep(0.1)
+    member.delivery.is_owner = False
+    gate.set()
+    await world.clock.sleep(0.1)
+    assert member.journal.reading == [0]
+    assert [shard.partition for shard in member.assignment.open_shards()] == [0]
+
+
+async def test_a_takeover_that_waits_for_its_turn_holds_no_slot() -> None:
+    slots, turn = asyncio.Semaphore(1), asyncio.Event()
+    journal = Journal.__new__(Journal)
+    object.__setattr__(journal, "takeover_slots", slots)
+
+    async def wait(_records: int) -> None:
+        await turn.wait()
+
+    async with slots:
+        waiting = asyncio.ensure_future(journal._without_slot(wait, 1))
+        await asyncio.sleep(0)
+        assert not slots.locked()
+        turn.set()
+        await waiting
+        assert slots.locked()
