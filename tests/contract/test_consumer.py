@@ -362,8 +362,8 @@ async def test_a_commit_that_is_given_up_is_no_noise_later(
         await member.requests.prove_membership(0, 1)
     commits = [task for task in asyncio.all_tasks() if "_do_commit_offsets" in repr(task)]
     assert commits
-    await eventually(lambda: all(task.done() for task in commits))
-    assert not any(task._log_traceback for task in commits)  # asyncio's own mark
+    # asyncio's own mark; it goes in the turn after the end.
+    await eventually(lambda: all(task.done() and not task._log_traceback for task in commits))
 
 
 async def test_a_broker_that_is_started_again_is_joined_again(
