@@ -122,7 +122,8 @@ def witness_of(submission: Submission, now_ms: int, offset_ms: int | None, rules
         return None
     age_ms = now_ms - (submission.submitted_ms or 0)
     window = window_of(submission.intent, offset_ms, rules)
-    is_listed = 1000 * made_seconds(rules) <= age_ms <= 1000 * rules.list_reach_seconds
+    # From the intent on: a task that is not listed yet only delays; one that is left out may be billed twice.
+    is_listed = 1000 * rules.settle_seconds <= age_ms <= 1000 * rules.list_reach_seconds
     if not is_listed or window == EVER:
         return None
     slack_ms = 1000 * rules.unknown_skew_seconds
