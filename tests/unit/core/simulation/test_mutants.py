@@ -333,7 +333,7 @@ def one_task_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def no_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     """Finished requests stay for ever."""
-    monkeypatch.setattr(Shard, "sweep", lambda self, now_ms: Change())
+    monkeypatch.setattr(Shard, "expired_tombstones", lambda self, now_ms: Change())
 
 
 def parts_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
