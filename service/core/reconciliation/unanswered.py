@@ -120,9 +120,9 @@ def witness_of(submission: Submission, now_ms: int, offset_ms: int | None, rules
     """
     if submission.state is not SubmissionState.RUNNING or submission.intent is None:
         return None
+    # From the intent on: a task that is not listed yet only delays; one that is left out may be billed twice.
     age_ms = now_ms - (submission.submitted_ms or 0)
     window = window_of(submission.intent, offset_ms, rules)
-    # From the intent on: a task that is not listed yet only delays; one that is left out may be billed twice.
     is_listed = 1000 * rules.settle_seconds <= age_ms <= 1000 * rules.list_reach_seconds
     if not is_listed or window == EVER:
         return None
