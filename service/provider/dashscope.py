@@ -37,7 +37,7 @@ from service.core.time.vendor_clock import VendorClock
 from service.errors import ConfigError
 from service.frozen import dataclass
 from service.provider.api import NO_SLOT, Permit, at_once
-from service.provider.departure import Departure, TimedPermit
+from service.provider.departure import Departure
 from service.provider.hotword_calls import DashScopeHotwordLists
 from service.provider.http.bodies import BodyBroken, BodyTooLarge, read_body
 from service.provider.http.connection_errors import Peer, no_answer, no_connection
@@ -169,7 +169,7 @@ class DashScope:
         config = self._config
         total = config.submit_timeout_seconds if api is ApiKind.FILE_TASK else config.answer_timeout_seconds
         latest = self._now_seconds() + config.connect_seconds
-        departure = Departure(self._now_seconds, latest, permit)
+        departure = Departure(self._now_seconds, permit, latest)
         request = self._submission(api, model, file_urls, options)
         connect = self._config.connect_seconds
         request.extensions |= {"permit": departure, "connect_seconds": connect}
@@ -286,7 +286,7 @@ class DashScope:
         self, method: str, path: str, body: bytes = b"", permit: Permit = at_once
     ) -> HttpAnswer | ProviderError:
         total = self._config.call_timeout_seconds
-        request, departure = self._request(method, path, {}, body), TimedPermit(self._now_seconds, permit)
+        request, departure = self._request(method, path, {}, body), Departure(self._now_seconds, permit)
         request.extensions["permit"] = departure
         try:
             async with asyncio.timeout(total):
@@ -297,7 +297,7 @@ class DashScope:
             return no_answer(error, self._peer, total)
 
     async def _answer(
-        self, transport: httpx.AsyncBaseTransport, request: httpx.Request, departure: Departure | TimedPermit
+        self, transport: httpx.AsyncBaseTransport, request: httpx.Request, departure: Departure
     ) -> HttpAnswer:
         answer = await _answer(transport, request)
         date_seconds, now = answer_fields.http_date(answer.headers.get("date")), self._now_seconds()

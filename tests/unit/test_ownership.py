@@ -20,7 +20,7 @@ MUTATORS = {
 }  # fmt: skip
 WITHIN = {"core", "contract"}
 """What these hold changes through its one holder, which has the row: a `Shard`, a `SlotShare`, a guard."""
-OF_ONE_CALL = {"Departure", "Stream", "TimedPermit", "_Inflater", "_Once"}
+OF_ONE_CALL = {"Departure", "Stream", "_Inflater", "_Once"}
 """Made for one call to the provider and never shared."""
 UNCHANGED = {"InstrumentedHotwordLists"}
 """Calls a method `update` of another object."""

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from service.core.provider.answers import Accepted, Answered, ProviderError, SubmitAnswer, TaskView
 from service.provider.dashscope import DashScope, DashScopeConfig
-from service.provider.departure import Departure, TimedPermit
+from service.provider.departure import Departure
 from service.provider.result_files import FetchGuard
 from service.provider.wire.answer_fields import HttpAnswer, object_of
 
@@ -31,7 +31,7 @@ class Observed(DashScope):
     """Of all answers so far, in lower case."""
 
     async def _answer(
-        self, transport: httpx.AsyncBaseTransport, request: httpx.Request, left: Departure | TimedPermit
+        self, transport: httpx.AsyncBaseTransport, request: httpx.Request, left: Departure
     ) -> HttpAnswer:
         self.last = await super()._answer(transport, request, left)
         self.header_names |= {name.lower() for name in self.last.headers}

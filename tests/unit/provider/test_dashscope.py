@@ -257,7 +257,7 @@ async def test_a_submit_works_over_tls(tmp_path: Path) -> None:
 
 async def test_a_machine_that_slept_while_connecting_does_not_send_any_more() -> None:
     async with raw_server(ACCEPTED) as server:
-        clock = SleepyClock(1_000.0, 1_000.0, 1_001.0, 1_001.0)
+        clock = SleepyClock(1_000.0, 1_000.0, 1_001.0)
         async with DashScope(config(server.origin + "/api/v1"), clock=clock) as provider:
             found = await provider.submit("fun-asr", FILES, {})
             assert isinstance(found, NotSent)
