@@ -57,22 +57,26 @@ class Journal:
         self, partition: int, group_offset: int | None, before_reading: BeforeReading = at_once
     ) -> RestoredShard:
         """Claim a partition and read it back; raises `RestoreError` or `ClusterError`."""
-        async with (
-            self.takeover_slots,
-            # Outside the reader: if cancelled while the reader closes, nothing has been taken over.
-            self._sender(partition) as sender,
-            reader(self.cluster, self.fetch_max_wait_ms) as consumer,
-        ):
-            takeover = Takeover(self.topics, sender, consumer, self.watermarks, self.member, self.on_mismatch)
-            return await takeover.take(partition, group_offset, partial(self._without_slot, before_reading))
+        async with AsyncExitStack() as slot:
+            await slot.enter_async_context(self.takeover_slots)
+            before = partial(self._wait_without_slot, slot, before_reading)
+            async with (
+                # Outside the reader: if cancelled while the reader closes, nothing has been taken over.
+                self._sender(partition) as sender,
+                reader(self.cluster, self.fetch_max_wait_ms) as consumer,
+            ):
+                takeover = Takeover(
+                    self.topics, sender, consumer, self.watermarks, self.member, self.on_mismatch
+                )
+                return await takeover.take(partition, group_offset, before)
 
-    async def _without_slot(self, before_reading: BeforeReading, records: int) -> None:
-        """Wait without a slot, which smaller journals can use meanwhile."""
-        self.takeover_slots.release()
-        try:
-            await before_reading(records)
-        finally:
-            await self.takeover_slots.acquire()
+    async def _wait_without_slot(
+        self, slot: AsyncExitStack, before_reading: BeforeReading, records: int
+    ) -> None:
+        """Wait without the slot in `slot`, which smaller journals can use meanwhile."""
+        await slot.aclose()
+        await before_reading(records)
+        await slot.enter_async_context(self.takeover_slots)
 
     def writer(self, partition: int, taken: RestoredShard, is_owner: Callable[[], Awaitable[bool]]) -> Writer:
         """The writer of a shard that was taken over; `is_owner` asks the group."""

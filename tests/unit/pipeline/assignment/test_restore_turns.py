@@ -1,6 +1,7 @@
 """Large journals are restored one after another, small ones at once."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -55,7 +56,8 @@ async def test_a_large_restore_proves_again_after_its_turn_that_the_partition_is
     assert [shard.partition for shard in member.assignment.open_shards()] == [0]
 
 
-async def test_a_takeover_that_waits_for_its_turn_holds_no_slot() -> None:
+@pytest.mark.parametrize("is_cancelled", [False, True])
+async def test_a_takeover_that_waits_for_its_turn_holds_no_slot(is_cancelled: bool) -> None:
     slots, turn = asyncio.Semaphore(1), asyncio.Event()
     journal = Journal.__new__(Journal)
     object.__setattr__(journal, "takeover_slots", slots)
@@ -63,10 +65,14 @@ async def test_a_takeover_that_waits_for_its_turn_holds_no_slot() -> None:
     async def wait(_records: int) -> None:
         await turn.wait()
 
-    async with slots:
-        waiting = asyncio.ensure_future(journal._without_slot(wait, 1))
+    async with AsyncExitStack() as slot:
+        await slot.enter_async_context(slots)
+        waiting = asyncio.ensure_future(journal._wait_without_slot(slot, wait, 1))
         await asyncio.sleep(0)
         assert not slots.locked()
-        turn.set()
-        await waiting
-        assert slots.locked()
+        (waiting.cancel if is_cancelled else turn.set)()
+        await asyncio.wait({waiting})
+        assert slots.locked() is not is_cancelled
+    # One slot, whatever happened.
+    await slots.acquire()
+    assert slots.locked()
