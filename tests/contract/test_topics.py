@@ -77,7 +77,10 @@ async def test_missing_topics_are_made_with_their_settings(bootstrap: str, topic
 async def test_the_topic_of_shared_pages_is_made_and_kept_for_minutes(bootstrap: str, topics: Topics) -> None:
     layout = await prepare(ClusterConfig(bootstrap), topics, SMALL)
     assert layout.has_pages
-    found = await settings_of(bootstrap, topics.pages)
+    # Nothing waits until the broker shows this topic, as `prepare` does with the four others.
+    async with asyncio.timeout(FAR_SECONDS):
+        while not (found := await settings_of(bootstrap, topics.pages)):
+            await asyncio.sleep(0.05)
     assert {key: found.get(key) for key in PAGES_CONFIG} == PAGES_CONFIG
     assert (await prepare(ClusterConfig(bootstrap), topics, None)).has_pages
 

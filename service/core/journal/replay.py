@@ -24,6 +24,7 @@ from service.core.journal.entries import Entry, JobEntry, OwnerEntry, decode
 from service.core.journal.stamp import (
     CURSOR_PREFIX,
     FORMAT,
+    OWN_PREFIXES,
     OWNER_PREFIX,
     SPEND_PREFIX,
     Stamp,
@@ -49,8 +50,12 @@ class Restore:
     """The records of the open requests, as they were read."""
     overwritten: set[str] = field(default_factory=set)
     """Keys whose last record is a stale owner's; never keys of claims, which are separate for each epoch."""
+    own_keys: set[str] = field(default_factory=set)
+    """The shard's own keys of `entries` and `overwritten`, so that none is looked for among those of jobs."""
     _stamp: bytes = b""
     """The last stamp that counted: records of one batch share it."""
+    generation: int = -1
+    """The latest request topic generation of any request that was read; -1 if there was none."""
     latest_ms: int = 0
     """The latest record timestamp, whether set by the broker or by a producer."""
     broker_ms: int | None = None
@@ -67,7 +72,7 @@ class Restore:
         try:
             if not self._accept_stamp(stamp or b""):
                 if not key.startswith(OWNER_PREFIX):
-                    self.overwritten.add(key)
+                    self._overwrite(key)
                 return
             self._take(key, value)
         except ValueError as error:
@@ -85,27 +90,17 @@ class Restore:
 
     def _latest(self, prefix: str) -> Iterator[Entry]:
         """The owners' entries under a prefix, the last owner's first."""
-        epochs = {epoch_of_key(key) or 0: key for key in self.entries if key.startswith(prefix)}
+        epochs = {epoch_of_key(key) or 0: key for key in self._own_entries() if key.startswith(prefix)}
         return (self.entries[epochs[epoch]] for epoch in sorted(epochs, reverse=True))
 
     def superseded(self) -> list[str]:
         """The keys of former owners: their claims, cursors and spending."""
-        keys = {*self.entries, *self.overwritten}
-        epochs = {key: epoch_of_key(key) for key in keys}
+        epochs = {key: epoch_of_key(key) for key in self.own_keys}
         return sorted(key for key, epoch in epochs.items() if epoch is not None and epoch < self.epoch)
-
-    @property
-    def generation(self) -> int:
-        """The latest request topic generation of any request here; -1 if there is none."""
-        known = (AcceptedRequest, FinishedRequest)
-        return max(
-            (entry.origin.generation for entry in self.entries.values() if isinstance(entry, known)),
-            default=-1,
-        )
 
     def claims(self) -> list[OwnerEntry]:
         """The remaining claims, the latest last."""
-        found = [entry for entry in self.entries.values() if isinstance(entry, OwnerEntry)]
+        found = [entry for entry in self._own_entries().values() if isinstance(entry, OwnerEntry)]
         return sorted(found, key=lambda owner: owner.epoch)
 
     @property
@@ -163,13 +158,25 @@ class Restore:
         self._stamp = stamp
         return True
 
+    def _own_entries(self) -> dict[str, Entry]:
+        return {key: self.entries[key] for key in self.own_keys if key in self.entries}
+
+    def _overwrite(self, key: str) -> None:
+        self.overwritten.add(key)
+        if key.startswith(OWN_PREFIXES):
+            self.own_keys.add(key)
+
     def _take(self, key: str, value: bytes | None) -> None:
         entry = None if value is None else decode(key, value)
         self.overwritten.discard(key)
+        if key.startswith(OWN_PREFIXES):
+            (self.own_keys.discard if entry is None else self.own_keys.add)(key)
         if entry is None:
             self.entries.pop(key, None)
         else:
             self.entries[key] = entry
+        if isinstance(entry, (AcceptedRequest, FinishedRequest)):
+            self.generation = max(self.generation, entry.origin.generation)
         if isinstance(entry, AcceptedRequest) and value is not None:
             self.records[entry.origin] = value
 

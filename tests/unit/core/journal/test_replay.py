@@ -1,5 +1,7 @@
 """Restoring: the last record counts, strangers do not, and what cannot be read is an error."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from service.core.job.accepted_request import FileEnd, FinishedRequest
@@ -7,6 +9,7 @@ from service.core.job.identity import JobRef, Origin
 from service.core.job.request_record import Cursor
 from service.core.job.submission import SubmissionState
 from service.core.journal.entries import (
+    Entry,
     JobEntry,
     OwnerEntry,
     encode_cursor,
@@ -102,6 +105,30 @@ def test_the_cursor_and_the_spending_of_the_last_owner_count_and_others_may_go()
     log.add(cursor_key(8), encode_cursor(Cursor(98)), 8)
     assert (log.restore.cursor, log.restore.spend) == (Cursor(10), DaySpend(10))
     assert log.restore.superseded() == ["~cursor/8", "~cursor/9", "~owner/9", "~spend/9"]
+
+
+class Unwalked(dict[str, Entry]):
+    """Entries that must not be walked through: with a hundred thousand, that stops the event loop."""
+
+    def __iter__(self) -> Iterator[str]:
+        raise AssertionError("the entries are walked through")
+
+    keys = values = items = __iter__  # type: ignore[assignment]
+
+
+def test_no_question_of_a_takeover_walks_through_the_entries_of_jobs() -> None:
+    log = Log()
+    log.restore.entries = Unwalked()
+    for epoch in (1, 2):
+        log.claim(epoch)
+        log.add(cursor_key(epoch), encode_cursor(Cursor(epoch)), epoch)
+    log.add(REQUEST_KEY, encode_request(request()), 2)
+    log.add(REQUEST_KEY, None, 1)
+    restore = log.restore
+    assert (restore.cursor, restore.spend) == (Cursor(2), DaySpend())
+    assert restore.predecessor is Predecessor.UNKNOWN
+    assert restore.superseded() == ["~cursor/1", "~owner/1"]
+    assert restore.generation == ORIGIN.generation
 
 
 def test_a_record_behind_a_higher_claim_is_ignored_and_its_key_reported() -> None:
