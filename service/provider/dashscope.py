@@ -41,10 +41,10 @@ from service.provider.departure import Departure
 from service.provider.hotword_calls import DashScopeHotwordLists
 from service.provider.http.bodies import BodyBroken, BodyTooLarge, read_body
 from service.provider.http.connection_errors import Peer, no_answer, no_connection
+from service.provider.http.submit_transport import SubmitTransport
 from service.provider.http.transport import (
     CALL_KEEPALIVE_SECONDS,
     AiohttpTransport,
-    SubmitTransport,
     Withheld,
 )
 from service.provider.result_files import FetchGuard, ResultFetcher
@@ -163,7 +163,7 @@ class DashScope:
         options: Mapping[str, JsonValue],
         permit: Permit = at_once,
     ) -> SubmitAnswer:
-        """Submit in one POST on its own connection; see `Provider.submit`."""
+        """Submit in one POST; see `Provider.submit`."""
         info = model_info(model)
         api = ApiKind.FILE_TASK if info is None else info.api
         config = self._config
@@ -179,7 +179,7 @@ class DashScope:
                 answer = with_regions(answer, model, self._host)
                 return self._located(answer)
         except (*_FAILURES, BodyTooLarge) as error:
-            if departure.has_begun:
+            if request.extensions.get("has_left", departure.has_begun):
                 return Lost(no_answer(error, self._peer, total))
             if departure.is_too_late:
                 return NotSent(

@@ -310,6 +310,26 @@ async def test_an_answer_that_comes_before_the_submit_was_sent_is_none(status: i
     assert "ended it before the submit was sent" in found.provider_error.message
 
 
+async def test_a_submit_whose_used_connection_is_closed_while_its_permit_waits_was_not_sent() -> None:
+    writers: list[asyncio.StreamWriter] = []
+
+    async def accepts(writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        writer.write(ACCEPTED)
+
+    async def permit() -> bool:
+        writers[-1].close()
+        await writers[-1].wait_closed()
+        return True
+
+    async with dashscope(accepts) as (provider, server):
+        assert isinstance(await provider.submit("fun-asr", FILES, {}), Accepted)
+        found = await provider.submit("fun-asr", FILES, {}, permit)
+        assert isinstance(found, NotSent)
+        assert found.provider_error.code == "connect_failed"
+    assert len(server.requests) == 1
+
+
 async def test_a_query_is_not_repeated_when_its_pooled_connection_breaks() -> None:
     async with dashscope(RUNNING, cut, RUNNING) as (provider, server):
         assert isinstance(await provider.query(TASK), TaskView)

@@ -1,16 +1,19 @@
-"""The connection of a submit: its own, with a bounded life, and reset at the end."""
+"""The connection of a submit: what is not answered on it is dropped. And the one of other calls."""
 
 import asyncio
 import socket
 import ssl
 from collections.abc import Awaitable
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
 
 from service.provider.api import Permit
-from service.provider.http.transport import AiohttpTransport, SubmitTransport, Withheld
+from service.provider.http.submit_transport import SubmitTransport, _has_ended, _SubmitAnswerBody
+from service.provider.http.transport import AiohttpTransport, Withheld
 from tests.unit.provider.http.certificates import server_and_client_contexts
 from tests.unit.provider.raw_server import WAIT_SECONDS, answer, raw_server, silence
 
@@ -73,46 +76,167 @@ async def test_a_submit_that_is_given_up_resets_its_connection_over_tls(tmp_path
         assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("is_tls", [False, True])
-async def test_what_was_not_yet_taken_by_the_kernel_is_dropped_too(is_tls: bool, tmp_path: Path) -> None:
-    """A peer that stops reading must not get the rest of the body after the submit was given up."""
+@pytest.mark.parametrize(("is_tls", "is_answered"), [(False, False), (True, False), (False, True)])
+async def test_what_was_not_yet_taken_by_the_kernel_is_dropped_too(
+    is_tls: bool, is_answered: bool, tmp_path: Path
+) -> None:
+    """A peer that stops reading must not get the rest of the body after the submit has ended."""
     arrived = bytearray()
     reached, began, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def read_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         arrived.extend(await reader.read(1))
+        writer.write(answer(200, "{}") if is_answered else b"")
         reached.set()
         await began.wait()
-        try:
+        with suppress(ConnectionError, ssl.SSLError):
             while chunk := await reader.read(65536):
                 arrived.extend(chunk)
-        except (ConnectionError, ssl.SSLError):
-            arrived.extend(b"<reset>")
+            arrived.extend(b"<end>")
         writer.close()
         ended.set()
 
     # A small window and a reader that pauses: most of the body waits in our own process.
     server_tls, client_tls = server_and_client_contexts(tmp_path, "localhost")
-    scheme, used_tls = ("https", server_tls) if is_tls else ("http", None)
-    listener = await asyncio.start_server(read_late, "localhost", 0, limit=1024, ssl=used_tls)
-    port = listener.sockets[0].getsockname()[1]
+    listener = await asyncio.start_server(
+        read_late, "localhost", 0, limit=1024, ssl=server_tls if is_tls else None
+    )
+    url = f"{'https' if is_tls else 'http'}://localhost:{listener.sockets[0].getsockname()[1]}"
     body = b"x" * 30_000_000
     async with listener, SubmitTransport(1, 20.0, client_tls) as transport:
-        request = post(f"{scheme}://localhost:{port}", body)
-        await give_up(transport, request, reached.wait())
+        if is_answered:
+            response = await transport.handle_async_request(post(url, body))
+            assert await response.aread() == b"{}"
+            await response.aclose()
+        else:
+            await give_up(transport, post(url, body), reached.wait())
         began.set()
         await asyncio.wait_for(ended.wait(), WAIT_SECONDS)
-    assert is_tls or arrived.endswith(b"<reset>")
-    assert len(arrived) < len(body)
+    assert is_tls or not arrived.endswith(b"<end>")
+    assert len(arrived) < len(body) / 2
 
 
-async def test_two_submits_never_share_a_connection() -> None:
-    async with raw_server(answer(200, "{}")) as server, SubmitTransport(1, 20.0, TLS) as transport:
-        for _ in range(2):
-            response = await transport.handle_async_request(post(server.origin, b"x"))
-            await response.aread()
-            await response.aclose()
+async def send(transport: httpx.AsyncBaseTransport, url: str, permit: Permit = go) -> int:
+    """Send a submit and read its answer: the status."""
+    response = await transport.handle_async_request(post(url, b"x", permit))
+    await response.aread()
+    await response.aclose()
+    return response.status_code
+
+
+@pytest.mark.parametrize("is_tls", [False, True])
+async def test_a_submit_takes_the_connection_of_one_that_was_answered(is_tls: bool, tmp_path: Path) -> None:
+    server_tls, client_tls = server_and_client_contexts(tmp_path, "localhost")
+    async with (
+        raw_server(answer(200, "{}"), tls=server_tls if is_tls else None) as server,
+        SubmitTransport(1, 20.0, client_tls) as transport,
+    ):
+        url = f"https://localhost:{server.port}/" if is_tls else server.origin
+        assert [await send(transport, url) for _ in range(3)] == [200, 200, 200]
+        assert server.connections == 1
+
+
+async def test_a_refused_submit_leaves_its_connection_to_no_other() -> None:
+    async with (
+        raw_server(answer(429, "{}"), answer(200, "{}")) as server,
+        SubmitTransport(1, 20.0, TLS) as transport,
+    ):
+        assert [await send(transport, server.origin) for _ in range(2)] == [429, 200]
         assert server.connections == 2
+
+
+async def test_a_submit_whose_answer_is_not_read_to_its_end_resets_its_connection() -> None:
+    half = answer(200, "{}", content_length="1000")
+    async with raw_server(half) as server, SubmitTransport(1, 20.0, TLS) as transport:
+        response = await transport.handle_async_request(post(server.origin, b"x"))
+        await response.aclose()
+        assert await server.ending() == "reset"
+
+
+async def test_a_submit_that_ends_late_leaves_the_connection_to_the_one_that_has_it_now() -> None:
+    is_asked, may_go = asyncio.Event(), asyncio.Event()
+
+    async def permit() -> bool:
+        is_asked.set()
+        await may_go.wait()
+        return True
+
+    async with raw_server(answer(200, "{}")) as server, SubmitTransport(1, 20.0, TLS) as transport:
+        first = await transport.handle_async_request(post(server.origin, b"x"))
+        await first.aread()
+        second = asyncio.create_task(send(transport, server.origin, permit))
+        await asyncio.wait_for(is_asked.wait(), WAIT_SECONDS)
+        assert isinstance(first.stream, _SubmitAnswerBody)
+        first.stream._sent.abort()
+        may_go.set()
+        assert (await second, server.connections) == (200, 1)
+
+
+def test_a_connection_is_over_once_unsolicited_bytes_were_read() -> None:
+    """Nothing waits in the kernel then, and the next request would get it as its answer."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        transport = SimpleNamespace(is_closing=lambda: False, get_extra_info=lambda _name: ours)
+        for should_close in (False, True):
+            writer = SimpleNamespace(transport=transport, protocol=SimpleNamespace(should_close=should_close))
+            assert _has_ended(writer) == should_close  # type: ignore[arg-type]
+
+
+class Talker:
+    """A server's end of a connection that answers, and can go on without being asked."""
+
+    def __init__(self) -> None:
+        self.writer: asyncio.StreamWriter | None = None
+
+    async def reply(self, writer: asyncio.StreamWriter) -> None:
+        """Answer one request."""
+        self.writer = writer
+        writer.write(answer(200, "{}"))
+
+    async def go_on(self, words: bytes) -> None:
+        """Say something more; nothing: close."""
+        assert self.writer is not None
+        self.writer.write(words)
+        if not words:
+            self.writer.close()
+
+
+@pytest.mark.parametrize("words", [answer(408), answer(200, '{"output": {"task_id": "other"}}'), b""])
+@pytest.mark.parametrize("is_read", [False, True])
+async def test_a_connection_on_which_the_peer_went_on_serves_no_other_submit(
+    words: bytes, is_read: bool
+) -> None:
+    """What it said would count as the answer to the next request, or that one would be lost."""
+    talker, permits = Talker(), 0
+
+    async def permit() -> bool:
+        nonlocal permits
+        permits += 1
+        return True
+
+    async with raw_server(talker.reply, answer(201)) as server, SubmitTransport(1, 20.0, TLS) as transport:
+        assert await send(transport, server.origin) == 200
+        await talker.go_on(words)
+        if is_read:
+            await asyncio.sleep(0.02)
+        assert await send(transport, server.origin, permit) == 201
+        assert (server.connections, len(server.requests), permits) == (2, 2, 1)
+
+
+async def test_a_submit_whose_peer_goes_on_while_its_permit_waits_is_not_sent() -> None:
+    talker = Talker()
+
+    async def permit() -> bool:
+        await talker.go_on(answer(408))
+        return True
+
+    async with raw_server(talker.reply) as server, SubmitTransport(1, 20.0, TLS) as transport:
+        assert await send(transport, server.origin) == 200
+        request = post(server.origin, b"x", permit)
+        with pytest.raises(httpx.TransportError):
+            await transport.handle_async_request(request)
+        assert (request.extensions["is_permit_asked"], request.extensions["has_left"]) == (True, False)
+        assert len(server.requests) == 1
 
 
 async def test_the_other_transport_checks_certificates_and_names(tmp_path: Path) -> None:
@@ -162,7 +286,7 @@ async def test_a_submit_awaits_its_permit_when_the_connection_is_there_and_befor
             response = await transport.handle_async_request(post(server.origin, b"x", permit))
             await response.aread()
             await response.aclose()
-        assert seen == [(1, 0), (2, 1)]
+        assert seen == [(1, 0), (1, 1)]
 
 
 async def test_of_a_submit_without_its_permit_no_byte_is_written() -> None:
