@@ -3,14 +3,16 @@
     ServiceError
         ConfigError        the service refuses to start; exit code 78
         InvalidRecord      a request record cannot be served; it becomes a failure record
-        ClusterError       Kafka did not answer, or refused: the caller retries
-            NotAMember         the group does not take our commit: another member owns the partition
-            NotPermitted       the group is closed to our login
-            Unsupported        the broker lacks transactions, or idempotent producers
-            OffsetsMissing     the topic does not have the next offsets of these partitions
-            UnreadableRecord   the client cannot read the next record
-            PublishError       it did not accept our records: the batch is kept
-                RecordTooLarge     it never accepts this record: send a smaller one
+        ClusterError       Kafka did not do what was asked; nothing was lost
+            ClusterUnavailable it did not answer, or not yet: the caller may repeat the call
+            ClusterRefused     the same call will get the same answer
+                NotAMember         the group does not take our commit: another member owns the partition
+                NotPermitted       the group is closed to our login
+                Unsupported        the broker lacks transactions, or idempotent producers
+                OffsetsMissing     the topic does not have the next offsets of these partitions
+                UnreadableRecord   the client cannot read the next record
+            PublishError       it did not accept our records: the writer keeps the batch
+                RecordTooLarge     it never accepts this record (also a ClusterRefused): send a smaller one
         ProviderRefused    the provider refused a command of the CLI
         Fenced             another owner wrote to our shard: stop its effects
         RestoreError       a shard's journal cannot be trusted: the shard is refused
@@ -18,8 +20,8 @@
 
 What the provider answers is not an error of ours: it is data (`core.provider.answers.ProviderError`) that
 `core.provider.error_table` decides on. Foreign exceptions stop at their adapter: `kafka.client` translates
-those of aiokafka into subclasses of `ClusterError`; `provider` turns those of httpx and aiohttp, and its own
-private ones for a body or address that it refuses (`BodyTooLarge`, `AddressRefused`), into provider errors.
+those of aiokafka into subclasses of `ClusterError`; `provider` turns those of httpx and aiohttp, and its
+private ones (`Withheld`, `BodyBroken`, `BodyTooLarge`, `HeadTooLarge`, `AddressRefused`), into answers.
 """
 
 from collections.abc import Mapping
@@ -138,25 +140,30 @@ class InvalidRecord(ServiceError):
 
 
 class ClusterError(ServiceError):
-    """Kafka did not answer in time, or refused.
-
-    Nothing was lost and the call may be repeated.
-    """
+    """Kafka did not do what was asked; nothing was lost."""
 
 
-class NotAMember(ClusterError):
+class ClusterUnavailable(ClusterError):
+    """Kafka did not answer in time, or not yet: the call may be repeated."""
+
+
+class ClusterRefused(ClusterError):
+    """The same call will get the same answer, until someone changes something."""
+
+
+class NotAMember(ClusterRefused):
     """The group does not take a commit of ours: it has given the partition to another member."""
 
 
-class NotPermitted(ClusterError):
+class NotPermitted(ClusterRefused):
     """Our login may not join the group; the message names the permission."""
 
 
-class Unsupported(ClusterError):
+class Unsupported(ClusterRefused):
     """The broker lacks a feature that the client was told to use."""
 
 
-class OffsetsMissing(ClusterError):
+class OffsetsMissing(ClusterRefused):
     """The next offset to read is not in the topic, for these partitions."""
 
     def __init__(self, message: str, partitions: frozenset[int] = frozenset()) -> None:
@@ -164,7 +171,7 @@ class OffsetsMissing(ClusterError):
         self.partitions = partitions
 
 
-class UnreadableRecord(ClusterError):
+class UnreadableRecord(ClusterRefused):
     """The client cannot read a record, such as one with a header name that is not UTF-8."""
 
 
@@ -172,7 +179,7 @@ class PublishError(ClusterError):
     """The broker did not take a record; whether to try again is the writer's decision."""
 
 
-class RecordTooLarge(PublishError):
+class RecordTooLarge(PublishError, ClusterRefused):
     """The broker or the client will never take a record of this size."""
 
 

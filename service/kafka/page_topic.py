@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 from service.clock import Clock
-from service.errors import ClusterError, PublishError
+from service.errors import ClusterError, ClusterUnavailable, PublishError
 from service.kafka.client.clients import ConsumerRecord, KafkaConsumer, TopicPartition
 from service.kafka.client.cluster import ClusterConfig, reader
 from service.kafka.client.error_translation import translated
@@ -114,7 +114,7 @@ class PageTopic:
         while is_wanted():
             on_tick()
             if has_died(consumer):
-                raise ClusterError("the reader of pages has stopped working")
+                raise ClusterUnavailable("the reader of pages has stopped working")
             for record in await self._poll(consumer, partition):
                 count += 1
                 await take(record.value)

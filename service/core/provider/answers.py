@@ -73,7 +73,7 @@ _CAUSES: dict[str, Cause] = {
 
 @dataclass(frozen=True, slots=True)
 class ProviderError:
-    """The error of a call, a task or a file.
+    """The error of a call, a task or a file: data, not an exception.
 
     `code` is the vendor's code or an `OwnCode`. `http_status` is None if no answer came. `message` is
     redacted. `cause` and `host`, if known, tell operators where it went wrong; errors that differ only in

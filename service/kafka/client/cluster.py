@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaConnectionError
 from pydantic import SecretStr
 
-from service.errors import ClusterError, ConfigError
+from service.errors import ClusterError, ClusterUnavailable, ConfigError
 from service.frozen import dataclass
 from service.kafka.client.error_reasons import reason, sentence
 from service.kafka.client.error_translation import translated
@@ -77,14 +77,14 @@ class ClusterConfig:
         return arguments
 
     def reconnection(self) -> Connection:
-        """The same for clients of a running process: raises `ClusterError`, which callers retry.
+        """The same for clients of a running process: raises `ClusterUnavailable`.
 
         A certificate file may be missing for a moment while it is replaced.
         """
         try:
             return self.connection()
         except ConfigError as error:
-            raise ClusterError(str(error)) from error
+            raise ClusterUnavailable(str(error)) from error
 
     def _trust(self) -> ssl.SSLContext:
         try:

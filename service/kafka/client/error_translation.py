@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
     CommitFailedError,
     GroupAuthorizationFailedError,
     IllegalStateError,
@@ -19,11 +20,15 @@ from aiokafka.errors import (
     MessageSizeTooLargeError,
     OffsetOutOfRangeError,
     RecordListTooLargeError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
     UnknownError,
 )
 
 from service.errors import (
     ClusterError,
+    ClusterRefused,
+    ClusterUnavailable,
     NotAMember,
     NotPermitted,
     OffsetsMissing,
@@ -38,6 +43,9 @@ _OURS: Mapping[type[Exception], type[ClusterError]] = {
     CommitFailedError: NotAMember,
     IllegalStateError: NotAMember,
     GroupAuthorizationFailedError: NotPermitted,
+    TopicAuthorizationFailedError: ClusterRefused,
+    ClusterAuthorizationFailedError: ClusterRefused,
+    TransactionalIdAuthorizationFailed: ClusterRefused,
     IncompatibleBrokerVersion: Unsupported,
     UnknownError: Unsupported,
     MessageSizeTooLargeError: RecordTooLarge,
@@ -45,7 +53,7 @@ _OURS: Mapping[type[Exception], type[ClusterError]] = {
     OffsetOutOfRangeError: OffsetsMissing,
     UnicodeDecodeError: UnreadableRecord,
 }
-"""What callers tell apart; every other error is a plain `ClusterError`."""
+"""What callers tell apart; every other error is a `ClusterUnavailable`."""
 
 
 @contextmanager
@@ -63,7 +71,7 @@ def translated() -> Iterator[None]:
         if _is_cancelled():
             raise
         # Nobody has cancelled us: passed on, it would silently end the caller's task.
-        raise ClusterError("aiokafka cancelled its own call") from error
+        raise ClusterUnavailable("aiokafka cancelled its own call") from error
     except Exception as error:  # any: which of them aiokafka raises is not documented
         raise _ours(error) from error
 
@@ -80,7 +88,7 @@ def kept(on_error: Callable[[Exception], None]) -> Iterator[None]:
 
 
 def _ours(error: Exception) -> ClusterError:
-    kind = _OURS.get(type(error), ClusterError)
+    kind = _OURS.get(type(error), ClusterUnavailable)
     if kind is OffsetsMissing and error.args:
         return OffsetsMissing(reason(error), frozenset(each.partition for each in error.args[0]))
     return kind(reason(error))

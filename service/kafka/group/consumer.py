@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 
 from service.clock import Clock
-from service.errors import ClusterError, ConfigError, NotAMember
+from service.errors import ClusterError, ClusterUnavailable, ConfigError, NotAMember
 from service.frozen import dataclass
 from service.kafka.client.clients import KafkaConsumer, RebalanceListener, TopicPartition, group_consumer
 from service.kafka.client.cluster import ClusterConfig, reaching
@@ -122,7 +122,7 @@ class RequestConsumer:
                 if self._failure is not None:
                     raise self._failure
                 if has_died(self._consumer):
-                    raise ClusterError("the group's consumer has stopped working")
+                    raise ClusterUnavailable("the group's consumer has stopped working")
                 await self._fetcher.poll()
                 await self._commit_sometimes()
             except ClusterError as error:

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from service.core.journal.stamp import Stamp
-from service.errors import ClusterError, Fenced, RestoreError
+from service.errors import ClusterUnavailable, Fenced, RestoreError
 from service.frozen import dataclass
 from service.kafka.admin.topics import Topics
 from service.kafka.client.clients import ConsumerRecord, TopicPartition
@@ -133,9 +133,9 @@ class Journal:
             try:
                 unreadable = await read(consumer, OffsetRange(journal, start, end), take)
             except RestoreError as error:
-                raise ClusterError(str(error)) from error
+                raise ClusterUnavailable(str(error)) from error
         if unreadable is not None:
-            raise ClusterError(f"{journal.topic}, partition {partition} cannot be read to its end")
+            raise ClusterUnavailable(f"{journal.topic}, partition {partition} cannot be read to its end")
         return max(found, default=None)
 
 

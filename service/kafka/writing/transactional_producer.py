@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
-from service.errors import ClusterError, ConfigError, PublishError, Unsupported
+from service.errors import ClusterError, ClusterUnavailable, ConfigError, PublishError, Unsupported
 from service.kafka.admin.topics import Topics
 from service.kafka.client.clients import KafkaProducer, durable_producer
 from service.kafka.client.cluster import ClusterConfig, cause_of, unreachable
@@ -119,7 +119,7 @@ class Transactions:
 
     def _require_not_closed(self) -> None:
         if self._is_closed:
-            raise ClusterError(f"{self.transactional_id} is closed")
+            raise ClusterUnavailable(f"{self.transactional_id} is closed")
 
     async def _discard(self) -> None:
         producer, self._producer = self._producer, None

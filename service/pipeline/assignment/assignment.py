@@ -12,7 +12,7 @@ from functools import partial
 from service.core.job.request_record import Record
 from service.core.limits.backoff import Backoff
 from service.core.shard.batches import Change, Committed
-from service.errors import ClusterError, RestoreError
+from service.errors import ClusterError, NotAMember, RestoreError
 from service.kafka.group.consumer import RequestConsumer
 from service.kafka.journal.takeover import BeforeReading
 from service.pipeline.assignment.assigned_partition import (
@@ -230,7 +230,7 @@ class Assignment:
         await before_reading(records)
         assert self.delivery is not None
         if records > LARGE_RECORDS and not await self.delivery.prove_membership(partition, offset):
-            raise ClusterError("the group has given the partition to another member while its restore waited")
+            raise NotAMember("the group has given the partition to another member while its restore waited")
 
     async def _take(self, partition: int, assigned: AssignedPartition) -> Change:
         assert self.delivery is not None

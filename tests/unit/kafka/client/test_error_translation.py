@@ -25,6 +25,7 @@ from aiokafka.errors import (
     RecordListTooLargeError,
     RequestTimedOutError,
     StaleMetadata,
+    TopicAuthorizationFailedError,
     UnknownError,
 )
 
@@ -33,6 +34,8 @@ from service.core.job.transition_context import Rules
 from service.core.journal.stamp import Stamp
 from service.errors import (
     ClusterError,
+    ClusterRefused,
+    ClusterUnavailable,
     ConfigError,
     Fenced,
     NotAMember,
@@ -214,7 +217,9 @@ async def test_whatever_is_raised_becomes_a_cluster_error_that_keeps_its_cause(e
         (MessageSizeTooLargeError("1 MB"), RecordTooLarge),
         (RecordListTooLargeError("2 MB"), RecordTooLarge),
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), UnreadableRecord),
-        (KafkaError("any"), ClusterError),
+        (TopicAuthorizationFailedError("topic"), ClusterRefused),
+        (KafkaError("any"), ClusterUnavailable),
+        (TimeoutError(), ClusterUnavailable),
     ],
     ids=repr,
 )
