@@ -14,9 +14,12 @@ from pydantic import AfterValidator, WithJsonSchema
 from service.contract.validation_errors import refusal
 
 MAX_URL_CHARS = 8_192
+"""As long as object stores and proxies take; a signed URL has some 500 characters."""
 MAX_HOST_CHARS = 253
 MAX_LABEL_CHARS = 63
+"""RFC 1035, section 2.3.4: of a whole host name, and of one label."""
 MAX_PORT = 65_535
+"""A port has 16 bits."""
 
 _PLAIN = r"[!-$&-\[\]-~]*"
 _LABEL = r"[A-Za-z0-9_-]{1,63}"

@@ -23,6 +23,7 @@ MAX_CHARS = 15
 MAX_PARTS = 7
 """Parts between spaces of an ASCII word."""
 USUAL_WEIGHT = 4
+"""The vendor's weight of a word that names none."""
 SUPER_WEIGHT = 50
 """Only the qwen-audio models accept it, for at most `MAX_SUPER` words of a list."""
 MAX_SUPER = 50

@@ -16,6 +16,7 @@ _READ_CHARS = 4_000
 """Only the beginning of a long text is read, so that a vendor's HTML page costs no time."""
 
 _NAME_CHARS = 64
+"""As long as the name of any known field; what is longer is no name."""
 
 # C0, DEL, C1, line and paragraph separators, bidirectional controls, byte order mark, surrogates.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]+")

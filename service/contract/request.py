@@ -27,10 +27,14 @@ from service.contract.output_formats import Output, OutputFormat
 from service.contract.validation_errors import refusal
 
 MAX_FILES = 100
+"""The vendor takes as many in one task."""
 MAX_REPLAY = 1_000_000
+"""Far more than anyone repeats a request; a typing error in a number is refused."""
 MAX_OPTIONS_BYTES = 32 * 1024
 MAX_METADATA_BYTES = 8 * 1024
+"""Kept with each open request and copied to each outcome, so that both bound memory and the journal."""
 MAX_TTL_SECONDS = 366 * 24 * 3600
+"""A year: a later deadline is a typing error."""
 
 RFC3339_PATTERN = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$"

@@ -24,7 +24,9 @@ from service.frozen import dataclass
 
 REQUEST_TYPE = "scribe.transcription.request.v1"
 MAX_RECORD_BYTES = 512 * 1024
+"""100 files with URLs of 4 KB, options and metadata; half of a topic's usual limit."""
 MAX_RAW_BYTES = 256 * 1024
+"""What a failure keeps of an unreadable record: in base64 it fits a record of 1 MB."""
 
 _MAX_SALVAGE_BYTES = 2 * 1024 * 1024
 """A longer record is not searched for its request_id: parsing it would block the loop."""

@@ -18,6 +18,7 @@ from service.contract.strict_json import MAX_DEPTH, MAX_NUMBER_CHARS
 MAX_WHOLE = 2**31 - 1
 """Milliseconds, rates, ids: 24 days, and within what consumers in other languages can hold."""
 MAX_TOKENS = 10**9
+"""A thousand times the longest transcript; sums of many stay exact in a float."""
 MAX_BILLED_SECONDS = 10_000_000
 """A hundred files of 24 h; a larger bill is an error that would use up a day's spending limit."""
 MAX_EPOCH_MS = 4_102_444_800_000

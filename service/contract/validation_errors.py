@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from service.contract.redaction import shown
 
 _SHOWN_ERRORS = 3
+"""A record of 100 bad files must not make a message of 100 sentences."""
 
 _REASONS: Mapping[str, str] = MappingProxyType(
     {

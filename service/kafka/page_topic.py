@@ -24,12 +24,16 @@ KEY = b"page"
 IDLE_SECONDS = 1.0
 """How often the loops show that they run while there is nothing to do."""
 POLL_MS = 500
+"""How soon it is noticed that pages are not wanted any more."""
 MOST_RECORDS = 100
 """Five times what replicas within the vendor's usual quota write in a second; further ones are skipped, so
 that a flood does not keep the process busy."""
 PERIOD_SECONDS = 1.0
+"""In which `MOST_RECORDS` are read."""
 BOUND_SECONDS = 5.0
+"""Of a write: a page that is older is of no use."""
 RETRY_SECONDS = 10.0
+"""After a failure: polling goes on without shared pages meanwhile."""
 
 Report = Callable[[bool, str], None]
 """Told once when the topic fails, with the reason, and once when it works again."""

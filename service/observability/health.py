@@ -34,6 +34,7 @@ ROOM_SECONDS = 0.5
 CONNECTION_SECONDS = 10.0
 """The whole time of a connection, so that slow clients cannot keep probes out."""
 POLL_SECONDS = 0.1
+"""How soon the server's thread notices that it must stop."""
 
 HealthResponse = tuple[HTTPStatus, str, bytes]
 """Status, content type, body."""

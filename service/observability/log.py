@@ -32,6 +32,7 @@ FIRST_FIELDS = ("time", "level", "event", "logger")
 MAX_TRACEBACK_LINES = 60
 """The last lines, which name the error; collectors cut or drop lines that are too long."""
 MAX_NAMES = 512
+"""Field names whose redaction is remembered: there are far fewer, but a library could make them up."""
 MAX_DEPTH = 6
 """Deeper values of a field are written as text, so that no line grows without bound in levels."""
 

@@ -31,6 +31,7 @@ from service.pipeline.shard.timers import LONGEST_WAIT_SECONDS, Timers
 from service.pipeline.submit_queue import Queued, SubmitQueue
 
 FORGET_SECONDS = 60.0
+"""A hold may last for days: submissions of closed shards must not stay in memory until it ends."""
 
 
 class SubmitStage:

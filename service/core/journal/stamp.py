@@ -13,6 +13,7 @@ OWN_PREFIXES = (CURSOR_PREFIX, SPEND_PREFIX, OWNER_PREFIX)
 owner's record with one of a former owner."""
 STAMP_HEADER = "scribe-stamp"
 _MAX_DIGITS = 18
+"""A number of 64 bits."""
 FORMAT = 2
 """The version of the record format; a journal in another format is refused."""
 

@@ -119,18 +119,25 @@ class SlotSequence:
     _unanswered: dict[int, float] = field(default_factory=dict)
     """When each call left that has no answer."""
     _calls: int = 0
+    """Calls so far, which number those of a kind that is not prompt."""
     _usual_seconds: float = USUAL_SECONDS
     """How long an answer usually takes, if calls are counted: a moving average."""
     _late_until: float = -math.inf
     """The end of the pause after a counted call that took far longer than usual."""
     _last: int = -1
+    """The number of our last slot; numbers never go back (rule 1)."""
     _last_at: float = -math.inf
     """When our last slot opened if all slots are ours, else when we called in it."""
     _was_alone: bool = False
+    """Whether all slots were ours at our last call."""
     _era: int = 0
+    """The era of the share in which `_last` was counted: in another, numbers begin anew."""
     _factor: float = 1.0
+    """The rate after the last throttling answer, as a part of the share."""
     _factor_at: float = 0.0
+    """When it was set: from then on it recovers."""
     _not_before: float = -math.inf
+    """Earlier slots are left out, so that the rate is the reduced one."""
 
     @property
     def share_per_second(self) -> float:

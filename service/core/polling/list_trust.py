@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 START = 5
+"""The credit of a list that was not tried yet: three wrong hints at its beginning end the trust."""
 MOST = 20
 """The most credit: after it, `MOST / COST` wrong hints in a row end the trust."""
 COST = 2
@@ -15,6 +16,7 @@ COST = 2
 help."""
 SHORTEST_SECONDS = 60.0
 LONGEST_SECONDS = 3_600.0
+"""The pause after the trust has ended: the first time, and at most, since it doubles each time."""
 
 
 class PageSource(StrEnum):

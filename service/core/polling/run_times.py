@@ -32,6 +32,7 @@ def run_ms(task: TaskView) -> int | None:
 
 
 BINS_PER_DOUBLING = 8
+"""Neighbouring bins differ by 9 %: finer than run times repeat."""
 SHORTEST_MS = 500
 """The first bin begins at 0 and ends here."""
 _COUNT = BINS_PER_DOUBLING * (LONGEST_MS // SHORTEST_MS).bit_length()
@@ -42,7 +43,9 @@ REMEMBERED = 1000
 UNSEEN_WEIGHT = 4.0
 """The weight of the run times that have not been seen, as that of so many tasks."""
 MOST_MODELS = 64
+"""More than the vendor has; names in requests are bounded by it."""
 _RESCALE_AT = 1e100
+"""Weights grow with each task; far below the largest float they are divided."""
 
 
 class RunTimes:

@@ -15,6 +15,7 @@ from service.core.provider.answers import ListedTask, TaskPage, TaskStatus, Unre
 from service.frozen import dataclass
 
 FORMAT = 1
+"""Pages of another format are skipped."""
 MAX_ROWS = 1_000
 """Ten times what is asked for."""
 MAX_RECORD_BYTES = 128 * 1024

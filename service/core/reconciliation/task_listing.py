@@ -72,17 +72,27 @@ class TaskListing:
     spans: Sequence[TimeSpan]
     witnesses: Mapping[str, TimeSpan]
     found: dict[str, ListedTask] = field(default_factory=dict)
+    """The tasks created within `spans`, by id."""
     is_over: bool = False
+    """Whether the last page was read."""
     _rows: int = 0
+    """Rows so far, unreadable ones included."""
     _total: int | None = None
+    """The number of rows, as the last page states it."""
     _page: frozenset[str] = frozenset()
     """The ids of the last page."""
     _last_ms: int | None = None
+    """When the task of the last row with a time was created."""
     _direction: int = 0
+    """1 if the rows are the oldest first, -1 if the newest; 0 while that is unknown."""
     _seen: set[str] = field(default_factory=set)
+    """The witnesses that were listed."""
     _is_broken: bool = False
+    """The pages contradict each other, or too much was unreadable: a task may be missing."""
     _timed: list[UnknownTask] = field(default_factory=list)
+    """Unreadable rows with a creation time."""
     _between: list[_Between] = field(default_factory=list)
+    """Unreadable rows without one, whose neighbours were read."""
     _open: list[_Between] = field(default_factory=list)
     """Rows without a time whose next neighbour is not read yet."""
 

@@ -42,15 +42,23 @@ class Decision:
     context: Context
     boundary: Boundary = without_boundary
     _new: list[JournalRecord] = field(default_factory=list)
+    """New submissions."""
     _written: dict[SubmissionKey, None] = field(default_factory=dict)
+    """Submissions whose record must be written, in the order of their first change."""
     _jobs: list[JournalRecord] = field(default_factory=list)
+    """Records of open jobs."""
     _corrected: list[JournalRecord] = field(default_factory=list)
+    """Records of requests, open or finished, whose cost is known only now."""
     _spend: JournalRecord | None = None
+    """The day's spending, if it has changed."""
     _steps: list[Step] = field(default_factory=list)
+    """Steps that follow once their group is durable."""
     _last_steps: list[Step] = field(default_factory=list)
     """Steps that follow once every group is durable."""
     _endings: list[Group] = field(default_factory=list)
+    """A group for each job that has ended: its outcome and its last records."""
     _uncertain_outcomes: list[UncertainOutcome] = field(default_factory=list)
+    """For the metric of uncertain submits."""
     _left: dict[SubmissionKey, bool] = field(default_factory=dict)
     """Submissions that jobs have left, and whether a job left because of a cancel or its deadline."""
 

@@ -47,10 +47,15 @@ class Loading:
     restored: Restore
     now_ms: int
     _groups: list[Group] = field(default_factory=list)
+    """What must be written."""
     _submissions: dict[SubmissionKey, Submission] = field(default_factory=dict)
+    """Those restored, none of them with a time in the future."""
     _refs: dict[JobRef, JobRef] = field(default_factory=dict)
+    """One object for equal references, which saves memory."""
     _home: dict[JobRef, SubmissionKey] = field(default_factory=dict)
+    """The last submission of each job."""
     _task_ids: dict[JobRef, tuple[str, ...]] = field(default_factory=dict)
+    """The tasks that were made for each job."""
 
     def link(self) -> tuple[Group, ...]:
         """Fill the draft from the records.

@@ -22,10 +22,13 @@ from service.core.transcript.whole_text import said_in
 from service.frozen import dataclass
 
 MAX_MS = 7_000
+"""The longest that guidelines for subtitles let a caption stand."""
 _BLINK_MS = 200
 """Minimum duration of a caption, whatever follows: overlapping captions are seen, shorter ones are not."""
 PAUSE_MS = 700
+"""A pause of this length ends a caption: speakers pause between sentences for as long."""
 _PAUSE_BONUS = 0.5
+"""A cut at a pause may be half a line off the middle."""
 _WINDOW = 20
 """Pieces on either side of the middle among which a cut is chosen."""
 

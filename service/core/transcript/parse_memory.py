@@ -9,6 +9,7 @@ import re
 OBJECT_BYTES = 420
 """A dict of one key, and its copy in the provider's extra."""
 LIST_BYTES = 200
+"""A list of one item, and its copy."""
 ITEM_BYTES = 135
 """A number or a short string, its slot in a list or dict, and a copy."""
 QUOTE_BYTES = 12

@@ -26,9 +26,11 @@ IDLE_SECONDS = 3.0
 PROBE_SECONDS = 6.0
 """Bound of the probe: aiokafka would retry for as long as it may."""
 POLL_MS = 500
+"""How soon an interrupt from the keyboard is noticed."""
 CHECKS = 10
 """Checks for missing topics before they are reported as missing."""
 CHECK_SECONDS = 0.2
+"""Between two of these checks."""
 
 
 async def publish(

@@ -18,6 +18,7 @@ from aiohttp.http_exceptions import LineTooLong
 from yarl import URL
 
 CHUNK_BYTES = 64 * 1024
+"""Read at once: large enough that a file of some MB takes few turns of the event loop."""
 
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None)
 """The caller bounds the time."""
@@ -31,6 +32,7 @@ the calls of all replicas that waited on it arrive at the same time. A new conne
 MAX_FIELD_BYTES = 64 * 1024
 """Of one header: object stores allow 8 KB of metadata, and proxies add policies of some KB."""
 MAX_HEADERS = 256
+"""Ten times what the vendor and object stores send."""
 
 
 class HeadTooLarge(httpx.RemoteProtocolError):

@@ -28,6 +28,7 @@ PROMPT = (
 MAX_TEXT_CHARS = 1_000_000
 """Three hours of fast speech take a third of this."""
 MAX_LINE_BYTES = 1024**2
+"""A line holds one piece of text, of some hundred bytes."""
 _DATA = b"data:"
 _DONE = b"[DONE]"
 _NO_FINISH = frozenset({"", "null", "none", "nil", "undefined"})
