@@ -36,26 +36,29 @@ T = TypeVar("T")
 Tick = Callable[[], None]
 
 
-def configure_log(settings: Settings) -> None:
-    """Write every line and a crash to the log, without the secrets of the settings."""
-    secrets = [secret for secret in (settings.provider.key(), settings.kafka.password()) if secret]
+def configure_log(settings: Settings) -> log.Secrets:
+    """Write every line and a crash to the log, without the secrets of the settings; returns these."""
+    found = (settings.provider.key(), settings.kafka.password())
+    secrets = log.Secrets(*(secret for secret in found if secret))
     log.configure(settings.log.level, settings.log.format, secrets=secrets)
     sys.excepthook = log.write_crash
+    return secrets
 
 
-def run(settings: Settings) -> int:
+def run(settings: Settings, secrets: log.Secrets) -> int:
     """Run the service until SIGTERM or SIGINT; returns the exit code.
 
-    Raises `ServiceError` when it cannot start.
+    `secrets` are what the log hides. Raises `ServiceError` when it cannot start.
     """
-    return asyncio.run(Service(settings, SystemClock()).serve())
+    return asyncio.run(Service(settings, SystemClock(), secrets).serve())
 
 
 class Service:
     """One process of Scribe, from its settings to its exit code."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(self, settings: Settings, clock: Clock, secrets: log.Secrets) -> None:
         self._settings = settings
+        self._secrets = secrets
         self._metrics = Metrics(clock=clock)
         self._vendor_clock = VendorClock()
         self._clock = TrustedClock(clock, self._vendor_clock, partial(time_event, self._metrics))
@@ -85,7 +88,13 @@ class Service:
     async def _serve(self, layout: Layout) -> None:
         instrumentation = PipelineInstrumentation(self._metrics, self._settings.spend.prices)
         process = Process(
-            self._settings, self._clock, self._metrics, instrumentation, self._spawn, self._vendor_clock
+            self._settings,
+            self._clock,
+            self._metrics,
+            instrumentation,
+            self._spawn,
+            self._secrets,
+            self._vendor_clock,
         )
         async with wiring.connected(process, layout) as parts, self._group:
             try:
@@ -123,7 +132,7 @@ class Service:
             "expire", lambda tick: expire(open_shards, self._clock, parts.breaker, tick, parts.reason)
         )
         self._start_loop("audit", parts.audit.run)
-        for name, loop in parts.page_loops.items():
+        for name, loop in parts.optional_loops.items():
             self._start_loop(name, loop)
         await parts.consumer.start()
         consuming = self._start_loop("consume", parts.consumer.run)

@@ -7,9 +7,11 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import field
+from dataclasses import field, replace
 from functools import partial
 from secrets import token_hex
+
+from pydantic import SecretStr
 
 from service.app.from_settings import (
     admission_of,
@@ -20,6 +22,7 @@ from service.app.from_settings import (
     rules_of,
     topics_of,
 )
+from service.app.key_rotation import KeyRotation
 from service.clock import Clock
 from service.core.job.job import Job
 from service.core.limits.spend_limit import DaySpend, SpendRules
@@ -37,6 +40,7 @@ from service.kafka.journal.tail import Tail
 from service.kafka.page_topic import PageTopic
 from service.kafka.writing.producer import Producer
 from service.kafka.writing.transactional_producer import MAX_TRANSACTIONAL, require_transactions
+from service.observability import log
 from service.observability.instrumentation import PipelineInstrumentation
 from service.observability.metrics import Metrics
 from service.observability.provider_instrumentation import InstrumentedHotwordLists, InstrumentedProvider
@@ -71,6 +75,7 @@ from service.pipeline.shard.spawn import Spawn
 from service.pipeline.shard.stage_breaker import StageBreaker
 from service.pipeline.submit import SubmitStage
 from service.provider.api import HotwordLists, Provider
+from service.provider.dashscope import DashScope
 from service.settings import Settings
 
 Loop = Callable[[Callable[[], None]], Coroutine[None, None, None]]
@@ -90,8 +95,8 @@ class Parts:
     audit: Audit
     ask_time: Loop
     """The loop that calls the vendor for its time while no other call does."""
-    page_loops: Mapping[str, Loop] = field(default_factory=dict)
-    """The loops of the topic of shared pages; none without that topic."""
+    optional_loops: Mapping[str, Loop] = field(default_factory=dict)
+    """The loops of the topic of shared pages, if there is one, and of the key's file."""
 
     def reason(self, runner: ShardRunner, job: Job) -> str:
         """Why the job cannot continue, as a sentence."""
@@ -115,6 +120,7 @@ class Process:
     metrics: Metrics
     instrumentation: PipelineInstrumentation
     spawn: Spawn
+    secrets: log.Secrets
     vendor_clock: VendorClock = field(default_factory=VendorClock)
 
 
@@ -148,7 +154,22 @@ async def connected(process: Process, layout: Layout) -> AsyncIterator[Parts]:
         )
         rules, report = rules_of(settings), process.instrumentation.journal_unreadable
         scanner = JournalScanner(cluster, settings.topics.journal, watermarks, wait_ms, rules, report)
-        yield _parts(process, layout, account, journal, scanner, pages)
+        parts = _parts(process, layout, account, journal, scanner, pages)
+        yield replace(parts, optional_loops={**parts.optional_loops, **_key_loop(process, dashscope, parts)})
+
+
+def _key_loop(process: Process, dashscope: DashScope, parts: Parts) -> Mapping[str, Loop]:
+    """The loop that replaces the API key; none if the key is not in a file."""
+
+    def use(key: SecretStr) -> None:
+        process.secrets.add(key)
+        dashscope.use_key(key)
+        parts.guards.probe_now()
+
+    provider = process.settings.provider
+    if provider.api_key_file is None:
+        return {}
+    return {"key": KeyRotation(provider.key, dashscope.key, use, process.clock).run}
 
 
 @asynccontextmanager

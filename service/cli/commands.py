@@ -94,8 +94,7 @@ def run() -> None:
     """
     with _sentences():
         settings = load(os.environ)
-        process.configure_log(settings)
-        raise typer.Exit(process.run(settings))
+        raise typer.Exit(process.run(settings, process.configure_log(settings)))
 
 
 @app.command()

@@ -6,7 +6,8 @@ or to Kafka are not logged.
 
 import logging
 import sys
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections import deque
+from collections.abc import Mapping, MutableMapping
 from dataclasses import field
 from functools import lru_cache, partial
 from types import TracebackType
@@ -28,6 +29,8 @@ Fields = MutableMapping[str, object]
 
 SHORTEST_SECRET = 6
 """Shorter configured secrets are not replaced: they would match inside ordinary words."""
+MAX_SECRETS = 100
+"""The latest count: older keys were replaced so many rotations ago that they open nothing."""
 FIRST_FIELDS = ("time", "level", "event", "logger")
 MAX_TRACEBACK_LINES = 60
 """The last lines, which name the error; collectors cut or drop lines that are too long."""
@@ -87,6 +90,8 @@ INTERNAL_ERROR = Event("internal_error", logging.ERROR)
 STAGE = Event("stage", levels={"stopped": logging.ERROR})
 WORK_RESTORED = Event("work_restored", logging.ERROR)
 JOURNAL_UNREADABLE = Event("journal_unreadable", logging.ERROR)
+KEY_REPLACED = Event("key_replaced")
+KEY_REFUSED = Event("key_refused", logging.WARNING)
 HEALTH_FAILED = Event("health_request_failed", logging.WARNING)
 JOB_FINISHED = Event("job_finished")
 REQUEST_REPEATED = Event("request_repeated", logging.DEBUG)
@@ -126,7 +131,7 @@ def configure(
     level: str,
     form: Literal["auto", "json", "pretty"] = "auto",
     stream: TextIO | None = None,
-    secrets: Sequence[SecretStr] = (),
+    secrets: "Secrets | None" = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> None:
     """Send every line of the process to `stream` (standard error).
@@ -139,7 +144,9 @@ def configure(
     out = sys.stderr if stream is None else stream
     handler = _Lines(out)
     is_pretty = form == "pretty" or (form == "auto" and out.isatty())
-    handler.setFormatter(_formatter(is_pretty, out, partial(_add_time, clock), _Redactor(secrets)))
+    handler.setFormatter(
+        _formatter(is_pretty, out, partial(_add_time, clock), _Redactor(secrets or Secrets()))
+    )
     handler.addFilter(_throttled)
     handler.addFilter(LogThrottle(OWN, clock))
     root = logging.getLogger()
@@ -187,12 +194,32 @@ def _add_time(clock: Clock, _logger: object, _method: str, line: Fields) -> Fiel
     return line
 
 
+class Secrets:
+    """Values that no line may hold; a rotation adds one."""
+
+    def __init__(self, *secrets: SecretStr) -> None:
+        self._values: deque[str] = deque(maxlen=MAX_SECRETS)
+        for secret in secrets:
+            self.add(secret)
+
+    def add(self, secret: SecretStr) -> None:
+        """Replace this value, too, from now on."""
+        value = secret.get_secret_value()
+        if len(value) >= SHORTEST_SECRET:
+            self._values.append(value)
+
+    def hide(self, text: str) -> str:
+        """The text without any of the values."""
+        for value in self._values:
+            text = text.replace(value, "*")
+        return text
+
+
 class _Redactor:
     """The last processor before the renderer: makes every value of a line safe."""
 
-    def __init__(self, secrets: Sequence[SecretStr]) -> None:
-        values = (secret.get_secret_value() for secret in secrets)
-        self._secrets = tuple(value for value in values if len(value) >= SHORTEST_SECRET)
+    def __init__(self, secrets: Secrets) -> None:
+        self._secrets = secrets
         # The names of fields are few, and stand in every line.
         self._name = lru_cache(maxsize=MAX_NAMES)(self._text)
 
@@ -216,9 +243,7 @@ class _Redactor:
         return self._text(value if isinstance(value, str) else repr(value))
 
     def _text(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "*")
-        return redact(text)
+        return redact(self._secrets.hide(text))
 
     def _traceback(self, trace: str) -> str:
         lines = trace.splitlines()[-MAX_TRACEBACK_LINES:]

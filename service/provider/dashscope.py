@@ -91,9 +91,7 @@ class DashScopeConfig:
     max_connections: int = 64
 
     def __post_init__(self) -> None:
-        key = self.api_key.get_secret_value()
-        if not key or not (key.isascii() and key.isprintable()) or " " in key:
-            raise ConfigError("the provider's API key is empty or has characters that no key has")
+        _require_key(self.api_key)
         if httpx.URL(self.base_url).scheme not in ("http", "https") or not httpx.URL(self.base_url).host:
             raise ConfigError("the provider's base URL must begin with https:// (or http://) and a host")
 
@@ -124,6 +122,8 @@ class DashScope:
         self._vendor_clock = vendor_clock or VendorClock()
         self._base_url = config.base_url.rstrip("/")
         self._url = httpx.URL(self._base_url)
+        self.key = self._former_key = config.api_key
+        """The key in use, and the one before, which answers to earlier calls may quote."""
         self._headers = self._common_headers()
         self._peer = Peer.of(httpx.URL(config.base_url))
         self._host = self._peer.host
@@ -155,6 +155,12 @@ class DashScope:
         traceback: TracebackType | None,
     ) -> None:
         await self._open.aclose()
+
+    def use_key(self, key: SecretStr) -> None:
+        """Use this key for all calls from now on; raises `ConfigError` for what cannot be one."""
+        _require_key(key)
+        self._former_key, self.key = self.key, key
+        self._headers = self._common_headers()
 
     async def submit(
         self,
@@ -309,15 +315,17 @@ class DashScope:
 
     def _without_key(self, answer: HttpAnswer) -> HttpAnswer:
         """Remove the key: a gateway may quote the call, and `redact` does not recognise every key."""
-        key = self._config.api_key.get_secret_value().encode()
-        if len(key) < SHORTEST_KEY or key not in answer.body:
-            return answer
-        return replace(answer, body=answer.body.replace(key, b"*"))
+        body = answer.body
+        for each in (self.key, self._former_key):
+            key = each.get_secret_value().encode()
+            if len(key) >= SHORTEST_KEY and key in body:
+                body = body.replace(key, b"*")
+        return answer if body is answer.body else replace(answer, body=body)
 
     def _common_headers(self) -> httpx.Headers:
         """The headers of every call; encoded once."""
         common = {
-            "Authorization": f"Bearer {self._config.api_key.get_secret_value()}",
+            "Authorization": f"Bearer {self.key.get_secret_value()}",
             "Accept": "application/json; charset=utf-8",
             "Accept-Encoding": "identity",
             "Connection": "keep-alive",
@@ -339,6 +347,12 @@ class DashScope:
             return httpx.Request(method, path, headers=merged, content=body)
         target = self._url.raw_path.rstrip(b"/") + path.encode("ascii")
         return httpx.Request(method, self._url, headers=merged, content=body, extensions={"target": target})
+
+
+def _require_key(key: SecretStr) -> None:
+    value = key.get_secret_value()
+    if not value or not (value.isascii() and value.isprintable()) or " " in value:
+        raise ConfigError("the provider's API key is empty or has characters that no key has")
 
 
 async def _answer(transport: httpx.AsyncBaseTransport, request: httpx.Request) -> HttpAnswer:

@@ -33,7 +33,9 @@ class ProviderSettings(Group):
         default=None,
         description=f"The API key; better from a file. {VENDOR_KEY} is read when neither is set.",
     )
-    api_key_file: Path | None = Field(default=None, description="A file that holds the API key.")
+    api_key_file: Path | None = Field(
+        default=None, description="A file that holds the API key; a new key in it is used within a minute."
+    )
     workspace: Text | None = Field(
         default=None,
         description="The workspace's id: a header, for keys that need one; with a region, its own host.",

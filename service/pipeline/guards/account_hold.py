@@ -78,6 +78,10 @@ class AccountHold:
         """A submit is sent; during a hold the next one waits, whatever this one's outcome."""
         self._probe_at = self._clock.boot_seconds() + PROBE_SECONDS
 
+    def probe_now(self) -> None:
+        """Let the next submit and the next poll probe at once: the account's key was replaced."""
+        self._probe_at = self._poll_at = 0.0
+
     def judge(self, answer: SubmitAnswer, model: str | None = None) -> None:
         """Begin, continue or end the hold by the answer to a submit of the model.
 

@@ -92,6 +92,11 @@ class SubmitGuards:
         health.circuit_breaker.probe(now, self.clock.draw())
         return permit
 
+    def probe_now(self) -> None:
+        """Let every hold probe at once: the account's key was replaced."""
+        for hold in (self.hold, *(health.hold for health in self.health.values())):
+            hold.probe_now()
+
     def may_post(self, permit: SubmitPermit) -> bool:
         """Whether no hold has begun since the permit was issued."""
         health = self.health.get(permit.model)

@@ -24,6 +24,7 @@ from service.kafka.client.lifecycle import STOP_SECONDS
 from service.kafka.group.consumer import RequestConsumer
 from service.kafka.journal.tail import Tail
 from service.observability.health import Heartbeat
+from service.observability.log import Secrets
 from service.observability.status import Status
 from service.pipeline.audit import Audit
 from service.pipeline.shard.stage_breaker import StageName
@@ -126,7 +127,7 @@ class Stage:
         self.clock = FakeClock()
         self.consumer = FakeConsumer(self)
         self.health = FakeHealth(self)
-        self.service = Service(settings(), self.clock)
+        self.service = Service(settings(), self.clock, Secrets())
 
     async def require_acls(self, *_given: object) -> None:
         if self.lacking is not None:
@@ -663,4 +664,4 @@ def test_a_run_gives_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(app, "require_acls", require_acls)
     monkeypatch.setattr(app, "prepare", prepare)
-    assert app.run(settings()) == 0
+    assert app.run(settings(), Secrets()) == 0

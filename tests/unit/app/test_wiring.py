@@ -1,9 +1,12 @@
 """What a process has opened is closed again, however far its start came."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from pydantic import SecretStr
 
 from service.app import wiring
 from service.app.wiring import Process, connected
@@ -11,9 +14,10 @@ from service.core.limits.spend_limit import DaySpend
 from service.errors import ClusterError
 from service.kafka.admin.topics import Layout
 from service.observability.instrumentation import PipelineInstrumentation
+from service.observability.log import Secrets
 from service.observability.metrics import Metrics
 from service.settings import load
-from tests.fakes.clock import FakeClock
+from tests.fakes.clock import FakeClock, LeapingLoop
 
 
 class StubProducer:
@@ -50,16 +54,20 @@ def _spawn(coroutine: Coroutine[None, None, None], *, name: str) -> "asyncio.Tas
     return asyncio.create_task(coroutine, name=name)
 
 
+def process_of(environ: Mapping[str, str]) -> Process:
+    """A process of these settings."""
+    clock = FakeClock()
+    metrics = Metrics(clock=clock)
+    instrumentation = PipelineInstrumentation(metrics, {})
+    return Process(load(environ), clock, metrics, instrumentation, _spawn, Secrets())
+
+
 async def test_a_start_that_fails_halfway_closes_the_producer(monkeypatch: pytest.MonkeyPatch) -> None:
     made.clear()
     monkeypatch.setattr(wiring, "Producer", StubProducer)
     monkeypatch.setattr(wiring, "ReconnectingReader", LostReader)
-    settings = load(
-        {"SCRIBE_PROVIDER__API_KEY": "sk-not-a-real-one", "SCRIBE_KAFKA__DELIVERY": "at_least_once"}
-    )
-    clock = FakeClock()
-    metrics = Metrics(clock=clock)
-    process = Process(settings, clock, metrics, PipelineInstrumentation(metrics, {}), _spawn)
+    settings = {"SCRIBE_PROVIDER__API_KEY": "sk-not-a-real-one", "SCRIBE_KAFKA__DELIVERY": "at_least_once"}
+    process = process_of(settings)
     with pytest.raises(ClusterError, match="does not answer"):
         async with connected(process, Layout(partitions=1, limits={}, warnings=())):
             raise AssertionError("a process without a reader works")
@@ -67,14 +75,39 @@ async def test_a_start_that_fails_halfway_closes_the_producer(monkeypatch: pytes
 
 
 def test_partitions_that_are_added_later_take_their_part_of_a_days_limit() -> None:
-    settings = load(
-        {"SCRIBE_PROVIDER__API_KEY": "sk-not-a-real-one", "SCRIBE_SPEND__SECONDS_PER_DAY": "1000"}
-    )
-    clock = FakeClock()
-    metrics = Metrics(clock=clock)
-    process = Process(settings, clock, metrics, PipelineInstrumentation(metrics, {}), _spawn)
-    ours = [DaySpend().count(clock.confirmed_ms(), 500)]
+    settings = {"SCRIBE_PROVIDER__API_KEY": "sk-not-a-real-one", "SCRIBE_SPEND__SECONDS_PER_DAY": "1000"}
+    process = process_of(settings)
+    ours = [DaySpend().count(process.clock.confirmed_ms(), 500)]
     guards = wiring._guards(process, Layout(partitions=1, limits={}, warnings=()), lambda: ours, lambda _: 0)
     assert guards.spend_guard.wait_seconds() == 0
     guards.limiter.partitioned(2)
     assert guards.spend_guard.wait_seconds() > 0
+
+
+def test_a_new_key_is_hidden_from_the_log_before_it_is_used(tmp_path: Path) -> None:
+    old, new = "sk-old-0123456789", "sk-new-0123456789"
+    file = tmp_path / "key"
+    file.write_text(new)
+    process = process_of({"SCRIBE_PROVIDER__API_KEY_FILE": str(file)})
+    steps: list[str] = []
+
+    def use_key(key: SecretStr) -> None:
+        steps.append(process.secrets.hide(f"calls with {key.get_secret_value()}"))
+
+    dashscope = SimpleNamespace(key=SecretStr(old), use_key=use_key)
+    parts = SimpleNamespace(guards=SimpleNamespace(probe_now=lambda: steps.append("holds probe")))
+    loop = wiring._key_loop(process, dashscope, parts)["key"]  # type: ignore[arg-type]
+
+    async def scene() -> None:
+        running = asyncio.create_task(loop(lambda: None))
+        await process.clock.sleep(60)
+        running.cancel()
+
+    with asyncio.Runner(loop_factory=LeapingLoop) as runner:
+        runner.run(scene())
+    assert steps == ["calls with *", "holds probe"]
+
+
+def test_a_key_that_is_not_in_a_file_is_not_looked_for() -> None:
+    process = process_of({"SCRIBE_PROVIDER__API_KEY": "sk-not-a-real-one"})
+    assert wiring._key_loop(process, SimpleNamespace(), SimpleNamespace()) == {}  # type: ignore[arg-type]

@@ -45,7 +45,7 @@ def configured(
     form: Literal["auto", "json", "pretty"] = "json", level: str = "info"
 ) -> tuple[io.StringIO, Lines]:
     stream = io.StringIO()
-    log.configure(level, form, stream, [SecretStr(PASSWORD), SecretStr(KEY)])
+    log.configure(level, form, stream, log.Secrets(SecretStr(PASSWORD), SecretStr(KEY)))
     return stream, lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
@@ -325,3 +325,13 @@ def test_a_failed_jobs_line_names_stage_and_codes_but_not_the_message() -> None:
     assert (line["outcome"], line["stage"], line["code"]) == ("failure", "submit", "submit_rejected")
     assert line["provider_code"] == "InvalidParameter"
     assert "canary" not in stream.getvalue()
+
+
+def test_a_secret_that_is_added_later_is_hidden_from_then_on() -> None:
+    stream, secrets = io.StringIO(), log.Secrets(SecretStr(KEY))
+    log.configure("info", "json", stream, secrets)
+    rotated = "sk-rotated-0123456789"
+    secrets.add(SecretStr(rotated))
+    log.write(log.TOPICS_WARNING, detail=f"{KEY} and {rotated}")
+    assert KEY not in stream.getvalue()
+    assert rotated not in stream.getvalue()

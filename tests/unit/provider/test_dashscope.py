@@ -367,6 +367,27 @@ async def test_a_fetch_needs_no_key_and_sends_none() -> None:
     assert server.requests[0].header("authorization") == []
 
 
+async def test_a_new_key_is_used_by_the_next_call_and_neither_key_comes_out() -> None:
+    new = "sk-new-0123456789"
+    quoted = answer(401, f'{{"code":"InvalidApiKey","message":"Incorrect {KEY}, {new}"}}')
+    async with dashscope(RUNNING, quoted, ACCEPTED) as (provider, server):
+        await provider.query(TASK)
+        provider.use_key(SecretStr(new))
+        refused = await provider.query(TASK)
+        await provider.submit("fun-asr", FILES, {})
+        for key in ("", "two words", "sk-ü"):
+            with pytest.raises(ConfigError):
+                provider.use_key(SecretStr(key))
+        assert provider.key == SecretStr(new)
+    assert [each.header("authorization") for each in server.requests] == [
+        [f"Bearer {KEY}"],
+        *2 * [[f"Bearer {new}"]],
+    ]
+    assert isinstance(refused, ProviderError)
+    assert KEY not in refused.message
+    assert new not in refused.message
+
+
 @pytest.mark.parametrize("key", ["", "sk-a b", "sk-a\nb", "sk-ü", " sk-a"])
 def test_a_key_that_no_header_can_carry_is_refused_without_repeating_it(key: str) -> None:
     with pytest.raises(ConfigError) as refused:

@@ -94,6 +94,19 @@ async def test_after_a_probe_the_next_one_waits_whatever_became_of_it(held: Hold
     assert held.hold.wait_seconds() == PROBE_SECONDS
 
 
+async def test_under_a_new_key_the_next_submit_and_the_next_poll_probe_at_once(held: HoldCause) -> None:
+    held.hold.judge(NO_KEY)
+    held.hold.judge_poll(DEAD_KEY)
+    held.hold.poll_leaves()
+    assert min(held.hold.wait_seconds(), held.hold.poll_wait_seconds()) == PROBE_SECONDS
+    held.hold.probe_now()
+    assert (held.hold.wait_seconds(), held.hold.poll_wait_seconds()) == (0.0, 0.0)
+    assert held.hold.is_active
+    held.hold.probe()
+    held.hold.poll_leaves()
+    assert min(held.hold.wait_seconds(), held.hold.poll_wait_seconds()) == PROBE_SECONDS
+
+
 async def test_a_clock_that_is_set_neither_hastens_nor_delays_the_probe(held: HoldCause) -> None:
     held.hold.judge(ARREARS)
     held.clock.jump(3600)
