@@ -189,7 +189,7 @@ def refuses_status(provider: TimedProvider) -> None:
 
 
 def crowded(provider: TimedProvider) -> None:
-    for _ in range(500):
+    for _ in range(5_000):
         provider.stranger("https://h.example/x.wav", status=TaskStatus.RUNNING)
 
 
@@ -280,7 +280,7 @@ async def test_true_hints_by_the_hundred_hold_up_no_task_that_the_list_hides(wor
     await serve(world, 400, 0)
     await world.clock.sleep(PERIOD + 10 - provider.now % PERIOD)
     assert len(provider.seen_at) > 80
-    assert hidden & provider.seen_at.keys()
+    assert len(hidden & provider.seen_at.keys()) > len(hidden) / 2
 
 
 @many
