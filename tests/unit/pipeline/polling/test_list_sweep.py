@@ -262,8 +262,8 @@ async def test_tasks_that_the_list_stops_showing_are_polled_by_schedule_again(wo
 async def test_false_hints_hold_up_no_other_poll(world: World) -> None:
     provider = provider_of(world)
     provider.rewrite = lambda rows: [row for row in rows if row.task_id == "task-1"]
-    provider.run_seconds = lambda number: 10_000.0 if number <= 200 else 30.0
-    await serve(world, 210, 100)
+    provider.run_seconds = lambda number: 10_000.0 if number <= 100 else 30.0
+    await serve(world, 110, 60)
     assert len(provider.seen_at) == 10
 
 
@@ -382,7 +382,7 @@ async def test_a_list_that_still_shows_what_a_query_has_just_shown_as_ended_is_t
 async def test_thousands_that_rest_do_not_hold_up_the_event_loop(world: World) -> None:
     provider_of(world).run_seconds = lambda number: 10_000.0
     shard = await serve(world, 3 * SLICE, 0)
-    await world.clock.sleep(60)
+    await world.clock.sleep(5)
     requests = world.poll._requests
     now_ms = world.clock.now_ms()
     requests.use_rest(Rest())
