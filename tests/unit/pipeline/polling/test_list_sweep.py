@@ -50,6 +50,7 @@ def queries_of(world: World) -> int:
 many = pytest.mark.parametrize("limits", [Limits(calls_per_second=20.0, queries=256)])
 
 
+@pytest.mark.computes
 @many
 async def test_among_many_tasks_a_finished_one_is_seen_within_two_seconds_and_polled_once(
     world: World,
@@ -89,6 +90,7 @@ async def test_a_list_that_states_no_total_is_read_to_its_end_and_no_further(wor
     assert max(pages) <= 60 // 20 + AT_ONCE + 1
 
 
+@pytest.mark.computes
 @many
 async def test_with_the_vendors_own_page_size_too_a_list_beats_polls(world: World) -> None:
     provider = provider_of(world)

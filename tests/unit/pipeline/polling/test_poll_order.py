@@ -34,6 +34,7 @@ async def serve(world: World, count: int, seconds: float, *, every: float) -> No
     await world.clock.sleep(seconds)
 
 
+@pytest.mark.computes
 @few_slots
 async def test_tasks_past_the_usual_run_time_are_seen_long_before_their_turn_would_come(
     world: World,
