@@ -20,7 +20,7 @@ from tests.unit.pipeline.polling.fleet import CLOCK_ERROR_SECONDS, Fleet
 from tests.unit.pipeline.polling.timed_provider import TimedProvider
 from tests.unit.pipeline.world import Limits, World
 
-TASKS = 60
+TASKS = 48
 EVERY_SECONDS = 0.25
 SDK_SECONDS = 5.0
 SLOTS_SECONDS = 3.0
@@ -32,7 +32,7 @@ STAGES = ("submit", "vocabulary", "poll", "collect", "sweep")
 def fleet_of(replicas: int, *, shares: bool = True) -> Fleet:
     clock = FakeClock()
     provider = TimedProvider(now_ms=clock.now_ms, sleep=clock.sleep, page_size=10)
-    provider.run_seconds = lambda number: 20.0 + number % 20
+    provider.run_seconds = lambda number: 15.0 + number % 15
     limits = Limits(calls_per_second=MOST_PER_SECOND, part=0.75, queries=64)
     return Fleet(replicas, limits, provider, shares=shares)
 
@@ -195,7 +195,7 @@ async def test_a_replica_that_lies_delays_little_and_costs_the_list_no_trust(
         fleet.topic.send(encode_page(lie(decode_page(value))))
 
     fleet.worlds[0].shared._send = send
-    late = await serve(fleet, 80)
+    late = await serve(fleet, 60)
     assert len(late) == TASKS
     # While it is believed, and again after each pause, a task may rest for so long.
     assert late[-1] <= SHORTEST_SPOT_CHECK_SECONDS + SDK_SECONDS + SLOTS_SECONDS
