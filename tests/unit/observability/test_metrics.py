@@ -209,14 +209,12 @@ def test_every_code_that_holds_has_its_series() -> None:
 
 
 def test_closed_series_begin_at_zero_so_that_a_rate_sees_the_first(metrics: Metrics) -> None:
-    for kind in CALLS:
-        for result in CallResult:
-            assert value(metrics, "scribe_provider_calls_total", kind=kind, result=result) == 0
-    for event in ShardChange:
-        assert value(metrics, "scribe_shard_events_total", event=event) == 0
-    for code in FailureCode:
-        name = "scribe_jobs_finished_total"
-        assert value(metrics, name, kind="failure", code=code, model_family="fun-asr") == 0
+    begun = {(each.name, frozenset(each.labels.items())) for each in samples(metrics) if each.value == 0}
+    series = [("provider_calls", {"kind": kind, "result": each}) for kind in CALLS for each in CallResult]
+    series += [("shard_events", {"event": event}) for event in ShardChange]
+    finished = {"kind": "failure", "model_family": "fun-asr"}
+    series += [("jobs_finished", {**finished, "code": code}) for code in FailureCode]
+    assert {(f"scribe_{name}_total", frozenset(labels.items())) for name, labels in series} <= begun
 
 
 def test_the_page_keeps_the_rules_of_promtool(metrics: Metrics) -> None:

@@ -126,7 +126,6 @@ async def test_a_large_journal_leaves_the_loop_its_turns(
     assert len(member.shard().state.jobs) == 20
     assert gc.isenabled()
     assert gc.get_freeze_count() > frozen
-    gc.unfreeze()
 
 
 async def test_a_former_owner_is_waited_for_from_the_claim_and_not_from_the_end_of_the_load(
