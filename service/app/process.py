@@ -111,6 +111,7 @@ class Service:
         """Start every loop; on the signal, stop them in the order that loses nothing."""
         self._start_loop("beat", lambda tick: self._publish_status(parts, tick))
         self._start_loop("tail", parts.tail.run)
+        self._start_loop("offsets", parts.offsets.run)
         stages, open_shards = parts.stages, parts.assignment.open_shards
         self._start_loop("submit", stages.submit.run)
         self._start_loop("hotwords", stages.hotword_lists.run)
@@ -148,12 +149,13 @@ class Service:
         log.write(log.DRAINED)
 
     async def _publish_status(self, parts: Parts, tick: Tick) -> None:
+        sources = status_collector.Sources(
+            self._status.member, parts.assignment, parts.guards, parts.breaker, self._clock, parts.offsets
+        )
         while True:
             tick()
             self._beat.beat()
-            self._status = status_collector.take(
-                self._status.member, parts.assignment, parts.guards, parts.breaker, self._clock
-            )
+            self._status = status_collector.take(sources)
             self._ready = _readiness(parts)
             await self._clock.sleep(HEARTBEAT_SECONDS)
 

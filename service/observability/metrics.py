@@ -42,7 +42,8 @@ class Metrics:
         # Otherwise each metric has a second series with its creation time, which none of our queries needs.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry() if registry is None else registry
-        self._turns = LoopTicks(clock or SystemClock())
+        self._clock = clock or SystemClock()
+        self._turns = LoopTicks(self._clock)
         self._registry.register(self._turns)
         self._unknown_codes: set[str] = set()
         self._make_work_metrics()
@@ -140,7 +141,7 @@ class Metrics:
 
         The thread that serves the page calls it.
         """
-        self._registry.register(StatusGauges(status))
+        self._registry.register(StatusGauges(status, self._clock))
 
     def record_admitted(self, kind: AdmissionKind) -> None:
         """A request record was admitted."""

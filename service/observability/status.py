@@ -4,6 +4,7 @@ It contains ids, codes, numbers and the provider's messages: no transcript, no U
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, field
 
@@ -24,6 +25,25 @@ class ShardStatus:
     epoch: int | None = None
     cursor: int | None = None
     detail: str | None = None
+    work: "ShardWork | None" = None
+    """None unless the shard is loaded here, and certainly no other process has claimed it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardWork:
+    """What belongs to a shard, whoever serves it."""
+
+    jobs: Mapping[str, int] = field(default_factory=dict)
+    """Open jobs by state."""
+    uncertain_submissions: int = 0
+    billed_seconds_today: int = 0
+    billed_cost_today: float = 0.0
+    unread_requests: int | None = None
+    """Requests that wait in Kafka; None if that is not known."""
+    unread_seconds: float | None = None
+    """For how long at least the oldest of them has waited."""
+    journal_offsets: int | None = None
+    """The length of its journal, in offsets; None if that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +111,12 @@ class Status:
 
     version: str
     member: str
+    taken_at: float = math.inf
+    """When it was taken, by the boot clock: while the loop stands still, it is old."""
     shards: tuple[ShardStatus, ...] = ()
+    """Those that are assigned here, and those that a rebalance has suspended."""
+    partitions: int = 0
+    """Partitions of the request topic, by the group's last assignment; 0 before the first."""
     jobs: Mapping[str, int] = field(default_factory=dict)
     """Open jobs by state."""
     oldest_job_age_seconds: float | None = None
@@ -126,6 +151,7 @@ class Status:
             "member": self.member,
             "group_lost": None if self.group_lost is None else redact(self.group_lost),
             "shards": [_shard(shard) for shard in self.shards],
+            "partitions": self.partitions,
             "jobs": dict(self.jobs),
             "submissions": dict(self.submissions),
             "oldest_job_age_seconds": self.oldest_job_age_seconds,

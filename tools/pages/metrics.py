@@ -5,10 +5,13 @@ from collections.abc import Iterator, Mapping
 from prometheus_client import CollectorRegistry, Metric
 
 from service.contract.outcome import STAGES
+from service.core.job.job import JobState
 from service.core.provider.answers import Cause, ProviderError
-from service.observability.metric_definitions import CALLS, MAX_UNKNOWN_CODES, CallResult
+from service.observability import gauge_definitions, metric_definitions
+from service.observability.metric_definitions import CALLS, MAX_UNKNOWN_CODES, CallResult, Definition
 from service.observability.metrics import Metrics
-from service.observability.status import BudgetStatus, ShardStatus, Status, SubmitStatus
+from service.observability.shard_gauges import UNPROVEN
+from service.observability.status import BudgetStatus, ShardStatus, ShardWork, Status, SubmitStatus
 
 INTRODUCTION = """\
 # Metrics
@@ -19,9 +22,11 @@ INTRODUCTION = """\
 `/metrics` shows them to Prometheus. Times are in seconds. Labels are closed: an unexpected value is
 counted as `other`, so that no request and no answer creates series.
 
-| metric | kind | labels | what |
-| --- | --- | --- | --- |
+| metric | kind | labels | what | answers |
+| --- | --- | --- | --- | --- |
 """
+
+STATES = [state.value for state in JobState if state is not JobState.DONE]
 
 OTHERS = """
 There are also `scribe_build_info` (the version) and the usual metrics of the process and of Python
@@ -36,7 +41,7 @@ There are also `scribe_build_info` (the version) and the usual metrics of the pr
 OPEN_LABELS: Mapping[tuple[str, str], str] = {
     ("scribe_loop_age_seconds", "loop"): "the loops of the process",
     ("scribe_provider_unknown_codes", "code"): f"at most {MAX_UNKNOWN_CODES} codes",
-    ("scribe_shards", "state"): "as in /status",
+    ("scribe_shard_state", "state"): f"as in /status, `{UNPROVEN}`",
     ("scribe_budget_rate_per_second", "kind"): "the kinds of calls",
     ("scribe_budget_rate_per_second", "model"): "for submits",
     ("scribe_budget_share_per_second", "kind"): "the kinds of calls",
@@ -54,14 +59,23 @@ OPEN_LABELS: Mapping[tuple[str, str], str] = {
 
 def metrics_page() -> str:
     """The whole page."""
-    families = _families()
-    rows = "".join(
-        f"| `{_name(each)}` | {each.type} | {_labels(each)} | {each.documentation} |\n" for each in families
-    )
+    families, questions = _families(), {each.name: each.question for each in all_definitions()}
+    rows = "".join(f"{_row(each, questions[each.name])}\n" for each in families)
     buckets = "".join(
         f"| `{each.name}` | {', '.join(_bounds(each))} |\n" for each in families if each.type == "histogram"
     )
     return INTRODUCTION + rows + OTHERS + buckets
+
+
+def _row(family: Metric, question: str) -> str:
+    cells = (f"`{_name(family)}`", family.type, _labels(family), family.documentation, question)
+    return f"| {' | '.join(cells)} |"
+
+
+def all_definitions() -> Iterator[Definition]:
+    """Every definition of a metric."""
+    for module in (metric_definitions, gauge_definitions):
+        yield from (each for each in vars(module).values() if isinstance(each, Definition))
 
 
 def _families() -> list[Metric]:
@@ -71,7 +85,7 @@ def _families() -> list[Metric]:
     status = Status(
         version="",
         member="",
-        shards=(ShardStatus(0, "open"),),
+        shards=(ShardStatus(0, "open", work=ShardWork(dict.fromkeys(STATES, 1), 1, 1, 1, 1, 1, 1)),),
         budgets=(BudgetStatus("query", 1.0, 1.0),),
         submits=(SubmitStatus("fun-asr", 1.0, 1, ProviderError("timeout", "")),),
     )
@@ -100,6 +114,8 @@ def _first_labels(family: Metric) -> Iterator[str]:
 
 def _values(family: Metric, label: str) -> str:
     found = dict.fromkeys(sample.labels[label] for sample in family.samples)
+    if label == "partition":
+        return "those of this process"
     return OPEN_LABELS.get((family.name, label)) or ", ".join(found)
 
 

@@ -22,6 +22,7 @@ from service.errors import ConfigError, RestoreError
 from service.kafka.admin.topics import Layout
 from service.kafka.client.lifecycle import STOP_SECONDS
 from service.kafka.group.consumer import RequestConsumer
+from service.kafka.group.partition_offsets import PartitionOffsets
 from service.kafka.journal.tail import Tail
 from service.observability.health import Heartbeat
 from service.observability.status import Status
@@ -78,6 +79,19 @@ class FakeTail:
 
     async def run(self, on_tick: Turn) -> None:
         await _turns(on_tick)
+
+
+class FakeOffsets:
+    """The ends of topics: nothing is known of them."""
+
+    async def run(self, on_tick: Turn) -> None:
+        await _turns(on_tick)
+
+    def lag(self, _partition: int, _next_offset: int) -> None:
+        return None
+
+    def journal_offsets(self, _partition: int) -> None:
+        return None
 
 
 async def _turns(on_tick: Turn) -> None:
@@ -153,6 +167,7 @@ class Stage:
                 self.member.assignment,
                 consumer,
                 cast("Tail", FakeTail()),
+                cast("PartitionOffsets", FakeOffsets()),
                 world.stages,
                 world.guards,
                 world.breaker,
@@ -461,6 +476,7 @@ LOOPS = {
     "collect": "service.pipeline.collect.CollectStage.run",
     "expire": "service.app.process.expire",
     "tail": "tests.unit.app.test_process.FakeTail.run",
+    "offsets": "tests.unit.app.test_process.FakeOffsets.run",
     "consume": "tests.unit.app.test_process.FakeConsumer.run",
     "beat": "service.app.process.status_collector.take",
 }

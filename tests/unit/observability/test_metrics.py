@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from service.observability.status import (
     HoldStatus,
     ResultHoldStatus,
     ShardStatus,
+    ShardWork,
     Status,
     SubmitStatus,
 )
@@ -48,7 +50,14 @@ class StillClock(SystemClock):
 FULL = Status(
     version="1",
     member="m",
-    shards=(ShardStatus(0, "open"), ShardStatus(1, "open"), ShardStatus(2, "restoring")),
+    taken_at=100.0,
+    shards=(
+        ShardStatus(0, "ready", work=ShardWork({"waiting": 1, "submitted": 3}, 2, 77, 0.25, 5, 7.5, 900)),
+        ShardStatus(1, "ready"),
+        ShardStatus(2, "restoring"),
+        ShardStatus(3, "suspended", work=ShardWork({"waiting": 0})),
+    ),
+    partitions=6,
     jobs={"submitted": 3, "waiting": 1},
     submissions={"running": 2},
     oldest_job_age_seconds=12.5,
@@ -61,8 +70,6 @@ FULL = Status(
     holds=(HoldStatus("Arrearage", 1),),
     result_holds=(ResultHoldStatus("fun-asr", "h", "S", 3, 1), ResultHoldStatus("fun-asr-mtl", "h", "S", 4)),
     account_hold="held",
-    spent_seconds=77,
-    spent_cost=0.25,
     pending_bytes=4,
 )
 
@@ -164,16 +171,12 @@ def test_a_code_with_quotes_and_line_breaks_keeps_the_page_readable(metrics: Met
 def test_the_gauges_show_the_status_that_was_published_last(metrics: Metrics) -> None:
     published = [Status("1", "m")]
     metrics.show_status(lambda: published[-1])
-    assert value(metrics, "scribe_open_jobs", state="submitted") == 0
+    assert value(metrics, "scribe_request_partitions") == 0
     assert value(metrics, "scribe_oldest_open_job_age_seconds") == 0
     assert value(metrics, "scribe_hold", code="Arrearage") == 0
     assert value(metrics, "scribe_account_known") == 0
     published.append(FULL)
-    assert value(metrics, "scribe_open_jobs", state="submitted") == 3
-    assert value(metrics, "scribe_submissions", state="running") == 2
-    assert value(metrics, "scribe_submissions", state="uncertain") == 0
     assert value(metrics, "scribe_oldest_open_job_age_seconds") == 12.5
-    assert value(metrics, "scribe_shards", state="open") == 2
     assert value(metrics, "scribe_budget_rate_per_second", kind="query", model="") == 7.5
     assert value(metrics, "scribe_budget_share_per_second", kind="submit", model="fun-asr") == 2.0
     assert value(metrics, "scribe_slots_unused", reason="membership") == 1
@@ -186,10 +189,55 @@ def test_the_gauges_show_the_status_that_was_published_last(metrics: Metrics) ->
     causes = [each.labels for each in samples(metrics) if each.name == "scribe_provider_outage_cause"]
     assert causes == [{"model": "fun-asr-mtl", "cause": "timeout"}]
     assert value(metrics, "scribe_account_known") == 1
-    assert value(metrics, "scribe_spent_seconds") == 77
     assert value(metrics, "scribe_results_held") == 7
-    assert value(metrics, "scribe_spent_cost") == 0.25
     assert value(metrics, "scribe_pending_bytes") == 4
+
+
+def of_shards(metrics: Metrics) -> dict[str, dict[str, float]]:
+    """The series with a partition: by name, the partition's number (and state) with the value."""
+    found: dict[str, dict[str, float]] = {}
+    for each in samples(metrics):
+        if "partition" in each.labels:
+            at = " ".join(filter(None, (each.labels["partition"], each.labels.get("state"))))
+            found.setdefault(each.name, {})[at] = each.value
+    return found
+
+
+def test_the_figures_of_a_shard_are_shown_by_partition_and_only_while_it_is_certainly_ours(
+    metrics: Metrics,
+) -> None:
+    """So `sum(max by (partition) (...))` counts no shard twice, and none that this process has lost."""
+    metrics.show_status(lambda: FULL)
+    assert of_shards(metrics) == {
+        "scribe_shard_state": {"0 ready": 1, "1 unproven": 1, "2 restoring": 1, "3 suspended": 1},
+        "scribe_open_jobs": {"0 waiting": 1, "0 submitted": 3, "3 waiting": 0},
+        "scribe_uncertain_submissions": {"0": 2, "3": 0},
+        "scribe_billed_seconds_today": {"0": 77, "3": 0},
+        "scribe_billed_cost_today": {"0": 0.25, "3": 0},
+        "scribe_request_lag_records": {"0": 5},
+        "scribe_request_lag_seconds": {"0": 7.5},
+        "scribe_journal_offsets": {"0": 900},
+    }
+    assert value(metrics, "scribe_request_partitions") == 6
+
+
+def test_a_shard_takes_its_series_with_it(metrics: Metrics) -> None:
+    published = [FULL]
+    metrics.show_status(lambda: published[-1])
+    assert "0" in of_shards(metrics)["scribe_billed_seconds_today"]
+    published.append(replace(FULL, shards=FULL.shards[1:]))
+    assert all(not at.startswith("0") for shown in of_shards(metrics).values() for at in shown)
+
+
+def test_a_picture_that_is_old_proves_no_ownership(metrics: Metrics, clock: StillClock) -> None:
+    """While the loop stands still, or after a freeze, another process may have taken the shards over."""
+    metrics.show_status(lambda: FULL)
+    clock.seconds += 9.9
+    assert "scribe_open_jobs" in of_shards(metrics)
+    clock.seconds += 0.2
+    assert of_shards(metrics) == {
+        "scribe_shard_state": {"0 unproven": 1, "1 unproven": 1, "2 restoring": 1, "3 suspended": 1}
+    }
 
 
 def test_a_hold_for_a_code_without_a_row_shows_as_other(metrics: Metrics) -> None:
@@ -243,7 +291,7 @@ def test_the_process_is_described_on_request(metrics: Metrics) -> None:
     assert value(metrics, "process_resident_memory_bytes")
 
 
-def test_every_metric_is_defined_in_one_module() -> None:
+def test_every_metric_is_defined_in_two_modules() -> None:
     named = re.compile(r'(?:Counter|Gauge|Histogram|Info|Definition|MetricFamily)\(\s*"scribe_')
     modules = [path.name for path in Path("service").rglob("*.py") if named.search(path.read_text())]
-    assert modules == ["metric_definitions.py"]
+    assert sorted(modules) == ["gauge_definitions.py", "metric_definitions.py"]
