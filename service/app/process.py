@@ -150,7 +150,13 @@ class Service:
 
     async def _publish_status(self, parts: Parts, tick: Tick) -> None:
         sources = status_collector.Sources(
-            self._status.member, parts.assignment, parts.guards, parts.breaker, self._clock, parts.offsets
+            self._status.member,
+            parts.assignment,
+            parts.guards,
+            parts.breaker,
+            self._clock,
+            parts.stages,
+            parts.offsets,
         )
         while True:
             tick()

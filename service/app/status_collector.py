@@ -1,7 +1,7 @@
 """Take the picture that /status and the gauges show; changes nothing."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from service import __version__
 from service.clock import Clock
@@ -9,6 +9,7 @@ from service.core.job.job import JobState
 from service.core.job.submission import SubmissionState
 from service.core.limits.hold_causes import SPEND_ADVICE, SPENT
 from service.core.limits.spend_limit import SPEND_LIMIT
+from service.core.shard.shard import Shard
 from service.frozen import dataclass
 from service.kafka.group.partition_offsets import PartitionOffsets
 from service.observability.status import (
@@ -19,10 +20,13 @@ from service.observability.status import (
     ShardWork,
     Status,
     SubmitStatus,
+    Waiting,
 )
 from service.pipeline.assignment.assignment import Assignment
+from service.pipeline.dispatch import Stages
 from service.pipeline.guards.call_limiter import CallLimiter
 from service.pipeline.guards.submit_guards import SubmitGuards
+from service.pipeline.guards.wait_reasons import WaitReason
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.stage_breaker import StageBreaker
 
@@ -39,6 +43,7 @@ class Sources:
     guards: SubmitGuards
     breaker: StageBreaker
     clock: Clock
+    stages: Stages
     offsets: PartitionOffsets | None = None
 
 
@@ -58,6 +63,10 @@ def take(of: Sources) -> Status:
         partitions=guards.limiter.share.partitions,
         jobs={state.value: number for state, number in jobs.items()},
         submissions={state.value: number for state, number in submissions.items()},
+        waiting=tuple(_waits(of.stages, states)),
+        oldest_ages_seconds=_oldest_ages(states, clock.now_ms()),
+        retention_seconds=_retention_seconds(states, clock.now_ms()),
+        calls=of.stages.calls(),
         oldest_job_age_seconds=None if oldest_ms is None else max(0, clock.now_ms() - oldest_ms) / 1000,
         budgets=tuple(_budgets(guards.limiter)),
         unused_slots=tuple(each.value for each in guards.limiter.unused()),
@@ -72,6 +81,37 @@ def take(of: Sources) -> Status:
         pending_bytes=sum(runner.pending_bytes for runner in assignment.open_shards()),
         stopped_stages=tuple(stage.value for stage in of.breaker.stopped()),
     )
+
+
+def _waits(stages: Stages, states: Iterable[Shard]) -> Iterator[Waiting]:
+    """Why jobs wait for a task; counted as they change, whatever their number."""
+    jobs: Counter[str] = Counter()
+    settling: Counter[str] = Counter()
+    for state in states:
+        jobs.update(state.jobs.waiting)
+        settling.update(state.submissions.uncertain_jobs)
+    for (model, reason), count in sorted(stages.submit.waiting(jobs).items()):
+        yield Waiting(model, reason.value, count)
+    for model, count in sorted(settling.items()):
+        yield Waiting(model, WaitReason.SETTLE.value, count)
+
+
+def _oldest_ages(states: Iterable[Shard], now_ms: int) -> dict[str, float]:
+    """The age of the oldest job in each state that has any."""
+    ages: dict[str, float] = {}
+    for state in states:
+        for each in JobState:
+            accepted_ms = state.jobs.accepted_ms(each)
+            if accepted_ms is not None:
+                age_seconds = max(0, now_ms - accepted_ms) / 1000
+                ages[each.value] = max(age_seconds, ages.get(each.value, 0.0))
+    return ages
+
+
+def _retention_seconds(states: Iterable[Shard], now_ms: int) -> float | None:
+    ends = (state.submissions.retention_end_ms() for state in states)
+    first_ms = min((end_ms for end_ms in ends if end_ms is not None), default=None)
+    return None if first_ms is None else (first_ms - now_ms) / 1000
 
 
 def _shards(of: Sources) -> Iterator[ShardStatus]:

@@ -57,10 +57,35 @@ JOURNAL_OFFSETS = Definition(
 
 # What waits, and why.
 
+WAITING_JOBS = Definition(
+    "scribe_waiting_jobs",
+    "Accepted jobs without a task, by what they wait for; of retries that wait for a guard, submissions.",
+    "What waits, and why?",
+    ("model", "reason"),
+)
 OLDEST_OPEN_JOB_AGE_SECONDS = Definition(
     "scribe_oldest_open_job_age_seconds",
-    "Time since the oldest open job was accepted.",
-    "How old is the oldest work?",
+    "Time since the oldest open job in the state was accepted, to ten seconds; absent without one.",
+    "How old is the oldest work, and where is it?",
+    ("state",),
+)
+RESULT_RETENTION_SECONDS = Definition(
+    "scribe_result_retention_seconds",
+    "How long the first unfetched result is certainly kept: 24 h from its submit, or from the last poll that"
+    " found it unfinished. To ten seconds; absent without one.",
+    "How near is the loss of a paid result?",
+)
+CALLS_IN_FLIGHT = Definition(
+    "scribe_calls_in_flight",
+    "Calls to the provider in flight.",
+    "Is the limit of calls the limit?",
+    ("kind",),
+)
+CALLS_IN_FLIGHT_LIMIT = Definition(
+    "scribe_calls_in_flight_limit",
+    "How many calls of the kind may be in flight.",
+    "How many calls may there be?",
+    ("kind",),
 )
 PENDING_BYTES = Definition(
     "scribe_pending_bytes", "Bytes decided and not yet durable.", "Does work wait for Kafka?"

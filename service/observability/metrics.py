@@ -26,10 +26,11 @@ from service.core.job.uncertainty import UncertainOutcome
 from service.core.shard.admission import AdmissionKind
 from service.errors import FailureCode
 from service.observability import metric_definitions as definitions
+from service.observability.label_values import among
 from service.observability.metric_definitions import CALLS, MAX_UNKNOWN_CODES, CallResult, Definition
 from service.observability.never_raises import watches
 from service.observability.status import Status
-from service.observability.status_gauges import LoopTicks, StatusGauges, among
+from service.observability.status_gauges import LoopTicks, StatusGauges
 from service.pipeline.shard.observer import BoundaryName, HintResult, PageResult, ShardChange
 from service.pipeline.shard.stage_breaker import StageName
 

@@ -1,6 +1,7 @@
 """Gauges that are read when the page is requested: the loops' ages and the process's status."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -9,14 +10,10 @@ from service.clock import Clock
 from service.core.limits.slot_share import Unused
 from service.observability import gauge_definitions as definitions
 from service.observability.gauge_families import gauge, number
+from service.observability.label_values import among, model_label
 from service.observability.metric_definitions import HOLD_CODES, OTHER
 from service.observability.shard_gauges import shard_gauges
 from service.observability.status import Status
-
-
-def among(value: str, foreseen: Collection[str]) -> str:
-    """The value, or `other` if it is not among the known ones."""
-    return value if value in foreseen else OTHER
 
 
 class LoopTicks(Collector):
@@ -49,7 +46,7 @@ class StatusGauges(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         status = self._status()
         yield from shard_gauges(status, self._clock.boot_seconds())
-        yield number(definitions.OLDEST_OPEN_JOB_AGE_SECONDS, status.oldest_job_age_seconds or 0.0)
+        yield from _waiting(status)
         yield from _budgets(status)
         yield from _submits(status)
         yield _hold(status)
@@ -57,6 +54,19 @@ class StatusGauges(Collector):
         yield number(definitions.ACCOUNT_KNOWN, float(status.account_hold != "unknown"))
         yield number(definitions.CLOCK_OFFSET_SECONDS, status.clock_offset_seconds)
         yield number(definitions.PENDING_BYTES, status.pending_bytes)
+
+
+def _waiting(status: Status) -> Iterator[GaugeMetricFamily]:
+    jobs: Counter[tuple[str, str]] = Counter()
+    for each in status.waiting:
+        jobs[model_label(each.model), each.reason] += each.jobs
+    yield gauge(definitions.WAITING_JOBS, jobs.items())
+    ages = [((state,), age_seconds) for state, age_seconds in status.oldest_ages_seconds.items()]
+    yield gauge(definitions.OLDEST_OPEN_JOB_AGE_SECONDS, ages)
+    retention = [] if status.retention_seconds is None else [((), status.retention_seconds)]
+    yield gauge(definitions.RESULT_RETENTION_SECONDS, retention)
+    yield gauge(definitions.CALLS_IN_FLIGHT, [((each.kind,), each.calls) for each in status.calls])
+    yield gauge(definitions.CALLS_IN_FLIGHT_LIMIT, [((each.kind,), each.limit) for each in status.calls])
 
 
 def _budgets(status: Status) -> Iterator[GaugeMetricFamily]:

@@ -11,7 +11,8 @@ from service.observability import gauge_definitions, metric_definitions
 from service.observability.metric_definitions import CALLS, MAX_UNKNOWN_CODES, CallResult, Definition
 from service.observability.metrics import Metrics
 from service.observability.shard_gauges import UNPROVEN
-from service.observability.status import BudgetStatus, ShardStatus, ShardWork, Status, SubmitStatus
+from service.observability.status import BudgetStatus, ShardStatus, ShardWork, Status, SubmitStatus, Waiting
+from service.pipeline.guards.wait_reasons import CallsInFlight, WaitReason
 
 INTRODUCTION = """\
 # Metrics
@@ -42,6 +43,7 @@ OPEN_LABELS: Mapping[tuple[str, str], str] = {
     ("scribe_loop_age_seconds", "loop"): "the loops of the process",
     ("scribe_provider_unknown_codes", "code"): f"at most {MAX_UNKNOWN_CODES} codes",
     ("scribe_shard_state", "state"): f"as in /status, `{UNPROVEN}`",
+    ("scribe_waiting_jobs", "model"): "those of the model table with open jobs",
     ("scribe_budget_rate_per_second", "kind"): "the kinds of calls",
     ("scribe_budget_rate_per_second", "model"): "for submits",
     ("scribe_budget_share_per_second", "kind"): "the kinds of calls",
@@ -86,6 +88,10 @@ def _families() -> list[Metric]:
         version="",
         member="",
         shards=(ShardStatus(0, "open", work=ShardWork(dict.fromkeys(STATES, 1), 1, 1, 1, 1, 1, 1)),),
+        waiting=tuple(Waiting("fun-asr", reason, 1) for reason in WaitReason),
+        oldest_ages_seconds=dict.fromkeys(STATES, 1.0),
+        retention_seconds=1.0,
+        calls=tuple(CallsInFlight(kind, 0, 1) for kind in ("submit", "synchronous", "query", "fetch")),
         budgets=(BudgetStatus("query", 1.0, 1.0),),
         submits=(SubmitStatus("fun-asr", 1.0, 1, ProviderError("timeout", "")),),
     )

@@ -13,14 +13,14 @@ from service.app import status_collector
 from service.app.status_collector import Sources
 from service.core.limits.hold_causes import SPEND_ADVICE, SPENT
 from service.core.limits.spend_limit import SpendLimit
-from service.core.provider.answers import NotSent, ProviderError, Refused, TaskStatus
+from service.core.provider.answers import Lost, NotSent, ProviderError, Refused, TaskStatus
 from service.errors import RestoreError
 from service.kafka.group.partition_offsets import Lag, PartitionOffsets
 from service.observability.status import BudgetStatus, ResultHoldStatus, Status, SubmitStatus
 from service.pipeline.guards.call_limiter import CallKind
 from service.pipeline.guards.submit_guards import SubmitKind
 from tests.fakes.clock import LeapingLoop
-from tests.fakes.provider import NO_CONNECTION
+from tests.fakes.provider import NO_CONNECTION, TIMEOUT
 from tests.unit.pipeline.member import Member
 from tests.unit.pipeline.world import ARREARS, Limits, World, urls
 
@@ -56,7 +56,7 @@ def play(scene: Callable[[Member], Coroutine[None, None, None]], limits: Limits 
 def picture(member: Member) -> Status:
     world = member.world
     return status_collector.take(
-        Sources("scribe-7", member.assignment, world.guards, world.breaker, world.clock)
+        Sources("scribe-7", member.assignment, world.guards, world.breaker, world.clock, world.stages)
     )
 
 
@@ -83,6 +83,32 @@ def test_open_jobs_are_counted_by_state_and_the_oldest_tells_its_age() -> None:
         assert seen.submissions == {"running": 1, "waiting": 2}
         assert seen.oldest_job_age_seconds is not None
         assert round(seen.oldest_job_age_seconds) == 31
+
+    play(scene)
+
+
+def test_what_waits_how_old_it_is_and_how_long_results_are_kept_are_shown() -> None:
+    async def scene(member: Member) -> None:
+        await member.own(0, 1)
+        assert picture(member).retention_seconds is None
+        member.deliver(0, "old")
+        await member.world.clock.sleep(600)
+        member.world.serve(0.0)
+        member.deliver(1, "a", "b")
+        await member.world.clock.sleep(60)
+        seen = picture(member)
+        assert seen.waiting == (("fun-asr", "quota", 2),)
+        assert {state: round(age, -1) for state, age in seen.oldest_ages_seconds.items()} == {
+            "submitted": 660,
+            "waiting": 60,
+        }
+        assert seen.retention_seconds == pytest.approx(24 * 3600 - 660, abs=10)
+        assert [each.kind for each in seen.calls] == ["submit", "synchronous", "query", "fetch"]
+        member.world.provider.next_submits.append(Lost(TIMEOUT))
+        member.world.serve(1.0)
+        member.world.run("submit")
+        await member.world.clock.sleep(2)
+        assert ("fun-asr", "settle", 1) in picture(member).waiting
 
     play(scene)
 
@@ -153,7 +179,9 @@ def test_the_ends_of_topics_are_shown_once_they_are_known() -> None:
         await member.own(0)
         world = member.world
         offsets = FakeOffsets(7)
-        sources = Sources("m", member.assignment, world.guards, world.breaker, world.clock, offsets)
+        sources = Sources(
+            "m", member.assignment, world.guards, world.breaker, world.clock, world.stages, offsets
+        )
         [shard] = status_collector.take(sources).shards
         assert shard.work is not None
         seen = (shard.work.unread_requests, shard.work.unread_seconds, shard.work.journal_offsets)

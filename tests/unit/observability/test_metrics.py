@@ -24,7 +24,9 @@ from service.observability.status import (
     ShardWork,
     Status,
     SubmitStatus,
+    Waiting,
 )
+from service.pipeline.guards.wait_reasons import CallsInFlight
 from service.pipeline.shard.observer import ShardChange
 
 
@@ -60,7 +62,15 @@ FULL = Status(
     partitions=6,
     jobs={"submitted": 3, "waiting": 1},
     submissions={"running": 2},
-    oldest_job_age_seconds=12.5,
+    waiting=(
+        Waiting("fun-asr", "quota", 3),
+        Waiting("fun-asr-mtl-2031-01-01", "quota", 1),
+        Waiting("fun-asr-mtl", "quota", 2),
+        Waiting("new-thing", "hold", 4),
+    ),
+    oldest_ages_seconds={"waiting": 12.5},
+    retention_seconds=-3.0,
+    calls=(CallsInFlight("submit", 2, 32),),
     budgets=(BudgetStatus("query", 7.5, 15.0), BudgetStatus("submit", 1.0, 2.0, model="fun-asr")),
     unused_slots=("membership",),
     submits=(
@@ -172,11 +182,15 @@ def test_the_gauges_show_the_status_that_was_published_last(metrics: Metrics) ->
     published = [Status("1", "m")]
     metrics.show_status(lambda: published[-1])
     assert value(metrics, "scribe_request_partitions") == 0
-    assert value(metrics, "scribe_oldest_open_job_age_seconds") == 0
+    for absent in ("scribe_oldest_open_job_age_seconds", "scribe_result_retention_seconds"):
+        assert all(each.name != absent for each in samples(metrics))
     assert value(metrics, "scribe_hold", code="Arrearage") == 0
     assert value(metrics, "scribe_account_known") == 0
     published.append(FULL)
-    assert value(metrics, "scribe_oldest_open_job_age_seconds") == 12.5
+    assert value(metrics, "scribe_oldest_open_job_age_seconds", state="waiting") == 12.5
+    assert value(metrics, "scribe_result_retention_seconds") == -3
+    assert value(metrics, "scribe_calls_in_flight", kind="submit") == 2
+    assert value(metrics, "scribe_calls_in_flight_limit", kind="submit") == 32
     assert value(metrics, "scribe_budget_rate_per_second", kind="query", model="") == 7.5
     assert value(metrics, "scribe_budget_share_per_second", kind="submit", model="fun-asr") == 2.0
     assert value(metrics, "scribe_slots_unused", reason="membership") == 1
@@ -219,6 +233,17 @@ def test_the_figures_of_a_shard_are_shown_by_partition_and_only_while_it_is_cert
         "scribe_journal_offsets": {"0": 900},
     }
     assert value(metrics, "scribe_request_partitions") == 6
+
+
+def test_jobs_that_wait_are_shown_by_a_closed_set_of_models(metrics: Metrics) -> None:
+    """Requests may name any snapshot of a model: it counts as the model that the table has."""
+    metrics.show_status(lambda: FULL)
+    waiting = {
+        (each.labels["model"], each.labels["reason"]): each.value
+        for each in samples(metrics)
+        if each.name == "scribe_waiting_jobs"
+    }
+    assert waiting == {("fun-asr", "quota"): 3, ("fun-asr-mtl", "quota"): 3, ("other", "hold"): 4}
 
 
 def test_a_shard_takes_its_series_with_it(metrics: Metrics) -> None:

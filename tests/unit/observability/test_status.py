@@ -12,7 +12,9 @@ from service.observability.status import (
     ShardWork,
     Status,
     SubmitStatus,
+    Waiting,
 )
+from service.pipeline.guards.wait_reasons import CallsInFlight
 
 REFUSED = ProviderError(
     "connect_failed", "host h refuses connections on port 443", cause=Cause.REFUSED, host="h"
@@ -28,6 +30,10 @@ def test_a_status_says_everything_as_json() -> None:
             ShardStatus(partition=4, state="ready", work=ShardWork({"waiting": 3}, 1, 12, 0.5, 7, 2.5, 99)),
         ),
         partitions=12,
+        waiting=(Waiting("fun-asr", "quota", 3),),
+        oldest_ages_seconds={"waiting": 20.0},
+        retention_seconds=3_600.0,
+        calls=(CallsInFlight("fetch", 1, 8),),
         jobs={"submitted": 2, "waiting": 3},
         oldest_job_age_seconds=12.5,
         budgets=(BudgetStatus("submit", 0.5, 1.0, model="fun-asr"),),
@@ -86,6 +92,10 @@ def test_a_status_says_everything_as_json() -> None:
             },
         ],
         "partitions": 12,
+        "waiting": [{"model": "fun-asr", "reason": "quota", "jobs": 3}],
+        "oldest_ages_seconds": {"waiting": 20.0},
+        "retention_seconds": 3_600.0,
+        "calls": [{"kind": "fetch", "calls": 1, "limit": 8}],
         "jobs": {"submitted": 2, "waiting": 3},
         "submissions": {"running": 2, "waiting": 1},
         "oldest_job_age_seconds": 12.5,

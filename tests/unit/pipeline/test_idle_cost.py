@@ -87,7 +87,9 @@ async def visits_in_a_while(jobs: int, visits: list[object]) -> int:
             member.assignment.open_shards, world.clock, world.breaker, lambda: None, lambda *_: "no reason"
         )
         world.spawn(sweep, name="expire")
-        sources = status_collector.Sources("m", member.assignment, world.guards, world.breaker, world.clock)
+        sources = status_collector.Sources(
+            "m", member.assignment, world.guards, world.breaker, world.clock, world.stages
+        )
         for _ in range(SECONDS):
             await world.clock.sleep(1)
             seen = status_collector.take(sources)
