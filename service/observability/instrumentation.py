@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 
-from service.contract.models import model_info
-from service.contract.outcome import Failure, Result, stage_seconds
+from service.contract.outcome import Result
 from service.core.job.uncertainty import UncertainOutcome
 from service.core.limits.hold_causes import SPEND_ADVICE, SPENT, HoldCause
-from service.core.limits.price import Price, cost_of
+from service.core.limits.price import Price
 from service.core.limits.spend_limit import SPEND_LIMIT, SpendLimit
 from service.core.outcome.build import Outcome
 from service.core.polling.list_trust import PageSource
@@ -27,8 +26,7 @@ class PipelineInstrumentation:
 
     def __init__(self, metrics: Metrics, prices: Mapping[str, Price] | None = None) -> None:
         self._metrics = metrics
-        self._prices = prices or {}
-        metrics.show_costs(self._prices)
+        self._jobs = metrics.count_jobs(prices or {})
 
     def committed(self, records: int, seconds: float) -> None:
         """A batch became durable."""
@@ -46,15 +44,12 @@ class PipelineInstrumentation:
     def published(self, outcome: Outcome) -> None:
         """An outcome is durable. `already_finished` ends no job, so it is not counted."""
         body = outcome.body
-        code = body.code if isinstance(body, Failure) else ""
-        if code == FailureCode.ALREADY_FINISHED:
+        if isinstance(body, Result):
+            self._jobs.succeeded(body)
+        elif body.code is FailureCode.ALREADY_FINISHED:
             return
-        info = model_info(body.model or "")
-        self._metrics.job_finished(
-            "failure" if code else "result", code, info.family if info else "", stage_seconds(body.times)
-        )
-        if isinstance(body, Result) and (price := self._prices.get(body.model)):
-            self._metrics.result_cost(body.model, cost_of(body.usage, price))
+        else:
+            self._jobs.failed(body)
         log.write_job(outcome.id, body)
 
     def admitted(self, admission: Admission) -> None:

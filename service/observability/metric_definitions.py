@@ -37,6 +37,8 @@ class CallResult(StrEnum):
     """No answer, or a fault of the provider."""
 
 
+SUBMITS_ONLY = (CallResult.LOST, CallResult.NOT_SENT)
+"""Results that no other call has."""
 FETCH = "fetch"
 CALLS = (*CallKind, FETCH)
 """The kinds of calls: those with a quota, and the fetch of a result."""
@@ -49,8 +51,15 @@ HOLD_CODES = (
     SPEND_LIMIT,
 )
 
-STAGE_BUCKETS = (0.1, 0.3, 1, 3, 10, 30, 60, 120, 300, 600, 1800, 3600, 14_400, 86_400)
-"""From the delay that we add (below a second) through a usual task (minutes) to the vendor's 24 h."""
+NO_FAULT = "none"
+"""The fault of a result."""
+
+JOB_BUCKETS = (
+    0.1, 0.3, 1, 3, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14_400, 28_800, 57_600, 86_400, 172_800
+)  # fmt: skip
+"""From the delay that we add (below a second) to two days, without a hole: no step is above threefold."""
+RATIO_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+"""An hour of audio takes a minute or so; short files wait longer than they last."""
 CALL_BUCKETS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 120)
 """The simulator answers in 10 ms; 10, 30 and 120 s are the default bounds of a call, submit and fetch."""
 BATCH_BUCKETS = (0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 60)
@@ -68,16 +77,68 @@ REQUEST_RECORDS = Definition(
 )
 JOBS_FINISHED = Definition(
     "scribe_jobs_finished",
-    "Jobs that ended, by the kind of outcome and the failure's code (none for a result).",
-    "How many files are finished?",
-    ("kind", "code", "model_family"),
+    "Files that ended, by whose fault a failure was (none for a result).",
+    "How many files are finished, and whose fault are the failures?",
+    ("model", "fault"),
 )
-JOB_STAGE_SECONDS = Definition(
-    "scribe_job_stage_seconds",
-    "Time of finished jobs in each stage; total goes from the request's timestamp to the outcome.",
+FAILURES = Definition(
+    "scribe_failures",
+    "Failures, those of records that became no job included, by code and by whose fault it was (errors.md).",
+    "Why do files and requests fail?",
+    ("code", "fault"),
+)
+RESULT_SECONDS = Definition(
+    "scribe_result_seconds",
+    "Time of results from the request's timestamp to the outcome.",
+    "How late are results?",
+    ("model_family",),
+    JOB_BUCKETS,
+)
+RESULT_OWN_SECONDS = Definition(
+    "scribe_result_own_seconds",
+    "The same without the time at the provider: the wait for quota, submit, poll, fetch and publication.",
+    "What part of the delay is ours?",
+    (),
+    JOB_BUCKETS,
+)
+RESULT_UNSEEN_SECONDS = Definition(
+    "scribe_result_unseen_seconds",
+    "Time from the end of a task, by the vendor's times, until a poll or the list showed it.",
+    "How long is a finished task not seen?",
+    (),
+    JOB_BUCKETS,
+)
+RESULT_STAGE_SECONDS = Definition(
+    "scribe_result_stage_seconds",
+    "Time of results in each stage.",
     "Where does the time of a result go?",
     ("stage",),
-    STAGE_BUCKETS,
+    JOB_BUCKETS,
+)
+RESULT_AUDIO_RATIO = Definition(
+    "scribe_result_audio_ratio",
+    "Time at the provider, its queue included, divided by the audio's length.",
+    "How fast is the provider for the audio it gets?",
+    ("model_family",),
+    RATIO_BUCKETS,
+)
+BILLED_SECONDS = Definition(
+    "scribe_billed_seconds",
+    "Seconds billed for results; scribe_billed_seconds_today has those of failures too.",
+    "What does the provider bill?",
+    ("model",),
+)
+AUDIO_SECONDS = Definition(
+    "scribe_audio_seconds",
+    "Length of the audio of results, speech or not.",
+    "How much audio is transcribed?",
+    ("model",),
+)
+TOKENS = Definition(
+    "scribe_tokens",
+    "Tokens billed for results.",
+    "What do models cost that bill by token?",
+    ("model", "direction"),
 )
 REQUESTS_LOST = Definition(
     "scribe_requests_lost",
@@ -98,9 +159,9 @@ COST = Definition(
 
 PROVIDER_CALLS = Definition(
     "scribe_provider_calls",
-    "Calls to the provider, by result.",
+    "Calls to the provider, by result; only submits have a model.",
     "Does the provider answer, does it throttle?",
-    ("kind", "result"),
+    ("kind", "model", "result"),
 )
 PROVIDER_CALL_SECONDS = Definition(
     "scribe_provider_call_seconds",

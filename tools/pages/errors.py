@@ -97,7 +97,7 @@ def errors_page() -> str:
     return "\n".join(
         [
             INTRODUCTION,
-            *_table(("`code`", "what it means and what to do"), _failure_rows()),
+            *_table(("`code`", "fault", "what it means and what to do"), _failure_rows()),
             POLICIES,
             *_table(("provider's code", "submit", "file"), _policy_rows()),
             WITHOUT_A_ROW,
@@ -123,7 +123,8 @@ def _failure_rows() -> Iterator[tuple[str, ...]]:
         if isinstance(assigned, ast.Assign) and isinstance(described, ast.Expr):
             (name,) = assigned.targets
             assert isinstance(name, ast.Name)
-            yield f"`{getattr(errors.FailureCode, name.id)}`", " ".join(_text(described).split())
+            code = getattr(errors.FailureCode, name.id)
+            yield f"`{code}`", errors.FAULTS[code].value, " ".join(_text(described).split())
 
 
 def _text(described: ast.Expr) -> str:

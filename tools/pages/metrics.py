@@ -1,17 +1,22 @@
 """The text of docs/metrics.md, from the metrics themselves."""
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 
 from prometheus_client import CollectorRegistry, Metric
 
-from service.contract.outcome import STAGES
+from service.contract.model_table import Family
+from service.contract.outcome import Attempts, ProviderTimes, Result, Times, Usage
+from service.contract.transcript import AudioProperties, Transcript
 from service.core.job.job import JobState
+from service.core.limits.price import Price
 from service.core.provider.answers import Cause, ProviderError
 from service.observability import gauge_definitions, metric_definitions
 from service.observability.metric_definitions import CALLS, MAX_UNKNOWN_CODES, CallResult, Definition
 from service.observability.metrics import Metrics
 from service.observability.shard_gauges import UNPROVEN
 from service.observability.status import BudgetStatus, ShardStatus, ShardWork, Status, SubmitStatus, Waiting
+from service.pipeline.guards.call_limiter import CallKind
 from service.pipeline.guards.wait_reasons import CallsInFlight, WaitReason
 
 INTRODUCTION = """\
@@ -39,10 +44,22 @@ There are also `scribe_build_info` (the version) and the usual metrics of the pr
 | --- | --- |
 """
 
+NAMED_MODELS = {
+    "scribe_waiting_jobs",
+    "scribe_provider_calls",
+    "scribe_budget_rate_per_second",
+    "scribe_budget_share_per_second",
+    "scribe_provider_outage",
+    "scribe_provider_outage_cause",
+    "scribe_retry_budget",
+    "scribe_cost",
+}
+"""Metrics whose models have a row of their own below."""
 OPEN_LABELS: Mapping[tuple[str, str], str] = {
     ("scribe_loop_age_seconds", "loop"): "the loops of the process",
     ("scribe_provider_unknown_codes", "code"): f"at most {MAX_UNKNOWN_CODES} codes",
     ("scribe_shard_state", "state"): f"as in /status, `{UNPROVEN}`",
+    ("scribe_provider_calls", "model"): "those of the model table that were submitted; empty for other calls",
     ("scribe_waiting_jobs", "model"): "those of the model table with open jobs",
     ("scribe_budget_rate_per_second", "kind"): "the kinds of calls",
     ("scribe_budget_rate_per_second", "model"): "for submits",
@@ -52,7 +69,7 @@ OPEN_LABELS: Mapping[tuple[str, str], str] = {
     ("scribe_provider_outage_cause", "model"): "those whose outage lasts",
     ("scribe_provider_outage_cause", "cause"): ", ".join(f"`{cause}`" for cause in Cause),
     ("scribe_retry_budget", "model"): "those submitted lately",
-    ("scribe_jobs_finished", "code"): "the codes of errors.md, `none`",
+    ("scribe_failures", "code"): "the codes of errors.md but `already_finished`",
     ("scribe_cost", "model"): "the models that have a price in `SCRIBE_SPEND__PRICES`; none, no such metric",
     ("scribe_hold", "code"): "the codes of errors.md that hold, `spend_limit`, `other`",
 }
@@ -98,11 +115,37 @@ def _families() -> list[Metric]:
     metrics.show_status(lambda: status)
     metrics.loop_tick("poll")
     metrics.unknown_provider_code("Code")
-    metrics.job_finished("result", None, "fun-asr", dict.fromkeys(STAGES, 0.0))
-    metrics.show_costs(["fun-asr"])
+    jobs = metrics.count_jobs({"fun-asr": Price(1.0)})
+    jobs.succeeded(_a_result())
     for kind in CALLS:
-        metrics.provider_call(kind, CallResult.OK, 0.0)
+        metrics.provider_call(kind, CallResult.OK, 0.0, "fun-asr" if kind == CallKind.SUBMIT else "")
     return sorted(registry.collect(), key=lambda family: family.name)
+
+
+def _a_result() -> Result:
+    """A result with everything that is counted."""
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    return Result(
+        request_id="r",
+        replay=0,
+        file_index=0,
+        file_count=1,
+        file_url="https://h.example/a.wav",
+        model="fun-asr",
+        task_id="t",
+        transcript=Transcript(audio=AudioProperties(duration_ms=1), channels=()),
+        usage=Usage(billed_seconds=1, input_tokens=1, output_tokens=1),
+        times=Times(
+            requested_at=moment,
+            accepted_at=moment,
+            submitted_at=moment,
+            completed_at=moment,
+            fetched_at=moment,
+            published_at=moment,
+            provider=ProviderTimes(submit_time="2026-01-01 00:00:00", end_time="2026-01-01 00:00:00"),
+        ),
+        attempts=Attempts(),
+    )
 
 
 def _name(family: Metric) -> str:
@@ -122,6 +165,10 @@ def _values(family: Metric, label: str) -> str:
     found = dict.fromkeys(sample.labels[label] for sample in family.samples)
     if label == "partition":
         return "those of this process"
+    if label == "model" and family.name not in NAMED_MODELS:
+        return "those of the model table that were submitted"
+    if label == "model_family":
+        return ", ".join(Family)
     return OPEN_LABELS.get((family.name, label)) or ", ".join(found)
 
 

@@ -10,11 +10,19 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from service.clock import SystemClock
+from service.core.limits.price import Price
 from service.core.provider.answers import ProviderError
 from service.core.provider.error_table import TABLE, Action
 from service.core.shard.admission import AdmissionKind
-from service.errors import FailureCode
-from service.observability.metric_definitions import CALLS, HOLD_CODES, MAX_UNKNOWN_CODES, CallResult
+from service.errors import FAULTS
+from service.observability.job_metrics import COUNTED_CODES
+from service.observability.metric_definitions import (
+    CALLS,
+    HOLD_CODES,
+    MAX_UNKNOWN_CODES,
+    SUBMITS_ONLY,
+    CallResult,
+)
 from service.observability.metrics import Metrics
 from service.observability.status import (
     BudgetStatus,
@@ -113,21 +121,12 @@ def test_records_are_counted_by_how_they_were_taken(metrics: Metrics) -> None:
     assert value(metrics, "scribe_request_records_total", admitted="refused") == 1
 
 
-def test_a_finished_job_is_counted_with_its_stages(metrics: Metrics) -> None:
-    metrics.job_finished("result", "", "fun-asr", {"queue": 0.2, "total": 12.0})
-    metrics.job_finished("failure", FailureCode.CANCELLED, "fun-asr", {"total": 1.0})
-    name = "scribe_jobs_finished_total"
-    assert value(metrics, name, kind="result", code="none", model_family="fun-asr") == 1
-    assert value(metrics, name, kind="failure", code="cancelled", model_family="fun-asr") == 1
-    assert value(metrics, "scribe_job_stage_seconds_sum", stage="total") == 13.0
-    assert value(metrics, "scribe_job_stage_seconds_bucket", stage="queue", le="0.3") == 1
-    assert value(metrics, "scribe_job_stage_seconds_bucket", stage="queue", le="0.1") == 0
-
-
 def test_calls_are_counted_by_result_and_timed_by_kind(metrics: Metrics) -> None:
-    metrics.provider_call("submit", CallResult.THROTTLED, 0.5)
-    metrics.provider_call("submit", CallResult.OK, 0.25)
-    assert value(metrics, "scribe_provider_calls_total", kind="submit", result="throttled") == 1
+    metrics.provider_call("submit", CallResult.THROTTLED, 0.5, "fun-asr")
+    metrics.provider_call("submit", CallResult.OK, 0.25, "fun-asr")
+    name, submit = "scribe_provider_calls_total", {"kind": "submit", "model": "fun-asr"}
+    assert value(metrics, name, **submit, result="throttled") == 1
+    assert value(metrics, name, **submit, result="lost") == 0, "its rate sees the first"
     assert value(metrics, "scribe_provider_call_seconds_sum", kind="submit") == 0.75
 
 
@@ -153,12 +152,11 @@ def test_a_stalled_loop_grows_old(metrics: Metrics, clock: StillClock) -> None:
 
 
 def test_unknown_values_are_counted_as_other(metrics: Metrics) -> None:
-    metrics.job_finished("user", "text", "qwen-9", {"nap": 1.0})
-    metrics.provider_call("peek", CallResult.OK, 1.0)
+    metrics.provider_call("peek", CallResult.OK, 1.0, "qwen-9")
     page = metrics.page().decode()
-    for odd in ("user", "text", "qwen-9", "nap", "peek"):
+    for odd in ("qwen-9", "peek"):
         assert f'"{odd}"' not in page
-    assert value(metrics, "scribe_provider_calls_total", kind="other", result="ok") == 1
+    assert value(metrics, "scribe_provider_calls_total", kind="other", model="other", result="ok") == 1
 
 
 def test_unknown_provider_codes_cannot_make_series_without_end(metrics: Metrics) -> None:
@@ -282,20 +280,21 @@ def test_every_code_that_holds_has_its_series() -> None:
 
 
 def test_closed_series_begin_at_zero_so_that_a_rate_sees_the_first(metrics: Metrics) -> None:
+    metrics.count_jobs({})
     for kind in CALLS:
-        for result in CallResult:
-            assert value(metrics, "scribe_provider_calls_total", kind=kind, result=result) == 0
+        for result in CallResult if kind != "submit" else ():
+            shown = value(metrics, "scribe_provider_calls_total", kind=kind, model="", result=result)
+            assert shown == (None if result in SUBMITS_ONLY else 0), "what can never be is not shown"
     for event in ShardChange:
         assert value(metrics, "scribe_shard_events_total", event=event) == 0
-    for code in FailureCode:
-        name = "scribe_jobs_finished_total"
-        assert value(metrics, name, kind="failure", code=code, model_family="fun-asr") == 0
+    for code in COUNTED_CODES:
+        assert value(metrics, "scribe_failures_total", code=code, fault=FAULTS[code]) == 0
 
 
 def test_the_page_keeps_the_rules_of_promtool(metrics: Metrics) -> None:
     metrics.show_status(lambda: FULL)
     metrics.loop_tick("poll")
-    metrics.job_finished("result", "", "fun-asr", {"total": 1.0})
+    metrics.count_jobs({"fun-asr": Price(1.0)}).begin("fun-asr")
     families = list(text_string_to_metric_families(metrics.page().decode()))
     assert len({family.name for family in families}) == len(families)
     for family in families:
