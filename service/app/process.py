@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -161,9 +162,12 @@ class Service:
         while True:
             tick()
             self._beat.beat()
-            self._status = status_collector.take(sources)
             self._ready = _readiness(parts)
+            self._status = replace(status_collector.take(sources), is_ready=self._ready[0])
+            asleep_at = self._clock.boot_seconds()
             await self._clock.sleep(HEARTBEAT_SECONDS)
+            slept_seconds = self._clock.boot_seconds() - asleep_at
+            self._metrics.process.loop_lagged(max(0.0, slept_seconds - HEARTBEAT_SECONDS))
 
     def _start_loop(self, name: str, loop: Loop) -> "asyncio.Task[None]":
         """Run a loop whose every turn is counted in a metric."""
@@ -191,9 +195,11 @@ class Service:
     @contextmanager
     def _health(self) -> Iterator[None]:
         """Serve the probes; their thread reads only what the loop has published."""
-        self._metrics.describe_process(__version__)
+        settings = self._settings
+        limits = from_settings.shown_limits_of(settings)
+        self._metrics.process.describe(__version__, from_settings.fingerprint_of(settings), limits)
         self._metrics.show_status(lambda: self._status)
-        http = self._settings.http
+        http = settings.http
         server = HealthServer(
             http.host, http.port, lambda: self._status, self._metrics.page, lambda: self._ready, self._beat
         )

@@ -159,3 +159,21 @@ CLOCK_OFFSET_SECONDS = Definition(
     "How far the wall clock is ahead of trusted time.",
     "Is a machine's clock wrong?",
 )
+READY = Definition("scribe_ready", "1 while /readyz answers 200.", "Is each replica healthy?")
+GROUP_LOST = Definition(
+    "scribe_group_lost",
+    "1 while this process has no client in the group.",
+    "Is Kafka away, for this replica?",
+)
+HOLD_START = Definition(
+    "scribe_hold_start_timestamp_seconds",
+    "When the hold for this code began; absent without one.",
+    "Since when are submits held?",
+    ("code",),
+)
+OUTAGE_START = Definition(
+    "scribe_provider_outage_start_timestamp_seconds",
+    "When the outage of the model began; absent without one.",
+    "Since when is the provider out of reach?",
+    ("model",),
+)

@@ -16,6 +16,7 @@ from service.errors import FailureCode
 from service.observability import log
 from service.observability.metrics import Metrics
 from service.observability.never_raises import never_raises, watches
+from service.observability.process_definitions import BatchResult
 from service.pipeline.shard.observer import BoundaryName, HintResult, PageResult, ShardChange
 from service.pipeline.shard.stage_breaker import StageName
 
@@ -34,11 +35,12 @@ class PipelineInstrumentation:
 
     def retried(self, partition: int, reason: str) -> None:
         """A batch was not acknowledged and is sent again."""
-        self._metrics.batch_retried()
+        self._metrics.batch_failed(BatchResult.UNKNOWN)
         log.write(log.BATCH_RETRIED, partition=partition, reason=reason)
 
     def fenced(self, partition: int, reason: str) -> None:
         """Another owner has the shard: its effects end here."""
+        self._metrics.batch_failed(BatchResult.FENCED)
         self.shard(ShardChange.FENCED, partition, reason)
 
     def published(self, outcome: Outcome) -> None:
@@ -77,6 +79,14 @@ class PipelineInstrumentation:
         self._metrics.shard_event(change)
         log.write(log.SHARD, change=change, partition=partition, detail=detail)
 
+    def rebalanced(self) -> None:
+        """The group has made an assignment."""
+        self._metrics.process.rebalanced()
+
+    def served(self, change: ShardChange, seconds: float) -> None:
+        """A shard is served, `seconds` after its take-over or its resumption began."""
+        self._metrics.process.served(change, seconds)
+
     def uncertain(self, uncertain_outcome: UncertainOutcome) -> None:
         """A submission became uncertain, or this ended; called once for each of its jobs."""
         self._metrics.submission_uncertain(uncertain_outcome)
@@ -105,6 +115,7 @@ class PipelineInstrumentation:
 
         Called once for each cause until we have one again.
         """
+        self._metrics.process.group_lost()
         log.write(log.GROUP_LOST, detail=detail)
 
     def group_regained(self) -> None:
@@ -117,6 +128,7 @@ class PipelineInstrumentation:
             code = held.provider_error.code
             log.write(log.HOLD_ENDED, provider_code=code, model=held.model, jobs_waiting=jobs_waiting)
             return
+        self._metrics.process.hold_began(held.provider_error.code)
         log.write(
             log.HOLD_STARTED,
             provider_code=held.provider_error.code,
@@ -132,6 +144,7 @@ class PipelineInstrumentation:
         if limit is None:
             log.write(log.HOLD_ENDED, code=SPEND_LIMIT)
         else:
+            self._metrics.process.hold_began(SPEND_LIMIT)
             log.write(log.HOLD_STARTED, code=SPEND_LIMIT, reason=SPENT[limit], advice=SPEND_ADVICE[limit])
 
     def outage(self, model: str, provider_error: ProviderError | None) -> None:
@@ -139,6 +152,7 @@ class PipelineInstrumentation:
         if provider_error is None:
             log.write(log.OUTAGE_ENDED, model=model)
             return
+        self._metrics.process.outage_began(model)
         log.write(
             log.OUTAGE_STARTED,
             model=model,

@@ -62,10 +62,6 @@ RATIO_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 """An hour of audio takes a minute or so; short files wait longer than they last."""
 CALL_BUCKETS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 120)
 """The simulator answers in 10 ms; 10, 30 and 120 s are the default bounds of a call, submit and fetch."""
-BATCH_BUCKETS = (0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 60)
-"""A broker acknowledges in milliseconds; 60 s is the bound of a send."""
-RECORD_BUCKETS = (1, 3, 10, 30, 100, 300, 1000)
-"""Group commit: few when idle, many under load."""
 
 # Requests and jobs.
 
@@ -198,58 +194,3 @@ LIST_PAGES = Definition(
     "Do the replicas share the pages of the task list?",
     ("result",),
 )
-
-# Shards, stages and the process.
-
-BATCH_COMMIT_SECONDS = Definition(
-    "scribe_batch_commit_seconds",
-    "Time until a batch was durable.",
-    "How fast does Kafka take our writes?",
-    buckets=BATCH_BUCKETS,
-)
-BATCH_RECORDS = Definition(
-    "scribe_batch_records",
-    "Records in a durable batch, outcomes included.",
-    "How much is written at once?",
-    buckets=RECORD_BUCKETS,
-)
-BATCH_RETRIES = Definition(
-    "scribe_batch_retries",
-    "Batches sent again, because it was unknown whether they were durable.",
-    "Does Kafka acknowledge our writes?",
-)
-INTERNAL_ERRORS = Definition(
-    "scribe_internal_errors",
-    "Faults of Scribe itself, by the boundary that isolated them.",
-    "Is there a fault of Scribe itself?",
-    ("boundary",),
-)
-STAGE_STOPS = Definition(
-    "scribe_stage_stops",
-    "Stages stopped for faults of Scribe itself in different requests.",
-    "How often did faults of Scribe stop a stage?",
-    ("stage",),
-)
-STAGE_STOPPED = Definition(
-    "scribe_stage_stopped", "1 while the stage is stopped.", "Is a stage stopped?", ("stage",)
-)
-WORK_RESTORED = Definition(
-    "scribe_work_restored",
-    "Open jobs and submissions that had no timer, call or place in a queue, given back by the audit.",
-    "Did Scribe lose track of work, and repair it?",
-)
-JOURNAL_UNREAD = Definition(
-    "scribe_journal_unread",
-    "Records, and passes over a partition, of the journal that reconciling could not read.",
-    "Can the search for lost tasks read the journal?",
-)
-CLOCK_STEPS = Definition(
-    "scribe_clock_steps", "Steps of the wall clock away from trusted time.", "Did the wall clock step?"
-)
-SHARD_EVENTS = Definition(
-    "scribe_shard_events",
-    "Changes in the life of shards.",
-    "What happens to shards: are they moved, refused, fenced?",
-    ("event",),
-)
-BUILD = Definition("scribe_build", "The version that runs.", "Which version runs?")

@@ -8,10 +8,6 @@ from collections.abc import Callable, Mapping
 
 from prometheus_client import (
     CollectorRegistry,
-    GCCollector,
-    Info,
-    PlatformCollector,
-    ProcessCollector,
     disable_created_metrics,
     generate_latest,
 )
@@ -21,11 +17,14 @@ from service.core.job.uncertainty import UncertainOutcome
 from service.core.limits.price import Price
 from service.core.shard.admission import AdmissionKind
 from service.observability import metric_definitions as definitions
+from service.observability import process_definitions as of_process
 from service.observability.instruments import counter, counters, gauge, histogram, histograms
 from service.observability.job_metrics import JobMetrics
 from service.observability.label_values import among, model_label
 from service.observability.metric_definitions import CALLS, MAX_UNKNOWN_CODES, SUBMITS_ONLY, CallResult
 from service.observability.never_raises import watches
+from service.observability.process_definitions import BatchResult
+from service.observability.process_metrics import ProcessMetrics
 from service.observability.status import Status
 from service.observability.status_gauges import LoopTicks, StatusGauges
 from service.pipeline.guards.call_limiter import CallKind
@@ -45,6 +44,7 @@ class Metrics:
         self._turns = LoopTicks(self._clock)
         self._registry.register(self._turns)
         self._unknown_codes: set[str] = set()
+        self.process = ProcessMetrics(self._registry)
         self._make_work_metrics()
         self._make_provider_metrics()
         self._make_shard_metrics()
@@ -75,16 +75,16 @@ class Metrics:
             self._list_pages.begin((page,))
 
     def _make_shard_metrics(self) -> None:
-        self._batch_seconds = histogram(self._registry, definitions.BATCH_COMMIT_SECONDS)
-        self._batch_records = histogram(self._registry, definitions.BATCH_RECORDS)
-        self._retries = counter(self._registry, definitions.BATCH_RETRIES)
-        self._internal_errors = counters(self._registry, definitions.INTERNAL_ERRORS)
-        self._stage_stops = counters(self._registry, definitions.STAGE_STOPS)
-        self._stopped = gauge(self._registry, definitions.STAGE_STOPPED)
-        self._restored = counter(self._registry, definitions.WORK_RESTORED)
-        self._journal_unread = counter(self._registry, definitions.JOURNAL_UNREAD)
-        self._clock_steps = counter(self._registry, definitions.CLOCK_STEPS)
-        self._shard_events = counters(self._registry, definitions.SHARD_EVENTS)
+        self._batch_seconds = histogram(self._registry, of_process.BATCH_COMMIT_SECONDS)
+        self._batch_records = histogram(self._registry, of_process.BATCH_RECORDS)
+        self._batches = counters(self._registry, of_process.BATCHES)
+        self._internal_errors = counters(self._registry, of_process.INTERNAL_ERRORS)
+        self._stage_stops = counters(self._registry, of_process.STAGE_STOPS)
+        self._stopped = gauge(self._registry, of_process.STAGE_STOPPED)
+        self._restored = counter(self._registry, of_process.WORK_RESTORED)
+        self._journal_unread = counter(self._registry, of_process.JOURNAL_UNREAD)
+        self._clock_steps = counter(self._registry, of_process.CLOCK_STEPS)
+        self._shard_events = counters(self._registry, of_process.SHARD_EVENTS)
 
     def _begin_at_zero(self) -> None:
         """Create the closed series, so that a rate includes the first event of a kind."""
@@ -97,16 +97,9 @@ class Metrics:
             self._stopped.labels(stage)
         for boundary in BoundaryName:
             self._internal_errors.begin((boundary,))
+        self._batches.begin(*((result,) for result in BatchResult))
         for event in ShardChange:
             self._shard_events.begin((event,))
-
-    def describe_process(self, version: str) -> None:
-        """Add the service's version and the metrics of the process, of Python and of its collector."""
-        build = definitions.BUILD
-        Info(build.name, build.text, registry=self._registry).info({"version": version})
-        ProcessCollector(registry=self._registry)
-        PlatformCollector(registry=self._registry)
-        GCCollector(registry=self._registry)
 
     def count_jobs(self, prices: Mapping[str, Price]) -> JobMetrics:
         """Show the metrics of finished jobs; without a price there is no metric of the cost."""
@@ -138,6 +131,7 @@ class Metrics:
         """Show the series of a model in use, so that a rate sees its first submit and its first result."""
         self._submitted.add(label)
         self._calls.begin(*((CallKind.SUBMIT, label, result) for result in CallResult))
+        self.process.begin_model(model)
         if self._finished is not None:
             self._finished.begin(model)
 
@@ -165,12 +159,13 @@ class Metrics:
 
     def batch_committed(self, records: int, seconds: float) -> None:
         """A batch is durable, `seconds` after it was sealed."""
+        self._batches[(BatchResult.COMMITTED,)].inc()
         self._batch_seconds.observe(seconds)
         self._batch_records.observe(records)
 
-    def batch_retried(self) -> None:
-        """A batch is sent again."""
-        self._retries.inc()
+    def batch_failed(self, result: BatchResult) -> None:
+        """A batch was not acknowledged, or is behind another owner's claim."""
+        self._batches[(result,)].inc()
 
     def shard_event(self, change: ShardChange) -> None:
         """A shard changed."""

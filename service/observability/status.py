@@ -125,6 +125,7 @@ class Status:
     """When it was taken, by the boot clock: while the loop stands still, it is old."""
     shards: tuple[ShardStatus, ...] = ()
     """Those that are assigned here, and those that a rebalance has suspended."""
+    is_ready: bool = False
     partitions: int = 0
     """Partitions of the request topic, by the group's last assignment; 0 before the first."""
     jobs: Mapping[str, int] = field(default_factory=dict)
@@ -169,6 +170,7 @@ class Status:
             "member": self.member,
             "group_lost": None if self.group_lost is None else redact(self.group_lost),
             "shards": [_shard(shard) for shard in self.shards],
+            "ready": self.is_ready,
             "partitions": self.partitions,
             "jobs": dict(self.jobs),
             "submissions": dict(self.submissions),

@@ -1,7 +1,7 @@
 """Gauges that are read when the page is requested: the loops' ages and the process's status."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -49,9 +49,11 @@ class StatusGauges(Collector):
         yield from _waiting(status)
         yield from _budgets(status)
         yield from _submits(status)
-        yield _hold(status)
+        yield from _holds(status)
         yield number(definitions.RESULTS_HELD, sum(each.jobs for each in status.result_holds))
         yield number(definitions.ACCOUNT_KNOWN, float(status.account_hold != "unknown"))
+        yield number(definitions.READY, float(status.is_ready))
+        yield number(definitions.GROUP_LOST, float(status.group_lost is not None))
         yield number(definitions.CLOCK_OFFSET_SECONDS, status.clock_offset_seconds)
         yield number(definitions.PENDING_BYTES, status.pending_bytes)
 
@@ -70,24 +72,48 @@ def _waiting(status: Status) -> Iterator[GaugeMetricFamily]:
 
 
 def _budgets(status: Status) -> Iterator[GaugeMetricFamily]:
-    named = {(budget.kind, budget.model or ""): budget for budget in status.budgets}
-    rates = [(key, budget.rate_per_second) for key, budget in named.items()]
-    yield gauge(definitions.BUDGET_RATE_PER_SECOND, rates)
-    shares = [(key, budget.share_per_second) for key, budget in named.items()]
-    yield gauge(definitions.BUDGET_SHARE_PER_SECOND, shares)
+    """The quotas; snapshots that count as one model have theirs added up, as each has its own."""
+    rates: defaultdict[tuple[str, str], float] = defaultdict(float)
+    shares: defaultdict[tuple[str, str], float] = defaultdict(float)
+    for budget in status.budgets:
+        key = (budget.kind, model_label(budget.model) if budget.model else "")
+        rates[key] += budget.rate_per_second
+        shares[key] += budget.share_per_second
+    yield gauge(definitions.BUDGET_RATE_PER_SECOND, rates.items())
+    yield gauge(definitions.BUDGET_SHARE_PER_SECOND, shares.items())
     reasons = [((reason.value,), float(reason.value in status.unused_slots)) for reason in Unused]
     yield gauge(definitions.SLOTS_UNUSED, reasons)
 
 
 def _submits(status: Status) -> Iterator[GaugeMetricFamily]:
-    left = [((each.model,), each.retries_left) for each in status.submits]
+    """The guards of models; of snapshots that count as one model the worst is shown."""
+    left = _of_models(((each.model, each.retries_left) for each in status.submits), min)
     yield gauge(definitions.RETRY_BUDGET, left)
-    outages = [((each.model,), float(each.outage_since_ms is not None)) for each in status.submits]
-    yield gauge(definitions.PROVIDER_OUTAGE, outages)
-    causes = [((each.model, each.outage.kind.value), 1.0) for each in status.submits if each.outage]
-    yield gauge(definitions.PROVIDER_OUTAGE_CAUSE, causes)
+    outages = ((each.model, float(each.outage_since_ms is not None)) for each in status.submits)
+    yield gauge(definitions.PROVIDER_OUTAGE, _of_models(outages, max))
+    starts = ((each.model, each.outage_since_ms) for each in status.submits)
+    yield gauge(
+        definitions.OUTAGE_START,
+        _of_models(((name, ms / 1000) for name, ms in starts if ms is not None), min),
+    )
+    causes = {(model_label(each.model), each.outage.kind.value) for each in status.submits if each.outage}
+    yield gauge(definitions.PROVIDER_OUTAGE_CAUSE, [(labels, 1.0) for labels in sorted(causes)])
 
 
-def _hold(status: Status) -> GaugeMetricFamily:
-    active = {among(hold.code, HOLD_CODES) for hold in status.holds}
-    return gauge(definitions.HOLD, [((code,), float(code in active)) for code in (*HOLD_CODES, OTHER)])
+def _of_models(
+    values: Iterable[tuple[str, float]], worst: Callable[[float, float], float]
+) -> list[tuple[tuple[str], float]]:
+    found: dict[str, float] = {}
+    for name, value in values:
+        label = model_label(name)
+        found[label] = worst(value, found.get(label, value))
+    return [((label,), value) for label, value in found.items()]
+
+
+def _holds(status: Status) -> Iterator[GaugeMetricFamily]:
+    starts: dict[str, float] = {}
+    for hold in status.holds:
+        code, start = among(hold.code, HOLD_CODES), hold.since_ms / 1000
+        starts[code] = min(start, starts.get(code, start))
+    yield gauge(definitions.HOLD, [((code,), float(code in starts)) for code in (*HOLD_CODES, OTHER)])
+    yield gauge(definitions.HOLD_START, [((code,), start) for code, start in starts.items()])

@@ -10,12 +10,26 @@ from service.contract.outcome import Attempts, ProviderTimes, Result, Times, Usa
 from service.contract.transcript import AudioProperties, Transcript
 from service.core.job.job import JobState
 from service.core.limits.price import Price
+from service.core.limits.spend_limit import SPEND_LIMIT
 from service.core.provider.answers import Cause, ProviderError
-from service.observability import gauge_definitions, metric_definitions
+from service.observability import gauge_definitions, metric_definitions, process_definitions
 from service.observability.metric_definitions import CALLS, MAX_UNKNOWN_CODES, CallResult, Definition
 from service.observability.metrics import Metrics
+from service.observability.process_definitions import (
+    BILLED_COST_LIMIT,
+    BILLED_SECONDS_LIMIT,
+    OPEN_JOBS_LIMIT,
+)
 from service.observability.shard_gauges import UNPROVEN
-from service.observability.status import BudgetStatus, ShardStatus, ShardWork, Status, SubmitStatus, Waiting
+from service.observability.status import (
+    BudgetStatus,
+    HoldStatus,
+    ShardStatus,
+    ShardWork,
+    Status,
+    SubmitStatus,
+    Waiting,
+)
 from service.pipeline.guards.call_limiter import CallKind
 from service.pipeline.guards.wait_reasons import CallsInFlight, WaitReason
 
@@ -35,7 +49,7 @@ counted as `other`, so that no request and no answer creates series.
 STATES = [state.value for state in JobState if state is not JobState.DONE]
 
 OTHERS = """
-There are also `scribe_build_info` (the version) and the usual metrics of the process and of Python
+There are also the usual metrics of the process and of Python
 (`process_...`, `python_...`).
 
 ## Buckets
@@ -53,6 +67,7 @@ NAMED_MODELS = {
     "scribe_provider_outage_cause",
     "scribe_retry_budget",
     "scribe_cost",
+    "scribe_provider_outage_start_timestamp_seconds",
 }
 """Metrics whose models have a row of their own below."""
 OPEN_LABELS: Mapping[tuple[str, str], str] = {
@@ -68,6 +83,11 @@ OPEN_LABELS: Mapping[tuple[str, str], str] = {
     ("scribe_provider_outage", "model"): "those submitted lately",
     ("scribe_provider_outage_cause", "model"): "those whose outage lasts",
     ("scribe_provider_outage_cause", "cause"): ", ".join(f"`{cause}`" for cause in Cause),
+    ("scribe_provider_outage_start_timestamp_seconds", "model"): "those whose outage lasts",
+    ("scribe_hold_start_timestamp_seconds", "code"): "those of `scribe_hold`",
+    ("scribe_holds", "code"): "those of `scribe_hold`",
+    ("scribe_build", "version"): "the version",
+    ("scribe_settings", "hash"): "twelve hex digits",
     ("scribe_retry_budget", "model"): "those submitted lately",
     ("scribe_failures", "code"): "the codes of errors.md but `already_finished`",
     ("scribe_cost", "model"): "the models that have a price in `SCRIBE_SPEND__PRICES`; none, no such metric",
@@ -93,7 +113,7 @@ def _row(family: Metric, question: str) -> str:
 
 def all_definitions() -> Iterator[Definition]:
     """Every definition of a metric."""
-    for module in (metric_definitions, gauge_definitions):
+    for module in (metric_definitions, process_definitions, gauge_definitions):
         yield from (each for each in vars(module).values() if isinstance(each, Definition))
 
 
@@ -108,6 +128,7 @@ def _families() -> list[Metric]:
         waiting=tuple(Waiting("fun-asr", reason, 1) for reason in WaitReason),
         oldest_ages_seconds=dict.fromkeys(STATES, 1.0),
         retention_seconds=1.0,
+        holds=(HoldStatus(SPEND_LIMIT, 1),),
         calls=tuple(CallsInFlight(kind, 0, 1) for kind in ("submit", "synchronous", "query", "fetch")),
         budgets=(BudgetStatus("query", 1.0, 1.0),),
         submits=(SubmitStatus("fun-asr", 1.0, 1, ProviderError("timeout", "")),),
@@ -115,11 +136,14 @@ def _families() -> list[Metric]:
     metrics.show_status(lambda: status)
     metrics.loop_tick("poll")
     metrics.unknown_provider_code("Code")
+    limits = {OPEN_JOBS_LIMIT: 1.0, BILLED_SECONDS_LIMIT: 1.0, BILLED_COST_LIMIT: 1.0}
+    metrics.process.describe("1.0.0", "0123456789ab", limits)
     jobs = metrics.count_jobs({"fun-asr": Price(1.0)})
     jobs.succeeded(_a_result())
     for kind in CALLS:
         metrics.provider_call(kind, CallResult.OK, 0.0, "fun-asr" if kind == CallKind.SUBMIT else "")
-    return sorted(registry.collect(), key=lambda family: family.name)
+    families = (each for each in registry.collect() if each.name.startswith("scribe_"))
+    return sorted(families, key=lambda family: family.name)
 
 
 def _a_result() -> Result:
@@ -149,7 +173,7 @@ def _a_result() -> Result:
 
 
 def _name(family: Metric) -> str:
-    return f"{family.name}_total" if family.type == "counter" else family.name
+    return family.name + {"counter": "_total", "info": "_info"}.get(family.type, "")
 
 
 def _labels(family: Metric) -> str:

@@ -15,6 +15,7 @@ import structlog
 from service import __version__
 from service.app import from_settings, wiring
 from service.app import process as app
+from service.app.from_settings import fingerprint_of
 from service.app.process import CLOSING_SECONDS, COMMIT_SECONDS, Service
 from service.app.wiring import Parts, Process
 from service.core.job.submission import SubmissionState
@@ -645,6 +646,23 @@ def test_the_loop_beats_and_renews_the_picture_once_a_second(play: Play) -> None
         for _ in range(50):
             await stage.clock.sleep(0.5)
             assert stage.health.beat.age_seconds() <= 1.01
+        terminate()
+        await serving
+
+    play(scene)
+
+
+def test_readiness_and_the_lag_of_the_loop_are_metrics(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        serving = await stage.start()
+        await stage.clock.sleep(2)
+        assert "\nscribe_ready 0.0" in stage.health.page().decode()
+        await stage.member.own(0)
+        await stage.clock.sleep(2)
+        page = stage.health.page().decode()
+        assert "\nscribe_ready 1.0" in page
+        assert 'scribe_event_loop_lag_seconds_bucket{le="0.001"}' in page
+        assert f'scribe_settings_info{{hash="{fingerprint_of(settings())}"}} 1.0' in page
         terminate()
         await serving
 

@@ -104,7 +104,7 @@ def test_what_cannot_be_read_of_a_journal_is_counted_and_says_where(metrics: Met
 
 def test_a_batch_that_is_sent_again_is_counted_and_says_why(metrics: Metrics, lines: Lines) -> None:
     PipelineInstrumentation(metrics).retried(4, "no answer in time")
-    assert value(metrics, "scribe_batch_retries_total") == 1
+    assert value(metrics, "scribe_batches_total", result="unknown") == 1
     [line] = lines
     assert (line["event"], line["partition"], line["reason"]) == ("batch_retried", 4, "no answer in time")
 
@@ -214,6 +214,38 @@ def test_a_hold_is_said_when_it_begins_and_when_it_ends(metrics: Metrics, lines:
     assert (started["reason"], started["jobs_waiting"]) == ("Your account is in arrears.", 7)
     assert started["advice"].startswith("Settle the account's bills")
     assert (ended["event"], ended["provider_code"], ended["jobs_waiting"]) == ("hold_ended", "Arrearage", 7)
+
+
+def test_what_stops_the_work_is_counted_when_it_begins(metrics: Metrics) -> None:
+    instrumentation = PipelineInstrumentation(metrics)
+    held = hold_cause(ProviderError("Arrearage", "Your account is in arrears.", 400), "fun-asr")
+    for is_on in (True, False):
+        instrumentation.hold(held, is_on)
+    for limit in (SpendLimit.COST, None):
+        instrumentation.spend_guard(limit)
+    for error in (UNTRUSTED, None):
+        instrumentation.outage("fun-asr", error)
+    instrumentation.group_lost("away")
+    instrumentation.group_regained()
+    instrumentation.rebalanced()
+    instrumentation.fenced(0, "why")
+    assert value(metrics, "scribe_holds_total", code="Arrearage") == 1
+    assert value(metrics, "scribe_holds_total", code="spend_limit") == 1
+    assert value(metrics, "scribe_holds_total", code="other") == 0
+    assert value(metrics, "scribe_provider_outages_total", model="fun-asr") == 1
+    assert value(metrics, "scribe_group_losses_total") == 1
+    assert value(metrics, "scribe_rebalances_total") == 1
+    assert value(metrics, "scribe_batches_total", result="fenced") == 1
+
+
+def test_take_overs_are_timed_by_kind_and_the_loops_lag_is_shown(metrics: Metrics) -> None:
+    instrumentation = PipelineInstrumentation(metrics)
+    instrumentation.served(ShardChange.TAKEN, 3.5)
+    instrumentation.served(ShardChange.RESUMED, 0.5)
+    metrics.process.loop_lagged(0.25)
+    assert value(metrics, "scribe_takeover_seconds_sum", kind="restored") == 3.5
+    assert value(metrics, "scribe_takeover_seconds_sum", kind="resumed") == 0.5
+    assert value(metrics, "scribe_event_loop_lag_seconds_sum") == 0.25
 
 
 def test_a_hold_that_concerns_one_model_names_it(metrics: Metrics, lines: Lines) -> None:

@@ -24,6 +24,12 @@ from service.observability.metric_definitions import (
     CallResult,
 )
 from service.observability.metrics import Metrics
+from service.observability.process_definitions import (
+    BILLED_COST_LIMIT,
+    BILLED_SECONDS_LIMIT,
+    OPEN_JOBS_LIMIT,
+    BatchResult,
+)
 from service.observability.status import (
     BudgetStatus,
     HoldStatus,
@@ -68,6 +74,8 @@ FULL = Status(
         ShardStatus(3, "suspended", work=ShardWork({"waiting": 0})),
     ),
     partitions=6,
+    is_ready=True,
+    group_lost="away",
     jobs={"submitted": 3, "waiting": 1},
     submissions={"running": 2},
     waiting=(
@@ -132,12 +140,13 @@ def test_calls_are_counted_by_result_and_timed_by_kind(metrics: Metrics) -> None
 
 def test_batches_retries_shards_and_lost_requests_are_counted(metrics: Metrics) -> None:
     metrics.batch_committed(7, 0.02)
-    metrics.batch_retried()
+    metrics.batch_failed(BatchResult.UNKNOWN)
     metrics.shard_event(ShardChange.TAKEN)
     metrics.requests_lost(3)
     assert value(metrics, "scribe_batch_records_sum") == 7
     assert value(metrics, "scribe_batch_commit_seconds_count") == 1
-    assert value(metrics, "scribe_batch_retries_total") == 1
+    shown = [value(metrics, "scribe_batches_total", result=result) for result in BatchResult]
+    assert shown == [1, 1, 0]
     assert value(metrics, "scribe_shard_events_total", event="taken") == 1
     assert value(metrics, "scribe_requests_lost_total") == 3
 
@@ -184,6 +193,7 @@ def test_the_gauges_show_the_status_that_was_published_last(metrics: Metrics) ->
         assert all(each.name != absent for each in samples(metrics))
     assert value(metrics, "scribe_hold", code="Arrearage") == 0
     assert value(metrics, "scribe_account_known") == 0
+    assert (value(metrics, "scribe_ready"), value(metrics, "scribe_group_lost")) == (0, 0)
     published.append(FULL)
     assert value(metrics, "scribe_oldest_open_job_age_seconds", state="waiting") == 12.5
     assert value(metrics, "scribe_result_retention_seconds") == -3
@@ -195,6 +205,10 @@ def test_the_gauges_show_the_status_that_was_published_last(metrics: Metrics) ->
     assert value(metrics, "scribe_slots_unused", reason="clock") == 0
     assert value(metrics, "scribe_hold", code="Arrearage") == 1
     assert value(metrics, "scribe_hold", code="other") == 0
+    assert value(metrics, "scribe_hold_start_timestamp_seconds", code="Arrearage") == 0.001
+    assert value(metrics, "scribe_provider_outage_start_timestamp_seconds", model="fun-asr-mtl") == 0.001
+    assert value(metrics, "scribe_ready") == 1
+    assert value(metrics, "scribe_group_lost") == 1
     assert value(metrics, "scribe_retry_budget", model="fun-asr") == 7.5
     assert value(metrics, "scribe_provider_outage", model="fun-asr") == 0
     assert value(metrics, "scribe_provider_outage", model="fun-asr-mtl") == 1
@@ -242,6 +256,33 @@ def test_jobs_that_wait_are_shown_by_a_closed_set_of_models(metrics: Metrics) ->
         if each.name == "scribe_waiting_jobs"
     }
     assert waiting == {("fun-asr", "quota"): 3, ("fun-asr-mtl", "quota"): 3, ("other", "hold"): 4}
+
+
+def test_snapshots_of_one_model_make_one_series_of_the_worst_and_their_quotas_are_added_up(
+    metrics: Metrics,
+) -> None:
+    """Requests may name any snapshot, and each has a quota of its own."""
+    metrics.show_status(
+        lambda: Status(
+            "1",
+            "m",
+            budgets=(
+                BudgetStatus("submit", 1.0, 2.0, model="fun-asr"),
+                BudgetStatus("submit", 0.5, 2.0, model="fun-asr-2031-01-01"),
+            ),
+            submits=(
+                SubmitStatus("fun-asr", 20.0),
+                SubmitStatus("fun-asr-2031-01-01", 3.0, 7_000, ProviderError("timeout", "x")),
+            ),
+        )
+    )
+    model = {"model": "fun-asr"}
+    assert value(metrics, "scribe_budget_rate_per_second", kind="submit", **model) == 1.5
+    assert value(metrics, "scribe_budget_share_per_second", kind="submit", **model) == 4.0
+    assert value(metrics, "scribe_retry_budget", **model) == 3.0
+    assert value(metrics, "scribe_provider_outage", **model) == 1
+    assert value(metrics, "scribe_provider_outage_start_timestamp_seconds", **model) == 7
+    assert value(metrics, "scribe_provider_outage_cause", **model, cause="timeout") == 1
 
 
 def test_a_shard_takes_its_series_with_it(metrics: Metrics) -> None:
@@ -310,12 +351,21 @@ def test_the_page_keeps_the_rules_of_promtool(metrics: Metrics) -> None:
 
 
 def test_the_process_is_described_on_request(metrics: Metrics) -> None:
-    metrics.describe_process("1.2.3")
+    limits = {OPEN_JOBS_LIMIT: 20_000, BILLED_SECONDS_LIMIT: 100, BILLED_COST_LIMIT: None}
+    metrics.process.describe("1.2.3", "abc", limits)
     assert value(metrics, "scribe_build_info", version="1.2.3") == 1
+    assert value(metrics, "scribe_settings_info", hash="abc") == 1
+    assert value(metrics, "scribe_open_jobs_limit") == 20_000
+    assert value(metrics, "scribe_billed_seconds_limit") == 100
+    assert value(metrics, "scribe_billed_cost_limit") is None
     assert value(metrics, "process_resident_memory_bytes")
 
 
-def test_every_metric_is_defined_in_two_modules() -> None:
+def test_every_metric_is_defined_in_a_module_of_definitions() -> None:
     named = re.compile(r'(?:Counter|Gauge|Histogram|Info|Definition|MetricFamily)\(\s*"scribe_')
     modules = [path.name for path in Path("service").rglob("*.py") if named.search(path.read_text())]
-    assert sorted(modules) == ["gauge_definitions.py", "metric_definitions.py"]
+    assert sorted(modules) == [
+        "gauge_definitions.py",
+        "metric_definitions.py",
+        "process_definitions.py",
+    ]

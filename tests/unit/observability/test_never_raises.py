@@ -38,6 +38,8 @@ CALLS: dict[str, Callable[[PipelineInstrumentation], None]] = {
         BoundaryName.JOB, "r/0/0", ValueError()
     ),
     "shard": lambda instrumentation: instrumentation.shard(ShardChange.TAKEN, 0),
+    "rebalanced": lambda instrumentation: instrumentation.rebalanced(),
+    "served": lambda instrumentation: instrumentation.served(ShardChange.TAKEN, 1.0),
     "uncertain": lambda instrumentation: instrumentation.uncertain(UncertainOutcome.BEGUN),
     "stage_stopped": lambda instrumentation: instrumentation.stage_stopped(StageName.POLL, True),
     "work_restored": lambda instrumentation: instrumentation.work_restored(1),
