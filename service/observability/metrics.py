@@ -11,6 +11,8 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.openmetrics import exposition as openmetrics
 
 from service.clock import Clock, SystemClock
 from service.core.job.uncertainty import UncertainOutcome
@@ -30,6 +32,8 @@ from service.observability.status_gauges import LoopTicks, StatusGauges
 from service.pipeline.guards.call_limiter import CallKind
 from service.pipeline.shard.observer import BoundaryName, HintResult, PageResult, ShardChange
 from service.pipeline.shard.stage_breaker import StageName
+
+OPEN_METRICS = "application/openmetrics-text"
 
 
 @watches
@@ -208,6 +212,8 @@ class Metrics:
         """
         self._turns.tick(name)
 
-    def page(self) -> bytes:
-        """The metrics in Prometheus's text format."""
-        return generate_latest(self._registry)
+    def page(self, accept: str = "") -> tuple[str, bytes]:
+        """The content type and the metrics: in OpenMetrics if that is accepted, else in Prometheus's text."""
+        if OPEN_METRICS in accept:
+            return openmetrics.CONTENT_TYPE_LATEST, openmetrics.generate_latest(self._registry)  # type: ignore[no-untyped-call]
+        return CONTENT_TYPE_PLAIN_0_0_4, generate_latest(self._registry)

@@ -1,57 +1,48 @@
 """The text of docs/metrics.md, from the metrics themselves."""
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 
-from prometheus_client import CollectorRegistry, Metric
+from prometheus_client import Metric
 
 from service.contract.model_table import Family
-from service.contract.outcome import Attempts, ProviderTimes, Result, Times, Usage
-from service.contract.transcript import AudioProperties, Transcript
-from service.core.job.job import JobState
-from service.core.limits.price import Price
-from service.core.limits.spend_limit import SPEND_LIMIT
-from service.core.provider.answers import Cause, ProviderError
+from service.core.provider.answers import Cause
 from service.observability import gauge_definitions, metric_definitions, process_definitions
-from service.observability.metric_definitions import CALLS, MAX_UNKNOWN_CODES, CallResult, Definition
-from service.observability.metrics import Metrics
-from service.observability.process_definitions import (
-    BILLED_COST_LIMIT,
-    BILLED_SECONDS_LIMIT,
-    OPEN_JOBS_LIMIT,
-)
+from service.observability.metric_definitions import MAX_UNKNOWN_CODES, Definition
 from service.observability.shard_gauges import UNPROVEN
-from service.observability.status import (
-    BudgetStatus,
-    HoldStatus,
-    ShardStatus,
-    ShardWork,
-    Status,
-    SubmitStatus,
-    Waiting,
-)
-from service.pipeline.guards.call_limiter import CallKind
-from service.pipeline.guards.wait_reasons import CallsInFlight, WaitReason
+from tools.pages.metric_series import SIX_MODELS, all_series, number_of_series
 
 INTRODUCTION = """\
 # Metrics
 
-`python -m tools.generate_docs metrics` generates this page from `service/observability/`, where
-`metric_definitions.py` defines every metric; a test compares them.
+`python -m tools.generate_docs metrics` generates this page from the definitions in `service/observability/`
+(`metric_definitions.py`, `process_definitions.py`, `gauge_definitions.py`); a test compares them.
 
-`/metrics` shows them to Prometheus. Times are in seconds. Labels are closed: an unexpected value is
-counted as `other`, so that no request and no answer creates series.
+`/metrics` shows them to Prometheus, in OpenMetrics if the scrape accepts it. Times are in seconds. Labels are
+closed: an unexpected value is counted as `other`, so that no request and no answer creates series. `model` is
+the model of the table in models.md; a snapshot without a row there counts as the model that it is of.
 
+**Sums over replicas.** Counters and histograms: `sum(increase(...))`. What has the label `partition` belongs
+to a shard: `sum(max by (namespace, job, partition) (...))` is true while shards move, since a shard that
+leaves a replica takes its series with it, and a replica that cannot prove its membership in the group shows
+no figures of its shards. `scribe_waiting_jobs` has no partition: summed over replicas it is true but for the
+seconds in which shards move. Of everything else take `max` or `min`.
+
+"""
+
+SIZE = """\
+**Size.** A replica with 12 partitions and 6 models of 6 families has at most {whole} series, and some twenty
+of the process and of Python (`process_...`, `python_...`). Each more partition adds {partition}, each more
+model {model}, and {family} more if it is the first of its family.
+
+"""
+
+HEAD = """\
 | metric | kind | labels | what | answers |
 | --- | --- | --- | --- | --- |
 """
 
-STATES = [state.value for state in JobState if state is not JobState.DONE]
-
-OTHERS = """
-There are also the usual metrics of the process and of Python
-(`process_...`, `python_...`).
-
+ONE_MODEL = ("fun-asr",)
+BUCKETS = """
 ## Buckets
 
 | metric | upper bounds |
@@ -103,7 +94,7 @@ def metrics_page() -> str:
     buckets = "".join(
         f"| `{each.name}` | {', '.join(_bounds(each))} |\n" for each in families if each.type == "histogram"
     )
-    return INTRODUCTION + rows + OTHERS + buckets
+    return INTRODUCTION + _size() + HEAD + rows + BUCKETS + buckets
 
 
 def _row(family: Metric, question: str) -> str:
@@ -119,57 +110,17 @@ def all_definitions() -> Iterator[Definition]:
 
 def _families() -> list[Metric]:
     """Every family with at least one series, so that its labels can be seen."""
-    registry = CollectorRegistry()
-    metrics = Metrics(registry)
-    status = Status(
-        version="",
-        member="",
-        shards=(ShardStatus(0, "open", work=ShardWork(dict.fromkeys(STATES, 1), 1, 1, 1, 1, 1, 1)),),
-        waiting=tuple(Waiting("fun-asr", reason, 1) for reason in WaitReason),
-        oldest_ages_seconds=dict.fromkeys(STATES, 1.0),
-        retention_seconds=1.0,
-        holds=(HoldStatus(SPEND_LIMIT, 1),),
-        calls=tuple(CallsInFlight(kind, 0, 1) for kind in ("submit", "synchronous", "query", "fetch")),
-        budgets=(BudgetStatus("query", 1.0, 1.0),),
-        submits=(SubmitStatus("fun-asr", 1.0, 1, ProviderError("timeout", "")),),
-    )
-    metrics.show_status(lambda: status)
-    metrics.loop_tick("poll")
-    metrics.unknown_provider_code("Code")
-    limits = {OPEN_JOBS_LIMIT: 1.0, BILLED_SECONDS_LIMIT: 1.0, BILLED_COST_LIMIT: 1.0}
-    metrics.process.describe("1.0.0", "0123456789ab", limits)
-    jobs = metrics.count_jobs({"fun-asr": Price(1.0)})
-    jobs.succeeded(_a_result())
-    for kind in CALLS:
-        metrics.provider_call(kind, CallResult.OK, 0.0, "fun-asr" if kind == CallKind.SUBMIT else "")
-    families = (each for each in registry.collect() if each.name.startswith("scribe_"))
+    families = (each for each in all_series(1, ONE_MODEL).collect() if each.name.startswith("scribe_"))
     return sorted(families, key=lambda family: family.name)
 
 
-def _a_result() -> Result:
-    """A result with everything that is counted."""
-    moment = datetime(2026, 1, 1, tzinfo=UTC)
-    return Result(
-        request_id="r",
-        replay=0,
-        file_index=0,
-        file_count=1,
-        file_url="https://h.example/a.wav",
-        model="fun-asr",
-        task_id="t",
-        transcript=Transcript(audio=AudioProperties(duration_ms=1), channels=()),
-        usage=Usage(billed_seconds=1, input_tokens=1, output_tokens=1),
-        times=Times(
-            requested_at=moment,
-            accepted_at=moment,
-            submitted_at=moment,
-            completed_at=moment,
-            fetched_at=moment,
-            published_at=moment,
-            provider=ProviderTimes(submit_time="2026-01-01 00:00:00", end_time="2026-01-01 00:00:00"),
-        ),
-        attempts=Attempts(),
-    )
+def _size() -> str:
+    """How many series there are, and what more partitions and models add."""
+    whole = number_of_series(12, SIX_MODELS)
+    partition = number_of_series(13, SIX_MODELS) - whole
+    model = number_of_series(12, (*SIX_MODELS, "fun-asr-mtl")) - whole
+    family = whole - number_of_series(12, (*SIX_MODELS[:-2], "fun-asr-mtl", "paraformer-v1"))
+    return SIZE.format(whole=whole, partition=partition, model=model, family=family // 2)
 
 
 def _name(family: Metric) -> str:

@@ -25,7 +25,7 @@ from service.kafka.client.lifecycle import STOP_SECONDS
 from service.kafka.group.consumer import RequestConsumer
 from service.kafka.group.partition_offsets import PartitionOffsets
 from service.kafka.journal.tail import Tail
-from service.observability.health import Heartbeat
+from service.observability.health import Heartbeat, MetricsPage
 from service.observability.status import Status
 from service.pipeline.audit import Audit
 from service.pipeline.shard.stage_breaker import StageName
@@ -112,7 +112,7 @@ class FakeHealth:
         host: str,
         port: int,
         status: Callable[[], Status],
-        metrics_page: Callable[[], bytes],
+        metrics_page: MetricsPage,
         ready: Callable[[], tuple[bool, str]],
         beat: Heartbeat,
     ) -> "FakeHealth":
@@ -656,10 +656,10 @@ def test_readiness_and_the_lag_of_the_loop_are_metrics(play: Play) -> None:
     async def scene(stage: Stage) -> None:
         serving = await stage.start()
         await stage.clock.sleep(2)
-        assert "\nscribe_ready 0.0" in stage.health.page().decode()
+        assert "\nscribe_ready 0.0" in stage.health.page("")[1].decode()
         await stage.member.own(0)
         await stage.clock.sleep(2)
-        page = stage.health.page().decode()
+        page = stage.health.page("")[1].decode()
         assert "\nscribe_ready 1.0" in page
         assert 'scribe_event_loop_lag_seconds_bucket{le="0.001"}' in page
         assert f'scribe_settings_info{{hash="{fingerprint_of(settings())}"}} 1.0' in page
@@ -673,7 +673,7 @@ def test_every_loop_shows_its_turns(play: Play) -> None:
     async def scene(stage: Stage) -> None:
         serving = await stage.start()
         await stage.clock.sleep(5)
-        page = stage.health.page().decode()
+        page = stage.health.page("")[1].decode()
         for name in LOOPS:
             line = f'scribe_loop_age_seconds{{loop="{name}"}}'
             [age] = [each.split()[1] for each in page.splitlines() if each.startswith(line)]

@@ -67,7 +67,7 @@ def value(metrics: Metrics, name: str, **labels: str) -> float:
     """A sample's value; zero where there is no such series."""
     found = [
         sample.value
-        for family in text_string_to_metric_families(metrics.page().decode())
+        for family in text_string_to_metric_families(metrics.page()[1].decode())
         for sample in family.samples
         if sample.name == name and labels.items() <= sample.labels.items()
     ]

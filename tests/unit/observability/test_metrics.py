@@ -101,7 +101,7 @@ FULL = Status(
 
 
 def samples(metrics: Metrics) -> Iterator[Sample]:
-    for family in text_string_to_metric_families(metrics.page().decode()):
+    for family in text_string_to_metric_families(metrics.page()[1].decode()):
         yield from family.samples
 
 
@@ -138,6 +138,14 @@ def test_calls_are_counted_by_result_and_timed_by_kind(metrics: Metrics) -> None
     assert value(metrics, "scribe_provider_call_seconds_sum", kind="submit") == 0.75
 
 
+def test_a_models_first_submit_shows_the_counters_of_its_first_result(metrics: Metrics) -> None:
+    metrics.count_jobs({})
+    assert value(metrics, "scribe_jobs_finished_total", model="fun-asr", fault="none") is None
+    metrics.provider_call("submit", CallResult.OK, 0.25, "fun-asr")
+    assert value(metrics, "scribe_jobs_finished_total", model="fun-asr", fault="none") == 0
+    assert value(metrics, "scribe_provider_outages_total", model="fun-asr") == 0
+
+
 def test_batches_retries_shards_and_lost_requests_are_counted(metrics: Metrics) -> None:
     metrics.batch_committed(7, 0.02)
     metrics.batch_failed(BatchResult.UNKNOWN)
@@ -162,7 +170,7 @@ def test_a_stalled_loop_grows_old(metrics: Metrics, clock: StillClock) -> None:
 
 def test_unknown_values_are_counted_as_other(metrics: Metrics) -> None:
     metrics.provider_call("peek", CallResult.OK, 1.0, "qwen-9")
-    page = metrics.page().decode()
+    page = metrics.page()[1].decode()
     for odd in ("qwen-9", "peek"):
         assert f'"{odd}"' not in page
     assert value(metrics, "scribe_provider_calls_total", kind="other", model="other", result="ok") == 1
@@ -336,7 +344,7 @@ def test_the_page_keeps_the_rules_of_promtool(metrics: Metrics) -> None:
     metrics.show_status(lambda: FULL)
     metrics.loop_tick("poll")
     metrics.count_jobs({"fun-asr": Price(1.0)}).begin("fun-asr")
-    families = list(text_string_to_metric_families(metrics.page().decode()))
+    families = list(text_string_to_metric_families(metrics.page()[1].decode()))
     assert len({family.name for family in families}) == len(families)
     for family in families:
         assert family.documentation.endswith("."), family.name

@@ -153,7 +153,7 @@ def test_an_internal_error_is_counted_and_written_with_its_traceback(
         raise LookupError("where")
     except LookupError as error:
         PipelineInstrumentation(metrics).internal_error(BoundaryName.RECORD, "requests/0/7", error)
-    assert b'scribe_internal_errors_total{boundary="record"} 1.0' in metrics.page()
+    assert b'scribe_internal_errors_total{boundary="record"} 1.0' in metrics.page()[1]
     [line] = capsys.readouterr().err.splitlines()
     assert '"internal_error"' in line
     assert "requests/0/7" in line
