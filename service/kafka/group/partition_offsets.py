@@ -13,7 +13,7 @@ from service.errors import ClusterError
 from service.kafka.client.clients import TopicPartition
 from service.kafka.client.reader import ReconnectingReader
 
-PERIOD_SECONDS = 10.0
+PERIOD_SECONDS = 10
 BOUND_SECONDS = 10.0
 """For the three requests of one period."""
 MOST_ENDS = 500
@@ -107,7 +107,9 @@ class PartitionOffsets:
                     await self.ask()
             except (ClusterError, TimeoutError):
                 self._ends, self._journals = {}, {}
-            await self._clock.sleep(PERIOD_SECONDS)
+            for _ in range(PERIOD_SECONDS):
+                on_tick()
+                await self._clock.sleep(1.0)
 
     async def ask(self) -> None:
         """Ask for the ends of all partitions that we serve; raises `ClusterError`."""

@@ -9,7 +9,14 @@ from aiokafka import TopicPartition
 
 from service.errors import ClusterError
 from service.kafka.client.reader import ReconnectingReader
-from service.kafka.group.partition_offsets import MOST_ENDS, Ends, Lag, PartitionOffsets, Progress
+from service.kafka.group.partition_offsets import (
+    MOST_ENDS,
+    PERIOD_SECONDS,
+    Ends,
+    Lag,
+    PartitionOffsets,
+    Progress,
+)
 from tests.fakes.clock import FakeClock
 
 MINUTE_MS = 60_000
@@ -132,10 +139,10 @@ async def test_without_an_answer_nothing_is_known_and_the_next_period_asks_again
 
     def tick() -> None:
         ticks.append(None)
-        if len(ticks) == 2:
+        if len(ticks) == 1 + PERIOD_SECONDS:
             assert offsets.lag(0, 0) is None
             reader.error = None
-        if len(ticks) == 3:
+        if len(ticks) == 2 * (1 + PERIOD_SECONDS):
             raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
