@@ -20,6 +20,10 @@ A job that cannot be done ends in one record on the failures topic. Its `code` i
 `provider_code` is the provider's own word where there was one, and `retryable` says whether the same work may
 succeed when it is replayed. To *replay* a request is to publish it once more with the next unused `replay`
 number (1 the first time): without one, a request that has ended is not done again.
+
+`fault` says who can prevent it: the `requester`, who published the request or has the audio; the `provider`;
+the `operator`, who has the quota, the settings and the account; or the `service`, Scribe itself. It is a
+label of `scribe_jobs_finished_total` and `scribe_failures_total`, not a field of the record.
 """
 
 POLICIES = """\
