@@ -59,8 +59,7 @@ class InstrumentedProvider:
         # A byte may have left: whatever it raises, there may be a task, or a bill.
         answer = await answer_of(call, Lost(UNREAD), self._report(CallKind.SUBMIT))
         provider_error = None if isinstance(answer, Accepted | Answered) else answer.provider_error
-        seconds = self._clock.boot_seconds() - started
-        _count(self._metrics, CallKind.SUBMIT, seconds, provider_error, _submit_result(answer), model)
+        self._count(CallKind.SUBMIT, started, provider_error, _submit_result(answer), model)
         return answer
 
     async def query(self, task_id: str, permit: Permit = at_once) -> TaskView | ProviderError:
@@ -106,8 +105,15 @@ class InstrumentedProvider:
     def _report(self, kind: str) -> Callable[[Exception], None]:
         return partial(self._faults.internal_error, BoundaryName.ANSWER, kind)
 
-    def _count(self, kind: str, started: float, provider_error: ProviderError | None) -> None:
-        _count(self._metrics, kind, self._clock.boot_seconds() - started, provider_error)
+    def _count(
+        self,
+        kind: str,
+        started: float,
+        provider_error: ProviderError | None,
+        result: CallResult | None = None,
+        model: str = "",
+    ) -> None:
+        _count(self._metrics, kind, self._clock.boot_seconds() - started, provider_error, result, model)
 
     def _note_codes(self, task: TaskView) -> None:
         for provider_error in (task.provider_error, *(file.provider_error for file in task.files)):

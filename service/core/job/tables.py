@@ -98,7 +98,7 @@ class Submissions(Table[SubmissionKey, Submission]):
         ended, ends = _retention_end_ms(old), _retention_end_ms(new)
         if ended != ends:
             self._move_retention_end(ended, ends)
-        if old is not None and new is not None and old.state is new.state and old.jobs == new.jobs:
+        if old is not None and new is not None and _counts_alike(old, new):
             return
         if old is not None:
             self.by_state[old.state] -= 1
@@ -127,6 +127,10 @@ class Submissions(Table[SubmissionKey, Submission]):
             if not jobs:
                 # Models are named by requests: their number has no bound.
                 del self.uncertain_jobs[submission.model]
+
+
+def _counts_alike(old: Submission, new: Submission) -> bool:
+    return old.state is new.state and old.jobs == new.jobs and old.model == new.model
 
 
 def _retention_end_ms(submission: Submission | None) -> int | None:

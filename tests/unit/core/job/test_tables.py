@@ -12,7 +12,7 @@ from service.core.job.earliest import SLOT_MS
 from service.core.job.identity import JobRef, SubmissionKey
 from service.core.job.submission import UNANSWERED, Submission, SubmissionState
 from service.core.job.tables import Submissions
-from service.core.job.urgency import retention_end_ms
+from service.core.job.urgency import RETENTION_MS, retention_end_ms
 from tests.unit.core.samples import ORIGIN, REF, submission
 
 K = TypeVar("K")
@@ -82,6 +82,28 @@ def test_the_first_retention_end_and_the_uncertain_jobs_are_known_as_if_all_were
         awaited = [each for each in plain.values() if each.state is SubmissionState.RUNNING]
         ends = [retention_end_ms(each) for each in awaited if not each.is_followed]
         assert table.retention_end_ms() == min(ends, default=None)
+
+
+def test_a_poll_that_finds_the_task_unfinished_moves_its_retention_end() -> None:
+    table = Submissions()
+    made = replace(submission(SubmissionState.RUNNING), submitted_ms=0)
+    table[made.key] = made
+    assert table.retention_end_ms() == RETENTION_MS
+    table[made.key] = replace(made, unfinished_ms=7 * SLOT_MS)
+    assert table.retention_end_ms() == RETENTION_MS + 7 * SLOT_MS
+    del table[made.key]
+    assert table.retention_end_ms() is None
+
+
+def test_uncertain_jobs_are_counted_when_one_leaves_its_submission() -> None:
+    table = Submissions()
+    made = replace(submission(SubmissionState.UNCERTAIN), jobs=(REF, JobRef(ORIGIN, 1)))
+    table[made.key] = made
+    assert table.uncertain_jobs == {"fun-asr": 2}
+    table[made.key] = replace(made, jobs=(REF,))
+    assert table.uncertain_jobs == {"fun-asr": 1}
+    del table[made.key]
+    assert table.uncertain_jobs == {}
 
 
 def test_a_table_has_no_other_way_to_change() -> None:
