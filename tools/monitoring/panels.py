@@ -61,15 +61,20 @@ def increase_by(counter: str, *labels: str) -> tuple[Query, ...]:
     return grouped("sum", f"increase({counter}[$__rate_interval])", *labels)
 
 
+def grouped(function: str, expression: str, *labels: str) -> tuple[Query, ...]:
+    """A sum or maximum over replicas, with a line for each value of the labels."""
+    legend = " ".join(f"{{{{{label}}}}}" for label in labels)
+    return (Query(f"{function} by ({', '.join(labels)}) ({expression})", legend),)
+
+
+def if_any(queries: tuple[Query, ...]) -> tuple[Query, ...]:
+    """The same without the lines that are 0: of many codes or reasons, few are of interest."""
+    return tuple(Query(f"{query.expression} > 0", query.legend) for query in queries)
+
+
 def of_replicas(expression: str) -> Query:
     """A metric that other processes have too, by replica."""
     return Query(f"{expression} and on (instance) scribe_build_info{{@}}", "{{instance}}")
-
-
-def grouped(function: str, expression: str, *labels: str) -> tuple[Query, ...]:
-    """A sum or maximum over replicas, with a line for each value of the labels that is not 0."""
-    legend = " ".join(f"{{{{{label}}}}}" for label in labels)
-    return (Query(f"{function} by ({', '.join(labels)}) ({expression}) > 0", legend),)
 
 
 OVERVIEW = Board(
@@ -152,7 +157,7 @@ OVERVIEW = Board(
             "Waiting jobs by reason",
             "What waits, and why?",
             "short",
-            grouped("sum", "scribe:waiting_jobs:sum{@@}", "reason"),
+            if_any(grouped("sum", "scribe:waiting_jobs:sum{@@}", "reason")),
             is_stacked=True,
         ),
         Panel(
@@ -202,7 +207,7 @@ OVERVIEW = Board(
             "Failures by code",
             "Why do files and requests fail? docs/errors.md says what each code asks for.",
             "ops",
-            rate_by("scribe_failures_total{@}", "code", "fault"),
+            if_any(rate_by("scribe_failures_total{@}", "code", "fault")),
         ),
         Panel(
             "Billed per hour by model",
@@ -251,7 +256,7 @@ PROVIDER = Board(
             "Calls that failed",
             "Does the provider throttle or fail?",
             "ops",
-            rate_by('scribe_provider_calls_total{@,result!="ok"}', "kind", "result"),
+            if_any(rate_by('scribe_provider_calls_total{@,result!="ok"}', "kind", "result")),
         ),
         Panel(
             "Answer times, 95 %",
@@ -288,13 +293,13 @@ PROVIDER = Board(
             "Slots not used",
             "Why is quota not used? Replicas, by reason.",
             "short",
-            grouped("sum", "scribe_slots_unused{@}", "reason"),
+            if_any(grouped("sum", "scribe_slots_unused{@}", "reason")),
         ),
         Panel(
             "Holds by code",
             "Are submits held, and why?",
             "short",
-            grouped("max", "scribe_hold{@}", "code"),
+            if_any(grouped("max", "scribe_hold{@}", "code")),
         ),
         Panel(
             "Outages by cause",
@@ -306,7 +311,7 @@ PROVIDER = Board(
             "Uncertain submits",
             "May work be billed twice? Jobs whose submit may have made a task, by what became of them.",
             "short",
-            increase_by("scribe_uncertain_submits_total{@}", "event"),
+            if_any(increase_by("scribe_uncertain_submits_total{@}", "event")),
         ),
         Panel(
             "Speed of the provider",
