@@ -87,7 +87,7 @@ async def test_every_panel_answers_and_alerts_fire_in_their_phase(stack: Stack, 
     async with prometheus(tmp_path, [scribe.port for scribe in scribes]) as server:
         await in_health(stack, server, since)
         fired: set[str] = set()
-        for phase in (a_hold, an_outage, a_garbled_result, a_lost_submit):
+        for phase in PHASES:
             fired.add(await phase(stack, server))
             assert await server.fired() - BY_TIME == fired
         for _, expression, _ in ANNOTATIONS:
@@ -146,3 +146,7 @@ async def a_lost_submit(stack: Stack, server: Prometheus) -> str:
     await server.until_fires("ScribeMayHaveBilledTwice")
     await stack.outcomes(38)
     return "ScribeMayHaveBilledTwice"
+
+
+PHASES = (a_hold, an_outage, a_garbled_result, a_lost_submit)
+"""In this order; each returns the alert that it makes fire."""
