@@ -88,8 +88,9 @@ schemas: $(VENV)/.demo ## write schemas/ from the models
 	@$(BIN)/python -m service.contract.schemas
 
 .PHONY: docs
-docs: $(VENV)/.dev ## write the pages of docs/ that come from the code
+docs: $(VENV)/.dev ## write the pages of docs/, the dashboards and the alerts that come from the code
 	@$(BIN)/python -m tools.generate_docs
+	@$(BIN)/python -m tools.generate_monitoring
 
 .PHONY: lock
 lock: ## resolve requirements/*.txt anew; UPGRADE=--upgrade takes the newest of everything

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from tools.pages.alerts import alerts_page
 from tools.pages.configuration import configuration_page
 from tools.pages.errors import errors_page
 from tools.pages.guarantees import guarantees_page
@@ -18,6 +19,7 @@ from tools.pages.states import states_page
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 PAGES: Mapping[str, Callable[[], str]] = {
+    "alerts": alerts_page,
     "configuration": configuration_page,
     "errors": errors_page,
     "guarantees": guarantees_page,

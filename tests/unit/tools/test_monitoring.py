@@ -1,0 +1,117 @@
+"""Dashboards and alerts: in step with the code, of metrics that exist, and each panel answers a question."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tools import generate_monitoring
+from tools.monitoring.alerts import ALERTS, Alert
+from tools.monitoring.dashboards import as_json
+from tools.monitoring.panels import BOARDS, Board, Panel
+from tools.monitoring.rules import RECORDINGS, groups, scaled
+from tools.pages.metrics import metrics_page
+
+PANELS = [(board, panel) for board in BOARDS for panel in board.panels]
+_NAME = re.compile(r"\bscribe[_:][a-z_:]+")
+_SUFFIX = re.compile(r"_(bucket|sum|count)$")
+PAGE = metrics_page()
+KNOWN = {*re.findall(r"^\| `(scribe_[a-z_]+)` \|", PAGE, re.MULTILINE), *(each.name for each in RECORDINGS)}
+OPERATIONS = Path("docs/operations.md").read_text("utf-8")
+SECTIONS = {
+    re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-")
+    for heading in re.findall(r"^#+ (.+)$", OPERATIONS, re.MULTILINE)
+}
+
+
+def unknown_names(expression: str) -> set[str]:
+    """What an expression names and no metric or recording rule is."""
+    names = set(_NAME.findall(expression))
+    return {name for name in names if not KNOWN & {name, _SUFFIX.sub("", name)}}
+
+
+def test_the_files_of_the_chart_are_what_the_code_says() -> None:
+    assert generate_monitoring.stale_files() == [], "run: make docs"
+
+
+def test_a_file_that_differs_or_that_nothing_writes_is_found(tmp_path: Path) -> None:
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "old.yaml").write_text("")
+    stale = {path.name for path in generate_monitoring.stale_files(tmp_path)}
+    assert stale == {"old.yaml", "scribe.yaml", *(f"{board.uid}.json" for board in BOARDS)}
+
+
+def test_every_expression_names_metrics_that_exist() -> None:
+    expressions = [query.expression for _, panel in PANELS for query in panel.queries]
+    expressions += [each.expression for each in (*ALERTS, *RECORDINGS)]
+    assert {name for each in expressions for name in unknown_names(each)} == set()
+    assert unknown_names("rate(scribe_no_such_thing_total[5m])") == {"scribe_no_such_thing_total"}
+
+
+def test_every_metric_is_shown_by_a_panel_or_watched_by_an_alert() -> None:
+    """A metric that nobody looks at answers no question; these are for a look at one thing by hand."""
+    by_hand = {
+        "scribe_account_known",
+        "scribe_audio_seconds_total",
+        "scribe_batch_records",
+        "scribe_billed_cost_limit",
+        "scribe_cancels_dropped_total",
+        "scribe_clock_steps_total",
+        "scribe_cost_total",
+        "scribe_group_losses_total",
+        "scribe_holds_total",
+        "scribe_journal_unread_total",
+        "scribe_open_jobs_limit",
+        "scribe_provider_outage_start_timestamp_seconds",
+        "scribe_provider_outages_total",
+        "scribe_provider_unknown_codes_total",
+        "scribe_request_records_total",
+        "scribe_stage_stops_total",
+        "scribe_tokens_total",
+    }
+    everything = "".join(as_json(board) for board in BOARDS) + json.dumps(groups())
+    shown = {_SUFFIX.sub("", name) for name in _NAME.findall(everything)}
+    metrics = KNOWN - {each.name for each in RECORDINGS}
+    assert metrics - shown == by_hand
+
+
+@pytest.mark.parametrize(("board", "panel"), PANELS, ids=lambda each: getattr(each, "title", None))
+def test_each_panel_has_a_unit_and_the_question_it_answers(board: Board, panel: Panel) -> None:
+    assert "?" in panel.question
+    assert panel.unit in {"short", "s", "ops", "bytes", "percentunit"}
+    assert 24 % panel.width == 0
+    shown = next(each for each in json.loads(as_json(board))["panels"] if each["title"] == panel.title)
+    assert shown["description"] == panel.question
+    assert shown["fieldConfig"]["defaults"]["unit"] == panel.unit
+    assert all(query.legend for query in panel.queries) or not panel.is_line
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.uid)
+def test_a_dashboard_fits_one_screen_and_selects_namespace_release_and_model(board: Board) -> None:
+    made = json.loads(as_json(board))
+    assert max(each["gridPos"]["y"] + each["gridPos"]["h"] for each in made["panels"]) <= 24
+    names = [each["name"] for each in made["templating"]["list"]]
+    assert names == ["datasource", "namespace", "job", "model"]
+    assert [each["name"] for each in made["annotations"]["list"]] == ["Holds", "Rebalances", "Releases"]
+    expressions = [target["expr"] for each in made["panels"] for target in each["targets"]]
+    assert all("@" not in each for each in expressions)
+    assert all("$namespace" in each for each in expressions if "ALERTS" not in each)
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
+def test_each_alert_leads_to_a_section_of_the_operations_page(alert: Alert) -> None:
+    assert alert.section in SECTIONS
+
+
+def test_hours_pass_in_minutes_with_a_factor() -> None:
+    assert scaled('x[30m] > ~3600 and y{le="5"} > 3', 1 / 60) == 'x[30s] > 60 and y{le="5"} > 3'
+    assert scaled("x[2s] > 14400", 1 / 60) == "x[1s] > 14400"
+    assert scaled("x[1h] > ~120", 1) == "x[1h] > 120"
+    assert scaled("0m", 1 / 60) == "0m"
+
+
+def test_the_rule_file_is_yaml_that_prometheus_can_read() -> None:
+    read = yaml.safe_load(Path("helm/rules/scribe.yaml").read_text("utf-8"))
+    assert read == json.loads(json.dumps(groups()))

@@ -1,0 +1,86 @@
+"""Prometheus rules as data: recording rules for sums that are true through every move, and the alerts."""
+
+import re
+from typing import NamedTuple
+
+from tools.monitoring.alerts import ALERTS, Alert
+
+SECONDS = {"s": 1, "m": 60, "h": 3600}
+_DURATION = re.compile(r"\b(\d+)([smh])\b")
+_NUMBER = re.compile(r"~(\d+)")
+RUNBOOK = "docs/operations.md#"
+
+Rule = dict[str, object]
+
+
+class Recording(NamedTuple):
+    """A sum over replicas and the name under which dashboards read it."""
+
+    name: str
+    expression: str
+
+
+RECORDINGS = (
+    Recording(
+        "scribe:open_jobs:sum",
+        "sum by (namespace, job, state) (max by (namespace, job, partition, state) (scribe_open_jobs))",
+    ),
+    Recording(
+        "scribe:shards_ready:sum",
+        'sum by (namespace, job) (max by (namespace, job, partition) (scribe_shard_state{state="ready"}))',
+    ),
+    Recording(
+        "scribe:request_lag_records:sum",
+        "sum by (namespace, job) (max by (namespace, job, partition) (scribe_request_lag_records))",
+    ),
+    Recording("scribe:request_lag_seconds:max", "max by (namespace, job) (scribe_request_lag_seconds)"),
+    Recording(
+        "scribe:billed_seconds_today:sum",
+        "sum by (namespace, job) (max by (namespace, job, partition) (scribe_billed_seconds_today))",
+    ),
+    Recording(
+        "scribe:billed_cost_today:sum",
+        "sum by (namespace, job) (max by (namespace, job, partition) (scribe_billed_cost_today))",
+    ),
+    Recording(
+        "scribe:uncertain_submissions:sum",
+        "sum by (namespace, job) (max by (namespace, job, partition) (scribe_uncertain_submissions))",
+    ),
+    Recording("scribe:waiting_jobs:sum", "sum by (namespace, job, model, reason) (scribe_waiting_jobs)"),
+)
+
+
+def scaled(text: str, factor: float) -> str:
+    """Durations and `~` numbers, times `factor`; no duration becomes shorter than a second."""
+    numbers = _NUMBER.sub(lambda found: f"{float(found[1]) * factor:g}", text)
+    if factor == 1:
+        return numbers
+    return _DURATION.sub(
+        lambda found: (
+            found[0] if found[1] == "0" else f"{max(1, round(int(found[1]) * SECONDS[found[2]] * factor))}s"
+        ),
+        numbers,
+    )
+
+
+def groups(factor: float = 1.0) -> dict[str, object]:
+    """The content of a rule file; with a `factor` below 1, hours pass in minutes."""
+    recording: list[Rule] = [
+        {"record": each.name, "expr": scaled(each.expression, factor)} for each in RECORDINGS
+    ]
+    return {
+        "groups": [
+            {"name": "scribe.recording", "rules": recording},
+            {"name": "scribe.alerts", "rules": [_alert(each, factor) for each in ALERTS]},
+        ]
+    }
+
+
+def _alert(alert: Alert, factor: float) -> Rule:
+    return {
+        "alert": alert.name,
+        "expr": scaled(alert.expression, factor),
+        "for": scaled(alert.hold, factor),
+        "labels": {"severity": alert.severity},
+        "annotations": {"summary": alert.meaning, "runbook": RUNBOOK + alert.section},
+    }
