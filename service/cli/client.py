@@ -7,12 +7,14 @@ It knows what any client knows, the topics and the records, and nothing of the s
 
 import asyncio
 import json
+import logging
 import re
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from pydantic import JsonValue
 
+from service.app import from_settings
 from service.cli.outcome_text import OutcomeView, read_outcome
 from service.contract import strict_json
 from service.contract.request_decoder import RequestLimits, read_request
@@ -22,6 +24,7 @@ from service.frozen import dataclass
 from service.kafka.admin.topics import Creation, Layout, Topics, prepare
 from service.kafka.client.cluster import ClusterConfig, unreachable
 from service.kafka.client.terminal_client import following, publish
+from service.settings import Settings
 
 HEADERS = (("content-type", b"application/json"),)
 TOPICS_SECONDS = 14.0
@@ -42,6 +45,18 @@ class ClientConfig:
     def outcome_topics(self) -> tuple[str, str]:
         """The topics of results and failures."""
         return (self.topics.results, self.topics.failures)
+
+
+def config_of(settings: Settings) -> ClientConfig:
+    """The cluster and topics of the settings."""
+    silence_library()
+    cluster, topics = from_settings.cluster_of(settings), from_settings.topics_of(settings)
+    return ClientConfig(cluster, topics, settings.kafka.fetch_max_wait_ms)
+
+
+def silence_library() -> None:
+    """Keep the Kafka library's own lines from the terminal: nothing redacts them."""
+    logging.getLogger("aiokafka").addHandler(logging.NullHandler())
 
 
 def pairs(words: Sequence[str]) -> dict[str, JsonValue]:
