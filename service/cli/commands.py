@@ -21,6 +21,7 @@ from service.cli.arguments import asking
 from service.cli.doctor import doctor
 from service.cli.exit_codes import ExitCode, sentences
 from service.cli.output import Form
+from service.cli.status import status
 from service.contract import schemas as contract
 from service.settings import load
 
@@ -37,6 +38,7 @@ app = typer.Typer(
 hotwords = typer.Typer(help="The account's hotword lists.", no_args_is_help=True)
 app.add_typer(hotwords, name="hotwords")
 app.command()(doctor)
+app.command()(status)
 
 
 class Schema(StrEnum):

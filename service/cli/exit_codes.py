@@ -19,7 +19,9 @@ class ExitCode(IntEnum):
     WRONG_USE = 2
     """A wrong option, or a request that the service would refuse."""
     UNHEALTHY = 3
-    """`doctor` found a fault."""
+    """`doctor` found a fault; a replica that `status` asked has one."""
+    UNREACHABLE = 4
+    """A replica did not answer `status`."""
     WRONG_SETTINGS = 78
     """A setting, or what a setting names, does not allow it; a restart does not help (EX_CONFIG)."""
     INTERRUPTED = 130

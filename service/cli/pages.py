@@ -5,6 +5,8 @@ no bound for a whole answer.
 """
 
 import asyncio
+import os
+import socket
 import ssl
 from urllib.parse import urlsplit
 
@@ -35,15 +37,36 @@ class Page:
 
 def base_of(url: str) -> str:
     """The URL of the replica without a page's name; raises `ConfigError` for what is no URL of one."""
-    parts = urlsplit(url if "://" in url else f"http://{url}")
     try:
-        is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+            raise ValueError(parts.scheme)
     except ValueError:
-        is_usable = False
-    if not is_usable:
-        raise ConfigError("a replica's URL is http:// or https://, a host and a port: http://127.0.0.1:8080")
+        words = "a replica's URL is http:// or https://, a host and a port: http://127.0.0.1:8080"
+        raise ConfigError(words) from None
     path = parts.path.rstrip("/").removesuffix("/status")
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{path}"
+
+
+async def addresses_of(base: str, bound_seconds: float = BOUND_SECONDS) -> list[str]:
+    """The URL at each address of its host's name: a headless Service of Kubernetes names all replicas.
+
+    The URL itself if it has one address, if it is https, whose certificate is made for the name, or if the
+    name cannot be resolved.
+    """
+    parts = urlsplit(base)
+    host, port = parts.hostname or "", parts.port or 80
+    try:
+        async with asyncio.timeout(bound_seconds):
+            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return [base]
+    # Of a host with both kinds of addresses, one kind: each would name the replica twice.
+    addresses = {str(each[4][0]) for each in found if each[0] == found[0][0]}
+    if parts.scheme == "https" or len(addresses) < 2:
+        return [base]
+    bracketed = (f"[{each}]" if ":" in each else each for each in sorted(addresses))
+    return [f"http://{each}:{port}{parts.path}" for each in bracketed]
 
 
 async def get(url: str, bound_seconds: float = BOUND_SECONDS) -> Page:
@@ -53,8 +76,16 @@ async def get(url: str, bound_seconds: float = BOUND_SECONDS) -> Page:
             return _page(await _exchanged(url))
     except TimeoutError:
         raise NoAnswer(f"no answer within {bound_seconds:g} s") from None
-    except (OSError, asyncio.LimitOverrunError, asyncio.IncompleteReadError) as error:
-        raise NoAnswer(getattr(error, "strerror", None) or str(error) or type(error).__name__) from error
+    except (OSError, UnicodeError) as error:
+        raise NoAnswer(_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    """The system's words for the error: asyncio's own name the address, which the caller has."""
+    number = getattr(error, "errno", None)
+    if number is not None and number > 0:
+        return os.strerror(number)
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 async def _exchanged(url: str) -> bytes:
