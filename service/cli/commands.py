@@ -20,6 +20,7 @@ from service.cli import hotword_commands as account
 from service.cli.arguments import asking
 from service.cli.doctor import doctor
 from service.cli.exit_codes import ExitCode, sentences
+from service.cli.jobs import jobs
 from service.cli.output import Form
 from service.cli.status import status
 from service.contract import schemas as contract
@@ -39,6 +40,7 @@ hotwords = typer.Typer(help="The account's hotword lists.", no_args_is_help=True
 app.add_typer(hotwords, name="hotwords")
 app.command()(doctor)
 app.command()(status)
+app.add_typer(jobs, name="jobs")
 
 
 class Schema(StrEnum):

@@ -22,6 +22,10 @@ class ExitCode(IntEnum):
     """`doctor` found a fault; a replica that `status` asked has one."""
     UNREACHABLE = 4
     """A replica did not answer `status`."""
+    UNKNOWN = 5
+    """`jobs show`: nothing is known of this id."""
+    INCOMPLETE = 6
+    """`jobs`: a part of the journal could not be read."""
     WRONG_SETTINGS = 78
     """A setting, or what a setting names, does not allow it; a restart does not help (EX_CONFIG)."""
     INTERRUPTED = 130

@@ -55,6 +55,14 @@ async def publish(
             return (placed.partition, placed.offset)
 
 
+async def partitions_of(
+    cluster: ClusterConfig, topics: Collection[str], clock: Clock = SYSTEM_CLOCK
+) -> list[TopicPartition]:
+    """The partitions of the topics; raises `ConfigError` if one is missing or the cluster does not answer."""
+    async with reaching(cluster), asyncio.timeout(BOUND_SECONDS):
+        return await _partitions(cluster, topics, clock)
+
+
 @asynccontextmanager
 async def following(
     cluster: ClusterConfig,

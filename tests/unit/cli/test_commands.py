@@ -27,8 +27,8 @@ from service.errors import ClusterError, ConfigError, FailureCode, InvalidRecord
 from service.settings import Settings
 
 ENVIRON = {"SCRIBE_PROVIDER__API_KEY": "sk-canary12345", "SCRIBE_KAFKA__GROUP_ID": "mine"}
-COMMANDS = ("run", "submit", "cancel", "watch", "topics", "schemas", "hotwords", "doctor", "status")
-GROUPS = {"hotwords": ("list", "delete")}
+COMMANDS = ("run", "submit", "cancel", "watch", "topics", "schemas", "hotwords", "doctor", "status", "jobs")
+GROUPS = {"hotwords": ("list", "delete"), "jobs": ("show",)}
 
 
 def run(*arguments: str, **environ: str) -> Result:
