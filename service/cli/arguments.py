@@ -3,13 +3,14 @@
 import functools
 from collections.abc import Callable
 from inspect import Signature, signature
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from pydantic import JsonValue
 
 from service.cli import client
 
+T = TypeVar("T")
 Urls = Annotated[list[str], typer.Argument(help="Audio files that the provider can download.", metavar="URL")]
 Options = Annotated[
     list[str] | None,
@@ -60,18 +61,26 @@ def _request(
     return client.new_request(fields)
 
 
-def asking(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the parameters of `_request`; its own first parameter builds the request from them."""
-    asked, own = signature(_request).parameters, signature(command).parameters
+def built_by(builder: Callable[..., T]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the parameters of a builder; its own first parameter calls the builder with them."""
 
-    @functools.wraps(command)
-    def both(**given: Any) -> None:
-        make = functools.partial(_request, **{name: given.pop(name) for name in asked})
-        command(make, **given)
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        asked, own = signature(builder).parameters, signature(command).parameters
 
-    # Typer reads a command's options from its signature.
-    both.__dict__["__signature__"] = Signature([*asked.values(), *list(own.values())[1:]])
-    return both
+        @functools.wraps(command)
+        def both(**given: Any) -> None:
+            make = functools.partial(builder, **{name: given.pop(name) for name in asked})
+            command(make, **given)
+
+        # Typer reads a command's options from its signature.
+        both.__dict__["__signature__"] = Signature([*asked.values(), *list(own.values())[1:]])
+        return both
+
+    return decorate
+
+
+asking = built_by(_request)
+"""Gives a command the parameters of a request."""
 
 
 def _pairs(words: list[str] | None, option: str) -> dict[str, JsonValue]:

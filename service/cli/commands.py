@@ -22,6 +22,7 @@ from service.cli.doctor import doctor
 from service.cli.exit_codes import ExitCode, sentences
 from service.cli.jobs import jobs
 from service.cli.output import Form
+from service.cli.replay import replay
 from service.cli.status import status
 from service.contract import schemas as contract
 from service.settings import load
@@ -40,6 +41,7 @@ hotwords = typer.Typer(help="The account's hotword lists.", no_args_is_help=True
 app.add_typer(hotwords, name="hotwords")
 app.command()(doctor)
 app.command()(status)
+app.command()(replay)
 app.add_typer(jobs, name="jobs")
 
 

@@ -25,7 +25,7 @@ class ExitCode(IntEnum):
     UNKNOWN = 5
     """`jobs show`: nothing is known of this id."""
     INCOMPLETE = 6
-    """`jobs`: a part of the journal could not be read."""
+    """`jobs` and `replay`: a part of the journal could not be read."""
     WRONG_SETTINGS = 78
     """A setting, or what a setting names, does not allow it; a restart does not help (EX_CONFIG)."""
     INTERRUPTED = 130

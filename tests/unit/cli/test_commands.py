@@ -27,7 +27,19 @@ from service.errors import ClusterError, ConfigError, FailureCode, InvalidRecord
 from service.settings import Settings
 
 ENVIRON = {"SCRIBE_PROVIDER__API_KEY": "sk-canary12345", "SCRIBE_KAFKA__GROUP_ID": "mine"}
-COMMANDS = ("run", "submit", "cancel", "watch", "topics", "schemas", "hotwords", "doctor", "status", "jobs")
+COMMANDS = (
+    "run",
+    "submit",
+    "cancel",
+    "watch",
+    "topics",
+    "schemas",
+    "hotwords",
+    "doctor",
+    "status",
+    "jobs",
+    "replay",
+)
 GROUPS = {"hotwords": ("list", "delete"), "jobs": ("show",)}
 
 
