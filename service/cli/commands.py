@@ -17,7 +17,8 @@ from service import __version__
 from service.app import from_settings, process
 from service.cli import client, output
 from service.cli import hotword_commands as account
-from service.cli.arguments import asking
+from service.cli.arguments import Made, RecordParts, asking, new_request
+from service.cli.client import NewRequest
 from service.cli.doctor import doctor
 from service.cli.exit_codes import ExitCode, sentences
 from service.cli.jobs import jobs
@@ -101,33 +102,29 @@ def run() -> None:
 @app.command()
 @asking
 def submit(
-    make: Callable[[], dict[str, JsonValue]],
+    make: Callable[[], Made],
+    record: Callable[[], RecordParts],
     wait: Wait = False,
     timeout: Timeout = 3600.0,
     form: Shape = None,
 ) -> None:
     """Publish a request and print its id, or its transcripts.
 
-    With --wait the transcripts are printed instead of the id, and the exit code is 1 if one is missing.
+    With --wait the transcripts are printed instead of the id, and the exit code is 1 if one is missing. What
+    has outcomes already, under an id that you give, is printed and not published.
     """
     if form and not wait:
         raise typer.BadParameter("it needs --wait", param_hint="--format")
     with sentences():
         place = client.config_of(load(os.environ))
-        request = make()
+        request = new_request(make, record)
         if not wait:
             asyncio.run(client.send(place, request))
-            typer.echo(request["request_id"])
+            typer.echo(request.request_id)
             return
-        urls = request["file_urls"]
-        count = len(urls) if isinstance(urls, list) else 0
-        notice = (
-            f"{request['request_id']}: published; waiting for {count} file(s), "
-            "which a service on these topics (`scribe run`) transcribes"
-        )
-        sent = functools.partial(typer.echo, notice, err=True)
+        tell = functools.partial(typer.echo, err=True)
         show = functools.partial(output.show, form=form)
-        if not _in_time(client.send_and_wait(place, request, timeout, sent, show)):
+        if not _in_time(client.send_and_wait(place, request, timeout, tell, show)):
             raise typer.Exit(ExitCode.FAILED)
 
 
@@ -149,7 +146,7 @@ def cancel(
             "action": "cancel",
             "replay": replay or None,
         }
-        asyncio.run(client.send(place, client.new_request(fields)))
+        asyncio.run(client.send(place, NewRequest(client.new_request(fields))))
         typer.echo(f"asked to cancel {request_id}", err=True)
 
 

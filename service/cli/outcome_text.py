@@ -77,6 +77,7 @@ class OutcomeView(_View):
     replay: int | None = None
     file_index: int | None = None
     file_url: str | None = None
+    model: str | None = None
     transcript: TranscriptView | None = None
     warnings: tuple[NoticeView, ...] = ()
     code: str | None = None

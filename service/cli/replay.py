@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from service.app import from_settings
 from service.cli import client
 from service.cli.arguments import built_by
+from service.cli.encoding import encode
 from service.cli.exit_codes import ExitCode, sentences
 from service.cli.replay_arguments import Asked, asked
 from service.cli.replay_evidence import Findings, gather
@@ -156,5 +157,5 @@ async def _publish(place: client.ClientConfig, replays: Sequence[PlannedReplay],
     async with publishing(place.cluster, place.topics.requests) as publisher:
         for each in replays:
             headers = (*client.HEADERS, *each.headers)
-            await publisher.publish(each.request_id.encode(), client.encode(each.body), headers)
+            await publisher.publish(each.request_id.encode(), encode(each.body), headers)
             typer.echo(f"published {each.request_id}, replay {each.number}", err=form is OutputForm.JSON)

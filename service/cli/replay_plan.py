@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from pydantic import JsonValue
 
-from service.cli import client
+from service.cli.encoding import encode
 from service.contract.redaction import without_query
 from service.contract.request_decoder import RequestLimits, read_request
 from service.errors import FailureCode, InvalidRecord
@@ -189,7 +189,7 @@ def _replay(request_id: str, files: Sequence[FailedFile], number: int, rules: Ru
         body["file_indexes"] = [*indexes]
     if rules.ttl_seconds is not None:
         body["ttl_seconds"] = rules.ttl_seconds
-    read_request(client.encode(body), (), rules.limits)
+    read_request(encode(body), (), rules.limits)
     return PlannedReplay(request_id, number, indexes, str(body.get("model")), body, last.headers)
 
 

@@ -121,6 +121,8 @@ class TestErrors:
                 "--metadata: a is given twice",
             ),
             (("submit", "https://h/a", "--timeout", "0"), "--timeout"),
+            (("submit", "https://h/a", "--file-indexes", "0,one"), "--file-indexes: write it as 0,2,5"),
+            (("submit", "https://h/a", "--header", "novalue"), "--header: write it as name=value"),
             (("submit", "https://h/a", "--format", "srt"), "--format: it needs --wait"),
             (("watch", "--format", "docx"), "--format"),
             (("cancel",), "Missing argument 'REQUEST_ID'"),

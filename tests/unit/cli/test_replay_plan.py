@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.cli import client
+from service.cli.encoding import encode
 from service.cli.replay_plan import NEVER, Evidence, FailedFile, Plan, Rules, Skip, make_plan
 from service.contract.request_decoder import RequestLimits, read_request
 from service.errors import FailureCode
@@ -57,7 +57,7 @@ def test_the_failed_files_of_a_request_go_together_under_the_next_number() -> No
         *("r", 1, (1, 3)),
         (("traceparent", b"00-1"),),
     )
-    request = read_request(client.encode(made.body), (), RequestLimits()).request
+    request = read_request(encode(made.body), (), RequestLimits()).request
     assert request.replay == 1
     assert request.file_indexes == (1, 3)
     assert [request.file_urls[index] for index in (1, 3)] == [SIGNED.format(1), SIGNED.format(3)]
