@@ -14,6 +14,7 @@ from service.cli.exit_codes import ExitCode, sentences
 from service.cli.pages import addresses_of, base_of
 from service.cli.replica_status import Replica, ShardView, StatusView, replica_at
 from service.cli.tables import Output, OutputForm, age, plain, print_json
+from service.clock import SYSTEM_CLOCK
 from service.settings import load
 
 WATCH_SECONDS = 2.0
@@ -53,7 +54,7 @@ async def _shown(bases: Sequence[str], form: OutputForm, *, watch: bool) -> Exit
                 typer.echo(line)
         if not watch:
             return exit_code(replicas)
-        await asyncio.sleep(WATCH_SECONDS)
+        await SYSTEM_CLOCK.sleep(WATCH_SECONDS)
 
 
 async def ask(bases: Sequence[str]) -> list[Replica]:

@@ -24,6 +24,7 @@ from service.contract.output_formats import OutputFormat
 from service.core.job.identity import Position
 from service.core.job.request_record import Record
 from service.errors import ClusterError, ConfigError, FailureCode, InvalidRecord
+from service.observability.log import Secrets
 from service.settings import Settings
 
 ENVIRON = {"SCRIBE_PROVIDER__API_KEY": "sk-canary12345", "SCRIBE_KAFKA__GROUP_ID": "mine"}
@@ -163,7 +164,7 @@ class TestRun:
     def test_run_passes_the_settings_and_returns_the_exit_code(self, monkeypatch: pytest.MonkeyPatch) -> None:
         seen: list[Settings] = []
 
-        def service(settings: Settings) -> int:
+        def service(settings: Settings, _secrets: Secrets) -> int:
             seen.append(settings)
             return 3
 
@@ -178,7 +179,7 @@ class TestRun:
     def test_what_has_a_name_is_a_sentence_however_deep_among_tasks_it_was_raised(
         self, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int, depth: int
     ) -> None:
-        def service(_settings: Settings) -> int:
+        def service(_settings: Settings, _secrets: Secrets) -> int:
             raised = error
             for _ in range(depth):
                 raised = ExceptionGroup("tasks", [raised])
@@ -192,7 +193,7 @@ class TestRun:
     def test_a_crash_is_a_log_line_without_secrets_and_exit_code_1(self) -> None:
         crash = "raise ExceptionGroup('tasks', [ValueError('sk-canary12345 Bearer canary'), OSError()])"
         setup = "from service.app import process\nfrom service.cli.commands import main\n"
-        code = f"{setup}def run(_): {crash}\nprocess.run = run\nmain()"
+        code = f"{setup}def run(*_): {crash}\nprocess.run = run\nmain()"
         done = subprocess.run(
             [sys.executable, "-c", code, "run"],
             env={"PATH": os.defpath, **ENVIRON},
@@ -208,7 +209,7 @@ class TestRun:
         assert "canary" not in line
 
     def test_ctrl_c_is_exit_code_130(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def service(_settings: Settings) -> int:
+        def service(_settings: Settings, _secrets: Secrets) -> int:
             raise KeyboardInterrupt
 
         monkeypatch.setattr(process, "run", service)
