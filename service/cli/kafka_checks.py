@@ -27,7 +27,7 @@ LATER = ("permissions", "topics", "partitions", "journal", "pages", "transaction
 
 
 async def check_kafka(settings: Settings, report: Report) -> None:
-    """Report what an operator must know of Kafka, within a minute even if it does not answer."""
+    """Report what an operator must know of Kafka; every wait is bounded."""
     try:
         cluster = replace(from_settings.cluster_of(settings), request_timeout_ms=REQUEST_TIMEOUT_MS)
         async with Inspection(cluster) as inspection:

@@ -12,6 +12,7 @@ from service.frozen import dataclass
 from service.kafka.client.clients import ConsumerRecord, KafkaConsumer, TopicPartition
 from service.kafka.client.cluster import ClusterConfig, reader
 from service.kafka.client.error_translation import translated
+from service.kafka.client.reader import ReconnectingReader
 from service.kafka.client.span_reader import OffsetRange, read
 from service.kafka.client.terminal_client import partitions_of
 
@@ -20,9 +21,14 @@ Take = Callable[[ConsumerRecord], None]
 
 @dataclass(frozen=True, slots=True)
 class TopicReader:
-    """A consumer to which the partitions of some topics are assigned; only committed records are read."""
+    """A consumer to which the partitions of some topics are assigned; only committed records are read.
+
+    `watermarks` sees uncommitted records, so it knows the real end of a partition: what lies behind an open
+    transaction is waited for.
+    """
 
     consumer: KafkaConsumer
+    watermarks: ReconnectingReader
     partitions: tuple[TopicPartition, ...]
 
     def of(self, topic: str) -> list[TopicPartition]:
@@ -38,8 +44,7 @@ class TopicReader:
         """The offsets that the partition has now."""
         with translated():
             begin = (await self.consumer.beginning_offsets([partition]))[partition]
-            end = (await self.consumer.end_offsets([partition]))[partition]
-        return OffsetRange(partition, begin, end)
+        return OffsetRange(partition, begin, await self.watermarks.end_offset(partition))
 
     async def since(self, partition: TopicPartition, time_ms: int | None) -> OffsetRange:
         """The same without what was written before `time_ms`."""
@@ -78,8 +83,11 @@ async def topic_reader(
 ) -> AsyncIterator[TopicReader]:
     """A reader of these topics."""
     partitions = await partitions_of(cluster, topics)
-    async with reader(cluster, fetch_max_wait_ms) as consumer:
+    async with (
+        ReconnectingReader(cluster, fetch_max_wait_ms, "read_uncommitted") as watermarks,
+        reader(cluster, fetch_max_wait_ms) as consumer,
+    ):
         with translated():
             consumer.assign(partitions)
             consumer.pause(*partitions)
-        yield TopicReader(consumer, tuple(partitions))
+        yield TopicReader(consumer, watermarks, tuple(partitions))
