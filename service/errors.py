@@ -26,6 +26,7 @@ private ones (`Withheld`, `BodyBroken`, `BodyTooLarge`, `HeadTooLarge`, `Address
 
 from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 
 from pydantic import JsonValue
 
@@ -100,6 +101,65 @@ class FailureCode(StrEnum):
     """A fault of Scribe itself; it may be billed. Report the log's `internal_error` line, then replay it."""
     RESULT_TOO_LARGE = "result_too_large"
     """No form of the transcript fits the results topic: raise its max.message.bytes, then replay."""
+
+
+class Fault(StrEnum):
+    """Who can prevent a failure."""
+
+    REQUESTER = "requester"
+    """Whoever published the request, or has the audio."""
+    PROVIDER = "provider"
+    OPERATOR = "operator"
+    """Whoever runs Scribe: settings, quota, topics, the account."""
+    SERVICE = "service"
+    """Scribe itself."""
+
+
+_PREVENTABLE_BY: dict[Fault, tuple[FailureCode, ...]] = {
+    Fault.REQUESTER: (
+        FailureCode.INVALID_ENCODING,
+        FailureCode.INVALID_JSON,
+        FailureCode.INVALID_REQUEST,
+        FailureCode.INVALID_OPTION,
+        FailureCode.UNKNOWN_MODEL,
+        FailureCode.UNSUPPORTED_VERSION,
+        FailureCode.REQUEST_TOO_LARGE,
+        FailureCode.NOT_ALLOWED,
+        FailureCode.REQUEST_ID_CONFLICT,
+        FailureCode.CANCEL_UNKNOWN_REQUEST,
+        FailureCode.ALREADY_FINISHED,
+        FailureCode.CANCELLED,
+        FailureCode.SUBMIT_REJECTED,
+        FailureCode.VOCABULARY_UNUSABLE,
+        FailureCode.AUDIO_UNREACHABLE,
+        FailureCode.AUDIO_FORBIDDEN,
+        FailureCode.AUDIO_NOT_FOUND,
+        FailureCode.AUDIO_INVALID_URL,
+        FailureCode.AUDIO_TOO_LARGE,
+        FailureCode.AUDIO_TOO_LONG,
+        FailureCode.AUDIO_UNUSABLE,
+        FailureCode.CONTENT_REJECTED,
+    ),
+    Fault.PROVIDER: (
+        FailureCode.SUBMIT_UNCERTAIN,
+        FailureCode.PROVIDER_ERROR,
+        FailureCode.TASK_LOST,
+        FailureCode.RESULT_UNREADABLE,
+    ),
+    Fault.OPERATOR: (
+        # Work waited longer than its publisher gave it: quota, holds and limits are the operator's.
+        FailureCode.DEADLINE_EXCEEDED,
+        FailureCode.VOCABULARY_QUOTA,
+        FailureCode.RESULT_EXPIRED,
+        FailureCode.RESULT_REFUSED,
+        FailureCode.RESULT_TOO_LARGE,
+    ),
+    Fault.SERVICE: (FailureCode.INTERNAL_ERROR,),
+}
+FAULTS: Mapping[FailureCode, Fault] = MappingProxyType(
+    {code: fault for fault, codes in _PREVENTABLE_BY.items() for code in codes}
+)
+"""Who can prevent each failure: an SLO counts failures of the provider and of the service alone."""
 
 
 class ServiceError(Exception):

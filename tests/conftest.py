@@ -10,6 +10,7 @@ settings.load_profile("scribe")
 pytest_plugins = [
     "tests.brokers",
     "tests.secured",
+    "tests.plugins.collector",
     "tests.plugins.environment",
     "tests.plugins.leftovers",
     "tests.plugins.loopback",

@@ -6,6 +6,7 @@ Connect nothing.
 import os
 import socket
 from collections.abc import Mapping
+from hashlib import sha256
 from urllib.parse import urlsplit
 
 from service.clock import Clock
@@ -15,6 +16,8 @@ from service.core.shard.admission import AdmissionRules
 from service.core.time.vendor_clock import VendorClock
 from service.kafka.admin.topics import DAY_MS, Creation, Topics
 from service.kafka.client.cluster import ClusterConfig
+from service.observability.metric_definitions import Definition
+from service.observability.process_definitions import BILLED_COST_LIMIT, BILLED_SECONDS_LIMIT, OPEN_JOBS_LIMIT
 from service.provider.dashscope import DashScope, DashScopeConfig
 from service.provider.result_files import FetchGuard
 from service.settings import Settings
@@ -116,3 +119,20 @@ def admission_of(settings: Settings) -> AdmissionRules:
         default_ttl_seconds=requests.default_ttl_seconds,
         copied_headers=frozenset(requests.copied_headers),
     )
+
+
+def shown_limits_of(settings: Settings) -> Mapping[Definition, float | None]:
+    """The limits that metrics show; None: no limit."""
+    return {
+        OPEN_JOBS_LIMIT: settings.limits.open_jobs,
+        BILLED_SECONDS_LIMIT: settings.spend.seconds_per_day,
+        BILLED_COST_LIMIT: settings.spend.cost_per_day,
+    }
+
+
+def fingerprint_of(settings: Settings) -> str:
+    """A hash of the settings in which replicas may not differ; secrets take no part in it."""
+    shown = settings.model_dump_json(
+        exclude={"kafka": {"group_instance_id", "client_id"}, "http": True, "log": True}
+    )
+    return sha256(shown.encode()).hexdigest()[:12]

@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -120,6 +121,7 @@ class Service:
         """Start every loop; on the signal, stop them in the order that loses nothing."""
         self._start_loop("beat", lambda tick: self._publish_status(parts, tick))
         self._start_loop("tail", parts.tail.run)
+        self._start_loop("offsets", parts.offsets.run)
         stages, open_shards = parts.stages, parts.assignment.open_shards
         self._start_loop("submit", stages.submit.run)
         self._start_loop("hotwords", stages.hotword_lists.run)
@@ -157,14 +159,24 @@ class Service:
         log.write(log.DRAINED)
 
     async def _publish_status(self, parts: Parts, tick: Tick) -> None:
+        sources = status_collector.Sources(
+            self._status.member,
+            parts.assignment,
+            parts.guards,
+            parts.breaker,
+            self._clock,
+            parts.stages,
+            parts.offsets,
+        )
         while True:
             tick()
             self._beat.beat()
-            self._status = status_collector.take(
-                self._status.member, parts.assignment, parts.guards, parts.breaker, self._clock
-            )
             self._ready = _readiness(parts)
+            self._status = replace(status_collector.take(sources), is_ready=self._ready[0])
+            asleep_at = self._clock.boot_seconds()
             await self._clock.sleep(HEARTBEAT_SECONDS)
+            slept_seconds = self._clock.boot_seconds() - asleep_at
+            self._metrics.process.loop_lagged(max(0.0, slept_seconds - HEARTBEAT_SECONDS))
 
     def _start_loop(self, name: str, loop: Loop) -> "asyncio.Task[None]":
         """Run a loop whose every turn is counted in a metric."""
@@ -192,9 +204,11 @@ class Service:
     @contextmanager
     def _health(self) -> Iterator[None]:
         """Serve the probes; their thread reads only what the loop has published."""
-        self._metrics.describe_process(__version__)
+        settings = self._settings
+        limits = from_settings.shown_limits_of(settings)
+        self._metrics.process.describe(__version__, from_settings.fingerprint_of(settings), limits)
         self._metrics.show_status(lambda: self._status)
-        http = self._settings.http
+        http = settings.http
         server = HealthServer(
             http.host, http.port, lambda: self._status, self._metrics.page, lambda: self._ready, self._beat
         )

@@ -34,6 +34,7 @@ from service.kafka.admin.topics import Layout
 from service.kafka.client.cluster import ClusterConfig
 from service.kafka.client.reader import ReconnectingReader
 from service.kafka.group.consumer import GroupConfig, RequestConsumer
+from service.kafka.group.partition_offsets import PartitionOffsets, Progress
 from service.kafka.journal.journal import TAKEOVERS_AT_ONCE, Journal
 from service.kafka.journal.scanner import JournalScanner
 from service.kafka.journal.tail import Tail
@@ -89,6 +90,7 @@ class Parts:
     assignment: Assignment
     consumer: RequestConsumer
     tail: Tail
+    offsets: PartitionOffsets
     stages: Stages
     guards: SubmitGuards
     breaker: StageBreaker
@@ -234,11 +236,19 @@ def _parts(
     )
     consumer = RequestConsumer(journal.cluster, group, assignment, process.clock, guards.limiter)
     assignment.delivery = consumer
+    offsets = PartitionOffsets(
+        journal.watermarks,
+        settings.topics.requests,
+        settings.topics.journal,
+        process.clock,
+        lambda: _progress(assignment, consumer),
+    )
     ask_time = partial(ask, account.provider, guards.limiter, process.clock, process.vendor_clock)
     return Parts(
         assignment,
         consumer,
         journal.tail,
+        offsets,
         stages,
         guards,
         breaker,
@@ -246,6 +256,16 @@ def _parts(
         ask_time,
         {} if pages is None else _page_loops(pages, stages.sweep),
     )
+
+
+async def _progress(assignment: Assignment, consumer: RequestConsumer) -> Mapping[int, Progress]:
+    """How far the requests of each shard that is served were read."""
+    found = {}
+    for runner in assignment.open_shards():
+        read_to = await consumer.read_to(runner.partition) or 0
+        cursor = runner.state.cursor
+        found[runner.partition] = Progress(max(read_to, cursor.next_offset), cursor.timestamp_ms)
+    return found
 
 
 def _page_loops(pages: PageTopic, sweep: ListSweepStage) -> Mapping[str, Loop]:

@@ -18,8 +18,6 @@ from socketserver import TCPServer
 from types import TracebackType
 from typing import Self
 
-from prometheus_client import CONTENT_TYPE_LATEST
-
 from service.clock import Clock
 from service.errors import ConfigError
 from service.observability import log
@@ -38,6 +36,10 @@ POLL_SECONDS = 0.1
 
 HealthResponse = tuple[HTTPStatus, str, bytes]
 """Status, content type, body."""
+Page = Callable[[str], HealthResponse]
+"""Called with the request's `Accept`."""
+MetricsPage = Callable[[str], tuple[str, bytes]]
+"""Called with the request's `Accept`; returns the content type and the body."""
 Socket = socket.socket
 
 
@@ -68,17 +70,17 @@ class HealthServer:
         host: str,
         port: int,
         status: Callable[[], Status],
-        metrics_page: Callable[[], bytes],
+        metrics_page: MetricsPage,
         ready: Callable[[], tuple[bool, str]],
         beat: Heartbeat,
     ) -> None:
         self._address = (host, port)
         self._clock = beat.clock
-        self._pages: dict[str, Callable[[], HealthResponse]] = {
-            "/livez": lambda: _live(beat),
-            "/readyz": lambda: _probe(*ready()),
-            "/metrics": lambda: (HTTPStatus.OK, CONTENT_TYPE_LATEST, metrics_page()),
-            "/status": lambda: (HTTPStatus.OK, "application/json", status().to_json()),
+        self._pages: dict[str, Page] = {
+            "/livez": lambda _accept: _live(beat),
+            "/readyz": lambda _accept: _probe(*ready()),
+            "/metrics": lambda accept: (HTTPStatus.OK, *metrics_page(accept)),
+            "/status": lambda _accept: (HTTPStatus.OK, "application/json", status().to_json()),
         }
         self._server: _Server | None = None
 
@@ -157,9 +159,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(
-        self, address: tuple[str, int], pages: dict[str, Callable[[], HealthResponse]], clock: Clock
-    ) -> None:
+    def __init__(self, address: tuple[str, int], pages: dict[str, Page], clock: Clock) -> None:
         self.pages = pages
         self._clock = clock
         self._opened: dict[Socket, _Connection] = {}
@@ -247,7 +247,7 @@ class _Page(BaseHTTPRequestHandler):
         if page is None:
             self.send_error(HTTPStatus.NOT_FOUND, "There are " + ", ".join(self.server.pages))
             return
-        status, content_type, body = page()
+        status, content_type, body = page(self.headers.get("Accept", ""))
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 
-from service.contract.models import model_info
-from service.contract.outcome import Failure, Result, stage_seconds
+from service.contract.outcome import Result
 from service.core.job.uncertainty import UncertainOutcome
 from service.core.limits.hold_causes import SPEND_ADVICE, SPENT, HoldCause
-from service.core.limits.price import Price, cost_of
+from service.core.limits.price import Price
 from service.core.limits.spend_limit import SPEND_LIMIT, SpendLimit
 from service.core.outcome.build import Outcome
 from service.core.polling.list_trust import PageSource
@@ -17,6 +16,7 @@ from service.errors import FailureCode
 from service.observability import log
 from service.observability.metrics import Metrics
 from service.observability.never_raises import never_raises, watches
+from service.observability.process_definitions import BatchResult
 from service.pipeline.shard.observer import BoundaryName, HintResult, PageResult, ShardChange
 from service.pipeline.shard.stage_breaker import StageName
 
@@ -27,8 +27,7 @@ class PipelineInstrumentation:
 
     def __init__(self, metrics: Metrics, prices: Mapping[str, Price] | None = None) -> None:
         self._metrics = metrics
-        self._prices = prices or {}
-        metrics.show_costs(self._prices)
+        self._jobs = metrics.count_jobs(prices or {})
 
     def committed(self, records: int, seconds: float) -> None:
         """A batch became durable."""
@@ -36,25 +35,23 @@ class PipelineInstrumentation:
 
     def retried(self, partition: int, reason: str) -> None:
         """A batch was not acknowledged and is sent again."""
-        self._metrics.batch_retried()
+        self._metrics.batch_failed(BatchResult.UNKNOWN)
         log.write(log.BATCH_RETRIED, partition=partition, reason=reason)
 
     def fenced(self, partition: int, reason: str) -> None:
         """Another owner has the shard: its effects end here."""
+        self._metrics.batch_failed(BatchResult.FENCED)
         self.shard(ShardChange.FENCED, partition, reason)
 
     def published(self, outcome: Outcome) -> None:
         """An outcome is durable. `already_finished` ends no job, so it is not counted."""
         body = outcome.body
-        code = body.code if isinstance(body, Failure) else ""
-        if code == FailureCode.ALREADY_FINISHED:
+        if isinstance(body, Result):
+            self._jobs.succeeded(body)
+        elif body.code is FailureCode.ALREADY_FINISHED:
             return
-        info = model_info(body.model or "")
-        self._metrics.job_finished(
-            "failure" if code else "result", code, info.family if info else "", stage_seconds(body.times)
-        )
-        if isinstance(body, Result) and (price := self._prices.get(body.model)):
-            self._metrics.result_cost(body.model, cost_of(body.usage, price))
+        else:
+            self._jobs.failed(body)
         log.write_job(outcome.id, body)
 
     def admitted(self, admission: Admission) -> None:
@@ -81,6 +78,14 @@ class PipelineInstrumentation:
         """The shard of the partition changed."""
         self._metrics.shard_event(change)
         log.write(log.SHARD, change=change, partition=partition, detail=detail)
+
+    def rebalanced(self) -> None:
+        """The group has made an assignment."""
+        self._metrics.process.rebalanced()
+
+    def served(self, change: ShardChange, seconds: float) -> None:
+        """A shard is served, `seconds` after its take-over or its resumption began."""
+        self._metrics.process.served(change, seconds)
 
     def uncertain(self, uncertain_outcome: UncertainOutcome) -> None:
         """A submission became uncertain, or this ended; called once for each of its jobs."""
@@ -110,6 +115,7 @@ class PipelineInstrumentation:
 
         Called once for each cause until we have one again.
         """
+        self._metrics.process.group_lost()
         log.write(log.GROUP_LOST, detail=detail)
 
     def group_regained(self) -> None:
@@ -122,6 +128,7 @@ class PipelineInstrumentation:
             code = held.provider_error.code
             log.write(log.HOLD_ENDED, provider_code=code, model=held.model, jobs_waiting=jobs_waiting)
             return
+        self._metrics.process.hold_began(held.provider_error.code)
         log.write(
             log.HOLD_STARTED,
             provider_code=held.provider_error.code,
@@ -137,6 +144,7 @@ class PipelineInstrumentation:
         if limit is None:
             log.write(log.HOLD_ENDED, code=SPEND_LIMIT)
         else:
+            self._metrics.process.hold_began(SPEND_LIMIT)
             log.write(log.HOLD_STARTED, code=SPEND_LIMIT, reason=SPENT[limit], advice=SPEND_ADVICE[limit])
 
     def outage(self, model: str, provider_error: ProviderError | None) -> None:
@@ -144,6 +152,7 @@ class PipelineInstrumentation:
         if provider_error is None:
             log.write(log.OUTAGE_ENDED, model=model)
             return
+        self._metrics.process.outage_began(model)
         log.write(
             log.OUTAGE_STARTED,
             model=model,

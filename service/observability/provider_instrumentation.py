@@ -59,7 +59,7 @@ class InstrumentedProvider:
         # A byte may have left: whatever it raises, there may be a task, or a bill.
         answer = await answer_of(call, Lost(UNREAD), self._report(CallKind.SUBMIT))
         provider_error = None if isinstance(answer, Accepted | Answered) else answer.provider_error
-        self._count(CallKind.SUBMIT, started, provider_error, _submit_result(answer))
+        self._count(CallKind.SUBMIT, started, provider_error, _submit_result(answer), model)
         return answer
 
     async def query(self, task_id: str, permit: Permit = at_once) -> TaskView | ProviderError:
@@ -111,8 +111,9 @@ class InstrumentedProvider:
         started: float,
         provider_error: ProviderError | None,
         result: CallResult | None = None,
+        model: str = "",
     ) -> None:
-        _count(self._metrics, kind, self._clock.boot_seconds() - started, provider_error, result)
+        _count(self._metrics, kind, self._clock.boot_seconds() - started, provider_error, result, model)
 
     def _note_codes(self, task: TaskView) -> None:
         for provider_error in (task.provider_error, *(file.provider_error for file in task.files)):
@@ -167,10 +168,11 @@ def _count(
     seconds: float,
     provider_error: ProviderError | None,
     result: CallResult | None = None,
+    model: str = "",
 ) -> None:
     if provider_error is NO_SLOT:
         return
-    metrics.provider_call(kind, result or _call_result(provider_error), seconds)
+    metrics.provider_call(kind, result or _call_result(provider_error), seconds, model)
     if provider_error is not None:
         _note_code(metrics, provider_error)
 

@@ -4,14 +4,17 @@ It contains ids, codes, numbers and the provider's messages: no transcript, no U
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, field
+from typing import NamedTuple
 
 from service.contract.outcome import rfc3339, utc_time
 from service.contract.redaction import redact, shown
 from service.core.provider.answers import ProviderError
 from service.frozen import dataclass
 from service.pipeline.guards.account_hold import HoldKnowledge
+from service.pipeline.guards.wait_reasons import CallsInFlight
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,33 @@ class ShardStatus:
     epoch: int | None = None
     cursor: int | None = None
     detail: str | None = None
+    work: "ShardWork | None" = None
+    """None unless the shard is loaded here, and certainly no other process has claimed it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardWork:
+    """What belongs to a shard, whoever serves it."""
+
+    jobs: Mapping[str, int] = field(default_factory=dict)
+    """Open jobs by state."""
+    uncertain_submissions: int = 0
+    billed_seconds_today: int = 0
+    billed_cost_today: float = 0.0
+    unread_requests: int | None = None
+    """Requests that wait in Kafka; None if that is not known."""
+    unread_seconds: float | None = None
+    """For how long at least the oldest of them has waited."""
+    journal_offsets: int | None = None
+    """The length of its journal, in offsets; None if that is not known."""
+
+
+class Waiting(NamedTuple):
+    """How many jobs of a model wait for this reason."""
+
+    model: str
+    reason: str
+    jobs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +121,24 @@ class Status:
 
     version: str
     member: str
+    taken_at: float = math.inf
+    """When it was taken, by the boot clock: while the loop stands still, it is old."""
     shards: tuple[ShardStatus, ...] = ()
+    """Those that are assigned here, and those that a rebalance has suspended."""
+    is_ready: bool = False
+    partitions: int = 0
+    """Partitions of the request topic, by the group's last assignment; 0 before the first."""
     jobs: Mapping[str, int] = field(default_factory=dict)
     """Open jobs by state."""
+    waiting: tuple[Waiting, ...] = ()
+    """Why jobs have no task yet."""
     oldest_job_age_seconds: float | None = None
+    oldest_ages_seconds: Mapping[str, float] = field(default_factory=dict)
+    """The age of the oldest job in each state that has any, to ten seconds."""
+    retention_seconds: float | None = None
+    """How long the first result that is not fetched is certainly kept, to ten seconds; None without one."""
+    calls: tuple[CallsInFlight, ...] = ()
+    """Calls to the provider in flight, with their limits."""
     budgets: tuple[BudgetStatus, ...] = ()
     unused_slots: tuple[str, ...] = ()
     """Why this process does not use time slots of its partitions now."""
@@ -126,8 +170,14 @@ class Status:
             "member": self.member,
             "group_lost": None if self.group_lost is None else redact(self.group_lost),
             "shards": [_shard(shard) for shard in self.shards],
+            "ready": self.is_ready,
+            "partitions": self.partitions,
             "jobs": dict(self.jobs),
             "submissions": dict(self.submissions),
+            "waiting": [each._asdict() for each in self.waiting],
+            "oldest_ages_seconds": dict(self.oldest_ages_seconds),
+            "retention_seconds": self.retention_seconds,
+            "calls": [each._asdict() for each in self.calls],
             "oldest_job_age_seconds": self.oldest_job_age_seconds,
             "budgets": [asdict(budget) for budget in self.budgets],
             "unused_slots": list(self.unused_slots),

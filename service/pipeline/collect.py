@@ -25,6 +25,7 @@ from service.pipeline.collecting import transcripts
 from service.pipeline.collecting.fetch_memory import RESULT_OVER_MEMORY, FetchMemory
 from service.pipeline.collecting.render import rendered
 from service.pipeline.guards.result_hold import ResultHolds
+from service.pipeline.guards.wait_reasons import CallsInFlight
 from service.pipeline.shard.backlog import BEHIND_MS
 from service.pipeline.shard.fault_boundary import Key
 from service.pipeline.shard.in_flight import InFlightItems
@@ -99,6 +100,10 @@ class CollectStage:
         """Fetch the file when it is due."""
         self._held.add(file.target)
         self._due.push(due_ms, file)
+
+    def calls(self) -> CallsInFlight:
+        """The result files that are being fetched; one large file may come on top of the limit."""
+        return CallsInFlight("fetch", self._out.total() + self._is_large_out, self._deps.in_flight)
 
     def holds(self, runner: ShardRunner, key: Key) -> bool:
         """Whether the job's result is queued or being fetched here."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from service.core.job.events import CancelTask, Fetch, Poll, QueueSubmit, Reconcile, Step
 from service.pipeline.collect import CollectStage, ResultFile
+from service.pipeline.guards.wait_reasons import CallsInFlight
 from service.pipeline.hotwords.prepare import HotwordListStage
 from service.pipeline.poll import PollStage
 from service.pipeline.polling.list_sweep import ListSweepStage
@@ -22,6 +23,10 @@ class Stages:
     collect: CollectStage
     reconcile: ReconcileStage
     hotword_lists: HotwordListStage
+
+    def calls(self) -> tuple[CallsInFlight, ...]:
+        """The calls in flight, by kind."""
+        return (*self.submit.calls(), self.poll.calls(), self.collect.calls())
 
     def dispatch(self, runner: ShardRunner, step: Step) -> None:
         """Queue the step at its stage.

@@ -19,6 +19,7 @@ from service.frozen import dataclass
 from service.pipeline.guards.account_hold import AccountHold
 from service.pipeline.guards.call_limiter import Call, CallKind, CallLimiter
 from service.pipeline.guards.foreign_key import FOREIGN, ForeignKeyDetector
+from service.pipeline.guards.wait_reasons import CallsInFlight
 from service.pipeline.polling.list_hints import ListHints
 from service.pipeline.polling.poll_requests import PollRequest, PollRequests, PollTarget
 from service.pipeline.shard.fault_boundary import Key
@@ -86,6 +87,10 @@ class PollStage:
         A queued request stays unless it is due later.
         """
         self._requests.ask(runner, key, task_id, due_ms, is_last=is_last)
+
+    def calls(self) -> CallsInFlight:
+        """The polls and cancels in flight."""
+        return CallsInFlight("query", len(self._in_flight), self._deps.in_flight)
 
     def holds(self, runner: ShardRunner, key: Key) -> bool:
         """Whether a poll of the submission is queued or in flight here."""

@@ -7,8 +7,8 @@ a POST may hold several files, it takes along jobs of other requests that wait a
 """
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 
@@ -19,15 +19,17 @@ from service.core.job.events import Intended
 from service.core.job.identity import SubmissionKey
 from service.core.job.packing import by_request, content_of
 from service.core.job.submission import Submission, SubmissionState
+from service.pipeline.delayed_submits import DelayedSubmits
 from service.pipeline.guards.call_limiter import Call
 from service.pipeline.guards.submit_guards import SubmitGuards, SubmitKind
+from service.pipeline.guards.wait_reasons import CallsInFlight, WaitReason
 from service.pipeline.post import TOO_LATE, Post, PostSender, SubmitDeps, no_retry
 from service.pipeline.shard.backlog import BEHIND_MS
 from service.pipeline.shard.fault_boundary import Key
 from service.pipeline.shard.in_flight import InFlightItems
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.stage_breaker import StageName
-from service.pipeline.shard.timers import LONGEST_WAIT_SECONDS, Timers
+from service.pipeline.shard.timers import LONGEST_WAIT_SECONDS
 from service.pipeline.submit_queue import Queued, SubmitQueue
 
 FORGET_SECONDS = 60.0
@@ -47,16 +49,55 @@ class SubmitStage:
         self._sender = PostSender(deps, clock, guards)
         self._in_flight: dict[asyncio.Task[None], Queued] = {}
         self._calls_in_flight: dict[asyncio.Task[None], Queued] = {}
-        self._due: Timers[Queued] = Timers(clock)
+        self._due = DelayedSubmits(clock)
         self._queued: InFlightItems[Queued] = InFlightItems()
         self._ready: OrderedDict[SubmitKind, SubmitQueue] = OrderedDict()
         """Due submissions that wait for the in-flight limit or the submit guards; each appears once."""
         self._forget_at = 0.0
 
-    def queue(self, runner: ShardRunner, key: SubmissionKey, due_ms: int) -> None:
-        """Post the submission when it is due."""
+    def queue(
+        self,
+        runner: ShardRunner,
+        key: SubmissionKey,
+        due_ms: int,
+        reason: WaitReason = WaitReason.BACKOFF,
+    ) -> None:
+        """Post the submission when it is due; `reason` is why it is not due yet."""
         self._queued.add((runner, key))
-        self._due.push(due_ms, (runner, key))
+        self._due.push(due_ms, (runner, key), reason)
+
+    def waiting(self, jobs: Mapping[str, int]) -> Counter[tuple[str, WaitReason]]:
+        """Why jobs wait, by model; `jobs` is how many do.
+
+        Nothing is visited: jobs are counted as they are queued, and the rest waits for the guards.
+        """
+        apart = self._due.jobs + self._deps.hotword_lists.waiting()
+        found: Counter[tuple[str, WaitReason]] = Counter()
+        for model, count in jobs.items():
+            left = count
+            for reason in (WaitReason.BACKOFF, WaitReason.JOURNAL, WaitReason.HOTWORDS):
+                found[model, reason] = min(left, apart[model, reason])
+                left -= found[model, reason]
+            for kind in (SubmitKind(model, is_retry=True), SubmitKind(model)):
+                of_kind = min(left, len(self._ready.get(kind, ()))) if kind.is_retry else left
+                found[model, self._wait_reason(kind)] += of_kind
+                left -= of_kind
+        return +found
+
+    def _wait_reason(self, kind: SubmitKind) -> WaitReason:
+        if len(self._in_flight_of(kind.model)) >= self._deps.in_flight:
+            return WaitReason.IN_FLIGHT
+        if self._deps.breaker.is_stopped(StageName.SUBMIT):
+            return WaitReason.STAGE_STOPPED
+        return self._guards.wait_reason(kind)
+
+    def calls(self) -> tuple[CallsInFlight, ...]:
+        """The calls in flight, those of synchronous models apart."""
+        limit = self._deps.in_flight
+        return (
+            CallsInFlight("submit", len(self._in_flight), limit),
+            CallsInFlight("synchronous", len(self._calls_in_flight), limit),
+        )
 
     def holds(self, runner: ShardRunner, key: Key) -> bool:
         """Whether the submission is queued or in flight here."""
@@ -173,7 +214,7 @@ class SubmitStage:
         if request is None:
             return
         if runner.is_behind:
-            self.queue(runner, key, self._clock.now_ms() + BEHIND_MS)
+            self.queue(runner, key, self._clock.now_ms() + BEHIND_MS, WaitReason.JOURNAL)
         elif not self._has_list(request):
             # It waited longer than its hotword list's lookup stays valid.
             self._make_ready(queued)

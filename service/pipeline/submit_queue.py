@@ -41,7 +41,7 @@ class SubmitQueue:
         return bool(self._turns)
 
     def __len__(self) -> int:
-        return sum(1 for _ in self._turns)
+        return len(self._turns)
 
     def add(self, queued: Queued, turn: RequestTurn, content: str | None, *, is_of_several: bool) -> None:
         """Add a submission, unless it waits already; with `content` it may share its POST."""

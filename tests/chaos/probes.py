@@ -151,7 +151,8 @@ async def _member(worker: Scribe) -> Member | None:
     except httpx.HTTPError:
         return None
     ages = {loop: float(age) for loop, age in _LOOP_AGE.findall(page.text)}
-    cursors = {s["partition"]: s["cursor"] for s in status.json()["shards"] if s["cursor"] is not None}
+    served = (each for each in status.json()["shards"] if each["state"] != "suspended")
+    cursors = {each["partition"]: each["cursor"] for each in served if each["cursor"] is not None}
     return Member(ages, cursors, peak_mib(worker.process.pid))
 
 

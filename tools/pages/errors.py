@@ -20,6 +20,10 @@ A job that cannot be done ends in one record on the failures topic. Its `code` i
 `provider_code` is the provider's own word where there was one, and `retryable` says whether the same work may
 succeed when it is replayed. To *replay* a request is to publish it once more with the next unused `replay`
 number (1 the first time): without one, a request that has ended is not done again.
+
+`fault` says who can prevent it: the `requester`, who published the request or has the audio; the `provider`;
+the `operator`, who has the quota, the settings and the account; or the `service`, Scribe itself. It is a
+label of `scribe_jobs_finished_total` and `scribe_failures_total`, not a field of the record.
 """
 
 POLICIES = """\
@@ -97,7 +101,7 @@ def errors_page() -> str:
     return "\n".join(
         [
             INTRODUCTION,
-            *_table(("`code`", "what it means and what to do"), _failure_rows()),
+            *_table(("`code`", "fault", "what it means and what to do"), _failure_rows()),
             POLICIES,
             *_table(("provider's code", "submit", "file"), _policy_rows()),
             WITHOUT_A_ROW,
@@ -123,7 +127,8 @@ def _failure_rows() -> Iterator[tuple[str, ...]]:
         if isinstance(assigned, ast.Assign) and isinstance(described, ast.Expr):
             (name,) = assigned.targets
             assert isinstance(name, ast.Name)
-            yield f"`{getattr(errors.FailureCode, name.id)}`", " ".join(_text(described).split())
+            code = getattr(errors.FailureCode, name.id)
+            yield f"`{code}`", errors.FAULTS[code].value, " ".join(_text(described).split())
 
 
 def _text(described: ast.Expr) -> str:

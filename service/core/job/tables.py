@@ -10,8 +10,10 @@ from collections import Counter
 from collections.abc import ItemsView, Iterator, MutableMapping, ValuesView
 from typing import Generic, TypeVar, overload
 
+from service.core.job.earliest import EarliestTime
 from service.core.job.identity import SubmissionKey
 from service.core.job.submission import UNANSWERED, Submission, SubmissionState
+from service.core.job.urgency import retention_end_ms
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -72,26 +74,67 @@ class Table(MutableMapping[K, V], ABC, Generic[K, V]):
 
 
 class Submissions(Table[SubmissionKey, Submission]):
-    """The submissions that are not over, with their number by state."""
+    """The submissions that are not over: their number by state, and what their jobs wait for."""
 
-    __slots__ = ("_unanswered", "by_state")
+    __slots__ = ("_retention_ends", "_unanswered", "by_state", "uncertain_jobs")
 
     def __init__(self) -> None:
         super().__init__()
         self.by_state: Counter[SubmissionState] = Counter()
+        self.uncertain_jobs: Counter[str] = Counter()
+        """The jobs of UNCERTAIN submissions, by model."""
         self._unanswered: set[SubmissionKey] = set()
+        self._retention_ends = EarliestTime()
 
     def unanswered(self) -> list[Submission]:
         """The submissions that may have a task which is not known, in the order of their keys."""
         return [self._values[key] for key in sorted(self._unanswered)]
 
+    def retention_end_ms(self) -> int | None:
+        """When the first result that a job waits for may be gone, to ten seconds; None without a task."""
+        return self._retention_ends.earliest_ms()
+
     def _changed(self, old: Submission | None, new: Submission | None) -> None:
-        if old is not None and new is not None and old.state is new.state:
+        ended, ends = _retention_end_ms(old), _retention_end_ms(new)
+        if ended != ends:
+            self._move_retention_end(ended, ends)
+        if old is not None and new is not None and _counts_alike(old, new):
             return
         if old is not None:
             self.by_state[old.state] -= 1
             self._unanswered.discard(old.key)
+            self._count_uncertain(old, -1)
         if new is not None:
             self.by_state[new.state] += 1
             if new.state in UNANSWERED:
                 self._unanswered.add(new.key)
+            self._count_uncertain(new, 1)
+
+    def _move_retention_end(self, old_ms: int | None, new_ms: int | None) -> None:
+        if old_ms is not None:
+            self._retention_ends.change(old_ms, -1)
+        if new_ms is not None:
+            self._retention_ends.change(new_ms, 1)
+
+    def _count_uncertain(self, submission: Submission, number: int) -> None:
+        """Count the jobs of an uncertain submission.
+
+        All that it was posted for: some may have ended meanwhile.
+        """
+        if submission.state is SubmissionState.UNCERTAIN:
+            jobs = self.uncertain_jobs[submission.model] + number * len(submission.jobs)
+            self.uncertain_jobs[submission.model] = jobs
+            if not jobs:
+                # Models are named by requests: their number has no bound.
+                del self.uncertain_jobs[submission.model]
+
+
+def _counts_alike(old: Submission, new: Submission) -> bool:
+    return old.state is new.state and old.jobs == new.jobs and old.model == new.model
+
+
+def _retention_end_ms(submission: Submission | None) -> int | None:
+    """When the results of a submission with a task may be gone; None if no job waits for them."""
+    if submission is None or submission.state is not SubmissionState.RUNNING or submission.is_followed:
+        return None
+    return retention_end_ms(submission)

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 
 from service.core.job.accepted_request import AcceptedRequest
 from service.core.job.deadlines import Deadlines
+from service.core.job.earliest import EarliestTime
 from service.core.job.identity import JobRef, Origin, SubmissionKey
 from service.core.job.job import Job, JobState
 from service.core.job.request_progress import ONE_OPEN_FILE, RequestProgress
@@ -105,12 +106,12 @@ class OpenProgress(MutableMapping[Origin, RequestProgress]):
 
 
 class OpenJobs(MutableMapping[JobRef, Job]):
-    """The jobs whose outcome is not durable, with their number by state, and how many wait by model.
+    """The jobs whose outcome is not durable: their number and the oldest by state, how many wait by model.
 
     A job is kept as an object or as the key of its submission.
     """
 
-    __slots__ = ("_deadlines", "_kept", "_requests", "_submissions", "by_state", "waiting")
+    __slots__ = ("_accepted", "_deadlines", "_kept", "_requests", "_submissions", "by_state", "waiting")
 
     def __init__(self, requests: OpenRequests, submissions: Mapping[SubmissionKey, Submission]) -> None:
         self.by_state: Counter[JobState] = Counter()
@@ -119,6 +120,11 @@ class OpenJobs(MutableMapping[JobRef, Job]):
         self._requests = requests
         self._submissions = submissions
         self._deadlines = Deadlines()
+        self._accepted = {state: EarliestTime() for state in JobState}
+
+    def accepted_ms(self, state: JobState) -> int | None:
+        """When the oldest job of the state was accepted, to ten seconds; None if there is none."""
+        return self._accepted[state].earliest_ms()
 
     def overdue(self, now_ms: int) -> list[JobRef]:
         """The open jobs whose deadline has passed, in the order of the topic."""
@@ -188,6 +194,7 @@ class OpenJobs(MutableMapping[JobRef, Job]):
 
     def _add(self, job: Job, number: int) -> None:
         self.by_state[job.state] += number
+        self._accepted[job.state].change(job.request.accepted_ms, number)
         if job.state is JobState.WAITING:
             model = job.request.model
             self.waiting[model] += number

@@ -22,9 +22,13 @@ class FairQueue(Generic[G, T]):
     def __init__(self) -> None:
         self._groups: OrderedDict[G, tuple[T] | dict[T, None]] = OrderedDict()
         """The groups in the order of their turns; most have one item, for which a dict would be large."""
+        self._size = 0
 
     def __bool__(self) -> bool:
         return bool(self._groups)
+
+    def __len__(self) -> int:
+        return self._size
 
     def __iter__(self) -> Iterator[T]:
         for items in self._groups.values():
@@ -33,12 +37,13 @@ class FairQueue(Generic[G, T]):
     def add(self, group: G, item: T) -> None:
         """Add an item, unless it waits already; a new group has its turn after all others."""
         items = self._groups.get(group, ())
+        if item in items:
+            return
+        self._size += 1
         if isinstance(items, dict):
             items[item] = None
-        elif not items:
-            self._groups[group] = (item,)
-        elif item != items[0]:
-            self._groups[group] = {items[0]: None, item: None}
+        else:
+            self._groups[group] = {items[0]: None, item: None} if items else (item,)
 
     def holds(self, group: G, item: T) -> bool:
         """Whether the item of this group waits."""
@@ -48,6 +53,7 @@ class FairQueue(Generic[G, T]):
         """Remove and return the next item; the queue must not be empty."""
         group, items = next(iter(self._groups.items()))
         item = next(iter(items))
+        self._size -= 1
         if isinstance(items, tuple) or len(items) == 1:
             del self._groups[group]
         else:
@@ -58,6 +64,7 @@ class FairQueue(Generic[G, T]):
     def remove(self, group: G, item: T) -> None:
         """Remove an item that waits; its group keeps its turn for the others."""
         items = self._groups[group]
+        self._size -= 1
         if isinstance(items, tuple) or len(items) == 1:
             del self._groups[group]
         else:
@@ -66,4 +73,4 @@ class FairQueue(Generic[G, T]):
     def drop(self, is_over: Callable[[G], bool]) -> None:
         """Remove these groups."""
         for group in [group for group in self._groups if is_over(group)]:
-            del self._groups[group]
+            self._size -= len(self._groups.pop(group))

@@ -18,13 +18,19 @@ def run_ms(task: TaskView) -> int | None:
     """Milliseconds from the submit to the end, waiting included.
 
     None if the answer does not say.
-
-    The vendor's times have no zone, and both are in the same one (docs/provider.md, section 2).
     """
-    if task.submit_time is None or task.end_time is None:
+    return between_ms(task.submit_time, task.end_time)
+
+
+def between_ms(submit_time: str | None, end_time: str | None) -> int | None:
+    """Milliseconds between two times of the vendor; None unless both are given and can be right.
+
+    They have no zone, and both are in the same one (docs/provider.md, section 2).
+    """
+    if submit_time is None or end_time is None:
         return None
     try:
-        took = datetime.fromisoformat(task.end_time) - datetime.fromisoformat(task.submit_time)
+        took = datetime.fromisoformat(end_time) - datetime.fromisoformat(submit_time)
     except (ValueError, TypeError):
         return None
     took_ms = round(1000 * took.total_seconds())

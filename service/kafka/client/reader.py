@@ -4,6 +4,7 @@ Its client is replaced when aiokafka's tasks inside it die.
 """
 
 import asyncio
+from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
@@ -59,17 +60,25 @@ class ReconnectingReader:
 
         Raises `ClusterError` without an answer.
         """
+        return (await self.begin_offsets([partition]))[partition]
+
+    async def begin_offsets(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """The same of several partitions, in one request to each broker."""
         consumer = await self.consumer()
         with translated():
-            begin: int = (await consumer.beginning_offsets([partition]))[partition]
-        return begin
+            begins: Mapping[TopicPartition, int] = await consumer.beginning_offsets(partitions)
+        return begins
 
     async def end_offset(self, partition: TopicPartition) -> int:
         """The offset of the partition's next record; with `read_committed` it may be earlier."""
+        return (await self.end_offsets([partition]))[partition]
+
+    async def end_offsets(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """The same of several partitions, in one request to each broker."""
         consumer = await self.consumer()
         with translated():
-            end: int = (await consumer.end_offsets([partition]))[partition]
-        return end
+            ends: Mapping[TopicPartition, int] = await consumer.end_offsets(partitions)
+        return ends
 
     async def partitions_of(self, topic: str) -> list[int]:
         """The numbers of the topic's partitions, in their order."""

@@ -178,6 +178,10 @@ class RequestConsumer:
         with suppress(ClusterError), kept(self._fail):
             self._fetcher.stop_delivery(partition)
 
+    async def read_to(self, partition: int) -> int | None:
+        """The offset up to which a partition that delivers was read; None for others."""
+        return await self._fetcher.read_to(partition)
+
     async def group_offset(self, partition: int) -> int | None:
         """The group's committed offset; None if there is none."""
         with translated():

@@ -87,6 +87,18 @@ class RecordFetcher:
             if topic_partition in self._consumer.assignment():
                 self._consumer.pause(topic_partition)
 
+    async def read_to(self, partition: int) -> int | None:
+        """The offset up to which a partition that delivers was read, markers included; None for others.
+
+        Every record before it was delivered: what follows the last one are the markers of transactions.
+        """
+        topic_partition = TopicPartition(self._topic, partition)
+        with translated():
+            if partition not in self._next or topic_partition not in self._consumer.assignment():
+                return None
+            position: int = await self._consumer.position(topic_partition)
+        return position
+
     async def poll(self) -> None:
         """Deliver fetched records.
 

@@ -76,6 +76,7 @@ class Assignment:
         A partition that was ours and was never revoked is closed, and taken over again if assigned.
         """
         self.assignments += 1
+        self.deps.observer.rebalanced()
         if self.losses:
             self.losses.clear()
             self.deps.observer.group_regained()
@@ -234,6 +235,7 @@ class Assignment:
 
     async def _take(self, partition: int, assigned: AssignedPartition) -> Change:
         assert self.delivery is not None
+        begun_at = self.deps.runner.clock.boot_seconds()
         group_offset = await self.delivery.group_offset(partition)
         if not await self.delivery.prove_membership(partition, group_offset or 0):
             # A member that wakes up after its session expired must not fence the rightful owner.
@@ -259,6 +261,7 @@ class Assignment:
         assigned.state, assigned.detail = PartitionState.READY, ""
         self.deps.limiter.taken(partition, taken.predecessor, claimed_at)
         self.deps.observer.shard(ShardChange.TAKEN, partition)
+        self._served(ShardChange.TAKEN, begun_at)
         return change
 
     async def _resume(self, partition: int, assigned: AssignedPartition) -> None:
@@ -268,6 +271,7 @@ class Assignment:
         rebalance. A shard that is being drained may have written already that nobody calls in its slots.
         """
         runner, assignment = assigned.runner, self.assignments
+        begun_at = self.deps.runner.clock.boot_seconds()
         is_ours = runner is not None and await self._is_still_ours(runner)
         is_old = self.assignments != assignment or self.partitions.get(partition) is not assigned
         if self.is_leaving or is_old:
@@ -280,7 +284,11 @@ class Assignment:
         self.deps.limiter.resumed(partition)
         assert self.delivery is not None
         self.deps.observer.shard(ShardChange.RESUMED, partition)
+        self._served(ShardChange.RESUMED, begun_at)
         self.delivery.deliver_from(partition, runner.state.cursor.next_offset)
+
+    def _served(self, change: ShardChange, begun_at: float) -> None:
+        self.deps.observer.served(change, self.deps.runner.clock.boot_seconds() - begun_at)
 
     async def _is_still_ours(self, runner: ShardRunner) -> bool:
         try:

@@ -20,6 +20,7 @@ from service.pipeline.guards.account_hold import AccountHold
 from service.pipeline.guards.call_limiter import MAX_MODELS, Call, CallKind, CallLimiter
 from service.pipeline.guards.result_hold import ResultHolds
 from service.pipeline.guards.spend_guard import SpendGuard
+from service.pipeline.guards.wait_reasons import WaitReason
 
 
 class SubmitKind(NamedTuple):
@@ -130,6 +131,21 @@ class SubmitGuards:
         if last is not None:
             return f"the last submit of the model failed: {last.message}"
         return f"{SPENT[self.spend_guard.limit]} ({self.spend_guard.code})" if self.spend_guard.limit else ""
+
+    def wait_reason(self, kind: SubmitKind) -> WaitReason:
+        """Why a submit of the kind waits, if it does; what an operator must end comes first."""
+        now, health = self.clock.boot_seconds(), self.health.get(kind.model)
+        waits = {
+            WaitReason.HOLD: self.hold.is_active or (health is not None and health.hold.is_active),
+            WaitReason.SPEND_LIMIT: self.spend_guard.wait_seconds() > 0,
+            WaitReason.RESULT_HOST: self.results.is_held(kind.model),
+            WaitReason.OUTAGE: self.is_circuit_open(kind.model),
+            WaitReason.RETRY_BUDGET: kind.is_retry
+            and health is not None
+            and health.retries.wait_seconds(now) > 0,
+            WaitReason.SLOTS: any(self.limiter.unused()),
+        }
+        return next((reason for reason, is_so in waits.items() if is_so), WaitReason.QUOTA)
 
     def is_circuit_open(self, model: str) -> bool:
         """Whether the model's submits wait for a probe."""

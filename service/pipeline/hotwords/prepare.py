@@ -9,6 +9,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import TypeVar
 
 from pydantic import JsonValue
@@ -26,6 +27,7 @@ from service.core.provider.error_table import Action, ErrorPolicy
 from service.core.provider.hotword_lists import Need, need_of, needs_list, with_list
 from service.errors import FailureCode
 from service.pipeline.guards.account_hold import AccountHold
+from service.pipeline.guards.wait_reasons import WaitReason
 from service.pipeline.hotwords.directory import HotwordListFinder
 from service.pipeline.shard.fault_boundary import Key
 from service.pipeline.shard.observer import BoundaryName, Faults
@@ -100,6 +102,13 @@ class HotwordListStage:
             return request.options
         found = self._found.get(self._name(request))
         return None if found is None else with_list(request.options, found[0])
+
+    def waiting(self) -> Counter[tuple[str, WaitReason]]:
+        """How many submissions wait for lists, by model; those of the first lists alone if there are many."""
+        found: Counter[tuple[str, WaitReason]] = Counter()
+        for wanted in islice(self._wanted.values(), MAX_REMEMBERED):
+            found[wanted.need.model, WaitReason.HOTWORDS] += len(wanted.waiting)
+        return found
 
     def reason(self, request: AcceptedRequest) -> str:
         """Why the request's list is not available yet, as text; empty without an error."""

@@ -88,6 +88,14 @@ class Observer(Faults, Protocol):
         """The shard of the partition changed."""
         ...
 
+    def rebalanced(self) -> None:
+        """The group has made an assignment, perhaps of no partition."""
+        ...
+
+    def served(self, change: ShardChange, seconds: float) -> None:
+        """A shard is served, so long after its take-over (TAKEN) or its resumption (RESUMED) began."""
+        ...
+
     def requests_lost(self, partition: int, count: int) -> None:
         """The request topic's retention removed requests before they were read."""
         ...

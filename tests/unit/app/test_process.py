@@ -15,6 +15,7 @@ import structlog
 from service import __version__
 from service.app import from_settings, wiring
 from service.app import process as app
+from service.app.from_settings import fingerprint_of
 from service.app.process import CLOSING_SECONDS, COMMIT_SECONDS, Service
 from service.app.wiring import Parts, Process
 from service.core.job.submission import SubmissionState
@@ -22,8 +23,9 @@ from service.errors import ConfigError, RestoreError
 from service.kafka.admin.topics import Layout
 from service.kafka.client.lifecycle import STOP_SECONDS
 from service.kafka.group.consumer import RequestConsumer
+from service.kafka.group.partition_offsets import PartitionOffsets
 from service.kafka.journal.tail import Tail
-from service.observability.health import Heartbeat
+from service.observability.health import Heartbeat, MetricsPage
 from service.observability.log import Secrets
 from service.observability.status import Status
 from service.pipeline.audit import Audit
@@ -81,6 +83,19 @@ class FakeTail:
         await _turns(on_tick)
 
 
+class FakeOffsets:
+    """The ends of topics: nothing is known of them."""
+
+    async def run(self, on_tick: Turn) -> None:
+        await _turns(on_tick)
+
+    def lag(self, _partition: int, _next_offset: int) -> None:
+        return None
+
+    def journal_offsets(self, _partition: int) -> None:
+        return None
+
+
 async def _turns(on_tick: Turn) -> None:
     while True:
         on_tick()
@@ -98,7 +113,7 @@ class FakeHealth:
         host: str,
         port: int,
         status: Callable[[], Status],
-        metrics_page: Callable[[], bytes],
+        metrics_page: MetricsPage,
         ready: Callable[[], tuple[bool, str]],
         beat: Heartbeat,
     ) -> "FakeHealth":
@@ -154,6 +169,7 @@ class Stage:
                 self.member.assignment,
                 consumer,
                 cast("Tail", FakeTail()),
+                cast("PartitionOffsets", FakeOffsets()),
                 world.stages,
                 world.guards,
                 world.breaker,
@@ -462,6 +478,7 @@ LOOPS = {
     "collect": "service.pipeline.collect.CollectStage.run",
     "expire": "service.app.process.expire",
     "tail": "tests.unit.app.test_process.FakeTail.run",
+    "offsets": "tests.unit.app.test_process.FakeOffsets.run",
     "consume": "tests.unit.app.test_process.FakeConsumer.run",
     "beat": "service.app.process.status_collector.take",
 }
@@ -636,11 +653,28 @@ def test_the_loop_beats_and_renews_the_picture_once_a_second(play: Play) -> None
     play(scene)
 
 
+def test_readiness_and_the_lag_of_the_loop_are_metrics(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        serving = await stage.start()
+        await stage.clock.sleep(2)
+        assert "\nscribe_ready 0.0" in stage.health.page("")[1].decode()
+        await stage.member.own(0)
+        await stage.clock.sleep(2)
+        page = stage.health.page("")[1].decode()
+        assert "\nscribe_ready 1.0" in page
+        assert 'scribe_event_loop_lag_seconds_bucket{le="0.001"}' in page
+        assert f'scribe_settings_info{{hash="{fingerprint_of(settings())}"}} 1.0' in page
+        terminate()
+        await serving
+
+    play(scene)
+
+
 def test_every_loop_shows_its_turns(play: Play) -> None:
     async def scene(stage: Stage) -> None:
         serving = await stage.start()
         await stage.clock.sleep(5)
-        page = stage.health.page().decode()
+        page = stage.health.page("")[1].decode()
         for name in LOOPS:
             line = f'scribe_loop_age_seconds{{loop="{name}"}}'
             [age] = [each.split()[1] for each in page.splitlines() if each.startswith(line)]

@@ -2,23 +2,41 @@
 
 import asyncio
 import json
+import math
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 
 import pytest
 
 from service import __version__
 from service.app import status_collector
+from service.app.status_collector import Sources
 from service.core.limits.hold_causes import SPEND_ADVICE, SPENT
 from service.core.limits.spend_limit import SpendLimit
-from service.core.provider.answers import NotSent, ProviderError, Refused, TaskStatus
+from service.core.provider.answers import Lost, NotSent, ProviderError, Refused, TaskStatus
 from service.errors import RestoreError
+from service.kafka.group.partition_offsets import Lag, PartitionOffsets
 from service.observability.status import BudgetStatus, ResultHoldStatus, Status, SubmitStatus
 from service.pipeline.guards.call_limiter import CallKind
 from service.pipeline.guards.submit_guards import SubmitKind
 from tests.fakes.clock import LeapingLoop
-from tests.fakes.provider import NO_CONNECTION
+from tests.fakes.provider import NO_CONNECTION, TIMEOUT
 from tests.unit.pipeline.member import Member
 from tests.unit.pipeline.world import ARREARS, Limits, World, urls
+
+
+@dataclass
+class FakeOffsets(PartitionOffsets):
+    """What is known of the ends of topics; None: nothing."""
+
+    records: int | None
+
+    def lag(self, partition: int, next_offset: int) -> Lag | None:
+        assert (partition, next_offset) == (0, 0)
+        return None if self.records is None else Lag(self.records, 1.5)
+
+    def journal_offsets(self, partition: int) -> int | None:
+        return 99
 
 
 def play(scene: Callable[[Member], Coroutine[None, None, None]], limits: Limits | None = None) -> None:
@@ -37,7 +55,9 @@ def play(scene: Callable[[Member], Coroutine[None, None, None]], limits: Limits 
 
 def picture(member: Member) -> Status:
     world = member.world
-    return status_collector.take("scribe-7", member.assignment, world.guards, world.breaker, world.clock)
+    return status_collector.take(
+        Sources("scribe-7", member.assignment, world.guards, world.breaker, world.clock, world.stages)
+    )
 
 
 def test_without_an_assignment_there_is_nothing_to_see() -> None:
@@ -63,6 +83,32 @@ def test_open_jobs_are_counted_by_state_and_the_oldest_tells_its_age() -> None:
         assert seen.submissions == {"running": 1, "waiting": 2}
         assert seen.oldest_job_age_seconds is not None
         assert round(seen.oldest_job_age_seconds) == 31
+
+    play(scene)
+
+
+def test_what_waits_how_old_it_is_and_how_long_results_are_kept_are_shown() -> None:
+    async def scene(member: Member) -> None:
+        await member.own(0, 1)
+        assert picture(member).retention_seconds is None
+        member.deliver(0, "old")
+        await member.world.clock.sleep(600)
+        member.world.serve(0.0)
+        member.deliver(1, "a", "b")
+        await member.world.clock.sleep(60)
+        seen = picture(member)
+        assert seen.waiting == (("fun-asr", "quota", 2),)
+        assert {state: round(age, -1) for state, age in seen.oldest_ages_seconds.items()} == {
+            "submitted": 660,
+            "waiting": 60,
+        }
+        assert seen.retention_seconds == pytest.approx(24 * 3600 - 660, abs=10)
+        assert [each.kind for each in seen.calls] == ["submit", "synchronous", "query", "fetch"]
+        member.world.provider.next_submits.append(Lost(TIMEOUT))
+        member.world.serve(1.0)
+        member.world.run("submit")
+        await member.world.clock.sleep(2)
+        assert ("fun-asr", "settle", 1) in picture(member).waiting
 
     play(scene)
 
@@ -99,6 +145,51 @@ def test_the_status_lists_shards_in_the_order_of_their_partitions() -> None:
             (2, 1, 2),
             (0, None, None),
         ]
+
+    play(scene)
+
+
+def test_what_a_shard_holds_is_shown_while_our_membership_is_proven_and_through_a_rebalance() -> None:
+    async def scene(member: Member) -> None:
+        await member.own(0, 1)
+        member.deliver(0, "a", "b")
+        member.shard(0).state.spend = member.shard(0).state.spend.count(member.world.clock.now_ms(), 10, 0.5)
+        await member.world.clock.sleep(0.1)
+        work = picture(member).shards[0].work
+        assert work is not None
+        assert work.jobs == {"waiting": 0, "submitted": 2, "collecting": 0, "finishing": 0}
+        assert (work.billed_seconds_today, work.billed_cost_today, work.uncertain_submissions) == (10, 0.5, 0)
+        await member.assignment.revoked([0, 1])
+        suspended = picture(member).shards
+        assert [(each.partition, each.state, each.open_jobs) for each in suspended] == [
+            (0, "suspended", 2),
+            (1, "suspended", 0),
+        ]
+        assert suspended[0].work == work
+        member.assignment.assigned([1])
+        assert [each.partition for each in picture(member).shards] == [1]
+        member.world.limiter.share._proved_at = -math.inf
+        assert [each.work for each in picture(member).shards] == [None]
+
+    play(scene)
+
+
+def test_the_ends_of_topics_are_shown_once_they_are_known() -> None:
+    async def scene(member: Member) -> None:
+        await member.own(0)
+        world = member.world
+        offsets = FakeOffsets(7)
+        sources = Sources(
+            "m", member.assignment, world.guards, world.breaker, world.clock, world.stages, offsets
+        )
+        [shard] = status_collector.take(sources).shards
+        assert shard.work is not None
+        seen = (shard.work.unread_requests, shard.work.unread_seconds, shard.work.journal_offsets)
+        assert seen == (7, 1.5, 99)
+        offsets.records = None
+        [shard] = status_collector.take(sources).shards
+        assert shard.work is not None
+        assert (shard.work.unread_requests, shard.work.unread_seconds) == (None, None)
 
     play(scene)
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 import structlog
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics_families
+from prometheus_client.parser import text_string_to_metric_families
 
 from service.clock import SystemClock
 from service.errors import ConfigError
@@ -60,14 +62,19 @@ class Service:
             "127.0.0.1", port, lambda: self.status, self.metrics.page, lambda: self.ready, self.beat
         )
 
-    def get(self, path: str, method: str = "GET") -> tuple[int, str, bytes]:
+    def get(self, path: str, method: str = "GET", accept: str = "*/*") -> tuple[int, str, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=TIMEOUT_SECONDS)
         try:
-            connection.request(method, path)
+            connection.request(method, path, headers={"Accept": accept})
             answer = connection.getresponse()
             return answer.status, answer.headers["Content-Type"], answer.read()
         finally:
             connection.close()
+
+
+@pytest.fixture(autouse=True)
+def stops_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "POLL_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -160,7 +167,8 @@ def test_a_taken_port_is_a_sentence_that_names_the_setting(service: Service) -> 
 
 
 def test_an_address_that_is_not_ours_is_a_sentence(service: Service) -> None:
-    odd = HealthServer("host.invalid", 0, lambda: service.status, bytes, lambda: service.ready, service.beat)
+    page, ready = service.metrics.page, lambda: service.ready
+    odd = HealthServer("host.invalid", 0, lambda: service.status, page, ready, service.beat)
     with pytest.raises(ConfigError, match=r"cannot listen on host\.invalid"):
         odd.start()
 
@@ -178,7 +186,7 @@ def test_the_port_is_free_again_after_a_stop_and_a_second_stop_does_nothing() ->
 
 
 def test_a_page_that_breaks_is_logged_and_the_next_one_is_served(service: Service) -> None:
-    def broken() -> bytes:
+    def broken(_accept: str) -> tuple[str, bytes]:
         raise RuntimeError("no metrics today")
 
     service.server.stop()
@@ -198,7 +206,7 @@ def open_connections(port: int, count: int) -> list[socket.socket]:
     return [socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_SECONDS) for _ in range(count)]
 
 
-IDLE = 200
+IDLE = 3 * health.MAX_CONNECTIONS
 BEGINNINGS = [
     b"",
     b"G",
@@ -236,9 +244,7 @@ def closed(connections: list[socket.socket]) -> bool:
 
 
 @pytest.mark.parametrize("beginning", BEGINNINGS)
-def test_two_hundred_connections_that_never_ask_do_not_shut_out_a_probe(
-    service: Service, beginning: bytes
-) -> None:
+def test_connections_that_never_ask_do_not_shut_out_a_probe(service: Service, beginning: bytes) -> None:
     with structlog.testing.capture_logs() as lines:
         silent = open_connections(service.server.port, IDLE)
         try:
@@ -312,10 +318,10 @@ class SlowPage:
     release: threading.Event = field(default_factory=threading.Event)
     asked: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
-    def __call__(self) -> bytes:
+    def __call__(self, _accept: str) -> tuple[str, bytes]:
         self.asked.release()
         self.release.wait(TIMEOUT_SECONDS)
-        return b"whole\n"
+        return "text/plain", b"whole\n"
 
 
 @pytest.fixture
@@ -330,6 +336,27 @@ def ask(port: int, path: str) -> socket.socket:
     asking = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_SECONDS)
     asking.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
     return asking
+
+
+PROMETHEUS = (
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+    "application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+)
+
+
+@pytest.mark.parametrize(
+    ("accept", "is_open_metrics"),
+    [("*/*", False), ("text/plain;version=0.0.4", False), ("", False), (PROMETHEUS, True)],
+)
+def test_a_scrape_gets_open_metrics_if_it_accepts_them(
+    service: Service, accept: str, is_open_metrics: bool
+) -> None:
+    status, content_type, body = service.get("/metrics", accept=accept)
+    assert (status, content_type.startswith("application/openmetrics-text")) == (200, is_open_metrics)
+    assert body.endswith(b"# EOF\n") == is_open_metrics
+    parse = open_metrics_families if is_open_metrics else text_string_to_metric_families
+    names = {family.name for family in parse(body.decode())}
+    assert {"scribe_rebalances", "scribe_provider_calls"} <= names
 
 
 def test_a_scrape_that_is_being_served_is_not_cut_off_for_idle_newcomers(

@@ -38,6 +38,8 @@ CALLS: dict[str, Callable[[PipelineInstrumentation], None]] = {
         BoundaryName.JOB, "r/0/0", ValueError()
     ),
     "shard": lambda instrumentation: instrumentation.shard(ShardChange.TAKEN, 0),
+    "rebalanced": lambda instrumentation: instrumentation.rebalanced(),
+    "served": lambda instrumentation: instrumentation.served(ShardChange.TAKEN, 1.0),
     "uncertain": lambda instrumentation: instrumentation.uncertain(UncertainOutcome.BEGUN),
     "stage_stopped": lambda instrumentation: instrumentation.stage_stopped(StageName.POLL, True),
     "work_restored": lambda instrumentation: instrumentation.work_restored(1),
@@ -151,7 +153,7 @@ def test_an_internal_error_is_counted_and_written_with_its_traceback(
         raise LookupError("where")
     except LookupError as error:
         PipelineInstrumentation(metrics).internal_error(BoundaryName.RECORD, "requests/0/7", error)
-    assert b'scribe_internal_errors_total{boundary="record"} 1.0' in metrics.page()
+    assert b'scribe_internal_errors_total{boundary="record"} 1.0' in metrics.page()[1]
     [line] = capsys.readouterr().err.splitlines()
     assert '"internal_error"' in line
     assert "requests/0/7" in line

@@ -9,9 +9,12 @@ from service.observability.status import (
     HoldStatus,
     ResultHoldStatus,
     ShardStatus,
+    ShardWork,
     Status,
     SubmitStatus,
+    Waiting,
 )
+from service.pipeline.guards.wait_reasons import CallsInFlight
 
 REFUSED = ProviderError(
     "connect_failed", "host h refuses connections on port 443", cause=Cause.REFUSED, host="h"
@@ -22,7 +25,16 @@ def test_a_status_says_everything_as_json() -> None:
     status = Status(
         version="1.2.3",
         member="scribe-0",
-        shards=(ShardStatus(partition=3, state="open", open_jobs=2, epoch=7, cursor=41),),
+        shards=(
+            ShardStatus(partition=3, state="open", open_jobs=2, epoch=7, cursor=41),
+            ShardStatus(partition=4, state="ready", work=ShardWork({"waiting": 3}, 1, 12, 0.5, 7, 2.5, 99)),
+        ),
+        is_ready=True,
+        partitions=12,
+        waiting=(Waiting("fun-asr", "quota", 3),),
+        oldest_ages_seconds={"waiting": 20.0},
+        retention_seconds=3_600.0,
+        calls=(CallsInFlight("fetch", 1, 8),),
         jobs={"submitted": 2, "waiting": 3},
         oldest_job_age_seconds=12.5,
         budgets=(BudgetStatus("submit", 0.5, 1.0, model="fun-asr"),),
@@ -53,8 +65,39 @@ def test_a_status_says_everything_as_json() -> None:
         "member": "scribe-0",
         "group_lost": redact("https://u:canary@h/x is away"),
         "shards": [
-            {"partition": 3, "state": "open", "open_jobs": 2, "epoch": 7, "cursor": 41, "detail": None}
+            {
+                "partition": 3,
+                "state": "open",
+                "open_jobs": 2,
+                "epoch": 7,
+                "cursor": 41,
+                "detail": None,
+                "work": None,
+            },
+            {
+                "partition": 4,
+                "state": "ready",
+                "open_jobs": 0,
+                "epoch": None,
+                "cursor": None,
+                "detail": None,
+                "work": {
+                    "jobs": {"waiting": 3},
+                    "uncertain_submissions": 1,
+                    "billed_seconds_today": 12,
+                    "billed_cost_today": 0.5,
+                    "unread_requests": 7,
+                    "unread_seconds": 2.5,
+                    "journal_offsets": 99,
+                },
+            },
         ],
+        "ready": True,
+        "partitions": 12,
+        "waiting": [{"model": "fun-asr", "reason": "quota", "jobs": 3}],
+        "oldest_ages_seconds": {"waiting": 20.0},
+        "retention_seconds": 3_600.0,
+        "calls": [{"kind": "fetch", "calls": 1, "limit": 8}],
         "jobs": {"submitted": 2, "waiting": 3},
         "submissions": {"running": 2, "waiting": 1},
         "oldest_job_age_seconds": 12.5,

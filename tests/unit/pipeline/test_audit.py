@@ -42,7 +42,7 @@ async def test_submissions_that_wait_for_budget_are_not_lost(world: World) -> No
 def forget_submits(world: World) -> None:
     world.submit._ready.clear()
     world.submit._queued._counts.clear()
-    world.submit._due._queue.__init__()  # type: ignore[misc]
+    world.submit._due._timers._queue.__init__()  # type: ignore[misc]
 
 
 def forget_polls(world: World) -> None:

@@ -87,9 +87,12 @@ async def visits_in_a_while(jobs: int, visits: list[object]) -> int:
             member.assignment.open_shards, world.clock, world.breaker, lambda: None, lambda *_: "no reason"
         )
         world.spawn(sweep, name="expire")
+        sources = status_collector.Sources(
+            "m", member.assignment, world.guards, world.breaker, world.clock, world.stages
+        )
         for _ in range(SECONDS):
             await world.clock.sleep(1)
-            seen = status_collector.take("m", member.assignment, world.guards, world.breaker, world.clock)
+            seen = status_collector.take(sources)
             assert seen.jobs == {JobState.SUBMITTED: jobs}
             assert seen.submissions == {SubmissionState.RUNNING: jobs}
             assert [held.jobs_waiting for held in seen.holds] == [0]

@@ -5,6 +5,8 @@ import tracemalloc
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import pytest
+
 from service.core.job.accepted_request import RequestFile
 from service.core.job.identity import Origin, SubmissionKey
 from service.core.job.submission import Intent, SubmissionState
@@ -95,6 +97,7 @@ def test_a_place_among_items_that_are_due_at_one_time_takes_no_more_than_a_point
     assert measured(fill) / JOBS < QUEUED_BYTES
 
 
+@pytest.mark.computes
 async def test_an_open_job_takes_no_more_memory_than_its_bound(world: World) -> None:
     shard = world.shard()
     records = [record for number in range(1, JOBS + 1) for record in journal(number)]

@@ -553,10 +553,10 @@ async def test_a_mass_deadline_of_running_tasks_ends_every_job_within_its_time(w
     runs_for_ever(world)
     world.run("poll", "expire")
     shard = world.shard()
-    await world.take(shard, *(f"r{number}" for number in range(500)), ttl_seconds=60)
+    await world.take(shard, *(f"r{number}" for number in range(250)), ttl_seconds=60)
     await world.clock.sleep(60 + 100)
     assert set(world.seen.ends().values()) == {"deadline_exceeded"}
-    assert len(world.seen.ends()) == 500
+    assert len(world.seen.ends()) == 250
 
 
 # The key of another account.
@@ -568,7 +568,7 @@ async def test_five_unknown_tasks_in_a_row_hold_the_account_and_lose_no_job(worl
     shard = world.shard()
     await submitted(world, shard, *(f"r{number}" for number in range(10)))
     world.provider.next_queries.extend([TaskStatus.UNKNOWN] * 10_000)
-    await world.clock.sleep(3600)
+    await world.clock.sleep(1200)
     assert world.seen.holds == [OwnCode.FOREIGN_TASKS]
     assert world.seen.ends() == {}
     before = world.provider.count("submit")
@@ -579,7 +579,7 @@ async def test_five_unknown_tasks_in_a_row_hold_the_account_and_lose_no_job(worl
     world.provider.statuses = (TaskStatus.SUCCEEDED,)
     for task in world.provider.submits:
         task.statuses = (TaskStatus.SUCCEEDED,)
-    await world.clock.sleep(3600)
+    await world.clock.sleep(1200)
     assert world.seen.holds == [OwnCode.FOREIGN_TASKS, None]
     assert set(world.seen.ends().values()) == {"result"}
 
@@ -625,7 +625,7 @@ async def test_a_task_whose_answers_cannot_be_read_fails_with_its_id_after_the_f
     world.run()
     shard = world.shard()
     await submitted(world, shard, "bad", "good")
-    await world.clock.sleep(3600)
+    await world.clock.sleep(1200)
     assert world.seen.ends() == {"bad/0/0": "internal_error", "good/0/0": "result"}
     [failed] = [each.body for each in world.seen.outcomes if each.id == "bad/0/0"]
     assert failed.task_id == "task-1"
@@ -643,8 +643,8 @@ async def test_answers_that_cannot_be_read_of_all_tasks_stop_the_stage_and_end_n
     with monkeypatch.context() as patch:
         patch.setattr(world.provider, "query", query)
         world.run()
-        await world.clock.sleep(2 * 3600)
+        await world.clock.sleep(1800)
         assert world.breaker.stopped() == [StageName.POLL]
         assert world.seen.ends() == {}
-    await world.clock.sleep(3600)
+    await world.clock.sleep(1800)
     assert set(world.seen.ends().values()) == {"result"}

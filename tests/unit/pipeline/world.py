@@ -61,7 +61,7 @@ from service.pipeline.polling.shared_pages import SharedPages
 from service.pipeline.post import SubmitDeps
 from service.pipeline.reconcile import ReconcileStage
 from service.pipeline.shard.backlog import Backlog
-from service.pipeline.shard.observer import HintResult, PageResult
+from service.pipeline.shard.observer import HintResult, PageResult, ShardChange
 from service.pipeline.shard.shard_runner import RunnerDeps, ShardRunner
 from service.pipeline.shard.stage_breaker import StageBreaker, StageName
 from service.pipeline.submit import SubmitStage
@@ -227,6 +227,8 @@ class Seen:
     stops: list[tuple[StageName, bool]] = field(default_factory=list)
     restored: list[int] = field(default_factory=list)
     faults: list[tuple[str, str, str]] = field(default_factory=list)
+    rebalances: int = 0
+    takeovers: list[tuple[ShardChange, float]] = field(default_factory=list)
     bug: Exception | None = None
     """Raised when the next batch is told of."""
 
@@ -271,6 +273,12 @@ class Seen:
 
     def group_regained(self) -> None:
         self.group.append(None)
+
+    def rebalanced(self) -> None:
+        self.rebalances += 1
+
+    def served(self, change: ShardChange, seconds: float) -> None:
+        self.takeovers.append((change, seconds))
 
     def requests_lost(self, partition: int, count: int) -> None:
         self.lost.append((partition, count))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from service.contract.stage import Stage
 from service.core.job.accepted_request import AcceptedRequest
+from service.core.job.earliest import SLOT_MS
 from service.core.job.ending import AccountedUsage, FailureEnding
 from service.core.job.identity import JobRef, Origin, SubmissionKey
 from service.core.job.job import FetchProgress, Job, JobState, TaskEnd
@@ -39,10 +40,13 @@ SOME = st.integers(0, 3)
 REFS = st.builds(JobRef, st.builds(Origin, SOME, SOME), SOME)
 TIMES = st.integers(0, 4 * MINUTE_MS)
 JOBS = st.builds(
-    lambda state, model, deadline_ms: job(state, request=request(model=model, deadline_ms=deadline_ms)),
+    lambda state, model, deadline_ms, accepted_ms: job(
+        state, request=request(model=model, deadline_ms=deadline_ms, accepted_ms=accepted_ms)
+    ),
     st.sampled_from(JobState),
     st.sampled_from(MODELS),
     TIMES,
+    st.integers(0, 5).map(lambda slot: slot * SLOT_MS),
 )
 OTHER = {
     "submission": SubmissionKey(5, 9),
@@ -208,6 +212,9 @@ def test_jobs_are_counted_and_found_by_deadline_as_if_all_were_visited(
             waiting = (each for each in plain.values() if each.state is JobState.WAITING)
             by_model = Counter(each.request.model for each in waiting)
             assert dict(table.waiting) == dict(by_model)
+            for state in JobState:
+                accepted = [each.request.accepted_ms for each in plain.values() if each.state is state]
+                assert table.accepted_ms(state) == min(accepted, default=None)
 
 
 def test_the_jobs_have_no_other_way_to_change() -> None:

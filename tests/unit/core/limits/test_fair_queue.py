@@ -31,6 +31,7 @@ def test_every_item_leaves_once_and_those_of_a_group_in_the_order_of_their_arriv
 ) -> None:
     queue, once = queue_of(items), list(dict.fromkeys(items))
     assert sorted(queue) == sorted(once)
+    assert len(queue) == len(once)
     assert all(queue.holds(item[0], item) for item in items)
     found = popped(queue)
     for group in range(6):
@@ -60,7 +61,7 @@ def test_a_new_group_waits_for_one_item_of_each_group_that_waits() -> None:
 def test_groups_that_are_over_are_dropped() -> None:
     queue = queue_of([(1, 1), (1, 2), (2, 1)])
     queue.drop(lambda group: group == 1)
-    assert list(queue) == [(2, 1)]
+    assert (list(queue), len(queue)) == ([(2, 1)], 1)
     assert not queue.holds(1, (1, 1))
 
 
@@ -74,8 +75,10 @@ def test_a_removed_item_costs_its_group_no_turn(items: list[tuple[int, int]], da
         assert not queue.holds(item[0], item)
     left = [each for each in once if each not in gone]
     assert sorted(queue) == sorted(left)
+    assert len(queue) == len(left)
     turns = {group: rank for rank, group in enumerate(dict.fromkeys(group for group, _ in once))}
     found = popped(queue)
     first_round = list(dict.fromkeys(group for group, _ in found))
     assert first_round == sorted(first_round, key=turns.__getitem__)
     assert len(found) == len(left)
+    assert len(queue) == 0

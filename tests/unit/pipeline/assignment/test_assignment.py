@@ -23,6 +23,7 @@ from service.pipeline.assignment import assigned_partition
 from service.pipeline.assignment.assigned_partition import ENDING_SECONDS, REVOCATION_SECONDS, PartitionState
 from service.pipeline.assignment.assignment import RESUME_SECONDS, RETAKE
 from service.pipeline.shard.backlog import SHARD_BYTES
+from service.pipeline.shard.observer import ShardChange
 from service.pipeline.shard.shard_runner import ShardRunner
 from tests.fakes.clock import settle
 from tests.unit.pipeline.member import OPEN_JOBS, Member
@@ -47,6 +48,21 @@ async def test_an_assigned_partition_is_taken_over_and_then_delivers(member: Mem
     assert sorted(member.delivery.started) == [(0, 0), (1, 0)]
     assert (member.words(0), member.slots.served) == (["taken"], dict.fromkeys((0, 1), Predecessor.NONE))
     assert {shard.partition for shard in member.assignment.open_shards()} == {0, 1}
+
+
+async def test_take_overs_and_resumptions_are_timed_and_assignments_counted(member: Member) -> None:
+    gate = member.journal.hang(0)
+    member.assignment.assigned([0])
+    await member.world.clock.sleep(5)
+    gate.set()
+    await member.world.clock.sleep(0.1)
+    await member.assignment.revoked([0])
+    await member.own(0)
+    [(taken, restored_seconds), (resumed, resumed_seconds)] = member.world.seen.takeovers
+    assert (taken, resumed) == (ShardChange.TAKEN, ShardChange.RESUMED)
+    assert restored_seconds == pytest.approx(5, abs=0.1)
+    assert resumed_seconds < 1
+    assert member.world.seen.rebalances == 2
 
 
 async def test_being_assigned_waits_for_nothing(member: Member) -> None:
@@ -126,7 +142,6 @@ async def test_a_large_journal_leaves_the_loop_its_turns(
     assert len(member.shard().state.jobs) == 20
     assert gc.isenabled()
     assert gc.get_freeze_count() > frozen
-    gc.unfreeze()
 
 
 async def test_a_former_owner_is_waited_for_from_the_claim_and_not_from_the_end_of_the_load(

@@ -12,7 +12,6 @@ from service.pipeline.assignment.garbage_collection import GarbageCollector
 def collector_as_before() -> Iterator[None]:
     yield
     gc.enable()
-    gc.unfreeze()
 
 
 def test_collection_resumes_when_the_last_restore_ends() -> None:

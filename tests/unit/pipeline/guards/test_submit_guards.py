@@ -19,6 +19,7 @@ from tests.fakes.provider import NO_CONNECTION, TIMEOUT, FakeProvider, SubmitFau
 from tests.unit.pipeline.world import ARREARS, THROTTLED, Limits, World, state, urls
 
 OUTAGE_SECONDS = 600
+JOBS = 80
 FAULT = Refused(ProviderError("InternalError", "An internal error has occurred.", 500))
 AWAY = NotSent(NO_CONNECTION)
 slow_days = pytest.mark.parametrize("limits", [Limits(submits_per_minute=600.0)])
@@ -43,7 +44,7 @@ def forever(world: World, fault: SubmitFault) -> None:
     world.provider.next_submits.extend([fault] * 100_000)
 
 
-async def down(world: World, fault: SubmitFault, count: int = 200) -> ShardRunner:
+async def down(world: World, fault: SubmitFault, count: int = JOBS) -> ShardRunner:
     """A shard with jobs, in a provider's outage of ten minutes."""
     world.run()
     shard = world.shard()
@@ -60,7 +61,7 @@ async def test_in_an_outage_of_minutes_the_journal_stays_quiet_and_no_job_fails(
 ) -> None:
     shard = await down(world, fault)
     assert world.seen.ends() == {}
-    assert len(shard.state.jobs) == 200
+    assert len(shard.state.jobs) == JOBS
     assert posted(world) <= 40
     assert batches(world) <= 3 * posted(world) + 5
 
@@ -71,7 +72,7 @@ async def test_an_outage_of_hours_costs_few_jobs_no_attempt_and_no_failure(world
     shard = world.shard()
     forever(world, FAULT)
     await world.take(shard, "a", "b")
-    await world.clock.sleep(3 * 3600)
+    await world.clock.sleep(2 * 3600)
     assert posted(world) > 4 * PROVIDER_FAULT_ATTEMPTS
     assert world.seen.ends() == {}
     world.provider.next_submits.clear()
@@ -101,11 +102,11 @@ async def test_a_job_that_fails_between_the_successes_of_others_is_no_outage_and
     world.run("submit")
     shard = world.shard()
     await world.take(shard, "r", file_urls=urls("poison"))
-    for number in range(200):
+    for number in range(50):
         await world.take(shard, f"good{number}", file_urls=urls(f"good{number}"))
         await world.clock.sleep(10)
     assert world.seen.ends() == {"r/0/0": "provider_error"}
-    assert states(shard) == {SubmissionState.RUNNING: 200}
+    assert states(shard) == {SubmissionState.RUNNING: 50}
     await world.end()
 
 
@@ -133,7 +134,7 @@ async def test_after_an_outage_everything_is_submitted_once(world: World) -> Non
     before = posted(world)
     world.provider.next_submits.clear()
     await world.clock.sleep(300)
-    assert posted(world) - before == 200
+    assert posted(world) - before == JOBS
     assert set(world.seen.ends().values()) == {"result"}
 
 

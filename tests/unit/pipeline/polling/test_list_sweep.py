@@ -50,6 +50,7 @@ def queries_of(world: World) -> int:
 many = pytest.mark.parametrize("limits", [Limits(calls_per_second=20.0, queries=256)])
 
 
+@pytest.mark.computes
 @many
 async def test_among_many_tasks_a_finished_one_is_seen_within_two_seconds_and_polled_once(
     world: World,
@@ -59,7 +60,7 @@ async def test_among_many_tasks_a_finished_one_is_seen_within_two_seconds_and_po
     await serve(world, 300, 110, every=0.3)
     assert len(provider.seen_at) > 100
     assert queries_of(world) <= 1.1 * len(provider.seen_at)
-    await world.clock.sleep(300)
+    await world.clock.sleep(150)
     late = sorted(provider.late())
     assert len(late) == 300
     assert late[-3] < 2 * SWEEP_SECONDS + ANSWER_SECONDS
@@ -71,10 +72,10 @@ async def test_among_many_tasks_a_finished_one_is_seen_within_two_seconds_and_po
 async def test_tasks_that_wait_at_the_provider_before_they_run_are_seen_as_soon(world: World) -> None:
     provider = provider_of(world)
     provider.pending_seconds = 30.0
-    provider.run_seconds = lambda number: 100.0 + number % 50
-    await serve(world, 200, 250, every=0.1)
+    provider.run_seconds = lambda number: 60.0 + number % 50
+    await serve(world, 150, 150, every=0.1)
     late = sorted(provider.late())
-    assert len(late) == 200
+    assert len(late) == 150
     assert late[-3] < 2 * SWEEP_SECONDS + ANSWER_SECONDS
 
 
@@ -89,14 +90,15 @@ async def test_a_list_that_states_no_total_is_read_to_its_end_and_no_further(wor
     assert max(pages) <= 60 // 20 + AT_ONCE + 1
 
 
+@pytest.mark.computes
 @many
 async def test_with_the_vendors_own_page_size_too_a_list_beats_polls(world: World) -> None:
     provider = provider_of(world)
     provider.page_size = 10
-    provider.run_seconds = lambda number: 100.0 + number % 150
-    await serve(world, 300, 400, every=0.3)
-    assert len(provider.late()) == 300
-    assert max(provider.late()) < 300 / 10
+    provider.run_seconds = lambda number: 60.0 + number % 60
+    await serve(world, 150, 200, every=0.3)
+    assert len(provider.late()) == 150
+    assert max(provider.late()) < 150 / 10
 
 
 async def test_a_lone_task_is_polled_as_the_vendors_client_does_and_the_list_is_not_read(
@@ -152,8 +154,8 @@ async def test_a_list_that_lies_loses_nothing_and_delays_little(
 ) -> None:
     provider = provider_of(world)
     provider.rewrite, provider.page_size = lie, 20
-    provider.run_seconds = lambda number: 50.0 + number
-    await serve(world, 60, 400)
+    provider.run_seconds = lambda number: 30.0 + number / 2
+    await serve(world, 60, 200)
     assert len(provider.late()) == 60
     # While the list is believed, and again after each pause, a task may rest for so long.
     assert max(provider.late()) <= SHORTEST_SPOT_CHECK_SECONDS + SDK_SECONDS + ANSWER_SECONDS
@@ -209,7 +211,7 @@ async def test_a_list_that_is_of_little_use_delays_nothing(
 @many
 async def test_a_list_without_a_filter_is_read_until_it_has_shown_all_of_ours(world: World) -> None:
     provider = provider_of(world)
-    for _ in range(6_000):
+    for _ in range(600):
         provider.stranger("https://h.example/x.wav", status=TaskStatus.SUCCEEDED)
     await world.clock.sleep(10)
     provider.heeds_status = False
@@ -262,9 +264,13 @@ async def test_tasks_that_the_list_stops_showing_are_polled_by_schedule_again(wo
 async def test_false_hints_hold_up_no_other_poll(world: World) -> None:
     provider = provider_of(world)
     provider.rewrite = lambda rows: [row for row in rows if row.task_id == "task-1"]
-    provider.run_seconds = lambda number: 10_000.0 if number <= 200 else 30.0
-    await serve(world, 210, 100)
+    provider.run_seconds = lambda number: 10_000.0 if number <= 100 else 30.0
+    await serve(world, 110, 60)
     assert len(provider.seen_at) == 10
+
+
+PERIOD = 200.0
+"""Tasks end together, at each whole multiple."""
 
 
 @many
@@ -272,11 +278,11 @@ async def test_true_hints_by_the_hundred_hold_up_no_task_that_the_list_hides(wor
     provider = provider_of(world)
     hidden = {f"task-{number}" for number in range(1, 11)}
     provider.rewrite = lambda rows: [row for row in rows if row.task_id not in hidden]
-    provider.run_seconds = lambda number: 1_000.0 - provider.now % 1_000.0
+    provider.run_seconds = lambda number: PERIOD - provider.now % PERIOD
     await serve(world, 400, 0)
-    await world.clock.sleep(1_010.0 - provider.now % 1_000.0)
+    await world.clock.sleep(PERIOD + 10 - provider.now % PERIOD)
     assert len(provider.seen_at) > 80
-    assert hidden & provider.seen_at.keys()
+    assert len(hidden & provider.seen_at.keys()) > len(hidden) / 2
 
 
 @many
@@ -378,7 +384,7 @@ async def test_a_list_that_still_shows_what_a_query_has_just_shown_as_ended_is_t
 async def test_thousands_that_rest_do_not_hold_up_the_event_loop(world: World) -> None:
     provider_of(world).run_seconds = lambda number: 10_000.0
     shard = await serve(world, 3 * SLICE, 0)
-    await world.clock.sleep(60)
+    await world.clock.sleep(5)
     requests = world.poll._requests
     now_ms = world.clock.now_ms()
     requests.use_rest(Rest())

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 from service.core.provider.answers import ListedTask, ProviderError, TaskPage, TaskStatus, TaskView
@@ -12,6 +13,10 @@ from tests.fakes.provider import FakeProvider, FakeTask
 from tests.unit.pipeline.world import World
 
 Rows = Sequence[ListedTask]
+
+
+def _truth(rows: Rows) -> Rows:
+    return rows
 
 
 @dataclass
@@ -24,7 +29,7 @@ class TimedProvider(FakeProvider):
     """
 
     run_seconds: Callable[[int], float] = lambda number: 60.0
-    rewrite: Callable[[Rows], Rows] = lambda rows: rows
+    rewrite: Callable[[Rows], Rows] = _truth
     heeds_status: bool = True
     pending_seconds: float = 0.0
     states_total: bool = True
@@ -50,13 +55,14 @@ class TimedProvider(FakeProvider):
         self.ended_at[task.task_id] = self.now + self.run_seconds(len(self.submits))
         return task
 
-    def _state(self, task: FakeTask) -> TaskStatus:
+    def _state(self, task: FakeTask, now: float) -> TaskStatus:
         ended = self.ended_at.get(task.task_id)
         if ended is None:
             return task.statuses[-1]
-        if self.now < task.created_ms / 1000 + self.pending_seconds:
-            return TaskStatus.PENDING
-        return TaskStatus.SUCCEEDED if ended <= self.now else TaskStatus.RUNNING
+        if ended <= now:
+            return TaskStatus.SUCCEEDED
+        is_pending = now < task.created_ms / 1000 + self.pending_seconds
+        return TaskStatus.PENDING if is_pending else TaskStatus.RUNNING
 
     async def query(self, task_id: str, permit: Permit = at_once) -> TaskView | ProviderError:
         """The task's true state."""
@@ -66,7 +72,7 @@ class TimedProvider(FakeProvider):
         self.asked_at[task_id].append(self.now)
         task = self.task(task_id)
         assert task is not None
-        view = self._view(task, self._state(task))
+        view = self._view(task, self._state(task, self.now))
         if view.status is TaskStatus.SUCCEEDED:
             self.seen_at.setdefault(task_id, self.now)
             begun = datetime.fromtimestamp(task.created_ms / 1000, UTC).replace(tzinfo=None)
@@ -81,8 +87,7 @@ class TimedProvider(FakeProvider):
         if not await permit():
             return NO_SLOT
         self.calls.append(("list", f"{status or 'all'} {page_no}"))
-        true = [ListedTask(each.task_id, self._state(each), each.created_ms) for each in self._all()]
-        rows = [row for row in self.rewrite(true) if not self.heeds_status or status in (None, row.status)]
+        rows = self._rows(status if self.heeds_status else None)
         await self.sleep(self.list_seconds)
         if self.lists_error is not None:
             return self.lists_error
@@ -91,8 +96,15 @@ class TimedProvider(FakeProvider):
         page = tuple(rows[(page_no - 1) * self.page_size : page_no * self.page_size])
         return TaskPage(page, len(rows) if self.states_total else None)
 
-    def _all(self) -> list[FakeTask]:
-        return sorted((*self.submits, *self.strangers), key=lambda each: each.created_ms, reverse=True)
+    def _rows(self, status: TaskStatus | None) -> Rows:
+        """The list's rows of that status; of all, for None."""
+        now = self.now
+        tasks = sorted((*self.submits, *self.strangers), key=attrgetter("created_ms"), reverse=True)
+        states = [(each, self._state(each, now)) for each in tasks]
+        if self.rewrite is _truth:
+            states = [(each, state) for each, state in states if status in (None, state)]
+        rows = self.rewrite([ListedTask(each.task_id, state, each.created_ms) for each, state in states])
+        return [row for row in rows if status in (None, row.status)]
 
 
 def provider_of(world: World) -> TimedProvider:

@@ -389,9 +389,9 @@ async def test_a_job_whose_ending_cannot_be_made_either_is_set_aside_and_kept_in
     world.run()
     shard = world.shard()
     spoil(monkeypatch, build.Outcome, "__post_init__", fails(), "'bad'")
-    await world.take(shard, "bad", ttl_seconds=3600)
+    await world.take(shard, "bad", ttl_seconds=600)
     await world.take(shard, "good")
-    await world.clock.sleep(2 * 3600)
+    await world.clock.sleep(1200)
     assert world.seen.ends() == {"good/0/0": "result"}
     assert len(world.seen.faults) == MAX_FAULTS + 1
     assert journalled(world.broker, "bad/0/0")[-1] == "running"

@@ -351,7 +351,7 @@ async def test_a_bug_that_meets_every_record_refuses_next_to_none(
         poison(patch, b"")
         delivery.deliver_from(0, 0)
         world.shards.append(member.shard())
-        await world.clock.sleep(60 * MINUTE)
+        await world.clock.sleep(20 * MINUTE)
         assert world.breaker.stopped() == [StageName.ACCEPT]
         assert len(world.seen.ends()) < 2 * FAULTS
     await world.clock.sleep(30 * MINUTE)

@@ -1,0 +1,129 @@
+"""How far the ends of our partitions are: unread requests and the journal's length, for metrics alone.
+
+All partitions are asked for at once, every ten seconds. Without an answer nothing is known.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from service.clock import Clock
+from service.errors import ClusterError
+from service.kafka.client.clients import TopicPartition
+from service.kafka.client.reader import ReconnectingReader
+
+PERIOD_SECONDS = 10
+BOUND_SECONDS = 10.0
+"""For the three requests of one period."""
+MOST_ENDS = 500
+"""Ends of one partition that are remembered; if there are more, every other one is forgotten."""
+
+
+class Progress(NamedTuple):
+    """How far a partition's requests were read: the next offset, and the time of the last one (epoch, ms)."""
+
+    next_offset: int
+    last_ms: int | None = None
+
+
+class Lag(NamedTuple):
+    """Requests that wait in Kafka, and for how long the oldest has waited."""
+
+    records: int
+    seconds: float
+
+
+@dataclass(slots=True)
+class Ends:
+    """The ends of a partition as they were seen; they tell when the first unread record was written."""
+
+    seen: list[tuple[float, int]] = field(default_factory=list)
+    """Times of the boot clock with offsets, both in ascending order."""
+    last_ms: int | None = None
+    """The time of the last record that was read, if any was read since the last look."""
+    next_offset: int = 0
+
+    def note(self, now: float, end: int, progress: Progress) -> None:
+        """The partition ends here now, and was read so far."""
+        has_moved = bool(self.seen) and progress.next_offset > self.next_offset
+        self.last_ms = progress.last_ms if has_moved else None
+        self.next_offset = progress.next_offset
+        self.seen = [each for each in self.seen if progress.next_offset < each[1] <= end]
+        if not self.seen or self.seen[-1][1] < end:
+            self.seen.append((now, end))
+        if len(self.seen) > MOST_ENDS:
+            self.seen = self.seen[::2]
+
+    def lag(self, now: float, now_ms: int, next_offset: int) -> Lag:
+        """What is unread from `next_offset` on."""
+        records = max(0, self.seen[-1][1] - next_offset) if self.seen else 0
+        if not records:
+            return Lag(0, 0.0)
+        since = next(at for at, end in self.seen if end > next_offset)
+        by_record = 0.0 if self.last_ms is None else (now_ms - self.last_ms) / 1000
+        return Lag(records, max(0.0, now - since, by_record))
+
+
+class PartitionOffsets:
+    """What is known of the partitions that this process serves."""
+
+    def __init__(
+        self,
+        reader: ReconnectingReader,
+        requests: str,
+        journal: str,
+        clock: Clock,
+        progress: Callable[[], Awaitable[Mapping[int, Progress]]],
+    ) -> None:
+        self._reader = reader
+        self._requests = requests
+        self._journal = journal
+        self._clock = clock
+        self._progress = progress
+        """How far the requests of each partition that we serve were read."""
+        self._ends: dict[int, Ends] = {}
+        self._journals: dict[int, int] = {}
+
+    def lag(self, partition: int, next_offset: int) -> Lag | None:
+        """The unread requests of a partition; None if they are not known."""
+        ends = self._ends.get(partition)
+        if ends is None:
+            return None
+        # Behind the last request there may be markers of a publisher's transactions, which are no records.
+        read_to = max(next_offset, ends.next_offset)
+        return ends.lag(self._clock.boot_seconds(), self._clock.now_ms(), read_to)
+
+    def journal_offsets(self, partition: int) -> int | None:
+        """The offsets between the two ends of a journal partition; None if they are not known."""
+        return self._journals.get(partition)
+
+    async def run(self, on_tick: Callable[[], None]) -> None:
+        """Ask until cancelled."""
+        while True:
+            on_tick()
+            try:
+                async with asyncio.timeout(BOUND_SECONDS):
+                    await self.ask()
+            except (ClusterError, TimeoutError):
+                self._ends, self._journals = {}, {}
+            for _ in range(PERIOD_SECONDS):
+                on_tick()
+                await self._clock.sleep(1.0)
+
+    async def ask(self) -> None:
+        """Ask for the ends of all partitions that we serve; raises `ClusterError`."""
+        progress = await self._progress()
+        if not progress:
+            self._ends, self._journals = {}, {}
+            return
+        journals = [TopicPartition(self._journal, partition) for partition in progress]
+        requests = [TopicPartition(self._requests, partition) for partition in progress]
+        begins = await self._reader.begin_offsets(journals)
+        ends = await self._reader.end_offsets([*journals, *requests])
+        self._journals = {each.partition: max(0, ends[each] - begins[each]) for each in journals}
+        now = self._clock.boot_seconds()
+        known, self._ends = self._ends, {}
+        for each in requests:
+            ours = self._ends[each.partition] = known.get(each.partition, Ends())
+            ours.note(now, ends[each], progress[each.partition])
