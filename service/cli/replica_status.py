@@ -65,6 +65,14 @@ class SubmitsView(_View):
     outage: OutageView | None = None
 
 
+class WaitingView(_View):
+    """Jobs of a model that wait for one reason."""
+
+    model: str
+    reason: str
+    jobs: int = 0
+
+
 class StatusView(_View):
     """The page /status."""
 
@@ -75,6 +83,7 @@ class StatusView(_View):
     jobs: Mapping[str, int] = {}
     submissions: Mapping[str, int] = {}
     oldest_job_age_seconds: float | None = None
+    waiting: tuple[WaitingView, ...] = ()
     unused_slots: tuple[str, ...] = ()
     submits: tuple[SubmitsView, ...] = ()
     hold: HoldView | None = None

@@ -108,6 +108,9 @@ def _lines(replica: Replica) -> Iterator[str]:
     since = "" if oldest is None else f"; the oldest for {age(oldest)}"
     yield f"  jobs         {_counts(status.jobs)}{since}"
     yield f"  submissions  {_counts(status.submissions)}"
+    if status.waiting:
+        why = (f"{each.model} {each.reason} {each.jobs}" for each in status.waiting if each.jobs)
+        yield f"  waiting      {', '.join(why)}"
     if status.unused_slots:
         yield f"  no calls     {', '.join(status.unused_slots)}"
 

@@ -14,7 +14,14 @@ from service.cli.pages import NoAnswer, addresses_of, base_of, get
 from service.cli.replica_status import Replica, replica_at
 from service.core.provider.answers import Cause, ProviderError
 from service.errors import ConfigError
-from service.observability.status import HoldStatus, ResultHoldStatus, ShardStatus, Status, SubmitStatus
+from service.observability.status import (
+    HoldStatus,
+    ResultHoldStatus,
+    ShardStatus,
+    Status,
+    SubmitStatus,
+    Waiting,
+)
 from tests.unit.provider.raw_server import RawServer, Reply, answer, raw_server, silence
 
 WELL = Status(
@@ -94,6 +101,13 @@ async def test_a_replica_without_a_fault_is_healthy() -> None:
         "  jobs         waiting 3, submitted 1; the oldest for 2 min 5 s",
         "  submissions  running 1",
     ]
+
+
+async def test_what_waits_is_shown_by_model_and_reason() -> None:
+    waits = replace(WELL, waiting=(Waiting("fun-asr", "quota", 3), Waiting("fun-asr", "hold", 0)))
+    async with replica(*serving(waits)) as url:
+        shown = list(status.lines([await replica_at(url)]))
+    assert "  waiting      fun-asr quota 3" in shown
 
 
 @pytest.mark.parametrize("name", FAULTS)
