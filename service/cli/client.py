@@ -6,14 +6,18 @@ It knows what any client knows, the topics and the records, and nothing of the s
 """
 
 import asyncio
-import json
+import logging
 import re
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from pydantic import JsonValue
 
+from service.app import from_settings
+from service.cli.encoding import encode
+from service.cli.known_outcomes import known_outcomes, wanted_urls
 from service.cli.outcome_text import OutcomeView, read_outcome
+from service.clock import SYSTEM_CLOCK
 from service.contract import strict_json
 from service.contract.request_decoder import RequestLimits, read_request
 from service.core.job.request_record import Record
@@ -22,6 +26,7 @@ from service.frozen import dataclass
 from service.kafka.admin.topics import Creation, Layout, Topics, prepare
 from service.kafka.client.cluster import ClusterConfig, unreachable
 from service.kafka.client.terminal_client import following, publish
+from service.settings import Settings
 
 HEADERS = (("content-type", b"application/json"),)
 TOPICS_SECONDS = 14.0
@@ -37,11 +42,26 @@ class ClientConfig:
     cluster: ClusterConfig
     topics: Topics
     fetch_max_wait_ms: int
+    remembered_seconds: int = 86_400
+    """How long the service remembers a request that has ended."""
 
     @property
     def outcome_topics(self) -> tuple[str, str]:
         """The topics of results and failures."""
         return (self.topics.results, self.topics.failures)
+
+
+def config_of(settings: Settings) -> ClientConfig:
+    """The cluster and topics of the settings."""
+    silence_library()
+    cluster, topics = from_settings.cluster_of(settings), from_settings.topics_of(settings)
+    window_seconds = settings.deduplication.window_seconds
+    return ClientConfig(cluster, topics, settings.kafka.fetch_max_wait_ms, window_seconds)
+
+
+def silence_library() -> None:
+    """Keep the Kafka library's own lines from the terminal: nothing redacts them."""
+    logging.getLogger("aiokafka").addHandler(logging.NullHandler())
 
 
 def pairs(words: Sequence[str]) -> dict[str, JsonValue]:
@@ -87,51 +107,86 @@ def new_request(fields: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     return request
 
 
-def encode(request: Mapping[str, JsonValue]) -> bytes:
-    """The record's value."""
-    return json.dumps(request, separators=(",", ":")).encode()
+@dataclass(frozen=True, slots=True)
+class NewRequest:
+    """A request to publish, and its record's key and headers.
+
+    `is_named`: the user has chosen its id, so it may be known already.
+    """
+
+    body: Mapping[str, JsonValue]
+    is_named: bool = True
+    key: bytes | None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+    @property
+    def request_id(self) -> str:
+        """The request's id."""
+        return str(self.body["request_id"])
 
 
-async def send(place: ClientConfig, request: Mapping[str, JsonValue]) -> tuple[int, int]:
-    """Publish the request with its id as the key.
+async def send(place: ClientConfig, request: NewRequest) -> tuple[int, int]:
+    """Publish the request with its id as the key, unless another is given.
 
     Repeats and cancels must reach the same partition.
 
     Returns the record's partition and offset.
     """
-    key = str(request["request_id"]).encode()
-    return await publish(place.cluster, place.topics.requests, key, encode(request), HEADERS)
+    key = request.request_id.encode() if request.key is None else request.key
+    headers = (*HEADERS, *request.headers)
+    return await publish(place.cluster, place.topics.requests, key, encode(request.body), headers)
 
 
 async def send_and_wait(
     place: ClientConfig,
-    request: Mapping[str, JsonValue],
+    request: NewRequest,
     timeout_seconds: float,
-    sent: Callable[[], None],
+    tell: Callable[[str], None],
     show: Show,
 ) -> bool:
     """Publish the request and show each file's outcome as it arrives.
+
+    What Kafka has of the same work already is shown instead: a service that remembers it does not answer.
 
     Returns whether `show` was always true.
 
     Raises `TimeoutError` if some outcome does not arrive in time.
     """
-    is_whole = True
-    async with following(place.cluster, place.outcome_topics, place.fetch_max_wait_ms) as records:
+    topics, wait_ms = place.outcome_topics, place.fetch_max_wait_ms
+    async with following(place.cluster, topics, wait_ms) as records:
+        known = await _known(place, request) if request.is_named else {}
+        waiting = set(wanted_urls(request.body)) - set(known)
+        shown = [show(*known[index]) for index in sorted(known)]
+        is_whole = all(shown)
+        if not waiting:
+            tell(
+                f"{request.request_id}: done before; not published: --replay with a new number does it again"
+            )
+            return is_whole
         placed = await send(place, request)
-        sent()
+        tell(
+            f"{request.request_id}: published; waiting for {len(waiting)} file(s), "
+            "which a service on these topics (`scribe run`) transcribes"
+        )
         async with asyncio.timeout(timeout_seconds):
-            async for record, outcome in _outcomes_of(request, placed, records):
+            async for record, outcome in _outcomes_of(request.body, waiting, placed, records):
                 is_whole = show(record, outcome) and is_whole
     return is_whole
 
 
+async def _known(place: ClientConfig, request: NewRequest) -> Mapping[int, tuple[Record, OutcomeView]]:
+    since_ms = SYSTEM_CLOCK.wall_ms() - 1000 * place.remembered_seconds
+    topics, wait_ms = place.outcome_topics, place.fetch_max_wait_ms
+    return await known_outcomes(place.cluster, topics, wait_ms, request.body, since_ms)
+
+
 async def _outcomes_of(
-    request: Mapping[str, JsonValue], placed: tuple[int, int], records: AsyncIterator[Record]
+    request: Mapping[str, JsonValue],
+    waiting: set[int],
+    placed: tuple[int, int],
+    records: AsyncIterator[Record],
 ) -> AsyncIterator[tuple[Record, OutcomeView]]:
-    """One outcome per file of the request, or the one that ends the request; without repeated deliveries."""
-    urls = request["file_urls"]
-    waiting = set(range(len(urls))) if isinstance(urls, list) else set()
+    """One outcome per waiting file, or the one that ends the request; without repeated deliveries."""
     key = str(request["request_id"]).encode()
     async for record in records:
         outcome = read_outcome(record.value) if record.key == key else None

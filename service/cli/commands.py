@@ -1,15 +1,12 @@
 """The command `scribe`: runs the service, and is a terminal client of its contract.
 
-Answers go to standard output, everything else to standard error. Exit codes: 0, 1 (a failure, or not in
-time), 2 (wrong usage or request), 78 (settings or environment), 130 (Ctrl-C).
+Answers go to standard output, everything else to standard error; `cli.exit_codes` has the exit codes.
 """
 
 import asyncio
 import functools
-import logging
 import os
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine
 from enum import StrEnum
 from typing import Annotated
 
@@ -20,15 +17,16 @@ from service import __version__
 from service.app import from_settings, process
 from service.cli import client, output
 from service.cli import hotword_commands as account
-from service.cli.arguments import asking
-from service.cli.client import ClientConfig
+from service.cli.arguments import Made, RecordParts, asking, new_request
+from service.cli.client import NewRequest
+from service.cli.doctor import doctor
+from service.cli.exit_codes import ExitCode, sentences
+from service.cli.jobs import jobs
 from service.cli.output import Form
+from service.cli.replay import replay
+from service.cli.status import status
 from service.contract import schemas as contract
-from service.errors import ConfigError, InvalidRecord, ServiceError
-from service.settings import Settings, load
-
-WRONG_SETTINGS = 78
-"""EX_CONFIG of sysexits.h: a restart does not help."""
+from service.settings import load
 
 app = typer.Typer(
     name="scribe",
@@ -42,6 +40,10 @@ app = typer.Typer(
 
 hotwords = typer.Typer(help="The account's hotword lists.", no_args_is_help=True)
 app.add_typer(hotwords, name="hotwords")
+app.command()(doctor)
+app.command()(status)
+app.command()(replay)
+app.add_typer(jobs, name="jobs")
 
 
 class Schema(StrEnum):
@@ -92,7 +94,7 @@ def run() -> None:
 
     A second signal skips the wait for calls on the wire; what is open is resumed by the next start.
     """
-    with _sentences():
+    with sentences():
         settings = load(os.environ)
         raise typer.Exit(process.run(settings, process.configure_log(settings)))
 
@@ -100,34 +102,30 @@ def run() -> None:
 @app.command()
 @asking
 def submit(
-    make: Callable[[], dict[str, JsonValue]],
+    make: Callable[[], Made],
+    record: Callable[[], RecordParts],
     wait: Wait = False,
     timeout: Timeout = 3600.0,
     form: Shape = None,
 ) -> None:
     """Publish a request and print its id, or its transcripts.
 
-    With --wait the transcripts are printed instead of the id, and the exit code is 1 if one is missing.
+    With --wait the transcripts are printed instead of the id, and the exit code is 1 if one is missing. What
+    has outcomes already, under an id that you give, is printed and not published.
     """
     if form and not wait:
         raise typer.BadParameter("it needs --wait", param_hint="--format")
-    with _sentences():
-        place = _client_config(load(os.environ))
-        request = make()
+    with sentences():
+        place = client.config_of(load(os.environ))
+        request = new_request(make, record)
         if not wait:
             asyncio.run(client.send(place, request))
-            typer.echo(request["request_id"])
+            typer.echo(request.request_id)
             return
-        urls = request["file_urls"]
-        count = len(urls) if isinstance(urls, list) else 0
-        notice = (
-            f"{request['request_id']}: published; waiting for {count} file(s), "
-            "which a service on these topics (`scribe run`) transcribes"
-        )
-        sent = functools.partial(typer.echo, notice, err=True)
+        tell = functools.partial(typer.echo, err=True)
         show = functools.partial(output.show, form=form)
-        if not _in_time(client.send_and_wait(place, request, timeout, sent, show)):
-            raise typer.Exit(1)
+        if not _in_time(client.send_and_wait(place, request, timeout, tell, show)):
+            raise typer.Exit(ExitCode.FAILED)
 
 
 @app.command()
@@ -141,14 +139,14 @@ def cancel(
 
     Each unfinished file becomes a failure.
     """
-    with _sentences():
-        place = _client_config(load(os.environ))
+    with sentences():
+        place = client.config_of(load(os.environ))
         fields: dict[str, JsonValue] = {
             "request_id": request_id,
             "action": "cancel",
             "replay": replay or None,
         }
-        asyncio.run(client.send(place, client.new_request(fields)))
+        asyncio.run(client.send(place, NewRequest(client.new_request(fields))))
         typer.echo(f"asked to cancel {request_id}", err=True)
 
 
@@ -162,8 +160,8 @@ def watch(
     count: Count = None,
 ) -> None:
     """Follow results and failures, and print each."""
-    with _sentences():
-        place = _client_config(load(os.environ))
+    with sentences():
+        place = client.config_of(load(os.environ))
         topics = " and ".join(place.outcome_topics)
         asyncio.run(
             client.watch(
@@ -186,9 +184,9 @@ def topics(
 
     A journal that would lose jobs is an error.
     """
-    with _sentences():
+    with sentences():
         settings = load(os.environ)
-        place = _client_config(settings)
+        place = client.config_of(settings)
         creation = from_settings.creation_of(settings) if create else None
         layout = asyncio.run(client.prepare_topics(place, creation))
         typer.echo(f"{', '.join(place.topics.all())}: {layout.partitions} partitions")
@@ -208,7 +206,7 @@ def schemas(
 @hotwords.command("list")
 def list_hotwords() -> None:
     """Print every hotword list of the account, and which of them this service made."""
-    with _sentences():
+    with sentences():
         settings = load(os.environ)
 
         async def listing() -> list[str]:
@@ -225,7 +223,7 @@ def delete_hotwords(
     foreign: Annotated[bool, typer.Option("--foreign", help="Delete lists of others, too.")] = False,
 ) -> None:
     """Delete hotword lists; one that requests still name is made again."""
-    with _sentences():
+    with sentences():
         settings = load(os.environ)
 
         async def deleting() -> None:
@@ -236,20 +234,6 @@ def delete_hotwords(
         typer.echo(f"deleted {', '.join(ids)}", err=True)
 
 
-@contextmanager
-def _sentences() -> Iterator[None]:
-    """Turn known errors into one sentence and an exit code."""
-    try:
-        yield
-    except ServiceError as error:
-        raise _exit(error) from None
-    except ExceptionGroup as group:
-        named = _only_one(group)
-        if named is None:
-            raise
-        raise _exit(named) from None
-
-
 def _in_time(waiting: Coroutine[None, None, bool]) -> bool:
     try:
         return asyncio.run(waiting)
@@ -257,25 +241,3 @@ def _in_time(waiting: Coroutine[None, None, bool]) -> bool:
         late = "the outcomes did not come in time; `scribe watch` shows them when they do"
         typer.echo(f"scribe: {late}", err=True)
         return False
-
-
-def _only_one(group: ExceptionGroup[Exception]) -> ServiceError | None:
-    """The error that ended a group of tasks, if it is a single one of ours."""
-    inner: Exception = group
-    while isinstance(inner, ExceptionGroup) and len(inner.exceptions) == 1:
-        inner = inner.exceptions[0]
-    return inner if isinstance(inner, ServiceError) else None
-
-
-def _exit(error: ServiceError) -> typer.Exit:
-    typer.echo(f"scribe: {error}", err=True)
-    if isinstance(error, ConfigError):
-        return typer.Exit(WRONG_SETTINGS)
-    return typer.Exit(2 if isinstance(error, InvalidRecord) else 1)
-
-
-def _client_config(settings: Settings) -> ClientConfig:
-    # The client library's lines would mix with ours, and nothing redacts them.
-    logging.getLogger("aiokafka").addHandler(logging.NullHandler())
-    cluster, topics = from_settings.cluster_of(settings), from_settings.topics_of(settings)
-    return ClientConfig(cluster, topics, settings.kafka.fetch_max_wait_ms)

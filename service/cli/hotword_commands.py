@@ -1,10 +1,11 @@
 """Shows the account's hotword lists, and deletes lists."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from service.app import from_settings
+from service.cli.tables import aligned
 from service.core.provider.answers import ProviderError
 from service.core.provider.hotword_lists import HotwordList, ListedHotwordList, in_utc, is_ours
 from service.errors import ProviderRefused
@@ -26,7 +27,7 @@ async def table(lists: HotwordLists) -> list[str]:
     listed = _had(await all_lists(lists.list_page))
     ordered = sorted(listed, key=lambda each: (each.created, each.vocabulary_id))
     rows = [_row(each, _had(await lists.query(each.vocabulary_id))) for each in ordered]
-    return list(_aligned([("LIST", "MADE FOR", "WORDS", "CREATED", "TOUCHED", "READY", "OURS"), *rows]))
+    return list(aligned([("LIST", "MADE FOR", "WORDS", "CREATED", "TOUCHED", "READY", "OURS"), *rows]))
 
 
 async def delete(lists: HotwordLists, ids: Sequence[str], *, foreign: bool) -> None:
@@ -52,12 +53,6 @@ def _row(listed: ListedHotwordList, found: HotwordList) -> tuple[str, ...]:
         "yes" if found.is_ready else "no",
         "yes" if is_ours(found) else "no",
     )
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def _had(answer: T | ProviderError) -> T:

@@ -5,11 +5,11 @@ Transcripts are lines with times or a rendering; failures have their reason.
 It reads only the fields that it shows, as a consumer should, so that it can show outcomes of later versions.
 """
 
-import unicodedata
 from collections.abc import Iterator
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from service.cli.tables import plain
 from service.contract.output_formats import OutputFormat
 from service.contract.transcript import AudioProperties, Channel, Sentence, Transcript, Word
 from service.core.transcript.rendering import render
@@ -77,6 +77,7 @@ class OutcomeView(_View):
     replay: int | None = None
     file_index: int | None = None
     file_url: str | None = None
+    model: str | None = None
     transcript: TranscriptView | None = None
     warnings: tuple[NoticeView, ...] = ()
     code: str | None = None
@@ -108,18 +109,18 @@ def lines(outcome: OutcomeView) -> Iterator[str]:
     """The outcome, line by line, safe for a terminal."""
     yield name(outcome)
     if outcome.transcript is None:
-        yield _plain(f"  {_reason(outcome)}")
+        yield plain(f"  {_reason(outcome)}")
         return
-    yield from (_plain(line) for line in _transcript_lines(outcome.transcript))
+    yield from (plain(line) for line in _transcript_lines(outcome.transcript))
     for notice in outcome.warnings:
-        yield _plain(f"  note: {notice.message}")
+        yield plain(f"  note: {notice.message}")
 
 
 def name(outcome: OutcomeView) -> str:
     """Name the file and its request."""
     request = outcome.request_id or "a record without a readable request_id"
     is_file = outcome.file_index is not None
-    return _plain(f"{request}, file {outcome.file_index}: {outcome.file_url}" if is_file else request)
+    return plain(f"{request}, file {outcome.file_index}: {outcome.file_url}" if is_file else request)
 
 
 def rendering(outcome: OutcomeView, form: OutputFormat) -> str | None:
@@ -173,8 +174,3 @@ def _transcript_lines(transcript: TranscriptView) -> Iterator[str]:
 def _sentence(sentence: SentenceView) -> str:
     speaker = "" if sentence.speaker_id is None else f"speaker {sentence.speaker_id}: "
     return f"{clock_time(sentence.begin_ms)} - {clock_time(sentence.end_ms)}  {speaker}{sentence.text}"
-
-
-def _plain(line: str) -> str:
-    """The line without control characters: foreign text must not control the terminal."""
-    return "".join(" " if unicodedata.category(char) in ("Cc", "Zl", "Zp", "Cs") else char for char in line)

@@ -181,7 +181,8 @@ class TestSubmit:
         assert await published(setting, "requests") == []
 
     async def test_waiting_prints_the_transcript_with_its_times(self, setting: Setting) -> None:
-        await answer(setting, "results", result("my-1", text="From an earlier run."))
+        earlier = result("my-1", text="Of another file.").model_copy(update={"file_url": f"{URL}.mp3"})
+        await answer(setting, "results", earlier)
         with setting.started("submit", URL, "--id", "my-1", "--wait", "--timeout", "20") as process:
             await answer(setting, "failures", failure("of-somebody-else"))
             await answer(setting, "results", result("my-1"))
@@ -192,6 +193,59 @@ class TestSubmit:
             "  00:00:01.230 - 00:00:04.560  Hello, world.",
             "  01:00:05.000 - 01:00:06.000  speaker 1: Good bye.",
         ]
+
+    async def test_waiting_for_an_id_whose_outcomes_are_there_shows_them_and_publishes_nothing(
+        self, setting: Setting
+    ) -> None:
+        """A service that remembers the request answers a repeat once a minute at most: a wait would hang."""
+        await answer(setting, "results", result("my-1", 0))
+        await answer(setting, "failures", failure("my-1", 1).model_copy(update={"model": "fun-asr"}))
+        arguments = ("submit", URL, URL, "--id", "my-1", "--wait", "--timeout", "5")
+        done = await asyncio.to_thread(setting.run, *arguments)
+        assert done.exit_code == 1
+        assert "Hello, world." in done.stdout
+        assert "failed: audio_not_found" in done.stderr
+        assert "my-1: done before; not published: --replay with a new number does it again" in done.stderr
+        assert await published(setting, "requests") == []
+        # Only what is missing is waited for.
+        one = await asyncio.to_thread(setting.run, *arguments, "--file-indexes", "0", "--format", "json")
+        assert (one.exit_code, json.loads(one.stdout)["file_index"]) == (0, 0)
+        with setting.started("submit", URL, URL, URL, "--id", "my-1", "--wait", "--timeout", "20") as process:
+            await answer(setting, "results", result("my-1", 2))
+            out, _ = await asyncio.to_thread(process.communicate, timeout=COMMAND_SECONDS)
+        assert out.count("Hello, world.") == 2
+        assert len(await published(setting, "requests")) == 1
+
+    @pytest.mark.parametrize(
+        "other",
+        [("--replay", "1"), ("--model", "paraformer-v2"), ("--id", "my-2")],
+        ids=lambda words: words[0],
+    )
+    async def test_outcomes_of_other_work_are_not_shown_for_it(
+        self, setting: Setting, other: tuple[str, str]
+    ) -> None:
+        await answer(setting, "results", result("my-1"))
+        arguments = ("submit", URL, "--id", "my-1", "--wait", "--timeout", "1", *other)
+        done = await asyncio.to_thread(setting.run, *arguments)
+        assert done.exit_code == 1
+        assert "the outcomes did not come in time" in done.stderr
+        assert "Hello, world." not in done.stdout
+        assert len(await published(setting, "requests")) == 1
+
+    async def test_the_record_may_have_another_key_headers_and_a_part_of_the_files(
+        self, setting: Setting
+    ) -> None:
+        done = await asyncio.to_thread(
+            setting.run,
+            *("submit", URL, URL, URL, "--id", "my-1", "--file-indexes", "0, 2", "--ttl", "60"),
+            *("--key", "mine", "--header", "traceparent=00-1", "--header", "odd=a=b"),
+        )
+        assert done.exit_code == 0, done.output
+        [record] = await published(setting, "requests")
+        assert record.key == b"mine"
+        assert {("traceparent", b"00-1"), ("odd", b"a=b")} <= set(record.headers)
+        request = read_request(record.value, record.headers, RequestLimits()).request
+        assert (request.file_indexes, request.ttl_seconds) == ((0, 2), 60)
 
     async def test_waiting_for_two_files_ends_with_both_and_says_which_failed(self, setting: Setting) -> None:
         with setting.started("submit", URL, URL, "--id", "my-2", "--wait", "--timeout", "20") as process:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from service.cli.exit_codes import ExitCode
 from service.contract.options import NoticeCode
 from service.observability import log
 
@@ -79,3 +80,17 @@ def test_the_operations_page_names_only_metrics_and_settings_that_exist() -> Non
     settings = set(re.findall(r"SCRIBE_[A-Z_]*[A-Z]", page))
     known = set(re.findall(r"SCRIBE_[A-Z_]*[A-Z]", Path("docs/configuration.md").read_text()))
     assert settings - known == set()
+
+
+def test_the_operations_page_lists_every_exit_code_of_the_commands() -> None:
+    section = OPERATIONS.read_text().partition("### Exit codes of the commands")[2].partition("\n## ")[0]
+    listed = [int(code) for code in re.findall(r"^\| ([0-9]+) \|", section, re.MULTILINE)]
+    assert listed == sorted(code.value for code in ExitCode)
+
+
+def test_the_operations_page_has_a_section_for_each_command_of_operators() -> None:
+    assert [
+        name
+        for name in ("doctor", "status", "submit", "jobs", "replay")
+        if f"### scribe {name}" not in OPERATIONS.read_text()
+    ] == []

@@ -81,9 +81,14 @@ class HoldCause:
         return _reason_of(self.provider_error.code)
 
     @property
+    def remedy(self) -> str:
+        """What an operator can do."""
+        return _ADVICE[self.reason]
+
+    @property
     def advice(self) -> str:
         """What an operator can do, and what follows."""
-        return f"{_ADVICE[self.reason]} {_GOES_ON}"
+        return f"{self.remedy} {_GOES_ON}"
 
 
 def _reason_of(code: str) -> HoldReason:

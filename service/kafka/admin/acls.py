@@ -47,7 +47,11 @@ async def require_acls(cluster: ClusterConfig, topics: Topics) -> None:
 
     Missing topics and a cluster that does not answer are not reported here, but by `prepare`.
     """
-    needs = needs_of(topics)
+    await require_operations(cluster, needs_of(topics))
+
+
+async def require_operations(cluster: ClusterConfig, needs: Needs) -> None:
+    """The same for any needs."""
     try:
         with translated():
             async with asyncio.timeout(BOUND_SECONDS):

@@ -145,7 +145,7 @@ async def _create_missing(
     admin: AIOKafkaAdminClient, topics: Topics, creation: Creation, clock: Clock
 ) -> bool:
     """Create missing topics; return whether any was missing."""
-    existing = await _extents(admin, topics)
+    existing = await extents_of(admin, topics)
     wanted = configs(topics, creation)
     requests = existing.get(topics.requests)
     partitions = requests.partitions if requests else creation.partitions
@@ -202,7 +202,7 @@ async def _until_shown(admin: AIOKafkaAdminClient, topics: Topics, clock: Clock)
 
 
 async def _hidden(admin: AIOKafkaAdminClient, topics: Topics) -> list[str]:
-    shown = await _extents(admin, topics)
+    shown = await extents_of(admin, topics)
     return [name for name in topics.all() if name not in shown]
 
 
@@ -229,7 +229,7 @@ def _raise_refusals(topic_errors: list[tuple[str, int, str]]) -> None:
         )
 
 
-async def _extents(admin: AIOKafkaAdminClient, topics: Topics) -> Mapping[str, Extent]:
+async def extents_of(admin: AIOKafkaAdminClient, topics: Topics) -> Mapping[str, Extent]:
     """The extents of existing topics, listed first: a query by name may create a topic."""
     existing = set(await admin.list_topics()) & set(topics.all())
     described = await admin.describe_topics(sorted(existing)) if existing else []
@@ -245,13 +245,13 @@ async def _extents(admin: AIOKafkaAdminClient, topics: Topics) -> Mapping[str, E
 async def _check(admin: AIOKafkaAdminClient, topics: Topics, checks: int, clock: Clock) -> Layout:
     extents = await _fitting_extents(admin, topics, checks, clock)
     requests, journal = extents[topics.requests], extents[topics.journal]
-    settings = await _settings(admin, topics.journal)
+    settings = await topic_settings(admin, topics.journal)
     if settings is None:
         raise ConfigError(f"no permission for DescribeConfigs on topic {topics.journal} ({PAGE})")
-    _require_safe(topics.journal, settings)
+    require_safe(topics.journal, settings)
     limits = {name: await _limit_bytes(admin, name) for name in (topics.results, topics.failures)}
     known = {name: limit for name, limit in limits.items() if limit is not None}
-    return Layout(requests.partitions, tuple(_warnings(topics, requests, journal, settings)), known)
+    return Layout(requests.partitions, tuple(risks(topics, requests, journal, settings)), known)
 
 
 async def _fitting_extents(
@@ -264,18 +264,18 @@ async def _fitting_extents(
     One answer proves nothing: a broker may lag behind the one that answered before.
     """
     for _ in range(checks):
-        extents = await _extents(admin, topics)
-        if _misfit(extents, topics) is None:
+        extents = await extents_of(admin, topics)
+        if misfit(extents, topics) is None:
             return extents
         await clock.sleep(CHECK_SECONDS)
-    extents = await _extents(admin, topics)
-    misfit = _misfit(extents, topics)
-    if misfit is not None:
-        raise ConfigError(misfit)
+    extents = await extents_of(admin, topics)
+    complaint = misfit(extents, topics)
+    if complaint is not None:
+        raise ConfigError(complaint)
     return extents
 
 
-def _misfit(extents: Mapping[str, Extent], topics: Topics) -> str | None:
+def misfit(extents: Mapping[str, Extent], topics: Topics) -> str | None:
     """Why the service cannot work with these topics; None if it can."""
     missing = [name for name in topics.all() if name not in extents]
     if missing:
@@ -294,11 +294,11 @@ def _misfit(extents: Mapping[str, Extent], topics: Topics) -> str | None:
 
 async def _limit_bytes(admin: AIOKafkaAdminClient, topic: str) -> int | None:
     """The topic's size limit, if we may know it; else only a refusal shows it, at the cost of a producer."""
-    limit = (await _settings(admin, topic) or {}).get("max.message.bytes", "")
+    limit = (await topic_settings(admin, topic) or {}).get("max.message.bytes", "")
     return int(limit) if limit.isdigit() else None
 
 
-def _require_safe(journal: str, settings: Mapping[str, str]) -> None:
+def require_safe(journal: str, settings: Mapping[str, str]) -> None:
     """Refuse a journal that would lose jobs or cannot hold them."""
     policy = settings.get("cleanup.policy", "")
     if policy not in ("", "compact"):
@@ -313,9 +313,8 @@ def _require_safe(journal: str, settings: Mapping[str, str]) -> None:
         )
 
 
-def _warnings(
-    topics: Topics, requests: Extent, journal: Extent, settings: Mapping[str, str]
-) -> Iterator[str]:
+def risks(topics: Topics, requests: Extent, journal: Extent, settings: Mapping[str, str]) -> Iterator[str]:
+    """What an operator should change, although the service can work."""
     name = topics.journal
     if not settings.get("cleanup.policy"):
         yield f"the broker does not say how {name} is cleaned up; it must be compacted, never deleted"
@@ -330,7 +329,7 @@ def _warnings(
         yield f"{name} has more partitions than {topics.requests}: grow {topics.requests} to match"
 
 
-async def _settings(admin: AIOKafkaAdminClient, topic: str) -> dict[str, str] | None:
+async def topic_settings(admin: AIOKafkaAdminClient, topic: str) -> dict[str, str] | None:
     """The topic's configuration.
 
     Empty if the broker reports none, None if we lack the permission.

@@ -33,6 +33,40 @@ CHECK_SECONDS = 0.2
 """Between two of these checks."""
 
 
+class Publisher:
+    """Publishes single records, each acknowledged by all replicas before the next."""
+
+    def __init__(self, cluster: ClusterConfig, topic: str, producer: AIOKafkaProducer) -> None:
+        self._cluster = cluster
+        self._topic = topic
+        self._producer = producer
+
+    async def publish(
+        self, key: bytes, value: bytes, headers: Collection[tuple[str, bytes | None]] = ()
+    ) -> tuple[int, int]:
+        """Publish one record; its key decides the partition, as in Java.
+
+        Returns its partition and its offset. Raises `ConfigError`; the record may be there then.
+        """
+        async with reaching(self._cluster), asyncio.timeout(BOUND_SECONDS):
+            placed = await self._producer.send_and_wait(self._topic, value, key, headers=list(headers))
+            return (placed.partition, placed.offset)
+
+
+@asynccontextmanager
+async def publishing(
+    cluster: ClusterConfig, topic: str, clock: Clock = SYSTEM_CLOCK
+) -> AsyncIterator[Publisher]:
+    """A publisher to an existing topic; raises `ConfigError`."""
+    async with AsyncExitStack() as opened:
+        async with reaching(cluster), asyncio.timeout(BOUND_SECONDS):
+            await _partitions(cluster, [topic], clock)
+            producer = AIOKafkaProducer(**_connection(cluster), acks="all", max_request_size=1024 * 1024)
+            opened.push_async_callback(stop_producer, producer)
+            await producer.start()
+        yield Publisher(cluster, topic, producer)
+
+
 async def publish(
     cluster: ClusterConfig,
     topic: str,
@@ -41,18 +75,17 @@ async def publish(
     headers: Collection[tuple[str, bytes]] = (),
     clock: Clock = SYSTEM_CLOCK,
 ) -> tuple[int, int]:
-    """Publish one record, acknowledged by all replicas; its key decides the partition, as in Java.
+    """Publish one record as `Publisher` does."""
+    async with publishing(cluster, topic, clock) as publisher:
+        return await publisher.publish(key, value, headers)
 
-    Returns its partition and its offset.
-    """
-    async with AsyncExitStack() as opened, reaching(cluster):
-        async with asyncio.timeout(BOUND_SECONDS):
-            await _partitions(cluster, [topic], clock)
-            producer = AIOKafkaProducer(**_connection(cluster), acks="all", max_request_size=1024 * 1024)
-            opened.push_async_callback(stop_producer, producer)
-            await producer.start()
-            placed = await producer.send_and_wait(topic, value, key, headers=list(headers))
-            return (placed.partition, placed.offset)
+
+async def partitions_of(
+    cluster: ClusterConfig, topics: Collection[str], clock: Clock = SYSTEM_CLOCK
+) -> list[TopicPartition]:
+    """The partitions of the topics; raises `ConfigError` if one is missing or the cluster does not answer."""
+    async with reaching(cluster), asyncio.timeout(BOUND_SECONDS):
+        return await _partitions(cluster, topics, clock)
 
 
 @asynccontextmanager

@@ -28,8 +28,20 @@ from service.observability.log import Secrets
 from service.settings import Settings
 
 ENVIRON = {"SCRIBE_PROVIDER__API_KEY": "sk-canary12345", "SCRIBE_KAFKA__GROUP_ID": "mine"}
-COMMANDS = ("run", "submit", "cancel", "watch", "topics", "schemas", "hotwords")
-GROUPS = {"hotwords": ("list", "delete")}
+COMMANDS = (
+    "run",
+    "submit",
+    "cancel",
+    "watch",
+    "topics",
+    "schemas",
+    "hotwords",
+    "doctor",
+    "status",
+    "jobs",
+    "replay",
+)
+GROUPS = {"hotwords": ("list", "delete"), "jobs": ("show",)}
 
 
 def run(*arguments: str, **environ: str) -> Result:
@@ -110,6 +122,8 @@ class TestErrors:
                 "--metadata: a is given twice",
             ),
             (("submit", "https://h/a", "--timeout", "0"), "--timeout"),
+            (("submit", "https://h/a", "--file-indexes", "0,one"), "--file-indexes: write it as 0,2,5"),
+            (("submit", "https://h/a", "--header", "novalue"), "--header: write it as name=value"),
             (("submit", "https://h/a", "--format", "srt"), "--format: it needs --wait"),
             (("watch", "--format", "docx"), "--format"),
             (("cancel",), "Missing argument 'REQUEST_ID'"),

@@ -1,0 +1,57 @@
+"""`scribe doctor`: whether a service with these settings could work, line by line, and what to do if not.
+
+It joins no group, bills nothing, and needs only the permissions of the service.
+"""
+
+import asyncio
+import os
+
+import typer
+
+from service.cli import client
+from service.cli.exit_codes import ExitCode
+from service.cli.findings import Finding, Report, Result, document_of, has_failed
+from service.cli.kafka_checks import check_kafka
+from service.cli.provider_checks import check_provider
+from service.cli.tables import Output, OutputForm, print_json
+from service.errors import ConfigError
+from service.settings import Settings, load
+
+
+def doctor(form: Output = OutputForm.TEXT) -> None:
+    """Check the settings, Kafka and the provider; say what to do.
+
+    It joins no group and bills nothing. Exit code 3 if a check failed.
+    """
+    findings: list[Finding] = []
+
+    def report(finding: Finding) -> None:
+        findings.append(finding)
+        if form is OutputForm.TEXT:
+            typer.echo(str(finding))
+
+    settings = _settings(report)
+    if settings is not None:
+        client.silence_library()
+        asyncio.run(_examine(settings, report))
+    if form is OutputForm.JSON:
+        print_json(document_of(findings))
+    if has_failed(findings):
+        raise typer.Exit(ExitCode.UNHEALTHY)
+
+
+def _settings(report: Report) -> Settings | None:
+    """The settings, if they can be read."""
+    try:
+        settings = load(os.environ)
+    except ConfigError as error:
+        for line in str(error).splitlines():
+            report(Finding("settings", Result.FAILED, line))
+        return None
+    report(Finding("settings", Result.OK, "every SCRIBE_ variable is known and valid"))
+    return settings
+
+
+async def _examine(settings: Settings, report: Report) -> None:
+    await check_kafka(settings, report)
+    await check_provider(settings, report)
