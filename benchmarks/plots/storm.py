@@ -1,6 +1,6 @@
 """Plays the phases of `tests/integration/test_watch.py` and draws what the dashboards showed.
 
-    python -m benchmarks.storm [--out docs/operations]
+    python -m benchmarks.plots.storm [--out docs/operations]
 
 A real Prometheus scrapes two services on the embedded broker once a second. Grafana does not run here: each
 picture is drawn from the answers to the queries of a dashboard's panels. Needs matplotlib
