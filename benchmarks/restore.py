@@ -177,7 +177,7 @@ async def measure(bootstrap: str, jobs: int, *, is_real: bool) -> Row:
 
 async def fill(journal: Journal, jobs: Sequence[RunningJob], partition: int = 0) -> None:
     """Write the jobs as their owner would."""
-    taken = await journal.take(partition, None)
+    taken = await journal.take_over(partition, None)
     writer = journal.writer(partition, taken, _is_owner)
     for number, start in enumerate(range(0, len(jobs), BATCH_JOBS), start=1):
         groups = tuple(Group(records=job.records) for job in jobs[start : start + BATCH_JOBS])
@@ -196,7 +196,7 @@ async def take(journal: Journal) -> ShardRunner:
 
 
 async def _take(journal: Journal) -> ShardRunner:
-    taken = await journal.take(0, None)
+    taken = await journal.take_over(0, None)
     state = Shard(0, taken.epoch, taken.cursor)
     clock = SystemClock()
     breaker = StageBreaker(clock, lambda _stage, _is_stopped: None)

@@ -141,7 +141,7 @@ class Service:
         log.write(log.SERVICE_STARTED, version=__version__, **from_settings.about(self._settings))
         await self._stopping.wait()
         log.write(log.DRAINING, member=self._status.member, open_jobs=sum(self._status.jobs.values()))
-        parts.consumer.leave()
+        parts.consumer.release_name()
         consuming.cancel()
         await self._drain(parts)
 
@@ -152,7 +152,7 @@ class Service:
         """
         bound_seconds = max(1.0, self._settings.shutdown.grace_seconds - CLOSING_SECONDS)
         answer_seconds = self._settings.shutdown.answer_seconds
-        await _unless(self._hurry, parts.assignment.leave(bound_seconds, answer_seconds))
+        await _unless(self._hurry, parts.assignment.drain(bound_seconds, answer_seconds))
         with suppress(TimeoutError):
             async with asyncio.timeout(COMMIT_SECONDS):
                 await parts.consumer.commit_last()
@@ -172,7 +172,7 @@ class Service:
             tick()
             self._beat.beat()
             self._ready = _readiness(parts)
-            self._status = replace(status_collector.take(sources), is_ready=self._ready[0])
+            self._status = replace(status_collector.collect(sources), is_ready=self._ready[0])
             asleep_at = self._clock.boot_seconds()
             await self._clock.sleep(HEARTBEAT_SECONDS)
             slept_seconds = self._clock.boot_seconds() - asleep_at

@@ -47,7 +47,7 @@ class Sources:
     offsets: PartitionOffsets | None = None
 
 
-def take(of: Sources) -> Status:
+def collect(of: Sources) -> Status:
     """The current status of the process; its cost does not depend on the number of open jobs."""
     assignment, guards, clock = of.assignment, of.guards, of.clock
     states = [runner.state for runner in assignment.open_shards()]

@@ -129,7 +129,7 @@ class ReconcileStage:
         listing = await self._lookup.read_list(spans, witnesses, self._rules.skew_seconds, on_tick)
         apart_ms = round(1000 * self._rules.listings_apart_seconds)
         self._evidence = self._evidence.after(begun_ms, is_complete=listing.is_complete, apart_ms=apart_ms)
-        self._candidates.take(listing, self._spans())
+        self._candidates.add_listing(listing, self._spans())
         scans = await ticking(self._scan(), on_tick)
         if scans is None:
             return

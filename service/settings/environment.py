@@ -178,8 +178,9 @@ def _is_from_kubernetes(name: str, value: str) -> bool:
 
 
 def _unknown(name: str, known: Collection[str]) -> str:
-    nearest = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.0)
-    return f"{name} is not a setting; the nearest one is {nearest[0]}"
+    nearest = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.7)
+    hint = f"the nearest one is {nearest[0]}" if nearest else "docs/configuration.md lists them"
+    return f"{name} is not a setting; {hint}"
 
 
 def _sentence(detail: ErrorDetails) -> str:

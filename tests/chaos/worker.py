@@ -80,12 +80,12 @@ class TrappedJournal:
         self._journal = journal
         self._trap = trap
 
-    async def take(
+    async def take_over(
         self, partition: int, group_offset: int | None, before_reading: BeforeReading
     ) -> RestoredShard:
         """Take a shard over."""
         self._trap.at("take.before")
-        taken = await self._journal.take(partition, group_offset, before_reading)
+        taken = await self._journal.take_over(partition, group_offset, before_reading)
         self._trap.at("take.after")
         return taken
 

@@ -230,7 +230,7 @@ async def test_a_static_member_that_leaves_does_not_take_its_name_back(group: Gr
     """While it drains, the next process is a member already: they would drive each other out."""
     old = await group.join(instance_id="scribe-0")
     await old.owns(PARTITIONS)
-    old.requests.leave()
+    old.requests.release_name()
     new = await group.join(instance_id="scribe-0")
     await new.owns(PARTITIONS)
     await eventually(lambda: old.owner.events[-1] == "revoked")

@@ -197,7 +197,7 @@ class World:
             fetch_max_wait_ms=FETCH_WAIT_MS,
             takeover_slots=asyncio.Semaphore(1),
         )
-        self.taken.append(await journal.take(0, None))
+        self.taken.append(await journal.take_over(0, None))
         self.writers.append(journal.writer(0, self.taken[-1], self._asks_group))
         return self.writers[-1]
 

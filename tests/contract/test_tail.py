@@ -179,10 +179,10 @@ async def test_pending_proofs_fail_when_the_shard_is_left(world: World) -> None:
     await world.own(1)
     proving = [asyncio.ensure_future(world.tail.proves(0, offset)) for offset in (100, 200)]
     assert await is_out(proving[0])
-    world.tail.leave(0)
+    world.tail.unfollow(0)
     async with asyncio.timeout(FAR_SECONDS):
         assert await asyncio.gather(*proving) == [False, False]
-    world.tail.leave(0)  # twice is no harm
+    world.tail.unfollow(0)  # twice is no harm
 
 
 async def test_one_who_gave_up_waiting_is_forgotten(world: World) -> None:
@@ -206,7 +206,7 @@ async def test_shards_come_and_go_while_a_poll_is_out(world: World) -> None:
             offsets[p] = await world.write(1, partition=p)
     await world.claim(2, 1)
     offsets[1] = await world.write(1, partition=1)
-    world.tail.leave(3)
+    world.tail.unfollow(3)
     assert [await world.proves(offsets[p], p) for p in range(4)] == [True, False, True, False]
     assert [ears[p].fenced for p in range(4)] == [0, 1, 0, 0]
 
@@ -214,7 +214,7 @@ async def test_shards_come_and_go_while_a_poll_is_out(world: World) -> None:
 async def test_a_shard_that_comes_back_is_followed_from_its_new_claim(world: World) -> None:
     await world.own(1)
     assert await world.proves(await world.write(1))
-    world.tail.leave(0)
+    world.tail.unfollow(0)
     await asyncio.sleep(SHORT_SECONDS)  # the poll that was out comes back to nothing
     await world.claim(2)
     ear = await world.own(3)
@@ -333,7 +333,7 @@ async def test_a_tail_without_shards_goes_on_turning(world: World, monkeypatch: 
     running = asyncio.create_task(world.tail.run(turn))
     await world.own(1)
     assert await world.proves(await world.write(1))
-    world.tail.leave(0)
+    world.tail.unfollow(0)
     await asyncio.sleep(SHORT_SECONDS)  # longer than a poll
     before = turns
     await eventually(lambda: turns > before)
@@ -391,7 +391,7 @@ async def test_a_broker_that_is_started_again_is_read_on(
         embedded.restart()
         await create_topics(embedded.bootstrap, {topic: PARTITIONS})
         assert not world.running.done()
-        world.tail.leave(0)
+        world.tail.unfollow(0)
         await world.producer.kill()
         ear = await world.own(1)
         assert await world.proves(await world.write(1))

@@ -98,7 +98,7 @@ class World:
         cluster = cluster or ClusterConfig(self.bootstrap)
         shared = None if self.is_transactional else producer or self.producer
         journal = self._journal(cluster, shared, member, on_mismatch)
-        taken = await journal.take(partition, group_offset, before_reading)
+        taken = await journal.take_over(partition, group_offset, before_reading)
         self.senders.append(taken.sender)
         return taken
 

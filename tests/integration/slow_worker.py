@@ -16,12 +16,12 @@ TAKE_SECONDS = 8.0
 class SlowJournal(Journal):
     """A journal that is long in being read."""
 
-    async def take(
+    async def take_over(
         self, partition: int, group_offset: int | None, before_reading: BeforeReading = at_once
     ) -> RestoredShard:
         """Take a shard over, late."""
         await asyncio.sleep(TAKE_SECONDS)
-        return await super().take(partition, group_offset, before_reading)
+        return await super().take_over(partition, group_offset, before_reading)
 
 
 def _replace(owner: object, name: str, by: object) -> None:

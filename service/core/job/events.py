@@ -143,7 +143,7 @@ SUBMISSION_EVENTS: tuple[type[SubmissionEvent], ...] = SubmissionEvent.__args__
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class PostIntended:
     """The job's submission is about to be posted."""
 
 
@@ -247,7 +247,7 @@ class Published:
     """The outcome is durable."""
 
 
-ByItsSubmission = Taken | GivenBack | SubmitFailed | Transcribed | TaskMade | ReadyToCollect | NoResult
+ByItsSubmission = PostIntended | GivenBack | SubmitFailed | Transcribed | TaskMade | ReadyToCollect | NoResult
 ByOthers = CancelAsked | DeadlinePassed | HandlingFailed | JobRestored
 JobEvent = ByItsSubmission | Fetched | FetchFailed | ByOthers | Published
 JOB_EVENTS: tuple[type[JobEvent], ...] = JobEvent.__args__

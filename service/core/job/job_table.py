@@ -26,10 +26,10 @@ from service.core.job.events import (
     JobEvent,
     JobRestored,
     NoResult,
+    PostIntended,
     Published,
     ReadyToCollect,
     SubmitFailed,
-    Taken,
     TaskMade,
     Transcribed,
 )
@@ -90,8 +90,8 @@ _LATE_POLL: dict[type[JobEvent], Transition] = {ReadyToCollect: _IGNORE, NoResul
 """An event that is retried after a fault of ours, when another poll was handled meanwhile."""
 _ROWS: dict[JobState, dict[type[JobEvent], Transition]] = {
     JobState.WAITING: {
-        Taken: Transition(on_task.taken, _SUBMITTED),
-        # A fault of ours kept the job from handling Taken.
+        PostIntended: Transition(on_task.post_intended, _SUBMITTED),
+        # A fault of ours kept the job from handling PostIntended.
         TaskMade: Transition(on_task.task_made, _SUBMITTED),
         GivenBack: Transition(on_task.given_back, _FINISHING),
         SubmitFailed: Transition(on_task.submit_failed, _FINISHING),
@@ -103,7 +103,7 @@ _ROWS: dict[JobState, dict[type[JobEvent], Transition]] = {
         **_LATE_FETCH,
     },
     JobState.SUBMITTED: {
-        Taken: _IGNORE,
+        PostIntended: _IGNORE,
         GivenBack: Transition(on_task.given_back, _WAITING + _FINISHING),
         TaskMade: Transition(on_task.task_made, _FINISHING),
         ReadyToCollect: Transition(on_fetch.ready, (JobState.COLLECTING,)),
@@ -127,7 +127,7 @@ _ROWS: dict[JobState, dict[type[JobEvent], Transition]] = {
     },
     JobState.FINISHING: {
         **dict.fromkeys(JOB_EVENTS, _IGNORE),
-        Taken: Transition(impossible),
+        PostIntended: Transition(impossible),
         JobRestored: Transition(on_task.resume_finish),
         Published: Transition(published, (JobState.DONE,)),
     },

@@ -25,13 +25,13 @@ from service.core.job.events import (
     JobsLeft,
     Poll,
     Posted,
+    PostIntended,
     QueueSubmit,
     SubmissionRestored,
     SubmitAnswered,
     SubmitFailed,
     SubmitNotSent,
     SubmitRefused,
-    Taken,
     TaskMade,
     Transcribed,
 )
@@ -77,7 +77,7 @@ def intend(submission: Submission, event: Intended, jobs: Jobs, context: Context
     return SubmissionTransition(
         intended,
         durable=True,
-        to_jobs=(*to_jobs, *((ref, Taken()) for ref in first)),
+        to_jobs=(*to_jobs, *((ref, PostIntended()) for ref in first)),
         successors=_successors(submission, others, context.now_ms),
     )
 

@@ -24,8 +24,8 @@ from service.core.job.events import (
     JobRestored,
     NoResult,
     Poll,
+    PostIntended,
     SubmitFailed,
-    Taken,
     TaskMade,
     Transcribed,
 )
@@ -50,7 +50,7 @@ FRESH_POLL_MS = 30_000
 """A poll this shortly before a deadline counts as a poll at the deadline."""
 
 
-def taken(job: Job, _event: Taken, submission: Submission, _context: Context) -> JobTransition:
+def post_intended(job: Job, _event: PostIntended, submission: Submission, _context: Context) -> JobTransition:
     """The job is SUBMITTED from the intent on; the submission's record journals that."""
     if submission.state is not SubmissionState.INTENDED:
         return JobTransition(job)

@@ -35,7 +35,7 @@ class Candidates:
     """Polls of each task that gave no files."""
     _unreadable: Counter[str] = field(default_factory=Counter)
 
-    def take(self, listing: TaskListing, spans: Sequence[TimeSpan]) -> None:
+    def add_listing(self, listing: TaskListing, spans: Sequence[TimeSpan]) -> None:
         """Add a listing's tasks, and drop tasks outside all spans."""
         seen = {**self.tasks, **listing.found}
         self.tasks = {each: task for each, task in seen.items() if is_within(task.created_ms, spans)}

@@ -67,12 +67,12 @@ class Decision:
         if isinstance(event, Intended) and event.companions:
             take_along(self.draft, key, event.companions, event.max_files)
         self._apply(key, event)
-        self._leave()
+        self._report_left_jobs()
 
     def on_job(self, ref: JobRef, event: JobEvent) -> None:
         """Apply an event to a job; nothing happens if the job is gone."""
         self._meet_job(ref, event)
-        self._leave()
+        self._report_left_jobs()
 
     def change(self) -> Change:
         """The result: first the group of records that belong together, then the endings."""
@@ -160,7 +160,7 @@ class Decision:
         self._written[key] = None
         self.draft.unwritten.pop(key)
 
-    def _leave(self) -> None:
+    def _report_left_jobs(self) -> None:
         """Send `JobsLeft` to the submissions that jobs have left."""
         while self._left:
             self._apply(*self._next_left())

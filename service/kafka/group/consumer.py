@@ -98,7 +98,7 @@ class RequestConsumer:
             await close_consumer(self._consumer)
             raise
 
-    def leave(self) -> None:
+    def release_name(self) -> None:
         """Let another process take a static member's name: the next one starts while this one drains."""
         self._is_leaving = True
 

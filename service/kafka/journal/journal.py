@@ -53,7 +53,7 @@ class Journal:
     fetch_max_wait_ms: int
     takeover_slots: asyncio.Semaphore
 
-    async def take(
+    async def take_over(
         self, partition: int, group_offset: int | None, before_reading: BeforeReading = at_once
     ) -> RestoredShard:
         """Claim a partition and read it back; raises `RestoreError` or `ClusterError`."""
@@ -68,7 +68,7 @@ class Journal:
                 takeover = Takeover(
                     self.topics, sender, consumer, self.watermarks, self.member, self.on_mismatch
                 )
-                return await takeover.take(partition, group_offset, before)
+                return await takeover.take_over(partition, group_offset, before)
 
     async def _wait_without_slot(
         self, slot: AsyncExitStack, before_reading: BeforeReading, records: int

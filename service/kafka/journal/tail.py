@@ -81,7 +81,7 @@ class Tail:
         self._followed[partition] = followed
         self._reassign()
 
-    def leave(self, partition: int) -> None:
+    def unfollow(self, partition: int) -> None:
         """Stop reading the partition; pending calls of `proves` for it return False."""
         followed = self._followed.pop(partition, None)
         if followed is not None:

@@ -76,7 +76,7 @@ class Takeover:
     member: str
     on_mismatch: OnMismatch
 
-    async def take(
+    async def take_over(
         self, partition: int, group_offset: int | None, before_reading: BeforeReading = at_once
     ) -> RestoredShard:
         """Claim the partition and read it back.

@@ -123,7 +123,7 @@ class Assignment:
         if tasks:
             await asyncio.wait(tasks, timeout=ENDING_SECONDS)
 
-    async def leave(self, bound_seconds: float, answer_seconds: float) -> None:
+    async def drain(self, bound_seconds: float, answer_seconds: float) -> None:
         """Drain for shutdown: take nothing over any more, and let served shards finish writing."""
         self.is_leaving = True
         self._stop_calls(self.partitions)
@@ -245,7 +245,7 @@ class Assignment:
         async with self.turns.turn() as before_reading:
             with self.collector.paused():
                 before = partial(self._wait_for_turn, before_reading, partition, group_offset or 0)
-                taken = await self.deps.journal.take(partition, group_offset, before)
+                taken = await self.deps.journal.take_over(partition, group_offset, before)
                 claimed_at = self.deps.runner.clock.boot_seconds()
                 if taken.lost_requests:
                     self.deps.observer.requests_lost(partition, taken.lost_requests)
@@ -333,7 +333,7 @@ class Assignment:
             assigned.runner = None
             if self.partitions.get(partition, assigned) is assigned:
                 self._stop_calls([partition])
-                self.deps.journal.tail.leave(partition)
+                self.deps.journal.tail.unfollow(partition)
             await runner.writer.close()
             self.deps.observer.shard(ShardChange.CLOSED, partition)
         self.delivery.stop_delivery(partition)

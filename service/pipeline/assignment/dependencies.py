@@ -25,7 +25,7 @@ class ShardJournal(Protocol):
         """The reader of the shards' own journal partitions."""
         ...
 
-    async def take(
+    async def take_over(
         self, partition: int, group_offset: int | None, before_reading: BeforeReading
     ) -> RestoredShard:
         """Claim a partition and read it back; raises `RestoreError` or `ClusterError`."""

@@ -160,7 +160,7 @@ class Call:
                 now = limiter.now()
                 place = queue.place(self)
                 if place == 0 and queue.slots.take(now):
-                    self._leave(now)
+                    self._departed(now)
                     return True
                 opens_at = queue.slots.opens_at(now, place)
                 if now.boot_seconds > latest:
@@ -175,7 +175,7 @@ class Call:
         finally:
             queue.waiting.remove(self)
 
-    def _leave(self, now: Instant) -> None:
+    def _departed(self, now: Instant) -> None:
         self.has_left = True
         self._queue.note_departure(self)
         self._queue.begun.discard(self)

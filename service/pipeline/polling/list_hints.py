@@ -43,11 +43,11 @@ class ListHints:
         self._requests.use_rest(rest)
         self._observer.list_swept(took_seconds)
 
-    def leave(self) -> None:
+    def use_schedule_alone(self) -> None:
         """Poll by schedule alone."""
         self.use(Rest(), 0.0)
 
-    async def take(self, read: ReadPage, lag_seconds: float) -> int:
+    async def use_page(self, read: ReadPage, lag_seconds: float) -> int:
         """Use one page, which may lag by `lag_seconds` behind the tasks: poll at once what it shows to have
         ended, by its status or its absence. How many tasks of ours it shows, these included.
         """
@@ -117,4 +117,4 @@ class ListHints:
             self._requests.trust(frozenset(filter(self.is_trusted, PageSource)))
             if source is PageSource.OWN:
                 self._requests.trust(frozenset())
-                self.leave()
+                self.use_schedule_alone()

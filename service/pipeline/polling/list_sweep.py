@@ -189,7 +189,7 @@ class ListSweepStage:
                 wait_seconds = await ticking(sweep, on_tick)
             else:
                 wait_seconds = SWEEP_SECONDS
-                self._hints.leave()
+                self._hints.use_schedule_alone()
             until = begun + wait_seconds
             while (left_seconds := until - self._clock.boot_seconds()) > 0:
                 on_tick()
@@ -220,7 +220,7 @@ class ListSweepStage:
         took_seconds = self._clock.boot_seconds() - begun
         is_useful = shown > 0 and self._is_worth_it() and took_seconds <= self._cycle_seconds
         if not (is_useful and self._hints.is_trusted()):
-            self._hints.leave()
+            self._hints.use_schedule_alone()
             return IDLE_SECONDS
         self._hints.use(self._rest(took_seconds), took_seconds)
         return SWEEP_SECONDS
@@ -234,7 +234,7 @@ class ListSweepStage:
         if received is None:
             return
         read, sweep = received.read, self._sweep
-        shown = await self._hints.take(read, self._cycle_seconds)
+        shown = await self._hints.use_page(read, self._cycle_seconds)
         self.shared.note(received, shown)
         if sweep is None or sweep.status is not read.status or read.answered_ms < 1000 * sweep.begun:
             return
@@ -298,7 +298,7 @@ class ListSweepStage:
         )
         numbered = NumberedPage(read, call.page_no, sweep.rows)
         self.shared.share(numbered)
-        shown = await self._hints.take(read, self._cycle_seconds)
+        shown = await self._hints.use_page(read, self._cycle_seconds)
         self.shared.note(numbered, shown)
         sweep.cover(call.page_no, shown)
 
@@ -320,7 +320,7 @@ class ListSweepStage:
         if is_refused and self._failures > 1:
             # The first refusal may be that of the page's size, which the provider then lowers.
             self._no_filter_until = self._clock.boot_seconds() + UNFILTERED_SECONDS
-        self._hints.leave()
+        self._hints.use_schedule_alone()
         return SWEEP_SECONDS + BACKOFF.wait_ms(self._failures, 1.0, failure.retry_after_seconds) / 1000
 
     @property

@@ -48,7 +48,7 @@ class FakeConsumer:
     hang_at: str = ""
     is_leaving: bool = False
 
-    def leave(self) -> None:
+    def release_name(self) -> None:
         self.is_leaving = True
 
     async def start(self) -> None:
@@ -480,7 +480,7 @@ LOOPS = {
     "tail": "tests.unit.app.test_process.FakeTail.run",
     "offsets": "tests.unit.app.test_process.FakeOffsets.run",
     "consume": "tests.unit.app.test_process.FakeConsumer.run",
-    "beat": "service.app.process.status_collector.take",
+    "beat": "service.app.process.status_collector.collect",
 }
 
 

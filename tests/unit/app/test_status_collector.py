@@ -55,7 +55,7 @@ def play(scene: Callable[[Member], Coroutine[None, None, None]], limits: Limits 
 
 def picture(member: Member) -> Status:
     world = member.world
-    return status_collector.take(
+    return status_collector.collect(
         Sources("scribe-7", member.assignment, world.guards, world.breaker, world.clock, world.stages)
     )
 
@@ -182,12 +182,12 @@ def test_the_ends_of_topics_are_shown_once_they_are_known() -> None:
         sources = Sources(
             "m", member.assignment, world.guards, world.breaker, world.clock, world.stages, offsets
         )
-        [shard] = status_collector.take(sources).shards
+        [shard] = status_collector.collect(sources).shards
         assert shard.work is not None
         seen = (shard.work.unread_requests, shard.work.unread_seconds, shard.work.journal_offsets)
         assert seen == (7, 1.5, 99)
         offsets.records = None
-        [shard] = status_collector.take(sources).shards
+        [shard] = status_collector.collect(sources).shards
         assert shard.work is not None
         assert (shard.work.unread_requests, shard.work.unread_seconds) == (None, None)
 

@@ -70,7 +70,7 @@ class FakeTail(Tail):
     def follow(self, partition: int, followed: Followed) -> None:
         self.followed[partition] = followed
 
-    def leave(self, partition: int) -> None:
+    def unfollow(self, partition: int) -> None:
         self.followed.pop(partition, None)
         self.left.append(partition)
 
@@ -104,7 +104,7 @@ class FakeJournal:
         self.gates[partition] = asyncio.Event()
         return self.gates[partition]
 
-    async def take(
+    async def take_over(
         self, partition: int, group_offset: int | None, before_reading: BeforeReading
     ) -> RestoredShard:
         self.taken.append((partition, self.world.clock.boot_seconds()))

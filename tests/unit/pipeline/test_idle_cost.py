@@ -92,7 +92,7 @@ async def visits_in_a_while(jobs: int, visits: list[object]) -> int:
         )
         for _ in range(SECONDS):
             await world.clock.sleep(1)
-            seen = status_collector.take(sources)
+            seen = status_collector.collect(sources)
             assert seen.jobs == {JobState.SUBMITTED: jobs}
             assert seen.submissions == {SubmissionState.RUNNING: jobs}
             assert [held.jobs_waiting for held in seen.holds] == [0]

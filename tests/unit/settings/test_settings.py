@@ -227,6 +227,11 @@ def test_an_unknown_name_refuses_to_start_and_names_the_nearest(name: str, neare
     assert refusal({name: "8080"}) == f"{name} is not a setting; the nearest one is {nearest}"
 
 
+def test_an_unknown_name_that_is_like_no_other_leads_to_the_page() -> None:
+    said = "SCRIBE_WHATEVER_IT_IS is not a setting; docs/configuration.md lists them"
+    assert refusal({"SCRIBE_WHATEVER_IT_IS": "1"}) == said
+
+
 def test_a_group_as_json_is_refused_like_any_unknown_name() -> None:
     assert "SCRIBE_PROVIDER is not a setting" in refusal({"SCRIBE_PROVIDER": f'{{"api_key": "{SECRET}"}}'})
 

@@ -18,10 +18,10 @@ from service.core.job.events import (
     JobEvent,
     JobRestored,
     NoResult,
+    PostIntended,
     Published,
     ReadyToCollect,
     SubmitFailed,
-    Taken,
     TaskMade,
     Transcribed,
 )
@@ -37,7 +37,7 @@ from tests.unit.core.samples import NO_ANSWER, NOW_MS, context, job, request, su
 FAILED = FailureEnding(Stage.POLL, FailureCode.PROVIDER_ERROR, "failed")
 POLICY = ErrorPolicy(Action.FAIL, FailureCode.SUBMIT_REJECTED)
 EXAMPLES: dict[type[JobEvent], JobEvent] = {
-    Taken: Taken(),
+    PostIntended: PostIntended(),
     GivenBack: GivenBack("why"),
     TaskMade: TaskMade("t1", 1, NOW_MS),
     ReadyToCollect: ReadyToCollect(task(), "https://r.example/1"),
@@ -57,9 +57,9 @@ IMPOSSIBLE: dict[JobState, set[type[JobEvent]]] = {
     JobState.WAITING: {Transcribed, Published},
     JobState.SUBMITTED: {Published},
     # Its task is finished. COLLECTING is not journalled.
-    JobState.COLLECTING: {Taken, GivenBack, Transcribed, SubmitFailed, Published, JobRestored},
+    JobState.COLLECTING: {PostIntended, GivenBack, Transcribed, SubmitFailed, Published, JobRestored},
     # What ended is in no POST.
-    JobState.FINISHING: {Taken},
+    JobState.FINISHING: {PostIntended},
     JobState.DONE: set(),
 }
 PAIRS = list(product(JobState, JOB_EVENTS))
@@ -130,7 +130,7 @@ def test_a_finished_job_ignores_everything(event: type[JobEvent]) -> None:
         assert advance_job(done, EXAMPLES[event], where, context()) == JobTransition(done)
 
 
-@pytest.mark.parametrize("event", [each for each in JOB_EVENTS if each is not Taken], ids=name)
+@pytest.mark.parametrize("event", [each for each in JOB_EVENTS if each is not PostIntended], ids=name)
 @pytest.mark.parametrize("ending", [FAILED, ResultEnding(transcript())])
 def test_an_ending_is_decided_once(event: type[JobEvent], ending: FailureEnding | ResultEnding) -> None:
     before = job(JobState.FINISHING, ending=ending, task_ids=("t1",))
@@ -163,7 +163,7 @@ CANCELLED: dict[str, object] = {"cancelled": True}
 OVERDUE: dict[str, object] = {"request": request(deadline_ms=NOW_MS)}
 AGAIN, GONE = ProviderError("FILE_DOWNLOAD_FAILED", "no answer"), ProviderError("FILE_404_NOT_FOUND", "404")
 ARROWS: list[tuple[str, JobEvent, str, SubmissionState, dict[str, object]]] = [
-    ("waiting", Taken(), "submitted", SubmissionState.INTENDED, {}),
+    ("waiting", PostIntended(), "submitted", SubmissionState.INTENDED, {}),
     ("waiting", EXAMPLES[TaskMade], "submitted", SubmissionState.RUNNING, {}),
     ("waiting", GivenBack(), "finishing", SubmissionState.WAITING, CANCELLED),
     ("waiting", EXAMPLES[SubmitFailed], "finishing", SubmissionState.WAITING, {}),

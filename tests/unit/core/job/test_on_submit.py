@@ -13,6 +13,7 @@ from service.core.job.events import (
     JobsLeft,
     Poll,
     Posted,
+    PostIntended,
     QueueSubmit,
     SubmissionEvent,
     SubmissionRestored,
@@ -20,7 +21,6 @@ from service.core.job.events import (
     SubmitFailed,
     SubmitNotSent,
     SubmitRefused,
-    Taken,
     TaskMade,
     Transcribed,
 )
@@ -95,7 +95,7 @@ def test_an_intent_is_durable_counts_an_attempt_and_names_its_files(before: Subm
             intent=Intent(NOW_MS, -7, 1, files_digest([URL])),
         ),
         durable=True,
-        to_jobs=((REF, Taken()),),
+        to_jobs=((REF, PostIntended()),),
     )
 
 
@@ -106,7 +106,11 @@ def test_an_intent_names_no_job_that_ended_or_is_overdue() -> None:
     after = answer(submission_of(FOUR), Intended(NOW_MS), jobs=jobs)
     assert after.submission.jobs == (REFS[0], REFS[3])
     assert after.submission.intent == Intent(NOW_MS, None, 2, files_digest([url(0), url(3)]))
-    assert after.to_jobs == ((REFS[2], DeadlinePassed()), (REFS[0], Taken()), (REFS[3], Taken()))
+    assert after.to_jobs == (
+        (REFS[2], DeadlinePassed()),
+        (REFS[0], PostIntended()),
+        (REFS[3], PostIntended()),
+    )
 
 
 def test_a_submission_whose_jobs_are_all_overdue_is_not_posted() -> None:

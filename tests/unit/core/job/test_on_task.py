@@ -18,9 +18,9 @@ from service.core.job.events import (
     JobRestored,
     NoResult,
     Poll,
+    PostIntended,
     ReadyToCollect,
     SubmitFailed,
-    Taken,
     TaskMade,
 )
 from service.core.job.job import FetchProgress, Job, JobState
@@ -78,7 +78,7 @@ def meet(
 
 
 def test_a_job_that_is_taken_counts_the_submits_of_its_submission() -> None:
-    after = meet(Taken(), job(), replace(INTENDED, counters=Counters(4)))
+    after = meet(PostIntended(), job(), replace(INTENDED, counters=Counters(4)))
     assert after == JobTransition(job(JobState.SUBMITTED, submit_attempts=4))
 
 
@@ -409,8 +409,8 @@ def test_an_answer_about_a_task_that_the_job_has_left_changes_nothing(event: Job
 
 @pytest.mark.parametrize("where", [WAITING, UNCERTAIN, RUNNING])
 def test_a_job_is_taken_for_no_post_that_is_not_its_own_any_more(where: Submission) -> None:
-    assert meet(Taken(), job(), where) == JobTransition(job())
-    assert meet(Taken(), SUBMITTED, INTENDED) == JobTransition(SUBMITTED)
+    assert meet(PostIntended(), job(), where) == JobTransition(job())
+    assert meet(PostIntended(), SUBMITTED, INTENDED) == JobTransition(SUBMITTED)
 
 
 @pytest.mark.parametrize("where", [INTENDED, UNCERTAIN, RUNNING])

@@ -18,7 +18,7 @@ def seen(
     candidates = into or Candidates()
     listing = TaskListing(SPANS, {})
     listing.add(TaskPage(tasks, None, unreadable), 1_000.0)
-    candidates.take(listing, SPANS)
+    candidates.add_listing(listing, SPANS)
     return candidates
 
 
@@ -48,7 +48,7 @@ def test_what_lies_in_no_window_any_more_is_forgotten() -> None:
     candidates.note_known(["t1"])
     candidates.note_polled(polled("t2"))
     candidates.note_unreadable("t3")
-    candidates.take(TaskListing((), {}), ())
+    candidates.add_listing(TaskListing((), {}), ())
     assert candidates == Candidates()
 
 

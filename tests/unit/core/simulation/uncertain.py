@@ -94,7 +94,7 @@ class Uncertain:
                 break
         apart_ms = round(1000 * self.rules.listings_apart_seconds)
         self.evidence = self.evidence.after(place.boot_ms, is_complete=reading.is_complete, apart_ms=apart_ms)
-        self.candidates.take(reading, self._spans())
+        self.candidates.add_listing(reading, self._spans())
         self.is_read = True
 
     def conclude(self) -> None:

@@ -333,7 +333,7 @@ async def partitions_of(_: Stub) -> None:
 
 
 async def take_over(stub: Stub) -> None:
-    await a_takeover(stub, await a_watermark()).take(0, None)
+    await a_takeover(stub, await a_watermark()).take_over(0, None)
 
 
 async def record_at(stub: Stub) -> None:

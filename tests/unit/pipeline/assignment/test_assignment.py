@@ -204,7 +204,7 @@ async def test_what_a_crash_left_is_taken_over_as_one_that_may_still_be_called_f
     other = Member(member.world)
     await other.own(0)
     assert other.slots.served == {0: Predecessor.UNKNOWN}
-    await other.assignment.leave(5, 5)
+    await other.assignment.drain(5, 5)
     assert other.slots.served == {}
     assert member.world.broker.restore(0).predecessor is Predecessor.RELEASED
 
@@ -216,7 +216,7 @@ async def test_an_owner_with_an_unknown_predecessor_does_not_mark_its_claim_rele
     await member.own(0)
     await member.world.broker.writer(0, 1).prove()
     member.slots.is_sure = False
-    await (member.assignment.leave(5, 5) if is_for_good else member.assignment.revoked([0]))
+    await (member.assignment.drain(5, 5) if is_for_good else member.assignment.revoked([0]))
     assert member.world.broker.restore(0).predecessor is Predecessor.UNKNOWN
 
 
@@ -656,7 +656,7 @@ async def test_leaving_waits_for_suspended_shards_too(member: Member) -> None:
     member.deliver(0, "r")
     await member.world.clock.sleep(1)
     await member.assignment.revoked([0])
-    leaving = asyncio.create_task(member.assignment.leave(20.0, 20.0))
+    leaving = asyncio.create_task(member.assignment.drain(20.0, 20.0))
     await member.world.clock.sleep(1)
     assert not leaving.done()
     member.world.provider.submit_gate.set()
@@ -767,7 +767,7 @@ async def test_leaving_writes_everything_and_keeps_the_shards_for_the_last_commi
     [shard] = await member.own(0)
     member.deliver(0, "r")
     await settle()
-    leaving = asyncio.create_task(member.assignment.leave(20.0, 20.0))
+    leaving = asyncio.create_task(member.assignment.drain(20.0, 20.0))
     await member.world.clock.sleep(5)
     assert not leaving.done()
     member.world.provider.submit_gate.set()
@@ -779,7 +779,7 @@ async def test_leaving_writes_everything_and_keeps_the_shards_for_the_last_commi
 
 async def test_records_that_come_on_the_way_out_are_left_to_the_next_owner(member: Member) -> None:
     [shard] = await member.own(0)
-    await member.assignment.leave(20.0, 20.0)
+    await member.assignment.drain(20.0, 20.0)
     member.deliver(0, "r")
     assert member.world.seen.admissions == []
     assert shard.state.cursor == Cursor(0)
@@ -791,7 +791,7 @@ async def test_leaving_is_bounded(member: Member) -> None:
     member.deliver(0, "r")
     await member.world.clock.sleep(1)
     began = member.world.clock.boot_seconds()
-    await member.assignment.leave(20.0, 20.0)
+    await member.assignment.drain(20.0, 20.0)
     assert member.world.clock.boot_seconds() - began == pytest.approx(20.0, abs=0.1)
 
 
@@ -799,7 +799,7 @@ async def test_a_shard_that_is_still_being_restored_is_not_begun_on_the_way_out(
     guards = member.journal.hang(0)
     member.assignment.assigned([0])
     await member.world.clock.sleep(1)
-    await member.assignment.leave(20.0, 20.0)
+    await member.assignment.drain(20.0, 20.0)
     guards.set()
     await member.world.clock.sleep(60)
     assert member.words() == []
@@ -807,7 +807,7 @@ async def test_a_shard_that_is_still_being_restored_is_not_begun_on_the_way_out(
 
 async def test_a_rebalance_on_the_way_out_begins_nothing(member: Member) -> None:
     await member.own(0)
-    await member.assignment.leave(20.0, 20.0)
+    await member.assignment.drain(20.0, 20.0)
     await member.assignment.revoked([0])
     member.assignment.assigned([0, 1])
     await member.world.clock.sleep(60)
@@ -828,7 +828,7 @@ async def test_a_proof_that_comes_on_the_way_out_resumes_nothing_and_takes_nothi
     member.journal.tail.says = is_ours
     member.assignment.assigned([0])
     await settle()
-    await member.assignment.leave(5, 5)
+    await member.assignment.drain(5, 5)
     member.world.serve(1.0)
     member.journal.tail.guards.set()
     await member.world.clock.sleep(RESUME_SECONDS + 1)
@@ -840,7 +840,7 @@ async def test_a_proof_that_comes_on_the_way_out_resumes_nothing_and_takes_nothi
 
 async def test_a_shard_that_is_fenced_on_the_way_out_is_not_taken_over_again(member: Member) -> None:
     await member.own(0)
-    await member.assignment.leave(5, 5)
+    await member.assignment.drain(5, 5)
     member.journal.tail.followed[0].fence()
     await member.world.clock.sleep(60)
     assert (member.words(), len(member.journal.taken)) == (["taken", "fenced", "closed"], 1)

@@ -287,7 +287,7 @@ async def test_of_two_sources_the_one_that_misled_is_not_used_until_its_pause_is
     shown = []
     for source in (PageSource.SHARED, PageSource.OWN, PageSource.SHARED):
         page = TaskPage((ListedTask("t", TaskStatus.RUNNING, 0),), 1)
-        shown.append(await hints.take(ReadPage(page, TaskStatus.RUNNING, True, True, 0, 0, source), 0.0))
+        shown.append(await hints.use_page(ReadPage(page, TaskStatus.RUNNING, True, True, 0, 0, source), 0.0))
         if source is PageSource.OWN:
             await world.clock.sleep(SHORTEST_SECONDS)
     assert shown == [0, 1, 1]

@@ -233,7 +233,10 @@ PLACES_OF_A_JOB = [
     (finishing, "finished_of", ""),
     (build.Outcome, "__post_init__", "transcript="),
     *((decisions, "advance_submission", event) for event in ("Intended", "Posted", "Polled")),
-    *((decisions, "advance_job", event) for event in ("Taken", "TaskMade", "ReadyToCollect", "Fetched")),
+    *(
+        (decisions, "advance_job", event)
+        for event in ("PostIntended", "TaskMade", "ReadyToCollect", "Fetched")
+    ),
 ]
 
 
@@ -260,7 +263,7 @@ async def test_a_fault_in_one_jobs_event_is_met_again_and_ends_that_job_the_thir
     assert (len(ends), len(shard.state.jobs)) == (3, 0)
     assert (ends["before/0/0"], ends["after/0/0"]) == ("result", "result")
     assert kinds(world) == [("job", "OurFault")] * times
-    is_unsent = times == MAX_FAULTS and only in ("Intended", "Taken")
+    is_unsent = times == MAX_FAULTS and only in ("Intended", "PostIntended")
     assert len(world.provider.submits) == (2 if is_unsent else 3)
     assert "finished" in journalled(world.broker, "bad/0/0")
     if times < MAX_FAULTS:
@@ -585,7 +588,7 @@ async def test_an_error_in_a_call_about_hotwords_is_waited_for(
     [
         (reconcile, "decide"),
         (reconcile, "unanswered_of"),
-        (Candidates, "take"),
+        (Candidates, "add_listing"),
         (TaskListing, "add"),
         (directory, "chosen"),
     ],
