@@ -6,7 +6,6 @@ or to Kafka are not logged.
 
 import logging
 import sys
-from collections import deque
 from collections.abc import Mapping, MutableMapping
 from dataclasses import field
 from functools import lru_cache, partial
@@ -29,8 +28,8 @@ Fields = MutableMapping[str, object]
 
 SHORTEST_SECRET = 6
 """Shorter configured secrets are not replaced: they would match inside ordinary words."""
-MAX_SECRETS = 100
-"""The latest count: older keys were replaced so many rotations ago that they open nothing."""
+MAX_ROTATED = 100
+"""Older keys were replaced so many rotations ago that they open nothing."""
 FIRST_FIELDS = ("time", "level", "event", "logger")
 MAX_TRACEBACK_LINES = 60
 """The last lines, which name the error; collectors cut or drop lines that are too long."""
@@ -195,24 +194,29 @@ def _add_time(clock: Clock, _logger: object, _method: str, line: Fields) -> Fiel
 
 
 class Secrets:
-    """Values that no line may hold; a rotation adds one."""
+    """Values that no line may hold: those of the start, and the latest of a rotation."""
 
     def __init__(self, *secrets: SecretStr) -> None:
-        self._values: deque[str] = deque(maxlen=MAX_SECRETS)
-        for secret in secrets:
-            self.add(secret)
+        self._first = tuple(value for value in map(_long_enough, secrets) if value)
+        self._rotated: tuple[str, ...] = ()
 
     def add(self, secret: SecretStr) -> None:
         """Replace this value, too, from now on."""
-        value = secret.get_secret_value()
-        if len(value) >= SHORTEST_SECRET:
-            self._values.append(value)
+        value = _long_enough(secret)
+        if value and value not in (*self._first, *self._rotated):
+            # Another thread may log meanwhile: it sees the tuple before or after.
+            self._rotated = (*self._rotated, value)[-MAX_ROTATED:]
 
     def hide(self, text: str) -> str:
         """The text without any of the values."""
-        for value in self._values:
+        for value in (*self._first, *self._rotated):
             text = text.replace(value, "*")
         return text
+
+
+def _long_enough(secret: SecretStr) -> str:
+    value = secret.get_secret_value()
+    return value if len(value) >= SHORTEST_SECRET else ""
 
 
 class _Redactor:

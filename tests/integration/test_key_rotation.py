@@ -9,7 +9,7 @@ from tests.integration.stack import Stack
 from tests.integration.test_limits import status_until
 from tests.integration.test_main_job import HELLO, request
 
-OLD, NEW = "sk-canaryold0123456789", "sk-canarynew0123456789"
+OLD, NEW = "canary-old-0123456789", "canary-new-0123456789"
 KEYS = {OLD: "account-1"}
 """The keys that the account has now."""
 

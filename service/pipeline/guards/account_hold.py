@@ -79,8 +79,14 @@ class AccountHold:
         self._probe_at = self._clock.boot_seconds() + PROBE_SECONDS
 
     def probe_now(self) -> None:
-        """Let the next submit and the next poll probe at once: the account's key was replaced."""
-        self._probe_at = self._poll_at = 0.0
+        """Let the next poll probe at once, and the next submit: the account's key was replaced.
+
+        While polls find foreign tasks, a poll alone tells whether the key is right: another account accepts
+        submits.
+        """
+        self._poll_at = 0.0
+        if self.code != OwnCode.FOREIGN_TASKS:
+            self._probe_at = 0.0
 
     def judge(self, answer: SubmitAnswer, model: str | None = None) -> None:
         """Begin, continue or end the hold by the answer to a submit of the model.

@@ -68,13 +68,15 @@ class _PermittedBody(aiohttp.Payload):
         body: bytes,
         permit: Callable[[], Awaitable[bool]],
         way: _Way,
-        users: WeakKeyDictionary[asyncio.Transport, "_PermittedBody"],
+        users: WeakKeyDictionary[asyncio.Transport, object],
     ) -> None:
         super().__init__(body)
         self._size = len(body)
         self._permit = permit
         self._way = way
         self._users = users
+        self._turn = object()
+        """Stands for this body in `_users`: the body itself would keep its own key, the transport, alive."""
         self._transport: asyncio.Transport | None = None
         self._is_aborted = False
         self.is_asked = False
@@ -97,7 +99,7 @@ class _PermittedBody(aiohttp.Payload):
             raise Withheld
         assert writer.transport is not None
         self._transport, self.is_asked = writer.transport, True
-        self._users[self._transport] = self
+        self._users[self._transport] = self._turn
         try:
             is_permitted = await self._permit()
         # Any: aiohttp would hide it.
@@ -118,7 +120,7 @@ class _PermittedBody(aiohttp.Payload):
         A connection that another request has taken over is left to it.
         """
         self._is_aborted = True
-        if self._transport is not None and self._users.get(self._transport) is self:
+        if self._transport is not None and self._users.get(self._transport) is self._turn:
             self._transport.abort()
 
 
@@ -174,8 +176,8 @@ class SubmitTransport(AiohttpTransport):
     def __init__(self, max_connections: int, lifetime_seconds: float, ssl_context: ssl.SSLContext) -> None:
         super().__init__(max_connections, ssl_context, keepalive_seconds=CALL_KEEPALIVE_SECONDS)
         self._lifetime_ms = round(1000 * lifetime_seconds)
-        self._users: WeakKeyDictionary[asyncio.Transport, _PermittedBody] = WeakKeyDictionary()
-        """The body that was last written to each connection."""
+        self._users: WeakKeyDictionary[asyncio.Transport, object] = WeakKeyDictionary()
+        """What stands for the body that was last written to each connection."""
 
     def _connector(self) -> aiohttp.TCPConnector:
         return aiohttp.TCPConnector(
@@ -232,4 +234,6 @@ class SubmitTransport(AiohttpTransport):
             body.abort()
             response.close()
             raise httpx.ConnectError("the peer answered before the request was sent")
+        # An attempt before this one may have noted that nothing has left.
+        request.extensions |= {"is_permit_asked": True, "has_left": True}
         return to_response(request, response, _SubmitAnswerBody(response, body))

@@ -335,3 +335,14 @@ def test_a_secret_that_is_added_later_is_hidden_from_then_on() -> None:
     log.write(log.TOPICS_WARNING, detail=f"{KEY} and {rotated}")
     assert KEY not in stream.getvalue()
     assert rotated not in stream.getvalue()
+
+
+def test_neither_rotations_nor_what_is_no_key_push_the_first_secrets_out() -> None:
+    secrets = log.Secrets(SecretStr(KEY), SecretStr(PASSWORD))
+    secrets.add(SecretStr("live-key-1"))
+    for _ in range(2 * log.MAX_ROTATED):
+        secrets.add(SecretStr("two words"))
+    assert secrets.hide(f"{KEY} {PASSWORD} live-key-1 two words") == "* * * *"
+    for number in range(2 * log.MAX_ROTATED):
+        secrets.add(SecretStr(f"rotated-{number:06}"))
+    assert secrets.hide(f"{KEY} {PASSWORD} rotated-000199") == "* * *"

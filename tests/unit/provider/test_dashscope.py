@@ -330,6 +330,26 @@ async def test_a_submit_whose_used_connection_is_closed_while_its_permit_waits_w
     assert len(server.requests) == 1
 
 
+async def test_a_submit_on_a_new_connection_after_a_dead_one_is_lost_if_its_answer_breaks_off() -> None:
+    """What the first attempt noted, that nothing had left, must not count for the second."""
+    writers: list[asyncio.StreamWriter] = []
+
+    async def accepts(writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        writer.write(ACCEPTED)
+
+    async def breaks_off(writer: asyncio.StreamWriter) -> None:
+        writer.write(answer(200, "{", content_length="1000"))
+        await writer.drain()
+        writer.close()
+
+    async with dashscope(accepts, breaks_off) as (provider, server):
+        assert isinstance(await provider.submit("fun-asr", FILES, {}), Accepted)
+        writers[0].close()
+        assert isinstance(await provider.submit("fun-asr", FILES, {}), Lost)
+    assert (server.connections, len(server.requests)) == (2, 2)
+
+
 async def test_a_query_is_not_repeated_when_its_pooled_connection_breaks() -> None:
     async with dashscope(RUNNING, cut, RUNNING) as (provider, server):
         assert isinstance(await provider.query(TASK), TaskView)

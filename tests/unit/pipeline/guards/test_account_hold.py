@@ -14,6 +14,7 @@ from service.core.provider.answers import (
     TaskView,
 )
 from service.core.provider.error_table import TABLE, Action
+from service.core.provider.own_codes import OwnCode
 from service.pipeline.guards.account_hold import KNOWN_SECONDS, PROBE_SECONDS, AccountHold
 from tests.fakes.clock import FakeClock
 from tests.fakes.provider import NO_CONNECTION, TIMEOUT
@@ -105,6 +106,20 @@ async def test_under_a_new_key_the_next_submit_and_the_next_poll_probe_at_once(h
     held.hold.probe()
     held.hold.poll_leaves()
     assert min(held.hold.wait_seconds(), held.hold.poll_wait_seconds()) == PROBE_SECONDS
+
+
+async def test_under_a_new_key_no_submit_probes_while_the_tasks_are_unknown_to_the_account(
+    held: HoldCause,
+) -> None:
+    """Another account would accept it, and end the hold by that."""
+    foreign = ProviderError(OwnCode.FOREIGN_TASKS, "the account knows none of the tasks")
+    held.hold.judge_poll(foreign)
+    held.hold.poll_leaves()
+    held.hold.probe_now()
+    assert held.hold.poll_wait_seconds() == 0.0
+    assert held.hold.wait_seconds() == KNOWN_SECONDS
+    held.hold.judge_poll(SEEN)
+    assert not held.hold.is_active
 
 
 async def test_a_clock_that_is_set_neither_hastens_nor_delays_the_probe(held: HoldCause) -> None:

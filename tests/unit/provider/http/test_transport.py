@@ -1,6 +1,7 @@
 """The connection of a submit: what is not answered on it is dropped. And the one of other calls."""
 
 import asyncio
+import gc
 import socket
 import ssl
 from collections.abc import Awaitable
@@ -143,6 +144,15 @@ async def test_a_refused_submit_leaves_its_connection_to_no_other() -> None:
     ):
         assert [await send(transport, server.origin) for _ in range(2)] == [429, 200]
         assert server.connections == 2
+
+
+async def test_nothing_is_kept_of_a_submit_and_its_connection() -> None:
+    async with raw_server(answer(429, "{}")) as server, SubmitTransport(1, 20.0, TLS) as transport:
+        for _ in range(3):
+            await send(transport, server.origin)
+        await asyncio.sleep(0.02)  # what is closed is forgotten in the next turns of the loop
+        gc.collect()
+        assert len(transport._users) == 0
 
 
 async def test_a_submit_whose_answer_is_not_read_to_its_end_resets_its_connection() -> None:
