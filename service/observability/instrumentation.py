@@ -183,7 +183,7 @@ class PipelineInstrumentation:
         self._metrics.list_hint(result)
 
     def list_distrusted(self, source: PageSource, seconds: float) -> None:
-        """The list, or what others tell of it, misled too often and is not used for so long."""
+        """The list, or what others tell of it, misled too often and is not used for `seconds`."""
         log.write(log.LIST_DISTRUSTED, source=source, seconds=round(seconds))
 
     def list_page(self, result: PageResult) -> None:

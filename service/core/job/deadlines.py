@@ -23,7 +23,7 @@ class Minute:
         self.after_ms.append(after_ms)
 
     def only(self, there: Container[JobRef]) -> "Minute":
-        """The same, once each, without the jobs that are not there."""
+        """A copy without duplicates, and without the jobs that are not in `there`."""
         kept = Minute()
         for ref, after_ms in dict(zip(self.refs, self.after_ms, strict=True)).items():
             if ref in there:

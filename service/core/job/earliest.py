@@ -18,7 +18,7 @@ class EarliestTime:
     """The slots in use, perhaps twice, and some that are no longer in use."""
 
     def change(self, time_ms: int, number: int) -> None:
-        """So many more things, or fewer, have this time."""
+        """Add `number` things with this time; a negative number removes them."""
         slot = time_ms // SLOT_MS
         before = self._counts.get(slot, 0)
         after = before + number

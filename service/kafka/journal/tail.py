@@ -1,7 +1,8 @@
 """The tail of the journal: one consumer per process that reads its own shards' partitions back.
 
-It is the fence of `at_least_once`: before a POST the owner waits until the tail has read past its intent,
-and posts only if no higher claim came first. It also detects foreign writes behind a claim.
+It is the fence of a POST in both modes, and of outcomes in `at_least_once`: the owner waits until the tail
+has read past its record, and goes on only if no higher claim came first. It also detects foreign writes
+behind a claim.
 """
 
 import asyncio

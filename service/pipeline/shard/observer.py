@@ -137,7 +137,7 @@ class ListObserver(Protocol):
     """Counts and logs how the list is used; its methods decide nothing and never raise."""
 
     def list_swept(self, seconds: float) -> None:
-        """A sweep took so long; 0: tasks are polled by schedule alone."""
+        """A sweep took `seconds`; 0 means that tasks are polled by schedule alone."""
         ...
 
     def list_hint(self, result: HintResult) -> None:
@@ -145,7 +145,7 @@ class ListObserver(Protocol):
         ...
 
     def list_distrusted(self, source: PageSource, seconds: float) -> None:
-        """The list, or what others tell of it, misled too often and is not used for so long."""
+        """The list, or what others tell of it, misled too often and is not used for `seconds`."""
         ...
 
     def list_page(self, result: PageResult) -> None:

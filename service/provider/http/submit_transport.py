@@ -36,14 +36,14 @@ def _has_peer(made: socket.socket) -> bool:
 
 
 @dataclass(slots=True)
-class _Way:
+class _ConnectionUse:
     """How a request gets its connection."""
 
     is_waiting: bool = False
     """It waits for another one's."""
-    is_used: bool = False
+    is_reused: bool = False
     """The connection has served another request."""
-    is_dead: bool = False
+    is_closed: bool = False
     """It is a used one, and of no use any more; the permit was not asked."""
 
 
@@ -67,13 +67,13 @@ class _PermittedBody(aiohttp.Payload):
         self,
         body: bytes,
         permit: Callable[[], Awaitable[bool]],
-        way: _Way,
+        use: _ConnectionUse,
         users: WeakKeyDictionary[asyncio.Transport, object],
     ) -> None:
         super().__init__(body)
         self._size = len(body)
         self._permit = permit
-        self._way = way
+        self._use = use
         self._users = users
         self._turn = object()
         """Stands for this body in `_users`: the body itself would keep its own key, the transport, alive."""
@@ -95,7 +95,7 @@ class _PermittedBody(aiohttp.Payload):
         # aiohttp has not written the headers yet: they leave in one piece with the body.
         assert isinstance(writer, aiohttp.http.StreamWriter)
         if self._is_over(writer):
-            self._way.is_dead = True
+            self._use.is_closed = True
             raise Withheld
         assert writer.transport is not None
         self._transport, self.is_asked = writer.transport, True
@@ -112,7 +112,7 @@ class _PermittedBody(aiohttp.Payload):
         await writer.write(self._value)
 
     def _is_over(self, writer: aiohttp.http.StreamWriter) -> bool:
-        return self._is_aborted or (self._way.is_used and _has_ended(writer))
+        return self._is_aborted or (self._use.is_reused and _has_ended(writer))
 
     def abort(self) -> None:
         """Close the connection and drop what was not sent yet; nothing leaves from now on.
@@ -124,8 +124,8 @@ class _PermittedBody(aiohttp.Payload):
             self._transport.abort()
 
 
-def _ways() -> aiohttp.TraceConfig:
-    """Keep each request's `_Way`."""
+def _uses() -> aiohttp.TraceConfig:
+    """Keep each request's `_ConnectionUse`."""
 
     async def waits(_session: object, context: SimpleNamespace, _params: object) -> None:
         context.trace_request_ctx.is_waiting = True
@@ -133,13 +133,13 @@ def _ways() -> aiohttp.TraceConfig:
     async def goes_on(_session: object, context: SimpleNamespace, _params: object) -> None:
         context.trace_request_ctx.is_waiting = False
 
-    async def is_used(_session: object, context: SimpleNamespace, _params: object) -> None:
-        context.trace_request_ctx.is_used = True
+    async def is_reused(_session: object, context: SimpleNamespace, _params: object) -> None:
+        context.trace_request_ctx.is_reused = True
 
     config = aiohttp.TraceConfig()
     config.on_connection_queued_start.append(waits)
     config.on_connection_queued_end.append(goes_on)
-    config.on_connection_reuseconn.append(is_used)
+    config.on_connection_reuseconn.append(is_reused)
     return config
 
 
@@ -189,7 +189,7 @@ class SubmitTransport(AiohttpTransport):
         )
 
     def _trace(self) -> aiohttp.TraceConfig:
-        return _ways()
+        return _uses()
 
     def _new_socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
         family, kind, protocol, *_ = address
@@ -203,20 +203,22 @@ class SubmitTransport(AiohttpTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request with a complete body."""
         while True:
-            way = _Way()
-            body = _PermittedBody(request.content, request.extensions["permit"], way, self._users)
+            use = _ConnectionUse()
+            body = _PermittedBody(request.content, request.extensions["permit"], use, self._users)
             try:
-                return await self._send_body(request, body, way)
+                return await self._send_body(request, body, use)
             except httpx.TransportError:
-                if not way.is_dead:
+                if not use.is_closed:
                     raise
 
-    async def _send_body(self, request: httpx.Request, body: _PermittedBody, way: _Way) -> httpx.Response:
+    async def _send_body(
+        self, request: httpx.Request, body: _PermittedBody, use: _ConnectionUse
+    ) -> httpx.Response:
         timeout = aiohttp.ClientTimeout(total=None, connect=request.extensions["connect_seconds"])
         sockets: list[socket.socket] = []
         _SOCKETS.set(sockets)
         try:
-            response = await self._send(request, body, way, timeout)
+            response = await self._send(request, body, use, timeout)
         except BaseException as error:
             request.extensions["is_connected"] = body.is_asked or any(_has_peer(each) for each in sockets)
             request.extensions["is_permit_asked"] = body.is_asked
@@ -225,11 +227,11 @@ class SubmitTransport(AiohttpTransport):
             if body.fault is not None:
                 # aiohttp takes whatever a body raises for a broken connection.
                 raise body.fault from error
-            if way.is_waiting and isinstance(error, httpx.ConnectTimeout):
+            if use.is_waiting and isinstance(error, httpx.ConnectTimeout):
                 raise httpx.PoolTimeout("all connections are in use") from error
             raise
         if not body.has_left:
-            way.is_dead = way.is_used and not body.is_asked
+            use.is_closed = use.is_reused and not body.is_asked
             request.extensions |= {"is_permit_asked": True, "has_left": False}
             body.abort()
             response.close()
