@@ -15,7 +15,7 @@ from pydantic import JsonValue
 
 from service.app import from_settings
 from service.cli.encoding import encode
-from service.cli.known_outcomes import known_outcomes, wanted_urls
+from service.cli.known_outcomes import known_outcomes, names_options, wanted_urls
 from service.cli.outcome_text import OutcomeView, read_outcome
 from service.clock import SYSTEM_CLOCK
 from service.contract import strict_json
@@ -29,6 +29,9 @@ from service.kafka.client.terminal_client import following, publish
 from service.settings import Settings
 
 HEADERS = (("content-type", b"application/json"),)
+_MAYBE_OTHERS = (
+    "what was there already does not name its options: it may be of another request with this id and number"
+)
 TOPICS_SECONDS = 14.0
 """Bound for creating and checking topics: a user waits for it at a terminal."""
 Show = Callable[[Record, OutcomeView], bool]
@@ -158,6 +161,8 @@ async def send_and_wait(
         waiting = set(wanted_urls(request.body)) - set(known)
         shown = [show(*known[index]) for index in sorted(known)]
         is_whole = all(shown)
+        if not all(names_options(outcome) for _, outcome in known.values()):
+            tell(f"{request.request_id}: {_MAYBE_OTHERS}")
         if not waiting:
             tell(
                 f"{request.request_id}: done before; not published: --replay with a new number does it again"

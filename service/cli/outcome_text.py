@@ -7,7 +7,7 @@ It reads only the fields that it shows, as a consumer should, so that it can sho
 
 from collections.abc import Iterator
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from service.cli.tables import plain
 from service.contract.output_formats import OutputFormat
@@ -84,6 +84,8 @@ class OutcomeView(_View):
     provider_code: str | None = None
     message: str | None = None
     retryable: bool = False
+    renderings: dict[str, JsonValue] | None = None
+    original_request: dict[str, JsonValue] | None = None
     origin: OriginView | None = None
 
     @property

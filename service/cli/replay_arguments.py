@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -36,8 +37,8 @@ Edit = Annotated[
     tuple[str, str] | None,
     typer.Option(
         "--replace-url",
-        metavar="PATTERN TEXT",
-        help="Replace a regular expression in each URL, such as '$' '?sig=...'.",
+        metavar="PATTERN TEXT|@FILE",
+        help="Replace a regular expression in each URL; a signature is best in a file: TEXT is in `ps`.",
     ),
 ]
 MaxReplays = Annotated[
@@ -101,11 +102,21 @@ def _edit(replace_url: tuple[str, str] | None) -> Callable[[str], str]:
         return str
     pattern, text = replace_url
     try:
-        compiled = re.compile(pattern)
-        compiled.sub(text, "")
+        compiled, replacement = re.compile(pattern), _replacement(text)
+        compiled.sub(replacement, "")
     except (re.error, IndexError) as error:
         raise typer.BadParameter(f"no regular expression: {error}", param_hint="--replace-url") from None
-    return lambda url: compiled.sub(text, url, count=1)
+    return lambda url: compiled.sub(replacement, url, count=1)
+
+
+def _replacement(text: str) -> str:
+    """The text, or what is in the file that it names."""
+    if not text.startswith("@"):
+        return text
+    try:
+        return Path(text[1:]).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError):
+        raise typer.BadParameter(f"{text[1:]} cannot be read", param_hint="--replace-url") from None
 
 
 def _time_ms(text: str | None, otherwise: float, option: str) -> float:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import pytest
 import typer.testing
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from pydantic import JsonValue
 
 from sandbox.broker import embedded_broker
 from sandbox.child import free_ports
@@ -206,6 +207,7 @@ class TestSubmit:
         assert "Hello, world." in done.stdout
         assert "failed: audio_not_found" in done.stderr
         assert "my-1: done before; not published: --replay with a new number does it again" in done.stderr
+        assert "my-1: what was there already does not name its options" in done.stderr
         assert await published(setting, "requests") == []
         # Only what is missing is waited for.
         one = await asyncio.to_thread(setting.run, *arguments, "--file-indexes", "0", "--format", "json")
@@ -230,6 +232,33 @@ class TestSubmit:
         assert done.exit_code == 1
         assert "the outcomes did not come in time" in done.stderr
         assert "Hello, world." not in done.stdout
+        assert len(await published(setting, "requests")) == 1
+
+    @pytest.mark.parametrize(
+        "asked", [{}, {"options": {"language_hints": ["de"]}}, {"output": {"formats": ["srt"]}}], ids=str
+    )
+    async def test_a_failure_is_shown_for_the_request_with_its_options_alone(
+        self, setting: Setting, asked: dict[str, JsonValue]
+    ) -> None:
+        original: dict[str, JsonValue] = {"request_id": "my-1", "file_urls": [URL], "model": "fun-asr"}
+        told = {"model": "fun-asr", "original_request": {**original, **asked}}
+        await answer(setting, "failures", failure("my-1").model_copy(update=told))
+        arguments = ("submit", URL, "--id", "my-1", "--wait", "--timeout", "1")
+        hints = ("--option", 'language_hints=["de"]')
+        plain = await asyncio.to_thread(setting.run, *arguments)
+        hinted = await asyncio.to_thread(setting.run, *arguments, *hints)
+        assert ("done before" in plain.stderr) is (asked == {})
+        assert ("done before" in hinted.stderr) is ("options" in asked)
+        assert "does not name its options" not in plain.stderr + hinted.stderr
+
+    async def test_a_result_in_forms_that_were_not_asked_for_is_of_another_request(
+        self, setting: Setting
+    ) -> None:
+        await answer(setting, "results", result("my-1").model_copy(update={"renderings": {"srt": "1"}}))
+        done = await asyncio.to_thread(
+            setting.run, *("submit", URL, "--id", "my-1", "--wait", "--timeout", "1")
+        )
+        assert "done before" not in done.stderr
         assert len(await published(setting, "requests")) == 1
 
     async def test_the_record_may_have_another_key_headers_and_a_part_of_the_files(

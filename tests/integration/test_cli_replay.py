@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 import typer.testing
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import RecordsToDelete
 
 from service.cli.commands import app
+from tests.brokers import admin
 from tests.contract.cluster import records_of
 from tests.integration.stack import Stack
 from tests.integration.test_main_job import HELLO, MISSING, OTHER, request
@@ -129,6 +131,24 @@ async def test_failed_files_become_results_once_and_a_second_replay_is_answered_
     assert len(await requests_of(stack)) == 5
 
 
+async def delete_results(stack: Stack) -> None:
+    partitions = [TopicPartition(stack.topics["results"], number) for number in range(PARTITIONS)]
+    async with admin(stack.bootstrap) as client:
+        await client.delete_records(dict.fromkeys(partitions, RecordsToDelete(-1)))
+
+
+async def test_without_results_the_journal_alone_shows_that_nothing_was_done_again(stack: Stack) -> None:
+    await failing(stack)
+    await delete_results(stack)
+    first = await document(stack, *CODE, *FIX, "--publish")
+    assert {each["request_id"] for each in first["replays"]} == {"r-1", "r-2"}
+    await stack.outcomes(6)
+    await settled(stack, 3)
+    await delete_results(stack)
+    again = await document(stack, *CODE, *FIX, "--publish")
+    assert (again["replays"], again["left_out"]) == ([], {"done again already": 3})
+
+
 async def remembered(stack: Stack) -> set[str]:
     """The ids of ended requests in the journal."""
     latest = {(each.partition, each.key): each.value for each in await stack.journal()}
@@ -149,6 +169,12 @@ async def test_what_the_journal_has_forgotten_is_known_by_its_results(stack: Sta
             await asyncio.sleep(0.1)
     again = await document(stack, *CODE, *FIX, "--publish")
     assert (again["replays"], again["left_out"]) == ([], {"done again already": 3})
+
+    # Kafka deletes whole segments: these failures outlive the results of their replays.
+    await delete_results(stack)
+    unknown = await document(stack, *CODE, *FIX, "--publish")
+    words = "older than the results that Kafka has: they may have been done again"
+    assert (unknown["replays"], unknown["left_out"]) == ([], {words: 3})
 
 
 async def test_a_run_goes_on_where_it_stopped_and_waits_for_what_is_not_accepted_yet(stack: Stack) -> None:

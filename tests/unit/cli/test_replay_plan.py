@@ -41,7 +41,7 @@ def failed(index: int | None = 0, replay: int = 0, count: int = 1, **fields: obj
 def evidence_of(failures: Sequence[FailedFile]) -> Evidence:
     found = Evidence()
     for each in failures:
-        found.note(each.request_id, each.replay, () if each.file_index is None else (each.file_index,))
+        found.note_end(each.request_id, each.replay, each.file_index, each.time_ms)
     return found
 
 
@@ -91,6 +91,82 @@ def test_a_file_that_a_replay_left_out_is_still_to_be_done() -> None:
     failures = [failed(0, count=2), failed(1, count=2), failed(1, replay=1, count=2)]
     [made] = planned(failures).replays
     assert (made.number, made.indexes) == (2, (0, 1))
+
+
+@pytest.mark.parametrize(
+    ("number", "ended_ms", "is_left_out"), [(0, 1001, True), (0, 999, False), (1, 1, True)]
+)
+def test_work_that_ended_under_the_same_number_later_was_done_again(
+    number: int, ended_ms: int, is_left_out: bool
+) -> None:
+    """After the deduplication window the same id and number are new work."""
+    failures = [failed()]
+    evidence = evidence_of(failures)
+    evidence.note_end("r", number, 0, ended_ms)
+    plan = planned(failures, evidence)
+    assert plan.skipped == ({Skip.AGAIN: 1} if is_left_out else {})
+
+
+def test_the_end_of_another_file_does_not_count() -> None:
+    failures = [failed(0, count=2)]
+    evidence = evidence_of(failures)
+    evidence.note_end("r", 0, 1, 5000)
+    evidence.note_end("s", 0, 0, 5000)
+    assert len(planned(failures, evidence).replays) == 1
+
+
+def test_a_failure_that_is_older_than_the_results_is_left_out_unless_the_journal_has_its_request() -> None:
+    failures = [failed(record=(2, 7)), failed(request_id="s"), failed(request_id="t", time_ms=2000)]
+    evidence = evidence_of(failures)
+    evidence.results_since_ms = dict.fromkeys("rst", 1500)
+    plan = planned(failures, evidence)
+    assert [each.request_id for each in plan.replays] == ["t"]
+    assert plan.skipped == {Skip.UNKNOWN: 2}
+    evidence.remembered = {("r", 0, (2, 8)), ("r", 1, (2, 7)), ("s", 0, (2, 7))}
+    assert planned(failures, evidence).skipped == {Skip.UNKNOWN: 2}, "what the journal has is another request"
+    evidence.remembered.add(("r", 0, (2, 7)))
+    assert planned(failures, evidence).skipped == {Skip.UNKNOWN: 1}
+
+
+REQUEST: dict[str, object] = {**(failed().request or {})}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"request": {**REQUEST, "model": "paraformer-v2"}},
+        {"request": {**REQUEST, "options": {"language_hints": ["de"]}}},
+        {"request": {**REQUEST, "options": {"language_hints": ["en"], "diarization_enabled": True}}},
+        {"request": {**REQUEST, "output": {"formats": ["srt"]}}},
+        {"request": {**REQUEST, "metadata": {"case": 8}}},
+        {"request": {**REQUEST, "metadata": {"case": 7.0}}},
+        {"count": 3},
+        {"record": (0, 6)},
+    ],
+    ids=["model", "options", "more options", "formats", "metadata", "number form", "file count", "record"],
+)
+@pytest.mark.parametrize("replay", [0, 1])
+def test_failures_of_different_requests_under_one_id_make_no_request(
+    other: dict[str, object], replay: int
+) -> None:
+    fields: dict[str, object] = {"count": 2, "record": (0, replay + 4), "time_ms": 9000, **other}
+    failures = [failed(0, count=2, record=(0, 4)), failed(1, replay, **fields)]  # type: ignore[arg-type]
+    if replay == 1 and "record" in other:
+        assert len(planned(failures).replays) == 1, "a replay has a record of its own"
+        return
+    plan = planned([*failures, failed(request_id="s")])
+    assert [each.request_id for each in plan.replays] == ["s"]
+    assert plan.skipped == {Skip.MIXED: 2}
+    assert plan.refusals == (
+        "r: its failures are of different requests: take those of one, with --since, --until or --model",
+    )
+
+
+def test_failures_of_one_request_have_one_record_and_the_same_fields_in_any_order() -> None:
+    reordered = {name: REQUEST[name] for name in reversed([*REQUEST])} | {"file_urls": [SIGNED.format(1)]}
+    failures = [failed(0, count=2, record=(0, 4)), failed(1, count=2, record=(0, 4), request=reordered)]
+    [made] = planned(failures).replays
+    assert made.indexes == (0, 1)
 
 
 def test_the_last_failure_of_a_file_gives_its_url() -> None:
