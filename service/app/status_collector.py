@@ -26,7 +26,7 @@ from service.pipeline.assignment.assignment import Assignment
 from service.pipeline.dispatch import Stages
 from service.pipeline.guards.call_limiter import CallLimiter
 from service.pipeline.guards.submit_guards import SubmitGuards
-from service.pipeline.guards.wait_reasons import WaitReason
+from service.pipeline.guards.wait_reasons import WaitReason, of_most_jobs
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.stage_breaker import StageBreaker
 
@@ -84,7 +84,7 @@ def collect(of: Sources) -> Status:
 
 
 def _waits(stages: Stages, states: Iterable[Shard]) -> Iterator[Waiting]:
-    """Why jobs wait for a task; counted as they change, whatever their number."""
+    """Why jobs wait for a task; counted as they change, whatever their number and that of their models."""
     jobs: Counter[str] = Counter()
     settling: Counter[str] = Counter()
     for state in states:
@@ -92,7 +92,7 @@ def _waits(stages: Stages, states: Iterable[Shard]) -> Iterator[Waiting]:
         settling.update(state.submissions.uncertain_jobs)
     for (model, reason), count in sorted(stages.submit.waiting(jobs).items()):
         yield Waiting(model, reason.value, count)
-    for model, count in sorted(settling.items()):
+    for model, count in sorted(of_most_jobs(settling).items()):
         yield Waiting(model, WaitReason.SETTLE.value, count)
 
 

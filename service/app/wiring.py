@@ -263,8 +263,7 @@ async def _progress(assignment: Assignment, consumer: RequestConsumer) -> Mappin
     found = {}
     for runner in assignment.open_shards():
         read_to = await consumer.read_to(runner.partition) or 0
-        cursor = runner.state.cursor
-        found[runner.partition] = Progress(max(read_to, cursor.next_offset), cursor.timestamp_ms)
+        found[runner.partition] = Progress(max(read_to, runner.state.cursor.next_offset))
     return found
 
 

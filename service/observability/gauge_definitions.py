@@ -44,7 +44,7 @@ REQUEST_LAG_RECORDS = Definition(
 )
 REQUEST_LAG_SECONDS = Definition(
     "scribe_request_lag_seconds",
-    "For how long at least the oldest of them has waited, as far as this process has seen.",
+    "For how long at least the oldest of them has waited: since this process first saw that it was there.",
     "How long do requests wait in Kafka?",
     ("partition",),
 )

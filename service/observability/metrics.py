@@ -132,7 +132,10 @@ class Metrics:
         self._call_seconds[(kind,)].observe(seconds)
 
     def _begin_submits(self, model: str, label: str) -> None:
-        """Show the series of a model in use, so that a rate sees its first submit and its first result."""
+        """Show the series of a model in use from the end of its first submit on, which no rate sees.
+
+        A rate sees its first result, and its first submit with another result.
+        """
         self._submitted.add(label)
         self._calls.begin(*((CallKind.SUBMIT, label, result) for result in CallResult))
         self.process.begin_model(model)

@@ -131,7 +131,7 @@ class Status:
     jobs: Mapping[str, int] = field(default_factory=dict)
     """Open jobs by state."""
     waiting: tuple[Waiting, ...] = ()
-    """Why jobs have no task yet."""
+    """Why jobs have no task yet; of more models than a bound, those with the fewest jobs are `other`."""
     oldest_job_age_seconds: float | None = None
     oldest_ages_seconds: Mapping[str, float] = field(default_factory=dict)
     """The age of the oldest job in each state that has any, to ten seconds."""

@@ -8,7 +8,7 @@ a POST may hold several files, it takes along jobs of other requests that wait a
 
 import asyncio
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 
@@ -22,7 +22,7 @@ from service.core.job.submission import Submission, SubmissionState
 from service.pipeline.delayed_submits import DelayedSubmits
 from service.pipeline.guards.call_limiter import Call
 from service.pipeline.guards.submit_guards import SubmitGuards, SubmitKind
-from service.pipeline.guards.wait_reasons import CallsInFlight, WaitReason
+from service.pipeline.guards.wait_reasons import CallsInFlight, WaitReason, of_models, of_most_jobs
 from service.pipeline.post import TOO_LATE, Post, PostSender, SubmitDeps, no_retry
 from service.pipeline.shard.backlog import BEHIND_MS
 from service.pipeline.shard.fault_boundary import Key
@@ -66,30 +66,31 @@ class SubmitStage:
         self._queued.add((runner, key))
         self._due.push(due_ms, (runner, key), reason)
 
-    def waiting(self, jobs: Mapping[str, int]) -> Counter[tuple[str, WaitReason]]:
-        """Why jobs wait, by model; `jobs` is how many do.
+    def waiting(self, jobs: Counter[str]) -> Counter[tuple[str, WaitReason]]:
+        """Why jobs wait, by model as `of_most_jobs`; `jobs` is how many do.
 
-        Nothing is visited: jobs are counted as they are queued, and the rest waits for the guards.
+        No job is visited: they are counted as they are queued, and the rest waits for the guards.
         """
-        apart = self._due.jobs + self._deps.hotword_lists.waiting()
+        models, is_unused = of_most_jobs(jobs), any(self._guards.limiter.unused())
+        apart = of_models(self._due.jobs + self._deps.hotword_lists.waiting(), models)
         found: Counter[tuple[str, WaitReason]] = Counter()
-        for model, count in jobs.items():
+        for model, count in models.items():
             left = count
             for reason in (WaitReason.BACKOFF, WaitReason.JOURNAL, WaitReason.HOTWORDS):
                 found[model, reason] = min(left, apart[model, reason])
                 left -= found[model, reason]
             for kind in (SubmitKind(model, is_retry=True), SubmitKind(model)):
                 of_kind = min(left, len(self._ready.get(kind, ()))) if kind.is_retry else left
-                found[model, self._wait_reason(kind)] += of_kind
+                found[model, self._wait_reason(kind, is_unused=is_unused)] += of_kind
                 left -= of_kind
         return +found
 
-    def _wait_reason(self, kind: SubmitKind) -> WaitReason:
+    def _wait_reason(self, kind: SubmitKind, *, is_unused: bool) -> WaitReason:
         if len(self._in_flight_of(kind.model)) >= self._deps.in_flight:
             return WaitReason.IN_FLIGHT
         if self._deps.breaker.is_stopped(StageName.SUBMIT):
             return WaitReason.STAGE_STOPPED
-        return self._guards.wait_reason(kind)
+        return self._guards.wait_reason(kind, is_unused=is_unused)
 
     def calls(self) -> tuple[CallsInFlight, ...]:
         """The calls in flight, those of synchronous models apart."""

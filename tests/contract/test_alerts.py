@@ -41,6 +41,13 @@ def served(*places: tuple[int, str]) -> dict[str, str]:
 
 CASES: Mapping[str, Case] = {
     "ScribeAbsent": Case({"other": "1x200"}, ALIVE),
+    "ScribeReplicaMissing": Case(
+        {'scribe_build_info{instance="a"}': "1x200", 'scribe_build_info{instance="b"}': "1x100 stale"},
+        {
+            'scribe_build_info{instance="a"}': "1x200",
+            'scribe_build_info{instance="b"}': "1x105 stale _x9 1x90",
+        },
+    ),
     "ScribeRestarts": Case(
         {**ALIVE, 'process_start_time_seconds{instance="a"}': "0x100 1 1 2 2 3 3 3x60"},
         {**ALIVE, 'process_start_time_seconds{instance="a"}': "0x100 1 1 2 2x90"},
@@ -188,17 +195,18 @@ def in_full(series: Series) -> list[dict[str, str]]:
         name, _, own = written.removesuffix("}").partition("{")
         for instance in [""] if "instance=" in own else ["a", "b"]:
             replica = f'instance="{instance}"' if instance else ""
-            labels = ",".join(each for each in (PLACE, own, replica) if each)
+            place = "" if "namespace=" in own else PLACE
+            labels = ",".join(each for each in (place, own, replica) if each)
             found.append({"series": f"{name}{{{labels}}}", "values": values})
     return found
 
 
-def run(folder: Path, series: Series, alert: str, *, expected: bool) -> str:
+def run(folder: Path, series: Series, alert: str, *, expected: bool, minute: int = MINUTES) -> str:
     """What promtool says; empty if the alert fires, or does not, as it should."""
     (folder / "rules.yaml").write_text(yaml.safe_dump(groups()))
     check = f'count(ALERTS{{alertname="{alert}",alertstate="firing"}}) > bool 0 or vector(0)'
     samples = [{"labels": "{}", "value": int(expected)}]
-    asked = {"expr": check, "eval_time": f"{MINUTES}m", "exp_samples": samples}
+    asked = {"expr": check, "eval_time": f"{minute}m", "exp_samples": samples}
     test = {"interval": "1m", "input_series": in_full(series), "promql_expr_test": [asked]}
     text = yaml.safe_dump({"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": [test]})
     (folder / "test.yaml").write_text(text)
@@ -219,6 +227,37 @@ def test_every_alert_has_a_case() -> None:
 def test_an_alert_fires_on_what_it_is_for_and_on_nothing_near(tmp_path: Path, alert: str) -> None:
     assert run(tmp_path, CASES[alert].fires, alert, expected=True) == ""
     assert run(tmp_path, CASES[alert].silent, alert, expected=False) == ""
+
+
+ELSEWHERE = 'scribe_build_info{namespace="elsewhere",job="scribe",instance="%s"}'
+
+
+def test_an_installation_that_is_gone_is_missed_for_a_day_though_another_answers(
+    tmp_path: Path,
+) -> None:
+    whole = {ELSEWHERE % "a": "1x100 stale", ELSEWHERE % "b": "1x100 stale", "scribe_build_info": "1x2100"}
+    assert run(tmp_path, whole, "ScribeAbsent", expected=False, minute=100) == ""
+    assert run(tmp_path, whole, "ScribeAbsent", expected=True, minute=107) == ""
+    assert run(tmp_path, whole, "ScribeAbsent", expected=True, minute=100 + 23 * 60) == ""
+    assert run(tmp_path, whole, "ScribeAbsent", expected=False, minute=100 + 25 * 60) == ""
+
+
+def test_a_replica_that_was_taken_away_for_good_is_missed_for_hours_and_not_for_ever(tmp_path: Path) -> None:
+    series = {'scribe_build_info{instance="a"}': "1x600", 'scribe_build_info{instance="b"}': "1x100 stale"}
+    assert run(tmp_path, series, "ScribeReplicaMissing", expected=False, minute=114) == ""
+    assert run(tmp_path, series, "ScribeReplicaMissing", expected=True, minute=100 + 5 * 60) == ""
+    assert run(tmp_path, series, "ScribeReplicaMissing", expected=False, minute=100 + 7 * 60) == ""
+
+
+def test_replicas_of_one_installation_are_not_counted_for_another(tmp_path: Path) -> None:
+    series = {**ALIVE, ELSEWHERE % "a": "1x200"}
+    assert run(tmp_path, series, "ScribeReplicaMissing", expected=False) == ""
+
+
+def test_what_waits_for_a_limit_of_the_day_or_for_its_bill_does_not_stand_still(tmp_path: Path) -> None:
+    for reason in ("spend_limit", "settle"):
+        series = {f'scribe_waiting_jobs{{model="fun-asr",reason="{reason}"}}': "5x200"}
+        assert run(tmp_path, series, "ScribeNothingMoves", expected=False) == ""
 
 
 @pytest.mark.parametrize("factor", [1, 1 / 60])

@@ -33,6 +33,7 @@ BY_TIME = {
     "ScribeLoopStuck",
     "ScribeNoMembership",
     "ScribeNotReady",
+    "ScribeReplicaMissing",
     "ScribeRestarts",
     "ScribeShardUnserved",
     "ScribeNothingMoves",

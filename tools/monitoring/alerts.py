@@ -29,10 +29,20 @@ INTERNAL = "internal-errors-and-stopped-stages"
 ALERTS = (
     Alert(
         "ScribeAbsent",
-        "absent(scribe_build_info)",
+        "absent(scribe_build_info) or (group by (namespace, job) (last_over_time(scribe_build_info[1d]))"
+        " unless group by (namespace, job) (scribe_build_info))",
         "5m",
         "critical",
-        "No replica answers a scrape.",
+        "No replica answers a scrape, or none of an installation that did on the last day.",
+        "exit-codes",
+    ),
+    Alert(
+        "ScribeReplicaMissing",
+        "count by (namespace, job) (scribe_build_info)"
+        " < max_over_time(count by (namespace, job) (scribe_build_info)[6h:5m])",
+        "15m",
+        "warning",
+        "Fewer replicas answer a scrape than in the last 6 h: one does not start, or you scaled in.",
         "exit-codes",
     ),
     Alert(
@@ -144,12 +154,12 @@ ALERTS = (
     ),
     Alert(
         "ScribeNothingMoves",
-        'sum by (namespace, job) (scribe_waiting_jobs{reason!="spend_limit"}) > 0 unless'
+        'sum by (namespace, job) (scribe_waiting_jobs{reason!~"spend_limit|settle"}) > 0 unless'
         " sum by (namespace, job)"
         ' (increase(scribe_provider_calls_total{kind="submit",result="ok"}[15m])) > 0',
         "10m",
         "critical",
-        "Work waits, not only for the day's limit, and no submit has succeeded for 15 min.",
+        "Work waits, not only for the day's limit or a lost answer; no submit has succeeded for 15 min.",
         HEALTH,
     ),
     Alert(

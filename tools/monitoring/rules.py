@@ -1,12 +1,16 @@
-"""Prometheus rules as data: recording rules for sums that are true through every move, and the alerts."""
+"""Prometheus rules as data: recording rules for sums over replicas, and the alerts.
+
+What has the label `partition` is summed truly while shards move; `scribe:waiting_jobs:sum` has none, and may
+count the jobs of a shard twice, or not at all, for the seconds in which it moves.
+"""
 
 import re
 from typing import NamedTuple
 
 from tools.monitoring.alerts import ALERTS, Alert
 
-SECONDS = {"s": 1, "m": 60, "h": 3600}
-_DURATION = re.compile(r"\b(\d+)([smh])\b")
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_DURATION = re.compile(r"\b(\d+)([smhd])\b")
 _NUMBER = re.compile(r"~(\d+)")
 RUNBOOK = "docs/operations.md#"
 

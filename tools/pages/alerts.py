@@ -1,7 +1,7 @@
 """The text of docs/alerts.md, from `tools.monitoring`."""
 
 from tools.monitoring.alerts import ALERTS
-from tools.monitoring.rules import RECORDINGS
+from tools.monitoring.rules import RECORDINGS, scaled
 
 INTRODUCTION = """\
 # Alerts
@@ -18,7 +18,8 @@ SUMS = """
 ## Recorded sums
 
 What belongs to a shard has the label `partition`, and two replicas may show it for a moment while it moves.
-These sums are true then too; the dashboards read them.
+These sums are true then too; the dashboards read them. `scribe:waiting_jobs:sum` has no partition: for the
+seconds in which a shard moves, its jobs may count twice or not at all.
 
 | name | expression |
 | --- | --- |
@@ -32,7 +33,7 @@ def alerts_page() -> str:
         f" | [{each.section.replace('-', ' ')}](operations.md#{each.section}) |"
         for each in ALERTS
     ]
-    expressions = [f"- `{each.name}`: `{each.expression.replace('~', '')}`" for each in ALERTS]
+    expressions = [f"- `{each.name}`: `{scaled(each.expression, 1)}`" for each in ALERTS]
     sums = [f"| `{each.name}` | `{each.expression}` |" for each in RECORDINGS]
     lines = [
         "| alert | severity | for | it means | what to do |",

@@ -66,7 +66,7 @@ OPEN_LABELS: Mapping[tuple[str, str], str] = {
     ("scribe_provider_unknown_codes", "code"): f"at most {MAX_UNKNOWN_CODES} codes",
     ("scribe_shard_state", "state"): f"as in /status, `{UNPROVEN}`",
     ("scribe_provider_calls", "model"): "those of the model table that were submitted; empty for other calls",
-    ("scribe_waiting_jobs", "model"): "those of the model table with open jobs",
+    ("scribe_waiting_jobs", "model"): "those of the model table with open jobs; `other` beyond 64 names",
     ("scribe_budget_rate_per_second", "kind"): "the kinds of calls",
     ("scribe_budget_rate_per_second", "model"): "for submits",
     ("scribe_budget_share_per_second", "kind"): "the kinds of calls",

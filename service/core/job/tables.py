@@ -82,7 +82,7 @@ class Submissions(Table[SubmissionKey, Submission]):
         super().__init__()
         self.by_state: Counter[SubmissionState] = Counter()
         self.uncertain_jobs: Counter[str] = Counter()
-        """The jobs of UNCERTAIN submissions, by model."""
+        """The jobs of UNCERTAIN submissions, by model; of one that is followed all jobs have ended."""
         self._unanswered: set[SubmissionKey] = set()
         self._retention_ends = EarliestTime()
 
@@ -119,9 +119,9 @@ class Submissions(Table[SubmissionKey, Submission]):
     def _count_uncertain(self, submission: Submission, number: int) -> None:
         """Count the jobs of an uncertain submission.
 
-        All that it was posted for: some may have ended meanwhile.
+        All that it was posted for, until the last of them ends.
         """
-        if submission.state is SubmissionState.UNCERTAIN:
+        if submission.state is SubmissionState.UNCERTAIN and not submission.is_followed:
             jobs = self.uncertain_jobs[submission.model] + number * len(submission.jobs)
             self.uncertain_jobs[submission.model] = jobs
             if not jobs:
@@ -130,7 +130,8 @@ class Submissions(Table[SubmissionKey, Submission]):
 
 
 def _counts_alike(old: Submission, new: Submission) -> bool:
-    return old.state is new.state and old.jobs == new.jobs and old.model == new.model
+    is_same = old.state is new.state and old.is_followed is new.is_followed
+    return is_same and old.jobs == new.jobs and old.model == new.model
 
 
 def _retention_end_ms(submission: Submission | None) -> int | None:

@@ -190,7 +190,7 @@ class SlotShare:
 
     def unused(self, now: float) -> Iterator[Unused]:
         """Why slots are not used now; never `CLOCK`, which `SlotSequence` decides."""
-        if self.partitions and not self.is_proven(now):
+        if not self.is_proven(now):
             yield Unused.MEMBERSHIP
         if self._is_silent(now) or now < self._paused_until:
             yield Unused.SILENCE

@@ -1,6 +1,7 @@
 """How far the ends of our partitions are: unread requests and the journal's length, for metrics alone.
 
-All partitions are asked for at once, every ten seconds. Without an answer nothing is known.
+All partitions are asked for at once, every ten seconds. Without an answer nothing is known. When an end was
+seen stays true: it is remembered while answers fail, and of a partition that is served elsewhere meanwhile.
 """
 
 import asyncio
@@ -21,14 +22,13 @@ MOST_ENDS = 500
 
 
 class Progress(NamedTuple):
-    """How far a partition's requests were read: the next offset, and the time of the last one (epoch, ms)."""
+    """How far a partition's requests were read."""
 
     next_offset: int
-    last_ms: int | None = None
 
 
 class Lag(NamedTuple):
-    """Requests that wait in Kafka, and for how long the oldest has waited."""
+    """Requests that wait in Kafka, and for how long at least the oldest has waited."""
 
     records: int
     seconds: float
@@ -40,14 +40,10 @@ class Ends:
 
     seen: list[tuple[float, int]] = field(default_factory=list)
     """Times of the boot clock with offsets, both in ascending order."""
-    last_ms: int | None = None
-    """The time of the last record that was read, if any was read since the last look."""
     next_offset: int = 0
 
     def note(self, now: float, end: int, progress: Progress) -> None:
         """The partition ends here now, and was read so far."""
-        has_moved = bool(self.seen) and progress.next_offset > self.next_offset
-        self.last_ms = progress.last_ms if has_moved else None
         self.next_offset = progress.next_offset
         self.seen = [each for each in self.seen if progress.next_offset < each[1] <= end]
         if not self.seen or self.seen[-1][1] < end:
@@ -55,14 +51,13 @@ class Ends:
         if len(self.seen) > MOST_ENDS:
             self.seen = self.seen[::2]
 
-    def lag(self, now: float, now_ms: int, next_offset: int) -> Lag:
+    def lag(self, now: float, next_offset: int) -> Lag:
         """What is unread from `next_offset` on."""
         records = max(0, self.seen[-1][1] - next_offset) if self.seen else 0
         if not records:
             return Lag(0, 0.0)
         since = next(at for at, end in self.seen if end > next_offset)
-        by_record = 0.0 if self.last_ms is None else (now_ms - self.last_ms) / 1000
-        return Lag(records, max(0.0, now - since, by_record))
+        return Lag(records, now - since)
 
 
 class PartitionOffsets:
@@ -84,15 +79,16 @@ class PartitionOffsets:
         """How far the requests of each partition that we serve were read."""
         self._ends: dict[int, Ends] = {}
         self._journals: dict[int, int] = {}
+        """Of the partitions that the last answer was about: of others nothing is known."""
 
     def lag(self, partition: int, next_offset: int) -> Lag | None:
         """The unread requests of a partition; None if they are not known."""
-        ends = self._ends.get(partition)
-        if ends is None:
+        if partition not in self._journals:
             return None
+        ends = self._ends[partition]
         # Behind the last request there may be markers of a publisher's transactions, which are no records.
         read_to = max(next_offset, ends.next_offset)
-        return ends.lag(self._clock.boot_seconds(), self._clock.now_ms(), read_to)
+        return ends.lag(self._clock.boot_seconds(), read_to)
 
     def journal_offsets(self, partition: int) -> int | None:
         """The offsets between the two ends of a journal partition; None if they are not known."""
@@ -106,7 +102,7 @@ class PartitionOffsets:
                 async with asyncio.timeout(BOUND_SECONDS):
                     await self.ask()
             except (ClusterError, TimeoutError):
-                self._ends, self._journals = {}, {}
+                self._journals = {}
             for _ in range(PERIOD_SECONDS):
                 on_tick()
                 await self._clock.sleep(1.0)
@@ -115,7 +111,7 @@ class PartitionOffsets:
         """Ask for the ends of all partitions that we serve; raises `ClusterError`."""
         progress = await self._progress()
         if not progress:
-            self._ends, self._journals = {}, {}
+            self._journals = {}
             return
         journals = [TopicPartition(self._journal, partition) for partition in progress]
         requests = [TopicPartition(self._requests, partition) for partition in progress]
@@ -123,7 +119,6 @@ class PartitionOffsets:
         ends = await self._reader.end_offsets([*journals, *requests])
         self._journals = {each.partition: max(0, ends[each] - begins[each]) for each in journals}
         now = self._clock.boot_seconds()
-        known, self._ends = self._ends, {}
         for each in requests:
-            ours = self._ends[each.partition] = known.get(each.partition, Ends())
+            ours = self._ends.setdefault(each.partition, Ends())
             ours.note(now, ends[each], progress[each.partition])

@@ -132,8 +132,11 @@ class SubmitGuards:
             return f"the last submit of the model failed: {last.message}"
         return f"{SPENT[self.spend_guard.limit]} ({self.spend_guard.code})" if self.spend_guard.limit else ""
 
-    def wait_reason(self, kind: SubmitKind) -> WaitReason:
-        """Why a submit of the kind waits, if it does; what an operator must end comes first."""
+    def wait_reason(self, kind: SubmitKind, *, is_unused: bool) -> WaitReason:
+        """Why a submit of the kind waits, if it does; what an operator must end comes first.
+
+        `is_unused` says whether time slots are not used now, which does not depend on the kind.
+        """
         now, health = self.clock.boot_seconds(), self.health.get(kind.model)
         waits = {
             WaitReason.HOLD: self.hold.is_active or (health is not None and health.hold.is_active),
@@ -143,7 +146,7 @@ class SubmitGuards:
             WaitReason.RETRY_BUDGET: kind.is_retry
             and health is not None
             and health.retries.wait_seconds(now) > 0,
-            WaitReason.SLOTS: any(self.limiter.unused()),
+            WaitReason.SLOTS: is_unused,
         }
         return next((reason for reason, is_so in waits.items() if is_so), WaitReason.QUOTA)
 

@@ -1,7 +1,14 @@
 """The closed list of reasons why an accepted job waits before its task, and how many calls are in flight."""
 
+from collections import Counter
+from collections.abc import Container
 from enum import StrEnum
 from typing import NamedTuple
+
+from service.pipeline.guards.call_limiter import MAX_MODELS
+
+OTHER_MODELS = "other"
+"""Stands for the models with the fewest jobs, if there are more than `MAX_MODELS`."""
 
 
 class WaitReason(StrEnum):
@@ -33,6 +40,26 @@ class WaitReason(StrEnum):
     """Its hotword list is being found or made."""
     SETTLE = "settle"
     """It is not known yet whether its submit made a task."""
+
+
+def of_most_jobs(jobs: Counter[str]) -> Counter[str]:
+    """The models with the most jobs, at most `MAX_MODELS`; the jobs of all others as `OTHER_MODELS`.
+
+    Requests may name any dated version of a model, and the loop looks at each of these names each second.
+    """
+    found = Counter(dict(jobs.most_common(MAX_MODELS)))
+    found[OTHER_MODELS] = jobs.total() - found.total()
+    return +found
+
+
+def of_models(
+    jobs: Counter[tuple[str, WaitReason]], models: Container[str]
+) -> Counter[tuple[str, WaitReason]]:
+    """The same with the jobs of all models but these as `OTHER_MODELS`."""
+    found: Counter[tuple[str, WaitReason]] = Counter()
+    for (model, reason), count in jobs.items():
+        found[model if model in models else OTHER_MODELS, reason] += count
+    return found
 
 
 class CallsInFlight(NamedTuple):

@@ -3,8 +3,10 @@
 import asyncio
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -17,8 +19,9 @@ from service.core.provider.answers import Lost, NotSent, ProviderError, Refused,
 from service.errors import RestoreError
 from service.kafka.group.partition_offsets import Lag, PartitionOffsets
 from service.observability.status import BudgetStatus, ResultHoldStatus, Status, SubmitStatus
-from service.pipeline.guards.call_limiter import CallKind
-from service.pipeline.guards.submit_guards import SubmitKind
+from service.pipeline.guards.call_limiter import MAX_MODELS, CallKind, CallLimiter
+from service.pipeline.guards.submit_guards import SubmitGuards, SubmitKind
+from service.pipeline.guards.wait_reasons import WaitReason
 from tests.fakes.clock import LeapingLoop
 from tests.fakes.provider import NO_CONNECTION, TIMEOUT
 from tests.unit.pipeline.member import Member
@@ -109,6 +112,44 @@ def test_what_waits_how_old_it_is_and_how_long_results_are_kept_are_shown() -> N
         member.world.run("submit")
         await member.world.clock.sleep(2)
         assert ("fun-asr", "settle", 1) in picture(member).waiting
+
+    play(scene)
+
+
+def test_what_is_done_each_second_and_shown_has_a_bound_however_many_models_requests_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Any dated version of a model may be named. Guards are asked, and reasons listed, of few of them."""
+    asked: list[str] = []
+    named = 4 * MAX_MODELS
+
+    def note(kind: type[Any], name: str) -> None:
+        real = getattr(kind, name)
+
+        def noted(*of: Any, **also: Any) -> Any:
+            asked.append(name)
+            return real(*of, **also)
+
+        monkeypatch.setattr(kind, name, noted)
+
+    async def scene(member: Member) -> None:
+        [shard] = await member.own(0)
+        for number in range(named):
+            shard.state.jobs.waiting[f"fun-asr-{number}"] = 1 + number % 2
+            shard.state.submissions.uncertain_jobs[f"fun-asr-{number}"] = 1
+            member.world.submit._due.jobs[f"fun-asr-{number}", WaitReason.BACKOFF] = 1
+        note(CallLimiter, "unused")
+        note(SubmitGuards, "wait_reason")
+        seen = picture(member)
+        assert asked.count("unused") <= 2, "what is shown, and the reasons"
+        assert asked.count("wait_reason") <= 2 * (MAX_MODELS + 1)
+        jobs: Counter[str] = Counter()
+        for each in seen.waiting:
+            jobs[each.reason] += each.jobs
+        assert jobs == {"backoff": named, "quota": named // 2, "settle": named}
+        assert len({each.model for each in seen.waiting if each.reason != "settle"}) == MAX_MODELS + 1
+        assert len({each.model for each in seen.waiting if each.reason == "settle"}) == MAX_MODELS + 1
+        assert {each.jobs for each in seen.waiting if each.model != "other"} == {1}
 
     play(scene)
 

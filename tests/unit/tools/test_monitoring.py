@@ -7,11 +7,17 @@ from pathlib import Path
 import pytest
 import yaml
 
+from service.app.status_collector import SUSPENDED
+from service.observability.metric_definitions import HOLD_CODES, OTHER
+from service.observability.shard_gauges import UNPROVEN
+from service.pipeline.assignment.assigned_partition import PartitionState
 from tools import generate_monitoring
 from tools.monitoring.alerts import ALERTS, Alert
-from tools.monitoring.dashboards import as_json
+from tools.monitoring.dashboards import ANNOTATIONS, as_json, selected
 from tools.monitoring.panels import BOARDS, Board, Panel
 from tools.monitoring.rules import RECORDINGS, groups, scaled
+from tools.pages.alerts import alerts_page
+from tools.pages.metric_series import all_series
 from tools.pages.metrics import metrics_page
 
 PANELS = [(board, panel) for board in BOARDS for panel in board.panels]
@@ -48,6 +54,92 @@ def test_every_expression_names_metrics_that_exist() -> None:
     expressions += [each.expression for each in (*ALERTS, *RECORDINGS)]
     assert {name for each in expressions for name in unknown_names(each)} == set()
     assert unknown_names("rate(scribe_no_such_thing_total[5m])") == {"scribe_no_such_thing_total"}
+
+
+OF_A_SCRAPE = frozenset({"namespace", "job", "instance"})
+_METRIC = re.compile(r"\b(?:(?:scribe|process)[_:][a-z_:]+|ALERTS)\b")
+_SELECTED = re.compile(r"([A-Za-z_:]+)\{([^}]*)\}")
+_MATCHER = re.compile(r'(\w+)\s*(?:=~|!~|!=|=)\s*"([^"]*)"')
+_KEPT = re.compile(r"\b(?:by|on|without|ignoring|group_left|group_right) \(([^)]*)\)")
+
+
+def closed_labels() -> tuple[dict[str, set[str]], dict[tuple[str, str], set[str]]]:
+    """The labels of each series, and the values of each label: where there is a closed set, all of them."""
+    names: dict[str, set[str]] = {"ALERTS": {"alertname", "alertstate", "severity"}}
+    values: dict[tuple[str, str], set[str]] = {}
+    samples = [sample for family in all_series(1, ("fun-asr",)).collect() for sample in family.samples]
+    for sample in samples:
+        names.setdefault(sample.name, set()).update(sample.labels)
+        for label, value in sample.labels.items():
+            values.setdefault((sample.name, label), set()).add(str(value))
+    for each in RECORDINGS:
+        kept = _KEPT.search(each.expression)
+        assert kept is not None
+        names[each.name] = set(kept[1].split(", ")) - OF_A_SCRAPE
+        [(metric, _)] = _SELECTED.findall(each.expression) or [(_NAME.findall(each.expression)[0], "")]
+        for label in names[each.name]:
+            values[each.name, label] = values[metric, label]
+    values["scribe_shard_state", "state"] = {*PartitionState, UNPROVEN, SUSPENDED}
+    for name in ("scribe_hold", "scribe_hold_start_timestamp_seconds"):
+        values[name, "code"] = {*HOLD_CODES, OTHER}
+    values["ALERTS", "alertname"] = {each.name for each in ALERTS}
+    values["ALERTS", "alertstate"] = {"firing", "pending"}
+    return names, values
+
+
+LABELS, VALUES = closed_labels()
+
+
+def wrong_labels(expression: str) -> set[str]:
+    """The labels that no metric of the expression has, and the values that a label can not have."""
+    metrics = _METRIC.findall(expression)
+    known = OF_A_SCRAPE.union(*(LABELS.get(name, set()) for name in metrics))
+    wrong = {label for kept in _KEPT.findall(expression) for label in re.split(r",\s*", kept)} - known - {""}
+    for metric, matchers in _SELECTED.findall(expression):
+        for label, value in _MATCHER.findall(matchers):
+            if label not in LABELS.get(metric, set()) | OF_A_SCRAPE:
+                wrong.add(f"{metric}{{{label}}}")
+            elif label not in OF_A_SCRAPE and "$" not in value:
+                found = VALUES[metric, label]
+                alternatives = value.split("|")
+                wrong |= {each for each in alternatives if not any(re.fullmatch(each, one) for one in found)}
+    return wrong
+
+
+def test_every_label_exists_and_every_value_that_is_asked_for_can_be() -> None:
+    expressions = [selected(query.expression) for _, panel in PANELS for query in panel.queries]
+    expressions += [selected(expression) for _, expression, _ in ANNOTATIONS]
+    expressions += [each.expression for each in (*ALERTS, *RECORDINGS)]
+    assert {each: wrong for each in expressions if (wrong := wrong_labels(each))} == {}
+
+
+def test_every_label_in_the_name_of_a_line_is_one_of_its_query() -> None:
+    for _, panel in PANELS:
+        for query in panel.queries:
+            kept = {each for found in _KEPT.findall(query.expression) for each in found.split(", ")}
+            named = set(re.findall(r"\{\{(\w+)\}\}", query.legend))
+            assert named <= kept | {"instance"}, panel.title
+
+
+@pytest.mark.parametrize(
+    ("expression", "wrong"),
+    [
+        ("sum by (reason) (scribe_open_jobs)", {"reason"}),
+        ("sum by (partition, state) (scribe_open_jobs)", set()),
+        ("a and on (stat) scribe_open_jobs", {"stat"}),
+        ('scribe_open_jobs{reason="quota"}', {"scribe_open_jobs{reason}"}),
+        ('scribe_ready{state="ready"}', {"scribe_ready{state}"}),
+        ('scribe_shard_state{state="redy",instance="a"}', {"redy"}),
+        ('scribe_waiting_jobs{reason!~"spend_limit|setle"}', {"setle"}),
+        ('scribe_failures_total{code=~"result_.*",fault="provider"}', set()),
+        ('scribe_failures_total{code=~"results_.*",fault="providers"}', {"results_.*", "providers"}),
+        ('scribe:waiting_jobs:sum{reason="holt",model=~"$model"}', {"holt"}),
+        ('ALERTS{alertname=~"Scribe.*",alertstate="fires"}', {"fires"}),
+        ("rate(process_cpu_seconds_total[5m]) and on (instance) scribe_build_info", set()),
+    ],
+)
+def test_a_label_or_a_value_that_cannot_be_is_found(expression: str, wrong: set[str]) -> None:
+    assert wrong_labels(expression) == wrong
 
 
 def test_every_metric_is_shown_by_a_panel_or_watched_by_an_alert() -> None:
@@ -108,8 +200,16 @@ def test_each_alert_leads_to_a_section_of_the_operations_page(alert: Alert) -> N
 def test_hours_pass_in_minutes_with_a_factor() -> None:
     assert scaled('x[30m] > ~3600 and y{le="5"} > 3', 1 / 60) == 'x[30s] > 60 and y{le="5"} > 3'
     assert scaled("x[2s] > 14400", 1 / 60) == "x[1s] > 14400"
+    assert scaled("x[1d] > 1", 1 / 60) == "x[1440s] > 1"
+    assert scaled("x[6h:5m] > 1", 1 / 60) == "x[360s:5s] > 1"
     assert scaled("x[1h] > ~120", 1) == "x[1h] > 120"
     assert scaled("0m", 1 / 60) == "0m"
+
+
+def test_the_page_of_alerts_has_the_expressions_of_the_rule_file() -> None:
+    page = alerts_page()
+    for each in (*ALERTS, *RECORDINGS):
+        assert f"`{scaled(each.expression, 1)}`" in page
 
 
 def test_the_rule_file_is_yaml_that_prometheus_can_read() -> None:

@@ -76,7 +76,7 @@ def test_the_first_retention_end_and_the_uncertain_jobs_are_known_as_if_all_were
         store(table, plain, key, value and replace(value, key=key))
         uncertain = Counter[str]()
         for each in plain.values():
-            if each.state is SubmissionState.UNCERTAIN:
+            if each.state is SubmissionState.UNCERTAIN and not each.is_followed:
                 uncertain[each.model] += len(each.jobs)
         assert table.uncertain_jobs == uncertain
         awaited = [each for each in plain.values() if each.state is SubmissionState.RUNNING]
@@ -102,6 +102,16 @@ def test_uncertain_jobs_are_counted_when_one_leaves_its_submission() -> None:
     assert table.uncertain_jobs == {"fun-asr": 2}
     table[made.key] = replace(made, jobs=(REF,))
     assert table.uncertain_jobs == {"fun-asr": 1}
+    del table[made.key]
+    assert table.uncertain_jobs == {}
+
+
+def test_jobs_that_have_ended_do_not_wait_for_their_submission_that_is_followed() -> None:
+    table = Submissions()
+    made = submission(SubmissionState.UNCERTAIN)
+    table[made.key] = made
+    table[made.key] = replace(made, is_followed=True)
+    assert table.uncertain_jobs == {}
     del table[made.key]
     assert table.uncertain_jobs == {}
 

@@ -251,7 +251,7 @@ def test_a_new_number_of_partitions_counts_once_no_member_uses_the_old_one() -> 
 
 def test_unused_slots_are_reported_with_their_reason() -> None:
     share = SlotShare(Vendor())
-    assert list(share.unused(NOW)) == []
+    assert list(share.unused(NOW)) == [Unused.MEMBERSHIP], "before the first assignment"
     share.set_partitions(2, NOW)
     share.serve(0, NOW, Predecessor.UNKNOWN)
     assert list(share.unused(NOW)) == [Unused.MEMBERSHIP, Unused.PREDECESSOR]
