@@ -34,7 +34,7 @@ from service.kafka.admin.topics import Layout
 from service.kafka.client.cluster import ClusterConfig
 from service.kafka.client.reader import ReconnectingReader
 from service.kafka.group.consumer import GroupConfig, RequestConsumer
-from service.kafka.group.partition_offsets import PartitionOffsets, Progress
+from service.kafka.group.partition_offsets import PartitionOffsets
 from service.kafka.journal.journal import TAKEOVERS_AT_ONCE, Journal
 from service.kafka.journal.scanner import JournalScanner
 from service.kafka.journal.tail import Tail
@@ -258,12 +258,12 @@ def _parts(
     )
 
 
-async def _progress(assignment: Assignment, consumer: RequestConsumer) -> Mapping[int, Progress]:
+async def _progress(assignment: Assignment, consumer: RequestConsumer) -> Mapping[int, int]:
     """How far the requests of each shard that is served were read."""
     found = {}
     for runner in assignment.open_shards():
         read_to = await consumer.read_to(runner.partition) or 0
-        found[runner.partition] = Progress(max(read_to, runner.state.cursor.next_offset))
+        found[runner.partition] = max(read_to, runner.state.cursor.next_offset)
     return found
 
 

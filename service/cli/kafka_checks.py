@@ -111,10 +111,7 @@ class _Checks:
 
     async def _journal(self, extents: Mapping[str, Extent]) -> Finding:
         name = self._topics.journal
-        found = await self._inspection.settings_of(name)
-        if found is None:
-            raise ConfigError(f"no permission for DescribeConfigs on topic {name}")
-        require_safe(name, found)
+        found = require_safe(name, await self._inspection.settings_of(name))
         journal = extents[name]
         requests = extents.get(self._topics.requests, journal)
         warnings = list(risks(self._topics, requests, journal, found))

@@ -245,10 +245,7 @@ async def extents_of(admin: AIOKafkaAdminClient, topics: Topics) -> Mapping[str,
 async def _check(admin: AIOKafkaAdminClient, topics: Topics, checks: int, clock: Clock) -> Layout:
     extents = await _fitting_extents(admin, topics, checks, clock)
     requests, journal = extents[topics.requests], extents[topics.journal]
-    settings = await topic_settings(admin, topics.journal)
-    if settings is None:
-        raise ConfigError(f"no permission for DescribeConfigs on topic {topics.journal} ({PAGE})")
-    require_safe(topics.journal, settings)
+    settings = require_safe(topics.journal, await topic_settings(admin, topics.journal))
     limits = {name: await _limit_bytes(admin, name) for name in (topics.results, topics.failures)}
     known = {name: limit for name, limit in limits.items() if limit is not None}
     return Layout(requests.partitions, tuple(risks(topics, requests, journal, settings)), known)
@@ -298,8 +295,10 @@ async def _limit_bytes(admin: AIOKafkaAdminClient, topic: str) -> int | None:
     return int(limit) if limit.isdigit() else None
 
 
-def require_safe(journal: str, settings: Mapping[str, str]) -> None:
-    """Refuse a journal that would lose jobs or cannot hold them."""
+def require_safe(journal: str, settings: Mapping[str, str] | None) -> Mapping[str, str]:
+    """The settings, unless they may not be seen, or the journal would lose jobs or cannot hold them."""
+    if settings is None:
+        raise ConfigError(f"no permission for DescribeConfigs on topic {journal} ({PAGE})")
     policy = settings.get("cleanup.policy", "")
     if policy not in ("", "compact"):
         raise ConfigError(
@@ -311,6 +310,7 @@ def require_safe(journal: str, settings: Mapping[str, str]) -> None:
             f"{journal} has max.message.bytes={limit_bytes}: some jobs would not fit; "
             f"set it to {LARGEST_ENTRY_BYTES} or more"
         )
+    return settings
 
 
 def risks(topics: Topics, requests: Extent, journal: Extent, settings: Mapping[str, str]) -> Iterator[str]:

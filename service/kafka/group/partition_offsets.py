@@ -21,12 +21,6 @@ MOST_ENDS = 500
 """Ends of one partition that are remembered; if there are more, every other one is forgotten."""
 
 
-class Progress(NamedTuple):
-    """How far a partition's requests were read."""
-
-    next_offset: int
-
-
 class Lag(NamedTuple):
     """Requests that wait in Kafka, and for how long at least the oldest has waited."""
 
@@ -42,10 +36,10 @@ class Ends:
     """Times of the boot clock with offsets, both in ascending order."""
     next_offset: int = 0
 
-    def note(self, now: float, end: int, progress: Progress) -> None:
-        """The partition ends here now, and was read so far."""
-        self.next_offset = progress.next_offset
-        self.seen = [each for each in self.seen if progress.next_offset < each[1] <= end]
+    def note(self, now: float, end: int, next_offset: int) -> None:
+        """The partition ends here now, and was read up to `next_offset`."""
+        self.next_offset = next_offset
+        self.seen = [each for each in self.seen if next_offset < each[1] <= end]
         if not self.seen or self.seen[-1][1] < end:
             self.seen.append((now, end))
         if len(self.seen) > MOST_ENDS:
@@ -69,14 +63,14 @@ class PartitionOffsets:
         requests: str,
         journal: str,
         clock: Clock,
-        progress: Callable[[], Awaitable[Mapping[int, Progress]]],
+        progress: Callable[[], Awaitable[Mapping[int, int]]],
     ) -> None:
         self._reader = reader
         self._requests = requests
         self._journal = journal
         self._clock = clock
         self._progress = progress
-        """How far the requests of each partition that we serve were read."""
+        """The next offset to read of the requests of each partition that we serve."""
         self._ends: dict[int, Ends] = {}
         self._journals: dict[int, int] = {}
         """Of the partitions that the last answer was about: of others nothing is known."""

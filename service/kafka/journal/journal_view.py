@@ -4,14 +4,15 @@ What a partition's owner has not written yet is not in it. A partition that cann
 others.
 """
 
+from functools import partial
+
 from service.core.journal.replay import Restore
 from service.errors import RestoreError, ServiceError
 from service.frozen import dataclass
-from service.kafka.client.clients import ConsumerRecord, TopicPartition
-from service.kafka.client.consumer_records import is_brokers_time, usable_ms
+from service.kafka.client.clients import TopicPartition
 from service.kafka.client.span_reader import OffsetRange
 from service.kafka.client.topic_reader import TopicReader
-from service.kafka.journal.tail import stamp_of
+from service.kafka.journal.replaying import replay_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ async def _view(topics: TopicReader, requests: str, partition: TopicPartition) -
     asked = TopicPartition(requests, number)
     not_accepted, error = OffsetRange(asked, 0, 0), ""
     try:
-        await _fold(topics, partition, restored)
+        await _replay(topics, partition, restored)
         if asked in topics.partitions:
             extent, cursor = await topics.extent(asked), restored.cursor
             begin = extent.begin if cursor is None else max(extent.begin, cursor.next_offset)
@@ -45,13 +46,8 @@ async def _view(topics: TopicReader, requests: str, partition: TopicPartition) -
     return JournalPartition(number, restored, not_accepted, error)
 
 
-async def _fold(topics: TopicReader, partition: TopicPartition, restored: Restore) -> None:
-    def take(record: ConsumerRecord) -> None:
-        key = (record.key or b"").decode(errors="replace")
-        restored.add(record.offset, key, record.value, stamp_of(record))
-        restored.note_time(usable_ms(record.timestamp) or 0, is_brokers=is_brokers_time(record))
-
-    unreadable = await topics.read(await topics.extent(partition), take)
+async def _replay(topics: TopicReader, partition: TopicPartition, restored: Restore) -> None:
+    unreadable = await topics.read(await topics.extent(partition), partial(replay_record, restored))
     if unreadable is not None:
         where = f"{partition.topic}, partition {partition.partition}, offset {unreadable}"
         raise RestoreError(f"the journal record at {where} cannot be read")

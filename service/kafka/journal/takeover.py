@@ -5,6 +5,7 @@ the request topic: a cursor that does not fit means that the topic was recreated
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Literal, Protocol
 
 from service.core.job.request_record import Cursor, Record
@@ -16,12 +17,12 @@ from service.core.limits.spend_limit import DaySpend
 from service.errors import PublishError, RestoreError
 from service.frozen import dataclass
 from service.kafka.admin.topics import Topics
-from service.kafka.client.clients import ConsumerRecord, KafkaConsumer, TopicPartition
-from service.kafka.client.consumer_records import is_brokers_time, to_record, usable_ms
+from service.kafka.client.clients import KafkaConsumer, TopicPartition
+from service.kafka.client.consumer_records import to_record
 from service.kafka.client.error_translation import translated
 from service.kafka.client.reader import ReconnectingReader
 from service.kafka.client.span_reader import OffsetRange, read
-from service.kafka.journal.tail import stamp_of
+from service.kafka.journal.replaying import replay_record
 from service.kafka.writing.producer_record import ProducerRecord, Sender
 from service.kafka.writing.shard_records import journal_record
 
@@ -94,7 +95,7 @@ class Takeover:
         restore = Restore(self.topics.journal, partition)
         held = await self._held(journal)
         await before_reading(held.end - held.begin)
-        await self._fold(held, restore)
+        await self._replay(held, restore)
         claim_offset, predecessor = await self._claim(held, restore)
         cursor, lost = await self._judge(await self._held(requests), restore, group_offset)
         await self._make_own(partition, restore, cursor)
@@ -120,9 +121,9 @@ class Takeover:
             epoch = restore.epoch + 1
             owner = encode_owner(OwnerEntry(epoch, self.member))
             offset = await self._append(journal.partition, {owner_key(epoch): owner}, epoch)
-            await self._fold(OffsetRange(journal, start, offset), restore)
+            await self._replay(OffsetRange(journal, start, offset), restore)
             highest_before, predecessor = restore.epoch, restore.predecessor
-            await self._fold(OffsetRange(journal, offset, offset + 1), restore)
+            await self._replay(OffsetRange(journal, offset, offset + 1), restore)
             if highest_before < epoch:
                 return offset, predecessor
             start = offset + 1
@@ -213,15 +214,8 @@ class Takeover:
         begin = await self.watermarks.begin_offset(partition)
         return OffsetRange(partition, begin, await self.watermarks.end_offset(partition))
 
-    async def _fold(self, journal: OffsetRange, restore: Restore) -> None:
+    async def _replay(self, journal: OffsetRange, restore: Restore) -> None:
         """Add the span's records to `restore`; raises `RestoreError` for a foreign record."""
-
-        def take(record: ConsumerRecord) -> None:
-            # A key that is not UTF-8 is not ours, and `add` rejects it.
-            key = (record.key or b"").decode(errors="replace")
-            restore.add(record.offset, key, record.value, stamp_of(record))
-            restore.note_time(usable_ms(record.timestamp) or 0, is_brokers=is_brokers_time(record))
-
-        unreadable = await read(self.reader, journal, take)
+        unreadable = await read(self.reader, journal, partial(replay_record, restore))
         if unreadable is not None:
             raise RestoreError(f"the journal record at {journal}, offset {unreadable} cannot be read")
