@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter
 from service.contract.model_table import Family
 from service.contract.models import is_synchronous, model_info
 from service.contract.outcome import STAGES, Failure, Result, Times, Usage, stage_seconds
+from service.contract.traceparent import TraceParent
 from service.core.limits.price import Price, cost_of
 from service.core.polling.run_times import between_ms
 from service.errors import FAULTS, FailureCode, Fault
@@ -82,31 +83,34 @@ class JobMetrics:
         if failure.file_index is not None:
             self._jobs[model_label(failure.model or ""), fault].inc()
 
-    def succeeded(self, result: Result) -> None:
-        """A result is durable."""
+    def succeeded(self, result: Result, trace: TraceParent | None = None) -> None:
+        """A result is durable; times of a sampled trace name it, so that a slow one can be looked at."""
         model = model_label(result.model)
         self._jobs[model, NO_FAULT].inc()
         duration_ms = result.transcript.audio.duration_ms
-        self._observe(result, took(result.times), duration_ms)
+        exemplar = {"trace_id": trace.trace_id} if trace is not None and trace.is_sampled else None
+        self._observe(result, took(result.times), duration_ms, exemplar)
         if duration_ms:
             self._audio[(model,)].inc(duration_ms / 1000)
         self._count_usage(model, result.usage)
         if self._costs is not None and (price := self._prices.get(result.model)):
             self._costs[(model,)].inc(cost_of(result.usage, price))
 
-    def _observe(self, result: Result, way: Took, duration_ms: int | None) -> None:
+    def _observe(
+        self, result: Result, way: Took, duration_ms: int | None, exemplar: dict[str, str] | None
+    ) -> None:
         info = model_info(result.model)
         family: str = info.family if info and info.family in Family else OTHER
         for stage, seconds in way.stages.items():
             if stage == WHOLE_WAY:
-                self._seconds[(family,)].observe(seconds)
-                self._own_seconds.observe(max(0.0, seconds - (way.at_provider or 0.0)))
+                self._seconds[(family,)].observe(seconds, exemplar)
+                self._own_seconds.observe(max(0.0, seconds - (way.at_provider or 0.0)), exemplar)
             else:
-                self._stages[(stage,)].observe(seconds)
+                self._stages[(stage,)].observe(seconds, exemplar)
         if way.unseen is not None:
-            self._unseen_seconds.observe(way.unseen)
+            self._unseen_seconds.observe(way.unseen, exemplar)
         if duration_ms and way.at_provider is not None:
-            self._ratio[(family,)].observe(1000 * way.at_provider / duration_ms)
+            self._ratio[(family,)].observe(1000 * way.at_provider / duration_ms, exemplar)
 
     def _count_usage(self, model: str, usage: Usage) -> None:
         self._billed[(model,)].inc(usage.billed_seconds or 0)
