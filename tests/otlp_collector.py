@@ -15,6 +15,9 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 from typing_extensions import override
 
+HANGING_SECONDS = 30.0
+"""How long a call hangs at most: who waits for it fails then."""
+
 
 @dataclass(frozen=True)
 class Received:
@@ -43,6 +46,8 @@ class Collector:
     headers: list[dict[str, str]] = field(default_factory=list)
     answers: threading.Event = field(default_factory=threading.Event)
     """Cleared: calls get no answer until it is set."""
+    has_call: threading.Event = field(default_factory=threading.Event)
+    """Set once a call has come."""
 
     def of(self, request_id: str) -> list[Received]:
         """The spans of a request, in the order in which they began."""
@@ -96,7 +101,8 @@ def collecting() -> Iterator[Collector]:
             assert self.headers["Content-Type"] == "application/x-protobuf"
             collector.bodies.append(body)
             collector.headers.append({name.lower(): value for name, value in self.headers.items()})
-            collector.answers.wait(60)
+            collector.has_call.set()
+            collector.answers.wait(HANGING_SECONDS)
             if collector.status == 200:
                 collector.take(body)
             answer = ExportTraceServiceResponse().SerializeToString()

@@ -22,6 +22,8 @@ from tests.otlp_collector import Collector, Received, collecting
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SAMPLED = [("traceparent", f"00-{TRACE}-{PARENT}-01".encode())]
 NOT_SAMPLED = [("traceparent", f"00-{'a' * 32}-{PARENT}-00".encode())]
+TRACED_SPANS = 9
+"""Of a result five, of a failure four."""
 STEPS = ["accept", "submit", "poll", "fetch", "publish"]
 CONSUMER, CLIENT, PRODUCER = 5, 3, 4
 
@@ -70,6 +72,7 @@ async def test_a_traced_request_is_five_short_spans_and_its_times_name_the_trace
     await stack.publish(request("without", HELLO))
     await stack.publish(request("broken", HELLO), headers=[("traceparent", b"00-aa-bb-01")])
     outcomes = {outcome.key: outcome for outcome in await stack.outcomes(5)}
+    await stack.until(lambda: len(collector.spans) >= TRACED_SPANS)
     page, plain = await open_metrics(scribe), (await scribe.get("metrics")).text
     assert await scribe.end(signal.SIGTERM) == 0
 
@@ -145,6 +148,7 @@ async def test_a_trace_goes_on_in_the_process_that_takes_the_request_over(
     await first.end(signal.SIGKILL)
     second = await stack.start(**tracing(collector.url))
     [outcome] = await stack.outcomes(1)
+    await stack.until(lambda: "publish" in {span.name for span in collector.spans})
     assert await second.end(signal.SIGTERM) == 0
     found = [span for span in collector.of("k-0") if span.name in {"poll", "fetch", "publish"}]
     assert [span.name for span in found] == ["poll", "fetch", "publish"]
@@ -170,6 +174,7 @@ async def test_a_collector_that_is_down_stops_nothing_and_its_spans_are_counted(
     assert "opentelemetry" not in stack.logs()
 
 
+@pytest.mark.computes
 @pytest.mark.parametrize("broker_name", ["embedded"])
 async def test_a_collector_that_never_answers_delays_neither_work_nor_the_stop(
     stack: Stack, collector: Collector

@@ -4,7 +4,6 @@ The exporter is the real one, and so is the collector.
 """
 
 import logging
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -23,7 +22,7 @@ from service.observability.metrics import Metrics
 from service.observability.otlp import OtlpExporter
 from service.observability.tracing import MAX_AT_ONCE, MAX_TEXT, MAX_WAITING, Span, SpanQueue
 from service.pipeline.shard.tracer import TracedStep, requests_of
-from tests.otlp_collector import Collector, collecting
+from tests.otlp_collector import HANGING_SECONDS, Collector, collecting
 from tests.unit.core.samples import job, request, transcript
 from tests.unit.observability.test_metrics import StillClock
 
@@ -50,9 +49,8 @@ class Setup:
         return self.metrics._registry.get_sample_value("scribe_spans_total", {"result": result})
 
     def send(self) -> None:
-        """Send what waits, and end."""
-        self.queue.start()
-        self.queue.stop()
+        """Send what waits, as the queue's thread does."""
+        self.queue._send_waiting()
 
 
 @pytest.fixture
@@ -61,7 +59,7 @@ def setup(monkeypatch: pytest.MonkeyPatch) -> Iterator[Setup]:
     handlers, propagate = library.handlers, library.propagate
     with collecting() as collector:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "5")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "600")
         yield Setup(collector)
     library.handlers, library.propagate = handlers, propagate
 
@@ -177,9 +175,10 @@ def test_a_full_queue_drops_spans_counts_them_and_sends_the_others(setup: Setup)
 def test_a_collector_that_never_answers_delays_a_stop_by_its_bound_alone(setup: Setup) -> None:
     setup.collector.answers.clear()
     setup.queue.step(TracedStep.POLL, [TRACED], 100.0)
-    # The collector answers after the test only: to come back at all, the stop must not wait for it.
-    setup.send()
-    assert len(setup.collector.bodies) == 1
+    setup.queue.start()
+    assert setup.collector.has_call.wait(HANGING_SECONDS)
+    # Whoever waits for the answer gets one when the collector gives up hanging.
+    setup.queue.stop()
     assert setup.counted("sent") == 0
 
 
@@ -214,10 +213,17 @@ def test_a_fault_of_the_exporter_ends_nothing_and_its_spans_count_as_dropped() -
     metrics = Metrics()
     queue = SpanQueue(Faulty(), StillClock(), metrics)
     queue.step(TracedStep.POLL, [TRACED], 100.0)
-    queue.start()
-    queue.stop()
+    queue._send_waiting()
     assert metrics._registry.get_sample_value("scribe_spans_total", {"result": "dropped"}) == 1
-    assert not any(thread.name == "spans" for thread in threading.enumerate())
+
+
+def test_a_started_queue_sends_by_itself_and_its_thread_ends_with_a_stop(setup: Setup) -> None:
+    setup.queue.step(TracedStep.POLL, [TRACED], 100.0)
+    setup.queue.start()
+    assert setup.collector.has_call.wait(HANGING_SECONDS)
+    setup.queue.stop()
+    setup.queue._thread.join()
+    assert setup.counted("sent") == 1
 
 
 def test_opentelemetrys_variables_name_the_service(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
