@@ -1,6 +1,7 @@
 """Run one process of Scribe: start, work until a signal, drain."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator
@@ -11,6 +12,7 @@ from typing import TypeVar
 
 from service import __version__
 from service.app import from_settings, status_collector, wiring
+from service.app.leaving import leaves_for_good
 from service.app.rotation import Loop
 from service.app.tracing import traced
 from service.app.wiring import Parts, Process
@@ -31,7 +33,7 @@ from service.settings import Settings
 
 HEARTBEAT_SECONDS = 1.0
 """How often the loop shows that it runs, and renews the picture of /status."""
-CLOSING_SECONDS = 7.0
+CLOSING_SECONDS = 9.0
 """The part of the grace that is kept for the last commit, leaving the group and closing connections."""
 COMMIT_SECONDS = 2.0
 """Bound of the last commit, which only lag tools need."""
@@ -44,7 +46,8 @@ def configure_log(settings: Settings) -> log.Secrets:
     """Write every line and a crash to the log, without the secrets of the settings; returns these."""
     kafka = settings.kafka
     found = (settings.provider.key(), kafka.password(), kafka.private_key_password(), kafka.client_secret())
-    secrets = log.Secrets(*(secret for secret in found if secret))
+    proxy = from_settings.proxy_of(settings)
+    secrets = log.Secrets(*(secret for secret in found if secret), *(proxy.secrets() if proxy else ()))
     log.configure(settings.log.level, settings.log.format, secrets=secrets)
     sys.excepthook = log.write_crash
     return secrets
@@ -75,6 +78,8 @@ class Service:
         self._hurry = asyncio.Event()
         self._status = Status(version=__version__, member=from_settings.member_of(settings))
         self._ready = (False, "starting")
+        self._is_final = False
+        """Whether a static member leaves its group: only a stop that drained decides that."""
 
     def stop(self) -> None:
         """Stop after a drain; a second call skips the wait for calls in flight."""
@@ -116,7 +121,9 @@ class Service:
                 for task in self._tasks:
                     task.cancel()
                 # Also after a crash: a member that leaves is replaced at once, not when its session ends.
-                await parts.consumer.stop()
+                reason = await parts.consumer.stop(is_final=self._is_final)
+                if reason is not None:
+                    log.write(log.LEAVING, change="failed", detail=reason)
 
     async def _prepare_topics(self) -> Layout:
         settings = self._settings
@@ -126,6 +133,8 @@ class Service:
         layout = await prepare(self._cluster, topics, creation, self._clock)
         for warning in layout.warnings:
             log.write(log.TOPICS_WARNING, detail=warning)
+        if unused := from_settings.unused_proxy(settings, os.environ):
+            log.write(log.PROXY_UNUSED, detail=unused)
         return layout
 
     async def _work(self, parts: Parts) -> None:
@@ -154,7 +163,9 @@ class Service:
         log.write(log.DRAINING, member=self._status.member, open_jobs=sum(self._status.jobs.values()))
         parts.consumer.release_name()
         consuming.cancel()
+        deciding = asyncio.create_task(leaves_for_good(self._settings, os.environ))
         await self._drain(parts)
+        self._is_final = await deciding
 
     async def _drain(self, parts: Parts) -> None:
         """Wait for submits in flight and queued writes.

@@ -65,8 +65,10 @@ SERVICE_STOPPED = Event("service_stopped")
 SERVICE_CRASHED = Event("service_crashed", logging.CRITICAL)
 CLOCK = Event("clock", levels={TimeEvent.STEPPED: logging.ERROR, TimeEvent.ADOPTED: logging.WARNING})
 TOPICS_WARNING = Event("topics_warning", logging.WARNING)
+PROXY_UNUSED = Event("proxy_unused", logging.WARNING)
 DRAINING = Event("draining")
 DRAINED = Event("drained")
+LEAVING = Event("leaving", levels={"unclear": logging.WARNING, "failed": logging.WARNING})
 SHARD = Event(
     "shard",
     levels={
