@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what some tests need besides Python: Java 17, Maven and Prometheus from Debian, then Kafka's jars through Maven.
+# Installs what some tests need besides Python: Java 17, Maven and Prometheus from Debian, then Kafka's jars through Maven,
+# and Amazon's signer into a folder of its own: it wants other versions than the tests do.
 set -euo pipefail
 missing=()
 command -v java >/dev/null || missing+=(openjdk-17-jre-headless)
@@ -16,3 +17,10 @@ if [ ${#missing[@]} -gt 0 ]; then
   apt-get install -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 .venv/bin/python -m sandbox kafka --fetch
+msk=$(.venv/bin/python -m tests.msk)
+if [ ! -d "$msk" ]; then
+  echo "Installing requirements/msk.txt to $msk ..." >&2
+  rm -rf "$msk.part"
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement requirements/msk.txt --target "$msk.part"
+  mv "$msk.part" "$msk"
+fi
