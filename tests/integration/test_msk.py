@@ -66,7 +66,7 @@ def test_the_extra_is_named_where_it_is_missing() -> None:
 
 
 @pytest.mark.needs_msk
-def test_a_process_without_aws_credentials_is_told_what_to_give_it() -> None:
+def test_a_process_without_aws_credentials_hears_what_to_give_it() -> None:
     words = str(signed()["error"])
     assert words.startswith("AWS gives no credentials (none are found)")
     assert "give the process a role" in words
