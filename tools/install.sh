@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what some tests need besides Python: a JDK 17, Maven, Prometheus and Node.js from Debian, then Kafka through
-# Maven and AsyncAPI's parser through npm.
+# Installs what some tests need besides Python: a JDK 17, Maven, Prometheus and Node.js from Debian; Kafka through Maven;
+# AsyncAPI's parser through npm; Amazon's signer in a folder of its own, since it wants other versions than the tests do.
 set -euo pipefail
 missing=()
 command -v javac >/dev/null || missing+=(openjdk-17-jdk-headless)
@@ -19,3 +19,10 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 .venv/bin/python -m sandbox kafka --fetch
 tools/asyncapi/install.sh >/dev/null
+msk=$(.venv/bin/python -m tests.msk)
+if [ ! -d "$msk" ]; then
+  echo "Installing requirements/msk.txt to $msk ..." >&2
+  rm -rf "$msk.part"
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement requirements/msk.txt --target "$msk.part"
+  mv "$msk.part" "$msk"
+fi
