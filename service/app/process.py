@@ -13,7 +13,8 @@ from typing import TypeVar
 from service import __version__
 from service.app import from_settings, status_collector, wiring
 from service.app.leaving import leaves_for_good
-from service.app.wiring import Loop, Parts, Process
+from service.app.rotation import Loop
+from service.app.wiring import Parts, Process
 from service.clock import Clock, SystemClock, TrustedClock
 from service.contract.redaction import redact
 from service.core.time.vendor_clock import VendorClock
@@ -41,7 +42,8 @@ Tick = Callable[[], None]
 
 def configure_log(settings: Settings) -> log.Secrets:
     """Write every line and a crash to the log, without the secrets of the settings; returns these."""
-    found = (settings.provider.key(), settings.kafka.password())
+    kafka = settings.kafka
+    found = (settings.provider.key(), kafka.password(), kafka.private_key_password(), kafka.client_secret())
     proxy = from_settings.proxy_of(settings)
     secrets = log.Secrets(*(secret for secret in found if secret), *(proxy.secrets() if proxy else ()))
     log.configure(settings.log.level, settings.log.format, secrets=secrets)
@@ -63,6 +65,7 @@ class Service:
     def __init__(self, settings: Settings, clock: Clock, secrets: log.Secrets) -> None:
         self._settings = settings
         self._secrets = secrets
+        self._cluster = from_settings.cluster_of(settings, _login_observer(secrets))
         self._metrics = Metrics(clock=clock)
         self._vendor_clock = VendorClock()
         self._clock = TrustedClock(clock, self._vendor_clock, partial(time_event, self._metrics))
@@ -95,6 +98,7 @@ class Service:
         instrumentation = PipelineInstrumentation(self._metrics, self._settings.spend.prices)
         process = Process(
             self._settings,
+            self._cluster,
             self._clock,
             self._metrics,
             instrumentation,
@@ -117,9 +121,9 @@ class Service:
     async def _prepare_topics(self) -> Layout:
         settings = self._settings
         creation = from_settings.creation_of(settings) if settings.topics.create else None
-        cluster, topics = from_settings.cluster_of(settings), from_settings.topics_of(settings)
-        await require_acls(cluster, topics)
-        layout = await prepare(cluster, topics, creation, self._clock)
+        topics = from_settings.topics_of(settings)
+        await require_acls(self._cluster, topics)
+        layout = await prepare(self._cluster, topics, creation, self._clock)
         for warning in layout.warnings:
             log.write(log.TOPICS_WARNING, detail=warning)
         if unused := from_settings.unused_proxy(settings, os.environ):
@@ -228,6 +232,11 @@ class Service:
             yield
         finally:
             server.stop()
+
+
+def _login_observer(secrets: log.Secrets) -> from_settings.LoginObserver:
+    refused = partial(log.write, log.KAFKA_LOGIN_REFUSED, what="token")
+    return from_settings.LoginObserver(secrets.add, secrets.add_token, lambda detail: refused(detail=detail))
 
 
 async def _unless(event: asyncio.Event, work: Coroutine[None, None, T]) -> T | None:

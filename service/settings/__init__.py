@@ -69,10 +69,14 @@ class Settings(BaseSettings):
     shutdown: ShutdownSettings = ShutdownSettings()
 
     @model_validator(mode="after")
-    def _keeps_the_key_secret(self) -> Self:
+    def _keeps_secrets(self) -> Self:
         if is_in_the_clear(self.provider.url, self.fetch.plain_http_hosts):
             url, hosts = variable("provider", "base_url"), variable("fetch", "plain_http_hosts")
             raise ValueError(f"{url} would send the key in the clear: use https, or name the host in {hosts}")
+        tokens = self.kafka.oauth_token_url
+        if tokens and is_in_the_clear(tokens, self.fetch.plain_http_hosts):
+            url = variable("kafka", "oauth_token_url")
+            raise ValueError(f"{url} would send the client's secret in the clear: use https")
         return self
 
     @classmethod

@@ -116,6 +116,11 @@ LOGIN = {"mechanism": "PLAIN", "username": "scribe", "password": {"existingSecre
             {"kafka": {"sasl": {"awsRegion": "eu-central-1"}}},
             "AWS_MSK_IAM and kafka.sasl.awsRegion need each",
         ),
+        ({"kafka": {"sasl": {"mechanism": "OAUTHBEARER"}}}, "OAUTHBEARER needs kafka.sasl.oauth.tokenUrl"),
+        (
+            {**values_of("oauth-token"), "autoscaling": {"keda": {"enabled": True}}},
+            "autoscaling.keda logs in with a password or at a token endpoint",
+        ),
         (
             {"kafka": {"sasl": {**LOGIN, "oauth": {"clientId": "scribe"}}}},
             "kafka.sasl.oauth is for OAUTHBEARER, and kafka.sasl.mechanism is PLAIN",
