@@ -26,3 +26,5 @@ if [ ! -d "$msk" ]; then
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement requirements/msk.txt --target "$msk.part"
   mv "$msk.part" "$msk"
 fi
+# What checks the chart: helm-docs, helm-unittest, kube-score (Go), checkov, and Strimzi's definitions (Maven).
+.venv/bin/python -m tools.chart.programs
