@@ -1,10 +1,14 @@
 #!/usr/bin/env bash
-# Installs what some tests need besides Python: Java 17, Maven and Prometheus from Debian, then Kafka's jars through Maven.
+# Installs what some tests need besides Python: Java 17, Maven, Prometheus, and what builds and runs images, from Debian;
+# then Kafka's jars through Maven.
 set -euo pipefail
 missing=()
 command -v java >/dev/null || missing+=(openjdk-17-jre-headless)
 command -v mvn >/dev/null || missing+=(maven)
 command -v promtool >/dev/null || missing+=(prometheus)
+for program in buildah podman runc debootstrap; do
+  command -v "$program" >/dev/null || missing+=("$program")
+done
 if [ ${#missing[@]} -gt 0 ]; then
   if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then
     echo "Missing here: ${missing[*]} (so Debian calls them). Install them, or run this as root on Debian." >&2
