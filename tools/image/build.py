@@ -2,7 +2,6 @@
 
 import ast
 import json
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -87,29 +86,33 @@ def build(source: Source, reference: str, extras: str = "") -> None:
 
 
 def _secrets(folder: Path) -> Iterator[str]:
-    """pip's configuration of this machine, seen by two steps of the build and kept by none."""
-    shown = subprocess.run(
-        [str(ROOT / ".venv/bin/python"), "-m", "pip", "config", "list"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    ).stdout
+    for target, path in pip_files(folder).items():
+        yield from ("--secret", f"id={Path(target).name},src={path}")
+
+
+def pip_files(folder: Path) -> dict[str, Path]:
+    """pip's configuration of this machine, by the paths where a container shall see it, and keep none."""
+    shown = storage.command(str(ROOT / ".venv/bin/python"), "-m", "pip", "config", "list")
     said = {line.partition("=")[0].rpartition(".")[2]: line.partition("=")[2] for line in shown.splitlines()}
-    options = {
-        name: ast.literal_eval(value) for name, value in said.items() if name in {*_PIP_OPTIONS, "cert"}
-    }
+    options = {name: ast.literal_eval(value) for name, value in said.items() if name in _PIP_OPTIONS}
+    found = {"/etc/pip.conf": folder / "pip.conf"}
     if "cert" in options:
-        yield from ("--secret", f"id=pip-ca.pem,src={options['cert']}")
+        found[_AUTHORITIES] = Path(options["cert"])
         options["cert"] = _AUTHORITIES
-    path = folder / "pip.conf"
-    path.write_text("[global]\n" + "".join(f"{name} = {value}\n" for name, value in options.items()))
-    yield from ("--secret", f"id=pip.conf,src={path}")
+    found["/etc/pip.conf"].write_text(
+        "[global]\n" + "".join(f"{name} = {value}\n" for name, value in options.items())
+    )
+    return found
+
+
+def checkout_files(*below: str) -> list[str]:
+    """Files that git knows, or would add."""
+    listed = _git("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *below)
+    return sorted(set(listed.split("\0")) - {""})
 
 
 def _contents() -> Iterator[bytes]:
-    listed = _git("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *INPUTS, *_OF_BUILD)
-    for name in sorted(set(listed.split("\0")) - {""}):
+    for name in checkout_files(*INPUTS, *_OF_BUILD):
         path = ROOT / name
         if path.is_file():
             yield json.dumps([name, path.stat().st_mode & 0o111]).encode()
