@@ -5,6 +5,7 @@ import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tools.image import stand_in, storage
@@ -12,9 +13,7 @@ from tools.image import stand_in, storage
 ROOT = Path(__file__).parents[2]
 INPUTS = ("Dockerfile", ".dockerignore", "pyproject.toml", "README.md", "LICENSE", "requirements", "service")
 _OF_BUILD = ("tools/image/layout", "tools/image/build.py")
-_PIP_OPTIONS = frozenset(
-    {"index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "default-timeout"}
-)
+_PIP_OPTIONS = frozenset({"cert", "index-url", "extra-index-url", "trusted-host", "proxy", "default-timeout"})
 _AUTHORITIES = "/run/secrets/pip-ca.pem"
 
 
@@ -68,7 +67,7 @@ def build(source: Source, reference: str, extras: str = "") -> None:
     arguments = {
         "PYTHON_IMAGE": stand_in.BASE,
         "BASE_DIGEST": source.base_digest,
-        "CREATED": _git("show", "--no-patch", "--format=%cI", "HEAD").strip(),
+        "CREATED": datetime.fromtimestamp(source.committed_at, UTC).isoformat(),
         "REVISION": source.revision,
         "VERSION": source.version,
         "EXTRAS": extras,
