@@ -53,6 +53,15 @@ tools: $(VENV)/.dev
 lint: $(VENV)/.dev ## check style, types, import directions, sizes, the Dockerfile and the chart
 	@tools/lint.sh
 
+.PHONY: image
+image: $(VENV)/.dev tools ## build the image on a stand-in base (root on Debian), measure it, and run it on Kafka and the simulator
+	@$(BIN)/python -m tools.image $(if $(EXTRAS),--extras "$(EXTRAS)")
+	@$(BIN)/python -m pytest -rP tests/image
+
+.PHONY: image-test
+image-test: $(VENV)/.dev tools ## run the unit tests under the image's Python, in some 10 minutes
+	@$(BIN)/python -m tools.image.unit_tests
+
 .PHONY: mutants
 mutants: $(VENV)/.dev tools ## take each protection away and show that its test turns red
 	@$(BIN)/python -m tools.mutants
