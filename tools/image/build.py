@@ -2,6 +2,7 @@
 
 import ast
 import json
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -91,7 +92,7 @@ def _secrets(folder: Path) -> Iterator[str]:
 
 def pip_files(folder: Path) -> dict[str, Path]:
     """pip's configuration of this machine, by the paths where a container shall see it, and keep none."""
-    shown = storage.command(str(ROOT / ".venv/bin/python"), "-m", "pip", "config", "list")
+    shown = storage.command(sys.executable, "-m", "pip", "config", "list")
     lines = sorted(shown.splitlines(), key=lambda line: line.startswith(":env:"))  # variables win over files
     said = {line.partition("=")[0].rpartition(".")[2]: line.partition("=")[2] for line in lines}
     options = {name: ast.literal_eval(value) for name, value in said.items() if name in _PIP_OPTIONS}
