@@ -78,7 +78,7 @@ RECORDINGS = (
     Recording(
         "scribe:results_late:rate5m",
         f"({_rate('scribe_result_own_seconds_count')}"
-        f""" - {_rate('scribe_result_own_seconds_bucket{le="~60.0"}')})""" + PAUSED,
+        f""" - {_rate('scribe_result_own_seconds_bucket{le="60.0"}')})""" + PAUSED,
     ),
     *_ratios("results_late", "results"),
     Recording("scribe:files:rate5m", _rate("scribe_jobs_finished_total")),
