@@ -129,9 +129,10 @@ CASES: Mapping[str, Case] = {
         {
             'scribe_budget_rate_per_second{kind="submit",model="fun-asr"}': "1x200",
             'scribe_budget_share_per_second{kind="submit",model="fun-asr"}': "4x200",
-            'scribe_waiting_jobs{model="fun-asr",reason="quota"}': "5x200",
+            'scribe_waiting_jobs{model="fun-asr",reason="backoff"}': "5x200",
         },
         {
+            'scribe_waiting_jobs{model="fun-asr",reason="hold"}': "5x200",
             'scribe_budget_rate_per_second{kind="submit",model="fun-asr"}': "1x200",
             'scribe_budget_share_per_second{kind="submit",model="fun-asr"}': "4x200",
             'scribe_waiting_jobs{model="fun-asr",reason="quota"}': "0x200",

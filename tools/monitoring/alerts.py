@@ -197,7 +197,8 @@ ALERTS = (
         "ScribeThrottled",
         'max by (namespace, job, model) (scribe_budget_rate_per_second{kind="submit"}'
         ' / scribe_budget_share_per_second{kind="submit"} < 0.5)'
-        ' and on (namespace, job) sum by (namespace, job) (scribe_waiting_jobs{reason="quota"}) > 0',
+        " and on (namespace, job) sum by (namespace, job)"
+        ' (scribe_waiting_jobs{reason=~"quota|slots|backoff|retry_budget"}) > 0',
         "15m",
         "warning",
         "The provider refuses more than our part of the quota allows, while work waits.",

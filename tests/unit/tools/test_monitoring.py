@@ -20,6 +20,7 @@ from tools.pages.alerts import alerts_page
 from tools.pages.metric_series import all_series
 from tools.pages.metrics import metrics_page
 
+RULES = [each.expression for each in ALERTS] + [each.expression for each in RECORDINGS]
 PANELS = [(board, panel) for board in BOARDS for panel in board.panels]
 _NAME = re.compile(r"\bscribe[_:][a-z0-9_:]+")
 _SUFFIX = re.compile(r"_(bucket|sum|count)$")
@@ -51,7 +52,7 @@ def test_a_file_that_differs_or_that_nothing_writes_is_found(tmp_path: Path) -> 
 
 def test_every_expression_names_metrics_that_exist() -> None:
     expressions = [query.expression for _, panel in PANELS for query in panel.queries]
-    expressions += [each.expression for each in (*ALERTS, *RECORDINGS)]
+    expressions += RULES
     assert {name for each in expressions for name in unknown_names(each)} == set()
     assert unknown_names("rate(scribe_no_such_thing_total[5m])") == {"scribe_no_such_thing_total"}
 
@@ -108,7 +109,7 @@ def wrong_labels(expression: str) -> set[str]:
 def test_every_label_exists_and_every_value_that_is_asked_for_can_be() -> None:
     expressions = [selected(query.expression) for _, panel in PANELS for query in panel.queries]
     expressions += [selected(expression) for _, expression, _ in ANNOTATIONS]
-    expressions += [scaled(each.expression, 1) for each in (*ALERTS, *RECORDINGS)]
+    expressions += [scaled(each, 1) for each in RULES]
     assert {each: wrong for each in expressions if (wrong := wrong_labels(each))} == {}
 
 
@@ -206,8 +207,8 @@ def test_hours_pass_in_minutes_with_a_factor() -> None:
 
 def test_the_page_of_alerts_has_the_expressions_of_the_rule_file() -> None:
     page = alerts_page()
-    for each in (*ALERTS, *RECORDINGS):
-        assert f"`{scaled(each.expression, 1)}`" in page
+    for each in RULES:
+        assert f"`{scaled(each, 1)}`" in page
 
 
 def test_the_rule_file_is_yaml_that_prometheus_can_read() -> None:
