@@ -319,7 +319,7 @@ DELAY = ("ScribeResultsLateFast", "ScribeResultsLateSlow")
 BURNS = (*DELAY, "ScribeFilesFailFast", "ScribeFilesFailSlow")
 
 
-def test_one_bad_file_of_three_wakes_nobody(tmp_path: Path) -> None:
+def test_one_bad_file_of_three_fires_no_alert(tmp_path: Path) -> None:
     three, two, one = "0x80 1x10 2x20 3x100", "0x80 1x10 2x120", "0x100 1x110"
     series = {**results(three, two), **files(two, provider=one)}
     moments = range(102, 160, 9)
