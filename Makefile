@@ -78,6 +78,10 @@ kafka-matrix: $(VENV)/.dev tools ## run the contract suite and a storm of MINUTE
 hostile: $(VENV)/.dev tools ## send N=4000 hostile inputs, half of them records, half answers, through a service on real Kafka; SEED=n
 	@$(BIN)/python -m tests.hostile $(foreach name,n seed,$(call option,$(name)))
 
+.PHONY: watch
+watch: $(VENV)/.dev tools ## play every alert and panel on three replicas, real Kafka and Prometheus in some 25 minutes; OUT=folder draws
+	@$(BIN)/python -m tests.watch $(if $(OUT),--out "$$OUT")
+
 .PHONY: bench
 bench: $(VENV)/.dev tools ## measure what a job and open jobs cost, and how late results are seen; some 10 minutes
 	@$(BIN)/python -m benchmarks.overhead
