@@ -114,7 +114,7 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("arguments", "reason"),
         [
-            (("submit",), "Missing argument 'URL'"),
+            (("submit",), "Missing argument 'URL|FILE'"),
             (("submit", "https://h/a", "--option", "novalue"), "--option: write it as name=value"),
             (("submit", "https://h/a", "--option", "=5"), "--option: write it as name=value"),
             (
@@ -125,7 +125,17 @@ class TestErrors:
             (("submit", "https://h/a", "--file-indexes", "0,one"), "--file-indexes: write it as 0,2,5"),
             (("submit", "https://h/a", "--header", "novalue"), "--header: write it as name=value"),
             (("submit", "https://h/a", "--format", "srt"), "--format: it needs --wait"),
+            (("submit", "nowhere.wav"), "nowhere.wav is neither a URL (https://...) nor a file here"),
+            (("submit", "/dev/null"), "/dev/null is neither a URL"),
+            (("submit", "pyproject.toml", "--file-indexes", "0"), "name only the local files to transcribe"),
+            (("submit", "https://h/a", "--wait", "--format", "srt", "-o", "json"), "--format or --output"),
+            (("submit", "https://h/a", "--rendering", "docx"), "--rendering"),
+            (("submit", "https://h/a", "--metadata", '{"a": 1'), "--metadata: write it as name=value, or as"),
+            (("submit", "https://h/a", "--metadata", '{"a": 1}', "--metadata", "a=2"), "a is given twice"),
             (("watch", "--format", "docx"), "--format"),
+            (("watch", "--format", "srt", "-o", "json"), "choose --format or --output json"),
+            (("watch", "--since", "yesterday"), "--since: yesterday is no time with a zone"),
+            (("watch", "--since", "60", "--from-beginning"), "--from-beginning: it is before any time"),
             (("cancel",), "Missing argument 'REQUEST_ID'"),
             (("schemas", "nonsense"), "nonsense"),
             (("fly",), "No such command 'fly'"),
