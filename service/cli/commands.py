@@ -14,6 +14,7 @@ from service import __version__
 from service.app import from_settings, process
 from service.cli import client
 from service.cli import hotword_commands as account
+from service.cli.bundle import bundle
 from service.cli.cancel import cancel
 from service.cli.doctor import doctor
 from service.cli.exit_codes import sentences
@@ -29,7 +30,6 @@ app = typer.Typer(
     name="scribe",
     help="Speech to text over Kafka. All settings are SCRIBE_... variables: see docs/configuration.md.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -37,7 +37,7 @@ app = typer.Typer(
 
 hotwords = typer.Typer(help="The account's hotword lists.", no_args_is_help=True)
 app.add_typer(hotwords, name="hotwords")
-for each in (submit, cancel, watch, doctor, status, replay):
+for each in (submit, cancel, watch, doctor, status, replay, bundle):
     app.command()(each)
 app.add_typer(jobs, name="jobs")
 

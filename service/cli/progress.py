@@ -26,7 +26,7 @@ async def shown_progress(
 ) -> AsyncIterator[None]:
     """Tell what the journal shows of the request from now on, until the block ends.
 
-    `key` is that of the request's record. Without access to the journal, a line says that nothing is shown.
+    `key` is that of the request's record. A journal that cannot be read ends it, with a line.
     """
     began = asyncio.Event()
 
@@ -37,8 +37,7 @@ async def shown_progress(
                 async for record in records:
                     progress.take(record)
         except ServiceError as error:
-            if not began.is_set():
-                progress.tell(f"no progress is shown: {error}")
+            progress.tell(f"no {'more ' if began.is_set() else ''}progress is shown: {error}")
         finally:
             began.set()
 

@@ -10,6 +10,7 @@ from sandbox.child import free_ports
 from service.cli.commands import app
 from service.contract.outcome import Origin, RequestSummary
 from service.errors import FailureCode
+from tests.brokers import in_test_all
 from tests.integration.stack import Stack
 from tests.integration.test_cli import COMMAND_SECONDS, Setting, answer, failure, published, result, setting
 from tests.integration.test_main_job import HELLO, request
@@ -77,6 +78,7 @@ async def test_a_request_that_ends_by_itself_meanwhile_was_not_cancelled(setting
     assert "my-1: nothing is left to cancel: it had ended: file 0 ended by itself" in err
 
 
+@in_test_all
 @pytest.mark.parametrize(
     ("code", "exit_code"),
     [

@@ -40,6 +40,7 @@ COMMANDS = (
     "status",
     "jobs",
     "replay",
+    "bundle",
 )
 GROUPS = {"hotwords": ("list", "delete"), "jobs": ("show",)}
 
@@ -90,6 +91,18 @@ class TestHelp:
 
     def test_the_version_is_one_line(self) -> None:
         assert run("--version").output == f"scribe {__version__}\n"
+
+    def test_a_shell_may_complete_commands_and_options(self) -> None:
+        asked = {"_SCRIBE_COMPLETE": "complete_bash", "COMP_WORDS": "scribe watch --fa", "COMP_CWORD": "2"}
+        done = subprocess.run(
+            [sys.executable, "-m", "service"],
+            env={"PATH": os.defpath, **asked},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+        assert (done.stdout, done.stderr) == ("--failures\n", "")
 
 
 def _options(command: str) -> dict[str, str | None]:
