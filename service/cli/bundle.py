@@ -42,16 +42,14 @@ def bundle(urls: Urls = None, file: File = None, log: LogFile = None, form: Outp
     Versions, settings, the output of `doctor`, the pages of replicas, policies of the topics. Look through it
     before you publish it: it names hosts, topics, and ids of requests.
     """
-    redactor = DocumentRedactor(os.environ)
+    redactor, target = DocumentRedactor(os.environ), _target(file)
+    added = [] if log is None else [_log(log, redactor)]
     with sentences():
-        target = _target(file)
         findings: list[Finding] = []
         settings = read_settings(findings.append)
-        own = [] if settings is None else [f"http://127.0.0.1:{settings.http.port}"]
+        own = [] if settings is None or not settings.http.port else [f"http://127.0.0.1:{settings.http.port}"]
         bases = [base_of(url) for url in urls or own]
-        parts = asyncio.run(_gathered(settings, findings, bases))
-    if log is not None:
-        parts.append(_log(log, redactor))
+        parts = [*asyncio.run(_gathered(settings, findings, bases)), *added]
     archive = _archive(parts, redactor)
     if target is None:
         sys.stdout.buffer.write(archive)

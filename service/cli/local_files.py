@@ -73,7 +73,8 @@ async def stored(
             except OSError as error:
                 raise ProviderRefused(f"{path} cannot be read ({error.strerror})") from None
             if isinstance(answer, ProviderError):
-                raise ProviderRefused(f"{path} is not uploaded: {_reason(settings, answer)}")
+                words = f"{path} is not uploaded: {_reason(settings, answer)}"
+                raise ProviderRefused(f"{words} (`scribe doctor` checks the key and the way there)")
             tell(f"{path}: uploaded as {answer}")
             urls[index] = answer
     tell(KEPT.format(model=model, regions=" and ".join(UPLOAD_REGIONS)))

@@ -79,7 +79,7 @@ async def test_a_topic_that_may_not_be_read_is_named(
         (
             ("submit", "https://example.org/a.wav", "--wait", "--timeout", "5"),
             "journal",
-            "no more progress is shown: no permission for topic {}",
+            "no permission for topic {}",
         ),
     ],
     ids=lambda each: each if isinstance(each, str) and each.islower() and " " not in each else None,
