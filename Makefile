@@ -113,8 +113,8 @@ LISTS := requirements/runtime.txt requirements/demo.txt
 $(VENV)/.demo: $(LISTS) $(VENV)/.python
 	@tools/pip-install.sh $(LISTS) && touch $@
 
-$(VENV)/.dev: $(LISTS) requirements/dev.txt $(VENV)/.python
-	@tools/pip-install.sh $(LISTS) requirements/dev.txt && touch $(VENV)/.demo $@
+$(VENV)/.dev: $(LISTS) requirements/otel.txt requirements/dev.txt $(VENV)/.python
+	@tools/pip-install.sh $(LISTS) requirements/otel.txt requirements/dev.txt && touch $(VENV)/.demo $@
 
 $(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
-	@tools/pip-install.sh $(LISTS) requirements/dev.txt requirements/bench.txt && touch $@
+	@tools/pip-install.sh $(LISTS) requirements/otel.txt requirements/dev.txt requirements/bench.txt && touch $@
