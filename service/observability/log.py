@@ -152,7 +152,7 @@ def configure(
     handler = _Lines(out)
     is_pretty = form == "pretty" or (form == "auto" and out.isatty())
     handler.setFormatter(
-        _formatter(is_pretty, out, partial(_add_time, clock), _Redactor(secrets or Secrets()))
+        _formatter(is_pretty, out, partial(_add_time, clock), Redactor(secrets or Secrets()))
     )
     handler.addFilter(_throttled)
     handler.addFilter(LogThrottle(OWN, clock))
@@ -174,7 +174,7 @@ def configure(
 
 
 def _formatter(
-    is_pretty: bool, out: TextIO, add_time: structlog.typing.Processor, redactor: "_Redactor"
+    is_pretty: bool, out: TextIO, add_time: structlog.typing.Processor, redactor: "Redactor"
 ) -> logging.Formatter:
     if is_pretty:
         renderer: structlog.typing.Processor = structlog.dev.ConsoleRenderer(
@@ -236,15 +236,22 @@ def _long_enough(secret: SecretStr) -> str:
     return value if len(value) >= SHORTEST_SECRET else ""
 
 
-class _Redactor:
-    """The last processor before the renderer: makes every value of a line safe."""
+class Redactor:
+    """Makes every value of a line safe: the last processor before the renderer.
+
+    What is written for a bug report passes it too (`app.document_redactor`).
+    """
 
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
         # The names of fields are few, and stand in every line.
-        self._name = lru_cache(maxsize=MAX_NAMES)(self._text)
+        self._name = lru_cache(maxsize=MAX_NAMES)(self.text)
 
     def __call__(self, _logger: object, _method: str, line: Fields) -> Fields:
+        return self.line(line)
+
+    def line(self, line: Fields) -> Fields:
+        """The fields of a line, safe; those that every line has come first."""
         trace = line.pop("exception", None)
         first = {name: line.pop(name) for name in FIRST_FIELDS if name in line}
         safe: Fields = {
@@ -254,6 +261,14 @@ class _Redactor:
             safe["exception"] = self._traceback(str(trace))
         return safe
 
+    def document(self, document: object) -> object:
+        """Any document, with each of its texts safe."""
+        return self._value(document, MAX_DEPTH)
+
+    def text(self, text: str) -> str:
+        """A text as one safe line."""
+        return redact(self._secrets.hide(text))
+
     def _value(self, value: object, depth: int) -> object:
         if value is None or isinstance(value, bool | int | float):
             return value
@@ -261,15 +276,12 @@ class _Redactor:
             return {self._name(str(name)): self._value(item, depth - 1) for name, item in value.items()}
         if depth and isinstance(value, list | tuple | set | frozenset):
             return [self._value(item, depth - 1) for item in value]
-        return self._text(value if isinstance(value, str) else repr(value))
-
-    def _text(self, text: str) -> str:
-        return redact(self._secrets.hide(text))
+        return self.text(value if isinstance(value, str) else repr(value))
 
     def _traceback(self, trace: str) -> str:
         lines = trace.splitlines()[-MAX_TRACEBACK_LINES:]
         indents = (len(line) - len(line.lstrip()) for line in lines)
-        return "\n".join(" " * indent + self._text(line) for indent, line in zip(indents, lines, strict=True))
+        return "\n".join(" " * indent + self.text(line) for indent, line in zip(indents, lines, strict=True))
 
 
 def _throttled(record: logging.LogRecord) -> bool:
