@@ -17,6 +17,7 @@ _OLDEST_NODE = 18
 _MARKERS = {
     "needs_minutes": "more time than `make test` has for one test",
     "needs_java": "real Apache Kafka: Java 17, and the server's jars",
+    "needs_cluster": "a Kubernetes control plane: Linux, root, and `python -m sandbox cluster --fetch`",
     "needs_node": "Node.js 18 or later with npm",
     "needs_faketime": "libfaketime, which sets the clock of one process (Linux)",
     "needs_debian(*programs)": "programs that Debian packages",
@@ -55,6 +56,8 @@ def _missing(marker: pytest.Mark) -> str | None:
             return None
         case "needs_java":
             return _java_missing()
+        case "needs_cluster":
+            return _cluster_missing()
         case "needs_node":
             return _node_missing()
         case "needs_faketime":
@@ -114,6 +117,13 @@ def _java_missing() -> str | None:
 
     missing = real_kafka_missing()
     return f"{missing} `make tools` gets both." if missing else None
+
+
+@cache
+def _cluster_missing() -> str | None:
+    from sandbox import cluster  # noqa: PLC0415 - a run without such tests need not load it
+
+    return cluster.missing()
 
 
 @cache
