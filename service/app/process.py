@@ -1,6 +1,7 @@
 """Run one process of Scribe: start, work until a signal, drain."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator
@@ -11,6 +12,7 @@ from typing import TypeVar
 
 from service import __version__
 from service.app import from_settings, status_collector, wiring
+from service.app.leaving import leaves_for_good
 from service.app.wiring import Loop, Parts, Process
 from service.clock import Clock, SystemClock, TrustedClock
 from service.contract.redaction import redact
@@ -28,7 +30,7 @@ from service.settings import Settings
 
 HEARTBEAT_SECONDS = 1.0
 """How often the loop shows that it runs, and renews the picture of /status."""
-CLOSING_SECONDS = 7.0
+CLOSING_SECONDS = 9.0
 """The part of the grace that is kept for the last commit, leaving the group and closing connections."""
 COMMIT_SECONDS = 2.0
 """Bound of the last commit, which only lag tools need."""
@@ -70,6 +72,8 @@ class Service:
         self._hurry = asyncio.Event()
         self._status = Status(version=__version__, member=from_settings.member_of(settings))
         self._ready = (False, "starting")
+        self._is_final = False
+        """Whether a static member leaves its group: only a stop that drained decides that."""
 
     def stop(self) -> None:
         """Stop after a drain; a second call skips the wait for calls in flight."""
@@ -105,7 +109,9 @@ class Service:
                 for task in self._tasks:
                     task.cancel()
                 # Also after a crash: a member that leaves is replaced at once, not when its session ends.
-                await parts.consumer.stop()
+                reason = await parts.consumer.stop(is_final=self._is_final)
+                if reason is not None:
+                    log.write(log.LEAVING, change="failed", detail=reason)
 
     async def _prepare_topics(self) -> Layout:
         settings = self._settings
@@ -143,7 +149,9 @@ class Service:
         log.write(log.DRAINING, member=self._status.member, open_jobs=sum(self._status.jobs.values()))
         parts.consumer.release_name()
         consuming.cancel()
+        deciding = asyncio.create_task(leaves_for_good(self._settings, os.environ))
         await self._drain(parts)
+        self._is_final = await deciding
 
     async def _drain(self, parts: Parts) -> None:
         """Wait for submits in flight and queued writes.

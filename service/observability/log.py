@@ -64,6 +64,7 @@ CLOCK = Event("clock", levels={TimeEvent.STEPPED: logging.ERROR, TimeEvent.ADOPT
 TOPICS_WARNING = Event("topics_warning", logging.WARNING)
 DRAINING = Event("draining")
 DRAINED = Event("drained")
+LEAVING = Event("leaving", levels={"unclear": logging.WARNING, "failed": logging.WARNING})
 SHARD = Event(
     "shard",
     levels={

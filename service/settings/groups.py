@@ -239,3 +239,12 @@ class ShutdownSettings(Group):
         le=600,
         description="Before GRACE_SECONDS a stop waits this long for the answers of synchronous models.",
     )
+    leave_group: Literal["never", "always", "when_removed"] = Field(
+        default="never",
+        description="Whether a static member leaves the group as it stops: others then serve its partitions"
+        " at once; when_removed asks Kubernetes whether the pod's StatefulSet will start it again.",
+    )
+    service_account_dir: Path = Field(
+        default=Path("/var/run/secrets/kubernetes.io/serviceaccount"),
+        description="Where when_removed finds the token and the CA of the Kubernetes API server.",
+    )
