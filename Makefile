@@ -91,6 +91,7 @@ schemas: $(VENV)/.demo ## write schemas/ from the models
 docs: $(VENV)/.dev ## write the pages of docs/, the dashboards and the alerts that come from the code
 	@$(BIN)/python -m tools.generate_docs
 	@$(BIN)/python -m tools.generate_monitoring
+	@$(BIN)/python -m tools.generate_chart
 
 .PHONY: lock
 lock: ## resolve requirements/*.txt anew; UPGRADE=--upgrade takes the newest of everything
