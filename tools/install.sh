@@ -1,9 +1,14 @@
 #!/usr/bin/env bash
 # Installs what some tests need besides Python: Java 17, Maven and Prometheus from Debian, then Kafka's jars through Maven.
+# `install.sh cluster` builds a Kubernetes control plane instead, with Go: some 5 minutes on two cores, once.
 set -euo pipefail
 missing=()
+if [ "${1:-}" = cluster ]; then
+  exec .venv/bin/python -m sandbox cluster --fetch
+fi
 command -v java >/dev/null || missing+=(openjdk-17-jre-headless)
 command -v mvn >/dev/null || missing+=(maven)
+command -v openssl >/dev/null || missing+=(openssl)
 command -v promtool >/dev/null || missing+=(prometheus)
 if [ ${#missing[@]} -gt 0 ]; then
   if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then

@@ -1,25 +1,18 @@
 """One control plane and one Kafka for all tests here; a namespace, topics and a simulator for each."""
 
-import secrets
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from sandbox.cluster import Api, ApiError, Cluster, Document, missing, real_cluster
+from sandbox.cluster import Cluster, missing, real_cluster
 from sandbox.simulator import SimulatorConfig, serve
 from tests.brokers import TopicNames
-from tests.cluster.kube import Kube, Measured, until
+from tests.cluster.kube import MEASURED, Kube
+from tests.cluster.namespaces import namespace
 from tests.cluster.release import IMAGE
 from tests.integration.stack import ROLES, Stack
-
-MEASURED = Measured()
-RESTRICTED = {
-    "pod-security.kubernetes.io/enforce": "restricted",
-    "pod-security.kubernetes.io/warn": "restricted",
-}
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -63,44 +56,6 @@ async def kube(cluster: Cluster) -> AsyncIterator[Kube]:
     """A namespace of the test's own, in which Pod Security admits only what is `restricted`."""
     async with namespace(cluster) as kube:
         yield kube
-
-
-@asynccontextmanager
-async def namespace(cluster: Cluster) -> AsyncIterator[Kube]:
-    """A new namespace; what is in it is gone at the end, its processes too."""
-    name = f"test-{secrets.token_hex(4)}"
-    async with Api(cluster.access) as api:
-        metadata = {"name": name, "labels": RESTRICTED}
-        await api.post("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
-        kube = Kube(cluster, api, name, MEASURED)
-        try:
-            await until(lambda: _has_account(api, name), "the namespace has a service account")
-            yield kube
-        finally:
-            await _end_pods(kube)
-            await api.delete(f"/api/v1/namespaces/{name}")
-
-
-async def _has_account(api: Api, name: str) -> Document | None:
-    return await api.find(f"/api/v1/namespaces/{name}/serviceaccounts/default")
-
-
-async def _end_pods(kube: Kube) -> None:
-    """Without their grace: the test is over."""
-    sets = f"/apis/apps/v1/namespaces/{kube.namespace}/statefulsets"
-    for each in (await kube.api.get(sets))["items"]:
-        await kube.api.delete(f"{sets}/{each['metadata']['name']}")
-    for name in await kube.pods(""):
-        try:
-            await kube.api.delete(f"{kube.path}/pods/{name}", {"gracePeriodSeconds": 0})
-        except ApiError as error:
-            if error.code != 404:
-                raise
-
-    async def are_gone() -> bool:
-        return not await kube.pods("")
-
-    await until(are_gone, "all pods are gone")
 
 
 @pytest.fixture

@@ -37,6 +37,10 @@ class Measured:
         self.rows.append((what, time.monotonic() - began))
 
 
+MEASURED = Measured()
+"""Of the whole run; printed at its end."""
+
+
 @dataclass(frozen=True)
 class Kube:
     """One namespace. Commands are bounded in time and raise CommandError."""

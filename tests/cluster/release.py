@@ -1,6 +1,7 @@
 """A release of the chart in a namespace, as its operator installs it and looks at it."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +11,14 @@ from sandbox.child import free_ports
 from sandbox.cluster import Document
 from tests.cluster.kube import Kube, is_ready, page, until
 from tests.integration.stack import ROLES, Stack
+from tests.integration.test_failover import Traffic, all_end_well, traffic
 
 CHART = "helm"
 IMAGE = "scribe:now"
 PARTITIONS = 6
+REQUESTS = 6
+PAUSE_SECONDS = 0.4
+"""Between two requests: far below the quota, so that none waits for long behind a step of a test."""
 KEY = "sk-simulator"
 SECRET = "dashscope"
 
@@ -31,6 +36,9 @@ def values_for(stack: Stack, **changed: Any) -> dict[str, Any]:
             "SCRIBE_KAFKA__GROUP_ID": stack.topics["requests"],
             "SCRIBE_KAFKA__FETCH_MAX_WAIT_MS": 60,
             "SCRIBE_FETCH__PLAIN_HTTP_HOSTS": ["127.0.0.1"],
+            # An answer that is lost is looked for within the test's time.
+            "SCRIBE_PROVIDER__SUBMIT_TIMEOUT_SECONDS": 5,
+            "SCRIBE_SUBMIT__SETTLE_SECONDS": 10,
             "SCRIBE_TOPICS__PARTITIONS": PARTITIONS,
             "SCRIBE_TOPICS__REPLICATION": 1,
             **{f"SCRIBE_TOPICS__{role.upper()}": stack.topics[role] for role in ROLES},
@@ -60,6 +68,7 @@ class Release:
     values: dict[str, Any]
     name: str = "scribe"
     chart: str = CHART
+    key: str = KEY
 
     @property
     def port(self) -> int:
@@ -68,7 +77,7 @@ class Release:
 
     async def install(self) -> None:
         """Returns when Helm says that all pods are ready."""
-        await self.kube.secret(SECRET, api_key=KEY)
+        await self.kube.secret(SECRET, api_key=self.key)
         await self._helm("install")
 
     async def upgrade(self, changes: Mapping[str, Any], *options: str) -> None:
@@ -114,6 +123,12 @@ class Release:
                     found[shard["partition"]] = (name, shard["epoch"])
         return found
 
+    async def describe(self) -> str:
+        """What the workers say of themselves, for a failure's message."""
+        answers = {name: await page(pod, self.port, "status") for name, pod in (await self.pods()).items()}
+        told = [f"{name}: {answer.text if answer else 'no answer'}" for name, answer in answers.items()]
+        return "\n".join([*told, await self.kube.logs()])
+
     async def settled(self, replicas: int) -> dict[int, tuple[str, int]]:
         """What serves each partition, once so many pods are ready, no other is there, and all are served."""
 
@@ -126,6 +141,20 @@ class Release:
 
         found: dict[int, tuple[str, int]] = await until(look, f"{replicas} pods serve all partitions")
         return found
+
+
+@asynccontextmanager
+async def requests_throughout(stack: Stack, *releases: Release) -> AsyncIterator[Traffic]:
+    """Requests for as long as the block lasts; then each must have one outcome, and be paid for once."""
+    async with traffic(stack, PAUSE_SECONDS) as flowing:
+        await flowing.goes_on(REQUESTS)
+        yield flowing
+        await flowing.goes_on(REQUESTS)
+    try:
+        await all_end_well(stack, flowing.published, "exactly_once")
+    except AssertionError as error:
+        pages = [await release.describe() for release in releases]
+        raise AssertionError("\n".join([f"{len(flowing.published)} requests: {error}", *pages])) from None
 
 
 def identities(pods: Mapping[str, Document]) -> dict[str, tuple[str, int]]:

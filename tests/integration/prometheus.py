@@ -1,7 +1,7 @@
 """A real Prometheus that scrapes services once a second, with the chart's rules sixty times as fast."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,11 +63,20 @@ async def prometheus(folder: Path, ports: Sequence[int]) -> AsyncIterator[Promet
         "rule_files": ["rules.yaml"],
         "scrape_configs": [{"job_name": "scribe", "static_configs": targets}],
     }
-    (folder / "prometheus.yaml").write_text(yaml.safe_dump(settings))
+    async with running(folder, settings) as server:
+        yield server
+
+
+@asynccontextmanager
+async def running(
+    folder: Path, settings: Mapping[str, Any], program: str = "prometheus"
+) -> AsyncIterator[Prometheus]:
+    """A server with these settings, which may name files in the folder."""
+    (folder / "prometheus.yaml").write_text(yaml.safe_dump(dict(settings)))
     [port] = free_ports(1)
     with (folder / "prometheus.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            "prometheus",
+            program,
             f"--config.file={folder / 'prometheus.yaml'}",
             f"--storage.tsdb.path={folder / 'tsdb'}",
             f"--web.listen-address=127.0.0.1:{port}",
