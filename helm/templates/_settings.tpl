@@ -117,6 +117,7 @@ SCRIBE_SHUTDOWN__SERVICE_ACCOUNT_DIR: nothing (it is where Kubernetes mounts the
 {{- $_ := set $env "SCRIBE_PROVIDER__REGION" $values.provider.region -}}
 {{- $_ := set $env "SCRIBE_PROVIDER__WORKSPACE" $values.provider.workspace -}}
 {{- $_ := set $env "SCRIBE_PROVIDER__PROXY_URL" $values.provider.proxyUrl -}}
+{{- $_ := set $env "SCRIBE_SHUTDOWN__LEAVE_GROUP" $values.leaveGroup -}}
 {{- range (include "scribe.files" . | fromYaml).files -}}
 {{- $_ := set $env .setting (printf "/etc/scribe/%s" .path) -}}
 {{- end -}}

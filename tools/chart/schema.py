@@ -16,10 +16,13 @@ from service.settings.environment import variable
 SCHEMA = Path(__file__).resolve().parents[2] / "helm" / "values.schema.json"
 Schema = dict[str, JsonValue]
 LIKE: Mapping[str, tuple[str, str]] = {
+    "leaveGroup": ("shutdown", "leave_group"),
     "kafka.sasl.mechanism": ("kafka", "sasl_mechanism"),
     "provider.region": ("provider", "region"),
 }
-"""Values of the chart that stand for a setting with choices; empty means the setting's default."""
+"""Values of the chart that stand for a setting with choices."""
+ALWAYS_SET = frozenset({"leaveGroup"})
+"""Those that may not be empty; elsewhere empty means the setting's default."""
 _BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "pattern", "enum")
 _COMMA_LIST: Schema = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 _SCHEMA = TypeAdapter(dict[str, JsonValue])
@@ -44,7 +47,8 @@ def whole(text: str) -> str:
         form = forms[setting]
         choices = form["enum"]
         assert isinstance(choices, list)
-        _put(schema, tuple(place.split(".")), {"enum": ["", *choices], "description": form["description"]})
+        allowed = choices if place in ALWAYS_SET else ["", *choices]
+        _put(schema, tuple(place.split(".")), {"enum": allowed, "description": form["description"]})
     return json.dumps(schema, indent=2) + "\n"
 
 

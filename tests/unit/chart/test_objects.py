@@ -194,7 +194,9 @@ def test_only_a_worker_that_asks_has_a_token_and_it_may_read_its_own_stateful_se
     assert objects["RoleBinding"]["subjects"] == [
         {"kind": "ServiceAccount", "name": "speech-scribe", "namespace": "voice"}
     ]
+    assert environment()["SCRIBE_SHUTDOWN__LEAVE_GROUP"] == "when_removed"
     never: dict[str, Any] = {"leaveGroup": "never"}
+    assert environment(never)["SCRIBE_SHUTDOWN__LEAVE_GROUP"] == "never"
     assert worker(never)["automountServiceAccountToken"] is False
     assert not by_kind(never).keys() & {"Role", "RoleBinding"}
 
