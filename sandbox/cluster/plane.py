@@ -47,11 +47,15 @@ class Cluster:
         """Where the logs of pods are: NAMESPACE.POD.UID.log."""
         return self.folder / "pods" / "logs"
 
-    def has_image(self, reference: str, code: Path) -> None:
-        """From now on the node has this image: the package `service` in this folder."""
+    def has_image(self, reference: str, image: Path | Mapping[str, object]) -> None:
+        """From now on the node has this image: a folder with the package `service`, or one of podman.
+
+        The latter is what `PodmanImage` takes.
+        """
         images = json.loads(self.images_file.read_text())
         new = self.images_file.with_suffix(".new")
-        new.write_text(json.dumps({**images, reference: str(code)}))
+        known = str(image) if isinstance(image, Path) else dict(image)
+        new.write_text(json.dumps({**images, reference: known}))
         new.rename(self.images_file)
 
     def is_running(self) -> bool:

@@ -2,24 +2,22 @@
 
 import asyncio
 import contextlib
-import json
+import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sandbox.cluster.api import Document
 from sandbox.cluster.node.environment import environment, expanded
 from sandbox.cluster.node.images import Image, find_image
+from sandbox.cluster.node.launch import Launch, Mount, identity_of
 from sandbox.cluster.node.objects import ConfigError, PodObjects
 from sandbox.cluster.node.probes import Prober
 from sandbox.cluster.node.timestamps import now
 from sandbox.cluster.node.volumes import Volumes
 
-_ENTER = Path(__file__).with_name("enter.py")
 _RETRY_SECONDS = 1.0
 _FIRST_BACK_OFF_SECONDS = 10.0
 _LONGEST_BACK_OFF_SECONDS = 300.0
@@ -55,6 +53,7 @@ class Container:
         self._changed = changed
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
+        self._cleaning: list[str] | None = None
         self._failures = 0
         self.restarts = 0
         self.has_started = self.is_ready = False
@@ -92,6 +91,7 @@ class Container:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+        await self._clean()
 
     def status(self) -> Document:
         """Its entry in the pod's `containerStatuses`."""
@@ -107,16 +107,17 @@ class Container:
         }
 
     async def _run_once(self) -> tuple[int, float]:
-        plan = await self._planned()
+        image, launch = await self._prepared()
+        self._cleaning = image.clean(launch)
         began, started_at = time.monotonic(), now()
         with self._around.log_path.open("ab") as log:
             process = self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-S", str(_ENTER), str(plan)),
+                *image.start(launch),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env={},
+                env={"PATH": os.environ["PATH"]},
             )
         self._set({"running": {"startedAt": started_at}})
         prober = Prober(self.spec, self._around.objects.address, self._told, self._condemned)
@@ -126,6 +127,7 @@ class Container:
         finally:
             probing.cancel()
             await asyncio.gather(probing, return_exceptions=True)
+            await self._clean()
         exit_code = code if code >= 0 else 128 - code
         reason = "Completed" if code == 0 else "Error"
         ended = {"exitCode": exit_code, "reason": reason, "startedAt": started_at, "finishedAt": now()}
@@ -133,8 +135,8 @@ class Container:
         self._set({"terminated": ended})
         return exit_code, time.monotonic() - began
 
-    async def _planned(self) -> Path:
-        """The file that says how the process begins, once all that the container needs is there."""
+    async def _prepared(self) -> tuple[Image, Launch]:
+        """The image and the start, once all that the container needs is there."""
         while True:
             image = find_image(self._around.images_file, self.spec["image"])
             try:
@@ -143,58 +145,39 @@ class Container:
                     self._set({"waiting": {"reason": "ImagePullBackOff", "message": words}})
                 else:
                     await self._around.volumes.refresh()
-                    return await self._plan(image)
+                    return image, await self._launch()
             except ConfigError as error:
                 self._set({"waiting": {"reason": "CreateContainerConfigError", "message": str(error)}})
             await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _plan(self, image: Image) -> Path:
-        given = {**image.environment(), **self._around.given}
-        variables = await environment(self.spec, self._around.objects, given)
+    async def _launch(self) -> Launch:
+        variables = await environment(self.spec, self._around.objects, self._around.given)
         variables.update(self._around.given)
-        root = self._around.folder / f"root-{self.spec['name']}"
-        root.mkdir(parents=True, exist_ok=True)
-        mounts = self.spec.get("volumeMounts", [])
-        binds = [_bind(source, target, is_read_only=True) for source, target in image.binds()]
-        for mount in mounts:
-            source, is_writable = (
-                str(self._around.volumes.source(mount)),
-                self._around.volumes.is_writable(mount),
-            )
-            binds.append(_bind(source, mount["mountPath"], is_read_only=not is_writable))
-        plan = {
-            "root": str(root),
-            "links": image.links(),
-            "files": image.files(),
-            "binds": binds,
-            "folder": "/",
-            "command": [expanded(word, variables) for word in image.command(self.spec)],
-            "environment": variables,
-            **self._identity(),
-        }
-        path = self._around.folder / f"plan-{self.spec['name']}.json"
-        path.write_text(json.dumps(plan))
-        path.chmod(0o600)  # it holds secrets
-        return path
-
-    def _identity(self) -> dict[str, Any]:
-        of_pod = self._around.objects.pod["spec"].get("securityContext") or {}
-        own = {**of_pod, **(self.spec.get("securityContext") or {})}
-        user = own.get("runAsUser", 0)
-        if own.get("runAsNonRoot") and user == 0:
-            raise ConfigError("container has runAsNonRoot and image will run as root")
-        groups = [
-            *of_pod.get("supplementalGroups", []),
-            *([of_pod["fsGroup"]] if "fsGroup" in of_pod else []),
+        volumes, pod = self._around.volumes, self._around.objects.pod
+        mounts = [
+            Mount(str(volumes.source(each)), each["mountPath"], is_read_only=not volumes.is_writable(each))
+            for each in self.spec.get("volumeMounts", [])
         ]
-        return {
-            "uid": user,
-            "gid": own.get("runAsGroup", 0),
-            "groups": groups,
-            "read_only_root": bool(own.get("readOnlyRootFilesystem")),
-            "no_new_privileges": own.get("allowPrivilegeEscalation") is False,
-            "drop_capabilities": "ALL" in own.get("capabilities", {}).get("drop", []),
-        }
+        command, arguments = (
+            None if self.spec.get(name) is None else [expanded(word, variables) for word in self.spec[name]]
+            for name in ("command", "args")
+        )
+        return Launch(
+            name=f"{pod['metadata']['uid']}-{self.spec['name']}",
+            command=command,
+            arguments=arguments,
+            variables=variables,
+            mounts=mounts,
+            identity=identity_of(pod, self.spec),
+            folder=self._around.folder,
+        )
+
+    async def _clean(self) -> None:
+        """Remove what the start has left; more than once is no error."""
+        if self._cleaning is not None:
+            quiet = asyncio.subprocess.DEVNULL
+            process = await asyncio.create_subprocess_exec(*self._cleaning, stdout=quiet)
+            await process.wait()
 
     def _told(self, has_started: bool, is_ready: bool) -> None:
         self.has_started, self.is_ready = has_started, is_ready
@@ -222,7 +205,3 @@ class Container:
         if state != self.state:
             self.state = state
             self._changed()
-
-
-def _bind(source: str, target: str, *, is_read_only: bool) -> dict[str, Any]:
-    return {"source": source, "target": target, "read_only": is_read_only}

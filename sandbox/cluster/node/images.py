@@ -1,6 +1,6 @@
-"""What an image is on this node: a folder of code that the machine's own Python runs in a root of its own.
+"""What an image is on this node: a folder of code that the machine's own Python runs, or an image of podman.
 
-The node's file of images maps a reference, `repository:tag`, to the folder; no other can be pulled.
+The node's file of images maps a reference, `repository:tag`, to one of them; no other can be pulled.
 """
 
 import json
@@ -8,8 +8,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
-APP = "/app"
+from sandbox.cluster.node.launch import Launch
+
+_ENTER = Path(__file__).with_name("enter.py")
+_APP = "/app"
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32", "/libx32", "/proc", "/dev", "/sys")
 _CONFIGURATION = (
     "/etc/ssl",
@@ -26,48 +30,116 @@ _USERS = {
 }
 
 
+class Image(Protocol):
+    def start(self, launch: Launch) -> list[str]:
+        """The command of this machine that becomes the container's process."""
+        ...
+
+    def clean(self, launch: Launch) -> list[str] | None:
+        """The command that removes what a start has left, if any."""
+        ...
+
+
 @dataclass(frozen=True)
-class Image:
-    """How to start what the image holds, and which part of this machine stands for its files."""
+class CodeImage:
+    """The package `service` in a folder; the machine's Python and libraries stand for the image's."""
 
     code: Path
-    """Holds the package `service`."""
 
-    def command(self, container: Mapping[str, Sequence[str]]) -> list[str]:
-        """The entry point and the arguments, each replaced by what the container says."""
-        entry = list(container.get("command") or [*_python(), "-m", "service"])
+    def start(self, launch: Launch) -> list[str]:
+        """`enter.py` makes the root, takes the identity, and becomes the program."""
+        identity = launch.identity
+        root = launch.folder / f"root-{launch.name}"
+        root.mkdir(parents=True, exist_ok=True)
+        shown = [(path, target, True) for path, target in self._binds()]
+        mounted = [(mount.source, mount.target, mount.is_read_only) for mount in launch.mounts]
+        plan = {
+            "root": str(root),
+            "links": {path: str(Path(path).readlink()) for path in _SYSTEM if Path(path).is_symlink()},
+            "files": _USERS,
+            "binds": [
+                {"source": source, "target": target, "read_only": is_read_only}
+                for source, target, is_read_only in [*shown, *mounted]
+            ],
+            "folder": "/",
+            "command": self.command(launch.command, launch.arguments),
+            "environment": {**self._environment(), **launch.variables},
+            "uid": identity.user,
+            "gid": identity.group,
+            "groups": list(identity.groups),
+            "read_only_root": identity.is_root_read_only,
+            "no_new_privileges": identity.has_no_new_privileges,
+            "drop_capabilities": identity.drops_capabilities,
+        }
+        path = launch.folder / f"plan-{launch.name}.json"
+        path.touch(mode=0o600)  # it holds secrets
+        path.write_text(json.dumps(plan))
+        return [sys.executable, "-I", "-S", str(_ENTER), str(path)]
+
+    def clean(self, launch: Launch) -> list[str] | None:
+        """Its mounts end with the process."""
+        return None
+
+    def command(self, command: Sequence[str] | None, arguments: Sequence[str] | None) -> list[str]:
+        """The entry point `scribe` and the argument `run`, unless the container says something else."""
+        entry = list(command or ["scribe"])
         if entry[0] == "scribe":
-            entry[:1] = [*_python(), "-m", "service"]
-        arguments = container.get("args")
-        return entry + list(
-            arguments if arguments is not None else [] if container.get("command") else ["run"]
-        )
+            entry[:1] = [sys.executable, "-m", "service"]
+        if arguments is None:
+            return entry if command else [*entry, "run"]
+        return [*entry, *arguments]
 
-    def environment(self) -> dict[str, str]:
-        return {"PATH": "/usr/local/bin:/usr/bin:/bin", "PYTHONPATH": APP, "HOME": "/"}
+    def _environment(self) -> dict[str, str]:
+        return {"PATH": "/usr/local/bin:/usr/bin:/bin", "PYTHONPATH": _APP, "HOME": "/"}
 
-    def files(self) -> dict[str, str]:
-        return dict(_USERS)
-
-    def links(self) -> dict[str, str]:
-        """The machine's own links in its root, as from /bin to /usr/bin."""
-        return {path: str(Path(path).readlink()) for path in _SYSTEM if Path(path).is_symlink()}
-
-    def binds(self) -> list[tuple[str, str]]:
+    def _binds(self) -> list[tuple[str, str]]:
         """What of the machine is shown in the container, and where."""
         python = [Path(sys.base_prefix), Path(sys.prefix).resolve(), Path(sys.prefix)]
         shown = [path for path in (*_SYSTEM, *_CONFIGURATION) if Path(path).exists()]
         outside = dict.fromkeys(str(path) for path in python if not path.is_relative_to("/usr"))
         own = [path for path in shown if not Path(path).is_symlink() or path.startswith("/etc")]
-        return [*((path, path) for path in [*own, *outside]), (str(self.code / "service"), f"{APP}/service")]
+        return [*((path, path) for path in [*own, *outside]), (str(self.code / "service"), f"{_APP}/service")]
 
 
-def _python() -> list[str]:
-    return [sys.executable]
+@dataclass(frozen=True)
+class PodmanImage:
+    """A real image, which podman runs with the pod's security contexts, on the machine's network."""
+
+    reference: str
+    podman: Sequence[str]
+    """The program with its global options."""
+    run: Sequence[str]
+    """Options of `podman run` that this machine needs."""
+
+    def start(self, launch: Launch) -> list[str]:
+        identity = launch.identity
+        options = ["--rm", "--name", launch.name, "--network", "host", "--read-only-tmpfs=false"]
+        options += ["--user", f"{identity.user}:{identity.group}"]
+        for group in identity.groups:
+            options += ["--group-add", str(group)]
+        for wanted, option in (
+            (identity.is_root_read_only, "--read-only"),
+            (identity.drops_capabilities, "--cap-drop=all"),
+            (identity.has_no_new_privileges, "--security-opt=no-new-privileges"),
+        ):
+            options += [option] if wanted else []
+        for mount in launch.mounts:
+            mode = "ro" if mount.is_read_only else "rw"
+            options += ["--volume", f"{mount.source}:{mount.target}:{mode}"]
+        for name, value in launch.variables.items():
+            options += ["--env", f"{name}={value}"]
+        if launch.command:
+            options += ["--entrypoint", json.dumps(list(launch.command))]
+        return [*self.podman, "run", *self.run, *options, self.reference, *(launch.arguments or [])]
+
+    def clean(self, launch: Launch) -> list[str] | None:
+        return [*self.podman, "rm", "--force", "--ignore", "--time=0", launch.name]
 
 
 def find_image(images_file: Path, reference: str) -> Image | None:
     """None where this node has no such image; the file may change at any time."""
-    known: dict[str, str] = json.loads(images_file.read_text())
-    name = reference.removeprefix("docker.io/library/").partition("@")[0]
-    return Image(Path(known[name])) if name in known else None
+    known: Mapping[str, Any] = json.loads(images_file.read_text())
+    found = known.get(reference.removeprefix("docker.io/library/").partition("@")[0])
+    if found is None:
+        return None
+    return CodeImage(Path(found)) if isinstance(found, str) else PodmanImage(**found)

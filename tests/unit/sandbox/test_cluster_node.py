@@ -8,7 +8,8 @@ import pytest
 from sandbox.cluster.api import Api
 from sandbox.cluster.node.container import back_off_seconds
 from sandbox.cluster.node.environment import environment, expanded
-from sandbox.cluster.node.images import Image, find_image
+from sandbox.cluster.node.images import CodeImage, find_image
+from sandbox.cluster.node.launch import Launch, Mount, identity_of
 from sandbox.cluster.node.objects import ConfigError, PodObjects
 from sandbox.cluster.node.pods import phase
 from sandbox.cluster.node.probes import probe_of
@@ -155,7 +156,50 @@ def test_an_image_that_the_node_has_not_is_not_found_and_arguments_follow_the_en
     images.write_text('{"scribe:1": "/code"}')
     assert find_image(images, "scribe:2") is None
     image = find_image(images, "docker.io/library/scribe:1@sha256:00")
-    assert image == Image(Path("/code"))
-    assert image.command({})[1:] == ["-m", "service", "run"]
-    assert image.command({"args": ["doctor"]})[1:] == ["-m", "service", "doctor"]
-    assert image.command({"command": ["sh", "-c"], "args": ["true"]}) == ["sh", "-c", "true"]
+    assert isinstance(image, CodeImage)
+    assert image == CodeImage(Path("/code"))
+    assert image.command(None, None)[1:] == ["-m", "service", "run"]
+    assert image.command(None, ["doctor"])[1:] == ["-m", "service", "doctor"]
+    assert image.command(["sh", "-c"], ["true"]) == ["sh", "-c", "true"]
+
+
+def test_an_image_of_podman_runs_with_the_pods_security_contexts(tmp_path: Path) -> None:
+    images = tmp_path / "images.json"
+    images.write_text(
+        '{"scribe:1": {"reference": "localhost/scribe:1", "podman": ["podman"], "run": ["-x"]}}'
+    )
+    image = find_image(images, "scribe:1")
+    assert image is not None
+    pod = {"spec": {"securityContext": {"runAsUser": 10001, "runAsGroup": 10001, "fsGroup": 20}}}
+    own = {
+        "readOnlyRootFilesystem": True,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    launch = Launch(
+        name="u-scribe",
+        command=None,
+        arguments=["doctor"],
+        variables={"A": "1"},
+        mounts=[Mount("/volumes/files", "/etc/scribe", is_read_only=True)],
+        identity=identity_of(pod, {"securityContext": own}),
+        folder=tmp_path,
+    )
+    command = " ".join(image.start(launch))
+    assert command.startswith("podman run -x --rm --name u-scribe --network host")
+    for option in (
+        "--user 10001:10001",
+        "--group-add 20",
+        "--read-only ",
+        "--cap-drop=all",
+        "--security-opt=no-new-privileges",
+        "--volume /volumes/files:/etc/scribe:ro",
+        "--env A=1",
+    ):
+        assert option in command
+    assert command.endswith("localhost/scribe:1 doctor")
+
+
+def test_a_pod_that_must_not_be_root_and_names_no_user_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="runAsNonRoot"):
+        identity_of({"spec": {"securityContext": {"runAsNonRoot": True}}}, {})
