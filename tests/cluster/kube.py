@@ -14,7 +14,7 @@ import yaml
 from sandbox.cluster import Api, Cluster, Document
 
 COMMAND_SECONDS = 150.0
-WAIT_SECONDS = 90.0
+WAIT_SECONDS = 120.0
 CHECK_SECONDS = 0.1
 HTTP_SECONDS = 5.0
 

@@ -139,7 +139,10 @@ class Release:
             serving = await self.serving()
             return serving if len(serving) == PARTITIONS else None
 
-        found: dict[int, tuple[str, int]] = await until(look, f"{replicas} pods serve all partitions")
+        try:
+            found: dict[int, tuple[str, int]] = await until(look, f"{replicas} pods serve all partitions")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{await self.describe()}") from None
         return found
 
 
