@@ -42,7 +42,8 @@ Tick = Callable[[], None]
 def configure_log(settings: Settings) -> log.Secrets:
     """Write every line and a crash to the log, without the secrets of the settings; returns these."""
     found = (settings.provider.key(), settings.kafka.password())
-    secrets = log.Secrets(*(secret for secret in found if secret))
+    proxy = from_settings.proxy_of(settings)
+    secrets = log.Secrets(*(secret for secret in found if secret), *(proxy.secrets() if proxy else ()))
     log.configure(settings.log.level, settings.log.format, secrets=secrets)
     sys.excepthook = log.write_crash
     return secrets
@@ -121,6 +122,8 @@ class Service:
         layout = await prepare(cluster, topics, creation, self._clock)
         for warning in layout.warnings:
             log.write(log.TOPICS_WARNING, detail=warning)
+        if unused := from_settings.unused_proxy(settings, os.environ):
+            log.write(log.PROXY_UNUSED, detail=unused)
         return layout
 
     async def _work(self, parts: Parts) -> None:

@@ -12,7 +12,7 @@ from service.cli import client
 from service.cli.exit_codes import ExitCode
 from service.cli.findings import Finding, Report, Result, document_of, has_failed
 from service.cli.kafka_checks import check_kafka
-from service.cli.provider_checks import check_provider
+from service.cli.provider_checks import check_provider, check_way
 from service.cli.tables import Output, OutputForm, print_json
 from service.errors import ConfigError
 from service.settings import Settings, load
@@ -48,10 +48,11 @@ def _settings(report: Report) -> Settings | None:
         for line in str(error).splitlines():
             report(Finding("settings", Result.FAILED, line))
         return None
-    report(Finding("settings", Result.OK, "every SCRIBE_ variable is known and valid"))
     return settings
 
 
 async def _examine(settings: Settings, report: Report) -> None:
+    # First what needs no network: it is cheapest to see, and to mend.
+    may_call = check_way(settings, os.environ, report)
     await check_kafka(settings, report)
-    await check_provider(settings, report)
+    await check_provider(settings, report, may_call=may_call)

@@ -1,7 +1,8 @@
 """Fetches result files from the provider's hosts only.
 
 The URL is untrusted, so every part of it is checked before a connection is made: scheme, host, port
-and each address. No credentials, cookies, proxies or redirects; path and query are sent byte for byte.
+and each address. No credentials, cookies or redirects; path and query are sent byte for byte. Behind a proxy
+the rule is that of names alone: the proxy finds the address, and we cannot see it.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ from service.frozen import dataclass
 from service.provider.http.addresses import AddressRefused, CheckedResolver
 from service.provider.http.bodies import BodyBroken, BodyCutShort, BodyTooLarge, read_body
 from service.provider.http.connection_errors import Peer, no_answer
+from service.provider.http.proxy import Proxy
 from service.provider.http.transport import AiohttpTransport, HeadTooLarge
 from service.provider.wire.answer_fields import retry_after_seconds
 
@@ -148,10 +150,13 @@ class ResultFetcher:
         max_connections: int,
         ssl_context: ssl.SSLContext,
         resolver: AbstractResolver | None = None,
+        proxy: Proxy | None = None,
     ) -> None:
         self._guard = guard
-        checked = resolver or CheckedResolver(_lowered(guard.plain_http_hosts))
-        self._transport = AiohttpTransport(max_connections, ssl_context, checked)
+        self._proxy = proxy
+        exempt = _lowered(guard.plain_http_hosts) | ({proxy.host} if proxy else set())
+        checked = resolver or CheckedResolver(exempt)
+        self._transport = AiohttpTransport(max_connections, ssl_context, checked, proxy=proxy)
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -189,7 +194,8 @@ class ResultFetcher:
             case BodyBroken() | HeadTooLarge():
                 return ProviderError(OwnCode.FETCH_UNREADABLE, f"the result cannot be read: {error}")
             case _:
-                peer = Peer(place.host, place.port, f"the result's host {place.host}")
+                way = f" (through the proxy {self._proxy})" if self._proxy and place.scheme == "https" else ""
+                peer = Peer(place.host, place.port, f"the result's host {place.host}{way}")
                 return no_answer(error, peer, self._guard.timeout_seconds)
 
     async def _get(self, place: FetchTarget, max_bytes: int | None) -> bytes | ProviderError:

@@ -32,6 +32,8 @@ REBALANCE_TIMEOUT_MS = 25_000
 """A member that has not joined again within this after a rebalance began is removed. So it is longer than all
 that `PartitionOwner.revoked` may wait for (the bounds in `pipeline.assignment.assigned_partition`), and
 shorter than the request timeout, which bounds JoinGroup. test_cluster.py adds them up."""
+HEARTBEAT_MS = 1_000
+"""The longest time until a member hears of a rebalance: so long its start waits for those who must rejoin."""
 COMMIT_EVERY_SECONDS = 1.0
 """How often offsets are committed for tools that show the group's lag; the journal holds the cursor."""
 PROVE_EVERY_SECONDS = 3.0
@@ -167,7 +169,7 @@ class RequestConsumer:
             group_instance_id=group.instance_id,
             partition_assignment_strategy=(counting_assignor(group.topic, self._stamp(), self._count),),
             session_timeout_ms=group.session_timeout_ms,
-            heartbeat_interval_ms=max(100, group.session_timeout_ms // 10),
+            heartbeat_interval_ms=min(max(100, group.session_timeout_ms // 10), HEARTBEAT_MS),
             rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
             max_poll_interval_ms=300_000,
             fetch_max_wait_ms=group.fetch_max_wait_ms,
