@@ -21,3 +21,5 @@ if [ ${#missing[@]} -gt 0 ]; then
   apt-get install -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 .venv/bin/python -m sandbox kafka --fetch
+# What checks the chart: helm-docs, helm-unittest, kube-score (Go), checkov, and Strimzi's definitions (Maven).
+.venv/bin/python -m tools.chart.programs

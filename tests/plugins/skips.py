@@ -19,6 +19,7 @@ _MARKERS = {
     "needs_java": "real Apache Kafka: Java 17, and the server's jars",
     "needs_cluster": "a Kubernetes control plane: Linux, root, and `python -m sandbox cluster --fetch`",
     "needs_node": "Node.js 18 or later with npm",
+    "needs_go": "the programs that check the chart: most are built with Go",
     "needs_faketime": "libfaketime, which sets the clock of one process (Linux)",
     "needs_debian(*programs)": "programs that Debian packages",
 }
@@ -58,6 +59,8 @@ def _missing(marker: pytest.Mark) -> str | None:
             return _java_missing()
         case "needs_cluster":
             return _cluster_missing()
+        case "needs_go":
+            return _chart_programs_missing()
         case "needs_node":
             return _node_missing()
         case "needs_faketime":
@@ -124,6 +127,13 @@ def _cluster_missing() -> str | None:
     from sandbox import cluster  # noqa: PLC0415 - a run without such tests need not load it
 
     return cluster.missing()
+
+
+@cache
+def _chart_programs_missing() -> str | None:
+    from tools.chart.programs import missing  # noqa: PLC0415 - a run without such tests need not load it
+
+    return missing()
 
 
 @cache
