@@ -59,6 +59,11 @@ cluster: $(VENV)/.dev tools ## prove the chart on a real Kubernetes control plan
 lint: $(VENV)/.dev ## check style, types, import directions, sizes, the Dockerfile and the chart
 	@tools/lint.sh
 
+.PHONY: image
+image: $(VENV)/.dev tools ## build the image on a stand-in base (root on Debian), measure it, and run it on Kafka and the simulator
+	@$(BIN)/python -m tools.image $(if $(EXTRAS),--extras "$(EXTRAS)")
+	@$(BIN)/python -m pytest -rP tests/image
+
 .PHONY: mutants
 mutants: $(VENV)/.dev tools ## take each protection away and show that its test turns red
 	@$(BIN)/python -m tools.mutants

@@ -9,10 +9,12 @@ import yaml
 from sandbox.cluster import Document
 from tests.cluster.kube import CommandError, Kube
 from tests.cluster.release import CHART
+from tools.chart.programs import strimzi_crds
 
-pytestmark = [pytest.mark.needs_cluster, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.needs_cluster, pytest.mark.needs_go, pytest.mark.timeout(180)]
 
 FILES = sorted(Path("helm/ci").glob("*.yaml"))
+EXAMPLES = sorted(Path("helm/examples").glob("strimzi-*.yaml"))
 STRICT = ("apply", "--dry-run=server", "--validate=strict")
 AT_ONCE = asyncio.Semaphore(2)
 
@@ -45,6 +47,14 @@ async def test_the_api_server_takes_whatever_the_values_make(kube: Kube, tmp_pat
         await require_accounts(kube, objects_in(path))
     told = await kube.kubectl(*STRICT, *(f"--filename={path}" for path in paths))
     assert told.count("(server dry run)") == sum(len(objects_in(path)) for path in paths)
+
+
+async def test_the_examples_for_strimzi_fit_its_own_definitions(kube: Kube) -> None:
+    definitions = f"--filename={strimzi_crds()}"
+    await kube.kubectl("apply", "--server-side", definitions)
+    await kube.kubectl("wait", "--for=condition=Established", "--timeout=30s", definitions)
+    told = await kube.kubectl(*STRICT, "--filename=helm/examples")
+    assert told.count("(server dry run)") == sum(len(objects_in(path)) for path in EXAMPLES) > 1
 
 
 async def apply_strictly(kube: Kube, values: Path, folder: Path) -> None:

@@ -157,15 +157,19 @@ def test_the_service_needs_the_runtime_list_and_nothing_else() -> None:
 
 def test_the_image_installs_the_runtime_list_and_the_wheel() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
-    installs = re.findall(r"/opt/scribe/bin/pip install (.*)", dockerfile)
+    installs = re.findall(
+        r"--python /opt/scribe/bin/python install (.*?) *(?:\|\||$)", dockerfile, re.MULTILINE
+    )
     assert installs == [
-        "--require-hashes --requirement requirements/runtime.txt",
+        '--require-hashes --requirement "requirements/${list}.txt"',
         "--no-deps --no-index wheels/*.whl",
     ]
+    assert "for list in runtime ${EXTRAS}; do" in dockerfile
+    assert '\nARG EXTRAS=""\n' in dockerfile
     last_stage = dockerfile.rpartition("FROM ")[2]
-    assert re.findall(r"^(?:COPY|ADD) (.*)", last_stage, re.MULTILINE) == [
-        "--from=build /opt/scribe /opt/scribe"
-    ]
+    assert last_stage.startswith("scratch\n")
+    trees = [f"--from=build /image/{name} /" for name in ("python", "packages", "service")]
+    assert re.findall(r"^(?:COPY|ADD) (.*)", last_stage, re.MULTILINE) == trees
 
 
 def test_the_chart_runs_the_version_that_the_service_names() -> None:
