@@ -61,9 +61,9 @@ async def test_the_last_commit_with_another_chart_is_upgraded_in_place(
 async def test_a_release_of_the_first_chart_is_installed_anew(
     kube: Kube, stack: Stack, tmp_path: Path
 ) -> None:
-    folder = exported(FIRST, tmp_path)
-    values = old_values(kube, stack, folder, replicas=2)
-    first = Release(kube, first_values(values, stack), chart=str(folder / CHART))
+    # With today's code: what that commit wrote into the journal no later one reads.
+    chart = exported(FIRST, tmp_path) / CHART
+    first = Release(kube, first_values(values_for(stack, replicas=2), stack), chart=str(chart))
     await kube.secret(SECRET, api_key=KEY)
     await first.install()
     release = Release(kube, values_for(stack, replicas=2))

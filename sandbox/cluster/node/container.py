@@ -12,7 +12,7 @@ from pathlib import Path
 from sandbox.cluster.api import Document
 from sandbox.cluster.node.environment import environment, expanded
 from sandbox.cluster.node.images import Image, find_image
-from sandbox.cluster.node.launch import Launch, Mount, identity_of
+from sandbox.cluster.node.launch import Launch, Mount, identity_of, require_known
 from sandbox.cluster.node.objects import ConfigError, PodObjects
 from sandbox.cluster.node.probes import Prober
 from sandbox.cluster.node.timestamps import now
@@ -154,6 +154,7 @@ class Container:
         variables = await environment(self.spec, self._around.objects, self._around.given)
         variables.update(self._around.given)
         volumes, pod = self._around.volumes, self._around.objects.pod
+        require_known(pod, self.spec)
         mounts = [
             Mount(str(volumes.source(each)), each["mountPath"], is_read_only=not volumes.is_writable(each))
             for each in self.spec.get("volumeMounts", [])

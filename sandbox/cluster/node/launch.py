@@ -44,6 +44,18 @@ class Launch:
     """For files that the start needs."""
 
 
+_UNKNOWN_IN_PODS = ("initContainers", "shareProcessNamespace", "hostPID", "hostIPC")
+_UNKNOWN_IN_CONTAINERS = ("lifecycle", "volumeDevices", "workingDir", "restartPolicy")
+
+
+def require_known(pod: Document, container: Document) -> None:
+    """Raises ConfigError for what this node would leave out, so that no test rests on it."""
+    unknown = [name for name in _UNKNOWN_IN_PODS if pod["spec"].get(name)]
+    unknown += [name for name in _UNKNOWN_IN_CONTAINERS if container.get(name)]
+    if unknown:
+        raise ConfigError(f"this node does not know {', '.join(unknown)}")
+
+
 def identity_of(pod: Document, container: Document) -> Identity:
     """Raises ConfigError where the pod forbids the user that it names."""
     of_pod = pod["spec"].get("securityContext") or {}

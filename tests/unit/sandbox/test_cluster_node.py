@@ -9,7 +9,7 @@ from sandbox.cluster.api import Api
 from sandbox.cluster.node.container import back_off_seconds
 from sandbox.cluster.node.environment import environment, expanded
 from sandbox.cluster.node.images import CodeImage, find_image
-from sandbox.cluster.node.launch import Launch, Mount, identity_of
+from sandbox.cluster.node.launch import Launch, Mount, identity_of, require_known
 from sandbox.cluster.node.objects import ConfigError, PodObjects
 from sandbox.cluster.node.pods import phase
 from sandbox.cluster.node.probes import probe_of
@@ -203,3 +203,11 @@ def test_an_image_of_podman_runs_with_the_pods_security_contexts(tmp_path: Path)
 def test_a_pod_that_must_not_be_root_and_names_no_user_is_an_error() -> None:
     with pytest.raises(ConfigError, match="runAsNonRoot"):
         identity_of({"spec": {"securityContext": {"runAsNonRoot": True}}}, {})
+
+
+@pytest.mark.parametrize(
+    ("pod", "container"), [({"initContainers": [{}]}, {}), ({}, {"lifecycle": {"preStop": {}}})]
+)
+def test_what_the_node_would_leave_out_is_refused(pod: dict[str, Any], container: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="does not know"):
+        require_known({"spec": pod}, container)
