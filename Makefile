@@ -42,12 +42,18 @@ test: $(VENV)/.dev ## run the tests that need nothing but Python, in some 3 minu
 	@tools/test.sh $(if $(PYTEST_ARGS),,--python-only)
 
 .PHONY: test-all
-test-all: $(VENV)/.dev tools ## install Java and Kafka if they are missing, then run every test; a skip is a failure
+test-all: $(VENV)/.dev tools ## install Java and Kafka and build Kubernetes if they are missing, then run every test; a skip is a failure
+	@tools/install.sh cluster
 	@tools/test.sh --no-skips
 
 .PHONY: tools
 tools: $(VENV)/.dev
 	@tools/install.sh
+
+.PHONY: cluster
+cluster: $(VENV)/.dev tools ## prove the chart on a real Kubernetes control plane (Linux, root, Go); PYTEST_ARGS="-k word" for some
+	@tools/install.sh cluster
+	@time $(BIN)/python -m pytest --no-skips --durations=0 --durations-min=1 tests/cluster $$PYTEST_ARGS
 
 .PHONY: lint
 lint: $(VENV)/.dev ## check style, types, import directions, sizes, the Dockerfile and the chart

@@ -2,10 +2,15 @@
 # Installs what some tests need besides Python. From Debian: a JDK 17, Maven, Prometheus, Node.js, and what builds and runs
 # images. Through their own registries: Kafka, AsyncAPI's parser, Amazon's signer (in a folder of its own, since it wants
 # other versions than the tests do), and what checks the chart.
+# `install.sh cluster` builds a Kubernetes control plane instead, with Go: some 5 minutes on two cores, once.
 set -euo pipefail
 missing=()
+if [ "${1:-}" = cluster ]; then
+  exec .venv/bin/python -m sandbox cluster --fetch
+fi
 command -v javac >/dev/null || missing+=(openjdk-17-jdk-headless)
 command -v mvn >/dev/null || missing+=(maven)
+command -v openssl >/dev/null || missing+=(openssl)
 command -v promtool >/dev/null || missing+=(prometheus)
 command -v npm >/dev/null || missing+=(nodejs npm)
 for program in buildah podman runc debootstrap; do

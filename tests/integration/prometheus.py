@@ -94,11 +94,20 @@ async def prometheus(folder: Path) -> AsyncIterator[Prometheus]:
         "rule_files": ["rules.yaml"],
         "scrape_configs": [{"job_name": "scribe", "file_sd_configs": [{"files": [TARGETS]}]}],
     }
-    (folder / "prometheus.yaml").write_text(yaml.safe_dump(settings))
+    async with running(folder, settings) as server:
+        yield server
+
+
+@asynccontextmanager
+async def running(
+    folder: Path, settings: Mapping[str, Any], program: str = "prometheus"
+) -> AsyncIterator[Prometheus]:
+    """A server with these settings, which may name files in the folder."""
+    (folder / "prometheus.yaml").write_text(yaml.safe_dump(dict(settings)))
     [port] = free_ports(1)
     with (folder / "prometheus.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            "prometheus",
+            program,
             f"--config.file={folder / 'prometheus.yaml'}",
             f"--storage.tsdb.path={folder / 'tsdb'}",
             f"--web.listen-address=127.0.0.1:{port}",
@@ -116,9 +125,10 @@ async def prometheus(folder: Path) -> AsyncIterator[Prometheus]:
 
 
 async def _answers(server: Prometheus) -> None:
-    async with asyncio.timeout(WAIT_SECONDS):
+    """Wait until it says that it is ready: it listens before."""
+    async with asyncio.timeout(WAIT_SECONDS), httpx.AsyncClient(trust_env=False, verify=False) as client:
         while True:
             with suppress(httpx.HTTPError):
-                await server.ask("query", query="1")
-                return
+                if (await client.get(f"http://127.0.0.1:{server.port}/-/ready")).status_code == 200:
+                    return
             await asyncio.sleep(CHECK_SECONDS)
