@@ -53,6 +53,15 @@ tools: $(VENV)/.dev
 lint: $(VENV)/.dev ## check style, types, import directions, sizes, the Dockerfile and the chart
 	@tools/lint.sh
 
+.PHONY: image
+image: $(VENV)/.dev tools ## build the image on a stand-in base (root on Debian), measure it, and run it on Kafka and the simulator
+	@$(BIN)/python -m tools.image $(if $(EXTRAS),--extras "$(EXTRAS)")
+	@$(BIN)/python -m pytest -rP tests/image
+
+.PHONY: image-test
+image-test: $(VENV)/.dev tools ## run the unit tests under the image's Python, in some 10 minutes
+	@$(BIN)/python -m tools.image.unit_tests
+
 .PHONY: mutants
 mutants: $(VENV)/.dev tools ## take each protection away and show that its test turns red
 	@$(BIN)/python -m tools.mutants
@@ -60,6 +69,10 @@ mutants: $(VENV)/.dev tools ## take each protection away and show that its test 
 .PHONY: chaos
 chaos: $(VENV)/.dev ## crash workers for MINUTES=10 by a schedule from SEED=n; MODE=at_least_once BROKER=kafka NODES=1 COMPACT=0
 	@$(BIN)/python -m tests.chaos $(foreach name,seed minutes mode broker nodes members burners compact,$(call option,$(name)))
+
+.PHONY: kafka-matrix
+kafka-matrix: $(VENV)/.dev tools ## run the contract suite and a storm of MINUTES=1 on each Kafka version; VERSIONS="3.9.1 4.4.0" for some
+	@VERSIONS="$(VERSIONS)" MINUTES="$(MINUTES)" tools/kafka-matrix.sh
 
 .PHONY: hostile
 hostile: $(VENV)/.dev tools ## send N=4000 hostile inputs, half of them records, half answers, through a service on real Kafka; SEED=n
@@ -91,6 +104,7 @@ schemas: $(VENV)/.demo ## write schemas/ from the models
 docs: $(VENV)/.dev ## write the pages of docs/, the dashboards and the alerts that come from the code
 	@$(BIN)/python -m tools.generate_docs
 	@$(BIN)/python -m tools.generate_monitoring
+	@$(BIN)/python -m tools.generate_chart
 
 .PHONY: lock
 lock: ## resolve requirements/*.txt anew; UPGRADE=--upgrade takes the newest of everything
@@ -113,8 +127,8 @@ LISTS := requirements/runtime.txt requirements/demo.txt
 $(VENV)/.demo: $(LISTS) $(VENV)/.python
 	@tools/pip-install.sh $(LISTS) && touch $@
 
-$(VENV)/.dev: $(LISTS) requirements/dev.txt $(VENV)/.python
-	@tools/pip-install.sh $(LISTS) requirements/dev.txt && touch $(VENV)/.demo $@
+$(VENV)/.dev: $(LISTS) requirements/otel.txt requirements/dev.txt $(VENV)/.python
+	@tools/pip-install.sh $(LISTS) requirements/otel.txt requirements/dev.txt && touch $(VENV)/.demo $@
 
 $(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
-	@tools/pip-install.sh $(LISTS) requirements/dev.txt requirements/bench.txt && touch $@
+	@tools/pip-install.sh $(LISTS) requirements/otel.txt requirements/dev.txt requirements/bench.txt && touch $@

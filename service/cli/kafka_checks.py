@@ -4,7 +4,7 @@ They join no group and write nothing; only `transactions` opens a producer, as t
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 
 from service.app import from_settings
@@ -13,8 +13,9 @@ from service.cli.replica_status import member_at
 from service.cli.tables import time_of
 from service.errors import ConfigError
 from service.kafka.admin.acls import Operation, require_acls, require_operations
+from service.kafka.admin.creation import SIZE
 from service.kafka.admin.inspection import REQUEST_TIMEOUT_MS, Inspection
-from service.kafka.admin.topics import Extent, Topics, misfit, require_safe, risks
+from service.kafka.admin.topics import Extent, Topics, misfit, require_safe, risks, small_limits
 from service.kafka.client.cluster import ClusterConfig
 from service.kafka.client.group_members import GroupDescription
 from service.kafka.group.duplicate_members import MemberStamp
@@ -24,7 +25,17 @@ from service.settings import Settings
 
 TRANSACTION_SECONDS = 20.0
 """Bound of the check for transactions: a new broker makes the topic of all transactions first."""
-LATER = ("permissions", "topics", "partitions", "journal", "pages", "transactions", "group", "instance")
+LATER = (
+    "permissions",
+    "topics",
+    "partitions",
+    "journal",
+    "sizes",
+    "pages",
+    "transactions",
+    "group",
+    "instance",
+)
 
 
 async def check_kafka(settings: Settings, report: Report) -> None:
@@ -97,7 +108,24 @@ class _Checks:
             await self._reported("journal", lambda: self._journal(extents))
         else:
             self._report(Finding("journal", Result.SKIPPED, "the topic is missing"))
+        outcomes = [name for name in (self._topics.results, self._topics.failures) if name in extents]
+        await self._reported("sizes", lambda: self._sizes(outcomes))
         return not lacking
+
+    async def _sizes(self, names: Collection[str]) -> Finding:
+        """Whether the brokers take outcomes of every size."""
+        limits: dict[str, int] = {}
+        for name in names:
+            limit = (await self._inspection.settings_of(name) or {}).get(SIZE, "")
+            if limit.isdigit():
+                limits[name] = int(limit)
+        small = list(small_limits(self._topics, limits))
+        if small:
+            return Finding("sizes", Result.WARNING, "; ".join(small))
+        if len(limits) < len(names) or not names:
+            words = "the limits of outcomes are not shown: the service learns them from a refusal"
+            return Finding("sizes", Result.OK, words)
+        return Finding("sizes", Result.OK, "results and failures may have every size that Scribe makes")
 
     def _creation(self) -> str:
         return "; the service makes them at its start" if self._settings.topics.create else ""

@@ -6,6 +6,7 @@ or to Kafka are not logged.
 
 import logging
 import sys
+import threading
 from collections.abc import Mapping, MutableMapping
 from dataclasses import field
 from functools import lru_cache, partial
@@ -30,6 +31,8 @@ SHORTEST_SECRET = 6
 """Shorter configured secrets are not replaced: they would match inside ordinary words."""
 MAX_ROTATED = 100
 """Older keys were replaced so many rotations ago that they open nothing."""
+MAX_TOKENS = 20
+"""Older tokens have ended: each was fetched in the last fifth of the life of the one before."""
 FIRST_FIELDS = ("time", "level", "event", "logger")
 MAX_TRACEBACK_LINES = 60
 """The last lines, which name the error; collectors cut or drop lines that are too long."""
@@ -41,7 +44,7 @@ MAX_DEPTH = 6
 OWN = "service"
 """The logger of our own lines."""
 KAFKA_CLIENT = "aiokafka"
-LIBRARIES = (KAFKA_CLIENT, "aiohttp", "asyncio", "httpcore", "httpx", "kafka", "prometheus_client")
+LIBRARIES = (KAFKA_CLIENT, "aiohttp", "asyncio", "httpcore", "httpx", "kafka", "prometheus_client", "urllib3")
 """They log at warning and above only: at info, httpx writes whole URLs."""
 
 
@@ -93,7 +96,10 @@ WORK_RESTORED = Event("work_restored", logging.ERROR)
 JOURNAL_UNREADABLE = Event("journal_unreadable", logging.ERROR)
 KEY_REPLACED = Event("key_replaced")
 KEY_REFUSED = Event("key_refused", logging.WARNING)
+KAFKA_LOGIN_REPLACED = Event("kafka_login_replaced")
+KAFKA_LOGIN_REFUSED = Event("kafka_login_refused", logging.WARNING)
 HEALTH_FAILED = Event("health_request_failed", logging.WARNING)
+TRACING = Event("tracing", levels={"failed": logging.WARNING})
 JOB_FINISHED = Event("job_finished")
 REQUEST_REPEATED = Event("request_repeated", logging.DEBUG)
 
@@ -201,17 +207,26 @@ class Secrets:
     def __init__(self, *secrets: SecretStr) -> None:
         self._first = tuple(value for value in map(_long_enough, secrets) if value)
         self._rotated: tuple[str, ...] = ()
+        self._tokens: tuple[str, ...] = ()
+        self._adding = threading.Lock()
 
     def add(self, secret: SecretStr) -> None:
         """Replace this value, too, from now on."""
         value = _long_enough(secret)
-        if value and value not in (*self._first, *self._rotated):
-            # Another thread may log meanwhile: it sees the tuple before or after.
-            self._rotated = (*self._rotated, value)[-MAX_ROTATED:]
+        with self._adding:
+            if value and value not in (*self._first, *self._rotated):
+                # Another thread may log meanwhile: it sees the tuple before or after.
+                self._rotated = (*self._rotated, value)[-MAX_ROTATED:]
+
+    def add_token(self, token: SecretStr) -> None:
+        """The same for a value that ends by itself: many of them push no key out."""
+        with self._adding:
+            if token.get_secret_value() not in self._tokens:
+                self._tokens = (*self._tokens, token.get_secret_value())[-MAX_TOKENS:]
 
     def hide(self, text: str) -> str:
         """The text without any of the values."""
-        for value in (*self._first, *self._rotated):
+        for value in (*self._first, *self._rotated, *self._tokens):
             text = text.replace(value, "*")
         return text
 

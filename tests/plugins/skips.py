@@ -13,11 +13,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.msk import folder
+
 _OLDEST_NODE = 18
 _MARKERS = {
     "needs_minutes": "more time than `make test` has for one test",
     "needs_java": "real Apache Kafka: Java 17, and the server's jars",
+    "needs_msk": "Amazon's signer, which requirements/msk.txt names",
     "needs_node": "Node.js 18 or later with npm",
+    "needs_go": "the programs that check the chart: most are built with Go",
     "needs_faketime": "libfaketime, which sets the clock of one process (Linux)",
     "needs_debian(*programs)": "programs that Debian packages",
 }
@@ -55,6 +59,10 @@ def _missing(marker: pytest.Mark) -> str | None:
             return None
         case "needs_java":
             return _java_missing()
+        case "needs_msk":
+            return None if folder().is_dir() else "Amazon's signer is missing: `make tools` gets it."
+        case "needs_go":
+            return _chart_programs_missing()
         case "needs_node":
             return _node_missing()
         case "needs_faketime":
@@ -114,6 +122,13 @@ def _java_missing() -> str | None:
 
     missing = real_kafka_missing()
     return f"{missing} `make tools` gets both." if missing else None
+
+
+@cache
+def _chart_programs_missing() -> str | None:
+    from tools.chart.programs import missing  # noqa: PLC0415 - a run without such tests need not load it
+
+    return missing()
 
 
 @cache
