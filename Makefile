@@ -61,6 +61,10 @@ mutants: $(VENV)/.dev tools ## take each protection away and show that its test 
 chaos: $(VENV)/.dev ## crash workers for MINUTES=10 by a schedule from SEED=n; MODE=at_least_once BROKER=kafka NODES=1 COMPACT=0
 	@$(BIN)/python -m tests.chaos $(foreach name,seed minutes mode broker nodes members burners compact,$(call option,$(name)))
 
+.PHONY: kafka-matrix
+kafka-matrix: $(VENV)/.dev tools ## run the contract suite and a storm of MINUTES=1 on each Kafka version; VERSIONS="3.9.1 4.4.0" for some
+	@VERSIONS="$(VERSIONS)" MINUTES="$(MINUTES)" tools/kafka-matrix.sh
+
 .PHONY: hostile
 hostile: $(VENV)/.dev tools ## send N=4000 hostile inputs, half of them records, half answers, through a service on real Kafka; SEED=n
 	@$(BIN)/python -m tests.hostile $(foreach name,n seed,$(call option,$(name)))
@@ -114,8 +118,8 @@ LISTS := requirements/runtime.txt requirements/demo.txt
 $(VENV)/.demo: $(LISTS) $(VENV)/.python
 	@tools/pip-install.sh $(LISTS) && touch $@
 
-$(VENV)/.dev: $(LISTS) requirements/dev.txt $(VENV)/.python
-	@tools/pip-install.sh $(LISTS) requirements/dev.txt && touch $(VENV)/.demo $@
+$(VENV)/.dev: $(LISTS) requirements/otel.txt requirements/dev.txt $(VENV)/.python
+	@tools/pip-install.sh $(LISTS) requirements/otel.txt requirements/dev.txt && touch $(VENV)/.demo $@
 
 $(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
-	@tools/pip-install.sh $(LISTS) requirements/dev.txt requirements/bench.txt && touch $@
+	@tools/pip-install.sh $(LISTS) requirements/otel.txt requirements/dev.txt requirements/bench.txt && touch $@

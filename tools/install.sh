@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Installs what some tests need besides Python: Java 17, Maven and Prometheus from Debian, then Kafka's jars through Maven.
+# Installs what some tests need besides Python: a JDK 17, Maven, Prometheus and Node.js from Debian; Kafka through Maven;
+# AsyncAPI's parser through npm; Amazon's signer in a folder of its own, since it wants other versions than the tests do.
 set -euo pipefail
 missing=()
-command -v java >/dev/null || missing+=(openjdk-17-jre-headless)
+command -v javac >/dev/null || missing+=(openjdk-17-jdk-headless)
 command -v mvn >/dev/null || missing+=(maven)
 command -v promtool >/dev/null || missing+=(prometheus)
+command -v npm >/dev/null || missing+=(nodejs npm)
 if [ ${#missing[@]} -gt 0 ]; then
   if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then
     echo "Missing here: ${missing[*]} (so Debian calls them). Install them, or run this as root on Debian." >&2
@@ -18,3 +20,11 @@ fi
 .venv/bin/python -m sandbox kafka --fetch
 # What checks the chart: helm-docs, helm-unittest, kube-score (Go), checkov, and Strimzi's definitions (Maven).
 .venv/bin/python -m tools.chart.programs
+tools/asyncapi/install.sh >/dev/null
+msk=$(.venv/bin/python -m tests.msk)
+if [ ! -d "$msk" ]; then
+  echo "Installing requirements/msk.txt to $msk ..." >&2
+  rm -rf "$msk.part"
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement requirements/msk.txt --target "$msk.part"
+  mv "$msk.part" "$msk"
+fi

@@ -221,6 +221,6 @@ def shown_limits_of(settings: Settings) -> Mapping[Definition, float | None]:
 def fingerprint_of(settings: Settings) -> str:
     """A hash of the settings in which replicas may not differ; secrets take no part in it."""
     shown = settings.model_dump_json(
-        exclude={"kafka": {"group_instance_id", "client_id"}, "http": True, "log": True}
+        exclude={"kafka": {"group_instance_id", "client_id"}, "http": True, "log": True, "tracing": True}
     )
     return sha256(shown.encode()).hexdigest()[:12]

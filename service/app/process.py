@@ -14,6 +14,7 @@ from service import __version__
 from service.app import from_settings, status_collector, wiring
 from service.app.leaving import leaves_for_good
 from service.app.rotation import Loop
+from service.app.tracing import traced
 from service.app.wiring import Parts, Process
 from service.clock import Clock, SystemClock, TrustedClock
 from service.contract.redaction import redact
@@ -27,6 +28,7 @@ from service.observability.metrics import Metrics
 from service.observability.status import Status
 from service.pipeline.assignment.assigned_partition import PartitionState
 from service.pipeline.expire import expire
+from service.pipeline.shard.tracer import Tracer
 from service.settings import Settings
 
 HEARTBEAT_SECONDS = 1.0
@@ -87,14 +89,18 @@ class Service:
 
     async def serve(self) -> int:
         """Check the topics, connect, run until stopped, drain; returns the exit code."""
-        with self._signals(), self._health():
+        with (
+            self._signals(),
+            traced(self._settings, self._clock, self._metrics) as tracer,
+            self._health(),
+        ):
             layout = await _unless(self._stopping, self._prepare_topics())
             if layout is not None:
-                await self._serve(layout)
+                await self._serve(layout, tracer)
         log.write(log.SERVICE_STOPPED, member=self._status.member)
         return 0
 
-    async def _serve(self, layout: Layout) -> None:
+    async def _serve(self, layout: Layout, tracer: Tracer | None) -> None:
         instrumentation = PipelineInstrumentation(self._metrics, self._settings.spend.prices)
         process = Process(
             self._settings,
@@ -105,6 +111,7 @@ class Service:
             self._spawn,
             self._secrets,
             self._vendor_clock,
+            tracer,
         )
         async with wiring.connected(process, layout) as parts, self._group:
             try:

@@ -8,6 +8,7 @@ import os
 
 import typer
 
+from service.app.tracing import exporter_of
 from service.cli import client
 from service.cli.exit_codes import ExitCode
 from service.cli.findings import Finding, Report, Result, document_of, has_failed
@@ -44,6 +45,7 @@ def _settings(report: Report) -> Settings | None:
     """The settings, if they can be read."""
     try:
         settings = load(os.environ)
+        exporter_of(settings)
     except ConfigError as error:
         for line in str(error).splitlines():
             report(Finding("settings", Result.FAILED, line))

@@ -44,7 +44,7 @@ MAX_DEPTH = 6
 OWN = "service"
 """The logger of our own lines."""
 KAFKA_CLIENT = "aiokafka"
-LIBRARIES = (KAFKA_CLIENT, "aiohttp", "asyncio", "httpcore", "httpx", "kafka", "prometheus_client")
+LIBRARIES = (KAFKA_CLIENT, "aiohttp", "asyncio", "httpcore", "httpx", "kafka", "prometheus_client", "urllib3")
 """They log at warning and above only: at info, httpx writes whole URLs."""
 
 
@@ -99,6 +99,7 @@ KEY_REFUSED = Event("key_refused", logging.WARNING)
 KAFKA_LOGIN_REPLACED = Event("kafka_login_replaced")
 KAFKA_LOGIN_REFUSED = Event("kafka_login_refused", logging.WARNING)
 HEALTH_FAILED = Event("health_request_failed", logging.WARNING)
+TRACING = Event("tracing", levels={"failed": logging.WARNING})
 JOB_FINISHED = Event("job_finished")
 REQUEST_REPEATED = Event("request_repeated", logging.DEBUG)
 

@@ -320,6 +320,16 @@ class LogSettings(Group):
     )
 
 
+class TracingSettings(Group):
+    """Spans of requests whose records have the header `traceparent`, for OpenTelemetry."""
+
+    enabled: bool = Field(
+        default=False,
+        description="Send spans by OTLP over HTTP, as the OTEL_EXPORTER_OTLP_ variables say; needs the extra"
+        " `otel`.",
+    )
+
+
 class ShutdownSettings(Group):
     """A clean stop: it may take ANSWER_SECONDS, then GRACE_SECONDS."""
 

@@ -4,9 +4,9 @@ Passwords and TLS without a certificate of ours are in test_security.py.
 """
 
 import asyncio
-import logging
 import shutil
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,19 +15,22 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from service.app.rotation import CERTIFICATES, Rotation
+from service.clock import SystemClock
 from service.errors import ConfigError
 from service.kafka.admin.topics import Creation, Topics, prepare
 from service.kafka.client.clients import KafkaConsumer, TopicPartition, durable_producer
 from service.kafka.client.cluster import ClusterConfig, reader
 from service.kafka.client.lifecycle import stop_producer
+from service.kafka.group.consumer import RequestConsumer
 from service.kafka.login.tls_files import TlsFiles
 from service.kafka.login.token_sources import TokenEndpoint, TokenFile
 from service.kafka.login.tokens import Tokens, usable
 from service.kafka.writing.producer import Producer
-from service.kafka.writing.producer_record import ProducerRecord
+from service.kafka.writing.producer_record import ProducerRecord, SendResult
+from service.kafka.writing.transactional_producer import Transactions
 from tests.brokers import TopicNames
 from tests.certificates import authority
-from tests.contract.cluster import FETCH_WAIT_MS
+from tests.contract.cluster import FETCH_WAIT_MS, eventually
 from tests.contract.test_security import (
     FAR_SECONDS,
     STARTS,
@@ -35,10 +38,12 @@ from tests.contract.test_security import (
     commit_a_transaction,
     delivered,
     every_socket_is_closed,
+    group_of,
     refusal,
     start_preparing,
 )
 from tests.fakes.clock import FakeClock
+from tests.fakes.owner import FakeOwner
 from tests.secured import Grant, Secured
 from tests.tokens import Endpoint, serving
 
@@ -255,23 +260,49 @@ async def test_a_token_endpoint_that_answers_again_lets_us_in(
     await prepare(secured.token_config(Tokens(source(endpoint))), topics, SMALL)
 
 
+@asynccontextmanager
+async def served(cluster: ClusterConfig, topics: Topics) -> AsyncIterator[FakeOwner]:
+    """What a member of the group is given, who serves the one partition meanwhile."""
+    owner = FakeOwner()
+    member = RequestConsumer(cluster, group_of(topics), owner, SystemClock(), owner)
+    await member.start()
+    running = asyncio.create_task(member.run(lambda: None))
+    try:
+        await eventually(lambda: owner.partitions == {0}, FAR_SECONDS)
+        assert await member.prove_membership(0, 0)
+        member.deliver_from(0, 0)
+        yield owner
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+        await member.stop()
+
+
 async def test_sessions_that_end_with_their_token_lose_nothing(
-    secured: Secured, topics: Topics, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
+    secured: Secured, topics: Topics, endpoint: Endpoint
 ) -> None:
     """The broker ends each connection after 3 s; what was on its way is sent again, with another token."""
     endpoint.life_seconds = 4.0
     cluster = secured.token_config(Tokens(source(endpoint)), "BRIEF")
     await prepare(cluster, topics, SMALL)
-    caplog.set_level(logging.INFO, "aiokafka")
     producer = Producer(cluster, idempotent=True)
-    await producer.start()
-    offsets = []
-    try:
-        for number in range(100):
-            offsets += await producer.send([ProducerRecord(topics.requests, b"k", b"%d" % number, 0)])
-            await asyncio.sleep(0.1)
-    finally:
-        await producer.stop()
-    assert offsets == list(range(100))
-    assert len(endpoint.given) >= 3
-    print([record.getMessage() for record in caplog.records])
+    transactions = Transactions(cluster, f"{topics.journal}.0", topics)
+    answers: list[SendResult] = []
+    async with served(cluster, topics) as owner:
+        await producer.start()
+        await transactions.open()
+        try:
+            while len(endpoint.given) < 5:
+                number = b"%d" % (len(answers) // 2)
+                answers += await producer.send([ProducerRecord(topics.requests, b"k", number, 0)])
+                answers += await transactions.send([ProducerRecord(topics.results, b"k", number, 0)])
+                await asyncio.sleep(0.1)
+            await eventually(lambda: len(owner.delivered) == len(answers) // 2, FAR_SECONDS)
+        finally:
+            await transactions.close()
+            await producer.stop()
+        numbers = range(len(answers) // 2)
+        assert answers[::2] == list(numbers)
+        assert not [answer for answer in answers if isinstance(answer, Exception)]
+        assert [record.value for record in owner.delivered] == [b"%d" % number for number in numbers]
+        assert owner.losses == []

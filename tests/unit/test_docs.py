@@ -10,7 +10,7 @@ from service.cli.exit_codes import ExitCode
 from service.contract.options import NoticeCode
 from service.observability import log
 
-PAGES = sorted([Path("README.md"), *Path("docs").rglob("*.md")])
+PAGES = sorted([Path("README.md"), Path("sandbox/README.md"), *Path("docs").rglob("*.md")])
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 HEADING_LINK = re.compile(r"\]\((?!https?:)([^)#]*)#([^)]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)

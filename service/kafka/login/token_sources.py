@@ -134,14 +134,15 @@ class MskSigner(TokenSource):
     def __init__(self, region: str, clock: Clock = SYSTEM_CLOCK) -> None:
         """Raises `ConfigError` if the extra is not installed."""
         try:
-            self._signer: Any = import_module("aws_msk_iam_sasl_signer").MSKAuthTokenProvider
+            self._signer: Any = import_module("aws_msk_iam_sasl_signer.MSKAuthTokenProvider")
             faults = import_module("botocore.exceptions")
         except ImportError as error:
             raise ConfigError(
                 "SCRIBE_KAFKA__SASL_MECHANISM=AWS_MSK_IAM needs Amazon's signer: "
                 "install scribe-speech[msk], or the image that holds it"
             ) from error
-        self._faults = (faults.BotoCoreError, faults.ClientError, ValueError, OSError)
+        # The signer trips over credentials that are not there.
+        self._faults = (faults.BotoCoreError, faults.ClientError, ValueError, OSError, AttributeError)
         self._region = region
         self._clock = clock
 
@@ -153,7 +154,8 @@ class MskSigner(TokenSource):
         except asyncio.CancelledError:
             raise
         except self._faults as error:
-            raise NoToken(TokenFault.NO_AWS, f"AWS gives no credentials ({type(error).__name__})") from None
+            why = "none are found" if isinstance(error, AttributeError) else type(error).__name__
+            raise NoToken(TokenFault.NO_AWS, f"AWS gives no credentials ({why})") from None
         return Token(SecretStr(text), (ends_at_ms - self._clock.wall_ms()) / 1000)
 
 

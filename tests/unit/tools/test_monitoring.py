@@ -160,6 +160,7 @@ def test_every_metric_is_shown_by_a_panel_or_watched_by_an_alert() -> None:
         "scribe_provider_outages_total",
         "scribe_provider_unknown_codes_total",
         "scribe_request_records_total",
+        "scribe_spans_total",
         "scribe_stage_stops_total",
         "scribe_tokens_total",
     }
