@@ -23,7 +23,7 @@ from sandbox.cluster.node.settings import Settings
 from sandbox.cluster.programs import Programs, fetch_programs
 
 NODE = "node-1"
-_READY_SECONDS = 90.0
+_READY_SECONDS = 180.0
 _LOOK_SECONDS = 0.1
 _ASK_SECONDS = 2.0
 _GRACE_SECONDS = 10.0
