@@ -64,6 +64,10 @@ image: $(VENV)/.dev tools ## build the image on a stand-in base (root on Debian)
 	@$(BIN)/python -m tools.image $(if $(EXTRAS),--extras "$(EXTRAS)")
 	@$(BIN)/python -m pytest -rP tests/image
 
+.PHONY: image-test
+image-test: $(VENV)/.dev tools ## run the unit tests under the image's Python, in some 10 minutes
+	@$(BIN)/python -m tools.image.unit_tests
+
 .PHONY: mutants
 mutants: $(VENV)/.dev tools ## take each protection away and show that its test turns red
 	@$(BIN)/python -m tools.mutants
@@ -72,9 +76,17 @@ mutants: $(VENV)/.dev tools ## take each protection away and show that its test 
 chaos: $(VENV)/.dev ## crash workers for MINUTES=10 by a schedule from SEED=n; MODE=at_least_once BROKER=kafka NODES=1 COMPACT=0
 	@$(BIN)/python -m tests.chaos $(foreach name,seed minutes mode broker nodes members burners compact,$(call option,$(name)))
 
+.PHONY: kafka-matrix
+kafka-matrix: $(VENV)/.dev tools ## run the contract suite and a storm of MINUTES=1 on each Kafka version; VERSIONS="3.9.1 4.4.0" for some
+	@VERSIONS="$(VERSIONS)" MINUTES="$(MINUTES)" tools/kafka-matrix.sh
+
 .PHONY: hostile
 hostile: $(VENV)/.dev tools ## send N=4000 hostile inputs, half of them records, half answers, through a service on real Kafka; SEED=n
 	@$(BIN)/python -m tests.hostile $(foreach name,n seed,$(call option,$(name)))
+
+.PHONY: watch
+watch: $(VENV)/.dev tools ## play every alert and panel on three replicas, real Kafka and Prometheus in some 25 minutes; OUT=folder draws
+	@$(BIN)/python -m tests.watch $(if $(OUT),--out "$$OUT")
 
 .PHONY: bench
 bench: $(VENV)/.dev tools ## measure what a job and open jobs cost, and how late results are seen; some 10 minutes
@@ -125,8 +137,8 @@ LISTS := requirements/runtime.txt requirements/demo.txt
 $(VENV)/.demo: $(LISTS) $(VENV)/.python
 	@tools/pip-install.sh $(LISTS) && touch $@
 
-$(VENV)/.dev: $(LISTS) requirements/dev.txt $(VENV)/.python
-	@tools/pip-install.sh $(LISTS) requirements/dev.txt && touch $(VENV)/.demo $@
+$(VENV)/.dev: $(LISTS) requirements/otel.txt requirements/dev.txt $(VENV)/.python
+	@tools/pip-install.sh $(LISTS) requirements/otel.txt requirements/dev.txt && touch $(VENV)/.demo $@
 
 $(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
-	@tools/pip-install.sh $(LISTS) requirements/dev.txt requirements/bench.txt && touch $@
+	@tools/pip-install.sh $(LISTS) requirements/otel.txt requirements/dev.txt requirements/bench.txt && touch $@

@@ -32,6 +32,15 @@ class Authority:
         path.write_bytes(_pem(key) + _pem(certificate) + _pem(self.certificate))
         return path
 
+    def client(self, folder: Path, name: str, password: str | None = None) -> tuple[Path, Path]:
+        """The files of a client's certificate and of its key, which a password may encrypt."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = _builder(name, self.certificate.subject, key).sign(self.key, hashes.SHA256())
+        cert_file, key_file = folder / f"{name}.crt", folder / f"{name}.key"
+        cert_file.write_bytes(_pem(certificate))
+        key_file.write_bytes(_pem(key, password))
+        return cert_file, key_file
+
 
 def authority(path: Path) -> Authority:
     """A new authority, whose certificate lies at `path`."""
@@ -80,9 +89,10 @@ def _builder(subject: str, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -
     )
 
 
-def _pem(item: ec.EllipticCurvePrivateKey | x509.Certificate) -> bytes:
+def _pem(item: ec.EllipticCurvePrivateKey | x509.Certificate, password: str | None = None) -> bytes:
     if isinstance(item, x509.Certificate):
         return item.public_bytes(serialization.Encoding.PEM)
-    return item.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    encryption = (
+        serialization.BestAvailableEncryption(password.encode()) if password else serialization.NoEncryption()
     )
+    return item.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)

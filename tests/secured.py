@@ -21,7 +21,11 @@ from pydantic import SecretStr
 from sandbox import kafka
 from sandbox.kafka import Cluster, Security
 from service.kafka.client.cluster import ClusterConfig, SecurityProtocol
-from tests.certificates import authority
+from service.kafka.login.credentials import Credentials
+from service.kafka.login.tls_files import TlsFiles
+from service.kafka.login.tokens import Tokens
+from tests.certificates import Authority, authority
+from tests.tokens import Issuer, issuer
 
 T = TypeVar("T")
 
@@ -48,10 +52,16 @@ class Secured:
     """The cluster; `bootstrap` is the plain listener, whose clients are administrators."""
 
     cluster: Cluster
-    ca_file: Path
+    authority: Authority
+    issuer: Issuer
     passwords: dict[str, str]
     free_users: Iterator[str]
     admin: AdminClient
+
+    @property
+    def ca_file(self) -> Path:
+        """What a client trusts the brokers by."""
+        return self.authority.file
 
     @property
     def bootstrap(self) -> str:
@@ -61,14 +71,30 @@ class Secured:
         """A user that no other test has, and that may do nothing yet."""
         return next(self.free_users)
 
-    def config(self, protocol: SecurityProtocol, user: str | None = None) -> ClusterConfig:
-        """How a client gets in by this protocol."""
+    def config(
+        self,
+        protocol: SecurityProtocol,
+        user: str | None = None,
+        password: str | None = None,
+        files: TlsFiles | None = None,
+        listener: str | None = None,
+    ) -> ClusterConfig:
+        """How a client gets in by this protocol; the password is the user's own unless one is given."""
+        shown = password or (self.passwords[user] if user else None)
         return ClusterConfig(
-            self.cluster.secure_bootstrap(protocol),
+            self.cluster.secure_bootstrap(listener or protocol),
             security_protocol=protocol,
             sasl_username=user,
-            sasl_password=SecretStr(self.passwords[user]) if user else None,
-            ca_file=str(self.ca_file),
+            credentials=Credentials(SecretStr(shown) if shown else None, files or TlsFiles(self.ca_file)),
+        )
+
+    def token_config(self, tokens: Tokens, listener: str = "SASL_SSL") -> ClusterConfig:
+        """How a client gets in with tokens."""
+        return ClusterConfig(
+            self.cluster.secure_bootstrap(listener),
+            security_protocol="SASL_SSL",
+            sasl_mechanism="OAUTHBEARER",
+            credentials=Credentials(files=TlsFiles(self.ca_file), tokens=tokens),
         )
 
     def settings(self, user: str) -> dict[str, str]:
@@ -118,8 +144,10 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     folder = tmp_path_factory.mktemp("secured")
     signer = authority(folder / "ca.pem")
     passwords = {f"user{number}": secrets.token_urlsafe(12) for number in range(USERS)}
-    security = Security(signer.key_store(folder / "broker.pem"), passwords)
+    tokens = issuer(folder / "keys.json")
+    key_store = signer.key_store(folder / "broker.pem")
+    security = Security(key_store, passwords, signer.file, tokens.known)
     with kafka.real_kafka(security=security) as cluster:
         # Silent: it would lament the cluster's end on standard error.
         admin = AdminClient({"bootstrap.servers": cluster.bootstrap, "log_level": 0})
-        yield Secured(cluster, signer.file, passwords, iter(passwords), admin)
+        yield Secured(cluster, signer, tokens, passwords, iter(passwords), admin)

@@ -55,6 +55,12 @@
 {{- if and $values.provider.region $values.provider.baseUrl -}}
 {{- fail "provider.region and provider.baseUrl exclude each other." -}}
 {{- end -}}
+{{- if contains "@" $values.provider.proxyUrl -}}
+{{- fail "provider.proxyUrl holds a login: put the URL into a Secret and name that as provider.proxy.existingSecret." -}}
+{{- end -}}
+{{- if and $values.provider.proxyUrl $values.provider.proxy.existingSecret -}}
+{{- fail "provider.proxyUrl and provider.proxy exclude each other." -}}
+{{- end -}}
 {{- include "scribe.kafkaChecks" . -}}
 {{- end -}}
 

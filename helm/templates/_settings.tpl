@@ -38,6 +38,7 @@ names the file. `once` marks what the process reads at its start only. */ -}}
 {{- $certificate := $tls.clientCertificate -}}
 {{- $all := list (list "provider/api-key" .Values.provider.apiKey .Values.provider.apiKey.key "SCRIBE_PROVIDER__API_KEY_FILE") -}}
 {{- $all = append $all (list "provider/ca.crt" .Values.provider.ca .Values.provider.ca.key "SCRIBE_PROVIDER__CA_FILE" "once") -}}
+{{- $all = append $all (list "provider/proxy-url" .Values.provider.proxy .Values.provider.proxy.key "SCRIBE_PROVIDER__PROXY_URL_FILE" "once") -}}
 {{- $all = append $all (list "kafka/ca.crt" $tls.ca $tls.ca.key "SCRIBE_KAFKA__CA_FILE") -}}
 {{- $all = append $all (list "kafka/tls.crt" $certificate $certificate.certificateKey "SCRIBE_KAFKA__CERT_FILE") -}}
 {{- $all = append $all (list "kafka/tls.key" $certificate $certificate.privateKeyKey "SCRIBE_KAFKA__KEY_FILE") -}}
@@ -87,6 +88,7 @@ SCRIBE_PROVIDER__API_KEY_FILE: provider.apiKey
 SCRIBE_PROVIDER__BASE_URL: provider.baseUrl
 SCRIBE_PROVIDER__CA_FILE: provider.ca
 SCRIBE_PROVIDER__PROXY_URL: provider.proxyUrl
+SCRIBE_PROVIDER__PROXY_URL_FILE: provider.proxy
 SCRIBE_PROVIDER__REGION: provider.region
 SCRIBE_PROVIDER__WORKSPACE: provider.workspace
 SCRIBE_SHUTDOWN__LEAVE_GROUP: leaveGroup

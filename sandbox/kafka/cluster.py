@@ -12,7 +12,7 @@ from sandbox import child
 from sandbox.child import ServerStartError
 from sandbox.kafka.jars import fetch_jars, find_java
 from sandbox.kafka.node import Node, Place, server_settings
-from sandbox.kafka.security import SECURE_PROTOCOLS, Security
+from sandbox.kafka.security import LISTENERS, Security
 
 _READY_SECONDS = 60.0
 _TRIES = 3
@@ -28,9 +28,9 @@ class Cluster:
     def bootstrap(self) -> str:
         return ",".join(node.address for node in self.nodes)
 
-    def secure_bootstrap(self, protocol: str) -> str:
-        """What clients connect to with this security protocol; only a cluster with `security` has any."""
-        return ",".join(f"127.0.0.1:{node.place.secure_ports[protocol]}" for node in self.nodes)
+    def secure_bootstrap(self, listener: str) -> str:
+        """What clients of this listener connect to; only a cluster with `security` has any."""
+        return ",".join(f"127.0.0.1:{node.place.secure_ports[listener]}" for node in self.nodes)
 
     def is_running(self) -> bool:
         return all(node.is_running() for node in self.nodes)
@@ -110,8 +110,9 @@ def _formatted(folder: Path, wanted: _Wanted) -> Cluster:
     folder.mkdir()
     cluster_id = new_cluster_id()
     places = _places(wanted)
+    java_options = wanted.security.java_options if wanted.security else []
     nodes = tuple(
-        Node(cluster_id, place, folder / f"node-{place.node_id}", wanted.java, wanted.jars)
+        Node(cluster_id, place, folder / f"node-{place.node_id}", wanted.java, wanted.jars, java_options)
         for place in places
     )
     secured = wanted.security.settings() if wanted.security else {}
@@ -123,11 +124,11 @@ def _formatted(folder: Path, wanted: _Wanted) -> Cluster:
 
 
 def _places(wanted: _Wanted) -> list[Place]:
-    secure = SECURE_PROTOCOLS if wanted.security else ()
+    secure = LISTENERS if wanted.security else {}
     per_node = 2 + len(secure)
     ports = iter(child.free_ports(per_node * wanted.nodes))
     places = [
-        Place(number + 1, next(ports), next(ports), {protocol: next(ports) for protocol in secure})
+        Place(number + 1, next(ports), next(ports), {name: next(ports) for name in secure})
         for number in range(wanted.nodes)
     ]
     if wanted.first_port:

@@ -12,9 +12,11 @@ from pathlib import Path
 from sandbox.child import ServerStartError
 
 POM = Path(__file__).with_name("pom.xml")
+VERSION_VARIABLE = "KAFKA_VERSION"
+"""The environment's choice of a version; the default is the pom's."""
 JAVA_PACKAGE = "openjdk-17-jre-headless"
 DOWNLOAD_MB = 54
-"""Size of the jars of Kafka 4.1.1, to tell before fetching them (Maven's own plugins come on top)."""
+"""Size of the jars of the default version, to tell before fetching them (Maven's own plugins come on top)."""
 
 _MIN_JAVA = 17
 _FETCH_SECONDS = 600.0
@@ -23,11 +25,18 @@ _FETCH_SECONDS = 600.0
 def jars_folder() -> Path:
     """Where the jars of this pom are, or will be. When the folder exists, it is complete."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    pom = POM.read_bytes()
-    version = re.search(rb"<version>([\d.]+)</version>", pom)
-    assert version is not None, "pom.xml has no version"
-    digest = hashlib.sha256(pom).hexdigest()[:8]  # an edited pom gets its own folder
-    return cache / "scribe" / f"kafka-{version[1].decode()}-{digest}"
+    digest = hashlib.sha256(POM.read_bytes()).hexdigest()[:8]  # an edited pom gets its own folder
+    return cache / "scribe" / f"kafka-{version()}-{digest}"
+
+
+def version() -> str:
+    """The version of Kafka that runs here; raises ServerStartError for what cannot be one."""
+    found = re.search(r"<kafka.version>([\d.]+)</kafka.version>", POM.read_text())
+    assert found is not None, "pom.xml has no version"
+    chosen = os.environ.get(VERSION_VARIABLE) or found[1]
+    if not re.fullmatch(r"\d+(\.\d+){1,3}", chosen):
+        raise ServerStartError(f"{VERSION_VARIABLE} must be a version of Kafka, such as {found[1]}")
+    return chosen
 
 
 def missing() -> str | None:
@@ -85,7 +94,7 @@ def fetch_jars() -> Path:
 
 def _copy_dependencies(maven: str, jars: Path) -> None:
     command = [maven, "-q", "-B", "-C", "-f", str(POM), "dependency:copy-dependencies"]
-    command += ["-DincludeScope=runtime", f"-DoutputDirectory={jars}"]
+    command += ["-DincludeScope=runtime", f"-DoutputDirectory={jars}", f"-Dkafka.version={version()}"]
     try:
         run = subprocess.run(command, capture_output=True, text=True, timeout=_FETCH_SECONDS, check=False)
     except subprocess.TimeoutExpired as error:

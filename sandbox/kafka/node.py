@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sandbox import child, probe
 from sandbox.child import ServerStartError
+from sandbox.kafka.security import LISTENERS
 
 _FORMAT_SECONDS = 60.0
 
@@ -20,7 +21,7 @@ _JVM_OPTIONS = ("-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLev
 class Place:
     """Where a node listens: clients at `port`, the other controllers at `controller_port`, on 127.0.0.1.
 
-    `secure_ports` are those of further listeners, by their security protocol.
+    `secure_ports` are those of further listeners, by their names (`security.LISTENERS`).
     """
 
     node_id: int
@@ -31,8 +32,8 @@ class Place:
     def listeners(self) -> Iterator[str]:
         """Every address for clients, as Kafka writes it."""
         yield f"PLAINTEXT://127.0.0.1:{self.port}"
-        for protocol, port in self.secure_ports.items():
-            yield f"{protocol}://127.0.0.1:{port}"
+        for name, port in self.secure_ports.items():
+            yield f"{name}://127.0.0.1:{port}"
 
 
 @dataclass
@@ -44,6 +45,7 @@ class Node:
     folder: Path
     java: Path
     jars: Path
+    java_options: Sequence[str] = ()
     _runs: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
@@ -120,14 +122,15 @@ class Node:
         self._runs[-1].send_signal(signal.SIGCONT)
 
     def _java(self, program: Sequence[str]) -> list[str]:
-        return [str(self.java), *_JVM_OPTIONS, "-cp", f"{self.jars}/*", *program]
+        return [str(self.java), *_JVM_OPTIONS, *self.java_options, "-cp", f"{self.jars}/*", *program]
 
 
 def server_settings(place: Place, cluster: Sequence[Place], folder: Path) -> dict[str, str]:
     """server.properties of one node: Kafka's defaults, but for the addresses and what makes a start quick."""
     copies = str(min(3, len(cluster)))
     enough = str(min(2, len(cluster)))
-    clients, protocols = ",".join(place.listeners()), ("PLAINTEXT", *place.secure_ports)
+    clients = ",".join(place.listeners())
+    protocols = {"PLAINTEXT": "PLAINTEXT", **{name: LISTENERS[name] for name in place.secure_ports}}
     return {
         "process.roles": "broker,controller",
         "node.id": str(place.node_id),
@@ -136,7 +139,7 @@ def server_settings(place: Place, cluster: Sequence[Place], folder: Path) -> dic
         "advertised.listeners": clients,
         "controller.listener.names": "CONTROLLER",
         "listener.security.protocol.map": ",".join(
-            ("CONTROLLER:PLAINTEXT", *(f"{protocol}:{protocol}" for protocol in protocols))
+            ("CONTROLLER:PLAINTEXT", *(f"{name}:{protocol}" for name, protocol in protocols.items()))
         ),
         "log.dirs": str(folder / "data"),
         "default.replication.factor": copies,

@@ -5,17 +5,26 @@ Connect nothing.
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from hashlib import sha256
 from urllib.parse import urlsplit
+
+from pydantic import SecretStr
 
 from service.clock import Clock
 from service.contract.request_decoder import RequestLimits
 from service.core.job.transition_context import Rules
 from service.core.shard.admission import AdmissionRules
 from service.core.time.vendor_clock import VendorClock
+from service.frozen import dataclass
 from service.kafka.admin.topics import DAY_MS, Creation, Topics
 from service.kafka.client.cluster import ClusterConfig
+from service.kafka.client.error_reasons import TOKEN_MECHANISMS
+from service.kafka.login.credentials import Credentials
+from service.kafka.login.tls_files import TlsFiles
+from service.kafka.login.token_sources import MskSigner, TokenEndpoint, TokenFile
+from service.kafka.login.tokens import Tokens, TokenSource
 from service.observability.metric_definitions import Definition
 from service.observability.process_definitions import BILLED_COST_LIMIT, BILLED_SECONDS_LIMIT, OPEN_JOBS_LIMIT
 from service.provider.dashscope import DashScope, DashScopeConfig
@@ -23,21 +32,81 @@ from service.provider.http.proxy import Proxy
 from service.provider.http.trust import tls_context
 from service.provider.result_files import FetchGuard
 from service.settings import Settings
-from service.settings.groups import ROLES
+from service.settings.environment import read_secret, variable
+from service.settings.groups import ROLES, KafkaSettings
 
 
-def cluster_of(settings: Settings) -> ClusterConfig:
-    """How to reach Kafka; reads the password file."""
-    kafka = settings.kafka
-    return ClusterConfig(
+def _ignore(_told: object) -> None:
+    """Nobody is told: the command line writes no log."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoginObserver:
+    """Who hears of what is shown to Kafka."""
+
+    secret: Callable[[SecretStr], None] = _ignore
+    """Of a secret that was read while the process runs."""
+    token: Callable[[SecretStr], None] = _ignore
+    """Of each token."""
+    refused: Callable[[str], None] = _ignore
+    """Why no new token can be had while the last one still holds, or none does."""
+
+
+def cluster_of(settings: Settings, observer: LoginObserver | None = None) -> ClusterConfig:
+    """How to reach Kafka; reads the files of the password and the certificates.
+
+    Raises `ConfigError`.
+    """
+    kafka, told = settings.kafka, observer or LoginObserver()
+    files = TlsFiles(
+        kafka.ca_file, kafka.cert_file, kafka.key_file, partial(_told, kafka.private_key_password, told)
+    )
+    credentials = Credentials(kafka.password(), files, _tokens_of(kafka, told))
+    cluster = ClusterConfig(
         bootstrap_servers=kafka.bootstrap_servers,
         client_id=kafka.client_id,
         security_protocol=kafka.security_protocol,
         sasl_mechanism=kafka.sasl_mechanism,
         sasl_username=kafka.sasl_username,
-        sasl_password=kafka.password(),
-        ca_file=None if kafka.ca_file is None else str(kafka.ca_file),
+        credentials=credentials,
     )
+    cluster.connection()  # what cannot be used is named now, not at the first connection
+    return cluster
+
+
+def _tokens_of(kafka: KafkaSettings, told: LoginObserver) -> Tokens | None:
+    if not (kafka.security_protocol.startswith("SASL") and kafka.sasl_mechanism in TOKEN_MECHANISMS):
+        return None
+    return Tokens(_token_source(kafka, told), kafka.oauth_extensions, told.token, told.refused)
+
+
+def _token_source(kafka: KafkaSettings, told: LoginObserver) -> TokenSource:
+    if kafka.sasl_mechanism == "AWS_MSK_IAM":
+        return MskSigner(str(kafka.aws_region))
+    if kafka.oauth_token_file is not None:
+        name = variable("kafka", "oauth_token_file")
+        return TokenFile(partial(_present, partial(read_secret, kafka.oauth_token_file, name), told))
+    return TokenEndpoint(
+        url=str(kafka.oauth_token_url),
+        client_id=str(kafka.oauth_client_id),
+        secret=partial(_present, kafka.client_secret, told),
+        scope=kafka.oauth_scope,
+        ca_file=kafka.oauth_ca_file,
+    )
+
+
+def _told(read: Callable[[], SecretStr | None], told: LoginObserver) -> SecretStr | None:
+    """The secret that is read, hidden from the log before anything uses it."""
+    secret = read()
+    if secret is not None:
+        told.secret(secret)
+    return secret
+
+
+def _present(read: Callable[[], SecretStr | None], told: LoginObserver) -> SecretStr:
+    secret = _told(read, told)
+    assert secret is not None, "the settings require it"
+    return secret
 
 
 def topics_of(settings: Settings) -> Topics:
@@ -152,6 +221,6 @@ def shown_limits_of(settings: Settings) -> Mapping[Definition, float | None]:
 def fingerprint_of(settings: Settings) -> str:
     """A hash of the settings in which replicas may not differ; secrets take no part in it."""
     shown = settings.model_dump_json(
-        exclude={"kafka": {"group_instance_id", "client_id"}, "http": True, "log": True}
+        exclude={"kafka": {"group_instance_id", "client_id"}, "http": True, "log": True, "tracing": True}
     )
     return sha256(shown.encode()).hexdigest()[:12]

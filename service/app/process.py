@@ -13,7 +13,9 @@ from typing import TypeVar
 from service import __version__
 from service.app import from_settings, status_collector, wiring
 from service.app.leaving import leaves_for_good
-from service.app.wiring import Loop, Parts, Process
+from service.app.rotation import Loop
+from service.app.tracing import traced
+from service.app.wiring import Parts, Process
 from service.clock import Clock, SystemClock, TrustedClock
 from service.contract.redaction import redact
 from service.core.time.vendor_clock import VendorClock
@@ -26,6 +28,7 @@ from service.observability.metrics import Metrics
 from service.observability.status import Status
 from service.pipeline.assignment.assigned_partition import PartitionState
 from service.pipeline.expire import expire
+from service.pipeline.shard.tracer import Tracer
 from service.settings import Settings
 
 HEARTBEAT_SECONDS = 1.0
@@ -41,7 +44,8 @@ Tick = Callable[[], None]
 
 def configure_log(settings: Settings) -> log.Secrets:
     """Write every line and a crash to the log, without the secrets of the settings; returns these."""
-    found = (settings.provider.key(), settings.kafka.password())
+    kafka = settings.kafka
+    found = (settings.provider.key(), kafka.password(), kafka.private_key_password(), kafka.client_secret())
     proxy = from_settings.proxy_of(settings)
     secrets = log.Secrets(*(secret for secret in found if secret), *(proxy.secrets() if proxy else ()))
     log.configure(settings.log.level, settings.log.format, secrets=secrets)
@@ -63,6 +67,7 @@ class Service:
     def __init__(self, settings: Settings, clock: Clock, secrets: log.Secrets) -> None:
         self._settings = settings
         self._secrets = secrets
+        self._cluster = from_settings.cluster_of(settings, _login_observer(secrets))
         self._metrics = Metrics(clock=clock)
         self._vendor_clock = VendorClock()
         self._clock = TrustedClock(clock, self._vendor_clock, partial(time_event, self._metrics))
@@ -84,23 +89,29 @@ class Service:
 
     async def serve(self) -> int:
         """Check the topics, connect, run until stopped, drain; returns the exit code."""
-        with self._signals(), self._health():
+        with (
+            self._signals(),
+            traced(self._settings, self._clock, self._metrics) as tracer,
+            self._health(),
+        ):
             layout = await _unless(self._stopping, self._prepare_topics())
             if layout is not None:
-                await self._serve(layout)
+                await self._serve(layout, tracer)
         log.write(log.SERVICE_STOPPED, member=self._status.member)
         return 0
 
-    async def _serve(self, layout: Layout) -> None:
+    async def _serve(self, layout: Layout, tracer: Tracer | None) -> None:
         instrumentation = PipelineInstrumentation(self._metrics, self._settings.spend.prices)
         process = Process(
             self._settings,
+            self._cluster,
             self._clock,
             self._metrics,
             instrumentation,
             self._spawn,
             self._secrets,
             self._vendor_clock,
+            tracer,
         )
         async with wiring.connected(process, layout) as parts, self._group:
             try:
@@ -117,9 +128,9 @@ class Service:
     async def _prepare_topics(self) -> Layout:
         settings = self._settings
         creation = from_settings.creation_of(settings) if settings.topics.create else None
-        cluster, topics = from_settings.cluster_of(settings), from_settings.topics_of(settings)
-        await require_acls(cluster, topics)
-        layout = await prepare(cluster, topics, creation, self._clock)
+        topics = from_settings.topics_of(settings)
+        await require_acls(self._cluster, topics)
+        layout = await prepare(self._cluster, topics, creation, self._clock)
         for warning in layout.warnings:
             log.write(log.TOPICS_WARNING, detail=warning)
         if unused := from_settings.unused_proxy(settings, os.environ):
@@ -228,6 +239,11 @@ class Service:
             yield
         finally:
             server.stop()
+
+
+def _login_observer(secrets: log.Secrets) -> from_settings.LoginObserver:
+    refused = partial(log.write, log.KAFKA_LOGIN_REFUSED, what="token")
+    return from_settings.LoginObserver(secrets.add, secrets.add_token, lambda detail: refused(detail=detail))
 
 
 async def _unless(event: asyncio.Event, work: Coroutine[None, None, T]) -> T | None:

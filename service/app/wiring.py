@@ -5,7 +5,7 @@ Start no loop.
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import field, replace
 from functools import partial
@@ -15,14 +15,13 @@ from pydantic import SecretStr
 
 from service.app.from_settings import (
     admission_of,
-    cluster_of,
     limits_of,
     member_of,
     provider_of,
     rules_of,
     topics_of,
 )
-from service.app.key_rotation import KeyRotation
+from service.app.rotation import API_KEY, Loop, Rotation, login_loops
 from service.clock import Clock
 from service.core.job.job import Job
 from service.core.limits.spend_limit import DaySpend, SpendRules
@@ -74,13 +73,11 @@ from service.pipeline.shard.backlog import Backlog
 from service.pipeline.shard.shard_runner import RunnerDeps, ShardRunner
 from service.pipeline.shard.spawn import Spawn
 from service.pipeline.shard.stage_breaker import StageBreaker
+from service.pipeline.shard.tracer import Tracer
 from service.pipeline.submit import SubmitStage
 from service.provider.api import HotwordLists, Provider
 from service.provider.dashscope import DashScope
 from service.settings import Settings
-
-Loop = Callable[[Callable[[], None]], Coroutine[None, None, None]]
-"""A loop, which reports each of its turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +95,7 @@ class Parts:
     ask_time: Loop
     """The loop that calls the vendor for its time while no other call does."""
     optional_loops: Mapping[str, Loop] = field(default_factory=dict)
-    """The loops of the topic of shared pages, if there is one, and of the key's file."""
+    """The loops of the topic of shared pages, if there is one, and of the files of secrets."""
 
     def reason(self, runner: ShardRunner, job: Job) -> str:
         """Why the job cannot continue, as a sentence."""
@@ -118,19 +115,21 @@ class Process:
     """The objects that all parts share."""
 
     settings: Settings
+    cluster: ClusterConfig
     clock: Clock
     metrics: Metrics
     instrumentation: PipelineInstrumentation
     spawn: Spawn
     secrets: log.Secrets
     vendor_clock: VendorClock = field(default_factory=VendorClock)
+    tracer: Tracer | None = None
 
 
 @asynccontextmanager
 async def connected(process: Process, layout: Layout) -> AsyncIterator[Parts]:
     """The parts with open connections, which are closed in the reverse order."""
-    settings = process.settings
-    cluster, wait_ms = cluster_of(settings), settings.kafka.fetch_max_wait_ms
+    settings, cluster = process.settings, process.cluster
+    wait_ms = settings.kafka.fetch_max_wait_ms
     async with (
         _producer(settings, cluster) as producer,
         provider_of(settings, process.clock, process.vendor_clock) as dashscope,
@@ -157,7 +156,10 @@ async def connected(process: Process, layout: Layout) -> AsyncIterator[Parts]:
         rules, report = rules_of(settings), process.instrumentation.journal_unreadable
         scanner = JournalScanner(cluster, settings.topics.journal, watermarks, wait_ms, rules, report)
         parts = _parts(process, layout, account, journal, scanner, pages)
-        yield replace(parts, optional_loops={**parts.optional_loops, **_key_loop(process, dashscope, parts)})
+        kafka, hide = settings.kafka, process.secrets.add
+        login = login_loops(kafka, cluster.credentials, hide, process.clock)
+        rotations = {**_key_loop(process, dashscope, parts), **login}
+        yield replace(parts, optional_loops={**parts.optional_loops, **rotations})
 
 
 def _key_loop(process: Process, dashscope: DashScope, parts: Parts) -> Mapping[str, Loop]:
@@ -171,7 +173,7 @@ def _key_loop(process: Process, dashscope: DashScope, parts: Parts) -> Mapping[s
     provider = process.settings.provider
     if provider.api_key_file is None:
         return {}
-    return {"key": KeyRotation(provider.key, dashscope.key, use, process.clock).run}
+    return {"key": Rotation(API_KEY, provider.key, dashscope.key, use, process.clock).run}
 
 
 @asynccontextmanager
@@ -373,11 +375,15 @@ def _assignment(
         accept=AcceptStage(
             limits_of(settings), admission_of(settings), stages.submit, instrumentation, breaker
         ),
-        runner=RunnerDeps(process.clock, rules, instrumentation, stages.dispatch, breaker, Backlog()),
+        runner=RunnerDeps(
+            process.clock, rules, instrumentation, stages.dispatch, breaker, Backlog(), process.tracer
+        ),
         spawn=process.spawn,
         observer=instrumentation,
         window=Window(settings.deduplication.window_seconds, settings.deduplication.jobs),
-        outcomes=OutcomeRules(settings.outcomes.source, settings.outcomes.original_request),
+        outcomes=OutcomeRules(
+            settings.outcomes.source, settings.outcomes.original_request, settings.tracing.enabled
+        ),
         prices=settings.spend.prices,
         files_per_task=settings.requests.files_per_task,
         open_jobs=settings.limits.open_jobs,

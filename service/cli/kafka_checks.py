@@ -4,7 +4,7 @@ They join no group and write nothing; only `transactions` opens a producer, as t
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 
 from service.app import from_settings
@@ -13,9 +13,11 @@ from service.cli.replica_status import member_at
 from service.cli.tables import time_of
 from service.errors import ConfigError
 from service.kafka.admin.acls import Operation, require_acls, require_operations
+from service.kafka.admin.creation import SIZE
 from service.kafka.admin.inspection import REQUEST_TIMEOUT_MS, Inspection
-from service.kafka.admin.topics import Extent, Topics, misfit, require_safe, risks
+from service.kafka.admin.topics import Extent, Topics, misfit, require_safe, risks, small_limits
 from service.kafka.client.cluster import ClusterConfig
+from service.kafka.client.group_members import GroupDescription
 from service.kafka.group.duplicate_members import MemberStamp
 from service.kafka.writing.producer import Producer
 from service.kafka.writing.transactional_producer import require_transactions
@@ -23,7 +25,17 @@ from service.settings import Settings
 
 TRANSACTION_SECONDS = 20.0
 """Bound of the check for transactions: a new broker makes the topic of all transactions first."""
-LATER = ("permissions", "topics", "partitions", "journal", "pages", "transactions", "group", "instance")
+LATER = (
+    "permissions",
+    "topics",
+    "partitions",
+    "journal",
+    "sizes",
+    "pages",
+    "transactions",
+    "group",
+    "instance",
+)
 
 
 async def check_kafka(settings: Settings, report: Report) -> None:
@@ -65,8 +77,7 @@ class _Checks:
         else:
             # A producer asks for the topics by name, and a broker may then create them with its own defaults.
             self._report(Finding("transactions", Result.SKIPPED, "a topic is missing"))
-        await self._reported("group", self._group)
-        await self._reported("instance", self._instance)
+        await self._check_members()
 
     async def _reported(self, check: str, examine: Callable[[], Awaitable[Finding]]) -> None:
         try:
@@ -97,7 +108,24 @@ class _Checks:
             await self._reported("journal", lambda: self._journal(extents))
         else:
             self._report(Finding("journal", Result.SKIPPED, "the topic is missing"))
+        outcomes = [name for name in (self._topics.results, self._topics.failures) if name in extents]
+        await self._reported("sizes", lambda: self._sizes(outcomes))
         return not lacking
+
+    async def _sizes(self, names: Collection[str]) -> Finding:
+        """Whether the brokers take outcomes of every size."""
+        limits: dict[str, int] = {}
+        for name in names:
+            limit = (await self._inspection.settings_of(name) or {}).get(SIZE, "")
+            if limit.isdigit():
+                limits[name] = int(limit)
+        small = list(small_limits(self._topics, limits))
+        if small:
+            return Finding("sizes", Result.WARNING, "; ".join(small))
+        if len(limits) < len(names) or not names:
+            words = "the limits of outcomes are not shown: the service learns them from a refusal"
+            return Finding("sizes", Result.OK, words)
+        return Finding("sizes", Result.OK, "results and failures may have every size that Scribe makes")
 
     def _creation(self) -> str:
         return "; the service makes them at its start" if self._settings.topics.create else ""
@@ -147,17 +175,24 @@ class _Checks:
         words = "not used: SCRIBE_KAFKA__DELIVERY=at_least_once repeats outcomes at times"
         return Finding("transactions", Result.OK, words)
 
-    async def _group(self) -> Finding:
-        group = await self._inspection.group(self._settings.kafka.group_id)
+    async def _check_members(self) -> None:
+        """Check the group and our name in it, by one question."""
+        group_id = self._settings.kafka.group_id
+        try:
+            group = await self._inspection.group(group_id)
+        except ConfigError as error:
+            self._report(Finding("group", Result.FAILED, str(error)))
+            self._report(Finding("instance", Result.SKIPPED, "the group cannot be asked"))
+            return
         state = f"{len(group.members)} members, {group.state.lower()}" if group.members else "nobody is in it"
-        return Finding("group", Result.OK, f"{self._settings.kafka.group_id} may be joined: {state}")
+        self._report(Finding("group", Result.OK, f"{group_id} may be joined: {state}"))
+        self._report(await self._instance(group))
 
-    async def _instance(self) -> Finding:
+    async def _instance(self, group: GroupDescription) -> Finding:
         name = self._settings.kafka.group_instance_id
         if name is None:
             words = "SCRIBE_KAFKA__GROUP_INSTANCE_ID is not set: each restart moves partitions"
             return Finding("instance", Result.OK, words)
-        group = await self._inspection.group(self._settings.kafka.group_id)
         holders = [member for member in group.members if member.is_named(name)]
         if not holders:
             return Finding("instance", Result.OK, f"nobody else is {name}")
@@ -165,7 +200,10 @@ class _Checks:
         who = f"a process at {holders[0].host}, which runs since {began}"
         if await member_at(self._settings.http.port) == name:
             return Finding("instance", Result.OK, f"{name} is the service on this machine: {who}")
-        words = f"{name} is taken by {who}: a service that starts here with this name would oust it, or end"
+        words = (
+            f"{name} is taken by {who}: a service that starts here with this name would oust it, or end;"
+            " in Kubernetes let the name hold the namespace too"
+        )
         return Finding("instance", Result.WARNING, words)
 
 

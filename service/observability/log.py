@@ -6,6 +6,7 @@ or to Kafka are not logged.
 
 import logging
 import sys
+import threading
 from collections.abc import Mapping, MutableMapping
 from dataclasses import field
 from functools import lru_cache, partial
@@ -30,6 +31,8 @@ SHORTEST_SECRET = 6
 """Shorter configured secrets are not replaced: they would match inside ordinary words."""
 MAX_ROTATED = 100
 """Older keys were replaced so many rotations ago that they open nothing."""
+MAX_TOKENS = 20
+"""Older tokens have ended: each was fetched in the last fifth of the life of the one before."""
 FIRST_FIELDS = ("time", "level", "event", "logger")
 MAX_TRACEBACK_LINES = 60
 """The last lines, which name the error; collectors cut or drop lines that are too long."""
@@ -41,7 +44,7 @@ MAX_DEPTH = 6
 OWN = "service"
 """The logger of our own lines."""
 KAFKA_CLIENT = "aiokafka"
-LIBRARIES = (KAFKA_CLIENT, "aiohttp", "asyncio", "httpcore", "httpx", "kafka", "prometheus_client")
+LIBRARIES = (KAFKA_CLIENT, "aiohttp", "asyncio", "httpcore", "httpx", "kafka", "prometheus_client", "urllib3")
 """They log at warning and above only: at info, httpx writes whole URLs."""
 
 
@@ -93,7 +96,10 @@ WORK_RESTORED = Event("work_restored", logging.ERROR)
 JOURNAL_UNREADABLE = Event("journal_unreadable", logging.ERROR)
 KEY_REPLACED = Event("key_replaced")
 KEY_REFUSED = Event("key_refused", logging.WARNING)
+KAFKA_LOGIN_REPLACED = Event("kafka_login_replaced")
+KAFKA_LOGIN_REFUSED = Event("kafka_login_refused", logging.WARNING)
 HEALTH_FAILED = Event("health_request_failed", logging.WARNING)
+TRACING = Event("tracing", levels={"failed": logging.WARNING})
 JOB_FINISHED = Event("job_finished")
 REQUEST_REPEATED = Event("request_repeated", logging.DEBUG)
 
@@ -146,7 +152,7 @@ def configure(
     handler = _Lines(out)
     is_pretty = form == "pretty" or (form == "auto" and out.isatty())
     handler.setFormatter(
-        _formatter(is_pretty, out, partial(_add_time, clock), _Redactor(secrets or Secrets()))
+        _formatter(is_pretty, out, partial(_add_time, clock), Redactor(secrets or Secrets()))
     )
     handler.addFilter(_throttled)
     handler.addFilter(LogThrottle(OWN, clock))
@@ -168,7 +174,7 @@ def configure(
 
 
 def _formatter(
-    is_pretty: bool, out: TextIO, add_time: structlog.typing.Processor, redactor: "_Redactor"
+    is_pretty: bool, out: TextIO, add_time: structlog.typing.Processor, redactor: "Redactor"
 ) -> logging.Formatter:
     if is_pretty:
         renderer: structlog.typing.Processor = structlog.dev.ConsoleRenderer(
@@ -201,17 +207,26 @@ class Secrets:
     def __init__(self, *secrets: SecretStr) -> None:
         self._first = tuple(value for value in map(_long_enough, secrets) if value)
         self._rotated: tuple[str, ...] = ()
+        self._tokens: tuple[str, ...] = ()
+        self._adding = threading.Lock()
 
     def add(self, secret: SecretStr) -> None:
         """Replace this value, too, from now on."""
         value = _long_enough(secret)
-        if value and value not in (*self._first, *self._rotated):
-            # Another thread may log meanwhile: it sees the tuple before or after.
-            self._rotated = (*self._rotated, value)[-MAX_ROTATED:]
+        with self._adding:
+            if value and value not in (*self._first, *self._rotated):
+                # Another thread may log meanwhile: it sees the tuple before or after.
+                self._rotated = (*self._rotated, value)[-MAX_ROTATED:]
+
+    def add_token(self, token: SecretStr) -> None:
+        """The same for a value that ends by itself: many of them push no key out."""
+        with self._adding:
+            if token.get_secret_value() not in self._tokens:
+                self._tokens = (*self._tokens, token.get_secret_value())[-MAX_TOKENS:]
 
     def hide(self, text: str) -> str:
         """The text without any of the values."""
-        for value in (*self._first, *self._rotated):
+        for value in (*self._first, *self._rotated, *self._tokens):
             text = text.replace(value, "*")
         return text
 
@@ -221,15 +236,22 @@ def _long_enough(secret: SecretStr) -> str:
     return value if len(value) >= SHORTEST_SECRET else ""
 
 
-class _Redactor:
-    """The last processor before the renderer: makes every value of a line safe."""
+class Redactor:
+    """Makes every value of a line safe: the last processor before the renderer.
+
+    What is written for a bug report passes it too (`app.document_redactor`).
+    """
 
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
         # The names of fields are few, and stand in every line.
-        self._name = lru_cache(maxsize=MAX_NAMES)(self._text)
+        self._name = lru_cache(maxsize=MAX_NAMES)(self.text)
 
     def __call__(self, _logger: object, _method: str, line: Fields) -> Fields:
+        return self.line(line)
+
+    def line(self, line: Fields) -> Fields:
+        """The fields of a line, safe; those that every line has come first."""
         trace = line.pop("exception", None)
         first = {name: line.pop(name) for name in FIRST_FIELDS if name in line}
         safe: Fields = {
@@ -239,6 +261,14 @@ class _Redactor:
             safe["exception"] = self._traceback(str(trace))
         return safe
 
+    def document(self, document: object) -> object:
+        """Any document, with each of its texts safe."""
+        return self._value(document, MAX_DEPTH)
+
+    def text(self, text: str) -> str:
+        """A text as one safe line."""
+        return redact(self._secrets.hide(text))
+
     def _value(self, value: object, depth: int) -> object:
         if value is None or isinstance(value, bool | int | float):
             return value
@@ -246,15 +276,12 @@ class _Redactor:
             return {self._name(str(name)): self._value(item, depth - 1) for name, item in value.items()}
         if depth and isinstance(value, list | tuple | set | frozenset):
             return [self._value(item, depth - 1) for item in value]
-        return self._text(value if isinstance(value, str) else repr(value))
-
-    def _text(self, text: str) -> str:
-        return redact(self._secrets.hide(text))
+        return self.text(value if isinstance(value, str) else repr(value))
 
     def _traceback(self, trace: str) -> str:
         lines = trace.splitlines()[-MAX_TRACEBACK_LINES:]
         indents = (len(line) - len(line.lstrip()) for line in lines)
-        return "\n".join(" " * indent + self._text(line) for indent, line in zip(indents, lines, strict=True))
+        return "\n".join(" " * indent + self.text(line) for indent, line in zip(indents, lines, strict=True))
 
 
 def _throttled(record: logging.LogRecord) -> bool:

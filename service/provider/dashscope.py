@@ -50,6 +50,7 @@ from service.provider.http.transport import (
 )
 from service.provider.http.trust import tls_context
 from service.provider.result_files import FetchGuard, ResultFetcher
+from service.provider.uploads import Uploads
 from service.provider.wire import answer_fields, file_tasks, hotword_actions, omni, short_audio
 from service.provider.wire.answer_fields import (
     HttpAnswer,
@@ -144,6 +145,8 @@ class DashScope:
             partial(self._call, "POST", hotword_actions.PATH), self._host
         )
         """The account's hotword lists."""
+        self.uploads = Uploads(partial(self._call, "GET"), self._host, self._results)
+        """The account's temporary store."""
 
     async def __aenter__(self) -> Self:
         await self._open.enter_async_context(self._submits)

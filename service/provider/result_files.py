@@ -1,4 +1,4 @@
-"""Fetches result files from the provider's hosts only.
+"""Fetches result files from the provider's hosts only, and posts a form to one of them.
 
 The URL is untrusted, so every part of it is checked before a connection is made: scheme, host, port
 and each address. No credentials, cookies or redirects; path and query are sent byte for byte. Behind a proxy
@@ -9,7 +9,9 @@ import asyncio
 import ipaddress
 import re
 import ssl
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import lru_cache
 from types import TracebackType
 from typing import Self
@@ -25,7 +27,7 @@ from service.provider.http.bodies import BodyBroken, BodyCutShort, BodyTooLarge,
 from service.provider.http.connection_errors import Peer, no_answer
 from service.provider.http.proxy import Proxy
 from service.provider.http.transport import AiohttpTransport, HeadTooLarge
-from service.provider.wire.answer_fields import retry_after_seconds
+from service.provider.wire.answer_fields import HttpAnswer, retry_after_seconds
 
 # No user:password, no fragment, no blank, no control or non-ASCII character, no backslash.
 _URL = re.compile(
@@ -39,6 +41,10 @@ _NAME = re.compile(
     re.ASCII,
 )
 _USUAL_PORTS = {"http": 80, "https": 443}
+STALL_SECONDS = 60.0
+"""Bound of each part of a form, and of the answer to it: a large file may take long, and must go on."""
+MAX_ANSWER_BYTES = 64 * 1024
+"""Of the answer to a form, which is empty or an error."""
 _HEADERS = httpx.Headers({"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "scribe"})
 
 
@@ -198,6 +204,28 @@ class ResultFetcher:
                 peer = Peer(place.host, place.port, f"the result's host {place.host}{way}")
                 return no_answer(error, peer, self._guard.timeout_seconds)
 
+    async def post(
+        self, url: str, headers: Mapping[str, str], pieces: AsyncIterator[bytes]
+    ) -> HttpAnswer | ProviderError:
+        """Post a form, whose length is in the headers, to a host that the guard lets results come from."""
+        place = fetch_target(url, self._guard)
+        if isinstance(place, ProviderError):
+            return replace(place, message=place.message.replace("the result's", "the upload's"))
+        request = place.request()
+        sent = httpx.Request("POST", request.url, headers=headers, extensions=request.extensions)
+        peer = Peer(place.host, place.port, f"the upload's host {place.host}")
+        try:
+            async with asyncio.timeout(STALL_SECONDS) as bound:
+                sent.stream = _Pieces(pieces, bound)
+                response = await self._transport.handle_async_request(sent)
+                try:
+                    body = await read_body(response, MAX_ANSWER_BYTES, MAX_ANSWER_BYTES)
+                finally:
+                    await response.aclose()
+        except (TimeoutError, httpx.HTTPError, BodyTooLarge, BodyBroken) as error:
+            return no_answer(error, peer, STALL_SECONDS)
+        return HttpAnswer(response.status_code, response.headers, body)
+
     async def _get(self, place: FetchTarget, max_bytes: int | None) -> bytes | ProviderError:
         # The transport is called directly: httpx's client would log the URL with its signature.
         guard = self._guard
@@ -214,3 +242,16 @@ class ResultFetcher:
             )
         finally:
             await response.aclose()
+
+
+class _Pieces(httpx.AsyncByteStream):
+    """The parts of a body; each that is asked for renews the bound."""
+
+    def __init__(self, pieces: AsyncIterator[bytes], bound: asyncio.Timeout) -> None:
+        self._pieces = pieces
+        self._bound = bound
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for piece in self._pieces:
+            self._bound.reschedule(asyncio.get_running_loop().time() + STALL_SECONDS)
+            yield piece

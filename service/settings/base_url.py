@@ -41,6 +41,11 @@ def _parts(url: str) -> SplitResult | None:
     return parts if is_url and not is_odd else None
 
 
+def is_url(url: str) -> bool:
+    """Whether it is an http or https URL without user, password, query and fragment."""
+    return _parts(url) is not None
+
+
 BaseUrl = Annotated[Text, AfterValidator(_base_url)]
 
 

@@ -105,6 +105,21 @@ Prices = Annotated[dict[str, Price], NoDecode, BeforeValidator(_prices)]
 """Written as `fun-asr=0.000035,qwen3.5-omni-flash=0.0000004/0.000003`."""
 
 
+def _pairs(value: object) -> object:
+    return dict(map(_pair, _parts(value))) if isinstance(value, str) else value
+
+
+def _pair(entry: str) -> tuple[str, str]:
+    found = re.fullmatch(r"([A-Za-z]+)=([ -~]+)", entry)
+    if found is None or found[1] == "auth":
+        raise ValueError("must be name=value, separated by commas; names have letters only")
+    return found[1], found[2]
+
+
+Pairs = Annotated[dict[str, str], NoDecode, BeforeValidator(_pairs)]
+"""Written as `logicalCluster=lkc-1,identityPoolId=pool-1`: SASL extensions as RFC 7628 spells them."""
+
+
 class Environment(EnvSettingsSource):
     """Reads a given mapping instead of the process's environment.
 

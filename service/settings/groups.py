@@ -8,7 +8,17 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from service.settings.environment import Brokers, Hosts, Names, Text, Topic, read_secret, variable
+from service.settings.base_url import is_url
+from service.settings.environment import (
+    Brokers,
+    Hosts,
+    Names,
+    Pairs,
+    Text,
+    Topic,
+    read_secret,
+    variable,
+)
 
 
 def exclusive(group: str, first: str, second: str) -> ValueError:
@@ -42,17 +52,59 @@ class KafkaSettings(Group):
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         default="PLAINTEXT", description="Encryption and login."
     )
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "AWS_MSK_IAM"] = Field(
         default="SCRAM-SHA-512", description="How to log in, with a SASL protocol."
     )
-    sasl_username: Text | None = Field(default=None, description="User name, with a SASL protocol.")
+    sasl_username: Text | None = Field(
+        default=None, description="User name, for the mechanisms with a password."
+    )
     sasl_password: SecretStr | None = Field(
         default=None, description="The user's password; better from a file."
     )
-    sasl_password_file: Path | None = Field(default=None, description="A file that holds the password.")
+    sasl_password_file: Path | None = Field(
+        default=None,
+        description="A file that holds the password; new connections use a new one in it within a minute.",
+    )
     ca_file: Path | None = Field(
         default=None, description="PEM file of the authorities to trust; none means the system's."
     )
+    cert_file: Path | None = Field(
+        default=None,
+        description="PEM file of our client certificate and its intermediates, for brokers that ask for one;"
+        " new connections use a new one within a minute.",
+    )
+    key_file: Path | None = Field(default=None, description="PEM file of the certificate's private key.")
+    key_password: SecretStr | None = Field(
+        default=None, description="The password of an encrypted private key; better from a file."
+    )
+    key_password_file: Path | None = Field(
+        default=None, description="A file that holds the private key's password."
+    )
+    oauth_token_url: Text | None = Field(
+        default=None, description="The token endpoint for OAUTHBEARER, asked with client credentials."
+    )
+    oauth_client_id: Text | None = Field(default=None, description="The client id at the token endpoint.")
+    oauth_client_secret: SecretStr | None = Field(
+        default=None, description="The client's secret; better from a file."
+    )
+    oauth_client_secret_file: Path | None = Field(
+        default=None, description="A file that holds the client's secret; read again for each token."
+    )
+    oauth_scope: Text | None = Field(
+        default=None, description="The scopes to ask for, separated by blanks, if the endpoint needs any."
+    )
+    oauth_ca_file: Path | None = Field(
+        default=None,
+        description="PEM file of the authorities to trust at the token endpoint; none means the system's.",
+    )
+    oauth_token_file: Path | None = Field(
+        default=None,
+        description="A file with a token, in place of the endpoint; read again while the service runs.",
+    )
+    oauth_extensions: Pairs = Field(
+        default={}, description="SASL extensions to send with a token, as name=value."
+    )
+    aws_region: Text | None = Field(default=None, description="The cluster's region, for AWS_MSK_IAM.")
     delivery: Literal["exactly_once", "at_least_once"] = Field(
         default="exactly_once",
         description="exactly_once needs a broker with transactions; at_least_once repeats outcomes at times.",
@@ -76,21 +128,65 @@ class KafkaSettings(Group):
 
     def password(self) -> SecretStr | None:
         """The password, read from its file if one is set; raises `ConfigError`."""
-        return self.sasl_password or read_secret(
-            self.sasl_password_file, variable("kafka", "sasl_password_file")
-        )
+        return self._secret("sasl_password")
+
+    def private_key_password(self) -> SecretStr | None:
+        """The password of the private key, likewise."""
+        return self._secret("key_password")
+
+    def client_secret(self) -> SecretStr | None:
+        """The secret for the token endpoint, likewise."""
+        return self._secret("oauth_client_secret")
+
+    def _secret(self, name: str) -> SecretStr | None:
+        direct: SecretStr | None = getattr(self, name)
+        return direct or read_secret(getattr(self, f"{name}_file"), variable("kafka", f"{name}_file"))
+
+    @model_validator(mode="after")
+    def _has_one_of_each(self) -> Self:
+        for name in ("sasl_password", "key_password", "oauth_client_secret"):
+            if getattr(self, name) and getattr(self, f"{name}_file"):
+                raise exclusive("kafka", name, f"{name}_file")
+        if self.oauth_token_url and self.oauth_token_file:
+            raise exclusive("kafka", "oauth_token_url", "oauth_token_file")
+        return self
 
     @model_validator(mode="after")
     def _can_log_in(self) -> Self:
-        if self.sasl_password and self.sasl_password_file:
-            raise exclusive("kafka", "sasl_password", "sasl_password_file")
-        has_password = self.sasl_password is not None or self.sasl_password_file is not None
-        if self.security_protocol.startswith("SASL") and not (self.sasl_username and has_password):
-            names = variable("kafka", "sasl_username"), variable("kafka", "sasl_password_file")
-            raise ValueError(
-                f"{variable('kafka', 'security_protocol')} with a login needs {' and '.join(names)}"
-            )
+        if not self.security_protocol.startswith("SASL"):
+            return self
+        protocol = variable("kafka", "security_protocol")
+        mechanism = f"{variable('kafka', 'sasl_mechanism')}={self.sasl_mechanism}"
+        match self.sasl_mechanism:
+            case "OAUTHBEARER":
+                _require(self, mechanism, *self._token_settings())
+            case "AWS_MSK_IAM":
+                _require(self, mechanism, "aws_region")
+            case _:
+                _require(self, f"{protocol} with a login", "sasl_username", "sasl_password_file")
         return self
+
+    def _token_settings(self) -> tuple[str, ...]:
+        if self.oauth_token_file is not None:
+            return ()
+        return ("oauth_token_url", "oauth_client_id", "oauth_client_secret_file")
+
+    @model_validator(mode="after")
+    def _has_what_its_protocol_uses(self) -> Self:
+        if self.cert_file or self.key_file:
+            _require(self, "a client certificate", "cert_file", "key_file")
+            if not self.security_protocol.endswith("SSL"):
+                protocol = variable("kafka", "security_protocol")
+                raise ValueError(f"a client certificate needs {protocol}=SSL or SASL_SSL")
+        if self.oauth_token_url and not is_url(self.oauth_token_url):
+            raise ValueError(f"{variable('kafka', 'oauth_token_url')} must be an http or https URL")
+        return self
+
+
+def _require(kafka: KafkaSettings, why: str, *names: str) -> None:
+    """Raise ValueError unless all of these are set; a secret's variable is as good as its file."""
+    if not all(getattr(kafka, name) or getattr(kafka, name.removesuffix("_file"), None) for name in names):
+        raise ValueError(f"{why} needs {' and '.join(variable('kafka', name) for name in names)}")
 
 
 class TopicSettings(Group):
@@ -221,6 +317,16 @@ class LogSettings(Group):
     )
     format: Literal["auto", "json", "pretty"] = Field(
         default="auto", description="auto is pretty on a terminal, else json."
+    )
+
+
+class TracingSettings(Group):
+    """Spans of requests whose records have the header `traceparent`, for OpenTelemetry."""
+
+    enabled: bool = Field(
+        default=False,
+        description="Send spans by OTLP over HTTP, as the OTEL_EXPORTER_OTLP_ variables say; needs the extra"
+        " `otel`.",
     )
 
 

@@ -86,7 +86,7 @@ def test_checkov_finds_nothing_else(tmp_path: Path) -> None:
         "--skip-check",
         ",".join(CHECKOV),
     ]
-    told = run(*command, PYTHONPATH=str(checkov()), HOME=str(tmp_path))
+    told = run(*command, PYTHONPATH=str(checkov()), HOME=str(tmp_path), TMPDIR=str(tmp_path))
     report = json.loads(told.stdout)
     failed = [f"{each['check_id']} {each['resource']}" for each in report["results"]["failed_checks"]]
     assert failed == []

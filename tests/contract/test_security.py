@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import TransactionalIdAuthorizationFailed, UnsupportedSaslMechanismError
-from pydantic import SecretStr
 
 from service.clock import SystemClock
 from service.errors import ConfigError
@@ -23,6 +22,7 @@ from service.kafka.client.cluster import ClusterConfig, SecurityProtocol, reader
 from service.kafka.client.error_reasons import reason
 from service.kafka.client.lifecycle import stop_producer
 from service.kafka.group.consumer import GroupConfig, RequestConsumer
+from service.kafka.login.tls_files import TlsFiles
 from service.kafka.writing.producer import Producer
 from service.kafka.writing.producer_record import ProducerRecord
 from tests.brokers import TopicNames
@@ -227,8 +227,7 @@ async def refusal(cluster: ClusterConfig, start: Start) -> str:
 async def test_a_wrong_password_is_named_by_its_setting_and_not_shown(
     secured: Secured, start: Start, mechanism: str
 ) -> None:
-    config = secured.config("SASL_SSL", "user0")
-    wrong = replace(config, sasl_mechanism=mechanism, sasl_password=SecretStr("wrong-and-secret"))
+    wrong = replace(secured.config("SASL_SSL", "user0", "wrong-and-secret"), sasl_mechanism=mechanism)
     words = await refusal(wrong, start)
     assert f"refuses the login of user user0 by {mechanism}" in words
     assert "SCRIBE_KAFKA__SASL_PASSWORD_FILE" in words
@@ -240,7 +239,7 @@ async def test_an_authority_that_is_not_trusted_is_named_by_its_setting(
     secured: Secured, start: Start, tmp_path: Path
 ) -> None:
     other = authority(tmp_path / "other.pem")
-    words = await refusal(replace(secured.config("SSL"), ca_file=str(other.file)), start)
+    words = await refusal(secured.config("SSL", files=TlsFiles(other.file)), start)
     assert "is not trusted" in words
     assert "SCRIBE_KAFKA__CA_FILE" in words
 

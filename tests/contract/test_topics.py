@@ -112,6 +112,37 @@ def test_the_journal_is_kept_for_ever_and_compacted_soon() -> None:
     assert JOURNAL_CONFIG["message.timestamp.type"] == "LogAppendTime"
 
 
+@needs_java
+async def test_settings_that_the_brokers_refuse_are_left_out_and_named(
+    kafka_bootstrap: str, topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A managed Kafka refuses some, and caps sizes; here a name that Kafka does not know, and a number."""
+    monkeypatch.setitem(JOURNAL_CONFIG, "segment.moons", "7")
+    monkeypatch.setattr("service.kafka.admin.topics.RESULT_BYTES", 4_000_000_000)
+    layout = await prepare(ClusterConfig(kafka_bootstrap), topics, SMALL)
+    said = "the brokers refuse settings of"
+    assert set(layout.warnings) >= {
+        f"{said} {topics.journal}: it has no segment.moons=7",
+        f"{said} {topics.results}: it has max.message.bytes=2000000000 for 4000000000",
+    }
+    assert layout.limits[topics.results] == 2_000_000_000
+    journal = await settings_of(kafka_bootstrap, topics.journal)
+    usual = {name: value for name, value in JOURNAL_CONFIG.items() if name != "segment.moons"}
+    assert {name: journal.get(name) for name in usual} == usual
+
+
+@needs_java
+async def test_a_topic_that_takes_smaller_outcomes_is_named_with_what_they_lose(
+    kafka_bootstrap: str, topics: Topics
+) -> None:
+    """As on a managed Kafka, whose topics take 1 MiB."""
+    await create_topics(kafka_bootstrap, {topics.results: 3}, {"max.message.bytes": "1048576"})
+    layout = await prepare(ClusterConfig(kafka_bootstrap), topics, SMALL)
+    [warning] = [each for each in layout.warnings if topics.results in each]
+    assert warning.startswith(f"{topics.results} has max.message.bytes=1048576, not 16777216")
+    assert "lose their words" in warning
+
+
 async def test_what_is_made_is_served_at_once(bootstrap: str, topics: Topics) -> None:
     """Kafka answers a creation before it knows the topic itself: an answer of ours means that it does."""
     await prepare(ClusterConfig(bootstrap), topics, SMALL)
@@ -218,7 +249,8 @@ async def test_a_journal_that_does_not_take_every_job_is_refused(bootstrap: str,
 async def test_each_topic_with_too_few_replicas_gets_a_warning(bootstrap: str, topics: Topics) -> None:
     await make(bootstrap, topics, min_insync_replicas="1")
     warnings = (await prepare(ClusterConfig(bootstrap), topics, None)).warnings
-    assert [warning.split(":")[0] for warning in warnings] == [
+    about_copies = [warning for warning in warnings if "max.message.bytes" not in warning]
+    assert [warning.split(":")[0] for warning in about_copies] == [
         f"{topics.journal} has min.insync.replicas=1",
         f"{topics.journal} has a replication factor of 1",
         f"no topic {topics.pages}",

@@ -28,6 +28,7 @@ ONLY_ELSEWHERE = {
 }
 pytestmark = [
     pytest.mark.needs_debian("buildah", "podman", "runc", "debootstrap"),
+    pytest.mark.computes,  # so that not every process of a run waits for one build
     pytest.mark.timeout(900),  # the image is built first
 ]
 

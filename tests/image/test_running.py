@@ -9,10 +9,14 @@ from tests.image.conftest import ImageStack
 from tools.image import storage
 
 HELLO = "http://media.test/hello.wav?text=Hello+world.&run=0.2&duration=4"
-pytestmark = [pytest.mark.needs_debian("buildah", "podman", "runc", "debootstrap"), pytest.mark.needs_java]
+pytestmark = [
+    pytest.mark.needs_debian("buildah", "podman", "runc", "debootstrap"),
+    pytest.mark.needs_java,
+    pytest.mark.computes,
+    pytest.mark.timeout(900),  # the image is built first
+]
 
 
-@pytest.mark.timeout(900)  # the image is built first
 async def test_a_container_serves_a_request_and_ends_with_0_after_sigterm(
     containers: ImageStack,
 ) -> None:
@@ -29,7 +33,6 @@ async def test_a_container_serves_a_request_and_ends_with_0_after_sigterm(
     assert code == 0, containers.logs()
 
 
-@pytest.mark.timeout(900)
 async def test_the_health_check_follows_the_port_and_fails_where_nothing_listens(
     containers: ImageStack, image: str
 ) -> None:

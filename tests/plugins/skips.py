@@ -13,10 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.msk import folder
+
 _OLDEST_NODE = 18
 _MARKERS = {
     "needs_minutes": "more time than `make test` has for one test",
     "needs_java": "real Apache Kafka: Java 17, and the server's jars",
+    "needs_msk": "Amazon's signer, which requirements/msk.txt names",
     "needs_cluster": "a Kubernetes control plane: Linux, root, and `python -m sandbox cluster --fetch`",
     "needs_node": "Node.js 18 or later with npm",
     "needs_go": "the programs that check the chart: most are built with Go",
@@ -57,6 +60,8 @@ def _missing(marker: pytest.Mark) -> str | None:
             return None
         case "needs_java":
             return _java_missing()
+        case "needs_msk":
+            return None if folder().is_dir() else "Amazon's signer is missing: `make tools` gets it."
         case "needs_cluster":
             return _cluster_missing()
         case "needs_go":

@@ -30,7 +30,12 @@ BEFORE = {
 """The lists that are installed before a list, so that its folders may import them too."""
 BY_NAME = {"import_module", "importorskip", "find_spec", "files"}
 """Functions whose first argument names a module that is not to be imported with the rest."""
-PACKAGES = {"helm_python": "helm-python-sdk", "yaml": "pyyaml"}
+PACKAGES = {
+    "aws_msk_iam_sasl_signer": "aws-msk-iam-sasl-signer-python",
+    "helm_python": "helm-python-sdk",
+    "opentelemetry": "opentelemetry-api",
+    "yaml": "pyyaml",
+}
 """The packages that are not called like their modules."""
 USED_OTHERWISE = {
     "coverage": ("tools/test.sh", "-m coverage run"),
@@ -40,6 +45,11 @@ USED_OTHERWISE = {
     "import-linter": ("tools/lint.sh", '"$bin/lint-imports"'),
     "mypy": ("tools/lint.sh", '"$bin/mypy"'),
     "onnxruntime": ("faster-whisper", "import onnxruntime"),
+    "opentelemetry-exporter-otlp-proto-http": (
+        "service/observability/otlp.py",
+        "from opentelemetry.exporter.otlp.proto.http",
+    ),
+    "opentelemetry-sdk": ("service/observability/otlp.py", "from opentelemetry.sdk"),
     "pytest-asyncio": ("pyproject.toml", "\nasyncio_mode ="),
     "pytest-timeout": ("pyproject.toml", "\ntimeout ="),
     "pytest-xdist": ("tools/test.sh", "--numprocesses="),
@@ -53,7 +63,8 @@ USED_OTHERWISE = {
 def declared(name: str) -> set[str]:
     """The packages that the source of a list asks for."""
     if name == "runtime":
-        lines = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+        lines = sum(project["optional-dependencies"].values(), project["dependencies"])
     else:
         text = (ROOT / "requirements" / f"{name}.in").read_text()
         lines = [line.partition(" #")[0] for line in text.splitlines() if re.match(r"\w", line)]
@@ -79,6 +90,12 @@ def packages(source: str) -> set[str]:
     known = {*sys.stdlib_module_names, *(folder for folders in FOLDERS.values() for folder in folders)}
     tops = {module.partition(".")[0] for module in modules(source)} - known
     return {canonicalize_name(PACKAGES.get(top, top)) for top in tops}
+
+
+def test_the_list_of_an_extra_asks_for_what_the_extra_does() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extra = {canonicalize_name(Requirement(line).name) for line in project["optional-dependencies"]["msk"]}
+    assert declared("msk") == extra
 
 
 @cache

@@ -2,10 +2,11 @@
 
 import ast
 import json
-import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tools.image import stand_in, storage
@@ -13,9 +14,7 @@ from tools.image import stand_in, storage
 ROOT = Path(__file__).parents[2]
 INPUTS = ("Dockerfile", ".dockerignore", "pyproject.toml", "README.md", "LICENSE", "requirements", "service")
 _OF_BUILD = ("tools/image/layout", "tools/image/build.py")
-_PIP_OPTIONS = frozenset(
-    {"index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "default-timeout"}
-)
+_PIP_OPTIONS = frozenset({"cert", "index-url", "extra-index-url", "trusted-host", "proxy", "default-timeout"})
 _AUTHORITIES = "/run/secrets/pip-ca.pem"
 
 
@@ -69,7 +68,7 @@ def build(source: Source, reference: str, extras: str = "") -> None:
     arguments = {
         "PYTHON_IMAGE": stand_in.BASE,
         "BASE_DIGEST": source.base_digest,
-        "CREATED": _git("show", "--no-patch", "--format=%cI", "HEAD").strip(),
+        "CREATED": datetime.fromtimestamp(source.committed_at, UTC).isoformat(),
         "REVISION": source.revision,
         "VERSION": source.version,
         "EXTRAS": extras,
@@ -87,29 +86,34 @@ def build(source: Source, reference: str, extras: str = "") -> None:
 
 
 def _secrets(folder: Path) -> Iterator[str]:
-    """pip's configuration of this machine, seen by two steps of the build and kept by none."""
-    shown = subprocess.run(
-        [str(ROOT / ".venv/bin/python"), "-m", "pip", "config", "list"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    ).stdout
-    said = {line.partition("=")[0].rpartition(".")[2]: line.partition("=")[2] for line in shown.splitlines()}
-    options = {
-        name: ast.literal_eval(value) for name, value in said.items() if name in {*_PIP_OPTIONS, "cert"}
-    }
+    for target, path in pip_files(folder).items():
+        yield from ("--secret", f"id={Path(target).name},src={path}")
+
+
+def pip_files(folder: Path) -> dict[str, Path]:
+    """pip's configuration of this machine, by the paths where a container shall see it, and keep none."""
+    shown = storage.command(sys.executable, "-m", "pip", "config", "list")
+    lines = sorted(shown.splitlines(), key=lambda line: line.startswith(":env:"))  # variables win over files
+    said = {line.partition("=")[0].rpartition(".")[2]: line.partition("=")[2] for line in lines}
+    options = {name: ast.literal_eval(value) for name, value in said.items() if name in _PIP_OPTIONS}
+    found = {"/etc/pip.conf": folder / "pip.conf"}
     if "cert" in options:
-        yield from ("--secret", f"id=pip-ca.pem,src={options['cert']}")
+        found[_AUTHORITIES] = Path(options["cert"])
         options["cert"] = _AUTHORITIES
-    path = folder / "pip.conf"
-    path.write_text("[global]\n" + "".join(f"{name} = {value}\n" for name, value in options.items()))
-    yield from ("--secret", f"id=pip.conf,src={path}")
+    found["/etc/pip.conf"].write_text(
+        "[global]\n" + "".join(f"{name} = {value}\n" for name, value in options.items())
+    )
+    return found
+
+
+def checkout_files(*below: str) -> list[str]:
+    """Files that git knows, or would add."""
+    listed = _git("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *below)
+    return sorted(set(listed.split("\0")) - {""})
 
 
 def _contents() -> Iterator[bytes]:
-    listed = _git("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *INPUTS, *_OF_BUILD)
-    for name in sorted(set(listed.split("\0")) - {""}):
+    for name in checkout_files(*INPUTS, *_OF_BUILD):
         path = ROOT / name
         if path.is_file():
             yield json.dumps([name, path.stat().st_mode & 0o111]).encode()

@@ -112,6 +112,8 @@ def _form(form: Mapping[str, JsonValue]) -> str:
             return "`true`, `false`"
         case "array":
             return "names with commas"
+        case "object" if form.get("additionalProperties") == {"type": "string"}:
+            return "`name=value`, with commas"
         case "object":
             return "`model=second` or `model=input/output token`, with commas"
         case _:

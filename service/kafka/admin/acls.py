@@ -12,7 +12,8 @@ from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
 from service.errors import ClusterError, ConfigError
-from service.kafka.admin.topics import NOT_AUTHORIZED, Topics
+from service.kafka.admin.creation import NOT_AUTHORIZED
+from service.kafka.admin.topics import Topics
 from service.kafka.client.cluster import ClusterConfig
 from service.kafka.client.error_reasons import PAGE
 from service.kafka.client.error_translation import translated

@@ -7,12 +7,13 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import field, replace
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from service.clock import SYSTEM_CLOCK, Clock
 from service.errors import ClusterError, ConfigError
 from service.frozen import dataclass
+from service.kafka.admin.creation import NOT_AUTHORIZED, WantedTopic, create
 from service.kafka.client.cluster import ClusterConfig, reaching
 from service.kafka.client.error_reasons import PAGE
 from service.kafka.client.error_translation import translated
@@ -26,11 +27,11 @@ CHECKS = 50
 has just restarted learns of new topics and partitions last."""
 CHECKS_OF_NEW = 150
 """The same for topics that were just created."""
-NOT_AUTHORIZED = 29
-"""Kafka's code for a topic that this user may not use or may not see."""
 DAY_MS = 24 * 3600 * 1000
 LARGEST_ENTRY_BYTES = 1024 * 1024
 """A journal must accept this size: an entry holds its request's options; a request has 512 KiB at most."""
+RESULT_BYTES = 16 * 1024 * 1024
+FAILURE_BYTES = 4 * 1024 * 1024
 REPLICAS = 3
 """With fewer, losing two brokers at once loses jobs that are paid for."""
 
@@ -92,8 +93,8 @@ def configs(topics: Topics, creation: Creation) -> dict[str, dict[str, str]]:
     retention = str(creation.outcome_retention_ms)
     return {
         topics.requests: {"max.message.bytes": str(1024 * 1024)},
-        topics.results: {"max.message.bytes": str(16 * 1024 * 1024), "retention.ms": retention},
-        topics.failures: {"max.message.bytes": str(4 * 1024 * 1024), "retention.ms": retention},
+        topics.results: {"max.message.bytes": str(RESULT_BYTES), "retention.ms": retention},
+        topics.failures: {"max.message.bytes": str(FAILURE_BYTES), "retention.ms": retention},
         topics.journal: JOURNAL_CONFIG,
     }
 
@@ -134,31 +135,32 @@ async def prepare(
     try:
         async with reaching(cluster), asyncio.timeout(cluster.bound_seconds):
             await admin.start()
-            made = creation is not None and await _create_missing(admin, topics, creation, clock)
-            layout = await _check(admin, topics, CHECKS_OF_NEW if made else CHECKS, clock)
-            return await _with_pages(admin, topics, creation, layout)
+            made = None if creation is None else await _create_missing(admin, topics, creation, clock)
+            layout = await _check(admin, topics, CHECKS if made is None else CHECKS_OF_NEW, clock)
+            known = replace(layout, warnings=(*(made or ()), *layout.warnings))
+            return await _with_pages(admin, topics, creation, known)
     finally:
         await close_admin(admin)
 
 
 async def _create_missing(
     admin: AIOKafkaAdminClient, topics: Topics, creation: Creation, clock: Clock
-) -> bool:
-    """Create missing topics; return whether any was missing."""
+) -> list[str] | None:
+    """Create missing topics; return the warnings, or None if none was missing."""
     existing = await extents_of(admin, topics)
     wanted = configs(topics, creation)
     requests = existing.get(topics.requests)
     partitions = requests.partitions if requests else creation.partitions
     new = [
-        NewTopic(name, partitions, creation.replication, topic_configs=wanted[name])
+        WantedTopic(name, partitions, creation.replication, wanted[name])
         for name in topics.all()
         if name not in existing
     ]
-    if new:
-        answer = await admin.create_topics(new)
-        _raise_refusals(answer.topic_errors)
-        await _until_served(admin, topics, clock)
-    return bool(new)
+    if not new:
+        return None
+    warnings = await create(admin, new)
+    await _until_served(admin, topics, clock)
+    return warnings
 
 
 async def _with_pages(
@@ -170,8 +172,7 @@ async def _with_pages(
         with translated():
             exists = topics.pages in await admin.list_topics()
             if not exists and creation is not None:
-                new = NewTopic(topics.pages, 1, creation.replication, topic_configs=PAGES_CONFIG)
-                _raise_refusals((await admin.create_topics([new])).topic_errors)
+                await create(admin, [WantedTopic(topics.pages, 1, creation.replication, PAGES_CONFIG)])
                 exists = True
     except (ClusterError, ConfigError) as error:
         exists, why = False, str(error)
@@ -206,29 +207,6 @@ async def _hidden(admin: AIOKafkaAdminClient, topics: Topics) -> list[str]:
     return [name for name in topics.all() if name not in shown]
 
 
-def _raise_refusals(topic_errors: list[tuple[str, int, str]]) -> None:
-    """Raise refusals; a topic that another process has created meanwhile is none."""
-    already_exists = 36
-    hidden = [name for name, code, _ in topic_errors if code == NOT_AUTHORIZED]
-    if hidden:
-        raise ConfigError(
-            f"no permission to see, or to create, {', '.join(hidden)}; grant Create, or, where it exists, "
-            f"what is needed of it ({PAGE})"
-        )
-    refused: dict[str, list[str]] = {}
-    for name, code, message in topic_errors:
-        if code not in (0, already_exists):
-            # Brokers put the topic's name into some reasons: replace it, so that equal reasons are grouped.
-            why = (message or str(code)).replace(name, "the topic").rstrip(".")
-            refused.setdefault(why, []).append(name)
-    if refused:
-        sentences = [f"{', '.join(names)} ({why})" for why, names in refused.items()]
-        raise ConfigError(
-            f"the broker did not create {'; '.join(sentences)}; "
-            "create it by hand or change SCRIBE_TOPICS__REPLICATION"
-        )
-
-
 async def extents_of(admin: AIOKafkaAdminClient, topics: Topics) -> Mapping[str, Extent]:
     """The extents of existing topics, listed first: a query by name may create a topic."""
     existing = set(await admin.list_topics()) & set(topics.all())
@@ -248,7 +226,8 @@ async def _check(admin: AIOKafkaAdminClient, topics: Topics, checks: int, clock:
     settings = require_safe(topics.journal, await topic_settings(admin, topics.journal))
     limits = {name: await _limit_bytes(admin, name) for name in (topics.results, topics.failures)}
     known = {name: limit for name, limit in limits.items() if limit is not None}
-    return Layout(requests.partitions, tuple(risks(topics, requests, journal, settings)), known)
+    warnings = (*risks(topics, requests, journal, settings), *small_limits(topics, known))
+    return Layout(requests.partitions, warnings, known)
 
 
 async def _fitting_extents(
@@ -327,6 +306,19 @@ def risks(topics: Topics, requests: Extent, journal: Extent, settings: Mapping[s
         yield f"{name} has a replication factor of {journal.replicas}: jobs are safest with {REPLICAS}"
     if journal.partitions > requests.partitions:
         yield f"{name} has more partitions than {topics.requests}: grow {topics.requests} to match"
+
+
+def small_limits(topics: Topics, limits: Mapping[str, int]) -> Iterator[str]:
+    """What becomes of outcomes that are larger than the brokers take."""
+    usual = {topics.results: RESULT_BYTES, topics.failures: FAILURE_BYTES}
+    for name, limit_bytes in limits.items():
+        if limit_bytes < usual[name]:
+            loss = "their words, then their captions and sentences, and are a failure at last"
+            larger = f"lose {loss}" if name == topics.results else "lose the copy of their request"
+            yield (
+                f"{name} has max.message.bytes={limit_bytes}, not {usual[name]}: "
+                f"larger records (compressed) {larger}"
+            )
 
 
 async def topic_settings(admin: AIOKafkaAdminClient, topic: str) -> dict[str, str] | None:

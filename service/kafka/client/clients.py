@@ -27,28 +27,32 @@ def group_consumer(cluster: ClusterConfig, **settings: object) -> KafkaConsumer:
 
     Raises `ConfigError` as `cluster.connection` does.
     """
-    return KafkaConsumer(
+    consumer = KafkaConsumer(
         **cluster.connection(),
         enable_auto_commit=False,
         auto_offset_reset="none",
         isolation_level="read_committed",  # aborted transactions hold no requests
         **settings,
     )
+    cluster.credentials.note(consumer._client)
+    return consumer
 
 
 def durable_producer(cluster: ClusterConfig, **settings: object) -> KafkaProducer:
     """A producer whose records all replicas acknowledge, not started.
 
-    Raises `ClusterError`.
+    Raises `ConfigError` as `cluster.connection` does.
     """
-    return KafkaProducer(
-        **cluster.reconnection(),
+    producer = KafkaProducer(
+        **cluster.connection(),
         acks="all",
         compression_type="gzip",
         max_request_size=LARGEST_REQUEST_BYTES,
         max_batch_size=PRODUCER_BATCH_BYTES,
         **settings,
     )
+    cluster.credentials.note(producer.client)
+    return producer
 
 
 class RebalanceListener(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ships no types for it

@@ -3,18 +3,20 @@
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import field
 from typing import Literal, TypedDict
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.abc import AbstractTokenProvider
 from aiokafka.errors import KafkaConnectionError
-from pydantic import SecretStr
 
-from service.errors import ClusterError, ClusterUnavailable, ConfigError
+from service.errors import ClusterError, ConfigError
 from service.frozen import dataclass
-from service.kafka.client.error_reasons import reason, sentence
+from service.kafka.client.error_reasons import Identity, sentence
 from service.kafka.client.error_translation import translated
 from service.kafka.client.lifecycle import close_consumer, start
 from service.kafka.client.probe import why_unreachable
+from service.kafka.login.credentials import Credentials
 
 REQUEST_TIMEOUT_MS = 40_000
 """Bounds every request. JoinGroup takes up to the rebalance timeout (`kafka.group.consumer`)."""
@@ -30,6 +32,7 @@ class Connection(TypedDict, total=False):
     sasl_mechanism: str
     sasl_plain_username: str
     sasl_plain_password: str
+    sasl_oauth_token_provider: AbstractTokenProvider
     ssl_context: ssl.SSLContext
 
 
@@ -46,8 +49,8 @@ class ClusterConfig:
     security_protocol: SecurityProtocol = "PLAINTEXT"
     sasl_mechanism: str = "SCRAM-SHA-512"
     sasl_username: str | None = None
-    sasl_password: SecretStr | None = None
-    ca_file: str | None = None
+    credentials: Credentials = field(default_factory=Credentials)
+    """Shared by all copies of this configuration."""
     request_timeout_ms: int = REQUEST_TIMEOUT_MS
 
     @property
@@ -58,7 +61,7 @@ class ClusterConfig:
     def connection(self) -> Connection:
         """The arguments for a client.
 
-        Raises `ConfigError` if no certificates can be read from `ca_file`.
+        Raises `ConfigError` if no certificates can be read; only the first call reads them.
         """
         arguments = Connection(
             bootstrap_servers=self.bootstrap_servers,
@@ -67,30 +70,18 @@ class ClusterConfig:
             security_protocol=self.security_protocol,
         )
         if self.security_protocol.endswith("SSL"):
-            arguments["ssl_context"] = self._trust()
-        if self.security_protocol.startswith("SASL"):
-            arguments["sasl_mechanism"] = self.sasl_mechanism
-            arguments["sasl_plain_username"] = self.sasl_username or ""
-            arguments["sasl_plain_password"] = (
-                self.sasl_password.get_secret_value() if self.sasl_password else ""
-            )
+            arguments["ssl_context"] = self.credentials.tls.context
+        if not self.security_protocol.startswith("SASL"):
+            return arguments
+        if self.credentials.tokens is not None:
+            arguments["sasl_mechanism"] = "OAUTHBEARER"
+            arguments["sasl_oauth_token_provider"] = self.credentials.tokens
+            return arguments
+        password = self.credentials.password
+        arguments["sasl_mechanism"] = self.sasl_mechanism
+        arguments["sasl_plain_username"] = self.sasl_username or ""
+        arguments["sasl_plain_password"] = password.get_secret_value() if password else ""
         return arguments
-
-    def reconnection(self) -> Connection:
-        """The same for clients of a running process: raises `ClusterUnavailable`.
-
-        A certificate file may be missing for a moment while it is replaced.
-        """
-        try:
-            return self.connection()
-        except ConfigError as error:
-            raise ClusterUnavailable(str(error)) from error
-
-    def _trust(self) -> ssl.SSLContext:
-        try:
-            return ssl.create_default_context(cafile=self.ca_file)
-        except OSError as error:
-            raise ConfigError(f"no certificates can be read from {self.ca_file} ({reason(error)})") from error
 
 
 @asynccontextmanager
@@ -100,16 +91,17 @@ async def reader(
     """A consumer without a group, for partitions that the caller assigns.
 
     With `read_committed`, `end_offsets` stops before the first open transaction. Raises `ClusterError` if the
-    cluster does not answer within `cluster.bound_seconds` or the certificates cannot be read.
+    cluster does not answer within `cluster.bound_seconds`.
     """
     consumer = AIOKafkaConsumer(
-        **cluster.reconnection(),
+        **cluster.connection(),
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         isolation_level=isolation,
         fetch_max_wait_ms=fetch_max_wait_ms,
         max_partition_fetch_bytes=8 * 1024 * 1024,
     )
+    cluster.credentials.note(consumer._client)
     try:
         with translated():
             await start(consumer.start(), cluster.bound_seconds)
@@ -126,7 +118,9 @@ def cause_of(error: ClusterError) -> BaseException:
 def unreachable(cluster: ClusterConfig, error: BaseException) -> str:
     """The error message for a cluster that cannot be reached, with the setting to check."""
     cause = cause_of(error) if isinstance(error, ClusterError) else error
-    return sentence(cluster.bootstrap_servers, cause, cluster.sasl_username, cluster.sasl_mechanism)
+    shows = cluster.credentials.files.has_own
+    identity = Identity(cluster.sasl_username, cluster.sasl_mechanism, shows_certificate=shows)
+    return sentence(cluster.bootstrap_servers, cause, identity)
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 No sentence contains a password: aiokafka's errors have none, and nothing secret is added.
 """
 
+import re
 import ssl
 from collections.abc import Iterable
 
@@ -18,9 +19,16 @@ from aiokafka.errors import (
     UnsupportedSaslMechanismError,
 )
 
+from service.contract.redaction import redact
+from service.frozen import dataclass
+from service.kafka.login.tokens import NoToken
+
 PAGE = "docs/security.md lists what the service needs"
 _ANOTHER_NAME = (62, 64)
 """OpenSSL's codes for a certificate made for another host name or address."""
+_ABOUT_OUR_CERTIFICATE = re.compile(r"ALERT_.*(CERTIFICATE|UNKNOWN_CA)|UNKNOWN_CA|HANDSHAKE_FAILURE")
+"""Alerts by which a peer says that ours is missing, unknown or expired."""
+TOKEN_MECHANISMS = ("OAUTHBEARER", "AWS_MSK_IAM")
 _GRANTS = {
     TopicAuthorizationFailedError: "no permission for topic {}",
     GroupAuthorizationFailedError: "no permission for group {}; grant Read on it",
@@ -42,36 +50,69 @@ def reason(error: BaseException) -> str:
     return words if name in words else f"{name}: {words}"
 
 
-def sentence(bootstrap_servers: str, error: BaseException, user: str | None, mechanism: str) -> str:
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who we are to Kafka, and how we show it."""
+
+    user: str | None
+    mechanism: str
+    shows_certificate: bool = False
+
+    @property
+    def has_token(self) -> bool:
+        """Whether a token is shown, and no password."""
+        return self.mechanism in TOKEN_MECHANISMS
+
+
+def sentence(bootstrap_servers: str, error: BaseException, identity: Identity) -> str:
     """Why no client can connect."""
     kafka = f"Kafka at {bootstrap_servers}"
     if isinstance(error, ssl.SSLError):
-        return _about_tls(kafka, error)
+        return _about_tls(kafka, error, identity)
     if type(error) in _GRANTS:
         return f"{kafka}: {reason(error)}"
+    if isinstance(error, NoToken):
+        return f"no token for {kafka}: {error}"
     if isinstance(error, SaslAuthenticationFailed | AuthenticationFailedError):
-        return (
-            f"{kafka} refuses the login of user {user} by {mechanism}; check SCRIBE_KAFKA__SASL_USERNAME, "
-            "SCRIBE_KAFKA__SASL_PASSWORD_FILE and SCRIBE_KAFKA__SASL_MECHANISM"
-        )
+        return _about_login(kafka, error, identity)
     if isinstance(error, UnsupportedSaslMechanismError):
-        return f"{kafka} has no login by {mechanism}; check SCRIBE_KAFKA__SASL_MECHANISM"
+        return f"{kafka} has no login by {identity.mechanism}; check SCRIBE_KAFKA__SASL_MECHANISM"
     if isinstance(error, HungUp | IllegalSaslStateError):
         return f"{kafka} does not speak to us ({reason(error)}); check SCRIBE_KAFKA__SECURITY_PROTOCOL"
     return f"{kafka} does not answer ({reason(error)}); check SCRIBE_KAFKA__BOOTSTRAP_SERVERS"
+
+
+def _about_login(kafka: str, error: BaseException, identity: Identity) -> str:
+    if not identity.has_token:
+        return (
+            f"{kafka} refuses the login of user {identity.user} by {identity.mechanism}; check "
+            "SCRIBE_KAFKA__SASL_USERNAME, SCRIBE_KAFKA__SASL_PASSWORD_FILE and SCRIBE_KAFKA__SASL_MECHANISM"
+        )
+    if identity.mechanism == "AWS_MSK_IAM":
+        return f"{kafka} refuses our token; check the role's policy and SCRIBE_KAFKA__AWS_REGION"
+    return (
+        f"{kafka} refuses our token ({redact(reason(error))}); check its issuer, audience and scope "
+        "(SCRIBE_KAFKA__OAUTH_SCOPE) against what the brokers expect"
+    )
 
 
 class HungUp(KafkaConnectionError):  # type: ignore[misc] # aiokafka ships no types for it
     """A broker accepted the connection and closed it at our first request: it expects another protocol."""
 
 
-def _about_tls(kafka: str, error: ssl.SSLError) -> str:
-    if not isinstance(error, ssl.SSLCertVerificationError):
+def _about_tls(kafka: str, error: ssl.SSLError, identity: Identity) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why = error.verify_message.rstrip(".")
+        if error.verify_code in _ANOTHER_NAME:
+            return f"{kafka} is certified for another name ({why}); check SCRIBE_KAFKA__BOOTSTRAP_SERVERS"
+        return f"the certificate of {kafka} is not trusted ({why}); check SCRIBE_KAFKA__CA_FILE"
+    alert = getattr(error, "reason", None) or ""
+    if not _ABOUT_OUR_CERTIFICATE.search(alert):
         return f"{kafka} does not speak TLS with us ({reason(error)}); check SCRIBE_KAFKA__SECURITY_PROTOCOL"
-    why = error.verify_message.rstrip(".")
-    if error.verify_code in _ANOTHER_NAME:
-        return f"{kafka} is certified for another name ({why}); check SCRIBE_KAFKA__BOOTSTRAP_SERVERS"
-    return f"the certificate of {kafka} is not trusted ({why}); check SCRIBE_KAFKA__CA_FILE"
+    if identity.shows_certificate:
+        return f"{kafka} refuses our client certificate ({alert}); check SCRIBE_KAFKA__CERT_FILE"
+    wanted = f"{kafka} wants a client certificate ({alert})"
+    return f"{wanted}; set SCRIBE_KAFKA__CERT_FILE and SCRIBE_KAFKA__KEY_FILE"
 
 
 def _named(error: BaseException) -> str:

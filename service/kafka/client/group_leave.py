@@ -61,7 +61,7 @@ async def leave_group(cluster: ClusterConfig, group_id: str, member_id: str, ins
     has a connection of its own, since a client that waits for a join has no free one. Raises `ClusterError`.
     """
     assert member_id, "without its id, whoever has the name now would be taken out"
-    admin = AIOKafkaAdminClient(**cluster.reconnection())
+    admin = AIOKafkaAdminClient(**cluster.connection())
     try:
         with translated():
             async with asyncio.timeout(LEAVE_SECONDS):

@@ -45,7 +45,7 @@ async def members_named(
 
     Raises `ClusterError` if Kafka does not say within the bound, or says what cannot be read.
     """
-    admin = AIOKafkaAdminClient(**cluster.reconnection())
+    admin = AIOKafkaAdminClient(**cluster.connection())
     try:
         with translated():
             async with asyncio.timeout(bound_seconds):

@@ -4,6 +4,7 @@ Why they cannot connect, and which permissions we have.
 """
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,6 +16,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from service.kafka.client.error_reasons import HungUp
 from service.kafka.client.lifecycle import close_connection
+from service.kafka.login.tokens import NoToken
 
 BOUND_SECONDS = 5.0
 """The longest delay before the reason for a failed start is reported."""
@@ -49,8 +51,11 @@ async def _refusal(host: str, port: int, connection: Mapping[str, Any]) -> BaseE
             await broker.send(MetadataRequest([]))
     except (ConnectionRefusedError, TimeoutError):
         return None
+    except NoToken as error:
+        return error
     except (KafkaConnectionError, ConnectionError) as error:
-        return HungUp(*error.args[-1:])
+        # A peer that wants a certificate says so after the handshake, when we already read.
+        return error.__cause__ if isinstance(error.__cause__, ssl.SSLError) else HungUp(*error.args[-1:])
     except (KafkaError, OSError) as error:
         return error
     return None

@@ -115,9 +115,12 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             await self._session.close()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send one request with a complete body; a `target` extension replaces path and query, unchanged."""
+        """Send one request; a `target` extension replaces path and query, unchanged.
+
+        A body that is no `httpx.ByteStream` is sent piece by piece; its length stands in the headers.
+        """
         permit = request.extensions.get("permit")
-        response = await self._send(request, request.content or None, permit, _NO_TIMEOUT)
+        response = await self._send(request, _body_of(request), permit, _NO_TIMEOUT)
         return to_response(request, response, ResponseBody(response))
 
     async def _send(
@@ -198,6 +201,13 @@ class ResponseBody(httpx.AsyncByteStream):
     async def aclose(self) -> None:
         # aiohttp returns the connection to its pool only if the whole body was read.
         self._response.release()
+
+
+def _body_of(request: httpx.Request) -> bytes | aiohttp.Payload | None:
+    if isinstance(request.stream, httpx.ByteStream):
+        return request.content or None
+    assert isinstance(request.stream, httpx.AsyncByteStream)
+    return aiohttp.AsyncIterablePayload(request.stream)
 
 
 def _url_of(request: httpx.Request) -> URL:

@@ -359,6 +359,23 @@ def test_what_is_kept_of_the_grace_is_enough_for_every_goodbye() -> None:
     assert COMMIT_SECONDS + LEAVE_SECONDS + 3 * STOP_SECONDS <= CLOSING_SECONDS
 
 
+def test_a_static_member_leaves_after_its_drain_if_the_setting_says_so(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        serving = await stage.start_busy()
+        terminate()
+        await stage.clock.sleep(5)
+        assert "consumer left" not in stage.notes
+        stage.world.provider.submit_gate.set()
+        assert await serving == 0
+
+    with pytest.MonkeyPatch.context() as patch:
+        leaving = load({"SCRIBE_SHUTDOWN__LEAVE_GROUP": "always"}).shutdown
+        whole = settings().model_copy(update={"shutdown": leaving})
+        patch.setitem(globals(), "settings", lambda: whole)
+        stage = play(scene)
+    assert stage.notes[3:5] == ["committed {0: 1}", "consumer left"]
+
+
 def test_a_second_signal_skips_the_wait(play: Play) -> None:
     async def scene(stage: Stage) -> None:
         serving = await stage.start_busy()

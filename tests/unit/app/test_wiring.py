@@ -9,6 +9,8 @@ import pytest
 from pydantic import SecretStr
 
 from service.app import wiring
+from service.app.from_settings import cluster_of
+from service.app.rotation import Loop, login_loops
 from service.app.wiring import Process, connected
 from service.core.limits.spend_limit import DaySpend
 from service.errors import ClusterError
@@ -59,7 +61,8 @@ def process_of(environ: Mapping[str, str]) -> Process:
     clock = FakeClock()
     metrics = Metrics(clock=clock)
     instrumentation = PipelineInstrumentation(metrics, {})
-    return Process(load(environ), clock, metrics, instrumentation, _spawn, Secrets())
+    settings = load(environ)
+    return Process(settings, cluster_of(settings), clock, metrics, instrumentation, _spawn, Secrets())
 
 
 async def test_a_start_that_fails_halfway_closes_the_producer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,3 +114,44 @@ def test_a_new_key_is_hidden_from_the_log_before_it_is_used(tmp_path: Path) -> N
 def test_a_key_that_is_not_in_a_file_is_not_looked_for() -> None:
     process = process_of({"SCRIBE_PROVIDER__API_KEY": "sk-not-a-real-one"})
     assert wiring._key_loop(process, SimpleNamespace(), SimpleNamespace()) == {}  # type: ignore[arg-type]
+
+
+def loops_of(process: Process) -> Mapping[str, Loop]:
+    settings, secrets = process.settings.kafka, process.secrets
+    return login_loops(settings, process.cluster.credentials, secrets.add, process.clock)
+
+
+def test_a_new_password_of_kafka_is_hidden_from_the_log_before_it_is_used(tmp_path: Path) -> None:
+    old, new = "password-of-old", "password-of-new"
+    file = tmp_path / "password"
+    file.write_text(old)
+    process = process_of(
+        {
+            "SCRIBE_PROVIDER__API_KEY": "sk-not-a-real-one",
+            "SCRIBE_KAFKA__SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+            "SCRIBE_KAFKA__SASL_USERNAME": "scribe",
+            "SCRIBE_KAFKA__SASL_PASSWORD_FILE": str(file),
+        }
+    )
+    credentials = process.cluster.credentials
+    shown: list[str] = []
+    credentials.use_password = lambda password: shown.append(  # type: ignore[method-assign]
+        process.secrets.hide(f"logs in with {password.get_secret_value()}")
+    )
+    loops = loops_of(process)
+    assert set(loops) == {"kafka_password"}
+    file.write_text(new)
+
+    async def scene() -> None:
+        running = asyncio.create_task(loops["kafka_password"](lambda: None))
+        await process.clock.sleep(60)
+        running.cancel()
+
+    with asyncio.Runner(loop_factory=LeapingLoop) as runner:
+        runner.run(scene())
+    assert shown == ["logs in with *"]
+
+
+def test_what_is_not_in_a_file_is_not_looked_for_at_kafka_either() -> None:
+    environ = {"SCRIBE_PROVIDER__API_KEY": "sk-not-a-real-one", "SCRIBE_KAFKA__SECURITY_PROTOCOL": "SSL"}
+    assert loops_of(process_of(environ)) == {}

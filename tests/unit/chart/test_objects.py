@@ -19,12 +19,6 @@ from tests.unit.chart.rendering import (
     worker,
 )
 
-COMING = {
-    "SCRIBE_KAFKA__CERT_FILE",
-    "SCRIBE_KAFKA__KEY_FILE",
-    "SCRIBE_PROVIDER__CA_FILE",
-    "SCRIBE_PROVIDER__PROXY_URL",
-}
 SELECTOR = {
     "app.kubernetes.io/name": "scribe",
     "app.kubernetes.io/instance": "speech",
@@ -40,6 +34,8 @@ def mounted(values: Manifest | None = None) -> dict[str, str]:
         for kind in source.keys() & {"secret", "configMap"}:
             for item in source[kind]["items"]:
                 found[f"/etc/scribe/{item['path']}"] = f"{source[kind]['name']}/{item['key']}"
+        if token := source.get("serviceAccountToken"):
+            found[f"/etc/scribe/{token['path']}"] = f"a token for {token['audience']}"
     return found
 
 
@@ -48,9 +44,9 @@ def test_the_service_knows_each_variable_and_no_secret_is_one(name: str) -> None
     values = values_of(name)
     given = {each["name"]: each for each in container(values)["env"]}
     ours = {variable for variable in given if variable.startswith("SCRIBE_")}
-    assert ours - COMING <= set(variables(settings.Settings))
+    assert ours <= set(variables(settings.Settings))
     assert not any("secretKeyRef" in each.get("valueFrom", {}) for each in given.values())
-    settings.load({k: str(v["value"]) for k, v in given.items() if k in ours - COMING})
+    settings.load({k: str(v["value"]) for k, v in given.items() if k in ours})
 
 
 @pytest.mark.parametrize("name", CI)
@@ -77,6 +73,12 @@ def test_secrets_are_files_of_existing_secrets() -> None:
         "/etc/scribe/kafka/tls.crt": "scribe-user/user.crt",
         "/etc/scribe/kafka/tls.key": "scribe-user/user.key",
     }
+    assert mounted(values_of("oauth")) == {
+        "/etc/scribe/provider/api-key": "scribe-api-key/api-key",
+        "/etc/scribe/kafka/client-secret": "kafka-oauth/client-secret",
+        "/etc/scribe/kafka/oauth-ca.crt": "company-ca/bundle.pem",
+    }
+    assert mounted(values_of("oauth-token"))["/etc/scribe/kafka/token"] == "a token for kafka"
 
 
 def test_no_file_is_mounted_by_subpath_which_would_never_change() -> None:
@@ -238,6 +240,10 @@ def test_keda_reads_the_groups_lag_with_the_services_login() -> None:
         "password": "kafka-login",
         "ca": "kafka-ca",
     }
+    (token,) = by_kind(values_of("oauth"))["ScaledObject"]["spec"]["triggers"]
+    assert token["metadata"]["sasl"] == "oauthbearer"
+    assert token["metadata"]["username"] == "scribe"
+    assert token["metadata"]["scopes"] == "kafka,write"
     (plain,) = by_kind({"autoscaling": {"keda": {"enabled": True}}})["ScaledObject"]["spec"]["triggers"]
     defaults = settings.Settings()
     assert plain["metadata"]["consumerGroup"] == defaults.kafka.group_id

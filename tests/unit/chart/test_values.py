@@ -68,6 +68,20 @@ def test_values_that_the_schema_refuses(values: Values, reason: str) -> None:
     assert reason in refusal(values)
 
 
+SECRETS_AND_FILES = [
+    variable(group, name)
+    for group, info in settings.Settings.model_fields.items()
+    for name, form in info.annotation.model_json_schema()["properties"].items()  # type: ignore[union-attr]
+    if any(each.get("format") in ("password", "path") for each in form.get("anyOf", [form]))
+]
+
+
+@pytest.mark.parametrize("name", SECRETS_AND_FILES)
+def test_no_secret_and_no_path_is_given_as_a_setting(name: str) -> None:
+    """A secret would lie in the release's history, and a path would name a file that nobody mounts."""
+    assert f"settings.{name}: the chart sets it" in refusal({"settings": {name: "x"}})
+
+
 LOGIN = {"mechanism": "PLAIN", "username": "scribe", "password": {"existingSecret": "login"}}
 
 
@@ -102,6 +116,7 @@ LOGIN = {"mechanism": "PLAIN", "username": "scribe", "password": {"existingSecre
             "settings.SCRIBE_HTTP__PORT: the chart sets it, from port",
         ),
         ({"settings": {"SCRIBE_PROVIDER__API_KEY": "sk-1"}}, "the chart sets it, from provider.apiKey"),
+        ({"provider": {"proxyUrl": "http://me:secret@proxy:3128"}}, "provider.proxyUrl holds a login"),
         ({"kafka": {"tls": {"ca": {"existingSecret": "ca"}}}}, "but kafka.tls.enabled is false"),
         (
             {"kafka": {"tls": {"enabled": True, "ca": {"existingSecret": "a", "existingConfigMap": "b"}}}},
@@ -115,6 +130,11 @@ LOGIN = {"mechanism": "PLAIN", "username": "scribe", "password": {"existingSecre
         (
             {"kafka": {"sasl": {"awsRegion": "eu-central-1"}}},
             "AWS_MSK_IAM and kafka.sasl.awsRegion need each",
+        ),
+        ({"kafka": {"sasl": {"mechanism": "OAUTHBEARER"}}}, "OAUTHBEARER needs kafka.sasl.oauth.tokenUrl"),
+        (
+            {**values_of("oauth-token"), "autoscaling": {"keda": {"enabled": True}}},
+            "autoscaling.keda logs in with a password or at a token endpoint",
         ),
         (
             {"kafka": {"sasl": {**LOGIN, "oauth": {"clientId": "scribe"}}}},

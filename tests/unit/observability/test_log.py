@@ -346,3 +346,11 @@ def test_neither_rotations_nor_what_is_no_key_push_the_first_secrets_out() -> No
     for number in range(2 * log.MAX_ROTATED):
         secrets.add(SecretStr(f"rotated-{number:06}"))
     assert secrets.hide(f"{KEY} {PASSWORD} rotated-000199") == "* * *"
+
+
+def test_tokens_that_come_and_go_push_no_key_out_of_what_is_hidden() -> None:
+    secrets = log.Secrets()
+    secrets.add(SecretStr("rotated-0"))
+    for number in range(500):
+        secrets.add_token(SecretStr(f"token-{number:06}"))
+    assert secrets.hide("rotated-0 token-000499 token-000480") == "* * *"

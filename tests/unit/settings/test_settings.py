@@ -301,6 +301,16 @@ def test_every_variable_is_known_to_load(name: str) -> None:
         assert "is not a setting" not in str(error)
 
 
+def test_tracing_is_off_and_needs_the_header_that_names_the_trace() -> None:
+    assert not load({}).tracing.enabled
+    on = {"SCRIBE_TRACING__ENABLED": "true"}
+    assert load(on).tracing.enabled
+    said = refusal({**on, "SCRIBE_REQUESTS__COPIED_HEADERS": "tracestate,correlation-id"})
+    assert said == (
+        "SCRIBE_TRACING__ENABLED needs traceparent among SCRIBE_REQUESTS__COPIED_HEADERS: it names the trace"
+    )
+
+
 def test_topics_must_be_four_different_ones() -> None:
     assert "must name four different topics" in refusal({"SCRIBE_TOPICS__RESULTS": "transcription.journal"})
 
@@ -367,6 +377,42 @@ class TestLogin:
     def test_password_and_file_exclude_each_other(self) -> None:
         environ = {"SCRIBE_KAFKA__SASL_PASSWORD": SECRET, "SCRIBE_KAFKA__SASL_PASSWORD_FILE": "/run/p"}
         assert refusal(environ).endswith("exclude each other")
+
+    @pytest.mark.parametrize(
+        ("environ", "words"),
+        [
+            ({"SASL_MECHANISM": "OAUTHBEARER"}, "needs SCRIBE_KAFKA__OAUTH_TOKEN_URL and"),
+            (
+                {"SASL_MECHANISM": "OAUTHBEARER", "OAUTH_TOKEN_URL": "https://i.example/t"},
+                "and SCRIBE_KAFKA__OAUTH_CLIENT_ID and SCRIBE_KAFKA__OAUTH_CLIENT_SECRET_FILE",
+            ),
+            ({"SASL_MECHANISM": "AWS_MSK_IAM"}, "needs SCRIBE_KAFKA__AWS_REGION"),
+            ({"CERT_FILE": "/c"}, "needs SCRIBE_KAFKA__CERT_FILE and SCRIBE_KAFKA__KEY_FILE"),
+            ({"OAUTH_TOKEN_URL": "i.example"}, "SCRIBE_KAFKA__OAUTH_TOKEN_URL must be an http or https URL"),
+            ({"OAUTH_TOKEN_URL": "http://i.example"}, "would send the client's secret in the clear"),
+            ({"OAUTH_TOKEN_URL": "https://i.example", "OAUTH_TOKEN_FILE": "/t"}, "exclude each other"),
+            ({"KEY_PASSWORD": "p", "KEY_PASSWORD_FILE": "/p"}, "exclude each other"),
+            ({"OAUTH_CLIENT_SECRET": "p", "OAUTH_CLIENT_SECRET_FILE": "/p"}, "exclude each other"),
+            ({"OAUTH_EXTENSIONS": "auth=x"}, "SCRIBE_KAFKA__OAUTH_EXTENSIONS must be name=value"),
+        ],
+    )
+    def test_what_a_way_in_lacks_is_named(self, environ: dict[str, str], words: str) -> None:
+        login = {"SECURITY_PROTOCOL": "SASL_SSL", "SASL_USERNAME": "u", "SASL_PASSWORD": "p", **environ}
+        assert words in refusal({f"SCRIBE_KAFKA__{name}": value for name, value in login.items()})
+
+    def test_a_client_certificate_needs_encryption(self) -> None:
+        files = {"SCRIBE_KAFKA__CERT_FILE": "/c", "SCRIBE_KAFKA__KEY_FILE": "/k"}
+        assert "needs SCRIBE_KAFKA__SECURITY_PROTOCOL=SSL or SASL_SSL" in refusal(files)
+
+    def test_tokens_need_no_user(self) -> None:
+        environ = {
+            "SCRIBE_KAFKA__SECURITY_PROTOCOL": "SASL_SSL",
+            "SCRIBE_KAFKA__SASL_MECHANISM": "OAUTHBEARER",
+            "SCRIBE_KAFKA__OAUTH_TOKEN_FILE": "/t",
+            "SCRIBE_KAFKA__OAUTH_EXTENSIONS": "logicalCluster=lkc-1,identityPoolId=pool-1",
+        }
+        extensions = load(environ).kafka.oauth_extensions
+        assert extensions == {"logicalCluster": "lkc-1", "identityPoolId": "pool-1"}
 
     def test_without_a_login_there_is_no_password(self) -> None:
         assert load({}).kafka.password() is None

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from service.kafka.admin.acls import NOT_TOLD, AuthorizedOperationsRequest, Operation, missing, needs_of
-from service.kafka.admin.topics import NOT_AUTHORIZED, Topics
+from service.kafka.admin.creation import NOT_AUTHORIZED
+from service.kafka.admin.topics import Topics
 
 UNKNOWN_TOPIC = 3
 TOPICS = Topics("q", "r", "f", "j")

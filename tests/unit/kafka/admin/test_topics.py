@@ -44,7 +44,8 @@ class StubAdmin:
             for name in names
         ]
 
-    async def create_topics(self, new: list[object]) -> "StubAdmin":
+    async def create_topics(self, new: list[object], *, validate_only: bool) -> "StubAdmin":
+        assert not validate_only
         self.created += [str(topic) for topic in new]
         return self
 

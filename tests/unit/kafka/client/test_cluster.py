@@ -12,6 +12,8 @@ from service.errors import ConfigError
 from service.kafka.client.cluster import REQUEST_TIMEOUT_MS, ClusterConfig, unreachable
 from service.kafka.client.error_reasons import reason
 from service.kafka.group.consumer import COMMIT_BOUND_SECONDS, REBALANCE_TIMEOUT_MS
+from service.kafka.login.credentials import Credentials
+from service.kafka.login.tls_files import TlsFiles
 from service.pipeline.assignment.assigned_partition import (
     ANSWER_SECONDS,
     ENDING_SECONDS,
@@ -35,7 +37,7 @@ def test_a_login_goes_to_the_client_and_into_no_text() -> None:
         security_protocol="SASL_PLAINTEXT",
         sasl_mechanism="PLAIN",
         sasl_username="u",
-        sasl_password=SecretStr("hunter2"),
+        credentials=Credentials(SecretStr("hunter2")),
     )
     connection = config.connection()
     assert (connection["sasl_plain_username"], connection["sasl_plain_password"]) == ("u", "hunter2")
@@ -53,7 +55,7 @@ def test_a_file_without_certificates_is_refused_by_its_name(tmp_path: Path) -> N
     for path in (tmp_path / "missing.pem", tmp_path / "empty.pem"):
         if path.name == "empty.pem":
             path.touch()
-        config = ClusterConfig("a:1", security_protocol="SSL", ca_file=str(path))
+        config = ClusterConfig("a:1", security_protocol="SSL", credentials=Credentials(files=TlsFiles(path)))
         with pytest.raises(ConfigError, match=f"no certificates can be read from {path}"):
             config.connection()
 

@@ -15,7 +15,7 @@ from aiokafka.errors import (
     UnsupportedSaslMechanismError,
 )
 
-from service.kafka.client.error_reasons import PAGE, HungUp, reason, sentence
+from service.kafka.client.error_reasons import PAGE, HungUp, Identity, reason, sentence
 
 
 def certificate_error(code: int, message: str) -> ssl.SSLCertVerificationError:
@@ -42,7 +42,7 @@ def certificate_error(code: int, message: str) -> ssl.SSLCertVerificationError:
     ],
 )
 def test_every_cause_names_the_setting_to_check(error: Exception, words: str, setting: str) -> None:
-    said = sentence("a:1,b:2", error, "someone", "PLAIN")
+    said = sentence("a:1,b:2", error, Identity("someone", "PLAIN"))
     assert "a:1,b:2" in said
     assert words in said
     assert f"SCRIBE_KAFKA__{setting}" in said
@@ -67,4 +67,4 @@ def test_every_cause_names_the_setting_to_check(error: Exception, words: str, se
 )
 def test_a_missing_permission_is_reported_with_its_resource(error: Exception, words: str) -> None:
     assert reason(error) == f"{words} ({PAGE})"
-    assert sentence("a:1", error, None, "PLAIN") == f"Kafka at a:1: {words} ({PAGE})"
+    assert sentence("a:1", error, Identity(None, "PLAIN")) == f"Kafka at a:1: {words} ({PAGE})"

@@ -111,7 +111,7 @@ ERRORS: tuple[BaseException, ...] = (
 )
 
 
-@dataclass
+@dataclass(eq=False)
 class Stub:
     """Any of aiokafka's clients: what it is asked for goes well, but for one method."""
 

@@ -208,11 +208,6 @@ async def test_a_group_that_cannot_be_asked_has_no_duplicates(admin: StubAdmin, 
     assert await holders_in(admin) == []
 
 
-async def test_unreadable_certificates_report_no_duplicates(admin: StubAdmin) -> None:
-    cluster = ClusterConfig("h:1", security_protocol="SSL", ca_file="/nowhere/ca.pem")
-    assert await DuplicateMembers(cluster, "g", "scribe-0", FakeClock(), lambda _: None)._holders() == []
-
-
 async def test_a_membership_that_cannot_be_read_has_no_duplicates(admin: StubAdmin) -> None:
     admin.members = [{**member("scribe-0"), "member_metadata": b"\x00"}]
     assert await holders_in(admin) == []

@@ -207,7 +207,7 @@ async def test_a_proxy_that_is_not_there_is_named(
         assert error.message == f"no connection: {words}" or "no name server answers" in error.message
 
 
-async def test_a_certificate_that_is_not_trusted_is_told_through_a_proxy_too(tmp_path: Path) -> None:
+async def test_a_certificate_that_is_not_trusted_is_named_through_a_proxy_too(tmp_path: Path) -> None:
     async with way(tmp_path) as there:
         config = DashScopeConfig(f"https://{HOST}/api/v1", SecretStr("k"), proxy=there.taken)
         async with DashScope(config) as strange:

@@ -1,6 +1,8 @@
-"""The API key's file is read again and again; what is no key changes nothing."""
+"""A secret's file is read again and again; what is of no use changes nothing."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,7 +11,7 @@ from threading import Event
 import pytest
 from pydantic import SecretStr
 
-from service.app.key_rotation import CHECK_SECONDS, KeyRotation
+from service.app.rotation import API_KEY, CERTIFICATES, CHECK_SECONDS, PASSWORD, Kind, Rotation
 from service.errors import ConfigError
 from service.observability import log
 from service.settings import load
@@ -44,7 +46,7 @@ class Place:
     async def running(self) -> AsyncIterator[None]:
         """Watch the file meanwhile."""
         read = load({"SCRIBE_PROVIDER__API_KEY_FILE": str(self.file)}).provider.key
-        rotation = KeyRotation(read, SecretStr(OLD), self.use, self.clock)
+        rotation = Rotation(API_KEY, read, SecretStr(OLD), self.use, self.clock)
         task = asyncio.create_task(rotation.run(self.tick))
         try:
             yield
@@ -109,7 +111,7 @@ def test_what_is_no_key_changes_nothing_and_is_reported_once(place: Place, conte
 async def test_a_file_system_that_hangs_takes_one_thread_and_not_the_loop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("service.app.key_rotation.CHECK_SECONDS", 0.01)
+    monkeypatch.setattr("service.app.rotation.CHECK_SECONDS", 0.01)
     answers, reads, ticks = Event(), 0, 0
 
     def read() -> SecretStr:
@@ -126,7 +128,7 @@ async def test_a_file_system_that_hangs_takes_one_thread_and_not_the_loop(
         async def sleep(self, seconds: float) -> None:
             await asyncio.sleep(seconds)
 
-    rotation = KeyRotation(read, SecretStr(OLD), lambda _key: None, Clock())
+    rotation = Rotation(API_KEY, read, SecretStr(OLD), lambda _key: None, Clock())
     task = asyncio.create_task(rotation.run(tick))
     async with asyncio.timeout(30):
         while ticks < 5:
@@ -134,3 +136,42 @@ async def test_a_file_system_that_hangs_takes_one_thread_and_not_the_loop(
     assert reads == 1
     answers.set()
     task.cancel()
+
+
+def test_a_file_system_that_hangs_does_not_keep_the_process_from_its_end() -> None:
+    """`asyncio.run` waits for the threads of `asyncio.to_thread`, and so does Python at its exit."""
+    program = """
+import asyncio, threading
+from service.read_aside import read_aside
+
+async def main():
+    await asyncio.wait({read_aside(threading.Event().wait)}, timeout=0.01)
+
+asyncio.run(main())
+"""
+    subprocess.run([sys.executable, "-c", program], timeout=30, check=True)
+
+
+@pytest.mark.parametrize(("kind", "what"), [(PASSWORD, "password"), (CERTIFICATES, "certificates")])
+def test_what_kafka_is_shown_is_replaced_likewise_and_named(
+    monkeypatch: pytest.MonkeyPatch, kind: Kind, what: str
+) -> None:
+    lines: list[tuple[str, object]] = []
+    monkeypatch.setattr(log, "write", lambda event, **fields: lines.append((event.name, fields["what"])))
+    found, used, clock = ["old"], list[str](), FakeClock()
+
+    def read() -> str:
+        if not found[0]:
+            raise ConfigError("the file is empty")
+        return found[0]
+
+    async def scene() -> None:
+        task = asyncio.create_task(Rotation(kind, read, "old", used.append, clock).run(lambda: None))
+        for value in ("", "new"):
+            found[0] = value
+            await clock.sleep(3 * (CHECK_SECONDS + 1))
+        task.cancel()
+
+    play(scene)
+    assert used == ["new"]
+    assert lines == [("kafka_login_refused", what), ("kafka_login_replaced", what)]

@@ -1,0 +1,1 @@
+"""What clients show to Kafka to be let in, replaced while the process runs."""

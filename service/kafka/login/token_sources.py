@@ -1,0 +1,183 @@
+"""Where tokens come from: a token endpoint (OIDC client credentials), a file, or AWS's signer."""
+
+import asyncio
+import base64
+import re
+import ssl
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote_plus, urlsplit
+
+import aiohttp
+from pydantic import JsonValue, SecretStr
+from typing_extensions import override
+
+from service.clock import SYSTEM_CLOCK, Clock
+from service.contract.untrusted_json import parse_json
+from service.errors import ConfigError
+from service.frozen import dataclass
+from service.kafka.login.tokens import NoToken, Token, TokenFault, TokenSource, usable
+from service.read_aside import read_aside
+
+MAX_ANSWER_BYTES = 64 * 1024
+FILE_CHECKED_SECONDS = 10.0
+"""Whoever writes the file replaces the token long before its end; connections are rare."""
+_CODE = re.compile(r"[a-z_]{1,40}")
+_BUSY = (429, 500, 502, 503, 504)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenFile(TokenSource):
+    """A file that something else keeps fresh, such as a projected token of a Kubernetes service account."""
+
+    read: Callable[[], SecretStr]
+    """Reads the file; raises `ConfigError`."""
+    clock: Clock = SYSTEM_CLOCK
+
+    @override
+    async def fetch(self) -> Token:
+        """The token that the file holds now."""
+        try:
+            text = (await read_aside(self.read)).get_secret_value()
+        except ConfigError as error:
+            raise NoToken(TokenFault.NO_FILE, str(error)) from None
+        token = usable(text, self.clock)
+        if token is None:
+            raise NoToken(TokenFault.NO_FILE, "what the token file holds is no token")
+        if token.life_seconds is not None and token.life_seconds <= 0:
+            raise NoToken(TokenFault.NO_FILE, "the token in the token file has expired")
+        return Token(token.value, token.life_seconds, FILE_CHECKED_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEndpoint(TokenSource):
+    """A token endpoint: OAuth 2.0 client credentials, the client's secret in the Authorization header."""
+
+    url: str
+    client_id: str
+    secret: Callable[[], SecretStr]
+    """Reads the secret, at each fetch; raises `ConfigError`."""
+    scope: str | None = None
+    ca_file: Path | None = None
+    clock: Clock = SYSTEM_CLOCK
+
+    @override
+    async def fetch(self) -> Token:
+        """A new token. The endpoint is called without a proxy, and no redirect is followed."""
+        try:
+            secret = await read_aside(self.secret)
+        except ConfigError as error:
+            raise NoToken(TokenFault.NO_CLIENT, str(error)) from None
+        status, body = await self._ask(secret, await self._context())
+        if status in _BUSY:
+            raise NoToken(TokenFault.UNREACHABLE, f"{self._name} answers {status}")
+        if status in (400, 401, 403):
+            raise NoToken(TokenFault.REFUSED, f"{self._name} refuses us ({status}{_code_of(body)})")
+        if status != 200:
+            raise NoToken(TokenFault.WRONG_ADDRESS, f"{self._name} answers {status}")
+        return self._token(body)
+
+    @property
+    def _name(self) -> str:
+        return f"the token endpoint {urlsplit(self.url).netloc}"
+
+    async def _context(self) -> ssl.SSLContext | None:
+        """None for an endpoint without TLS, which only addresses that are not public may have."""
+        if not self.url.startswith("https:"):
+            return None
+        try:
+            return await read_aside(lambda: ssl.create_default_context(cafile=self.ca_file))
+        except OSError as error:
+            why = error.strerror or type(error).__name__
+            words = f"no certificates can be read from {self.ca_file} ({why})"
+            raise NoToken(TokenFault.UNTRUSTED, words) from None
+
+    async def _ask(self, secret: SecretStr, context: ssl.SSLContext | None) -> tuple[int, bytes]:
+        form = {"grant_type": "client_credentials", **({"scope": self.scope} if self.scope else {})}
+        shown = f"{quote_plus(self.client_id)}:{quote_plus(secret.get_secret_value())}"
+        login = base64.b64encode(shown.encode()).decode()
+        connector = aiohttp.TCPConnector(ssl=True if context is None else context, force_close=True)
+        headers = {"accept": "application/json", "authorization": f"Basic {login}"}
+        try:
+            async with (
+                aiohttp.ClientSession(connector=connector, headers=headers) as session,
+                session.post(self.url, data=form, allow_redirects=False) as response,
+            ):
+                return response.status, await _bounded(response.content)
+        except aiohttp.ClientConnectorCertificateError as error:
+            why = getattr(error.certificate_error, "verify_message", "") or "no reason given"
+            raise NoToken(TokenFault.UNTRUSTED, f"{self._name} is not trusted ({why})") from None
+        except (aiohttp.ClientError, OSError) as error:
+            words = f"{self._name} does not answer ({type(error).__name__})"
+            raise NoToken(TokenFault.UNREACHABLE, words) from None
+
+    def _token(self, body: bytes) -> Token:
+        answer = _document(body)
+        text = answer.get("access_token")
+        token = usable(text, self.clock) if isinstance(text, str) else None
+        if token is None:
+            raise NoToken(TokenFault.WRONG_ADDRESS, f"{self._name} answers without a token")
+        life_seconds = answer.get("expires_in")
+        if isinstance(life_seconds, int | float) and life_seconds > 0:
+            return Token(token.value, float(life_seconds))
+        return token
+
+
+class MskSigner(TokenSource):
+    """Tokens for Amazon MSK with IAM: the vendor's own signer, in the optional extra `msk`.
+
+    AWS's own chain finds the credentials: a web identity, a pod identity, variables, a profile.
+    """
+
+    def __init__(self, region: str, clock: Clock = SYSTEM_CLOCK) -> None:
+        """Raises `ConfigError` if the extra is not installed."""
+        try:
+            self._signer: Any = import_module("aws_msk_iam_sasl_signer.MSKAuthTokenProvider")
+            faults = import_module("botocore.exceptions")
+        except ImportError as error:
+            raise ConfigError(
+                "SCRIBE_KAFKA__SASL_MECHANISM=AWS_MSK_IAM needs Amazon's signer: "
+                "install scribe-speech[msk], or the image that holds it"
+            ) from error
+        # The signer trips over credentials that are not there.
+        self._faults = (faults.BotoCoreError, faults.ClientError, ValueError, OSError, AttributeError)
+        self._region = region
+        self._clock = clock
+
+    @override
+    async def fetch(self) -> Token:
+        """A signed address, which AWS takes as a token for 15 minutes; making it may call AWS."""
+        try:
+            text, ends_at_ms = await read_aside(lambda: self._signer.generate_auth_token(self._region))
+        except asyncio.CancelledError:
+            raise
+        except self._faults as error:
+            why = "none are found" if isinstance(error, AttributeError) else type(error).__name__
+            raise NoToken(TokenFault.NO_AWS, f"AWS gives no credentials ({why})") from None
+        return Token(SecretStr(text), (ends_at_ms - self._clock.wall_ms()) / 1000)
+
+
+async def _bounded(content: aiohttp.StreamReader) -> bytes:
+    """The body, cut where no token endpoint's answer is so long."""
+    body = bytearray()
+    async for chunk in content.iter_chunked(8192):
+        body += chunk
+        if len(body) > MAX_ANSWER_BYTES:
+            break
+    return bytes(body[:MAX_ANSWER_BYTES])
+
+
+def _document(body: bytes) -> dict[str, JsonValue]:
+    try:
+        document = parse_json(body)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _code_of(body: bytes) -> str:
+    """The `error` of the answer, if it is a code; its other fields may repeat what we sent."""
+    code = _document(body).get("error")
+    return f", {code}" if isinstance(code, str) and _CODE.fullmatch(code) else ""
