@@ -23,7 +23,7 @@ from sandbox.cluster.node.settings import Settings
 from sandbox.cluster.programs import Programs, fetch_programs
 
 NODE = "node-1"
-_READY_SECONDS = 90.0
+_READY_SECONDS = 180.0
 _LOOK_SECONDS = 0.1
 _ASK_SECONDS = 2.0
 _GRACE_SECONDS = 10.0
@@ -83,23 +83,25 @@ def real_cluster(images: Mapping[str, Path]) -> Iterator[Cluster]:
     programs = fetch_programs()
     with tempfile.TemporaryDirectory(prefix="scribe-cluster-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
-        for left in reversed(range(_TRIES)):
-            plane = _Plane(programs, Path(folder) / f"try-{left}")
-            try:
-                cluster = plane.start(images)
-            except ServerStartError:
-                plane.stop()
-                if not left:  # else a port may have been taken between the look and the start
-                    raise
+        plane, cluster = _started(programs, Path(folder), images)
+        try:
+            yield cluster
+        finally:
+            plane.stop()
+
+
+def _started(programs: Programs, folder: Path, images: Mapping[str, Path]) -> tuple["_Plane", Cluster]:
+    # A free port may be taken between the look and the start: a server then ends, and others are tried.
+    for left in reversed(range(_TRIES)):
+        plane = _Plane(programs, folder / f"try-{left}")
+        try:
+            return plane, plane.start(images)
+        except BaseException as error:
+            plane.stop()
+            if left and isinstance(error, ServerStartError):
                 continue
-            except BaseException:
-                plane.stop()
-                raise
-            try:
-                yield cluster
-            finally:
-                plane.stop()
-            return
+            raise
+    raise AssertionError("the last try returns or raises")
 
 
 class _Plane:

@@ -95,8 +95,8 @@ class Release:
         await self.kube.helm(verb, self.name, self.chart, *wait, *options, values=self.values)
 
     async def uninstall(self) -> None:
-        """Returns when its pods are gone."""
-        await self.kube.helm("uninstall", self.name, "--wait", "--timeout=60s")
+        """Returns when its pods are gone; `--wait` alone returns before they are."""
+        await self.kube.helm("uninstall", self.name, "--wait", "--cascade=foreground", "--timeout=60s")
 
     async def manifest(self, kind: str) -> Document:
         """What Helm sent of this kind."""

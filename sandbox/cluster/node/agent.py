@@ -61,27 +61,28 @@ class Agent:
             await asyncio.sleep(_HEARTBEAT_SECONDS)
 
     async def _follow(self) -> None:
-        selector = {"fieldSelector": f"spec.nodeName={self._site.node}"}
         while True:
             try:
-                found = await self._api.get("/api/v1/pods", selector)
-                for document in found["items"]:
-                    self._seen(document)
-                self._forget({document["metadata"]["uid"] for document in found["items"]})
-                version = {
-                    "resourceVersion": found["metadata"]["resourceVersion"],
-                    "timeoutSeconds": _WATCH_SECONDS,
-                }
-                async for kind, document in self._api.watch("/api/v1/pods", {**selector, **version}):
-                    if kind in ("ADDED", "MODIFIED"):
-                        self._seen(document)
-                    elif kind == "DELETED":
-                        self._gone(document["metadata"]["uid"])
-                    else:
-                        break
+                await self._follow_once()
             except (ApiError, aiohttp.ClientError, TimeoutError) as error:
                 print(f"the watch ended: {error}", file=sys.stderr, flush=True)
                 await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _follow_once(self) -> None:
+        """Read all pods of the node, and what changes from there on, until the server ends it."""
+        selector = {"fieldSelector": f"spec.nodeName={self._site.node}"}
+        found = await self._api.get("/api/v1/pods", selector)
+        for document in found["items"]:
+            self._seen(document)
+        self._forget({document["metadata"]["uid"] for document in found["items"]})
+        version = {"resourceVersion": found["metadata"]["resourceVersion"], "timeoutSeconds": _WATCH_SECONDS}
+        async for kind, document in self._api.watch("/api/v1/pods", {**selector, **version}):
+            if kind in ("ADDED", "MODIFIED"):
+                self._seen(document)
+            elif kind == "DELETED":
+                self._gone(document["metadata"]["uid"])
+            else:
+                return
 
     def _seen(self, document: Document) -> None:
         metadata = document["metadata"]
