@@ -36,7 +36,6 @@ LONG = HELLO.replace("run=0.2", "run=800")
 """A task of 80 s at the simulator's speed."""
 STARTS = ("ScribeNotReady", "ScribeReplicaMissing")
 """While several replicas start, on a busy machine."""
-WAITS = "ScribeNothingMoves"
 BURNS = ("ScribeFilesFailFast", "ScribeFilesFailSlow")
 LATE = ("ScribeResultsLateFast", "ScribeResultsLateSlow")
 """Their windows of up to six minutes reach into later phases: one more late result may make them fire."""
@@ -55,7 +54,7 @@ async def hold(storm: Storm) -> None:
     storm.fault("submit", "status", status=403, code="Arrearage")
     await storm.publish(5)
     await storm.server.until_fires("ScribeHold")
-    await storm.server.until_fires(WAITS)
+    await storm.server.until_fires("ScribeNothingMoves")
     storm.mend()
     await storm.all_end()
 
@@ -222,25 +221,42 @@ async def restarts(storm: Storm) -> None:
 
 async def results_elsewhere(storm: Storm) -> None:
     """Results lie on a host that the settings do not allow."""
-    await storm.restart(SCRIBE_FETCH__PLAIN_HTTP_HOSTS="127.0.0.2")
+    state = storm.stack.sim.state
+    origin, state.origin = state.origin, "https://results.invalid"
     await storm.publish(4)
     await storm.server.until_fires("ScribeResultsHeld")
+    state.origin = origin
     await storm.restart()
     await storm.all_end()
 
 
 async def kafka_frozen(storm: Storm) -> None:
-    """Kafka answers nobody."""
+    """Kafka keeps its connections and answers nobody."""
     assert storm.cluster is not None
     await storm.publish(FEW, HELLO.replace("run=0.2", "run=50"))
     begin = time.time()
     storm.cluster.nodes[0].freeze()
     try:
-        for alert in KAFKA_AWAY:
+        for alert in ("ScribeNoMembership", "ScribeShardUnserved"):
             await storm.server.until_has_fired(alert, begin)
     finally:
         storm.cluster.nodes[0].thaw()
     await storm.all_end()
+
+
+async def kafka_away(storm: Storm) -> None:
+    """Kafka's process is gone."""
+    assert storm.cluster is not None
+    begin = time.time()
+    [node] = storm.cluster.nodes
+    node.kill()
+    try:
+        for alert in ("ScribeGroupLost", "ScribeNotReady"):
+            await storm.server.until_has_fired(alert, begin)
+    finally:
+        node.start()  # in this thread, with whose end the node ends
+        await asyncio.to_thread(storm.cluster.await_ready)
+    await storm.server.until(f"min(scribe_ready) == 1 and sum(scribe:shards_ready:sum) == {PARTITIONS}")
 
 
 async def spend_limit(storm: Storm) -> None:
@@ -287,13 +303,13 @@ async def foreign_record(storm: Storm) -> None:
     await storm.server.until_fires("ScribeShardRefused")
 
 
-KAFKA_AWAY = ("ScribeNoMembership", "ScribeGroupLost", "ScribeNotReady", "ScribeShardUnserved")
+KAFKA = ("ScribeKafkaWrites", "ScribeNotReady", *LATE)
 PHASES = (
     Phase("health", health),
-    Phase("hold", hold, ("ScribeHold", WAITS)),
-    Phase("throttling", throttling, ("ScribeThrottled",), (WAITS,)),
+    Phase("hold", hold, ("ScribeHold", "ScribeNothingMoves")),
+    Phase("throttling", throttling, ("ScribeThrottled",)),
     Phase("lost answers", lost_answers, ("ScribeMayHaveBilledTwice",)),
-    Phase("outage", outage, ("ScribeOutage",), (WAITS,)),
+    Phase("outage", outage, ("ScribeOutage",)),
     Phase("slow polls", slow_polls),
     Phase("garbled results", garbled_results, ("ScribePaidWithoutTranscript",)),
     Phase("internal error", internal_error, ("ScribeInternalError",)),
@@ -314,12 +330,12 @@ PHASES = (
     Phase("settings differ", settings_differ, ("ScribeSettingsDiffer",), STARTS),
     Phase("freeze", freeze, ("ScribeReplicaMissing",), ("ScribeNotReady",)),
     Phase("results elsewhere", results_elsewhere, ("ScribeResultsHeld",), (*STARTS, *LATE)),
-    Phase("Kafka frozen", kafka_frozen, KAFKA_AWAY, ("ScribeKafkaWrites", WAITS, *LATE)),
-    # Requests wait for their turn, though nothing is wrong with submits.
-    Phase("full", full, ("ScribeRequestLag", *LATE), (WAITS,)),
+    Phase("Kafka frozen", kafka_frozen, ("ScribeNoMembership", "ScribeShardUnserved"), KAFKA),
+    Phase("Kafka away", kafka_away, ("ScribeGroupLost", "ScribeNotReady"), KAFKA),
+    Phase("full", full, ("ScribeRequestLag", *LATE)),
     Phase("spend limit", spend_limit, ("ScribeSpendNearLimit", "ScribeSpendLimitReached"), (*STARTS, *LATE)),
     Phase("all away", all_away, ("ScribeAbsent",), STARTS),
-    Phase("requests deleted", requests_deleted, ("ScribeRequestsLost",), (*STARTS, WAITS)),
+    Phase("requests deleted", requests_deleted, ("ScribeRequestsLost",), STARTS),
     Phase("foreign record", foreign_record, ("ScribeShardRefused",), STARTS, is_last=True),
 )
 SYNTHETIC = {
