@@ -15,6 +15,15 @@ MAX_FILE_BYTES = 4 * 1024 * 1024
 """A system's bundle of authorities has a quarter of a megabyte."""
 
 
+def allow_old_extensions(context: ssl.SSLContext) -> None:
+    """Trust certificates of a company's own authority as Python did before 3.13.
+
+    Many such authorities leave out extensions that the strict check asks for. Names, signatures and dates are
+    checked as always.
+    """
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+
+
 @dataclass(frozen=True, slots=True)
 class Tls:
     """What a connection uses; equal if it was made of equal files."""
@@ -70,6 +79,8 @@ class TlsFiles:
             context = ssl.create_default_context(cafile=self.ca_file)
         except OSError as error:
             raise _unreadable(self.ca_file, "certificates", error) from error
+        if self.ca_file is not None:
+            allow_old_extensions(context)
         if self.cert_file is None or self.key_file is None:
             return context
         try:

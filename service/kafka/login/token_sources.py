@@ -18,6 +18,7 @@ from service.clock import SYSTEM_CLOCK, Clock
 from service.contract.untrusted_json import parse_json
 from service.errors import ConfigError
 from service.frozen import dataclass
+from service.kafka.login.tls_files import allow_old_extensions
 from service.kafka.login.tokens import NoToken, Token, TokenFault, TokenSource, usable
 from service.read_aside import read_aside
 
@@ -88,11 +89,14 @@ class TokenEndpoint(TokenSource):
         if not self.url.startswith("https:"):
             return None
         try:
-            return await read_aside(lambda: ssl.create_default_context(cafile=self.ca_file))
+            context = await read_aside(lambda: ssl.create_default_context(cafile=self.ca_file))
         except OSError as error:
             why = error.strerror or type(error).__name__
             words = f"no certificates can be read from {self.ca_file} ({why})"
             raise NoToken(TokenFault.UNTRUSTED, words) from None
+        if self.ca_file is not None:
+            allow_old_extensions(context)
+        return context
 
     async def _ask(self, secret: SecretStr, context: ssl.SSLContext | None) -> tuple[int, bytes]:
         form = {"grant_type": "client_credentials", **({"scope": self.scope} if self.scope else {})}

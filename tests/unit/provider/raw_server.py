@@ -1,6 +1,7 @@
 """A loopback server that speaks bytes: it keeps what arrived as it arrived and answers what it is told."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -89,6 +90,12 @@ async def raw_server(
         for task in serving:
             task.cancel()
         await asyncio.gather(*serving, return_exceptions=True)
+
+
+def end_at_once(writer: asyncio.StreamWriter) -> None:
+    """End the connection before this returns; `close` would do it in a later turn of the loop."""
+    writer.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+    writer.close()
 
 
 async def _serve(

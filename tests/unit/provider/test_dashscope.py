@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,15 @@ from service.provider.api import NO_SLOT
 from service.provider.dashscope import DashScope, DashScopeConfig
 from service.provider.result_files import FetchGuard
 from tests.unit.provider.http.certificates import server_and_client_contexts
-from tests.unit.provider.raw_server import WAIT_SECONDS, RawServer, Reply, answer, raw_server, silence
+from tests.unit.provider.raw_server import (
+    WAIT_SECONDS,
+    RawServer,
+    Reply,
+    answer,
+    end_at_once,
+    raw_server,
+    silence,
+)
 
 KEY = "sk-canary-0123456789abcdef"
 FILES = ["https://a.example/x.wav"]
@@ -296,11 +304,13 @@ async def test_an_answer_that_comes_before_the_submit_was_sent_is_none(status: i
     early = answer(status, '{"code":"Throttling","output":{"task_id":"t1"}}')
     waits = asyncio.Event()
 
-    async def answers_at_once(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def answers_at_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"" if is_closed else early)
         await writer.drain()
-        if is_closed:
-            writer.close()
+        if not is_closed:
+            with suppress(ConnectionError):
+                await reader.read()
+        writer.close()
 
     async def permit() -> bool:
         asked.append(1)
@@ -354,7 +364,7 @@ async def test_a_submit_on_a_new_connection_after_a_dead_one_is_lost_if_its_answ
 
     async with dashscope(accepts, breaks_off) as (provider, server):
         assert isinstance(await provider.submit("fun-asr", FILES, {}), Accepted)
-        writers[0].close()
+        end_at_once(writers[0])
         assert isinstance(await provider.submit("fun-asr", FILES, {}), Lost)
     assert (server.connections, len(server.requests)) == (2, 2)
 

@@ -64,7 +64,10 @@ def flawed_contexts(folder: Path, flaw: Flaw) -> tuple[ssl.SSLContext, ssl.SSLCo
     path.write_bytes(chain + private)
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     server.load_cert_chain(path)
-    return server, ssl.create_default_context(cadata=_pem(root).decode())
+    client = ssl.create_default_context(cadata=_pem(root).decode())
+    # The authority leaves out what Python 3.13 asks for, as many do, and the service does not ask for it.
+    client.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return server, client
 
 
 def _pem(certificate: x509.Certificate) -> bytes:

@@ -16,7 +16,7 @@ from service.provider.api import Permit
 from service.provider.http.submit_transport import SubmitTransport, _has_ended, _SubmitAnswerBody
 from service.provider.http.transport import AiohttpTransport, Withheld
 from tests.unit.provider.http.certificates import server_and_client_contexts
-from tests.unit.provider.raw_server import WAIT_SECONDS, answer, raw_server, silence
+from tests.unit.provider.raw_server import WAIT_SECONDS, answer, end_at_once, raw_server, silence
 
 TLS = ssl.create_default_context()
 
@@ -208,7 +208,7 @@ class Talker:
         assert self.writer is not None
         self.writer.write(words)
         if not words:
-            self.writer.close()
+            end_at_once(self.writer)
 
 
 @pytest.mark.parametrize("words", [answer(408), answer(200, '{"output": {"task_id": "other"}}'), b""])
