@@ -42,16 +42,31 @@ test: $(VENV)/.dev ## run the tests that need nothing but Python, in some 3 minu
 	@tools/test.sh $(if $(PYTEST_ARGS),,--python-only)
 
 .PHONY: test-all
-test-all: $(VENV)/.dev tools ## install Java and Kafka if they are missing, then run every test; a skip is a failure
+test-all: $(VENV)/.dev tools ## install Java and Kafka and build Kubernetes if they are missing, then run every test; a skip is a failure
+	@tools/install.sh cluster
 	@tools/test.sh --no-skips
 
 .PHONY: tools
 tools: $(VENV)/.dev
 	@tools/install.sh
 
+.PHONY: cluster
+cluster: $(VENV)/.dev tools ## prove the chart on a real Kubernetes control plane (Linux, root, Go); PYTEST_ARGS="-k word" for some
+	@tools/install.sh cluster
+	@time $(BIN)/python -m pytest --no-skips --durations=0 --durations-min=1 tests/cluster $$PYTEST_ARGS
+
 .PHONY: lint
 lint: $(VENV)/.dev ## check style, types, import directions, sizes, the Dockerfile and the chart
 	@tools/lint.sh
+
+.PHONY: image
+image: $(VENV)/.dev tools ## build the image on a stand-in base (root on Debian), measure it, and run it on Kafka and the simulator
+	@$(BIN)/python -m tools.image $(if $(EXTRAS),--extras "$(EXTRAS)")
+	@$(BIN)/python -m pytest -rP tests/image
+
+.PHONY: image-test
+image-test: $(VENV)/.dev tools ## run the unit tests under the image's Python, in some 10 minutes
+	@$(BIN)/python -m tools.image.unit_tests
 
 .PHONY: mutants
 mutants: $(VENV)/.dev tools ## take each protection away and show that its test turns red
@@ -68,6 +83,10 @@ kafka-matrix: $(VENV)/.dev tools ## run the contract suite and a storm of MINUTE
 .PHONY: hostile
 hostile: $(VENV)/.dev tools ## send N=4000 hostile inputs, half of them records, half answers, through a service on real Kafka; SEED=n
 	@$(BIN)/python -m tests.hostile $(foreach name,n seed,$(call option,$(name)))
+
+.PHONY: watch
+watch: $(VENV)/.dev tools ## play every alert and panel on three replicas, real Kafka and Prometheus in some 25 minutes; OUT=folder draws
+	@$(BIN)/python -m tests.watch $(if $(OUT),--out "$$OUT")
 
 .PHONY: bench
 bench: $(VENV)/.dev tools ## measure what a job and open jobs cost, and how late results are seen; some 10 minutes
@@ -95,6 +114,7 @@ schemas: $(VENV)/.demo ## write schemas/ from the models
 docs: $(VENV)/.dev ## write the pages of docs/, the dashboards and the alerts that come from the code
 	@$(BIN)/python -m tools.generate_docs
 	@$(BIN)/python -m tools.generate_monitoring
+	@$(BIN)/python -m tools.generate_chart
 
 .PHONY: lock
 lock: ## resolve requirements/*.txt anew; UPGRADE=--upgrade takes the newest of everything
@@ -117,8 +137,8 @@ LISTS := requirements/runtime.txt requirements/demo.txt
 $(VENV)/.demo: $(LISTS) $(VENV)/.python
 	@tools/pip-install.sh $(LISTS) && touch $@
 
-$(VENV)/.dev: $(LISTS) requirements/dev.txt $(VENV)/.python
-	@tools/pip-install.sh $(LISTS) requirements/dev.txt && touch $(VENV)/.demo $@
+$(VENV)/.dev: $(LISTS) requirements/otel.txt requirements/dev.txt $(VENV)/.python
+	@tools/pip-install.sh $(LISTS) requirements/otel.txt requirements/dev.txt && touch $(VENV)/.demo $@
 
 $(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
-	@tools/pip-install.sh $(LISTS) requirements/dev.txt requirements/bench.txt && touch $@
+	@tools/pip-install.sh $(LISTS) requirements/otel.txt requirements/dev.txt requirements/bench.txt && touch $@

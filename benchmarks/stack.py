@@ -32,6 +32,14 @@ QUOTAS_OFF = {
 
 
 @contextmanager
+def own_kafka() -> Iterator[tuple[kafka.Cluster, Path]]:
+    """A real Kafka and a folder for logs, for one run."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    with kafka.real_kafka() as cluster, tempfile.TemporaryDirectory(prefix="scribe-bench-") as folder:
+        yield cluster, Path(folder)
+
+
+@contextmanager
 def own_broker(*, is_real: bool = True) -> Iterator[tuple[str, Path]]:
     """`host:port` of a real Kafka, or an embedded broker, and a folder for logs, for one run."""
     # Topics are used as soon as they are made, so clients try again at times, and say so.
@@ -43,12 +51,18 @@ def own_broker(*, is_real: bool = True) -> Iterator[tuple[str, Path]]:
 
 @asynccontextmanager
 async def own_stack(
-    bootstrap: str, sim: Simulator, folder: Path, module: str = "service", *, transactions: bool = True
+    bootstrap: str,
+    sim: Simulator,
+    folder: Path,
+    module: str = "service",
+    *,
+    transactions: bool = True,
+    partitions: int = PARTITIONS,
 ) -> AsyncIterator[Stack]:
     """Topics that nobody else uses, and how to start processes on them; those are killed at the end."""
     run = uuid.uuid4().hex[:8]
     topics = {role: f"bench-{run}.{role}" for role in ROLES}
-    await create_topics(bootstrap, {topics[role]: PARTITIONS for role in ROLES if role != "journal"})
+    await create_topics(bootstrap, {topics[role]: partitions for role in ROLES if role != "journal"})
     session_ms = SESSION_MS if transactions else EMBEDDED_SESSION_MS
     settings = {**settings_for(bootstrap, topics, sim, session_ms, transactions=transactions), **_SETTINGS}
     async with standing(Stack(bootstrap, topics, sim, folder, settings, module)) as stack:

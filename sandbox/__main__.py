@@ -8,6 +8,7 @@ COMMANDS = {
     "simulate": ("sandbox.simulator", "serve a provider that looks like DashScope"),
     "broker": ("sandbox.broker", "run the embedded broker until Ctrl-C"),
     "kafka": ("sandbox.kafka", "run real Apache Kafka until Ctrl-C (needs Java 17)"),
+    "cluster": ("sandbox.cluster", "build what a test cluster of Kubernetes is made of (needs Go)"),
 }
 """Each names a module with `main(argv) -> exit code`, imported only when asked for, and what it does."""
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Writes requirements/{runtime,demo,dev,bench,msk}.txt anew from pyproject.toml and the .in files, and measures what each
+# Writes requirements/{runtime,otel,msk,demo,dev,bench,checkov}.txt
+# anew from pyproject.toml and the .in files, and measures what each
 # makes pip download. Pins that still fit are kept; `tools/lock.sh --upgrade` takes the newest of everything.
 set -euo pipefail
 cd "$(dirname "$0")/../requirements"
@@ -21,15 +22,17 @@ measure() { # NAME: puts the size of what pip fetches for it, on this machine, i
   mv "$work/list" "$1.txt"
 }
 
-for name in runtime demo dev bench msk; do
+for name in runtime otel msk demo dev bench checkov; do
   sed -i '/^# download:/d' "$name.txt" 2>/dev/null || true
 done
 compile ../pyproject.toml runtime "$@"
+compile ../pyproject.toml otel --extra otel --constraints runtime.txt "$@"
 compile demo.in demo "$@"
 compile dev.in dev "$@"
 compile bench.in bench "$@"
 compile msk.in msk "$@"
-for name in runtime demo dev bench msk; do
+compile checkov.in checkov "$@"
+for name in runtime otel msk demo dev bench checkov; do
   measure "$name"
   head -n 1 "$name.txt" | sed "s/^#/requirements\/$name.txt:/"
 done

@@ -24,6 +24,7 @@ COPIED = (
     "tests",
     "tools",
     "schemas",
+    "helm",
     "docs",
     "pyproject.toml",
     "README.md",

@@ -24,7 +24,7 @@ class ScriptError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """One file's part. Times are seconds of the simulator's clock; see docs/simulator.md for each key."""
+    """One file's part. Times are seconds of the simulator's clock; see sandbox/README.md for each key."""
 
     name: str
     text: str | None = None

@@ -28,6 +28,8 @@ from service.kafka.login.tokens import Tokens, TokenSource
 from service.observability.metric_definitions import Definition
 from service.observability.process_definitions import BILLED_COST_LIMIT, BILLED_SECONDS_LIMIT, OPEN_JOBS_LIMIT
 from service.provider.dashscope import DashScope, DashScopeConfig
+from service.provider.http.proxy import Proxy
+from service.provider.http.trust import tls_context
 from service.provider.result_files import FetchGuard
 from service.settings import Settings
 from service.settings.environment import read_secret, variable
@@ -142,7 +144,7 @@ def about(settings: Settings) -> Mapping[str, object]:
 def provider_of(
     settings: Settings, clock: Clock | None = None, vendor_clock: VendorClock | None = None
 ) -> DashScope:
-    """The provider's client; reads the key file."""
+    """The provider's client; reads the files of the key, the proxy and the authorities."""
     provider, fetch = settings.provider, settings.fetch
     config = DashScopeConfig(
         base_url=provider.url,
@@ -153,6 +155,7 @@ def provider_of(
         data_inspection=provider.data_inspection,
         # Each kind of call may use all its places at the same time.
         max_connections=max(64, 2 * settings.limits.calls_in_flight),
+        proxy=proxy_of(settings),
     )
     guard = FetchGuard(
         hosts=tuple(fetch.hosts),
@@ -161,7 +164,23 @@ def provider_of(
         max_decoded_bytes=fetch.max_decoded_bytes,
         timeout_seconds=fetch.timeout_seconds,
     )
-    return DashScope(config, guard, clock=clock, vendor_clock=vendor_clock)
+    trust = tls_context(provider.ca_file)
+    return DashScope(config, guard, ssl_context=trust, clock=clock, vendor_clock=vendor_clock)
+
+
+def proxy_of(settings: Settings) -> Proxy | None:
+    """The proxy on the way to the provider; reads its file. Raises `ConfigError`."""
+    url = settings.provider.proxy()
+    return None if url is None else Proxy.of(url)
+
+
+def unused_proxy(settings: Settings, environ: Mapping[str, str]) -> str | None:
+    """A sentence for an operator whose environment names a proxy that we do not use; else None."""
+    names = [name for name in environ if name.upper() in ("HTTPS_PROXY", "ALL_PROXY") and environ[name]]
+    if not names or settings.provider.proxy() is not None:
+        return None
+    advice = "if the provider is reached through it, set SCRIBE_PROVIDER__PROXY_URL"
+    return f"{names[0]} is set and not used; {advice}"
 
 
 def rules_of(settings: Settings) -> Rules:
@@ -202,6 +221,6 @@ def shown_limits_of(settings: Settings) -> Mapping[Definition, float | None]:
 def fingerprint_of(settings: Settings) -> str:
     """A hash of the settings in which replicas may not differ; secrets take no part in it."""
     shown = settings.model_dump_json(
-        exclude={"kafka": {"group_instance_id", "client_id"}, "http": True, "log": True}
+        exclude={"kafka": {"group_instance_id", "client_id"}, "http": True, "log": True, "tracing": True}
     )
     return sha256(shown.encode()).hexdigest()[:12]

@@ -1,6 +1,7 @@
 """Run one process of Scribe: start, work until a signal, drain."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator
@@ -11,7 +12,9 @@ from typing import TypeVar
 
 from service import __version__
 from service.app import from_settings, status_collector, wiring
+from service.app.leaving import leaves_for_good
 from service.app.rotation import Loop
+from service.app.tracing import traced
 from service.app.wiring import Parts, Process
 from service.clock import Clock, SystemClock, TrustedClock
 from service.contract.redaction import redact
@@ -25,11 +28,12 @@ from service.observability.metrics import Metrics
 from service.observability.status import Status
 from service.pipeline.assignment.assigned_partition import PartitionState
 from service.pipeline.expire import expire
+from service.pipeline.shard.tracer import Tracer
 from service.settings import Settings
 
 HEARTBEAT_SECONDS = 1.0
 """How often the loop shows that it runs, and renews the picture of /status."""
-CLOSING_SECONDS = 7.0
+CLOSING_SECONDS = 9.0
 """The part of the grace that is kept for the last commit, leaving the group and closing connections."""
 COMMIT_SECONDS = 2.0
 """Bound of the last commit, which only lag tools need."""
@@ -42,7 +46,8 @@ def configure_log(settings: Settings) -> log.Secrets:
     """Write every line and a crash to the log, without the secrets of the settings; returns these."""
     kafka = settings.kafka
     found = (settings.provider.key(), kafka.password(), kafka.private_key_password(), kafka.client_secret())
-    secrets = log.Secrets(*(secret for secret in found if secret))
+    proxy = from_settings.proxy_of(settings)
+    secrets = log.Secrets(*(secret for secret in found if secret), *(proxy.secrets() if proxy else ()))
     log.configure(settings.log.level, settings.log.format, secrets=secrets)
     sys.excepthook = log.write_crash
     return secrets
@@ -73,6 +78,8 @@ class Service:
         self._hurry = asyncio.Event()
         self._status = Status(version=__version__, member=from_settings.member_of(settings))
         self._ready = (False, "starting")
+        self._is_final = False
+        """Whether a static member leaves its group: only a stop that drained decides that."""
 
     def stop(self) -> None:
         """Stop after a drain; a second call skips the wait for calls in flight."""
@@ -82,14 +89,18 @@ class Service:
 
     async def serve(self) -> int:
         """Check the topics, connect, run until stopped, drain; returns the exit code."""
-        with self._signals(), self._health():
+        with (
+            self._signals(),
+            traced(self._settings, self._clock, self._metrics) as tracer,
+            self._health(),
+        ):
             layout = await _unless(self._stopping, self._prepare_topics())
             if layout is not None:
-                await self._serve(layout)
+                await self._serve(layout, tracer)
         log.write(log.SERVICE_STOPPED, member=self._status.member)
         return 0
 
-    async def _serve(self, layout: Layout) -> None:
+    async def _serve(self, layout: Layout, tracer: Tracer | None) -> None:
         instrumentation = PipelineInstrumentation(self._metrics, self._settings.spend.prices)
         process = Process(
             self._settings,
@@ -100,6 +111,7 @@ class Service:
             self._spawn,
             self._secrets,
             self._vendor_clock,
+            tracer,
         )
         async with wiring.connected(process, layout) as parts, self._group:
             try:
@@ -109,7 +121,9 @@ class Service:
                 for task in self._tasks:
                     task.cancel()
                 # Also after a crash: a member that leaves is replaced at once, not when its session ends.
-                await parts.consumer.stop()
+                reason = await parts.consumer.stop(is_final=self._is_final)
+                if reason is not None:
+                    log.write(log.LEAVING, change="failed", detail=reason)
 
     async def _prepare_topics(self) -> Layout:
         settings = self._settings
@@ -119,6 +133,8 @@ class Service:
         layout = await prepare(self._cluster, topics, creation, self._clock)
         for warning in layout.warnings:
             log.write(log.TOPICS_WARNING, detail=warning)
+        if unused := from_settings.unused_proxy(settings, os.environ):
+            log.write(log.PROXY_UNUSED, detail=unused)
         return layout
 
     async def _work(self, parts: Parts) -> None:
@@ -147,7 +163,9 @@ class Service:
         log.write(log.DRAINING, member=self._status.member, open_jobs=sum(self._status.jobs.values()))
         parts.consumer.release_name()
         consuming.cancel()
+        deciding = asyncio.create_task(leaves_for_good(self._settings, os.environ))
         await self._drain(parts)
+        self._is_final = await deciding
 
     async def _drain(self, parts: Parts) -> None:
         """Wait for submits in flight and queued writes.

@@ -159,7 +159,8 @@ def _submits(guards: SubmitGuards, now: float) -> Iterator[SubmitStatus]:
 
 
 def _result_holds(guards: SubmitGuards) -> Iterator[ResultHoldStatus]:
-    for held in guards.results.held():
+    """Those that stop submits first, then those with the most jobs: /status shows only some of many."""
+    for held in sorted(guards.results.held(), key=lambda each: (each.since_ms is None, -each.jobs)):
         yield ResultHoldStatus(held.model, held.host, "SCRIBE_FETCH__HOSTS", held.jobs, held.since_ms)
 
 

@@ -73,6 +73,7 @@ from service.pipeline.shard.backlog import Backlog
 from service.pipeline.shard.shard_runner import RunnerDeps, ShardRunner
 from service.pipeline.shard.spawn import Spawn
 from service.pipeline.shard.stage_breaker import StageBreaker
+from service.pipeline.shard.tracer import Tracer
 from service.pipeline.submit import SubmitStage
 from service.provider.api import HotwordLists, Provider
 from service.provider.dashscope import DashScope
@@ -121,6 +122,7 @@ class Process:
     spawn: Spawn
     secrets: log.Secrets
     vendor_clock: VendorClock = field(default_factory=VendorClock)
+    tracer: Tracer | None = None
 
 
 @asynccontextmanager
@@ -373,11 +375,15 @@ def _assignment(
         accept=AcceptStage(
             limits_of(settings), admission_of(settings), stages.submit, instrumentation, breaker
         ),
-        runner=RunnerDeps(process.clock, rules, instrumentation, stages.dispatch, breaker, Backlog()),
+        runner=RunnerDeps(
+            process.clock, rules, instrumentation, stages.dispatch, breaker, Backlog(), process.tracer
+        ),
         spawn=process.spawn,
         observer=instrumentation,
         window=Window(settings.deduplication.window_seconds, settings.deduplication.jobs),
-        outcomes=OutcomeRules(settings.outcomes.source, settings.outcomes.original_request),
+        outcomes=OutcomeRules(
+            settings.outcomes.source, settings.outcomes.original_request, settings.tracing.enabled
+        ),
         prices=settings.spend.prices,
         files_per_task=settings.requests.files_per_task,
         open_jobs=settings.limits.open_jobs,

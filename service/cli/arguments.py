@@ -1,8 +1,9 @@
 """The arguments of `scribe submit`, and the request built from them."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from inspect import Signature, signature
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,8 +11,17 @@ from pydantic import JsonValue
 
 from service.cli import client
 from service.cli.client import NewRequest
+from service.cli.local_files import local_files, placeholder
+from service.contract.output_formats import OutputFormat
+from service.frozen import dataclass
 
-Urls = Annotated[list[str], typer.Argument(help="Audio files that the provider can download.", metavar="URL")]
+Urls = Annotated[
+    list[str],
+    typer.Argument(
+        help="Audio files that the provider can download, or local files, which are uploaded to it.",
+        metavar="URL|FILE",
+    ),
+]
 Options = Annotated[
     list[str] | None,
     typer.Option("--option", metavar="NAME=VALUE", help="An option of the model; JSON or text. Repeatable."),
@@ -19,7 +29,9 @@ Options = Annotated[
 Metadata = Annotated[
     list[str] | None,
     typer.Option(
-        "--metadata", metavar="NAME=VALUE", help="Metadata to return with each outcome. Repeatable."
+        "--metadata",
+        metavar="NAME=VALUE|JSON",
+        help="Metadata to return with each outcome, also as an object. Repeatable.",
     ),
 ]
 RequestId = Annotated[
@@ -44,6 +56,10 @@ FileIndexes = Annotated[
     str | None,
     typer.Option("--file-indexes", metavar="0,2,...", help="Only these of the URLs, counted from 0."),
 ]
+Renderings = Annotated[
+    list[OutputFormat] | None,
+    typer.Option("--rendering", help="A form that the result shall hold, too. Repeatable."),
+]
 Key = Annotated[
     str | None,
     typer.Option("--key", metavar="TEXT", help="The record's key, not the id: repeats may not be noticed."),
@@ -54,28 +70,47 @@ Headers = Annotated[
 ]
 
 
-def _request(
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is to be done: fields of the request, with placeholders for local files; the files by index."""
+
+    fields: Mapping[str, JsonValue]
+    files: Mapping[int, Path]
+
+
+def _work(
     urls: Urls,
     model: Annotated[str, typer.Option(metavar="NAME", help="The provider's model.")] = "fun-asr",
     option: Options = None,
+    rendering: Renderings = None,
+) -> Work:
+    """The audio, and what to make of it."""
+    files = local_files(urls, model)
+    formats: list[JsonValue] = [each.value for each in rendering or ()]
+    fields: dict[str, JsonValue] = {
+        "file_urls": [placeholder(files[n]) if n in files else url for n, url in enumerate(urls)],
+        "model": model,
+        "options": _pairs(option, "--option"),
+        "output": {"formats": formats} if formats else None,
+    }
+    return Work(fields, files)
+
+
+def _order(
     metadata: Metadata = None,
     request_id: RequestId = None,
     deadline: Deadline = None,
     replay: Replay = 0,
     file_indexes: FileIndexes = None,
-) -> tuple[dict[str, JsonValue], bool]:
-    """The request, and whether the user has named it."""
-    fields: dict[str, JsonValue] = {
+) -> dict[str, JsonValue]:
+    """The fields of the request that say nothing of the audio."""
+    return {
         "request_id": request_id,
-        "file_urls": [*urls],
-        "model": model,
-        "options": _pairs(option, "--option"),
         "metadata": _pairs(metadata, "--metadata"),
         "replay": replay or None,
         "file_indexes": _numbers(file_indexes),
         **client.deadline(deadline),
     }
-    return client.new_request(fields), request_id is not None
 
 
 def _record(key: Key = None, header: Headers = None) -> tuple[bytes | None, tuple[tuple[str, bytes], ...]]:
@@ -86,14 +121,26 @@ def _record(key: Key = None, header: Headers = None) -> tuple[bytes | None, tupl
     return None if key is None else key.encode(), tuple((name, value.encode()) for name, _, value in words)
 
 
-Made = tuple[dict[str, JsonValue], bool]
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request as the user gave it; its local files are not stored yet."""
+
+    request: NewRequest
+    files: Mapping[int, Path]
+
+
 RecordParts = tuple[bytes | None, tuple[tuple[str, bytes], ...]]
 
 
-def new_request(make: Callable[[], Made], record: Callable[[], RecordParts]) -> NewRequest:
-    """The request of both."""
-    (body, is_named), (key, headers) = make(), record()
-    return NewRequest(body, is_named, key, headers)
+def new_request(
+    work: Callable[[], Work], order: Callable[[], dict[str, JsonValue]], record: Callable[[], RecordParts]
+) -> Asked:
+    """The request of all three; raises `InvalidRecord` for one that the service would refuse."""
+    done, fields, (key, headers) = work(), order(), record()
+    if done.files and fields["file_indexes"] is not None:
+        raise typer.BadParameter("name only the local files to transcribe", param_hint="--file-indexes")
+    body = client.new_request({**fields, **done.fields})
+    return Asked(NewRequest(body, fields["request_id"] is not None, key, headers), done.files)
 
 
 def built_by(*builders: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -136,5 +183,5 @@ def _numbers(text: str | None) -> list[JsonValue] | None:
     return [int(word) for word in words]
 
 
-asking = built_by(_request, _record)
+asking = built_by(_work, _order, _record)
 """Gives a command the parameters of a request and its record."""

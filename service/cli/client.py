@@ -10,6 +10,7 @@ import logging
 import re
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 
 from pydantic import JsonValue
 
@@ -17,6 +18,7 @@ from service.app import from_settings
 from service.cli.encoding import encode
 from service.cli.known_outcomes import known_outcomes, names_options, wanted_urls
 from service.cli.outcome_text import OutcomeView, read_outcome
+from service.cli.progress import Progress, shown_progress
 from service.clock import SYSTEM_CLOCK
 from service.contract import strict_json
 from service.contract.request_decoder import RequestLimits, read_request
@@ -68,7 +70,7 @@ def silence_library() -> None:
 
 
 def pairs(words: Sequence[str]) -> dict[str, JsonValue]:
-    """`name=value` words as an object.
+    """`name=value` words, and JSON objects, as one object.
 
     A value is read as JSON if it is valid JSON, else as a string.
 
@@ -76,13 +78,21 @@ def pairs(words: Sequence[str]) -> dict[str, JsonValue]:
     """
     found: dict[str, JsonValue] = {}
     for word in words:
-        name, equals, value = word.partition("=")
-        if not name or not equals:
-            raise ValueError("write it as name=value")
-        if name in found:
-            raise ValueError(f"{name} is given twice")
-        found[name] = _value(value)
+        for name, value in _named(word).items():
+            if name in found:
+                raise ValueError(f"{name} is given twice")
+            found[name] = value
     return found
+
+
+def _named(word: str) -> dict[str, JsonValue]:
+    document = _value(word) if word.startswith("{") else None
+    if isinstance(document, dict):
+        return document
+    name, equals, value = word.partition("=")
+    if not name or not equals or word.startswith("{"):
+        raise ValueError("write it as name=value, or as a JSON object")
+    return {name: _value(value)}
 
 
 def _value(text: str) -> JsonValue:
@@ -127,6 +137,11 @@ class NewRequest:
         """The request's id."""
         return str(self.body["request_id"])
 
+    @property
+    def record_key(self) -> bytes:
+        """The record's key: the id, unless another was given."""
+        return self.request_id.encode() if self.key is None else self.key
+
 
 async def send(place: ClientConfig, request: NewRequest) -> tuple[int, int]:
     """Publish the request with its id as the key, unless another is given.
@@ -135,9 +150,8 @@ async def send(place: ClientConfig, request: NewRequest) -> tuple[int, int]:
 
     Returns the record's partition and offset.
     """
-    key = request.request_id.encode() if request.key is None else request.key
-    headers = (*HEADERS, *request.headers)
-    return await publish(place.cluster, place.topics.requests, key, encode(request.body), headers)
+    headers, body = (*HEADERS, *request.headers), encode(request.body)
+    return await publish(place.cluster, place.topics.requests, request.record_key, body, headers)
 
 
 async def send_and_wait(
@@ -168,15 +182,25 @@ async def send_and_wait(
                 f"{request.request_id}: done before; not published: --replay with a new number does it again"
             )
             return is_whole
-        placed = await send(place, request)
-        tell(
-            f"{request.request_id}: published; waiting for {len(waiting)} file(s), "
-            "which a service on these topics (`scribe run`) transcribes"
-        )
-        async with asyncio.timeout(timeout_seconds):
+        async with _progress(place, request, tell), asyncio.timeout(timeout_seconds):
+            placed = await send(place, request)
+            tell(
+                f"{request.request_id}: published; waiting for {len(waiting)} file(s), "
+                "which a service on these topics (`scribe run`) transcribes"
+            )
             async for record, outcome in _outcomes_of(request.body, waiting, placed, records):
                 is_whole = show(record, outcome) and is_whole
     return is_whole
+
+
+def _progress(
+    place: ClientConfig, request: NewRequest, tell: Callable[[str], None]
+) -> AbstractAsyncContextManager[None]:
+    """Tell how far the request has come."""
+    number = request.body.get("replay", 0)
+    progress = Progress(request.request_id, number if isinstance(number, int) else 0, tell)
+    journal, wait_ms = place.topics.journal, place.fetch_max_wait_ms
+    return shown_progress(place.cluster, journal, wait_ms, progress, request.record_key)
 
 
 async def _known(place: ClientConfig, request: NewRequest) -> Mapping[int, tuple[Record, OutcomeView]]:
@@ -207,31 +231,6 @@ async def _outcomes_of(
             yield record, outcome
         if not waiting:
             return
-
-
-async def watch(
-    place: ClientConfig,
-    *,
-    from_beginning: bool,
-    ready: Callable[[], None],
-    take: Callable[[Record], bool],
-    count: int | None,
-) -> None:
-    """Pass the records of results and failures to `take`.
-
-    Calls `ready` before the first can arrive.
-
-    Ends once `take` has returned True `count` times; never ends without a count.
-    """
-    left = count
-    topics, wait_ms = place.outcome_topics, place.fetch_max_wait_ms
-    async with following(place.cluster, topics, wait_ms, from_beginning=from_beginning) as records:
-        ready()
-        async for record in records:
-            if take(record) and left is not None:
-                left -= 1
-            if left == 0:
-                return
 
 
 async def prepare_topics(place: ClientConfig, creation: Creation | None) -> Layout:

@@ -4,27 +4,25 @@ Answers go to standard output, everything else to standard error; `cli.exit_code
 """
 
 import asyncio
-import functools
 import os
-from collections.abc import Callable, Coroutine
 from enum import StrEnum
 from typing import Annotated
 
 import typer
-from pydantic import JsonValue
 
 from service import __version__
 from service.app import from_settings, process
-from service.cli import client, output
+from service.cli import client
 from service.cli import hotword_commands as account
-from service.cli.arguments import Made, RecordParts, asking, new_request
-from service.cli.client import NewRequest
+from service.cli.bundle import bundle
+from service.cli.cancel import cancel
 from service.cli.doctor import doctor
-from service.cli.exit_codes import ExitCode, sentences
+from service.cli.exit_codes import sentences
 from service.cli.jobs import jobs
-from service.cli.output import Form
 from service.cli.replay import replay
 from service.cli.status import status
+from service.cli.submit import submit
+from service.cli.watch import watch
 from service.contract import schemas as contract
 from service.settings import load
 
@@ -32,7 +30,6 @@ app = typer.Typer(
     name="scribe",
     help="Speech to text over Kafka. All settings are SCRIBE_... variables: see docs/configuration.md.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -40,9 +37,8 @@ app = typer.Typer(
 
 hotwords = typer.Typer(help="The account's hotword lists.", no_args_is_help=True)
 app.add_typer(hotwords, name="hotwords")
-app.command()(doctor)
-app.command()(status)
-app.command()(replay)
+for each in (submit, cancel, watch, doctor, status, replay, bundle):
+    app.command()(each)
 app.add_typer(jobs, name="jobs")
 
 
@@ -54,15 +50,6 @@ class Schema(StrEnum):
     FAILURE = "failure"
 
 
-Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the outcomes and print them.")]
-Timeout = Annotated[float, typer.Option(min=1, metavar="SECONDS", help="How long --wait waits.")]
-Shape = Annotated[
-    Form | None,
-    typer.Option("--format", help="Print transcripts as this, not as lines with their times."),
-]
-Count = Annotated[
-    int | None, typer.Option(min=1, metavar="NUMBER", help="Stop after this number of outcomes.")
-]
 SchemaName = Annotated[
     Schema | None, typer.Argument(metavar="RECORD", help="request, result or failure; all if not given.")
 ]
@@ -97,81 +84,6 @@ def run() -> None:
     with sentences():
         settings = load(os.environ)
         raise typer.Exit(process.run(settings, process.configure_log(settings)))
-
-
-@app.command()
-@asking
-def submit(
-    make: Callable[[], Made],
-    record: Callable[[], RecordParts],
-    wait: Wait = False,
-    timeout: Timeout = 3600.0,
-    form: Shape = None,
-) -> None:
-    """Publish a request and print its id, or its transcripts.
-
-    With --wait the transcripts are printed instead of the id, and the exit code is 1 if one is missing. What
-    has outcomes already, under an id that you give, is printed and not published.
-    """
-    if form and not wait:
-        raise typer.BadParameter("it needs --wait", param_hint="--format")
-    with sentences():
-        place = client.config_of(load(os.environ))
-        request = new_request(make, record)
-        if not wait:
-            asyncio.run(client.send(place, request))
-            typer.echo(request.request_id)
-            return
-        tell = functools.partial(typer.echo, err=True)
-        show = functools.partial(output.show, form=form)
-        if not _in_time(client.send_and_wait(place, request, timeout, tell, show)):
-            raise typer.Exit(ExitCode.FAILED)
-
-
-@app.command()
-def cancel(
-    request_id: Annotated[str, typer.Argument(metavar="REQUEST_ID", help="The id of an open request.")],
-    replay: Annotated[
-        int, typer.Option(min=0, metavar="NUMBER", help="The replay number of the request.")
-    ] = 0,
-) -> None:
-    """Cancel an open request.
-
-    Each unfinished file becomes a failure.
-    """
-    with sentences():
-        place = client.config_of(load(os.environ))
-        fields: dict[str, JsonValue] = {
-            "request_id": request_id,
-            "action": "cancel",
-            "replay": replay or None,
-        }
-        asyncio.run(client.send(place, NewRequest(client.new_request(fields))))
-        typer.echo(f"asked to cancel {request_id}", err=True)
-
-
-@app.command()
-def watch(
-    from_beginning: Annotated[
-        bool, typer.Option("--from-beginning", help="Begin with the oldest record that Kafka still has.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
-    form: Shape = None,
-    count: Count = None,
-) -> None:
-    """Follow results and failures, and print each."""
-    with sentences():
-        place = client.config_of(load(os.environ))
-        topics = " and ".join(place.outcome_topics)
-        asyncio.run(
-            client.watch(
-                place,
-                from_beginning=from_beginning,
-                ready=lambda: typer.echo(f"following {topics}; Ctrl-C ends it", err=True),
-                take=output.follower(form or (Form.JSON if as_json else None)),
-                count=count,
-            )
-        )
 
 
 @app.command()
@@ -232,12 +144,3 @@ def delete_hotwords(
 
         asyncio.run(deleting())
         typer.echo(f"deleted {', '.join(ids)}", err=True)
-
-
-def _in_time(waiting: Coroutine[None, None, bool]) -> bool:
-    try:
-        return asyncio.run(waiting)
-    except TimeoutError:
-        late = "the outcomes did not come in time; `scribe watch` shows them when they do"
-        typer.echo(f"scribe: {late}", err=True)
-        return False

@@ -8,11 +8,12 @@ import os
 
 import typer
 
+from service.app.tracing import exporter_of
 from service.cli import client
 from service.cli.exit_codes import ExitCode
 from service.cli.findings import Finding, Report, Result, document_of, has_failed
 from service.cli.kafka_checks import check_kafka
-from service.cli.provider_checks import check_provider
+from service.cli.provider_checks import check_provider, check_way
 from service.cli.tables import Output, OutputForm, print_json
 from service.errors import ConfigError
 from service.settings import Settings, load
@@ -30,28 +31,31 @@ def doctor(form: Output = OutputForm.TEXT) -> None:
         if form is OutputForm.TEXT:
             typer.echo(str(finding))
 
-    settings = _settings(report)
+    settings = read_settings(report)
     if settings is not None:
         client.silence_library()
-        asyncio.run(_examine(settings, report))
+        asyncio.run(examine(settings, report))
     if form is OutputForm.JSON:
         print_json(document_of(findings))
     if has_failed(findings):
         raise typer.Exit(ExitCode.UNHEALTHY)
 
 
-def _settings(report: Report) -> Settings | None:
+def read_settings(report: Report) -> Settings | None:
     """The settings, if they can be read."""
     try:
         settings = load(os.environ)
+        exporter_of(settings)
     except ConfigError as error:
         for line in str(error).splitlines():
             report(Finding("settings", Result.FAILED, line))
         return None
-    report(Finding("settings", Result.OK, "every SCRIBE_ variable is known and valid"))
     return settings
 
 
-async def _examine(settings: Settings, report: Report) -> None:
+async def examine(settings: Settings, report: Report) -> None:
+    """Report what Kafka and the provider show."""
+    # First what needs no network: it is cheapest to see, and to mend.
+    may_call = check_way(settings, os.environ, report)
     await check_kafka(settings, report)
-    await check_provider(settings, report)
+    await check_provider(settings, report, may_call=may_call)

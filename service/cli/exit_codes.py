@@ -23,9 +23,11 @@ class ExitCode(IntEnum):
     UNREACHABLE = 4
     """A replica did not answer `status`."""
     UNKNOWN = 5
-    """`jobs show`: nothing is known of this id."""
+    """`jobs show` and `cancel --wait`: nothing is known of this id."""
     INCOMPLETE = 6
     """`jobs` and `replay`: a part of the journal could not be read."""
+    ENDED_BEFORE = 7
+    """`cancel --wait`: the request had ended, so nothing was cancelled."""
     WRONG_SETTINGS = 78
     """A setting, or what a setting names, does not allow it; a restart does not help (EX_CONFIG)."""
     INTERRUPTED = 130

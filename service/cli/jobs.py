@@ -7,7 +7,6 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from fnmatch import fnmatchcase
 from typing import Annotated
 
 import typer
@@ -17,6 +16,7 @@ from service.cli import client
 from service.cli.exit_codes import ExitCode, sentences
 from service.cli.pages import base_of
 from service.cli.replica_status import StatusView, replica_at
+from service.cli.selection import Ids, is_named
 from service.cli.story import show
 from service.cli.tables import Output, OutputForm, age, aligned, print_json, time_of
 from service.clock import SYSTEM_CLOCK
@@ -35,9 +35,6 @@ HEAD = ("JOB", "STATE", "AGE", "MODEL", "SUBMITS", "TASK", "NEXT", "WHY")
 jobs = typer.Typer(help="Show the open jobs, from the journal.", invoke_without_command=True)
 jobs.command("show")(show)
 
-Ids = Annotated[
-    list[str] | None, typer.Option("--id", metavar="ID", help="Only this request; may end in *. Repeatable.")
-]
 States = Annotated[
     list[str] | None,
     typer.Option("--state", metavar="STATE", help=f"Only this state: {', '.join(STATES)}. Repeatable."),
@@ -70,7 +67,7 @@ class Filter:
         """Whether the job is to be shown: it matches one of each kind that is given."""
         return (
             job.end is None
-            and (not self.ids or any(fnmatchcase(job.request.request_id, each) for each in self.ids))
+            and is_named(job.request.request_id, self.ids)
             and (not self.states or job.state in self.states)
             and (not self.models or job.request.model in self.models)
             and now_ms - job.request.accepted_ms >= 1000 * self.older_than_seconds

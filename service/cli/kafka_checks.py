@@ -17,6 +17,7 @@ from service.kafka.admin.creation import SIZE
 from service.kafka.admin.inspection import REQUEST_TIMEOUT_MS, Inspection
 from service.kafka.admin.topics import Extent, Topics, misfit, require_safe, risks, small_limits
 from service.kafka.client.cluster import ClusterConfig
+from service.kafka.client.group_members import GroupDescription
 from service.kafka.group.duplicate_members import MemberStamp
 from service.kafka.writing.producer import Producer
 from service.kafka.writing.transactional_producer import require_transactions
@@ -80,8 +81,7 @@ class _Checks:
         else:
             # A producer asks for the topics by name, and a broker may then create them with its own defaults.
             self._report(Finding("transactions", Result.SKIPPED, "a topic is missing"))
-        await self._reported("group", self._group)
-        await self._reported("instance", self._instance)
+        await self._check_members()
 
     async def _reported(self, check: str, examine: Callable[[], Awaitable[Finding]]) -> None:
         try:
@@ -179,17 +179,24 @@ class _Checks:
         words = "not used: SCRIBE_KAFKA__DELIVERY=at_least_once repeats outcomes at times"
         return Finding("transactions", Result.OK, words)
 
-    async def _group(self) -> Finding:
-        group = await self._inspection.group(self._settings.kafka.group_id)
+    async def _check_members(self) -> None:
+        """Check the group and our name in it, by one question."""
+        group_id = self._settings.kafka.group_id
+        try:
+            group = await self._inspection.group(group_id)
+        except ConfigError as error:
+            self._report(Finding("group", Result.FAILED, str(error)))
+            self._report(Finding("instance", Result.SKIPPED, "the group cannot be asked"))
+            return
         state = f"{len(group.members)} members, {group.state.lower()}" if group.members else "nobody is in it"
-        return Finding("group", Result.OK, f"{self._settings.kafka.group_id} may be joined: {state}")
+        self._report(Finding("group", Result.OK, f"{group_id} may be joined: {state}"))
+        self._report(await self._instance(group))
 
-    async def _instance(self) -> Finding:
+    async def _instance(self, group: GroupDescription) -> Finding:
         name = self._settings.kafka.group_instance_id
         if name is None:
             words = "SCRIBE_KAFKA__GROUP_INSTANCE_ID is not set: each restart moves partitions"
             return Finding("instance", Result.OK, words)
-        group = await self._inspection.group(self._settings.kafka.group_id)
         holders = [member for member in group.members if member.is_named(name)]
         if not holders:
             return Finding("instance", Result.OK, f"nobody else is {name}")
@@ -197,7 +204,10 @@ class _Checks:
         who = f"a process at {holders[0].host}, which runs since {began}"
         if await member_at(self._settings.http.port) == name:
             return Finding("instance", Result.OK, f"{name} is the service on this machine: {who}")
-        words = f"{name} is taken by {who}: a service that starts here with this name would oust it, or end"
+        words = (
+            f"{name} is taken by {who}: a service that starts here with this name would oust it, or end;"
+            " in Kubernetes let the name hold the namespace too"
+        )
         return Finding("instance", Result.WARNING, words)
 
 

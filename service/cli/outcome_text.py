@@ -70,6 +70,13 @@ class OriginView(_View):
         return (self.partition, self.offset)
 
 
+class SummaryView(_View):
+    """How the files of a request that has ended did."""
+
+    succeeded: int = 0
+    failed: int = 0
+
+
 class OutcomeView(_View):
     """A result or a failure; `code` and `message` are those of a failure."""
 
@@ -87,6 +94,7 @@ class OutcomeView(_View):
     renderings: dict[str, JsonValue] | None = None
     original_request: dict[str, JsonValue] | None = None
     origin: OriginView | None = None
+    request_summary: SummaryView | None = None
 
     @property
     def is_failure(self) -> bool:

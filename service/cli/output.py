@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from enum import StrEnum
+from typing import Annotated
 
 import typer
 
@@ -20,6 +21,12 @@ class Form(StrEnum):
     VTT = "vtt"
 
 
+Shape = Annotated[
+    Form | None,
+    typer.Option("--format", help="Print transcripts as this, not as lines with their times."),
+]
+
+
 def show(record: Record, outcome: OutcomeView, form: Form | None) -> bool:
     """Print an outcome.
 
@@ -34,13 +41,15 @@ def show(record: Record, outcome: OutcomeView, form: Form | None) -> bool:
     return not outcome.is_failure
 
 
-def follower(form: Form | None) -> Callable[[Record], bool]:
-    """Return a function that prints any record and returns whether it is an outcome."""
+def follower(form: Form | None, wants: Callable[[OutcomeView], bool]) -> Callable[[Record], bool]:
+    """Return a function that prints a record, and returns whether it printed an outcome that is wanted."""
 
     def take(record: Record) -> bool:
         outcome = outcome_text.read_outcome(record.value)
         if outcome is None:
             typer.echo(f"{record.origin_id} is no outcome", err=True)
+        elif not wants(outcome):
+            return False
         elif form is None:
             _print_lines(outcome, err=False)
         else:

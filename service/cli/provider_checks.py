@@ -16,6 +16,7 @@ from service.core.provider.answers import Cause, ProviderError
 from service.core.provider.error_table import Action, on_submit
 from service.errors import ConfigError
 from service.provider.http.handshake import reach
+from service.provider.http.trust import tls_context
 from service.settings import Settings
 
 CLOCK_SECONDS = 2.0
@@ -35,18 +36,43 @@ _FAILS_AT: Mapping[Cause, str] = {
 }
 
 
-async def check_provider(settings: Settings, report: Report) -> None:
+def check_way(settings: Settings, environ: Mapping[str, str], report: Report) -> bool:
+    """Report whether the settings and their files allow a call to the provider, and return it."""
+    may_call = True
+    try:
+        proxy = from_settings.proxy_of(settings)
+        tls_context(settings.provider.ca_file)
+    except ConfigError as error:
+        may_call = False
+        report(Finding("settings", Result.FAILED, str(error)))
+    else:
+        unused = from_settings.unused_proxy(settings, environ)
+        way = f"; the provider is called through the proxy {proxy}" if proxy else ""
+        words = f"every SCRIBE_ variable is known and valid{way}"
+        report(Finding("settings", Result.WARNING if unused else Result.OK, unused or words))
+    try:
+        settings.provider.key()
+    except ConfigError as error:
+        report(Finding("key", Result.FAILED, str(error)))
+        may_call = False
+    return may_call
+
+
+async def check_provider(settings: Settings, report: Report, *, may_call: bool) -> None:
     """Report what an operator must know of the provider, within the time of two calls."""
-    error, offset_ms = await reach(settings.provider.url, settings.provider.call_timeout_seconds), None
+    if not may_call:
+        for check in (*STEPS[:-1], "quota", "clock"):
+            report(Finding(check, Result.SKIPPED, "the settings allow no call"))
+        return
+    provider, proxy = from_settings.provider_of(settings), from_settings.proxy_of(settings)
+    tls = tls_context(settings.provider.ca_file)
+    error = await reach(settings.provider.url, settings.provider.call_timeout_seconds, tls, proxy)
+    offset_ms = None
     if error is None:
-        try:
-            async with from_settings.provider_of(settings) as provider:
-                answer = await provider.list_tasks(1)
-                error = answer if isinstance(answer, ProviderError) else None
-                offset_ms = provider.clock_offset_ms()
-        except ConfigError as refusal:
-            report(Finding("key", Result.FAILED, str(refusal)))
-            return
+        async with provider:
+            answer = await provider.list_tasks(1)
+            error = answer if isinstance(answer, ProviderError) else None
+            offset_ms = provider.clock_offset_ms()
     _report_steps(settings, error, report)
     report(_quota(settings, error))
     report(_clock(offset_ms))

@@ -2,15 +2,13 @@
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import datetime
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from service.cli.replay_plan import FailedFile, Rules
-from service.clock import SYSTEM_CLOCK
+from service.cli.selection import Ids, is_named, time_ms
 from service.contract.request import MAX_TTL_SECONDS
 from service.errors import FailureCode
 from service.frozen import dataclass
@@ -18,9 +16,6 @@ from service.frozen import dataclass
 Codes = Annotated[
     list[str] | None,
     typer.Option("--code", metavar="CODE", help="These failures; if none, all retryable. Repeatable."),
-]
-Ids = Annotated[
-    list[str] | None, typer.Option("--id", metavar="ID", help="Only this request; may end in *. Repeatable.")
 ]
 Models = Annotated[
     list[str] | None, typer.Option("--model", metavar="NAME", help="Only this model. Repeatable.")
@@ -63,7 +58,7 @@ class Filter:
         """Whether the failure matches one of each kind that is given."""
         return (
             self.since_ms <= failed.time_ms <= self.until_ms
-            and (not self.ids or any(fnmatchcase(failed.request_id, each) for each in self.ids))
+            and is_named(failed.request_id, self.ids)
             and (not self.models or failed.model in self.models)
         )
 
@@ -91,7 +86,8 @@ def asked(
     unknown = set(code or ()) - {each.value for each in FailureCode}
     if unknown:
         raise typer.BadParameter(f"there is no {', '.join(sorted(unknown))}", param_hint="--code")
-    first_ms, last_ms = _time_ms(since, 0.0, "--since"), _time_ms(until, float("inf"), "--until")
+    first_ms = 0.0 if since is None else time_ms(since, "--since")
+    last_ms = float("inf") if until is None else time_ms(until, "--until")
     wanted = Filter(tuple(ids or ()), tuple(model or ()), first_ms, last_ms)
     rules = Rules(frozenset(code or ()), max_replays, ttl_seconds, _edit(replace_url))
     return Asked(wanted, rules, replace_url is not None)
@@ -117,19 +113,3 @@ def _replacement(text: str) -> str:
         return Path(text[1:]).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError):
         raise typer.BadParameter(f"{text[1:]} cannot be read", param_hint="--replace-url") from None
-
-
-def _time_ms(text: str | None, otherwise: float, option: str) -> float:
-    """A time, or seconds before now, in milliseconds since the epoch."""
-    if text is None:
-        return otherwise
-    if re.fullmatch("[0-9]{1,12}", text):
-        return SYSTEM_CLOCK.wall_ms() - 1000 * int(text)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        words = f"{text} is no time with a zone, such as 2026-03-02T10:15:00Z, nor seconds"
-        raise typer.BadParameter(words, param_hint=option)
-    return 1000 * moment.timestamp()

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from service.cli.exit_codes import ExitCode, sentences
 from service.cli.pages import addresses_of, base_of
 from service.cli.replica_status import Replica, ShardView, StatusView, replica_at
-from service.cli.tables import Output, OutputForm, age, plain, print_json
+from service.cli.tables import Output, OutputForm, age, plain, print_json, ranges
 from service.clock import SYSTEM_CLOCK
 from service.settings import load
 
@@ -118,18 +118,7 @@ def _lines(replica: Replica) -> Iterator[str]:
 def _shards(shards: Sequence[ShardView]) -> str:
     by_state = sorted((shard.state, shard.partition) for shard in shards)
     grouped = groupby(by_state, key=lambda each: each[0])
-    return ", ".join(f"{state} {_ranges([p for _, p in group])}" for state, group in grouped) or "none"
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """Ascending numbers as `0-3,7`."""
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and number == parts[-1][-1] + 1:
-            parts[-1].append(number)
-        else:
-            parts.append([number])
-    return ",".join(f"{part[0]}-{part[-1]}" if len(part) > 1 else str(part[0]) for part in parts)
+    return ", ".join(f"{state} {ranges([p for _, p in group])}" for state, group in grouped) or "none"
 
 
 def _counts(counts: Mapping[str, int]) -> str:
@@ -149,4 +138,4 @@ def _together(statuses: Sequence[StatusView]) -> Iterator[str]:
             yield f"  ? partition {partition} is listed by {' and '.join(members)}"
     missing = sorted(set(range(max(holders, default=-1) + 1)) - set(holders))
     if missing:
-        yield f"  ? none of these lists partition {_ranges(missing)}"
+        yield f"  ? none of these lists partition {ranges(missing)}"

@@ -39,6 +39,17 @@ def print_json(document: JsonValue, *, in_one_line: bool = False) -> None:
     typer.echo(json.dumps(document, ensure_ascii=False, indent=None if in_one_line else 2))
 
 
+def ranges(numbers: Sequence[int]) -> str:
+    """Ascending numbers as `0-3,7`."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return ",".join(f"{part[0]}-{part[-1]}" if len(part) > 1 else str(part[0]) for part in parts)
+
+
 def time_of(epoch_ms: int | None) -> str | None:
     """The time as the contract writes it; None for none, and for one beyond the calendar."""
     moment = utc_time(epoch_ms)
@@ -55,3 +66,12 @@ def age(seconds: float) -> str:
         if count or (parts and len(parts) < 2):
             parts.append(f"{count} {name}")
     return " ".join(each for each in parts[:2] if not each.startswith("0 ")) or "0 s"
+
+
+def size_of(number: int) -> str:
+    """A number of bytes in its largest decimal unit: `4.0 kB`."""
+    size, unit = float(number), "B"
+    for larger in ("kB", "MB", "GB"):
+        if size >= 1000:
+            size, unit = size / 1000, larger
+    return f"{number} B" if unit == "B" else f"{size:.1f} {unit}"

@@ -105,7 +105,7 @@ def stage_seconds(times: Times) -> dict[str, float]:
 
     `queue` and `total` begin at the request record's timestamp, which is from another machine's clock.
     """
-    way = (
+    intervals = (
         ("queue", times.requested_at, times.accepted_at),
         ("submit", times.accepted_at, times.submitted_at),
         ("provider", times.submitted_at, times.completed_at),
@@ -113,7 +113,7 @@ def stage_seconds(times: Times) -> dict[str, float]:
         ("publish", times.fetched_at, times.published_at),
         ("total", times.requested_at, times.published_at),
     )
-    return {name: _seconds(begin, end) for name, begin, end in way if begin and end}
+    return {name: _seconds(begin, end) for name, begin, end in intervals if begin and end}
 
 
 def _seconds(begin: datetime, end: datetime) -> float:

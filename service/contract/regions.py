@@ -20,6 +20,8 @@ SHARED_HOSTS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Hosts for the keys of every account; the other regions only have hosts of workspaces."""
+UPLOAD_REGIONS = (BEIJING, SINGAPORE)
+"""Regions whose temporary store for local files is documented (docs/provider.md, section 10)."""
 API_PATH = "/api/v1"
 """The path of the vendor's native API on each host."""
 _WORKSPACE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?", re.ASCII)

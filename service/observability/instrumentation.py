@@ -47,7 +47,7 @@ class PipelineInstrumentation:
         """An outcome is durable. `already_finished` ends no job, so it is not counted."""
         body = outcome.body
         if isinstance(body, Result):
-            self._jobs.succeeded(body)
+            self._jobs.succeeded(body, outcome.trace)
         elif body.code is FailureCode.ALREADY_FINISHED:
             return
         else:

@@ -44,7 +44,7 @@ MAX_DEPTH = 6
 OWN = "service"
 """The logger of our own lines."""
 KAFKA_CLIENT = "aiokafka"
-LIBRARIES = (KAFKA_CLIENT, "aiohttp", "asyncio", "httpcore", "httpx", "kafka", "prometheus_client")
+LIBRARIES = (KAFKA_CLIENT, "aiohttp", "asyncio", "httpcore", "httpx", "kafka", "prometheus_client", "urllib3")
 """They log at warning and above only: at info, httpx writes whole URLs."""
 
 
@@ -65,8 +65,10 @@ SERVICE_STOPPED = Event("service_stopped")
 SERVICE_CRASHED = Event("service_crashed", logging.CRITICAL)
 CLOCK = Event("clock", levels={TimeEvent.STEPPED: logging.ERROR, TimeEvent.ADOPTED: logging.WARNING})
 TOPICS_WARNING = Event("topics_warning", logging.WARNING)
+PROXY_UNUSED = Event("proxy_unused", logging.WARNING)
 DRAINING = Event("draining")
 DRAINED = Event("drained")
+LEAVING = Event("leaving", levels={"unclear": logging.WARNING, "failed": logging.WARNING})
 SHARD = Event(
     "shard",
     levels={
@@ -97,6 +99,7 @@ KEY_REFUSED = Event("key_refused", logging.WARNING)
 KAFKA_LOGIN_REPLACED = Event("kafka_login_replaced")
 KAFKA_LOGIN_REFUSED = Event("kafka_login_refused", logging.WARNING)
 HEALTH_FAILED = Event("health_request_failed", logging.WARNING)
+TRACING = Event("tracing", levels={"failed": logging.WARNING})
 JOB_FINISHED = Event("job_finished")
 REQUEST_REPEATED = Event("request_repeated", logging.DEBUG)
 
@@ -149,7 +152,7 @@ def configure(
     handler = _Lines(out)
     is_pretty = form == "pretty" or (form == "auto" and out.isatty())
     handler.setFormatter(
-        _formatter(is_pretty, out, partial(_add_time, clock), _Redactor(secrets or Secrets()))
+        _formatter(is_pretty, out, partial(_add_time, clock), Redactor(secrets or Secrets()))
     )
     handler.addFilter(_throttled)
     handler.addFilter(LogThrottle(OWN, clock))
@@ -171,7 +174,7 @@ def configure(
 
 
 def _formatter(
-    is_pretty: bool, out: TextIO, add_time: structlog.typing.Processor, redactor: "_Redactor"
+    is_pretty: bool, out: TextIO, add_time: structlog.typing.Processor, redactor: "Redactor"
 ) -> logging.Formatter:
     if is_pretty:
         renderer: structlog.typing.Processor = structlog.dev.ConsoleRenderer(
@@ -233,15 +236,22 @@ def _long_enough(secret: SecretStr) -> str:
     return value if len(value) >= SHORTEST_SECRET else ""
 
 
-class _Redactor:
-    """The last processor before the renderer: makes every value of a line safe."""
+class Redactor:
+    """Makes every value of a line safe: the last processor before the renderer.
+
+    What is written for a bug report passes it too (`app.document_redactor`).
+    """
 
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
         # The names of fields are few, and stand in every line.
-        self._name = lru_cache(maxsize=MAX_NAMES)(self._text)
+        self._name = lru_cache(maxsize=MAX_NAMES)(self.text)
 
     def __call__(self, _logger: object, _method: str, line: Fields) -> Fields:
+        return self.line(line)
+
+    def line(self, line: Fields) -> Fields:
+        """The fields of a line, safe; those that every line has come first."""
         trace = line.pop("exception", None)
         first = {name: line.pop(name) for name in FIRST_FIELDS if name in line}
         safe: Fields = {
@@ -251,6 +261,14 @@ class _Redactor:
             safe["exception"] = self._traceback(str(trace))
         return safe
 
+    def document(self, document: object) -> object:
+        """Any document, with each of its texts safe."""
+        return self._value(document, MAX_DEPTH)
+
+    def text(self, text: str) -> str:
+        """A text as one safe line."""
+        return redact(self._secrets.hide(text))
+
     def _value(self, value: object, depth: int) -> object:
         if value is None or isinstance(value, bool | int | float):
             return value
@@ -258,15 +276,12 @@ class _Redactor:
             return {self._name(str(name)): self._value(item, depth - 1) for name, item in value.items()}
         if depth and isinstance(value, list | tuple | set | frozenset):
             return [self._value(item, depth - 1) for item in value]
-        return self._text(value if isinstance(value, str) else repr(value))
-
-    def _text(self, text: str) -> str:
-        return redact(self._secrets.hide(text))
+        return self.text(value if isinstance(value, str) else repr(value))
 
     def _traceback(self, trace: str) -> str:
         lines = trace.splitlines()[-MAX_TRACEBACK_LINES:]
         indents = (len(line) - len(line.lstrip()) for line in lines)
-        return "\n".join(" " * indent + self._text(line) for indent, line in zip(indents, lines, strict=True))
+        return "\n".join(" " * indent + self.text(line) for indent, line in zip(indents, lines, strict=True))
 
 
 def _throttled(record: logging.LogRecord) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 from prometheus_client import (
     CollectorRegistry,
+    Counter,
     disable_created_metrics,
     generate_latest,
 )
@@ -20,7 +21,7 @@ from service.core.limits.price import Price
 from service.core.shard.admission import AdmissionKind
 from service.observability import metric_definitions as definitions
 from service.observability import process_definitions as of_process
-from service.observability.instruments import counter, counters, gauge, histogram, histograms
+from service.observability.instruments import Children, counter, counters, gauge, histogram, histograms
 from service.observability.job_metrics import JobMetrics
 from service.observability.label_values import among, model_label
 from service.observability.metric_definitions import CALLS, MAX_UNKNOWN_CODES, SUBMITS_ONLY, CallResult
@@ -110,6 +111,12 @@ class Metrics:
         if self._finished is None:
             self._finished = JobMetrics(self._registry, prices)
         return self._finished
+
+    def count_spans(self) -> Children[Counter]:
+        """Show what becomes of spans; only a process that traces does."""
+        spans = counters(self._registry, of_process.SPANS)
+        spans.begin(*((result,) for result in of_process.SpanResult))
+        return spans
 
     def show_status(self, status: Callable[[], Status]) -> None:
         """Show the numbers of `status()` as gauges.

@@ -15,6 +15,14 @@ class BatchResult(StrEnum):
     """Another owner has the shard, so the batch counts for nothing."""
 
 
+class SpanResult(StrEnum):
+    """What became of a span."""
+
+    SENT = "sent"
+    DROPPED = "dropped"
+    """The queue was full, or the collector did not take it."""
+
+
 BATCH_BUCKETS = (0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 60)
 """A broker acknowledges in milliseconds; 60 s is the bound of a send."""
 RECORD_BUCKETS = (1, 3, 10, 30, 100, 300, 1000)
@@ -109,6 +117,12 @@ LOOP_LAG_SECONDS = Definition(
     "Is a replica's processor or event loop overloaded?",
     (),
     LAG_BUCKETS,
+)
+SPANS = Definition(
+    "scribe_spans",
+    "Spans of traced requests, sent to the collector or dropped; only with SCRIBE_TRACING__ENABLED.",
+    "Are traces whole?",
+    ("result",),
 )
 BUILD = Definition("scribe_build", "The version that runs.", "Which version runs?")
 SETTINGS = Definition(

@@ -16,6 +16,9 @@ from service.frozen import dataclass
 from service.pipeline.guards.account_hold import HoldKnowledge
 from service.pipeline.guards.wait_reasons import CallsInFlight
 
+MAX_RESULT_HOLDS = 20
+"""The provider chooses the hosts, so there may be as many as jobs."""
+
 
 @dataclass(frozen=True, slots=True)
 class ShardStatus:
@@ -187,7 +190,8 @@ class Status:
             "hold": _hold(self.holds[0]) if self.holds else None,
             "other_holds": [_hold(each) for each in self.holds[1:]],
             "account_hold": self.account_hold,
-            "result_holds": [_result_hold(each) for each in self.result_holds],
+            "result_holds": [_result_hold(each) for each in self.result_holds[:MAX_RESULT_HOLDS]],
+            "more_result_holds": max(0, len(self.result_holds) - MAX_RESULT_HOLDS),
             "clock_offset_seconds": round(self.clock_offset_seconds, 3),
             "pending_bytes": self.pending_bytes,
             "stopped_stages": list(self.stopped_stages),

@@ -8,13 +8,14 @@ from functools import partial
 
 from service.contract.request_decoder import DecodedRequest, RequestLimits, read_request
 from service.core.job.request_record import Record
-from service.core.shard.admission import Admission, AdmissionRules, admit
+from service.core.shard.admission import Admission, AdmissionKind, AdmissionRules, admit
 from service.errors import FailureCode, InvalidRecord
 from service.frozen import dataclass
 from service.pipeline.shard.fault_boundary import BACKOFF, MAX_FAULTS, Isolated, fault_text
 from service.pipeline.shard.observer import BoundaryName, Observer
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.stage_breaker import StageBreaker, StageName
+from service.pipeline.shard.tracer import TracedStep, Tracer
 from service.pipeline.submit import SubmitStage
 
 
@@ -64,6 +65,7 @@ class AcceptStage:
             return True
         if self.wait_seconds(runner) > 0:
             return False
+        began_seconds = self.breaker.clock.boot_seconds()
         admission = self._admission(runner, record)
         if admission is None:
             return False
@@ -71,6 +73,8 @@ class AcceptStage:
         runner.put(admission.change)
         self.submit.start_now(runner, admission.submissions)
         self.observer.admitted(admission)
+        if runner.tracer is not None and admission.kind is AdmissionKind.ACCEPTED:
+            _trace(runner.tracer, runner, record, began_seconds)
         return True
 
     def wait_seconds(self, runner: ShardRunner) -> float:
@@ -130,3 +134,8 @@ class AcceptStage:
             return read_request(record.value, record.headers, self.limits)
         except InvalidRecord as error:
             return error
+
+
+def _trace(tracer: Tracer, runner: ShardRunner, record: Record, began_seconds: float) -> None:
+    request = runner.state.requests.get(runner.state.origin(record.position.offset))
+    tracer.step(TracedStep.ACCEPT, [request] if request else [], began_seconds)

@@ -33,6 +33,7 @@ from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.spawn import Spawn
 from service.pipeline.shard.stage_breaker import StageBreaker, StageName
 from service.pipeline.shard.timers import Timers
+from service.pipeline.shard.tracer import TracedStep
 from service.provider.api import Provider
 
 FetchTarget = tuple[ShardRunner, JobRef]
@@ -225,12 +226,14 @@ class CollectStage:
             # During the wait for a slot the job may have ended, or its shard may have been suspended.
             if self._job_to_fetch(file) is None:
                 return None
-            url = file.transcription_url
+            url, began_seconds = file.transcription_url, self._clock.boot_seconds()
             body = await deps.memory.download(deps.provider, url, is_large=file.is_large)
             if body is None:
                 self.queue(replace(file, is_large=True), self._clock.now_ms())
                 return None
-            return await self._read(file, request, body, held)
+            event = await self._read(file, request, body, held)
+            _trace(file, request, began_seconds, event)
+            return event
 
     async def _read(
         self, file: ResultFile, request: AcceptedRequest, body: bytes | ProviderError, held: AsyncExitStack
@@ -246,3 +249,18 @@ class CollectStage:
             return FetchFailed(RESULT_OVER_MEMORY)
         await held.enter_async_context(room)
         return await rendered(await transcripts.fetched(body, request.model), request.formats)
+
+
+def _trace(
+    file: ResultFile, request: AcceptedRequest, began_seconds: float, event: Fetched | FetchFailed
+) -> None:
+    tracer, job = file.runner.tracer, file.waiting()
+    if tracer is not None:
+        tracer.step(
+            TracedStep.FETCH,
+            [request],
+            began_seconds,
+            task_id=None if job is None else job.task_id,
+            file_index=file.ref.file_index,
+            error=event.provider_error.code if isinstance(event, FetchFailed) else None,
+        )

@@ -14,7 +14,7 @@ from service.clock import Clock
 from service.core.job.events import HandlingFailed, Polled, PollFailed
 from service.core.job.identity import SubmissionKey
 from service.core.job.urgency import retention_end_ms
-from service.core.provider.answers import ProviderError, TaskView
+from service.core.provider.answers import ProviderError, TaskStatus, TaskView
 from service.frozen import dataclass
 from service.pipeline.guards.account_hold import AccountHold
 from service.pipeline.guards.call_limiter import Call, CallKind, CallLimiter
@@ -27,6 +27,7 @@ from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.spawn import Spawn
 from service.pipeline.shard.stage_breaker import StageBreaker, StageName
 from service.pipeline.shard.timers import LONGEST_WAIT_SECONDS
+from service.pipeline.shard.tracer import TracedStep, requests_of
 from service.provider.answer_boundary import UNREAD
 from service.provider.api import NO_SLOT, Provider
 
@@ -183,7 +184,7 @@ class PollStage:
     async def _poll(self, request: PollRequest, call: Call) -> None:
         again = partial(self._requests.put_back, request)
         with request.runner.boundary.guard(request.key, again, StageName.POLL):
-            asked_ms = self._clock.now_ms()
+            asked_ms, began_seconds = self._clock.now_ms(), self._clock.boot_seconds()
             with call:
                 answer = await self._deps.provider.query(request.task_id, call.depart)
             if answer is NO_SLOT:
@@ -195,6 +196,7 @@ class PollStage:
                 if (submission := request.submission) is not None:
                     self._requests.learn(submission.model, answer)
                 self._unreadable.pop(request.target, None)
+                _trace(request, answer, began_seconds)
                 polled = Polled(answer, asked_ms, request.is_last, self._unknown.is_foreign)
                 request.runner.on_submission(request.key, polled)
             else:
@@ -236,3 +238,12 @@ class PollStage:
             )
             for job in request.runner.state.open_jobs(request.key):
                 request.runner.on_job(job.ref, HandlingFailed(message))
+
+
+def _trace(request: PollRequest, task: TaskView, began_seconds: float) -> None:
+    """Tell of a poll that saw its task's end; an unknown task may be polled again and again."""
+    tracer = request.runner.tracer
+    if tracer is not None and task.is_terminal and task.status is not TaskStatus.UNKNOWN:
+        requests = requests_of(request.runner.state.open_jobs(request.key))
+        error = None if task.provider_error is None else task.provider_error.code
+        tracer.step(TracedStep.POLL, requests, began_seconds, task_id=request.task_id, error=error)

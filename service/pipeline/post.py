@@ -35,6 +35,7 @@ from service.pipeline.shard.publish import Receipt
 from service.pipeline.shard.shard_runner import ShardRunner
 from service.pipeline.shard.spawn import Spawn
 from service.pipeline.shard.stage_breaker import StageBreaker, StageName
+from service.pipeline.shard.tracer import TracedStep, requests_of
 from service.provider.answer_boundary import UNREAD
 from service.provider.api import Provider
 
@@ -92,8 +93,9 @@ class PostSender:
                 permit = partial(call.depart, partial(self._may_go, post, receipt))
                 # From here on a byte may have left: whatever is raised, a task may exist.
                 answer = Lost(UNREAD)
-                urls = [job.file_url for job in jobs]
+                urls, began_seconds = [job.file_url for job in jobs], self.clock.boot_seconds()
                 answer = await self.deps.provider.submit(post.permit.model, urls, options, permit)
+                _trace(runner, jobs, began_seconds, answer)
         made = Posted(answer.task_id) if isinstance(answer, Accepted) else None
         with runner.boundary.guard(key, no_retry, StageName.SUBMIT, made):
             self.guards.judge(answer, post.permit)
@@ -151,6 +153,14 @@ class PostSender:
 
 def no_retry() -> None:
     """Do nothing on a retry: the code after the boundary runs anyway."""
+
+
+def _trace(runner: ShardRunner, jobs: Sequence[Job], began_seconds: float, answer: SubmitAnswer) -> None:
+    if runner.tracer is not None:
+        task_id = answer.task_id if isinstance(answer, Accepted) else None
+        error = None if isinstance(answer, Accepted | Answered) else answer.provider_error.code
+        requests = requests_of(jobs)
+        runner.tracer.step(TracedStep.SUBMIT, requests, began_seconds, task_id=task_id, error=error)
 
 
 def _is_to_be_posted(job: Job, key: SubmissionKey) -> bool:

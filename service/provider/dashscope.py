@@ -41,13 +41,16 @@ from service.provider.departure import Departure
 from service.provider.hotword_calls import DashScopeHotwordLists
 from service.provider.http.bodies import BodyBroken, BodyTooLarge, read_body
 from service.provider.http.connection_errors import Peer, no_answer, no_connection
+from service.provider.http.proxy import Proxy
 from service.provider.http.submit_transport import SubmitTransport
 from service.provider.http.transport import (
     CALL_KEEPALIVE_SECONDS,
     AiohttpTransport,
     Withheld,
 )
+from service.provider.http.trust import tls_context
 from service.provider.result_files import FetchGuard, ResultFetcher
+from service.provider.uploads import Uploads
 from service.provider.wire import answer_fields, file_tasks, hotword_actions, omni, short_audio
 from service.provider.wire.answer_fields import (
     HttpAnswer,
@@ -78,7 +81,7 @@ class DashScopeConfig:
     `submit_timeout_seconds` is the total time of a submit, including the connection: after it, no byte
     of it can reach the provider. `answer_timeout_seconds` is the same for synchronous models, whose
     answer takes as long as their work (the vendor gives short audio 300 s). `call_timeout_seconds` is the
-    total time of any other call.
+    total time of any other call. The `proxy` is for all of them, and for result files.
     """
 
     base_url: str
@@ -89,6 +92,7 @@ class DashScopeConfig:
     answer_timeout_seconds: float = 600.0
     data_inspection: str | None = None
     max_connections: int = 64
+    proxy: Proxy | None = None
 
     def __post_init__(self) -> None:
         _require_key(self.api_key)
@@ -125,15 +129,15 @@ class DashScope:
         self.key = self._former_key = config.api_key
         """The key in use, and the one before, which answers to earlier calls may quote."""
         self._headers = self._common_headers()
-        self._peer = Peer.of(httpx.URL(config.base_url))
+        self._peer = Peer.of(httpx.URL(config.base_url), config.proxy)
         self._host = self._peer.host
-        tls = ssl_context or httpx.create_ssl_context(trust_env=False)
-        connections = config.max_connections
-        self._submits = SubmitTransport(
-            connections, config.submit_timeout_seconds - config.connect_seconds, tls
+        tls, connections, proxy = ssl_context or tls_context(), config.max_connections, config.proxy
+        lifetime_seconds = config.submit_timeout_seconds - config.connect_seconds
+        self._submits = SubmitTransport(connections, lifetime_seconds, tls, proxy)
+        self._calls = AiohttpTransport(
+            connections, tls, keepalive_seconds=CALL_KEEPALIVE_SECONDS, proxy=proxy
         )
-        self._calls = AiohttpTransport(connections, tls, keepalive_seconds=CALL_KEEPALIVE_SECONDS)
-        self._results = ResultFetcher(guard or FetchGuard(), connections, tls)
+        self._results = ResultFetcher(guard or FetchGuard(), connections, tls, proxy=proxy)
         self._open = AsyncExitStack()
         self._page_size = PAGE_SIZES[0]
         """Of the task list: the size that the vendor has not refused last."""
@@ -141,6 +145,8 @@ class DashScope:
             partial(self._call, "POST", hotword_actions.PATH), self._host
         )
         """The account's hotword lists."""
+        self.uploads = Uploads(partial(self._call, "GET"), self._host, self._results)
+        """The account's temporary store."""
 
     async def __aenter__(self) -> Self:
         await self._open.enter_async_context(self._submits)

@@ -1,14 +1,17 @@
-"""Fetches result files from the provider's hosts only.
+"""Fetches result files from the provider's hosts only, and posts a form to one of them.
 
 The URL is untrusted, so every part of it is checked before a connection is made: scheme, host, port
-and each address. No credentials, cookies, proxies or redirects; path and query are sent byte for byte.
+and each address. No credentials, cookies or redirects; path and query are sent byte for byte. Behind a proxy
+the rule is that of names alone: the proxy finds the address, and we cannot see it.
 """
 
 import asyncio
 import ipaddress
 import re
 import ssl
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import lru_cache
 from types import TracebackType
 from typing import Self
@@ -22,8 +25,9 @@ from service.frozen import dataclass
 from service.provider.http.addresses import AddressRefused, CheckedResolver
 from service.provider.http.bodies import BodyBroken, BodyCutShort, BodyTooLarge, read_body
 from service.provider.http.connection_errors import Peer, no_answer
+from service.provider.http.proxy import Proxy
 from service.provider.http.transport import AiohttpTransport, HeadTooLarge
-from service.provider.wire.answer_fields import retry_after_seconds
+from service.provider.wire.answer_fields import HttpAnswer, retry_after_seconds
 
 # No user:password, no fragment, no blank, no control or non-ASCII character, no backslash.
 _URL = re.compile(
@@ -37,6 +41,10 @@ _NAME = re.compile(
     re.ASCII,
 )
 _USUAL_PORTS = {"http": 80, "https": 443}
+STALL_SECONDS = 60.0
+"""Bound of each part of a form, and of the answer to it: a large file may take long, and must go on."""
+MAX_ANSWER_BYTES = 64 * 1024
+"""Of the answer to a form, which is empty or an error."""
 _HEADERS = httpx.Headers({"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "scribe"})
 
 
@@ -148,10 +156,13 @@ class ResultFetcher:
         max_connections: int,
         ssl_context: ssl.SSLContext,
         resolver: AbstractResolver | None = None,
+        proxy: Proxy | None = None,
     ) -> None:
         self._guard = guard
-        checked = resolver or CheckedResolver(_lowered(guard.plain_http_hosts))
-        self._transport = AiohttpTransport(max_connections, ssl_context, checked)
+        self._proxy = proxy
+        exempt = _lowered(guard.plain_http_hosts) | ({proxy.host} if proxy else set())
+        checked = resolver or CheckedResolver(exempt)
+        self._transport = AiohttpTransport(max_connections, ssl_context, checked, proxy=proxy)
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -189,8 +200,31 @@ class ResultFetcher:
             case BodyBroken() | HeadTooLarge():
                 return ProviderError(OwnCode.FETCH_UNREADABLE, f"the result cannot be read: {error}")
             case _:
-                peer = Peer(place.host, place.port, f"the result's host {place.host}")
+                way = f" (through the proxy {self._proxy})" if self._proxy and place.scheme == "https" else ""
+                peer = Peer(place.host, place.port, f"the result's host {place.host}{way}")
                 return no_answer(error, peer, self._guard.timeout_seconds)
+
+    async def post(
+        self, url: str, headers: Mapping[str, str], pieces: AsyncIterator[bytes]
+    ) -> HttpAnswer | ProviderError:
+        """Post a form, whose length is in the headers, to a host that the guard lets results come from."""
+        place = fetch_target(url, self._guard)
+        if isinstance(place, ProviderError):
+            return replace(place, message=place.message.replace("the result's", "the upload's"))
+        request = place.request()
+        sent = httpx.Request("POST", request.url, headers=headers, extensions=request.extensions)
+        peer = Peer(place.host, place.port, f"the upload's host {place.host}")
+        try:
+            async with asyncio.timeout(STALL_SECONDS) as bound:
+                sent.stream = _Pieces(pieces, bound)
+                response = await self._transport.handle_async_request(sent)
+                try:
+                    body = await read_body(response, MAX_ANSWER_BYTES, MAX_ANSWER_BYTES)
+                finally:
+                    await response.aclose()
+        except (TimeoutError, httpx.HTTPError, BodyTooLarge, BodyBroken) as error:
+            return no_answer(error, peer, STALL_SECONDS)
+        return HttpAnswer(response.status_code, response.headers, body)
 
     async def _get(self, place: FetchTarget, max_bytes: int | None) -> bytes | ProviderError:
         # The transport is called directly: httpx's client would log the URL with its signature.
@@ -208,3 +242,16 @@ class ResultFetcher:
             )
         finally:
             await response.aclose()
+
+
+class _Pieces(httpx.AsyncByteStream):
+    """The parts of a body; each that is asked for renews the bound."""
+
+    def __init__(self, pieces: AsyncIterator[bytes], bound: asyncio.Timeout) -> None:
+        self._pieces = pieces
+        self._bound = bound
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for piece in self._pieces:
+            self._bound.reschedule(asyncio.get_running_loop().time() + STALL_SECONDS)
+            yield piece

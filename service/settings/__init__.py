@@ -10,6 +10,7 @@ from pydantic import ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from typing_extensions import override
 
+from service.contract.traceparent import TRACEPARENT
 from service.errors import ConfigError
 from service.settings.base_url import is_in_the_clear
 from service.settings.environment import (
@@ -32,6 +33,7 @@ from service.settings.groups import (
     ShutdownSettings,
     SubmitSettings,
     TopicSettings,
+    TracingSettings,
 )
 from service.settings.provider_groups import (
     VENDOR_KEY,
@@ -66,7 +68,15 @@ class Settings(BaseSettings):
     fetch: FetchSettings = FetchSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
+
+    @model_validator(mode="after")
+    def _keeps_what_is_traced(self) -> Self:
+        if self.tracing.enabled and TRACEPARENT not in self.requests.copied_headers:
+            enabled, copied = variable("tracing", "enabled"), variable("requests", "copied_headers")
+            raise ValueError(f"{enabled} needs {TRACEPARENT} among {copied}: it names the trace")
+        return self
 
     @model_validator(mode="after")
     def _keeps_secrets(self) -> Self:

@@ -320,6 +320,16 @@ class LogSettings(Group):
     )
 
 
+class TracingSettings(Group):
+    """Spans of requests whose records have the header `traceparent`, for OpenTelemetry."""
+
+    enabled: bool = Field(
+        default=False,
+        description="Send spans by OTLP over HTTP, as the OTEL_EXPORTER_OTLP_ variables say; needs the extra"
+        " `otel`.",
+    )
+
+
 class ShutdownSettings(Group):
     """A clean stop: it may take ANSWER_SECONDS, then GRACE_SECONDS."""
 
@@ -334,4 +344,13 @@ class ShutdownSettings(Group):
         ge=0,
         le=600,
         description="Before GRACE_SECONDS a stop waits this long for the answers of synchronous models.",
+    )
+    leave_group: Literal["never", "always", "when_removed"] = Field(
+        default="never",
+        description="Whether a static member leaves the group as it stops: others then serve its partitions"
+        " at once; when_removed asks Kubernetes whether the pod's StatefulSet will start it again.",
+    )
+    service_account_dir: Path = Field(
+        default=Path("/var/run/secrets/kubernetes.io/serviceaccount"),
+        description="Where when_removed finds the token and the CA of the Kubernetes API server.",
     )

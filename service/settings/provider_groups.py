@@ -50,6 +50,23 @@ class ProviderSettings(Group):
         default=None, description="The vendor's `X-DashScope-DataInspection` header, such as enable."
     )
 
+    ca_file: Path | None = Field(
+        default=None,
+        description="PEM file of authorities to trust besides the usual ones: a company's own.",
+    )
+    proxy_url: SecretStr | None = Field(
+        default=None,
+        description="http://USER:PASSWORD@HOST:PORT of a proxy for https, or without the login; none means no"
+        " proxy, whatever HTTPS_PROXY says.",
+    )
+    proxy_url_file: Path | None = Field(
+        default=None, description="A file that holds that URL; better, if it holds a password."
+    )
+
+    def proxy(self) -> SecretStr | None:
+        """The proxy's URL, read from its file if one is set; raises `ConfigError`."""
+        return self.proxy_url or read_secret(self.proxy_url_file, variable("provider", "proxy_url_file"))
+
     def key(self) -> SecretStr:
         """The key, read from its file if one is set.
 
@@ -78,6 +95,8 @@ class ProviderSettings(Group):
     def _has_one_key(self) -> Self:
         if self.api_key and self.api_key_file:
             raise exclusive("provider", "api_key", "api_key_file")
+        if self.proxy_url and self.proxy_url_file:
+            raise exclusive("provider", "proxy_url", "proxy_url_file")
         return self
 
     @model_validator(mode="after")

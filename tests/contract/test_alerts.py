@@ -18,6 +18,7 @@ pytestmark = pytest.mark.needs_debian("prometheus")
 
 PLACE = 'namespace="speech",job="scribe"'
 MINUTES = 120
+WEEK = 7 * 24 * 60
 
 Series = Mapping[str, str]
 """Names with their own labels, and values as promtool writes them: `0x9 1x100` is ten times 0, then 1."""
@@ -28,6 +29,9 @@ class Case(NamedTuple):
 
     fires: Series
     silent: Series
+    minute: int = MINUTES
+    every: int = 1
+    """Minutes between two samples."""
 
 
 ALIVE = {"scribe_build_info": "1x200"}
@@ -37,6 +41,21 @@ SHARDS = 'scribe_shard_state{state="ready",partition="%d",instance="%s"}'
 def served(*places: tuple[int, str]) -> dict[str, str]:
     """Three partitions, of which these replicas serve these."""
     return {"scribe_request_partitions": "3x200", **{SHARDS % place: "1x200" for place in places}}
+
+
+def results(whole: str, on_time: str) -> dict[str, str]:
+    """Results, and those of them within 60 s."""
+    return {
+        "scribe_result_own_seconds_count": whole,
+        'scribe_result_own_seconds_bucket{le="60.0"}': on_time,
+        'scribe_result_own_seconds_bucket{le="+Inf"}': whole,
+    }
+
+
+def finished(none: str, **faults: str) -> dict[str, str]:
+    """Files that ended, by whose fault they failed."""
+    ended = 'scribe_jobs_finished_total{model="fun-asr",fault="%s"}'
+    return {ended % fault: values for fault, values in {"none": none, **faults}.items()}
 
 
 CASES: Mapping[str, Case] = {
@@ -110,25 +129,38 @@ CASES: Mapping[str, Case] = {
         {
             'scribe_budget_rate_per_second{kind="submit",model="fun-asr"}': "1x200",
             'scribe_budget_share_per_second{kind="submit",model="fun-asr"}': "4x200",
-            'scribe_waiting_jobs{model="fun-asr",reason="quota"}': "5x200",
+            'scribe_waiting_jobs{model="fun-asr",reason="backoff"}': "5x200",
         },
         {
+            'scribe_waiting_jobs{model="fun-asr",reason="hold"}': "5x200",
             'scribe_budget_rate_per_second{kind="submit",model="fun-asr"}': "1x200",
             'scribe_budget_share_per_second{kind="submit",model="fun-asr"}': "4x200",
             'scribe_waiting_jobs{model="fun-asr",reason="quota"}': "0x200",
         },
     ),
-    "ScribeProviderFailsFiles": Case(
+    "ScribeResultsLateFast": Case(results("0+10x200", "0+9x30 270+5x200"), results("0+10x200", "0+9x200")),
+    "ScribeResultsLateSlow": Case(results("0+10x200", "0+9x200"), results("0+100x200", "0+95x200")),
+    "ScribeFilesFailFast": Case(
+        finished("0+8x200", provider="0+1x200", service="0+1x200"),
+        finished("0+8x200", provider="0+1x200", requester="0+9x200"),
+    ),
+    "ScribeFilesFailSlow": Case(
+        finished("0+9x200", provider="0+1x200"), finished("0+95x200", operator="0+5x200", requester="0+9x200")
+    ),
+    "ScribeSpendNearLimit": Case(
+        {'scribe_billed_seconds_today{partition="0"}': "810x200", "scribe_billed_seconds_limit": "1000x200"},
         {
-            'scribe_failures_total{code="provider_error",fault="provider"}': "0+1x200",
-            'scribe_jobs_finished_total{model="fun-asr",fault="none"}': "0+3x200",
-            'scribe_jobs_finished_total{model="fun-asr",fault="provider"}': "0+1x200",
+            'scribe_billed_seconds_today{partition="0"}': "790x200",
+            "scribe_billed_seconds_limit": "1000x200",
+            'scribe_billed_cost_today{partition="0"}': "9x200",
+            "scribe_billed_cost_limit": "12x200",
         },
-        {
-            'scribe_failures_total{code="provider_error",fault="provider"}': "0x100 1x90",
-            'scribe_failures_total{code="audio_not_found",fault="requester"}': "0+9x200",
-            'scribe_jobs_finished_total{model="fun-asr",fault="none"}': "0+3x200",
-        },
+    ),
+    "ScribeSpendAboveLastWeek": Case(
+        {'scribe_billed_seconds_today{partition="0"}': "30000x170 70000x200"},
+        {'scribe_billed_seconds_today{partition="0"}': "30000x170 50000x200"},
+        minute=WEEK + MINUTES,
+        every=30,
     ),
     "ScribePaidWithoutTranscript": Case(
         {'scribe_failures_total{code="result_expired",fault="operator"}': "0x90 1x90"},
@@ -201,17 +233,39 @@ def in_full(series: Series) -> list[dict[str, str]]:
     return found
 
 
-def run(folder: Path, series: Series, alert: str, *, expected: bool, minute: int = MINUTES) -> str:
-    """What promtool says; empty if the alert fires, or does not, as it should."""
+class Asked(NamedTuple):
+    """Whether an alert fires at a minute of these series."""
+
+    series: Series
+    alert: str
+    expected: bool
+    minute: int = MINUTES
+    every: int = 1
+
+
+def run(folder: Path, *asked: Asked) -> str:
+    """What promtool says; empty if each alert fires, or does not, as it should."""
     (folder / "rules.yaml").write_text(yaml.safe_dump(groups()))
-    check = f'count(ALERTS{{alertname="{alert}",alertstate="firing"}}) > bool 0 or vector(0)'
-    samples = [{"labels": "{}", "value": int(expected)}]
-    asked = {"expr": check, "eval_time": f"{minute}m", "exp_samples": samples}
-    test = {"interval": "1m", "input_series": in_full(series), "promql_expr_test": [asked]}
-    text = yaml.safe_dump({"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": [test]})
-    (folder / "test.yaml").write_text(text)
+    every = f"{asked[0].every}m"
+    tests = [
+        {
+            "interval": every,
+            "input_series": in_full(series),
+            "promql_expr_test": [_question(each) for each in asked if each.series == series],
+        }
+        for number, (series, *_) in enumerate(asked)
+        if series not in [each.series for each in asked[:number]]
+    ]
+    whole = {"rule_files": ["rules.yaml"], "evaluation_interval": every, "tests": tests}
+    (folder / "test.yaml").write_text(yaml.safe_dump(whole))
     done = promtool("test", "rules", str(folder / "test.yaml"))
     return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+def _question(asked: Asked) -> dict[str, object]:
+    check = f'count(ALERTS{{alertname="{asked.alert}",alertstate="firing"}}) > bool 0 or vector(0)'
+    samples = [{"labels": "{}", "value": int(asked.expected)}]
+    return {"expr": check, "eval_time": f"{asked.minute}m", "exp_samples": samples}
 
 
 def promtool(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -225,8 +279,8 @@ def test_every_alert_has_a_case() -> None:
 
 @pytest.mark.parametrize("alert", CASES)
 def test_an_alert_fires_on_what_it_is_for_and_on_nothing_near(tmp_path: Path, alert: str) -> None:
-    assert run(tmp_path, CASES[alert].fires, alert, expected=True) == ""
-    assert run(tmp_path, CASES[alert].silent, alert, expected=False) == ""
+    fires, silent, *when = CASES[alert]
+    assert run(tmp_path, Asked(fires, alert, True, *when), Asked(silent, alert, False, *when)) == ""
 
 
 ELSEWHERE = 'scribe_build_info{namespace="elsewhere",job="scribe",instance="%s"}'
@@ -235,29 +289,73 @@ ELSEWHERE = 'scribe_build_info{namespace="elsewhere",job="scribe",instance="%s"}
 def test_an_installation_that_is_gone_is_missed_for_a_day_though_another_answers(
     tmp_path: Path,
 ) -> None:
-    whole = {ELSEWHERE % "a": "1x100 stale", ELSEWHERE % "b": "1x100 stale", "scribe_build_info": "1x2100"}
-    assert run(tmp_path, whole, "ScribeAbsent", expected=False, minute=100) == ""
-    assert run(tmp_path, whole, "ScribeAbsent", expected=True, minute=107) == ""
-    assert run(tmp_path, whole, "ScribeAbsent", expected=True, minute=100 + 23 * 60) == ""
-    assert run(tmp_path, whole, "ScribeAbsent", expected=False, minute=100 + 25 * 60) == ""
+    whole = {ELSEWHERE % "a": "1x20 stale", ELSEWHERE % "b": "1x20 stale", "scribe_build_info": "1x420"}
+    moments = {100: False, 110: True, 100 + 23 * 60: True, 100 + 25 * 60: False}
+    asked = (Asked(whole, "ScribeAbsent", fires, at, every=5) for at, fires in moments.items())
+    assert run(tmp_path, *asked) == ""
 
 
 def test_a_replica_that_was_taken_away_for_good_is_missed_for_hours_and_not_for_ever(tmp_path: Path) -> None:
     series = {'scribe_build_info{instance="a"}': "1x600", 'scribe_build_info{instance="b"}': "1x100 stale"}
-    assert run(tmp_path, series, "ScribeReplicaMissing", expected=False, minute=114) == ""
-    assert run(tmp_path, series, "ScribeReplicaMissing", expected=True, minute=100 + 5 * 60) == ""
-    assert run(tmp_path, series, "ScribeReplicaMissing", expected=False, minute=100 + 7 * 60) == ""
+    moments = {114: False, 100 + 5 * 60: True, 100 + 7 * 60: False}
+    asked = (Asked(series, "ScribeReplicaMissing", fires, at) for at, fires in moments.items())
+    assert run(tmp_path, *asked) == ""
 
 
 def test_replicas_of_one_installation_are_not_counted_for_another(tmp_path: Path) -> None:
-    series = {**ALIVE, ELSEWHERE % "a": "1x200"}
-    assert run(tmp_path, series, "ScribeReplicaMissing", expected=False) == ""
+    assert run(tmp_path, Asked({**ALIVE, ELSEWHERE % "a": "1x200"}, "ScribeReplicaMissing", False)) == ""
 
 
 def test_what_waits_for_a_limit_of_the_day_or_for_its_bill_does_not_stand_still(tmp_path: Path) -> None:
-    for reason in ("spend_limit", "settle"):
-        series = {f'scribe_waiting_jobs{{model="fun-asr",reason="{reason}"}}': "5x200"}
-        assert run(tmp_path, series, "ScribeNothingMoves", expected=False) == ""
+    waiting = 'scribe_waiting_jobs{model="fun-asr",reason="%s"}'
+    asked = (
+        Asked({waiting % reason: "5x200"}, "ScribeNothingMoves", False)
+        for reason in ("spend_limit", "settle")
+    )
+    assert run(tmp_path, *asked) == ""
+
+
+DELAY = ("ScribeResultsLateFast", "ScribeResultsLateSlow")
+BURNS = (*DELAY, "ScribeFilesFailFast", "ScribeFilesFailSlow")
+
+
+def test_one_bad_file_of_three_fires_no_alert(tmp_path: Path) -> None:
+    three, two, one = "0x80 1x10 2x20 3x100", "0x80 1x10 2x120", "0x100 1x110"
+    series = {**results(three, two), **finished(two, provider=one)}
+    moments = range(102, 160, 9)
+    assert run(tmp_path, *(Asked(series, alert, False, at) for alert in BURNS for at in moments)) == ""
+
+
+@pytest.mark.parametrize("alert", BURNS)
+def test_a_budget_that_no_longer_burns_fires_no_more(tmp_path: Path, alert: str) -> None:
+    bad, good = "0+10x80 800x200", "0x80 0+10x200"
+    series = {**results("0+10x300", good), **finished(good, provider=bad)}
+    end = 81 + (10 if alert.endswith("Fast") else 40)
+    assert run(tmp_path, Asked(series, alert, True, 80), Asked(series, alert, False, end)) == ""
+
+
+@pytest.mark.parametrize(
+    "pause", ['scribe_hold{code="Arrearage"}', 'scribe_provider_outage{model="fun-asr"}']
+)
+def test_what_a_hold_or_an_outage_delays_is_not_our_delay_until_an_hour_after_it(
+    tmp_path: Path, pause: str
+) -> None:
+    series = {**results("0+10x400", "0x400"), pause: "1x90 0x300"}
+    moments = {90: False, 149: False, 200: True}
+    asked = (Asked(series, alert, fires, at) for alert in DELAY for at, fires in moments.items())
+    assert run(tmp_path, *asked) == ""
+
+
+def test_a_limit_of_cost_is_near_too(tmp_path: Path) -> None:
+    series = {'scribe_billed_cost_today{partition="0"}': "9x200", "scribe_billed_cost_limit": "11x200"}
+    assert run(tmp_path, Asked(series, "ScribeSpendNearLimit", True)) == ""
+
+
+def test_little_audio_or_no_week_before_it_is_not_compared(tmp_path: Path) -> None:
+    billed, alert = 'scribe_billed_seconds_today{partition="0"}', "ScribeSpendAboveLastWeek"
+    _, _, *when = CASES[alert]
+    little, new = "3000x170 35000x200", "_x170 70000x200"
+    assert run(tmp_path, *(Asked({billed: each}, alert, False, *when) for each in (little, new))) == ""
 
 
 @pytest.mark.parametrize("factor", [1, 1 / 60])

@@ -12,8 +12,11 @@ from aiokafka import TopicPartition
 
 from service.clock import SystemClock
 from service.errors import ClusterError, ConfigError
+from service.kafka.admin.inspection import Inspection
 from service.kafka.client import lifecycle
 from service.kafka.client.cluster import ClusterConfig
+from service.kafka.client.group_leave import leave_group
+from service.kafka.client.lifecycle import member_id_of
 from service.kafka.group import consumer
 from service.kafka.group.consumer import GroupConfig, RequestConsumer
 from service.kafka.group.duplicate_members import DuplicateMembers, NameHolder
@@ -31,6 +34,8 @@ from tests.fakes.owner import FakeOwner
 
 FAR_SECONDS = 30.0
 SHORT_SECONDS = 0.3
+LONG_SESSION_MS = 120_000
+"""Far longer than a test waits: nothing that happens can be the end of a session."""
 PARTITIONS = 4
 
 
@@ -57,10 +62,10 @@ class Member:
         for partition in self.owner.partitions:
             self.requests.deliver_from(partition, offset)
 
-    async def leave(self) -> None:
+    async def leave(self, *, is_final: bool = False) -> str | None:
         self.running.cancel()
         await asyncio.wait({self.running}, timeout=FAR_SECONDS)
-        await self.requests.stop()
+        return await self.requests.stop(is_final=is_final)
 
 
 class Join(Protocol):
@@ -224,8 +229,77 @@ async def test_partitions_move_only_when_their_owner_has_handed_them_over(group:
 
 
 @pytest.mark.needs_java
-@pytest.mark.needs_java
 @pytest.mark.parametrize("broker_name", ["kafka"])  # the embedded one does not know static members
+async def test_a_static_member_that_does_not_return_leaves_at_once(group: Group) -> None:
+    """Its session would keep its partitions for minutes."""
+    group.session_timeout_ms = LONG_SESSION_MS
+    goes, stays = await group.join(instance_id="a.scribe-0"), await group.join(instance_id="b.scribe-0")
+    await goes.owns(PARTITIONS // 2)
+    await stays.owns(PARTITIONS // 2)
+    assert await goes.leave(is_final=True) is None
+    await stays.owns(PARTITIONS)
+
+
+@pytest.mark.needs_java
+@pytest.mark.parametrize("broker_name", ["kafka"])
+async def test_a_static_member_that_returns_keeps_its_place_in_the_group(group: Group) -> None:
+    group.session_timeout_ms = LONG_SESSION_MS
+    goes, stays = await group.join(instance_id="scribe-0"), await group.join(instance_id="scribe-1")
+    await goes.owns(PARTITIONS // 2)
+    await stays.owns(PARTITIONS // 2)
+    mine, events = set(goes.owner.partitions), list(stays.owner.events)
+    await goes.leave()
+    again = await group.join(instance_id="scribe-0")
+    await again.owns(PARTITIONS // 2)
+    assert again.owner.partitions == mine
+    assert stays.owner.events == events
+
+
+@pytest.mark.needs_java
+@pytest.mark.parametrize("broker_name", ["kafka"])
+async def test_who_has_taken_a_name_is_not_taken_out_by_the_former_holder(group: Group) -> None:
+    """The new process has a member id of its own, and is served on."""
+    old = await group.join(instance_id="scribe-0")
+    await old.owns(PARTITIONS)
+    member_id = member_id_of(old.requests._consumer)
+    old.requests.release_name()
+    new = await group.join(instance_id="scribe-0")
+    await new.owns(PARTITIONS)
+    assert await old.leave(is_final=True) is None
+    await leave_group(ClusterConfig(group.bootstrap), f"group-{group.topic}", member_id, "scribe-0")
+    assert await new.requests.prove_membership(0, 0)
+    assert len(new.owner.assignments) == 1
+
+
+@pytest.mark.needs_java
+@pytest.mark.parametrize("broker_name", ["kafka"])
+@pytest.mark.parametrize("names", [(None, None), ("scribe-1", "scribe-2")])
+async def test_members_that_leave_together_leave_at_once(
+    group: Group, names: tuple[str | None, str | None]
+) -> None:
+    """The first one's leave makes the second join again: its client is closed in the middle of that."""
+    group.session_timeout_ms = LONG_SESSION_MS
+    stays, first, second = [await group.join(instance_id=name) for name in ("scribe-0", *names)]
+    await eventually(
+        lambda: all(len(m.owner.partitions) in (1, 2) for m in (stays, first, second)), FAR_SECONDS
+    )
+    stays.owner.may_leave.clear()  # so that the rebalance cannot end
+    assert await first.leave(is_final=True) is None
+    async with asyncio.timeout(FAR_SECONDS):
+        await stays.owner.revoking.wait()
+        await eventually(lambda: second.owner.events[-1] == "revoked", FAR_SECONDS)
+    member_id = member_id_of(second.requests._consumer)
+    assert await second.leave(is_final=True) is None
+    async with Inspection(ClusterConfig(group.bootstrap)) as inspection:
+        members = (await inspection.group(f"group-{group.topic}")).members
+    assert len(members) == 1
+    assert member_id not in {each.member_id for each in members}
+    stays.owner.may_leave.set()
+    await stays.owns(PARTITIONS)
+
+
+@pytest.mark.needs_java
+@pytest.mark.parametrize("broker_name", ["kafka"])
 async def test_a_static_member_that_leaves_does_not_take_its_name_back(group: Group) -> None:
     """While it drains, the next process is a member already: they would drive each other out."""
     old = await group.join(instance_id="scribe-0")

@@ -76,6 +76,10 @@ class LeapingLoop(asyncio.SelectorEventLoop):
         future.add_done_callback(self._thread_is_done)
         return future
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """As ever, without a bound: from Python 3.12 on there is one, and its time would leap."""
+        await super().shutdown_default_executor()
+
     def call_soon_threadsafe(
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:

@@ -104,6 +104,11 @@ class Stack:
     async def start(self, **settings: str) -> Scribe:
         """Start a service process and wait until it is ready."""
         scribe = await self.launch(**settings)
+        await self.until_ready(scribe)
+        return scribe
+
+    async def until_ready(self, scribe: Scribe) -> None:
+        """Wait until the service is ready; fails when it ends instead."""
         try:
             async with asyncio.timeout(READY_SECONDS):
                 while not await scribe.is_ready():
@@ -112,7 +117,6 @@ class Stack:
                     await asyncio.sleep(CHECK_SECONDS)
         except TimeoutError:
             raise AssertionError(f"the service is not ready:\n{scribe.log_path.read_text()}") from None
-        return scribe
 
     async def launch(self, **settings: str) -> Scribe:
         """Start a service process, and wait for nothing."""
@@ -168,12 +172,17 @@ class Stack:
         finally:
             await producer.stop()
 
+    async def write_to(self, role: str, value: bytes, key: bytes) -> None:
+        """Write a record to one of the topics, past the service."""
+        async with AIOKafkaProducer(bootstrap_servers=self.bootstrap) as producer:
+            await producer.send_and_wait(self.topics[role], value, key=key)
+
     async def outcomes(self, count: int, seconds: float = OUTCOME_SECONDS) -> list[Outcome]:
         """All outcomes so far, once there are `count`; fails when they do not come."""
         found: list[Outcome] = []
         try:
             async with asyncio.timeout(seconds):
-                async for outcome in self._follow():
+                async for outcome in self.follow():
                     found.append(outcome)
                     if len(found) >= count:
                         break
@@ -218,7 +227,8 @@ class Stack:
         """All that the services wrote."""
         return "\n".join(scribe.log_path.read_text() for scribe in self.scribes)
 
-    async def _follow(self) -> AsyncIterator[Outcome]:
+    async def follow(self) -> AsyncIterator[Outcome]:
+        """Every outcome that is in the topics and that comes."""
         async with self._reader("results", "failures") as (consumer, _):
             async for record in consumer:
                 yield self._outcome(record)

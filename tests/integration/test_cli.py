@@ -391,7 +391,7 @@ class TestWatch:
         async with producer(setting) as made:
             await made.send_and_wait(setting.topics["results"], b"\xff not ours", partition=0)
             await made.send_and_wait(setting.topics["results"], result("before").to_bytes(), partition=0)
-        done = await asyncio.to_thread(setting.run, "watch", "--from-beginning", "--json", "--count", "1")
+        done = await asyncio.to_thread(setting.run, "watch", "--from-beginning", "-o", "json", "--count", "1")
         assert done.exit_code == 0
         assert json.loads(done.stdout)["request_id"] == "before"
         assert "is no outcome" in done.stderr
@@ -406,6 +406,28 @@ class TestWatch:
         assert done.exit_code == 0
         assert done.stdout == "Unknown speaker: Hello, world.\nSpeaker 1: Good bye.\n\n"
         assert "my-1, file 0" in done.stderr
+
+    async def test_only_what_is_asked_for_is_shown_and_counted(self, setting: Setting) -> None:
+        await answer(setting, "results", result("call-1"))
+        await answer(setting, "failures", failure("call-2"))
+        await answer(setting, "failures", failure("other-1"))
+        only = ("watch", "--from-beginning", "--count", "1", "-o", "json")
+        named = await asyncio.to_thread(setting.run, *only, "--id", "call-*", "--failures")
+        assert (named.exit_code, json.loads(named.stdout)["request_id"]) == (0, "call-2")
+        exact = await asyncio.to_thread(setting.run, *only, "--id", "call-1", "--id", "none")
+        assert json.loads(exact.stdout)["request_id"] == "call-1"
+
+    async def test_it_begins_at_a_time(self, setting: Setting) -> None:
+        times = {"first": 1_750_000_000_000, "second": 1_760_000_000_000, "third": 1_770_000_000_000}
+        async with producer(setting) as made:
+            for name, time_ms in times.items():
+                value = result(name).to_bytes()
+                await made.send_and_wait(setting.topics["results"], value, partition=0, timestamp_ms=time_ms)
+        moment = "2025-10-09T08:53:20Z"  # of the second
+        done = await asyncio.to_thread(setting.run, "watch", "--since", moment, "--count", "2", "-o", "json")
+        assert done.exit_code == 0
+        shown = [json.loads(line)["request_id"] for line in done.stdout.splitlines()]
+        assert shown == ["second", "third"]
 
     async def test_ctrl_c_ends_it_cleanly(self, setting: Setting) -> None:
         with setting.started("watch") as process:
@@ -439,7 +461,10 @@ class TestTopics:
         assert created.stdout == ", ".join(setting.topics.values()) + ": 2 partitions\n"
         assert setting.run("topics", "--check").exit_code == 0
 
-    @pytest.mark.parametrize("arguments", [("submit", URL), ("watch",), ("cancel", "x")])
+    @pytest.mark.parametrize(
+        "arguments",
+        [("submit", URL), ("watch",), ("watch", "--since", "60"), ("cancel", "x"), ("cancel", "x", "--wait")],
+    )
     def test_missing_topics_are_a_sentence_and_are_not_created_by_accident(
         self, embedded_bootstrap: str, topic_names: TopicNames, arguments: tuple[str, ...]
     ) -> None:

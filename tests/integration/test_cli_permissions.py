@@ -69,6 +69,49 @@ async def test_a_topic_that_may_not_be_read_is_named(
     assert f"no permission for topic {topics[role]}" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("command", "role", "words"),
+    [
+        (("submit", "https://example.org/a.wav"), "requests", "no permission for topic {}"),
+        (("cancel", "r-1", "--wait", "--timeout", "5"), "requests", "no permission for topic {}"),
+        (("cancel", "r-1", "--wait", "--timeout", "5"), "failures", "no permission for topic {}"),
+        (("watch", "--since", "60", "--count", "1"), "results", "no permission for topic {}"),
+        (
+            ("submit", "https://example.org/a.wav", "--wait", "--timeout", "5"),
+            "journal",
+            "no permission for topic {}",
+        ),
+    ],
+    ids=lambda each: each if isinstance(each, str) and each.islower() and " " not in each else None,
+)
+async def test_what_a_user_may_not_do_is_a_sentence(
+    secured: Secured, topics: dict[str, str], command: tuple[str, ...], role: str, words: str
+) -> None:
+    user = secured.user()
+    open_to = [Grant("Read", "topic", name) for each, name in topics.items() if each != role]
+    may_write = [Grant("Write", "topic", topics["requests"])] if role != "requests" else []
+    secured.grant(user, [*open_to, *may_write, Grant("Describe", "topic", topics[role])])
+    async with AIOKafkaProducer(bootstrap_servers=secured.bootstrap) as producer:
+        for partition in range(PARTITIONS):
+            await producer.send_and_wait(topics[role], b"x", b"k", partition=partition)
+    done = await scribe(secured, topics, user, *command)
+    assert done.exit_code in (1, 78), done.output
+    assert words.format(topics[role]) in done.stderr
+    assert "Traceback" not in done.output
+
+
+async def test_a_bundle_needs_no_more_than_the_service_and_says_what_it_may_not_see(
+    secured: Secured, topics: dict[str, str]
+) -> None:
+    user = secured.user()
+    secured.grant(user, [Grant("Read", "topic", topics["requests"])])
+    done = await scribe(secured, topics, user, "bundle", "--file", "-")
+    assert done.exit_code == 0, done.stderr
+    assert "doctor.json     failed: permissions" in done.stderr
+    assert "topics.json     " in done.stderr
+    assert secured.settings(user)["SCRIBE_KAFKA__SASL_PASSWORD"] not in done.stderr
+
+
 async def test_topics_that_a_user_may_not_see_are_a_sentence(
     secured: Secured, topics: dict[str, str]
 ) -> None:

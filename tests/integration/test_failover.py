@@ -72,6 +72,7 @@ class Traffic:
     """Requests that are published one after the other, each acknowledged by all replicas."""
 
     stack: Stack
+    pause_seconds: float = PAUSE_SECONDS
     published: list[str] = field(default_factory=list)
     ending: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -97,7 +98,7 @@ class Traffic:
                 self.stack.topics["requests"], json.dumps(value).encode(), key=name.encode()
             )
             self.published.append(name)
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(self.pause_seconds)
 
     async def goes_on(self, count: int = 8) -> None:
         """Wait until so many more have been published."""
@@ -106,9 +107,9 @@ class Traffic:
 
 
 @asynccontextmanager
-async def traffic(stack: Stack) -> AsyncIterator[Traffic]:
+async def traffic(stack: Stack, pause_seconds: float = PAUSE_SECONDS) -> AsyncIterator[Traffic]:
     """Requests for as long as the block lasts; the last one has arrived when it is left."""
-    flowing = Traffic(stack)
+    flowing = Traffic(stack, pause_seconds)
     async with asyncio.timeout(4 * BACK_SECONDS + OUTAGE_SECONDS), asyncio.TaskGroup() as group:
         group.create_task(flowing.run())
         try:

@@ -5,10 +5,12 @@ import signal
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.api_server import ApiServer, api_server, stateful_set_of
 from tests.integration.slow_worker import TAKE_SECONDS
 from tests.integration.stack import CHECK_SECONDS, Scribe, Stack
 from tests.integration.test_failover import all_end_well, traffic
@@ -140,6 +142,47 @@ async def test_the_shards_of_a_static_member_that_stays_away_are_served_by_other
     taken = {each: epoch for picture in meanwhile for each, epoch in picture.items()}
     assert all(taken[each] > epoch for each, epoch in before[1].items())
     assert all(epoch > taken[each] for each, epoch in after[1].items())
+
+
+async def test_a_pod_moves_its_shards_when_its_set_gives_it_up_and_not_when_it_restarts(
+    stack: Stack, tmp_path: Path
+) -> None:
+    with api_server(tmp_path / "account") as api:
+        api.says(200, stateful_set_of(2))
+        first, second = await started(stack, pod(0, api), pod(1, api))
+        async with traffic(stack) as flowing:
+            await flowing.goes_on()
+            before, events = await settled(first, second), await shard_events(first)
+            assert await second.end(signal.SIGTERM) == 0
+            second = await stack.start(**pod(1, api))
+            after = await settled(first, second)
+            await flowing.goes_on()
+            assert after[0] == before[0]
+            assert await shard_events(first) == events
+            api.says(200, stateful_set_of(1))
+            assert await second.end(signal.SIGTERM) == 0
+            [alone] = await settled(first)
+            await flowing.goes_on()
+        await all_end_well(stack, flowing.published, "exactly_once")
+    assert {each: alone[each] for each in after[0]} == after[0]
+
+
+def pod(ordinal: int, api: ApiServer) -> dict[str, str]:
+    """What makes a member that is a pod of a StatefulSet; its session outlasts the test."""
+    return {
+        **SIX,
+        **api.environ,
+        "SCRIBE_KAFKA__GROUP_INSTANCE_ID": f"media.scribe-{ordinal}",
+        "SCRIBE_KAFKA__SESSION_TIMEOUT_SECONDS": "240",
+        "SCRIBE_SHUTDOWN__LEAVE_GROUP": "when_removed",
+        "SCRIBE_SHUTDOWN__SERVICE_ACCOUNT_DIR": str(api.folder),
+    }
+
+
+async def test_pods_of_one_name_in_two_namespaces_both_serve(stack: Stack) -> None:
+    names = ({"SCRIBE_KAFKA__GROUP_INSTANCE_ID": f"{space}.scribe-0"} for space in ("media", "test"))
+    scribes = await started(stack, *({**SIX, **name} for name in names))
+    assert [len(each) for each in await settled(*scribes)] == [3, 3]
 
 
 async def test_a_member_whose_restore_outlasts_its_session_is_not_thrown_out(stack: Stack) -> None:

@@ -15,7 +15,7 @@ import yaml
 from service.core.transcript.parse_memory import parse_bytes
 from service.pipeline.collecting.fetch_memory import SMALL_BYTES, MemoryLimits
 from service.settings.provider_groups import FetchSettings
-from tools.chart import CHART
+from tools.chart.lint import CHART
 
 pytestmark = [
     pytest.mark.computes,

@@ -20,7 +20,9 @@ _MARKERS = {
     "needs_minutes": "more time than `make test` has for one test",
     "needs_java": "real Apache Kafka: Java 17, and the server's jars",
     "needs_msk": "Amazon's signer, which requirements/msk.txt names",
+    "needs_cluster": "a Kubernetes control plane: Linux, root, and `python -m sandbox cluster --fetch`",
     "needs_node": "Node.js 18 or later with npm",
+    "needs_go": "the programs that check the chart: most are built with Go",
     "needs_faketime": "libfaketime, which sets the clock of one process (Linux)",
     "needs_debian(*programs)": "programs that Debian packages",
 }
@@ -60,6 +62,10 @@ def _missing(marker: pytest.Mark) -> str | None:
             return _java_missing()
         case "needs_msk":
             return None if folder().is_dir() else "Amazon's signer is missing: `make tools` gets it."
+        case "needs_cluster":
+            return _cluster_missing()
+        case "needs_go":
+            return _chart_programs_missing()
         case "needs_node":
             return _node_missing()
         case "needs_faketime":
@@ -119,6 +125,20 @@ def _java_missing() -> str | None:
 
     missing = real_kafka_missing()
     return f"{missing} `make tools` gets both." if missing else None
+
+
+@cache
+def _cluster_missing() -> str | None:
+    from sandbox import cluster  # noqa: PLC0415 - a run without such tests need not load it
+
+    return cluster.missing()
+
+
+@cache
+def _chart_programs_missing() -> str | None:
+    from tools.chart.programs import missing  # noqa: PLC0415 - a run without such tests need not load it
+
+    return missing()
 
 
 @cache

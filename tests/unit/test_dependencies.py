@@ -33,6 +33,7 @@ BY_NAME = {"import_module", "importorskip", "find_spec", "files"}
 PACKAGES = {
     "aws_msk_iam_sasl_signer": "aws-msk-iam-sasl-signer-python",
     "helm_python": "helm-python-sdk",
+    "opentelemetry": "opentelemetry-api",
     "yaml": "pyyaml",
 }
 """The packages that are not called like their modules."""
@@ -44,12 +45,17 @@ USED_OTHERWISE = {
     "import-linter": ("tools/lint.sh", '"$bin/lint-imports"'),
     "mypy": ("tools/lint.sh", '"$bin/mypy"'),
     "onnxruntime": ("faster-whisper", "import onnxruntime"),
+    "opentelemetry-exporter-otlp-proto-http": (
+        "service/observability/otlp.py",
+        "from opentelemetry.exporter.otlp.proto.http",
+    ),
+    "opentelemetry-sdk": ("service/observability/otlp.py", "from opentelemetry.sdk"),
     "pytest-asyncio": ("pyproject.toml", "\nasyncio_mode ="),
     "pytest-timeout": ("pyproject.toml", "\ntimeout ="),
     "pytest-xdist": ("tools/test.sh", "--numprocesses="),
     "ruff": ("tools/lint.sh", '"$bin/ruff"'),
     "types-jsonschema": ("tests/unit/contract/test_schemas.py", "import jsonschema"),
-    "types-pyyaml": ("tests/unit/test_chart.py", "import yaml"),
+    "types-pyyaml": ("tests/unit/chart/rendering.py", "import yaml"),
 }
 """What we declare and do not import: a file of ours, or the package, that uses it, and the words there."""
 

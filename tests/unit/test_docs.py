@@ -10,7 +10,7 @@ from service.cli.exit_codes import ExitCode
 from service.contract.options import NoticeCode
 from service.observability import log
 
-PAGES = sorted([Path("README.md"), *Path("docs").rglob("*.md")])
+PAGES = sorted([Path("README.md"), Path("sandbox/README.md"), *Path("docs").rglob("*.md")])
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 HEADING_LINK = re.compile(r"\]\((?!https?:)([^)#]*)#([^)]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
@@ -91,6 +91,6 @@ def test_the_operations_page_lists_every_exit_code_of_the_commands() -> None:
 def test_the_operations_page_has_a_section_for_each_command_of_operators() -> None:
     assert [
         name
-        for name in ("doctor", "status", "submit", "jobs", "replay")
+        for name in ("doctor", "status", "submit", "watch", "cancel", "jobs", "replay", "bundle")
         if f"### scribe {name}" not in OPERATIONS.read_text()
     ] == []

@@ -20,8 +20,8 @@ MUTATORS = {
 }  # fmt: skip
 WITHIN = {"core", "contract"}
 """What these hold changes through its one holder, which has the row: a `Shard`, a `SlotShare`, a guard."""
-OF_ONE_CALL = {"Departure", "Stream", "_Inflater", "_Once"}
-"""Made for one call to the provider and never shared."""
+OF_ONE_CALL = {"Departure", "Stream", "_Inflater", "_Once", "Progress", "_Seen"}
+"""Made for one call to the provider, or for one command at a terminal, and never shared."""
 UNCHANGED = {"InstrumentedHotwordLists"}
 """Calls a method `update` of another object."""
 

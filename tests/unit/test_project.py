@@ -19,7 +19,9 @@ import service
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-LISTS = ("runtime", "demo", "dev", "bench")
+LISTS = ("runtime", "otel", "demo", "dev", "bench")
+EXTRA = "service.observability.otlp"
+"""The one module that needs the extra `otel`."""
 
 
 def output_of(*command: str, env: dict[str, str] | None = None) -> str:
@@ -69,7 +71,10 @@ def test_the_lists_agree_so_that_all_go_into_one_environment() -> None:
 
 @pytest.mark.parametrize(
     ("name", "wanted"),
-    [("runtime", PROJECT["dependencies"])]
+    [
+        ("runtime", PROJECT["dependencies"]),
+        ("otel", PROJECT["dependencies"] + PROJECT["optional-dependencies"]["otel"]),
+    ]
     + [
         (name, [line.partition(" #")[0] for line in text.splitlines() if re.match(r"\w", line)])
         for name in ("demo", "dev", "bench")
@@ -120,7 +125,7 @@ for name, owners in packages_distributions().items():
 class Wall:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in walled:
-            raise ModuleNotFoundError(f"{name} is not in requirements/runtime.txt", name=name)
+            raise ModuleNotFoundError(f"{name} is not in the list", name=name)
 
 for name in list(sys.modules):
     if name.partition(".")[0] in walled:
@@ -138,13 +143,17 @@ print(len(modules))
 """
 
 
-def test_the_service_needs_the_runtime_list_and_nothing_else() -> None:
+@pytest.mark.parametrize("name", ["runtime", "otel"])
+def test_the_service_needs_a_list_and_nothing_else(name: str) -> None:
+    """With the extra all of its modules; without it all but the one that sends spans."""
     paths = sorted((ROOT / "service").rglob("*.py"))
-    names = [path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for path in paths]
-    modules = [name.removesuffix(".__init__") for name in names]
+    found = [path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for path in paths]
+    modules = [module.removesuffix(".__init__") for module in found]
+    if name == "runtime":
+        modules.remove(EXTRA)
     done = subprocess.run(
         [sys.executable, "-c", IMPORT_ALL],
-        input=json.dumps([modules, list(locked("runtime"))]),
+        input=json.dumps([modules, list(locked(name))]),
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -157,15 +166,19 @@ def test_the_service_needs_the_runtime_list_and_nothing_else() -> None:
 
 def test_the_image_installs_the_runtime_list_and_the_wheel() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
-    installs = re.findall(r"/opt/scribe/bin/pip install (.*)", dockerfile)
+    installs = re.findall(
+        r"--python /opt/scribe/bin/python install (.*?) *(?:\|\||$)", dockerfile, re.MULTILINE
+    )
     assert installs == [
-        "--require-hashes --requirement requirements/runtime.txt",
+        '--require-hashes --requirement "requirements/${list}.txt"',
         "--no-deps --no-index wheels/*.whl",
     ]
+    assert "for list in runtime ${EXTRAS}; do" in dockerfile
+    assert '\nARG EXTRAS=""\n' in dockerfile
     last_stage = dockerfile.rpartition("FROM ")[2]
-    assert re.findall(r"^(?:COPY|ADD) (.*)", last_stage, re.MULTILINE) == [
-        "--from=build /opt/scribe /opt/scribe"
-    ]
+    assert last_stage.startswith("scratch\n")
+    trees = [f"--from=build /image/{name} /" for name in ("python", "packages", "service")]
+    assert re.findall(r"^(?:COPY|ADD) (.*)", last_stage, re.MULTILINE) == trees
 
 
 def test_the_chart_runs_the_version_that_the_service_names() -> None:

@@ -25,6 +25,29 @@ MEMBERSHIP = "kafka-is-away"
 HOLD = "a-hold-of-the-account-of-a-model-or-of-the-days-spending"
 HEALTH = "is-it-healthy"
 INTERNAL = "internal-errors-and-stopped-stages"
+LATE = "results-are-late"
+FAILED = "files-fail"
+SPENDING = "spending"
+
+
+def burns(share: str, counted: str, long: str, short: str, seconds: int, speed: float) -> str:
+    """The budget of 1 % burns at this speed, in a long window and still in a short one, by 10 events."""
+    burnt = f"{speed / 100:g}"
+    return (
+        f"{share}{long} > {burnt} and {share}{short} > {burnt}"
+        f" and avg_over_time({counted}[{long}]) * ~{seconds} >= 10"
+    )
+
+
+def fast(share: str, counted: str) -> str:
+    """A 30 days' budget is gone in two days."""
+    return burns(share, counted, "1h", "5m", 3600, 14.4)
+
+
+def slow(share: str, counted: str) -> str:
+    """A 30 days' budget is gone in five days."""
+    return burns(share, counted, "6h", "30m", 21600, 6)
+
 
 ALERTS = (
     Alert(
@@ -174,21 +197,64 @@ ALERTS = (
         "ScribeThrottled",
         'max by (namespace, job, model) (scribe_budget_rate_per_second{kind="submit"}'
         ' / scribe_budget_share_per_second{kind="submit"} < 0.5)'
-        ' and on (namespace, job) sum by (namespace, job) (scribe_waiting_jobs{reason="quota"}) > 0',
+        " and on (namespace, job) sum by (namespace, job)"
+        ' (scribe_waiting_jobs{reason=~"quota|slots|backoff|retry_budget"}) > 0',
         "15m",
         "warning",
         "The provider refuses more than our part of the quota allows, while work waits.",
         "the-provider-throttles",
     ),
     Alert(
-        "ScribeProviderFailsFiles",
-        'sum by (namespace, job) (increase(scribe_failures_total{fault="provider"}[30m])) >= 20 and'
-        ' sum by (namespace, job) (increase(scribe_failures_total{fault="provider"}[30m])) > 0.05 *'
-        " sum by (namespace, job) (increase(scribe_jobs_finished_total[30m]))",
+        "ScribeResultsLateFast",
+        fast("scribe:results_late:ratio", "scribe:results_late:rate5m"),
+        "2m",
+        "critical",
+        "More than 14 of 100 results of the last hour, 10 or more, were over 60 s late by our own doing.",
+        LATE,
+    ),
+    Alert(
+        "ScribeResultsLateSlow",
+        slow("scribe:results_late:ratio", "scribe:results_late:rate5m"),
+        "15m",
+        "warning",
+        "More than 6 of 100 results of the last 6 h, 10 or more, were over 60 s late by our own doing.",
+        LATE,
+    ),
+    Alert(
+        "ScribeFilesFailFast",
+        fast("scribe:files_failed:ratio", "scribe:files_failed:rate5m"),
+        "2m",
+        "critical",
+        "More than 14 of 100 files of the last hour, 10 or more, failed by no fault of their requester.",
+        FAILED,
+    ),
+    Alert(
+        "ScribeFilesFailSlow",
+        slow("scribe:files_failed:ratio", "scribe:files_failed:rate5m"),
+        "15m",
+        "warning",
+        "More than 6 of 100 files of the last 6 h, 10 or more, failed by no fault of their requester.",
+        FAILED,
+    ),
+    Alert(
+        "ScribeSpendNearLimit",
+        "scribe:billed_seconds_today:sum > on (namespace, job)"
+        " 0.8 * max by (namespace, job) (scribe_billed_seconds_limit)"
+        " or scribe:billed_cost_today:sum > on (namespace, job)"
+        " 0.8 * max by (namespace, job) (scribe_billed_cost_limit)",
         "5m",
         "warning",
-        "At least 20 files, and 5 of 100, failed at the provider.",
-        "do-work-again",
+        "80 % of a day's limit of yours are billed.",
+        SPENDING,
+    ),
+    Alert(
+        "ScribeSpendAboveLastWeek",
+        "scribe:billed_seconds_today:sum > 36000 and scribe:billed_seconds_today:sum"
+        " > 2 * max_over_time(scribe:billed_seconds_today:sum[1h] offset 7d)",
+        "1h",
+        "warning",
+        "By this hour twice as much is billed as on the same day a week ago, and more than 10 h of audio.",
+        SPENDING,
     ),
     Alert(
         "ScribePaidWithoutTranscript",

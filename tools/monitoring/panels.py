@@ -148,9 +148,12 @@ OVERVIEW = Board(
         ),
         Panel(
             "Open jobs by state",
-            "How much work is open, and where?",
+            "How much work is open, and where? Requests that are not accepted yet wait in Kafka.",
             "short",
-            grouped("sum", "scribe:open_jobs:sum{@}", "state"),
+            (
+                *grouped("sum", "scribe:open_jobs:sum{@}", "state"),
+                Query("sum(scribe:request_lag_records:sum{@})", "in Kafka"),
+            ),
             is_stacked=True,
         ),
         Panel(
@@ -161,10 +164,13 @@ OVERVIEW = Board(
             is_stacked=True,
         ),
         Panel(
-            "Requests in Kafka",
-            "Is the consumer lagging? Requests that are not accepted yet.",
+            "Burn of the error budgets, 1 h",
+            "Are the objectives kept? 1: a month uses up its budget; from 14.4 on somebody is woken.",
             "short",
-            (Query("sum(scribe:request_lag_records:sum{@})", "requests"),),
+            (
+                Query("max(scribe:results_late:ratio1h{@}) / 0.01", "late by our doing"),
+                Query("max(scribe:files_failed:ratio1h{@}) / 0.01", "failed, not by the requester"),
+            ),
         ),
         Panel(
             "Oldest open job by state",

@@ -24,6 +24,29 @@ class Recording(NamedTuple):
     expression: str
 
 
+OURS = 'fault=~"provider|operator|service"'
+PAUSED = (
+    " unless on (namespace, job) (max by (namespace, job) (max_over_time(scribe_hold[1h])) == 1"
+    " or max by (namespace, job) (max_over_time(scribe_provider_outage[1h])) == 1)"
+)
+"""Results are late in a hold, in an outage, and in the hour after, which works off what waited: not ours."""
+
+
+def _rate(series: str) -> str:
+    return f"sum by (namespace, job) (rate({series}[5m]))"
+
+
+def _ratios(name: str, whole: str) -> tuple[Recording, ...]:
+    """The part of bad events in each window of the burn rates; both sides have the same gaps."""
+    return tuple(
+        Recording(
+            f"scribe:{name}:ratio{window}",
+            f"avg_over_time(scribe:{name}:rate5m[{window}]) / avg_over_time(scribe:{whole}:rate5m[{window}])",
+        )
+        for window in ("5m", "30m", "1h", "6h")
+    )
+
+
 RECORDINGS = (
     Recording(
         "scribe:open_jobs:sum",
@@ -51,6 +74,16 @@ RECORDINGS = (
         "sum by (namespace, job) (max by (namespace, job, partition) (scribe_uncertain_submissions))",
     ),
     Recording("scribe:waiting_jobs:sum", "sum by (namespace, job, model, reason) (scribe_waiting_jobs)"),
+    Recording("scribe:results:rate5m", _rate("scribe_result_own_seconds_count") + PAUSED),
+    Recording(
+        "scribe:results_late:rate5m",
+        f"({_rate('scribe_result_own_seconds_count')}"
+        f""" - {_rate('scribe_result_own_seconds_bucket{le="60.0"}')})""" + PAUSED,
+    ),
+    *_ratios("results_late", "results"),
+    Recording("scribe:files:rate5m", _rate("scribe_jobs_finished_total")),
+    Recording("scribe:files_failed:rate5m", _rate(f"scribe_jobs_finished_total{{{OURS}}}")),
+    *_ratios("files_failed", "files"),
 )
 
 
@@ -72,12 +105,8 @@ def groups(factor: float = 1.0) -> dict[str, object]:
     recording: list[Rule] = [
         {"record": each.name, "expr": scaled(each.expression, factor)} for each in RECORDINGS
     ]
-    return {
-        "groups": [
-            {"name": "scribe.recording", "rules": recording},
-            {"name": "scribe.alerts", "rules": [_alert(each, factor) for each in ALERTS]},
-        ]
-    }
+    # One group is evaluated in its order, so that alerts see the recorded values of the same moment.
+    return {"groups": [{"name": "scribe", "rules": [*recording, *(_alert(each, factor) for each in ALERTS)]}]}
 
 
 def _alert(alert: Alert, factor: float) -> Rule:

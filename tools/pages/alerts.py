@@ -34,7 +34,7 @@ def alerts_page() -> str:
         for each in ALERTS
     ]
     expressions = [f"- `{each.name}`: `{scaled(each.expression, 1)}`" for each in ALERTS]
-    sums = [f"| `{each.name}` | `{each.expression}` |" for each in RECORDINGS]
+    sums = [f"| `{each.name}` | `{scaled(each.expression, 1)}` |" for each in RECORDINGS]
     lines = [
         "| alert | severity | for | it means | what to do |",
         "| --- | --- | --- | --- | --- |",

@@ -51,6 +51,7 @@ def all_series(partitions: int, models: Sequence[str]) -> CollectorRegistry:
         metrics.loop_tick(loop)
     for number in range(MAX_UNKNOWN_CODES):
         metrics.unknown_provider_code(f"Code{number}")
+    metrics.count_spans()
     limits = {OPEN_JOBS_LIMIT: 1.0, BILLED_SECONDS_LIMIT: 1.0, BILLED_COST_LIMIT: 1.0}
     metrics.process.describe("1.0.0", "0123456789ab", limits)
     jobs = metrics.count_jobs(dict.fromkeys(models, Price(1.0)))

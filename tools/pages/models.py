@@ -6,6 +6,7 @@ from service.contract.family_options import OPTIONS
 from service.contract.model_table import MODELS, ApiKind, Family, Feature, ModelInfo
 from service.contract.models import is_listed, models_of
 from service.contract.regions import BEIJING, FRANKFURT, HONG_KONG, SINGAPORE, TOKYO, VIRGINIA
+from tools.pages.option_shapes import objects, shape
 
 INTRODUCTION = """\
 # Models
@@ -79,7 +80,17 @@ REGION_NAMES = {
 def models_page() -> str:
     """The whole page."""
     unlisted = ", ".join(f"`{name}`" for name in MODELS if not is_listed(name))
-    return "".join((INTRODUCTION, *_choice(), NAMES.format(unlisted=unlisted), *_table(), AFTER, *_options()))
+    return "".join(
+        (
+            INTRODUCTION,
+            *_choice(),
+            NAMES.format(unlisted=unlisted),
+            *_table(),
+            AFTER,
+            *_options(),
+            *_objects(),
+        )
+    )
 
 
 def _names() -> list[str]:
@@ -149,13 +160,22 @@ def _options() -> Iterator[str]:
     for family in Family:
         names = models_of(family)
         yield f"\n### {family.value}\n\n{', '.join(f'`{name}`' for name in names)}. {_files(names[0])}\n\n"
-        yield "| option | means | not of |\n| --- | --- | --- |\n"
-        for name, field in OPTIONS[family].model_fields.items():
+        yield "| option | JSON | means | not of |\n| --- | --- | --- | --- |\n"
+        for name, schema in OPTIONS[family].model_json_schema()["properties"].items():
             lacking = ", ".join(f"`{model}`" for model in names if name in MODELS[model].lacks)
-            yield f"| `{name}` | {field.description} | {lacking or '-'} |\n"
+            yield f"| `{name}` | {shape(schema)} | {schema['description']} | {lacking or '-'} |\n"
         codes = {MODELS[name].languages for name in names if MODELS[name].languages}
         for languages in codes:
             yield f"\nLanguages: {' '.join(sorted(languages))}.\n"
+
+
+def _objects() -> Iterator[str]:
+    yield "\n## Objects in options\n"
+    for name, schema in objects([each.model_json_schema() for each in OPTIONS.values()]):
+        yield f"\n### {name}\n\n{schema['description']}\n\n| field | JSON | |\n| --- | --- | --- |\n"
+        for field, of_field in schema["properties"].items():
+            needed = "required. " if field in schema.get("required", ()) else ""
+            yield f"| `{field}` | {shape(of_field)} | {needed}{of_field.get('description', '')} |\n"
 
 
 def _files(name: str) -> str:

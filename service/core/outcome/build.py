@@ -35,6 +35,7 @@ from service.contract.outcome import (
 from service.contract.redaction import without_query
 from service.contract.request_decoder import raw_failure_fields
 from service.contract.stage import Stage
+from service.contract.traceparent import TRACEPARENT, TraceParent, trace_parent
 from service.contract.transcript import Transcript
 from service.core.job.ending import FailureEnding, ResultEnding
 from service.core.job.identity import Position
@@ -58,6 +59,8 @@ class OutcomeRules:
 
     source: str = "/scribe"
     original_request: Literal["full", "no_query", "none"] = "full"
+    has_publish_span: bool = False
+    """Whether a span is recorded for the publication of a traced outcome, which its reader continues."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,8 @@ class Outcome:
     headers: tuple[tuple[str, bytes], ...]
     may_succeed: bool = True
     """Whether the same work, published again, can still get a result."""
+    trace: TraceParent | None = None
+    """What the request's `traceparent` named."""
     value: bytes = field(init=False, repr=False, compare=False)
     """The encoded body."""
 
@@ -92,9 +97,19 @@ def job_outcome(job: Job, summary: RequestSummary | None, now_ms: int, rules: Ou
     else:
         assert job.ending is not None
         body = _failure(job, job.ending, summary, now_ms, rules)
-    copied = tuple((name, value.encode("latin-1")) for name, value in job.request.headers)
-    headers = (*_cloud_headers(str(job.key), job.request.request_id, body, now_ms, rules), *copied)
-    return Outcome(str(job.key), job.request.request_id, body, headers, _may_succeed(job, now_ms))
+    identity, request_id, trace = str(job.key), job.request.request_id, trace_parent(job.request.headers)
+    copied = _copied(job, identity, trace if rules.has_publish_span else None)
+    headers = (*_cloud_headers(identity, request_id, body, now_ms, rules), *copied)
+    return Outcome(identity, request_id, body, headers, _may_succeed(job, now_ms), trace)
+
+
+def _copied(job: Job, identity: str, trace: TraceParent | None) -> Iterator[tuple[str, bytes]]:
+    """The request's headers; a sampled trace goes on from the span that publishes this outcome."""
+    for name, value in job.request.headers:
+        if name == TRACEPARENT and trace is not None and trace.is_sampled:
+            yield name, trace.header(trace.child_id(identity)).encode()
+        else:
+            yield name, value.encode("latin-1")
 
 
 def record_failure(record: Record, error: InvalidRecord, now_ms: int, rules: OutcomeRules) -> Outcome:

@@ -46,7 +46,7 @@ async def finish_cleanup(cleaning: Coroutine[None, None, None]) -> None:
 async def close_consumer(consumer: AIOKafkaConsumer) -> None:
     """Close a consumer, started or not.
 
-    A group member leaves its group if the cluster answers.
+    A member without a static name leaves its group if the cluster answers, and no join is under way.
     """
     await finish_cleanup(_close_consumer(consumer))
 

@@ -4,11 +4,12 @@ Every wait is bounded, and a cluster that does not answer raises a `ConfigError`
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.partitioner import murmur2
 
 from service.clock import SYSTEM_CLOCK, Clock
 from service.core.job.request_record import Record
@@ -88,16 +89,25 @@ async def partitions_of(
         return await _partitions(cluster, topics, clock)
 
 
+def of_key(partitions: Iterable[TopicPartition], topic: str, key: bytes) -> TopicPartition:
+    """The topic's partition for a key, as Java's clients and Scribe place it."""
+    found = sorted(each for each in partitions if each.topic == topic)
+    return found[(murmur2(key) & 0x7FFFFFFF) % len(found)]
+
+
 @asynccontextmanager
 async def following(
     cluster: ClusterConfig,
     topics: Collection[str],
     fetch_max_wait_ms: int,
     *,
-    from_beginning: bool = False,
+    since_ms: int | None = None,
+    key: bytes | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> AsyncIterator[AsyncIterator[Record]]:
-    """The records of the topics, from the beginning or from the time the block is entered.
+    """The records of the topics since a time (0: all), or from the moment the block is entered.
+
+    With a key, only the partition of each topic that this key leads to.
 
     The positions are read before the block begins, so no record published inside is missed. The iterator
     never ends; it raises `ConfigError` if the cluster becomes unreachable.
@@ -109,7 +119,8 @@ async def following(
                 opened.push_async_callback(close_consumer, consumer)
                 await consumer.start()
                 partitions = await _partitions(cluster, topics, clock)
-                await _place(consumer, partitions, from_beginning=from_beginning)
+                wanted = partitions if key is None else [of_key(partitions, each, key) for each in topics]
+                await _place(consumer, wanted, since_ms)
         yield await opened.enter_async_context(aclosing(_records(consumer, cluster)))
 
 
@@ -124,12 +135,15 @@ def _consumer(cluster: ClusterConfig, fetch_max_wait_ms: int) -> AIOKafkaConsume
     )
 
 
-async def _place(
-    consumer: AIOKafkaConsumer, partitions: list[TopicPartition], *, from_beginning: bool
-) -> None:
+async def _place(consumer: AIOKafkaConsumer, partitions: list[TopicPartition], since_ms: int | None) -> None:
     consumer.assign(partitions)
-    look_up = consumer.beginning_offsets if from_beginning else consumer.end_offsets
-    for partition, offset in (await look_up(partitions)).items():
+    look_up = consumer.end_offsets if since_ms is None or since_ms > 0 else consumer.beginning_offsets
+    offsets = await look_up(partitions)
+    if since_ms:
+        found = await consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
+        # A partition has none if nothing was written since: it begins at its end.
+        offsets |= {each: place.offset for each, place in found.items() if place is not None}
+    for partition, offset in offsets.items():
         consumer.seek(partition, offset)
 
 

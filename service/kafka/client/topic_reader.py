@@ -6,15 +6,13 @@ Missing topics and a cluster that does not answer raise `ConfigError`, later err
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 
-from aiokafka.partitioner import murmur2
-
 from service.frozen import dataclass
 from service.kafka.client.clients import ConsumerRecord, KafkaConsumer, TopicPartition
 from service.kafka.client.cluster import ClusterConfig, reader
 from service.kafka.client.error_translation import translated
 from service.kafka.client.reader import ReconnectingReader
 from service.kafka.client.span_reader import OffsetRange, read
-from service.kafka.client.terminal_client import partitions_of
+from service.kafka.client.terminal_client import of_key, partitions_of
 
 Take = Callable[[ConsumerRecord], None]
 
@@ -37,8 +35,7 @@ class TopicReader:
 
     def of_key(self, topic: str, key: bytes) -> TopicPartition:
         """The topic's partition for a key, as Java's clients and Scribe place it."""
-        found = self.of(topic)
-        return found[(murmur2(key) & 0x7FFFFFFF) % len(found)]
+        return of_key(self.partitions, topic, key)
 
     async def extent(self, partition: TopicPartition) -> OffsetRange:
         """The offsets that the partition has now."""

@@ -14,6 +14,7 @@ from service.frozen import dataclass
 from service.kafka.client.clients import KafkaConsumer, RebalanceListener, TopicPartition, group_consumer
 from service.kafka.client.cluster import ClusterConfig, reaching
 from service.kafka.client.error_translation import kept, translated
+from service.kafka.client.group_leave import leave_group
 from service.kafka.client.lifecycle import (
     abort_rebalance_wait,
     close_consumer,
@@ -31,6 +32,8 @@ REBALANCE_TIMEOUT_MS = 25_000
 """A member that has not joined again within this after a rebalance began is removed. So it is longer than all
 that `PartitionOwner.revoked` may wait for (the bounds in `pipeline.assignment.assigned_partition`), and
 shorter than the request timeout, which bounds JoinGroup. test_cluster.py adds them up."""
+HEARTBEAT_MS = 1_000
+"""The longest time until a member hears of a rebalance: so long its start waits for those who must rejoin."""
 COMMIT_EVERY_SECONDS = 1.0
 """How often offsets are committed for tools that show the group's lag; the journal holds the cursor."""
 PROVE_EVERY_SECONDS = 3.0
@@ -102,12 +105,23 @@ class RequestConsumer:
         """Let another process take a static member's name: the next one starts while this one drains."""
         self._is_leaving = True
 
-    async def stop(self) -> None:
-        """Leave the group (a static member only goes quiet).
+    async def stop(self, *, is_final: bool = False) -> str | None:
+        """Leave the group; a static member does so only if it will not return, else it goes quiet.
 
-        `revoked` is not called: drain first.
+        `revoked` is not called: drain first. Returns why a member that wanted to leave is still in the group
+        as far as we know; it is then replaced when its session ends.
         """
+        member_id, name = member_id_of(self._consumer), self._group.instance_id
         await close_consumer(self._consumer)
+        # A client that is closed in the middle of a join keeps its id, and the group its member.
+        wants_to_leave = is_final if name else bool(member_id_of(self._consumer))
+        if not (member_id and wants_to_leave):
+            return None
+        try:
+            await leave_group(self._cluster, self._group.group_id, member_id, name)
+        except ClusterError as error:
+            return str(error)
+        return None
 
     async def run(self, on_tick: Callable[[], None]) -> None:
         """Poll until cancelled; while the cluster is unreachable, retry.
@@ -155,7 +169,7 @@ class RequestConsumer:
             group_instance_id=group.instance_id,
             partition_assignment_strategy=(counting_assignor(group.topic, self._stamp(), self._count),),
             session_timeout_ms=group.session_timeout_ms,
-            heartbeat_interval_ms=max(100, group.session_timeout_ms // 10),
+            heartbeat_interval_ms=min(max(100, group.session_timeout_ms // 10), HEARTBEAT_MS),
             rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
             max_poll_interval_ms=300_000,
             fetch_max_wait_ms=group.fetch_max_wait_ms,

@@ -73,7 +73,7 @@ class JournalScanner:
             begin = await self._watermarks.begin_offset(partition)
             end = await self._watermarks.end_offset(partition)
             scan = self._scans[number] = self._resumed(scan, begin, end, since_ms)
-            await self._fold(consumer, partition, end, scan)
+            await self._scan_to_end(consumer, partition, end, scan)
             scan.complete(now_ms)
         except ServiceError as error:
             self._report(number, str(error))
@@ -89,7 +89,7 @@ class JournalScanner:
         scan.forget_before(since_ms)
         return scan
 
-    async def _fold(
+    async def _scan_to_end(
         self, consumer: KafkaConsumer, partition: TopicPartition, end: int, scan: PartitionScan
     ) -> None:
         def take(record: ConsumerRecord) -> None:

@@ -36,6 +36,7 @@ from service.pipeline.shard.observer import BoundaryName, Observer
 from service.pipeline.shard.publish import CommitHooks, Publisher, Receipt
 from service.pipeline.shard.stage_breaker import StageBreaker, StageName
 from service.pipeline.shard.subjects import request_of, state_of, subject_of, writes
+from service.pipeline.shard.tracer import Tracer
 
 BEHIND_SECONDS = 2.0
 """If a batch is in flight for longer, the shard starts no work that would only wait for the broker."""
@@ -53,6 +54,7 @@ class RunnerDeps:
     dispatch: Callable[["ShardRunner", Step], None]
     breaker: StageBreaker
     backlog: Backlog
+    tracer: Tracer | None = None
 
 
 class ShardRunner:
@@ -108,6 +110,11 @@ class ShardRunner:
     def writer(self) -> Writer:
         """The writer of its batches."""
         return self._commits.writer
+
+    @property
+    def tracer(self) -> Tracer | None:
+        """Who is told of the steps of traced requests; None: nobody."""
+        return self._deps.tracer
 
     @property
     def durable_cursor(self) -> Cursor:
@@ -315,6 +322,8 @@ class ShardRunner:
             self._forget_job(ref)
         for outcome in group.outcomes:
             self._deps.observer.published(outcome)
+            if self._deps.tracer is not None:
+                self._deps.tracer.published(outcome)
         for step in group.steps:
             self._dispatch(step)
 

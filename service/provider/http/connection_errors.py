@@ -15,6 +15,7 @@ from service.contract.redaction import redact
 from service.core.provider.answers import Cause, ProviderError
 from service.core.provider.own_codes import OwnCode
 from service.frozen import dataclass
+from service.provider.http.proxy import Proxy, ProxyFailed
 
 _NO_CONNECTION = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _UNREACHABLE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})
@@ -62,9 +63,10 @@ class Peer:
     what: str = ""
 
     @classmethod
-    def of(cls, url: httpx.URL) -> "Peer":
-        """The host of a URL."""
-        return cls(url.host, url.port or (443 if url.scheme == "https" else 80))
+    def of(cls, url: httpx.URL, proxy: Proxy | None = None) -> "Peer":
+        """The host of a URL, and the proxy on the way there."""
+        what = f"host {url.host} (through the proxy {proxy})" if proxy and url.scheme == "https" else ""
+        return cls(url.host, url.port or (443 if url.scheme == "https" else 80), what)
 
     def __str__(self) -> str:
         return self.what or f"host {self.host}"
@@ -91,6 +93,10 @@ def no_answer(error: BaseException, peer: Peer, seconds: float) -> ProviderError
 
 def _no_connection(error: BaseException, peer: Peer, seconds: float, in_handshake: bool) -> tuple[Cause, str]:
     errors = list(_all(error))
+    if isinstance(error, ProxyFailed):
+        if refusal := error.refusal(peer.host, peer.port):
+            return Cause.REFUSED, refusal
+        peer, in_handshake = Peer(error.proxy.host, error.proxy.port, f"the proxy {error.proxy}"), False
     if isinstance(error, httpx.PoolTimeout):
         return Cause.LOCAL, f"all connections of this process to {peer} are in use"
     if tls := _tls(errors, peer):

@@ -15,6 +15,7 @@ import aiohttp
 import httpx
 from aiohttp.abc import AbstractStreamWriter
 
+from service.provider.http.proxy import Proxy
 from service.provider.http.transport import (
     CALL_KEEPALIVE_SECONDS,
     AiohttpTransport,
@@ -171,10 +172,20 @@ class SubmitTransport(AiohttpTransport):
     until there is a connection. A request that fails gets three extensions: `is_connected`, whether the peer
     accepted a connection, `is_permit_asked`, and `has_left`, whether a byte may have left. An answer before
     the request was sent is a ConnectError.
+
+    Through a proxy all this holds for the way to the proxy. A tunnel that is not open yet has carried
+    nothing, so `has_left` is exact there too. What a proxy has taken it may pass on after we have given up;
+    one that works ends the tunnel at our reset.
     """
 
-    def __init__(self, max_connections: int, lifetime_seconds: float, ssl_context: ssl.SSLContext) -> None:
-        super().__init__(max_connections, ssl_context, keepalive_seconds=CALL_KEEPALIVE_SECONDS)
+    def __init__(
+        self,
+        max_connections: int,
+        lifetime_seconds: float,
+        ssl_context: ssl.SSLContext,
+        proxy: Proxy | None = None,
+    ) -> None:
+        super().__init__(max_connections, ssl_context, keepalive_seconds=CALL_KEEPALIVE_SECONDS, proxy=proxy)
         self._lifetime_ms = round(1000 * lifetime_seconds)
         self._users: WeakKeyDictionary[asyncio.Transport, object] = WeakKeyDictionary()
         """What stands for the body that was last written to each connection."""

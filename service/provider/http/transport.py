@@ -17,6 +17,8 @@ from aiohttp.abc import AbstractResolver
 from aiohttp.http_exceptions import LineTooLong
 from yarl import URL
 
+from service.provider.http.proxy import Proxy, ProxyFailed
+
 CHUNK_BYTES = 64 * 1024
 """Read at once: large enough that a file of some MB takes few turns of the event loop."""
 
@@ -49,7 +51,8 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     Sends the URL byte for byte.
 
     Use it as an async context manager. The caller bounds the time. Connections are shared by host name;
-    `resolver` chooses their addresses. A request's `permit` extension is awaited once it has a connection;
+    `resolver` chooses their addresses. What is https goes through the `proxy`, if there is one; plain http,
+    which only simulators speak, does not. A request's `permit` extension is awaited once it has a connection;
     if it returns False, `Withheld` is raised.
     """
 
@@ -60,7 +63,9 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         resolver: AbstractResolver | None = None,
         *,
         keepalive_seconds: float = _KEEPALIVE_SECONDS,
+        proxy: Proxy | None = None,
     ) -> None:
+        self._proxy = proxy
         self._max_connections = max_connections
         self._keepalive_seconds = keepalive_seconds
         self._ssl_context = ssl_context
@@ -110,9 +115,12 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             await self._session.close()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send one request with a complete body; a `target` extension replaces path and query, unchanged."""
+        """Send one request; a `target` extension replaces path and query, unchanged.
+
+        A body that is no `httpx.ByteStream` is sent piece by piece; its length stands in the headers.
+        """
         permit = request.extensions.get("permit")
-        response = await self._send(request, request.content or None, permit, _NO_TIMEOUT)
+        response = await self._send(request, _body_of(request), permit, _NO_TIMEOUT)
         return to_response(request, response, ResponseBody(response))
 
     async def _send(
@@ -123,10 +131,14 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         timeout: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
         assert self._session is not None, "the transport is not open"
-        with _translated():
+        url = _url_of(request)
+        proxy = self._proxy if url.scheme == "https" else None
+        with _translated(proxy):
             return await self._session.request(
                 request.method,
-                _url_of(request),
+                url,
+                proxy=None if proxy is None else proxy.origin,
+                proxy_headers=None if proxy is None else _login(proxy),
                 headers=request.headers.multi_items(),
                 data=body,
                 allow_redirects=False,
@@ -191,21 +203,38 @@ class ResponseBody(httpx.AsyncByteStream):
         self._response.release()
 
 
+def _body_of(request: httpx.Request) -> bytes | aiohttp.Payload | None:
+    if isinstance(request.stream, httpx.ByteStream):
+        return request.content or None
+    assert isinstance(request.stream, httpx.AsyncByteStream)
+    return aiohttp.AsyncIterablePayload(request.stream)
+
+
 def _url_of(request: httpx.Request) -> URL:
     target: bytes = request.extensions.get("target", request.url.raw_path)
     origin = f"{request.url.scheme}://{request.url.netloc.decode('ascii')}"
     return URL(origin + target.decode("ascii"), encoded=True)
 
 
+def _login(proxy: Proxy) -> dict[str, str]:
+    return {} if proxy.authorization is None else {"Proxy-Authorization": proxy.authorization}
+
+
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(proxy: Proxy | None = None) -> Iterator[None]:
     """Raise httpx's exceptions for aiohttp's.
 
     A ConnectError means that nothing was sent.
     """
     try:
         yield
+    except aiohttp.ClientHttpProxyError as error:
+        assert proxy is not None
+        raise ProxyFailed(proxy, error.status) from error
     except aiohttp.ClientConnectorError as error:
+        # aiohttp has a class of its own for a proxy that refuses, and none for one without an address.
+        if proxy is not None and (error.host, error.port) == (proxy.host, proxy.port):
+            raise ProxyFailed(proxy) from error
         raise httpx.ConnectError("no connection") from error
     except aiohttp.ConnectionTimeoutError as error:
         raise httpx.ConnectTimeout("no connection in time") from error

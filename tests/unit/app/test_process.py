@@ -21,6 +21,7 @@ from service.app.wiring import Parts, Process
 from service.core.job.submission import SubmissionState
 from service.errors import ConfigError, RestoreError
 from service.kafka.admin.topics import Layout
+from service.kafka.client.group_leave import LEAVE_SECONDS
 from service.kafka.client.lifecycle import STOP_SECONDS
 from service.kafka.group.consumer import RequestConsumer
 from service.kafka.group.partition_offsets import PartitionOffsets
@@ -63,8 +64,8 @@ class FakeConsumer:
     async def commit_last(self) -> None:
         await self._note(f"committed {dict(self.stage.member.assignment.durable_offsets())}")
 
-    async def stop(self) -> None:
-        await self._note("consumer stopped")
+    async def stop(self, *, is_final: bool) -> None:
+        await self._note("consumer left" if is_final else "consumer stopped")
         await settle()
         self.stage.notes.append(f"{len(self.stage.member.assignment.open_shards())} shards open")
 
@@ -354,8 +355,25 @@ def test_a_stop_ends_within_the_grace_whatever_is_on_the_wire(play: Play) -> Non
 
 
 def test_what_is_kept_of_the_grace_is_enough_for_every_goodbye() -> None:
-    """The last commit, then the group's consumer, the producer and the tail, each for as long as it may."""
-    assert COMMIT_SECONDS + 3 * STOP_SECONDS <= CLOSING_SECONDS
+    """The last commit, leaving, then the group's consumer, the producer and the tail."""
+    assert COMMIT_SECONDS + LEAVE_SECONDS + 3 * STOP_SECONDS <= CLOSING_SECONDS
+
+
+def test_a_static_member_leaves_after_its_drain_if_the_setting_says_so(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        serving = await stage.start_busy()
+        terminate()
+        await stage.clock.sleep(5)
+        assert "consumer left" not in stage.notes
+        stage.world.provider.submit_gate.set()
+        assert await serving == 0
+
+    with pytest.MonkeyPatch.context() as patch:
+        leaving = load({"SCRIBE_SHUTDOWN__LEAVE_GROUP": "always"}).shutdown
+        whole = settings().model_copy(update={"shutdown": leaving})
+        patch.setitem(globals(), "settings", lambda: whole)
+        stage = play(scene)
+    assert stage.notes[3:5] == ["committed {0: 1}", "consumer left"]
 
 
 def test_a_second_signal_skips_the_wait(play: Play) -> None:

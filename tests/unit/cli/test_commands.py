@@ -40,6 +40,7 @@ COMMANDS = (
     "status",
     "jobs",
     "replay",
+    "bundle",
 )
 GROUPS = {"hotwords": ("list", "delete"), "jobs": ("show",)}
 
@@ -91,6 +92,18 @@ class TestHelp:
     def test_the_version_is_one_line(self) -> None:
         assert run("--version").output == f"scribe {__version__}\n"
 
+    def test_a_shell_may_complete_commands_and_options(self) -> None:
+        asked = {"_SCRIBE_COMPLETE": "complete_bash", "COMP_WORDS": "scribe watch --fa", "COMP_CWORD": "2"}
+        done = subprocess.run(
+            [sys.executable, "-m", "service"],
+            env={"PATH": os.defpath, **asked},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+        assert (done.stdout, done.stderr) == ("--failures\n", "")
+
 
 def _options(command: str) -> dict[str, str | None]:
     found = get_command(scribe).commands[command]  # type: ignore[attr-defined]
@@ -114,7 +127,7 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("arguments", "reason"),
         [
-            (("submit",), "Missing argument 'URL'"),
+            (("submit",), "Missing argument 'URL|FILE'"),
             (("submit", "https://h/a", "--option", "novalue"), "--option: write it as name=value"),
             (("submit", "https://h/a", "--option", "=5"), "--option: write it as name=value"),
             (
@@ -125,7 +138,17 @@ class TestErrors:
             (("submit", "https://h/a", "--file-indexes", "0,one"), "--file-indexes: write it as 0,2,5"),
             (("submit", "https://h/a", "--header", "novalue"), "--header: write it as name=value"),
             (("submit", "https://h/a", "--format", "srt"), "--format: it needs --wait"),
+            (("submit", "nowhere.wav"), "nowhere.wav is neither a URL (https://...) nor a file here"),
+            (("submit", "/dev/null"), "/dev/null is neither a URL"),
+            (("submit", "pyproject.toml", "--file-indexes", "0"), "name only the local files to transcribe"),
+            (("submit", "https://h/a", "--wait", "--format", "srt", "-o", "json"), "--format or --output"),
+            (("submit", "https://h/a", "--rendering", "docx"), "--rendering"),
+            (("submit", "https://h/a", "--metadata", '{"a": 1'), "--metadata: write it as name=value, or as"),
+            (("submit", "https://h/a", "--metadata", '{"a": 1}', "--metadata", "a=2"), "a is given twice"),
             (("watch", "--format", "docx"), "--format"),
+            (("watch", "--format", "srt", "-o", "json"), "choose --format or --output json"),
+            (("watch", "--since", "yesterday"), "--since: yesterday is no time with a zone"),
+            (("watch", "--since", "60", "--from-beginning"), "--from-beginning: it is before any time"),
             (("cancel",), "Missing argument 'REQUEST_ID'"),
             (("schemas", "nonsense"), "nonsense"),
             (("fly",), "No such command 'fly'"),

@@ -144,7 +144,7 @@ def test_brackets_in_strings_hide_no_depth(depth: int, before: str, after: str) 
     assert parsed(text) == cut(json.loads(text))
 
 
-@pytest.mark.parametrize("depth", [5_000, 100_000])
+@pytest.mark.parametrize("depth", [100_000])  # Python 3.13 reads 9,000, which are then cut
 @pytest.mark.parametrize(("before", "after"), SHAPES)
 def test_what_no_parser_reads_is_refused(depth: int, before: str, after: str) -> None:
     with pytest.raises(ValueError, match="nested too deep"):

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from service.contract.outcome import Failure, ProviderTimes, Result, Times, Usage
 from service.contract.stage import Stage
+from service.contract.traceparent import TraceParent
 from service.core.job.ending import ResultEnding
 from service.core.job.job import JobState
 from service.core.limits.price import Price
@@ -83,6 +84,44 @@ def test_a_result_is_timed_by_family_and_the_part_that_is_ours_apart() -> None:
         2,
     ]
     assert shown.value("scribe_result_stage_seconds_count", stage="total") is None
+
+
+def exemplars(shown: Shown) -> dict[str, set[str]]:
+    """The trace ids that the histograms name."""
+    found: dict[str, set[str]] = {}
+    for family in shown.registry.collect():
+        for sample in family.samples:
+            if sample.exemplar:
+                found.setdefault(family.name, set()).add(sample.exemplar.labels["trace_id"])
+    return found
+
+
+def test_the_times_of_a_result_name_its_trace() -> None:
+    shown, trace_id = Shown(), "4bf92f3577b34da6a3ce929d0e0e4736"
+    timed = result(times=WHOLE_WAY.model_copy(update={"provider": VENDORS}))
+    before = len([sample for family in shown.registry.collect() for sample in family.samples])
+    shown.metrics.succeeded(timed)
+    plain = len([sample for family in shown.registry.collect() for sample in family.samples])
+    shown.metrics.succeeded(timed, TraceParent(trace_id, "00f067aa0ba902b7", is_sampled=True))
+    assert exemplars(shown) == {
+        name: {trace_id}
+        for name in (
+            "scribe_result_seconds",
+            "scribe_result_own_seconds",
+            "scribe_result_unseen_seconds",
+            "scribe_result_stage_seconds",
+            "scribe_result_audio_ratio",
+        )
+    }
+    after = len([sample for family in shown.registry.collect() for sample in family.samples])
+    assert before < plain == after
+
+
+def test_times_of_a_result_without_a_sampled_trace_name_none() -> None:
+    shown = Shown()
+    shown.metrics.succeeded(result())
+    shown.metrics.succeeded(result(), TraceParent("a" * 32, "b" * 16, is_sampled=False))
+    assert exemplars(shown) == {}
 
 
 def test_without_the_vendors_times_the_provider_is_timed_until_its_end_is_seen() -> None:

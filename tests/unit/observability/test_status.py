@@ -5,6 +5,7 @@ import json
 from service.contract.redaction import redact
 from service.core.provider.answers import Cause, ProviderError
 from service.observability.status import (
+    MAX_RESULT_HOLDS,
     BudgetStatus,
     HoldStatus,
     ResultHoldStatus,
@@ -154,6 +155,7 @@ def test_a_status_says_everything_as_json() -> None:
                 "submits_stopped_since": None,
             },
         ],
+        "more_result_holds": 0,
         "clock_offset_seconds": -259_200.0,
         "pending_bytes": 4,
         "stopped_stages": ["poll"],
@@ -189,3 +191,10 @@ def test_a_time_that_is_none_keeps_no_status_from_being_shown() -> None:
     for since_ms in (-62_135_596_800_001, 253_402_300_800_000, 2**63):
         status = Status(version="1", member="m", holds=(HoldStatus("Arrearage", since_ms=since_ms),))
         assert json.loads(status.to_json())["hold"]["since"] == "unknown"
+
+
+def test_of_many_hosts_that_hold_results_only_some_are_shown_and_the_others_counted() -> None:
+    holds = tuple(ResultHoldStatus("fun-asr", f"r{number}.example", "S", 1) for number in range(1000))
+    document = json.loads(Status(version="1", member="scribe-0", result_holds=holds).to_json())
+    assert len(document["result_holds"]) == MAX_RESULT_HOLDS
+    assert document["more_result_holds"] == 1000 - MAX_RESULT_HOLDS

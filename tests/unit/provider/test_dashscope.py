@@ -124,6 +124,15 @@ async def test_a_workspace_and_an_oss_url_have_their_headers() -> None:
     assert server.requests[0].header("x-dashscope-ossresourceresolve") == ["enable"]
 
 
+@pytest.mark.parametrize("model", ["qwen3-asr-flash", "fun-asr-flash-2026-06-15", "qwen3.5-omni-flash"])
+async def test_a_call_that_answers_at_once_has_the_header_of_an_oss_url_too(model: str) -> None:
+    async with dashscope(ACCEPTED) as (provider, server):
+        await provider.submit(model, ["oss://bucket/x.wav"], {})
+        await provider.submit(model, ["https://h.example/x.wav"], {})
+    headers = [request.header("x-dashscope-ossresourceresolve") for request in server.requests]
+    assert headers == [["enable"], []]
+
+
 async def test_content_inspection_is_asked_for_where_it_is_set() -> None:
     async with dashscope(ACCEPTED, data_inspection="enable") as (provider, server):
         await provider.submit("fun-asr", FILES, {})

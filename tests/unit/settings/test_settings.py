@@ -301,6 +301,16 @@ def test_every_variable_is_known_to_load(name: str) -> None:
         assert "is not a setting" not in str(error)
 
 
+def test_tracing_is_off_and_needs_the_header_that_names_the_trace() -> None:
+    assert not load({}).tracing.enabled
+    on = {"SCRIBE_TRACING__ENABLED": "true"}
+    assert load(on).tracing.enabled
+    said = refusal({**on, "SCRIBE_REQUESTS__COPIED_HEADERS": "tracestate,correlation-id"})
+    assert said == (
+        "SCRIBE_TRACING__ENABLED needs traceparent among SCRIBE_REQUESTS__COPIED_HEADERS: it names the trace"
+    )
+
+
 def test_topics_must_be_four_different_ones() -> None:
     assert "must name four different topics" in refusal({"SCRIBE_TOPICS__RESULTS": "transcription.journal"})
 

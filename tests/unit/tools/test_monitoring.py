@@ -20,8 +20,9 @@ from tools.pages.alerts import alerts_page
 from tools.pages.metric_series import all_series
 from tools.pages.metrics import metrics_page
 
+RULES = [each.expression for each in ALERTS] + [each.expression for each in RECORDINGS]
 PANELS = [(board, panel) for board in BOARDS for panel in board.panels]
-_NAME = re.compile(r"\bscribe[_:][a-z_:]+")
+_NAME = re.compile(r"\bscribe[_:][a-z0-9_:]+")
 _SUFFIX = re.compile(r"_(bucket|sum|count)$")
 PAGE = metrics_page()
 KNOWN = {*re.findall(r"^\| `(scribe_[a-z_]+)` \|", PAGE, re.MULTILINE), *(each.name for each in RECORDINGS)}
@@ -51,14 +52,14 @@ def test_a_file_that_differs_or_that_nothing_writes_is_found(tmp_path: Path) -> 
 
 def test_every_expression_names_metrics_that_exist() -> None:
     expressions = [query.expression for _, panel in PANELS for query in panel.queries]
-    expressions += [each.expression for each in (*ALERTS, *RECORDINGS)]
+    expressions += RULES
     assert {name for each in expressions for name in unknown_names(each)} == set()
     assert unknown_names("rate(scribe_no_such_thing_total[5m])") == {"scribe_no_such_thing_total"}
 
 
 OF_A_SCRAPE = frozenset({"namespace", "job", "instance"})
-_METRIC = re.compile(r"\b(?:(?:scribe|process)[_:][a-z_:]+|ALERTS)\b")
-_SELECTED = re.compile(r"([A-Za-z_:]+)\{([^}]*)\}")
+_METRIC = re.compile(r"\b(?:(?:scribe|process)[_:][a-z0-9_:]+|ALERTS)\b")
+_SELECTED = re.compile(r"([A-Za-z0-9_:]+)\{([^}]*)\}")
 _MATCHER = re.compile(r'(\w+)\s*(?:=~|!~|!=|=)\s*"([^"]*)"')
 _KEPT = re.compile(r"\b(?:by|on|without|ignoring|group_left|group_right) \(([^)]*)\)")
 
@@ -74,9 +75,8 @@ def closed_labels() -> tuple[dict[str, set[str]], dict[tuple[str, str], set[str]
             values.setdefault((sample.name, label), set()).add(str(value))
     for each in RECORDINGS:
         kept = _KEPT.search(each.expression)
-        assert kept is not None
-        names[each.name] = set(kept[1].split(", ")) - OF_A_SCRAPE
-        [(metric, _)] = _SELECTED.findall(each.expression) or [(_NAME.findall(each.expression)[0], "")]
+        names[each.name] = set(kept[1].split(", ")) - OF_A_SCRAPE if kept else set()
+        metric, _ = (_SELECTED.findall(each.expression) or [(_NAME.findall(each.expression)[0], "")])[0]
         for label in names[each.name]:
             values[each.name, label] = values[metric, label]
     values["scribe_shard_state", "state"] = {*PartitionState, UNPROVEN, SUSPENDED}
@@ -109,7 +109,7 @@ def wrong_labels(expression: str) -> set[str]:
 def test_every_label_exists_and_every_value_that_is_asked_for_can_be() -> None:
     expressions = [selected(query.expression) for _, panel in PANELS for query in panel.queries]
     expressions += [selected(expression) for _, expression, _ in ANNOTATIONS]
-    expressions += [each.expression for each in (*ALERTS, *RECORDINGS)]
+    expressions += [scaled(each, 1) for each in RULES]
     assert {each: wrong for each in expressions if (wrong := wrong_labels(each))} == {}
 
 
@@ -148,7 +148,6 @@ def test_every_metric_is_shown_by_a_panel_or_watched_by_an_alert() -> None:
         "scribe_account_known",
         "scribe_audio_seconds_total",
         "scribe_batch_records",
-        "scribe_billed_cost_limit",
         "scribe_cancels_dropped_total",
         "scribe_clock_steps_total",
         "scribe_cost_total",
@@ -160,6 +159,7 @@ def test_every_metric_is_shown_by_a_panel_or_watched_by_an_alert() -> None:
         "scribe_provider_outages_total",
         "scribe_provider_unknown_codes_total",
         "scribe_request_records_total",
+        "scribe_spans_total",
         "scribe_stage_stops_total",
         "scribe_tokens_total",
     }
@@ -208,8 +208,8 @@ def test_hours_pass_in_minutes_with_a_factor() -> None:
 
 def test_the_page_of_alerts_has_the_expressions_of_the_rule_file() -> None:
     page = alerts_page()
-    for each in (*ALERTS, *RECORDINGS):
-        assert f"`{scaled(each.expression, 1)}`" in page
+    for each in RULES:
+        assert f"`{scaled(each, 1)}`" in page
 
 
 def test_the_rule_file_is_yaml_that_prometheus_can_read() -> None:

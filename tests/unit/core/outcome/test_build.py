@@ -15,6 +15,7 @@ from service.contract.options import NoticeCode
 from service.contract.outcome import Failure, RequestSummary, Result
 from service.contract.output_formats import OutputFormat
 from service.contract.stage import Stage
+from service.contract.traceparent import TraceParent
 from service.contract.transcript import AudioProperties, Channel, Sentence, Transcript, Word, empty_transcript
 from service.core.job.ending import FailureEnding, ResultEnding
 from service.core.job.job import FetchProgress, Job, JobState, TaskEnd
@@ -61,6 +62,36 @@ def failure(of: Job, rules: OutcomeRules | None = None) -> Failure:
     body = outcome(of, rules=rules).body
     assert isinstance(body, Failure)
     return body
+
+
+TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+COPIED = (("tracestate", "a=b"), ("traceparent", f"00-{TRACE}-{PARENT}-01"), ("correlation-id", "c"))
+
+
+def copied(headers: tuple[tuple[str, str], ...], *, has_publish_span: bool) -> list[tuple[str, str]]:
+    """The headers of an outcome besides CloudEvents' own, of a request that had these."""
+    made = outcome(
+        finished(request=request(headers=headers)), rules=OutcomeRules(has_publish_span=has_publish_span)
+    )
+    own = ("ce_", "content-type")
+    return [(name, value.decode("latin-1")) for name, value in made.headers if not name.startswith(own)]
+
+
+def test_an_outcome_repeats_the_requests_headers() -> None:
+    assert copied(COPIED, has_publish_span=False) == list(COPIED)
+
+
+def test_where_publications_have_spans_a_sampled_trace_goes_on_from_them() -> None:
+    made = copied(COPIED, has_publish_span=True)
+    child = TraceParent(TRACE, PARENT, is_sampled=True).child_id("r/0/0")
+    assert made == [COPIED[0], ("traceparent", f"00-{TRACE}-{child}-01"), COPIED[2]]
+    assert copied(COPIED, has_publish_span=True) == made
+
+
+@pytest.mark.parametrize("value", [f"00-{TRACE}-{PARENT}-00", "00-1", "\xff"])
+def test_what_no_span_was_recorded_for_is_repeated_as_it_came(value: str) -> None:
+    headers = (("traceparent", value),)
+    assert copied(headers, has_publish_span=True) == list(headers)
 
 
 def test_a_result_tells_the_whole_story_of_its_file() -> None:

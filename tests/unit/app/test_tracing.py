@@ -1,0 +1,49 @@
+"""Tracing is made only for those who ask for it, and says what to install where it cannot be."""
+
+import sys
+
+import pytest
+import typer.testing
+
+from service.app.tracing import exporter_of, traced
+from service.cli.commands import app
+from service.errors import ConfigError
+from service.observability.metrics import Metrics
+from service.settings import load
+from tests.unit.observability.test_metrics import StillClock
+
+ON = {"SCRIBE_TRACING__ENABLED": "true"}
+ADAPTER = "service.observability.otlp"
+
+
+@pytest.fixture
+def without_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if OpenTelemetry were not installed."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "opentelemetry"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, ADAPTER, raising=False)
+    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+
+
+@pytest.mark.usefixtures("without_extra")
+def test_without_the_extra_tracing_is_a_wrong_setting_that_says_what_to_install() -> None:
+    with pytest.raises(
+        ConfigError, match=r"SCRIBE_TRACING__ENABLED needs .* pip install 'scribe-speech\[otel"
+    ):
+        exporter_of(load(ON))
+
+
+@pytest.mark.usefixtures("without_extra")
+def test_a_process_that_does_not_trace_needs_no_extra_and_counts_no_spans() -> None:
+    metrics = Metrics()
+    with traced(load({}), StillClock(), metrics) as tracer:
+        assert tracer is None
+    assert b"scribe_spans" not in metrics.page()[1]
+
+
+@pytest.mark.usefixtures("without_extra")
+def test_the_doctor_says_that_the_extra_is_missing() -> None:
+    done = typer.testing.CliRunner().invoke(app, ["doctor"], env=ON)
+    assert done.exit_code == 3
+    [line] = done.output.splitlines()
+    assert "scribe-speech[otel]" in line

@@ -1,0 +1,1 @@
+"""Builds and measures the image where no registry of images can be reached."""
