@@ -52,7 +52,11 @@ async def check_kafka(settings: Settings, report: Report) -> None:
 
 
 def _login(cluster: ClusterConfig) -> str:
-    return f" and lets {cluster.sasl_username} in" if cluster.sasl_username else ""
+    if cluster.credentials.tokens is not None:
+        return " and takes our token"
+    if cluster.sasl_username:
+        return f" and lets {cluster.sasl_username} in"
+    return " and takes our client certificate" if cluster.credentials.files.has_own else ""
 
 
 class _Checks:

@@ -52,7 +52,7 @@ def results(whole: str, on_time: str) -> dict[str, str]:
     }
 
 
-def files(none: str, **faults: str) -> dict[str, str]:
+def finished(none: str, **faults: str) -> dict[str, str]:
     """Files that ended, by whose fault they failed."""
     ended = 'scribe_jobs_finished_total{model="fun-asr",fault="%s"}'
     return {ended % fault: values for fault, values in {"none": none, **faults}.items()}
@@ -141,11 +141,11 @@ CASES: Mapping[str, Case] = {
     "ScribeResultsLateFast": Case(results("0+10x200", "0+9x30 270+5x200"), results("0+10x200", "0+9x200")),
     "ScribeResultsLateSlow": Case(results("0+10x200", "0+9x200"), results("0+100x200", "0+95x200")),
     "ScribeFilesFailFast": Case(
-        files("0+8x200", provider="0+1x200", service="0+1x200"),
-        files("0+8x200", provider="0+1x200", requester="0+9x200"),
+        finished("0+8x200", provider="0+1x200", service="0+1x200"),
+        finished("0+8x200", provider="0+1x200", requester="0+9x200"),
     ),
     "ScribeFilesFailSlow": Case(
-        files("0+9x200", provider="0+1x200"), files("0+95x200", operator="0+5x200", requester="0+9x200")
+        finished("0+9x200", provider="0+1x200"), finished("0+95x200", operator="0+5x200", requester="0+9x200")
     ),
     "ScribeSpendNearLimit": Case(
         {'scribe_billed_seconds_today{partition="0"}': "810x200", "scribe_billed_seconds_limit": "1000x200"},
@@ -321,7 +321,7 @@ BURNS = (*DELAY, "ScribeFilesFailFast", "ScribeFilesFailSlow")
 
 def test_one_bad_file_of_three_fires_no_alert(tmp_path: Path) -> None:
     three, two, one = "0x80 1x10 2x20 3x100", "0x80 1x10 2x120", "0x100 1x110"
-    series = {**results(three, two), **files(two, provider=one)}
+    series = {**results(three, two), **finished(two, provider=one)}
     moments = range(102, 160, 9)
     assert run(tmp_path, *(Asked(series, alert, False, at) for alert in BURNS for at in moments)) == ""
 
@@ -329,7 +329,7 @@ def test_one_bad_file_of_three_fires_no_alert(tmp_path: Path) -> None:
 @pytest.mark.parametrize("alert", BURNS)
 def test_a_budget_that_no_longer_burns_fires_no_more(tmp_path: Path, alert: str) -> None:
     bad, good = "0+10x80 800x200", "0x80 0+10x200"
-    series = {**results("0+10x300", good), **files(good, provider=bad)}
+    series = {**results("0+10x300", good), **finished(good, provider=bad)}
     end = 81 + (10 if alert.endswith("Fast") else 40)
     assert run(tmp_path, Asked(series, alert, True, 80), Asked(series, alert, False, end)) == ""
 

@@ -12,6 +12,7 @@ from aiokafka import TopicPartition
 
 from service.clock import SystemClock
 from service.errors import ClusterError, ConfigError
+from service.kafka.admin.inspection import Inspection
 from service.kafka.client import lifecycle
 from service.kafka.client.cluster import ClusterConfig
 from service.kafka.client.group_leave import leave_group
@@ -287,7 +288,12 @@ async def test_members_that_leave_together_leave_at_once(
     async with asyncio.timeout(FAR_SECONDS):
         await stays.owner.revoking.wait()
         await eventually(lambda: second.owner.events[-1] == "revoked", FAR_SECONDS)
+    member_id = member_id_of(second.requests._consumer)
     assert await second.leave(is_final=True) is None
+    async with Inspection(ClusterConfig(group.bootstrap)) as inspection:
+        members = (await inspection.group(f"group-{group.topic}")).members
+    assert len(members) == 1
+    assert member_id not in {each.member_id for each in members}
     stays.owner.may_leave.set()
     await stays.owns(PARTITIONS)
 

@@ -166,15 +166,3 @@ def test_it_is_small_and_its_imports_are_cheap(image: str) -> None:
     assert measured.archive_mb <= figures.MOST_ARCHIVE_MB
     # A bound on the work, not on the time: without bytecode the imports take four times as long.
     assert measured.import_seconds <= 3 * figures.MOST_IMPORT_SECONDS
-
-
-def test_a_second_build_of_the_same_commit_gives_the_same_image(image: str, source: build.Source) -> None:
-    again = f"{image}-again"
-    build.build(source, again)
-    try:
-        first, second = (
-            storage.podman("image", "inspect", "--format", "{{.Id}}", each) for each in (image, again)
-        )
-        assert first == second
-    finally:
-        storage.podman("rmi", again)

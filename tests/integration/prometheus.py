@@ -59,9 +59,9 @@ class Prometheus:
             raise AssertionError(f"{expression} gives nothing") from None
         return rows
 
-    async def firing(self) -> set[str]:
-        """The alerts that fire now."""
-        return {row["alertname"] for row in await self.rows('ALERTS{alertstate="firing"}')}
+    async def active(self) -> set[str]:
+        """The alerts that fire now, or may soon."""
+        return {row["alertname"] for row in await self.rows("ALERTS")}
 
     async def fired(self, begin: float, end: float) -> set[str]:
         """The alerts that fired between two times."""

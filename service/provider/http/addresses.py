@@ -17,7 +17,7 @@ Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
 # In addition to those that `ipaddress` calls not global: networks that tunnel to an IPv4 address.
 _TUNNELS = tuple(
     ipaddress.ip_network(network)
-    for network in ("::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16", "fec0::/10")
+    for network in ("::/96", "::ffff:0:0/96", "64:ff9b:1::/48", "2001::/32", "2002::/16", "fec0::/10")
 )
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 """Stands for the IPv4 address in its last 32 bits (RFC 6052); in networks without IPv4 every host has one."""
