@@ -53,7 +53,8 @@ tools: $(VENV)/.dev
 .PHONY: cluster
 cluster: $(VENV)/.dev tools ## prove the chart on a real Kubernetes control plane (Linux, root, Go); PYTEST_ARGS="-k word" for some
 	@tools/install.sh cluster
-	@time $(BIN)/python -m pytest --no-skips --durations=0 --durations-min=1 tests/cluster $$PYTEST_ARGS
+	@eval "picked=($$PYTEST_ARGS)"; \
+	  time $(BIN)/python -m pytest --no-skips --durations=0 --durations-min=1 tests/cluster "$${picked[@]}"
 
 .PHONY: lint
 lint: $(VENV)/.dev ## check style, types, import directions, sizes, the Dockerfile and the chart
