@@ -265,6 +265,7 @@ async def spend_limit(storm: Storm) -> None:
     await storm.all_end()
     await storm.publish(3)
     await storm.server.until_fires("ScribeSpendLimitReached")
+    await storm.server.until_fires("ScribeSpendNearLimit")
     await storm.server.until("sum(scribe:waiting_jobs:sum{reason='spend_limit'}) > 0")
     storm.settings = {**storm.settings, "SCRIBE_SPEND__SECONDS_PER_DAY": str(10 * LIMIT_SECONDS)}
     await storm.restart()
