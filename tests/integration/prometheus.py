@@ -118,7 +118,7 @@ async def prometheus(folder: Path) -> AsyncIterator[Prometheus]:
 async def _answers(server: Prometheus) -> None:
     async with asyncio.timeout(WAIT_SECONDS):
         while True:
-            with suppress(httpx.HTTPError):
+            with suppress(httpx.HTTPError, ValueError):  # while it starts it answers with plain text
                 await server.ask("query", query="1")
                 return
             await asyncio.sleep(CHECK_SECONDS)
