@@ -58,9 +58,11 @@ class Storm:
         return self.folder / "switches"
 
     async def start(self, *names: str, **settings: str) -> None:
-        """Start these replicas, or all, and wait until they are ready."""
+        """Start these replicas, or all, and wait until they are ready and scraped."""
         self.switches.mkdir(exist_ok=True)
         await asyncio.gather(*(self._start(name, settings) for name in names or self.names))
+        for name in names or self.names:
+            await self.server.until(f'scribe_build_info{{instance="{name}"}}')
 
     async def _start(self, name: str, settings: Mapping[str, str]) -> None:
         own = {SWITCHES: str(self.switches), **self.settings, **self.own.get(name, {}), **settings}
