@@ -326,6 +326,11 @@ def test_one_bad_file_of_three_fires_no_alert(tmp_path: Path) -> None:
     assert run(tmp_path, *(Asked(series, alert, False, at) for alert in BURNS for at in moments)) == ""
 
 
+def test_few_bad_files_fire_no_alert_in_a_prometheus_that_has_just_begun(tmp_path: Path) -> None:
+    series = {**results("0x5 1x3 2x60", "0x70"), **files("0x70", provider="0x5 1x3 2x60")}
+    assert run(tmp_path, *(Asked(series, alert, False, at) for alert in BURNS for at in (9, 25, 30))) == ""
+
+
 @pytest.mark.parametrize("alert", BURNS)
 def test_a_budget_that_no_longer_burns_fires_no_more(tmp_path: Path, alert: str) -> None:
     bad, good = "0+10x80 800x200", "0x80 0+10x200"

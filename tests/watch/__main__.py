@@ -40,23 +40,27 @@ async def run(cluster: Cluster, folder: Path, phases: Sequence[Phase], out: Path
         await storm.start()
         await held.enter_async_context(followed(storm))
         begin, played, failed = time.time(), dict[str, Played](), list[str]()
+        drawn: list[Played] = []
         for phase in phases:
             print(f"{phase.name} ...", end=" ", flush=True)
+            phase_begin = time.time()
             try:
                 played[phase.name] = await play(storm, phase)
             except (AssertionError, TimeoutError) as error:
                 failed.append(phase.name)
                 print(f"FAILED: {error}"[:2000], flush=True)
                 await storm.recover()
+                drawn.append(Played(f"{phase.name} (failed)", phase_begin, time.time(), frozenset()))
             else:
                 print(played[phase.name], flush=True)
+                drawn.append(played[phase.name])
         blind = await blind_panels(server, played)
         print(f"{len(played)} phases were as they should be, in {time.time() - begin:.0f} s")
         print(f"phases that failed: {failed}; panels that show nothing: {blind}", flush=True)
         if out is not None:
             from benchmarks.plots.storm import draw_all  # noqa: PLC0415 - needs matplotlib
 
-            await draw_all(server, list(played.values()), out)
+            await draw_all(server, drawn, out)
     return 1 if blind or failed else 0
 
 

@@ -58,9 +58,11 @@ class Storm:
         return self.folder / "switches"
 
     async def start(self, *names: str, **settings: str) -> None:
-        """Start these replicas, or all, and wait until they are ready."""
+        """Start these replicas, or all, and wait until they are ready and scraped."""
         self.switches.mkdir(exist_ok=True)
         await asyncio.gather(*(self._start(name, settings) for name in names or self.names))
+        for name in names or self.names:
+            await self.server.until(f'scribe_build_info{{instance="{name}"}}')
 
     async def _start(self, name: str, settings: Mapping[str, str]) -> None:
         own = {SWITCHES: str(self.switches), **self.settings, **self.own.get(name, {}), **settings}
@@ -143,6 +145,9 @@ class Storm:
         try:
             async with asyncio.timeout(CALM_SECONDS):
                 while active := await self.server.active() - BY_TIME:
+                    await asyncio.sleep(LOOK_SECONDS)
+                # The next phase may start replicas too: then the window of that alert must have passed.
+                while await self.server.rows("max(changes(process_start_time_seconds[30s])) > 0"):
                     await asyncio.sleep(LOOK_SECONDS)
         except TimeoutError:
             raise AssertionError(f"these alerts do not end: {active}") from None
