@@ -327,7 +327,7 @@ def test_one_bad_file_of_three_fires_no_alert(tmp_path: Path) -> None:
 
 
 def test_few_bad_files_fire_no_alert_in_a_prometheus_that_has_just_begun(tmp_path: Path) -> None:
-    series = {**results("0x5 1x3 2x60", "0x70"), **files("0x70", provider="0x5 1x3 2x60")}
+    series = {**results("0x5 1x3 2x60", "0x70"), **finished("0x70", provider="0x5 1x3 2x60")}
     assert run(tmp_path, *(Asked(series, alert, False, at) for alert in BURNS for at in (9, 25, 30))) == ""
 
 

@@ -138,7 +138,7 @@ async def test_a_topic_that_takes_smaller_outcomes_is_named_with_what_they_lose(
     """As on a managed Kafka, whose topics take 1 MiB."""
     await create_topics(kafka_bootstrap, {topics.results: 3}, {"max.message.bytes": "1048576"})
     layout = await prepare(ClusterConfig(kafka_bootstrap), topics, SMALL)
-    [warning] = [each for each in layout.warnings if topics.results in each]
+    [warning] = [each for each in layout.warnings if f"{topics.results} has max.message.bytes" in each]
     assert warning.startswith(f"{topics.results} has max.message.bytes=1048576, not 16777216")
     assert "lose their words" in warning
 
@@ -249,7 +249,8 @@ async def test_a_journal_that_does_not_take_every_job_is_refused(bootstrap: str,
 async def test_each_topic_with_too_few_replicas_gets_a_warning(bootstrap: str, topics: Topics) -> None:
     await make(bootstrap, topics, min_insync_replicas="1")
     warnings = (await prepare(ClusterConfig(bootstrap), topics, None)).warnings
-    about_copies = [warning for warning in warnings if "max.message.bytes" not in warning]
+    others = ("max.message.bytes", "message.timestamp.type")
+    about_copies = [warning for warning in warnings if not any(other in warning for other in others)]
     assert [warning.split(":")[0] for warning in about_copies] == [
         f"{topics.journal} has min.insync.replicas=1",
         f"{topics.journal} has a replication factor of 1",
@@ -261,6 +262,25 @@ async def test_a_journal_without_broker_timestamps_causes_a_warning(bootstrap: s
     await make(bootstrap, topics, message_timestamp_type="CreateTime")
     warnings = (await prepare(ClusterConfig(bootstrap), topics, None)).warnings
     assert any("set LogAppendTime" in warning for warning in warnings)
+
+
+def test_outcomes_have_the_time_of_the_broker_too() -> None:
+    """Kafka deletes by a record's time: what a clock that is a year behind stamps would be gone at once."""
+    made = configs(Topics(), Creation())
+    for name in (Topics().results, Topics().failures):
+        assert made[name]["message.timestamp.type"] == "LogAppendTime"
+
+
+@needs_java
+async def test_outcomes_without_broker_timestamps_cause_a_warning(
+    kafka_bootstrap: str, topics: Topics
+) -> None:
+    await make(kafka_bootstrap, topics)
+    warnings = (await prepare(ClusterConfig(kafka_bootstrap), topics, None)).warnings
+    about_time = [each.split(":")[0] for each in warnings if "whose clock is far behind" in each]
+    assert about_time == [
+        f"{name} has message.timestamp.type=CreateTime" for name in (topics.results, topics.failures)
+    ]
 
 
 async def test_a_broker_that_hides_the_clean_up_policy_causes_a_warning(

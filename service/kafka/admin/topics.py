@@ -90,11 +90,12 @@ PAGES_CONFIG = {
 
 def configs(topics: Topics, creation: Creation) -> dict[str, dict[str, str]]:
     """The configuration that each topic is created with."""
-    retention = str(creation.outcome_retention_ms)
+    # Kafka counts the retention from a record's time: a producer's clock that is wrong would end it at once.
+    outcomes = {"retention.ms": str(creation.outcome_retention_ms), "message.timestamp.type": STAMPED}
     return {
         topics.requests: {"max.message.bytes": str(1024 * 1024)},
-        topics.results: {"max.message.bytes": str(RESULT_BYTES), "retention.ms": retention},
-        topics.failures: {"max.message.bytes": str(FAILURE_BYTES), "retention.ms": retention},
+        topics.results: {"max.message.bytes": str(RESULT_BYTES), **outcomes},
+        topics.failures: {"max.message.bytes": str(FAILURE_BYTES), **outcomes},
         topics.journal: JOURNAL_CONFIG,
     }
 
@@ -224,9 +225,15 @@ async def _check(admin: AIOKafkaAdminClient, topics: Topics, checks: int, clock:
     extents = await _fitting_extents(admin, topics, checks, clock)
     requests, journal = extents[topics.requests], extents[topics.journal]
     settings = require_safe(topics.journal, await topic_settings(admin, topics.journal))
-    limits = {name: await _limit_bytes(admin, name) for name in (topics.results, topics.failures)}
-    known = {name: limit for name, limit in limits.items() if limit is not None}
-    warnings = (*risks(topics, requests, journal, settings), *small_limits(topics, known))
+    outcomes = {name: await topic_settings(admin, name) or {} for name in (topics.results, topics.failures)}
+    # Else only a refusal shows the limit, at the cost of a producer.
+    limits = {name: each.get("max.message.bytes", "") for name, each in outcomes.items()}
+    known = {name: int(limit) for name, limit in limits.items() if limit.isdigit()}
+    warnings = (
+        *risks(topics, requests, journal, settings),
+        *unstamped(outcomes),
+        *small_limits(topics, known),
+    )
     return Layout(requests.partitions, warnings, known)
 
 
@@ -268,12 +275,6 @@ def misfit(extents: Mapping[str, Extent], topics: Topics) -> str | None:
     return None
 
 
-async def _limit_bytes(admin: AIOKafkaAdminClient, topic: str) -> int | None:
-    """The topic's size limit, if we may know it; else only a refusal shows it, at the cost of a producer."""
-    limit = (await topic_settings(admin, topic) or {}).get("max.message.bytes", "")
-    return int(limit) if limit.isdigit() else None
-
-
 def require_safe(journal: str, settings: Mapping[str, str] | None) -> Mapping[str, str]:
     """The settings, unless they may not be seen, or the journal would lose jobs or cannot hold them."""
     if settings is None:
@@ -306,6 +307,17 @@ def risks(topics: Topics, requests: Extent, journal: Extent, settings: Mapping[s
         yield f"{name} has a replication factor of {journal.replicas}: jobs are safest with {REPLICAS}"
     if journal.partitions > requests.partitions:
         yield f"{name} has more partitions than {topics.requests}: grow {topics.requests} to match"
+
+
+def unstamped(outcomes: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """What may become of outcomes whose time is that of the process that wrote them."""
+    for name, settings in outcomes.items():
+        found = settings.get("message.timestamp.type", STAMPED)
+        if found != STAMPED:
+            yield (
+                f"{name} has message.timestamp.type={found}: Kafka would delete the outcomes of a process "
+                f"whose clock is far behind before they are read; set {STAMPED}"
+            )
 
 
 def small_limits(topics: Topics, limits: Mapping[str, int]) -> Iterator[str]:
