@@ -222,7 +222,7 @@ class Fleet:
         """Note the outcomes as they come, until cancelled; a broker that is away is waited for."""
         while True:
             try:
-                async for outcome in self.stack._follow():
+                async for outcome in self.stack.follow():
                     self.came.add(outcome.id)
             except (KafkaError, AssertionError):
                 await asyncio.sleep(1.0)
