@@ -190,6 +190,8 @@ async def settings_differ(storm: Storm) -> None:
 
 async def freeze(storm: Storm) -> None:
     """A machine stands still for longer than its session."""
+    # The alert compares with the last hours, in steps of five seconds here.
+    await storm.server.until(f"count(scribe_build_info offset 6s) == {len(storm.names)}")
     await storm.publish(12, HELLO.replace("run=0.2", "run=50"))
     storm.send("scribe-0", signal.SIGSTOP)
     await storm.server.until_fires("ScribeReplicaMissing")
