@@ -26,7 +26,7 @@ SHOWN_IN: Mapping[str, str | tuple[str, ...]] = {
     "Outages by cause": "outage",
     "Uncertain submits": "lost answers",
     "Request lag by partition": "full",
-    "Kafka is away": "Kafka away",
+    "Kafka is away": "Kafka frozen",
     "Bytes not yet durable": "Kafka frozen",
     "Clock against trusted time": "clock",
     "Sweep over the task list": HEALTH,

@@ -414,9 +414,9 @@ KAFKA = Board(
         ),
         Panel(
             "Kafka is away",
-            "Is Kafka away, for this replica?",
+            "Is Kafka away, for this replica? 1: no commit for 10 s, or no partition to serve.",
             "short",
-            grouped("max", "scribe_group_lost{@}", "instance"),
+            grouped("max", 'scribe_slots_unused{@,reason="membership"}', "instance"),
         ),
         Panel(
             "Event loop lag, 95 %",
