@@ -153,6 +153,9 @@ def _problems(status: StatusView) -> Iterator[str]:
     """What is not as it should be, in the order in which docs/operations.md reads the page."""
     if status.group_lost is not None:
         yield f"the group is lost: {status.group_lost}"
+    elif "membership" in status.unused_slots and any(each.state == "ready" for each in status.shards):
+        # The client waits in silence for a broker that is away: what it does not commit shows it.
+        yield "Kafka has accepted no commit for 10 s: this replica calls the provider no more"
     for shard in status.shards:
         if shard.state == "refused":
             yield f"partition {shard.partition} is refused: {shard.detail or 'no reason is given'}"

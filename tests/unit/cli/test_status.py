@@ -35,6 +35,10 @@ WELL = Status(
 REFUSED = ProviderError("connect_failed", "host h refuses connections", cause=Cause.REFUSED, host="h")
 FAULTS = {
     "group": (replace(WELL, group_lost="no broker answers"), "the group is lost: no broker answers"),
+    "Kafka away": (
+        replace(WELL, unused_slots=("silence", "membership")),
+        "Kafka has accepted no commit for 10 s: this replica calls the provider no more",
+    ),
     "refused shard": (
         replace(WELL, shards=(ShardStatus(3, "refused", detail="its format is 1"),)),
         "partition 3 is refused: its format is 1",
@@ -118,6 +122,12 @@ async def test_each_fault_makes_a_replica_unhealthy_and_is_a_line_with_its_cause
     assert words in found.problems
     assert status.exit_code([found]) is ExitCode.UNHEALTHY
     assert f"  ! {words}" in list(status.lines([found]))
+
+
+async def test_a_replica_without_a_partition_commits_nothing_and_is_well() -> None:
+    spare = replace(WELL, shards=(), unused_slots=("membership",))
+    async with replica(*serving(spare)) as url:
+        assert (await replica_at(url)).is_healthy
 
 
 @pytest.mark.parametrize(
