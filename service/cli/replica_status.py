@@ -151,11 +151,7 @@ def _probes(live: Page, ready: Page) -> Iterator[str]:
 
 def _problems(status: StatusView) -> Iterator[str]:
     """What is not as it should be, in the order in which docs/operations.md reads the page."""
-    if status.group_lost is not None:
-        yield f"the group is lost: {status.group_lost}"
-    elif "membership" in status.unused_slots and any(each.state == "ready" for each in status.shards):
-        # The client waits in silence for a broker that is away: what it does not commit shows it.
-        yield "Kafka has accepted no commit for 10 s: this replica calls the provider no more"
+    yield from _membership(status)
     for shard in status.shards:
         if shard.state == "refused":
             yield f"partition {shard.partition} is refused: {shard.detail or 'no reason is given'}"
@@ -171,6 +167,14 @@ def _problems(status: StatusView) -> Iterator[str]:
             yield f"outage of {each.model} since {each.outage_since} ({outage.cause}): {outage.reason}"
     if abs(status.clock_offset_seconds) >= CLOCK_SECONDS:
         yield f"the clock is {status.clock_offset_seconds:+.1f} s from trusted time"
+
+
+def _membership(status: StatusView) -> Iterator[str]:
+    if status.group_lost is not None:
+        yield f"the group is lost: {status.group_lost}"
+    elif "membership" in status.unused_slots and any(each.state == "ready" for each in status.shards):
+        # The client waits in silence for a broker that is away: what it does not commit shows it.
+        yield "Kafka has accepted no commit for 10 s: this replica calls the provider no more"
 
 
 def _hold(hold: HoldView) -> str:
