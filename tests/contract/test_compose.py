@@ -57,7 +57,7 @@ def test_its_settings_are_known_and_fit_together(written: Any) -> None:
 
 def test_its_kafka_is_the_one_that_the_tests_run(written: Any) -> None:
     version = written["services"]["kafka"]["image"].partition(":")[2]
-    assert f"<version>{version}</version>" in POM.read_text("utf-8")
+    assert f"<kafka.version>{version}</kafka.version>" in POM.read_text("utf-8")
 
 
 def test_a_stop_is_given_the_time_that_a_drain_may_take(written: Any) -> None:

@@ -12,7 +12,7 @@ import typer.testing
 from sandbox.child import free_ports
 from sandbox.simulator import Fault, SimulatorConfig
 from service.cli.commands import app
-from tests.integration.stack import Stack
+from tests.integration.stack import CHECK_SECONDS, OUTCOME_SECONDS, Stack
 from tests.integration.test_main_job import request
 from tests.integration.test_secrets import KEY, SIGNATURE, SIGNED, SPOKEN
 from tests.plugins.environment import NO_TRUST
@@ -70,6 +70,9 @@ async def test_it_holds_what_a_report_needs_and_no_secret_no_query_and_no_transc
     assert SPOKEN in json.dumps(outcome.body)
     await stack.publish(request("held", f"{SIGNED}&name=held"))
     await stack.until(lambda: "hold_started" in scribe.log_path.read_text())
+    async with asyncio.timeout(OUTCOME_SECONDS):  # the page is renewed once a second
+        while (await scribe.get("status")).json()["hold"] is None:
+            await asyncio.sleep(CHECK_SECONDS)
 
     log = tmp_path / "scribe.log"
     foreign = [
