@@ -38,7 +38,7 @@ async def test_alerts_fire_in_their_phase_alone_and_panels_answer_in_theirs(
     stack.module = "tests.watch.worker"
     async with prometheus(tmp_path) as server:
         storm = Storm(stack, server, tmp_path, NAMES[:2], settings=SETTINGS)
-        await storm.start()
+        await storm.start(storm.names[0])
         played: dict[str, Played] = {}
         async with followed(storm):
             for phase in PHASES:

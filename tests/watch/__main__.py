@@ -37,7 +37,7 @@ async def run(cluster: Cluster, folder: Path, phases: Sequence[Phase], out: Path
         )
         server = await held.enter_async_context(prometheus(folder))
         storm = Storm(stack, server, folder, cluster=cluster, settings=settings, own=own)
-        await storm.start()
+        await storm.start(*(storm.names[:1] if phases[0].name == "health" else storm.names))
         await held.enter_async_context(followed(storm))
         begin, played, failed = time.time(), dict[str, Played](), list[str]()
         drawn: list[Played] = []
