@@ -7,12 +7,16 @@ import asyncio
 import re
 import ssl
 from collections.abc import Mapping
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
 import httpx
 
+from service.contract.untrusted_json import parse_json
 from service.frozen import dataclass
+from service.read_aside import read_aside
+from service.tls import allow_old_extensions
 
 ASK_SECONDS = 2.0
 """Bound of the question; it is asked while the process drains."""
@@ -55,19 +59,19 @@ async def is_removed(pod: Pod, service_account: Path, environ: Mapping[str, str]
     origin = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
     try:
         async with asyncio.timeout(ASK_SECONDS):
-            trust = await asyncio.to_thread(_trust, service_account / "ca.crt")
-            token = await asyncio.to_thread((service_account / "token").read_text, "ascii")
+            trust = await read_aside(partial(_trust, service_account / "ca.crt"))
+            token = await read_aside(partial((service_account / "token").read_text, "ascii"))
             async with httpx.AsyncClient(verify=trust, trust_env=False) as client:
                 headers = {"Authorization": f"Bearer {token.strip()}", "Accept": "application/json"}
                 answer = await client.get(origin + pod.path, headers=headers)
-        return removal_in(pod, answer.status_code, answer.json())
+        return removal_in(pod, answer.status_code, parse_json(answer.content))
     except TimeoutError:
         raise Unclear(f"the Kubernetes API server does not answer within {ASK_SECONDS:g} s") from None
     except OSError as error:
         raise Unclear(
             f"no token or CA can be read in {service_account} ({error.strerror or 'no PEM file'})"
         ) from None
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise Unclear(f"the Kubernetes API server cannot be asked ({type(error).__name__})") from None
     except ValueError:
         # From a token that is none, or an answer that is not JSON: neither may stand in the log.
@@ -103,10 +107,7 @@ def _first_ordinal(spec: object) -> int:
 
 
 def _trust(file: Path) -> ssl.SSLContext:
-    """The API server's CA alone.
-
-    Python 3.13 checks strictly, and refuses the CAs of many clusters for extensions that they lack.
-    """
+    """The API server's CA alone."""
     context = ssl.create_default_context(cafile=file)
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    allow_old_extensions(context)
     return context

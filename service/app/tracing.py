@@ -14,7 +14,10 @@ from service.settings.environment import variable
 
 
 def exporter_of(settings: Settings) -> Exporter | None:
-    """The exporter of spans; None without tracing. Raises `ConfigError` if its packages are missing."""
+    """The exporter of spans; None without tracing.
+
+    Raises `ConfigError` if its packages are missing, or do not take their variables.
+    """
     if not settings.tracing.enabled:
         return None
     try:
@@ -24,7 +27,13 @@ def exporter_of(settings: Settings) -> Exporter | None:
             f"{variable('tracing', 'enabled')} needs packages that are not installed ({error.name}): "
             "pip install 'scribe-speech[otel]', or requirements/otel.txt"
         ) from None
-    return OtlpExporter(__version__, member_of(settings))
+    try:
+        return OtlpExporter(__version__, member_of(settings))
+    except ValueError as error:
+        raise ConfigError(
+            f"{error}; check OTEL_EXPORTER_OTLP_HEADERS (name=value, with commas), "
+            "OTEL_EXPORTER_OTLP_TIMEOUT, OTEL_EXPORTER_OTLP_COMPRESSION and OTEL_RESOURCE_ATTRIBUTES"
+        ) from None
 
 
 @contextmanager

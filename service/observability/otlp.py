@@ -36,13 +36,17 @@ class OtlpExporter:
     """Sends each batch in one call, with the library's own retries, for at most its own timeout."""
 
     def __init__(self, version: str, member: str) -> None:
-        self._scope = InstrumentationScope("scribe", version)
-        self._resource = _resource(version, member)
-        self._exporter = OTLPSpanExporter()
+        """Raises ValueError, which repeats nothing of them, if the library does not take its variables."""
         self._reason = _Reason()
         library = logging.getLogger("opentelemetry")
         # It logs each failure of each batch: we log when that begins, with the reason, and when it ends.
+        # It also logs variables that it cannot read as they are, and headers may hold a key.
         library.handlers, library.propagate = [self._reason], False
+        self._scope = InstrumentationScope("scribe", version)
+        self._resource = _resource(version, member)
+        self._exporter = OTLPSpanExporter()
+        if self._reason.text:
+            raise ValueError("OpenTelemetry does not take one of its variables")
 
     def export(self, spans: Sequence[Span]) -> str | None:
         """Send them; returns why they were not taken."""

@@ -3,16 +3,27 @@
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import NewPartitions
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from sandbox.kafka import real_kafka
 from service.errors import ConfigError
 from service.kafka.admin.acls import require_acls
-from service.kafka.admin.topics import JOURNAL_CONFIG, PAGES_CONFIG, Creation, Topics, configs, prepare
+from service.kafka.admin.topics import (
+    DAY_MS,
+    JOURNAL_CONFIG,
+    PAGES_CONFIG,
+    Creation,
+    Topics,
+    configs,
+    prepare,
+)
 from service.kafka.client.cluster import ClusterConfig
 from tests.brokers import TopicNames, admin, create_topics
 from tests.contract.cluster import BreakableEmbedded, breakable_embedded, connections_to, new_tasks
@@ -269,6 +280,31 @@ def test_outcomes_have_the_time_of_the_broker_too() -> None:
     made = configs(Topics(), Creation())
     for name in (Topics().results, Topics().failures):
         assert made[name]["message.timestamp.type"] == "LogAppendTime"
+
+
+@needs_java
+@pytest.mark.computes  # a broker of its own
+async def test_kafka_keeps_the_outcomes_of_a_process_whose_clock_is_a_year_behind() -> None:
+    """Beside a topic with the producer's times, whose record it deletes: so retention was at work."""
+    soon = {"log.retention.check.interval.ms": "200", "log.initial.task.delay.ms": "200"}
+    made = configs(Topics(), Creation())[Topics().failures]
+    producers = {
+        **made,
+        "message.timestamp.type": "CreateTime",
+        "message.timestamp.before.max.ms": str(2**62),
+    }
+    long_ago_ms = time.time_ns() // 1_000_000 - 400 * DAY_MS
+    with real_kafka(settings=soon) as kafka:
+        await create_topics(kafka.bootstrap, {"outcomes": 1}, made)
+        await create_topics(kafka.bootstrap, {"unstamped": 1}, producers)
+        async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap) as producer:
+            for topic in ("outcomes", "unstamped"):
+                await producer.send_and_wait(topic, b"outcome", timestamp_ms=long_ago_ms)
+        kept, deleted = TopicPartition("outcomes", 0), TopicPartition("unstamped", 0)
+        async with AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap) as consumer, asyncio.timeout(60):
+            while (await consumer.beginning_offsets([deleted]))[deleted] == 0:
+                await asyncio.sleep(0.1)
+            assert (await consumer.beginning_offsets([kept]))[kept] == 0
 
 
 @needs_java

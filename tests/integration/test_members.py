@@ -13,7 +13,7 @@ import pytest
 from tests.api_server import ApiServer, api_server, stateful_set_of
 from tests.integration.slow_worker import TAKE_SECONDS
 from tests.integration.stack import CHECK_SECONDS, Scribe, Stack
-from tests.integration.test_failover import all_end_well, traffic
+from tests.integration.test_failover import SETTLING, all_end_well, traffic
 from tests.integration.test_main_job import HELLO, request
 
 pytestmark = [
@@ -35,8 +35,8 @@ Epochs = dict[int, int]
 
 
 def named(number: int) -> dict[str, str]:
-    """What makes a static member."""
-    return {**SIX, "SCRIBE_KAFKA__GROUP_INSTANCE_ID": f"member-{number}"}
+    """What makes a static member, which a test may kill while it submits."""
+    return {**SIX, **SETTLING, "SCRIBE_KAFKA__GROUP_INSTANCE_ID": f"member-{number}"}
 
 
 async def started(stack: Stack, *members: dict[str, str]) -> list[Scribe]:

@@ -10,18 +10,10 @@ from pydantic import SecretStr
 
 from service.errors import ConfigError
 from service.frozen import dataclass
+from service.tls import allow_old_extensions
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
 """A system's bundle of authorities has a quarter of a megabyte."""
-
-
-def allow_old_extensions(context: ssl.SSLContext) -> None:
-    """Trust certificates of a company's own authority as Python did before 3.13.
-
-    Many such authorities leave out extensions that the strict check asks for. Names, signatures and dates are
-    checked as always.
-    """
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """Where tokens come from: a token endpoint (OIDC client credentials), a file, or AWS's signer."""
 
-import asyncio
 import base64
 import re
 import ssl
@@ -18,9 +17,9 @@ from service.clock import SYSTEM_CLOCK, Clock
 from service.contract.untrusted_json import parse_json
 from service.errors import ConfigError
 from service.frozen import dataclass
-from service.kafka.login.tls_files import allow_old_extensions
 from service.kafka.login.tokens import NoToken, Token, TokenFault, TokenSource, usable
 from service.read_aside import read_aside
+from service.tls import allow_old_extensions
 
 MAX_ANSWER_BYTES = 64 * 1024
 FILE_CHECKED_SECONDS = 10.0
@@ -155,8 +154,6 @@ class MskSigner(TokenSource):
         """A signed address, which AWS takes as a token for 15 minutes; making it may call AWS."""
         try:
             text, ends_at_ms = await read_aside(lambda: self._signer.generate_auth_token(self._region))
-        except asyncio.CancelledError:
-            raise
         except self._faults as error:
             why = "none are found" if isinstance(error, AttributeError) else type(error).__name__
             raise NoToken(TokenFault.NO_AWS, f"AWS gives no credentials ({why})") from None

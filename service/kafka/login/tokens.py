@@ -26,6 +26,8 @@ RETRY_SECONDS = 2.0
 """After a fetch that failed, connections get the same answer for so long."""
 UNKNOWN_LIFE_SECONDS = 60.0
 """The life of a token that does not say when it ends."""
+MAX_LIFE_SECONDS = 4 * 3600.0
+"""A token is renewed within this even if it says that it lasts longer: it may be wrong, or be revoked."""
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{1,16384}=*")
 
 
@@ -137,7 +139,8 @@ class Tokens(AbstractTokenProvider):  # type: ignore[misc] # aiokafka ships no t
     def _take(self, token: Token) -> None:
         self._hide(token.value)
         now = self._clock.boot_seconds()
-        life_seconds = UNKNOWN_LIFE_SECONDS if token.life_seconds is None else token.life_seconds
+        stated = UNKNOWN_LIFE_SECONDS if token.life_seconds is None else token.life_seconds
+        life_seconds = min(stated, MAX_LIFE_SECONDS)
         checked = token.checked_after_seconds
         self._renew_at = now + min(RENEWED_AT * life_seconds, life_seconds if checked is None else checked)
         self._ends_at = now + life_seconds

@@ -6,13 +6,13 @@ from pathlib import Path
 import httpx
 
 from service.errors import ConfigError
+from service.tls import allow_old_extensions
 
 
 def tls_context(ca_file: Path | None = None) -> ssl.SSLContext:
-    """TLS for a client, whatever the environment says; raises `ConfigError` for a file without certificates.
+    """TLS for a client, whatever the environment says.
 
-    A company's own authority often lacks extensions that Python 3.13 asks for, so with a file the check is
-    that of earlier versions.
+    Raises `ConfigError` for a file without certificates.
     """
     context = httpx.create_ssl_context(trust_env=False)
     if ca_file is None:
@@ -23,5 +23,5 @@ def tls_context(ca_file: Path | None = None) -> ssl.SSLContext:
         is_there = isinstance(error, ssl.SSLError)
         reason = "it holds no certificate in PEM form" if is_there else error.strerror
         raise ConfigError(f"SCRIBE_PROVIDER__CA_FILE names a file that cannot be used ({reason})") from None
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    allow_old_extensions(context)
     return context

@@ -140,6 +140,14 @@ def not_json(answer: HttpAnswer, host: str) -> ProviderError:
     return ProviderError(OwnCode.NOT_JSON, words, answer.http_status, host=host)
 
 
+def document_of(answer: HttpAnswer, host: str) -> dict[str, JsonValue] | ProviderError:
+    """The object of a successful answer; else what the answer tells."""
+    if not answer.is_success:
+        return error_of_answer(answer, host)
+    document = object_of(answer.body)
+    return not_json(answer, host) if document is None else document
+
+
 def not_served(answer: HttpAnswer, host: str) -> Refused | Lost:
     """The result of a submit with an unsuccessful answer.
 

@@ -25,10 +25,9 @@ from service.core.provider.answers import (
 from service.core.provider.own_codes import OwnCode
 from service.provider.wire.answer_fields import (
     HttpAnswer,
+    document_of,
     error_in,
-    error_of_answer,
     first_number,
-    not_json,
     not_served,
     object_of,
     part,
@@ -96,11 +95,9 @@ def read_task(answer: HttpAnswer, task_id: str, host: str) -> TaskView | Provide
 
     An unknown status counts as RUNNING, so that the task is not given up.
     """
-    if not answer.is_success:
-        return error_of_answer(answer, host)
-    document = object_of(answer.body)
-    if document is None:
-        return not_json(answer, host)
+    document = document_of(answer, host)
+    if isinstance(document, ProviderError):
+        return document
     output = part(document, "output")
     word = text(output, "task_status")
     if word is None:

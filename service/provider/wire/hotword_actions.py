@@ -16,9 +16,8 @@ from service.core.provider.hotword_lists import (
 from service.core.provider.own_codes import OwnCode
 from service.provider.wire.answer_fields import (
     HttpAnswer,
+    document_of,
     error_in,
-    error_of_answer,
-    not_json,
     object_of,
     part,
     text,
@@ -46,12 +45,8 @@ def words_on_wire(words: Sequence[HotwordListEntry]) -> list[JsonValue]:
 
 def read_done(answer: HttpAnswer, host: str) -> ProviderError | None:
     """The error of an action, None if it was done."""
-    if not answer.is_success:
-        return error_of_answer(answer, host)
-    document = object_of(answer.body)
-    if document is None:
-        return not_json(answer, host)
-    return error_in(document)
+    document = document_of(answer, host)
+    return document if isinstance(document, ProviderError) else error_in(document)
 
 
 def read_created(answer: HttpAnswer, host: str) -> str | ProviderError:

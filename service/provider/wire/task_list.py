@@ -11,10 +11,8 @@ from service.core.provider.answers import ListedTask, ProviderError, TaskPage, T
 from service.core.provider.own_codes import OwnCode
 from service.provider.wire.answer_fields import (
     HttpAnswer,
+    document_of,
     error_in,
-    error_of_answer,
-    not_json,
-    object_of,
     text,
 )
 
@@ -36,11 +34,9 @@ def list_path(page_no: int, status: TaskStatus | None = None, page_size: int = P
 
 def read_page(answer: HttpAnswer, host: str) -> TaskPage | ProviderError:
     """A page; an unreadable row is kept as such, since its task may be the one that is searched for."""
-    if not answer.is_success:
-        return error_of_answer(answer, host)
-    document = object_of(answer.body)
-    if document is None:
-        return not_json(answer, host)
+    document = document_of(answer, host)
+    if isinstance(document, ProviderError):
+        return document
     # The vendor's page says `data`, its SDK reads `tasks`.
     rows = document.get("data", document.get("tasks"))
     if not isinstance(rows, list):

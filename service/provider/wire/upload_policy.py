@@ -15,10 +15,8 @@ from service.core.provider.own_codes import OwnCode
 from service.frozen import dataclass
 from service.provider.wire.answer_fields import (
     HttpAnswer,
+    document_of,
     error_in,
-    error_of_answer,
-    not_json,
-    object_of,
     text,
 )
 
@@ -55,11 +53,9 @@ def policy_path(model: str) -> str:
 
 def read_policy(answer: HttpAnswer, host: str) -> UploadPolicy | ProviderError:
     """The policy in an answer."""
-    if not answer.is_success:
-        return error_of_answer(answer, host)
-    document = object_of(answer.body)
-    if document is None:
-        return not_json(answer, host)
+    document = document_of(answer, host)
+    if isinstance(document, ProviderError):
+        return document
     data = document.get("data")
     given = data if isinstance(data, dict) else {}
     found = {name: text(given, name) or "" for name in _REQUIRED}

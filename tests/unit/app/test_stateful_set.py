@@ -1,5 +1,6 @@
 """What a pod learns about its return from the Kubernetes API server, over real HTTPS."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,8 +26,9 @@ NOT_FOUND = {
 
 
 @pytest.fixture
-def api(tmp_path: Path) -> Iterator[ApiServer]:
-    """The API server, and a mounted service account that fits it."""
+def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
+    """The API server, and a mounted service account that fits it; a busy machine is waited for."""
+    monkeypatch.setattr(stateful_set, "ASK_SECONDS", 30.0)
     with api_server(tmp_path / "account") as server:
         yield server
 
@@ -78,6 +80,10 @@ def _no_json(api: ApiServer) -> None:
     api.body = b"<html>"
 
 
+def _deep(api: ApiServer) -> None:
+    api.body = b"[" * 100_000
+
+
 def _hanging(api: ApiServer) -> None:
     api.hangs = threading.Event()
 
@@ -106,6 +112,7 @@ def _nobody(api: ApiServer) -> None:
     ("spoil", "words"),
     [
         (_no_json, "no Kubernetes API server"),
+        (_deep, "no Kubernetes API server"),
         (_hanging, "does not answer within"),
         (_no_token, "No such file"),
         (_odd_token, "the token is none"),
@@ -117,7 +124,8 @@ def _nobody(api: ApiServer) -> None:
 async def test_without_an_answer_it_is_unclear_and_no_token_is_shown(
     api: ApiServer, spoil: Callable[[ApiServer], None], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stateful_set, "ASK_SECONDS", 0.5 if spoil is _hanging else 30.0)
+    if spoil is _hanging:
+        monkeypatch.setattr(stateful_set, "ASK_SECONDS", 0.5)
     spoil(api)
     with pytest.raises(Unclear, match=words) as found:
         await is_removed(POD, api.folder, api.environ)
@@ -125,6 +133,27 @@ async def test_without_an_answer_it_is_unclear_and_no_token_is_shown(
     assert TOKEN not in str(found.value)
     if spoil is _other_authority:
         assert api.asked == []
+
+
+async def test_a_port_that_is_none_is_unclear(api: ApiServer) -> None:
+    with pytest.raises(Unclear, match="cannot be asked"):
+        await is_removed(POD, api.folder, {**api.environ, "KUBERNETES_SERVICE_PORT": "tcp://10.0.0.1:443"})
+
+
+async def test_a_token_on_a_disk_that_hangs_is_unclear_and_holds_up_nothing(
+    api: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stateful_set, "ASK_SECONDS", 0.5)
+    token = api.folder / "token"
+    token.unlink()
+    os.mkfifo(token)
+    try:
+        with pytest.raises(Unclear, match="does not answer within"):
+            await is_removed(POD, api.folder, api.environ)
+        # The loop's own threads would hold up the end of the process for as long as the read lasts.
+        assert [each.daemon for each in threading.enumerate() if each.name == "read-aside"] == [True]
+    finally:
+        token.write_text("")
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,28 @@ def test_without_the_extra_tracing_is_a_wrong_setting_that_says_what_to_install(
         exporter_of(load(ON))
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OTEL_EXPORTER_OTLP_HEADERS", "%%%sk-canary"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "sk-canary"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "sk-canary"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "sk-canary"),
+    ],
+)
+def test_what_opentelemetry_does_not_take_is_a_wrong_setting_and_shown_nowhere(
+    name: str,
+    value: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=name) as found:
+        exporter_of(load(ON))
+    assert "sk-canary" not in str(found.value) + "".join(capfd.readouterr()) + caplog.text
+
+
 @pytest.mark.usefixtures("without_extra")
 def test_a_process_that_does_not_trace_needs_no_extra_and_counts_no_spans() -> None:
     metrics = Metrics()

@@ -14,6 +14,7 @@ from service.errors import ConfigError
 from service.kafka.login.token_sources import TokenFile
 from service.kafka.login.tokens import (
     FETCH_SECONDS,
+    MAX_LIFE_SECONDS,
     RETRY_SECONDS,
     NoToken,
     Token,
@@ -76,6 +77,16 @@ def test_connections_share_a_token_until_a_fifth_of_its_life_is_left() -> None:
         assert await it.tokens.token() == "token-2"
         assert it.hidden == ["token-1", "token-2"]
         assert it.tokens.extensions() == {"pool": "p"}
+
+    play(scene())
+
+
+def test_a_token_that_says_that_it_never_ends_is_renewed_all_the_same() -> None:
+    async def scene() -> None:
+        it = Scene(Source(life_seconds=1e18))
+        await it.tokens.token()
+        await it.clock.sleep(MAX_LIFE_SECONDS)
+        assert await it.tokens.token() == "token-2"
 
     play(scene())
 
