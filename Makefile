@@ -66,7 +66,8 @@ image: $(VENV)/.dev tools ## build the image on a stand-in base (root on Debian)
 	@$(BIN)/python -m pytest -rP tests/image
 
 .PHONY: image-test
-image-test: $(VENV)/.dev tools ## run the unit tests under the image's Python, in some 10 minutes
+image-test: $(VENV)/.dev tools ## build the image twice and compare, and run the unit tests under its Python, in some 10 minutes
+	@$(BIN)/python -m tools.image.rebuild
 	@$(BIN)/python -m tools.image.unit_tests
 
 .PHONY: mutants

@@ -203,7 +203,11 @@ class Stack:
 
     async def journal(self) -> list[Any]:
         """Every record of the journal."""
-        async with self._reader("journal") as (consumer, partitions):
+        return await self.records("journal")
+
+    async def records(self, role: str) -> list[Any]:
+        """Every record that is in a topic now, in the order of its partitions' offsets."""
+        async with self._reader(role) as (consumer, partitions):
             ends = await consumer.end_offsets(partitions)
             found: list[Any] = []
             async with asyncio.timeout(OUTCOME_SECONDS):

@@ -14,6 +14,8 @@ from tools.image import stand_in, storage
 ROOT = Path(__file__).parents[2]
 INPUTS = ("Dockerfile", ".dockerignore", "pyproject.toml", "README.md", "LICENSE", "requirements", "service")
 _OF_BUILD = ("tools/image/layout", "tools/image/build.py")
+KEPT = 5
+"""Images that stay in the cache: one commit's, and those of who works in another checkout meanwhile."""
 _PIP_OPTIONS = frozenset({"cert", "index-url", "extra-index-url", "trusted-host", "proxy", "default-timeout"})
 _AUTHORITIES = "/run/secrets/pip-ca.pem"
 
@@ -55,6 +57,7 @@ def ensure(extras: str = "") -> Source:
         if not storage.exists(named(source, extras)):
             storage.tell("Building the image ...")
             build(source, named(source, extras), extras)
+            storage.keep_newest(KEPT, named(source, extras).rpartition(":")[0])
     return source
 
 

@@ -6,7 +6,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 
@@ -71,6 +71,14 @@ def exists(reference: str) -> bool:
         ["podman", *podman_arguments(), "image", "exists", reference], timeout=_SECONDS, check=False
     )
     return done.returncode == 0
+
+
+def keep_newest(count: int, name: str) -> None:
+    """Remove the older images of this name; one that a container runs stays."""
+    listed = podman("images", "--filter", f"reference={name}", "--format", "{{.Repository}}:{{.Tag}}")
+    for reference in listed.split()[count:]:  # podman lists the newest first
+        with suppress(ImageError):
+            podman("rmi", reference)
 
 
 def command(*words: str) -> str:

@@ -68,7 +68,7 @@ def _panel(panel: Panel) -> Any:
     built.height(LINE_HEIGHT if panel.is_line else STAT_HEIGHT)
     for letter, query in zip("ABCDEFGH", panel.queries, strict=False):
         target = prometheus.Dataquery().expr(selected(query.expression)).ref_id(letter)
-        built.with_target(target.legend_format(query.legend or "__auto"))
+        built.with_target(target.legend_format(query.legend or "__auto").exemplar(query.has_exemplars))
     return built
 
 

@@ -11,6 +11,8 @@ class Query(NamedTuple):
 
     expression: str
     legend: str = ""
+    has_exemplars: bool = False
+    """Whether points lead to the traces behind it: of the histograms of results."""
 
 
 class Panel(NamedTuple):
@@ -34,11 +36,16 @@ class Board(NamedTuple):
     panels: tuple[Panel, ...]
 
 
+def has_exemplars(histogram: str) -> bool:
+    """Whether the histogram names traces (docs/operations.md, "Trace a request")."""
+    return histogram.startswith("scribe_result_")
+
+
 def quantiles(metric: str, label: str) -> tuple[Query, ...]:
     """Median and 95 % of a histogram by a label."""
     rate = f"sum by (le, {label}) (rate({metric}_bucket{{@}}[$__rate_interval]))"
     return tuple(
-        Query(f"histogram_quantile({part}, {rate})", f"{{{{{label}}}}} {name}")
+        Query(f"histogram_quantile({part}, {rate})", f"{{{{{label}}}}} {name}", has_exemplars(metric))
         for part, name in ((0.5, "median"), (0.95, "95 %"))
     )
 
@@ -47,7 +54,8 @@ def quantile(metric: str) -> tuple[Query, ...]:
     """Median and 95 % of a whole histogram."""
     rate = f"sum by (le) (rate({metric}_bucket{{@}}[$__rate_interval]))"
     return tuple(
-        Query(f"histogram_quantile({part}, {rate})", name) for part, name in ((0.5, "median"), (0.95, "95 %"))
+        Query(f"histogram_quantile({part}, {rate})", name, has_exemplars(metric))
+        for part, name in ((0.5, "median"), (0.95, "95 %"))
     )
 
 

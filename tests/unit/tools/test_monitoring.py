@@ -180,6 +180,19 @@ def test_each_panel_has_a_unit_and_the_question_it_answers(board: Board, panel: 
     assert all(query.legend for query in panel.queries) or not panel.is_line
 
 
+def test_panels_ask_for_the_exemplars_of_all_histograms_that_have_some() -> None:
+    paragraph = next(line for line in OPERATIONS.splitlines() if line.startswith("**Exemplars**"))
+    targets = [
+        target
+        for board in BOARDS
+        for panel in json.loads(as_json(board))["panels"]
+        for target in panel["targets"]
+        if target.get("exemplar")
+    ]
+    asked = {_SUFFIX.sub("", name) for target in targets for name in _NAME.findall(target["expr"])}
+    assert asked == set(_NAME.findall(paragraph))
+
+
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.uid)
 def test_a_dashboard_fits_one_screen_and_selects_namespace_release_and_model(board: Board) -> None:
     made = json.loads(as_json(board))
