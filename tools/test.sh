@@ -45,11 +45,17 @@ fi
 
 # More than the cores of a small machine: most tests wait, those with real Kafka longest, and each process takes
 # seconds of a core to begin. Those that compute would keep the others from their cores.
-# Those on Kubernetes have one control plane, in one process; what they start is not measured.
-run waiting --numprocesses="$processes" --dist=worksteal -m "not computes and not needs_cluster" \
+# Those on Kubernetes have one control plane, in one process; what they start is not measured. They wait as well, and
+# so does the storm (`lasts`), which runs beside them.
+run waiting --numprocesses="$processes" --dist=worksteal -m "not computes and not lasts and not needs_cluster" \
   "--passed-to=$told/passed" "$@"
-[ -z "$is_all" ] || run computing --numprocesses=2 -m "computes and not needs_cluster" "$@"
-[ -z "$is_all" ] || is_measured='' run cluster -m needs_cluster "$@"
+if [[ $is_all ]]; then
+  run computing --numprocesses=2 -m "computes and not needs_cluster" "$@"
+  (failed=0; run lasting -m lasts "$@"; exit "$failed") >"$told/lasting.log" 2>&1 &
+  is_measured='' run cluster -m needs_cluster "$@"
+  wait "$!" || failed=1
+  cat "$told/lasting.log"
+fi
 if [[ -f $told/passed && $before != unknown && $(state) == "$before" ]]; then
   mkdir -p .pytest_cache && mv "$told/passed" "$passed"
 fi

@@ -90,6 +90,10 @@ class Release:
             self.values = before
             raise
 
+    async def roll_back(self) -> None:
+        """To the chart, the values and the image of the first revision, until all pods are ready."""
+        await self.kube.helm("rollback", self.name, "1", "--wait", "--timeout=100s")
+
     async def _helm(self, verb: str, *options: str) -> None:
         wait = ("--wait", "--timeout=100s")
         await self.kube.helm(verb, self.name, self.chart, *wait, *options, values=self.values)

@@ -39,9 +39,10 @@ def first_values(values: dict[str, Any], stack: Stack) -> dict[str, Any]:
     }
 
 
-async def test_the_last_commit_with_another_chart_is_upgraded_in_place(
+async def test_the_last_commit_with_another_chart_is_upgraded_in_place_and_rolled_back(
     kube: Kube, stack: Stack, tmp_path: Path
 ) -> None:
+    """Both versions serve side by side meanwhile, each reading what the other wrote."""
     folder = exported(last_with_another_chart(), tmp_path)
     if not has_structured_values(folder):
         pytest.fail("the chart before this one is the first: its upgrade is a reinstallation")
@@ -55,6 +56,9 @@ async def test_the_last_commit_with_another_chart_is_upgraded_in_place(
             "upgrade of 2 replicas from the chart and the code before, until all are ready"
         ):
             await release.upgrade({"image": values_for(stack)["image"]})
+        await release.settled(2)
+        with kube.measured.took("the way back to the chart and the code before, until all are ready"):
+            await release.roll_back()
         await release.settled(2)
 
 

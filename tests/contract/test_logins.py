@@ -6,7 +6,6 @@ Passwords and TLS without a certificate of ours are in test_security.py.
 import asyncio
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,13 +14,11 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from service.app.rotation import CERTIFICATES, Rotation
-from service.clock import SystemClock
 from service.errors import ConfigError
 from service.kafka.admin.topics import Creation, Topics, prepare
 from service.kafka.client.clients import KafkaConsumer, TopicPartition, durable_producer
 from service.kafka.client.cluster import ClusterConfig, reader
 from service.kafka.client.lifecycle import stop_producer
-from service.kafka.group.consumer import RequestConsumer
 from service.kafka.login.tls_files import TlsFiles
 from service.kafka.login.token_sources import TokenEndpoint, TokenFile
 from service.kafka.login.tokens import Tokens, usable
@@ -38,12 +35,11 @@ from tests.contract.test_security import (
     commit_a_transaction,
     delivered,
     every_socket_is_closed,
-    group_of,
     refusal,
+    served,
     start_preparing,
 )
 from tests.fakes.clock import FakeClock
-from tests.fakes.owner import FakeOwner
 from tests.secured import Grant, Secured
 from tests.tokens import Endpoint, serving
 
@@ -258,24 +254,6 @@ async def test_a_token_endpoint_that_answers_again_lets_us_in(
     endpoint.answers = [web.Response(status=503)]
     assert "answers 503" in await refusal(secured.token_config(Tokens(source(endpoint))), start_preparing)
     await prepare(secured.token_config(Tokens(source(endpoint))), topics, SMALL)
-
-
-@asynccontextmanager
-async def served(cluster: ClusterConfig, topics: Topics) -> AsyncIterator[FakeOwner]:
-    """What a member of the group is given, who serves the one partition meanwhile."""
-    owner = FakeOwner()
-    member = RequestConsumer(cluster, group_of(topics), owner, SystemClock(), owner)
-    await member.start()
-    running = asyncio.create_task(member.run(lambda: None))
-    try:
-        await eventually(lambda: owner.partitions == {0}, FAR_SECONDS)
-        assert await member.prove_membership(0, 0)
-        member.deliver_from(0, 0)
-        yield owner
-    finally:
-        running.cancel()
-        await asyncio.wait({running})
-        await member.stop()
 
 
 async def test_sessions_that_end_with_their_token_lose_nothing(

@@ -6,6 +6,7 @@ What the service may do once it is in is in tests/integration/test_permissions.p
 import asyncio
 import selectors
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,8 +102,9 @@ async def test_every_client_of_the_service_gets_in(
     assert [record.value for record in found] == [b"outcome"]
 
 
-async def delivered(cluster: ClusterConfig, topics: Topics) -> list[bytes | None]:
-    """What a member of the group is given."""
+@asynccontextmanager
+async def served(cluster: ClusterConfig, topics: Topics) -> AsyncIterator[FakeOwner]:
+    """What a member of the group is given, who serves the one partition meanwhile."""
     owner = FakeOwner()
     member = RequestConsumer(cluster, group_of(topics), owner, SystemClock(), owner)
     await member.start()
@@ -111,12 +113,18 @@ async def delivered(cluster: ClusterConfig, topics: Topics) -> list[bytes | None
         await eventually(lambda: owner.partitions == {0}, FAR_SECONDS)
         assert await member.prove_membership(0, 0)
         member.deliver_from(0, 0)
-        await eventually(lambda: bool(owner.delivered), FAR_SECONDS)
+        yield owner
     finally:
         running.cancel()
         await asyncio.wait({running})
         await member.stop()
-    return [record.value for record in owner.delivered]
+
+
+async def delivered(cluster: ClusterConfig, topics: Topics) -> list[bytes | None]:
+    """What the member of a group is given first."""
+    async with served(cluster, topics) as owner:
+        await eventually(lambda: bool(owner.delivered), FAR_SECONDS)
+        return [record.value for record in owner.delivered]
 
 
 def group_of(topics: Topics) -> GroupConfig:

@@ -355,7 +355,7 @@ async def test_against_nothing_it_says_what_to_check(topics: Topics) -> None:
     before = asyncio.all_tasks()
     async with asyncio.timeout(FAR_SECONDS):
         words = await refusal("127.0.0.1:1", topics, SMALL)
-    assert "Kafka at 127.0.0.1:1 does not answer" in words
+    assert "Kafka at 127.0.0.1:1 does not answer (no broker takes a connection); check" in words
     assert "SCRIBE_KAFKA__BOOTSTRAP_SERVERS" in words
     assert new_tasks(before) == []
 

@@ -30,6 +30,7 @@ PLAYED_HERE = (
 
 
 @pytest.mark.needs_debian("prometheus")
+@pytest.mark.lasts
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("broker_name", ["embedded"])
 async def test_alerts_fire_in_their_phase_alone_and_panels_answer_in_theirs(

@@ -45,6 +45,8 @@ def reason(error: BaseException) -> str:
     if grant is not None:
         return f"{grant.format(_named(error))} ({PAGE})"
     name, words = type(error).__name__, str(error)
+    if "Unable to bootstrap" in words:
+        return "no broker takes a connection"  # aiokafka's words are a list of socket constants
     if not words:
         return name
     return words if name in words else f"{name}: {words}"

@@ -77,6 +77,7 @@ def test_no_request_is_given_up_before_the_group_has_waited_for_its_slowest_memb
     [
         (TimeoutError(), "no answer in time"),
         (KafkaConnectionError("refused"), "KafkaConnectionError: refused"),
+        (KafkaConnectionError("Unable to bootstrap from [('a', 1, 0)]"), "no broker takes a connection"),
         (RequestTimedOutError(), "[Error 7] RequestTimedOutError"),
         (OSError("no such file"), "OSError: no such file"),
         (ValueError(), "ValueError"),
