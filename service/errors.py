@@ -17,11 +17,13 @@
         Fenced             another owner wrote to our shard: stop its effects
         RestoreError       a shard's journal cannot be trusted: the shard is refused
         IllegalTransition  a bug: no state may meet this event
+        NoAnswer           a replica's page did not answer (`cli.pages`)
 
 What the provider answers is not an error of ours: it is data (`core.provider.answers.ProviderError`) that
 `core.provider.error_table` decides on. Foreign exceptions stop at their adapter: `kafka.client` translates
 those of aiokafka into subclasses of `ClusterError`; `provider` turns those of httpx and aiohttp, and its
-private ones (`Withheld`, `BodyBroken`, `BodyTooLarge`, `HeadTooLarge`, `AddressRefused`), into answers.
+private ones (`Withheld`, `BodyBroken`, `BodyTooLarge`, `HeadTooLarge`, `AddressRefused`, `ProxyFailed`), into
+answers; what asks a token endpoint or the Kubernetes API server translates those that it meets itself.
 """
 
 from collections.abc import Mapping

@@ -20,6 +20,9 @@
 {{- /* Fails with a sentence where values make no sense together. What one value may be is in values.schema.json. */ -}}
 {{- define "scribe.checks" -}}
 {{- $values := .Values -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" (include "scribe.fullname" .)) -}}
+{{- fail (printf "%s would be the name of a Service, which begins with a letter and holds small letters, digits and dashes alone: set fullnameOverride." (include "scribe.fullname" .)) -}}
+{{- end -}}
 {{- range $name, $value := include "scribe.owned" . | fromYaml -}}
 {{- if hasKey $values.settings $name -}}
 {{- fail (printf "settings.%s: the chart sets it, from %s. Take it out of settings." $name $value) -}}

@@ -16,8 +16,8 @@
 
 {{- /* Pods of this release, those of `helm test` too. */ -}}
 {{- define "scribe.releaseSelector" -}}
-app.kubernetes.io/name: {{ include "scribe.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "scribe.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- /* The workers alone. It cannot change: a StatefulSet's selector never may. */ -}}
@@ -44,8 +44,8 @@ app.kubernetes.io/component: worker
 {{- $own := include "scribe.releaseSelector" $root | fromYaml -}}
 {{- $more := dict "app.kubernetes.io/version" (include "scribe.version" $root) "app.kubernetes.io/managed-by" $root.Release.Service -}}
 {{- $_ := set $more "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-") -}}
-name: {{ .name | default (include "scribe.fullname" $root) }}
-namespace: {{ .namespace | default $root.Release.Namespace }}
+name: {{ .name | default (include "scribe.fullname" $root) | quote }}
+namespace: {{ .namespace | default $root.Release.Namespace | quote }}
 labels: {{- merge $own $more (.labels | default dict) $root.Values.commonLabels | toYaml | nindent 2 }}
 {{- with merge (dict) (.annotations | default dict) $root.Values.commonAnnotations }}
 annotations: {{- toYaml . | nindent 2 }}

@@ -1,7 +1,7 @@
 {{- /* What the workers and the pod of `helm test` share, so that the test sees what a worker sees. */ -}}
 {{- define "scribe.podSpec" -}}
 enableServiceLinks: false
-serviceAccountName: {{ include "scribe.serviceAccount" . }}
+serviceAccountName: {{ include "scribe.serviceAccount" . | quote }}
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -9,16 +9,16 @@ imagePullSecrets: {{- toYaml . | nindent 2 }}
 securityContext: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .Values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .Values.runtimeClassName }}
-runtimeClassName: {{ . }}
+runtimeClassName: {{ . | quote }}
 {{- end }}
 {{- with .Values.hostAliases }}
 hostAliases: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .Values.dnsPolicy }}
-dnsPolicy: {{ . }}
+dnsPolicy: {{ . | quote }}
 {{- end }}
 {{- with .Values.dnsConfig }}
 dnsConfig: {{- toYaml . | nindent 2 }}
@@ -40,10 +40,10 @@ volumes:
       sources:
         {{- range (include "scribe.files" . | fromYaml).files }}
         - {{ ternary "secret" "configMap" (ne .secret "") }}:
-            name: {{ .secret | default .configMap }}
+            name: {{ .secret | default .configMap | quote }}
             items:
-              - key: {{ .key }}
-                path: {{ .path }}
+              - key: {{ .key | quote }}
+                path: {{ .path | quote }}
         {{- end }}
         {{- with .Values.kafka.sasl.oauth.serviceAccountToken }}
         {{- if .audience }}
@@ -60,7 +60,7 @@ volumes:
 
 {{- define "scribe.container" -}}
 image: {{ include "scribe.image" . | quote }}
-imagePullPolicy: {{ .Values.image.pullPolicy }}
+imagePullPolicy: {{ .Values.image.pullPolicy | quote }}
 {{- with .Values.securityContext }}
 securityContext: {{- toYaml . | nindent 2 }}
 {{- end }}

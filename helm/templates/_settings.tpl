@@ -18,6 +18,11 @@
 {{- end -}}
 {{- end -}}
 
+{{- /* The port of an http or https URL. */ -}}
+{{- define "scribe.portOf" -}}
+{{- regexFind ":[0-9]+$" (urlParse .).host | trimPrefix ":" | default (ternary "80" "443" (hasPrefix "http:" .)) -}}
+{{- end -}}
+
 {{- define "scribe.bootstrapServers" -}}
 {{- include "scribe.text" .Values.kafka.bootstrapServers -}}
 {{- end -}}

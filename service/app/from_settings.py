@@ -58,9 +58,8 @@ def cluster_of(settings: Settings, observer: LoginObserver | None = None) -> Clu
     Raises `ConfigError`.
     """
     kafka, told = settings.kafka, observer or LoginObserver()
-    files = TlsFiles(
-        kafka.ca_file, kafka.cert_file, kafka.key_file, partial(_told, kafka.private_key_password, told)
-    )
+    key_password = partial(_told, kafka.private_key_password, told.secret)
+    files = TlsFiles(kafka.ca_file, kafka.cert_file, kafka.key_file, key_password)
     credentials = Credentials(kafka.password(), files, _tokens_of(kafka, told))
     cluster = ClusterConfig(
         bootstrap_servers=kafka.bootstrap_servers,
@@ -85,26 +84,26 @@ def _token_source(kafka: KafkaSettings, told: LoginObserver) -> TokenSource:
         return MskSigner(str(kafka.aws_region))
     if kafka.oauth_token_file is not None:
         name = variable("kafka", "oauth_token_file")
-        return TokenFile(partial(_present, partial(read_secret, kafka.oauth_token_file, name), told))
+        return TokenFile(partial(_present, partial(read_secret, kafka.oauth_token_file, name), told.token))
     return TokenEndpoint(
         url=str(kafka.oauth_token_url),
         client_id=str(kafka.oauth_client_id),
-        secret=partial(_present, kafka.client_secret, told),
+        secret=partial(_present, kafka.client_secret, told.secret),
         scope=kafka.oauth_scope,
         ca_file=kafka.oauth_ca_file,
     )
 
 
-def _told(read: Callable[[], SecretStr | None], told: LoginObserver) -> SecretStr | None:
+def _told(read: Callable[[], SecretStr | None], hide: Callable[[SecretStr], None]) -> SecretStr | None:
     """The secret that is read, hidden from the log before anything uses it."""
     secret = read()
     if secret is not None:
-        told.secret(secret)
+        hide(secret)
     return secret
 
 
-def _present(read: Callable[[], SecretStr | None], told: LoginObserver) -> SecretStr:
-    secret = _told(read, told)
+def _present(read: Callable[[], SecretStr | None], hide: Callable[[SecretStr], None]) -> SecretStr:
+    secret = _told(read, hide)
     assert secret is not None, "the settings require it"
     return secret
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from enum import StrEnum
 from typing import Annotated
 
@@ -118,7 +119,10 @@ async def _cancelled(
     seen = _Seen(request.request_id, replay)
     topics, wait_ms, key = place.outcome_topics, place.fetch_max_wait_ms, request.request_id.encode()
     async with following(place.cluster, topics, wait_ms, key=key) as records:
-        await _read_known(place, key, seen)
+        # A day of many outcomes may take long to read, and the task is billed meanwhile.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds / 2):
+                await _read_known(place, key, seen)
         if seen.is_last_seen:
             # The service answers a cancel of an ended request once a minute at most: a wait would hang.
             return seen.found(End.ALREADY_FINISHED)

@@ -15,8 +15,9 @@ _WAIT_SECONDS = 5.0
 
 def complaint(environment: Mapping[str, str]) -> str | None:
     """Why the service at the address of SCRIBE_HTTP__HOST and SCRIBE_HTTP__PORT is not well, or None."""
-    host = environment.get("SCRIBE_HTTP__HOST", "0.0.0.0")  # noqa: S104
-    port = environment.get("SCRIBE_HTTP__PORT", "8080")
+    # As for the settings, an empty variable is none.
+    host = environment.get("SCRIBE_HTTP__HOST") or "0.0.0.0"  # noqa: S104
+    port = environment.get("SCRIBE_HTTP__PORT") or "8080"
     try:
         connection = HTTPConnection(_ANY.get(host, host), int(port), timeout=_WAIT_SECONDS)
         connection.request("GET", "/livez")

@@ -176,11 +176,11 @@ def _ended(succeeded: bool) -> str:
 
 def _open_file(job: ListedJob) -> dict[str, JsonValue]:
     request, submission = job.request, job.submission
-    sealed_ms = submission.intent.sealed_ms if submission and submission.intent else None
+    intended_ms = submission.intent.intended_ms if submission and submission.intent else None
     times = {
         "requested_at": time_of(request.timestamp_ms),
         "accepted_at": time_of(request.accepted_ms),
-        "intended_at": time_of(sealed_ms),
+        "intended_at": time_of(intended_ms),
         "submitted_at": time_of(submission.submitted_ms) if submission else None,
         "next_at": time_of(submission.due_ms or None) if submission else None,
     }

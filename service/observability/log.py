@@ -208,6 +208,7 @@ class Secrets:
         self._first = tuple(value for value in map(_long_enough, secrets) if value)
         self._rotated: tuple[str, ...] = ()
         self._tokens: tuple[str, ...] = ()
+        self._hidden = self._ordered()
         self._adding = threading.Lock()
 
     def add(self, secret: SecretStr) -> None:
@@ -215,20 +216,26 @@ class Secrets:
         value = _long_enough(secret)
         with self._adding:
             if value and value not in (*self._first, *self._rotated):
-                # Another thread may log meanwhile: it sees the tuple before or after.
                 self._rotated = (*self._rotated, value)[-MAX_ROTATED:]
+                self._hidden = self._ordered()
 
     def add_token(self, token: SecretStr) -> None:
         """The same for a value that ends by itself: many of them push no key out."""
         with self._adding:
             if token.get_secret_value() not in self._tokens:
                 self._tokens = (*self._tokens, token.get_secret_value())[-MAX_TOKENS:]
+                self._hidden = self._ordered()
 
     def hide(self, text: str) -> str:
         """The text without any of the values."""
-        for value in (*self._first, *self._rotated, *self._tokens):
+        # Another thread may add one meanwhile: we see the tuple before or after.
+        for value in self._hidden:
             text = text.replace(value, "*")
         return text
+
+    def _ordered(self) -> tuple[str, ...]:
+        """The longest first: of one that begins with another the rest would be left."""
+        return tuple(sorted((*self._first, *self._rotated, *self._tokens), key=len, reverse=True))
 
 
 def _long_enough(secret: SecretStr) -> str:

@@ -5,8 +5,11 @@ OpenTelemetry's own variables say where to and how: `OTEL_EXPORTER_OTLP_...`, `O
 """
 
 import logging
+import os
+import re
 from collections.abc import Sequence
 
+import requests
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace import ReadableSpan
@@ -14,6 +17,7 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 from opentelemetry.trace.status import Status, StatusCode
+from opentelemetry.util.re import parse_env_headers
 from typing_extensions import override
 
 from service.contract.redaction import redact
@@ -30,6 +34,12 @@ KINDS = {
 UNNAMED = "unknown_service"
 """How the name of a service begins that nobody named."""
 SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+REFUSED = "OpenTelemetry does not take one of its variables"
+SHORTEST_HIDDEN = 8
+"""A shorter value of a header would match inside ordinary words."""
+_HEADERS = ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS")
+_HEADER = re.compile(r"[\t -~\x80-\xff]*")
+"""What a header's value may hold; the library finds out at each batch, and quotes the value."""
 
 
 class OtlpExporter:
@@ -37,16 +47,27 @@ class OtlpExporter:
 
     def __init__(self, version: str, member: str) -> None:
         """Raises ValueError, which repeats nothing of them, if the library does not take its variables."""
-        self._reason = _Reason()
+        self._reason = _Reason(logging.WARNING)
         library = logging.getLogger("opentelemetry")
         # It logs each failure of each batch: we log when that begins, with the reason, and when it ends.
         # It also logs variables that it cannot read as they are, and headers may hold a key.
         library.handlers, library.propagate = [self._reason], False
         self._scope = InstrumentationScope("scribe", version)
-        self._resource = _resource(version, member)
-        self._exporter = OTLPSpanExporter()
-        if self._reason.text:
-            raise ValueError("OpenTelemetry does not take one of its variables")
+        session = requests.Session()
+        session.trust_env = False  # no proxy and no login of the environment, as for all calls of ours
+        try:
+            self._resource = _resource(version, member)
+            self._exporter = OTLPSpanExporter(session=session)
+        except (ValueError, RuntimeError, ImportError, OSError):
+            raise ValueError(REFUSED) from None
+        sent = [
+            value
+            for name in _HEADERS
+            for value in parse_env_headers(os.environ.get(name, ""), liberal=True).values()
+        ]
+        if self._reason.text or not all(map(_HEADER.fullmatch, sent)):
+            raise ValueError(REFUSED)
+        self._reason.hidden = tuple(value for value in sent if len(value) >= SHORTEST_HIDDEN)
 
     def export(self, spans: Sequence[Span]) -> str | None:
         """Send them; returns why they were not taken."""
@@ -78,13 +99,17 @@ class OtlpExporter:
 
 
 class _Reason(logging.Handler):
-    """Keeps the last thing that the library said, without keys and queries."""
+    """Keeps the last thing that the library said, without keys, queries and the values of headers."""
 
     text = ""
+    hidden: tuple[str, ...] = ()
 
     @override
     def emit(self, record: logging.LogRecord) -> None:
-        self.text = redact(record.getMessage())
+        text = record.getMessage()
+        for value in self.hidden:
+            text = text.replace(value, "*")
+        self.text = redact(text)
 
 
 def _resource(version: str, member: str) -> Resource:

@@ -1,6 +1,7 @@
 """Poll: query provider tasks when they are due, within the account's query quota.
 
-One poll serves all jobs of a submission. A failed poll only causes a later poll. If the quota does not cover
+One poll serves all jobs of a submission. A failed poll causes a later poll; only answers that our own
+code fails to read end jobs, after several. If the quota does not cover
 all due polls, last polls go first, as at most half of the polls in flight. Of the others, the poll whose
 result may expire first goes first.
 """
@@ -32,7 +33,7 @@ from service.provider.answer_boundary import UNREAD
 from service.provider.api import NO_SLOT, Provider
 
 CANCELS_WAITING = 1_000
-"""One minute of the account's whole quota; after that, a task is rarely still pending."""
+"""Nearly a minute of the account's usual quota; after that, a task is rarely still pending."""
 MAX_UNREADABLE = 5
 """The number of answers about one task that our code fails to read before its jobs are ended."""
 

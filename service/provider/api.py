@@ -3,7 +3,7 @@
 Implementations translate wire answers into `core.provider.answers` facts. They raise only
 `asyncio.CancelledError`: every error is a value, so that `core/` decides.
 The caller limits rates: an implementation awaits the permit that it is given when it is ready to write the
-first byte, and sends nothing without it. It never retries.
+first byte, and sends nothing without it. It never repeats a call of which a byte may have left.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -98,7 +98,7 @@ class HotwordLists(Protocol):
         ...
 
     async def query(self, vocabulary_id: str, permit: Permit = at_once) -> HotwordList | ProviderError:
-        """Read one list; `NotFound` if there is none."""
+        """Read one list; the vendor's error has the code `NotFound` if there is none."""
         ...
 
     async def create(

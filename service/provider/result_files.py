@@ -116,7 +116,9 @@ def fetch_target(url: str, guard: FetchGuard) -> FetchTarget | ProviderError:
     if host in _lowered(guard.plain_http_hosts):
         return FetchTarget(scheme, host, port, found["target"]) if 0 < port < 65536 else _refused("its port")
     if not _is_below(host, guard.hosts):
-        return _refused_host(host, is_usual=scheme == "https" and port == _USUAL_PORTS[scheme])
+        return _refused_host(host, is_usual=port == _USUAL_PORTS[scheme])
+    if not _NAME.fullmatch(host):
+        return _refused("its host is no name that a resolver takes")
     if port != _USUAL_PORTS[scheme]:
         return _refused(f"{host} may be reached on the usual port only")
     return FetchTarget("https", host, _USUAL_PORTS["https"], found["target"])

@@ -36,9 +36,14 @@ def _parts(url: str) -> SplitResult | None:
         port = parts.port
     except ValueError:
         return None
-    is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0
+    is_url = parts.scheme in ("http", "https") and _is_host(parts.hostname or "") and port != 0
     is_odd = "@" in parts.netloc or "?" in url or "#" in url or not re.fullmatch(r"[!-~]+", url)
     return parts if is_url and not is_odd else None
+
+
+def _is_host(host: str) -> bool:
+    """Whether a resolver takes it: no part between its dots is empty or very long; it may end with a dot."""
+    return all(0 < len(label) < 64 for label in host.removesuffix(".").split("."))
 
 
 def is_url(url: str) -> bool:

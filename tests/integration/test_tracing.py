@@ -35,8 +35,9 @@ def collector() -> Iterator[Collector]:
 
 
 def tracing(url: str) -> dict[str, str]:
-    """The variables of a service that sends its spans there."""
-    return {"SCRIBE_TRACING__ENABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": url}
+    """The variables of a service that sends its spans there, though the environment names a dead proxy."""
+    dead = "http://127.0.0.1:1"
+    return {"SCRIBE_TRACING__ENABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": url, "HTTP_PROXY": dead}
 
 
 async def open_metrics(scribe: Scribe) -> str:

@@ -67,7 +67,8 @@ async def run(cluster: Cluster, folder: Path, phases: Sequence[Phase], out: Path
 def main() -> int:
     """Play the storm."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--only", nargs="*", default=[], help="names of phases; all without it")
+    names = [phase.name for phase in PHASES]
+    parser.add_argument("--only", nargs="*", default=[], choices=names, help="phases; all without it")
     parser.add_argument("--out", type=Path, help="folder of the pictures")
     options = parser.parse_args()
     phases = [each for each in PHASES if not options.only or each.name in options.only]

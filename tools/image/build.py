@@ -57,7 +57,7 @@ def ensure(extras: str = "") -> Source:
         if not storage.exists(named(source, extras)):
             storage.tell("Building the image ...")
             build(source, named(source, extras), extras)
-            storage.keep_newest(KEPT, named(source, extras).rpartition(":")[0])
+            storage.keep_newest(KEPT, named(source, extras))
     return source
 
 

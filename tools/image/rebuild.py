@@ -24,8 +24,10 @@ def main() -> int:
         with storage.alone():
             storage.tell("Building the image once more ...")
             build.build(source, AGAIN)
-            first, second = (_configuration(each) for each in (build.named(source), AGAIN))
-            storage.podman("rmi", AGAIN)
+            try:
+                first, second = (_configuration(each) for each in (build.named(source), AGAIN))
+            finally:
+                storage.podman("rmi", AGAIN)
     except storage.ImageError as error:
         print(error, file=sys.stderr)
         return 1

@@ -73,10 +73,19 @@ def exists(reference: str) -> bool:
     return done.returncode == 0
 
 
-def keep_newest(count: int, name: str) -> None:
-    """Remove the older images of this name; one that a container runs stays."""
+def keep_newest(count: int, made: str) -> None:
+    """Remember that the image was made now; remove the images of its name that were made before the last few.
+
+    podman knows the time of an image's commit alone. One that a container runs stays.
+    """
+    journal = folder() / "made"
+    known = journal.read_text().splitlines() if journal.exists() else []
+    others = [each for each in known if each != made]
+    kept = [*others[-count + 1 :], made]
+    journal.write_text("".join(f"{each}\n" for each in kept))
+    name = made.rpartition(":")[0]
     listed = podman("images", "--filter", f"reference={name}", "--format", "{{.Repository}}:{{.Tag}}")
-    for reference in listed.split()[count:]:  # podman lists the newest first
+    for reference in set(listed.split()) - set(kept):
         with suppress(ImageError):
             podman("rmi", reference)
 

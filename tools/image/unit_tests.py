@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tools.image import build, stand_in, storage
 
-LISTS = ("runtime", "demo", "dev")
+LISTS = ("runtime", "demo", "dev", "otel")
 LEFT_OUT = ("tests/unit/test_project.py", "tests/unit/tools")
 """Tests of the checkout itself: they call git and make, which the base has not."""
 _SECRETS = "/run/secrets"

@@ -1,7 +1,7 @@
 """Events of submissions and jobs, and the steps that transitions ask for.
 
-An event is a fact, in the past tense. A step is a request to the pipeline, which carries it out only after
-the group that came with the step is durable.
+An event is a fact: what happened, or what was found. A step is a request to the pipeline, which carries it
+out only after the group that came with the step is durable.
 """
 
 from collections.abc import Mapping
@@ -19,12 +19,12 @@ from service.frozen import dataclass
 class Intended:
     """The submit stage took the submission; it sends the POST only after this is durable.
 
-    `sealed_ms` is trusted time, and `vendor_offset_ms` is how far the vendor's clock is ahead of it.
+    `intended_ms` is trusted time, and `vendor_offset_ms` is how far the vendor's clock is ahead of it.
     `max_files`, if known, is how many files a POST of the model may hold; the rest are divided off. The POST
     takes along the jobs of `companions`, which would send the same but for their files, as far as they fit.
     """
 
-    sealed_ms: int
+    intended_ms: int
     vendor_offset_ms: int | None = None
     max_files: int | None = None
     companions: tuple[SubmissionKey, ...] = ()

@@ -72,7 +72,7 @@ def intend(submission: Submission, event: Intended, jobs: Jobs, context: Context
         state=SubmissionState.INTENDED,
         due_ms=0,
         counters=submission.counters._replace(submits=submission.counters.submits + 1),
-        intent=Intent(event.sealed_ms, event.vendor_offset_ms, len(urls), files_digest(urls)),
+        intent=Intent(event.intended_ms, event.vendor_offset_ms, len(urls), files_digest(urls)),
     )
     return SubmissionTransition(
         intended,
@@ -126,8 +126,8 @@ def answered(
 ) -> SubmissionTransition:
     """Pass the transcript, which is paid for, to the jobs; the submission is over and needs no record."""
     counters = submission.counters._replace(tasks_made=submission.counters.tasks_made + 1)
-    sealed_ms = submission.intent.sealed_ms if submission.intent else None
-    to_jobs = tuple((ref, Transcribed(event.transcript, event.bill, sealed_ms)) for ref in jobs)
+    intended_ms = submission.intent.intended_ms if submission.intent else None
+    to_jobs = tuple((ref, Transcribed(event.transcript, event.bill, intended_ms)) for ref in jobs)
     return SubmissionTransition(replace(submission, counters=counters), to_jobs=to_jobs, is_over=True)
 
 
@@ -252,7 +252,7 @@ def with_task(submission: Submission, task_id: str, jobs: Jobs, context: Context
 
     Its submit counts from the intent, since the POST's answer may have been read late.
     """
-    submitted_ms = submission.intent.sealed_ms if submission.intent else context.now_ms
+    submitted_ms = submission.intent.intended_ms if submission.intent else context.now_ms
     counters = submission.counters._replace(tasks_made=submission.counters.tasks_made + 1)
     intent = submission.intent and submission.intent._replace(files_digest="")
     return replace(

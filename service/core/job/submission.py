@@ -45,7 +45,7 @@ class Counters(NamedTuple):
 class Intent(NamedTuple):
     """When a POST may have gone out, and for which files."""
 
-    sealed_ms: int
+    intended_ms: int
     """When the intent was made, in trusted time."""
     vendor_offset_ms: int | None
     """How far the vendor's clock was ahead of trusted time then; None if unknown."""
@@ -91,8 +91,8 @@ class Submission:
     @property
     def made_ms(self) -> int:
         """When its task was created, as far as is known, else when the submission was."""
-        sealed_ms = 0 if self.intent is None else self.intent.sealed_ms
-        return max(self.created_ms, sealed_ms, self.submitted_ms or 0)
+        intended_ms = 0 if self.intent is None else self.intent.intended_ms
+        return max(self.created_ms, intended_ms, self.submitted_ms or 0)
 
     @property
     def task_files(self) -> int:

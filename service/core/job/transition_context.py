@@ -63,7 +63,7 @@ class Rules:
     poll_backoff: Backoff = Backoff(2.0, 60.0)
     fetch_backoff: Backoff = Backoff(1.0, 30.0)
     poll_schedule: PollSchedule = PollSchedule(1.0, 5.0)
-    """As the vendor advises (2 to 5 s), and never slower than its own SDK: 1 s at first, 5 s at most."""
+    """Never slower than the vendor's own SDK: 1 s at first, 5 s at most (its page advises 2 to 5 s)."""
     reconcile_schedule: PollSchedule = PollSchedule(2.0, 30.0)
     """A pass reads the whole list."""
     unknown_grace_seconds: float = 60.0

@@ -130,7 +130,7 @@ def encode_submission(submission: Submission) -> bytes:
         at=created_ms,
         due=submission.due_ms - created_ms if submission.due_ms else 0,
         tries=tuple(without_last_zeros(submission.counters)),
-        intent=intent and (intent.sealed_ms - created_ms, *intent[1:]),
+        intent=intent and (intent.intended_ms - created_ms, *intent[1:]),
         task=submission.task_id,
         sent=None if submission.submitted_ms is None else submission.submitted_ms - created_ms,
         followed=submission.is_followed,

@@ -1,11 +1,11 @@
-"""What to do about each error the provider reports: one closed table, read from four places.
+"""What to do about each error the provider reports: one closed table, with a lookup for each kind of call.
 
 Rules it keeps:
 
 1. A refusal that every request would get (key, arrears, workspace) holds; one that may depend on the
    request fails its job. Otherwise one user's odd request would stop everybody.
-2. A failed poll says nothing about the task, so it never ends or resubmits a job.
-3. A submit that may have created a task is never repeated.
+2. A failed poll says nothing about the task, so its error never ends or resubmits a job.
+3. A submit that may have created a task is uncertain; what follows is the policy's (`on_uncertain`).
 4. A code without a row gets the policy of its family (`A.B.C`, `A.B`, `A`), else that of its HTTP status.
 
 The codes are those of the vendor's error page and of its file-transcription pages (2026), and ours

@@ -102,8 +102,8 @@ def window_of(intent: Intent, offset_ms: int | None, rules: Rules) -> TimeSpan:
         known_ms, skew_seconds = offset_ms, rules.unknown_skew_seconds
     if known_ms is None:
         return EVER
-    sealed_ms = intent.sealed_ms + known_ms
-    return (sealed_ms - 1000 * skew_seconds, sealed_ms + 1000 * (made_seconds(rules) + skew_seconds))
+    intended_ms = intent.intended_ms + known_ms
+    return (intended_ms - 1000 * skew_seconds, intended_ms + 1000 * (made_seconds(rules) + skew_seconds))
 
 
 def made_seconds(rules: Rules) -> float:

@@ -90,6 +90,7 @@ async def open_runner(
     )
     async with AsyncExitStack() as undo:
         undo.push_async_callback(writer.close)
+        undo.callback(runner.drop_state)
         undo.callback(runner.close)
         change = await load(runner, taken.restore)
         undo.pop_all()

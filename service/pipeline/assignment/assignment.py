@@ -108,8 +108,8 @@ class Assignment:
     async def revoked(self, partitions: Collection[int]) -> None:
         """Suspend the partitions: start no intent, and write everything known within the bound.
 
-        Every rebalance revokes all partitions and returns most of them, so calls in flight go on. Takeovers
-        in progress are cancelled.
+        Every rebalance revokes all partitions, and returns all or some of them, so calls in flight go on.
+        Takeovers in progress are cancelled.
         """
         self._stop_calls(partitions)
         leaving = {each: self.partitions.pop(each) for each in partitions if each in self.partitions}
@@ -330,6 +330,7 @@ class Assignment:
             await runner.run_until_closed()
         finally:
             runner.close()
+            runner.drop_state()
             assigned.runner = None
             if self.partitions.get(partition, assigned) is assigned:
                 self._stop_calls([partition])

@@ -133,7 +133,7 @@ class SubmitGuards:
         return f"{SPENT[self.spend_guard.limit]} ({self.spend_guard.code})" if self.spend_guard.limit else ""
 
     def wait_reason(self, kind: SubmitKind, *, is_unused: bool) -> WaitReason:
-        """Why a submit of the kind waits, if it does; what an operator must end comes first.
+        """Why a submit of the kind waits, if it does: the first in the table of docs/operations.md.
 
         `is_unused` says whether time slots are not used now, which does not depend on the kind.
         """

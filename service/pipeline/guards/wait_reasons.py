@@ -12,7 +12,7 @@ OTHER_MODELS = "other"
 
 
 class WaitReason(StrEnum):
-    """What a job waits for; of several reasons the one that must end first is named."""
+    """What a job waits for; of several reasons the first in the table of docs/operations.md is named."""
 
     IN_FLIGHT = "in_flight"
     """As many submits are in flight as may be."""

@@ -79,7 +79,7 @@ class ShardRunner:
             deps.clock,
             deps.breaker,
             partial(deps.observer.internal_error, BoundaryName.JOB),
-            partial(request_of, state),
+            lambda key: request_of(self.state, key),
             self._may_end,
             self._end,
         )
@@ -238,6 +238,17 @@ class ShardRunner:
     def close(self) -> None:
         """Stop all effects: drop later events and cancel pending receipts."""
         self._commits.close()
+
+    def drop_state(self) -> None:
+        """Let go of a closed shard's jobs and of what it remembers.
+
+        The runner is part of reference cycles, and after a restore the garbage collector may never visit it
+        again (`pipeline.assignment.garbage_collection`): a state that it kept would stay in memory for good.
+        """
+        assert not self.is_open
+        gone = self.state
+        self.state = Shard(gone.partition, gone.epoch, gone.durable_cursor, gone.window)
+        self._held.clear()
 
     def put(self, change: Change) -> None:
         """Queue a change's groups; dispatch the steps that need no durable group."""

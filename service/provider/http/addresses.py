@@ -1,15 +1,15 @@
-"""Resolves host names for result fetches.
+"""Resolves host names; for result fetches, one address that is not public refuses the name."""
 
-One address that is not public refuses the name.
-"""
-
-import asyncio
 import ipaddress
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import httpx
 from aiohttp.abc import AbstractResolver, ResolveResult
+from typing_extensions import override
+
+from service.read_aside import SharedRead
 
 Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
 """Addresses of a host for a port; raises OSError if there are none."""
@@ -41,39 +41,68 @@ def is_public(address: str) -> bool:
     return ip.version == 4 or not any(ip in network for network in _TUNNELS)
 
 
-async def system_lookup(host: str, port: int) -> Sequence[str]:
-    """The addresses that the system's resolver returns, in its order."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+class SystemLookup:
+    """The system's resolver. A lookup may hang for a minute: one thread makes it for all who ask meanwhile.
+
+    In the event loop's own threads it would hold up what batches do there, and the end of the process.
+    """
+
+    def __init__(self) -> None:
+        self._lookups: dict[tuple[str, int], SharedRead[Sequence[str]]] = {}
+
+    async def __call__(self, host: str, port: int) -> Sequence[str]:
+        """The addresses, in the system's order; the caller bounds the time."""
+        self._lookups = {each: lookup for each, lookup in self._lookups.items() if lookup.is_reading}
+        found = self._lookups.setdefault((host, port), SharedRead(partial(_addresses, host, port)))
+        return await found()
+
+
+def _addresses(host: str, port: int) -> Sequence[str]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+    except UnicodeError:
+        # An empty label, or one of more than 63 characters: aiohttp expects errors of the system alone.
+        raise socket.gaierror(socket.EAI_NONAME, "no name that a resolver takes") from None
     return [str(address[0]) for *_, address in found]
 
 
-class CheckedResolver(AbstractResolver):
-    """aiohttp's resolver for fetches: connections go only to the addresses checked here.
+class SystemResolver(AbstractResolver):
+    """aiohttp's resolver, which it does not call for numeric addresses."""
 
-    Hosts in `exempt` may have any address. aiohttp does not call it for numeric addresses.
-    """
-
-    def __init__(self, exempt: frozenset[str], lookup: Lookup = system_lookup) -> None:
-        self._exempt = exempt
-        self._lookup = lookup
+    def __init__(self, lookup: Lookup | None = None) -> None:
+        self._lookup = lookup or SystemLookup()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """The checked addresses of `host`.
-
-        Raises AddressRefused, or OSError if there are none.
-        """
-        addresses = await self._lookup(host, port)
-        refused = [] if host in self._exempt else [each for each in addresses if not is_public(each)]
-        if refused:
-            raise AddressRefused(_refusal(host, refused[0]))
-        found = [_result(host, port, address) for address in addresses]
+        """The addresses of `host`; raises OSError if there are none."""
+        found = [_result(host, port, address) for address in await self._lookup(host, port)]
         return [result for result in found if family in (socket.AF_UNSPEC, result["family"])]
 
     async def close(self) -> None:
         """Do nothing: it holds no resources."""
+
+
+class CheckedResolver(SystemResolver):
+    """The resolver for fetches: connections go only to the addresses checked here.
+
+    Hosts in `exempt` may have any address.
+    """
+
+    def __init__(self, exempt: frozenset[str], lookup: Lookup | None = None) -> None:
+        super().__init__(lookup)
+        self._exempt = exempt
+
+    @override
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """The checked addresses of `host`; raises `AddressRefused` if one of any family is not public."""
+        found = await super().resolve(host, port)
+        refused = [each["host"] for each in found if not is_public(each["host"])]
+        if refused and host not in self._exempt:
+            raise AddressRefused(_refusal(host, refused[0]))
+        return [result for result in found if family in (socket.AF_UNSPEC, result["family"])]
 
 
 def _ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

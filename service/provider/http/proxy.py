@@ -59,11 +59,16 @@ class Proxy:
         return f"Basic {b64encode(login).decode('ascii')}"
 
     def secrets(self) -> tuple[SecretStr, ...]:
-        """What no log line may hold: the password in every form in which it is sent or written."""
-        if not self.password.get_secret_value():
+        """What no log line may hold: the login in every form in which it is sent or written.
+
+        Without a password the user is one, as with proxies that take a token there.
+        """
+        if not self.user:
             return ()
-        encoded = (self.authorization or "").removeprefix("Basic ")
-        return (self.password, self.written, SecretStr(encoded))
+        encoded = SecretStr((self.authorization or "").removeprefix("Basic "))
+        if not self.password.get_secret_value():
+            return (SecretStr(self.user), encoded)
+        return (self.password, self.written, encoded)
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"

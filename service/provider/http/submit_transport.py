@@ -195,6 +195,7 @@ class SubmitTransport(AiohttpTransport):
             limit=self._max_connections,
             keepalive_timeout=self._keepalive_seconds,
             use_dns_cache=False,
+            resolver=self._resolver,
             ssl=self._ssl_context,
             socket_factory=self._new_socket,
         )

@@ -17,6 +17,7 @@ from aiohttp.abc import AbstractResolver
 from aiohttp.http_exceptions import LineTooLong
 from yarl import URL
 
+from service.provider.http.addresses import SystemResolver
 from service.provider.http.proxy import Proxy, ProxyFailed
 
 CHUNK_BYTES = 64 * 1024
@@ -69,7 +70,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         self._max_connections = max_connections
         self._keepalive_seconds = keepalive_seconds
         self._ssl_context = ssl_context
-        self._resolver = resolver
+        self._resolver = resolver or SystemResolver()
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:

@@ -1,6 +1,8 @@
 """Tracing is made only for those who ask for it, and says what to install where it cannot be."""
 
+import logging
 import sys
+from typing import Any
 
 import pytest
 import typer.testing
@@ -37,6 +39,7 @@ def test_without_the_extra_tracing_is_a_wrong_setting_that_says_what_to_install(
     ("name", "value"),
     [
         ("OTEL_EXPORTER_OTLP_HEADERS", "%%%sk-canary"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "x-api-key=sk-canary%0Asecond"),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "sk-canary"),
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "sk-canary"),
         ("OTEL_RESOURCE_ATTRIBUTES", "sk-canary"),
@@ -69,3 +72,18 @@ def test_the_doctor_says_that_the_extra_is_missing() -> None:
     assert done.exit_code == 3
     [line] = done.output.splitlines()
     assert "scribe-speech[otel]" in line
+
+
+def test_what_opentelemetry_says_when_all_is_well_stops_no_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    logging.getLogger("opentelemetry").setLevel(logging.DEBUG)
+    monkeypatch.setenv("OTEL_EXPERIMENTAL_RESOURCE_DETECTORS", "host")
+    assert exporter_of(load(ON)) is not None
+
+
+def test_the_value_of_a_header_is_hidden_in_what_the_library_says_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-api-key=canary-of-no-pattern")
+    exporter: Any = exporter_of(load(ON))
+    logging.getLogger("opentelemetry.any").error("cannot send %r", "canary-of-no-pattern")
+    assert exporter._reason.text == "cannot send '*'"

@@ -1,6 +1,7 @@
 """What values may be, and what the chart says of those that make no sense."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import jsonschema
@@ -9,7 +10,7 @@ import yaml
 
 from service import settings
 from service.settings.environment import variable, variables
-from tests.unit.chart.rendering import by_kind, environment, refusal, values_of, worker
+from tests.unit.chart.rendering import by_kind, environment, helm, manifests, refusal, values_of, worker
 from tools.chart.lint import HELM, complaints
 from tools.chart.schema import SCHEMA, settings_schema, whole
 from tools.generate_chart import main
@@ -191,3 +192,73 @@ def test_the_values_of_the_chart_are_all_in_its_schema() -> None:
     """A value without a schema would be refused; a schema without a value would be documented nowhere."""
     values = yaml.safe_load((HELM / "values.yaml").read_text("utf-8"))
     assert values.keys() == json.loads(SCHEMA.read_text("utf-8"))["properties"].keys()
+
+
+@pytest.mark.parametrize("ports", [[], None])
+def test_an_empty_list_of_ports_opens_nothing(ports: list[int] | None) -> None:
+    policy = {"enabled": True, "apiServerPorts": ports}
+    assert "but leaveGroup: when_removed asks the API server" in refusal({"networkPolicy": policy})
+    policy = {"enabled": True, "providerPorts": ports, "kafkaPorts": ports}
+    rules = by_kind({"networkPolicy": policy})["NetworkPolicy"]["spec"]["egress"]
+    assert all(rule.get("ports") for rule in rules)
+
+
+def test_peers_of_the_provider_do_not_confine_the_token_endpoint() -> None:
+    peers = [{"ipBlock": {"cidr": "192.0.2.0/24"}}]
+    oauth = {"tokenUrl": "https://login.example.org:8443/token", "clientId": "scribe"}
+    secret = {"clientSecret": {"existingSecret": "login"}}
+    values = {
+        "kafka": {"sasl": {"mechanism": "OAUTHBEARER", "oauth": oauth | secret}, "tls": {"enabled": True}},
+        "networkPolicy": {"enabled": True, "providerTo": peers},
+    }
+    rules = by_kind(values)["NetworkPolicy"]["spec"]["egress"]
+    reached = {port["port"]: rule.get("to") for rule in rules for port in rule["ports"]}
+    assert reached[8443] is None
+    assert [rule["ports"] for rule in rules if rule.get("to") == peers] == [
+        [{"port": 443, "protocol": "TCP"}]
+    ]
+
+
+def test_names_that_look_like_numbers_and_truths_stay_text() -> None:
+    values = {
+        "provider": {"apiKey": {"existingSecret": "4711", "key": "on"}},
+        "serviceAccount": {"create": False, "name": "0815"},
+        "priorityClassName": "1",
+        "podMonitor": {"enabled": True},
+        "rbac": {"create": True},
+    }
+    objects = manifests(values, name="true", namespace="4711")
+    names = ("name", "namespace", "key", "path", "serviceAccountName", "priorityClassName", "serviceName")
+    found = [value for each in objects for name, value in scalars(each) if name in names]
+    assert "4711" in found
+    assert [value for value in found if not isinstance(value, str)] == []
+    labels = [value for each in objects for value in each["metadata"]["labels"].values()]
+    assert [value for value in labels if not isinstance(value, str)] == []
+
+
+def scalars(value: object, name: str = "") -> Iterator[tuple[str, object]]:
+    """Each scalar in a manifest with the name that it stands under."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield from scalars(each, key)
+    elif isinstance(value, list):
+        for each in value:
+            yield from scalars(each, name)
+    else:
+        yield name, value
+
+
+@pytest.mark.parametrize("release", ["scribe.eu", "2024-scribe"])
+def test_a_release_that_would_name_no_service_says_what_to_set(release: str) -> None:
+    with pytest.raises(helm.HelmError, match="set fullnameOverride"):
+        manifests({}, name=release)
+    assert by_kind({"fullnameOverride": "scribe-eu"}, name=release)["Service"]
+
+
+@pytest.mark.parametrize("own", [{"matchLabels": {"team": "speech"}}, None])
+def test_a_constraint_keeps_its_own_selector(own: dict[str, dict[str, str]] | None) -> None:
+    constraint = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}
+    spread = [{**constraint, **({"labelSelector": own} if own else {})}]
+    (found,) = worker({"topologySpreadConstraints": spread})["topologySpreadConstraints"]
+    ours = by_kind()["StatefulSet"]["spec"]["selector"]
+    assert found["labelSelector"] == (own or ours)

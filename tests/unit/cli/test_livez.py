@@ -67,6 +67,7 @@ def test_its_defaults_and_variables_are_those_of_the_settings() -> None:
     http = Settings().http
     said = complaint({"SCRIBE_HTTP__HOST": "127.0.0.1", "SCRIBE_HTTP__PORT": str(http.port)})
     assert said == complaint({"SCRIBE_HTTP__HOST": "127.0.0.1"})
+    assert said == complaint({"SCRIBE_HTTP__HOST": "127.0.0.1", "SCRIBE_HTTP__PORT": ""})
     assert http.host == "0.0.0.0"
 
 

@@ -354,3 +354,10 @@ def test_tokens_that_come_and_go_push_no_key_out_of_what_is_hidden() -> None:
     for number in range(500):
         secrets.add_token(SecretStr(f"token-{number:06}"))
     assert secrets.hide("rotated-0 token-000499 token-000480") == "* * *"
+
+
+def test_of_two_secrets_that_begin_alike_nothing_is_left() -> None:
+    secrets = log.Secrets(SecretStr("secret-value"))
+    secrets.add(SecretStr("secret-value-9f8e7d"))
+    secrets.add_token(SecretStr("secret-value-9f8e7d-token"))
+    assert secrets.hide("secret-value secret-value-9f8e7d secret-value-9f8e7d-token") == "* * *"

@@ -158,7 +158,7 @@ async def test_parts_whose_answers_are_lost_find_each_its_own_task(world: World)
     await world.take(shard, "r", file_urls=urls("one", "two", "three", "four"))
     jobs = [job_of(shard, "r", index) for index in range(4)]
     parts = [shard.state.submissions[key] for key in {each.submission for each in jobs}]
-    assert len({each.intent and each.intent.sealed_ms for each in parts}) == 1
+    assert len({each.intent and each.intent.intended_ms for each in parts}) == 1
     assert len(parts) == 2
     await world.clock.sleep(600)
     assert Counter(world.seen.ends().values()) == {"result": 8}

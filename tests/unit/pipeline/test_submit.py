@@ -296,7 +296,7 @@ async def test_jobs_that_share_a_post_are_intended_at_one_moment_with_the_vendor
     await world.take(shard, "r", file_urls=urls("a", "b"))
     [intent] = {submission_of(shard, index=index).intent for index in (0, 1)}
     assert intent is not None
-    assert (intent.sealed_ms, intent.files, intent.vendor_offset_ms) == (world.clock.now_ms(), 2, -7)
+    assert (intent.intended_ms, intent.files, intent.vendor_offset_ms) == (world.clock.now_ms(), 2, -7)
 
 
 @pytest.mark.parametrize("is_by_the_wall_clock", [True, False])

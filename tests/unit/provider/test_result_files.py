@@ -69,8 +69,6 @@ def test_an_https_url_below_an_allowed_suffix_is_opened(url: str) -> None:
         "http://a.aliyuncs.com:8080/x",
         "http://a.aliyuncs.com:0/x",
         "http://a.aliyuncs.com:99999/x",
-        "http://evil-aliyuncs.com/x",
-        "http://aliyuncs.com.evil.com/x",
         "http://a.aliyuncs.com@evil.com/x",
         "http://evil.com@a.aliyuncs.com/x",
         "http://93.184.216.34/x",
@@ -112,7 +110,8 @@ def test_an_https_url_below_an_allowed_suffix_is_opened(url: str) -> None:
         f"https://{'a.' * 130}example/x",
         "https://results.example:8443/x",
         "https://results.example:80/x",
-        "http://results.example/x",
+        f"https://{'a' * 64}.aliyuncs.com/x",
+        f"http://{'a' * 64}.aliyuncs.com/x",
         "http://results.example:443/x",
         "http://127.0.0.2/x",
         "http://127.1/x",
@@ -242,8 +241,16 @@ def test_a_simulators_own_host_is_still_reached_as_its_url_says() -> None:
         f"{'a' * 63}.example",
     ],
 )
-@pytest.mark.parametrize("form", ["https://{}/x?Signature=abc", "HTTPS://{}:443/aliyuncs.com?Signature=abc"])
-async def test_an_https_host_that_the_settings_could_allow_is_reported_with_its_setting(
+@pytest.mark.parametrize(
+    "form",
+    [
+        "https://{}/x?Signature=abc",
+        "HTTPS://{}:443/aliyuncs.com?Signature=abc",
+        "http://{}/x?Signature=abc",
+        "http://{}:80/x?Signature=abc",
+    ],
+)
+async def test_a_host_that_the_settings_could_allow_is_reported_with_its_setting(
     form: str, host: str
 ) -> None:
     async def lookup(host: str, _port: int) -> Sequence[str]:

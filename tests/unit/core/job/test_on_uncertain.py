@@ -178,19 +178,19 @@ def test_an_adopted_task_runs_since_its_submit_and_is_polled_at_once_also_after_
     for now_ms in (NOW_MS, DEADLINE_MS):
         after = answer(UNCERTAIN, Adopted("t9"), now_ms)
         assert UNCERTAIN.intent is not None
-        sealed_ms = UNCERTAIN.intent.sealed_ms
+        intended_ms = UNCERTAIN.intent.intended_ms
         assert after == SubmissionTransition(
             replace(
                 UNCERTAIN,
                 state=SubmissionState.RUNNING,
                 task_id="t9",
-                submitted_ms=sealed_ms,
+                submitted_ms=intended_ms,
                 counters=Counters(1, tasks_made=1),
                 intent=UNCERTAIN.intent._replace(files_digest=""),
             ),
             durable=True,
             steps=(Poll(SUBMISSION, "t9", now_ms),),
-            to_jobs=((REF, TaskMade("t9", 1, sealed_ms)),),
+            to_jobs=((REF, TaskMade("t9", 1, intended_ms)),),
             uncertain_outcomes=(UncertainOutcome.ADOPTED,),
         )
 

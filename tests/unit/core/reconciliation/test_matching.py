@@ -389,12 +389,12 @@ def test_what_can_have_made_no_unknown_task_takes_no_part(submission: Submission
 
 
 def test_the_window_counts_by_the_clock_that_the_intent_was_made_under() -> None:
-    sealed_ms = NOW_MS - 50
+    intended_ms = NOW_MS - 50
     made_ms = 1000 * (10 + 2 + 30 + 60)
-    intent = Intent(sealed_ms, 7_000, 1, "")
-    assert list(window_of(intent, 99, RULES)) == [sealed_ms + 2_000, sealed_ms + made_ms + 12_000]
+    intent = Intent(intended_ms, 7_000, 1, "")
+    assert list(window_of(intent, 99, RULES)) == [intended_ms + 2_000, intended_ms + made_ms + 12_000]
     unsaid = window_of(intent._replace(vendor_offset_ms=None), 7_000, RULES)
-    assert list(unsaid) == [sealed_ms + 7_000 - 900_000, sealed_ms + made_ms + 907_000]
+    assert list(unsaid) == [intended_ms + 7_000 - 900_000, intended_ms + made_ms + 907_000]
     assert window_of(intent._replace(vendor_offset_ms=None), None, RULES) == EVER
 
 

@@ -569,7 +569,7 @@ class ShardOwner:
         submission = self.shard.submissions[key]
         assert submission.intent is not None
         intent = intent_name(
-            (key.epoch, key.number), submission.counters.submits, submission.intent.sealed_ms
+            (key.epoch, key.number), submission.counters.submits, submission.intent.intended_ms
         )
         post = Post(
             model=jobs[0].request.model,

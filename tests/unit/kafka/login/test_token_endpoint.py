@@ -1,5 +1,6 @@
 """Every answer of a token endpoint is a token, or says what to do and repeats no secret."""
 
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -83,3 +84,11 @@ async def test_a_secret_that_cannot_be_read_is_named() -> None:
 
     with pytest.raises(NoToken, match="its file is empty; check SCRIBE_KAFKA__OAUTH_CLIENT_SECRET_FILE"):
         await TokenEndpoint("http://127.0.0.1:1", "scribe", read).fetch()
+
+
+@pytest.mark.parametrize("host", ["a..localhost", "a" * 64 + ".localhost"])
+async def test_a_host_that_no_resolver_takes_is_named(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What getaddrinfo does first; the guard of these tests lets no foreign name reach it.
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *_rest, **_options: host.encode("idna"))
+    with pytest.raises(NoToken, match=r"has no host name.*SCRIBE_KAFKA__OAUTH_TOKEN_URL"):
+        await source(f"http://{host}:1/token").fetch()

@@ -2,8 +2,11 @@
 
 import asyncio
 import base64
+import os
+import threading
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from aiokafka import conn
@@ -197,3 +200,17 @@ async def test_a_broker_that_gives_a_reason_has_refused_the_token() -> None:
     with pytest.raises(SaslAuthenticationFailed, match="invalid_token"):
         await authenticator.step(b'{"status":"invalid_token"}')
     assert await authenticator.step(b"") is None
+
+
+async def test_a_file_that_hangs_costs_one_thread_however_often_it_is_asked_for(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    os.mkfifo(token)
+    source = TokenFile(lambda: SecretStr(token.read_text()), FakeClock())
+    try:
+        for _ in range(5):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(source.fetch(), 0.01)
+        assert [each.daemon for each in threading.enumerate() if each.name == "read-aside"] == [True]
+    finally:
+        token.write_text("token-1")
+    assert (await source.fetch()).value.get_secret_value() == "token-1"

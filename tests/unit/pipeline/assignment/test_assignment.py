@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 import threading
 from itertools import pairwise
 
@@ -858,3 +859,23 @@ async def test_a_bug_in_a_shard_ends_its_task_with_the_error(member: Member) -> 
     [crash] = member.world.spawn.crashes
     member.world.spawn.crashes.clear()
     assert isinstance(crash, ZeroDivisionError)
+
+
+async def test_a_closed_shard_keeps_nothing_in_memory_though_the_collector_never_visits_it(
+    member: Member,
+) -> None:
+    """Its runner is part of reference cycles, which `gc.freeze` after a restore keeps for good."""
+    await member.own(0, 1)
+    runner = member.assignment.partitions[0].runner
+    assert runner is not None
+    gc.disable()
+    try:
+        shard = runner.state
+        await member.assignment.revoked([0, 1])
+        member.assignment.assigned([1])
+        await member.world.clock.sleep(60)
+        assert runner.state is not shard
+        # This name, and the argument of the call.
+        assert sys.getrefcount(shard) == 2
+    finally:
+        gc.enable()

@@ -220,22 +220,22 @@ async def test_the_receipt_is_that_of_the_batch_that_holds_what_was_queued(world
 
 async def test_a_receipt_tells_when_its_batch_was_sealed_not_when_it_was_acknowledged(world: World) -> None:
     shard = await world.accepted()
-    sealed_boot_seconds, sealed_ms = world.clock.boot_seconds(), world.clock.now_ms()
+    sealed_boot_seconds, intended_ms = world.clock.boot_seconds(), world.clock.now_ms()
     world.writers[0].guards.clear()
     change = shard.on_submission(KEY, Intended(world.clock.now_ms()))
     receipt = shard.durable(change, KEY)
     await world.clock.sleep(1.5)
     world.writers[0].guards.set()
     assert (await receipt).sealed_boot_seconds == pytest.approx(sealed_boot_seconds)
-    assert (await receipt).sealed_wall_ms == sealed_ms
+    assert (await receipt).sealed_wall_ms == intended_ms
 
 
 async def test_a_batch_that_is_sent_again_keeps_the_time_it_was_first_sealed(world: World) -> None:
     shard = await world.accepted()
     world.writers[0].answers.extend([Unknown("x")] * 3)
-    sealed_ms = world.clock.now_ms()
-    change = shard.on_submission(KEY, Intended(sealed_ms))
-    assert (await shard.durable(change, KEY)).sealed_wall_ms == sealed_ms
+    intended_ms = world.clock.now_ms()
+    change = shard.on_submission(KEY, Intended(intended_ms))
+    assert (await shard.durable(change, KEY)).sealed_wall_ms == intended_ms
 
 
 async def test_an_intents_receipt_is_that_of_the_batch_that_holds_it_not_of_all_that_is_queued(

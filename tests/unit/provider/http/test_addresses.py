@@ -1,13 +1,22 @@
 """Which addresses a result may be fetched from."""
 
+import asyncio
 import ipaddress
+import socket
+import threading
 from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.provider.http.addresses import AddressRefused, CheckedResolver, is_public, system_lookup
+from service.provider.http.addresses import (
+    AddressRefused,
+    CheckedResolver,
+    SystemLookup,
+    SystemResolver,
+    is_public,
+)
 
 
 @pytest.mark.parametrize(
@@ -134,4 +143,39 @@ async def test_an_exempt_host_may_be_private_and_no_other() -> None:
 
 
 async def test_the_systems_resolver_is_asked_for_addresses() -> None:
-    assert "127.0.0.1" in await system_lookup("localhost", 80)
+    assert "127.0.0.1" in await SystemLookup()("localhost", 80)
+
+
+async def test_a_lookup_that_hangs_costs_one_thread_and_holds_up_no_other_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, gate = list[str](), threading.Event()
+
+    def hang(host: str, _port: int, **_options: object) -> list[object]:
+        begun.append(host)
+        gate.wait()
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.216.34", 443))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    resolver = SystemResolver()
+    asking = [asyncio.create_task(resolver.resolve("slow.example", 443)) for _ in range(40)]
+    given_up = asyncio.create_task(resolver.resolve("slow.example", 443))
+    try:
+        await asyncio.sleep(0)
+        given_up.cancel()
+        # The loop's own threads are free.
+        assert await asyncio.to_thread(lambda: "done") == "done"
+        assert [each.daemon for each in threading.enumerate() if each.name == "read-aside"] == [True]
+    finally:
+        gate.set()
+    found = await asyncio.gather(*asking)
+    assert begun == ["slow.example"]
+    assert {each["host"] for results in found for each in results} == {"93.184.216.34"}
+
+
+@pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..example"])
+async def test_what_can_be_no_name_has_no_address(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What getaddrinfo does first; the guard of these tests lets no foreign name reach it.
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *_rest, **_options: host.encode("idna"))
+    with pytest.raises(socket.gaierror):
+        await SystemResolver().resolve(host, 443)

@@ -253,3 +253,9 @@ def test_the_password_is_secret_in_each_form() -> None:
     assert not any(each in repr(proxy) for each in hidden)
     assert Proxy.of(SecretStr("http://[::1]:3128")).origin == "http://[::1]:3128"
     assert Proxy.of(SecretStr("http://proxy.corp:3128")).secrets() == ()
+    token = Proxy.of(SecretStr("http://canary-token@proxy.corp:3128"))
+    assert token.authorization is not None
+    assert [each.get_secret_value() for each in token.secrets()] == [
+        "canary-token",
+        token.authorization.removeprefix("Basic "),
+    ]
