@@ -57,5 +57,6 @@ def _row(listed: ListedHotwordList, found: HotwordList) -> tuple[str, ...]:
 
 def _had(answer: T | ProviderError) -> T:
     if isinstance(answer, ProviderError):
-        raise ProviderRefused(f"the provider says {answer.code}: {answer.message}")
+        said = f"the provider says {answer.code}: {answer.message}"
+        raise ProviderRefused(f"{said} (`scribe doctor` checks the key and the way there)")
     return answer

@@ -70,6 +70,7 @@ async def test_a_foreign_list_is_deleted_only_if_forced(simulator: Simulator) ->
 async def test_what_the_provider_refuses_is_one_sentence(simulator: Simulator) -> None:
     gone = await scribe(simulator, "delete", f"vocab-{NEED.prefix}-01")
     assert (gone.exit_code, gone.stderr.splitlines()[0][:36]) == (1, "scribe: the provider says NotFound: ")
+    assert "(`scribe doctor` checks the key and the way there)" in gone.stderr
     wrong = await scribe(simulator, "list", key="sk-another-region-01234")
     assert wrong.exit_code == 1
     assert "key not valid for host 127.0.0.1" in wrong.stderr

@@ -85,18 +85,19 @@ def submits(stack: Stack) -> Mapping[str, int]:
     return stack.sim.ledger().submitted_urls()
 
 
-@pytest.mark.parametrize("is_deleted", [True, False], ids=["old-requests-deleted", "old-requests-kept"])
-async def test_a_lost_journal_is_refused_until_it_starts_over_and_bills_what_the_topic_holds(
-    stack: Stack, is_deleted: bool
-) -> None:
-    old = [f"old-{number}" for number in range(6)]
+OLD = [f"old-{number}" for number in range(6)]
+
+
+async def lose_the_journal(stack: Stack) -> None:
+    """Six requests have ended and one is open; the journal goes, and shards with a past are refused."""
     scribe = await stack.start()
-    await publish(stack, *old)
+    await publish(stack, *OLD)
     await stack.outcomes(6)
     await until_idle(stack, scribe)
+    await publish(stack, "open", script=LONG)
+    await stack.until(lambda: url_of("open", LONG) in submits(stack))
     assert await scribe.end() == 0
     await delete_journal(stack)
-
     scribe = await stack.start()
     await publish(stack, "new")
     refused = [each["detail"] for each in await shards(scribe) if each["state"] == "refused"]
@@ -105,19 +106,38 @@ async def test_a_lost_journal_is_refused_until_it_starts_over_and_bills_what_the
     assert await scribe.end() == 0
     assert len(await stack.all_outcomes()) == 6
 
-    if is_deleted:
-        ends = {each: RecordsToDelete(offset) for each, offset in (await group_offsets(stack)).items()}
-        async with admin(stack.bootstrap) as client:
-            await client.delete_records(ends)
+
+async def start_over(stack: Stack, outcomes: int) -> None:
+    """Until so many outcomes are there, and then once more without the setting."""
     scribe = await stack.start(**START_OVER)
-    outcomes = await stack.outcomes(7 if is_deleted else 13)
+    assert len(await stack.outcomes(outcomes)) == outcomes
     assert {each["state"] for each in await shards(scribe)} == {"ready"}
     assert await scribe.end() == 0
     await stack.start()
     await publish(stack, "last")
-    assert len(await stack.outcomes(len(outcomes) + 1)) == len(outcomes) + 1
-    again = 1 if is_deleted else 2
-    assert submits(stack) == {**{url_of(name): again for name in old}, url_of("new"): 1, url_of("last"): 1}
+    assert len(await stack.outcomes(outcomes + 1)) == outcomes + 1
+
+
+async def test_starting_over_without_a_journal_bills_all_that_the_topic_holds_again(stack: Stack) -> None:
+    await lose_the_journal(stack)
+    await start_over(stack, 6 + 6 + len(["new", "open"]))
+    once, twice = ("new", "last"), (*map(url_of, OLD), url_of("open", LONG))
+    assert submits(stack) == {**dict.fromkeys(map(url_of, once), 1), **dict.fromkeys(twice, 2)}
+
+
+async def test_what_was_deleted_before_starting_over_is_not_billed_and_what_was_open_gets_no_outcome(
+    stack: Stack,
+) -> None:
+    await lose_the_journal(stack)
+    ends = {each: RecordsToDelete(offset) for each, offset in (await group_offsets(stack)).items()}
+    async with admin(stack.bootstrap) as client:
+        await client.delete_records(ends)
+    await start_over(stack, 6 + len(["new"]))
+    assert "open" not in {each.key for each in await stack.all_outcomes()}
+    await publish(stack, "open", script=LONG)
+    assert "open" in {each.key for each in await stack.outcomes(6 + len(["new", "last", "open"]))}
+    once = map(url_of, (*OLD, "new", "last"))
+    assert submits(stack) == {**dict.fromkeys(once, 1), url_of("open", LONG): 2}
 
 
 @pytest.mark.computes  # a Kafka of its own

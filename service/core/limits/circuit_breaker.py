@@ -1,9 +1,9 @@
 """Open the circuit for a model's submits after consecutive failures of the provider.
 
 Every submit costs two writes to the journal, and some cost the job an attempt. After a few consecutive
-submits that failed for reasons outside the jobs, the others wait. Probes go out one at a time, at growing
-intervals, and the first answer of a working provider closes the circuit. Jobs are kept, so an outage does not
-flood the failures topic.
+submits that failed for reasons outside the jobs, the others wait. Probes leave at growing intervals, 1 to
+60 s apart in each process, whether or not the ones before were answered; the first answer of a working
+provider closes the circuit. Jobs are kept, so an outage does not flood the failures topic.
 """
 
 from dataclasses import dataclass

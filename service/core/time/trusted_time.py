@@ -5,9 +5,11 @@ Rules this module guarantees:
 1. The offset follows the wall clock within `STEP_SECONDS` of the last confirmed offset.
 2. A larger difference is a step. It is adopted only after the vendor's `Date` has agreed with it for
    `AGREED_SECONDS`, from one answer to a later one. A step that merely lasts is never adopted.
-3. Until the vendor's `Date` has confirmed the offset, `confirmed_ms` is the earlier of our time and the
-   vendor's, and 0 before the first `Date`: nothing ends before both clocks say so. If the vendor answers
-   without any `Date`, the broker's time replaces the vendor's; it confirms nothing.
+3. Before that, one `Date` that agrees with the wall clock, or with our time, confirms the offset; `Date`s
+   that contradict both are adopted after `AGREED_SECONDS`. Until the offset is confirmed, `confirmed_ms` is
+   the earlier of our time and the vendor's, and 0 before the first `Date`: nothing ends before both clocks
+   say so. If the vendor answers without any `Date`, the broker's time replaces the vendor's; it confirms
+   nothing.
 4. `now_ms` and `confirmed_ms` never go back, except `now_ms` when the vendor first confirms that it was
    ahead. When a step back is adopted, both stand still until time has caught up.
 """
