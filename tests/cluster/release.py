@@ -100,7 +100,7 @@ class Release:
 
     async def uninstall(self) -> None:
         """Returns when its pods are gone; `--wait` alone returns before they are."""
-        await self.kube.helm("uninstall", self.name, "--wait", "--cascade=foreground", "--timeout=60s")
+        await self.kube.helm("uninstall", self.name, "--wait", "--cascade=foreground", "--timeout=120s")
 
     async def manifest(self, kind: str) -> Document:
         """What Helm sent of this kind."""
