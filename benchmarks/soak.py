@@ -1,6 +1,6 @@
 """What half an hour of mixed work with failures leaves in a process: memory, files, threads, journal on disk.
 
-    python -m benchmarks.soak [--minutes 30] [--rate 5] [--json FILE]
+    python -m benchmarks.soak [--minutes 30] [--rate 2.5] [--json FILE]
 
 Real Kafka, exactly_once, the simulator with the vendor's quotas. One replica lives through all of it; a
 second one is killed and started again every three minutes. Of the requests some fail, some cannot be read,
@@ -39,7 +39,6 @@ RESTART_SECONDS = 180.0
 FAULT_SECONDS = 15.0
 ROW_SECONDS = 60.0
 ENDING_SECONDS = 300.0
-MINUTE_MS = str(60_000)
 COMPACTED = {
     **JOURNAL_CONFIG,
     "segment.ms": str(20_000),
@@ -188,7 +187,7 @@ def main() -> None:
     """Measure on a Kafka of its own, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--minutes", type=float, default=30.0)
-    parser.add_argument("--rate", type=float, default=5.0, help="requests a second")
+    parser.add_argument("--rate", type=float, default=2.5, help="requests a second")
     parser.add_argument("--json", type=Path, help="write the table to this file too")
     options = parser.parse_args()
     quick = {"log.cleaner.backoff.ms": "1000"}

@@ -80,6 +80,12 @@ async def delete_journal(stack: Stack) -> None:
                 await asyncio.sleep(CHECK_SECONDS)
 
 
+async def make_topics(settings: Mapping[str, str]) -> None:
+    """`scribe topics`, on the cluster and with the names of these settings."""
+    told = await asyncio.to_thread(CliRunner().invoke, app, ["topics"], env=settings)
+    assert told.exit_code == 0, told.output
+
+
 def submits(stack: Stack) -> Mapping[str, int]:
     """How often each file was submitted, and billed."""
     return stack.sim.ledger().submitted_urls()
@@ -155,8 +161,7 @@ async def test_an_empty_move_to_another_cluster_bills_nothing_again(
         settings = {**stack.settings, "SCRIBE_KAFKA__BOOTSTRAP_SERVERS": cluster.bootstrap}
         moved = Stack(cluster.bootstrap, stack.topics, stack.sim, folder, settings)
         async with standing(moved):
-            told = await asyncio.to_thread(CliRunner().invoke, app, ["topics"], env=settings)
-            assert told.exit_code == 0, told.output
+            await make_topics(settings)
             await moved.start()
             await publish(moved, "new", names[0])
             assert {each.id for each in await moved.outcomes(2)} == {"new/0/0", f"{names[0]}/0/0"}
@@ -172,8 +177,7 @@ async def mirror(stack: Stack, topic_names: TopicNames, skipped: int) -> Stack:
     topics = dict(zip(ROLES, topic_names(*(f"new-{role}" for role in ROLES)), strict=True))
     names = {f"SCRIBE_TOPICS__{role.upper()}": name for role, name in topics.items()}
     settings = {**stack.settings, **names, "SCRIBE_KAFKA__GROUP_ID": topics["requests"]}
-    told = await asyncio.to_thread(CliRunner().invoke, app, ["topics"], env=settings)
-    assert told.exit_code == 0, told.output
+    await make_topics(settings)
     async with AIOKafkaProducer(bootstrap_servers=stack.bootstrap) as producer:
         for role in ("requests", "journal"):
             for record in await stack.records(role):
